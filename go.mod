@@ -1,0 +1,3 @@
+module smtpshim
+
+go 1.26

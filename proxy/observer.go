@@ -1,0 +1,54 @@
+package proxy
+
+import "time"
+
+// An Observer hears what happens on one route; it decides nothing. Its methods
+// are called from many goroutines at once, on the path of the mail, and must
+// return without waiting. All strings come from closed sets: no argument ever
+// holds what a peer said.
+type Observer interface {
+	// SessionBegan and SessionEnded come in pairs.
+	SessionBegan()
+	// SessionEnded gives the outcome: "ok", "client-lost", "client-timeout",
+	// "server-lost", "server-timeout", "server-unreachable",
+	// "server-protocol", "client-protocol", "tls", "drained", "unknown" (lost
+	// after the final dot) or "opaque".
+	SessionEnded(outcome string, lasted time.Duration)
+	// Refused is a connection that got no session: "sessions",
+	// "sessions-per-address", "proxy-header", "draining".
+	Refused(reason string)
+
+	// Command is one command of the client's, by verb in lower case or "other".
+	Command(verb string)
+	// Reply is one reply that the client got.
+	Reply(code int)
+	// RuleApplied is one departure that was delivered.
+	RuleApplied(rule string)
+	// RuleBroken is one line that a rule made and that was no line.
+	RuleBroken(rule string)
+	// Message is one message at its end: "accepted", "refused", "unknown"
+	// (the server was lost after the final dot) or "cut" (before it).
+	Message(outcome string, octets int64)
+	// Bytes are octets read, "client" from the client or "server" from the
+	// server. Called at a session's end and after each message.
+	Bytes(side string, n int64)
+
+	// ServerConnected is the time from dialling to the server's greeting.
+	ServerConnected(took time.Duration)
+	// ServerReplied is the time from a command to its reply, by verb; "end-of-data"
+	// is the answer to a message.
+	ServerReplied(verb string, took time.Duration)
+	// ServerFailed: "connect", "greeting", "timeout", "lost", "tls", "protocol".
+	ServerFailed(reason string)
+	// TLS is one handshake that ended well: side "client" or "server", version "1.2", "1.3".
+	TLS(side, version string)
+}
+
+// A LineObserver also hears each line of the dialogue. SASL lines, credentials
+// and message text have been taken out before.
+type LineObserver interface {
+	Observer
+	// Line has the mark of the notation ("C:", "S-", "~", ...), the line, and
+	// at a line that was changed the rule's name.
+	Line(session, mark, line, rule string)
+}
