@@ -1,0 +1,138 @@
+package transcript
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Diff sets what one side said against what was delivered to the other. Lines
+// that both have in the same order, as many as can be, are Unchanged; what
+// stands between them is first Removed, then Added, by rule. Time and memory
+// grow with the product of the numbers of lines, less those that are the same
+// at either end.
+func Diff(side Side, said, delivered []string, rule string) []Line {
+	var lines []Line
+	for _, s := range align(said, delivered) {
+		l := Line{Side: side, Mark: s.mark, Text: s.text}
+		if s.mark != Unchanged {
+			l.Rule = rule
+		}
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+// Compare gives "" when two dialogues are the same, and else says for people
+// where they differ, with up to three lines around each difference. The rules
+// of lines, and lines that only set parts apart, make no difference.
+func Compare(want, got []Line) string {
+	steps := align(compared(want), compared(got))
+	near := make([]bool, len(steps))
+	same := true
+	for i, s := range steps {
+		if s.mark != Unchanged {
+			same = false
+			for j := max(0, i-3); j < min(len(steps), i+4); j++ {
+				near[j] = true
+			}
+		}
+	}
+	if same {
+		return ""
+	}
+	var b strings.Builder
+	number := 0 // of the line in want
+	for i, s := range steps {
+		if s.mark != Added {
+			number++
+		}
+		switch {
+		case !near[i]:
+			if i == 0 || near[i-1] {
+				fmt.Fprintln(&b, "     ...")
+			}
+		case s.mark == Removed:
+			fmt.Fprintf(&b, "want %3d  %s\n", number, s.text)
+		case s.mark == Added:
+			fmt.Fprintf(&b, "got       %s\n", s.text)
+		default:
+			fmt.Fprintf(&b, "     %3d  %s\n", number, s.text)
+		}
+	}
+	return b.String()
+}
+
+// compared is what counts of a dialogue when it is compared.
+func compared(lines []Line) []string {
+	var texts []string
+	for _, l := range lines {
+		if s := l.String(); s != "" {
+			texts = append(texts, s)
+		}
+	}
+	return texts
+}
+
+// A step is one line of an alignment of two texts.
+type step struct {
+	mark Mark
+	text string
+}
+
+// align finds a longest common subsequence of a and b. Between its lines stand
+// those of a alone, Removed, and then those of b alone, Added.
+func align(a, b []string) []step {
+	head := 0
+	for head < len(a) && head < len(b) && a[head] == b[head] {
+		head++
+	}
+	tail := 0
+	for tail < len(a)-head && tail < len(b)-head && a[len(a)-1-tail] == b[len(b)-1-tail] {
+		tail++
+	}
+	steps := mark(nil, Unchanged, a[:head])
+	steps = append(steps, alignAll(a[head:len(a)-tail], b[head:len(b)-tail])...)
+	return mark(steps, Unchanged, a[len(a)-tail:])
+}
+
+func mark(steps []step, m Mark, lines []string) []step {
+	for _, text := range lines {
+		steps = append(steps, step{m, text})
+	}
+	return steps
+}
+
+func alignAll(a, b []string) []step {
+	// common[i][j] is how long the subsequence of a[i:] and b[j:] is.
+	common := make([][]int32, len(a)+1)
+	for i := range common {
+		common[i] = make([]int32, len(b)+1)
+	}
+	for i := range slices.Backward(a) {
+		for j := range slices.Backward(b) {
+			if a[i] == b[j] {
+				common[i][j] = common[i+1][j+1] + 1
+			} else {
+				common[i][j] = max(common[i+1][j], common[i][j+1])
+			}
+		}
+	}
+	var steps []step
+	i, j := 0, 0 // everything before them is in steps
+	for x, y := 0, 0; ; {
+		switch {
+		case x == len(a) || y == len(b):
+			return mark(mark(steps, Removed, a[i:]), Added, b[j:])
+		case a[x] == b[y]:
+			steps = mark(mark(steps, Removed, a[i:x]), Added, b[j:y])
+			steps = append(steps, step{Unchanged, a[x]})
+			x, y = x+1, y+1
+			i, j = x, y
+		case common[x+1][y] >= common[x][y+1]:
+			x++
+		default:
+			y++
+		}
+	}
+}
