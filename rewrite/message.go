@@ -1,0 +1,213 @@
+package rewrite
+
+import "bytes"
+
+// pieceSize bounds what is judged, and if need be mended, at one time: small
+// enough to stay in the processor's first cache while it is looked at thrice.
+const pieceSize = 16 << 10
+
+// A Message follows one message from behind the 354 to its end while it
+// streams by. The end is CRLF.CRLF, or .CRLF before anything else, and nothing
+// else (RFC 5321, 2.3.8 and 4.1.1.4). Whatever some reader takes for a line end
+// though it is none is mended, so that all of them see the end where it is:
+//
+//   - a bare LF becomes CRLF, and where that makes a line begin with a dot, or
+//     consist of one, the dot is doubled;
+//   - a bare CR becomes a blank;
+//   - a NUL becomes a blank. Deleting it could join a dot to its line end.
+//
+// All other octets stay as they are, dots that the client left single among them.
+//
+// The zero Message stands before the first octet. It is good for one message.
+type Message struct {
+	at     place
+	mended int64
+}
+
+// A place is where the next octet stands.
+type place uint8
+
+const (
+	lineStart place = iota // behind CRLF, or first of all
+	madeStart              // behind a CRLF that was a bare LF: a dot here was never stuffed
+	inLine
+)
+
+// Next passes on what it can of src, which begins with the first octet of the
+// message that was not done with before. It returns how many octets of src are
+// done with now, what goes out in their place, and whether the message ends
+// with them; out then ends with the line of one dot, and src[n:] is the
+// client's next command.
+//
+// What needs no mending comes back as out = src[:n], without an allocation;
+// the rest is made in dst[:0], which must not overlap src, at most 32 KiB at a
+// time. Next is to be called again with src[n:] until the end, or until n is 0:
+// then it takes more octets to tell, and src is at most two long ("\r" or, at
+// the start of a line, "." or ".\r").
+func (m *Message) Next(dst, src []byte) (out []byte, n int, end bool) {
+	for n < len(src) && !end {
+		piece := src[n:min(n+pieceSize, len(src))]
+		s := scanPiece(piece, m.at, true)
+		if !s.clean { // or the guesses were wrong
+			s = scanPiece(piece, m.at, false)
+		}
+		if !s.clean {
+			if n > 0 {
+				break // first what is clean
+			}
+			return m.mend(dst, piece)
+		}
+		if s.n == 0 {
+			break
+		}
+		n, m.at, end = n+s.n, s.at, s.end
+	}
+	return src[:n], n, end
+}
+
+// Mended counts the bare CRs, bare LFs and NULs that were replaced so far. At 0
+// the message is as the client sent it.
+func (m *Message) Mended() int64 { return m.mended }
+
+// A span is the beginning of a piece: n octets, and where they lead. Unless it
+// is clean the other fields mean nothing.
+type span struct {
+	n     int
+	at    place
+	end   bool
+	clean bool
+}
+
+// scanPiece goes over p from line end to line end, as far as the end of the message
+// or until it takes more octets to tell. With guess, when three lines had the
+// same length, it looks for the end of the next one at that distance before it
+// searches, which is all it takes in base64. A guess may skip line ends and
+// whatever is wrong between them; therefore CRs and LFs are counted: if there
+// are no more of either than line ends found, none was skipped and none is bare.
+func scanPiece(p []byte, at place, guess bool) span {
+	s := span{at: at}
+	ends, guesses := 0, 0
+	length, same := -1, 0 // of the line before; how often it came in a row
+	for s.n < len(p) {
+		line := p[s.n:]
+		if line[0] == '.' && s.at != inLine {
+			d := judgeDot(line, s.at)
+			if d == dotUnstuffed {
+				return span{}
+			}
+			if d == dotUndecided {
+				break
+			}
+			if d == dotLast {
+				s.n, s.at, s.end = s.n+len(".\r\n"), lineStart, true
+				ends++
+				break
+			}
+		}
+		var cr int
+		if guess && same >= 2 && length < len(line)-1 && line[length] == '\r' && line[length+1] == '\n' {
+			cr = length
+			guesses++
+		} else {
+			cr = bytes.IndexByte(line, '\r')
+			if cr < 0 {
+				cr = len(line)
+			}
+			if cr >= len(line)-1 { // no CR, or its LF has yet to come
+				if cr > 0 {
+					s.n, s.at = s.n+cr, inLine
+				}
+				break
+			}
+			if line[cr+1] != '\n' {
+				return span{}
+			}
+			if cr == length {
+				same++
+			} else {
+				length, same = cr, 0
+			}
+		}
+		s.n, s.at = s.n+cr+2, lineStart
+		ends++
+	}
+	seen := p[:s.n] // what comes behind the end is none of our business
+	s.clean = bytes.Count(seen, []byte{'\n'}) == ends &&
+		(guesses == 0 || bytes.Count(seen, []byte{'\r'}) == ends) &&
+		bytes.IndexByte(seen, 0) < 0
+	return s
+}
+
+// A dot is what a dot at the start of a line turns out to be.
+type dot uint8
+
+const (
+	dotText      dot = iota // stuffed, or the client forgot to; not ours to tell
+	dotLast                 // the end of the message
+	dotUnstuffed            // to be doubled, or mending its line end makes it the last
+	dotUndecided            // until more octets have come
+)
+
+// judgeDot says what the dot is that line begins with.
+func judgeDot(line []byte, at place) dot {
+	switch {
+	case at == madeStart:
+		return dotUnstuffed
+	case len(line) == 1:
+		return dotUndecided
+	case line[1] == '\n':
+		return dotUnstuffed
+	case line[1] != '\r':
+		return dotText
+	case len(line) == 2:
+		return dotUndecided
+	case line[2] == '\n':
+		return dotLast
+	}
+	return dotText // . and a bare CR: soon a dot and a blank
+}
+
+// mend is Next for one piece in which something is wrong.
+func (m *Message) mend(dst, p []byte) (out []byte, n int, end bool) {
+	out = dst[:0]
+	for n < len(p) {
+		if p[n] == '.' && m.at != inLine {
+			switch judgeDot(p[n:], m.at) {
+			case dotUndecided:
+				return out, n, false
+			case dotLast:
+				m.at = lineStart
+				return append(out, ".\r\n"...), n + len(".\r\n"), true
+			case dotUnstuffed:
+				out = append(out, '.')
+			}
+			out, n, m.at = append(out, '.'), n+1, inLine
+			continue
+		}
+		run := n
+		for n < len(p) && p[n] > '\r' { // NUL, LF and CR, and a few more, are not
+			n++
+		}
+		if n > run {
+			out, m.at = append(out, p[run:n]...), inLine
+			continue
+		}
+		switch c := p[n]; {
+		case c == '\n':
+			out, m.at = append(out, "\r\n"...), madeStart
+			m.mended++
+		case c == '\r' && n+1 == len(p):
+			return out, n, false
+		case c == '\r' && p[n+1] == '\n':
+			out, m.at = append(out, "\r\n"...), lineStart
+			n++
+		case c == '\r' || c == 0:
+			out, m.at = append(out, ' '), inLine
+			m.mended++
+		default:
+			out, m.at = append(out, c), inLine
+		}
+		n++
+	}
+	return out, n, false
+}
