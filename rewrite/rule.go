@@ -9,12 +9,14 @@ type Rule struct {
 	Doc     string   // which peer, what goes wrong, what we do
 	Source  string   // who says so
 	Options []Option // what [route.options.NAME] may hold
+
+	setup func(options) (actions, *ConfigError) // what it does, with these options
 }
 
 // An Option is one key of [route.options.NAME].
 type Option struct {
 	Name    string
-	Default any // string, bool, int64 or map[string]string; also its type
+	Default any // string or map[string]string; also its type
 	Doc     string
 	Values  []string // of a string: what it may be; nil: anything
 }

@@ -1,0 +1,289 @@
+package rewrite
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// Command takes a command line of the client's with its line end. ahead says
+// that the client has sent more behind it. If taken is false the replies to
+// earlier commands have to come first, and the line has to be given again.
+func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
+	line, ok := cutCRLF(raw)
+	verb := VerbOther
+	if ok {
+		verb = parseVerb(line)
+	}
+	if !d.ownMatter(verb, ok) {
+		return d.pass(verb, line, raw, ahead)
+	}
+	if d.sent.n > 0 {
+		d.grouping = false
+		return false
+	}
+	d.heard(verb)
+	if d.tracer != nil {
+		d.tracer.Exchanged('C', []string{d.redacted(verb, line)}, nil, "")
+	}
+	d.reject(verb, line, ok, ahead)
+	return true
+}
+
+// TooLong takes the place of a command whose line was longer than the limit
+// and has been dropped to its end.
+func (d *Dialogue) TooLong() (taken bool) {
+	if d.sent.n > 0 {
+		d.grouping = false
+		return false
+	}
+	d.heard(VerbOther)
+	d.event("a line that was too long")
+	d.mistake("500 5.5.2 line too long")
+	return true
+}
+
+// ownMatter says whether a command is answered by us without asking a rule or
+// the server.
+func (d *Dialogue) ownMatter(v Verb, isLine bool) bool {
+	switch {
+	case !isLine, d.refusal != "", uncarried.has(v):
+		return true
+	case v == VerbSTARTTLS, v == VerbAnonymousTLS:
+		return !d.passesTLS()
+	case d.policy.ClientTLS == ClientTLSRequire && !d.seen.tls:
+		return !beforeHello.has(v)
+	case v == VerbBDAT:
+		return d.server.offers&OffersCHUNKING == 0
+	}
+	return false
+}
+
+// passesTLS says that STARTTLS is a matter between client and server.
+func (d *Dialogue) passesTLS() bool {
+	return d.policy.ClientTLS == ClientTLSPass && !d.server.tls
+}
+
+// endsTLS says that STARTTLS is a matter between the client and us.
+func (d *Dialogue) endsTLS() bool {
+	return d.policy.ClientTLS == ClientTLSOffer || d.policy.ClientTLS == ClientTLSRequire
+}
+
+// reject answers what ownMatter found.
+func (d *Dialogue) reject(v Verb, line []byte, isLine, ahead bool) {
+	switch {
+	case d.refusal != "":
+		if v == VerbQUIT {
+			d.Finish("221 2.0.0 closing connection")
+			return
+		}
+		d.answer(v, d.refusal)
+		if d.refusal[:3] == "421" {
+			d.next = End
+		}
+	case !isLine:
+		d.mistake("500 5.5.2 a command ends with CRLF and has no bare CR, bare LF or NUL in it")
+	case v == VerbSTARTTLS && d.endsTLS():
+		d.startClientTLS(line, ahead)
+	case v == VerbBDAT:
+		d.swallowChunk(line)
+	case uncarried.has(v), v == VerbSTARTTLS, v == VerbAnonymousTLS:
+		d.answer(v, "502 5.5.1 command not available here")
+	default:
+		d.answer(v, "530 5.7.0 Must issue a STARTTLS command first")
+	}
+}
+
+// mistake answers a command that is none, and ends a session of too many.
+func (d *Dialogue) mistake(text string) {
+	d.errors++
+	if d.errors > d.policy.Errors {
+		d.end("client-protocol", "421 4.7.0 too many errors")
+		return
+	}
+	d.answer(VerbOther, text)
+}
+
+// startClientTLS answers STARTTLS ourselves. What was sent behind it in clear
+// would be taken for encrypted: it ends the session (RFC 3207, 6; CVE-2011-0411).
+// In a transaction or after AUTH it would carry over what someone else may have
+// said in clear.
+func (d *Dialogue) startClientTLS(line []byte, ahead bool) {
+	switch {
+	case ahead:
+		d.end("client-protocol", aheadText)
+	case len(argument(line)) > 0:
+		d.answer(VerbSTARTTLS, "501 5.5.4 STARTTLS has no argument")
+	case d.seen.tls:
+		d.answer(VerbSTARTTLS, "503 5.5.1 TLS is in use already")
+	case d.seen.transaction || d.seen.authenticated:
+		d.answer(VerbSTARTTLS, "503 5.5.1 STARTTLS comes before AUTH and MAIL")
+	default:
+		d.answer(VerbSTARTTLS, "220 2.0.0 ready to start TLS")
+		d.next = AwaitClientTLS
+	}
+}
+
+// ClientTLS is the end of a handshake with the client, a good one. What was
+// known from before it is forgotten (RFC 3207, 4.2).
+func (d *Dialogue) ClientTLS() {
+	d.seen.tls = true
+	d.seen.helloOwed = true
+	d.next = AwaitCommand
+	d.event("client TLS")
+}
+
+// swallowChunk refuses BDAT and has its octets dropped, so that they are never
+// taken for commands (RFC 3030, 2). What we cannot count ends the session.
+func (d *Dialogue) swallowChunk(line []byte) {
+	size, _, ok := parseChunk(line)
+	if !ok {
+		d.end("client-protocol", badChunk)
+		return
+	}
+	d.answer(VerbBDAT, "502 5.5.1 BDAT was not offered")
+	if size > 0 {
+		d.chunkSize, d.next = size, AwaitChunkDiscard
+	}
+}
+
+const aheadText = "554 5.5.0 nothing may be sent behind STARTTLS before its answer"
+
+const badChunk = "501 5.5.4 BDAT wants a number of octets, and LAST or nothing"
+
+// pass sends a command on, through the rules that ask for it.
+func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
+	ruled := d.policy.Rules.seesCommand(v)
+	lonely := alone.has(v) || d.seen.helloOwed && !beforeHello.has(v)
+	if d.sent.n > 0 && lonely {
+		d.grouping = false
+		return false
+	}
+	if v == VerbBDAT {
+		d.heard(v)
+		d.passChunk(line, raw)
+		return true
+	}
+	if !ruled && !lonely {
+		d.heard(v)
+		d.send(v, raw)
+		d.trace('C', v, raw, raw, 0)
+		return true
+	}
+	t := &d.turn
+	t.reset(d, v, line)
+	t.held = lonely
+	t.runCommand()
+	if d.sent.n > 0 && (t.held || t.answered.Code != 0) {
+		t.held, d.grouping = false, false
+		return false
+	}
+	d.heard(v)
+	switch {
+	case (v == VerbSTARTTLS || v == VerbAnonymousTLS) && ahead:
+		d.end("client-protocol", aheadText)
+	case t.answered.Code != 0:
+		t.held = false
+		d.give(v, nil, t.answered)
+	case d.seen.helloOwed && !beforeHello.has(v) && t.first == "":
+		t.held = false
+		d.answer(v, "503 5.5.1 EHLO first")
+	case !t.held:
+		d.sendTurn(v)
+	case t.first != "":
+		d.say(t.first, stageFirst)
+	default:
+		d.sayLine()
+	}
+	return true
+}
+
+// send writes a command as it came.
+func (d *Dialogue) send(v Verb, raw []byte) {
+	d.ToServer = append(d.ToServer, raw...)
+	d.pushed(v)
+}
+
+// sendTurn writes a command that the rules have seen and nobody holds.
+func (d *Dialogue) sendTurn(v Verb) {
+	t := &d.turn
+	start := len(d.ToServer)
+	d.ToServer = append(append(d.ToServer, t.line...), crlf...)
+	d.pushed(v)
+	d.departed(t.applied)
+	d.trace('C', v, t.said, d.ToServer[start:], t.applied)
+}
+
+func (d *Dialogue) pushed(v Verb) {
+	d.sent.push(v)
+	d.grouping = groupable.has(v) && d.server.offers&OffersPIPELINING != 0
+}
+
+// passChunk sends BDAT on with the chunk behind it.
+func (d *Dialogue) passChunk(line, raw []byte) {
+	size, last, ok := parseChunk(line)
+	if !ok {
+		d.server.gone = true
+		d.end("client-protocol", badChunk)
+		return
+	}
+	v := VerbBDAT
+	if last {
+		v = VerbMessage // its answer is that of the message
+		d.seen.messages++
+	}
+	d.ToServer = append(d.ToServer, raw...)
+	d.sent.push(v)
+	d.grouping = d.server.offers&OffersPIPELINING != 0
+	d.trace('C', VerbBDAT, raw, raw, 0)
+	if size > 0 {
+		d.chunkSize, d.next = size, AwaitChunk
+		d.event(fmt.Sprintf("chunk %d bytes", size))
+	}
+}
+
+// ChunkEnd says that the octets of a chunk have been moved or dropped.
+func (d *Dialogue) ChunkEnd() { d.next = AwaitCommand }
+
+// SASL takes a client's line of an AUTH exchange, with its line end. It passes
+// unseen, whatever it spells (RFC 4954, 4).
+func (d *Dialogue) SASL(raw []byte) {
+	line, ok := cutCRLF(raw)
+	if !ok {
+		d.server.gone = true
+		d.end("client-protocol", "500 5.5.2 a SASL line ends with CRLF and has no bare CR, bare LF or NUL in it")
+		return
+	}
+	t := &d.turn
+	if seals, isLast := sealing(line); isLast {
+		d.seen.sealing = seals
+	}
+	if bytes.Equal(line, []byte("*")) {
+		d.seen.sealing = false
+	}
+	d.ToServer = append(d.ToServer, raw...)
+	d.sent.push(t.verb)
+	d.next = AwaitReply
+	if d.tracer != nil {
+		text := hidden(len(line))
+		d.tracer.Exchanged('C', []string{text}, []string{text}, "")
+	}
+}
+
+// MessageEnd says that a message has ended, and how long it was; ToServer had
+// it to its final dot, or nobody did.
+func (d *Dialogue) MessageEnd(octets int64) {
+	d.event(fmt.Sprintf("message %d bytes", octets))
+	if d.next == AwaitDiscard {
+		d.deliver(VerbMessage, d.early)
+		if d.next != End {
+			d.refuse("server-lost", lostText)
+		}
+		return
+	}
+	d.sent.push(VerbMessage)
+	d.grouping = false
+	d.next = AwaitCommand
+}
+
+// heard reports a command of the client's.
+func (d *Dialogue) heard(v Verb) { d.listener.Command(v) }

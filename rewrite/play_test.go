@@ -1,0 +1,282 @@
+package rewrite_test
+
+import (
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"smtpshim/rewrite"
+	"smtpshim/rewrite/transcript"
+)
+
+var update = flag.Bool("update", false, "write what the rules do now into testdata; git diff judges")
+
+// TestRulesDoWhatTheTranscriptsSay plays every dialogue of testdata against the
+// rules alone, without a network.
+func TestRulesDoWhatTheTranscriptsSay(t *testing.T) {
+	names, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no dialogues in testdata: %v", err)
+	}
+	for _, name := range names {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) { playFile(t, name) })
+	}
+}
+
+func playFile(t *testing.T, name string) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := transcript.Parse(name, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := play(t, f)
+	diff := transcript.Compare(f.Dialogue, got)
+	if diff == "" {
+		return
+	}
+	if !*update {
+		t.Fatalf("%s:\n%s", name, diff)
+	}
+	f.Dialogue = got
+	if err := os.WriteFile(name, f.Format(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A player feeds a dialogue with what both sides of a file say, each in its
+// order, whenever the dialogue waits for it, and writes down what comes out.
+type player struct {
+	d              *rewrite.Dialogue
+	client, server []input // what is left to be said
+	connections    int
+	heard          []transcript.Line
+}
+
+// input is a line of a file that one side says, with its place there.
+type input struct {
+	place int
+	line  transcript.Line
+}
+
+func play(t *testing.T, f *transcript.File) []transcript.Line {
+	t.Helper()
+	p := &player{d: rewrite.New(policyOf(t, f), clientOf(f), silent{})}
+	for i, l := range f.Dialogue {
+		in := input{i, l}
+		switch {
+		case l.Mark == transcript.Added:
+		case l.Side == transcript.Client, strings.HasPrefix(l.Text, "message "), strings.HasPrefix(l.Text, "chunk "):
+			p.client = append(p.client, in)
+		case l.Side == transcript.Server, l.Text == "server lost", l.Text == "server TLS failed":
+			p.server = append(p.server, in)
+		}
+	}
+	for p.step() {
+	}
+	for _, in := range append(p.client, p.server...) {
+		p.hear(transcript.Line{Text: "left over: " + in.line.String()})
+	}
+	return p.heard
+}
+
+func policyOf(t *testing.T, f *transcript.File) *rewrite.Policy {
+	t.Helper()
+	rules, errs := rewrite.Compile(f.Rules, f.Options)
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	policy := &rewrite.Policy{Rules: rules, Hostname: "relay.example.com", Errors: 20}
+	for key, set := range map[string]func(string) error{
+		"client_tls": func(v string) error { return policy.ClientTLS.UnmarshalText([]byte(v)) },
+		"server_tls": func(v string) error { return policy.ServerTLS.UnmarshalText([]byte(v)) },
+	} {
+		if v := f.Settings[key]; v != "" {
+			if err := set(v); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return policy
+}
+
+func clientOf(f *transcript.File) netip.Addr {
+	if v := f.Settings["client"]; v != "" {
+		return netip.MustParseAddr(v)
+	}
+	return netip.MustParseAddr("192.0.2.7")
+}
+
+// step does what the dialogue waits for. It is false when the end has come, or
+// when the file has nothing of what is waited for.
+func (p *player) step() bool {
+	d := p.d
+	more := len(p.client) > 0 && (len(p.server) == 0 || p.client[0].place < p.server[0].place)
+	switch d.Next(more) {
+	case rewrite.AwaitServer:
+		return p.reply(func(raw []byte) {
+			if p.connections++; p.connections > 1 {
+				p.event("server again")
+			}
+			d.Greeting(raw)
+		})
+	case rewrite.AwaitReply:
+		return p.reply(func(raw []byte) { d.Reply(raw, false, false) })
+	case rewrite.AwaitCommand:
+		return p.line(func(raw []byte) bool { return d.Command(raw, false) })
+	case rewrite.AwaitSASL:
+		return p.line(func(raw []byte) bool { d.SASL(raw); return true })
+	case rewrite.AwaitMessage, rewrite.AwaitDiscard:
+		return p.counted("message %d bytes", d.MessageEnd)
+	case rewrite.AwaitChunk, rewrite.AwaitChunkDiscard:
+		return p.counted("chunk %d bytes", func(int64) { d.ChunkEnd() })
+	case rewrite.AwaitClientTLS:
+		p.event("client TLS")
+		d.ClientTLS()
+	case rewrite.AwaitServerTLS:
+		p.serverTLS()
+	case rewrite.AwaitOctets:
+		if len(p.client) == 0 {
+			return false
+		}
+		d.Octets([]byte(p.client[0].line.Text + "\r\n"))
+	case rewrite.Opaque:
+		return p.opaque()
+	case rewrite.End:
+		return false
+	}
+	p.flush(nil, nil)
+	return true
+}
+
+// reply takes the server's next reply, or its hanging up.
+func (p *player) reply(give func(raw []byte)) bool {
+	if len(p.server) == 0 {
+		return false
+	}
+	if p.server[0].line.Text == "server lost" {
+		p.server = p.server[1:]
+		p.event("server lost")
+		p.d.Lost()
+		p.flush(nil, nil)
+		return true
+	}
+	var said []string
+	for len(p.server) > 0 {
+		text := p.server[0].line.Text
+		p.server = p.server[1:]
+		said = append(said, text)
+		if len(text) < 4 || text[3] != '-' {
+			break
+		}
+	}
+	raw := []byte(strings.Join(said, "\r\n") + "\r\n")
+	if n, err := rewrite.ScanReply(raw); err != nil || n != len(raw) {
+		p.d.Garbage()
+	} else {
+		give(raw)
+	}
+	p.flush(nil, said)
+	return true
+}
+
+// line takes the client's next line.
+func (p *player) line(give func(raw []byte) bool) bool {
+	if len(p.client) == 0 {
+		return false
+	}
+	text := p.client[0].line.Text
+	rest := p.client[1:]
+	p.client = rest
+	if !give([]byte(text + "\r\n")) {
+		p.client = append([]input{{-1, transcript.Line{Side: transcript.Client, Text: text}}}, rest...)
+		return true
+	}
+	p.flush([]string{text}, nil)
+	return true
+}
+
+// counted takes a message or chunk.
+func (p *player) counted(format string, give func(int64)) bool {
+	if len(p.client) == 0 {
+		return false
+	}
+	var n int64
+	if _, err := fmt.Sscanf(p.client[0].line.Text, format, &n); err != nil {
+		return false
+	}
+	p.event(p.client[0].line.Text)
+	p.client = p.client[1:]
+	give(n)
+	p.flush(nil, nil)
+	return true
+}
+
+func (p *player) serverTLS() {
+	if len(p.server) > 0 && p.server[0].line.Text == "server TLS failed" {
+		p.server = p.server[1:]
+		p.event("server TLS failed")
+		p.d.ServerTLSFailed()
+		return
+	}
+	p.event("server TLS")
+	p.d.ServerTLS()
+}
+
+// opaque passes on what is left, in the order of the file.
+func (p *player) opaque() bool {
+	p.event("opaque")
+	all := append(append([]input(nil), p.client...), p.server...)
+	p.client, p.server = nil, nil
+	for len(all) > 0 {
+		first := 0
+		for i, in := range all {
+			if in.place < all[first].place {
+				first = i
+			}
+		}
+		l := all[first].line
+		l.Mark = transcript.Unchanged
+		p.hear(l)
+		all = append(all[:first], all[first+1:]...)
+	}
+	return false
+}
+
+func (p *player) event(what string) { p.hear(transcript.Line{Text: what}) }
+
+func (p *player) hear(l ...transcript.Line) { p.heard = append(p.heard, l...) }
+
+// flush writes down what came out for what one side has said.
+func (p *player) flush(client, server []string) {
+	toServer, toClient := linesOf(p.d.ToServer), linesOf(p.d.ToClient)
+	p.d.ToServer, p.d.ToClient = nil, nil
+	if server != nil {
+		p.hear(transcript.Diff(transcript.Server, server, toClient, "")...)
+		p.hear(transcript.Diff(transcript.Client, nil, toServer, "")...)
+		return
+	}
+	p.hear(transcript.Diff(transcript.Client, client, toServer, "")...)
+	p.hear(transcript.Diff(transcript.Server, nil, toClient, "")...)
+}
+
+func linesOf(b []byte) []string {
+	if len(b) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(b), "\r\n"), "\r\n")
+}
+
+// silent is a listener that hears nothing.
+type silent struct{}
+
+func (silent) Command(rewrite.Verb)      {}
+func (silent) Replied(rewrite.Verb, int) {}
+func (silent) Applied(string)            {}
+func (silent) Broke(string)              {}

@@ -1,0 +1,335 @@
+package rewrite
+
+const (
+	lostText        = "421 4.4.2 connection to server lost"
+	unreachableText = "421 4.3.2 server not available"
+	silentText      = "421 4.4.2 no answer from server in time"
+	brokenText      = "421 4.3.0 server broke the protocol"
+	noTLSText       = "454 4.7.0 TLS with the server is required and not to be had"
+)
+
+// Greeting is the reply with which a connection to the server begins.
+func (d *Dialogue) Greeting(raw []byte) {
+	d.server = serverState{tls: d.policy.ServerTLS == ServerTLSImplicit, plain: d.server.plain}
+	if d.turn.held {
+		d.greetedAgain(raw)
+		return
+	}
+	code, err := replyCode(raw)
+	if err != nil {
+		d.breach()
+		return
+	}
+	d.next = AwaitCommand
+	d.seen.greeted = code == 220
+	if !d.seen.greeted {
+		d.give(VerbGreeting, raw, Reply{})
+		return
+	}
+	d.ruledReply(VerbGreeting, raw)
+}
+
+// greetedAgain goes on with a held turn on its fresh connection.
+func (d *Dialogue) greetedAgain(raw []byte) {
+	t := &d.turn
+	code, err := replyCode(raw)
+	if err != nil || code != 220 {
+		d.server.gone = true
+		d.end("server-unreachable", unreachableText)
+		return
+	}
+	d.event("server again")
+	d.trace('S', VerbGreeting, raw, nil, 0)
+	if hello.has(t.verb) || len(d.hello) == 0 {
+		d.sayLine()
+		return
+	}
+	d.say(string(d.hello), stageHello)
+}
+
+// Lost says that the server hung up, or could not be reached.
+func (d *Dialogue) Lost() {
+	t := &d.turn
+	d.server.gone = true
+	switch {
+	case d.next == AwaitServer:
+		d.end("server-unreachable", unreachableText)
+	case t.held && t.stage == stageSaid && !t.sasl && d.policy.Rules.seesReply(t.verb):
+		t.lost, t.reply = true, Reply{}
+		t.runReply()
+		t.lost = false
+		if t.again != "" {
+			d.sayAgain()
+			return
+		}
+		d.end("server-lost", lostText)
+	case d.sent.n > 0 && d.sent.first() == VerbQUIT:
+		d.Finish("221 2.0.0 closing connection")
+	default:
+		d.end("server-lost", lostText)
+	}
+}
+
+// Reply is a whole reply of the server's, that ScanReply has found. ahead says
+// that the client has sent something that it ought to have sent after seeing
+// this reply; behind, that the server has sent something after it already.
+func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
+	code, err := replyCode(raw)
+	switch {
+	case err != nil:
+		d.breach()
+	case d.next == AwaitMessage:
+		d.earlyReply(code, raw)
+	case d.sent.n == 0:
+		// Nobody waits for it. A 421 may come at any time (RFC 5321, 3.8);
+		// anything else would be taken for the answer to the next command.
+		if code == 421 {
+			d.server.gone = true
+			d.give(VerbOther, raw, Reply{})
+			d.failure, d.next = "server-lost", End
+			return
+		}
+		d.breach()
+	case !fits(d.sent.first(), code, d.turn.held):
+		d.breach()
+	case code == 220 && d.startsTLS() && behind:
+		d.breach() // it would be taken for encrypted (CVE-2011-0411)
+	case code == 220 && d.startsTLS() && ahead:
+		d.server.gone = true
+		d.end("client-protocol", aheadText)
+	case d.turn.held:
+		d.sent.pop()
+		d.turnReply(code, raw)
+	default:
+		v := d.sent.pop()
+		d.deliver(v, raw)
+		d.afterData(v, code, ahead)
+	}
+}
+
+// startsTLS says that a handshake follows if the reply that is awaited is good.
+func (d *Dialogue) startsTLS() bool {
+	t := &d.turn
+	return t.held && (t.stage == stageStartTLS ||
+		t.stage == stageSaid && (t.verb == VerbSTARTTLS || t.verb == VerbAnonymousTLS))
+}
+
+// Silent says that the server was silent for too long.
+func (d *Dialogue) Silent() {
+	d.server.gone = true
+	d.end("server-timeout", silentText)
+}
+
+// Garbage says that what the server sent is no reply.
+func (d *Dialogue) Garbage() { d.breach() }
+
+// breach ends a session whose server cannot be followed any more: a reply out
+// of step becomes a false yes.
+func (d *Dialogue) breach() {
+	d.server.gone = true
+	d.end("server-protocol", brokenText)
+}
+
+// fits says whether a reply with this code can be one to this verb.
+func fits(v Verb, code int, held bool) bool {
+	switch {
+	case v == VerbDATA:
+		return code == 354 || code >= 400
+	case code == 334:
+		return sasl.has(v) && held
+	}
+	return code < 300 || code >= 400
+}
+
+// earlyReply is an answer to a message that is still being sent. The rest is
+// dropped, and the client gets it at the message's end.
+func (d *Dialogue) earlyReply(code int, raw []byte) {
+	if code < 400 {
+		d.breach()
+		return
+	}
+	d.early = append([]byte(nil), raw...)
+	d.server.gone = true
+	d.next = AwaitDiscard
+	d.event("server answers before the message has ended")
+}
+
+// MessageLost says that the server was lost while a message was sent to it.
+// The rest is dropped; the client learns it at the message's end.
+func (d *Dialogue) MessageLost() {
+	d.earlyReply(421, []byte(lostText+"\r\n"))
+	d.failure = "server-lost"
+}
+
+// afterData ends a session whose client did not wait for the answer to DATA
+// and was refused: what it sent would run as commands.
+func (d *Dialogue) afterData(v Verb, code int, ahead bool) {
+	if v == VerbDATA && code != 354 && ahead && d.next != End {
+		d.end("client-protocol", "554 5.5.0 the message was sent before DATA was accepted")
+	}
+}
+
+// deliver gives the client a reply, through the rules that ask for it.
+func (d *Dialogue) deliver(v Verb, raw []byte) {
+	if d.policy.Rules.seesReply(v) {
+		d.ruledReply(v, raw)
+		return
+	}
+	d.give(v, raw, Reply{})
+}
+
+// ruledReply gives the client what the rules make of a reply to a command that
+// is not held.
+func (d *Dialogue) ruledReply(v Verb, raw []byte) {
+	t := &d.turn
+	t.reset(d, v, nil)
+	t.raw, t.sasl = raw, true // nothing can be said again
+	t.reply = parseReply(raw)
+	before := t.reply.clone()
+	t.runReply()
+	if t.reply.equal(before) {
+		d.give(v, raw, Reply{})
+		return
+	}
+	d.give(v, raw, t.reply)
+}
+
+// give is the last step of every reply of the server's: r, or raw if r is
+// none, goes to the client, and the session's state follows.
+func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
+	start := len(d.ToClient)
+	code := r.Code
+	if code == 0 {
+		d.ToClient = append(d.ToClient, raw...)
+		code, _ = replyCode(raw)
+	} else {
+		d.ToClient = r.appendTo(d.ToClient)
+		d.departed(d.turn.applied)
+	}
+	d.listener.Replied(v, code)
+	if d.tracer != nil {
+		applied := d.turn.applied
+		if r.Code == 0 {
+			applied = 0
+		}
+		d.trace('S', v, raw, d.ToClient[start:], applied)
+	}
+	if d.next != End {
+		d.next = AwaitCommand
+	}
+	d.follow(v, code)
+}
+
+// follow keeps the client's state by what it was told.
+func (d *Dialogue) follow(v Verb, code int) {
+	good := code < 300
+	switch {
+	case code == 421:
+		d.server.gone = true
+		d.sent.n = 0
+		d.failure, d.next = "server-lost", End
+	case v == VerbQUIT:
+		d.next = End
+	case v == VerbMAIL && good:
+		d.seen.transaction = true
+		d.seen.mails++
+	case v == VerbDATA && code == 354:
+		d.seen.messages++
+		d.next = AwaitMessage
+	case v == VerbMessage:
+		d.seen.transaction = false
+	case good && (v == VerbRSET || hello.has(v)):
+		d.seen.transaction = false
+		if hello.has(v) {
+			d.seen.helloOwed = false
+		}
+	case (v == VerbSTARTTLS || v == VerbAnonymousTLS) && code == 220:
+		d.next = Opaque
+		d.event("opaque")
+	case sasl.has(v):
+		d.followSASL(code)
+	}
+}
+
+// followSASL keeps the state of an AUTH exchange.
+func (d *Dialogue) followSASL(code int) {
+	t := &d.turn
+	switch {
+	case code == 334:
+		t.sasl = true
+		d.next = AwaitSASL
+	case code < 300:
+		d.seen.authenticated = true
+		if mayMask(t.said) {
+			d.next = AwaitOctets
+		}
+	default:
+		d.seen.authRefused = true
+	}
+}
+
+// Octets are the first octets of the client's after a SASL exchange that may
+// have begun to mask the stream: four, or a line that is shorter.
+func (d *Dialogue) Octets(b []byte) {
+	d.next = AwaitCommand
+	if masked(b, d.seen.sealing) {
+		d.next = Opaque
+		d.event("opaque")
+	}
+}
+
+// sayLine says the line of the turn to the server; where a HELO hides whether
+// there is STARTTLS, EHLO comes first.
+func (d *Dialogue) sayLine() {
+	t := &d.turn
+	if t.verb == VerbHELO && d.wantsTLS() {
+		d.say("EHLO "+string(argument(t.line)), stageHello)
+		return
+	}
+	d.say(string(t.line), stageSaid)
+}
+
+// say writes a line of the held turn.
+func (d *Dialogue) say(line string, s stage) {
+	t := &d.turn
+	t.stage = s
+	d.ToServer = append(append(d.ToServer, line...), crlf...)
+	d.sent.push(t.verb)
+	d.next = AwaitReply
+	if !t.pending && hello.has(parseVerb([]byte(line))) {
+		d.hello = append(d.hello[:0], line...)
+	}
+	if d.tracer == nil {
+		return
+	}
+	text := hidden(len(line))
+	if !t.pending {
+		text = d.redacted(parseVerb([]byte(line)), []byte(line))
+	}
+	var said []string
+	if s == stageSaid && t.commands == 0 {
+		said = []string{d.redacted(t.verb, t.said)}
+	}
+	d.tracer.Exchanged('C', said, []string{text}, d.policy.Rules.nameSet(t.applied))
+}
+
+// wantsTLS says that the connection to the server is to be encrypted and is not.
+func (d *Dialogue) wantsTLS() bool {
+	m := d.policy.ServerTLS
+	return (m == ServerTLSOpportunistic || m == ServerTLSRequire) && !d.server.tls && !d.server.plain
+}
+
+// swallow is a reply that the client never sees.
+func (d *Dialogue) swallow(raw []byte) {
+	v := d.turn.verb
+	if d.turn.stage != stageSaid {
+		v = VerbOther
+	}
+	d.trace('S', v, raw, nil, d.turn.applied)
+}
+
+// commandIs says whether a line's verb is this.
+func commandIs(line []byte, v Verb) bool { return parseVerb(line) == v }
+
+// learn reads the server's EHLO reply.
+func (d *Dialogue) learn(raw []byte) { d.server.offers = offered(parseReply(raw)) }

@@ -1,0 +1,155 @@
+package rewrite
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+)
+
+// A Reply is a whole answer of a server (RFC 5321, 4.2).
+type Reply struct {
+	Code  int
+	Lines []string // the texts, at least one; without code and separator
+}
+
+var (
+	errNotReply = errors.New("not a reply: no line begins with a code from 200 to 599 and a blank or hyphen")
+	errStray    = errors.New("a reply with a bare CR, a bare LF or a NUL in it")
+	errMixed    = errors.New("a reply with different codes in its lines")
+)
+
+// ScanReply looks for a whole reply at the beginning of b. Until the last line
+// is there, n is 0. Lines end with CRLF and nothing else.
+func ScanReply(b []byte) (n int, err error) {
+	for {
+		end := bytes.IndexByte(b[n:], '\n')
+		if end < 0 {
+			return 0, nil
+		}
+		line := b[n : n+end+1]
+		n += end + 1
+		text, ok := cutCRLF(line)
+		switch {
+		case !ok:
+			return n, errStray
+		case !hasCode(text):
+			return n, errNotReply
+		case len(text) == 3 || text[3] == ' ':
+			return n, nil
+		}
+	}
+}
+
+func hasCode(line []byte) bool {
+	return len(line) >= 3 && '2' <= line[0] && line[0] <= '5' && isDigit(line[1]) && isDigit(line[2]) &&
+		(len(line) == 3 || line[3] == ' ' || line[3] == '-')
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// replyCode reads the code of a whole reply that ScanReply found, and checks
+// that all its lines bear it (RFC 5321, 4.2.1).
+func replyCode(raw []byte) (int, error) {
+	if len(raw) < 5 || !hasCode(raw[:3]) {
+		return 0, errNotReply
+	}
+	code := raw[:3]
+	for rest := raw; len(rest) > 0; {
+		if !bytes.HasPrefix(rest, code) {
+			return 0, errMixed
+		}
+		rest = rest[bytes.IndexByte(rest, '\n')+1:]
+	}
+	return int(code[0]-'0')*100 + int(code[1]-'0')*10 + int(code[2]-'0'), nil
+}
+
+// multiline says whether a whole reply has more than one line.
+func multiline(raw []byte) bool { return bytes.IndexByte(raw, '\n') < len(raw)-1 }
+
+// parseReply takes a whole reply apart.
+func parseReply(raw []byte) Reply {
+	code, _ := replyCode(raw)
+	r := Reply{Code: code, Lines: make([]string, 0, 8)}
+	for line := range strings.Lines(string(raw)) {
+		line = strings.TrimSuffix(line, "\r\n")
+		if len(line) > 4 {
+			r.Lines = append(r.Lines, line[4:])
+		} else {
+			r.Lines = append(r.Lines, "")
+		}
+	}
+	return r
+}
+
+// appendTo writes the reply as it goes over the wire.
+func (r Reply) appendTo(b []byte) []byte {
+	for i, text := range r.Lines {
+		b = append(b, byte('0'+r.Code/100), byte('0'+r.Code/10%10), byte('0'+r.Code%10))
+		if i < len(r.Lines)-1 {
+			b = append(b, '-')
+		} else {
+			b = append(b, ' ')
+		}
+		b = append(append(b, text...), crlf...)
+	}
+	return b
+}
+
+func (r Reply) clone() Reply {
+	return Reply{r.Code, append([]string(nil), r.Lines...)}
+}
+
+// equal says whether both would be the same octets.
+func (r Reply) equal(o Reply) bool {
+	if r.Code != o.Code || len(r.Lines) != len(o.Lines) {
+		return false
+	}
+	for i := range r.Lines {
+		if r.Lines[i] != o.Lines[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// keyword gives the EHLO keyword of a line in upper case, and its parameters:
+// "auth=LOGIN NTLM" is AUTH with "LOGIN NTLM".
+func keyword(line string) (name, params string) {
+	i := strings.IndexAny(line, " =\t")
+	if i < 0 {
+		return strings.ToUpper(line), ""
+	}
+	return strings.ToUpper(line[:i]), strings.TrimSpace(line[i+1:])
+}
+
+// hasWord says whether one of the words is this, in any case.
+func hasWord(words, word string) bool {
+	for w := range strings.FieldsSeq(words) {
+		if strings.EqualFold(w, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// dropKeywords takes the keywords that drop names out of an EHLO reply. The
+// first line is the server's name and stays.
+func (r *Reply) dropKeywords(drop func(name string) bool) {
+	kept := r.Lines[:1:1]
+	for _, line := range r.Lines[1:] {
+		if name, _ := keyword(line); !drop(name) {
+			kept = append(kept, line)
+		}
+	}
+	r.Lines = kept
+}
+
+// addKeywords puts lines at the end of an EHLO reply, but before the OK that
+// Windows' SMTP service says last (KB257569).
+func (r *Reply) addKeywords(lines ...string) {
+	at := len(r.Lines)
+	if at > 1 && strings.EqualFold(r.Lines[at-1], "OK") {
+		at--
+	}
+	r.Lines = append(r.Lines[:at:at], append(lines, r.Lines[at:]...)...)
+}

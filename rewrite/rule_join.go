@@ -1,0 +1,56 @@
+package rewrite
+
+import "strings"
+
+func joinDataReply() Rule {
+	return Rule{
+		Name:  "join-data-reply",
+		Heals: "Windows 2003 and Exchange 2000 and 2003 as senders, which take the first line of a 354 for all of it",
+		Doc: "If the lines of the answer to DATA come apart, the sender takes the first for the whole answer and the next for the " +
+			"answer to its message: it keeps a message that was delivered, and sends it again until it expires. " +
+			"An answer to DATA with several lines becomes one line, in one write, with all their text. " +
+			"With `replies = \"all\"` every reply but EHLO's becomes one line, for clients that cannot read more.",
+		Source: "KB912341; RFC 5321, 4.2.1",
+		Options: []Option{{Name: "replies", Default: "data", Values: []string{"data", "all"},
+			Doc: "\"data\": the answer to DATA; \"all\": every reply but EHLO's"}},
+		setup: func(o options) (actions, *ConfigError) {
+			of := setOf(VerbDATA)
+			if o.str("replies") == "all" {
+				of = everyVerb &^ setOf(VerbEHLO)
+			}
+			return actions{replyVerbs: of, reply: joinLines}, nil
+		},
+	}
+}
+
+// maxJoined keeps the line within what RFC 5321, 4.5.3.1.5 lets a client
+// expect: 512 octets with code, blank and CRLF.
+const maxJoined = 512 - 6
+
+func joinLines(t *Turn) {
+	r := t.Reply()
+	if len(r.Lines) < 2 {
+		return
+	}
+	status, _, _ := strings.Cut(r.Lines[0], " ")
+	var b strings.Builder
+	for i, text := range r.Lines {
+		if i > 0 && isStatus(status) {
+			text = strings.TrimPrefix(text, status)
+		}
+		if text = strings.Trim(text, " "); text != "" && b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(text)
+	}
+	joined := b.String()
+	if len(joined) > maxJoined {
+		joined = strings.TrimRight(joined[:maxJoined], " ")
+	}
+	r.Lines = []string{joined}
+}
+
+// isStatus recognises an enhanced status code (RFC 3463, 2).
+func isStatus(word string) bool {
+	return len(word) >= 5 && strings.Count(word, ".") == 2 && strings.Trim(word, "0123456789.") == ""
+}

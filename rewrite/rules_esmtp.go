@@ -1,0 +1,88 @@
+package rewrite
+
+import "strings"
+
+func advertiseESMTP() Rule {
+	return Rule{
+		Name:  "advertise-esmtp",
+		Heals: "Exchange 5.0, which speaks ESMTP and does not say so in its greeting",
+		Doc: "Clients that look for the word ESMTP in the greeting stay with HELO, and have no SIZE, AUTH, DSN or STARTTLS. " +
+			"A 220 greeting without the word gets it behind the host name, or in a line of its own as Microsoft's fix does it. " +
+			"Should the server not know EHLO after all, fall-back-to-helo keeps the promise.",
+		Source: "KB Q164060; KB Q194131; RFC 1869, 4.1.1",
+		Options: []Option{{Name: "style", Default: "word", Values: []string{"word", "line"},
+			Doc: "\"word\": 220 host ESMTP rest; \"line\": 220-host rest, 220 ESMTP spoken here"}},
+		setup: func(o options) (actions, *ConfigError) {
+			advertise := advertiseWord
+			if o.str("style") == "line" {
+				advertise = advertiseLine
+			}
+			return actions{replyVerbs: setOf(VerbGreeting), reply: func(t *Turn) {
+				words := strings.Join(t.Reply().Lines, " ")
+				if !hasWord(words, "ESMTP") && !hasWord(words, "LMTP") {
+					advertise(t)
+				}
+			}}, nil
+		},
+	}
+}
+
+func advertiseWord(t *Turn) {
+	host, rest, _ := strings.Cut(t.Reply().Lines[0], " ")
+	if host == "" {
+		host = t.Hostname()
+	}
+	t.Reply().Lines[0] = strings.TrimRight(host+" ESMTP "+rest, " ")
+}
+
+func advertiseLine(t *Turn) {
+	t.Reply().Lines = append(t.Reply().Lines, "ESMTP spoken here")
+}
+
+func fallBackToHELO() Rule {
+	return Rule{
+		Name:  "fall-back-to-helo",
+		Heals: "servers that refuse EHLO or hang up on it, for clients that do not try HELO by themselves",
+		Doc: "Sendmail 8.6, old gateways and firewalls answer EHLO with 500 or hang up. HELO is said instead, on a fresh " +
+			"connection if need be, and the client gets an EHLO answer without keywords. A 501 for the name in it passes.",
+		Source: "KB Q245787; KB Q100352; KB Q197142; RFC 5321, 3.2 and 4.1.4",
+		setup: func(options) (actions, *ConfigError) {
+			return actions{replyVerbs: setOf(VerbEHLO), reply: helloInstead}, nil
+		},
+	}
+}
+
+func helloInstead(t *Turn) {
+	r := t.Reply()
+	name := string(argument([]byte(t.Line())))
+	switch isEHLO := commandIs([]byte(t.Line()), VerbEHLO); {
+	case isEHLO && t.Lost():
+		t.AgainAfresh("HELO " + name)
+	case isEHLO && refusesEHLO(r):
+		t.Again("HELO " + name)
+	case !isEHLO && r.Code == 250:
+		r.Lines = r.Lines[:1] // any further line would be a keyword
+	}
+}
+
+// refusesEHLO says that the server does not know EHLO, rather than the name in it.
+func refusesEHLO(r *Reply) bool {
+	switch r.Code {
+	case 500, 502, 504, 550, 554:
+		return true
+	case 501:
+		return !blamesArgument(r)
+	}
+	return false
+}
+
+// blamesArgument reads a 501, whose code serves for unknown commands too.
+func blamesArgument(r *Reply) bool {
+	text := strings.ToLower(strings.Join(r.Lines, " "))
+	for _, word := range []string{"5.5.4", "address", "argument", "domain", "host", "name", "parameter", "operand"} {
+		if strings.Contains(text, word) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,85 @@
+package rewrite
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// event tells the tracer of something that is no line.
+func (d *Dialogue) event(what string) {
+	if d.tracer != nil {
+		d.tracer.Event(what)
+	}
+}
+
+// departed counts what the rules did, once it is on its way.
+func (d *Dialogue) departed(s ruleSet) {
+	s.each(func(i int) { d.listener.Applied(d.policy.Rules.rules[i].name) })
+}
+
+// trace tells the tracer of a line or reply and what became of it.
+func (d *Dialogue) trace(side byte, v Verb, said, got []byte, applied ruleSet) {
+	if d.tracer == nil {
+		return
+	}
+	d.tracer.Exchanged(side, d.lines(side, v, said), d.lines(side, v, got), d.policy.Rules.nameSet(applied))
+}
+
+// lines takes octets apart for the tracer, without what is secret in them.
+func (d *Dialogue) lines(side byte, v Verb, b []byte) []string {
+	var lines []string
+	for line := range bytes.Lines(b) {
+		line = bytes.TrimSuffix(line, crlf)
+		if side == 'S' {
+			lines = append(lines, redactedReply(line))
+		} else {
+			lines = append(lines, d.redacted(v, line))
+		}
+	}
+	return lines
+}
+
+// redacted is a command line without credentials. What is no command may be a
+// credential whose AUTH was refused, or whose client lost its place.
+func (d *Dialogue) redacted(v Verb, line []byte) string {
+	switch {
+	case sasl.has(v):
+		word := bytes.TrimLeft(line, blanks)
+		verb, rest := word, []byte(nil)
+		if i := bytes.IndexAny(word, blanks+"="); i >= 0 {
+			verb, rest = word[:i+1], bytes.TrimLeft(word[i+1:], blanks)
+		}
+		mechanism, blob, _ := bytes.Cut(rest, []byte(" "))
+		switch {
+		case !isMechanism(mechanism):
+			return string(verb) + hidden(len(rest))
+		case len(blob) == 0:
+			return string(line)
+		}
+		return string(verb) + string(mechanism) + " " + hidden(len(blob))
+	case v == VerbOther && d.seen.authRefused:
+		return hidden(len(line))
+	}
+	return string(line)
+}
+
+// redactedReply is a line of a reply without a SASL challenge.
+func redactedReply(line []byte) string {
+	if bytes.HasPrefix(line, []byte("334 ")) && len(line) > len("334 VXNlcm5hbWU6") && !bytes.Contains(line[4:], []byte(" ")) {
+		return "334 " + hidden(len(line)-4)
+	}
+	return string(line)
+}
+
+// mechanisms are the names that may stand in a log: any other word behind AUTH
+// may be a credential in the wrong place.
+var mechanisms = []string{"NTLM", "NTLMSSP", "LOGIN", "PLAIN", "GSSAPI", "GSS-SPNEGO", "CRAM-MD5", "DIGEST-MD5",
+	"EXTERNAL", "XOAUTH2", "OAUTHBEARER", "SCRAM-SHA-1", "SCRAM-SHA-256"}
+
+func isMechanism(word []byte) bool {
+	return len(word) == 0 || slices.Contains(mechanisms, strings.ToUpper(string(word)))
+}
+
+func hidden(n int) string { return fmt.Sprintf("...(%d octets)", n) }

@@ -1,0 +1,207 @@
+package rewrite
+
+// turnReply is a reply to something that a held turn has said.
+func (d *Dialogue) turnReply(code int, raw []byte) {
+	t := &d.turn
+	good := code < 300
+	switch t.stage {
+	case stageFirst:
+		d.swallow(raw)
+		if good && commandIs([]byte(t.first), VerbEHLO) {
+			d.learn(raw)
+		}
+		d.seen.helloOwed = false
+		d.sayLine()
+	case stageHello:
+		d.swallow(raw)
+		d.helloReply(good, raw)
+	case stageStartTLS:
+		d.swallow(raw)
+		if code == 220 {
+			t.stage, d.next = stageTLS, AwaitServerTLS
+			return
+		}
+		d.withoutTLS()
+	case stageRepeat:
+		d.swallow(raw)
+		if good {
+			d.learn(raw)
+		}
+		d.sayLine()
+	default:
+		d.saidReply(good, raw)
+	}
+}
+
+// helloReply goes on after our own EHLO before TLS.
+func (d *Dialogue) helloReply(good bool, raw []byte) {
+	if good && commandIs(d.hello, VerbEHLO) {
+		d.learn(raw)
+	}
+	switch {
+	case good && d.wantsTLS() && d.server.offers&OffersSTARTTLS != 0:
+		d.say("STARTTLS", stageStartTLS)
+	case d.wantsTLS():
+		d.withoutTLS()
+	default:
+		d.sayLine()
+	}
+}
+
+// withoutTLS goes on in clear where TLS is not to be had, or refuses.
+func (d *Dialogue) withoutTLS() {
+	t := &d.turn
+	if d.policy.ServerTLS == ServerTLSRequire {
+		d.refuse("tls", noTLSText)
+		d.answer(t.verb, noTLSText)
+		return
+	}
+	d.server.plain = true
+	if t.withheld != nil {
+		raw := t.withheld
+		t.withheld = nil
+		d.finishTurn(raw)
+		return
+	}
+	d.sayLine()
+}
+
+// ServerTLS is the end of a good handshake with the server. What was known from
+// before it is forgotten (RFC 3207, 4.2): a hello is said again.
+func (d *Dialogue) ServerTLS() {
+	t := &d.turn
+	d.event("server TLS")
+	d.server.tls, d.server.offers = true, 0
+	t.withheld = nil
+	if hello.has(t.verb) {
+		d.sayLine()
+		return
+	}
+	d.say(string(d.hello), stageRepeat)
+}
+
+// ServerTLSFailed says that a handshake with the server went wrong, and that
+// its connection is closed. Opportunistic TLS goes on without, on a fresh one.
+func (d *Dialogue) ServerTLSFailed() {
+	t := &d.turn
+	if d.policy.ServerTLS != ServerTLSOpportunistic {
+		d.refuse("tls", noTLSText)
+		d.answer(t.verb, noTLSText)
+		return
+	}
+	d.server.plain = true
+	t.withheld = nil
+	d.connectAgain()
+}
+
+func (d *Dialogue) connectAgain() {
+	d.sent.n = 0
+	d.turn.stage = stageFresh
+	d.server.gone = true
+	d.next = AwaitServer
+}
+
+// saidReply is the reply to the line of a turn.
+func (d *Dialogue) saidReply(good bool, raw []byte) {
+	t := &d.turn
+	isEHLO := commandIs(t.line, VerbEHLO)
+	if isEHLO && good {
+		d.learn(raw)
+		if d.wantsTLS() && d.server.offers&OffersSTARTTLS != 0 {
+			d.swallow(raw)
+			t.withheld = append([]byte(nil), raw...)
+			d.say("STARTTLS", stageStartTLS)
+			return
+		}
+	}
+	if hello.has(t.verb) && good && d.wantsTLS() {
+		if d.policy.ServerTLS == ServerTLSRequire {
+			d.swallow(raw)
+			d.withoutTLS()
+			return
+		}
+		d.server.plain = true
+	}
+	d.finishTurn(raw)
+}
+
+// finishTurn gives the client what the rules make of the reply, unless one of
+// them wants something said again.
+func (d *Dialogue) finishTurn(raw []byte) {
+	t := &d.turn
+	t.raw, t.reply = raw, parseReply(raw)
+	before := t.reply.clone()
+	if commandIs(t.line, VerbEHLO) && t.reply.Code < 300 {
+		d.carry(&t.reply)
+	}
+	if d.policy.Rules.seesReply(t.verb) {
+		t.runReply()
+	}
+	if t.again != "" {
+		d.swallow(raw)
+		t.pending = t.reply.Code == 334
+		d.sayAgain()
+		return
+	}
+	if hello.has(t.verb) && t.reply.Code < 300 {
+		d.offerTLS(&t.reply)
+	}
+	t.held = false
+	if t.reply.equal(before) {
+		d.give(t.verb, raw, Reply{})
+	} else {
+		d.give(t.verb, raw, t.reply)
+	}
+	t.held = d.next == AwaitSASL
+}
+
+// sayAgain says what a rule wants said in place of the turn's line.
+func (d *Dialogue) sayAgain() {
+	t := &d.turn
+	t.commands++
+	if t.afresh {
+		t.fresh++
+	}
+	if t.commands > maxAgain || t.fresh > maxFresh {
+		d.breach()
+		return
+	}
+	t.line, t.again = []byte(t.again), ""
+	if t.verb == VerbEHLO && commandIs(t.line, VerbHELO) {
+		d.server.plain = d.server.plain || d.policy.ServerTLS == ServerTLSOpportunistic
+		d.server.offers = 0
+	}
+	if t.afresh {
+		d.connectAgain()
+		return
+	}
+	d.say(string(t.line), stageSaid)
+}
+
+// carry takes out of an EHLO reply what we cannot carry, and STARTTLS where it
+// is not between client and server.
+func (d *Dialogue) carry(r *Reply) {
+	r.dropKeywords(func(name string) bool {
+		switch v := parseVerb([]byte(name)); v {
+		case VerbSTARTTLS:
+			return !d.passesTLS() && !(d.endsTLS() && !d.seen.tls)
+		case VerbAnonymousTLS:
+			return !d.passesTLS()
+		default:
+			return uncarried.has(v)
+		}
+	})
+}
+
+// offerTLS adds STARTTLS where we end it, unless the server has said it.
+func (d *Dialogue) offerTLS(r *Reply) {
+	if !d.endsTLS() || d.seen.tls || d.turn.verb != VerbEHLO {
+		return
+	}
+	for _, line := range r.Lines[1:] {
+		if name, _ := keyword(line); name == "STARTTLS" {
+			return
+		}
+	}
+	r.addKeywords("STARTTLS")
+}
