@@ -1,0 +1,162 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"smtpshim/rewrite"
+)
+
+// connect finds a server that greets, and gives the dialogue its greeting. A
+// server that greets with 4xx or 5xx counts as the last resort.
+func (s *session) connect() error {
+	s.while = "connecting to the server"
+	s.closeServer()
+	if err := s.flushClient(); err != nil {
+		return err
+	}
+	retry := s.serverName != ""
+	for i, name := range s.route.Servers {
+		if retry && name != s.serverName {
+			continue // it is for the server that asked for it
+		}
+		began := time.Now()
+		server, raw, err := s.greeted(name)
+		last := i == len(s.route.Servers)-1 || retry
+		switch {
+		case err != nil:
+			s.trouble(fmt.Errorf("server %s: %w", name, err))
+			continue
+		case raw[0] != '2' && !last:
+			s.trouble(fmt.Errorf("server %s: greeted with %q", name, cut(raw)))
+			server.close()
+			continue
+		}
+		s.serverName = name
+		s.setServer(server)
+		if o := s.route.Observer; o != nil {
+			o.ServerConnected(time.Since(began))
+		}
+		s.dialogue.Greeting(raw)
+		server.consume(len(raw))
+		return nil
+	}
+	s.dialogue.Lost()
+	return nil
+}
+
+// greeted dials one server and waits for its greeting.
+func (s *session) greeted(name string) (*leg, []byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.route.Timeouts.connect())
+	defer cancel()
+	dialer := net.Dialer{KeepAlive: -1}
+	dialer.SetMultipathTCP(false)
+	conn, err := dialer.DialContext(ctx, "tcp", name)
+	if err != nil {
+		s.failed("connect")
+		return nil, nil, err
+	}
+	if s.route.ServerTLS.Mode == rewrite.ServerTLSImplicit {
+		secure := tls.Client(conn, s.route.serverTLS[name])
+		if err := s.shake(secure, "server"); err != nil {
+			conn.Close()
+			s.failed("tls")
+			return nil, nil, fmt.Errorf("TLS handshake: %w", err)
+		}
+		conn = secure
+	}
+	server := newLeg(conn)
+	s.setServer(server)
+	raw, err := s.readReply(s.route.Timeouts.greeting())
+	s.setServer(nil)
+	if err != nil {
+		server.release()
+		server.close()
+		s.failed("greeting")
+		return nil, nil, fmt.Errorf("waiting for the greeting: %w", err)
+	}
+	return server, raw, nil
+}
+
+// clientTLS shakes hands with the client. Nothing read in clear may be left.
+func (s *session) clientTLS() error {
+	s.while = "in the TLS handshake with the client"
+	if err := s.flush(); err != nil {
+		return err
+	}
+	if len(s.client.buffered()) > 0 {
+		return s.over("client-protocol", errors.New("octets in clear behind STARTTLS"))
+	}
+	conn := tls.Server(s.client.conn, s.route.ClientTLS.Config)
+	if err := s.shake(conn, "client"); err != nil {
+		return s.over("tls", err)
+	}
+	s.setClient(newLeg(conn))
+	s.dialogue.ClientTLS()
+	return nil
+}
+
+// serverTLS shakes hands with the server.
+func (s *session) serverTLS() error {
+	s.while = "in the TLS handshake with the server"
+	if len(s.server.buffered()) > 0 {
+		s.trouble(fmt.Errorf("octets in clear behind the answer to STARTTLS: %q", cut(s.server.buffered())))
+		s.failed("protocol")
+		s.dialogue.Garbage()
+		return nil
+	}
+	conn := tls.Client(s.server.conn, s.route.serverTLS[s.serverName])
+	if err := s.shake(conn, "server"); err != nil {
+		s.trouble(err)
+		s.failed("tls")
+		s.closeServer()
+		s.dialogue.ServerTLSFailed()
+		return nil
+	}
+	total := s.server.total
+	secure := newLeg(conn)
+	secure.total = total
+	s.setServer(secure)
+	s.dialogue.ServerTLS()
+	return nil
+}
+
+// shake does a handshake on a goroutine of its own, whose stack then goes: the
+// session's stays small.
+func (s *session) shake(conn *tls.Conn, side string) error {
+	conn.SetWriteDeadline(time.Time{})
+	conn.SetReadDeadline(time.Time{})
+	ctx, cancel := context.WithTimeout(context.Background(), s.route.Timeouts.tls())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- conn.HandshakeContext(ctx) }()
+	if err := <-done; err != nil {
+		return fmt.Errorf("TLS handshake with the %s: %w", side, err)
+	}
+	version := versionName(conn.ConnectionState().Version)
+	if side == "client" {
+		s.sum.clientTLS = version
+	} else {
+		s.sum.serverTLS = version
+	}
+	if o := s.route.Observer; o != nil {
+		o.TLS(side, version)
+	}
+	return nil
+}
+
+func versionName(v uint16) string {
+	switch v {
+	case tls.VersionTLS10:
+		return "1.0"
+	case tls.VersionTLS11:
+		return "1.1"
+	case tls.VersionTLS12:
+		return "1.2"
+	}
+	return "1.3"
+}

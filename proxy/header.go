@@ -1,0 +1,121 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	proxyproto "github.com/armon/go-proxyproto"
+)
+
+// maxHeader is the longest PROXY header of version 1, with its CRLF (PROXY
+// protocol specification, 2.1).
+const maxHeader = 107
+
+var errHeader = errors.New("not a PROXY header of version 1")
+
+// readHeader takes the PROXY header that a connection has to begin with, and
+// gives the client's address: that of the header, or of the connection itself
+// if the header says UNKNOWN. Not one octet behind the header is read.
+//
+// go-proxyproto takes connections without a header, headers of any length, LF
+// alone and ports that are none; so what it gets to parse has been read and
+// checked here before.
+func readHeader(conn net.Conn, timeout time.Duration) (netip.AddrPort, error) {
+	conn.SetReadDeadline(time.Now().Add(timeout))
+	header, err := readHeaderLine(conn)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	if header == "PROXY UNKNOWN" || strings.HasPrefix(header, "PROXY UNKNOWN ") {
+		return addrPort(conn.RemoteAddr()), nil
+	}
+	if err := checkHeader(header); err != nil {
+		return netip.AddrPort{}, err
+	}
+	parsed := proxyproto.NewConn(&replayed{Conn: conn, rest: bytes.NewReader([]byte(header + "\r\n"))}, 0)
+	address := addrPort(parsed.RemoteAddr())
+	if !address.IsValid() {
+		return netip.AddrPort{}, fmt.Errorf("%w: %q", errHeader, header)
+	}
+	return address, nil
+}
+
+// readHeaderLine reads octet by octet, so that what follows stays unread.
+func readHeaderLine(conn net.Conn) (string, error) {
+	const prefix = "PROXY "
+	line := make([]byte, 0, maxHeader)
+	for len(line) < maxHeader {
+		n, err := conn.Read(line[len(line) : len(line)+1])
+		if err != nil {
+			return "", fmt.Errorf("reading the PROXY header after %q: %w", line, err)
+		}
+		line = line[:len(line)+n]
+		if last := len(line) - 1; last < len(prefix) && line[last] != prefix[last] {
+			return "", fmt.Errorf("%w: begins with %q", errHeader, line)
+		}
+		if bytes.HasSuffix(line, []byte("\r\n")) {
+			return string(line[:len(line)-2]), nil
+		}
+		if bytes.IndexByte(line, '\n') >= 0 {
+			return "", fmt.Errorf("%w: %q ends without CRLF", errHeader, line)
+		}
+	}
+	return "", fmt.Errorf("%w: %q has no end within %d octets", errHeader, line, maxHeader)
+}
+
+// checkHeader holds a header to the letter: PROXY, TCP4 or TCP6, two addresses
+// of that family, two ports, one blank between each.
+func checkHeader(header string) error {
+	fields := strings.Split(header, " ")
+	if len(fields) != 6 || fields[1] != "TCP4" && fields[1] != "TCP6" {
+		return fmt.Errorf("%w: %q; wanted PROXY TCP4|TCP6 and two addresses and two ports, or PROXY UNKNOWN", errHeader, header)
+	}
+	for _, field := range fields[2:4] {
+		a, err := netip.ParseAddr(field)
+		if err != nil || a.Zone() != "" || a.Is4() != (fields[1] == "TCP4") {
+			return fmt.Errorf("%w: %q is no %s address", errHeader, field, fields[1])
+		}
+	}
+	for _, field := range fields[4:] {
+		port, err := strconv.ParseUint(field, 10, 16)
+		if err != nil || strconv.FormatUint(port, 10) != field {
+			return fmt.Errorf("%w: %q is no port", errHeader, field)
+		}
+	}
+	return nil
+}
+
+// replayed is a connection whose first octets have been read already.
+type replayed struct {
+	net.Conn
+	rest *bytes.Reader
+}
+
+func (r *replayed) Read(b []byte) (int, error) { return r.rest.Read(b) }
+
+// SetReadDeadline does nothing: go-proxyproto would take ours away.
+func (r *replayed) SetReadDeadline(time.Time) error { return nil }
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if tcp, ok := a.(*net.TCPAddr); ok && tcp != nil {
+		ap := tcp.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// covers says whether one of the networks holds the address.
+func covers(networks []netip.Prefix, a netip.Addr) bool {
+	for _, n := range networks {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,247 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A leg is one side of a session: the connection to the client or to the
+// server, with the one buffer that is ever read into. It holds no buffer while
+// there is nothing in it.
+type leg struct {
+	conn net.Conn
+	tcp  net.Conn        // what is below TLS; conn itself where there is none
+	raw  syscall.RawConn // of conn, where it can be read without a buffer of its own; else nil
+
+	buf   []byte // from a pool; nil while empty
+	r, w  int    // what has been read and not consumed is buf[r:w]
+	large bool   // a message is on its way: large buffers pay
+
+	total    int64     // octets read so far
+	deadline time.Time // of the read that is under way
+	writeBy  time.Time // of writes; renewed now and then
+	readFunc func(fd uintptr) bool
+	readN    int
+	readErr  error
+}
+
+// Buffers: commands and replies fit the small one; a message goes fastest
+// through one of 256 KiB.
+const (
+	smallBuffer = 4 << 10
+	largeBuffer = 256 << 10
+)
+
+var (
+	smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
+	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
+)
+
+var errInterrupted = errors.New("interrupted")
+
+func newLeg(conn net.Conn) *leg {
+	l := &leg{conn: conn, tcp: conn}
+	switch c := conn.(type) {
+	case *tls.Conn:
+		l.tcp = c.NetConn()
+	case *net.TCPConn:
+		if raw, err := c.SyscallConn(); err == nil {
+			l.raw = raw
+			l.readFunc = l.readFD
+		}
+	}
+	return l
+}
+
+// buffered is what has been read and not consumed. It is valid until the next fill.
+func (l *leg) buffered() []byte { return l.buf[l.r:l.w] }
+
+// line is the first whole line of what is buffered, with its LF, or nil.
+func (l *leg) line() []byte {
+	b := l.buffered()
+	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		return b[:i+1]
+	}
+	return nil
+}
+
+// consume drops n octets from the front; an empty buffer goes back.
+func (l *leg) consume(n int) {
+	l.r += n
+	if l.r == l.w {
+		l.release()
+	}
+}
+
+func (l *leg) release() {
+	switch len(l.buf) {
+	case smallBuffer:
+		smallBuffers.Put((*[smallBuffer]byte)(l.buf))
+	case largeBuffer:
+		largeBuffers.Put((*[largeBuffer]byte)(l.buf))
+	}
+	l.buf, l.r, l.w = nil, 0, 0
+}
+
+// room makes space behind what is buffered.
+func (l *leg) room() {
+	switch {
+	case l.buf == nil && l.large:
+		l.buf = largeBuffers.Get().(*[largeBuffer]byte)[:]
+	case l.buf == nil:
+		l.buf = smallBuffers.Get().(*[smallBuffer]byte)[:]
+	case l.w < len(l.buf):
+	case l.r > 0:
+		l.w = copy(l.buf, l.buf[l.r:l.w])
+		l.r = 0
+	case len(l.buf) == smallBuffer:
+		bigger := largeBuffers.Get().(*[largeBuffer]byte)[:]
+		n := copy(bigger, l.buffered())
+		l.release()
+		l.buf, l.w = bigger, n
+	}
+}
+
+// errFull says that something is longer than the largest buffer.
+var errFull = errors.New("longer than the largest buffer")
+
+// fill waits for more octets, at most until the deadline.
+func (l *leg) fill(deadline time.Time) error {
+	l.deadline = deadline
+	if err := l.conn.SetReadDeadline(deadline); err != nil {
+		return err
+	}
+	return l.read()
+}
+
+// read waits for more octets under the deadline that is set.
+func (l *leg) read() error {
+	if l.raw != nil {
+		l.readN, l.readErr = 0, nil
+		err := l.raw.Read(l.readFunc)
+		if err == nil {
+			err = l.readErr
+		}
+		return l.have(l.readN, err)
+	}
+	l.room()
+	if l.w == len(l.buf) {
+		return errFull
+	}
+	n, err := l.conn.Read(l.buf[l.w:])
+	if n > 0 {
+		err = nil
+	}
+	return l.have(n, err)
+}
+
+func (l *leg) have(n int, err error) error {
+	l.w += n
+	l.total += int64(n)
+	if l.buf != nil && l.r == l.w {
+		l.release()
+	}
+	return err
+}
+
+// readFD is called when there may be something to read; only then a buffer is
+// taken. It says whether it is done, rather than to be called again.
+func (l *leg) readFD(fd uintptr) bool {
+	l.room()
+	if l.w == len(l.buf) {
+		l.readErr = errFull
+		return true
+	}
+	for {
+		n, err := syscall.Read(int(fd), l.buf[l.w:])
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			if l.r == l.w {
+				l.release()
+			}
+			return false
+		case err != nil:
+			l.readErr = &net.OpError{Op: "read", Net: "tcp", Source: l.conn.LocalAddr(), Addr: l.conn.RemoteAddr(), Err: os.NewSyscallError("read", err)}
+		case n == 0:
+			l.readErr = io.EOF
+		default:
+			l.readN = n
+		}
+		return true
+	}
+}
+
+// interrupt ends a read that is under way with a timeout; isInterrupt tells it
+// from a real one.
+func (l *leg) interrupt() { l.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+func (l *leg) interrupted(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(l.deadline)
+}
+
+// write sends all of b. The deadline is renewed only when half of it has
+// passed, so a write may take from allowed to twice that.
+func (l *leg) write(b []byte, allowed time.Duration) error {
+	if len(b) == 0 {
+		return nil
+	}
+	if now := time.Now(); l.writeBy.Sub(now) < allowed {
+		l.writeBy = now.Add(2 * allowed)
+		if err := l.conn.SetWriteDeadline(l.writeBy); err != nil {
+			return err
+		}
+	}
+	_, err := l.conn.Write(b)
+	return err
+}
+
+// spoke says, without waiting, whether there is anything to read or the other
+// side has hung up. What is below TLS may be no more than a session ticket: it
+// is read to see.
+func (l *leg) spoke() bool {
+	if l.w > l.r {
+		return true
+	}
+	sc, ok := l.tcp.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return true
+	}
+	ready := false
+	raw.Control(func(fd uintptr) {
+		var one [1]byte
+		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		ready = err != syscall.EAGAIN && err != syscall.EINTR
+	})
+	if !ready || l.raw != nil {
+		return ready
+	}
+	err = l.fill(time.Now().Add(ticketWait))
+	return l.w > l.r || err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// ticketWait is for TLS records that are there already.
+const ticketWait = 10 * time.Millisecond
+
+// closeWrite tells the other side that nothing more comes, where that can be told.
+func (l *leg) closeWrite() {
+	if c, ok := l.conn.(interface{ CloseWrite() error }); ok {
+		c.CloseWrite()
+	}
+}
+
+func (l *leg) close() {
+	l.conn.Close()
+}

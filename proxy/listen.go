@@ -1,0 +1,114 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"smtpshim/rewrite"
+)
+
+// A listener accepts clients on one address, for whatever route it has now.
+type listener struct {
+	proxy    *Proxy
+	listener net.Listener
+	route    atomic.Pointer[running]
+}
+
+func (p *Proxy) listen(address string) (*listener, error) {
+	config := net.ListenConfig{KeepAlive: -1}
+	config.SetMultipathTCP(false)
+	l, err := config.Listen(context.Background(), "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return &listener{proxy: p, listener: l}, nil
+}
+
+func (l *listener) close() { l.listener.Close() }
+
+// run accepts until the listener is closed. It survives what passes, such as
+// running out of descriptors.
+func (l *listener) run() {
+	pause := time.Duration(0)
+	for {
+		conn, err := l.listener.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			go l.proxy.open(conn, l.route.Load())
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			l.proxy.logger().Error("accepting a connection", "listen", l.listener.Addr().String(), "err", err, "again_in", pause)
+			time.Sleep(pause)
+		}
+	}
+}
+
+// open makes a session of a connection: who is there, whether there is room,
+// TLS if the connection begins with it. Then the session goes on by itself, on
+// a goroutine whose stack is still small.
+func (p *Proxy) open(conn net.Conn, route *running) {
+	s := &session{proxy: p, route: route, began: time.Now(), while: "beginning"}
+	s.address = addrPort(conn.RemoteAddr()).Addr()
+	s.client = newLeg(conn)
+	if covers(route.ProxyFrom, s.address) {
+		claimed, err := readHeader(conn, route.Timeouts.header())
+		if err != nil {
+			p.refuse(s, "proxy-header", err)
+			return
+		}
+		s.address = claimed.Addr()
+	}
+	if refusal := p.admit(s); refusal != "" {
+		p.refuse(s, refusal, nil)
+		return
+	}
+	s.begin()
+	if route.ClientTLS.Mode == rewrite.ClientTLSImplicit {
+		s.while = "in the TLS handshake with the client"
+		secure := tls.Server(conn, route.ClientTLS.Config)
+		if err := s.shake(secure, "client"); err != nil {
+			s.over("tls", err)
+			s.finish()
+			return
+		}
+		s.setClient(newLeg(secure))
+	}
+	if err := s.connect(); err != nil {
+		s.finish()
+		return
+	}
+	go s.run()
+}
+
+// refuse answers a connection that gets no session, and closes it. One that
+// lies about who it is gets no answer.
+func (p *Proxy) refuse(s *session, reason string, err error) {
+	if s.route.Observer != nil {
+		s.route.Observer.Refused(reason)
+	}
+	p.logger().Warn("connection refused", "route", s.route.Name, "client", s.address, "reason", reason, "err", err)
+	if reason != "proxy-header" {
+		s.client.write([]byte("421 4.7.0 too many sessions, try again later\r\n"), refusalWait)
+	}
+	s.client.close()
+}
+
+// refusalWait is for a client that does not even read its refusal.
+const refusalWait = 5 * time.Second
+
+// ownName is what we call ourselves in replies of our own.
+func ownName() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "localhost"
+	}
+	return name
+}

@@ -1,0 +1,232 @@
+// Package proxy moves bytes: it listens, dials, and carries out what package
+// rewrite decides, line by line and reply by reply, with TLS on either side.
+//
+// A [Proxy] serves [Route]s. Each client's connection is a session: one
+// goroutine that takes turns between the client and the server, with a time
+// limit on every wait. What happens is reported to the route's [Observer].
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"smtpshim/rewrite"
+)
+
+// A Proxy listens on the addresses of its routes. The zero value has none; it
+// is safe for use by several goroutines.
+type Proxy struct {
+	Logger *slog.Logger // nil: slog.Default
+
+	mu        sync.Mutex
+	listeners map[string]*listener // by address as in the route
+	sessions  map[*session]struct{}
+	census    map[string]*census // by route
+	draining  bool
+	none      chan struct{} // closed when draining and no session is left
+
+	id atomic.Uint64
+}
+
+// running is a route that is served, with what its sessions share.
+type running struct {
+	*Route
+	policy    rewrite.Policy
+	serverTLS map[string]*tls.Config // by server
+}
+
+func newRunning(r *Route, hostname string) *running {
+	run := &running{Route: r, serverTLS: map[string]*tls.Config{}}
+	run.policy = rewrite.Policy{
+		Rules: r.Rules, ClientTLS: r.ClientTLS.Mode, ServerTLS: r.ServerTLS.Mode,
+		Hostname: hostname, Errors: r.Limits.errors(),
+	}
+	for _, server := range r.Servers {
+		config := &tls.Config{MinVersion: tls.VersionTLS12}
+		if r.ServerTLS.Config != nil {
+			config = r.ServerTLS.Config.Clone()
+		}
+		if config.ServerName == "" {
+			config.ServerName, _, _ = net.SplitHostPort(server)
+		}
+		if config.ClientSessionCache == nil {
+			config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+		}
+		if r.ServerTLS.Mode == rewrite.ServerTLSOpportunistic {
+			config.InsecureSkipVerify = true // RFC 7435, 3: better than clear text, and no more is promised
+		}
+		run.serverTLS[server] = config
+	}
+	return run
+}
+
+// Apply serves these routes and no others. Listeners of addresses that stay are
+// kept; sessions that run go on under the route they began with. On an error
+// nothing has changed.
+func (p *Proxy) Apply(routes []*Route) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	wanted := map[string]*running{}
+	hostname := ownName()
+	for _, r := range routes {
+		run := newRunning(r, hostname)
+		for _, address := range r.Listen {
+			if wanted[address] != nil {
+				return fmt.Errorf("route %s: listening on %s: route %s does already", r.Name, address, wanted[address].Name)
+			}
+			wanted[address] = run
+		}
+	}
+	opened := map[string]*listener{}
+	for address, run := range wanted {
+		if p.listeners[address] != nil {
+			continue
+		}
+		l, err := p.listen(address)
+		if err != nil {
+			for _, l := range opened {
+				l.close()
+			}
+			return fmt.Errorf("route %s: %w", run.Name, err)
+		}
+		opened[address] = l
+	}
+	p.replace(wanted, opened)
+	return nil
+}
+
+// replace puts the listeners of Apply in place, and starts those that are new.
+func (p *Proxy) replace(wanted map[string]*running, opened map[string]*listener) {
+	if p.sessions == nil {
+		p.sessions = map[*session]struct{}{}
+		p.census = map[string]*census{}
+		p.listeners = map[string]*listener{}
+		p.id.Store(rand.Uint64() >> 24)
+	}
+	for address, l := range p.listeners {
+		if wanted[address] == nil {
+			l.close()
+			delete(p.listeners, address)
+		}
+	}
+	for address, run := range wanted {
+		if l := opened[address]; l != nil {
+			p.listeners[address] = l
+		}
+		p.listeners[address].route.Store(run)
+	}
+	for _, l := range opened {
+		go l.run()
+	}
+}
+
+// Addr is where the proxy listens for an address of a route: the port is the
+// real one where the route has 0. nil: nowhere.
+func (p *Proxy) Addr(address string) net.Addr {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l := p.listeners[address]; l != nil {
+		return l.listener.Addr()
+	}
+	return nil
+}
+
+// Drain stops listening, asks idle clients to leave and lets messages under way
+// end. It returns when no session is left. When ctx ends before, the rest is
+// closed, a message under way without its final dot, and the error is that of ctx.
+func (p *Proxy) Drain(ctx context.Context) error {
+	none := p.stopListening()
+	select {
+	case <-none:
+		return nil
+	case <-ctx.Done():
+	}
+	p.closeSessions()
+	<-none
+	return ctx.Err()
+}
+
+// Close ends everything at once.
+func (p *Proxy) Close() error {
+	none := p.stopListening()
+	p.closeSessions()
+	<-none
+	return nil
+}
+
+func (p *Proxy) stopListening() (none chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for address, l := range p.listeners {
+		l.close()
+		delete(p.listeners, address)
+	}
+	if !p.draining {
+		p.draining = true
+		p.none = make(chan struct{})
+		if len(p.sessions) == 0 {
+			close(p.none)
+		}
+	}
+	for s := range p.sessions {
+		s.draining.Store(true)
+		s.wake()
+	}
+	return p.none
+}
+
+func (p *Proxy) closeSessions() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := range p.sessions {
+		s.kill()
+	}
+}
+
+// admit counts a session in, or says why not.
+func (p *Proxy) admit(s *session) (refusal string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.draining {
+		return "draining"
+	}
+	c := p.census[s.route.Name]
+	if c == nil {
+		c = &census{from: map[netip.Prefix]int{}}
+		p.census[s.route.Name] = c
+	}
+	if refusal := c.admit(s.route.Limits, networkOf(s.address)); refusal != "" {
+		return refusal
+	}
+	p.sessions[s] = struct{}{}
+	return ""
+}
+
+// leave counts a session out.
+func (p *Proxy) leave(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.sessions, s)
+	p.census[s.route.Name].leave(networkOf(s.address))
+	if p.draining && len(p.sessions) == 0 {
+		close(p.none)
+	}
+}
+
+func (p *Proxy) logger() *slog.Logger {
+	if p.Logger == nil {
+		return slog.Default()
+	}
+	return p.Logger
+}
+
+// newID names a session, in the log and wherever else it is seen.
+func (p *Proxy) newID() string { return strconv.FormatUint(p.id.Add(1), 36) }

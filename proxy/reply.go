@@ -1,0 +1,161 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"smtpshim/rewrite"
+)
+
+// holdReplies is how long the client of a group waits for replies that are
+// here while others are not: they go out in one write if they come in time.
+const holdReplies = 100 * time.Millisecond
+
+// errBadReply is what cannot be followed: the session ends.
+var errBadReply = errors.New("not a reply")
+
+// reply reads the server's answer to the oldest command and gives it to the dialogue.
+func (s *session) reply() error {
+	d := s.dialogue
+	s.while = "waiting for the reply to " + verbNames[d.Awaited()]
+	if len(d.ToServer) > 0 {
+		if err := s.serverWrite(d.ToServer); err != nil && isTimeout(err) {
+			d.ToServer = reuse(d.ToServer)
+			return s.replied(nil, err)
+		}
+		d.ToServer = reuse(d.ToServer)
+		s.asked = time.Now()
+	}
+	allowed := s.route.Timeouts.reply()
+	if d.Awaited() == rewrite.VerbMessage {
+		allowed = s.route.Timeouts.dataEnd()
+	}
+	raw, err := s.readReply(allowed)
+	return s.replied(raw, err)
+}
+
+// readReply waits for a whole reply, however slowly it comes, but no longer
+// than allowed for all of it. Replies that were read before are given to the
+// client if this one does not follow soon.
+func (s *session) readReply(allowed time.Duration) ([]byte, error) {
+	if s.server == nil {
+		return nil, errBadReply
+	}
+	deadline := time.Now().Add(allowed)
+	for {
+		raw, err := s.wholeReply()
+		if raw != nil || err != nil {
+			return raw, err
+		}
+		if len(s.dialogue.ToClient) > 0 {
+			err = s.server.fill(time.Now().Add(holdReplies))
+			if isTimeout(err) {
+				if err := s.flushClient(); err != nil {
+					return nil, err
+				}
+				continue
+			}
+		} else {
+			err = s.server.fill(deadline)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// wholeReply takes a reply from what is buffered, if it is whole and within the
+// limits.
+func (s *session) wholeReply() ([]byte, error) {
+	b := s.server.buffered()
+	n, err := rewrite.ScanReply(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w: %q", errBadReply, err, cut(b))
+	}
+	lines, longest, start := 0, 0, 0
+	whole := b
+	if n > 0 {
+		whole = b[:n]
+	}
+	for i, c := range whole {
+		if c == '\n' {
+			lines++
+			longest = max(longest, i+1-start)
+			start = i + 1
+		}
+	}
+	longest = max(longest, len(whole)-start)
+	limit := s.route.Limits.replyLine()
+	if len(b) >= 3 && string(b[:3]) == "334" {
+		limit = max(limit, saslLine)
+	}
+	switch {
+	case longest > limit:
+		return nil, fmt.Errorf("%w: a line of over %d octets: %q", errBadReply, limit, cut(b))
+	case lines > s.route.Limits.replyLines():
+		return nil, fmt.Errorf("%w: over %d lines: %q", errBadReply, s.route.Limits.replyLines(), cut(b))
+	case n == 0 && len(b) >= maxReply:
+		return nil, fmt.Errorf("%w: over %d octets: %q", errBadReply, maxReply, cut(b))
+	case n == 0:
+		return nil, nil
+	}
+	return whole, nil
+}
+
+// maxReply bounds a whole reply.
+const maxReply = 64 << 10
+
+// cut keeps what a peer said short enough for a log.
+func cut(b []byte) []byte { return b[:min(len(b), 120)] }
+
+// replied gives the dialogue a reply, or what came in its place.
+func (s *session) replied(raw []byte, err error) error {
+	d := s.dialogue
+	switch {
+	case err == nil:
+		ahead := len(s.client.buffered()) > 0
+		behind := len(s.server.buffered()) > len(raw)
+		verb := d.Awaited()
+		if d.Outstanding() > 0 && s.route.Observer != nil {
+			s.route.Observer.ServerReplied(verbNames[verb], time.Since(s.asked))
+		}
+		d.Reply(raw, ahead, behind)
+		s.sawReply(verb, raw)
+		if s.server != nil {
+			s.server.consume(len(raw))
+		}
+	case errors.Is(err, errEnded):
+		return err
+	case errors.Is(err, errBadReply), errors.Is(err, errFull):
+		s.trouble(err)
+		s.failed("protocol")
+		d.Garbage()
+	case isTimeout(err):
+		s.trouble(err)
+		s.failed("timeout")
+		s.unknown(d)
+		d.Silent()
+	default:
+		s.trouble(err)
+		s.failed("lost")
+		s.unknown(d)
+		d.Lost()
+	}
+	return nil
+}
+
+// unknown counts a message whose final dot was sent and whose answer is lost:
+// the server may have it (RFC 1047).
+func (s *session) unknown(d *rewrite.Dialogue) {
+	if d.Outstanding() > 0 && d.Awaited() == rewrite.VerbMessage {
+		s.messageOutcome("unknown")
+		s.unsure = true
+	}
+}
+
+func (s *session) failed(reason string) {
+	if s.route.Observer != nil {
+		s.route.Observer.ServerFailed(reason)
+	}
+}

@@ -1,0 +1,213 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"smtpshim/rewrite"
+	"smtpshim/rewrite/transcript"
+)
+
+// verbNames are the verbs as the observer hears them.
+var verbNames = func() []string {
+	names := rewrite.Verbs()
+	for i, name := range names {
+		names[i] = strings.ToLower(name)
+	}
+	return names
+}()
+
+// Verbs lists the names of verbs that an Observer can hear.
+func Verbs() []string { return slices.Clone(verbNames) }
+
+// summary is what the line at the end of a session tells.
+type summary struct {
+	messages             int   // accepted
+	octets               int64 // of messages
+	unanswered           int64 // octets of the message whose answer is outstanding
+	rules                map[string]int
+	clientTLS, serverTLS string
+	counted              [2]int64 // octets of client and server that the observer knows of
+}
+
+// message adds octets of a message, or of a chunk of one.
+func (s *summary) message(octets int64) {
+	s.octets += octets
+	s.unanswered += octets
+}
+
+// begin gives the session its name, its dialogue and its log.
+func (s *session) begin() {
+	s.id = s.proxy.newID()
+	s.log = s.proxy.logger()
+	var listener rewrite.Listener = heard{s}
+	if _, wantsLines := s.route.Observer.(LineObserver); wantsLines || s.log.Enabled(context.Background(), slog.LevelDebug) {
+		listener = traced{heard{s}}
+	}
+	s.dialogue = rewrite.New(&s.route.policy, s.address, listener)
+	if s.route.Observer != nil {
+		s.route.Observer.SessionBegan()
+	}
+}
+
+// finish closes both sides and tells how it was.
+func (s *session) finish() {
+	if s.outcome == "" {
+		s.outcome = "ok"
+	}
+	if s.unsure {
+		s.outcome = "unknown"
+	}
+	s.closeServer()
+	s.closeClient()
+	s.countOctets()
+	if s.route.Observer != nil {
+		s.route.Observer.SessionEnded(s.outcome, time.Since(s.began))
+	}
+	s.logEnd()
+	s.proxy.leave(s)
+}
+
+// logEnd writes the one line that a session has in the log.
+func (s *session) logEnd() {
+	level := slog.LevelInfo
+	if s.outcome != "ok" && s.outcome != "opaque" && s.outcome != "drained" {
+		level = slog.LevelWarn
+	}
+	if !s.log.Enabled(context.Background(), level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("route", s.route.Name), slog.String("session", s.id), slog.Any("client", s.address),
+		slog.String("server", s.serverName), slog.String("hello", s.dialogue.Hello()), slog.String("outcome", s.outcome),
+		slog.Int("messages", s.sum.messages), slog.Int64("bytes", s.sum.octets),
+		slog.Float64("seconds", float64(time.Since(s.began).Milliseconds())/1000),
+	}
+	if s.sum.clientTLS != "" {
+		attrs = append(attrs, slog.String("client_tls", s.sum.clientTLS))
+	}
+	if s.sum.serverTLS != "" {
+		attrs = append(attrs, slog.String("server_tls", s.sum.serverTLS))
+	}
+	if rules := s.sum.ruleList(); rules != "" {
+		attrs = append(attrs, slog.String("rules", rules))
+	}
+	if s.err != nil || level == slog.LevelWarn {
+		attrs = append(attrs, slog.String("while", s.while))
+	}
+	if s.err != nil {
+		attrs = append(attrs, slog.String("err", s.err.Error()))
+	}
+	s.log.LogAttrs(context.Background(), level, "session", attrs...)
+}
+
+// ruleList names the rules that acted, with how often if more than once.
+func (s *summary) ruleList() string {
+	var list []string
+	for name, n := range s.rules {
+		if n > 1 {
+			name = fmt.Sprintf("%s*%d", name, n)
+		}
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return strings.Join(list, ",")
+}
+
+// sawReply counts the answer to a message.
+func (s *session) sawReply(v rewrite.Verb, raw []byte) {
+	if v != rewrite.VerbMessage || len(raw) == 0 {
+		return
+	}
+	if raw[0] == '2' {
+		s.sum.messages++
+		s.messageOutcome("accepted")
+	} else {
+		s.messageOutcome("refused")
+	}
+}
+
+// messageOutcome reports a message at its end.
+func (s *session) messageOutcome(outcome string) {
+	if s.route.Observer != nil {
+		s.route.Observer.Message(outcome, s.sum.unanswered)
+		s.countOctets()
+	}
+	s.sum.unanswered = 0
+}
+
+// countOctets tells the observer of what has been read since it was told last.
+func (s *session) countOctets() {
+	if s.route.Observer == nil {
+		return
+	}
+	now := [2]int64{s.client.total, s.serverIn}
+	if s.server != nil {
+		now[1] += s.server.total
+	}
+	for i, side := range [2]string{"client", "server"} {
+		s.route.Observer.Bytes(side, now[i]-s.sum.counted[i])
+	}
+	s.sum.counted = now
+}
+
+// heard passes on to the observer what the dialogue does.
+type heard struct{ s *session }
+
+func (h heard) Command(v rewrite.Verb) {
+	if o := h.s.route.Observer; o != nil {
+		o.Command(verbNames[v])
+	}
+}
+
+func (h heard) Replied(v rewrite.Verb, code int) {
+	if o := h.s.route.Observer; o != nil {
+		o.Reply(code)
+	}
+}
+
+func (h heard) Applied(rule string) {
+	if h.s.sum.rules == nil {
+		h.s.sum.rules = map[string]int{}
+	}
+	h.s.sum.rules[rule]++
+	if o := h.s.route.Observer; o != nil {
+		o.RuleApplied(rule)
+	}
+}
+
+func (h heard) Broke(rule string) {
+	h.s.log.Error("a rule made something that is no line; it was left out", "route", h.s.route.Name, "session", h.s.id, "rule", rule)
+	if o := h.s.route.Observer; o != nil {
+		o.RuleBroken(rule)
+	}
+}
+
+// traced also passes on the lines, in the notation of transcripts.
+type traced struct{ heard }
+
+func (t traced) Exchanged(side byte, said, got []string, rules string) {
+	for _, l := range transcript.Diff(transcript.Side(side), said, got, rules) {
+		t.line(l)
+	}
+}
+
+func (t traced) Event(what string) { t.line(transcript.Line{Text: what}) }
+
+func (t traced) line(l transcript.Line) {
+	mark := "~"
+	if l.Side != 0 {
+		mark = string([]byte{byte(l.Side), byte(l.Mark)})
+	}
+	if o, ok := t.s.route.Observer.(LineObserver); ok {
+		o.Line(t.s.id, mark, l.Text, l.Rule)
+	}
+	if t.s.log.Enabled(context.Background(), slog.LevelDebug) {
+		t.s.log.LogAttrs(context.Background(), slog.LevelDebug, "line", slog.String("session", t.s.id), slog.String("side", mark),
+			slog.String("line", l.Text), slog.String("rule", l.Rule))
+	}
+}

@@ -1,0 +1,407 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"smtpshim/rewrite"
+)
+
+// A session is one client, one server and the dialogue between them. One
+// goroutine takes turns between the two; only a message that is long, an
+// opaque stretch and an idle client have a second one.
+type session struct {
+	proxy *Proxy
+	route *running
+	id    string
+	log   *slog.Logger
+
+	mu             sync.Mutex // of client and server, against other goroutines that end the session
+	client, server *leg       // server is nil until there is one
+
+	began      time.Time
+	address    netip.Addr
+	serverName string // of Route.Servers
+	dialogue   *rewrite.Dialogue
+
+	draining atomic.Bool
+
+	closing atomic.Bool // one way of an opaque stretch has failed
+
+	asked    time.Time // when the server was given what it has not answered
+	outcome  string    // "" while it runs
+	unsure   bool      // a message's answer was lost: the server may have it
+	while    string    // what is being done
+	err      error     // what went wrong
+	sum      summary
+	mended   []byte // what a message's mended pieces are made in
+	serverIn int64  // octets from connections to the server that are closed
+}
+
+// errEnded says that the session has an outcome and nothing more is to be done.
+var errEnded = errors.New("session ended")
+
+// run is the session, from the server's greeting to the end.
+func (s *session) run() {
+	defer s.finish()
+	for s.outcome == "" {
+		if err := s.step(); err != nil {
+			return
+		}
+	}
+}
+
+// step does what the dialogue waits for next.
+func (s *session) step() error {
+	d := s.dialogue
+	if d.ServerGone() {
+		s.closeServer()
+	}
+	switch d.Next(s.client.line() != nil) {
+	case rewrite.AwaitServer:
+		return s.connect()
+	case rewrite.AwaitCommand:
+		return s.command()
+	case rewrite.AwaitSASL:
+		return s.saslLine()
+	case rewrite.AwaitReply:
+		return s.reply()
+	case rewrite.AwaitMessage:
+		return s.message(true)
+	case rewrite.AwaitDiscard:
+		return s.message(false)
+	case rewrite.AwaitChunk:
+		return s.chunk(true)
+	case rewrite.AwaitChunkDiscard:
+		return s.chunk(false)
+	case rewrite.AwaitClientTLS:
+		return s.clientTLS()
+	case rewrite.AwaitServerTLS:
+		return s.serverTLS()
+	case rewrite.AwaitOctets:
+		return s.octets()
+	case rewrite.Opaque:
+		return s.opaque()
+	default:
+		return s.end()
+	}
+}
+
+// command reads the client's next line and gives it to the dialogue.
+func (s *session) command() error {
+	s.while = "waiting for a command"
+	if s.draining.Load() && s.dialogue.Idle() {
+		return s.drained()
+	}
+	line, err := s.clientLine(s.route.Limits.commandLine())
+	switch {
+	case err == errTooLong:
+		s.dialogue.TooLong()
+		return nil
+	case err != nil:
+		return err
+	case line == nil:
+		return nil // the server spoke, or we are to leave
+	}
+	ahead := len(s.client.buffered()) > len(line)
+	if s.dialogue.Command(line, ahead) {
+		s.client.consume(len(line))
+	}
+	return nil
+}
+
+// drained asks an idle client to leave.
+func (s *session) drained() error {
+	s.dialogue.Finish("421 4.3.2 the service is being shut down")
+	s.flushClient()
+	return s.over("drained", nil)
+}
+
+// saslLine passes on a line of an AUTH exchange.
+func (s *session) saslLine() error {
+	s.while = "waiting for a SASL line"
+	line, err := s.clientLine(max(s.route.Limits.commandLine(), saslLine))
+	switch {
+	case err == errTooLong:
+		s.dialogue.SASL(nil)
+		return nil
+	case err != nil:
+		return err
+	case line == nil:
+		return nil
+	}
+	s.dialogue.SASL(line)
+	s.client.consume(len(line))
+	return nil
+}
+
+// octets waits for what follows an AUTH exchange: four octets, or a line.
+func (s *session) octets() error {
+	s.while = "waiting for the first octets after AUTH"
+	for len(s.client.buffered()) < 4 && s.client.line() == nil {
+		if ready, err := s.awaitClient(); err != nil || !ready {
+			return err
+		}
+	}
+	b := s.client.buffered()
+	s.dialogue.Octets(b[:min(len(b), 16)])
+	return nil
+}
+
+// errTooLong is a line over the limit; it has been dropped to its end.
+var errTooLong = errors.New("line too long")
+
+// clientLine waits for a line of the client's. nil without an error means that
+// something else has come first.
+func (s *session) clientLine(limit int) ([]byte, error) {
+	for {
+		if line := s.client.line(); line != nil {
+			if len(line) > limit {
+				s.client.consume(len(line))
+				return nil, errTooLong
+			}
+			return line, nil
+		}
+		if len(s.client.buffered()) >= limit {
+			return nil, s.dropLine()
+		}
+		if ready, err := s.awaitClient(); err != nil || !ready {
+			return nil, err
+		}
+	}
+}
+
+// dropLine reads the rest of a line that is too long, up to a bound: beyond it
+// the client is no SMTP client.
+func (s *session) dropLine() error {
+	deadline := time.Now().Add(s.route.Timeouts.command())
+	for dropped := 0; dropped < maxDroppedLine; {
+		if line := s.client.line(); line != nil {
+			s.client.consume(len(line))
+			return errTooLong
+		}
+		dropped += len(s.client.buffered())
+		s.client.consume(len(s.client.buffered()))
+		if err := s.client.fill(deadline); err != nil {
+			return s.clientFailed(err)
+		}
+	}
+	s.dialogue.Finish("421 4.7.0 line without an end")
+	s.flushClient()
+	return s.over("client-protocol", errors.New("a line without an end"))
+}
+
+const (
+	saslLine       = 12288 // RFC 4954, 4
+	maxDroppedLine = 1 << 20
+)
+
+// awaitClient flushes both sides and waits until the client has sent something.
+// After a short while the server is watched too: ready is false if it spoke, or
+// if the session is to leave.
+func (s *session) awaitClient() (ready bool, err error) {
+	if err := s.flush(); err != nil {
+		return false, err
+	}
+	start := time.Now()
+	limit := start.Add(s.route.Timeouts.command())
+	quick := start.Add(watchAfter)
+	if quick.After(limit) || s.server == nil {
+		quick = limit
+	}
+	err = s.client.fill(quick)
+	if err == nil {
+		return true, nil
+	}
+	if s.client.interrupted(err) {
+		return false, nil
+	}
+	if !isTimeout(err) || quick == limit {
+		return false, s.clientFailed(err)
+	}
+	return s.awaitBoth(limit)
+}
+
+// watchAfter is how long a client is silent before the server is watched: long
+// enough that a busy session never pays for it.
+const watchAfter = 200 * time.Millisecond
+
+// awaitBoth waits for whoever speaks first.
+func (s *session) awaitBoth(limit time.Time) (ready bool, err error) {
+	w := startWatch(s.server, s.client.interrupt)
+	err = s.client.fill(limit)
+	spoke, serverErr := w.stop()
+	switch {
+	case spoke:
+		return false, s.unasked(serverErr)
+	case err == nil:
+		return true, nil
+	case s.client.interrupted(err):
+		return false, nil
+	}
+	return false, s.clientFailed(err)
+}
+
+// unasked deals with what the server said, or its hanging up, while the client
+// was to speak.
+func (s *session) unasked(err error) error {
+	if err != nil {
+		s.trouble(err)
+		s.failed("lost")
+		s.dialogue.Lost()
+		return nil
+	}
+	raw, err := s.readReply(s.route.Timeouts.reply())
+	return s.replied(raw, err)
+}
+
+// clientFailed ends the session for want of a client.
+func (s *session) clientFailed(err error) error {
+	if isTimeout(err) {
+		s.dialogue.Finish("421 4.4.2 no command in time")
+		s.flushClient()
+		return s.over("client-timeout", err)
+	}
+	return s.over("client-lost", err)
+}
+
+// over sets the outcome; the first one stays.
+func (s *session) over(outcome string, err error) error {
+	if s.outcome == "" {
+		s.outcome = outcome
+		s.trouble(err)
+	}
+	return errEnded
+}
+
+// trouble keeps the first error for the log.
+func (s *session) trouble(err error) {
+	if s.err == nil && err != nil && err != io.EOF {
+		s.err = err
+	}
+}
+
+// end is the end that the dialogue has come to.
+func (s *session) end() error {
+	s.flush()
+	outcome := s.dialogue.Failure()
+	if outcome == "" {
+		outcome = "ok"
+	}
+	return s.over(outcome, nil)
+}
+
+// flush writes what the dialogue has for either side. An error of the server's
+// shows when its reply is read: it may have said why before it went.
+func (s *session) flush() error {
+	d := s.dialogue
+	if len(d.ToServer) > 0 {
+		if s.server != nil {
+			s.serverWrite(d.ToServer)
+			s.asked = time.Now()
+		}
+		d.ToServer = reuse(d.ToServer)
+	}
+	return s.flushClient()
+}
+
+func (s *session) flushClient() error {
+	d := s.dialogue
+	err := s.client.write(d.ToClient, s.route.Timeouts.data())
+	d.ToClient = reuse(d.ToClient)
+	if err != nil {
+		return s.over("client-lost", err)
+	}
+	return nil
+}
+
+// reuse empties a buffer and keeps it if it is small.
+func reuse(b []byte) []byte {
+	if cap(b) > keptOutput {
+		return nil
+	}
+	return b[:0]
+}
+
+const keptOutput = 512
+
+func (s *session) serverWrite(b []byte) error {
+	err := s.server.write(b, s.route.Timeouts.data())
+	if err != nil {
+		s.trouble(err)
+	}
+	return err
+}
+
+func (s *session) closeServer() {
+	if s.server != nil {
+		s.serverIn += s.server.total
+		s.server.release()
+		s.server.close()
+		s.setServer(nil)
+	}
+}
+
+func (s *session) setServer(l *leg) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.server = l
+}
+
+func isTimeout(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// setClient changes the client's leg; the one before must be empty.
+func (s *session) setClient(l *leg) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.total = s.client.total
+	s.client = l
+}
+
+// wake ends the wait for an idle client, from another goroutine.
+func (s *session) wake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.client.interrupt()
+}
+
+// kill closes the client's connection and the server's, from another goroutine:
+// whatever waits on them fails. A message under way ends without its dot.
+func (s *session) kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.client.conn.Close()
+	if s.server != nil {
+		s.server.conn.Close()
+	}
+}
+
+// closeClient sees to it that the client gets what was written: a close with
+// octets unread would take it back.
+func (s *session) closeClient() {
+	clean := s.outcome == "ok" && len(s.client.buffered()) == 0
+	if !clean && s.outcome != "client-lost" && s.outcome != "opaque" {
+		s.client.closeWrite()
+		deadline := time.Now().Add(lingering)
+		for s.client.total < maxDiscarded {
+			s.client.consume(len(s.client.buffered()))
+			if s.client.fill(deadline) != nil {
+				break
+			}
+		}
+	}
+	s.client.release()
+	s.client.close()
+}
+
+// lingering is how long a client is read after its last reply.
+const lingering = time.Second
