@@ -1,0 +1,125 @@
+package smtptest
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+// A Step is one act of a scripted peer, see [Play].
+type Step struct {
+	name string
+	do   func(*wire) error
+}
+
+// Say writes lines, each with its CRLF, all at once.
+func Say(lines ...string) Step {
+	return Step{fmt.Sprintf("saying %q", lines), func(w *wire) error { return w.say(lines...) }}
+}
+
+// Send writes octets as they are.
+func Send(octets string) Step {
+	return Step{fmt.Sprintf("sending %q", cut(octets)), func(w *wire) error { return w.send([]byte(octets)) }}
+}
+
+// Expect reads lines that must be these and no others.
+func Expect(lines ...string) Step {
+	return Step{fmt.Sprintf("expecting %q", lines), func(w *wire) error {
+		for _, want := range lines {
+			got, err := w.hear()
+			if err != nil {
+				return fmt.Errorf("waiting for %q: %w", want, err)
+			}
+			if got != want {
+				return fmt.Errorf("heard %q, not %q", got, want)
+			}
+		}
+		return nil
+	}}
+}
+
+// ExpectOctets reads as many octets, which must be these.
+func ExpectOctets(octets string) Step {
+	return Step{fmt.Sprintf("expecting the octets %q", cut(octets)), func(w *wire) error {
+		w.conn.SetReadDeadline(time.Now().Add(w.timeout))
+		got := make([]byte, len(octets))
+		n, err := io.ReadFull(w.r, got)
+		if err != nil {
+			return fmt.Errorf("after %q: %w", cut(string(got[:n])), err)
+		}
+		if string(got) != octets {
+			return fmt.Errorf("got %q", cut(string(got)))
+		}
+		return nil
+	}}
+}
+
+// ExpectEnd waits for the peer to hang up, and for nothing before it.
+func ExpectEnd() Step {
+	return Step{"expecting the end", func(w *wire) error {
+		w.conn.SetReadDeadline(time.Now().Add(w.timeout))
+		got, err := w.r.Peek(1)
+		if len(got) > 0 {
+			got, _ = w.r.Peek(w.r.Buffered())
+			return fmt.Errorf("got %q", cut(string(got)))
+		}
+		var timeout net.Error
+		if errors.As(err, &timeout) && timeout.Timeout() {
+			return err
+		}
+		return nil
+	}}
+}
+
+// Pause calls wait, and goes on when it returns.
+func Pause(wait func()) Step {
+	return Step{"pausing", func(*wire) error { wait(); return nil }}
+}
+
+// ServerTLS begins TLS as the server, ClientTLS as the client. Octets that the
+// peer sent too early are an error.
+func ServerTLS(config *tls.Config) Step {
+	return Step{"TLS as the server", func(w *wire) error { return handshake(w, tls.Server(w.conn, config)) }}
+}
+
+// ClientTLS begins TLS as the client, see [ServerTLS].
+func ClientTLS(config *tls.Config) Step {
+	return Step{"TLS as the client", func(w *wire) error { return handshake(w, tls.Client(w.conn, config)) }}
+}
+
+func handshake(w *wire, conn *tls.Conn) error {
+	if err := w.change(conn, "TLS"); err != nil {
+		return err
+	}
+	conn.SetDeadline(time.Now().Add(w.timeout))
+	return conn.Handshake()
+}
+
+// Close hangs up.
+func Close() Step {
+	return Step{"closing", func(w *wire) error { return w.conn.Close() }}
+}
+
+// Play takes the steps in order over a connection, and gives the first error
+// with the number of its step, from 1. Each read and write may take as long as
+// timeout. The connection stays open unless there is a step [Close].
+func Play(conn net.Conn, timeout time.Duration, steps ...Step) error {
+	w := newWire(conn, timeout, "C")
+	for i, step := range steps {
+		if err := step.do(w); err != nil {
+			return fmt.Errorf("step %d, %s: %w", i+1, step.name, err)
+		}
+	}
+	return nil
+}
+
+// cut keeps an error message short.
+func cut(s string) string {
+	if len(s) > 100 {
+		return s[:100] + "..."
+	}
+	return s
+}

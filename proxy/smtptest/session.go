@@ -1,0 +1,343 @@
+package smtptest
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// session is one connection of a server.
+type session struct {
+	Server
+	running *Running
+	w       *wire
+
+	hello   string // the client's name
+	greeted bool   // EHLO or HELO was accepted
+	secure  bool   // TLS is up
+	forgets bool   // and the server does not know it
+	mail    bool   // a transaction is open
+	message Message
+}
+
+// errHungUp ends a session that is over.
+var errHungUp = errors.New("the session is over")
+
+// serve returns when the client or the server ends the session.
+func (s *session) serve() error {
+	var greeting []string
+	for _, t := range s.Greeting {
+		greeting = append(greeting, t.fill(s.names()...))
+	}
+	if err := s.w.say(greeting...); err != nil {
+		return err
+	}
+	for {
+		line, err := s.w.hear()
+		if err != nil {
+			return err
+		}
+		if err := s.command(line); err != nil {
+			return err
+		}
+	}
+}
+
+// address is the client's, without its port.
+func (s *session) address() string {
+	address := s.w.conn.RemoteAddr().String()
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
+}
+
+func (s *session) names(more ...string) []string {
+	return append(more, "{host}", s.Host, "{client}", s.address(), "{hello}", s.hello)
+}
+
+func (s *session) say(t Text, more ...string) error {
+	return s.w.say(t.fill(s.names(more...)...))
+}
+
+func (s *session) command(line string) error {
+	verb, rest := line, ""
+	if i := strings.IndexAny(line, " ="); i >= 0 {
+		verb, rest = line[:i], strings.TrimSpace(line[i:])
+	}
+	switch verb = strings.ToUpper(verb); verb {
+	case "HELO", "EHLO":
+		return s.helloCommand(verb, rest)
+	case "STARTTLS":
+		return s.startTLS()
+	case "AUTH", "XAUTH":
+		return s.authenticate(line)
+	case "MAIL":
+		return s.mailCommand(rest)
+	case "RCPT":
+		return s.rcpt(rest)
+	case "DATA":
+		return s.data()
+	case "BDAT":
+		return s.bdat(rest)
+	case "RSET":
+		s.reset()
+		return s.say(s.Replies.Reset)
+	case "NOOP":
+		return s.say(s.Replies.Noop)
+	case "QUIT":
+		s.say(s.Replies.Quit)
+		return errHungUp
+	}
+	if reply, ok := s.Verbs[verb]; ok {
+		return s.say(reply)
+	}
+	return s.say(s.Replies.Unknown)
+}
+
+func (s *session) reset() {
+	s.mail = false
+	s.message = Message{}
+}
+
+func (s *session) helloCommand(verb, name string) error {
+	if verb == "EHLO" && s.HangsUp {
+		return errHungUp
+	}
+	if verb == "EHLO" && len(s.Ehlo) == 0 {
+		return s.say(s.Replies.Unknown)
+	}
+	if s.greeted && s.OneHello {
+		return s.say(s.Replies.Order)
+	}
+	if s.RefusesDot && strings.HasSuffix(name, ".") || s.RefusesEmpty && name == "" {
+		return s.say(s.Replies.BadHello)
+	}
+	s.greeted, s.hello = true, name
+	s.reset()
+	if verb == "HELO" {
+		return s.say(s.Replies.Hello)
+	}
+	if s.Forgets == ForgetsUntilEhlo {
+		s.forgets = false
+	}
+	return s.w.say(s.ehlo(s.secure, s.names()...)...)
+}
+
+func (s *session) startTLS() error {
+	if s.TLS == nil {
+		return s.say(s.Replies.Unknown)
+	}
+	if s.secure {
+		return s.say(s.Replies.Order)
+	}
+	if err := s.say(s.Replies.StartTLS); err != nil {
+		return err
+	}
+	address := s.address()
+	conn := tls.Server(s.w.conn, s.TLS)
+	if err := s.w.change(conn, "TLS"); err != nil {
+		return err
+	}
+	conn.SetDeadline(time.Now().Add(s.Timeout))
+	if err := conn.Handshake(); err != nil {
+		return err
+	}
+	s.secure, s.greeted = true, false
+	s.reset()
+	switch s.Forgets {
+	case ForgetsFirst:
+		s.forgets = s.running.firstTLS(address)
+	case ForgetsUnresumed:
+		s.forgets = !conn.ConnectionState().DidResume
+	case ForgetsAlways, ForgetsUntilEhlo:
+		s.forgets = true
+	}
+	return nil
+}
+
+// authenticate plays NTLM, whatever the verb is called here.
+func (s *session) authenticate(line string) error {
+	form, blob := ntlmForm(line)
+	if !slices.ContainsFunc(s.Auth, func(t Text) bool { return t.Line == form }) {
+		return s.say(s.Replies.OtherAuth)
+	}
+	if blob == "" {
+		if err := s.say(s.Replies.Prompt); err != nil {
+			return err
+		}
+		var err error
+		if blob, err = s.w.hear(); err != nil {
+			return err
+		}
+	}
+	if _, err := ntlmParse(blob, 1, ntlmHeader1); err != nil {
+		return s.say(s.Replies.Cancelled)
+	}
+	if err := s.w.say("334 " + NTLM2()); err != nil {
+		return err
+	}
+	blob, err := s.w.hear()
+	if err != nil {
+		return err
+	}
+	right, seal, err := ntlmCheck(blob, s.Password)
+	if err != nil {
+		return s.say(s.Replies.Cancelled)
+	}
+	if !right {
+		return s.say(s.Replies.Denied)
+	}
+	if err := s.say(s.Replies.Authenticated); err != nil {
+		return err
+	}
+	if s.Seals && seal {
+		return s.w.change(&sealed{Conn: s.w.conn}, "sealed")
+	}
+	return nil
+}
+
+// ntlmForm gives the form of a command as its pattern, and the first message
+// if the command has one.
+func ntlmForm(line string) (form, blob string) {
+	verb, rest, _ := strings.Cut(line, " ")
+	verb = strings.ToUpper(verb)
+	mechanism, blob, _ := strings.Cut(rest, " ")
+	if verb == "XAUTH=NTLM" {
+		mechanism, blob = "", rest
+	}
+	if blob == "" && mechanism != "" {
+		if _, err := ntlmParse(mechanism, 1, ntlmHeader1); err == nil {
+			mechanism, blob = "", mechanism
+		}
+	}
+	form = verb
+	if mechanism != "" {
+		form += " " + strings.ToUpper(mechanism)
+	}
+	if blob != "" {
+		form += " {type-1}"
+	}
+	return form, blob
+}
+
+// path gives what stands between < and >, and the parameters behind.
+func path(rest, prefix string) (address string, parameters []string, ok bool) {
+	if len(rest) < len(prefix) || !strings.EqualFold(rest[:len(prefix)], prefix) {
+		return "", nil, false
+	}
+	rest = strings.TrimSpace(rest[len(prefix):])
+	end := strings.IndexByte(rest, '>')
+	if !strings.HasPrefix(rest, "<") || end < 0 {
+		return "", nil, false
+	}
+	return rest[1:end], strings.Fields(rest[end+1:]), true
+}
+
+func (s *session) mailCommand(rest string) error {
+	if s.RequiresTLS && s.TLS != nil && (!s.secure || s.forgets) {
+		return s.say(s.Replies.NeedTLS)
+	}
+	from, parameters, ok := path(rest, "FROM:")
+	if !ok {
+		return s.say(s.Replies.Unknown)
+	}
+	if s.mail {
+		return s.say(s.Replies.Order)
+	}
+	s.mail = true
+	s.message = Message{From: from}
+	for _, p := range parameters {
+		name, size, _ := strings.Cut(p, "=")
+		if strings.EqualFold(name, "SIZE") && s.Replies.MailSize.Line != "" {
+			return s.say(s.Replies.MailSize, "{from}", from, "{size}", size)
+		}
+	}
+	return s.say(s.Replies.Mail, "{from}", from)
+}
+
+func (s *session) rcpt(rest string) error {
+	to, _, ok := path(rest, "TO:")
+	if !ok {
+		return s.say(s.Replies.Unknown)
+	}
+	if !s.mail {
+		return s.say(s.Replies.Order)
+	}
+	s.message.To = append(s.message.To, to)
+	return s.say(s.Replies.Rcpt, "{to}", to)
+}
+
+func (s *session) data() error {
+	if len(s.message.To) == 0 {
+		return s.say(s.Replies.Order)
+	}
+	var lines []string
+	for _, t := range s.Replies.Data {
+		lines = append(lines, t.fill(s.names()...))
+	}
+	if len(lines) > 1 && (s.Gap > 0 || s.GapFunc != nil) {
+		if err := s.w.say(lines[0]); err != nil {
+			return err
+		}
+		if s.GapFunc != nil {
+			s.GapFunc()
+		} else {
+			s.w.awaitOctet(s.Gap)
+		}
+		lines = lines[1:]
+	}
+	if err := s.w.say(lines...); err != nil {
+		return err
+	}
+	s.w.conn.SetReadDeadline(time.Now().Add(s.Timeout))
+	body, err := readMessage(s.w.r)
+	if errors.Is(err, errTooLarge) {
+		s.reset()
+		return s.w.say("552 message too large") // RFC 5321, 4.2.3; no product's text
+	}
+	if err != nil {
+		return err
+	}
+	s.message.Body = body
+	return s.accepted()
+}
+
+func (s *session) accepted() error {
+	m := s.message
+	s.reset()
+	s.w.note("~", "message "+strconv.Itoa(len(m.Body))+" bytes")
+	id := strconv.Itoa(s.running.stored(m)) + "@" + s.Host
+	return s.say(s.Replies.Accepted, "{id}", id)
+}
+
+// bdat takes one chunk (RFC 3030) if CHUNKING was offered.
+func (s *session) bdat(rest string) error {
+	if !slices.ContainsFunc(s.Ehlo, func(t Text) bool { return offers(t.Line, "CHUNKING") }) {
+		return s.say(s.Replies.Unknown)
+	}
+	size, last, _ := strings.Cut(rest, " ")
+	n, err := strconv.Atoi(size)
+	if err != nil || n < 0 || len(s.message.Body)+n > maxMessage {
+		s.say(s.Replies.Unknown)
+		return errHungUp // nobody knows where the chunk ends
+	}
+	s.w.conn.SetReadDeadline(time.Now().Add(s.Timeout))
+	chunk := make([]byte, n)
+	if _, err := io.ReadFull(s.w.r, chunk); err != nil {
+		return err
+	}
+	if len(s.message.To) == 0 {
+		return s.say(s.Replies.Order)
+	}
+	s.message.Body = append(s.message.Body, chunk...)
+	if strings.EqualFold(last, "LAST") {
+		return s.accepted()
+	}
+	return s.say(s.Replies.Noop)
+}
