@@ -1,0 +1,188 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"smtpshim/proxy"
+	"smtpshim/rewrite"
+)
+
+// readRoute reads one [[route]]. Where it listens goes to taken.
+func readRoute(t *table, taken listeners) *proxy.Route {
+	r := &proxy.Route{
+		Name:    t.text("name", ""),
+		Listen:  addresses(t, "listen", "127.0.0.1:2525"),
+		Servers: addresses(t, "servers", "127.0.0.1:25"),
+		Rules:   readRules(t),
+	}
+	for _, address := range r.Listen {
+		taken.add(t, "listen", address, fmt.Sprintf("route %q, line %d", r.Name, t.lines.line(t.path)))
+	}
+	for i, address := range r.Servers {
+		if err := checkAddress(address, false); err != nil {
+			t.wrong("servers", "%v", err)
+		} else if slices.Contains(r.Servers[:i], address) {
+			t.wrong("servers", "%q is in it twice; once is enough", address)
+		} else if goesToItself(address, r.Listen) {
+			t.wrong("servers", "%q is where this route listens: sessions would go round in circles", address)
+		}
+	}
+	r.ClientTLS = readClientTLS(t.table("client_tls"))
+	r.ServerTLS = readServerTLS(t.table("server_tls"))
+
+	header := t.table("proxy_protocol")
+	for _, text := range header.texts("accept_from") {
+		network, err := parseNetwork(text)
+		if err != nil {
+			header.wrong("accept_from", "%v", err)
+		}
+		r.ProxyFrom = append(r.ProxyFrom, network)
+	}
+	header.done()
+
+	limits := t.table("limits")
+	for _, l := range limitsOf(&r.Limits) {
+		*l.value = limits.number(l.key, l.normal, l.least, l.most)
+	}
+	limits.done()
+	timeouts := t.table("timeouts")
+	for _, w := range timeoutsOf(&r.Timeouts) {
+		*w.value = timeouts.duration(w.key, w.normal, time.Second, 24*time.Hour)
+	}
+	timeouts.done()
+	return r
+}
+
+// addresses reads an array of strings that must be there and not be empty.
+func addresses(t *table, key, example string) []string {
+	list := t.texts(key)
+	if raw, ok := t.values[key].([]any); !t.has(key) {
+		t.wrong(key, "is missing; write for example %s = [%q]", key, example)
+	} else if ok && len(raw) == 0 {
+		t.wrong(key, "is empty; write for example %s = [%q]", key, example)
+	}
+	return list
+}
+
+// readRules reads rules and options, and what rewrite makes of them.
+func readRules(t *table) *rewrite.Rules {
+	names := t.texts("rules")
+	if !t.has("rules") {
+		names = []string{"standard"}
+	}
+	options, all := map[string]map[string]any{}, t.table("options")
+	for rule := range all.values {
+		if values, ok := value[map[string]any](all, rule, "a table of the rule's options"); ok {
+			options[rule] = values
+		}
+	}
+	rules, errs := rewrite.Compile(names, options)
+	for _, err := range errs {
+		e, ok := errors.AsType[*rewrite.ConfigError](err)
+		if !ok {
+			t.wrong("rules", "%v", err)
+		} else if e.Option != "" {
+			at := all.table(e.Rule)
+			at.wrong(e.Option, "%v%s", e, hintOption(e))
+		} else if slices.Contains(names, e.Rule) {
+			t.wrong("rules", "%v%s", e, hintRule(e.Rule))
+		} else {
+			all.wrong(e.Rule, "%v%s", e, hintRule(e.Rule))
+		}
+	}
+	return rules
+}
+
+// hintRule is what to add to an error about a rule's name that does not exist.
+func hintRule(name string) string {
+	name = strings.TrimPrefix(name, "-")
+	var known []string
+	for _, r := range rewrite.Table() {
+		known = append(known, r.Name)
+	}
+	for _, s := range rewrite.Sets() {
+		known = append(known, s.Name)
+	}
+	if slices.Contains(known, name) {
+		return ""
+	}
+	return cmp.Or(didYouMean(name, known), `; "smtpshim rules" lists them`)
+}
+
+// hintOption is what to add to an error about an option that does not exist.
+func hintOption(e *rewrite.ConfigError) string {
+	var known []string
+	for _, r := range rewrite.Table() {
+		if r.Name == e.Rule {
+			for _, o := range r.Options {
+				known = append(known, o.Name)
+			}
+		}
+	}
+	if slices.Contains(known, e.Option) {
+		return ""
+	}
+	return didYouMean(e.Option, known)
+}
+
+// parseNetwork reads a network, or an address as the network of it alone.
+func parseNetwork(text string) (netip.Prefix, error) {
+	if ip, err := netip.ParseAddr(text); err == nil && ip.Zone() == "" {
+		return netip.PrefixFrom(ip, ip.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return p, fmt.Errorf(`%q is no network; write for example "192.0.2.0/24" or "2001:db8::/32"`, text)
+	}
+	if p != p.Masked() {
+		return p, fmt.Errorf("%q has bits beyond its mask; write %q", text, p.Masked())
+	}
+	return p, nil
+}
+
+// A limit is one key of [route.limits].
+type limit struct {
+	key                 string
+	value               *int
+	normal, least, most int
+}
+
+// limitsOf lists the limits. A command line may not be made shorter than RFC
+// 5321, 4.5.3.1.4 and 4.5.3.1.5 promise the peers.
+func limitsOf(l *proxy.Limits) []limit {
+	return []limit{
+		{"sessions", &l.Sessions, 1000, 1, 1_000_000},
+		{"sessions_per_address", &l.SessionsPerAddress, 50, 1, 1_000_000},
+		{"command_line", &l.CommandLine, 4096, 512, 65536},
+		{"reply_line", &l.ReplyLine, 4096, 512, 65536},
+		{"reply_lines", &l.ReplyLines, 256, 16, 65536},
+		{"errors", &l.Errors, 20, 1, 1_000_000},
+	}
+}
+
+// A timeout is one key of [route.timeouts].
+type timeout struct {
+	key    string
+	value  *time.Duration
+	normal time.Duration
+}
+
+// timeoutsOf lists the timeouts.
+func timeoutsOf(t *proxy.Timeouts) []timeout {
+	return []timeout{
+		{"connect", &t.Connect, 30 * time.Second},
+		{"greeting", &t.Greeting, 5 * time.Minute},
+		{"tls", &t.TLS, 30 * time.Second},
+		{"header", &t.Header, 5 * time.Second},
+		{"command", &t.Command, 5 * time.Minute},
+		{"reply", &t.Reply, 5 * time.Minute},
+		{"data", &t.Data, 3 * time.Minute},
+		{"data_end", &t.DataEnd, 10 * time.Minute},
+	}
+}

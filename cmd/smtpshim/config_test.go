@@ -1,0 +1,201 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"flag"
+	"io/fs"
+	"log/slog"
+	"math/big"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"smtpshim/rewrite"
+)
+
+var update = flag.Bool("update", false, "write the .err files of testdata/config anew")
+
+// configDir makes a directory with the files of testdata/config and the
+// certificates and keys they name, and goes there.
+func configDir(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/config")); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	key := writeKey(t, "key.pem")
+	writeKey(t, "other-key.pem")
+	writeCertificate(t, "cert.pem", key, time.Now().Add(time.Hour))
+	writeCertificate(t, "old-cert.pem", key, time.Now().Add(-time.Hour))
+}
+
+func writeKey(t *testing.T, name string) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePEM(t, name, "PRIVATE KEY", der)
+	return key
+}
+
+func writeCertificate(t *testing.T, name string, key *ecdsa.PrivateKey, until time.Time) {
+	t.Helper()
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mail.example.com"},
+		DNSNames: []string{"mail.example.com"}, NotBefore: until.Add(-24 * time.Hour), NotAfter: until,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePEM(t, name, "CERTIFICATE", der)
+}
+
+func writePEM(t *testing.T, name, kind string, der []byte) {
+	t.Helper()
+	write(t, name, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
+}
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Beside each file with mistakes lies what is said about it. A line of that
+// which ends in "..." is only the beginning: the rest are words of others.
+func TestEveryMistakeIsReportedWithItsPlace(t *testing.T) {
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	configDir(t)
+	files, err := filepath.Glob("*.toml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no files", err)
+	}
+	for _, file := range files {
+		expected := strings.TrimSuffix(file, ".toml") + ".err"
+		want, err := os.ReadFile(expected)
+		if os.IsNotExist(err) {
+			if _, err := readConfig(file); err != nil {
+				t.Errorf("a good file is refused:\n%v", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = readConfig(file)
+		if err == nil {
+			t.Errorf("%s: accepted", file)
+			continue
+		}
+		got := err.Error() + "\n"
+		if sameLines(got, string(want)) {
+			continue
+		}
+		if *update {
+			write(t, filepath.Join(here, "testdata/config", expected), got)
+			continue
+		}
+		t.Errorf("%s:\n got:\n%s\nwant:\n%s", file, got, want)
+	}
+}
+
+func sameLines(got, want string) bool {
+	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
+	if len(g) != len(w) {
+		return false
+	}
+	for i := range g {
+		beginning, open := strings.CutSuffix(w[i], "...")
+		if g[i] != w[i] && (!open || !strings.HasPrefix(g[i], beginning)) {
+			return false
+		}
+	}
+	return true
+}
+
+func mustRead(t *testing.T, path string) *config {
+	t.Helper()
+	c, err := readConfig(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestWhatTheFileSaysIsInForce(t *testing.T) {
+	configDir(t)
+	c := mustRead(t, "everything.toml")
+	if c.drain != time.Minute || c.admin != "" || c.level != slog.LevelDebug || c.format != "json" || len(c.routes) != 2 {
+		t.Fatalf("%+v", c)
+	}
+	in, out := c.routes[0], c.routes[1]
+	for what, same := range map[string]bool{
+		"name":          in.Name == "in" && out.Name == "out",
+		"listen":        reflect.DeepEqual(in.Listen, []string{"[::1]:2525", "127.0.0.1:2525"}),
+		"servers":       reflect.DeepEqual(in.Servers, []string{"mail.example.com:25", "[2001:db8::1]:2525"}),
+		"rules":         len(in.Rules.Names()) > 1 && !strings.Contains(strings.Join(in.Rules.Names(), " "), "translate-xauth"),
+		"no rules":      len(out.Rules.Names()) == 0,
+		"client mode":   in.ClientTLS.Mode == rewrite.ClientTLSRequire,
+		"certificate":   len(in.ClientTLS.Config.Certificates) == 1,
+		"server mode":   in.ServerTLS.Mode == rewrite.ServerTLSRequire,
+		"server name":   in.ServerTLS.Config.ServerName == "mail.example.net",
+		"authorities":   in.ServerTLS.Config.RootCAs != nil && out.ServerTLS.Config.RootCAs == nil,
+		"verified":      !in.ServerTLS.Config.InsecureSkipVerify,
+		"not verified":  out.ServerTLS.Config.InsecureSkipVerify,
+		"TLS 1.2":       in.ClientTLS.Config.MinVersion == 0x303 && in.ServerTLS.Config.MinVersion == 0x303,
+		"networks":      reflect.DeepEqual(in.ProxyFrom, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")}),
+		"limit":         in.Limits.Sessions == 10 && out.Limits.Sessions == 1000,
+		"timeout":       in.Timeouts.Command == 90*time.Minute && out.Timeouts.Command == 5*time.Minute,
+		"other default": in.Limits.Errors == 20 && in.Timeouts.DataEnd == 10*time.Minute,
+	} {
+		if !same {
+			t.Errorf("%s is not as the file says: %+v", what, in)
+		}
+	}
+}
+
+func TestAMissingFileIsAnError(t *testing.T) {
+	if _, err := readConfig(filepath.Join(t.TempDir(), "none.toml")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestWarningsNameWhatMayBeAMistake(t *testing.T) {
+	const route = "[[route]]\nname = \"in\"\nservers = [\"192.0.2.1:25\"]\n"
+	configDir(t)
+	for _, c := range []struct{ what, text, want string }{
+		{"nothing", "listen = [\"127.0.0.1:25\", \"[::1]:25\", \"localhost:26\"]\n", ""},
+		{"open to others", "listen = [\"127.0.0.1:25\", \"192.0.2.2:25\", \":26\"]\n", "192.0.2.2:25, :26"},
+		{"not verified", "listen = [\"127.0.0.1:25\"]\nserver_tls = {mode = \"require\", verify = false}\n", "verify = false"},
+		{"no repeat-ehlo", "listen = [\"127.0.0.1:25\"]\nrules = []\nserver_tls.mode = \"opportunistic\"\n", "repeat-ehlo"},
+		{"implicit TLS needs no repeat-ehlo", "listen = [\"127.0.0.1:25\"]\nrules = []\nserver_tls.mode = \"implicit\"\n", ""},
+		{"ended", "listen = [\"127.0.0.1:25\"]\nclient_tls = {mode = \"offer\", certificate = \"old-cert.pem\", key = \"key.pem\"}\n", "ended"},
+	} {
+		write(t, "warn.toml", route+c.text)
+		got := warnings(mustRead(t, "warn.toml").routes[0], time.Now())
+		if c.want == "" && got != nil || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
+			t.Errorf("%s: %q, want %q", c.what, got, c.want)
+		}
+	}
+}

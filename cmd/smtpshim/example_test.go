@@ -1,0 +1,122 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/BurntSushi/toml"
+
+	"smtpshim/rewrite"
+)
+
+// commentedKey is a key that is commented out; prose has a blank after the "#".
+var commentedKey = regexp.MustCompile(`(?m)^#([a-z_]+ *=)`)
+
+func readExample(t *testing.T) (shipped, uncommented string) {
+	t.Helper()
+	text, err := os.ReadFile("../../config.example.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text), commentedKey.ReplaceAllString(string(text), "$1")
+}
+
+// readText is readConfig of a text, with the schema that was asked for.
+func readText(t *testing.T, text string) (*config, []string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "smtpshim.toml")
+	write(t, path, text)
+	root, err := openSource(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := readSettings(root)
+	if err := root.err(); err != nil {
+		t.Fatal(err)
+	}
+	return c, root.keys
+}
+
+func TestTheExampleHasTheDefaults(t *testing.T) {
+	shipped, uncommented := readExample(t)
+	if shipped == uncommented {
+		t.Fatal("no key is commented out")
+	}
+	minimal, _ := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n")
+	for what, text := range map[string]string{"as it is shipped": shipped, "with every key": uncommented} {
+		got, _ := readText(t, text)
+		if len(got.routes) != 1 {
+			t.Fatalf("%s: %d routes", what, len(got.routes))
+		}
+		// Rules hold functions, which cannot be compared; their names can,
+		// and their options are compared below.
+		if !slices.Equal(got.routes[0].Rules.Names(), minimal.routes[0].Rules.Names()) {
+			t.Errorf("%s: rules %q", what, got.routes[0].Rules.Names())
+		}
+		route, want := *got.routes[0], *minimal.routes[0]
+		route.Rules, want.Rules = nil, nil
+		if len(route.ProxyFrom) == 0 {
+			route.ProxyFrom = nil
+		}
+		if !reflect.DeepEqual(route, want) {
+			t.Errorf("%s:\n got %+v\nwant %+v", what, route, want)
+		}
+		one, two := *got, *minimal
+		one.routes, two.routes = nil, nil
+		if !reflect.DeepEqual(one, two) {
+			t.Errorf("%s:\n got %+v\nwant %+v", what, one, two)
+		}
+	}
+}
+
+func TestTheExampleHasEveryKey(t *testing.T) {
+	_, uncommented := readExample(t)
+	_, keys := readText(t, uncommented)
+	_, schema := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n")
+	if len(schema) < 30 {
+		t.Fatalf("the schema has only %q", schema)
+	}
+	index := indexKeys(uncommented)
+	for _, key := range schema {
+		if rest, ok := strings.CutPrefix(key, "route."); ok {
+			key = "route[0]." + rest
+		}
+		if _, ok := index[key]; !ok && key != "route[0].options" {
+			t.Errorf("%s is not in the example", key)
+		}
+	}
+	for _, key := range keys {
+		if !slices.Contains(schema, key) && !strings.HasPrefix(key, "route.options.") {
+			t.Errorf("%s is in the example and not in the schema", key)
+		}
+	}
+}
+
+func TestTheExampleHasEveryOptionAtItsDefault(t *testing.T) {
+	_, uncommented := readExample(t)
+	var file struct {
+		Route []struct {
+			Options map[string]map[string]any
+		}
+	}
+	if _, err := toml.Decode(uncommented, &file); err != nil {
+		t.Fatal(err)
+	}
+	options := file.Route[0].Options
+	for _, rule := range rewrite.Table() {
+		for _, o := range rule.Options {
+			got, ok := options[rule.Name][o.Name]
+			if table, isTable := got.(map[string]any); isTable && len(table) == 0 {
+				got = map[string]string{}
+			}
+			if !ok || !reflect.DeepEqual(got, o.Default) {
+				t.Errorf("%s.%s: %v, want %v", rule.Name, o.Name, got, o.Default)
+			}
+		}
+	}
+}

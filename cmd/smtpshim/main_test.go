@@ -1,0 +1,157 @@
+package main
+
+import (
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"smtpshim/rewrite"
+)
+
+// call runs the program.
+func call(args ...string) (status int, stdout, stderr string) {
+	var out, errs strings.Builder
+	status = run(args, &out, &errs)
+	return status, out.String(), errs.String()
+}
+
+func TestTheExitStatusSaysHowItWent(t *testing.T) {
+	configDir(t)
+	for _, c := range []struct {
+		args   string
+		status int
+		out    string // something of stdout
+		err    string // something of stderr
+	}{
+		{"", misused, "", "Example:"},
+		{"help", succeeded, "smtpshim run   -config /etc/smtpshim.toml\n", ""},
+		{"-h", succeeded, "Example:", ""},
+		{"chekc", misused, "", `did you mean "check"?`},
+		{"check", failed, "", "smtpshim.toml"},
+		{"check -config minimal.toml", succeeded, "minimal.toml is right: 1 route, 0 warnings.", ""},
+		{"check -config everything.toml", succeeded, "everything.toml is right: 2 routes, 2 warnings.", ""},
+		{"check -config mode.toml", failed, "", "mode.toml:6: route.client_tls.mode: "},
+		{"check minimal.toml", misused, "", `"minimal.toml" is one word too many`},
+		{"check -colour", misused, "", "usage: smtpshim check [-config FILE]"},
+		{"check -h", succeeded, "", "usage: smtpshim check [-config FILE]"},
+		{"run -h", succeeded, "", "usage: smtpshim run [-config FILE]"},
+		{"run -config mode.toml", failed, "", "mode.toml:11: route.server_tls.mode: "},
+		{"run now", misused, "", `"now" is one word too many`},
+		{"rules", succeeded, "join-data-reply", ""},
+		{"rules join-data-reply", succeeded, `replies = "data"`, ""},
+		{"rules standard", succeeded, "join-data-reply", ""},
+		{"rules join-data-replies", failed, "", `did you mean "join-data-reply"?`},
+		{"rules -markdown", succeeded, "| `join-data-reply` |", ""},
+		{"rules -markdown standard", misused, "", "leave NAME out"},
+		{"rules a b", misused, "", `"b" is one word too many`},
+		{"version", succeeded, runtime.Version(), ""},
+		{"version 2", misused, "", `"2" is one word too many`},
+	} {
+		status, out, err := call(strings.Fields(c.args)...)
+		if status != c.status || !strings.Contains(out, c.out) || !strings.Contains(err, c.err) ||
+			c.out == "" && out != "" || c.err == "" && err != "" {
+			t.Errorf("%q: %d\n%s\n%s", c.args, status, out, err)
+		}
+	}
+}
+
+func TestEverythingFitsTheTerminal(t *testing.T) {
+	configDir(t)
+	calls := [][]string{{"help"}, {"rules"}, {"version"}, {"check", "-config", "everything.toml"}, {"check", "-config", "minimal.toml"}}
+	for _, r := range rewrite.Table() {
+		calls = append(calls, []string{"rules", r.Name})
+	}
+	for _, s := range rewrite.Sets() {
+		calls = append(calls, []string{"rules", s.Name})
+	}
+	for _, args := range calls {
+		_, out, _ := call(args...)
+		for line := range strings.Lines(out) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > columns {
+				t.Errorf("%q: %d columns: %s", args, n, line)
+			}
+		}
+	}
+	_, out, _ := call("help")
+	if n := strings.Count(out, "\n"); n > 24 {
+		t.Errorf("the usage has %d lines, a screen 24", n)
+	}
+}
+
+func TestCheckTellsWhatEachRouteWillDo(t *testing.T) {
+	configDir(t)
+	_, out, _ := call("check", "-config", "everything.toml")
+	words := strings.Join(strings.Fields(out), " ")
+	for _, want := range []string{
+		"route in listens on [::1]:2525, 127.0.0.1:2525 servers mail.example.com:25, then [2001:db8::1]:2525",
+		"client TLS require: clients must use STARTTLS, which ends here",
+		"server TLS require: STARTTLS, or no mail; the certificate must be for mail.example.net",
+		"PROXY header must come first from 192.0.2.0/24, 2001:db8::1/128",
+		"limits sessions 10 timeouts command 1h30m rules",
+		"join-data-reply Windows 2003",
+		"route out listens on :2526",
+		"server TLS implicit: connections begin with TLS; the certificate is not verified rules none",
+		"WARNING :2526 can be reached",
+		"WARNING server_tls: verify = false",
+		"admin listener off log json, level debug drain 1m",
+	} {
+		if !strings.Contains(words, want) {
+			t.Errorf("check does not say %q:\n%s", want, out)
+		}
+	}
+	for _, no := range []string{"translate-xauth", "limits sessions 1000"} {
+		if strings.Contains(words, no) {
+			t.Errorf("check says %q:\n%s", no, out)
+		}
+	}
+}
+
+func TestCheckReportsWhatReadConfigReports(t *testing.T) {
+	configDir(t)
+	files, err := filepath.Glob("*.err")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		file = strings.TrimSuffix(file, ".err") + ".toml"
+		_, want := readConfig(file)
+		if status, out, err := call("check", "-config", file); status != failed || out != "" || err != want.Error()+"\n" {
+			t.Errorf("%s: %d\n%s\n%s", file, status, out, err)
+		}
+	}
+}
+
+func TestRulesTellsAllThereIs(t *testing.T) {
+	_, list, _ := call("rules")
+	_, table, _ := call("rules", "-markdown")
+	list = strings.Join(strings.Fields(list), " ")
+	for _, r := range rewrite.Table() {
+		if !strings.Contains(list, r.Name+" "+r.Heals) {
+			t.Errorf("the list does not have %s", r.Name)
+		}
+		if row := "| `" + r.Name + "` | " + cell(r.Heals) + " | " + cell(r.Source) + " |\n"; !strings.Contains(table, row) {
+			t.Errorf("the table does not have %s", row)
+		}
+		_, one, _ := call("rules", r.Name)
+		one = strings.Join(strings.Fields(one), " ")
+		wanted := []string{r.Heals, r.Doc, r.Source}
+		for _, o := range r.Options {
+			wanted = append(wanted, o.Name+" = "+tomlValue(o.Default)+" "+o.Doc)
+		}
+		for _, want := range wanted {
+			if !strings.Contains(one, strings.Join(strings.Fields(want), " ")) {
+				t.Errorf("rules %s does not say %q", r.Name, want)
+			}
+		}
+	}
+	for _, s := range rewrite.Sets() {
+		if want := s.Name + " " + s.Doc + " " + strings.Join(s.Rules, ", "); !strings.Contains(list, want) {
+			t.Errorf("the list does not have %q", want)
+		}
+	}
+	if cell("a|b") != `a\|b` {
+		t.Error("a bar ends a cell")
+	}
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"smtpshim/rewrite"
+)
+
+func rules(args []string, stdout, stderr io.Writer) int {
+	f := flags("rules", "[-markdown] [NAME]", "Lists the rules and the sets of rules, or tells all about one of them.", stderr)
+	markdown := f.Bool("markdown", false, "print the tables of the README")
+	if status, ok := parse(f, args, 1); !ok {
+		return status
+	}
+	name := f.Arg(0)
+	switch {
+	case *markdown && name != "":
+		fmt.Fprintln(stderr, "smtpshim rules: -markdown prints all rules; leave NAME out")
+		return misused
+	case *markdown:
+		markdownRules(stdout)
+	case name == "":
+		listRules(stdout)
+	default:
+		return oneRule(name, stdout, stderr)
+	}
+	return succeeded
+}
+
+func listRules(w io.Writer) {
+	fmt.Fprint(w, "Rules, in the order in which commands meet them, and whom each heals:\n\n")
+	for _, r := range rewrite.Table() {
+		entry(w, 2, r.Name, 22, r.Heals)
+	}
+	fmt.Fprint(w, "\nSets, which can stand wherever a rule can:\n\n")
+	for _, s := range rewrite.Sets() {
+		entry(w, 2, s.Name, 22, s.Doc)
+		entry(w, 2, "", 24, strings.Join(s.Rules, ", "))
+	}
+	fmt.Fprint(w, "\n\"smtpshim rules NAME\" tells all about one of them.\n")
+}
+
+func oneRule(name string, stdout, stderr io.Writer) int {
+	for _, r := range rewrite.Table() {
+		if r.Name == name {
+			printRule(stdout, r)
+			return succeeded
+		}
+	}
+	for _, s := range rewrite.Sets() {
+		if s.Name == name {
+			fmt.Fprintln(stdout, s.Name)
+			entry(stdout, 2, "", 2, s.Doc)
+			fmt.Fprint(stdout, "\nRules:\n\n")
+			for _, r := range rewrite.Table() {
+				if slices.Contains(s.Rules, r.Name) {
+					entry(stdout, 2, r.Name, 22, r.Heals)
+				}
+			}
+			return succeeded
+		}
+	}
+	fmt.Fprintf(stderr, "smtpshim rules: there is no rule or set %q%s\n", name, hintRule(name))
+	return failed
+}
+
+func printRule(w io.Writer, r rewrite.Rule) {
+	fmt.Fprintln(w, r.Name)
+	entry(w, 2, "", 2, "heals "+r.Heals)
+	fmt.Fprintln(w)
+	entry(w, 2, "", 2, r.Doc)
+	fmt.Fprintln(w)
+	entry(w, 2, "Source:", 12, r.Source)
+	var sets []string
+	for _, s := range rewrite.Sets() {
+		if slices.Contains(s.Rules, r.Name) {
+			sets = append(sets, s.Name)
+		}
+	}
+	if sets != nil {
+		entry(w, 2, "In sets:", 12, strings.Join(sets, ", "))
+	}
+	if len(r.Options) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nOptions, in [route.options.%s]:\n\n", r.Name)
+	for _, o := range r.Options {
+		entry(w, 2, fmt.Sprintf("%s = %s", o.Name, tomlValue(o.Default)), 22, o.Doc)
+	}
+}
+
+// tomlValue writes the default of an option as the configuration would.
+func tomlValue(v any) string {
+	if _, ok := v.(map[string]string); ok {
+		return "{}"
+	}
+	return fmt.Sprintf("%#v", v)
+}
+
+// markdownRules prints what the README has.
+func markdownRules(w io.Writer) {
+	fmt.Fprint(w, "| rule | heals | source |\n|---|---|---|\n")
+	for _, r := range rewrite.Table() {
+		fmt.Fprintf(w, "| `%s` | %s | %s |\n", r.Name, cell(r.Heals), cell(r.Source))
+	}
+	fmt.Fprint(w, "\n| set | for | rules |\n|---|---|---|\n")
+	for _, s := range rewrite.Sets() {
+		fmt.Fprintf(w, "| `%s` | %s | `%s` |\n", s.Name, cell(s.Doc), strings.Join(s.Rules, "`, `"))
+	}
+}
+
+// cell is text as a cell of a table.
+func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }

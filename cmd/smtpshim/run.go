@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"smtpshim/metrics"
+	"smtpshim/proxy"
+)
+
+func runProxy(args []string, _, stderr io.Writer) int {
+	f := flags("run", "[-config FILE]", "Runs the proxy. SIGHUP reads the configuration again; SIGTERM and SIGINT let\n"+
+		"messages under way finish, a second one does not. The log goes to stderr.", stderr)
+	path := f.String("config", configFile, configHelp)
+	if status, ok := parse(f, args, 0); !ok {
+		return status
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
+	defer signal.Stop(signals)
+	return serve(*path, signals, stderr)
+}
+
+// serve runs the proxy until a signal ends it, and returns the exit status.
+func serve(path string, signals <-chan os.Signal, stderr io.Writer) int {
+	c, err := readConfig(path)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return failed
+	}
+	p := newInstance(path, c, stderr)
+	defer p.proxy.Close()
+	admin, err := p.serveAdmin()
+	if err == nil {
+		defer admin.Close()
+		err = p.apply(c)
+	}
+	if err != nil {
+		p.log.Error("not started", "err", err)
+		return failed
+	}
+	p.ready.Store(true)
+	p.log.Info("started", "version", buildVersion(), "go", runtime.Version(), "config", path)
+
+	for sig := range signals {
+		if sig != syscall.SIGHUP {
+			break
+		}
+		p.reload()
+	}
+	p.drain(signals)
+	return succeeded
+}
+
+// An instance is the running program.
+type instance struct {
+	path    string
+	config  *config // in force
+	level   *slog.LevelVar
+	log     *slog.Logger
+	gather  prometheus.Gatherer
+	metrics *metrics.Metrics
+	proxy   proxy.Proxy
+	ready   atomic.Bool // takes new sessions
+}
+
+func newInstance(path string, c *config, stderr io.Writer) *instance {
+	registry := prometheus.NewRegistry()
+	p := &instance{path: path, config: c, level: new(slog.LevelVar), gather: registry,
+		metrics: metrics.New(registry, buildVersion())}
+	p.level.Set(c.level)
+	options := &slog.HandlerOptions{Level: p.level}
+	if c.format == "json" {
+		p.log = slog.New(slog.NewJSONHandler(stderr, options))
+	} else {
+		p.log = slog.New(slog.NewTextHandler(stderr, options))
+	}
+	p.proxy.Logger = p.log
+	return p
+}
+
+// serveAdmin opens the admin listener, if there is to be one.
+func (p *instance) serveAdmin() (*http.Server, error) {
+	admin := metrics.Admin(p.gather, p.ready.Load)
+	admin.ErrorLog = slog.NewLogLogger(p.log.Handler(), slog.LevelWarn)
+	if p.config.admin == "" {
+		return admin, nil
+	}
+	l, err := net.Listen("tcp", p.config.admin)
+	if err != nil {
+		return nil, fmt.Errorf("admin listener: %w", err)
+	}
+	go func() {
+		if err := admin.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			p.log.Error("admin listener closed", "err", err)
+		}
+	}()
+	p.log.Info("admin", "listen", l.Addr().String())
+	return admin, nil
+}
+
+// apply puts a configuration in force, or changes nothing.
+func (p *instance) apply(c *config) error {
+	for _, r := range c.routes {
+		r.Observer = p.metrics.Route(r.Name, r.Rules.Names())
+	}
+	if err := p.proxy.Apply(c.routes); err != nil {
+		return err
+	}
+	p.config = c
+	p.level.Set(c.level)
+	for _, r := range c.routes {
+		p.log.Info("route", "route", r.Name,
+			"listen", strings.Join(r.Listen, ","), "servers", strings.Join(r.Servers, ","),
+			"client_tls", r.ClientTLS.Mode.String(), "server_tls", r.ServerTLS.Mode.String(),
+			"rules", strings.Join(r.Rules.Names(), ","))
+		for _, warning := range warnings(r, time.Now()) {
+			p.log.Warn(warning, "route", r.Name)
+		}
+	}
+	return nil
+}
+
+// reload reads the configuration again. A bad one changes nothing.
+func (p *instance) reload() {
+	old := p.config
+	c, err := readConfig(p.path)
+	if err == nil {
+		err = p.apply(c)
+	}
+	p.metrics.Reloaded(err)
+	if err != nil {
+		if list, ok := errors.AsType[mistakes](err); ok {
+			for _, m := range list {
+				p.log.Error("mistake in the configuration", "file", m.file, "line", m.line, "key", m.key, "err", m.text)
+			}
+		} else {
+			p.log.Error("configuration", "err", err)
+		}
+		p.log.Error("not reloaded; what was in force goes on", "config", p.path)
+		return
+	}
+	if c.admin != old.admin || c.format != old.format {
+		p.log.Warn("admin.listen and log.format change when the program is started again")
+	}
+	p.log.Info("reloaded", "config", p.path)
+}
+
+// drain lets messages under way finish until the time is over or another
+// signal comes.
+func (p *instance) drain(signals <-chan os.Signal) {
+	p.ready.Store(false)
+	p.log.Info("draining", "drain", p.config.drain.String())
+	ctx, cancel := context.WithTimeout(context.Background(), p.config.drain)
+	defer cancel()
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case sig := <-signals:
+				if sig != syscall.SIGHUP {
+					cancel()
+				}
+			}
+		}
+	}()
+	if err := p.proxy.Drain(ctx); err != nil {
+		p.log.Warn("stopped; what was still under way was closed", "err", err)
+		return
+	}
+	p.log.Info("stopped")
+}

@@ -1,0 +1,307 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"smtpshim/metrics"
+	"smtpshim/proxy"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = 20 * time.Second
+
+// mailServer is a server that says yes to everything, on loopback.
+func mailServer(t *testing.T) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				fmt.Fprint(conn, "220 mail.example.com ESMTP\r\n")
+				for lines := bufio.NewScanner(conn); lines.Scan(); {
+					if strings.HasPrefix(lines.Text(), "DATA") {
+						fmt.Fprint(conn, "354 go on\r\n")
+					} else {
+						fmt.Fprint(conn, "250 ok\r\n")
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// freeAddress is one that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// A running is serve under way.
+type running struct {
+	t       *testing.T
+	path    string
+	admin   string
+	signals chan os.Signal
+	log     chan string
+	status  chan int
+}
+
+func (r *running) configure(listen, server, more string) {
+	r.t.Helper()
+	write(r.t, r.path, fmt.Sprintf("drain = \"1h\"\nadmin.listen = %q\n%s\n[[route]]\nname = \"in\"\nlisten = [%q]\nservers = [%q]\n",
+		r.admin, more, listen, server))
+}
+
+// start runs serve on a configuration that listens and passes on to server.
+func start(t *testing.T, listen, server string) *running {
+	t.Helper()
+	r := &running{t: t, path: filepath.Join(t.TempDir(), "smtpshim.toml"), admin: freeAddress(t),
+		signals: make(chan os.Signal, 4), log: make(chan string, 1000), status: make(chan int, 1)}
+	r.configure(listen, server, "")
+	read, write := io.Pipe()
+	go func() {
+		for lines := bufio.NewScanner(read); lines.Scan(); {
+			r.log <- lines.Text()
+		}
+	}()
+	go func() { r.status <- serve(r.path, r.signals, write) }()
+	t.Cleanup(func() {
+		close(r.signals)
+		write.Close()
+	})
+	r.logged("msg=started")
+	return r
+}
+
+// logged waits for a line of the log.
+func (r *running) logged(what string) {
+	r.t.Helper()
+	var seen []string
+	timeout := time.After(patience)
+	for {
+		select {
+		case line := <-r.log:
+			if strings.Contains(line, what) {
+				return
+			}
+			seen = append(seen, line)
+		case <-timeout:
+			r.t.Fatalf("%q was not logged, but\n%s", what, strings.Join(seen, "\n"))
+		}
+	}
+}
+
+func (r *running) ended() (status int) {
+	r.t.Helper()
+	select {
+	case status = <-r.status:
+	case <-time.After(patience):
+		r.t.Fatal("it does not end")
+	}
+	return status
+}
+
+// get asks the admin listener.
+func (r *running) get(path string) (status int, body string) {
+	r.t.Helper()
+	resp, err := http.Get("http://" + r.admin + path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// connect connects to address and hears the greeting.
+func connect(t *testing.T, address string) (say func(line, want string)) {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(patience))
+	lines := bufio.NewReader(conn)
+	say = func(line, want string) {
+		t.Helper()
+		if line != "" {
+			fmt.Fprintf(conn, "%s\r\n", line)
+		}
+		if got, err := lines.ReadString('\n'); err != nil || !strings.HasPrefix(got, want) {
+			t.Fatalf("%q was answered with %q, %v; want %q", line, got, err, want)
+		}
+	}
+	say("", "220 mail.example.com")
+	return say
+}
+
+func TestRunServesUntilItIsToldToEnd(t *testing.T) {
+	address := freeAddress(t)
+	r := start(t, address, mailServer(t))
+	if status, _ := r.get("/readyz"); status != http.StatusOK {
+		t.Errorf("/readyz: %d", status)
+	}
+	say := connect(t, address)
+	say("HELO client.example.com", "250")
+	say("MAIL FROM:<a@example.com>", "250")
+	if _, body := r.get("/metrics"); !strings.Contains(body, `smtpshim_sessions_active{route="in"} 1`) ||
+		!strings.Contains(body, `smtpshim_commands_total{route="in",verb="mail"} 1`) ||
+		!strings.Contains(body, "smtpshim_build_info{") {
+		t.Errorf("the session is not counted:\n%s", body)
+	}
+	say("RSET", "250")
+	r.signals <- syscall.SIGTERM
+	if status := r.ended(); status != succeeded {
+		t.Errorf("exit status %d", status)
+	}
+	r.logged("msg=stopped")
+	if conn, err := net.Dial("tcp", address); err == nil {
+		conn.Close()
+		t.Error("it still listens")
+	}
+}
+
+func TestABadFileChangesNothing(t *testing.T) {
+	address, other, server := freeAddress(t), freeAddress(t), mailServer(t)
+	r := start(t, address, server)
+	for _, c := range []struct{ what, listen, more string }{
+		{"a mistake", other, "colour = \"blue\""},
+		{"an address that is not free", server, ""},
+	} {
+		r.configure(c.listen, server, c.more)
+		r.signals <- syscall.SIGHUP
+		r.logged("not reloaded")
+		connect(t, address)("NOOP", "250")
+		if conn, err := net.Dial("tcp", other); err == nil {
+			conn.Close()
+			t.Errorf("%s: it listens where the bad file says", c.what)
+		}
+	}
+	if _, body := r.get("/metrics"); !strings.Contains(body, `smtpshim_config_reloads_total{outcome="error"} 2`) {
+		t.Errorf("not counted:\n%s", body)
+	}
+}
+
+func TestAReloadMovesNewSessions(t *testing.T) {
+	address, other, server := freeAddress(t), freeAddress(t), mailServer(t)
+	r := start(t, address, server)
+	old := connect(t, address)
+	r.configure(other, server, "log.level = \"debug\"")
+	r.signals <- syscall.SIGHUP
+	r.logged("msg=reloaded")
+	connect(t, other)("NOOP", "250")
+	r.logged("level=DEBUG")
+	old("NOOP", "250")
+	if conn, err := net.Dial("tcp", address); err == nil {
+		conn.Close()
+		t.Error("it still listens where it did")
+	}
+	if _, body := r.get("/metrics"); !strings.Contains(body, `smtpshim_config_reloads_total{outcome="ok"} 1`) {
+		t.Errorf("not counted:\n%s", body)
+	}
+}
+
+func TestASecondSignalEndsAtOnce(t *testing.T) {
+	address := freeAddress(t)
+	r := start(t, address, mailServer(t))
+	say := connect(t, address)
+	say("HELO client.example.com", "250")
+	say("MAIL FROM:<a@example.com>", "250")
+	say("RCPT TO:<b@example.com>", "250")
+	say("DATA", "354") // a message under way, and drain is an hour
+	r.signals <- syscall.SIGTERM
+	r.logged("msg=draining")
+	if status, _ := r.get("/readyz"); status != http.StatusServiceUnavailable {
+		t.Errorf("/readyz: %d while draining", status)
+	}
+	if status, _ := r.get("/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz: %d while draining", status)
+	}
+	r.signals <- syscall.SIGHUP // is no second signal to end
+	r.signals <- os.Interrupt
+	if status := r.ended(); status != succeeded {
+		t.Errorf("exit status %d", status)
+	}
+	r.logged("was closed")
+}
+
+func TestRunFailsWhereItCannotListen(t *testing.T) {
+	taken := mailServer(t)
+	for what, text := range map[string]string{
+		"route": "admin.listen = \"\"\n[[route]]\nname = \"in\"\nlisten = [%q]\nservers = [\"127.0.0.1:25\"]\n",
+		"admin": "admin.listen = %q\n[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:1\"]\nservers = [\"127.0.0.1:25\"]\n",
+	} {
+		path := filepath.Join(t.TempDir(), "smtpshim.toml")
+		write(t, path, fmt.Sprintf(text, taken))
+		var log strings.Builder
+		if status := serve(path, nil, &log); status != failed || !strings.Contains(log.String(), taken) {
+			t.Errorf("%s: exit status %d\n%s", what, status, &log)
+		}
+	}
+}
+
+func TestTheLogCanBeJSON(t *testing.T) {
+	var log strings.Builder
+	p := newInstance("smtpshim.toml", &config{format: "json"}, &log)
+	p.log.Info("started")
+	if !strings.HasPrefix(log.String(), "{") || !strings.Contains(log.String(), `"msg":"started"`) {
+		t.Errorf("%s", &log)
+	}
+}
+
+func TestEveryVerbOfTheProxyHasItsCounter(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	var route proxy.Observer = metrics.New(registry, "v1").Route("in", nil)
+	for _, verb := range proxy.Verbs() {
+		if verb != "greeting" && verb != "end-of-data" { // not said by clients
+			route.Command(verb)
+		}
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "smtpshim_commands_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			if m.GetCounter().GetValue() != 1 {
+				t.Errorf("%v", m)
+			}
+		}
+		return
+	}
+	t.Error("no commands are counted")
+}

@@ -1,0 +1,51 @@
+package metrics
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func TestAdminAnswers(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	New(reg, "v1.2.3").Route("in", nil)
+	var ready atomic.Bool
+	admin := Admin(reg, ready.Load)
+	for _, c := range []struct {
+		method, path string
+		ready        bool
+		status       int
+		body         string
+	}{
+		{"GET", "/", true, 200, "/metrics"},
+		{"GET", "/healthz", true, 200, "ok\n"},
+		{"GET", "/healthz", false, 200, "ok\n"},
+		{"GET", "/readyz", true, 200, "ready\n"},
+		{"GET", "/readyz", false, 503, "not ready\n"},
+		{"GET", "/metrics", true, 200, `version="v1.2.3"`},
+		{"GET", "/metrics", false, 200, `smtpshim_sessions_active{route="in"} 0`},
+		{"GET", "/debug/pprof/", true, 404, ""},
+		{"GET", "/nothing", true, 404, ""},
+		{"POST", "/healthz", true, 405, ""},
+	} {
+		ready.Store(c.ready)
+		w := httptest.NewRecorder()
+		admin.Handler.ServeHTTP(w, httptest.NewRequest(c.method, c.path, nil))
+		if w.Code != c.status || !strings.Contains(w.Body.String(), c.body) {
+			t.Errorf("%s %s, ready %v: %d %q, want %d with %q",
+				c.method, c.path, c.ready, w.Code, w.Body, c.status, c.body)
+		}
+	}
+}
+
+func TestAdminBoundsEveryWait(t *testing.T) {
+	admin := Admin(prometheus.NewRegistry(), func() bool { return true })
+	if admin.ReadHeaderTimeout <= 0 || admin.ReadTimeout <= 0 || admin.WriteTimeout <= 0 ||
+		admin.IdleTimeout <= 0 || admin.MaxHeaderBytes <= 0 || admin.MaxHeaderBytes > http.DefaultMaxHeaderBytes {
+		t.Errorf("something is not bounded: %+v", admin)
+	}
+}

@@ -1,0 +1,179 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The closed sets of label values. What is in none of them is "other".
+var (
+	outcomes = []string{"ok", "client-lost", "client-timeout", "server-lost", "server-timeout",
+		"server-unreachable", "server-protocol", "client-protocol", "tls", "drained", "unknown", "opaque"}
+	refusals = []string{"sessions", "sessions-per-address", "proxy-header", "draining"}
+	failures = []string{"connect", "greeting", "timeout", "lost", "tls", "protocol"}
+	endings  = []string{"accepted", "refused", "unknown", "cut"}
+	verbs    = []string{"ehlo", "helo", "starttls", "auth", "xauth", "mail", "rcpt", "data", "bdat", "rset",
+		"noop", "quit", "vrfy", "expn", "help", "etrn", "turn", "atrn", "xclient", "xforward", "proxy", "xexch50",
+		"x-link2state", "x-anonymoustls", "x-exps", "other"}
+	// timed are the verbs whose replies have a histogram of their own; each
+	// costs a series for every bucket.
+	timed    = []string{"ehlo", "helo", "starttls", "auth", "mail", "rcpt", "data", "end-of-data", "bdat", "quit", "other"}
+	classes  = []string{"2xx", "3xx", "4xx", "5xx"}
+	versions = []string{"1.2", "1.3"}
+)
+
+// A Route counts what happens on one route. Its methods neither wait nor
+// allocate; they are safe for concurrent use.
+type Route struct {
+	active         prometheus.Gauge
+	sessionSeconds prometheus.Observer
+	sessions       family[prometheus.Counter]
+	refused        family[prometheus.Counter]
+
+	commands     family[prometheus.Counter]
+	replies      family[prometheus.Counter]
+	ruleApplied  family[prometheus.Counter]
+	ruleBroken   family[prometheus.Counter]
+	messages     family[prometheus.Counter]
+	messageBytes prometheus.Counter
+	fromClient   prometheus.Counter
+	fromServer   prometheus.Counter
+
+	serverConnect prometheus.Observer
+	serverReply   family[prometheus.Observer]
+	serverErrors  family[prometheus.Counter]
+	clientTLS     family[prometheus.Counter]
+	serverTLS     family[prometheus.Counter]
+}
+
+// Route returns the counters of the route of that name, with one for each rule
+// in force there. Asked again, as after a reload, it goes on counting where it
+// was.
+func (m *Metrics) Route(name string, rules []string) *Route {
+	route := prometheus.Labels{"route": name}
+	counters := func(v *prometheus.CounterVec, values []string) family[prometheus.Counter] {
+		return resolve(v.MustCurryWith(route).WithLabelValues, values)
+	}
+	tls := func(side string) family[prometheus.Counter] {
+		return counters(m.tlsSessions.MustCurryWith(prometheus.Labels{"side": side}), versions)
+	}
+	return &Route{
+		active:         m.active.WithLabelValues(name),
+		sessionSeconds: m.sessionSeconds.WithLabelValues(name),
+		sessions:       counters(m.sessions, outcomes),
+		refused:        counters(m.refused, refusals),
+
+		commands:     counters(m.commands, verbs),
+		replies:      counters(m.replies, classes),
+		ruleApplied:  counters(m.ruleApplied, rules),
+		ruleBroken:   counters(m.ruleBroken, rules),
+		messages:     counters(m.messages, endings),
+		messageBytes: m.messageBytes.WithLabelValues(name),
+		fromClient:   m.bytes.WithLabelValues(name, "from_client"),
+		fromServer:   m.bytes.WithLabelValues(name, "from_server"),
+
+		serverConnect: m.serverConnect.WithLabelValues(name),
+		serverReply:   resolve(m.serverReply.MustCurryWith(route).WithLabelValues, timed),
+		serverErrors:  counters(m.serverErrors, failures),
+		clientTLS:     tls("client"),
+		serverTLS:     tls("server"),
+	}
+}
+
+// SessionBegan counts a session as under way.
+func (r *Route) SessionBegan() { r.active.Inc() }
+
+// SessionEnded counts a session as over.
+func (r *Route) SessionEnded(outcome string, lasted time.Duration) {
+	r.active.Dec()
+	r.sessions.of(outcome).Inc()
+	r.sessionSeconds.Observe(lasted.Seconds())
+}
+
+// Refused counts a connection that got no session.
+func (r *Route) Refused(reason string) { r.refused.of(reason).Inc() }
+
+// Command counts a client's command.
+func (r *Route) Command(verb string) { r.commands.of(verb).Inc() }
+
+// Reply counts a reply by the first digit of its code.
+func (r *Route) Reply(code int) {
+	class := "other"
+	if i := code/100 - 2; i >= 0 && i < len(classes) {
+		class = classes[i]
+	}
+	r.replies.of(class).Inc()
+}
+
+// RuleApplied counts a departure from what was said.
+func (r *Route) RuleApplied(rule string) { r.ruleApplied.of(rule).Inc() }
+
+// RuleBroken counts a line that a rule spoilt.
+func (r *Route) RuleBroken(rule string) { r.ruleBroken.of(rule).Inc() }
+
+// Message counts a message and its octets.
+func (r *Route) Message(outcome string, octets int64) {
+	r.messages.of(outcome).Inc()
+	add(r.messageBytes, octets)
+}
+
+// Bytes counts octets read from the client or the server.
+func (r *Route) Bytes(side string, n int64) {
+	if side == "client" {
+		add(r.fromClient, n)
+	} else {
+		add(r.fromServer, n)
+	}
+}
+
+// ServerConnected times a connection to a server up to its greeting.
+func (r *Route) ServerConnected(took time.Duration) { r.serverConnect.Observe(took.Seconds()) }
+
+// ServerReplied times a reply.
+func (r *Route) ServerReplied(verb string, took time.Duration) {
+	r.serverReply.of(verb).Observe(took.Seconds())
+}
+
+// ServerFailed counts a server that failed.
+func (r *Route) ServerFailed(reason string) { r.serverErrors.of(reason).Inc() }
+
+// TLS counts a handshake that ended well.
+func (r *Route) TLS(side, version string) {
+	if side == "client" {
+		r.clientTLS.of(version).Inc()
+	} else {
+		r.serverTLS.of(version).Inc()
+	}
+}
+
+// add keeps a counter from panicking at a negative count.
+func add(c prometheus.Counter, n int64) {
+	if n > 0 {
+		c.Add(float64(n))
+	}
+}
+
+// A family holds one vector's children on one route, by the value of the label
+// that is left, so that an event costs one look into a map.
+type family[T any] struct {
+	children map[string]T
+	with     func(...string) T
+}
+
+func resolve[T any](with func(...string) T, values []string) family[T] {
+	f := family[T]{make(map[string]T, len(values)), with}
+	for _, value := range values {
+		f.children[value] = with(value)
+	}
+	return f
+}
+
+// of returns the child for value. One that is in no closed set gets a series
+// only when it happens.
+func (f family[T]) of(value string) T {
+	if child, ok := f.children[value]; ok {
+		return child
+	}
+	return f.with("other")
+}
