@@ -1,0 +1,264 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"smtpshim/proxy"
+	"smtpshim/proxy/smtptest"
+	"smtpshim/rewrite"
+	"smtpshim/rewrite/transcript"
+)
+
+// demo shows the founding dialogues, each told twice over real connections:
+// without the proxy, and with it.
+func demo(args []string, stdout, stderr io.Writer) int {
+	f := flags("demo", "[-listen ADDR] [NAME]", "Simulated legacy servers and clients on loopback, without the proxy and then with it\n"+
+		"between. NAME is one article or server. With -listen, a simulated server stays up behind\n"+
+		"the proxy, to talk to with telnet or swaks: smtpshim demo -listen 127.0.0.1:2525 iis-4", stderr)
+	address := f.String("listen", "", "stay up, and serve the simulated server NAME behind the proxy on this `address`")
+	if status, ok := parse(f, args, 1); !ok {
+		return status
+	}
+	if *address != "" {
+		return demoServer(*address, f.Arg(0), stdout, stderr)
+	}
+	chosen := slices.DeleteFunc(scenes(), func(s scene) bool { return f.NArg() > 0 && !s.isCalled(f.Arg(0)) })
+	if len(chosen) == 0 {
+		fmt.Fprintf(stderr, "smtpshim demo: nothing is called %q; there is\n", f.Arg(0))
+		for _, s := range scenes() {
+			fmt.Fprintf(stderr, "  %-9s %s\n", s.article, s.server.Name)
+		}
+		return misused
+	}
+	out := demoOutput{stdout, colourful(stdout)}
+	if f.NArg() == 0 {
+		out.print("Old mail servers fail against modern ones for reasons that fit in one line. Here are\n" +
+			"five, each told twice over real connections on this machine: first the two alone, then\n" +
+			"with smtpshim between. C is the client, S the server; a colon is passed on as it was,\n" +
+			"- was said and not delivered, + delivered in its place, ~ is no line.\n\n")
+	}
+	healed := 0
+	for _, s := range chosen {
+		if out.play(s) {
+			healed++
+		}
+	}
+	if healed < len(chosen) {
+		out.print("%s\n", out.paint(bad, fmt.Sprintf("%d of %d were not healed.", len(chosen)-healed, len(chosen))))
+		return failed
+	}
+	out.print("%s\n", out.paint(good, fmt.Sprintf("All %d healed.", healed)))
+	return succeeded
+}
+
+// isCalled says whether a scene is meant by an article's number or a server's name.
+func (s scene) isCalled(name string) bool {
+	name = strings.ToLower(name)
+	return name == strings.ToLower(s.article) || name == s.server.Name || name == s.client.Name
+}
+
+// demoOutput is what demo writes to.
+type demoOutput struct {
+	w      io.Writer
+	colour bool
+}
+
+// What colours mean (ECMA-48, 8.3.117).
+const (
+	heading = "\x1b[1m"
+	good    = "\x1b[32m"
+	bad     = "\x1b[31m"
+)
+
+func (o demoOutput) print(format string, args ...any) { fmt.Fprintf(o.w, format, args...) }
+
+func (o demoOutput) paint(how, text string) string {
+	if !o.colour {
+		return text
+	}
+	return how + text + "\x1b[0m"
+}
+
+// colourful says whether w is a terminal whose user wants colours
+// (no-color.org).
+func colourful(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// play shows one scene, and whether it ended well.
+func (o demoOutput) play(s scene) bool {
+	o.print("%s\n%s\n\n", o.paint(heading, s.article+"  "+s.title), s.about)
+	without, _, err := s.alone()
+	if err != nil {
+		o.print("  %s\n\n", o.paint(bad, err.Error()))
+		return false
+	}
+	o.print("  %s  %s\n\n", o.paint(heading, "without"), o.paint(bad, without))
+	with, lines, err := s.healed()
+	if err != nil {
+		o.print("  %s\n\n", o.paint(bad, err.Error()))
+		return false
+	}
+	var b bytes.Buffer
+	transcript.Print(&b, lines, o.colour)
+	for line := range strings.Lines(b.String()) {
+		o.print("  %s", line)
+	}
+	verdict := good
+	if with != onceDelivered {
+		verdict = bad
+	}
+	o.print("\n  %s     %s\n\n", o.paint(heading, "with"), o.paint(verdict, with))
+	return with == onceDelivered
+}
+
+// alone plays a scene without the proxy.
+func (s scene) alone() (outcome string, lines []transcript.Line, err error) {
+	server, client, err := s.peers()
+	if err != nil {
+		return "", nil, err
+	}
+	running, err := startStandIn(server)
+	if err != nil {
+		return "", nil, err
+	}
+	defer running.Close()
+	results := client.DeliverUntilDone(dialer(running.Addr()), demoMessage, attempts)
+	running.Wait()
+	return tell(results, len(running.Messages())), nil, nil
+}
+
+// healed plays a scene with the proxy between.
+func (s scene) healed() (outcome string, lines []transcript.Line, err error) {
+	server, client, err := s.peers()
+	if err != nil {
+		return "", nil, err
+	}
+	running, err := startStandIn(server)
+	if err != nil {
+		return "", nil, err
+	}
+	defer running.Close()
+	heard := newListener()
+	route := &proxy.Route{Name: "demo", Listen: []string{loopback}, Servers: []string{running.Addr()}, Observer: heard}
+	if server.TLS != nil {
+		route.ClientTLS = proxy.ClientTLS{Mode: rewrite.ClientTLSOffer, Config: server.TLS}
+		route.ServerTLS = proxy.ServerTLS{Mode: rewrite.ServerTLSRequire, Config: client.TLS}
+	}
+	p, err := startDemoProxy(route)
+	if err != nil {
+		return "", nil, err
+	}
+	defer p.Close()
+	results := client.DeliverUntilDone(dialer(p.Addr(loopback).String()), demoMessage, attempts)
+	for range results {
+		select {
+		case <-heard.ended:
+		case <-time.After(sessionEnd):
+			return "", nil, errors.New("the session did not end")
+		}
+	}
+	running.Wait()
+	return tell(results, len(running.Messages())), heard.lines, nil
+}
+
+// attempts is how often a client of the demo tries to deliver.
+const (
+	attempts   = 3
+	sessionEnd = 10 * time.Second
+	loopback   = "127.0.0.1:0"
+)
+
+const onceDelivered = "the message is delivered, once"
+
+// tell says in one line what became of the message.
+func tell(results []smtptest.Result, copies int) string {
+	last := results[len(results)-1]
+	hello := last.Dialogue.Said("C")
+	switch {
+	case last.Outcome == smtptest.Delivered && len(hello) > 0 && strings.HasPrefix(hello[0], "HELO"):
+		return "the sender stays with HELO: no SIZE, no DSN, no AUTH"
+	case last.Outcome == smtptest.Delivered && copies == 1:
+		return onceDelivered
+	case last.Outcome == smtptest.Bounced:
+		return fmt.Sprintf("the message bounces: %q", last.NDR)
+	case copies > 0:
+		return fmt.Sprintf("after %d attempts the sender still keeps the message; the recipient has %d copies", len(results), copies)
+	case last.Err != nil:
+		return fmt.Sprintf("the message stays in the queue: %v", last.Err)
+	}
+	said := last.Dialogue.Said("S")
+	return fmt.Sprintf("mail stops: %q, %d attempts", said[max(0, len(said)-2)], len(results))
+}
+
+func startDemoProxy(route *proxy.Route) (*proxy.Proxy, error) {
+	rules, errs := rewrite.Compile([]string{"standard"}, nil)
+	if errs != nil {
+		return nil, errors.Join(errs...)
+	}
+	route.Rules = rules
+	p := &proxy.Proxy{Logger: slog.New(slog.DiscardHandler)}
+	return p, p.Apply([]*proxy.Route{route})
+}
+
+func startStandIn(s smtptest.Server) (*smtptest.Running, error) {
+	l, err := net.Listen("tcp", loopback)
+	if err != nil {
+		return nil, err
+	}
+	s.Timeout = time.Minute
+	return s.Start(l), nil
+}
+
+func dialer(address string) smtptest.Dial {
+	return func() (net.Conn, error) { return net.Dial("tcp", address) }
+}
+
+// demoServer keeps a simulated server up behind the proxy.
+func demoServer(address, name string, stdout, stderr io.Writer) int {
+	server, ok := smtptest.LookupServer(name)
+	if !ok {
+		fmt.Fprintf(stderr, "smtpshim demo: there is no simulated server %q; there are\n", name)
+		for _, s := range smtptest.Servers() {
+			fmt.Fprintf(stderr, "  %-14s %s\n", s.Name, s.Doc)
+		}
+		return misused
+	}
+	running, err := startStandIn(server)
+	if err != nil {
+		fmt.Fprintln(stderr, "smtpshim demo:", err)
+		return failed
+	}
+	defer running.Close()
+	show := &showLines{w: stdout, colour: colourful(stdout)}
+	p, err := startDemoProxy(&proxy.Route{Name: name, Listen: []string{address}, Servers: []string{running.Addr()}, Observer: show})
+	if err != nil {
+		fmt.Fprintln(stderr, "smtpshim demo:", err)
+		return failed
+	}
+	defer p.Close()
+	fmt.Fprintf(stdout, "%s, simulated, without smtpshim: %s\n%s, simulated, with smtpshim:    %s\n"+
+		"Talk to either with telnet or swaks; what passes through smtpshim shows here. Ctrl-C ends it.\n\n",
+		name, running.Addr(), name, p.Addr(address))
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	<-signals
+	return succeeded
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"smtpshim/proxy/smtptest"
+	"smtpshim/rewrite/transcript"
+)
+
+// A scene is one founding article: two legacy peers that fail with each other.
+type scene struct {
+	article, title, about string
+	server                smtptest.Server
+	client                smtptest.Client
+	secure                bool // both can do TLS
+}
+
+var demoMessage = smtptest.Message{
+	From: "anna@example.com",
+	To:   []string{"ben@example.net"},
+	Body: []byte("From: anna@example.com\r\nTo: ben@example.net\r\nSubject: Hello\r\n\r\nHello Ben.\r\n"),
+}
+
+func scenes() []scene {
+	server := func(name string) smtptest.Server { s, _ := smtptest.LookupServer(name); return s }
+	client := func(name string) smtptest.Client { c, _ := smtptest.LookupClient(name); return c }
+	return []scene{
+		{"Q164060", "Exchange 5.0 speaks ESMTP and does not say so",
+			"Its greeting lacks the word ESMTP. A sender that looks for it stays with HELO, and has no\n" +
+				"SIZE, DSN or AUTH, though the server has them. smtpshim adds the word.",
+			server("exchange-5.0"), client("needs-esmtp"), false},
+		{"Q195201", "Exchange 5.0 knows XAUTH, Exchange 5.5 knows AUTH",
+			"Exchange 5.0 looks for XAUTH among what Exchange 5.5 offers, finds AUTH, and bounces the\n" +
+				"mail. smtpshim offers both, and says to each what it understands.",
+			server("exchange-5.5").WithAuth(smtptest.AuthInitial, smtptest.AuthPrompted), client("exchange-5.0"), false},
+		{"Q279214", "IIS asks for STARTTLS although TLS is up",
+			"On its first encrypted connection IIS 4 answers MAIL with 505, and Exchange 5.5 bounces the\n" +
+				"mail; the next one passes. smtpshim does the second try itself, and the EHLO that the\n" +
+				"client forgets.",
+			server("iis-4"), client("exchange-5.5"), true},
+		{"KB912341", "Windows 2003 takes the first line of a 354 for all of it",
+			"If the lines of the answer to DATA come apart, Windows 2003 is one reply behind from then\n" +
+				"on: it keeps the mail that was accepted, and sends it again and again. smtpshim waits for\n" +
+				"the whole answer and makes one line of it.",
+			server("modern").SlowData(300 * time.Millisecond), client("windows-2003"), false},
+		{"Q240832", "A host name that ends in a dot stops mail",
+			"IIS 4 refuses EHLO sub2. and HELO sub2., the sender quits, and nothing is delivered.\n" +
+				"smtpshim takes the dot away.",
+			server("iis-4"), client("notes"), false},
+	}
+}
+
+// peers are a scene's two, with certificates if they need any.
+func (s scene) peers() (smtptest.Server, smtptest.Client, error) {
+	if s.secure {
+		certificate, pool, err := smtptest.Certificate("mail.example.com")
+		if err != nil {
+			return s.server, s.client, fmt.Errorf("making a certificate: %w", err)
+		}
+		s.server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+		s.client.TLS = &tls.Config{RootCAs: pool, ServerName: "mail.example.com"}
+	}
+	s.client.Timeout = time.Minute
+	return s.server, s.client, nil
+}
+
+// unheard is an observer that hears nothing.
+type unheard struct{}
+
+func (unheard) SessionBegan()                       {}
+func (unheard) SessionEnded(string, time.Duration)  {}
+func (unheard) Refused(string)                      {}
+func (unheard) Command(string)                      {}
+func (unheard) Reply(int)                           {}
+func (unheard) RuleApplied(string)                  {}
+func (unheard) RuleBroken(string)                   {}
+func (unheard) Message(string, int64)               {}
+func (unheard) Bytes(string, int64)                 {}
+func (unheard) ServerConnected(time.Duration)       {}
+func (unheard) ServerReplied(string, time.Duration) {}
+func (unheard) ServerFailed(string)                 {}
+func (unheard) TLS(string, string)                  {}
+
+// lineListener keeps the lines of a scene's sessions.
+type lineListener struct {
+	unheard
+	lines []transcript.Line
+	ended chan struct{}
+}
+
+func newListener() *lineListener { return &lineListener{ended: make(chan struct{}, attempts)} }
+
+func (l *lineListener) SessionEnded(string, time.Duration) { l.ended <- struct{}{} }
+
+func (l *lineListener) Line(_, mark, line, rule string) {
+	l.lines = append(l.lines, transcriptLine(mark, line, rule))
+}
+
+// transcriptLine makes a line of the notation of what the observer hears.
+func transcriptLine(mark, line, rule string) transcript.Line {
+	if len(mark) < 2 {
+		return transcript.Line{Text: line}
+	}
+	return transcript.Line{Side: transcript.Side(mark[0]), Mark: transcript.Mark(mark[1]), Text: line, Rule: rule}
+}
+
+// showLines prints lines as they come.
+type showLines struct {
+	unheard
+	mu     sync.Mutex
+	w      io.Writer
+	colour bool
+}
+
+func (s *showLines) Line(session, mark, line, rule string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.w, "%s  ", session)
+	transcript.Print(s.w, []transcript.Line{transcriptLine(mark, line, rule)}, s.colour)
+}
