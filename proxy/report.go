@@ -192,6 +192,9 @@ type traced struct{ heard }
 
 func (t traced) Exchanged(side byte, said, got []string, rules string) {
 	for _, l := range transcript.Diff(transcript.Side(side), said, got, rules) {
+		if side == 'S' && len(got) > 0 && len(said) > 0 && l.Mark != transcript.Unchanged {
+			l.Rule = rewrite.Cause(l.Text, rules)
+		}
 		t.line(l)
 	}
 }

@@ -183,6 +183,7 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 		d.end("client-protocol", aheadText)
 	case t.answered.Code != 0:
 		t.held = false
+		d.departed(t.applied)
 		d.give(v, nil, t.answered)
 	case d.seen.helloOwed && !beforeHello.has(v) && t.first == "":
 		t.held = false
@@ -210,7 +211,7 @@ func (d *Dialogue) sendTurn(v Verb) {
 	d.ToServer = append(append(d.ToServer, t.line...), crlf...)
 	d.pushed(v)
 	d.departed(t.applied)
-	d.trace('C', v, t.said, d.ToServer[start:], t.applied)
+	d.trace('C', v, t.said, d.ToServer[start:], t.lineBy)
 }
 
 func (d *Dialogue) pushed(v Verb) {

@@ -59,6 +59,7 @@ func (d *Dialogue) Lost() {
 		t.runReply()
 		t.lost = false
 		if t.again != "" {
+			t.commands++
 			d.sayAgain()
 			return
 		}
@@ -191,6 +192,7 @@ func (d *Dialogue) ruledReply(v Verb, raw []byte) {
 		d.give(v, raw, Reply{})
 		return
 	}
+	d.departed(t.applied)
 	d.give(v, raw, t.reply)
 }
 
@@ -204,15 +206,14 @@ func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 		code, _ = replyCode(raw)
 	} else {
 		d.ToClient = r.appendTo(d.ToClient)
-		d.departed(d.turn.applied)
 	}
 	d.listener.Replied(v, code)
 	if d.tracer != nil {
-		applied := d.turn.applied
+		by := d.turn.replyBy
 		if r.Code == 0 {
-			applied = 0
+			by = 0
 		}
-		d.trace('S', v, raw, d.ToClient[start:], applied)
+		d.trace('S', v, raw, d.ToClient[start:], by)
 	}
 	if d.next != End {
 		d.next = AwaitCommand
@@ -310,7 +311,7 @@ func (d *Dialogue) say(line string, s stage) {
 	if s == stageSaid && t.commands == 0 {
 		said = []string{d.redacted(t.verb, t.said)}
 	}
-	d.tracer.Exchanged('C', said, []string{text}, d.policy.Rules.nameSet(t.applied))
+	d.tracer.Exchanged('C', said, []string{text}, d.cause())
 }
 
 // wantsTLS says that the connection to the server is to be encrypted and is not.
@@ -321,12 +322,26 @@ func (d *Dialogue) wantsTLS() bool {
 
 // swallow is a reply that the client never sees.
 func (d *Dialogue) swallow(raw []byte) {
-	v := d.turn.verb
-	if d.turn.stage != stageSaid {
-		v = VerbOther
+	if d.tracer != nil {
+		d.tracer.Exchanged('S', d.lines('S', VerbOther, raw), nil, d.cause())
 	}
-	d.trace('S', v, raw, nil, d.turn.applied)
 }
+
+// cause says on whose account the server is told what the client has not said.
+func (d *Dialogue) cause() string {
+	if by := d.turn.by(); by != 0 {
+		return d.policy.Rules.nameSet(by)
+	}
+	return serverTLSCause
+}
+
+// What the policy changes by itself has a name in traces too: the key of the
+// configuration, or what it is.
+const (
+	serverTLSCause  = "server_tls"
+	clientTLSCause  = "client_tls"
+	notCarriedCause = "not-carried"
+)
 
 // commandIs says whether a line's verb is this.
 func commandIs(line []byte, v Verb) bool { return parseVerb(line) == v }

@@ -50,9 +50,9 @@ func xauthForms(t *Turn, blob string) []string {
 	case t.Verb() == VerbXAUTH && wantsAUTH(t):
 		return forms("AUTH NTLM", blob)
 	case t.Verb() == VerbAUTH && wantsXAUTH(t) && blob == "":
-		return []string{"XAUTH NTLM", "XAUTH=NTLM", "XAUTH"}
+		return []string{"XAUTH NTLM", "XAUTH=NTLM", "XAUTH NTLMSSP", "XAUTH"}
 	case t.Verb() == VerbAUTH && wantsXAUTH(t):
-		return append(forms("XAUTH NTLM", blob), "XAUTH "+blob, "XAUTH=NTLM "+blob)
+		return append(forms("XAUTH NTLM", blob), "XAUTH "+blob, "XAUTH=NTLM "+blob, "XAUTH NTLMSSP "+blob)
 	}
 	return nil
 }

@@ -65,6 +65,21 @@ func (d *Dialogue) redacted(v Verb, line []byte) string {
 	return string(line)
 }
 
+// Cause names what changed a line of a reply: the rules, or what of the policy
+// did so by itself.
+func Cause(line, rules string) string {
+	if len(line) > 4 && line[0] == '2' {
+		name, _ := keyword(line[4:])
+		switch v := parseVerb([]byte(name)); {
+		case v == VerbSTARTTLS:
+			return clientTLSCause
+		case uncarried.has(v), v == VerbAnonymousTLS:
+			return notCarriedCause
+		}
+	}
+	return rules
+}
+
 // redactedReply is a line of a reply without a SASL challenge.
 func redactedReply(line []byte) string {
 	if bytes.HasPrefix(line, []byte("334 ")) && len(line) > len("334 VXNlcm5hbWU6") && !bytes.Contains(line[4:], []byte(" ")) {

@@ -28,8 +28,13 @@ type Turn struct {
 	first    string // to be said to the server before the line
 	again    string // to be said to the server instead of giving the reply
 	afresh   bool   // on a fresh connection
-	applied  ruleSet
-	rule     int // the one that is running
+	rule     int    // the one that is running
+
+	applied ruleSet // all that departed, to be counted when the client has its reply
+	lineBy  ruleSet // who changed the line, had something said first or again, changed the reply
+	firstBy ruleSet
+	againBy ruleSet
+	replyBy ruleSet
 }
 
 // stage is what a held turn waits for.
@@ -46,9 +51,9 @@ const (
 )
 
 // A command of the client's may cost this many commands and connections that
-// rules ask for.
+// rules ask for. XAUTH has five plausible forms.
 const (
-	maxAgain = 3 // with the command itself: four
+	maxAgain = 4 // with the command itself: five
 	maxFresh = 2
 )
 
@@ -141,20 +146,26 @@ func (t *Turn) runCommand() {
 		if r.command == nil || !r.commandVerbs.has(t.verb) {
 			continue
 		}
-		line, held := t.line, t.held
+		line, first, held := t.line, t.first, t.held
 		t.rule = i
 		r.command(t)
 		changed := string(t.line) != string(line)
 		if !isLine(t.line) || len(t.line) == 0 && len(line) > 0 || !validReply(t.answered) || strings.ContainsAny(t.first, "\r\n\x00") {
-			t.line, t.held, t.answered, t.first = line, held, Reply{}, ""
+			t.line, t.first, t.held, t.answered = line, first, held, Reply{}
 			t.d.listener.Broke(r.name)
 			continue
 		}
-		if changed || t.answered.Code != 0 || t.first != "" {
+		switch {
+		case t.answered.Code != 0:
+			t.replyBy.add(i)
 			t.applied.add(i)
-		}
-		if t.answered.Code != 0 {
 			return
+		case t.first != first:
+			t.firstBy.add(i)
+			t.applied.add(i)
+		case changed:
+			t.lineBy.add(i)
+			t.applied.add(i)
 		}
 	}
 }
@@ -162,6 +173,7 @@ func (t *Turn) runCommand() {
 // runReply has the rules see the server's reply, last to first.
 func (t *Turn) runReply() {
 	rules := t.d.policy.Rules.active()
+	t.replyBy = 0
 	for i := len(rules) - 1; i >= 0; i-- {
 		r := rules[i]
 		if r.reply == nil || !r.replyVerbs.has(t.verb) {
@@ -175,6 +187,8 @@ func (t *Turn) runReply() {
 			t.d.listener.Broke(r.name)
 		}
 		if t.again != "" {
+			t.againBy = 0
+			t.againBy.add(i)
 			t.applied.add(i)
 			return
 		}
@@ -186,8 +200,22 @@ func (t *Turn) runReply() {
 			t.d.listener.Broke(r.name)
 			continue
 		}
+		t.replyBy.add(i)
 		t.applied.add(i)
 	}
+}
+
+// by says on whose account the turn says what it says to the server now.
+func (t *Turn) by() ruleSet {
+	switch {
+	case t.stage == stageFirst:
+		return t.firstBy
+	case t.commands > 0:
+		return t.againBy
+	case t.stage == stageSaid:
+		return t.lineBy
+	}
+	return 0
 }
 
 // validReply says whether a rule's reply can be sent: promise 3 is checked by

@@ -138,8 +138,9 @@ func (d *Dialogue) finishTurn(raw []byte) {
 		t.runReply()
 	}
 	if t.again != "" {
-		d.swallow(raw)
 		t.pending = t.reply.Code == 334
+		t.commands++
+		d.swallow(raw)
 		d.sayAgain()
 		return
 	}
@@ -147,18 +148,19 @@ func (d *Dialogue) finishTurn(raw []byte) {
 		d.offerTLS(&t.reply)
 	}
 	t.held = false
+	d.departed(t.applied)
 	if t.reply.equal(before) {
 		d.give(t.verb, raw, Reply{})
 	} else {
 		d.give(t.verb, raw, t.reply)
 	}
+	t.applied = 0
 	t.held = d.next == AwaitSASL
 }
 
 // sayAgain says what a rule wants said in place of the turn's line.
 func (d *Dialogue) sayAgain() {
 	t := &d.turn
-	t.commands++
 	if t.afresh {
 		t.fresh++
 	}
