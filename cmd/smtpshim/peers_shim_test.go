@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"smtpshim/proxy/smtptest/real"
+)
+
+// The tests in the files peers_*_test.go run the program as it is installed,
+// between mail servers and clients of other people (package real).
+
+// program is the path of smtpshim, built once for all tests, with the race
+// detector if they have it.
+var program = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(programDir, "smtpshim")
+	args := []string{"build", "-buildvcs=false", "-o", path}
+	if raceDetected() {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// programDir is where it lies.
+var programDir string
+
+func TestMain(m *testing.M) {
+	var err error
+	if programDir, err = os.MkdirTemp("", "smtpshim-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	status := m.Run()
+	os.RemoveAll(programDir)
+	os.Exit(status)
+}
+
+// raceDetected says whether the tests were built with -race.
+func raceDetected() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// A shim is a running smtpshim with one route.
+type shim struct {
+	addr  string // of the route
+	admin string
+	proc  *os.Process
+}
+
+// shimOptions is what its configuration says beyond "listen".
+type shimOptions struct {
+	server string
+	rules  []string // nil: the key is absent
+
+	clientTLS string   // client_tls.mode, with a certificate of ca's; "": the key is absent
+	serverTLS string   // server_tls.mode, for a server with a certificate of ca's; "": the key is absent
+	ca        *real.CA // for these two
+}
+
+// startShim runs smtpshim until the test ends.
+func startShim(t *testing.T, o shimOptions) shim {
+	t.Helper()
+	s := shim{addr: real.FreeAddr(), admin: real.FreeAddr()}
+	config := filepath.Join(real.Dir(t), "smtpshim.toml")
+	if err := os.WriteFile(config, []byte(s.config(t, o)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.proc = real.Start(t, []string{"GORACE=halt_on_error=1"}, path, "run", "-config", config)
+	real.Listening(t, s.admin)
+	real.Listening(t, s.addr)
+	return s
+}
+
+// config writes the TOML file.
+func (s shim) config(t *testing.T, o shimOptions) string {
+	t.Helper()
+	var text strings.Builder
+	fmt.Fprintf(&text, "[admin]\nlisten = %q\n[log]\nlevel = \"info\"\n", s.admin)
+	fmt.Fprintf(&text, "[[route]]\nname = \"peers\"\nlisten = [%q]\nservers = [%q]\n", s.addr, o.server)
+	if o.rules != nil {
+		fmt.Fprintf(&text, "rules = [%s]\n", quoted(o.rules))
+	}
+	if o.clientTLS != "" {
+		host, _, _ := strings.Cut(s.addr, ":")
+		certificate, key := o.ca.Issue(t, host)
+		fmt.Fprintf(&text, "[route.client_tls]\nmode = %q\ncertificate = %q\nkey = %q\n", o.clientTLS, certificate, key)
+	}
+	if o.serverTLS != "" {
+		fmt.Fprintf(&text, "[route.server_tls]\nmode = %q\nca = %q\n", o.serverTLS, o.ca.File)
+	}
+	return text.String()
+}
+
+func quoted(list []string) string {
+	var words []string
+	for _, w := range list {
+		words = append(words, fmt.Sprintf("%q", w))
+	}
+	return strings.Join(words, ", ")
+}

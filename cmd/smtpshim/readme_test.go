@@ -1,0 +1,56 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestTheReadmeHasTheRulesAsTheProgramPrintsThem(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if status := run([]string{"rules", "-markdown"}, &out, &errs); status != succeeded {
+		t.Fatalf("exit status %d: %s", status, &errs)
+	}
+	_, rest, ok := strings.Cut(string(readme), "<!-- begin: smtpshim rules -markdown -->\n")
+	table, _, closed := strings.Cut(rest, "<!-- end -->")
+	if !ok || !closed || table != out.String() {
+		t.Errorf("between its marks README.md has\n%s\nwant\n%s", table, &out)
+	}
+}
+
+// TestTheReadmesConfigurationsAreRight checks every indented block that is one.
+func TestTheReadmesConfigurationsAreRight(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for block := range strings.SplitSeq(string(readme), "\n\n    [[route]]\n") {
+		if checked++; checked == 1 {
+			continue // before the first
+		}
+		var config strings.Builder
+		config.WriteString("[[route]]\n")
+		for line := range strings.Lines(block) {
+			if line != "\n" && !strings.HasPrefix(line, "    ") {
+				break
+			}
+			config.WriteString(line)
+		}
+		file := t.TempDir() + "/smtpshim.toml"
+		if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readConfig(file); err != nil {
+			t.Errorf("%v\n%s", err, &config)
+		}
+	}
+	if checked < 3 {
+		t.Errorf("%d configurations found in README.md, want at least 2", checked-1)
+	}
+}

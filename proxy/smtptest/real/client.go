@@ -1,0 +1,58 @@
+package real
+
+import (
+	"net"
+	"path/filepath"
+	"testing"
+)
+
+// Swaks sends a message to addr, from and to an address of example.com. args are
+// added to its command line. It returns the dialogue that it printed, and its
+// exit status: 0 if the message was taken.
+func Swaks(t testing.TB, addr string, args ...string) (output string, status int) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	swaks := Bin(t, "swaks", "swaks")
+	return run(t, nil, "", swaks, append([]string{
+		"--server", host, "--port", port, "--helo", "swaks.example.com",
+		"--from", "sender@example.com", "--to", "recipient@example.com",
+	}, args...)...)
+}
+
+// Curl sends a message to addr as Swaks does. What it returns has the dialogue
+// without the message.
+func Curl(t testing.TB, addr, message string, args ...string) (output string, status int) {
+	t.Helper()
+	curl := Bin(t, "curl", "curl")
+	return run(t, nil, message, curl, append([]string{
+		"--verbose", "--silent", "--show-error", "smtp://" + addr + "/curl.example.com",
+		"--mail-from", "sender@example.com", "--mail-rcpt", "recipient@example.com",
+		"--upload-file", "-",
+	}, args...)...)
+}
+
+// SMTPSource sends messages to addr with Postfix's load generator; args are its
+// options (-m messages, -s sessions, -l length, ...).
+func SMTPSource(t testing.TB, addr string, args ...string) (output string, status int) {
+	t.Helper()
+	source := Bin(t, "postfix", "smtp-source")
+	return run(t, postfixEnv(), "", source, append(args,
+		"-M", "source.example.com", "-f", "sender@example.com", "-t", "recipient@example.com", "inet:"+addr)...)
+}
+
+// SMTPSink starts Postfix's receiver for tests, which stores each message in a
+// file, behind header lines with the envelope. args are further options of it.
+func SMTPSink(t testing.TB, args ...string) *Server {
+	t.Helper()
+	sink := Bin(t, "postfix", "smtp-sink")
+	s := &Server{Addr: FreeAddr(), dir: Dir(t)}
+	s.mail = filepath.Join(s.dir, "mail")
+	mkdirs(t, s.dir, postfixUID, 0o755, "mail")
+	needRoot(t, "smtp-sink -u")
+	Start(t, postfixEnv(), sink, append(args, "-u", postfixOwner, "-d", s.mail+"/%S.", "inet:"+s.Addr, "100")...)
+	Listening(t, s.Addr)
+	return s
+}

@@ -1,0 +1,195 @@
+package real
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Postfix runs under users that every Debian system has, so that none need to
+// be made for it. They must be three different ones, and not root.
+const (
+	postfixOwner = "mail"
+	postfixUID   = 8 // mail's
+	postfixGroup = "uucp"
+)
+
+// Postfix starts a Postfix that offers PIPELINING, SIZE, 8BITMIME, SMTPUTF8,
+// DSN and CHUNKING, takes mail for every address of example.com from anybody on
+// loopback, in messages of up to 256 MB, and stores or relays it.
+func Postfix(t testing.TB, o Options) *Server {
+	t.Helper()
+	master := Bin(t, "postfix", "master")
+	needRoot(t, "postfix")
+	root := folder("postfix")
+	s := &Server{Addr: FreeAddr(), dir: Dir(t)}
+	s.mail = filepath.Join(s.dir, "mail/new")
+	s.env = postfixEnv()
+	s.sendmail = []string{Bin(t, "postfix", "sendmail"), "-C", filepath.Join(s.dir, "etc")}
+
+	mkdirs(t, s.dir, 0, 0o755, "etc", "queue", "queue/pid")
+	mkdirs(t, s.dir, postfixUID, 0o755, "data", "mail", "mail/new", "mail/cur", "mail/tmp")
+	for _, name := range strings.Fields("incoming active deferred bounce defer flush saved trace corrupt hold private") {
+		mkdirs(t, s.dir, postfixUID, 0o700, "queue/"+name)
+	}
+	mkdirs(t, s.dir, postfixUID, 0o777, "queue/maildrop", "queue/public")
+	write(t, s.dir, map[string]string{
+		"etc/main.cf":   strings.Join(append(s.mainCF(t, root, o), o.Settings...), "\n") + "\n",
+		"etc/master.cf": strings.ReplaceAll(masterCF, "@ADDR@", s.Addr),
+	})
+	postlog(t, filepath.Join(s.dir, "queue/public/postlog"))
+	Start(t, s.env, master, "-s", "-c", filepath.Join(s.dir, "etc"))
+	Listening(t, s.Addr)
+	return s
+}
+
+// postfixEnv has an unpacked Postfix find its libraries.
+func postfixEnv() []string {
+	return []string{"LD_LIBRARY_PATH=" + filepath.Join(folder("postfix"), "usr/lib/postfix")}
+}
+
+// mainCF is what Postfix is to do.
+func (s *Server) mainCF(t testing.TB, root string, o Options) []string {
+	t.Helper()
+	lines := []string{
+		"compatibility_level = 3.6",
+		"maillog_file_prefixes = /",
+		"maillog_file = /dev/null", // postlog's affair
+		"config_directory = " + s.dir + "/etc",
+		"queue_directory = " + s.dir + "/queue",
+		"data_directory = " + s.dir + "/data",
+		"daemon_directory = " + filepath.Join(root, "usr/lib/postfix/sbin"),
+		"command_directory = " + filepath.Join(root, "usr/sbin"),
+		"shlib_directory = " + filepath.Join(root, "usr/lib/postfix"),
+		"meta_directory = " + filepath.Join(root, "etc/postfix"),
+		"import_environment = MAIL_CONFIG MAIL_LOGTAG LD_LIBRARY_PATH LANG=C",
+		"export_environment = MAIL_CONFIG MAIL_LOGTAG LD_LIBRARY_PATH LANG=C",
+		"mail_owner = " + postfixOwner,
+		"setgid_group = " + postfixGroup,
+		"myhostname = postfix.example.com",
+		"mydestination =",
+		"mynetworks = 127.0.0.0/8",
+		"inet_protocols = ipv4",
+		"alias_maps =",
+		"local_recipient_maps =",
+		"message_size_limit = 268435456",
+		"smtpd_client_event_limit_exceptions = static:all",
+		"smtpd_recipient_restrictions = permit_mynetworks, reject",
+		"smtpd_discard_ehlo_keywords =",
+		"smtputf8_enable = yes",
+		"disable_dns_lookups = yes",
+	}
+	if o.Relay != "" {
+		lines = append(lines, s.relay(o)...)
+	} else {
+		lines = append(lines,
+			"virtual_mailbox_domains = example.com",
+			"virtual_mailbox_base = "+s.dir,
+			"virtual_mailbox_maps = static:mail/",
+			"virtual_mailbox_limit = 0",
+			"virtual_minimum_uid = 1",
+			fmt.Sprintf("virtual_uid_maps = static:%d", postfixUID),
+			fmt.Sprintf("virtual_gid_maps = static:%d", postfixUID))
+	}
+	if o.CA != nil {
+		host, _, _ := net.SplitHostPort(s.Addr)
+		certificate, key := o.CA.Issue(t, host)
+		lines = append(lines,
+			"smtpd_tls_security_level = may",
+			"smtpd_tls_chain_files = "+key+", "+certificate)
+	}
+	if o.Users != nil {
+		lines = append(lines,
+			"smtpd_sasl_auth_enable = yes",
+			"smtpd_sasl_type = dovecot",
+			"smtpd_sasl_path = inet:"+passwords(t, o.Users))
+	}
+	return lines
+}
+
+// relay are the settings of a Postfix that sends everything to one place.
+func (s *Server) relay(o Options) []string {
+	host, port, _ := net.SplitHostPort(o.Relay)
+	level := o.RelayTLS
+	if level == "" {
+		level = "none"
+	}
+	lines := []string{
+		"relayhost = [" + host + "]:" + port,
+		"default_transport = smtp",
+		"smtp_tls_security_level = " + level,
+		"smtp_tls_loglevel = 1",
+	}
+	if o.CA != nil {
+		lines = append(lines, "smtp_tls_CAfile = "+o.CA.File)
+	}
+	if o.Login != "" {
+		lines = append(lines,
+			"smtp_sasl_auth_enable = yes",
+			"smtp_sasl_security_options =",
+			"smtp_sasl_password_maps = static:"+o.Login)
+	}
+	return lines
+}
+
+// postlog collects what Postfix logs, in place of its own postlogd, which has
+// master wait for ever if there are a dozen lines before it is up. The lines
+// are printed if the test failed.
+func postlog(t testing.TB, path string) {
+	t.Helper()
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path})
+	if err == nil {
+		err = os.Chmod(path, 0o666)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		line := make([]byte, 4096)
+		for {
+			n, err := conn.Read(line)
+			if err != nil {
+				return
+			}
+			log.Write(append(line[:n:n], '\n'))
+		}
+	}()
+	t.Cleanup(func() {
+		conn.Close()
+		<-done
+		if t.Failed() {
+			t.Logf("Postfix logged:\n%s", &log)
+		}
+	})
+}
+
+// masterCF is Postfix's usual table of services, nothing in a chroot.
+const masterCF = `
+@ADDR@    inet  n - n -     - smtpd
+pickup    unix  n - n 1     1 pickup
+cleanup   unix  n - n -     0 cleanup
+qmgr      unix  n - n 300   1 qmgr
+tlsmgr    unix  - - n 1000? 1 tlsmgr
+rewrite   unix  - - n -     - trivial-rewrite
+bounce    unix  - - n -     0 bounce
+defer     unix  - - n -     0 bounce
+trace     unix  - - n -     0 bounce
+verify    unix  - - n -     1 verify
+flush     unix  n - n 1000? 0 flush
+proxymap  unix  - - n -     - proxymap
+proxywrite unix - - n -     1 proxymap
+smtp      unix  - - n -     - smtp
+error     unix  - - n -     - error
+retry     unix  - - n -     - error
+discard   unix  - - n -     - discard
+local     unix  - n n -     - local
+virtual   unix  - n n -     - virtual
+anvil     unix  - - n -     1 anvil
+scache    unix  - - n -     1 scache
+`

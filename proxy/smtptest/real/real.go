@@ -1,0 +1,121 @@
+// Package real starts mail servers and clients that other people wrote, so that
+// tests can put something between them: Postfix, Exim, smtp-sink, smtp-source,
+// swaks, curl.
+//
+// Programs are looked for in the folder that SMTPSHIM_PEERS names, where .ci/run
+// unpacks them, and then in PATH. A test whose program is missing is skipped;
+// with SMTPSHIM_REQUIRE_PEERS set it fails. Every server has its own
+// configuration, spool and address on loopback, so many can run at once, and
+// each is stopped and removed with the test that started it. Postfix and Exim
+// need root, as they do everywhere, and Linux.
+package real
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// A Server is a mail server that runs until its test ends.
+type Server struct {
+	Addr string // where it listens, host:port
+
+	dir      string   // everything it has on disk
+	mail     string   // the folder with one file for each stored message
+	sendmail []string // the command that puts a message into its queue
+	env      []string // for every program of it
+}
+
+// Options of a server. The zero value stores what it gets and speaks in clear.
+type Options struct {
+	CA    *CA               // STARTTLS is offered with a certificate of this authority; as a client, it is believed
+	Users map[string]string // passwords by name; AUTH is offered (Postfix: PLAIN, Exim: NTLM)
+
+	Relay    string // host:port; mail is not stored but sent there from the queue
+	RelayTLS string // Postfix's smtp_tls_security_level for that: "none" (or ""), "may", "encrypt", "verify"
+	Login    string // name:password, said to Relay with AUTH (Postfix)
+
+	Settings []string // further lines of Postfix's main.cf or of Exim's main section
+}
+
+// A Message is one that a server stored, with line feeds for line ends.
+type Message struct {
+	Header string // as stored: what the server added, and what was sent
+	Body   []byte
+}
+
+// Messages waits until the server has stored n messages, and returns all it has
+// in no certain order.
+func (s *Server) Messages(t testing.TB, n int) []Message {
+	t.Helper()
+	var files []os.DirEntry
+	Wait(t, "mail in "+s.mail, func() bool {
+		files, _ = os.ReadDir(s.mail)
+		return len(files) >= n
+	})
+	var all []Message
+	for _, f := range files {
+		text, err := os.ReadFile(filepath.Join(s.mail, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
+		header, body, _ := bytes.Cut(text, []byte("\n\n"))
+		all = append(all, Message{string(header), body})
+	}
+	return all
+}
+
+// Sendmail puts a message into the server's queue. args are sendmail's: options
+// and recipients.
+func (s *Server) Sendmail(t testing.TB, message string, args ...string) {
+	t.Helper()
+	args = append(s.sendmail[1:len(s.sendmail):len(s.sendmail)], args...)
+	if out, status := run(t, s.env, message, s.sendmail[0], args...); status != 0 {
+		t.Fatalf("sendmail ended with %d: %s", status, out)
+	}
+}
+
+// Bin is the path of a program of a peer ("postfix", "exim", "prometheus"). The
+// test is skipped, or fails, if there is none.
+func Bin(t testing.TB, peer, program string) string {
+	t.Helper()
+	for _, sub := range []string{"usr/sbin", "usr/bin", "usr/lib/postfix/sbin"} {
+		path := filepath.Join(folder(peer), sub, program)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	path, err := exec.LookPath(program)
+	if err != nil {
+		Missing(t, "no "+program+" in SMTPSHIM_PEERS/"+peer+" or PATH")
+	}
+	return path
+}
+
+// folder is where a peer's package was unpacked, or the root if it is installed.
+func folder(peer string) string {
+	if peers := os.Getenv("SMTPSHIM_PEERS"); peers != "" {
+		return filepath.Join(peers, peer)
+	}
+	return "/"
+}
+
+// Missing skips the test, or fails it where real peers are required.
+func Missing(t testing.TB, why string) {
+	t.Helper()
+	if os.Getenv("SMTPSHIM_REQUIRE_PEERS") != "" {
+		t.Fatal("a real peer is required: " + why)
+	}
+	t.Skip("a real peer is missing: " + why)
+}
+
+// needRoot is for programs that give up root's rights and so must have them.
+func needRoot(t testing.TB, program string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		Missing(t, program+" must be started by root")
+	}
+}
