@@ -8,7 +8,7 @@ import (
 
 // The closed sets of label values. What is in none of them is "other".
 var (
-	outcomes = []string{"ok", "client-lost", "client-timeout", "server-lost", "server-timeout",
+	outcomes = []string{"ok", "silent", "client-lost", "client-timeout", "server-lost", "server-timeout",
 		"server-unreachable", "server-protocol", "client-protocol", "tls", "drained", "unknown", "opaque"}
 	refusals = []string{"sessions", "sessions-per-address", "proxy-header", "draining"}
 	failures = []string{"connect", "greeting", "timeout", "lost", "tls", "protocol"}

@@ -43,6 +43,7 @@ func (s *session) connect() error {
 		}
 		s.dialogue.Greeting(raw)
 		server.consume(len(raw))
+		s.answered = true
 		return nil
 	}
 	s.dialogue.Lost()
@@ -61,7 +62,7 @@ func (s *session) greeted(name string) (*leg, []byte, error) {
 		return nil, nil, err
 	}
 	if s.route.ServerTLS.Mode == rewrite.ServerTLSImplicit {
-		secure := tls.Client(conn, s.route.serverTLS[name])
+		secure := tls.Client(wired(conn), s.route.serverTLS[name])
 		if err := s.shake(secure, "server"); err != nil {
 			conn.Close()
 			s.failed("tls")
@@ -91,7 +92,7 @@ func (s *session) clientTLS() error {
 	if len(s.client.buffered()) > 0 {
 		return s.over("client-protocol", errors.New("octets in clear behind STARTTLS"))
 	}
-	conn := tls.Server(s.client.conn, s.route.ClientTLS.Config)
+	conn := tls.Server(wired(s.client.conn), s.route.ClientTLS.Config)
 	if err := s.shake(conn, "client"); err != nil {
 		return s.over("tls", err)
 	}
@@ -109,7 +110,7 @@ func (s *session) serverTLS() error {
 		s.dialogue.Garbage()
 		return nil
 	}
-	conn := tls.Client(s.server.conn, s.route.serverTLS[s.serverName])
+	conn := tls.Client(wired(s.server.conn), s.route.serverTLS[s.serverName])
 	if err := s.shake(conn, "server"); err != nil {
 		s.trouble(err)
 		s.failed("tls")

@@ -42,7 +42,6 @@ func (s *session) message(forward bool) error {
 		}
 	}
 	s.sum.message(m.octets)
-	s.asked = time.Now()
 	s.dialogue.MessageEnd(m.octets)
 	return nil
 }
@@ -54,7 +53,6 @@ type transfer struct {
 	forward bool  // to the server; false: dropped
 	octets  int64 // of the client's
 	watch   *watch
-	stopped bool
 }
 
 // piece moves what is buffered. The server is asked before its final dot
@@ -76,6 +74,7 @@ func (m *transfer) piece() (end bool, err error) {
 				}
 			}
 		}
+		s.asked = time.Now()
 		if m.forward && len(out) > 0 {
 			if err := s.serverWrite(out); err != nil {
 				if err := m.writeFailed(err); err != nil {
@@ -177,6 +176,9 @@ const lastWords = 5 * time.Second
 // chunk moves the octets of BDAT, to the server or to nobody (RFC 3030, 2).
 func (s *session) chunk(forward bool) error {
 	s.while = "passing on a chunk"
+	if s.premature() {
+		return s.replied(nil, errUnasked)
+	}
 	if err := s.flush(); err != nil {
 		return err
 	}
@@ -192,16 +194,30 @@ func (s *session) chunk(forward bool) error {
 			continue
 		}
 		b = b[:min(int64(len(b)), left)]
+		left -= int64(len(b))
+		if forward && left == 0 && s.dialogue.Outstanding() == 1 {
+			if s.server.spoke() && s.sayingYes() {
+				return s.replied(nil, errUnasked) // to what it does not have yet
+			}
+		}
 		if forward && s.serverWrite(b) != nil {
 			forward = false // the reply, or its absence, says why
 		}
-		left -= int64(len(b))
 		s.client.consume(len(b))
 	}
 	s.asked = time.Now()
 	s.sum.message(s.dialogue.ChunkSize())
 	s.dialogue.ChunkEnd()
 	return nil
+}
+
+// sayingYes says whether what the server has begun to say is a good reply.
+func (s *session) sayingYes() bool {
+	if len(s.server.buffered()) == 0 {
+		s.server.fill(time.Now().Add(spokeWait))
+	}
+	b := s.server.buffered()
+	return len(b) > 0 && b[0] < '4'
 }
 
 // opaque moves octets both ways until both sides have ended. One read is one

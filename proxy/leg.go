@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -17,8 +16,8 @@ import (
 // there is nothing in it.
 type leg struct {
 	conn net.Conn
-	tcp  net.Conn        // what is below TLS; conn itself where there is none
-	raw  syscall.RawConn // of conn, where it can be read without a buffer of its own; else nil
+	raw  syscall.RawConn // of conn, if it is plain TCP; else nil
+	wire *wire           // below conn, if that is TLS over TCP; else nil
 
 	buf   []byte // from a pool; nil while empty
 	r, w  int    // what has been read and not consumed is buf[r:w]
@@ -44,13 +43,11 @@ var (
 	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 )
 
-var errInterrupted = errors.New("interrupted")
-
 func newLeg(conn net.Conn) *leg {
-	l := &leg{conn: conn, tcp: conn}
+	l := &leg{conn: conn}
 	switch c := conn.(type) {
 	case *tls.Conn:
-		l.tcp = c.NetConn()
+		l.wire, _ = c.NetConn().(*wire)
 	case *net.TCPConn:
 		if raw, err := c.SyscallConn(); err == nil {
 			l.raw = raw
@@ -123,14 +120,29 @@ func (l *leg) fill(deadline time.Time) error {
 
 // read waits for more octets under the deadline that is set.
 func (l *leg) read() error {
-	if l.raw != nil {
+	switch {
+	case l.raw != nil:
 		l.readN, l.readErr = 0, nil
 		err := l.raw.Read(l.readFunc)
 		if err == nil {
 			err = l.readErr
 		}
 		return l.have(l.readN, err)
+	case l.wire != nil:
+		for {
+			if err := l.readNow(); err != errNothing {
+				return err
+			}
+			if err := l.wire.await(); err != nil {
+				return err
+			}
+		}
 	}
+	return l.readConn()
+}
+
+// readConn reads with a buffer in hand.
+func (l *leg) readConn() error {
 	l.room()
 	if l.w == len(l.buf) {
 		return errFull
@@ -140,6 +152,17 @@ func (l *leg) read() error {
 		err = nil
 	}
 	return l.have(n, err)
+}
+
+// readNow reads from TLS without waiting; errNothing if there is nothing.
+func (l *leg) readNow() error {
+	l.wire.noWait = true
+	err := l.readConn()
+	l.wire.noWait = false
+	if err, ok := err.(net.Error); ok && err == errNothing {
+		return errNothing
+	}
+	return err
 }
 
 func (l *leg) have(n int, err error) error {
@@ -159,25 +182,14 @@ func (l *leg) readFD(fd uintptr) bool {
 		l.readErr = errFull
 		return true
 	}
-	for {
-		n, err := syscall.Read(int(fd), l.buf[l.w:])
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err == syscall.EAGAIN:
-			if l.r == l.w {
-				l.release()
-			}
-			return false
-		case err != nil:
-			l.readErr = &net.OpError{Op: "read", Net: "tcp", Source: l.conn.LocalAddr(), Addr: l.conn.RemoteAddr(), Err: os.NewSyscallError("read", err)}
-		case n == 0:
-			l.readErr = io.EOF
-		default:
-			l.readN = n
-		}
+	l.readN, l.readErr = readNow(fd, l.buf[l.w:])
+	if l.readErr != errNothing {
 		return true
 	}
+	if l.r == l.w {
+		l.release()
+	}
+	return false
 }
 
 // interrupt ends a read that is under way with a timeout; isInterrupt tells it
@@ -205,35 +217,20 @@ func (l *leg) write(b []byte, allowed time.Duration) error {
 }
 
 // spoke says, without waiting, whether there is anything to read or the other
-// side has hung up. What is below TLS may be no more than a session ticket: it
-// is read to see.
+// side has hung up.
 func (l *leg) spoke() bool {
-	if l.w > l.r {
+	switch {
+	case l.w > l.r:
 		return true
-	}
-	sc, ok := l.tcp.(syscall.Conn)
-	if !ok {
+	case l.wire != nil:
+		return l.readNow() != errNothing
+	case l.raw == nil:
 		return false
 	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return true
-	}
 	ready := false
-	raw.Control(func(fd uintptr) {
-		var one [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		ready = err != syscall.EAGAIN && err != syscall.EINTR
-	})
-	if !ready || l.raw != nil {
-		return ready
-	}
-	err = l.fill(time.Now().Add(ticketWait))
-	return l.w > l.r || err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+	l.raw.Control(func(fd uintptr) { ready = readable(fd) })
+	return ready
 }
-
-// ticketWait is for TLS records that are there already.
-const ticketWait = 10 * time.Millisecond
 
 // closeWrite tells the other side that nothing more comes, where that can be told.
 func (l *leg) closeWrite() {

@@ -73,7 +73,7 @@ func (p *Proxy) open(conn net.Conn, route *running) {
 	s.begin()
 	if route.ClientTLS.Mode == rewrite.ClientTLSImplicit {
 		s.while = "in the TLS handshake with the client"
-		secure := tls.Server(conn, route.ClientTLS.Config)
+		secure := tls.Server(wired(conn), route.ClientTLS.Config)
 		if err := s.shake(secure, "client"); err != nil {
 			s.over("tls", err)
 			s.finish()

@@ -12,7 +12,8 @@ type Observer interface {
 	// SessionEnded gives the outcome: "ok", "client-lost", "client-timeout",
 	// "server-lost", "server-timeout", "server-unreachable",
 	// "server-protocol", "client-protocol", "tls", "drained", "unknown" (lost
-	// after the final dot) or "opaque".
+	// after the final dot), "silent" (the client hung up without a word, as
+	// health checks do) or "opaque".
 	SessionEnded(outcome string, lasted time.Duration)
 	// Refused is a connection that got no session: "sessions",
 	// "sessions-per-address", "proxy-header", "draining".

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -12,20 +13,47 @@ import (
 // here while others are not: they go out in one write if they come in time.
 const holdReplies = 100 * time.Millisecond
 
-// errBadReply is what cannot be followed: the session ends.
-var errBadReply = errors.New("not a reply")
+// What cannot be followed ends the session.
+var (
+	errBadReply = errors.New("not a reply")
+	errUnasked  = fmt.Errorf("%w to anything: it came before the command", errBadReply)
+)
+
+// spokeWait is for octets that are there already.
+const spokeWait = 100 * time.Millisecond
+
+// premature says whether the server has spoken although all it was asked has
+// been answered, and what is to be asked is not written yet: that would be
+// taken for the answer, and every later one with it. A 421 may come at any time.
+func (s *session) premature() bool {
+	if !s.answered || s.server == nil || len(s.dialogue.ToServer) == 0 {
+		return false
+	}
+	s.answered = false
+	if !s.server.spoke() {
+		return false
+	}
+	if len(s.server.buffered()) == 0 {
+		s.server.fill(time.Now().Add(spokeWait))
+	}
+	b := s.server.buffered()
+	return len(b) > 0 && !bytes.HasPrefix(b, []byte("421"))
+}
 
 // reply reads the server's answer to the oldest command and gives it to the dialogue.
 func (s *session) reply() error {
 	d := s.dialogue
 	s.while = "waiting for the reply to " + verbNames[d.Awaited()]
+	if s.premature() {
+		return s.replied(nil, errUnasked)
+	}
 	if len(d.ToServer) > 0 {
+		s.asked = time.Now()
 		if err := s.serverWrite(d.ToServer); err != nil && isTimeout(err) {
 			d.ToServer = reuse(d.ToServer)
 			return s.replied(nil, err)
 		}
 		d.ToServer = reuse(d.ToServer)
-		s.asked = time.Now()
 	}
 	allowed := s.route.Timeouts.reply()
 	if d.Awaited() == rewrite.VerbMessage {
@@ -125,6 +153,7 @@ func (s *session) replied(raw []byte, err error) error {
 		if s.server != nil {
 			s.server.consume(len(raw))
 		}
+		s.answered = d.Outstanding() == 0
 	case errors.Is(err, errEnded):
 		return err
 	case errors.Is(err, errBadReply), errors.Is(err, errFull):

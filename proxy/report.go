@@ -75,7 +75,11 @@ func (s *session) finish() {
 // logEnd writes the one line that a session has in the log.
 func (s *session) logEnd() {
 	level := slog.LevelInfo
-	if s.outcome != "ok" && s.outcome != "opaque" && s.outcome != "drained" {
+	switch s.outcome {
+	case "ok", "opaque", "drained":
+	case "silent":
+		level = slog.LevelDebug
+	default:
 		level = slog.LevelWarn
 	}
 	if !s.log.Enabled(context.Background(), level) {

@@ -36,6 +36,7 @@ type session struct {
 	closing atomic.Bool // one way of an opaque stretch has failed
 
 	asked    time.Time // when the server was given what it has not answered
+	answered bool      // the server has answered all, and was given nothing since
 	outcome  string    // "" while it runs
 	unsure   bool      // a message's answer was lost: the server may have it
 	while    string    // what is being done
@@ -68,6 +69,9 @@ func (s *session) step() error {
 	case rewrite.AwaitServer:
 		return s.connect()
 	case rewrite.AwaitCommand:
+		if s.answered && s.server != nil && len(s.server.buffered()) > 0 {
+			return s.unasked(nil) // more than one reply to a command
+		}
 		return s.command()
 	case rewrite.AwaitSASL:
 		return s.saslLine()
@@ -269,6 +273,9 @@ func (s *session) clientFailed(err error) error {
 		s.flushClient()
 		return s.over("client-timeout", err)
 	}
+	if err == io.EOF && s.dialogue.Hello() == "" {
+		return s.over("silent", nil) // a health check
+	}
 	return s.over("client-lost", err)
 }
 
@@ -304,8 +311,8 @@ func (s *session) flush() error {
 	d := s.dialogue
 	if len(d.ToServer) > 0 {
 		if s.server != nil {
-			s.serverWrite(d.ToServer)
 			s.asked = time.Now()
+			s.serverWrite(d.ToServer)
 		}
 		d.ToServer = reuse(d.ToServer)
 	}
@@ -388,7 +395,7 @@ func (s *session) kill() {
 // closeClient sees to it that the client gets what was written: a close with
 // octets unread would take it back.
 func (s *session) closeClient() {
-	clean := s.outcome == "ok" && len(s.client.buffered()) == 0
+	clean := (s.outcome == "ok" || s.outcome == "silent") && len(s.client.buffered()) == 0
 	if !clean && s.outcome != "client-lost" && s.outcome != "opaque" {
 		s.client.closeWrite()
 		deadline := time.Now().Add(lingering)
