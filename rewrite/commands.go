@@ -10,9 +10,10 @@ import (
 // earlier commands have to come first, and the line has to be given again.
 func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 	line, ok := cutCRLF(raw)
+	spelt := parseVerb(line)
 	verb := VerbOther
 	if ok {
-		verb = parseVerb(line)
+		verb = spelt
 	}
 	if !d.ownMatter(verb, ok) {
 		return d.pass(verb, line, raw, ahead)
@@ -23,7 +24,7 @@ func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 	}
 	d.heard(verb)
 	if d.tracer != nil {
-		d.tracer.Exchanged('C', []string{d.redacted(verb, line)}, nil, "")
+		d.tracer.Exchanged('C', []string{d.redacted(spelt, line)}, nil, "")
 	}
 	d.reject(verb, line, ok, ahead)
 	return true
@@ -52,6 +53,8 @@ func (d *Dialogue) ownMatter(v Verb, isLine bool) bool {
 		return !d.passesTLS()
 	case d.policy.ClientTLS == ClientTLSRequire && !d.seen.tls:
 		return !beforeHello.has(v)
+	case d.policy.ServerTLS == ServerTLSRequire && !d.server.tls:
+		return !beforeHello.has(v)
 	case v == VerbBDAT:
 		return d.server.offers&OffersCHUNKING == 0
 	}
@@ -72,24 +75,28 @@ func (d *Dialogue) endsTLS() bool {
 func (d *Dialogue) reject(v Verb, line []byte, isLine, ahead bool) {
 	switch {
 	case d.refusal != "":
-		if v == VerbQUIT {
+		switch {
+		case v == VerbQUIT:
 			d.Finish("221 2.0.0 closing connection")
-			return
-		}
-		d.answer(v, d.refusal)
-		if d.refusal[:3] == "421" {
-			d.next = End
+		case d.refusal[:3] == "421":
+			d.Finish(d.refusal)
+		case v == VerbBDAT:
+			d.swallowChunk(line, d.refusal)
+		default:
+			d.answer(v, d.refusal)
 		}
 	case !isLine:
 		d.mistake("500 5.5.2 a command ends with CRLF and has no bare CR, bare LF or NUL in it")
 	case v == VerbSTARTTLS && d.endsTLS():
 		d.startClientTLS(line, ahead)
 	case v == VerbBDAT:
-		d.swallowChunk(line)
+		d.swallowChunk(line, "502 5.5.1 BDAT was not offered")
 	case uncarried.has(v), v == VerbSTARTTLS, v == VerbAnonymousTLS:
 		d.answer(v, "502 5.5.1 command not available here")
-	default:
+	case d.policy.ClientTLS == ClientTLSRequire && !d.seen.tls:
 		d.answer(v, "530 5.7.0 Must issue a STARTTLS command first")
+	default: // TLS with the server begins with the client's hello
+		d.answer(v, "503 5.5.1 EHLO first")
 	}
 }
 
@@ -134,13 +141,13 @@ func (d *Dialogue) ClientTLS() {
 
 // swallowChunk refuses BDAT and has its octets dropped, so that they are never
 // taken for commands (RFC 3030, 2). What we cannot count ends the session.
-func (d *Dialogue) swallowChunk(line []byte) {
+func (d *Dialogue) swallowChunk(line []byte, text string) {
 	size, _, ok := parseChunk(line)
 	if !ok {
 		d.end("client-protocol", badChunk)
 		return
 	}
-	d.answer(VerbBDAT, "502 5.5.1 BDAT was not offered")
+	d.answer(VerbBDAT, text)
 	if size > 0 {
 		d.chunkSize, d.next = size, AwaitChunkDiscard
 	}
@@ -159,9 +166,7 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 		return false
 	}
 	if v == VerbBDAT {
-		d.heard(v)
-		d.passChunk(line, raw)
-		return true
+		return d.passChunk(line, raw)
 	}
 	if !ruled && !lonely {
 		d.heard(v)
@@ -180,13 +185,16 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 	d.heard(v)
 	switch {
 	case (v == VerbSTARTTLS || v == VerbAnonymousTLS) && ahead:
+		d.trace('C', v, raw, nil, 0)
 		d.end("client-protocol", aheadText)
 	case t.answered.Code != 0:
 		t.held = false
 		d.departed(t.applied)
+		d.trace('C', v, raw, nil, t.replyBy)
 		d.give(v, nil, t.answered)
 	case d.seen.helloOwed && !beforeHello.has(v) && t.first == "":
 		t.held = false
+		d.trace('C', v, raw, nil, 0)
 		d.answer(v, "503 5.5.1 EHLO first")
 	case !t.held:
 		d.sendTurn(v)
@@ -220,12 +228,18 @@ func (d *Dialogue) pushed(v Verb) {
 }
 
 // passChunk sends BDAT on with the chunk behind it.
-func (d *Dialogue) passChunk(line, raw []byte) {
+func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 	size, last, ok := parseChunk(line)
+	if !ok && d.sent.n > 0 {
+		d.grouping = false
+		return false
+	}
+	d.heard(VerbBDAT)
 	if !ok {
+		d.trace('C', VerbBDAT, raw, nil, 0)
 		d.server.gone = true
 		d.end("client-protocol", badChunk)
-		return
+		return true
 	}
 	v := VerbBDAT
 	if last {
@@ -240,6 +254,7 @@ func (d *Dialogue) passChunk(line, raw []byte) {
 		d.chunkSize, d.next = size, AwaitChunk
 		d.event(fmt.Sprintf("chunk %d bytes", size))
 	}
+	return true
 }
 
 // ChunkEnd says that the octets of a chunk have been moved or dropped.

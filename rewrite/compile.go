@@ -29,7 +29,8 @@ func (s ruleSet) each(f func(i int)) {
 type Rules struct {
 	rules        []active
 	commandVerbs verbSet // what any rule's command function is for
-	replyVerbs   verbSet
+	replyVerbs   verbSet // what any rule's reply function is for
+	refusalVerbs verbSet // what any is for if the reply is a refusal
 }
 
 // active is a rule in force.
@@ -45,6 +46,7 @@ type actions struct {
 	commandVerbs verbSet
 	reply        func(*Turn)
 	replyVerbs   verbSet
+	refusalVerbs verbSet // it is for these if the code is 400 or more
 }
 
 // Names lists the rules in force, in the order of the table.
@@ -65,7 +67,9 @@ func (r *Rules) active() []active {
 
 // seesCommand and seesReply say whether any rule asks for this verb.
 func (r *Rules) seesCommand(v Verb) bool { return r != nil && r.commandVerbs.has(v) }
-func (r *Rules) seesReply(v Verb) bool   { return r != nil && r.replyVerbs.has(v) }
+func (r *Rules) seesReply(v Verb, code int) bool {
+	return r != nil && (r.replyVerbs.has(v) || code >= 400 && r.refusalVerbs.has(v))
+}
 
 // names joins the names of a set of rules with commas.
 func (r *Rules) nameSet(s ruleSet) string {
@@ -100,6 +104,7 @@ func Compile(names []string, options map[string]map[string]any) (*Rules, []error
 		rules.rules = append(rules.rules, active{row.Name, a})
 		rules.commandVerbs |= a.commandVerbs
 		rules.replyVerbs |= a.replyVerbs
+		rules.refusalVerbs |= a.refusalVerbs
 	}
 	sort.SliceStable(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })
 	return rules, errs

@@ -99,7 +99,6 @@ type serverState struct {
 type clientState struct {
 	tls           bool
 	helloOwed     bool // TLS has begun and no EHLO was said since
-	greeted       bool // by a greeting that was a 220
 	transaction   bool // MAIL was accepted
 	authenticated bool
 	authRefused   bool // lines that are no commands may be credentials
@@ -155,7 +154,7 @@ func (d *Dialogue) Idle() bool { return d.next == AwaitCommand && d.sent.n == 0 
 func (d *Dialogue) Hello() string { return string(d.hello) }
 
 // Failure is why the dialogue ended before its time: "", or one of
-// "client-protocol", "server-protocol", "server-lost", "server-unreachable", "tls".
+// "client-protocol", "server-protocol", "server-lost", "server-timeout", "server-unreachable", "tls".
 func (d *Dialogue) Failure() string { return d.failure }
 
 // Finish ends the session from outside with a reply of our own, when the
@@ -188,6 +187,9 @@ func (d *Dialogue) refuse(failure, text string) {
 // answer gives the client a reply of our own.
 func (d *Dialogue) answer(v Verb, text string) {
 	d.ToClient = append(append(d.ToClient, text...), crlf...)
+	if sasl.has(v) {
+		d.seen.authRefused = true
+	}
 	d.listener.Replied(v, int(text[0]-'0')*100+int(text[1]-'0')*10+int(text[2]-'0'))
 	if d.tracer != nil {
 		d.tracer.Exchanged('S', nil, []string{text}, "")

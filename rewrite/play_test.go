@@ -27,7 +27,8 @@ func TestRulesDoWhatTheTranscriptsSay(t *testing.T) {
 	}
 }
 
-func playFile(t *testing.T, name string) {
+func parseFile(t *testing.T, name string) *transcript.File {
+	t.Helper()
 	data, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +37,12 @@ func playFile(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := play(t, f)
+	return f
+}
+
+func playFile(t *testing.T, name string) {
+	f := parseFile(t, name)
+	got := play(t, f, silent{})
 	diff := transcript.Compare(f.Dialogue, got)
 	if diff == "" {
 		return
@@ -54,7 +60,11 @@ func playFile(t *testing.T, name string) {
 // order, whenever the dialogue waits for it, and writes down what comes out.
 type player struct {
 	d              *rewrite.Dialogue
+	file           []transcript.Line
 	client, server []input // what is left to be said
+	pipelines      string  // "groups": the client waits for as little as RFC 2920 asks; "everything": for nothing
+	said           string  // the client's last line
+	behind         bool    // the server has said more than this reply
 	connections    int
 	heard          []transcript.Line
 }
@@ -65,9 +75,9 @@ type input struct {
 	line  transcript.Line
 }
 
-func play(t *testing.T, f *transcript.File) []transcript.Line {
+func play(t *testing.T, f *transcript.File, l rewrite.Listener) []transcript.Line {
 	t.Helper()
-	p := &player{d: rewrite.New(policyOf(t, f), clientOf(f), silent{})}
+	p := &player{d: rewrite.New(policyOf(t, f), clientOf(f), l), file: f.Dialogue, pipelines: f.Settings["pipelines"]}
 	for i, l := range f.Dialogue {
 		in := input{i, l}
 		switch {
@@ -81,7 +91,11 @@ func play(t *testing.T, f *transcript.File) []transcript.Line {
 	for p.step() {
 	}
 	for _, in := range append(p.client, p.server...) {
-		p.hear(transcript.Line{Text: "left over: " + in.line.String()})
+		l := in.line
+		if l.Mark = transcript.Removed; l.Side == 0 || p.d.Next(false) != rewrite.End {
+			l = transcript.Line{Text: "never waited for: " + in.line.String()}
+		}
+		p.hear(l)
 	}
 	return p.heard
 }
@@ -117,8 +131,11 @@ func clientOf(f *transcript.File) netip.Addr {
 // when the file has nothing of what is waited for.
 func (p *player) step() bool {
 	d := p.d
-	more := len(p.client) > 0 && (len(p.server) == 0 || p.client[0].place < p.server[0].place)
-	switch d.Next(more) {
+	next := d.Next(p.ahead() || len(p.client) > 0 && !p.serverFirst())
+	if (next == rewrite.AwaitCommand || next == rewrite.AwaitSASL || next == rewrite.AwaitMessage) && p.serverFirst() {
+		next = rewrite.AwaitReply // to nothing, or before the message has ended
+	}
+	switch next {
 	case rewrite.AwaitServer:
 		return p.reply(func(raw []byte) {
 			if p.connections++; p.connections > 1 {
@@ -127,9 +144,9 @@ func (p *player) step() bool {
 			d.Greeting(raw)
 		})
 	case rewrite.AwaitReply:
-		return p.reply(func(raw []byte) { d.Reply(raw, false, false) })
+		return p.reply(func(raw []byte) { d.Reply(raw, p.ahead(), p.behind) })
 	case rewrite.AwaitCommand:
-		return p.line(func(raw []byte) bool { return d.Command(raw, false) })
+		return p.line(func(raw []byte) bool { return d.Command(raw, p.ahead()) })
 	case rewrite.AwaitSASL:
 		return p.line(func(raw []byte) bool { d.SASL(raw); return true })
 	case rewrite.AwaitMessage, rewrite.AwaitDiscard:
@@ -155,7 +172,24 @@ func (p *player) step() bool {
 	return true
 }
 
-// reply takes the server's next reply, or its hanging up.
+// serverFirst says that in the file it is the server's turn.
+func (p *player) serverFirst() bool {
+	return len(p.server) > 0 && (len(p.client) == 0 || p.server[0].place < p.client[0].place)
+}
+
+// ahead says that the client has sent more already.
+func (p *player) ahead() bool {
+	return len(p.client) > 0 && (p.pipelines == "everything" || p.pipelines == "groups" && inGroup(p.said))
+}
+
+// inGroup says that a group goes on behind this command (RFC 2920, 3.1).
+func inGroup(command string) bool {
+	verb, _, _ := strings.Cut(command, " ")
+	return verb == "MAIL" || verb == "RCPT" || verb == "RSET"
+}
+
+// reply takes the server's next reply, or its hanging up. What follows it
+// without anything between came with it.
 func (p *player) reply(give func(raw []byte)) bool {
 	if len(p.server) == 0 {
 		return false
@@ -169,8 +203,9 @@ func (p *player) reply(give func(raw []byte)) bool {
 	}
 	var said []string
 	for len(p.server) > 0 {
-		text := p.server[0].line.Text
+		text, place := p.server[0].line.Text, p.server[0].place
 		p.server = p.server[1:]
+		p.behind = len(p.server) > 0 && p.together(place, p.server[0].place)
 		said = append(said, text)
 		if len(text) < 4 || text[3] != '-' {
 			break
@@ -186,6 +221,17 @@ func (p *player) reply(give func(raw []byte)) bool {
 	return true
 }
 
+// together says that the server says both lines at once: in the file there is
+// nothing between them but what it does not say.
+func (p *player) together(place, next int) bool {
+	for _, l := range p.file[place+1 : next] {
+		if l.Side != transcript.Server || l.Mark != transcript.Added {
+			return false
+		}
+	}
+	return p.file[next].Side == transcript.Server
+}
+
 // line takes the client's next line.
 func (p *player) line(give func(raw []byte) bool) bool {
 	if len(p.client) == 0 {
@@ -193,7 +239,7 @@ func (p *player) line(give func(raw []byte) bool) bool {
 	}
 	text := p.client[0].line.Text
 	rest := p.client[1:]
-	p.client = rest
+	p.client, p.said = rest, text
 	if !give([]byte(text + "\r\n")) {
 		p.client = append([]input{{-1, transcript.Line{Side: transcript.Client, Text: text}}}, rest...)
 		return true

@@ -16,13 +16,12 @@ func (d *Dialogue) Greeting(raw []byte) {
 		return
 	}
 	code, err := replyCode(raw)
-	if err != nil {
+	if err != nil || !fits(VerbGreeting, code, false) {
 		d.breach()
 		return
 	}
 	d.next = AwaitCommand
-	d.seen.greeted = code == 220
-	if !d.seen.greeted {
+	if code != 220 {
 		d.give(VerbGreeting, raw, Reply{})
 		return
 	}
@@ -44,7 +43,11 @@ func (d *Dialogue) greetedAgain(raw []byte) {
 		d.sayLine()
 		return
 	}
-	d.say(string(d.hello), stageHello)
+	line := string(d.hello)
+	if d.wantsTLS() {
+		line = "EHLO " + string(argument(d.hello)) // HELO hides whether there is STARTTLS
+	}
+	d.say(line, stageHello)
 }
 
 // Lost says that the server hung up, or could not be reached.
@@ -54,7 +57,7 @@ func (d *Dialogue) Lost() {
 	switch {
 	case d.next == AwaitServer:
 		d.end("server-unreachable", unreachableText)
-	case t.held && t.stage == stageSaid && !t.sasl && d.policy.Rules.seesReply(t.verb):
+	case t.held && t.stage == stageSaid && !t.sasl && d.policy.Rules.seesReply(t.verb, 0):
 		t.lost, t.reply = true, Reply{}
 		t.runReply()
 		t.lost = false
@@ -64,6 +67,8 @@ func (d *Dialogue) Lost() {
 			return
 		}
 		d.end("server-lost", lostText)
+	case t.held && (t.stage == stageStartTLS || t.stage == stageHello && t.verb == VerbHELO):
+		d.ServerTLSFailed()
 	case d.sent.n > 0 && d.sent.first() == VerbQUIT:
 		d.Finish("221 2.0.0 closing connection")
 	default:
@@ -95,7 +100,7 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 		d.breach()
 	case code == 220 && d.startsTLS() && behind:
 		d.breach() // it would be taken for encrypted (CVE-2011-0411)
-	case code == 220 && d.startsTLS() && ahead:
+	case code == 220 && d.startsTLS() && d.turn.stage == stageSaid && ahead: // TLS of the client's
 		d.server.gone = true
 		d.end("client-protocol", aheadText)
 	case d.turn.held:
@@ -172,7 +177,7 @@ func (d *Dialogue) afterData(v Verb, code int, ahead bool) {
 
 // deliver gives the client a reply, through the rules that ask for it.
 func (d *Dialogue) deliver(v Verb, raw []byte) {
-	if d.policy.Rules.seesReply(v) {
+	if code, _ := replyCode(raw); d.policy.Rules.seesReply(v, code) {
 		d.ruledReply(v, raw)
 		return
 	}
@@ -308,7 +313,8 @@ func (d *Dialogue) say(line string, s stage) {
 		text = d.redacted(parseVerb([]byte(line)), []byte(line))
 	}
 	var said []string
-	if s == stageSaid && t.commands == 0 {
+	if s == stageSaid && !t.traced {
+		t.traced = true
 		said = []string{d.redacted(t.verb, t.said)}
 	}
 	d.tracer.Exchanged('C', said, []string{text}, d.cause())

@@ -63,9 +63,6 @@ func replyCode(raw []byte) (int, error) {
 	return int(code[0]-'0')*100 + int(code[1]-'0')*10 + int(code[2]-'0'), nil
 }
 
-// multiline says whether a whole reply has more than one line.
-func multiline(raw []byte) bool { return bytes.IndexByte(raw, '\n') < len(raw)-1 }
-
 // parseReply takes a whole reply apart.
 func parseReply(raw []byte) Reply {
 	code, _ := replyCode(raw)

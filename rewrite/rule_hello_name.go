@@ -3,6 +3,7 @@ package rewrite
 import (
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -76,12 +77,17 @@ func (f *helloNames) mend(name string, t *Turn) string {
 	if isHelloName(name) {
 		return f.qualify(name)
 	}
+	name = strings.TrimRight(name, ".")
 	if literal, ok := addressLiteral(strings.Trim(name, "[]")); ok {
 		return literal
 	}
-	mended := strings.ReplaceAll(strings.TrimRight(name, "."), "_", "-")
+	mended := strings.ReplaceAll(name, "_", "-")
 	if !isASCII(mended) {
-		mended, _ = idna.Lookup.ToASCII(mended)
+		label, err := idna.Lookup.ToASCII(mended)
+		if err != nil || !utf8.ValidString(mended) {
+			return f.fallback(t)
+		}
+		mended = label
 	}
 	labels := strings.Split(mended, ".")
 	for i, label := range labels {
@@ -112,7 +118,8 @@ func (f *helloNames) fallback(t *Turn) string {
 
 // addressLiteral puts an address in brackets (RFC 5321, 4.1.3).
 func addressLiteral(s string) (string, bool) {
-	a, err := netip.ParseAddr(strings.TrimPrefix(s, "IPv6:"))
+	s, _ = cutIPv6(s)
+	a, err := netip.ParseAddr(s)
 	if err != nil {
 		return "", false
 	}
@@ -134,9 +141,18 @@ func isHelloName(s string) bool {
 	if !closed {
 		return false
 	}
-	v6, is6 := strings.CutPrefix(inner, "IPv6:")
-	a, err := netip.ParseAddr(v6)
+	bare, is6 := cutIPv6(inner)
+	a, err := netip.ParseAddr(bare)
 	return err == nil && a.Is6() == is6 && a.Zone() == ""
+}
+
+// cutIPv6 takes the tag off an IPv6 address literal, in any case.
+func cutIPv6(s string) (bare string, found bool) {
+	const tag = "IPv6:"
+	if len(s) >= len(tag) && strings.EqualFold(s[:len(tag)], tag) {
+		return s[len(tag):], true
+	}
+	return s, false
 }
 
 // isDomain checks letters, digits and hyphens in labels (RFC 5321, 4.1.2), and

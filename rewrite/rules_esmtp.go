@@ -18,13 +18,18 @@ func advertiseESMTP() Rule {
 				advertise = advertiseLine
 			}
 			return actions{replyVerbs: setOf(VerbGreeting), reply: func(t *Turn) {
-				words := strings.Join(t.Reply().Lines, " ")
+				words := strings.Join(strings.FieldsFunc(strings.Join(t.Reply().Lines, " "), isPunctuation), " ")
 				if !hasWord(words, "ESMTP") && !hasWord(words, "LMTP") {
 					advertise(t)
 				}
 			}}, nil
 		},
 	}
+}
+
+// isPunctuation says what may surround a word: "(ESMTP)" has it, "ESMTPS" not.
+func isPunctuation(r rune) bool {
+	return r < '0' || r > '9' && r < 'A' || r > 'Z' && r < 'a' || r > 'z' && r < 0x80
 }
 
 func advertiseWord(t *Turn) {
@@ -54,12 +59,12 @@ func fallBackToHELO() Rule {
 
 func helloInstead(t *Turn) {
 	r := t.Reply()
-	name := string(argument([]byte(t.Line())))
+	helo := strings.TrimRight("HELO "+string(argument([]byte(t.Line()))), blanks)
 	switch isEHLO := commandIs([]byte(t.Line()), VerbEHLO); {
-	case isEHLO && t.Lost():
-		t.AgainAfresh("HELO " + name)
+	case t.Lost() && t.Fresh() == 0: // some refuse EHLO and hang up then
+		t.AgainAfresh(helo)
 	case isEHLO && refusesEHLO(r):
-		t.Again("HELO " + name)
+		t.Again(helo)
 	case !isEHLO && r.Code == 250:
 		r.Lines = r.Lines[:1] // any further line would be a keyword
 	}

@@ -36,7 +36,7 @@ func retrySTARTTLS() Rule {
 						t.Hold()
 					}
 				},
-				replyVerbs: setOf(VerbMAIL), reply: retryMAIL,
+				refusalVerbs: setOf(VerbMAIL), reply: retryMAIL,
 			}, nil
 		},
 	}

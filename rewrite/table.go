@@ -4,13 +4,13 @@ package rewrite
 // last to first.
 func Table() []Rule {
 	return []Rule{
+		joinDataReply(), // last of all to see a reply
 		fixHelloName(),
 		translateXAUTH(),
 		repeatEHLO(),
 		retrySTARTTLS(),
 		fallBackToHELO(),
 		advertiseESMTP(),
-		joinDataReply(),
 	}
 }
 

@@ -48,7 +48,7 @@ func (d *Dialogue) redacted(v Verb, line []byte) string {
 	case sasl.has(v):
 		word := bytes.TrimLeft(line, blanks)
 		verb, rest := word, []byte(nil)
-		if i := bytes.IndexAny(word, blanks+"="); i >= 0 {
+		if i := bytes.IndexAny(word, blanks+"=:"); i >= 0 {
 			verb, rest = word[:i+1], bytes.TrimLeft(word[i+1:], blanks)
 		}
 		mechanism, blob, _ := bytes.Cut(rest, []byte(" "))

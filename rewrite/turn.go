@@ -23,6 +23,7 @@ type Turn struct {
 	sasl     bool   // the server's 334 was passed on, or answered: nothing is said again
 	pending  bool   // the server's last answer was a 334: what is said next is a SASL line
 	withheld []byte // the EHLO reply from before STARTTLS; nil: none
+	traced   bool   // the tracer knows what the client said
 
 	answered Reply  // the client's reply, made by a rule; Code 0: none
 	first    string // to be said to the server before the line
@@ -150,7 +151,7 @@ func (t *Turn) runCommand() {
 		t.rule = i
 		r.command(t)
 		changed := string(t.line) != string(line)
-		if !isLine(t.line) || len(t.line) == 0 && len(line) > 0 || !validReply(t.answered) || strings.ContainsAny(t.first, "\r\n\x00") {
+		if !isLine(t.line) || len(t.line) == 0 && len(line) > 0 || !validReply(t.answered) || t.answered.Code/100 == 3 || strings.ContainsAny(t.first, "\r\n\x00") {
 			t.line, t.first, t.held, t.answered = line, first, held, Reply{}
 			t.d.listener.Broke(r.name)
 			continue
@@ -176,7 +177,7 @@ func (t *Turn) runReply() {
 	t.replyBy = 0
 	for i := len(rules) - 1; i >= 0; i-- {
 		r := rules[i]
-		if r.reply == nil || !r.replyVerbs.has(t.verb) {
+		if r.reply == nil || !r.replyVerbs.has(t.verb) && (t.reply.Code < 400 || !r.refusalVerbs.has(t.verb)) {
 			continue
 		}
 		before := t.reply.clone()
@@ -195,7 +196,7 @@ func (t *Turn) runReply() {
 		if t.reply.equal(before) {
 			continue
 		}
-		if !validReply(t.reply) || t.reply.Code < 400 && before.Code >= 400 {
+		if !validReply(t.reply) || t.reply.Code < 400 && t.reply.Code/100 != before.Code/100 {
 			t.reply = before
 			t.d.listener.Broke(r.name)
 			continue

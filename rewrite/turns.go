@@ -134,7 +134,7 @@ func (d *Dialogue) finishTurn(raw []byte) {
 	if commandIs(t.line, VerbEHLO) && t.reply.Code < 300 {
 		d.carry(&t.reply)
 	}
-	if d.policy.Rules.seesReply(t.verb) {
+	if d.policy.Rules.seesReply(t.verb, t.reply.Code) {
 		t.runReply()
 	}
 	if t.again != "" {

@@ -1,0 +1,100 @@
+package rewrite_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "smtpshim"
+
+// pure are the packages that a package that only decides may use: they have no
+// clock, no files, no network and no goroutines.
+var pure = []string{
+	"bytes", "encoding/base64", "encoding/binary", "errors", "fmt", "math/bits", "net/netip", "slices", "sort", "strings",
+	"unicode/utf8", "golang.org/x/net/idna",
+}
+
+func TestThePackageThatDecidesIsPure(t *testing.T) {
+	imports := importsOf(t)["rewrite"]
+	if len(imports) == 0 {
+		t.Fatal("no imports found")
+	}
+	for _, name := range imports {
+		if !slices.Contains(pure, name) {
+			t.Errorf("rewrite imports %q; a package that only decides may import %q", name, pure)
+		}
+	}
+}
+
+// ours are the packages of this module that each package may import. Whatever
+// is not listed imports none; the commands know everybody.
+var ours = map[string][]string{
+	"proxy":               {"rewrite", "rewrite/transcript", "proxy/tlspolicy"},
+	"proxy/smtptest":      {"rewrite/transcript"},
+	"proxy/smtptest/real": {"rewrite/transcript", "proxy/smtptest"},
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	packages := importsOf(t)
+	for _, dir := range []string{"rewrite", "rewrite/transcript", "proxy", "proxy/smtptest", "metrics", "cmd/smtpshim"} {
+		if _, ok := packages[dir]; !ok {
+			t.Errorf("there is no package %s", dir)
+		}
+	}
+	for dir, imports := range packages {
+		if strings.HasPrefix(dir, "cmd/") {
+			continue
+		}
+		for _, name := range imports {
+			if inner, ok := strings.CutPrefix(name, module+"/"); ok && !slices.Contains(ours[dir], inner) {
+				t.Errorf("%s imports %s; of ours it may import %q", dir, inner, ours[dir])
+			}
+		}
+	}
+}
+
+// importsOf reads what the files of every package of the module import, tests
+// left out.
+func importsOf(t *testing.T) map[string][]string {
+	t.Helper()
+	const root = ".."
+	imports := map[string][]string{}
+	err := filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && name != root && (strings.HasPrefix(e.Name(), ".") || e.Name() == "testdata"):
+			return filepath.SkipDir
+		case !strings.HasSuffix(name, ".go"), strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, name)
+		dir := path.Dir(filepath.ToSlash(rel))
+		imports[dir] = append(imports[dir], []string{}...)
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if !slices.Contains(imports[dir], imported) {
+				imports[dir] = append(imports[dir], imported)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return imports
+}

@@ -1,0 +1,256 @@
+package rewrite
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// kept is a listener that keeps what it hears of rules and replies.
+type kept struct {
+	applied, broke []string
+	codes          []int
+}
+
+func (k *kept) Command(Verb)          {}
+func (k *kept) Replied(_ Verb, c int) { k.codes = append(k.codes, c) }
+func (k *kept) Applied(rule string)   { k.applied = append(k.applied, rule) }
+func (k *kept) Broke(rule string)     { k.broke = append(k.broke, rule) }
+func (k *kept) lastCode() int         { return k.codes[len(k.codes)-1] }
+
+// withRule begins a dialogue, past its greeting, with one rule that does this
+// to commands and replies of every verb.
+func withRule(t *testing.T, command, reply func(*Turn)) (*Dialogue, *kept) {
+	t.Helper()
+	rule := active{"bad", actions{command: command, commandVerbs: everyVerb, reply: reply, replyVerbs: everyVerb &^ setOf(VerbGreeting)}}
+	if reply == nil {
+		rule.replyVerbs = 0
+	}
+	if command == nil {
+		rule.commandVerbs = 0
+	}
+	return begin(t, &Rules{rules: []active{rule}, commandVerbs: rule.commandVerbs, replyVerbs: rule.replyVerbs})
+}
+
+func begin(t testing.TB, rules *Rules) (*Dialogue, *kept) {
+	t.Helper()
+	k := &kept{}
+	d := New(&Policy{Rules: rules, Hostname: "relay.example.com", Errors: 20}, netip.MustParseAddr("192.0.2.7"), k)
+	d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
+	if d.Next(false) != AwaitCommand {
+		t.Fatalf("after the greeting the dialogue waits for %d", d.Next(false))
+	}
+	d.ToClient, k.codes = nil, nil
+	return d, k
+}
+
+// standard are the rules of the set of this name.
+func standard(t testing.TB) *Rules {
+	t.Helper()
+	rules, errs := Compile([]string{"standard"}, nil)
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	return rules
+}
+
+func TestACommandThatARuleBreaksPassesAsItCame(t *testing.T) {
+	for name, breakIt := range map[string]func(*Turn){
+		"two lines":         func(t *Turn) { t.SetLine("NOOP\r\nQUIT") },
+		"a bare LF":         func(t *Turn) { t.SetLine("NOOP\nQUIT") },
+		"a bare CR":         func(t *Turn) { t.SetLine("NOOP\r") },
+		"a NUL":             func(t *Turn) { t.SetLine("NOOP\x00") },
+		"nothing":           func(t *Turn) { t.SetLine("") },
+		"an answer in two":  func(t *Turn) { t.Answer(Reply{250, []string{"ok\r\n250 ok"}}) },
+		"an empty answer":   func(t *Turn) { t.Answer(Reply{250, nil}) },
+		"a code of 20":      func(t *Turn) { t.Answer(Reply{20, []string{"ok"}}) },
+		"a code of 600":     func(t *Turn) { t.Answer(Reply{600, []string{"ok"}}) },
+		"an invitation":     func(t *Turn) { t.Answer(Reply{354, []string{"go on"}}) },
+		"two to say first":  func(t *Turn) { t.First("RSET\r\nRSET") },
+		"a long answer":     func(t *Turn) { t.Answer(Reply{250, []string{strings.Repeat("x", 5000)}}) },
+		"a NUL to be first": func(t *Turn) { t.First("RSET\x00") },
+	} {
+		for _, line := range []string{"NOOP", "EHLO client.example.net", "MAIL FROM:<a@example.com>", "DATA"} {
+			t.Run(name+" for "+line, func(t *testing.T) {
+				d, k := withRule(t, breakIt, nil)
+				if !d.Command([]byte(line+"\r\n"), false) {
+					t.Fatal("the command is not taken")
+				}
+				if got := string(d.ToServer); got != line+"\r\n" {
+					t.Errorf("the server gets %q", got)
+				}
+				if len(d.ToClient) > 0 {
+					t.Errorf("the client gets %q", d.ToClient)
+				}
+				if !slices.Equal(k.broke, []string{"bad"}) || len(k.applied) > 0 {
+					t.Errorf("broke %q, applied %q", k.broke, k.applied)
+				}
+			})
+		}
+	}
+}
+
+func TestAReplyThatARuleBreaksPassesAsItCame(t *testing.T) {
+	for name, breakIt := range map[string]func(*Reply){
+		"two lines":   func(r *Reply) { r.Lines = []string{"ok\r\n250 ok"} },
+		"a bare LF":   func(r *Reply) { r.Lines[0] = "ok\n" },
+		"a NUL":       func(r *Reply) { r.Lines[0] = "\x00" },
+		"no line":     func(r *Reply) { r.Lines = nil },
+		"code 99":     func(r *Reply) { r.Code = 99 },
+		"code 1000":   func(r *Reply) { r.Code = 1000 },
+		"too long":    func(r *Reply) { r.Lines[0] = strings.Repeat("x", 5000) },
+		"354 for 250": func(r *Reply) { r.Code = 354 },
+	} {
+		for _, line := range []string{"NOOP", "EHLO client.example.net", "MAIL FROM:<a@example.com>"} {
+			t.Run(name+" for "+line, func(t *testing.T) {
+				d, k := withRule(t, nil, func(t *Turn) { breakIt(t.Reply()) })
+				d.Command([]byte(line+"\r\n"), false)
+				d.Reply([]byte("250-a\r\n250 b\r\n"), false, false)
+				if got := string(d.ToClient); got != "250-a\r\n250 b\r\n" {
+					t.Errorf("the client gets %q", got)
+				}
+				if !slices.Equal(k.broke, []string{"bad"}) || len(k.applied) > 0 {
+					t.Errorf("broke %q, applied %q", k.broke, k.applied)
+				}
+			})
+		}
+	}
+}
+
+func TestNoRuleCanRaiseARefusal(t *testing.T) {
+	for _, to := range []int{200, 220, 235, 250, 299, 334, 354} {
+		for _, from := range []int{400, 421, 450, 500, 554, 599} {
+			for _, line := range []string{"EHLO client.example.net", "AUTH LOGIN", "RCPT TO:<b@example.net>", "DATA"} {
+				d, k := withRule(t, nil, func(t *Turn) { t.Reply().Code = to })
+				d.Command([]byte(line+"\r\n"), false)
+				d.Reply(fmt.Appendf(nil, "%d no\r\n", from), false, false)
+				if k.lastCode() != from || len(k.broke) != 1 {
+					t.Errorf("%s: %d became %d, and %d rules were reported", line, from, k.lastCode(), len(k.broke))
+				}
+			}
+			d, k := withRule(t, nil, func(t *Turn) {
+				if t.Verb() == VerbMessage {
+					t.Reply().Code = to
+				}
+			})
+			sendMessage(d)
+			d.Reply(fmt.Appendf(nil, "%d no\r\n", from), false, false)
+			if k.lastCode() != from || len(k.broke) != 1 {
+				t.Errorf("a message: %d became %d, and %d rules were reported", from, k.lastCode(), len(k.broke))
+			}
+		}
+	}
+}
+
+// sendMessage goes as far as the final dot.
+func sendMessage(d *Dialogue) {
+	d.Command([]byte("DATA\r\n"), false)
+	d.Reply([]byte("354 go on\r\n"), false, false)
+	d.MessageEnd(5)
+}
+
+func TestARuleMayMakeARefusalTemporary(t *testing.T) {
+	d, k := withRule(t, nil, func(t *Turn) { t.Reply().Code = 451 })
+	d.Command([]byte("RCPT TO:<b@example.net>\r\n"), false)
+	d.Reply([]byte("550 no\r\n"), false, false)
+	if k.lastCode() != 451 || !slices.Equal(k.applied, []string{"bad"}) {
+		t.Errorf("the client got %d, and %q was counted", k.lastCode(), k.applied)
+	}
+}
+
+// Whatever a server refuses, the standard rules do not make a yes of it.
+func TestTheStandardRulesNeverRaiseARefusal(t *testing.T) {
+	texts := []string{"no", "5.7.0 Must issue a STARTTLS command first", "5.5.4 Invalid Address", "ESMTP"}
+	for code := 400; code < 600; code++ {
+		for _, text := range texts {
+			for _, line := range []string{"MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>", "DATA", "NOOP", "VRFY b", "AUTH PLAIN AA==", "HELO x"} {
+				d, k := begin(t, standard(t))
+				d.Command([]byte(line+"\r\n"), false)
+				d.Reply(fmt.Appendf(nil, "%d-%s\r\n%d %[2]s\r\n", code, text, code), false, false)
+				if k.lastCode() < 400 {
+					t.Fatalf("%s: %d %s became %d", line, code, text, k.lastCode())
+				}
+			}
+			d, k := begin(t, standard(t))
+			sendMessage(d)
+			d.Reply(fmt.Appendf(nil, "%d %s\r\n", code, text), false, false)
+			if k.lastCode() < 400 {
+				t.Fatalf("a message: %d %s became %d", code, text, k.lastCode())
+			}
+		}
+	}
+}
+
+func TestARuleThatNeverHasEnoughIsStopped(t *testing.T) {
+	for name, again := range map[string]func(*Turn){
+		"on the same connection": func(t *Turn) { t.Again(t.Line()) },
+		"on fresh ones":          func(t *Turn) { t.AgainAfresh(t.Line()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, k := withRule(t, nil, again)
+			d.Command([]byte("EHLO client.example.net\r\n"), false)
+			said, connections := 0, 0
+			for said < 100 && d.Next(false) != End {
+				if len(d.ToServer) > 0 {
+					said++
+				}
+				d.ToServer = nil
+				if d.Next(false) == AwaitServer {
+					connections++
+					d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
+				} else {
+					d.Reply([]byte("500 what?\r\n"), false, false)
+				}
+			}
+			if said > 1+maxAgain || connections > maxFresh {
+				t.Errorf("%d commands were said, on %d fresh connections", said, connections)
+			}
+			if k.lastCode() != 421 {
+				t.Errorf("in the end the client got %d", k.lastCode())
+			}
+		})
+	}
+}
+
+func TestWhatCouldBeDoneTwiceIsNotSaidAgain(t *testing.T) {
+	for _, line := range []string{"RCPT TO:<b@example.net>", "DATA", "VRFY b", "NOOP", "RSET", "QUIT", "ETRN example.com", "XYZZY"} {
+		d, k := withRule(t, nil, func(t *Turn) { t.Again(t.Said() + "NOOP") })
+		d.Command([]byte(line+"\r\n"), false)
+		d.ToServer = nil
+		d.Reply([]byte("500 no\r\n"), false, false)
+		if len(d.ToServer) > 0 || len(k.broke) != 1 || string(d.ToClient) != "500 no\r\n" {
+			t.Errorf("%s: the server gets %q, the client %q; %d were reported", line, d.ToServer, d.ToClient, len(k.broke))
+		}
+	}
+}
+
+func TestAfterAChallengeNothingIsSaidAgain(t *testing.T) {
+	asked := false
+	d, k := withRule(t, nil, func(t *Turn) {
+		if asked {
+			t.Again("AUTH LOGIN")
+		}
+	})
+	d.Command([]byte("AUTH LOGIN\r\n"), false)
+	d.Reply([]byte("334 VXNlcm5hbWU6\r\n"), false, false)
+	d.SASL([]byte("dXNlcg==\r\n"))
+	asked, d.ToServer, d.ToClient = true, nil, nil
+	d.Reply([]byte("535 no\r\n"), false, false)
+	if len(d.ToServer) > 0 || string(d.ToClient) != "535 no\r\n" || len(k.broke) != 1 {
+		t.Errorf("the server gets %q, the client %q; %d were reported", d.ToServer, d.ToClient, len(k.broke))
+	}
+}
+
+// Once for each turn, however often it is said, and when the client has its answer.
+func TestARuleIsCountedOnce(t *testing.T) {
+	d, k := begin(t, standard(t))
+	d.Command([]byte("EHLO sub2.\r\n"), false)
+	d.Reply([]byte("500 what?\r\n"), false, false)
+	d.Reply([]byte("250-mail.example.com\r\n250 DSN\r\n"), false, false)
+	slices.Sort(k.applied)
+	if want := []string{"fall-back-to-helo", "fix-hello-name"}; !slices.Equal(k.applied, want) {
+		t.Errorf("counted %q, not %q", k.applied, want)
+	}
+}
