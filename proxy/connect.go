@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"smtpshim/rewrite"
@@ -41,6 +40,9 @@ func (s *session) connect() error {
 		if o := s.route.Observer; o != nil {
 			o.ServerConnected(time.Since(began))
 		}
+		if err := s.earlyTLS(); err != nil {
+			return err
+		}
 		s.dialogue.Greeting(raw)
 		server.consume(len(raw))
 		s.answered = true
@@ -52,11 +54,9 @@ func (s *session) connect() error {
 
 // greeted dials one server and waits for its greeting.
 func (s *session) greeted(name string) (*leg, []byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.route.Timeouts.connect())
+	ctx, cancel := context.WithTimeout(s.proxy.ending, s.route.Timeouts.connect())
 	defer cancel()
-	dialer := net.Dialer{KeepAlive: -1}
-	dialer.SetMultipathTCP(false)
-	conn, err := dialer.DialContext(ctx, "tcp", name)
+	conn, err := s.proxy.dial(ctx, name)
 	if err != nil {
 		s.failed("connect")
 		return nil, nil, err
@@ -72,7 +72,10 @@ func (s *session) greeted(name string) (*leg, []byte, error) {
 	}
 	server := newLeg(conn)
 	s.setServer(server)
-	raw, err := s.readReply(s.route.Timeouts.greeting())
+	raw, err := []byte(nil), s.proxy.ending.Err() // if not yet, kill finds the server
+	if err == nil {
+		raw, err = s.readReply(s.route.Timeouts.greeting())
+	}
 	s.setServer(nil)
 	if err != nil {
 		server.release()
@@ -92,11 +95,9 @@ func (s *session) clientTLS() error {
 	if len(s.client.buffered()) > 0 {
 		return s.over("client-protocol", errors.New("octets in clear behind STARTTLS"))
 	}
-	conn := tls.Server(wired(s.client.conn), s.route.ClientTLS.Config)
-	if err := s.shake(conn, "client"); err != nil {
-		return s.over("tls", err)
+	if err := s.shakeClient(); err != nil {
+		return err
 	}
-	s.setClient(newLeg(conn))
 	s.dialogue.ClientTLS()
 	return nil
 }
@@ -131,7 +132,7 @@ func (s *session) serverTLS() error {
 func (s *session) shake(conn *tls.Conn, side string) error {
 	conn.SetWriteDeadline(time.Time{})
 	conn.SetReadDeadline(time.Time{})
-	ctx, cancel := context.WithTimeout(context.Background(), s.route.Timeouts.tls())
+	ctx, cancel := context.WithTimeout(s.proxy.ending, s.route.Timeouts.tls())
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- conn.HandshakeContext(ctx) }()

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -41,8 +42,12 @@ func (s *session) message(forward bool) error {
 			return err
 		}
 	}
-	s.sum.message(m.octets)
 	s.dialogue.MessageEnd(m.octets)
+	if m.outcome != "" {
+		m.ended(m.outcome)
+	} else {
+		s.sum.message(m.octets)
+	}
 	return nil
 }
 
@@ -53,6 +58,7 @@ type transfer struct {
 	forward bool  // to the server; false: dropped
 	octets  int64 // of the client's
 	watch   *watch
+	outcome string // "": the server has yet to say
 }
 
 // piece moves what is buffered. The server is asked before its final dot
@@ -103,6 +109,7 @@ func (m *transfer) more() error {
 	if !m.forward && m.octets > maxDiscarded {
 		s.dialogue.Finish("421 4.3.0 the message was refused long ago")
 		s.flushClient()
+		m.ended(m.outcome)
 		return s.over("client-protocol", fmt.Errorf("over %d octets behind a refusal", maxDiscarded))
 	}
 	err := s.client.fill(time.Now().Add(s.route.Timeouts.data()))
@@ -116,8 +123,15 @@ func (m *transfer) more() error {
 	case errors.Is(err, errFull):
 		return fmt.Errorf("message buffer: %w", err)
 	}
-	s.messageOutcome("cut")
+	m.ended(cmp.Or(m.outcome, "cut"))
 	return s.clientFailed(err)
+}
+
+// ended reports a message that the server was not asked for an answer to.
+func (m *transfer) ended(outcome string) {
+	m.close()
+	m.s.sum.message(m.octets)
+	m.s.messageOutcome(outcome)
 }
 
 func (m *transfer) stopWatch() (bool, error) {
@@ -150,20 +164,35 @@ func (m *transfer) writeFailed(err error) error {
 // here on nothing more is written to it.
 func (m *transfer) answered(err error) error {
 	s := m.s
-	m.forward = false
+	m.forward, m.outcome = false, "cut"
 	var raw []byte
 	if err == nil {
 		raw, err = s.readReply(lastWords)
 	}
-	if err == nil {
-		s.dialogue.Reply(raw, false, false)
-	} else {
+	switch {
+	case err == nil:
+		if s.dialogue.Reply(raw, false, false); s.dialogue.Failure() == "" {
+			m.outcome = "refused"
+			break
+		}
+		s.trouble(fmt.Errorf("%w to a message that has not ended: %q", errBadReply, cut(raw)))
+		s.failed("protocol")
+	case errors.Is(err, errBadReply):
+		s.trouble(err)
+		s.failed("protocol")
+		s.dialogue.Garbage()
+	case isTimeout(err):
+		s.trouble(err)
+		s.failed("timeout")
+		s.dialogue.MessageLost()
+	default:
 		s.trouble(err)
 		s.failed("lost")
 		s.dialogue.MessageLost()
 	}
 	s.closeServer()
 	if s.dialogue.Next(false) == rewrite.End {
+		m.ended(m.outcome)
 		return s.end()
 	}
 	return nil
@@ -189,6 +218,7 @@ func (s *session) chunk(forward bool) error {
 		b := s.client.buffered()
 		if len(b) == 0 {
 			if err := s.client.fill(time.Now().Add(s.route.Timeouts.data())); err != nil && !s.client.interrupted(err) {
+				s.messageOutcome("cut")
 				return s.clientFailed(err)
 			}
 			continue

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -23,9 +24,10 @@ type leg struct {
 	r, w  int    // what has been read and not consumed is buf[r:w]
 	large bool   // a message is on its way: large buffers pay
 
-	total    int64     // octets read so far
-	deadline time.Time // of the read that is under way
-	writeBy  time.Time // of writes; renewed now and then
+	total    int64       // octets read so far
+	deadline time.Time   // of the read that is under way
+	woken    atomic.Bool // by interrupt, and no fill has seen it yet
+	writeBy  time.Time   // of writes; renewed now and then
 	readFunc func(fd uintptr) bool
 	readN    int
 	readErr  error
@@ -115,7 +117,14 @@ func (l *leg) fill(deadline time.Time) error {
 	if err := l.conn.SetReadDeadline(deadline); err != nil {
 		return err
 	}
-	return l.read()
+	if l.woken.Swap(false) { // before the deadline was set, which has undone it
+		return os.ErrDeadlineExceeded
+	}
+	err := l.read()
+	if l.interrupted(err) {
+		l.woken.Store(false)
+	}
+	return err
 }
 
 // read waits for more octets under the deadline that is set.
@@ -192,9 +201,14 @@ func (l *leg) readFD(fd uintptr) bool {
 	return false
 }
 
-// interrupt ends a read that is under way with a timeout; isInterrupt tells it
-// from a real one.
-func (l *leg) interrupt() { l.conn.SetReadDeadline(time.Unix(1, 0)) }
+// interrupt ends the fill that is under way, or else the next one, with a
+// timeout; interrupted tells it from a real one.
+func (l *leg) interrupt() {
+	l.woken.Store(true)
+	l.conn.SetReadDeadline(longAgo)
+}
+
+var longAgo = time.Unix(1, 0)
 
 func (l *leg) interrupted(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(l.deadline)
@@ -232,6 +246,22 @@ func (l *leg) spoke() bool {
 	return ready
 }
 
+// sent says, without waiting, whether there are octets to read.
+func (l *leg) sent() bool {
+	switch {
+	case l.w > l.r:
+		return true
+	case l.wire != nil:
+		l.readNow()
+		return l.w > l.r
+	case l.raw == nil:
+		return false
+	}
+	n := 0
+	l.raw.Control(func(fd uintptr) { n, _ = peek(fd) })
+	return n > 0
+}
+
 // closeWrite tells the other side that nothing more comes, where that can be told.
 func (l *leg) closeWrite() {
 	if c, ok := l.conn.(interface{ CloseWrite() error }); ok {
@@ -239,6 +269,13 @@ func (l *leg) closeWrite() {
 	}
 }
 
-func (l *leg) close() {
-	l.conn.Close()
+func (l *leg) close() { l.conn.Close() }
+
+// cut closes without a word, for which TLS would wait.
+func (l *leg) cut() {
+	conn := l.conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	conn.Close()
 }

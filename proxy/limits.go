@@ -35,22 +35,11 @@ type census struct {
 	from map[netip.Prefix]int
 }
 
-// admit counts a session in, or says which limit it meets.
-func (c *census) admit(l Limits, network netip.Prefix) (refusal string) {
-	switch {
-	case c.all >= l.sessions():
-		return "sessions"
-	case c.from[network] >= l.sessionsPerAddress():
-		return "sessions-per-address"
-	}
-	c.all++
-	c.from[network]++
-	return ""
-}
-
+// leave counts a session out. Its network is the zero Prefix if it was never
+// counted in for one.
 func (c *census) leave(network netip.Prefix) {
 	c.all--
-	if c.from[network]--; c.from[network] == 0 {
+	if c.from[network]--; c.from[network] <= 0 {
 		delete(c.from, network)
 	}
 }

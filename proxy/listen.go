@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -51,41 +50,47 @@ func (l *listener) run() {
 	}
 }
 
-// open makes a session of a connection: who is there, whether there is room,
+// open makes a session of a connection: whether there is room, who is there,
 // TLS if the connection begins with it. Then the session goes on by itself, on
 // a goroutine whose stack is still small.
 func (p *Proxy) open(conn net.Conn, route *running) {
 	s := &session{proxy: p, route: route, began: time.Now(), while: "beginning"}
 	s.address = addrPort(conn.RemoteAddr()).Addr()
 	s.client = newLeg(conn)
-	if covers(route.ProxyFrom, s.address) {
-		claimed, err := readHeader(conn, route.Timeouts.header())
-		if err != nil {
-			p.refuse(s, "proxy-header", err)
-			return
-		}
-		s.address = claimed.Addr()
-	}
 	if refusal := p.admit(s); refusal != "" {
 		p.refuse(s, refusal, nil)
 		return
 	}
+	if refusal, err := s.identify(conn); refusal != "" {
+		p.refuse(s, refusal, err)
+		p.leave(s)
+		return
+	}
 	s.begin()
 	if route.ClientTLS.Mode == rewrite.ClientTLSImplicit {
-		s.while = "in the TLS handshake with the client"
-		secure := tls.Server(wired(conn), route.ClientTLS.Config)
-		if err := s.shake(secure, "client"); err != nil {
-			s.over("tls", err)
+		if err := s.openTLS(); err != nil {
 			s.finish()
 			return
 		}
-		s.setClient(newLeg(secure))
 	}
 	if err := s.connect(); err != nil {
 		s.finish()
 		return
 	}
 	go s.run()
+}
+
+// identify finds out who the client is, and whether there is room for one more
+// from there.
+func (s *session) identify(conn net.Conn) (refusal string, err error) {
+	if covers(s.route.ProxyFrom, s.address) {
+		claimed, err := readHeader(conn, s.route.Timeouts.header())
+		if err != nil {
+			return "proxy-header", err
+		}
+		s.address = claimed.Addr()
+	}
+	return s.proxy.locate(s), nil
 }
 
 // refuse answers a connection that gets no session, and closes it. One that
@@ -95,7 +100,11 @@ func (p *Proxy) refuse(s *session, reason string, err error) {
 		s.route.Observer.Refused(reason)
 	}
 	p.logger().Warn("connection refused", "route", s.route.Name, "client", s.address, "reason", reason, "err", err)
-	if reason != "proxy-header" {
+	switch reason {
+	case "proxy-header":
+	case "draining":
+		s.client.write([]byte(drainingText+"\r\n"), refusalWait)
+	default:
 		s.client.write([]byte("421 4.7.0 too many sessions, try again later\r\n"), refusalWait)
 	}
 	s.client.close()

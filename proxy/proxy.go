@@ -33,6 +33,10 @@ type Proxy struct {
 	draining  bool
 	none      chan struct{} // closed when draining and no session is left
 
+	ending context.Context // is done when what is left is to be closed
+	end    context.CancelFunc
+	dial   func(ctx context.Context, server string) (net.Conn, error)
+
 	id atomic.Uint64
 }
 
@@ -74,6 +78,7 @@ func newRunning(r *Route, hostname string) *running {
 func (p *Proxy) Apply(routes []*Route) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.prepare()
 	wanted := map[string]*running{}
 	hostname := ownName()
 	for _, r := range routes {
@@ -103,14 +108,27 @@ func (p *Proxy) Apply(routes []*Route) error {
 	return nil
 }
 
+// prepare makes the zero Proxy ready.
+func (p *Proxy) prepare() {
+	if p.sessions != nil {
+		return
+	}
+	p.sessions = map[*session]struct{}{}
+	p.census = map[string]*census{}
+	p.listeners = map[string]*listener{}
+	p.ending, p.end = context.WithCancel(context.Background())
+	p.id.Store(rand.Uint64() >> 24)
+	if p.dial == nil {
+		dialer := net.Dialer{KeepAlive: -1}
+		dialer.SetMultipathTCP(false)
+		p.dial = func(ctx context.Context, server string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp", server)
+		}
+	}
+}
+
 // replace puts the listeners of Apply in place, and starts those that are new.
 func (p *Proxy) replace(wanted map[string]*running, opened map[string]*listener) {
-	if p.sessions == nil {
-		p.sessions = map[*session]struct{}{}
-		p.census = map[string]*census{}
-		p.listeners = map[string]*listener{}
-		p.id.Store(rand.Uint64() >> 24)
-	}
 	for address, l := range p.listeners {
 		if wanted[address] == nil {
 			l.close()
@@ -165,6 +183,7 @@ func (p *Proxy) Close() error {
 func (p *Proxy) stopListening() (none chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.prepare()
 	for address, l := range p.listeners {
 		l.close()
 		delete(p.listeners, address)
@@ -184,6 +203,7 @@ func (p *Proxy) stopListening() (none chan struct{}) {
 }
 
 func (p *Proxy) closeSessions() {
+	p.end()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for s := range p.sessions {
@@ -191,7 +211,7 @@ func (p *Proxy) closeSessions() {
 	}
 }
 
-// admit counts a session in, or says why not.
+// admit counts a session in, or says why not. Whose it is may not be known yet.
 func (p *Proxy) admit(s *session) (refusal string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -203,10 +223,24 @@ func (p *Proxy) admit(s *session) (refusal string) {
 		c = &census{from: map[netip.Prefix]int{}}
 		p.census[s.route.Name] = c
 	}
-	if refusal := c.admit(s.route.Limits, networkOf(s.address)); refusal != "" {
-		return refusal
+	if c.all >= s.route.Limits.sessions() {
+		return "sessions"
 	}
+	c.all++
 	p.sessions[s] = struct{}{}
+	return ""
+}
+
+// locate counts a session in for its address, or says why not.
+func (p *Proxy) locate(s *session) (refusal string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c, network := p.census[s.route.Name], networkOf(s.address)
+	if c.from[network] >= s.route.Limits.sessionsPerAddress() {
+		return "sessions-per-address"
+	}
+	c.from[network]++
+	s.network = network
 	return ""
 }
 
@@ -215,7 +249,7 @@ func (p *Proxy) leave(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.sessions, s)
-	p.census[s.route.Name].leave(networkOf(s.address))
+	p.census[s.route.Name].leave(s.network)
 	if p.draining && len(p.sessions) == 0 {
 		close(p.none)
 	}

@@ -142,45 +142,68 @@ func (s *session) replied(raw []byte, err error) error {
 	d := s.dialogue
 	switch {
 	case err == nil:
-		ahead := len(s.client.buffered()) > 0
-		behind := len(s.server.buffered()) > len(raw)
-		verb := d.Awaited()
-		if d.Outstanding() > 0 && s.route.Observer != nil {
-			s.route.Observer.ServerReplied(verbNames[verb], time.Since(s.asked))
-		}
-		d.Reply(raw, ahead, behind)
-		s.sawReply(verb, raw)
-		if s.server != nil {
-			s.server.consume(len(raw))
-		}
-		s.answered = d.Outstanding() == 0
+		s.replyIs(raw)
 	case errors.Is(err, errEnded):
 		return err
 	case errors.Is(err, errBadReply), errors.Is(err, errFull):
 		s.trouble(err)
 		s.failed("protocol")
+		if d.Awaited() == rewrite.VerbMessage && !errors.Is(err, errUnasked) {
+			s.unknown()
+		}
 		d.Garbage()
 	case isTimeout(err):
 		s.trouble(err)
 		s.failed("timeout")
-		s.unknown(d)
+		if d.Awaited() == rewrite.VerbMessage {
+			s.unknown()
+		}
 		d.Silent()
 	default:
 		s.trouble(err)
 		s.failed("lost")
-		s.unknown(d)
+		if d.Awaited() == rewrite.VerbMessage {
+			s.unknown()
+		}
 		d.Lost()
 	}
 	return nil
 }
 
+// replyIs gives the dialogue a whole reply. If another one stands behind the
+// good answer to a message, it is not known which of them is the answer.
+func (s *session) replyIs(raw []byte) {
+	d := s.dialogue
+	verb, asked := d.Awaited(), d.Outstanding()
+	ahead := len(s.client.buffered()) > 0 || verb == rewrite.VerbDATA && raw[0] != '3' && s.client.sent()
+	more := s.server.buffered()[len(raw):]
+	if asked > 0 && s.route.Observer != nil {
+		s.route.Observer.ServerReplied(verbNames[verb], time.Since(s.asked))
+	}
+	if asked == 1 && verb == rewrite.VerbMessage && raw[0] == '2' && len(more) > 0 && !bytes.HasPrefix(more, []byte("421")) {
+		d.Garbage()
+	} else {
+		d.Reply(raw, ahead, len(more) > 0)
+	}
+	switch {
+	case d.Failure() == "server-protocol":
+		s.trouble(fmt.Errorf("%w to %s: %q", errBadReply, verbNames[verb], cut(s.server.buffered())))
+		s.failed("protocol")
+		if verb == rewrite.VerbMessage {
+			s.unknown()
+		}
+	case verb == rewrite.VerbMessage:
+		s.sawReply(raw)
+	}
+	s.server.consume(len(raw))
+	s.answered = d.Outstanding() == 0
+}
+
 // unknown counts a message whose final dot was sent and whose answer is lost:
 // the server may have it (RFC 1047).
-func (s *session) unknown(d *rewrite.Dialogue) {
-	if d.Outstanding() > 0 && d.Awaited() == rewrite.VerbMessage {
-		s.messageOutcome("unknown")
-		s.unsure = true
-	}
+func (s *session) unknown() {
+	s.messageOutcome("unknown")
+	s.unsure = true
 }
 
 func (s *session) failed(reason string) {

@@ -123,10 +123,7 @@ func (s *summary) ruleList() string {
 }
 
 // sawReply counts the answer to a message.
-func (s *session) sawReply(v rewrite.Verb, raw []byte) {
-	if v != rewrite.VerbMessage || len(raw) == 0 {
-		return
-	}
+func (s *session) sawReply(raw []byte) {
 	if raw[0] == '2' {
 		s.sum.messages++
 		s.messageOutcome("accepted")

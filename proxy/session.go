@@ -28,10 +28,12 @@ type session struct {
 
 	began      time.Time
 	address    netip.Addr
-	serverName string // of Route.Servers
+	network    netip.Prefix // what it is counted for; zero until it is
+	serverName string       // of Route.Servers
 	dialogue   *rewrite.Dialogue
 
-	draining atomic.Bool
+	hasGreeted bool // the client has, or is about to get, its greeting
+	draining   atomic.Bool
 
 	closing atomic.Bool // one way of an opaque stretch has failed
 
@@ -107,7 +109,9 @@ func (s *session) command() error {
 	line, err := s.clientLine(s.route.Limits.commandLine())
 	switch {
 	case err == errTooLong:
-		s.dialogue.TooLong()
+		if s.dialogue.TooLong() {
+			s.client.consume(len(line))
+		}
 		return nil
 	case err != nil:
 		return err
@@ -123,10 +127,12 @@ func (s *session) command() error {
 
 // drained asks an idle client to leave.
 func (s *session) drained() error {
-	s.dialogue.Finish("421 4.3.2 the service is being shut down")
+	s.dialogue.Finish(drainingText)
 	s.flushClient()
 	return s.over("drained", nil)
 }
+
+const drainingText = "421 4.3.2 the service is being shut down"
 
 // saslLine passes on a line of an AUTH exchange.
 func (s *session) saslLine() error {
@@ -149,8 +155,9 @@ func (s *session) saslLine() error {
 // octets waits for what follows an AUTH exchange: four octets, or a line.
 func (s *session) octets() error {
 	s.while = "waiting for the first octets after AUTH"
+	deadline := time.Now().Add(s.route.Timeouts.command())
 	for len(s.client.buffered()) < 4 && s.client.line() == nil {
-		if ready, err := s.awaitClient(); err != nil || !ready {
+		if ready, err := s.awaitClient(deadline); err != nil || !ready {
 			return err
 		}
 	}
@@ -159,47 +166,45 @@ func (s *session) octets() error {
 	return nil
 }
 
-// errTooLong is a line over the limit; it has been dropped to its end.
+// errTooLong is a line over the limit, given with it as far as it is there still.
 var errTooLong = errors.New("line too long")
 
 // clientLine waits for a line of the client's. nil without an error means that
 // something else has come first.
 func (s *session) clientLine(limit int) ([]byte, error) {
+	deadline := time.Now().Add(s.route.Timeouts.command())
 	for {
 		if line := s.client.line(); line != nil {
 			if len(line) > limit {
-				s.client.consume(len(line))
-				return nil, errTooLong
+				return line, errTooLong
 			}
 			return line, nil
 		}
 		if len(s.client.buffered()) >= limit {
-			return nil, s.dropLine()
+			return s.dropLine(deadline)
 		}
-		if ready, err := s.awaitClient(); err != nil || !ready {
+		if ready, err := s.awaitClient(deadline); err != nil || !ready {
 			return nil, err
 		}
 	}
 }
 
 // dropLine reads the rest of a line that is too long, up to a bound: beyond it
-// the client is no SMTP client.
-func (s *session) dropLine() error {
-	deadline := time.Now().Add(s.route.Timeouts.command())
+// the client is no SMTP client. What comes with its end is not dropped yet.
+func (s *session) dropLine(deadline time.Time) ([]byte, error) {
 	for dropped := 0; dropped < maxDroppedLine; {
 		if line := s.client.line(); line != nil {
-			s.client.consume(len(line))
-			return errTooLong
+			return line, errTooLong
 		}
 		dropped += len(s.client.buffered())
 		s.client.consume(len(s.client.buffered()))
-		if err := s.client.fill(deadline); err != nil {
-			return s.clientFailed(err)
+		if err := s.client.fill(deadline); err != nil && !s.client.interrupted(err) {
+			return nil, s.clientFailed(err)
 		}
 	}
 	s.dialogue.Finish("421 4.7.0 line without an end")
 	s.flushClient()
-	return s.over("client-protocol", errors.New("a line without an end"))
+	return nil, s.over("client-protocol", errors.New("a line without an end"))
 }
 
 const (
@@ -210,13 +215,11 @@ const (
 // awaitClient flushes both sides and waits until the client has sent something.
 // After a short while the server is watched too: ready is false if it spoke, or
 // if the session is to leave.
-func (s *session) awaitClient() (ready bool, err error) {
+func (s *session) awaitClient(limit time.Time) (ready bool, err error) {
 	if err := s.flush(); err != nil {
 		return false, err
 	}
-	start := time.Now()
-	limit := start.Add(s.route.Timeouts.command())
-	quick := start.Add(watchAfter)
+	quick := time.Now().Add(watchAfter)
 	if quick.After(limit) || s.server == nil {
 		quick = limit
 	}
@@ -262,7 +265,7 @@ func (s *session) unasked(err error) error {
 		s.dialogue.Lost()
 		return nil
 	}
-	raw, err := s.readReply(s.route.Timeouts.reply())
+	raw, err := s.readReply(lastWords)
 	return s.replied(raw, err)
 }
 
@@ -386,9 +389,9 @@ func (s *session) wake() {
 func (s *session) kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.client.conn.Close()
+	s.client.cut()
 	if s.server != nil {
-		s.server.conn.Close()
+		s.server.cut()
 	}
 }
 
@@ -399,9 +402,9 @@ func (s *session) closeClient() {
 	if !clean && s.outcome != "client-lost" && s.outcome != "opaque" {
 		s.client.closeWrite()
 		deadline := time.Now().Add(lingering)
-		for s.client.total < maxDiscarded {
+		for most := s.client.total + maxDiscarded; s.client.total < most; {
 			s.client.consume(len(s.client.buffered()))
-			if s.client.fill(deadline) != nil {
+			if err := s.client.fill(deadline); err != nil && !s.client.interrupted(err) {
 				break
 			}
 		}

@@ -37,7 +37,7 @@ func (w *watch) run(wake func()) {
 // stop takes the read back. It reports whether the server has said something
 // or, with the error, has gone.
 func (w *watch) stop() (spoke bool, err error) {
-	w.server.interrupt()
+	w.server.conn.SetReadDeadline(longAgo)
 	<-w.done
 	if isTimeout(w.err) {
 		return false, nil

@@ -18,7 +18,7 @@ type wire struct {
 	b       []byte
 	n       int
 	err     error
-	readFD  func(fd uintptr) bool
+	readFD  func(fd uintptr)
 	awaitFD func(fd uintptr) bool
 	waited  bool
 }
@@ -34,10 +34,7 @@ func wired(conn net.Conn) net.Conn {
 		return conn
 	}
 	w := &wire{TCPConn: tcp, raw: raw}
-	w.readFD = func(fd uintptr) bool {
-		w.n, w.err = readNow(fd, w.b)
-		return true
-	}
+	w.readFD = func(fd uintptr) { w.n, w.err = readNow(fd, w.b) }
 	w.awaitFD = func(fd uintptr) bool {
 		again := w.waited
 		w.waited = true
@@ -51,7 +48,7 @@ func (w *wire) Read(b []byte) (int, error) {
 		return w.TCPConn.Read(b)
 	}
 	w.b = b
-	err := w.raw.Read(w.readFD)
+	err := w.raw.Control(w.readFD) // whatever the read deadline
 	w.b = nil
 	if err == nil {
 		err = w.err
@@ -95,7 +92,13 @@ func readNow(fd uintptr, b []byte) (int, error) {
 
 // readable says whether a read would not wait: for octets, the end or an error.
 func readable(fd uintptr) bool {
-	var one [1]byte
-	_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	_, err := peek(fd)
 	return err != syscall.EAGAIN && err != syscall.EINTR
+}
+
+// peek looks at what there is to read, if there is, and leaves it there.
+func peek(fd uintptr) (int, error) {
+	var one [1]byte
+	n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	return n, err
 }

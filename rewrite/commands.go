@@ -68,7 +68,13 @@ func (d *Dialogue) passesTLS() bool {
 
 // endsTLS says that STARTTLS is a matter between the client and us.
 func (d *Dialogue) endsTLS() bool {
-	return d.policy.ClientTLS == ClientTLSOffer || d.policy.ClientTLS == ClientTLSRequire
+	switch d.policy.ClientTLS {
+	case ClientTLSOffer, ClientTLSRequire:
+		return true
+	case ClientTLSImplicit: // the client came in clear, and a rule lets it
+		return !d.seen.tls
+	}
+	return false
 }
 
 // reject answers what ownMatter found.

@@ -47,6 +47,11 @@ type actions struct {
 	reply        func(*Turn)
 	replyVerbs   verbSet
 	refusalVerbs verbSet // it is for these if the code is 400 or more
+
+	alias      [2]string // a keyword that stands for another in EHLO replies
+	earlyTLS   bool      // takes a client that begins with TLS where a greeting was due
+	earlyWait  int64     // milliseconds that it is given to do so
+	clearHello bool      // greets a client in clear that does not begin with TLS where it should
 }
 
 // Names lists the rules in force, in the order of the table.
@@ -63,6 +68,16 @@ func (r *Rules) active() []active {
 		return nil
 	}
 	return r.rules
+}
+
+// find gives the place of the first rule that is so.
+func (r *Rules) find(is func(*actions) bool) (place int, ok bool) {
+	for i, a := range r.active() {
+		if is(&a.actions) {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 // seesCommand and seesReply say whether any rule asks for this verb.
@@ -142,6 +157,8 @@ type options map[string]any
 
 func (o options) str(name string) string { return o[name].(string) }
 
+func (o options) number(name string) int64 { return o[name].(int64) }
+
 func (o options) table(name string) map[string]string { return o[name].(map[string]string) }
 
 // checkOptions fills in defaults and reports what does not fit.
@@ -183,6 +200,12 @@ func (o *Option) check(v any) (any, error) {
 	switch want := o.Default.(type) {
 	case map[string]string:
 		return stringTable(v)
+	case int64:
+		n, ok := v.(int64)
+		if !ok || n < 0 || n > o.Most {
+			return nil, fmt.Errorf("%v is not a whole number from 0 to %d", v, o.Most)
+		}
+		return n, nil
 	case string:
 		s, ok := v.(string)
 		if !ok {

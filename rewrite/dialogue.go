@@ -74,12 +74,13 @@ type Dialogue struct {
 	errors    int
 	chunkSize int64
 
-	sent     sentQueue // commands whose replies are outstanding, oldest first
-	turn     Turn      // the one that is held, if turn.held
-	hello    []byte    // the last EHLO or HELO as the server got it
-	early    []byte    // the server's answer to a message that is still being sent
-	refusal  string    // what every command gets from now on: "" or a reply
-	grouping bool      // another command may join those that are sent
+	sent      sentQueue // commands whose replies are outstanding, oldest first
+	turn      Turn      // the one that is held, if turn.held
+	hello     []byte    // the last EHLO or HELO as the server got it
+	early     []byte    // the server's answer to a message that is still being sent
+	refusal   string    // what every command gets from now on: "" or a reply
+	tlsFailed bool      // the server offered STARTTLS and could not do it
+	grouping  bool      // another command may join those that are sent
 
 	server serverState
 	seen   clientState
@@ -149,6 +150,58 @@ func (d *Dialogue) ServerGone() bool { return d.server.gone }
 
 // Idle says that no transaction is open: a session that may be asked to leave.
 func (d *Dialogue) Idle() bool { return d.next == AwaitCommand && d.sent.n == 0 && !d.seen.transaction }
+
+// TLSFailed says that the server offered STARTTLS and then refused it, or that
+// the handshake failed: it is not worth another try for a while.
+func (d *Dialogue) TLSFailed() bool { return d.tlsFailed }
+
+// WithoutServerTLS says, before the first greeting, that opportunistic TLS with
+// this server failed a while ago and is not to be tried.
+func (d *Dialogue) WithoutServerTLS() { d.server.plain = d.policy.ServerTLS == ServerTLSOpportunistic }
+
+// EarlyTLSWait says whether a client may begin with TLS where a greeting is due,
+// and how many milliseconds it is given to.
+func (d *Dialogue) EarlyTLSWait() (milliseconds int64, ok bool) {
+	place, ok := d.policy.Rules.find(func(a *actions) bool { return a.earlyTLS })
+	if !ok || !d.endsTLS() || d.seen.tls {
+		return 0, false
+	}
+	return d.policy.Rules.rules[place].earlyWait, true
+}
+
+// EarlyTLS looks at the client's first octets where they came before the
+// greeting: whether it has begun with TLS, and a rule takes it. A handshake
+// then comes before the greeting.
+func (d *Dialogue) EarlyTLS(octets []byte) bool {
+	if _, ok := d.EarlyTLSWait(); !ok || !BeginsTLS(octets) {
+		return false
+	}
+	place, _ := d.policy.Rules.find(func(a *actions) bool { return a.earlyTLS })
+	d.seen.tls = true
+	d.listener.Applied(d.policy.Rules.rules[place].name)
+	d.event("client TLS")
+	return true
+}
+
+// BeginsTLS says whether octets begin a TLS handshake: the type of its record,
+// and SSL's major version (RFC 8446, 5.1).
+func BeginsTLS(octets []byte) bool {
+	return len(octets) >= 2 && octets[0] == 22 && octets[1] == 3
+}
+
+// GreetsInClear says that a client which does not begin with TLS where it
+// should is to be served in clear; InClear says that it is such a client.
+func (d *Dialogue) GreetsInClear() bool {
+	_, ok := d.policy.Rules.find(func(a *actions) bool { return a.clearHello })
+	return ok && d.policy.ClientTLS == ClientTLSImplicit
+}
+
+// InClear is said before the first greeting.
+func (d *Dialogue) InClear() {
+	place, _ := d.policy.Rules.find(func(a *actions) bool { return a.clearHello })
+	d.seen.tls = false
+	d.listener.Applied(d.policy.Rules.rules[place].name)
+}
 
 // Hello is the last EHLO or HELO that the server got; "" if none.
 func (d *Dialogue) Hello() string { return string(d.hello) }

@@ -88,6 +88,16 @@ func play(t *testing.T, f *transcript.File, l rewrite.Listener) []transcript.Lin
 			p.server = append(p.server, in)
 		}
 	}
+	switch f.Settings["begins"] {
+	case "tls":
+		if p.d.EarlyTLS([]byte{22, 3, 1}) {
+			p.event("client TLS")
+		}
+	case "in clear":
+		if p.d.GreetsInClear() {
+			p.d.InClear()
+		}
+	}
 	for p.step() {
 	}
 	for _, in := range append(p.client, p.server...) {

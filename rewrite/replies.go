@@ -353,4 +353,8 @@ const (
 func commandIs(line []byte, v Verb) bool { return parseVerb(line) == v }
 
 // learn reads the server's EHLO reply.
-func (d *Dialogue) learn(raw []byte) { d.server.offers = offered(parseReply(raw)) }
+func (d *Dialogue) learn(raw []byte) {
+	r := parseReply(raw)
+	d.unalias(&r)
+	d.server.offers = offered(r)
+}

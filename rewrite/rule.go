@@ -16,9 +16,10 @@ type Rule struct {
 // An Option is one key of [route.options.NAME].
 type Option struct {
 	Name    string
-	Default any // string or map[string]string; also its type
+	Default any // string, int64 or map[string]string; also its type
 	Doc     string
 	Values  []string // of a string: what it may be; nil: anything
+	Most    int64    // of a number: the largest it may be
 }
 
 // A Set is a name for several rules.

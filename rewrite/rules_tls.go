@@ -58,3 +58,70 @@ func asksForSTARTTLS(r *Reply) bool {
 	text := strings.ToUpper(strings.Join(r.Lines, " "))
 	return strings.Contains(text, "STARTTLS") || strings.Contains(text, "START TLS")
 }
+
+func starttlsKeyword() Rule {
+	return Rule{
+		Name:  "starttls-keyword",
+		Heals: "Exchange 5.5 where it offers TLS by the keyword TLS, which nobody looks for",
+		Doc: "The manual of Exchange 5.5 SP1 shows `250 TLS` in the EHLO reply, while the command is STARTTLS everywhere. " +
+			"The keyword TLS becomes STARTTLS, for the client and for our own use of it, where STARTTLS itself is not offered.",
+		Source: "Exchange 5.5 SP1 on-line help, How ESMTP Works; KB Q255753; RFC 2487, 3",
+		setup: func(options) (actions, *ConfigError) {
+			return actions{alias: [2]string{"TLS", "STARTTLS"}}, nil
+		},
+	}
+}
+
+func acceptEarlyTLS() Rule {
+	return Rule{
+		Name:  "accept-early-tls",
+		Heals: "printers and scanners that begin with TLS on port 25 or 587, where a greeting is due",
+		Doc: "HP's multifunction printers do, and a server takes the ClientHello for a command and answers 502. " +
+			"If a client's first octets are there before the server's greeting and begin a TLS handshake, it is done first. " +
+			"Needs client_tls.mode offer or require. A client whose ClientHello comes later than the greeting needs the option `wait`.",
+		Source: "github.com/postalserver/postal/issues/2005",
+		Options: []Option{{Name: "wait", Default: int64(0), Most: 5000,
+			Doc: "milliseconds for which every client's greeting is held back, to see whether it begins with TLS"}},
+		setup: func(o options) (actions, *ConfigError) {
+			return actions{earlyTLS: true, earlyWait: o.number("wait")}, nil
+		},
+	}
+}
+
+func greetInClear() Rule {
+	return Rule{
+		Name:  "greet-in-clear",
+		Heals: "clients that come in clear to a port where TLS begins at once, and wait for a greeting",
+		Doc: "On a route with client_tls.mode implicit, a client that has sent nothing for three seconds is greeted in clear and " +
+			"offered STARTTLS. Whoever stands between can hold a ClientHello back and so have the greeting in clear: it is " +
+			"in no set, and only for networks that are trusted.",
+		Source: "RFC 8314, 3.3",
+		setup:  func(options) (actions, *ConfigError) { return actions{clearHello: true}, nil },
+	}
+}
+
+func mend505() Rule {
+	return Rule{
+		Name:  "mend-505",
+		Heals: "senders that do not know 505, with which IIS 4 asks for STARTTLS and Exchange 5.5 for AUTH",
+		Doc: "505 is in no list of codes. Where it asks for STARTTLS or for authentication it becomes 530, which says the same " +
+			"to everybody, with the enhanced code 5.7.0 and the server's text.",
+		Source: "KB Q279214; KB Q181481; KB843106; RFC 3207, 4; RFC 4954, 6",
+		setup: func(options) (actions, *ConfigError) {
+			return actions{refusalVerbs: everyVerb &^ setOf(VerbGreeting, VerbMessage), reply: func(t *Turn) {
+				r := t.Reply()
+				if t.Lost() || r.Code != 505 || !asksForSTARTTLS(r) && !asksForAUTH(r) {
+					return
+				}
+				r.Code = 530
+				for i, text := range r.Lines {
+					r.Lines[i] = "5.7.0 " + text
+				}
+			}}, nil
+		},
+	}
+}
+
+func asksForAUTH(r *Reply) bool {
+	return strings.Contains(strings.ToUpper(strings.Join(r.Lines, " ")), "AUTHENTICAT")
+}

@@ -21,6 +21,7 @@ func (d *Dialogue) turnReply(code int, raw []byte) {
 			t.stage, d.next = stageTLS, AwaitServerTLS
 			return
 		}
+		d.tlsFailed = true
 		d.withoutTLS()
 	case stageRepeat:
 		d.swallow(raw)
@@ -89,7 +90,7 @@ func (d *Dialogue) ServerTLSFailed() {
 		d.answer(t.verb, noTLSText)
 		return
 	}
-	d.server.plain = true
+	d.server.plain, d.tlsFailed = true, true
 	t.withheld = nil
 	d.connectAgain()
 }
@@ -132,6 +133,7 @@ func (d *Dialogue) finishTurn(raw []byte) {
 	t.raw, t.reply = raw, parseReply(raw)
 	before := t.reply.clone()
 	if commandIs(t.line, VerbEHLO) && t.reply.Code < 300 {
+		t.applied |= d.unalias(&t.reply)
 		d.carry(&t.reply)
 	}
 	if d.policy.Rules.seesReply(t.verb, t.reply.Code) {
@@ -178,6 +180,28 @@ func (d *Dialogue) sayAgain() {
 		return
 	}
 	d.say(string(t.line), stageSaid)
+}
+
+// unalias gives keywords their right names, and says on whose account.
+func (d *Dialogue) unalias(r *Reply) (by ruleSet) {
+	place, ok := d.policy.Rules.find(func(a *actions) bool { return a.alias[0] != "" })
+	if !ok {
+		return 0
+	}
+	alias, at := d.policy.Rules.rules[place].alias, -1
+	for i, line := range r.Lines[1:] {
+		switch name, _ := keyword(line); name {
+		case alias[0]:
+			at = i + 1
+		case alias[1]:
+			return 0
+		}
+	}
+	if at > 0 {
+		r.Lines[at] = alias[1]
+		by.add(place)
+	}
+	return by
 }
 
 // carry takes out of an EHLO reply what we cannot carry, and STARTTLS where it

@@ -16,8 +16,15 @@ func TestTheReadmeHasTheRulesAsTheProgramPrintsThem(t *testing.T) {
 	if status := run([]string{"rules", "-markdown"}, &out, &errs); status != succeeded {
 		t.Fatalf("exit status %d: %s", status, &errs)
 	}
-	_, rest, ok := strings.Cut(string(readme), "<!-- begin: smtpshim rules -markdown -->\n")
-	table, _, closed := strings.Cut(rest, "<!-- end -->")
+	before, rest, ok := strings.Cut(string(readme), "-- begin: smtpshim rules -markdown -->\n")
+	table, after, closed := strings.Cut(rest, "<!-- end -->")
+	if *update && ok && closed {
+		whole := before + "-- begin: smtpshim rules -markdown -->\n" + out.String() + "<!-- end -->" + after
+		if err := os.WriteFile("../../README.md", []byte(whole), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
 	if !ok || !closed || table != out.String() {
 		t.Errorf("between its marks README.md has\n%s\nwant\n%s", table, &out)
 	}

@@ -1,0 +1,69 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"syscall"
+	"time"
+
+	"smtpshim/rewrite"
+)
+
+// clearWait is how long a client may take to begin TLS before it is greeted in
+// clear, where a rule allows that.
+const clearWait = 3 * time.Second
+
+// openTLS begins the TLS that a client's connection begins with.
+func (s *session) openTLS() error {
+	s.while = "in the TLS handshake with the client"
+	if s.dialogue.GreetsInClear() && !rewrite.BeginsTLS(s.client.peek(time.Now().Add(clearWait))) {
+		s.dialogue.InClear()
+		return nil
+	}
+	return s.shakeClient()
+}
+
+// earlyTLS begins TLS with a client that has done so itself, where a greeting
+// was due.
+func (s *session) earlyTLS() error {
+	wait, ok := s.dialogue.EarlyTLSWait()
+	if !ok || s.hasGreeted {
+		return nil
+	}
+	s.hasGreeted = true
+	if !s.dialogue.EarlyTLS(s.client.peek(time.Now().Add(time.Duration(wait) * time.Millisecond))) {
+		return nil
+	}
+	s.while = "in the TLS handshake with the client"
+	return s.shakeClient()
+}
+
+// shakeClient shakes hands with the client, whose leg is TLS from then on.
+func (s *session) shakeClient() error {
+	conn := tls.Server(wired(s.client.conn), s.route.ClientTLS.Config)
+	if err := s.shake(conn, "client"); err != nil {
+		return s.over("tls", err)
+	}
+	s.setClient(newLeg(conn))
+	return nil
+}
+
+// peek gives the first octets of what the other side has sent, and leaves them
+// to be read. It waits for some until the deadline, not at all if that is past.
+func (l *leg) peek(deadline time.Time) []byte {
+	if l.raw == nil {
+		return nil
+	}
+	first := make([]byte, 3)
+	n, waits := 0, deadline.After(time.Now())
+	look := func(fd uintptr) bool {
+		var err error
+		n, _, err = syscall.Recvfrom(int(fd), first, syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		return !waits || err != syscall.EAGAIN && err != syscall.EINTR
+	}
+	if !waits {
+		l.raw.Control(func(fd uintptr) { look(fd) })
+	} else if l.conn.SetReadDeadline(deadline) != nil || l.raw.Read(look) != nil {
+		return nil
+	}
+	return first[:max(n, 0)]
+}
