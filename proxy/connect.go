@@ -43,6 +43,9 @@ func (s *session) connect() error {
 		if err := s.earlyTLS(); err != nil {
 			return err
 		}
+		if s.route.tlsFails(name) {
+			s.dialogue.WithoutServerTLS()
+		}
 		s.dialogue.Greeting(raw)
 		server.consume(len(raw))
 		s.answered = true

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"smtpshim/rewrite"
 )
@@ -45,10 +46,36 @@ type running struct {
 	*Route
 	policy    rewrite.Policy
 	serverTLS map[string]*tls.Config // by server
+
+	mu      sync.Mutex
+	without map[string]time.Time // until when opportunistic TLS is not tried, by server
+}
+
+// tlsRest is for how long opportunistic TLS is not tried with a server that
+// offered it and failed: each session would cost it a connection more.
+const tlsRest = 30 * time.Minute
+
+func (r *running) tlsFailed(server string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, resting := r.without[server]; !resting {
+		r.without[server] = time.Now().Add(tlsRest)
+	}
+}
+
+func (r *running) tlsFails(server string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	until, resting := r.without[server]
+	if resting && time.Now().After(until) {
+		delete(r.without, server)
+		return false
+	}
+	return resting
 }
 
 func newRunning(r *Route, hostname string) *running {
-	run := &running{Route: r, serverTLS: map[string]*tls.Config{}}
+	run := &running{Route: r, serverTLS: map[string]*tls.Config{}, without: map[string]time.Time{}}
 	run.policy = rewrite.Policy{
 		Rules: r.Rules, ClientTLS: r.ClientTLS.Mode, ServerTLS: r.ServerTLS.Mode,
 		Hostname: hostname, Errors: r.Limits.errors(),

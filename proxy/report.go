@@ -62,6 +62,9 @@ func (s *session) finish() {
 	if s.unsure {
 		s.outcome = "unknown"
 	}
+	if s.dialogue.TLSFailed() {
+		s.route.tlsFailed(s.serverName)
+	}
 	s.closeServer()
 	s.closeClient()
 	s.countOctets()

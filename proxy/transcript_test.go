@@ -148,7 +148,7 @@ func (s *stage) clientSteps() []smtptest.Step {
 	tlsStep := smtptest.ClientTLS(&tls.Config{RootCAs: s.pool, ServerName: "mail.example.com"})
 	var c script
 	c.add(smtptest.Send(s.header()))
-	if s.Settings["client_tls"] == "implicit" && s.Settings["begins"] != "in clear" || s.Settings["begins"] == "tls" {
+	if s.Settings["client_tls"] == "implicit" && s.Settings["begins"] != "in clear" {
 		c.add(tlsStep)
 	}
 	last := ""
