@@ -1,0 +1,87 @@
+package rewrite
+
+import "bytes"
+
+// maxText is the longest line of a message, without its CRLF (RFC 5321,
+// 4.5.3.1.6).
+const maxText = 998
+
+// Lines follows the lines of a message as Message gives them: CRLF is their
+// only end. The zero Lines stands before the first octet.
+type Lines struct {
+	length int // of the line that is under way
+	long   int64
+}
+
+// Long counts the lines that were too long so far (RFC 5321, 4.5.3.1.6: over
+// 998 octets without CRLF).
+func (l *Lines) Long() int64 { return l.long }
+
+// Measure looks for lines that are too long.
+func (l *Lines) Measure(src []byte) {
+	for len(src) > 0 {
+		end := bytes.IndexByte(src, '\n')
+		if end < 0 {
+			l.grow(len(bytes.TrimSuffix(src, crlf[:1])))
+			return
+		}
+		l.grow(max(end-1, 0))
+		l.length = 0
+		src = src[end+1:]
+	}
+}
+
+func (l *Lines) grow(n int) {
+	if l.length <= maxText && l.length+n > maxText {
+		l.long++
+	}
+	l.length += n
+}
+
+// Fold breaks lines that are too long with CRLF and a blank, as a header line
+// is folded. What needs none comes back as it is; else it is made in dst[:0],
+// which must not overlap src. A line that was broken never begins with a dot.
+func (l *Lines) Fold(dst, src []byte) []byte {
+	out := dst[:0]
+	folded := false
+	for rest := src; len(rest) > 0; {
+		n := bytes.IndexByte(rest, '\n') + 1
+		text := n - len("\r\n")
+		if n == 0 {
+			n, text = len(rest), len(rest)
+			if rest[n-1] == '\r' {
+				text--
+			}
+		}
+		if !folded && l.length+text > maxText {
+			out, folded = append(out, src[:len(src)-len(rest)]...), true
+		}
+		if folded {
+			out = l.appendFolded(out, rest[:max(text, 0)])
+			out = append(out, rest[max(text, 0):n]...)
+		} else {
+			l.length += max(text, 0)
+		}
+		if rest[n-1] == '\n' {
+			l.length = 0
+		}
+		rest = rest[n:]
+	}
+	if !folded {
+		return src
+	}
+	return out
+}
+
+// appendFolded appends text, broken wherever the line has become full.
+func (l *Lines) appendFolded(out, text []byte) []byte {
+	for l.length+len(text) > maxText {
+		room := maxText - l.length
+		out = append(append(out, text[:room]...), "\r\n "...)
+		text = text[room:]
+		l.length = 1
+		l.long++
+	}
+	l.length += len(text)
+	return append(out, text...)
+}
