@@ -1,0 +1,285 @@
+package tlspolicy
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// ClientLeg is what is wanted of TLS between clients and us.
+type ClientLeg struct {
+	Protocol
+	Store *Store // our certificates
+
+	// ClientRoots are the authorities of clients' certificates; nil: clients are
+	// not asked for one. One that is shown has to be good. RequireCertificate
+	// refuses clients that show none. A public port should not ask: servers that
+	// deliver there show certificates nobody vouches for.
+	ClientRoots        *Roots
+	RequireCertificate bool
+}
+
+// Acceptor makes our side of TLS with clients. Two acceptors share nothing, so
+// that a session ticket of one is worth nothing with another. Safe for use by
+// several goroutines.
+type Acceptor struct {
+	leg ClientLeg
+
+	mu      sync.Mutex
+	configs map[Weaknesses]*tls.Config // for each set of weaknesses that was met
+}
+
+// NewAcceptor checks what is wanted. Its error joins a [*SettingError] for each
+// mistake.
+func NewAcceptor(leg ClientLeg) (*Acceptor, error) {
+	known := leg.known()
+	errs := []error{leg.check()}
+	if no := known & forServers; no != 0 {
+		errs = append(errs, wrong("allow", "%s is for the certificates of servers; a client's has to be good", no))
+	}
+	if leg.RequireCertificate && leg.ClientRoots == nil {
+		errs = append(errs, wrong("client_ca", "certificates of clients are required, but no authority is given that signs them"))
+	}
+	if leg.Store == nil {
+		errs = append(errs, wrong("certificate", "there is none; who accepts TLS needs one"))
+	} else if missing := leg.Store.missing(known); missing != 0 {
+		errs = append(errs, wrong("certificate", "all of them are weak; to show one, %s has to be allowed", missing))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return &Acceptor{leg: leg, configs: make(map[Weaknesses]*tls.Config)}, nil
+}
+
+// Config is the configuration for a client at this address, today. It is made
+// once for each set of weaknesses that are allowed together, and has its own
+// keys for session tickets. It must not be changed or cloned.
+func (a *Acceptor) Config(client netip.Addr) *tls.Config {
+	active := a.leg.active(client, time.Now())
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c, ok := a.configs[active]
+	if !ok {
+		c = a.config(active)
+		a.configs[active] = c
+	}
+	return c
+}
+
+func (a *Acceptor) config(active Weaknesses) *tls.Config {
+	t := a.leg.terms(active)
+	c := a.configFor(t)
+	unsigned := a.configFor(t.unsigned())
+	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		said := offer{hello: true, versions: hello.SupportedVersions, suites: hello.CipherSuites, unsigned: noSignature(hello)}
+		if o, ok := hello.Context().Value(offerKey{}).(*offer); ok {
+			*o = said
+		}
+		if said.unsigned && len(unsigned.CipherSuites) > 0 {
+			return unsigned, nil // with the ticket keys of c
+		}
+		return nil, nil
+	}
+	return c
+}
+
+// unsigned are the terms without suites in which we would have to sign.
+func (t terms) unsigned() terms {
+	var suites []uint16
+	for _, s := range suiteTable() {
+		if slices.Contains(t.suites, s.id) && s.weak.Has(RecordableRSAKeyExchange) {
+			suites = append(suites, s.id)
+		}
+	}
+	t.suites = suites
+	return t
+}
+
+// noSignature says whether a client ends at TLS 1.2 and verifies SHA-1 alone,
+// by which Go does not sign there. In key exchange by RSA nothing is signed.
+func noSignature(hello *tls.ClientHelloInfo) bool {
+	if len(hello.SupportedVersions) == 0 || slices.Max(hello.SupportedVersions) != tls.VersionTLS12 {
+		return false
+	}
+	return !slices.ContainsFunc(hello.SignatureSchemes, func(s tls.SignatureScheme) bool {
+		switch s {
+		case tls.PKCS1WithSHA256, tls.PKCS1WithSHA384, tls.PKCS1WithSHA512, tls.PSSWithSHA256, tls.PSSWithSHA384, tls.PSSWithSHA512,
+			tls.ECDSAWithP256AndSHA256, tls.ECDSAWithP384AndSHA384, tls.ECDSAWithP521AndSHA512, tls.Ed25519:
+			return true
+		}
+		return false
+	})
+}
+
+func (a *Acceptor) configFor(t terms) *tls.Config {
+	active := t.active
+	c := t.config()
+	c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		certificate, fit := a.leg.Store.server(hello, active)
+		if certificate == nil {
+			return nil, refuse("certificate-weak", nil, "all our certificates are weak in a way that is not allowed with this client; it needs %s", a.leg.Store.missing(active))
+		}
+		if o, ok := hello.Context().Value(offerKey{}).(*offer); ok {
+			o.unfit = !fit
+		}
+		return certificate, nil
+	}
+	if a.leg.ClientRoots != nil {
+		v := verifier{peer: "client", roots: a.leg.ClientRoots, usage: x509.ExtKeyUsageClientAuth, allowed: active}
+		c.ClientCAs = a.leg.ClientRoots.pool // only to tell clients which to show
+		c.ClientAuth = tls.RequestClientCert
+		c.VerifyConnection = func(state tls.ConnectionState) error {
+			if len(state.PeerCertificates) == 0 && !a.leg.RequireCertificate {
+				return nil
+			}
+			return v.verify(state.PeerCertificates, time.Now())
+		}
+	}
+	return c
+}
+
+// An offer is what a client said in its hello, kept for an explanation.
+type offer struct {
+	hello            bool // there was one
+	versions, suites []uint16
+	unsigned         bool // it knows no signature that we make
+	unfit            bool // it can use none of our certificates
+}
+
+type offerKey struct{}
+
+// Handshake shakes hands with a client at this address. Its error is an
+// [*Error], for [Explain], and the connection is then dead. The context bounds
+// the handshake alone.
+func (a *Acceptor) Handshake(ctx context.Context, conn net.Conn, client netip.Addr) (*tls.Conn, error) {
+	var o offer
+	secure := tls.Server(conn, a.Config(client))
+	err := secure.HandshakeContext(context.WithValue(ctx, offerKey{}, &o))
+	if err != nil {
+		return nil, a.explain(err, o, client)
+	}
+	return secure, nil
+}
+
+// explain says why the handshake failed, by what the client offered.
+func (a *Acceptor) explain(err error, o offer, client netip.Addr) *Error {
+	if known, ok := errors.AsType[*Error](err); ok {
+		return known
+	}
+	if !o.hello {
+		return classify(err, "the client")
+	}
+	now := time.Now()
+	t := a.leg.terms(a.leg.active(client, now))
+	version := t.version(o.versions)
+	e := classify(err, "the client")
+	switch {
+	case version == 0:
+		return refuse("version", err, "the client offers %s; it may use %s%s", o.newest(), t.span(), a.advice(t, o, client, now))
+	case e.Reason == "cipher" || e.Reason == "other":
+		if shared := t.shared(o.suites, version); len(shared) == 0 || o.unfit {
+			return refuse("cipher", err, "the client offers %s with %s, of which nothing may be used with it%s", o.newest(), list(o.suites), a.advice(t, o, client, now))
+		}
+	}
+	e.Text += fmt.Sprintf("; the client offered %s with %s", o.newest(), list(o.suites))
+	return e
+}
+
+// newest says what a client goes up to.
+func (o offer) newest() string {
+	if len(o.versions) == 0 {
+		return "SSL 3.0, or a TLS that is unknown,"
+	}
+	return versionName(slices.Max(o.versions)) + " at most"
+}
+
+// list names suites for a text.
+func list(suites []uint16) string {
+	var names []string
+	for _, id := range suites {
+		switch {
+		case id == 0x00FF || id == 0x5600 || id&0x0F0F == 0x0A0A && id>>8 == id&0xFF:
+			continue // signals, not suites: RFC 5746, RFC 7507, RFC 8701
+		case len(names) == 12:
+			return strings.Join(names, ", ") + " and more"
+		}
+		names = append(names, suiteName(id))
+	}
+	if len(names) == 0 {
+		return "no suites"
+	}
+	return strings.Join(names, ", ")
+}
+
+// span names the versions that may be used.
+func (t terms) span() string {
+	switch {
+	case t.minimum > t.maximum:
+		return fmt.Sprintf("none (TLS %s at most is configured, and nothing that old is allowed)", Version(t.maximum))
+	case t.minimum == t.maximum:
+		return "TLS " + Version(t.minimum)
+	}
+	return fmt.Sprintf("TLS %s to %s", Version(t.minimum), Version(t.maximum))
+}
+
+// shared are those suites of an offer that these terms allow in a version.
+func (t terms) shared(offered []uint16, version uint16) []uint16 {
+	var ids []uint16
+	for _, s := range suiteTable() {
+		ok := s.tls13 == (version == tls.VersionTLS13) && s.since <= version && (s.tls13 || slices.Contains(t.suites, s.id))
+		if ok && slices.Contains(offered, s.id) {
+			ids = append(ids, s.id)
+		}
+	}
+	return ids
+}
+
+// advice says which weaknesses would let this client in, the fewest of them,
+// or that nothing would.
+func (a *Acceptor) advice(t terms, o offer, client netip.Addr, now time.Time) string {
+	var best Weaknesses
+	found := false
+	for _, s := range suiteTable() {
+		if s.weak == unnamed || !slices.Contains(o.suites, s.id) {
+			continue
+		}
+		need := s.weak
+		newest := uint16(0)
+		for _, v := range o.versions {
+			if v >= s.since && v <= t.maximum {
+				newest = max(newest, v)
+			}
+		}
+		if newest == 0 || o.unsigned && newest == tls.VersionTLS12 && !need.Has(RecordableRSAKeyExchange) {
+			continue
+		}
+		need |= versionWeakness(newest)
+		need &^= t.active
+		if !found || len(need.List()) < len(best.List()) {
+			best, found = need, true
+		}
+	}
+	switch {
+	case !found:
+		return "; Go's TLS has nothing of this: put a TLS of its time in front"
+	case best == 0:
+		return "; see minimum, ciphers and the kinds of our keys"
+	case a.leg.known().Has(best):
+		return fmt.Sprintf("; it would need %s, which is allowed, but not for this client now", best)
+	}
+	return fmt.Sprintf("; it would need %s allowed", best)
+}
+
+// Warnings says what an administrator should know: allowances that end or have
+// ended, certificates and authorities near their end.
+func (a *Acceptor) Warnings(now time.Time) []string {
+	return slices.Concat(a.leg.warnings(now), a.leg.Store.Warnings(now), a.leg.ClientRoots.warnings(now))
+}

@@ -1,0 +1,207 @@
+package tlspolicy
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Verification says how a server proves who it is.
+type Verification int
+
+// The kinds of verification there are.
+const (
+	Verified      Verification = iota // by authority and name, or by pins
+	Unverified                        // not at all, by the administrator's will
+	Opportunistic                     // not at all, because any encryption is better than none (RFC 7435)
+)
+
+// ServerLeg is what is wanted of TLS between us and servers.
+type ServerLeg struct {
+	// Protocol of an opportunistic leg is all that Go can do, from TLS 1.0 on, but
+	// for what its Minimum, Maximum and Ciphers leave out.
+	Protocol
+	Verification Verification
+
+	ServerName string // that we ask for, and its certificate has to bear; "": the server's own
+	Roots      *Roots // nil: the system's
+	Pins       []Pin  // one of these certificates it has to be; then authority, name and dates do not matter
+	Store      *Store // our certificates, for servers that ask for one; nil: none
+}
+
+// Dialer makes our side of TLS with servers. Safe for use by several goroutines.
+type Dialer struct {
+	leg ServerLeg
+
+	mu      sync.Mutex
+	configs map[toServer]*tls.Config
+}
+
+// toServer is what a configuration is made for. Each has its own session cache.
+type toServer struct {
+	name   string
+	active Weaknesses
+}
+
+// manyServers is how many configurations are kept; then it begins anew. Names
+// can come from where clients were going, so there is no other limit to them.
+const manyServers = 1000
+
+// NewDialer checks what is wanted. Its error joins a [*SettingError] for each
+// mistake.
+func NewDialer(leg ServerLeg) (*Dialer, error) {
+	var errs []error
+	named := leg.known()
+	for _, a := range leg.Allow {
+		if len(a.Networks) > 0 {
+			errs = append(errs, wrong("allow", "%s is limited to networks of clients; there are none on the way to the server", a.Weaknesses))
+		}
+	}
+	switch {
+	case leg.Verification == Opportunistic && len(leg.Allow) > 0:
+		errs = append(errs, wrong("allow", "opportunistic TLS allows %s anyway; minimum and ciphers take away from it", named))
+	case leg.Verification == Unverified && named&ofCertificates != 0:
+		errs = append(errs, wrong("allow", "%s says nothing where certificates are not verified", named&ofCertificates))
+	case len(leg.Pins) > 0 && named&ofCertificates&^BreakableShortRSA != 0:
+		errs = append(errs, wrong("allow", "%s says nothing where the certificate is pinned", named&ofCertificates&^BreakableShortRSA))
+	}
+	if leg.Verification != Verified && len(leg.Pins) > 0 {
+		errs = append(errs, wrong("pins", "they are not looked at where certificates are not verified"))
+	}
+	if leg.Roots != nil && (leg.Verification != Verified || len(leg.Pins) > 0) {
+		errs = append(errs, wrong("ca", "it is not looked at where certificates are pinned or not verified"))
+	}
+	if leg.Verification == Opportunistic {
+		leg.Protocol = leg.opportunistic()
+	}
+	errs = append(errs, leg.check())
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return &Dialer{leg: leg, configs: make(map[toServer]*tls.Config)}, nil
+}
+
+// opportunistic allows all that was not left out in so many words.
+func (p Protocol) opportunistic() Protocol {
+	all := ofProtocol
+	if p.Minimum > tls.VersionTLS10 {
+		all &^= ObsoleteTLS10
+	}
+	if p.Minimum > tls.VersionTLS11 {
+		all &^= ObsoleteTLS11
+	}
+	if p.Ciphers.word != "" {
+		all &= ObsoleteTLS10 | ObsoleteTLS11
+	}
+	p.Allow = []Allowance{{Weaknesses: all}}
+	return p
+}
+
+// Config is the configuration for a server of this name or address (without a
+// port), today. It has its own session cache. It must not be changed or cloned.
+func (d *Dialer) Config(server string) *tls.Config {
+	key := toServer{server, d.leg.active(netip.Addr{}, time.Now())}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c, ok := d.configs[key]
+	if !ok {
+		if len(d.configs) >= manyServers {
+			clear(d.configs)
+		}
+		c = d.config(key)
+		d.configs[key] = c
+	}
+	return c
+}
+
+func (d *Dialer) config(to toServer) *tls.Config {
+	c := d.leg.terms(to.active).config()
+	c.ServerName = strings.TrimSuffix(to.name, ".")
+	if d.leg.ServerName != "" {
+		c.ServerName = d.leg.ServerName
+	}
+	c.ClientSessionCache = tls.NewLRUClientSessionCache(8)
+	if to.active&ofProtocol != 0 {
+		// Without the keys of ML-KEM the hello is one packet, and shorter than what
+		// old servers read at once.
+		c.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
+	}
+	if d.leg.Store != nil {
+		c.GetClientCertificate = d.leg.Store.client
+	}
+	c.InsecureSkipVerify = true // what is to be verified, VerifyConnection verifies
+	if d.leg.Verification == Verified {
+		v := verifier{peer: "server", name: c.ServerName, roots: d.leg.Roots, usage: x509.ExtKeyUsageServerAuth, allowed: to.active, pins: d.leg.Pins}
+		c.VerifyConnection = func(state tls.ConnectionState) error {
+			return v.verify(state.PeerCertificates, time.Now())
+		}
+	}
+	return c
+}
+
+// Handshake shakes hands with a server of this name or address. Its error is an
+// [*Error], for [Explain], and the connection is then dead. The context bounds
+// the handshake alone.
+func (d *Dialer) Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
+	secure := tls.Client(conn, d.Config(server))
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, d.explain(err)
+	}
+	return secure, nil
+}
+
+// explain says why the handshake failed, and what we had offered.
+func (d *Dialer) explain(err error) *Error {
+	if known, ok := errors.AsType[*Error](err); ok {
+		return known
+	}
+	t := d.leg.terms(d.leg.active(netip.Addr{}, time.Now()))
+	e := classify(err, "the server")
+	switch e.Reason {
+	case "certificate-refused":
+		if d.leg.Store == nil {
+			e.Reason = "client-certificate"
+			e.Text += "; we have none to show"
+		}
+	case "version", "closed":
+		e.Text += "; we offered " + t.span()
+	case "cipher":
+		e.Text += fmt.Sprintf("; we offered %s and %d suites before 1.3", t.span(), len(t.suites))
+	}
+	more := Weaknesses(0)
+	switch {
+	case e.Reason == "version" && !t.active.Has(ObsoleteTLS10):
+		more = (ObsoleteTLS10 | ObsoleteTLS11) &^ t.active
+	case e.Reason == "cipher":
+		more = ofProtocol &^ (ObsoleteTLS10 | ObsoleteTLS11) &^ t.active
+	}
+	switch {
+	case more != 0:
+		e.Text += "; it may need one of these allowed: " + more.String()
+	case e.Reason == "version" || e.Reason == "cipher":
+		e.Text += "; Go's TLS has nothing older: put a TLS of its time in front"
+	}
+	return e
+}
+
+// Warnings says what an administrator should know: allowances that end or have
+// ended, servers that are not verified, certificates and authorities near their
+// end.
+func (d *Dialer) Warnings(now time.Time) []string {
+	texts := d.leg.warnings(now)
+	if d.leg.Verification == Unverified {
+		texts = append(texts, "the server's certificate is not verified: whoever stands between us and the server can read and change all mail; pins or ca would verify it")
+	}
+	if d.leg.Store != nil {
+		texts = append(texts, d.leg.Store.Warnings(now)...)
+	}
+	return slices.Concat(texts, d.leg.Roots.warnings(now))
+}

@@ -1,0 +1,195 @@
+// Package tlspolicy decides which TLS may be spoken with whom, and makes the
+// configurations of crypto/tls for it.
+//
+// There are two legs. An [Acceptor] is our side towards clients, where we are
+// TLS's server; a [Dialer] is our side towards servers, where we are TLS's
+// client. Both begin with today's TLS: 1.2 and 1.3, with forward secrecy and
+// authenticated encryption. Whatever is weaker is one of the [Weaknesses], has
+// a name that says what is wrong with it, and has to be allowed by an
+// [Allowance]: for some clients, and until some day, if so wished.
+//
+// Our certificates are in a [Store], which follows its files. An error of a
+// handshake is explained by [Explain]: what the peer showed, and what would
+// have been right.
+//
+// Everything is said to crypto/tls in code. The GODEBUG switches hold for a
+// whole process, and most of those about TLS end with Go 1.27.
+//
+// What crypto/tls does not have cannot be allowed: SSL 2.0 and 3.0 and their
+// hello, export suites, single DES, RC4 with MD5, key exchange by
+// Diffie-Hellman over integers (DHE), keys for DSA, RSA keys under 1024 bits.
+// For peers that need one of these a TLS of their time has to stand in front,
+// such as stunnel with an old OpenSSL.
+package tlspolicy
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Protocol says which versions and suites may be used on one leg. The zero
+// value is today's TLS.
+type Protocol struct {
+	// Minimum and Maximum are versions as crypto/tls counts them, see
+	// [ParseVersion]; 0: TLS 1.2 and 1.3. One below 1.2 needs an allowance. An
+	// allowance of an older version lowers the minimum by itself, for those it
+	// is for.
+	Minimum, Maximum uint16
+
+	Ciphers Ciphers
+	Allow   []Allowance
+}
+
+// SettingError says which setting is wrong, by the name it has in a
+// configuration: minimum, maximum, ciphers, allow, certificate, client_ca, ca,
+// pins, verify. [NewAcceptor] and [NewDialer] join one for each mistake.
+type SettingError struct {
+	Setting string
+	Err     error
+}
+
+func (e *SettingError) Error() string { return e.Setting + ": " + e.Err.Error() }
+func (e *SettingError) Unwrap() error { return e.Err }
+
+func wrong(setting, format string, args ...any) error {
+	return &SettingError{setting, fmt.Errorf(format, args...)}
+}
+
+// terms are what holds with one peer.
+type terms struct {
+	minimum, maximum uint16
+	suites           []uint16 // of TLS 1.2 and before
+	active           Weaknesses
+}
+
+// terms are those for a peer with which these weaknesses are allowed.
+func (p Protocol) terms(active Weaknesses) terms {
+	t := terms{
+		minimum: cmp.Or(p.Minimum, tls.VersionTLS12),
+		maximum: cmp.Or(p.Maximum, tls.VersionTLS13),
+		suites:  []uint16{}, // nil would be crypto/tls's own
+		active:  active,
+	}
+	switch {
+	case active.Has(ObsoleteTLS10):
+		t.minimum = tls.VersionTLS10
+	case active.Has(ObsoleteTLS11):
+		t.minimum = min(t.minimum, tls.VersionTLS11)
+	default:
+		t.minimum = max(t.minimum, tls.VersionTLS12)
+	}
+	for _, s := range suiteTable() {
+		if !s.tls13 && active.Has(s.weak) && p.Ciphers.include(s, active) {
+			t.suites = append(t.suites, s.id)
+		}
+	}
+	if len(t.suites) == 0 && t.maximum == tls.VersionTLS13 {
+		t.minimum = tls.VersionTLS13
+	}
+	return t
+}
+
+// config is the beginning of a configuration: made new each time, because a
+// clone would share the keys of its session tickets.
+func (t terms) config() *tls.Config {
+	return &tls.Config{MinVersion: t.minimum, MaxVersion: t.maximum, CipherSuites: t.suites}
+}
+
+// version is the newest version that both these terms and a peer have; 0: none.
+func (t terms) version(offered []uint16) uint16 {
+	best := uint16(0)
+	for _, v := range offered {
+		if v >= t.minimum && v <= t.maximum {
+			best = max(best, v)
+		}
+	}
+	return best
+}
+
+// known are all weaknesses that some peer may be allowed some day.
+func (p Protocol) known() Weaknesses {
+	var all Weaknesses
+	for _, a := range p.Allow {
+		all |= a.Weaknesses
+	}
+	return all
+}
+
+// active are the weaknesses that are allowed with a peer now.
+func (p Protocol) active(peer netip.Addr, now time.Time) Weaknesses {
+	var w Weaknesses
+	for _, a := range p.Allow {
+		if a.covers(peer) && a.inForce(now) {
+			w |= a.Weaknesses
+		}
+	}
+	return w
+}
+
+// check finds what in the settings contradicts itself.
+func (p Protocol) check() error {
+	var errs []error
+	known := p.known()
+	for _, v := range []struct {
+		setting string
+		version uint16
+	}{{"minimum", p.Minimum}, {"maximum", p.Maximum}} {
+		need := versionWeakness(v.version)
+		if need != 0 && !known.Has(need) && !known.Has(ObsoleteTLS10) {
+			errs = append(errs, wrong(v.setting, "TLS %s is below 1.2; it needs %s among what is allowed", Version(v.version), need))
+		}
+	}
+	maximum := cmp.Or(p.Maximum, tls.VersionTLS13)
+	if p.Minimum > maximum {
+		errs = append(errs, wrong("minimum", "TLS %s is above the maximum, %s", Version(p.Minimum), Version(maximum)))
+	}
+	usable := 0
+	for _, s := range suiteTable() {
+		if !slices.Contains(p.Ciphers.list, s.id) {
+			continue
+		}
+		if missing := s.weak &^ known; missing != 0 {
+			errs = append(errs, wrong("ciphers", "%s needs %s among what is allowed", s.name, missing))
+		}
+		if maximum >= s.since {
+			usable++
+		}
+	}
+	if len(p.Ciphers.list) > 0 && usable == 0 && maximum < tls.VersionTLS13 {
+		errs = append(errs, wrong("ciphers", "none of these can be used in TLS %s, the maximum; all came with 1.2", Version(maximum)))
+	}
+	for _, a := range p.Allow {
+		for _, n := range a.Networks {
+			if !n.IsValid() {
+				errs = append(errs, wrong("allow", "a network that is none for %s", a.Weaknesses))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// warnings tells of allowances that end soon or have ended.
+func (p Protocol) warnings(now time.Time) []string {
+	var texts []string
+	for _, a := range p.Allow {
+		if text := a.warning(now); text != "" {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
+func versionWeakness(v uint16) Weaknesses {
+	switch v {
+	case tls.VersionTLS10:
+		return ObsoleteTLS10
+	case tls.VersionTLS11:
+		return ObsoleteTLS11
+	}
+	return 0
+}

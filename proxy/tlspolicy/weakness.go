@@ -1,0 +1,182 @@
+package tlspolicy
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Weaknesses is a set of what is weaker than today's TLS. Each has a name that
+// says what is wrong with it, so that whoever allows it reads it.
+type Weaknesses uint16
+
+// The weaknesses there are. Those about certificates hold for what we verify:
+// servers' certificates, and clients' where we ask for them. The first two of
+// them also hold for our own: a certificate of ours that is weak in that way is
+// shown only to clients with whom it is allowed.
+const (
+	ObsoleteTLS10 Weaknesses = 1 << iota
+	ObsoleteTLS11
+	BrokenRC4
+	Broken3DES
+	LeakyCBCSHA256
+	RecordableRSAKeyExchange
+	ForgeableSHA1Certificates
+	BreakableShortRSA
+	ExpiredCertificates // servers' only
+	AnyName             // servers' only
+
+	unnamed Weaknesses = math.MaxUint16 // what can never be allowed
+)
+
+// ofProtocol are all weaknesses of versions and suites.
+const ofProtocol = ObsoleteTLS10 | ObsoleteTLS11 | BrokenRC4 | Broken3DES | LeakyCBCSHA256 | RecordableRSAKeyExchange
+
+// forServers are the weaknesses that only the leg to the server can have,
+// ofCertificates those that are in a certificate we verify.
+const (
+	forServers     = ExpiredCertificates | AnyName
+	ofCertificates = ForgeableSHA1Certificates | BreakableShortRSA | forServers
+)
+
+var weaknessTable = [...]struct {
+	weakness  Weaknesses
+	name, doc string
+}{
+	{ObsoleteTLS10, "obsolete-tls-1.0", "TLS 1.0 and 1.1: signatures and records rest on MD5 and SHA-1; withdrawn in 2021 (RFC 8996). Brings the suites with ECDHE and CBC with it: there are no better ones before 1.2."},
+	{ObsoleteTLS11, "obsolete-tls-1.1", "TLS 1.1: as 1.0 (RFC 8996)."},
+	{BrokenRC4, "broken-rc4", "suites with RC4: its key stream gives the text away to whoever records enough of it (RFC 7465)."},
+	{Broken3DES, "broken-3des", "suites with 3DES: blocks of 64 bits repeat within some gigabytes of one session (CVE-2016-2183, Sweet32)."},
+	{LeakyCBCSHA256, "leaky-cbc-sha256", "suites with CBC and SHA-256: Go's TLS does not hide how long their padding takes to check (CVE-2013-0169, Lucky 13)."},
+	{RecordableRSAKeyExchange, "recordable-rsa-key-exchange", "suites whose key is sent under the certificate's RSA key: no forward secrecy. Who records today and gets the key later reads it all."},
+	{ForgeableSHA1Certificates, "forgeable-sha1-certificates", "certificates signed with SHA-1: a second one with the same signature can be made (RFC 9155)."},
+	{BreakableShortRSA, "breakable-short-rsa", "certificates with RSA keys of 1024 to 2047 bits: within reach of whoever can afford it (NIST SP 800-131A)."},
+	{ExpiredCertificates, "expired-certificates", "certificates of servers past their date: verified as of the last moment at which all of them were valid. Revocations after that are nobody's business any more."},
+	{AnyName, "any-name-in-certificates", "a server's certificate may bear any name, if only an authority signed it: any other customer of that authority can pose as this server."},
+}
+
+// ParseWeakness gives the weakness of a name. The error lists what there is.
+func ParseWeakness(name string) (Weaknesses, error) {
+	for _, row := range weaknessTable {
+		if row.name == name {
+			return row.weakness, nil
+		}
+	}
+	for _, ssl := range []string{"ssl", "export", "md5", "dhe", "dss", "dsa", "anon", "null", "512"} {
+		if strings.Contains(strings.ToLower(name), ssl) {
+			return 0, cannot(fmt.Sprintf("%q", name))
+		}
+	}
+	return 0, fmt.Errorf("%q is no weakness there is; there are %s", name, AllWeaknesses())
+}
+
+// AllWeaknesses is the set of all; [Weaknesses.List] gives them one by one.
+func AllWeaknesses() Weaknesses {
+	var all Weaknesses
+	for _, row := range weaknessTable {
+		all |= row.weakness
+	}
+	return all
+}
+
+// Has says whether all of these are in the set.
+func (w Weaknesses) Has(these Weaknesses) bool { return w&these == these }
+
+// List gives the weaknesses of the set one by one, in the order of the table.
+func (w Weaknesses) List() []Weaknesses {
+	var each []Weaknesses
+	for _, row := range weaknessTable {
+		if w.Has(row.weakness) {
+			each = append(each, row.weakness)
+		}
+	}
+	return each
+}
+
+// String gives the names, separated by commas.
+func (w Weaknesses) String() string {
+	var names []string
+	for _, row := range weaknessTable {
+		if w.Has(row.weakness) {
+			names = append(names, row.name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// Doc says what is weak, a line for each of the set.
+func (w Weaknesses) Doc() string {
+	var docs []string
+	for _, row := range weaknessTable {
+		if w.Has(row.weakness) {
+			docs = append(docs, row.doc)
+		}
+	}
+	return strings.Join(docs, "\n")
+}
+
+// An Allowance lets weaknesses be used.
+type Allowance struct {
+	Weaknesses Weaknesses
+
+	// Networks are the clients it is for; none: everybody. The leg to the server
+	// has none.
+	Networks []netip.Prefix
+
+	// Until is when it ends; zero: never. After that it is still in force, and
+	// warned of, but with RefuseAfter it is not in force any more.
+	Until       time.Time
+	RefuseAfter bool
+}
+
+// covers says whether it is for this peer.
+func (a Allowance) covers(peer netip.Addr) bool {
+	if len(a.Networks) == 0 {
+		return true
+	}
+	peer = peer.Unmap().WithZone("")
+	for _, n := range a.Networks {
+		if n.Contains(peer) {
+			return true
+		}
+	}
+	return false
+}
+
+func (a Allowance) inForce(now time.Time) bool {
+	return !a.RefuseAfter || !a.over(now)
+}
+
+func (a Allowance) over(now time.Time) bool { return !a.Until.IsZero() && !now.Before(a.Until) }
+
+// soon is how long before something ends it is warned of.
+const soon = 30 * 24 * time.Hour
+
+// warning says that it ends soon or has ended; "" otherwise.
+func (a Allowance) warning(now time.Time) string {
+	switch {
+	case a.over(now) && a.RefuseAfter:
+		return fmt.Sprintf("%s: allowed until %s and refused since", a.Weaknesses, date(a.Until))
+	case a.over(now):
+		return fmt.Sprintf("%s: allowed until %s, which is over, and still in force; take it away, or set a later date", a.Weaknesses, date(a.Until))
+	case !a.Until.IsZero() && now.Add(soon).After(a.Until):
+		return fmt.Sprintf("%s: allowed until %s, %s from now", a.Weaknesses, date(a.Until), days(a.Until.Sub(now)))
+	}
+	return ""
+}
+
+func date(t time.Time) string { return t.Format("2006-01-02 15:04 MST") }
+
+// days gives a duration in whole days, as one says it.
+func days(d time.Duration) string {
+	switch n := int(d / (24 * time.Hour)); n {
+	case 0:
+		return "less than a day"
+	case 1:
+		return "1 day"
+	default:
+		return fmt.Sprintf("%d days", n)
+	}
+}
