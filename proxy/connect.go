@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
+	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 )
 
@@ -65,11 +67,11 @@ func (s *session) greeted(name string) (*leg, []byte, error) {
 		return nil, nil, err
 	}
 	if s.route.ServerTLS.Mode == rewrite.ServerTLSImplicit {
-		secure := tls.Client(wired(conn), s.route.serverTLS[name])
-		if err := s.shake(secure, "server"); err != nil {
+		secure, err := s.shakeServer(conn, name)
+		if err != nil {
 			conn.Close()
 			s.failed("tls")
-			return nil, nil, fmt.Errorf("TLS handshake: %w", err)
+			return nil, nil, err
 		}
 		conn = secure
 	}
@@ -114,8 +116,8 @@ func (s *session) serverTLS() error {
 		s.dialogue.Garbage()
 		return nil
 	}
-	conn := tls.Client(wired(s.server.conn), s.route.serverTLS[s.serverName])
-	if err := s.shake(conn, "server"); err != nil {
+	conn, err := s.shakeServer(s.server.conn, s.serverName)
+	if err != nil {
 		s.trouble(err)
 		s.failed("tls")
 		s.closeServer()
@@ -130,38 +132,45 @@ func (s *session) serverTLS() error {
 	return nil
 }
 
+// shakeServer shakes hands with a server.
+func (s *session) shakeServer(conn net.Conn, name string) (*tls.Conn, error) {
+	return s.shake("server", conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
+		return s.route.dialer.Handshake(ctx, conn, name)
+	})
+}
+
 // shake does a handshake on a goroutine of its own, whose stack then goes: the
 // session's stays small.
-func (s *session) shake(conn *tls.Conn, side string) error {
-	conn.SetWriteDeadline(time.Time{})
-	conn.SetReadDeadline(time.Time{})
+func (s *session) shake(side string, conn net.Conn, with func(context.Context, net.Conn) (*tls.Conn, error)) (*tls.Conn, error) {
+	conn.SetDeadline(time.Time{})
 	ctx, cancel := context.WithTimeout(s.proxy.ending, s.route.Timeouts.tls())
 	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- conn.HandshakeContext(ctx) }()
-	if err := <-done; err != nil {
-		return fmt.Errorf("TLS handshake with the %s: %w", side, err)
+	type result struct {
+		conn *tls.Conn
+		err  error
 	}
-	version := versionName(conn.ConnectionState().Version)
+	done := make(chan result, 1)
+	go func() {
+		secure, err := with(ctx, wired(conn))
+		done <- result{secure, err}
+	}()
+	r := <-done
+	if r.err != nil {
+		reason, text := tlspolicy.Explain(r.err)
+		if o := s.route.Observer; o != nil {
+			o.TLSFailed(side, reason)
+		}
+		return nil, fmt.Errorf("TLS handshake with the %s: %s: %w", side, text, r.err)
+	}
+	state := r.conn.ConnectionState()
+	version := tlspolicy.Version(state.Version)
 	if side == "client" {
 		s.sum.clientTLS = version
 	} else {
 		s.sum.serverTLS = version
 	}
 	if o := s.route.Observer; o != nil {
-		o.TLS(side, version)
+		o.TLS(side, version, tlspolicy.Suite(state.CipherSuite))
 	}
-	return nil
-}
-
-func versionName(v uint16) string {
-	switch v {
-	case tls.VersionTLS10:
-		return "1.0"
-	case tls.VersionTLS11:
-		return "1.1"
-	case tls.VersionTLS12:
-		return "1.2"
-	}
-	return "1.3"
+	return r.conn, nil
 }

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"context"
 	"crypto/tls"
+	"net"
 	"syscall"
 	"time"
 
@@ -39,8 +41,10 @@ func (s *session) earlyTLS() error {
 
 // shakeClient shakes hands with the client, whose leg is TLS from then on.
 func (s *session) shakeClient() error {
-	conn := tls.Server(wired(s.client.conn), s.route.ClientTLS.Config)
-	if err := s.shake(conn, "client"); err != nil {
+	conn, err := s.shake("client", s.client.conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
+		return s.route.ClientTLS.Acceptor.Handshake(ctx, conn, s.address)
+	})
+	if err != nil {
 		return s.over("tls", err)
 	}
 	s.setClient(newLeg(conn))

@@ -127,8 +127,8 @@ func TestQ279214TheFirstMessagePasses(t *testing.T) {
 				s.TLS = ours
 				server := startServer(t, s)
 				route := route(t, server)
-				route.ClientTLS = proxy.ClientTLS{Mode: rewrite.ClientTLSOffer, Config: ours}
-				route.ServerTLS = proxy.ServerTLS{Mode: rewrite.ServerTLSRequire, Config: theirs}
+				route.ClientTLS = proxy.ClientTLS{Mode: rewrite.ClientTLSOffer, Acceptor: proxy.AcceptWith(ours)}
+				route.ServerTLS = proxy.ServerTLS{Mode: rewrite.ServerTLSRequire, Dialer: proxy.DialWith(theirs)}
 				_, dial := startProxy(t, route)
 				c := legacyClient(t, "exchange-5.5")
 				c.TLS, c.EhloAfterTLS = theirs, again
@@ -152,8 +152,8 @@ func TestQ279214AServerThatAlwaysForgetsDoesNotMakeMailBounce(t *testing.T) {
 	s.TLS = ours
 	server := startServer(t, s)
 	route := route(t, server)
-	route.ClientTLS = proxy.ClientTLS{Mode: rewrite.ClientTLSOffer, Config: ours}
-	route.ServerTLS = proxy.ServerTLS{Mode: rewrite.ServerTLSRequire, Config: theirs}
+	route.ClientTLS = proxy.ClientTLS{Mode: rewrite.ClientTLSOffer, Acceptor: proxy.AcceptWith(ours)}
+	route.ServerTLS = proxy.ServerTLS{Mode: rewrite.ServerTLSRequire, Dialer: proxy.DialWith(theirs)}
 	_, dial := startProxy(t, route)
 	c := legacyClient(t, "exchange-5.5")
 	c.TLS = theirs

@@ -158,16 +158,24 @@ func TestSessionsAreCountedByTheAddressInTheHeader(t *testing.T) {
 }
 
 func TestPeersThatOweAHeaderCountAsSessions(t *testing.T) {
-	r := &proxy.Route{Servers: []string{unreachable(t)}, Observer: newCounts(), Limits: proxy.Limits{Sessions: 3}}
+	const all = 3
+	r := &proxy.Route{Servers: []string{unreachable(t)}, Observer: newCounts(), Limits: proxy.Limits{Sessions: all}}
 	trusting()(r)
+	r.Timeouts.Header = patience
 	_, dial := startProxy(t, r)
-	for range 3 {
+	refused := make(chan error, all+1)
+	for range all + 1 {
 		conn, err := dial()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
+		t.Cleanup(func() { conn.Close() })
+		go func() {
+			refused <- plays(smtptest.Expect("421 4.7.0 too many sessions, try again later"), smtptest.ExpectEnd())(conn)
+		}()
 	}
-	act(t, dial, plays(smtptest.Expect("421 4.7.0 too many sessions, try again later"), smtptest.ExpectEnd()))
+	if err := <-refused; err != nil {
+		t.Error(err)
+	}
 	wantCount(t, r.Observer.(*counts), "refused sessions", 1)
 }

@@ -31,6 +31,8 @@ type leg struct {
 	readFunc func(fd uintptr) bool
 	readN    int
 	readErr  error
+	lookFunc func(fd uintptr) // made once, as readFunc is: a command must not allocate
+	ready    bool
 }
 
 // Buffers: commands and replies fit the small one; a message goes fastest
@@ -54,6 +56,7 @@ func newLeg(conn net.Conn) *leg {
 		if raw, err := c.SyscallConn(); err == nil {
 			l.raw = raw
 			l.readFunc = l.readFD
+			l.lookFunc = func(fd uintptr) { l.ready = readable(fd) }
 		}
 	}
 	return l
@@ -241,9 +244,9 @@ func (l *leg) spoke() bool {
 	case l.raw == nil:
 		return false
 	}
-	ready := false
-	l.raw.Control(func(fd uintptr) { ready = readable(fd) })
-	return ready
+	l.ready = false
+	l.raw.Control(l.lookFunc)
+	return l.ready
 }
 
 // sent says, without waiting, whether there are octets to read.

@@ -41,8 +41,11 @@ type Observer interface {
 	ServerReplied(verb string, took time.Duration)
 	// ServerFailed: "connect", "greeting", "timeout", "lost", "tls", "protocol".
 	ServerFailed(reason string)
-	// TLS is one handshake that ended well: side "client" or "server", version "1.2", "1.3".
-	TLS(side, version string)
+	// TLS is one handshake that ended well: side "client" or "server", version and
+	// suite as tlspolicy.Versions and tlspolicy.Suites have them.
+	TLS(side, version, suite string)
+	// TLSFailed is one that did not, for a reason of tlspolicy.Reasons.
+	TLSFailed(side, reason string)
 }
 
 // A LineObserver also hears each line of the dialogue. SASL lines, credentials

@@ -44,8 +44,8 @@ type Proxy struct {
 // running is a route that is served, with what its sessions share.
 type running struct {
 	*Route
-	policy    rewrite.Policy
-	serverTLS map[string]*tls.Config // by server
+	policy rewrite.Policy
+	dialer Dialer
 
 	mu      sync.Mutex
 	without map[string]time.Time // until when opportunistic TLS is not tried, by server
@@ -75,26 +75,16 @@ func (r *running) tlsFails(server string) bool {
 }
 
 func newRunning(r *Route, hostname string) *running {
-	run := &running{Route: r, serverTLS: map[string]*tls.Config{}, without: map[string]time.Time{}}
+	run := &running{Route: r, without: map[string]time.Time{}}
 	run.policy = rewrite.Policy{
 		Rules: r.Rules, ClientTLS: r.ClientTLS.Mode, ServerTLS: r.ServerTLS.Mode,
-		Hostname: hostname, Errors: r.Limits.errors(),
+		Hostname: hostname, Limits: rewrite.Limits{Errors: r.Limits.errors()}, Chunking: true,
 	}
-	for _, server := range r.Servers {
-		config := &tls.Config{MinVersion: tls.VersionTLS12}
-		if r.ServerTLS.Config != nil {
-			config = r.ServerTLS.Config.Clone()
-		}
-		if config.ServerName == "" {
-			config.ServerName, _, _ = net.SplitHostPort(server)
-		}
-		if config.ClientSessionCache == nil {
-			config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
-		}
-		if r.ServerTLS.Mode == rewrite.ServerTLSOpportunistic {
-			config.InsecureSkipVerify = true // RFC 7435, 3: better than clear text, and no more is promised
-		}
-		run.serverTLS[server] = config
+	if run.dialer = r.ServerTLS.Dialer; run.dialer == nil {
+		run.dialer = DialWith(&tls.Config{
+			MinVersion:         tls.VersionTLS12,
+			InsecureSkipVerify: r.ServerTLS.Mode == rewrite.ServerTLSOpportunistic, // RFC 7435, 3: better than clear text
+		})
 	}
 	return run
 }

@@ -61,10 +61,13 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
+// quiet is a proxy without a log.
+func quiet() *proxy.Proxy { return &proxy.Proxy{Logger: slog.New(slog.DiscardHandler)} }
+
 // startProxy serves one route on a free port of loopback.
 func startProxy(t *testing.T, r *proxy.Route) (*proxy.Proxy, smtptest.Dial) {
 	t.Helper()
-	p := &proxy.Proxy{Logger: slog.New(slog.DiscardHandler)}
+	p := quiet()
 	if r.Name == "" {
 		r.Name = t.Name()
 	}
@@ -77,7 +80,7 @@ func startProxy(t *testing.T, r *proxy.Route) (*proxy.Proxy, smtptest.Dial) {
 	return p, func() (net.Conn, error) { return net.Dial("tcp", address) }
 }
 
-func compile(t *testing.T, names ...string) *rewrite.Rules {
+func compile(t testing.TB, names ...string) *rewrite.Rules {
 	t.Helper()
 	rules, errs := rewrite.Compile(names, nil)
 	if errs != nil {
@@ -161,7 +164,8 @@ func (c *counts) Bytes(side string, n int64)                 {}
 func (c *counts) ServerConnected(took time.Duration)         { c.add("connected") }
 func (c *counts) ServerReplied(verb string, _ time.Duration) {}
 func (c *counts) ServerFailed(reason string)                 { c.add("failed " + reason) }
-func (c *counts) TLS(side, version string)                   { c.add("tls " + side) }
+func (c *counts) TLS(side, version, suite string)            { c.add("tls " + side) }
+func (c *counts) TLSFailed(side, reason string)              { c.add("tls failed " + side + " " + reason) }
 
 // outcome waits for the end of the next session.
 func (c *counts) outcome(t *testing.T) string {

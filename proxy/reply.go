@@ -43,7 +43,7 @@ func (s *session) premature() bool {
 // reply reads the server's answer to the oldest command and gives it to the dialogue.
 func (s *session) reply() error {
 	d := s.dialogue
-	s.while = "waiting for the reply to " + verbNames[d.Awaited()]
+	s.while = replyWaits[d.Awaited()]
 	if s.premature() {
 		return s.replied(nil, errUnasked)
 	}

@@ -21,6 +21,15 @@ var verbNames = func() []string {
 	return names
 }()
 
+// replyWaits say, by verb, that its reply is waited for.
+var replyWaits = func() []string {
+	waits := slices.Clone(verbNames)
+	for i, name := range waits {
+		waits[i] = "waiting for the reply to " + name
+	}
+	return waits
+}()
+
 // Verbs lists the names of verbs that an Observer can hear.
 func Verbs() []string { return slices.Clone(verbNames) }
 

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"context"
 	"crypto/tls"
+	"net"
 	"net/netip"
 	"time"
 
@@ -31,17 +33,25 @@ type Route struct {
 
 // ClientTLS is TLS between the client and us.
 type ClientTLS struct {
-	Mode   rewrite.ClientTLS
-	Config *tls.Config // with certificates; for offer, require and implicit
+	Mode     rewrite.ClientTLS
+	Acceptor Acceptor // for offer, require and implicit
 }
 
 // ServerTLS is TLS between us and the server.
 type ServerTLS struct {
-	Mode rewrite.ServerTLS
-	// Config's ServerName is the name that the certificate must bear; if it
-	// is empty, the host as it stands in Servers. InsecureSkipVerify turns
-	// the check off. Opportunistic TLS is never verified.
-	Config *tls.Config // nil: the defaults of crypto/tls
+	Mode   rewrite.ServerTLS
+	Dialer Dialer // nil: TLS 1.2 or later, and the certificate verified where TLS is required
+}
+
+// An Acceptor does the handshake with a client, as a *tlspolicy.Acceptor does.
+type Acceptor interface {
+	Handshake(ctx context.Context, conn net.Conn, client netip.Addr) (*tls.Conn, error)
+}
+
+// A Dialer does the handshake with a server, named host:port as in Servers, as
+// a *tlspolicy.Dialer does.
+type Dialer interface {
+	Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error)
 }
 
 // Limits bound what one peer can make us hold. Zero means the default.

@@ -100,8 +100,8 @@ func (s *stage) route(t *testing.T, server string) *proxy.Route {
 		Name: "test", Listen: []string{anyPort}, Servers: []string{server}, Rules: rules,
 		ProxyFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}
-	r.ClientTLS.Config = &tls.Config{Certificates: []tls.Certificate{s.certificate}}
-	r.ServerTLS.Config = &tls.Config{RootCAs: s.pool, ServerName: "mail.example.com"}
+	r.ClientTLS.Acceptor = proxy.AcceptWith(&tls.Config{Certificates: []tls.Certificate{s.certificate}})
+	r.ServerTLS.Dialer = proxy.DialWith(&tls.Config{RootCAs: s.pool, ServerName: "mail.example.com"})
 	for key, mode := range map[string]interface{ UnmarshalText([]byte) error }{
 		"client_tls": &r.ClientTLS.Mode, "server_tls": &r.ServerTLS.Mode,
 	} {

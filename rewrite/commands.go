@@ -15,7 +15,11 @@ func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 	if ok {
 		verb = spelt
 	}
-	if !d.ownMatter(verb, ok) {
+	limit := ""
+	if ok && d.refusal == "" {
+		limit = d.exceeds(verb, line)
+	}
+	if limit == "" && !d.ownMatter(verb, ok) {
 		return d.pass(verb, line, raw, ahead)
 	}
 	if d.sent.n > 0 {
@@ -23,10 +27,15 @@ func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 		return false
 	}
 	d.heard(verb)
+	d.count(verb)
 	if d.tracer != nil {
 		d.tracer.Exchanged('C', []string{d.redacted(spelt, line)}, nil, "")
 	}
-	d.reject(verb, line, ok, ahead)
+	if limit != "" {
+		d.meetsLimit(verb, limit)
+	} else {
+		d.reject(verb, line, ok, ahead)
+	}
 	return true
 }
 
@@ -55,8 +64,10 @@ func (d *Dialogue) ownMatter(v Verb, isLine bool) bool {
 		return !beforeHello.has(v)
 	case d.policy.ServerTLS == ServerTLSRequire && !d.server.tls:
 		return !beforeHello.has(v)
+	case d.chunk.open:
+		return v != VerbBDAT
 	case v == VerbBDAT:
-		return d.server.offers&OffersCHUNKING == 0
+		return d.server.offers&OffersCHUNKING == 0 && !d.convertsChunks()
 	}
 	return false
 }
@@ -95,6 +106,8 @@ func (d *Dialogue) reject(v Verb, line []byte, isLine, ahead bool) {
 		d.mistake("500 5.5.2 a command ends with CRLF and has no bare CR, bare LF or NUL in it")
 	case v == VerbSTARTTLS && d.endsTLS():
 		d.startClientTLS(line, ahead)
+	case d.chunk.open:
+		d.betweenChunks(v)
 	case v == VerbBDAT:
 		d.swallowChunk(line, "502 5.5.1 BDAT was not offered")
 	case uncarried.has(v), v == VerbSTARTTLS, v == VerbAnonymousTLS:
@@ -109,7 +122,7 @@ func (d *Dialogue) reject(v Verb, line []byte, isLine, ahead bool) {
 // mistake answers a command that is none, and ends a session of too many.
 func (d *Dialogue) mistake(text string) {
 	d.errors++
-	if d.errors > d.policy.Errors {
+	if d.errors > d.policy.Limits.Errors {
 		d.end("client-protocol", "421 4.7.0 too many errors")
 		return
 	}
@@ -145,23 +158,7 @@ func (d *Dialogue) ClientTLS() {
 	d.event("client TLS")
 }
 
-// swallowChunk refuses BDAT and has its octets dropped, so that they are never
-// taken for commands (RFC 3030, 2). What we cannot count ends the session.
-func (d *Dialogue) swallowChunk(line []byte, text string) {
-	size, _, ok := parseChunk(line)
-	if !ok {
-		d.end("client-protocol", badChunk)
-		return
-	}
-	d.answer(VerbBDAT, text)
-	if size > 0 {
-		d.chunkSize, d.next = size, AwaitChunkDiscard
-	}
-}
-
 const aheadText = "554 5.5.0 nothing may be sent behind STARTTLS before its answer"
-
-const badChunk = "501 5.5.4 BDAT wants a number of octets, and LAST or nothing"
 
 // pass sends a command on, through the rules that ask for it.
 func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
@@ -229,42 +226,10 @@ func (d *Dialogue) sendTurn(v Verb) {
 }
 
 func (d *Dialogue) pushed(v Verb) {
+	d.count(v)
 	d.sent.push(v)
 	d.grouping = groupable.has(v) && d.server.offers&OffersPIPELINING != 0
 }
-
-// passChunk sends BDAT on with the chunk behind it.
-func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
-	size, last, ok := parseChunk(line)
-	if !ok && d.sent.n > 0 {
-		d.grouping = false
-		return false
-	}
-	d.heard(VerbBDAT)
-	if !ok {
-		d.trace('C', VerbBDAT, raw, nil, 0)
-		d.server.gone = true
-		d.end("client-protocol", badChunk)
-		return true
-	}
-	v := VerbBDAT
-	if last {
-		v = VerbMessage // its answer is that of the message
-		d.seen.messages++
-	}
-	d.ToServer = append(d.ToServer, raw...)
-	d.sent.push(v)
-	d.grouping = d.server.offers&OffersPIPELINING != 0
-	d.trace('C', VerbBDAT, raw, raw, 0)
-	if size > 0 {
-		d.chunkSize, d.next = size, AwaitChunk
-		d.event(fmt.Sprintf("chunk %d bytes", size))
-	}
-	return true
-}
-
-// ChunkEnd says that the octets of a chunk have been moved or dropped.
-func (d *Dialogue) ChunkEnd() { d.next = AwaitCommand }
 
 // SASL takes a client's line of an AUTH exchange, with its line end. It passes
 // unseen, whatever it spells (RFC 4954, 4).
@@ -309,3 +274,9 @@ func (d *Dialogue) MessageEnd(octets int64) {
 
 // heard reports a command of the client's.
 func (d *Dialogue) heard(v Verb) { d.listener.Command(v) }
+
+// convertsChunks says that a rule makes DATA of BDAT.
+func (d *Dialogue) convertsChunks() bool {
+	_, ok := d.policy.Rules.find(func(a *actions) bool { return a.chunks })
+	return ok
+}

@@ -51,6 +51,7 @@ type actions struct {
 	alias      [2]string // a keyword that stands for another in EHLO replies
 	earlyTLS   bool      // takes a client that begins with TLS where a greeting was due
 	earlyWait  int64     // milliseconds that it is given to do so
+	chunks     bool      // makes DATA of BDAT
 	clearHello bool      // greets a client in clear that does not begin with TLS where it should
 }
 

@@ -24,6 +24,7 @@ const (
 	AwaitDiscard                  // the client's message, to nobody: MessageEnd
 	AwaitChunk                    // ChunkSize octets, to the server: ChunkEnd
 	AwaitChunkDiscard             // ChunkSize octets, to nobody: ChunkEnd
+	AwaitChunkText                // ChunkSize octets, to the server through a Stuffer, with its End if ChunkIsLast: ChunkEnd
 	AwaitClientTLS                // a handshake with the client: ClientTLS
 	AwaitServerTLS                // a handshake with the server: ServerTLS or ServerTLSFailed
 	AwaitOctets                   // the client's first octets after a SASL exchange: Octets
@@ -37,7 +38,8 @@ type Policy struct {
 	ClientTLS ClientTLS
 	ServerTLS ServerTLS
 	Hostname  string // our name, in replies of our own
-	Errors    int    // commands that were no commands, before 421
+	Limits    Limits
+	Chunking  bool // false: CHUNKING and BINARYMIME are not shown to clients
 }
 
 // A Listener hears what the dialogue does; it decides nothing.
@@ -84,6 +86,7 @@ type Dialogue struct {
 
 	server serverState
 	seen   clientState
+	chunk  chunkState
 	notes  [maxRules]uint8
 }
 
@@ -104,6 +107,8 @@ type clientState struct {
 	authenticated bool
 	authRefused   bool // lines that are no commands may be credentials
 	sealing       bool // the last type 3 message of NTLM asks for sealing
+	recipients    int  // RCPT commands of this transaction that were not refused
+	idle          int  // commands since the last message
 	mails         int  // MAIL commands accepted
 	messages      int  // messages begun
 }

@@ -29,7 +29,7 @@ func FuzzDialogue(f *testing.F) {
 			compiled = nil
 		}
 		policy := &Policy{
-			Rules: compiled, Hostname: "relay.example.com", Errors: 3,
+			Rules: compiled, Hostname: "relay.example.com", Limits: Limits{Errors: 3}, Chunking: true,
 			ClientTLS: ClientTLS(p.pick(len(clientTLSNames))), ServerTLS: ServerTLS(p.pick(len(serverTLSNames))),
 		}
 		p.clientTLS, p.serverTLS = policy.ClientTLS == ClientTLSImplicit, policy.ServerTLS == ServerTLSImplicit

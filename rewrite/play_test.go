@@ -116,7 +116,7 @@ func policyOf(t *testing.T, f *transcript.File) *rewrite.Policy {
 	if errs != nil {
 		t.Fatal(errs)
 	}
-	policy := &rewrite.Policy{Rules: rules, Hostname: "relay.example.com", Errors: 20}
+	policy := &rewrite.Policy{Rules: rules, Hostname: "relay.example.com", Limits: rewrite.Limits{Errors: 20}, Chunking: true}
 	for key, set := range map[string]func(string) error{
 		"client_tls": func(v string) error { return policy.ClientTLS.UnmarshalText([]byte(v)) },
 		"server_tls": func(v string) error { return policy.ServerTLS.UnmarshalText([]byte(v)) },

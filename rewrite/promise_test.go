@@ -37,7 +37,7 @@ func withRule(t *testing.T, command, reply func(*Turn)) (*Dialogue, *kept) {
 func begin(t testing.TB, rules *Rules) (*Dialogue, *kept) {
 	t.Helper()
 	k := &kept{}
-	d := New(&Policy{Rules: rules, Hostname: "relay.example.com", Errors: 20}, netip.MustParseAddr("192.0.2.7"), k)
+	d := New(&Policy{Rules: rules, Hostname: "relay.example.com", Limits: Limits{Errors: 20}, Chunking: true}, netip.MustParseAddr("192.0.2.7"), k)
 	d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
 	if d.Next(false) != AwaitCommand {
 		t.Fatalf("after the greeting the dialogue waits for %d", d.Next(false))

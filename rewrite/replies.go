@@ -96,7 +96,7 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 			return
 		}
 		d.breach()
-	case !fits(d.sent.first(), code, d.turn.held):
+	case !d.fits(code):
 		d.breach()
 	case code == 220 && d.startsTLS() && behind:
 		d.breach() // it would be taken for encrypted (CVE-2011-0411)
@@ -134,6 +134,14 @@ func (d *Dialogue) Garbage() { d.breach() }
 func (d *Dialogue) breach() {
 	d.server.gone = true
 	d.end("server-protocol", brokenText)
+}
+
+// fits says whether a reply with this code can be the one that is awaited.
+func (d *Dialogue) fits(code int) bool {
+	if d.turn.held && d.turn.stage == stageData {
+		return fits(VerbDATA, code, false)
+	}
+	return fits(d.sent.first(), code, d.turn.held)
 }
 
 // fits says whether a reply with this code can be one to this verb.
@@ -239,13 +247,16 @@ func (d *Dialogue) follow(v Verb, code int) {
 	case v == VerbMAIL && good:
 		d.seen.transaction = true
 		d.seen.mails++
+	case v == VerbRCPT && !good:
+		d.seen.recipients--
 	case v == VerbDATA && code == 354:
 		d.seen.messages++
+		d.seen.idle = 0
 		d.next = AwaitMessage
 	case v == VerbMessage:
-		d.seen.transaction = false
+		d.endTransaction()
 	case good && (v == VerbRSET || hello.has(v)):
-		d.seen.transaction = false
+		d.endTransaction()
 		if hello.has(v) {
 			d.seen.helloOwed = false
 		}
@@ -255,6 +266,11 @@ func (d *Dialogue) follow(v Verb, code int) {
 	case sasl.has(v):
 		d.followSASL(code)
 	}
+}
+
+func (d *Dialogue) endTransaction() {
+	d.seen.transaction, d.seen.recipients = false, 0
+	d.chunk = chunkState{}
 }
 
 // followSASL keeps the state of an AUTH exchange.
@@ -357,4 +373,7 @@ func (d *Dialogue) learn(raw []byte) {
 	r := parseReply(raw)
 	d.unalias(&r)
 	d.server.offers = offered(r)
+	if !d.policy.Chunking {
+		d.server.offers &^= OffersCHUNKING
+	}
 }

@@ -88,7 +88,7 @@ func TestATracerHearsNoMisplacedSecrets(t *testing.T) {
 		for _, mode := range []rewrite.ClientTLS{rewrite.ClientTLSPass, rewrite.ClientTLSRequire} {
 			t.Run(name+", "+mode.String(), func(t *testing.T) {
 				r := &recorder{}
-				d := rewrite.New(&rewrite.Policy{ClientTLS: mode, Errors: 20}, netip.Addr{}, r)
+				d := rewrite.New(&rewrite.Policy{ClientTLS: mode, Limits: rewrite.Limits{Errors: 20}, Chunking: true}, netip.Addr{}, r)
 				d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
 				for _, line := range lines {
 					for !d.Command([]byte(line), false) {

@@ -16,7 +16,7 @@ func session(t testing.TB) *rewrite.Dialogue {
 	if errs != nil {
 		t.Fatal(errs)
 	}
-	d := rewrite.New(&rewrite.Policy{Rules: rules, Errors: 20}, mailClient, silent{})
+	d := rewrite.New(&rewrite.Policy{Rules: rules, Limits: rewrite.Limits{Errors: 20}, Chunking: true}, mailClient, silent{})
 	d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
 	ask(d, []byte("EHLO client.example.net\r\n"), ehloReply)
 	return d

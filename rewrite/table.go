@@ -15,6 +15,7 @@ func Table() []Rule {
 		retrySTARTTLS(),
 		fallBackToHELO(),
 		advertiseESMTP(),
+		bdatToData(),
 	}
 }
 

@@ -49,6 +49,7 @@ const (
 	stageStartTLS              // the reply to our STARTTLS
 	stageTLS                   // the handshake with the server
 	stageRepeat                // the reply to our EHLO after it
+	stageData                  // the reply to the DATA that a first chunk begins
 )
 
 // A command of the client's may cost this many commands and connections that
@@ -209,7 +210,7 @@ func (t *Turn) runReply() {
 // by says on whose account the turn says what it says to the server now.
 func (t *Turn) by() ruleSet {
 	switch {
-	case t.stage == stageFirst:
+	case t.stage == stageFirst, t.stage == stageData:
 		return t.firstBy
 	case t.commands > 0:
 		return t.againBy

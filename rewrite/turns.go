@@ -29,6 +29,8 @@ func (d *Dialogue) turnReply(code int, raw []byte) {
 			d.learn(raw)
 		}
 		d.sayLine()
+	case stageData:
+		d.dataReply(code, raw)
 	default:
 		d.saidReply(good, raw)
 	}
@@ -135,6 +137,7 @@ func (d *Dialogue) finishTurn(raw []byte) {
 	if commandIs(t.line, VerbEHLO) && t.reply.Code < 300 {
 		t.applied |= d.unalias(&t.reply)
 		d.carry(&t.reply)
+		d.limitSize(&t.reply)
 	}
 	if d.policy.Rules.seesReply(t.verb, t.reply.Code) {
 		t.runReply()
@@ -214,9 +217,12 @@ func (d *Dialogue) carry(r *Reply) {
 		case VerbAnonymousTLS:
 			return !d.passesTLS()
 		default:
-			return uncarried.has(v)
+			return uncarried.has(v) || !d.policy.Chunking && (name == "CHUNKING" || name == "BINARYMIME")
 		}
 	})
+	if d.server.offers&OffersCHUNKING == 0 && d.convertsChunks() {
+		r.addKeywords("CHUNKING")
+	}
 }
 
 // offerTLS adds STARTTLS where we end it, unless the server has said it.

@@ -158,8 +158,8 @@ func (s scene) healed() (outcome string, lines []transcript.Line, err error) {
 	heard := newListener()
 	route := &proxy.Route{Name: "demo", Listen: []string{loopback}, Servers: []string{running.Addr()}, Observer: heard}
 	if server.TLS != nil {
-		route.ClientTLS = proxy.ClientTLS{Mode: rewrite.ClientTLSOffer, Config: server.TLS}
-		route.ServerTLS = proxy.ServerTLS{Mode: rewrite.ServerTLSRequire, Config: client.TLS}
+		route.ClientTLS = proxy.ClientTLS{Mode: rewrite.ClientTLSOffer, Acceptor: proxy.AcceptWith(server.TLS)}
+		route.ServerTLS = proxy.ServerTLS{Mode: rewrite.ServerTLSRequire, Dialer: proxy.DialWith(client.TLS)}
 	}
 	p, err := startDemoProxy(route)
 	if err != nil {

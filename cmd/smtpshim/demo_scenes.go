@@ -83,7 +83,8 @@ func (unheard) Bytes(string, int64)                 {}
 func (unheard) ServerConnected(time.Duration)       {}
 func (unheard) ServerReplied(string, time.Duration) {}
 func (unheard) ServerFailed(string)                 {}
-func (unheard) TLS(string, string)                  {}
+func (unheard) TLS(string, string, string)          {}
+func (unheard) TLSFailed(string, string)            {}
 
 // lineListener keeps the lines of a scene's sessions.
 type lineListener struct {

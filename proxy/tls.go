@@ -1,0 +1,40 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+)
+
+// AcceptWith is an Acceptor of one configuration, whoever the client is.
+func AcceptWith(config *tls.Config) Acceptor { return acceptor{config} }
+
+type acceptor struct{ config *tls.Config }
+
+func (a acceptor) Handshake(ctx context.Context, conn net.Conn, _ netip.Addr) (*tls.Conn, error) {
+	secure := tls.Server(conn, a.config)
+	return secure, secure.HandshakeContext(ctx)
+}
+
+// DialWith is a Dialer of one configuration. If it has no ServerName, the
+// certificate must bear the server's host.
+func DialWith(config *tls.Config) Dialer {
+	config = config.Clone()
+	if config.ClientSessionCache == nil {
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	}
+	return dialer{config}
+}
+
+type dialer struct{ config *tls.Config }
+
+func (d dialer) Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
+	config := d.config
+	if config.ServerName == "" {
+		config = config.Clone()
+		config.ServerName, _, _ = net.SplitHostPort(server)
+	}
+	secure := tls.Client(conn, config)
+	return secure, secure.HandshakeContext(ctx)
+}

@@ -1,0 +1,101 @@
+package rewrite
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Limits bound what a client may ask for in one session. Zero is no limit.
+type Limits struct {
+	Errors      int   // commands that were none, before 421
+	Idle        int   // commands in a row that bring no message, before 421
+	Recipients  int   // of one transaction; more get 452
+	Messages    int   // of one session, before 421
+	MessageSize int64 // octets of one message; a larger one gets 552
+}
+
+// mailing are the verbs that bring a message.
+var mailing = setOf(VerbMAIL, VerbRCPT, VerbDATA, VerbBDAT, VerbQUIT)
+
+// exceeds says what a command gets that meets a limit; "" if it meets none.
+func (d *Dialogue) exceeds(v Verb, line []byte) string {
+	l := &d.policy.Limits
+	switch {
+	case v == VerbRCPT && l.Recipients > 0 && d.seen.recipients >= l.Recipients:
+		return "452 4.5.3 too many recipients" // RFC 5321, 4.5.3.1.10
+	case v == VerbMAIL && l.Messages > 0 && d.seen.messages >= l.Messages:
+		return "421 4.7.0 too many messages in one session"
+	case v == VerbMAIL && l.MessageSize > 0 && declaredSize(line) > l.MessageSize:
+		return d.tooLarge()
+	case l.Idle > 0 && d.seen.idle >= l.Idle && !mailing.has(v):
+		return "421 4.7.0 too many commands without a message"
+	}
+	return ""
+}
+
+func (d *Dialogue) tooLarge() string {
+	return fmt.Sprintf("552 5.3.4 a message may have %d octets here", d.policy.Limits.MessageSize) // RFC 1870, 6.1
+}
+
+// meetsLimit answers a command that meets a limit.
+func (d *Dialogue) meetsLimit(v Verb, text string) {
+	if strings.HasPrefix(text, "421") {
+		d.end("client-protocol", text)
+		return
+	}
+	d.answer(v, text)
+}
+
+// declaredSize reads the parameter SIZE of a MAIL command (RFC 1870, 5); 0 if
+// there is none that can be read.
+func declaredSize(line []byte) int64 {
+	for word := range strings.FieldsSeq(string(line)) {
+		if len(word) > len("SIZE=") && strings.EqualFold(word[:len("SIZE=")], "SIZE=") {
+			if n, err := strconv.ParseInt(word[len("SIZE="):], 10, 64); err == nil {
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+// limitSize lowers what an EHLO reply says of the size of a message. SIZE
+// without a number, or with 0, has promised no limit (RFC 1870, 4).
+func (d *Dialogue) limitSize(r *Reply) {
+	limit := d.policy.Limits.MessageSize
+	if limit <= 0 {
+		return
+	}
+	for i, line := range r.Lines[1:] {
+		name, params := keyword(line)
+		if name != "SIZE" {
+			continue
+		}
+		if n, err := strconv.ParseInt(params, 10, 64); err != nil || n <= 0 || n > limit {
+			r.Lines[i+1] = "SIZE " + strconv.FormatInt(limit, 10)
+		}
+	}
+}
+
+// count keeps what exceeds asks for, when a command goes on its way.
+func (d *Dialogue) count(v Verb) {
+	if v == VerbRCPT {
+		d.seen.recipients++
+	}
+	if !mailing.has(v) {
+		d.seen.idle++
+	}
+}
+
+// RefuseMessage gives up a message that is being sent to the server, which never
+// gets its end. The rest is dropped, and the client hears why at its end.
+func (d *Dialogue) RefuseMessage(text string) {
+	d.early = []byte(text + "\r\n")
+	d.server.gone = true
+	d.next = AwaitDiscard
+	d.event("message refused: " + text)
+}
+
+// TooLarge is RefuseMessage for a message over the limit.
+func (d *Dialogue) TooLarge() { d.RefuseMessage(d.tooLarge()) }
