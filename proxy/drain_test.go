@@ -58,7 +58,7 @@ func TestDrainingAsksIdleClientsToLeave(t *testing.T) {
 func TestDrainingReachesEverySession(t *testing.T) {
 	for range 20 {
 		server := startServer(t, legacyServer(t, "modern"))
-		r := &proxy.Route{Servers: []string{server.Addr()}, Observer: newCounts()}
+		r := &proxy.Route{Servers: []string{server.Addr()}, Observer: newCounts(), Limits: proxy.Limits{Idle: 1 << 30}}
 		p, dial := startProxy(t, r)
 		const clients = 5
 		done := make(chan error, clients)

@@ -11,12 +11,12 @@ type Observer interface {
 	SessionBegan()
 	// SessionEnded gives the outcome: "ok", "client-lost", "client-timeout",
 	// "server-lost", "server-timeout", "server-unreachable",
-	// "server-protocol", "client-protocol", "tls", "drained", "unknown" (lost
+	// "server-protocol", "client-protocol", "message-refused", "tls", "drained", "unknown" (lost
 	// after the final dot), "silent" (the client hung up without a word, as
 	// health checks do) or "opaque".
 	SessionEnded(outcome string, lasted time.Duration)
 	// Refused is a connection that got no session: "sessions",
-	// "sessions-per-address", "proxy-header", "draining".
+	// "sessions-per-address", "sessions-per-minute", "proxy-header", "draining".
 	Refused(reason string)
 
 	// Command is one command of the client's, by verb in lower case or "other".

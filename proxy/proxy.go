@@ -78,7 +78,7 @@ func newRunning(r *Route, hostname string) *running {
 	run := &running{Route: r, without: map[string]time.Time{}}
 	run.policy = rewrite.Policy{
 		Rules: r.Rules, ClientTLS: r.ClientTLS.Mode, ServerTLS: r.ServerTLS.Mode,
-		Hostname: hostname, Limits: rewrite.Limits{Errors: r.Limits.errors()}, Chunking: true,
+		Hostname: hostname, Limits: r.Limits.forDialogue(), Chunking: !r.HideChunking,
 	}
 	if run.dialer = r.ServerTLS.Dialer; run.dialer == nil {
 		run.dialer = DialWith(&tls.Config{
@@ -253,7 +253,11 @@ func (p *Proxy) locate(s *session) (refusal string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c, network := p.census[s.route.Name], networkOf(s.address)
-	if c.from[network] >= s.route.Limits.sessionsPerAddress() {
+	atOnce, inMinute := s.route.Limits.sessionsFrom(network)
+	switch {
+	case c.begins(network, time.Now()) > inMinute:
+		return "sessions-per-minute"
+	case c.from[network] >= atOnce:
 		return "sessions-per-address"
 	}
 	c.from[network]++

@@ -116,7 +116,7 @@ func (s *session) wholeReply() ([]byte, error) {
 	longest = max(longest, len(whole)-start)
 	limit := s.route.Limits.replyLine()
 	if len(b) >= 3 && string(b[:3]) == "334" {
-		limit = max(limit, saslLine)
+		limit = max(limit, s.route.Limits.saslLine())
 	}
 	switch {
 	case longest > limit:

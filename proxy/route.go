@@ -3,8 +3,10 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"smtpshim/rewrite"
@@ -24,6 +26,9 @@ type Route struct {
 	// ProxyFrom are the networks whose connections must begin with a PROXY
 	// header (version 1); from elsewhere none is looked for.
 	ProxyFrom []netip.Prefix
+
+	Message      Message
+	HideChunking bool // CHUNKING and BINARYMIME are not shown to clients
 
 	Limits   Limits
 	Timeouts Timeouts
@@ -57,11 +62,65 @@ type Dialer interface {
 // Limits bound what one peer can make us hold. Zero means the default.
 type Limits struct {
 	Sessions           int // at once on this route; 1000
-	SessionsPerAddress int // at once from one IPv4 address or IPv6 /64; 50
-	CommandLine        int // octets of a command line with its CRLF; 4096, SASL lines 12288 in any case
-	ReplyLine          int // octets of a reply line with its CRLF; 4096, after 334 12288 in any case
+	SessionsPerAddress int // at once from one IPv4 address or IPv6 /64; 50, but no limit for loopback
+	CommandLine        int // octets of a command line with its CRLF; 4096
+	ReplyLine          int // octets of a reply line with its CRLF; 4096, after 334 as for SASLLine
 	ReplyLines         int // lines of one reply; 256
+	SASLLine           int // octets of a line of an AUTH exchange with its CRLF; 12288
 	Errors             int // commands of one session that were no commands, before 421; 20
+	Idle               int // commands in a row outside of a transaction, before 421; 100
+	Recipients         int // of one transaction; 1000
+	Messages           int // of one session; 1000
+	SessionsPerMinute  int // begun from one address or /64; 600, but no limit for loopback
+
+	MessageSize int64 // octets of one message; zero: whatever the server takes
+	MessageRate int   // octets a second that a message must come at after its first minute; 64
+}
+
+// Message is what is done to messages on their way.
+type Message struct {
+	StrayBytes StrayBytes
+	LongLines  LongLines
+	// LFEnds are networks whose clients end lines with LF alone, and messages
+	// with LF.LF. For anybody else that is how one message is made two.
+	LFEnds []netip.Prefix
+}
+
+// StrayBytes says what becomes of bare CRs, bare LFs and NULs in a message.
+type StrayBytes uint8
+
+const (
+	StrayMend   StrayBytes = iota // LF becomes CRLF with the dots stuffed, CR and NUL a blank
+	StrayRefuse                   // the message is refused at its end, and nothing is delivered
+)
+
+// LongLines says what becomes of lines of over 998 octets.
+type LongLines uint8
+
+const (
+	LongPass   LongLines = iota
+	LongFold             // broken with CRLF and a blank
+	LongRefuse           // the message is refused at its end
+)
+
+// UnmarshalText accepts "mend" and "refuse".
+func (b *StrayBytes) UnmarshalText(text []byte) error {
+	i := slices.Index([]string{"mend", "refuse"}, string(text))
+	if i < 0 {
+		return fmt.Errorf("%q is neither \"mend\" nor \"refuse\"", text)
+	}
+	*b = StrayBytes(i)
+	return nil
+}
+
+// UnmarshalText accepts "pass", "fold" and "refuse".
+func (l *LongLines) UnmarshalText(text []byte) error {
+	i := slices.Index([]string{"pass", "fold", "refuse"}, string(text))
+	if i < 0 {
+		return fmt.Errorf("%q is none of \"pass\", \"fold\" and \"refuse\"", text)
+	}
+	*l = LongLines(i)
+	return nil
 }
 
 // Timeouts bound every wait (RFC 5321, 4.5.3.2). Zero means the default.
@@ -74,4 +133,5 @@ type Timeouts struct {
 	Reply    time.Duration // the server's answer; 5m
 	Data     time.Duration // each block of a message; 3m
 	DataEnd  time.Duration // the answer to its end; 10m
+	Session  time.Duration // the whole session, while the client is waited for; 6h
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -44,6 +45,7 @@ type session struct {
 	while    string    // what is being done
 	err      error     // what went wrong
 	sum      summary
+	stuffer  rewrite.Stuffer
 	mended   []byte // what a message's mended pieces are made in
 	serverIn int64  // octets from connections to the server that are closed
 }
@@ -87,6 +89,8 @@ func (s *session) step() error {
 		return s.chunk(true)
 	case rewrite.AwaitChunkDiscard:
 		return s.chunk(false)
+	case rewrite.AwaitChunkText:
+		return s.chunkText()
 	case rewrite.AwaitClientTLS:
 		return s.clientTLS()
 	case rewrite.AwaitServerTLS:
@@ -119,10 +123,29 @@ func (s *session) command() error {
 		return nil // the server spoke, or we are to leave
 	}
 	ahead := len(s.client.buffered()) > len(line)
-	if s.dialogue.Command(line, ahead) {
+	if s.dialogue.Command(s.ended(line), ahead) {
 		s.client.consume(len(line))
 	}
 	return nil
+}
+
+// ended gives a line with CRLF where the client is one of those that end lines
+// with LF.
+func (s *session) ended(line []byte) []byte {
+	if len(s.route.Message.LFEnds) == 0 || bytes.HasSuffix(line, []byte("\r\n")) || !covers(s.route.Message.LFEnds, s.address) {
+		return line
+	}
+	return append(line[:len(line)-1:len(line)-1], "\r\n"...)
+}
+
+// by is the end of a wait that may take so long, or that of the session if it
+// comes first.
+func (s *session) by(allowed time.Duration) time.Time {
+	end, last := time.Now().Add(allowed), s.began.Add(s.route.Timeouts.session())
+	if end.After(last) {
+		return last
+	}
+	return end
 }
 
 // drained asks an idle client to leave.
@@ -137,7 +160,7 @@ const drainingText = "421 4.3.2 the service is being shut down"
 // saslLine passes on a line of an AUTH exchange.
 func (s *session) saslLine() error {
 	s.while = "waiting for a SASL line"
-	line, err := s.clientLine(max(s.route.Limits.commandLine(), saslLine))
+	line, err := s.clientLine(max(s.route.Limits.commandLine(), s.route.Limits.saslLine()))
 	switch {
 	case err == errTooLong:
 		s.dialogue.SASL(nil)
@@ -155,7 +178,7 @@ func (s *session) saslLine() error {
 // octets waits for what follows an AUTH exchange: four octets, or a line.
 func (s *session) octets() error {
 	s.while = "waiting for the first octets after AUTH"
-	deadline := time.Now().Add(s.route.Timeouts.command())
+	deadline := s.by(s.route.Timeouts.command())
 	for len(s.client.buffered()) < 4 && s.client.line() == nil {
 		if ready, err := s.awaitClient(deadline); err != nil || !ready {
 			return err
@@ -172,7 +195,7 @@ var errTooLong = errors.New("line too long")
 // clientLine waits for a line of the client's. nil without an error means that
 // something else has come first.
 func (s *session) clientLine(limit int) ([]byte, error) {
-	deadline := time.Now().Add(s.route.Timeouts.command())
+	deadline := s.by(s.route.Timeouts.command())
 	for {
 		if line := s.client.line(); line != nil {
 			if len(line) > limit {
@@ -208,7 +231,6 @@ func (s *session) dropLine(deadline time.Time) ([]byte, error) {
 }
 
 const (
-	saslLine       = 12288 // RFC 4954, 4
 	maxDroppedLine = 1 << 20
 )
 

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 )
 
@@ -27,7 +28,6 @@ func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 		return false
 	}
 	d.heard(verb)
-	d.count(verb)
 	if d.tracer != nil {
 		d.tracer.Exchanged('C', []string{d.redacted(spelt, line)}, nil, "")
 	}
@@ -226,7 +226,9 @@ func (d *Dialogue) sendTurn(v Verb) {
 }
 
 func (d *Dialogue) pushed(v Verb) {
-	d.count(v)
+	if v == VerbRCPT {
+		d.seen.recipients++
+	}
 	d.sent.push(v)
 	d.grouping = groupable.has(v) && d.server.offers&OffersPIPELINING != 0
 }
@@ -263,7 +265,7 @@ func (d *Dialogue) MessageEnd(octets int64) {
 	if d.next == AwaitDiscard {
 		d.deliver(VerbMessage, d.early)
 		if d.next != End {
-			d.refuse("server-lost", lostText)
+			d.refuse(cmp.Or(d.failure, "server-lost"), lostText)
 		}
 		return
 	}
@@ -273,7 +275,12 @@ func (d *Dialogue) MessageEnd(octets int64) {
 }
 
 // heard reports a command of the client's.
-func (d *Dialogue) heard(v Verb) { d.listener.Command(v) }
+func (d *Dialogue) heard(v Verb) {
+	d.listener.Command(v)
+	if !d.seen.transaction && !mailing.has(v) {
+		d.seen.idle++
+	}
+}
 
 // convertsChunks says that a rule makes DATA of BDAT.
 func (d *Dialogue) convertsChunks() bool {

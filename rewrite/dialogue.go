@@ -108,7 +108,7 @@ type clientState struct {
 	authRefused   bool // lines that are no commands may be credentials
 	sealing       bool // the last type 3 message of NTLM asks for sealing
 	recipients    int  // RCPT commands of this transaction that were not refused
-	idle          int  // commands since the last message
+	idle          int  // commands outside of transactions since the last message
 	mails         int  // MAIL commands accepted
 	messages      int  // messages begun
 }
@@ -212,7 +212,8 @@ func (d *Dialogue) InClear() {
 func (d *Dialogue) Hello() string { return string(d.hello) }
 
 // Failure is why the dialogue ended before its time: "", or one of
-// "client-protocol", "server-protocol", "server-lost", "server-timeout", "server-unreachable", "tls".
+// "client-protocol", "server-protocol", "server-lost", "server-timeout", "server-unreachable", "tls",
+// "message-refused" (by us, which cost the connection to the server).
 func (d *Dialogue) Failure() string { return d.failure }
 
 // Finish ends the session from outside with a reply of our own, when the

@@ -17,7 +17,7 @@ const module = "smtpshim"
 // pure are the packages that a package that only decides may use: they have no
 // clock, no files, no network and no goroutines.
 var pure = []string{
-	"bytes", "encoding/base64", "encoding/binary", "errors", "fmt", "math/bits", "net/netip", "slices", "sort", "strconv", "strings",
+	"bytes", "cmp", "encoding/base64", "encoding/binary", "errors", "fmt", "math/bits", "net/netip", "slices", "sort", "strconv", "strings",
 	"unicode/utf8", "golang.org/x/net/idna",
 }
 

@@ -9,7 +9,7 @@ import (
 // Limits bound what a client may ask for in one session. Zero is no limit.
 type Limits struct {
 	Errors      int   // commands that were none, before 421
-	Idle        int   // commands in a row that bring no message, before 421
+	Idle        int   // commands in a row outside of a transaction, before 421
 	Recipients  int   // of one transaction; more get 452
 	Messages    int   // of one session, before 421
 	MessageSize int64 // octets of one message; a larger one gets 552
@@ -28,7 +28,7 @@ func (d *Dialogue) exceeds(v Verb, line []byte) string {
 		return "421 4.7.0 too many messages in one session"
 	case v == VerbMAIL && l.MessageSize > 0 && declaredSize(line) > l.MessageSize:
 		return d.tooLarge()
-	case l.Idle > 0 && d.seen.idle >= l.Idle && !mailing.has(v):
+	case l.Idle > 0 && d.seen.idle >= l.Idle && !d.seen.transaction && !mailing.has(v):
 		return "421 4.7.0 too many commands without a message"
 	}
 	return ""
@@ -78,21 +78,12 @@ func (d *Dialogue) limitSize(r *Reply) {
 	}
 }
 
-// count keeps what exceeds asks for, when a command goes on its way.
-func (d *Dialogue) count(v Verb) {
-	if v == VerbRCPT {
-		d.seen.recipients++
-	}
-	if !mailing.has(v) {
-		d.seen.idle++
-	}
-}
-
 // RefuseMessage gives up a message that is being sent to the server, which never
 // gets its end. The rest is dropped, and the client hears why at its end.
 func (d *Dialogue) RefuseMessage(text string) {
 	d.early = []byte(text + "\r\n")
 	d.server.gone = true
+	d.failure = "message-refused"
 	d.next = AwaitDiscard
 	d.event("message refused: " + text)
 }

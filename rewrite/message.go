@@ -20,6 +20,10 @@ const pieceSize = 16 << 10
 //
 // The zero Message stands before the first octet. It is good for one message.
 type Message struct {
+	// LF takes LF for a line end too, and so LF.LF for an end: only for clients
+	// that are known to mean it (KB Q152944).
+	LF bool
+
 	at     place
 	mended int64
 }
@@ -146,7 +150,19 @@ const (
 	dotLast                 // the end of the message
 	dotUnstuffed            // to be doubled, or mending its line end makes it the last
 	dotUndecided            // until more octets have come
+	dotLastLF               // the end of the message for a client that ends lines with LF
 )
+
+// judgeLFDot is judgeDot where LF ends a line.
+func judgeLFDot(line []byte) dot {
+	switch {
+	case len(line) == 1, len(line) == 2 && line[1] == '\r':
+		return dotUndecided
+	case line[1] == '\n', line[1] == '\r' && line[2] == '\n':
+		return dotLastLF
+	}
+	return dotText
+}
 
 // judgeDot says what the dot is that line begins with.
 func judgeDot(line []byte, at place) dot {
@@ -172,7 +188,14 @@ func (m *Message) mend(dst, p []byte) (out []byte, n int, end bool) {
 	out = dst[:0]
 	for n < len(p) {
 		if p[n] == '.' && m.at != inLine {
-			switch judgeDot(p[n:], m.at) {
+			d := judgeDot(p[n:], m.at)
+			if m.LF && d != dotLast {
+				d = judgeLFDot(p[n:])
+			}
+			switch d {
+			case dotLastLF:
+				m.at = lineStart
+				return append(out, ".\r\n"...), n + bytes.IndexByte(p[n:], '\n') + 1, true
 			case dotUndecided:
 				return out, n, false
 			case dotLast:
@@ -195,7 +218,9 @@ func (m *Message) mend(dst, p []byte) (out []byte, n int, end bool) {
 		switch c := p[n]; {
 		case c == '\n':
 			out, m.at = append(out, "\r\n"...), madeStart
-			m.mended++
+			if !m.LF {
+				m.mended++
+			}
 		case c == '\r' && n+1 == len(p):
 			return out, n, false
 		case c == '\r' && p[n+1] == '\n':

@@ -117,6 +117,21 @@ func policyOf(t *testing.T, f *transcript.File) *rewrite.Policy {
 		t.Fatal(errs)
 	}
 	policy := &rewrite.Policy{Rules: rules, Hostname: "relay.example.com", Limits: rewrite.Limits{Errors: 20}, Chunking: true}
+	policy.Chunking = f.Settings["chunking"] != "hide"
+	for key, limit := range map[string]*int{
+		"idle": &policy.Limits.Idle, "recipients": &policy.Limits.Recipients, "messages": &policy.Limits.Messages,
+	} {
+		if v := f.Settings[key]; v != "" {
+			if _, err := fmt.Sscan(v, limit); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if v := f.Settings["message_size"]; v != "" {
+		if _, err := fmt.Sscan(v, &policy.Limits.MessageSize); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for key, set := range map[string]func(string) error{
 		"client_tls": func(v string) error { return policy.ClientTLS.UnmarshalText([]byte(v)) },
 		"server_tls": func(v string) error { return policy.ServerTLS.UnmarshalText([]byte(v)) },
@@ -161,7 +176,7 @@ func (p *player) step() bool {
 		return p.line(func(raw []byte) bool { d.SASL(raw); return true })
 	case rewrite.AwaitMessage, rewrite.AwaitDiscard:
 		return p.counted("message %d bytes", d.MessageEnd)
-	case rewrite.AwaitChunk, rewrite.AwaitChunkDiscard:
+	case rewrite.AwaitChunk, rewrite.AwaitChunkDiscard, rewrite.AwaitChunkText:
 		return p.counted("chunk %d bytes", func(int64) { d.ChunkEnd() })
 	case rewrite.AwaitClientTLS:
 		p.event("client TLS")

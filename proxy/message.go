@@ -4,8 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
-	"sync/atomic"
+	"os"
 	"time"
 
 	"smtpshim/rewrite"
@@ -26,7 +25,8 @@ func (s *session) message(forward bool) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	m := transfer{s: s, forward: forward && s.server != nil}
+	m := transfer{s: s, forward: forward && s.server != nil, began: time.Now()}
+	m.message.LF = covers(s.route.Message.LFEnds, s.address)
 	defer m.close()
 	s.client.large = true
 	defer func() { s.client.large, s.mended = false, nil }()
@@ -55,7 +55,10 @@ func (s *session) message(forward bool) error {
 type transfer struct {
 	s       *session
 	message rewrite.Message
-	forward bool  // to the server; false: dropped
+	forward bool // to the server; false: dropped
+	lines   rewrite.Lines
+	folded  []byte // what pieces with long lines are made in
+	began   time.Time
 	octets  int64 // of the client's
 	watch   *watch
 	outcome string // "": the server has yet to say
@@ -71,6 +74,10 @@ func (m *transfer) piece() (end bool, err error) {
 		out, n, end := m.message.Next(s.mended[:0], src)
 		if len(out) > 0 && n > 0 && &out[0] != &src[0] {
 			s.mended = out
+		}
+		m.octets += int64(n)
+		if m.forward {
+			out = m.judge(out)
 		}
 		if m.forward && end {
 			m.close()
@@ -88,12 +95,50 @@ func (m *transfer) piece() (end bool, err error) {
 				}
 			}
 		}
-		m.octets += int64(n)
 		s.client.consume(n)
 		if end || n == 0 || len(s.client.buffered()) == 0 {
 			return end, nil
 		}
 	}
+}
+
+// judge holds a piece against what the route lets through, and refuses the
+// message, or gives the piece as it may pass.
+func (m *transfer) judge(out []byte) []byte {
+	policy, limit := &m.s.route.Message, m.s.route.Limits.MessageSize
+	switch {
+	case limit > 0 && m.octets > limit:
+		m.s.dialogue.TooLarge()
+	case policy.StrayBytes == StrayRefuse && m.message.Mended() > 0:
+		m.s.dialogue.RefuseMessage("554 5.6.0 the message has a bare CR, a bare LF or a NUL in it")
+	case policy.LongLines == LongPass:
+		return out
+	case policy.LongLines == LongFold:
+		folded := m.lines.Fold(m.folded[:0], out)
+		if len(folded) > len(out) {
+			m.folded = folded
+		}
+		return folded
+	default:
+		if m.lines.Measure(out); m.lines.Long() == 0 {
+			return out
+		}
+		m.s.dialogue.RefuseMessage("554 5.6.0 the message has a line of more than 998 octets")
+	}
+	m.close()
+	m.forward, m.outcome = false, "refused"
+	m.s.closeServer()
+	return nil
+}
+
+// errSlow is a client that sends a message octet by octet.
+var errSlow = fmt.Errorf("%w: the message comes too slowly", os.ErrDeadlineExceeded)
+
+// tooSlow says whether a message has fallen below the smallest rate. The first
+// minute is not counted.
+func (m *transfer) tooSlow() bool {
+	took := time.Since(m.began)
+	return took > time.Minute && float64(m.octets) < took.Seconds()*float64(m.s.route.Limits.messageRate())
 }
 
 // more waits for more of the message, and for an answer before its end.
@@ -112,7 +157,10 @@ func (m *transfer) more() error {
 		m.ended(m.outcome)
 		return s.over("client-protocol", fmt.Errorf("over %d octets behind a refusal", maxDiscarded))
 	}
-	err := s.client.fill(time.Now().Add(s.route.Timeouts.data()))
+	err := s.client.fill(s.by(s.route.Timeouts.data()))
+	if err == nil && m.tooSlow() {
+		err = errSlow
+	}
 	if m.watch != nil && m.watch.fired.Load() {
 		_, werr := m.stopWatch()
 		return m.answered(werr)
@@ -201,102 +249,3 @@ func (m *transfer) answered(err error) error {
 // lastWords is how long a server that fails in the middle of a message is
 // waited for to say why.
 const lastWords = 5 * time.Second
-
-// chunk moves the octets of BDAT, to the server or to nobody (RFC 3030, 2).
-func (s *session) chunk(forward bool) error {
-	s.while = "passing on a chunk"
-	if s.premature() {
-		return s.replied(nil, errUnasked)
-	}
-	if err := s.flush(); err != nil {
-		return err
-	}
-	left := s.dialogue.ChunkSize()
-	s.client.large = left > smallBuffer
-	defer func() { s.client.large = false }()
-	for left > 0 {
-		b := s.client.buffered()
-		if len(b) == 0 {
-			if err := s.client.fill(time.Now().Add(s.route.Timeouts.data())); err != nil && !s.client.interrupted(err) {
-				s.messageOutcome("cut")
-				return s.clientFailed(err)
-			}
-			continue
-		}
-		b = b[:min(int64(len(b)), left)]
-		left -= int64(len(b))
-		if forward && left == 0 && s.dialogue.Outstanding() == 1 {
-			if s.server.spoke() && s.sayingYes() {
-				return s.replied(nil, errUnasked) // to what it does not have yet
-			}
-		}
-		if forward && s.serverWrite(b) != nil {
-			forward = false // the reply, or its absence, says why
-		}
-		s.client.consume(len(b))
-	}
-	s.asked = time.Now()
-	s.sum.message(s.dialogue.ChunkSize())
-	s.dialogue.ChunkEnd()
-	return nil
-}
-
-// sayingYes says whether what the server has begun to say is a good reply.
-func (s *session) sayingYes() bool {
-	if len(s.server.buffered()) == 0 {
-		s.server.fill(time.Now().Add(spokeWait))
-	}
-	b := s.server.buffered()
-	return len(b) > 0 && b[0] < '4'
-}
-
-// opaque moves octets both ways until both sides have ended. One read is one
-// write: receivers of sealed blocks break on joined ones (KB Q245565).
-func (s *session) opaque() error {
-	s.while = "passing on what cannot be read"
-	if err := s.flush(); err != nil {
-		return err
-	}
-	server, client := s.server, s.client
-	if server == nil {
-		return s.over("server-lost", nil)
-	}
-	var last atomic.Int64
-	last.Store(time.Now().UnixNano())
-	done := make(chan error, 1)
-	go func() { done <- s.pump(client, server, &last) }()
-	err := s.pump(server, client, &last)
-	if err := errors.Join(err, <-done); err != nil {
-		return s.over("opaque", err)
-	}
-	return s.over("opaque", nil)
-}
-
-// pump moves octets one way. It ends when the source does, or when nothing has
-// moved either way for as long as an answer to a message may take.
-func (s *session) pump(to, from *leg, last *atomic.Int64) error {
-	defer to.closeWrite()
-	allowed := s.route.Timeouts.dataEnd()
-	for {
-		if b := from.buffered(); len(b) > 0 {
-			last.Store(time.Now().UnixNano())
-			if err := to.write(b, allowed); err != nil {
-				from.interrupt()
-				return err
-			}
-			from.consume(len(b))
-		}
-		err := from.fill(time.Unix(0, last.Load()).Add(allowed))
-		switch {
-		case err == nil:
-		case err == io.EOF:
-			return nil
-		case isTimeout(err) && time.Since(time.Unix(0, last.Load())) < allowed && !s.closing.Load():
-			// the other way was busy
-		default:
-			s.closing.Store(true)
-			to.interrupt()
-			return err
-		}
-	}
-}
