@@ -31,6 +31,7 @@ type Proxy struct {
 	listeners map[string]*listener // by address as in the route
 	sessions  map[*session]struct{}
 	census    map[string]*census // by route
+	lot       *lot               // nil: idle sessions wait on goroutines of their own
 	draining  bool
 	none      chan struct{} // closed when draining and no session is left
 
@@ -179,6 +180,7 @@ func (p *Proxy) Addr(address string) net.Addr {
 // closed, a message under way without its final dot, and the error is that of ctx.
 func (p *Proxy) Drain(ctx context.Context) error {
 	none := p.stopListening()
+	defer p.closeLot()
 	select {
 	case <-none:
 		return nil
@@ -189,11 +191,32 @@ func (p *Proxy) Drain(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// idleLot is where idle sessions wait; nil if there cannot be one.
+func (p *Proxy) idleLot() *lot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lot == nil {
+		p.lot, _ = newLot() // without it, idle sessions cost a little more
+	}
+	return p.lot
+}
+
+// closeLot ends what idle sessions wait in, once there are none.
+func (p *Proxy) closeLot() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lot != nil {
+		p.lot.close()
+		p.lot = nil
+	}
+}
+
 // Close ends everything at once.
 func (p *Proxy) Close() error {
 	none := p.stopListening()
 	p.closeSessions()
 	<-none
+	p.closeLot()
 	return nil
 }
 
@@ -216,6 +239,9 @@ func (p *Proxy) stopListening() (none chan struct{}) {
 		s.draining.Store(true)
 		s.wake()
 	}
+	if p.lot != nil {
+		p.lot.leaveAll()
+	}
 	return p.none
 }
 
@@ -225,6 +251,9 @@ func (p *Proxy) closeSessions() {
 	defer p.mu.Unlock()
 	for s := range p.sessions {
 		s.kill()
+	}
+	if p.lot != nil {
+		p.lot.leaveAll()
 	}
 }
 

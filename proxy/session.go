@@ -38,16 +38,17 @@ type session struct {
 
 	closing atomic.Bool // one way of an opaque stretch has failed
 
-	asked    time.Time // when the server was given what it has not answered
-	answered bool      // the server has answered all, and was given nothing since
-	outcome  string    // "" while it runs
-	unsure   bool      // a message's answer was lost: the server may have it
-	while    string    // what is being done
-	err      error     // what went wrong
-	sum      summary
-	stuffer  rewrite.Stuffer
-	mended   []byte // what a message's mended pieces are made in
-	serverIn int64  // octets from connections to the server that are closed
+	idleUntil time.Time // while the client's next line is waited for in the lot
+	asked     time.Time // when the server was given what it has not answered
+	answered  bool      // the server has answered all, and was given nothing since
+	outcome   string    // "" while it runs
+	unsure    bool      // a message's answer was lost: the server may have it
+	while     string    // what is being done
+	err       error     // what went wrong
+	sum       summary
+	stuffer   rewrite.Stuffer
+	mended    []byte // what a message's mended pieces are made in
+	serverIn  int64  // octets from connections to the server that are closed
 }
 
 // errEnded says that the session has an outcome and nothing more is to be done.
@@ -55,12 +56,16 @@ var errEnded = errors.New("session ended")
 
 // run is the session, from the server's greeting to the end.
 func (s *session) run() {
-	defer s.finish()
 	for s.outcome == "" {
-		if err := s.step(); err != nil {
+		switch err := s.step(); {
+		case err == errParked:
+			return // from here on it is somebody else's
+		case err != nil:
+			s.finish()
 			return
 		}
 	}
+	s.finish()
 }
 
 // step does what the dialogue waits for next.
@@ -178,7 +183,7 @@ func (s *session) saslLine() error {
 // octets waits for what follows an AUTH exchange: four octets, or a line.
 func (s *session) octets() error {
 	s.while = "waiting for the first octets after AUTH"
-	deadline := s.by(s.route.Timeouts.command())
+	deadline := s.commandBy()
 	for len(s.client.buffered()) < 4 && s.client.line() == nil {
 		if ready, err := s.awaitClient(deadline); err != nil || !ready {
 			return err
@@ -195,9 +200,10 @@ var errTooLong = errors.New("line too long")
 // clientLine waits for a line of the client's. nil without an error means that
 // something else has come first.
 func (s *session) clientLine(limit int) ([]byte, error) {
-	deadline := s.by(s.route.Timeouts.command())
+	deadline := s.commandBy()
 	for {
 		if line := s.client.line(); line != nil {
+			s.idleUntil = time.Time{}
 			if len(line) > limit {
 				return line, errTooLong
 			}
@@ -264,6 +270,12 @@ const watchAfter = 200 * time.Millisecond
 
 // awaitBoth waits for whoever speaks first.
 func (s *session) awaitBoth(limit time.Time) (ready bool, err error) {
+	if s.server.spoke() { // what TLS has read already, nobody else would see
+		return false, s.unasked(nil)
+	}
+	if s.park(limit) {
+		return false, errParked
+	}
 	w := startWatch(s.server, s.client.interrupt)
 	err = s.client.fill(limit)
 	spoke, serverErr := w.stop()
