@@ -28,7 +28,6 @@ func (s *session) message(forward bool) error {
 	m := transfer{s: s, forward: forward && s.server != nil, began: time.Now()}
 	m.message.LF = covers(s.route.Message.LFEnds, s.address)
 	defer m.close()
-	s.client.large = true
 	defer func() { s.client.large, s.mended = false, nil }()
 	for {
 		end, err := m.piece()
@@ -157,6 +156,7 @@ func (m *transfer) more() error {
 		m.ended(m.outcome)
 		return s.over("client-protocol", fmt.Errorf("over %d octets behind a refusal", maxDiscarded))
 	}
+	s.client.large = m.octets > 0 // a short message fits the small buffer
 	err := s.client.fill(s.by(s.route.Timeouts.data()))
 	if err == nil && m.tooSlow() {
 		err = errSlow

@@ -220,6 +220,7 @@ func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 	} else {
 		d.ToClient = r.appendTo(d.ToClient)
 	}
+	d.turn.reply, d.turn.raw = Reply{}, nil // nothing of it is kept while the session is idle
 	d.listener.Replied(v, code)
 	if d.tracer != nil {
 		by := d.turn.replyBy
