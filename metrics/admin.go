@@ -3,6 +3,7 @@ package metrics
 import (
 	"io"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,9 +19,16 @@ const index = `smtpshim
 
 // Admin returns the server of the admin listener, to be given a listener. It
 // answers GET and HEAD for /metrics, from gatherer; /healthz; /readyz, by
-// ready, which must be safe for concurrent use; and an index at /.
-func Admin(gatherer prometheus.Gatherer, ready func() bool) *http.Server {
+// ready, which must be safe for concurrent use; and an index at /. With profiles
+// it also answers for /debug/pprof/, which shows the inside of the program and
+// costs time: only for those who look for a fault.
+func Admin(gatherer prometheus.Gatherer, ready func() bool, profiles bool) *http.Server {
 	mux := http.NewServeMux()
+	if profiles {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
 		MaxRequestsInFlight: 4,
 		Timeout:             20 * time.Second,

@@ -12,9 +12,9 @@ import (
 
 func TestAdminAnswers(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	New(reg, "v1.2.3").Route("in", nil)
+	New(reg, "v1.2.3").Route("in", nil, both)
 	var ready atomic.Bool
-	admin := Admin(reg, ready.Load)
+	admin := Admin(reg, ready.Load, false)
 	for _, c := range []struct {
 		method, path string
 		ready        bool
@@ -43,9 +43,20 @@ func TestAdminAnswers(t *testing.T) {
 }
 
 func TestAdminBoundsEveryWait(t *testing.T) {
-	admin := Admin(prometheus.NewRegistry(), func() bool { return true })
+	admin := Admin(prometheus.NewRegistry(), func() bool { return true }, false)
 	if admin.ReadHeaderTimeout <= 0 || admin.ReadTimeout <= 0 || admin.WriteTimeout <= 0 ||
 		admin.IdleTimeout <= 0 || admin.MaxHeaderBytes <= 0 || admin.MaxHeaderBytes > http.DefaultMaxHeaderBytes {
 		t.Errorf("something is not bounded: %+v", admin)
+	}
+}
+
+func TestProfilesAreServedOnlyIfAskedFor(t *testing.T) {
+	for _, asked := range []bool{false, true} {
+		admin := Admin(prometheus.NewRegistry(), func() bool { return true }, asked)
+		answer := httptest.NewRecorder()
+		admin.Handler.ServeHTTP(answer, httptest.NewRequest("GET", "/debug/pprof/", nil))
+		if (answer.Code == http.StatusOK) != asked {
+			t.Errorf("asked for: %v, status %d", asked, answer.Code)
+		}
 	}
 }

@@ -37,8 +37,10 @@ type Metrics struct {
 	serverReply   *prometheus.HistogramVec
 	serverErrors  *prometheus.CounterVec
 	tlsSessions   *prometheus.CounterVec
+	tlsFailures   *prometheus.CounterVec
 
-	reloads *prometheus.CounterVec
+	reloads            *prometheus.CounterVec
+	certificateReloads *prometheus.CounterVec
 }
 
 // New registers all collectors with reg, those of the Go runtime and of the
@@ -61,10 +63,12 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 		serverConnect: histograms("server_connect_seconds", "From dialling a server to its greeting."),
 		serverReply:   histograms("server_reply_seconds", "From a command to the server's reply, by verb.", "verb"),
 		serverErrors:  counters("server_errors_total", "Servers that failed us, by how.", "reason"),
-		tlsSessions:   counters("tls_sessions_total", "TLS handshakes that ended well, by side and version.", "side", "version"),
+		tlsSessions:   counters("tls_sessions_total", "TLS handshakes that ended well, by side, version and suite.", "side", "version", "suite"),
+		tlsFailures:   counters("tls_failures_total", "TLS handshakes that failed, by side and why.", "side", "reason"),
 
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts(opts("config_reloads_total",
 			"Times the configuration was read again, by outcome.")), []string{"outcome"}),
+		certificateReloads: counters("certificate_reloads_total", "Times files of certificates had changed, by whether they are in use now.", "outcome"),
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("build_info",
 		"Always 1; the labels say what is running.")), []string{"version", "goversion"})
@@ -75,8 +79,8 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 	reg.MustRegister(
 		m.sessions, m.active, m.sessionSeconds, m.refused,
 		m.commands, m.replies, m.ruleApplied, m.ruleBroken, m.messages, m.messageBytes, m.bytes,
-		m.serverConnect, m.serverReply, m.serverErrors, m.tlsSessions,
-		m.reloads, build,
+		m.serverConnect, m.serverReply, m.serverErrors, m.tlsSessions, m.tlsFailures,
+		m.reloads, m.certificateReloads, build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -84,12 +88,13 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 }
 
 // Reloaded counts one more reading of the configuration; err is what came of it.
-func (m *Metrics) Reloaded(err error) {
-	outcome := "ok"
+func (m *Metrics) Reloaded(err error) { m.reloads.WithLabelValues(outcome(err)).Inc() }
+
+func outcome(err error) string {
 	if err != nil {
-		outcome = "error"
+		return "error"
 	}
-	m.reloads.WithLabelValues(outcome).Inc()
+	return "ok"
 }
 
 func opts(name, help string) prometheus.Opts {

@@ -17,7 +17,13 @@ var names = []string{
 	"smtpshim_commands_total", "smtpshim_replies_total", "smtpshim_rule_applied_total", "smtpshim_rule_broken_total",
 	"smtpshim_messages_total", "smtpshim_message_bytes_total", "smtpshim_bytes_total",
 	"smtpshim_server_connect_seconds", "smtpshim_server_reply_seconds", "smtpshim_server_errors_total",
-	"smtpshim_tls_sessions_total", "smtpshim_config_reloads_total", "smtpshim_build_info",
+	"smtpshim_tls_sessions_total", "smtpshim_tls_failures_total", "smtpshim_certificate_reloads_total", "smtpshim_config_reloads_total", "smtpshim_build_info",
+}
+
+// both is TLS on both sides.
+var both = TLS{
+	Client: []Cipher{{"1.3", "TLS_AES_128_GCM_SHA256"}},
+	Server: []Cipher{{"1.0", "TLS_RSA_WITH_3DES_EDE_CBC_SHA"}},
 }
 
 // everything lets each event happen once, with values that are in the sets.
@@ -33,15 +39,18 @@ func everything(r *Route) {
 	r.ServerConnected(20 * time.Millisecond)
 	r.ServerReplied("end-of-data", 2*time.Second)
 	r.ServerFailed("timeout")
-	r.TLS("client", "1.3")
-	r.TLS("server", "1.2")
+	r.TLS("client", "1.3", "TLS_AES_128_GCM_SHA256")
+	r.TLS("server", "1.0", "TLS_RSA_WITH_3DES_EDE_CBC_SHA")
+	r.TLSFailed("client", "version")
+	r.TLSFailed("server", "certificate-name")
+	r.CertificateReloaded(nil)
 	r.Refused("sessions")
 	r.SessionEnded("ok", 3*time.Second)
 }
 
 func TestEveryMetricIsThereBeforeAnythingHappened(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	New(reg, "v1").Route("in", []string{"join-data-reply"})
+	New(reg, "v1").Route("in", []string{"join-data-reply"}, both)
 	found, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +69,7 @@ func TestEveryMetricIsThereBeforeAnythingHappened(t *testing.T) {
 
 func TestNamesFollowPrometheusConventions(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	everything(New(reg, "v1").Route("in", []string{"join-data-reply"}))
+	everything(New(reg, "v1").Route("in", []string{"join-data-reply"}, both))
 	problems, err := testutil.GatherAndLint(reg, names...)
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +81,7 @@ func TestNamesFollowPrometheusConventions(t *testing.T) {
 
 func TestEachEventIsCountedWhereItBelongs(t *testing.T) {
 	m := New(prometheus.NewRegistry(), "v1")
-	r := m.Route("in", []string{"join-data-reply"})
+	r := m.Route("in", []string{"join-data-reply"}, both)
 	everything(r)
 	r.SessionBegan()
 	m.Reloaded(nil)
@@ -94,8 +103,11 @@ func TestEachEventIsCountedWhereItBelongs(t *testing.T) {
 		{"bytes from the client", m.bytes.WithLabelValues("in", "from_client"), 1100},
 		{"bytes from the server", m.bytes.WithLabelValues("in", "from_server"), 300},
 		{"server errors", m.serverErrors.WithLabelValues("in", "timeout"), 1},
-		{"client TLS", m.tlsSessions.WithLabelValues("in", "client", "1.3"), 1},
-		{"server TLS", m.tlsSessions.WithLabelValues("in", "server", "1.2"), 1},
+		{"client TLS", m.tlsSessions.WithLabelValues("in", "client", "1.3", "TLS_AES_128_GCM_SHA256"), 1},
+		{"server TLS", m.tlsSessions.WithLabelValues("in", "server", "1.0", "TLS_RSA_WITH_3DES_EDE_CBC_SHA"), 1},
+		{"client TLS failed", m.tlsFailures.WithLabelValues("in", "client", "version"), 1},
+		{"server TLS failed", m.tlsFailures.WithLabelValues("in", "server", "certificate-name"), 1},
+		{"certificates", m.certificateReloads.WithLabelValues("in", "ok"), 1},
 		{"reloads", m.reloads.WithLabelValues("ok"), 1},
 		{"bad reloads", m.reloads.WithLabelValues("error"), 1},
 	} {
@@ -107,7 +119,7 @@ func TestEachEventIsCountedWhereItBelongs(t *testing.T) {
 
 func TestTimesGoIntoTheirHistograms(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	everything(New(reg, "v1").Route("in", nil))
+	everything(New(reg, "v1").Route("in", nil, both))
 	found, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +145,7 @@ func TestTimesGoIntoTheirHistograms(t *testing.T) {
 
 func TestWhatIsInNoSetIsOther(t *testing.T) {
 	m := New(prometheus.NewRegistry(), "v1")
-	r := m.Route("in", nil)
+	r := m.Route("in", nil, both)
 	before := testutil.CollectAndCount(m.commands)
 	for _, verb := range []string{"xyzzy", "MAIL", "", "\xff"} {
 		r.Command(verb)
@@ -142,8 +154,17 @@ func TestWhatIsInNoSetIsOther(t *testing.T) {
 		r.Reply(code)
 	}
 	r.Message("accepted", -5)
+	r.TLS("client", "0.9", "TLS_AES_128_GCM_SHA256")
+	r.TLS("client", "1.3", "TLS_NONE")
+	r.TLSFailed("client", "bad luck")
 	if got := testutil.ToFloat64(m.commands.WithLabelValues("in", "other")); got != 4 {
 		t.Errorf("other commands: %v, want 4", got)
+	}
+	if got := testutil.ToFloat64(m.tlsSessions.WithLabelValues("in", "client", "other", "other")); got != 2 {
+		t.Errorf("other TLS: %v, want 2", got)
+	}
+	if got := testutil.ToFloat64(m.tlsFailures.WithLabelValues("in", "client", "other")); got != 1 {
+		t.Errorf("other failures of TLS: %v, want 1", got)
 	}
 	if after := testutil.CollectAndCount(m.commands); after != before {
 		t.Errorf("%d series of commands became %d", before, after)
@@ -158,9 +179,9 @@ func TestWhatIsInNoSetIsOther(t *testing.T) {
 
 func TestAReloadGoesOnCounting(t *testing.T) {
 	m := New(prometheus.NewRegistry(), "v1")
-	old := m.Route("in", []string{"a"})
+	old := m.Route("in", []string{"a"}, both)
 	old.Command("mail")
-	fresh := m.Route("in", []string{"a", "b"})
+	fresh := m.Route("in", []string{"a", "b"}, both)
 	fresh.Command("mail")
 	old.Command("mail") // a session that began before the reload
 	fresh.RuleApplied("b")
@@ -173,14 +194,14 @@ func TestAReloadGoesOnCounting(t *testing.T) {
 }
 
 func TestAnEventAllocatesNothing(t *testing.T) {
-	r := New(prometheus.NewRegistry(), "v1").Route("in", []string{"join-data-reply"})
+	r := New(prometheus.NewRegistry(), "v1").Route("in", []string{"join-data-reply"}, both)
 	if n := testing.AllocsPerRun(1000, func() { everything(r) }); n != 0 {
 		t.Errorf("%v allocations, want none", n)
 	}
 }
 
 func BenchmarkCommandAndReply(b *testing.B) {
-	r := New(prometheus.NewRegistry(), "v1").Route("in", nil)
+	r := New(prometheus.NewRegistry(), "v1").Route("in", nil, both)
 	b.ReportAllocs()
 	for b.Loop() {
 		r.Command("rcpt")

@@ -8,9 +8,9 @@ import (
 
 // The closed sets of label values. What is in none of them is "other".
 var (
-	outcomes = []string{"ok", "silent", "client-lost", "client-timeout", "server-lost", "server-timeout",
+	outcomes = []string{"ok", "silent", "client-lost", "client-timeout", "message-refused", "server-lost", "server-timeout",
 		"server-unreachable", "server-protocol", "client-protocol", "tls", "drained", "unknown", "opaque"}
-	refusals = []string{"sessions", "sessions-per-address", "proxy-header", "draining"}
+	refusals = []string{"sessions", "sessions-per-address", "sessions-per-minute", "proxy-header", "draining"}
 	failures = []string{"connect", "greeting", "timeout", "lost", "tls", "protocol"}
 	endings  = []string{"accepted", "refused", "unknown", "cut"}
 	verbs    = []string{"ehlo", "helo", "starttls", "auth", "xauth", "mail", "rcpt", "data", "bdat", "rset",
@@ -18,9 +18,12 @@ var (
 		"x-link2state", "x-anonymoustls", "x-exps", "other"}
 	// timed are the verbs whose replies have a histogram of their own; each
 	// costs a series for every bucket.
-	timed    = []string{"ehlo", "helo", "starttls", "auth", "mail", "rcpt", "data", "end-of-data", "bdat", "quit", "other"}
-	classes  = []string{"2xx", "3xx", "4xx", "5xx"}
-	versions = []string{"1.2", "1.3"}
+	timed   = []string{"ehlo", "helo", "starttls", "auth", "mail", "rcpt", "data", "end-of-data", "bdat", "quit", "other"}
+	classes = []string{"2xx", "3xx", "4xx", "5xx"}
+	// handshakes are the reasons for which TLS fails.
+	handshakes = []string{"version", "cipher", "certificate-expired", "certificate-not-yet-valid", "certificate-name",
+		"certificate-authority", "certificate-weak", "certificate-refused", "pin", "client-certificate",
+		"timeout", "closed", "garbage", "other"}
 )
 
 // A Route counts what happens on one route. Its methods neither wait nor
@@ -43,20 +46,49 @@ type Route struct {
 	serverConnect prometheus.Observer
 	serverReply   family[prometheus.Observer]
 	serverErrors  family[prometheus.Counter]
-	clientTLS     family[prometheus.Counter]
-	serverTLS     family[prometheus.Counter]
+	clientTLS     legTLS
+	serverTLS     legTLS
+
+	certificateReloads family[prometheus.Counter]
 }
 
+// A Cipher is a version of TLS with a suite, by the names an event has for them.
+type Cipher struct{ Version, Suite string }
+
+// A legTLS counts the TLS of one side.
+type legTLS struct {
+	sessions map[Cipher]prometheus.Counter
+	other    func() prometheus.Counter
+	failures family[prometheus.Counter]
+}
+
+func (m *Metrics) legTLS(route, side string, possible []Cipher) legTLS {
+	labels := prometheus.Labels{"route": route, "side": side}
+	sessions := m.tlsSessions.MustCurryWith(labels)
+	l := legTLS{
+		sessions: make(map[Cipher]prometheus.Counter, len(possible)),
+		other:    func() prometheus.Counter { return sessions.WithLabelValues("other", "other") },
+		failures: family[prometheus.Counter]{with: m.tlsFailures.MustCurryWith(labels).WithLabelValues},
+	}
+	for _, c := range possible {
+		l.sessions[c] = sessions.WithLabelValues(c.Version, c.Suite)
+	}
+	if len(possible) > 0 {
+		l.failures = resolve(l.failures.with, handshakes)
+	}
+	return l
+}
+
+// TLS says what TLS is possible on a route; a side that has none is empty.
+type TLS struct{ Client, Server []Cipher }
+
 // Route returns the counters of the route of that name, with one for each rule
-// in force there. Asked again, as after a reload, it goes on counting where it
-// was.
-func (m *Metrics) Route(name string, rules []string) *Route {
+// in force there and for all TLS that is possible. Asked again, as after a
+// reload, it goes on counting where it was.
+func (m *Metrics) Route(name string, rules []string, tls TLS) *Route {
 	route := prometheus.Labels{"route": name}
 	counters := func(v *prometheus.CounterVec, values []string) family[prometheus.Counter] {
 		return resolve(v.MustCurryWith(route).WithLabelValues, values)
-	}
-	tls := func(side string) family[prometheus.Counter] {
-		return counters(m.tlsSessions.MustCurryWith(prometheus.Labels{"side": side}), versions)
 	}
 	return &Route{
 		active:         m.active.WithLabelValues(name),
@@ -76,8 +108,10 @@ func (m *Metrics) Route(name string, rules []string) *Route {
 		serverConnect: m.serverConnect.WithLabelValues(name),
 		serverReply:   resolve(m.serverReply.MustCurryWith(route).WithLabelValues, timed),
 		serverErrors:  counters(m.serverErrors, failures),
-		clientTLS:     tls("client"),
-		serverTLS:     tls("server"),
+		clientTLS:     m.legTLS(name, "client", tls.Client),
+		serverTLS:     m.legTLS(name, "server", tls.Server),
+
+		certificateReloads: counters(m.certificateReloads, []string{"ok", "error"}),
 	}
 }
 
@@ -139,13 +173,28 @@ func (r *Route) ServerReplied(verb string, took time.Duration) {
 func (r *Route) ServerFailed(reason string) { r.serverErrors.of(reason).Inc() }
 
 // TLS counts a handshake that ended well.
-func (r *Route) TLS(side, version string) {
-	if side == "client" {
-		r.clientTLS.of(version).Inc()
-	} else {
-		r.serverTLS.of(version).Inc()
+func (r *Route) TLS(side, version, suite string) {
+	leg := r.leg(side)
+	counter, ok := leg.sessions[Cipher{version, suite}]
+	if !ok {
+		counter = leg.other()
 	}
+	counter.Inc()
 }
+
+// TLSFailed counts a handshake that failed.
+func (r *Route) TLSFailed(side, reason string) { r.leg(side).failures.of(reason).Inc() }
+
+func (r *Route) leg(side string) *legTLS {
+	if side == "client" {
+		return &r.clientTLS
+	}
+	return &r.serverTLS
+}
+
+// CertificateReloaded counts one more change of certificates' files; err is what
+// came of it.
+func (r *Route) CertificateReloaded(err error) { r.certificateReloads.of(outcome(err)).Inc() }
 
 // add keeps a counter from panicking at a negative count.
 func add(c prometheus.Counter, n int64) {

@@ -134,8 +134,12 @@ func (s *session) serverTLS() error {
 
 // shakeServer shakes hands with a server.
 func (s *session) shakeServer(conn net.Conn, name string) (*tls.Conn, error) {
+	host, _, err := net.SplitHostPort(name)
+	if err != nil {
+		host = name
+	}
 	return s.shake("server", conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
-		return s.route.dialer.Handshake(ctx, conn, name)
+		return s.route.dialer.Handshake(ctx, conn, host)
 	})
 }
 
@@ -160,7 +164,10 @@ func (s *session) shake(side string, conn net.Conn, with func(context.Context, n
 		if o := s.route.Observer; o != nil {
 			o.TLSFailed(side, reason)
 		}
-		return nil, fmt.Errorf("TLS handshake with the %s: %s: %w", side, text, r.err)
+		if text != r.err.Error() {
+			r.err = fmt.Errorf("%s: %w", text, r.err)
+		}
+		return nil, fmt.Errorf("TLS handshake with the %s: %w", side, r.err)
 	}
 	state := r.conn.ConnectionState()
 	version := tlspolicy.Version(state.Version)

@@ -53,8 +53,8 @@ type Acceptor interface {
 	Handshake(ctx context.Context, conn net.Conn, client netip.Addr) (*tls.Conn, error)
 }
 
-// A Dialer does the handshake with a server, named host:port as in Servers, as
-// a *tlspolicy.Dialer does.
+// A Dialer does the handshake with a server, of which it is given the host, as a
+// *tlspolicy.Dialer does.
 type Dialer interface {
 	Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error)
 }

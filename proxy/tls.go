@@ -33,7 +33,7 @@ func (d dialer) Handshake(ctx context.Context, conn net.Conn, server string) (*t
 	config := d.config
 	if config.ServerName == "" {
 		config = config.Clone()
-		config.ServerName, _, _ = net.SplitHostPort(server)
+		config.ServerName = server
 	}
 	secure := tls.Client(conn, config)
 	return secure, secure.HandshakeContext(ctx)

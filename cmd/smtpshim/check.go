@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +24,13 @@ func check(args []string, stdout, stderr io.Writer) int {
 	if status, ok := parse(f, args, 0); !ok {
 		return status
 	}
-	c, err := readConfig(*path)
+	temp, err := os.MkdirTemp("", "smtpshim-")
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return failed
+	}
+	defer os.RemoveAll(temp)
+	c, err := readConfig(*path, rehearse(temp))
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return failed
@@ -56,13 +63,16 @@ func plural(n int, word string) string {
 }
 
 // printRoute says what a route does.
-func printRoute(w io.Writer, r *proxy.Route) {
+func printRoute(w io.Writer, r *route) {
 	line := func(name, text string) { entry(w, 2, name, 17, text) }
 	fmt.Fprintf(w, "route %s\n", r.Name)
 	line("listens on", strings.Join(r.Listen, ", "))
 	line("servers", strings.Join(r.Servers, ", then "))
 	line("client TLS", r.ClientTLS.Mode.String()+": "+clientTLSMeans(r.ClientTLS.Mode))
+	tls := tlsPrinter{w, time.Now()}
+	tls.client(r)
 	line("server TLS", r.ServerTLS.Mode.String()+": "+serverTLSMeans(r))
+	tls.server(r)
 	if len(r.ProxyFrom) > 0 {
 		var networks []string
 		for _, p := range r.ProxyFrom {
@@ -86,42 +96,6 @@ func printRoute(w io.Writer, r *proxy.Route) {
 		if slices.Contains(names, rule.Name) {
 			entry(w, 4, rule.Name, 24, rule.Heals)
 		}
-	}
-}
-
-func clientTLSMeans(m rewrite.ClientTLS) string {
-	switch m {
-	case rewrite.ClientTLSPass:
-		return "STARTTLS is between client and server; after it nothing can be read or healed"
-	case rewrite.ClientTLSHide:
-		return "clients are never offered STARTTLS"
-	case rewrite.ClientTLSOffer:
-		return "clients may use STARTTLS, which ends here"
-	case rewrite.ClientTLSRequire:
-		return "clients must use STARTTLS, which ends here"
-	default:
-		return "connections begin with TLS, which ends here"
-	}
-}
-
-func serverTLSMeans(r *proxy.Route) string {
-	name := "the name in servers"
-	if c := r.ServerTLS.Config; c != nil && c.ServerName != "" {
-		name = c.ServerName
-	}
-	verified := "; the certificate must be for " + name
-	if c := r.ServerTLS.Config; c != nil && c.InsecureSkipVerify {
-		verified = "; the certificate is not verified"
-	}
-	switch r.ServerTLS.Mode {
-	case rewrite.ServerTLSOff:
-		return "STARTTLS is never said to the server by the proxy itself"
-	case rewrite.ServerTLSOpportunistic:
-		return "STARTTLS wherever the server offers it; the certificate is not verified"
-	case rewrite.ServerTLSRequire:
-		return "STARTTLS, or no mail" + verified
-	default:
-		return "connections begin with TLS" + verified
 	}
 }
 

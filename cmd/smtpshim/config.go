@@ -4,38 +4,42 @@ import (
 	"log/slog"
 	"regexp"
 	"time"
-
-	"smtpshim/proxy"
 )
 
 // A config is what a configuration file says. Every field holds: what the file
 // leaves out has its default.
 type config struct {
-	drain  time.Duration // how long messages under way may take when we stop
-	admin  string        // host:port of the admin listener; "": none
-	level  slog.Level
-	format logFormat
-	routes []*proxy.Route
+	drain    time.Duration // how long messages under way may take when we stop
+	admin    string        // host:port of the admin listener; "": none
+	profiles bool          // it serves /debug/pprof/ too
+	level    slog.Level
+	format   logFormat
+	routes   []*route
 }
 
 // readConfig reads the file at path. An error about what it says is mistakes:
-// all of them.
-func readConfig(path string) (*config, error) {
+// all of them. Certificates of our own making are made by made.
+func readConfig(path string, made makeCertificates) (*config, error) {
 	t, err := openSource(path)
 	if err != nil {
 		return nil, err
 	}
-	c := readSettings(t)
+	c := readSettings(t, made)
 	return c, t.err()
 }
 
 // readSettings reads the outermost table; it and the functions it calls are
 // the schema.
-func readSettings(t *table) *config {
+func readSettings(t *table, made makeCertificates) *config {
 	c := &config{drain: t.duration("drain", 30*time.Second, 0, time.Hour), format: "text"}
 
 	admin := t.table("admin")
 	c.admin = admin.text("listen", "127.0.0.1:9525")
+	public := admin.boolean("public", false)
+	c.profiles = admin.boolean("pprof", false)
+	if checkAddress(c.admin, true) == nil && !isLoopback(c.admin) && !public {
+		admin.wrong("listen", "%q can be reached from other machines, and there is no password; if that is meant, write public = true", c.admin)
+	}
 	taken := listeners{}
 	if c.admin != "" {
 		taken.add(admin, "listen", c.admin, "the admin listener")
@@ -49,9 +53,10 @@ func readSettings(t *table) *config {
 	c.level = level.Level
 	log.done()
 
+	state := t.beside(t.text("state_dir", ""))
 	names := map[string]int{}
 	for _, r := range t.tables("route") {
-		route := readRoute(r, taken)
+		route := readRoute(r, taken, state, made)
 		checkName(r, route.Name, names)
 		c.routes = append(c.routes, route)
 		r.done()

@@ -13,14 +13,15 @@ import (
 	"smtpshim/rewrite"
 )
 
-// readRoute reads one [[route]]. Where it listens goes to taken.
-func readRoute(t *table, taken listeners) *proxy.Route {
-	r := &proxy.Route{
+// readRoute reads one [[route]]. Where it listens goes to taken; certificates of
+// our own making are below the directory state.
+func readRoute(t *table, taken listeners, state string, made makeCertificates) *route {
+	r := &route{Route: &proxy.Route{
 		Name:    t.text("name", ""),
 		Listen:  addresses(t, "listen", "127.0.0.1:2525"),
 		Servers: addresses(t, "servers", "127.0.0.1:25"),
 		Rules:   readRules(t),
-	}
+	}}
 	for _, address := range r.Listen {
 		taken.add(t, "listen", address, fmt.Sprintf("route %q, line %d", r.Name, t.lines.line(t.path)))
 	}
@@ -33,23 +34,29 @@ func readRoute(t *table, taken listeners) *proxy.Route {
 			t.wrong("servers", "%q is where this route listens: sessions would go round in circles", address)
 		}
 	}
-	r.ClientTLS = readClientTLS(t.table("client_tls"))
-	r.ServerTLS = readServerTLS(t.table("server_tls"))
+	own := ownCertificates{state: state, make: made}
+	if routeName.MatchString(r.Name) {
+		own.route = r.Name
+	}
+	r.ClientTLS, r.client = readClientTLS(t.table("client_tls"), own)
+	r.ServerTLS, r.server = readServerTLS(t.table("server_tls"))
 
 	header := t.table("proxy_protocol")
-	for _, text := range header.texts("accept_from") {
-		network, err := parseNetwork(text)
-		if err != nil {
-			header.wrong("accept_from", "%v", err)
-		}
-		r.ProxyFrom = append(r.ProxyFrom, network)
-	}
+	r.ProxyFrom = networks(header, "accept_from")
 	header.done()
+
+	t.word("stray_bytes", &r.Message.StrayBytes)
+	t.word("long_lines", &r.Message.LongLines)
+	r.Message.LFEnds = networks(t, "lf_ends")
+	var chunking chunkingMode
+	t.word("chunking", &chunking)
+	r.HideChunking = bool(chunking)
 
 	limits := t.table("limits")
 	for _, l := range limitsOf(&r.Limits) {
 		*l.value = limits.number(l.key, l.normal, l.least, l.most)
 	}
+	r.Limits.MessageSize = int64(limits.number("message_size", 0, 0, 1<<40))
 	limits.done()
 	timeouts := t.table("timeouts")
 	for _, w := range timeoutsOf(&r.Timeouts) {
@@ -57,6 +64,28 @@ func readRoute(t *table, taken listeners) *proxy.Route {
 	}
 	timeouts.done()
 	return r
+}
+
+// chunkingMode is true to hide CHUNKING.
+type chunkingMode bool
+
+func (c *chunkingMode) UnmarshalText(text []byte) error {
+	word, err := oneOf(string(text), "pass", "hide")
+	*c = word == "hide"
+	return err
+}
+
+// networks reads an array of networks.
+func networks(t *table, key string) []netip.Prefix {
+	var list []netip.Prefix
+	for _, text := range t.texts(key) {
+		network, err := parseNetwork(text)
+		if err != nil {
+			t.wrong(key, "%v", err)
+		}
+		list = append(list, network)
+	}
+	return list
 }
 
 // addresses reads an array of strings that must be there and not be empty.
@@ -158,11 +187,17 @@ type limit struct {
 func limitsOf(l *proxy.Limits) []limit {
 	return []limit{
 		{"sessions", &l.Sessions, 1000, 1, 1_000_000},
-		{"sessions_per_address", &l.SessionsPerAddress, 50, 1, 1_000_000},
+		{"sessions_per_address", &l.SessionsPerAddress, 0, 0, 1_000_000},
+		{"sessions_per_minute", &l.SessionsPerMinute, 0, 0, 1_000_000},
 		{"command_line", &l.CommandLine, 4096, 512, 65536},
+		{"sasl_line", &l.SASLLine, 12288, 12288, 65536},
 		{"reply_line", &l.ReplyLine, 4096, 512, 65536},
 		{"reply_lines", &l.ReplyLines, 256, 16, 65536},
 		{"errors", &l.Errors, 20, 1, 1_000_000},
+		{"idle_commands", &l.Idle, 100, 10, 1_000_000},
+		{"recipients", &l.Recipients, 1000, 100, 1_000_000},
+		{"messages", &l.Messages, 1000, 1, 1_000_000},
+		{"message_rate", &l.MessageRate, 64, 1, 1_000_000},
 	}
 }
 
@@ -184,5 +219,6 @@ func timeoutsOf(t *proxy.Timeouts) []timeout {
 		{"reply", &t.Reply, 5 * time.Minute},
 		{"data", &t.Data, 3 * time.Minute},
 		{"data_end", &t.DataEnd, 10 * time.Minute},
+		{"session", &t.Session, 6 * time.Hour},
 	}
 }

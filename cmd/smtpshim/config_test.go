@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 )
 
@@ -36,7 +37,7 @@ func configDir(t *testing.T) {
 	t.Chdir(dir)
 	key := writeKey(t, "key.pem")
 	writeKey(t, "other-key.pem")
-	writeCertificate(t, "cert.pem", key, time.Now().Add(time.Hour))
+	writeCertificate(t, "cert.pem", key, time.Now().AddDate(1, 0, 0))
 	writeCertificate(t, "old-cert.pem", key, time.Now().Add(-time.Hour))
 }
 
@@ -58,7 +59,7 @@ func writeCertificate(t *testing.T, name string, key *ecdsa.PrivateKey, until ti
 	t.Helper()
 	c := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mail.example.com"},
-		DNSNames: []string{"mail.example.com"}, NotBefore: until.Add(-24 * time.Hour), NotAfter: until,
+		DNSNames: []string{"mail.example.com"}, NotBefore: until.AddDate(-2, 0, 0), NotAfter: until,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
 	if err != nil {
@@ -95,7 +96,7 @@ func TestEveryMistakeIsReportedWithItsPlace(t *testing.T) {
 		expected := strings.TrimSuffix(file, ".toml") + ".err"
 		want, err := os.ReadFile(expected)
 		if os.IsNotExist(err) {
-			if _, err := readConfig(file); err != nil {
+			if _, err := readConfig(file, tlspolicy.SelfSigned); err != nil {
 				t.Errorf("a good file is refused:\n%v", err)
 			}
 			continue
@@ -103,7 +104,7 @@ func TestEveryMistakeIsReportedWithItsPlace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = readConfig(file)
+		_, err = readConfig(file, tlspolicy.SelfSigned)
 		if err == nil {
 			t.Errorf("%s: accepted", file)
 			continue
@@ -136,7 +137,7 @@ func sameLines(got, want string) bool {
 
 func mustRead(t *testing.T, path string) *config {
 	t.Helper()
-	c, err := readConfig(path)
+	c, err := readConfig(path, tlspolicy.SelfSigned)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,13 +158,13 @@ func TestWhatTheFileSaysIsInForce(t *testing.T) {
 		"rules":         len(in.Rules.Names()) > 1 && !strings.Contains(strings.Join(in.Rules.Names(), " "), "translate-xauth"),
 		"no rules":      len(out.Rules.Names()) == 0,
 		"client mode":   in.ClientTLS.Mode == rewrite.ClientTLSRequire,
-		"certificate":   len(in.ClientTLS.Config.Certificates) == 1,
+		"certificate":   len(in.client.Store.Infos()) == 1,
 		"server mode":   in.ServerTLS.Mode == rewrite.ServerTLSRequire,
-		"server name":   in.ServerTLS.Config.ServerName == "mail.example.net",
-		"authorities":   in.ServerTLS.Config.RootCAs != nil && out.ServerTLS.Config.RootCAs == nil,
-		"verified":      !in.ServerTLS.Config.InsecureSkipVerify,
-		"not verified":  out.ServerTLS.Config.InsecureSkipVerify,
-		"TLS 1.2":       in.ClientTLS.Config.MinVersion == 0x303 && in.ServerTLS.Config.MinVersion == 0x303,
+		"server name":   in.server.ServerName == "mail.example.net",
+		"authorities":   in.server.Roots != nil && out.server.Roots == nil,
+		"verified":      in.server.Verification == tlspolicy.Verified,
+		"not verified":  out.server.Verification == tlspolicy.Unverified,
+		"TLS 1.2":       in.client.acceptor.Config(netip.Addr{}).MinVersion == 0x303 && in.server.dialer.Config("").MinVersion == 0x303,
 		"networks":      reflect.DeepEqual(in.ProxyFrom, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")}),
 		"limit":         in.Limits.Sessions == 10 && out.Limits.Sessions == 1000,
 		"timeout":       in.Timeouts.Command == 90*time.Minute && out.Timeouts.Command == 5*time.Minute,
@@ -176,7 +177,7 @@ func TestWhatTheFileSaysIsInForce(t *testing.T) {
 }
 
 func TestAMissingFileIsAnError(t *testing.T) {
-	if _, err := readConfig(filepath.Join(t.TempDir(), "none.toml")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := readConfig(filepath.Join(t.TempDir(), "none.toml"), nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
 }
@@ -190,7 +191,7 @@ func TestWarningsNameWhatMayBeAMistake(t *testing.T) {
 		{"not verified", "listen = [\"127.0.0.1:25\"]\nserver_tls = {mode = \"require\", verify = false}\n", "verify = false"},
 		{"no repeat-ehlo", "listen = [\"127.0.0.1:25\"]\nrules = []\nserver_tls.mode = \"opportunistic\"\n", "repeat-ehlo"},
 		{"implicit TLS needs no repeat-ehlo", "listen = [\"127.0.0.1:25\"]\nrules = []\nserver_tls.mode = \"implicit\"\n", ""},
-		{"ended", "listen = [\"127.0.0.1:25\"]\nclient_tls = {mode = \"offer\", certificate = \"old-cert.pem\", key = \"key.pem\"}\n", "ended"},
+		{"ended", "listen = [\"127.0.0.1:25\"]\nclient_tls = {mode = \"offer\", certificate = \"old-cert.pem\", key = \"key.pem\"}\n", "expired"},
 	} {
 		write(t, "warn.toml", route+c.text)
 		got := warnings(mustRead(t, "warn.toml").routes[0], time.Now())

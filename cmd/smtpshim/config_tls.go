@@ -1,102 +1,190 @@
 package main
 
 import (
-	"crypto/tls"
-	"crypto/x509"
+	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"smtpshim/proxy"
+	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 )
 
-// readClientTLS reads [route.client_tls]. Each route gets a configuration made
-// for it alone: one that was cloned would share its session tickets.
-func readClientTLS(t *table) proxy.ClientTLS {
+// readClientTLS reads [route.client_tls]. Each route gets an acceptor of its
+// own: routes that shared one would take each other's session tickets.
+func readClientTLS(t *table, own ownCertificates) (proxy.ClientTLS, *clientLeg) {
 	defer t.done()
 	mode := rewrite.ClientTLSPass
 	known := t.word("mode", &mode)
-	certificate, key := t.text("certificate", ""), t.text("key", "")
+	leg := &clientLeg{ClientLeg: tlspolicy.ClientLeg{Protocol: t.protocol("networks")}}
+	certificates := t.identities()
+	names := t.texts("names")
+	var asked clientCertificate
+	t.word("client_certificate", &asked)
+	authorities := t.paths("client_ca")
 	if !known {
-		return proxy.ClientTLS{}
+		return proxy.ClientTLS{}, nil
 	}
 	if mode == rewrite.ClientTLSPass || mode == rewrite.ClientTLSHide {
-		t.unused("certificate", certificate != "", mode, `"offer", "require" and "implicit"`)
-		t.unused("key", key != "", mode, `"offer", "require" and "implicit"`)
-		return proxy.ClientTLS{Mode: mode}
+		t.unused(mode, `"offer", "require" and "implicit"`, "certificate", "key", "pkcs12", "password_file", "names",
+			"minimum", "maximum", "ciphers", "weak", "client_ca", "client_certificate")
+		return proxy.ClientTLS{Mode: mode}, nil
 	}
-	for name, path := range map[string]string{"certificate": certificate, "key": key} {
-		if _, isText := t.values[name].(string); path == "" && (isText || !t.has(name)) {
-			t.wrong(name, "is missing; mode %q needs a certificate and its key, each the name of a PEM file", mode)
+	if certificates.selfSigned {
+		leg.selfSigned = own.dir()
+		leg.Store = t.selfSigned(own, names)
+	} else {
+		if len(names) > 0 {
+			t.wrong("names", `only certificate = "self-signed" uses it; other certificates have their names in them`)
+		}
+		if leg.Store = t.store(certificates.sources); !t.says("certificate") && !t.says("pkcs12") {
+			t.wrong("certificate", `is missing; mode %q needs a certificate and its key, each the name of a PEM file, or "self-signed"`, mode)
 		}
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	certPEM, okCert := t.file("certificate", certificate)
-	keyPEM, okKey := t.file("key", key)
-	if okCert && okKey {
-		pair, err := tls.X509KeyPair(certPEM, keyPEM)
-		if err != nil {
-			t.wrong("certificate", "%q and %q are no certificate with its key: %v", certificate, key, err)
-		}
-		c.Certificates = []tls.Certificate{pair}
+	leg.ClientRoots, leg.RequireCertificate = t.roots("client_ca", authorities), asked == "require"
+	if asked == "ask" && !t.says("client_ca") {
+		t.wrong("client_ca", "is missing; whoever asks for certificates needs the authorities that sign them")
 	}
-	return proxy.ClientTLS{Mode: mode, Config: c}
+	var err error
+	if leg.acceptor, err = tlspolicy.NewAcceptor(leg.ClientLeg); err != nil {
+		t.settings(err, leg.Store != nil, leg.Allow, func(a tlspolicy.Allowance) error {
+			one := leg.ClientLeg
+			one.Allow = []tlspolicy.Allowance{a}
+			_, err := tlspolicy.NewAcceptor(one)
+			return err
+		})
+		return proxy.ClientTLS{}, nil
+	}
+	return proxy.ClientTLS{Mode: mode, Acceptor: leg.acceptor}, leg
 }
 
 // readServerTLS reads [route.server_tls].
-func readServerTLS(t *table) proxy.ServerTLS {
+func readServerTLS(t *table) (proxy.ServerTLS, *serverLeg) {
 	defer t.done()
 	mode := rewrite.ServerTLSOff
 	known := t.word("mode", &mode)
-	verify, name, ca := t.boolean("verify", true), t.text("server_name", ""), t.text("ca", "")
+	leg := &serverLeg{ServerLeg: tlspolicy.ServerLeg{Protocol: t.protocol(""), ServerName: t.text("server_name", "")}}
+	verify, authorities, certificates := t.boolean("verify", true), t.paths("ca"), t.identities()
+	for _, text := range t.oneOrMore("pins") {
+		pin, err := tlspolicy.ParsePin(text)
+		if err != nil {
+			t.wrong("pins", "%v", err)
+		}
+		leg.Pins = append(leg.Pins, pin)
+	}
 	if !known {
-		return proxy.ServerTLS{}
+		return proxy.ServerTLS{}, nil
 	}
-	verified := mode == rewrite.ServerTLSRequire || mode == rewrite.ServerTLSImplicit
-	if !verified {
-		t.unused("verify", !verify, mode, `"require" and "implicit"`)
-		t.unused("ca", ca != "", mode, `"require" and "implicit"`)
+	verifies := mode == rewrite.ServerTLSRequire || mode == rewrite.ServerTLSImplicit
+	useless := !verifies && t.unused(mode, `"require" and "implicit"`, "verify", "ca", "pins")
+	switch {
+	case mode == rewrite.ServerTLSOff:
+		t.unused(mode, `"opportunistic", "require" and "implicit"`, "server_name",
+			"certificate", "key", "pkcs12", "password_file", "minimum", "maximum", "ciphers", "weak")
+		return proxy.ServerTLS{Mode: mode}, nil
+	case useless:
+		return proxy.ServerTLS{}, nil
+	case !verifies:
+		leg.Verification = tlspolicy.Opportunistic
+	case !verify:
+		leg.Verification = tlspolicy.Unverified
 	}
-	if mode == rewrite.ServerTLSOff {
-		t.unused("server_name", name != "", mode, `"opportunistic", "require" and "implicit"`)
-		return proxy.ServerTLS{Mode: mode}
+	if leg.ServerName != "" && !hostName.MatchString(leg.ServerName) {
+		t.wrong("server_name", "%q is no name of a host", leg.ServerName)
 	}
-	if name != "" && !hostName.MatchString(name) {
-		t.wrong("server_name", "%q is no name of a host", name)
+	leg.Roots = t.roots("ca", authorities)
+	if certificates.selfSigned {
+		t.wrong("certificate", `"self-signed" is for clients; a server that asks for a certificate has to know it before`)
+	} else {
+		leg.Store = t.store(certificates.sources)
 	}
-	if verified && !verify && ca != "" {
-		t.wrong("ca", "verify = false does not use it; leave one of the two out")
+	var err error
+	if leg.dialer, err = tlspolicy.NewDialer(leg.ServerLeg); err != nil {
+		t.settings(err, true, leg.Allow, func(a tlspolicy.Allowance) error {
+			one := leg.ServerLeg
+			one.Allow = []tlspolicy.Allowance{a}
+			_, err := tlspolicy.NewDialer(one)
+			return err
+		})
+		return proxy.ServerTLS{}, nil
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: name, InsecureSkipVerify: verified && !verify}
-	if pem, ok := t.file("ca", ca); ok {
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			t.wrong("ca", "there is no certificate in %q; a PEM file of one or more is wanted", ca)
+	return proxy.ServerTLS{Mode: mode, Dialer: leg.dialer}, leg
+}
+
+// A clientCertificate says whether clients are to show one.
+type clientCertificate string
+
+func (c *clientCertificate) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	word, err := oneOf(string(text), "ask", "require")
+	*c = clientCertificate(word)
+	return err
+}
+
+// settings notes what tlspolicy finds wrong. A mistake in one allowance, which
+// alone finds, stands where that is written; one in the certificates counts
+// only if they could be read.
+func (t *table) settings(err error, read bool, allow []tlspolicy.Allowance, alone func(tlspolicy.Allowance) error) {
+	for i, a := range allow {
+		for _, e := range settingErrors(alone(a)) {
+			if e.Setting == "allow" {
+				weak := *t
+				weak.path, weak.name = item(join(t.path, "weak"), i), join(t.name, "weak")
+				weak.wrong("allow", "%v", e.Err)
+			}
 		}
 	}
-	return proxy.ServerTLS{Mode: mode, Config: c}
-}
-
-// unused notes a key that says something its mode does not listen to.
-func (t *table) unused(key string, given bool, mode fmt.Stringer, modes string) {
-	if given {
-		t.wrong(key, "mode %q does not use it; %s do", mode, modes)
+	for _, e := range settingErrors(err) {
+		key := e.Setting
+		switch {
+		case key == "allow" || key == "certificate" && !read:
+			continue
+		case key == "certificate" && !t.says(key):
+			key = "pkcs12"
+		}
+		t.wrong(key, "%v", e.Err)
 	}
 }
 
-// file reads the file that key names, if it names one; a relative name starts
-// where the configuration file is.
-func (t *table) file(key, name string) ([]byte, bool) {
-	if name == "" {
-		return nil, false
+// settingErrors are those that were joined into err.
+func settingErrors(err error) []*tlspolicy.SettingError {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var list []*tlspolicy.SettingError
+		for _, e := range joined.Unwrap() {
+			list = append(list, settingErrors(e)...)
+		}
+		return list
 	}
-	if !filepath.IsAbs(name) {
-		name = filepath.Join(filepath.Dir(t.source.path), name)
+	if e, ok := errors.AsType[*tlspolicy.SettingError](err); ok {
+		return []*tlspolicy.SettingError{e}
 	}
-	text, err := os.ReadFile(name)
-	if err != nil {
-		t.wrong(key, "%v", err)
+	return nil
+}
+
+// says says whether a key has a value other than "", [] and true.
+func (t *table) says(key string) bool {
+	switch v := t.values[key].(type) {
+	case nil:
+		return false
+	case string:
+		return v != ""
+	case bool:
+		return !v
+	case []any:
+		return len(v) > 0
 	}
-	return text, err == nil
+	return true
+}
+
+// unused notes keys that say something their mode does not listen to, and
+// whether there was one.
+func (t *table) unused(mode fmt.Stringer, modes string, keys ...string) (found bool) {
+	for _, key := range keys {
+		if t.says(key) {
+			t.wrong(key, "mode %q does not use it; %s do", mode, modes)
+			found = true
+		}
+	}
+	return found
 }

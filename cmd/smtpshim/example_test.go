@@ -11,11 +11,12 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 )
 
 // commentedKey is a key that is commented out; prose has a blank after the "#".
-var commentedKey = regexp.MustCompile(`(?m)^#([a-z_]+ *=)`)
+var commentedKey = regexp.MustCompile(`(?m)^#([a-z0-9_]+ *=)`)
 
 func readExample(t *testing.T) (shipped, uncommented string) {
 	t.Helper()
@@ -35,7 +36,7 @@ func readText(t *testing.T, text string) (*config, []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := readSettings(root)
+	c := readSettings(root, nil)
 	if err := root.err(); err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,7 @@ func TestTheExampleHasTheDefaults(t *testing.T) {
 		if !slices.Equal(got.routes[0].Rules.Names(), minimal.routes[0].Rules.Names()) {
 			t.Errorf("%s: rules %q", what, got.routes[0].Rules.Names())
 		}
-		route, want := *got.routes[0], *minimal.routes[0]
+		route, want := *got.routes[0].Route, *minimal.routes[0].Route
 		route.Rules, want.Rules = nil, nil
 		if len(route.ProxyFrom) == 0 {
 			route.ProxyFrom = nil
@@ -94,6 +95,28 @@ func TestTheExampleHasEveryKey(t *testing.T) {
 		if !slices.Contains(schema, key) && !strings.HasPrefix(key, "route.options.") {
 			t.Errorf("%s is in the example and not in the schema", key)
 		}
+	}
+}
+
+func TestTheExampleHasEveryWeakness(t *testing.T) {
+	shipped, _ := readExample(t)
+	for _, w := range tlspolicy.AllWeaknesses().List() {
+		if !strings.Contains(shipped, w.String()) {
+			t.Errorf("%s is not in the example", w)
+		}
+	}
+	_, schema := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n"+
+		"server_tls = {mode = \"require\", weak = [{allow = \"broken-rc4\"}]}\n")
+	found := 0
+	for _, key := range schema {
+		if name, ok := strings.CutPrefix(key, "route.server_tls.weak."); ok {
+			if found++; !strings.Contains(shipped, "#   "+name+" = ") {
+				t.Errorf("%s is not in the example", key)
+			}
+		}
+	}
+	if found < 3 {
+		t.Errorf("the schema has only %d keys of weak", found)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 )
 
@@ -59,7 +60,7 @@ func TestTheExitStatusSaysHowItWent(t *testing.T) {
 
 func TestEverythingFitsTheTerminal(t *testing.T) {
 	configDir(t)
-	calls := [][]string{{"help"}, {"rules"}, {"version"}, {"check", "-config", "everything.toml"}, {"check", "-config", "minimal.toml"}}
+	calls := [][]string{{"help"}, {"rules"}, {"version"}, {"check", "-config", "everything.toml"}, {"check", "-config", "tls-everything.toml"}, {"check", "-config", "minimal.toml"}}
 	for _, r := range rewrite.Table() {
 		calls = append(calls, []string{"rules", r.Name})
 	}
@@ -92,9 +93,9 @@ func TestCheckTellsWhatEachRouteWillDo(t *testing.T) {
 		"limits sessions 10 timeouts command 1h30m rules",
 		"join-data-reply Windows 2003",
 		"route out listens on :2526",
-		"server TLS implicit: connections begin with TLS; the certificate is not verified rules none",
+		"server TLS implicit: connections begin with TLS; the certificate is not verified versions TLS 1.2 to 1.3 ciphers modern (ECDHE with AES-GCM or ChaCha20), those of TLS 1.3 rules none",
 		"WARNING :2526 can be reached",
-		"WARNING server_tls: verify = false",
+		"WARNING server_tls, verify = false",
 		"admin listener off log json, level debug drain 1m",
 	} {
 		if !strings.Contains(words, want) {
@@ -116,7 +117,7 @@ func TestCheckReportsWhatReadConfigReports(t *testing.T) {
 	}
 	for _, file := range files {
 		file = strings.TrimSuffix(file, ".err") + ".toml"
-		_, want := readConfig(file)
+		_, want := readConfig(file, tlspolicy.SelfSigned)
 		if status, out, err := call("check", "-config", file); status != failed || out != "" || err != want.Error()+"\n" {
 			t.Errorf("%s: %d\n%s\n%s", file, status, out, err)
 		}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,6 +58,7 @@ type shim struct {
 	addr  string // of the route
 	admin string
 	proc  *os.Process
+	log   *real.Log
 }
 
 // shimOptions is what its configuration says beyond "listen".
@@ -66,6 +69,9 @@ type shimOptions struct {
 	clientTLS string   // client_tls.mode, with a certificate of ca's; "": the key is absent
 	serverTLS string   // server_tls.mode, for a server with a certificate of ca's; "": the key is absent
 	ca        *real.CA // for these two
+
+	clientSays, serverSays string // further lines of [route.client_tls] and [route.server_tls]
+	routeSays              string // and of the route
 }
 
 // startShim runs smtpshim until the test ends.
@@ -80,28 +86,59 @@ func startShim(t *testing.T, o shimOptions) shim {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.proc = real.Start(t, []string{"GORACE=halt_on_error=1"}, path, "run", "-config", config)
+	s.proc, s.log = real.StartLogged(t, []string{"GORACE=halt_on_error=1"}, path, "run", "-config", config)
 	real.Listening(t, s.admin)
 	real.Listening(t, s.addr)
 	return s
+}
+
+// logged waits for words in the log.
+func (s shim) logged(t *testing.T, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		real.Wait(t, fmt.Sprintf("the log to say %q", w), func() bool { return strings.Contains(s.log.String(), w) })
+	}
+}
+
+// counted wants a line in the metrics.
+func (s shim) counted(t *testing.T, line string) {
+	t.Helper()
+	real.Wait(t, "the metrics to say "+line, func() bool {
+		response, err := http.Get("http://" + s.admin + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		return err == nil && slices.Contains(strings.Split(string(text), "\n"), line)
+	})
 }
 
 // config writes the TOML file.
 func (s shim) config(t *testing.T, o shimOptions) string {
 	t.Helper()
 	var text strings.Builder
-	fmt.Fprintf(&text, "[admin]\nlisten = %q\n[log]\nlevel = \"info\"\n", s.admin)
+	fmt.Fprintf(&text, "state_dir = \"state\"\n[admin]\nlisten = %q\n[log]\nlevel = \"info\"\n", s.admin)
 	fmt.Fprintf(&text, "[[route]]\nname = \"peers\"\nlisten = [%q]\nservers = [%q]\n", s.addr, o.server)
 	if o.rules != nil {
 		fmt.Fprintf(&text, "rules = [%s]\n", quoted(o.rules))
 	}
+	fmt.Fprintln(&text, o.routeSays)
 	if o.clientTLS != "" {
 		host, _, _ := strings.Cut(s.addr, ":")
-		certificate, key := o.ca.Issue(t, host)
-		fmt.Fprintf(&text, "[route.client_tls]\nmode = %q\ncertificate = %q\nkey = %q\n", o.clientTLS, certificate, key)
+		fmt.Fprintf(&text, "[route.client_tls]\nmode = %q\n", o.clientTLS)
+		if o.clientTLS != "hide" && !strings.Contains(o.clientSays, "certificate = ") {
+			certificate, key := o.ca.Issue(t, host)
+			fmt.Fprintf(&text, "certificate = %q\nkey = %q\n", certificate, key)
+		}
+		fmt.Fprintln(&text, o.clientSays)
 	}
 	if o.serverTLS != "" {
-		fmt.Fprintf(&text, "[route.server_tls]\nmode = %q\nca = %q\n", o.serverTLS, o.ca.File)
+		fmt.Fprintf(&text, "[route.server_tls]\nmode = %q\n", o.serverTLS)
+		if o.ca != nil && o.serverTLS != "opportunistic" {
+			fmt.Fprintf(&text, "ca = %q\n", o.ca.File)
+		}
+		fmt.Fprintln(&text, o.serverSays)
 	}
 	return text.String()
 }

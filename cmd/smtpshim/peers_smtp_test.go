@@ -14,12 +14,20 @@ import (
 // A client says SMTP to addr, just as the test wants it.
 type client struct {
 	t    *testing.T
-	conn net.Conn
+	conn io.Writer
 	from *bufio.Reader
 }
 
 // dial connects, and hears the greeting.
 func dial(t *testing.T, addr string) *client {
+	t.Helper()
+	c := connected(t, addr)
+	c.hear("220")
+	return c
+}
+
+// connected is a client that has heard nothing yet.
+func connected(t *testing.T, addr string) *client {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
 	if err != nil {
@@ -27,9 +35,7 @@ func dial(t *testing.T, addr string) *client {
 	}
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(2 * time.Minute))
-	c := &client{t, conn, bufio.NewReader(conn)}
-	c.hear("220")
-	return c
+	return &client{t, conn, bufio.NewReader(conn)}
 }
 
 // say sends lines in one write, and then wants one reply of class 2 or 3 to each.
@@ -95,7 +101,7 @@ func sink(t *testing.T) (addr string) {
 }
 
 // swallow is a sink's session.
-func swallow(conn net.Conn) {
+func swallow(conn io.ReadWriteCloser) {
 	defer conn.Close()
 	from := bufio.NewReaderSize(conn, 64<<10)
 	fmt.Fprint(conn, "220 sink.example.com ESMTP\r\n")

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestTheReadmeHasTheRulesAsTheProgramPrintsThem(t *testing.T) {
@@ -42,22 +43,24 @@ func TestTheReadmesConfigurationsAreRight(t *testing.T) {
 			continue // before the first
 		}
 		var config strings.Builder
-		config.WriteString("[[route]]\n")
+		config.WriteString("state_dir = \"state\"\n[[route]]\n") // which stands before the block, where it is needed
 		for line := range strings.Lines(block) {
 			if line != "\n" && !strings.HasPrefix(line, "    ") {
 				break
 			}
 			config.WriteString(line)
 		}
-		file := t.TempDir() + "/smtpshim.toml"
+		dir := t.TempDir()
+		file := dir + "/smtpshim.toml"
+		writeCertificate(t, dir+"/mail.example.com.pem", writeKey(t, dir+"/mail.example.com.key"), time.Now().AddDate(1, 0, 0))
 		if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := readConfig(file); err != nil {
+		if _, err := readConfig(file, rehearse(t.TempDir())); err != nil {
 			t.Errorf("%v\n%s", err, &config)
 		}
 	}
-	if checked < 3 {
-		t.Errorf("%d configurations found in README.md, want at least 2", checked-1)
+	if checked < 5 {
+		t.Errorf("%d configurations found in README.md, want at least 4", checked-1)
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"smtpshim/metrics"
 	"smtpshim/proxy"
+	"smtpshim/proxy/tlspolicy"
 )
 
 func runProxy(args []string, _, stderr io.Writer) int {
@@ -37,7 +38,7 @@ func runProxy(args []string, _, stderr io.Writer) int {
 
 // serve runs the proxy until a signal ends it, and returns the exit status.
 func serve(path string, signals <-chan os.Signal, stderr io.Writer) int {
-	c, err := readConfig(path)
+	c, err := readConfig(path, tlspolicy.SelfSigned)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return failed
@@ -56,20 +57,27 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer) int {
 	p.ready.Store(true)
 	p.log.Info("started", "version", buildVersion(), "go", runtime.Version(), "config", path)
 
-	for sig := range signals {
-		if sig != syscall.SIGHUP {
-			break
+	day := time.NewTicker(24 * time.Hour)
+	defer day.Stop()
+	for {
+		select {
+		case <-day.C: // certificates end, and so does what is allowed until a day
+			p.warn()
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				p.reload()
+				continue
+			}
+			p.drain(signals)
+			return succeeded
 		}
-		p.reload()
 	}
-	p.drain(signals)
-	return succeeded
 }
 
 // An instance is the running program.
 type instance struct {
 	path    string
-	config  *config // in force
+	config  atomic.Pointer[config] // in force
 	level   *slog.LevelVar
 	log     *slog.Logger
 	gather  prometheus.Gatherer
@@ -80,8 +88,10 @@ type instance struct {
 
 func newInstance(path string, c *config, stderr io.Writer) *instance {
 	registry := prometheus.NewRegistry()
-	p := &instance{path: path, config: c, level: new(slog.LevelVar), gather: registry,
+	p := &instance{path: path, level: new(slog.LevelVar), gather: registry,
 		metrics: metrics.New(registry, buildVersion())}
+	p.config.Store(c)
+	registry.MustRegister(metrics.CertificateExpiry(func() []metrics.Certificate { return p.config.Load().certificates() }))
 	p.level.Set(c.level)
 	options := &slog.HandlerOptions{Level: p.level}
 	if c.format == "json" {
@@ -95,12 +105,13 @@ func newInstance(path string, c *config, stderr io.Writer) *instance {
 
 // serveAdmin opens the admin listener, if there is to be one.
 func (p *instance) serveAdmin() (*http.Server, error) {
-	admin := metrics.Admin(p.gather, p.ready.Load)
+	admin := metrics.Admin(p.gather, p.ready.Load, p.config.Load().profiles)
 	admin.ErrorLog = slog.NewLogLogger(p.log.Handler(), slog.LevelWarn)
-	if p.config.admin == "" {
+	listen := p.config.Load().admin
+	if listen == "" {
 		return admin, nil
 	}
-	l, err := net.Listen("tcp", p.config.admin)
+	l, err := net.Listen("tcp", listen)
 	if err != nil {
 		return nil, fmt.Errorf("admin listener: %w", err)
 	}
@@ -115,30 +126,55 @@ func (p *instance) serveAdmin() (*http.Server, error) {
 
 // apply puts a configuration in force, or changes nothing.
 func (p *instance) apply(c *config) error {
+	var routes []*proxy.Route
 	for _, r := range c.routes {
-		r.Observer = p.metrics.Route(r.Name, r.Rules.Names())
+		counts := p.metrics.Route(r.Name, r.Rules.Names(), r.possible())
+		r.Observer = counts
+		p.follow(r, counts)
+		routes = append(routes, r.Route)
 	}
-	if err := p.proxy.Apply(c.routes); err != nil {
+	if err := p.proxy.Apply(routes); err != nil {
 		return err
 	}
-	p.config = c
+	p.config.Store(c)
 	p.level.Set(c.level)
 	for _, r := range c.routes {
 		p.log.Info("route", "route", r.Name,
 			"listen", strings.Join(r.Listen, ","), "servers", strings.Join(r.Servers, ","),
 			"client_tls", r.ClientTLS.Mode.String(), "server_tls", r.ServerTLS.Mode.String(),
 			"rules", strings.Join(r.Rules.Names(), ","))
+	}
+	p.warn()
+	return nil
+}
+
+// warn has the log tell of what may be a mistake, or may become one with time.
+func (p *instance) warn() {
+	for _, r := range p.config.Load().routes {
 		for _, warning := range warnings(r, time.Now()) {
 			p.log.Warn(warning, "route", r.Name)
 		}
 	}
-	return nil
+}
+
+// follow has the log and the metrics tell of certificates whose files change.
+func (p *instance) follow(r *route, counts *metrics.Route) {
+	for _, s := range r.stores() {
+		s.store.Reloaded = func(err error) {
+			counts.CertificateReloaded(err)
+			if err != nil {
+				p.log.Error("certificate not reloaded", "route", r.Name, "side", s.side, "err", err)
+				return
+			}
+			p.log.Info("certificate reloaded", "route", r.Name, "side", s.side)
+		}
+	}
 }
 
 // reload reads the configuration again. A bad one changes nothing.
 func (p *instance) reload() {
-	old := p.config
-	c, err := readConfig(p.path)
+	old := p.config.Load()
+	c, err := readConfig(p.path, tlspolicy.SelfSigned)
 	if err == nil {
 		err = p.apply(c)
 	}
@@ -164,8 +200,9 @@ func (p *instance) reload() {
 // signal comes.
 func (p *instance) drain(signals <-chan os.Signal) {
 	p.ready.Store(false)
-	p.log.Info("draining", "drain", p.config.drain.String())
-	ctx, cancel := context.WithTimeout(context.Background(), p.config.drain)
+	drain := p.config.Load().drain
+	p.log.Info("draining", "drain", drain.String())
+	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	go func() {
 		for {

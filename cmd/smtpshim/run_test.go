@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +18,7 @@ import (
 
 	"smtpshim/metrics"
 	"smtpshim/proxy"
+	"smtpshim/proxy/tlspolicy"
 )
 
 // patience is how long a test waits for what must happen.
@@ -282,7 +284,7 @@ func TestTheLogCanBeJSON(t *testing.T) {
 
 func TestEveryVerbOfTheProxyHasItsCounter(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	var route proxy.Observer = metrics.New(registry, "v1").Route("in", nil)
+	var route proxy.Observer = metrics.New(registry, "v1").Route("in", nil, metrics.TLS{})
 	for _, verb := range proxy.Verbs() {
 		if verb != "greeting" && verb != "end-of-data" { // not said by clients
 			route.Command(verb)
@@ -304,4 +306,65 @@ func TestEveryVerbOfTheProxyHasItsCounter(t *testing.T) {
 		return
 	}
 	t.Error("no commands are counted")
+}
+
+func TestEveryReasonOfTLSHasItsCounter(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	tls := metrics.TLS{Client: []metrics.Cipher{{Version: "1.3", Suite: "TLS_AES_128_GCM_SHA256"}}}
+	var route proxy.Observer = metrics.New(registry, "v1").Route("in", nil, tls)
+	for _, reason := range tlspolicy.Reasons() {
+		route.TLSFailed("client", reason)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "smtpshim_tls_failures_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			if m.GetCounter().GetValue() != 1 {
+				t.Errorf("%v", m)
+			}
+		}
+		return
+	}
+	t.Error("no failures are counted")
+}
+
+func TestACertificateThatChangesIsLoggedAndCounted(t *testing.T) {
+	configDir(t)
+	write(t, "smtpshim.toml", fmt.Sprintf("admin.listen = \"\"\n[[route]]\nname = \"in\"\nlisten = [%q]\nservers = [\"127.0.0.1:25\"]\n"+
+		"client_tls = {mode = \"offer\", certificate = \"cert.pem\", key = \"key.pem\"}\n", freeAddress(t)))
+	c := mustRead(t, "smtpshim.toml")
+	var log strings.Builder
+	p := newInstance("smtpshim.toml", c, &log)
+	defer p.proxy.Close()
+	if err := p.apply(c); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		err    error
+		logged string
+	}{
+		{nil, "msg=\"certificate reloaded\" route=in side=client"},
+		{errors.New("it is bad"), "msg=\"certificate not reloaded\" route=in side=client err=\"it is bad\""},
+	} {
+		c.routes[0].client.Store.Reloaded(test.err)
+		if !strings.Contains(log.String(), test.logged) {
+			t.Errorf("not logged: %s", &log)
+		}
+	}
+	families, err := p.gather.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprint(families)
+	info := c.routes[0].client.Store.Infos()[0]
+	for _, want := range []string{"smtpshim_certificate_reloads_total", hexadecimal(info.Fingerprint), "mail.example.com"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the metrics do not have %s", want)
+		}
+	}
 }

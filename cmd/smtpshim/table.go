@@ -104,7 +104,9 @@ func (t *table) wrong(key, format string, args ...any) {
 
 // ask returns the value of key, whatever its type; nil if there is none.
 func (t *table) ask(key string) any {
-	t.asked = append(t.asked, key)
+	if !slices.Contains(t.asked, key) {
+		t.asked = append(t.asked, key)
+	}
 	if name := join(t.name, key); !slices.Contains(t.keys, name) {
 		t.keys = append(t.keys, name)
 	}
@@ -214,6 +216,25 @@ func (t *table) texts(key string) []string {
 	return texts
 }
 
+// oneOrMore reads a string, or an array of them. "" and [] are none.
+func (t *table) oneOrMore(key string) []string {
+	text, isText := t.ask(key).(string)
+	switch _, isArray := t.values[key].([]any); {
+	case isText && text != "":
+		return []string{text}
+	case isArray:
+		texts := t.texts(key)
+		if slices.Contains(texts, "") {
+			t.wrong(key, "an empty string is in it")
+			return nil
+		}
+		return texts
+	case t.has(key) && !isText:
+		t.wrong(key, "a string or an array of strings is wanted, not %s", describe(t.values[key]))
+	}
+	return nil
+}
+
 func (t *table) table(key string) *table {
 	values, _ := value[map[string]any](t, key, "a table")
 	return &table{source: t.source, path: join(t.path, key), name: join(t.name, key), values: values}
@@ -226,6 +247,14 @@ func (t *table) tables(key string) []*table {
 	case nil:
 	case []map[string]any:
 		list = v
+	case []any: // empty, or of inline tables
+		for _, v := range v {
+			if values, ok := v.(map[string]any); ok {
+				list = append(list, values)
+			} else {
+				t.wrong(key, "an array of tables is wanted; %s is in it", describe(v))
+			}
+		}
 	default:
 		t.wrong(key, "an array of tables is wanted, each begun with [[%s]], not %s", join(t.name, key), describe(v))
 	}

@@ -1,18 +1,17 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"smtpshim/proxy"
+	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 )
 
 // warnings lists what a route does that its administrator should know of and
 // that may yet be meant.
-func warnings(r *proxy.Route, now time.Time) []string {
+func warnings(r *route, now time.Time) []string {
 	var list []string
 	var open []string
 	for _, address := range r.Listen {
@@ -25,21 +24,38 @@ func warnings(r *proxy.Route, now time.Time) []string {
 			"under this machine's address: if it relays for that address, anybody who gets here can send mail anywhere. "+
 			"Let only the right hosts through the firewall, or let the server not trust this address.")
 	}
-	if c := r.ClientTLS.Config; c != nil {
-		for _, pair := range c.Certificates {
-			if pair.Leaf != nil && now.After(pair.Leaf.NotAfter) {
-				list = append(list, fmt.Sprintf("client_tls: the certificate ended on %s; clients may refuse it.",
-					pair.Leaf.NotAfter.Format(time.DateOnly)))
-			}
+	if leg := r.client; leg != nil {
+		list = append(list, weak("client_tls", "everybody", leg.Allow, now)...)
+		for _, text := range leg.acceptor.Warnings(now) {
+			list = append(list, "client_tls: "+text)
 		}
 	}
-	if c := r.ServerTLS.Config; c != nil && c.InsecureSkipVerify {
-		list = append(list, "server_tls: verify = false: whoever stands between here and the server can read and change the mail.")
+	if leg := r.server; leg != nil {
+		list = append(list, weak("server_tls", "the server", leg.Allow, now)...)
+		side := "server_tls: "
+		if leg.Verification == tlspolicy.Unverified {
+			side = "server_tls, verify = false: "
+		}
+		for _, text := range leg.dialer.Warnings(now) {
+			list = append(list, side+text)
+		}
 	}
 	if r.ServerTLS.Mode != rewrite.ServerTLSOff && r.ServerTLS.Mode != rewrite.ServerTLSImplicit &&
 		!slices.Contains(r.Rules.Names(), "repeat-ehlo") {
 		list = append(list, "server_tls is on and the rule repeat-ehlo is not: a server that wants EHLO again after STARTTLS "+
 			"refuses clients that do not say it (KB Q279214).")
+	}
+	return list
+}
+
+// weak names what is allowed on one side that is weak and in force. What is over
+// tlspolicy warns of.
+func weak(side, whom string, allow []tlspolicy.Allowance, now time.Time) []string {
+	var list []string
+	for _, a := range allow {
+		if a.Until.IsZero() || now.Before(a.Until) {
+			list = append(list, side+": WEAK TLS is allowed: "+allowed(a, whom))
+		}
 	}
 	return list
 }

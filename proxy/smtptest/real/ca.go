@@ -1,16 +1,19 @@
 package real
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -22,18 +25,22 @@ type CA struct {
 	dir  string
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
+
+	issued atomic.Int64
 }
 
 // NewCA makes an authority.
 func NewCA(t testing.TB) *CA {
 	t.Helper()
-	ca := &CA{dir: Dir(t)}
-	ca.cert, ca.key = ca.issue(t, &x509.Certificate{
+	ca := &CA{dir: Dir(t), key: newECDSA(t)}
+	ca.cert = ca.issue(t, &x509.Certificate{
 		Subject:               pkix.Name{CommonName: "smtpshim test authority"},
+		NotBefore:             time.Now().AddDate(-1, 0, 0),
+		NotAfter:              time.Now().AddDate(1, 0, 0),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,
-	}, "ca")
+	}, "ca", ca.key)
 	ca.File = filepath.Join(ca.dir, "ca.crt")
 	return ca
 }
@@ -42,9 +49,18 @@ func NewCA(t testing.TB) *CA {
 // the files of the certificate and its key.
 func (ca *CA) Issue(t testing.TB, host string) (certificate, key string) {
 	t.Helper()
+	return ca.IssueFor(t, host, newECDSA(t), nil)
+}
+
+// IssueFor is Issue with a key of the caller's, and with changes to the
+// certificate before it is signed; nil: none.
+func (ca *CA) IssueFor(t testing.TB, host string, signer crypto.Signer, change func(*x509.Certificate)) (certificate, key string) {
+	t.Helper()
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: host},
-		KeyUsage:    x509.KeyUsageDigitalSignature,
+		NotBefore:   time.Now().Add(-time.Hour),
+		NotAfter:    time.Now().Add(24 * time.Hour),
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	if ip := net.ParseIP(host); ip != nil {
@@ -52,26 +68,33 @@ func (ca *CA) Issue(t testing.TB, host string) (certificate, key string) {
 	} else {
 		template.DNSNames = []string{host}
 	}
-	ca.issue(t, template, host)
-	return filepath.Join(ca.dir, host+".crt"), filepath.Join(ca.dir, host+".key")
+	if change != nil {
+		change(template)
+	}
+	file := fmt.Sprintf("%s-%d", host, ca.issued.Add(1))
+	ca.issue(t, template, file, signer)
+	return filepath.Join(ca.dir, file+".crt"), filepath.Join(ca.dir, file+".key")
 }
 
-// issue signs a certificate, the authority's own if it has none yet, and writes
-// it and its key to files of that name.
-func (ca *CA) issue(t testing.TB, template *x509.Certificate, name string) (*x509.Certificate, *ecdsa.PrivateKey) {
+func newECDSA(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return key
+}
+
+// issue signs a certificate for a key, the authority's own if it has none yet,
+// and writes it and the key to files of that name.
+func (ca *CA) issue(t testing.TB, template *x509.Certificate, name string, key crypto.Signer) *x509.Certificate {
+	t.Helper()
 	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	template.NotBefore = time.Now().Add(-time.Hour)
-	template.NotAfter = time.Now().Add(24 * time.Hour)
-	parent, signer := ca.cert, ca.key
+	parent := ca.cert
 	if parent == nil {
-		parent, signer = template, key
+		parent = template
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), ca.key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,5 +115,5 @@ func (ca *CA) issue(t testing.TB, template *x509.Certificate, name string) (*x50
 			t.Fatal(err)
 		}
 	}
-	return cert, key
+	return cert
 }

@@ -67,7 +67,7 @@ func (s *Server) eximConf(t testing.TB, exim string, o Options) string {
 		"smtputf8_advertise_hosts = *",
 	}
 	if o.CA != nil {
-		certificate, key := o.CA.Issue(t, host)
+		certificate, key := o.certificate(t, host)
 		main = append(main, "tls_advertise_hosts = *", "tls_certificate = "+certificate, "tls_privatekey = "+key)
 	} else {
 		main = append(main, "tls_advertise_hosts =")
@@ -78,6 +78,12 @@ func (s *Server) eximConf(t testing.TB, exim string, o Options) string {
 	if o.Relay != "" {
 		to, port, _ := net.SplitHostPort(o.Relay)
 		rest = fmt.Sprintf(eximRelays, to, port)
+		switch o.RelayTLS {
+		case "encrypt":
+			rest += "  hosts_require_tls = *\n"
+		case "verify":
+			rest += "  hosts_require_tls = *\n  tls_verify_hosts = *\n  tls_verify_certificates = " + o.CA.File + "\n"
+		}
 	}
 	if o.Users != nil {
 		var list strings.Builder

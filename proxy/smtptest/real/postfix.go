@@ -96,7 +96,7 @@ func (s *Server) mainCF(t testing.TB, root string, o Options) []string {
 	}
 	if o.CA != nil {
 		host, _, _ := net.SplitHostPort(s.Addr)
-		certificate, key := o.CA.Issue(t, host)
+		certificate, key := o.certificate(t, host)
 		lines = append(lines,
 			"smtpd_tls_security_level = may",
 			"smtpd_tls_chain_files = "+key+", "+certificate)

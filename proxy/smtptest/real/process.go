@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -72,15 +73,41 @@ func Dir(t testing.TB) string {
 	return dir
 }
 
-// Start runs a program until the test ends. Then it and its children are
-// killed: nothing that they leave is used again, and Postfix takes seconds to
-// end by itself. Its output is printed if the test failed.
+// Start is StartLogged for those who do not look at the output.
 func Start(t testing.TB, env []string, program string, args ...string) *os.Process {
 	t.Helper()
-	var out bytes.Buffer
+	proc, _ := StartLogged(t, env, program, args...)
+	return proc
+}
+
+// A Log is what a program has written so far.
+type Log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write is the program's.
+func (l *Log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// StartLogged runs a program until the test ends. Then it and its children are
+// killed: nothing that they leave is used again, and Postfix takes seconds to
+// end by itself. Its output is printed if the test failed.
+func StartLogged(t testing.TB, env []string, program string, args ...string) (*os.Process, *Log) {
+	t.Helper()
+	out := &Log{}
 	cmd := exec.Command(program, args...)
 	cmd.Env = append(os.Environ(), env...)
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout, cmd.Stderr = out, out
 	cmd.WaitDelay = patience // a child that fled may hold its output open
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -91,10 +118,10 @@ func Start(t testing.TB, env []string, program string, args ...string) *os.Proce
 		stop()
 		cmd.Wait()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", filepath.Base(program), &out)
+			t.Logf("%s said:\n%s", filepath.Base(program), out)
 		}
 	})
-	return cmd.Process
+	return cmd.Process, out
 }
 
 // guard returns a func that kills a group of processes, and kills it even if the

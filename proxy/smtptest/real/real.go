@@ -1,6 +1,7 @@
 // Package real starts mail servers and clients that other people wrote, so that
 // tests can put something between them: Postfix, Exim, smtp-sink, smtp-source,
-// swaks, curl.
+// swaks, curl, and of TLS OpenSSL's s_client and s_server, gnutls-cli, sslscan,
+// posttls-finger.
 //
 // Programs are looked for in the folder that SMTPSHIM_PEERS names, where .ci/run
 // unpacks them, and then in PATH. A test whose program is missing is skipped;
@@ -31,13 +32,23 @@ type Server struct {
 // Options of a server. The zero value stores what it gets and speaks in clear.
 type Options struct {
 	CA    *CA               // STARTTLS is offered with a certificate of this authority; as a client, it is believed
+	Cert  [2]string         // files of a certificate and its key, in place of one that CA makes
 	Users map[string]string // passwords by name; AUTH is offered (Postfix: PLAIN, Exim: NTLM)
 
 	Relay    string // host:port; mail is not stored but sent there from the queue
-	RelayTLS string // Postfix's smtp_tls_security_level for that: "none" (or ""), "may", "encrypt", "verify"
+	RelayTLS string // Postfix's smtp_tls_security_level for that: "none" (or ""), "may", "encrypt", "verify"; Exim knows "" as "may"
 	Login    string // name:password, said to Relay with AUTH (Postfix)
 
 	Settings []string // further lines of Postfix's main.cf or of Exim's main section
+}
+
+// certificate names the files of the one that the server shows.
+func (o Options) certificate(t testing.TB, host string) (certificate, key string) {
+	t.Helper()
+	if o.Cert[0] != "" {
+		return o.Cert[0], o.Cert[1]
+	}
+	return o.CA.Issue(t, host)
 }
 
 // A Message is one that a server stored, with line feeds for line ends.

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"smtpshim/proxy/tlspolicy"
+	"smtpshim/rewrite"
+)
+
+// rehearse makes certificates of our own making as the program would when it is
+// started, but in copies below temp: to check a file changes nothing.
+func rehearse(temp string) makeCertificates {
+	return func(dir string, names ...string) ([]tlspolicy.Source, error) {
+		trial, err := os.MkdirTemp(temp, "")
+		if err != nil {
+			return nil, err
+		}
+		if err := os.CopyFS(trial, os.DirFS(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		return tlspolicy.SelfSigned(trial, names...)
+	}
+}
+
+// A tlsPrinter says what TLS on one side is.
+type tlsPrinter struct {
+	w   io.Writer
+	now time.Time
+}
+
+func (p tlsPrinter) line(name, text string) { entry(p.w, 4, name, 17, text) }
+
+// client tells of TLS with clients.
+func (p tlsPrinter) client(r *route) {
+	leg := r.client
+	if leg == nil {
+		if r.ClientTLS.Mode == rewrite.ClientTLSPass {
+			p.lost(r.Rules.Names())
+		}
+		return
+	}
+	p.config("", leg.acceptor.Config(netip.Addr{}))
+	for _, info := range leg.Store.Infos() {
+		p.certificate(info, leg.selfSigned)
+	}
+	if leg.ClientRoots != nil {
+		asked := "clients are asked for a certificate; one that is shown has to be signed by "
+		if leg.RequireCertificate {
+			asked = "clients have to show a certificate signed by "
+		}
+		p.line("client CA", asked+authorities(leg.ClientRoots))
+	}
+	for _, a := range leg.Allow {
+		p.allowance(a, "everybody")
+		if len(a.Networks) > 0 {
+			p.config("  ", leg.acceptor.Config(a.Networks[0].Addr()))
+		}
+	}
+}
+
+// server tells of TLS with servers.
+func (p tlsPrinter) server(r *route) {
+	leg := r.server
+	if leg == nil {
+		return
+	}
+	p.config("", leg.dialer.Config(""))
+	for _, pin := range leg.Pins {
+		p.fingerprint("pin", pin)
+	}
+	if leg.Roots != nil {
+		p.line("authorities", authorities(leg.Roots))
+	}
+	if leg.Store != nil {
+		for _, info := range leg.Store.Infos() {
+			p.certificate(info, "")
+		}
+	}
+	for _, a := range leg.Allow {
+		p.allowance(a, "the server")
+	}
+}
+
+// lost names the rules that act no more once client and server have begun TLS
+// between them.
+func (p tlsPrinter) lost(rules []string) {
+	inClear := []string{"advertise-esmtp", "accept-early-tls", "greet-in-clear", "starttls-keyword", "fall-back-to-helo"}
+	var lost []string
+	for _, name := range rules {
+		if !slices.Contains(inClear, name) {
+			lost = append(lost, name)
+		}
+	}
+	if len(lost) > 0 {
+		p.line("costs", "in a session that uses STARTTLS these rules heal nothing after it: "+strings.Join(lost, ", "))
+	}
+}
+
+// config tells which versions and suites there are.
+func (p tlsPrinter) config(indent string, c *tls.Config) {
+	versions := "TLS " + tlspolicy.Version(c.MinVersion) + " to " + tlspolicy.Version(c.MaxVersion)
+	switch {
+	case c.MinVersion > c.MaxVersion:
+		versions = "none: the maximum is old, and nothing old is allowed here and now"
+	case c.MinVersion == c.MaxVersion:
+		versions = "TLS " + tlspolicy.Version(c.MinVersion)
+	}
+	p.line(indent+"versions", versions)
+	var sets []string
+	suites := c.CipherSuites
+	if c.MinVersion == tls.VersionTLS13 {
+		suites = nil
+	} else if others, all := without(suites, modernSuites()); all {
+		sets, suites = append(sets, "modern (ECDHE with AES-GCM or ChaCha20)"), others
+	}
+	for _, id := range suites {
+		sets = append(sets, tlspolicy.Suite(id))
+	}
+	if c.MaxVersion == tls.VersionTLS13 {
+		sets = append(sets, "those of TLS 1.3")
+	}
+	p.line(indent+"ciphers", strings.Join(sets, ", "))
+}
+
+// modernSuites are those where nothing else is said.
+func modernSuites() []uint16 {
+	dialer, err := tlspolicy.NewDialer(tlspolicy.ServerLeg{})
+	if err != nil {
+		return nil
+	}
+	return dialer.Config("").CipherSuites
+}
+
+// without gives those of a list that are not in some, and whether all of some
+// are in it.
+func without(list, some []uint16) (others []uint16, all bool) {
+	for _, id := range list {
+		if !slices.Contains(some, id) {
+			others = append(others, id)
+		}
+	}
+	return others, len(others)+len(some) == len(list)
+}
+
+// certificate tells of one of ours; own is the directory of those of our own
+// making, which may be yet to be made.
+func (p tlsPrinter) certificate(info tlspolicy.Info, own string) {
+	file := info.Source
+	if own != "" {
+		file = filepath.Join(own, filepath.Base(file))
+		trial, err := os.ReadFile(info.Source)
+		if is, _ := os.ReadFile(file); err != nil || !bytes.Equal(is, trial) {
+			p.line("certificate", fmt.Sprintf("%s: for %s; %s; is made when the program starts, and has its fingerprint then",
+				file, strings.Join(info.Names, ", "), info.Key))
+			return
+		}
+	}
+	names := strings.Join(info.Names, ", ")
+	if names == "" {
+		names = "no host name"
+	}
+	left := fmt.Sprintf("%s left", plural(info.DaysLeft(p.now), "day"))
+	if p.now.After(info.NotAfter) {
+		left = "EXPIRED"
+	}
+	by := "by " + info.Issuer
+	if info.SelfSigned {
+		by = "by itself"
+	}
+	p.line("certificate", fmt.Sprintf("%s: for %s; %s; signed %s; until %s, %s", file, names, info.Key, by,
+		info.NotAfter.Local().Format(time.DateOnly), left))
+	p.fingerprint("SHA-256", info.Fingerprint)
+}
+
+// fingerprint has a line of its own, to be copied from.
+func (p tlsPrinter) fingerprint(name string, pin tlspolicy.Pin) {
+	entry(p.w, 4, name, 13, hexadecimal(pin))
+}
+
+// hexadecimal is a fingerprint without colons, which fits a line.
+func hexadecimal(pin tlspolicy.Pin) string { return fmt.Sprintf("%x", [len(pin)]byte(pin)) }
+
+// allowance tells what is allowed that is weak, to whom, until when, and what
+// is wrong with it.
+func (p tlsPrinter) allowance(a tlspolicy.Allowance, whom string) {
+	p.line("WEAK", allowed(a, whom))
+	for _, w := range a.Weaknesses.List() {
+		entry(p.w, 17, "", 19, w.String()+": "+w.Doc())
+	}
+}
+
+// allowed says in a line what an allowance is; with whom, if it does not say.
+func allowed(a tlspolicy.Allowance, whom string) string {
+	if len(a.Networks) > 0 {
+		var networks []string
+		for _, n := range a.Networks {
+			networks = append(networks, n.String())
+		}
+		whom = "clients in " + strings.Join(networks, ", ")
+	}
+	when := "for ever"
+	if !a.Until.IsZero() {
+		when = "until " + a.Until.AddDate(0, 0, -1).Format(time.DateOnly) + ", then warned of but still in force"
+		if a.RefuseAfter {
+			when = "until " + a.Until.AddDate(0, 0, -1).Format(time.DateOnly) + ", then refused"
+		}
+	}
+	return fmt.Sprintf("%s with %s, %s", a.Weaknesses, whom, when)
+}
+
+// authorities names them.
+func authorities(roots *tlspolicy.Roots) string {
+	var list []string
+	for _, info := range roots.Infos() {
+		list = append(list, fmt.Sprintf("%s (until %s)", info.Subject, info.NotAfter.Local().Format(time.DateOnly)))
+	}
+	return strings.Join(list, ", ")
+}
+
+func clientTLSMeans(m rewrite.ClientTLS) string {
+	switch m {
+	case rewrite.ClientTLSPass:
+		return "STARTTLS is between client and server; after it nothing can be read or healed"
+	case rewrite.ClientTLSHide:
+		return "clients are never offered STARTTLS"
+	case rewrite.ClientTLSOffer:
+		return "clients may use STARTTLS, which ends here"
+	case rewrite.ClientTLSRequire:
+		return "clients must use STARTTLS, which ends here"
+	default:
+		return "connections begin with TLS, which ends here"
+	}
+}
+
+func serverTLSMeans(r *route) string {
+	switch r.ServerTLS.Mode {
+	case rewrite.ServerTLSOff:
+		return "STARTTLS is never said to the server by the proxy itself"
+	case rewrite.ServerTLSOpportunistic:
+		return "STARTTLS wherever the server offers it; the certificate is not verified"
+	case rewrite.ServerTLSRequire:
+		return "STARTTLS, or no mail; " + verified(r.server)
+	default:
+		return "connections begin with TLS; " + verified(r.server)
+	}
+}
+
+// verified says how a server proves who it is.
+func verified(leg *serverLeg) string {
+	known := tlspolicy.Weaknesses(0)
+	for _, a := range leg.Allow {
+		known |= a.Weaknesses
+	}
+	switch {
+	case leg.Verification == tlspolicy.Unverified:
+		return "the certificate is not verified"
+	case len(leg.Pins) > 0:
+		return "the certificate must be one that is pinned"
+	case known.Has(tlspolicy.AnyName):
+		return "the certificate may bear any name"
+	case leg.ServerName != "":
+		return "the certificate must be for " + leg.ServerName
+	}
+	return "the certificate must be for the name in servers"
+}

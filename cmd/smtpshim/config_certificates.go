@@ -1,0 +1,192 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+
+	"smtpshim/proxy/tlspolicy"
+)
+
+// beside is the path of a file or directory; a relative name starts where the
+// configuration file is.
+func (t *table) beside(name string) string {
+	if name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(filepath.Dir(t.source.path), name)
+}
+
+// roots reads the authorities in the files that key names, if it names any.
+func (t *table) roots(key string, files []string) *tlspolicy.Roots {
+	if len(files) == 0 {
+		return nil
+	}
+	roots, err := tlspolicy.ReadRoots(files...)
+	for _, err := range each(err) {
+		t.wrong(key, "%v", err)
+	}
+	return roots
+}
+
+// each are the errors that were joined into one.
+func each(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}
+
+// ownCertificates says where certificates of our own making are, and how they
+// come about.
+type ownCertificates struct {
+	state string // the directory for what is kept; "": the file names none
+	route string // whose they are; "": its name is wrong
+	make  makeCertificates
+}
+
+// makeCertificates keeps certificates for these names in a directory, as
+// [tlspolicy.SelfSigned] does.
+type makeCertificates func(dir string, names ...string) ([]tlspolicy.Source, error)
+
+// dir is the directory of one route: it may have names that others have not.
+func (own ownCertificates) dir() string { return filepath.Join(own.state, own.route) }
+
+// selfSigned gives the certificates of our own making; nil if that is not to be.
+func (t *table) selfSigned(own ownCertificates, names []string) *tlspolicy.Store {
+	before := len(t.mistakes)
+	for _, name := range names {
+		if net.ParseIP(name) == nil && !hostName.MatchString(name) {
+			t.wrong("names", "%q is neither a name of a host nor an address", name)
+		}
+	}
+	if len(names) == 0 {
+		name, err := os.Hostname()
+		if err != nil || !hostName.MatchString(name) {
+			t.wrong("names", "is missing, and this machine has no name that a certificate could bear (%q)", name)
+		}
+		names = []string{name}
+	}
+	if own.state == "" {
+		t.wrong("certificate", `"self-signed" needs a directory to be kept in; write for example state_dir = "/var/lib/smtpshim" at the top of the file`)
+	}
+	if len(t.mistakes) > before || own.route == "" {
+		return nil
+	}
+	sources, err := own.make(own.dir(), names...)
+	if err != nil {
+		t.wrong("certificate", "%v", err)
+		return nil
+	}
+	store, err := tlspolicy.NewStore(sources...)
+	if err != nil {
+		t.wrong("certificate", "%v", err)
+	}
+	return store
+}
+
+// An identities says which certificates are ours.
+type identities struct {
+	sources    []tlspolicy.Source
+	selfSigned bool
+}
+
+// identities reads the names of files with certificates and keys.
+func (t *table) identities() identities {
+	certificates, keys := t.paths("certificate"), t.paths("key")
+	bundles, passwords := t.paths("pkcs12"), t.paths("password_file")
+	if text, _ := t.values["certificate"].(string); text == "self-signed" {
+		for _, key := range []string{"key", "pkcs12", "password_file"} {
+			if t.says(key) {
+				t.wrong(key, `certificate = "self-signed" does not use it`)
+			}
+		}
+		return identities{selfSigned: true}
+	}
+	var all identities
+	if t.pairs("certificate", certificates, "key", keys) {
+		for i, file := range certificates {
+			all.sources = append(all.sources, tlspolicy.Source{Certificate: file, Key: nth(keys, i)})
+		}
+	}
+	if t.pairs("pkcs12", bundles, "password_file", passwords) {
+		for i, file := range bundles {
+			all.sources = append(all.sources, tlspolicy.Source{PKCS12: file, PasswordFile: nth(passwords, i)})
+		}
+	}
+	return all
+}
+
+// pairs says whether there is another for each of the files, or none at all.
+func (t *table) pairs(key string, files []string, other string, others []string) bool {
+	if len(others) == 0 || len(others) == len(files) {
+		return true
+	}
+	if t.says(key) == (len(files) > 0) { // what is wrong with the first is said already
+		t.wrong(other, "names %s, and %s %d; each has its own", plural(len(others), "file"), key, len(files))
+	}
+	return false
+}
+
+// nth is the n-th of a list that may be empty.
+func nth(list []string, n int) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[n]
+}
+
+// paths reads the name of a file, or an array of them.
+func (t *table) paths(key string) []string {
+	var paths []string
+	for _, name := range t.oneOrMore(key) {
+		paths = append(paths, t.beside(name))
+	}
+	return paths
+}
+
+// store reads our certificates; nil if there are none, or one is wrong.
+func (t *table) store(sources []tlspolicy.Source) *tlspolicy.Store {
+	if len(sources) == 0 {
+		return nil
+	}
+	before := len(t.mistakes)
+	for _, source := range sources {
+		_, err := tlspolicy.NewStore(source)
+		switch {
+		case err == nil:
+		case source.Certificate != "" && source.Key == "":
+			t.wrong(keyOf(source, err), "%v (no key is named, so it has to be in the same file)", err)
+		default:
+			t.wrong(keyOf(source, err), "%v", err)
+		}
+	}
+	if len(t.mistakes) > before {
+		return nil
+	}
+	store, err := tlspolicy.NewStore(sources...)
+	if err != nil { // they have changed just now
+		t.wrong(keyOf(sources[0], err), "%v", err)
+	}
+	return store
+}
+
+// keyOf is the key that names the file an error is about.
+func keyOf(source tlspolicy.Source, err error) string {
+	if at, ok := errors.AsType[*os.PathError](err); ok {
+		switch at.Path {
+		case source.Key:
+			return "key"
+		case source.PasswordFile:
+			return "password_file"
+		}
+	}
+	if source.PKCS12 != "" {
+		return "pkcs12"
+	}
+	return "certificate"
+}

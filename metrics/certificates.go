@@ -1,0 +1,46 @@
+package metrics
+
+import (
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A Certificate is one of ours, in use on one side of a route.
+type Certificate struct {
+	Route, Side string
+	Name        string // the first it is for
+	Fingerprint string // SHA-256
+	NotAfter    time.Time
+}
+
+// CertificateExpiry tells when each certificate of ours ends. list gives those
+// in use now; it is called at every scrape, from several goroutines.
+func CertificateExpiry(list func() []Certificate) prometheus.Collector {
+	return certificates{list, prometheus.NewDesc("smtpshim_certificate_expiry_timestamp_seconds",
+		"When a certificate of ours ends, in seconds since 1970.", []string{"route", "side", "name", "fingerprint"}, nil)}
+}
+
+type certificates struct {
+	list func() []Certificate
+	desc *prometheus.Desc
+}
+
+// Describe is prometheus.Collector's.
+func (c certificates) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
+
+// Collect is prometheus.Collector's.
+func (c certificates) Collect(to chan<- prometheus.Metric) {
+	type place struct{ route, side, fingerprint string }
+	seen := map[place]bool{} // one may be in two files
+	for _, cert := range c.list() {
+		at := place{cert.Route, cert.Side, cert.Fingerprint}
+		if seen[at] {
+			continue
+		}
+		seen[at] = true
+		to <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(cert.NotAfter.Unix()),
+			cert.Route, cert.Side, strings.ToValidUTF8(cert.Name, "?"), cert.Fingerprint)
+	}
+}

@@ -1,0 +1,50 @@
+package real
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// A Pipe is a program that runs until its test ends, and what it reads and
+// writes.
+type Pipe struct {
+	io.Reader      // its standard output
+	io.WriteCloser // its standard input
+}
+
+// StartPipe runs a program that speaks with the test. What it writes to its
+// standard error is printed if the test failed.
+func StartPipe(t testing.TB, env []string, program string, args ...string) *Pipe {
+	t.Helper()
+	var errs bytes.Buffer
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stderr = &errs
+	cmd.WaitDelay = patience
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := guard(t, cmd.Process.Pid)
+	t.Cleanup(func() {
+		stop()
+		cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", filepath.Base(program), &errs)
+		}
+	})
+	return &Pipe{output, input}
+}

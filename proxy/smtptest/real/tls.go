@@ -1,0 +1,66 @@
+package real
+
+import (
+	"net"
+	"path/filepath"
+	"testing"
+)
+
+// SClient connects OpenSSL's s_client to addr; what is written goes to the
+// server, what is read comes from it. args say which TLS, and -starttls smtp
+// whether there is SMTP before.
+func SClient(t testing.TB, addr string, args ...string) *Pipe {
+	t.Helper()
+	return StartPipe(t, nil, Bin(t, "openssl", "openssl"), append([]string{"s_client", "-quiet", "-connect", addr}, args...)...)
+}
+
+// SClientReport has s_client shake hands with addr by STARTTLS and hang up. What
+// it returns tells of the session.
+func SClientReport(t testing.TB, addr string, args ...string) (output string, status int) {
+	t.Helper()
+	return run(t, nil, "QUIT\r\n", Bin(t, "openssl", "openssl"), append([]string{"s_client", "-brief", "-ign_eof", "-starttls", "smtp", "-connect", addr}, args...)...)
+}
+
+// SServer starts OpenSSL's s_server at addr, for one connection. What is written
+// goes to its client, when there is one. args say which TLS.
+func SServer(t testing.TB, addr, certificate, key string, args ...string) *Pipe {
+	t.Helper()
+	return StartPipe(t, nil, Bin(t, "openssl", "openssl"), append([]string{"s_server", "-quiet", "-naccept", "1",
+		"-accept", addr, "-cert", certificate, "-key", key}, args...)...)
+}
+
+// GnuTLS connects gnutls-cli to addr, begins TLS by STARTTLS under a priority
+// string of GnuTLS, and speaks on within.
+func GnuTLS(t testing.TB, addr, priority string) *Pipe {
+	t.Helper()
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(Dir(t), "gnutls")
+	printIfFailed(t, log)
+	return StartPipe(t, nil, Bin(t, "gnutls", "gnutls-cli"), "--logfile", log, "--starttls-proto", "smtp", "--insecure",
+		"--disable-sni", "--priority", priority, "--port", port, host)
+}
+
+// SSLScan scans addr after STARTTLS.
+func SSLScan(t testing.TB, addr string) (output string, status int) {
+	t.Helper()
+	return run(t, nil, "", Bin(t, "sslscan", "sslscan"), "--no-colour", "--starttls-smtp", "--no-heartbleed", "--no-compression", "--no-groups", addr)
+}
+
+// PostTLSFinger has Postfix's prober look at addr, whose certificate should be
+// for name, by the authorities in a file.
+func PostTLSFinger(t testing.TB, addr, name, authorities string) (output string, status int) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	finger := Bin(t, "postfix", "posttls-finger")
+	dir := Dir(t)
+	write(t, dir, map[string]string{"main.cf": "compatibility_level = 3.6\nmyhostname = finger.example.com\ninet_protocols = ipv4\n" +
+		"mail_owner = " + postfixOwner + "\nsetgid_group = " + postfixGroup + "\n"})
+	return run(t, append(postfixEnv(), "MAIL_CONFIG="+dir), "", finger,
+		"-c", "-l", "secure", "-F", authorities, "["+host+"]:"+port, name)
+}
