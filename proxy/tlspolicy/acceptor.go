@@ -196,7 +196,7 @@ func (a *Acceptor) explain(err error, o offer, client netip.Addr) *Error {
 // newest says what a client goes up to.
 func (o offer) newest() string {
 	if len(o.versions) == 0 {
-		return "SSL 3.0, or a TLS that is unknown,"
+		return "SSL 3.0 or a TLS that is unknown"
 	}
 	return versionName(slices.Max(o.versions)) + " at most"
 }
@@ -245,6 +245,9 @@ func (t terms) shared(offered []uint16, version uint16) []uint16 {
 // advice says which weaknesses would let this client in, the fewest of them,
 // or that nothing would.
 func (a *Acceptor) advice(t terms, o offer, client netip.Addr, now time.Time) string {
+	if len(o.versions) > 0 && slices.Min(o.versions) > t.maximum {
+		return "; see maximum"
+	}
 	var best Weaknesses
 	found := false
 	for _, s := range suiteTable() {

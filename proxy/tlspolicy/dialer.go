@@ -181,7 +181,7 @@ func (d *Dialer) explain(err error) *Error {
 	case e.Reason == "version" && !t.active.Has(ObsoleteTLS10):
 		more = (ObsoleteTLS10 | ObsoleteTLS11) &^ t.active
 	case e.Reason == "cipher":
-		more = ofProtocol &^ (ObsoleteTLS10 | ObsoleteTLS11) &^ t.active
+		more = ofProtocol &^ t.active // GnuTLS says handshake_failure of a version too
 	}
 	switch {
 	case more != 0:
