@@ -104,7 +104,7 @@ func colourful(w io.Writer) bool {
 // play shows one scene, and whether it ended well.
 func (o demoOutput) play(s scene) bool {
 	o.print("%s\n%s\n\n", o.paint(heading, s.article+"  "+s.title), s.about)
-	without, _, err := s.alone()
+	without, err := s.alone()
 	if err != nil {
 		o.print("  %s\n\n", o.paint(bad, err.Error()))
 		return false
@@ -128,36 +128,38 @@ func (o demoOutput) play(s scene) bool {
 	return with == onceDelivered
 }
 
-// alone plays a scene without the proxy.
-func (s scene) alone() (outcome string, lines []transcript.Line, err error) {
+// begin starts a scene's server, and gives the client with it.
+func (s scene) begin() (*smtptest.Running, smtptest.Client, smtptest.Server, error) {
 	server, client, err := s.peers()
 	if err != nil {
-		return "", nil, err
+		return nil, client, server, err
 	}
 	running, err := startStandIn(server)
+	return running, client, server, err
+}
+
+// alone plays a scene without the proxy.
+func (s scene) alone() (outcome string, err error) {
+	running, client, _, err := s.begin()
 	if err != nil {
-		return "", nil, err
+		return "", err
 	}
 	defer running.Close()
 	results := client.DeliverUntilDone(dialer(running.Addr()), demoMessage, attempts)
 	running.Wait()
-	return tell(results, len(running.Messages())), nil, nil
+	return tell(results, len(running.Messages())), nil
 }
 
 // healed plays a scene with the proxy between.
 func (s scene) healed() (outcome string, lines []transcript.Line, err error) {
-	server, client, err := s.peers()
-	if err != nil {
-		return "", nil, err
-	}
-	running, err := startStandIn(server)
+	running, client, server, err := s.begin()
 	if err != nil {
 		return "", nil, err
 	}
 	defer running.Close()
 	heard := newListener()
 	route := &proxy.Route{Name: "demo", Listen: []string{loopback}, Servers: []string{running.Addr()}, Observer: heard}
-	if server.TLS != nil {
+	if s.secure {
 		route.ClientTLS = proxy.ClientTLS{Mode: rewrite.ClientTLSOffer, Acceptor: proxy.AcceptWith(server.TLS)}
 		route.ServerTLS = proxy.ServerTLS{Mode: rewrite.ServerTLSRequire, Dialer: proxy.DialWith(client.TLS)}
 	}
