@@ -12,7 +12,7 @@ import (
 
 // simpleServer answers every command with the same few replies, as fast as it
 // can and without allocating.
-func simpleServer(b *testing.B) string {
+func simpleServer(b testing.TB) string {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

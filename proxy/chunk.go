@@ -6,7 +6,40 @@ import (
 	"smtpshim/rewrite"
 )
 
-// chunk moves the octets of BDAT, to the server or to nobody (RFC 3030, 2).
+// A chunk is the octets of one BDAT under way (RFC 3030, 2).
+type chunk struct {
+	s     *session
+	size  int64
+	left  int64
+	began time.Time
+}
+
+func (s *session) beginChunk() chunk {
+	size := s.dialogue.ChunkSize()
+	s.client.large = size > smallBuffer
+	return chunk{s: s, size: size, left: size, began: time.Now()}
+}
+
+// next waits for more of the chunk. What goes to nobody is bounded.
+func (c *chunk) next(most int64, dropped bool) ([]byte, error) {
+	s := c.s
+	for len(s.client.buffered()) == 0 {
+		if dropped && c.size-c.left > maxDiscarded {
+			s.messageOutcome("cut")
+			return nil, s.sendsOn()
+		}
+		if err := s.fillAt(c.began, c.size-c.left); err != nil && !s.client.interrupted(err) {
+			s.messageOutcome("cut")
+			return nil, s.clientFailed(err)
+		}
+	}
+	b := s.client.buffered()
+	b = b[:min(int64(len(b)), c.left, most)]
+	c.left -= int64(len(b))
+	return b, nil
+}
+
+// chunk moves the octets of BDAT, to the server or to nobody.
 func (s *session) chunk(forward bool) error {
 	s.while = "passing on a chunk"
 	if s.premature() {
@@ -15,21 +48,14 @@ func (s *session) chunk(forward bool) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	left := s.dialogue.ChunkSize()
-	s.client.large = left > smallBuffer
+	c := s.beginChunk()
 	defer func() { s.client.large = false }()
-	for left > 0 {
-		b := s.client.buffered()
-		if len(b) == 0 {
-			if err := s.client.fill(s.by(s.route.Timeouts.data())); err != nil && !s.client.interrupted(err) {
-				s.messageOutcome("cut")
-				return s.clientFailed(err)
-			}
-			continue
+	for c.left > 0 {
+		b, err := c.next(c.left, !forward)
+		if err != nil {
+			return err
 		}
-		b = b[:min(int64(len(b)), left)]
-		left -= int64(len(b))
-		if forward && left == 0 && s.dialogue.Outstanding() == 1 {
+		if forward && c.left == 0 && s.dialogue.Outstanding() == 1 {
 			if s.server.spoke() && s.sayingYes() {
 				return s.replied(nil, errUnasked) // to what it does not have yet
 			}
@@ -40,7 +66,7 @@ func (s *session) chunk(forward bool) error {
 		s.client.consume(len(b))
 	}
 	s.asked = time.Now()
-	s.sum.message(s.dialogue.ChunkSize())
+	s.sum.message(c.size)
 	s.dialogue.ChunkEnd()
 	return nil
 }
@@ -54,50 +80,76 @@ func (s *session) sayingYes() bool {
 	return len(b) > 0 && b[0] < '4'
 }
 
+// A chunkText makes one message for DATA of the chunks of BDAT.
+type chunkText struct {
+	rewrite.Stuffer
+	lines folder
+}
+
+// stuffedPiece is how much of a chunk is made text at a time.
+const stuffedPiece = 32 << 10
+
 // chunkText moves the octets of BDAT as part of a message that goes by DATA.
 func (s *session) chunkText() error {
 	s.while = "passing on a chunk as text"
 	if err := s.flush(); err != nil {
 		return err
 	}
-	s.client.large = s.dialogue.ChunkSize() > smallBuffer
+	c := s.beginChunk()
 	defer func() { s.client.large, s.mended = false, nil }()
 	var failed error
-	for left := s.dialogue.ChunkSize(); left > 0; {
-		b := s.client.buffered()
-		if len(b) == 0 {
-			if err := s.client.fill(s.by(s.route.Timeouts.data())); err != nil && !s.client.interrupted(err) {
-				s.messageOutcome("cut")
-				return s.clientFailed(err)
-			}
-			continue
+	refusal := ""
+	for c.left > 0 {
+		b, err := c.next(stuffedPiece, failed != nil || refusal != "")
+		if err != nil {
+			return err
 		}
-		b = b[:min(int64(len(b)), left, stuffedPiece)]
-		left -= int64(len(b))
-		s.mended = s.stuffer.Append(s.mended[:0], b)
-		if failed == nil {
-			failed = s.serverWrite(s.mended)
+		s.mended = s.text.Append(s.mended[:0], b)
+		out := s.text.lines.pass(&s.route.Message, s.mended)
+		refusal = s.route.Message.refuses(s.text.Mended(), s.text.lines.Long())
+		if failed == nil && refusal == "" {
+			failed = s.serverWrite(out)
 		}
 		s.client.consume(len(b))
 	}
-	s.sum.message(s.dialogue.ChunkSize())
-	if s.dialogue.ChunkIsLast() {
-		if s.server.spoke() && s.sayingYes() {
-			return s.replied(nil, errUnasked)
-		}
-		s.asked = time.Now()
-		if failed == nil {
-			failed = s.serverWrite(s.stuffer.End(nil))
-		}
-		s.stuffer = rewrite.Stuffer{}
-	} else if failed != nil {
-		s.failed("lost")
-		s.dialogue.Lost()
-		return nil
-	}
-	s.dialogue.ChunkEnd()
-	return nil
+	s.sum.message(c.size)
+	return s.chunkTextEnd(refusal, failed)
 }
 
-// stuffedPiece is how much of a chunk is made text at a time.
-const stuffedPiece = 32 << 10
+// chunkTextEnd is the end of a chunk, and with the last one that of the message.
+// A server that has not got all of it, or has answered already, does not get a
+// final dot.
+func (s *session) chunkTextEnd(refusal string, failed error) error {
+	d := s.dialogue
+	last := d.ChunkIsLast()
+	var end []byte
+	if last && refusal == "" {
+		end = s.text.End(nil)
+		refusal = s.route.Message.refuses(s.text.Mended(), 0)
+	}
+	if last || refusal != "" {
+		s.text = chunkText{}
+	}
+	switch {
+	case refusal != "":
+		s.messageOutcome("refused")
+		d.RefuseChunk(refusal)
+		return nil
+	case failed != nil, last && s.server.spoke():
+		raw, err := s.readReply(min(lastWords, s.route.Timeouts.reply()))
+		if err == nil && d.EarlyChunkReply(raw) {
+			s.messageOutcome("refused")
+			return nil
+		}
+		s.messageOutcome("cut")
+		if err == nil {
+			err = errUnasked
+		}
+		return s.replied(nil, err)
+	case last:
+		s.asked = time.Now()
+		s.serverWrite(end)
+	}
+	d.ChunkEnd()
+	return nil
+}

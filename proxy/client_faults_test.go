@@ -63,12 +63,8 @@ func TestAClientLostInAMessageLeavesTheServerWithoutADot(t *testing.T) {
 func TestAClientLostInACommandLeavesTheServerWithoutIt(t *testing.T) {
 	for n := range endOfData {
 		server, client := through(n)
-		outcome := "client-lost"
-		if n == 0 {
-			outcome = "silent" // it has not said what it is
-		}
 		c := play(t, append(server, smtptest.ExpectEnd()), append(client, smtptest.Send(exchanges[n][0]+"\r"), smtptest.Close()), nil)
-		wantEnd(t, c, outcome)
+		wantEnd(t, c, "client-lost")
 	}
 }
 
@@ -153,25 +149,6 @@ func TestTooManyLinesThatAreNoneEndTheSession(t *testing.T) {
 	wantEnd(t, c, "client-protocol")
 }
 
-func TestALineWithoutAnEndEndsTheSession(t *testing.T) {
-	server, client := through(1)
-	s := startScripted(t, plays(append(server, smtptest.ExpectEnd())...))
-	r := plainRoute(s)
-	_, dial := startProxy(t, r)
-	act(t, dial, func(c net.Conn) error {
-		if err := smtptest.Play(c, patience, client...); err != nil {
-			return err
-		}
-		piece := []byte(strings.Repeat("x", 2<<20))
-		if _, err := c.Write(piece); err != nil {
-			return err
-		}
-		return smtptest.Play(c, patience, smtptest.Expect("421 4.7.0 line without an end"), smtptest.ExpectEnd())
-	})
-	s.wait(t)
-	wantEnd(t, r.Observer.(*counts), "client-protocol")
-}
-
 // The server must see no command in what was sent with DATA.
 func TestAMessageThatIsSentWithDATAIsHeldUntil354(t *testing.T) {
 	server, client := through(endOfData - 1)
@@ -233,7 +210,7 @@ func TestChunksPassByTheirCount(t *testing.T) {
 
 func TestAMalformedBDATEndsTheSession(t *testing.T) {
 	for _, argument := range []string{"+5 LAST", "-1", "0x5", "5x", "5.0", "5,LAST", "5 FIRST", "5 LAST LAST", "5 LAST ", " 5",
-		"18446744073709551621", "9223372036854775808", "\u0665", "", "LAST"} {
+		"18446744073709551621", "9223372036854775808", "4294967301", "2147483648", "00000000004294967301", "5\t", "5\tLAST", "5  LAST", "\u0665", "", "LAST"} {
 		for _, keyword := range []string{"CHUNKING", "X-NONE"} {
 			server, client := hello(keyword)
 			client = append(client, smtptest.Send("BDAT "+argument+"\r\nhello"),
@@ -282,12 +259,12 @@ func TestAnAnswerBeforeTheEndOfAChunkIsNoYes(t *testing.T) {
 // One reply too many, and every later one is that of the command before.
 func TestRepliesOutOfStepAreNeverAYesToAMessage(t *testing.T) {
 	server, client := hello("CHUNKING", "PIPELINING")
-	server = append(server, smtptest.Expect("MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>", "BDAT 5 LAST"),
-		smtptest.ExpectOctets("hello"), smtptest.Say("250 mail", "250 mail again", "250 rcpt", "554 message refused"), smtptest.ExpectEnd())
+	server = append(server, smtptest.Expect("MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>"),
+		smtptest.Say("250 mail", "250 mail again", "250 rcpt"), smtptest.ExpectEnd())
 	client = append(client, smtptest.Send("MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nBDAT 5 LAST\r\nhello"),
 		smtptest.Expect("250 mail", "250 mail again", broken), smtptest.ExpectEnd())
 	c := play(t, server, client, nil)
-	wantEnd(t, c, "unknown")
+	wantEnd(t, c, "server-protocol") // the message has not been sent at all
 	wantCount(t, c, "message accepted", 0)
 }
 

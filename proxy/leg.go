@@ -28,6 +28,7 @@ type leg struct {
 	deadline time.Time   // of the read that is under way
 	woken    atomic.Bool // by interrupt, and no fill has seen it yet
 	writeBy  time.Time   // of writes; renewed now and then
+	broken   bool        // a write has failed: the other side does not have all
 	readFunc func(fd uintptr) bool
 	readN    int
 	readErr  error
@@ -230,6 +231,7 @@ func (l *leg) write(b []byte, allowed time.Duration) error {
 		}
 	}
 	_, err := l.conn.Write(b)
+	l.broken = l.broken || err != nil
 	return err
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"smtpshim/rewrite"
@@ -55,8 +54,7 @@ type transfer struct {
 	s       *session
 	message rewrite.Message
 	forward bool // to the server; false: dropped
-	lines   rewrite.Lines
-	folded  []byte // what pieces with long lines are made in
+	lines   folder
 	began   time.Time
 	octets  int64 // of the client's
 	watch   *watch
@@ -76,7 +74,7 @@ func (m *transfer) piece() (end bool, err error) {
 		}
 		m.octets += int64(n)
 		if m.forward {
-			out = m.judge(out)
+			out = m.judge(out, end)
 		}
 		if m.forward && end {
 			m.close()
@@ -103,41 +101,71 @@ func (m *transfer) piece() (end bool, err error) {
 
 // judge holds a piece against what the route lets through, and refuses the
 // message, or gives the piece as it may pass.
-func (m *transfer) judge(out []byte) []byte {
-	policy, limit := &m.s.route.Message, m.s.route.Limits.MessageSize
-	switch {
-	case limit > 0 && m.octets > limit:
-		m.s.dialogue.TooLarge()
-	case policy.StrayBytes == StrayRefuse && m.message.Mended() > 0:
-		m.s.dialogue.RefuseMessage("554 5.6.0 the message has a bare CR, a bare LF or a NUL in it")
-	case policy.LongLines == LongPass:
+func (m *transfer) judge(out []byte, end bool) []byte {
+	s, limit, size := m.s, m.s.route.Limits.MessageSize, m.octets
+	if end {
+		size -= int64(len(".\r\n")) // RFC 1870, 5
+	}
+	out = m.lines.pass(&s.route.Message, out)
+	if limit > 0 && size > limit {
+		s.dialogue.TooLarge()
+	} else if why := s.route.Message.refuses(m.message.Mended(), m.lines.Long()); why != "" {
+		s.dialogue.RefuseMessage(why)
+	} else {
 		return out
-	case policy.LongLines == LongFold:
-		folded := m.lines.Fold(m.folded[:0], out)
-		if len(folded) > len(out) {
-			m.folded = folded
-		}
-		return folded
-	default:
-		if m.lines.Measure(out); m.lines.Long() == 0 {
-			return out
-		}
-		m.s.dialogue.RefuseMessage("554 5.6.0 the message has a line of more than 998 octets")
 	}
 	m.close()
 	m.forward, m.outcome = false, "refused"
-	m.s.closeServer()
+	s.closeServer()
 	return nil
 }
 
-// errSlow is a client that sends a message octet by octet.
-var errSlow = fmt.Errorf("%w: the message comes too slowly", os.ErrDeadlineExceeded)
+// folder has the lines of a message folded, or only measured.
+type folder struct {
+	rewrite.Lines
+	folded []byte // what pieces with long lines are made in
+}
 
-// tooSlow says whether a message has fallen below the smallest rate. The first
-// minute is not counted.
-func (m *transfer) tooSlow() bool {
-	took := time.Since(m.began)
-	return took > time.Minute && float64(m.octets) < took.Seconds()*float64(m.s.route.Limits.messageRate())
+// pass gives a piece as its lines may pass.
+func (f *folder) pass(policy *Message, out []byte) []byte {
+	switch policy.LongLines {
+	case LongFold:
+		folded := f.Fold(f.folded[:0], out)
+		if len(folded) > len(out) {
+			f.folded = folded
+		}
+		return folded
+	case LongRefuse:
+		f.Measure(out)
+	}
+	return out
+}
+
+// refuses says why a message with so many stray octets and long lines does not
+// pass; "" if it does.
+func (m *Message) refuses(stray, long int64) string {
+	switch {
+	case m.StrayBytes == StrayRefuse && stray > 0:
+		return "554 5.6.0 the message has a bare CR, a bare LF or a NUL in it"
+	case m.LongLines == LongRefuse && long > 0:
+		return "554 5.6.0 the message has a line of more than 998 octets"
+	}
+	return ""
+}
+
+// errSlow is a client that sends a message octet by octet.
+var errSlow = errors.New("the message comes too slowly")
+
+// fillAt waits for more of a message, or a chunk, that began then and of which
+// so much has come. It may not fall below the smallest rate; the first minute is
+// not counted.
+func (s *session) fillAt(began time.Time, octets int64) error {
+	err := s.client.fill(s.by(s.route.Timeouts.data()))
+	took := time.Since(began)
+	if err == nil && took > time.Minute && float64(octets) < took.Seconds()*float64(s.route.Limits.messageRate()) {
+		return errSlow
+	}
+	return err
 }
 
 // more waits for more of the message, and for an answer before its end.
@@ -151,16 +179,11 @@ func (m *transfer) more() error {
 		})
 	}
 	if !m.forward && m.octets > maxDiscarded {
-		s.dialogue.Finish("421 4.3.0 the message was refused long ago")
-		s.flushClient()
 		m.ended(m.outcome)
-		return s.over("client-protocol", fmt.Errorf("over %d octets behind a refusal", maxDiscarded))
+		return s.sendsOn()
 	}
 	s.client.large = m.octets > 0 // a short message fits the small buffer
-	err := s.client.fill(s.by(s.route.Timeouts.data()))
-	if err == nil && m.tooSlow() {
-		err = errSlow
-	}
+	err := s.fillAt(m.began, m.octets)
 	if m.watch != nil && m.watch.fired.Load() {
 		_, werr := m.stopWatch()
 		return m.answered(werr)
@@ -173,6 +196,13 @@ func (m *transfer) more() error {
 	}
 	m.ended(cmp.Or(m.outcome, "cut"))
 	return s.clientFailed(err)
+}
+
+// sendsOn ends a session whose client goes on sending what has been refused.
+func (s *session) sendsOn() error {
+	s.dialogue.Finish("421 4.3.0 what is being sent was refused long ago")
+	s.flushClient()
+	return s.over("client-protocol", fmt.Errorf("over %d octets behind a refusal", maxDiscarded))
 }
 
 // ended reports a message that the server was not asked for an answer to.
@@ -215,7 +245,7 @@ func (m *transfer) answered(err error) error {
 	m.forward, m.outcome = false, "cut"
 	var raw []byte
 	if err == nil {
-		raw, err = s.readReply(lastWords)
+		raw, err = s.readReply(min(lastWords, s.route.Timeouts.reply()))
 	}
 	switch {
 	case err == nil:

@@ -99,15 +99,17 @@ func (s *session) wholeReply() ([]byte, error) {
 	b := s.server.buffered()
 	n, err := rewrite.ScanReply(b)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w: %q", errBadReply, err, cut(b))
+		return nil, fmt.Errorf("%w: %w: %s", errBadReply, err, quoted(s.dialogue.Awaited(), b))
 	}
 	lines, longest, start := 0, 0, 0
 	whole := b
 	if n > 0 {
 		whole = b[:n]
 	}
+	mixed := false
 	for i, c := range whole {
 		if c == '\n' {
+			mixed = mixed || !bytes.HasPrefix(whole[start:], b[:3])
 			lines++
 			longest = max(longest, i+1-start)
 			start = i + 1
@@ -120,11 +122,13 @@ func (s *session) wholeReply() ([]byte, error) {
 	}
 	switch {
 	case longest > limit:
-		return nil, fmt.Errorf("%w: a line of over %d octets: %q", errBadReply, limit, cut(b))
+		return nil, fmt.Errorf("%w: a line of over %d octets: %s", errBadReply, limit, quoted(s.dialogue.Awaited(), b))
 	case lines > s.route.Limits.replyLines():
-		return nil, fmt.Errorf("%w: over %d lines: %q", errBadReply, s.route.Limits.replyLines(), cut(b))
+		return nil, fmt.Errorf("%w: over %d lines: %s", errBadReply, s.route.Limits.replyLines(), quoted(s.dialogue.Awaited(), b))
+	case n > 0 && mixed: // RFC 5321, 4.2.1
+		return nil, fmt.Errorf("%w: different codes in its lines: %s", errBadReply, quoted(s.dialogue.Awaited(), b))
 	case n == 0 && len(b) >= maxReply:
-		return nil, fmt.Errorf("%w: over %d octets: %q", errBadReply, maxReply, cut(b))
+		return nil, fmt.Errorf("%w: over %d octets: %s", errBadReply, maxReply, quoted(s.dialogue.Awaited(), b))
 	case n == 0:
 		return nil, nil
 	}
@@ -136,6 +140,15 @@ const maxReply = 64 << 10
 
 // cut keeps what a peer said short enough for a log.
 func cut(b []byte) []byte { return b[:min(len(b), 120)] }
+
+// quoted is what the server said, cut, and without what may be a SASL challenge.
+func quoted(v rewrite.Verb, b []byte) string {
+	switch {
+	case v == rewrite.VerbAUTH, v == rewrite.VerbXAUTH, v == rewrite.VerbXEXPS, bytes.HasPrefix(b, []byte("334")):
+		return fmt.Sprintf("%d octets", len(b))
+	}
+	return fmt.Sprintf("%q", cut(b))
+}
 
 // replied gives the dialogue a reply, or what came in its place.
 func (s *session) replied(raw []byte, err error) error {
@@ -170,8 +183,9 @@ func (s *session) replied(raw []byte, err error) error {
 	return nil
 }
 
-// replyIs gives the dialogue a whole reply. If another one stands behind the
-// good answer to a message, it is not known which of them is the answer.
+// replyIs gives the dialogue a whole reply. A server that has not got all of a
+// message cannot have taken it; and if another reply stands behind the answer to
+// a message, it is not known which of them is the answer.
 func (s *session) replyIs(raw []byte) {
 	d := s.dialogue
 	verb, asked := d.Awaited(), d.Outstanding()
@@ -180,14 +194,15 @@ func (s *session) replyIs(raw []byte) {
 	if asked > 0 && s.route.Observer != nil {
 		s.route.Observer.ServerReplied(verbNames[verb], time.Since(s.asked))
 	}
-	if asked == 1 && verb == rewrite.VerbMessage && raw[0] == '2' && len(more) > 0 && !bytes.HasPrefix(more, []byte("421")) {
+	doubtful := s.server.broken && raw[0] == '2' || len(more) > 0 && !bytes.HasPrefix(more, []byte("421"))
+	if asked == 1 && verb == rewrite.VerbMessage && doubtful {
 		d.Garbage()
 	} else {
 		d.Reply(raw, ahead, len(more) > 0)
 	}
 	switch {
 	case d.Failure() == "server-protocol":
-		s.trouble(fmt.Errorf("%w to %s: %q", errBadReply, verbNames[verb], cut(s.server.buffered())))
+		s.trouble(fmt.Errorf("%w to %s: %s", errBadReply, verbNames[verb], quoted(verb, s.server.buffered())))
 		s.failed("protocol")
 		if verb == rewrite.VerbMessage {
 			s.unknown()

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/transcript"
@@ -99,7 +102,7 @@ func (s *session) logEnd() {
 	}
 	attrs := []slog.Attr{
 		slog.String("route", s.route.Name), slog.String("session", s.id), slog.Any("client", s.address),
-		slog.String("server", s.serverName), slog.String("hello", s.dialogue.Hello()), slog.String("outcome", s.outcome),
+		slog.String("server", s.serverName), slog.String("hello", printable(s.dialogue.Hello())), slog.String("outcome", s.outcome),
 		slog.Int("messages", s.sum.messages), slog.Int64("bytes", s.sum.octets),
 		slog.Float64("seconds", float64(time.Since(s.began).Milliseconds())/1000),
 	}
@@ -116,9 +119,19 @@ func (s *session) logEnd() {
 		attrs = append(attrs, slog.String("while", s.while))
 	}
 	if s.err != nil {
-		attrs = append(attrs, slog.String("err", s.err.Error()))
+		attrs = append(attrs, slog.String("err", printable(s.err.Error())))
 	}
 	s.log.LogAttrs(context.Background(), level, "session", attrs...)
+}
+
+// printable is what a peer said as it may stand in a log, quoted if it is not
+// plain. The handlers of log/slog let DEL pass, and in JSON also the control
+// characters beyond ASCII, on which a terminal acts.
+func printable(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) < 0 {
+		return s
+	}
+	return strconv.Quote(s)
 }
 
 // ruleList names the rules that acted, with how often if more than once.
@@ -224,6 +237,6 @@ func (t traced) line(l transcript.Line) {
 	}
 	if t.s.log.Enabled(context.Background(), slog.LevelDebug) {
 		t.s.log.LogAttrs(context.Background(), slog.LevelDebug, "line", slog.String("session", t.s.id), slog.String("side", mark),
-			slog.String("line", l.Text), slog.String("rule", l.Rule))
+			slog.String("line", printable(l.Text)), slog.String("rule", l.Rule))
 	}
 }

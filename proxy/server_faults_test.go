@@ -47,7 +47,7 @@ func asItIs(p part) part { return p }
 
 func TestAServerThatHangsUpIs421ToTheCommandThatWaits(t *testing.T) {
 	for what, octets := range map[string]string{
-		"nothing": "", "a part of a code": "25", "a line without its end": "250 ok", "a CR without its LF": "250 ok\r",
+		"a part of a code": "25", "a line without its end": "250 ok", "a CR without its LF": "250 ok\r",
 		"the first of two lines": "250-ok\r\n",
 	} {
 		wrong := func(int) []smtptest.Step { return []smtptest.Step{smtptest.Send(octets)} }
@@ -58,7 +58,6 @@ func TestAServerThatHangsUpIs421ToTheCommandThatWaits(t *testing.T) {
 
 func TestWhatIsNoReplyIsNeverPassedOn(t *testing.T) {
 	for what, octets := range map[string]string{
-		"HTTP":             "HTTP/1.1 400 Bad Request\r\n",
 		"an empty line":    "\r\n",
 		"a blank first":    " 250 ok\r\n",
 		"no blank":         "250ok\r\n",
@@ -71,10 +70,7 @@ func TestWhatIsNoReplyIsNeverPassedOn(t *testing.T) {
 		"a bare CR within": "250 ok\r250 injected\r\n",
 		"a NUL":            "250 o\x00k\r\n",
 		"a NUL first":      "\x00250 ok\r\n",
-		"mixed codes":      "250-ok\r\n550 no\r\n",
 		"codes that rise":  "550-no\r\n250 ok\r\n",
-		"an endless line":  "250 " + strings.Repeat("x", 64<<10),
-		"endless lines":    strings.Repeat("250-x\r\n", 10<<10),
 		"a huge reply":     strings.Repeat("250-"+strings.Repeat("x", 4000)+"\r\n", 100),
 	} {
 		wrong := func(int) []smtptest.Step { return []smtptest.Step{smtptest.Send(octets), smtptest.ExpectEnd()} }
@@ -260,30 +256,6 @@ func TestTheNextServerIsTriedUntilOneGreets(t *testing.T) {
 	}
 	wantEnd(t, r.Observer.(*counts), "ok")
 	wantCount(t, r.Observer.(*counts), "connected", 1)
-}
-
-func TestEndlessRepliesAreNotReadToTheirEnd(t *testing.T) {
-	const enough = 64 << 20 // far more than the two kernels hold
-	for _, piece := range []string{"x", "250-x\r\n"} {
-		piece := []byte("250-" + strings.Repeat(piece, 10<<10))
-		server, client := asked(0)
-		s := startScripted(t, func(c net.Conn) error {
-			if err := smtptest.Play(c, patience, server...); err != nil {
-				return err
-			}
-			for sent := 0; sent < enough; sent += len(piece) {
-				if _, err := c.Write(piece); err != nil {
-					return nil
-				}
-			}
-			return fmt.Errorf("%d octets of a reply were taken", enough)
-		})
-		r := plainRoute(s)
-		_, dial := startProxy(t, r)
-		act(t, dial, plays(append(client, smtptest.Expect(broken), smtptest.ExpectEnd())...))
-		s.wait(t)
-		wantEnd(t, r.Observer.(*counts), "server-protocol")
-	}
 }
 
 func TestLongRepliesWithinTheLimitsPass(t *testing.T) {

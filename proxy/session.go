@@ -46,9 +46,9 @@ type session struct {
 	while     string    // what is being done
 	err       error     // what went wrong
 	sum       summary
-	stuffer   rewrite.Stuffer
-	mended    []byte // what a message's mended pieces are made in
-	serverIn  int64  // octets from connections to the server that are closed
+	text      chunkText // of a message that came by BDAT and goes by DATA
+	mended    []byte    // what a message's mended pieces are made in
+	serverIn  int64     // octets from connections to the server that are closed
 }
 
 // errEnded says that the session has an outcome and nothing more is to be done.
@@ -175,7 +175,7 @@ func (s *session) saslLine() error {
 	case line == nil:
 		return nil
 	}
-	s.dialogue.SASL(line)
+	s.dialogue.SASL(s.ended(line))
 	s.client.consume(len(line))
 	return nil
 }
@@ -189,6 +189,7 @@ func (s *session) octets() error {
 			return err
 		}
 	}
+	s.idleUntil = time.Time{}
 	b := s.client.buffered()
 	s.dialogue.Octets(b[:min(len(b), 16)])
 	return nil
@@ -299,7 +300,7 @@ func (s *session) unasked(err error) error {
 		s.dialogue.Lost()
 		return nil
 	}
-	raw, err := s.readReply(lastWords)
+	raw, err := s.readReply(min(lastWords, s.route.Timeouts.reply()))
 	return s.replied(raw, err)
 }
 
@@ -310,7 +311,7 @@ func (s *session) clientFailed(err error) error {
 		s.flushClient()
 		return s.over("client-timeout", err)
 	}
-	if err == io.EOF && s.dialogue.Hello() == "" {
+	if err == io.EOF && s.client.total == 0 {
 		return s.over("silent", nil) // a health check
 	}
 	return s.over("client-lost", err)
@@ -400,7 +401,7 @@ func (s *session) setServer(l *leg) {
 }
 
 func isTimeout(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || err == errSlow
 }
 
 // setClient changes the client's leg; the one before must be empty.
@@ -436,7 +437,7 @@ func (s *session) closeClient() {
 	if !clean && s.outcome != "client-lost" && s.outcome != "opaque" {
 		s.client.closeWrite()
 		deadline := time.Now().Add(lingering)
-		for most := s.client.total + maxDiscarded; s.client.total < most; {
+		for most := s.client.total + lingeringOctets; s.client.total < most; {
 			s.client.consume(len(s.client.buffered()))
 			if err := s.client.fill(deadline); err != nil && !s.client.interrupted(err) {
 				break
@@ -447,5 +448,8 @@ func (s *session) closeClient() {
 	s.client.close()
 }
 
-// lingering is how long a client is read after its last reply.
-const lingering = time.Second
+// How long, and how much of it, a client is read after its last reply.
+const (
+	lingering       = time.Second
+	lingeringOctets = 16 << 20
+)

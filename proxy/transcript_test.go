@@ -39,6 +39,7 @@ func TestTheProxyDoesWhatTheTranscriptsSay(t *testing.T) {
 			if reason := unplayable[title]; reason != "" {
 				t.Skip(reason)
 			}
+			t.Parallel()
 			data, err := os.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)

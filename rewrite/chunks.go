@@ -43,12 +43,14 @@ func (d *Dialogue) refusesChunk(size int64) string {
 	return ""
 }
 
-// passChunk sends BDAT on with the chunk behind it.
+// passChunk sends BDAT on with the chunk behind it. The last one of a message
+// goes alone, as DATA does: a reply too many to what was sent before it would be
+// taken for the answer to the message.
 func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 	size, last, ok := parseChunk(line)
 	converts := d.server.offers&OffersCHUNKING == 0
 	why := d.refusesChunk(size)
-	if (!ok || converts || why != "") && d.sent.n > 0 {
+	if (!ok || converts || last || why != "") && d.sent.n > 0 {
 		d.grouping = false
 		return false
 	}
@@ -152,6 +154,25 @@ func (d *Dialogue) ChunkEnd() {
 	d.grouping = false
 }
 
+// RefuseChunk gives up a message that goes on as DATA, and tells the client why.
+// The server never gets its end. The octets of this chunk have been dropped.
+func (d *Dialogue) RefuseChunk(text string) {
+	d.endTransaction()
+	d.refuse("message-refused", lostText)
+	d.answer(VerbBDAT, text)
+}
+
+// EarlyChunkReply is the server's answer to a message that goes on as DATA and
+// has not ended. It is false, and nothing has happened, if that is no refusal.
+func (d *Dialogue) EarlyChunkReply(raw []byte) bool {
+	if code, err := replyCode(raw); err != nil || code < 400 {
+		return false
+	}
+	d.refuse("server-lost", lostText)
+	d.give(VerbMessage, raw, Reply{})
+	return true
+}
+
 // betweenChunks answers what is said while a message goes on as DATA: the
 // server can hear nothing but the message.
 func (d *Dialogue) betweenChunks(v Verb) {
@@ -187,7 +208,11 @@ func bdatToData() Rule {
 type Stuffer struct {
 	inLine bool
 	cr     bool // the octet before was a CR, of which nothing is known yet
+	mended int64
 }
+
+// Mended counts the bare CRs, bare LFs and NULs that were replaced so far.
+func (s *Stuffer) Mended() int64 { return s.mended }
 
 // Append appends what src becomes to dst.
 func (s *Stuffer) Append(dst, src []byte) []byte {
@@ -199,6 +224,7 @@ func (s *Stuffer) Append(dst, src []byte) []byte {
 				continue
 			}
 			dst, s.inLine = append(dst, ' '), true
+			s.mended++
 		}
 		switch {
 		case c == '\r':
@@ -206,11 +232,13 @@ func (s *Stuffer) Append(dst, src []byte) []byte {
 			continue
 		case c == '\n':
 			dst, s.inLine = append(dst, "\r\n"...), false
+			s.mended++
 			continue
 		case c == '.' && !s.inLine:
 			dst = append(dst, '.')
 		case c == 0:
 			c = ' '
+			s.mended++
 		}
 		dst, s.inLine = append(dst, c), true
 	}
@@ -221,6 +249,7 @@ func (s *Stuffer) Append(dst, src []byte) []byte {
 func (s *Stuffer) End(dst []byte) []byte {
 	if s.cr {
 		dst, s.inLine = append(dst, ' '), true
+		s.mended++
 	}
 	if s.inLine {
 		dst = append(dst, crlf...)

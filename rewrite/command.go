@@ -137,7 +137,7 @@ func isLine(b []byte) bool {
 
 // parseChunk reads the argument of BDAT strictly: digits, and LAST or nothing
 // (RFC 3030, 2). What is lenient here is a hole: two readers would count
-// differently.
+// differently, and so they would beyond what 32 bits hold.
 func parseChunk(line []byte) (size int64, last, ok bool) {
 	const verb = "BDAT "
 	if len(line) <= len(verb) || line[4] != ' ' {
@@ -146,11 +146,9 @@ func parseChunk(line []byte) (size int64, last, ok bool) {
 	rest := line[len(verb):]
 	i := 0
 	for ; i < len(rest) && '0' <= rest[i] && rest[i] <= '9'; i++ {
-		digit := int64(rest[i] - '0')
-		if size > (1<<62-digit)/10 {
+		if size = size*10 + int64(rest[i]-'0'); size > 1<<31-1 {
 			return 0, false, false
 		}
-		size = size*10 + digit
 	}
 	if i == 0 {
 		return 0, false, false

@@ -105,7 +105,7 @@ type clientState struct {
 	helloOwed     bool // TLS has begun and no EHLO was said since
 	transaction   bool // MAIL was accepted
 	authenticated bool
-	authRefused   bool // lines that are no commands may be credentials
+	suspect       bool // lines that are no commands may be credentials whose AUTH, or text whose DATA, was refused
 	sealing       bool // the last type 3 message of NTLM asks for sealing
 	recipients    int  // RCPT commands of this transaction that were not refused
 	idle          int  // commands outside of transactions since the last message
@@ -247,7 +247,7 @@ func (d *Dialogue) refuse(failure, text string) {
 func (d *Dialogue) answer(v Verb, text string) {
 	d.ToClient = append(append(d.ToClient, text...), crlf...)
 	if sasl.has(v) {
-		d.seen.authRefused = true
+		d.seen.suspect = true
 	}
 	d.listener.Replied(v, int(text[0]-'0')*100+int(text[1]-'0')*10+int(text[2]-'0'))
 	if d.tracer != nil {

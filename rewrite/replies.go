@@ -254,6 +254,8 @@ func (d *Dialogue) follow(v Verb, code int) {
 		d.seen.messages++
 		d.seen.idle = 0
 		d.next = AwaitMessage
+	case v == VerbDATA:
+		d.seen.suspect = true
 	case v == VerbMessage:
 		d.endTransaction()
 	case good && (v == VerbRSET || hello.has(v)):
@@ -287,7 +289,7 @@ func (d *Dialogue) followSASL(code int) {
 			d.next = AwaitOctets
 		}
 	default:
-		d.seen.authRefused = true
+		d.seen.suspect = true
 	}
 }
 

@@ -42,7 +42,8 @@ func (d *Dialogue) lines(side byte, v Verb, b []byte) []string {
 }
 
 // redacted is a command line without credentials. What is no command may be a
-// credential whose AUTH was refused, or whose client lost its place.
+// credential whose AUTH was refused, or whose client lost its place, or spelt
+// its verb in a way of its own.
 func (d *Dialogue) redacted(v Verb, line []byte) string {
 	switch {
 	case sasl.has(v):
@@ -59,10 +60,15 @@ func (d *Dialogue) redacted(v Verb, line []byte) string {
 			return string(line)
 		}
 		return string(verb) + string(mechanism) + " " + hidden(len(blob))
-	case v == VerbOther && d.seen.authRefused:
+	case v == VerbOther && (d.seen.suspect || looksLikeAUTH(line)):
 		return hidden(len(line))
 	}
 	return string(line)
+}
+
+func looksLikeAUTH(line []byte) bool {
+	line = bytes.ToUpper(line)
+	return bytes.Contains(line, []byte("AUTH")) || bytes.Contains(line, []byte("X-EXPS"))
 }
 
 // Cause names what changed a line of a reply: the rules, or what of the policy
@@ -82,8 +88,8 @@ func Cause(line, rules string) string {
 
 // redactedReply is a line of a reply without a SASL challenge.
 func redactedReply(line []byte) string {
-	if bytes.HasPrefix(line, []byte("334 ")) && len(line) > len("334 VXNlcm5hbWU6") && !bytes.Contains(line[4:], []byte(" ")) {
-		return "334 " + hidden(len(line)-4)
+	if bytes.HasPrefix(line, []byte("334")) && len(line) > len("334 VXNlcm5hbWU6") && !bytes.Contains(line[4:], []byte(" ")) {
+		return string(line[:4]) + hidden(len(line)-4)
 	}
 	return string(line)
 }

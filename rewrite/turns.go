@@ -117,6 +117,9 @@ func (d *Dialogue) saidReply(good bool, raw []byte) {
 			return
 		}
 	}
+	if commandIs(t.line, VerbHELO) && good {
+		d.server.offers = 0 // a server that has heard HELO may not know BDAT any more
+	}
 	if hello.has(t.verb) && good && d.wantsTLS() {
 		if d.policy.ServerTLS == ServerTLSRequire {
 			d.swallow(raw)
