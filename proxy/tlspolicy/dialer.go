@@ -182,6 +182,9 @@ func (d *Dialer) explain(err error) *Error {
 		more = (ObsoleteTLS10 | ObsoleteTLS11) &^ t.active
 	case e.Reason == "cipher":
 		more = ofProtocol &^ t.active // GnuTLS says handshake_failure of a version too
+		if t.active.Has(ObsoleteTLS10) {
+			more &^= ObsoleteTLS11 // comes with it
+		}
 	}
 	switch {
 	case more != 0:
