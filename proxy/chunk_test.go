@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"smtpshim/proxy"
+	"smtpshim/proxy/smtptest"
 )
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
@@ -114,6 +115,8 @@ func TestARouteMayRefuseWhatItWouldMend(t *testing.T) {
 		{"long refused", long + "\r\n.\r\n", "554", proxy.Message{LongLines: proxy.LongRefuse}, 0, ""},
 		{"too large", large + ".\r\n", "552", proxy.Message{}, 1000, ""},
 		{"not too large", "a\r\n.\r\n", "250", proxy.Message{}, 1000, "a\r\n"},
+		{"exactly as large as it may be", "a\r\n.\r\n", "250", proxy.Message{}, 3, "a\r\n"},
+		{"an octet too large", "ab\r\n.\r\n", "552", proxy.Message{}, 3, ""},
 		{"LF ends lines", "a\n..b\n.\n", "250", proxy.Message{LFEnds: loopback}, 0, "a\r\n.b\r\n"},
 		{"LF ends lines and CRLF the message", "a\n.\r\n", "250", proxy.Message{LFEnds: loopback}, 0, "a\r\n"},
 	} {
@@ -153,6 +156,15 @@ func TestCommandsMayEndWithLFFromNetworksNamedForIt(t *testing.T) {
 		}
 		conn.Close()
 	}
+}
+
+func TestSASLLinesMayEndWithLFFromNetworksNamedForIt(t *testing.T) {
+	server, client := hello()
+	challenge, clientChallenge := says("AUTH PLAIN", "334 ")
+	server = list(server, challenge, steps(smtptest.Expect("AGEAYg=="), smtptest.Say("235 ok")), quitServer)
+	client = list(client, clientChallenge, steps(smtptest.Send("AGEAYg==\n"), smtptest.Expect("235 ok")), quitClient)
+	c := play(t, server, client, func(r *proxy.Route) { r.Message.LFEnds = loopback })
+	wantEnd(t, c, "ok")
 }
 
 func TestSessionsAMinuteFromOneAddressAreLimited(t *testing.T) {

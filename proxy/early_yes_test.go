@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"smtpshim/proxy"
 	"smtpshim/proxy/smtptest"
 )
 
@@ -62,7 +61,7 @@ func TestAYesFromAServerThatHasNotGotAllOfTheMessageIsNone(t *testing.T) {
 				}
 				steps = append(steps, smtptest.Send(text[:half]), smtptest.Pause(func() { <-gone }))
 				for i := half; i < len(text); i += 100 { // the first of them meets the reset
-					steps = append(steps, smtptest.Send(text[i:min(i+100, len(text))]), smtptest.Pause(func() { moment() }))
+					steps = append(steps, smtptest.Send(text[i:min(i+100, len(text))]), smtptest.Pause(moment))
 				}
 				if test.end != "" {
 					steps = append(steps, smtptest.Send(test.end))
@@ -85,5 +84,3 @@ func TestAYesFromAServerThatHasNotGotAllOfTheMessageIsNone(t *testing.T) {
 
 // moment gives what was sent the time to arrive by itself.
 func moment() { <-time.After(2 * time.Millisecond) }
-
-var _ = proxy.Route{}

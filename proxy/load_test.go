@@ -183,3 +183,47 @@ func TestSlowClientsCostLittle(t *testing.T) {
 		t.Errorf("%d octets for each slow client; another one was served in %v", each, worst)
 	}
 }
+
+// TestMessagesThatNobodyTakesCostABuffer has clients send text that is to be
+// mended and folded to a server that has stopped reading.
+func TestMessagesThatNobodyTakesCostABuffer(t *testing.T) {
+	const most = 448 << 10 // of memory, for each: a read, what is mended of it, and what is folded of that
+	n := loadOf(t, 1_000, 40)
+	l := listen(t)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+			go smtptest.Play(conn, patience, smtptest.Say(greeting), smtptest.Expect("DATA"), smtptest.Say("354 go ahead"),
+				smtptest.Pause(func() { <-t.Context().Done() }), smtptest.Close())
+		}
+	}()
+	r := &proxy.Route{Name: "test", Listen: []string{"127.0.0.1:0"}, Servers: []string{l.Addr().String()},
+		Limits: proxy.Limits{Sessions: n}, Message: proxy.Message{LongLines: proxy.LongFold}}
+	p := quiet()
+	if err := p.Apply([]*proxy.Route{r}); err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	began := resident(t)
+	text := []byte(strings.Repeat(strings.Repeat("x", 2000)+"\n.\n", 100))
+	for range n {
+		conn := dialFrom(t, "127.0.0.1", p.Addr(r.Listen[0]))
+		conn.(*net.TCPConn).SetWriteBuffer(4 << 10)
+		if err := smtptest.Play(conn, patience, smtptest.Expect(greeting), smtptest.Say("DATA"), smtptest.Expect("354 go ahead")); err != nil {
+			t.Fatal(err)
+		}
+		for err := error(nil); err == nil; { // until it moves no more
+			conn.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+			_, err = conn.Write(text)
+		}
+	}
+	each := (resident(t) - began) / n
+	t.Logf("%d messages that stand still: %d octets each", n, each)
+	if each > most {
+		t.Errorf("%d octets for each message", each)
+	}
+}

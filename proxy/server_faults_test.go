@@ -244,6 +244,7 @@ func TestTheNextServerIsTriedUntilOneGreets(t *testing.T) {
 		startScripted(t, plays(smtptest.Say("421 4.3.2 not now"), smtptest.ExpectEnd())),
 		startScripted(t, plays(smtptest.Say("354 what"), smtptest.ExpectEnd())),
 		startScripted(t, plays(smtptest.Say("nonsense"), smtptest.ExpectEnd())),
+		startScripted(t, plays(smtptest.Say("220-mixed", "554 codes"), smtptest.ExpectEnd())),
 		startScripted(t, plays()),
 	}
 	good := startScripted(t, plays(append([]smtptest.Step{smtptest.Say(greeting)}, quitServer...)...))

@@ -2,14 +2,15 @@ package rewrite
 
 import "bytes"
 
-// maxText is the longest line of a message, without its CRLF (RFC 5321,
-// 4.5.3.1.6).
+// maxText is the longest line of a message, without its CRLF and without a dot
+// that it begins with, which is there for DATA alone (RFC 5321, 4.5.3.1.6).
 const maxText = 998
 
 // Lines follows the lines of a message as Message gives them: CRLF is their
 // only end. The zero Lines stands before the first octet.
 type Lines struct {
 	length int // of the line that is under way
+	begun  bool
 	long   int64
 }
 
@@ -20,15 +21,24 @@ func (l *Lines) Long() int64 { return l.long }
 // Measure looks for lines that are too long.
 func (l *Lines) Measure(src []byte) {
 	for len(src) > 0 {
+		l.begin(src[0])
 		end := bytes.IndexByte(src, '\n')
 		if end < 0 {
 			l.grow(len(bytes.TrimSuffix(src, crlf[:1])))
 			return
 		}
 		l.grow(max(end-1, 0))
-		l.length = 0
+		l.length, l.begun = 0, false
 		src = src[end+1:]
 	}
+}
+
+// begin sees the first octet of what is there of a line.
+func (l *Lines) begin(first byte) {
+	if !l.begun && first == '.' {
+		l.length = -1
+	}
+	l.begun = true
 }
 
 func (l *Lines) grow(n int) {
@@ -45,6 +55,7 @@ func (l *Lines) Fold(dst, src []byte) []byte {
 	out := dst[:0]
 	folded := false
 	for rest := src; len(rest) > 0; {
+		l.begin(rest[0])
 		n := bytes.IndexByte(rest, '\n') + 1
 		text := n - len("\r\n")
 		if n == 0 {
@@ -63,7 +74,7 @@ func (l *Lines) Fold(dst, src []byte) []byte {
 			l.length += max(text, 0)
 		}
 		if rest[n-1] == '\n' {
-			l.length = 0
+			l.length, l.begun = 0, false
 		}
 		rest = rest[n:]
 	}

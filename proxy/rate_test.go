@@ -1,0 +1,146 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"smtpshim/proxy/smtptest"
+)
+
+// A message may come slowly, but not for ever.
+func TestAMessageHasASmallestRate(t *testing.T) {
+	const slow = "421 4.4.2 no command in time"
+	chunkHello := steps(smtptest.Say("220 mail.example.com ESMTP"), smtptest.Expect("EHLO c.example.com"), smtptest.Say("250-mail.example.com", "250 CHUNKING"))
+	chunkClient := steps(smtptest.Expect("220 mail.example.com ESMTP"), smtptest.Say("EHLO c.example.com"), smtptest.Expect("250-mail.example.com", "250 CHUNKING"))
+	for name, test := range map[string]struct {
+		server, client []smtptest.Step
+		rate           int // octets that come each second
+		text           string
+		hears          string
+	}{
+		"too slow a message": {serverData, clientData, 40, strings.Repeat("x", 80*40), slow},
+		"a slow message":     {serverData, clientData, 65, strings.Repeat("x", 80*65) + "\r\n.\r\n", "250 taken"},
+		"too slow a chunk": {append(chunkHello, smtptest.Expect("BDAT 3200 LAST")), append(chunkClient, smtptest.Say("BDAT 3200 LAST")),
+			40, strings.Repeat("x", 80*40), slow},
+		"a slow chunk": {append(chunkHello, smtptest.Expect("BDAT 5200 LAST")), append(chunkClient, smtptest.Say("BDAT 5200 LAST")),
+			65, strings.Repeat("x", 80*65), "250 taken"},
+		"too slow a chunk that is refused": {serverHello, append(clientHello, smtptest.Say("BDAT 3200 LAST"), smtptest.Expect("502 5.5.1 BDAT was not offered")),
+			40, strings.Repeat("x", 80*40), slow},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &meeting{route: &Route{}}
+				m.dial = func(context.Context, string) (net.Conn, error) {
+					near, far := tubes()
+					go func() {
+						server := test.server[:len(test.server):len(test.server)]
+						if test.hears != slow {
+							server = append(server, smtptest.ExpectOctets(test.text), smtptest.Say(test.hears))
+						}
+						smtptest.Play(far, day, server...)
+						io.Copy(io.Discard, far)
+						far.Close()
+					}()
+					return near, nil
+				}
+				m.client = append(test.client[:len(test.client):len(test.client)], m.since())
+				for rest := test.text; rest != "" && (test.hears != slow || len(test.text)-len(rest) < 62*test.rate); {
+					n := min(test.rate, len(rest))
+					m.client = append(m.client, smtptest.Send(rest[:n]), smtptest.Pause(func() { time.Sleep(time.Second) }))
+					rest = rest[n:]
+				}
+				m.client = append(m.client, smtptest.Expect(test.hears), m.until())
+				m.run(t)
+				if test.hears == slow && (m.elapsed < time.Minute || m.elapsed > time.Minute+3*time.Second) {
+					t.Errorf("ended after %v, want a minute", m.elapsed)
+				}
+			})
+		})
+	}
+}
+
+// A client may say something every minute, but not for days.
+func TestASessionHasAnEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &Proxy{Logger: slog.New(slog.DiscardHandler)}
+		p.dial = func(context.Context, string) (net.Conn, error) {
+			near, far := tubes()
+			go func() {
+				io.WriteString(far, "220 mail.example.com ESMTP\r\n")
+				for smtptest.Play(far, day, smtptest.Expect("MAIL FROM:<>"), smtptest.Say("250 ok")) == nil {
+				}
+				far.Close()
+			}()
+			return near, nil
+		}
+		p.prepare()
+		near, far := tubes()
+		go p.open(near, newRunning(&Route{Name: "test", Servers: []string{"192.0.2.1:25"}, Timeouts: Timeouts{Session: time.Hour}}, "shim.example.com"))
+		began := time.Now()
+		if err := smtptest.Play(far, day, smtptest.Expect("220 mail.example.com ESMTP")); err != nil {
+			t.Fatal(err)
+		}
+		for smtptest.Play(far, day, smtptest.Say("MAIL FROM:<>"), smtptest.Expect("250 ok")) == nil {
+			time.Sleep(time.Minute)
+		}
+		if took := time.Since(began); took < time.Hour || took > time.Hour+time.Minute {
+			t.Errorf("ended after %v, want an hour", took)
+		}
+		far.Close()
+		p.Close()
+	})
+}
+
+// exhausted is a listener in a process that has no descriptor left for a while.
+type exhausted struct {
+	failures int
+	conn     chan net.Conn
+}
+
+func (e *exhausted) Accept() (net.Conn, error) {
+	if e.failures > 0 {
+		e.failures--
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	conn, ok := <-e.conn
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return conn, nil
+}
+
+func (e *exhausted) Close() error { close(e.conn); return nil }
+
+func (e *exhausted) Addr() net.Addr { return &net.TCPAddr{} }
+
+func TestRunningOutOfDescriptorsIsNotTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &Proxy{Logger: slog.New(slog.DiscardHandler)}
+		p.dial = func(context.Context, string) (net.Conn, error) { return nil, syscall.EMFILE }
+		p.prepare()
+		e := &exhausted{20, make(chan net.Conn, 1)}
+		near, far := tubes()
+		e.conn <- near
+		l := &listener{proxy: p, listener: e}
+		l.route.Store(newRunning(&Route{Name: "test", Servers: []string{"192.0.2.1:25"}}, "shim.example.com"))
+		began := time.Now()
+		go l.run()
+		if err := smtptest.Play(far, day, smtptest.Expect("421 4.3.2 server not available"), smtptest.ExpectEnd()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took < 10*time.Second || took > 20*time.Second {
+			t.Errorf("served after %v; want pauses of up to a second between 20 failures", took)
+		}
+		far.Close()
+		l.close()
+		p.Close()
+	})
+}
