@@ -13,7 +13,8 @@ import (
 )
 
 // connect finds a server that greets, and gives the dialogue its greeting. A
-// server that greets with 4xx or 5xx counts as the last resort.
+// server that greets with 4xx or 5xx counts as the last resort: if no other greets
+// at all, the client hears it.
 func (s *session) connect() error {
 	s.while = "connecting to the server"
 	s.closeServer()
@@ -21,39 +22,62 @@ func (s *session) connect() error {
 		return err
 	}
 	retry := s.serverName != ""
-	for i, name := range s.route.Servers {
+	var resort greeting
+	for _, name := range s.route.Servers {
 		if retry && name != s.serverName {
 			continue // it is for the server that asked for it
 		}
 		began := time.Now()
 		server, raw, err := s.greeted(name)
-		last := i == len(s.route.Servers)-1 || retry
-		switch {
-		case err != nil:
+		if err != nil {
 			s.trouble(fmt.Errorf("server %s: %w", name, err))
 			continue
-		case raw[0] != '2' && !last:
-			s.trouble(fmt.Errorf("server %s: greeted with %q", name, cut(raw)))
-			server.close()
-			continue
 		}
-		s.serverName = name
-		s.setServer(server)
-		if o := s.route.Observer; o != nil {
-			o.ServerConnected(time.Since(began))
+		resort.close()
+		resort = greeting{name, server, raw, time.Since(began)}
+		if raw[0] == '2' {
+			break
 		}
-		if err := s.earlyTLS(); err != nil {
-			return err
-		}
-		if s.route.tlsFails(name) {
-			s.dialogue.WithoutServerTLS()
-		}
-		s.dialogue.Greeting(raw)
-		server.consume(len(raw))
-		s.answered = true
+		s.trouble(fmt.Errorf("server %s: greeted with %q", name, cut(raw)))
+	}
+	if resort.server == nil {
+		s.dialogue.Lost()
 		return nil
 	}
-	s.dialogue.Lost()
+	return s.take(resort)
+}
+
+// A greeting is a server that has greeted, well or not, and how long that took.
+type greeting struct {
+	name   string
+	server *leg // nil: none has
+	raw    []byte
+	took   time.Duration
+}
+
+func (g greeting) close() {
+	if g.server != nil {
+		g.server.release()
+		g.server.close()
+	}
+}
+
+// take goes on with the server that has greeted.
+func (s *session) take(g greeting) error {
+	s.serverName = g.name
+	s.setServer(g.server)
+	if o := s.route.Observer; o != nil {
+		o.ServerConnected(g.took)
+	}
+	if err := s.earlyTLS(); err != nil {
+		return err
+	}
+	if s.route.tlsFails(g.name) {
+		s.dialogue.WithoutServerTLS()
+	}
+	s.dialogue.Greeting(g.raw)
+	g.server.consume(len(g.raw))
+	s.answered = true
 	return nil
 }
 

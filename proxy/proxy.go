@@ -9,6 +9,7 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -97,6 +98,9 @@ func (p *Proxy) Apply(routes []*Route) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.prepare()
+	if p.draining {
+		return errors.New("applying routes: the proxy is draining")
+	}
 	wanted := map[string]*running{}
 	hostname := ownName()
 	for _, r := range routes {

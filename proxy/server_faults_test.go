@@ -259,6 +259,16 @@ func TestTheNextServerIsTriedUntilOneGreets(t *testing.T) {
 	wantCount(t, r.Observer.(*counts), "connected", 1)
 }
 
+func TestARefusalPassesIfNoOtherServerGreetsAtAll(t *testing.T) {
+	first := startScripted(t, plays(append([]smtptest.Step{smtptest.Say("554 5.7.1 not you")}, quitServer...)...))
+	r := plainRoute(first)
+	r.Servers = append(r.Servers, unreachable(t))
+	_, dial := startProxy(t, r)
+	act(t, dial, plays(append([]smtptest.Step{smtptest.Expect("554 5.7.1 not you")}, quitClient...)...))
+	first.wait(t)
+	wantEnd(t, r.Observer.(*counts), "ok")
+}
+
 func TestLongRepliesWithinTheLimitsPass(t *testing.T) {
 	line := strings.Repeat("x", 4096-len("250-\r\n"))
 	server, client := asked(0)
