@@ -59,10 +59,11 @@ func readHeaderLine(conn net.Conn) (string, error) {
 		if last := len(line) - 1; last < len(prefix) && line[last] != prefix[last] {
 			return "", fmt.Errorf("%w: begins with %q", errHeader, line)
 		}
-		if bytes.HasSuffix(line, []byte("\r\n")) {
-			return string(line[:len(line)-2]), nil
+		end := bytes.IndexAny(line, "\r\n")
+		if end >= 0 && end == len(line)-2 && bytes.HasSuffix(line, []byte("\r\n")) {
+			return string(line[:end]), nil
 		}
-		if bytes.IndexByte(line, '\n') >= 0 {
+		if end >= 0 && (end < len(line)-1 || line[end] == '\n') {
 			return "", fmt.Errorf("%w: %q ends without CRLF", errHeader, line)
 		}
 	}
