@@ -43,14 +43,15 @@ func (d *Dialogue) refusesChunk(size int64) string {
 	return ""
 }
 
-// passChunk sends BDAT on with the chunk behind it. The last one of a message
-// goes alone, as DATA does: a reply too many to what was sent before it would be
-// taken for the answer to the message.
+// passChunk sends BDAT on with the chunk behind it. It goes alone, as DATA does:
+// among replies to earlier commands, one that comes before the chunk has been
+// sent would not be seen for what it is, and in the end be taken for the answer
+// to the message.
 func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 	size, last, ok := parseChunk(line)
 	converts := d.server.offers&OffersCHUNKING == 0
 	why := d.refusesChunk(size)
-	if (!ok || converts || last || why != "") && d.sent.n > 0 {
+	if d.sent.n > 0 {
 		d.grouping = false
 		return false
 	}
@@ -78,7 +79,7 @@ func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 	d.chunk.octets += size
 	d.ToServer = append(d.ToServer, raw...)
 	d.sent.push(v)
-	d.grouping = d.server.offers&OffersPIPELINING != 0
+	d.grouping = false
 	d.trace('C', VerbBDAT, raw, raw, 0)
 	if size > 0 {
 		d.chunkSize, d.next = size, AwaitChunk

@@ -69,8 +69,8 @@ var (
 	// What swaps the roles, makes the server trust our address, or carries a
 	// payload that we cannot count (LEGACY: TURN, XCLIENT, XEXCH50).
 	uncarried = setOf(VerbTURN, VerbATRN, VerbXCLIENT, VerbXFORWARD, VerbPROXY, VerbXEXCH50, VerbXLINK2STATE)
-	// What a group may go on behind (RFC 2920, 3.1; RFC 3030, 2).
-	groupable = setOf(VerbMAIL, VerbRCPT, VerbRSET, VerbBDAT)
+	// What a group may go on behind (RFC 2920, 3.1).
+	groupable = setOf(VerbMAIL, VerbRCPT, VerbRSET)
 	// What may be said between a handshake and EHLO, and without TLS where it is required (RFC 3207, 4).
 	beforeHello = setOf(VerbEHLO, VerbHELO, VerbNOOP, VerbRSET, VerbQUIT, VerbSTARTTLS, VerbHELP)
 	sasl        = setOf(VerbAUTH, VerbXAUTH, VerbXEXPS)
