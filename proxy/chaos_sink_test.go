@@ -11,6 +11,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -47,13 +48,17 @@ type early struct {
 	says  string
 	leave string // "": it stays
 	said  chan struct{}
+	state *atomic.Int32 // 0: open; 1: the sink says it; 2: the client has not waited, and it would be none
 }
 
-// wait is for the answer to be under way.
+// wait is for the answer to be under way, or never to be.
 func (e *early) wait() {
 	select {
 	case <-e.said:
 	case <-time.After(100 * time.Millisecond): // it never came so far
+		if !e.state.CompareAndSwap(0, 2) {
+			<-e.said
+		}
 	}
 }
 
@@ -71,7 +76,7 @@ func (p *plan) draw(mails []*mail) {
 	case 0:
 		m := mails[p.random.IntN(len(mails))]
 		says := []string{"250 early\r\n", "550 early\r\n", "354 early\r\n", "421 early\r\n", "early\r\n", "250-early\r\n", "2", ""}
-		p.early = early{id: m.id, after: p.random.IntN(len(m.body)), says: says[p.random.IntN(len(says))], said: make(chan struct{}),
+		p.early = early{id: m.id, after: p.random.IntN(len(m.body)), says: says[p.random.IntN(len(says))], said: make(chan struct{}), state: new(atomic.Int32),
 			leave: []string{"", "FIN", "RST"}[p.random.IntN(3)]}
 		if p.random.IntN(2) == 0 {
 			m.grow(100 << 10)
@@ -284,6 +289,9 @@ func (v *visit) bdat(line string) error {
 func (v *visit) answersEarly() error {
 	e := &v.plan.early
 	if v.ahead || e.id == "" || len(v.text) < e.after || !bytes.HasPrefix(v.text, []byte("Subject: "+e.id+"\r\n")) {
+		return nil
+	}
+	if !e.state.CompareAndSwap(0, 1) {
 		return nil
 	}
 	v.ahead = true

@@ -68,7 +68,7 @@ func (c *census) begins(network netip.Prefix, now time.Time) int {
 	if minute := now.Unix() / 60; minute != c.minute || c.begun == nil {
 		c.minute, c.begun = minute, map[netip.Prefix]int{}
 	}
-	if len(c.begun) < maxCounted {
+	if _, known := c.begun[network]; known || len(c.begun) < maxCounted {
 		c.begun[network]++
 	}
 	return c.begun[network]

@@ -99,7 +99,11 @@ func (p *Proxy) refuse(s *session, reason string, err error) {
 	if s.route.Observer != nil {
 		s.route.Observer.Refused(reason)
 	}
-	p.logger().Warn("connection refused", "route", s.route.Name, "client", s.address, "reason", reason, "err", err)
+	attrs := []any{"route", s.route.Name, "client", s.address, "reason", reason}
+	if err != nil {
+		attrs = append(attrs, "err", err)
+	}
+	p.logger().Warn("connection refused by us", attrs...)
 	switch reason {
 	case "proxy-header":
 	case "draining":

@@ -80,7 +80,7 @@ func newRunning(r *Route, hostname string) *running {
 	run := &running{Route: r, without: map[string]time.Time{}}
 	run.policy = rewrite.Policy{
 		Rules: r.Rules, ClientTLS: r.ClientTLS.Mode, ServerTLS: r.ServerTLS.Mode,
-		Hostname: hostname, Limits: r.Limits.forDialogue(), Chunking: !r.HideChunking,
+		Hostname: hostname, Limits: r.Limits.forDialogue(), Chunking: !r.HideChunking && r.Message.StrayBytes == StrayMend && r.Message.LongLines == LongPass,
 	}
 	if run.dialer = r.ServerTLS.Dialer; run.dialer == nil {
 		run.dialer = DialWith(&tls.Config{
@@ -104,6 +104,9 @@ func (p *Proxy) Apply(routes []*Route) error {
 	wanted := map[string]*running{}
 	hostname := ownName()
 	for _, r := range routes {
+		if r.ClientTLS.Mode >= rewrite.ClientTLSOffer && r.ClientTLS.Acceptor == nil {
+			return fmt.Errorf("route %s: client TLS %v needs an Acceptor", r.Name, r.ClientTLS.Mode)
+		}
 		run := newRunning(r, hostname)
 		for _, address := range r.Listen {
 			if wanted[address] != nil {

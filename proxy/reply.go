@@ -71,13 +71,14 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 		return nil, errBadReply
 	}
 	deadline := time.Now().Add(allowed)
+	flushAt := time.Now().Add(min(holdReplies, allowed))
 	for {
 		raw, err := s.wholeReply()
 		if raw != nil || err != nil {
 			return raw, err
 		}
 		if len(s.dialogue.ToClient) > 0 {
-			err = s.server.fill(time.Now().Add(holdReplies))
+			err = s.server.fill(flushAt)
 			if isTimeout(err) {
 				if err := s.flushClient(); err != nil {
 					return nil, err

@@ -28,7 +28,7 @@ type Route struct {
 	ProxyFrom []netip.Prefix
 
 	Message      Message
-	HideChunking bool // CHUNKING and BINARYMIME are not shown to clients
+	HideChunking bool // CHUNKING and BINARYMIME are not shown to clients; so too where messages are looked into
 
 	Limits   Limits
 	Timeouts Timeouts

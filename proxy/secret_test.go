@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
@@ -116,7 +117,9 @@ func TestNoSecretIsTold(t *testing.T) {
 		"too long":                      {nil, append(send("AUTH PLAIN "+blob+"\r\n"), smtptest.Expect("500 5.5.2 line too long")), nil},
 		"too long behind 334":           {steps(smtptest.Expect("AUTH PLAIN"), smtptest.Say("334 ")), steps(smtptest.Say("AUTH PLAIN"), smtptest.Expect("334 "), smtptest.Send(blob+blob+"\r\n"), smtptest.Expect("500 5.5.2 a SASL line ends with CRLF and has no bare CR, bare LF or NUL in it")), nil},
 		"a SASL line without CR":        {steps(smtptest.Expect("AUTH PLAIN"), smtptest.Say("334 ")), steps(smtptest.Say("AUTH PLAIN"), smtptest.Expect("334 "), smtptest.Send(plain+"\n"), smtptest.Expect("500 5.5.2 a SASL line ends with CRLF and has no bare CR, bare LF or NUL in it")), nil},
-		"TLS is required first":         {nil, steps(smtptest.Say("AUTH PLAIN "+plain, plain), smtptest.Expect("530 5.7.0 Must issue a STARTTLS command first", "530 5.7.0 Must issue a STARTTLS command first")), func(r *proxy.Route) { r.ClientTLS.Mode = rewrite.ClientTLSRequire }},
+		"TLS is required first": {nil, steps(smtptest.Say("AUTH PLAIN "+plain, plain), smtptest.Expect("530 5.7.0 Must issue a STARTTLS command first", "530 5.7.0 Must issue a STARTTLS command first")), func(r *proxy.Route) {
+			r.ClientTLS = proxy.ClientTLS{Mode: rewrite.ClientTLSRequire, Acceptor: proxy.AcceptWith(&tls.Config{})}
+		}},
 		"the text of a message":         {steps(smtptest.Expect("DATA"), smtptest.Say("354 go"), smtptest.Expect(password, "."), smtptest.Say("250 ok")), steps(smtptest.Say("DATA"), smtptest.Expect("354 go"), smtptest.Say(password, "."), smtptest.Expect("250 ok")), nil},
 		"the text of a refused message": {steps(smtptest.Expect("DATA"), smtptest.Say("354 go")), steps(smtptest.Say("DATA"), smtptest.Expect("354 go"), smtptest.Send(password+"\n\r\n.\r\n"), smtptest.Expect("554 5.6.0 the message has a bare CR, a bare LF or a NUL in it")), func(r *proxy.Route) { r.Message.StrayBytes = proxy.StrayRefuse }},
 		"a message whose DATA was refused": {steps(smtptest.Expect("DATA"), smtptest.Say("554 no"), smtptest.Expect(password), smtptest.Say("500 what")),

@@ -122,7 +122,7 @@ func (d *Dialogue) reject(v Verb, line []byte, isLine, ahead bool) {
 // mistake answers a command that is none, and ends a session of too many.
 func (d *Dialogue) mistake(text string) {
 	d.errors++
-	if d.errors > d.policy.Limits.Errors {
+	if limit := d.policy.Limits.Errors; limit > 0 && d.errors > limit {
 		d.end("client-protocol", "421 4.7.0 too many errors")
 		return
 	}

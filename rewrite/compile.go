@@ -87,7 +87,7 @@ func (r *Rules) seesReply(v Verb, code int) bool {
 	return r != nil && (r.replyVerbs.has(v) || code >= 400 && r.refusalVerbs.has(v))
 }
 
-// names joins the names of a set of rules with commas.
+// nameSet joins the names of a set of rules with commas.
 func (r *Rules) nameSet(s ruleSet) string {
 	var names []string
 	s.each(func(i int) { names = append(names, r.rules[i].name) })

@@ -33,12 +33,21 @@ func (d *Dialogue) lines(side byte, v Verb, b []byte) []string {
 	for line := range bytes.Lines(b) {
 		line = bytes.TrimSuffix(line, crlf)
 		if side == 'S' {
+			if d.mayEcho(v, line) {
+				line = append(line[:4:4], hidden(len(line)-4)...)
+			}
 			lines = append(lines, redactedReply(line))
 		} else {
 			lines = append(lines, d.redacted(v, line))
 		}
 	}
 	return lines
+}
+
+// mayEcho says that a reply may repeat a credential: it refuses what is hidden
+// itself, and some servers print what they refuse.
+func (d *Dialogue) mayEcho(v Verb, line []byte) bool {
+	return len(line) > 4 && line[0] == '5' && line[1] == '0' && (sasl.has(v) || v == VerbOther)
 }
 
 // redacted is a command line without credentials. What is no command may be a
@@ -62,6 +71,10 @@ func (d *Dialogue) redacted(v Verb, line []byte) string {
 		return string(verb) + string(mechanism) + " " + hidden(len(blob))
 	case v == VerbOther && (d.seen.suspect || looksLikeAUTH(line)):
 		return hidden(len(line))
+	case v == VerbOther: // PASS, as somebody's POP client says it
+		if word, rest, ok := bytes.Cut(line, []byte(" ")); ok {
+			return string(word) + " " + hidden(len(rest))
+		}
 	}
 	return string(line)
 }

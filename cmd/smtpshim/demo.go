@@ -236,7 +236,11 @@ func dialer(address string) smtptest.Dial {
 func demoServer(address, name string, stdout, stderr io.Writer) int {
 	server, ok := smtptest.LookupServer(name)
 	if !ok {
-		fmt.Fprintf(stderr, "smtpshim demo: there is no simulated server %q; there are\n", name)
+		problem := fmt.Sprintf("there is no simulated server %q", name)
+		if name == "" {
+			problem = "-listen needs the name of a simulated server"
+		}
+		fmt.Fprintf(stderr, "smtpshim demo: %s; there are\n", problem)
 		for _, s := range smtptest.Servers() {
 			fmt.Fprintf(stderr, "  %-14s %s\n", s.Name, s.Doc)
 		}
