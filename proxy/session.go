@@ -16,8 +16,8 @@ import (
 )
 
 // A session is one client, one server and the dialogue between them. One
-// goroutine takes turns between the two; only a message that is long, an
-// opaque stretch and an idle client have a second one.
+// goroutine takes turns between the two; only a long message and an opaque
+// stretch have a second one, and an idle session has none: see lot.
 type session struct {
 	proxy *Proxy
 	route *running
@@ -237,9 +237,7 @@ func (s *session) dropLine(deadline time.Time) ([]byte, error) {
 	return nil, s.over("client-protocol", errors.New("a line without an end"))
 }
 
-const (
-	maxDroppedLine = 1 << 20
-)
+const maxDroppedLine = 1 << 20
 
 // awaitClient flushes both sides and waits until the client has sent something.
 // After a short while the server is watched too: ready is false if it spoke, or
