@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
 	"smtpshim/proxy"
-	"smtpshim/rewrite"
 )
 
 // The -config flag of the commands that read a configuration.
@@ -35,9 +33,9 @@ func check(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return failed
 	}
-	count := 0
+	count, said := 0, said{}
 	for _, r := range c.routes {
-		printRoute(stdout, r)
+		printRoute(stdout, r, said)
 		for _, warning := range warnings(r, time.Now()) {
 			entry(stdout, 2, "WARNING", 17, warning)
 			count++
@@ -51,7 +49,8 @@ func check(args []string, stdout, stderr io.Writer) int {
 	entry(stdout, 0, "admin listener", 17, admin)
 	entry(stdout, 0, "log", 17, fmt.Sprintf("%s, level %s", c.format, strings.ToLower(c.level.String())))
 	entry(stdout, 0, "drain", 17, brief(c.drain))
-	fmt.Fprintf(stdout, "\n%s is right: %s, %s.\n", *path, plural(len(c.routes), "route"), plural(count, "warning"))
+	fmt.Fprint(stdout, "\n\"smtpshim rules\" tells whom each rule heals.\n")
+	fmt.Fprintf(stdout, "%s is right: %s, %s.\n", *path, plural(len(c.routes), "route"), plural(count, "warning"))
 	return succeeded
 }
 
@@ -62,14 +61,27 @@ func plural(n int, word string) string {
 	return fmt.Sprintf("%d %s", n, word)
 }
 
+// said has what was said, and of which route first.
+type said map[string]string
+
+// once is text, or if that is longer than a line and was said of another route,
+// where.
+func (s said) once(text, route string) string {
+	if first, ok := s[text]; ok && first != route && len(wrap(text, columns-18)) > 1 {
+		return "as in route " + first
+	}
+	s[text] = route
+	return text
+}
+
 // printRoute says what a route does.
-func printRoute(w io.Writer, r *route) {
+func printRoute(w io.Writer, r *route, said said) {
 	line := func(name, text string) { entry(w, 2, name, 17, text) }
 	fmt.Fprintf(w, "route %s\n", r.Name)
 	line("listens on", strings.Join(r.Listen, ", "))
 	line("servers", strings.Join(r.Servers, ", then "))
 	line("client TLS", r.ClientTLS.Mode.String()+": "+clientTLSMeans(r.ClientTLS.Mode))
-	tls := tlsPrinter{w, time.Now()}
+	tls := tlsPrinter{w, time.Now(), func(text string) string { return said.once(text, r.Name) }}
 	tls.client(r)
 	line("server TLS", r.ServerTLS.Mode.String()+": "+serverTLSMeans(r))
 	tls.server(r)
@@ -91,12 +103,7 @@ func printRoute(w io.Writer, r *route) {
 		line("rules", "none: every line passes as it is")
 		return
 	}
-	line("rules", fmt.Sprintf("%d, in this order, and whom each heals", len(names)))
-	for _, rule := range rewrite.Table() {
-		if slices.Contains(names, rule.Name) {
-			entry(w, 4, rule.Name, 24, rule.Heals)
-		}
-	}
+	line("rules", said.once(strings.Join(names, ", "), r.Name))
 }
 
 // changedLimits names the limits that are not the defaults.

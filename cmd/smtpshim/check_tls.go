@@ -35,8 +35,9 @@ func rehearse(temp string) makeCertificates {
 
 // A tlsPrinter says what TLS on one side is.
 type tlsPrinter struct {
-	w   io.Writer
-	now time.Time
+	w    io.Writer
+	now  time.Time
+	once func(text string) string // text, or where it was said before
 }
 
 func (p tlsPrinter) line(name, text string) { entry(p.w, 4, name, 17, text) }
@@ -103,7 +104,7 @@ func (p tlsPrinter) lost(rules []string) {
 		}
 	}
 	if len(lost) > 0 {
-		p.line("costs", "in a session that uses STARTTLS these rules heal nothing after it: "+strings.Join(lost, ", "))
+		p.line("costs", p.once("after STARTTLS nothing can be read, and these rules heal nothing: "+strings.Join(lost, ", ")))
 	}
 }
 
@@ -130,7 +131,7 @@ func (p tlsPrinter) config(indent string, c *tls.Config) {
 	if c.MaxVersion == tls.VersionTLS13 {
 		sets = append(sets, "those of TLS 1.3")
 	}
-	p.line(indent+"ciphers", strings.Join(sets, ", "))
+	p.line(indent+"ciphers", p.once(strings.Join(sets, ", ")))
 }
 
 // modernSuites are those where nothing else is said.
@@ -211,9 +212,9 @@ func allowed(a tlspolicy.Allowance, whom string) string {
 	}
 	when := "for ever"
 	if !a.Until.IsZero() {
-		when = "until " + a.Until.AddDate(0, 0, -1).Format(time.DateOnly) + ", then warned of but still in force"
+		when = "until " + a.Until.Format(time.DateOnly) + ", then warned of but still in force"
 		if a.RefuseAfter {
-			when = "until " + a.Until.AddDate(0, 0, -1).Format(time.DateOnly) + ", then refused"
+			when = "until " + a.Until.Format(time.DateOnly) + ", then refused"
 		}
 	}
 	return fmt.Sprintf("%s with %s, %s", a.Weaknesses, whom, when)
@@ -231,7 +232,7 @@ func authorities(roots *tlspolicy.Roots) string {
 func clientTLSMeans(m rewrite.ClientTLS) string {
 	switch m {
 	case rewrite.ClientTLSPass:
-		return "STARTTLS is between client and server; after it nothing can be read or healed"
+		return "STARTTLS is between client and server"
 	case rewrite.ClientTLSHide:
 		return "clients are never offered STARTTLS"
 	case rewrite.ClientTLSOffer:

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -20,8 +21,8 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates) *
 		Name:    t.text("name", ""),
 		Listen:  addresses(t, "listen", "127.0.0.1:2525"),
 		Servers: addresses(t, "servers", "127.0.0.1:25"),
-		Rules:   readRules(t),
 	}}
+	r.Rules, r.idle = readRules(t)
 	for _, address := range r.Listen {
 		taken.add(t, "listen", address, fmt.Sprintf("route %q, line %d", r.Name, t.lines.line(t.path)))
 	}
@@ -99,8 +100,9 @@ func addresses(t *table, key, example string) []string {
 	return list
 }
 
-// readRules reads rules and options, and what rewrite makes of them.
-func readRules(t *table) *rewrite.Rules {
+// readRules reads rules and options, and what rewrite makes of them. Options of
+// rules that are not in force are idle.
+func readRules(t *table) (rules *rewrite.Rules, idle []option) {
 	names := t.texts("rules")
 	if !t.has("rules") {
 		names = []string{"standard"}
@@ -111,7 +113,8 @@ func readRules(t *table) *rewrite.Rules {
 			options[rule] = values
 		}
 	}
-	rules, errs := rewrite.Compile(names, options)
+	var errs []error
+	rules, errs = rewrite.Compile(names, options)
 	for _, err := range errs {
 		e, ok := errors.AsType[*rewrite.ConfigError](err)
 		if !ok {
@@ -125,7 +128,15 @@ func readRules(t *table) *rewrite.Rules {
 			all.wrong(e.Rule, "%v%s", e, hintRule(e.Rule))
 		}
 	}
-	return rules
+	for _, rule := range slices.Sorted(maps.Keys(options)) {
+		if slices.Contains(rules.Names(), rule) {
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(options[rule])) {
+			idle = append(idle, option{rule, name})
+		}
+	}
+	return rules, idle
 }
 
 // hintRule is what to add to an error about a rule's name that does not exist.

@@ -177,8 +177,46 @@ func TestWhatTheFileSaysIsInForce(t *testing.T) {
 }
 
 func TestAMissingFileIsAnError(t *testing.T) {
-	if _, err := readConfig(filepath.Join(t.TempDir(), "none.toml"), nil); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%v", err)
+	path := filepath.Join(t.TempDir(), "none.toml")
+	_, err := readConfig(path, nil)
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	text := err.Error()
+	if strings.Count(text, path) != 1 || strings.Contains(text, "open") || !strings.Contains(text, "-config names another file") {
+		t.Errorf("%s", text)
+	}
+}
+
+func TestTextWithoutQuotesIsNamed(t *testing.T) {
+	for line, want := range map[string]string{
+		`mode = offer`:                    `"offer"`,
+		`  mode=offer # "quoted"`:         `"offer"`,
+		`connect = 30s`:                   `"30s"`,
+		`certificate = /etc/mail.pem`:     `"/etc/mail.pem"`,
+		`listen = [:25]`:                  `":25"`,
+		`servers = [ 192.0.2.1:25, x:25]`: `"192.0.2.1:25"`,
+		`hide = {mode = hide}`:            `"hide"`,
+		`verify = False`:                  `write false`,
+		`a = 1 2`:                         `"1 2"`,
+		`name = "a" b`:                    ``,
+		`name = "a = b`:                   ``,
+		`names = ["a, b", 'c = d'`:        ``,
+		`sessions = 007`:                  ``,
+		`until = 2027-13-01`:              ``,
+		`mode =`:                          ``,
+		`mode`:                            ``,
+		`# mode = offer`:                  ``,
+		`[route = x]`:                     ``,
+	} {
+		path := filepath.Join(t.TempDir(), "quotes.toml")
+		write(t, path, "# mode = this\n"+line+"\n")
+		if hint := hintQuotes("\n"+line, 2); want == "" && hint != "" || !strings.Contains(hint, want) {
+			t.Errorf("%s: %q, want %q", line, hint, want)
+		}
+		if _, err := openSource(path); err == nil && line[0] != '#' || want != "" && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", line, err, want)
+		}
 	}
 }
 
@@ -191,6 +229,10 @@ func TestWarningsNameWhatMayBeAMistake(t *testing.T) {
 		{"not verified", "listen = [\"127.0.0.1:25\"]\nserver_tls = {mode = \"require\", verify = false}\n", "verify = false"},
 		{"no repeat-ehlo", "listen = [\"127.0.0.1:25\"]\nrules = []\nserver_tls.mode = \"opportunistic\"\n", "repeat-ehlo"},
 		{"implicit TLS needs no repeat-ehlo", "listen = [\"127.0.0.1:25\"]\nrules = []\nserver_tls.mode = \"implicit\"\n", ""},
+		{"an option of a rule that is not in force", "listen = [\"127.0.0.1:25\"]\nrules = [\"standard\", \"-fix-hello-name\"]\n" +
+			"options.fix-hello-name.domain = \"example.com\"\n", `route.options.fix-hello-name.domain does nothing: the rule fix-hello-name is not in force in route "in"`},
+		{"an option of a rule that is in force", "listen = [\"127.0.0.1:25\"]\noptions.fix-hello-name.domain = \"example.com\"\n", ""},
+		{"a rule without options, and without itself", "listen = [\"127.0.0.1:25\"]\nrules = []\noptions.fix-hello-name = {}\n", ""},
 		{"ended", "listen = [\"127.0.0.1:25\"]\nclient_tls = {mode = \"offer\", certificate = \"old-cert.pem\", key = \"key.pem\"}\n", "expired"},
 	} {
 		write(t, "warn.toml", route+c.text)

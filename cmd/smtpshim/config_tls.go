@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"smtpshim/proxy"
 	"smtpshim/proxy/tlspolicy"
@@ -37,7 +38,10 @@ func readClientTLS(t *table, own ownCertificates) (proxy.ClientTLS, *clientLeg) 
 			t.wrong("names", `only certificate = "self-signed" uses it; other certificates have their names in them`)
 		}
 		if leg.Store = t.store(certificates.sources); !t.says("certificate") && !t.says("pkcs12") {
-			t.wrong("certificate", `is missing; mode %q needs a certificate and its key, each the name of a PEM file, or "self-signed"`, mode)
+			t.wrong("certificate", `is missing; mode %q needs one: the name of a PEM file, or "self-signed"`, mode)
+			if !t.says("key") {
+				t.wrong("key", "is missing; it goes with the certificate: the name of a PEM file, which may be the same")
+			}
 		}
 	}
 	leg.ClientRoots, leg.RequireCertificate = t.roots("client_ca", authorities), asked == "require"
@@ -65,7 +69,7 @@ func readServerTLS(t *table) (proxy.ServerTLS, *serverLeg) {
 	leg := &serverLeg{ServerLeg: tlspolicy.ServerLeg{Protocol: t.protocol(""), ServerName: t.text("server_name", "")}}
 	verify, authorities, certificates := t.boolean("verify", true), t.paths("ca"), t.identities()
 	for _, text := range t.oneOrMore("pins") {
-		pin, err := tlspolicy.ParsePin(text)
+		pin, err := tlspolicy.ParsePin(digits(text))
 		if err != nil {
 			t.wrong("pins", "%v", err)
 		}
@@ -108,6 +112,16 @@ func readServerTLS(t *table) (proxy.ServerTLS, *serverLeg) {
 		return proxy.ServerTLS{}, nil
 	}
 	return proxy.ServerTLS{Mode: mode, Dialer: leg.dialer}, leg
+}
+
+// digits are those of a fingerprint, without the name that openssl x509 prints
+// before it: "sha256 Fingerprint=", or "SHA256 Fingerprint=" before OpenSSL 3.
+func digits(fingerprint string) string {
+	name, rest, named := strings.Cut(fingerprint, "=")
+	if named && strings.EqualFold(strings.TrimSpace(name), "sha256 fingerprint") {
+		return rest
+	}
+	return fingerprint
 }
 
 // A clientCertificate says whether clients are to show one.

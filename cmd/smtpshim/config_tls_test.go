@@ -21,8 +21,8 @@ func TestWhatTheFileSaysOfTLSIsInForce(t *testing.T) {
 	allowed := []tlspolicy.Allowance{
 		{Weaknesses: tlspolicy.ObsoleteTLS10 | tlspolicy.Broken3DES | tlspolicy.RecordableRSAKeyExchange, RefuseAfter: true,
 			Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::7/128")},
-			Until:    time.Date(2099, 2, 1, 0, 0, 0, 0, time.Local)},
-		{Weaknesses: tlspolicy.ObsoleteTLS11, Until: time.Date(2021, 1, 1, 0, 0, 0, 0, time.Local)},
+			Until:    time.Date(2099, 2, 1, 0, 0, 0, 0, time.Local).Add(-1)},
+		{Weaknesses: tlspolicy.ObsoleteTLS11, Until: time.Date(2021, 1, 1, 0, 0, 0, 0, time.Local).Add(-1)},
 	}
 	for what, same := range map[string]bool{
 		"our own making":   len(in.client.Store.Infos()) == 2 && in.client.selfSigned == "state/in",
@@ -109,19 +109,38 @@ func TestCheckTellsWhatIsWeak(t *testing.T) {
 		"versions TLS 1.0 to 1.3 ciphers modern (ECDHE with AES-GCM or ChaCha20), TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
 		"WEAK obsolete-tls-1.1 with everybody, until 2020-12-31, then warned of but still in force",
 		"WARNING client_tls: WEAK TLS is allowed: obsolete-tls-1.0, broken-3des, recordable-rsa-key-exchange with clients in 192.0.2.0/24",
-		"WARNING client_tls: obsolete-tls-1.1: allowed until 2021-01-01",
+		"WARNING client_tls: obsolete-tls-1.1: allowed until 2020-12-31",
 		"WARNING server_tls: WEAK TLS is allowed: obsolete-tls-1.0, broken-rc4, any-name-in-certificates with the server, for ever",
 		"the certificate must be one that is pinned versions TLS 1.3 ciphers those of TLS 1.3 pin 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
 		"EXPIRED", "days left",
 		"client CA clients have to show a certificate signed by CN=mail.example.com",
-		"costs in a session that uses STARTTLS these rules heal nothing after it: join-data-reply, fix-hello-name",
+		"costs after STARTTLS nothing can be read, and these rules heal nothing: join-data-reply, fix-hello-name",
 	} {
 		if !strings.Contains(words, want) {
 			t.Errorf("check does not say %q:\n%s", want, out)
 		}
 	}
-	if strings.Contains(words, "after it: advertise-esmtp") {
+	if strings.Contains(words, "heal nothing: advertise-esmtp") {
 		t.Error("the greeting comes before STARTTLS")
+	}
+	if strings.Contains(words, "2021-01-01") || strings.Contains(words, "2099-02-01") {
+		t.Errorf("the last day is told as another:\n%s", out)
+	}
+}
+
+func TestAPinIsTakenAsOpenSSLPrintsIt(t *testing.T) {
+	const colons = "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF"
+	configDir(t)
+	for _, text := range []string{
+		colons, strings.ToLower(colons), strings.ReplaceAll(colons, ":", ""),
+		"sha256 Fingerprint=" + colons, "SHA256 Fingerprint=" + colons, "SHA256 FINGERPRINT = " + strings.ToLower(colons),
+	} {
+		write(t, "pin.toml", "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"192.0.2.1:25\"]\n"+
+			"server_tls = {mode = \"require\", pins = [\""+text+"\"]}\n")
+		c, err := readConfig("pin.toml", tlspolicy.SelfSigned)
+		if err != nil || c.routes[0].server.Pins[0].String() != colons {
+			t.Errorf("%q: %v", text, err)
+		}
 	}
 }
 
@@ -133,7 +152,7 @@ func TestADayIsOverAtItsEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := root.dayAfter("until"), time.Date(2027, 2, 1, 0, 0, 0, 0, time.Local); !got.Equal(want) || root.err() != nil {
+		if got, want := root.lastMoment("until"), time.Date(2027, 2, 1, 0, 0, 0, 0, time.Local).Add(-1); !got.Equal(want) || root.err() != nil {
 			t.Errorf("%s: %v, %v; want %v", text, got, root.err(), want)
 		}
 	}

@@ -72,7 +72,7 @@ func readAllowance(t *table, networks string) tlspolicy.Allowance {
 			t.wrong(networks, "is empty; without it everybody is meant")
 		}
 	}
-	a.Until = t.dayAfter("until")
+	a.Until = t.lastMoment("until")
 	var then afterwards
 	t.word("then", &then)
 	a.RefuseAfter = then == "refuse"
@@ -82,8 +82,9 @@ func readAllowance(t *table, networks string) tlspolicy.Allowance {
 	return a
 }
 
-// dayAfter reads a day and gives the moment at which it is over, where we are.
-func (t *table) dayAfter(key string) time.Time {
+// lastMoment reads a day and gives the last moment of it, where we are: printed
+// in any way it is that day.
+func (t *table) lastMoment(key string) time.Time {
 	const want = "a day such as 2027-01-31"
 	var day time.Time
 	switch v := t.ask(key).(type) {
@@ -105,7 +106,7 @@ func (t *table) dayAfter(key string) time.Time {
 		t.wrong(key, "%s is wanted, not %s", want, describe(v))
 		return time.Time{}
 	}
-	return time.Date(day.Year(), day.Month(), day.Day()+1, 0, 0, 0, 0, time.Local)
+	return time.Date(day.Year(), day.Month(), day.Day()+1, 0, 0, 0, 0, time.Local).Add(-time.Nanosecond)
 }
 
 // An afterwards says what becomes of an allowance when it is over.

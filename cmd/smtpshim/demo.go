@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -23,10 +22,10 @@ import (
 // demo shows the founding dialogues, each told twice over real connections:
 // without the proxy, and with it.
 func demo(args []string, stdout, stderr io.Writer) int {
-	f := flags("demo", "[-listen ADDR] [NAME]", "Simulated legacy servers and clients on loopback, without the proxy and then with it\n"+
-		"between. NAME is one article or server. With -listen, a simulated server stays up behind\n"+
+	f := flags("demo", "[-listen ADDR] [NAME]", "Simulated legacy servers and clients on loopback, without the proxy and then with it "+
+		"between. NAME is one article or server. With -listen, a simulated server stays up behind "+
 		"the proxy, to talk to with telnet or swaks: smtpshim demo -listen 127.0.0.1:2525 iis-4", stderr)
-	address := f.String("listen", "", "stay up, and serve the simulated server NAME behind the proxy on this `address`")
+	address := f.String("listen", "", "stay up, with the simulated server NAME behind the proxy on `ADDR`")
 	if status, ok := parse(f, args, 1); !ok {
 		return status
 	}
@@ -37,16 +36,17 @@ func demo(args []string, stdout, stderr io.Writer) int {
 	if len(chosen) == 0 {
 		fmt.Fprintf(stderr, "smtpshim demo: nothing is called %q; there is\n", f.Arg(0))
 		for _, s := range scenes() {
-			fmt.Fprintf(stderr, "  %-9s %s\n", s.article, s.server.Name)
+			entry(stderr, 2, s.article, 12, s.server.Name)
 		}
 		return misused
 	}
 	out := demoOutput{stdout, colourful(stdout)}
 	if f.NArg() == 0 {
-		out.print("Old mail servers fail against modern ones for reasons that fit in one line. Here are\n" +
-			"five, each told twice over real connections on this machine: first the two alone, then\n" +
-			"with smtpshim between. C is the client, S the server; a colon is passed on as it was,\n" +
-			"- was said and not delivered, + delivered in its place, ~ is no line.\n\n")
+		entry(stdout, 0, "", 0, "Old mail servers fail against modern ones for reasons that fit in one line. Here are "+
+			"five, each told twice over real connections on this machine: first the two alone, then "+
+			"with smtpshim between. C is the client, S the server; a colon is passed on as it was, "+
+			"- was said and not delivered, + delivered in its place, ~ is no line. A line without any of these goes on with the one above.")
+		fmt.Fprintln(stdout)
 	}
 	healed := 0
 	for _, s := range chosen {
@@ -68,63 +68,31 @@ func (s scene) isCalled(name string) bool {
 	return name == strings.ToLower(s.article) || name == s.server.Name || name == s.client.Name
 }
 
-// demoOutput is what demo writes to.
-type demoOutput struct {
-	w      io.Writer
-	colour bool
-}
-
-// What colours mean (ECMA-48, 8.3.117).
-const (
-	heading = "\x1b[1m"
-	good    = "\x1b[32m"
-	bad     = "\x1b[31m"
-)
-
-func (o demoOutput) print(format string, args ...any) { fmt.Fprintf(o.w, format, args...) }
-
-func (o demoOutput) paint(how, text string) string {
-	if !o.colour {
-		return text
-	}
-	return how + text + "\x1b[0m"
-}
-
-// colourful says whether w is a terminal whose user wants colours
-// (no-color.org).
-func colourful(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
 // play shows one scene, and whether it ended well.
 func (o demoOutput) play(s scene) bool {
-	o.print("%s\n%s\n\n", o.paint(heading, s.article+"  "+s.title), s.about)
+	o.print("%s\n", o.paint(heading, s.article+"  "+s.title))
+	entry(o.w, 0, "", 0, s.about)
+	o.print("\n")
 	without, err := s.alone()
 	if err != nil {
-		o.print("  %s\n\n", o.paint(bad, err.Error()))
+		o.verdict("failed", bad, err.Error())
 		return false
 	}
-	o.print("  %s  %s\n\n", o.paint(heading, "without"), o.paint(bad, without))
+	o.verdict("without", bad, without)
+	o.print("\n")
 	with, lines, err := s.healed()
 	if err != nil {
-		o.print("  %s\n\n", o.paint(bad, err.Error()))
+		o.verdict("failed", bad, err.Error())
 		return false
 	}
-	var b bytes.Buffer
-	transcript.Print(&b, lines, o.colour)
-	for line := range strings.Lines(b.String()) {
-		o.print("  %s", line)
-	}
-	verdict := good
+	o.dialogue(lines)
+	how := good
 	if with != onceDelivered {
-		verdict = bad
+		how = bad
 	}
-	o.print("\n  %s     %s\n\n", o.paint(heading, "with"), o.paint(verdict, with))
+	o.print("\n")
+	o.verdict("with", how, with)
+	o.print("\n")
 	return with == onceDelivered
 }
 
@@ -242,7 +210,7 @@ func demoServer(address, name string, stdout, stderr io.Writer) int {
 		}
 		fmt.Fprintf(stderr, "smtpshim demo: %s; there are\n", problem)
 		for _, s := range smtptest.Servers() {
-			fmt.Fprintf(stderr, "  %-14s %s\n", s.Name, s.Doc)
+			entry(stderr, 2, s.Name, 18, s.Doc)
 		}
 		return misused
 	}
@@ -252,7 +220,7 @@ func demoServer(address, name string, stdout, stderr io.Writer) int {
 		return failed
 	}
 	defer running.Close()
-	show := &showLines{w: stdout, colour: colourful(stdout)}
+	show := &showLines{out: demoOutput{stdout, colourful(stdout)}}
 	p, err := startDemoProxy(&proxy.Route{Name: name, Listen: []string{address}, Servers: []string{running.Addr()}, Observer: show})
 	if err != nil {
 		fmt.Fprintln(stderr, "smtpshim demo:", err)
@@ -260,7 +228,7 @@ func demoServer(address, name string, stdout, stderr io.Writer) int {
 	}
 	defer p.Close()
 	fmt.Fprintf(stdout, "%s, simulated, without smtpshim: %s\n%s, simulated, with smtpshim:    %s\n"+
-		"Talk to either with telnet or swaks; what passes through smtpshim shows here. Ctrl-C ends it.\n\n",
+		"Talk to either with telnet or swaks; what passes through smtpshim shows here.\nCtrl-C ends it.\n\n",
 		name, running.Addr(), name, p.Addr(address))
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/tls"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
@@ -30,25 +29,25 @@ func scenes() []scene {
 	client := func(name string) smtptest.Client { c, _ := smtptest.LookupClient(name); return c }
 	return []scene{
 		{"Q164060", "Exchange 5.0 speaks ESMTP and does not say so",
-			"Its greeting lacks the word ESMTP. A sender that looks for it stays with HELO, and has no\n" +
+			"Its greeting lacks the word ESMTP. A sender that looks for it stays with HELO, and has no " +
 				"SIZE, DSN or AUTH, though the server has them. smtpshim adds the word.",
 			server("exchange-5.0"), client("needs-esmtp"), false},
 		{"Q195201", "Exchange 5.0 knows XAUTH, Exchange 5.5 knows AUTH",
-			"Exchange 5.0 looks for XAUTH among what Exchange 5.5 offers, finds AUTH, and bounces the\n" +
+			"Exchange 5.0 looks for XAUTH among what Exchange 5.5 offers, finds AUTH, and bounces the " +
 				"mail. smtpshim offers both, and says to each what it understands.",
 			server("exchange-5.5").WithAuth(smtptest.AuthInitial, smtptest.AuthPrompted), client("exchange-5.0"), false},
 		{"Q279214", "IIS asks for STARTTLS although TLS is up",
-			"On its first encrypted connection IIS 4 answers MAIL with 505, and Exchange 5.5 bounces the\n" +
-				"mail; the next one passes. smtpshim does the second try itself, and the EHLO that the\n" +
+			"On its first encrypted connection IIS 4 answers MAIL with 505, and Exchange 5.5 bounces the " +
+				"mail; the next one passes. smtpshim does the second try itself, and the EHLO that the " +
 				"client forgets.",
 			server("iis-4"), client("exchange-5.5"), true},
 		{"KB912341", "Windows 2003 takes the first line of a 354 for all of it",
-			"If the lines of the answer to DATA come apart, Windows 2003 is one reply behind from then\n" +
-				"on: it keeps the mail that was accepted, and sends it again and again. smtpshim waits for\n" +
+			"If the lines of the answer to DATA come apart, Windows 2003 is one reply behind from then " +
+				"on: it keeps the mail that was accepted, and sends it again and again. smtpshim waits for " +
 				"the whole answer and makes one line of it.",
 			server("modern").SlowData(300 * time.Millisecond), client("windows-2003"), false},
 		{"Q240832", "A host name that ends in a dot stops mail",
-			"IIS 4 refuses EHLO sub2. and HELO sub2., the sender quits, and nothing is delivered.\n" +
+			"IIS 4 refuses EHLO sub2. and HELO sub2., the sender quits, and nothing is delivered. " +
 				"smtpshim takes the dot away.",
 			server("iis-4"), client("notes"), false},
 	}
@@ -112,14 +111,12 @@ func transcriptLine(mark, line, rule string) transcript.Line {
 // showLines prints lines as they come.
 type showLines struct {
 	unheard
-	mu     sync.Mutex
-	w      io.Writer
-	colour bool
+	mu  sync.Mutex
+	out demoOutput
 }
 
 func (s *showLines) Line(session, mark, line, rule string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintf(s.w, "%s  ", session)
-	transcript.Print(s.w, []transcript.Line{transcriptLine(mark, line, rule)}, s.colour)
+	s.out.line(session+"  ", transcriptLine(mark, line, rule), ruleColumn())
 }

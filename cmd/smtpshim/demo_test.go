@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
+
+	"smtpshim/rewrite/transcript"
 )
 
 func TestDemoHealsEveryFoundingArticle(t *testing.T) {
@@ -16,11 +19,12 @@ func TestDemoHealsEveryFoundingArticle(t *testing.T) {
 			t.Errorf("nothing of %s", s.article)
 		}
 	}
+	words := strings.Join(strings.Fields(out.String()), " ")
 	for _, want := range []string{
 		"stays with HELO", `"502 Server does not support AUTH."`, `"505 Must issue a STARTTLS command first"`,
 		"the recipient has 3 copies", `"501 Invalid Address"`, "All 5 healed.",
 	} {
-		if !strings.Contains(out.String(), want) {
+		if !strings.Contains(words, want) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}
 	}
@@ -40,6 +44,45 @@ func TestDemoShowsOneSceneByArticleOrName(t *testing.T) {
 		if status := run([]string{"demo", name}, &out, &errs); status != succeeded || !strings.Contains(out.String(), "All 1 healed.") {
 			t.Errorf("%s: exit status %d\n%s%s", name, status, &out, &errs)
 		}
+	}
+}
+
+func TestALineOfTheDialogueFitsTheTerminalWhole(t *testing.T) {
+	long := strings.Repeat("word  ", 40) + strings.Repeat("x", 200)
+	for _, rule := range []string{"", "fall-back-to-helo", "starttls-keyword,translate-xauth,fall-back-to-helo"} {
+		var b strings.Builder
+		show := &showLines{out: demoOutput{w: &b}}
+		show.Line("1a", "S-", long, rule)
+		show.Line("1a", "~", long, rule)
+		for line := range strings.Lines(b.String()) {
+			if n := width(line); n >= columns {
+				t.Errorf("%d columns: %s", n, line)
+			}
+		}
+		shown := strings.ReplaceAll(b.String(), rule, "")
+		if got, want := strings.Count(shown, "word"), 80; got != want {
+			t.Errorf("%d of %d words are shown:\n%s", got, want, shown)
+		}
+		if got, want := strings.Count(shown, "x"), 400; got != want {
+			t.Errorf("%d of %d letters are shown:\n%s", got, want, shown)
+		}
+		if rule != "" && strings.Count(b.String(), "  "+rule+"\n") != 1 {
+			t.Errorf("the rule %s is not shown:\n%s", rule, b.String())
+		}
+	}
+}
+
+func TestRulesStandInOneColumn(t *testing.T) {
+	var b strings.Builder
+	demoOutput{w: &b}.dialogue([]transcript.Line{
+		transcriptLine("S-", strings.Repeat("word ", 30)+"end", "advertise-esmtp"),
+		transcriptLine("S:", strings.Repeat("word ", 30)+"end", ""),
+		transcriptLine("C-", "EHLO sub2.", "fall-back-to-helo"),
+	})
+	lines := strings.Split(b.String(), "\n")
+	at := strings.Index(lines[0], "advertise-esmtp")
+	if at < 0 || !slices.ContainsFunc(lines, func(l string) bool { return strings.Index(l, "fall-back-to-helo") == at }) {
+		t.Errorf("two columns in\n%s", &b)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 )
 
 func main() {
@@ -83,7 +84,9 @@ func flags(name, args, more string, stderr io.Writer) *flag.FlagSet {
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.Usage = func() {
-		fmt.Fprintf(stderr, "usage: smtpshim %s %s\n\n%s\n\n", name, args, more)
+		fmt.Fprintf(stderr, "%s\n\n", strings.TrimSpace("usage: smtpshim "+name+" "+args))
+		entry(stderr, 0, "", 0, more)
+		fmt.Fprintln(stderr)
 		f.PrintDefaults()
 	}
 	return f

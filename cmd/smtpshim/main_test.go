@@ -1,11 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
@@ -30,7 +30,7 @@ func TestTheExitStatusSaysHowItWent(t *testing.T) {
 		{"help", succeeded, "smtpshim run   -config /etc/smtpshim.toml\n", ""},
 		{"-h", succeeded, "Example:", ""},
 		{"chekc", misused, "", `did you mean "check"?`},
-		{"check", failed, "", "smtpshim.toml"},
+		{"check", failed, "", "reading smtpshim.toml: "},
 		{"check -config minimal.toml", succeeded, "minimal.toml is right: 1 route, 0 warnings.", ""},
 		{"check -config everything.toml", succeeded, "everything.toml is right: 2 routes, 2 warnings.", ""},
 		{"check -config mode.toml", failed, "", "mode.toml:6: route.client_tls.mode: "},
@@ -60,7 +60,10 @@ func TestTheExitStatusSaysHowItWent(t *testing.T) {
 
 func TestEverythingFitsTheTerminal(t *testing.T) {
 	configDir(t)
-	calls := [][]string{{"help"}, {"rules"}, {"version"}, {"check", "-config", "everything.toml"}, {"check", "-config", "tls-everything.toml"}, {"check", "-config", "minimal.toml"}}
+	calls := [][]string{{"demo"}, {"demo", "exchange-6"}, {"demo", "-listen", "127.0.0.1:0"}, {"help"}, {"rules"}, {"version"}, {"check", "-config", "everything.toml"}, {"check", "-config", "tls-everything.toml"}, {"check", "-config", "minimal.toml"}}
+	for _, c := range commands() {
+		calls = append(calls, []string{c.name, "-h"})
+	}
 	for _, r := range rewrite.Table() {
 		calls = append(calls, []string{"rules", r.Name})
 	}
@@ -68,9 +71,9 @@ func TestEverythingFitsTheTerminal(t *testing.T) {
 		calls = append(calls, []string{"rules", s.Name})
 	}
 	for _, args := range calls {
-		_, out, _ := call(args...)
-		for line := range strings.Lines(out) {
-			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > columns {
+		_, out, err := call(args...)
+		for line := range strings.Lines(out + err) {
+			if n := width(line); n >= columns {
 				t.Errorf("%q: %d columns: %s", args, n, line)
 			}
 		}
@@ -78,6 +81,35 @@ func TestEverythingFitsTheTerminal(t *testing.T) {
 	_, out, _ := call("help")
 	if n := strings.Count(out, "\n"); n > 24 {
 		t.Errorf("the usage has %d lines, a screen 24", n)
+	}
+}
+
+// width is how many columns of a terminal a line takes.
+func width(line string) (n int) {
+	for _, r := range strings.TrimSuffix(line, "\n") {
+		if n++; r == '\t' {
+			n += -n & 7 // to the next of the stops, which are 8 apart
+		}
+	}
+	return n
+}
+
+func TestCheckSaysOnceWhatRoutesHaveInCommon(t *testing.T) {
+	t.Chdir(t.TempDir())
+	var text strings.Builder
+	for i := range 5 {
+		fmt.Fprintf(&text, "[[route]]\nname = \"r%d\"\nlisten = [\"127.0.0.1:%d\"]\nservers = [\"192.0.2.1:25\"]\n", i, 2525+i)
+	}
+	write(t, "smtpshim.toml", text.String()+"rules = [\"fall-back-to-helo\"]\n")
+	status, out, err := call("check")
+	if n := strings.Count(out, "\n"); status != succeeded || n > 50 {
+		t.Errorf("%d, and %d lines for 5 routes\n%s%s", status, n, out, err)
+	}
+	if n := strings.Count(out, "rules          as in route r0\n"); n != 3 {
+		t.Errorf("%d routes are like the first, want 3:\n%s", n, out)
+	}
+	if n := strings.Count(out, "fall-back-to-helo"); n != 2 {
+		t.Errorf("two sets of rules are told %d times:\n%s", n, out)
 	}
 }
 
@@ -91,7 +123,7 @@ func TestCheckTellsWhatEachRouteWillDo(t *testing.T) {
 		"server TLS require: STARTTLS, or no mail; the certificate must be for mail.example.net",
 		"PROXY header must come first from 192.0.2.0/24, 2001:db8::1/128",
 		"limits sessions 10 timeouts command 1h30m rules",
-		"join-data-reply Windows 2003",
+		"rules join-data-reply, fix-hello-name",
 		"route out listens on :2526",
 		"server TLS implicit: connections begin with TLS; the certificate is not verified versions TLS 1.2 to 1.3 ciphers modern (ECDHE with AES-GCM or ChaCha20), those of TLS 1.3 rules none",
 		"WARNING :2526 can be reached",

@@ -15,7 +15,11 @@ type route struct {
 	*proxy.Route
 	client *clientLeg // nil: TLS with clients is none of ours
 	server *serverLeg // nil: we begin none with servers
+	idle   []option   // said of rules that are not in force
 }
+
+// An option is one of a rule.
+type option struct{ rule, name string }
 
 // A clientLeg is TLS between clients and us.
 type clientLeg struct {

@@ -24,7 +24,7 @@ import (
 )
 
 func runProxy(args []string, _, stderr io.Writer) int {
-	f := flags("run", "[-config FILE]", "Runs the proxy. SIGHUP reads the configuration again; SIGTERM and SIGINT let\n"+
+	f := flags("run", "[-config FILE]", "Runs the proxy. SIGHUP reads the configuration again; SIGTERM and SIGINT let "+
 		"messages under way finish, a second one does not. The log goes to stderr.", stderr)
 	path := f.String("config", configFile, configHelp)
 	if status, ok := parse(f, args, 0); !ok {
@@ -77,6 +77,7 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer) int {
 // An instance is the running program.
 type instance struct {
 	path    string
+	started *config                // with which we began: what needs a restart is as it says
 	config  atomic.Pointer[config] // in force
 	level   *slog.LevelVar
 	log     *slog.Logger
@@ -88,7 +89,7 @@ type instance struct {
 
 func newInstance(path string, c *config, stderr io.Writer) *instance {
 	registry := prometheus.NewRegistry()
-	p := &instance{path: path, level: new(slog.LevelVar), gather: registry,
+	p := &instance{path: path, started: c, level: new(slog.LevelVar), gather: registry,
 		metrics: metrics.New(registry, buildVersion())}
 	p.config.Store(c)
 	registry.MustRegister(metrics.CertificateExpiry(func() []metrics.Certificate { return p.config.Load().certificates() }))
@@ -173,7 +174,6 @@ func (p *instance) follow(r *route, counts *metrics.Route) {
 
 // reload reads the configuration again. A bad one changes nothing.
 func (p *instance) reload() {
-	old := p.config.Load()
 	c, err := readConfig(p.path, tlspolicy.SelfSigned)
 	if err == nil {
 		err = p.apply(c)
@@ -190,10 +190,28 @@ func (p *instance) reload() {
 		p.log.Error("not reloaded; what was in force goes on", "config", p.path)
 		return
 	}
-	if c.admin != old.admin || c.format != old.format {
-		p.log.Warn("admin.listen and log.format change when the program is started again")
+	for _, key := range needRestart(p.started, c) {
+		p.log.Warn("changed in the file, and stays as it was until the program is started again", "key", key)
 	}
 	p.log.Info("reloaded", "config", p.path)
+}
+
+// needRestart lists the keys that c has changed and only a restart puts in force.
+func needRestart(started, c *config) []string {
+	var keys []string
+	for _, k := range []struct {
+		key     string
+		changed bool
+	}{
+		{"admin.listen", c.admin != started.admin},
+		{"admin.pprof", c.profiles != started.profiles},
+		{"log.format", c.format != started.format},
+	} {
+		if k.changed {
+			keys = append(keys, k.key)
+		}
+	}
+	return keys
 }
 
 // drain lets messages under way finish until the time is over or another

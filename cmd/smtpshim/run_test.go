@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,20 +103,20 @@ func start(t *testing.T, listen, server string) *running {
 	return r
 }
 
-// logged waits for a line of the log.
-func (r *running) logged(what string) {
+// logged waits for a line of the log, and gives those before it.
+func (r *running) logged(what string) (seen []string) {
 	r.t.Helper()
-	var seen []string
 	timeout := time.After(patience)
 	for {
 		select {
 		case line := <-r.log:
 			if strings.Contains(line, what) {
-				return
+				return seen
 			}
 			seen = append(seen, line)
 		case <-timeout:
 			r.t.Fatalf("%q was not logged, but\n%s", what, strings.Join(seen, "\n"))
+			return nil
 		}
 	}
 }
@@ -231,6 +232,37 @@ func TestAReloadMovesNewSessions(t *testing.T) {
 	}
 	if _, body := r.get("/metrics"); !strings.Contains(body, `smtpshim_config_reloads_total{outcome="ok"} 1`) {
 		t.Errorf("not counted:\n%s", body)
+	}
+}
+
+func TestAReloadNamesOnlyWhatNeedsARestart(t *testing.T) {
+	address, server := freeAddress(t), mailServer(t)
+	r := start(t, address, server)
+	for _, c := range []struct {
+		more string
+		keys []string
+	}{
+		{"log.level = \"debug\"\n", nil},
+		{"log.format = \"json\"\n", []string{"log.format"}},
+		{"log.format = \"json\"\n", []string{"log.format"}}, // it is still not in force
+		{"admin.pprof = true\nlog.format = \"json\"\n", []string{"admin.pprof", "log.format"}},
+		{"", nil},
+		{"# moved", []string{"admin.listen"}},
+	} {
+		if c.more == "# moved" {
+			r.admin = freeAddress(t)
+		}
+		r.configure(address, server, c.more)
+		r.signals <- syscall.SIGHUP
+		var keys []string
+		for _, line := range r.logged("msg=reloaded") {
+			if _, key, named := strings.Cut(line, "is started again\" key="); named {
+				keys = append(keys, key)
+			}
+		}
+		if !slices.Equal(keys, c.keys) {
+			t.Errorf("%q: a restart is asked for because of %q, want %q", c.more, keys, c.keys)
+		}
 	}
 }
 

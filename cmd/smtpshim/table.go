@@ -5,6 +5,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -50,27 +51,58 @@ type source struct {
 	lines    keyIndex
 	mistakes mistakes
 	keys     []string // every key somebody asked for, present or not: the schema
+	arrays   []string // those of keys that are arrays of tables
+	unknown  []stray
+}
+
+// A stray is a key that nobody asked for.
+type stray struct {
+	table *table
+	key   string
 }
 
 // openSource decodes the file and returns its outermost table.
 func openSource(path string) (*table, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
+		return nil, unreadable(path, err)
 	}
 	values := map[string]any{}
 	if _, err := toml.Decode(string(text), &values); err != nil {
 		m := mistake{file: path, text: "not TOML: " + err.Error()}
 		if at, ok := errors.AsType[toml.ParseError](err); ok {
 			m.line, m.text = at.Position.Line, "not TOML: "+at.Message
+			if hint := hintQuotes(string(text), m.line); hint != "" {
+				m.text = fmt.Sprintf("not TOML: %s (%s)", hint, at.Message)
+			}
 		}
 		return nil, mistakes{m}
 	}
 	return &table{source: &source{path: path, lines: indexKeys(string(text))}, values: values}, nil
 }
 
-// err returns the mistakes, or nil if there are none.
+// unreadable says that a file cannot be read, and what to do about it.
+func unreadable(path string, err error) error {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		err = at.Err // it says the path again
+	}
+	hint := ""
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		hint = "; -config names another file, and config.example.toml is one to begin with"
+	case errors.Is(err, fs.ErrPermission):
+		hint = "; whoever runs smtpshim has to be able to read it"
+	}
+	return fmt.Errorf("reading %s: %w%s", path, err, hint)
+}
+
+// err returns the mistakes, or nil if there are none. It is for the end: only then
+// is it known where a key belongs that stands elsewhere.
 func (s *source) err() error {
+	for _, u := range s.unknown {
+		u.table.wrong(u.key, "unknown key%s", u.table.hintPlace(u.key))
+	}
+	s.unknown = nil
 	if len(s.mistakes) == 0 {
 		return nil
 	}
@@ -242,6 +274,9 @@ func (t *table) table(key string) *table {
 
 // tables reads an array of tables.
 func (t *table) tables(key string) []*table {
+	if name := join(t.name, key); !slices.Contains(t.arrays, name) {
+		t.arrays = append(t.arrays, name)
+	}
 	var list []map[string]any
 	switch v := t.ask(key).(type) {
 	case nil:
@@ -271,11 +306,7 @@ func (t *table) tables(key string) []*table {
 func (t *table) done() {
 	for key := range t.values {
 		if !slices.Contains(t.asked, key) {
-			hint := didYouMean(key, t.asked)
-			if hint == "" {
-				hint = "; there are: " + strings.Join(t.asked, ", ")
-			}
-			t.wrong(key, "unknown key%s", hint)
+			t.unknown = append(t.unknown, stray{t, key})
 		}
 	}
 }

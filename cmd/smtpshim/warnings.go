@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,10 @@ func warnings(r *route, now time.Time) []string {
 		list = append(list, strings.Join(open, ", ")+" can be reached from other machines, and the server sees every client "+
 			"under this machine's address: if it relays for that address, anybody who gets here can send mail anywhere. "+
 			"Let only the right hosts through the firewall, or let the server not trust this address.")
+	}
+	for _, o := range r.idle {
+		list = append(list, fmt.Sprintf("route.options.%s.%s does nothing: the rule %s is not in force in route %q. "+
+			"Name it in rules, or take the option away.", o.rule, o.name, o.rule, r.Name))
 	}
 	if leg := r.client; leg != nil {
 		list = append(list, weak("client_tls", "everybody", leg.Allow, now)...)

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"smtpshim/rewrite"
+	"smtpshim/rewrite/transcript"
+)
+
+// demoOutput is what demo writes to. No line is wider than a terminal.
+type demoOutput struct {
+	w      io.Writer
+	colour bool
+}
+
+// What colours mean (ECMA-48, 8.3.117).
+const (
+	heading = "\x1b[1m"
+	dim     = "\x1b[2m"
+	good    = "\x1b[32m"
+	bad     = "\x1b[31m"
+	event   = "\x1b[36m"
+)
+
+func (o demoOutput) print(format string, args ...any) { fmt.Fprintf(o.w, format, args...) }
+
+func (o demoOutput) paint(how, text string) string {
+	if !o.colour || how == "" {
+		return text
+	}
+	return how + text + "\x1b[0m"
+}
+
+// colourful says whether w is a terminal whose user wants colours
+// (no-color.org).
+func colourful(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// verdict says how it went.
+func (o demoOutput) verdict(name, how, text string) {
+	const start = 11
+	for _, line := range wrap(text, columns-1-start) {
+		o.print("  %s  %s\n", o.paint(heading, fmt.Sprintf("%-*s", start-4, name)), o.paint(how, line))
+		name = ""
+	}
+}
+
+// dialogue prints lines, and behind them, in one column, the rules that changed
+// them.
+func (o demoOutput) dialogue(lines []transcript.Line) {
+	longest, column := 0, 0
+	for _, l := range lines {
+		if longest = max(longest, len(l.Rule)); l.Rule != "" {
+			column = max(column, len("  "+l.String()+"  "))
+		}
+	}
+	for _, l := range lines {
+		o.line("  ", l, min(column, columns-1-longest))
+	}
+}
+
+// line prints one line behind a prefix, over as many lines as it takes, and the
+// rule that changed it at column or, if several did, before.
+func (o demoOutput) line(prefix string, l transcript.Line, column int) {
+	const hang = len("S: ")
+	how, end := "", columns-1
+	switch {
+	case l.Side == 0:
+		how = event
+	case l.Mark == transcript.Removed:
+		how = bad
+	case l.Mark == transcript.Added:
+		how = good
+	}
+	if l.Rule != "" {
+		column = max(columns/4, min(column, columns-1-len(l.Rule)))
+		end = column - len("  ")
+	}
+	var b strings.Builder
+	for i, part := range fold(l.String(), end-len(prefix), hang) {
+		b.WriteString(prefix + o.paint(how, part))
+		if i == 0 && l.Rule != "" {
+			fmt.Fprintf(&b, "%*s%s", column-len(prefix)-len(part), "", o.paint(dim, l.Rule))
+		}
+		b.WriteByte('\n')
+		prefix = strings.Repeat(" ", len(prefix))
+	}
+	o.print("%s", b.String())
+}
+
+// fold breaks text of printable ASCII into parts of at most width octets, at a
+// blank if there is one. All but the first begin with hang blanks.
+func fold(text string, width, hang int) []string {
+	var parts []string
+	for len(text) > width {
+		at := strings.LastIndexByte(text[:width+1], ' ')
+		if at <= hang {
+			at = width
+		}
+		parts = append(parts, strings.TrimRight(text[:at], " "))
+		text = strings.Repeat(" ", hang) + strings.TrimLeft(text[at:], " ")
+	}
+	return append(parts, text)
+}
+
+// ruleColumn is where a rule's name begins that ends at the edge at the latest.
+func ruleColumn() int {
+	longest := 0
+	for _, r := range rewrite.Table() {
+		longest = max(longest, len(r.Name))
+	}
+	return columns - 1 - longest
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// hintPlace is what to add to an error about a key that its table does not have.
+func (t *table) hintPlace(key string) string {
+	isTable := false
+	switch t.values[key].(type) {
+	case map[string]any, []map[string]any:
+		isTable = true
+	}
+	var headers []string
+	for _, name := range t.keys {
+		around := parent(name)
+		if around == t.name || name != join(around, key) || !within(around, t.name) && !within(t.name, around) {
+			continue
+		}
+		switch {
+		case isTable:
+			headers = append(headers, t.header(name))
+		case around != "" && within(t.name, around):
+			headers = append(headers, t.header(around)+", before the tables in it")
+		default:
+			headers = append(headers, t.header(around))
+		}
+	}
+	switch {
+	case slices.Contains(headers, ""):
+		return " here; it belongs at the top of the file, before the first table"
+	case isTable && headers != nil:
+		return " here; write " + strings.Join(headers, " or ")
+	case headers != nil:
+		return " here; it belongs below " + strings.Join(headers, " or ")
+	}
+	if hint := didYouMean(key, t.asked); hint != "" {
+		return hint
+	}
+	return "; there are: " + strings.Join(t.asked, ", ")
+}
+
+// within says whether a table is another, or in it.
+func within(name, around string) bool {
+	return around == "" || name == around || strings.HasPrefix(name, around+".")
+}
+
+// header is the line with which a table begins; "" for the outermost.
+func (s *source) header(name string) string {
+	switch {
+	case name == "":
+		return ""
+	case slices.Contains(s.arrays, name):
+		return "[[" + name + "]]"
+	}
+	return "[" + name + "]"
+}
+
+var (
+	bareValue = regexp.MustCompile(`[=\[,][ \t]*([^\s"'\[\]{},#=][^"'\[\]{},#=]*)`)
+	number    = regexp.MustCompile(`^[-+_0-9]+$`)
+)
+
+// hintQuotes is what an error of syntax in a line may be: a text without quotes,
+// or a Boolean that is not in small letters. "": something else.
+func hintQuotes(text string, line int) string {
+	lines := strings.Split(text, "\n")
+	if line < 1 || line > len(lines) || strings.HasPrefix(strings.TrimSpace(lines[line-1]), "[") {
+		return ""
+	}
+	before := lines[line-1]
+	if end := strings.IndexAny(before, `"'#`); end >= 0 {
+		before = before[:end]
+	}
+	for _, found := range bareValue.FindAllStringSubmatch(before, -1) {
+		value, v := strings.TrimSpace(found[1]), map[string]any{}
+		switch _, err := toml.Decode("x = "+value, &v); {
+		case err == nil || number.MatchString(value):
+		case strings.EqualFold(value, "true"), strings.EqualFold(value, "false"):
+			return "write " + strings.ToLower(value)
+		default:
+			return fmt.Sprintf("text needs quotes: %q", value)
+		}
+	}
+	return ""
+}
