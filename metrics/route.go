@@ -9,7 +9,7 @@ import (
 // The closed sets of label values. What is in none of them is "other".
 var (
 	outcomes = []string{"ok", "silent", "client-lost", "client-timeout", "message-refused", "server-lost", "server-timeout",
-		"server-unreachable", "server-protocol", "client-protocol", "tls", "drained", "unknown", "opaque"}
+		"server-unreachable", "server-protocol", "client-protocol", "tls", "drained", "cut-off", "unknown", "opaque"}
 	refusals = []string{"sessions", "sessions-per-address", "sessions-per-minute", "proxy-header", "draining"}
 	failures = []string{"connect", "greeting", "timeout", "lost", "tls", "protocol"}
 	endings  = []string{"accepted", "refused", "unknown", "cut"}

@@ -268,8 +268,7 @@ func (c *cell) meet(t *testing.T, p *Proxy, serve func(net.Conn)) net.Conn {
 		c.route.Timeouts = Timeouts{minute, minute, minute, minute, minute, minute, minute, minute, 0}
 		p.dial = func(ctx context.Context, _ string) (net.Conn, error) {
 			if c.phase == "connect" {
-				<-ctx.Done()
-				return nil, ctx.Err()
+				return nil, unreachable(ctx)
 			}
 			near, far := tubes()
 			go serve(far)

@@ -13,7 +13,7 @@ type Observer interface {
 	// "server-lost", "server-timeout", "server-unreachable",
 	// "server-protocol", "client-protocol", "message-refused", "tls", "drained", "unknown" (lost
 	// after the final dot), "silent" (the client hung up without a word, as
-	// health checks do) or "opaque".
+	// health checks do), "opaque", or "cut-off" (closed by us: draining took too long).
 	SessionEnded(outcome string, lasted time.Duration)
 	// Refused is a connection that got no session: "sessions",
 	// "sessions-per-address", "sessions-per-minute", "proxy-header", "draining".

@@ -17,7 +17,7 @@ import (
 
 // A message may come slowly, but not for ever.
 func TestAMessageHasASmallestRate(t *testing.T) {
-	const slow = "421 4.4.2 no command in time"
+	const slow = "421 4.4.2 the message comes too slowly"
 	chunkHello := steps(smtptest.Say("220 mail.example.com ESMTP"), smtptest.Expect("EHLO c.example.com"), smtptest.Say("250-mail.example.com", "250 CHUNKING"))
 	chunkClient := steps(smtptest.Expect("220 mail.example.com ESMTP"), smtptest.Say("EHLO c.example.com"), smtptest.Expect("250-mail.example.com", "250 CHUNKING"))
 	for name, test := range map[string]struct {

@@ -70,8 +70,8 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 	if s.server == nil {
 		return nil, errBadReply
 	}
-	deadline := time.Now().Add(allowed)
-	flushAt := time.Now().Add(min(holdReplies, allowed))
+	now := time.Now()
+	deadline, flushAt := now.Add(allowed), now.Add(min(holdReplies, allowed))
 	for {
 		raw, err := s.wholeReply()
 		if raw != nil || err != nil {
@@ -222,8 +222,9 @@ func (s *session) unknown() {
 	s.unsure = true
 }
 
+// failed reports a server that failed us; not when we close everything.
 func (s *session) failed(reason string) {
-	if s.route.Observer != nil {
+	if s.route.Observer != nil && s.proxy.ending.Err() == nil {
 		s.route.Observer.ServerFailed(reason)
 	}
 }

@@ -89,11 +89,16 @@ func (s *session) finish() {
 
 // logEnd writes the one line that a session has in the log.
 func (s *session) logEnd() {
-	level := slog.LevelInfo
+	level, smooth := slog.LevelInfo, false
 	switch s.outcome {
 	case "ok", "opaque", "drained":
+		smooth = true
 	case "silent":
-		level = slog.LevelDebug
+		level, smooth = slog.LevelDebug, true
+	case "client-lost", "cut-off":
+		if s.dialogue.Mailing() {
+			level = slog.LevelWarn
+		}
 	default:
 		level = slog.LevelWarn
 	}
@@ -115,7 +120,7 @@ func (s *session) logEnd() {
 	if rules := s.sum.ruleList(); rules != "" {
 		attrs = append(attrs, slog.String("rules", rules))
 	}
-	if s.err != nil || level == slog.LevelWarn {
+	if s.err != nil || !smooth {
 		attrs = append(attrs, slog.String("while", s.while))
 	}
 	if s.err != nil {
@@ -217,12 +222,40 @@ func (h heard) Broke(rule string) {
 type traced struct{ heard }
 
 func (t traced) Exchanged(side byte, said, got []string, rules string) {
-	for _, l := range transcript.Diff(transcript.Side(side), said, got, rules) {
-		if side == 'S' && len(got) > 0 && len(said) > 0 && l.Mark != transcript.Unchanged {
-			l.Rule = rewrite.Cause(l.Text, rules)
-		}
+	lines := transcript.Diff(transcript.Side(side), said, got, rules)
+	if side == 'S' && len(got) > 0 && len(said) > 0 {
+		nameCauses(lines, rules)
+	}
+	for _, l := range lines {
 		t.line(l)
 	}
+}
+
+// nameCauses says of each line of a reply that was changed on whose account.
+// Where a line is another one's neighbour now, and so has another separator, it
+// is what changed last in the reply.
+func nameCauses(lines []transcript.Line, rules string) {
+	last := rules
+	var separated []*transcript.Line
+	for i := range lines {
+		switch l := &lines[i]; {
+		case l.Mark == transcript.Unchanged:
+		case slices.ContainsFunc(lines, func(o transcript.Line) bool { return o.Mark != l.Mark && separatorsDiffer(o.Text, l.Text) }):
+			separated = append(separated, l)
+		default:
+			l.Rule = rewrite.Cause(l.Text, l.Mark == transcript.Added, rules)
+			last = l.Rule
+		}
+	}
+	for _, l := range separated {
+		l.Rule = last
+	}
+}
+
+// separatorsDiffer says that two lines of replies differ in nothing but what stands
+// between code and text.
+func separatorsDiffer(a, b string) bool {
+	return len(a) > 4 && len(a) == len(b) && a[:3] == b[:3] && a[4:] == b[4:] && a[3] != b[3]
 }
 
 func (t traced) Event(what string) { t.line(transcript.Line{Text: what}) }
@@ -236,7 +269,10 @@ func (t traced) line(l transcript.Line) {
 		o.Line(t.s.id, mark, l.Text, l.Rule)
 	}
 	if t.s.log.Enabled(context.Background(), slog.LevelDebug) {
-		t.s.log.LogAttrs(context.Background(), slog.LevelDebug, "line", slog.String("session", t.s.id), slog.String("side", mark),
-			slog.String("line", printable(l.Text)), slog.String("rule", l.Rule))
+		attrs := []slog.Attr{slog.String("session", t.s.id), slog.String("side", mark), slog.String("line", printable(l.Text))}
+		if l.Rule != "" {
+			attrs = append(attrs, slog.String("rule", l.Rule))
+		}
+		t.s.log.LogAttrs(context.Background(), slog.LevelDebug, "line", attrs...)
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -45,6 +47,7 @@ type session struct {
 	unsure    bool      // a message's answer was lost: the server may have it
 	while     string    // what is being done
 	err       error     // what went wrong
+	cut       bool      // what went wrong then is that we have closed: see kill
 	sum       summary
 	text      chunkText // of a message that came by BDAT and goes by DATA
 	mended    []byte    // what a message's mended pieces are made in
@@ -265,7 +268,7 @@ func (s *session) awaitClient(limit time.Time) (ready bool, err error) {
 
 // watchAfter is how long a client is silent before the server is watched: long
 // enough that a busy session never pays for it.
-const watchAfter = 200 * time.Millisecond
+const watchAfter = 100 * time.Millisecond
 
 // awaitBoth waits for whoever speaks first.
 func (s *session) awaitBoth(limit time.Time) (ready bool, err error) {
@@ -304,15 +307,31 @@ func (s *session) unasked(err error) error {
 
 // clientFailed ends the session for want of a client.
 func (s *session) clientFailed(err error) error {
-	if isTimeout(err) {
-		s.dialogue.Finish("421 4.4.2 no command in time")
+	late := isTimeout(err)
+	if late {
+		s.dialogue.Finish(s.lateText(err))
 		s.flushClient()
-		return s.over("client-timeout", err)
 	}
-	if err == io.EOF && s.client.total == 0 {
+	switch {
+	case s.dialogue.Failure() != "": // it has nothing more to wait for
+		return s.failure()
+	case late:
+		return s.over("client-timeout", err)
+	case err == io.EOF && s.client.total == 0:
 		return s.over("silent", nil) // a health check
 	}
 	return s.over("client-lost", err)
+}
+
+// lateText is what a client hears that is too slow.
+func (s *session) lateText(err error) string {
+	switch {
+	case err == errSlow:
+		return "421 4.4.2 the message comes too slowly"
+	case s.dialogue.Next(false).OfMessage():
+		return "421 4.4.2 no more of the message in time"
+	}
+	return "421 4.4.2 no command in time"
 }
 
 // over sets the outcome; the first one stays.
@@ -320,25 +339,38 @@ func (s *session) over(outcome string, err error) error {
 	if s.outcome == "" {
 		s.outcome = outcome
 		s.trouble(err)
+		if s.cut && outcome != "ok" {
+			s.outcome = "cut-off" // nobody else's doing
+		}
 	}
 	return errEnded
 }
 
-// trouble keeps the first error for the log.
+// trouble keeps the first error for the log. Where we have closed it is none.
 func (s *session) trouble(err error) {
-	if s.err == nil && err != nil && err != io.EOF {
+	s.cut = s.cut || errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled)
+	if s.err == nil && err != nil && err != io.EOF && !s.cut {
 		s.err = err
 	}
 }
 
 // end is the end that the dialogue has come to.
 func (s *session) end() error {
-	s.flush()
-	outcome := s.dialogue.Failure()
-	if outcome == "" {
-		outcome = "ok"
+	if s.dialogue.Failure() != "" {
+		s.failure()
 	}
-	return s.over(outcome, nil)
+	s.flush()
+	return s.over("ok", nil)
+}
+
+// failure is the end for which the dialogue has a reason, which comes behind
+// the trouble that there may have been before.
+func (s *session) failure() error {
+	reason := errors.New(s.dialogue.Reason())
+	if s.err != nil && s.outcome == "" && !s.cut {
+		s.err = fmt.Errorf("%w; then %w", s.err, reason)
+	}
+	return s.over(s.dialogue.Failure(), reason)
 }
 
 // flush writes what the dialogue has for either side. An error of the server's
@@ -432,7 +464,7 @@ func (s *session) kill() {
 // octets unread would take it back.
 func (s *session) closeClient() {
 	clean := (s.outcome == "ok" || s.outcome == "silent") && len(s.client.buffered()) == 0
-	if !clean && s.outcome != "client-lost" && s.outcome != "opaque" {
+	if !clean && s.outcome != "client-lost" && s.outcome != "cut-off" && s.outcome != "opaque" {
 		s.client.closeWrite()
 		deadline := time.Now().Add(lingering)
 		for most := s.client.total + lingeringOctets; s.client.total < most; {

@@ -93,7 +93,7 @@ func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 func (d *Dialogue) convertChunk(line []byte, size int64, last bool) {
 	t := &d.turn
 	t.reset(d, VerbBDAT, line)
-	place, _ := d.policy.Rules.find(func(a *actions) bool { return a.chunks })
+	place, _ := d.chunkRule()
 	t.applied.add(place)
 	t.firstBy = t.applied
 	d.chunk.last, d.chunkSize = last, size
@@ -159,7 +159,7 @@ func (d *Dialogue) ChunkEnd() {
 // The server never gets its end. The octets of this chunk have been dropped.
 func (d *Dialogue) RefuseChunk(text string) {
 	d.endTransaction()
-	d.refuse("message-refused", lostText)
+	d.refuse("message-refused", spentText, weSaid+text)
 	d.answer(VerbBDAT, text)
 }
 
@@ -169,7 +169,7 @@ func (d *Dialogue) EarlyChunkReply(raw []byte) bool {
 	if code, err := replyCode(raw); err != nil || code < 400 {
 		return false
 	}
-	d.refuse("server-lost", lostText)
+	d.refuse("server-lost", spentText, earlyReason)
 	d.give(VerbMessage, raw, Reply{})
 	return true
 }
@@ -184,7 +184,7 @@ func (d *Dialogue) betweenChunks(v Verb) {
 		d.server.gone = true
 		d.Finish("221 2.0.0 closing connection")
 	case VerbRSET: // what the server has of the message dies with its connection
-		d.refuse("client-protocol", lostText)
+		d.refuse("client-protocol", spentText, "the client gave up a message between its chunks")
 		d.answer(v, "250 2.0.0 ok")
 	default:
 		d.answer(v, "503 5.5.1 a message is being sent by BDAT")

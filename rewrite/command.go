@@ -82,10 +82,15 @@ var (
 // parseVerb finds the verb of a command line in any case, behind blanks or not:
 // lenient servers read it so (RFC 5321, 2.4 and 4.1.1).
 func parseVerb(line []byte) Verb {
-	word := bytes.TrimLeft(line, blanks)
-	if i := bytes.IndexAny(word, blanks+"=:"); i >= 0 {
-		word = word[:i]
+	start := 0
+	for start < len(line) && isBlank(line[start]) {
+		start++
 	}
+	end := start
+	for end < len(line) && !isBlank(line[end]) && line[end] != '=' && line[end] != ':' {
+		end++
+	}
+	word := line[start:end]
 	for v := VerbEHLO; v < verbs; v++ {
 		if foldEqual(word, verbNames[v]) {
 			return v
@@ -130,6 +135,8 @@ func cutCRLF(raw []byte) (line []byte, ok bool) {
 var crlf = []byte("\r\n")
 
 const blanks = " \t\v\f"
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\v' || c == '\f' }
 
 func isLine(b []byte) bool {
 	return bytes.IndexByte(b, '\r') < 0 && bytes.IndexByte(b, '\n') < 0 && bytes.IndexByte(b, 0) < 0

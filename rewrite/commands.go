@@ -265,7 +265,7 @@ func (d *Dialogue) MessageEnd(octets int64) {
 	if d.next == AwaitDiscard {
 		d.deliver(VerbMessage, d.early)
 		if d.next != End {
-			d.refuse(cmp.Or(d.failure, "server-lost"), lostText)
+			d.refuse(cmp.Or(d.failure, "server-lost"), spentText, earlyReason)
 		}
 		return
 	}
@@ -282,8 +282,12 @@ func (d *Dialogue) heard(v Verb) {
 	}
 }
 
-// convertsChunks says that a rule makes DATA of BDAT.
+// chunkRule is the rule that makes DATA of BDAT, if one does.
+func (d *Dialogue) chunkRule() (place int, ok bool) {
+	return d.policy.Rules.find(func(a *actions) bool { return a.chunks })
+}
+
 func (d *Dialogue) convertsChunks() bool {
-	_, ok := d.policy.Rules.find(func(a *actions) bool { return a.chunks })
+	_, ok := d.chunkRule()
 	return ok
 }

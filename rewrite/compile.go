@@ -73,8 +73,9 @@ func (r *Rules) active() []active {
 
 // find gives the place of the first rule that is so.
 func (r *Rules) find(is func(*actions) bool) (place int, ok bool) {
-	for i, a := range r.active() {
-		if is(&a.actions) {
+	rules := r.active()
+	for i := range rules {
+		if is(&rules[i].actions) {
 			return i, true
 		}
 	}

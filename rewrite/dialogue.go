@@ -9,6 +9,7 @@
 package rewrite
 
 import (
+	"cmp"
 	"net/netip"
 )
 
@@ -31,6 +32,9 @@ const (
 	Opaque                        // nothing we can read, in both directions, until the end
 	End                           // both connections are closed once everything is written
 )
+
+// OfMessage says that octets of a message, or of a chunk of one, are waited for.
+func (n Next) OfMessage() bool { return n >= AwaitMessage && n <= AwaitChunkText }
 
 // A Policy is what is the same for all sessions of a route.
 type Policy struct {
@@ -73,6 +77,7 @@ type Dialogue struct {
 
 	next      Next
 	failure   string // why it ended before its time; "" it did not
+	reason    string // the same for people
 	errors    int
 	chunkSize int64
 
@@ -156,6 +161,10 @@ func (d *Dialogue) ServerGone() bool { return d.server.gone }
 // Idle says that no transaction is open: a session that may be asked to leave.
 func (d *Dialogue) Idle() bool { return d.next == AwaitCommand && d.sent.n == 0 && !d.seen.transaction }
 
+// Mailing says that a transaction is open, or a message on its way: somebody's
+// mail is at stake.
+func (d *Dialogue) Mailing() bool { return d.seen.transaction || d.next.OfMessage() }
+
 // TLSFailed says that the server offered STARTTLS and then refused it, or that
 // the handshake failed: it is not worth another try for a while.
 func (d *Dialogue) TLSFailed() bool { return d.tlsFailed }
@@ -216,6 +225,10 @@ func (d *Dialogue) Hello() string { return string(d.hello) }
 // "message-refused" (by us, which cost the connection to the server).
 func (d *Dialogue) Failure() string { return d.failure }
 
+// Reason says for people what Failure is about; "" if there is none. It is in
+// words of our own: nothing that a peer said is in it.
+func (d *Dialogue) Reason() string { return d.reason }
+
 // Finish ends the session from outside with a reply of our own, when the
 // client waits for nothing else.
 func (d *Dialogue) Finish(text string) {
@@ -223,25 +236,31 @@ func (d *Dialogue) Finish(text string) {
 	d.next = End
 }
 
-// end is the last thing that happens: the client gets a 421 and a reason.
-func (d *Dialogue) end(failure, text string) {
+// fail keeps why the dialogue goes no further. The first reason is the real one.
+func (d *Dialogue) fail(failure, reason string) {
 	d.sent.n = 0
 	d.turn.held = false
-	d.failure = failure
+	d.failure, d.reason = failure, cmp.Or(d.reason, reason)
+}
+
+// end is the last thing that happens: the client gets a 421 and a reason.
+func (d *Dialogue) end(failure, text string) {
+	d.fail(failure, weSaid+text)
 	d.answer(VerbOther, text)
 	d.next = End
 }
 
 // refuse keeps the client, and answers everything but QUIT with the same
 // temporary refusal. The server is not needed any more.
-func (d *Dialogue) refuse(failure, text string) {
-	d.sent.n = 0
-	d.turn.held = false
-	d.failure = failure
+func (d *Dialogue) refuse(failure, text, reason string) {
+	d.fail(failure, reason)
 	d.server.gone = true
 	d.refusal = text
 	d.next = AwaitCommand
 }
+
+// weSaid is where the reason of a failure is what the client was told.
+const weSaid = "we said "
 
 // answer gives the client a reply of our own.
 func (d *Dialogue) answer(v Verb, text string) {

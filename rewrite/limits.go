@@ -83,7 +83,7 @@ func (d *Dialogue) limitSize(r *Reply) {
 func (d *Dialogue) RefuseMessage(text string) {
 	d.early = []byte(text + "\r\n")
 	d.server.gone = true
-	d.failure = "message-refused"
+	d.failure, d.reason = "message-refused", weSaid+text
 	d.next = AwaitDiscard
 	d.event("message refused: " + text)
 }

@@ -100,6 +100,9 @@ func play(t *testing.T, f *transcript.File, l rewrite.Listener) []transcript.Lin
 	}
 	for p.step() {
 	}
+	if failure := p.d.Failure(); (failure == "") != (p.d.Reason() == "") {
+		t.Errorf("failed for %q, and the reason is %q", failure, p.d.Reason())
+	}
 	for _, in := range append(p.client, p.server...) {
 		l := in.line
 		if l.Mark = transcript.Removed; l.Side == 0 || p.d.Next(false) != rewrite.End {

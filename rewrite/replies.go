@@ -6,7 +6,10 @@ const (
 	silentText      = "421 4.4.2 no answer from server in time"
 	brokenText      = "421 4.3.0 server broke the protocol"
 	noTLSText       = "454 4.7.0 TLS with the server is required and not to be had"
+	spentText       = "421 4.3.0 the last message cost the connection to the server, connect again"
 )
+
+const earlyReason = "the server answered before the message had ended"
 
 // Greeting is the reply with which a connection to the server begins.
 func (d *Dialogue) Greeting(raw []byte) {
@@ -92,7 +95,6 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 		if code == 421 {
 			d.server.gone = true
 			d.give(VerbOther, raw, Reply{})
-			d.failure, d.next = "server-lost", End
 			return
 		}
 		d.breach()
@@ -172,7 +174,7 @@ func (d *Dialogue) earlyReply(code int, raw []byte) {
 // The rest is dropped; the client learns it at the message's end.
 func (d *Dialogue) MessageLost() {
 	d.earlyReply(421, []byte(lostText+"\r\n"))
-	d.failure = "server-lost"
+	d.failure, d.reason = "server-lost", "the server was lost before the message had ended"
 }
 
 // afterData ends a session whose client did not wait for the answer to DATA
@@ -241,8 +243,8 @@ func (d *Dialogue) follow(v Verb, code int) {
 	switch {
 	case code == 421:
 		d.server.gone = true
-		d.sent.n = 0
-		d.failure, d.next = "server-lost", End
+		d.fail("server-lost", "the server said 421")
+		d.next = End
 	case v == VerbQUIT:
 		d.next = End
 	case v == VerbMAIL && good:
@@ -366,6 +368,8 @@ const (
 	serverTLSCause  = "server_tls"
 	clientTLSCause  = "client_tls"
 	notCarriedCause = "not-carried"
+	sizeCause       = "message_size"
+	chunkingCause   = "chunking"
 )
 
 // commandIs says whether a line's verb is this.

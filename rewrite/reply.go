@@ -112,11 +112,14 @@ func (r Reply) equal(o Reply) bool {
 // keyword gives the EHLO keyword of a line in upper case, and its parameters:
 // "auth=LOGIN NTLM" is AUTH with "LOGIN NTLM".
 func keyword(line string) (name, params string) {
-	i := strings.IndexAny(line, " =\t")
-	if i < 0 {
-		return strings.ToUpper(line), ""
+	end := 0
+	for end < len(line) && line[end] != ' ' && line[end] != '=' && line[end] != '\t' {
+		end++
 	}
-	return strings.ToUpper(line[:i]), strings.TrimSpace(line[i+1:])
+	if end < len(line) {
+		params = strings.TrimSpace(line[end+1:])
+	}
+	return strings.ToUpper(line[:end]), params
 }
 
 // hasWord says whether one of the words is this, in any case.

@@ -59,9 +59,11 @@ func asksForSTARTTLS(r *Reply) bool {
 	return strings.Contains(text, "STARTTLS") || strings.Contains(text, "START TLS")
 }
 
+const starttlsKeywordName = "starttls-keyword"
+
 func starttlsKeyword() Rule {
 	return Rule{
-		Name:  "starttls-keyword",
+		Name:  starttlsKeywordName,
 		Heals: "Exchange 5.5 where it offers TLS by the keyword TLS, which nobody looks for",
 		Doc: "The manual of Exchange 5.5 SP1 shows `250 TLS` in the EHLO reply, while the command is STARTTLS everywhere. " +
 			"The keyword TLS becomes STARTTLS, for the client and for our own use of it, where STARTTLS itself is not offered.",

@@ -84,17 +84,22 @@ func looksLikeAUTH(line []byte) bool {
 	return bytes.Contains(line, []byte("AUTH")) || bytes.Contains(line, []byte("X-EXPS"))
 }
 
-// Cause names what changed a line of a reply: the rules, or what of the policy
-// did so by itself.
-func Cause(line, rules string) string {
-	if len(line) > 4 && line[0] == '2' {
-		name, _ := keyword(line[4:])
-		switch v := parseVerb([]byte(name)); {
-		case v == VerbSTARTTLS:
-			return clientTLSCause
-		case uncarried.has(v), v == VerbAnonymousTLS:
-			return notCarriedCause
-		}
+// Cause names what took a line out of a reply, or put it in: the rules, or what
+// of the policy did so by itself.
+func Cause(line string, added bool, rules string) string {
+	if len(line) <= 4 || line[0] != '2' {
+		return rules
+	}
+	name, _ := keyword(line[4:])
+	switch v := parseVerb([]byte(name)); {
+	case v == VerbSTARTTLS && !strings.Contains(rules, starttlsKeywordName):
+		return clientTLSCause
+	case uncarried.has(v), v == VerbAnonymousTLS:
+		return notCarriedCause
+	case name == "SIZE":
+		return sizeCause
+	case !added && (name == "CHUNKING" || name == "BINARYMIME"):
+		return chunkingCause
 	}
 	return rules
 }

@@ -144,7 +144,9 @@ func (t *Turn) mayRepeat() bool {
 
 // runCommand has the rules see the client's command, first to last.
 func (t *Turn) runCommand() {
-	for i, r := range t.d.policy.Rules.active() {
+	rules := t.d.policy.Rules.active()
+	for i := range rules {
+		r := &rules[i]
 		if r.command == nil || !r.commandVerbs.has(t.verb) {
 			continue
 		}
@@ -177,7 +179,7 @@ func (t *Turn) runReply() {
 	rules := t.d.policy.Rules.active()
 	t.replyBy = 0
 	for i := len(rules) - 1; i >= 0; i-- {
-		r := rules[i]
+		r := &rules[i]
 		if r.reply == nil || !r.replyVerbs.has(t.verb) && (t.reply.Code < 400 || !r.refusalVerbs.has(t.verb)) {
 			continue
 		}

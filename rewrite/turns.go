@@ -22,7 +22,7 @@ func (d *Dialogue) turnReply(code int, raw []byte) {
 			return
 		}
 		d.tlsFailed = true
-		d.withoutTLS()
+		d.withoutTLS("the server refused STARTTLS")
 	case stageRepeat:
 		d.swallow(raw)
 		if good {
@@ -45,17 +45,19 @@ func (d *Dialogue) helloReply(good bool, raw []byte) {
 	case good && d.wantsTLS() && d.server.offers&OffersSTARTTLS != 0:
 		d.say("STARTTLS", stageStartTLS)
 	case d.wantsTLS():
-		d.withoutTLS()
+		d.withoutTLS(noSTARTTLS)
 	default:
 		d.sayLine()
 	}
 }
 
+const noSTARTTLS = "the server offers no STARTTLS"
+
 // withoutTLS goes on in clear where TLS is not to be had, or refuses.
-func (d *Dialogue) withoutTLS() {
+func (d *Dialogue) withoutTLS(reason string) {
 	t := &d.turn
 	if d.policy.ServerTLS == ServerTLSRequire {
-		d.refuse("tls", noTLSText)
+		d.refuse("tls", noTLSText, reason)
 		d.answer(t.verb, noTLSText)
 		return
 	}
@@ -88,7 +90,7 @@ func (d *Dialogue) ServerTLS() {
 func (d *Dialogue) ServerTLSFailed() {
 	t := &d.turn
 	if d.policy.ServerTLS != ServerTLSOpportunistic {
-		d.refuse("tls", noTLSText)
+		d.refuse("tls", noTLSText, "TLS with the server failed")
 		d.answer(t.verb, noTLSText)
 		return
 	}
@@ -123,7 +125,7 @@ func (d *Dialogue) saidReply(good bool, raw []byte) {
 	if hello.has(t.verb) && good && d.wantsTLS() {
 		if d.policy.ServerTLS == ServerTLSRequire {
 			d.swallow(raw)
-			d.withoutTLS()
+			d.withoutTLS(noSTARTTLS)
 			return
 		}
 		d.server.plain = true
@@ -137,9 +139,10 @@ func (d *Dialogue) finishTurn(raw []byte) {
 	t := &d.turn
 	t.raw, t.reply = raw, parseReply(raw)
 	before := t.reply.clone()
+	by := ruleSet(0)
 	if commandIs(t.line, VerbEHLO) && t.reply.Code < 300 {
-		t.applied |= d.unalias(&t.reply)
-		d.carry(&t.reply)
+		by = d.unalias(&t.reply) | d.carry(&t.reply)
+		t.applied |= by
 		d.limitSize(&t.reply)
 	}
 	if d.policy.Rules.seesReply(t.verb, t.reply.Code) {
@@ -156,6 +159,7 @@ func (d *Dialogue) finishTurn(raw []byte) {
 		d.offerTLS(&t.reply)
 	}
 	t.held = false
+	t.replyBy |= by
 	d.departed(t.applied)
 	if t.reply.equal(before) {
 		d.give(t.verb, raw, Reply{})
@@ -211,8 +215,9 @@ func (d *Dialogue) unalias(r *Reply) (by ruleSet) {
 }
 
 // carry takes out of an EHLO reply what we cannot carry, and STARTTLS where it
-// is not between client and server.
-func (d *Dialogue) carry(r *Reply) {
+// is not between client and server. It says whose account CHUNKING is on, if it
+// is put in.
+func (d *Dialogue) carry(r *Reply) (by ruleSet) {
 	r.dropKeywords(func(name string) bool {
 		switch v := parseVerb([]byte(name)); v {
 		case VerbSTARTTLS:
@@ -223,9 +228,11 @@ func (d *Dialogue) carry(r *Reply) {
 			return uncarried.has(v) || !d.policy.Chunking && (name == "CHUNKING" || name == "BINARYMIME")
 		}
 	})
-	if d.server.offers&OffersCHUNKING == 0 && d.convertsChunks() {
+	if place, ok := d.chunkRule(); ok && d.server.offers&OffersCHUNKING == 0 {
 		r.addKeywords("CHUNKING")
+		by.add(place)
 	}
+	return by
 }
 
 // offerTLS adds STARTTLS where we end it, unless the server has said it.

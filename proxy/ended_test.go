@@ -1,0 +1,189 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+
+	"smtpshim/proxy"
+	"smtpshim/proxy/smtptest"
+	"smtpshim/rewrite"
+)
+
+// An ending is the line of the log at the end of a session.
+type ending struct{ Level, Msg, Outcome, While, Err string }
+
+// logged is a proxy for one route that writes its log into b.
+func logged(t *testing.T, r *proxy.Route, b *bytes.Buffer) (*proxy.Proxy, smtptest.Dial) {
+	t.Helper()
+	r.Name, r.Listen = "test", []string{"127.0.0.1:0"}
+	p := &proxy.Proxy{Logger: slog.New(slog.NewJSONHandler(b, nil))}
+	if err := p.Apply([]*proxy.Route{r}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p, func() (net.Conn, error) { return net.Dial("tcp", p.Addr(r.Listen[0]).String()) }
+}
+
+// endOf plays one session, and gives how it ended.
+func endOf(t *testing.T, server, client []smtptest.Step, change func(*proxy.Route)) ending {
+	t.Helper()
+	s := startScripted(t, plays(server...))
+	r := plainRoute(s)
+	if change != nil {
+		change(r)
+	}
+	var log bytes.Buffer
+	p, dial := logged(t, r, &log)
+	act(t, dial, plays(client...))
+	s.wait(t)
+	r.Observer.(*counts).outcome(t)
+	p.Close() // which waits for the log
+	return endIn(t, &log)
+}
+
+func endIn(t *testing.T, log *bytes.Buffer) ending {
+	t.Helper()
+	var e ending
+	if err := json.Unmarshal(log.Bytes(), &e); err != nil || e.Msg != "session" {
+		t.Fatalf("%q is not one line about a session: %v", log, err)
+	}
+	return e
+}
+
+const (
+	spent = "421 4.3.0 the last message cost the connection to the server, connect again"
+	stray = "554 5.6.0 the message has a bare CR, a bare LF or a NUL in it"
+)
+
+func TestTheLogSaysWhyASessionEnded(t *testing.T) {
+	_, theirs := testTLS(t)
+	const tooEarly = "554 5.5.0 the message was sent before DATA was accepted"
+	const behindSTARTTLS = "554 5.5.0 nothing may be sent behind STARTTLS before its answer"
+	const badSASL = "500 5.5.2 a SASL line ends with CRLF and has no bare CR, bare LF or NUL in it"
+	const badChunk = "501 5.5.4 BDAT wants a number of octets, and LAST or nothing"
+	require, opportunity := serverLeg(rewrite.ServerTLSRequire, theirs), serverLeg(rewrite.ServerTLSOpportunistic, theirs)
+	offer := clientLeg(rewrite.ClientTLSOffer, &tls.Config{})
+	refuse := func(r *proxy.Route) { r.Message.StrayBytes = proxy.StrayRefuse }
+	send, say, hear := smtptest.Send, smtptest.Say, smtptest.Expect
+	for name, test := range map[string]struct {
+		before         int // of exchanges
+		server, client []smtptest.Step
+		change         func(*proxy.Route)
+		outcome, why   string
+	}{
+		"mistakes": {1, nil, steps(send("a\nb\n"), hear(notALine, "421 4.7.0 too many errors")),
+			func(r *proxy.Route) { r.Limits.Errors = 1 }, "client-protocol", "421 4.7.0 too many errors"},
+		"small talk": {1, nil, steps(say("NOOP"), hear("421 4.7.0 too many commands without a message")),
+			func(r *proxy.Route) { r.Limits.Idle = 1 }, "client-protocol", "421 4.7.0 too many commands without a message"},
+		"a message with DATA": {3, steps(hear("DATA"), say("554 no")), steps(say("DATA", "text", "."), hear("554 no", tooEarly)),
+			nil, "client-protocol", tooEarly},
+		"behind STARTTLS": {0, nil, steps(say("STARTTLS", "NOOP"), hear(behindSTARTTLS)), offer, "client-protocol", behindSTARTTLS},
+		"a SASL line": {1, steps(hear("AUTH PLAIN"), say("334 ")), steps(say("AUTH PLAIN"), hear("334 "), send("x\n"), hear(badSASL)),
+			nil, "client-protocol", badSASL},
+		"a chunk": {1, nil, steps(say("BDAT x"), hear(badChunk)), nil, "client-protocol", badChunk},
+		"no STARTTLS": {0, steps(hear("EHLO c"), say("250 m")), steps(say("EHLO c"), hear(noTLS), say("QUIT")),
+			require, "tls", "the server offers no STARTTLS"},
+		"no STARTTLS, and no QUIT": {0, steps(hear("EHLO c"), say("250 m")), steps(say("EHLO c"), hear(noTLS)),
+			require, "tls", "the server offers no STARTTLS"},
+		"STARTTLS refused": {0, steps(hear("EHLO c"), say("250-m", "250 STARTTLS"), hear("STARTTLS"), say("454 not today")),
+			steps(say("EHLO c"), hear(noTLS), say("QUIT")), require, "tls", "the server refused STARTTLS"},
+		"a 421": {1, steps(hear("NOOP"), say("421 bye")), steps(say("NOOP"), hear("421 bye")), nil, "server-lost", "the server said 421"},
+		"a server that hangs up": {1, steps(hear("NOOP"), smtptest.Close()), steps(say("NOOP"), hear(lost)),
+			opportunity, "server-lost", lost},
+		"a refused message": {endOfData, nil, steps(send("text\n\r\n.\r\n"), hear(stray), say("MAIL FROM:<>"), hear(spent)),
+			refuse, "message-refused", stray},
+		"a refused message, and no QUIT": {endOfData, nil, steps(send("text\n\r\n.\r\n"), hear(stray)), refuse, "message-refused", stray},
+		"an early answer": {endOfData, steps(say("552 too big")),
+			steps(send(strings.Repeat("text\r\n", 50000)+".\r\n"), hear("552 too big"), say("MAIL FROM:<>"), hear(spent)),
+			nil, "server-lost", "the server answered before the message had ended"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, client := through(test.before)
+			e := endOf(t, list(server, test.server), list(client, test.client), test.change)
+			if e.Outcome != test.outcome || !strings.Contains(e.Err, test.why) || e.Level != "WARN" || e.While == "" {
+				t.Errorf("%+v, want %s, %q", e, test.outcome, test.why)
+			}
+		})
+	}
+}
+
+// What went wrong first may not be what ended it.
+func TestTheLogKeepsTheTroubleBeforeTheReason(t *testing.T) {
+	server, client := through(0)
+	e := endOf(t, server, append(client, smtptest.Say("BDAT x"), smtptest.Expect("501 5.5.4 BDAT wants a number of octets, and LAST or nothing")),
+		func(r *proxy.Route) { r.Servers = append([]string{"127.0.0.1:0"}, r.Servers...) })
+	first, then, _ := strings.Cut(e.Err, "; then ")
+	if !strings.HasPrefix(first, "server 127.0.0.1:0: ") || !strings.Contains(then, "501 5.5.4") {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestAClientThatHangsUpIsWarnedOfOnlyIfMailIsUnderWay(t *testing.T) {
+	for n, level := range map[int]string{0: "INFO", 1: "INFO", 2: "WARN", endOfData: "WARN", len(exchanges): "INFO"} {
+		t.Run(fmt.Sprint("behind ", n), func(t *testing.T) {
+			t.Parallel()
+			server, client := through(n)
+			client = append(client, smtptest.Send("NOO")) // or it would be silent
+			if e := endOf(t, server, client, nil); e.Outcome != "client-lost" || e.Level != level || e.While == "" {
+				t.Errorf("%+v, want %s", e, level)
+			}
+		})
+	}
+}
+
+func TestWhatIsCutOffByTheEndOfDrainingIsSaidToBe(t *testing.T) {
+	inMessage := func(n int) (server, client []smtptest.Step) {
+		server, client = through(n)
+		return append(server, smtptest.Expect("text")), append(client, smtptest.Say("text"))
+	}
+	for name, test := range map[string]struct {
+		exchanges func(int) (server, client []smtptest.Step)
+		n         int
+		outcome   string
+	}{
+		"in a transaction": {through, 2, "cut-off"},
+		"before a reply":   {asked, 2, "cut-off"},
+		"in a message":     {inMessage, endOfData, "cut-off"},
+		"behind the dot":   {asked, endOfData, "unknown"}, // the server may have it
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reached := make(chan struct{})
+			server, client := test.exchanges(test.n)
+			s := startScripted(t, func(c net.Conn) error {
+				err := smtptest.Play(c, patience, server...)
+				close(reached)
+				io.Copy(io.Discard, c)
+				return err
+			})
+			r := plainRoute(s)
+			var log bytes.Buffer
+			p, dial := logged(t, r, &log)
+			ctx, cancel := context.WithCancel(t.Context())
+			var done chan error
+			act(t, dial, plays(append(client, smtptest.Pause(func() {
+				<-reached
+				done = drained(p, ctx)
+				cancel()
+			}), smtptest.ExpectEnd())...))
+			wantDrained(t, done, context.Canceled)
+			s.wait(t)
+			wantEnd(t, r.Observer.(*counts), test.outcome)
+			if e := endIn(t, &log); e.Level != "WARN" || e.Outcome != test.outcome || e.While == "" || e.Err != "" {
+				t.Errorf("%+v", e)
+			}
+			for _, reason := range []string{"lost", "timeout", "protocol"} {
+				wantCount(t, r.Observer.(*counts), "failed "+reason, 0)
+			}
+		})
+	}
+}
