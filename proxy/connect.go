@@ -83,9 +83,8 @@ func (s *session) take(g greeting) error {
 
 // greeted dials one server and waits for its greeting.
 func (s *session) greeted(name string) (*leg, []byte, error) {
-	ctx, cancel := context.WithTimeout(s.proxy.ending, s.route.Timeouts.connect())
-	defer cancel()
-	conn, err := s.proxy.dial(ctx, name)
+	deadline := time.Now().Add(s.route.Timeouts.connect())
+	conn, err := s.proxy.dial(deadlined{s.proxy.ending, deadline}, name)
 	if err != nil {
 		s.failed("connect")
 		return nil, nil, err

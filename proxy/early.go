@@ -66,7 +66,7 @@ func (l *leg) peek(deadline time.Time) []byte {
 	}
 	if !waits {
 		l.raw.Control(func(fd uintptr) { look(fd) })
-	} else if l.conn.SetReadDeadline(deadline) != nil || l.raw.Read(look) != nil {
+	} else if l.setAlarm(deadline) != nil || l.raw.Read(look) != nil {
 		return nil
 	}
 	return first[:max(n, 0)]

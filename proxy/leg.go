@@ -26,14 +26,21 @@ type leg struct {
 
 	total    int64       // octets read so far
 	deadline time.Time   // of the read that is under way
+	alarm    time.Time   // the read deadline of conn, unless it has been woken
 	woken    atomic.Bool // by interrupt, and no fill has seen it yet
-	writeBy  time.Time   // of writes; renewed now and then
 	broken   bool        // a write has failed: the other side does not have all
-	readFunc func(fd uintptr) bool
-	readN    int
-	readErr  error
-	lookFunc func(fd uintptr) // made once, as readFunc is: a command must not allocate
-	ready    bool
+
+	rest       []byte // of the write that is under way
+	allowed    time.Duration
+	writeArmed bool
+	writeWoken atomic.Bool // by interruptWrite, until resumeWrite
+
+	// Made once: a command must not allocate.
+	readFunc, writeFunc func(fd uintptr) bool
+	lookFunc            func(fd uintptr)
+	readN               int
+	readErr, writeErr   error
+	ready               bool
 }
 
 // Buffers: commands and replies fit the small one; a message goes fastest
@@ -57,6 +64,7 @@ func newLeg(conn net.Conn) *leg {
 		if raw, err := c.SyscallConn(); err == nil {
 			l.raw = raw
 			l.readFunc = l.readFD
+			l.writeFunc = l.writeFD
 			l.lookFunc = func(fd uintptr) { l.ready = readable(fd) }
 		}
 	}
@@ -118,10 +126,7 @@ var errFull = errors.New("longer than the largest buffer")
 // fill waits for more octets, at most until the deadline.
 func (l *leg) fill(deadline time.Time) error {
 	l.deadline = deadline
-	if err := l.conn.SetReadDeadline(deadline); err != nil {
-		return err
-	}
-	if l.woken.Swap(false) { // before the deadline was set, which has undone it
+	if l.woken.Swap(false) {
 		return os.ErrDeadlineExceeded
 	}
 	err := l.read()
@@ -131,8 +136,46 @@ func (l *leg) fill(deadline time.Time) error {
 	return err
 }
 
-// read waits for more octets under the deadline that is set.
+// read waits for more octets. A deadline is set only if there is nothing yet, and
+// if none is that comes before: a timer costs more than to be woken too early
+// now and then.
 func (l *leg) read() error {
+	for {
+		err := l.readOnce()
+		if !errors.Is(err, os.ErrDeadlineExceeded) || l.woken.Load() || l.late() {
+			return err
+		}
+		if err := l.setAlarm(l.deadline); err != nil {
+			return err
+		}
+		if l.woken.Load() { // and the alarm has been undone
+			return os.ErrDeadlineExceeded
+		}
+	}
+}
+
+// late says whether the deadline is over.
+func (l *leg) late() bool { return !l.deadline.IsZero() && !time.Now().Before(l.deadline) }
+
+// arm sees to it that the wait that follows does not outlast the deadline.
+func (l *leg) arm() error {
+	if l.alarm.IsZero() || !l.deadline.IsZero() && l.deadline.Before(l.alarm) {
+		if err := l.setAlarm(l.deadline); err != nil {
+			return err
+		}
+	}
+	if l.woken.Load() {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+func (l *leg) setAlarm(at time.Time) error {
+	l.alarm = at
+	return l.conn.SetReadDeadline(at)
+}
+
+func (l *leg) readOnce() error {
 	switch {
 	case l.raw != nil:
 		l.readN, l.readErr = 0, nil
@@ -146,10 +189,16 @@ func (l *leg) read() error {
 			if err := l.readNow(); err != errNothing {
 				return err
 			}
+			if err := l.arm(); err != nil {
+				return err
+			}
 			if err := l.wire.await(); err != nil {
 				return err
 			}
 		}
+	}
+	if err := l.arm(); err != nil {
+		return err
 	}
 	return l.readConn()
 }
@@ -202,6 +251,10 @@ func (l *leg) readFD(fd uintptr) bool {
 	if l.r == l.w {
 		l.release()
 	}
+	if err := l.arm(); err != nil {
+		l.readErr = err
+		return true
+	}
 	return false
 }
 
@@ -215,25 +268,83 @@ func (l *leg) interrupt() {
 var longAgo = time.Unix(1, 0)
 
 func (l *leg) interrupted(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(l.deadline)
+	return errors.Is(err, os.ErrDeadlineExceeded) && !l.late()
 }
 
-// write sends all of b. The deadline is renewed only when half of it has
-// passed, so a write may take from allowed to twice that.
+// write sends all of b, at most for so long after it first has to wait.
 func (l *leg) write(b []byte, allowed time.Duration) error {
 	if len(b) == 0 {
 		return nil
 	}
-	if now := time.Now(); l.writeBy.Sub(now) < allowed {
-		l.writeBy = now.Add(2 * allowed)
-		if err := l.conn.SetWriteDeadline(l.writeBy); err != nil {
-			return err
-		}
+	var err error
+	if l.raw != nil {
+		err = l.writeRaw(b, allowed)
+	} else if err = l.conn.SetWriteDeadline(time.Now().Add(allowed)); err == nil {
+		_, err = l.conn.Write(b)
 	}
-	_, err := l.conn.Write(b)
 	l.broken = l.broken || err != nil
 	return err
 }
+
+// writeRaw sets the deadline only if it has to wait.
+func (l *leg) writeRaw(b []byte, allowed time.Duration) error {
+	l.rest, l.allowed, l.writeArmed, l.writeErr = b, allowed, false, nil
+	defer func() { l.rest = nil }()
+	for {
+		err := l.raw.Write(l.writeFunc)
+		if err == nil {
+			return l.writeErr
+		}
+		if l.writeArmed || !isTimeout(err) {
+			return err
+		}
+		if err := l.armWrite(); err != nil { // it was the deadline of an earlier write
+			return err
+		}
+	}
+}
+
+func (l *leg) armWrite() error {
+	if l.writeArmed {
+		return nil
+	}
+	l.writeArmed = true
+	if err := l.conn.SetWriteDeadline(time.Now().Add(l.allowed)); err != nil {
+		return err
+	}
+	if l.writeWoken.Load() {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// writeFD is called when there may be room. It says whether it is done, rather
+// than to be called again.
+func (l *leg) writeFD(fd uintptr) bool {
+	for len(l.rest) > 0 {
+		n, err := syscall.Write(int(fd), l.rest)
+		l.rest = l.rest[max(n, 0):]
+		switch err {
+		case nil, syscall.EINTR:
+		case syscall.EAGAIN:
+			l.writeErr = l.armWrite()
+			return l.writeErr != nil
+		default:
+			l.writeErr = os.NewSyscallError("write", err)
+			return true
+		}
+	}
+	return true
+}
+
+// interruptWrite ends the writes that have to wait, from another goroutine,
+// until resumeWrite.
+func (l *leg) interruptWrite() {
+	l.writeWoken.Store(true)
+	l.conn.SetWriteDeadline(longAgo)
+}
+
+func (l *leg) resumeWrite() { l.writeWoken.Store(false) }
 
 // spoke says, without waiting, whether there is anything to read or the other
 // side has hung up.

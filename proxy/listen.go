@@ -33,26 +33,28 @@ func (l *listener) close() { l.listener.Close() }
 // run accepts until the listener is closed. It survives what passes, such as
 // running out of descriptors.
 func (l *listener) run() {
-	pause := time.Duration(0)
+	pause, told := time.Duration(0), time.Time{}
 	for {
 		conn, err := l.listener.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			go l.proxy.open(conn, l.route.Load())
+			l.proxy.crew.do(func() { l.proxy.open(conn, l.route.Load()) })
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			l.proxy.logger().Error("accepting a connection", "listen", l.listener.Addr().String(), "err", err, "again_in", pause)
+			if time.Since(told) >= time.Second { // failures and successes may take turns for long
+				l.proxy.logger().Error("accepting a connection", "listen", l.listener.Addr().String(), "err", err, "again_in", pause)
+				told = time.Now()
+			}
 			time.Sleep(pause)
 		}
 	}
 }
 
 // open makes a session of a connection: whether there is room, who is there,
-// TLS if the connection begins with it. Then the session goes on by itself, on
-// a goroutine whose stack is still small.
+// TLS if the connection begins with it. Then the session goes on.
 func (p *Proxy) open(conn net.Conn, route *running) {
 	s := &session{proxy: p, route: route, began: time.Now(), while: "beginning"}
 	s.address = addrPort(conn.RemoteAddr()).Addr()
@@ -77,7 +79,7 @@ func (p *Proxy) open(conn net.Conn, route *running) {
 		s.finish()
 		return
 	}
-	go s.run()
+	s.run()
 }
 
 // identify finds out who the client is, and whether there is room for one more

@@ -175,7 +175,7 @@ func (m *transfer) more() error {
 		server, client := s.server, s.client
 		m.watch = startWatch(server, func() {
 			client.interrupt()
-			server.conn.SetWriteDeadline(time.Unix(1, 0))
+			server.interruptWrite()
 		})
 	}
 	if !m.forward && m.octets > maxDiscarded {
@@ -215,7 +215,7 @@ func (m *transfer) ended(outcome string) {
 func (m *transfer) stopWatch() (bool, error) {
 	w := m.watch
 	m.watch = nil
-	m.s.server.writeBy = time.Time{}
+	defer m.s.server.resumeWrite()
 	return w.stop()
 }
 

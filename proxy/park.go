@@ -115,7 +115,7 @@ func (l *lot) leave(client int32) {
 	for _, fd := range p.fds {
 		l.control(unix.EPOLL_CTL_DEL, fd, nil)
 	}
-	go p.session.resume()
+	p.session.proxy.crew.do(p.session.resume)
 }
 
 // leaveAll lets all sessions go on.

@@ -33,12 +33,13 @@ type Proxy struct {
 	sessions  map[*session]struct{}
 	census    map[string]*census // by route
 	lot       *lot               // nil: idle sessions wait on goroutines of their own
+	crew      crew
 	draining  bool
 	none      chan struct{} // closed when draining and no session is left
 
 	ending context.Context // is done when what is left is to be closed
 	end    context.CancelFunc
-	dial   func(ctx context.Context, server string) (net.Conn, error)
+	dial   func(ctx context.Context, server string) (net.Conn, error) // keeps to the deadline of ctx by itself
 
 	id atomic.Uint64
 }
@@ -142,13 +143,10 @@ func (p *Proxy) prepare() {
 	p.census = map[string]*census{}
 	p.listeners = map[string]*listener{}
 	p.ending, p.end = context.WithCancel(context.Background())
+	p.crew = crew{work: make(chan func()), done: p.ending.Done()}
 	p.id.Store(rand.Uint64() >> 24)
 	if p.dial == nil {
-		dialer := net.Dialer{KeepAlive: -1}
-		dialer.SetMultipathTCP(false)
-		p.dial = func(ctx context.Context, server string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", server)
-		}
+		p.dial = dialTCP
 	}
 }
 
@@ -188,6 +186,7 @@ func (p *Proxy) Addr(address string) net.Addr {
 func (p *Proxy) Drain(ctx context.Context) error {
 	none := p.stopListening()
 	defer p.closeLot()
+	defer p.end()
 	select {
 	case <-none:
 		return nil

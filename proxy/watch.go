@@ -20,7 +20,7 @@ type watch struct {
 func startWatch(server *leg, wake func()) *watch {
 	w := &watch{server: server, done: make(chan struct{})}
 	server.deadline = time.Time{}
-	server.conn.SetReadDeadline(time.Time{})
+	server.setAlarm(time.Time{})
 	go w.run(wake)
 	return w
 }
@@ -37,8 +37,9 @@ func (w *watch) run(wake func()) {
 // stop takes the read back. It reports whether the server has said something
 // or, with the error, has gone.
 func (w *watch) stop() (spoke bool, err error) {
-	w.server.conn.SetReadDeadline(longAgo)
+	w.server.interrupt()
 	<-w.done
+	w.server.woken.Store(false)
 	if isTimeout(w.err) {
 		return false, nil
 	}
