@@ -1,0 +1,216 @@
+// Command bench measures what a session, a message or a command costs through
+// smtpshim, next to HAProxy and nginx, and prints a table. deploy/bench/run builds
+// and runs it; nothing leaves the machine.
+//
+// A generator sends mail through each proxy to a sink that counts and forgets it.
+// Generator, sink and every proxy are processes of their own, the first two of
+// this program, so that the kernel's accounts tell what each of them uses. They
+// share the machine's processors: with every core busy, a proxy as cheap as
+// generator and sink together has half the rate of none.
+//
+// The speed of a virtual machine changes from one second to the next, so only
+// ratios mean anything: each run through a proxy stands between two without, and
+// is set against their mean. What the sink has taken must be what was sent, to the
+// last octet; a run in which it is not, is an error and no result.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	runtime.LockOSThread() // processes die with the thread that has started them
+	if err := command(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func command(args []string) error {
+	switch {
+	case len(args) == 2 && args[0] == "sink":
+		return runSink(os.Stdin, os.Stdout, filepath.Join(args[1], "ecdsa.pem"), filepath.Join(args[1], "rsa.pem"))
+	case len(args) == 1 && args[0] == "load":
+		return runLoad(os.Stdin, os.Stdout)
+	}
+	f := flag.NewFlagSet("bench", flag.ExitOnError)
+	list := f.String("w", strings.Join(workloadNames(), ","), "workloads")
+	rounds := f.Int("r", 7, "rounds; memory is looked at in three of them")
+	length := f.Duration("d", 700*time.Millisecond, "length of each run")
+	idle := f.Int("idle", 5000, "idle sessions at most")
+	file := f.String("json", "", "file for all the single runs")
+	path := f.String(smtpshim, smtpshim, "the program to measure")
+	f.Usage = func() {
+		f.PrintDefaults()
+		fmt.Fprintln(f.Output(), "Workloads:")
+		for _, w := range workloads {
+			fmt.Fprintf(f.Output(), "  %-15s %s\n", w.name, w.about)
+		}
+	}
+	f.Parse(args)
+	if f.NArg() > 0 || *rounds < 1 || *length <= 0 || *idle < 1 {
+		return errors.New("want -r, -d and -idle above zero, and no arguments")
+	}
+	var ws []*workload
+	for name := range strings.SplitSeq(*list, ",") {
+		w, err := findWorkload(name)
+		if err != nil {
+			return err
+		}
+		ws = append(ws, w)
+	}
+	b := &bench{rounds: *rounds, length: *length, idle: *idle,
+		say: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }}
+	return b.table(ws, *path, *file)
+}
+
+// table runs the workloads with all proxies that are there, and prints what came
+// of it. An interrupt ends everything.
+func (b *bench) table(ws []*workload, path, file string) error {
+	for _, p := range proxies(path) {
+		why := p.missing()
+		switch {
+		case why == "":
+			b.proxies = append(b.proxies, p)
+		case p.name == smtpshim:
+			return errors.New(why)
+		default:
+			b.say("%s is left out: %s", p.name, why)
+		}
+	}
+	if err := b.descriptors(); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	dir, err := os.MkdirTemp("", "smtpshim-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b.dir = dir
+	if err := writeCertificates(dir); err != nil {
+		return err
+	}
+	m := lookAtMachine(path)
+	if err := b.run(ctx, ws); err != nil {
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+		return err
+	}
+	fmt.Printf("%s\n%d rounds of %v; at most %d idle sessions.\n\n", m, b.rounds, b.length, b.idle)
+	writeTable(os.Stdout, ws, b.proxies, b.samples)
+	if file != "" {
+		if err := b.save(file, m); err != nil {
+			return err
+		}
+	}
+	failed := func(s sample) bool { return s.Err != "" }
+	if slices.ContainsFunc(b.samples, failed) {
+		return errors.New("some runs have failed")
+	}
+	return nil
+}
+
+// save writes everything that was measured.
+func (b *bench) save(file string, m machine) error {
+	text, err := json.MarshalIndent(struct {
+		Machine machine  `json:"machine"`
+		Rounds  int      `json:"rounds"`
+		Length  string   `json:"length"`
+		Samples []sample `json:"samples"`
+	}{m, b.rounds, b.length.String(), b.samples}, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(text, '\n'), 0o644)
+}
+
+// descriptors has us, and all that we start, use as many as we may. A proxy needs
+// two for a session.
+func (b *bench) descriptors() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("limit of descriptors: %w", err)
+	}
+	limit.Cur = limit.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("limit of descriptors: %w", err)
+	}
+	const others = 3000 // the proxies' own, and those of sessions beyond the idle ones
+	if most := (int(min(limit.Max, 1<<20)) - others) / 2; b.idle > most {
+		b.say("only %d idle sessions, with %d descriptors", most, limit.Max)
+		b.idle = most
+	}
+	if b.idle < 1 {
+		return fmt.Errorf("%d descriptors at most; want 4000 or more (ulimit -Hn)", limit.Max)
+	}
+	return nil
+}
+
+// A machine is where it was measured, and what.
+type machine struct {
+	CPU      string   `json:"cpu"`
+	CPUs     int      `json:"cpus"`
+	System   string   `json:"system"`
+	Kernel   string   `json:"kernel"`
+	Programs []string `json:"programs"`
+}
+
+func (m machine) String() string {
+	return fmt.Sprintf("%d × %s, %s, Linux %s.\n%s.", m.CPUs, m.CPU, m.System, m.Kernel, strings.Join(m.Programs, ", "))
+}
+
+func lookAtMachine(path string) machine {
+	return machine{
+		CPU:    field("/proc/cpuinfo", "model name", ":"),
+		CPUs:   runtime.NumCPU(),
+		System: strings.Trim(field("/etc/os-release", "PRETTY_NAME", "="), `"`),
+		Kernel: strings.TrimSpace(read("/proc/sys/kernel/osrelease")),
+		Programs: []string{firstLine(path, "version"), "bench built with " + runtime.Version(),
+			firstLine(haproxy, "-v"), firstLine("nginx", "-v")},
+	}
+}
+
+func read(file string) string {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "unknown"
+	}
+	return string(b)
+}
+
+// field is the value of the first line that begins with a key.
+func field(file, key, separator string) string {
+	for line := range strings.Lines(read(file)) {
+		if name, value, ok := strings.Cut(line, separator); ok && strings.TrimSpace(name) == key {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown"
+}
+
+// firstLine is what a program says of itself.
+func firstLine(args ...string) string {
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		return "no " + filepath.Base(args[0])
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	line, _, _ = strings.Cut(line, " - ")
+	return line
+}

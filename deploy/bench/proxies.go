@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"text/template"
+)
+
+// A proxy is one that is measured.
+type proxy struct {
+	name   string
+	args   func(config string) []string // of the command
+	config string                       // a template in configs
+	over   []string                     // its listeners
+	skip   []string                     // workloads it cannot do
+	needs  []string                     // files
+	get    string                       // the Debian packages that have them
+	admin  bool                         // has a listener for metrics
+}
+
+// Names that the table speaks of.
+const (
+	smtpshim = "smtpshim"
+	haproxy  = "haproxy"
+)
+
+const nginxModules = "/usr/lib/nginx/modules/"
+
+// proxies is all of them. The path of smtpshim is the caller's.
+func proxies(path string) []proxy {
+	nginx := func(config string) []string { return []string{"nginx", "-c", config} }
+	unmended := []string{"mend50"}
+	return []proxy{
+		{name: smtpshim, config: "smtpshim.toml", over: listeners, admin: true, needs: []string{path},
+			args: func(config string) []string { return []string{path, "run", "-config", config} }},
+		{name: haproxy, config: "haproxy.cfg", over: listeners[:3], skip: unmended, get: "haproxy",
+			args: func(config string) []string { return []string{"haproxy", "-db", "-f", config} }},
+		{name: "nginx-stream", config: "nginx-stream.conf", over: listeners[:3], skip: unmended, args: nginx,
+			needs: []string{nginxModules + "ngx_stream_module.so"}, get: "nginx libnginx-mod-stream"},
+		// It asks for directions at RCPT, and so takes no group with one in it.
+		{name: "nginx-mail", config: "nginx-mail.conf", over: listeners[:3], skip: append(unmended, "pipe"), args: nginx,
+			needs: []string{nginxModules + "ngx_mail_module.so"}, get: "nginx libnginx-mod-mail"},
+	}
+}
+
+// missing says why the proxy cannot be run; "" if it can.
+func (p *proxy) missing() string {
+	command := p.args("")[0]
+	if _, err := exec.LookPath(command); err != nil {
+		return fmt.Sprintf("no %s; apt-get install %s", command, p.get)
+	}
+	for _, file := range p.needs {
+		if _, err := os.Stat(file); err != nil {
+			return fmt.Sprintf("no %s; apt-get install %s", file, p.get)
+		}
+	}
+	return ""
+}
+
+// does says whether the proxy can do a workload.
+func (p *proxy) does(w *workload) bool {
+	return slices.Contains(p.over, w.over) && !slices.Contains(p.skip, w.name)
+}
+
+//go:embed configs
+var configs embed.FS
+
+// A setting is what the templates of configurations are filled from.
+type setting struct {
+	Dir         string            // ours to write to, with the certificates
+	Listen      map[string]string // addresses of the proxy's listeners
+	Admin       string            // where metrics are
+	Server      string            // the sink
+	Directions  string            // what tells nginx of it
+	Sessions    int               // that it must be able to hold, and some more
+	Connections int               // of so many sessions
+}
+
+// A running proxy.
+type running struct {
+	*process
+	proxy  *proxy
+	listen map[string]string
+}
+
+// run starts the proxy on free ports, and waits until it can be used.
+func (p *proxy) run(ctx context.Context, dir string, sink map[string]string, sessions int) (*running, error) {
+	s := setting{Dir: dir, Listen: map[string]string{}, Server: sink[plain], Directions: sink[directions],
+		Sessions: sessions + 1000, Connections: 2 * (sessions + 1000)}
+	free, err := freeAddresses(len(p.over) + 1)
+	if err != nil {
+		return nil, err
+	}
+	s.Admin = free[0]
+	for i, name := range p.over {
+		s.Listen[name] = free[i+1]
+	}
+	file := filepath.Join(dir, p.config)
+	if err := p.configure(file, &s); err != nil {
+		return nil, err
+	}
+	args := p.args(file)
+	proc, err := start(dir, p.name, exec.Command(args[0], args[1:]...))
+	if err != nil {
+		return nil, err
+	}
+	r := &running{proc, p, s.Listen}
+	for _, address := range s.Listen {
+		if err := proc.listens(ctx, address); err != nil {
+			return r, err
+		}
+	}
+	if p.admin {
+		if err := scrape(s.Admin); err != nil {
+			return r, err
+		}
+	}
+	return r, proc.find()
+}
+
+func (p *proxy) configure(file string, s *setting) error {
+	t, err := template.ParseFS(configs, "configs/"+p.config)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return t.Execute(f, s)
+}
+
+// freeAddresses are of loopback, and nobody's for the moment.
+func freeAddresses(n int) ([]string, error) {
+	var addresses []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // not before the last one, or they could be the same
+		addresses = append(addresses, l.Addr().String())
+	}
+	return addresses, nil
+}
+
+// scrape reads the metrics, as a Prometheus would have done by and by.
+func scrape(address string) error {
+	response, err := http.Get("http://" + address + "/metrics")
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	_, err = io.Copy(io.Discard, response.Body)
+	return err
+}
