@@ -126,11 +126,12 @@ var errFull = errors.New("longer than the largest buffer")
 // fill waits for more octets, at most until the deadline.
 func (l *leg) fill(deadline time.Time) error {
 	l.deadline = deadline
-	if l.woken.Swap(false) {
+	if l.woken.Load() {
+		l.woken.Store(false)
 		return os.ErrDeadlineExceeded
 	}
 	err := l.read()
-	if l.interrupted(err) {
+	if err != nil && l.interrupted(err) {
 		l.woken.Store(false)
 	}
 	return err

@@ -102,21 +102,22 @@ func (s *session) wholeReply() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w: %s", errBadReply, err, quoted(s.dialogue.Awaited(), b))
 	}
-	lines, longest, start := 0, 0, 0
 	whole := b
 	if n > 0 {
 		whole = b[:n]
 	}
-	mixed := false
-	for i, c := range whole {
-		if c == '\n' {
-			mixed = mixed || !bytes.HasPrefix(whole[start:], b[:3])
-			lines++
-			longest = max(longest, i+1-start)
-			start = i + 1
+	lines, longest, mixed := 0, 0, false
+	for rest := whole; len(rest) > 0; {
+		end := bytes.IndexByte(rest, '\n') + 1
+		if end == 0 { // a line that is not whole
+			longest = max(longest, len(rest))
+			break
 		}
+		mixed = mixed || !bytes.HasPrefix(rest, b[:3])
+		lines++
+		longest = max(longest, end)
+		rest = rest[end:]
 	}
-	longest = max(longest, len(whole)-start)
 	limit := s.route.Limits.replyLine()
 	if len(b) >= 3 && string(b[:3]) == "334" {
 		limit = max(limit, s.route.Limits.saslLine())

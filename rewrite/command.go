@@ -90,14 +90,27 @@ func parseVerb(line []byte) Verb {
 	for end < len(line) && !isBlank(line[end]) && line[end] != '=' && line[end] != ':' {
 		end++
 	}
-	word := line[start:end]
-	for v := VerbEHLO; v < verbs; v++ {
-		if foldEqual(word, verbNames[v]) {
-			return v
-		}
+	var word [len("X-ANONYMOUSTLS")]byte // the longest
+	if end-start > len(word) {
+		return VerbOther
 	}
-	return VerbOther
+	for i, c := range line[start:end] {
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		word[i] = c
+	}
+	return verbOf[string(word[:end-start])]
 }
+
+// verbOf finds a verb by its name.
+var verbOf = func() map[string]Verb {
+	of := map[string]Verb{}
+	for v := VerbEHLO; v < verbs; v++ {
+		of[verbNames[v]] = v
+	}
+	return of
+}()
 
 // foldEqual compares without regard to case; upper is in upper case already.
 func foldEqual(b []byte, upper string) bool {

@@ -162,7 +162,7 @@ const aheadText = "554 5.5.0 nothing may be sent behind STARTTLS before its answ
 
 // pass sends a command on, through the rules that ask for it.
 func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
-	ruled := d.policy.Rules.seesCommand(v)
+	ruled := d.policy.Rules.seesCommand(v, d.seen.helloOwed)
 	lonely := alone.has(v) || d.seen.helloOwed && !beforeHello.has(v)
 	if d.sent.n > 0 && lonely {
 		d.grouping = false

@@ -29,8 +29,12 @@ func (s ruleSet) each(f func(i int)) {
 type Rules struct {
 	rules        []active
 	commandVerbs verbSet // what any rule's command function is for
+	owedVerbs    verbSet // what any is for if the client owes an EHLO
 	replyVerbs   verbSet // what any rule's reply function is for
 	refusalVerbs verbSet // what any is for if the reply is a refusal
+
+	alias     [2]string // a keyword that stands for another in EHLO replies; "": none does
+	aliasRule int       // by its place
 }
 
 // active is a rule in force.
@@ -44,6 +48,7 @@ type active struct {
 type actions struct {
 	command      func(*Turn)
 	commandVerbs verbSet
+	owedVerbs    verbSet // it is for these if the client began TLS and has not said EHLO since
 	reply        func(*Turn)
 	replyVerbs   verbSet
 	refusalVerbs verbSet // it is for these if the code is 400 or more
@@ -83,7 +88,10 @@ func (r *Rules) find(is func(*actions) bool) (place int, ok bool) {
 }
 
 // seesCommand and seesReply say whether any rule asks for this verb.
-func (r *Rules) seesCommand(v Verb) bool { return r != nil && r.commandVerbs.has(v) }
+func (r *Rules) seesCommand(v Verb, owed bool) bool {
+	return r != nil && (r.commandVerbs.has(v) || owed && r.owedVerbs.has(v))
+}
+
 func (r *Rules) seesReply(v Verb, code int) bool {
 	return r != nil && (r.replyVerbs.has(v) || code >= 400 && r.refusalVerbs.has(v))
 }
@@ -120,8 +128,12 @@ func Compile(names []string, options map[string]map[string]any) (*Rules, []error
 		}
 		rules.rules = append(rules.rules, active{row.Name, a})
 		rules.commandVerbs |= a.commandVerbs
+		rules.owedVerbs |= a.owedVerbs
 		rules.replyVerbs |= a.replyVerbs
 		rules.refusalVerbs |= a.refusalVerbs
+		if a.alias[0] != "" {
+			rules.alias, rules.aliasRule = a.alias, len(rules.rules)-1
+		}
 	}
 	sort.SliceStable(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })
 	return rules, errs

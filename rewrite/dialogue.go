@@ -93,6 +93,8 @@ type Dialogue struct {
 	seen   clientState
 	chunk  chunkState
 	notes  [maxRules]uint8
+
+	scratch []string // the lines of a reply before a rule has seen it
 }
 
 // serverState is what is true of the connection to the server; a fresh one

@@ -28,7 +28,7 @@ func (d *Dialogue) Greeting(raw []byte) {
 		d.give(VerbGreeting, raw, Reply{})
 		return
 	}
-	d.ruledReply(VerbGreeting, raw)
+	d.deliver(VerbGreeting, raw)
 }
 
 // greetedAgain goes on with a held turn on its fresh connection.
@@ -222,7 +222,7 @@ func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 	} else {
 		d.ToClient = r.appendTo(d.ToClient)
 	}
-	d.turn.reply, d.turn.raw = Reply{}, nil // nothing of it is kept while the session is idle
+	d.turn.reply, d.turn.raw, d.scratch = Reply{}, nil, nil // nothing of it is kept while the session is idle
 	d.listener.Replied(v, code)
 	if d.tracer != nil {
 		by := d.turn.replyBy
@@ -376,10 +376,11 @@ const (
 func commandIs(line []byte, v Verb) bool { return parseVerb(line) == v }
 
 // learn reads the server's EHLO reply.
-func (d *Dialogue) learn(raw []byte) {
-	r := parseReply(raw)
-	d.unalias(&r)
+func (d *Dialogue) learn(r Reply) {
 	d.server.offers = offered(r)
+	if at, _ := d.aliased(r); at > 0 {
+		d.server.offers |= plainKeywords[d.policy.Rules.alias[1]]
+	}
 	if !d.policy.Chunking {
 		d.server.offers &^= OffersCHUNKING
 	}

@@ -59,15 +59,19 @@ func fallBackToHELO() Rule {
 
 func helloInstead(t *Turn) {
 	r := t.Reply()
-	helo := strings.TrimRight("HELO "+string(argument([]byte(t.Line()))), blanks)
-	switch isEHLO := commandIs([]byte(t.Line()), VerbEHLO); {
+	switch isEHLO := commandIs(t.line, VerbEHLO); {
 	case t.Lost() && t.Fresh() == 0: // some refuse EHLO and hang up then
-		t.AgainAfresh(helo)
+		t.AgainAfresh(heloFor(t))
 	case isEHLO && refusesEHLO(r):
-		t.Again(helo)
+		t.Again(heloFor(t))
 	case !isEHLO && r.Code == 250:
 		r.Lines = r.Lines[:1] // any further line would be a keyword
 	}
+}
+
+// heloFor is HELO with the name that the line has.
+func heloFor(t *Turn) string {
+	return strings.TrimRight("HELO "+string(argument(t.line)), blanks)
 }
 
 // refusesEHLO says that the server does not know EHLO, rather than the name in it.

@@ -11,8 +11,8 @@ func repeatEHLO() Rule {
 			"Without this rule such a client gets 503.",
 		Source: "KB Q279214; RFC 3207, 4.2",
 		setup: func(options) (actions, *ConfigError) {
-			return actions{commandVerbs: everyVerb &^ beforeHello, command: func(t *Turn) {
-				if t.HelloOwed() && t.Hello() != "" {
+			return actions{owedVerbs: everyVerb &^ beforeHello, command: func(t *Turn) {
+				if t.Hello() != "" {
 					t.First(t.Hello())
 				}
 			}}, nil

@@ -147,7 +147,7 @@ func (t *Turn) runCommand() {
 	rules := t.d.policy.Rules.active()
 	for i := range rules {
 		r := &rules[i]
-		if r.command == nil || !r.commandVerbs.has(t.verb) {
+		if r.command == nil || !r.commandVerbs.has(t.verb) && !(t.d.seen.helloOwed && r.owedVerbs.has(t.verb)) {
 			continue
 		}
 		line, first, held := t.line, t.first, t.held
@@ -183,7 +183,8 @@ func (t *Turn) runReply() {
 		if r.reply == nil || !r.replyVerbs.has(t.verb) && (t.reply.Code < 400 || !r.refusalVerbs.has(t.verb)) {
 			continue
 		}
-		before := t.reply.clone()
+		before := Reply{t.reply.Code, append(t.d.scratch[:0], t.reply.Lines...)}
+		t.d.scratch = before.Lines
 		t.rule = i
 		r.reply(t)
 		if t.again != "" && (strings.ContainsAny(t.again, "\r\n\x00") || !t.mayRepeat()) {
@@ -200,7 +201,7 @@ func (t *Turn) runReply() {
 			continue
 		}
 		if !validReply(t.reply) || t.reply.Code < 400 && t.reply.Code/100 != before.Code/100 {
-			t.reply = before
+			t.reply = before.clone()
 			t.d.listener.Broke(r.name)
 			continue
 		}

@@ -8,7 +8,7 @@ func (d *Dialogue) turnReply(code int, raw []byte) {
 	case stageFirst:
 		d.swallow(raw)
 		if good && commandIs([]byte(t.first), VerbEHLO) {
-			d.learn(raw)
+			d.learn(parseReply(raw))
 		}
 		d.seen.helloOwed = false
 		d.sayLine()
@@ -26,7 +26,7 @@ func (d *Dialogue) turnReply(code int, raw []byte) {
 	case stageRepeat:
 		d.swallow(raw)
 		if good {
-			d.learn(raw)
+			d.learn(parseReply(raw))
 		}
 		d.sayLine()
 	case stageData:
@@ -39,7 +39,7 @@ func (d *Dialogue) turnReply(code int, raw []byte) {
 // helloReply goes on after our own EHLO before TLS.
 func (d *Dialogue) helloReply(good bool, raw []byte) {
 	if good && commandIs(d.hello, VerbEHLO) {
-		d.learn(raw)
+		d.learn(parseReply(raw))
 	}
 	switch {
 	case good && d.wantsTLS() && d.server.offers&OffersSTARTTLS != 0:
@@ -65,7 +65,7 @@ func (d *Dialogue) withoutTLS(reason string) {
 	if t.withheld != nil {
 		raw := t.withheld
 		t.withheld = nil
-		d.finishTurn(raw)
+		d.finishTurn(raw, parseReply(raw))
 		return
 	}
 	d.sayLine()
@@ -109,9 +109,9 @@ func (d *Dialogue) connectAgain() {
 // saidReply is the reply to the line of a turn.
 func (d *Dialogue) saidReply(good bool, raw []byte) {
 	t := &d.turn
-	isEHLO := commandIs(t.line, VerbEHLO)
-	if isEHLO && good {
-		d.learn(raw)
+	r := parseReply(raw)
+	if good && commandIs(t.line, VerbEHLO) {
+		d.learn(r)
 		if d.wantsTLS() && d.server.offers&OffersSTARTTLS != 0 {
 			d.swallow(raw)
 			t.withheld = append([]byte(nil), raw...)
@@ -130,14 +130,14 @@ func (d *Dialogue) saidReply(good bool, raw []byte) {
 		}
 		d.server.plain = true
 	}
-	d.finishTurn(raw)
+	d.finishTurn(raw, r)
 }
 
 // finishTurn gives the client what the rules make of the reply, unless one of
 // them wants something said again.
-func (d *Dialogue) finishTurn(raw []byte) {
+func (d *Dialogue) finishTurn(raw []byte, r Reply) {
 	t := &d.turn
-	t.raw, t.reply = raw, parseReply(raw)
+	t.raw, t.reply = raw, r
 	before := t.reply.clone()
 	by := ruleSet(0)
 	if commandIs(t.line, VerbEHLO) && t.reply.Code < 300 {
@@ -194,24 +194,28 @@ func (d *Dialogue) sayAgain() {
 
 // unalias gives keywords their right names, and says on whose account.
 func (d *Dialogue) unalias(r *Reply) (by ruleSet) {
-	place, ok := d.policy.Rules.find(func(a *actions) bool { return a.alias[0] != "" })
-	if !ok {
-		return 0
-	}
-	alias, at := d.policy.Rules.rules[place].alias, -1
-	for i, line := range r.Lines[1:] {
-		switch name, _ := keyword(line); name {
-		case alias[0]:
-			at = i + 1
-		case alias[1]:
-			return 0
-		}
-	}
-	if at > 0 {
-		r.Lines[at] = alias[1]
+	if at, place := d.aliased(*r); at > 0 {
+		r.Lines[at] = d.policy.Rules.alias[1]
 		by.add(place)
 	}
 	return by
+}
+
+// aliased finds the line of an EHLO reply whose keyword stands for another that
+// is not there, and the rule that knows; at is 0 if there is none.
+func (d *Dialogue) aliased(r Reply) (at, place int) {
+	if d.policy.Rules == nil || d.policy.Rules.alias[0] == "" {
+		return 0, 0
+	}
+	for i, line := range r.Lines[1:] {
+		switch name, _ := keyword(line); name {
+		case d.policy.Rules.alias[0]:
+			at = i + 1
+		case d.policy.Rules.alias[1]:
+			return 0, 0
+		}
+	}
+	return at, d.policy.Rules.aliasRule
 }
 
 // carry takes out of an EHLO reply what we cannot carry, and STARTTLS where it
