@@ -30,6 +30,7 @@ type leg struct {
 	woken    atomic.Bool // by interrupt, and no fill has seen it yet
 	broken   bool        // a write has failed: the other side does not have all
 
+	asking     []byte // what the next fill writes, once it has seen that nothing was said
 	rest       []byte // of the write that is under way
 	allowed    time.Duration
 	writeArmed bool
@@ -143,7 +144,14 @@ func (l *leg) fill(deadline time.Time) error {
 func (l *leg) read() error {
 	for {
 		err := l.readOnce()
-		if !errors.Is(err, os.ErrDeadlineExceeded) || l.woken.Load() || l.late() {
+		if err == errBlocked {
+			if err = l.writeRaw(l.rest, l.allowed); err == nil {
+				continue
+			}
+			l.broken = true
+			return err
+		}
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || l.woken.Load() || l.late() {
 			return err
 		}
 		if err := l.setAlarm(l.deadline); err != nil {
@@ -246,6 +254,9 @@ func (l *leg) readFD(fd uintptr) bool {
 		return true
 	}
 	l.readN, l.readErr = readNow(fd, l.buf[l.w:])
+	if l.asking != nil {
+		l.readErr = l.asked(fd, l.readErr)
+	}
 	if l.readErr != errNothing {
 		return true
 	}
@@ -257,6 +268,47 @@ func (l *leg) readFD(fd uintptr) bool {
 		return true
 	}
 	return false
+}
+
+// ask has b written by the next fill, once that has seen that the other side has
+// said nothing: else it gives errSpoke, and nothing is written. This costs no
+// system call that writing and waiting would not. It is false if this cannot be
+// done here, and then nothing is. b has to stay as it is until then.
+func (l *leg) ask(b []byte, allowed time.Duration) bool {
+	if l.raw == nil || l.r < l.w {
+		return false
+	}
+	l.asking, l.allowed = b, allowed
+	return true
+}
+
+var (
+	errSpoke   = errors.New("the other side spoke before it was asked")
+	errBlocked = errors.New("there is no room for all of it") // but for rest there will be
+)
+
+// asked writes what is to be asked if a read has found nothing.
+func (l *leg) asked(fd uintptr, found error) error {
+	b := l.asking
+	l.asking = nil
+	switch found {
+	case errNothing:
+	case nil:
+		return errSpoke
+	default:
+		return found
+	}
+	n, err := syscall.Write(int(fd), b)
+	switch {
+	case n == len(b):
+		return errNothing
+	case err == nil, err == syscall.EAGAIN, err == syscall.EINTR:
+		l.rest = b[max(n, 0):]
+		return errBlocked
+	}
+	l.broken = true // what was said before may be there still, and says why
+	l.readN, err = readNow(fd, l.buf[l.w:])
+	return err
 }
 
 // interrupt ends the fill that is under way, or else the next one, with a

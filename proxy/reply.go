@@ -44,23 +44,39 @@ func (s *session) premature() bool {
 func (s *session) reply() error {
 	d := s.dialogue
 	s.while = replyWaits[d.Awaited()]
-	if s.premature() {
-		return s.replied(nil, errUnasked)
-	}
-	if len(d.ToServer) > 0 {
-		s.asked = time.Now()
-		if err := s.serverWrite(d.ToServer); err != nil && isTimeout(err) {
-			d.ToServer = reuse(d.ToServer)
-			return s.replied(nil, err)
-		}
-		d.ToServer = reuse(d.ToServer)
+	if err := s.ask(); err != nil {
+		return s.replied(nil, err)
 	}
 	allowed := s.route.Timeouts.reply()
 	if d.Awaited() == rewrite.VerbMessage {
 		allowed = s.route.Timeouts.dataEnd()
 	}
 	raw, err := s.readReply(allowed)
+	d.ToServer = reuse(d.ToServer)
 	return s.replied(raw, err)
+}
+
+// ask gives the server what the dialogue has for it, or has the wait for its
+// answer do so.
+func (s *session) ask() error {
+	d := s.dialogue
+	if len(d.ToServer) == 0 || s.server == nil {
+		return nil
+	}
+	s.asked = time.Now()
+	if s.answered && s.server.ask(d.ToServer, s.route.Timeouts.data()) {
+		s.answered = false
+		return nil
+	}
+	if s.premature() {
+		return errUnasked
+	}
+	err := s.serverWrite(d.ToServer)
+	d.ToServer = reuse(d.ToServer)
+	if err != nil && isTimeout(err) {
+		return err
+	}
+	return nil
 }
 
 // readReply waits for a whole reply, however slowly it comes, but no longer
@@ -88,7 +104,11 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 		} else {
 			err = s.server.fill(deadline)
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+		case err == errSpoke && !bytes.HasPrefix(s.server.buffered(), []byte("421")):
+			return nil, errUnasked
+		case err != errSpoke:
 			return nil, err
 		}
 	}
