@@ -17,7 +17,7 @@ type chunk struct {
 func (s *session) beginChunk() chunk {
 	size := s.dialogue.ChunkSize()
 	s.client.large = size > smallBuffer
-	return chunk{s: s, size: size, left: size, began: time.Now()}
+	return chunk{s: s, size: size, left: size, began: s.now}
 }
 
 // next waits for more of the chunk. What goes to nobody is bounded.
@@ -65,7 +65,7 @@ func (s *session) chunk(forward bool) error {
 		}
 		s.client.consume(len(b))
 	}
-	s.asked = time.Now()
+	s.asked = s.now
 	s.sum.message(c.size)
 	s.dialogue.ChunkEnd()
 	return nil
@@ -74,7 +74,7 @@ func (s *session) chunk(forward bool) error {
 // sayingYes says whether what the server has begun to say is a good reply.
 func (s *session) sayingYes() bool {
 	if len(s.server.buffered()) == 0 {
-		s.server.fill(time.Now().Add(spokeWait))
+		s.fill(s.server, s.now.Add(spokeWait))
 	}
 	b := s.server.buffered()
 	return len(b) > 0 && b[0] < '4'
@@ -147,7 +147,7 @@ func (s *session) chunkTextEnd(refusal string, failed error) error {
 		}
 		return s.replied(nil, err)
 	case last:
-		s.asked = time.Now()
+		s.asked = s.now
 		s.serverWrite(end)
 	}
 	d.ChunkEnd()

@@ -27,14 +27,14 @@ func (s *session) connect() error {
 		if retry && name != s.serverName {
 			continue // it is for the server that asked for it
 		}
-		began := time.Now()
+		began := s.now
 		server, raw, err := s.greeted(name)
 		if err != nil {
 			s.trouble(fmt.Errorf("server %s: %w", name, err))
 			continue
 		}
 		resort.close()
-		resort = greeting{name, server, raw, time.Since(began)}
+		resort = greeting{name, server, raw, s.now.Sub(began)}
 		if raw[0] == '2' {
 			break
 		}
@@ -83,8 +83,8 @@ func (s *session) take(g greeting) error {
 
 // greeted dials one server and waits for its greeting.
 func (s *session) greeted(name string) (*leg, []byte, error) {
-	deadline := time.Now().Add(s.route.Timeouts.connect())
-	conn, err := s.proxy.dial(deadlined{s.proxy.ending, deadline}, name)
+	conn, err := s.proxy.dial(deadlined{s.proxy.ending, s.now.Add(s.route.Timeouts.connect())}, name)
+	s.now = time.Now()
 	if err != nil {
 		s.failed("connect")
 		return nil, nil, err
@@ -182,6 +182,7 @@ func (s *session) shake(side string, conn net.Conn, with func(context.Context, n
 		done <- result{secure, err}
 	}()
 	r := <-done
+	s.now = time.Now()
 	if r.err != nil {
 		reason, text := tlspolicy.Explain(r.err)
 		if o := s.route.Observer; o != nil {

@@ -17,7 +17,7 @@ const clearWait = 3 * time.Second
 // openTLS begins the TLS that a client's connection begins with.
 func (s *session) openTLS() error {
 	s.while = "in the TLS handshake with the client"
-	if s.dialogue.GreetsInClear() && !rewrite.BeginsTLS(s.client.peek(time.Now().Add(clearWait))) {
+	if s.dialogue.GreetsInClear() && !rewrite.BeginsTLS(s.peek(clearWait)) {
 		s.dialogue.InClear()
 		return nil
 	}
@@ -32,7 +32,7 @@ func (s *session) earlyTLS() error {
 		return nil
 	}
 	s.hasGreeted = true
-	if !s.dialogue.EarlyTLS(s.client.peek(time.Now().Add(time.Duration(wait) * time.Millisecond))) {
+	if !s.dialogue.EarlyTLS(s.peek(time.Duration(wait) * time.Millisecond)) {
 		return nil
 	}
 	s.while = "in the TLS handshake with the client"
@@ -49,6 +49,13 @@ func (s *session) shakeClient() error {
 	}
 	s.setClient(newLeg(conn))
 	return nil
+}
+
+// peek is a wait for the client's first octets.
+func (s *session) peek(allowed time.Duration) []byte {
+	first := s.client.peek(s.now.Add(allowed))
+	s.now = time.Now()
+	return first
 }
 
 // peek gives the first octets of what the other side has sent, and leaves them

@@ -339,6 +339,9 @@ func (l *leg) write(b []byte, allowed time.Duration) error {
 	return err
 }
 
+// stalled says whether the last write had to wait, as far as that is known.
+func (l *leg) stalled() bool { return l.writeArmed || l.raw == nil }
+
 // writeRaw sets the deadline only if it has to wait.
 func (l *leg) writeRaw(b []byte, allowed time.Duration) error {
 	l.rest, l.allowed, l.writeArmed, l.writeErr = b, allowed, false, nil

@@ -56,7 +56,8 @@ func (l *listener) run() {
 // open makes a session of a connection: whether there is room, who is there,
 // TLS if the connection begins with it. Then the session goes on.
 func (p *Proxy) open(conn net.Conn, route *running) {
-	s := &session{proxy: p, route: route, began: time.Now(), while: "beginning"}
+	now := time.Now()
+	s := &session{proxy: p, route: route, began: now, now: now, while: "beginning"}
 	s.address = addrPort(conn.RemoteAddr()).Addr()
 	s.client = newLeg(conn)
 	if refusal := p.admit(s); refusal != "" {
@@ -87,6 +88,7 @@ func (p *Proxy) open(conn net.Conn, route *running) {
 func (s *session) identify(conn net.Conn) (refusal string, err error) {
 	if covers(s.route.ProxyFrom, s.address) {
 		claimed, err := readHeader(conn, s.route.Timeouts.header())
+		s.now = time.Now()
 		if err != nil {
 			return "proxy-header", err
 		}

@@ -24,7 +24,7 @@ func (s *session) message(forward bool) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	m := transfer{s: s, forward: forward && s.server != nil, began: time.Now()}
+	m := transfer{s: s, forward: forward && s.server != nil, began: s.now}
 	m.message.LF = covers(s.route.Message.LFEnds, s.address)
 	defer m.close()
 	defer func() { s.client.large, s.mended = false, nil }()
@@ -84,7 +84,7 @@ func (m *transfer) piece() (end bool, err error) {
 				}
 			}
 		}
-		s.asked = time.Now()
+		s.asked = s.now
 		if m.forward && len(out) > 0 {
 			if err := s.serverWrite(out); err != nil {
 				if err := m.writeFailed(err); err != nil {
@@ -160,8 +160,8 @@ var errSlow = errors.New("the message comes too slowly")
 // so much has come. It may not fall below the smallest rate; the first minute is
 // not counted.
 func (s *session) fillAt(began time.Time, octets int64) error {
-	err := s.client.fill(s.by(s.route.Timeouts.data()))
-	took := time.Since(began)
+	err := s.fill(s.client, s.by(s.route.Timeouts.data()))
+	took := s.now.Sub(began)
 	if err == nil && took > time.Minute && float64(octets) < took.Seconds()*float64(s.route.Limits.messageRate()) {
 		return errSlow
 	}

@@ -165,6 +165,7 @@ func (s *session) park(limit time.Time) bool {
 
 // resume goes on with a session that was parked, on a new goroutine.
 func (s *session) resume() {
+	s.now = time.Now()
 	if s.server.spoke() {
 		if err := s.unasked(nil); err != nil {
 			s.finish()

@@ -34,7 +34,7 @@ func (s *session) premature() bool {
 		return false
 	}
 	if len(s.server.buffered()) == 0 {
-		s.server.fill(time.Now().Add(spokeWait))
+		s.fill(s.server, s.now.Add(spokeWait))
 	}
 	b := s.server.buffered()
 	return len(b) > 0 && !bytes.HasPrefix(b, []byte("421"))
@@ -63,7 +63,7 @@ func (s *session) ask() error {
 	if len(d.ToServer) == 0 || s.server == nil {
 		return nil
 	}
-	s.asked = time.Now()
+	s.asked = s.now
 	if s.answered && s.server.ask(d.ToServer, s.route.Timeouts.data()) {
 		s.answered = false
 		return nil
@@ -86,15 +86,14 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 	if s.server == nil {
 		return nil, errBadReply
 	}
-	now := time.Now()
-	deadline, flushAt := now.Add(allowed), now.Add(min(holdReplies, allowed))
+	deadline, flushAt := s.now.Add(allowed), s.now.Add(min(holdReplies, allowed))
 	for {
 		raw, err := s.wholeReply()
 		if raw != nil || err != nil {
 			return raw, err
 		}
 		if len(s.dialogue.ToClient) > 0 {
-			err = s.server.fill(flushAt)
+			err = s.fill(s.server, flushAt)
 			if isTimeout(err) {
 				if err := s.flushClient(); err != nil {
 					return nil, err
@@ -102,7 +101,7 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 				continue
 			}
 		} else {
-			err = s.server.fill(deadline)
+			err = s.fill(s.server, deadline)
 		}
 		switch {
 		case err == nil:
@@ -214,7 +213,7 @@ func (s *session) replyIs(raw []byte) {
 	ahead := len(s.client.buffered()) > 0 || verb == rewrite.VerbDATA && raw[0] != '3' && s.client.sent()
 	more := s.server.buffered()[len(raw):]
 	if asked > 0 && s.route.Observer != nil {
-		s.route.Observer.ServerReplied(verbNames[verb], time.Since(s.asked))
+		s.route.Observer.ServerReplied(verbNames[verb], s.now.Sub(s.asked))
 	}
 	doubtful := s.server.broken && raw[0] == '2' || len(more) > 0 && !bytes.HasPrefix(more, []byte("421"))
 	if asked == 1 && verb == rewrite.VerbMessage && doubtful {

@@ -41,6 +41,7 @@ type session struct {
 	closing atomic.Bool // one way of an opaque stretch has failed
 
 	idleUntil time.Time // while the client's next line is waited for in the lot
+	now       time.Time // when the last wait ended: until the next, no time passes to speak of
 	asked     time.Time // when the server was given what it has not answered
 	answered  bool      // the server has answered all, and was given nothing since
 	outcome   string    // "" while it runs
@@ -149,7 +150,7 @@ func (s *session) ended(line []byte) []byte {
 // by is the end of a wait that may take so long, or that of the session if it
 // comes first.
 func (s *session) by(allowed time.Duration) time.Time {
-	end, last := time.Now().Add(allowed), s.began.Add(s.route.Timeouts.session())
+	end, last := s.now.Add(allowed), s.began.Add(s.route.Timeouts.session())
 	if end.After(last) {
 		return last
 	}
@@ -231,7 +232,7 @@ func (s *session) dropLine(deadline time.Time) ([]byte, error) {
 		}
 		dropped += len(s.client.buffered())
 		s.client.consume(len(s.client.buffered()))
-		if err := s.client.fill(deadline); err != nil && !s.client.interrupted(err) {
+		if err := s.fill(s.client, deadline); err != nil && !s.client.interrupted(err) {
 			return nil, s.clientFailed(err)
 		}
 	}
@@ -249,11 +250,11 @@ func (s *session) awaitClient(limit time.Time) (ready bool, err error) {
 	if err := s.flush(); err != nil {
 		return false, err
 	}
-	quick := time.Now().Add(watchAfter)
+	quick := s.now.Add(watchAfter)
 	if quick.After(limit) || s.server == nil {
 		quick = limit
 	}
-	err = s.client.fill(quick)
+	err = s.fill(s.client, quick)
 	if err == nil {
 		return true, nil
 	}
@@ -279,7 +280,7 @@ func (s *session) awaitBoth(limit time.Time) (ready bool, err error) {
 		return false, errParked
 	}
 	w := startWatch(s.server, s.client.interrupt)
-	err = s.client.fill(limit)
+	err = s.fill(s.client, limit)
 	spoke, serverErr := w.stop()
 	switch {
 	case spoke:
@@ -379,7 +380,7 @@ func (s *session) flush() error {
 	d := s.dialogue
 	if len(d.ToServer) > 0 {
 		if s.server != nil {
-			s.asked = time.Now()
+			s.asked = s.now
 			s.serverWrite(d.ToServer)
 		}
 		d.ToServer = reuse(d.ToServer)
@@ -389,7 +390,7 @@ func (s *session) flush() error {
 
 func (s *session) flushClient() error {
 	d := s.dialogue
-	err := s.client.write(d.ToClient, s.route.Timeouts.data())
+	err := s.write(s.client, d.ToClient)
 	d.ToClient = reuse(d.ToClient)
 	if err != nil {
 		return s.over("client-lost", err)
@@ -408,9 +409,25 @@ func reuse(b []byte) []byte {
 const keptOutput = 512
 
 func (s *session) serverWrite(b []byte) error {
-	err := s.server.write(b, s.route.Timeouts.data())
+	err := s.write(s.server, b)
 	if err != nil {
 		s.trouble(err)
+	}
+	return err
+}
+
+// fill is a wait for octets of one side.
+func (s *session) fill(l *leg, deadline time.Time) error {
+	err := l.fill(deadline)
+	s.now = time.Now()
+	return err
+}
+
+// write is a wait only if the other side does not take it.
+func (s *session) write(l *leg, b []byte) error {
+	err := l.write(b, s.route.Timeouts.data())
+	if l.stalled() {
+		s.now = time.Now()
 	}
 	return err
 }
@@ -469,7 +486,7 @@ func (s *session) closeClient() {
 		deadline := time.Now().Add(lingering)
 		for most := s.client.total + lingeringOctets; s.client.total < most; {
 			s.client.consume(len(s.client.buffered()))
-			if err := s.client.fill(deadline); err != nil && !s.client.interrupted(err) {
+			if err := s.fill(s.client, deadline); err != nil && !s.client.interrupted(err) {
 				break
 			}
 		}

@@ -13,19 +13,18 @@ const (
 	OffersXAUTH    // XAUTH with NTLM, or without any mechanism
 )
 
-var plainKeywords = map[string]Keyword{
-	"STARTTLS":   OffersSTARTTLS,
-	"PIPELINING": OffersPIPELINING,
-	"CHUNKING":   OffersCHUNKING,
-}
-
 // offered reads what an EHLO reply offers.
 func offered(r Reply) Keyword {
 	var k Keyword
 	for _, line := range r.Lines[1:] {
 		name, params := keyword(line)
-		k |= plainKeywords[name]
 		switch name {
+		case "STARTTLS":
+			k |= OffersSTARTTLS
+		case "PIPELINING":
+			k |= OffersPIPELINING
+		case "CHUNKING":
+			k |= OffersCHUNKING
 		case "AUTH", "X-EXPS":
 			k |= OffersAUTH
 			if hasWord(params, "NTLM") {

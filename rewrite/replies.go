@@ -379,7 +379,7 @@ func commandIs(line []byte, v Verb) bool { return parseVerb(line) == v }
 func (d *Dialogue) learn(r Reply) {
 	d.server.offers = offered(r)
 	if at, _ := d.aliased(r); at > 0 {
-		d.server.offers |= plainKeywords[d.policy.Rules.alias[1]]
+		d.server.offers |= offered(Reply{Lines: []string{"", d.policy.Rules.alias[1]}})
 	}
 	if !d.policy.Chunking {
 		d.server.offers &^= OffersCHUNKING

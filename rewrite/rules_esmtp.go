@@ -18,10 +18,14 @@ func advertiseESMTP() Rule {
 				advertise = advertiseLine
 			}
 			return actions{replyVerbs: setOf(VerbGreeting), reply: func(t *Turn) {
-				words := strings.Join(strings.FieldsFunc(strings.Join(t.Reply().Lines, " "), isPunctuation), " ")
-				if !hasWord(words, "ESMTP") && !hasWord(words, "LMTP") {
-					advertise(t)
+				for _, line := range t.Reply().Lines {
+					for word := range strings.FieldsFuncSeq(line, isPunctuation) {
+						if strings.EqualFold(word, "ESMTP") || strings.EqualFold(word, "LMTP") {
+							return
+						}
+					}
 				}
+				advertise(t)
 			}}, nil
 		},
 	}

@@ -223,7 +223,7 @@ func (d *Dialogue) aliased(r Reply) (at, place int) {
 // is put in.
 func (d *Dialogue) carry(r *Reply) (by ruleSet) {
 	r.dropKeywords(func(name string) bool {
-		switch v := parseVerb([]byte(name)); v {
+		switch v := verbOf[name]; v {
 		case VerbSTARTTLS:
 			return !d.passesTLS() && !(d.endsTLS() && !d.seen.tls)
 		case VerbAnonymousTLS:
