@@ -261,7 +261,9 @@ func (d *Dialogue) SASL(raw []byte) {
 // MessageEnd says that a message has ended, and how long it was; ToServer had
 // it to its final dot, or nobody did.
 func (d *Dialogue) MessageEnd(octets int64) {
-	d.event(fmt.Sprintf("message %d bytes", octets))
+	if d.tracer != nil {
+		d.event(fmt.Sprintf("message %d bytes", octets))
+	}
 	if d.next == AwaitDiscard {
 		d.deliver(VerbMessage, d.early)
 		if d.next != End {

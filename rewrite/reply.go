@@ -3,6 +3,7 @@ package rewrite
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -135,13 +136,15 @@ func hasWord(words, word string) bool {
 // dropKeywords takes the keywords that drop names out of an EHLO reply. The
 // first line is the server's name and stays.
 func (r *Reply) dropKeywords(drop func(name string) bool) {
-	kept := r.Lines[:1:1]
-	for _, line := range r.Lines[1:] {
-		if name, _ := keyword(line); !drop(name) {
-			kept = append(kept, line)
+	first := true
+	r.Lines = slices.DeleteFunc(r.Lines, func(line string) bool {
+		if first {
+			first = false
+			return false
 		}
-	}
-	r.Lines = kept
+		name, _ := keyword(line)
+		return drop(name)
+	})
 }
 
 // addKeywords puts lines at the end of an EHLO reply, but before the OK that
