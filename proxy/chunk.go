@@ -8,10 +8,11 @@ import (
 
 // A chunk is the octets of one BDAT under way (RFC 3030, 2).
 type chunk struct {
-	s     *session
-	size  int64
-	left  int64
-	began time.Time
+	s       *session
+	size    int64
+	left    int64
+	began   time.Time
+	conduit *conduit // nil: none yet, or none to be had
 }
 
 func (s *session) beginChunk() chunk {
@@ -39,6 +40,47 @@ func (c *chunk) next(most int64, dropped bool) ([]byte, error) {
 	return b, nil
 }
 
+func (c *chunk) end() {
+	c.s.client.large = false
+	if c.conduit != nil {
+		c.conduit.close()
+	}
+}
+
+// unspliced are the last octets of a chunk, and a whole one that is no longer:
+// they go through memory, so that the server can be looked at before the last.
+const unspliced = 64 << 10
+
+// splices says whether the kernel can move what comes next.
+func (c *chunk) splices() bool {
+	s := c.s
+	if c.left <= unspliced || s.client.raw == nil || s.server.raw == nil || len(s.client.buffered()) > 0 {
+		return false
+	}
+	if c.conduit == nil {
+		c.conduit, _ = newConduit()
+	}
+	return c.conduit != nil
+}
+
+// splice waits for octets of the chunk and moves them to the server. If that
+// takes no more, forward is false: the reply, or its absence, says why.
+func (c *chunk) splice() (forward bool, err error) {
+	s := c.s
+	s.client.into, s.client.most = c.conduit, int(min(c.left-unspliced, conduitSize))
+	err = s.fillAt(c.began, c.size-c.left)
+	s.client.into = nil
+	c.left -= int64(s.client.took)
+	if err != nil && !s.client.interrupted(err) {
+		s.messageOutcome("cut")
+		return false, s.clientFailed(err)
+	}
+	if s.server.writeConduit(c.conduit, s.route.Timeouts.data()) != nil {
+		return false, nil
+	}
+	return true, nil
+}
+
 // chunk moves the octets of BDAT, to the server or to nobody.
 func (s *session) chunk(forward bool) error {
 	s.while = "passing on a chunk"
@@ -49,8 +91,15 @@ func (s *session) chunk(forward bool) error {
 		return err
 	}
 	c := s.beginChunk()
-	defer func() { s.client.large = false }()
+	defer c.end()
 	for c.left > 0 {
+		if forward && c.splices() {
+			var err error
+			if forward, err = c.splice(); err != nil {
+				return err
+			}
+			continue
+		}
 		b, err := c.next(c.left, !forward)
 		if err != nil {
 			return err

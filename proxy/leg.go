@@ -24,6 +24,11 @@ type leg struct {
 	r, w  int    // what has been read and not consumed is buf[r:w]
 	large bool   // a message is on its way: large buffers pay
 
+	into *conduit // where fill puts what there is, instead of the buffer; nil: nowhere else
+	most int      // octets at once
+	took int      // octets that the last fill has put there
+	from *conduit // what write sends, instead of octets in memory
+
 	total    int64       // octets read so far
 	deadline time.Time   // of the read that is under way
 	alarm    time.Time   // the read deadline of conn, unless it has been woken
@@ -187,7 +192,7 @@ func (l *leg) setAlarm(at time.Time) error {
 func (l *leg) readOnce() error {
 	switch {
 	case l.raw != nil:
-		l.readN, l.readErr = 0, nil
+		l.readN, l.readErr, l.took = 0, nil, 0
 		err := l.raw.Read(l.readFunc)
 		if err == nil {
 			err = l.readErr
@@ -248,6 +253,9 @@ func (l *leg) have(n int, err error) error {
 // readFD is called when there may be something to read; only then a buffer is
 // taken. It says whether it is done, rather than to be called again.
 func (l *leg) readFD(fd uintptr) bool {
+	if l.into != nil {
+		return l.takeFD(fd)
+	}
 	l.room()
 	if l.w == len(l.buf) {
 		l.readErr = errFull
@@ -268,6 +276,17 @@ func (l *leg) readFD(fd uintptr) bool {
 		return true
 	}
 	return false
+}
+
+// takeFD is readFD for a pipe.
+func (l *leg) takeFD(fd uintptr) bool {
+	l.took, l.readErr = l.into.take(fd, l.most)
+	l.total += int64(l.took)
+	if l.readErr == errNothing {
+		l.readErr = l.arm()
+		return l.readErr != nil
+	}
+	return true
 }
 
 // ask has b written by the next fill, once that has seen that the other side has
@@ -339,6 +358,15 @@ func (l *leg) write(b []byte, allowed time.Duration) error {
 	return err
 }
 
+// writeConduit is write for what is in a pipe, to a leg of plain TCP.
+func (l *leg) writeConduit(p *conduit, allowed time.Duration) error {
+	l.from = p
+	err := l.writeRaw(nil, allowed)
+	l.from = nil
+	l.broken = l.broken || err != nil
+	return err
+}
+
 // stalled says whether the last write had to wait, as far as that is known.
 func (l *leg) stalled() bool { return l.writeArmed || l.raw == nil }
 
@@ -377,10 +405,8 @@ func (l *leg) armWrite() error {
 // writeFD is called when there may be room. It says whether it is done, rather
 // than to be called again.
 func (l *leg) writeFD(fd uintptr) bool {
-	for len(l.rest) > 0 {
-		n, err := syscall.Write(int(fd), l.rest)
-		l.rest = l.rest[max(n, 0):]
-		switch err {
+	for len(l.rest) > 0 || l.from != nil && l.from.n > 0 {
+		switch err := l.writeSome(fd); err {
 		case nil, syscall.EINTR:
 		case syscall.EAGAIN:
 			l.writeErr = l.armWrite()
@@ -391,6 +417,15 @@ func (l *leg) writeFD(fd uintptr) bool {
 		}
 	}
 	return true
+}
+
+func (l *leg) writeSome(fd uintptr) error {
+	if l.from != nil {
+		return l.from.give(fd)
+	}
+	n, err := syscall.Write(int(fd), l.rest)
+	l.rest = l.rest[max(n, 0):]
+	return err
 }
 
 // interruptWrite ends the writes that have to wait, from another goroutine,

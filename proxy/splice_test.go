@@ -1,0 +1,109 @@
+package proxy_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"smtpshim/proxy"
+)
+
+// chunkServer is a server with CHUNKING that reads so much of a chunk, says what
+// it has to say of it, and gives what it has read.
+func chunkServer(t *testing.T, most int, answer string) (address string, got <-chan []byte) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	read := make(chan []byte, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		r := bufio.NewReader(conn)
+		io.WriteString(conn, "220 mail.example.com ESMTP\r\n")
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			switch {
+			case strings.HasPrefix(line, "EHLO"):
+				io.WriteString(conn, "250-mail.example.com\r\n250 CHUNKING\r\n")
+			case strings.HasPrefix(line, "BDAT"):
+				n := 0
+				fmt.Sscanf(line, "BDAT %d", &n)
+				chunk := make([]byte, min(n, most))
+				if _, err := io.ReadFull(r, chunk); err != nil {
+					return
+				}
+				read <- chunk
+				io.WriteString(conn, answer+"\r\n")
+				if n > most {
+					return
+				}
+			default:
+				io.WriteString(conn, "250 ok\r\n")
+			}
+		}
+	}()
+	return l.Addr().String(), read
+}
+
+// aLargeChunk looks like commands, so that none can be taken for one unseen.
+var aLargeChunk = bytes.Repeat([]byte("NOOP what is in a chunk is no command\r\n"), 200_000)
+
+func TestALargeChunkArrivesAsItIs(t *testing.T) {
+	address, got := chunkServer(t, len(aLargeChunk), "250 taken")
+	_, dial := startProxy(t, &proxy.Route{Servers: []string{address}})
+	conn, err := dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	replies := bufio.NewReader(conn)
+	asks(t, conn, replies, "")
+	asks(t, conn, replies, "EHLO client.example.com\r\n")
+	text := fmt.Sprintf("BDAT %d LAST\r\n%s", len(aLargeChunk), aLargeChunk)
+	if code := asks(t, conn, replies, text); code != "250" {
+		t.Errorf("the chunk got %s", code)
+	}
+	if !bytes.Equal(<-got, aLargeChunk) {
+		t.Error("the chunk is not as it was")
+	}
+	if code := asks(t, conn, replies, "NOOP\r\n"); code != "250" {
+		t.Errorf("the command behind it got %s", code)
+	}
+}
+
+func TestALargeChunkThatTheServerLeavesIsReadToItsEnd(t *testing.T) {
+	address, got := chunkServer(t, 1<<20, "552 no")
+	_, dial := startProxy(t, &proxy.Route{Servers: []string{address}})
+	conn, err := dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	replies := bufio.NewReader(conn)
+	asks(t, conn, replies, "")
+	asks(t, conn, replies, "EHLO client.example.com\r\n")
+	text := fmt.Sprintf("BDAT %d LAST\r\n%sQUIT\r\n", len(aLargeChunk), aLargeChunk)
+	if code := asks(t, conn, replies, text); code != "552" && code != "421" { // a reset may take the 552 away
+		t.Errorf("the chunk got %s", code)
+	}
+	<-got
+	rest, _ := io.ReadAll(replies)
+	if n := strings.Count(string(rest), "\r\n"); n > 1 { // what QUIT gets, if anything
+		t.Errorf("behind it came %.200q", rest)
+	}
+}
