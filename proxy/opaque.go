@@ -34,14 +34,14 @@ func (s *session) opaque() error {
 func (s *session) pump(to, from *leg, last *atomic.Int64) error {
 	defer to.closeWrite()
 	allowed := s.route.Timeouts.dataEnd()
+	var b bulk
+	defer b.end(from)
 	for {
-		if b := from.buffered(); len(b) > 0 {
+		if moved, err := b.pass(to, from, allowed); err != nil {
+			from.interrupt()
+			return err
+		} else if moved {
 			last.Store(time.Now().UnixNano())
-			if err := to.write(b, allowed); err != nil {
-				from.interrupt()
-				return err
-			}
-			from.consume(len(b))
 		}
 		err := from.fill(time.Unix(0, last.Load()).Add(allowed))
 		switch {
@@ -55,5 +55,48 @@ func (s *session) pump(to, from *leg, last *atomic.Int64) error {
 			to.interrupt()
 			return err
 		}
+	}
+}
+
+// bulk has the kernel move what comes in such amounts that it pays.
+type bulk struct {
+	conduit *conduit // nil: none yet, or none to be had
+}
+
+// pass moves what the last fill has read, in one write, and says how the next is
+// to read.
+func (b *bulk) pass(to, from *leg, allowed time.Duration) (moved bool, err error) {
+	if from.into != nil {
+		if from.took == 0 {
+			return false, nil
+		}
+		if from.took < smallBuffer {
+			from.into = nil
+		}
+		from.took = 0
+		return true, to.writeConduit(b.conduit, allowed)
+	}
+	octets := from.buffered()
+	if len(octets) == 0 {
+		return false, nil
+	}
+	if err := to.write(octets, allowed); err != nil {
+		return false, err
+	}
+	from.consume(len(octets))
+	if len(octets) < smallBuffer || to.raw == nil || from.raw == nil {
+		return true, nil
+	}
+	if b.conduit == nil {
+		b.conduit, _ = newConduit()
+	}
+	from.into, from.most = b.conduit, conduitSize
+	return true, nil
+}
+
+func (b *bulk) end(from *leg) {
+	from.into = nil
+	if b.conduit != nil {
+		b.conduit.close()
 	}
 }
