@@ -26,8 +26,8 @@ func (s *session) message(forward bool) error {
 	}
 	m := transfer{s: s, forward: forward && s.server != nil, began: s.now}
 	m.message.LF = covers(s.route.Message.LFEnds, s.address)
-	defer m.close()
-	defer func() { s.client.large, s.mended = false, nil }()
+	defer m.end()
+	defer func() { s.client.large = false }()
 	for {
 		end, err := m.piece()
 		if err != nil {
@@ -59,6 +59,20 @@ type transfer struct {
 	octets  int64 // of the client's
 	watch   *watch
 	outcome string // "": the server has yet to say
+
+	mends  bool               // something had to be mended: more will have to be
+	mended *[largeBuffer]byte // what mended pieces are made in; nil until then
+}
+
+// room is for a mended piece: large once one has been seen.
+func (m *transfer) room() []byte {
+	if m.mended == nil && m.mends {
+		m.mended = largeBuffers.Get().(*[largeBuffer]byte)
+	}
+	if m.mended == nil {
+		return nil
+	}
+	return m.mended[:0]
 }
 
 // piece moves what is buffered. The server is asked before its final dot
@@ -68,10 +82,8 @@ func (m *transfer) piece() (end bool, err error) {
 	s := m.s
 	for {
 		src := s.client.buffered()
-		out, n, end := m.message.Next(s.mended[:0], src)
-		if len(out) > 0 && n > 0 && &out[0] != &src[0] {
-			s.mended = out
-		}
+		out, n, end := m.message.Next(m.room(), src)
+		m.mends = m.mends || len(out) > 0 && n > 0 && &out[0] != &src[0]
 		m.octets += int64(n)
 		if m.forward {
 			out = m.judge(out, end)
@@ -217,6 +229,15 @@ func (m *transfer) stopWatch() (bool, error) {
 	m.watch = nil
 	defer m.s.server.resumeWrite()
 	return w.stop()
+}
+
+// end gives everything back.
+func (m *transfer) end() {
+	m.close()
+	if m.mended != nil {
+		largeBuffers.Put(m.mended)
+		m.mended = nil
+	}
 }
 
 // close takes the watch back; what it has read stays buffered.

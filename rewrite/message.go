@@ -44,8 +44,8 @@ const (
 // client's next command.
 //
 // What needs no mending comes back as out = src[:n], without an allocation;
-// the rest is made in dst[:0], which must not overlap src, at most 32 KiB at a
-// time. Next is to be called again with src[n:] until the end, or until n is 0:
+// the rest is made in dst[:0], which must not overlap src: as much as it has room
+// for, or 32 KiB. Next is to be called again with src[n:] until the end, or until n is 0:
 // then it takes more octets to tell, and src is at most two long ("\r" or, at
 // the start of a line, "." or ".\r").
 func (m *Message) Next(dst, src []byte) (out []byte, n int, end bool) {
@@ -59,7 +59,7 @@ func (m *Message) Next(dst, src []byte) (out []byte, n int, end bool) {
 			if n > 0 {
 				break // first what is clean
 			}
-			return m.mend(dst, piece)
+			return m.mend(dst, src[:min(len(src), max(pieceSize, cap(dst)/2))])
 		}
 		if s.n == 0 {
 			break
@@ -183,9 +183,19 @@ func judgeDot(line []byte, at place) dot {
 	return dotText // . and a bare CR: soon a dot and a blank
 }
 
-// mend is Next for one piece in which something is wrong.
+// indexFrom is the place of c in p at or behind n, or the end.
+func indexFrom(p []byte, n int, c byte) int {
+	if i := bytes.IndexByte(p[n:], c); i >= 0 {
+		return n + i
+	}
+	return len(p)
+}
+
+// mend is Next for a piece in which something is wrong. What it makes is at most
+// twice as long.
 func (m *Message) mend(dst, p []byte) (out []byte, n int, end bool) {
 	out = dst[:0]
+	lf, cr, nul := -1, -1, -1 // the next of each: most messages have no NUL at all, and CRs in every line or none
 	for n < len(p) {
 		if p[n] == '.' && m.at != inLine {
 			d := judgeDot(p[n:], m.at)
@@ -207,13 +217,20 @@ func (m *Message) mend(dst, p []byte) (out []byte, n int, end bool) {
 			out, n, m.at = append(out, '.'), n+1, inLine
 			continue
 		}
-		run := n
-		for n < len(p) && p[n] > '\r' { // NUL, LF and CR, and a few more, are not
-			n++
+		if lf < n {
+			lf = indexFrom(p, n, '\n')
 		}
-		if n > run {
-			out, m.at = append(out, p[run:n]...), inLine
-			continue
+		if cr < n {
+			cr = indexFrom(p, n, '\r')
+		}
+		if nul < n {
+			nul = indexFrom(p, n, 0)
+		}
+		if run := min(lf, cr, nul); run > n {
+			out, n, m.at = append(out, p[n:run]...), run, inLine
+			if n == len(p) {
+				break
+			}
 		}
 		switch c := p[n]; {
 		case c == '\n':
@@ -226,11 +243,9 @@ func (m *Message) mend(dst, p []byte) (out []byte, n int, end bool) {
 		case c == '\r' && p[n+1] == '\n':
 			out, m.at = append(out, "\r\n"...), lineStart
 			n++
-		case c == '\r' || c == 0:
+		default:
 			out, m.at = append(out, ' '), inLine
 			m.mended++
-		default:
-			out, m.at = append(out, c), inLine
 		}
 		n++
 	}
