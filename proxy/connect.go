@@ -166,34 +166,24 @@ func (s *session) shakeServer(conn net.Conn, name string) (*tls.Conn, error) {
 	})
 }
 
-// shake does a handshake on a goroutine of its own, whose stack then goes: the
-// session's stays small.
+// shake does a handshake.
 func (s *session) shake(side string, conn net.Conn, with func(context.Context, net.Conn) (*tls.Conn, error)) (*tls.Conn, error) {
 	conn.SetDeadline(time.Time{})
 	ctx, cancel := context.WithTimeout(s.proxy.ending, s.route.Timeouts.tls())
 	defer cancel()
-	type result struct {
-		conn *tls.Conn
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		secure, err := with(ctx, wired(conn))
-		done <- result{secure, err}
-	}()
-	r := <-done
+	secure, err := with(ctx, wired(conn))
 	s.now = time.Now()
-	if r.err != nil {
-		reason, text := tlspolicy.Explain(r.err)
+	if err != nil {
+		reason, text := tlspolicy.Explain(err)
 		if o := s.route.Observer; o != nil {
 			o.TLSFailed(side, reason)
 		}
-		if text != r.err.Error() {
-			r.err = fmt.Errorf("%s: %w", text, r.err)
+		if text != err.Error() {
+			err = fmt.Errorf("%s: %w", text, err)
 		}
-		return nil, fmt.Errorf("TLS handshake with the %s: %w", side, r.err)
+		return nil, fmt.Errorf("TLS handshake with the %s: %w", side, err)
 	}
-	state := r.conn.ConnectionState()
+	state := secure.ConnectionState()
 	version := tlspolicy.Version(state.Version)
 	if side == "client" {
 		s.sum.clientTLS = version
@@ -203,5 +193,5 @@ func (s *session) shake(side string, conn net.Conn, with func(context.Context, n
 	if o := s.route.Observer; o != nil {
 		o.TLS(side, version, tlspolicy.Suite(state.CipherSuite))
 	}
-	return r.conn, nil
+	return secure, nil
 }

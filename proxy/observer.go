@@ -1,6 +1,11 @@
 package proxy
 
-import "time"
+import (
+	"net/netip"
+	"time"
+
+	"smtpshim/rewrite/transcript"
+)
 
 // An Observer hears what happens on one route; it decides nothing. Its methods
 // are called from many goroutines at once, on the path of the mail, and must
@@ -48,11 +53,44 @@ type Observer interface {
 	TLSFailed(side, reason string)
 }
 
-// A LineObserver also hears each line of the dialogue. SASL lines, credentials
-// and message text have been taken out before.
-type LineObserver interface {
+// A DialogueObserver is an Observer that may also want whole dialogues.
+type DialogueObserver interface {
 	Observer
-	// Line has the mark of the notation ("C:", "S-", "~", ...), the line, and
-	// at a line that was changed the rule's name.
-	Line(session, mark, line, rule string)
+	// Dialogue is asked when a session begins. nil says that nobody wants to
+	// hear this one, which then costs nothing more.
+	Dialogue(b Beginning) DialogueListener
+}
+
+// A DialogueListener hears one session's dialogue. Its methods are called one
+// after the other, on the path of the mail, and must return without waiting.
+type DialogueListener interface {
+	// Line is a line of the dialogue, with the rule's name where it was changed,
+	// or an event. SASL lines, credentials and message text have been taken out
+	// before; whatever else a peer may say can be in it, control characters too.
+	Line(l transcript.Line)
+	// End is the last call.
+	End(e Ending)
+}
+
+// A Beginning is what is known of a session when it begins.
+type Beginning struct {
+	Session string // its name in the log
+	Route   string
+	Client  netip.Addr // invalid if it is not known
+	At      time.Time
+}
+
+// An Ending is what is told of a session at its end. Hello and Err may hold
+// what a peer said.
+type Ending struct {
+	Outcome              string         // as for SessionEnded
+	Server               string         // of Route.Servers; "" if none has greeted
+	Hello                string         // the last EHLO or HELO that the server got
+	Messages             int            // accepted
+	Octets               int64          // of messages
+	Rules                map[string]int // how often each rule acted
+	ClientTLS, ServerTLS string         // versions; "" in clear
+	While                string         // what was being done
+	Err                  string         // what went wrong; "" if nothing did
+	Lasted               time.Duration
 }

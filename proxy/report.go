@@ -57,7 +57,10 @@ func (s *session) begin() {
 	s.id = s.proxy.newID()
 	s.log = s.proxy.logger()
 	var listener rewrite.Listener = heard{s}
-	if _, wantsLines := s.route.Observer.(LineObserver); wantsLines || s.log.Enabled(context.Background(), slog.LevelDebug) {
+	if o, ok := s.route.Observer.(DialogueObserver); ok {
+		s.listener = o.Dialogue(Beginning{Session: s.id, Route: s.route.Name, Client: s.address, At: s.began})
+	}
+	if s.listener != nil || s.log.Enabled(context.Background(), slog.LevelDebug) {
 		listener = traced{heard{s}}
 	}
 	s.dialogue = rewrite.New(&s.route.policy, s.address, listener)
@@ -83,8 +86,24 @@ func (s *session) finish() {
 	if s.route.Observer != nil {
 		s.route.Observer.SessionEnded(s.outcome, time.Since(s.began))
 	}
+	s.tellEnd()
 	s.logEnd()
 	s.proxy.leave(s)
+}
+
+// tellEnd ends the dialogue for whoever has heard it.
+func (s *session) tellEnd() {
+	if s.listener == nil {
+		return
+	}
+	e := Ending{
+		Outcome: s.outcome, Server: s.serverName, Hello: s.dialogue.Hello(), Messages: s.sum.messages, Octets: s.sum.octets,
+		Rules: s.sum.rules, ClientTLS: s.sum.clientTLS, ServerTLS: s.sum.serverTLS, While: s.while, Lasted: time.Since(s.began),
+	}
+	if s.err != nil {
+		e.Err = s.err.Error()
+	}
+	s.listener.End(e)
 }
 
 // logEnd writes the one line that a session has in the log.
@@ -265,8 +284,8 @@ func (t traced) line(l transcript.Line) {
 	if l.Side != 0 {
 		mark = string([]byte{byte(l.Side), byte(l.Mark)})
 	}
-	if o, ok := t.s.route.Observer.(LineObserver); ok {
-		o.Line(t.s.id, mark, l.Text, l.Rule)
+	if t.s.listener != nil {
+		t.s.listener.Line(l)
 	}
 	if t.s.log.Enabled(context.Background(), slog.LevelDebug) {
 		attrs := []slog.Attr{slog.String("session", t.s.id), slog.String("side", mark), slog.String("line", printable(l.Text))}

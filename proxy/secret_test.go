@@ -16,6 +16,7 @@ import (
 	"smtpshim/proxy"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/transcript"
 )
 
 // A record is everything that a proxy tells of its sessions at debug level: the
@@ -27,10 +28,18 @@ type record struct {
 	lines      bytes.Buffer
 }
 
-func (r *record) Line(session, mark, line, rule string) {
+func (r *record) Dialogue(proxy.Beginning) proxy.DialogueListener { return r }
+
+func (r *record) Line(l transcript.Line) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	fmt.Fprintf(&r.lines, "%s %s %s %s\n", session, mark, line, rule)
+	fmt.Fprintln(&r.lines, l)
+}
+
+func (r *record) End(e proxy.Ending) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Fprintln(&r.lines, e)
 }
 
 // guarded lets the log's two handlers write at the same time as others read.

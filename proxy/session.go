@@ -34,6 +34,7 @@ type session struct {
 	network    netip.Prefix // what it is counted for; zero until it is
 	serverName string       // of Route.Servers
 	dialogue   *rewrite.Dialogue
+	listener   DialogueListener // nil: nobody wants its dialogue
 
 	hasGreeted bool // the client has, or is about to get, its greeting
 	draining   atomic.Bool

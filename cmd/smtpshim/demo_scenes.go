@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"smtpshim/proxy"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite/transcript"
 )
@@ -96,17 +97,11 @@ func newListener() *lineListener { return &lineListener{ended: make(chan struct{
 
 func (l *lineListener) SessionEnded(string, time.Duration) { l.ended <- struct{}{} }
 
-func (l *lineListener) Line(_, mark, line, rule string) {
-	l.lines = append(l.lines, transcriptLine(mark, line, rule))
-}
+func (l *lineListener) Dialogue(proxy.Beginning) proxy.DialogueListener { return l }
 
-// transcriptLine makes a line of the notation of what the observer hears.
-func transcriptLine(mark, line, rule string) transcript.Line {
-	if len(mark) < 2 {
-		return transcript.Line{Text: line}
-	}
-	return transcript.Line{Side: transcript.Side(mark[0]), Mark: transcript.Mark(mark[1]), Text: line, Rule: rule}
-}
+func (l *lineListener) Line(line transcript.Line) { l.lines = append(l.lines, line) }
+
+func (*lineListener) End(proxy.Ending) {}
 
 // showLines prints lines as they come.
 type showLines struct {
@@ -115,8 +110,20 @@ type showLines struct {
 	out demoOutput
 }
 
-func (s *showLines) Line(session, mark, line, rule string) {
+func (s *showLines) Dialogue(b proxy.Beginning) proxy.DialogueListener {
+	return shownSession{s, b.Session}
+}
+
+// shownSession prints the lines of one session.
+type shownSession struct {
+	*showLines
+	name string
+}
+
+func (s shownSession) Line(line transcript.Line) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.out.line(session+"  ", transcriptLine(mark, line, rule), ruleColumn())
+	s.out.line(s.name+"  ", line, ruleColumn())
 }
+
+func (shownSession) End(proxy.Ending) {}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"smtpshim/proxy"
 	"smtpshim/rewrite/transcript"
 )
 
@@ -52,8 +53,9 @@ func TestALineOfTheDialogueFitsTheTerminalWhole(t *testing.T) {
 	for _, rule := range []string{"", "fall-back-to-helo", "starttls-keyword,translate-xauth,fall-back-to-helo"} {
 		var b strings.Builder
 		show := &showLines{out: demoOutput{w: &b}}
-		show.Line("1a", "S-", long, rule)
-		show.Line("1a", "~", long, rule)
+		lines := show.Dialogue(proxy.Beginning{Session: "1a"})
+		lines.Line(transcript.Line{Side: transcript.Server, Mark: transcript.Removed, Text: long, Rule: rule})
+		lines.Line(transcript.Line{Text: long})
 		for line := range strings.Lines(b.String()) {
 			if n := width(line); n >= columns {
 				t.Errorf("%d columns: %s", n, line)
@@ -75,9 +77,9 @@ func TestALineOfTheDialogueFitsTheTerminalWhole(t *testing.T) {
 func TestRulesStandInOneColumn(t *testing.T) {
 	var b strings.Builder
 	demoOutput{w: &b}.dialogue([]transcript.Line{
-		transcriptLine("S-", strings.Repeat("word ", 30)+"end", "advertise-esmtp"),
-		transcriptLine("S:", strings.Repeat("word ", 30)+"end", ""),
-		transcriptLine("C-", "EHLO sub2.", "fall-back-to-helo"),
+		transcript.Line{Side: 'S', Mark: '-', Text: strings.Repeat("word ", 30) + "end", Rule: "advertise-esmtp"},
+		transcript.Line{Side: 'S', Mark: ':', Text: strings.Repeat("word ", 30) + "end", Rule: ""},
+		transcript.Line{Side: 'C', Mark: '-', Text: "EHLO sub2.", Rule: "fall-back-to-helo"},
 	})
 	lines := strings.Split(b.String(), "\n")
 	at := strings.Index(lines[0], "advertise-esmtp")

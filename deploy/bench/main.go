@@ -106,11 +106,9 @@ func (b *bench) table(ws []*workload, path, file string) error {
 		return err
 	}
 	m := lookAtMachine(path)
-	if err := b.run(ctx, ws); err != nil {
-		if ctx.Err() != nil {
-			return errors.New("interrupted")
-		}
-		return err
+	failure := b.run(ctx, ws)
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
 	}
 	fmt.Printf("%s\n%d rounds of %v; at most %d idle sessions.\n\n", m, b.rounds, b.length, b.idle)
 	writeTable(os.Stdout, ws, b.proxies, b.samples)
@@ -118,6 +116,9 @@ func (b *bench) table(ws []*workload, path, file string) error {
 		if err := b.save(file, m); err != nil {
 			return err
 		}
+	}
+	if failure != nil {
+		return failure
 	}
 	failed := func(s sample) bool { return s.Err != "" }
 	if slices.ContainsFunc(b.samples, failed) {
