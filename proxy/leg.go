@@ -54,11 +54,13 @@ type leg struct {
 const (
 	smallBuffer = 4 << 10
 	largeBuffer = 256 << 10
+	mendBuffer  = 128 << 10 // what is mended of a message is made in one of these
 )
 
 var (
 	smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
 	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
+	mendBuffers  = sync.Pool{New: func() any { return new([mendBuffer]byte) }}
 )
 
 func newLeg(conn net.Conn) *leg {

@@ -60,14 +60,14 @@ type transfer struct {
 	watch   *watch
 	outcome string // "": the server has yet to say
 
-	mends  bool               // something had to be mended: more will have to be
-	mended *[largeBuffer]byte // what mended pieces are made in; nil until then
+	mends  bool              // something had to be mended: more will have to be
+	mended *[mendBuffer]byte // what mended pieces are made in; nil until then
 }
 
 // room is for a mended piece: large once one has been seen.
 func (m *transfer) room() []byte {
 	if m.mended == nil && m.mends {
-		m.mended = largeBuffers.Get().(*[largeBuffer]byte)
+		m.mended = mendBuffers.Get().(*[mendBuffer]byte)
 	}
 	if m.mended == nil {
 		return nil
@@ -235,7 +235,7 @@ func (m *transfer) stopWatch() (bool, error) {
 func (m *transfer) end() {
 	m.close()
 	if m.mended != nil {
-		largeBuffers.Put(m.mended)
+		mendBuffers.Put(m.mended)
 		m.mended = nil
 	}
 }
