@@ -3,14 +3,18 @@ package main
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"syscall"
 	"text/template"
 )
 
@@ -143,7 +147,7 @@ func (p *proxy) configure(file string, s *setting) error {
 func freeAddresses(n int) ([]string, error) {
 	var addresses []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := listenAt(net.ListenConfig{})
 		if err != nil {
 			return nil, err
 		}
@@ -151,6 +155,21 @@ func freeAddresses(n int) ([]string, error) {
 		addresses = append(addresses, l.Addr().String())
 	}
 	return addresses, nil
+}
+
+// listenAt takes a port that connections do not use for themselves: of those, the
+// ones that have ended keep all for a minute when many were made.
+func listenAt(config net.ListenConfig) (net.Listener, error) {
+	const first, last = 20_000, 30_000
+	begin := rand.N(last - first)
+	for i := range last - first {
+		port := first + (begin+i)%(last-first)
+		l, err := config.Listen(context.Background(), "tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return l, err
+		}
+	}
+	return nil, fmt.Errorf("no port from %d to %d is free on 127.0.0.1", first, last)
 }
 
 // scrape reads the metrics, as a Prometheus would have done by and by.

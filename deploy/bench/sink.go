@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -107,7 +106,7 @@ func serverTLS(name, ecdsa, rsa string) (*tls.Config, error) {
 func listen() (net.Listener, error) {
 	config := net.ListenConfig{KeepAlive: -1}
 	config.SetMultipathTCP(false)
-	return config.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	return listenAt(config)
 }
 
 func (s *sink) serve(l net.Listener, name string, config *tls.Config) {

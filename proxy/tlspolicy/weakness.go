@@ -158,11 +158,11 @@ const soon = 30 * 24 * time.Hour
 func (a Allowance) warning(now time.Time) string {
 	switch {
 	case a.over(now) && a.RefuseAfter:
-		return fmt.Sprintf("%s: allowed until %s and refused since", a.Weaknesses, date(a.Until))
+		return fmt.Sprintf("%s: allowed until %s and refused since", a.Weaknesses, a.Until.Format(time.DateOnly))
 	case a.over(now):
-		return fmt.Sprintf("%s: allowed until %s, which is over, and still in force; take it away, or set a later date", a.Weaknesses, date(a.Until))
+		return fmt.Sprintf("%s: allowed until %s, which is over, and still in force; take it away, or set a later date", a.Weaknesses, a.Until.Format(time.DateOnly))
 	case !a.Until.IsZero() && now.Add(soon).After(a.Until):
-		return fmt.Sprintf("%s: allowed until %s, %s from now", a.Weaknesses, date(a.Until), days(a.Until.Sub(now)))
+		return fmt.Sprintf("%s: allowed until %s, %s from now", a.Weaknesses, a.Until.Format(time.DateOnly), days(a.Until.Sub(now)))
 	}
 	return ""
 }
