@@ -17,7 +17,7 @@ import (
 func (r *record) changedLines() []string {
 	var changed []string
 	for line := range strings.Lines(r.lines.String()) {
-		_, line, _ = strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		line = strings.TrimSuffix(line, "\n")
 		if strings.HasPrefix(line, "S-") || strings.HasPrefix(line, "S+") {
 			changed = append(changed, line)
 		}

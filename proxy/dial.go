@@ -11,12 +11,8 @@ import (
 func dialTCP(ctx context.Context, server string) (net.Conn, error) {
 	dialer := net.Dialer{KeepAlive: -1}
 	dialer.SetMultipathTCP(false)
-	if address, err := netip.ParseAddrPort(server); err == nil {
-		conn, err := dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, address)
-		if err != nil {
-			return nil, err // conn is no nil net.Conn
-		}
-		return conn, nil
+	if _, err := netip.ParseAddrPort(server); err == nil {
+		return dialer.DialContext(ctx, "tcp", server)
 	}
 	deadline, _ := ctx.Deadline()
 	ctx, cancel := context.WithDeadline(ctx, deadline) // a resolver wants a timer

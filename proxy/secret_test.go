@@ -33,7 +33,7 @@ func (r *record) Dialogue(proxy.Beginning) proxy.DialogueListener { return r }
 func (r *record) Line(l transcript.Line) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	fmt.Fprintln(&r.lines, l)
+	fmt.Fprintln(&r.lines, l, l.Rule)
 }
 
 func (r *record) End(e proxy.Ending) {

@@ -64,3 +64,25 @@ func BenchmarkEHLOReply(b *testing.B) {
 		ask(d, command, ehloReply)
 	}
 }
+
+// BenchmarkSession is all that is decided in a session of one message.
+func BenchmarkSession(b *testing.B) {
+	rules, errs := rewrite.Compile([]string{"standard"}, nil)
+	if errs != nil {
+		b.Fatal(errs)
+	}
+	policy := &rewrite.Policy{Rules: rules, Limits: rewrite.Limits{Errors: 20}, Chunking: true}
+	ok := []byte("250 2.1.0 Ok\r\n")
+	b.ReportAllocs()
+	for b.Loop() {
+		d := rewrite.New(policy, mailClient, silent{})
+		d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
+		ask(d, []byte("EHLO client.example.net\r\n"), ehloReply)
+		ask(d, []byte("MAIL FROM:<a@example.com>\r\n"), ok)
+		ask(d, []byte("RCPT TO:<b@example.net>\r\n"), ok)
+		ask(d, []byte("DATA\r\n"), []byte("354 go ahead\r\n"))
+		d.MessageEnd(1000)
+		d.Reply(ok, false, false)
+		ask(d, []byte("QUIT\r\n"), []byte("221 2.0.0 Bye\r\n"))
+	}
+}
