@@ -14,15 +14,15 @@ const index = `smtpshim
 
 /metrics   for Prometheus
 /healthz   200 while the program lives
-/readyz    200 while it takes new sessions, else 503
+/readyz    200 while it takes new sessions and has servers for them, else 503
 `
 
 // Admin returns the server of the admin listener, to be given a listener. It
 // answers GET and HEAD for /metrics, from gatherer; /healthz; /readyz, by
-// ready, which must be safe for concurrent use; and an index at /. With profiles
+// ready, which says why not and must be safe for concurrent use; and an index at /. With profiles
 // it also answers for /debug/pprof/, which shows the inside of the program and
 // costs time: only for those who look for a fault.
-func Admin(gatherer prometheus.Gatherer, ready func() bool, profiles bool) *http.Server {
+func Admin(gatherer prometheus.Gatherer, ready func() error, profiles bool) *http.Server {
 	mux := http.NewServeMux()
 	if profiles {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -37,10 +37,10 @@ func Admin(gatherer prometheus.Gatherer, ready func() bool, profiles bool) *http
 		say(w, http.StatusOK, "ok\n")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if ready() {
-			say(w, http.StatusOK, "ready\n")
+		if err := ready(); err != nil {
+			say(w, http.StatusServiceUnavailable, "not ready: "+err.Error()+"\n")
 		} else {
-			say(w, http.StatusServiceUnavailable, "not ready\n")
+			say(w, http.StatusOK, "ready\n")
 		}
 	})
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {

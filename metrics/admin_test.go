@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,7 +15,12 @@ func TestAdminAnswers(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	New(reg, "v1.2.3").Route("in", nil, both)
 	var ready atomic.Bool
-	admin := Admin(reg, ready.Load, false)
+	admin := Admin(reg, func() error {
+		if ready.Load() {
+			return nil
+		}
+		return errors.New("on holiday")
+	}, false)
 	for _, c := range []struct {
 		method, path string
 		ready        bool
@@ -25,7 +31,7 @@ func TestAdminAnswers(t *testing.T) {
 		{"GET", "/healthz", true, 200, "ok\n"},
 		{"GET", "/healthz", false, 200, "ok\n"},
 		{"GET", "/readyz", true, 200, "ready\n"},
-		{"GET", "/readyz", false, 503, "not ready\n"},
+		{"GET", "/readyz", false, 503, "not ready: on holiday\n"},
 		{"GET", "/metrics", true, 200, `version="v1.2.3"`},
 		{"GET", "/metrics", false, 200, `smtpshim_sessions_active{route="in"} 0`},
 		{"GET", "/debug/pprof/", true, 404, ""},
@@ -43,7 +49,7 @@ func TestAdminAnswers(t *testing.T) {
 }
 
 func TestAdminBoundsEveryWait(t *testing.T) {
-	admin := Admin(prometheus.NewRegistry(), func() bool { return true }, false)
+	admin := Admin(prometheus.NewRegistry(), func() error { return nil }, false)
 	if admin.ReadHeaderTimeout <= 0 || admin.ReadTimeout <= 0 || admin.WriteTimeout <= 0 ||
 		admin.IdleTimeout <= 0 || admin.MaxHeaderBytes <= 0 || admin.MaxHeaderBytes > http.DefaultMaxHeaderBytes {
 		t.Errorf("something is not bounded: %+v", admin)
@@ -52,7 +58,7 @@ func TestAdminBoundsEveryWait(t *testing.T) {
 
 func TestProfilesAreServedOnlyIfAskedFor(t *testing.T) {
 	for _, asked := range []bool{false, true} {
-		admin := Admin(prometheus.NewRegistry(), func() bool { return true }, asked)
+		admin := Admin(prometheus.NewRegistry(), func() error { return nil }, asked)
 		answer := httptest.NewRecorder()
 		admin.Handler.ServeHTTP(answer, httptest.NewRequest("GET", "/debug/pprof/", nil))
 		if (answer.Code == http.StatusOK) != asked {

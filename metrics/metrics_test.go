@@ -17,6 +17,8 @@ var names = []string{
 	"smtpshim_commands_total", "smtpshim_replies_total", "smtpshim_rule_applied_total", "smtpshim_rule_broken_total",
 	"smtpshim_messages_total", "smtpshim_message_bytes_total", "smtpshim_bytes_total",
 	"smtpshim_server_connect_seconds", "smtpshim_server_reply_seconds", "smtpshim_server_errors_total",
+	"smtpshim_limits_met_total", "smtpshim_held_seconds", "smtpshim_server_again_total", "smtpshim_bad_replies_total",
+	"smtpshim_config_last_reload_successful", "smtpshim_config_last_reload_success_timestamp_seconds",
 	"smtpshim_tls_sessions_total", "smtpshim_tls_failures_total", "smtpshim_certificate_reloads_total", "smtpshim_config_reloads_total", "smtpshim_build_info",
 }
 
@@ -45,6 +47,10 @@ func everything(r *Route) {
 	r.TLSFailed("server", "certificate-name")
 	r.CertificateReloaded(nil)
 	r.Refused("sessions")
+	r.LimitMet("recipients")
+	r.ServerAgain()
+	r.BadReply("garbage")
+	r.Held(200 * time.Microsecond)
 	r.SessionEnded("ok", 3*time.Second)
 }
 
@@ -94,6 +100,10 @@ func TestEachEventIsCountedWhereItBelongs(t *testing.T) {
 		{"sessions", m.sessions.WithLabelValues("in", "ok"), 1},
 		{"active", m.active.WithLabelValues("in"), 1},
 		{"refused", m.refused.WithLabelValues("in", "sessions"), 1},
+		{"limits", m.limitsMet.WithLabelValues("in", "recipients"), 1},
+		{"fresh connections", m.serverAgain.WithLabelValues("in"), 1},
+		{"bad replies", m.badReplies.WithLabelValues("in", "garbage"), 1},
+		{"the last reload", m.reloaded, 0},
 		{"commands", m.commands.WithLabelValues("in", "mail"), 1},
 		{"replies", m.replies.WithLabelValues("in", "2xx"), 1},
 		{"rule applied", m.ruleApplied.WithLabelValues("in", "join-data-reply"), 1},
@@ -128,6 +138,9 @@ func TestTimesGoIntoTheirHistograms(t *testing.T) {
 	for _, f := range found {
 		for _, m := range f.GetMetric() {
 			if h := m.GetHistogram(); h.GetSampleCount() > 0 {
+				if len(h.GetPositiveSpan()) == 0 {
+					t.Errorf("%s has no native histogram", f.GetName())
+				}
 				sums[f.GetName()] += h.GetSampleSum()
 			}
 		}
@@ -136,6 +149,7 @@ func TestTimesGoIntoTheirHistograms(t *testing.T) {
 		"smtpshim_session_seconds":        3,
 		"smtpshim_server_connect_seconds": 0.02,
 		"smtpshim_server_reply_seconds":   2,
+		"smtpshim_held_seconds":           0.0002,
 	} {
 		if sums[name] != want {
 			t.Errorf("%s: sum %v, want %v", name, sums[name], want)

@@ -9,9 +9,12 @@ import (
 // The closed sets of label values. What is in none of them is "other".
 var (
 	outcomes = []string{"ok", "silent", "client-lost", "client-timeout", "message-refused", "server-lost", "server-timeout",
-		"server-unreachable", "server-protocol", "client-protocol", "tls", "drained", "cut-off", "unknown", "opaque"}
-	refusals = []string{"sessions", "sessions-per-address", "sessions-per-minute", "proxy-header", "draining"}
+		"server-unreachable", "server-protocol", "client-protocol", "tls", "xclient", "drained", "cut-off", "unknown", "opaque"}
+	refusals = []string{"sessions", "sessions-per-address", "sessions-per-minute", "proxy-header", "draining", "destination"}
+	// limits are those that a session can meet; the others refuse it.
+	limits   = []string{"command-line", "sasl-line", "errors", "idle-commands", "recipients", "messages", "message-size", "message-rate"}
 	failures = []string{"connect", "greeting", "timeout", "lost", "tls", "protocol"}
+	nonsense = []string{"garbage", "too-long", "mixed-codes", "unasked", "unfitting", "behind-starttls"}
 	endings  = []string{"accepted", "refused", "unknown", "cut"}
 	verbs    = []string{"ehlo", "helo", "starttls", "auth", "xauth", "mail", "rcpt", "data", "bdat", "rset",
 		"noop", "quit", "vrfy", "expn", "help", "etrn", "turn", "atrn", "xclient", "xforward", "proxy", "xexch50",
@@ -33,6 +36,8 @@ type Route struct {
 	sessionSeconds prometheus.Observer
 	sessions       family[prometheus.Counter]
 	refused        family[prometheus.Counter]
+	limitsMet      family[prometheus.Counter]
+	held           prometheus.Observer
 
 	commands     family[prometheus.Counter]
 	replies      family[prometheus.Counter]
@@ -44,8 +49,10 @@ type Route struct {
 	fromServer   prometheus.Counter
 
 	serverConnect prometheus.Observer
+	serverAgain   prometheus.Counter
 	serverReply   family[prometheus.Observer]
 	serverErrors  family[prometheus.Counter]
+	badReplies    family[prometheus.Counter]
 	clientTLS     legTLS
 	serverTLS     legTLS
 
@@ -95,6 +102,8 @@ func (m *Metrics) Route(name string, rules []string, tls TLS) *Route {
 		sessionSeconds: m.sessionSeconds.WithLabelValues(name),
 		sessions:       counters(m.sessions, outcomes),
 		refused:        counters(m.refused, refusals),
+		limitsMet:      counters(m.limitsMet, limits),
+		held:           m.held.WithLabelValues(name),
 
 		commands:     counters(m.commands, verbs),
 		replies:      counters(m.replies, classes),
@@ -106,8 +115,10 @@ func (m *Metrics) Route(name string, rules []string, tls TLS) *Route {
 		fromServer:   m.bytes.WithLabelValues(name, "from_server"),
 
 		serverConnect: m.serverConnect.WithLabelValues(name),
+		serverAgain:   m.serverAgain.WithLabelValues(name),
 		serverReply:   resolve(m.serverReply.MustCurryWith(route).WithLabelValues, timed),
 		serverErrors:  counters(m.serverErrors, failures),
+		badReplies:    counters(m.badReplies, nonsense),
 		clientTLS:     m.legTLS(name, "client", tls.Client),
 		serverTLS:     m.legTLS(name, "server", tls.Server),
 
@@ -127,6 +138,12 @@ func (r *Route) SessionEnded(outcome string, lasted time.Duration) {
 
 // Refused counts a connection that got no session.
 func (r *Route) Refused(reason string) { r.refused.of(reason).Inc() }
+
+// LimitMet counts a limit that a client met.
+func (r *Route) LimitMet(limit string) { r.limitsMet.of(limit).Inc() }
+
+// Held times what is done between two waits.
+func (r *Route) Held(took time.Duration) { r.held.Observe(took.Seconds()) }
 
 // Command counts a client's command.
 func (r *Route) Command(verb string) { r.commands.of(verb).Inc() }
@@ -164,6 +181,9 @@ func (r *Route) Bytes(side string, n int64) {
 // ServerConnected times a connection to a server up to its greeting.
 func (r *Route) ServerConnected(took time.Duration) { r.serverConnect.Observe(took.Seconds()) }
 
+// ServerAgain counts a connection to a server that was not a session's first.
+func (r *Route) ServerAgain() { r.serverAgain.Inc() }
+
 // ServerReplied times a reply.
 func (r *Route) ServerReplied(verb string, took time.Duration) {
 	r.serverReply.of(verb).Observe(took.Seconds())
@@ -171,6 +191,9 @@ func (r *Route) ServerReplied(verb string, took time.Duration) {
 
 // ServerFailed counts a server that failed.
 func (r *Route) ServerFailed(reason string) { r.serverErrors.of(reason).Inc() }
+
+// BadReply counts what a server may not say.
+func (r *Route) BadReply(why string) { r.badReplies.of(why).Inc() }
 
 // TLS counts a handshake that ended well.
 func (r *Route) TLS(side, version, suite string) {

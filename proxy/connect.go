@@ -21,20 +21,20 @@ func (s *session) connect() error {
 	if err := s.flushClient(); err != nil {
 		return err
 	}
-	retry := s.serverName != ""
 	var resort greeting
-	for _, name := range s.route.Servers {
-		if retry && name != s.serverName {
-			continue // it is for the server that asked for it
-		}
-		began := s.now
+	var room [4]*standing
+	tried := room[:0]
+	for next := s.choose(tried); next != nil; next = s.choose(tried) {
+		tried = append(tried, next)
+		began, name := s.now, s.addressOf(next)
 		server, raw, err := s.greeted(name)
+		s.judge(next, began, err)
 		if err != nil {
 			s.trouble(fmt.Errorf("server %s: %w", name, err))
 			continue
 		}
 		resort.close()
-		resort = greeting{name, server, raw, s.now.Sub(began)}
+		resort = greeting{next, server, raw, s.now.Sub(began)}
 		if raw[0] == '2' {
 			break
 		}
@@ -49,10 +49,10 @@ func (s *session) connect() error {
 
 // A greeting is a server that has greeted, well or not, and how long that took.
 type greeting struct {
-	name   string
-	server *leg // nil: none has
-	raw    []byte
-	took   time.Duration
+	standing *standing
+	server   *leg // nil: none has
+	raw      []byte
+	took     time.Duration
 }
 
 func (g greeting) close() {
@@ -64,7 +64,11 @@ func (g greeting) close() {
 
 // take goes on with the server that has greeted.
 func (s *session) take(g greeting) error {
-	s.serverName = g.name
+	if o := s.route.Observer; o != nil && s.serverName != "" {
+		o.ServerAgain()
+	}
+	s.counts(g.standing)
+	s.serverName = s.addressOf(g.standing)
 	s.setServer(g.server)
 	if o := s.route.Observer; o != nil {
 		o.ServerConnected(g.took)
@@ -72,7 +76,7 @@ func (s *session) take(g greeting) error {
 	if err := s.earlyTLS(); err != nil {
 		return err
 	}
-	if s.route.tlsFails(g.name) {
+	if s.route.tlsFails(s.serverName) {
 		s.dialogue.WithoutServerTLS()
 	}
 	s.dialogue.Greeting(g.raw)
@@ -83,7 +87,12 @@ func (s *session) take(g greeting) error {
 
 // greeted dials one server and waits for its greeting.
 func (s *session) greeted(name string) (*leg, []byte, error) {
-	conn, err := s.proxy.dial(deadlined{s.proxy.ending, s.now.Add(s.route.Timeouts.connect())}, name)
+	conn, err := s.dial(deadlined{s.proxy.ending, s.now.Add(s.route.Timeouts.connect())}, name)
+	if err == nil {
+		if err = s.route.announce(conn, s.ends, s.now.Add(s.route.Timeouts.connect())); err != nil {
+			conn.Close()
+		}
+	}
 	s.now = time.Now()
 	if err != nil {
 		s.failed("connect")
@@ -103,6 +112,7 @@ func (s *session) greeted(name string) (*leg, []byte, error) {
 	raw, err := []byte(nil), s.proxy.ending.Err() // if not yet, kill finds the server
 	if err == nil {
 		raw, err = s.readReply(s.route.Timeouts.greeting())
+		s.badReply(err)
 	}
 	s.setServer(nil)
 	if err != nil {
@@ -135,10 +145,11 @@ func (s *session) serverTLS() error {
 	s.while = "in the TLS handshake with the server"
 	if len(s.server.buffered()) > 0 {
 		s.trouble(fmt.Errorf("octets in clear behind the answer to STARTTLS: %q", cut(s.server.buffered())))
-		s.failed("protocol")
+		s.misspoke("behind-starttls")
 		s.dialogue.Garbage()
 		return nil
 	}
+	s.server.disarm()
 	conn, err := s.shakeServer(s.server.conn, s.serverName)
 	if err != nil {
 		s.trouble(err)
@@ -157,18 +168,13 @@ func (s *session) serverTLS() error {
 
 // shakeServer shakes hands with a server.
 func (s *session) shakeServer(conn net.Conn, name string) (*tls.Conn, error) {
-	host, _, err := net.SplitHostPort(name)
-	if err != nil {
-		host = name
-	}
 	return s.shake("server", conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
-		return s.route.dialer.Handshake(ctx, conn, host)
+		return s.route.dialer.Handshake(ctx, conn, hostOf(name))
 	})
 }
 
 // shake does a handshake.
 func (s *session) shake(side string, conn net.Conn, with func(context.Context, net.Conn) (*tls.Conn, error)) (*tls.Conn, error) {
-	conn.SetDeadline(time.Time{})
 	ctx, cancel := context.WithTimeout(s.proxy.ending, s.route.Timeouts.tls())
 	defer cancel()
 	secure, err := with(ctx, wired(conn))

@@ -41,6 +41,7 @@ func (s *session) earlyTLS() error {
 
 // shakeClient shakes hands with the client, whose leg is TLS from then on.
 func (s *session) shakeClient() error {
+	s.client.disarm()
 	conn, err := s.shake("client", s.client.conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
 		return s.route.ClientTLS.Acceptor.Handshake(ctx, conn, s.address)
 	})

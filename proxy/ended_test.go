@@ -51,11 +51,20 @@ func endOf(t *testing.T, server, client []smtptest.Step, change func(*proxy.Rout
 
 func endIn(t *testing.T, log *bytes.Buffer) ending {
 	t.Helper()
-	var e ending
-	if err := json.Unmarshal(log.Bytes(), &e); err != nil || e.Msg != "session" {
-		t.Fatalf("%q is not one line about a session: %v", log, err)
+	var found []ending
+	for line := range bytes.Lines(log.Bytes()) {
+		var e ending
+		if err := json.Unmarshal(line, &e); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		if e.Msg == "session" {
+			found = append(found, e)
+		}
 	}
-	return e
+	if len(found) != 1 {
+		t.Fatalf("%q has not one line about a session", log)
+	}
+	return found[0]
 }
 
 const (

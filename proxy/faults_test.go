@@ -436,6 +436,10 @@ func (f *faultCounts) SessionEnded(outcome string, _ time.Duration) {
 	f.ended = outcome
 }
 func (f *faultCounts) Refused(reason string)               { f.add("refused-" + reason) }
+func (f *faultCounts) LimitMet(string)                     {}
+func (f *faultCounts) ServerAgain()                        {}
+func (f *faultCounts) BadReply(string)                     {}
+func (f *faultCounts) Held(time.Duration)                  {}
 func (f *faultCounts) Command(string)                      {}
 func (f *faultCounts) Reply(int)                           {}
 func (f *faultCounts) RuleApplied(string)                  {}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strconv"
@@ -17,45 +18,61 @@ import (
 // protocol specification, 2.1).
 const maxHeader = 107
 
-var errHeader = errors.New("not a PROXY header of version 1")
+var errHeader = errors.New("not a PROXY header")
 
-// readHeader takes the PROXY header that a connection has to begin with, and
-// gives the client's address: that of the header, or of the connection itself
-// if the header says UNKNOWN. Not one octet behind the header is read.
-//
-// go-proxyproto takes connections without a header, headers of any length, LF
-// alone and ports that are none; so what it gets to parse has been read and
-// checked here before.
-func readHeader(conn net.Conn, timeout time.Duration) (netip.AddrPort, error) {
+// ends are those of a client's connection, as the client has them.
+type ends struct {
+	client      netip.AddrPort // zero: not known
+	destination netip.AddrPort // where the client connected to; zero: not known
+}
+
+func endsOf(conn net.Conn) ends {
+	return ends{addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())}
+}
+
+// readHeader takes the PROXY header that a connection has to begin with, of
+// either version, and gives the ends that it tells of: none if it says that the
+// balancer does not know them, or that the connection is the balancer's own. Not
+// one octet behind the header is read, and the timeout is for all of it.
+func readHeader(conn net.Conn, timeout time.Duration) (ends, error) {
 	conn.SetReadDeadline(time.Now().Add(timeout))
-	header, err := readHeaderLine(conn)
+	first := make([]byte, 1, maxHeader)
+	if _, err := io.ReadFull(conn, first); err != nil {
+		return ends{}, fmt.Errorf("reading the PROXY header: %w", err)
+	}
+	if first[0] == signature[0] {
+		return readBinaryHeader(conn, first)
+	}
+	return readTextHeader(conn, first)
+}
+
+// readTextHeader reads a header of version 1 from its second octet on.
+//
+// go-proxyproto (armon) takes connections without a header, headers of any
+// length, LF alone and ports that are none; so what it gets to parse has been
+// read and checked here before.
+func readTextHeader(conn net.Conn, line []byte) (ends, error) {
+	header, err := readHeaderLine(conn, line)
 	if err != nil {
-		return netip.AddrPort{}, err
+		return ends{}, err
 	}
 	if header == "PROXY UNKNOWN" || strings.HasPrefix(header, "PROXY UNKNOWN ") {
-		return addrPort(conn.RemoteAddr()), nil
+		return ends{}, nil
 	}
 	if err := checkHeader(header); err != nil {
-		return netip.AddrPort{}, err
+		return ends{}, err
 	}
-	parsed := proxyproto.NewConn(&replayed{Conn: conn, rest: bytes.NewReader([]byte(header + "\r\n"))}, 0)
-	address := addrPort(parsed.RemoteAddr())
-	if !address.IsValid() {
-		return netip.AddrPort{}, fmt.Errorf("%w: %q", errHeader, header)
+	said := endsOf(proxyproto.NewConn(&replayed{Conn: conn, rest: bytes.NewReader([]byte(header + "\r\n"))}, 0))
+	if !said.client.IsValid() {
+		return ends{}, fmt.Errorf("%w: %q", errHeader, header)
 	}
-	return address, nil
+	return said, nil
 }
 
 // readHeaderLine reads octet by octet, so that what follows stays unread.
-func readHeaderLine(conn net.Conn) (string, error) {
+func readHeaderLine(conn net.Conn, line []byte) (string, error) {
 	const prefix = "PROXY "
-	line := make([]byte, 0, maxHeader)
-	for len(line) < maxHeader {
-		n, err := conn.Read(line[len(line) : len(line)+1])
-		if err != nil {
-			return "", fmt.Errorf("reading the PROXY header after %q: %w", line, err)
-		}
-		line = line[:len(line)+n]
+	for {
 		if last := len(line) - 1; last < len(prefix) && line[last] != prefix[last] {
 			return "", fmt.Errorf("%w: begins with %q", errHeader, line)
 		}
@@ -66,8 +83,15 @@ func readHeaderLine(conn net.Conn) (string, error) {
 		if end >= 0 && (end < len(line)-1 || line[end] == '\n') {
 			return "", fmt.Errorf("%w: %q ends without CRLF", errHeader, line)
 		}
+		if len(line) == maxHeader {
+			return "", fmt.Errorf("%w: %q has no end within %d octets", errHeader, line, maxHeader)
+		}
+		n, err := conn.Read(line[len(line) : len(line)+1])
+		if err != nil {
+			return "", fmt.Errorf("reading the PROXY header after %q: %w", line, err)
+		}
+		line = line[:len(line)+n]
 	}
-	return "", fmt.Errorf("%w: %q has no end within %d octets", errHeader, line, maxHeader)
 }
 
 // checkHeader holds a header to the letter: PROXY, TCP4 or TCP6, two addresses

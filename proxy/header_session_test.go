@@ -1,16 +1,28 @@
 package proxy_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"smtpshim/proxy"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
 )
 
-const header = "PROXY TCP4 192.0.2.7 192.0.2.8 56324 25\r\n"
+// The same header in both versions, one that has no addresses for a server that
+// knows of none, and what each begins with.
+const (
+	header        = "PROXY TCP4 192.0.2.7 192.0.2.8 56324 25\r\n"
+	headerV2      = signature + "\x21\x11\x00\x0c\xc0\x00\x02\x07\xc0\x00\x02\x08\xdc\x04\x00\x19"
+	headerUnknown = "PROXY UNKNOWN\r\n"
+	headerLocal   = signature + "\x20\x00\x00\x00"
+	signature     = "\r\n\r\n\x00\r\nQUIT\n"
+)
 
 // trusting takes headers from these networks; none: from where the tests are.
 func trusting(networks ...string) func(*proxy.Route) {
@@ -34,7 +46,10 @@ func nameless(literal string) (server, client []smtptest.Step) {
 
 func TestTheClientsAddressIsTheOneInTheHeader(t *testing.T) {
 	for said, literal := range map[string]string{
-		header: "[192.0.2.7]",
+		header:   "[192.0.2.7]",
+		headerV2: "[192.0.2.7]",
+		headerV2[:15] + "\x0f" + headerV2[16:] + "\x04\x00\x00": "[192.0.2.7]",
+		headerLocal: "[127.0.0.1]",
 		"PROXY TCP6 2001:db8::7 2001:db8::8 1 25\r\n": "[IPv6:2001:db8::7]",
 		"PROXY UNKNOWN\r\n":                           "[127.0.0.1]",
 		"PROXY UNKNOWN 192.0.2.7 x\r\n":               "[127.0.0.1]",
@@ -52,28 +67,32 @@ func TestTheClientsAddressIsTheOneInTheHeader(t *testing.T) {
 func TestAHeaderMayComeInPiecesAndWithWhatFollows(t *testing.T) {
 	rules := compile(t, "fix-hello-name")
 	change := func(r *proxy.Route) { trusting()(r); r.Rules = rules }
-	for cut := 1; cut < len(header); cut++ {
-		t.Run(fmt.Sprint(cut), func(t *testing.T) {
-			t.Parallel()
-			server, client := nameless("[192.0.2.7]")
-			c := play(t, server, list(steps(smtptest.Send(header[:cut]), smtptest.Send(header[cut:])), client), change)
-			wantEnd(t, c, "ok")
-		})
+	for _, header := range []string{header, headerV2} {
+		for cut := 1; cut < len(header); cut++ {
+			t.Run(fmt.Sprint(len(header), cut), func(t *testing.T) {
+				t.Parallel()
+				server, client := nameless("[192.0.2.7]")
+				c := play(t, server, list(steps(smtptest.Send(header[:cut]), smtptest.Send(header[cut:])), client), change)
+				wantEnd(t, c, "ok")
+			})
+		}
+		server, _ := nameless("[192.0.2.7]")
+		c := play(t, server, steps(smtptest.Send(header+"EHLO\r\nQUIT\r\n"), smtptest.Expect(greeting, "250 mail.example.com", "221 2.0.0 bye")), change)
+		wantEnd(t, c, "ok")
 	}
-	server, _ := nameless("[192.0.2.7]")
-	c := play(t, server, steps(smtptest.Send(header+"EHLO\r\nQUIT\r\n"), smtptest.Expect(greeting, "250 mail.example.com", "221 2.0.0 bye")), change)
-	wantEnd(t, c, "ok")
 }
 
 func TestAHeaderStandsBeforeTLS(t *testing.T) {
 	ours, theirs := testTLS(t)
-	server, client := hello()
-	c := play(t, list(server, quitServer), list(steps(smtptest.Send(header), smtptest.ClientTLS(theirs)), client, quitClient),
-		func(r *proxy.Route) {
-			trusting()(r)
-			clientLeg(rewrite.ClientTLSImplicit, ours)(r)
-		})
-	wantEnd(t, c, "ok")
+	for _, header := range []string{header, headerV2} {
+		server, client := hello()
+		c := play(t, list(server, quitServer), list(steps(smtptest.Send(header), smtptest.ClientTLS(theirs)), client, quitClient),
+			func(r *proxy.Route) {
+				trusting()(r)
+				clientLeg(rewrite.ClientTLSImplicit, ours)(r)
+			})
+		wantEnd(t, c, "ok")
+	}
 }
 
 func TestFromElsewhereNoHeaderIsLookedFor(t *testing.T) {
@@ -84,6 +103,42 @@ func TestFromElsewhereNoHeaderIsLookedFor(t *testing.T) {
 		trusting("192.0.2.0/24", "2001:db8::/32")(r)
 		r.Rules = rules
 	})
+	wantEnd(t, c, "ok")
+}
+
+const notTaken = "421 4.7.0 no PROXY header is taken from here"
+
+// The server sees nothing of a header of version 2 that comes in one piece. In
+// pieces its lines are commands that are none, until it is whole.
+func TestFromElsewhereAHeaderOfVersion2IsRefused(t *testing.T) {
+	const wrong = "500 5.5.2 a command ends with CRLF and has no bare CR, bare LF or NUL in it"
+	say := smtptest.Say(greeting)
+	empty := steps(smtptest.Expect(""), smtptest.Say("500 5.5.2 what?"))
+	heard := steps(smtptest.Say(""), smtptest.Expect("500 5.5.2 what?"))
+	for what, peers := range map[string][2][]smtptest.Step{
+		"whole":               {steps(say), steps(smtptest.Expect(greeting), smtptest.Send(headerV2))},
+		"before the greeting": {steps(say), steps(smtptest.Send(headerV2), smtptest.Expect(greeting))},
+		"its signature":       {steps(say), steps(smtptest.Expect(greeting), smtptest.Send(signature))},
+		"line by line": {list(steps(say), empty, empty),
+			list(steps(smtptest.Expect(greeting)), heard, heard, steps(smtptest.Send("\x00\r\n"), smtptest.Expect(wrong), smtptest.Send(headerV2[7:])))},
+		"behind one that is taken": {steps(say), steps(smtptest.Send(header), smtptest.Expect(greeting), smtptest.Send(headerV2))},
+	} {
+		c := play(t, list(peers[0], steps(smtptest.ExpectEnd())), list(peers[1], steps(smtptest.Expect(notTaken), smtptest.ExpectEnd())), func(r *proxy.Route) {
+			trusting("192.0.2.0/24")(r)
+			if what == "behind one that is taken" {
+				trusting()(r)
+			}
+		})
+		wantEnd(t, c, "client-protocol")
+		wantCount(t, c, "refused proxy-header", 1)
+	}
+}
+
+func TestLinesThatOnlyBeginLikeAHeaderAreCommands(t *testing.T) {
+	server, client := hello()
+	lines := steps(smtptest.Expect(greeting), smtptest.Say(""), smtptest.Expect("500 5.5.2 what?"), smtptest.Say("EHLO client.example.com"))
+	c := play(t, list(steps(smtptest.Say(greeting), smtptest.Expect(""), smtptest.Say("500 5.5.2 what?")), server[1:], quitServer),
+		list(lines, client[2:], quitClient), nil)
 	wantEnd(t, c, "ok")
 }
 
@@ -98,7 +153,7 @@ func TestAWrongHeaderIsClosedWithoutAWordAndWithoutAServer(t *testing.T) {
 	r := &proxy.Route{Observer: newCounts(), Servers: []string{unreachable(t)}}
 	trusting()(r)
 	_, dial := startProxy(t, r)
-	for _, said := range []string{"EHLO x\r\n", "PROXY TCP4 192.0.2.7 192.0.2.8 1 25\n", "PROXY TCP4 192.0.2.7 192.0.2.8 65536 25\r\n", "P"} {
+	for _, said := range []string{"EHLO x\r\n", "PROXY TCP4 192.0.2.7 192.0.2.8 1 25\n", "PROXY TCP4 192.0.2.7 192.0.2.8 65536 25\r\n", headerV2[:12] + "\x21\x12" + headerV2[14:], "\r\nEHLO x\r\n", "P"} {
 		p := plays(smtptest.Send(said), smtptest.ExpectEnd())
 		if said == "P" {
 			p = plays(smtptest.Send(said), smtptest.Close())
@@ -106,7 +161,7 @@ func TestAWrongHeaderIsClosedWithoutAWordAndWithoutAServer(t *testing.T) {
 		act(t, dial, p)
 	}
 	c := r.Observer.(*counts)
-	eventually(t, func() bool { return c.get("refused proxy-header") == 4 })
+	eventually(t, func() bool { return c.get("refused proxy-header") == 6 })
 	wantCount(t, c, "failed connect", 0)
 	wantCount(t, c, "began", 0)
 }
@@ -178,4 +233,142 @@ func TestPeersThatOweAHeaderCountAsSessions(t *testing.T) {
 		t.Error(err)
 	}
 	wantCount(t, r.Observer.(*counts), "refused sessions", 1)
+}
+
+// sending begins connections to the server with a header.
+func sending(v proxy.ProxyVersion) func(*proxy.Route) {
+	return func(r *proxy.Route) { r.ProxySend = v; trusting()(r) }
+}
+
+func TestTheServerIsToldWhoTheClientIs(t *testing.T) {
+	for said, told := range map[string][2]string{
+		header:      {header, headerV2},
+		headerV2:    {header, headerV2},
+		headerLocal: {headerUnknown, headerLocal},
+		"PROXY UNKNOWN 192.0.2.7 192.0.2.8 1 2\r\n": {headerUnknown, headerLocal},
+	} {
+		for i, v := range []proxy.ProxyVersion{proxy.ProxyV1, proxy.ProxyV2} {
+			server, client := hello()
+			c := play(t, list(steps(smtptest.ExpectOctets(told[i])), server, quitServer), list(steps(smtptest.Send(said)), client, quitClient), sending(v))
+			wantEnd(t, c, "ok")
+		}
+	}
+}
+
+func TestAClientWithoutABalancerIsWhereItsConnectionBegins(t *testing.T) {
+	told := make(chan string, 1)
+	server, client := hello()
+	s := startScripted(t, func(c net.Conn) error {
+		line, err := readLine(c)
+		told <- line
+		if err != nil {
+			return err
+		}
+		return plays(list(server, quitServer)...)(c)
+	})
+	r := plainRoute(s)
+	r.ProxySend = proxy.ProxyV1
+	_, dial := startProxy(t, r)
+	conn, err := dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := plays(list(client, quitClient)...)(conn); err != nil {
+		t.Error(err)
+	}
+	from, to := conn.LocalAddr().(*net.TCPAddr), conn.RemoteAddr().(*net.TCPAddr)
+	if want := fmt.Sprintf("PROXY TCP4 %v %v %d %d\r\n", from.IP, to.IP, from.Port, to.Port); <-told != want {
+		t.Errorf("the server was not told %q", want)
+	}
+	s.wait(t)
+}
+
+// readLine reads no octet behind the line.
+func readLine(c net.Conn) (string, error) {
+	c.SetReadDeadline(time.Now().Add(patience))
+	var line []byte
+	for b := make([]byte, 1); !bytes.HasSuffix(line, []byte("\n")); line = append(line, b...) {
+		if _, err := c.Read(b); err != nil {
+			return string(line), err
+		}
+	}
+	return string(line), nil
+}
+
+func TestTheServerIsToldBeforeTLS(t *testing.T) {
+	ours, theirs := testTLS(t)
+	server, client := hello()
+	s := startScripted(t, func(c net.Conn) error {
+		if line, err := readLine(c); line != header {
+			return fmt.Errorf("%q came first: %w", line, err)
+		}
+		return plays(list(steps(smtptest.ServerTLS(ours)), server, quitServer)...)(c)
+	})
+	r := plainRoute(s)
+	sending(proxy.ProxyV1)(r)
+	serverLeg(rewrite.ServerTLSImplicit, theirs)(r)
+	_, dial := startProxy(t, r)
+	act(t, dial, plays(list(steps(smtptest.Send(headerV2)), client, quitClient)...))
+	s.wait(t)
+	wantEnd(t, r.Observer.(*counts), "ok")
+}
+
+func TestTheServerIsToldOnEveryConnection(t *testing.T) {
+	told := smtptest.ExpectOctets(headerV2)
+	rules := compile(t, "fall-back-to-helo")
+	s := startScripted(t,
+		plays(told, smtptest.Say(greeting), smtptest.Expect("EHLO client.example.com"), smtptest.Close()),
+		plays(list(steps(told, smtptest.Say(greeting), smtptest.Expect("HELO client.example.com"), smtptest.Say("250 mail.example.com")), quitServer)...))
+	r := plainRoute(s)
+	sending(proxy.ProxyV2)(r)
+	r.Rules = rules
+	_, dial := startProxy(t, r)
+	act(t, dial, plays(list(steps(smtptest.Send(header), smtptest.Expect(greeting), smtptest.Say("EHLO client.example.com"),
+		smtptest.Expect("250 mail.example.com")), quitClient)...))
+	s.wait(t)
+	wantEnd(t, r.Observer.(*counts), "ok")
+}
+
+func TestTheLogNamesClientAndBalancer(t *testing.T) {
+	for said, want := range map[string][2]string{header: {"192.0.2.7", "127.0.0.1"}, "": {"127.0.0.1", ""}} {
+		server, client := hello()
+		var line struct{ Client, Proxy, Outcome string }
+		logOf(t, &line, list(server, quitServer), list(steps(smtptest.Send(said)), client, quitClient), said != "")
+		if line.Outcome != "ok" || [2]string{line.Client, line.Proxy} != want {
+			t.Errorf("%q was logged as %+v", said, line)
+		}
+	}
+}
+
+// A balancer asks every few seconds.
+func TestAHealthCheckThatIsAnsweredIsNotLogged(t *testing.T) {
+	for _, said := range []string{headerUnknown, headerLocal, "PROXY TCP4 127.0.0.1 192.0.2.8 1 25\r\n"} {
+		server, client := hello()
+		if log := logOf(t, nil, list(server, quitServer), list(steps(smtptest.Send(said)), client, quitClient), true); log != "" {
+			t.Errorf("%q was logged: %s", said, log)
+		}
+	}
+}
+
+// logOf plays one session, and gives its line in the log, if any.
+func logOf(t *testing.T, line any, server, client []smtptest.Step, trusted bool) string {
+	t.Helper()
+	s := startScripted(t, plays(server...))
+	r := plainRoute(s)
+	if trusted {
+		trusting()(r)
+	}
+	var log bytes.Buffer
+	p, dial := logged(t, r, &log)
+	act(t, dial, plays(client...))
+	s.wait(t)
+	r.Observer.(*counts).outcome(t)
+	p.Close() // which waits for the log
+	if line != nil {
+		if err := json.Unmarshal(log.Bytes(), line); err != nil {
+			t.Fatalf("%q is not one line: %v", &log, err)
+		}
+	}
+	return log.String()
 }

@@ -21,32 +21,64 @@ type sayer struct {
 func (s sayer) Read(b []byte) (int, error)      { return s.Reader.Read(b) }
 func (s sayer) SetReadDeadline(time.Time) error { return nil }
 func (s sayer) RemoteAddr() net.Addr            { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7} }
+func (s sayer) LocalAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 25} }
 func (s sayer) Close() error                    { return errors.New("closed by the parser") }
 
-const peerAddress = "127.0.0.1:7" // of a sayer
+// A dripper is a sayer whose octets come one at a time.
+type dripper struct{ sayer }
 
-func TestAHeaderThatIsRightGivesTheClientsAddress(t *testing.T) {
+func (d dripper) Read(b []byte) (int, error) { return d.sayer.Read(b[:min(len(b), 1)]) }
+
+func TestAHeaderThatIsRightGivesTheEnds(t *testing.T) {
 	longest := "PROXY UNKNOWN " + strings.Repeat("f", maxHeader-len("PROXY UNKNOWN \r\n")) + "\r\n"
-	for header, want := range map[string]string{
-		"PROXY TCP4 192.0.2.7 198.51.100.1 56324 25\r\n":         "192.0.2.7:56324",
-		"PROXY TCP4 255.255.255.255 255.255.255.255 65535 0\r\n": "255.255.255.255:65535",
-		"PROXY TCP4 192.0.2.7 192.0.2.8 0 0\r\n":                 "192.0.2.7:0",
-		"PROXY TCP6 2001:db8::7 2001:db8::1 1 25\r\n":            "[2001:db8::7]:1",
-		"PROXY TCP6 ::ffff:192.0.2.7 2001:db8::1 1 25\r\n":       "192.0.2.7:1",
-		"PROXY TCP6 2001:DB8:0:0:0:0:0:7 ::1 1 25\r\n":           "[2001:db8::7]:1",
-		"PROXY UNKNOWN\r\n":                                      peerAddress,
-		"PROXY UNKNOWN ff:ff ::1 65535 65535\r\n":                peerAddress,
-		"PROXY UNKNOWN anything at all, even \x1b\x00\r\n":       peerAddress,
-		longest: peerAddress,
+	for header, want := range map[string][2]string{
+		"PROXY TCP4 192.0.2.7 198.51.100.1 56324 25\r\n":         {"192.0.2.7:56324", "198.51.100.1:25"},
+		"PROXY TCP4 255.255.255.255 255.255.255.255 65535 0\r\n": {"255.255.255.255:65535", "255.255.255.255:0"},
+		"PROXY TCP4 192.0.2.7 192.0.2.8 0 0\r\n":                 {"192.0.2.7:0", "192.0.2.8:0"},
+		"PROXY TCP6 2001:db8::7 2001:db8::1 1 25\r\n":            {"[2001:db8::7]:1", "[2001:db8::1]:25"},
+		"PROXY TCP6 ::ffff:192.0.2.7 2001:db8::1 1 25\r\n":       {"192.0.2.7:1", "[2001:db8::1]:25"},
+		"PROXY TCP6 2001:DB8:0:0:0:0:0:7 ::1 1 25\r\n":           {"[2001:db8::7]:1", "[::1]:25"},
+		"PROXY UNKNOWN\r\n":                                      {},
+		"PROXY UNKNOWN ff:ff ::1 65535 65535\r\n":                {},
+		"PROXY UNKNOWN anything at all, even \x1b\x00\r\n":       {},
+		longest: {},
 	} {
-		conn := sayer{nil, strings.NewReader(header + "EHLO x\r\n")}
+		wantEnds(t, header, want)
+	}
+}
+
+// wantEnds reads a header that is followed by a command, in one piece and octet
+// by octet. No ends wanted: they are not known.
+func wantEnds(t *testing.T, header string, want [2]string) {
+	t.Helper()
+	const behind = "EHLO x\r\n"
+	for _, conn := range []net.Conn{sayer{nil, strings.NewReader(header + behind)}, dripper{sayer{nil, strings.NewReader(header + behind)}}} {
 		got, err := readHeader(conn, time.Second)
-		if err != nil || got.String() != want {
-			t.Errorf("%q: %v, %v; want %s", header, got, err, want)
+		if err != nil || got != wantedEnds(want) {
+			t.Errorf("%q: %v, %v; want %v", header, got, err, want)
 		}
-		if rest, _ := io.ReadAll(conn.Reader); string(rest) != "EHLO x\r\n" {
+		if rest, _ := io.ReadAll(conn); string(rest) != behind {
 			t.Errorf("%q: %q is left", header, rest)
 		}
+	}
+}
+
+func wantedEnds(want [2]string) (e ends) {
+	if want[0] != "" {
+		e = ends{netip.MustParseAddrPort(want[0]), netip.MustParseAddrPort(want[1])}
+	}
+	return e
+}
+
+// wantNoHeader reads what is no header, and not much of it.
+func wantNoHeader(t *testing.T, said string, most int) {
+	t.Helper()
+	conn := sayer{nil, strings.NewReader(said)}
+	if got, err := readHeader(conn, time.Second); err == nil {
+		t.Errorf("%.200q was taken for %v", said, got)
+	}
+	if read := len(said) - conn.Len(); read > most {
+		t.Errorf("%.200q: %d octets of it were read", said, read)
 	}
 }
 
@@ -77,23 +109,20 @@ func TestAHeaderThatIsWrongIsRefused(t *testing.T) {
 		"PROXY TCP4 192.0.2.7 192.0.2.8 65536 25\r\n", "PROXY TCP4 192.0.2.7 192.0.2.8 1 65536\r\n", "PROXY TCP4 192.0.2.7 192.0.2.8 0x1 2\r\n",
 		"PROXY TCP4 192.0.2.7 192.0.2.8 1 2\x00\r\n", "PROXY TCP4 192.0.2.7 192.0.2.8 00 2\r\n", "PROXY TCP4 192.0.2.7 192.0.2.8 1_0 2\r\n",
 	} {
-		conn := sayer{nil, strings.NewReader(said)}
-		if got, err := readHeader(conn, time.Second); err == nil {
-			t.Errorf("%q was taken for %v", said, got)
-		}
-		if read := len(said) - conn.Len(); read > maxHeader {
-			t.Errorf("%d octets of a header were read", read)
-		}
+		wantNoHeader(t, said, maxHeader)
 	}
 }
 
-// wellFormed is the specification as a pattern; addresses and ports are parsed beside it.
+// wellFormed is version 1 of the specification as a pattern; addresses and ports
+// are parsed beside it.
 var wellFormed = regexp.MustCompile(`^PROXY (UNKNOWN(?: [^\n]*)?|(TCP4|TCP6) ([0-9A-Fa-f.:]+) ([0-9A-Fa-f.:]+) ([0-9]+) ([0-9]+))\r\n`)
 
 func FuzzHeader(f *testing.F) {
 	for _, seed := range []string{
 		"PROXY TCP4 192.0.2.7 192.0.2.8 1 25\r\nEHLO x\r\n", "PROXY TCP6 2001:db8::7 2001:db8::1 65535 25\r\n", "PROXY UNKNOWN x\r\n",
 		"PROXY TCP4 192.0.2.7 192.0.2.8 1 25\n", "EHLO x\r\n", "PROXY TCP4 ::1 192.0.2.8 1 2\r\n", "PROXY UNKNOWN\rx\r\n",
+		binaryTCP4 + "EHLO x\r\n", binaryTCP6, summed, binaryHeader(commandLocal, familyNone, ""), binaryHeader(commandProxy, familyUnix, strings.Repeat("u", 216)),
+		binaryHeader(commandProxy, familyTCP4, tcp4+"\xee\x00\x01x"), binaryTCP4[:20], signature + "\x21\x11\xff\xff",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -101,28 +130,46 @@ func FuzzHeader(f *testing.F) {
 		conn := sayer{nil, strings.NewReader(string(said))}
 		got, err := readHeader(conn, time.Second)
 		read := said[:len(said)-conn.Len()]
-		if len(read) > maxHeader {
+		slow := dripper{sayer{nil, strings.NewReader(string(said))}}
+		if again, errAgain := readHeader(slow, time.Second); again != got || (err == nil) != (errAgain == nil) || slow.Len() != conn.Len() {
+			t.Fatalf("%q gave %v, %v; octet by octet %v, %v", said, got, err, again, errAgain)
+		}
+		if binary := bytes.HasPrefix(read, []byte(signature)); binary && len(read) > maxBinaryHeader || !binary && len(read) > maxHeader {
 			t.Fatalf("%d octets were read of %q", len(read), said)
 		}
 		if err != nil {
 			return
 		}
-		m := wellFormed.FindSubmatch(said)
-		if m == nil || !bytes.Equal(read, m[0]) || bytes.IndexByte(read[:len(read)-2], '\r') >= 0 {
-			t.Fatalf("%q was taken for a header of %q", read, said)
-		}
-		if len(m[2]) == 0 {
-			if got.String() != peerAddress {
-				t.Fatalf("%q gave %v", read, got)
-			}
-			return
-		}
-		want, err := netip.ParseAddrPort("[" + string(m[3]) + "]:" + string(m[5]))
-		if string(m[2]) == "TCP4" {
-			want, err = netip.ParseAddrPort(string(m[3]) + ":" + string(m[5]))
-		}
-		if err != nil || netip.AddrPortFrom(want.Addr().Unmap(), want.Port()) != got {
-			t.Fatalf("%q gave %v, want %v, %v", read, got, want, err)
+		if bytes.HasPrefix(read, []byte(signature)) {
+			checkBinaryEnds(t, read, got)
+		} else {
+			checkTextEnds(t, read, got)
 		}
 	})
+}
+
+// checkTextEnds compares what a header of version 1 gave with what it says.
+func checkTextEnds(t *testing.T, read []byte, got ends) {
+	m := wellFormed.FindStringSubmatch(string(read))
+	if m == nil || m[0] != string(read) || strings.Contains(m[0][:len(m[0])-2], "\r") {
+		t.Fatalf("%q was taken for a header", read)
+	}
+	want := ends{}
+	for i, end := range []*netip.AddrPort{&want.client, &want.destination} {
+		if m[2] == "" {
+			continue // unknown
+		}
+		host, port := m[3+i], m[5+i]
+		if m[2] == "TCP6" {
+			host = "[" + host + "]"
+		}
+		parsed, err := netip.ParseAddrPort(host + ":" + port)
+		if err != nil {
+			t.Fatalf("%q: %v", read, err)
+		}
+		*end = netip.AddrPortFrom(parsed.Addr().Unmap(), parsed.Port())
+	}
+	if got != want {
+		t.Fatalf("%q gave %v, want %v", read, got, want)
+	}
 }

@@ -17,7 +17,7 @@ import (
 // there is nothing in it.
 type leg struct {
 	conn net.Conn
-	raw  syscall.RawConn // of conn, if it is plain TCP; else nil
+	raw  syscall.RawConn // of conn, if it is a plain socket; else nil
 	wire *wire           // below conn, if that is TLS over TCP; else nil
 
 	buf   []byte // from a pool; nil while empty
@@ -68,8 +68,8 @@ func newLeg(conn net.Conn) *leg {
 	switch c := conn.(type) {
 	case *tls.Conn:
 		l.wire, _ = c.NetConn().(*wire)
-	case *net.TCPConn:
-		if raw, err := c.SyscallConn(); err == nil {
+	case *net.TCPConn, *net.UnixConn:
+		if raw, err := c.(syscall.Conn).SyscallConn(); err == nil {
 			l.raw = raw
 			l.readFunc = l.readFD
 			l.writeFunc = l.writeFD
@@ -189,6 +189,12 @@ func (l *leg) arm() error {
 func (l *leg) setAlarm(at time.Time) error {
 	l.alarm = at
 	return l.conn.SetReadDeadline(at)
+}
+
+// disarm takes all deadlines away, for what has its own.
+func (l *leg) disarm() {
+	l.setAlarm(time.Time{})
+	l.conn.SetWriteDeadline(time.Time{})
 }
 
 func (l *leg) readOnce() error {

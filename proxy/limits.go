@@ -28,8 +28,12 @@ func (l Limits) messages() int    { return or(l.Messages, 1000) }
 func (l Limits) messageRate() int { return or(l.MessageRate, 64) }
 
 // sessionsFrom are the limits for one network: at once, and begun in a minute.
-// This machine itself has none by default: a balancer on it speaks for many.
+// This machine itself has none by default: a balancer on it speaks for many. Who
+// has no address, but came by a socket of this machine, has none at all.
 func (l Limits) sessionsFrom(network netip.Prefix) (atOnce, inMinute int) {
+	if !network.IsValid() {
+		return math.MaxInt, math.MaxInt
+	}
 	if network.Addr().IsLoopback() {
 		return or(l.SessionsPerAddress, math.MaxInt), or(l.SessionsPerMinute, math.MaxInt)
 	}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync/atomic"
@@ -13,29 +14,47 @@ import (
 
 // A listener accepts clients on one address, for whatever route it has now.
 type listener struct {
-	proxy    *Proxy
-	listener net.Listener
-	route    atomic.Pointer[running]
+	proxy   *Proxy
+	sockets []net.Listener // more than one only where they were handed to us
+	route   atomic.Pointer[running]
 }
 
-func (p *Proxy) listen(address string) (*listener, error) {
+func (p *Proxy) listen(address string, r *Route) (*listener, error) {
+	if files, ok := p.Inherited[address]; ok {
+		sockets, err := inherit(files)
+		if err != nil {
+			return nil, fmt.Errorf("listening on %s, which was handed to us: %w", address, err)
+		}
+		return &listener{proxy: p, sockets: sockets}, nil
+	}
+	if path, ok := socketPath(address); ok {
+		l, err := listenUnix(path)
+		if err != nil {
+			return nil, err
+		}
+		return &listener{proxy: p, sockets: []net.Listener{l}}, nil
+	}
 	config := net.ListenConfig{KeepAlive: -1}
 	config.SetMultipathTCP(false)
 	l, err := config.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	return &listener{proxy: p, listener: l}, nil
+	return &listener{proxy: p, sockets: []net.Listener{l}}, nil
 }
 
-func (l *listener) close() { l.listener.Close() }
+func (l *listener) close() {
+	for _, socket := range l.sockets {
+		socket.Close()
+	}
+}
 
-// run accepts until the listener is closed. It survives what passes, such as
-// running out of descriptors.
-func (l *listener) run() {
+// run accepts from one of the sockets until that is closed. It survives what
+// passes, such as running out of descriptors.
+func (l *listener) run(socket net.Listener) {
 	pause, told := time.Duration(0), time.Time{}
 	for {
-		conn, err := l.listener.Accept()
+		conn, err := socket.Accept()
 		switch {
 		case err == nil:
 			pause = 0
@@ -45,7 +64,7 @@ func (l *listener) run() {
 		default:
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			if time.Since(told) >= time.Second { // failures and successes may take turns for long
-				l.proxy.logger().Error("accepting a connection", "listen", l.listener.Addr().String(), "err", err, "again_in", pause)
+				l.proxy.logger().Error("accepting a connection", "listen", socket.Addr().String(), "err", err, "again_in", pause)
 				told = time.Now()
 			}
 			time.Sleep(pause)
@@ -84,17 +103,24 @@ func (p *Proxy) open(conn net.Conn, route *running) {
 }
 
 // identify finds out who the client is, and whether there is room for one more
-// from there.
+// from there, and where to go from here.
 func (s *session) identify(conn net.Conn) (refusal string, err error) {
+	s.ends = endsOf(conn)
 	if covers(s.route.ProxyFrom, s.address) {
-		claimed, err := readHeader(conn, s.route.Timeouts.header())
+		s.balancer = s.address
+		s.ends, err = readHeader(conn, s.route.Timeouts.header())
 		s.now = time.Now()
 		if err != nil {
 			return "proxy-header", err
 		}
-		s.address = claimed.Addr()
+		if s.ends.client.IsValid() {
+			s.address = s.ends.client.Addr()
+		}
 	}
-	return s.proxy.locate(s), nil
+	if refusal := s.proxy.locate(s); refusal != "" {
+		return refusal, nil
+	}
+	return s.aim(conn)
 }
 
 // refuse answers a connection that gets no session, and closes it. One that
@@ -104,6 +130,9 @@ func (p *Proxy) refuse(s *session, reason string, err error) {
 		s.route.Observer.Refused(reason)
 	}
 	attrs := []any{"route", s.route.Name, "client", s.address, "reason", reason}
+	if s.balancer.IsValid() {
+		attrs = append(attrs, "proxy", s.balancer)
+	}
 	if err != nil {
 		attrs = append(attrs, "err", err)
 	}
@@ -112,6 +141,8 @@ func (p *Proxy) refuse(s *session, reason string, err error) {
 	case "proxy-header":
 	case "draining":
 		s.client.write([]byte(drainingText+"\r\n"), refusalWait)
+	case "destination":
+		s.client.write([]byte("421 4.3.5 no server can be reached this way\r\n"), refusalWait)
 	default:
 		s.client.write([]byte("421 4.7.0 too many sessions, try again later\r\n"), refusalWait)
 	}

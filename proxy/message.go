@@ -275,9 +275,10 @@ func (m *transfer) answered(err error) error {
 			break
 		}
 		s.trouble(fmt.Errorf("%w to a message that has not ended: %q", errBadReply, cut(raw)))
-		s.failed("protocol")
+		s.misspoke("unfitting")
 	case errors.Is(err, errBadReply):
 		s.trouble(err)
+		s.badReply(err)
 		s.failed("protocol")
 		s.dialogue.Garbage()
 	case isTimeout(err):

@@ -16,12 +16,17 @@ type Observer interface {
 	SessionBegan()
 	// SessionEnded gives the outcome: "ok", "client-lost", "client-timeout",
 	// "server-lost", "server-timeout", "server-unreachable",
-	// "server-protocol", "client-protocol", "message-refused", "tls", "drained", "unknown" (lost
+	// "server-protocol", "client-protocol", "message-refused", "tls", "xclient", "drained", "unknown" (lost
 	// after the final dot), "silent" (the client hung up without a word, as
 	// health checks do), "opaque", or "cut-off" (closed by us: draining took too long).
 	SessionEnded(outcome string, lasted time.Duration)
+	// LimitMet is one limit that a client met in its session: "command-line", "sasl-line",
+	// "errors", "idle-commands", "recipients", "messages", "message-size", "message-rate".
+	LimitMet(limit string)
 	// Refused is a connection that got no session: "sessions",
-	// "sessions-per-address", "sessions-per-minute", "proxy-header", "draining".
+	// "sessions-per-address", "sessions-per-minute", "proxy-header", "draining", "destination".
+	// A client that begins with a PROXY header and may not ("proxy-header") had one,
+	// and so has one whom XCLIENT names where there is no room.
 	Refused(reason string)
 
 	// Command is one command of the client's, by verb in lower case or "other".
@@ -41,11 +46,20 @@ type Observer interface {
 
 	// ServerConnected is the time from dialling to the server's greeting.
 	ServerConnected(took time.Duration)
+	// ServerAgain is one more connection of a session that has had one to a server.
+	ServerAgain()
 	// ServerReplied is the time from a command to its reply, by verb; "end-of-data"
 	// is the answer to a message.
 	ServerReplied(verb string, took time.Duration)
 	// ServerFailed: "connect", "greeting", "timeout", "lost", "tls", "protocol".
 	ServerFailed(reason string)
+	// BadReply is one thing that a server said and that could not be followed: "garbage", "too-long",
+	// "mixed-codes", "unasked", "unfitting", or "behind-starttls".
+	BadReply(why string)
+	// Held is for how long the proxy had something to do between two waits: the
+	// time that it adds, but for what the kernel takes to send a command on. One
+	// wait in so many is told of.
+	Held(took time.Duration)
 	// TLS is one handshake that ended well: side "client" or "server", version and
 	// suite as tlspolicy.Versions and tlspolicy.Suites have them.
 	TLS(side, version, suite string)
@@ -59,6 +73,13 @@ type DialogueObserver interface {
 	// Dialogue is asked when a session begins. nil says that nobody wants to
 	// hear this one, which then costs nothing more.
 	Dialogue(b Beginning) DialogueListener
+}
+
+// An EndingObserver is an Observer that also wants to know how each session was
+// whose dialogue nobody wants to hear.
+type EndingObserver interface {
+	Observer
+	Ended(b Beginning, e Ending)
 }
 
 // A DialogueListener hears one session's dialogue. Its methods are called one

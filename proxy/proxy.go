@@ -7,14 +7,17 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -27,11 +30,19 @@ import (
 // is safe for use by several goroutines.
 type Proxy struct {
 	Logger *slog.Logger // nil: slog.Default
+	// Inherited are listening sockets that we were handed, by the name that
+	// Route.Listen has in place of an address.
+	Inherited map[string][]*os.File
 
 	mu        sync.Mutex
 	listeners map[string]*listener // by address as in the route
 	sessions  map[*session]struct{}
 	census    map[string]*census // by route
+	trips     map[trip]*session  // of sessions to original destinations
+	fleets    map[string]*fleet  // by route
+	routes    []*running
+	checks    sync.WaitGroup
+	unchecked context.CancelFunc // ends the checks of routes
 	lot       *lot               // nil: idle sessions wait on goroutines of their own
 	crew      crew
 	draining  bool
@@ -50,6 +61,9 @@ type running struct {
 	policy rewrite.Policy
 	dialer Dialer
 
+	fleet     *fleet
+	standings []*standing // of Servers
+
 	mu      sync.Mutex
 	without map[string]time.Time // until when opportunistic TLS is not tried, by server
 }
@@ -58,11 +72,19 @@ type running struct {
 // offered it and failed: each session would cost it a connection more.
 const tlsRest = 30 * time.Minute
 
+// tlsRests is for how many servers that is remembered: where clients say who
+// the server is, there may be any number.
+const tlsRests = 10_000
+
 func (r *running) tlsFailed(server string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, resting := r.without[server]; !resting {
-		r.without[server] = time.Now().Add(tlsRest)
+	now := time.Now()
+	if len(r.without) >= tlsRests {
+		maps.DeleteFunc(r.without, func(_ string, until time.Time) bool { return now.After(until) })
+	}
+	if _, resting := r.without[server]; !resting && len(r.without) < tlsRests {
+		r.without[server] = now.Add(tlsRest)
 	}
 }
 
@@ -79,9 +101,11 @@ func (r *running) tlsFails(server string) bool {
 
 func newRunning(r *Route, hostname string) *running {
 	run := &running{Route: r, without: map[string]time.Time{}}
+	run.joins(&fleet{})
 	run.policy = rewrite.Policy{
 		Rules: r.Rules, ClientTLS: r.ClientTLS.Mode, ServerTLS: r.ServerTLS.Mode,
 		Hostname: hostname, Limits: r.Limits.forDialogue(), Chunking: !r.HideChunking && r.Message.StrayBytes == StrayMend && r.Message.LongLines == LongPass,
+		XCLIENT: r.XCLIENTSend, XCLIENTFrom: r.XCLIENTFrom, Afresh: r.ProxySend != ProxyNone || r.Source.Client,
 	}
 	if run.dialer = r.ServerTLS.Dialer; run.dialer == nil {
 		run.dialer = DialWith(&tls.Config{
@@ -90,6 +114,11 @@ func newRunning(r *Route, hostname string) *running {
 		})
 	}
 	return run
+}
+
+// joins has the route's servers stand as the fleet knows them.
+func (r *running) joins(f *fleet) {
+	r.fleet, r.standings = f, f.of(r.Servers, r.Health.Interval > 0)
 }
 
 // Apply serves these routes and no others. Listeners of addresses that stay are
@@ -102,13 +131,17 @@ func (p *Proxy) Apply(routes []*Route) error {
 	if p.draining {
 		return errors.New("applying routes: the proxy is draining")
 	}
-	wanted := map[string]*running{}
+	wanted, runs := map[string]*running{}, make([]*running, 0, len(routes))
 	hostname := ownName()
 	for _, r := range routes {
 		if r.ClientTLS.Mode >= rewrite.ClientTLSOffer && r.ClientTLS.Acceptor == nil {
 			return fmt.Errorf("route %s: client TLS %v needs an Acceptor", r.Name, r.ClientTLS.Mode)
 		}
+		if err := r.checkNetwork(); err != nil {
+			return fmt.Errorf("route %s: %w", r.Name, err)
+		}
 		run := newRunning(r, hostname)
+		runs = append(runs, run)
 		for _, address := range r.Listen {
 			if wanted[address] != nil {
 				return fmt.Errorf("route %s: listening on %s: route %s does already", r.Name, address, wanted[address].Name)
@@ -118,18 +151,26 @@ func (p *Proxy) Apply(routes []*Route) error {
 	}
 	opened := map[string]*listener{}
 	for address, run := range wanted {
-		if p.listeners[address] != nil {
-			continue
+		l, err := p.listeners[address], error(nil)
+		if l == nil {
+			if l, err = p.listen(address, run.Route); err == nil {
+				opened[address] = l
+			}
 		}
-		l, err := p.listen(address)
+		if path, ok := socketPath(address); ok && err == nil {
+			err = os.Chmod(path, cmp.Or(run.ListenMode, 0o660))
+		}
+		if err == nil && run.Transparent {
+			err = l.beTransparent()
+		}
 		if err != nil {
 			for _, l := range opened {
 				l.close()
 			}
 			return fmt.Errorf("route %s: %w", run.Name, err)
 		}
-		opened[address] = l
 	}
+	p.serve(runs)
 	p.replace(wanted, opened)
 	return nil
 }
@@ -143,11 +184,28 @@ func (p *Proxy) prepare() {
 	p.census = map[string]*census{}
 	p.listeners = map[string]*listener{}
 	p.ending, p.end = context.WithCancel(context.Background())
+	p.unchecked = func() {}
 	p.crew = crew{work: make(chan func()), done: p.ending.Done()}
 	p.id.Store(rand.Uint64() >> 24)
 	if p.dial == nil {
-		p.dial = dialTCP
+		p.dial = dialServer
 	}
+}
+
+// serve has these routes go on with what is known of their servers, and looks
+// after those.
+func (p *Proxy) serve(runs []*running) {
+	p.unchecked()
+	ctx, cancel := context.WithCancel(p.ending)
+	fleets := make(map[string]*fleet, len(runs))
+	for _, r := range runs {
+		if known := p.fleets[r.Name]; known != nil {
+			r.joins(known)
+		}
+		fleets[r.Name] = r.fleet
+		p.startChecks(ctx, r)
+	}
+	p.unchecked, p.fleets, p.routes = cancel, fleets, runs
 }
 
 // replace puts the listeners of Apply in place, and starts those that are new.
@@ -165,7 +223,9 @@ func (p *Proxy) replace(wanted map[string]*running, opened map[string]*listener)
 		p.listeners[address].route.Store(run)
 	}
 	for _, l := range opened {
-		go l.run()
+		for _, socket := range l.sockets {
+			go l.run(socket)
+		}
 	}
 }
 
@@ -175,9 +235,16 @@ func (p *Proxy) Addr(address string) net.Addr {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if l := p.listeners[address]; l != nil {
-		return l.listener.Addr()
+		return l.sockets[0].Addr()
 	}
 	return nil
+}
+
+// Sessions is how many there are now.
+func (p *Proxy) Sessions() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.sessions)
 }
 
 // Drain stops listening, asks idle clients to leave and lets messages under way
@@ -186,6 +253,7 @@ func (p *Proxy) Addr(address string) net.Addr {
 func (p *Proxy) Drain(ctx context.Context) error {
 	none := p.stopListening()
 	defer p.closeLot()
+	defer p.checks.Wait()
 	defer p.end()
 	select {
 	case <-none:
@@ -222,6 +290,7 @@ func (p *Proxy) Close() error {
 	none := p.stopListening()
 	p.closeSessions()
 	<-none
+	p.checks.Wait()
 	p.closeLot()
 	return nil
 }
@@ -230,6 +299,7 @@ func (p *Proxy) stopListening() (none chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.prepare()
+	p.unchecked()
 	for address, l := range p.listeners {
 		l.close()
 		delete(p.listeners, address)
@@ -305,6 +375,7 @@ func (p *Proxy) leave(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.sessions, s)
+	s.arrives()
 	p.census[s.route.Name].leave(s.network)
 	if p.draining && len(p.sessions) == 0 {
 		close(p.none)

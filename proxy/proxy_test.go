@@ -155,6 +155,10 @@ func (c *counts) SessionEnded(outcome string, _ time.Duration) {
 	c.ended <- outcome
 }
 func (c *counts) Refused(reason string)                      { c.add("refused " + reason) }
+func (c *counts) LimitMet(limit string)                      { c.add("limit " + limit) }
+func (c *counts) ServerAgain()                               { c.add("server again") }
+func (c *counts) BadReply(why string)                        { c.add("bad reply " + why) }
+func (c *counts) Held(took time.Duration)                    { c.add("held") }
 func (c *counts) Command(verb string)                        { c.add("command " + verb) }
 func (c *counts) Reply(code int)                             { c.add("reply") }
 func (c *counts) RuleApplied(rule string)                    { c.add("rule " + rule) }

@@ -129,10 +129,10 @@ func TestRunningOutOfDescriptorsIsNotTheEnd(t *testing.T) {
 		e := &exhausted{20, make(chan net.Conn, 1)}
 		near, far := tubes()
 		e.conn <- near
-		l := &listener{proxy: p, listener: e}
+		l := &listener{proxy: p}
 		l.route.Store(newRunning(&Route{Name: "test", Servers: []string{"192.0.2.1:25"}}, "shim.example.com"))
 		began := time.Now()
-		go l.run()
+		go l.run(e)
 		if err := smtptest.Play(far, day, smtptest.Expect("421 4.3.2 server not available"), smtptest.ExpectEnd()); err != nil {
 			t.Error(err)
 		}
@@ -140,7 +140,7 @@ func TestRunningOutOfDescriptorsIsNotTheEnd(t *testing.T) {
 			t.Errorf("served after %v; want pauses of up to a second between 20 failures", took)
 		}
 		far.Close()
-		l.close()
+		e.Close()
 		p.Close()
 	})
 }

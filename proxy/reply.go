@@ -17,6 +17,8 @@ const holdReplies = 100 * time.Millisecond
 var (
 	errBadReply = errors.New("not a reply")
 	errUnasked  = fmt.Errorf("%w to anything: it came before the command", errBadReply)
+	errTooMuch  = fmt.Errorf("%w within the limits", errBadReply)
+	errMixed    = fmt.Errorf("%w: different codes in its lines", errBadReply) // RFC 5321, 4.2.1
 )
 
 // spokeWait is for octets that are there already.
@@ -143,13 +145,13 @@ func (s *session) wholeReply() ([]byte, error) {
 	}
 	switch {
 	case longest > limit:
-		return nil, fmt.Errorf("%w: a line of over %d octets: %s", errBadReply, limit, quoted(s.dialogue.Awaited(), b))
+		return nil, fmt.Errorf("%w: a line of over %d octets: %s", errTooMuch, limit, quoted(s.dialogue.Awaited(), b))
 	case lines > s.route.Limits.replyLines():
-		return nil, fmt.Errorf("%w: over %d lines: %s", errBadReply, s.route.Limits.replyLines(), quoted(s.dialogue.Awaited(), b))
-	case n > 0 && mixed: // RFC 5321, 4.2.1
-		return nil, fmt.Errorf("%w: different codes in its lines: %s", errBadReply, quoted(s.dialogue.Awaited(), b))
+		return nil, fmt.Errorf("%w: over %d lines: %s", errTooMuch, s.route.Limits.replyLines(), quoted(s.dialogue.Awaited(), b))
+	case n > 0 && mixed:
+		return nil, fmt.Errorf("%w: %s", errMixed, quoted(s.dialogue.Awaited(), b))
 	case n == 0 && len(b) >= maxReply:
-		return nil, fmt.Errorf("%w: over %d octets: %s", errBadReply, maxReply, quoted(s.dialogue.Awaited(), b))
+		return nil, fmt.Errorf("%w: over %d octets: %s", errTooMuch, maxReply, quoted(s.dialogue.Awaited(), b))
 	case n == 0:
 		return nil, nil
 	}
@@ -181,6 +183,7 @@ func (s *session) replied(raw []byte, err error) error {
 		return err
 	case errors.Is(err, errBadReply), errors.Is(err, errFull):
 		s.trouble(err)
+		s.badReply(err)
 		s.failed("protocol")
 		if d.Awaited() == rewrite.VerbMessage && !errors.Is(err, errUnasked) {
 			s.unknown()
@@ -224,7 +227,7 @@ func (s *session) replyIs(raw []byte) {
 	switch {
 	case d.Failure() == "server-protocol":
 		s.trouble(fmt.Errorf("%w to %s: %s", errBadReply, verbNames[verb], quoted(verb, s.server.buffered())))
-		s.failed("protocol")
+		s.misspoke("unfitting")
 		if verb == rewrite.VerbMessage {
 			s.unknown()
 		}
@@ -240,6 +243,30 @@ func (s *session) replyIs(raw []byte) {
 func (s *session) unknown() {
 	s.messageOutcome("unknown")
 	s.unsure = true
+}
+
+// badReply tells what was wrong with a reply, if that is the error.
+func (s *session) badReply(err error) {
+	o := s.route.Observer
+	switch {
+	case o == nil:
+	case errors.Is(err, errUnasked):
+		o.BadReply("unasked")
+	case errors.Is(err, errTooMuch), errors.Is(err, errFull):
+		o.BadReply("too-long")
+	case errors.Is(err, errMixed):
+		o.BadReply("mixed-codes")
+	case errors.Is(err, errBadReply):
+		o.BadReply("garbage")
+	}
+}
+
+// misspoke reports a server that has said what it may not.
+func (s *session) misspoke(why string) {
+	if o := s.route.Observer; o != nil {
+		o.BadReply(why)
+	}
+	s.failed("protocol")
 }
 
 // failed reports a server that failed us; not when we close everything.

@@ -55,18 +55,24 @@ func (s *summary) message(octets int64) {
 // begin gives the session its name, its dialogue and its log.
 func (s *session) begin() {
 	s.id = s.proxy.newID()
+	s.waits = uint32(s.began.UnixNano() >> 10) // so that it is not always the same one that is told of
 	s.log = s.proxy.logger()
 	var listener rewrite.Listener = heard{s}
 	if o, ok := s.route.Observer.(DialogueObserver); ok {
-		s.listener = o.Dialogue(Beginning{Session: s.id, Route: s.route.Name, Client: s.address, At: s.began})
+		s.listener = o.Dialogue(s.beginning())
 	}
 	if s.listener != nil || s.log.Enabled(context.Background(), slog.LevelDebug) {
 		listener = traced{heard{s}}
 	}
 	s.dialogue = rewrite.New(&s.route.policy, s.address, listener)
+	s.dialogue.Connected(s.ends.client, s.ends.destination)
 	if s.route.Observer != nil {
 		s.route.Observer.SessionBegan()
 	}
+}
+
+func (s *session) beginning() Beginning {
+	return Beginning{Session: s.id, Route: s.route.Name, Client: s.address, At: s.began}
 }
 
 // finish closes both sides and tells how it was.
@@ -81,6 +87,7 @@ func (s *session) finish() {
 		s.route.tlsFailed(s.serverName)
 	}
 	s.closeServer()
+	s.counts(nil)
 	s.closeClient()
 	s.countOctets()
 	if s.route.Observer != nil {
@@ -91,9 +98,11 @@ func (s *session) finish() {
 	s.proxy.leave(s)
 }
 
-// tellEnd ends the dialogue for whoever has heard it.
+// tellEnd says how the session was to whoever has heard its dialogue, or wants to
+// know without.
 func (s *session) tellEnd() {
-	if s.listener == nil {
+	observer, asks := s.route.Observer.(EndingObserver)
+	if s.listener == nil && !asks {
 		return
 	}
 	e := Ending{
@@ -102,6 +111,10 @@ func (s *session) tellEnd() {
 	}
 	if s.err != nil {
 		e.Err = s.err.Error()
+	}
+	if s.listener == nil {
+		observer.Ended(s.beginning(), e)
+		return
 	}
 	s.listener.End(e)
 }
@@ -121,6 +134,9 @@ func (s *session) logEnd() {
 	default:
 		level = slog.LevelWarn
 	}
+	if smooth && s.balancer.IsValid() && s.address == s.balancer && s.sum.messages == 0 {
+		level = slog.LevelDebug // the balancer's own connection: a health check
+	}
 	if !s.log.Enabled(context.Background(), level) {
 		return
 	}
@@ -129,6 +145,12 @@ func (s *session) logEnd() {
 		slog.String("server", s.serverName), slog.String("hello", printable(s.dialogue.Hello())), slog.String("outcome", s.outcome),
 		slog.Int("messages", s.sum.messages), slog.Int64("bytes", s.sum.octets),
 		slog.Float64("seconds", float64(time.Since(s.began).Milliseconds())/1000),
+	}
+	if s.balancer.IsValid() {
+		attrs = append(attrs, slog.Any("proxy", s.balancer))
+	}
+	if s.introducer.IsValid() {
+		attrs = append(attrs, slog.Any("xclient", s.introducer))
 	}
 	if s.sum.clientTLS != "" {
 		attrs = append(attrs, slog.String("client_tls", s.sum.clientTLS))
@@ -237,10 +259,33 @@ func (h heard) Broke(rule string) {
 	}
 }
 
+func (h heard) Limited(limit string) {
+	if o := h.s.route.Observer; o != nil {
+		o.LimitMet(limit)
+	}
+}
+
+// tellHeld tells now and then how long there was something to do before a wait.
+func (s *session) tellHeld() {
+	if s.waits++; s.waits%heldEvery == 0 && s.route.Observer != nil {
+		s.route.Observer.Held(time.Since(s.now))
+	}
+}
+
+// heldEvery is of how many waits one is told of: looking at the clock costs too.
+// It is prime, so that it is not always the same step of a client's round.
+const heldEvery = 17
+
 // traced also passes on the lines, in the notation of transcripts.
 type traced struct{ heard }
 
 func (t traced) Exchanged(side byte, said, got []string, rules string) {
+	if slices.Equal(said, got) {
+		for _, text := range said {
+			t.line(transcript.Line{Side: transcript.Side(side), Mark: transcript.Unchanged, Text: text})
+		}
+		return
+	}
 	lines := transcript.Diff(transcript.Side(side), said, got, rules)
 	if side == 'S' && len(got) > 0 && len(said) > 0 {
 		nameCauses(lines, rules)
@@ -280,14 +325,14 @@ func separatorsDiffer(a, b string) bool {
 func (t traced) Event(what string) { t.line(transcript.Line{Text: what}) }
 
 func (t traced) line(l transcript.Line) {
-	mark := "~"
-	if l.Side != 0 {
-		mark = string([]byte{byte(l.Side), byte(l.Mark)})
-	}
 	if t.s.listener != nil {
 		t.s.listener.Line(l)
 	}
 	if t.s.log.Enabled(context.Background(), slog.LevelDebug) {
+		mark := "~"
+		if l.Side != 0 {
+			mark = string([]byte{byte(l.Side), byte(l.Mark)})
+		}
 		attrs := []slog.Attr{slog.String("session", t.s.id), slog.String("side", mark), slog.String("line", printable(l.Text))}
 		if l.Rule != "" {
 			attrs = append(attrs, slog.String("rule", l.Rule))

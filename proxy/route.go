@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"slices"
@@ -16,16 +17,36 @@ import (
 // The zero value of every field but Name, Listen and Servers is usable.
 type Route struct {
 	Name    string         // unique; the label in metrics and log
-	Listen  []string       // host:port
-	Servers []string       // host:port, tried in order until one greets
+	Listen  []string       // host:port, or unix: and the path of a socket
+	Servers []string       // host:port, or unix: and the path of a socket; tried until one greets
 	Rules   *rewrite.Rules // nil: none
+
+	Balance    Balance     // which server is tried first
+	Health     Health      // the zero value: servers are not looked after
+	ListenMode fs.FileMode // who may connect to sockets of Listen; zero: 0660, the owner and the group
+
+	// Transparent listeners take connections to addresses that are not of this
+	// machine, as TPROXY hands them over. That needs CAP_NET_ADMIN.
+	Transparent bool
+	// Destinations are the networks to which OriginalDestination may lead.
+	Destinations []netip.Prefix
+	Source       Source // the address that servers are dialled from
 
 	ClientTLS ClientTLS
 	ServerTLS ServerTLS
 
 	// ProxyFrom are the networks whose connections must begin with a PROXY
-	// header (version 1); from elsewhere none is looked for.
+	// header of either version; from elsewhere none is taken.
 	ProxyFrom []netip.Prefix
+	// ProxySend is the header that connections to servers begin with. It has the
+	// client's addresses, as a header of its balancer's told them.
+	ProxySend ProxyVersion
+
+	// XCLIENTSend says whether servers are told by XCLIENT who the client is;
+	// STARTTLS is then never passed on to them. XCLIENTFrom are the networks that
+	// may say it to us; it is hidden from everybody else.
+	XCLIENTSend rewrite.SendXCLIENT
+	XCLIENTFrom []netip.Prefix
 
 	Message      Message
 	HideChunking bool // CHUNKING and BINARYMIME are not shown to clients; so too where messages are looked into

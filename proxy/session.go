@@ -29,12 +29,19 @@ type session struct {
 	mu             sync.Mutex // of client and server, against other goroutines that end the session
 	client, server *leg       // server is nil until there is one
 
-	began      time.Time
-	address    netip.Addr
-	network    netip.Prefix // what it is counted for; zero until it is
-	serverName string       // of Route.Servers
-	dialogue   *rewrite.Dialogue
-	listener   DialogueListener // nil: nobody wants its dialogue
+	began       time.Time
+	address     netip.Addr
+	ends        ends             // of the client's connection; none if a balancer's header had none
+	balancer    netip.Addr       // whose PROXY header said so; zero: nobody's
+	introducer  netip.Addr       // who has named the client by XCLIENT; zero: nobody
+	claimed     int              // octets of a PROXY header that the client began with; -1: it did not
+	listener    DialogueListener // nil: nobody wants its dialogue
+	network     netip.Prefix     // what it is counted for; zero until it is
+	serverName  string           // of Route.Servers
+	destination string           // where the client was going; "": to Route.Servers
+	trips       []trip           // to original destinations
+	standing    *standing        // of the server that it counts for; nil: none yet
+	dialogue    *rewrite.Dialogue
 
 	hasGreeted bool // the client has, or is about to get, its greeting
 	draining   atomic.Bool
@@ -43,6 +50,7 @@ type session struct {
 
 	idleUntil time.Time // while the client's next line is waited for in the lot
 	now       time.Time // when the last wait ended: until the next, no time passes to speak of
+	waits     uint32    // so far, from anywhere
 	asked     time.Time // when the server was given what it has not answered
 	answered  bool      // the server has answered all, and was given nothing since
 	outcome   string    // "" while it runs
@@ -107,6 +115,8 @@ func (s *session) step() error {
 		return s.serverTLS()
 	case rewrite.AwaitOctets:
 		return s.octets()
+	case rewrite.AwaitAdmission:
+		return s.admission()
 	case rewrite.Opaque:
 		return s.opaque()
 	default:
@@ -131,6 +141,9 @@ func (s *session) command() error {
 		return err
 	case line == nil:
 		return nil // the server spoke, or we are to leave
+	}
+	if s.pretends(line) {
+		return s.unmask()
 	}
 	ahead := len(s.client.buffered()) > len(line)
 	if s.dialogue.Command(s.ended(line), ahead) {
@@ -173,6 +186,7 @@ func (s *session) saslLine() error {
 	line, err := s.clientLine(max(s.route.Limits.commandLine(), s.route.Limits.saslLine()))
 	switch {
 	case err == errTooLong:
+		heard{s}.Limited("sasl-line")
 		s.dialogue.SASL(nil)
 		return nil
 	case err != nil:
@@ -237,6 +251,7 @@ func (s *session) dropLine(deadline time.Time) ([]byte, error) {
 			return nil, s.clientFailed(err)
 		}
 	}
+	heard{s}.Limited("command-line")
 	s.dialogue.Finish("421 4.7.0 line without an end")
 	s.flushClient()
 	return nil, s.over("client-protocol", errors.New("a line without an end"))
@@ -310,6 +325,9 @@ func (s *session) unasked(err error) error {
 // clientFailed ends the session for want of a client.
 func (s *session) clientFailed(err error) error {
 	late := isTimeout(err)
+	if err == errSlow {
+		heard{s}.Limited("message-rate")
+	}
 	if late {
 		s.dialogue.Finish(s.lateText(err))
 		s.flushClient()
@@ -373,64 +391,6 @@ func (s *session) failure() error {
 		s.err = fmt.Errorf("%w; then %w", s.err, reason)
 	}
 	return s.over(s.dialogue.Failure(), reason)
-}
-
-// flush writes what the dialogue has for either side. An error of the server's
-// shows when its reply is read: it may have said why before it went.
-func (s *session) flush() error {
-	d := s.dialogue
-	if len(d.ToServer) > 0 {
-		if s.server != nil {
-			s.asked = s.now
-			s.serverWrite(d.ToServer)
-		}
-		d.ToServer = reuse(d.ToServer)
-	}
-	return s.flushClient()
-}
-
-func (s *session) flushClient() error {
-	d := s.dialogue
-	err := s.write(s.client, d.ToClient)
-	d.ToClient = reuse(d.ToClient)
-	if err != nil {
-		return s.over("client-lost", err)
-	}
-	return nil
-}
-
-// reuse empties a buffer and keeps it if it is small.
-func reuse(b []byte) []byte {
-	if cap(b) > keptOutput {
-		return nil
-	}
-	return b[:0]
-}
-
-const keptOutput = 512
-
-func (s *session) serverWrite(b []byte) error {
-	err := s.write(s.server, b)
-	if err != nil {
-		s.trouble(err)
-	}
-	return err
-}
-
-// fill is a wait for octets of one side.
-func (s *session) fill(l *leg, deadline time.Time) error {
-	err := l.fill(deadline)
-	s.now = time.Now()
-	return err
-}
-
-// write is a wait only if the other side does not take it.
-func (s *session) write(l *leg, b []byte) error {
-	err := l.write(b, s.route.Timeouts.data())
-	if l.stalled() {
-		s.now = time.Now()
-	}
-	return err
 }
 
 func (s *session) closeServer() {

@@ -55,11 +55,15 @@ func TestTheProxyDoesWhatTheTranscriptsSay(t *testing.T) {
 
 // unplayable are the dialogues that need more than a file can say.
 var unplayable = map[string]string{
-	"bdat-to-data":           asText,
-	"bdat-to-data-reset":     asText,
-	"bdat-to-data-refused":   asText,
-	"policy-reply-early-yes": "an answer before the end of a message is looked for when more of it comes, and this client sends nothing",
+	"bdat-to-data":                      asText,
+	"bdat-to-data-reset":                asText,
+	"bdat-to-data-refused":              asText,
+	"policy-xclient-accept-afresh":      asHeader,
+	"policy-xclient-accept-afresh-lost": asHeader,
+	"policy-reply-early-yes":            "an answer before the end of a message is looked for when more of it comes, and this client sends nothing",
 }
+
+const asHeader = "the server gets a PROXY header; see xclient_test.go"
 
 const asText = "the server gets other octets than the client sends; see chunk_test.go"
 
@@ -109,6 +113,9 @@ func (s *stage) route(t *testing.T, server string) *proxy.Route {
 	r.ClientTLS.Acceptor = proxy.AcceptWith(&tls.Config{Certificates: []tls.Certificate{s.certificate}})
 	r.ServerTLS.Dialer = proxy.DialWith(&tls.Config{RootCAs: s.pool, ServerName: "mail.example.com"})
 	r.HideChunking = s.Settings["chunking"] == "hide"
+	if v := s.Settings["xclient_from"]; v != "" {
+		r.XCLIENTFrom = []netip.Prefix{netip.MustParsePrefix(v)}
+	}
 	for key, limit := range map[string]any{
 		"idle": &r.Limits.Idle, "recipients": &r.Limits.Recipients, "messages": &r.Limits.Messages, "message_size": &r.Limits.MessageSize,
 	} {
@@ -119,7 +126,7 @@ func (s *stage) route(t *testing.T, server string) *proxy.Route {
 		}
 	}
 	for key, mode := range map[string]interface{ UnmarshalText([]byte) error }{
-		"client_tls": &r.ClientTLS.Mode, "server_tls": &r.ServerTLS.Mode,
+		"client_tls": &r.ClientTLS.Mode, "server_tls": &r.ServerTLS.Mode, "xclient": &r.XCLIENTSend,
 	} {
 		if v := s.Settings[key]; v != "" {
 			if err := mode.UnmarshalText([]byte(v)); err != nil {

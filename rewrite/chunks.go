@@ -63,6 +63,9 @@ func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 		d.end("client-protocol", badChunk)
 		return true
 	case why != "":
+		if !d.chunk.refused {
+			d.listener.Limited(sizeLimit)
+		}
 		d.trace('C', VerbBDAT, raw, nil, 0)
 		d.swallowChunk(line, why)
 		return true

@@ -16,9 +16,9 @@ func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 	if ok {
 		verb = spelt
 	}
-	limit := ""
+	limit, refusal := "", ""
 	if ok && d.refusal == "" {
-		limit = d.exceeds(verb, line)
+		limit, refusal = d.exceeds(verb, line)
 	}
 	if limit == "" && !d.ownMatter(verb, ok) {
 		return d.pass(verb, line, raw, ahead)
@@ -32,7 +32,7 @@ func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 		d.tracer.Exchanged('C', []string{d.redacted(spelt, line)}, nil, "")
 	}
 	if limit != "" {
-		d.meetsLimit(verb, limit)
+		d.meetsLimit(verb, limit, refusal)
 	} else {
 		d.reject(verb, line, ok, ahead)
 	}
@@ -47,6 +47,7 @@ func (d *Dialogue) TooLong() (taken bool) {
 		return false
 	}
 	d.heard(VerbOther)
+	d.listener.Limited("command-line")
 	d.event("a line that was too long")
 	d.mistake("500 5.5.2 line too long")
 	return true
@@ -62,7 +63,7 @@ func (d *Dialogue) ownMatter(v Verb, isLine bool) bool {
 		return !d.passesTLS()
 	case d.policy.ClientTLS == ClientTLSRequire && !d.seen.tls:
 		return !beforeHello.has(v)
-	case d.policy.ServerTLS == ServerTLSRequire && !d.server.tls:
+	case d.policy.ServerTLS == ServerTLSRequire && !d.server.tls, d.seen.anew, d.wantsXCLIENT():
 		return !beforeHello.has(v)
 	case d.chunk.open:
 		return v != VerbBDAT
@@ -72,9 +73,10 @@ func (d *Dialogue) ownMatter(v Verb, isLine bool) bool {
 	return false
 }
 
-// passesTLS says that STARTTLS is a matter between client and server.
+// passesTLS says that STARTTLS is a matter between client and server. Where the
+// server takes our XCLIENT it would take the client's too, and we not see it.
 func (d *Dialogue) passesTLS() bool {
-	return d.policy.ClientTLS == ClientTLSPass && !d.server.tls
+	return d.policy.ClientTLS == ClientTLSPass && !d.server.tls && d.policy.XCLIENT == XCLIENTNever
 }
 
 // endsTLS says that STARTTLS is a matter between the client and us.
@@ -110,11 +112,13 @@ func (d *Dialogue) reject(v Verb, line []byte, isLine, ahead bool) {
 		d.betweenChunks(v)
 	case v == VerbBDAT:
 		d.swallowChunk(line, "502 5.5.1 BDAT was not offered")
+	case v == VerbXCLIENT && d.obeysXCLIENT():
+		d.takeXCLIENT(line)
 	case uncarried.has(v), v == VerbSTARTTLS, v == VerbAnonymousTLS:
 		d.answer(v, "502 5.5.1 command not available here")
 	case d.policy.ClientTLS == ClientTLSRequire && !d.seen.tls:
 		d.answer(v, "530 5.7.0 Must issue a STARTTLS command first")
-	default: // TLS with the server begins with the client's hello
+	default: // TLS with the server begins with the client's hello, and so does XCLIENT
 		d.answer(v, "503 5.5.1 EHLO first")
 	}
 }
@@ -123,6 +127,7 @@ func (d *Dialogue) reject(v Verb, line []byte, isLine, ahead bool) {
 func (d *Dialogue) mistake(text string) {
 	d.errors++
 	if limit := d.policy.Limits.Errors; limit > 0 && d.errors > limit {
+		d.listener.Limited("errors")
 		d.end("client-protocol", "421 4.7.0 too many errors")
 		return
 	}

@@ -29,6 +29,7 @@ const (
 	AwaitClientTLS                // a handshake with the client: ClientTLS
 	AwaitServerTLS                // a handshake with the server: ServerTLS or ServerTLSFailed
 	AwaitOctets                   // the client's first octets after a SASL exchange: Octets
+	AwaitAdmission                // whether there is room for the client that Ends gives now: Admitted
 	Opaque                        // nothing we can read, in both directions, until the end
 	End                           // both connections are closed once everything is written
 )
@@ -44,6 +45,10 @@ type Policy struct {
 	Hostname  string // our name, in replies of our own
 	Limits    Limits
 	Chunking  bool // false: CHUNKING and BINARYMIME are not shown to clients
+
+	XCLIENT     SendXCLIENT
+	XCLIENTFrom []netip.Prefix // who may say XCLIENT; it is hidden from everybody else
+	Afresh      bool           // a connection to the server says at its beginning who the client is
 }
 
 // A Listener hears what the dialogue does; it decides nothing.
@@ -52,6 +57,7 @@ type Listener interface {
 	Replied(v Verb, code int) // a reply that the client gets
 	Applied(rule string)      // a departure that is delivered
 	Broke(rule string)        // a rule made something that is no line; it was left out
+	Limited(limit string)     // the client met a limit
 }
 
 // A Tracer is a Listener that also wants the lines. Credentials, SASL lines
@@ -70,10 +76,12 @@ type Dialogue struct {
 	// The caller empties them.
 	ToServer, ToClient []byte
 
-	policy   *Policy
-	client   netip.Addr
-	listener Listener
-	tracer   Tracer // listener, if it is one
+	policy     *Policy
+	client     netip.Addr
+	origin     origin
+	introduces bool // the client may say XCLIENT
+	listener   Listener
+	tracer     Tracer // listener, if it is one
 
 	next      Next
 	failure   string // why it ended before its time; "" it did not
@@ -100,15 +108,19 @@ type Dialogue struct {
 // serverState is what is true of the connection to the server; a fresh one
 // begins with nothing.
 type serverState struct {
-	offers Keyword
-	tls    bool
-	plain  bool // TLS was tried or is not to be had: go on without
-	gone   bool // not to be used any more
+	offers     Keyword
+	attributes attributeSet // that it offers to be told by XCLIENT
+	introduced bool         // XCLIENT was said, or is not to be had
+	tls        bool
+	plain      bool // TLS was tried or is not to be had: go on without
+	gone       bool // not to be used any more
 }
 
 // clientState is what is true of the session as the client sees it.
 type clientState struct {
 	tls           bool
+	hello         Verb // EHLO or HELO, the last that was accepted
+	anew          bool // XCLIENT was said and no EHLO since
 	helloOwed     bool // TLS has begun and no EHLO was said since
 	transaction   bool // MAIL was accepted
 	authenticated bool
@@ -121,9 +133,10 @@ type clientState struct {
 }
 
 // New begins a dialogue. client is the client's address, for an EHLO without
-// a name. A listener that is a Tracer hears the lines too.
+// a name and for XCLIENT. A listener that is a Tracer hears the lines too.
 func New(p *Policy, client netip.Addr, l Listener) *Dialogue {
-	d := &Dialogue{policy: p, client: client, listener: l, next: AwaitServer}
+	d := &Dialogue{policy: p, client: client, introduces: p.mayIntroduce(client), listener: l, next: AwaitServer}
+	d.origin.client = netip.AddrPortFrom(client, 0)
 	d.tracer, _ = l.(Tracer)
 	d.seen.tls = p.ClientTLS == ClientTLSImplicit
 	d.server.tls = p.ServerTLS == ServerTLSImplicit
@@ -224,7 +237,7 @@ func (d *Dialogue) Hello() string { return string(d.hello) }
 
 // Failure is why the dialogue ended before its time: "", or one of
 // "client-protocol", "server-protocol", "server-lost", "server-timeout", "server-unreachable", "tls",
-// "message-refused" (by us, which cost the connection to the server).
+// "xclient", "message-refused" (by us, which cost the connection to the server).
 func (d *Dialogue) Failure() string { return d.failure }
 
 // Reason says for people what Failure is about; "" if there is none. It is in

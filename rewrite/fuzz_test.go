@@ -31,6 +31,10 @@ func FuzzDialogue(f *testing.F) {
 		policy := &Policy{
 			Rules: compiled, Hostname: "relay.example.com", Limits: Limits{Errors: 3}, Chunking: true,
 			ClientTLS: ClientTLS(p.pick(len(clientTLSNames))), ServerTLS: ServerTLS(p.pick(len(serverTLSNames))),
+			XCLIENT: SendXCLIENT(p.pick(len(xclientNames))), Afresh: p.pick(8) == 0,
+		}
+		if p.pick(2) == 0 {
+			policy.XCLIENTFrom = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 		}
 		p.clientTLS, p.serverTLS = policy.ClientTLS == ClientTLSImplicit, policy.ServerTLS == ServerTLSImplicit
 		p.d = New(policy, netip.MustParseAddr("192.0.2.7"), p)
@@ -53,6 +57,7 @@ type peers struct {
 
 	fed                  int  // the code of the reply that is being given
 	clientTLS, serverTLS bool // handshakes that were done
+	introduced           bool // XCLIENT was said to the server
 }
 
 func (p *peers) pick(n int) int {
@@ -69,6 +74,7 @@ var fuzzCommands = []string{
 	"DATA", "RSET", "NOOP", "QUIT", "STARTTLS", "X-ANONYMOUSTLS", "BDAT 20", "BDAT 0 LAST", "BDAT x", "AUTH LOGIN",
 	"AUTH NTLM", "AUTH NTLM TlRMTVNTUAABAAAA", "XAUTH", "XAUTH NTLM TlRMTVNTUAABAAAA", "XAUTH TlRMTVNTUAABAAAA",
 	"X-EXPS NTLM", "VRFY b", "XCLIENT ADDR=192.0.2.1", "TURN", "XYZZY", "", "NOOP\x00", "NOOP\rQUIT",
+	"XCLIENT NAME=client.example.org ADDR=IPV6:2001:db8::7 HELO=client.example.org", "XCLIENT",
 }
 
 var fuzzReplies = []string{
@@ -77,6 +83,7 @@ var fuzzReplies = []string{
 	"354-go\r\n354 on", "334 ", "334 TlRMTVNTUAACAAAA", "235 ok", "221 bye", "421 going", "451 later", "500 what?", "501 Syntax",
 	"501 Invalid Address", "502 no", "504 no", "505 Must issue a STARTTLS command first", "550 no", "554-no\r\n554 no", "250",
 	"220-mail.example.com\r\n220 ESMTP", "250-a\r\n550 b", "hello?",
+	"250-mail.example.com\r\n250-XCLIENT NAME ADDR PROTO HELO\r\n250 STARTTLS", "250-mail.example.com\r\n250 XCLIENT ADDR",
 }
 
 // line takes a line of the table, or one of the fuzzer's own.
@@ -101,7 +108,7 @@ func (p *peers) step(next Next) {
 			d.Lost()
 			return
 		}
-		p.serverTLS = d.policy.ServerTLS == ServerTLSImplicit
+		p.serverTLS, p.introduced = d.policy.ServerTLS == ServerTLSImplicit, false
 		p.reply([]string{"220 mail.example.com", "220-mail.example.com\r\n220 ESMTP", "554 no", "354 go on"}, d.Greeting)
 	case AwaitReply:
 		p.server()
@@ -142,6 +149,8 @@ func (p *peers) step(next Next) {
 		}
 		p.serverTLS = true
 		d.ServerTLS()
+	case AwaitAdmission:
+		d.Admitted(p.pick(4) > 0)
 	case AwaitOctets:
 		d.Octets(p.line(fuzzCommands))
 	}
@@ -183,11 +192,18 @@ func (p *peers) check(policy *Policy) {
 	if n, err := ScanReply(d.ToClient); len(d.ToClient) > 0 && (err != nil || n == 0) {
 		p.Fatalf("the client gets %q, which is no reply", d.ToClient)
 	}
-	inClear := policy.ServerTLS == ServerTLSRequire && !p.serverTLS && policy.ClientTLS != ClientTLSPass ||
-		policy.ClientTLS == ClientTLSRequire && !p.clientTLS
+	serverInClear := policy.ServerTLS == ServerTLSRequire && !p.serverTLS && policy.ClientTLS != ClientTLSPass
+	inClear := serverInClear || policy.ClientTLS == ClientTLSRequire && !p.clientTLS
 	for line := range bytes.Lines(d.ToServer) {
-		if inClear && !beforeHello.has(parseVerb(bytes.TrimSuffix(line, crlf))) {
+		switch v := parseVerb(bytes.TrimSuffix(line, crlf)); {
+		case v == VerbXCLIENT && policy.XCLIENT != XCLIENTNever && !serverInClear: // it is ours
+			p.introduced = true
+		case uncarried.has(v):
+			p.Fatalf("%q is passed on", line)
+		case inClear && !beforeHello.has(v):
 			p.Fatalf("%q in clear", line)
+		case policy.XCLIENT == XCLIENTRequired && !p.introduced && !beforeHello.has(v):
+			p.Fatalf("%q before XCLIENT", line)
 		}
 	}
 	if d.ServerGone() && len(d.ToServer) > 0 {
@@ -201,6 +217,7 @@ func (p *peers) check(policy *Policy) {
 
 func (p *peers) Command(Verb)   {}
 func (p *peers) Applied(string) {}
+func (p *peers) Limited(string) {}
 
 func (p *peers) Broke(rule string) { p.Errorf("%s made something that is no line", rule) }
 

@@ -18,28 +18,32 @@ type Limits struct {
 // mailing are the verbs that bring a message.
 var mailing = setOf(VerbMAIL, VerbRCPT, VerbDATA, VerbBDAT, VerbQUIT)
 
-// exceeds says what a command gets that meets a limit; "" if it meets none.
-func (d *Dialogue) exceeds(v Verb, line []byte) string {
+// exceeds names the limit that a command meets, and says what it gets for that;
+// "" if it meets none.
+func (d *Dialogue) exceeds(v Verb, line []byte) (limit, text string) {
 	l := &d.policy.Limits
 	switch {
 	case v == VerbRCPT && l.Recipients > 0 && d.seen.recipients >= l.Recipients:
-		return "452 4.5.3 too many recipients" // RFC 5321, 4.5.3.1.10
+		return "recipients", "452 4.5.3 too many recipients" // RFC 5321, 4.5.3.1.10
 	case v == VerbMAIL && l.Messages > 0 && d.seen.messages >= l.Messages:
-		return "421 4.7.0 too many messages in one session"
+		return "messages", "421 4.7.0 too many messages in one session"
 	case v == VerbMAIL && l.MessageSize > 0 && declaredSize(line) > l.MessageSize:
-		return d.tooLarge()
+		return sizeLimit, d.tooLarge()
 	case l.Idle > 0 && d.seen.idle >= l.Idle && !d.seen.transaction && !mailing.has(v):
-		return "421 4.7.0 too many commands without a message"
+		return "idle-commands", "421 4.7.0 too many commands without a message"
 	}
-	return ""
+	return "", ""
 }
+
+const sizeLimit = "message-size"
 
 func (d *Dialogue) tooLarge() string {
 	return fmt.Sprintf("552 5.3.4 a message may have %d octets here", d.policy.Limits.MessageSize) // RFC 1870, 6.1
 }
 
 // meetsLimit answers a command that meets a limit.
-func (d *Dialogue) meetsLimit(v Verb, text string) {
+func (d *Dialogue) meetsLimit(v Verb, limit, text string) {
+	d.listener.Limited(limit)
 	if strings.HasPrefix(text, "421") {
 		d.end("client-protocol", text)
 		return
@@ -89,4 +93,7 @@ func (d *Dialogue) RefuseMessage(text string) {
 }
 
 // TooLarge is RefuseMessage for a message over the limit.
-func (d *Dialogue) TooLarge() { d.RefuseMessage(d.tooLarge()) }
+func (d *Dialogue) TooLarge() {
+	d.listener.Limited(sizeLimit)
+	d.RefuseMessage(d.tooLarge())
+}

@@ -78,6 +78,7 @@ type input struct {
 func play(t *testing.T, f *transcript.File, l rewrite.Listener) []transcript.Line {
 	t.Helper()
 	p := &player{d: rewrite.New(policyOf(t, f), clientOf(f), l), file: f.Dialogue, pipelines: f.Settings["pipelines"]}
+	p.d.Connected(netip.AddrPortFrom(clientOf(f), 49152), destinationOf(f))
 	for i, l := range f.Dialogue {
 		in := input{i, l}
 		switch {
@@ -121,6 +122,7 @@ func policyOf(t *testing.T, f *transcript.File) *rewrite.Policy {
 	}
 	policy := &rewrite.Policy{Rules: rules, Hostname: "relay.example.com", Limits: rewrite.Limits{Errors: 20}, Chunking: true}
 	policy.Chunking = f.Settings["chunking"] != "hide"
+	policy.Afresh = f.Settings["afresh"] == "yes"
 	for key, limit := range map[string]*int{
 		"idle": &policy.Limits.Idle, "recipients": &policy.Limits.Recipients, "messages": &policy.Limits.Messages,
 	} {
@@ -138,6 +140,11 @@ func policyOf(t *testing.T, f *transcript.File) *rewrite.Policy {
 	for key, set := range map[string]func(string) error{
 		"client_tls": func(v string) error { return policy.ClientTLS.UnmarshalText([]byte(v)) },
 		"server_tls": func(v string) error { return policy.ServerTLS.UnmarshalText([]byte(v)) },
+		"xclient":    func(v string) error { return policy.XCLIENT.UnmarshalText([]byte(v)) },
+		"xclient_from": func(v string) error {
+			policy.XCLIENTFrom = []netip.Prefix{netip.MustParsePrefix(v)}
+			return nil
+		},
 	} {
 		if v := f.Settings[key]; v != "" {
 			if err := set(v); err != nil {
@@ -146,6 +153,14 @@ func policyOf(t *testing.T, f *transcript.File) *rewrite.Policy {
 		}
 	}
 	return policy
+}
+
+// destinationOf is where the client of a file has connected to.
+func destinationOf(f *transcript.File) netip.AddrPort {
+	if clientOf(f).Is6() {
+		return netip.MustParseAddrPort("[::1]:25")
+	}
+	return netip.MustParseAddrPort("127.0.0.1:25")
 }
 
 func clientOf(f *transcript.File) netip.Addr {
@@ -190,7 +205,14 @@ func (p *player) step() bool {
 		if len(p.client) == 0 {
 			return false
 		}
-		d.Octets([]byte(p.client[0].line.Text + "\r\n"))
+		text := p.client[0].line.Text
+		d.Octets([]byte(text + "\r\n"))
+		if d.Next(false) == rewrite.End { // they go nowhere
+			p.client = p.client[1:]
+			p.flush([]string{text}, nil)
+		}
+	case rewrite.AwaitAdmission:
+		d.Admitted(true)
 	case rewrite.Opaque:
 		return p.opaque()
 	case rewrite.End:
@@ -354,3 +376,4 @@ func (silent) Command(rewrite.Verb)      {}
 func (silent) Replied(rewrite.Verb, int) {}
 func (silent) Applied(string)            {}
 func (silent) Broke(string)              {}
+func (silent) Limited(string)            {}

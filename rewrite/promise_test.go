@@ -10,14 +10,15 @@ import (
 
 // kept is a listener that keeps what it hears of rules and replies.
 type kept struct {
-	applied, broke []string
-	codes          []int
+	applied, broke, limits []string
+	codes                  []int
 }
 
 func (k *kept) Command(Verb)          {}
 func (k *kept) Replied(_ Verb, c int) { k.codes = append(k.codes, c) }
 func (k *kept) Applied(rule string)   { k.applied = append(k.applied, rule) }
 func (k *kept) Broke(rule string)     { k.broke = append(k.broke, rule) }
+func (k *kept) Limited(limit string)  { k.limits = append(k.limits, limit) }
 func (k *kept) lastCode() int         { return k.codes[len(k.codes)-1] }
 
 // withRule begins a dialogue, past its greeting, with one rule that does this

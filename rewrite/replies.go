@@ -47,8 +47,8 @@ func (d *Dialogue) greetedAgain(raw []byte) {
 		return
 	}
 	line := string(d.hello)
-	if d.wantsTLS() {
-		line = "EHLO " + string(argument(d.hello)) // HELO hides whether there is STARTTLS
+	if d.wantsTLS() || d.wantsXCLIENT() {
+		line = "EHLO " + string(argument(d.hello)) // HELO hides whether there is STARTTLS or XCLIENT
 	}
 	d.say(line, stageHello)
 }
@@ -70,7 +70,7 @@ func (d *Dialogue) Lost() {
 			return
 		}
 		d.end("server-lost", lostText)
-	case t.held && (t.stage == stageStartTLS || t.stage == stageHello && t.verb == VerbHELO):
+	case t.held && (t.stage == stageStartTLS || t.stage == stageHello && t.verb == VerbHELO && d.wantsTLS()):
 		d.ServerTLSFailed()
 	case d.sent.n > 0 && d.sent.first() == VerbQUIT:
 		d.Finish("221 2.0.0 closing connection")
@@ -263,7 +263,7 @@ func (d *Dialogue) follow(v Verb, code int) {
 	case good && (v == VerbRSET || hello.has(v)):
 		d.endTransaction()
 		if hello.has(v) {
-			d.seen.helloOwed = false
+			d.seen.hello, d.seen.anew, d.seen.helloOwed = v, false, false
 		}
 	case (v == VerbSTARTTLS || v == VerbAnonymousTLS) && code == 220:
 		d.next = Opaque
@@ -296,20 +296,27 @@ func (d *Dialogue) followSASL(code int) {
 }
 
 // Octets are the first octets of the client's after a SASL exchange that may
-// have begun to mask the stream: four, or a line that is shorter.
+// have begun to mask the stream: four, or a line that is shorter. A stream that
+// cannot be read could have XCLIENT in it: no server that takes ours gets one.
 func (d *Dialogue) Octets(b []byte) {
 	d.next = AwaitCommand
-	if masked(b, d.seen.sealing) {
+	switch {
+	case !masked(b, d.seen.sealing):
+	case d.policy.XCLIENT != XCLIENTNever:
+		d.server.gone = true
+		d.end("client-protocol", maskedText)
+	default:
 		d.next = Opaque
 		d.event("opaque")
 	}
 }
 
 // sayLine says the line of the turn to the server; where a HELO hides whether
-// there is STARTTLS, EHLO comes first.
+// there is STARTTLS or XCLIENT, EHLO comes first.
 func (d *Dialogue) sayLine() {
 	t := &d.turn
-	if t.verb == VerbHELO && d.wantsTLS() {
+	if t.verb == VerbHELO && (d.wantsTLS() || d.wantsXCLIENT()) {
+		t.introduced = !d.wantsTLS()
 		d.say("EHLO "+string(argument(t.line)), stageHello)
 		return
 	}
@@ -356,8 +363,12 @@ func (d *Dialogue) swallow(raw []byte) {
 
 // cause says on whose account the server is told what the client has not said.
 func (d *Dialogue) cause() string {
-	if by := d.turn.by(); by != 0 {
+	by := d.turn.by()
+	switch {
+	case by != 0 && d.turn.stage != stageXCLIENT:
 		return d.policy.Rules.nameSet(by)
+	case d.turn.introduced:
+		return xclientCause
 	}
 	return serverTLSCause
 }
@@ -367,6 +378,7 @@ func (d *Dialogue) cause() string {
 const (
 	serverTLSCause  = "server_tls"
 	clientTLSCause  = "client_tls"
+	xclientCause    = "xclient"
 	notCarriedCause = "not-carried"
 	sizeCause       = "message_size"
 	chunkingCause   = "chunking"
@@ -378,6 +390,9 @@ func commandIs(line []byte, v Verb) bool { return parseVerb(line) == v }
 // learn reads the server's EHLO reply.
 func (d *Dialogue) learn(r Reply) {
 	d.server.offers = offered(r)
+	if d.policy.XCLIENT != XCLIENTNever {
+		d.server.attributes = attributesOffered(r)
+	}
 	if at, _ := d.aliased(r); at > 0 {
 		d.server.offers |= offered(Reply{Lines: []string{"", d.policy.Rules.alias[1]}})
 	}

@@ -24,7 +24,12 @@ func (d *Dialogue) trace(side byte, v Verb, said, got []byte, applied ruleSet) {
 	if d.tracer == nil {
 		return
 	}
-	d.tracer.Exchanged(side, d.lines(side, v, said), d.lines(side, v, got), d.policy.Rules.nameSet(applied))
+	before := d.lines(side, v, said)
+	after := before
+	if !bytes.Equal(said, got) {
+		after = d.lines(side, v, got)
+	}
+	d.tracer.Exchanged(side, before, after, d.policy.Rules.nameSet(applied))
 }
 
 // lines takes octets apart for the tracer, without what is secret in them.
@@ -94,6 +99,8 @@ func Cause(line string, added bool, rules string) string {
 	switch v := parseVerb([]byte(name)); {
 	case v == VerbSTARTTLS && !strings.Contains(rules, starttlsKeywordName):
 		return clientTLSCause
+	case v == VerbXCLIENT && added:
+		return xclientCause
 	case uncarried.has(v), v == VerbAnonymousTLS:
 		return notCarriedCause
 	case name == "SIZE":

@@ -25,6 +25,9 @@ type Turn struct {
 	withheld []byte // the EHLO reply from before STARTTLS; nil: none
 	traced   bool   // the tracer knows what the client said
 
+	xclient    []string // commands that are still to be said
+	introduced bool     // XCLIENT was said, or EHLO for its sake
+
 	answered Reply  // the client's reply, made by a rule; Code 0: none
 	first    string // to be said to the server before the line
 	again    string // to be said to the server instead of giving the reply
@@ -49,6 +52,7 @@ const (
 	stageStartTLS              // the reply to our STARTTLS
 	stageTLS                   // the handshake with the server
 	stageRepeat                // the reply to our EHLO after it
+	stageXCLIENT               // the reply to our XCLIENT
 	stageData                  // the reply to the DATA that a first chunk begins
 )
 

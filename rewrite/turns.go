@@ -28,7 +28,9 @@ func (d *Dialogue) turnReply(code int, raw []byte) {
 		if good {
 			d.learn(parseReply(raw))
 		}
-		d.sayLine()
+		d.goOn()
+	case stageXCLIENT:
+		d.xclientReply(code, raw)
 	case stageData:
 		d.dataReply(code, raw)
 	default:
@@ -47,8 +49,17 @@ func (d *Dialogue) helloReply(good bool, raw []byte) {
 	case d.wantsTLS():
 		d.withoutTLS(noSTARTTLS)
 	default:
-		d.sayLine()
+		d.goOn()
 	}
+}
+
+// goOn says what our own hello was for.
+func (d *Dialogue) goOn() {
+	if d.xclientComes() {
+		d.introduce()
+		return
+	}
+	d.sayLine()
 }
 
 const noSTARTTLS = "the server offers no STARTTLS"
@@ -62,13 +73,16 @@ func (d *Dialogue) withoutTLS(reason string) {
 		return
 	}
 	d.server.plain = true
-	if t.withheld != nil {
-		raw := t.withheld
-		t.withheld = nil
+	raw := t.withheld
+	t.withheld = nil
+	switch {
+	case d.xclientComes():
+		d.introduce()
+	case raw != nil:
 		d.finishTurn(raw, parseReply(raw))
-		return
+	default:
+		d.sayLine()
 	}
-	d.sayLine()
 }
 
 // ServerTLS is the end of a good handshake with the server. What was known from
@@ -78,7 +92,12 @@ func (d *Dialogue) ServerTLS() {
 	d.event("server TLS")
 	d.server.tls, d.server.offers = true, 0
 	t.withheld = nil
-	if hello.has(t.verb) {
+	d.helloAgain()
+}
+
+// helloAgain says hello to a server that has forgotten it.
+func (d *Dialogue) helloAgain() {
+	if hello.has(d.turn.verb) {
 		d.sayLine()
 		return
 	}
@@ -130,6 +149,11 @@ func (d *Dialogue) saidReply(good bool, raw []byte) {
 		}
 		d.server.plain = true
 	}
+	if hello.has(t.verb) && good && d.xclientComes() {
+		d.swallow(raw)
+		d.introduce()
+		return
+	}
 	d.finishTurn(raw, r)
 }
 
@@ -157,6 +181,7 @@ func (d *Dialogue) finishTurn(raw []byte, r Reply) {
 	}
 	if hello.has(t.verb) && t.reply.Code < 300 {
 		d.offerTLS(&t.reply)
+		d.offerXCLIENT(&t.reply)
 	}
 	t.held = false
 	t.replyBy |= by

@@ -42,11 +42,7 @@ func check(args []string, stdout, stderr io.Writer) int {
 		}
 		fmt.Fprintln(stdout)
 	}
-	admin := c.admin
-	if admin == "" {
-		admin = "off"
-	}
-	entry(stdout, 0, "admin listener", 17, admin)
+	entry(stdout, 0, "admin listener", 17, adminMeans(c))
 	entry(stdout, 0, "log", 17, fmt.Sprintf("%s, level %s", c.format, strings.ToLower(c.level.String())))
 	entry(stdout, 0, "drain", 17, brief(c.drain))
 	fmt.Fprint(stdout, "\n\"smtpshim rules\" tells whom each rule heals.\n")
@@ -79,7 +75,13 @@ func printRoute(w io.Writer, r *route, said said) {
 	line := func(name, text string) { entry(w, 2, name, 17, text) }
 	fmt.Fprintf(w, "route %s\n", r.Name)
 	line("listens on", strings.Join(r.Listen, ", "))
-	line("servers", strings.Join(r.Servers, ", then "))
+	line("servers", serversAre(r.Route))
+	if h := r.Health; h.Interval > 0 {
+		line("health", fmt.Sprintf("each server is connected to every %s, greets and answers EHLO within %s, or is left alone", brief(h.Interval), brief(h.Timeout)))
+	}
+	for _, l := range networkMeans(r) {
+		line(l[0], l[1])
+	}
 	line("client TLS", r.ClientTLS.Mode.String()+": "+clientTLSMeans(r.ClientTLS.Mode))
 	tls := tlsPrinter{w, time.Now(), func(text string) string { return said.once(text, r.Name) }}
 	tls.client(r)
@@ -92,11 +94,20 @@ func printRoute(w io.Writer, r *route, said said) {
 		}
 		line("PROXY header", "must come first from "+strings.Join(networks, ", "))
 	}
+	if r.ProxySend != proxy.ProxyNone {
+		line("PROXY header", "goes first to the server, in version "+r.ProxySend.String()[1:]+", with the client's addresses")
+	}
+	for _, means := range xclientMeans(r.Route) {
+		line("XCLIENT", means)
+	}
 	if changed := changedLimits(r.Limits); changed != "" {
 		line("limits", changed)
 	}
 	if changed := changedTimeouts(r.Timeouts); changed != "" {
 		line("timeouts", changed)
+	}
+	if r.record != nil {
+		line("records", recordMeans(r.record))
 	}
 	names := r.Rules.Names()
 	if len(names) == 0 {

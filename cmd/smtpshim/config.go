@@ -4,14 +4,17 @@ import (
 	"log/slog"
 	"regexp"
 	"time"
+
+	"smtpshim/metrics"
 )
 
 // A config is what a configuration file says. Every field holds: what the file
 // leaves out has its default.
 type config struct {
-	drain    time.Duration // how long messages under way may take when we stop
-	admin    string        // host:port of the admin listener; "": none
-	profiles bool          // it serves /debug/pprof/ too
+	drain    time.Duration     // how long messages under way may take when we stop
+	admin    string            // host:port of the admin listener; "": none
+	profiles bool              // it serves /debug/pprof/ too
+	password *metrics.Password // that it asks for; nil: none
 	level    slog.Level
 	format   logFormat
 	routes   []*route
@@ -33,18 +36,8 @@ func readConfig(path string, made makeCertificates) (*config, error) {
 func readSettings(t *table, made makeCertificates) *config {
 	c := &config{drain: t.duration("drain", 30*time.Second, 0, time.Hour), format: "text"}
 
-	admin := t.table("admin")
-	c.admin = admin.text("listen", "127.0.0.1:9525")
-	public := admin.boolean("public", false)
-	c.profiles = admin.boolean("pprof", false)
-	if checkAddress(c.admin, true) == nil && !isLoopback(c.admin) && !public {
-		admin.wrong("listen", "%q can be reached from other machines, and there is no password; if that is meant, write public = true", c.admin)
-	}
 	taken := listeners{}
-	if c.admin != "" {
-		taken.add(admin, "listen", c.admin, "the admin listener")
-	}
-	admin.done()
+	readAdmin(t.table("admin"), c, taken)
 
 	log := t.table("log")
 	level := logLevel{slog.LevelInfo}

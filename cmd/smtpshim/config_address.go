@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -15,6 +16,12 @@ var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0
 // checkAddress says what is wrong with a host:port. Only where we listen may
 // the host be left out.
 func checkAddress(address string, listening bool) error {
+	if path, ok := socketPath(address); ok {
+		return checkSocket(path)
+	}
+	if name, ok := strings.CutPrefix(address, systemdPrefix); ok && listening {
+		return checkSocketName(name)
+	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		if ip, err := netip.ParseAddr(strings.Trim(address, "[]")); err == nil {
@@ -76,8 +83,14 @@ func (l listeners) add(t *table, key, address, by string) {
 // everywhere is the host of an address that has none: every interface.
 const everywhere = "*"
 
+// fileSystem is the host of a socket whose port is a path.
+const fileSystem = "unix:"
+
 // splitAddress returns the parts of a right address in one spelling.
 func splitAddress(address string) (host, port string) {
+	if path, ok := socketPath(address); ok {
+		return fileSystem, filepath.Clean(path)
+	}
 	host, port, _ = net.SplitHostPort(address)
 	ip, err := netip.ParseAddr(host)
 	switch {
@@ -98,7 +111,7 @@ func splitAddress(address string) (host, port string) {
 func isLoopback(address string) bool {
 	host, _ := splitAddress(address)
 	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
+	return host == "localhost" || host == fileSystem || err == nil && ip.IsLoopback()
 }
 
 // goesToItself says whether a server's address is where we listen: such a

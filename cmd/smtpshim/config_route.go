@@ -27,6 +27,9 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates) *
 		taken.add(t, "listen", address, fmt.Sprintf("route %q, line %d", r.Name, t.lines.line(t.path)))
 	}
 	for i, address := range r.Servers {
+		if address == proxy.OriginalDestination {
+			continue // readNetwork looks at it
+		}
 		if err := checkAddress(address, false); err != nil {
 			t.wrong("servers", "%v", err)
 		} else if slices.Contains(r.Servers[:i], address) {
@@ -35,16 +38,21 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates) *
 			t.wrong("servers", "%q is where this route listens: sessions would go round in circles", address)
 		}
 	}
+	readServers(t, r.Route)
+	readNetwork(t, r)
 	own := ownCertificates{state: state, make: made}
 	if routeName.MatchString(r.Name) {
 		own.route = r.Name
 	}
 	r.ClientTLS, r.client = readClientTLS(t.table("client_tls"), own)
 	r.ServerTLS, r.server = readServerTLS(t.table("server_tls"))
+	checkServerNames(t, r)
 
 	header := t.table("proxy_protocol")
 	r.ProxyFrom = networks(header, "accept_from")
+	header.word("send", &r.ProxySend)
 	header.done()
+	readXCLIENT(t.table("xclient"), r.Route)
 
 	t.word("stray_bytes", &r.Message.StrayBytes)
 	t.word("long_lines", &r.Message.LongLines)
@@ -64,6 +72,7 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates) *
 		*w.value = timeouts.duration(w.key, w.normal, time.Second, 24*time.Hour)
 	}
 	timeouts.done()
+	r.record = readRecord(t, r)
 	return r
 }
 

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"smtpshim/proxy"
 	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 )
@@ -166,6 +167,9 @@ func TestWhatTheFileSaysIsInForce(t *testing.T) {
 		"not verified":  out.server.Verification == tlspolicy.Unverified,
 		"TLS 1.2":       in.client.acceptor.Config(netip.Addr{}).MinVersion == 0x303 && in.server.dialer.Config("").MinVersion == 0x303,
 		"networks":      reflect.DeepEqual(in.ProxyFrom, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")}),
+		"XCLIENT":       in.XCLIENTSend == rewrite.XCLIENTRequired && out.XCLIENTSend == rewrite.XCLIENTNever && len(out.XCLIENTFrom) == 0,
+		"XCLIENT from":  reflect.DeepEqual(in.XCLIENTFrom, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}),
+		"header":        in.ProxySend == proxy.ProxyV1 && out.ProxySend == proxy.ProxyNone,
 		"limit":         in.Limits.Sessions == 10 && out.Limits.Sessions == 1000,
 		"timeout":       in.Timeouts.Command == 90*time.Minute && out.Timeouts.Command == 5*time.Minute,
 		"other default": in.Limits.Errors == 20 && in.Timeouts.DataEnd == 10*time.Minute,
@@ -226,6 +230,11 @@ func TestWarningsNameWhatMayBeAMistake(t *testing.T) {
 	for _, c := range []struct{ what, text, want string }{
 		{"nothing", "listen = [\"127.0.0.1:25\", \"[::1]:25\", \"localhost:26\"]\n", ""},
 		{"open to others", "listen = [\"127.0.0.1:25\", \"192.0.2.2:25\", \":26\"]\n", "192.0.2.2:25, :26"},
+		{"open to others, and the server sees who they are", "listen = [\":25\"]\nproxy_protocol.send = \"v2\"\n", ""},
+		{"anybody's header", "listen = [\"127.0.0.1:25\"]\nproxy_protocol.accept_from = [\"0.0.0.0/0\", \"192.0.2.0/24\"]\n", "accept_from has 0.0.0.0/0"},
+		{"open to others, and the server is told who they are", "listen = [\":25\"]\nclient_tls.mode = \"hide\"\nxclient.send = \"require\"\n", ""},
+		{"open to others, and the server may be told", "listen = [\":25\"]\nclient_tls.mode = \"hide\"\nxclient.send = \"offered\"\n", ":25"},
+		{"anybody's XCLIENT", "listen = [\"127.0.0.1:25\"]\nxclient.accept_from = [\"::/0\"]\n", "accept_from has ::/0"},
 		{"not verified", "listen = [\"127.0.0.1:25\"]\nserver_tls = {mode = \"require\", verify = false}\n", "verify = false"},
 		{"no repeat-ehlo", "listen = [\"127.0.0.1:25\"]\nrules = []\nserver_tls.mode = \"opportunistic\"\n", "repeat-ehlo"},
 		{"implicit TLS needs no repeat-ehlo", "listen = [\"127.0.0.1:25\"]\nrules = []\nserver_tls.mode = \"implicit\"\n", ""},

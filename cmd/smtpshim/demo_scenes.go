@@ -73,6 +73,7 @@ type unheard struct{}
 
 func (unheard) SessionBegan()                       {}
 func (unheard) SessionEnded(string, time.Duration)  {}
+func (unheard) LimitMet(string)                     {}
 func (unheard) Refused(string)                      {}
 func (unheard) Command(string)                      {}
 func (unheard) Reply(int)                           {}
@@ -81,8 +82,11 @@ func (unheard) RuleBroken(string)                   {}
 func (unheard) Message(string, int64)               {}
 func (unheard) Bytes(string, int64)                 {}
 func (unheard) ServerConnected(time.Duration)       {}
+func (unheard) ServerAgain()                        {}
 func (unheard) ServerReplied(string, time.Duration) {}
 func (unheard) ServerFailed(string)                 {}
+func (unheard) BadReply(string)                     {}
+func (unheard) Held(time.Duration)                  {}
 func (unheard) TLS(string, string, string)          {}
 func (unheard) TLSFailed(string, string)            {}
 

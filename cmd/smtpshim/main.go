@@ -40,6 +40,7 @@ func commands() []command {
 		{"check", "[-config FILE]", "what each route will do, or what is wrong", check},
 		{"rules", "[-markdown] [NAME]", "what each rule heals, and who says so", rules},
 		{"demo", "[-listen ADDR] [NAME]", "see it work, with simulated legacy servers", demo},
+		{"watch", "[-route NAME] [-healed] [URL]", "dialogues, live, of a smtpshim that runs", watch},
 		{"version", "", "print the version", version},
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"smtpshim/metrics"
 	"smtpshim/proxy"
+	"smtpshim/proxy/record"
 	"smtpshim/proxy/tlspolicy"
 )
 
@@ -16,6 +17,8 @@ type route struct {
 	client *clientLeg // nil: TLS with clients is none of ours
 	server *serverLeg // nil: we begin none with servers
 	idle   []option   // said of rules that are not in force
+
+	record *record.Route // nil: nothing is
 }
 
 // An option is one of a rule.

@@ -10,16 +10,20 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"smtpshim/metrics"
 	"smtpshim/proxy"
+	"smtpshim/proxy/journal"
+	"smtpshim/proxy/record"
 	"smtpshim/proxy/tlspolicy"
 )
 
@@ -44,6 +48,8 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer) int {
 		return failed
 	}
 	p := newInstance(path, c, stderr)
+	p.proxy.Inherited = inherited()
+	defer p.writer.Close()
 	defer p.proxy.Close()
 	admin, err := p.serveAdmin()
 	if err == nil {
@@ -54,8 +60,13 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer) int {
 		p.log.Error("not started", "err", err)
 		return failed
 	}
+	p.dropUnused()
 	p.ready.Store(true)
+	p.notify(daemon.SdNotifyReady, p.status("serving"))
 	p.log.Info("started", "version", buildVersion(), "go", runtime.Version(), "config", path)
+	watched, end := context.WithCancel(context.Background())
+	defer end()
+	go p.watch(watched)
 
 	day := time.NewTicker(24 * time.Hour)
 	defer day.Stop()
@@ -65,7 +76,9 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer) int {
 			p.warn()
 		case sig := <-signals:
 			if sig == syscall.SIGHUP {
+				p.notify(reloading())
 				p.reload()
+				p.notify(daemon.SdNotifyReady, p.status("serving"))
 				continue
 			}
 			p.drain(signals)
@@ -85,29 +98,39 @@ type instance struct {
 	metrics *metrics.Metrics
 	proxy   proxy.Proxy
 	ready   atomic.Bool // takes new sessions
+
+	journal    *journal.Journal
+	writer     *record.Writer
+	recordings *metrics.Recordings
 }
+
+// What the journal keeps: sessions, and octets of them.
+const (
+	journalSessions = 200
+	journalOctets   = 4 << 20
+)
 
 func newInstance(path string, c *config, stderr io.Writer) *instance {
 	registry := prometheus.NewRegistry()
 	p := &instance{path: path, started: c, level: new(slog.LevelVar), gather: registry,
-		metrics: metrics.New(registry, buildVersion())}
+		metrics: metrics.New(registry, buildVersion()), journal: journal.New(journalSessions, journalOctets)}
 	p.config.Store(c)
-	registry.MustRegister(metrics.CertificateExpiry(func() []metrics.Certificate { return p.config.Load().certificates() }))
+	registry.MustRegister(metrics.CertificateExpiry(func() []metrics.Certificate { return p.config.Load().certificates() }), metrics.Servers(p.servers),
+		metrics.InForce(p.inForce))
 	p.level.Set(c.level)
-	options := &slog.HandlerOptions{Level: p.level}
-	if c.format == "json" {
-		p.log = slog.New(slog.NewJSONHandler(stderr, options))
-	} else {
-		p.log = slog.New(slog.NewTextHandler(stderr, options))
-	}
+	p.log = newLog(stderr, c.format, p.level)
 	p.proxy.Logger = p.log
+	p.recordings = metrics.NewRecordings(registry)
+	lost := &losses{log: p.log, counts: p.recordings, said: map[string]time.Time{}}
+	p.writer = record.Start(lost.recorded)
 	return p
 }
 
 // serveAdmin opens the admin listener, if there is to be one.
 func (p *instance) serveAdmin() (*http.Server, error) {
-	admin := metrics.Admin(p.gather, p.ready.Load, p.config.Load().profiles)
+	admin := metrics.Admin(p.gather, p.readiness, p.config.Load().profiles)
 	admin.ErrorLog = slog.NewLogLogger(p.log.Handler(), slog.LevelWarn)
+	p.addPage(admin)
 	listen := p.config.Load().admin
 	if listen == "" {
 		return admin, nil
@@ -127,10 +150,13 @@ func (p *instance) serveAdmin() (*http.Server, error) {
 
 // apply puts a configuration in force, or changes nothing.
 func (p *instance) apply(c *config) error {
+	if err := p.checkInherited(c); err != nil {
+		return err
+	}
 	var routes []*proxy.Route
 	for _, r := range c.routes {
 		counts := p.metrics.Route(r.Name, r.Rules.Names(), r.possible())
-		r.Observer = counts
+		r.Observer = &observed{counts, p.journal, p.writer, r.record}
 		p.follow(r, counts)
 		routes = append(routes, r.Route)
 	}
@@ -140,6 +166,10 @@ func (p *instance) apply(c *config) error {
 	p.config.Store(c)
 	p.level.Set(c.level)
 	for _, r := range c.routes {
+		if r.record != nil {
+			p.recordings.Route(r.Name)
+			p.writer.Tend(r.record)
+		}
 		p.log.Info("route", "route", r.Name,
 			"listen", strings.Join(r.Listen, ","), "servers", strings.Join(r.Servers, ","),
 			"client_tls", r.ClientTLS.Mode.String(), "server_tls", r.ServerTLS.Mode.String(),
@@ -205,6 +235,7 @@ func needRestart(started, c *config) []string {
 	}{
 		{"admin.listen", c.admin != started.admin},
 		{"admin.pprof", c.profiles != started.profiles},
+		{"admin.password_hash", !reflect.DeepEqual(c.password, started.password)},
 		{"log.format", c.format != started.format},
 	} {
 		if k.changed {
@@ -218,6 +249,7 @@ func needRestart(started, c *config) []string {
 // signal comes.
 func (p *instance) drain(signals <-chan os.Signal) {
 	p.ready.Store(false)
+	p.notify(daemon.SdNotifyStopping, p.status("draining"))
 	drain := p.config.Load().drain
 	p.log.Info("draining", "drain", drain.String())
 	ctx, cancel := context.WithTimeout(context.Background(), drain)

@@ -245,6 +245,7 @@ func TestAReloadNamesOnlyWhatNeedsARestart(t *testing.T) {
 		{"log.level = \"debug\"\n", nil},
 		{"log.format = \"json\"\n", []string{"log.format"}},
 		{"log.format = \"json\"\n", []string{"log.format"}}, // it is still not in force
+		{"admin.user = \"anna\"\nadmin.password_hash = \"$2y$10$" + strings.Repeat("a", 53) + "\"\n", []string{"admin.password_hash"}},
 		{"admin.pprof = true\nlog.format = \"json\"\n", []string{"admin.pprof", "log.format"}},
 		{"", nil},
 		{"# moved", []string{"admin.listen"}},

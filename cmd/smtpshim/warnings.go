@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"smtpshim/proxy"
 	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 )
@@ -16,14 +17,29 @@ func warnings(r *route, now time.Time) []string {
 	var list []string
 	var open []string
 	for _, address := range r.Listen {
+		if strings.HasPrefix(address, systemdPrefix) {
+			address += " (if its socket unit says so)"
+		}
 		if !isLoopback(address) {
 			open = append(open, address)
 		}
 	}
-	if open != nil {
+	if open != nil && r.ProxySend == proxy.ProxyNone && !r.Source.Client && r.XCLIENTSend != rewrite.XCLIENTRequired {
 		list = append(list, strings.Join(open, ", ")+" can be reached from other machines, and the server sees every client "+
 			"under this machine's address: if it relays for that address, anybody who gets here can send mail anywhere. "+
 			"Let only the right hosts through the firewall, or let the server not trust this address.")
+	}
+	for _, network := range r.ProxyFrom {
+		if network.Bits() == 0 {
+			list = append(list, fmt.Sprintf("proxy_protocol.accept_from has %s in it: everybody can say that he is whoever the server "+
+				"trusts. Name the balancers alone.", network))
+		}
+	}
+	for _, network := range r.XCLIENTFrom {
+		if network.Bits() == 0 {
+			list = append(list, fmt.Sprintf("xclient.accept_from has %s in it: everybody can say that he is whoever you trust. "+
+				"Name the proxies alone.", network))
+		}
 	}
 	for _, o := range r.idle {
 		list = append(list, fmt.Sprintf("route.options.%s.%s does nothing: the rule %s is not in force in route %q. "+
@@ -44,6 +60,11 @@ func warnings(r *route, now time.Time) []string {
 		for _, text := range leg.dialer.Warnings(now) {
 			list = append(list, side+text)
 		}
+	}
+	if leg := r.server; leg != nil && slices.Contains(r.Servers, proxy.OriginalDestination) &&
+		leg.Verification == tlspolicy.Verified && leg.ServerName == "" && len(leg.Pins) == 0 {
+		list = append(list, "server_tls wants certificates that bear the address to which the client was going, and few do: "+
+			"write server_name or pins, or mode = \"opportunistic\".")
 	}
 	if r.ServerTLS.Mode != rewrite.ServerTLSOff && r.ServerTLS.Mode != rewrite.ServerTLSImplicit &&
 		!slices.Contains(r.Rules.Names(), "repeat-ehlo") {

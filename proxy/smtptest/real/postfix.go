@@ -1,6 +1,7 @@
 package real
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -25,7 +26,7 @@ func Postfix(t testing.TB, o Options) *Server {
 	master := Bin(t, "postfix", "master")
 	needRoot(t, "postfix")
 	root := folder("postfix")
-	s := &Server{Addr: FreeAddr(), dir: Dir(t)}
+	s := &Server{Addr: cmp.Or(o.Listen, FreeAddr()), dir: Dir(t)}
 	s.mail = filepath.Join(s.dir, "mail/new")
 	s.env = postfixEnv()
 	s.sendmail = []string{Bin(t, "postfix", "sendmail"), "-C", filepath.Join(s.dir, "etc")}
@@ -38,7 +39,7 @@ func Postfix(t testing.TB, o Options) *Server {
 	mkdirs(t, s.dir, postfixUID, 0o777, "queue/maildrop", "queue/public")
 	write(t, s.dir, map[string]string{
 		"etc/main.cf":   strings.Join(append(s.mainCF(t, root, o), o.Settings...), "\n") + "\n",
-		"etc/master.cf": strings.ReplaceAll(masterCF, "@ADDR@", s.Addr),
+		"etc/master.cf": strings.ReplaceAll(masterCF, "@ADDR@", strings.TrimPrefix(s.Addr, ":")),
 	})
 	postlog(t, filepath.Join(s.dir, "queue/public/postlog"))
 	Start(t, s.env, master, "-s", "-c", filepath.Join(s.dir, "etc"))

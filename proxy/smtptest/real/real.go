@@ -1,6 +1,6 @@
 // Package real starts mail servers and clients that other people wrote, so that
 // tests can put something between them: Postfix, Exim, smtp-sink, smtp-source,
-// swaks, curl, and of TLS OpenSSL's s_client and s_server, gnutls-cli, sslscan,
+// swaks, curl, HAProxy, and of TLS OpenSSL's s_client and s_server, gnutls-cli, sslscan,
 // posttls-finger.
 //
 // Programs are looked for in the folder that SMTPSHIM_PEERS names, where .ci/run
@@ -38,6 +38,8 @@ type Options struct {
 	Relay    string // host:port; mail is not stored but sent there from the queue
 	RelayTLS string // Postfix's smtp_tls_security_level for that: "none" (or ""), "may", "encrypt", "verify"; Exim knows "" as "may"
 	Login    string // name:password, said to Relay with AUTH (Postfix)
+
+	Listen string // host:port in place of a free one on loopback; ":25" is every address (Postfix)
 
 	Settings []string // further lines of Postfix's main.cf or of Exim's main section
 }

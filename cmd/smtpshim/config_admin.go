@@ -1,0 +1,63 @@
+package main
+
+import (
+	"strings"
+
+	"smtpshim/metrics"
+)
+
+// readAdmin reads the table of the admin listener.
+func readAdmin(t *table, c *config, taken listeners) {
+	c.admin = t.text("listen", adminListen)
+	public := t.boolean("public", false)
+	c.profiles = t.boolean("pprof", false)
+	c.password = readPassword(t)
+	if _, ok := socketPath(c.admin); ok || strings.HasPrefix(c.admin, systemdPrefix) {
+		t.wrong("listen", "%q is no address; host:port is wanted here", c.admin)
+		c.admin = ""
+	}
+	if checkAddress(c.admin, true) == nil && !isLoopback(c.admin) && !public && c.password == nil {
+		t.wrong("listen", "%q can be reached from other machines, and there is no password; set user and password_hash, "+
+			"or write public = true to have the metrics there without one, and no page", c.admin)
+	}
+	if c.admin != "" {
+		taken.add(t, "listen", c.admin, "the admin listener")
+	}
+	t.done()
+}
+
+// readPassword returns the password of the admin listener, or nil.
+func readPassword(t *table) *metrics.Password {
+	user, hash := t.text("user", ""), t.text("password_hash", "")
+	if user == "" && hash == "" {
+		return nil
+	}
+	if user == "" {
+		t.wrong("user", "is missing; whoever has a password has a name")
+	} else if strings.Contains(user, ":") {
+		t.wrong("user", "%q has a colon, where the name would end (RFC 7617)", user)
+	}
+	if err := metrics.CheckHash(hash); err != nil {
+		t.wrong("password_hash", "%v", err)
+	}
+	return &metrics.Password{User: user, Hash: []byte(hash)}
+}
+
+// hasPage says whether the admin listener shows dialogues, which have the
+// addresses of people in them: not to everybody who can reach it.
+func (c *config) hasPage() bool { return c.password != nil || isLoopback(c.admin) }
+
+// adminMeans says what the admin listener has, and for whom.
+func adminMeans(c *config) string {
+	switch {
+	case c.admin == "":
+		return "off"
+	case c.password != nil && isLoopback(c.admin):
+		return c.admin + ", with a password"
+	case c.password != nil:
+		return c.admin + ", with a password, which is sent in clear unless something before it speaks TLS"
+	case c.hasPage():
+		return c.admin + ", for everybody on this machine"
+	}
+	return c.admin + ", metrics and health for everybody; no page, which needs a password there"
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"smtpshim/proxy"
+)
+
+// readNetwork reads what a route asks of the network: where clients were going,
+// and from which address servers are dialled.
+func readNetwork(t *table, r *route) {
+	r.Transparent = t.boolean("transparent", false)
+	for _, address := range r.Listen {
+		if _, ok := socketPath(address); ok && r.Transparent {
+			t.wrong("transparent", "%q cannot be so: only TCP is", address)
+		}
+	}
+	r.Source = readSource(t, r)
+	origin := t.table("original_destination")
+	r.Destinations = networks(origin, "networks")
+	origin.done()
+
+	wanted := slices.Contains(r.Servers, proxy.OriginalDestination)
+	switch {
+	case wanted && len(r.Servers) > 1:
+		t.wrong("servers", "%q stands alone: the client says where it goes", proxy.OriginalDestination)
+	case wanted && len(r.Destinations) == 0:
+		origin.wrong("", `networks is missing: those that clients may go to, as in networks = ["192.0.2.0/24"]; ["0.0.0.0/0", "::/0"] is anywhere`)
+	case wanted && r.Health.Interval > 0:
+		t.table("health").wrong("interval", "no health can be checked where the client says who the server is; leave it at \"0s\"")
+	case !wanted && len(r.Destinations) > 0:
+		origin.wrong("networks", "means nothing here: servers is not [%q]", proxy.OriginalDestination)
+	}
+}
+
+// readSource reads "client" or an address of this machine.
+func readSource(t *table, r *route) proxy.Source {
+	text := t.text("source", "")
+	if text == "" || text == "client" {
+		return proxy.Source{Client: text == "client"}
+	}
+	a, err := netip.ParseAddr(text)
+	if err != nil || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() {
+		t.wrong("source", `%q is no address of this machine; write for example "192.0.2.1", or "client"`, text)
+		return proxy.Source{}
+	}
+	a = a.Unmap()
+	for _, server := range r.Servers {
+		if to, err := netip.ParseAddrPort(server); err == nil && to.Addr().Unmap().Is4() != a.Is4() {
+			t.wrong("source", "%q cannot be reached from %v: one is an IPv4 and the other an IPv6 address", server, a)
+		}
+	}
+	return proxy.Source{Address: a}
+}
+
+// systemdPrefix stands before the name of sockets that systemd hands to us.
+const systemdPrefix = "systemd:"
+
+// checkSocketName says what is wrong with a name of sockets; FileDescriptorName=
+// takes no other (systemd.socket(5)).
+func checkSocketName(name string) error {
+	if name == "" || len(name) > 255 || strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' || c == ':' }) {
+		return fmt.Errorf(`%q is no name of sockets; write for example "systemd:smtp", with FileDescriptorName=smtp in the socket unit`, name)
+	}
+	return nil
+}
+
+// networkMeans is what check says of the network, by name and text.
+func networkMeans(r *route) (lines [][2]string) {
+	if slices.Contains(r.Servers, proxy.OriginalDestination) {
+		var allowed []string
+		for _, network := range r.Destinations {
+			allowed = append(allowed, network.String())
+		}
+		by := "as connection tracking has it (REDIRECT)"
+		if r.Transparent {
+			by = "to which the connection is made (TPROXY)"
+		}
+		lines = append(lines, [2]string{"destination", "where the client was going, " + by + ", if that is in " + strings.Join(allowed, ", ")})
+	}
+	if r.Transparent {
+		lines = append(lines, [2]string{"transparent", "connections to addresses of others are taken; needs CAP_NET_ADMIN"})
+	}
+	switch {
+	case r.Source.Client:
+		lines = append(lines, [2]string{"source", "servers are dialled from the client's address; needs CAP_NET_ADMIN, and the answers have to come by here"})
+	case r.Source.Address.IsValid():
+		lines = append(lines, [2]string{"source", "servers are dialled from " + r.Source.Address.String()})
+	}
+	return lines
+}

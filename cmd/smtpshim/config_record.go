@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"smtpshim/proxy/record"
+	"smtpshim/rewrite"
+)
+
+// What is kept of recordings unless the file says otherwise.
+const (
+	recordAge    = 7 * 24 * time.Hour
+	recordOctets = 100 << 20
+)
+
+// readRecord reads [route.record] of the route in t, of which all else has been
+// read. nil: nothing is recorded.
+func readRecord(t *table, r *route) *record.Route {
+	from := t.table("record")
+	defer from.done()
+	rec := &record.Route{Name: r.Name, Dir: from.text("dir", ""), Clients: networks(from, "clients"),
+		OnlyHealed: from.boolean("only_healed", false), OnlyFailed: from.boolean("only_failed", false),
+		Octets: int64(from.number("max_size", recordOctets, 1<<20, 1<<40))}
+	switch kept := from.ask("keep").(type) {
+	case nil:
+		rec.Age = recordAge
+	case string:
+		rec.Age = from.duration("keep", recordAge, time.Minute, 10*365*24*time.Hour)
+	case int64:
+		rec.Keep = from.number("keep", 1, 1, 10_000_000)
+	default:
+		from.wrong("keep", `a duration such as "168h" or a number of files is wanted, not %s`, describe(kept))
+	}
+	if rec.Dir == "" {
+		if len(from.values) > 0 && !from.has("dir") {
+			from.wrong("", `dir is missing: where recordings are written, as in dir = "/var/lib/smtpshim/recorded"`)
+		}
+		return nil
+	}
+	rec.Dir = from.beside(rec.Dir)
+	if err := rec.Check(); err != nil {
+		from.wrong("dir", "%v; it has to be there, and whoever runs smtpshim has to be able to write to it", err)
+	}
+	rec.Rules, rec.Options, rec.Settings = r.Rules.Names(), playedOptions(t, r.Rules.Names()), playedSettings(r)
+	return rec
+}
+
+// playedOptions are those of the rules in force, as a transcript has them.
+func playedOptions(t *table, rules []string) map[string]map[string]any {
+	all := map[string]map[string]any{}
+	for _, rule := range rules {
+		options, _ := t.table("options").values[rule].(map[string]any)
+		for name, v := range options {
+			if all[rule] == nil {
+				all[rule] = map[string]any{}
+			}
+			if table, ok := v.(map[string]any); ok {
+				texts := map[string]string{}
+				for key, text := range table {
+					texts[key] = fmt.Sprint(text)
+				}
+				v = texts
+			}
+			all[rule][name] = v
+		}
+	}
+	return all
+}
+
+// playedSettings are what else a dialogue follows, as a transcript has it.
+func playedSettings(r *route) map[string]string {
+	settings := map[string]string{}
+	if r.ClientTLS.Mode != rewrite.ClientTLSPass {
+		settings["client_tls"] = r.ClientTLS.Mode.String()
+	}
+	if r.ServerTLS.Mode != rewrite.ServerTLSOff {
+		settings["server_tls"] = r.ServerTLS.Mode.String()
+	}
+	if r.XCLIENTSend != rewrite.XCLIENTNever {
+		settings["xclient"] = r.XCLIENTSend.String()
+	}
+	if r.HideChunking {
+		settings["chunking"] = "hide"
+	}
+	if r.Limits.MessageSize > 0 {
+		settings["message_size"] = fmt.Sprint(r.Limits.MessageSize)
+	}
+	return settings
+}
+
+// recordMeans says what is recorded, and how long it is kept.
+func recordMeans(r *record.Route) string {
+	what := "dialogues"
+	switch {
+	case r.OnlyHealed && r.OnlyFailed:
+		what = "dialogues that are healed or fail"
+	case r.OnlyHealed:
+		what = "dialogues that are healed"
+	case r.OnlyFailed:
+		what = "dialogues that fail"
+	}
+	if len(r.Clients) > 0 {
+		var networks []string
+		for _, p := range r.Clients {
+			networks = append(networks, p.String())
+		}
+		what += " of clients in " + strings.Join(networks, ", ")
+	}
+	kept := "kept for " + brief(r.Age)
+	if r.Age == 0 {
+		kept = "the last " + plural(r.Keep, "file")
+	}
+	return fmt.Sprintf("%s, in %s: %s, in all at most %d MiB", what, r.Dir, kept, r.Octets>>20)
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"smtpshim/proxy"
+	"smtpshim/proxy/tlspolicy"
+)
+
+// socketPath is the path in an address such as unix:/run/smtpshim.sock.
+func socketPath(address string) (path string, ok bool) { return strings.CutPrefix(address, fileSystem) }
+
+// longestPath is what fits into an address of a socket (unix(7)).
+const longestPath = 107
+
+// checkSocket says what is wrong with the path of a socket.
+func checkSocket(path string) error {
+	if !filepath.IsAbs(path) {
+		return fmt.Errorf(`"unix:%s" has no absolute path; write for example "unix:/run/smtpshim/in.sock"`, path)
+	}
+	if len(path) > longestPath {
+		return fmt.Errorf(`"unix:%s" is too long: a socket's path has at most %d octets, and this one %d`, path, longestPath, len(path))
+	}
+	return nil
+}
+
+// A socketMode says who may connect to a socket in the file system.
+type socketMode fs.FileMode
+
+// UnmarshalText accepts permissions as chmod has them, in octal digits.
+func (m *socketMode) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseUint(string(text), 8, 32)
+	if err != nil || n == 0 || n > 0o777 {
+		return fmt.Errorf(`%q are no permissions; write for example "0660", for the owner and the group`, text)
+	}
+	*m = socketMode(n)
+	return nil
+}
+
+// readServers reads how the servers are chosen and looked after, and who may
+// connect to sockets of ours.
+func readServers(t *table, r *proxy.Route) {
+	t.word("balance", &r.Balance)
+	mode := socketMode(0o660)
+	t.word("listen_mode", &mode)
+	r.ListenMode = fs.FileMode(mode)
+	r.Health = readHealth(t.table("health"))
+}
+
+// readHealth reads [route.health].
+func readHealth(t *table) proxy.Health {
+	defer t.done()
+	h := proxy.Health{
+		Interval: t.duration("interval", 0, 0, 24*time.Hour),
+		Timeout:  t.duration("timeout", 10*time.Second, time.Second, time.Hour),
+	}
+	if h.Interval > 0 && h.Interval < time.Second {
+		t.wrong("interval", `%v is too often; "1s" is the shortest, and "0s" is none`, h.Interval)
+	}
+	return h
+}
+
+// checkServerNames notes servers without a name where a certificate has to bear it.
+func checkServerNames(t *table, r *route) {
+	if r.server == nil || r.server.Verification != tlspolicy.Verified || r.server.ServerName != "" || len(r.server.Pins) > 0 {
+		return
+	}
+	for _, server := range r.Servers {
+		if _, ok := socketPath(server); ok {
+			t.wrong("servers", "%q has no name for its certificate to bear; write server_name, or pins, in [route.server_tls]", server)
+		}
+	}
+}
+
+// serversAre says in which order a route's servers are tried.
+func serversAre(r *proxy.Route) string {
+	if len(r.Servers) == 1 {
+		return r.Servers[0]
+	}
+	switch r.Balance {
+	case proxy.BalanceRoundRobin:
+		return strings.Join(r.Servers, ", ") + ": each in its turn, then the others"
+	case proxy.BalanceLeastSessions:
+		return strings.Join(r.Servers, ", ") + ": the one with the fewest sessions, then the others"
+	}
+	return strings.Join(r.Servers, ", then ")
+}

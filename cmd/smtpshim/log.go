@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// newLog returns the log, which is written to w. In text that goes to the journal
+// of systemd each line begins with its priority and has no time, which the journal
+// has itself (sd-daemon(3)).
+func newLog(w io.Writer, format logFormat, level slog.Leveler) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	switch {
+	case format == "json":
+		return slog.New(slog.NewJSONHandler(w, options))
+	case isJournal(w, os.Getenv("JOURNAL_STREAM")):
+		return slog.New(newPrioritized(w, level))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// isJournal says that w is the stream that JOURNAL_STREAM means, by device and
+// inode (systemd.exec(5)): who has redirected it wants no priorities.
+func isJournal(w io.Writer, stream string) bool {
+	f, ok := w.(*os.File)
+	if !ok || stream == "" {
+		return false
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return ok && stream == fmt.Sprintf("%d:%d", s.Dev, s.Ino)
+}
+
+// The priorities of syslog(3), and the least level of each.
+var priorities = [...]struct {
+	least  slog.Level
+	prefix string
+}{
+	{slog.LevelError, "<3>"},
+	{slog.LevelWarn, "<4>"},
+	{slog.LevelInfo, "<6>"},
+	{slog.LevelDebug, "<7>"},
+}
+
+// A prioritized hands each record to the handler of its priority.
+type prioritized [len(priorities)]slog.Handler
+
+func newPrioritized(w io.Writer, level slog.Leveler) prioritized {
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey && groups == nil {
+			return slog.Attr{}
+		}
+		return a
+	}}
+	var p prioritized
+	writing := new(sync.Mutex)
+	for i, priority := range priorities {
+		p[i] = slog.NewTextHandler(&prefixed{w: w, mu: writing, prefix: priority.prefix}, options)
+	}
+	return p
+}
+
+// Enabled is slog.Handler's.
+func (p prioritized) Enabled(ctx context.Context, level slog.Level) bool {
+	return p[0].Enabled(ctx, level)
+}
+
+// Handle is slog.Handler's.
+func (p prioritized) Handle(ctx context.Context, r slog.Record) error {
+	for i, priority := range priorities {
+		if r.Level >= priority.least {
+			return p[i].Handle(ctx, r)
+		}
+	}
+	return p[len(p)-1].Handle(ctx, r)
+}
+
+// WithAttrs is slog.Handler's.
+func (p prioritized) WithAttrs(attrs []slog.Attr) slog.Handler {
+	for i := range p {
+		p[i] = p[i].WithAttrs(attrs)
+	}
+	return p
+}
+
+// WithGroup is slog.Handler's.
+func (p prioritized) WithGroup(name string) slog.Handler {
+	for i := range p {
+		p[i] = p[i].WithGroup(name)
+	}
+	return p
+}
+
+// A prefixed puts a prefix before each line, in the same write.
+type prefixed struct {
+	w      io.Writer
+	mu     *sync.Mutex // of all that write to w
+	prefix string
+	line   []byte
+}
+
+func (p *prefixed) Write(line []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.line = append(append(p.line[:0], p.prefix...), line...)
+	if _, err := p.w.Write(p.line); err != nil {
+		return 0, err
+	}
+	return len(line), nil
+}

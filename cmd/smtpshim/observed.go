@@ -1,0 +1,95 @@
+package main
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"smtpshim/metrics"
+	"smtpshim/proxy"
+	"smtpshim/proxy/journal"
+	"smtpshim/proxy/record"
+	"smtpshim/rewrite/transcript"
+)
+
+// An observed is who hears what happens on one route: its sessions are counted, the
+// last ones kept, and some recorded.
+type observed struct {
+	*metrics.Route
+	journal *journal.Journal
+	writer  *record.Writer
+	record  *record.Route // nil: nothing is
+}
+
+// Dialogue is proxy.DialogueObserver's.
+func (o *observed) Dialogue(b proxy.Beginning) proxy.DialogueListener {
+	kept := o.journal.Dialogue(b)
+	if o.record == nil {
+		return kept
+	}
+	recorded := o.writer.Dialogue(o.record, b)
+	switch {
+	case recorded == nil:
+		return kept
+	case kept == nil:
+		kept = summary{o.journal, b}
+	}
+	return both{kept, recorded}
+}
+
+// Ended is proxy.EndingObserver's.
+func (o *observed) Ended(b proxy.Beginning, e proxy.Ending) { o.journal.Ended(b, e) }
+
+// A summary hears how a session ends.
+type summary struct {
+	journal *journal.Journal
+	proxy.Beginning
+}
+
+func (summary) Line(transcript.Line) {}
+
+func (s summary) End(e proxy.Ending) { s.journal.Ended(s.Beginning, e) }
+
+// both hear a dialogue.
+type both [2]proxy.DialogueListener
+
+func (b both) Line(l transcript.Line) {
+	for _, listener := range b {
+		listener.Line(l)
+	}
+}
+
+func (b both) End(e proxy.Ending) {
+	for _, listener := range b {
+		listener.End(e)
+	}
+}
+
+// complaining is how long it is not said again that recordings are lost.
+const complaining = time.Minute
+
+// A losses tells of recordings that are lost, of each route once in a while.
+type losses struct {
+	log    *slog.Logger
+	counts *metrics.Recordings
+	mu     sync.Mutex
+	said   map[string]time.Time
+}
+
+// recorded takes what became of a recording.
+func (l *losses) recorded(route string, err error) {
+	l.counts.Count(route, err)
+	if err == nil {
+		return
+	}
+	l.mu.Lock()
+	now := time.Now()
+	silent := now.Sub(l.said[route]) < complaining
+	if !silent {
+		l.said[route] = now
+	}
+	l.mu.Unlock()
+	if !silent {
+		l.log.Error("a recording is lost; others may be in the next minute, and are only counted", "route", route, "err", err)
+	}
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"net/http"
+
+	"smtpshim/metrics"
+	"smtpshim/metrics/page"
+	"smtpshim/proxy/journal"
+	"smtpshim/rewrite"
+)
+
+// addPage has the admin listener show the page, to whom it may be shown, and ask
+// for the password.
+func (p *instance) addPage(admin *http.Server) {
+	c := p.config.Load()
+	if c.hasPage() {
+		stream := page.NewStream(func(route string, healed bool) (<-chan journal.Event, func()) {
+			return p.journal.Watch(journal.Filter{Route: route, Healed: healed})
+		})
+		admin.RegisterOnShutdown(stream.Close)
+		admin.Handler = page.New(page.Source{
+			Version:      buildVersion(),
+			Rules:        explained(),
+			Ready:        p.readiness,
+			Gatherer:     p.gather,
+			Routes:       p.shownRoutes,
+			Servers:      p.servers,
+			Certificates: func() []metrics.Certificate { return p.config.Load().certificates() },
+			Sessions:     p.shownSessions,
+			Events:       stream,
+			AnyHost:      c.password != nil,
+		}, admin.Handler)
+	}
+	if c.password != nil {
+		admin.Handler = c.password.Protect(admin.Handler)
+	}
+}
+
+// explained is what the page says of each name that a changed line can have.
+func explained() map[string]page.Rule {
+	all := map[string]page.Rule{
+		"client_tls":   {Says: "The route's client_tls: TLS with the client begins and ends here."},
+		"server_tls":   {Says: "The route's server_tls: TLS with the server begins and ends here."},
+		"xclient":      {Says: "The route's xclient: who the client is, by XCLIENT."},
+		"not-carried":  {Says: "What cannot be carried through safely is neither offered nor asked for."},
+		"message_size": {Says: "The route's limit message_size is what is offered."},
+		"chunking":     {Says: "BDAT is hidden: the route says so, or looks into messages."},
+	}
+	for _, r := range rewrite.Table() {
+		all[r.Name] = page.Rule{Says: "Heals " + r.Heals + ".", Source: r.Source}
+	}
+	return all
+}
+
+func (p *instance) shownRoutes() []page.Route {
+	var list []page.Route
+	for _, r := range p.config.Load().routes {
+		list = append(list, page.Route{Name: r.Name, Listen: r.Listen, Rules: r.Rules.Names()})
+	}
+	return list
+}
+
+// shownSessions are the last ones but those of clients that said nothing, as
+// health checks do. Whoever asks for them has the lines of those to come kept for
+// a while.
+func (p *instance) shownSessions() []page.Session {
+	var list []page.Session
+	for _, e := range p.journal.Recent() {
+		if e.End.Outcome == "silent" {
+			continue
+		}
+		s := page.Session{
+			ID: e.ID, Route: e.Route, Began: e.Began, Ended: e.Ended,
+			Outcome: e.End.Outcome, Server: e.End.Server, Hello: e.End.Hello, Messages: e.End.Messages, Octets: e.End.Octets,
+			Rules: e.End.Rules, ClientTLS: e.End.ClientTLS, ServerTLS: e.End.ServerTLS,
+			While: e.End.While, Err: e.End.Err, Lasted: e.End.Lasted,
+		}
+		if e.Client.IsValid() {
+			s.Client = e.Client.String()
+		}
+		for _, l := range e.Lines {
+			s.Lines = append(s.Lines, page.Line{After: l.After, Side: byte(l.Side), Mark: byte(l.Mark), Text: l.Text, Rule: l.Rule})
+		}
+		list = append(list, s)
+	}
+	return list
+}

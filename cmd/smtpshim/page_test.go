@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"smtpshim/metrics"
+	"smtpshim/rewrite"
+)
+
+func TestThePageShowsASessionWithBothItsLegs(t *testing.T) {
+	address := freeAddress(t)
+	r := start(t, address, mailServer(t))
+	if status, body := r.get("/"); status != http.StatusOK || !strings.Contains(body, "None yet") {
+		t.Fatal(status, body)
+	}
+	response, err := http.Get("http://" + r.admin + "/events?route=in&healed=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	say := connect(t, address)
+	say("HELO sub2.", "250")
+	timeout := time.AfterFunc(patience, func() { response.Body.Close() })
+	defer timeout.Stop()
+	var events []string
+	for lines := bufio.NewScanner(response.Body); len(events) < 3 && lines.Scan(); {
+		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok && !strings.Contains(data, `"side":"S"`) {
+			events = append(events, data)
+		}
+	}
+	for i, want := range []string{`{"kind":"began"`, `"mark":"-","text":"HELO sub2."`, `"mark":"+","text":"HELO sub2","rule":"fix-hello-name"`} {
+		if i >= len(events) || !strings.Contains(events[i], want) {
+			t.Errorf("events %q, want one with %s as number %d", events, want, i)
+		}
+	}
+	_, body := r.get("/?healed=1")
+	for _, want := range []string{"<b>C-</b> <del>HELO sub2.</del>", "<b>C&#43;</b> <ins>HELO sub2</ins>", "fix-hello-name", "KB Q240832", ">under way<"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%q is not on the page:\n%s", want, body)
+		}
+	}
+	if _, body := r.get("/?route=out"); strings.Contains(body, "HELO sub2") {
+		t.Errorf("the sessions of another route are shown:\n%s", body)
+	}
+}
+
+func TestThePageIsForWhomItMayBeShownTo(t *testing.T) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password := fmt.Sprintf("user = \"anna\"\npassword_hash = %q", hash)
+	for _, c := range []struct {
+		listen, more, host, secret string
+		status                     int
+		page                       bool
+	}{
+		{"127.0.0.1:9525", "", "127.0.0.1:9525", "", 200, true},
+		{"127.0.0.1:9525", "", "shim.example.com", "", 421, false},
+		{"127.0.0.1:9525", password, "127.0.0.1:9525", "", 401, false},
+		{"127.0.0.1:9525", password, "127.0.0.1:9525", "secret", 200, true},
+		{":9525", "public = true", "192.0.2.1:9525", "", 200, false}, // the index
+		{":9525", password, "shim.example.com", "", 401, false},
+		{":9525", password, "shim.example.com", "wrong", 401, false},
+		{":9525", password, "shim.example.com", "secret", 200, true},
+	} {
+		config, _ := readText(t, fmt.Sprintf("[admin]\nlisten = %q\n%s\n[[route]]\nname = \"in\"\n"+
+			"listen = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n", c.listen, c.more))
+		p := newInstance("", config, t.Output())
+		t.Cleanup(func() { p.writer.Close() })
+		admin := metrics.Admin(p.gather, p.readiness, false)
+		p.addPage(admin)
+		for path, status := range map[string]int{"/": c.status, "/healthz": 200, "/readyz": 503} {
+			r := httptest.NewRequest("GET", path, nil)
+			r.Host = c.host
+			if c.secret != "" {
+				r.SetBasicAuth("anna", c.secret)
+			}
+			w := httptest.NewRecorder()
+			admin.Handler.ServeHTTP(w, r)
+			if page := strings.Contains(w.Body.String(), "Last sessions"); w.Code != status || page != (c.page && path == "/") {
+				t.Errorf("%s on %s as %s with %q: %d, page %v", path, c.listen, c.host, c.secret, w.Code, page)
+			}
+		}
+	}
+}
+
+func TestEveryNameOfAChangeIsExplained(t *testing.T) {
+	names := []string{"client_tls", "server_tls", "xclient", "not-carried", "message_size", "chunking"}
+	for _, r := range rewrite.Table() {
+		names = append(names, r.Name)
+	}
+	for _, name := range names {
+		if explained()[name].Says == "" {
+			t.Errorf("nothing is said of %s", name)
+		}
+	}
+}

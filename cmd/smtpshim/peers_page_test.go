@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"smtpshim/proxy/smtptest/real"
+)
+
+// hostileServer says to whoever looks at its dialogues what could harm him.
+func hostileServer(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	serve := func(conn net.Conn) {
+		defer conn.Close()
+		conn.Write([]byte("220 mail.example.com ESMTP \x1b[2J<img src=x onerror=alert(1)>\r\n"))
+		for lines := bufio.NewScanner(conn); lines.Scan(); {
+			switch verb, _, _ := strings.Cut(lines.Text(), " "); verb {
+			case "EHLO":
+				conn.Write([]byte("250-mail.example.com \"><script>alert(1)</script>\r\n250 X-\xff\xfe\r\n"))
+			case "QUIT":
+				conn.Write([]byte("221 bye\r\n"))
+				return
+			default:
+				conn.Write([]byte("252 \xe2\x80\xae{{.}}\r\n"))
+			}
+		}
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serve(conn)
+		}
+	}()
+	return l.Addr().String()
+}
+
+func TestThePageInABrowser(t *testing.T) {
+	node, chromium := real.Bin(t, "browser", "node"), real.Bin(t, "browser", "chromium")
+	modules := filepath.Join(os.Getenv("SMTPSHIM_PEERS"), "browser", "node_modules")
+	for _, name := range []string{"playwright-core", "axe-core"} {
+		if _, err := os.Stat(filepath.Join(modules, name)); err != nil {
+			real.Missing(t, "no "+name+" in SMTPSHIM_PEERS/browser/node_modules")
+		}
+	}
+	s := startShim(t, shimOptions{server: hostileServer(t)})
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	look := exec.CommandContext(ctx, node, "testdata/page/browser.cjs", chromium, "http://"+s.admin+"/", s.addr)
+	look.Env = append(os.Environ(), "NODE_PATH="+modules)
+	if out, err := look.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

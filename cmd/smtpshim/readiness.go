@@ -1,0 +1,50 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"smtpshim/metrics"
+)
+
+// readiness says why new sessions should go elsewhere; nil: they are welcome.
+// Only checks count for this: without them nobody would find out that a server
+// is back, once nobody comes any more.
+func (p *instance) readiness() error {
+	if !p.ready.Load() {
+		return errors.New("it is starting or stopping")
+	}
+	var routes []string // in order
+	healthy := map[string]bool{}
+	for _, s := range p.proxy.Servers() {
+		if _, known := healthy[s.Route]; !known {
+			routes = append(routes, s.Route)
+		}
+		healthy[s.Route] = healthy[s.Route] || s.Healthy
+	}
+	var errs []error
+	for _, route := range routes {
+		if !healthy[route] {
+			errs = append(errs, fmt.Errorf("route %s: every server fails its checks", route))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// inForce is what the configuration says of each route, as the metrics have it.
+func (p *instance) inForce() []metrics.Standing {
+	var list []metrics.Standing
+	for _, r := range p.config.Load().routes {
+		list = append(list, metrics.Standing{Route: r.Name, Rules: r.Rules.Names(), Sessions: r.Limits.Sessions})
+	}
+	return list
+}
+
+// servers are those of all routes, as the metrics have them.
+func (p *instance) servers() []metrics.Server {
+	var list []metrics.Server
+	for _, s := range p.proxy.Servers() {
+		list = append(list, metrics.Server{Route: s.Route, Name: s.Server, Sessions: s.Sessions, Up: s.Up})
+	}
+	return list
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A metric is one as it is exposed.
+type metric struct {
+	name, kind, help string
+	labels           map[string]bool
+}
+
+// ownMetrics are those of smtpshim that a program has whose configuration uses
+// everything, in order. The working directory is another afterwards.
+func ownMetrics(t *testing.T) (own []metric) {
+	t.Helper()
+	configDir(t)
+	if err := os.Mkdir("recorded", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, "smtpshim.toml", fmt.Sprintf("admin.listen = \"\"\n[[route]]\nname = \"in\"\nlisten = [%q]\nservers = [\"127.0.0.1:25\"]\n"+
+		"client_tls = {mode = \"offer\", certificate = \"cert.pem\", key = \"key.pem\"}\nserver_tls = {mode = \"opportunistic\"}\n"+
+		"record = {dir = \"recorded\"}\n", freeAddress(t)))
+	c := mustRead(t, "smtpshim.toml")
+	p := newInstance("smtpshim.toml", c, io.Discard)
+	t.Cleanup(func() { p.proxy.Close() })
+	if err := p.apply(c); err != nil {
+		t.Fatal(err)
+	}
+	families, err := p.gather.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "smtpshim_") {
+			continue
+		}
+		m := metric{f.GetName(), strings.ToLower(f.GetType().String()), f.GetHelp(), map[string]bool{}}
+		for _, series := range f.GetMetric() {
+			for _, l := range series.GetLabel() {
+				m.labels[l.GetName()] = true
+			}
+		}
+		own = append(own, m)
+	}
+	described := make(chan *prometheus.Desc)
+	go func() {
+		p.gather.(*prometheus.Registry).Describe(described)
+		close(described)
+	}()
+	for d := range described {
+		name := regexp.MustCompile(`fqName: "(smtpshim_\w+)"`).FindStringSubmatch(d.String())
+		if name != nil && !slices.ContainsFunc(own, func(m metric) bool { return m.name == name[1] }) {
+			t.Errorf("%s is registered, and has no value with this configuration", name[1])
+		}
+	}
+	return own
+}
+
+// metricsTable is what the README says of them.
+func metricsTable(all []metric) string {
+	var table strings.Builder
+	table.WriteString("| metric | type | labels | what it tells |\n|---|---|---|---|\n")
+	for _, m := range all {
+		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", m.name, m.kind, strings.Join(slices.Sorted(maps.Keys(m.labels)), ", "), m.help)
+	}
+	return table.String()
+}
+
+func TestTheReadmeHasEveryMetric(t *testing.T) {
+	path, err := filepath.Abs("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "<!-- begin: metrics -->\n", "<!-- end: metrics -->"
+	want := metricsTable(ownMetrics(t))
+	before, rest, ok := strings.Cut(string(readme), begin)
+	table, after, closed := strings.Cut(rest, end)
+	if *update && ok && closed {
+		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if !ok || !closed || table != want {
+		t.Errorf("between its marks README.md has\n%s\nwant\n%s", table, want)
+	}
+}

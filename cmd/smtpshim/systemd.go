@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"github.com/coreos/go-systemd/v22/daemon"
+)
+
+// inherited are the sockets that systemd has handed to us (sd_listen_fds(3)), by
+// the names that listen has for them. It can be asked once.
+func inherited() map[string][]*os.File {
+	sockets := map[string][]*os.File{}
+	for _, socket := range activation.Files(true) {
+		name := systemdPrefix + socket.Name()
+		sockets[name] = append(sockets[name], socket)
+	}
+	return sockets
+}
+
+// checkInherited says which sockets the routes want and nobody has handed to us.
+func (p *instance) checkInherited(c *config) error {
+	for _, r := range c.routes {
+		for _, address := range r.Listen {
+			if _, ok := p.proxy.Inherited[address]; ok || !strings.HasPrefix(address, systemdPrefix) {
+				continue
+			}
+			there := "no sockets were handed over: start smtpshim by its socket unit"
+			if names := slices.Sorted(maps.Keys(p.proxy.Inherited)); len(names) > 0 {
+				there = "handed over were " + strings.Join(names, ", ") + ", as FileDescriptorName= in the socket units says"
+			}
+			return fmt.Errorf("route %s: listening on %s: %s", r.Name, address, there)
+		}
+	}
+	return nil
+}
+
+// dropUnused closes the sockets that no route wants: clients would wait there
+// for ever.
+func (p *instance) dropUnused() {
+	wanted := map[string]bool{}
+	for _, r := range p.config.Load().routes {
+		for _, address := range r.Listen {
+			wanted[address] = true
+		}
+	}
+	for name, sockets := range p.proxy.Inherited {
+		if wanted[name] {
+			continue
+		}
+		for _, socket := range sockets {
+			socket.Close()
+		}
+		delete(p.proxy.Inherited, name)
+		p.log.Warn("closed what was handed to us and no route listens on", "listen", name)
+	}
+}
+
+// notify tells the service manager how we are (sd_notify(3)), if there is one
+// that wants to know.
+func (p *instance) notify(states ...string) {
+	if _, err := daemon.SdNotify(false, strings.Join(states, "\n")); err != nil {
+		p.log.Warn("telling the service manager", "err", err)
+	}
+}
+
+// reloading is what the service manager is told before a reload. It goes by the
+// clock whether that is the reload it has asked for.
+func reloading() string {
+	return daemon.SdNotifyReloading + "\n" + strings.TrimSpace(daemon.SdNotifyMonotonicUsec())
+}
+
+// status is what systemctl status shows.
+func (p *instance) status(text string) string {
+	return fmt.Sprintf("STATUS=%s: %s, %s", text, plural(len(p.config.Load().routes), "route"), plural(p.proxy.Sessions(), "session"))
+}
+
+// watch tells the service manager that we live, as often as it asks for
+// (WatchdogSec=), until ctx ends. Whoever holds the lock of the proxy for good
+// keeps this from it, and so has us started again.
+func (p *instance) watch(ctx context.Context) {
+	limit, err := daemon.SdWatchdogEnabled(true)
+	if err != nil {
+		p.log.Warn("asking the service manager for its watchdog", "err", err)
+	}
+	if limit == 0 {
+		return
+	}
+	tick := time.NewTicker(limit / 2)
+	defer tick.Stop()
+	for {
+		doing := "serving"
+		if !p.ready.Load() {
+			doing = "draining"
+		}
+		p.notify(daemon.SdNotifyWatchdog, p.status(doing))
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"smtpshim/proxy/journal"
+	"smtpshim/rewrite/transcript"
+)
+
+// adminListen is where the admin listener is unless the configuration says
+// otherwise.
+const adminListen = "127.0.0.1:9525"
+
+func watch(args []string, stdout, stderr io.Writer) int {
+	f := flags("watch", "[-config FILE] [-route NAME] [-healed] [URL]", "Prints the dialogues of a smtpshim that runs, as they happen, each line behind the name "+
+		"of its session. URL is its admin listener; http://USER:PASSWORD@HOST:PORT where it wants that.", stderr)
+	path := f.String("config", "", "without URL: the admin listener of the configuration in `FILE`")
+	route := f.String("route", "", "only the route `NAME`")
+	healed := f.Bool("healed", false, "only sessions in which a rule acts, from then on")
+	if status, ok := parse(f, args, 1); !ok {
+		return status
+	}
+	from, err := eventsAt(f.Arg(0), *path, journal.Filter{Route: *route, Healed: *healed})
+	if err != nil {
+		fmt.Fprintln(stderr, "smtpshim watch:", err)
+		if f.NArg() > 0 {
+			return misused
+		}
+		return failed
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	w := watching{url: from, out: demoOutput{stdout, colourful(stdout)}, notes: stderr, pause: time.Second}
+	if err := w.run(ctx); err != nil {
+		fmt.Fprintln(stderr, "smtpshim watch:", err)
+		return failed
+	}
+	return succeeded
+}
+
+// eventsAt is where the events of an admin listener are: that of base, or if there
+// is none that of a configuration, or the usual one.
+func eventsAt(base, config string, f journal.Filter) (string, error) {
+	if base == "" {
+		address := adminListen
+		if config != "" {
+			file, err := openSource(config)
+			if err != nil {
+				return "", err
+			}
+			if address = file.table("admin").text("listen", adminListen); address == "" {
+				return "", fmt.Errorf("%s has the admin listener turned off; there is nothing to watch", config)
+			}
+		}
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return "", fmt.Errorf("admin.listen in %s: %w", config, err)
+		}
+		if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
+			host = "localhost"
+		}
+		base = "http://" + net.JoinHostPort(host, port)
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return "", fmt.Errorf("%q is no URL; write for example http://%s", base, adminListen)
+	}
+	u = u.JoinPath("events")
+	query := url.Values{}
+	if f.Route != "" {
+		query.Set("route", f.Route)
+	}
+	if f.Healed {
+		query.Set("healed", "1")
+	}
+	u.RawQuery = query.Encode()
+	return u.String(), nil
+}
+
+// A watching prints events as they come.
+type watching struct {
+	url   string
+	out   demoOutput
+	notes io.Writer
+	pause time.Duration // before it connects again
+}
+
+// silence is how long nothing may come, not even a sign of life.
+const silence = time.Minute
+
+// run prints events until ctx is done. Once it was connected it connects again,
+// whatever happens.
+func (w *watching) run(ctx context.Context) error {
+	for connected := false; ; {
+		err := w.follow(ctx, func() { connected = true })
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case !connected:
+			return err
+		}
+		fmt.Fprintf(w.notes, "smtpshim watch: %v; connecting again\n", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(w.pause):
+		}
+	}
+}
+
+// follow prints what one connection brings, until it ends.
+func (w *watching) follow(ctx context.Context, connected func()) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	alive := time.AfterFunc(silence, func() { cancel(fmt.Errorf("nothing came for %s", brief(silence))) })
+	defer alive.Stop()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if kind := answer.Header.Get("Content-Type"); answer.StatusCode != http.StatusOK || !strings.HasPrefix(kind, "text/event-stream") {
+		return fmt.Errorf("%s says %s, and has %q instead of events", r.URL.Redacted(), answer.Status, kind)
+	}
+	connected()
+	lines := bufio.NewScanner(answer.Body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		alive.Reset(silence)
+		data, ok := strings.CutPrefix(lines.Text(), "data:")
+		if !ok {
+			continue // a sign of life, or the end of an event: each is one line of data
+		}
+		var n journal.Notice
+		if err := json.Unmarshal([]byte(data), &n); err != nil {
+			return fmt.Errorf("an event that is none: %w", err)
+		}
+		w.print(n)
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return errors.New("the connection was closed")
+}
+
+// print prints an event behind the name of its session.
+func (w *watching) print(n journal.Notice) {
+	l := transcript.Line{}
+	switch n.Kind {
+	case journal.Said:
+		l = n.Line()
+		l.Rule = journal.Printable(l.Rule)
+	case journal.Began:
+		l.Text = fmt.Sprintf("route %s, client %s, %s", n.Route, cmp.Or(n.Client, "unknown"), n.At.Local().Format(time.TimeOnly))
+	case journal.Ended:
+		l.Text = endedAs(n)
+	case journal.Lost:
+		l.Text = fmt.Sprintf("%s left out: this terminal is slower than the sessions", plural(n.Lost, "event"))
+	default:
+		return // of a newer smtpshim
+	}
+	name := n.ID
+	if n.Kind == journal.Lost {
+		name = "-"
+	}
+	w.out.line(journal.Printable(name)+"  ", l, ruleColumn())
+}
+
+// endedAs says in one line how a session was.
+func endedAs(n journal.Notice) string {
+	parts := []string{n.Outcome, plural(n.Messages, "message"), fmt.Sprintf("%.1f s", n.Seconds)}
+	if n.Server != "" {
+		parts = append(parts, "server "+n.Server)
+	}
+	if n.Err != "" {
+		parts = append(parts, n.While+": "+n.Err)
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"smtpshim/proxy"
+	"smtpshim/proxy/journal"
+	"smtpshim/rewrite/transcript"
+)
+
+// served are events as the admin listener has them, and then the end of the
+// connection.
+func served(w http.ResponseWriter, events ...journal.Event) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	fmt.Fprint(w, ": a sign of life\n\n")
+	for _, e := range events {
+		data, _ := json.Marshal(e)
+		fmt.Fprintf(w, "data: %s\n\n", data)
+	}
+}
+
+// someEvents are those of a session that is healed and fails.
+func someEvents() []journal.Event {
+	e := journal.Entry{ID: "1a", Route: "in", Began: time.Date(2026, 1, 1, 12, 0, 0, 0, time.Local)}
+	line := func(l transcript.Line) journal.Event {
+		return journal.Event{Kind: journal.Said, Entry: e, Line: journal.Line{Line: l}}
+	}
+	ended := e
+	ended.End = proxy.Ending{Outcome: "server-lost", Messages: 1, Server: "192.0.2.25:25", While: "waiting", Err: "\x1b[2J", Lasted: 1500 * time.Millisecond}
+	return []journal.Event{
+		{Kind: journal.Began, Entry: e},
+		line(transcript.Line{Side: 'C', Mark: '+', Text: "EHLO sub2", Rule: "fix-hello-name"}),
+		line(transcript.Line{Side: 'S', Mark: ':', Text: "250 \x1b[2J"}),
+		line(transcript.Line{Text: "client TLS"}),
+		{Kind: journal.Lost, Lost: 3},
+		{Kind: "of a later version", Entry: e},
+		{Kind: journal.Ended, Entry: ended},
+	}
+}
+
+func TestWatchPrintsDialogues(t *testing.T) {
+	asked := make(chan string, 10)
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	var visits atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.String()
+		if visits.Add(1) > 1 {
+			end() // it has connected again
+			return
+		}
+		served(w, someEvents()...)
+	}))
+	defer s.Close()
+	var out, notes strings.Builder
+	url, err := eventsAt(s.URL, "", journal.Filter{Route: "in", Healed: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := watching{url: url, out: demoOutput{&out, false}, notes: &notes}
+	if err := w.run(ctx); err != nil {
+		t.Error(err)
+	}
+	if got := <-asked; got != "/events?healed=1&route=in" {
+		t.Errorf("asked for %s", got)
+	}
+	const want = `1a  ~ route in, client unknown, 12:00:00
+1a  C+ EHLO sub2                                              fix-hello-name
+1a  S: "250 \x1b[2J"
+1a  ~ client TLS
+-  ~ 3 events left out: this terminal is slower than the sessions
+1a  ~ server-lost, 1 message, 1.5 s, server 192.0.2.25:25, waiting: "\x1b[2J"
+`
+	if got := out.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if !strings.Contains(notes.String(), "connecting again") {
+		t.Errorf("noted %q", notes.String())
+	}
+}
+
+func TestWatchSaysWhyThereIsNothingToWatch(t *testing.T) {
+	configDir(t)
+	old := httptest.NewServer(http.NotFoundHandler())
+	defer old.Close()
+	gone := "http://" + freeAddress(t)
+	for _, c := range []struct {
+		args   string
+		status int
+		err    string
+	}{
+		{"watch " + old.URL, failed, "404 Not Found"},
+		{"watch " + gone, failed, gone},
+		{"watch example.com", misused, `"example.com" is no URL`},
+		{"watch -config none.toml", failed, "reading none.toml"},
+		{"watch -config everything.toml", failed, "turned off"},
+		{"watch a b", misused, `"b" is one word too many`},
+	} {
+		if status, _, err := call(strings.Fields(c.args)...); status != c.status || !strings.Contains(err, c.err) {
+			t.Errorf("%q: %d, %s", c.args, status, err)
+		}
+	}
+}
+
+func TestWatchGoesWhereTheAdminListenerIs(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for listen, want := range map[string]string{
+		"127.0.0.1:1": "http://127.0.0.1:1/events", ":2": "http://localhost:2/events", "0.0.0.0:3": "http://localhost:3/events", "[::1]:4": "http://[::1]:4/events",
+	} {
+		write(t, "a.toml", fmt.Sprintf("admin.listen = %q\n", listen))
+		if got, err := eventsAt("", "a.toml", journal.Filter{}); got != want || err != nil {
+			t.Errorf("%s: %s, %v, want %s", listen, got, err, want)
+		}
+	}
+	if got, err := eventsAt("", "", journal.Filter{}); got != "http://127.0.0.1:9525/events" || err != nil {
+		t.Errorf("%s, %v", got, err)
+	}
+	if got, err := eventsAt("https://user:word@mail.example.com/shim/", "", journal.Filter{}); got != "https://user:word@mail.example.com/shim/events" || err != nil {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
+// TestWatchEndsWhenItIsToldTo interrupts it in the middle of a stream.
+func TestWatchEndsWhenItIsToldTo(t *testing.T) {
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		served(w, someEvents()...)
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	defer s.Close()
+	w := watching{url: s.URL, out: demoOutput{endsAfter{end, "server-lost"}, false}, notes: io.Discard}
+	if err := w.run(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// endsAfter calls end when a text has been written.
+type endsAfter struct {
+	end  func()
+	text string
+}
+
+func (e endsAfter) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), e.text) {
+		e.end()
+	}
+	return len(b), nil
+}

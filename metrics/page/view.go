@@ -1,0 +1,202 @@
+package page
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"smtpshim/metrics"
+)
+
+// The page has so many sessions, and lines of one, at most: it is to be read.
+const (
+	mostSessions = 50
+	mostLines    = 400
+)
+
+// A filter is what the reader wants to see of the sessions.
+type filter struct {
+	Route  string // "": of all
+	Healed bool   // those alone in which a rule acted
+}
+
+func (f filter) wants(s sessionView) bool {
+	return (f.Route == "" || s.Route == f.Route) && (!f.Healed || len(s.Rules) > 0)
+}
+
+// A view is what the template shows, in words.
+type view struct {
+	Version, Now string
+	NotReady     string // why; "": it is
+	Filter       filter
+	Routes       []routeView
+	Sessions     []sessionView
+}
+
+type routeView struct {
+	Name                                string
+	Listen                              []string
+	Active, Sessions, Messages, Changed string
+	Servers                             []metrics.Server
+	Certificates                        []certificateView
+	Rules                               []ruleView
+}
+
+type ruleView struct {
+	reason
+	Times string
+	Idle  bool // has not acted since we began
+}
+
+type certificateView struct {
+	Name, Side, Left string
+	Until            string
+	Class            string // "bad": over, "soon": within two weeks
+}
+
+type sessionView struct {
+	ID, Route, Client, Server string
+	Began, BeganAt            string // for people; for machines
+	Outcome, Class            string
+	Rules                     []string
+	Facts                     []fact
+	Turns                     []turn
+	Open                      bool
+}
+
+type fact struct{ Name, Value string }
+
+func (p *page) view(f filter, now time.Time) view {
+	v := view{Version: p.Version, Now: clock(now, now), Filter: f}
+	if err := p.Ready(); err != nil {
+		v.NotReady = err.Error()
+	}
+	counted, servers, certificates := count(p.Gatherer), p.Servers(), p.Certificates()
+	for _, r := range p.Routes() {
+		n := func(name, by string) string { return grouped(counted[series{"smtpshim_" + name, r.Name, by}]) }
+		route := routeView{Name: r.Name, Listen: r.Listen, Active: n("sessions_active", ""), Sessions: n("sessions_total", ""),
+			Messages: n("messages_total", "accepted"), Changed: n("rule_applied_total", "")}
+		for _, name := range r.Rules {
+			times := n("rule_applied_total", name)
+			route.Rules = append(route.Rules, ruleView{reasons(name, p.Rules)[0], times, times == "0"})
+		}
+		for _, s := range servers {
+			if s.Route == r.Name {
+				route.Servers = append(route.Servers, s)
+			}
+		}
+		for _, c := range certificates {
+			if c.Route == r.Name {
+				route.Certificates = append(route.Certificates, certificate(c, now))
+			}
+		}
+		v.Routes = append(v.Routes, route)
+	}
+	for _, s := range p.Sessions() {
+		if len(v.Sessions) == mostSessions {
+			break
+		}
+		if session := p.session(&s, now); f.wants(session) {
+			v.Sessions = append(v.Sessions, session)
+		}
+	}
+	if len(v.Sessions) > 0 {
+		v.Sessions[0].Open = true
+	}
+	return v
+}
+
+func certificate(c metrics.Certificate, now time.Time) certificateView {
+	days := int(c.NotAfter.Sub(now).Hours() / 24)
+	v := certificateView{Name: quoted(c.Name), Side: c.Side, Left: fmt.Sprintf("%d days left", days), Until: c.NotAfter.Format(time.DateOnly)}
+	switch {
+	case now.After(c.NotAfter):
+		v.Left, v.Class = "has ended", "bad"
+	case days == 1:
+		v.Left, v.Class = "1 day left", "soon"
+	case days < 14:
+		v.Class = "soon"
+	}
+	return v
+}
+
+func (p *page) session(s *Session, now time.Time) sessionView {
+	v := sessionView{ID: s.ID, Route: s.Route, Client: quotedOr(s.Client, "unknown client"), Server: quotedOr(s.Server, "no server"),
+		Began: clock(s.Began, now), BeganAt: s.Began.Format(time.RFC3339), Outcome: s.Outcome, Class: "bad"}
+	lines := s.Lines
+	if more := len(lines) - mostLines; more > 0 {
+		lines = append(slices.Clone(lines[:mostLines]), Line{After: lines[mostLines].After, Text: fmt.Sprintf("%d more lines", more)})
+	}
+	v.Turns = turns(lines, p.Rules)
+	v.Rules = acted(s, v.Turns)
+	if !s.Ended {
+		v.Outcome, v.Class, v.Server = "under way", "live", ""
+		return v
+	}
+	if slices.Contains([]string{"ok", "opaque", "drained", "silent"}, s.Outcome) {
+		v.Class = "ok"
+	}
+	v.Facts = []fact{
+		{"hello", quotedOr(s.Hello, "none")},
+		{"messages", fmt.Sprintf("%s (%s octets)", grouped(int64(s.Messages)), grouped(s.Octets))},
+		{"lasted", s.Lasted.Round(time.Millisecond).String()},
+		{"TLS", "client " + cmp.Or(s.ClientTLS, "in clear") + ", server " + cmp.Or(s.ServerTLS, "in clear")},
+	}
+	if s.Err != "" {
+		v.Facts = append(v.Facts, fact{"while", quotedOr(s.While, "unknown")}, fact{"trouble", quoted(s.Err)})
+	}
+	return v
+}
+
+// acted names the rules of a session, each with how often it acted if that was
+// more than once. Before its end that is what the turns show.
+func acted(s *Session, turns []turn) []string {
+	times := s.Rules
+	if !s.Ended {
+		times = map[string]int{}
+		for _, t := range turns {
+			for _, b := range t.Blocks {
+				for _, why := range b.Why {
+					if why.Source != "" { // not of the configuration
+						times[why.Name]++
+					}
+				}
+			}
+		}
+	}
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(times)) {
+		if n := times[name]; n > 1 {
+			name += " ×" + strconv.Itoa(n)
+		}
+		list = append(list, name)
+	}
+	return list
+}
+
+func quotedOr(text, none string) string {
+	if text == "" {
+		return none
+	}
+	return quoted(text)
+}
+
+// clock is a time of today, or one with its day.
+func clock(t, now time.Time) string {
+	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
+		return t.Format(time.TimeOnly)
+	}
+	return t.Format(time.DateTime)
+}
+
+// grouped writes a number with a comma before every three digits.
+func grouped(n int64) string {
+	text := strconv.FormatInt(n, 10)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}

@@ -1,0 +1,42 @@
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// A Server is one of a route's.
+type Server struct {
+	Route, Name string // as the configuration has them
+	Sessions    int    // that it has
+	Up          bool   // it greeted when it was tried last, and its checks go well
+}
+
+// Servers tells how servers stand. list is called at every scrape, from several
+// goroutines.
+func Servers(list func() []Server) prometheus.Collector {
+	labels := []string{"route", "server"}
+	return servers{list,
+		prometheus.NewDesc("smtpshim_server_up", "1 if the server greeted when it was tried last and its checks go well, else 0.", labels, nil),
+		prometheus.NewDesc("smtpshim_server_sessions", "Sessions that the server has now.", labels, nil)}
+}
+
+type servers struct {
+	list         func() []Server
+	up, sessions *prometheus.Desc
+}
+
+// Describe is prometheus.Collector's.
+func (s servers) Describe(to chan<- *prometheus.Desc) {
+	to <- s.up
+	to <- s.sessions
+}
+
+// Collect is prometheus.Collector's.
+func (s servers) Collect(to chan<- prometheus.Metric) {
+	for _, server := range s.list() {
+		up := 0.
+		if server.Up {
+			up = 1
+		}
+		to <- prometheus.MustNewConstMetric(s.up, prometheus.GaugeValue, up, server.Route, server.Name)
+		to <- prometheus.MustNewConstMetric(s.sessions, prometheus.GaugeValue, float64(server.Sessions), server.Route, server.Name)
+	}
+}

@@ -1,0 +1,62 @@
+package proxy
+
+import "time"
+
+// flush writes what the dialogue has for either side. An error of the server's
+// shows when its reply is read: it may have said why before it went.
+func (s *session) flush() error {
+	d := s.dialogue
+	if len(d.ToServer) > 0 {
+		if s.server != nil {
+			s.asked = s.now
+			s.serverWrite(d.ToServer)
+		}
+		d.ToServer = reuse(d.ToServer)
+	}
+	return s.flushClient()
+}
+
+func (s *session) flushClient() error {
+	d := s.dialogue
+	err := s.write(s.client, d.ToClient)
+	d.ToClient = reuse(d.ToClient)
+	if err != nil {
+		return s.over("client-lost", err)
+	}
+	return nil
+}
+
+// reuse empties a buffer and keeps it if it is small.
+func reuse(b []byte) []byte {
+	if cap(b) > keptOutput {
+		return nil
+	}
+	return b[:0]
+}
+
+const keptOutput = 512
+
+func (s *session) serverWrite(b []byte) error {
+	err := s.write(s.server, b)
+	if err != nil {
+		s.trouble(err)
+	}
+	return err
+}
+
+// fill is a wait for octets of one side.
+func (s *session) fill(l *leg, deadline time.Time) error {
+	s.tellHeld()
+	err := l.fill(deadline)
+	s.now = time.Now()
+	return err
+}
+
+// write is a wait only if the other side does not take it.
+func (s *session) write(l *leg, b []byte) error {
+	err := l.write(b, s.route.Timeouts.data())
+	if l.stalled() {
+		s.now = time.Now()
+	}
+	return err
+}

@@ -1,0 +1,145 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"smtpshim/rewrite"
+)
+
+// Health is how a route's servers are looked after: each is connected to, has to
+// greet, is told EHLO, and QUIT. It is in good health if it greets with 2xx and
+// answers EHLO with 2xx, or with 5xx as servers without ESMTP do. One that is
+// not, twice in a row, is left alone until it is.
+type Health struct {
+	Interval time.Duration // from one check to the next, give or take a tenth; zero: there are none
+	Timeout  time.Duration // for all of a check; 10s
+}
+
+func (h Health) timeout() time.Duration { return or(h.Timeout, 10*time.Second) }
+
+// startChecks looks after the servers until ctx ends.
+func (p *Proxy) startChecks(ctx context.Context, r *running) {
+	if r.Health.Interval == 0 {
+		return
+	}
+	for _, t := range r.standings {
+		p.checks.Go(func() { p.check(ctx, r, t) })
+	}
+}
+
+// check finds out again and again how a server is.
+func (p *Proxy) check(ctx context.Context, r *running, t *standing) {
+	for {
+		err := p.examine(ctx, r, t.server)
+		if ctx.Err() != nil {
+			return
+		}
+		if !ours(err) {
+			p.found(r, t, err)
+		}
+		wait := time.NewTimer(jittered(r.Health.Interval))
+		select {
+		case <-ctx.Done():
+			wait.Stop()
+			return
+		case <-wait.C:
+		}
+	}
+}
+
+// jittered keeps checks that began together from coming together for good.
+func jittered(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(d/5+1)
+}
+
+// found notes how a check has gone.
+func (p *Proxy) found(r *running, t *standing, err error) {
+	r.fleet.mu.Lock()
+	before := t.sick()
+	if err == nil {
+		t.missed, t.failures, t.retried = 0, 0, false
+	} else {
+		t.missed++
+	}
+	now := t.sick()
+	r.fleet.mu.Unlock()
+	switch {
+	case now && !before:
+		p.logger().Warn("the server fails its checks and is left alone", "route", r.Name, "server", t.server, "err", printable(err.Error()))
+	case before && !now:
+		p.logger().Info("the server passes its checks again", "route", r.Name, "server", t.server)
+	}
+}
+
+// examine is one check.
+func (p *Proxy) examine(ctx context.Context, r *running, server string) error {
+	by := time.Now().Add(r.Health.timeout())
+	ctx, cancel := context.WithDeadline(ctx, by)
+	defer cancel()
+	conn, err := p.dialAs(ctx, Source{Address: r.Source.Address}, netip.Addr{}, server) // no client, no address of its
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })() // whatever it waits for
+	if err := r.announce(conn, ends{}, by); err != nil {
+		return err
+	}
+	if r.ServerTLS.Mode == rewrite.ServerTLSImplicit {
+		secure, err := r.dialer.Handshake(ctx, conn, hostOf(server))
+		if err != nil {
+			return fmt.Errorf("TLS handshake: %w", err)
+		}
+		conn = secure
+	}
+	l := newLeg(conn)
+	defer l.release()
+	code, err := l.hears(by)
+	switch {
+	case err != nil:
+		return fmt.Errorf("waiting for the greeting: %w", err)
+	case code[0] != '2':
+		return fmt.Errorf("greeted with %s", code)
+	}
+	if code, err = l.says("EHLO "+r.policy.Hostname, by); err != nil {
+		return fmt.Errorf("waiting for the answer to EHLO: %w", err)
+	}
+	if code[0] != '2' && code[0] != '5' {
+		return fmt.Errorf("EHLO answered with %s", code)
+	}
+	l.says("QUIT", by)
+	return nil
+}
+
+// says writes a command and gives the code of the answer.
+func (l *leg) says(command string, by time.Time) (code string, err error) {
+	if err := l.write([]byte(command+"\r\n"), time.Until(by)); err != nil {
+		return "", err
+	}
+	return l.hears(by)
+}
+
+// hears waits for a whole reply and gives its code.
+func (l *leg) hears(by time.Time) (code string, err error) {
+	for {
+		b := l.buffered()
+		n, err := rewrite.ScanReply(b)
+		switch {
+		case err != nil:
+			return "", fmt.Errorf("%w: %w: %q", errBadReply, err, cut(b))
+		case n > 0:
+			code = string(b[:3])
+			l.consume(n)
+			return code, nil
+		case len(b) >= maxReply:
+			return "", fmt.Errorf("%w: over %d octets", errBadReply, maxReply)
+		}
+		if err := l.fill(by); err != nil {
+			return "", err
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// inherit listens on sockets that we were handed. They stay open
+// behind the listeners that come of it, so that a route which is taken away and
+// brought back finds them again.
+func inherit(files []*os.File) (sockets []net.Listener, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range sockets {
+				l.Close()
+			}
+		}
+	}()
+	for _, file := range files {
+		if !listening(file) {
+			return sockets, errors.New("it is no listening stream socket; ListenStream= and Accept=no make one")
+		}
+		l, err := net.FileListener(file)
+		if err != nil {
+			return sockets, err
+		}
+		sockets = append(sockets, l)
+	}
+	return sockets, nil
+}
+
+// listening says whether a file is a socket that connections can be accepted from.
+func listening(file *os.File) bool {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return false
+	}
+	accepts := 0
+	err = control(raw, func(fd int) error {
+		accepts, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+		return err
+	})
+	return err == nil && accepts == 1
+}
+
+// beTransparent makes a listener's sockets transparent. They stay so when a
+// route no longer asks for it: nobody minds, and whoever handed them to us may
+// have made them so.
+func (l *listener) beTransparent() error {
+	for _, socket := range l.sockets {
+		tcp, ok := socket.(*net.TCPListener)
+		if !ok {
+			return fmt.Errorf("%v cannot be transparent: it is no TCP address", socket.Addr())
+		}
+		raw, err := tcp.SyscallConn()
+		if err != nil {
+			return err
+		}
+		err = control(raw, func(fd int) error {
+			family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+			if err != nil {
+				return err
+			}
+			return setTransparent(fd, family == unix.AF_INET6)
+		})
+		if err != nil {
+			return fmt.Errorf("listening on %v: %w", socket.Addr(), err)
+		}
+	}
+	return nil
+}

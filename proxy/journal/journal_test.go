@@ -1,0 +1,254 @@
+package journal_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"smtpshim/proxy"
+	"smtpshim/proxy/journal"
+	"smtpshim/rewrite/transcript"
+)
+
+var client = netip.MustParseAddr("192.0.2.7")
+
+// beginning is that of a session that begins now.
+func beginning(id, route string) proxy.Beginning {
+	return proxy.Beginning{Session: id, Route: route, Client: client, At: time.Now()}
+}
+
+var (
+	said   = transcript.Line{Side: transcript.Client, Mark: transcript.Unchanged, Text: "NOOP"}
+	healed = transcript.Line{Side: transcript.Client, Mark: transcript.Added, Text: "EHLO sub2", Rule: "fix-hello-name"}
+)
+
+// next gives what waits in a channel, as "kind id text".
+func next(events <-chan journal.Event) (list []string) {
+	for {
+		select {
+		case e := <-events:
+			list = append(list, strings.TrimSpace(fmt.Sprintf("%s %s %s", e.Kind, e.Entry.ID, e.Line.Text)))
+		default:
+			return list
+		}
+	}
+}
+
+func ids(list []journal.Entry) (ids []string) {
+	for _, e := range list {
+		ids = append(ids, fmt.Sprintf("%s %t %d", e.ID, e.Ended, len(e.Lines)))
+	}
+	return ids
+}
+
+func TestDialoguesAreKeptWhileSomebodyLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := journal.New(10, 1<<20)
+		asked := func() bool { return j.Dialogue(beginning("x", "in")) != nil }
+		if asked() {
+			t.Error("kept before anybody looked")
+		}
+		j.Recent()
+		<-time.After(4 * time.Minute)
+		if !asked() {
+			t.Error("not kept four minutes after somebody looked")
+		}
+		<-time.After(2 * time.Minute)
+		if asked() {
+			t.Error("kept six minutes after somebody looked")
+		}
+		_, stop := j.Watch(journal.Filter{})
+		if !asked() {
+			t.Error("not kept while somebody watches")
+		}
+		stop()
+		stop()
+		if asked() {
+			t.Error("kept when nobody watches any more")
+		}
+	})
+}
+
+func TestRecentSessionsComeFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := journal.New(10, 1<<20)
+		j.Ended(beginning("1", "in"), proxy.Ending{Outcome: "ok"})
+		j.Recent()
+		<-time.After(time.Second)
+		old := j.Dialogue(beginning("2", "in"))
+		old.Line(said)
+		<-time.After(time.Second)
+		young := j.Dialogue(beginning("3", "in"))
+		<-time.After(1500 * time.Millisecond)
+		young.Line(healed)
+		young.Line(said)
+		if got := ids(j.Recent()); !slices.Equal(got, []string{"3 false 2", "2 false 1", "1 true 0"}) {
+			t.Errorf("got %q", got)
+		}
+		young.End(proxy.Ending{Outcome: "server-lost", Hello: "sub2"})
+		old.End(proxy.Ending{Outcome: "ok"})
+		list := j.Recent()
+		if got := ids(list); !slices.Equal(got, []string{"3 true 2", "2 true 1", "1 true 0"}) {
+			t.Errorf("got %q", got)
+		}
+		e := list[0]
+		if e.Lines[0].After != 1500*time.Millisecond || e.Lines[0].Line != healed || e.End.Hello != "sub2" || e.Route != "in" || e.Client != client {
+			t.Errorf("%+v", e)
+		}
+		if !e.Healed() || !e.Failed() || list[1].Healed() || list[1].Failed() {
+			t.Errorf("what is healed or has failed is not: %+v", list)
+		}
+	})
+}
+
+func TestAJournalIsBounded(t *testing.T) {
+	few := journal.New(3, 1<<20)
+	for i := range 10 {
+		few.Ended(beginning(fmt.Sprint(i), "in"), proxy.Ending{})
+	}
+	if got := ids(few.Recent()); len(got) != 3 || !strings.Contains(strings.Join(got, ","), "9 true") {
+		t.Errorf("got %q", got)
+	}
+	small := journal.New(100, 8<<10)
+	small.Recent()
+	for i := range 100 {
+		d := small.Dialogue(beginning(fmt.Sprint(i), "in"))
+		d.Line(transcript.Line{Side: 'C', Mark: ':', Text: strings.Repeat("x", 1000)})
+		d.End(proxy.Ending{})
+	}
+	if got := len(small.Recent()); got < 2 || got > 8 {
+		t.Errorf("8 KiB hold %d sessions of over 1 KB", got)
+	}
+}
+
+func TestALongDialogueKeepsItsBeginningAndItsEnd(t *testing.T) {
+	const n = 10_000
+	var e journal.Entry
+	d := journal.Collect(beginning("1", "in"), func(whole journal.Entry) { e = whole })
+	for i := range n {
+		d.Line(transcript.Line{Side: 'C', Mark: ':', Text: fmt.Sprint("NOOP ", i)})
+	}
+	d.End(proxy.Ending{Outcome: "ok"})
+	kept := len(e.Lines) - 1 // the note
+	if e.Omitted == 0 || kept+e.Omitted != n || kept > 32<<10/64 || !e.Ended {
+		t.Fatalf("%d lines of %d, and %d left out", kept, n, e.Omitted)
+	}
+	if first, last := e.Lines[0].Text, e.Lines[kept].Text; first != "NOOP 0" || last != "NOOP 9999" {
+		t.Errorf("from %q to %q", first, last)
+	}
+	note := slices.IndexFunc(e.Lines, func(l journal.Line) bool { return l.Side == 0 })
+	var before, after int
+	fmt.Sscanf(e.Lines[note-1].Text, "NOOP %d", &before)
+	fmt.Sscanf(e.Lines[note+1].Text, "NOOP %d", &after)
+	if after-before-1 != e.Omitted || e.Lines[note].Text != fmt.Sprint(e.Omitted, " lines left out") {
+		t.Errorf("between %d and %d: %q", before, after, e.Lines[note].Text)
+	}
+}
+
+func TestWhoWatchesHearsWhatHeAskedFor(t *testing.T) {
+	j := journal.New(10, 1<<20)
+	all, stopAll := j.Watch(journal.Filter{})
+	in, stopIn := j.Watch(journal.Filter{Route: "in"})
+	mended, stopMended := j.Watch(journal.Filter{Healed: true})
+	defer stopAll()
+	defer stopIn()
+	a, b := j.Dialogue(beginning("a", "in")), j.Dialogue(beginning("b", "out"))
+	a.Line(said)
+	b.Line(said)
+	if got := next(mended); got != nil {
+		t.Errorf("nothing was healed, and %q", got)
+	}
+	b.Line(healed)
+	b.Line(said)
+	a.End(proxy.Ending{Outcome: "ok"})
+	b.End(proxy.Ending{Outcome: "ok", Rules: map[string]int{"fix-hello-name": 1}})
+	j.Ended(beginning("c", "in"), proxy.Ending{Rules: map[string]int{"fix-hello-name": 1}})
+	for what, c := range map[string]struct{ got, want []string }{
+		"all":                        {next(all), []string{"began a", "began b", "line a NOOP", "line b NOOP", "line b EHLO sub2", "line b NOOP", "ended a", "ended b", "ended c"}},
+		"in":                         {next(in), []string{"began a", "line a NOOP", "ended a", "ended c"}},
+		"healed, once something was": {next(mended), []string{"began b", "line b NOOP", "line b EHLO sub2", "line b NOOP", "ended b", "ended c"}},
+	} {
+		if !slices.Equal(c.got, c.want) {
+			t.Errorf("%s:\n got %q\nwant %q", what, c.got, c.want)
+		}
+	}
+	stopMended()
+	if _, open := <-mended; open {
+		t.Error("the channel is open after the end")
+	}
+}
+
+func TestASlowReaderIsToldHowMuchHeMissed(t *testing.T) {
+	const n = 5000
+	j := journal.New(10, 1<<20)
+	events, stop := j.Watch(journal.Filter{})
+	defer stop()
+	d := j.Dialogue(beginning("a", "in"))
+	for range n {
+		d.Line(said)
+	}
+	seen := len(next(events))
+	d.End(proxy.Ending{})
+	lost := <-events
+	if lost.Kind != journal.Lost || lost.Lost == 0 || seen+lost.Lost != n+1 {
+		t.Errorf("saw %d of %d, and then %+v", seen, n+1, lost)
+	}
+	if got := next(events); !slices.Equal(got, []string{"ended a"}) {
+		t.Errorf("then %q", got)
+	}
+}
+
+func TestNoticesArePlainAndKeepWhatWasSaid(t *testing.T) {
+	for _, text := range []string{"NOOP", "", " ", `"quoted"`, "<script>\x1b[2J\xff\u202e", "a\rb\n"} {
+		e := journal.Event{Kind: journal.Said, Entry: journal.Entry{ID: "1a", Route: "in", Client: client, Began: time.Unix(0, 0)},
+			Line: journal.Line{After: time.Second, Line: transcript.Line{Side: 'S', Mark: '-', Text: text, Rule: "r"}}}
+		data, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var n journal.Notice
+		if err := json.Unmarshal(data, &n); err != nil {
+			t.Fatal(err)
+		}
+		if n.Line() != e.Line.Line || n.Kind != "line" || n.ID != "1a" || n.Route != "in" || n.Client != "192.0.2.7" || !n.At.Equal(time.Unix(1, 0)) {
+			t.Errorf("%q became %+v", text, n)
+		}
+		if strings.ContainsFunc(n.Text, func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Errorf("%q became %q", text, n.Text)
+		}
+	}
+	for text, want := range map[string]string{"": "", "sub2.": "sub2.", "a b ": `"a b "`, "\x07": `"\a"`} {
+		if got := journal.Printable(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestANoticeHasWhatAppliesAlone(t *testing.T) {
+	ended := journal.Event{Kind: journal.Ended, Entry: journal.Entry{ID: "1", Route: "in", Began: time.Unix(0, 0).UTC(), Ended: true,
+		End: proxy.Ending{Outcome: "server-lost", Hello: "\x1b", Rules: map[string]int{"r": 2}, While: "waiting", Err: "it\nwent", Lasted: 1500 * time.Millisecond}}}
+	for _, c := range []struct {
+		e    journal.Event
+		want string
+	}{
+		{journal.Event{Kind: journal.Lost, Lost: 3}, `{"kind":"lost","lost":3}`},
+		{journal.Event{Kind: journal.Began, Entry: ended.Entry}, `{"kind":"began","id":"1","route":"in","at":"1970-01-01T00:00:00Z"}`},
+		{ended, `{"kind":"ended","id":"1","route":"in","at":"1970-01-01T00:00:01.5Z","outcome":"server-lost","hello":"\"\\x1b\"",` +
+			`"rules":{"r":2},"while":"waiting","err":"\"it\\nwent\"","seconds":1.5}`},
+	} {
+		got, err := json.Marshal(c.e)
+		if err != nil || string(got) != c.want {
+			t.Errorf("%v\n got %s\nwant %s", err, got, c.want)
+		}
+	}
+	event := journal.Event{Kind: journal.Said, Line: journal.Line{Line: transcript.Line{Text: "client TLS"}}}.Notice()
+	if event.Side != "" || event.Mark != "~" || !reflect.DeepEqual(event.Line(), transcript.Line{Text: "client TLS"}) {
+		t.Errorf("%+v", event)
+	}
+}

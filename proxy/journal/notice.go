@@ -1,0 +1,91 @@
+package journal
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"smtpshim/rewrite/transcript"
+)
+
+// A Notice is an Event for other programs, as JSON has it. What a peer said is in
+// it as a transcript has it: printable ASCII, quoted as Go does where it was not.
+// What does not apply is left out.
+type Notice struct {
+	Kind   string    `json:"kind"`            // "began", "line", "ended", or "lost", which has Lost alone
+	ID     string    `json:"id,omitempty"`    // of the session, as in the log
+	Route  string    `json:"route,omitempty"` // its name
+	Client string    `json:"client,omitempty"`
+	At     time.Time `json:"at,omitzero"` // when it happened
+
+	// Of "line".
+	Side string `json:"side,omitempty"` // "C" or "S"; an event has none
+	Mark string `json:"mark,omitempty"` // ":", "-", "+", or "~" for an event
+	Text string `json:"text,omitempty"` // without CRLF; an empty line is left out
+	Rule string `json:"rule,omitempty"` // that changed it
+
+	// Of "ended".
+	Outcome   string         `json:"outcome,omitempty"`
+	Server    string         `json:"server,omitempty"`
+	Hello     string         `json:"hello,omitempty"`
+	Messages  int            `json:"messages,omitempty"` // accepted
+	Octets    int64          `json:"octets,omitempty"`   // of messages
+	Rules     map[string]int `json:"rules,omitempty"`    // how often each acted
+	ClientTLS string         `json:"client_tls,omitempty"`
+	ServerTLS string         `json:"server_tls,omitempty"`
+	While     string         `json:"while,omitempty"` // what was being done
+	Err       string         `json:"err,omitempty"`   // what went wrong
+	Seconds   float64        `json:"seconds,omitempty"`
+
+	Lost int `json:"lost,omitempty"` // events that the reader has missed
+}
+
+// Notice is the event for other programs.
+func (e Event) Notice() Notice {
+	if e.Kind == Lost {
+		return Notice{Kind: Lost, Lost: e.Lost}
+	}
+	n := Notice{Kind: e.Kind, ID: e.Entry.ID, Route: e.Entry.Route, At: e.Entry.Began}
+	if e.Entry.Client.IsValid() {
+		n.Client = Printable(e.Entry.Client.String()) // a zone may be anything
+	}
+	switch e.Kind {
+	case Said:
+		l := e.Line
+		n.At, n.Mark, n.Text, n.Rule = n.At.Add(l.After), "~", Printable(l.Text), l.Rule
+		if l.Side != 0 {
+			n.Side, n.Mark = string(rune(l.Side)), string(rune(l.Mark))
+		}
+	case Ended:
+		end := e.Entry.End
+		n.At = n.At.Add(end.Lasted)
+		n.Outcome, n.Server, n.Hello, n.Messages, n.Octets = end.Outcome, end.Server, Printable(end.Hello), end.Messages, end.Octets
+		n.Rules, n.ClientTLS, n.ServerTLS, n.While, n.Err = end.Rules, end.ClientTLS, end.ServerTLS, end.While, Printable(end.Err)
+		n.Seconds = end.Lasted.Seconds()
+	}
+	return n
+}
+
+// MarshalJSON gives the event's Notice.
+func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.Notice()) }
+
+// Line is the line of a notice of that kind, as it was said.
+func (n Notice) Line() transcript.Line {
+	l := transcript.Line{Text: n.Text, Rule: n.Rule}
+	if text, err := strconv.Unquote(n.Text); err == nil && n.Text[0] == '"' {
+		l.Text = text
+	}
+	if len(n.Side) == 1 && len(n.Mark) == 1 {
+		l.Side, l.Mark = transcript.Side(n.Side[0]), transcript.Mark(n.Mark[0])
+	}
+	return l
+}
+
+// Printable is what a peer said as a transcript has it: in printable ASCII, and
+// quoted as Go does if it was anything else. "" stays so.
+func Printable(text string) string {
+	if text == "" {
+		return ""
+	}
+	return transcript.Line{Side: transcript.Client, Mark: transcript.Unchanged, Text: text}.String()[len("C: "):]
+}

@@ -1,0 +1,203 @@
+package proxy
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// OriginalDestination stands alone in Route.Servers: the server is the one that
+// the client meant, before the firewall handed its connection to us. With
+// REDIRECT (nftables, iptables) connection tracking knows it (SO_ORIGINAL_DST);
+// with TPROXY, which needs Route.Transparent, the connection itself has it for
+// its local address.
+const OriginalDestination = "original-destination"
+
+func (r *Route) toOrigin() bool { return slices.Contains(r.Servers, OriginalDestination) }
+
+// aim finds out where the client was going, and whether we may go there.
+func (s *session) aim(conn net.Conn) (refusal string, err error) {
+	if !s.route.toOrigin() {
+		return "", nil
+	}
+	to, err := origin(conn, s.route.Transparent)
+	switch {
+	case err != nil:
+	case s.proxy.listensAt(to):
+		err = fmt.Errorf("the client was going to %v, where we listen ourselves: that would go round in circles", to)
+	case !covers(s.route.Destinations, to.Addr()):
+		err = fmt.Errorf("the client was going to %v, which is in none of the networks allowed", to)
+	default:
+		err = s.travels(trip{addrPort(conn.RemoteAddr()), to})
+	}
+	if err != nil {
+		return "destination", err
+	}
+	s.destination = to.String()
+	if !s.balancer.IsValid() {
+		s.ends.destination = to
+	}
+	return "", nil
+}
+
+// A trip is a connection by its ends as the firewall first saw them.
+type trip struct{ from, to netip.AddrPort }
+
+// travels notes a trip of the session, the client's or its own to the server. If
+// another session makes the same, its connection is ours, and the firewall hands
+// us what we have sent ourselves. Whichever of the two comes second sees it.
+func (s *session) travels(t trip) error {
+	p := s.proxy
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if other := p.trips[t]; other != nil && other != s {
+		return fmt.Errorf("the firewall hands us our own connection from %v to %v: that would go round in circles", t.from, t.to)
+	}
+	if p.trips == nil {
+		p.trips = map[trip]*session{}
+	}
+	p.trips[t] = s
+	s.trips = append(s.trips, t)
+	return nil
+}
+
+// arrives forgets a session's trips. The lock of the proxy is held.
+func (s *session) arrives() {
+	for _, t := range s.trips {
+		if s.proxy.trips[t] == s {
+			delete(s.proxy.trips, t)
+		}
+	}
+}
+
+// dial dials a server from the address that the route wants.
+func (s *session) dial(ctx context.Context, server string) (net.Conn, error) {
+	conn, err := s.proxy.dialAs(ctx, s.route.Source, s.address, server)
+	if err != nil || s.destination == "" {
+		return conn, err
+	}
+	if err := s.travels(trip{addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr())}); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// addressOf is that of a server of the route, for this session.
+func (s *session) addressOf(t *standing) string {
+	if s.destination != "" {
+		return s.destination
+	}
+	return t.server
+}
+
+// origin is where a connection was going before it was handed to us.
+func origin(conn net.Conn, transparent bool) (netip.AddrPort, error) {
+	local := zoneless(addrPort(conn.LocalAddr()))
+	if !local.IsValid() {
+		return local, fmt.Errorf("a connection to %v has no original destination", conn.LocalAddr())
+	}
+	if transparent {
+		return local, nil
+	}
+	to, err := tracked(conn, local.Addr().Is4())
+	if errors.Is(err, unix.ENOENT) || err == nil && to == local {
+		return to, fmt.Errorf("the connection was made to %v itself and not redirected to it", local)
+	}
+	if err != nil {
+		return to, fmt.Errorf("asking for the original destination: %w", err)
+	}
+	return to, nil
+}
+
+// tracked is the destination of a connection as connection tracking knows it;
+// ENOENT: it does not.
+func tracked(conn net.Conn, ipv4 bool) (to netip.AddrPort, err error) {
+	socket, ok := conn.(syscall.Conn)
+	if !ok {
+		return to, fmt.Errorf("%T has no socket", conn)
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return to, err
+	}
+	asked := raw.Control(func(fd uintptr) { to, err = destinationOf(int(fd), ipv4) })
+	return to, errors.Join(asked, err)
+}
+
+// destinationOf asks the socket fd (netfilter's SO_ORIGINAL_DST and
+// IP6T_SO_ORIGINAL_DST, which are the same number). x/sys/unix has no call for a
+// bare sockaddr, so structures are used that begin as one does or are as long.
+func destinationOf(fd int, ipv4 bool) (netip.AddrPort, error) {
+	if ipv4 { // struct sockaddr_in: family, port, address
+		raw, err := unix.GetsockoptIPv6Mreq(fd, unix.SOL_IP, unix.SO_ORIGINAL_DST)
+		if err != nil {
+			return netip.AddrPort{}, err
+		}
+		b := raw.Multiaddr[:]
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), binary.BigEndian.Uint16(b[2:4])), nil
+	}
+	raw, err := unix.GetsockoptIPv6MTUInfo(fd, unix.SOL_IPV6, unix.SO_ORIGINAL_DST)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	var port [2]byte // as on the wire
+	binary.NativeEndian.PutUint16(port[:], raw.Addr.Port)
+	return netip.AddrPortFrom(netip.AddrFrom16(raw.Addr.Addr), binary.BigEndian.Uint16(port[:])), nil
+}
+
+// zoneless is an address without the interface it is on, which an original
+// destination does not have.
+func zoneless(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().WithZone(""), a.Port())
+}
+
+// listensAt says whether one of our own listeners is at an address.
+func (p *Proxy) listensAt(a netip.AddrPort) bool {
+	p.mu.Lock()
+	var hosts []netip.Addr
+	for _, l := range p.listeners {
+		for _, socket := range l.sockets {
+			if at := zoneless(addrPort(socket.Addr())); at.Port() == a.Port() {
+				hosts = append(hosts, at.Addr())
+			}
+		}
+	}
+	p.mu.Unlock()
+	return slices.Contains(hosts, a.Addr()) || slices.ContainsFunc(hosts, netip.Addr.IsUnspecified) && ofThisMachine(a.Addr())
+}
+
+// ofThisMachine says whether an address is one of ours. In doubt it is: then a
+// session is refused that might have been good, and none goes round in circles.
+func ofThisMachine(a netip.Addr) bool {
+	if a.IsLoopback() || a.IsUnspecified() {
+		return true
+	}
+	addresses, err := net.InterfaceAddrs()
+	return err != nil || slices.ContainsFunc(addresses, func(has net.Addr) bool {
+		network, ok := has.(*net.IPNet)
+		return ok && network.IP.Equal(a.AsSlice())
+	})
+}
+
+// checkOrigin says whether this system can tell original destinations: without
+// connection tracking it cannot.
+func checkOrigin() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("asking whether original destinations are known: %w", err)
+	}
+	defer unix.Close(fd)
+	if _, err := destinationOf(fd, true); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTCONN) {
+		return fmt.Errorf("original destinations are not known to this system (%w): load the firewall's rules, and with "+
+			"them nf_conntrack, before smtpshim is started, or use TPROXY and transparent = true", err)
+	}
+	return nil
+}

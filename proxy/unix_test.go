@@ -1,0 +1,133 @@
+package proxy
+
+import (
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"smtpshim/proxy/smtptest"
+)
+
+func TestSocketsInTheFileSystemServeAndAreServed(t *testing.T) {
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in.sock"), filepath.Join(dir, "out.sock")
+	greeter(t, "unix", out, "a")
+	r := &Route{Listen: []string{"unix:" + in, "127.0.0.1:0"}, Servers: []string{"unix:" + out}}
+	r.Limits = Limits{SessionsPerAddress: 1, SessionsPerMinute: 1}
+	p := apply(t, r)
+	at := p.Addr("unix:" + in)
+	first, err := net.Dial("unix", in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	for range 3 {
+		wantGreeting(t, at, "220 a") // no limit is for one who has no address
+	}
+	wantGreeting(t, p.Addr("127.0.0.1:0"), "220 a")
+	wantGreeting(t, p.Addr("127.0.0.1:0"), "421 4.7.0 too many sessions, try again later")
+
+	wantMode := func(want fs.FileMode) {
+		t.Helper()
+		info, err := os.Stat(in)
+		if err != nil || info.Mode().Perm() != want {
+			t.Errorf("%v, %v; want %v", info, err, want)
+		}
+	}
+	wantMode(0o660)
+	r.ListenMode = 0o600
+	if err := p.Apply([]*Route{r}); err != nil {
+		t.Fatal(err)
+	}
+	wantMode(0o600)
+	p.Close()
+	if _, err := os.Stat(in); !os.IsNotExist(err) {
+		t.Errorf("the socket is left behind: %v", err)
+	}
+}
+
+func TestAClientWithoutAnAddressIsUnknownToTheServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	played := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err == nil {
+			err = smtptest.Play(conn, 20*time.Second, smtptest.Expect("PROXY UNKNOWN"), smtptest.Say("220 a"),
+				smtptest.Expect("NOOP"), smtptest.Say("250 ok"), smtptest.Expect("QUIT"), smtptest.Say("221 bye"), smtptest.ExpectEnd())
+			conn.Close()
+		}
+		played <- err
+	}()
+	in := "unix:" + filepath.Join(t.TempDir(), "in.sock")
+	p := apply(t, &Route{Listen: []string{in}, Servers: []string{l.Addr().String()}, ProxySend: ProxyV1})
+	wantGreeting(t, p.Addr(in), "220 a")
+	if err := <-played; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOnlyAStaleSocketIsReplaced(t *testing.T) {
+	dir := t.TempDir()
+	stale := filepath.Join(dir, "stale.sock")
+	l := greeter(t, "unix", stale, "dead")
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.Close()
+	live := filepath.Join(dir, "live.sock")
+	greeter(t, "unix", live, "alive")
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := greeter(t, "tcp", "127.0.0.1:0", "a").Addr().String()
+	for path, good := range map[string]bool{stale: true, live: false, file: false, filepath.Join(dir, "none", "in.sock"): false} {
+		p := &Proxy{Logger: slog.New(slog.DiscardHandler)}
+		err := p.Apply([]*Route{{Name: "in", Listen: []string{"unix:" + path}, Servers: []string{server}}})
+		if (err == nil) != good {
+			t.Errorf("%s: %v", path, err)
+		}
+		if good {
+			wantGreeting(t, p.Addr("unix:"+path), "220 a")
+		}
+		p.Close()
+	}
+	wantGreeting(t, &net.UnixAddr{Name: live, Net: "unix"}, "220 alive")
+	if text, err := os.ReadFile(file); string(text) != "text" {
+		t.Errorf("%q, %v: the file was touched", text, err)
+	}
+}
+
+func TestAnIdleSessionOverSocketsHasNoGoroutine(t *testing.T) {
+	dir := t.TempDir()
+	greeter(t, "unix", filepath.Join(dir, "out.sock"), "a")
+	p := apply(t, &Route{Listen: []string{"unix:" + filepath.Join(dir, "in.sock")}, Servers: []string{"unix:" + filepath.Join(dir, "out.sock")}})
+	conn, err := net.Dial("unix", filepath.Join(dir, "in.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	parked := smtptest.Pause(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for range tick.C {
+			lot := p.idleLot()
+			lot.mu.Lock()
+			n := len(lot.parked)
+			lot.mu.Unlock()
+			if n == 1 {
+				return
+			}
+		}
+	})
+	if err := smtptest.Play(conn, 20*time.Second, smtptest.Expect("220 a"), parked,
+		smtptest.Say("NOOP"), smtptest.Expect("250 ok"), parked, smtptest.Say("QUIT"), smtptest.Expect("221 bye"), smtptest.ExpectEnd()); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,33 @@
+package proxy
+
+import "net/netip"
+
+// admission counts the session for the client that an XCLIENT command names, and
+// no longer for whoever has said it.
+func (s *session) admission() error {
+	if !s.introducer.IsValid() {
+		s.introducer = s.address
+	}
+	s.ends.client, s.ends.destination = s.dialogue.Ends()
+	s.address = s.ends.client.Addr()
+	refusal := s.proxy.relocate(s)
+	if refusal != "" {
+		if s.route.Observer != nil {
+			s.route.Observer.Refused(refusal)
+		}
+		s.log.Warn("client refused by us", "route", s.route.Name, "session", s.id, "client", s.address, "xclient", s.introducer, "reason", refusal)
+	}
+	s.dialogue.Admitted(refusal == "")
+	return nil
+}
+
+// relocate counts a session in for its address, and out for the one before.
+func (p *Proxy) relocate(s *session) (refusal string) {
+	p.mu.Lock()
+	c := p.census[s.route.Name]
+	c.leave(s.network)
+	c.all++ // it stays
+	s.network = netip.Prefix{}
+	p.mu.Unlock()
+	return p.locate(s)
+}
