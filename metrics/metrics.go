@@ -20,7 +20,7 @@ import (
 var buckets = []float64{.001, .005, .01, .05, .1, .5, 1, 5, 10, 30, 60, 300, 600}
 
 // quickBuckets, in seconds, are for what is done without waiting for anybody.
-var quickBuckets = []float64{1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, .001, .005, .01, .05, .1, .5}
+var quickBuckets = []float64{1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, .001, .005, .01, .05, .1, .5}
 
 // Metrics are the collectors of one program. They are safe for concurrent use.
 type Metrics struct {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +15,14 @@ import (
 
 	"smtpshim/proxy/smtptest"
 )
+
+// limitsMet is an observer that keeps the names of limits.
+type limitsMet struct {
+	faultCounts
+	names []string
+}
+
+func (l *limitsMet) LimitMet(limit string) { l.names = append(l.names, limit) }
 
 // A message may come slowly, but not for ever.
 func TestAMessageHasASmallestRate(t *testing.T) {
@@ -37,7 +46,8 @@ func TestAMessageHasASmallestRate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := &meeting{route: &Route{}}
+				told := &limitsMet{faultCounts: faultCounts{n: map[string]int{}}}
+				m := &meeting{route: &Route{Observer: told}}
 				m.dial = func(context.Context, string) (net.Conn, error) {
 					near, far := tubes()
 					go func() {
@@ -61,6 +71,9 @@ func TestAMessageHasASmallestRate(t *testing.T) {
 				m.run(t)
 				if test.hears == slow && (m.elapsed < time.Minute || m.elapsed > time.Minute+3*time.Second) {
 					t.Errorf("ended after %v, want a minute", m.elapsed)
+				}
+				if counted := slices.Equal(told.names, []string{"message-rate"}); counted != (test.hears == slow) {
+					t.Errorf("limits met: %q", told.names)
 				}
 			})
 		})

@@ -141,7 +141,7 @@ func (s *session) logEnd() {
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("route", s.route.Name), slog.String("session", s.id), slog.Any("client", s.address),
+		slog.String("route", s.route.Name), slog.String("session", s.id), s.caller(),
 		slog.String("server", s.serverName), slog.String("hello", printable(s.dialogue.Hello())), slog.String("outcome", s.outcome),
 		slog.Int("messages", s.sum.messages), slog.Int64("bytes", s.sum.octets),
 		slog.Float64("seconds", float64(time.Since(s.began).Milliseconds())/1000),
@@ -168,6 +168,18 @@ func (s *session) logEnd() {
 		attrs = append(attrs, slog.String("err", printable(s.err.Error())))
 	}
 	s.log.LogAttrs(context.Background(), level, "session", attrs...)
+}
+
+// caller is the client's address as the log has it: "local" of one that came by a
+// socket in the file system, "unknown" of one whose XCLIENT names none.
+func (s *session) caller() slog.Attr {
+	switch {
+	case s.address.IsValid():
+		return slog.Any("client", s.address)
+	case s.introducer.IsValid():
+		return slog.String("client", "unknown")
+	}
+	return slog.String("client", "local")
 }
 
 // printable is what a peer said as it may stand in a log, quoted if it is not

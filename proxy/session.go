@@ -251,7 +251,11 @@ func (s *session) dropLine(deadline time.Time) ([]byte, error) {
 			return nil, s.clientFailed(err)
 		}
 	}
-	heard{s}.Limited("command-line")
+	limit := "command-line"
+	if s.dialogue.Next(false) == rewrite.AwaitSASL {
+		limit = "sasl-line"
+	}
+	heard{s}.Limited(limit)
 	s.dialogue.Finish("421 4.7.0 line without an end")
 	s.flushClient()
 	return nil, s.over("client-protocol", errors.New("a line without an end"))

@@ -21,6 +21,9 @@ type archive struct {
 	bounds *Route
 	files  []file // the oldest first
 	octets int64  // of all
+
+	played   played // of playedOf, which was written last
+	playedOf *Route
 }
 
 type file struct {
@@ -78,7 +81,10 @@ func ended(name, route string) (at time.Time, ours bool) {
 
 // write writes a recording, and makes room for it before.
 func (a *archive) write(r recording) error {
-	text := format(r)
+	if a.playedOf != r.route {
+		a.playedOf, a.played = r.route, newPlayed(r.route)
+	}
+	text := format(r.entry, a.played)
 	f := file{nameOf(r.entry), int64(len(text))}
 	if err := a.trim(f.octets, time.Now()); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 	"strconv"
@@ -11,18 +12,30 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
+// A played is what it takes to play a route's dialogues, as their files have it:
+// all that stands between the prose and the dialogue, without the client's address.
+type played struct{ before, after []byte }
+
+func newPlayed(r *Route) played {
+	const somebody = "192.0.2.1"
+	settings := map[string]string{}
+	maps.Copy(settings, r.Settings)
+	settings["client"] = somebody
+	f := transcript.File{Rules: r.Rules, Options: r.Options, Settings: settings}
+	text, line := f.Format(), []byte("\nclient = "+strconv.Quote(somebody)+"\n")
+	at := bytes.LastIndex(text, line) // options come before
+	return played{text[:at+1], text[at+len(line):]}
+}
+
 // format writes a recording as a transcript. What a transcript has no place for
 // is in its prose.
-func format(r recording) []byte {
-	f := transcript.File{About: about(r.entry), Rules: r.route.Rules, Options: r.route.Options, Settings: maps.Clone(r.route.Settings)}
-	if client := r.entry.Client; client.IsValid() {
-		if f.Settings == nil {
-			f.Settings = map[string]string{}
-		}
-		f.Settings["client"] = client.String()
+func format(e journal.Entry, p played) []byte {
+	text := append(about(e), p.before...)
+	if e.Client.IsValid() {
+		text = append(strconv.AppendQuoteToASCII(append(text, "client = "...), e.Client.String()), '\n')
 	}
-	text := f.Format() // to where the dialogue begins
-	for _, l := range r.entry.Lines {
+	text = append(text, p.after...)
+	for _, l := range e.Lines {
 		text = append(append(text, l.String()...), '\n')
 	}
 	return text
@@ -30,7 +43,7 @@ func format(r recording) []byte {
 
 // about is a recording's prose: which session it was, how it ended, and for each
 // line of the dialogue when it passed and which rule changed it.
-func about(e journal.Entry) string {
+func about(e journal.Entry) []byte {
 	var b []byte
 	line := func(name string, text ...string) {
 		if len(text) == 1 && text[0] == "" {
@@ -72,7 +85,7 @@ func about(e journal.Entry) string {
 			b = append(append(b, "  "...), l.Rule...)
 		}
 	}
-	return string(b)
+	return append(b, '\n')
 }
 
 // padded appends text with blanks before it, to a width.

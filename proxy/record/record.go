@@ -80,6 +80,10 @@ const (
 	moment  = 20 * time.Millisecond
 )
 
+// share says how much of the time is spent on writing while little waits, one part
+// in so many: sessions have the rest.
+const share = 10
+
 // tending is how often files that are too old are looked for.
 const tending = time.Minute
 
@@ -208,17 +212,33 @@ func (w *Writer) run() {
 	}
 }
 
-// write writes what waits.
+// write writes what waits, without haste unless it is much or the end.
 func (w *Writer) write(archives archives) {
 	w.mu.Lock()
 	queue := w.queue
 	w.queue = nil
 	w.mu.Unlock()
+	began := time.Now()
 	for _, r := range queue {
 		w.told(r.route.Name, archives.of(r.route).write(r))
 		w.mu.Lock()
 		w.octets -= r.entry.Size()
+		little := w.octets < waiting/2
 		w.mu.Unlock()
+		if spent := time.Since(began); little && spent > moment/share {
+			w.rest((share - 1) * spent)
+			began = time.Now()
+		}
+	}
+}
+
+// rest lasts at most as long as it is told to, and not beyond the end.
+func (w *Writer) rest(most time.Duration) {
+	t := time.NewTimer(most)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-w.closing:
 	}
 }
 
