@@ -38,7 +38,7 @@ func (p *Proxy) check(ctx context.Context, r *running, t *standing) {
 		if ctx.Err() != nil {
 			return
 		}
-		if !ours(err) {
+		if !r.ours(err) {
 			p.found(r, t, err)
 		}
 		wait := time.NewTimer(jittered(r.Health.Interval))

@@ -129,7 +129,7 @@ func (p *Proxy) refuse(s *session, reason string, err error) {
 	if s.route.Observer != nil {
 		s.route.Observer.Refused(reason)
 	}
-	attrs := []any{"route", s.route.Name, "client", s.address, "reason", reason}
+	attrs := []any{"route", s.route.Name, s.caller(), "reason", reason}
 	if s.balancer.IsValid() {
 		attrs = append(attrs, "proxy", s.balancer)
 	}

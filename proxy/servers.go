@@ -210,7 +210,7 @@ func (s *session) judge(t *standing, began time.Time, err error) {
 		if f.greets(t) && len(s.route.standings) > 1 {
 			log.Info("the server greets again", "route", s.route.Name, "server", t.server)
 		}
-	case s.proxy.ending.Err() != nil, ours(err), s.destination != "": // of which there are as many as clients like
+	case s.proxy.ending.Err() != nil, s.route.ours(err), s.destination != "": // of which there are as many as clients like
 		f.leaves(t)
 	default:
 		if rest := f.fails(t, began, s.now); rest > 0 && len(s.route.standings) > 1 {
@@ -220,8 +220,13 @@ func (s *session) judge(t *standing, began time.Time, err error) {
 	}
 }
 
-// ours says that a connection failed for want of something here.
-func ours(err error) bool {
+// ours says that a connection failed for want of something here, or because of
+// this client's address: the next client's may be another. An address of ours
+// that does not go with a server never will.
+func (r *Route) ours(err error) bool {
+	if r.Source.Client && errors.Is(err, errSource) {
+		return true
+	}
 	for _, want := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
 		if errors.Is(err, want) {
 			return true

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -318,6 +319,34 @@ func TestManyFailuresAtOnceAreOne(t *testing.T) {
 		c.now("a", "")
 		c.wants("220 a", "a")
 	})
+}
+
+// pipeAt is a client's connection from 192.0.2.7.
+type pipeAt struct{ net.Conn }
+
+func (pipeAt) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 40000} }
+func (pipeAt) LocalAddr() net.Addr  { return nil }
+
+func TestAClientWhoseAddressDoesNotGoWithAServerSaysNothingOfIt(t *testing.T) {
+	ipv4 := netip.MustParseAddr("192.0.2.9")
+	for _, server := range []string{"[::1]:25", "[::1]:smtp"} { // the second is looked up, as a name is
+		for source, up := range map[Source]bool{{Client: true}: true, {Address: ipv4}: false} {
+			c := newCluster(t, Route{Servers: []string{server}, Source: source})
+			near, far := net.Pipe()
+			go c.proxy.open(pipeAt{near}, c.route)
+			if line, _ := bufio.NewReader(far).ReadString('\n'); line != unavailable+"\r\n" {
+				t.Errorf("%s, %+v: greeted with %q", server, source, line)
+			}
+			far.Close()
+			if got := c.proxy.Servers()[0]; got.Up != up {
+				t.Errorf("%+v after a session from the other family, by %+v", got, source)
+			}
+		}
+	}
+	c := newCluster(t, Route{Servers: []string{"192.0.2.25:25"}, Source: Source{Client: true}})
+	if got := c.greets(); got != unavailable || !c.proxy.Servers()[0].Up { // from no address at all
+		t.Errorf("greeted with %q, then %+v", got, c.proxy.Servers())
+	}
 }
 
 func TestTheRestOfAServerIsSeen(t *testing.T) {

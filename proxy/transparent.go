@@ -22,13 +22,16 @@ type Source struct {
 	Address netip.Addr // one of this machine's
 }
 
+// errSource says that the address to dial from and the server do not go together.
+var errSource = errors.New("no address to dial it from")
+
 // dialAs dials a server for a client. A socket in the file system has no
 // addresses to choose from.
 func (p *Proxy) dialAs(ctx context.Context, source Source, client netip.Addr, server string) (net.Conn, error) {
 	from := source.Address
 	if source.Client {
 		if from = client; !from.IsValid() {
-			return nil, errors.New("the client has no address that it could be dialled from")
+			return nil, fmt.Errorf("%w: the client has none", errSource)
 		}
 	}
 	if _, local := socketPath(server); local || !from.IsValid() {
@@ -43,7 +46,7 @@ func (p *Proxy) dialAs(ctx context.Context, source Source, client netip.Addr, se
 func dialFrom(ctx context.Context, from netip.Addr, transparent bool, server string) (net.Conn, error) {
 	to, err := netip.ParseAddrPort(server)
 	if err == nil && to.Addr().Unmap().Is4() != from.Is4() {
-		return nil, fmt.Errorf("it cannot be dialled from %v: one is an IPv4 and the other an IPv6 address", from)
+		return nil, fmt.Errorf("%w: %v is of the other family (IPv4, IPv6)", errSource, from)
 	}
 	dialer := net.Dialer{KeepAlive: -1, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
 	dialer.SetMultipathTCP(false)
@@ -63,6 +66,10 @@ func dialFrom(ctx context.Context, from netip.Addr, transparent bool, server str
 	ctx, cancel := context.WithDeadline(ctx, deadline) // a resolver wants a timer
 	defer cancel()
 	conn, err := dialer.DialContext(ctx, "tcp", server)
+	var unsuitable *net.AddrError
+	if errors.As(err, &unsuitable) && unsuitable.Addr == dialer.LocalAddr.String() {
+		return nil, fmt.Errorf("%w: all its addresses are of another family than %v", errSource, from)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("dialling from %v: %w", from, err)
 	}

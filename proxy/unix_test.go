@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"bytes"
 	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,6 +73,23 @@ func TestAClientWithoutAnAddressIsUnknownToTheServer(t *testing.T) {
 	wantGreeting(t, p.Addr(in), "220 a")
 	if err := <-played; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAClientWithoutAnAddressIsLocalInTheLog(t *testing.T) {
+	server := greeter(t, "tcp", "127.0.0.1:0", "a").Addr().String()
+	in := "unix:" + filepath.Join(t.TempDir(), "in.sock")
+	var log bytes.Buffer
+	p := &Proxy{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	defer p.Close()
+	r := &Route{Name: "in", Listen: []string{in}, Servers: []string{server}}
+	if err := p.Apply([]*Route{r}); err != nil {
+		t.Fatal(err)
+	}
+	wantGreeting(t, p.Addr(in), "220 a")
+	p.Close() // which waits for the log
+	if text := log.String(); strings.Count(text, "msg=session ") != 1 || !strings.Contains(text, " client=local server="+server) {
+		t.Errorf("the log is\n%s", text)
 	}
 }
 

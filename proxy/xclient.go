@@ -15,7 +15,7 @@ func (s *session) admission() error {
 		if s.route.Observer != nil {
 			s.route.Observer.Refused(refusal)
 		}
-		s.log.Warn("client refused by us", "route", s.route.Name, "session", s.id, "client", s.address, "xclient", s.introducer, "reason", refusal)
+		s.log.Warn("client refused by us", "route", s.route.Name, "session", s.id, s.caller(), "xclient", s.introducer, "reason", refusal)
 	}
 	s.dialogue.Admitted(refusal == "")
 	return nil

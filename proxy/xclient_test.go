@@ -52,11 +52,13 @@ func TestTheOfferOfXCLIENTIsNamedSo(t *testing.T) {
 }
 
 func TestALogLineHasTheClientThatXCLIENTNamesAndWhoNamedIt(t *testing.T) {
-	server, client := through(0)
-	client = append(client, smtptest.Say("XCLIENT ADDR=IPV6:2001:db8::9"), smtptest.Expect(xclientTaken()))
-	rec := recorded(t, list(server, quitServer), list(client, quitClient), believing)
-	if log := rec.text.String(); !strings.Contains(log, " client=2001:db8::9 ") || !strings.Contains(log, " xclient=127.0.0.1") {
-		t.Error(log)
+	for named, logged := range map[string]string{"IPV6:2001:db8::9": "2001:db8::9", "[UNAVAILABLE]": "unknown"} {
+		server, client := through(0)
+		client = append(client, smtptest.Say("XCLIENT ADDR="+named), smtptest.Expect(xclientTaken()))
+		rec := recorded(t, list(server, quitServer), list(client, quitClient), believing)
+		if log := rec.text.String(); !strings.Contains(log, " client="+logged+" ") || !strings.Contains(log, " xclient=127.0.0.1") {
+			t.Error(log)
+		}
 	}
 }
 

@@ -88,24 +88,33 @@ const shimRoute = `
 name = %q
 listen = [%q]
 servers = [%q]
-[route.proxy_protocol]
-accept_from = ["127.0.0.0/8"]
-send = "v2"
+proxy_protocol.accept_from = ["127.0.0.0/8"]
+%s
 [route.options.advertise-esmtp]
 style = "line"
 `
 
+// An introduction is a way for the server to get to know the client.
+type introduction struct {
+	setting  string // of Postfix
+	route    string // of our route
+	starttls string // client_tls.mode where connections begin in clear
+}
+
 // behind runs the smtpshim that the file has at a host, and gives its log.
-func (b balancer) behind(t *testing.T, host, server string, ca *real.CA) *real.Log {
+func (b balancer) behind(t *testing.T, host, server string, by introduction, ca *real.CA) *real.Log {
 	t.Helper()
 	name, _, _ := net.SplitHostPort(b.at["192.0.2.10:465"]) // which clients connect to
 	certificate, key := ca.Issue(t, name)
 	admin := real.FreeAddr()
 	text := fmt.Sprintf("[admin]\nlisten = %q\n", admin)
-	for _, port := range []string{"25", "587", "465"} {
-		text += fmt.Sprintf(shimRoute, "port-"+port, b.at[host+":"+port], server)
+	for port, tls := range map[string]string{
+		"25":  fmt.Sprintf("mode = %q\n", by.starttls),
+		"587": fmt.Sprintf("mode = %q\n", by.starttls),
+		"465": fmt.Sprintf("mode = \"implicit\"\ncertificate = %q\nkey = %q\n", certificate, key),
+	} {
+		text += fmt.Sprintf(shimRoute, "port-"+port, b.at[host+":"+port], server, by.route) + "[route.client_tls]\n" + tls
 	}
-	text += fmt.Sprintf("[route.client_tls]\nmode = \"implicit\"\ncertificate = %q\nkey = %q\n", certificate, key)
 	config := filepath.Join(real.Dir(t), "smtpshim.toml")
 	write(t, config, text)
 	path, err := program()
@@ -127,11 +136,24 @@ func (b balancer) behind(t *testing.T, host, server string, ca *real.CA) *real.L
 
 func TestBehindHAProxyThePostfixSeesTheClient(t *testing.T) {
 	t.Parallel()
+	for way, by := range map[string]introduction{
+		"PROXY":   {"smtpd_upstream_proxy_protocol = haproxy", "proxy_protocol.send = \"v2\"", "pass"},
+		"XCLIENT": {authorized, "xclient.send = \"require\"", "hide"},
+	} {
+		t.Run("by "+way, func(t *testing.T) {
+			t.Parallel()
+			seenBehindHAProxy(t, by)
+		})
+	}
+}
+
+// seenBehindHAProxy has clients send mail by all listeners of the file.
+func seenBehindHAProxy(t *testing.T, by introduction) {
 	real.Bin(t, "haproxy", "haproxy") // before all the rest is started
 	ca := real.NewCA(t)
-	to := real.Postfix(t, real.Options{Settings: []string{"smtpd_upstream_proxy_protocol = haproxy", "smtpd_banner = $myhostname ready"}})
+	to := real.Postfix(t, real.Options{Settings: []string{by.setting, "smtpd_banner = $myhostname ready"}})
 	b, config := balance(t)
-	logs := []*real.Log{b.behind(t, "192.0.2.11", to.Addr, ca), b.behind(t, "192.0.2.12", to.Addr, ca)}
+	logs := []*real.Log{b.behind(t, "192.0.2.11", to.Addr, by, ca), b.behind(t, "192.0.2.12", to.Addr, by, ca)}
 	b.start(t, config)
 	for from, way := range map[string]struct {
 		at   string
