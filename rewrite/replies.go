@@ -326,11 +326,14 @@ func (d *Dialogue) sayLine() {
 // say writes a line of the held turn.
 func (d *Dialogue) say(line string, s stage) {
 	t := &d.turn
-	t.stage = s
+	t.stage, t.spoken = s, VerbOther
+	if !t.pending {
+		t.spoken = parseVerb([]byte(line))
+	}
 	d.ToServer = append(append(d.ToServer, line...), crlf...)
 	d.sent.push(t.verb)
 	d.next = AwaitReply
-	if !t.pending && hello.has(parseVerb([]byte(line))) {
+	if hello.has(t.spoken) {
 		d.hello = append(d.hello[:0], line...)
 	}
 	if d.tracer == nil {
@@ -338,7 +341,7 @@ func (d *Dialogue) say(line string, s stage) {
 	}
 	text := hidden(len(line))
 	if !t.pending {
-		text = d.redacted(parseVerb([]byte(line)), []byte(line))
+		text = d.redacted(t.spoken, []byte(line))
 	}
 	var said []string
 	if s == stageSaid && !t.traced {
@@ -354,11 +357,17 @@ func (d *Dialogue) wantsTLS() bool {
 	return (m == ServerTLSOpportunistic || m == ServerTLSRequire) && !d.server.tls && !d.server.plain
 }
 
-// swallow is a reply that the client never sees.
+// swallow is a reply that the client never sees. The text of a refusal is told
+// where what it refuses holds no secret.
 func (d *Dialogue) swallow(raw []byte) {
-	if d.tracer != nil {
-		d.tracer.Exchanged('S', d.lines('S', VerbOther, raw), nil, d.cause())
+	if d.tracer == nil {
+		return
 	}
+	v := VerbOther
+	if (hello | setOf(VerbSTARTTLS)).has(d.turn.spoken) {
+		v = d.turn.spoken
+	}
+	d.tracer.Exchanged('S', d.lines('S', v, raw), nil, d.cause())
 }
 
 // cause says on whose account the server is told what the client has not said.

@@ -103,3 +103,39 @@ func TestATracerHearsNoMisplacedSecrets(t *testing.T) {
 		}
 	}
 }
+
+// What refuses a hello or a STARTTLS of ours says why, and an answer that may
+// repeat a credential does not.
+func TestATracerHearsWhyAHelloWasRefused(t *testing.T) {
+	const secret = "AHVzZXIAc2VjcmV0"
+	rules, errs := rewrite.Compile([]string{"standard"}, nil)
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	r := &recorder{}
+	d := rewrite.New(&rewrite.Policy{Rules: rules, ServerTLS: rewrite.ServerTLSOpportunistic, Limits: rewrite.Limits{Errors: 20}}, netip.Addr{}, r)
+	d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
+	for _, c := range []struct {
+		says    string
+		replies []string
+	}{
+		{"EHLO client.example.com\r\n", []string{"250-mail.example.com\r\n250-XAUTH NTLM\r\n250 STARTTLS\r\n", "502 no keys today\r\n"}},
+		{"AUTH NTLM " + secret + "\r\n", []string{"500 what is " + secret + "\r\n", "501 what is " + secret + "\r\n", "535 no\r\n"}},
+		{"EHLO client.example.com\r\n", []string{"500 no hello today\r\n", "250 mail.example.com\r\n"}},
+	} {
+		d.Command([]byte(c.says), false)
+		for _, reply := range c.replies {
+			if d.Next(false) != rewrite.AwaitReply {
+				t.Errorf("%q: nothing awaits %q", c.says, reply)
+				break
+			}
+			d.Reply([]byte(reply), false, false)
+		}
+	}
+	for _, want := range []string{"no hello today", "no keys today", "AUTH NTLM ...(16 octets)"} {
+		if !strings.Contains(r.String(), want) {
+			t.Errorf("%q was not heard:\n%s", want, r)
+		}
+	}
+	r.check(t, []string{secret})
+}

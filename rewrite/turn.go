@@ -21,6 +21,7 @@ type Turn struct {
 	commands int    // said to the server because of a rule
 	fresh    int    // connections made because of a rule
 	sasl     bool   // the server's 334 was passed on, or answered: nothing is said again
+	spoken   Verb   // what the server was told last, if that was no SASL line
 	pending  bool   // the server's last answer was a 334: what is said next is a SASL line
 	withheld []byte // the EHLO reply from before STARTTLS; nil: none
 	traced   bool   // the tracer knows what the client said

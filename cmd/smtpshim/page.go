@@ -60,15 +60,11 @@ func (p *instance) shownRoutes() []page.Route {
 	return list
 }
 
-// shownSessions are the last ones but those of clients that said nothing, as
-// health checks do. Whoever asks for them has the lines of those to come kept for
-// a while.
+// shownSessions are the last ones. Whoever asks for them has the lines of those to
+// come kept for a while.
 func (p *instance) shownSessions() []page.Session {
 	var list []page.Session
 	for _, e := range p.journal.Recent() {
-		if e.End.Outcome == "silent" {
-			continue
-		}
 		s := page.Session{
 			ID: e.ID, Route: e.Route, Began: e.Began, Ended: e.Ended,
 			Outcome: e.End.Outcome, Server: e.End.Server, Hello: e.End.Hello, Messages: e.End.Messages, Octets: e.End.Octets,

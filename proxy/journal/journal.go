@@ -10,11 +10,13 @@ package journal
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"smtpshim/proxy"
+	"smtpshim/rewrite"
 	"smtpshim/rewrite/transcript"
 )
 
@@ -29,10 +31,31 @@ type Entry struct {
 	Omitted   int          // lines that were left out of the middle of Lines, where an event says so
 }
 
-// Healed says that a rule has changed something, as far as is known.
+// Healed says that a rule has changed something, as far as is known. What the
+// configuration alone changes, such as client_tls, heals nothing.
 func (e Entry) Healed() bool {
-	return len(e.End.Rules) > 0 || slices.ContainsFunc(e.Lines, func(l Line) bool { return l.Rule != "" })
+	return len(e.End.Rules) > 0 || slices.ContainsFunc(e.Lines, func(l Line) bool { return heals(l.Rule) })
 }
+
+// heals says that a rule is among names with commas between them.
+func heals(names string) bool {
+	for name := range strings.SplitSeq(names, ",") {
+		if rules[name] {
+			return true
+		}
+	}
+	return false
+}
+
+// rules are those of the table. A line may also be changed on the account of the
+// configuration.
+var rules = func() map[string]bool {
+	names := map[string]bool{}
+	for _, r := range rewrite.Table() {
+		names[r.Name] = true
+	}
+	return names
+}()
 
 // Failed says that the session has ended, and not well.
 func (e Entry) Failed() bool {
@@ -94,8 +117,10 @@ func (j *Journal) Ended(b proxy.Beginning, e proxy.Ending) {
 }
 
 // Recent returns the sessions that the journal has, the last to begin first; those
-// under way only if they began while somebody looked. Whoever calls it looks, so
-// that for five minutes dialogues are kept.
+// under way only if they began while somebody looked. Clients that hung up without
+// a word, as health checks do, are not among those that have ended: they would
+// leave no room for the others. Whoever calls it looks, so that for five minutes
+// dialogues are kept.
 func (j *Journal) Recent() []Entry {
 	j.looked.Store(time.Now().UnixNano())
 	j.mu.Lock()
@@ -110,8 +135,10 @@ func (j *Journal) Recent() []Entry {
 
 // end takes a session that has ended, and tells those who watch; j.mu is held.
 func (j *Journal) end(e Entry) {
-	j.ended = append(j.ended, e)
-	j.held += e.Size()
+	if e.End.Outcome != "silent" {
+		j.ended = append(j.ended, e)
+		j.held += e.Size()
+	}
 	for len(j.ended) > 0 && (len(j.ended) > j.sessions || j.held > j.octets) {
 		j.held -= j.ended[0].Size()
 		j.ended[0] = Entry{}
@@ -143,7 +170,7 @@ type session struct {
 func (s *session) Line(l transcript.Line) {
 	s.mu.Lock()
 	line := s.add(l)
-	first := l.Rule != "" && !s.healed // those who watch what is healed have heard nothing yet
+	first := !s.healed && heals(l.Rule) // those who watch what is healed have heard nothing yet
 	var before []Line
 	if first {
 		s.healed = true

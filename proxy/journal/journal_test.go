@@ -13,6 +13,7 @@ import (
 
 	"smtpshim/proxy"
 	"smtpshim/proxy/journal"
+	"smtpshim/rewrite"
 	"smtpshim/rewrite/transcript"
 )
 
@@ -181,6 +182,53 @@ func TestWhoWatchesHearsWhatHeAskedFor(t *testing.T) {
 	stopMended()
 	if _, open := <-mended; open {
 		t.Error("the channel is open after the end")
+	}
+}
+
+func TestWhatTheConfigurationChangesHealsNothing(t *testing.T) {
+	j := journal.New(10, 1<<20)
+	mended, stop := j.Watch(journal.Filter{Healed: true})
+	defer stop()
+	var d proxy.DialogueListener
+	for _, cause := range []string{"", "client_tls", "server_tls", "not-carried", "message_size", "chunking", "xclient"} {
+		d = j.Dialogue(beginning(cause, "in"))
+		d.Line(transcript.Line{Side: transcript.Server, Mark: transcript.Removed, Text: "250 X", Rule: cause})
+		if e := j.Recent()[0]; e.ID != cause || e.Healed() {
+			t.Errorf("%q heals: %+v", cause, e)
+		}
+		d.End(proxy.Ending{Outcome: "ok"})
+		if got := next(mended); got != nil {
+			t.Errorf("%q is told of as healed: %q", cause, got)
+		}
+	}
+	for _, r := range rewrite.Table() {
+		d = j.Dialogue(beginning(r.Name, "in"))
+		d.Line(transcript.Line{Side: transcript.Server, Mark: transcript.Removed, Text: "250 X", Rule: "client_tls," + r.Name})
+		if e := j.Recent()[0]; e.ID != r.Name || !e.Healed() {
+			t.Errorf("%s does not heal: %+v", r.Name, e)
+		}
+		if got, want := next(mended), []string{"began " + r.Name, "line " + r.Name + " 250 X"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		d.End(proxy.Ending{Outcome: "ok"})
+		next(mended)
+	}
+}
+
+func TestABalancersChecksLeaveRoomForTheOthers(t *testing.T) {
+	j := journal.New(3, 1<<20)
+	j.Ended(beginning("real", "in"), proxy.Ending{Outcome: "ok"})
+	all, stop := j.Watch(journal.Filter{})
+	defer stop()
+	for range 10 {
+		j.Dialogue(beginning("heard", "in")).End(proxy.Ending{Outcome: "silent"})
+		j.Ended(beginning("unheard", "in"), proxy.Ending{Outcome: "silent"})
+	}
+	if got := ids(j.Recent()); !slices.Equal(got, []string{"real true 0"}) {
+		t.Errorf("got %q", got)
+	}
+	if got := next(all); len(got) != 30 {
+		t.Errorf("who watches hears %q", got)
 	}
 }
 
