@@ -75,10 +75,7 @@ func (c *chunk) splice() (forward bool, err error) {
 		s.messageOutcome("cut")
 		return false, s.clientFailed(err)
 	}
-	if s.server.writeConduit(c.conduit, s.route.Timeouts.data()) != nil {
-		return false, nil
-	}
-	return true, nil
+	return s.serverSplice(c.conduit) == nil, nil
 }
 
 // chunk moves the octets of BDAT, to the server or to nobody.

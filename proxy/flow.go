@@ -60,3 +60,15 @@ func (s *session) write(l *leg, b []byte) error {
 	}
 	return err
 }
+
+// serverSplice is serverWrite for what is in a conduit.
+func (s *session) serverSplice(c *conduit) error {
+	err := s.server.writeConduit(c, s.route.Timeouts.data())
+	if s.server.stalled() {
+		s.now = time.Now()
+	}
+	if err != nil {
+		s.trouble(err)
+	}
+	return err
+}

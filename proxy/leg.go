@@ -133,7 +133,7 @@ var errFull = errors.New("longer than the largest buffer")
 
 // fill waits for more octets, at most until the deadline.
 func (l *leg) fill(deadline time.Time) error {
-	l.deadline = deadline
+	l.deadline, l.took = deadline, 0
 	if l.woken.Load() {
 		l.woken.Store(false)
 		return os.ErrDeadlineExceeded
@@ -152,11 +152,16 @@ func (l *leg) read() error {
 	for {
 		err := l.readOnce()
 		if err == errBlocked {
-			if err = l.writeRaw(l.rest, l.allowed); err == nil {
-				continue
+			began := time.Now()
+			err = l.writeRaw(l.rest, l.allowed)
+			l.broken = l.broken || err != nil
+			if isTimeout(err) {
+				return err
 			}
-			l.broken = true
-			return err
+			if !l.deadline.IsZero() {
+				l.deadline = l.deadline.Add(time.Since(began)) // it is for the answer
+			}
+			continue // also if it failed: what was said before says why
 		}
 		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || l.woken.Load() || l.late() {
 			return err
@@ -360,7 +365,11 @@ func (l *leg) write(b []byte, allowed time.Duration) error {
 	if l.raw != nil {
 		err = l.writeRaw(b, allowed)
 	} else if err = l.conn.SetWriteDeadline(time.Now().Add(allowed)); err == nil {
-		_, err = l.conn.Write(b)
+		if l.writeWoken.Load() { // and the deadline has been undone
+			err = os.ErrDeadlineExceeded
+		} else {
+			_, err = l.conn.Write(b)
+		}
 	}
 	l.broken = l.broken || err != nil
 	return err

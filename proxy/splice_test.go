@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,5 +106,76 @@ func TestALargeChunkThatTheServerLeavesIsReadToItsEnd(t *testing.T) {
 	rest, _ := io.ReadAll(replies)
 	if n := strings.Count(string(rest), "\r\n"); n > 1 { // what QUIT gets, if anything
 		t.Errorf("behind it came %.200q", rest)
+	}
+}
+
+// TestADrainDoesNotCutALargeChunk drains while the chunk waits for a server that
+// does not read yet.
+func TestADrainDoesNotCutALargeChunk(t *testing.T) {
+	chunk := bytes.Repeat(aLargeChunk, 4)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	draining, got := make(chan struct{}), make(chan []byte, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		r := bufio.NewReader(conn)
+		io.WriteString(conn, "220 mail.example.com ESMTP\r\n")
+		r.ReadString('\n')
+		io.WriteString(conn, "250-mail.example.com\r\n250 CHUNKING\r\n")
+		r.ReadString('\n')
+		<-draining
+		octets := make([]byte, len(chunk))
+		n, _ := io.ReadFull(r, octets)
+		got <- octets[:n]
+		io.WriteString(conn, "250 taken\r\n")
+		io.Copy(io.Discard, r)
+	}()
+	p, dial := startProxy(t, &proxy.Route{Servers: []string{l.Addr().String()}})
+	conn, err := dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	replies := bufio.NewReader(conn)
+	asks(t, conn, replies, "")
+	asks(t, conn, replies, "EHLO client.example.com\r\n")
+	var sent atomic.Int64
+	go func() {
+		fmt.Fprintf(conn, "BDAT %d LAST\r\n", len(chunk))
+		for rest := chunk; len(rest) > 0; {
+			n, err := conn.Write(rest[:min(len(rest), 64<<10)])
+			if err != nil {
+				return
+			}
+			sent.Add(int64(n))
+			rest = rest[n:]
+		}
+	}()
+	eventually(t, func() bool { return sent.Load() > 4<<20 })
+	done := drained(p, t.Context())
+	eventually(t, func() bool { // nobody listens any more: it has been asked to leave
+		c, err := dial()
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	close(draining)
+	if octets := <-got; !bytes.Equal(octets, chunk) {
+		t.Errorf("%d of %d octets arrived, or not as they were", len(octets), len(chunk))
+	}
+	if code := asks(t, conn, replies, ""); code != "250" {
+		t.Errorf("the chunk got %s", code)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
