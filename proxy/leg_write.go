@@ -1,0 +1,105 @@
+package proxy
+
+import (
+	"os"
+	"syscall"
+	"time"
+)
+
+// write sends all of b, at most for so long after it first has to wait.
+func (l *leg) write(b []byte, allowed time.Duration) error {
+	if len(b) == 0 {
+		return nil
+	}
+	var err error
+	if l.raw != nil {
+		err = l.writeRaw(b, allowed)
+	} else if err = l.conn.SetWriteDeadline(time.Now().Add(allowed)); err == nil {
+		if l.writeWoken.Load() { // and the deadline has been undone
+			err = os.ErrDeadlineExceeded
+		} else {
+			_, err = l.conn.Write(b)
+		}
+	}
+	l.broken = l.broken || err != nil
+	return err
+}
+
+// writeConduit is write for what is in a pipe, to a leg of plain TCP.
+func (l *leg) writeConduit(p *conduit, allowed time.Duration) error {
+	l.from = p
+	err := l.writeRaw(nil, allowed)
+	l.from = nil
+	l.broken = l.broken || err != nil
+	return err
+}
+
+// stalled says whether the last write had to wait, as far as that is known.
+func (l *leg) stalled() bool { return l.writeArmed || l.raw == nil }
+
+// writeRaw sets the deadline only if it has to wait.
+func (l *leg) writeRaw(b []byte, allowed time.Duration) error {
+	l.rest, l.allowed, l.writeArmed, l.writeErr = b, allowed, false, nil
+	defer func() { l.rest = nil }()
+	for {
+		err := l.raw.Write(l.writeFunc)
+		if err == nil {
+			return l.writeErr
+		}
+		if l.writeArmed || !isTimeout(err) {
+			return err
+		}
+		if err := l.armWrite(); err != nil { // it was the deadline of an earlier write
+			return err
+		}
+	}
+}
+
+func (l *leg) armWrite() error {
+	if l.writeArmed {
+		return nil
+	}
+	l.writeArmed = true
+	if err := l.conn.SetWriteDeadline(time.Now().Add(l.allowed)); err != nil {
+		return err
+	}
+	if l.writeWoken.Load() {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// writeFD is called when there may be room. It says whether it is done, rather
+// than to be called again.
+func (l *leg) writeFD(fd uintptr) bool {
+	for len(l.rest) > 0 || l.from != nil && l.from.n > 0 {
+		switch err := l.writeSome(fd); err {
+		case nil, syscall.EINTR:
+		case syscall.EAGAIN:
+			l.writeErr = l.armWrite()
+			return l.writeErr != nil
+		default:
+			l.writeErr = os.NewSyscallError("write", err)
+			return true
+		}
+	}
+	return true
+}
+
+func (l *leg) writeSome(fd uintptr) error {
+	if l.from != nil {
+		return l.from.give(fd)
+	}
+	n, err := syscall.Write(int(fd), l.rest)
+	l.rest = l.rest[max(n, 0):]
+	return err
+}
+
+// interruptWrite ends the writes that have to wait, from another goroutine,
+// until resumeWrite.
+func (l *leg) interruptWrite() {
+	l.writeWoken.Store(true)
+	l.conn.SetWriteDeadline(longAgo)
+}
+
+func (l *leg) resumeWrite() { l.writeWoken.Store(false) }
