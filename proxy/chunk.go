@@ -142,16 +142,17 @@ func (s *session) chunkText() error {
 		return err
 	}
 	c := s.beginChunk()
-	defer func() { s.client.large, s.mended = false, nil }()
+	defer c.end()
 	var failed error
+	var piece []byte
 	refusal := ""
 	for c.left > 0 {
 		b, err := c.next(stuffedPiece, failed != nil || refusal != "")
 		if err != nil {
 			return err
 		}
-		s.mended = s.text.Append(s.mended[:0], b)
-		out := s.text.lines.pass(&s.route.Message, s.mended)
+		piece = s.text.Append(piece[:0], b)
+		out := s.text.lines.pass(&s.route.Message, piece)
 		refusal = s.route.Message.refuses(s.text.Mended(), s.text.lines.Long())
 		if failed == nil && refusal == "" {
 			failed = s.serverWrite(out)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"io"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -84,6 +85,42 @@ func TestACommandThatWaitsForRoomDoesNotTakeTheTimeOfItsAnswer(t *testing.T) {
 		near.Write([]byte("250 ok\r\n"))
 	}()
 	if err := l.fill(began.Add(allowed)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnOpaqueStretchThatIsQuietKeepsNoPipe(t *testing.T) {
+	client, clientSide := connected(t)
+	server, serverSide := connected(t)
+	from, to := newLeg(clientSide), newLeg(serverSide)
+	var b bulk
+	defer b.end(from)
+	send := func(octets int) {
+		t.Helper()
+		if _, err := client.Write(make([]byte, octets)); err != nil {
+			t.Fatal(err)
+		}
+		for moved := 0; moved < octets; {
+			before := from.total
+			if err := from.fill(time.Now().Add(time.Minute)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := b.pass(to, from, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			moved += int(from.total - before)
+		}
+	}
+	const much = 3 * smallBuffer
+	send(much)
+	if from.into == nil {
+		t.Error("no pipe, with much to move")
+	}
+	send(1)
+	if from.into != nil || b.conduit != nil {
+		t.Error("a pipe, with little to move")
+	}
+	if _, err := io.ReadFull(server, make([]byte, much+1)); err != nil {
 		t.Error(err)
 	}
 }

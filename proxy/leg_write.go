@@ -25,7 +25,7 @@ func (l *leg) write(b []byte, allowed time.Duration) error {
 	return err
 }
 
-// writeConduit is write for what is in a pipe, to a leg of plain TCP.
+// writeConduit is write for what is in a pipe, to a leg that is a plain socket.
 func (l *leg) writeConduit(p *conduit, allowed time.Duration) error {
 	l.from = p
 	err := l.writeRaw(nil, allowed)

@@ -60,7 +60,7 @@ func (s *session) pump(to, from *leg, last *atomic.Int64) error {
 
 // bulk has the kernel move what comes in such amounts that it pays.
 type bulk struct {
-	conduit *conduit // nil: none yet, or none to be had
+	conduit *conduit // nil: it does not pay now, or none is to be had
 }
 
 // pass moves what the last fill has read, in one write, and says how the next is
@@ -70,11 +70,12 @@ func (b *bulk) pass(to, from *leg, allowed time.Duration) (moved bool, err error
 		if from.took == 0 {
 			return false, nil
 		}
-		if from.took < smallBuffer {
-			from.into = nil
+		err := to.writeConduit(b.conduit, allowed)
+		if from.took < smallBuffer { // a stretch that may be idle soon keeps no pipe
+			b.end(from)
 		}
 		from.took = 0
-		return true, to.writeConduit(b.conduit, allowed)
+		return true, err
 	}
 	octets := from.buffered()
 	if len(octets) == 0 {
@@ -87,9 +88,7 @@ func (b *bulk) pass(to, from *leg, allowed time.Duration) (moved bool, err error
 	if len(octets) < smallBuffer || to.raw == nil || from.raw == nil {
 		return true, nil
 	}
-	if b.conduit == nil {
-		b.conduit, _ = newConduit()
-	}
+	b.conduit, _ = newConduit()
 	from.into, from.most = b.conduit, conduitSize
 	return true, nil
 }
@@ -98,5 +97,6 @@ func (b *bulk) end(from *leg) {
 	from.into = nil
 	if b.conduit != nil {
 		b.conduit.close()
+		b.conduit = nil
 	}
 }

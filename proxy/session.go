@@ -60,7 +60,6 @@ type session struct {
 	cut       bool      // what went wrong then is that we have closed: see kill
 	sum       summary
 	text      chunkText // of a message that came by BDAT and goes by DATA
-	mended    []byte    // what a message's mended pieces are made in
 	serverIn  int64     // octets from connections to the server that are closed
 }
 

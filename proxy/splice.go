@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A conduit moves octets from one plain TCP connection to another within the
-// kernel: a chunk of BDAT, which nobody looks into, costs half as much that way.
-// It knows how many octets are in it, so that none is lost count of.
+// A conduit moves octets from one plain socket to another within the kernel: a
+// chunk of BDAT, which nobody looks into, costs less that way. It knows how many
+// octets are in it, so that none is lost count of.
 type conduit struct {
 	r, w int
 	n    int // octets in it
