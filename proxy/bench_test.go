@@ -14,20 +14,8 @@ import (
 // can and without allocating.
 func simpleServer(b testing.TB) string {
 	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go answer(conn)
-		}
-	}()
+	l := listen(b)
+	serveEach(l, answer)
 	return l.Addr().String()
 }
 

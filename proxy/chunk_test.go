@@ -35,20 +35,28 @@ func asks(t *testing.T, conn net.Conn, replies *bufio.Reader, octets string) str
 	}
 }
 
+// greetedClient is a client that has been greeted and has said EHLO, and the
+// replies to it that follow.
+func greetedClient(t *testing.T, dial smtptest.Dial) (conn net.Conn, replies *bufio.Reader) {
+	t.Helper()
+	conn, err := dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	replies = bufio.NewReader(conn)
+	asks(t, conn, replies, "")
+	asks(t, conn, replies, "EHLO client.example.com\r\n")
+	return conn, replies
+}
+
 // TestChunksBecomeOneMessageForAServerWithoutCHUNKING sends a message by BDAT
 // in pieces cut anywhere, and compares what the server has stored.
 func TestChunksBecomeOneMessageForAServerWithoutCHUNKING(t *testing.T) {
 	const messages = 20
 	server := startServer(t, legacyServer(t, "exchange-5.5"))
 	_, dial := startProxy(t, &proxy.Route{Servers: []string{server.Addr()}, Rules: compile(t, "standard", "bdat-to-data")})
-	conn, err := dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	replies := bufio.NewReader(conn)
-	asks(t, conn, replies, "")
-	asks(t, conn, replies, "EHLO client.example.com\r\n")
+	conn, replies := greetedClient(t, dial)
 	body := "Subject: dots\r\n\r\n.\r\n..\r\n.x\r\n\r\n.\r\nMAIL FROM:<x@example.com>\r\n\xff\r\n"
 	for seed := range uint64(messages) {
 		asks(t, conn, replies, "MAIL FROM:<a@example.com>\r\n")
@@ -85,13 +93,8 @@ func TestChunksBecomeOneMessageForAServerWithoutCHUNKING(t *testing.T) {
 func send(t *testing.T, r *proxy.Route, text string) (answer, quit string) {
 	t.Helper()
 	_, dial := startProxy(t, r)
-	conn, err := dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	replies := bufio.NewReader(conn)
-	for _, say := range []string{"", "EHLO client.example.com\r\n", "MAIL FROM:<a@example.com>\r\n", "RCPT TO:<b@example.net>\r\n", "DATA\r\n"} {
+	conn, replies := greetedClient(t, dial)
+	for _, say := range []string{"MAIL FROM:<a@example.com>\r\n", "RCPT TO:<b@example.net>\r\n", "DATA\r\n"} {
 		asks(t, conn, replies, say)
 	}
 	return asks(t, conn, replies, text), asks(t, conn, replies, "QUIT\r\n")

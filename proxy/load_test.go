@@ -190,17 +190,11 @@ func TestMessagesThatNobodyTakesCostABuffer(t *testing.T) {
 	const most = 516 << 10 // of memory, for each: a read, what is mended of it, and what is folded of that
 	n := loadOf(t, 1_000, 40)
 	l := listen(t)
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conn.(*net.TCPConn).SetReadBuffer(4 << 10)
-			go smtptest.Play(conn, patience, smtptest.Say(greeting), smtptest.Expect("DATA"), smtptest.Say("354 go ahead"),
-				smtptest.Pause(func() { <-t.Context().Done() }), smtptest.Close())
-		}
-	}()
+	serveEach(l, func(conn net.Conn) {
+		conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+		smtptest.Play(conn, patience, smtptest.Say(greeting), smtptest.Expect("DATA"), smtptest.Say("354 go ahead"),
+			smtptest.Pause(func() { <-t.Context().Done() }), smtptest.Close())
+	})
 	r := &proxy.Route{Name: "test", Listen: []string{"127.0.0.1:0"}, Servers: []string{l.Addr().String()},
 		Limits: proxy.Limits{Sessions: n}, Message: proxy.Message{LongLines: proxy.LongFold}}
 	p := quiet()

@@ -15,11 +15,7 @@ import (
 // TestWhatIsOpaqueArrivesAsItIsHoweverMuchItIs has both sides send many octets
 // at once, some of them small amounts behind large ones.
 func TestWhatIsOpaqueArrivesAsItIsHoweverMuchItIs(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := listen(t)
 	octets := make([]byte, 8<<20)
 	rand.Read(octets)
 	both := func(conn net.Conn, r io.Reader) error {
@@ -72,14 +68,7 @@ func TestWhatIsOpaqueArrivesAsItIsHoweverMuchItIs(t *testing.T) {
 		served <- both(conn, r)
 	}()
 	_, dial := startProxy(t, &proxy.Route{Servers: []string{l.Addr().String()}})
-	conn, err := dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	replies := bufio.NewReader(conn)
-	asks(t, conn, replies, "")
-	asks(t, conn, replies, "EHLO client.example.com\r\n")
+	conn, replies := greetedClient(t, dial)
 	if code := asks(t, conn, replies, "STARTTLS\r\n"); code != "220" {
 		t.Fatalf("STARTTLS got %s", code)
 	}

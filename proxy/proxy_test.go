@@ -51,7 +51,7 @@ func startServer(t *testing.T, s smtptest.Server) *smtptest.Running {
 	return r
 }
 
-func listen(t *testing.T) net.Listener {
+func listen(t testing.TB) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -59,6 +59,19 @@ func listen(t *testing.T) net.Listener {
 	}
 	t.Cleanup(func() { l.Close() })
 	return l
+}
+
+// serveEach serves every connection to a listener, each on a goroutine of its own.
+func serveEach(l net.Listener, serve func(net.Conn)) {
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serve(conn)
+		}
+	}()
 }
 
 // quiet is a proxy without a log.

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,15 +13,12 @@ import (
 	"smtpshim/proxy"
 )
 
-// chunkServer is a server with CHUNKING that reads so much of a chunk, says what
-// it has to say of it, and gives what it has read.
-func chunkServer(t *testing.T, most int, answer string) (address string, got <-chan []byte) {
+// chunkServer is a server with CHUNKING that reads so much of a chunk, gives what
+// it has read, and says what it has to say of it. It does not read before it is
+// ready; nil: it always is.
+func chunkServer(t *testing.T, most int, answer string, ready <-chan struct{}) (address string, got <-chan []byte) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
+	l := listen(t)
 	read := make(chan []byte, 1)
 	go func() {
 		conn, err := l.Accept()
@@ -44,11 +40,15 @@ func chunkServer(t *testing.T, most int, answer string) (address string, got <-c
 			case strings.HasPrefix(line, "BDAT"):
 				n := 0
 				fmt.Sscanf(line, "BDAT %d", &n)
+				if ready != nil {
+					<-ready
+				}
 				chunk := make([]byte, min(n, most))
-				if _, err := io.ReadFull(r, chunk); err != nil {
+				took, err := io.ReadFull(r, chunk)
+				read <- chunk[:took]
+				if err != nil {
 					return
 				}
-				read <- chunk
 				io.WriteString(conn, answer+"\r\n")
 				if n > most {
 					return
@@ -65,16 +65,9 @@ func chunkServer(t *testing.T, most int, answer string) (address string, got <-c
 var aLargeChunk = bytes.Repeat([]byte("NOOP what is in a chunk is no command\r\n"), 200_000)
 
 func TestALargeChunkArrivesAsItIs(t *testing.T) {
-	address, got := chunkServer(t, len(aLargeChunk), "250 taken")
+	address, got := chunkServer(t, len(aLargeChunk), "250 taken", nil)
 	_, dial := startProxy(t, &proxy.Route{Servers: []string{address}})
-	conn, err := dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	replies := bufio.NewReader(conn)
-	asks(t, conn, replies, "")
-	asks(t, conn, replies, "EHLO client.example.com\r\n")
+	conn, replies := greetedClient(t, dial)
 	text := fmt.Sprintf("BDAT %d LAST\r\n%s", len(aLargeChunk), aLargeChunk)
 	if code := asks(t, conn, replies, text); code != "250" {
 		t.Errorf("the chunk got %s", code)
@@ -88,16 +81,9 @@ func TestALargeChunkArrivesAsItIs(t *testing.T) {
 }
 
 func TestALargeChunkThatTheServerLeavesIsReadToItsEnd(t *testing.T) {
-	address, got := chunkServer(t, 1<<20, "552 no")
+	address, got := chunkServer(t, 1<<20, "552 no", nil)
 	_, dial := startProxy(t, &proxy.Route{Servers: []string{address}})
-	conn, err := dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	replies := bufio.NewReader(conn)
-	asks(t, conn, replies, "")
-	asks(t, conn, replies, "EHLO client.example.com\r\n")
+	conn, replies := greetedClient(t, dial)
 	text := fmt.Sprintf("BDAT %d LAST\r\n%sQUIT\r\n", len(aLargeChunk), aLargeChunk)
 	if code := asks(t, conn, replies, text); code != "552" && code != "421" { // a reset may take the 552 away
 		t.Errorf("the chunk got %s", code)
@@ -113,40 +99,10 @@ func TestALargeChunkThatTheServerLeavesIsReadToItsEnd(t *testing.T) {
 // does not read yet.
 func TestADrainDoesNotCutALargeChunk(t *testing.T) {
 	chunk := bytes.Repeat(aLargeChunk, 4)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	draining, got := make(chan struct{}), make(chan []byte, 1)
-	go func() {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(patience))
-		r := bufio.NewReader(conn)
-		io.WriteString(conn, "220 mail.example.com ESMTP\r\n")
-		r.ReadString('\n')
-		io.WriteString(conn, "250-mail.example.com\r\n250 CHUNKING\r\n")
-		r.ReadString('\n')
-		<-draining
-		octets := make([]byte, len(chunk))
-		n, _ := io.ReadFull(r, octets)
-		got <- octets[:n]
-		io.WriteString(conn, "250 taken\r\n")
-		io.Copy(io.Discard, r)
-	}()
-	p, dial := startProxy(t, &proxy.Route{Servers: []string{l.Addr().String()}})
-	conn, err := dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	replies := bufio.NewReader(conn)
-	asks(t, conn, replies, "")
-	asks(t, conn, replies, "EHLO client.example.com\r\n")
+	draining := make(chan struct{})
+	address, got := chunkServer(t, len(chunk), "250 taken", draining)
+	p, dial := startProxy(t, &proxy.Route{Servers: []string{address}})
+	conn, replies := greetedClient(t, dial)
 	var sent atomic.Int64
 	go func() {
 		fmt.Fprintf(conn, "BDAT %d LAST\r\n", len(chunk))

@@ -22,20 +22,8 @@ func benchedTLS(b *testing.B, resume bool) (dial func() *peer) {
 		b.Fatal(err)
 	}
 	ours := &tls.Config{Certificates: []tls.Certificate{certificate}}
-	l, err := tls.Listen("tcp", "127.0.0.1:0", ours)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go answer(conn)
-		}
-	}()
+	l := tls.NewListener(listen(b), ours)
+	serveEach(l, answer)
 	r := &proxy.Route{Name: "bench", Listen: []string{"127.0.0.1:0"}, Servers: []string{l.Addr().String()},
 		ClientTLS: proxy.ClientTLS{Mode: rewrite.ClientTLSImplicit, Acceptor: proxy.AcceptWith(&tls.Config{Certificates: ours.Certificates})},
 		ServerTLS: proxy.ServerTLS{Mode: rewrite.ServerTLSImplicit, Dialer: proxy.DialWith(&tls.Config{RootCAs: pool})}}
