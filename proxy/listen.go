@@ -84,6 +84,7 @@ func (p *Proxy) open(conn net.Conn, route *running) {
 		return
 	}
 	if refusal, err := s.identify(conn); refusal != "" {
+		p.vacate(s)
 		p.refuse(s, refusal, err)
 		p.leave(s)
 		return

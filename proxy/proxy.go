@@ -370,13 +370,20 @@ func (p *Proxy) locate(s *session) (refusal string) {
 	return ""
 }
 
-// leave counts a session out.
+// vacate gives a session's place to another: before anybody hears that it has
+// ended, or a client that comes again at once could be told that it is one too many.
+func (p *Proxy) vacate(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.arrives(0)
+	p.census[s.route.Name].leave(s.network)
+}
+
+// leave is the last of a session: a drain has waited for all that it tells.
 func (p *Proxy) leave(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.sessions, s)
-	s.arrives()
-	p.census[s.route.Name].leave(s.network)
 	if p.draining && len(p.sessions) == 0 {
 		close(p.none)
 	}

@@ -89,6 +89,7 @@ func (s *session) finish() {
 	s.closeServer()
 	s.counts(nil)
 	s.closeClient()
+	s.proxy.vacate(s)
 	s.countOctets()
 	if s.route.Observer != nil {
 		s.route.Observer.SessionEnded(s.outcome, time.Since(s.began))
