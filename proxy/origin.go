@@ -68,21 +68,33 @@ func (s *session) travels(t trip) error {
 	return nil
 }
 
-// arrives forgets a session's trips. The lock of the proxy is held.
-func (s *session) arrives() {
-	for _, t := range s.trips {
+// arrives forgets a session's trips; the client's is the first. The lock of the
+// proxy is held.
+func (s *session) arrives(from int) {
+	from = min(from, len(s.trips))
+	for _, t := range s.trips[from:] {
 		if s.proxy.trips[t] == s {
 			delete(s.proxy.trips, t)
 		}
 	}
+	s.trips = s.trips[:from]
 }
+
+// errNameless says that a PROXY header would have the server go by our address.
+var errNameless = errors.New("XCLIENT gave the client no address to tell the server")
 
 // dial dials a server from the address that the route wants.
 func (s *session) dial(ctx context.Context, server string) (net.Conn, error) {
+	if s.introducer.IsValid() && !s.ends.client.IsValid() && s.route.ProxySend != ProxyNone {
+		return nil, errNameless
+	}
 	conn, err := s.proxy.dialAs(ctx, s.route.Source, s.address, server)
 	if err != nil || s.destination == "" {
 		return conn, err
 	}
+	s.proxy.mu.Lock()
+	s.arrives(1) // the connection before this one is closed, and its port may be somebody else's by now
+	s.proxy.mu.Unlock()
 	if err := s.travels(trip{addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr())}); err != nil {
 		conn.Close()
 		return nil, err

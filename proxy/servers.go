@@ -227,7 +227,7 @@ func (r *Route) ours(err error) bool {
 	if r.Source.Client && errors.Is(err, errSource) {
 		return true
 	}
-	for _, want := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+	for _, want := range []error{errNameless, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
 		if errors.Is(err, want) {
 			return true
 		}

@@ -90,6 +90,28 @@ func TestALostServerAnswersXCLIENTWith421(t *testing.T) {
 	wantEnd(t, r.Observer.(*counts), "server-unreachable")
 }
 
+// To tell the server of a client without an address would have it judge by ours.
+func TestAClientThatXCLIENTGivesNoAddressIsNotToldByPROXY(t *testing.T) {
+	s := startScripted(t, plays(smtptest.ExpectOctets(header), smtptest.Say(greeting), smtptest.ExpectEnd()))
+	r := plainRoute(s)
+	believing(r)
+	sending(proxy.ProxyV1)(r)
+	_, dial := startProxy(t, r)
+	act(t, dial, plays(smtptest.Send(header), smtptest.Expect(greeting),
+		smtptest.Say("XCLIENT ADDR=[UNAVAILABLE]"), smtptest.Expect("421 4.3.2 server not available"), smtptest.ExpectEnd()))
+	s.wait(t)
+	wantEnd(t, r.Observer.(*counts), "server-unreachable")
+}
+
+// A balancer that does not know its client speaks for it, and not for itself.
+func TestAClientThatItsBalancerDoesNotKnowMayNotSayXCLIENT(t *testing.T) {
+	for _, unknown := range []string{headerUnknown, headerLocal} {
+		server, client := through(0)
+		client = list(steps(smtptest.Send(unknown)), client, steps(smtptest.Say("XCLIENT ADDR=192.0.2.1"), smtptest.Expect(notHere)), quitClient)
+		play(t, list(server, quitServer), client, func(r *proxy.Route) { believing(r); trusting()(r) })
+	}
+}
+
 // Who says XCLIENT has room for as many sessions as there are clients, and each
 // of these for as many as its own connections would be.
 func TestASessionCountsForTheClientThatXCLIENTNames(t *testing.T) {

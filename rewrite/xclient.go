@@ -80,6 +80,7 @@ type origin struct {
 // the zero AddrPort is one that is not known.
 func (d *Dialogue) Connected(client, destination netip.AddrPort) {
 	d.origin.client, d.origin.destination = client, destination
+	d.introduces = d.policy.mayIntroduce(client.Addr()) // not whoever a balancer does not know
 }
 
 // Ends gives the ends of the client's connection as they are known now: an
