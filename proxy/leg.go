@@ -330,7 +330,7 @@ func (l *leg) asked(fd uintptr, found error) error {
 	default:
 		return found
 	}
-	n, err := syscall.Write(int(fd), b)
+	n, err := writeSocket(fd, b)
 	switch {
 	case n == len(b):
 		return errNothing

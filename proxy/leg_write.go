@@ -90,7 +90,7 @@ func (l *leg) writeSome(fd uintptr) error {
 	if l.from != nil {
 		return l.from.give(fd)
 	}
-	n, err := syscall.Write(int(fd), l.rest)
+	n, err := writeSocket(fd, l.rest)
 	l.rest = l.rest[max(n, 0):]
 	return err
 }

@@ -18,9 +18,14 @@ type wire struct {
 	b       []byte
 	n       int
 	err     error
-	readFD  func(fd uintptr)
+	readFD  func(fd uintptr) bool
+	lookFD  func(fd uintptr)
 	awaitFD func(fd uintptr) bool
 	waited  bool
+
+	rest     []byte // of the write that is under way; tls.Conn does one at a time
+	writeErr error
+	writeFD  func(fd uintptr) bool
 }
 
 // wired makes a wire of a TCP connection; any other comes back as it is.
@@ -34,7 +39,12 @@ func wired(conn net.Conn) net.Conn {
 		return conn
 	}
 	w := &wire{TCPConn: tcp, raw: raw}
-	w.readFD = func(fd uintptr) { w.n, w.err = readNow(fd, w.b) }
+	w.readFD = func(fd uintptr) bool {
+		w.n, w.err = readNow(fd, w.b)
+		return w.err != errNothing
+	}
+	w.lookFD = func(fd uintptr) { w.readFD(fd) }
+	w.writeFD = w.writeSome
 	w.awaitFD = func(fd uintptr) bool {
 		again := w.waited
 		w.waited = true
@@ -44,16 +54,50 @@ func wired(conn net.Conn) net.Conn {
 }
 
 func (w *wire) Read(b []byte) (int, error) {
-	if !w.noWait {
-		return w.TCPConn.Read(b)
-	}
 	w.b = b
-	err := w.raw.Control(w.readFD) // whatever the read deadline
+	var err error
+	if w.noWait {
+		err = w.raw.Control(w.lookFD) // whatever the read deadline
+	} else {
+		err = w.raw.Read(w.readFD)
+	}
 	w.b = nil
 	if err == nil {
 		err = w.err
+	} else {
+		w.n = 0
 	}
 	return w.n, err
+}
+
+func (w *wire) Write(b []byte) (int, error) {
+	w.rest, w.writeErr = b, nil
+	err := w.raw.Write(w.writeFD)
+	n := len(b) - len(w.rest)
+	w.rest = nil
+	if err == nil {
+		err = w.writeErr
+	}
+	return n, err
+}
+
+// writeSome writes what there is room for. It says whether it is done, rather
+// than to be called again.
+func (w *wire) writeSome(fd uintptr) bool {
+	for len(w.rest) > 0 {
+		n, err := writeSocket(fd, w.rest)
+		switch {
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			return false
+		case err != nil:
+			w.writeErr = os.NewSyscallError("write", err)
+			return true
+		default:
+			w.rest = w.rest[n:]
+		}
+	}
+	return true
 }
 
 // await waits, under the read deadline, until there is something to read.
@@ -75,7 +119,7 @@ func (nothing) Temporary() bool { return true }
 // readNow reads without waiting.
 func readNow(fd uintptr, b []byte) (int, error) {
 	for {
-		n, err := syscall.Read(int(fd), b)
+		n, err := readSocket(fd, b)
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
@@ -99,6 +143,5 @@ func readable(fd uintptr) bool {
 // peek looks at what there is to read, if there is, and leaves it there.
 func peek(fd uintptr) (int, error) {
 	var one [1]byte
-	n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	return n, err
+	return peekSocket(fd, one[:])
 }
