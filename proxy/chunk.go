@@ -47,6 +47,9 @@ func (c *chunk) end() {
 	}
 }
 
+// conduitSize is what a conduit may hold, and the least that is worth one.
+const conduitSize = 1 << 20
+
 // unspliced are the last octets of a chunk, and a whole one that is no longer:
 // they go through memory, so that the server can be looked at before the last.
 const unspliced = 64 << 10

@@ -69,7 +69,7 @@ func (l *leg) peek(deadline time.Time) []byte {
 	n, waits := 0, deadline.After(time.Now())
 	look := func(fd uintptr) bool {
 		var err error
-		n, err = peekSocket(fd, first)
+		n, err = peek(fd, first)
 		return !waits || err != syscall.EAGAIN && err != syscall.EINTR
 	}
 	if !waits {

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 // inherit listens on sockets that we were handed. They stay open
@@ -39,12 +37,12 @@ func listening(file *os.File) bool {
 	if err != nil {
 		return false
 	}
-	accepts := 0
+	accepts := false
 	err = control(raw, func(fd int) error {
-		accepts, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+		accepts, err = acceptsConnections(fd)
 		return err
 	})
-	return err == nil && accepts == 1
+	return err == nil && accepts
 }
 
 // beTransparent makes a listener's sockets transparent. They stay so when a
@@ -60,14 +58,7 @@ func (l *listener) beTransparent() error {
 		if err != nil {
 			return err
 		}
-		err = control(raw, func(fd int) error {
-			family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-			if err != nil {
-				return err
-			}
-			return setTransparent(fd, family == unix.AF_INET6)
-		})
-		if err != nil {
+		if err := control(raw, acceptTransparently); err != nil {
 			return fmt.Errorf("listening on %v: %w", socket.Addr(), err)
 		}
 	}

@@ -69,7 +69,7 @@ func newLeg(conn net.Conn) *leg {
 	case *tls.Conn:
 		l.wire, _ = c.NetConn().(*wire)
 	case *net.TCPConn, *net.UnixConn:
-		if raw, err := c.(syscall.Conn).SyscallConn(); err == nil {
+		if raw, err := rawOf(c.(syscall.Conn)); err == nil {
 			l.raw = raw
 			l.readFunc = l.readFD
 			l.writeFunc = l.writeFD
@@ -330,7 +330,7 @@ func (l *leg) asked(fd uintptr, found error) error {
 	default:
 		return found
 	}
-	n, err := writeSocket(fd, b)
+	n, err := writeNow(fd, b)
 	switch {
 	case n == len(b):
 		return errNothing
@@ -384,7 +384,10 @@ func (l *leg) sent() bool {
 		return false
 	}
 	n := 0
-	l.raw.Control(func(fd uintptr) { n, _ = peek(fd) })
+	l.raw.Control(func(fd uintptr) {
+		var one [1]byte
+		n, _ = peek(fd, one[:])
+	})
 	return n > 0
 }
 

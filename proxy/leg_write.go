@@ -42,7 +42,7 @@ func (l *leg) writeRaw(b []byte, allowed time.Duration) error {
 	l.rest, l.allowed, l.writeArmed, l.writeErr = b, allowed, false, nil
 	defer func() { l.rest = nil }()
 	for {
-		err := l.raw.Write(l.writeFunc)
+		err := l.rawWrite()
 		if err == nil {
 			return l.writeErr
 		}
@@ -90,7 +90,7 @@ func (l *leg) writeSome(fd uintptr) error {
 	if l.from != nil {
 		return l.from.give(fd)
 	}
-	n, err := writeSocket(fd, l.rest)
+	n, err := writeNow(fd, l.rest)
 	l.rest = l.rest[max(n, 0):]
 	return err
 }

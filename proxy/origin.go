@@ -2,15 +2,11 @@ package proxy
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // OriginalDestination stands alone in Route.Servers: the server is the one that
@@ -120,49 +116,13 @@ func origin(conn net.Conn, transparent bool) (netip.AddrPort, error) {
 		return local, nil
 	}
 	to, err := tracked(conn, local.Addr().Is4())
-	if errors.Is(err, unix.ENOENT) || err == nil && to == local {
+	if errors.Is(err, errUntracked) || err == nil && to == local {
 		return to, fmt.Errorf("the connection was made to %v itself and not redirected to it", local)
 	}
 	if err != nil {
 		return to, fmt.Errorf("asking for the original destination: %w", err)
 	}
 	return to, nil
-}
-
-// tracked is the destination of a connection as connection tracking knows it;
-// ENOENT: it does not.
-func tracked(conn net.Conn, ipv4 bool) (to netip.AddrPort, err error) {
-	socket, ok := conn.(syscall.Conn)
-	if !ok {
-		return to, fmt.Errorf("%T has no socket", conn)
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return to, err
-	}
-	asked := raw.Control(func(fd uintptr) { to, err = destinationOf(int(fd), ipv4) })
-	return to, errors.Join(asked, err)
-}
-
-// destinationOf asks the socket fd (netfilter's SO_ORIGINAL_DST and
-// IP6T_SO_ORIGINAL_DST, which are the same number). x/sys/unix has no call for a
-// bare sockaddr, so structures are used that begin as one does or are as long.
-func destinationOf(fd int, ipv4 bool) (netip.AddrPort, error) {
-	if ipv4 { // struct sockaddr_in: family, port, address
-		raw, err := unix.GetsockoptIPv6Mreq(fd, unix.SOL_IP, unix.SO_ORIGINAL_DST)
-		if err != nil {
-			return netip.AddrPort{}, err
-		}
-		b := raw.Multiaddr[:]
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), binary.BigEndian.Uint16(b[2:4])), nil
-	}
-	raw, err := unix.GetsockoptIPv6MTUInfo(fd, unix.SOL_IPV6, unix.SO_ORIGINAL_DST)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	var port [2]byte // as on the wire
-	binary.NativeEndian.PutUint16(port[:], raw.Addr.Port)
-	return netip.AddrPortFrom(netip.AddrFrom16(raw.Addr.Addr), binary.BigEndian.Uint16(port[:])), nil
 }
 
 // zoneless is an address without the interface it is on, which an original
@@ -197,19 +157,4 @@ func ofThisMachine(a netip.Addr) bool {
 		network, ok := has.(*net.IPNet)
 		return ok && network.IP.Equal(a.AsSlice())
 	})
-}
-
-// checkOrigin says whether this system can tell original destinations: without
-// connection tracking it cannot.
-func checkOrigin() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("asking whether original destinations are known: %w", err)
-	}
-	defer unix.Close(fd)
-	if _, err := destinationOf(fd, true); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTCONN) {
-		return fmt.Errorf("original destinations are not known to this system (%w): load the firewall's rules, and with "+
-			"them nf_conntrack, before smtpshim is started, or use TPROXY and transparent = true", err)
-	}
-	return nil
 }

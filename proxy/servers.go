@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -227,12 +226,7 @@ func (r *Route) ours(err error) bool {
 	if r.Source.Client && errors.Is(err, errSource) {
 		return true
 	}
-	for _, want := range []error{errNameless, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
-		if errors.Is(err, want) {
-			return true
-		}
-	}
-	return false
+	return errors.Is(err, errNameless) || slices.ContainsFunc(shortages, func(want error) bool { return errors.Is(err, want) })
 }
 
 // A ServerState is how one server of a route stands.

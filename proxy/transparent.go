@@ -7,8 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // A Source is the address from which servers are dialled. The zero value
@@ -56,11 +54,7 @@ func dialFrom(ctx context.Context, from netip.Addr, transparent bool, server str
 				return err
 			}
 		}
-		return control(raw, func(fd int) error {
-			// The port is chosen when the server is known: else each address could
-			// only be used for as many sessions as there are ports (ip(7)).
-			return unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
-		})
+		return control(raw, choosePortLate)
 	}
 	deadline, _ := ctx.Deadline()
 	ctx, cancel := context.WithDeadline(ctx, deadline) // a resolver wants a timer
@@ -91,28 +85,6 @@ func transparently(network, _ string, raw syscall.RawConn) error {
 	return control(raw, func(fd int) error { return setTransparent(fd, network == "tcp6") })
 }
 
-// setTransparent lets a socket have, or a listener accept connections to, an
-// address that is not of this machine (IP_TRANSPARENT, ip(7)). One that is so
-// already, because whoever made it had the right, needs none.
-func setTransparent(fd int, ipv6 bool) error {
-	level, option := unix.SOL_IP, unix.IP_TRANSPARENT
-	if ipv6 {
-		level, option = unix.SOL_IPV6, unix.IPV6_TRANSPARENT
-	}
-	if now, err := unix.GetsockoptInt(fd, level, option); err == nil && now == 1 {
-		return nil
-	}
-	err := unix.SetsockoptInt(fd, level, option, 1)
-	if errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("IP_TRANSPARENT: %w: the right CAP_NET_ADMIN is needed; give it with "+
-			"AmbientCapabilities=CAP_NET_ADMIN in the systemd unit or with setcap cap_net_admin=+ep", err)
-	}
-	if err != nil {
-		return fmt.Errorf("IP_TRANSPARENT: %w", err)
-	}
-	return nil
-}
-
 // checkNetwork says whether the system and our rights suffice for a route. What
 // its listeners need is seen when they are opened.
 func (r *Route) checkNetwork() error {
@@ -130,12 +102,7 @@ func (r *Route) checkNetwork() error {
 		}
 	}
 	if r.Source.Client {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err == nil {
-			err = setTransparent(fd, false)
-			unix.Close(fd)
-		}
-		if err != nil {
+		if err := checkTransparent(); err != nil {
 			return fmt.Errorf("dialling from the client's address: %w", err)
 		}
 	}

@@ -1,9 +1,7 @@
 package proxy
 
 import (
-	"io"
 	"net"
-	"os"
 	"syscall"
 )
 
@@ -23,9 +21,7 @@ type wire struct {
 	awaitFD func(fd uintptr) bool
 	waited  bool
 
-	rest     []byte // of the write that is under way; tls.Conn does one at a time
-	writeErr error
-	writeFD  func(fd uintptr) bool
+	out writing
 }
 
 // wired makes a wire of a TCP connection; any other comes back as it is.
@@ -34,7 +30,7 @@ func wired(conn net.Conn) net.Conn {
 	if !ok {
 		return conn
 	}
-	raw, err := tcp.SyscallConn()
+	raw, err := rawOf(tcp)
 	if err != nil {
 		return conn
 	}
@@ -44,7 +40,6 @@ func wired(conn net.Conn) net.Conn {
 		return w.err != errNothing
 	}
 	w.lookFD = func(fd uintptr) { w.readFD(fd) }
-	w.writeFD = w.writeSome
 	w.awaitFD = func(fd uintptr) bool {
 		again := w.waited
 		w.waited = true
@@ -54,50 +49,21 @@ func wired(conn net.Conn) net.Conn {
 }
 
 func (w *wire) Read(b []byte) (int, error) {
+	if !w.noWait {
+		return w.readWaiting(b)
+	}
 	w.b = b
-	var err error
-	if w.noWait {
-		err = w.raw.Control(w.lookFD) // whatever the read deadline
-	} else {
-		err = w.raw.Read(w.readFD)
-	}
+	err := w.raw.Control(w.lookFD) // whatever the read deadline
+	return w.have(err)
+}
+
+// have is what a look at the socket has given, unless that could not be.
+func (w *wire) have(err error) (int, error) {
 	w.b = nil
-	if err == nil {
-		err = w.err
-	} else {
-		w.n = 0
+	if err != nil {
+		return 0, err
 	}
-	return w.n, err
-}
-
-func (w *wire) Write(b []byte) (int, error) {
-	w.rest, w.writeErr = b, nil
-	err := w.raw.Write(w.writeFD)
-	n := len(b) - len(w.rest)
-	w.rest = nil
-	if err == nil {
-		err = w.writeErr
-	}
-	return n, err
-}
-
-// writeSome writes what there is room for. It says whether it is done, rather
-// than to be called again.
-func (w *wire) writeSome(fd uintptr) bool {
-	for len(w.rest) > 0 {
-		n, err := writeSocket(fd, w.rest)
-		switch {
-		case err == syscall.EINTR:
-		case err == syscall.EAGAIN:
-			return false
-		case err != nil:
-			w.writeErr = os.NewSyscallError("write", err)
-			return true
-		default:
-			w.rest = w.rest[n:]
-		}
-	}
-	return true
+	return w.n, w.err
 }
 
 // await waits, under the read deadline, until there is something to read.
@@ -116,32 +82,9 @@ func (nothing) Error() string   { return "nothing to read now" }
 func (nothing) Timeout() bool   { return true }
 func (nothing) Temporary() bool { return true }
 
-// readNow reads without waiting.
-func readNow(fd uintptr, b []byte) (int, error) {
-	for {
-		n, err := readSocket(fd, b)
-		switch {
-		case err == syscall.EINTR:
-		case err == syscall.EAGAIN:
-			return 0, errNothing
-		case err != nil:
-			return 0, os.NewSyscallError("read", err)
-		case n == 0 && len(b) > 0:
-			return 0, io.EOF
-		default:
-			return n, nil
-		}
-	}
-}
-
 // readable says whether a read would not wait: for octets, the end or an error.
 func readable(fd uintptr) bool {
-	_, err := peek(fd)
-	return err != syscall.EAGAIN && err != syscall.EINTR
-}
-
-// peek looks at what there is to read, if there is, and leaves it there.
-func peek(fd uintptr) (int, error) {
 	var one [1]byte
-	return peekSocket(fd, one[:])
+	_, err := peek(fd, one[:])
+	return err != syscall.EAGAIN && err != syscall.EINTR
 }

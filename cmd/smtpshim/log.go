@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"sync"
-	"syscall"
 )
 
 // newLog returns the log, which is written to w. In text that goes to the journal
@@ -22,21 +20,6 @@ func newLog(w io.Writer, format logFormat, level slog.Leveler) *slog.Logger {
 		return slog.New(newPrioritized(w, level))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
-}
-
-// isJournal says that w is the stream that JOURNAL_STREAM means, by device and
-// inode (systemd.exec(5)): who has redirected it wants no priorities.
-func isJournal(w io.Writer, stream string) bool {
-	f, ok := w.(*os.File)
-	if !ok || stream == "" {
-		return false
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	s, ok := info.Sys().(*syscall.Stat_t)
-	return ok && stream == fmt.Sprintf("%d:%d", s.Dev, s.Ino)
 }
 
 // The priorities of syslog(3), and the least level of each.

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command bench measures what a session, a message or a command costs through
 // smtpshim, next to HAProxy and nginx, and prints a table. deploy/bench/run builds
 // and runs it; nothing leaves the machine.

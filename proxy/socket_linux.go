@@ -3,6 +3,8 @@ package proxy
 import (
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // rawOctets is up to how many octets a socket is read and written without telling
@@ -20,18 +22,17 @@ func readSocket(fd uintptr, b []byte) (int, error) {
 	return raw(syscall.SYS_READ, fd, b)
 }
 
-// writeSocket is syscall.Write to one.
-func writeSocket(fd uintptr, b []byte) (int, error) {
+// writeNow is syscall.Write to one.
+func writeNow(fd uintptr, b []byte) (int, error) {
 	if len(b) == 0 || len(b) > rawOctets {
 		return syscall.Write(int(fd), b)
 	}
 	return raw(syscall.SYS_WRITE, fd, b)
 }
 
-// peekSocket looks at the first octets that there are to read, without waiting,
-// and leaves them there.
-func peekSocket(fd uintptr, b []byte) (int, error) {
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
+// peek looks at what there is to read, without waiting, and leaves it there.
+func peek(fd uintptr, b []byte) (int, error) {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
 		syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return -1, errno

@@ -15,9 +15,6 @@ type conduit struct {
 	n    int // octets in it
 }
 
-// conduitSize is what a conduit may hold, and the least that is worth one.
-const conduitSize = 1 << 20
-
 func newConduit() (*conduit, error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {

@@ -1,0 +1,20 @@
+//go:build !linux
+
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+)
+
+var errUntracked = errors.New("no original destination")
+
+// tracked is never asked: checkOrigin has refused the route.
+func tracked(net.Conn, bool) (netip.AddrPort, error) { return netip.AddrPort{}, errUntracked }
+
+func checkOrigin() error {
+	return fmt.Errorf("%s needs Linux, whose firewall tells where connections were going; this is %s", OriginalDestination, runtime.GOOS)
+}

@@ -1,0 +1,44 @@
+//go:build unix
+
+package proxy
+
+import (
+	"io"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// rawOf is the socket of a connection, for what follows.
+func rawOf(conn syscall.Conn) (syscall.RawConn, error) { return conn.SyscallConn() }
+
+// readNow reads without waiting.
+func readNow(fd uintptr, b []byte) (int, error) {
+	for {
+		n, err := readSocket(fd, b)
+		switch {
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			return 0, errNothing
+		case err != nil:
+			return 0, os.NewSyscallError("read", err)
+		case n == 0 && len(b) > 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+}
+
+// rawWrite has writeFunc called until it is done.
+func (l *leg) rawWrite() error { return l.raw.Write(l.writeFunc) }
+
+// acceptsConnections says whether a socket listens.
+func acceptsConnections(fd int) (bool, error) {
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	return n != 0, err
+}
+
+// shortages are the errors of a dial that say what this machine has run out of.
+var shortages = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL}
