@@ -22,7 +22,7 @@ func readRecord(t *table, r *route) *record.Route {
 	defer from.done()
 	rec := &record.Route{Name: r.Name, Dir: from.text("dir", ""), Clients: networks(from, "clients"),
 		OnlyHealed: from.boolean("only_healed", false), OnlyFailed: from.boolean("only_failed", false),
-		Octets: int64(from.number("max_size", recordOctets, 1<<20, 1<<40))}
+		Octets: from.octets("max_size", recordOctets, 1<<20, 1<<40)}
 	switch kept := from.ask("keep").(type) {
 	case nil:
 		rec.Age = recordAge

@@ -65,7 +65,7 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates) *
 	for _, l := range limitsOf(&r.Limits) {
 		*l.value = limits.number(l.key, l.normal, l.least, l.most)
 	}
-	r.Limits.MessageSize = int64(limits.number("message_size", 0, 0, 1<<40))
+	r.Limits.MessageSize = limits.octets("message_size", 0, 0, 1<<40)
 	limits.done()
 	timeouts := t.table("timeouts")
 	for _, w := range timeoutsOf(&r.Timeouts) {

@@ -175,15 +175,20 @@ func (t *table) boolean(key string, normal bool) bool {
 }
 
 func (t *table) number(key string, normal, least, most int) int {
+	return int(t.octets(key, int64(normal), int64(least), int64(most)))
+}
+
+// octets is number where int may be too small, on a machine of 32 bits.
+func (t *table) octets(key string, normal, least, most int64) int64 {
 	v, ok := value[int64](t, key, "a whole number")
 	if !ok {
 		return normal
 	}
-	if v < int64(least) || v > int64(most) {
+	if v < least || v > most {
 		t.wrong(key, "%d is out of range; it may be %d to %d", v, least, most)
 		return normal
 	}
-	return int(v)
+	return v
 }
 
 func (t *table) duration(key string, normal, least, most time.Duration) time.Duration {
