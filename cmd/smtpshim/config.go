@@ -17,6 +17,8 @@ type config struct {
 	password *metrics.Password // that it asks for; nil: none
 	level    slog.Level
 	format   logFormat
+	lockIn   bool // reaches nothing but places, and what every configuration needs
+	places   []place
 	routes   []*route
 }
 
@@ -34,7 +36,8 @@ func readConfig(path string, made makeCertificates) (*config, error) {
 // readSettings reads the outermost table; it and the functions it calls are
 // the schema.
 func readSettings(t *table, made makeCertificates) *config {
-	c := &config{drain: t.duration("drain", 30*time.Second, 0, time.Hour), format: "text"}
+	c := &config{drain: t.duration("drain", 30*time.Second, 0, time.Hour), format: "text",
+		lockIn: t.boolean("lock_in", true)}
 
 	taken := listeners{}
 	readAdmin(t.table("admin"), c, taken)
@@ -47,6 +50,7 @@ func readSettings(t *table, made makeCertificates) *config {
 	log.done()
 
 	state := t.beside(t.text("state_dir", ""))
+	t.reach(state, writing)
 	names := map[string]int{}
 	for _, r := range t.tables("route") {
 		route := readRoute(r, taken, state, made)
@@ -58,6 +62,7 @@ func readSettings(t *table, made makeCertificates) *config {
 		t.wrong("", "there is no route; write [[route]] and below it name, listen and servers")
 	}
 	t.done()
+	c.places = t.places
 	return c
 }
 

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/landlock-lsm/go-landlock/landlock"
+
 	"smtpshim/proxy/tlspolicy"
 )
 
@@ -16,6 +18,13 @@ func (t *table) beside(name string) string {
 		return name
 	}
 	return filepath.Join(filepath.Dir(t.source.path), name)
+}
+
+// reach notes a directory that is needed for as long as the program runs; "": none.
+func (t *table) reach(dir string, may landlock.AccessFSSet) {
+	if dir != "" {
+		t.places = append(t.places, place{dir, may})
+	}
 }
 
 // roots reads the authorities in the files that key names, if it names any.
@@ -144,7 +153,11 @@ func nth(list []string, n int) string {
 func (t *table) paths(key string) []string {
 	var paths []string
 	for _, name := range t.oneOrMore(key) {
-		paths = append(paths, t.beside(name))
+		file := t.beside(name)
+		paths = append(paths, file)
+		if name != "self-signed" {
+			t.places = append(t.places, besides(file)...)
+		}
 	}
 	return paths
 }

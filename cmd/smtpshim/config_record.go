@@ -40,6 +40,7 @@ func readRecord(t *table, r *route) *record.Route {
 		return nil
 	}
 	rec.Dir = from.beside(rec.Dir)
+	from.reach(rec.Dir, writing)
 	if err := rec.Check(); err != nil {
 		from.wrong("dir", "%v; it has to be there, and whoever runs smtpshim has to be able to write to it", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,9 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates) *
 	}}
 	r.Rules, r.idle = readRules(t)
 	for _, address := range r.Listen {
+		if path, ok := socketPath(address); ok {
+			t.reach(filepath.Dir(path), listening)
+		}
 		taken.add(t, "listen", address, fmt.Sprintf("route %q, line %d", r.Name, t.lines.line(t.path)))
 	}
 	for i, address := range r.Servers {

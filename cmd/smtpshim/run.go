@@ -37,11 +37,12 @@ func runProxy(args []string, _, stderr io.Writer) int {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)
-	return serve(*path, signals, stderr)
+	return serve(*path, signals, stderr, lockIn)
 }
 
-// serve runs the proxy until a signal ends it, and returns the exit status.
-func serve(path string, signals <-chan os.Signal, stderr io.Writer) int {
+// serve runs the proxy, locked in by lock, until a signal ends it, and returns the
+// exit status.
+func serve(path string, signals <-chan os.Signal, stderr io.Writer, lock func(enclosure) (int, error)) int {
 	c, err := readConfig(path, tlspolicy.SelfSigned)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
@@ -51,7 +52,10 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer) int {
 	p.proxy.Inherited = inherited()
 	defer p.writer.Close()
 	defer p.proxy.Close()
-	admin, err := p.serveAdmin()
+	var admin *http.Server
+	if err = p.lockIn(lock); err == nil {
+		admin, err = p.serveAdmin()
+	}
 	if err == nil {
 		defer admin.Close()
 		err = p.apply(c)
@@ -89,15 +93,16 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer) int {
 
 // An instance is the running program.
 type instance struct {
-	path    string
-	started *config                // with which we began: what needs a restart is as it says
-	config  atomic.Pointer[config] // in force
-	level   *slog.LevelVar
-	log     *slog.Logger
-	gather  prometheus.Gatherer
-	metrics *metrics.Metrics
-	proxy   proxy.Proxy
-	ready   atomic.Bool // takes new sessions
+	path      string
+	enclosure enclosure              // nil: not locked in
+	started   *config                // with which we began: what needs a restart is as it says
+	config    atomic.Pointer[config] // in force
+	level     *slog.LevelVar
+	log       *slog.Logger
+	gather    prometheus.Gatherer
+	metrics   *metrics.Metrics
+	proxy     proxy.Proxy
+	ready     atomic.Bool // takes new sessions
 
 	journal    *journal.Journal
 	writer     *record.Writer
@@ -194,7 +199,7 @@ func (p *instance) follow(r *route, counts *metrics.Route) {
 		s.store.Reloaded = func(err error) {
 			counts.CertificateReloaded(err)
 			if err != nil {
-				p.log.Error("certificate not reloaded", "route", r.Name, "side", s.side, "err", err)
+				p.log.Error("certificate not reloaded", "route", r.Name, "side", s.side, "err", err.Error()+p.enclosure.hint(err))
 				return
 			}
 			p.log.Info("certificate reloaded", "route", r.Name, "side", s.side)
@@ -212,10 +217,10 @@ func (p *instance) reload() {
 	if err != nil {
 		if list, ok := errors.AsType[mistakes](err); ok {
 			for _, m := range list {
-				p.log.Error("mistake in the configuration", "file", m.file, "line", m.line, "key", m.key, "err", m.text)
+				p.log.Error("mistake in the configuration", "file", m.file, "line", m.line, "key", m.key, "err", m.text+p.enclosure.hint(m))
 			}
 		} else {
-			p.log.Error("configuration", "err", err)
+			p.log.Error("configuration", "err", err.Error()+p.enclosure.hint(err))
 		}
 		p.log.Error("not reloaded; what was in force goes on", "config", p.path)
 		return
@@ -237,6 +242,7 @@ func needRestart(started, c *config) []string {
 		{"admin.pprof", c.profiles != started.profiles},
 		{"admin.password_hash", !reflect.DeepEqual(c.password, started.password)},
 		{"log.format", c.format != started.format},
+		{"lock_in", c.lockIn != started.lockIn},
 	} {
 		if k.changed {
 			keys = append(keys, k.key)

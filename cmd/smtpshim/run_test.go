@@ -94,7 +94,7 @@ func start(t *testing.T, listen, server string) *running {
 			r.log <- lines.Text()
 		}
 	}()
-	go func() { r.status <- serve(r.path, r.signals, write) }()
+	go func() { r.status <- serve(r.path, r.signals, write, atLarge) }()
 	t.Cleanup(func() {
 		close(r.signals)
 		write.Close()
@@ -300,7 +300,7 @@ func TestRunFailsWhereItCannotListen(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "smtpshim.toml")
 		write(t, path, fmt.Sprintf(text, taken))
 		var log strings.Builder
-		if status := serve(path, nil, &log); status != failed || !strings.Contains(log.String(), taken) {
+		if status := serve(path, nil, &log, atLarge); status != failed || !strings.Contains(log.String(), taken) {
 			t.Errorf("%s: exit status %d\n%s", what, status, &log)
 		}
 	}

@@ -255,7 +255,7 @@ func TestNoSecretLeavesTheProgram(t *testing.T) {
 
 	log, events, watched := newHeard(), newHeard(), newHeard()
 	signals, status := make(chan os.Signal, 4), make(chan int, 1)
-	go func() { status <- serve("smtpshim.toml", signals, log) }()
+	go func() { status <- serve("smtpshim.toml", signals, log, atLarge) }()
 	defer close(signals)
 	log.wait(t, "msg=started", 1)
 	ctx, stop := context.WithCancel(t.Context())

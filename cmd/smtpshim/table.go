@@ -20,7 +20,11 @@ type mistake struct {
 	line int    // 0: nowhere in particular
 	key  string // as one would write it in full; "": none
 	text string // what is wrong, and what would be right
+
+	cause error // nil: nothing but the text
 }
+
+func (m mistake) Unwrap() error { return m.cause }
 
 func (m mistake) Error() string {
 	place := m.file
@@ -53,6 +57,7 @@ type source struct {
 	keys     []string // every key somebody asked for, present or not: the schema
 	arrays   []string // those of keys that are arrays of tables
 	unknown  []stray
+	places   []place // what the program has to reach when it runs
 }
 
 // A stray is a key that nobody asked for.
@@ -126,6 +131,11 @@ type table struct {
 // wrong notes a mistake at key, or at the table itself if key is "".
 func (t *table) wrong(key, format string, args ...any) {
 	m := mistake{file: t.source.path, key: t.name, text: fmt.Sprintf(format, args...)}
+	for _, arg := range args {
+		if err, ok := arg.(error); ok {
+			m.cause = err
+		}
+	}
 	path := t.path
 	if key != "" {
 		m.key, path = join(t.name, key), join(t.path, key)

@@ -55,9 +55,9 @@ func (r *Route) Check() error {
 		}
 	}
 	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		err = at.Err // it says the path again
+		err = at.Err // it says a path of its own
 	}
-	return fmt.Errorf("%q cannot be written to: %w", r.Dir, err)
+	return &fs.PathError{Op: "writing to", Path: r.Dir, Err: err}
 }
 
 // wants says that the dialogues of a client are recorded.
