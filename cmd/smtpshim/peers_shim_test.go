@@ -22,7 +22,8 @@ import (
 // between mail servers and clients of other people (package real).
 
 // program is the path of smtpshim, built once for all tests, with the race
-// detector if they have it.
+// detector if they have it. SMTPSHIM_LAUNCHER are words that are put before it, such
+// as those of deploy/systemd/confined.
 var program = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(programDir, "smtpshim")
 	args := []string{"build", "-buildvcs=false", "-o", path}
@@ -31,6 +32,10 @@ var program = sync.OnceValues(func() (string, error) {
 	}
 	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	if launcher := os.Getenv("SMTPSHIM_LAUNCHER"); launcher != "" {
+		launched := path + "-launched"
+		return launched, os.WriteFile(launched, fmt.Appendf(nil, "#!/bin/sh\nexec %s %s \"$@\"\n", launcher, path), 0o755)
 	}
 	return path, nil
 })

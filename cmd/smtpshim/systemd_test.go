@@ -219,24 +219,3 @@ func TestSystemdStartsItWhenTheFirstClientComes(t *testing.T) {
 	says(t, log, "Listening on")
 	dial(t, address).say("EHLO client.example.com", "MAIL FROM:<a@example.com>")
 }
-
-func TestTheUnitsAreWhatSystemdUnderstands(t *testing.T) {
-	analyze, err := exec.LookPath("systemd-analyze")
-	if err != nil {
-		t.Skip("no systemd-analyze here")
-	}
-	dir := t.TempDir()
-	var units []string
-	for _, name := range []string{"smtpshim.service", "smtpshim.socket"} {
-		text, err := os.ReadFile("../../deploy/systemd/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		unit := filepath.Join(dir, name)
-		write(t, unit, strings.ReplaceAll(string(text), "/usr/local/bin/smtpshim", "/bin/true")) // which is there
-		units = append(units, unit)
-	}
-	if out, err := exec.Command(analyze, append([]string{"verify"}, units...)...).CombinedOutput(); err != nil || len(out) > 0 {
-		t.Errorf("%v\n%s", err, out)
-	}
-}
