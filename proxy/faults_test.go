@@ -276,7 +276,7 @@ func (c *cell) meet(t *testing.T, p *Proxy, serve func(net.Conn)) net.Conn {
 		}
 		p.prepare()
 		near, far := tubes()
-		go p.open(near, newRunning(c.route, "shim.example.com"))
+		go p.accepted(near, newRunning(c.route, "shim.example.com"))
 		return far
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -58,6 +58,7 @@ func (l *listener) run(socket net.Listener) {
 		switch {
 		case err == nil:
 			pause = 0
+			l.proxy.arriving.Add(1)
 			l.proxy.crew.do(func() { l.proxy.open(conn, l.route.Load()) })
 		case errors.Is(err, net.ErrClosed):
 			return

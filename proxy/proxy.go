@@ -45,8 +45,10 @@ type Proxy struct {
 	unchecked context.CancelFunc // ends the checks of routes
 	lot       *lot               // nil: idle sessions wait on goroutines of their own
 	crew      crew
-	draining  bool
-	none      chan struct{} // closed when draining and no session is left
+	arriving  sync.WaitGroup // who accepts, and connections that are not admitted yet
+	stopped   bool           // listens no more
+	draining  bool           // and asks its sessions to leave
+	none      chan struct{}  // nil while it listens; closed when no session is left
 
 	ending context.Context // is done when what is left is to be closed
 	end    context.CancelFunc
@@ -128,8 +130,8 @@ func (p *Proxy) Apply(routes []*Route) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.prepare()
-	if p.draining {
-		return errors.New("applying routes: the proxy is draining")
+	if p.stopped {
+		return errors.New("applying routes: the proxy listens no more")
 	}
 	wanted, runs := map[string]*running{}, make([]*running, 0, len(routes))
 	hostname := ownName()
@@ -222,9 +224,13 @@ func (p *Proxy) replace(wanted map[string]*running, opened map[string]*listener)
 		}
 		p.listeners[address].route.Store(run)
 	}
-	for _, l := range opened {
+	for address, l := range opened {
+		_, local := socketPath(address)
 		for _, socket := range l.sockets {
-			go l.run(socket)
+			if local {
+				unlinkOnClose(socket, true) // also if it was handed to us
+			}
+			p.arriving.Go(func() { l.run(socket) })
 		}
 	}
 }
@@ -251,7 +257,7 @@ func (p *Proxy) Sessions() int {
 // end. It returns when no session is left. When ctx ends before, the rest is
 // closed, a message under way without its final dot, and the error is that of ctx.
 func (p *Proxy) Drain(ctx context.Context) error {
-	none := p.stopListening()
+	none := p.askToLeave()
 	defer p.closeLot()
 	defer p.checks.Wait()
 	defer p.end()
@@ -287,7 +293,7 @@ func (p *Proxy) closeLot() {
 
 // Close ends everything at once.
 func (p *Proxy) Close() error {
-	none := p.stopListening()
+	none := p.askToLeave()
 	p.closeSessions()
 	<-none
 	p.checks.Wait()
@@ -295,28 +301,44 @@ func (p *Proxy) Close() error {
 	return nil
 }
 
-func (p *Proxy) stopListening() (none chan struct{}) {
+// askToLeave has nobody arrive any more, and every session end when it can.
+func (p *Proxy) askToLeave() (none <-chan struct{}) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.prepare()
+	p.stopListening()
 	p.unchecked()
-	for address, l := range p.listeners {
-		l.close()
-		delete(p.listeners, address)
-	}
-	if !p.draining {
-		p.draining = true
-		p.none = make(chan struct{})
-		if len(p.sessions) == 0 {
-			close(p.none)
-		}
-	}
+	p.draining = true
 	for s := range p.sessions {
 		s.draining.Store(true)
 		s.wake()
 	}
 	if p.lot != nil {
 		p.lot.leaveAll()
+	}
+	p.mu.Unlock()
+	return p.noneLeft()
+}
+
+// stopListening closes the listeners for good.
+func (p *Proxy) stopListening() {
+	p.prepare()
+	p.stopped = true
+	for address, l := range p.listeners {
+		l.close()
+		delete(p.listeners, address)
+	}
+}
+
+// noneLeft is closed when no session is left, once nobody listens: who was
+// accepted before is one of them.
+func (p *Proxy) noneLeft() <-chan struct{} {
+	p.arriving.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.none == nil {
+		p.none = make(chan struct{})
+		if len(p.sessions) == 0 {
+			close(p.none)
+		}
 	}
 	return p.none
 }
@@ -335,6 +357,7 @@ func (p *Proxy) closeSessions() {
 
 // admit counts a session in, or says why not. Whose it is may not be known yet.
 func (p *Proxy) admit(s *session) (refusal string) {
+	defer p.arriving.Done()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.draining {
@@ -384,7 +407,7 @@ func (p *Proxy) leave(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.sessions, s)
-	if p.draining && len(p.sessions) == 0 {
+	if p.none != nil && len(p.sessions) == 0 {
 		close(p.none)
 	}
 }

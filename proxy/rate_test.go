@@ -96,7 +96,7 @@ func TestASessionHasAnEnd(t *testing.T) {
 		}
 		p.prepare()
 		near, far := tubes()
-		go p.open(near, newRunning(&Route{Name: "test", Servers: []string{"192.0.2.1:25"}, Timeouts: Timeouts{Session: time.Hour}}, "shim.example.com"))
+		go p.accepted(near, newRunning(&Route{Name: "test", Servers: []string{"192.0.2.1:25"}, Timeouts: Timeouts{Session: time.Hour}}, "shim.example.com"))
 		began := time.Now()
 		if err := smtptest.Play(far, day, smtptest.Expect("220 mail.example.com ESMTP")); err != nil {
 			t.Fatal(err)
@@ -156,4 +156,10 @@ func TestRunningOutOfDescriptorsIsNotTheEnd(t *testing.T) {
 		e.Close()
 		p.Close()
 	})
+}
+
+// accepted opens a connection as a listener does.
+func (p *Proxy) accepted(conn net.Conn, route *running) {
+	p.arriving.Add(1)
+	p.open(conn, route)
 }

@@ -114,7 +114,7 @@ type visitor struct {
 // visit begins a session.
 func (c *cluster) visit() visitor {
 	near, far := net.Pipe()
-	go c.proxy.open(&pipeFrom{near}, c.route)
+	go c.proxy.accepted(&pipeFrom{near}, c.route)
 	line, _ := bufio.NewReader(far).ReadString('\n')
 	return visitor{far, strings.TrimSuffix(line, "\r\n")}
 }
@@ -333,7 +333,7 @@ func TestAClientWhoseAddressDoesNotGoWithAServerSaysNothingOfIt(t *testing.T) {
 		for source, up := range map[Source]bool{{Client: true}: true, {Address: ipv4}: false} {
 			c := newCluster(t, Route{Servers: []string{server}, Source: source})
 			near, far := net.Pipe()
-			go c.proxy.open(pipeAt{near}, c.route)
+			go c.proxy.accepted(pipeAt{near}, c.route)
 			if line, _ := bufio.NewReader(far).ReadString('\n'); line != unavailable+"\r\n" {
 				t.Errorf("%s, %+v: greeted with %q", server, source, line)
 			}

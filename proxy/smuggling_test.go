@@ -162,7 +162,7 @@ func (r *reader) bridge(t *testing.T, route *Route) *bufio.ReadWriter {
 	p.prepare()
 	p.mu.Unlock()
 	near, far := net.Pipe()
-	go p.open(near, newRunning(route, "shim.example.com"))
+	go p.accepted(near, newRunning(route, "shim.example.com"))
 	far.SetDeadline(time.Now().Add(testPatience))
 	t.Cleanup(func() {
 		far.Close()
@@ -487,7 +487,7 @@ func hears(said string) string {
 	defer p.Close()
 	near, far := net.Pipe()
 	defer far.Close()
-	go p.open(near, newRunning(&Route{Name: "test", Servers: []string{"192.0.2.1:25"}}, "shim.example.com"))
+	go p.accepted(near, newRunning(&Route{Name: "test", Servers: []string{"192.0.2.1:25"}}, "shim.example.com"))
 	far.SetDeadline(time.Now().Add(testPatience))
 	go io.WriteString(far, "NOOP\r\n")
 	heard, _ := io.ReadAll(far)

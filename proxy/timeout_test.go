@@ -68,7 +68,7 @@ func (m *meeting) run(t *testing.T) string {
 	}
 	p.prepare()
 	near, far := net.Pipe()
-	go p.open(&pipe{near, m.from}, newRunning(m.route, "shim.example.com"))
+	go p.accepted(&pipe{near, m.from}, newRunning(m.route, "shim.example.com"))
 	if err := smtptest.Play(far, day, m.client...); err != nil {
 		t.Errorf("client: %v", err)
 	}
@@ -347,7 +347,7 @@ func TestCloseDoesNotWaitForAConnectionBeingMade(t *testing.T) {
 		p.prepare()
 		near, far := net.Pipe()
 		defer far.Close()
-		go p.open(near, newRunning(&Route{Name: "test", Servers: []string{"192.0.2.1:25"}}, "shim.example.com"))
+		go p.accepted(near, newRunning(&Route{Name: "test", Servers: []string{"192.0.2.1:25"}}, "shim.example.com"))
 		<-dialling
 		began := time.Now()
 		if p.Close(); time.Since(began) != 0 {
