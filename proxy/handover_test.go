@@ -72,32 +72,37 @@ func TestSessionsOutliveTheProxyThatListened(t *testing.T) {
 }
 
 // A connection may have been accepted, and not be a session yet.
-func TestWhoWasAcceptedBeforeIsServed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := &Proxy{Logger: slog.New(slog.DiscardHandler)}
-		p.dial = func(context.Context, string) (net.Conn, error) { return nil, errors.New("no server") }
-		if err := p.Apply(nil); err != nil {
-			t.Fatal(err)
-		}
-		defer p.Close()
-		p.arriving.Add(1)
-		retired := make(chan error, 1)
-		go func() { retired <- p.Retire(t.Context()) }()
-		synctest.Wait()
-		near, far := net.Pipe()
-		go p.open(near, newRunning(&Route{Name: "test", Servers: []string{"192.0.2.1:25"}}, "shim.example.com"))
-		line, err := bufio.NewReader(far).ReadString('\n')
-		if err != nil || !strings.HasPrefix(line, "421 4.3.2 ") {
-			t.Errorf("it hears %q, %v", line, err)
-		}
-		select {
-		case <-retired:
-			t.Error("retired before it has left")
-		default:
-		}
-		far.Close()
-		if err := <-retired; err != nil {
-			t.Error(err)
-		}
-	})
+func TestWhoWasAcceptedBeforeHearsWhatBecomesOfIt(t *testing.T) {
+	for what, stop := range map[string]func(*Proxy, context.Context) error{"retired": (*Proxy).Retire, "drained": (*Proxy).Drain} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &Proxy{Logger: slog.New(slog.DiscardHandler)}
+				p.dial = func(context.Context, string) (net.Conn, error) { return nil, errors.New("no server") }
+				if err := p.Apply(nil); err != nil {
+					t.Fatal(err)
+				}
+				defer p.Close()
+				p.arriving.Add(1)
+				done := make(chan error, 1)
+				go func() { done <- stop(p, t.Context()) }()
+				synctest.Wait()
+				near, far := net.Pipe()
+				go p.open(near, newRunning(&Route{Name: "test", Servers: []string{"192.0.2.1:25"}}, "shim.example.com"))
+				synctest.Wait()
+				select {
+				case <-done:
+					t.Errorf("%s before it has heard anything", what)
+				default:
+				}
+				line, err := bufio.NewReader(far).ReadString('\n')
+				if err != nil || !strings.HasPrefix(line, "421 4.3.2 ") {
+					t.Errorf("it hears %q, %v", line, err)
+				}
+				far.Close()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }

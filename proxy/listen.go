@@ -80,8 +80,7 @@ func (p *Proxy) open(conn net.Conn, route *running) {
 	s := &session{proxy: p, route: route, began: now, now: now, while: "beginning"}
 	s.address = addrPort(conn.RemoteAddr()).Addr()
 	s.client = newLeg(conn)
-	if refusal := p.admit(s); refusal != "" {
-		p.refuse(s, refusal, nil)
+	if !p.enter(s) {
 		return
 	}
 	if refusal, err := s.identify(conn); refusal != "" {
@@ -102,6 +101,17 @@ func (p *Proxy) open(conn net.Conn, route *running) {
 		return
 	}
 	s.run()
+}
+
+// enter counts a session in, or refuses it. Whoever waits until nobody arrives
+// any more knows then that it is a session, or has heard why not.
+func (p *Proxy) enter(s *session) bool {
+	defer p.arriving.Done()
+	refusal := p.admit(s)
+	if refusal != "" {
+		p.refuse(s, refusal, nil)
+	}
+	return refusal == ""
 }
 
 // identify finds out who the client is, and whether there is room for one more

@@ -45,7 +45,7 @@ type Proxy struct {
 	unchecked context.CancelFunc // ends the checks of routes
 	lot       *lot               // nil: idle sessions wait on goroutines of their own
 	crew      crew
-	arriving  sync.WaitGroup // who accepts, and connections that are not admitted yet
+	arriving  sync.WaitGroup // who accepts, and connections that have not entered yet
 	stopped   bool           // listens no more
 	draining  bool           // and asks its sessions to leave
 	none      chan struct{}  // nil while it listens; closed when no session is left
@@ -357,7 +357,6 @@ func (p *Proxy) closeSessions() {
 
 // admit counts a session in, or says why not. Whose it is may not be known yet.
 func (p *Proxy) admit(s *session) (refusal string) {
-	defer p.arriving.Done()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.draining {

@@ -106,9 +106,16 @@ func (l *Log) String() string {
 // end by itself. Its output is printed if the test failed.
 func StartLogged(t testing.TB, env []string, program string, args ...string) (*os.Process, *Log) {
 	t.Helper()
-	out := &Log{}
 	cmd := exec.Command(program, args...)
 	cmd.Env = append(os.Environ(), env...)
+	out := StartCommand(t, cmd)
+	return cmd.Process, out
+}
+
+// StartCommand is StartLogged for a program that needs more than words.
+func StartCommand(t testing.TB, cmd *exec.Cmd) *Log {
+	t.Helper()
+	out := &Log{}
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.WaitDelay = patience // a child that fled may hold its output open
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -120,10 +127,10 @@ func StartLogged(t testing.TB, env []string, program string, args ...string) (*o
 		stop()
 		cmd.Wait()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", filepath.Base(program), out)
+			t.Logf("%s said:\n%s", filepath.Base(cmd.Path), out)
 		}
 	})
-	return cmd.Process, out
+	return out
 }
 
 // guard returns a func that kills a group of processes, and kills it even if the
