@@ -28,14 +28,15 @@ import (
 )
 
 func runProxy(args []string, _, stderr io.Writer) int {
-	f := flags("run", "[-config FILE]", "Runs the proxy. SIGHUP reads the configuration again; SIGTERM and SIGINT let "+
+	f := flags("run", "[-config FILE]", "Runs the proxy. SIGHUP reads the configuration again; SIGUSR2 starts the program "+
+		"anew, as it is on the disk, and leaves new sessions to it; SIGTERM and SIGINT let "+
 		"messages under way finish, a second one does not. The log goes to stderr.", stderr)
 	path := f.String("config", configFile, configHelp)
 	if status, ok := parse(f, args, 0); !ok {
 		return status
 	}
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
+	signal.Notify(signals, syscall.SIGHUP, upgradeSignal, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)
 	return serve(*path, signals, stderr, lockIn)
 }
@@ -49,44 +50,72 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer, lock func(en
 		return failed
 	}
 	p := newInstance(path, c, stderr)
-	p.proxy.Inherited = inherited()
 	defer p.writer.Close()
 	defer p.proxy.Close()
-	var admin *http.Server
+	var before *predecessor
 	if err = p.lockIn(lock); err == nil {
-		admin, err = p.serveAdmin()
+		before, err = p.inherit()
 	}
 	if err == nil {
-		defer admin.Close()
+		err = p.listenAdmin()
+	}
+	if err == nil {
+		defer p.admin.Close()
 		err = p.apply(c)
 	}
 	if err != nil {
 		p.log.Error("not started", "err", err)
 		return failed
 	}
-	p.dropUnused()
+	p.settle()
 	p.ready.Store(true)
+	p.serveAdmin()
+	before.relieve()
 	p.notify(daemon.SdNotifyReady, p.status("serving"))
 	p.log.Info("started", "version", buildVersion(), "go", runtime.Version(), "config", path)
-	watched, end := context.WithCancel(context.Background())
-	defer end()
-	go p.watch(watched)
+	p.follow(signals)
+	return succeeded
+}
 
+// follow does what signals ask for, until one ends the process.
+func (p *instance) follow(signals <-chan os.Signal) {
+	living, end := context.WithCancel(context.Background())
+	defer end()
+	go p.watch(living)
 	day := time.NewTicker(24 * time.Hour)
 	defer day.Stop()
+	var upgraded <-chan upgrade // nil unless a new process is being started
 	for {
 		select {
 		case <-day.C: // certificates end, and so does what is allowed until a day
 			p.warn()
+		case u := <-upgraded:
+			if upgraded = nil; u.err != nil {
+				p.log.Error("not upgraded; this process goes on", "err", u.err)
+				continue
+			}
+			end()
+			p.handOver(u.next)
+			p.retire(signals)
+			return
 		case sig := <-signals:
-			if sig == syscall.SIGHUP {
+			switch {
+			case sig == syscall.SIGHUP:
 				p.notify(reloading())
 				p.reload()
 				p.notify(daemon.SdNotifyReady, p.status("serving"))
-				continue
+			case sig == upgradeSignal && upgraded == nil:
+				upgraded = p.upgrade(living)
+			case sig != upgradeSignal:
+				end()
+				if upgraded != nil {
+					if u := <-upgraded; u.err == nil {
+						u.next.kill()
+					}
+				}
+				p.drain(signals)
+				return
 			}
-			p.drain(signals)
-			return succeeded
 		}
 	}
 }
@@ -103,6 +132,9 @@ type instance struct {
 	metrics   *metrics.Metrics
 	proxy     proxy.Proxy
 	ready     atomic.Bool // takes new sessions
+
+	admin       *http.Server
+	adminSocket net.Listener // nil: there is none
 
 	journal    *journal.Journal
 	writer     *record.Writer
@@ -131,26 +163,42 @@ func newInstance(path string, c *config, stderr io.Writer) *instance {
 	return p
 }
 
-// serveAdmin opens the admin listener, if there is to be one.
-func (p *instance) serveAdmin() (*http.Server, error) {
-	admin := metrics.Admin(p.gather, p.readiness, p.config.Load().profiles)
-	admin.ErrorLog = slog.NewLogLogger(p.log.Handler(), slog.LevelWarn)
-	p.addPage(admin)
+// adminPrefix is before the address of the admin listener, where it is one of
+// the sockets that we were handed.
+const adminPrefix = "admin:"
+
+// listenAdmin opens the admin listener, if there is to be one.
+func (p *instance) listenAdmin() error {
+	p.admin = metrics.Admin(p.gather, p.readiness, p.config.Load().profiles)
+	p.admin.ErrorLog = slog.NewLogLogger(p.log.Handler(), slog.LevelWarn)
+	p.addPage(p.admin)
 	listen := p.config.Load().admin
 	if listen == "" {
-		return admin, nil
+		return nil
 	}
-	l, err := net.Listen("tcp", listen)
+	var err error
+	if files := p.proxy.Inherited[adminPrefix+listen]; len(files) > 0 {
+		p.adminSocket, err = net.FileListener(files[0])
+	} else {
+		p.adminSocket, err = net.Listen("tcp", listen)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("admin listener: %w", err)
+		return fmt.Errorf("admin listener: %w", err)
 	}
+	return nil
+}
+
+// serveAdmin answers who asks the admin listener.
+func (p *instance) serveAdmin() {
+	if p.adminSocket == nil {
+		return
+	}
+	p.log.Info("admin", "listen", p.adminSocket.Addr().String())
 	go func() {
-		if err := admin.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := p.admin.Serve(p.adminSocket); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			p.log.Error("admin listener closed", "err", err)
 		}
 	}()
-	p.log.Info("admin", "listen", l.Addr().String())
-	return admin, nil
 }
 
 // apply puts a configuration in force, or changes nothing.
@@ -162,7 +210,7 @@ func (p *instance) apply(c *config) error {
 	for _, r := range c.routes {
 		counts := p.metrics.Route(r.Name, r.Rules.Names(), r.possible())
 		r.Observer = &observed{counts, p.journal, p.writer, r.record}
-		p.follow(r, counts)
+		p.watchCertificates(r, counts)
 		routes = append(routes, r.Route)
 	}
 	if err := p.proxy.Apply(routes); err != nil {
@@ -193,8 +241,8 @@ func (p *instance) warn() {
 	}
 }
 
-// follow has the log and the metrics tell of certificates whose files change.
-func (p *instance) follow(r *route, counts *metrics.Route) {
+// watchCertificates has the log and the metrics tell of certificates whose files change.
+func (p *instance) watchCertificates(r *route, counts *metrics.Route) {
 	for _, s := range r.stores() {
 		s.store.Reloaded = func(err error) {
 			counts.CertificateReloaded(err)
@@ -249,32 +297,4 @@ func needRestart(started, c *config) []string {
 		}
 	}
 	return keys
-}
-
-// drain lets messages under way finish until the time is over or another
-// signal comes.
-func (p *instance) drain(signals <-chan os.Signal) {
-	p.ready.Store(false)
-	p.notify(daemon.SdNotifyStopping, p.status("draining"))
-	drain := p.config.Load().drain
-	p.log.Info("draining", "drain", drain.String())
-	ctx, cancel := context.WithTimeout(context.Background(), drain)
-	defer cancel()
-	go func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case sig := <-signals:
-				if sig != syscall.SIGHUP {
-					cancel()
-				}
-			}
-		}
-	}()
-	if err := p.proxy.Drain(ctx); err != nil {
-		p.log.Warn("stopped; what was still under way was closed", "err", err)
-		return
-	}
-	p.log.Info("stopped")
 }

@@ -13,15 +13,20 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// inherited are the sockets that systemd has handed to us (sd_listen_fds(3)), by
-// the names that listen has for them. It can be asked once.
-func inherited() map[string][]*os.File {
-	sockets := map[string][]*os.File{}
+// inherit takes the sockets that were handed to us, by the process that we are to
+// take over from or by systemd (sd_listen_fds(3)), under the names that listen has
+// for them. They can be asked for once.
+func (p *instance) inherit() (before *predecessor, err error) {
+	before, p.proxy.Inherited, err = fromPredecessor()
+	if before != nil || err != nil {
+		return before, err
+	}
+	p.proxy.Inherited = map[string][]*os.File{}
 	for _, socket := range activation.Files(true) {
 		name := systemdPrefix + socket.Name()
-		sockets[name] = append(sockets[name], socket)
+		p.proxy.Inherited[name] = append(p.proxy.Inherited[name], socket)
 	}
-	return sockets
+	return nil, nil
 }
 
 // checkInherited says which sockets the routes want and nobody has handed to us.
@@ -32,7 +37,9 @@ func (p *instance) checkInherited(c *config) error {
 				continue
 			}
 			there := "no sockets were handed over: start smtpshim by its socket unit"
-			if names := slices.Sorted(maps.Keys(p.proxy.Inherited)); len(names) > 0 {
+			names := slices.Sorted(maps.Keys(p.proxy.Inherited))
+			names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, systemdPrefix) })
+			if len(names) > 0 {
 				there = "handed over were " + strings.Join(names, ", ") + ", as FileDescriptorName= in the socket units says"
 			}
 			return fmt.Errorf("route %s: listening on %s: %s", r.Name, address, there)
@@ -41,24 +48,27 @@ func (p *instance) checkInherited(c *config) error {
 	return nil
 }
 
-// dropUnused closes the sockets that no route wants: clients would wait there
-// for ever.
-func (p *instance) dropUnused() {
-	wanted := map[string]bool{}
+// settle closes, of the sockets that were handed to us, those that no route wants:
+// clients would wait there for ever. Of the rest it keeps a second descriptor only
+// where systemd made them: a route may be taken away and brought back.
+func (p *instance) settle() {
+	used := map[string]bool{adminPrefix + p.config.Load().admin: true}
 	for _, r := range p.config.Load().routes {
 		for _, address := range r.Listen {
-			wanted[address] = true
+			used[address] = true
 		}
 	}
 	for name, sockets := range p.proxy.Inherited {
-		if wanted[name] {
+		if used[name] && strings.HasPrefix(name, systemdPrefix) {
 			continue
 		}
 		for _, socket := range sockets {
 			socket.Close()
 		}
 		delete(p.proxy.Inherited, name)
-		p.log.Warn("closed what was handed to us and no route listens on", "listen", name)
+		if !used[name] {
+			p.log.Warn("closed what was handed to us and nothing listens on", "listen", name)
+		}
 	}
 }
 
@@ -85,7 +95,7 @@ func (p *instance) status(text string) string {
 // (WatchdogSec=), until ctx ends. Whoever holds the lock of the proxy for good
 // keeps this from it, and so has us started again.
 func (p *instance) watch(ctx context.Context) {
-	limit, err := daemon.SdWatchdogEnabled(true)
+	limit, err := daemon.SdWatchdogEnabled(false) // as a new process will ask too
 	if err != nil {
 		p.log.Warn("asking the service manager for its watchdog", "err", err)
 	}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+)
+
+// A farewell is how long a process that takes no new sessions may go on: until
+// drain is over once it is told to end, or until it is told so twice.
+type farewell struct {
+	drain      time.Duration
+	told, over context.Context
+	tell       context.CancelFunc
+	end        context.CancelCauseFunc
+}
+
+func newFarewell(drain time.Duration, signals <-chan os.Signal) *farewell {
+	f := &farewell{drain: drain}
+	f.told, f.tell = context.WithCancel(context.Background())
+	f.over, f.end = context.WithCancelCause(context.Background())
+	go func() {
+		for f.over.Err() == nil {
+			select {
+			case <-f.over.Done():
+			case sig := <-signals:
+				if sig != syscall.SIGHUP && sig != upgradeSignal {
+					f.signal()
+				}
+			}
+		}
+	}()
+	return f
+}
+
+// signal is for each time that the process is told to end.
+func (f *farewell) signal() {
+	if f.told.Err() != nil {
+		f.end(errors.New("told to end twice"))
+		return
+	}
+	f.tell()
+	time.AfterFunc(f.drain, func() { f.end(fmt.Errorf("drain = %q is over", brief(f.drain))) })
+}
+
+// drain asks idle clients to leave, and lets messages under way finish until the
+// time is over or another signal comes.
+func (p *instance) drain(signals <-chan os.Signal) {
+	p.ready.Store(false)
+	p.notify(daemon.SdNotifyStopping, p.status("draining"))
+	f := newFarewell(p.config.Load().drain, signals)
+	defer f.end(nil)
+	p.log.Info("draining", "drain", f.drain.String())
+	f.signal()
+	p.empty(f)
+}
+
+// retire leaves new sessions to the process that has taken over. Those under way
+// go on as if nothing had happened; who is still there when drain is over is asked
+// to leave once idle, and nothing is cut off unless the process is told to end.
+func (p *instance) retire(signals <-chan os.Signal) {
+	p.ready.Store(false)
+	f := newFarewell(p.config.Load().drain, signals)
+	defer f.end(nil)
+	var admin sync.WaitGroup
+	admin.Go(p.closeAdmin)
+	ctx, cancel := context.WithTimeout(f.told, f.drain)
+	defer cancel()
+	err := p.proxy.Retire(ctx)
+	admin.Wait()
+	if err == nil {
+		p.log.Info("stopped")
+		return
+	}
+	p.log.Info("asking idle clients to leave", "sessions", p.proxy.Sessions())
+	p.empty(f)
+}
+
+// empty asks idle clients to leave, and waits until there are no sessions.
+func (p *instance) empty(f *farewell) {
+	if err := p.proxy.Drain(f.over); err != nil {
+		p.log.Warn("stopped; what was still under way was closed", "err", context.Cause(f.over))
+		return
+	}
+	p.log.Info("stopped")
+}
+
+// lastAnswers is how long the admin listener goes on with whom it has accepted.
+const lastAnswers = time.Second
+
+// closeAdmin leaves the admin listener to another process. Who has connected is
+// still answered: Shutdown would drop a request that it has not read yet. Who
+// follows events is cut off, to come again.
+func (p *instance) closeAdmin() {
+	if p.adminSocket == nil {
+		return
+	}
+	p.adminSocket.Close()
+	p.admin.SetKeepAlivesEnabled(false)
+	time.Sleep(lastAnswers)
+	p.admin.Close()
+}

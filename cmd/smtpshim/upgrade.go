@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"smtpshim/proxy"
+)
+
+// An upgrade starts the program again, as it lies on the disk by then, and hands
+// the new process every socket that we listen on. They are the same sockets in
+// both processes, so a client that has connected waits at worst until one of them
+// accepts it. Descriptor 3 of the new process is one end of a line between the
+// two: it writes an octet when it serves, and the old one closes the other end
+// when it has told the service manager which process is the main one now. Until
+// then whatever goes wrong ends the new process, and the old one goes on.
+
+// upgradeSignal asks for an upgrade.
+const upgradeSignal = syscall.SIGUSR2
+
+// handedOver is the variable that has the names of the sockets at descriptors 4
+// and on, as JSON.
+const handedOver = "SMTPSHIM_SOCKETS"
+
+// startLimit is how long a new process may take until it serves.
+const startLimit = time.Minute
+
+// A successor is a new process that is to take over from this one.
+type successor struct {
+	cmd   *exec.Cmd
+	line  *os.File
+	ended chan error
+}
+
+// An upgrade is how the start of a new process went.
+type upgrade struct {
+	next *successor // serves
+	err  error
+}
+
+// upgrade starts the new process, and tells when it serves, or why it does not.
+// If ctx ends before, it is killed.
+func (p *instance) upgrade(ctx context.Context) <-chan upgrade {
+	p.log.Info("upgrading", "program", os.Args[0])
+	done := make(chan upgrade, 1)
+	go func() {
+		next, err := p.startSuccessor()
+		if err == nil {
+			err = next.serves(ctx)
+		}
+		done <- upgrade{next, err}
+	}()
+	return done
+}
+
+func (p *instance) startSuccessor() (*successor, error) {
+	sockets, err := p.sockets()
+	if err != nil {
+		return nil, err
+	}
+	defer proxy.CloseSockets(sockets)
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socketpair", err)
+	}
+	unix.SetNonblock(ends[0], true) // so that reading has a deadline
+	ours, theirs := os.NewFile(uintptr(ends[0]), "line"), os.NewFile(uintptr(ends[1]), "line")
+	defer theirs.Close()
+
+	cmd := exec.Command(os.Args[0], os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.ExtraFiles = []*os.File{theirs}
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(sockets)) {
+		for _, socket := range sockets[name] {
+			names = append(names, name)
+			cmd.ExtraFiles = append(cmd.ExtraFiles, socket)
+		}
+	}
+	list, err := json.Marshal(names)
+	if err == nil {
+		cmd.Env = append(successorEnviron(os.Environ()), handedOver+"="+string(list))
+		err = cmd.Start()
+	}
+	if err != nil {
+		ours.Close()
+		return nil, err
+	}
+	s := &successor{cmd: cmd, line: ours, ended: make(chan error, 1)}
+	go func() { s.ended <- cmd.Wait() }()
+	return s, nil
+}
+
+// successorEnviron is what a new process may know of ours: the watchdog is to
+// watch it as it does us.
+func successorEnviron(environ []string) []string {
+	return slices.DeleteFunc(environ, func(v string) bool { return strings.HasPrefix(v, "WATCHDOG_PID=") })
+}
+
+// serves waits until the new process does. It kills one that does not.
+func (s *successor) serves(ctx context.Context) error {
+	s.line.SetReadDeadline(time.Now().Add(startLimit))
+	stop := context.AfterFunc(ctx, func() { s.line.SetReadDeadline(time.Now()) })
+	defer stop()
+	_, err := s.line.Read(make([]byte, 1))
+	if err == nil {
+		return nil
+	}
+	ended := s.kill()
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("this process was told to end")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("the new process did not serve within %s and was killed", brief(startLimit))
+	}
+	return fmt.Errorf("the new process ended before it served: %w", ended)
+}
+
+// kill ends the new process, and says how it ended.
+func (s *successor) kill() error {
+	defer s.line.Close()
+	s.cmd.Process.Kill()
+	if err := <-s.ended; err != nil {
+		return err
+	}
+	return errors.New("exit status 0")
+}
+
+// handOver makes the new process the main one, and stops listening ourselves.
+func (p *instance) handOver(s *successor) {
+	pid := s.cmd.Process.Pid
+	p.notify(fmt.Sprintf("MAINPID=%d", pid)) // nothing is told of ourselves after this
+	s.line.Close()
+	p.log.Info("handed over", "pid", pid)
+}
+
+// sockets are copies of all that we listen on, by the names under which
+// p.inherited has them in the new process.
+func (p *instance) sockets() (map[string][]*os.File, error) {
+	sockets, err := p.proxy.Sockets()
+	if err != nil || p.adminSocket == nil {
+		return sockets, err
+	}
+	file, err := proxy.CopySocket(p.adminSocket)
+	if err != nil {
+		proxy.CloseSockets(sockets)
+		return nil, fmt.Errorf("copying the socket of the admin listener: %w", err)
+	}
+	sockets[adminPrefix+p.started.admin] = []*os.File{file}
+	return sockets, nil
+}
+
+// A predecessor is the process that has started this one to take over from it.
+type predecessor struct{ line *os.File }
+
+// fromPredecessor gives the sockets of the process before us, by the names that
+// listen has for them; a nil predecessor means that there was none.
+func fromPredecessor() (*predecessor, map[string][]*os.File, error) {
+	list, ok := os.LookupEnv(handedOver)
+	if !ok {
+		return nil, nil, nil
+	}
+	os.Unsetenv(handedOver)
+	var names []string
+	if err := json.Unmarshal([]byte(list), &names); err != nil {
+		return nil, nil, fmt.Errorf("reading %s=%s: %w; it is for a smtpshim that starts another, leave it unset", handedOver, list, err)
+	}
+	const line, first = 3, 4
+	syscall.CloseOnExec(line)
+	sockets := map[string][]*os.File{}
+	for i, name := range names {
+		syscall.CloseOnExec(first + i)
+		sockets[name] = append(sockets[name], os.NewFile(uintptr(first+i), name))
+	}
+	return &predecessor{os.NewFile(line, "line")}, sockets, nil
+}
+
+// relieve tells the predecessor that we serve, and waits until it has made us the
+// main process. If it is no more, we are that anyway.
+func (b *predecessor) relieve() {
+	if b == nil {
+		return
+	}
+	defer b.line.Close()
+	if _, err := b.line.Write([]byte{'\n'}); err == nil {
+		io.Copy(io.Discard, b.line)
+	}
+}
