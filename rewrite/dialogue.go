@@ -65,7 +65,8 @@ type Listener interface {
 type Tracer interface {
 	Listener
 	// Exchanged is one command or reply: what one side said, and what the other
-	// got of it. Lines are without CRLF. side is 'C' or 'S': who said it.
+	// got of it. Lines are without CRLF, and the slices are the callee's until it
+	// returns. side is 'C' or 'S': who said it.
 	Exchanged(side byte, said, got []string, rules string)
 	Event(what string)
 }
@@ -81,7 +82,7 @@ type Dialogue struct {
 	origin     origin
 	introduces bool // the client may say XCLIENT
 	listener   Listener
-	tracer     Tracer // listener, if it is one
+	tracer     *tracer // nil: nobody wants the lines
 
 	next      Next
 	failure   string // why it ended before its time; "" it did not
@@ -137,7 +138,9 @@ type clientState struct {
 func New(p *Policy, client netip.Addr, l Listener) *Dialogue {
 	d := &Dialogue{policy: p, client: client, introduces: p.mayIntroduce(client), listener: l, next: AwaitServer}
 	d.origin.client = netip.AddrPortFrom(client, 0)
-	d.tracer, _ = l.(Tracer)
+	if t, ok := l.(Tracer); ok {
+		d.tracer = &tracer{Tracer: t}
+	}
 	d.seen.tls = p.ClientTLS == ClientTLSImplicit
 	d.server.tls = p.ServerTLS == ServerTLSImplicit
 	return d

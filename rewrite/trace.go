@@ -7,6 +7,28 @@ import (
 	"strings"
 )
 
+// A tracer is the Tracer of one dialogue, with what keeps telling it cheap.
+type tracer struct {
+	Tracer
+	said, got []string // for the next line or reply
+	texts     strings.Builder
+}
+
+// textsAtOnce is how many octets of lines share a piece of memory: a dialogue with
+// one message has about as many.
+const textsAtOnce = 512
+
+// keep is a copy of a line that stays as it is.
+func (t *tracer) keep(line []byte) string {
+	if t.texts.Cap()-t.texts.Len() < len(line) { // to grow would copy what is there
+		t.texts.Reset()
+		t.texts.Grow(max(textsAtOnce, len(line)))
+	}
+	start := t.texts.Len()
+	t.texts.Write(line)
+	return t.texts.String()[start:]
+}
+
 // event tells the tracer of something that is no line.
 func (d *Dialogue) event(what string) {
 	if d.tracer != nil {
@@ -24,24 +46,25 @@ func (d *Dialogue) trace(side byte, v Verb, said, got []byte, applied ruleSet) {
 	if d.tracer == nil {
 		return
 	}
-	before := d.lines(side, v, said)
-	after := before
+	t := d.tracer
+	t.said = d.lines(t.said[:0], side, v, said)
+	after := t.said
 	if !bytes.Equal(said, got) {
-		after = d.lines(side, v, got)
+		t.got = d.lines(t.got[:0], side, v, got)
+		after = t.got
 	}
-	d.tracer.Exchanged(side, before, after, d.policy.Rules.nameSet(applied))
+	t.Exchanged(side, t.said, after, d.policy.Rules.nameSet(applied))
 }
 
-// lines takes octets apart for the tracer, without what is secret in them.
-func (d *Dialogue) lines(side byte, v Verb, b []byte) []string {
-	var lines []string
+// lines appends octets, taken apart for the tracer, without what is secret in them.
+func (d *Dialogue) lines(lines []string, side byte, v Verb, b []byte) []string {
 	for line := range bytes.Lines(b) {
 		line = bytes.TrimSuffix(line, crlf)
 		if side == 'S' {
 			if d.mayEcho(v, line) {
 				line = append(line[:4:4], hidden(len(line)-4)...)
 			}
-			lines = append(lines, redactedReply(line))
+			lines = append(lines, d.redactedReply(line))
 		} else {
 			lines = append(lines, d.redacted(v, line))
 		}
@@ -71,7 +94,7 @@ func (d *Dialogue) redacted(v Verb, line []byte) string {
 		case !isMechanism(mechanism):
 			return string(verb) + hidden(len(rest))
 		case len(blob) == 0:
-			return string(line)
+			return d.tracer.keep(line)
 		}
 		return string(verb) + string(mechanism) + " " + hidden(len(blob))
 	case v == VerbOther && (d.seen.suspect || looksLikeAUTH(line)):
@@ -81,7 +104,7 @@ func (d *Dialogue) redacted(v Verb, line []byte) string {
 			return string(word) + " " + hidden(len(rest))
 		}
 	}
-	return string(line)
+	return d.tracer.keep(line)
 }
 
 func looksLikeAUTH(line []byte) bool {
@@ -112,11 +135,11 @@ func Cause(line string, added bool, rules string) string {
 }
 
 // redactedReply is a line of a reply without a SASL challenge.
-func redactedReply(line []byte) string {
+func (d *Dialogue) redactedReply(line []byte) string {
 	if bytes.HasPrefix(line, []byte("334")) && len(line) > len("334 VXNlcm5hbWU6") && !bytes.Contains(line[4:], []byte(" ")) {
 		return string(line[:4]) + hidden(len(line)-4)
 	}
-	return string(line)
+	return d.tracer.keep(line)
 }
 
 // mechanisms are the names that may stand in a log: any other word behind AUTH
