@@ -131,7 +131,7 @@ func TestAJournalIsBounded(t *testing.T) {
 func TestALongDialogueKeepsItsBeginningAndItsEnd(t *testing.T) {
 	const n = 10_000
 	var e journal.Entry
-	d := journal.Collect(beginning("1", "in"), func(whole journal.Entry) { e = whole })
+	d := journal.Collect(beginning("1", "in"), func(whole *journal.Entry) { e = *whole })
 	for i := range n {
 		d.Line(transcript.Line{Side: 'C', Mark: ':', Text: fmt.Sprint("NOOP ", i)})
 	}

@@ -72,20 +72,21 @@ func (d *dialogue) whole() Entry {
 func (d *dialogue) end(e proxy.Ending) { d.entry.Ended, d.entry.End = true, e }
 
 // Collect returns a listener that keeps a dialogue, of a long one the first and
-// the last 16 KiB, and gives it to then when it has ended; then is on the path of
-// the mail.
-func Collect(b proxy.Beginning, then func(Entry)) proxy.DialogueListener {
+// the last 16 KiB, and gives it to then when it has ended, to keep; then is on the
+// path of the mail.
+func Collect(b proxy.Beginning, then func(*Entry)) proxy.DialogueListener {
 	return &collected{begin(b), then}
 }
 
 type collected struct {
 	dialogue
-	then func(Entry)
+	then func(*Entry)
 }
 
 func (c *collected) Line(l transcript.Line) { c.add(l) }
 
 func (c *collected) End(e proxy.Ending) {
 	c.end(e)
-	c.then(c.whole())
+	c.entry = c.whole()
+	c.then(&c.entry)
 }

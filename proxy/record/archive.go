@@ -63,7 +63,7 @@ func openArchive(r *Route) *archive {
 const stamp = "20060102T150405.000Z"
 
 // nameOf is the name of a session's file. No session's name has a hyphen in it.
-func nameOf(e journal.Entry) string {
+func nameOf(e *journal.Entry) string {
 	return e.Began.Add(e.End.Lasted).UTC().Format(stamp) + "-" + e.Route + "-" + e.ID + ".txt"
 }
 

@@ -29,7 +29,7 @@ func newPlayed(r *Route) played {
 
 // format writes a recording as a transcript. What a transcript has no place for
 // is in its prose.
-func format(e journal.Entry, p played) []byte {
+func format(e *journal.Entry, p played) []byte {
 	text := append(about(e), p.before...)
 	if e.Client.IsValid() {
 		text = append(strconv.AppendQuoteToASCII(append(text, "client = "...), e.Client.String()), '\n')
@@ -43,7 +43,7 @@ func format(e journal.Entry, p played) []byte {
 
 // about is a recording's prose: which session it was, how it ended, and for each
 // line of the dialogue when it passed and which rule changed it.
-func about(e journal.Entry) []byte {
+func about(e *journal.Entry) []byte {
 	var b []byte
 	line := func(name string, text ...string) {
 		if len(text) == 1 && text[0] == "" {

@@ -66,7 +66,7 @@ func (r *Route) wants(client netip.Addr) bool {
 }
 
 // asked says that a session that has ended is to be written.
-func (r *Route) asked(e journal.Entry) bool {
+func (r *Route) asked(e *journal.Entry) bool {
 	if e.End.Outcome == "silent" {
 		return false
 	}
@@ -77,12 +77,13 @@ func (r *Route) asked(e journal.Entry) bool {
 // ended. Those of a short moment are written together, which costs mail less.
 const (
 	waiting = 32 << 20
+	much    = 24 << 20 // from here on it is written without a rest
 	moment  = 20 * time.Millisecond
 )
 
 // share says how much of the time is spent on writing while little waits, one part
 // in so many: sessions have the rest.
-const share = 10
+const share = 20
 
 // tending is how often files that are too old are looked for.
 const tending = time.Minute
@@ -108,7 +109,7 @@ type Writer struct {
 
 type recording struct {
 	route *Route
-	entry journal.Entry
+	entry *journal.Entry
 }
 
 // Start returns a writer. After each recording told is called with its route and
@@ -161,7 +162,7 @@ func (w *Writer) Dialogue(r *Route, b proxy.Beginning) proxy.DialogueListener {
 	if !r.wants(b.Client) {
 		return nil
 	}
-	return journal.Collect(b, func(e journal.Entry) {
+	return journal.Collect(b, func(e *journal.Entry) {
 		if r.asked(e) {
 			w.take(recording{r, e})
 		}
@@ -223,7 +224,7 @@ func (w *Writer) write(archives archives) {
 		w.told(r.route.Name, archives.of(r.route).write(r))
 		w.mu.Lock()
 		w.octets -= r.entry.Size()
-		little := w.octets < waiting/2
+		little := w.octets < much
 		w.mu.Unlock()
 		if spent := time.Since(began); little && spent > moment/share {
 			w.rest((share - 1) * spent)
