@@ -1,25 +1,60 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"runtime"
 	"runtime/debug"
 )
 
+// release is the version, where the one who builds sets it:
+// go build -ldflags "-X main.release=1.2.3".
+var release string
+
 func version(args []string, stdout, stderr io.Writer) int {
-	if status, ok := parse(flags("version", "", "Prints the version, and what it was built with and for.", stderr), args, 0); !ok {
+	if status, ok := parse(flags("version", "", "Prints the version, and what it was built from, with and for.", stderr), args, 0); !ok {
 		return status
 	}
-	fmt.Fprintf(stdout, "smtpshim %s (%s, %s/%s)\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(stdout, "smtpshim %s\n%s, %s, %s/%s\n", buildVersion(), buildCommit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return succeeded
 }
 
-// buildVersion is what the go command knows: the tag of the commit, or what
-// stands for it.
+// buildVersion is the release, or what the go command knows: the tag of the
+// commit, or what stands for it.
 func buildVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
+	known := ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		known = info.Main.Version
 	}
-	return "(devel)"
+	return cmp.Or(release, known, "(devel)")
+}
+
+// buildCommit says which commit this is, of when, as the go command found it.
+func buildCommit() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return commitOf(nil)
+	}
+	return commitOf(info.Settings)
+}
+
+// commitOf is buildCommit of what a program was built with.
+func commitOf(settings []debug.BuildSetting) string {
+	found := map[string]string{}
+	for _, s := range settings {
+		found[s.Key] = s.Value
+	}
+	commit := found["vcs.revision"]
+	if commit == "" {
+		return "commit unknown"
+	}
+	text := "commit " + commit[:min(12, len(commit))]
+	if found["vcs.modified"] == "true" {
+		text += " and changes"
+	}
+	if at := found["vcs.time"]; at != "" {
+		text += " of " + at
+	}
+	return text
 }
