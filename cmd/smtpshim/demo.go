@@ -22,15 +22,20 @@ import (
 // demo shows the founding dialogues, each told twice over real connections:
 // without the proxy, and with it.
 func demo(args []string, stdout, stderr io.Writer) int {
-	f := flags("demo", "[-listen ADDR] [NAME]", "Simulated legacy servers and clients on loopback, without the proxy and then with it "+
+	f := flags("demo", "[-listen ADDR [-bare]] [NAME]", "Simulated legacy servers and clients on loopback, without the proxy and then with it "+
 		"between. NAME is one article or server. With -listen, a simulated server stays up behind "+
 		"the proxy, to talk to with telnet or swaks: smtpshim demo -listen 127.0.0.1:2525 iis-4", stderr)
 	address := f.String("listen", "", "stay up, with the simulated server NAME behind the proxy on `ADDR`")
+	bare := f.Bool("bare", false, "with -listen: the simulated server itself on ADDR, and no proxy")
 	if status, ok := parse(f, args, 1); !ok {
 		return status
 	}
-	if *address != "" {
-		return demoServer(*address, f.Arg(0), stdout, stderr)
+	switch {
+	case *address != "":
+		return demoServer(*address, f.Arg(0), *bare, stdout, stderr)
+	case *bare:
+		fmt.Fprintln(stderr, "smtpshim demo: -bare needs -listen ADDR: where the simulated server shall be")
+		return misused
 	}
 	chosen := slices.DeleteFunc(scenes(), func(s scene) bool { return f.NArg() > 0 && !s.isCalled(f.Arg(0)) })
 	if len(chosen) == 0 {
@@ -102,7 +107,7 @@ func (s scene) begin() (*smtptest.Running, smtptest.Client, smtptest.Server, err
 	if err != nil {
 		return nil, client, server, err
 	}
-	running, err := startStandIn(server)
+	running, err := startStandIn(server, loopback)
 	return running, client, server, err
 }
 
@@ -187,8 +192,8 @@ func startDemoProxy(route *proxy.Route) (*proxy.Proxy, error) {
 	return p, p.Apply([]*proxy.Route{route})
 }
 
-func startStandIn(s smtptest.Server) (*smtptest.Running, error) {
-	l, err := net.Listen("tcp", loopback)
+func startStandIn(s smtptest.Server, address string) (*smtptest.Running, error) {
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err
 	}
@@ -200,8 +205,8 @@ func dialer(address string) smtptest.Dial {
 	return func() (net.Conn, error) { return net.Dial("tcp", address) }
 }
 
-// demoServer keeps a simulated server up behind the proxy.
-func demoServer(address, name string, stdout, stderr io.Writer) int {
+// demoServer keeps a simulated server up: behind the proxy, or bare.
+func demoServer(address, name string, bare bool, stdout, stderr io.Writer) int {
 	server, ok := smtptest.LookupServer(name)
 	if !ok {
 		problem := fmt.Sprintf("there is no simulated server %q", name)
@@ -214,25 +219,32 @@ func demoServer(address, name string, stdout, stderr io.Writer) int {
 		}
 		return misused
 	}
-	running, err := startStandIn(server)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	at := loopback
+	if bare {
+		at = address
+	}
+	running, err := startStandIn(server, at)
 	if err != nil {
 		fmt.Fprintln(stderr, "smtpshim demo:", err)
 		return failed
 	}
 	defer running.Close()
-	show := &showLines{out: demoOutput{stdout, colourful(stdout)}}
-	p, err := startDemoProxy(&proxy.Route{Name: name, Listen: []string{address}, Servers: []string{running.Addr()}, Observer: show})
-	if err != nil {
-		fmt.Fprintln(stderr, "smtpshim demo:", err)
-		return failed
+	fmt.Fprintf(stdout, "%s, simulated, without smtpshim: %s\n", name, running.Addr())
+	if !bare {
+		show := &showLines{out: demoOutput{stdout, colourful(stdout)}}
+		p, err := startDemoProxy(&proxy.Route{Name: name, Listen: []string{address}, Servers: []string{running.Addr()}, Observer: show})
+		if err != nil {
+			fmt.Fprintln(stderr, "smtpshim demo:", err)
+			return failed
+		}
+		defer p.Close()
+		fmt.Fprintf(stdout, "%s, simulated, with smtpshim:    %s\n"+
+			"Talk to either with telnet or swaks; what passes through smtpshim shows here.\n", name, p.Addr(address))
 	}
-	defer p.Close()
-	fmt.Fprintf(stdout, "%s, simulated, without smtpshim: %s\n%s, simulated, with smtpshim:    %s\n"+
-		"Talk to either with telnet or swaks; what passes through smtpshim shows here.\nCtrl-C ends it.\n\n",
-		name, running.Addr(), name, p.Addr(address))
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
+	fmt.Fprint(stdout, "Ctrl-C ends it.\n\n")
 	<-signals
 	return succeeded
 }

@@ -96,7 +96,7 @@ func TestARecordingPlaysAgain(t *testing.T) {
 	for _, c := range []struct{ server, client string }{{"exchange-5.0", "needs-esmtp"}, {"iis-4", "notes"}} {
 		told := make(chan error, 10)
 		server, _ := smtptest.LookupServer(c.server)
-		running, err := startStandIn(server)
+		running, err := startStandIn(server, loopback)
 		if err != nil {
 			t.Fatal(err)
 		}
