@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -21,14 +20,10 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// adminListen is where the admin listener is unless the configuration says
-// otherwise.
-const adminListen = "127.0.0.1:9525"
-
 func watch(args []string, stdout, stderr io.Writer) int {
 	f := flags("watch", "[-config FILE] [-route NAME] [-healed] [URL]", "Prints the dialogues of a smtpshim that runs, as they happen, each line behind the name "+
 		"of its session. URL is its admin listener; http://USER:PASSWORD@HOST:PORT where it wants that.", stderr)
-	path := f.String("config", "", "without URL: the admin listener of the configuration in `FILE`")
+	path := f.String("config", "", adminHelp)
 	route := f.String("route", "", "only the route `NAME`")
 	healed := f.Bool("healed", false, "only sessions in which a rule acts, from then on")
 	if status, ok := parse(f, args, 1); !ok {
@@ -52,32 +47,12 @@ func watch(args []string, stdout, stderr io.Writer) int {
 	return succeeded
 }
 
-// eventsAt is where the events of an admin listener are: that of base, or if there
-// is none that of a configuration, or the usual one.
+// eventsAt is where the events of an admin listener are, which is looked for as
+// adminAt does.
 func eventsAt(base, config string, f journal.Filter) (string, error) {
-	if base == "" {
-		address := adminListen
-		if config != "" {
-			file, err := openSource(config)
-			if err != nil {
-				return "", err
-			}
-			if address = file.table("admin").text("listen", adminListen); address == "" {
-				return "", fmt.Errorf("%s has the admin listener turned off; there is nothing to watch", config)
-			}
-		}
-		host, port, err := net.SplitHostPort(address)
-		if err != nil {
-			return "", fmt.Errorf("admin.listen in %s: %w", config, err)
-		}
-		if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
-			host = "localhost"
-		}
-		base = "http://" + net.JoinHostPort(host, port)
-	}
-	u, err := url.Parse(base)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return "", fmt.Errorf("%q is no URL; write for example http://%s", base, adminListen)
+	u, err := adminAt(base, config)
+	if err != nil {
+		return "", err
 	}
 	u = u.JoinPath("events")
 	query := url.Values{}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"smtpshim/proxy/journal"
+)
+
+func ready(args []string, stdout, stderr io.Writer) int {
+	f := flags("ready", "[-config FILE] [URL]", "Asks a smtpshim that runs whether it takes sessions and has servers for them, for a "+
+		"container's health check or a script. The exit status is 0 if so, and 1 if not or if nobody answers. "+
+		"URL is its admin listener, http://HOST:PORT.", stderr)
+	path := f.String("config", "", adminHelp)
+	if status, ok := parse(f, args, 1); !ok {
+		return status
+	}
+	from, err := adminAt(f.Arg(0), *path)
+	if err != nil {
+		fmt.Fprintln(stderr, "smtpshim ready:", err)
+		if f.NArg() > 0 {
+			return misused
+		}
+		return failed
+	}
+	if err := askReady(from.JoinPath("readyz").String()); err != nil {
+		fmt.Fprintln(stderr, "smtpshim ready:", err)
+		return failed
+	}
+	fmt.Fprintln(stdout, "ready")
+	return succeeded
+}
+
+// readyWithin is how long an answer may take that needs no more than a look.
+const readyWithin = 5 * time.Second
+
+// askReady says why whoever is at url is not ready.
+func askReady(url string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusOK {
+		return nil
+	}
+	why, _ := io.ReadAll(io.LimitReader(answer.Body, 4<<10)) // what came of it is better than nothing
+	text := strings.ReplaceAll(strings.TrimSpace(string(why)), "\n", "; ")
+	return fmt.Errorf("%s says %s: %s", r.URL.Redacted(), answer.Status, journal.Printable(text))
+}

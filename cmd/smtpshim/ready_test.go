@@ -1,0 +1,60 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestReadyTellsWhetherItIs asks a smtpshim that serves, and the same when it stops.
+func TestReadyTellsWhetherItIs(t *testing.T) {
+	address := freeAddress(t)
+	r := start(t, address, mailServer(t))
+	for _, asked := range [][]string{{"-config", r.path}, {"http://" + r.admin}, {"http://" + r.admin + "/"}} {
+		if status, out, err := call(append([]string{"ready"}, asked...)...); status != succeeded || out != "ready\n" || err != "" {
+			t.Errorf("%q: %d, %q, %q", asked, status, out, err)
+		}
+	}
+	say := connect(t, address)
+	say("HELO client.example.com", "250")
+	say("MAIL FROM:<a@example.com>", "250")
+	say("RCPT TO:<b@example.com>", "250")
+	say("DATA", "354") // a message under way keeps it from ending
+	r.signals <- syscall.SIGTERM
+	r.logged("msg=draining")
+	const want = "/readyz says 503 Service Unavailable: not ready: it is starting or stopping\n"
+	if status, out, err := call("ready", "-config", r.path); status != failed || out != "" || !strings.HasSuffix(err, want) {
+		t.Errorf("while it stops: %d, %q, %q", status, out, err)
+	}
+	r.signals <- syscall.SIGTERM
+	r.ended()
+	if status, _, err := call("ready", "-config", r.path); status != failed || !strings.Contains(err, r.admin) {
+		t.Errorf("when nobody listens: %d, %q", status, err)
+	}
+}
+
+func TestReadySaysWhyItCannotTell(t *testing.T) {
+	configDir(t)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		w.Write([]byte("route a\nroute \x1b[2J\n"))
+	}))
+	defer other.Close()
+	for _, c := range []struct {
+		args   string
+		status int
+		err    string
+	}{
+		{"ready " + other.URL, failed, `"route a; route \x1b[2J"`},
+		{"ready example.com", misused, `"example.com" is no URL`},
+		{"ready -config none.toml", failed, "reading none.toml"},
+		{"ready -config everything.toml", failed, "turned off"},
+		{"ready a b", misused, `"b" is one word too many`},
+	} {
+		if status, _, err := call(strings.Fields(c.args)...); status != c.status || !strings.Contains(err, c.err) {
+			t.Errorf("%q: %d, %s", c.args, status, err)
+		}
+	}
+}
