@@ -113,6 +113,7 @@ func TestGrafanaFindsItsDashboard(t *testing.T) {
 // of its own where each service is an address; but for Grafana, which is not to be
 // had as a package.
 func TestTheWholePictureComesUp(t *testing.T) {
+	t.Parallel()
 	prometheus, promtool := real.Bin(t, "prometheus", "prometheus"), real.Bin(t, "prometheus", "promtool")
 	real.Bin(t, "curl", "curl")
 	p, dir := project(t), real.Dir(t)

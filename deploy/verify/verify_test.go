@@ -9,28 +9,10 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"smtpshim/proxy/smtptest/real"
 )
-
-// onOwnFiles has what the test mounts seen by nobody else.
-func onOwnFiles(t *testing.T) {
-	t.Helper()
-	real.Bin(t, "coreutils", "sh")
-	runtime.LockOSThread() // for good: the thread ends with the test's goroutine
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		real.Missing(t, fmt.Sprintf("mounts of its own: %v", err))
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // say says lines to a mail server all at once, and gives all that it answers.
 func say(t *testing.T, address string, lines ...string) string {

@@ -11,29 +11,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OwnMachine puts the calling test on a machine of its own, as far as network and
-// mounts go: what it, or a program that it starts, listens at, dials or mounts is
-// nobody else's, and ends with it. The machine has loopback and, on it, the
-// addresses of names, a table as /etc/hosts is, which takes the place of that file.
-//
-// This holds for the goroutine of the test and for programs; what runs in another
-// goroutine, such as the connections of an http.Client, is where it was.
-func OwnMachine(t testing.TB, names string) {
+// OwnFiles has what the calling test mounts, or a program that it starts, seen by
+// nobody else; it ends with the test. This holds for the goroutine of the test and
+// for programs; what runs in another goroutine is where it was.
+func OwnFiles(t testing.TB) {
+	t.Helper()
+	apart(t, unix.CLONE_NEWNS)
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// apart gives the goroutine of the test a namespace.
+func apart(t testing.TB, kind int) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		Missing(t, "only root can make namespaces")
 	}
-	hosts := filepath.Join(Dir(t), "hosts") // before the namespace, so that it is removed outside of it
+	runtime.LockOSThread() // for good: the thread ends with the test's goroutine
+	if err := unix.Unshare(kind); err != nil {
+		Missing(t, fmt.Sprintf("namespaces: %v", err))
+	}
+}
+
+// OwnMachine is OwnFiles with a network of its own: what the test, or a program that
+// it starts, listens at or dials is nobody else's. It has loopback and, on that, the
+// addresses of names, a table as /etc/hosts is, which takes the place of that file.
+// The connections of an http.Client are made in another goroutine, and elsewhere.
+func OwnMachine(t testing.TB, names string) {
+	t.Helper()
+	hosts := filepath.Join(Dir(t), "hosts")
 	if err := os.WriteFile(hosts, []byte("127.0.0.1 localhost\n::1 localhost\n"+names), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	runtime.LockOSThread() // for good: the thread ends with the test's goroutine
-	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWNET); err != nil {
-		Missing(t, fmt.Sprintf("namespaces: %v", err))
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		t.Fatal(err)
-	}
+	OwnFiles(t)
+	apart(t, unix.CLONE_NEWNET)
 	Bind(t, hosts, "/etc/hosts")
 	ip := Bin(t, "iproute2", "ip")
 	steps := []string{"link set lo up"}
