@@ -17,8 +17,9 @@ const (
 )
 
 func check(args []string, stdout, stderr io.Writer) int {
-	f := flags("check", "[-config FILE]", "Prints what each route of the configuration will do, or every mistake in it.", stderr)
+	f := flags("check", "[-config FILE] [-live]", "Prints what each route of the configuration will do, or every mistake in it.", stderr)
 	path := f.String("config", configFile, configHelp)
+	live := f.Bool("live", false, "also say hello to each server, and print what it is like")
 	if status, ok := parse(f, args, 0); !ok {
 		return status
 	}
@@ -47,6 +48,14 @@ func check(args []string, stdout, stderr io.Writer) int {
 	entry(stdout, 0, "drain", 17, brief(c.drain))
 	fmt.Fprint(stdout, "\n\"smtpshim rules\" tells whom each rule heals.\n")
 	fmt.Fprintf(stdout, "%s is right: %s, %s.\n", *path, plural(len(c.routes), "route"), plural(count, "warning"))
+	if !*live {
+		return succeeded
+	}
+	fmt.Fprintln(stdout)
+	if bad := checkLive(stdout, c.routes); bad > 0 {
+		fmt.Fprintf(stdout, "%s of no use as they are.\n", plural(bad, "server"))
+		return failed
+	}
 	return succeeded
 }
 

@@ -167,6 +167,12 @@ func (p tlsPrinter) certificate(info tlspolicy.Info, own string) {
 			return
 		}
 	}
+	p.line("certificate", file+": "+p.described(info))
+	p.fingerprint("SHA-256", info.Fingerprint)
+}
+
+// described says whose a certificate is, who has signed it, and until when it is good.
+func (p tlsPrinter) described(info tlspolicy.Info) string {
 	names := strings.Join(info.Names, ", ")
 	if names == "" {
 		names = "no host name"
@@ -179,9 +185,7 @@ func (p tlsPrinter) certificate(info tlspolicy.Info, own string) {
 	if info.SelfSigned {
 		by = "by itself"
 	}
-	p.line("certificate", fmt.Sprintf("%s: for %s; %s; signed %s; until %s, %s", file, names, info.Key, by,
-		info.NotAfter.Local().Format(time.DateOnly), left))
-	p.fingerprint("SHA-256", info.Fingerprint)
+	return fmt.Sprintf("for %s; %s; signed %s; until %s, %s", names, info.Key, by, info.NotAfter.Local().Format(time.DateOnly), left)
 }
 
 // fingerprint has a line of its own, to be copied from.

@@ -37,7 +37,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"run", "[-config FILE]", "run the proxy", runProxy},
-		{"check", "[-config FILE]", "what each route will do, or what is wrong", check},
+		{"check", "[-config FILE] [-live]", "what each route will do, or what is wrong", check},
 		{"rules", "[-markdown] [NAME]", "what each rule heals, and who says so", rules},
 		{"demo", "[-listen ADDR] [NAME]", "see it work, with simulated legacy servers", demo},
 		{"watch", "[-route NAME] [-healed] [URL]", "dialogues, live, of a smtpshim that runs", watch},

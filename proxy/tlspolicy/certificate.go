@@ -159,3 +159,6 @@ func describe(cert *x509.Certificate) string {
 	return fmt.Sprintf("certificate for %s, issued by %s, valid %s to %s, SHA-256 %s", names(cert), quote(cert.Issuer.String()),
 		cert.NotBefore.Format(time.DateOnly), cert.NotAfter.Format(time.DateOnly), fingerprint(cert))
 }
+
+// Inspect tells of a certificate that a peer has shown.
+func Inspect(cert *x509.Certificate) Info { return info(cert, "") }

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"smtpshim/proxy"
+	"smtpshim/proxy/tlspolicy"
+	"smtpshim/rewrite"
+	"smtpshim/rewrite/transcript"
+)
+
+// liveWait bounds all that is asked of one server.
+const liveWait = 30 * time.Second
+
+// checkLive has a session with each server of the routes, all at once, and prints
+// what it was like. It returns how many of the servers are of no use as they are.
+func checkLive(w io.Writer, routes []*route) (bad int) {
+	var visits []*visit
+	var all sync.WaitGroup
+	for _, r := range routes {
+		for _, server := range r.Servers {
+			v := &visit{route: r, server: server}
+			visits = append(visits, v)
+			if server != proxy.OriginalDestination {
+				all.Go(v.make)
+			}
+		}
+	}
+	all.Wait()
+	for _, v := range visits {
+		fmt.Fprintf(w, "server %s of route %s\n", v.server, v.route.Name)
+		if v.server == proxy.OriginalDestination {
+			entry(w, 2, "", 2, "nothing to ask: each client brings the server that it means")
+		} else if v.print(w); v.trouble() != "" {
+			bad++
+		}
+		fmt.Fprintln(w)
+	}
+	return bad
+}
+
+// A visit is what was found out about one server of a route.
+type visit struct {
+	route  *route
+	server string
+
+	session liveSession // as the route has it
+	look    liveSession // with TLS whatever certificate there is, if the route has none or it failed
+	late    bool        // the time was over
+}
+
+func (v *visit) make() {
+	ctx, cancel := context.WithTimeout(context.Background(), liveWait)
+	defer cancel()
+	anybody, _ := tlspolicy.NewDialer(tlspolicy.ServerLeg{Verification: tlspolicy.Opportunistic}) // asks for nothing that could be wrong
+	as := v.route.ServerTLS
+	if as.Dialer == nil {
+		as.Dialer = anybody
+	}
+	v.session.hold(ctx, v.as(as))
+	if as.Mode == rewrite.ServerTLSOff && v.session.offersTLS() {
+		as.Mode = rewrite.ServerTLSOpportunistic
+	} else if v.session.tls.err == nil {
+		v.late = ctx.Err() != nil
+		return
+	}
+	as.Dialer = anybody
+	v.look.hold(ctx, v.as(as))
+	v.late = ctx.Err() != nil
+}
+
+// as is the route with this server alone, for a client that is on no network.
+func (v *visit) as(tls proxy.ServerTLS) *proxy.Route {
+	r := *v.route.Route
+	r.Servers, r.ServerTLS = []string{v.server}, tls
+	r.Health = proxy.Health{}
+	r.Source.Client = false
+	if r.ClientTLS.Mode == rewrite.ClientTLSImplicit {
+		r.ClientTLS.Mode = rewrite.ClientTLSHide // what is said within
+	}
+	return &r
+}
+
+// A liveSession is a session that says hello and leaves: no mail, and no AUTH.
+type liveSession struct {
+	unheard
+	tls   watchedDialer
+	lines []transcript.Line
+	end   proxy.Ending
+	codes []string // of the replies that the client got
+}
+
+// hold has the session, until ctx ends.
+func (s *liveSession) hold(ctx context.Context, r *proxy.Route) {
+	s.tls.Dialer = r.ServerTLS.Dialer
+	r.ServerTLS.Dialer, r.Observer = &s.tls, s
+	p := proxy.Proxy{Logger: slog.New(slog.DiscardHandler)}
+	defer p.Close()
+	near, far := net.Pipe()
+	defer context.AfterFunc(ctx, func() { p.Close() })()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		p.Serve(far, r)
+	}()
+	replies := bufio.NewReader(near)
+	commands := []string{"QUIT"}
+	if s.hear(replies); s.welcome() {
+		commands = []string{"EHLO " + liveName(), "QUIT"}
+	}
+	for _, command := range commands {
+		io.WriteString(near, command+"\r\n") // if the session has ended, no reply says so
+		s.hear(replies)
+	}
+	near.Close()
+	<-ended
+}
+
+// welcome says whether the greeting was a good one.
+func (s *liveSession) welcome() bool { return len(s.codes) > 0 && s.codes[0][0] == '2' }
+
+// liveName is what we call ourselves, as a client.
+func liveName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	return name
+}
+
+// hear notes the code of a reply.
+func (s *liveSession) hear(replies *bufio.Reader) {
+	for {
+		line, err := replies.ReadString('\n')
+		if err != nil {
+			return
+		}
+		if len(line) > 3 && line[3] != '-' {
+			s.codes = append(s.codes, line[:3])
+			return
+		}
+	}
+}
+
+// Dialogue is proxy.DialogueObserver's.
+func (s *liveSession) Dialogue(proxy.Beginning) proxy.DialogueListener { return s }
+
+// Line is proxy.DialogueListener's.
+func (s *liveSession) Line(l transcript.Line) { s.lines = append(s.lines, l) }
+
+// End is proxy.DialogueListener's.
+func (s *liveSession) End(e proxy.Ending) { s.end = e }
+
+// offersTLS says whether the server has the keyword.
+func (s *liveSession) offersTLS() bool {
+	return slices.ContainsFunc(s.lines, func(l transcript.Line) bool {
+		said := l.Side == 'S' && l.Mark != transcript.Added && len(l.Text) > 4
+		return said && strings.EqualFold(strings.TrimSpace(l.Text[4:]), "STARTTLS")
+	})
+}
+
+// A watchedDialer notes how a handshake has gone.
+type watchedDialer struct {
+	proxy.Dialer
+	state *tls.ConnectionState // nil: there was none
+	err   error
+}
+
+// Handshake is proxy.Dialer's.
+func (d *watchedDialer) Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
+	secure, err := d.Dialer.Handshake(ctx, conn, server)
+	if d.err = err; err == nil {
+		state := secure.ConnectionState()
+		d.state = &state
+	}
+	return secure, err
+}
+
+// trouble says why the server is of no use as it is; "" if it is.
+func (v *visit) trouble() string {
+	s, mode := &v.session, v.route.ServerTLS.Mode
+	switch {
+	case v.late:
+		return fmt.Sprintf("not done within %s: %s", brief(liveWait), cmp.Or(s.end.While, "connecting"))
+	case s.tls.err != nil && mode >= rewrite.ServerTLSRequire:
+		_, text := tlspolicy.Explain(s.tls.err)
+		return "TLS fails, so there is no mail: " + text
+	case s.end.Server == "":
+		return "cannot be reached: " + v.said()
+	case mode == rewrite.ServerTLSRequire && s.tls.state == nil:
+		return "TLS is required and not offered, so there is no mail"
+	case s.end.Outcome == "xclient":
+		return v.said() + "; a Postfix offers it to those that its smtpd_authorized_xclient_hosts names"
+	case !s.welcome() || slices.Contains(s.codes, "421"):
+		return cmp.Or(v.said(), "it does not take sessions from here")
+	}
+	return ""
+}
+
+// said is what went wrong, as the log would have it of this server.
+func (v *visit) said() string {
+	why, _, _ := strings.Cut(v.session.end.Err, "; then we said ")
+	return strings.TrimPrefix(why, "server "+v.server+": ")
+}
+
+func (v *visit) print(w io.Writer) {
+	out := demoOutput{w, colourful(w)}
+	if v.session.end.Server != "" {
+		out.dialogue(v.session.lines)
+		fmt.Fprintln(w)
+	}
+	line := func(name, text string) { entry(w, 2, name, 17, text) }
+	v.printTLS(w, line)
+	acted := v.session.end.Rules
+	for _, r := range rewrite.Table() {
+		if acted[r.Name] > 0 {
+			line("rule", r.Name+" acts; it heals "+r.Heals)
+		}
+	}
+	if v.route.ProxySend != proxy.ProxyNone {
+		line("PROXY header", "was sent, with no client in it; the server has to be set up to take one from this machine")
+	}
+	if v.route.XCLIENTSend != rewrite.XCLIENTNever {
+		line("XCLIENT", "is for a server that trusts this machine; it hears that the client is not known")
+	}
+	if v.route.Source.Client {
+		line("source", "this machine's own address, since no client was there")
+	}
+	if trouble := v.trouble(); trouble != "" {
+		line("FAILED", trouble)
+	}
+}
+
+// printTLS says what TLS there is.
+func (v *visit) printTLS(w io.Writer, line func(name, text string)) {
+	mode, s := v.route.ServerTLS.Mode, &v.session
+	state := cmp.Or(s.tls.state, v.look.tls.state)
+	switch {
+	case s.tls.err != nil && mode == rewrite.ServerTLSOpportunistic:
+		_, text := tlspolicy.Explain(s.tls.err)
+		line("TLS", "fails, so mail goes in clear: "+text)
+	case s.end.Server != "" && state == nil && s.tls.err == nil:
+		line("TLS", "is not offered")
+	}
+	if state == nil {
+		return
+	}
+	use := ""
+	if mode == rewrite.ServerTLSOff {
+		use = "; offered, and used where client and server begin it between them"
+		if v.route.ClientTLS.Mode != rewrite.ClientTLSPass {
+			use = "; offered, and not used: server_tls.mode is off"
+		}
+	} else if s.tls.err != nil {
+		use = "; if its certificate is not verified"
+	}
+	line("TLS", tlspolicy.Version(state.Version)+", "+tlspolicy.Suite(state.CipherSuite)+use)
+	p := tlsPrinter{w: w, now: time.Now()}
+	info := tlspolicy.Inspect(state.PeerCertificates[0])
+	p.line("certificate", p.described(info))
+	p.fingerprint("SHA-256", info.Fingerprint)
+}

@@ -1,0 +1,14 @@
+package proxy
+
+import "net"
+
+// Serve holds a session with a client whose connection is no socket, such as an
+// end of [net.Pipe], and returns when it has ended. The route need not be one of
+// those of Apply, and its Listen says nothing. Limits, draining and closing are as
+// for any other session.
+func (p *Proxy) Serve(conn net.Conn, r *Route) {
+	p.mu.Lock()
+	p.prepare()
+	p.mu.Unlock()
+	p.open(conn, newRunning(r, ownName()))
+}
