@@ -35,6 +35,9 @@ func runProxy(args []string, _, stderr io.Writer) int {
 	if status, ok := parse(f, args, 0); !ok {
 		return status
 	}
+	if status, ok := asService(func(signals <-chan os.Signal, log io.Writer) int { return serve(*path, signals, log) }); ok {
+		return status
+	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, upgradeSignal, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)

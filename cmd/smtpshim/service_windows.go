@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/windows/svc"
+	"golang.org/x/sys/windows/svc/eventlog"
+)
+
+// serviceName is that of the service where it is the only one in its process, and
+// the source of its events.
+const serviceName = "smtpshim"
+
+// asService has serve run as a Windows service, if that is how we were started: the
+// service manager's requests are its signals, and its log is the event log.
+func asService(serve func(<-chan os.Signal, io.Writer) int) (status int, ok bool) {
+	if is, err := svc.IsWindowsService(); err != nil || !is {
+		return 0, false
+	}
+	log, err := eventlog.Open(serviceName)
+	if err != nil {
+		return failed, true // there is nobody to tell
+	}
+	defer log.Close()
+	s := &service{serve: serve, log: &events{log}}
+	if err := svc.Run(serviceName, s); err != nil {
+		log.Error(eventID, fmt.Sprintf("running as a service: %v", err))
+		return failed, true
+	}
+	return s.status, true
+}
+
+// A service is serve as the service manager sees it.
+type service struct {
+	serve  func(<-chan os.Signal, io.Writer) int
+	log    io.Writer
+	status int // the exit status of serve
+}
+
+// Execute is svc.Handler's. Stop and Shutdown are SIGTERM, and so let messages under
+// way finish; ParamChange reads the configuration again, as SIGHUP does.
+func (s *service) Execute(_ []string, requests <-chan svc.ChangeRequest, states chan<- svc.Status) (specific bool, exit uint32) {
+	const accepted = svc.AcceptStop | svc.AcceptShutdown | svc.AcceptParamChange
+	signals, ended := make(chan os.Signal, 4), make(chan int, 1)
+	go func() { ended <- s.serve(signals, s.log) }()
+	states <- svc.Status{State: svc.Running, Accepts: accepted}
+	for {
+		select {
+		case s.status = <-ended:
+			return true, uint32(s.status)
+		case request := <-requests:
+			switch request.Cmd {
+			case svc.Interrogate:
+				states <- request.CurrentStatus
+			case svc.ParamChange:
+				signals <- syscall.SIGHUP
+			case svc.Stop, svc.Shutdown:
+				signals <- syscall.SIGTERM
+				states <- svc.Status{State: svc.StopPending, Accepts: svc.AcceptStop | svc.AcceptShutdown}
+			}
+		}
+	}
+}
+
+// An eventSink takes events, as an *eventlog.Log does.
+type eventSink interface {
+	Error(id uint32, text string) error
+	Warning(id uint32, text string) error
+	Info(id uint32, text string) error
+}
+
+// eventID is the only one there is: what an event is about, its text says.
+const eventID = 1
+
+// events makes an event of each line that is written, of the kind that its
+// priority says. What has none is an error, or a line of JSON.
+type events struct{ sink eventSink }
+
+func (e *events) Write(line []byte) (int, error) {
+	text := string(bytes.TrimSpace(line))
+	write := e.sink.Error
+	for _, kind := range []struct {
+		prefix string
+		write  func(uint32, string) error
+	}{{"<3>", e.sink.Error}, {"<4>", e.sink.Warning}, {"<6>", e.sink.Info}, {"<7>", e.sink.Info}, {"{", e.sink.Info}} {
+		if strings.HasPrefix(text, kind.prefix) {
+			write = kind.write
+			break
+		}
+	}
+	if len(text) > 3 && text[0] == '<' && text[2] == '>' {
+		text = text[3:]
+	}
+	if err := write(eventID, text); err != nil {
+		return 0, err
+	}
+	return len(line), nil
+}
+
+// isJournal says that w wants priorities instead of the time, as the event log does.
+func isJournal(w io.Writer, _ string) bool {
+	_, ok := w.(*events)
+	return ok
+}
