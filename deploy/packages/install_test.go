@@ -57,11 +57,13 @@ func (m machine) run(args ...string) string {
 	return output(m.t, line[0], line[1:]...)
 }
 
-// serve runs what the service would, as its user, until it is ready; asks it for path
-// of the admin listener; and ends it.
+// serve runs what the unit says, as its user, until it is ready; asks it for path of
+// the admin listener; and ends it.
 func (m machine) serve(path string) string {
 	m.t.Helper()
-	line := m.within("smtpshim:smtpshim", "smtpshim", "run", "-config", "/etc/smtpshim/smtpshim.toml")
+	_, unit, _ := strings.Cut(m.read("/usr/lib/systemd/system/smtpshim.service"), "\nExecStart=")
+	start, _, _ := strings.Cut(unit, "\n")
+	line := m.within("smtpshim:smtpshim", strings.Fields(start)...)
 	process, log := real.StartLogged(m.t, nil, line[0], line[1:]...)
 	fetch := func(path string) (string, error) {
 		out, err := exec.Command("ip", "netns", "exec", m.network, real.Bin(m.t, "curl", "curl"), "-sf", "http://127.0.0.1:9525"+path).Output()
@@ -163,6 +165,9 @@ func TestACleanDebianInstallsUpgradesAndForgetsThePackage(t *testing.T) {
 	}
 	if !m.has(serviceLink) || m.has(socketLink) {
 		t.Errorf("enabled: service %v, socket %v; want the service alone", m.has(serviceLink), m.has(socketLink))
+	}
+	if strings.Contains(m.read("/usr/lib/systemd/system/smtpshim.service"), "\nRequires=smtpshim.socket") {
+		t.Error("the service takes port 25, by the socket that it requires")
 	}
 	if out := m.serve("/metrics"); !strings.Contains(out, `smtpshim_build_info{goversion="go`) || !strings.Contains(out, `version="`+version+`"} 1`) ||
 		!strings.Contains(out, "listen=127.0.0.1:2525 servers=127.0.0.1:25") {
