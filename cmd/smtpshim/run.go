@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -35,11 +36,11 @@ func runProxy(args []string, _, stderr io.Writer) int {
 	if status, ok := parse(f, args, 0); !ok {
 		return status
 	}
-	if status, ok := asService(func(signals <-chan os.Signal, log io.Writer) int { return serve(*path, signals, log) }); ok {
+	if status, ok := asService(func(signals <-chan os.Signal, log io.Writer) int { return serve(*path, signals, log, lockIn) }); ok {
 		return status
 	}
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGHUP, upgradeSignal, syscall.SIGTERM, os.Interrupt)
+	signal.Notify(signals, append(slices.Clone(upgradeSignals), syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)...)
 	defer signal.Stop(signals)
 	return serve(*path, signals, stderr, lockIn)
 }
@@ -107,9 +108,11 @@ func (p *instance) follow(signals <-chan os.Signal) {
 				p.notify(reloading())
 				p.reload()
 				p.notify(daemon.SdNotifyReady, p.status("serving"))
-			case sig == upgradeSignal && upgraded == nil:
-				upgraded = p.upgrade(living)
-			case sig != upgradeSignal:
+			case slices.Contains(upgradeSignals, sig):
+				if upgraded == nil {
+					upgraded = p.upgrade(living)
+				}
+			default:
 				end()
 				if upgraded != nil {
 					if u := <-upgraded; u.err == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -30,7 +31,7 @@ func newFarewell(drain time.Duration, signals <-chan os.Signal) *farewell {
 			select {
 			case <-f.over.Done():
 			case sig := <-signals:
-				if sig != syscall.SIGHUP && sig != upgradeSignal {
+				if sig != syscall.SIGHUP && !slices.Contains(upgradeSignals, sig) {
 					f.signal()
 				}
 			}

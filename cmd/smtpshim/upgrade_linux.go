@@ -27,8 +27,8 @@ import (
 // when it has told the service manager which process is the main one now. Until
 // then whatever goes wrong ends the new process, and the old one goes on.
 
-// upgradeSignal asks for an upgrade.
-const upgradeSignal = syscall.SIGUSR2
+// upgradeSignals ask for an upgrade.
+var upgradeSignals = []os.Signal{syscall.SIGUSR2}
 
 // handedOver is the variable that has the names of the sockets at descriptors 4
 // and on, as JSON.

@@ -35,6 +35,7 @@ type installed struct {
 	places  [3]net.Addr // of one route: TCP, a path, systemd's
 	admin   string
 	drain   string
+	lockIn  bool
 	socket  *os.File // systemd's
 	told    <-chan []string
 	log     *real.Log
@@ -42,7 +43,7 @@ type installed struct {
 	pid     int       // of the main process
 }
 
-func startInstalled(t *testing.T, drain string) *installed {
+func startInstalled(t *testing.T, drain string, lockIn bool) *installed {
 	t.Helper()
 	server, _ := smtptest.LookupServer("modern")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -51,7 +52,7 @@ func startInstalled(t *testing.T, drain string) *installed {
 	}
 	dir := real.Dir(t)
 	s := &installed{t: t, sink: server.Start(l), program: filepath.Join(dir, "smtpshim"), config: filepath.Join(dir, "smtpshim.toml"),
-		admin: real.FreeAddr(), drain: drain, socket: bound(t, real.FreeAddr())}
+		admin: real.FreeAddr(), drain: drain, lockIn: lockIn, socket: bound(t, real.FreeAddr())}
 	t.Cleanup(func() { s.sink.Close() })
 	local, err := net.FileListener(s.socket)
 	if err != nil {
@@ -72,25 +73,29 @@ func startInstalled(t *testing.T, drain string) *installed {
 // same name.
 func (s *installed) install() {
 	s.t.Helper()
-	built, err := program()
+	built, err := binary()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	binary, err := os.ReadFile(built)
-	if err = errors.Join(err, os.WriteFile(s.program+".new", binary, 0o755), os.Rename(s.program+".new", s.program)); err != nil {
+	text, err := os.ReadFile(built)
+	if err = errors.Join(err, os.WriteFile(s.program+".new", text, 0o755), os.Rename(s.program+".new", s.program)); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
 func (s *installed) configure(more string) {
-	write(s.t, s.config, fmt.Sprintf("drain = %q\nadmin.listen = %q\n[[route]]\nname = \"in\"\nlisten = [%q, \"unix:%s\", \"systemd:smtp\"]\nservers = [%q]\n%s",
-		s.drain, s.admin, s.places[0], s.places[1], s.sink.Addr(), more))
+	write(s.t, s.config, fmt.Sprintf("drain = %q\nlock_in = %v\nadmin.listen = %q\n[[route]]\nname = \"in\"\nlisten = [%q, \"unix:%s\", \"systemd:smtp\"]\nservers = [%q]\n%s",
+		s.drain, s.lockIn, s.admin, s.places[0], s.places[1], s.sink.Addr(), more))
 }
 
 // start starts the first process as systemd does.
 func (s *installed) start() {
 	s.t.Helper()
-	s.cmd = exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$0" run -config "$1"`, s.program, s.config)
+	program, err := launched(s.program)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.cmd = exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$0" run -config "$1"`, program, s.config)
 	s.cmd.ExtraFiles = []*os.File{s.socket}
 	s.cmd.Env = append(os.Environ(), "LISTEN_FDS=1", "LISTEN_FDNAMES=smtp", "GORACE=halt_on_error=1 atexit_sleep_ms=0")
 	s.log = real.StartCommand(s.t, s.cmd)
@@ -241,7 +246,7 @@ func (l *load) over(others int) {
 }
 
 func TestASessionIsNotDroppedByAnUpgrade(t *testing.T) {
-	s := startInstalled(t, "1h")
+	s := startInstalled(t, "1h", true)
 	long, err := smtp.Dial(s.places[0].String())
 	if err == nil {
 		err = errors.Join(long.Hello("client.example.com"), long.Mail("anna@example.com"))
@@ -291,7 +296,7 @@ func TestASessionIsNotDroppedByAnUpgrade(t *testing.T) {
 }
 
 func TestARestartUnderSystemdRefusesNobodyAndLosesNothing(t *testing.T) {
-	s := startInstalled(t, "1h")
+	s := startInstalled(t, "1h", true)
 	l := s.load(8, true, s.places[2])
 	for range 5 {
 		l.goesOn()
@@ -306,7 +311,7 @@ func TestARestartUnderSystemdRefusesNobodyAndLosesNothing(t *testing.T) {
 }
 
 func TestAnUpgradeThatFailsLeavesTheOldProcessServing(t *testing.T) {
-	s := startInstalled(t, "1h")
+	s := startInstalled(t, "1h", true)
 	fails := func(change func(), why string) {
 		t.Helper()
 		change()
@@ -338,7 +343,7 @@ func TestAnUpgradeThatFailsLeavesTheOldProcessServing(t *testing.T) {
 }
 
 func TestAProcessThatIsToldToEndStartsNoOther(t *testing.T) {
-	s := startInstalled(t, "1h")
+	s := startInstalled(t, "1h", false) // locked in it could start no script
 	os.Remove(s.program)
 	write(t, s.program, "#!/bin/sh\necho it has begun >&2\nexec sleep 1000\n")
 	os.Chmod(s.program, 0o755)
@@ -356,7 +361,7 @@ func TestAProcessThatIsToldToEndStartsNoOther(t *testing.T) {
 }
 
 func TestAnUpgradeAsksTheIdleToLeaveInTheEndAndCutsNothingOff(t *testing.T) {
-	s := startInstalled(t, "1ms")
+	s := startInstalled(t, "1ms", true)
 	at := s.places[0].String()
 	idle, busy := connect(t, at), connect(t, at)
 	busy("HELO client.example.com", "250")

@@ -1,0 +1,28 @@
+//go:build !linux
+
+package main
+
+import (
+	"context"
+	"os"
+)
+
+// upgradeSignals are none: upgrades are for Linux.
+var upgradeSignals []os.Signal
+
+type (
+	upgrade struct {
+		next *successor
+		err  error
+	}
+	successor   struct{}
+	predecessor struct{}
+)
+
+func (p *instance) upgrade(context.Context) <-chan upgrade { return nil }
+func (p *instance) handOver(*successor)                    {}
+func (s *successor) kill() error                           { return nil }
+func (b *predecessor) relieve()                            {}
+
+// fromPredecessor is for those whom an upgrade has started.
+func fromPredecessor() (*predecessor, map[string][]*os.File, error) { return nil, nil, nil }
