@@ -158,7 +158,7 @@ func (c enclosure) hint(err error) string {
 	if path == "" || c.has(path) {
 		return ""
 	}
-	return "; smtpshim locked itself in when it was started, and this is out of its reach: start it again (lock_in)"
+	return "; smtpshim locked itself in when it was started, and this is out of its reach: stop it and start it again (lock_in)"
 }
 
 // has says whether a file is in one of the places.

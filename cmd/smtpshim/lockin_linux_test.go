@@ -171,7 +171,7 @@ func TestALockedInProgramDoesAllItsWork(t *testing.T) {
 
 func TestALockedInProgramReachesNothingElse(t *testing.T) {
 	p := lockedIn(t, "")
-	const outOfReach = "this is out of its reach: start it again"
+	const outOfReach = "this is out of its reach: stop it and start it again"
 	for _, test := range []struct{ certificate, recorded, socket, key string }{
 		{p.elsewhere, "recorded", "run/in.sock", "key=route.client_tls.certificate"},
 		{"tls", p.elsewhere + "/recorded", "run/in.sock", "key=route.record.dir"},

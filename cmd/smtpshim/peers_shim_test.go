@@ -21,11 +21,10 @@ import (
 // The tests in the files peers_*_test.go run the program as it is installed,
 // between mail servers and clients of other people (package real).
 
-// program is the path of smtpshim, built once for all tests, with the race
-// detector if they have it. SMTPSHIM_LAUNCHER are words that are put before it, such
-// as those of deploy/systemd/confined.
-var program = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(programDir, "smtpshim")
+// binary is smtpshim, built once for all tests, with the race detector if they have
+// it.
+var binary = sync.OnceValues(func() (path string, err error) {
+	path = filepath.Join(programDir, "smtpshim")
 	args := []string{"build", "-buildvcs=false", "-o", path}
 	if raceDetected() {
 		args = append(args, "-race")
@@ -33,12 +32,27 @@ var program = sync.OnceValues(func() (string, error) {
 	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	if launcher := os.Getenv("SMTPSHIM_LAUNCHER"); launcher != "" {
-		launched := path + "-launched"
-		return launched, os.WriteFile(launched, fmt.Appendf(nil, "#!/bin/sh\nexec %s %s \"$@\"\n", launcher, path), 0o755)
-	}
 	return path, nil
 })
+
+// program is what is to be run as smtpshim.
+var program = sync.OnceValues(func() (path string, err error) {
+	if path, err = binary(); err != nil {
+		return "", err
+	}
+	return launched(path)
+})
+
+// launched is what is to be run instead of a program, if SMTPSHIM_LAUNCHER has words
+// to put before it, such as those of deploy/systemd/confined.
+func launched(path string) (string, error) {
+	launcher := os.Getenv("SMTPSHIM_LAUNCHER")
+	if launcher == "" {
+		return path, nil
+	}
+	script := fmt.Sprintf("#!/bin/sh\nexec %s %s \"$@\"\n", launcher, path)
+	return path + "-launched", os.WriteFile(path+"-launched", []byte(script), 0o755)
+}
 
 // programDir is where it lies.
 var programDir string
