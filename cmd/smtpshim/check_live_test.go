@@ -22,7 +22,7 @@ func simulated(t *testing.T, name string, config *tls.Config) *smtptest.Running 
 		t.Fatalf("there is no server %s", name)
 	}
 	server.TLS = config
-	running, err := startStandIn(server)
+	running, err := startStandIn(server, loopback)
 	if err != nil {
 		t.Fatal(err)
 	}

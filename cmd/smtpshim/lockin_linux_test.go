@@ -21,9 +21,6 @@ import (
 	"smtpshim/proxy/smtptest/real"
 )
 
-// atLarge locks nothing in: it would hold for all the tests.
-func atLarge(enclosure) (version int, err error) { return 0, nil }
-
 // A prisoner is a smtpshim that locks itself in, with what it has on disk, and a
 // directory beside that.
 type prisoner struct {

@@ -401,3 +401,6 @@ func TestACertificateThatChangesIsLoggedAndCounted(t *testing.T) {
 		}
 	}
 }
+
+// atLarge locks nothing in: it would hold for all the tests.
+func atLarge(enclosure) (version int, err error) { return 0, nil }

@@ -114,7 +114,7 @@ func (s *installed) tell(sig syscall.Signal) {
 // upgrade waits until another process is the main one.
 func (s *installed) upgrade() {
 	s.t.Helper()
-	s.tell(upgradeSignal)
+	s.tell(syscall.SIGUSR2)
 	for _, line := range tells(s.t, s.told, "MAINPID=") {
 		if pid, ok := strings.CutPrefix(line, "MAINPID="); ok {
 			s.pid, _ = strconv.Atoi(pid)
@@ -316,7 +316,7 @@ func TestAnUpgradeThatFailsLeavesTheOldProcessServing(t *testing.T) {
 		t.Helper()
 		change()
 		before := strings.Count(s.log.String(), "this process goes on")
-		s.tell(upgradeSignal)
+		s.tell(syscall.SIGUSR2)
 		real.Wait(t, "the upgrade to fail", func() bool { return strings.Count(s.log.String(), "this process goes on") > before })
 		if said := s.log.String(); !strings.Contains(said, why) {
 			t.Errorf("it does not say %q", why)
@@ -347,7 +347,7 @@ func TestAProcessThatIsToldToEndStartsNoOther(t *testing.T) {
 	os.Remove(s.program)
 	write(t, s.program, "#!/bin/sh\necho it has begun >&2\nexec sleep 1000\n")
 	os.Chmod(s.program, 0o755)
-	s.tell(upgradeSignal)
+	s.tell(syscall.SIGUSR2)
 	says(t, s.log, "it has begun")
 	s.tell(syscall.SIGHUP) // goes on as ever
 	says(t, s.log, "msg=reloaded")

@@ -1,4 +1,4 @@
-//go:build !race
+//go:build linux && !race
 
 // Package packages builds the packages as build does, and looks at them as those who
 // install them will.
