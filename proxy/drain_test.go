@@ -150,13 +150,11 @@ func TestNobodyIsServedWhileDraining(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := drained(p, t.Context())
-	eventually(t, func() bool {
-		late, err := dial()
-		if err == nil {
-			late.Close()
-		}
-		return err != nil
-	})
+	eventually(t, func() bool { return p.Addr("127.0.0.1:0") == nil })
+	if late, err := dial(); err == nil {
+		late.Close()
+		t.Error("it still listens")
+	}
 	conn.Close()
 	wantDrained(t, done, nil)
 	s.wait(t)

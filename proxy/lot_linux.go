@@ -22,6 +22,13 @@ type lot struct {
 	parked map[int32]*parked // by the client's descriptor
 }
 
+// parked is a session in the lot.
+type parked struct {
+	session *session
+	fds     [2]int32
+	timer   *time.Timer
+}
+
 func newLot() (*lot, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -59,10 +66,11 @@ func (l *lot) run() {
 	}
 }
 
-// park has a session wait until the deadline. It is false if that cannot be
-// done; else the session is somebody else's from here on.
-func (l *lot) park(p *parked, until time.Time) bool {
-	s, client, server := p.session, p.fds[0], p.fds[1]
+// park has a session, whose client and server have these descriptors, wait until
+// the deadline. It is false if that cannot be done; else the session is somebody
+// else's from here on.
+func (l *lot) park(s *session, fds [2]int32, until time.Time) bool {
+	client, server := fds[0], fds[1]
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: client}
@@ -78,8 +86,8 @@ func (l *lot) park(p *parked, until time.Time) bool {
 		l.control(unix.EPOLL_CTL_DEL, server, nil)
 		return false
 	}
-	l.parked[client] = p
-	p.timer = time.AfterFunc(time.Until(until), func() { l.leave(client) })
+	timer := time.AfterFunc(time.Until(until), func() { l.leave(client) })
+	l.parked[client] = &parked{session: s, fds: fds, timer: timer}
 	return true
 }
 
@@ -105,6 +113,18 @@ func (l *lot) leave(client int32) {
 		l.control(unix.EPOLL_CTL_DEL, fd, nil)
 	}
 	p.session.proxy.crew.do(p.session.resume)
+}
+
+// resume goes on with a session that was parked, on a new goroutine.
+func (s *session) resume() {
+	s.now = time.Now()
+	if s.server.spoke() {
+		if err := s.unasked(nil); err != nil {
+			s.finish()
+			return
+		}
+	}
+	s.run()
 }
 
 // leaveAll lets all sessions go on.

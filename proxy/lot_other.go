@@ -13,6 +13,6 @@ type lot struct{}
 
 func newLot() (*lot, error) { return nil, errors.ErrUnsupported }
 
-func (*lot) park(*parked, time.Time) bool { return false }
-func (*lot) leaveAll()                    {}
-func (*lot) close()                       {}
+func (*lot) park(*session, [2]int32, time.Time) bool { return false }
+func (*lot) leaveAll()                               {}
+func (*lot) close()                                  {}

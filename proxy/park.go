@@ -8,13 +8,6 @@ import (
 // errParked says that a session waits without a goroutine.
 var errParked = errors.New("parked")
 
-// parked is a session in the lot.
-type parked struct {
-	session *session
-	fds     [2]int32
-	timer   *time.Timer
-}
-
 // descriptor is that of the leg's TCP connection.
 func (l *leg) descriptor() (fd int32, ok bool) {
 	raw := l.raw
@@ -39,19 +32,7 @@ func (s *session) park(limit time.Time) bool {
 	s.idleUntil = limit
 	s.dialogue.ToServer, s.dialogue.ToClient = nil, nil
 	lot := s.proxy.idleLot()
-	return lot != nil && lot.park(&parked{session: s, fds: [2]int32{client, server}}, limit)
-}
-
-// resume goes on with a session that was parked, on a new goroutine.
-func (s *session) resume() {
-	s.now = time.Now()
-	if s.server.spoke() {
-		if err := s.unasked(nil); err != nil {
-			s.finish()
-			return
-		}
-	}
-	s.run()
+	return lot != nil && lot.park(s, [2]int32{client, server}, limit)
 }
 
 // commandBy is until when the client's next line has to be there.

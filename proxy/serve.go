@@ -9,6 +9,7 @@ import "net"
 func (p *Proxy) Serve(conn net.Conn, r *Route) {
 	p.mu.Lock()
 	p.prepare()
+	p.arriving.Add(1)
 	p.mu.Unlock()
 	p.open(conn, newRunning(r, ownName()))
 }

@@ -64,9 +64,9 @@ func (p *instance) drain(signals <-chan os.Signal) {
 
 // retire leaves new sessions to the process that has taken over. Those under way
 // go on as if nothing had happened; who is still there when drain is over is asked
-// to leave once idle, and nothing is cut off unless the process is told to end.
+// to leave once idle, and nothing is cut off unless the process is told to end. Who
+// asks us last whether sessions are welcome here hears that they are.
 func (p *instance) retire(signals <-chan os.Signal) {
-	p.ready.Store(false)
 	f := newFarewell(p.config.Load().drain, signals)
 	defer f.end(nil)
 	var admin sync.WaitGroup
