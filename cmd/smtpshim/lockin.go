@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/x509"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -46,6 +45,7 @@ func newEnclosure(c *config, path string) enclosure {
 		{"/etc", reading},
 		{"/usr", reading}, // time zones, certificates of authorities, libraries
 		{"/lib", reading},
+		{"/var/lib/ca-certificates", reading}, // SUSE has them there
 		{"/lib64", reading},
 		{"/proc", reading}, // metrics of the process; its own directory is a new one each time the kernel forgets it
 		{"/sys/fs/cgroup", reading},
@@ -54,6 +54,12 @@ func newEnclosure(c *config, path string) enclosure {
 	}, c.places...)
 	places = append(places, besides(path)...)
 	places = append(places, besides("/etc/resolv.conf")...) // often a link to /run
+	if file := os.Getenv("SSL_CERT_FILE"); file != "" {
+		places = append(places, besides(file)...)
+	}
+	for _, dir := range filepath.SplitList(os.Getenv("SSL_CERT_DIR")) {
+		places = append(places, place{dir, reading})
+	}
 	if program, err := os.Executable(); err == nil {
 		places = append(places, place{filepath.Dir(program), executing})
 		if loader := loaderOf(program); loader != "" {
@@ -108,7 +114,6 @@ func lockIn(c enclosure) (version int, err error) {
 	if version, err = kernel.LandlockGetABIVersion(); err != nil {
 		return 0, nil
 	}
-	x509.SystemCertPool() // from where each system has it, and once for all; who needs it has the error again
 	var rules []landlock.Rule
 	for _, p := range c {
 		rules = append(rules, landlock.PathAccess(p.may, p.path))
