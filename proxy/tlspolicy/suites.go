@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // versions are the names of TLS's versions, oldest first.
@@ -66,8 +67,9 @@ type suite struct {
 	tls13 bool
 }
 
-// suiteTable lists all suites crypto/tls has, by what their names say of them.
-func suiteTable() []suite {
+// suiteTable lists all suites crypto/tls has, by what their names say of them. It
+// is made once: every handshake asks it.
+var suiteTable = sync.OnceValue(func() []suite {
 	var table []suite
 	for _, c := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
 		s := suite{id: c.ID, name: c.Name, since: slices.Min(c.SupportedVersions)}
@@ -89,7 +91,7 @@ func suiteTable() []suite {
 		table = append(table, s)
 	}
 	return table
-}
+})
 
 // Suite names a suite as IANA does, or "other" if crypto/tls does not have it.
 func Suite(id uint16) string {
