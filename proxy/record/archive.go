@@ -15,7 +15,7 @@ import (
 type place struct{ dir, route string }
 
 // An archive is the files of one route in one directory, and knows of them what
-// was there when it was opened and what it has written since.
+// was there when it looked last and what it has written since.
 type archive struct {
 	place
 	bounds *Route
@@ -43,10 +43,16 @@ func (all archives) of(r *Route) *archive {
 	return all[p]
 }
 
-// openArchive finds the files that are there. A directory that cannot be read has
-// none: writing will tell.
 func openArchive(r *Route) *archive {
 	a := &archive{place: place{r.Dir, r.Name}, bounds: r}
+	a.look()
+	return a
+}
+
+// look finds the files that are there: another process, from which we take over,
+// may still write some. A directory that cannot be read has none: writing will tell.
+func (a *archive) look() {
+	a.files, a.octets = nil, 0
 	list, _ := os.ReadDir(a.dir) // by name, and so by time
 	for _, entry := range list {
 		info, err := entry.Info()
@@ -56,7 +62,6 @@ func openArchive(r *Route) *archive {
 		a.files = append(a.files, file{entry.Name(), info.Size()})
 		a.octets += info.Size()
 	}
-	return a
 }
 
 // stamp is how a file's name begins: when the session ended.

@@ -85,6 +85,9 @@ const (
 // in so many: sessions have the rest.
 const share = 20
 
+// rested is how long the writer rests at most, however slow the disk was.
+const rested = time.Second
+
 // tending is how often files that are too old are looked for.
 const tending = time.Minute
 
@@ -227,7 +230,7 @@ func (w *Writer) write(archives archives) {
 		little := w.octets < much
 		w.mu.Unlock()
 		if spent := time.Since(began); little && spent > moment/share {
-			w.rest((share - 1) * spent)
+			w.rest(min((share-1)*spent, rested))
 			began = time.Now()
 		}
 	}
@@ -251,6 +254,7 @@ func (w *Writer) tend(archives archives) {
 	for _, r := range bounds {
 		a := archives.of(r)
 		a.bounds = r
+		a.look()
 		a.trim(0, time.Now()) // what cannot be removed now is tried again, and nothing is written until it could
 	}
 }

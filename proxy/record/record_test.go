@@ -273,6 +273,28 @@ func TestFilesOfEarlierRunsAreBoundedToo(t *testing.T) {
 	}
 }
 
+// An old process may record sessions to their end beside the one that has taken over.
+func TestWhatAnotherProcessHasRecordedGoesInTimeToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := make(outcomes, 1)
+		r := &record.Route{Name: "in", Dir: t.TempDir(), Age: time.Hour, Octets: 1 << 30}
+		next, old := record.Start(func(string, error) {}), record.Start(func(_ string, err error) { told <- err })
+		defer next.Close()
+		next.Tend(r)
+		synctest.Wait() // it has looked
+		session(old, r, "1", time.Now(), proxy.Ending{}, noop)
+		if err := <-told; err != nil {
+			t.Fatal(err)
+		}
+		old.Close()
+		<-time.After(62 * time.Minute)
+		synctest.Wait()
+		if got := files(t, r.Dir); len(got) != 0 {
+			t.Errorf("%q are left after their time", got)
+		}
+	})
+}
+
 func TestOldFilesGoAlthoughNothingIsRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := make(outcomes, 1)
