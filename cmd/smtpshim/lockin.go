@@ -70,6 +70,9 @@ func newEnclosure(c *config, path string) enclosure {
 		if absolute, err := filepath.Abs(p.path); err == nil {
 			places[i].path = absolute
 		}
+		if to, err := filepath.EvalSymlinks(places[i].path); err == nil {
+			places[i].path = to
+		}
 	}
 	return slices.DeleteFunc(places, func(p place) bool {
 		_, err := os.Stat(p.path)

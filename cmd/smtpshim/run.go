@@ -89,6 +89,7 @@ func (p *instance) follow(signals <-chan os.Signal) {
 	day := time.NewTicker(24 * time.Hour)
 	defer day.Stop()
 	var upgraded <-chan upgrade // nil unless a new process is being started
+	again := false              // the configuration is to be read again by whoever goes on
 	for {
 		select {
 		case <-day.C: // certificates end, and so does what is allowed until a day
@@ -96,18 +97,22 @@ func (p *instance) follow(signals <-chan os.Signal) {
 		case u := <-upgraded:
 			if upgraded = nil; u.err != nil {
 				p.log.Error("not upgraded; this process goes on", "err", u.err)
+				if again {
+					again = false
+					p.reload()
+				}
 				continue
 			}
 			end()
-			p.handOver(u.next)
-			p.retire(signals)
+			p.handOver(u.next, again)
+			p.retire(signals, u.next)
 			return
 		case sig := <-signals:
 			switch {
+			case sig == syscall.SIGHUP && upgraded != nil:
+				again = true // the new process may have read it before it was changed
 			case sig == syscall.SIGHUP:
-				p.notify(reloading())
 				p.reload()
-				p.notify(daemon.SdNotifyReady, p.status("serving"))
 			case slices.Contains(upgradeSignals, sig):
 				if upgraded == nil {
 					upgraded = p.upgrade(living)
@@ -116,7 +121,7 @@ func (p *instance) follow(signals <-chan os.Signal) {
 				end()
 				if upgraded != nil {
 					if u := <-upgraded; u.err == nil {
-						u.next.kill()
+						u.next.end()
 					}
 				}
 				p.drain(signals)
@@ -261,8 +266,11 @@ func (p *instance) watchCertificates(r *route, counts *metrics.Route) {
 	}
 }
 
-// reload reads the configuration again. A bad one changes nothing.
+// reload reads the configuration again, and tells the service manager. A bad one
+// changes nothing.
 func (p *instance) reload() {
+	p.notify(reloading())
+	defer func() { p.notify(daemon.SdNotifyReady, p.status("serving")) }()
 	c, err := readConfig(p.path, tlspolicy.SelfSigned)
 	if err == nil {
 		err = p.apply(c)

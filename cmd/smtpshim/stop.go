@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"sync"
@@ -17,12 +18,13 @@ import (
 // drain is over once it is told to end, or until it is told so twice.
 type farewell struct {
 	drain      time.Duration
+	mu         sync.Mutex // of signal
 	told, over context.Context
 	tell       context.CancelFunc
 	end        context.CancelCauseFunc
 }
 
-func newFarewell(drain time.Duration, signals <-chan os.Signal) *farewell {
+func newFarewell(drain time.Duration, signals <-chan os.Signal, log *slog.Logger) *farewell {
 	f := &farewell{drain: drain}
 	f.told, f.tell = context.WithCancel(context.Background())
 	f.over, f.end = context.WithCancelCause(context.Background())
@@ -31,7 +33,9 @@ func newFarewell(drain time.Duration, signals <-chan os.Signal) *farewell {
 			select {
 			case <-f.over.Done():
 			case sig := <-signals:
-				if sig != syscall.SIGHUP && !slices.Contains(upgradeSignals, sig) {
+				if sig == syscall.SIGHUP || slices.Contains(upgradeSignals, sig) {
+					log.Warn("this process takes no new sessions, and has no use for the signal", "signal", sig.String())
+				} else {
 					f.signal()
 				}
 			}
@@ -42,6 +46,8 @@ func newFarewell(drain time.Duration, signals <-chan os.Signal) *farewell {
 
 // signal is for each time that the process is told to end.
 func (f *farewell) signal() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.told.Err() != nil {
 		f.end(errors.New("told to end twice"))
 		return
@@ -55,7 +61,7 @@ func (f *farewell) signal() {
 func (p *instance) drain(signals <-chan os.Signal) {
 	p.ready.Store(false)
 	p.notify(daemon.SdNotifyStopping, p.status("draining"))
-	f := newFarewell(p.config.Load().drain, signals)
+	f := newFarewell(p.config.Load().drain, signals, p.log)
 	defer f.end(nil)
 	p.log.Info("draining", "drain", f.drain.String())
 	f.signal()
@@ -64,11 +70,20 @@ func (p *instance) drain(signals <-chan os.Signal) {
 
 // retire leaves new sessions to the process that has taken over. Those under way
 // go on as if nothing had happened; who is still there when drain is over is asked
-// to leave once idle, and nothing is cut off unless the process is told to end. Who
-// asks us last whether sessions are welcome here hears that they are.
-func (p *instance) retire(signals <-chan os.Signal) {
-	f := newFarewell(p.config.Load().drain, signals)
+// to leave once idle, and nothing is cut off unless the process is told to end, or
+// the new one has ended: whoever started us waits for our end to start us again.
+// Who asks us last whether sessions are welcome here hears that they are.
+func (p *instance) retire(signals <-chan os.Signal, next *successor) {
+	f := newFarewell(p.config.Load().drain, signals, p.log)
 	defer f.end(nil)
+	go func() {
+		select {
+		case how := <-next.lost():
+			p.log.Error("the process that took over has ended, and nobody takes new sessions", "err", how)
+			f.signal()
+		case <-f.over.Done():
+		}
+	}()
 	var admin sync.WaitGroup
 	admin.Go(p.closeAdmin)
 	ctx, cancel := context.WithTimeout(f.told, f.drain)

@@ -37,6 +37,9 @@ const handedOver = "SMTPSHIM_SOCKETS"
 // startLimit is how long a new process may take until it serves.
 const startLimit = time.Minute
 
+// leaving is how long one is waited for that is told to end before it serves.
+const leaving = time.Second
+
 // A successor is a new process that is to take over from this one.
 type successor struct {
 	cmd   *exec.Cmd
@@ -51,7 +54,7 @@ type upgrade struct {
 }
 
 // upgrade starts the new process, and tells when it serves, or why it does not.
-// If ctx ends before, it is killed.
+// If ctx ends before, so does it.
 func (p *instance) upgrade(ctx context.Context) <-chan upgrade {
 	p.log.Info("upgrading", "program", os.Args[0])
 	done := make(chan upgrade, 1)
@@ -109,7 +112,7 @@ func successorEnviron(environ []string) []string {
 	return slices.DeleteFunc(environ, func(v string) bool { return strings.HasPrefix(v, "WATCHDOG_PID=") })
 }
 
-// serves waits until the new process does. It kills one that does not.
+// serves waits until the new process does. It kills one that does not in time.
 func (s *successor) serves(ctx context.Context) error {
 	s.line.SetReadDeadline(time.Now().Add(startLimit))
 	stop := context.AfterFunc(ctx, func() { s.line.SetReadDeadline(time.Now()) })
@@ -118,10 +121,16 @@ func (s *successor) serves(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
+	if ctx.Err() != nil {
+		s.end()
+		select {
+		case <-s.ended:
+		case <-time.After(leaving): // it serves clients already, and ends with them
+		}
+		return errors.New("this process was told to end")
+	}
 	ended := s.kill()
 	switch {
-	case ctx.Err() != nil:
-		return errors.New("this process was told to end")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("the new process did not serve within %s and was killed", brief(startLimit))
 	}
@@ -138,12 +147,25 @@ func (s *successor) kill() error {
 	return errors.New("exit status 0")
 }
 
-// handOver makes the new process the main one, and stops listening ourselves.
-func (p *instance) handOver(s *successor) {
+// end has the new process end as one does that is told to: it may serve clients.
+func (s *successor) end() {
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	s.line.Close()
+}
+
+// lost is when the new process has ended, and how.
+func (s *successor) lost() <-chan error { return s.ended }
+
+// handOver makes the new process the main one, and if again has it read the
+// configuration once more.
+func (p *instance) handOver(s *successor, again bool) {
 	pid := s.cmd.Process.Pid
 	p.notify(fmt.Sprintf("MAINPID=%d", pid)) // nothing is told of ourselves after this
 	s.line.Close()
 	p.log.Info("handed over", "pid", pid)
+	if again {
+		s.cmd.Process.Signal(syscall.SIGHUP)
+	}
 }
 
 // sockets are copies of all that we listen on, by the names under which

@@ -349,8 +349,6 @@ func TestAProcessThatIsToldToEndStartsNoOther(t *testing.T) {
 	os.Chmod(s.program, 0o755)
 	s.tell(syscall.SIGUSR2)
 	says(t, s.log, "it has begun")
-	s.tell(syscall.SIGHUP) // goes on as ever
-	says(t, s.log, "msg=reloaded")
 	s.tell(syscall.SIGTERM)
 	if err := s.cmd.Wait(); err != nil {
 		t.Error(err)
@@ -358,6 +356,41 @@ func TestAProcessThatIsToldToEndStartsNoOther(t *testing.T) {
 	if err := syscall.Kill(-s.pid, 0); err != syscall.ESRCH {
 		t.Errorf("the new process is there still: %v", err)
 	}
+}
+
+// What is changed in the configuration while a new process starts may be too late
+// for it, and is for whoever goes on.
+func TestAReloadDuringAnUpgradeIsNotLost(t *testing.T) {
+	for _, test := range []struct{ then, goesOn string }{
+		{`exec "$0.real" "$@"`, "msg=\"handed over\""},
+		{"exit 1", "this process goes on"},
+	} {
+		s := startInstalled(t, "1h", false) // locked in it could start no script
+		if err := os.Rename(s.program, s.program+".real"); err != nil {
+			t.Fatal(err)
+		}
+		write(t, s.program, "#!/bin/sh\necho it has begun >&2\nuntil [ -e \"$0.go\" ]; do sleep 0.01; done\n"+test.then+"\n")
+		os.Chmod(s.program, 0o755)
+		s.tell(syscall.SIGUSR2)
+		says(t, s.log, "it has begun")
+		s.tell(syscall.SIGHUP)
+		write(t, s.program+".go", "")
+		says(t, s.log, test.goesOn)
+		says(t, s.log, "msg=reloaded")
+		if before, _, _ := strings.Cut(s.log.String(), "msg=reloaded"); !strings.Contains(before, test.goesOn) {
+			t.Errorf("%s: reloaded by the one that does not go on:\n%s", test.then, before)
+		}
+	}
+}
+
+func TestWhoHasHandedOverEndsWithTheNewProcess(t *testing.T) {
+	s := startInstalled(t, "1h", true)
+	idle, old := connect(t, s.places[0].String()), s.pid
+	s.upgrade()
+	s.tell(syscall.SIGKILL)
+	idle("", "421 4.3.2")
+	real.Wait(t, "the old process to end", func() bool { return !alive(old) })
+	says(t, s.log, "the process that took over has ended")
 }
 
 func TestAnUpgradeAsksTheIdleToLeaveInTheEndAndCutsNothingOff(t *testing.T) {

@@ -20,8 +20,9 @@ type (
 )
 
 func (p *instance) upgrade(context.Context) <-chan upgrade { return nil }
-func (p *instance) handOver(*successor)                    {}
-func (s *successor) kill() error                           { return nil }
+func (p *instance) handOver(*successor, bool)              {}
+func (s *successor) end()                                  {}
+func (s *successor) lost() <-chan error                    { return nil }
 func (b *predecessor) relieve()                            {}
 
 // fromPredecessor is for those whom an upgrade has started.
