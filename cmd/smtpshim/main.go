@@ -41,7 +41,7 @@ func commands() []command {
 		{"rules", "[-markdown] [NAME]", "what each rule heals, and who says so", rules},
 		{"demo", "[-listen ADDR] [NAME]", "see it work, with simulated legacy servers", demo},
 		{"watch", "[-route NAME] [-healed] [URL]", "dialogues, live, of a smtpshim that runs", watch},
-		{"ready", "[-config FILE] [URL]", "ask one that runs whether it is ready", ready},
+		{"ready", "[-alive] [URL]", "ask one that runs whether it is ready", ready},
 		{"version", "", "print the version", version},
 	}
 }

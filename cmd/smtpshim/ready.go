@@ -12,9 +12,10 @@ import (
 )
 
 func ready(args []string, stdout, stderr io.Writer) int {
-	f := flags("ready", "[-config FILE] [URL]", "Asks a smtpshim that runs whether it takes sessions and has servers for them, for a "+
-		"container's health check or a script. The exit status is 0 if so, and 1 if not or if nobody answers. "+
+	f := flags("ready", "[-alive] [-config FILE] [URL]", "Asks a smtpshim that runs whether it takes sessions and has servers for them, for a "+
+		"balancer or a script. The exit status is 0 if so, and 1 if not or if nobody answers. "+
 		"URL is its admin listener, http://HOST:PORT.", stderr)
+	alive := f.Bool("alive", false, "ask only whether it answers, for whoever would start it again if not")
 	path := f.String("config", "", adminHelp)
 	if status, ok := parse(f, args, 1); !ok {
 		return status
@@ -27,11 +28,15 @@ func ready(args []string, stdout, stderr io.Writer) int {
 		}
 		return failed
 	}
-	if err := askReady(from.JoinPath("readyz").String()); err != nil {
+	page, answer := "readyz", "ready"
+	if *alive {
+		page, answer = "healthz", "alive"
+	}
+	if err := askReady(from.JoinPath(page).String()); err != nil {
 		fmt.Fprintln(stderr, "smtpshim ready:", err)
 		return failed
 	}
-	fmt.Fprintln(stdout, "ready")
+	fmt.Fprintln(stdout, answer)
 	return succeeded
 }
 

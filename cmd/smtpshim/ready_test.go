@@ -28,6 +28,9 @@ func TestReadyTellsWhetherItIs(t *testing.T) {
 	if status, out, err := call("ready", "-config", r.path); status != failed || out != "" || !strings.HasSuffix(err, want) {
 		t.Errorf("while it stops: %d, %q, %q", status, out, err)
 	}
+	if status, out, err := call("ready", "-alive", "-config", r.path); status != succeeded || out != "alive\n" {
+		t.Errorf("alive while it stops: %d, %q, %q", status, out, err)
+	}
 	r.signals <- syscall.SIGTERM
 	r.ended()
 	if status, _, err := call("ready", "-config", r.path); status != failed || !strings.Contains(err, r.admin) {
