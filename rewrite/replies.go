@@ -363,11 +363,7 @@ func (d *Dialogue) swallow(raw []byte) {
 	if d.tracer == nil {
 		return
 	}
-	v := VerbOther
-	if (hello | setOf(VerbSTARTTLS)).has(d.turn.spoken) {
-		v = d.turn.spoken
-	}
-	d.tracer.Exchanged('S', d.lines(nil, 'S', v, raw), nil, d.cause())
+	d.tracer.Exchanged('S', d.lines(nil, 'S', d.turn.spoken, raw), nil, d.cause())
 }
 
 // cause says on whose account the server is told what the client has not said.

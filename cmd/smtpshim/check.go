@@ -53,7 +53,7 @@ func check(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stdout)
 	if bad := checkLive(stdout, c.routes); bad > 0 {
-		fmt.Fprintf(stdout, "%s of no use as they are.\n", plural(bad, "server"))
+		fmt.Fprintf(stdout, "%s of no use like this.\n", plural(bad, "server"))
 		return failed
 	}
 	return succeeded
@@ -91,7 +91,7 @@ func printRoute(w io.Writer, r *route, said said) {
 	for _, l := range networkMeans(r) {
 		line(l[0], l[1])
 	}
-	line("client TLS", r.ClientTLS.Mode.String()+": "+clientTLSMeans(r.ClientTLS.Mode))
+	line("client TLS", r.ClientTLS.Mode.String()+": "+clientTLSMeans(r))
 	tls := tlsPrinter{w, time.Now(), func(text string) string { return said.once(text, r.Name) }}
 	tls.client(r)
 	line("server TLS", r.ServerTLS.Mode.String()+": "+serverTLSMeans(r))

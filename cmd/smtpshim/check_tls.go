@@ -46,7 +46,7 @@ func (p tlsPrinter) line(name, text string) { entry(p.w, 4, name, 17, text) }
 func (p tlsPrinter) client(r *route) {
 	leg := r.client
 	if leg == nil {
-		if r.ClientTLS.Mode == rewrite.ClientTLSPass {
+		if r.ClientTLS.Mode == rewrite.ClientTLSPass && r.ServerTLS.Mode == rewrite.ServerTLSOff {
 			p.lost(r.Rules.Names())
 		}
 		return
@@ -233,9 +233,12 @@ func authorities(roots *tlspolicy.Roots) string {
 	return strings.Join(list, ", ")
 }
 
-func clientTLSMeans(m rewrite.ClientTLS) string {
-	switch m {
+func clientTLSMeans(r *route) string {
+	switch r.ClientTLS.Mode {
 	case rewrite.ClientTLSPass:
+		if r.ServerTLS.Mode != rewrite.ServerTLSOff {
+			return "clients are not offered STARTTLS where it is said to the server"
+		}
 		return "STARTTLS is between client and server"
 	case rewrite.ClientTLSHide:
 		return "clients are never offered STARTTLS"

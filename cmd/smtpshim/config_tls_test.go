@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -99,6 +100,18 @@ func TestCheckMakesNoCertificates(t *testing.T) {
 	}
 }
 
+func TestCheckTellsWhatSTARTTLSBetweenTheOthersCosts(t *testing.T) {
+	const costs = "costs after STARTTLS nothing can be read, and these rules heal nothing: join-data-reply, fix-hello-name"
+	for _, mode := range []string{"off", "opportunistic", "require"} {
+		file := filepath.Join(t.TempDir(), "smtpshim.toml")
+		write(t, file, fmt.Sprintf("[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"mail.example.com:25\"]\nserver_tls.mode = %q\n", mode))
+		_, out, _ := call("check", "-config", file)
+		if said := strings.Contains(strings.Join(strings.Fields(out), " "), costs); said != (mode == "off") {
+			t.Errorf("server_tls.mode = %q:\n%s", mode, out)
+		}
+	}
+}
+
 func TestCheckTellsWhatIsWeak(t *testing.T) {
 	configDir(t)
 	_, out, _ := call("check", "-config", "tls-everything.toml")
@@ -114,7 +127,7 @@ func TestCheckTellsWhatIsWeak(t *testing.T) {
 		"the certificate must be one that is pinned versions TLS 1.3 ciphers those of TLS 1.3 pin 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
 		"EXPIRED", "days left",
 		"client CA clients have to show a certificate signed by CN=mail.example.com",
-		"costs after STARTTLS nothing can be read, and these rules heal nothing: join-data-reply, fix-hello-name",
+		"client TLS pass: clients are not offered STARTTLS where it is said to the server",
 	} {
 		if !strings.Contains(words, want) {
 			t.Errorf("check does not say %q:\n%s", want, out)

@@ -116,6 +116,7 @@ func (w *watching) follow(ctx context.Context, connected func()) error {
 		return fmt.Errorf("%s says %s, and has %q instead of events", r.URL.Redacted(), answer.Status, kind)
 	}
 	connected()
+	fmt.Fprintf(w.notes, "smtpshim watch: watching %s\n", r.URL.Redacted())
 	lines := bufio.NewScanner(answer.Body)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -133,10 +134,10 @@ func (w *watching) follow(ctx context.Context, connected func()) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	if err := lines.Err(); err != nil {
+	if err := lines.Err(); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
 	}
-	return errors.New("the connection was closed")
+	return errors.New("smtpshim closed the connection, as it does when it ends")
 }
 
 // print prints an event behind the name of its session.
