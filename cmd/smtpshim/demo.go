@@ -226,6 +226,7 @@ func demoServer(address, name string, bare bool, stdout, stderr io.Writer) int {
 	if bare {
 		at = address
 	}
+	server.Lasts = true
 	running, err := startStandIn(server, at)
 	if err != nil {
 		fmt.Fprintln(stderr, "smtpshim demo:", err)

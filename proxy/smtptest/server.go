@@ -30,6 +30,7 @@ type Server struct {
 	Password string        // NTLM; "password"
 	Timeout  time.Duration // of each read and write; 5 minutes
 	TLS      *tls.Config   // nil: no STARTTLS
+	Lasts    bool          // long: it keeps neither dialogues nor messages
 
 	HangsUp      bool          // on EHLO, without a word
 	OneHello     bool          // EHLO or HELO once is all it takes
@@ -143,6 +144,7 @@ type Running struct {
 	open     map[net.Conn]bool
 	wires    []*wire
 	messages []Message
+	taken    int             // messages
 	knownTLS map[string]bool // addresses that have had a TLS connection
 }
 
@@ -177,6 +179,7 @@ func (r *Running) accept() {
 			return
 		}
 		w := newWire(conn, r.server.Timeout, "S")
+		w.forgets = r.server.Lasts
 		r.mu.Lock()
 		if r.closed {
 			r.mu.Unlock()
@@ -184,7 +187,9 @@ func (r *Running) accept() {
 			return
 		}
 		r.open[conn] = true
-		r.wires = append(r.wires, w)
+		if !r.server.Lasts {
+			r.wires = append(r.wires, w)
+		}
 		r.mu.Unlock()
 		go func() {
 			err := (&session{Server: r.server, running: r, w: w}).serve()
@@ -252,8 +257,11 @@ func (r *Running) Close() error {
 func (r *Running) stored(m Message) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.messages = append(r.messages, m)
-	return len(r.messages)
+	if !r.server.Lasts {
+		r.messages = append(r.messages, m)
+	}
+	r.taken++
+	return r.taken
 }
 
 // firstTLS reports whether this address had no TLS connection before.

@@ -3,6 +3,8 @@ package smtptest
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"reflect"
 	"regexp"
@@ -35,6 +37,33 @@ func texts(place string, v reflect.Value, f func(place string, t Text)) {
 		for _, k := range v.MapKeys() {
 			texts(place+"."+k.String(), v.MapIndex(k), f)
 		}
+	}
+}
+
+// One that stays up for days would keep all that was ever said.
+func TestAServerThatLastsKeepsNothing(t *testing.T) {
+	server, _ := LookupServer("modern")
+	server.Lasts = true
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	running := server.Start(l)
+	defer running.Close()
+	for range 2 {
+		conn, err := net.Dial("tcp", running.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(conn, "HELO a.example.com\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n.\r\nQUIT\r\n")
+		if said, _ := io.ReadAll(conn); !strings.Contains(string(said), "221 ") {
+			t.Errorf("it said %q", said)
+		}
+		conn.Close()
+	}
+	running.Wait()
+	if kept := len(running.Messages()) + len(running.Dialogues()); kept > 0 {
+		t.Errorf("it has kept %d", kept)
 	}
 }
 
