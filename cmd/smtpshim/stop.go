@@ -79,8 +79,10 @@ func (p *instance) retire(signals <-chan os.Signal, next *successor) {
 	go func() {
 		select {
 		case how := <-next.lost():
-			p.log.Error("the process that took over has ended, and nobody takes new sessions", "err", how)
-			f.signal()
+			if how != nil { // else it was told to end, or has handed over itself
+				p.log.Error("the process that took over has ended, and nobody takes new sessions", "err", how)
+				f.signal()
+			}
 		case <-f.over.Done():
 		}
 	}()

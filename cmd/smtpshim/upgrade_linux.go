@@ -153,7 +153,7 @@ func (s *successor) end() {
 	s.line.Close()
 }
 
-// lost is when the new process has ended, and how.
+// lost is when the new process has ended, and how: nil if as it was to.
 func (s *successor) lost() <-chan error { return s.ended }
 
 // handOver makes the new process the main one, and if again has it read the

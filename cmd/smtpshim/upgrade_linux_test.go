@@ -383,6 +383,21 @@ func TestAReloadDuringAnUpgradeIsNotLost(t *testing.T) {
 	}
 }
 
+func TestASessionOutlivesTheProcessesInBetween(t *testing.T) {
+	s := startInstalled(t, "1h", true)
+	idle := connect(t, s.places[0].String())
+	s.upgrade()
+	between := s.pid
+	s.upgrade()
+	real.Wait(t, "the process in between to end", func() bool { return !alive(between) })
+	idle("NOOP", "250")
+	s.upgrade()
+	idle("QUIT", "221")
+	if said := s.log.String(); strings.Contains(said, "has ended") || strings.Contains(said, "asking idle clients") {
+		t.Error(said)
+	}
+}
+
 func TestWhoHasHandedOverEndsWithTheNewProcess(t *testing.T) {
 	s := startInstalled(t, "1h", true)
 	idle, old := connect(t, s.places[0].String()), s.pid
