@@ -45,7 +45,6 @@ const live = page => page.waitForFunction(() => document.querySelector("#live").
 async function showsWhatHappens(browser) {
   const { page, close } = await look(browser);
   await live(page);
-  await page.waitForFunction(() => document.querySelectorAll("#sessions > li").length === 0); // less than whoever asked whether it listens
   await talk("EHLO sub2.", "QUIT");
   await page.waitForSelector("#sessions .pill.ok"); // by itself
   const change = page.locator("#sessions .change", { hasText: "fix-hello-name" });
@@ -86,7 +85,7 @@ async function worksWithoutScripts(browser) {
   assert.ok(!await page.locator("#pause").isVisible());
   await page.uncheck("[name=healed]");
   await page.click("form button");
-  assert.strictEqual(await sessions(page), 2);
+  assert.strictEqual(await page.locator("#sessions .pill.ok").count(), 2); // whoever asked whether it listens may be there too
   await close();
 }
 
