@@ -98,18 +98,20 @@ func (s *session) greeted(name string) (*leg, []byte, error) {
 		s.failed("connect")
 		return nil, nil, err
 	}
-	if s.route.ServerTLS.Mode == rewrite.ServerTLSImplicit {
+	server := newLeg(conn)
+	s.setServer(server)
+	raw, err := []byte(nil), s.proxy.ending.Err() // if not yet, kill finds the server
+	if err == nil && s.route.ServerTLS.Mode == rewrite.ServerTLSImplicit {
 		secure, err := s.shakeServer(conn, name)
 		if err != nil {
+			s.setServer(nil)
 			conn.Close()
 			s.failed("tls")
 			return nil, nil, err
 		}
-		conn = secure
+		server = newLeg(secure)
+		s.setServer(server)
 	}
-	server := newLeg(conn)
-	s.setServer(server)
-	raw, err := []byte(nil), s.proxy.ending.Err() // if not yet, kill finds the server
 	if err == nil {
 		raw, err = s.readReply(s.route.Timeouts.greeting())
 		s.badReply(err)
@@ -175,9 +177,9 @@ func (s *session) shakeServer(conn net.Conn, name string) (*tls.Conn, error) {
 
 // shake does a handshake.
 func (s *session) shake(side string, conn net.Conn, with func(context.Context, net.Conn) (*tls.Conn, error)) (*tls.Conn, error) {
-	ctx, cancel := context.WithTimeout(s.proxy.ending, s.route.Timeouts.tls())
-	defer cancel()
-	secure, err := with(ctx, wired(conn))
+	conn.SetDeadline(s.now.Add(s.route.Timeouts.tls()))
+	secure, err := with(context.Background(), wired(conn))
+	conn.SetDeadline(time.Time{})
 	s.now = time.Now()
 	if err != nil {
 		reason, text := tlspolicy.Explain(err)

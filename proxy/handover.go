@@ -28,7 +28,7 @@ func (p *Proxy) Retire(ctx context.Context) error {
 // unlinkOnClose says whether a socket in the file system goes from there when it
 // is closed.
 func unlinkOnClose(socket net.Listener, unlink bool) {
-	if l, ok := socket.(*net.UnixListener); ok {
+	if l, ok := socket.(interface{ SetUnlinkOnClose(bool) }); ok {
 		l.SetUnlinkOnClose(unlink)
 	}
 }

@@ -52,24 +52,27 @@ func (p *Proxy) Sockets() (_ map[string][]*os.File, err error) {
 // Unlike the copy that a listener makes of itself, it can be given to another
 // process without making the first one block.
 func CopySocket(socket any) (*os.File, error) {
-	s, ok := socket.(syscall.Conn)
-	if !ok {
-		return nil, fmt.Errorf("%T has no descriptor", socket)
-	}
-	raw, err := s.SyscallConn()
+	fd, err := copySocket(socket)
 	if err != nil {
 		return nil, err
 	}
-	var file *os.File
+	return os.NewFile(uintptr(fd), "socket"), nil
+}
+
+func copySocket(socket any) (second int, err error) {
+	s, ok := socket.(syscall.Conn)
+	if !ok {
+		return 0, fmt.Errorf("%T has no descriptor", socket)
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
 	err = control(raw, func(fd int) error {
-		second, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
-			return os.NewSyscallError("fcntl", err)
-		}
-		file = os.NewFile(uintptr(second), "socket")
-		return nil
+		second, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		return os.NewSyscallError("fcntl", err)
 	})
-	return file, err
+	return second, err
 }
 
 // CloseSockets closes all of them.

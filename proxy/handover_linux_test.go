@@ -87,7 +87,7 @@ func TestWhoWasAcceptedBeforeHearsWhatBecomesOfIt(t *testing.T) {
 				go func() { done <- stop(p, t.Context()) }()
 				synctest.Wait()
 				near, far := net.Pipe()
-				go p.open(near, newRunning(&Route{Name: "test", Servers: []string{"192.0.2.1:25"}}, "shim.example.com"))
+				go p.open(nil, near, newRunning(&Route{Name: "test", Servers: []string{"192.0.2.1:25"}}, "shim.example.com"))
 				synctest.Wait()
 				select {
 				case <-done:

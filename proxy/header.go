@@ -26,9 +26,7 @@ type ends struct {
 	destination netip.AddrPort // where the client connected to; zero: not known
 }
 
-func endsOf(conn net.Conn) ends {
-	return ends{addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())}
-}
+func endsOf(conn net.Conn) ends { return ends{remoteOf(conn), localOf(conn)} }
 
 // readHeader takes the PROXY header that a connection has to begin with, of
 // either version, and gives the ends that it tells of: none if it says that the
@@ -126,6 +124,26 @@ func (r *replayed) Read(b []byte) (int, error) { return r.rest.Read(b) }
 
 // SetReadDeadline does nothing: go-proxyproto would take ours away.
 func (r *replayed) SetReadDeadline(time.Time) error { return nil }
+
+// An addressed connection has its addresses in the form that is wanted.
+type addressed interface {
+	remoteAddrPort() netip.AddrPort
+	localAddrPort() netip.AddrPort
+}
+
+func remoteOf(conn net.Conn) netip.AddrPort {
+	if a, ok := conn.(addressed); ok {
+		return a.remoteAddrPort()
+	}
+	return addrPort(conn.RemoteAddr())
+}
+
+func localOf(conn net.Conn) netip.AddrPort {
+	if a, ok := conn.(addressed); ok {
+		return a.localAddrPort()
+	}
+	return addrPort(conn.LocalAddr())
+}
 
 func addrPort(a net.Addr) netip.AddrPort {
 	if tcp, ok := a.(*net.TCPAddr); ok && tcp != nil {

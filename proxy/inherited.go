@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 )
 
 // inherit listens on sockets that we were handed. They stay open
@@ -50,8 +51,8 @@ func listening(file *os.File) bool {
 // have made them so.
 func (l *listener) beTransparent() error {
 	for _, socket := range l.sockets {
-		tcp, ok := socket.(*net.TCPListener)
-		if !ok {
+		tcp, ok := socket.(syscall.Conn)
+		if _, isTCP := socket.Addr().(*net.TCPAddr); !ok || !isTCP {
 			return fmt.Errorf("%v cannot be transparent: it is no TCP address", socket.Addr())
 		}
 		raw, err := tcp.SyscallConn()

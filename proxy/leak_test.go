@@ -11,6 +11,7 @@ import (
 
 // TestMain also sees to it that no test leaves a session or a connection behind.
 func TestMain(m *testing.M) {
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1) // as the program does, so that there is more than one loop
 	status := m.Run()
 	if status == 0 {
 		if left := leftOver(); left != "" {

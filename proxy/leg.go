@@ -43,7 +43,9 @@ type leg struct {
 
 	// Made once: a command must not allocate.
 	readFunc, writeFunc func(fd uintptr) bool
-	lookFunc            func(fd uintptr)
+	lookFunc, askFunc   func(fd uintptr)
+	done                bool
+	quiet               func() // says that the last read has left nothing; nil: nobody wants to know
 	readN               int
 	readErr, writeErr   error
 	ready               bool
@@ -57,6 +59,8 @@ const (
 	mendBuffer  = 128 << 10 // what is mended of a message is made in one of these
 )
 
+type quiet interface{ quiet() }
+
 var (
 	smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
 	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
@@ -68,11 +72,15 @@ func newLeg(conn net.Conn) *leg {
 	switch c := conn.(type) {
 	case *tls.Conn:
 		l.wire, _ = c.NetConn().(*wire)
-	case *net.TCPConn, *net.UnixConn:
-		if raw, err := rawOf(c.(syscall.Conn)); err == nil {
+	case plain:
+		if raw, err := rawOf(c); err == nil {
+			if q, ok := c.(quiet); ok {
+				l.quiet = q.quiet
+			}
 			l.raw = raw
 			l.readFunc = l.readFD
 			l.writeFunc = l.writeFD
+			l.askFunc = func(fd uintptr) { l.done = l.readFD(fd) }
 			l.lookFunc = func(fd uintptr) { l.ready = readable(fd) }
 		}
 	}
@@ -206,7 +214,17 @@ func (l *leg) readOnce() error {
 	switch {
 	case l.raw != nil:
 		l.readN, l.readErr, l.took = 0, nil, 0
-		err := l.raw.Read(l.readFunc)
+		var err error
+		l.done = false
+		if l.asking != nil {
+			err = l.raw.Control(l.askFunc)
+		}
+		if err == nil && !l.done && l.quiet != nil { // then it may wait without asking readFD first
+			err = l.arm()
+		}
+		if err == nil && !l.done {
+			err = l.raw.Read(l.readFunc)
+		}
 		if err == nil {
 			err = l.readErr
 		}
@@ -275,6 +293,9 @@ func (l *leg) readFD(fd uintptr) bool {
 		return true
 	}
 	l.readN, l.readErr = readNow(fd, l.buf[l.w:])
+	if l.quiet != nil && l.readErr == nil && l.readN < len(l.buf)-l.w {
+		l.quiet()
+	}
 	if l.asking != nil {
 		l.readErr = l.asked(fd, l.readErr)
 	}

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -17,6 +16,9 @@ type listener struct {
 	proxy   *Proxy
 	sockets []net.Listener // more than one only where they were handed to us
 	route   atomic.Pointer[running]
+
+	pause atomic.Int64 // after the failure to accept; 0: the last did not fail
+	told  atomic.Int64 // of one in the log, in nanoseconds since 1970
 }
 
 func (p *Proxy) listen(address string, r *Route) (*listener, error) {
@@ -25,14 +27,21 @@ func (p *Proxy) listen(address string, r *Route) (*listener, error) {
 		if err != nil {
 			return nil, fmt.Errorf("listening on %s, which was handed to us: %w", address, err)
 		}
-		return &listener{proxy: p, sockets: sockets}, nil
+		l, err := p.listening(sockets...)
+		if err != nil {
+			return nil, err
+		}
+		for _, socket := range l.sockets {
+			unlinkOnClose(socket, false) // until it is ours: see replace
+		}
+		return l, nil
 	}
 	if path, ok := socketPath(address); ok {
 		l, err := listenUnix(path)
 		if err != nil {
 			return nil, err
 		}
-		return &listener{proxy: p, sockets: []net.Listener{l}}, nil
+		return p.listening(l)
 	}
 	config := net.ListenConfig{KeepAlive: -1}
 	config.SetMultipathTCP(false)
@@ -40,7 +49,7 @@ func (p *Proxy) listen(address string, r *Route) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &listener{proxy: p, sockets: []net.Listener{l}}, nil
+	return p.listening(l)
 }
 
 func (l *listener) close() {
@@ -49,36 +58,31 @@ func (l *listener) close() {
 	}
 }
 
-// run accepts from one of the sockets until that is closed. It survives what
-// passes, such as running out of descriptors.
-func (l *listener) run(socket net.Listener) {
-	pause, told := time.Duration(0), time.Time{}
-	for {
-		conn, err := socket.Accept()
-		switch {
-		case err == nil:
-			pause = 0
-			l.proxy.arriving.Add(1)
-			l.proxy.crew.do(func() { l.proxy.open(conn, l.route.Load()) })
-		case errors.Is(err, net.ErrClosed):
-			return
-		default:
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			if time.Since(told) >= time.Second { // failures and successes may take turns for long
-				l.proxy.logger().Error("accepting a connection", "listen", socket.Addr().String(), "err", err, "again_in", pause)
-				told = time.Now()
-			}
-			time.Sleep(pause)
-		}
+// accepted notes that a connection was. It arrives until it has entered.
+func (l *listener) accepted() {
+	l.proxy.arriving.Add(1)
+	l.pause.Store(0)
+}
+
+// failed notes that none could be, as when there are no descriptors, and says how long
+// to leave it.
+func (l *listener) failed(at net.Addr, err error) time.Duration {
+	pause := min(max(2*time.Duration(l.pause.Load()), 5*time.Millisecond), time.Second)
+	l.pause.Store(int64(pause))
+	now := time.Now()
+	told := l.told.Load()
+	if now.UnixNano()-told >= int64(time.Second) && l.told.CompareAndSwap(told, now.UnixNano()) { // failures and successes may take turns for long
+		l.proxy.logger().Error("accepting a connection", "listen", at.String(), "err", err, "again_in", pause)
 	}
+	return pause
 }
 
 // open makes a session of a connection: whether there is room, who is there,
 // TLS if the connection begins with it. Then the session goes on.
-func (p *Proxy) open(conn net.Conn, route *running) {
+func (p *Proxy) open(c *coroutine, conn net.Conn, route *running) {
 	now := time.Now()
-	s := &session{proxy: p, route: route, began: now, now: now, while: "beginning"}
-	s.address = addrPort(conn.RemoteAddr()).Addr()
+	s := &session{co: c, proxy: p, route: route, began: now, now: now, while: "beginning"}
+	s.address = remoteOf(conn).Addr()
 	s.client = newLeg(conn)
 	if !p.enter(s) {
 		return

@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -70,6 +71,12 @@ func served(t *testing.T, to net.Addr) time.Duration {
 
 const soon = 2 * time.Second // on a machine that does much else
 
+// raceDetected says whether this was built with the race detector.
+func raceDetected() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
 func loadOf(t *testing.T, many, few int) int {
 	if os.Getenv("SMTPSHIM_SOAK") == "" {
 		return few
@@ -106,6 +113,9 @@ func TestOneAddressCannotKeepOthersOut(t *testing.T) {
 // TestHalfOpenClientsCostLittle has clients from many addresses that owe a PROXY
 // header, and whose sessions have therefore not begun.
 func TestHalfOpenClientsCostLittle(t *testing.T) {
+	if raceDetected() {
+		t.Skip("the race detector keeps a record of memory in memory")
+	}
 	const most = 12 << 10 // of memory, for each
 	n := loadOf(t, 8_000, 500)
 	server := startServer(t, legacyServer(t, "modern"))

@@ -197,8 +197,9 @@ func (m *transfer) more() error {
 	s.client.large = m.octets > 0 // a short message fits the small buffer
 	err := s.fillAt(m.began, m.octets)
 	if m.watch != nil && m.watch.fired.Load() {
-		_, werr := m.stopWatch()
-		return m.answered(werr)
+		if spoke, werr := m.stopWatch(); spoke {
+			return m.answered(werr)
+		}
 	}
 	switch {
 	case err == nil, s.client.interrupted(err):

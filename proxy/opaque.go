@@ -18,6 +18,7 @@ func (s *session) opaque() error {
 	if server == nil {
 		return s.over("server-lost", nil)
 	}
+	defer s.apart()()
 	var last atomic.Int64
 	last.Store(time.Now().UnixNano())
 	done := make(chan error, 1)

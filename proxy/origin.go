@@ -31,7 +31,7 @@ func (s *session) aim(conn net.Conn) (refusal string, err error) {
 	case !covers(s.route.Destinations, to.Addr()):
 		err = fmt.Errorf("the client was going to %v, which is in none of the networks allowed", to)
 	default:
-		err = s.travels(trip{addrPort(conn.RemoteAddr()), to})
+		err = s.travels(trip{remoteOf(conn), to})
 	}
 	if err != nil {
 		return "destination", err
@@ -84,14 +84,14 @@ func (s *session) dial(ctx context.Context, server string) (net.Conn, error) {
 	if s.introducer.IsValid() && !s.ends.client.IsValid() && s.route.ProxySend != ProxyNone {
 		return nil, errNameless
 	}
-	conn, err := s.proxy.dialAs(ctx, s.route.Source, s.address, server)
+	conn, err := s.dialServer(ctx, server)
 	if err != nil || s.destination == "" {
 		return conn, err
 	}
 	s.proxy.mu.Lock()
 	s.arrives(1) // the connection before this one is closed, and its port may be somebody else's by now
 	s.proxy.mu.Unlock()
-	if err := s.travels(trip{addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr())}); err != nil {
+	if err := s.travels(trip{localOf(conn), remoteOf(conn)}); err != nil {
 		conn.Close()
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (s *session) addressOf(t *standing) string {
 
 // origin is where a connection was going before it was handed to us.
 func origin(conn net.Conn, transparent bool) (netip.AddrPort, error) {
-	local := zoneless(addrPort(conn.LocalAddr()))
+	local := zoneless(localOf(conn))
 	if !local.IsValid() {
 		return local, fmt.Errorf("a connection to %v has no original destination", conn.LocalAddr())
 	}

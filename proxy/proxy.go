@@ -1,9 +1,9 @@
 // Package proxy moves bytes: it listens, dials, and carries out what package
 // rewrite decides, line by line and reply by reply, with TLS on either side.
 //
-// A [Proxy] serves [Route]s. Each client's connection is a session: one
-// goroutine that takes turns between the client and the server, with a time
-// limit on every wait. What happens is reported to the route's [Observer].
+// A [Proxy] serves [Route]s. Each client's connection is a session, which takes
+// turns between the client and the server, with a time limit on every wait. On Linux
+// sessions run as coroutines in a few loops, elsewhere each on its goroutine. What happens is reported to the route's [Observer].
 package proxy
 
 import (
@@ -43,7 +43,7 @@ type Proxy struct {
 	routes    []*running
 	checks    sync.WaitGroup
 	unchecked context.CancelFunc // ends the checks of routes
-	lot       *lot               // nil: idle sessions wait on goroutines of their own
+	loops     []*loop            // that sessions run in; none until there is a listener
 	crew      crew
 	arriving  sync.WaitGroup // who accepts, and connections that have not entered yet
 	stopped   bool           // listens no more
@@ -189,9 +189,6 @@ func (p *Proxy) prepare() {
 	p.unchecked = func() {}
 	p.crew = crew{work: make(chan func()), done: p.ending.Done()}
 	p.id.Store(rand.Uint64() >> 24)
-	if p.dial == nil {
-		p.dial = dialServer
-	}
 }
 
 // serve has these routes go on with what is known of their servers, and looks
@@ -230,7 +227,7 @@ func (p *Proxy) replace(wanted map[string]*running, opened map[string]*listener)
 			if local {
 				unlinkOnClose(socket, true) // also if it was handed to us
 			}
-			p.arriving.Go(func() { l.run(socket) })
+			l.letIn(socket)
 		}
 	}
 }
@@ -258,7 +255,7 @@ func (p *Proxy) Sessions() int {
 // closed, a message under way without its final dot, and the error is that of ctx.
 func (p *Proxy) Drain(ctx context.Context) error {
 	none := p.askToLeave()
-	defer p.closeLot()
+	defer p.closeLoops()
 	defer p.checks.Wait()
 	defer p.end()
 	select {
@@ -271,23 +268,14 @@ func (p *Proxy) Drain(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// idleLot is where idle sessions wait; nil if there cannot be one.
-func (p *Proxy) idleLot() *lot {
+// closeLoops ends what sessions run in, once there are none.
+func (p *Proxy) closeLoops() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.lot == nil {
-		p.lot, _ = newLot() // without it, idle sessions cost a little more
-	}
-	return p.lot
-}
-
-// closeLot ends what idle sessions wait in, once there are none.
-func (p *Proxy) closeLot() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.lot != nil {
-		p.lot.close()
-		p.lot = nil
+	loops := p.loops
+	p.loops = nil
+	p.mu.Unlock()
+	for _, l := range loops {
+		l.close()
 	}
 }
 
@@ -297,7 +285,7 @@ func (p *Proxy) Close() error {
 	p.closeSessions()
 	<-none
 	p.checks.Wait()
-	p.closeLot()
+	p.closeLoops()
 	return nil
 }
 
@@ -310,9 +298,6 @@ func (p *Proxy) askToLeave() (none <-chan struct{}) {
 	for s := range p.sessions {
 		s.draining.Store(true)
 		s.wake()
-	}
-	if p.lot != nil {
-		p.lot.leaveAll()
 	}
 	p.mu.Unlock()
 	return p.noneLeft()
@@ -349,9 +334,6 @@ func (p *Proxy) closeSessions() {
 	defer p.mu.Unlock()
 	for s := range p.sessions {
 		s.kill()
-	}
-	if p.lot != nil {
-		p.lot.leaveAll()
 	}
 }
 

@@ -1,11 +1,11 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -112,54 +112,33 @@ func TestASessionHasAnEnd(t *testing.T) {
 	})
 }
 
-// exhausted is a listener in a process that has no descriptor left for a while.
-type exhausted struct {
-	failures int
-	conn     chan net.Conn
-}
-
-func (e *exhausted) Accept() (net.Conn, error) {
-	if e.failures > 0 {
-		e.failures--
-		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
-	}
-	conn, ok := <-e.conn
-	if !ok {
-		return nil, net.ErrClosed
-	}
-	return conn, nil
-}
-
-func (e *exhausted) Close() error { close(e.conn); return nil }
-
-func (e *exhausted) Addr() net.Addr { return &net.TCPAddr{} }
-
-func TestRunningOutOfDescriptorsIsNotTheEnd(t *testing.T) {
+func TestWhoCannotAcceptTriesAgainAfterAWhileThatGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &Proxy{Logger: slog.New(slog.DiscardHandler)}
-		p.dial = func(context.Context, string) (net.Conn, error) { return nil, syscall.EMFILE }
-		p.prepare()
-		e := &exhausted{20, make(chan net.Conn, 1)}
-		near, far := tubes()
-		e.conn <- near
-		l := &listener{proxy: p}
-		l.route.Store(newRunning(&Route{Name: "test", Servers: []string{"192.0.2.1:25"}}, "shim.example.com"))
+		var log bytes.Buffer
+		l := &listener{proxy: &Proxy{Logger: slog.New(slog.NewTextHandler(&log, nil))}}
+		l.proxy.prepare()
+		defer l.proxy.Close()
 		began := time.Now()
-		go l.run(e)
-		if err := smtptest.Play(far, day, smtptest.Expect("421 4.3.2 server not available"), smtptest.ExpectEnd()); err != nil {
-			t.Error(err)
+		for _, want := range []time.Duration{5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000} {
+			if pause := l.failed(&net.TCPAddr{}, syscall.EMFILE); pause != want*time.Millisecond {
+				t.Errorf("a pause of %v; want %v ms", pause, int(want))
+			}
+			time.Sleep(want * time.Millisecond)
 		}
-		if took := time.Since(began); took < 10*time.Second || took > 20*time.Second {
-			t.Errorf("served after %v; want pauses of up to a second between 20 failures", took)
+		told := strings.Count(log.String(), "accepting a connection")
+		if most := int(time.Since(began)/time.Second) + 1; told < 2 || told > most {
+			t.Errorf("%d lines in the log, of %v", told, time.Since(began))
 		}
-		far.Close()
-		e.Close()
-		p.Close()
+		l.accepted()
+		l.proxy.arriving.Done()
+		if pause := l.failed(&net.TCPAddr{}, syscall.EMFILE); pause != 5*time.Millisecond {
+			t.Errorf("a pause of %v after a success", pause)
+		}
 	})
 }
 
 // accepted opens a connection as a listener does.
 func (p *Proxy) accepted(conn net.Conn, route *running) {
 	p.arriving.Add(1)
-	p.open(conn, route)
+	p.open(nil, conn, route)
 }

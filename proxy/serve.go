@@ -16,5 +16,5 @@ func (p *Proxy) Serve(conn net.Conn, r *Route) {
 	}
 	p.arriving.Add(1)
 	p.mu.Unlock()
-	p.open(conn, newRunning(r, ownName()))
+	p.open(nil, conn, newRunning(r, ownName()))
 }

@@ -17,17 +17,20 @@ import (
 	"smtpshim/rewrite"
 )
 
-// A session is one client, one server and the dialogue between them. One
-// goroutine takes turns between the two; only a long message and an opaque
-// stretch have a second one, and an idle session has none: see lot.
+// A session is one client, one server and the dialogue between them. It takes turns
+// between the two, on a coroutine of a loop, or on a goroutine where there is no loop;
+// only a long message and an opaque stretch have a goroutine more. An idle session has
+// nothing to run on: see parked.
 type session struct {
 	proxy *Proxy
 	route *running
+	co    *coroutine // that it runs on, in a loop; nil: it runs on a goroutine
 	id    string
 	log   *slog.Logger
 
 	mu             sync.Mutex // of client and server, against other goroutines that end the session
 	client, server *leg       // server is nil until there is one
+	dialling       io.Closer  // nil: nobody is dialled in the loop
 
 	began       time.Time
 	address     netip.Addr
@@ -48,7 +51,7 @@ type session struct {
 
 	closing atomic.Bool // one way of an opaque stretch has failed
 
-	idleUntil time.Time // while the client's next line is waited for in the lot
+	idleUntil time.Time // while the client's next line is waited for, parked
 	now       time.Time // when the last wait ended: until the next, no time passes to speak of
 	waits     uint32    // so far, from anywhere
 	asked     time.Time // when the server was given what it has not answered
@@ -298,6 +301,7 @@ func (s *session) awaitBoth(limit time.Time) (ready bool, err error) {
 	if s.park(limit) {
 		return false, errParked
 	}
+	defer s.apart()()
 	w := startWatch(s.server, s.client.interrupt)
 	err = s.fill(s.client, limit)
 	spoke, serverErr := w.stop()
@@ -411,6 +415,12 @@ func (s *session) setServer(l *leg) {
 	s.server = l
 }
 
+func (s *session) setDialling(c io.Closer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dialling = c
+}
+
 func isTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || err == errSlow
 }
@@ -436,6 +446,9 @@ func (s *session) kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.client.cut()
+	if s.dialling != nil {
+		s.dialling.Close()
+	}
 	if s.server != nil {
 		s.server.cut()
 	}

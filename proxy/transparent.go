@@ -33,7 +33,10 @@ func (p *Proxy) dialAs(ctx context.Context, source Source, client netip.Addr, se
 		}
 	}
 	if _, local := socketPath(server); local || !from.IsValid() {
-		return p.dial(ctx, server)
+		if p.dial != nil {
+			return p.dial(ctx, server)
+		}
+		return dialServer(ctx, server)
 	}
 	return dialFrom(ctx, from, source.Client, server)
 }

@@ -5,23 +5,27 @@ import (
 	"time"
 )
 
-// A watch reads from the server in the background while something else is
-// waited for: what it says unasked, or its hanging up, ends that wait at once.
-// What was read stays in the server's leg.
+// A watch looks at the server while something else is waited for: what it says
+// unasked, or its hanging up, ends that wait at once. In a loop the kernel says so;
+// else it is read in the background, and what was read stays in the server's leg.
 type watch struct {
-	server *leg
-	fired  atomic.Bool
-	done   chan struct{}
-	err    error // why the read ended; valid once done
+	server  *leg
+	fired   atomic.Bool
+	looped  bool // there is no goroutine
+	stopped bool // of that in a loop
+	done    chan struct{}
+	err     error // why the read ended; valid once done
 }
 
-// startWatch begins to read. wake is called, on another goroutine, when
-// something was read or the connection ended.
+// startWatch begins to look. wake is called, on another goroutine or by the loop, when
+// there is something to read or the connection has ended.
 func startWatch(server *leg, wake func()) *watch {
 	w := &watch{server: server, done: make(chan struct{})}
 	server.deadline = time.Time{}
 	server.setAlarm(time.Time{})
-	go w.run(wake)
+	if w.looped = w.inLoop(wake); !w.looped {
+		go w.run(wake)
+	}
 	return w
 }
 
@@ -34,9 +38,14 @@ func (w *watch) run(wake func()) {
 	close(w.done)
 }
 
-// stop takes the read back. It reports whether the server has said something
-// or, with the error, has gone.
+// stop takes that back. It reports whether the server has said something or has gone,
+// with the error if that is known.
 func (w *watch) stop() (spoke bool, err error) {
+	if w.looped {
+		w.stopped = true
+		w.leaveLoop()
+		return w.fired.Load() && w.server.spoke(), nil
+	}
 	w.server.interrupt()
 	<-w.done
 	w.server.woken.Store(false)

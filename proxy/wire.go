@@ -5,11 +5,18 @@ import (
 	"syscall"
 )
 
+// A plain connection is a stream socket.
+type plain interface {
+	net.Conn
+	syscall.Conn
+	CloseWrite() error
+}
+
 // A wire is a TCP connection below TLS that can be read without waiting: TLS
 // then says whether there is text for us, or no more than a session ticket, and
 // needs no buffer of ours while there is none.
 type wire struct {
-	*net.TCPConn
+	plain
 	raw    syscall.RawConn
 	noWait bool // Read gives errNothing instead of waiting; set by the only reader
 
@@ -19,25 +26,32 @@ type wire struct {
 	readFD  func(fd uintptr) bool
 	lookFD  func(fd uintptr)
 	awaitFD func(fd uintptr) bool
+	quiet   func() // nil: nobody wants to know
 	waited  bool
 
-	out writing
+	out partWritten // tls.Conn does one write at a time
 }
 
 // wired makes a wire of a TCP connection; any other comes back as it is.
 func wired(conn net.Conn) net.Conn {
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
+	tcp, ok := conn.(plain)
+	if _, unix := conn.(*net.UnixConn); !ok || unix {
 		return conn
 	}
 	raw, err := rawOf(tcp)
 	if err != nil {
 		return conn
 	}
-	w := &wire{TCPConn: tcp, raw: raw}
+	w := &wire{plain: tcp, raw: raw}
 	w.readFD = func(fd uintptr) bool {
 		w.n, w.err = readNow(fd, w.b)
+		if w.err == nil && w.n < len(w.b) && w.quiet != nil {
+			w.quiet()
+		}
 		return w.err != errNothing
+	}
+	if q, ok := conn.(quiet); ok {
+		w.quiet = q.quiet
 	}
 	w.lookFD = func(fd uintptr) { w.readFD(fd) }
 	w.awaitFD = func(fd uintptr) bool {

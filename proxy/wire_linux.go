@@ -5,11 +5,11 @@ import (
 	"syscall"
 )
 
-// writing is the write of a wire that is under way; tls.Conn does one at a time.
-type writing struct {
+// A partWritten is a write that is under way.
+type partWritten struct {
 	rest []byte
 	err  error
-	some func(fd uintptr) bool // made once
+	some func(fd uintptr) bool // write; made once
 }
 
 // readWaiting reads as TCPConn does, without telling the runtime: see rawOctets.
@@ -21,7 +21,7 @@ func (w *wire) readWaiting(b []byte) (int, error) {
 // Write writes as TCPConn does, without telling the runtime.
 func (w *wire) Write(b []byte) (int, error) {
 	if w.out.some == nil {
-		w.out.some = w.out.writeSome
+		w.out.some = w.out.write
 	}
 	w.out.rest, w.out.err = b, nil
 	err := w.raw.Write(w.out.some)
@@ -33,9 +33,9 @@ func (w *wire) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// writeSome writes what there is room for. It says whether it is done, rather than to
+// write writes what there is room for. It says whether it is done, rather than to
 // be called again.
-func (w *writing) writeSome(fd uintptr) bool {
+func (w *partWritten) write(fd uintptr) bool {
 	for len(w.rest) > 0 {
 		n, err := writeNow(fd, w.rest)
 		switch {

@@ -2,8 +2,8 @@
 
 package proxy
 
-// writing is nothing where TCPConn writes.
-type writing struct{}
+// partWritten is nothing where TCPConn writes.
+type partWritten struct{}
 
 // readWaiting reads as TCPConn does.
-func (w *wire) readWaiting(b []byte) (int, error) { return w.TCPConn.Read(b) }
+func (w *wire) readWaiting(b []byte) (int, error) { return w.plain.Read(b) }

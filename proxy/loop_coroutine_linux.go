@@ -1,0 +1,112 @@
+package proxy
+
+import (
+	"fmt"
+	"iter"
+	"runtime/debug"
+)
+
+// A coroutine is what a session runs on in a loop: it goes on where it was when what
+// it waits for has come, without the runtime's scheduler. What would keep the loop
+// from its other sessions it does on a goroutine, apart from the loop.
+type coroutine struct {
+	loop  *loop
+	work  func(*coroutine)
+	next  func() (wish, bool)
+	stop  func()
+	yield func(wish) bool
+	again func() // has it go on; made once
+	reads int    // since the loop has seen to others
+}
+
+// A wish is what a coroutine stops for.
+type wish uint8
+
+const (
+	toWait   wish = iota // until whoever it has asked wakes it
+	toLeave              // the loop
+	toReturn             // to it
+	toRest               // its work is done
+)
+
+// maxResting is how many a loop keeps for the next sessions, whose stacks have grown.
+const maxResting = 64
+
+// begin has f run on a coroutine, at once. The caller is the loop.
+func (l *loop) begin(f func(*coroutine)) {
+	var c *coroutine
+	if last := len(l.resting) - 1; last >= 0 {
+		c, l.resting = l.resting[last], l.resting[:last]
+	} else {
+		c = l.newCoroutine()
+	}
+	c.work = f
+	c.drive()
+}
+
+func (l *loop) newCoroutine() *coroutine {
+	c := &coroutine{loop: l}
+	c.again = c.drive
+	c.next, c.stop = iter.Pull(func(yield func(wish) bool) {
+		c.yield = yield
+		for more := true; more; more = yield(toRest) {
+			c.run()
+		}
+	})
+	return c
+}
+
+// run does its work. A panic goes on in the loop, whose stack says nothing of where
+// it was.
+func (c *coroutine) run() {
+	defer func() {
+		if r := recover(); r != nil {
+			panic(fmt.Sprintf("%v\n\n%s", r, debug.Stack()))
+		}
+	}()
+	f := c.work
+	c.work = nil
+	f(c)
+}
+
+// drive has it run until it stops. The caller is the loop.
+func (c *coroutine) drive() {
+	l := c.loop
+	c.reads = 0
+	switch w, _ := c.next(); {
+	case w == toLeave:
+		l.proxy.crew.do(c.apart)
+	case w == toRest && len(l.resting) < maxResting:
+		l.resting = append(l.resting, c)
+	case w == toRest:
+		c.stop()
+	}
+}
+
+// apart has it run on this goroutine, until it returns to the loop or is done.
+func (c *coroutine) apart() {
+	if w, _ := c.next(); w == toReturn {
+		c.loop.do(c.again)
+		return
+	}
+	c.stop()
+}
+
+// maxReads is how often a coroutine may read before others have their turn: a client
+// that sends faster than it is read would keep the loop for ever.
+const maxReads = 16
+
+// mayRead counts a read, and says whether others have had their turn.
+func (c *coroutine) mayRead() bool {
+	c.reads++
+	return c.reads <= maxReads
+}
+
+// giveWay lets the loop see to others.
+func (c *coroutine) giveWay() {
+	c.wake()
+	c.yield(toWait)
+}
+
+// wake has it go on that waits.
+func (c *coroutine) wake() { c.loop.do(c.again) }

@@ -1,0 +1,193 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// dial dials a server for a session, in its loop if the address says where to.
+// Names, sockets in the file system and addresses to dial from are package net's.
+func (s *session) dialServer(ctx context.Context, server string) (net.Conn, error) {
+	c, source := s.co, s.route.Source
+	if c == nil {
+		return s.proxy.dialAs(ctx, source, s.address, server)
+	}
+	to, err := netip.ParseAddrPort(server)
+	if err == nil && s.proxy.dial == nil && !source.Client && !source.Address.IsValid() {
+		deadline, _ := ctx.Deadline()
+		conn, err := s.connectTo(to, deadline)
+		if err != nil {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(to), Err: err}
+		}
+		return conn, nil
+	}
+	back := s.apart()
+	conn, err := s.proxy.dialAs(ctx, source, s.address, server)
+	if err == nil {
+		conn, err = c.loop.adopt(conn)
+	}
+	back()
+	if adopted, ok := conn.(*socket); ok {
+		adopted.bind(c)
+	}
+	return conn, err
+}
+
+// adopt takes a connection of package net into the loop. One that is no socket stays
+// as it is.
+func (l *loop) adopt(conn net.Conn) (net.Conn, error) {
+	if _, ok := conn.(plain); !ok {
+		return conn, nil
+	}
+	defer conn.Close()
+	fd, err := copySocket(conn)
+	if err != nil {
+		return nil, err
+	}
+	s, err := l.newSocket(fd, addrPort(conn.RemoteAddr()), received)
+	if err != nil {
+		return nil, err // s is no nil net.Conn
+	}
+	return s, nil
+}
+
+// connectTo dials an address, in the loop.
+func (s *session) connectTo(to netip.AddrPort, deadline time.Time) (*socket, error) {
+	fd, err := startConnecting(to)
+	if err != nil {
+		return nil, err
+	}
+	events := uint32(received)
+	if !isConnected(fd) {
+		events |= unix.EPOLLOUT
+	}
+	conn, err := s.co.loop.newSocket(fd, to, events)
+	if err != nil {
+		return nil, err
+	}
+	conn.bind(s.co)
+	if events != received {
+		err = s.awaitConnection(conn, deadline)
+	}
+	if err == nil && to.Port() >= 1024 && conn.localAddrPort() == to {
+		err = os.NewSyscallError("connect", syscall.ECONNREFUSED) // nobody listens there, and by chance it was our own port
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// awaitConnection waits until there is one, or the session is killed.
+func (s *session) awaitConnection(conn *socket, deadline time.Time) error {
+	s.setDialling(conn)
+	defer s.setDialling(nil)
+	if err := s.proxy.ending.Err(); err != nil { // if not yet, kill finds it
+		return err
+	}
+	return conn.connected(deadline)
+}
+
+func startConnecting(to netip.AddrPort) (fd int, err error) {
+	domain, name := sockaddrOf(to)
+	if fd, err = unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+		return 0, os.NewSyscallError("socket", err)
+	}
+	if err = noDelay(fd); err == nil {
+		err = unix.Connect(fd, name)
+		if err == unix.EINPROGRESS || err == unix.EINTR {
+			return fd, nil
+		}
+		err = os.NewSyscallError("connect", err)
+	}
+	if err != nil {
+		unix.Close(fd)
+	}
+	return fd, err
+}
+
+// connected waits until a socket is.
+func (s *socket) connected(deadline time.Time) error {
+	if err := s.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	var failed error
+	err := s.do(writing, func(fd uintptr) bool {
+		if isConnected(int(fd)) {
+			return true
+		}
+		code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+		switch {
+		case err != nil:
+			failed = os.NewSyscallError("getsockopt", err)
+		case code != 0:
+			failed = os.NewSyscallError("connect", syscall.Errno(code))
+		}
+		return failed != nil
+	})
+	if err == nil {
+		err = failed
+	}
+	if err != nil {
+		return err
+	}
+	return s.SetWriteDeadline(time.Time{})
+}
+
+// isConnected says whether a socket is by now.
+func isConnected(fd int) bool {
+	_, err := unix.Getpeername(fd)
+	return err == nil
+}
+
+// noDelay has what is written go at once.
+func noDelay(fd int) error {
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
+}
+
+// sockaddrOf is an address as the kernel wants it.
+func sockaddrOf(a netip.AddrPort) (domain int, name unix.Sockaddr) {
+	if a.Addr().Is4() {
+		return unix.AF_INET, &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	six := &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+	if zone := a.Addr().Zone(); zone != "" {
+		if i, err := net.InterfaceByName(zone); err == nil {
+			six.ZoneId = uint32(i.Index)
+		} else if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+			six.ZoneId = uint32(n)
+		}
+	}
+	return unix.AF_INET6, six
+}
+
+// addrPortOf is an address as the kernel gives it; zero if it is not one of TCP.
+func addrPortOf(name unix.Sockaddr) netip.AddrPort {
+	switch name := name.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(name.Addr), uint16(name.Port))
+	case *unix.SockaddrInet6:
+		a := netip.AddrFrom16(name.Addr).Unmap()
+		if name.ZoneId != 0 && a.Is6() {
+			a = a.WithZone(zoneOf(name.ZoneId))
+		}
+		return netip.AddrPortFrom(a, uint16(name.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// zoneOf names a zone as package net does.
+func zoneOf(id uint32) string {
+	if i, err := net.InterfaceByIndex(int(id)); err == nil {
+		return i.Name
+	}
+	return strconv.FormatUint(uint64(id), 10)
+}

@@ -1,0 +1,228 @@
+package proxy
+
+import (
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A loop waits for the sockets of many sessions at once, and has each session go
+// on, as a [coroutine], when there is something for it. To the runtime all of that
+// is one goroutine, which waits in one system call. Waking a goroutine for each
+// command costs more than a session has to do with it: a look at what else could
+// run, a thread to run it on, and one more thread to watch over both.
+type loop struct {
+	proxy *Proxy
+	epoll int
+	bell  int // an eventfd, rung by whoever has something for a loop that waits
+	start time.Time
+	done  chan struct{}
+	load  atomic.Int32 // sockets
+
+	mu      sync.Mutex
+	watched []watched // by descriptor
+	due     []func()  // what is to be done next
+	alarms  alarms
+	asleep  bool // it waits, or is about to
+	closed  bool
+
+	resting []*coroutine // of the loop's own goroutine
+}
+
+// watched is what a loop has the kernel tell of.
+type watched interface {
+	// event is called by the loop that hears of it.
+	event(l *loop, events uint32)
+}
+
+const (
+	maxEvents = 128 // that are taken from the kernel at once
+
+	// turn is for how long a loop goes on before it gives the runtime a chance to
+	// run something else. After 10 ms the runtime would take that chance, and its
+	// thread for such cases would then look about every 20 us for a while.
+	turn = 8 * time.Millisecond
+)
+
+// startLoop starts one more. It runs until it is closed.
+func startLoop(p *Proxy) (*loop, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	l := &loop{proxy: p, epoll: epoll, start: time.Now(), done: make(chan struct{})}
+	if l.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		unix.Close(epoll)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	if err := l.control(unix.EPOLL_CTL_ADD, l.bell, unix.EPOLLIN|unix.EPOLLET); err != nil {
+		unix.Close(l.bell)
+		unix.Close(epoll)
+		return nil, err
+	}
+	go l.run()
+	return l, nil
+}
+
+func (l *loop) run() {
+	defer close(l.done)
+	events := make([]unix.EpollEvent, maxEvents)
+	told := make([]watched, 0, maxEvents)
+	var due []func()
+	for turned := l.start; ; {
+		now := time.Now()
+		if now.Sub(turned) > turn {
+			runtime.Gosched()
+			turned = now
+		}
+		timeout, ok := l.sleep(now.Sub(l.start))
+		if !ok {
+			break
+		}
+		n := l.wait(events, timeout)
+		told = l.woken(told[:0], events[:n])
+		for i, w := range told {
+			if w != nil {
+				w.event(l, events[i].Events)
+			}
+		}
+		clear(told)
+		l.ring()
+		due = l.take(due[:0])
+		for _, do := range due {
+			do()
+		}
+		clear(due)
+	}
+	for _, c := range l.resting {
+		c.stop()
+	}
+	unix.Close(l.bell)
+	unix.Close(l.epoll)
+}
+
+// sleep says for how many milliseconds to wait, -1 for ever, and has whoever comes
+// meanwhile ring the bell. It is not ok if the loop is closed.
+func (l *loop) sleep(now time.Duration) (timeout int, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case len(l.due) > 0:
+		return 0, true
+	case l.closed:
+		return 0, false
+	}
+	l.asleep = true
+	return l.alarms.wait(now), true
+}
+
+// wait takes events from the kernel.
+func (l *loop) wait(events []unix.EpollEvent, timeout int) int {
+	n, _ := unix.EpollWait(l.epoll, events, timeout) // there is no error but EINTR
+	return max(n, 0)
+}
+
+// woken is the end of a wait: it gives what the events are of.
+func (l *loop) woken(told []watched, events []unix.EpollEvent) []watched {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asleep = false
+	for _, e := range events {
+		var w watched
+		if int(e.Fd) < len(l.watched) {
+			w = l.watched[e.Fd]
+		}
+		told = append(told, w)
+	}
+	return told
+}
+
+// ring has those go on whose time is over.
+func (l *loop) ring() {
+	for w := l.late(); w != nil; w = l.late() {
+		w.expire()
+	}
+}
+
+// late gives one of those; nil if there is none.
+func (l *loop) late() *way {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.alarms) == 0 || l.alarms[0].at > time.Since(l.start) {
+		return nil
+	}
+	return l.alarms.pop()
+}
+
+func (l *loop) take(due []func()) []func() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	due, l.due = l.due, due
+	return due
+}
+
+// do has the loop do something soon.
+func (l *loop) do(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.due = append(l.due, f)
+	l.wake()
+}
+
+// wake ends the wait that is under way. The lock is held.
+func (l *loop) wake() {
+	if !l.asleep {
+		return
+	}
+	l.asleep = false
+	unix.Write(l.bell, []byte{0, 0, 0, 1, 1, 0, 0, 0}) // a number that is not zero, in whatever order
+}
+
+// alarm has a way expire at a time; zero: never.
+func (l *loop) alarm(w *way, t time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t.IsZero() {
+		l.alarms.remove(w)
+		return
+	}
+	if first := l.alarms.set(w, max(t.Sub(l.start), 1)); first {
+		l.wake()
+	}
+}
+
+// watch has the loop hear of a descriptor.
+func (l *loop) watch(w watched, fd int, events uint32) error {
+	l.mu.Lock()
+	for len(l.watched) <= fd {
+		l.watched = append(l.watched, nil)
+	}
+	l.watched[fd] = w
+	l.mu.Unlock()
+	return l.control(unix.EPOLL_CTL_ADD, fd, events)
+}
+
+// unwatch is the end of that, for a descriptor that is closed then.
+func (l *loop) unwatch(fd int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watched[fd] = nil
+}
+
+func (l *loop) control(op, fd int, events uint32) error {
+	event := unix.EpollEvent{Events: events, Fd: int32(fd)}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.epoll, op, fd, &event))
+}
+
+// close ends the loop, once there are no sessions any more.
+func (l *loop) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.wake()
+	l.mu.Unlock()
+	<-l.done
+}

@@ -1,0 +1,477 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"smtpshim/proxy/smtptest"
+)
+
+func newTestLoop(t *testing.T) *loop {
+	t.Helper()
+	p := &Proxy{Logger: slog.New(slog.DiscardHandler)}
+	p.prepare()
+	l, err := startLoop(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		l.close()
+		p.Close()
+	})
+	return l
+}
+
+// inLoop is a connection whose near end is in a loop, and is waited for by goroutines.
+func inLoop(t *testing.T) (near *socket, far *net.TCPConn) {
+	t.Helper()
+	l := newTestLoop(t)
+	a, b := connected(t)
+	conn, err := l.adopt(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near = conn.(*socket)
+	t.Cleanup(func() { near.Close() })
+	near.SetDeadline(time.Now().Add(20 * time.Second)) // or a test that fails would never end
+	return near, b.(*net.TCPConn)
+}
+
+func TestWhatASocketInALoopSendsAndReceivesIsWhole(t *testing.T) {
+	near, far := inLoop(t)
+	const size = 32 << 20 // more than there is room for on the way
+	received := make(chan int64, 1)
+	go func() {
+		n, _ := io.Copy(io.Discard, far)
+		fmt.Fprint(far, "thanks")
+		far.Close()
+		received <- n
+	}()
+	if n, err := near.Write(make([]byte, size)); n != size || err != nil {
+		t.Fatalf("wrote %d, %v", n, err)
+	}
+	near.CloseWrite()
+	b := make([]byte, 100)
+	n, err := near.Read(b)
+	if string(b[:n]) != "thanks" || err != nil {
+		t.Errorf("read %q, %v", b[:n], err)
+	}
+	if _, err := near.Read(b); err != io.EOF {
+		t.Errorf("then %v; want its end", err)
+	}
+	if n := <-received; n != size {
+		t.Errorf("%d octets arrived of %d", n, size)
+	}
+}
+
+// An end that comes with the last octets is not told of a second time.
+func TestAnEndThatCameWithOctetsIsFoundBehindThem(t *testing.T) {
+	near, far := inLoop(t)
+	far.Write([]byte("221 bye\r\n"))
+	far.Close()
+	poll := []unix.PollFd{{Fd: int32(near.fd), Events: unix.POLLRDHUP}}
+	for n, err := unix.Poll(poll, 20_000); n != 1; n, err = unix.Poll(poll, 20_000) {
+		if err != unix.EINTR {
+			t.Fatal("the end does not come: ", err)
+		}
+	}
+	l := newLeg(near) // which says when it has read all that there was
+	deadline := time.Now().Add(20 * time.Second)
+	if err := l.fill(deadline); err != nil || string(l.line()) != "221 bye\r\n" {
+		t.Fatalf("%q, %v", l.buffered(), err)
+	}
+	l.consume(len(l.line()))
+	if err := l.fill(deadline); err != io.EOF {
+		t.Errorf("%v; want the end", err)
+	}
+}
+
+// A read ends before an urgent octet, and what is behind it is not told of again.
+func TestOctetsBehindAnUrgentOneAreRead(t *testing.T) {
+	near, far := inLoop(t)
+	raw, err := far.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		err = errors.Join(unix.Send(int(fd), []byte("NO"), 0), unix.Send(int(fd), []byte("!"), unix.MSG_OOB), unix.Send(int(fd), []byte("OP\r\n"), 0))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLeg(near)
+	for deadline := time.Now().Add(20 * time.Second); l.line() == nil; {
+		if err := l.fill(deadline); err != nil {
+			t.Fatalf("%v after %q", err, l.buffered())
+		}
+	}
+	if string(l.line()) != "NOOP\r\n" {
+		t.Errorf("%q", l.line())
+	}
+}
+
+func TestAWaitForASocketEndsWithItsDeadlineOrItsClose(t *testing.T) {
+	for name, test := range map[string]struct {
+		end  func(*socket)
+		want error
+	}{
+		"a deadline that comes":     {func(s *socket) { s.SetReadDeadline(time.Now().Add(30 * time.Millisecond)) }, os.ErrDeadlineExceeded},
+		"a deadline that was":       {func(s *socket) { s.SetReadDeadline(longAgo) }, os.ErrDeadlineExceeded},
+		"a deadline that was later": {func(s *socket) { s.SetDeadline(time.Now().Add(time.Hour)); s.SetDeadline(longAgo) }, os.ErrDeadlineExceeded},
+		"a close":                   {func(s *socket) { s.Close() }, net.ErrClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			near, _ := inLoop(t)
+			near.SetDeadline(time.Time{})
+			ended := make(chan error, 1)
+			go func() {
+				_, err := near.Read(make([]byte, 1))
+				ended <- err
+			}()
+			for waits := false; !waits; runtime.Gosched() {
+				near.mu.Lock()
+				waits = near.ways[reading].waiter != nil
+				near.mu.Unlock()
+			}
+			test.end(near)
+			if err := <-ended; !errors.Is(err, test.want) {
+				t.Errorf("%v; want %v", err, test.want)
+			}
+		})
+	}
+}
+
+func TestADeadlineThatIsTakenAwayDoesNotCount(t *testing.T) {
+	near, far := inLoop(t)
+	near.SetReadDeadline(longAgo)
+	near.SetReadDeadline(time.Now().Add(time.Millisecond))
+	near.SetReadDeadline(time.Time{})
+	go func() {
+		<-time.After(20 * time.Millisecond)
+		far.Write([]byte("x"))
+	}()
+	if _, err := near.Read(make([]byte, 1)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAlarmsComeInTheOrderOfTheirTimes(t *testing.T) {
+	ways, r := make([]way, 200), rand.New(rand.NewPCG(1, 2))
+	var a alarms
+	for range 5000 {
+		w := &ways[r.IntN(len(ways))]
+		if r.IntN(4) == 0 {
+			a.remove(w)
+			continue
+		}
+		at := time.Duration(1 + r.IntN(1_000_000_000))
+		if first := a.set(w, at); first != (a[0] == w) {
+			t.Fatal("it is not said right which is the first")
+		}
+	}
+	want := 0
+	for i := range ways {
+		if ways[i].at > 0 {
+			want++
+		}
+	}
+	last, n := time.Duration(0), 0
+	for ; len(a) > 0; n++ {
+		if wait := a.wait(0); time.Duration(wait)*time.Millisecond < a[0].at {
+			t.Fatalf("waits %d ms for what is in %v", wait, a[0].at)
+		}
+		w := a.pop()
+		if w.at < last || w.place != 0 {
+			t.Fatalf("%v after %v, at place %d", w.at, last, w.place)
+		}
+		last = w.at
+	}
+	if n != want || a.wait(0) != -1 {
+		t.Errorf("%d came of %d", n, want)
+	}
+}
+
+func TestALoopGoesOnWhileACoroutineIsApart(t *testing.T) {
+	l := newTestLoop(t)
+	release, steps := make(chan struct{}), make(chan string, 10)
+	l.do(func() {
+		l.begin(func(c *coroutine) {
+			steps <- "in the loop"
+			c.yield(toLeave)
+			<-release // what would keep the loop
+			c.yield(toReturn)
+			steps <- "back"
+		})
+	})
+	l.do(func() { steps <- "another" })
+	for _, want := range []string{"in the loop", "another"} {
+		if got := <-steps; got != want {
+			t.Fatalf("%s; want %s", got, want)
+		}
+	}
+	close(release)
+	if got := <-steps; got != "back" {
+		t.Fatal(got)
+	}
+	rested := make(chan int, 1)
+	l.do(func() { rested <- len(l.resting) })
+	if n := <-rested; n != 1 {
+		t.Errorf("%d coroutines are kept; want the one", n)
+	}
+}
+
+func TestAClientThatSendsWithoutEndDoesNotKeepTheLoop(t *testing.T) {
+	near, far := inLoop(t)
+	const size = 8 << 20
+	go func() {
+		far.Write(make([]byte, size))
+		far.Close()
+	}()
+	l, done := near.loop, make(chan [2]int, 1)
+	others, ended := 0, false // of the loop's own goroutine
+	var other func()
+	other = func() {
+		others++
+		if !ended {
+			l.do(other)
+		}
+	}
+	l.do(func() {
+		l.begin(func(c *coroutine) {
+			near.bind(c)
+			n, b := 0, make([]byte, 512)
+			for k, err := near.Read(b); err == nil; k, err = near.Read(b) {
+				n += k
+			}
+			near.bind(nil)
+			ended = true
+			done <- [2]int{n, others}
+		})
+	})
+	l.do(other)
+	result := <-done
+	if n := result[0]; n != size {
+		t.Errorf("%d octets came of %d", n, size)
+	}
+	if n, least := result[1], size/512/maxReads/2; n < least {
+		t.Errorf("others had their turn %d times; want %d at least", n, least)
+	}
+}
+
+func TestADialInALoopSaysWhyItFails(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := netip.MustParseAddrPort(free.Addr().String())
+	free.Close()
+	l, failed := newTestLoop(t), make(chan error, 1)
+	l.do(func() {
+		l.begin(func(c *coroutine) {
+			s := &session{proxy: l.proxy, co: c}
+			_, err := s.connectTo(nobody, time.Now().Add(20*time.Second))
+			failed <- err
+		})
+	})
+	if err := <-failed; !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Error(err)
+	}
+}
+
+// deaf is a server that takes no connection and refuses none: its queue is full.
+func deaf(t *testing.T) netip.AddrPort {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := addrPortOf(name)
+	for {
+		conn, err := net.DialTimeout("tcp", at.String(), 200*time.Millisecond)
+		if err != nil {
+			return at
+		}
+		t.Cleanup(func() { conn.Close() })
+	}
+}
+
+func TestAServerThatDoesNotConnectIsLeftAtItsTimeAndWhenAllEnds(t *testing.T) {
+	server := deaf(t)
+	for name, timeout := range map[string]time.Duration{"time": 100 * time.Millisecond, "the end": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			p := apply(t, &Route{Listen: []string{"127.0.0.1:0"}, Servers: []string{server.String()}, Timeouts: Timeouts{Connect: timeout}})
+			conn, err := net.Dial("tcp", p.Addr("127.0.0.1:0").String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if name == "the end" {
+				for dialling := false; !dialling; runtime.Gosched() {
+					p.mu.Lock()
+					for s := range p.sessions {
+						s.mu.Lock()
+						dialling = s.dialling != nil
+						s.mu.Unlock()
+					}
+					p.mu.Unlock()
+				}
+				p.Close()
+			}
+			conn.SetDeadline(time.Now().Add(20 * time.Second))
+			if answer, err := io.ReadAll(conn); err != nil && !errors.Is(err, syscall.ECONNRESET) || name == "time" && !strings.HasPrefix(string(answer), "421 4.3.2 ") {
+				t.Errorf("the client hears %q, %v", answer, err)
+			}
+		})
+	}
+}
+
+func TestConnectionsInALoopSendAtOnce(t *testing.T) {
+	near := make(chan *socket, 1)
+	p := apply(t, &Route{Listen: []string{"127.0.0.1:0"}, Servers: []string{deaf(t).String()}})
+	conn, err := net.Dial("tcp", p.Addr("127.0.0.1:0").String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for len(near) == 0 {
+		p.mu.Lock()
+		for s := range p.sessions {
+			near <- s.client.socket()
+		}
+		p.mu.Unlock()
+	}
+	(*rawSocket)(<-near).Control(func(fd uintptr) {
+		if on, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY); on == 0 || err != nil {
+			t.Errorf("TCP_NODELAY is %d, %v", on, err)
+		}
+	})
+}
+
+// Whoever handed us a socket has it open still, and the kernel goes on to tell of it.
+func TestALoopHearsNothingOfADoorThatIsClosed(t *testing.T) {
+	l := newTestLoop(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := CopySocket(listener)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	d, err := newDoor(listener)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.open(&listener0, []*loop{l}); err != nil {
+		t.Fatal(err)
+	}
+	if !tells(t, l, d.fd) {
+		t.Fatal("it does not hear of an open one")
+	}
+	d.Close()
+	if tells(t, l, d.fd) {
+		t.Error("it does")
+	}
+}
+
+// listener0 is whose a door is that nobody comes to.
+var listener0 = listener{proxy: &Proxy{}}
+
+// tells says whether the kernel tells the loop of a descriptor (proc_pid_fdinfo(5)).
+func tells(t *testing.T, l *loop, fd int) bool {
+	t.Helper()
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", l.epoll))
+	if err != nil {
+		t.Skip("no /proc: ", err)
+	}
+	for line := range strings.SplitSeq(string(info), "\n") {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "tfd:" && f[1] == fmt.Sprint(fd) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestALoopThatHasFarMoreToDoLeavesSessionsToAnother(t *testing.T) {
+	a, b := &loop{}, &loop{}
+	d := &door{loops: []*loop{a, b}}
+	for _, test := range []struct{ a, b int32 }{{0, 0}, {16, 0}, {100, 50}} {
+		a.load.Store(test.a)
+		b.load.Store(test.b)
+		if d.lightest(a) != a {
+			t.Errorf("with %d and %d it leaves it", test.a, test.b)
+		}
+	}
+	a.load.Store(18)
+	b.load.Store(0)
+	if d.lightest(a) != b {
+		t.Error("with 18 and none it keeps it")
+	}
+}
+
+func TestAnIdleSessionHasNothingToRunOn(t *testing.T) {
+	dir := t.TempDir()
+	greeter(t, "unix", filepath.Join(dir, "out.sock"), "a")
+	p := apply(t, &Route{Listen: []string{"unix:" + filepath.Join(dir, "in.sock")}, Servers: []string{"unix:" + filepath.Join(dir, "out.sock")}})
+	conn, err := net.Dial("unix", filepath.Join(dir, "in.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	parked := smtptest.Pause(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for range tick.C {
+			if isParked(p) {
+				return
+			}
+		}
+	})
+	if err := smtptest.Play(conn, 20*time.Second, smtptest.Expect("220 a"), parked,
+		smtptest.Say("NOOP"), smtptest.Expect("250 ok"), parked, smtptest.Say("QUIT"), smtptest.Expect("221 bye"), smtptest.ExpectEnd()); err != nil {
+		t.Error(err)
+	}
+}
+
+// isParked says whether the client and the server of a session are waited for so.
+func isParked(p *Proxy) bool {
+	n := 0
+	for _, l := range p.loops {
+		l.mu.Lock()
+		watched := append([]watched(nil), l.watched...)
+		l.mu.Unlock()
+		for _, w := range watched {
+			if s, ok := w.(*socket); ok {
+				s.mu.Lock()
+				if _, ok := s.ways[reading].waiter.(*parked); ok {
+					n++
+				}
+				s.mu.Unlock()
+			}
+		}
+	}
+	return n == 2
+}

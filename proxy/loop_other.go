@@ -1,0 +1,52 @@
+//go:build !linux
+
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+)
+
+// A loop is what sessions run in on Linux. Here there is none: each runs, and waits, on
+// a goroutine.
+type loop struct{}
+
+func (*loop) close() {}
+
+// A coroutine is what a session runs on in a loop.
+type coroutine struct{}
+
+func (p *Proxy) listening(sockets ...net.Listener) (*listener, error) {
+	return &listener{proxy: p, sockets: sockets}, nil
+}
+
+// letIn lets clients in by one of the sockets until that is closed.
+func (l *listener) letIn(socket net.Listener) { l.proxy.arriving.Go(func() { l.run(socket) }) }
+
+func (l *listener) run(socket net.Listener) {
+	for {
+		conn, err := socket.Accept()
+		switch {
+		case err == nil:
+			l.accepted()
+			l.proxy.crew.do(func() { l.proxy.open(nil, conn, l.route.Load()) })
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			time.Sleep(l.failed(socket.Addr(), err))
+		}
+	}
+}
+
+func (s *session) apart() (back func()) { return func() {} }
+
+func (s *session) park(time.Time) bool { return false }
+
+func (s *session) dialServer(ctx context.Context, server string) (net.Conn, error) {
+	return s.proxy.dialAs(ctx, s.route.Source, s.address, server)
+}
+
+func (w *watch) inLoop(func()) bool { return false }
+func (w *watch) leaveLoop()         {}
