@@ -36,6 +36,7 @@ func runProxy(args []string, _, stderr io.Writer) int {
 	if status, ok := parse(f, args, 0); !ok {
 		return status
 	}
+	tune()
 	if status, ok := asService(func(signals <-chan os.Signal, log io.Writer) int { return serve(*path, signals, log, lockIn) }); ok {
 		return status
 	}
