@@ -47,6 +47,7 @@ func (s *session) serverWrite(b []byte) error {
 // fill is a wait for octets of one side.
 func (s *session) fill(l *leg, deadline time.Time) error {
 	s.tellHeld()
+	s.co.read()
 	err := l.fill(deadline)
 	s.now = time.Now()
 	return err

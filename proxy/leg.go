@@ -59,6 +59,8 @@ const (
 	mendBuffer  = 128 << 10 // what is mended of a message is made in one of these
 )
 
+// A quiet connection wants to know of reads that have left nothing: it does not look
+// for more then until the kernel says that there is some.
 type quiet interface{ quiet() }
 
 var (

@@ -96,16 +96,16 @@ func (c *coroutine) apart() {
 // that sends faster than it is read would keep the loop for ever.
 const maxReads = 16
 
-// mayRead counts a read, and says whether others have had their turn.
-func (c *coroutine) mayRead() bool {
-	c.reads++
-	return c.reads <= maxReads
-}
-
-// giveWay lets the loop see to others.
-func (c *coroutine) giveWay() {
-	c.wake()
-	c.yield(toWait)
+// read counts one that is about to be made, and lets the loop see to others first if
+// they have to have their turn.
+func (c *coroutine) read() {
+	if c == nil {
+		return
+	}
+	if c.reads++; c.reads > maxReads {
+		c.wake()
+		c.yield(toWait)
+	}
 }
 
 // wake has it go on that waits.

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dial dials a server for a session, in its loop if the address says where to.
+// dialServer dials a server for a session, in its loop if the address says where to.
 // Names, sockets in the file system and addresses to dial from are package net's.
 func (s *session) dialServer(ctx context.Context, server string) (net.Conn, error) {
 	c, source := s.co, s.route.Source
@@ -22,6 +22,7 @@ func (s *session) dialServer(ctx context.Context, server string) (net.Conn, erro
 	to, err := netip.ParseAddrPort(server)
 	if err == nil && s.proxy.dial == nil && !source.Client && !source.Address.IsValid() {
 		deadline, _ := ctx.Deadline()
+		to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
 		conn, err := s.connectTo(to, deadline)
 		if err != nil {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(to), Err: err}

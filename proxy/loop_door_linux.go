@@ -26,6 +26,7 @@ type door struct {
 
 // newDoor makes a door of a listener of package net, which is of no more use then.
 func newDoor(from net.Listener) (*door, error) {
+	defer from.Close()
 	fd, err := copySocket(from)
 	if err != nil {
 		return nil, err
@@ -38,7 +39,7 @@ func newDoor(from net.Listener) (*door, error) {
 		unix.Close(d.fd)
 		return nil, err
 	}
-	return d, from.Close()
+	return d, nil
 }
 
 // Accept is for net.Listener.
@@ -74,7 +75,13 @@ func (d *door) Close() error {
 	return nil
 }
 
-// open lets clients in, each by one of the loops.
+// letIn lets clients in, each by one of the loops, or tries to again after a while.
+func (d *door) letIn(at *listener, loops []*loop) {
+	if err := d.open(at, loops); err != nil {
+		d.fails(err)
+	}
+}
+
 func (d *door) open(at *listener, loops []*loop) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -104,7 +111,7 @@ func (d *door) event(l *loop, _ uint32) {
 		s.loop.do(func() { s.loop.begin(begin) })
 	case err == syscall.EAGAIN, err == syscall.EINTR, err == syscall.ECONNABORTED: // another loop has taken it, or it has gone
 	default:
-		d.fails(err)
+		d.fails(os.NewSyscallError("accept4", err))
 	}
 }
 
@@ -151,7 +158,8 @@ func (d *door) fails(err error) {
 	for _, l := range d.loops {
 		l.control(unix.EPOLL_CTL_DEL, d.fd, 0)
 	}
-	d.shut = time.AfterFunc(d.at.failed(d.addr, os.NewSyscallError("accept4", err)), func() { d.open(d.at, d.loops) })
+	at, loops := d.at, d.loops
+	d.shut = time.AfterFunc(at.failed(d.addr, err), func() { d.letIn(at, loops) })
 }
 
 func (d *door) SyscallConn() (syscall.RawConn, error) { return (*rawDoor)(d), nil }

@@ -158,6 +158,13 @@ func (l *loop) late() *way {
 	return l.alarms.pop()
 }
 
+// isOver says whether a way that was late is still: that nobody has changed its alarm.
+func (l *loop) isOver(w *way) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return w.place == 0 && w.at > 0
+}
+
 func (l *loop) take(due []func()) []func() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

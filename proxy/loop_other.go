@@ -18,6 +18,8 @@ func (*loop) close() {}
 // A coroutine is what a session runs on in a loop.
 type coroutine struct{}
 
+func (*coroutine) read() {}
+
 func (p *Proxy) listening(sockets ...net.Listener) (*listener, error) {
 	return &listener{proxy: p, sockets: sockets}, nil
 }

@@ -31,11 +31,7 @@ func (p *Proxy) listening(sockets ...net.Listener) (*listener, error) {
 }
 
 // letIn lets clients in by one of the sockets.
-func (l *listener) letIn(socket net.Listener) {
-	if err := socket.(*door).open(l, l.proxy.loops); err != nil {
-		l.proxy.logger().Error("listening", "listen", socket.Addr().String(), "err", err)
-	}
-}
+func (l *listener) letIn(socket net.Listener) { socket.(*door).letIn(l, l.proxy.loops) }
 
 // apart has a session leave its loop, for what would keep that from the others; back
 // has it return. Meanwhile its connections can be waited for by any goroutine.

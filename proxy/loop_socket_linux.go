@@ -98,7 +98,7 @@ func (w *way) wake() {
 func (w *way) expire() {
 	w.socket.mu.Lock()
 	defer w.socket.mu.Unlock()
-	if w.place == 0 && w.at > 0 { // and nobody has set another since
+	if w.socket.loop.isOver(w) {
 		w.expired = true
 		w.wake()
 	}
@@ -117,9 +117,6 @@ func (s *socket) do(which int, f func(fd uintptr) bool) error {
 			return os.ErrDeadlineExceeded
 		case !w.ready:
 			s.wait(which)
-			continue
-		case which == reading && s.co != nil && !s.co.mayRead():
-			s.giveWay(s.co)
 			continue
 		}
 		w.ready, w.drained = false, false // before the call: what comes during it is not lost
@@ -161,12 +158,6 @@ func (s *socket) wait(which int) {
 		s.mu.Unlock()
 		<-w.signal
 	}
-	s.mu.Lock()
-}
-
-func (s *socket) giveWay(c *coroutine) {
-	s.mu.Unlock()
-	c.giveWay()
 	s.mu.Lock()
 }
 
@@ -323,9 +314,6 @@ func (s *rawSocket) Write(f func(fd uintptr) bool) error { return (*socket)(s).d
 func (s *rawSocket) Control(f func(fd uintptr)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.co != nil && !s.co.mayRead() { // TLS reads so
-		(*socket)(s).giveWay(s.co)
-	}
 	if s.closed {
 		return net.ErrClosed
 	}

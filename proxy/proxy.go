@@ -2,8 +2,9 @@
 // rewrite decides, line by line and reply by reply, with TLS on either side.
 //
 // A [Proxy] serves [Route]s. Each client's connection is a session, which takes
-// turns between the client and the server, with a time limit on every wait. On Linux
-// sessions run as coroutines in a few loops, elsewhere each on its goroutine. What happens is reported to the route's [Observer].
+// turns between the client and the server, with a time limit on every wait. On
+// Linux sessions run as coroutines in a few loops, elsewhere each on its
+// goroutine. What happens is reported to the route's [Observer].
 package proxy
 
 import (

@@ -19,8 +19,8 @@ import (
 
 // A session is one client, one server and the dialogue between them. It takes turns
 // between the two, on a coroutine of a loop, or on a goroutine where there is no loop;
-// only a long message and an opaque stretch have a goroutine more. An idle session has
-// nothing to run on: see parked.
+// only an opaque stretch, and without a loop a long message, have a goroutine more. An
+// idle session in a loop has nothing to run on: see parked.
 type session struct {
 	proxy *Proxy
 	route *running

@@ -48,9 +48,10 @@ func keepHeapFloor() {
 }
 
 // floorPercent is the GOGC with which so many octets in use may grow up to heapFloor, or
-// twice as many if that is more.
+// twice as many if that is more. The runtime lets any heap grow to 4 MiB with a GOGC of
+// 100, and to as many times that as GOGC is more.
 func floorPercent(live uint64) int {
-	const most = 1000
+	const most = 700
 	if live == 0 {
 		return most
 	}
