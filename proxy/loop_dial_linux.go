@@ -145,7 +145,7 @@ func (s *socket) connected(deadline time.Time) error {
 
 // isConnected says whether a socket is by now.
 func isConnected(fd int) bool {
-	_, err := unix.Getpeername(fd)
+	_, err := syscall.Getpeername(fd)
 	return err == nil
 }
 
@@ -171,11 +171,12 @@ func sockaddrOf(a netip.AddrPort) (domain int, name unix.Sockaddr) {
 }
 
 // addrPortOf is an address as the kernel gives it; zero if it is not one of TCP.
-func addrPortOf(name unix.Sockaddr) netip.AddrPort {
+// It is got by package syscall, since x/sys/unix asks which protocol it is of, too.
+func addrPortOf(name syscall.Sockaddr) netip.AddrPort {
 	switch name := name.(type) {
-	case *unix.SockaddrInet4:
+	case *syscall.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(name.Addr), uint16(name.Port))
-	case *unix.SockaddrInet6:
+	case *syscall.SockaddrInet6:
 		a := netip.AddrFrom16(name.Addr).Unmap()
 		if name.ZoneId != 0 && a.Is6() {
 			a = a.WithZone(zoneOf(name.ZoneId))

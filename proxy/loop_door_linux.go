@@ -123,7 +123,7 @@ func (d *door) accept(l *loop) (*socket, *listener, error) {
 	if d.closed {
 		return nil, nil, syscall.EAGAIN
 	}
-	fd, name, err := unix.Accept4(d.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	fd, name, err := syscall.Accept4(d.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 	if err != nil {
 		return nil, nil, err
 	}

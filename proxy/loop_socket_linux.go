@@ -57,6 +57,7 @@ func (s signal) wake() { s <- struct{}{} }
 const received = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET
 
 // newSocket has the loop look after a connection, which is closed if that cannot be.
+// What has come already, it is told of at its next wait.
 func (l *loop) newSocket(fd int, remote netip.AddrPort, events uint32) (*socket, error) {
 	s := &socket{loop: l, fd: fd, remote: remote, local: !remote.IsValid(), writes: events&unix.EPOLLOUT != 0}
 	s.ways[reading].socket, s.ways[writing].socket = s, s
@@ -296,7 +297,7 @@ func (s *socket) remoteAddrPort() netip.AddrPort { return s.remote }
 
 func (s *socket) localAddrPort() (a netip.AddrPort) {
 	(*rawSocket)(s).Control(func(fd uintptr) {
-		if name, err := unix.Getsockname(int(fd)); err == nil {
+		if name, err := syscall.Getsockname(int(fd)); err == nil {
 			a = addrPortOf(name)
 		}
 	})
