@@ -61,7 +61,12 @@ const (
 
 // A quiet connection wants to know of reads that have left nothing: it does not look
 // for more then until the kernel says that there is some.
-type quiet interface{ quiet() }
+type quiet interface {
+	quiet()
+	// look has f read, if the kernel has said that there may be something since. It
+	// does not wait.
+	look(f func(fd uintptr) bool) (looked bool, err error)
+}
 
 var (
 	smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
@@ -233,7 +238,7 @@ func (l *leg) readOnce() error {
 		return l.have(l.readN, err)
 	case l.wire != nil:
 		for {
-			if err := l.readNow(); err != errNothing {
+			if err := l.readNow(ifTold); err != errNothing {
 				return err
 			}
 			if err := l.arm(); err != nil {
@@ -264,10 +269,10 @@ func (l *leg) readConn() error {
 }
 
 // readNow reads from TLS without waiting; errNothing if there is nothing.
-func (l *leg) readNow() error {
-	l.wire.noWait = true
+func (l *leg) readNow(below patience) error {
+	l.wire.patience = below
 	err := l.readConn()
-	l.wire.noWait = false
+	l.wire.patience = waits
 	if err, ok := err.(net.Error); ok && err == errNothing {
 		return errNothing
 	}
@@ -386,7 +391,7 @@ func (l *leg) spoke() bool {
 	case l.w > l.r:
 		return true
 	case l.wire != nil:
-		return l.readNow() != errNothing
+		return l.readNow(looks) != errNothing
 	case l.raw == nil:
 		return false
 	}
@@ -401,7 +406,7 @@ func (l *leg) sent() bool {
 	case l.w > l.r:
 		return true
 	case l.wire != nil:
-		l.readNow()
+		l.readNow(looks)
 		return l.w > l.r
 	case l.raw == nil:
 		return false

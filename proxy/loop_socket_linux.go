@@ -120,12 +120,35 @@ func (s *socket) do(which int, f func(fd uintptr) bool) error {
 			s.wait(which)
 			continue
 		}
-		w.ready, w.drained = false, false // before the call: what comes during it is not lost
-		if s.call(f) {
-			w.ready = w.ready || !w.drained || s.unclear
+		if s.attempt(w, f) {
 			return nil
 		}
 	}
+}
+
+// attempt has f called on a way that is ready. It stays so, if f is done and does not
+// say that it has left nothing.
+func (s *socket) attempt(w *way, f func(fd uintptr) bool) (done bool) {
+	w.ready, w.drained = false, false // before the call: what comes during it is not lost
+	if done = s.call(f); done {
+		w.ready = w.ready || !w.drained || s.unclear
+	}
+	return done
+}
+
+// look has f called if it may be of use, whatever the read deadline.
+func (s *socket) look(f func(fd uintptr) bool) (looked bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := &s.ways[reading]
+	switch {
+	case s.closed:
+		return false, net.ErrClosed
+	case !r.ready:
+		return false, nil
+	}
+	s.attempt(r, f)
+	return true, nil
 }
 
 // call calls f without the lock, with a descriptor that stays open meanwhile.

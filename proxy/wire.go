@@ -17,8 +17,8 @@ type plain interface {
 // needs no buffer of ours while there is none.
 type wire struct {
 	plain
-	raw    syscall.RawConn
-	noWait bool // Read gives errNothing instead of waiting; set by the only reader
+	raw      syscall.RawConn
+	patience patience // of Read; set by the only reader
 
 	b       []byte
 	n       int
@@ -26,7 +26,7 @@ type wire struct {
 	readFD  func(fd uintptr) bool
 	lookFD  func(fd uintptr)
 	awaitFD func(fd uintptr) bool
-	quiet   func() // nil: nobody wants to know
+	quiet   quiet // nil: nobody wants to know
 	waited  bool
 
 	out partWritten // tls.Conn does one write at a time
@@ -46,27 +46,32 @@ func wired(conn net.Conn) net.Conn {
 	w.readFD = func(fd uintptr) bool {
 		w.n, w.err = readNow(fd, w.b)
 		if w.err == nil && w.n < len(w.b) && w.quiet != nil {
-			w.quiet()
+			w.quiet.quiet()
 		}
 		return w.err != errNothing
 	}
-	if q, ok := conn.(quiet); ok {
-		w.quiet = q.quiet
-	}
+	w.quiet, _ = conn.(quiet)
 	w.lookFD = func(fd uintptr) { w.readFD(fd) }
 	w.awaitFD = func(fd uintptr) bool {
-		again := w.waited
+		told := w.waited || w.quiet != nil // that it is called says so
 		w.waited = true
-		return again || readable(fd)
+		return told || readable(fd)
 	}
 	return w
 }
 
 func (w *wire) Read(b []byte) (int, error) {
-	if !w.noWait {
+	if w.patience == waits {
 		return w.readWaiting(b)
 	}
 	w.b = b
+	if w.patience == ifTold && w.quiet != nil {
+		looked, err := w.quiet.look(w.readFD)
+		if err == nil && !looked {
+			w.n, w.err = 0, errNothing
+		}
+		return w.have(err)
+	}
 	err := w.raw.Control(w.lookFD) // whatever the read deadline
 	return w.have(err)
 }
@@ -79,6 +84,15 @@ func (w *wire) have(err error) (int, error) {
 	}
 	return w.n, w.err
 }
+
+// patience is what a read does while there is nothing.
+type patience uint8
+
+const (
+	waits  patience = iota
+	looks           // it gives errNothing, once it has looked
+	ifTold          // it gives errNothing, and looks only if the connection has been told of something
+)
 
 // await waits, under the read deadline, until there is something to read.
 func (w *wire) await() error {
