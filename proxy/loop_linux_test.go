@@ -100,6 +100,32 @@ func TestAnEndThatCameWithOctetsIsFoundBehindThem(t *testing.T) {
 	}
 }
 
+func TestALookInVainIsNotRepeatedUntilThereIsSomething(t *testing.T) {
+	near, far := inLoop(t)
+	near.mu.Lock()
+	near.ways[reading].ready = true // as for octets that somebody has read already
+	near.mu.Unlock()
+	w := wired(near).(*wire)
+	w.patience = ifTold
+	b := make([]byte, 100)
+	if n, err := w.Read(b); n != 0 || err != errNothing {
+		t.Fatalf("read %q, %v, of nothing", b[:n], err)
+	}
+	if looked, err := near.look(func(uintptr) bool { return true }); looked || err != nil {
+		t.Errorf("looked again: %t, %v", looked, err)
+	}
+	fmt.Fprint(far, "220 hello\r\n")
+	if err := w.await(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := w.Read(b); string(b[:n]) != "220 hello\r\n" || err != nil {
+		t.Errorf("read %q, %v", b[:n], err)
+	}
+	if n, err := w.Read(b); n != 0 || err != errNothing {
+		t.Errorf("then %q, %v", b[:n], err)
+	}
+}
+
 // A read ends before an urgent octet, and what is behind it is not told of again.
 func TestOctetsBehindAnUrgentOneAreRead(t *testing.T) {
 	near, far := inLoop(t)
