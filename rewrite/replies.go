@@ -201,9 +201,8 @@ func (d *Dialogue) ruledReply(v Verb, raw []byte) {
 	t.reset(d, v, nil)
 	t.raw, t.sasl = raw, true // nothing can be said again
 	t.reply = parseReply(raw)
-	before := t.reply.clone()
 	t.runReply()
-	if t.reply.equal(before) {
+	if t.replyBy == 0 || t.reply.equal(parseReply(raw)) {
 		d.give(v, raw, Reply{})
 		return
 	}

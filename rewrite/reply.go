@@ -67,7 +67,7 @@ func replyCode(raw []byte) (int, error) {
 // parseReply takes a whole reply apart.
 func parseReply(raw []byte) Reply {
 	code, _ := replyCode(raw)
-	r := Reply{Code: code, Lines: make([]string, 0, 8)}
+	r := Reply{Code: code, Lines: make([]string, 0, bytes.Count(raw, []byte("\n")))}
 	for line := range strings.Lines(string(raw)) {
 		line = strings.TrimSuffix(line, "\r\n")
 		if len(line) > 4 {
