@@ -270,7 +270,7 @@ func TestIdleSessionsAreHeldUntilTheyAreChecked(t *testing.T) {
 }
 
 func TestEveryConfigurationCanBeFilled(t *testing.T) {
-	full := setting{Dir: "/tmp", Listen: map[string]string{}, Admin: "127.0.0.1:1", Server: "127.0.0.1:2", Directions: "127.0.0.1:3", Sessions: 10, Connections: 20}
+	full := setting{Dir: "/tmp", Listen: map[string]string{}, Admin: "127.0.0.1:1", Server: "127.0.0.1:2", Host: "127.0.0.1", Port: "2", Directions: "127.0.0.1:3", Sessions: 10, Connections: 20}
 	for _, name := range listeners {
 		full.Listen[name] = "127.0.0.1:4"
 	}
@@ -280,7 +280,7 @@ func TestEveryConfigurationCanBeFilled(t *testing.T) {
 			t.Error(err)
 		}
 		text, err := os.ReadFile(file)
-		if err != nil || !strings.Contains(string(text), full.Server) && !strings.Contains(string(text), full.Directions) {
+		if err != nil || !strings.Contains(string(text), full.Server) && !strings.Contains(string(text), "Auth-Port "+full.Port+";") {
 			t.Errorf("%s: %v; want the sink's address in it", p.config, err)
 		}
 	}

@@ -85,7 +85,8 @@ type setting struct {
 	Listen      map[string]string // addresses of the proxy's listeners
 	Admin       string            // where metrics are
 	Server      string            // the sink
-	Directions  string            // what tells nginx of it
+	Host, Port  string            // of it
+	Directions  string            // where nginx is to tell itself of it
 	Sessions    int               // that it must be able to hold, and some more
 	Connections int               // of so many sessions
 }
@@ -99,15 +100,18 @@ type running struct {
 
 // run starts the proxy on free ports, and waits until it can be used.
 func (p *proxy) run(ctx context.Context, dir string, sink map[string]string, sessions int) (*running, error) {
-	s := setting{Dir: dir, Listen: map[string]string{}, Server: sink[plain], Directions: sink[directions],
+	s := setting{Dir: dir, Listen: map[string]string{}, Server: sink[plain],
 		Sessions: sessions + 1000, Connections: 2 * (sessions + 1000)}
-	free, err := freeAddresses(len(p.over) + 1)
+	free, err := freeAddresses(len(p.over) + 2)
 	if err != nil {
 		return nil, err
 	}
-	s.Admin = free[0]
+	if s.Host, s.Port, err = net.SplitHostPort(s.Server); err != nil {
+		return nil, fmt.Errorf("address of the sink: %w", err)
+	}
+	s.Admin, s.Directions = free[0], free[1]
 	for i, name := range p.over {
-		s.Listen[name] = free[i+1]
+		s.Listen[name] = free[i+2]
 	}
 	file := filepath.Join(dir, p.config)
 	if err := p.configure(file, &s); err != nil {

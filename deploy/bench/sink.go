@@ -70,13 +70,6 @@ func runSink(in io.Reader, out io.Writer, ecdsa, rsa string) error {
 		addresses[name] = l.Addr().String()
 		go s.serve(l, name, config)
 	}
-	l, err := listen()
-	if err != nil {
-		return err
-	}
-	addresses[directions] = l.Addr().String()
-	go direct(l, addresses[plain])
-
 	encode := json.NewEncoder(out)
 	if err := encode.Encode(addresses); err != nil {
 		return err
@@ -309,31 +302,4 @@ func (r *reception) taken(octets int64, sum uint32) {
 	r.sink.take(octets, sum)
 	r.envelope = 0
 	r.reply("250 2.0.0 taken")
-}
-
-// directions is the listener that tells nginx's mail proxy where the sink is.
-const directions = "directions"
-
-// direct answers every request with where to deliver, as nginx's auth_http wants
-// it. It is no more of an HTTP server than that needs, so as to take little from
-// the machine that is measured.
-func direct(l net.Listener, to string) {
-	host, port, _ := net.SplitHostPort(to)
-	answer := fmt.Appendf(nil, "HTTP/1.0 200 OK\r\nAuth-Status: OK\r\nAuth-Server: %s\r\nAuth-Port: %s\r\n\r\n", host, port)
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer conn.Close()
-			w := &wire{conn: conn}
-			for !bytes.HasSuffix(w.buffered(), []byte("\r\n\r\n")) {
-				if w.fill() != nil {
-					return
-				}
-			}
-			conn.Write(answer)
-		}()
-	}
 }
