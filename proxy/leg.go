@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -51,14 +50,6 @@ type leg struct {
 	ready               bool
 }
 
-// Buffers: commands and replies fit the small one; a message goes fastest
-// through one of 256 KiB.
-const (
-	smallBuffer = 4 << 10
-	largeBuffer = 256 << 10
-	mendBuffer  = 128 << 10 // what is mended of a message is made in one of these
-)
-
 // A quiet connection wants to know of reads that have left nothing: it does not look
 // for more then until the kernel says that there is some.
 type quiet interface {
@@ -67,12 +58,6 @@ type quiet interface {
 	// does not wait.
 	look(f func(fd uintptr) bool) (looked bool, err error)
 }
-
-var (
-	smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
-	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
-	mendBuffers  = sync.Pool{New: func() any { return new([mendBuffer]byte) }}
-)
 
 func newLeg(conn net.Conn) *leg {
 	l := &leg{conn: conn}
@@ -104,43 +89,6 @@ func (l *leg) line() []byte {
 		return b[:i+1]
 	}
 	return nil
-}
-
-// consume drops n octets from the front; an empty buffer goes back.
-func (l *leg) consume(n int) {
-	l.r += n
-	if l.r == l.w {
-		l.release()
-	}
-}
-
-func (l *leg) release() {
-	switch len(l.buf) {
-	case smallBuffer:
-		smallBuffers.Put((*[smallBuffer]byte)(l.buf))
-	case largeBuffer:
-		largeBuffers.Put((*[largeBuffer]byte)(l.buf))
-	}
-	l.buf, l.r, l.w = nil, 0, 0
-}
-
-// room makes space behind what is buffered.
-func (l *leg) room() {
-	switch {
-	case l.buf == nil && l.large:
-		l.buf = largeBuffers.Get().(*[largeBuffer]byte)[:]
-	case l.buf == nil:
-		l.buf = smallBuffers.Get().(*[smallBuffer]byte)[:]
-	case l.w < len(l.buf):
-	case l.r > 0:
-		l.w = copy(l.buf, l.buf[l.r:l.w])
-		l.r = 0
-	case len(l.buf) == smallBuffer:
-		bigger := largeBuffers.Get().(*[largeBuffer]byte)[:]
-		n := copy(bigger, l.buffered())
-		l.release()
-		l.buf, l.w = bigger, n
-	}
 }
 
 // errFull says that something is longer than the largest buffer.
@@ -227,6 +175,7 @@ func (l *leg) readOnce() error {
 			err = l.raw.Control(l.askFunc)
 		}
 		if err == nil && !l.done && l.quiet != nil { // then it may wait without asking readFD first
+			l.spare()
 			err = l.arm()
 		}
 		if err == nil && !l.done {
@@ -241,6 +190,7 @@ func (l *leg) readOnce() error {
 			if err := l.readNow(ifTold); err != errNothing {
 				return err
 			}
+			l.spare()
 			if err := l.arm(); err != nil {
 				return err
 			}
@@ -309,9 +259,7 @@ func (l *leg) readFD(fd uintptr) bool {
 	if l.readErr != errNothing {
 		return true
 	}
-	if l.r == l.w {
-		l.release()
-	}
+	l.spare()
 	if err := l.arm(); err != nil {
 		l.readErr = err
 		return true

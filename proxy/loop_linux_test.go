@@ -100,6 +100,10 @@ func TestAnEndThatCameWithOctetsIsFoundBehindThem(t *testing.T) {
 	}
 }
 
+func TestAWaitInALoopKeepsNoLargerBufferThanItNeeds(t *testing.T) {
+	keepsNoLargerBuffer(t, func() (net.Conn, net.Conn) { return inLoop(t) })
+}
+
 func TestALookInVainIsNotRepeatedUntilThereIsSomething(t *testing.T) {
 	near, far := inLoop(t)
 	near.mu.Lock()

@@ -60,14 +60,14 @@ type transfer struct {
 	watch   *watch
 	outcome string // "": the server has yet to say
 
-	mends  bool              // something had to be mended: more will have to be
-	mended *[mendBuffer]byte // what mended pieces are made in; nil until then
+	mends  bool                // something had to be mended: more will have to be
+	mended *[middleBuffer]byte // what mended pieces are made in; nil until then
 }
 
 // room is for a mended piece: large once one has been seen.
 func (m *transfer) room() []byte {
 	if m.mended == nil && m.mends {
-		m.mended = mendBuffers.Get().(*[mendBuffer]byte)
+		m.mended = middleBuffers.Get().(*[middleBuffer]byte)
 	}
 	if m.mended == nil {
 		return nil
@@ -82,6 +82,9 @@ func (m *transfer) piece() (end bool, err error) {
 	s := m.s
 	for {
 		src := s.client.buffered()
+		if s.route.Message.LongLines == LongFold { // which makes something as long again
+			src = src[:min(len(src), middleBuffer)]
+		}
 		out, n, end := m.message.Next(m.room(), src)
 		m.mends = m.mends || len(out) > 0 && n > 0 && &out[0] != &src[0]
 		m.octets += int64(n)
@@ -236,7 +239,7 @@ func (m *transfer) stopWatch() (bool, error) {
 func (m *transfer) end() {
 	m.close()
 	if m.mended != nil {
-		mendBuffers.Put(m.mended)
+		middleBuffers.Put(m.mended)
 		m.mended = nil
 	}
 }
