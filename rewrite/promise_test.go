@@ -120,6 +120,27 @@ func TestAReplyThatARuleBreaksPassesAsItCame(t *testing.T) {
 	}
 }
 
+// A reply without a text would have a blank behind its code if it were made anew.
+func TestAReplyThatRulesChangeToAndFroPassesAsItCame(t *testing.T) {
+	says := func(text string) actions {
+		return actions{reply: func(t *Turn) { t.Reply().Lines[0] = text }, replyVerbs: setOf(VerbMessage)}
+	}
+	rules := []active{{"fro", says("")}, {"to", says("taken")}}
+	d, k := begin(t, &Rules{rules: rules, replyVerbs: setOf(VerbMessage)})
+	for _, said := range []struct{ command, reply string }{
+		{"EHLO client.example.net", "250 mail.example.com"}, {"MAIL FROM:<a@example.net>", "250 ok"}, {"RCPT TO:<b@example.com>", "250 ok"}, {"DATA", "354 go on"},
+	} {
+		d.Command([]byte(said.command+"\r\n"), false)
+		d.Reply([]byte(said.reply+"\r\n"), false, false)
+	}
+	d.ToClient = nil
+	d.MessageEnd(3)
+	d.Reply([]byte("250\r\n"), false, false)
+	if got := string(d.ToClient); got != "250\r\n" || len(k.applied) > 0 {
+		t.Errorf("the client got %q, and %q acted", got, k.applied)
+	}
+}
+
 func TestNoRuleCanRaiseARefusal(t *testing.T) {
 	for _, to := range []int{200, 220, 235, 250, 299, 334, 354} {
 		for _, from := range []int{400, 421, 450, 500, 554, 599} {
