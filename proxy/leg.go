@@ -188,6 +188,7 @@ func (l *leg) readOnce() error {
 	case l.wire != nil:
 		for {
 			if err := l.readNow(ifTold); err != errNothing {
+				l.readOn(err)
 				return err
 			}
 			l.spare()
@@ -227,6 +228,18 @@ func (l *leg) readNow(below patience) error {
 		return errNothing
 	}
 	return err
+}
+
+// manyRecords is how much of a message that comes by TLS is read at once, if it is
+// there: what came by one record would else go by one call.
+const manyRecords = 128 << 10
+
+// readOn reads the records of a message behind the first. What goes wrong, the next
+// read hears too.
+func (l *leg) readOn(err error) {
+	for err == nil && l.large && l.w < manyRecords {
+		err = l.readNow(ifTold)
+	}
 }
 
 func (l *leg) have(n int, err error) error {
