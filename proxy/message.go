@@ -197,6 +197,7 @@ func (m *transfer) more() error {
 		m.ended(m.outcome)
 		return s.sendsOn()
 	}
+	m.spare()
 	s.client.large = m.octets > 0 // a short message fits the small buffer
 	err := s.fillAt(m.began, m.octets)
 	if m.watch != nil && m.watch.fired.Load() {
@@ -238,6 +239,11 @@ func (m *transfer) stopWatch() (bool, error) {
 // end gives everything back.
 func (m *transfer) end() {
 	m.close()
+	m.spare()
+}
+
+// spare gives back what nothing is in while the client is waited for.
+func (m *transfer) spare() {
 	if m.mended != nil {
 		middleBuffers.Put(m.mended)
 		m.mended = nil
