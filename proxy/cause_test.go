@@ -56,7 +56,7 @@ func TestEveryChangedLineOfAnEHLOReplyHasACause(t *testing.T) {
 				"S+ 250-XAUTH NTLM translate-xauth", "S+ 250-XAUTH=NTLM translate-xauth", "S+ 250 STARTTLS client_tls"}},
 		"SIZE": {[]string{" SIZE"}, []string{" SIZE 1000"}, func(r *proxy.Route) { r.Limits.MessageSize = 1000 },
 			[]string{"S- 250 SIZE message_size", "S+ 250 SIZE 1000 message_size"}},
-		"chunking is hidden": {[]string{"-HELP", " CHUNKING"}, []string{" HELP"}, func(r *proxy.Route) { r.HideChunking = true },
+		"chunking is hidden": {[]string{"-HELP", " CHUNKING"}, []string{" HELP"}, rules("chunking"),
 			[]string{"S- 250-HELP chunking", "S- 250 CHUNKING chunking", "S+ 250 HELP chunking"}},
 		"chunking is put in": {[]string{" HELP"}, []string{"-HELP", " CHUNKING"}, rules("bdat-to-data"),
 			[]string{"S- 250 HELP bdat-to-data", "S+ 250-HELP bdat-to-data", "S+ 250 CHUNKING bdat-to-data"}},

@@ -118,9 +118,9 @@ type chaosWorker struct {
 var chaosRoutes = []func(r *proxy.Route, t *testing.T){
 	func(*proxy.Route, *testing.T) {},
 	func(r *proxy.Route, t *testing.T) { r.Rules = compile(t, "standard") },
-	func(r *proxy.Route, t *testing.T) { r.HideChunking = true },
-	func(r *proxy.Route, t *testing.T) { r.Message.StrayBytes = proxy.StrayRefuse },
-	func(r *proxy.Route, t *testing.T) { r.Message.LongLines = proxy.LongFold },
+	func(r *proxy.Route, t *testing.T) { r.Rules = compile(t, "chunking") },
+	func(r *proxy.Route, t *testing.T) { r.Rules = withMode(t, "stray-bytes", "refuse") },
+	func(r *proxy.Route, t *testing.T) { r.Rules = withMode(t, "long-lines", "fold") },
 	func(r *proxy.Route, t *testing.T) { r.Rules = compile(t, "standard", "bdat-to-data") },
 }
 

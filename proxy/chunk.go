@@ -2,8 +2,6 @@ package proxy
 
 import (
 	"time"
-
-	"smtpshim/rewrite"
 )
 
 // A chunk is the octets of one BDAT under way (RFC 3030, 2).
@@ -129,12 +127,6 @@ func (s *session) sayingYes() bool {
 	return len(b) > 0 && b[0] < '4'
 }
 
-// A chunkText makes one message for DATA of the chunks of BDAT.
-type chunkText struct {
-	rewrite.Stuffer
-	lines folder
-}
-
 // stuffedPiece is how much of a chunk is made text at a time.
 const stuffedPiece = 32 << 10
 
@@ -147,16 +139,14 @@ func (s *session) chunkText() error {
 	c := s.beginChunk()
 	defer c.end()
 	var failed error
-	var piece []byte
-	refusal := ""
+	text, refusal := s.dialogue.Text(), ""
 	for c.left > 0 {
 		b, err := c.next(stuffedPiece, failed != nil || refusal != "")
 		if err != nil {
 			return err
 		}
-		piece = s.text.Append(piece[:0], b)
-		out := s.text.lines.pass(&s.route.Message, piece)
-		refusal = s.route.Message.refuses(s.text.Mended(), s.text.lines.Long())
+		out := text.Stuff(b)
+		refusal = text.Refusal()
 		if failed == nil && refusal == "" {
 			failed = s.serverWrite(out)
 		}
@@ -174,11 +164,8 @@ func (s *session) chunkTextEnd(refusal string, failed error) error {
 	last := d.ChunkIsLast()
 	var end []byte
 	if last && refusal == "" {
-		end = s.text.End(nil)
-		refusal = s.route.Message.refuses(s.text.Mended(), 0)
-	}
-	if last || refusal != "" {
-		s.text = chunkText{}
+		end = d.Text().StuffEnd()
+		refusal = d.Text().Refusal()
 	}
 	switch {
 	case refusal != "":

@@ -13,6 +13,7 @@ import (
 
 	"smtpshim/proxy"
 	"smtpshim/proxy/smtptest"
+	"smtpshim/rewrite"
 )
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
@@ -103,29 +104,30 @@ func send(t *testing.T, r *proxy.Route, text string) (answer, quit string) {
 func TestARouteMayRefuseWhatItWouldMend(t *testing.T) {
 	long := strings.Repeat("x", 999)
 	large := strings.Repeat("a line\r\n", 20_000)
+	strayRefused, lfEnds := withMode(t, "stray-bytes", "refuse"), fromLoopback(t, "lf-ends")
 	for _, c := range []struct {
 		name, text, answer string
-		message            proxy.Message
+		rules              *rewrite.Rules
 		size               int64
 		stored             string // "": nothing
 	}{
-		{"stray mended", "a\nb\x00\r\n.\r\n", "250", proxy.Message{}, 0, "a\r\nb \r\n"},
-		{"stray refused", "a\nb\r\n.\r\n", "554", proxy.Message{StrayBytes: proxy.StrayRefuse}, 0, ""},
-		{"stray refused late", large + "a\rb\r\n" + large + ".\r\n", "554", proxy.Message{StrayBytes: proxy.StrayRefuse}, 0, ""},
-		{"clean where stray is refused", "a\r\n.\r\n", "250", proxy.Message{StrayBytes: proxy.StrayRefuse}, 0, "a\r\n"},
-		{"long passes", long + "\r\n.\r\n", "250", proxy.Message{}, 0, long + "\r\n"},
-		{"long folded", long + "\r\n.\r\n", "250", proxy.Message{LongLines: proxy.LongFold}, 0, long[1:] + "\r\n x\r\n"},
-		{"long refused", long + "\r\n.\r\n", "554", proxy.Message{LongLines: proxy.LongRefuse}, 0, ""},
-		{"too large", large + ".\r\n", "552", proxy.Message{}, 1000, ""},
-		{"not too large", "a\r\n.\r\n", "250", proxy.Message{}, 1000, "a\r\n"},
-		{"exactly as large as it may be", "a\r\n.\r\n", "250", proxy.Message{}, 3, "a\r\n"},
-		{"an octet too large", "ab\r\n.\r\n", "552", proxy.Message{}, 3, ""},
-		{"LF ends lines", "a\n..b\n.\n", "250", proxy.Message{LFEnds: loopback}, 0, "a\r\n.b\r\n"},
-		{"LF ends lines and CRLF the message", "a\n.\r\n", "250", proxy.Message{LFEnds: loopback}, 0, "a\r\n"},
+		{"stray mended", "a\nb\x00\r\n.\r\n", "250", nil, 0, "a\r\nb \r\n"},
+		{"stray refused", "a\nb\r\n.\r\n", "554", strayRefused, 0, ""},
+		{"stray refused late", large + "a\rb\r\n" + large + ".\r\n", "554", strayRefused, 0, ""},
+		{"clean where stray is refused", "a\r\n.\r\n", "250", strayRefused, 0, "a\r\n"},
+		{"long passes", long + "\r\n.\r\n", "250", nil, 0, long + "\r\n"},
+		{"long folded", long + "\r\n.\r\n", "250", withMode(t, "long-lines", "fold"), 0, long[1:] + "\r\n x\r\n"},
+		{"long refused", long + "\r\n.\r\n", "554", withMode(t, "long-lines", "refuse"), 0, ""},
+		{"too large", large + ".\r\n", "552", nil, 1000, ""},
+		{"not too large", "a\r\n.\r\n", "250", nil, 1000, "a\r\n"},
+		{"exactly as large as it may be", "a\r\n.\r\n", "250", nil, 3, "a\r\n"},
+		{"an octet too large", "ab\r\n.\r\n", "552", nil, 3, ""},
+		{"LF ends lines", "a\n..b\n.\n", "250", lfEnds, 0, "a\r\n.b\r\n"},
+		{"LF ends lines and CRLF the message", "a\n.\r\n", "250", lfEnds, 0, "a\r\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server := startServer(t, legacyServer(t, "exchange-5.5"))
-			r := &proxy.Route{Servers: []string{server.Addr()}, Message: c.message, Limits: proxy.Limits{MessageSize: c.size}}
+			r := &proxy.Route{Servers: []string{server.Addr()}, Rules: c.rules, Limits: proxy.Limits{MessageSize: c.size}}
 			answer, quit := send(t, r, c.text)
 			if answer != c.answer || quit != "221" {
 				t.Errorf("the message got %s and QUIT %s, want %s and 221", answer, quit, c.answer)
@@ -144,10 +146,10 @@ func TestARouteMayRefuseWhatItWouldMend(t *testing.T) {
 func TestCommandsMayEndWithLFFromNetworksNamedForIt(t *testing.T) {
 	server := startServer(t, legacyServer(t, "exchange-5.5"))
 	for _, c := range []struct {
-		message proxy.Message
-		want    string
-	}{{proxy.Message{LFEnds: loopback}, "250"}, {proxy.Message{}, "500"}} {
-		_, dial := startProxy(t, &proxy.Route{Servers: []string{server.Addr()}, Message: c.message})
+		rules *rewrite.Rules
+		want  string
+	}{{fromLoopback(t, "lf-ends"), "250"}, {compile(t, "standard"), "500"}} {
+		_, dial := startProxy(t, &proxy.Route{Servers: []string{server.Addr()}, Rules: c.rules})
 		conn, err := dial()
 		if err != nil {
 			t.Fatal(err)
@@ -166,7 +168,7 @@ func TestSASLLinesMayEndWithLFFromNetworksNamedForIt(t *testing.T) {
 	challenge, clientChallenge := says("AUTH PLAIN", "334 ")
 	server = list(server, challenge, steps(smtptest.Expect("AGEAYg=="), smtptest.Say("235 ok")), quitServer)
 	client = list(client, clientChallenge, steps(smtptest.Send("AGEAYg==\n"), smtptest.Expect("235 ok")), quitClient)
-	c := play(t, server, client, func(r *proxy.Route) { r.Message.LFEnds = loopback })
+	c := play(t, server, client, func(r *proxy.Route) { r.Rules = fromLoopback(t, "lf-ends") })
 	wantEnd(t, c, "ok")
 }
 

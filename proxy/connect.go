@@ -76,9 +76,7 @@ func (s *session) take(g greeting) error {
 	if err := s.earlyTLS(); err != nil {
 		return err
 	}
-	if s.route.tlsFails(s.serverName) {
-		s.dialogue.WithoutServerTLS()
-	}
+	s.dialogue.Serves((*taught)(s))
 	s.dialogue.Greeting(g.raw)
 	g.server.consume(len(g.raw))
 	s.answered = true

@@ -6,19 +6,13 @@ import (
 	"net"
 	"syscall"
 	"time"
-
-	"smtpshim/rewrite"
 )
-
-// clearWait is how long a client may take to begin TLS before it is greeted in
-// clear, where a rule allows that.
-const clearWait = 3 * time.Second
 
 // openTLS begins the TLS that a client's connection begins with.
 func (s *session) openTLS() error {
 	s.while = "in the TLS handshake with the client"
-	if s.dialogue.GreetsInClear() && !rewrite.BeginsTLS(s.peek(clearWait)) {
-		s.dialogue.InClear()
+	s.hasOpened = true
+	if s.askToOpen(); !s.dialogue.BeginsTLS() {
 		return nil
 	}
 	return s.shakeClient()
@@ -27,16 +21,25 @@ func (s *session) openTLS() error {
 // earlyTLS begins TLS with a client that has done so itself, where a greeting
 // was due.
 func (s *session) earlyTLS() error {
-	wait, ok := s.dialogue.EarlyTLSWait()
-	if !ok || s.hasGreeted {
+	if s.hasOpened {
 		return nil
 	}
-	s.hasGreeted = true
-	if !s.dialogue.EarlyTLS(s.peek(time.Duration(wait) * time.Millisecond)) {
+	s.hasOpened = true
+	if s.askToOpen(); !s.dialogue.BeginsTLS() {
 		return nil
 	}
 	s.while = "in the TLS handshake with the client"
 	return s.shakeClient()
+}
+
+// askToOpen has the rules look at the client's first octets.
+func (s *session) askToOpen() {
+	if !s.route.Rules.Opens() {
+		return
+	}
+	if wait := s.dialogue.Open(s.peek(0), false); wait > 0 {
+		s.dialogue.Open(s.peek(time.Duration(wait)*time.Millisecond), true)
+	}
 }
 
 // shakeClient shakes hands with the client, whose leg is TLS from then on.

@@ -80,7 +80,7 @@ func TestTheLogSaysWhyASessionEnded(t *testing.T) {
 	const badChunk = "501 5.5.4 BDAT wants a number of octets, and LAST or nothing"
 	require, opportunity := serverLeg(rewrite.ServerTLSRequire, theirs), serverLeg(rewrite.ServerTLSOpportunistic, theirs)
 	offer := clientLeg(rewrite.ClientTLSOffer, &tls.Config{})
-	refuse := func(r *proxy.Route) { r.Message.StrayBytes = proxy.StrayRefuse }
+	refuse := func(r *proxy.Route) { r.Rules = withMode(t, "stray-bytes", "refuse") }
 	send, say, hear := smtptest.Send, smtptest.Say, smtptest.Expect
 	for name, test := range map[string]struct {
 		before         int // of exchanges

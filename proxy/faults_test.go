@@ -179,7 +179,7 @@ func (c *cell) setUp(config *tls.Config) {
 	}
 	ourTLS := c.phase == "STARTTLS" || c.phase == "handshake"
 	if ourTLS && c.fails == "server" {
-		c.route.ServerTLS = ServerTLS{rewrite.ServerTLSRequire, DialWith(&tls.Config{InsecureSkipVerify: true})}
+		c.route.ServerTLS = ServerTLS{Mode: rewrite.ServerTLSRequire, Dialer: DialWith(&tls.Config{InsecureSkipVerify: true})}
 	} else if ourTLS {
 		c.route.ClientTLS = ClientTLS{rewrite.ClientTLSOffer, AcceptWith(config)}
 	}

@@ -206,7 +206,7 @@ func TestMessagesThatNobodyTakesCostABuffer(t *testing.T) {
 			smtptest.Pause(func() { <-t.Context().Done() }), smtptest.Close())
 	})
 	r := &proxy.Route{Name: "test", Listen: []string{"127.0.0.1:0"}, Servers: []string{l.Addr().String()},
-		Limits: proxy.Limits{Sessions: n}, Message: proxy.Message{LongLines: proxy.LongFold}}
+		Limits: proxy.Limits{Sessions: n}, Rules: withMode(t, "long-lines", "fold")}
 	p := quiet()
 	if err := p.Apply([]*proxy.Route{r}); err != nil {
 		t.Fatal(err)

@@ -105,7 +105,7 @@ func (s *session) park(limit time.Time) bool {
 		return false
 	}
 	s.idleUntil = limit
-	s.dialogue.ToServer, s.dialogue.ToClient = nil, nil
+	s.dialogue.Rest()
 	p := &parked{session: s, loop: s.co.loop}
 	if client.await(p) && server.await(p) {
 		return true

@@ -25,7 +25,7 @@ func (s *session) message(forward bool) error {
 		return err
 	}
 	m := transfer{s: s, forward: forward && s.server != nil, began: s.now}
-	m.message.LF = covers(s.route.Message.LFEnds, s.address)
+	m.text = s.dialogue.Text()
 	defer m.end()
 	defer func() { s.client.large = false }()
 	for {
@@ -52,9 +52,8 @@ func (s *session) message(forward bool) error {
 // A transfer is one message under way.
 type transfer struct {
 	s       *session
-	message rewrite.Message
+	text    *rewrite.Text
 	forward bool // to the server; false: dropped
-	lines   folder
 	began   time.Time
 	octets  int64 // of the client's
 	watch   *watch
@@ -82,11 +81,11 @@ func (m *transfer) piece() (end bool, err error) {
 	s := m.s
 	for {
 		src := s.client.buffered()
-		if s.route.Message.LongLines == LongFold { // which makes something as long again
+		if m.text.Changes() { // to something as long again
 			src = src[:min(len(src), middleBuffer)]
 		}
-		out, n, end := m.message.Next(m.room(), src)
-		m.mends = m.mends || len(out) > 0 && n > 0 && &out[0] != &src[0]
+		out, n, end := m.text.Next(m.room(), src)
+		m.mends = m.text.Mends()
 		m.octets += int64(n)
 		if m.forward {
 			out = m.judge(out, end)
@@ -121,10 +120,9 @@ func (m *transfer) judge(out []byte, end bool) []byte {
 	if end {
 		size -= int64(len(".\r\n")) // RFC 1870, 5
 	}
-	out = m.lines.pass(&s.route.Message, out)
 	if limit > 0 && size > limit {
 		s.dialogue.TooLarge()
-	} else if why := s.route.Message.refuses(m.message.Mended(), m.lines.Long()); why != "" {
+	} else if why := m.text.Refusal(); why != "" {
 		s.dialogue.RefuseMessage(why)
 	} else {
 		return out
@@ -133,39 +131,6 @@ func (m *transfer) judge(out []byte, end bool) []byte {
 	m.forward, m.outcome = false, "refused"
 	s.closeServer()
 	return nil
-}
-
-// folder has the lines of a message folded, or only measured.
-type folder struct {
-	rewrite.Lines
-	folded []byte // what pieces with long lines are made in
-}
-
-// pass gives a piece as its lines may pass.
-func (f *folder) pass(policy *Message, out []byte) []byte {
-	switch policy.LongLines {
-	case LongFold:
-		folded := f.Fold(f.folded[:0], out)
-		if len(folded) > len(out) {
-			f.folded = folded
-		}
-		return folded
-	case LongRefuse:
-		f.Measure(out)
-	}
-	return out
-}
-
-// refuses says why a message with so many stray octets and long lines does not
-// pass; "" if it does.
-func (m *Message) refuses(stray, long int64) string {
-	switch {
-	case m.StrayBytes == StrayRefuse && stray > 0:
-		return "554 5.6.0 the message has a bare CR, a bare LF or a NUL in it"
-	case m.LongLines == LongRefuse && long > 0:
-		return "554 5.6.0 the message has a line of more than 998 octets"
-	}
-	return ""
 }
 
 // errSlow is a client that sends a message octet by octet.

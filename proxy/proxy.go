@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -46,6 +45,7 @@ type Proxy struct {
 	unchecked context.CancelFunc // ends the checks of routes
 	loops     []*loop            // that sessions run in; none until there is a listener
 	crew      crew
+	turns     rewrite.Turns  // of sessions in all loops
 	arriving  sync.WaitGroup // who accepts, and connections that have not entered yet
 	stopped   bool           // listens no more
 	draining  bool           // and asks its sessions to leave
@@ -67,47 +67,15 @@ type running struct {
 	fleet     *fleet
 	standings []*standing // of Servers
 
-	mu      sync.Mutex
-	without map[string]time.Time // until when opportunistic TLS is not tried, by server
-}
-
-// tlsRest is for how long opportunistic TLS is not tried with a server that
-// offered it and failed: each session would cost it a connection more.
-const tlsRest = 30 * time.Minute
-
-// tlsRests is for how many servers that is remembered: where clients say who
-// the server is, there may be any number.
-const tlsRests = 10_000
-
-func (r *running) tlsFailed(server string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	if len(r.without) >= tlsRests {
-		maps.DeleteFunc(r.without, func(_ string, until time.Time) bool { return now.After(until) })
-	}
-	if _, resting := r.without[server]; !resting && len(r.without) < tlsRests {
-		r.without[server] = now.Add(tlsRest)
-	}
-}
-
-func (r *running) tlsFails(server string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	until, resting := r.without[server]
-	if resting && time.Now().After(until) {
-		delete(r.without, server)
-		return false
-	}
-	return resting
+	lessons lessons
 }
 
 func newRunning(r *Route, hostname string) *running {
-	run := &running{Route: r, without: map[string]time.Time{}}
+	run := &running{Route: r}
 	run.joins(&fleet{})
 	run.policy = rewrite.Policy{
 		Rules: r.Rules, ClientTLS: r.ClientTLS.Mode, ServerTLS: r.ServerTLS.Mode,
-		Hostname: hostname, Limits: r.Limits.forDialogue(), Chunking: !r.HideChunking && r.Message.StrayBytes == StrayMend && r.Message.LongLines == LongPass,
+		Hostname: hostname, Limits: r.Limits.forDialogue(), VerifiesServer: r.ServerTLS.Verified,
 		XCLIENT: r.XCLIENTSend, XCLIENTFrom: r.XCLIENTFrom, Afresh: r.ProxySend != ProxyNone || r.Source.Client,
 	}
 	if run.dialer = r.ServerTLS.Dialer; run.dialer == nil {
@@ -144,6 +112,7 @@ func (p *Proxy) Apply(routes []*Route) error {
 			return fmt.Errorf("route %s: %w", r.Name, err)
 		}
 		run := newRunning(r, hostname)
+		run.policy.Turns = p.turns
 		runs = append(runs, run)
 		for _, address := range r.Listen {
 			if wanted[address] != nil {
@@ -188,6 +157,7 @@ func (p *Proxy) prepare() {
 	p.listeners = map[string]*listener{}
 	p.ending, p.end = context.WithCancel(context.Background())
 	p.unchecked = func() {}
+	p.turns = rewrite.NewTurns(maxTurns)
 	p.crew = crew{work: make(chan func()), done: p.ending.Done()}
 	p.id.Store(rand.Uint64() >> 24)
 }
@@ -278,7 +248,11 @@ func (p *Proxy) closeLoops() {
 	for _, l := range loops {
 		l.close()
 	}
+	p.turns.Close()
 }
+
+// maxTurns is how many turns keep their stacks for the next.
+const maxTurns = 16
 
 // Close ends everything at once.
 func (p *Proxy) Close() error {

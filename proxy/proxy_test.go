@@ -13,6 +13,7 @@ import (
 	"smtpshim/proxy"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 )
 
 // patience bounds every wait of a test; nothing that is right comes near it.
@@ -95,7 +96,26 @@ func startProxy(t *testing.T, r *proxy.Route) (*proxy.Proxy, smtptest.Dial) {
 
 func compile(t testing.TB, names ...string) *rewrite.Rules {
 	t.Helper()
-	rules, errs := rewrite.Compile(names, nil)
+	rules, errs := heal.Compile(names, nil)
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	return rules
+}
+
+// withMode is one rule with its option mode.
+func withMode(t testing.TB, name, mode string) *rewrite.Rules {
+	return withOptions(t, name, map[string]any{"mode": mode})
+}
+
+// fromLoopback is one rule, for clients on this machine only.
+func fromLoopback(t testing.TB, name string) *rewrite.Rules {
+	return withOptions(t, name, map[string]any{"clients": []string{"127.0.0.0/8", "::1"}})
+}
+
+func withOptions(t testing.TB, name string, options map[string]any) *rewrite.Rules {
+	t.Helper()
+	rules, errs := heal.Compile([]string{name}, map[string]map[string]any{name: options})
 	if errs != nil {
 		t.Fatal(errs)
 	}

@@ -17,7 +17,7 @@ import (
 
 // verbNames are the verbs as the observer hears them.
 var verbNames = func() []string {
-	names := rewrite.Verbs()
+	names := rewrite.VerbNames()
 	for i, name := range names {
 		names[i] = strings.ToLower(name)
 	}
@@ -83,9 +83,7 @@ func (s *session) finish() {
 	if s.unsure {
 		s.outcome = "unknown"
 	}
-	if s.dialogue.TLSFailed() {
-		s.route.tlsFailed(s.serverName)
-	}
+	s.dialogue.Close()
 	s.closeServer()
 	s.counts(nil)
 	s.closeClient()
@@ -265,8 +263,8 @@ func (h heard) Applied(rule string) {
 	}
 }
 
-func (h heard) Broke(rule string) {
-	h.s.log.Error("a rule made something that is no line; it was left out", "route", h.s.route.Name, "session", h.s.id, "rule", rule)
+func (h heard) Broke(rule, why string) {
+	h.s.log.Error("a rule failed, and what it did was left out", "route", h.s.route.Name, "session", h.s.id, "rule", rule, "why", why)
 	if o := h.s.route.Observer; o != nil {
 		o.RuleBroken(rule)
 	}
@@ -292,16 +290,16 @@ const heldEvery = 17
 // traced also passes on the lines, in the notation of transcripts.
 type traced struct{ heard }
 
-func (t traced) Exchanged(side byte, said, got []string, rules string) {
+func (t traced) Exchanged(side byte, said, got []string, by rewrite.Causes) {
 	if slices.Equal(said, got) {
 		for _, text := range said {
 			t.line(transcript.Line{Side: transcript.Side(side), Mark: transcript.Unchanged, Text: text})
 		}
 		return
 	}
-	lines := transcript.Diff(transcript.Side(side), said, got, rules)
+	lines := transcript.Diff(transcript.Side(side), said, got, by.Rules)
 	if side == 'S' && len(got) > 0 && len(said) > 0 {
-		nameCauses(lines, rules)
+		nameCauses(lines, by)
 	}
 	for _, l := range lines {
 		t.line(l)
@@ -311,8 +309,8 @@ func (t traced) Exchanged(side byte, said, got []string, rules string) {
 // nameCauses says of each line of a reply that was changed on whose account.
 // Where a line is another one's neighbour now, and so has another separator, it
 // is what changed last in the reply.
-func nameCauses(lines []transcript.Line, rules string) {
-	last := rules
+func nameCauses(lines []transcript.Line, by rewrite.Causes) {
+	last := by.Rules
 	var separated []*transcript.Line
 	for i := range lines {
 		switch l := &lines[i]; {
@@ -320,7 +318,7 @@ func nameCauses(lines []transcript.Line, rules string) {
 		case slices.ContainsFunc(lines, func(o transcript.Line) bool { return o.Mark != l.Mark && separatorsDiffer(o.Text, l.Text) }):
 			separated = append(separated, l)
 		default:
-			l.Rule = rewrite.Cause(l.Text, l.Mark == transcript.Added, rules)
+			l.Rule = by.Of(l.Text, l.Mark == transcript.Added)
 			last = l.Rule
 		}
 	}

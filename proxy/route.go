@@ -3,11 +3,9 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
 
 	"smtpshim/rewrite"
@@ -48,9 +46,6 @@ type Route struct {
 	XCLIENTSend rewrite.SendXCLIENT
 	XCLIENTFrom []netip.Prefix
 
-	Message      Message
-	HideChunking bool // CHUNKING and BINARYMIME are not shown to clients; so too where messages are looked into
-
 	Limits   Limits
 	Timeouts Timeouts
 
@@ -67,6 +62,11 @@ type ClientTLS struct {
 type ServerTLS struct {
 	Mode   rewrite.ServerTLS
 	Dialer Dialer // nil: TLS 1.2 or later, and the certificate verified where TLS is required
+
+	// Verified says that nothing is said to a server inside TLS whose certificate
+	// is not verified. What is to travel inside verified TLS only, as REQUIRETLS
+	// is, is offered to clients under it alone.
+	Verified bool
 }
 
 // An Acceptor does the handshake with a client, as a *tlspolicy.Acceptor does.
@@ -96,52 +96,6 @@ type Limits struct {
 
 	MessageSize int64 // octets of one message; zero: whatever the server takes
 	MessageRate int   // octets a second that a message must come at after its first minute; 64
-}
-
-// Message is what is done to messages on their way.
-type Message struct {
-	StrayBytes StrayBytes
-	LongLines  LongLines
-	// LFEnds are networks whose clients end lines with LF alone, and messages
-	// with LF.LF. For anybody else that is how one message is made two.
-	LFEnds []netip.Prefix
-}
-
-// StrayBytes says what becomes of bare CRs, bare LFs and NULs in a message.
-type StrayBytes uint8
-
-const (
-	StrayMend   StrayBytes = iota // LF becomes CRLF with the dots stuffed, CR and NUL a blank
-	StrayRefuse                   // the message is refused at its end, and nothing is delivered
-)
-
-// LongLines says what becomes of lines of over 998 octets.
-type LongLines uint8
-
-const (
-	LongPass   LongLines = iota
-	LongFold             // broken with CRLF and a blank
-	LongRefuse           // the message is refused at its end
-)
-
-// UnmarshalText accepts "mend" and "refuse".
-func (b *StrayBytes) UnmarshalText(text []byte) error {
-	i := slices.Index([]string{"mend", "refuse"}, string(text))
-	if i < 0 {
-		return fmt.Errorf("%q is neither \"mend\" nor \"refuse\"", text)
-	}
-	*b = StrayBytes(i)
-	return nil
-}
-
-// UnmarshalText accepts "pass", "fold" and "refuse".
-func (l *LongLines) UnmarshalText(text []byte) error {
-	i := slices.Index([]string{"pass", "fold", "refuse"}, string(text))
-	if i < 0 {
-		return fmt.Errorf("%q is none of \"pass\", \"fold\" and \"refuse\"", text)
-	}
-	*l = LongLines(i)
-	return nil
 }
 
 // Timeouts bound every wait (RFC 5321, 4.5.3.2). Zero means the default.

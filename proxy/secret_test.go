@@ -130,7 +130,7 @@ func TestNoSecretIsTold(t *testing.T) {
 			r.ClientTLS = proxy.ClientTLS{Mode: rewrite.ClientTLSRequire, Acceptor: proxy.AcceptWith(&tls.Config{})}
 		}},
 		"the text of a message":         {steps(smtptest.Expect("DATA"), smtptest.Say("354 go"), smtptest.Expect(password, "."), smtptest.Say("250 ok")), steps(smtptest.Say("DATA"), smtptest.Expect("354 go"), smtptest.Say(password, "."), smtptest.Expect("250 ok")), nil},
-		"the text of a refused message": {steps(smtptest.Expect("DATA"), smtptest.Say("354 go")), steps(smtptest.Say("DATA"), smtptest.Expect("354 go"), smtptest.Send(password+"\n\r\n.\r\n"), smtptest.Expect("554 5.6.0 the message has a bare CR, a bare LF or a NUL in it")), func(r *proxy.Route) { r.Message.StrayBytes = proxy.StrayRefuse }},
+		"the text of a refused message": {steps(smtptest.Expect("DATA"), smtptest.Say("354 go")), steps(smtptest.Say("DATA"), smtptest.Expect("354 go"), smtptest.Send(password+"\n\r\n.\r\n"), smtptest.Expect("554 5.6.0 the message has a bare CR, a bare LF or a NUL in it")), func(r *proxy.Route) { r.Rules = withMode(t, "stray-bytes", "refuse") }},
 		"a message whose DATA was refused": {steps(smtptest.Expect("DATA"), smtptest.Say("554 no"), smtptest.Expect(password), smtptest.Say("500 what")),
 			steps(smtptest.Say("DATA"), smtptest.Expect("554 no"), smtptest.Say(password), smtptest.Expect("500 what")), nil},
 		"a message that was sent with DATA": {steps(smtptest.Expect("DATA"), smtptest.Say("554 no")), steps(smtptest.Say("DATA", password, "."), smtptest.Expect("554 no", "554 5.5.0 the message was sent before DATA was accepted")), nil},

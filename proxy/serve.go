@@ -16,5 +16,7 @@ func (p *Proxy) Serve(conn net.Conn, r *Route) {
 	}
 	p.arriving.Add(1)
 	p.mu.Unlock()
-	p.open(nil, conn, newRunning(r, ownName()))
+	run := newRunning(r, ownName())
+	run.policy.Turns = p.turns
+	p.open(nil, conn, run)
 }

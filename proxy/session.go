@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -46,8 +45,8 @@ type session struct {
 	standing    *standing        // of the server that it counts for; nil: none yet
 	dialogue    *rewrite.Dialogue
 
-	hasGreeted bool // the client has, or is about to get, its greeting
-	draining   atomic.Bool
+	hasOpened bool // the client has begun TLS, or will not before its greeting
+	draining  atomic.Bool
 
 	closing atomic.Bool // one way of an opaque stretch has failed
 
@@ -62,8 +61,7 @@ type session struct {
 	err       error     // what went wrong
 	cut       bool      // what went wrong then is that we have closed: see kill
 	sum       summary
-	text      chunkText // of a message that came by BDAT and goes by DATA
-	serverIn  int64     // octets from connections to the server that are closed
+	serverIn  int64 // octets from connections to the server that are closed
 }
 
 // errEnded says that the session has an outcome and nothing more is to be done.
@@ -148,19 +146,10 @@ func (s *session) command() error {
 		return s.unmask()
 	}
 	ahead := len(s.client.buffered()) > len(line)
-	if s.dialogue.Command(s.ended(line), ahead) {
+	if s.dialogue.Command(line, ahead) {
 		s.client.consume(len(line))
 	}
 	return nil
-}
-
-// ended gives a line with CRLF where the client is one of those that end lines
-// with LF.
-func (s *session) ended(line []byte) []byte {
-	if len(s.route.Message.LFEnds) == 0 || bytes.HasSuffix(line, []byte("\r\n")) || !covers(s.route.Message.LFEnds, s.address) {
-		return line
-	}
-	return append(line[:len(line)-1:len(line)-1], "\r\n"...)
 }
 
 // by is the end of a wait that may take so long, or that of the session if it
@@ -196,7 +185,7 @@ func (s *session) saslLine() error {
 	case line == nil:
 		return nil
 	}
-	s.dialogue.SASL(s.ended(line))
+	s.dialogue.SASL(line)
 	s.client.consume(len(line))
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 )
 
 // A textEnd is what somebody has been known to take for the end of a message,
@@ -306,12 +307,22 @@ func TestARouteThatRefusesStrayOctetsDeliversNothingOfThem(t *testing.T) {
 				}
 				for _, parts := range all {
 					r := &reader{name: r.name, lineEnds: r.lineEnds, textEnds: r.textEnds}
-					refused(t, r, &Route{Message: Message{StrayBytes: StrayRefuse}}, end.mended != "" && end.mended != end.sent, parts,
+					refused(t, r, &Route{Rules: ruleIn(t, "stray-bytes", "refuse")}, end.mended != "" && end.mended != end.sent, parts,
 						smuggledBegin+end.sent+smuggledRest)
 				}
 			}
 		})
 	}
+}
+
+// ruleIn is a rule in a mode of its, with others.
+func ruleIn(t *testing.T, name, mode string, others ...string) *rewrite.Rules {
+	t.Helper()
+	rules, errs := heal.Compile(append(others, name), map[string]map[string]any{name: {"mode": mode}})
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	return rules
 }
 
 // refused sends one message: it is either refused, or comes as it is.
@@ -336,7 +347,7 @@ func refused(t *testing.T, r *reader, route *Route, refuses bool, parts []string
 
 func TestLongLinesAreFoldedOrRefusedWithoutASecondMessage(t *testing.T) {
 	for _, r := range readers() {
-		for _, do := range []LongLines{LongFold, LongRefuse} {
+		for _, do := range []string{"fold", "refuse"} {
 			t.Run(fmt.Sprint(r.name, do), func(t *testing.T) {
 				t.Parallel()
 				for _, end := range textEnds {
@@ -349,7 +360,7 @@ func TestLongLinesAreFoldedOrRefusedWithoutASecondMessage(t *testing.T) {
 					r := &reader{name: r.name, lineEnds: r.lineEnds, textEnds: r.textEnds}
 					var lines rewrite.Lines
 					want := string(lines.Fold(nil, []byte(text)))
-					refused(t, r, &Route{Message: Message{LongLines: do}}, do == LongRefuse && long,
+					refused(t, r, &Route{Rules: ruleIn(t, "long-lines", do)}, do == "refuse" && long,
 						[]string{smuggledBegin + end.sent + smuggledRest + ".\r\n"}, want)
 				}
 			})
@@ -365,7 +376,7 @@ func TestChunksAreWhatTheyWereToEveryReader(t *testing.T) {
 				route := &Route{Limits: Limits{Messages: 1 << 20}}
 				if made {
 					var errs []error
-					if route.Rules, errs = rewrite.Compile([]string{"bdat-to-data"}, nil); errs != nil {
+					if route.Rules, errs = heal.Compile([]string{"bdat-to-data"}, nil); errs != nil {
 						t.Fatal(errs)
 					}
 				} else {
@@ -417,23 +428,15 @@ func asText(octets string) string {
 }
 
 func TestARouteThatRefusesStrayOctetsDoesSoInChunksThatBecomeText(t *testing.T) {
-	rules, errs := rewrite.Compile([]string{"bdat-to-data"}, nil)
-	if errs != nil {
-		t.Fatal(errs)
-	}
-	for _, test := range []struct {
-		message Message
-		text    string
-		want    string
-	}{
-		{Message{StrayBytes: StrayRefuse}, "a\nb\r\n", "554"},
-		{Message{StrayBytes: StrayRefuse}, "a\r\nb\r", "554"},
-		{Message{StrayBytes: StrayRefuse}, "a\r\nb\r\n", "250"},
-		{Message{LongLines: LongRefuse}, long(999) + "\r\n", "554"},
-		{Message{LongLines: LongRefuse}, long(998) + "\r\n", "250"},
+	for _, test := range []struct{ rule, text, want string }{
+		{"stray-bytes", "a\nb\r\n", "554"},
+		{"stray-bytes", "a\r\nb\r", "554"},
+		{"stray-bytes", "a\r\nb\r\n", "250"},
+		{"long-lines", long(999) + "\r\n", "554"},
+		{"long-lines", long(998) + "\r\n", "250"},
 	} {
 		r := readers()[0]
-		c := r.bridge(t, &Route{Rules: rules, Message: test.message})
+		c := r.bridge(t, &Route{Rules: ruleIn(t, test.rule, "refuse", "bdat-to-data")})
 		begin(t, c)
 		envelope(t, c)
 		says(t, c, fmt.Sprintf("BDAT 1\r\n%s", test.text[:1]))

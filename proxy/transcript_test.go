@@ -10,13 +10,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"smtpshim/proxy"
 	"smtpshim/proxy/smtptest"
-	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/transcript"
 )
 
@@ -102,7 +103,11 @@ const anyPort = "127.0.0.1:0"
 
 // route is the file's settings.
 func (s *stage) route(t *testing.T, server string) *proxy.Route {
-	rules, errs := rewrite.Compile(s.Rules, s.Options)
+	names := s.Rules
+	if s.Settings["chunking"] == "hide" {
+		names = append(slices.Clone(names), "chunking")
+	}
+	rules, errs := heal.Compile(names, s.Options)
 	if errs != nil {
 		t.Fatal(errs)
 	}
@@ -112,7 +117,6 @@ func (s *stage) route(t *testing.T, server string) *proxy.Route {
 	}
 	r.ClientTLS.Acceptor = proxy.AcceptWith(&tls.Config{Certificates: []tls.Certificate{s.certificate}})
 	r.ServerTLS.Dialer = proxy.DialWith(&tls.Config{RootCAs: s.pool, ServerName: "mail.example.com"})
-	r.HideChunking = s.Settings["chunking"] == "hide"
 	if v := s.Settings["xclient_from"]; v != "" {
 		r.XCLIENTFrom = []netip.Prefix{netip.MustParsePrefix(v)}
 	}

@@ -49,7 +49,6 @@ func (d *Dialogue) refusesChunk(size int64) string {
 // to the message.
 func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 	size, last, ok := parseChunk(line)
-	converts := d.server.offers&OffersCHUNKING == 0
 	why := d.refusesChunk(size)
 	if d.sent.n > 0 {
 		d.grouping = false
@@ -58,7 +57,7 @@ func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 	d.heard(VerbBDAT)
 	switch {
 	case !ok:
-		d.trace('C', VerbBDAT, raw, nil, 0)
+		d.trace('C', VerbBDAT, raw, nil, Causes{})
 		d.server.gone = true
 		d.end("client-protocol", badChunk)
 		return true
@@ -66,11 +65,14 @@ func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 		if !d.chunk.refused {
 			d.listener.Limited(sizeLimit)
 		}
-		d.trace('C', VerbBDAT, raw, nil, 0)
+		d.trace('C', VerbBDAT, raw, nil, Causes{})
 		d.swallowChunk(line, why)
 		return true
-	case converts:
-		d.convertChunk(line, size, last)
+	case d.policy.Rules.seesCommand(VerbBDAT, d.seen.helloOwed) && d.ruledChunk(line, raw, size, last):
+		return true
+	case d.server.known&offersCHUNKING == 0:
+		d.trace('C', VerbBDAT, raw, nil, Causes{})
+		d.swallowChunk(line, "502 5.5.1 BDAT was not offered")
 		return true
 	}
 	v := VerbBDAT
@@ -83,7 +85,7 @@ func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 	d.ToServer = append(d.ToServer, raw...)
 	d.sent.push(v)
 	d.grouping = false
-	d.trace('C', VerbBDAT, raw, raw, 0)
+	d.trace('C', VerbBDAT, raw, raw, Causes{})
 	if size > 0 {
 		d.chunkSize, d.next = size, AwaitChunk
 		d.event(fmt.Sprintf("chunk %d bytes", size))
@@ -91,23 +93,52 @@ func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 	return true
 }
 
-// convertChunk has a chunk sent as part of a message by DATA, which the first
-// one begins.
-func (d *Dialogue) convertChunk(line []byte, size int64, last bool) {
-	t := &d.turn
-	t.reset(d, VerbBDAT, line)
-	place, _ := d.chunkRule()
-	t.applied.add(place)
-	t.firstBy = t.applied
+// ruledChunk has the rules see a BDAT. It is false where none of them answers
+// it, or has its chunks sent by DATA.
+func (d *Dialogue) ruledChunk(line, raw []byte, size int64, last bool) bool {
+	t := d.newTurn(VerbBDAT, line)
+	t.runCommand()
+	switch {
+	case t.answered.Code != 0:
+		d.trace('C', VerbBDAT, raw, nil, t.byRules(t.replyBy))
+		d.chunk.refused = true
+		t.giveAnswer()
+		if d.next != End {
+			d.discard(size)
+		}
+		return true
+	case !t.asData:
+		return false
+	}
 	d.chunk.last, d.chunkSize = last, size
 	d.chunk.octets += size
 	if d.chunk.open {
-		d.trace('C', VerbBDAT, append(line[:len(line):len(line)], crlf...), nil, t.applied)
+		d.trace('C', VerbBDAT, raw, nil, t.byRules(t.lineBy))
 		d.convert()
-		return
+	} else { // the first chunk begins it
+		d.hold(t)
 	}
-	t.held = true
-	d.say("DATA", stageData)
+	return true
+}
+
+// sayDATA begins a message whose chunks go on as DATA.
+func (t *Turn) sayDATA() {
+	d := t.d
+	e := t.sayTheirs("DATA")
+	switch {
+	case e.kind == lost:
+		d.end("server-lost", lostText)
+	case e.code == 354:
+		d.swallow(e.raw, t.lineCause())
+		d.convert()
+	default:
+		t.held = false
+		d.chunk.refused = true
+		d.give(VerbBDAT, e.raw, Reply{})
+		if d.next != End {
+			d.discard(d.chunkSize)
+		}
+	}
 }
 
 // convert moves the octets of a chunk on as text.
@@ -117,21 +148,6 @@ func (d *Dialogue) convert() {
 	d.seen.idle = 0
 	d.next = AwaitChunkText
 	d.event(fmt.Sprintf("chunk %d bytes", d.chunkSize))
-}
-
-// dataReply is the server's answer to the DATA that the first chunk begins.
-func (d *Dialogue) dataReply(code int, raw []byte) {
-	if code == 354 {
-		d.swallow(raw)
-		d.convert()
-		return
-	}
-	d.turn.held = false
-	d.chunk.refused = true
-	d.give(VerbBDAT, raw, Reply{})
-	if d.next != End {
-		d.discard(d.chunkSize)
-	}
 }
 
 // ChunkIsLast says whether the chunk that AwaitChunkText waits for ends the
@@ -146,12 +162,14 @@ func (d *Dialogue) ChunkEnd() {
 		return
 	}
 	d.departed(d.turn.applied)
+	d.Text().stuffed = nil
 	if !d.chunk.last {
 		// RFC 3030, 2: it says only that the octets have come; whether there is a
 		// message is for the last one to say.
 		d.answer(VerbBDAT, fmt.Sprintf("250 2.0.0 %d octets received", d.chunkSize))
 		return
 	}
+	d.endText()
 	d.chunk = chunkState{}
 	d.seen.messages++
 	d.sent.push(VerbMessage)
@@ -161,6 +179,7 @@ func (d *Dialogue) ChunkEnd() {
 // RefuseChunk gives up a message that goes on as DATA, and tells the client why.
 // The server never gets its end. The octets of this chunk have been dropped.
 func (d *Dialogue) RefuseChunk(text string) {
+	d.endText()
 	d.endTransaction()
 	d.refuse("message-refused", spentText, weSaid+text)
 	d.answer(VerbBDAT, text)
@@ -192,71 +211,4 @@ func (d *Dialogue) betweenChunks(v Verb) {
 	default:
 		d.answer(v, "503 5.5.1 a message is being sent by BDAT")
 	}
-}
-
-func bdatToData() Rule {
-	return Rule{
-		Name:  "bdat-to-data",
-		Heals: "servers without CHUNKING, for clients that send by BDAT alone or better so",
-		Doc: "The client is offered CHUNKING (never BINARYMIME), and its chunks go to the server as one message by DATA, with " +
-			"dots stuffed and stray line ends mended. Each chunk but the last is answered by us as received; the last by the " +
-			"server. RSET between chunks costs the connection to the server. It is in no set: a client that can do BDAT can do DATA.",
-		Source: "RFC 3030; KB821733",
-		setup:  func(options) (actions, *ConfigError) { return actions{chunks: true}, nil },
-	}
-}
-
-// A Stuffer makes text for DATA of octets that came by BDAT: it doubles dots at
-// the start of lines (RFC 5321, 4.5.2) and mends stray line ends as Message
-// does. The zero Stuffer stands before the first octet.
-type Stuffer struct {
-	inLine bool
-	cr     bool // the octet before was a CR, of which nothing is known yet
-	mended int64
-}
-
-// Mended counts the bare CRs, bare LFs and NULs that were replaced so far.
-func (s *Stuffer) Mended() int64 { return s.mended }
-
-// Append appends what src becomes to dst.
-func (s *Stuffer) Append(dst, src []byte) []byte {
-	for _, c := range src {
-		if s.cr {
-			s.cr = false
-			if c == '\n' {
-				dst, s.inLine = append(dst, "\r\n"...), false
-				continue
-			}
-			dst, s.inLine = append(dst, ' '), true
-			s.mended++
-		}
-		switch {
-		case c == '\r':
-			s.cr = true
-			continue
-		case c == '\n':
-			dst, s.inLine = append(dst, "\r\n"...), false
-			s.mended++
-			continue
-		case c == '.' && !s.inLine:
-			dst = append(dst, '.')
-		case c == 0:
-			c = ' '
-			s.mended++
-		}
-		dst, s.inLine = append(dst, c), true
-	}
-	return dst
-}
-
-// End appends the end of the message, and of its last line if that has none.
-func (s *Stuffer) End(dst []byte) []byte {
-	if s.cr {
-		dst, s.inLine = append(dst, ' '), true
-		s.mended++
-	}
-	if s.inLine {
-		dst = append(dst, crlf...)
-	}
-	return append(dst, ".\r\n"...)
 }

@@ -47,41 +47,46 @@ var verbNames = [verbs]string{
 // String gives the verb as it is written, or "other", "greeting", "end-of-data".
 func (v Verb) String() string { return verbNames[v] }
 
-// Verbs lists every name that String can give.
-func Verbs() []string { return append([]string(nil), verbNames[:]...) }
+// VerbNames lists every name that String can give.
+func VerbNames() []string { return append([]string(nil), verbNames[:]...) }
 
-// A verbSet is a set of verbs.
-type verbSet uint32
+// A VerbSet is a set of verbs.
+type VerbSet uint32
 
-func setOf(vs ...Verb) verbSet {
-	var s verbSet
+// SetOf returns the set of these verbs.
+func SetOf(vs ...Verb) VerbSet {
+	var s VerbSet
 	for _, v := range vs {
 		s |= 1 << v
 	}
 	return s
 }
 
-func (s verbSet) has(v Verb) bool { return s&(1<<v) != 0 }
+// Has reports whether v is in the set.
+func (s VerbSet) Has(v Verb) bool { return s&(1<<v) != 0 }
 
-const everyVerb = verbSet(1<<verbs - 1)
+// EveryVerb is the set of all verbs, with the greeting and the end of a message.
+const EveryVerb = VerbSet(1<<verbs - 1)
+
+// BeforeHello is what may be said between a handshake and EHLO, and without TLS
+// where TLS is required (RFC 3207, 4).
+const BeforeHello = VerbSet(1<<VerbEHLO | 1<<VerbHELO | 1<<VerbNOOP | 1<<VerbRSET | 1<<VerbQUIT | 1<<VerbSTARTTLS | 1<<VerbHELP)
 
 var (
 	// What swaps the roles, makes the server trust our address, or carries a
 	// payload that we cannot count (LEGACY: TURN, XCLIENT, XEXCH50).
-	uncarried = setOf(VerbTURN, VerbATRN, VerbXCLIENT, VerbXFORWARD, VerbPROXY, VerbXEXCH50, VerbXLINK2STATE)
+	uncarried = SetOf(VerbTURN, VerbATRN, VerbXCLIENT, VerbXFORWARD, VerbPROXY, VerbXEXCH50, VerbXLINK2STATE)
 	// What a group may go on behind (RFC 2920, 3.1).
-	groupable = setOf(VerbMAIL, VerbRCPT, VerbRSET)
-	// What may be said between a handshake and EHLO, and without TLS where it is required (RFC 3207, 4).
-	beforeHello = setOf(VerbEHLO, VerbHELO, VerbNOOP, VerbRSET, VerbQUIT, VerbSTARTTLS, VerbHELP)
-	sasl        = setOf(VerbAUTH, VerbXAUTH, VerbXEXPS)
-	hello       = setOf(VerbEHLO, VerbHELO)
-	// What is always alone on its way: the engine or a rule has to see the answer first.
-	alone = hello | sasl | setOf(VerbSTARTTLS, VerbAnonymousTLS)
+	groupable = SetOf(VerbMAIL, VerbRCPT, VerbRSET)
+	sasl      = SetOf(VerbAUTH, VerbXAUTH, VerbXEXPS)
+	hello     = SetOf(VerbEHLO, VerbHELO)
+	// The engine or a rule has to see the reply to these before anything else is sent.
+	alone = hello | sasl | SetOf(VerbSTARTTLS, VerbAnonymousTLS)
 )
 
-// parseVerb finds the verb of a command line in any case, behind blanks or not:
+// ParseVerb finds the verb of a command line in any case, behind blanks or not:
 // lenient servers read it so (RFC 5321, 2.4 and 4.1.1).
-func parseVerb(line []byte) Verb {
+func ParseVerb(line []byte) Verb {
 	start := 0
 	for start < len(line) && isBlank(line[start]) {
 		start++
@@ -90,7 +95,7 @@ func parseVerb(line []byte) Verb {
 	for end < len(line) && !isBlank(line[end]) && line[end] != '=' && line[end] != ':' {
 		end++
 	}
-	var word [len("X-ANONYMOUSTLS")]byte // the longest
+	var word [maxVerb]byte
 	if end-start > len(word) {
 		return VerbOther
 	}
@@ -102,6 +107,8 @@ func parseVerb(line []byte) Verb {
 	}
 	return verbOf[string(word[:end-start])]
 }
+
+const maxVerb = len("X-ANONYMOUSTLS") // the longest
 
 // verbOf finds a verb by its name.
 var verbOf = func() map[string]Verb {
@@ -128,8 +135,8 @@ func foldEqual(b []byte, upper string) bool {
 	return true
 }
 
-// argument is what stands behind the verb, without blanks at its ends.
-func argument(line []byte) []byte {
+// Argument returns what stands behind the verb, without blanks at its ends.
+func Argument(line []byte) []byte {
 	line = bytes.TrimLeft(line, blanks)
 	i := bytes.IndexAny(line, blanks+"=")
 	if i < 0 {

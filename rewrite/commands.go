@@ -1,7 +1,6 @@
 package rewrite
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 )
@@ -11,7 +10,13 @@ import (
 // earlier commands have to come first, and the line has to be given again.
 func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 	line, ok := cutCRLF(raw)
-	spelt := parseVerb(line)
+	if !ok {
+		if mended := d.runLine(raw); mended != nil {
+			raw = append(mended[:len(mended):len(mended)], crlf...)
+			line, ok = raw[:len(mended)], true
+		}
+	}
+	spelt := ParseVerb(line)
 	verb := VerbOther
 	if ok {
 		verb = spelt
@@ -29,7 +34,7 @@ func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 	}
 	d.heard(verb)
 	if d.tracer != nil {
-		d.tracer.Exchanged('C', []string{d.redacted(spelt, line)}, nil, "")
+		d.tracer.Exchanged('C', []string{d.redacted(spelt, line)}, nil, Causes{})
 	}
 	if limit != "" {
 		d.meetsLimit(verb, limit, refusal)
@@ -57,18 +62,18 @@ func (d *Dialogue) TooLong() (taken bool) {
 // the server.
 func (d *Dialogue) ownMatter(v Verb, isLine bool) bool {
 	switch {
-	case !isLine, d.refusal != "", uncarried.has(v):
+	case !isLine, d.refusal != "", uncarried.Has(v):
 		return true
 	case v == VerbSTARTTLS, v == VerbAnonymousTLS:
 		return !d.passesTLS()
 	case d.policy.ClientTLS == ClientTLSRequire && !d.seen.tls:
-		return !beforeHello.has(v)
+		return !BeforeHello.Has(v)
 	case d.policy.ServerTLS == ServerTLSRequire && !d.server.tls, d.seen.anew, d.wantsXCLIENT():
-		return !beforeHello.has(v)
+		return !BeforeHello.Has(v)
 	case d.chunk.open:
 		return v != VerbBDAT
 	case v == VerbBDAT:
-		return d.server.offers&OffersCHUNKING == 0 && !d.convertsChunks()
+		return d.server.known&offersCHUNKING == 0 && !d.policy.Rules.seesCommand(v, false)
 	}
 	return false
 }
@@ -114,7 +119,7 @@ func (d *Dialogue) reject(v Verb, line []byte, isLine, ahead bool) {
 		d.swallowChunk(line, "502 5.5.1 BDAT was not offered")
 	case v == VerbXCLIENT && d.obeysXCLIENT():
 		d.takeXCLIENT(line)
-	case uncarried.has(v), v == VerbSTARTTLS, v == VerbAnonymousTLS:
+	case uncarried.Has(v), v == VerbSTARTTLS, v == VerbAnonymousTLS:
 		d.answer(v, "502 5.5.1 command not available here")
 	case d.policy.ClientTLS == ClientTLSRequire && !d.seen.tls:
 		d.answer(v, "530 5.7.0 Must issue a STARTTLS command first")
@@ -142,7 +147,7 @@ func (d *Dialogue) startClientTLS(line []byte, ahead bool) {
 	switch {
 	case ahead:
 		d.end("client-protocol", aheadText)
-	case len(argument(line)) > 0:
+	case len(Argument(line)) > 0:
 		d.answer(VerbSTARTTLS, "501 5.5.4 STARTTLS has no argument")
 	case d.seen.tls:
 		d.answer(VerbSTARTTLS, "503 5.5.1 TLS is in use already")
@@ -167,8 +172,11 @@ const aheadText = "554 5.5.0 nothing may be sent behind STARTTLS before its answ
 
 // pass sends a command on, through the rules that ask for it.
 func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
+	if hello.Has(v) {
+		d.helloIs(line)
+	}
 	ruled := d.policy.Rules.seesCommand(v, d.seen.helloOwed)
-	lonely := alone.has(v) || d.seen.helloOwed && !beforeHello.has(v)
+	lonely := alone.Has(v) || d.seen.helloOwed && !BeforeHello.Has(v)
 	if d.sent.n > 0 && lonely {
 		d.grouping = false
 		return false
@@ -179,11 +187,10 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 	if !ruled && !lonely {
 		d.heard(v)
 		d.send(v, raw)
-		d.trace('C', v, raw, raw, 0)
+		d.trace('C', v, raw, raw, Causes{})
 		return true
 	}
-	t := &d.turn
-	t.reset(d, v, line)
+	t := d.newTurn(v, line)
 	t.held = lonely
 	t.runCommand()
 	if d.sent.n > 0 && (t.held || t.answered.Code != 0) {
@@ -192,24 +199,26 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 	}
 	d.heard(v)
 	switch {
-	case (v == VerbSTARTTLS || v == VerbAnonymousTLS) && ahead:
-		d.trace('C', v, raw, nil, 0)
+	case startsTLS.Has(v) && ahead:
+		d.trace('C', v, raw, nil, Causes{})
 		d.end("client-protocol", aheadText)
 	case t.answered.Code != 0:
+		d.trace('C', v, raw, nil, t.byRules(t.replyBy))
+		t.traced = true
+		if len(t.firsts) > 0 || t.answered.Code == 334 {
+			d.hold(t)
+			break
+		}
 		t.held = false
-		d.departed(t.applied)
-		d.trace('C', v, raw, nil, t.replyBy)
-		d.give(v, nil, t.answered)
-	case d.seen.helloOwed && !beforeHello.has(v) && t.first == "":
+		t.giveAnswer()
+	case d.seen.helloOwed && !BeforeHello.Has(v) && len(t.firsts) == 0:
 		t.held = false
-		d.trace('C', v, raw, nil, 0)
+		d.trace('C', v, raw, nil, Causes{})
 		d.answer(v, "503 5.5.1 EHLO first")
-	case !t.held:
-		d.sendTurn(v)
-	case t.first != "":
-		d.say(t.first, stageFirst)
+	case t.held:
+		d.hold(t)
 	default:
-		d.sayLine()
+		d.sendTurn(v)
 	}
 	return true
 }
@@ -222,12 +231,12 @@ func (d *Dialogue) send(v Verb, raw []byte) {
 
 // sendTurn writes a command that the rules have seen and nobody holds.
 func (d *Dialogue) sendTurn(v Verb) {
-	t := &d.turn
+	t := d.turn
 	start := len(d.ToServer)
 	d.ToServer = append(append(d.ToServer, t.line...), crlf...)
 	d.pushed(v)
 	d.departed(t.applied)
-	d.trace('C', v, t.said, d.ToServer[start:], t.lineBy)
+	d.trace('C', v, t.said, d.ToServer[start:], t.byRules(t.lineBy))
 }
 
 func (d *Dialogue) pushed(v Verb) {
@@ -235,32 +244,7 @@ func (d *Dialogue) pushed(v Verb) {
 		d.seen.recipients++
 	}
 	d.sent.push(v)
-	d.grouping = groupable.has(v) && d.server.offers&OffersPIPELINING != 0
-}
-
-// SASL takes a client's line of an AUTH exchange, with its line end. It passes
-// unseen, whatever it spells (RFC 4954, 4).
-func (d *Dialogue) SASL(raw []byte) {
-	line, ok := cutCRLF(raw)
-	if !ok {
-		d.server.gone = true
-		d.end("client-protocol", "500 5.5.2 a SASL line ends with CRLF and has no bare CR, bare LF or NUL in it")
-		return
-	}
-	t := &d.turn
-	if seals, isLast := sealing(line); isLast {
-		d.seen.sealing = seals
-	}
-	if bytes.Equal(line, []byte("*")) {
-		d.seen.sealing = false
-	}
-	d.ToServer = append(d.ToServer, raw...)
-	d.sent.push(t.verb)
-	d.next = AwaitReply
-	if d.tracer != nil {
-		text := hidden(len(line))
-		d.tracer.Exchanged('C', []string{text}, []string{text}, "")
-	}
+	d.grouping = groupable.Has(v) && d.server.known&offersPIPELINING != 0
 }
 
 // MessageEnd says that a message has ended, and how long it was; ToServer had
@@ -269,6 +253,7 @@ func (d *Dialogue) MessageEnd(octets int64) {
 	if d.tracer != nil {
 		d.event(fmt.Sprintf("message %d bytes", octets))
 	}
+	d.endText()
 	if d.next == AwaitDiscard {
 		d.deliver(VerbMessage, d.early)
 		if d.next != End {
@@ -284,17 +269,7 @@ func (d *Dialogue) MessageEnd(octets int64) {
 // heard reports a command of the client's.
 func (d *Dialogue) heard(v Verb) {
 	d.listener.Command(v)
-	if !d.seen.transaction && !mailing.has(v) {
+	if !d.seen.transaction && !mailing.Has(v) {
 		d.seen.idle++
 	}
-}
-
-// chunkRule is the rule that makes DATA of BDAT, if one does.
-func (d *Dialogue) chunkRule() (place int, ok bool) {
-	return d.policy.Rules.find(func(a *actions) bool { return a.chunks })
-}
-
-func (d *Dialogue) convertsChunks() bool {
-	_, ok := d.chunkRule()
-	return ok
 }

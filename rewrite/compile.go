@@ -1,7 +1,6 @@
 package rewrite
 
 import (
-	"errors"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -9,64 +8,66 @@ import (
 	"strings"
 )
 
-// maxRules bounds the table, so that a set of rules is a word.
-const maxRules = 64
+// maxRules is how many rules one route may have in force.
+const maxRules = 128
 
 // A ruleSet is a set of rules in force, by their place.
-type ruleSet uint64
+type ruleSet [maxRules / 64]uint64
 
-func (s *ruleSet) add(i int) { *s |= 1 << i }
+func (s *ruleSet) add(i int)      { s[i/64] |= 1 << (i % 64) }
+func (s *ruleSet) has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
+func (s *ruleSet) addAll(o ruleSet) {
+	for i := range s {
+		s[i] |= o[i]
+	}
+}
+
+func (s *ruleSet) empty() bool { return *s == ruleSet{} }
 
 // each calls f for every rule of the set, first to last.
 func (s ruleSet) each(f func(i int)) {
-	for ; s != 0; s &= s - 1 {
-		f(bits.TrailingZeros64(uint64(s)))
+	for w, word := range s {
+		for ; word != 0; word &= word - 1 {
+			f(w*64 + bits.TrailingZeros64(word))
+		}
 	}
 }
 
 // Rules are the rules of one route with their options, ready for many
 // sessions at once. They do not change.
 type Rules struct {
-	rules        []active
-	commandVerbs verbSet // what any rule's command function is for
-	owedVerbs    verbSet // what any is for if the client owes an EHLO
-	replyVerbs   verbSet // what any rule's reply function is for
-	refusalVerbs verbSet // what any is for if the reply is a refusal
+	rules  []active
+	scoped bool // any of them acts in some sessions only
 
-	alias     [2]string // a keyword that stands for another in EHLO replies; "": none does
-	aliasRule int       // by its place
+	commands, owed                                VerbSet // what any rule's Command is for
+	replies, refusals                             VerbSet // what any rule's Reply is for
+	offers, lines, sasl, opens, repairs, messages bool    // whether any has such a function
 }
 
 // active is a rule in force.
 type active struct {
-	name string
-	actions
+	name  string
+	scope scope
+	Actions
 }
 
-// actions are what a rule does. Each function may be nil, and is called for
-// its verbs only.
-type actions struct {
-	command      func(*Turn)
-	commandVerbs verbSet
-	owedVerbs    verbSet // it is for these if the client began TLS and has not said EHLO since
-	reply        func(*Turn)
-	replyVerbs   verbSet
-	refusalVerbs verbSet // it is for these if the code is 400 or more
-
-	alias      [2]string // a keyword that stands for another in EHLO replies
-	earlyTLS   bool      // takes a client that begins with TLS where a greeting was due
-	earlyWait  int64     // milliseconds that it is given to do so
-	chunks     bool      // makes DATA of BDAT
-	clearHello bool      // greets a client in clear that does not begin with TLS where it should
-}
-
-// Names lists the rules in force, in the order of the table.
+// Names lists the rules in force, in the order of the book.
 func (r *Rules) Names() []string {
 	var names []string
 	for _, a := range r.active() {
 		names = append(names, a.name)
 	}
 	return names
+}
+
+// Scope describes in which sessions a rule acts; "" if in all.
+func (r *Rules) Scope(name string) string {
+	for _, a := range r.active() {
+		if a.name == name {
+			return a.scope.String()
+		}
+	}
+	return ""
 }
 
 func (r *Rules) active() []active {
@@ -76,76 +77,85 @@ func (r *Rules) active() []active {
 	return r.rules
 }
 
-// find gives the place of the first rule that is so.
-func (r *Rules) find(is func(*actions) bool) (place int, ok bool) {
-	rules := r.active()
-	for i := range rules {
-		if is(&rules[i].actions) {
-			return i, true
-		}
-	}
-	return 0, false
-}
-
-// seesCommand and seesReply say whether any rule asks for this verb.
+// seesCommand and seesReply report whether any rule asks for this verb.
 func (r *Rules) seesCommand(v Verb, owed bool) bool {
-	return r != nil && (r.commandVerbs.has(v) || owed && r.owedVerbs.has(v))
+	return r != nil && (r.commands.Has(v) || owed && r.owed.Has(v))
 }
 
 func (r *Rules) seesReply(v Verb, code int) bool {
-	return r != nil && (r.replyVerbs.has(v) || code >= 400 && r.refusalVerbs.has(v))
+	return r != nil && (r.replies.Has(v) || code >= 400 && r.refusals.Has(v))
 }
 
 // nameSet joins the names of a set of rules with commas.
 func (r *Rules) nameSet(s ruleSet) string {
+	if s.empty() {
+		return ""
+	}
 	var names []string
 	s.each(func(i int) { names = append(names, r.rules[i].name) })
 	return strings.Join(names, ",")
 }
 
+// add puts a rule in force.
+func (r *Rules) add(a active) {
+	r.rules = append(r.rules, a)
+	if a.Command != nil {
+		r.commands |= a.Commands
+		r.owed |= a.Owed
+	}
+	if a.Reply != nil {
+		r.replies |= a.Replies
+		r.refusals |= a.Refusals
+	}
+	r.scoped = r.scoped || a.scope.clients != nil || a.scope.hello != nil || a.scope.banner != nil
+	r.opens = r.opens || a.Open != nil
+	r.lines = r.lines || a.Line != nil
+	r.repairs = r.repairs || a.Repair != nil
+	r.offers = r.offers || a.Offer != nil
+	r.sasl = r.sasl || a.SASL != nil
+	r.messages = r.messages || a.Message != nil
+}
+
 // Compile makes Rules of names of rules and sets; "-name" takes one away from
 // those named before it. options are by rule and option. Every mistake is
 // reported, as a *ConfigError.
-func Compile(names []string, options map[string]map[string]any) (*Rules, []error) {
-	table := Table()
-	chosen, errs := choose(table, names)
+func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules, []error) {
+	chosen, errs := b.choose(names)
 	for name := range options {
-		if !slices.ContainsFunc(table, func(r Rule) bool { return r.Name == name }) {
+		if !slices.ContainsFunc(b.Rules, func(r Rule) bool { return r.Name == name }) {
 			errs = append(errs, &ConfigError{Rule: name, Err: fmt.Errorf("there is no rule %q", name)})
 		}
 	}
 	rules := &Rules{}
-	for _, row := range table {
+	for _, row := range b.Rules {
 		opts, bad := row.checkOptions(options[row.Name])
-		errs = append(errs, bad...)
-		if !chosen[row.Name] || len(bad) > 0 {
+		scope, outside := newScope(row.Name, opts, options[row.Name])
+		errs = append(append(errs, bad...), outside...)
+		if !chosen[row.Name] || len(bad)+len(outside) > 0 {
 			continue
 		}
-		a, err := row.setup(opts)
+		a, err := row.Setup(opts)
 		if err != nil {
+			err.Rule = row.Name
 			errs = append(errs, err)
 			continue
 		}
-		rules.rules = append(rules.rules, active{row.Name, a})
-		rules.commandVerbs |= a.commandVerbs
-		rules.owedVerbs |= a.owedVerbs
-		rules.replyVerbs |= a.replyVerbs
-		rules.refusalVerbs |= a.refusalVerbs
-		if a.alias[0] != "" {
-			rules.alias, rules.aliasRule = a.alias, len(rules.rules)-1
-		}
+		rules.add(active{row.Name, scope, a})
+	}
+	if len(rules.rules) > maxRules {
+		errs = append(errs, &ConfigError{Err: fmt.Errorf("%d rules are chosen; a route may have %d", len(rules.rules), maxRules)})
 	}
 	sort.SliceStable(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })
 	return rules, errs
 }
 
 // choose follows a list of names of rules, sets, and either with "-" before it.
-func choose(table []Rule, names []string) (map[string]bool, []error) {
+func (b Book) choose(names []string) (map[string]bool, []error) {
 	byName := map[string][]string{}
-	for _, r := range table {
+	for _, r := range b.Rules {
 		byName[r.Name] = []string{r.Name}
 	}
-	for _, s := range Sets() {
+	for _, s := range b.Sets {
 		byName[s.Name] = s.Rules
 	}
 	chosen := map[string]bool{}
@@ -166,89 +176,8 @@ func choose(table []Rule, names []string) (map[string]bool, []error) {
 	return chosen, errs
 }
 
-// options are the values of a rule's options, all of them, of the right types.
-type options map[string]any
+// Opens reports whether any rule looks at the client's first octets.
+func (r *Rules) Opens() bool { return r != nil && r.opens }
 
-func (o options) str(name string) string { return o[name].(string) }
-
-func (o options) number(name string) int64 { return o[name].(int64) }
-
-func (o options) table(name string) map[string]string { return o[name].(map[string]string) }
-
-// checkOptions fills in defaults and reports what does not fit.
-func (r *Rule) checkOptions(given map[string]any) (options, []error) {
-	values := options{}
-	for _, o := range r.Options {
-		values[o.Name] = o.Default
-	}
-	var errs []error
-	for name, v := range given {
-		i := slices.IndexFunc(r.Options, func(o Option) bool { return o.Name == name })
-		if i < 0 {
-			errs = append(errs, &ConfigError{r.Name, name, r.noSuchOption(name)})
-			continue
-		}
-		value, err := r.Options[i].check(v)
-		if err != nil {
-			errs = append(errs, &ConfigError{r.Name, name, err})
-			continue
-		}
-		values[name] = value
-	}
-	return values, errs
-}
-
-func (r *Rule) noSuchOption(name string) error {
-	var have []string
-	for _, o := range r.Options {
-		have = append(have, o.Name)
-	}
-	if len(have) == 0 {
-		return fmt.Errorf("%s has no options, so not %q either", r.Name, name)
-	}
-	return fmt.Errorf("%s has no option %q; it has %s", r.Name, name, strings.Join(have, ", "))
-}
-
-// check brings a value to the option's type.
-func (o *Option) check(v any) (any, error) {
-	switch want := o.Default.(type) {
-	case map[string]string:
-		return stringTable(v)
-	case int64:
-		n, ok := v.(int64)
-		if !ok || n < 0 || n > o.Most {
-			return nil, fmt.Errorf("%v is not a whole number from 0 to %d", v, o.Most)
-		}
-		return n, nil
-	case string:
-		s, ok := v.(string)
-		if !ok {
-			return nil, fmt.Errorf("%v is not a string", v)
-		}
-		if o.Values != nil && !slices.Contains(o.Values, s) {
-			return nil, fmt.Errorf("%q is none of %q", s, o.Values)
-		}
-		return s, nil
-	default:
-		return nil, fmt.Errorf("no value of type %T is understood", want)
-	}
-}
-
-func stringTable(v any) (map[string]string, error) {
-	if t, ok := v.(map[string]string); ok {
-		return t, nil
-	}
-	raw, ok := v.(map[string]any)
-	if !ok {
-		return nil, errors.New(`not a table of strings, such as { "old" = "new.example.com" }`)
-	}
-	t := map[string]string{}
-	for k, v := range raw {
-		s, ok := v.(string)
-		if !ok {
-			return nil, fmt.Errorf("%v, the value of %q, is not a string", v, k)
-		}
-		t[k] = s
-	}
-	return t, nil
-}
+// Repairs reports whether any rule looks at replies that are none.
+func (r *Rules) Repairs() bool { return r != nil && r.repairs }

@@ -42,9 +42,11 @@ type Policy struct {
 	Rules     *Rules // nil: none
 	ClientTLS ClientTLS
 	ServerTLS ServerTLS
+	Turns     Turns  // nil: nothing is kept
 	Hostname  string // our name, in replies of our own
 	Limits    Limits
-	Chunking  bool // false: CHUNKING and BINARYMIME are not shown to clients
+
+	VerifiesServer bool // the server's certificate is verified before anything is said inside TLS
 
 	XCLIENT     SendXCLIENT
 	XCLIENTFrom []netip.Prefix // who may say XCLIENT; it is hidden from everybody else
@@ -56,7 +58,7 @@ type Listener interface {
 	Command(v Verb)           // a command of the client's
 	Replied(v Verb, code int) // a reply that the client gets
 	Applied(rule string)      // a departure that is delivered
-	Broke(rule string)        // a rule made something that is no line; it was left out
+	Broke(rule, why string)   // a rule made what cannot be, or panicked; what it made was left out
 	Limited(limit string)     // the client met a limit
 }
 
@@ -64,10 +66,10 @@ type Listener interface {
 // and the text of messages are never in them.
 type Tracer interface {
 	Listener
-	// Exchanged is one command or reply: what one side said, and what the other
-	// got of it. Lines are without CRLF, and the slices are the callee's until it
-	// returns. side is 'C' or 'S': who said it.
-	Exchanged(side byte, said, got []string, rules string)
+	// Exchanged is one command or reply: what one side said, what the other got of
+	// it, and on whose account that differs. Lines are without CRLF, and the
+	// slices are the callee's until it returns. side is 'C' or 'S': who said it.
+	Exchanged(side byte, said, got []string, by Causes)
 	Event(what string)
 }
 
@@ -90,18 +92,20 @@ type Dialogue struct {
 	errors    int
 	chunkSize int64
 
-	sent      sentQueue // commands whose replies are outstanding, oldest first
-	turn      Turn      // the one that is held, if turn.held
-	hello     []byte    // the last EHLO or HELO as the server got it
-	early     []byte    // the server's answer to a message that is still being sent
-	refusal   string    // what every command gets from now on: "" or a reply
-	tlsFailed bool      // the server offered STARTTLS and could not do it
-	grouping  bool      // another command may join those that are sent
+	sent     sentQueue // commands whose replies are outstanding, oldest first
+	turn     *Turn     // the last one that rules or the engine had to look at; nil: none is kept
+	hello    []byte    // the last EHLO or HELO as the server got it
+	early    []byte    // the server's answer to a message that is still being sent
+	refusal  string    // what every command gets from now on: "" or a reply
+	grouping bool      // another command may join those that are sent
 
 	server serverState
 	seen   clientState
 	chunk  chunkState
-	notes  [maxRules]uint8
+	text   *Text  // the message that is under way; nil: none is
+	states []any  // of the rules, by their place; nil: none has any
+	reach  *reach // of the rules that act in some sessions only; nil: there are none
+	memory Memory // of the server; nil: nothing is kept
 
 	scratch []string // the lines of a reply before a rule has seen it
 }
@@ -109,13 +113,18 @@ type Dialogue struct {
 // serverState is what is true of the connection to the server; a fresh one
 // begins with nothing.
 type serverState struct {
-	offers     Keyword
+	offer      Reply        // its EHLO reply, as the rules have it; no code: none
+	known      keywords     // of that
 	attributes attributeSet // that it offers to be told by XCLIENT
 	introduced bool         // XCLIENT was said, or is not to be had
 	tls        bool
 	plain      bool // TLS was tried or is not to be had: go on without
 	gone       bool // not to be used any more
 }
+
+// forget is what a server does with all that it has said, at a handshake, and
+// at XCLIENT.
+func (s *serverState) forget() { s.offer, s.known, s.attributes = Reply{}, 0, 0 }
 
 // clientState is what is true of the session as the client sees it.
 type clientState struct {
@@ -125,18 +134,20 @@ type clientState struct {
 	helloOwed     bool // TLS has begun and no EHLO was said since
 	transaction   bool // MAIL was accepted
 	authenticated bool
-	suspect       bool // lines that are no commands may be credentials whose AUTH, or text whose DATA, was refused
-	sealing       bool // the last type 3 message of NTLM asks for sealing
-	recipients    int  // RCPT commands of this transaction that were not refused
-	idle          int  // commands outside of transactions since the last message
-	mails         int  // MAIL commands accepted
-	messages      int  // messages begun
+	suspect       bool   // lines that are no commands may be credentials whose AUTH, or text whose DATA, was refused
+	sealing       bool   // the last type 3 message of NTLM asks for sealing
+	recipients    int    // RCPT commands of this transaction that were not refused
+	idle          int    // commands outside of transactions since the last message
+	mails         int    // MAIL commands accepted
+	shown         *Reply // the EHLO reply that the client got; nil: the server's
+	messages      int    // messages begun
 }
 
 // New begins a dialogue. client is the client's address, for an EHLO without
 // a name and for XCLIENT. A listener that is a Tracer hears the lines too.
 func New(p *Policy, client netip.Addr, l Listener) *Dialogue {
 	d := &Dialogue{policy: p, client: client, introduces: p.mayIntroduce(client), listener: l, next: AwaitServer}
+	d.reach = p.Rules.newReach(client)
 	d.origin.client = netip.AddrPortFrom(client, 0)
 	if t, ok := l.(Tracer); ok {
 		d.tracer = &tracer{Tracer: t}
@@ -183,56 +194,50 @@ func (d *Dialogue) Idle() bool { return d.next == AwaitCommand && d.sent.n == 0 
 // mail is at stake.
 func (d *Dialogue) Mailing() bool { return d.seen.transaction || d.next.OfMessage() }
 
-// TLSFailed says that the server offered STARTTLS and then refused it, or that
-// the handshake failed: it is not worth another try for a while.
-func (d *Dialogue) TLSFailed() bool { return d.tlsFailed }
-
-// WithoutServerTLS says, before the first greeting, that opportunistic TLS with
-// this server failed a while ago and is not to be tried.
-func (d *Dialogue) WithoutServerTLS() { d.server.plain = d.policy.ServerTLS == ServerTLSOpportunistic }
-
-// EarlyTLSWait says whether a client may begin with TLS where a greeting is due,
-// and how many milliseconds it is given to.
-func (d *Dialogue) EarlyTLSWait() (milliseconds int64, ok bool) {
-	place, ok := d.policy.Rules.find(func(a *actions) bool { return a.earlyTLS })
-	if !ok || !d.endsTLS() || d.seen.tls {
-		return 0, false
+// Serves says with which server the session is, before its greeting, and what
+// is remembered of it. Opportunistic TLS that failed a while ago is not tried.
+func (d *Dialogue) Serves(m Memory) {
+	d.memory = m
+	if m != nil && d.policy.ServerTLS == ServerTLSOpportunistic && m.Remembers(tlsFailed) {
+		d.server.plain = true
 	}
-	return d.policy.Rules.rules[place].earlyWait, true
 }
 
-// EarlyTLS looks at the client's first octets where they came before the
-// greeting: whether it has begun with TLS, and a rule takes it. A handshake
-// then comes before the greeting.
-func (d *Dialogue) EarlyTLS(octets []byte) bool {
-	if _, ok := d.EarlyTLSWait(); !ok || !BeginsTLS(octets) {
-		return false
+// tlsFailed is remembered of a server that offered STARTTLS and could not do
+// it, for half an hour: each session would cost it a connection more.
+const (
+	tlsFailed     = "server_tls"
+	tlsFailedRest = 30 * 60
+)
+
+func (d *Dialogue) rememberTLSFailed() {
+	if d.memory != nil {
+		d.memory.Remember(tlsFailed, tlsFailedRest)
 	}
-	place, _ := d.policy.Rules.find(func(a *actions) bool { return a.earlyTLS })
-	d.seen.tls = true
-	d.listener.Applied(d.policy.Rules.rules[place].name)
-	d.event("client TLS")
-	return true
 }
 
-// BeginsTLS says whether octets begin a TLS handshake: the type of its record,
-// and SSL's major version (RFC 8446, 5.1).
-func BeginsTLS(octets []byte) bool {
-	return len(octets) >= 2 && octets[0] == 22 && octets[1] == 3
+// Rest gives back what is needed only while something is under way.
+func (d *Dialogue) Rest() {
+	d.ToServer, d.ToClient = nil, nil
+	if !d.holds() {
+		d.turn = nil
+	}
 }
 
-// GreetsInClear says that a client which does not begin with TLS where it
-// should is to be served in clear; InClear says that it is such a client.
-func (d *Dialogue) GreetsInClear() bool {
-	_, ok := d.policy.Rules.find(func(a *actions) bool { return a.clearHello })
-	return ok && d.policy.ClientTLS == ClientTLSImplicit
-}
+// Close ends the dialogue. A held turn is given up; nothing may be called
+// afterwards but what asks how it was.
+func (d *Dialogue) Close() { d.stopTurn() }
 
-// InClear is said before the first greeting.
-func (d *Dialogue) InClear() {
-	place, _ := d.policy.Rules.find(func(a *actions) bool { return a.clearHello })
-	d.seen.tls = false
-	d.listener.Applied(d.policy.Rules.rules[place].name)
+// newTurn is the turn of another command.
+func (d *Dialogue) newTurn(v Verb, line []byte) *Turn {
+	t := d.turn
+	if t == nil {
+		t = &Turn{}
+		d.turn = t
+	}
+	*t = Turn{Session: Session{d: d}, verb: v, said: append(t.said[:0], line...), firsts: t.firsts[:0]}
+	t.line = t.said
+	return t
 }
 
 // Hello is the last EHLO or HELO that the server got; "" if none.
@@ -257,7 +262,7 @@ func (d *Dialogue) Finish(text string) {
 // fail keeps why the dialogue goes no further. The first reason is the real one.
 func (d *Dialogue) fail(failure, reason string) {
 	d.sent.n = 0
-	d.turn.held = false
+	d.stopTurn()
 	d.failure, d.reason = failure, cmp.Or(d.reason, reason)
 }
 
@@ -283,12 +288,12 @@ const weSaid = "we said "
 // answer gives the client a reply of our own.
 func (d *Dialogue) answer(v Verb, text string) {
 	d.ToClient = append(append(d.ToClient, text...), crlf...)
-	if sasl.has(v) {
+	if sasl.Has(v) {
 		d.seen.suspect = true
 	}
 	d.listener.Replied(v, int(text[0]-'0')*100+int(text[1]-'0')*10+int(text[2]-'0'))
 	if d.tracer != nil {
-		d.tracer.Exchanged('S', nil, []string{text}, "")
+		d.tracer.Exchanged('S', nil, []string{text}, Causes{})
 	}
 }
 

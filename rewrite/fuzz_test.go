@@ -1,10 +1,13 @@
-package rewrite
+package rewrite_test
 
 import (
 	"bytes"
 	"net/netip"
 	"strings"
 	"testing"
+
+	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 )
 
 // FuzzDialogue has two peers do whatever they like. Whatever they do, lines
@@ -18,29 +21,30 @@ func FuzzDialogue(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	rules := [][]string{nil, {"standard"}, {"standard", "-repeat-ehlo"}, {"exchange-5.0"}, {"fall-back-to-helo"}}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p := &peers{T: t, data: data}
-		compiled, errs := Compile(rules[p.pick(len(rules))], nil)
+		compiled, errs := heal.Compile(p.rules())
 		if errs != nil {
 			t.Fatal(errs)
 		}
 		if p.pick(8) == 0 {
 			compiled = nil
 		}
-		policy := &Policy{
-			Rules: compiled, Hostname: "relay.example.com", Limits: Limits{Errors: 3}, Chunking: true,
-			ClientTLS: ClientTLS(p.pick(len(clientTLSNames))), ServerTLS: ServerTLS(p.pick(len(serverTLSNames))),
-			XCLIENT: SendXCLIENT(p.pick(len(xclientNames))), Afresh: p.pick(8) == 0,
+		policy := &rewrite.Policy{
+			Rules: compiled, Hostname: "relay.example.com", Limits: rewrite.Limits{Errors: 3},
+			ClientTLS: rewrite.ClientTLS(p.pick(rewrite.ClientTLSModes)), ServerTLS: rewrite.ServerTLS(p.pick(rewrite.ServerTLSModes)),
+			XCLIENT: rewrite.SendXCLIENT(p.pick(rewrite.XCLIENTModes)), Afresh: p.pick(8) == 0,
 		}
+		p.policy = policy
 		if p.pick(2) == 0 {
 			policy.XCLIENTFrom = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 		}
-		p.clientTLS, p.serverTLS = policy.ClientTLS == ClientTLSImplicit, policy.ServerTLS == ServerTLSImplicit
-		p.d = New(policy, netip.MustParseAddr("192.0.2.7"), p)
+		p.clientTLS, p.serverTLS = policy.ClientTLS == rewrite.ClientTLSImplicit, policy.ServerTLS == rewrite.ServerTLSImplicit
+		defer func() { p.d.Close() }()
+		p.d = rewrite.New(policy, netip.MustParseAddr("192.0.2.7"), p)
 		for steps := 0; len(p.data) > 0 && steps < 1000; steps++ {
 			next := p.d.Next(p.pick(2) == 0)
-			if next == End || next == Opaque {
+			if next == rewrite.End || next == rewrite.Opaque {
 				break
 			}
 			p.step(next)
@@ -52,12 +56,59 @@ func FuzzDialogue(f *testing.F) {
 // peers are a client and a server that do what the fuzzer says.
 type peers struct {
 	*testing.T
-	d    *Dialogue
-	data []byte
+	d      *rewrite.Dialogue
+	policy *rewrite.Policy
+	data   []byte
 
 	fed                  int  // the code of the reply that is being given
 	clientTLS, serverTLS bool // handshakes that were done
 	introduced           bool // XCLIENT was said to the server
+}
+
+// rules are those that the fuzzer chooses, with options that it chooses.
+func (p *peers) rules() (names []string, options map[string]map[string]any) {
+	options = map[string]map[string]any{}
+	if p.pick(4) == 0 {
+		return []string{"standard"}, options
+	}
+	for _, r := range heal.Table() {
+		if p.pick(2) == 0 {
+			continue
+		}
+		names = append(names, r.Name)
+		options[r.Name] = map[string]any{}
+		for _, o := range append(r.Options, rewrite.ScopeOptions()...) {
+			if v := p.option(o); v != nil {
+				options[r.Name][o.Name] = v
+			}
+		}
+	}
+	return names, options
+}
+
+// option chooses the value of an option; nil is its default.
+func (p *peers) option(o rewrite.Option) any {
+	if o.Name == "keywords" {
+		return []string{"PIPELINING", "STARTTLS"}[:1+p.pick(2)]
+	}
+	if p.pick(3) > 0 {
+		return nil
+	}
+	switch {
+	case o.Name == "clients":
+		return []any{[]any{"192.0.2.0/24", "198.51.100.0/24"}[p.pick(2)]}
+	case o.Name == "hello" || o.Name == "banner":
+		return []any{"example", "nobody"}[p.pick(2)]
+	case o.Values != nil:
+		return o.Values[p.pick(len(o.Values))]
+	}
+	switch o.Default.(type) {
+	case int64:
+		return int64(p.pick(int(min(o.Most, 255)) + 1))
+	case map[string]string:
+		return map[string]any{"sub2.": "mapped.example.com"}
+	}
+	return "other.example.com"
 }
 
 func (p *peers) pick(n int) int {
@@ -100,19 +151,19 @@ func (p *peers) line(table []string) []byte {
 	return append(bytes.Clone(own), "\r\n"[p.pick(2):]...)
 }
 
-func (p *peers) step(next Next) {
+func (p *peers) step(next rewrite.Next) {
 	d := p.d
 	switch next {
-	case AwaitServer:
+	case rewrite.AwaitServer:
 		if p.pick(8) == 0 {
 			d.Lost()
 			return
 		}
-		p.serverTLS, p.introduced = d.policy.ServerTLS == ServerTLSImplicit, false
+		p.serverTLS, p.introduced = p.policy.ServerTLS == rewrite.ServerTLSImplicit, false
 		p.reply([]string{"220 mail.example.com", "220-mail.example.com\r\n220 ESMTP", "554 no", "354 go on"}, d.Greeting)
-	case AwaitReply:
+	case rewrite.AwaitReply:
 		p.server()
-	case AwaitCommand:
+	case rewrite.AwaitCommand:
 		switch p.pick(24) {
 		case 0:
 			p.server()
@@ -124,9 +175,9 @@ func (p *peers) step(next Next) {
 				p.Fatalf("%q was not taken, though nothing is outstanding", line)
 			}
 		}
-	case AwaitSASL:
+	case rewrite.AwaitSASL:
 		d.SASL(p.line([]string{"*", "dXNlcg==", "TlRMTVNTUAADAAAA", "QUIT"}))
-	case AwaitMessage:
+	case rewrite.AwaitMessage:
 		switch p.pick(8) {
 		case 0:
 			p.server()
@@ -135,24 +186,49 @@ func (p *peers) step(next Next) {
 		default:
 			d.MessageEnd(5)
 		}
-	case AwaitDiscard:
+	case rewrite.AwaitDiscard:
 		d.MessageEnd(5)
-	case AwaitChunk, AwaitChunkDiscard:
+	case rewrite.AwaitChunk, rewrite.AwaitChunkDiscard:
 		d.ChunkEnd()
-	case AwaitClientTLS:
+	case rewrite.AwaitChunkText:
+		p.chunkText()
+	case rewrite.AwaitClientTLS:
 		d.ClientTLS()
 		p.clientTLS = true
-	case AwaitServerTLS:
+	case rewrite.AwaitServerTLS:
 		if p.pick(3) == 0 {
 			d.ServerTLSFailed()
 			return
 		}
 		p.serverTLS = true
 		d.ServerTLS()
-	case AwaitAdmission:
+	case rewrite.AwaitAdmission:
 		d.Admitted(p.pick(4) > 0)
-	case AwaitOctets:
+	case rewrite.AwaitOctets:
 		d.Octets(p.line(fuzzCommands))
+	}
+}
+
+// chunkText is a chunk that goes on as text, to its end or to a refusal.
+func (p *peers) chunkText() {
+	d := p.d
+	switch p.pick(6) {
+	case 0:
+		d.RefuseChunk("554 5.6.0 no")
+	case 1:
+		p.reply(fuzzReplies, func(raw []byte) {
+			if !d.EarlyChunkReply(raw) {
+				d.Garbage()
+			}
+		})
+	case 2:
+		d.Lost()
+	default:
+		d.Text().Stuff([]byte(".a\nb\x00"))
+		if d.ChunkIsLast() {
+			d.Text().StuffEnd()
+		}
+		d.ChunkEnd()
 	}
 }
 
@@ -170,59 +246,59 @@ func (p *peers) server() {
 
 func (p *peers) reply(table []string, give func([]byte)) {
 	raw := p.line(table)
-	if n, err := ScanReply(raw); err != nil || n != len(raw) {
+	if n, err := rewrite.ScanReply(raw); err != nil || n != len(raw) {
 		p.d.Garbage()
 		return
 	}
-	p.fed, _ = replyCode(raw)
+	p.fed, _ = rewrite.ReplyCode(raw)
 	give(raw)
 	p.fed = 0
 }
 
 // check looks at what the last step wants written.
-func (p *peers) check(policy *Policy) {
+func (p *peers) check(policy *rewrite.Policy) {
 	d := p.d
 	for _, out := range [][]byte{d.ToServer, d.ToClient} {
 		for line := range bytes.Lines(out) {
-			if _, ok := cutCRLF(line); !ok {
+			if _, ok := rewrite.CutCRLF(line); !ok {
 				p.Fatalf("%q is no line", line)
 			}
 		}
 	}
-	if n, err := ScanReply(d.ToClient); len(d.ToClient) > 0 && (err != nil || n == 0) {
+	if n, err := rewrite.ScanReply(d.ToClient); len(d.ToClient) > 0 && (err != nil || n == 0) {
 		p.Fatalf("the client gets %q, which is no reply", d.ToClient)
 	}
-	serverInClear := policy.ServerTLS == ServerTLSRequire && !p.serverTLS && policy.ClientTLS != ClientTLSPass
-	inClear := serverInClear || policy.ClientTLS == ClientTLSRequire && !p.clientTLS
+	serverInClear := policy.ServerTLS == rewrite.ServerTLSRequire && !p.serverTLS && policy.ClientTLS != rewrite.ClientTLSPass
+	inClear := serverInClear || policy.ClientTLS == rewrite.ClientTLSRequire && !p.clientTLS
 	for line := range bytes.Lines(d.ToServer) {
-		switch v := parseVerb(bytes.TrimSuffix(line, crlf)); {
-		case v == VerbXCLIENT && policy.XCLIENT != XCLIENTNever && !serverInClear: // it is ours
+		switch v := rewrite.ParseVerb(bytes.TrimSuffix(line, []byte("\r\n"))); {
+		case v == rewrite.VerbXCLIENT && policy.XCLIENT != rewrite.XCLIENTNever && !serverInClear: // it is ours
 			p.introduced = true
-		case uncarried.has(v):
+		case rewrite.Uncarried.Has(v):
 			p.Fatalf("%q is passed on", line)
-		case inClear && !beforeHello.has(v):
+		case inClear && !rewrite.BeforeHello.Has(v):
 			p.Fatalf("%q in clear", line)
-		case policy.XCLIENT == XCLIENTRequired && !p.introduced && !beforeHello.has(v):
+		case policy.XCLIENT == rewrite.XCLIENTRequired && !p.introduced && !rewrite.BeforeHello.Has(v):
 			p.Fatalf("%q before XCLIENT", line)
 		}
 	}
 	if d.ServerGone() && len(d.ToServer) > 0 {
 		p.Fatalf("%q is for a server that has gone", d.ToServer)
 	}
-	if n := d.Outstanding(); n < 0 || n > len(d.sent.verbs) || d.next == AwaitReply && n == 0 {
-		p.Fatalf("%d replies are outstanding, and the dialogue waits for %d", n, d.next)
+	if n := d.Outstanding(); n < 0 || n > rewrite.MaxOutstanding || d.Waits() == rewrite.AwaitReply && n == 0 {
+		p.Fatalf("%d replies are outstanding, and the dialogue waits for %d", n, d.Waits())
 	}
 	d.ToServer, d.ToClient = nil, nil
 }
 
-func (p *peers) Command(Verb)   {}
-func (p *peers) Applied(string) {}
-func (p *peers) Limited(string) {}
+func (p *peers) Command(rewrite.Verb) {}
+func (p *peers) Applied(string)       {}
+func (p *peers) Limited(string)       {}
 
-func (p *peers) Broke(rule string) { p.Errorf("%s made something that is no line", rule) }
+func (p *peers) Broke(rule, why string) { p.Errorf("%s: %s", rule, why) }
 
-func (p *peers) Replied(v Verb, code int) {
-	if v == VerbMessage && code < 400 && p.fed/100 != 2 {
+func (p *peers) Replied(v rewrite.Verb, code int) {
+	if v == rewrite.VerbMessage && code < 400 && p.fed/100 != 2 {
 		p.Fatalf("the client gets %d for a message, and the server has said %d", code, p.fed)
 	}
 }
@@ -237,12 +313,12 @@ func FuzzReply(f *testing.F) {
 	f.Add([]byte("250-a\r\n250 b\r\n250 c\r\n"))
 	f.Add([]byte("250\r\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		n, err := ScanReply(b)
+		n, err := rewrite.ScanReply(b)
 		if n < 0 || n > len(b) {
 			t.Fatalf("%d octets of %d", n, len(b))
 		}
 		for i := range b {
-			if m, e := ScanReply(b[:i]); m != 0 && (m != n || (e == nil) != (err == nil)) {
+			if m, e := rewrite.ScanReply(b[:i]); m != 0 && (m != n || (e == nil) != (err == nil)) {
 				t.Fatalf("with %d octets: %d, %v; with all: %d, %v", i, m, e, n, err)
 			}
 		}
@@ -251,16 +327,16 @@ func FuzzReply(f *testing.F) {
 		}
 		raw := b[:n]
 		for line := range bytes.Lines(raw) {
-			if text, ok := cutCRLF(line); !ok || !hasCode(text) {
+			if text, ok := rewrite.CutCRLF(line); !ok || !rewrite.HasCode(text) {
 				t.Fatalf("%q is no line of a reply", line)
 			}
 		}
-		code, err := replyCode(raw)
+		code, err := rewrite.ReplyCode(raw)
 		if err != nil {
 			return
 		}
-		r := parseReply(raw)
-		if made := r.appendTo(nil); r.Code != code || !bytes.Equal(trimEnds(made), trimEnds(raw)) {
+		r := rewrite.ParseReply(raw)
+		if made := r.AppendTo(nil); r.Code != code || !bytes.Equal(trimEnds(made), trimEnds(raw)) {
 			t.Fatalf("%q becomes %q", raw, made)
 		}
 	})
@@ -298,11 +374,11 @@ func FuzzCommand(f *testing.F) {
 		if len(d.ToServer) == 0 {
 			return
 		}
-		verb := parseVerb(bytes.TrimSuffix(raw, crlf))
-		if line, ok := cutCRLF(d.ToServer); !ok || parseVerb(line) != verb || uncarried.has(verb) {
+		verb := rewrite.ParseVerb(bytes.TrimSuffix(raw, []byte("\r\n")))
+		if line, ok := rewrite.CutCRLF(d.ToServer); !ok || rewrite.ParseVerb(line) != verb || rewrite.Uncarried.Has(verb) {
 			t.Fatalf("%q becomes %q", raw, d.ToServer)
 		}
-		if len(k.broke) > 0 || !hello.has(verb) && !bytes.Equal(raw, d.ToServer) {
+		if len(k.broke) > 0 || !rewrite.Hellos.Has(verb) && !bytes.Equal(raw, d.ToServer) {
 			t.Fatalf("%q becomes %q; broken: %q", raw, d.ToServer, k.broke)
 		}
 	})

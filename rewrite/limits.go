@@ -16,7 +16,7 @@ type Limits struct {
 }
 
 // mailing are the verbs that bring a message.
-var mailing = setOf(VerbMAIL, VerbRCPT, VerbDATA, VerbBDAT, VerbQUIT)
+var mailing = SetOf(VerbMAIL, VerbRCPT, VerbDATA, VerbBDAT, VerbQUIT)
 
 // exceeds names the limit that a command meets, and says what it gets for that;
 // "" if it meets none.
@@ -29,7 +29,7 @@ func (d *Dialogue) exceeds(v Verb, line []byte) (limit, text string) {
 		return "messages", "421 4.7.0 too many messages in one session"
 	case v == VerbMAIL && l.MessageSize > 0 && declaredSize(line) > l.MessageSize:
 		return sizeLimit, d.tooLarge()
-	case l.Idle > 0 && d.seen.idle >= l.Idle && !d.seen.transaction && !mailing.has(v):
+	case l.Idle > 0 && d.seen.idle >= l.Idle && !d.seen.transaction && !mailing.Has(v):
 		return "idle-commands", "421 4.7.0 too many commands without a message"
 	}
 	return "", ""
@@ -62,24 +62,6 @@ func declaredSize(line []byte) int64 {
 		}
 	}
 	return 0
-}
-
-// limitSize lowers what an EHLO reply says of the size of a message. SIZE
-// without a number, or with 0, has promised no limit (RFC 1870, 4).
-func (d *Dialogue) limitSize(r *Reply) {
-	limit := d.policy.Limits.MessageSize
-	if limit <= 0 {
-		return
-	}
-	for i, line := range r.Lines[1:] {
-		name, params := keyword(line)
-		if name != "SIZE" {
-			continue
-		}
-		if n, err := strconv.ParseInt(params, 10, 64); err != nil || n <= 0 || n > limit {
-			r.Lines[i+1] = "SIZE " + strconv.FormatInt(limit, 10)
-		}
-	}
 }
 
 // RefuseMessage gives up a message that is being sent to the server, which never

@@ -26,6 +26,7 @@ type Message struct {
 
 	at     place
 	mended int64
+	lfs    int64
 }
 
 // A place is where the next octet stands.
@@ -72,6 +73,10 @@ func (m *Message) Next(dst, src []byte) (out []byte, n int, end bool) {
 // Mended counts the bare CRs, bare LFs and NULs that were replaced so far. At 0
 // the message is as the client sent it.
 func (m *Message) Mended() int64 { return m.mended }
+
+// LFs counts the line ends so far that were LF alone and were taken for what
+// the client means, which is with LF only.
+func (m *Message) LFs() int64 { return m.lfs }
 
 // A span is the beginning of a piece: n octets, and where they lead. Unless it
 // is clean the other fields mean nothing.
@@ -235,7 +240,9 @@ func (m *Message) mend(dst, p []byte) (out []byte, n int, end bool) {
 		switch c := p[n]; {
 		case c == '\n':
 			out, m.at = append(out, "\r\n"...), madeStart
-			if !m.LF {
+			if m.LF {
+				m.lfs++
+			} else {
 				m.mended++
 			}
 		case c == '\r' && n+1 == len(p):

@@ -32,10 +32,10 @@ func sealing(line []byte) (seals, isLast bool) {
 // NTLM that seals, as Exchange's "encryption" does (KB Q245565), and the
 // mechanisms with security layers (RFC 4954, 4; RFC 4752, 3.3; RFC 2831, 2.3).
 func mayMask(command []byte) bool {
-	if parseVerb(command) == VerbXAUTH {
+	if ParseVerb(command) == VerbXAUTH {
 		return true
 	}
-	mechanism, _, _ := strings.Cut(string(argument(command)), " ")
+	mechanism, _, _ := strings.Cut(string(Argument(command)), " ")
 	return slices.Contains([]string{"NTLM", "NTLMSSP", "GSSAPI", "GSS-SPNEGO", "DIGEST-MD5"}, strings.ToUpper(mechanism))
 }
 

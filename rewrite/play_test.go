@@ -6,10 +6,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/transcript"
 )
 
@@ -69,6 +71,20 @@ type player struct {
 	heard          []transcript.Line
 }
 
+// open is the beginning of a client's connection, which a rule has to take.
+func (p *player) open(begins string) {
+	switch begins {
+	case "tls":
+		if p.d.Open([]byte{22, 3, 1}, false); p.d.BeginsTLS() {
+			p.event("client TLS")
+		}
+	case "in clear":
+		if p.d.Open(nil, false) > 0 {
+			p.d.Open(nil, true)
+		}
+	}
+}
+
 // input is a line of a file that one side says, with its place there.
 type input struct {
 	place int
@@ -89,18 +105,12 @@ func play(t *testing.T, f *transcript.File, l rewrite.Listener) []transcript.Lin
 			p.server = append(p.server, in)
 		}
 	}
-	switch f.Settings["begins"] {
-	case "tls":
-		if p.d.EarlyTLS([]byte{22, 3, 1}) {
-			p.event("client TLS")
-		}
-	case "in clear":
-		if p.d.GreetsInClear() {
-			p.d.InClear()
-		}
+	if begins := f.Settings["begins"]; begins != "" {
+		p.open(begins)
 	}
 	for p.step() {
 	}
+	defer p.d.Close()
 	if failure := p.d.Failure(); (failure == "") != (p.d.Reason() == "") {
 		t.Errorf("failed for %q, and the reason is %q", failure, p.d.Reason())
 	}
@@ -116,12 +126,15 @@ func play(t *testing.T, f *transcript.File, l rewrite.Listener) []transcript.Lin
 
 func policyOf(t *testing.T, f *transcript.File) *rewrite.Policy {
 	t.Helper()
-	rules, errs := rewrite.Compile(f.Rules, f.Options)
+	names := f.Rules
+	if f.Settings["chunking"] == "hide" {
+		names = append(slices.Clone(names), "chunking")
+	}
+	rules, errs := heal.Compile(names, f.Options)
 	if errs != nil {
 		t.Fatal(errs)
 	}
-	policy := &rewrite.Policy{Rules: rules, Hostname: "relay.example.com", Limits: rewrite.Limits{Errors: 20}, Chunking: true}
-	policy.Chunking = f.Settings["chunking"] != "hide"
+	policy := &rewrite.Policy{Rules: rules, Hostname: "relay.example.com", Limits: rewrite.Limits{Errors: 20}}
 	policy.Afresh = f.Settings["afresh"] == "yes"
 	for key, limit := range map[string]*int{
 		"idle": &policy.Limits.Idle, "recipients": &policy.Limits.Recipients, "messages": &policy.Limits.Messages,
@@ -375,5 +388,5 @@ type silent struct{}
 func (silent) Command(rewrite.Verb)      {}
 func (silent) Replied(rewrite.Verb, int) {}
 func (silent) Applied(string)            {}
-func (silent) Broke(string)              {}
+func (silent) Broke(_, _ string)         {}
 func (silent) Limited(string)            {}

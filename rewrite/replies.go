@@ -14,12 +14,13 @@ const earlyReason = "the server answered before the message had ended"
 // Greeting is the reply with which a connection to the server begins.
 func (d *Dialogue) Greeting(raw []byte) {
 	d.server = serverState{tls: d.policy.ServerTLS == ServerTLSImplicit, plain: d.server.plain}
-	if d.turn.held {
-		d.greetedAgain(raw)
+	d.bannerIs(raw)
+	code, err := replyCode(raw)
+	if d.holds() {
+		d.resume(event{code: code, raw: raw})
 		return
 	}
-	code, err := replyCode(raw)
-	if err != nil || !fits(VerbGreeting, code, false) {
+	if err != nil || !fits(VerbGreeting, code) {
 		d.breach()
 		return
 	}
@@ -31,53 +32,30 @@ func (d *Dialogue) Greeting(raw []byte) {
 	d.deliver(VerbGreeting, raw)
 }
 
-// greetedAgain goes on with a held turn on its fresh connection.
-func (d *Dialogue) greetedAgain(raw []byte) {
-	t := &d.turn
-	code, err := replyCode(raw)
-	if err != nil || code != 220 {
-		d.server.gone = true
-		d.end("server-unreachable", unreachableText)
-		return
-	}
-	d.event("server again")
-	d.trace('S', VerbGreeting, raw, nil, 0)
-	if hello.has(t.verb) || len(d.hello) == 0 {
-		d.sayLine()
-		return
-	}
-	line := string(d.hello)
-	if d.wantsTLS() || d.wantsXCLIENT() {
-		line = "EHLO " + string(argument(d.hello)) // HELO hides whether there is STARTTLS or XCLIENT
-	}
-	d.say(line, stageHello)
-}
-
 // Lost says that the server hung up, or could not be reached.
 func (d *Dialogue) Lost() {
-	t := &d.turn
 	d.server.gone = true
 	switch {
 	case d.next == AwaitServer:
 		d.end("server-unreachable", unreachableText)
-	case t.held && t.stage == stageSaid && !t.sasl && d.policy.Rules.seesReply(t.verb, 0):
-		t.lost, t.reply = true, Reply{}
-		t.runReply()
-		t.lost = false
-		if t.again != "" {
-			t.commands++
-			d.sayAgain()
-			return
-		}
-		d.end("server-lost", lostText)
-	case t.held && (t.stage == stageStartTLS || t.stage == stageHello && t.verb == VerbHELO && d.wantsTLS()):
-		d.ServerTLSFailed()
+	case d.holds() && d.next == AwaitReply:
+		d.resume(event{kind: lost})
 	case d.sent.n > 0 && d.sent.first() == VerbQUIT:
 		d.Finish("221 2.0.0 closing connection")
 	default:
 		d.end("server-lost", lostText)
 	}
 }
+
+// holds reports whether a turn is held: nothing but it is under way.
+func (d *Dialogue) holds() bool { return d.turn != nil && d.turn.held }
+
+// ServerTLS is the end of a good handshake with the server.
+func (d *Dialogue) ServerTLS() { d.resume(event{kind: secured}) }
+
+// ServerTLSFailed says that a handshake with the server went wrong, and that
+// its connection is closed. Opportunistic TLS goes on without, on a fresh one.
+func (d *Dialogue) ServerTLSFailed() { d.resume(event{kind: insecure}) }
 
 // Reply is a whole reply of the server's, that ScanReply has found. ahead says
 // that the client has sent something that it ought to have sent after seeing
@@ -102,12 +80,13 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 		d.breach()
 	case code == 220 && d.startsTLS() && behind:
 		d.breach() // it would be taken for encrypted (CVE-2011-0411)
-	case code == 220 && d.startsTLS() && d.turn.stage == stageSaid && ahead: // TLS of the client's
+	case code == 220 && d.startsTLS() && ahead && startsTLS.Has(d.turn.verb): // TLS of the client's
 		d.server.gone = true
 		d.end("client-protocol", aheadText)
-	case d.turn.held:
+	case d.holds():
 		d.sent.pop()
-		d.turnReply(code, raw)
+		d.turn.pending = code == 334
+		d.resume(event{code: code, raw: raw})
 	default:
 		v := d.sent.pop()
 		d.deliver(v, raw)
@@ -115,12 +94,10 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 	}
 }
 
-// startsTLS says that a handshake follows if the reply that is awaited is good.
-func (d *Dialogue) startsTLS() bool {
-	t := &d.turn
-	return t.held && (t.stage == stageStartTLS ||
-		t.stage == stageSaid && (t.verb == VerbSTARTTLS || t.verb == VerbAnonymousTLS))
-}
+// startsTLS reports whether a handshake follows if the reply that is awaited is good.
+func (d *Dialogue) startsTLS() bool { return d.holds() && startsTLS.Has(d.turn.spoken) }
+
+var startsTLS = SetOf(VerbSTARTTLS, VerbAnonymousTLS)
 
 // Silent says that the server was silent for too long.
 func (d *Dialogue) Silent() {
@@ -138,21 +115,23 @@ func (d *Dialogue) breach() {
 	d.end("server-protocol", brokenText)
 }
 
-// fits says whether a reply with this code can be the one that is awaited.
+// fits reports whether a reply with this code can be the one that is awaited.
 func (d *Dialogue) fits(code int) bool {
-	if d.turn.held && d.turn.stage == stageData {
-		return fits(VerbDATA, code, false)
+	switch {
+	case !d.holds():
+		return fits(d.sent.first(), code)
+	case code == 334:
+		return sasl.Has(d.turn.verb)
+	case d.turn.pending:
+		return fits(d.turn.verb, code)
 	}
-	return fits(d.sent.first(), code, d.turn.held)
+	return fits(d.turn.spoken, code)
 }
 
-// fits says whether a reply with this code can be one to this verb.
-func fits(v Verb, code int, held bool) bool {
-	switch {
-	case v == VerbDATA:
+// fits reports whether a reply with this code can be one to this verb.
+func fits(v Verb, code int) bool {
+	if v == VerbDATA {
 		return code == 354 || code >= 400
-	case code == 334:
-		return sasl.has(v) && held
 	}
 	return code < 300 || code >= 400
 }
@@ -197,17 +176,72 @@ func (d *Dialogue) deliver(v Verb, raw []byte) {
 // ruledReply gives the client what the rules make of a reply to a command that
 // is not held.
 func (d *Dialogue) ruledReply(v Verb, raw []byte) {
-	t := &d.turn
-	t.reset(d, v, nil)
-	t.raw, t.sasl = raw, true // nothing can be said again
-	t.reply = parseReply(raw)
+	t := d.newTurn(v, nil)
+	t.raw, t.reply = raw, parseReply(raw)
 	t.runReply()
-	if t.replyBy == 0 || t.reply.equal(parseReply(raw)) {
+	if t.replyBy.empty() || t.reply.equal(parseReply(raw)) {
 		d.give(v, raw, Reply{})
 		return
 	}
 	d.departed(t.applied)
 	d.give(v, raw, t.reply)
+}
+
+// finish gives the client what the rules make of the reply. It is false where a
+// rule wants something said again in place of that.
+func (t *Turn) finish(raw []byte) bool {
+	d := t.d
+	came := parseReply(raw)
+	t.raw, t.reply, t.replyBy = raw, came, ruleSet{}
+	if t.offersExtensions() {
+		t.reply = d.server.offer.clone()
+		t.replyBy = t.offerBy
+		t.applied.addAll(t.offerBy)
+	} else {
+		t.reply = came.clone()
+	}
+	if d.policy.Rules.seesReply(t.verb, t.reply.Code) {
+		t.runReply()
+	}
+	if t.again != "" {
+		return false
+	}
+	if t.verb == VerbEHLO && t.reply.Code < 300 {
+		d.account(&t.reply, &t.causes)
+		d.seen.shown = nil
+		if !t.reply.equal(d.server.offer) {
+			shown := t.reply.clone()
+			d.seen.shown = &shown
+		}
+	}
+	d.departed(t.applied)
+	t.applied = ruleSet{}
+	if t.reply.equal(came) {
+		t.reply = Reply{}
+	}
+	d.give(t.verb, raw, t.reply)
+	return true
+}
+
+// giveAnswer gives the client the reply that a rule has made.
+func (t *Turn) giveAnswer() {
+	r := t.answered
+	t.answered = Reply{}
+	t.d.departed(t.applied)
+	t.applied = ruleSet{}
+	t.d.give(t.verb, nil, r)
+}
+
+// learn reads the server's EHLO reply, as the rules have it.
+func (t *Turn) learn(raw []byte) {
+	d := t.d
+	d.server.offer, t.causes = parseReply(raw), nil
+	t.offerBy = d.runOffer(&d.server.offer, &t.causes)
+	e := Extensions{&d.server.offer}
+	d.server.known = e.known()
+	if d.policy.XCLIENT != XCLIENTNever {
+		d.server.attributes = attributesOffered(e)
+	}
 }
 
 // give is the last step of every reply of the server's: r, or raw if r is
@@ -221,14 +255,17 @@ func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 	} else {
 		d.ToClient = r.appendTo(d.ToClient)
 	}
-	d.turn.reply, d.turn.raw, d.scratch = Reply{}, nil, nil // nothing of it is kept while the session is idle
+	d.scratch = nil
 	d.listener.Replied(v, code)
 	if d.tracer != nil {
-		by := d.turn.replyBy
-		if r.Code == 0 {
-			by = 0
+		var by Causes
+		if t := d.turn; t != nil && r.Code != 0 {
+			by = Causes{d.policy.Rules.nameSet(t.replyBy), t.causes}
 		}
 		d.trace('S', v, raw, d.ToClient[start:], by)
+	}
+	if t := d.turn; t != nil { // nothing of it is kept while the session is idle
+		t.reply, t.raw, t.causes = Reply{}, nil, nil
 	}
 	if d.next != End {
 		d.next = AwaitCommand
@@ -259,34 +296,34 @@ func (d *Dialogue) follow(v Verb, code int) {
 		d.seen.suspect = true
 	case v == VerbMessage:
 		d.endTransaction()
-	case good && (v == VerbRSET || hello.has(v)):
+	case good && (v == VerbRSET || hello.Has(v)):
 		d.endTransaction()
-		if hello.has(v) {
+		if hello.Has(v) {
 			d.seen.hello, d.seen.anew, d.seen.helloOwed = v, false, false
 		}
 	case (v == VerbSTARTTLS || v == VerbAnonymousTLS) && code == 220:
 		d.next = Opaque
 		d.event("opaque")
-	case sasl.has(v):
+	case sasl.Has(v):
 		d.followSASL(code)
 	}
 }
 
 func (d *Dialogue) endTransaction() {
 	d.seen.transaction, d.seen.recipients = false, 0
-	d.chunk = chunkState{}
+	d.chunk, d.text = chunkState{}, nil
 }
 
 // followSASL keeps the state of an AUTH exchange.
 func (d *Dialogue) followSASL(code int) {
-	t := &d.turn
+	t := d.turn
 	switch {
 	case code == 334:
 		t.sasl = true
 		d.next = AwaitSASL
 	case code < 300:
 		d.seen.authenticated = true
-		if mayMask(t.said) {
+		if mayMask(t.said) || mayMask(t.line) {
 			d.next = AwaitOctets
 		}
 	default:
@@ -310,97 +347,11 @@ func (d *Dialogue) Octets(b []byte) {
 	}
 }
 
-// sayLine says the line of the turn to the server; where a HELO hides whether
-// there is STARTTLS or XCLIENT, EHLO comes first.
-func (d *Dialogue) sayLine() {
-	t := &d.turn
-	if t.verb == VerbHELO && (d.wantsTLS() || d.wantsXCLIENT()) {
-		t.introduced = !d.wantsTLS()
-		d.say("EHLO "+string(argument(t.line)), stageHello)
-		return
-	}
-	d.say(string(t.line), stageSaid)
-}
-
-// say writes a line of the held turn.
-func (d *Dialogue) say(line string, s stage) {
-	t := &d.turn
-	t.stage, t.spoken = s, VerbOther
-	if !t.pending {
-		t.spoken = parseVerb([]byte(line))
-	}
-	d.ToServer = append(append(d.ToServer, line...), crlf...)
-	d.sent.push(t.verb)
-	d.next = AwaitReply
-	if hello.has(t.spoken) {
-		d.hello = append(d.hello[:0], line...)
-	}
-	if d.tracer == nil {
-		return
-	}
-	text := hidden(len(line))
-	if !t.pending {
-		text = d.redacted(t.spoken, []byte(line))
-	}
-	var said []string
-	if s == stageSaid && !t.traced {
-		t.traced = true
-		said = []string{d.redacted(t.verb, t.said)}
-	}
-	d.tracer.Exchanged('C', said, []string{text}, d.cause())
-}
-
 // wantsTLS says that the connection to the server is to be encrypted and is not.
 func (d *Dialogue) wantsTLS() bool {
 	m := d.policy.ServerTLS
 	return (m == ServerTLSOpportunistic || m == ServerTLSRequire) && !d.server.tls && !d.server.plain
 }
 
-// swallow is a reply that the client never sees. The text of a refusal is told
-// where what it refuses holds no secret.
-func (d *Dialogue) swallow(raw []byte) {
-	if d.tracer == nil {
-		return
-	}
-	d.tracer.Exchanged('S', d.lines(nil, 'S', d.turn.spoken, raw), nil, d.cause())
-}
-
-// cause says on whose account the server is told what the client has not said.
-func (d *Dialogue) cause() string {
-	by := d.turn.by()
-	switch {
-	case by != 0 && d.turn.stage != stageXCLIENT:
-		return d.policy.Rules.nameSet(by)
-	case d.turn.introduced:
-		return xclientCause
-	}
-	return serverTLSCause
-}
-
-// What the policy changes by itself has a name in traces too: the key of the
-// configuration, or what it is.
-const (
-	serverTLSCause  = "server_tls"
-	clientTLSCause  = "client_tls"
-	xclientCause    = "xclient"
-	notCarriedCause = "not-carried"
-	sizeCause       = "message_size"
-	chunkingCause   = "chunking"
-)
-
 // commandIs says whether a line's verb is this.
-func commandIs(line []byte, v Verb) bool { return parseVerb(line) == v }
-
-// learn reads the server's EHLO reply.
-func (d *Dialogue) learn(r Reply) {
-	d.server.offers = offered(r)
-	if d.policy.XCLIENT != XCLIENTNever {
-		d.server.attributes = attributesOffered(r)
-	}
-	if at, _ := d.aliased(r); at > 0 {
-		d.server.offers |= offered(Reply{Lines: []string{"", d.policy.Rules.alias[1]}})
-	}
-	if !d.policy.Chunking {
-		d.server.offers &^= OffersCHUNKING
-	}
-}
+func commandIs(line []byte, v Verb) bool { return ParseVerb(line) == v }

@@ -3,7 +3,6 @@ package rewrite
 import (
 	"bytes"
 	"errors"
-	"slices"
 	"strings"
 )
 
@@ -108,51 +107,4 @@ func (r Reply) equal(o Reply) bool {
 		}
 	}
 	return true
-}
-
-// keyword gives the EHLO keyword of a line in upper case, and its parameters:
-// "auth=LOGIN NTLM" is AUTH with "LOGIN NTLM".
-func keyword(line string) (name, params string) {
-	end := 0
-	for end < len(line) && line[end] != ' ' && line[end] != '=' && line[end] != '\t' {
-		end++
-	}
-	if end < len(line) {
-		params = strings.TrimSpace(line[end+1:])
-	}
-	return strings.ToUpper(line[:end]), params
-}
-
-// hasWord says whether one of the words is this, in any case.
-func hasWord(words, word string) bool {
-	for w := range strings.FieldsSeq(words) {
-		if strings.EqualFold(w, word) {
-			return true
-		}
-	}
-	return false
-}
-
-// dropKeywords takes the keywords that drop names out of an EHLO reply. The
-// first line is the server's name and stays.
-func (r *Reply) dropKeywords(drop func(name string) bool) {
-	first := true
-	r.Lines = slices.DeleteFunc(r.Lines, func(line string) bool {
-		if first {
-			first = false
-			return false
-		}
-		name, _ := keyword(line)
-		return drop(name)
-	})
-}
-
-// addKeywords puts lines at the end of an EHLO reply, but before the OK that
-// Windows' SMTP service says last (KB257569).
-func (r *Reply) addKeywords(lines ...string) {
-	at := len(r.Lines)
-	if at > 1 && strings.EqualFold(r.Lines[at-1], "OK") {
-		at--
-	}
-	r.Lines = append(r.Lines[:at:at], append(lines, r.Lines[at:]...)...)
 }

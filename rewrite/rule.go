@@ -1,25 +1,58 @@
 package rewrite
 
-// A Rule is one row of the table: what one peer cannot live with, and what is
-// done about it. Its name is its configuration key, its log attribute and its
-// metric label.
+// A Rule is one row of a table: what one peer cannot live with, and what is
+// done about it. A row is all there is to a rule: the engine knows none by name.
 type Rule struct {
-	Name    string   // as in the configuration
-	Heals   string   // one line: for whom, and what it does
-	Doc     string   // which peer, what goes wrong, what we do
-	Source  string   // who says so
-	Options []Option // what [route.options.NAME] may hold
+	Name     string   // its configuration key, log attribute and metric label
+	Heals    string   // one line: for whom, and what it does
+	Doc      string   // which peer, what goes wrong, what the rule does
+	Symptoms []string // texts that an administrator sees: of bounces, log lines, displays
+	Source   string   // who says so
+	Entries  []string // of the catalogue in README.md: "L02"
+	Options  []Option // what [route.options.NAME] may hold beside ScopeOptions
 
-	setup func(options) (actions, *ConfigError) // what it does, with these options
+	// Setup returns what the rule does with these options. It runs once a route.
+	Setup func(Options) (Actions, *ConfigError)
 }
 
-// An Option is one key of [route.options.NAME].
-type Option struct {
-	Name    string
-	Default any // string, int64 or map[string]string; also its type
-	Doc     string
-	Values  []string // of a string: what it may be; nil: anything
-	Most    int64    // of a number: the largest it may be
+// Actions are what a rule does at each stage of a session. Any function may be
+// nil. The package's documentation has the contract of each stage.
+type Actions struct {
+	// Open gets the client's first octets, before it is greeted.
+	Open func(*Opening)
+
+	// Line gets a line of the client's that is no line, and may return one.
+	Line func(s Session, octets []byte) []byte
+
+	// Repair gets octets of the server's that are no well-formed reply.
+	Repair func(*Repair)
+
+	// Offer gets each EHLO reply of the server's, before anybody acts on it,
+	// whether the client sees it or not. What it changes is what the server means.
+	Offer func(Session, Extensions)
+
+	// Command gets the client's command, if its verb is in Commands, or in Owed
+	// while the client owes the EHLO that follows its TLS handshake.
+	Command        func(*Turn)
+	Commands, Owed VerbSet
+
+	// Reply gets the server's reply, if the verb that it answers is in Replies,
+	// or in Refusals while the code is 400 or more. It also gets the loss of the
+	// server in place of a reply to a verb of Replies.
+	Reply             func(*Turn)
+	Replies, Refusals VerbSet
+
+	// SASL gets each line of the client's within an AUTH exchange. The server's
+	// challenges go to Reply.
+	SASL func(*Turn)
+
+	// Message is called when a message begins, and returns what the rule does to
+	// it. The zero Filter does nothing.
+	Message func(*Text) Filter
+
+	// State makes what Session.State returns, once a session and when it is first
+	// asked for. nil: the rule keeps nothing.
+	State func() any
 }
 
 // A Set is a name for several rules.
@@ -29,12 +62,9 @@ type Set struct {
 	Rules []string
 }
 
-// A ConfigError says what is wrong with the choice of rules or an option.
-type ConfigError struct {
-	Rule   string // as it was given
-	Option string // "": the rule's name itself is wrong
-	Err    error
+// A Book is all rules and sets that a configuration may name. Commands meet the
+// rules first to last, replies last to first.
+type Book struct {
+	Rules []Rule
+	Sets  []Set
 }
-
-func (e *ConfigError) Error() string { return e.Err.Error() }
-func (e *ConfigError) Unwrap() error { return e.Err }

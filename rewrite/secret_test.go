@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 )
 
 // secrets are what clients and servers say of a secret in testdata: how every
@@ -20,8 +21,8 @@ type recorder struct {
 	strings.Builder
 }
 
-func (r *recorder) Exchanged(side byte, said, got []string, rules string) {
-	fmt.Fprintf(r, "%c %q %q %s\n", side, said, got, rules)
+func (r *recorder) Exchanged(side byte, said, got []string, by rewrite.Causes) {
+	fmt.Fprintf(r, "%c %q %q %s\n", side, said, got, by.Rules)
 }
 
 func (r *recorder) Event(what string) { fmt.Fprintln(r, "~", what) }
@@ -88,7 +89,7 @@ func TestATracerHearsNoMisplacedSecrets(t *testing.T) {
 		for _, mode := range []rewrite.ClientTLS{rewrite.ClientTLSPass, rewrite.ClientTLSRequire} {
 			t.Run(name+", "+mode.String(), func(t *testing.T) {
 				r := &recorder{}
-				d := rewrite.New(&rewrite.Policy{ClientTLS: mode, Limits: rewrite.Limits{Errors: 20}, Chunking: true}, netip.Addr{}, r)
+				d := rewrite.New(&rewrite.Policy{ClientTLS: mode, Limits: rewrite.Limits{Errors: 20}}, netip.Addr{}, r)
 				d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
 				for _, line := range lines {
 					for !d.Command([]byte(line), false) {
@@ -108,7 +109,7 @@ func TestATracerHearsNoMisplacedSecrets(t *testing.T) {
 // repeat a credential does not.
 func TestATracerHearsWhyAHelloWasRefused(t *testing.T) {
 	const secret = "AHVzZXIAc2VjcmV0"
-	rules, errs := rewrite.Compile([]string{"standard"}, nil)
+	rules, errs := heal.Compile([]string{"standard"}, nil)
 	if errs != nil {
 		t.Fatal(errs)
 	}

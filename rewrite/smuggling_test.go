@@ -1,4 +1,4 @@
-package rewrite
+package rewrite_test
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"smtpshim/rewrite"
 )
 
 // A serverReader is how a server behind us may understand what it gets: what
@@ -50,7 +52,7 @@ func (r serverReader) sees(written []byte) []string {
 			}
 			seen, s = append(seen, "message "+strings.TrimPrefix(text, "\r\n")), rest
 		case strings.HasPrefix(verb, "BDAT "):
-			size, _, ok := parseChunk([]byte(line))
+			size, _, ok := rewrite.ParseChunk([]byte(line))
 			if !ok || int(size) > len(s) {
 				return append(seen, "unfinished chunk")
 			}
@@ -111,17 +113,17 @@ func comparable(seen []string, without string) []string {
 // through a Dialogue and a Message as it does in package proxy, to a server that
 // says yes to everything.
 type shim struct {
-	d       *Dialogue
+	d       *rewrite.Dialogue
 	in      []byte // sent by the client and not taken
 	written []byte // to the server
 	heard   []byte // by the client
-	message *Message
-	stuffer Stuffer
+	message *rewrite.Message
+	stuffer rewrite.Stuffer
 	left    int64 // of a chunk
 }
 
-func newShim(policy *Policy) *shim {
-	s := &shim{d: New(policy, netip.MustParseAddr("192.0.2.7"), &kept{})}
+func newShim(policy *rewrite.Policy) *shim {
+	s := &shim{d: rewrite.New(policy, netip.MustParseAddr("192.0.2.7"), &kept{})}
 	s.d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
 	return s
 }
@@ -137,20 +139,20 @@ func (s *shim) step() bool {
 	defer s.flush()
 	line := s.in[:bytes.IndexByte(s.in, '\n')+1]
 	switch s.d.Next(len(line) > 0) {
-	case AwaitCommand:
+	case rewrite.AwaitCommand:
 		if len(line) == 0 {
 			return false
 		}
 		if s.d.Command(line, len(s.in) > len(line)) {
 			s.in = s.in[len(line):]
 		}
-	case AwaitReply:
+	case rewrite.AwaitReply:
 		s.flush()
 		ahead := len(s.in) > 0
 		s.d.Reply([]byte(s.answer()), ahead, false)
-	case AwaitMessage, AwaitDiscard:
+	case rewrite.AwaitMessage, rewrite.AwaitDiscard:
 		return s.text()
-	case AwaitChunk, AwaitChunkDiscard, AwaitChunkText:
+	case rewrite.AwaitChunk, rewrite.AwaitChunkDiscard, rewrite.AwaitChunkText:
 		return s.chunk()
 	default:
 		return false
@@ -161,15 +163,15 @@ func (s *shim) step() bool {
 // answer is the server's answer to the oldest command.
 func (s *shim) answer() string {
 	switch s.d.Awaited() {
-	case VerbEHLO:
+	case rewrite.VerbEHLO:
 		return "250-mail.example.com\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
-	case VerbDATA:
+	case rewrite.VerbDATA:
 		return "354 go on\r\n"
-	case VerbBDAT:
-		if s.d.turn.held && s.d.turn.stage == stageData {
+	case rewrite.VerbBDAT:
+		if s.d.Told() == rewrite.VerbDATA {
 			return "354 go on\r\n"
 		}
-	case VerbQUIT:
+	case rewrite.VerbQUIT:
 		return "221 bye\r\n"
 	}
 	return "250 ok\r\n"
@@ -177,10 +179,10 @@ func (s *shim) answer() string {
 
 func (s *shim) text() bool {
 	if s.message == nil {
-		s.message = &Message{}
+		s.message = &rewrite.Message{}
 	}
 	out, n, end := s.message.Next(nil, s.in)
-	if s.d.Next(false) == AwaitMessage {
+	if s.d.Next(false) == rewrite.AwaitMessage {
 		s.written = append(s.written, out...)
 	}
 	s.in = s.in[n:]
@@ -197,18 +199,18 @@ func (s *shim) chunk() bool {
 	}
 	n := min(int64(len(s.in)), s.left)
 	switch piece := s.in[:n]; s.d.Next(false) {
-	case AwaitChunk:
+	case rewrite.AwaitChunk:
 		s.written = append(s.written, piece...)
-	case AwaitChunkText:
+	case rewrite.AwaitChunkText:
 		s.written = s.stuffer.Append(s.written, piece)
 	}
 	s.in, s.left = s.in[n:], s.left-n
 	if s.left > 0 {
 		return n > 0
 	}
-	if s.d.Next(false) == AwaitChunkText && s.d.ChunkIsLast() {
+	if s.d.Next(false) == rewrite.AwaitChunkText && s.d.ChunkIsLast() {
 		s.written = s.stuffer.End(s.written)
-		s.stuffer = Stuffer{}
+		s.stuffer = rewrite.Stuffer{}
 	}
 	s.d.ChunkEnd()
 	return true
@@ -223,28 +225,18 @@ func (s *shim) flush() {
 }
 
 // smugglingPolicies are the routes that a client may meet.
-func smugglingPolicies(t testing.TB) []*Policy {
+func smugglingPolicies(t testing.TB) []*rewrite.Policy {
 	t.Helper()
-	var all []*Policy
-	for _, names := range [][]string{nil, {"standard"}} {
-		for _, chunking := range []bool{true, false} {
-			rules, errs := Compile(names, nil)
-			if errs != nil {
-				t.Fatal(errs)
-			}
-			all = append(all, &Policy{Rules: rules, Hostname: "relay.example.com", Limits: Limits{Errors: 20}, Chunking: chunking})
-		}
+	var all []*rewrite.Policy
+	for _, names := range [][]string{nil, {"standard"}, {"chunking"}, {"standard", "chunking"}, {"bdat-to-data"}} {
+		all = append(all, &rewrite.Policy{Rules: compile(t, names...), Hostname: "relay.example.com", Limits: rewrite.Limits{Errors: 20}})
 	}
-	rules, errs := Compile([]string{"bdat-to-data"}, nil)
-	if errs != nil {
-		t.Fatal(errs)
-	}
-	return append(all, &Policy{Rules: rules, Hostname: "relay.example.com", Limits: Limits{Errors: 20}})
+	return all
 }
 
 // checkSmuggling sends octets in pieces, and holds what the lenient servers see
 // against what the strict one sees.
-func checkSmuggling(t *testing.T, policy *Policy, sent []byte, pieces int) {
+func checkSmuggling(t *testing.T, policy *rewrite.Policy, sent []byte, pieces int) {
 	t.Helper()
 	s := newShim(policy)
 	for rest := sent; len(rest) > 0; {

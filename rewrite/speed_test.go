@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 )
 
 var mailClient = netip.MustParseAddr("192.0.2.7")
@@ -12,11 +13,11 @@ var mailClient = netip.MustParseAddr("192.0.2.7")
 // session is a dialogue past EHLO, with the standard rules.
 func session(t testing.TB) *rewrite.Dialogue {
 	t.Helper()
-	rules, errs := rewrite.Compile([]string{"standard"}, nil)
+	rules, errs := heal.Compile([]string{"standard"}, nil)
 	if errs != nil {
 		t.Fatal(errs)
 	}
-	d := rewrite.New(&rewrite.Policy{Rules: rules, Limits: rewrite.Limits{Errors: 20}, Chunking: true}, mailClient, silent{})
+	d := rewrite.New(&rewrite.Policy{Rules: rules, Turns: rewrite.NewTurns(4), Limits: rewrite.Limits{Errors: 20}}, mailClient, silent{})
 	d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
 	ask(d, []byte("EHLO client.example.net\r\n"), ehloReply)
 	return d
@@ -67,11 +68,11 @@ func BenchmarkEHLOReply(b *testing.B) {
 
 // BenchmarkSession is all that is decided in a session of one message.
 func BenchmarkSession(b *testing.B) {
-	rules, errs := rewrite.Compile([]string{"standard"}, nil)
+	rules, errs := heal.Compile([]string{"standard"}, nil)
 	if errs != nil {
 		b.Fatal(errs)
 	}
-	policy := &rewrite.Policy{Rules: rules, Limits: rewrite.Limits{Errors: 20}, Chunking: true}
+	policy := &rewrite.Policy{Rules: rules, Turns: rewrite.NewTurns(4), Limits: rewrite.Limits{Errors: 20}}
 	ok := []byte("250 2.1.0 Ok\r\n")
 	b.ReportAllocs()
 	for b.Loop() {

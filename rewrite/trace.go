@@ -42,7 +42,7 @@ func (d *Dialogue) departed(s ruleSet) {
 }
 
 // trace tells the tracer of a line or reply and what became of it.
-func (d *Dialogue) trace(side byte, v Verb, said, got []byte, applied ruleSet) {
+func (d *Dialogue) trace(side byte, v Verb, said, got []byte, by Causes) {
 	if d.tracer == nil {
 		return
 	}
@@ -53,7 +53,17 @@ func (d *Dialogue) trace(side byte, v Verb, said, got []byte, applied ruleSet) {
 		t.got = d.lines(t.got[:0], side, v, got)
 		after = t.got
 	}
-	t.Exchanged(side, t.said, after, d.policy.Rules.nameSet(applied))
+	t.Exchanged(side, t.said, after, by)
+}
+
+// byRules are the causes of a line that is not a reply.
+func (t *Turn) byRules(s ruleSet) Causes { return Causes{Rules: t.d.policy.Rules.nameSet(s)} }
+
+// swallow tells the tracer of a reply that the client never gets.
+func (d *Dialogue) swallow(raw []byte, cause string) {
+	if d.tracer != nil {
+		d.tracer.Exchanged('S', d.lines(nil, 'S', d.turn.spoken, raw), nil, Causes{Rules: cause})
+	}
 }
 
 // lines appends octets, taken apart for the tracer, without what is secret in them.
@@ -75,7 +85,7 @@ func (d *Dialogue) lines(lines []string, side byte, v Verb, b []byte) []string {
 // mayEcho says that a reply may repeat a credential: it refuses what is hidden
 // itself, and some servers print what they refuse.
 func (d *Dialogue) mayEcho(v Verb, line []byte) bool {
-	return len(line) > 4 && line[0] == '5' && line[1] == '0' && (sasl.has(v) || v == VerbOther)
+	return len(line) > 4 && line[0] == '5' && line[1] == '0' && (sasl.Has(v) || v == VerbOther)
 }
 
 // redacted is a command line without credentials. What is no command may be a
@@ -83,7 +93,7 @@ func (d *Dialogue) mayEcho(v Verb, line []byte) bool {
 // its verb in a way of its own.
 func (d *Dialogue) redacted(v Verb, line []byte) string {
 	switch {
-	case sasl.has(v):
+	case sasl.Has(v):
 		word := bytes.TrimLeft(line, blanks)
 		verb, rest := word, []byte(nil)
 		if i := bytes.IndexAny(word, blanks+"=:"); i >= 0 {
@@ -110,28 +120,6 @@ func (d *Dialogue) redacted(v Verb, line []byte) string {
 func looksLikeAUTH(line []byte) bool {
 	line = bytes.ToUpper(line)
 	return bytes.Contains(line, []byte("AUTH")) || bytes.Contains(line, []byte("X-EXPS"))
-}
-
-// Cause names what took a line out of a reply, or put it in: the rules, or what
-// of the policy did so by itself.
-func Cause(line string, added bool, rules string) string {
-	if len(line) <= 4 || line[0] != '2' {
-		return rules
-	}
-	name, _ := keyword(line[4:])
-	switch v := parseVerb([]byte(name)); {
-	case v == VerbSTARTTLS && !strings.Contains(rules, starttlsKeywordName):
-		return clientTLSCause
-	case v == VerbXCLIENT && added:
-		return xclientCause
-	case uncarried.has(v), v == VerbAnonymousTLS:
-		return notCarriedCause
-	case name == "SIZE":
-		return sizeCause
-	case !added && (name == "CHUNKING" || name == "BINARYMIME"):
-		return chunkingCause
-	}
-	return rules
 }
 
 // redactedReply is a line of a reply without a SASL challenge.

@@ -100,13 +100,6 @@ func (d *Dialogue) obeysXCLIENT() bool {
 	return d.introduces && (d.seen.tls || d.policy.ClientTLS != ClientTLSRequire)
 }
 
-// offerXCLIENT adds XCLIENT to an EHLO reply for those who may say it.
-func (d *Dialogue) offerXCLIENT(r *Reply) {
-	if d.turn.verb == VerbEHLO && d.obeysXCLIENT() {
-		r.addKeywords("XCLIENT " + strings.Join(attributeNames[:], " "))
-	}
-}
-
 // takeXCLIENT takes the command from a client that may say it. It takes the
 // session back to where it began, for the client that it names; so it has no
 // place in a transaction, or where somebody has logged in.
@@ -118,7 +111,8 @@ func (d *Dialogue) takeXCLIENT(line []byte) {
 	case !o.amend(line):
 		d.answer(VerbXCLIENT, "501 5.5.4 wanted XCLIENT NAME=VALUE, each name once and each value in xtext")
 	default:
-		d.origin, d.client = o, o.client.Addr()
+		d.origin = o
+		d.clientIs(o.client.Addr())
 		d.next = AwaitAdmission
 	}
 }
@@ -268,16 +262,10 @@ func toXtext(value string) string {
 
 // attributesOffered reads what XCLIENT may tell the server of this EHLO reply.
 // XCLIENT without ADDR is of no use.
-func attributesOffered(r Reply) (s attributeSet) {
-	for _, line := range r.Lines[1:] {
-		name, params := keyword(line)
-		if name != "XCLIENT" {
-			continue
-		}
-		for word := range strings.FieldsSeq(params) {
-			if a, ok := attributeOf(word); ok {
-				s |= 1 << a
-			}
+func attributesOffered(e Extensions) (s attributeSet) {
+	for _, word := range e.Params("XCLIENT") {
+		if a, ok := attributeOf(word); ok {
+			s |= 1 << a
 		}
 	}
 	if !s.has(attrADDR) {
@@ -301,54 +289,43 @@ func (d *Dialogue) xclientComes() bool {
 		d.server.introduced = true
 		return false
 	}
-	d.turn.stage, d.turn.introduced = stageXCLIENT, true
 	return true
 }
 
-// introduce says XCLIENT to the server, in as many commands as it takes.
-func (d *Dialogue) introduce() {
+// sayXCLIENT tells the server who the client is, in as many commands as it
+// takes. A refusal is of the command, or of the client that it names: that one
+// the client gets.
+func (t *Turn) sayXCLIENT() aftermath {
+	d := t.d
 	if d.server.attributes == 0 {
 		d.server.gone = true
 		d.end("xclient", notOfferedText)
-		return
+		return ended
 	}
-	d.turn.xclient = d.xclientLines()
-	d.sayXCLIENT()
-}
-
-func (d *Dialogue) sayXCLIENT() {
-	line := d.turn.xclient[0]
-	d.turn.xclient = d.turn.xclient[1:]
-	d.say(line, stageXCLIENT)
-}
-
-// xclientReply is the server's answer to XCLIENT. After a good one its session
-// is where it began, and wants EHLO again. A refusal is of the command, or of the
-// client that it names: that one the client gets.
-func (d *Dialogue) xclientReply(code int, raw []byte) {
-	t := &d.turn
-	switch {
-	case code < 300:
-		d.swallow(raw)
-		if len(t.xclient) > 0 {
-			d.sayXCLIENT()
-			return
+	for _, line := range d.xclientLines() {
+		e := t.say(line, xclientCause)
+		switch {
+		case e.kind == lost:
+			d.end("server-lost", lostText)
+			return ended
+		case e.code < 300:
+			d.swallow(e.raw, xclientCause)
+			continue
+		case e.code < 400:
+			d.breach()
+		case refusesXCLIENT(e.code):
+			d.swallow(e.raw, xclientCause)
+			d.server.gone = true
+			d.end("xclient", notTakenText+strconv.Itoa(e.code))
+		default:
+			d.departed(t.applied)
+			d.give(t.verb, e.raw, Reply{})
 		}
-		d.server.introduced = true
-		d.server.offers, d.server.attributes = 0, 0
-		d.helloAgain()
-	case code < 400:
-		d.breach()
-	case refusesXCLIENT(code):
-		d.swallow(raw)
-		d.server.gone = true
-		d.end("xclient", notTakenText+strconv.Itoa(code))
-	default:
-		t.held = false
-		d.departed(t.applied)
-		t.applied = 0
-		d.give(t.verb, raw, Reply{})
+		return ended
 	}
+	d.server.introduced = true
+	d.server.forget()
+	return forgetful
 }
 
 // refusesXCLIENT says that the server means the command and not the client
@@ -392,7 +369,7 @@ func (d *Dialogue) value(a attribute) string {
 		if o.hello != "" {
 			return o.hello
 		}
-		return string(argument(d.hello))
+		return string(Argument(d.hello))
 	case attrLOGIN:
 		return o.login
 	case attrDESTADDR:
@@ -404,7 +381,7 @@ func (d *Dialogue) value(a attribute) string {
 // proto is how the client said hello.
 func (d *Dialogue) proto() string {
 	said := d.seen.hello
-	if hello.has(d.turn.verb) {
+	if d.turn != nil && d.turn.held && hello.Has(d.turn.verb) {
 		said = d.turn.verb
 	}
 	switch {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"smtpshim/proxy"
+	"smtpshim/rewrite"
 )
 
 // The -config flag of the commands that read a configuration.
@@ -118,12 +119,29 @@ func printRoute(w io.Writer, r *route, said said) {
 	if r.record != nil {
 		line("records", recordMeans(r.record))
 	}
-	names := r.Rules.Names()
+	names := rulesMean(r.Rules)
 	if len(names) == 0 {
 		line("rules", "none: every line passes as it is")
 		return
 	}
 	line("rules", said.once(strings.Join(names, ", "), r.Name))
+}
+
+// rulesMean lists the rules in force with the sessions in which they act, if
+// not in all. The rule that mends what is stray in messages is in force anyway.
+func rulesMean(rules *rewrite.Rules) []string {
+	var list []string
+	for _, name := range rules.Names() {
+		scope := rules.Scope(name)
+		if name == "stray-bytes" && scope == "" {
+			continue
+		}
+		if scope != "" {
+			name += " (only for " + scope + ")"
+		}
+		list = append(list, name)
+	}
+	return list
 }
 
 // changedLimits names the limits that are not the defaults.

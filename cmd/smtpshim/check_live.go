@@ -18,6 +18,7 @@ import (
 	"smtpshim/proxy"
 	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/transcript"
 )
 
@@ -224,7 +225,7 @@ func (v *visit) print(w io.Writer) {
 	line := func(name, text string) { entry(w, 2, name, 17, text) }
 	v.printTLS(w, line)
 	acted := v.session.end.Rules
-	for _, r := range rewrite.Table() {
+	for _, r := range heal.Table() {
 		if acted[r.Name] > 0 {
 			line("rule", r.Name+" acts; it heals "+r.Heals)
 		}

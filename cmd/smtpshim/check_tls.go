@@ -96,7 +96,7 @@ func (p tlsPrinter) server(r *route) {
 // lost names the rules that act no more once client and server have begun TLS
 // between them.
 func (p tlsPrinter) lost(rules []string) {
-	inClear := []string{"advertise-esmtp", "accept-early-tls", "greet-in-clear", "starttls-keyword", "fall-back-to-helo"}
+	inClear := []string{"advertise-esmtp", "accept-early-tls", "greet-in-clear", "starttls-keyword", "fall-back-to-helo", "stray-bytes"}
 	var lost []string
 	for _, name := range rules {
 		if !slices.Contains(inClear, name) {

@@ -12,7 +12,7 @@ import (
 
 	"smtpshim/proxy/smtptest"
 	"smtpshim/proxy/smtptest/real"
-	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 )
 
 // completers are what prints, in each shell, the names that it would offer for the
@@ -74,10 +74,10 @@ func TestShellsCompleteWhatThereIs(t *testing.T) {
 		}
 	}
 	var rules, articles, servers []string
-	for _, r := range rewrite.Table() {
+	for _, r := range heal.Table() {
 		rules = append(rules, r.Name)
 	}
-	for _, s := range rewrite.Sets() {
+	for _, s := range heal.Sets() {
 		rules = append(rules, s.Name)
 	}
 	for _, s := range scenes() {

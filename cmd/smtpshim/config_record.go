@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,16 +45,15 @@ func readRecord(t *table, r *route) *record.Route {
 	if err := rec.Check(); err != nil {
 		from.wrong("dir", "%v; it has to be there, and whoever runs smtpshim has to be able to write to it", err)
 	}
-	rec.Rules, rec.Options, rec.Settings = r.Rules.Names(), playedOptions(t, r.Rules.Names()), playedSettings(r)
+	rec.Rules, rec.Options, rec.Settings = r.Rules.Names(), playedOptions(r), playedSettings(r)
 	return rec
 }
 
 // playedOptions are those of the rules in force, as a transcript has them.
-func playedOptions(t *table, rules []string) map[string]map[string]any {
+func playedOptions(r *route) map[string]map[string]any {
 	all := map[string]map[string]any{}
-	for _, rule := range rules {
-		options, _ := t.table("options").values[rule].(map[string]any)
-		for name, v := range options {
+	for _, rule := range r.Rules.Names() {
+		for name, v := range r.options[rule] {
 			if all[rule] == nil {
 				all[rule] = map[string]any{}
 			}
@@ -61,6 +61,13 @@ func playedOptions(t *table, rules []string) map[string]map[string]any {
 				texts := map[string]string{}
 				for key, text := range table {
 					texts[key] = fmt.Sprint(text)
+				}
+				v = texts
+			}
+			if list, ok := v.([]any); ok {
+				texts := make([]string, 0, len(list))
+				for _, text := range list {
+					texts = append(texts, fmt.Sprint(text))
 				}
 				v = texts
 			}
@@ -82,7 +89,7 @@ func playedSettings(r *route) map[string]string {
 	if r.XCLIENTSend != rewrite.XCLIENTNever {
 		settings["xclient"] = r.XCLIENTSend.String()
 	}
-	if r.HideChunking {
+	if slices.Contains(r.Rules.Names(), "chunking") {
 		settings["chunking"] = "hide"
 	}
 	if r.Limits.MessageSize > 0 {

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"smtpshim/proxy"
@@ -23,7 +19,7 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates) *
 		Listen:  addresses(t, "listen", "127.0.0.1:2525"),
 		Servers: addresses(t, "servers", "127.0.0.1:25"),
 	}}
-	r.Rules, r.idle = readRules(t)
+	r.Rules, r.options, r.idle = readRules(t)
 	for _, address := range r.Listen {
 		if path, ok := socketPath(address); ok {
 			t.reach(filepath.Dir(path), listening)
@@ -58,13 +54,6 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates) *
 	header.done()
 	readXCLIENT(t.table("xclient"), r.Route)
 
-	t.word("stray_bytes", &r.Message.StrayBytes)
-	t.word("long_lines", &r.Message.LongLines)
-	r.Message.LFEnds = networks(t, "lf_ends")
-	var chunking chunkingMode
-	t.word("chunking", &chunking)
-	r.HideChunking = bool(chunking)
-
 	limits := t.table("limits")
 	for _, l := range limitsOf(&r.Limits) {
 		*l.value = limits.number(l.key, l.normal, l.least, l.most)
@@ -80,20 +69,11 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates) *
 	return r
 }
 
-// chunkingMode is true to hide CHUNKING.
-type chunkingMode bool
-
-func (c *chunkingMode) UnmarshalText(text []byte) error {
-	word, err := oneOf(string(text), "pass", "hide")
-	*c = word == "hide"
-	return err
-}
-
 // networks reads an array of networks.
 func networks(t *table, key string) []netip.Prefix {
 	var list []netip.Prefix
 	for _, text := range t.texts(key) {
-		network, err := parseNetwork(text)
+		network, err := rewrite.ParseNetwork(text)
 		if err != nil {
 			t.wrong(key, "%v", err)
 		}
@@ -111,92 +91,6 @@ func addresses(t *table, key, example string) []string {
 		t.wrong(key, "is empty; write for example %s = [%q]", key, example)
 	}
 	return list
-}
-
-// readRules reads rules and options, and what rewrite makes of them. Options of
-// rules that are not in force are idle.
-func readRules(t *table) (rules *rewrite.Rules, idle []option) {
-	names := t.texts("rules")
-	if !t.has("rules") {
-		names = []string{"standard"}
-	}
-	options, all := map[string]map[string]any{}, t.table("options")
-	for rule := range all.values {
-		if values, ok := value[map[string]any](all, rule, "a table of the rule's options"); ok {
-			options[rule] = values
-		}
-	}
-	var errs []error
-	rules, errs = rewrite.Compile(names, options)
-	for _, err := range errs {
-		e, ok := errors.AsType[*rewrite.ConfigError](err)
-		if !ok {
-			t.wrong("rules", "%v", err)
-		} else if e.Option != "" {
-			at := all.table(e.Rule)
-			at.wrong(e.Option, "%v%s", e, hintOption(e))
-		} else if slices.Contains(names, e.Rule) {
-			t.wrong("rules", "%v%s", e, hintRule(e.Rule))
-		} else {
-			all.wrong(e.Rule, "%v%s", e, hintRule(e.Rule))
-		}
-	}
-	for _, rule := range slices.Sorted(maps.Keys(options)) {
-		if slices.Contains(rules.Names(), rule) {
-			continue
-		}
-		for _, name := range slices.Sorted(maps.Keys(options[rule])) {
-			idle = append(idle, option{rule, name})
-		}
-	}
-	return rules, idle
-}
-
-// hintRule is what to add to an error about a rule's name that does not exist.
-func hintRule(name string) string {
-	name = strings.TrimPrefix(name, "-")
-	var known []string
-	for _, r := range rewrite.Table() {
-		known = append(known, r.Name)
-	}
-	for _, s := range rewrite.Sets() {
-		known = append(known, s.Name)
-	}
-	if slices.Contains(known, name) {
-		return ""
-	}
-	return cmp.Or(didYouMean(name, known), `; "smtpshim rules" lists them`)
-}
-
-// hintOption is what to add to an error about an option that does not exist.
-func hintOption(e *rewrite.ConfigError) string {
-	var known []string
-	for _, r := range rewrite.Table() {
-		if r.Name == e.Rule {
-			for _, o := range r.Options {
-				known = append(known, o.Name)
-			}
-		}
-	}
-	if slices.Contains(known, e.Option) {
-		return ""
-	}
-	return didYouMean(e.Option, known)
-}
-
-// parseNetwork reads a network, or an address as the network of it alone.
-func parseNetwork(text string) (netip.Prefix, error) {
-	if ip, err := netip.ParseAddr(text); err == nil && ip.Zone() == "" {
-		return netip.PrefixFrom(ip, ip.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(text)
-	if err != nil {
-		return p, fmt.Errorf(`%q is no network; write for example "192.0.2.0/24" or "2001:db8::/32"`, text)
-	}
-	if p != p.Masked() {
-		return p, fmt.Errorf("%q has bits beyond its mask; write %q", text, p.Masked())
-	}
-	return p, nil
 }
 
 // A limit is one key of [route.limits].

@@ -111,7 +111,7 @@ func readServerTLS(t *table) (proxy.ServerTLS, *serverLeg) {
 		})
 		return proxy.ServerTLS{}, nil
 	}
-	return proxy.ServerTLS{Mode: mode, Dialer: leg.dialer}, leg
+	return proxy.ServerTLS{Mode: mode, Dialer: leg.dialer, Verified: leg.Verification == tlspolicy.Verified}, leg
 }
 
 // digits are those of a fingerprint, without the name that openssl x509 prints

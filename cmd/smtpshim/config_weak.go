@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"smtpshim/proxy/tlspolicy"
+	"smtpshim/rewrite"
 )
 
 // protocol reads which TLS may be spoken. networks is the key that limits what
@@ -61,7 +62,7 @@ func readAllowance(t *table, networks string) tlspolicy.Allowance {
 	}
 	if networks != "" {
 		for _, text := range t.texts(networks) {
-			network, err := parseNetwork(text)
+			network, err := rewrite.ParseNetwork(text)
 			if err != nil {
 				t.wrong(networks, "%v", err)
 				continue

@@ -16,6 +16,7 @@ import (
 	"smtpshim/proxy"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/transcript"
 )
 
@@ -183,7 +184,7 @@ func tell(results []smtptest.Result, copies int) string {
 }
 
 func startDemoProxy(route *proxy.Route) (*proxy.Proxy, error) {
-	rules, errs := rewrite.Compile([]string{"standard"}, nil)
+	rules, errs := heal.Compile([]string{"standard"}, nil)
 	if errs != nil {
 		return nil, errors.Join(errs...)
 	}

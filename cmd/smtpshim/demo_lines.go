@@ -6,7 +6,7 @@ import (
 	"os"
 	"strings"
 
-	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/transcript"
 )
 
@@ -115,7 +115,7 @@ func fold(text string, width, hang int) []string {
 // ruleColumn is where a rule's name begins that ends at the edge at the latest.
 func ruleColumn() int {
 	longest := 0
-	for _, r := range rewrite.Table() {
+	for _, r := range heal.Table() {
 		longest = max(longest, len(r.Name))
 	}
 	return columns - 1 - longest

@@ -12,7 +12,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"smtpshim/proxy/tlspolicy"
-	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 )
 
 // commentedKey is a key that is commented out; prose has a blank after the "#".
@@ -131,11 +131,14 @@ func TestTheExampleHasEveryOptionAtItsDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	options := file.Route[0].Options
-	for _, rule := range rewrite.Table() {
+	for _, rule := range heal.Table() {
 		for _, o := range rule.Options {
 			got, ok := options[rule.Name][o.Name]
 			if table, isTable := got.(map[string]any); isTable && len(table) == 0 {
 				got = map[string]string{}
+			}
+			if list, isList := got.([]any); isList && len(list) == 0 {
+				got = []string{}
 			}
 			if !ok || !reflect.DeepEqual(got, o.Default) {
 				t.Errorf("%s.%s: %v, want %v", rule.Name, o.Name, got, o.Default)

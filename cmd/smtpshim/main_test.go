@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"smtpshim/proxy/tlspolicy"
-	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 )
 
 // call runs the program.
@@ -64,10 +64,10 @@ func TestEverythingFitsTheTerminal(t *testing.T) {
 	for _, c := range commands() {
 		calls = append(calls, []string{c.name, "-h"})
 	}
-	for _, r := range rewrite.Table() {
+	for _, r := range heal.Table() {
 		calls = append(calls, []string{"rules", r.Name})
 	}
-	for _, s := range rewrite.Sets() {
+	for _, s := range heal.Sets() {
 		calls = append(calls, []string{"rules", s.Name})
 	}
 	for _, args := range calls {
@@ -160,7 +160,7 @@ func TestRulesTellsAllThereIs(t *testing.T) {
 	_, list, _ := call("rules")
 	_, table, _ := call("rules", "-markdown")
 	list = strings.Join(strings.Fields(list), " ")
-	for _, r := range rewrite.Table() {
+	for _, r := range heal.Table() {
 		if !strings.Contains(list, r.Name+" "+r.Heals) {
 			t.Errorf("the list does not have %s", r.Name)
 		}
@@ -179,7 +179,7 @@ func TestRulesTellsAllThereIs(t *testing.T) {
 			}
 		}
 	}
-	for _, s := range rewrite.Sets() {
+	for _, s := range heal.Sets() {
 		if want := s.Name + " " + s.Doc + " " + strings.Join(s.Rules, ", "); !strings.Contains(list, want) {
 			t.Errorf("the list does not have %q", want)
 		}

@@ -6,7 +6,7 @@ import (
 	"smtpshim/metrics"
 	"smtpshim/metrics/page"
 	"smtpshim/proxy/journal"
-	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 )
 
 // addPage has the admin listener show the page, to whom it may be shown, and ask
@@ -46,7 +46,7 @@ func explained() map[string]page.Rule {
 		"message_size": {Says: "The route's limit message_size is what is offered."},
 		"chunking":     {Says: "BDAT is hidden: the route says so, or looks into messages."},
 	}
-	for _, r := range rewrite.Table() {
+	for _, r := range heal.Table() {
 		all[r.Name] = page.Rule{Says: "Heals " + r.Heals + ".", Source: r.Source}
 	}
 	return all

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"smtpshim/metrics"
-	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 )
 
 func TestThePageShowsASessionWithBothItsLegs(t *testing.T) {
@@ -95,7 +95,7 @@ func TestThePageIsForWhomItMayBeShownTo(t *testing.T) {
 
 func TestEveryNameOfAChangeIsExplained(t *testing.T) {
 	names := []string{"client_tls", "server_tls", "xclient", "not-carried", "message_size", "chunking"}
-	for _, r := range rewrite.Table() {
+	for _, r := range heal.Table() {
 		names = append(names, r.Name)
 	}
 	for _, name := range names {

@@ -18,7 +18,7 @@ import (
 	"smtpshim/proxy/journal"
 	"smtpshim/proxy/record"
 	"smtpshim/proxy/smtptest"
-	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/transcript"
 )
 
@@ -26,7 +26,7 @@ import (
 // is "". told gets what became of each recording.
 func startRecorded(t testing.TB, server, dir string, told func(error)) (address string) {
 	t.Helper()
-	rules, errs := rewrite.Compile([]string{"standard"}, nil)
+	rules, errs := heal.Compile([]string{"standard"}, nil)
 	if errs != nil {
 		t.Fatal(errs)
 	}

@@ -18,6 +18,8 @@ type route struct {
 	server *serverLeg // nil: we begin none with servers
 	idle   []option   // said of rules that are not in force
 
+	options map[string]map[string]any // of the rules, as the configuration has them
+
 	record *record.Route // nil: nothing is
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 )
 
 func rules(args []string, stdout, stderr io.Writer) int {
@@ -32,11 +33,11 @@ func rules(args []string, stdout, stderr io.Writer) int {
 
 func listRules(w io.Writer) {
 	fmt.Fprint(w, "Rules, in the order in which commands meet them, and whom each heals:\n\n")
-	for _, r := range rewrite.Table() {
+	for _, r := range heal.Table() {
 		entry(w, 2, r.Name, 22, r.Heals)
 	}
 	fmt.Fprint(w, "\nSets, which can stand wherever a rule can:\n\n")
-	for _, s := range rewrite.Sets() {
+	for _, s := range heal.Sets() {
 		entry(w, 2, s.Name, 22, s.Doc)
 		entry(w, 2, "", 24, strings.Join(s.Rules, ", "))
 	}
@@ -44,18 +45,18 @@ func listRules(w io.Writer) {
 }
 
 func oneRule(name string, stdout, stderr io.Writer) int {
-	for _, r := range rewrite.Table() {
+	for _, r := range heal.Table() {
 		if r.Name == name {
 			printRule(stdout, r)
 			return succeeded
 		}
 	}
-	for _, s := range rewrite.Sets() {
+	for _, s := range heal.Sets() {
 		if s.Name == name {
 			fmt.Fprintln(stdout, s.Name)
 			entry(stdout, 2, "", 2, s.Doc)
 			fmt.Fprint(stdout, "\nRules:\n\n")
-			for _, r := range rewrite.Table() {
+			for _, r := range heal.Table() {
 				if slices.Contains(s.Rules, r.Name) {
 					entry(stdout, 2, r.Name, 22, r.Heals)
 				}
@@ -75,7 +76,7 @@ func printRule(w io.Writer, r rewrite.Rule) {
 	fmt.Fprintln(w)
 	entry(w, 2, "Source:", 12, r.Source)
 	var sets []string
-	for _, s := range rewrite.Sets() {
+	for _, s := range heal.Sets() {
 		if slices.Contains(s.Rules, r.Name) {
 			sets = append(sets, s.Name)
 		}
@@ -103,11 +104,11 @@ func tomlValue(v any) string {
 // markdownRules prints what the README has.
 func markdownRules(w io.Writer) {
 	fmt.Fprint(w, "| rule | heals | source |\n|---|---|---|\n")
-	for _, r := range rewrite.Table() {
+	for _, r := range heal.Table() {
 		fmt.Fprintf(w, "| `%s` | %s | %s |\n", r.Name, cell(r.Heals), cell(r.Source))
 	}
 	fmt.Fprint(w, "\n| set | for | rules |\n|---|---|---|\n")
-	for _, s := range rewrite.Sets() {
+	for _, s := range heal.Sets() {
 		fmt.Fprintf(w, "| `%s` | %s | `%s` |\n", s.Name, cell(s.Doc), strings.Join(s.Rules, "`, `"))
 	}
 }

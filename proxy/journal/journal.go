@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"smtpshim/proxy"
-	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/transcript"
 )
 
@@ -51,7 +51,7 @@ func heals(names string) bool {
 // configuration.
 var rules = func() map[string]bool {
 	names := map[string]bool{}
-	for _, r := range rewrite.Table() {
+	for _, r := range heal.Table() {
 		names[r.Name] = true
 	}
 	return names

@@ -13,7 +13,7 @@ import (
 
 	"smtpshim/proxy"
 	"smtpshim/proxy/journal"
-	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/transcript"
 )
 
@@ -190,7 +190,7 @@ func TestWhatTheConfigurationChangesHealsNothing(t *testing.T) {
 	mended, stop := j.Watch(journal.Filter{Healed: true})
 	defer stop()
 	var d proxy.DialogueListener
-	for _, cause := range []string{"", "client_tls", "server_tls", "not-carried", "message_size", "chunking", "xclient"} {
+	for _, cause := range []string{"", "client_tls", "server_tls", "not-carried", "message_size", "limits", "channel-binding", "requiretls", "xclient"} {
 		d = j.Dialogue(beginning(cause, "in"))
 		d.Line(transcript.Line{Side: transcript.Server, Mark: transcript.Removed, Text: "250 X", Rule: cause})
 		if e := j.Recent()[0]; e.ID != cause || e.Healed() {
@@ -201,7 +201,7 @@ func TestWhatTheConfigurationChangesHealsNothing(t *testing.T) {
 			t.Errorf("%q is told of as healed: %q", cause, got)
 		}
 	}
-	for _, r := range rewrite.Table() {
+	for _, r := range heal.Table() {
 		d = j.Dialogue(beginning(r.Name, "in"))
 		d.Line(transcript.Line{Side: transcript.Server, Mark: transcript.Removed, Text: "250 X", Rule: "client_tls," + r.Name})
 		if e := j.Recent()[0]; e.ID != r.Name || !e.Healed() {

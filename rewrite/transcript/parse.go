@@ -204,10 +204,12 @@ func parseValue(s string) (any, error) {
 		return unquote(s)
 	case strings.HasPrefix(s, "{"):
 		return parseTable(s)
+	case strings.HasPrefix(s, "["):
+		return parseList(s)
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf(`%q is no value; it can be "text", true, false, a whole number, or { "key" = "text", ... }`, s)
+		return nil, fmt.Errorf(`%q is no value; it can be "text", true, false, a whole number, ["text", ...], or { "key" = "text", ... }`, s)
 	}
 	return n, nil
 }
@@ -242,6 +244,30 @@ func parseTable(s string) (map[string]string, error) {
 		}
 		if inner, ok = strings.CutPrefix(rest, ","); !ok {
 			return nil, fmt.Errorf("%q behind %q; a comma goes between two pairs", rest, value)
+		}
+	}
+}
+
+func parseList(s string) ([]string, error) {
+	list := []string{}
+	inner, ok := strings.CutSuffix(s[1:], "]")
+	if !ok {
+		return nil, fmt.Errorf("%s does not end with ]", s)
+	}
+	if strings.TrimSpace(inner) == "" {
+		return list, nil
+	}
+	for {
+		text, rest, err := cutQuoted(inner)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, text)
+		if rest == "" {
+			return list, nil
+		}
+		if inner, ok = strings.CutPrefix(rest, ","); !ok {
+			return nil, fmt.Errorf("%q behind %q; a comma goes between two texts", rest, text)
 		}
 	}
 }

@@ -98,8 +98,8 @@ type File struct {
 	// Rules are names of rules and sets, "-name" takes one away.
 	Rules []string
 
-	// Options are by rule and by option. A value is a string, a bool, an int64
-	// or a map[string]string.
+	// Options are by rule and by option. A value is a string, a bool, an int64,
+	// a []string or a map[string]string.
 	Options map[string]map[string]any
 
 	Settings map[string]string
@@ -158,6 +158,12 @@ func formatValue(v any) string {
 		return strconv.QuoteToASCII(v)
 	case bool, int64:
 		return fmt.Sprint(v)
+	case []string:
+		var texts []string
+		for _, text := range v {
+			texts = append(texts, strconv.QuoteToASCII(text))
+		}
+		return "[" + strings.Join(texts, ", ") + "]"
 	case map[string]string:
 		var pairs []string
 		for _, key := range slices.Sorted(maps.Keys(v)) {
@@ -168,5 +174,5 @@ func formatValue(v any) string {
 		}
 		return "{ " + strings.Join(pairs, ", ") + " }"
 	}
-	panic(fmt.Sprintf("transcript: an option of type %T; it can be a string, bool, int64 or map[string]string", v))
+	panic(fmt.Sprintf("transcript: an option of type %T; it can be a string, bool, int64, []string or map[string]string", v))
 }

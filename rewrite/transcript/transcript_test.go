@@ -20,6 +20,8 @@ exchange-5.0
 advertise-esmtp.style = "word"
 fix-hello-name.map = { "a\tb" = "a.example.com", "sub2" = "sub2.example.com" }
 fix-hello-name.more = false
+fix-hello-name.nets = ["192.0.2.0/24", "2001:db8::/32"]
+fix-hello-name.nil = []
 fix-hello-name.none = {}
 v1.5.tries = -3
 -- setting --
@@ -62,6 +64,8 @@ func TestAFileSaysWhatItHolds(t *testing.T) {
 				"map":  map[string]string{"a\tb": "a.example.com", "sub2": "sub2.example.com"},
 				"more": false,
 				"none": map[string]string{},
+				"nets": []string{"192.0.2.0/24", "2001:db8::/32"},
+				"nil":  []string{},
 			},
 			"v1.5": {"tries": int64(-3)},
 		},
@@ -154,7 +158,7 @@ func TestAMistakeIsReportedWithItsPlace(t *testing.T) {
 		{"-- options --\na.b\n", `x:2: "a.b"; an option is RULE.OPTION = VALUE`},
 		{"-- options --\n.b = 1\n", `x:2: ".b = 1"; an option is RULE.OPTION = VALUE`},
 		{"-- options --\na.b = 1\na.b = 1\n", `x:3: a.b for the second time`},
-		{"-- options --\na.b = one\n", `x:2: a.b: "one" is no value; it can be "text", true, false, a whole number, or { "key" = "text", ... }`},
+		{"-- options --\na.b = one\n", `x:2: a.b: "one" is no value; it can be "text", true, false, a whole number, ["text", ...], or { "key" = "text", ... }`},
 		{"-- options --\na.b = \"one\n", `x:2: a.b: "one is not quoted as Go does`},
 		{"-- options --\na.b = { \"a\" = \"b\"\n", `x:2: a.b: { "a" = "b" does not end with }`},
 		{"-- options --\na.b = { a = \"b\" }\n", `x:2: a.b: "a = \"b\"" should be in quotation marks`},

@@ -1,17 +1,21 @@
-package rewrite
+package heal
 
-import "strings"
+import (
+	"strings"
 
-func repeatEHLO() Rule {
-	return Rule{
+	"smtpshim/rewrite"
+)
+
+func repeatEHLO() rewrite.Rule {
+	return rewrite.Rule{
 		Name:  "repeat-ehlo",
 		Heals: "clients that go on with MAIL after STARTTLS without saying EHLO again, as Exchange 5.5 may",
 		Doc: "After TLS has begun, what was said before it is void, and servers refuse MAIL with `503 Send hello first`. " +
 			"A client that says anything else first has its last EHLO said for it; the answer is swallowed. " +
 			"Without this rule such a client gets 503.",
 		Source: "KB Q279214; RFC 3207, 4.2",
-		setup: func(options) (actions, *ConfigError) {
-			return actions{owedVerbs: everyVerb &^ beforeHello, command: func(t *Turn) {
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{Owed: rewrite.EveryVerb &^ rewrite.BeforeHello, Command: func(t *rewrite.Turn) {
 				if t.Hello() != "" {
 					t.First(t.Hello())
 				}
@@ -20,8 +24,8 @@ func repeatEHLO() Rule {
 	}
 }
 
-func retrySTARTTLS() Rule {
-	return Rule{
+func retrySTARTTLS() rewrite.Rule {
+	return rewrite.Rule{
 		Name:  "retry-starttls",
 		Heals: "IIS 4 and 5 with 128-bit TLS required: 505 Must issue a STARTTLS command first, although TLS is up",
 		Doc: "IIS refuses the first MAIL of the first TLS session of a client, and Exchange 5.5 bounces the message; the " +
@@ -29,88 +33,109 @@ func retrySTARTTLS() Rule {
 			"connection is made, with EHLO, STARTTLS (resuming the TLS session), EHLO, and MAIL is said again, twice at most. " +
 			"After that, or where AUTH or an earlier message may not be repeated, the client gets 451 and keeps the mail.",
 		Source: "KB Q279214; KB329061",
-		setup: func(options) (actions, *ConfigError) {
-			return actions{
-				commandVerbs: setOf(VerbMAIL), command: func(t *Turn) {
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{
+				Commands: rewrite.SetOf(rewrite.VerbMAIL), Command: func(t *rewrite.Turn) {
 					if t.ServerTLS() && t.Untouched() {
 						t.Hold()
 					}
 				},
-				refusalVerbs: setOf(VerbMAIL), reply: retryMAIL,
+				Refusals: rewrite.SetOf(rewrite.VerbMAIL), Reply: retryMAIL,
 			}, nil
 		},
 	}
 }
 
-func retryMAIL(t *Turn) {
+func retryMAIL(t *rewrite.Turn) {
 	r := t.Reply()
 	if t.Lost() || !t.ServerTLS() || r.Code != 505 && r.Code != 530 || !asksForSTARTTLS(r) {
 		return
 	}
-	if t.mayRepeat() && t.Fresh() < maxFresh {
-		t.AgainAfresh(t.Line())
+	if t.MayRepeat() && t.Fresh() < 2 {
+		t.AgainAfresh(string(t.Line()))
 		return
 	}
-	*r = Reply{451, []string{"4.7.0 the server asks for STARTTLS although TLS is in use; try again later"}}
+	*r = rewrite.Reply{Code: 451, Lines: []string{"4.7.0 the server asks for STARTTLS although TLS is in use; try again later"}}
 }
 
-func asksForSTARTTLS(r *Reply) bool {
+func asksForSTARTTLS(r *rewrite.Reply) bool {
 	text := strings.ToUpper(strings.Join(r.Lines, " "))
 	return strings.Contains(text, "STARTTLS") || strings.Contains(text, "START TLS")
 }
 
-const starttlsKeywordName = "starttls-keyword"
-
-func starttlsKeyword() Rule {
-	return Rule{
-		Name:  starttlsKeywordName,
+func starttlsKeyword() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "starttls-keyword",
 		Heals: "Exchange 5.5 where it offers TLS by the keyword TLS, which nobody looks for",
 		Doc: "The manual of Exchange 5.5 SP1 shows `250 TLS` in the EHLO reply, while the command is STARTTLS everywhere. " +
 			"The keyword TLS becomes STARTTLS, for the client and for our own use of it, where STARTTLS itself is not offered.",
 		Source: "Exchange 5.5 SP1 on-line help, How ESMTP Works; KB Q255753; RFC 2487, 3",
-		setup: func(options) (actions, *ConfigError) {
-			return actions{alias: [2]string{"TLS", "STARTTLS"}}, nil
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{Offer: func(_ rewrite.Session, e rewrite.Extensions) { e.Rename("TLS", "STARTTLS") }}, nil
 		},
 	}
 }
 
-func acceptEarlyTLS() Rule {
-	return Rule{
+func acceptEarlyTLS() rewrite.Rule {
+	return rewrite.Rule{
 		Name:  "accept-early-tls",
 		Heals: "printers and scanners that begin with TLS on port 25 or 587, where a greeting is due",
 		Doc: "HP's multifunction printers do, and a server takes the ClientHello for a command and answers 502. " +
 			"If a client's first octets are there before the server's greeting and begin a TLS handshake, it is done first. " +
 			"Needs client_tls.mode offer or require. A client whose ClientHello comes later than the greeting needs the option `wait`.",
 		Source: "github.com/postalserver/postal/issues/2005",
-		Options: []Option{{Name: "wait", Default: int64(0), Most: 5000,
+		Options: []rewrite.Option{{Name: "wait", Default: int64(0), Most: 5000,
 			Doc: "milliseconds for which every client's greeting is held back, to see whether it begins with TLS"}},
-		setup: func(o options) (actions, *ConfigError) {
-			return actions{earlyTLS: true, earlyWait: o.number("wait")}, nil
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			wait := o.Number("wait")
+			return rewrite.Actions{Open: func(c *rewrite.Opening) {
+				switch {
+				case !c.EndsClientTLS() || c.TLSDue():
+				case rewrite.IsTLS(c.Octets()):
+					c.BeginTLS()
+				default:
+					c.Wait(wait)
+				}
+			}}, nil
 		},
 	}
 }
 
-func greetInClear() Rule {
-	return Rule{
+func greetInClear() rewrite.Rule {
+	return rewrite.Rule{
 		Name:  "greet-in-clear",
 		Heals: "clients that come in clear to a port where TLS begins at once, and wait for a greeting",
 		Doc: "On a route with client_tls.mode implicit, a client that has sent nothing for three seconds is greeted in clear and " +
 			"offered STARTTLS. Whoever stands between can hold a ClientHello back and so have the greeting in clear: it is " +
 			"in no set, and only for networks that are trusted.",
 		Source: "RFC 8314, 3.3",
-		setup:  func(options) (actions, *ConfigError) { return actions{clearHello: true}, nil },
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{Open: openInClear}, nil
+		},
 	}
 }
 
-func mend505() Rule {
-	return Rule{
+// openInClear waits for a client that ought to begin with TLS, and greets it in
+// clear if it begins with nothing, or with something else.
+func openInClear(c *rewrite.Opening) {
+	switch {
+	case !c.TLSDue() || rewrite.IsTLS(c.Octets()):
+	case len(c.Octets()) == 0 && !c.Waited():
+		c.Wait(3000)
+	default:
+		c.GoInClear()
+	}
+}
+
+func mend505() rewrite.Rule {
+	return rewrite.Rule{
 		Name:  "mend-505",
 		Heals: "senders that do not know 505, with which IIS 4 asks for STARTTLS and Exchange 5.5 for AUTH",
 		Doc: "505 is in no list of codes. Where it asks for STARTTLS or for authentication it becomes 530, which says the same " +
 			"to everybody, with the enhanced code 5.7.0 and the server's text.",
 		Source: "KB Q279214; KB Q181481; KB843106; RFC 3207, 4; RFC 4954, 6",
-		setup: func(options) (actions, *ConfigError) {
-			return actions{refusalVerbs: everyVerb &^ setOf(VerbGreeting, VerbMessage), reply: func(t *Turn) {
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{Refusals: rewrite.EveryVerb &^ rewrite.SetOf(rewrite.VerbGreeting, rewrite.VerbMessage), Reply: func(t *rewrite.Turn) {
 				r := t.Reply()
 				if t.Lost() || r.Code != 505 || !asksForSTARTTLS(r) && !asksForAUTH(r) {
 					return
@@ -124,6 +149,6 @@ func mend505() Rule {
 	}
 }
 
-func asksForAUTH(r *Reply) bool {
+func asksForAUTH(r *rewrite.Reply) bool {
 	return strings.Contains(strings.ToUpper(strings.Join(r.Lines, " ")), "AUTHENTICAT")
 }

@@ -1,9 +1,13 @@
-package rewrite
+package heal
 
-import "strings"
+import (
+	"strings"
 
-func translateXAUTH() Rule {
-	return Rule{
+	"smtpshim/rewrite"
+)
+
+func translateXAUTH() rewrite.Rule {
+	return rewrite.Rule{
 		Name:  "translate-xauth",
 		Heals: "Exchange 5.0, which logs in with XAUTH, and everybody else, who says AUTH NTLM: each understands the other",
 		Doc: "Exchange 5.0 looks for XAUTH in the EHLO reply and bounces the mail with `502 Server does not support AUTH.` where " +
@@ -13,28 +17,40 @@ func translateXAUTH() Rule {
 			"Exchange 5.5 accepts NTLM and does not list it (KB Q262945). The NTLM messages are not touched. " +
 			"How Exchange 5.0 spells XAUTH is documented nowhere; every plausible spelling is accepted.",
 		Source: "KB Q195201; KB Q262945; MS-SMTPNTLM",
-		setup: func(options) (actions, *ConfigError) {
-			return actions{
-				command: xauthCommand, commandVerbs: setOf(VerbAUTH, VerbXAUTH),
-				reply: xauthReply, replyVerbs: setOf(VerbGreeting, VerbEHLO, VerbAUTH, VerbXAUTH),
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{
+				State:   func() any { return new(xauthState) },
+				Command: xauthCommand, Commands: rewrite.SetOf(rewrite.VerbAUTH, rewrite.VerbXAUTH),
+				Reply: xauthReply, Replies: rewrite.SetOf(rewrite.VerbGreeting, rewrite.VerbEHLO, rewrite.VerbAUTH, rewrite.VerbXAUTH),
 			}, nil
 		},
 	}
 }
 
-// noteExchange55 is noted where the greeting is Exchange 5.5's: it accepts NTLM
-// without listing it (KB Q262945).
-const noteExchange55 = 1
-
-// wantsXAUTH and wantsAUTH say which of the two the server understands alone.
-func wantsAUTH(t *Turn) bool {
-	return !t.Offers(OffersXAUTH) && (t.Offers(OffersAUTHNTLM) || t.Note() == noteExchange55 && t.Offers(OffersAUTH))
+// xauthState is what a session has shown of its server.
+type xauthState struct {
+	exchange55 bool // the greeting is Exchange 5.5's, which accepts NTLM without listing it (KB Q262945)
 }
 
-func wantsXAUTH(t *Turn) bool { return t.Offers(OffersXAUTH) && !t.Offers(OffersAUTHNTLM) }
+// wantsXAUTH and wantsAUTH say which of the two the server understands alone.
+func wantsAUTH(t *rewrite.Turn) bool {
+	e := t.Server()
+	return !offersXAUTH(e) && (offersAUTHNTLM(e) || t.State().(*xauthState).exchange55 && (e.Has("AUTH") || e.Has("X-EXPS")))
+}
 
-func xauthCommand(t *Turn) {
-	blob, ok := ntlmArgument(t.Line())
+func wantsXAUTH(t *rewrite.Turn) bool { return offersXAUTH(t.Server()) && !offersAUTHNTLM(t.Server()) }
+
+func offersAUTHNTLM(e rewrite.Extensions) bool {
+	return e.Has("AUTH", "NTLM") || e.Has("X-EXPS", "NTLM")
+}
+
+// offersXAUTH reports whether XAUTH is offered, with NTLM or without a mechanism.
+func offersXAUTH(e rewrite.Extensions) bool {
+	return e.Has("XAUTH", "NTLM") || e.Has("XAUTH") && len(e.Params("XAUTH")) == 0
+}
+
+func xauthCommand(t *rewrite.Turn) {
+	blob, ok := ntlmArgument(string(t.Line()))
 	if !ok {
 		return
 	}
@@ -45,13 +61,13 @@ func xauthCommand(t *Turn) {
 
 // xauthForms are the ways to say the client's command to the server, likeliest
 // first; nil: as the client has said it.
-func xauthForms(t *Turn, blob string) []string {
+func xauthForms(t *rewrite.Turn, blob string) []string {
 	switch {
-	case t.Verb() == VerbXAUTH && wantsAUTH(t):
+	case t.Verb() == rewrite.VerbXAUTH && wantsAUTH(t):
 		return forms("AUTH NTLM", blob)
-	case t.Verb() == VerbAUTH && wantsXAUTH(t) && blob == "":
+	case t.Verb() == rewrite.VerbAUTH && wantsXAUTH(t) && blob == "":
 		return []string{"XAUTH NTLM", "XAUTH=NTLM", "XAUTH NTLMSSP", "XAUTH"}
-	case t.Verb() == VerbAUTH && wantsXAUTH(t):
+	case t.Verb() == rewrite.VerbAUTH && wantsXAUTH(t):
 		return append(forms("XAUTH NTLM", blob), "XAUTH "+blob, "XAUTH=NTLM "+blob, "XAUTH NTLMSSP "+blob)
 	}
 	return nil
@@ -65,16 +81,16 @@ func forms(command, blob string) []string {
 	return []string{command + " " + blob, command}
 }
 
-func xauthReply(t *Turn) {
+func xauthReply(t *rewrite.Turn) {
 	switch {
 	case t.Lost():
-	case t.Verb() == VerbGreeting:
+	case t.Verb() == rewrite.VerbGreeting:
 		if strings.Contains(strings.Join(t.Reply().Lines, " "), "Microsoft Exchange Internet Mail Service 5.5") {
-			t.SetNote(noteExchange55)
+			t.State().(*xauthState).exchange55 = true
 		}
-	case t.Verb() == VerbEHLO:
+	case t.Verb() == rewrite.VerbEHLO:
 		if t.Reply().Code == 250 {
-			offerBoth(t, t.Reply())
+			offerBoth(t, t.Extensions())
 		}
 	case !t.Challenged():
 		retryXAUTH(t)
@@ -82,60 +98,52 @@ func xauthReply(t *Turn) {
 }
 
 // offerBoth shows the client both ways to log in where the server has one.
-func offerBoth(t *Turn, r *Reply) {
+func offerBoth(t *rewrite.Turn, e rewrite.Extensions) {
 	switch {
 	case wantsAUTH(t):
-		r.addKeywords("XAUTH NTLM", "XAUTH=NTLM")
+		e.Add("XAUTH NTLM", "XAUTH=NTLM")
 	case wantsXAUTH(t):
-		if !addMechanism(r, "AUTH ", "NTLM") {
-			r.addKeywords("AUTH NTLM")
+		if !e.Extend("AUTH ", "NTLM") {
+			e.Add("AUTH NTLM")
 		}
-		if !addMechanism(r, "AUTH=", "NTLM") {
-			r.addKeywords("AUTH=NTLM")
-		}
-	}
-}
-
-// addMechanism appends to the mechanisms of a line that is there already.
-func addMechanism(r *Reply, prefix, mechanism string) bool {
-	for i, line := range r.Lines[1:] {
-		if len(line) > len(prefix) && strings.EqualFold(line[:len(prefix)], prefix) {
-			r.Lines[i+1] = line + " " + mechanism
-			return true
+		if !e.Extend("AUTH=", "NTLM") {
+			e.Add("AUTH=NTLM")
 		}
 	}
-	return false
 }
 
 // retryXAUTH says a refused command in its next form. NTLM's first message has
 // no state: it can be said again until the server has answered it with a
 // challenge. Where the form had no room for it, it follows the server's 334.
-func retryXAUTH(t *Turn) {
-	blob, ok := ntlmArgument(t.Said())
+func retryXAUTH(t *rewrite.Turn) {
+	blob, ok := ntlmArgument(string(t.Said()))
 	forms := xauthForms(t, blob)
 	if !ok || forms == nil {
 		return
 	}
 	place := -1
 	for i, form := range forms {
-		if form == t.Line() {
+		if form == string(t.Line()) {
 			place = i
 		}
 	}
 	switch code := t.Reply().Code; {
 	case place < 0:
-	case code == 334 && blob != "" && !strings.HasSuffix(t.Line(), blob):
+	case code == 334 && blob != "" && !strings.HasSuffix(string(t.Line()), blob):
 		t.Again(blob)
 	case (code == 500 || code == 501 || code == 502 || code == 504) && place < len(forms)-1:
 		t.Again(forms[place+1])
 	}
 }
 
+// ntlmBase64 is how every NTLM message begins in base64.
+const ntlmBase64 = "TlRMTVNTUA"
+
 // ntlmArgument reads AUTH or XAUTH with NTLM: the first message, if it is on the
 // line. XAUTH may leave the mechanism out, or glue it on with "=".
 func ntlmArgument(line string) (blob string, ok bool) {
-	arg := string(argument([]byte(line)))
-	if parseVerb([]byte(line)) == VerbXAUTH && (arg == "" || strings.HasPrefix(arg, ntlmBase64)) {
+	arg := string(rewrite.Argument([]byte(line)))
+	if rewrite.ParseVerb([]byte(line)) == rewrite.VerbXAUTH && (arg == "" || strings.HasPrefix(arg, ntlmBase64)) {
 		return arg, true
 	}
 	mechanism, blob, _ := strings.Cut(arg, " ")

@@ -1,23 +1,27 @@
-package rewrite
+package heal
 
-import "strings"
+import (
+	"strings"
 
-func advertiseESMTP() Rule {
-	return Rule{
+	"smtpshim/rewrite"
+)
+
+func advertiseESMTP() rewrite.Rule {
+	return rewrite.Rule{
 		Name:  "advertise-esmtp",
 		Heals: "Exchange 5.0, which speaks ESMTP and does not say so in its greeting",
 		Doc: "Clients that look for the word ESMTP in the greeting stay with HELO, and have no SIZE, AUTH, DSN or STARTTLS. " +
 			"A 220 greeting without the word gets it behind the host name, or in a line of its own as Microsoft's fix does it. " +
 			"Should the server not know EHLO after all, fall-back-to-helo keeps the promise.",
 		Source: "KB Q164060; KB Q194131; RFC 1869, 4.1.1",
-		Options: []Option{{Name: "style", Default: "word", Values: []string{"word", "line"},
+		Options: []rewrite.Option{{Name: "style", Default: "word", Values: []string{"word", "line"},
 			Doc: "\"word\": 220 host ESMTP rest; \"line\": 220-host rest, 220 ESMTP spoken here"}},
-		setup: func(o options) (actions, *ConfigError) {
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			advertise := advertiseWord
-			if o.str("style") == "line" {
+			if o.Text("style") == "line" {
 				advertise = advertiseLine
 			}
-			return actions{replyVerbs: setOf(VerbGreeting), reply: func(t *Turn) {
+			return rewrite.Actions{Replies: rewrite.SetOf(rewrite.VerbGreeting), Reply: func(t *rewrite.Turn) {
 				for _, line := range t.Reply().Lines {
 					for word := range strings.FieldsFuncSeq(line, isPunctuation) {
 						if strings.EqualFold(word, "ESMTP") || strings.EqualFold(word, "LMTP") {
@@ -36,7 +40,7 @@ func isPunctuation(r rune) bool {
 	return r < '0' || r > '9' && r < 'A' || r > 'Z' && r < 'a' || r > 'z' && r < 0x80
 }
 
-func advertiseWord(t *Turn) {
+func advertiseWord(t *rewrite.Turn) {
 	host, rest, _ := strings.Cut(t.Reply().Lines[0], " ")
 	if host == "" {
 		host = t.Hostname()
@@ -44,26 +48,26 @@ func advertiseWord(t *Turn) {
 	t.Reply().Lines[0] = strings.TrimRight(host+" ESMTP "+rest, " ")
 }
 
-func advertiseLine(t *Turn) {
+func advertiseLine(t *rewrite.Turn) {
 	t.Reply().Lines = append(t.Reply().Lines, "ESMTP spoken here")
 }
 
-func fallBackToHELO() Rule {
-	return Rule{
+func fallBackToHELO() rewrite.Rule {
+	return rewrite.Rule{
 		Name:  "fall-back-to-helo",
 		Heals: "servers that refuse EHLO or hang up on it, for clients that do not try HELO by themselves",
 		Doc: "Sendmail 8.6, old gateways and firewalls answer EHLO with 500 or hang up. HELO is said instead, on a fresh " +
 			"connection if need be, and the client gets an EHLO answer without keywords. A 501 for the name in it passes.",
 		Source: "KB Q245787; KB Q100352; KB Q197142; RFC 5321, 3.2 and 4.1.4",
-		setup: func(options) (actions, *ConfigError) {
-			return actions{replyVerbs: setOf(VerbEHLO), reply: helloInstead}, nil
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{Replies: rewrite.SetOf(rewrite.VerbEHLO), Reply: helloInstead}, nil
 		},
 	}
 }
 
-func helloInstead(t *Turn) {
+func helloInstead(t *rewrite.Turn) {
 	r := t.Reply()
-	switch isEHLO := commandIs(t.line, VerbEHLO); {
+	switch isEHLO := rewrite.ParseVerb(t.Line()) == rewrite.VerbEHLO; {
 	case t.Lost() && t.Fresh() == 0: // some refuse EHLO and hang up then
 		t.AgainAfresh(heloFor(t))
 	case isEHLO && refusesEHLO(r):
@@ -74,12 +78,12 @@ func helloInstead(t *Turn) {
 }
 
 // heloFor is HELO with the name that the line has.
-func heloFor(t *Turn) string {
-	return strings.TrimRight("HELO "+string(argument(t.line)), blanks)
+func heloFor(t *rewrite.Turn) string {
+	return strings.TrimRight("HELO "+string(rewrite.Argument(t.Line())), blanks)
 }
 
 // refusesEHLO says that the server does not know EHLO, rather than the name in it.
-func refusesEHLO(r *Reply) bool {
+func refusesEHLO(r *rewrite.Reply) bool {
 	switch r.Code {
 	case 500, 502, 504, 550, 554:
 		return true
@@ -90,7 +94,7 @@ func refusesEHLO(r *Reply) bool {
 }
 
 // blamesArgument reads a 501, whose code serves for unknown commands too.
-func blamesArgument(r *Reply) bool {
+func blamesArgument(r *rewrite.Reply) bool {
 	text := strings.ToLower(strings.Join(r.Lines, " "))
 	for _, word := range []string{"5.5.4", "address", "argument", "domain", "host", "name", "parameter", "operand"} {
 		if strings.Contains(text, word) {

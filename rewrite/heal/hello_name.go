@@ -1,4 +1,4 @@
-package rewrite
+package heal
 
 import (
 	"net/netip"
@@ -6,10 +6,12 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+
+	"smtpshim/rewrite"
 )
 
-func fixHelloName() Rule {
-	return Rule{
+func fixHelloName() rewrite.Rule {
+	return rewrite.Rule{
 		Name:  "fix-hello-name",
 		Heals: "servers that refuse the name in HELO or EHLO: a dot at its end, underscores, bare addresses, none",
 		Doc: "IIS 4 and 5 and MCIS 2 answer `EHLO sub2.` with 501 Invalid Address, HELO likewise, and mail stops. " +
@@ -18,32 +20,32 @@ func fixHelloName() Rule {
 			"beyond ASCII becomes its A-label; no name, or one that cannot be mended, becomes the option `name` or the " +
 			"client's address. A name that is right passes as it is.",
 		Source: "KB Q240832; KB186142; RFC 5321, 4.1.1.1 and 4.1.3; RFC 5890, 2.3.2.1",
-		Options: []Option{
+		Options: []rewrite.Option{
 			{Name: "name", Default: "", Doc: "said in place of a name that is missing or cannot be mended; default: the client's address"},
 			{Name: "domain", Default: "", Doc: "appended to a name of one label: \"example.com\" makes sub2.example.com of sub2"},
 			{Name: "map", Default: map[string]string{}, Doc: "names replaced by others, compared without regard to case"},
 		},
-		setup: func(o options) (actions, *ConfigError) {
-			f := helloNames{name: o.str("name"), domain: strings.Trim(o.str("domain"), "."), replace: map[string]string{}}
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			f := helloNames{name: o.Text("name"), domain: strings.Trim(o.Text("domain"), "."), replace: map[string]string{}}
 			if f.name != "" && !isHelloName(f.name) {
-				return actions{}, notHelloName("name", f.name)
+				return rewrite.Actions{}, notHelloName("name", f.name)
 			}
 			if f.domain != "" && !isDomain(f.domain) {
-				return actions{}, notHelloName("domain", f.domain)
+				return rewrite.Actions{}, notHelloName("domain", f.domain)
 			}
-			for from, to := range o.table("map") {
+			for from, to := range o.Table("map") {
 				if !isHelloName(to) {
-					return actions{}, notHelloName("map", to)
+					return rewrite.Actions{}, notHelloName("map", to)
 				}
 				f.replace[strings.ToLower(from)] = to
 			}
-			return actions{command: f.fix, commandVerbs: hello}, nil
+			return rewrite.Actions{Command: f.fix, Commands: hellos}, nil
 		},
 	}
 }
 
-func notHelloName(option, value string) *ConfigError {
-	return &ConfigError{"fix-hello-name", option, &invalidName{value}}
+func notHelloName(option, value string) *rewrite.ConfigError {
+	return &rewrite.ConfigError{Option: option, Err: &invalidName{value}}
 }
 
 type invalidName struct{ name string }
@@ -58,8 +60,8 @@ type helloNames struct {
 	replace      map[string]string
 }
 
-func (f *helloNames) fix(t *Turn) {
-	line := t.Line()
+func (f *helloNames) fix(t *rewrite.Turn) {
+	line := string(t.Line())
 	verb := strings.TrimLeft(line, blanks)
 	if i := strings.IndexAny(verb, blanks); i >= 0 {
 		verb = verb[:i]
@@ -70,7 +72,7 @@ func (f *helloNames) fix(t *Turn) {
 }
 
 // mend gives a name that can be said; one that is right comes back as it is.
-func (f *helloNames) mend(name string, t *Turn) string {
+func (f *helloNames) mend(name string, t *rewrite.Turn) string {
 	if to, ok := f.replace[strings.ToLower(name)]; ok {
 		return to
 	}
@@ -106,7 +108,7 @@ func (f *helloNames) qualify(name string) string {
 	return name
 }
 
-func (f *helloNames) fallback(t *Turn) string {
+func (f *helloNames) fallback(t *rewrite.Turn) string {
 	if f.name != "" {
 		return f.name
 	}

@@ -1,9 +1,13 @@
-package rewrite
+package heal
 
-import "strings"
+import (
+	"strings"
 
-func joinDataReply() Rule {
-	return Rule{
+	"smtpshim/rewrite"
+)
+
+func joinDataReply() rewrite.Rule {
+	return rewrite.Rule{
 		Name:  "join-data-reply",
 		Heals: "Windows 2003 and Exchange 2000 and 2003 as senders, which take the first line of a 354 for all of it",
 		Doc: "If the lines of the answer to DATA come apart, the sender takes the first for the whole answer and the next for the " +
@@ -11,14 +15,14 @@ func joinDataReply() Rule {
 			"An answer to DATA with several lines becomes one line, in one write, with all their text. " +
 			"With `replies = \"all\"` every reply but EHLO's becomes one line, for clients that cannot read more.",
 		Source: "KB912341; RFC 5321, 4.2.1",
-		Options: []Option{{Name: "replies", Default: "data", Values: []string{"data", "all"},
+		Options: []rewrite.Option{{Name: "replies", Default: "data", Values: []string{"data", "all"},
 			Doc: "\"data\": the answer to DATA; \"all\": every reply but EHLO's"}},
-		setup: func(o options) (actions, *ConfigError) {
-			of := setOf(VerbDATA)
-			if o.str("replies") == "all" {
-				of = everyVerb &^ setOf(VerbEHLO)
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			of := rewrite.SetOf(rewrite.VerbDATA)
+			if o.Text("replies") == "all" {
+				of = rewrite.EveryVerb &^ rewrite.SetOf(rewrite.VerbEHLO)
 			}
-			return actions{replyVerbs: of, reply: joinLines}, nil
+			return rewrite.Actions{Replies: of, Reply: joinLines}, nil
 		},
 	}
 }
@@ -27,7 +31,7 @@ func joinDataReply() Rule {
 // expect: 512 octets with code, blank and CRLF.
 const maxJoined = 512 - 6
 
-func joinLines(t *Turn) {
+func joinLines(t *rewrite.Turn) {
 	r := t.Reply()
 	if len(r.Lines) < 2 {
 		return
@@ -48,6 +52,15 @@ func joinLines(t *Turn) {
 		joined = strings.TrimRight(joined[:maxJoined], " ")
 	}
 	r.Lines = []string{joined}
+}
+
+// cutStatus takes the enhanced status code off a text; "" if there is none.
+func cutStatus(text string) (status, rest string) {
+	word, rest, _ := strings.Cut(text, " ")
+	if !isStatus(word) {
+		return "", text
+	}
+	return word, rest
 }
 
 // isStatus recognises an enhanced status code (RFC 3463, 2).

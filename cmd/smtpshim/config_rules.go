@@ -1,0 +1,147 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
+)
+
+// readRules reads rules and their options, and compiles them. Options of rules
+// that are not in force are idle.
+func readRules(t *table) (rules *rewrite.Rules, options map[string]map[string]any, idle []option) {
+	names := t.texts("rules")
+	if !t.has("rules") {
+		names = []string{"standard"}
+	}
+	all := t.table("options")
+	options = map[string]map[string]any{}
+	for rule := range all.values {
+		if values, ok := value[map[string]any](all, rule, "a table of the rule's options"); ok {
+			options[rule] = values
+		}
+	}
+	names = append(names, ruleKeys(t, options)...)
+	var errs []error
+	rules, errs = heal.Compile(names, options)
+	for _, err := range errs {
+		e, ok := errors.AsType[*rewrite.ConfigError](err)
+		if !ok {
+			t.wrong("rules", "%v", err)
+		} else if e.Option != "" {
+			at := all.table(e.Rule)
+			at.wrong(e.Option, "%v%s", e, hintOption(e))
+		} else if slices.Contains(names, e.Rule) {
+			t.wrong("rules", "%v%s", e, hintRule(e.Rule))
+		} else {
+			all.wrong(e.Rule, "%v%s", e, hintRule(e.Rule))
+		}
+	}
+	for _, rule := range slices.Sorted(maps.Keys(options)) {
+		if slices.Contains(rules.Names(), rule) {
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(options[rule])) {
+			idle = append(idle, option{rule, name})
+		}
+	}
+	return rules, options, idle
+}
+
+// ruleKeys reads the keys of a route that put a rule in force and set one of its
+// options, and gives the names of these rules. What is stray in messages is
+// looked after on every route.
+func ruleKeys(t *table, options map[string]map[string]any) []string {
+	names := []string{"stray-bytes"}
+	set := func(key, rule, option string, value any) {
+		if said, both := options[rule][option]; both && fmt.Sprint(said) != fmt.Sprint(value) {
+			t.wrong(key, "is %v, and route.options.%s.%s is %v; leave one of them out", value, rule, option, said)
+			return
+		}
+		if options[rule] == nil {
+			options[rule] = map[string]any{}
+		}
+		options[rule][option] = value
+	}
+	if mode := chosenWord(t, "stray_bytes", "mend", "refuse"); mode != "" {
+		set("stray_bytes", "stray-bytes", "mode", mode)
+	}
+	if mode := chosenWord(t, "long_lines", "pass", "fold", "refuse"); mode != "" && mode != "pass" {
+		names = append(names, "long-lines")
+		set("long_lines", "long-lines", "mode", mode)
+	}
+	if list := networks(t, "lf_ends"); len(list) > 0 {
+		names = append(names, "lf-ends")
+		clients := make([]string, 0, len(list))
+		for _, network := range list {
+			if network.IsValid() && network == network.Masked() { // what is not was reported
+				clients = append(clients, network.String())
+			}
+		}
+		if len(clients) > 0 {
+			set("lf_ends", "lf-ends", "clients", clients)
+		}
+	}
+	if chosenWord(t, "chunking", "pass", "hide") == "hide" {
+		names = append(names, "chunking")
+	}
+	return names
+}
+
+// chosenWord reads a key that is one of these words; "" if it is not there, or
+// wrong and reported.
+func chosenWord(t *table, key string, words ...string) string {
+	w := chosen{words: words}
+	if !t.word(key, &w) {
+		return ""
+	}
+	return w.word
+}
+
+// chosen is one of some words.
+type chosen struct {
+	words []string
+	word  string
+}
+
+func (c *chosen) UnmarshalText(text []byte) (err error) {
+	c.word, err = oneOf(string(text), c.words...)
+	return err
+}
+
+// hintRule is what to add to an error about a rule's name that does not exist.
+func hintRule(name string) string {
+	name = strings.TrimPrefix(name, "-")
+	var known []string
+	for _, r := range heal.Table() {
+		known = append(known, r.Name)
+	}
+	for _, s := range heal.Sets() {
+		known = append(known, s.Name)
+	}
+	if slices.Contains(known, name) {
+		return ""
+	}
+	return cmp.Or(didYouMean(name, known), `; "smtpshim rules" lists them`)
+}
+
+// hintOption is what to add to an error about an option that does not exist.
+func hintOption(e *rewrite.ConfigError) string {
+	var known []string
+	for _, r := range heal.Table() {
+		if r.Name == e.Rule {
+			for _, o := range r.Options {
+				known = append(known, o.Name)
+			}
+		}
+	}
+	if slices.Contains(known, e.Option) {
+		return ""
+	}
+	return didYouMean(e.Option, known)
+}

@@ -1,0 +1,60 @@
+package proxy
+
+import (
+	"maps"
+	"sync"
+	"time"
+)
+
+// lessons are what was learned of the servers of a route, each with its end:
+// that STARTTLS fails, say. The zero value holds none.
+type lessons struct {
+	mu    sync.Mutex
+	until map[lesson]time.Time
+}
+
+type lesson struct{ server, key string }
+
+// maxLessons bounds how many are kept: where clients say who the server is,
+// there may be any number of servers.
+const maxLessons = 10_000
+
+func (l *lessons) remember(what lesson, lasts time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if len(l.until) >= maxLessons {
+		maps.DeleteFunc(l.until, func(_ lesson, until time.Time) bool { return now.After(until) })
+	}
+	if l.until == nil {
+		l.until = map[lesson]time.Time{}
+	}
+	if _, known := l.until[what]; known || len(l.until) < maxLessons {
+		l.until[what] = now.Add(lasts)
+	}
+}
+
+func (l *lessons) remembers(what lesson) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.until) == 0 {
+		return false
+	}
+	until, known := l.until[what]
+	if known && time.Now().After(until) {
+		delete(l.until, what)
+		return false
+	}
+	return known
+}
+
+// A taught session is what its dialogue knows of its server: a rewrite.Memory.
+type taught session
+
+func (s *taught) Remember(key string, seconds int) {
+	s.route.lessons.remember(lesson{s.serverName, key}, time.Duration(seconds)*time.Second)
+}
+
+func (s *taught) Remembers(key string) bool {
+	return s.route.lessons.remembers(lesson{s.serverName, key})
+}

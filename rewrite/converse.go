@@ -1,0 +1,275 @@
+package rewrite
+
+import "bytes"
+
+// converse is a held turn from top to bottom: what rules have said first, the
+// client's line, the replies that lead rules to say it again, the lines of an
+// AUTH exchange, and the reply that the client gets.
+func (t *Turn) converse() {
+	d := t.d
+	for _, f := range t.firsts {
+		if !t.sayFirst(f) {
+			return
+		}
+	}
+	if t.asData {
+		t.sayDATA()
+		return
+	}
+	raw, ok := []byte(nil), true
+	if t.answered.Code == 0 {
+		raw, ok = t.sayLine()
+	}
+	for ok {
+		if t.answered.Code != 0 {
+			t.giveAnswer()
+		} else {
+			for ok && !t.finish(raw) {
+				raw, ok = t.sayAgain(raw)
+			}
+		}
+		if !ok || d.next != AwaitSASL {
+			break
+		}
+		raw, ok = t.saySASL()
+	}
+	t.held = false
+}
+
+// sayLine says the client's line, as the rules have left it.
+func (t *Turn) sayLine() (raw []byte, ok bool) {
+	if hello.Has(t.verb) {
+		return t.sayHello(string(t.line))
+	}
+	return t.exchange(string(t.line))
+}
+
+// sayFirst says what a rule has said before the client's line.
+func (t *Turn) sayFirst(f first) (ok bool) {
+	d, by := t.d, t.d.policy.Rules.rules[f.by].name
+	e := t.say(f.line, by)
+	if e.kind == lost {
+		d.end("server-lost", lostText)
+		return false
+	}
+	if v := ParseVerb([]byte(f.line)); hello.Has(v) {
+		if v == VerbEHLO && e.code < 300 {
+			t.learn(e.raw)
+		}
+		d.seen.helloOwed = false
+	}
+	d.swallow(e.raw, by)
+	return true
+}
+
+// exchange says a line of the client's, whose loss rules may hear of.
+func (t *Turn) exchange(line string) (raw []byte, ok bool) {
+	if e := t.sayTheirs(line); e.kind == replied {
+		return e.raw, true
+	}
+	return t.wasLost()
+}
+
+// wasLost has the rules hear that the server hung up on the client's line.
+func (t *Turn) wasLost() (raw []byte, ok bool) {
+	d := t.d
+	if !t.sasl && d.policy.Rules.seesReply(t.verb, 0) {
+		t.lost, t.reply = true, Reply{}
+		t.runReply()
+		t.lost = false
+	}
+	if t.again == "" {
+		d.end("server-lost", lostText)
+		return nil, false
+	}
+	return t.sayAgain(nil)
+}
+
+// sayHello says EHLO or HELO, and does what is due behind it: STARTTLS with its
+// handshake, XCLIENT. The server forgets the hello in either, so it is said
+// again. A client's HELO hides whether there is STARTTLS or XCLIENT: EHLO goes
+// ahead of it. The result is the reply to line.
+func (t *Turn) sayHello(line string) (raw []byte, ok bool) {
+	d, ours := t.d, !hello.Has(t.verb)
+	for {
+		asked := line
+		if commandIs([]byte(line), VerbHELO) && t.verb != VerbEHLO && (d.wantsTLS() || d.wantsXCLIENT()) {
+			asked = "EHLO " + string(Argument([]byte(line)))
+			t.introduced = !d.wantsTLS()
+		}
+		var e event
+		if ahead := asked != line; ours || ahead {
+			e = t.say(asked, t.ownCause())
+		} else if e = t.sayTheirs(asked); e.kind == lost {
+			return t.wasLost()
+		}
+		if e.kind == lost && !(t.verb == VerbHELO && d.wantsTLS()) {
+			d.end("server-lost", lostText)
+			return nil, false
+		}
+		if ours { // nobody wants to hear the reply to a HELO
+			line = asked
+		}
+		after := t.afterHello(asked, &e, ours || asked != line)
+		switch {
+		case after == ended:
+			return nil, false
+		case after == settled && asked == line:
+			return e.raw, true
+		case after == settled && !e.swallowed:
+			d.swallow(e.raw, t.ownCause())
+		}
+	}
+}
+
+// What becomes of a server behind a hello.
+type aftermath uint8
+
+const (
+	settled   aftermath = iota // it goes on from here
+	forgetful                  // it wants a hello again
+	ended                      // the client has its answer
+)
+
+// afterHello does what is due behind a hello, once it was answered. ours: it
+// was not the client's own, and a refusal of it is nobody's business.
+func (t *Turn) afterHello(asked string, e *event, ours bool) aftermath {
+	d, good := t.d, e.kind == replied && e.code < 300
+	switch {
+	case good && commandIs([]byte(asked), VerbEHLO):
+		t.learn(e.raw)
+	case good:
+		d.server.forget() // one that has heard HELO may not know BDAT any more
+	case e.kind == lost:
+		return t.handshakeFailed()
+	}
+	if !good && !ours {
+		return settled
+	}
+	if d.wantsTLS() {
+		offered := good && d.server.known&offersSTARTTLS != 0
+		if offered || d.policy.ServerTLS == ServerTLSRequire {
+			d.swallow(e.raw, t.causeOf(serverTLSCause))
+			e.raw, e.swallowed = bytes.Clone(e.raw), true
+		}
+		after := settled
+		if offered {
+			after = t.startTLS()
+		} else {
+			after = t.inClear("the server offers no STARTTLS")
+		}
+		if after != settled {
+			return after
+		}
+	}
+	if !d.xclientComes() {
+		return settled
+	}
+	t.introduced = true
+	if !e.swallowed {
+		d.swallow(e.raw, t.causeOf(xclientCause))
+	}
+	return t.sayXCLIENT()
+}
+
+// startTLS says STARTTLS and shakes hands.
+func (t *Turn) startTLS() aftermath {
+	d := t.d
+	e := t.say("STARTTLS", t.ownCause())
+	if e.kind == lost {
+		return t.handshakeFailed()
+	}
+	d.swallow(e.raw, t.ownCause())
+	if e.code != 220 {
+		d.rememberTLSFailed()
+		return t.inClear("the server refused STARTTLS")
+	}
+	if t.await(AwaitServerTLS).kind == insecure {
+		return t.handshakeFailed()
+	}
+	// What was known from before the handshake is forgotten (RFC 3207, 4.2).
+	d.event("server TLS")
+	d.server.tls = true
+	d.server.forget()
+	return forgetful
+}
+
+// inClear goes on without TLS, or refuses to.
+func (t *Turn) inClear(reason string) aftermath {
+	d := t.d
+	if d.policy.ServerTLS == ServerTLSRequire {
+		d.refuse("tls", noTLSText, reason)
+		d.answer(t.verb, noTLSText)
+		return ended
+	}
+	d.server.plain = true
+	return settled
+}
+
+// handshakeFailed goes on without TLS on a fresh connection, or refuses to.
+func (t *Turn) handshakeFailed() aftermath {
+	d := t.d
+	if d.policy.ServerTLS != ServerTLSOpportunistic {
+		d.refuse("tls", noTLSText, "TLS with the server failed")
+		d.answer(t.verb, noTLSText)
+		return ended
+	}
+	d.server.plain = true
+	d.rememberTLSFailed()
+	if !t.reconnect() {
+		return ended
+	}
+	return forgetful
+}
+
+// reconnect has a fresh connection made, and waits for its greeting.
+func (t *Turn) reconnect() (ok bool) {
+	d := t.d
+	d.sent.n = 0
+	d.server.gone = true
+	e := t.await(AwaitServer)
+	if e.code != 220 {
+		d.server.gone = true
+		d.end("server-unreachable", unreachableText)
+		return false
+	}
+	d.event("server again")
+	d.trace('S', VerbGreeting, e.raw, nil, Causes{})
+	return true
+}
+
+// sayAgain says what a rule wants said in place of giving a reply, on a fresh
+// connection if the rule wants that.
+func (t *Turn) sayAgain(raw []byte) (reply []byte, ok bool) {
+	d := t.d
+	t.commands++
+	if raw != nil {
+		d.swallow(raw, t.lineCause())
+	}
+	if t.afresh {
+		t.fresh++
+	}
+	if t.commands > maxAgain || t.fresh > maxFresh {
+		d.breach()
+		return nil, false
+	}
+	line, isHello := t.again, hello.Has(t.verb)
+	t.line, t.again = []byte(line), ""
+	if t.verb == VerbEHLO && commandIs(t.line, VerbHELO) {
+		d.server.plain = d.server.plain || d.policy.ServerTLS == ServerTLSOpportunistic
+		d.server.forget()
+	}
+	if t.afresh && !t.reconnect() {
+		return nil, false
+	}
+	if isHello {
+		return t.sayHello(line)
+	}
+	if t.afresh && len(d.hello) > 0 {
+		if raw, ok = t.sayHello(string(d.hello)); !ok {
+			return nil, false
+		}
+		d.swallow(raw, t.ownCause())
+	}
+	return t.exchange(line)
+}

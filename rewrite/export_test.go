@@ -1,0 +1,32 @@
+package rewrite
+
+// What tests need that are not of this package, because they need the rules.
+var (
+	CutCRLF    = cutCRLF
+	ParseChunk = parseChunk
+	HasCode    = hasCode
+	ReplyCode  = replyCode
+	ParseReply = parseReply
+	Uncarried  = uncarried
+	Hellos     = hello
+)
+
+const (
+	ClientTLSModes = len(clientTLSNames)
+	ServerTLSModes = len(serverTLSNames)
+	XCLIENTModes   = len(xclientNames)
+	MaxOutstanding = maxGroup + 2
+)
+
+func (r Reply) AppendTo(b []byte) []byte { return r.appendTo(b) }
+
+// Waits is what the dialogue waits for, whether or not a group may go on.
+func (d *Dialogue) Waits() Next { return d.next }
+
+// Told is the verb of the line that a held turn has said last.
+func (d *Dialogue) Told() Verb {
+	if !d.holds() {
+		return VerbOther
+	}
+	return d.turn.spoken
+}

@@ -1,0 +1,241 @@
+package rewrite
+
+import (
+	"slices"
+	"strings"
+)
+
+// Extensions are the keywords of an EHLO reply with their parameters, in the
+// order of the reply (RFC 5321, 4.1.1.1). Names compare without regard to case.
+// A line that no method changes stays as it was spelled: "AUTH=LOGIN" is the
+// keyword AUTH with the parameter LOGIN, and remains "AUTH=LOGIN".
+//
+// The zero Extensions are empty, and changing them has no effect.
+type Extensions struct {
+	reply *Reply // the lines behind its first are the keywords
+}
+
+// lines are the keyword lines.
+func (e Extensions) lines() []string {
+	if e.reply == nil || len(e.reply.Lines) < 2 {
+		return nil
+	}
+	return e.reply.Lines[1:]
+}
+
+// Lines returns a copy of the lines, one keyword each, without code and separator.
+func (e Extensions) Lines() []string { return slices.Clone(e.lines()) }
+
+// Has reports whether the keyword is there with each of these parameters.
+// Several lines of one keyword count as one.
+func (e Extensions) Has(name string, params ...string) bool {
+	found := false
+	var missing []string
+	for _, line := range e.lines() {
+		if !isKeyword(line, name) {
+			continue
+		}
+		if !found {
+			found, missing = true, params
+		}
+		if len(missing) > 0 {
+			missing = lacking(missing, line[len(name):])
+		}
+	}
+	return found && len(missing) == 0
+}
+
+// lacking returns the words that are not among the parameters.
+func lacking(words []string, params string) (left []string) {
+	for _, word := range words {
+		found := false
+		for p := range strings.FieldsFuncSeq(params, isSeparator) {
+			found = found || strings.EqualFold(p, word)
+		}
+		if !found {
+			left = append(left, word)
+		}
+	}
+	return left
+}
+
+// Params returns the parameters of every line with this keyword, in order.
+func (e Extensions) Params(name string) []string {
+	var all []string
+	for _, line := range e.lines() {
+		if isKeyword(line, name) {
+			_, params := cutKeyword(line)
+			all = append(all, strings.Fields(params)...)
+		}
+	}
+	return all
+}
+
+// Add appends lines, before the OK that Windows' SMTP service says last (KB257569).
+func (e Extensions) Add(lines ...string) {
+	if e.reply == nil {
+		return
+	}
+	at := len(e.reply.Lines)
+	if at > 1 && strings.EqualFold(e.reply.Lines[at-1], "OK") {
+		at--
+	}
+	e.reply.Lines = append(e.reply.Lines[:at:at], append(slices.Clone(lines), e.reply.Lines[at:]...)...)
+}
+
+// Extend appends a parameter to the first line that begins with this spelling
+// of a keyword and its separator, such as "AUTH " or "AUTH=". It reports
+// whether there is such a line.
+func (e Extensions) Extend(spelling, param string) bool {
+	for i, line := range e.lines() {
+		if len(line) > len(spelling) && strings.EqualFold(line[:len(spelling)], spelling) {
+			e.lines()[i] = line + " " + param
+			return true
+		}
+	}
+	return false
+}
+
+// Drop removes every line with one of these keywords.
+func (e Extensions) Drop(names ...string) {
+	e.DropFunc(func(name, _ string) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
+	})
+}
+
+// DropFunc removes the lines for which drop returns true. drop gets the keyword
+// in upper case and its parameters as they were spelled.
+func (e Extensions) DropFunc(drop func(name, params string) bool) {
+	lines := e.lines()
+	if len(lines) == 0 {
+		return
+	}
+	left := slices.DeleteFunc(lines, func(line string) bool {
+		name, params := cutKeyword(line)
+		return drop(strings.ToUpper(name), params)
+	})
+	e.reply.Lines = e.reply.Lines[:1+len(left)]
+}
+
+// Rename gives the last line with the keyword old the keyword name and no
+// parameters. Where name is there already, or old is not, nothing changes.
+func (e Extensions) Rename(old, name string) bool {
+	if e.Has(name) {
+		return false
+	}
+	for i, line := range slices.Backward(e.lines()) {
+		if isKeyword(line, old) {
+			e.lines()[i] = name
+			return true
+		}
+	}
+	return false
+}
+
+// Set gives every line with this keyword these parameters.
+func (e Extensions) Set(name, params string) {
+	for i, line := range e.lines() {
+		if isKeyword(line, name) {
+			e.lines()[i] = strings.TrimRight(line[:len(name)]+" "+params, " ")
+		}
+	}
+}
+
+// Place moves the first line with this keyword to a place among the others,
+// counted from 0. It reports whether there is such a line.
+func (e Extensions) Place(name string, at int) bool {
+	lines := e.lines()
+	from := slices.IndexFunc(lines, func(line string) bool { return isKeyword(line, name) })
+	if from < 0 {
+		return false
+	}
+	at = min(max(at, 0), len(lines)-1)
+	line := lines[from]
+	if from < at {
+		copy(lines[from:at], lines[from+1:at+1])
+	} else {
+		copy(lines[at+1:from+1], lines[at:from])
+	}
+	lines[at] = line
+	return true
+}
+
+// isKeyword reports whether this is the keyword of a line.
+func isKeyword(line, name string) bool {
+	return len(line) >= len(name) && strings.EqualFold(line[:len(name)], name) &&
+		(len(line) == len(name) || isSeparator(rune(line[len(name)])))
+}
+
+// isSeparator says what may stand behind a keyword: "AUTH=LOGIN" is an old form.
+func isSeparator(c rune) bool { return c == ' ' || c == '=' || c == '\t' }
+
+// cutKeyword takes a line apart: its keyword as it is spelled, and its
+// parameters. "auth=LOGIN NTLM" is "auth" with "LOGIN NTLM".
+func cutKeyword(line string) (name, params string) {
+	end := 0
+	for end < len(line) && line[end] != ' ' && line[end] != '=' && line[end] != '\t' {
+		end++
+	}
+	if end < len(line) {
+		params = strings.TrimSpace(line[end+1:])
+	}
+	return line[:end], params
+}
+
+// keywords are those on which the engine itself acts.
+type keywords uint8
+
+const (
+	offersSTARTTLS keywords = 1 << iota
+	offersPIPELINING
+	offersCHUNKING
+	offersSIZE
+	offersLIMITS
+	offersREQUIRETLS
+	offersPLUS      // AUTH with a mechanism that ends with -PLUS
+	offersUncarried // what dropUncarried looks at
+)
+
+// known reads the keywords on which the engine acts.
+func (e Extensions) known() (k keywords) {
+	for _, line := range e.lines() {
+		name, params := cutKeyword(line)
+		var word [maxVerb]byte
+		switch string(upper(word[:], name)) {
+		case "STARTTLS":
+			k |= offersSTARTTLS
+		case "PIPELINING":
+			k |= offersPIPELINING
+		case "CHUNKING":
+			k |= offersCHUNKING
+		case "SIZE":
+			k |= offersSIZE
+		case "LIMITS":
+			k |= offersLIMITS
+		case "REQUIRETLS":
+			k |= offersREQUIRETLS
+		case "AUTH":
+			if strings.Contains(strings.ToUpper(params), "-PLUS") {
+				k |= offersPLUS
+			}
+		case "TURN", "ATRN", "XCLIENT", "XFORWARD", "PROXY", "XEXCH50", "X-LINK2STATE", "X-ANONYMOUSTLS":
+			k |= offersUncarried
+		}
+	}
+	return k
+}
+
+// upper writes a word in upper case to room; "" if it is longer than that.
+func upper(room []byte, word string) []byte {
+	if len(word) > len(room) {
+		return nil
+	}
+	for i := range len(word) {
+		c := word[i]
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		room[i] = c
+	}
+	return room[:len(word)]
+}

@@ -1,0 +1,39 @@
+package heal
+
+import (
+	"strings"
+
+	"smtpshim/rewrite"
+)
+
+func loginToPlain() rewrite.Rule {
+	return rewrite.Rule{
+		Name:   "login-to-plain",
+		Heals:  "clients that log in with AUTH LOGIN alone, before servers that offer AUTH PLAIN and not LOGIN",
+		Doc:    "The client is asked for name and password; the server hears both in one AUTH PLAIN, and the client its answer.",
+		Source: "RFC 4616, 2; github.com/JustinIven/smtp-oauth-relay/issues/57", Entries: []string{"L31", "L32"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{SASL: sayPLAIN, Command: sayPLAIN, Commands: rewrite.SetOf(rewrite.VerbAUTH),
+				State: func() any { return new(string) }, // the client's name, in base64
+				Reply: func(t *rewrite.Turn) { offerMechanism(t, "LOGIN", "PLAIN") }, Replies: rewrite.SetOf(rewrite.VerbEHLO)}, nil
+		},
+	}
+}
+
+// sayPLAIN asks for what the client has not said yet, or says all of it to the server.
+func sayPLAIN(t *rewrite.Turn) {
+	name, said := t.State().(*string), string(t.Line())
+	if t.Step() == 0 {
+		*name, said = "", initialResponse(t)
+	}
+	switch {
+	case t.Mechanism() != "LOGIN" || !standsFor(t, "LOGIN", "PLAIN") || said == "*":
+	case t.Step() == 0 && said == "":
+		t.Answer(rewrite.Reply{Code: 334, Lines: []string{"VXNlcm5hbWU6"}}) // Username:
+	case *name == "":
+		*name = strings.TrimSpace(said)
+		t.Answer(rewrite.Reply{Code: 334, Lines: []string{"UGFzc3dvcmQ6"}}) // Password:
+	default:
+		sayCredentials(t, *name, said)
+	}
+}

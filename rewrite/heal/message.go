@@ -1,0 +1,152 @@
+package heal
+
+import (
+	"bytes"
+
+	"smtpshim/rewrite"
+)
+
+func strayBytes() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "stray-bytes",
+		Heals: "messages with a bare CR, a bare LF or a NUL in them, which another reader takes for a line's end",
+		Doc: "What is stray in a message is never passed on: a bare LF becomes CRLF with the dots stuffed anew, a bare CR and a NUL " +
+			"a blank. This rule counts the messages that were mended so, or refuses them with 554 at their end. It is in force on " +
+			"every route: `stray_bytes` chooses between the two.",
+		Source:  "RFC 5321, 2.3.8 and 4.1.1.4; CVE-2023-51764",
+		Entries: []string{"L63", "L65", "L68"},
+		Options: []rewrite.Option{{Name: "mode", Default: "mend", Values: []string{"mend", "refuse"},
+			Doc: "\"mend\": the message passes, mended; \"refuse\": it is refused at its end"}},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			refuse := o.Text("mode") == "refuse"
+			look := func(m *rewrite.Text) {
+				switch {
+				case m.Stray() == 0:
+				case refuse:
+					m.Refuse(rewrite.Reply{Code: 554, Lines: []string{"5.6.0 the message has a bare CR, a bare LF or a NUL in it"}})
+				default:
+					m.Applied()
+				}
+			}
+			a := rewrite.Actions{Message: func(*rewrite.Text) rewrite.Filter { return rewrite.Filter{Look: look} }}
+			if refuse {
+				a.Offer = hideChunking
+			}
+			return a, nil
+		},
+	}
+}
+
+func longLines() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "long-lines",
+		Heals: "servers that refuse or cut the lines of a message that are over 998 octets long",
+		Doc: "Folds such lines with CRLF and a blank, as a header line is folded, or refuses the message with 554 at its end. " +
+			"The key `long_lines` puts it in force.",
+		Source:  "RFC 5321, 4.5.3.1.6",
+		Entries: []string{"L67"},
+		Options: []rewrite.Option{{Name: "mode", Default: "fold", Values: []string{"fold", "refuse"},
+			Doc: "\"fold\": the lines are broken; \"refuse\": the message is refused at its end"}},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			begin := foldLines
+			if o.Text("mode") == "refuse" {
+				begin = refuseLongLines
+			}
+			return rewrite.Actions{Offer: hideChunking, Message: begin}, nil
+		},
+	}
+}
+
+func foldLines(*rewrite.Text) rewrite.Filter {
+	var lines rewrite.Lines
+	return rewrite.Filter{Text: func(m *rewrite.Text, dst, src []byte) []byte {
+		out := lines.Fold(dst, src)
+		if lines.Long() > 0 {
+			m.Applied()
+		}
+		return out
+	}}
+}
+
+func refuseLongLines(*rewrite.Text) rewrite.Filter {
+	var lines rewrite.Lines
+	return rewrite.Filter{Text: func(m *rewrite.Text, _, src []byte) []byte {
+		if lines.Measure(src); lines.Long() > 0 {
+			m.Refuse(rewrite.Reply{Code: 554, Lines: []string{"5.6.0 the message has a line of more than 998 octets"}})
+		}
+		return src
+	}}
+}
+
+func lfEnds() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "lf-ends",
+		Heals: "clients that end lines with LF alone, and messages with LF.LF",
+		Doc: "Their lines are taken as if CRLF ended them. For anybody else that is how one message is made two: " +
+			"the key `lf_ends` puts the rule in force for the networks that it names.",
+		Source:  "KB Q152944; RFC 5321, 2.3.8",
+		Entries: []string{"L63", "L64"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{
+				Line: func(_ rewrite.Session, octets []byte) []byte {
+					line, ok := bytes.CutSuffix(octets, []byte("\n"))
+					if !ok || bytes.ContainsAny(line, "\r\x00") {
+						return nil
+					}
+					return line
+				},
+				Message: func(m *rewrite.Text) rewrite.Filter {
+					m.EndsAtLF()
+					return rewrite.Filter{Look: func(m *rewrite.Text) {
+						if m.LFs() > 0 {
+							m.Applied()
+						}
+					}}
+				},
+			}, nil
+		},
+	}
+}
+
+// hideChunking keeps BDAT, whose octets pass by count, from what has to see
+// every message.
+func hideChunking(_ rewrite.Session, e rewrite.Extensions) { e.Drop("CHUNKING", "BINARYMIME") }
+
+func chunking() rewrite.Rule {
+	return rewrite.Rule{
+		Name:    "chunking",
+		Heals:   "servers whose CHUNKING or BINARYMIME does not work, and firewalls that do not know BDAT",
+		Doc:     "Takes both keywords out of the EHLO reply, so that clients send by DATA. The key `chunking` puts it in force.",
+		Source:  "KB821733; KB973486",
+		Entries: []string{"L70", "L71"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{Offer: hideChunking}, nil
+		},
+	}
+}
+
+func bdatToData() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "bdat-to-data",
+		Heals: "servers without CHUNKING, for clients that send by BDAT alone or better so",
+		Doc: "The client is offered CHUNKING (never BINARYMIME), and its chunks go to the server as one message by DATA, with " +
+			"dots stuffed and stray line ends mended. Each chunk but the last is answered by us as received; the last by the " +
+			"server. RSET between chunks costs the connection to the server. It is in no set: a client that can do BDAT can do DATA.",
+		Source:  "RFC 3030; KB821733",
+		Entries: []string{"L70"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{
+				Replies: rewrite.SetOf(rewrite.VerbEHLO), Reply: func(t *rewrite.Turn) {
+					if !t.Server().Has("CHUNKING") {
+						t.Extensions().Add("CHUNKING")
+					}
+				},
+				Commands: rewrite.SetOf(rewrite.VerbBDAT), Command: func(t *rewrite.Turn) {
+					if !t.Server().Has("CHUNKING") {
+						t.AsData()
+					}
+				},
+			}, nil
+		},
+	}
+}

@@ -1,0 +1,63 @@
+// Package heal has the rules: what each legacy system cannot live with, and what
+// is done about it. It uses package rewrite as anybody may; a rule is a row of
+// the [Table], in the file of its subject.
+package heal
+
+import "smtpshim/rewrite"
+
+// Table lists every rule there is. Commands meet them first to last, replies
+// last to first.
+func Table() []rewrite.Rule {
+	return []rewrite.Rule{
+		oneLineReplies(), // last of all to see a reply
+		joinDataReply(),
+		hideKeywords(),
+		tooManyRecipients(),
+		fixHelloName(),
+		translateXAUTH(),
+		starttlsKeyword(),
+		acceptEarlyTLS(),
+		greetInClear(),
+		repeatEHLO(),
+		mend505(), // sees what retry-starttls leaves
+		retrySTARTTLS(),
+		fallBackToHELO(),
+		advertiseESMTP(),
+		bdatToData(),
+		loginToPlain(),
+		stripParameters(),
+		chunking(),
+		lfEnds(),
+		strayBytes(),
+		longLines(),
+	}
+}
+
+// Sets lists the names for several rules.
+func Sets() []rewrite.Set {
+	return []rewrite.Set{
+		{Name: "standard", Doc: "what acts only on its own evidence and harms nobody; the default", Rules: []string{
+			"join-data-reply", "fix-hello-name", "translate-xauth", "starttls-keyword", "accept-early-tls", "repeat-ehlo",
+			"mend-505", "retry-starttls", "fall-back-to-helo", "advertise-esmtp"}},
+		{Name: "exchange-4.0", Doc: "Exchange 4.0's Internet Mail Connector: no ESMTP at all", Rules: []string{"fall-back-to-helo"}},
+		{Name: "exchange-5.0", Doc: "Exchange 5.0's Internet Mail Service", Rules: []string{
+			"advertise-esmtp", "fall-back-to-helo", "translate-xauth"}},
+		{Name: "exchange-5.5", Doc: "Exchange 5.5's Internet Mail Service", Rules: []string{
+			"translate-xauth", "starttls-keyword", "repeat-ehlo", "mend-505", "retry-starttls"}},
+		{Name: "iis-4", Doc: "the SMTP service of IIS 4.0 (NT 4 Option Pack)", Rules: []string{
+			"fix-hello-name", "repeat-ehlo", "mend-505", "retry-starttls"}},
+		{Name: "iis-5", Doc: "the SMTP service of IIS 5.0 (Windows 2000)", Rules: []string{
+			"fix-hello-name", "repeat-ehlo", "mend-505", "retry-starttls"}},
+		{Name: "mcis-2", Doc: "Microsoft Commercial Internet System 2.x", Rules: []string{"fix-hello-name"}},
+		{Name: "windows-2003", Doc: "Windows Server 2003's SMTP service and Exchange 2000 and 2003 on it, as senders", Rules: []string{"join-data-reply"}},
+		{Name: "sendmail-8.6", Doc: "Sendmail 8.6 and older", Rules: []string{"fall-back-to-helo"}},
+	}
+}
+
+// Book is the table and the sets.
+func Book() rewrite.Book { return rewrite.Book{Rules: Table(), Sets: Sets()} }
+
+// Compile is [rewrite.Book.Compile] for Book.
+func Compile(names []string, options map[string]map[string]any) (*rewrite.Rules, []error) {
+	return Book().Compile(names, options)
+}

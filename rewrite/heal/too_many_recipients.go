@@ -1,0 +1,34 @@
+package heal
+
+import "smtpshim/rewrite"
+
+func tooManyRecipients() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "too-many-recipients",
+		Heals: "senders that bounce the recipients which a server has no more room for in one message",
+		Doc: "RFC 821 had 552 for too many recipients, and some servers say 522. A sender that takes either for a permanent " +
+			"refusal returns the mail; 452 has it send to the rest in another message. A 552 or 522 to RCPT becomes 452, with " +
+			"the enhanced code 4.5.3, where no enhanced code says that it is about something else.",
+		Symptoms: []string{"552 Too many recipients", "522 too many recipients", "552 5.5.3"},
+		Source:   "RFC 5321, 4.5.3.1.10; KB Q176477; KB822105",
+		Entries:  []string{"L48"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{Refusals: rewrite.SetOf(rewrite.VerbRCPT), Reply: func(t *rewrite.Turn) {
+				r := t.Reply()
+				if r.Code != 552 && r.Code != 522 {
+					return
+				}
+				for _, text := range r.Lines {
+					if status, _ := cutStatus(text); status != "" && status != "5.5.3" {
+						return // 5.2.2: a full mailbox
+					}
+				}
+				r.Code = 452
+				for i, text := range r.Lines {
+					_, text = cutStatus(text)
+					r.Lines[i] = "4.5.3 " + text
+				}
+			}}, nil
+		},
+	}
+}

@@ -1,0 +1,202 @@
+package rewrite
+
+import "iter"
+
+// An event is what a held turn has waited for.
+type event struct {
+	kind eventKind
+	code int    // of a reply
+	raw  []byte // a reply, or a line of the client's; good until the next wait
+
+	swallowed bool // the tracer knows that the client does not get it
+}
+
+type eventKind uint8
+
+const (
+	replied  eventKind = iota // the server's reply, or its greeting on a fresh connection
+	lost                      // the server hung up in its place
+	secured                   // the handshake with the server went well
+	insecure                  // it did not, and the connection is closed
+	saidSASL                  // the client's line of an AUTH exchange
+)
+
+// A conversation is what a held turn runs on: a coroutine, so that a turn that
+// waits for several replies reads from top to bottom.
+type conversation struct {
+	turn  *Turn
+	next  func() (waits, bool)
+	stop  func()
+	yield func(waits) bool
+	over  bool // it is being stopped
+}
+
+// waits reports whether the turn waits for something, rather than being done.
+type waits bool
+
+func newConversation() *conversation {
+	c := &conversation{}
+	c.next, c.stop = iter.Pull(func(yield func(waits) bool) {
+		defer func() {
+			if c.over {
+				recover() // await's, see there
+			} else if r := recover(); r != nil {
+				panic(panicText(r)) // in whoever resumes the turn, who does not see this stack
+			}
+		}()
+		c.yield = yield
+		for more := true; more; more = yield(false) {
+			c.turn.converse()
+			c.turn = nil
+		}
+	})
+	return c
+}
+
+// Turns keeps what held turns run on for the next ones, whose stacks have grown.
+// It is for many dialogues at once.
+type Turns chan *conversation
+
+// NewTurns keeps as many as so many.
+func NewTurns(most int) Turns { return make(Turns, most) }
+
+// Close gives up what is kept.
+func (ts Turns) Close() {
+	for {
+		select {
+		case c := <-ts:
+			c.stop()
+		default:
+			return
+		}
+	}
+}
+
+func (ts Turns) take() *conversation {
+	select {
+	case c := <-ts:
+		return c
+	default:
+		return newConversation()
+	}
+}
+
+func (ts Turns) keep(c *conversation) {
+	select {
+	case ts <- c:
+	default:
+		c.stop()
+	}
+}
+
+// hold begins the conversation of a held turn. From here on it runs whenever
+// what it waits for has come, until the client has its reply.
+func (d *Dialogue) hold(t *Turn) {
+	t.held = true
+	t.on = d.policy.Turns.take()
+	t.on.turn = t
+	d.resume(event{})
+}
+
+// resume has the turn run until its next wait, or its end.
+func (d *Dialogue) resume(e event) {
+	t := d.turn
+	t.event, t.running = e, true
+	w, _ := t.on.next()
+	if t.running = false; !w {
+		d.policy.Turns.keep(t.on)
+		t.on = nil
+	}
+}
+
+// stopTurn ends a conversation whose dialogue goes no further.
+func (d *Dialogue) stopTurn() {
+	t := d.turn
+	if t == nil {
+		return
+	}
+	t.held = false
+	if t.on != nil && !t.running {
+		t.on.over = true
+		t.on.stop()
+		t.on = nil
+	}
+}
+
+// await waits for what the dialogue says that it waits for. It does not return
+// to a conversation that is stopped.
+func (t *Turn) await(n Next) event {
+	t.d.next = n
+	if !t.on.yield(true) {
+		panic("stopped")
+	}
+	return t.event
+}
+
+// say has a line of our own, or of a rule's, said to the server, and waits for
+// the reply.
+func (t *Turn) say(line, cause string) event {
+	t.tell(line, nil, cause)
+	return t.await(AwaitReply)
+}
+
+// sayTheirs is say for the client's line, whatever has become of it.
+func (t *Turn) sayTheirs(line string) event {
+	var said []byte
+	if !t.traced {
+		t.traced, said = true, t.said
+	}
+	t.tell(line, said, t.lineCause())
+	return t.await(AwaitReply)
+}
+
+// tell writes a line for the server. said is what the client has said for it;
+// nil: nothing, or the tracer knows.
+func (t *Turn) tell(line string, said []byte, cause string) {
+	d := t.d
+	t.spoken = VerbOther
+	if !t.pending {
+		t.spoken = ParseVerb([]byte(line))
+	}
+	d.ToServer = append(append(d.ToServer, line...), crlf...)
+	d.sent.push(t.verb)
+	if hello.Has(t.spoken) {
+		d.hello = append(d.hello[:0], line...)
+	}
+	if d.tracer == nil {
+		return
+	}
+	text := hidden(len(line))
+	if !t.pending {
+		text = d.redacted(t.spoken, []byte(line))
+	}
+	var was []string
+	if said != nil {
+		was = []string{d.redacted(t.verb, said)}
+	}
+	d.tracer.Exchanged('C', was, []string{text}, Causes{Rules: cause})
+}
+
+// lineCause says on whose account the client's line is said as it is.
+func (t *Turn) lineCause() string {
+	if t.commands == 0 && !t.lineBy.empty() {
+		return t.d.policy.Rules.nameSet(t.lineBy)
+	}
+	return t.ownCause()
+}
+
+// ownCause says on whose account the server is told what the client has not said.
+func (t *Turn) ownCause() string {
+	if t.introduced {
+		return t.causeOf(xclientCause)
+	}
+	return t.causeOf(serverTLSCause)
+}
+
+// causeOf is cause, unless a rule has had all of this said again.
+func (t *Turn) causeOf(cause string) string {
+	if t.commands > 0 {
+		return t.d.policy.Rules.nameSet(t.againBy)
+	}
+	return cause
+}

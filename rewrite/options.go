@@ -1,0 +1,140 @@
+package rewrite
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// An Option is one key of [route.options.NAME].
+type Option struct {
+	Name    string
+	Default any // string, int64, []string or map[string]string; also its type
+	Doc     string
+	Values  []string // of a string: what it may be; nil: anything
+	Most    int64    // of a number: the largest it may be
+}
+
+// Options are the values of a rule's options. All are there, of the type of
+// their default; asking for another type or name panics.
+type Options map[string]any
+
+// Text returns the value of an option that is a string.
+func (o Options) Text(name string) string { return o[name].(string) }
+
+// Number returns the value of an option that is a number.
+func (o Options) Number(name string) int64 { return o[name].(int64) }
+
+// List returns the value of an option that is a list of strings.
+func (o Options) List(name string) []string { return o[name].([]string) }
+
+// Table returns the value of an option that is a table of strings.
+func (o Options) Table(name string) map[string]string { return o[name].(map[string]string) }
+
+// A ConfigError says what is wrong with the choice of rules or an option.
+type ConfigError struct {
+	Rule   string // as it was given
+	Option string // "": the rule's name itself is wrong
+	Err    error
+}
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// checkOptions fills in defaults and reports what does not fit.
+func (r *Rule) checkOptions(given map[string]any) (Options, []error) {
+	known := slices.Concat(r.Options, ScopeOptions())
+	values := Options{}
+	for _, o := range known {
+		values[o.Name] = o.Default
+	}
+	var errs []error
+	for name, v := range given {
+		i := slices.IndexFunc(known, func(o Option) bool { return o.Name == name })
+		if i < 0 {
+			errs = append(errs, &ConfigError{r.Name, name, r.noSuchOption(name, known)})
+			continue
+		}
+		value, err := known[i].check(v)
+		if err != nil {
+			errs = append(errs, &ConfigError{r.Name, name, err})
+			continue
+		}
+		values[name] = value
+	}
+	return values, errs
+}
+
+func (r *Rule) noSuchOption(name string, known []Option) error {
+	var have []string
+	for _, o := range known {
+		have = append(have, o.Name)
+	}
+	return fmt.Errorf("%s has no option %q; it has %s", r.Name, name, strings.Join(have, ", "))
+}
+
+// check brings a value to the option's type.
+func (o *Option) check(v any) (any, error) {
+	switch want := o.Default.(type) {
+	case map[string]string:
+		return stringTable(v)
+	case []string:
+		return stringList(v)
+	case int64:
+		n, ok := v.(int64)
+		if !ok || n < 0 || n > o.Most {
+			return nil, fmt.Errorf("%v is not a whole number from 0 to %d", v, o.Most)
+		}
+		return n, nil
+	case string:
+		s, ok := v.(string)
+		if !ok {
+			return nil, fmt.Errorf("%v is not a string", v)
+		}
+		if o.Values != nil && !slices.Contains(o.Values, s) {
+			return nil, fmt.Errorf("%q is none of %q", s, o.Values)
+		}
+		return s, nil
+	default:
+		return nil, fmt.Errorf("no value of type %T is understood", want)
+	}
+}
+
+func stringList(v any) ([]string, error) {
+	if list, ok := v.([]string); ok {
+		return list, nil
+	}
+	raw, ok := v.([]any)
+	if !ok {
+		return nil, fmt.Errorf(`%v is not a list of strings, such as ["192.0.2.0/24"]`, v)
+	}
+	list := make([]string, 0, len(raw))
+	for _, v := range raw {
+		s, ok := v.(string)
+		if !ok {
+			return nil, fmt.Errorf("%v, in the list, is not a string", v)
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+func stringTable(v any) (map[string]string, error) {
+	if t, ok := v.(map[string]string); ok {
+		return t, nil
+	}
+	raw, ok := v.(map[string]any)
+	if !ok {
+		return nil, errors.New(`not a table of strings, such as { "old" = "new.example.com" }`)
+	}
+	t := map[string]string{}
+	for k, v := range raw {
+		s, ok := v.(string)
+		if !ok {
+			return nil, fmt.Errorf("%v, the value of %q, is not a string", v, k)
+		}
+		t[k] = s
+	}
+	return t, nil
+}

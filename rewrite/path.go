@@ -1,0 +1,69 @@
+package rewrite
+
+import "strings"
+
+// A Path is the argument of MAIL or RCPT (RFC 5321, 4.1.1.2 and 4.1.1.3).
+type Path struct {
+	Prefix  string   // what stands before the address, as spelled: "MAIL FROM:"
+	Address string   // with its angle brackets, if it has any
+	Params  []string // "SIZE=1000", "BODY=8BITMIME"
+}
+
+// Keyword returns the keyword of a parameter in upper case: SIZE of "size=1000".
+func (Path) Keyword(param string) string {
+	name, _, _ := strings.Cut(param, "=")
+	return strings.ToUpper(name)
+}
+
+// String returns the command line.
+func (p Path) String() string {
+	return strings.TrimRight(p.Prefix+p.Address+" "+strings.Join(p.Params, " "), " ")
+}
+
+// parsePath takes a MAIL or RCPT command apart. ok is false where it is not
+// clear which part of the line is the address.
+func parsePath(line []byte) (p Path, ok bool) {
+	colon := strings.IndexByte(string(line), ':')
+	if colon < 0 {
+		return Path{}, false
+	}
+	start := colon + 1
+	for start < len(line) && isBlank(line[start]) {
+		start++
+	}
+	end := addressEnd(line, start)
+	if end < 0 || end == start {
+		return Path{}, false
+	}
+	p = Path{Prefix: string(line[:start]), Address: string(line[start:end])}
+	rest := string(line[end:])
+	if rest != "" && !isBlank(rest[0]) {
+		return Path{}, false
+	}
+	p.Params = strings.Fields(rest)
+	return p, true
+}
+
+// addressEnd finds the end of the address that begins at start: behind its ">",
+// which does not count within a quoted string (RFC 5321, 4.1.2), or at the next
+// blank where it has no brackets. It is -1 if a bracket or quotation is open.
+func addressEnd(line []byte, start int) int {
+	if start == len(line) || line[start] != '<' {
+		for start < len(line) && !isBlank(line[start]) {
+			start++
+		}
+		return start
+	}
+	quoted := false
+	for i := start; i < len(line); i++ {
+		switch c := line[i]; {
+		case c == '\\' && quoted:
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c == '>' && !quoted:
+			return i + 1
+		}
+	}
+	return -1
+}

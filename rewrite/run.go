@@ -1,0 +1,293 @@
+package rewrite
+
+import (
+	"bytes"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+)
+
+// The longest lines that a rule may make, without CRLF: as long as what a
+// client may say by the default limits.
+const (
+	maxCommand   = 4096 - 2
+	maxSASL      = 12288 - 2 // RFC 4954, 4
+	maxReplyText = 4096
+)
+
+// contained calls a function of a rule. It returns what went wrong if the
+// function panics, and "" else. The panic costs the rule this line only.
+func contained[T any](f func(T), argument T) (why string) {
+	defer func() {
+		if r := recover(); r != nil {
+			why = panicText(r)
+		}
+	}()
+	f(argument)
+	return ""
+}
+
+func panicText(r any) string { return fmt.Sprintf("panic: %v\n%s", r, debug.Stack()) }
+
+// broke reports a rule that made what cannot be; what it made is left out.
+func (d *Dialogue) broke(rule int, why string) {
+	d.listener.Broke(d.policy.Rules.rules[rule].name, why)
+}
+
+// runCommand has the rules see the client's command, first to last, until one
+// of them answers it.
+func (t *Turn) runCommand() {
+	rules := t.d.policy.Rules.active()
+	for i := range rules {
+		r := &rules[i]
+		if r.Command == nil || !r.Commands.Has(t.verb) && !(t.d.seen.helloOwed && r.Owed.Has(t.verb)) || !t.d.acts(i) {
+			continue
+		}
+		if t.runOne(i, r.Command, t.commandFault) && t.answered.Code != 0 {
+			return
+		}
+	}
+}
+
+// runSASL has the rules see a line of an AUTH exchange, first to last, until
+// one of them answers or swallows it.
+func (t *Turn) runSASL() {
+	rules := t.d.policy.Rules.active()
+	for i := range rules {
+		r := &rules[i]
+		if r.SASL == nil || !t.d.acts(i) {
+			continue
+		}
+		if t.runOne(i, r.SASL, t.saslFault) && (t.answered.Code != 0 || t.swallow) {
+			return
+		}
+	}
+}
+
+// runOne runs a rule that may change the line, answer it, or have others said
+// first. It credits what the rule did, or takes it back if there is a fault in it.
+func (t *Turn) runOne(i int, f func(*Turn), fault func(before []byte) string) (ok bool) {
+	line, firsts, held, asData := t.line, len(t.firsts), t.held, t.asData
+	t.rule = i
+	why := contained(f, t)
+	if why == "" {
+		why = fault(line)
+	}
+	if why != "" {
+		t.line, t.firsts, t.held, t.asData = line, t.firsts[:firsts], held, asData
+		t.answered, t.swallow = Reply{}, false
+		t.d.broke(i, why)
+		return false
+	}
+	if t.answered.Code != 0 {
+		t.replyBy.add(i)
+	}
+	if changed := !bytes.Equal(t.line, line); changed || t.asData != asData {
+		t.lineBy.add(i)
+		t.applied.add(i)
+	}
+	if t.answered.Code != 0 || t.swallow || len(t.firsts) > firsts {
+		t.applied.add(i)
+	}
+	return true
+}
+
+// commandFault says what is wrong with what a rule made of a command; "" if
+// nothing is.
+func (t *Turn) commandFault(before []byte) string {
+	v := ParseVerb(t.line)
+	limit := maxCommand
+	if sasl.Has(v) {
+		limit = maxSASL
+	}
+	switch why := lineFault(t.line, before, limit); {
+	case why != "":
+		return why
+	case v != ParseVerb(before) && (uncarried | unsaid).Has(v):
+		return fmt.Sprintf("it made %v of another command", v)
+	case t.asData && t.verb != VerbBDAT:
+		return "only BDAT can go on as DATA"
+	case t.verb == VerbBDAT && (len(t.firsts) > 0 || string(t.line) != string(before)):
+		return "BDAT passes as it is, as DATA, or is answered: octets follow it"
+	case t.answered.Code/100 == 3 && !(t.answered.Code == 334 && sasl.Has(t.verb)):
+		return fmt.Sprintf("it answered %v with %d", t.verb, t.answered.Code)
+	case t.verb == VerbDATA && t.answered.Code != 0 && t.answered.Code < 400:
+		return "it answered DATA with a yes"
+	case len(t.firsts) > maxFirst:
+		return fmt.Sprintf("it has more than %d commands said first", maxFirst)
+	}
+	for _, f := range t.firsts {
+		if why := lineFault([]byte(f.line), nil, maxCommand); why != "" {
+			return why
+		}
+		if v := ParseVerb([]byte(f.line)); (uncarried | unsaid | sasl).Has(v) {
+			return fmt.Sprintf("it has %v said first", v)
+		}
+	}
+	return replyFault(t.answered, Reply{})
+}
+
+// unsaid is what no rule may have said of its own: what carries a payload, ends
+// the session or changes what the octets mean.
+var unsaid = SetOf(VerbDATA, VerbBDAT, VerbQUIT, VerbSTARTTLS, VerbAnonymousTLS)
+
+// saslFault says what is wrong with what a rule made of a SASL line.
+func (t *Turn) saslFault(before []byte) string {
+	if why := lineFault(t.line, before, maxSASL); why != "" {
+		return why
+	}
+	if code := t.answered.Code; code/100 == 3 && code != 334 {
+		return fmt.Sprintf("it answered a SASL line with %d", code)
+	}
+	return replyFault(t.answered, Reply{})
+}
+
+// lineFault says why a line cannot be said. A line that no rule has changed can.
+func lineFault(line, before []byte, limit int) string {
+	switch {
+	case !isLine(line):
+		return fmt.Sprintf("%q has a CR, LF or NUL in it", cutShort(line))
+	case len(line) == 0 && len(before) > 0:
+		return "it left nothing of the line"
+	case len(line) > limit && len(line) > len(before):
+		return fmt.Sprintf("a line of %d octets, which may have %d", len(line), limit)
+	}
+	return ""
+}
+
+func cutShort(b []byte) []byte { return b[:min(len(b), 20)] }
+
+// runReply has the rules see the server's reply, last to first, until one of
+// them has something said in its place.
+func (t *Turn) runReply() {
+	rules := t.d.policy.Rules.active()
+	for i := len(rules) - 1; i >= 0; i-- {
+		r := &rules[i]
+		if r.Reply == nil || !r.Replies.Has(t.verb) && (t.reply.Code < 400 || !r.Refusals.Has(t.verb)) || !t.d.acts(i) {
+			continue
+		}
+		before := Reply{t.reply.Code, append(t.d.scratch[:0], t.reply.Lines...)}
+		t.d.scratch = before.Lines
+		t.rule = i
+		why := contained(r.Reply, t)
+		if why == "" {
+			why = t.replyFault(before)
+		}
+		if why != "" {
+			t.again, t.reply = "", before.clone()
+			t.d.broke(i, why)
+			continue
+		}
+		if t.again != "" {
+			t.againBy = ruleSet{}
+			t.againBy.add(i)
+			t.applied.add(i)
+			return
+		}
+		if !t.reply.equal(before) {
+			t.replyBy.add(i)
+			t.applied.add(i)
+			t.causes.changed(t.d.tracer != nil, before, t.reply, r.name)
+		}
+	}
+}
+
+// replyFault says what is wrong with what a rule made of a reply, or wants said
+// in its place.
+func (t *Turn) replyFault(before Reply) string {
+	if t.again == "" {
+		if t.verb == VerbMessage && before.Code < 300 && t.reply.Code >= 300 {
+			return fmt.Sprintf("it made %d of the yes to a finished message", t.reply.Code) // the client would send it again
+		}
+		return replyFault(t.reply, before)
+	}
+	challenge := before.Code == 334
+	switch v := ParseVerb([]byte(t.again)); {
+	case !t.held:
+		return "a command that is not held cannot be said again"
+	case !challenge && !t.MayRepeat():
+		return fmt.Sprintf("%v may not be said again here", t.verb)
+	case challenge && t.afresh:
+		return "a challenge is answered on its own connection"
+	case !challenge && v != ParseVerb(t.said) && (uncarried | unsaid).Has(v):
+		return fmt.Sprintf("it has %v said in place of %v", v, t.verb)
+	}
+	return lineFault([]byte(t.again), nil, maxSASL)
+}
+
+// replyFault says why a reply cannot be given in place of another, whose code
+// is 0 if there was none. A refusal stays one (promise 3), and so does an
+// invitation, or the two sides would not agree on whose turn it is.
+func replyFault(r, before Reply) string {
+	switch {
+	case r.Code == 0 && before.Code == 0:
+		return ""
+	case r.Code < 200 || r.Code > 599:
+		return fmt.Sprintf("%d is not a reply code", r.Code)
+	case len(r.Lines) == 0:
+		return "a reply without a line"
+	case before.Code >= 400 && r.Code < 400, before.Code != 0 && (r.Code/100 == 3) != (before.Code/100 == 3):
+		return fmt.Sprintf("it made %d of %d", r.Code, before.Code)
+	case before.Code != 0 && before.Code < 400 && r.Code < 400 && r.Code/100 != before.Code/100:
+		return fmt.Sprintf("it made %d of %d", r.Code, before.Code)
+	}
+	for _, text := range r.Lines {
+		if (len(text) > maxReplyText || strings.ContainsAny(text, "\r\n\x00")) && !slices.Contains(before.Lines, text) {
+			return fmt.Sprintf("a line of a reply, %d octets long, that is too long or has a CR, LF or NUL in it", len(text))
+		}
+	}
+	return ""
+}
+
+// runOffer has the rules say what the server's EHLO reply means, last to first.
+// What they change counts if the client sees it.
+func (d *Dialogue) runOffer(r *Reply, c *causes) (by ruleSet) {
+	if d.policy.Rules == nil || !d.policy.Rules.offers {
+		return by
+	}
+	for i, rule := range slices.Backward(d.policy.Rules.rules) {
+		if rule.Offer == nil || !d.acts(i) {
+			continue
+		}
+		before := r.clone()
+		why := contained(func(e Extensions) { rule.Offer(Session{d, i}, e) }, Extensions{r})
+		if why == "" {
+			why = replyFault(*r, before)
+		}
+		if why != "" {
+			*r = before
+			d.broke(i, why)
+			continue
+		}
+		if !r.equal(before) {
+			by.add(i)
+			c.changed(d.tracer != nil, before, *r, rule.name)
+		}
+	}
+	return by
+}
+
+// runLine has the rules make a line of what the client sent, first to last. It
+// returns nil if none does.
+func (d *Dialogue) runLine(octets []byte) (line []byte) {
+	if d.policy.Rules == nil || !d.policy.Rules.lines {
+		return nil
+	}
+	for i, rule := range d.policy.Rules.rules {
+		if rule.Line == nil || !d.acts(i) {
+			continue
+		}
+		why := contained(func(s Session) { line = rule.Line(s, octets) }, Session{d, i})
+		switch {
+		case why == "" && line == nil:
+		case why == "" && isLine(line) && len(line) <= len(octets):
+			d.listener.Applied(rule.name)
+			return line
+		default:
+			d.broke(i, why)
+			line = nil
+		}
+	}
+	return nil
+}

@@ -1,0 +1,85 @@
+package rewrite
+
+import "bytes"
+
+// SASL takes a client's line of an AUTH exchange, with its line end. It passes
+// unseen, whatever it spells (RFC 4954, 4).
+func (d *Dialogue) SASL(raw []byte) {
+	line, ok := cutCRLF(raw)
+	if !ok {
+		line = d.runLine(raw)
+	}
+	if line == nil {
+		d.server.gone = true
+		d.end("client-protocol", "500 5.5.2 a SASL line ends with CRLF and has no bare CR, bare LF or NUL in it")
+		return
+	}
+	if seals, isLast := sealing(line); isLast {
+		d.seen.sealing = seals
+	}
+	if bytes.Equal(line, []byte("*")) {
+		d.seen.sealing = false
+	}
+	d.resume(event{kind: saidSASL, raw: line})
+}
+
+// saySASL waits for the client's line of an AUTH exchange and says what the
+// rules make of it. Where the server waits for a command, that must be AUTH.
+func (t *Turn) saySASL() (raw []byte, ok bool) {
+	d, command := t.d, t.line
+	for {
+		t.answered, t.swallow, t.lineBy = Reply{}, false, ruleSet{}
+		said := t.await(AwaitSASL).raw
+		t.step++
+		t.line = said
+		t.runSASL()
+		line := t.line
+		t.line = command
+		switch {
+		case t.swallow:
+			d.traceSASL(said, nil, t.lineCause())
+			continue
+		case t.answered.Code == 0 && !t.pending && string(said) == "*":
+			t.answered = Reply{501, []string{"5.7.0 the exchange is cancelled"}} // RFC 4954, 4
+		case t.answered.Code == 0 && !t.pending && !sasl.Has(ParseVerb(line)):
+			t.answered = Reply{454, []string{"4.7.0 the exchange cannot go on"}}
+		}
+		if t.answered.Code != 0 {
+			d.traceSASL(said, nil, t.lineCause())
+			return nil, true
+		}
+		if !t.pending { // a rule has made a command of what the client has said
+			t.line = bytes.Clone(line)
+			return t.exchange(string(line))
+		}
+		d.traceSASL(said, line, t.lineCause())
+		d.ToServer = append(append(d.ToServer, line...), crlf...)
+		d.sent.push(t.verb)
+		if e := t.await(AwaitReply); e.kind == replied {
+			return e.raw, true
+		}
+		d.end("server-lost", lostText)
+		return nil, false
+	}
+}
+
+// traceSASL tells the tracer of a SASL line, of which it hears the length only.
+func (d *Dialogue) traceSASL(said, got []byte, cause string) {
+	if d.tracer == nil {
+		return
+	}
+	was, is := []string{hidden(len(said))}, []string(nil)
+	if got != nil {
+		is = []string{hidden(len(got))}
+	}
+	if bytes.Equal(said, got) {
+		cause = ""
+	}
+	d.tracer.Exchanged('C', was, is, Causes{Rules: cause})
+}
+
+// mechanismOf reads the mechanism of an AUTH command, in upper case.
+func mechanismOf(command []byte) string {
+	word, _, _ := bytes.Cut(Argument(command), []byte(" "))
+	return string(bytes.ToUpper(word))
+}

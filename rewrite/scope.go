@@ -1,0 +1,152 @@
+package rewrite
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// ScopeOptions are the options that every rule has: each limits the rule to
+// some sessions.
+func ScopeOptions() []Option {
+	return []Option{
+		{Name: "clients", Default: []string{}, Doc: "the rule acts for clients in these networks only"},
+		{Name: "hello", Default: "", Doc: "the rule acts once the client has said EHLO or HELO with a name that matches this regular expression"},
+		{Name: "banner", Default: "", Doc: "the rule acts before servers only whose greeting matches this regular expression"},
+	}
+}
+
+// A scope says in which sessions a rule acts. The zero scope is all of them.
+type scope struct {
+	clients       []netip.Prefix
+	hello, banner *regexp.Regexp
+}
+
+// newScope reads ScopeOptions. given are the options that the configuration has.
+func newScope(rule string, o Options, given map[string]any) (s scope, errs []error) {
+	wrong := func(option string, err error) { errs = append(errs, &ConfigError{rule, option, err}) }
+	if list, ok := given["clients"].([]any); ok && len(list) == 0 {
+		wrong("clients", errors.New("is empty, and the rule would never act; leave the option out to have it act for every client"))
+	}
+	for _, text := range o.List("clients") {
+		network, err := ParseNetwork(text)
+		if err != nil {
+			wrong("clients", err)
+		}
+		s.clients = append(s.clients, network)
+	}
+	for name, to := range map[string]**regexp.Regexp{"hello": &s.hello, "banner": &s.banner} {
+		text := o.Text(name)
+		if text == "" {
+			continue
+		}
+		re, err := regexp.Compile(text)
+		if err != nil {
+			wrong(name, fmt.Errorf("%q is no regular expression: %w", text, err))
+		}
+		*to = re
+	}
+	return s, errs
+}
+
+// String describes the scope; "" if it is every session.
+func (s scope) String() string {
+	var parts []string
+	if s.clients != nil {
+		var list []string
+		for _, n := range s.clients {
+			list = append(list, n.String())
+		}
+		parts = append(parts, "clients "+strings.Join(list, ", "))
+	}
+	if s.hello != nil {
+		parts = append(parts, fmt.Sprintf("hello %q", s.hello))
+	}
+	if s.banner != nil {
+		parts = append(parts, fmt.Sprintf("banner %q", s.banner))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// ParseNetwork reads a network, or an address as the network of it alone.
+func ParseNetwork(text string) (netip.Prefix, error) {
+	if ip, err := netip.ParseAddr(text); err == nil && ip.Zone() == "" {
+		return netip.PrefixFrom(ip, ip.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return p, fmt.Errorf(`%q is no network; write for example "192.0.2.0/24" or "2001:db8::/32"`, text)
+	}
+	if p != p.Masked() {
+		return p, fmt.Errorf("%q has bits beyond its mask; write %q", text, p.Masked())
+	}
+	return p, nil
+}
+
+// reach is where the rules with a scope stand in one session. A rule acts if it
+// is in none of the sets.
+type reach struct {
+	clients, hello, banner ruleSet // whose scope this session is outside of
+}
+
+// outside computes the set of rules whose scope excludes the session, by one
+// part of it. matches reports whether a scope's part, if it has one, holds.
+func (r *Rules) outside(matches func(*scope) bool) (out ruleSet) {
+	for i := range r.rules {
+		if !matches(&r.rules[i].scope) {
+			out.add(i)
+		}
+	}
+	return out
+}
+
+// newReach is the reach of a session of which only the client is known; nil if
+// no rule has a scope.
+func (r *Rules) newReach(client netip.Addr) *reach {
+	if r == nil || !r.scoped {
+		return nil
+	}
+	return &reach{
+		clients: r.clientsOutside(client),
+		hello:   r.outside(func(s *scope) bool { return s.hello == nil }),
+		banner:  r.outside(func(s *scope) bool { return s.banner == nil }),
+	}
+}
+
+func (r *Rules) clientsOutside(client netip.Addr) ruleSet {
+	client = client.Unmap()
+	return r.outside(func(s *scope) bool {
+		return s.clients == nil || slices.ContainsFunc(s.clients, func(n netip.Prefix) bool { return n.Contains(client) })
+	})
+}
+
+// acts reports whether a rule acts in this session, as far as is known.
+func (d *Dialogue) acts(rule int) bool {
+	r := d.reach
+	return r == nil || !r.clients.has(rule) && !r.hello.has(rule) && !r.banner.has(rule)
+}
+
+// clientIs, helloIs and bannerIs tell the scopes what has become known.
+func (d *Dialogue) clientIs(client netip.Addr) {
+	d.client = client
+	if d.reach != nil {
+		d.reach.clients = d.policy.Rules.clientsOutside(client)
+	}
+}
+
+func (d *Dialogue) helloIs(line []byte) {
+	if d.reach != nil {
+		name := Argument(line)
+		d.reach.hello = d.policy.Rules.outside(func(s *scope) bool { return s.hello == nil || s.hello.Match(name) })
+	}
+}
+
+func (d *Dialogue) bannerIs(raw []byte) {
+	if d.reach != nil {
+		text := strings.Join(parseReply(raw).Lines, "\n")
+		d.reach.banner = d.policy.Rules.outside(func(s *scope) bool { return s.banner == nil || s.banner.MatchString(text) })
+	}
+}

@@ -1,0 +1,96 @@
+package rewrite
+
+import "net/netip"
+
+// A Session is what a rule sees of the session at every stage. It is good until
+// the rule's function returns.
+type Session struct {
+	d    *Dialogue
+	rule int // the one that is running, by its place
+}
+
+// Client is the client's address. It is invalid where none is known.
+func (s Session) Client() netip.Addr { return s.d.client }
+
+// Hostname is our own name, as replies of our own give it.
+func (s Session) Hostname() string { return s.d.policy.Hostname }
+
+// Hello is the last EHLO or HELO as the server got it; "" if there was none.
+func (s Session) Hello() string { return string(s.d.hello) }
+
+// Server is what the server's last EHLO reply offers, as the rules' Offer
+// functions have left it. It is empty after HELO and before the reply.
+func (s Session) Server() Extensions { return Extensions{&s.d.server.offer} }
+
+// Shown is what the client was offered by the last EHLO reply that it got.
+func (s Session) Shown() Extensions {
+	if s.d.seen.shown == nil {
+		return s.Server()
+	}
+	return Extensions{s.d.seen.shown}
+}
+
+// ClientTLS and ServerTLS report whether the connection to that side is encrypted.
+func (s Session) ClientTLS() bool { return s.d.seen.tls }
+
+// ServerTLS reports whether the connection to the server is encrypted.
+func (s Session) ServerTLS() bool { return s.d.server.tls }
+
+// EndsClientTLS reports whether we offer the client STARTTLS of our own, and the
+// client is in clear.
+func (s Session) EndsClientTLS() bool { return s.d.endsTLS() && !s.d.seen.tls }
+
+// HelloOwed reports whether the client has begun TLS and not said EHLO since.
+func (s Session) HelloOwed() bool { return s.d.seen.helloOwed }
+
+// Authenticated reports whether the client has logged in.
+func (s Session) Authenticated() bool { return s.d.seen.authenticated }
+
+// Transaction reports whether MAIL was accepted and its transaction is open.
+func (s Session) Transaction() bool { return s.d.seen.transaction }
+
+// Untouched reports whether nothing was done in this session that could be done
+// twice: no AUTH and no MAIL was accepted.
+func (s Session) Untouched() bool {
+	return !s.d.seen.authenticated && s.d.seen.mails == 0 && s.d.seen.messages == 0
+}
+
+// State returns the rule's own memory for this session, which Actions.State
+// made. It is nil if that is.
+func (s Session) State() any {
+	rules := s.d.policy.Rules.rules
+	if rules[s.rule].State == nil {
+		return nil
+	}
+	if s.d.states == nil {
+		s.d.states = make([]any, len(rules))
+	}
+	if s.d.states[s.rule] == nil {
+		s.d.states[s.rule] = rules[s.rule].State()
+	}
+	return s.d.states[s.rule]
+}
+
+// A Memory keeps what was learned of one server from one session to the next.
+type Memory interface {
+	// Remember keeps a key for so many seconds.
+	Remember(key string, seconds int)
+	// Remembers reports whether the key is kept.
+	Remembers(key string) bool
+}
+
+// Remember keeps something about this server for later sessions, for so many
+// seconds: that EHLO ends the connection, say. The key is the rule's own.
+func (s Session) Remember(key string, seconds int) {
+	if m := s.d.memory; m != nil {
+		m.Remember(s.key(key), seconds)
+	}
+}
+
+// Remembers reports whether this session or an earlier one has called Remember,
+// and the time is not over.
+func (s Session) Remembers(key string) bool {
+	return s.d.memory != nil && s.d.memory.Remembers(s.key(key))
+}
+
+func (s Session) key(key string) string { return s.d.policy.Rules.rules[s.rule].name + " " + key }

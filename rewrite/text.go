@@ -1,0 +1,265 @@
+package rewrite
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// A Text is one message on its way from the client to the server, by DATA or
+// by chunks that go on as DATA, as the rules see it.
+type Text struct {
+	Session
+
+	reader     Message
+	stuffer    Stuffer
+	stuffed    []byte // what the stuffer made last; nil between chunks
+	filters    []textFilter
+	applied    ruleSet
+	refusal    string // the reply that the client gets in place of the server's; "": none
+	octets     int64  // seen so far, as the client sent them
+	inBody     bool   // the empty line behind the header has passed
+	endsHeader bool   // it is in the piece at hand
+	midLine    bool   // what has gone out ends within a line
+	changes    bool   // a filter may change the text
+}
+
+// A Filter is what a rule does to one message. Any function may be nil.
+type Filter struct {
+	// Text returns what goes out in place of src: src itself, or what it makes in
+	// dst[:0], which does not overlap src. Text is as it is on the wire: lines end
+	// with CRLF, which is never split, and a dot that begins one is doubled
+	// (RFC 5321, 4.5.2). The line that ends the message is not in it. A piece is
+	// either of the header, with the empty line behind it, or of the body.
+	Text func(m *Text, dst, src []byte) []byte
+
+	// Look is called behind each piece of the message, of whatever length.
+	Look func(m *Text)
+}
+
+// textFilter is a rule's Filter with the room that it makes text in.
+type textFilter struct {
+	Filter
+	rule int
+	room []byte
+}
+
+// Text is the message that is under way.
+func (d *Dialogue) Text() *Text {
+	if d.text == nil {
+		d.text = d.newText()
+	}
+	return d.text
+}
+
+func (d *Dialogue) newText() *Text {
+	m := &Text{Session: Session{d: d}}
+	if d.policy.Rules == nil || !d.policy.Rules.messages {
+		return m
+	}
+	for i, rule := range d.policy.Rules.rules {
+		if rule.Message == nil || !d.acts(i) {
+			continue
+		}
+		m.rule = i
+		var f Filter
+		if why := contained(func(m *Text) { f = rule.Message(m) }, m); why != "" {
+			d.broke(i, why)
+			continue
+		}
+		m.changes = m.changes || f.Text != nil
+		m.filters = append(m.filters, textFilter{Filter: f, rule: i})
+	}
+	return m
+}
+
+// EndsAtLF has LF end a line too, and so LF.LF the message. It is for
+// Actions.Message, and for clients that are known to mean it: for anybody else
+// that is how one message is made two.
+func (m *Text) EndsAtLF() { m.reader.LF = true }
+
+// Octets counts the octets of the message so far, as the client sent them.
+func (m *Text) Octets() int64 { return m.octets }
+
+// Stray counts the bare CRs, bare LFs and NULs that were replaced so far.
+func (m *Text) Stray() int64 { return m.reader.Mended() + m.stuffer.Mended() }
+
+// LFs counts the line ends so far that were LF alone, with EndsAtLF.
+func (m *Text) LFs() int64 { return m.reader.LFs() }
+
+// Body reports whether a piece is of the body.
+func (m *Text) Body() bool { return m.inBody }
+
+// Applied counts the rule that is running as one that has changed this message.
+func (m *Text) Applied() { m.applied.add(m.rule) }
+
+// Refuse has the client hear this at the message's end, and the server never
+// get that end. The code is one of 4xx or 5xx; only the first refusal counts.
+func (m *Text) Refuse(r Reply) {
+	if m.refusal != "" {
+		return
+	}
+	if why := replyFault(r, Reply{Code: 400}); why != "" || len(r.Lines) != 1 {
+		m.d.broke(m.rule, "refusing a message: "+why)
+		return
+	}
+	m.Applied()
+	m.refusal = strings.TrimSuffix(string(r.appendTo(nil)), "\r\n")
+}
+
+// Changes reports whether a filter may change the text, to something longer.
+func (m *Text) Changes() bool { return m.changes }
+
+// Mends reports whether something had to be mended so far.
+func (m *Text) Mends() bool { return m.Stray() > 0 || m.reader.LF }
+
+// Refusal is the reply that a rule wants given in place of the server's; "" if
+// none does.
+func (m *Text) Refusal() string { return m.refusal }
+
+// Next is [Message.Next] with the rules' filters behind it.
+func (m *Text) Next(dst, src []byte) (out []byte, n int, end bool) {
+	out, n, end = m.reader.Next(dst, src)
+	m.octets += int64(n)
+	return m.pass(out, end), n, end
+}
+
+// Stuff returns what octets of a chunk become in a message by DATA, with the
+// rules' filters behind that. It is good until the next call.
+func (m *Text) Stuff(src []byte) []byte {
+	m.octets += int64(len(src))
+	m.stuffed = m.stuffer.Append(m.stuffed[:0], src)
+	return m.pass(m.stuffed, false)
+}
+
+// StuffEnd is the end of a message whose chunks went through Stuff.
+func (m *Text) StuffEnd() []byte { return m.pass(m.stuffer.End(nil), true) }
+
+const lastLine = ".\r\n"
+
+// pass has the filters see a piece of the message.
+func (m *Text) pass(out []byte, end bool) []byte {
+	if m.refusal != "" || len(m.filters) == 0 {
+		return out
+	}
+	text := out
+	if end {
+		text = out[:len(out)-len(lastLine)]
+	}
+	if m.changes && len(text) > 0 {
+		if changed := m.filter(text); !same(changed, text) {
+			out = changed
+			if end {
+				out = append(changed, lastLine...)
+			}
+		}
+	}
+	for i := range m.filters {
+		if f := &m.filters[i]; f.Look != nil {
+			m.rule = f.rule
+			if why := contained(f.Look, m); why != "" {
+				m.broken(f.rule, why)
+			}
+		}
+	}
+	return out
+}
+
+// filter has the filters see text, which may end one part of the message and
+// begin the next.
+func (m *Text) filter(text []byte) []byte {
+	header := 0
+	if !m.inBody {
+		header = m.headerEnd(text)
+	}
+	if header == 0 || header == len(text) {
+		made := m.filterPart(text)
+		m.inBody = m.inBody || header > 0 && m.endsHeader
+		return made
+	}
+	head := bytes.Clone(m.filterPart(text[:header]))
+	m.inBody = true
+	body := m.filterPart(text[header:])
+	if same(body, text[header:]) && bytes.Equal(head, text[:header]) {
+		return text
+	}
+	return append(head, body...)
+}
+
+// filterPart has each filter see a part of the message, and checks what it makes.
+func (m *Text) filterPart(text []byte) []byte {
+	for i := range m.filters {
+		f := &m.filters[i]
+		if f.Text == nil || m.refusal != "" {
+			continue
+		}
+		m.rule = f.rule
+		made := text
+		why := contained(func(m *Text) { made = f.Text(m, f.room[:0], text) }, m)
+		if why == "" && !same(made, text) {
+			f.room = made
+			why = textFault(made, m.midLine)
+		}
+		if why != "" {
+			m.broken(f.rule, why)
+			return text
+		}
+		text = made
+	}
+	m.midLine = !bytes.HasSuffix(text, crlf) && (len(text) > 0 || m.midLine)
+	return text
+}
+
+// broken refuses a message of which a rule has made what cannot be: what went
+// out of it before cannot be taken back.
+func (m *Text) broken(rule int, why string) {
+	m.d.broke(rule, why)
+	if m.refusal == "" {
+		m.refusal = "451 4.3.0 the message cannot be passed on, try again later"
+	}
+}
+
+// textFault says why text cannot be part of a message: another reader would see
+// another end of a line, or of the message, in it (promise 4).
+func textFault(text []byte, midLine bool) string {
+	ends := bytes.Count(text, crlf)
+	switch {
+	case bytes.Count(text, crlf[:1]) != ends || bytes.Count(text, crlf[1:]) != ends:
+		return "it made text with a bare CR or a bare LF"
+	case bytes.IndexByte(text, 0) >= 0:
+		return "it made text with a NUL"
+	case bytes.Contains(text, []byte("\r\n.\r\n")), !midLine && bytes.HasPrefix(text, []byte(lastLine)):
+		return "it made the line that ends a message"
+	}
+	return ""
+}
+
+// same reports whether made is text itself, rather than made anew.
+func same(made, text []byte) bool {
+	return len(made) == len(text) && (len(text) == 0 || &made[0] == &text[0])
+}
+
+// headerEnd is how much of text is header, with the empty line behind it.
+func (m *Text) headerEnd(text []byte) int {
+	if !m.midLine && bytes.HasPrefix(text, crlf) {
+		m.endsHeader = true
+		return len(crlf)
+	}
+	if i := bytes.Index(text, []byte("\r\n\r\n")); i >= 0 {
+		m.endsHeader = true
+		return i + 4
+	}
+	return len(text)
+}
+
+// endText is the end of the message that is under way, which the server has got
+// or nobody.
+func (d *Dialogue) endText() {
+	m := d.text
+	d.text = nil
+	if m == nil || m.applied.empty() {
+		return
+	}
+	d.departed(m.applied)
+	d.event(fmt.Sprintf("message changed or refused by %s", d.policy.Rules.nameSet(m.applied)))
+}
