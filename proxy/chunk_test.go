@@ -16,7 +16,6 @@ import (
 	"smtpshim/rewrite"
 )
 
-var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
 // asks sends octets and gives the code of the reply to them.
 func asks(t *testing.T, conn net.Conn, replies *bufio.Reader, octets string) string {

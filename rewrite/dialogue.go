@@ -1,11 +1,3 @@
-// Package rewrite decides. It knows SMTP's dialogue and the rules that mend it,
-// and nothing of connections, clocks or logs.
-//
-// A [Dialogue] is one session as a state machine: it is fed with the client's
-// commands, the server's replies and what happened to the connections, and says
-// what is to be written ([Dialogue.ToServer], [Dialogue.ToClient]) and what to
-// wait for ([Dialogue.Next]). A [Rule] is a row of the [Table]. A [Message]
-// finds the end of a message and mends it on the way.
 package rewrite
 
 import (

@@ -1,0 +1,64 @@
+// Package rewrite decides. It knows SMTP's dialogue and runs the rules that mend
+// it, and knows nothing of connections, clocks or logs. The rules themselves are
+// in package heal.
+//
+// A [Dialogue] is one session as a state machine: it is fed with the client's
+// commands, the server's replies and what happened to the connections, and says
+// what is to be written ([Dialogue.ToServer], [Dialogue.ToClient]) and what to
+// wait for ([Dialogue.Next]).
+//
+// # Stages
+//
+// A [Rule] is a row: a name, texts for people, options, and functions for the
+// stages it wants ([Actions]). A session passes these stages:
+//
+//   - First octets ([Opening]): the client has not been greeted. A rule may have
+//     a TLS handshake come first, go on in clear where TLS is due, or wait up to
+//     five seconds for the client's first octets.
+//   - Line: what a client sent up to an LF is no line: it does not end with CRLF,
+//     or has a CR, LF or NUL in it. A rule may return the line that is meant,
+//     without its end. It must be a line, and no longer than what came.
+//   - Reply repair ([Repair]): what a server sent is no well-formed reply, no
+//     whole one, or more than one. A rule may replace it by one whole reply, or
+//     drop it. The reply is never of a better class than the worst code in it,
+//     and only a yes that nobody asked for, or what has no code, is dropped.
+//   - Offer ([Extensions]): the server has answered EHLO. What a rule changes is
+//     what the server means: for us, for other rules and for the client.
+//   - Command ([Turn]): a rule may change the client's line, answer it, or have
+//     other commands said first.
+//   - SASL ([Turn]): a rule may change a line of an AUTH exchange, answer it, with
+//     334 too, or swallow it. Where the server has not sent a 334, what the rules
+//     leave must be an AUTH command.
+//   - Greeting and reply ([Turn]): a rule may change the reply, or have a line
+//     said in its place, on the same connection or on a fresh one. To a 334 that
+//     line is the client's next SASL line.
+//   - Message ([Text], [Filter]): a rule may change the text while it streams by,
+//     or have the message refused at its end.
+//
+// Commands, SASL lines, messages and first octets meet the rules first to last;
+// offers and replies meet them last to first. Every rule sees what the rules
+// before it have left, and each that has changed something is counted
+// ([Listener.Applied]) when what it did is delivered.
+//
+// # What the engine checks
+//
+// After each rule the engine checks what it did. If that cannot be, or the rule
+// panics, what it did is taken back and [Listener.Broke] is called; the other
+// rules go on. In a message of which a part has gone out already, the message is
+// refused instead. The checks are:
+//
+//   - A line has no CR, LF or NUL, is not empty unless it was, and is no longer
+//     than 4,094 octets (12,286 in an AUTH exchange) unless it was.
+//   - No rule has said first, or makes of another command, what carries octets
+//     that are not lines, swaps the roles, or has the server trust us.
+//   - A refusal stays one, and so does an invitation (3xx). A refusal may become
+//     temporary. A yes to a finished message stays a yes. No rule answers DATA
+//     with a yes.
+//   - Nothing is said again that could be done twice: only EHLO, HELO, STARTTLS,
+//     AUTH before its first 334, and the first MAIL of a session. A turn may say
+//     four lines first, four again, and make two fresh connections.
+//   - The text of a message has no bare CR, bare LF or NUL, and no line of one dot.
+//
+// Behind the rules the engine makes the EHLO reply true of the session: see
+// [Policy].
+package rewrite
