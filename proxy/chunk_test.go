@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
 )
-
 
 // asks sends octets and gives the code of the reply to them.
 func asks(t *testing.T, conn net.Conn, replies *bufio.Reader, octets string) string {
