@@ -37,6 +37,18 @@ func (l *leg) release() {
 	l.buf, l.r, l.w = nil, 0, 0
 }
 
+// replace puts other octets in the place of the first n.
+func (l *leg) replace(n int, octets []byte) {
+	rest := append([]byte(nil), l.buf[l.r+n:l.w]...)
+	for l.r = 0; len(octets)+len(rest) > len(l.buf); {
+		l.w = len(l.buf)
+		l.room()
+	}
+	l.w = copy(l.buf, octets)
+	l.w += copy(l.buf[l.w:], rest)
+	l.consume(0)
+}
+
 // room makes space behind what is buffered.
 func (l *leg) room() {
 	switch {

@@ -38,6 +38,7 @@ func (s *session) premature() bool {
 	if len(s.server.buffered()) == 0 {
 		s.fill(s.server, s.now.Add(spokeWait))
 	}
+	s.dropUnasked()
 	b := s.server.buffered()
 	return len(b) > 0 && !bytes.HasPrefix(b, []byte("421"))
 }
@@ -88,31 +89,83 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 	if s.server == nil {
 		return nil, errBadReply
 	}
-	deadline, flushAt := s.now.Add(allowed), s.now.Add(min(holdReplies, allowed))
+	deadline, flushAt, heard := s.now.Add(allowed), s.now.Add(min(holdReplies, allowed)), s.now
 	for {
-		raw, err := s.wholeReply()
+		raw, wait, err := s.nextReply(s.now.Sub(heard))
 		if raw != nil || err != nil {
 			return raw, err
 		}
-		if len(s.dialogue.ToClient) > 0 {
-			err = s.fill(s.server, flushAt)
-			if isTimeout(err) {
-				if err := s.flushClient(); err != nil {
-					return nil, err
-				}
-				continue
-			}
-		} else {
-			err = s.fill(s.server, deadline)
+		until, flushes := deadline, len(s.dialogue.ToClient) > 0
+		if flushes {
+			until = flushAt
 		}
+		repairs := wait > 0 && heard.Add(wait).Before(until)
+		if repairs {
+			until = heard.Add(wait)
+		}
+		err = s.fill(s.server, until)
 		switch {
 		case err == nil:
+			heard = s.now
+		case repairs && isTimeout(err) && !s.now.Before(until): // the rules are asked again
+		case flushes && isTimeout(err):
+			if err := s.flushClient(); err != nil {
+				return nil, err
+			}
+		case err == errSpoke && s.dropUnasked():
+			if err := s.serverWrite(s.dialogue.ToServer); err != nil {
+				return nil, err
+			}
 		case err == errSpoke && !bytes.HasPrefix(s.server.buffered(), []byte("421")):
 			return nil, errUnasked
 		case err != errSpoke:
 			return nil, err
 		}
 	}
+}
+
+// nextReply is wholeReply once the rules have mended what is no whole reply, or
+// more than one. quiet is for how long nothing more has come; the rules want to
+// look again when it is as long as wait, if that is not 0.
+func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration, err error) {
+	raw, err = s.wholeReply()
+	if !s.route.Rules.Repairs() {
+		return raw, 0, err
+	}
+	for range maxRepairs {
+		b := s.server.buffered()
+		if len(b) == 0 || err == nil && raw != nil && len(raw) == len(b) {
+			break
+		}
+		n, made, ok, again := s.dialogue.Repair(b, quiet.Milliseconds())
+		if !ok {
+			if again > 0 {
+				return nil, time.Duration(again) * time.Millisecond, nil
+			}
+			break
+		}
+		s.server.replace(n, made)
+		raw, err = s.wholeReply()
+	}
+	return raw, 0, err
+}
+
+// maxRepairs bounds what rules may mend of a server's octets before more come.
+const maxRepairs = 16
+
+// dropUnasked has the rules drop what the server has said and nobody has asked
+// for. It reports whether that was all.
+func (s *session) dropUnasked() bool {
+	b := s.server.buffered()
+	if len(b) == 0 || !s.route.Rules.Repairs() {
+		return false
+	}
+	n, made, ok, _ := s.dialogue.Repair(b, 0)
+	if !ok || len(made) > 0 {
+		return false
+	}
+	s.server.consume(n)
+	return len(s.server.buffered()) == 0
 }
 
 // wholeReply takes a reply from what is buffered, if it is whole and within the

@@ -314,6 +314,14 @@ func (s *session) unasked(err error) error {
 		s.dialogue.Lost()
 		return nil
 	}
+	if s.route.Rules.Repairs() {
+		if len(s.server.buffered()) == 0 {
+			s.fill(s.server, s.now.Add(spokeWait)) // if that fails, the next read says why
+		}
+		if s.dropUnasked() {
+			return nil
+		}
+	}
 	raw, err := s.readReply(min(lastWords, s.route.Timeouts.reply()))
 	return s.replied(raw, err)
 }

@@ -186,7 +186,7 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 	}
 	if !ruled && !lonely {
 		d.heard(v)
-		d.send(v, raw)
+		d.send(v, line, raw)
 		d.trace('C', v, raw, raw, Causes{})
 		return true
 	}
@@ -224,9 +224,9 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 }
 
 // send writes a command as it came.
-func (d *Dialogue) send(v Verb, raw []byte) {
+func (d *Dialogue) send(v Verb, line, raw []byte) {
 	d.ToServer = append(d.ToServer, raw...)
-	d.pushed(v)
+	d.pushed(v, line, line)
 }
 
 // sendTurn writes a command that the rules have seen and nobody holds.
@@ -234,16 +234,20 @@ func (d *Dialogue) sendTurn(v Verb) {
 	t := d.turn
 	start := len(d.ToServer)
 	d.ToServer = append(append(d.ToServer, t.line...), crlf...)
-	d.pushed(v)
+	d.pushed(v, t.said, t.line)
 	d.departed(t.applied)
 	d.trace('C', v, t.said, d.ToServer[start:], t.byRules(t.lineBy))
 }
 
-func (d *Dialogue) pushed(v Verb) {
+func (d *Dialogue) pushed(v Verb, said, line []byte) {
 	if v == VerbRCPT {
 		d.seen.recipients++
 	}
-	d.sent.push(v)
+	if d.policy.Rules.seesReply(v, 599) {
+		d.sent.pushLines(v, said, line)
+	} else {
+		d.sent.push(v)
+	}
 	d.grouping = groupable.Has(v) && d.server.known&offersPIPELINING != 0
 }
 
@@ -255,7 +259,7 @@ func (d *Dialogue) MessageEnd(octets int64) {
 	}
 	d.endText()
 	if d.next == AwaitDiscard {
-		d.deliver(VerbMessage, d.early)
+		d.deliver(VerbMessage, nil, nil, d.early)
 		if d.next != End {
 			d.refuse(cmp.Or(d.failure, "server-lost"), spentText, earlyReason)
 		}

@@ -225,7 +225,7 @@ func (t *Turn) handshakeFailed() aftermath {
 // reconnect has a fresh connection made, and waits for its greeting.
 func (t *Turn) reconnect() (ok bool) {
 	d := t.d
-	d.sent.n = 0
+	d.sent.forget()
 	d.server.gone = true
 	e := t.await(AwaitServer)
 	if e.code != 220 {

@@ -211,6 +211,7 @@ func (d *Dialogue) rememberTLSFailed() {
 // Rest gives back what is needed only while something is under way.
 func (d *Dialogue) Rest() {
 	d.ToServer, d.ToClient = nil, nil
+	d.sent.rest()
 	if !d.holds() {
 		d.turn = nil
 	}
@@ -253,7 +254,7 @@ func (d *Dialogue) Finish(text string) {
 
 // fail keeps why the dialogue goes no further. The first reason is the real one.
 func (d *Dialogue) fail(failure, reason string) {
-	d.sent.n = 0
+	d.sent.forget()
 	d.stopTurn()
 	d.failure, d.reason = failure, cmp.Or(d.reason, reason)
 }
@@ -287,27 +288,4 @@ func (d *Dialogue) answer(v Verb, text string) {
 	if d.tracer != nil {
 		d.tracer.Exchanged('S', nil, []string{text}, Causes{})
 	}
-}
-
-// maxGroup bounds the commands that wait for replies at once.
-const maxGroup = 64
-
-// sentQueue are the verbs of commands whose replies are outstanding.
-type sentQueue struct {
-	verbs   [maxGroup + 2]Verb
-	head, n int
-}
-
-func (q *sentQueue) push(v Verb) {
-	q.verbs[(q.head+q.n)%len(q.verbs)] = v
-	q.n++
-}
-
-func (q *sentQueue) first() Verb { return q.verbs[q.head] }
-
-func (q *sentQueue) pop() Verb {
-	v := q.verbs[q.head]
-	q.head = (q.head + 1) % len(q.verbs)
-	q.n--
-	return v
 }

@@ -234,3 +234,34 @@ func TestAfterAChallengeNothingIsSaidAgain(t *testing.T) {
 		t.Errorf("the server gets %q, the client %q; %d were reported", d.ToServer, d.ToClient, len(k.broke))
 	}
 }
+
+func TestAReplyFunctionSeesTheCommandThatItAnswers(t *testing.T) {
+	var seen []string
+	d, _ := begin(t, inForce(active{"watch", scope{}, Actions{
+		Commands: SetOf(VerbRCPT), Command: func(t *Turn) {
+			if string(t.Line()) == "RCPT TO:<b@example.net>" {
+				t.SetLine("RCPT TO:<changed@example.net>")
+			}
+		},
+		Refusals: EveryVerb, Reply: func(t *Turn) {
+			seen = append(seen, fmt.Sprintf("%d %s %s", t.Reply().Code, t.Said(), t.Line()))
+		},
+	}}))
+	d.Command([]byte("EHLO client.example.net\r\n"), false)
+	d.Reply([]byte("250-mail.example.com\r\n250 PIPELINING\r\n"), false, false)
+	for range 2 {
+		for _, line := range []string{"MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>", "RCPT TO:<c@example.net>"} {
+			if !d.Command([]byte(line+"\r\n"), true) {
+				t.Fatalf("%s is not taken", line)
+			}
+		}
+		d.Reply([]byte("250 ok\r\n"), false, false)
+		d.Reply([]byte("550 no\r\n"), false, false)
+		d.Reply([]byte("551 no\r\n"), false, false)
+		d.ToServer, d.ToClient = nil, nil
+	}
+	want := []string{"550 RCPT TO:<b@example.net> RCPT TO:<changed@example.net>", "551 RCPT TO:<c@example.net> RCPT TO:<c@example.net>"}
+	if want = append(want, want...); !slices.Equal(seen, want) {
+		t.Errorf("seen %q, want %q", seen, want)
+	}
+}

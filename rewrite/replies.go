@@ -29,7 +29,7 @@ func (d *Dialogue) Greeting(raw []byte) {
 		d.give(VerbGreeting, raw, Reply{})
 		return
 	}
-	d.deliver(VerbGreeting, raw)
+	d.deliver(VerbGreeting, nil, nil, raw)
 }
 
 // Lost says that the server hung up, or could not be reached.
@@ -88,8 +88,8 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 		d.turn.pending = code == 334
 		d.resume(event{code: code, raw: raw})
 	default:
-		v := d.sent.pop()
-		d.deliver(v, raw)
+		v, said, line := d.sent.pop()
+		d.deliver(v, said, line, raw)
 		d.afterData(v, code, ahead)
 	}
 }
@@ -165,9 +165,9 @@ func (d *Dialogue) afterData(v Verb, code int, ahead bool) {
 }
 
 // deliver gives the client a reply, through the rules that ask for it.
-func (d *Dialogue) deliver(v Verb, raw []byte) {
+func (d *Dialogue) deliver(v Verb, said, line, raw []byte) {
 	if code, _ := replyCode(raw); d.policy.Rules.seesReply(v, code) {
-		d.ruledReply(v, raw)
+		d.ruledReply(v, said, line, raw)
 		return
 	}
 	d.give(v, raw, Reply{})
@@ -175,9 +175,9 @@ func (d *Dialogue) deliver(v Verb, raw []byte) {
 
 // ruledReply gives the client what the rules make of a reply to a command that
 // is not held.
-func (d *Dialogue) ruledReply(v Verb, raw []byte) {
-	t := d.newTurn(v, nil)
-	t.raw, t.reply = raw, parseReply(raw)
+func (d *Dialogue) ruledReply(v Verb, said, line, raw []byte) {
+	t := d.newTurn(v, said)
+	t.line, t.raw, t.reply = line, raw, parseReply(raw)
 	t.runReply()
 	if t.replyBy.empty() || t.reply.equal(parseReply(raw)) {
 		d.give(v, raw, Reply{})

@@ -2,8 +2,7 @@ package rewrite
 
 // A Turn is one command of the client's and what becomes of it: its line on the
 // way to the server, the lines of the AUTH exchange that it begins, and the
-// reply on the way back. The reply function of a command that is not held gets
-// a Turn without Said and Line.
+// reply on the way back.
 type Turn struct {
 	Session
 
@@ -60,8 +59,9 @@ const (
 // Verb is the verb of the client's command, VerbGreeting or VerbMessage.
 func (t *Turn) Verb() Verb { return t.verb }
 
-// Said is the client's line as it came, without CRLF. It must not be changed,
-// and is good until the function returns.
+// Said is the client's line as it came, without CRLF; empty for a greeting and
+// the end of a message. It must not be changed, and is good until the function
+// returns.
 func (t *Turn) Said() []byte { return t.said }
 
 // Line is what goes to the server, likewise.
