@@ -191,13 +191,19 @@ func (d *Dialogue) ruledReply(v Verb, said, line, raw []byte) {
 // rule wants something said again in place of that.
 func (t *Turn) finish(raw []byte) bool {
 	d := t.d
-	came := parseReply(raw)
-	t.raw, t.reply, t.replyBy = raw, came, ruleSet{}
-	if t.offersExtensions() {
-		t.reply = d.server.offer.clone()
-		t.replyBy = t.offerBy
+	t.raw, t.replyBy = raw, ruleSet{}
+	t.reply.Code, _ = replyCode(raw)
+	learned := t.offersExtensions()
+	var came Reply
+	if learned {
+		t.reply, t.replyBy = d.server.offer.clone(), t.offerBy
 		t.applied.addAll(t.offerBy)
-	} else {
+		came = d.server.offer
+	}
+	if !learned || !t.offerBy.empty() {
+		came = parseReply(raw)
+	}
+	if !learned {
 		t.reply = came.clone()
 	}
 	if d.policy.Rules.seesReply(t.verb, t.reply.Code) {

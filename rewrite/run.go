@@ -171,6 +171,9 @@ func (t *Turn) runReply() {
 		t.d.scratch = before.Lines
 		t.rule = i
 		why := contained(r.Reply, t)
+		if why == "" && t.again == "" && t.reply.equal(before) {
+			continue
+		}
 		if why == "" {
 			why = t.replyFault(before)
 		}
@@ -179,17 +182,14 @@ func (t *Turn) runReply() {
 			t.d.broke(i, why)
 			continue
 		}
+		t.applied.add(i)
 		if t.again != "" {
 			t.againBy = ruleSet{}
 			t.againBy.add(i)
-			t.applied.add(i)
 			return
 		}
-		if !t.reply.equal(before) {
-			t.replyBy.add(i)
-			t.applied.add(i)
-			t.causes.changed(t.d.tracer != nil, before, t.reply, r.name)
-		}
+		t.replyBy.add(i)
+		t.causes.changed(t.d.tracer != nil, before, t.reply, r.name)
 	}
 }
 
@@ -246,24 +246,27 @@ func (d *Dialogue) runOffer(r *Reply, c *causes) (by ruleSet) {
 	if d.policy.Rules == nil || !d.policy.Rules.offers {
 		return by
 	}
-	for i, rule := range slices.Backward(d.policy.Rules.rules) {
+	for i := len(d.policy.Rules.rules) - 1; i >= 0; i-- {
+		rule := &d.policy.Rules.rules[i]
 		if rule.Offer == nil || !d.acts(i) {
 			continue
 		}
-		before := r.clone()
+		before := Reply{r.Code, append(d.scratch[:0], r.Lines...)}
+		d.scratch = before.Lines
 		why := contained(func(e Extensions) { rule.Offer(Session{d, i}, e) }, Extensions{r})
+		if why == "" && r.equal(before) {
+			continue
+		}
 		if why == "" {
 			why = replyFault(*r, before)
 		}
 		if why != "" {
-			*r = before
+			*r = before.clone()
 			d.broke(i, why)
 			continue
 		}
-		if !r.equal(before) {
-			by.add(i)
-			c.changed(d.tracer != nil, before, *r, rule.name)
-		}
+		by.add(i)
+		c.changed(d.tracer != nil, before, *r, rule.name)
 	}
 	return by
 }
