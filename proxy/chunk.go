@@ -1,35 +1,45 @@
 package proxy
 
 import (
-	"time"
+	"bytes"
+	"errors"
+	"fmt"
+
+	"smtpshim/rewrite"
 )
 
 // A chunk is the octets of one BDAT under way (RFC 3030, 2).
 type chunk struct {
-	s       *session
-	size    int64
-	left    int64
-	began   time.Time
-	conduit *conduit // nil: none yet, or none to be had
+	bodyWait
+	size      int64
+	left      int64
+	forward   bool     // to the server; false: dropped
+	converted bool     // it goes by DATA
+	conduit   *conduit // nil: none yet, or none to be had
+
+	refusal []byte // the server's, before it had the whole chunk; nil: none
+	lost    bool   // the server was, before it had the whole chunk
+	given   bool   // the client has got the answer before the end of the chunk
 }
 
-func (s *session) beginChunk() chunk {
+func (s *session) beginChunk(forward bool) chunk {
 	size := s.dialogue.ChunkSize()
 	s.client.large = size > smallBuffer
-	return chunk{s: s, size: size, left: size, began: s.now}
+	forward = forward && s.server != nil
+	return chunk{bodyWait: bodyWait{s: s, began: s.now, watches: forward}, size: size, left: size, forward: forward}
 }
 
-// next waits for more of the chunk. What goes to nobody is bounded.
-func (c *chunk) next(most int64, dropped bool) ([]byte, error) {
+// next waits for more of the chunk, and gives it. What goes to nobody is bounded.
+// Nothing without an error means that something else came first.
+func (c *chunk) next(most int64) ([]byte, error) {
 	s := c.s
-	for len(s.client.buffered()) == 0 {
-		if dropped && c.size-c.left > maxDiscarded {
-			s.messageOutcome("cut")
+	if len(s.client.buffered()) == 0 {
+		if !c.forward && c.size-c.left > maxDiscarded {
+			c.cut()
 			return nil, s.sendsOn()
 		}
-		if err := s.fillAt(c.began, c.size-c.left); err != nil && !s.client.interrupted(err) {
-			s.messageOutcome("cut")
-			return nil, s.clientFailed(err)
+		if err := c.more(); err != nil {
+			return nil, err
 		}
 	}
 	b := s.client.buffered()
@@ -38,7 +48,123 @@ func (c *chunk) next(most int64, dropped bool) ([]byte, error) {
 	return b, nil
 }
 
+// more waits for more of the chunk, and for what the server says before its end.
+func (c *chunk) more() error {
+	s := c.s
+	err := c.fill(c.size - c.left)
+	switch {
+	case err == nil, s.client.interrupted(err):
+		return nil
+	case err == errServerFirst:
+		return c.answered(c.serverErr)
+	case err == errPause:
+		return c.give()
+	}
+	c.cut()
+	return s.clientFailed(err)
+}
+
+// cut reports a message that has ended in the middle of this chunk.
+func (c *chunk) cut() {
+	if !c.given {
+		c.s.sum.message(c.size - c.left)
+		c.s.messageOutcome("cut")
+	}
+}
+
+// writeFailed looks for the reason that the server gave before it went.
+func (c *chunk) writeFailed(err error) error {
+	if c.refusal != nil {
+		c.forward = false
+		return nil
+	}
+	return c.answered(c.reasonFor(err))
+}
+
+// answered is the server's answer, or its loss, before it has the whole chunk. A
+// refusal, or the news of the loss, is held for the end of the chunk, or for a
+// pause of the client. The server gets the rest of a chunk that it has refused:
+// it counts the octets.
+func (c *chunk) answered(err error) error {
+	s := c.s
+	var raw []byte
+	if err == nil {
+		raw, err = s.readReply(min(lastWords, s.route.Timeouts.reply()))
+	}
+	c.watches, c.held = false, true
+	switch {
+	case err == nil && raw[0] >= '4':
+		c.refusal = bytes.Clone(raw)
+		if c.converted {
+			c.forward = false
+			s.closeServer()
+		}
+		return nil
+	case err == nil: // a yes to what the server does not have yet
+		s.trouble(fmt.Errorf("%w to a chunk that has not ended: %q", errBadReply, cut(raw)))
+		return c.broken(errUnasked)
+	case errors.Is(err, errBadReply), errors.Is(err, errFull):
+		return c.broken(err)
+	}
+	s.trouble(err)
+	if isTimeout(err) {
+		s.failed("timeout")
+	} else {
+		s.failed("lost")
+	}
+	c.forward, c.lost = false, true
+	s.closeServer()
+	return nil
+}
+
+// broken ends the session of a server that has said what cannot be an answer.
+func (c *chunk) broken(err error) error {
+	s := c.s
+	s.trouble(err)
+	s.badReply(err)
+	s.failed("protocol")
+	c.cut()
+	s.dialogue.Garbage()
+	return s.end()
+}
+
+// give gives the client, which has paused, the answer that is held for the end of
+// the chunk: it may be waiting for that.
+func (c *chunk) give() error {
+	c.conclude()
+	if c.s.dialogue.Next(false) == rewrite.End {
+		return c.s.end()
+	}
+	return c.s.flushClient()
+}
+
+// conclude has the dialogue answer a chunk of which the server has not got all.
+// It is false if the server has.
+func (c *chunk) conclude() bool {
+	s := c.s
+	switch {
+	case c.given:
+		return true
+	case c.lost:
+		s.sum.message(c.size - c.left)
+		s.messageOutcome("cut")
+		s.dialogue.Lost()
+	case c.refusal != nil && c.converted:
+		s.sum.message(c.size - c.left)
+		s.messageOutcome("refused")
+		s.dialogue.EarlyChunkReply(c.refusal)
+	case c.refusal != nil && c.left > 0:
+		s.sum.message(c.size - c.left)
+		s.replyIs(c.refusal)
+	default:
+		return false
+	}
+	c.held, c.given = false, true
+	return true
+}
+
 func (c *chunk) end() {
+	c.stop()
 	c.s.client.large = false
 	if c.conduit != nil {
 		c.conduit.close()
@@ -64,22 +190,24 @@ func (c *chunk) splices() bool {
 	return c.conduit != nil
 }
 
-// splice waits for octets of the chunk and moves them to the server. If that
-// takes no more, forward is false: the reply, or its absence, says why.
-func (c *chunk) splice() (forward bool, err error) {
+// splice waits for octets of the chunk and moves them to the server.
+func (c *chunk) splice() error {
 	s := c.s
-	s.client.into, s.client.most = c.conduit, int(min(c.left-unspliced, conduitSize))
-	err = s.fillAt(c.began, c.size-c.left)
+	s.client.into, s.client.most, s.client.took = c.conduit, int(min(c.left-unspliced, conduitSize)), 0
+	err := c.more()
 	s.client.into = nil
 	c.left -= int64(s.client.took)
-	if err != nil && !s.client.interrupted(err) {
-		s.messageOutcome("cut")
-		return false, s.clientFailed(err)
+	if err != nil || !c.forward {
+		return err
 	}
-	return s.serverSplice(c.conduit) == nil, nil
+	if err := s.serverSplice(c.conduit); err != nil {
+		return c.writeFailed(err)
+	}
+	return nil
 }
 
-// chunk moves the octets of BDAT, to the server or to nobody.
+// chunk moves the octets of BDAT, to the server or to nobody. The reply to this
+// BDAT is the only one that is outstanding.
 func (s *session) chunk(forward bool) error {
 	s.while = "passing on a chunk"
 	if s.premature() {
@@ -88,29 +216,27 @@ func (s *session) chunk(forward bool) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	c := s.beginChunk()
+	c := s.beginChunk(forward)
+	c.whole = true
 	defer c.end()
 	for c.left > 0 {
-		if forward && c.splices() {
-			var err error
-			if forward, err = c.splice(); err != nil {
+		if c.forward && c.splices() {
+			if err := c.splice(); err != nil {
 				return err
 			}
 			continue
 		}
-		b, err := c.next(c.left, !forward)
+		b, err := c.next(c.left)
 		if err != nil {
 			return err
 		}
-		if forward && c.left == 0 && s.dialogue.Outstanding() == 1 {
-			if s.server.spoke() && s.sayingYes() {
-				return s.replied(nil, errUnasked) // to what it does not have yet
-			}
-		}
-		if forward && s.serverWrite(b) != nil {
-			forward = false // the reply, or its absence, says why
+		if err := c.pass(b); err != nil {
+			return err
 		}
 		s.client.consume(len(b))
+	}
+	if c.conclude() {
+		return nil
 	}
 	s.asked = s.now
 	s.sum.message(c.size)
@@ -118,13 +244,30 @@ func (s *session) chunk(forward bool) error {
 	return nil
 }
 
-// sayingYes says whether what the server has begun to say is a good reply.
-func (s *session) sayingYes() bool {
-	if len(s.server.buffered()) == 0 {
-		s.fill(s.server, s.now.Add(spokeWait))
+// pass sends the server octets of the chunk as they are. Before the last of them it
+// is looked at: what it has said by then is no answer to the whole chunk.
+func (c *chunk) pass(b []byte) error {
+	s := c.s
+	if c.forward && c.left == 0 && c.refusal == nil {
+		if c.stop() || s.server.spoke() {
+			if err := c.answered(c.serverErr); err != nil {
+				return err
+			}
+		}
 	}
-	b := s.server.buffered()
-	return len(b) > 0 && b[0] < '4'
+	if !c.forward || len(b) == 0 {
+		return nil
+	}
+	if err := s.serverWrite(b); err != nil {
+		return c.writeFailed(err)
+	}
+	return nil
+}
+
+// chunkText is a message that comes by BDAT and goes by DATA.
+type chunkText struct {
+	open    bool   // the server waits for another chunk
+	refusal []byte // the server's, which came between two chunks; nil: none
 }
 
 // stuffedPiece is how much of a chunk is made text at a time.
@@ -136,54 +279,63 @@ func (s *session) chunkText() error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	c := s.beginChunk()
+	c := s.beginChunk(true)
+	c.converted, c.refusal = true, s.text.refusal
+	c.held = c.refusal != nil
 	defer c.end()
-	var failed error
 	text, refusal := s.dialogue.Text(), ""
 	for c.left > 0 {
-		b, err := c.next(stuffedPiece, failed != nil || refusal != "")
+		b, err := c.next(stuffedPiece)
 		if err != nil {
 			return err
 		}
 		out := text.Stuff(b)
-		refusal = text.Refusal()
-		if failed == nil && refusal == "" {
-			failed = s.serverWrite(out)
+		if refusal = text.Refusal(); refusal != "" {
+			c.forward, c.watches = false, false
+		}
+		if c.forward {
+			if err := s.serverWrite(out); err != nil {
+				if err := c.writeFailed(err); err != nil {
+					return err
+				}
+			}
 		}
 		s.client.consume(len(b))
 	}
-	s.sum.message(c.size)
-	return s.chunkTextEnd(refusal, failed)
+	return c.endText(refusal)
 }
 
-// chunkTextEnd is the end of a chunk, and with the last one that of the message.
-// A server that has not got all of it, or has answered already, does not get a
-// final dot.
-func (s *session) chunkTextEnd(refusal string, failed error) error {
-	d := s.dialogue
+// endText is the end of a chunk, and with the last one that of the message. A
+// server that has not got all of it, or has answered already, does not get a final
+// dot.
+func (c *chunk) endText(refusal string) error {
+	s, d := c.s, c.s.dialogue
 	last := d.ChunkIsLast()
 	var end []byte
 	if last && refusal == "" {
 		end = d.Text().StuffEnd()
 		refusal = d.Text().Refusal()
 	}
-	switch {
-	case refusal != "":
+	s.text.open = true
+	if last || refusal != "" {
+		s.text = chunkText{}
+	}
+	if refusal != "" && !c.given {
+		s.sum.message(c.size)
 		s.messageOutcome("refused")
 		d.RefuseChunk(refusal)
 		return nil
-	case failed != nil, last && s.server.spoke():
-		raw, err := s.readReply(min(lastWords, s.route.Timeouts.reply()))
-		if err == nil && d.EarlyChunkReply(raw) {
-			s.messageOutcome("refused")
-			return nil
+	}
+	if spoke := c.stop(); last && c.forward && (spoke || s.server.spoke()) {
+		if err := c.answered(c.serverErr); err != nil {
+			return err
 		}
-		s.messageOutcome("cut")
-		if err == nil {
-			err = errUnasked
-		}
-		return s.replied(nil, err)
-	case last:
+	}
+	if c.conclude() {
+		return nil
+	}
+	s.sum.message(c.size)
+	if last {
 		s.asked = s.now
 		s.serverWrite(end)
 	}

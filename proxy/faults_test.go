@@ -148,6 +148,7 @@ type cell struct {
 
 	arrived, harmed chan struct{} // the other side is where it has to be; the harm is done
 	harm            func()
+	left            chan struct{} // the side that fails has seen the end of its connection
 }
 
 // setUp makes the scene of a cell. A server goes wrong when it has heard the
@@ -241,7 +242,7 @@ func (c *cell) arrive(said, answer string) {
 // run plays the cell, and gives its row.
 func (c *cell) run(t *testing.T) string {
 	p := &Proxy{Logger: slog.New(slog.DiscardHandler)}
-	c.harmed, c.arrived = make(chan struct{}), make(chan struct{})
+	c.harmed, c.arrived, c.left = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	c.harm = sync.OnceFunc(func() { close(c.harmed) })
 	serverDone := make(chan string, 1)
 	client := c.meet(t, p, func(conn net.Conn) { serverDone <- c.play(conn, "server") })
@@ -321,11 +322,15 @@ func (c *cell) play(conn net.Conn, side string) string {
 	switch {
 	case side == c.fails && c.phase != "connect":
 		<-c.arrived
+		defer close(c.left)
 		return after(c.do(conn, c.right, c.harm), side)
 	case c.phase != "connect":
 		close(c.arrived)
 		if c.rest != "" {
 			<-c.harmed
+			if c.phase == "message" && !c.timed { // the proxy notices while the client is silent
+				<-c.left
+			}
 			conn.Write([]byte(c.rest))
 		}
 	}

@@ -9,14 +9,9 @@ import (
 	"smtpshim/rewrite"
 )
 
-const (
-	// A message this long is watched for an answer before its end; a shorter
-	// one has arrived before an answer to it could.
-	watchedMessage = 64 << 10
-	// maxDiscarded bounds what is read and dropped for a client that goes on
-	// sending what has been refused.
-	maxDiscarded = 256 << 20
-)
+// maxDiscarded bounds the octets that are read and dropped for a client that goes
+// on sending what has been refused.
+const maxDiscarded = 256 << 20
 
 // message moves a message of the client's to its end, to the server or to nobody.
 func (s *session) message(forward bool) error {
@@ -24,8 +19,8 @@ func (s *session) message(forward bool) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	m := transfer{s: s, forward: forward && s.server != nil, began: s.now}
-	m.text = s.dialogue.Text()
+	m := transfer{bodyWait: bodyWait{s: s, began: s.now}, forward: forward && s.server != nil, text: s.dialogue.Text()}
+	m.watches = m.forward
 	defer m.end()
 	defer func() { s.client.large = false }()
 	for {
@@ -40,9 +35,12 @@ func (s *session) message(forward bool) error {
 			return err
 		}
 	}
+	if m.given {
+		return nil
+	}
 	s.dialogue.MessageEnd(m.octets)
 	if m.outcome != "" {
-		m.ended(m.outcome)
+		m.report(m.outcome)
 	} else {
 		s.sum.message(m.octets)
 	}
@@ -51,13 +49,13 @@ func (s *session) message(forward bool) error {
 
 // A transfer is one message under way.
 type transfer struct {
-	s       *session
-	text    *rewrite.Text
-	forward bool // to the server; false: dropped
-	began   time.Time
-	octets  int64 // of the client's
-	watch   *watch
-	outcome string // "": the server has yet to say
+	bodyWait
+	text     *rewrite.Text
+	forward  bool   // to the server; false: dropped
+	octets   int64  // of the client's
+	outcome  string // "": the server has yet to say
+	reported bool   // the outcome is
+	given    bool   // the client has got its answer before the end: what is left is dropped
 
 	mends  bool                // something had to be mended: more will have to be
 	mended *[middleBuffer]byte // what mended pieces are made in; nil until then
@@ -91,9 +89,8 @@ func (m *transfer) piece() (end bool, err error) {
 			out = m.judge(out, end)
 		}
 		if m.forward && end {
-			m.close()
-			if s.server.spoke() {
-				if err := m.answered(nil); err != nil {
+			if m.stop() || s.server.spoke() {
+				if err := m.answered(m.serverErr); err != nil {
 					return false, err
 				}
 			}
@@ -127,57 +124,47 @@ func (m *transfer) judge(out []byte, end bool) []byte {
 	} else {
 		return out
 	}
-	m.close()
-	m.forward, m.outcome = false, "refused"
+	m.stop()
+	m.forward, m.watches, m.outcome = false, false, "refused"
 	s.closeServer()
 	return nil
-}
-
-// errSlow is a client that sends a message octet by octet.
-var errSlow = errors.New("the message comes too slowly")
-
-// fillAt waits for more of a message, or a chunk, that began then and of which
-// so much has come. It may not fall below the smallest rate; the first minute is
-// not counted.
-func (s *session) fillAt(began time.Time, octets int64) error {
-	err := s.fill(s.client, s.by(s.route.Timeouts.data()))
-	took := s.now.Sub(began)
-	if err == nil && took > time.Minute && float64(octets) < took.Seconds()*float64(s.route.Limits.messageRate()) {
-		return errSlow
-	}
-	return err
 }
 
 // more waits for more of the message, and for an answer before its end.
 func (m *transfer) more() error {
 	s := m.s
-	if m.forward && m.watch == nil && m.octets > watchedMessage {
-		server, client := s.server, s.client
-		m.watch = startWatch(server, func() {
-			client.interrupt()
-			server.interruptWrite()
-		})
-	}
 	if !m.forward && m.octets > maxDiscarded {
-		m.ended(m.outcome)
+		m.report(m.outcome)
 		return s.sendsOn()
 	}
 	m.spare()
 	s.client.large = m.octets > 0 // a short message fits the small buffer
-	err := s.fillAt(m.began, m.octets)
-	if m.watch != nil && m.watch.fired.Load() {
-		if spoke, werr := m.stopWatch(); spoke {
-			return m.answered(werr)
-		}
-	}
+	err := m.fill(m.octets)
 	switch {
 	case err == nil, s.client.interrupted(err):
 		return nil
+	case err == errServerFirst:
+		return m.answered(m.serverErr)
+	case err == errPause:
+		return m.give()
 	case errors.Is(err, errFull):
 		return fmt.Errorf("message buffer: %w", err)
 	}
-	m.ended(cmp.Or(m.outcome, "cut"))
+	m.report(cmp.Or(m.outcome, "cut"))
 	return s.clientFailed(err)
+}
+
+// give gives the client the answer that is held for the end of its message, for
+// which it may be waiting. What it sends up to that end is dropped.
+func (m *transfer) give() error {
+	s := m.s
+	m.held, m.given = false, true
+	s.dialogue.MessageEnd(m.octets)
+	m.report(m.outcome)
+	if s.dialogue.Next(false) == rewrite.End {
+		return s.end()
+	}
+	return s.flushClient()
 }
 
 // sendsOn ends a session whose client goes on sending what has been refused.
@@ -187,23 +174,20 @@ func (s *session) sendsOn() error {
 	return s.over("client-protocol", fmt.Errorf("over %d octets behind a refusal", maxDiscarded))
 }
 
-// ended reports a message that the server was not asked for an answer to.
-func (m *transfer) ended(outcome string) {
-	m.close()
-	m.s.sum.message(m.octets)
-	m.s.messageOutcome(outcome)
-}
-
-func (m *transfer) stopWatch() (bool, error) {
-	w := m.watch
-	m.watch = nil
-	defer m.s.server.resumeWrite()
-	return w.stop()
+// report reports the message, once, if the outcome is not up to the answer to its
+// final dot.
+func (m *transfer) report(outcome string) {
+	m.stop()
+	if !m.reported {
+		m.reported = true
+		m.s.sum.message(m.octets)
+		m.s.messageOutcome(outcome)
+	}
 }
 
 // end gives everything back.
 func (m *transfer) end() {
-	m.close()
+	m.stop()
 	m.spare()
 }
 
@@ -215,30 +199,17 @@ func (m *transfer) spare() {
 	}
 }
 
-// close takes the watch back; what it has read stays buffered.
-func (m *transfer) close() {
-	if m.watch != nil {
-		m.stopWatch()
-	}
-}
-
 // writeFailed looks for the reason that the server gave before it went.
 func (m *transfer) writeFailed(err error) error {
-	var werr error
-	if m.watch != nil {
-		_, werr = m.stopWatch()
-	}
-	if isTimeout(err) && werr == nil && !m.s.server.spoke() {
-		werr = err
-	}
-	return m.answered(werr)
+	return m.answered(m.reasonFor(err))
 }
 
 // answered is the server's answer, or its loss, before the message's end: from
-// here on nothing more is written to it.
+// here on nothing more is written to it. A refusal, or the news of the loss, is
+// held for the end of the message, or for a pause of the client.
 func (m *transfer) answered(err error) error {
 	s := m.s
-	m.forward, m.outcome = false, "cut"
+	m.forward, m.watches, m.held, m.outcome = false, false, true, "cut"
 	var raw []byte
 	if err == nil {
 		raw, err = s.readReply(min(lastWords, s.route.Timeouts.reply()))
@@ -267,7 +238,7 @@ func (m *transfer) answered(err error) error {
 	}
 	s.closeServer()
 	if s.dialogue.Next(false) == rewrite.End {
-		m.ended(m.outcome)
+		m.report(m.outcome)
 		return s.end()
 	}
 	return nil

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,8 @@ type session struct {
 	err       error     // what went wrong
 	cut       bool      // what went wrong then is that we have closed: see kill
 	sum       summary
-	serverIn  int64 // octets from connections to the server that are closed
+	text      chunkText // of a message that came by BDAT and goes by DATA
+	serverIn  int64     // octets from connections to the server that are closed
 }
 
 // errEnded says that the session has an outcome and nothing more is to be done.
@@ -323,6 +325,11 @@ func (s *session) unasked(err error) error {
 		}
 	}
 	raw, err := s.readReply(min(lastWords, s.route.Timeouts.reply()))
+	if err == nil && s.text.open && raw[0] >= '4' && !bytes.HasPrefix(raw, []byte("421")) {
+		s.text.refusal = bytes.Clone(raw) // to be given as the answer to the next chunk
+		s.closeServer()
+		return nil
+	}
 	return s.replied(raw, err)
 }
 
