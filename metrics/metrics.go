@@ -27,6 +27,7 @@ type Metrics struct {
 	sessions       *prometheus.CounterVec
 	active         *prometheus.GaugeVec
 	sessionSeconds *prometheus.HistogramVec
+	defects        *prometheus.CounterVec
 	refused        *prometheus.CounterVec
 	limitsMet      *prometheus.CounterVec
 	held           *prometheus.HistogramVec
@@ -60,6 +61,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 		sessions:       counters("sessions_total", "Sessions that ended, by how they ended.", "outcome"),
 		active:         prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("sessions_active", "Sessions under way.")), []string{"route"}),
 		sessionSeconds: histograms("session_seconds", "How long sessions lasted.", buckets),
+		defects:        counters("defects_total", "Panics of smtpshim, each of which cost a session, or a check of a server."),
 		refused:        counters("refused_total", "Connections that got no session, by why.", "reason"),
 		limitsMet:      counters("limits_met_total", "Limits that clients met in a session, by limit.", "limit"),
 		held:           histograms("held_seconds", "How long smtpshim itself took between two waits, told once in 17 times: what it adds, but for the kernel's part.", quickBuckets),
@@ -96,7 +98,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 	m.inForce()
 
 	reg.MustRegister(
-		m.sessions, m.active, m.sessionSeconds, m.refused, m.limitsMet, m.held,
+		m.sessions, m.active, m.sessionSeconds, m.defects, m.refused, m.limitsMet, m.held,
 		m.commands, m.replies, m.ruleApplied, m.ruleBroken, m.messages, m.messageBytes, m.bytes,
 		m.serverConnect, m.serverAgain, m.serverReply, m.serverErrors, m.badReplies, m.tlsSessions, m.tlsFailures,
 		m.reloads, m.reloaded, m.reloadedAt, m.certificateReloads, build,

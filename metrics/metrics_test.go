@@ -13,7 +13,7 @@ import (
 
 // names are the metrics that the documentation promises.
 var names = []string{
-	"smtpshim_sessions_total", "smtpshim_sessions_active", "smtpshim_session_seconds", "smtpshim_refused_total",
+	"smtpshim_sessions_total", "smtpshim_sessions_active", "smtpshim_session_seconds", "smtpshim_defects_total", "smtpshim_refused_total",
 	"smtpshim_commands_total", "smtpshim_replies_total", "smtpshim_rule_applied_total", "smtpshim_rule_broken_total",
 	"smtpshim_messages_total", "smtpshim_message_bytes_total", "smtpshim_bytes_total",
 	"smtpshim_server_connect_seconds", "smtpshim_server_reply_seconds", "smtpshim_server_errors_total",
@@ -46,6 +46,7 @@ func everything(r *Route) {
 	r.TLSFailed("client", "version")
 	r.TLSFailed("server", "certificate-name")
 	r.CertificateReloaded(nil)
+	r.Defect()
 	r.Refused("sessions")
 	r.LimitMet("recipients")
 	r.ServerAgain()
@@ -99,6 +100,7 @@ func TestEachEventIsCountedWhereItBelongs(t *testing.T) {
 	}{
 		{"sessions", m.sessions.WithLabelValues("in", "ok"), 1},
 		{"active", m.active.WithLabelValues("in"), 1},
+		{"defects", m.defects.WithLabelValues("in"), 1},
 		{"refused", m.refused.WithLabelValues("in", "sessions"), 1},
 		{"limits", m.limitsMet.WithLabelValues("in", "recipients"), 1},
 		{"fresh connections", m.serverAgain.WithLabelValues("in"), 1},

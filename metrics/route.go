@@ -9,7 +9,7 @@ import (
 // The closed sets of label values. What is in none of them is "other".
 var (
 	outcomes = []string{"ok", "silent", "client-lost", "client-timeout", "message-refused", "server-lost", "server-timeout",
-		"server-unreachable", "server-protocol", "client-protocol", "tls", "xclient", "drained", "cut-off", "unknown", "opaque"}
+		"server-unreachable", "server-protocol", "client-protocol", "tls", "xclient", "drained", "cut-off", "unknown", "opaque", "defect"}
 	refusals = []string{"sessions", "sessions-per-address", "sessions-per-minute", "proxy-header", "draining", "destination"}
 	// limits are those that a session can meet; the others refuse it.
 	limits   = []string{"command-line", "sasl-line", "errors", "idle-commands", "recipients", "messages", "message-size", "message-rate"}
@@ -35,6 +35,7 @@ type Route struct {
 	active         prometheus.Gauge
 	sessionSeconds prometheus.Observer
 	sessions       family[prometheus.Counter]
+	defects        prometheus.Counter
 	refused        family[prometheus.Counter]
 	limitsMet      family[prometheus.Counter]
 	held           prometheus.Observer
@@ -101,6 +102,7 @@ func (m *Metrics) Route(name string, rules []string, tls TLS) *Route {
 		active:         m.active.WithLabelValues(name),
 		sessionSeconds: m.sessionSeconds.WithLabelValues(name),
 		sessions:       counters(m.sessions, outcomes),
+		defects:        m.defects.WithLabelValues(name),
 		refused:        counters(m.refused, refusals),
 		limitsMet:      counters(m.limitsMet, limits),
 		held:           m.held.WithLabelValues(name),
@@ -135,6 +137,9 @@ func (r *Route) SessionEnded(outcome string, lasted time.Duration) {
 	r.sessions.of(outcome).Inc()
 	r.sessionSeconds.Observe(lasted.Seconds())
 }
+
+// Defect counts a panic that cost a session, or a check of a server.
+func (r *Route) Defect() { r.defects.Inc() }
 
 // Refused counts a connection that got no session.
 func (r *Route) Refused(reason string) { r.refused.of(reason).Inc() }

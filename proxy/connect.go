@@ -127,6 +127,7 @@ func (s *session) greeted(name string) (*leg, []byte, error) {
 // clientTLS shakes hands with the client. Nothing read in clear may be left.
 func (s *session) clientTLS() error {
 	s.while = "in the TLS handshake with the client"
+	s.mute = true
 	if err := s.flush(); err != nil {
 		return err
 	}
@@ -175,6 +176,7 @@ func (s *session) shakeServer(conn net.Conn, name string) (*tls.Conn, error) {
 
 // shake does a handshake.
 func (s *session) shake(side string, conn net.Conn, with func(context.Context, net.Conn) (*tls.Conn, error)) (*tls.Conn, error) {
+	s.mute = s.mute || side == "client"
 	conn.SetDeadline(s.now.Add(s.route.Timeouts.tls()))
 	secure, err := with(context.Background(), wired(conn))
 	conn.SetDeadline(time.Time{})
@@ -192,6 +194,7 @@ func (s *session) shake(side string, conn net.Conn, with func(context.Context, n
 	state := secure.ConnectionState()
 	version := tlspolicy.Version(state.Version)
 	if side == "client" {
+		s.mute = false
 		s.sum.clientTLS = version
 	} else {
 		s.sum.serverTLS = version

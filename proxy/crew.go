@@ -6,9 +6,10 @@ import "sync/atomic"
 // their stacks have grown, and to grow one again costs a fifth of the work of a
 // short session.
 type crew struct {
-	work chan func()     // for those that are kept
-	done <-chan struct{} // none is kept any longer
-	kept atomic.Int32
+	proxy *Proxy
+	work  chan func()     // for those that are kept
+	done  <-chan struct{} // none is kept any longer
+	kept  atomic.Int32
 }
 
 // maxKept is how many wait for work at most.
@@ -25,7 +26,7 @@ func (c *crew) do(f func()) {
 
 func (c *crew) run(f func()) {
 	for f != nil {
-		f()
+		c.proxy.guard("running a session", f)
 		f = c.next()
 	}
 }

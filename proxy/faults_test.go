@@ -440,6 +440,7 @@ func (f *faultCounts) SessionEnded(outcome string, _ time.Duration) {
 	defer f.mu.Unlock()
 	f.ended = outcome
 }
+func (f *faultCounts) Defect()                             { f.add("defect") }
 func (f *faultCounts) Refused(reason string)               { f.add("refused-" + reason) }
 func (f *faultCounts) LimitMet(string)                     {}
 func (f *faultCounts) ServerAgain()                        {}

@@ -34,12 +34,11 @@ func (p *Proxy) startChecks(ctx context.Context, r *running) {
 // check finds out again and again how a server is.
 func (p *Proxy) check(ctx context.Context, r *running, t *standing) {
 	for {
-		err := p.examine(ctx, r, t.server)
-		if ctx.Err() != nil {
-			return
-		}
-		if !r.ours(err) {
-			p.found(r, t, err)
+		if d := contain(func() { p.checkOnce(ctx, r, t) }); d != nil {
+			p.reportDefect(d, "checking a server", "route", r.Name, "server", t.server)
+			if r.Observer != nil {
+				contain(r.Observer.Defect)
+			}
 		}
 		wait := time.NewTimer(jittered(r.Health.Interval))
 		select {
@@ -51,6 +50,13 @@ func (p *Proxy) check(ctx context.Context, r *running, t *standing) {
 	}
 }
 
+// checkOnce finds out how a server is.
+func (p *Proxy) checkOnce(ctx context.Context, r *running, t *standing) {
+	if err := p.examine(ctx, r, t.server); ctx.Err() == nil && !r.ours(err) {
+		p.found(r, t, err)
+	}
+}
+
 // jittered keeps checks that began together from coming together for good.
 func jittered(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1)
@@ -58,21 +64,26 @@ func jittered(d time.Duration) time.Duration {
 
 // found notes how a check has gone.
 func (p *Proxy) found(r *running, t *standing, err error) {
-	r.fleet.mu.Lock()
-	before := t.sick()
-	if err == nil {
-		t.missed, t.failures, t.retried = 0, 0, false
-	} else {
-		t.missed++
-	}
-	now := t.sick()
-	r.fleet.mu.Unlock()
+	before, now := r.fleet.checked(t, err)
 	switch {
 	case now && !before:
 		p.logger().Warn("the server fails its checks and is left alone", "route", r.Name, "server", t.server, "err", printable(err.Error()))
 	case before && !now:
 		p.logger().Info("the server passes its checks again", "route", r.Name, "server", t.server)
 	}
+}
+
+// checked counts a check of a server, and says whether it was sick before, and is now.
+func (f *fleet) checked(t *standing, err error) (before, now bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before = t.sick()
+	if err == nil {
+		t.missed, t.failures, t.retried = 0, 0, false
+	} else {
+		t.missed++
+	}
+	return before, t.sick()
 }
 
 // examine is one check.

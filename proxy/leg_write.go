@@ -12,6 +12,8 @@ func (l *leg) write(b []byte, allowed time.Duration) error {
 		return nil
 	}
 	var err error
+	before := l.broken
+	l.broken = true // until all of b is written, also if that panics
 	if l.raw != nil {
 		err = l.writeRaw(b, allowed)
 	} else if err = l.conn.SetWriteDeadline(time.Now().Add(allowed)); err == nil {
@@ -21,7 +23,7 @@ func (l *leg) write(b []byte, allowed time.Duration) error {
 			_, err = l.conn.Write(b)
 		}
 	}
-	l.broken = l.broken || err != nil
+	l.broken = before || err != nil
 	return err
 }
 

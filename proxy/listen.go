@@ -18,7 +18,7 @@ type listener struct {
 	route   atomic.Pointer[running]
 
 	pause atomic.Int64 // after the failure to accept; 0: the last did not fail
-	told  atomic.Int64 // of one in the log, in nanoseconds since 1970
+	told  logLimiter
 }
 
 func (p *Proxy) listen(address string, r *Route) (*listener, error) {
@@ -69,19 +69,26 @@ func (l *listener) accepted() {
 func (l *listener) failed(at net.Addr, err error) time.Duration {
 	pause := min(max(2*time.Duration(l.pause.Load()), 5*time.Millisecond), time.Second)
 	l.pause.Store(int64(pause))
-	now := time.Now()
-	told := l.told.Load()
-	if now.UnixNano()-told >= int64(time.Second) && l.told.CompareAndSwap(told, now.UnixNano()) { // failures and successes may take turns for long
+	if l.told.allows(time.Now()) { // failures and successes may take turns for long
 		l.proxy.logger().Error("accepting a connection", "listen", at.String(), "err", err, "again_in", pause)
 	}
 	return pause
 }
 
-// open makes a session of a connection: whether there is room, who is there,
-// TLS if the connection begins with it. Then the session goes on.
+// open makes a session of a connection: it finds out whether there is room and who
+// is there, and does the TLS handshake if the connection begins with one. Then the
+// session runs.
 func (p *Proxy) open(c *coroutine, conn net.Conn, route *running) {
 	now := time.Now()
 	s := &session{co: c, proxy: p, route: route, began: now, now: now, while: "beginning"}
+	s.hold(func() { s.open(conn) })
+	if s.client == nil {
+		conn.Close()
+	}
+}
+
+func (s *session) open(conn net.Conn) {
+	p := s.proxy
 	s.address = remoteOf(conn).Addr()
 	s.client = newLeg(conn)
 	if !p.enter(s) {
@@ -94,7 +101,7 @@ func (p *Proxy) open(c *coroutine, conn net.Conn, route *running) {
 		return
 	}
 	s.begin()
-	if route.ClientTLS.Mode == rewrite.ClientTLSImplicit {
+	if s.route.ClientTLS.Mode == rewrite.ClientTLSImplicit {
 		if err := s.openTLS(); err != nil {
 			s.finish()
 			return
@@ -111,6 +118,7 @@ func (p *Proxy) open(c *coroutine, conn net.Conn, route *running) {
 // any more knows then that it is a session, or has heard why not.
 func (p *Proxy) enter(s *session) bool {
 	defer p.arriving.Done()
+	s.entered = true
 	refusal := p.admit(s)
 	if refusal != "" {
 		p.refuse(s, refusal, nil)

@@ -1,9 +1,7 @@
 package proxy
 
 import (
-	"fmt"
 	"iter"
-	"runtime/debug"
 )
 
 // A coroutine is what a session runs on in a loop: it goes on where it was when what
@@ -17,6 +15,9 @@ type coroutine struct {
 	yield func(wish) bool
 	again func() // has it go on; made once
 	reads int    // since the loop has seen to others
+
+	session *session // that it runs; nil: none
+	spoilt  bool     // its work has panicked: it is not used again
 }
 
 // A wish is what a coroutine stops for.
@@ -49,31 +50,30 @@ func (l *loop) newCoroutine() *coroutine {
 	c.again = c.drive
 	c.next, c.stop = iter.Pull(func(yield func(wish) bool) {
 		c.yield = yield
-		for more := true; more; more = yield(toRest) {
+		for more := true; more; more = !c.spoilt && yield(toRest) {
 			c.run()
 		}
 	})
 	return c
 }
 
-// run does its work. A panic goes on in the loop, whose stack says nothing of where
-// it was.
+// run does its work.
 func (c *coroutine) run() {
-	defer func() {
-		if r := recover(); r != nil {
-			panic(fmt.Sprintf("%v\n\n%s", r, debug.Stack()))
-		}
-	}()
 	f := c.work
 	c.work = nil
-	f(c)
+	if d := contain(func() { f(c) }); d != nil {
+		c.spoilt = true
+		c.loop.proxy.reportDefect(d, "running a session")
+	}
+	c.session = nil
 }
 
-// drive has it run until it stops. The caller is the loop.
+// drive resumes it until it stops. The caller is the loop.
 func (c *coroutine) drive() {
 	l := c.loop
 	c.reads = 0
-	switch w, _ := c.next(); {
+	switch w, ok := c.next(); {
+	case !ok: // it is spoilt, and has ended
 	case w == toLeave:
 		l.proxy.crew.do(c.apart)
 	case w == toRest && len(l.resting) < maxResting:
@@ -108,5 +108,19 @@ func (c *coroutine) read() {
 	}
 }
 
-// wake has it go on that waits.
+// runs notes whose work it does.
+func (c *coroutine) runs(s *session) {
+	if c != nil {
+		c.session = s
+	}
+}
+
+// spoil has it end with the work that it does now.
+func (c *coroutine) spoil() {
+	if c != nil {
+		c.spoilt = true
+	}
+}
+
+// wake resumes it where it waits.
 func (c *coroutine) wake() { c.loop.do(c.again) }

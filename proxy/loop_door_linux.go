@@ -159,7 +159,9 @@ func (d *door) fails(err error) {
 		l.control(unix.EPOLL_CTL_DEL, d.fd, 0)
 	}
 	at, loops := d.at, d.loops
-	d.shut = time.AfterFunc(at.failed(d.addr, err), func() { d.letIn(at, loops) })
+	d.shut = time.AfterFunc(at.failed(d.addr, err), func() {
+		at.proxy.guard("accepting connections", func() { d.letIn(at, loops) })
+	})
 }
 
 func (d *door) SyscallConn() (syscall.RawConn, error) { return (*rawDoor)(d), nil }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"os"
 	"runtime"
 	"sync"
@@ -30,7 +31,11 @@ type loop struct {
 	asleep  bool // it waits, or is about to
 	closed  bool
 
-	resting []*coroutine // of the loop's own goroutine
+	// Of the loop's own goroutine.
+	resting []*coroutine
+	woke    time.Time // when the last wait ended
+
+	waitFailed, controlFailed, bellFailed logLimiter
 }
 
 // watched is what a loop has the kernel tell of.
@@ -46,6 +51,13 @@ const (
 	// run something else. After 10 ms the runtime would take that chance, and its
 	// thread for such cases would then look about every 20 us for a while.
 	turn = 8 * time.Millisecond
+
+	// heldTurn is how long one turn may take before it is counted: every session of
+	// the loop waits for it.
+	heldTurn = 100 * time.Millisecond
+
+	// failedWait is how long a loop leaves the kernel alone that has refused a wait.
+	failedWait = 10 * time.Millisecond
 )
 
 // startLoop starts one more. It runs until it is closed.
@@ -54,7 +66,8 @@ func startLoop(p *Proxy) (*loop, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	l := &loop{proxy: p, epoll: epoll, start: time.Now(), done: make(chan struct{})}
+	now := time.Now()
+	l := &loop{proxy: p, epoll: epoll, start: now, woke: now, done: make(chan struct{})}
 	if l.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		unix.Close(epoll)
 		return nil, os.NewSyscallError("eventfd", err)
@@ -75,6 +88,9 @@ func (l *loop) run() {
 	var due []func()
 	for turned := l.start; ; {
 		now := time.Now()
+		if now.Sub(l.woke) > heldTurn {
+			l.proxy.turnsHeld.Add(1)
+		}
 		if now.Sub(turned) > turn {
 			runtime.Gosched()
 			turned = now
@@ -84,17 +100,18 @@ func (l *loop) run() {
 			break
 		}
 		n := l.wait(events, timeout)
+		l.woke = time.Now()
 		told = l.woken(told[:0], events[:n])
 		for i, w := range told {
 			if w != nil {
-				w.event(l, events[i].Events)
+				l.guard(w, func() { w.event(l, events[i].Events) })
 			}
 		}
 		clear(told)
 		l.ring()
 		due = l.take(due[:0])
 		for _, do := range due {
-			do()
+			l.guard(nil, do)
 		}
 		clear(due)
 	}
@@ -120,10 +137,38 @@ func (l *loop) sleep(now time.Duration) (timeout int, ok bool) {
 	return l.alarms.wait(now), true
 }
 
+// guard calls f, for the sake of w if that is not nil. After a panic the session
+// that w belongs to ends, and the loop goes on.
+func (l *loop) guard(w watched, f func()) {
+	d := contain(f)
+	if d == nil {
+		return
+	}
+	if socket, ok := w.(*socket); ok {
+		if s := socket.session(); s != nil && s.owns(socket) {
+			l.proxy.guard("ending a session", func() { s.lose(d) })
+			return
+		}
+	}
+	l.proxy.reportDefect(d, "running a loop")
+}
+
 // wait takes events from the kernel.
 func (l *loop) wait(events []unix.EpollEvent, timeout int) int {
-	n, _ := unix.EpollWait(l.epoll, events, timeout) // there is no error but EINTR
+	n, err := unix.EpollWait(l.epoll, events, timeout)
+	if err != nil && err != unix.EINTR {
+		l.failed(&l.waitFailed, os.NewSyscallError("epoll_wait", err))
+		time.Sleep(failedWait) // there are callbacks to be done, and others' processors to be left alone
+	}
 	return max(n, 0)
+}
+
+// failed logs that the kernel has refused what it should not. Sessions of the loop may
+// hang then until their time is over.
+func (l *loop) failed(last *logLimiter, err error) {
+	if last.allows(time.Now()) {
+		l.proxy.guard("logging", func() { l.proxy.logger().Error("a loop fails", "err", err) })
+	}
 }
 
 // woken is the end of a wait: it gives what the events are of.
@@ -144,7 +189,7 @@ func (l *loop) woken(told []watched, events []unix.EpollEvent) []watched {
 // ring has those go on whose time is over.
 func (l *loop) ring() {
 	for w := l.late(); w != nil; w = l.late() {
-		w.expire()
+		l.guard(w.socket, w.expire)
 	}
 }
 
@@ -152,7 +197,7 @@ func (l *loop) ring() {
 func (l *loop) late() *way {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.alarms) == 0 || l.alarms[0].at > time.Since(l.start) {
+	if len(l.alarms) == 0 || l.alarms[0].at > l.woke.Sub(l.start) {
 		return nil
 	}
 	return l.alarms.pop()
@@ -186,7 +231,23 @@ func (l *loop) wake() {
 		return
 	}
 	l.asleep = false
-	unix.Write(l.bell, []byte{0, 0, 0, 1, 1, 0, 0, 0}) // a number that is not zero, in whatever order
+	if err := ringBell(l.bell); err != nil {
+		l.failed(&l.bellFailed, os.NewSyscallError("write", err))
+	}
+}
+
+// ringBell adds one to an eventfd, for an event of its own each time (EPOLLET). Its
+// counter, which nobody reads, has 64 bits; should it ever be full it begins anew.
+func ringBell(bell int) error {
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	_, err := unix.Write(bell, one[:])
+	if err == unix.EAGAIN {
+		var counter [8]byte
+		unix.Read(bell, counter[:])
+		_, err = unix.Write(bell, one[:])
+	}
+	return err
 }
 
 // alarm has a way expire at a time; zero: never.
@@ -222,7 +283,13 @@ func (l *loop) unwatch(fd int) {
 
 func (l *loop) control(op, fd int, events uint32) error {
 	event := unix.EpollEvent{Events: events, Fd: int32(fd)}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.epoll, op, fd, &event))
+	err := unix.EpollCtl(l.epoll, op, fd, &event)
+	if err == nil || op == unix.EPOLL_CTL_DEL && err == unix.ENOENT { // a door that is shut is deleted already
+		return nil
+	}
+	err = os.NewSyscallError("epoll_ctl", err)
+	l.failed(&l.controlFailed, err)
+	return err
 }
 
 // close ends the loop, once there are no sessions any more.

@@ -18,7 +18,9 @@ func (*loop) close() {}
 // A coroutine is what a session runs on in a loop.
 type coroutine struct{}
 
-func (*coroutine) read() {}
+func (*coroutine) read()         {}
+func (*coroutine) runs(*session) {}
+func (*coroutine) spoil()        {}
 
 func (p *Proxy) listening(sockets ...net.Listener) (*listener, error) {
 	return &listener{proxy: p, sockets: sockets}, nil
@@ -28,18 +30,24 @@ func (p *Proxy) listening(sockets ...net.Listener) (*listener, error) {
 func (l *listener) letIn(socket net.Listener) { l.proxy.arriving.Go(func() { l.run(socket) }) }
 
 func (l *listener) run(socket net.Listener) {
-	for {
-		conn, err := socket.Accept()
-		switch {
-		case err == nil:
-			l.accepted()
-			l.proxy.crew.do(func() { l.proxy.open(nil, conn, l.route.Load()) })
-		case errors.Is(err, net.ErrClosed):
-			return
-		default:
-			time.Sleep(l.failed(socket.Addr(), err))
-		}
+	for open := true; open; {
+		l.proxy.guard("accepting connections", func() { open = l.accept(socket) })
 	}
+}
+
+// accept accepts one connection. It reports whether there may be more.
+func (l *listener) accept(socket net.Listener) (open bool) {
+	conn, err := socket.Accept()
+	switch {
+	case err == nil:
+		l.accepted()
+		l.proxy.crew.do(func() { l.proxy.open(nil, conn, l.route.Load()) })
+	case errors.Is(err, net.ErrClosed):
+		return false
+	default:
+		time.Sleep(l.failed(socket.Addr(), err))
+	}
+	return true
 }
 
 func (s *session) apart() (back func()) { return func() {} }

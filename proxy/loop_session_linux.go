@@ -71,6 +71,13 @@ func (l *leg) socket() *socket {
 	return s
 }
 
+// owns says whether a socket is one of the session's connections.
+func (s *session) owns(socket *socket) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.client.socket() == socket || s.server.socket() == socket
+}
+
 // A parked session waits for the client, the server, the end of its time, or to be
 // asked to leave, whichever comes first. It has no coroutine meanwhile, hence no
 // stack, and no buffer.
@@ -88,10 +95,12 @@ func (p *parked) wake() {
 
 func (p *parked) resume(c *coroutine) {
 	s := p.session
-	s.client.socket().unawait()
-	s.server.socket().unawait()
-	s.bind(c)
-	s.resume()
+	s.hold(func() {
+		s.client.socket().unawait()
+		s.server.socket().unawait()
+		s.bind(c)
+		s.resume()
+	})
 }
 
 // park has the session wait so. It is false if that cannot be done; else the session

@@ -83,15 +83,28 @@ func (s *socket) event(_ *loop, events uint32) {
 	}
 }
 
+// session is the one that waits for the socket; nil if none is known to.
+func (s *socket) session() *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p, ok := s.ways[reading].waiter.(*parked); ok {
+		return p.session
+	}
+	if s.co != nil {
+		return s.co.session
+	}
+	return nil
+}
+
 func (w *way) isReady() {
 	w.ready = true
 	w.wake()
 }
 
 func (w *way) wake() {
-	if w.waiter != nil {
-		w.waiter.wake()
-		w.waiter = nil
+	if waiter := w.waiter; waiter != nil {
+		w.waiter = nil // before the call: one that panics is not woken again
+		waiter.wake()
 	}
 }
 
@@ -155,12 +168,13 @@ func (s *socket) look(f func(fd uintptr) bool) (looked bool, err error) {
 func (s *socket) call(f func(fd uintptr) bool) bool {
 	s.calls++
 	s.mu.Unlock()
-	done := f(uintptr(s.fd))
-	s.mu.Lock()
-	if s.calls--; s.closed && s.calls == 0 {
-		s.end()
-	}
-	return done
+	defer func() { // also if f panics: the caller is about to unlock
+		s.mu.Lock()
+		if s.calls--; s.closed && s.calls == 0 {
+			s.end()
+		}
+	}()
+	return f(uintptr(s.fd))
 }
 
 // wait waits until a way is ready, expired or closed.

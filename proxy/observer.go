@@ -18,8 +18,11 @@ type Observer interface {
 	// "server-lost", "server-timeout", "server-unreachable",
 	// "server-protocol", "client-protocol", "message-refused", "tls", "xclient", "drained", "unknown" (lost
 	// after the final dot), "silent" (the client hung up without a word, as
-	// health checks do), "opaque", or "cut-off" (closed by us: draining took too long).
+	// health checks do), "opaque", "cut-off" (closed by us: draining took too long), or "defect" (a panic
+	// in smtpshim).
 	SessionEnded(outcome string, lasted time.Duration)
+	// Defect is one panic that cost a session, or a check of a server.
+	Defect()
 	// LimitMet is one limit that a client met in its session: "command-line", "sasl-line",
 	// "errors", "idle-commands", "recipients", "messages", "message-size", "message-rate".
 	LimitMet(limit string)

@@ -18,16 +18,19 @@ func (s *session) opaque() error {
 	if server == nil {
 		return s.over("server-lost", nil)
 	}
+	s.mute = true
 	defer s.apart()()
 	var last atomic.Int64
 	last.Store(time.Now().UnixNano())
-	done := make(chan error, 1)
-	go func() { done <- s.pump(client, server, &last) }()
-	err := s.pump(server, client, &last)
-	if err := errors.Join(err, <-done); err != nil {
-		return s.over("opaque", err)
-	}
-	return s.over("opaque", nil)
+	var fromServer, fromClient error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.guard(func() { fromServer = s.pump(client, server, &last) })
+	}()
+	s.guard(func() { fromClient = s.pump(server, client, &last) })
+	<-done
+	return s.over("opaque", errors.Join(fromClient, fromServer))
 }
 
 // pump moves octets one way. It ends when the source does, or when nothing has

@@ -8,7 +8,7 @@ import (
 // errParked says that a session waits without anything to run on.
 var errParked = errors.New("parked")
 
-// resume goes on with a session that was parked.
+// resume runs a session that was parked.
 func (s *session) resume() {
 	s.now = time.Now()
 	if s.server.spoke() {

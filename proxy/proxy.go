@@ -55,8 +55,13 @@ type Proxy struct {
 	end    context.CancelFunc
 	dial   func(ctx context.Context, server string) (net.Conn, error) // keeps to the deadline of ctx by itself
 
-	id atomic.Uint64
+	id        atomic.Uint64
+	turnsHeld atomic.Uint64
 }
+
+// TurnsHeld is how many turns of the loops took more than 100 ms, during which the
+// other sessions of the loop waited. It stays zero where there are no loops.
+func (p *Proxy) TurnsHeld() uint64 { return p.turnsHeld.Load() }
 
 // running is a route that is served, with what its sessions share.
 type running struct {
@@ -158,7 +163,7 @@ func (p *Proxy) prepare() {
 	p.ending, p.end = context.WithCancel(context.Background())
 	p.unchecked = func() {}
 	p.turns = rewrite.NewTurns(maxTurns)
-	p.crew = crew{work: make(chan func()), done: p.ending.Done()}
+	p.crew = crew{proxy: p, work: make(chan func()), done: p.ending.Done()}
 	p.id.Store(rand.Uint64() >> 24)
 }
 
@@ -328,6 +333,7 @@ func (p *Proxy) admit(s *session) (refusal string) {
 		return "sessions"
 	}
 	c.all++
+	s.placed = true
 	p.sessions[s] = struct{}{}
 	return ""
 }
@@ -354,6 +360,10 @@ func (p *Proxy) locate(s *session) (refusal string) {
 func (p *Proxy) vacate(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !s.placed {
+		return
+	}
+	s.placed = false
 	s.arrives(0)
 	p.census[s.route.Name].leave(s.network)
 }
@@ -362,6 +372,9 @@ func (p *Proxy) vacate(s *session) {
 func (p *Proxy) leave(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if _, there := p.sessions[s]; !there {
+		return
+	}
 	delete(p.sessions, s)
 	if p.none != nil && len(p.sessions) == 0 {
 		close(p.none)

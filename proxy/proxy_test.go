@@ -187,6 +187,7 @@ func (c *counts) SessionEnded(outcome string, _ time.Duration) {
 	c.add("ended " + outcome)
 	c.ended <- outcome
 }
+func (c *counts) Defect()                                    { c.add("defect") }
 func (c *counts) Refused(reason string)                      { c.add("refused " + reason) }
 func (c *counts) LimitMet(limit string)                      { c.add("limit " + limit) }
 func (c *counts) ServerAgain()                               { c.add("server again") }

@@ -66,6 +66,7 @@ func (s *session) begin() {
 	}
 	s.dialogue = rewrite.New(&s.route.policy, s.address, listener)
 	s.dialogue.Connected(s.ends.client, s.ends.destination)
+	s.begun = true
 	if s.route.Observer != nil {
 		s.route.Observer.SessionBegan()
 	}
@@ -75,33 +76,11 @@ func (s *session) beginning() Beginning {
 	return Beginning{Session: s.id, Route: s.route.Name, Client: s.address, At: s.began}
 }
 
-// finish closes both sides and tells how it was.
-func (s *session) finish() {
-	if s.outcome == "" {
-		s.outcome = "ok"
-	}
-	if s.unsure {
-		s.outcome = "unknown"
-	}
-	s.dialogue.Close()
-	s.closeServer()
-	s.counts(nil)
-	s.closeClient()
-	s.proxy.vacate(s)
-	s.countOctets()
-	if s.route.Observer != nil {
-		s.route.Observer.SessionEnded(s.outcome, time.Since(s.began))
-	}
-	s.tellEnd()
-	s.logEnd()
-	s.proxy.leave(s)
-}
-
 // tellEnd says how the session was to whoever has heard its dialogue, or wants to
 // know without.
 func (s *session) tellEnd() {
 	observer, asks := s.route.Observer.(EndingObserver)
-	if s.listener == nil && !asks {
+	if !s.begun || s.listener == nil && !asks {
 		return
 	}
 	e := Ending{
@@ -120,6 +99,9 @@ func (s *session) tellEnd() {
 
 // logEnd writes the one line that a session has in the log.
 func (s *session) logEnd() {
+	if !s.begun {
+		return
+	}
 	level, smooth := slog.LevelInfo, false
 	switch s.outcome {
 	case "ok", "opaque", "drained":
@@ -225,7 +207,7 @@ func (s *session) messageOutcome(outcome string) {
 
 // countOctets tells the observer of what has been read since it was told last.
 func (s *session) countOctets() {
-	if s.route.Observer == nil {
+	if s.route.Observer == nil || !s.begun {
 		return
 	}
 	now := [2]int64{s.client.total, s.serverIn}

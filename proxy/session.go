@@ -51,6 +51,14 @@ type session struct {
 
 	closing atomic.Bool // one way of an opaque stretch has failed
 
+	entered     bool                   // the Proxy's arriving does not count it any more
+	placed      bool                   // the census counts it
+	begun       bool                   // the observer has heard of it
+	mute        bool                   // the client could not read a reply: TLS begins, or the stretch is opaque
+	finished    uint8                  // how many steps of finish have begun
+	isDefective bool                   // a panic has ended it
+	lost        atomic.Pointer[defect] // a panic that another goroutine has met for it
+
 	idleUntil time.Time // while the client's next line is waited for, parked
 	now       time.Time // when the last wait ended: until the next, no time passes to speak of
 	waits     uint32    // so far, from anywhere
@@ -441,7 +449,9 @@ func (s *session) setClient(l *leg) {
 func (s *session) wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.client.interrupt()
+	if s.client != nil {
+		s.client.interrupt()
+	}
 }
 
 // kill closes the client's connection and the server's, from another goroutine:
@@ -449,7 +459,9 @@ func (s *session) wake() {
 func (s *session) kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.client.cut()
+	if s.client != nil {
+		s.client.cut()
+	}
 	if s.dialling != nil {
 		s.dialling.Close()
 	}
@@ -457,27 +469,3 @@ func (s *session) kill() {
 		s.server.cut()
 	}
 }
-
-// closeClient sees to it that the client gets what was written: a close with
-// octets unread would take it back.
-func (s *session) closeClient() {
-	clean := (s.outcome == "ok" || s.outcome == "silent") && len(s.client.buffered()) == 0
-	if !clean && s.outcome != "client-lost" && s.outcome != "cut-off" && s.outcome != "opaque" {
-		s.client.closeWrite()
-		deadline := time.Now().Add(lingering)
-		for most := s.client.total + lingeringOctets; s.client.total < most; {
-			s.client.consume(len(s.client.buffered()))
-			if err := s.fill(s.client, deadline); err != nil && !s.client.interrupted(err) {
-				break
-			}
-		}
-	}
-	s.client.release()
-	s.client.close()
-}
-
-// How long, and how much of it, a client is read after its last reply.
-const (
-	lingering       = time.Second
-	lingeringOctets = 16 << 20
-)

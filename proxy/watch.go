@@ -14,7 +14,8 @@ type watch struct {
 	looped  bool // there is no goroutine
 	stopped bool // of that in a loop
 	done    chan struct{}
-	err     error // why the read ended; valid once done
+	err     error   // why the read ended; valid once done
+	defect  *defect // a panic of the read, which stop repeats; valid once done
 }
 
 // startWatch begins to look. wake is called, on another goroutine or by the loop, when
@@ -30,12 +31,12 @@ func startWatch(server *leg, wake func()) *watch {
 }
 
 func (w *watch) run(wake func()) {
-	w.err = w.server.read()
-	if !isTimeout(w.err) {
+	defer close(w.done)
+	w.defect = contain(func() { w.err = w.server.read() })
+	if w.defect != nil || !isTimeout(w.err) {
 		w.fired.Store(true)
 		wake()
 	}
-	close(w.done)
 }
 
 // stop takes that back. It reports whether the server has said something or has gone,
@@ -49,6 +50,9 @@ func (w *watch) stop() (spoke bool, err error) {
 	w.server.interrupt()
 	<-w.done
 	w.server.woken.Store(false)
+	if w.defect != nil {
+		panic(w.defect)
+	}
 	if isTimeout(w.err) {
 		return false, nil
 	}

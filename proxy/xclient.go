@@ -23,11 +23,16 @@ func (s *session) admission() error {
 
 // relocate counts a session in for its address, and out for the one before.
 func (p *Proxy) relocate(s *session) (refusal string) {
+	p.dislocate(s)
+	return p.locate(s)
+}
+
+// dislocate counts a session out for its address; it keeps its place.
+func (p *Proxy) dislocate(s *session) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	c := p.census[s.route.Name]
 	c.leave(s.network)
-	c.all++ // it stays
+	c.all++
 	s.network = netip.Prefix{}
-	p.mu.Unlock()
-	return p.locate(s)
 }

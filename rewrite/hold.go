@@ -1,6 +1,10 @@
 package rewrite
 
-import "iter"
+import (
+	"fmt"
+	"iter"
+	"runtime/debug"
+)
 
 // An event is what a held turn has waited for.
 type event struct {
@@ -41,7 +45,7 @@ func newConversation() *conversation {
 			if c.over {
 				recover() // await's, see there
 			} else if r := recover(); r != nil {
-				panic(panicText(r)) // in whoever resumes the turn, who does not see this stack
+				panic(&Panic{r, string(debug.Stack())}) // in whoever resumes the turn, who does not see this stack
 			}
 		}()
 		c.yield = yield
@@ -52,6 +56,14 @@ func newConversation() *conversation {
 	})
 	return c
 }
+
+// A Panic is one of the engine's own, or of a Listener's, while a turn was held.
+type Panic struct {
+	Value any
+	Stack string
+}
+
+func (p *Panic) Error() string { return fmt.Sprint(p.Value) }
 
 // Turns keeps what held turns run on for the next ones, whose stacks have grown.
 // It is for many dialogues at once.

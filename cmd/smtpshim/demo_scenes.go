@@ -73,6 +73,7 @@ type unheard struct{}
 
 func (unheard) SessionBegan()                       {}
 func (unheard) SessionEnded(string, time.Duration)  {}
+func (unheard) Defect()                             {}
 func (unheard) LimitMet(string)                     {}
 func (unheard) Refused(string)                      {}
 func (unheard) Command(string)                      {}

@@ -1,0 +1,137 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"smtpshim/rewrite"
+)
+
+// A panic costs the session it happens in, and no other: contain is the one place
+// that recovers. Whatever begins a goroutine, a coroutine or a callback of a loop
+// calls it. What the runtime itself gives up on, such as a data race on a map or a
+// stack without an end, ends the process all the same.
+
+// A defect is a panic that was contained.
+type defect struct {
+	value string // of the panic, quoted if it is not plain
+	stack string // where it happened
+}
+
+// maxDefect is how many octets of a panic's value are kept.
+const maxDefect = 1000
+
+// contain calls f. It returns the panic of f; nil if there was none.
+func contain(f func()) (d *defect) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case *defect: // one from another goroutine of the session
+			d = r
+		case *rewrite.Panic: // one from the coroutine of a turn
+			d = newDefect(r.Value, r.Stack)
+		default:
+			d = newDefect(r, string(debug.Stack()))
+		}
+	}()
+	f()
+	return nil
+}
+
+func newDefect(panicked any, stack string) *defect {
+	value := fmt.Sprint(panicked)
+	return &defect{printable(value[:min(len(value), maxDefect)]), stack}
+}
+
+// guard calls f, which belongs to no session, and logs a panic of it.
+func (p *Proxy) guard(doing string, f func()) {
+	if d := contain(f); d != nil {
+		p.reportDefect(d, doing)
+	}
+}
+
+// reportDefect logs a defect. Attrs tell where it happened, as for slog.Logger.Log.
+// A panic of the log itself has nowhere to go.
+func (p *Proxy) reportDefect(d *defect, doing string, attrs ...any) {
+	contain(func() {
+		attrs := append(attrs, "while", doing, "panic", d.value, "stack", d.stack)
+		p.logger().Error("a defect of smtpshim; please report this line", attrs...)
+	})
+}
+
+// errDefect is why a session ended that met a defect. The panic's value stays in the
+// log: nobody knows what it holds.
+var errDefect = errors.New("a panic in smtpshim, whose stack is in the log")
+
+// hold runs f, a stretch of the session: to the end of the session, or until it is
+// parked. After a panic it ends the session.
+func (s *session) hold(f func()) {
+	s.co.runs(s)
+	for d := contain(f); d != nil; d = contain(s.finish) { // finish goes on behind the step that panicked
+		s.defective(d)
+	}
+}
+
+// guard runs f, part of the session, on another goroutine than the session's. After
+// a panic it closes both connections, so that the session ends.
+func (s *session) guard(f func()) {
+	if d := contain(f); d != nil {
+		s.lose(d)
+	}
+}
+
+// lose ends the session for a defect that another goroutine, or the loop, has met.
+func (s *session) lose(d *defect) {
+	s.lost.CompareAndSwap(nil, d)
+	s.kill()
+}
+
+// defective is what becomes of the session for a defect: finish does the rest. Only
+// the first of a session is told of.
+func (s *session) defective(d *defect) {
+	s.co.spoil()
+	s.outcome, s.err = outcomeDefect, errDefect
+	if s.isDefective {
+		return
+	}
+	s.isDefective = true
+	attrs := []any{"route", s.route.Name, s.caller()}
+	if s.id != "" {
+		attrs = append(attrs, "session", s.id)
+	}
+	s.proxy.reportDefect(d, s.while, attrs...)
+	contain(s.countDefect)
+	contain(s.apologize)
+	for _, l := range []*leg{s.client, s.server} {
+		if l != nil {
+			l.buf, l.r, l.w = nil, 0, 0 // not back into a pool: it may be there already
+		}
+	}
+}
+
+func (s *session) countDefect() {
+	o := s.route.Observer
+	if o == nil {
+		return
+	}
+	o.Defect()
+	if s.dialogue != nil && s.dialogue.Awaited() == rewrite.VerbMessage && !s.unsure {
+		s.unknown()
+	}
+}
+
+const outcomeDefect = "defect"
+
+// apologize tells the client, where it can hear it: nowhere else than where a reply
+// may begin. What it has not been told yet it is not told any more: the dialogue may
+// have been in the middle of it.
+func (s *session) apologize() {
+	inClear := s.route.ClientTLS.Mode == rewrite.ClientTLSImplicit && s.sum.clientTLS == ""
+	if s.client == nil || s.client.broken || s.mute || inClear || s.finished > 0 || s.lost.Load() != nil {
+		return
+	}
+	if s.client.write([]byte("421 4.3.0 internal error\r\n"), refusalWait) == nil && s.route.Observer != nil {
+		s.route.Observer.Reply(421)
+	}
+}

@@ -1,0 +1,93 @@
+package proxy
+
+import "time"
+
+// finish closes both sides and tells how it was. Each of its steps is done once:
+// called again after one has panicked, it goes on behind that.
+func (s *session) finish() {
+	steps := [...]func(){s.settle, s.closeDialogue, s.closeServer, s.uncount, s.linger, s.closeClient, s.vacate,
+		s.countOctets, s.countEnd, s.tellEnd, s.logEnd, s.leave}
+	for int(s.finished) < len(steps) {
+		s.finished++
+		steps[s.finished-1]()
+	}
+}
+
+// settle decides on the outcome.
+func (s *session) settle() {
+	if d := s.lost.Load(); d != nil {
+		s.defective(d)
+	}
+	switch {
+	case s.isDefective:
+		return
+	case s.unsure:
+		s.outcome = "unknown"
+	case s.outcome == "":
+		s.outcome = "ok"
+	}
+}
+
+// closeDialogue gives up a turn that is held.
+func (s *session) closeDialogue() {
+	if s.dialogue != nil {
+		s.dialogue.Close()
+	}
+}
+
+// uncount has the session count for no server any more.
+func (s *session) uncount() { s.counts(nil) }
+
+func (s *session) vacate() { s.proxy.vacate(s) }
+
+// leave is the end of the session: Drain and Close wait for it.
+func (s *session) leave() {
+	if s.isDefective {
+		contain(s.kill) // what closes it may be what has panicked
+	}
+	if !s.entered {
+		s.entered = true
+		s.proxy.arriving.Done()
+	}
+	s.proxy.leave(s)
+}
+
+// countEnd tells the observer that the session has ended, if it knows that it began.
+func (s *session) countEnd() {
+	if s.begun && s.route.Observer != nil {
+		s.route.Observer.SessionEnded(s.outcome, time.Since(s.began))
+	}
+}
+
+// linger waits until the client has what was written: a close with octets unread
+// would take it back (RFC 1122, 4.2.2.13).
+func (s *session) linger() {
+	if s.client == nil || s.isDefective && s.mute {
+		return
+	}
+	clean := (s.outcome == "ok" || s.outcome == "silent") && len(s.client.buffered()) == 0
+	if clean || s.outcome == "client-lost" || s.outcome == "cut-off" || s.outcome == "opaque" {
+		return
+	}
+	s.client.closeWrite()
+	deadline := time.Now().Add(lingering)
+	for most := s.client.total + lingeringOctets; s.client.total < most; {
+		s.client.consume(len(s.client.buffered()))
+		if err := s.fill(s.client, deadline); err != nil && !s.client.interrupted(err) {
+			break
+		}
+	}
+}
+
+func (s *session) closeClient() {
+	if s.client != nil {
+		s.client.release()
+		s.client.close()
+	}
+}
+
+// How long, and how much of it, a client is read after its last reply.
+const (
+	lingering       = time.Second
+	lingeringOctets = 16 << 20
+)
