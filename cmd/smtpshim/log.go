@@ -1,25 +1,45 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 )
 
 // newLog returns the log, which is written to w. In text that goes to the journal
-// of systemd each line begins with its priority and has no time, which the journal
-// has itself (sd-daemon(3)).
+// of systemd, maybe by way of a lineQueue, each line begins with its priority and has
+// no time, which the journal has itself (sd-daemon(3)).
 func newLog(w io.Writer, format logFormat, level slog.Leveler) *slog.Logger {
+	time.Now().Zone() // reads the file of the time zone now, and not while mail waits
+	to := w
+	queue, queued := w.(*lineQueue)
+	if queued {
+		to = queue.to
+	}
+	journal := isJournal(to, os.Getenv("JOURNAL_STREAM"))
+	if queued {
+		queue.tell(func(lines uint64) []byte {
+			var line bytes.Buffer
+			slog.New(newHandler(&line, format, journal, slog.LevelError)).Error("lines of the log were dropped: nobody read them in time", "lines", lines)
+			return line.Bytes()
+		})
+	}
+	return slog.New(newHandler(w, format, journal, level))
+}
+
+func newHandler(w io.Writer, format logFormat, journal bool, level slog.Leveler) slog.Handler {
 	options := &slog.HandlerOptions{Level: level}
 	switch {
 	case format == "json":
-		return slog.New(slog.NewJSONHandler(w, options))
-	case isJournal(w, os.Getenv("JOURNAL_STREAM")):
-		return slog.New(newPrioritized(w, level))
+		return slog.NewJSONHandler(w, options)
+	case journal:
+		return newPrioritized(w, level)
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.NewTextHandler(w, options)
 }
 
 // The priorities of syslog(3), and the least level of each.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -37,6 +38,7 @@ func runProxy(args []string, _, stderr io.Writer) int {
 		return status
 	}
 	tune()
+	signal.Ignore(syscall.SIGPIPE) // a reader of the log that ends is no reason to end, too
 	if status, ok := asService(func(signals <-chan os.Signal, log io.Writer) int { return serve(*path, signals, log, lockIn) }); ok {
 		return status
 	}
@@ -49,12 +51,16 @@ func runProxy(args []string, _, stderr io.Writer) int {
 // serve runs the proxy, locked in by lock, until a signal ends it, and returns the
 // exit status.
 func serve(path string, signals <-chan os.Signal, stderr io.Writer, lock func(enclosure) (int, error)) int {
+	lines := newLineQueue(stderr)
+	defer lines.Close()
+	defer log.SetOutput(log.Writer())
+	log.SetOutput(lines) // packages of others write to it
 	c, err := readConfig(path, tlspolicy.SelfSigned)
 	if err != nil {
-		fmt.Fprintln(stderr, err)
+		fmt.Fprintln(lines, err)
 		return failed
 	}
-	p := newInstance(path, c, stderr)
+	p := newInstance(path, c, lines)
 	defer p.writer.Close()
 	defer p.proxy.Close()
 	var before *predecessor
@@ -165,7 +171,12 @@ func newInstance(path string, c *config, stderr io.Writer) *instance {
 		metrics: metrics.New(registry, buildVersion()), journal: journal.New(journalSessions, journalOctets)}
 	p.config.Store(c)
 	registry.MustRegister(metrics.CertificateExpiry(func() []metrics.Certificate { return p.config.Load().certificates() }), metrics.Servers(p.servers),
-		metrics.InForce(p.inForce))
+		metrics.InForce(p.inForce), metrics.LoopTurnsHeld(p.proxy.TurnsHeld), metrics.LogLinesDropped(func() uint64 {
+			if lines, ok := stderr.(*lineQueue); ok {
+				return lines.Dropped()
+			}
+			return 0
+		}))
 	p.level.Set(c.level)
 	p.log = newLog(stderr, c.format, p.level)
 	p.proxy.Logger = p.log
