@@ -176,7 +176,12 @@ func (s *session) shakeServer(conn net.Conn, name string) (*tls.Conn, error) {
 
 // shake does a handshake.
 func (s *session) shake(side string, conn net.Conn, with func(context.Context, net.Conn) (*tls.Conn, error)) (*tls.Conn, error) {
-	s.mute = s.mute || side == "client"
+	if side == "client" {
+		s.mute = true
+		s.refresh(s.route.ClientTLS.Acceptor)
+	} else {
+		s.refresh(s.route.dialer)
+	}
 	conn.SetDeadline(s.now.Add(s.route.Timeouts.tls()))
 	secure, err := with(context.Background(), wired(conn))
 	conn.SetDeadline(time.Time{})

@@ -9,14 +9,7 @@ import (
 // session go on to its own end. It returns when none is left; when ctx ends
 // before, the error is that of ctx, and the rest goes on until Drain or Close.
 func (p *Proxy) Retire(ctx context.Context) error {
-	p.mu.Lock()
-	for _, l := range p.listeners {
-		for _, socket := range l.sockets {
-			unlinkOnClose(socket, false) // it is the other's by now
-		}
-	}
-	p.stopListening()
-	p.mu.Unlock()
+	p.stopListening(false) // sockets in the file system are the other's by now
 	select {
 	case <-p.noneLeft():
 		return nil

@@ -101,6 +101,9 @@ func (p *Proxy) examine(ctx context.Context, r *running, server string) error {
 		return err
 	}
 	if r.ServerTLS.Mode == rewrite.ServerTLSImplicit {
+		if files, ok := r.dialer.(refresher); ok {
+			files.Refresh()
+		}
 		secure, err := r.dialer.Handshake(ctx, conn, hostOf(server))
 		if err != nil {
 			return fmt.Errorf("TLS handshake: %w", err)

@@ -98,12 +98,15 @@ func (s *session) awaitConnection(conn *socket, deadline time.Time) error {
 }
 
 func startConnecting(to netip.AddrPort) (fd int, err error) {
-	domain, name := sockaddrOf(to)
+	domain := unix.AF_INET6
+	if to.Addr().Is4() {
+		domain = unix.AF_INET
+	}
 	if fd, err = unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
 		return 0, os.NewSyscallError("socket", err)
 	}
 	if err = noDelay(fd); err == nil {
-		err = unix.Connect(fd, name)
+		err = unix.Connect(fd, sockaddrOf(fd, to))
 		if err == unix.EINPROGRESS || err == unix.EINTR {
 			return fd, nil
 		}
@@ -154,42 +157,54 @@ func noDelay(fd int) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 }
 
-// sockaddrOf is an address as the kernel wants it.
-func sockaddrOf(a netip.AddrPort) (domain int, name unix.Sockaddr) {
+// sockaddrOf is an address as the kernel wants it. Any socket will do for fd.
+func sockaddrOf(fd int, a netip.AddrPort) unix.Sockaddr {
 	if a.Addr().Is4() {
-		return unix.AF_INET, &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
 	}
 	six := &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 	if zone := a.Addr().Zone(); zone != "" {
-		if i, err := net.InterfaceByName(zone); err == nil {
-			six.ZoneId = uint32(i.Index)
-		} else if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
-			six.ZoneId = uint32(n)
-		}
+		six.ZoneId = zoneID(fd, zone)
 	}
-	return unix.AF_INET6, six
+	return six
 }
 
 // addrPortOf is an address as the kernel gives it; zero if it is not one of TCP.
 // It is got by package syscall, since x/sys/unix asks which protocol it is of, too.
-func addrPortOf(name syscall.Sockaddr) netip.AddrPort {
+// Any socket will do for fd.
+func addrPortOf(fd int, name syscall.Sockaddr) netip.AddrPort {
 	switch name := name.(type) {
 	case *syscall.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(name.Addr), uint16(name.Port))
 	case *syscall.SockaddrInet6:
 		a := netip.AddrFrom16(name.Addr).Unmap()
 		if name.ZoneId != 0 && a.Is6() {
-			a = a.WithZone(zoneOf(name.ZoneId))
+			a = a.WithZone(zoneOf(fd, name.ZoneId))
 		}
 		return netip.AddrPortFrom(a, uint16(name.Port))
 	}
 	return netip.AddrPort{}
 }
 
-// zoneOf names a zone as package net does.
-func zoneOf(id uint32) string {
-	if i, err := net.InterfaceByIndex(int(id)); err == nil {
-		return i.Name
+// zoneOf names a zone, which is an interface, as package net does. That asks by netlink
+// for all of them and may wait for whoever changes one; these calls wait for nobody
+// (netdevice(7)). Any socket will do for fd.
+func zoneOf(fd int, id uint32) string {
+	if request, err := unix.NewIfreq(""); err == nil {
+		request.SetUint32(id)
+		if unix.IoctlIfreq(fd, unix.SIOCGIFNAME, request) == nil {
+			return request.Name()
+		}
 	}
 	return strconv.FormatUint(uint64(id), 10)
+}
+
+// zoneID is the number of a zone by its name, or by its number in digits; 0: there is
+// none. Any socket will do for fd.
+func zoneID(fd int, zone string) uint32 {
+	if request, err := unix.NewIfreq(zone); err == nil && unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, request) == nil {
+		return request.Uint32()
+	}
+	n, _ := strconv.ParseUint(zone, 10, 32)
+	return uint32(n)
 }

@@ -127,7 +127,7 @@ func (d *door) accept(l *loop) (*socket, *listener, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := d.lightest(l).newSocket(fd, addrPortOf(name), received)
+	s, err := d.lightest(l).newSocket(fd, addrPortOf(fd, name), received)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -338,7 +338,7 @@ func deaf(t *testing.T) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := addrPortOf(name)
+	at := addrPortOf(fd, name)
 	for {
 		conn, err := net.DialTimeout("tcp", at.String(), 200*time.Millisecond)
 		if err != nil {

@@ -11,12 +11,8 @@ import (
 // on. Each loop keeps one of the runtime's processors (runtime.GOMAXPROCS) to itself,
 // even while it waits. One is left for everything else, such as collecting garbage.
 func (p *Proxy) listening(sockets ...net.Listener) (*listener, error) {
-	for n := max(runtime.GOMAXPROCS(0)-1, 1); len(p.loops) < n; {
-		l, err := startLoop(p)
-		if err != nil {
-			return nil, err
-		}
-		p.loops = append(p.loops, l)
+	if err := p.startLoops(); err != nil {
+		return nil, err
 	}
 	l := &listener{proxy: p}
 	for _, socket := range sockets {
@@ -28,6 +24,23 @@ func (p *Proxy) listening(sockets ...net.Listener) (*listener, error) {
 		l.sockets = append(l.sockets, d)
 	}
 	return l, nil
+}
+
+// startLoops starts as many loops as there are to be.
+func (p *Proxy) startLoops() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped {
+		return errStopped // nobody would close them
+	}
+	for n := max(runtime.GOMAXPROCS(0)-1, 1); len(p.loops) < n; {
+		l, err := startLoop(p)
+		if err != nil {
+			return err
+		}
+		p.loops = append(p.loops, l)
+	}
+	return nil
 }
 
 // letIn lets clients in by one of the sockets.

@@ -335,7 +335,7 @@ func (s *socket) remoteAddrPort() netip.AddrPort { return s.remote }
 func (s *socket) localAddrPort() (a netip.AddrPort) {
 	(*rawSocket)(s).Control(func(fd uintptr) {
 		if name, err := syscall.Getsockname(int(fd)); err == nil {
-			a = addrPortOf(name)
+			a = addrPortOf(int(fd), name)
 		}
 	})
 	return a

@@ -26,7 +26,7 @@ func (s *session) aim(conn net.Conn) (refusal string, err error) {
 	to, err := origin(conn, s.route.Transparent)
 	switch {
 	case err != nil:
-	case s.proxy.listensAt(to):
+	case s.wouldLoop(to):
 		err = fmt.Errorf("the client was going to %v, where we listen ourselves: that would go round in circles", to)
 	case !covers(s.route.Destinations, to.Addr()):
 		err = fmt.Errorf("the client was going to %v, which is in none of the networks allowed", to)
@@ -88,14 +88,20 @@ func (s *session) dial(ctx context.Context, server string) (net.Conn, error) {
 	if err != nil || s.destination == "" {
 		return conn, err
 	}
-	s.proxy.mu.Lock()
-	s.arrives(1) // the connection before this one is closed, and its port may be somebody else's by now
-	s.proxy.mu.Unlock()
+	s.forgetServerTrip()
 	if err := s.travels(trip{localOf(conn), remoteOf(conn)}); err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return conn, nil
+}
+
+// forgetServerTrip forgets the trip to the server before: its connection is closed, and
+// its port may be somebody else's by now.
+func (s *session) forgetServerTrip() {
+	s.proxy.mu.Lock()
+	defer s.proxy.mu.Unlock()
+	s.arrives(1)
 }
 
 // addressOf is that of a server of the route, for this session.
@@ -131,28 +137,44 @@ func zoneless(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().WithZone(""), a.Port())
 }
 
-// listensAt says whether one of our own listeners is at an address.
-func (p *Proxy) listensAt(a netip.AddrPort) bool {
+// wouldLoop reports whether one of our own listeners is at an address.
+func (s *session) wouldLoop(to netip.AddrPort) bool {
+	hosts := s.proxy.listensOn(to.Port())
+	if slices.Contains(hosts, to.Addr()) {
+		return true
+	}
+	if !slices.ContainsFunc(hosts, netip.Addr.IsUnspecified) {
+		return false
+	}
+	defer s.apart()() // the kernel may take its time
+	return s.proxy.ofThisMachine(to.Addr())
+}
+
+// listensOn returns the addresses that we listen at on a port.
+func (p *Proxy) listensOn(port uint16) (hosts []netip.Addr) {
 	p.mu.Lock()
-	var hosts []netip.Addr
+	defer p.mu.Unlock()
 	for _, l := range p.listeners {
 		for _, socket := range l.sockets {
-			if at := zoneless(addrPort(socket.Addr())); at.Port() == a.Port() {
+			if at := zoneless(addrPort(socket.Addr())); at.Port() == port {
 				hosts = append(hosts, at.Addr())
 			}
 		}
 	}
-	p.mu.Unlock()
-	return slices.Contains(hosts, a.Addr()) || slices.ContainsFunc(hosts, netip.Addr.IsUnspecified) && ofThisMachine(a.Addr())
+	return hosts
 }
 
 // ofThisMachine says whether an address is one of ours. In doubt it is: then a
 // session is refused that might have been good, and none goes round in circles.
-func ofThisMachine(a netip.Addr) bool {
+func (p *Proxy) ofThisMachine(a netip.Addr) bool {
 	if a.IsLoopback() || a.IsUnspecified() {
 		return true
 	}
-	addresses, err := net.InterfaceAddrs()
+	list := p.addresses
+	if list == nil {
+		list = net.InterfaceAddrs
+	}
+	addresses, err := list()
 	return err != nil || slices.ContainsFunc(addresses, func(has net.Addr) bool {
 		network, ok := has.(*net.IPNet)
 		return ok && network.IP.Equal(a.AsSlice())

@@ -34,7 +34,8 @@ type Proxy struct {
 	// Route.Listen has in place of an address.
 	Inherited map[string][]*os.File
 
-	mu        sync.Mutex
+	applying  sync.Mutex           // held by Apply, which may wait for names and files
+	mu        sync.Mutex           // of what follows; loops wait for it, so nobody waits for anything else meanwhile
 	listeners map[string]*listener // by address as in the route
 	sessions  map[*session]struct{}
 	census    map[string]*census // by route
@@ -54,6 +55,8 @@ type Proxy struct {
 	ending context.Context // is done when what is left is to be closed
 	end    context.CancelFunc
 	dial   func(ctx context.Context, server string) (net.Conn, error) // keeps to the deadline of ctx by itself
+
+	addresses func() ([]net.Addr, error) // of this machine; nil: net.InterfaceAddrs
 
 	id        atomic.Uint64
 	turnsHeld atomic.Uint64
@@ -101,11 +104,11 @@ func (r *running) joins(f *fleet) {
 // kept; sessions that run go on under the route they began with. On an error
 // nothing has changed.
 func (p *Proxy) Apply(routes []*Route) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.prepare()
-	if p.stopped {
-		return errors.New("applying routes: the proxy listens no more")
+	p.applying.Lock()
+	defer p.applying.Unlock()
+	listeners, err := p.listenersNow()
+	if err != nil {
+		return err
 	}
 	wanted, runs := map[string]*running{}, make([]*running, 0, len(routes))
 	hostname := ownName()
@@ -128,7 +131,7 @@ func (p *Proxy) Apply(routes []*Route) error {
 	}
 	opened := map[string]*listener{}
 	for address, run := range wanted {
-		l, err := p.listeners[address], error(nil)
+		l, err := listeners[address], error(nil)
 		if l == nil {
 			if l, err = p.listen(address, run.Route); err == nil {
 				opened[address] = l
@@ -141,15 +144,47 @@ func (p *Proxy) Apply(routes []*Route) error {
 			err = l.beTransparent()
 		}
 		if err != nil {
-			for _, l := range opened {
-				l.close()
-			}
+			closeAll(opened)
 			return fmt.Errorf("route %s: %w", run.Name, err)
 		}
 	}
+	left, err := p.putInForce(runs, wanted, opened)
+	if err != nil {
+		left = opened
+	}
+	closeAll(left)
+	return err
+}
+
+var errStopped = errors.New("applying routes: the proxy listens no more")
+
+// listenersNow returns the listeners there are, by address.
+func (p *Proxy) listenersNow() (map[string]*listener, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.prepare()
+	if p.stopped {
+		return nil, errStopped
+	}
+	return maps.Clone(p.listeners), nil
+}
+
+// putInForce serves routes, with the listeners that are wanted of those there were and
+// those that were opened. The caller closes those that are left.
+func (p *Proxy) putInForce(runs []*running, wanted map[string]*running, opened map[string]*listener) (left map[string]*listener, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped {
+		return nil, errStopped
+	}
 	p.serve(runs)
-	p.replace(wanted, opened)
-	return nil
+	return p.replace(wanted, opened), nil
+}
+
+func closeAll(listeners map[string]*listener) {
+	for _, l := range listeners {
+		l.close()
+	}
 }
 
 // prepare makes the zero Proxy ready.
@@ -183,11 +218,13 @@ func (p *Proxy) serve(runs []*running) {
 	p.unchecked, p.fleets, p.routes = cancel, fleets, runs
 }
 
-// replace puts the listeners of Apply in place, and starts those that are new.
-func (p *Proxy) replace(wanted map[string]*running, opened map[string]*listener) {
+// replace puts the listeners of Apply in place, and starts those that are new. It
+// returns those that nobody wants any more.
+func (p *Proxy) replace(wanted map[string]*running, opened map[string]*listener) (left map[string]*listener) {
+	left = map[string]*listener{}
 	for address, l := range p.listeners {
 		if wanted[address] == nil {
-			l.close()
+			left[address] = l
 			delete(p.listeners, address)
 		}
 	}
@@ -206,6 +243,7 @@ func (p *Proxy) replace(wanted map[string]*running, opened map[string]*listener)
 			l.letIn(socket)
 		}
 	}
+	return left
 }
 
 // Addr is where the proxy listens for an address of a route: the port is the
@@ -271,8 +309,8 @@ func (p *Proxy) Close() error {
 
 // askToLeave has nobody arrive any more, and every session end when it can.
 func (p *Proxy) askToLeave() (none <-chan struct{}) {
+	p.stopListening(true)
 	p.mu.Lock()
-	p.stopListening()
 	p.unchecked()
 	p.draining = true
 	for s := range p.sessions {
@@ -283,13 +321,22 @@ func (p *Proxy) askToLeave() (none <-chan struct{}) {
 	return p.noneLeft()
 }
 
-// stopListening closes the listeners for good.
-func (p *Proxy) stopListening() {
+// stopListening closes the listeners for good. Unlink says whether sockets in the file
+// system go from there.
+func (p *Proxy) stopListening(unlink bool) {
+	p.mu.Lock()
 	p.prepare()
 	p.stopped = true
-	for address, l := range p.listeners {
+	listeners := p.listeners
+	p.listeners = map[string]*listener{}
+	p.mu.Unlock()
+	for _, l := range listeners {
+		for _, socket := range l.sockets {
+			if !unlink {
+				unlinkOnClose(socket, false)
+			}
+		}
 		l.close()
-		delete(p.listeners, address)
 	}
 }
 

@@ -80,6 +80,22 @@ type Dialer interface {
 	Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error)
 }
 
+// A refresher is an Acceptor or a Dialer that looks at files now and then, as those of
+// tlspolicy do. Refresh is called before a handshake if it is stale, where nobody else
+// waits for it.
+type refresher interface {
+	Stale() bool
+	Refresh()
+}
+
+// refresh has an Acceptor or a Dialer look at its files, if it has to.
+func (s *session) refresh(files any) {
+	if r, ok := files.(refresher); ok && r.Stale() {
+		defer s.apart()()
+		r.Refresh()
+	}
+}
+
 // Limits bound what one peer can make us hold. Zero means the default.
 type Limits struct {
 	Sessions           int // at once on this route; 1000

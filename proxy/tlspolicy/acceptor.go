@@ -156,6 +156,12 @@ type offer struct {
 
 type offerKey struct{}
 
+// Stale reports whether files of certificates are to be looked at again.
+func (a *Acceptor) Stale() bool { return a.leg.Store.Stale() }
+
+// Refresh looks at them: see [Store.Refresh].
+func (a *Acceptor) Refresh() { a.leg.Store.Refresh() }
+
 // Handshake shakes hands with a client at this address. Its error is an
 // [*Error], for [Explain], and the connection is then dead. The context bounds
 // the handshake alone.

@@ -86,6 +86,9 @@ func NewDialer(leg ServerLeg) (*Dialer, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	if leg.Verification == Verified && leg.Roots == nil {
+		x509.SystemCertPool() // reads the system's authorities now, and not in a handshake
+	}
 	return &Dialer{leg: leg, configs: make(map[toServer]*tls.Config)}, nil
 }
 
@@ -145,6 +148,16 @@ func (d *Dialer) config(to toServer) *tls.Config {
 		}
 	}
 	return c
+}
+
+// Stale reports whether files of our certificates are to be looked at again.
+func (d *Dialer) Stale() bool { return d.leg.Store != nil && d.leg.Store.Stale() }
+
+// Refresh looks at them: see [Store.Refresh].
+func (d *Dialer) Refresh() {
+	if d.leg.Store != nil {
+		d.leg.Store.Refresh()
+	}
 }
 
 // Handshake shakes hands with a server of this name or address. Its error is an

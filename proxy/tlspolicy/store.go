@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// Store holds certificates of ours with their keys, and follows their files: a
-// handshake looks at them again if the last look was five seconds ago. A file
-// that changed and is good is used from then on, one that changed and is bad
-// changes nothing. Sessions that are up are not touched. Safe for use by
-// several goroutines.
+// Store holds certificates of ours with their keys, and follows their files: Refresh
+// looks at them again if the last look was five seconds ago. A file that changed and
+// is good is used from then on, one that changed and is bad changes nothing. Sessions
+// that are up are not touched. Safe for use by several goroutines; handshakes use what
+// was read and wait for no file.
 type Store struct {
 	// Reloaded, if not nil, is told when files changed: nil if they are used
 	// now, an error if they are bad and the ones before stay in use; the same
@@ -24,10 +24,14 @@ type Store struct {
 
 	identities atomic.Pointer[[]*identity] // never changed, only replaced
 	next       atomic.Int64                // when to look at the files again, in Unix nanoseconds
+	looking    atomic.Bool                 // a look is under way
 }
 
 // every is how often the files are looked at, at most.
 const every = 5 * time.Second
+
+// lookLimit is how long Refresh waits for files, which may lie elsewhere.
+const lookLimit = time.Second
 
 // An identity is one certificate of ours, as it was read.
 type identity struct {
@@ -95,12 +99,36 @@ func look(source Source) ([]os.FileInfo, error) {
 }
 
 // current are the identities to use now.
-func (s *Store) current() []*identity {
-	now, next := time.Now(), s.next.Load()
-	// One handshake looks, the others go on with what there is.
-	if now.UnixNano() < next || !s.next.CompareAndSwap(next, now.Add(every).UnixNano()) {
-		return *s.identities.Load()
+func (s *Store) current() []*identity { return *s.identities.Load() }
+
+// Stale reports whether the last look at the files was five seconds ago, and none is
+// under way.
+func (s *Store) Stale() bool { return time.Now().UnixNano() >= s.next.Load() && !s.looking.Load() }
+
+// Refresh looks at the files, if the store is stale. It waits for them, for at most a
+// second: then a look that takes longer goes on, and its result is used when it is
+// there. Of several callers one looks, and the others go on with what there is.
+func (s *Store) Refresh() {
+	if !s.Stale() || !s.looking.CompareAndSwap(false, true) {
+		return
 	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer s.looking.Store(false)
+		s.next.Store(time.Now().Add(every).UnixNano())
+		s.look()
+	}()
+	late := time.NewTimer(lookLimit)
+	defer late.Stop()
+	select {
+	case <-done:
+	case <-late.C:
+	}
+}
+
+// look reads the files that have changed.
+func (s *Store) look() {
 	identities := slices.Clone(*s.identities.Load())
 	for i, id := range identities {
 		if stats, err := look(id.source); err == nil && id.bad == "" && slices.EqualFunc(stats, id.stats, unchanged) {
@@ -109,7 +137,6 @@ func (s *Store) current() []*identity {
 		identities[i] = s.reread(id)
 	}
 	s.identities.Store(&identities)
-	return identities
 }
 
 // reread gives what files hold now, or what they held before if they are bad.
@@ -139,6 +166,7 @@ func unchanged(a, b os.FileInfo) bool {
 
 // Infos are the certificates in use, in the order they were given.
 func (s *Store) Infos() []Info {
+	s.Refresh()
 	var infos []Info
 	for _, id := range s.current() {
 		infos = append(infos, info(id.leaf, id.source.name()))
@@ -149,6 +177,7 @@ func (s *Store) Infos() []Info {
 // Warnings says what is not right with the certificates in use: their dates,
 // their chains, files that changed and are bad.
 func (s *Store) Warnings(now time.Time) []string {
+	s.Refresh()
 	var texts []string
 	for _, id := range s.current() {
 		file := id.source.name()

@@ -206,6 +206,7 @@ func TestFilesThatChangeAreUsedAndBadOnesChangeNothing(t *testing.T) {
 		st.Reloaded = func(err error) { reports = append(reports, err) }
 		a := acceptor(t, ClientLeg{Store: st})
 		seen := func() *x509.Certificate {
+			st.Refresh()
 			m := meet(t, a.as(somebody), plainClient(&tls.Config{InsecureSkipVerify: true}))
 			if !m.ok() {
 				t.Fatal(m.server, m.client)

@@ -1,0 +1,193 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"smtpshim/proxy/smtptest"
+	"smtpshim/rewrite"
+)
+
+// An obstacle is something that takes its time until it is removed.
+type obstacle struct {
+	met, removed chan struct{}
+	remove       func()
+}
+
+// newObstacle makes one that is removed when the test ends, at the latest: before
+// whatever the test has begun until now is closed.
+func newObstacle(t *testing.T) obstacle {
+	removed := make(chan struct{})
+	o := obstacle{make(chan struct{}, 1), removed, sync.OnceFunc(func() { close(removed) })}
+	t.Cleanup(o.remove)
+	return o
+}
+
+// wait waits until it is removed.
+func (o obstacle) wait() {
+	select {
+	case o.met <- struct{}{}:
+	default: // it was met before
+	}
+	<-o.removed
+}
+
+// meet waits until somebody waits for the obstacle.
+func (o obstacle) meet(t *testing.T) {
+	t.Helper()
+	select {
+	case <-o.met:
+	case <-time.After(20 * time.Second):
+		t.Fatal("nobody comes by")
+	}
+}
+
+// wantOthersServed has sessions pass while something else waits in one of few loops.
+func wantOthersServed(t *testing.T, p *Proxy, address string) {
+	t.Helper()
+	for range 20 { // more than there are loops
+		wantGreeting(t, p.Addr(address), "220 a")
+	}
+}
+
+// A slowAcceptor has files that take their time.
+type slowAcceptor struct{ obstacle }
+
+func (slowAcceptor) Stale() bool { return true }
+func (a slowAcceptor) Refresh()  { a.wait() }
+func (slowAcceptor) Handshake(context.Context, net.Conn, netip.Addr) (*tls.Conn, error) {
+	return nil, errors.New("no handshake here")
+}
+
+// slowDialer is the same for servers.
+type slowDialer struct{ slowAcceptor }
+
+func (slowDialer) Handshake(context.Context, net.Conn, string) (*tls.Conn, error) {
+	return nil, errors.New("no handshake here")
+}
+
+func TestFilesOfCertificatesKeepNoOtherSessionWaiting(t *testing.T) {
+	for side, change := range map[string]func(*Route, slowAcceptor){
+		"client": func(r *Route, a slowAcceptor) {
+			r.ClientTLS = ClientTLS{Mode: rewrite.ClientTLSImplicit, Acceptor: a}
+		},
+		"server": func(r *Route, a slowAcceptor) {
+			r.ServerTLS = ServerTLS{Mode: rewrite.ServerTLSImplicit, Dialer: slowDialer{a}}
+		},
+	} {
+		t.Run(side, func(t *testing.T) {
+			server := greeter(t, "tcp", "127.0.0.1:0", "a").Addr().String()
+			p := apply(t, &Route{Listen: []string{"127.0.0.1:0"}, Servers: []string{server}})
+			slow := slowAcceptor{newObstacle(t)}
+			r := &Route{Name: "slow", Listen: []string{"127.0.0.2:0"}, Servers: []string{server}}
+			change(r, slow)
+			good := &Route{Name: "in", Listen: []string{"127.0.0.1:0"}, Servers: []string{server}}
+			if err := p.Apply([]*Route{good, r}); err != nil {
+				t.Fatal(err)
+			}
+			conn, err := net.Dial("tcp", p.Addr("127.0.0.2:0").String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			slow.meet(t)
+			wantOthersServed(t, p, "127.0.0.1:0")
+			slow.remove()
+			smtptest.Play(conn, 20*time.Second, smtptest.ExpectEnd())
+		})
+	}
+}
+
+func TestAddressesOfThisMachineKeepNoOtherSessionWaiting(t *testing.T) {
+	server := greeter(t, "tcp", "127.0.0.1:0", "a").Addr().String()
+	slow := newObstacle(t)
+	p := apply(t, &Route{Listen: []string{"0.0.0.0:0"}, Servers: []string{server}})
+	p.addresses = func() ([]net.Addr, error) {
+		slow.wait()
+		return nil, nil
+	}
+	port := addrPort(p.Addr("0.0.0.0:0")).Port()
+	loops := make(chan bool, 1)
+	l := p.loops[0]
+	l.do(func() {
+		l.begin(func(c *coroutine) {
+			s := &session{proxy: p, co: c, route: &running{Route: &Route{}}}
+			loops <- s.wouldLoop(netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), port))
+		})
+	})
+	slow.meet(t)
+	done := make(chan struct{})
+	l.do(func() { close(done) })
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the loop waits")
+	}
+	slow.remove()
+	if <-loops {
+		t.Error("192.0.2.1 is taken for an address of ours")
+	}
+}
+
+// TestApplyKeepsNoSessionWaiting has it look for the name of an address, which takes
+// its time.
+func TestApplyKeepsNoSessionWaiting(t *testing.T) {
+	server := greeter(t, "tcp", "127.0.0.1:0", "a").Addr().String()
+	r := &Route{Listen: []string{"127.0.0.1:0"}, Servers: []string{server}}
+	p := apply(t, r)
+	slow := newObstacle(t)
+	defer func(before *net.Resolver) { net.DefaultResolver = before }(net.DefaultResolver)
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		slow.wait()
+		return nil, errors.New("no name server here")
+	}}
+	failed := make(chan error, 1)
+	go func() {
+		failed <- p.Apply([]*Route{r, {Name: "named", Listen: []string{"slow.example.com:0"}, Servers: []string{server}}})
+	}()
+	slow.meet(t)
+	wantOthersServed(t, p, "127.0.0.1:0")
+	slow.remove()
+	if err := <-failed; err == nil {
+		t.Error("a name that is not known is listened on")
+	}
+	wantOthersServed(t, p, "127.0.0.1:0")
+}
+
+func TestZonesHaveTheNamesThatPackageNetGivesThem(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Skip(os.NewSyscallError("socket", err))
+	}
+	defer unix.Close(fd)
+	all, err := net.Interfaces()
+	if err != nil || len(all) == 0 {
+		t.Skip("no interfaces: ", err)
+	}
+	for _, i := range all {
+		if got := zoneOf(fd, uint32(i.Index)); got != i.Name {
+			t.Errorf("interface %d is named %q; want %q", i.Index, got, i.Name)
+		}
+		if got := zoneID(fd, i.Name); got != uint32(i.Index) {
+			t.Errorf("interface %s is number %d; want %d", i.Name, got, i.Index)
+		}
+	}
+	if got := zoneOf(fd, 1<<30); got != "1073741824" {
+		t.Errorf("an interface that is not there is named %q", got)
+	}
+	if got := zoneID(fd, "1073741824"); got != 1<<30 {
+		t.Errorf("number %d", got)
+	}
+	if got := zoneID(fd, "nowhere"); got != 0 {
+		t.Errorf("an interface that is not there has number %d", got)
+	}
+}
