@@ -166,19 +166,23 @@ type session struct {
 	healed bool
 }
 
-// Line keeps a line, and tells those who watch.
-func (s *session) Line(l transcript.Line) {
+// keep adds a line. It returns the session without its lines, the line, and whether a
+// rule has acted by now; if it is the first that does, those who watch what is healed
+// have heard nothing yet, and before has all lines until now.
+func (s *session) keep(l transcript.Line) (e Entry, line Line, healed, first bool, before []Line) {
 	s.mu.Lock()
-	line := s.add(l)
-	first := !s.healed && heals(l.Rule) // those who watch what is healed have heard nothing yet
-	var before []Line
-	if first {
+	defer s.mu.Unlock()
+	line = s.add(l)
+	if first = !s.healed && heals(l.Rule); first {
 		s.healed = true
 		before = s.whole().Lines
 	}
-	e, healed := s.entry, s.healed
-	s.mu.Unlock()
+	return s.entry, line, s.healed, first, before
+}
 
+// Line keeps a line, and tells those who watch.
+func (s *session) Line(l transcript.Line) {
+	e, line, healed, first, before := s.keep(l)
 	j := s.journal
 	if j.watched.Load() == 0 {
 		return
@@ -197,16 +201,20 @@ func (s *session) Line(l transcript.Line) {
 
 // End moves the session to those that have ended.
 func (s *session) End(e proxy.Ending) {
-	s.mu.Lock()
-	s.end(e)
-	whole := s.whole()
-	s.mu.Unlock()
-
+	whole := s.finish(e)
 	j := s.journal
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	delete(j.running, s)
 	j.end(whole)
+}
+
+// finish notes how the session has ended, and returns it.
+func (s *session) finish(e proxy.Ending) Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end(e)
+	return s.whole()
 }
 
 // now is the session as it is now.
