@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // labelsOf are the label values that a registry's metrics have, by metric and label.
@@ -56,13 +58,19 @@ func TestNoNameThatComesFromOutsideBecomesALabel(t *testing.T) {
 	}
 	for _, name := range names {
 		for _, event := range []func(string){
-			r.Refused, r.LimitMet, r.Command, r.RuleApplied, r.RuleBroken, r.ServerFailed, r.BadReply,
-			func(s string) { r.SessionBegan(); r.SessionEnded(s, time.Second) },
-			func(s string) { r.Message(s, int64(random.Uint64())) },
-			func(s string) { r.Bytes(s, int64(random.Uint64())) },
+			r.Command, r.RuleApplied, r.RuleBroken,
+			func(s string) { r.Refused(vocabulary.Rejection(s)); r.LimitMet(vocabulary.Limit(s)) },
+			func(s string) { r.ServerFailed(vocabulary.ServerFailure(s)); r.BadReply(vocabulary.BadReply(s)) },
+			func(s string) { r.SessionBegan(); r.SessionEnded(vocabulary.Outcome(s), time.Second) },
+			func(s string) { r.Message(vocabulary.MessageOutcome(s), int64(random.Uint64())) },
+			func(s string) { r.Bytes(vocabulary.Side(s), int64(random.Uint64())) },
 			func(s string) { r.ServerReplied(s, time.Duration(random.Uint64())) },
-			func(s string) { r.TLS(s, name, name); r.TLS("client", s, "x"); r.TLS("server", "1.3", s) },
-			func(s string) { r.TLSFailed(s, name); r.TLSFailed("client", s) },
+			func(s string) {
+				r.TLS(vocabulary.Side(s), name, name)
+				r.TLS("client", s, "x")
+				r.TLS("server", "1.3", s)
+			},
+			func(s string) { r.TLSFailed(vocabulary.Side(s), name); r.TLSFailed("client", s) },
 			func(string) { r.Reply(int(random.Uint64())) },
 		} {
 			event(name)

@@ -4,19 +4,14 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
-// The closed sets of label values. What is in none of them is "other".
+// The closed sets of label values that package vocabulary does not have. What is
+// in no set is "other".
 var (
-	outcomes = []string{"ok", "silent", "client-lost", "client-timeout", "message-refused", "server-lost", "server-timeout",
-		"server-unreachable", "server-protocol", "client-protocol", "tls", "xclient", "drained", "cut-off", "unknown", "opaque", "defect"}
-	refusals = []string{"sessions", "sessions-per-address", "sessions-per-minute", "proxy-header", "draining", "destination"}
-	// limits are those that a session can meet; the others refuse it.
-	limits   = []string{"command-line", "sasl-line", "errors", "idle-commands", "recipients", "messages", "message-size", "message-rate"}
-	failures = []string{"connect", "greeting", "timeout", "lost", "tls", "protocol"}
-	nonsense = []string{"garbage", "too-long", "mixed-codes", "unasked", "unfitting", "behind-starttls"}
-	endings  = []string{"accepted", "refused", "unknown", "cut"}
-	verbs    = []string{"ehlo", "helo", "starttls", "auth", "xauth", "mail", "rcpt", "data", "bdat", "rset",
+	verbs = []string{"ehlo", "helo", "starttls", "auth", "xauth", "mail", "rcpt", "data", "bdat", "rset",
 		"noop", "quit", "vrfy", "expn", "help", "etrn", "turn", "atrn", "xclient", "xforward", "proxy", "xexch50",
 		"x-link2state", "x-anonymoustls", "x-exps", "other"}
 	// timed are the verbs whose replies have a histogram of their own; each
@@ -70,8 +65,8 @@ type legTLS struct {
 	failures family[prometheus.Counter]
 }
 
-func (m *Metrics) legTLS(route, side string, possible []Cipher) legTLS {
-	labels := prometheus.Labels{"route": route, "side": side}
+func (m *Metrics) legTLS(route string, side vocabulary.Side, possible []Cipher) legTLS {
+	labels := prometheus.Labels{"route": route, "side": string(side)}
 	sessions := m.tlsSessions.MustCurryWith(labels)
 	l := legTLS{
 		sessions: make(map[Cipher]prometheus.Counter, len(possible)),
@@ -101,17 +96,17 @@ func (m *Metrics) Route(name string, rules []string, tls TLS) *Route {
 	return &Route{
 		active:         m.active.WithLabelValues(name),
 		sessionSeconds: m.sessionSeconds.WithLabelValues(name),
-		sessions:       counters(m.sessions, outcomes),
+		sessions:       counters(m.sessions, words(vocabulary.Outcomes())),
 		defects:        m.defects.WithLabelValues(name),
-		refused:        counters(m.refused, refusals),
-		limitsMet:      counters(m.limitsMet, limits),
+		refused:        counters(m.refused, words(vocabulary.Rejections())),
+		limitsMet:      counters(m.limitsMet, words(vocabulary.Limits())),
 		held:           m.held.WithLabelValues(name),
 
 		commands:     counters(m.commands, verbs),
 		replies:      counters(m.replies, classes),
 		ruleApplied:  counters(m.ruleApplied, rules),
 		ruleBroken:   counters(m.ruleBroken, rules),
-		messages:     counters(m.messages, endings),
+		messages:     counters(m.messages, words(vocabulary.MessageOutcomes())),
 		messageBytes: m.messageBytes.WithLabelValues(name),
 		fromClient:   m.bytes.WithLabelValues(name, "from_client"),
 		fromServer:   m.bytes.WithLabelValues(name, "from_server"),
@@ -119,10 +114,10 @@ func (m *Metrics) Route(name string, rules []string, tls TLS) *Route {
 		serverConnect: m.serverConnect.WithLabelValues(name),
 		serverAgain:   m.serverAgain.WithLabelValues(name),
 		serverReply:   resolve(m.serverReply.MustCurryWith(route).WithLabelValues, timed),
-		serverErrors:  counters(m.serverErrors, failures),
-		badReplies:    counters(m.badReplies, nonsense),
-		clientTLS:     m.legTLS(name, "client", tls.Client),
-		serverTLS:     m.legTLS(name, "server", tls.Server),
+		serverErrors:  counters(m.serverErrors, words(vocabulary.ServerFailures())),
+		badReplies:    counters(m.badReplies, words(vocabulary.BadReplies())),
+		clientTLS:     m.legTLS(name, vocabulary.SideClient, tls.Client),
+		serverTLS:     m.legTLS(name, vocabulary.SideServer, tls.Server),
 
 		certificateReloads: counters(m.certificateReloads, []string{"ok", "error"}),
 	}
@@ -132,9 +127,9 @@ func (m *Metrics) Route(name string, rules []string, tls TLS) *Route {
 func (r *Route) SessionBegan() { r.active.Inc() }
 
 // SessionEnded counts a session as over.
-func (r *Route) SessionEnded(outcome string, lasted time.Duration) {
+func (r *Route) SessionEnded(outcome vocabulary.Outcome, lasted time.Duration) {
 	r.active.Dec()
-	r.sessions.of(outcome).Inc()
+	r.sessions.of(string(outcome)).Inc()
 	r.sessionSeconds.Observe(lasted.Seconds())
 }
 
@@ -142,10 +137,10 @@ func (r *Route) SessionEnded(outcome string, lasted time.Duration) {
 func (r *Route) Defect() { r.defects.Inc() }
 
 // Refused counts a connection that got no session.
-func (r *Route) Refused(reason string) { r.refused.of(reason).Inc() }
+func (r *Route) Refused(reason vocabulary.Rejection) { r.refused.of(string(reason)).Inc() }
 
 // LimitMet counts a limit that a client met.
-func (r *Route) LimitMet(limit string) { r.limitsMet.of(limit).Inc() }
+func (r *Route) LimitMet(limit vocabulary.Limit) { r.limitsMet.of(string(limit)).Inc() }
 
 // Held times what is done between two waits.
 func (r *Route) Held(took time.Duration) { r.held.Observe(took.Seconds()) }
@@ -169,14 +164,14 @@ func (r *Route) RuleApplied(rule string) { r.ruleApplied.of(rule).Inc() }
 func (r *Route) RuleBroken(rule string) { r.ruleBroken.of(rule).Inc() }
 
 // Message counts a message and its octets.
-func (r *Route) Message(outcome string, octets int64) {
-	r.messages.of(outcome).Inc()
+func (r *Route) Message(outcome vocabulary.MessageOutcome, octets int64) {
+	r.messages.of(string(outcome)).Inc()
 	add(r.messageBytes, octets)
 }
 
 // Bytes counts octets read from the client or the server.
-func (r *Route) Bytes(side string, n int64) {
-	if side == "client" {
+func (r *Route) Bytes(side vocabulary.Side, n int64) {
+	if side == vocabulary.SideClient {
 		add(r.fromClient, n)
 	} else {
 		add(r.fromServer, n)
@@ -195,13 +190,15 @@ func (r *Route) ServerReplied(verb string, took time.Duration) {
 }
 
 // ServerFailed counts a server that failed.
-func (r *Route) ServerFailed(reason string) { r.serverErrors.of(reason).Inc() }
+func (r *Route) ServerFailed(reason vocabulary.ServerFailure) {
+	r.serverErrors.of(string(reason)).Inc()
+}
 
 // BadReply counts what a server may not say.
-func (r *Route) BadReply(why string) { r.badReplies.of(why).Inc() }
+func (r *Route) BadReply(why vocabulary.BadReply) { r.badReplies.of(string(why)).Inc() }
 
 // TLS counts a handshake that ended well.
-func (r *Route) TLS(side, version, suite string) {
+func (r *Route) TLS(side vocabulary.Side, version, suite string) {
 	leg := r.leg(side)
 	counter, ok := leg.sessions[Cipher{version, suite}]
 	if !ok {
@@ -211,10 +208,10 @@ func (r *Route) TLS(side, version, suite string) {
 }
 
 // TLSFailed counts a handshake that failed.
-func (r *Route) TLSFailed(side, reason string) { r.leg(side).failures.of(reason).Inc() }
+func (r *Route) TLSFailed(side vocabulary.Side, reason string) { r.leg(side).failures.of(reason).Inc() }
 
-func (r *Route) leg(side string) *legTLS {
-	if side == "client" {
+func (r *Route) leg(side vocabulary.Side) *legTLS {
+	if side == vocabulary.SideClient {
 		return &r.clientTLS
 	}
 	return &r.serverTLS
@@ -229,6 +226,15 @@ func add(c prometheus.Counter, n int64) {
 	if n > 0 {
 		c.Add(float64(n))
 	}
+}
+
+// words are label values of a kind.
+func words[T ~string](list []T) []string {
+	values := make([]string, len(list))
+	for i, word := range list {
+		values[i] = string(word)
+	}
+	return values
 }
 
 // A family holds one vector's children on one route, by the value of the label

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // A chunk is the octets of one BDAT under way (RFC 3030, 2).
@@ -68,7 +69,7 @@ func (c *chunk) more() error {
 func (c *chunk) cut() {
 	if !c.given {
 		c.s.sum.message(c.size - c.left)
-		c.s.messageOutcome("cut")
+		c.s.messageOutcome(vocabulary.MessageCut)
 	}
 }
 
@@ -108,9 +109,9 @@ func (c *chunk) answered(err error) error {
 	}
 	s.trouble(err)
 	if isTimeout(err) {
-		s.failed("timeout")
+		s.failed(vocabulary.ServerTimeout)
 	} else {
-		s.failed("lost")
+		s.failed(vocabulary.ServerLost)
 	}
 	c.forward, c.lost = false, true
 	s.closeServer()
@@ -122,7 +123,7 @@ func (c *chunk) broken(err error) error {
 	s := c.s
 	s.trouble(err)
 	s.badReply(err)
-	s.failed("protocol")
+	s.failed(vocabulary.ServerProtocol)
 	c.cut()
 	s.dialogue.Garbage()
 	return s.end()
@@ -147,11 +148,11 @@ func (c *chunk) conclude() bool {
 		return true
 	case c.lost:
 		s.sum.message(c.size - c.left)
-		s.messageOutcome("cut")
+		s.messageOutcome(vocabulary.MessageCut)
 		s.dialogue.Lost()
 	case c.refusal != nil && c.converted:
 		s.sum.message(c.size - c.left)
-		s.messageOutcome("refused")
+		s.messageOutcome(vocabulary.MessageRefused)
 		s.dialogue.EarlyChunkReply(c.refusal)
 	case c.refusal != nil && c.left > 0:
 		s.sum.message(c.size - c.left)
@@ -322,7 +323,7 @@ func (c *chunk) endText(refusal string) error {
 	}
 	if refusal != "" && !c.given {
 		s.sum.message(c.size)
-		s.messageOutcome("refused")
+		s.messageOutcome(vocabulary.MessageRefused)
 		d.RefuseChunk(refusal)
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 
 	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // connect finds a server that greets, and gives the dialogue its greeting. A
@@ -93,7 +94,7 @@ func (s *session) greeted(name string) (*leg, []byte, error) {
 	}
 	s.now = time.Now()
 	if err != nil {
-		s.failed("connect")
+		s.failed(vocabulary.ServerConnect)
 		return nil, nil, err
 	}
 	server := newLeg(conn)
@@ -104,7 +105,7 @@ func (s *session) greeted(name string) (*leg, []byte, error) {
 		if err != nil {
 			s.setServer(nil)
 			conn.Close()
-			s.failed("tls")
+			s.failed(vocabulary.ServerTLS)
 			return nil, nil, err
 		}
 		server = newLeg(secure)
@@ -118,7 +119,7 @@ func (s *session) greeted(name string) (*leg, []byte, error) {
 	if err != nil {
 		server.release()
 		server.close()
-		s.failed("greeting")
+		s.failed(vocabulary.ServerGreeting)
 		return nil, nil, fmt.Errorf("waiting for the greeting: %w", err)
 	}
 	return server, raw, nil
@@ -132,7 +133,7 @@ func (s *session) clientTLS() error {
 		return err
 	}
 	if len(s.client.buffered()) > 0 {
-		return s.over("client-protocol", errors.New("octets in clear behind STARTTLS"))
+		return s.over(vocabulary.OutcomeClientProtocol, errors.New("octets in clear behind STARTTLS"))
 	}
 	if err := s.shakeClient(); err != nil {
 		return err
@@ -146,7 +147,7 @@ func (s *session) serverTLS() error {
 	s.while = "in the TLS handshake with the server"
 	if len(s.server.buffered()) > 0 {
 		s.trouble(fmt.Errorf("octets in clear behind the answer to STARTTLS: %q", cut(s.server.buffered())))
-		s.misspoke("behind-starttls")
+		s.misspoke(vocabulary.BadReplyBehindSTARTTLS)
 		s.dialogue.Garbage()
 		return nil
 	}
@@ -154,7 +155,7 @@ func (s *session) serverTLS() error {
 	conn, err := s.shakeServer(s.server.conn, s.serverName)
 	if err != nil {
 		s.trouble(err)
-		s.failed("tls")
+		s.failed(vocabulary.ServerTLS)
 		s.closeServer()
 		s.dialogue.ServerTLSFailed()
 		return nil
@@ -169,14 +170,14 @@ func (s *session) serverTLS() error {
 
 // shakeServer shakes hands with a server.
 func (s *session) shakeServer(conn net.Conn, name string) (*tls.Conn, error) {
-	return s.shake("server", conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
+	return s.shake(vocabulary.SideServer, conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
 		return s.route.dialer.Handshake(ctx, conn, hostOf(name))
 	})
 }
 
 // shake does a handshake.
-func (s *session) shake(side string, conn net.Conn, with func(context.Context, net.Conn) (*tls.Conn, error)) (*tls.Conn, error) {
-	if side == "client" {
+func (s *session) shake(side vocabulary.Side, conn net.Conn, with func(context.Context, net.Conn) (*tls.Conn, error)) (*tls.Conn, error) {
+	if side == vocabulary.SideClient {
 		s.mute = true
 		s.refresh(s.route.ClientTLS.Acceptor)
 	} else {
@@ -198,7 +199,7 @@ func (s *session) shake(side string, conn net.Conn, with func(context.Context, n
 	}
 	state := secure.ConnectionState()
 	version := tlspolicy.Version(state.Version)
-	if side == "client" {
+	if side == vocabulary.SideClient {
 		s.mute = false
 		s.sum.clientTLS = version
 	} else {

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // A panic costs the session it happens in, and no other: contain is the one place
@@ -91,7 +92,7 @@ func (s *session) lose(d *defect) {
 // the first of a session is told of.
 func (s *session) defective(d *defect) {
 	s.co.spoil()
-	s.outcome, s.err = outcomeDefect, errDefect
+	s.outcome, s.err = vocabulary.OutcomeDefect, errDefect
 	if s.isDefective {
 		return
 	}
@@ -120,8 +121,6 @@ func (s *session) countDefect() {
 		s.unknown()
 	}
 }
-
-const outcomeDefect = "defect"
 
 // apologize tells the client, where it can hear it: nowhere else than where a reply
 // may begin. What it has not been told yet it is not told any more: the dialogue may

@@ -22,6 +22,7 @@ import (
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/transcript"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // A fuse panics once, when the callback that it is laid at is reached.
@@ -60,7 +61,7 @@ func (f fused) SessionBegan() {
 	f.fuse.reach("SessionBegan")
 }
 
-func (f fused) SessionEnded(outcome string, lasted time.Duration) {
+func (f fused) SessionEnded(outcome vocabulary.Outcome, lasted time.Duration) {
 	f.counts.SessionEnded(outcome, lasted)
 	f.fuse.reach("SessionEnded")
 }
@@ -70,12 +71,12 @@ func (f fused) Command(verb string) {
 	f.fuse.reach("Command " + verb)
 }
 
-func (f fused) Reply(code int)          { f.fuse.reach(fmt.Sprint("Reply ", code)) }
-func (f fused) RuleApplied(rule string) { f.fuse.reach("RuleApplied") }
-func (f fused) Bytes(string, int64)     { f.fuse.reach("Bytes") }
-func (f fused) Refused(reason string)   { f.fuse.reach("Refused") }
-func (f fused) Message(kind string, _ int64) {
-	f.counts.add("message " + kind)
+func (f fused) Reply(code int)               { f.fuse.reach(fmt.Sprint("Reply ", code)) }
+func (f fused) RuleApplied(rule string)      { f.fuse.reach("RuleApplied") }
+func (f fused) Bytes(vocabulary.Side, int64) { f.fuse.reach("Bytes") }
+func (f fused) Refused(vocabulary.Rejection) { f.fuse.reach("Refused") }
+func (f fused) Message(kind vocabulary.MessageOutcome, _ int64) {
+	f.counts.add("message " + string(kind))
 	f.fuse.reach("Message")
 }
 func (f fused) ServerConnected(time.Duration) { f.fuse.reach("ServerConnected") }
@@ -83,7 +84,7 @@ func (f fused) ServerReplied(verb string, _ time.Duration) {
 	f.fuse.reach("ServerReplied " + verb)
 }
 
-func (f fused) TLS(side, _, _ string) { f.fuse.reach("TLS " + side) }
+func (f fused) TLS(side vocabulary.Side, _, _ string) { f.fuse.reach("TLS " + string(side)) }
 
 // A fusedTLS is an Acceptor and a Dialer with the same fuse.
 type fusedTLS struct {

@@ -6,6 +6,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // openTLS begins the TLS that a client's connection begins with.
@@ -45,11 +47,11 @@ func (s *session) askToOpen() {
 // shakeClient shakes hands with the client, whose leg is TLS from then on.
 func (s *session) shakeClient() error {
 	s.client.disarm()
-	conn, err := s.shake("client", s.client.conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
+	conn, err := s.shake(vocabulary.SideClient, s.client.conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
 		return s.route.ClientTLS.Acceptor.Handshake(ctx, conn, s.address)
 	})
 	if err != nil {
-		return s.over("tls", err)
+		return s.over(vocabulary.OutcomeTLS, err)
 	}
 	s.setClient(newLeg(conn))
 	return nil

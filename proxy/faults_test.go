@@ -21,6 +21,7 @@ import (
 
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/vocabulary"
 )
 
 var update = flag.Bool("update", false, "write testdata/faults.txt anew")
@@ -435,25 +436,27 @@ func (f *faultCounts) String() string {
 }
 
 func (f *faultCounts) SessionBegan() {}
-func (f *faultCounts) SessionEnded(outcome string, _ time.Duration) {
+func (f *faultCounts) SessionEnded(outcome vocabulary.Outcome, _ time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.ended = outcome
+	f.ended = string(outcome)
 }
 func (f *faultCounts) Defect()                             { f.add("defect") }
-func (f *faultCounts) Refused(reason string)               { f.add("refused-" + reason) }
-func (f *faultCounts) LimitMet(string)                     {}
+func (f *faultCounts) Refused(reason vocabulary.Rejection) { f.add("refused-" + string(reason)) }
+func (f *faultCounts) LimitMet(vocabulary.Limit)           {}
 func (f *faultCounts) ServerAgain()                        {}
-func (f *faultCounts) BadReply(string)                     {}
+func (f *faultCounts) BadReply(vocabulary.BadReply)        {}
 func (f *faultCounts) Held(time.Duration)                  {}
 func (f *faultCounts) Command(string)                      {}
 func (f *faultCounts) Reply(int)                           {}
 func (f *faultCounts) RuleApplied(string)                  {}
 func (f *faultCounts) RuleBroken(rule string)              { f.add("broken-" + rule) }
-func (f *faultCounts) Message(outcome string, _ int64)     { f.add("message-" + outcome) }
-func (f *faultCounts) Bytes(string, int64)                 {}
-func (f *faultCounts) ServerConnected(time.Duration)       {}
-func (f *faultCounts) ServerReplied(string, time.Duration) {}
-func (f *faultCounts) ServerFailed(reason string)          { f.add(reason) }
-func (f *faultCounts) TLS(_, _, _ string)                  {}
-func (f *faultCounts) TLSFailed(side, _ string)            { f.add("tls-" + side) }
+func (f *faultCounts) Message(outcome vocabulary.MessageOutcome, _ int64) {
+	f.add("message-" + string(outcome))
+}
+func (f *faultCounts) Bytes(vocabulary.Side, int64)                 {}
+func (f *faultCounts) ServerConnected(time.Duration)                {}
+func (f *faultCounts) ServerReplied(string, time.Duration)          {}
+func (f *faultCounts) ServerFailed(reason vocabulary.ServerFailure) { f.add(string(reason)) }
+func (f *faultCounts) TLS(_ vocabulary.Side, _, _ string)           {}
+func (f *faultCounts) TLSFailed(side vocabulary.Side, _ string)     { f.add("tls-" + string(side)) }

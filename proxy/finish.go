@@ -1,6 +1,10 @@
 package proxy
 
-import "time"
+import (
+	"time"
+
+	"smtpshim/rewrite/vocabulary"
+)
 
 // finish closes both sides and tells how it was. Each of its steps is done once:
 // called again after one has panicked, it goes on behind that.
@@ -22,9 +26,9 @@ func (s *session) settle() {
 	case s.isDefective:
 		return
 	case s.unsure:
-		s.outcome = "unknown"
+		s.outcome = vocabulary.OutcomeUnknown
 	case s.outcome == "":
-		s.outcome = "ok"
+		s.outcome = vocabulary.OutcomeOK
 	}
 }
 
@@ -65,8 +69,8 @@ func (s *session) linger() {
 	if s.client == nil || s.isDefective && s.mute {
 		return
 	}
-	clean := (s.outcome == "ok" || s.outcome == "silent") && len(s.client.buffered()) == 0
-	if clean || s.outcome == "client-lost" || s.outcome == "cut-off" || s.outcome == "opaque" {
+	clean := (s.outcome == vocabulary.OutcomeOK || s.outcome == vocabulary.OutcomeSilent) && len(s.client.buffered()) == 0
+	if clean || s.outcome == vocabulary.OutcomeClientLost || s.outcome == vocabulary.OutcomeCutOff || s.outcome == vocabulary.OutcomeOpaque {
 		return
 	}
 	s.client.closeWrite()

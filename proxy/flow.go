@@ -1,6 +1,10 @@
 package proxy
 
-import "time"
+import (
+	"time"
+
+	"smtpshim/rewrite/vocabulary"
+)
 
 // flush writes what the dialogue has for either side. An error of the server's
 // shows when its reply is read: it may have said why before it went.
@@ -21,7 +25,7 @@ func (s *session) flushClient() error {
 	err := s.write(s.client, d.ToClient)
 	d.ToClient = reuse(d.ToClient)
 	if err != nil {
-		return s.over("client-lost", err)
+		return s.over(vocabulary.OutcomeClientLost, err)
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"net"
 
 	binaryproto "github.com/pires/go-proxyproto"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // signature is what a PROXY header of version 2 begins with (PROXY protocol
@@ -145,9 +147,9 @@ func (s *session) pretends(line []byte) bool {
 // unmask ends the session of a client that pretends.
 func (s *session) unmask() error {
 	if s.route.Observer != nil {
-		s.route.Observer.Refused("proxy-header")
+		s.route.Observer.Refused(vocabulary.RejectionPROXYHeader)
 	}
 	s.dialogue.Finish("421 4.7.0 no PROXY header is taken from here")
 	s.flushClient()
-	return s.over("client-protocol", errPretends)
+	return s.over(vocabulary.OutcomeClientProtocol, errPretends)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // A listener accepts clients on one address, for whatever route it has now.
@@ -128,14 +129,14 @@ func (p *Proxy) enter(s *session) bool {
 
 // identify finds out who the client is, and whether there is room for one more
 // from there, and where to go from here.
-func (s *session) identify(conn net.Conn) (refusal string, err error) {
+func (s *session) identify(conn net.Conn) (refusal vocabulary.Rejection, err error) {
 	s.ends = endsOf(conn)
 	if covers(s.route.ProxyFrom, s.address) {
 		s.balancer = s.address
 		s.ends, err = readHeader(conn, s.route.Timeouts.header())
 		s.now = time.Now()
 		if err != nil {
-			return "proxy-header", err
+			return vocabulary.RejectionPROXYHeader, err
 		}
 		if s.ends.client.IsValid() {
 			s.address = s.ends.client.Addr()
@@ -149,11 +150,11 @@ func (s *session) identify(conn net.Conn) (refusal string, err error) {
 
 // refuse answers a connection that gets no session, and closes it. One that
 // lies about who it is gets no answer.
-func (p *Proxy) refuse(s *session, reason string, err error) {
+func (p *Proxy) refuse(s *session, reason vocabulary.Rejection, err error) {
 	if s.route.Observer != nil {
 		s.route.Observer.Refused(reason)
 	}
-	attrs := []any{"route", s.route.Name, s.caller(), "reason", reason}
+	attrs := []any{"route", s.route.Name, s.caller(), "reason", string(reason)}
 	if s.balancer.IsValid() {
 		attrs = append(attrs, "proxy", s.balancer)
 	}
@@ -162,10 +163,10 @@ func (p *Proxy) refuse(s *session, reason string, err error) {
 	}
 	p.logger().Warn("connection refused by us", attrs...)
 	switch reason {
-	case "proxy-header":
-	case "draining":
+	case vocabulary.RejectionPROXYHeader:
+	case vocabulary.RejectionDraining:
 		s.client.write([]byte(drainingText+"\r\n"), refusalWait)
-	case "destination":
+	case vocabulary.RejectionDestination:
 		s.client.write([]byte("421 4.3.5 no server can be reached this way\r\n"), refusalWait)
 	default:
 		s.client.write([]byte("421 4.7.0 too many sessions, try again later\r\n"), refusalWait)

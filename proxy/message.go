@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // maxDiscarded bounds the octets that are read and dropped for a client that goes
@@ -51,11 +52,11 @@ func (s *session) message(forward bool) error {
 type transfer struct {
 	bodyWait
 	text     *rewrite.Text
-	forward  bool   // to the server; false: dropped
-	octets   int64  // of the client's
-	outcome  string // "": the server has yet to say
-	reported bool   // the outcome is
-	given    bool   // the client has got its answer before the end: what is left is dropped
+	forward  bool                      // to the server; false: dropped
+	octets   int64                     // of the client's
+	outcome  vocabulary.MessageOutcome // "": the server has yet to say
+	reported bool                      // the outcome is
+	given    bool                      // the client has got its answer before the end: what is left is dropped
 
 	mends  bool                // something had to be mended: more will have to be
 	mended *[middleBuffer]byte // what mended pieces are made in; nil until then
@@ -125,7 +126,7 @@ func (m *transfer) judge(out []byte, end bool) []byte {
 		return out
 	}
 	m.stop()
-	m.forward, m.watches, m.outcome = false, false, "refused"
+	m.forward, m.watches, m.outcome = false, false, vocabulary.MessageRefused
 	s.closeServer()
 	return nil
 }
@@ -150,7 +151,7 @@ func (m *transfer) more() error {
 	case errors.Is(err, errFull):
 		return fmt.Errorf("message buffer: %w", err)
 	}
-	m.report(cmp.Or(m.outcome, "cut"))
+	m.report(cmp.Or(m.outcome, vocabulary.MessageCut))
 	return s.clientFailed(err)
 }
 
@@ -171,12 +172,12 @@ func (m *transfer) give() error {
 func (s *session) sendsOn() error {
 	s.dialogue.Finish("421 4.3.0 what is being sent was refused long ago")
 	s.flushClient()
-	return s.over("client-protocol", fmt.Errorf("over %d octets behind a refusal", maxDiscarded))
+	return s.over(vocabulary.OutcomeClientProtocol, fmt.Errorf("over %d octets behind a refusal", maxDiscarded))
 }
 
 // report reports the message, once, if the outcome is not up to the answer to its
 // final dot.
-func (m *transfer) report(outcome string) {
+func (m *transfer) report(outcome vocabulary.MessageOutcome) {
 	m.stop()
 	if !m.reported {
 		m.reported = true
@@ -209,7 +210,7 @@ func (m *transfer) writeFailed(err error) error {
 // held for the end of the message, or for a pause of the client.
 func (m *transfer) answered(err error) error {
 	s := m.s
-	m.forward, m.watches, m.held, m.outcome = false, false, true, "cut"
+	m.forward, m.watches, m.held, m.outcome = false, false, true, vocabulary.MessageCut
 	var raw []byte
 	if err == nil {
 		raw, err = s.readReply(min(lastWords, s.route.Timeouts.reply()))
@@ -217,23 +218,23 @@ func (m *transfer) answered(err error) error {
 	switch {
 	case err == nil:
 		if s.dialogue.Reply(raw, false, false); s.dialogue.Failure() == "" {
-			m.outcome = "refused"
+			m.outcome = vocabulary.MessageRefused
 			break
 		}
 		s.trouble(fmt.Errorf("%w to a message that has not ended: %q", errBadReply, cut(raw)))
-		s.misspoke("unfitting")
+		s.misspoke(vocabulary.BadReplyUnfitting)
 	case errors.Is(err, errBadReply):
 		s.trouble(err)
 		s.badReply(err)
-		s.failed("protocol")
+		s.failed(vocabulary.ServerProtocol)
 		s.dialogue.Garbage()
 	case isTimeout(err):
 		s.trouble(err)
-		s.failed("timeout")
+		s.failed(vocabulary.ServerTimeout)
 		s.dialogue.MessageLost()
 	default:
 		s.trouble(err)
-		s.failed("lost")
+		s.failed(vocabulary.ServerLost)
 		s.dialogue.MessageLost()
 	}
 	s.closeServer()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"smtpshim/rewrite/transcript"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // An Observer hears what happens on one route; it decides nothing. Its methods
@@ -14,23 +15,16 @@ import (
 type Observer interface {
 	// SessionBegan and SessionEnded come in pairs.
 	SessionBegan()
-	// SessionEnded gives the outcome: "ok", "client-lost", "client-timeout",
-	// "server-lost", "server-timeout", "server-unreachable",
-	// "server-protocol", "client-protocol", "message-refused", "tls", "xclient", "drained", "unknown" (lost
-	// after the final dot), "silent" (the client hung up without a word, as
-	// health checks do), "opaque", "cut-off" (closed by us: draining took too long), or "defect" (a panic
-	// in smtpshim).
-	SessionEnded(outcome string, lasted time.Duration)
+	SessionEnded(outcome vocabulary.Outcome, lasted time.Duration)
 	// Defect is one panic that cost a session, or a check of a server.
 	Defect()
-	// LimitMet is one limit that a client met in its session: "command-line", "sasl-line",
-	// "errors", "idle-commands", "recipients", "messages", "message-size", "message-rate".
-	LimitMet(limit string)
+	// LimitMet is one limit that a client met in its session.
+	LimitMet(limit vocabulary.Limit)
 	// Refused is a connection that got no session: "sessions",
 	// "sessions-per-address", "sessions-per-minute", "proxy-header", "draining", "destination".
 	// A client that begins with a PROXY header and may not ("proxy-header") had one,
 	// and so has one whom XCLIENT names where there is no room.
-	Refused(reason string)
+	Refused(reason vocabulary.Rejection)
 
 	// Command is one command of the client's, by verb in lower case or "other".
 	Command(verb string)
@@ -40,12 +34,11 @@ type Observer interface {
 	RuleApplied(rule string)
 	// RuleBroken is one line that a rule made and that was no line.
 	RuleBroken(rule string)
-	// Message is one message at its end: "accepted", "refused", "unknown"
-	// (the server was lost after the final dot) or "cut" (before it).
-	Message(outcome string, octets int64)
-	// Bytes are octets read, "client" from the client or "server" from the
-	// server. Called at a session's end and after each message.
-	Bytes(side string, n int64)
+	// Message is one message at its end.
+	Message(outcome vocabulary.MessageOutcome, octets int64)
+	// Bytes are octets read from one side. Called at a session's end and after
+	// each message.
+	Bytes(side vocabulary.Side, n int64)
 
 	// ServerConnected is the time from dialling to the server's greeting.
 	ServerConnected(took time.Duration)
@@ -54,20 +47,19 @@ type Observer interface {
 	// ServerReplied is the time from a command to its reply, by verb; "end-of-data"
 	// is the answer to a message.
 	ServerReplied(verb string, took time.Duration)
-	// ServerFailed: "connect", "greeting", "timeout", "lost", "tls", "protocol".
-	ServerFailed(reason string)
-	// BadReply is one thing that a server said and that could not be followed: "garbage", "too-long",
-	// "mixed-codes", "unasked", "unfitting", or "behind-starttls".
-	BadReply(why string)
+	// ServerFailed is one failure of a server.
+	ServerFailed(reason vocabulary.ServerFailure)
+	// BadReply is one thing that a server said and that could not be followed.
+	BadReply(why vocabulary.BadReply)
 	// Held is for how long the proxy had something to do between two waits: the
 	// time that it adds, but for what the kernel takes to send a command on. One
 	// wait in so many is told of.
 	Held(took time.Duration)
-	// TLS is one handshake that ended well: side "client" or "server", version and
-	// suite as tlspolicy.Versions and tlspolicy.Suites have them.
-	TLS(side, version, suite string)
+	// TLS is one handshake that ended well, with version and suite as
+	// tlspolicy.Versions and tlspolicy.Suites have them.
+	TLS(side vocabulary.Side, version, suite string)
 	// TLSFailed is one that did not, for a reason of tlspolicy.Reasons.
-	TLSFailed(side, reason string)
+	TLSFailed(side vocabulary.Side, reason string)
 }
 
 // A DialogueObserver is an Observer that may also want whole dialogues.
@@ -107,7 +99,7 @@ type Beginning struct {
 // An Ending is what is told of a session at its end. Hello and Err may hold
 // what a peer said.
 type Ending struct {
-	Outcome              string         // as for SessionEnded
+	Outcome              vocabulary.Outcome
 	Server               string         // of Route.Servers; "" if none has greeted
 	Hello                string         // the last EHLO or HELO that the server got
 	Messages             int            // accepted

@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync/atomic"
 	"time"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // opaque moves octets both ways until both sides have ended. One read is one
@@ -16,7 +18,7 @@ func (s *session) opaque() error {
 	}
 	server, client := s.server, s.client
 	if server == nil {
-		return s.over("server-lost", nil)
+		return s.over(vocabulary.OutcomeServerLost, nil)
 	}
 	s.mute = true
 	defer s.apart()()
@@ -30,7 +32,7 @@ func (s *session) opaque() error {
 	}()
 	s.guard(func() { fromClient = s.pump(server, client, &last) })
 	<-done
-	return s.over("opaque", errors.Join(fromClient, fromServer))
+	return s.over(vocabulary.OutcomeOpaque, errors.Join(fromClient, fromServer))
 }
 
 // pump moves octets one way. It ends when the source does, or when nothing has

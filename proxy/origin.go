@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // OriginalDestination stands alone in Route.Servers: the server is the one that
@@ -19,7 +21,7 @@ const OriginalDestination = "original-destination"
 func (r *Route) toOrigin() bool { return slices.Contains(r.Servers, OriginalDestination) }
 
 // aim finds out where the client was going, and whether we may go there.
-func (s *session) aim(conn net.Conn) (refusal string, err error) {
+func (s *session) aim(conn net.Conn) (refusal vocabulary.Rejection, err error) {
 	if !s.route.toOrigin() {
 		return "", nil
 	}
@@ -34,7 +36,7 @@ func (s *session) aim(conn net.Conn) (refusal string, err error) {
 		err = s.travels(trip{remoteOf(conn), to})
 	}
 	if err != nil {
-		return "destination", err
+		return vocabulary.RejectionDestination, err
 	}
 	s.destination = to.String()
 	if !s.balancer.IsValid() {

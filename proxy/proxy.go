@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // A Proxy listens on the addresses of its routes. The zero value has none; it
@@ -366,11 +367,11 @@ func (p *Proxy) closeSessions() {
 }
 
 // admit counts a session in, or says why not. Whose it is may not be known yet.
-func (p *Proxy) admit(s *session) (refusal string) {
+func (p *Proxy) admit(s *session) (refusal vocabulary.Rejection) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.draining {
-		return "draining"
+		return vocabulary.RejectionDraining
 	}
 	c := p.census[s.route.Name]
 	if c == nil {
@@ -378,7 +379,7 @@ func (p *Proxy) admit(s *session) (refusal string) {
 		p.census[s.route.Name] = c
 	}
 	if c.all >= s.route.Limits.sessions() {
-		return "sessions"
+		return vocabulary.RejectionSessions
 	}
 	c.all++
 	s.placed = true
@@ -387,16 +388,16 @@ func (p *Proxy) admit(s *session) (refusal string) {
 }
 
 // locate counts a session in for its address, or says why not.
-func (p *Proxy) locate(s *session) (refusal string) {
+func (p *Proxy) locate(s *session) (refusal vocabulary.Rejection) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c, network := p.census[s.route.Name], networkOf(s.address)
 	atOnce, inMinute := s.route.Limits.sessionsFrom(network)
 	switch {
 	case c.begins(network, time.Now()) > inMinute:
-		return "sessions-per-minute"
+		return vocabulary.RejectionSessionsPerMinute
 	case c.from[network] >= atOnce:
-		return "sessions-per-address"
+		return vocabulary.RejectionSessionsPerAddress
 	}
 	c.from[network]++
 	s.network = network

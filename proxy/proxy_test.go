@@ -14,6 +14,7 @@ import (
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // patience bounds every wait of a test; nothing that is right comes near it.
@@ -183,27 +184,31 @@ func (c *counts) get(what string) int {
 }
 
 func (c *counts) SessionBegan() { c.add("began") }
-func (c *counts) SessionEnded(outcome string, _ time.Duration) {
-	c.add("ended " + outcome)
-	c.ended <- outcome
+func (c *counts) SessionEnded(outcome vocabulary.Outcome, _ time.Duration) {
+	c.add("ended " + string(outcome))
+	c.ended <- string(outcome)
 }
-func (c *counts) Defect()                                    { c.add("defect") }
-func (c *counts) Refused(reason string)                      { c.add("refused " + reason) }
-func (c *counts) LimitMet(limit string)                      { c.add("limit " + limit) }
-func (c *counts) ServerAgain()                               { c.add("server again") }
-func (c *counts) BadReply(why string)                        { c.add("bad reply " + why) }
-func (c *counts) Held(took time.Duration)                    { c.add("held") }
-func (c *counts) Command(verb string)                        { c.add("command " + verb) }
-func (c *counts) Reply(code int)                             { c.add("reply") }
-func (c *counts) RuleApplied(rule string)                    { c.add("rule " + rule) }
-func (c *counts) RuleBroken(rule string)                     { c.add("broken " + rule) }
-func (c *counts) Message(outcome string, octets int64)       { c.add("message " + outcome) }
-func (c *counts) Bytes(side string, n int64)                 {}
-func (c *counts) ServerConnected(took time.Duration)         { c.add("connected") }
-func (c *counts) ServerReplied(verb string, _ time.Duration) {}
-func (c *counts) ServerFailed(reason string)                 { c.add("failed " + reason) }
-func (c *counts) TLS(side, version, suite string)            { c.add("tls " + side) }
-func (c *counts) TLSFailed(side, reason string)              { c.add("tls failed " + side + " " + reason) }
+func (c *counts) Refused(reason vocabulary.Rejection) { c.add("refused " + string(reason)) }
+func (c *counts) LimitMet(limit vocabulary.Limit)     { c.add("limit " + string(limit)) }
+func (c *counts) ServerAgain()                        { c.add("server again") }
+func (c *counts) BadReply(why vocabulary.BadReply)    { c.add("bad reply " + string(why)) }
+func (c *counts) Held(took time.Duration)             { c.add("held") }
+func (c *counts) Command(verb string)                 { c.add("command " + verb) }
+func (c *counts) Reply(code int)                      { c.add("reply") }
+func (c *counts) RuleApplied(rule string)             { c.add("rule " + rule) }
+func (c *counts) RuleBroken(rule string)              { c.add("broken " + rule) }
+func (c *counts) Message(outcome vocabulary.MessageOutcome, octets int64) {
+	c.add("message " + string(outcome))
+}
+func (c *counts) Bytes(side vocabulary.Side, n int64)             {}
+func (c *counts) ServerConnected(took time.Duration)              { c.add("connected") }
+func (c *counts) ServerReplied(verb string, _ time.Duration)      {}
+func (c *counts) ServerFailed(reason vocabulary.ServerFailure)    { c.add("failed " + string(reason)) }
+func (c *counts) TLS(side vocabulary.Side, version, suite string) { c.add("tls " + string(side)) }
+func (c *counts) TLSFailed(side vocabulary.Side, reason string) {
+	c.add("tls failed " + string(side) + " " + reason)
+}
+func (c *counts) Defect() { c.add("defect") }
 
 // outcome waits for the end of the next session.
 func (c *counts) outcome(t *testing.T) string {

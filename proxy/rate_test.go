@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"smtpshim/proxy/smtptest"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // limitsMet is an observer that keeps the names of limits.
@@ -22,7 +23,7 @@ type limitsMet struct {
 	names []string
 }
 
-func (l *limitsMet) LimitMet(limit string) { l.names = append(l.names, limit) }
+func (l *limitsMet) LimitMet(limit vocabulary.Limit) { l.names = append(l.names, string(limit)) }
 
 // A message may come slowly, but not for ever.
 func TestAMessageHasASmallestRate(t *testing.T) {

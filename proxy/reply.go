@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // holdReplies is how long the client of a group waits for replies that are
@@ -237,21 +238,21 @@ func (s *session) replied(raw []byte, err error) error {
 	case errors.Is(err, errBadReply), errors.Is(err, errFull):
 		s.trouble(err)
 		s.badReply(err)
-		s.failed("protocol")
+		s.failed(vocabulary.ServerProtocol)
 		if d.Awaited() == rewrite.VerbMessage && !errors.Is(err, errUnasked) {
 			s.unknown()
 		}
 		d.Garbage()
 	case isTimeout(err):
 		s.trouble(err)
-		s.failed("timeout")
+		s.failed(vocabulary.ServerTimeout)
 		if d.Awaited() == rewrite.VerbMessage {
 			s.unknown()
 		}
 		d.Silent()
 	default:
 		s.trouble(err)
-		s.failed("lost")
+		s.failed(vocabulary.ServerLost)
 		if d.Awaited() == rewrite.VerbMessage {
 			s.unknown()
 		}
@@ -280,7 +281,7 @@ func (s *session) replyIs(raw []byte) {
 	switch {
 	case d.Failure() == "server-protocol":
 		s.trouble(fmt.Errorf("%w to %s: %s", errBadReply, verbNames[verb], quoted(verb, s.server.buffered())))
-		s.misspoke("unfitting")
+		s.misspoke(vocabulary.BadReplyUnfitting)
 		if verb == rewrite.VerbMessage {
 			s.unknown()
 		}
@@ -294,7 +295,7 @@ func (s *session) replyIs(raw []byte) {
 // unknown counts a message whose final dot was sent and whose answer is lost:
 // the server may have it (RFC 1047).
 func (s *session) unknown() {
-	s.messageOutcome("unknown")
+	s.messageOutcome(vocabulary.MessageUnknown)
 	s.unsure = true
 }
 
@@ -304,26 +305,26 @@ func (s *session) badReply(err error) {
 	switch {
 	case o == nil:
 	case errors.Is(err, errUnasked):
-		o.BadReply("unasked")
+		o.BadReply(vocabulary.BadReplyUnasked)
 	case errors.Is(err, errTooMuch), errors.Is(err, errFull):
-		o.BadReply("too-long")
+		o.BadReply(vocabulary.BadReplyTooLong)
 	case errors.Is(err, errMixed):
-		o.BadReply("mixed-codes")
+		o.BadReply(vocabulary.BadReplyMixedCodes)
 	case errors.Is(err, errBadReply):
-		o.BadReply("garbage")
+		o.BadReply(vocabulary.BadReplyGarbage)
 	}
 }
 
 // misspoke reports a server that has said what it may not.
-func (s *session) misspoke(why string) {
+func (s *session) misspoke(why vocabulary.BadReply) {
 	if o := s.route.Observer; o != nil {
 		o.BadReply(why)
 	}
-	s.failed("protocol")
+	s.failed(vocabulary.ServerProtocol)
 }
 
 // failed reports a server that failed us; not when we close everything.
-func (s *session) failed(reason string) {
+func (s *session) failed(reason vocabulary.ServerFailure) {
 	if s.route.Observer != nil && s.proxy.ending.Err() == nil {
 		s.route.Observer.ServerFailed(reason)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/transcript"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // verbNames are the verbs as the observer hears them.
@@ -104,11 +105,11 @@ func (s *session) logEnd() {
 	}
 	level, smooth := slog.LevelInfo, false
 	switch s.outcome {
-	case "ok", "opaque", "drained":
+	case vocabulary.OutcomeOK, vocabulary.OutcomeOpaque, vocabulary.OutcomeDrained:
 		smooth = true
-	case "silent":
+	case vocabulary.OutcomeSilent:
 		level, smooth = slog.LevelDebug, true
-	case "client-lost", "cut-off":
+	case vocabulary.OutcomeClientLost, vocabulary.OutcomeCutOff:
 		if s.dialogue.Mailing() {
 			level = slog.LevelWarn
 		}
@@ -123,7 +124,7 @@ func (s *session) logEnd() {
 	}
 	attrs := []slog.Attr{
 		slog.String("route", s.route.Name), slog.String("session", s.id), s.caller(),
-		slog.String("server", s.serverName), slog.String("hello", printable(s.dialogue.Hello())), slog.String("outcome", s.outcome),
+		slog.String("server", s.serverName), slog.String("hello", printable(s.dialogue.Hello())), slog.String("outcome", string(s.outcome)),
 		slog.Int("messages", s.sum.messages), slog.Int64("bytes", s.sum.octets),
 		slog.Float64("seconds", float64(time.Since(s.began).Milliseconds())/1000),
 	}
@@ -190,14 +191,14 @@ func (s *summary) ruleList() string {
 func (s *session) sawReply(raw []byte) {
 	if raw[0] == '2' {
 		s.sum.messages++
-		s.messageOutcome("accepted")
+		s.messageOutcome(vocabulary.MessageAccepted)
 	} else {
-		s.messageOutcome("refused")
+		s.messageOutcome(vocabulary.MessageRefused)
 	}
 }
 
 // messageOutcome reports a message at its end.
-func (s *session) messageOutcome(outcome string) {
+func (s *session) messageOutcome(outcome vocabulary.MessageOutcome) {
 	if s.route.Observer != nil {
 		s.route.Observer.Message(outcome, s.sum.unanswered)
 		s.countOctets()
@@ -214,7 +215,7 @@ func (s *session) countOctets() {
 	if s.server != nil {
 		now[1] += s.server.total
 	}
-	for i, side := range [2]string{"client", "server"} {
+	for i, side := range [2]vocabulary.Side{vocabulary.SideClient, vocabulary.SideServer} {
 		s.route.Observer.Bytes(side, now[i]-s.sum.counted[i])
 	}
 	s.sum.counted = now
@@ -252,9 +253,12 @@ func (h heard) Broke(rule, why string) {
 	}
 }
 
-func (h heard) Limited(limit string) {
-	if o := h.s.route.Observer; o != nil {
-		o.LimitMet(limit)
+func (h heard) Limited(limit string) { h.s.limited(vocabulary.Limit(limit)) }
+
+// limited reports a limit that the client meets.
+func (s *session) limited(limit vocabulary.Limit) {
+	if s.route.Observer != nil {
+		s.route.Observer.LimitMet(limit)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // A session is one client, one server and the dialogue between them. It takes turns
@@ -59,16 +60,16 @@ type session struct {
 	isDefective bool                   // a panic has ended it
 	lost        atomic.Pointer[defect] // a panic that another goroutine has met for it
 
-	idleUntil time.Time // while the client's next line is waited for, parked
-	now       time.Time // when the last wait ended: until the next, no time passes to speak of
-	waits     uint32    // so far, from anywhere
-	asked     time.Time // when the server was given what it has not answered
-	answered  bool      // the server has answered all, and was given nothing since
-	outcome   string    // "" while it runs
-	unsure    bool      // a message's answer was lost: the server may have it
-	while     string    // what is being done
-	err       error     // what went wrong
-	cut       bool      // what went wrong then is that we have closed: see kill
+	idleUntil time.Time          // while the client's next line is waited for, parked
+	now       time.Time          // when the last wait ended: until the next, no time passes to speak of
+	waits     uint32             // so far, from anywhere
+	asked     time.Time          // when the server was given what it has not answered
+	answered  bool               // the server has answered all, and was given nothing since
+	outcome   vocabulary.Outcome // "" while it runs
+	unsure    bool               // a message's answer was lost: the server may have it
+	while     string             // what is being done
+	err       error              // what went wrong
+	cut       bool               // what went wrong then is that we have closed: see kill
 	sum       summary
 	text      chunkText // of a message that came by BDAT and goes by DATA
 	serverIn  int64     // octets from connections to the server that are closed
@@ -176,7 +177,7 @@ func (s *session) by(allowed time.Duration) time.Time {
 func (s *session) drained() error {
 	s.dialogue.Finish(drainingText)
 	s.flushClient()
-	return s.over("drained", nil)
+	return s.over(vocabulary.OutcomeDrained, nil)
 }
 
 const drainingText = "421 4.3.2 the service is being shut down"
@@ -187,7 +188,7 @@ func (s *session) saslLine() error {
 	line, err := s.clientLine(max(s.route.Limits.commandLine(), s.route.Limits.saslLine()))
 	switch {
 	case err == errTooLong:
-		heard{s}.Limited("sasl-line")
+		s.limited(vocabulary.LimitSASLLine)
 		s.dialogue.SASL(nil)
 		return nil
 	case err != nil:
@@ -252,14 +253,14 @@ func (s *session) dropLine(deadline time.Time) ([]byte, error) {
 			return nil, s.clientFailed(err)
 		}
 	}
-	limit := "command-line"
+	limit := vocabulary.LimitCommandLine
 	if s.dialogue.Next(false) == rewrite.AwaitSASL {
-		limit = "sasl-line"
+		limit = vocabulary.LimitSASLLine
 	}
-	heard{s}.Limited(limit)
+	s.limited(limit)
 	s.dialogue.Finish("421 4.7.0 line without an end")
 	s.flushClient()
-	return nil, s.over("client-protocol", errors.New("a line without an end"))
+	return nil, s.over(vocabulary.OutcomeClientProtocol, errors.New("a line without an end"))
 }
 
 const maxDroppedLine = 1 << 20
@@ -320,7 +321,7 @@ func (s *session) awaitBoth(limit time.Time) (ready bool, err error) {
 func (s *session) unasked(err error) error {
 	if err != nil {
 		s.trouble(err)
-		s.failed("lost")
+		s.failed(vocabulary.ServerLost)
 		s.dialogue.Lost()
 		return nil
 	}
@@ -345,7 +346,7 @@ func (s *session) unasked(err error) error {
 func (s *session) clientFailed(err error) error {
 	late := isTimeout(err)
 	if err == errSlow {
-		heard{s}.Limited("message-rate")
+		s.limited(vocabulary.LimitMessageRate)
 	}
 	if late {
 		s.dialogue.Finish(s.lateText(err))
@@ -355,11 +356,11 @@ func (s *session) clientFailed(err error) error {
 	case s.dialogue.Failure() != "": // it has nothing more to wait for
 		return s.failure()
 	case late:
-		return s.over("client-timeout", err)
+		return s.over(vocabulary.OutcomeClientTimeout, err)
 	case err == io.EOF && s.client.total == 0:
-		return s.over("silent", nil) // a health check
+		return s.over(vocabulary.OutcomeSilent, nil) // a health check
 	}
-	return s.over("client-lost", err)
+	return s.over(vocabulary.OutcomeClientLost, err)
 }
 
 // lateText is what a client hears that is too slow.
@@ -374,12 +375,12 @@ func (s *session) lateText(err error) string {
 }
 
 // over sets the outcome; the first one stays.
-func (s *session) over(outcome string, err error) error {
+func (s *session) over(outcome vocabulary.Outcome, err error) error {
 	if s.outcome == "" {
 		s.outcome = outcome
 		s.trouble(err)
-		if s.cut && outcome != "ok" {
-			s.outcome = "cut-off" // nobody else's doing
+		if s.cut && outcome != vocabulary.OutcomeOK {
+			s.outcome = vocabulary.OutcomeCutOff // nobody else's doing
 		}
 	}
 	return errEnded
@@ -399,7 +400,7 @@ func (s *session) end() error {
 		s.failure()
 	}
 	s.flush()
-	return s.over("ok", nil)
+	return s.over(vocabulary.OutcomeOK, nil)
 }
 
 // failure is the end for which the dialogue has a reason, which comes behind
@@ -409,7 +410,7 @@ func (s *session) failure() error {
 	if s.err != nil && s.outcome == "" && !s.cut {
 		s.err = fmt.Errorf("%w; then %w", s.err, reason)
 	}
-	return s.over(s.dialogue.Failure(), reason)
+	return s.over(vocabulary.Outcome(s.dialogue.Failure()), reason)
 }
 
 func (s *session) closeServer() {

@@ -1,6 +1,10 @@
 package proxy
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"smtpshim/rewrite/vocabulary"
+)
 
 // admission counts the session for the client that an XCLIENT command names, and
 // no longer for whoever has said it.
@@ -15,14 +19,14 @@ func (s *session) admission() error {
 		if s.route.Observer != nil {
 			s.route.Observer.Refused(refusal)
 		}
-		s.log.Warn("client refused by us", "route", s.route.Name, "session", s.id, s.caller(), "xclient", s.introducer, "reason", refusal)
+		s.log.Warn("client refused by us", "route", s.route.Name, "session", s.id, s.caller(), "xclient", s.introducer, "reason", string(refusal))
 	}
 	s.dialogue.Admitted(refusal == "")
 	return nil
 }
 
 // relocate counts a session in for its address, and out for the one before.
-func (p *Proxy) relocate(s *session) (refusal string) {
+func (p *Proxy) relocate(s *session) (refusal vocabulary.Rejection) {
 	p.dislocate(s)
 	return p.locate(s)
 }

@@ -20,6 +20,7 @@ import (
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/transcript"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // liveWait bounds all that is asked of one server.
@@ -202,7 +203,7 @@ func (v *visit) trouble() string {
 		return "cannot be reached: " + v.said()
 	case mode == rewrite.ServerTLSRequire && s.tls.state == nil:
 		return "TLS is required and not offered, so there is no mail"
-	case s.end.Outcome == "xclient":
+	case s.end.Outcome == vocabulary.OutcomeXCLIENT:
 		return v.said() + "; a Postfix offers it to those that its smtpd_authorized_xclient_hosts names"
 	case !s.welcome() || slices.Contains(s.codes, "421"):
 		return cmp.Or(v.said(), "it does not take sessions from here")

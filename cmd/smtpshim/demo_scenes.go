@@ -9,6 +9,8 @@ import (
 	"smtpshim/proxy"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite/transcript"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // A scene is one founding article: two legacy peers that fail with each other.
@@ -71,25 +73,25 @@ func (s scene) peers() (smtptest.Server, smtptest.Client, error) {
 // unheard is an observer that hears nothing.
 type unheard struct{}
 
-func (unheard) SessionBegan()                       {}
-func (unheard) SessionEnded(string, time.Duration)  {}
-func (unheard) Defect()                             {}
-func (unheard) LimitMet(string)                     {}
-func (unheard) Refused(string)                      {}
-func (unheard) Command(string)                      {}
-func (unheard) Reply(int)                           {}
-func (unheard) RuleApplied(string)                  {}
-func (unheard) RuleBroken(string)                   {}
-func (unheard) Message(string, int64)               {}
-func (unheard) Bytes(string, int64)                 {}
-func (unheard) ServerConnected(time.Duration)       {}
-func (unheard) ServerAgain()                        {}
-func (unheard) ServerReplied(string, time.Duration) {}
-func (unheard) ServerFailed(string)                 {}
-func (unheard) BadReply(string)                     {}
-func (unheard) Held(time.Duration)                  {}
-func (unheard) TLS(string, string, string)          {}
-func (unheard) TLSFailed(string, string)            {}
+func (unheard) SessionBegan()                                  {}
+func (unheard) SessionEnded(vocabulary.Outcome, time.Duration) {}
+func (unheard) LimitMet(vocabulary.Limit)                      {}
+func (unheard) Refused(vocabulary.Rejection)                   {}
+func (unheard) Command(string)                                 {}
+func (unheard) Reply(int)                                      {}
+func (unheard) RuleApplied(string)                             {}
+func (unheard) RuleBroken(string)                              {}
+func (unheard) Message(vocabulary.MessageOutcome, int64)       {}
+func (unheard) Bytes(vocabulary.Side, int64)                   {}
+func (unheard) ServerConnected(time.Duration)                  {}
+func (unheard) ServerAgain()                                   {}
+func (unheard) ServerReplied(string, time.Duration)            {}
+func (unheard) ServerFailed(vocabulary.ServerFailure)          {}
+func (unheard) BadReply(vocabulary.BadReply)                   {}
+func (unheard) Held(time.Duration)                             {}
+func (unheard) TLS(vocabulary.Side, string, string)            {}
+func (unheard) TLSFailed(vocabulary.Side, string)              {}
+func (unheard) Defect()                                        {}
 
 // lineListener keeps the lines of a scene's sessions.
 type lineListener struct {
@@ -100,7 +102,7 @@ type lineListener struct {
 
 func newListener() *lineListener { return &lineListener{ended: make(chan struct{}, attempts)} }
 
-func (l *lineListener) SessionEnded(string, time.Duration) { l.ended <- struct{}{} }
+func (l *lineListener) SessionEnded(vocabulary.Outcome, time.Duration) { l.ended <- struct{}{} }
 
 func (l *lineListener) Dialogue(proxy.Beginning) proxy.DialogueListener { return l }
 

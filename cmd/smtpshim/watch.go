@@ -165,7 +165,7 @@ func (w *watching) print(n journal.Notice) {
 
 // endedAs says in one line how a session was.
 func endedAs(n journal.Notice) string {
-	parts := []string{n.Outcome, plural(n.Messages, "message"), fmt.Sprintf("%.1f s", n.Seconds)}
+	parts := []string{string(n.Outcome), plural(n.Messages, "message"), fmt.Sprintf("%.1f s", n.Seconds)}
 	if n.Server != "" {
 		parts = append(parts, "server "+n.Server)
 	}

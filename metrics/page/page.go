@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"smtpshim/metrics"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // A Source is what the page tells of. Its functions are called whenever somebody
@@ -57,8 +58,8 @@ type Route struct {
 type Session struct {
 	ID, Route, Client    string
 	Began                time.Time
-	Ended                bool   // what follows is known at the end alone, but for Lines
-	Outcome              string // as in the log
+	Ended                bool // what follows is known at the end alone, but for Lines
+	Outcome              vocabulary.Outcome
 	Server, Hello        string
 	Messages             int // accepted
 	Octets               int64

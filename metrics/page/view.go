@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"smtpshim/metrics"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // The page has so many sessions, and lines of one, at most: it is to be read.
@@ -78,7 +79,7 @@ func (p *page) view(f filter, now time.Time) view {
 	for _, r := range p.Routes() {
 		n := func(name, by string) string { return grouped(counted[series{"smtpshim_" + name, r.Name, by}]) }
 		route := routeView{Name: r.Name, Listen: r.Listen, Active: n("sessions_active", ""), Sessions: n("sessions_total", ""),
-			Messages: n("messages_total", "accepted"), Changed: n("rule_applied_total", "")}
+			Messages: n("messages_total", string(vocabulary.MessageAccepted)), Changed: n("rule_applied_total", "")}
 		for _, name := range r.Rules {
 			times := n("rule_applied_total", name)
 			route.Rules = append(route.Rules, ruleView{reasons(name, p.Rules)[0], times, times == "0"})
@@ -125,7 +126,7 @@ func certificate(c metrics.Certificate, now time.Time) certificateView {
 
 func (p *page) session(s *Session, now time.Time) sessionView {
 	v := sessionView{ID: s.ID, Route: s.Route, Client: quotedOr(s.Client, "unknown client"), Server: quotedOr(s.Server, "no server"),
-		Began: clock(s.Began, now), BeganAt: s.Began.Format(time.RFC3339), Outcome: s.Outcome, Class: "bad"}
+		Began: clock(s.Began, now), BeganAt: s.Began.Format(time.RFC3339), Outcome: string(s.Outcome), Class: "bad"}
 	lines := s.Lines
 	if more := len(lines) - mostLines; more > 0 {
 		lines = append(slices.Clone(lines[:mostLines]), Line{After: lines[mostLines].After, Text: fmt.Sprintf("%d more lines", more)})
@@ -136,7 +137,7 @@ func (p *page) session(s *Session, now time.Time) sessionView {
 		v.Outcome, v.Class, v.Server = "under way", "live", ""
 		return v
 	}
-	if slices.Contains([]string{"ok", "opaque", "drained", "silent"}, s.Outcome) {
+	if !s.Outcome.Failed() {
 		v.Class = "ok"
 	}
 	v.Facts = []fact{

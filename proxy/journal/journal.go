@@ -18,6 +18,7 @@ import (
 	"smtpshim/proxy"
 	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/transcript"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // An Entry is one session.
@@ -59,7 +60,7 @@ var rules = func() map[string]bool {
 
 // Failed says that the session has ended, and not well.
 func (e Entry) Failed() bool {
-	return e.Ended && !slices.Contains([]string{"ok", "opaque", "drained", "silent"}, e.End.Outcome)
+	return e.Ended && e.End.Outcome.Failed()
 }
 
 // A Line is one of a dialogue.
@@ -135,7 +136,7 @@ func (j *Journal) Recent() []Entry {
 
 // end takes a session that has ended, and tells those who watch; j.mu is held.
 func (j *Journal) end(e Entry) {
-	if e.End.Outcome != "silent" {
+	if e.End.Outcome != vocabulary.OutcomeSilent {
 		j.ended = append(j.ended, e)
 		j.held += e.Size()
 	}

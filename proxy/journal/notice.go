@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"smtpshim/rewrite/transcript"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // A Notice is an Event for other programs, as JSON has it. What a peer said is in
@@ -25,17 +26,17 @@ type Notice struct {
 	Rule string `json:"rule,omitempty"` // that changed it
 
 	// Of "ended".
-	Outcome   string         `json:"outcome,omitempty"`
-	Server    string         `json:"server,omitempty"`
-	Hello     string         `json:"hello,omitempty"`
-	Messages  int            `json:"messages,omitempty"` // accepted
-	Octets    int64          `json:"octets,omitempty"`   // of messages
-	Rules     map[string]int `json:"rules,omitempty"`    // how often each acted
-	ClientTLS string         `json:"client_tls,omitempty"`
-	ServerTLS string         `json:"server_tls,omitempty"`
-	While     string         `json:"while,omitempty"` // what was being done
-	Err       string         `json:"err,omitempty"`   // what went wrong
-	Seconds   float64        `json:"seconds,omitempty"`
+	Outcome   vocabulary.Outcome `json:"outcome,omitempty"`
+	Server    string             `json:"server,omitempty"`
+	Hello     string             `json:"hello,omitempty"`
+	Messages  int                `json:"messages,omitempty"` // accepted
+	Octets    int64              `json:"octets,omitempty"`   // of messages
+	Rules     map[string]int     `json:"rules,omitempty"`    // how often each acted
+	ClientTLS string             `json:"client_tls,omitempty"`
+	ServerTLS string             `json:"server_tls,omitempty"`
+	While     string             `json:"while,omitempty"` // what was being done
+	Err       string             `json:"err,omitempty"`   // what went wrong
+	Seconds   float64            `json:"seconds,omitempty"`
 
 	Lost int `json:"lost,omitempty"` // events that the reader has missed
 }

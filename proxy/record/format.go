@@ -59,7 +59,7 @@ func about(e *journal.Entry) []byte {
 	line("Recorded", "session ", e.ID, " of route ", e.Route)
 	line("Began", e.Began.UTC().Format("2006-01-02T15:04:05.000Z"))
 	line("Lasted", seconds(end.Lasted), " s")
-	line("Outcome", end.Outcome)
+	line("Outcome", string(end.Outcome))
 	line("Server", end.Server)
 	line("Hello", journal.Printable(end.Hello))
 	line("Messages", strconv.Itoa(end.Messages), ", ", strconv.FormatInt(end.Octets, 10), " octets")

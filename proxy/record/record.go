@@ -18,6 +18,7 @@ import (
 
 	"smtpshim/proxy"
 	"smtpshim/proxy/journal"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // A Route says what is recorded of one route, and how much of it is kept.
@@ -67,7 +68,7 @@ func (r *Route) wants(client netip.Addr) bool {
 
 // asked says that a session that has ended is to be written.
 func (r *Route) asked(e *journal.Entry) bool {
-	if e.End.Outcome == "silent" {
+	if e.End.Outcome == vocabulary.OutcomeSilent {
 		return false
 	}
 	return !r.OnlyHealed && !r.OnlyFailed || r.OnlyHealed && e.Healed() || r.OnlyFailed && e.Failed()

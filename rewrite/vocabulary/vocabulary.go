@@ -1,0 +1,151 @@
+// Package vocabulary defines the words in which the program tells what
+// happened: in the log, in metrics, on the status page and in recordings.
+//
+// Each kind of word is a type with a closed list. A value is the word itself, as
+// logs and metric labels have it. Nothing that a peer sent is ever one.
+package vocabulary
+
+// An Outcome says how a session ended.
+type Outcome string
+
+// The outcomes of sessions.
+const (
+	OutcomeOK                Outcome = "ok"
+	OutcomeSilent            Outcome = "silent"  // the client sent nothing and hung up, as health checks do
+	OutcomeDrained           Outcome = "drained" // an idle client was asked to leave
+	OutcomeOpaque            Outcome = "opaque"  // the session became unreadable, and ended so
+	OutcomeRefused           Outcome = "refused" // mail was refused, and not accepted later in the session
+	OutcomeMessageRefused    Outcome = "message-refused"
+	OutcomeClientLost        Outcome = "client-lost"
+	OutcomeClientTimeout     Outcome = "client-timeout"
+	OutcomeClientProtocol    Outcome = "client-protocol"
+	OutcomeServerUnreachable Outcome = "server-unreachable"
+	OutcomeServerLost        Outcome = "server-lost"
+	OutcomeServerTimeout     Outcome = "server-timeout"
+	OutcomeServerProtocol    Outcome = "server-protocol"
+	OutcomeTLS               Outcome = "tls"     // TLS is required and failed
+	OutcomeXCLIENT           Outcome = "xclient" // XCLIENT is required and was not taken
+	OutcomeUnknown           Outcome = "unknown" // the server was lost after the final dot
+	OutcomeCutOff            Outcome = "cut-off" // we closed the session: draining took too long
+	OutcomeDefect            Outcome = "defect"  // a panic of smtpshim's ended it
+)
+
+// Outcomes lists every Outcome.
+func Outcomes() []Outcome {
+	return []Outcome{OutcomeOK, OutcomeSilent, OutcomeDrained, OutcomeOpaque, OutcomeRefused, OutcomeMessageRefused,
+		OutcomeClientLost, OutcomeClientTimeout, OutcomeClientProtocol, OutcomeServerUnreachable, OutcomeServerLost,
+		OutcomeServerTimeout, OutcomeServerProtocol, OutcomeTLS, OutcomeXCLIENT, OutcomeUnknown, OutcomeCutOff, OutcomeDefect}
+}
+
+// Failed reports whether a session that ended so needs somebody's attention.
+func (o Outcome) Failed() bool {
+	switch o {
+	case OutcomeOK, OutcomeSilent, OutcomeDrained, OutcomeOpaque:
+		return false
+	}
+	return true
+}
+
+// A Rejection says why a connection got no session.
+type Rejection string
+
+// The reasons for which connections get no session.
+const (
+	RejectionSessions           Rejection = "sessions" // the route has as many as it may
+	RejectionSessionsPerAddress Rejection = "sessions-per-address"
+	RejectionSessionsPerMinute  Rejection = "sessions-per-minute"
+	RejectionPROXYHeader        Rejection = "proxy-header"
+	RejectionDraining           Rejection = "draining"
+	RejectionDestination        Rejection = "destination"
+)
+
+// Rejections lists every Rejection.
+func Rejections() []Rejection {
+	return []Rejection{RejectionSessions, RejectionSessionsPerAddress, RejectionSessionsPerMinute, RejectionPROXYHeader,
+		RejectionDraining, RejectionDestination}
+}
+
+// A Limit is one that a client can meet in its session.
+type Limit string
+
+// The limits that a client can meet in its session.
+const (
+	LimitCommandLine  Limit = "command-line"
+	LimitSASLLine     Limit = "sasl-line"
+	LimitErrors       Limit = "errors"
+	LimitIdleCommands Limit = "idle-commands"
+	LimitRecipients   Limit = "recipients"
+	LimitMessages     Limit = "messages"
+	LimitMessageSize  Limit = "message-size"
+	LimitMessageRate  Limit = "message-rate"
+)
+
+// Limits lists every Limit.
+func Limits() []Limit {
+	return []Limit{LimitCommandLine, LimitSASLLine, LimitErrors, LimitIdleCommands, LimitRecipients, LimitMessages,
+		LimitMessageSize, LimitMessageRate}
+}
+
+// A MessageOutcome says what became of a message.
+type MessageOutcome string
+
+// The outcomes of messages.
+const (
+	MessageAccepted MessageOutcome = "accepted"
+	MessageRefused  MessageOutcome = "refused"
+	MessageUnknown  MessageOutcome = "unknown" // the server was lost after the final dot
+	MessageCut      MessageOutcome = "cut"     // the client or the server was lost before it
+)
+
+// MessageOutcomes lists every MessageOutcome.
+func MessageOutcomes() []MessageOutcome {
+	return []MessageOutcome{MessageAccepted, MessageRefused, MessageUnknown, MessageCut}
+}
+
+// A ServerFailure says how a server failed us.
+type ServerFailure string
+
+// The ways in which servers fail.
+const (
+	ServerConnect  ServerFailure = "connect"  // it could not be connected to
+	ServerGreeting ServerFailure = "greeting" // it did not greet
+	ServerTimeout  ServerFailure = "timeout"
+	ServerLost     ServerFailure = "lost"
+	ServerTLS      ServerFailure = "tls"
+	ServerProtocol ServerFailure = "protocol"
+)
+
+// ServerFailures lists every ServerFailure.
+func ServerFailures() []ServerFailure {
+	return []ServerFailure{ServerConnect, ServerGreeting, ServerTimeout, ServerLost, ServerTLS, ServerProtocol}
+}
+
+// A BadReply says what is wrong with what a server sent.
+type BadReply string
+
+// The faults of replies.
+const (
+	BadReplyGarbage        BadReply = "garbage"
+	BadReplyTooLong        BadReply = "too-long"
+	BadReplyMixedCodes     BadReply = "mixed-codes"
+	BadReplyUnasked        BadReply = "unasked"
+	BadReplyUnfitting      BadReply = "unfitting"
+	BadReplyBehindSTARTTLS BadReply = "behind-starttls"
+)
+
+// BadReplies lists every BadReply.
+func BadReplies() []BadReply {
+	return []BadReply{BadReplyGarbage, BadReplyTooLong, BadReplyMixedCodes, BadReplyUnasked, BadReplyUnfitting, BadReplyBehindSTARTTLS}
+}
+
+// A Side is one of the two peers of a session.
+type Side string
+
+// The sides of a session.
+const (
+	SideClient Side = "client"
+	SideServer Side = "server"
+)
+
+// Sides lists every Side.
+func Sides() []Side { return []Side{SideClient, SideServer} }

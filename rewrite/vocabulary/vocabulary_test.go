@@ -1,0 +1,62 @@
+package vocabulary
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"slices"
+	"strconv"
+	"testing"
+)
+
+func words[T ~string](list []T) []string {
+	var texts []string
+	for _, word := range list {
+		texts = append(texts, string(word))
+	}
+	return texts
+}
+
+// TestEveryConstantIsInTheListOfItsType reads the constants from the source.
+func TestEveryConstantIsInTheListOfItsType(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "vocabulary.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := map[string][]string{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.ValueSpec); ok {
+			text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kind := spec.Type.(*ast.Ident).Name
+			declared[kind] = append(declared[kind], text)
+		}
+		return true
+	})
+	lists := map[string][]string{
+		"Outcome": words(Outcomes()), "Rejection": words(Rejections()), "Limit": words(Limits()), "MessageOutcome": words(MessageOutcomes()),
+		"ServerFailure": words(ServerFailures()), "BadReply": words(BadReplies()), "Side": words(Sides()),
+	}
+	if len(declared) != len(lists) {
+		t.Errorf("%d types have constants, %d have a list", len(declared), len(lists))
+	}
+	for kind, list := range lists {
+		if !slices.Equal(declared[kind], list) {
+			t.Errorf("%s: the constants are %q, the list is %q", kind, declared[kind], list)
+		}
+	}
+}
+
+func TestOnlyTheseOutcomesNeedNobodysAttention(t *testing.T) {
+	var fine []Outcome
+	for _, o := range Outcomes() {
+		if !o.Failed() {
+			fine = append(fine, o)
+		}
+	}
+	if want := []Outcome{OutcomeOK, OutcomeSilent, OutcomeDrained, OutcomeOpaque}; !slices.Equal(fine, want) {
+		t.Errorf("%q, want %q", fine, want)
+	}
+}
