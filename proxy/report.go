@@ -230,7 +230,7 @@ func (h heard) Command(v rewrite.Verb) {
 	}
 }
 
-func (h heard) Replied(v rewrite.Verb, code int) {
+func (h heard) Replied(v rewrite.Verb, code int, _ []byte) {
 	if o := h.s.route.Observer; o != nil {
 		o.Reply(code)
 	}

@@ -192,6 +192,7 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 	}
 	t := d.newTurn(v, line)
 	t.held = lonely
+	d.beginAUTH(v, line)
 	t.runCommand()
 	if d.sent.n > 0 && (t.held || t.answered.Code != 0) {
 		t.held, d.grouping = false, false

@@ -47,11 +47,14 @@ type Policy struct {
 
 // A Listener hears what the dialogue does; it decides nothing.
 type Listener interface {
-	Command(v Verb)           // a command of the client's
-	Replied(v Verb, code int) // a reply that the client gets
-	Applied(rule string)      // a departure that is delivered
-	Broke(rule, why string)   // a rule made what cannot be, or panicked; what it made was left out
-	Limited(limit string)     // the client met a limit
+	Command(v Verb) // a command of the client's
+	// Replied is a reply that the client gets. text is what stands in its first
+	// line behind the code; it is the callee's until it returns, and nil where it
+	// may hold a secret.
+	Replied(v Verb, code int, text []byte)
+	Applied(rule string)    // a departure that is delivered
+	Broke(rule, why string) // a rule made what cannot be, or panicked; what it made was left out
+	Limited(limit string)   // the client met a limit
 }
 
 // A Tracer is a Listener that also wants the lines. Credentials, SASL lines
@@ -87,6 +90,7 @@ type Dialogue struct {
 	sent     sentQueue // commands whose replies are outstanding, oldest first
 	turn     *Turn     // the last one that rules or the engine had to look at; nil: none is kept
 	hello    []byte    // the last EHLO or HELO as the server got it
+	secrets  *secrets  // what the client said in the AUTH exchange under way; nil: there is none
 	early    []byte    // the server's answer to a message that is still being sent
 	refusal  string    // what every command gets from now on: "" or a reply
 	grouping bool      // another command may join those that are sent
@@ -280,11 +284,12 @@ const weSaid = "we said "
 
 // answer gives the client a reply of our own.
 func (d *Dialogue) answer(v Verb, text string) {
+	start := len(d.ToClient)
 	d.ToClient = append(append(d.ToClient, text...), crlf...)
 	if sasl.Has(v) {
 		d.seen.suspect = true
 	}
-	d.listener.Replied(v, int(text[0]-'0')*100+int(text[1]-'0')*10+int(text[2]-'0'))
+	d.listener.Replied(v, int(text[0]-'0')*100+int(text[1]-'0')*10+int(text[2]-'0'), d.ToClient[start+4:start+len(text)])
 	if d.tracer != nil {
 		d.tracer.Exchanged('S', nil, []string{text}, Causes{})
 	}

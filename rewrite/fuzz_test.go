@@ -297,7 +297,7 @@ func (p *peers) Limited(string)       {}
 
 func (p *peers) Broke(rule, why string) { p.Errorf("%s: %s", rule, why) }
 
-func (p *peers) Replied(v rewrite.Verb, code int) {
+func (p *peers) Replied(v rewrite.Verb, code int, _ []byte) {
 	if v == rewrite.VerbMessage && code < 400 && p.fed/100 != 2 {
 		p.Fatalf("the client gets %d for a message, and the server has said %d", code, p.fed)
 	}

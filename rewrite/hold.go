@@ -175,6 +175,9 @@ func (t *Turn) tell(line string, said []byte, cause string) {
 	if hello.Has(t.spoken) {
 		d.hello = append(d.hello[:0], line...)
 	}
+	if d.secrets != nil && line != string(t.said) { // a rule's, with what the client said in it
+		d.secrets.add([]byte(line))
+	}
 	if d.tracer == nil {
 		return
 	}

@@ -385,8 +385,8 @@ func linesOf(b []byte) []string {
 // silent is a listener that hears nothing.
 type silent struct{}
 
-func (silent) Command(rewrite.Verb)      {}
-func (silent) Replied(rewrite.Verb, int) {}
-func (silent) Applied(string)            {}
-func (silent) Broke(_, _ string)         {}
-func (silent) Limited(string)            {}
+func (silent) Command(rewrite.Verb)              {}
+func (silent) Replied(rewrite.Verb, int, []byte) {}
+func (silent) Applied(string)                    {}
+func (silent) Broke(_, _ string)                 {}
+func (silent) Limited(string)                    {}

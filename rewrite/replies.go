@@ -262,7 +262,7 @@ func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 		d.ToClient = r.appendTo(d.ToClient)
 	}
 	d.scratch = nil
-	d.listener.Replied(v, code)
+	d.listener.Replied(v, code, d.tellable(v, d.ToClient[start:]))
 	if d.tracer != nil {
 		var by Causes
 		if t := d.turn; t != nil && r.Code != 0 {
@@ -322,6 +322,9 @@ func (d *Dialogue) endTransaction() {
 
 // followSASL keeps the state of an AUTH exchange.
 func (d *Dialogue) followSASL(code int) {
+	if code != 334 {
+		d.secrets = nil
+	}
 	t := d.turn
 	switch {
 	case code == 334:

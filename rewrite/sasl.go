@@ -20,6 +20,9 @@ func (d *Dialogue) SASL(raw []byte) {
 	if bytes.Equal(line, []byte("*")) {
 		d.seen.sealing = false
 	}
+	if d.secrets != nil {
+		d.secrets.add(line)
+	}
 	d.resume(event{kind: saidSASL, raw: line})
 }
 

@@ -17,10 +17,10 @@ type kept struct {
 	codes          []int
 }
 
-func (k *kept) Replied(_ rewrite.Verb, c int) { k.codes = append(k.codes, c) }
-func (k *kept) Applied(rule string)           { k.applied = append(k.applied, rule) }
-func (k *kept) Broke(rule, _ string)          { k.broke = append(k.broke, rule) }
-func (k *kept) lastCode() int                 { return k.codes[len(k.codes)-1] }
+func (k *kept) Replied(_ rewrite.Verb, c int, _ []byte) { k.codes = append(k.codes, c) }
+func (k *kept) Applied(rule string)                     { k.applied = append(k.applied, rule) }
+func (k *kept) Broke(rule, _ string)                    { k.broke = append(k.broke, rule) }
+func (k *kept) lastCode() int                           { return k.codes[len(k.codes)-1] }
 
 // standard are the rules of the set of this name.
 func standard(t testing.TB) *rewrite.Rules { return compile(t, "standard") }

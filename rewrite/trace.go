@@ -61,9 +61,14 @@ func (t *Turn) byRules(s ruleSet) Causes { return Causes{Rules: t.d.policy.Rules
 
 // swallow tells the tracer of a reply that the client never gets.
 func (d *Dialogue) swallow(raw []byte, cause string) {
-	if d.tracer != nil {
-		d.tracer.Exchanged('S', d.lines(nil, 'S', d.turn.spoken, raw), nil, Causes{Rules: cause})
+	if d.tracer == nil {
+		return
 	}
+	v := d.turn.spoken
+	if sasl.Has(d.turn.verb) {
+		v = d.turn.verb // a SASL line has no verb of its own
+	}
+	d.tracer.Exchanged('S', d.lines(nil, 'S', v, raw), nil, Causes{Rules: cause})
 }
 
 // lines appends octets, taken apart for the tracer, without what is secret in them.
@@ -80,12 +85,6 @@ func (d *Dialogue) lines(lines []string, side byte, v Verb, b []byte) []string {
 		}
 	}
 	return lines
-}
-
-// mayEcho says that a reply may repeat a credential: it refuses what is hidden
-// itself, and some servers print what they refuse.
-func (d *Dialogue) mayEcho(v Verb, line []byte) bool {
-	return len(line) > 4 && line[0] == '5' && line[1] == '0' && (sasl.Has(v) || v == VerbOther)
 }
 
 // redacted is a command line without credentials. What is no command may be a
