@@ -107,20 +107,27 @@ func TestWhatHasNoEndIsStoppedAndNotHeld(t *testing.T) {
 	}
 }
 
-// What is refused is dropped for a while, and not for ever.
-func TestWhatIsRefusedIsNotDroppedForEver(t *testing.T) {
+// What nobody takes is dropped for a while, and not for ever; and it is said whose
+// fault that is.
+func TestWhatNobodyTakesIsNotDroppedForEver(t *testing.T) {
 	if testing.Short() {
-		t.Skip("moves 256 MiB")
+		t.Skip("moves four times 256 MiB")
 	}
-	const enough = "421 4.3.0 what is being sent was refused long ago"
 	server, client := hello()
+	asked, asks := steps(smtptest.Expect("DATA"), smtptest.Say("354 go on")), steps(smtptest.Say("DATA"), smtptest.Expect("354 go on"))
+	chunkServer, chunkClient := hello("CHUNKING")
+	const bdat = "BDAT 2147483647 LAST"
 	for name, test := range map[string]struct {
 		server, client []smtptest.Step
 		change         func(*proxy.Route)
+		hears, outcome string
 	}{
-		"a message": {list(server, steps(smtptest.Expect("DATA"), smtptest.Say("354 go on"))), list(client, steps(smtptest.Say("DATA"), smtptest.Expect("354 go on"))),
-			func(r *proxy.Route) { r.Limits.MessageSize = 1000 }},
-		"a chunk": {server, list(client, steps(smtptest.Say("BDAT 2147483647 LAST"), smtptest.Expect("502 5.5.1 BDAT was not offered"))), nil},
+		"a message that is too large": {list(server, asked), list(client, asks), func(r *proxy.Route) { r.Limits.MessageSize = 1000 },
+			"552 5.3.4 a message may have 1000 octets here", "message-refused"},
+		"a message to a server that hangs up": {list(server, asked, steps(smtptest.Expect("a line of text"), smtptest.Close())), list(client, asks), nil, lost, "server-lost"},
+		"a chunk that was refused": {server, list(client, steps(smtptest.Say(bdat), smtptest.Expect("502 5.5.1 BDAT was not offered"))), nil,
+			"421 4.3.0 what is being sent was refused long ago", "refused"},
+		"a chunk to a server that hangs up": {list(chunkServer, steps(smtptest.Expect(bdat), smtptest.Close())), list(chunkClient, steps(smtptest.Say(bdat))), nil, lost, "server-lost"},
 	} {
 		t.Run(name, func(t *testing.T) { // not in parallel: the heap is everybody's
 			s := startScripted(t, plays(test.server...))
@@ -129,8 +136,9 @@ func TestWhatIsRefusedIsNotDroppedForEver(t *testing.T) {
 				test.change(r)
 			}
 			_, dial := startProxy(t, r)
-			act(t, dial, pouring(test.client, "a line of text\r\n", enough, 400<<20))
+			act(t, dial, pouring(test.client, "a line of text\r\n", test.hears, 400<<20))
 			s.wait(t)
+			wantEnd(t, r.Observer.(*counts), test.outcome)
 		})
 	}
 }

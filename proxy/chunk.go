@@ -21,6 +21,7 @@ type chunk struct {
 	refusal []byte // the server's, before it had the whole chunk; nil: none
 	lost    bool   // the server was, before it had the whole chunk
 	given   bool   // the client has got the answer before the end of the chunk
+	dropped int64  // octets that went to nobody
 }
 
 func (s *session) beginChunk(forward bool) chunk {
@@ -35,9 +36,8 @@ func (s *session) beginChunk(forward bool) chunk {
 func (c *chunk) next(most int64) ([]byte, error) {
 	s := c.s
 	if len(s.client.buffered()) == 0 {
-		if !c.forward && c.size-c.left > maxDiscarded {
-			c.cut()
-			return nil, s.sendsOn()
+		if c.dropped > maxDiscarded {
+			return nil, c.overrun()
 		}
 		if err := c.more(); err != nil {
 			return nil, err
@@ -46,6 +46,9 @@ func (c *chunk) next(most int64) ([]byte, error) {
 	b := s.client.buffered()
 	b = b[:min(int64(len(b)), c.left, most)]
 	c.left -= int64(len(b))
+	if !c.forward {
+		c.dropped += int64(len(b))
+	}
 	return b, nil
 }
 
@@ -162,6 +165,22 @@ func (c *chunk) conclude() bool {
 	}
 	c.held, c.given = false, true
 	return true
+}
+
+// overrun ends a session whose client goes on sending a chunk that nobody takes.
+// The client gets now what it would get at the chunk's end.
+func (c *chunk) overrun() error {
+	s := c.s
+	s.trouble(errOverrun)
+	if c.given || !c.conclude() { // the client was told before it sent the chunk
+		c.cut()
+		s.dialogue.Finish("421 4.3.0 what is being sent was refused long ago")
+	}
+	s.flushClient()
+	if s.dialogue.Failure() != "" {
+		return s.failure()
+	}
+	return s.over(vocabulary.OutcomeRefused, errOverrun)
 }
 
 func (c *chunk) end() {

@@ -18,7 +18,11 @@ import (
 )
 
 // An ending is the line of the log at the end of a session.
-type ending struct{ Level, Msg, Outcome, While, Err string }
+type ending struct {
+	Level, Msg, Outcome, While, Err string
+	Refused, Text                   string
+	Code                            int
+}
 
 // logged is a proxy for one route that writes its log into b.
 func logged(t *testing.T, r *proxy.Route, b *bytes.Buffer) (*proxy.Proxy, smtptest.Dial) {

@@ -9,7 +9,7 @@ import (
 // finish closes both sides and tells how it was. Each of its steps is done once:
 // called again after one has panicked, it goes on behind that.
 func (s *session) finish() {
-	steps := [...]func(){s.settle, s.closeDialogue, s.closeServer, s.uncount, s.linger, s.closeClient, s.vacate,
+	steps := [...]func(){s.settle, s.closeDialogue, s.closeServer, s.uncount, s.linger, s.closeClient, s.conclude, s.vacate,
 		s.countOctets, s.countEnd, s.tellEnd, s.logEnd, s.leave}
 	for int(s.finished) < len(steps) {
 		s.finished++

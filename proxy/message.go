@@ -10,8 +10,8 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// maxDiscarded bounds the octets that are read and dropped for a client that goes
-// on sending what has been refused.
+// maxDiscarded bounds what is read and dropped of a message or chunk that nobody
+// takes any more, in octets.
 const maxDiscarded = 256 << 20
 
 // message moves a message of the client's to its end, to the server or to nobody.
@@ -57,6 +57,7 @@ type transfer struct {
 	outcome  vocabulary.MessageOutcome // "": the server has yet to say
 	reported bool                      // the outcome is
 	given    bool                      // the client has got its answer before the end: what is left is dropped
+	dropped  int64                     // octets of the client's that went to nobody
 
 	mends  bool                // something had to be mended: more will have to be
 	mended *[middleBuffer]byte // what mended pieces are made in; nil until then
@@ -88,6 +89,8 @@ func (m *transfer) piece() (end bool, err error) {
 		m.octets += int64(n)
 		if m.forward {
 			out = m.judge(out, end)
+		} else {
+			m.dropped += int64(n)
 		}
 		if m.forward && end {
 			if m.stop() || s.server.spoke() {
@@ -134,9 +137,8 @@ func (m *transfer) judge(out []byte, end bool) []byte {
 // more waits for more of the message, and for an answer before its end.
 func (m *transfer) more() error {
 	s := m.s
-	if !m.forward && m.octets > maxDiscarded {
-		m.report(m.outcome)
-		return s.sendsOn()
+	if m.dropped > maxDiscarded {
+		return m.overrun()
 	}
 	m.spare()
 	s.client.large = m.octets > 0 // a short message fits the small buffer
@@ -168,12 +170,22 @@ func (m *transfer) give() error {
 	return s.flushClient()
 }
 
-// sendsOn ends a session whose client goes on sending what has been refused.
-func (s *session) sendsOn() error {
-	s.dialogue.Finish("421 4.3.0 what is being sent was refused long ago")
+// overrun ends a session whose client goes on sending a message that nobody takes.
+// The client gets now what it would get at the message's end, and the session's
+// outcome says who is to blame: not the client, which cannot know.
+func (m *transfer) overrun() error {
+	s := m.s
+	m.report(m.outcome)
+	s.trouble(errOverrun)
+	if !m.given {
+		s.dialogue.MessageEnd(m.octets)
+	}
 	s.flushClient()
-	return s.over(vocabulary.OutcomeClientProtocol, fmt.Errorf("over %d octets behind a refusal", maxDiscarded))
+	return s.failure()
 }
+
+// errOverrun is why a client is not read any more.
+var errOverrun = fmt.Errorf("the client went on for over %d octets with what nobody takes", maxDiscarded)
 
 // report reports the message, once, if the outcome is not up to the answer to its
 // final dot.

@@ -192,7 +192,7 @@ func TestAClientThatWaitsInAMessageHearsTheRefusal(t *testing.T) {
 			client = append(client, smtptest.Pause(func() { <-gone }), smtptest.Send(m.rest), smtptest.Expect(no))
 		}
 		if m.hears != "" {
-			server, client, outcome = list(append(server, smtptest.ExpectOctets(m.hears)), quitServer), list(client, quitClient), "ok"
+			server, client, outcome = list(append(server, smtptest.ExpectOctets(m.hears)), quitServer), list(client, quitClient), "refused"
 		} else {
 			server = append(server, smtptest.ExpectEnd())
 			client = append(client, smtptest.Say("QUIT"), smtptest.Expect("221 2.0.0 closing connection"), smtptest.ExpectEnd())

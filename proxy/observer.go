@@ -106,6 +106,7 @@ type Ending struct {
 	Octets               int64          // of messages
 	Rules                map[string]int // how often each rule acted
 	ClientTLS, ServerTLS string         // versions; "" in clear
+	Refused              Refusal        // that decided the outcome, or is of a recipient whose message went to others
 	While                string         // what was being done
 	Err                  string         // what went wrong; "" if nothing did
 	Lasted               time.Duration

@@ -231,7 +231,7 @@ func TestARefusalInTheGreetingPassesAsItCame(t *testing.T) {
 	for _, said := range [][]string{{"554 5.7.1 not you"}, {"450-4.3.2 a", "450 4.3.2 b"}} {
 		c := play(t, append([]smtptest.Step{smtptest.Say(said...)}, quitServer...),
 			append([]smtptest.Step{smtptest.Expect(said...)}, quitClient...), nil)
-		wantEnd(t, c, "ok")
+		wantEnd(t, c, "refused")
 	}
 	c := play(t, []smtptest.Step{smtptest.Say("421 4.3.2 later"), smtptest.ExpectEnd()},
 		[]smtptest.Step{smtptest.Expect("421 4.3.2 later"), smtptest.ExpectEnd()}, nil)
@@ -266,7 +266,7 @@ func TestARefusalPassesIfNoOtherServerGreetsAtAll(t *testing.T) {
 	_, dial := startProxy(t, r)
 	act(t, dial, plays(append([]smtptest.Step{smtptest.Expect("554 5.7.1 not you")}, quitClient...)...))
 	first.wait(t)
-	wantEnd(t, r.Observer.(*counts), "ok")
+	wantEnd(t, r.Observer.(*counts), "refused")
 }
 
 func TestLongRepliesWithinTheLimitsPass(t *testing.T) {

@@ -71,6 +71,7 @@ type session struct {
 	err       error              // what went wrong
 	cut       bool               // what went wrong then is that we have closed: see kill
 	sum       summary
+	refusals  refusals
 	text      chunkText // of a message that came by BDAT and goes by DATA
 	serverIn  int64     // octets from connections to the server that are closed
 }
@@ -145,6 +146,7 @@ func (s *session) command() error {
 	switch {
 	case err == errTooLong:
 		if s.dialogue.TooLong() {
+			s.refusals.unfit(s.refusals.long, s.dialogue.ToClient, errTooLongFor("a command", "limits.command_line", s.route.Limits.commandLine()))
 			s.client.consume(len(line))
 		}
 		return nil
@@ -158,6 +160,9 @@ func (s *session) command() error {
 	}
 	ahead := len(s.client.buffered()) > len(line)
 	if s.dialogue.Command(line, ahead) {
+		if why := unfitLine(line); why != nil {
+			s.refusals.unfit(spelt(line), s.dialogue.ToClient, why)
+		}
 		s.client.consume(len(line))
 	}
 	return nil
@@ -185,11 +190,13 @@ const drainingText = "421 4.3.2 the service is being shut down"
 // saslLine passes on a line of an AUTH exchange.
 func (s *session) saslLine() error {
 	s.while = "waiting for a SASL line"
-	line, err := s.clientLine(max(s.route.Limits.commandLine(), s.route.Limits.saslLine()))
+	limit := max(s.route.Limits.commandLine(), s.route.Limits.saslLine())
+	line, err := s.clientLine(limit)
 	switch {
 	case err == errTooLong:
 		s.limited(vocabulary.LimitSASLLine)
 		s.dialogue.SASL(nil)
+		s.refusals.unfit(rewrite.VerbAUTH, s.dialogue.ToClient, errTooLongFor("a SASL line", "limits.sasl_line", limit))
 		return nil
 	case err != nil:
 		return err
@@ -197,6 +204,9 @@ func (s *session) saslLine() error {
 		return nil
 	}
 	s.dialogue.SASL(line)
+	if why := unfitLine(line); why != nil {
+		s.refusals.unfit(rewrite.VerbAUTH, s.dialogue.ToClient, why)
+	}
 	s.client.consume(len(line))
 	return nil
 }
@@ -227,6 +237,7 @@ func (s *session) clientLine(limit int) ([]byte, error) {
 		if line := s.client.line(); line != nil {
 			s.idleUntil = time.Time{}
 			if len(line) > limit {
+				s.refusals.long = spelt(line)
 				return line, errTooLong
 			}
 			return line, nil
@@ -243,6 +254,7 @@ func (s *session) clientLine(limit int) ([]byte, error) {
 // dropLine reads the rest of a line that is too long, up to a bound: beyond it
 // the client is no SMTP client. What comes with its end is not dropped yet.
 func (s *session) dropLine(deadline time.Time) ([]byte, error) {
+	s.refusals.long = spelt(s.client.buffered())
 	for dropped := 0; dropped < maxDroppedLine; {
 		if line := s.client.line(); line != nil {
 			return line, errTooLong

@@ -67,7 +67,7 @@ func TestTLSWithTheClientIsOfferedAndEndsWithUs(t *testing.T) {
 				smtptest.Say("STARTTLS"), smtptest.Expect(readyTLS), smtptest.ClientTLS(theirs)), clientAgain,
 			steps(smtptest.Say("STARTTLS"), smtptest.Expect("503 5.5.1 TLS is in use already")), clientNoop, quitClient)
 		c := play(t, list(server, again, noop, quitServer), client, clientLeg(rewrite.ClientTLSOffer, ours))
-		wantEnd(t, c, "ok")
+		wantEnd(t, c, "refused")
 		wantCount(t, c, "tls client", 1)
 	}
 }
@@ -100,7 +100,7 @@ func TestTLSWithTheClientCanBeHidden(t *testing.T) {
 	client[len(client)-1] = smtptest.Expect("250-mail.example.com", "250 HELP")
 	client = append(client, smtptest.Say("STARTTLS", "X-ANONYMOUSTLS"), smtptest.Expect(notHere, notHere))
 	c := play(t, list(server, quitServer), list(client, quitClient), clientLeg(rewrite.ClientTLSHide, nil))
-	wantEnd(t, c, "ok")
+	wantEnd(t, c, "refused")
 }
 
 func TestTLSCanBeAMatterBetweenClientAndServer(t *testing.T) {
@@ -338,7 +338,7 @@ func TestTLSDoesNotBeginInATransaction(t *testing.T) {
 	client = list(client, clientMail,
 		steps(smtptest.Say("STARTTLS"), smtptest.Expect("503 5.5.1 STARTTLS comes before AUTH and MAIL")), quitClient)
 	c := play(t, list(server, mail, quitServer), client, clientLeg(rewrite.ClientTLSOffer, ours))
-	wantEnd(t, c, "ok")
+	wantEnd(t, c, "refused")
 }
 
 // What is behind a reply may already be decrypted, where no poll shows it.
