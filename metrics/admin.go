@@ -19,10 +19,11 @@ const index = `smtpshim
 
 // Admin returns the server of the admin listener, to be given a listener. It
 // answers GET and HEAD for /metrics, from gatherer; /healthz; /readyz, by
-// ready, which says why not and must be safe for concurrent use; and an index at /. With profiles
+// ready, which says why not, or else what is noteworthy all the same, and must be
+// safe for concurrent use; and an index at /. With profiles
 // it also answers for /debug/pprof/, which shows the inside of the program and
 // costs time: only for those who look for a fault.
-func Admin(gatherer prometheus.Gatherer, ready func() error, profiles bool) *http.Server {
+func Admin(gatherer prometheus.Gatherer, ready func() (note string, err error), profiles bool) *http.Server {
 	mux := http.NewServeMux()
 	if profiles {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -37,9 +38,12 @@ func Admin(gatherer prometheus.Gatherer, ready func() error, profiles bool) *htt
 		say(w, http.StatusOK, "ok\n")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(); err != nil {
+		switch note, err := ready(); {
+		case err != nil:
 			say(w, http.StatusServiceUnavailable, "not ready: "+err.Error()+"\n")
-		} else {
+		case note != "":
+			say(w, http.StatusOK, "ready\n"+note+"\n")
+		default:
 			say(w, http.StatusOK, "ready\n")
 		}
 	})

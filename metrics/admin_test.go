@@ -15,11 +15,12 @@ func TestAdminAnswers(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	New(reg, "v1.2.3").Route("in", nil, both)
 	var ready atomic.Bool
-	admin := Admin(reg, func() error {
+	note := ""
+	admin := Admin(reg, func() (string, error) {
 		if ready.Load() {
-			return nil
+			return note, nil
 		}
-		return errors.New("on holiday")
+		return note, errors.New("on holiday")
 	}, false)
 	for _, c := range []struct {
 		method, path string
@@ -46,10 +47,17 @@ func TestAdminAnswers(t *testing.T) {
 				c.method, c.path, c.ready, w.Code, w.Body, c.status, c.body)
 		}
 	}
+	ready.Store(true)
+	note = "older than its file"
+	w := httptest.NewRecorder()
+	admin.Handler.ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+	if w.Code != 200 || w.Body.String() != "ready\nolder than its file\n" {
+		t.Errorf("with a note: %d %q", w.Code, w.Body)
+	}
 }
 
 func TestAdminBoundsEveryWait(t *testing.T) {
-	admin := Admin(prometheus.NewRegistry(), func() error { return nil }, false)
+	admin := Admin(prometheus.NewRegistry(), func() (string, error) { return "", nil }, false)
 	if admin.ReadHeaderTimeout <= 0 || admin.ReadTimeout <= 0 || admin.WriteTimeout <= 0 ||
 		admin.IdleTimeout <= 0 || admin.MaxHeaderBytes <= 0 || admin.MaxHeaderBytes > http.DefaultMaxHeaderBytes {
 		t.Errorf("something is not bounded: %+v", admin)
@@ -58,7 +66,7 @@ func TestAdminBoundsEveryWait(t *testing.T) {
 
 func TestProfilesAreServedOnlyIfAskedFor(t *testing.T) {
 	for _, asked := range []bool{false, true} {
-		admin := Admin(prometheus.NewRegistry(), func() error { return nil }, asked)
+		admin := Admin(prometheus.NewRegistry(), func() (string, error) { return "", nil }, asked)
 		answer := httptest.NewRecorder()
 		admin.Handler.ServeHTTP(answer, httptest.NewRequest("GET", "/debug/pprof/", nil))
 		if (answer.Code == http.StatusOK) != asked {

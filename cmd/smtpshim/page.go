@@ -14,14 +14,15 @@ import (
 func (p *instance) addPage(admin *http.Server) {
 	c := p.config.Load()
 	if c.hasPage() {
-		stream := page.NewStream(func(route string, healed bool) (<-chan journal.Event, func()) {
-			return p.journal.Watch(journal.Filter{Route: route, Healed: healed})
+		stream := page.NewStream(func(f page.Filter) (<-chan journal.Event, func()) {
+			return p.journal.Watch(journal.Filter{Route: f.Route, Healed: f.Healed, Outcome: f.Outcome})
 		})
 		admin.RegisterOnShutdown(stream.Close)
 		admin.Handler = page.New(page.Source{
 			Version:      buildVersion(),
 			Rules:        explained(),
 			Ready:        p.readiness,
+			Stale:        p.staleness,
 			Gatherer:     p.gather,
 			Routes:       p.shownRoutes,
 			Servers:      p.servers,
@@ -69,7 +70,7 @@ func (p *instance) shownSessions() []page.Session {
 			ID: e.ID, Route: e.Route, Began: e.Began, Ended: e.Ended,
 			Outcome: e.End.Outcome, Server: e.End.Server, Hello: e.End.Hello, Messages: e.End.Messages, Octets: e.End.Octets,
 			Rules: e.End.Rules, ClientTLS: e.End.ClientTLS, ServerTLS: e.End.ServerTLS,
-			While: e.End.While, Err: e.End.Err, Lasted: e.End.Lasted,
+			Refused: page.Refusal(e.End.Refused), While: e.End.While, Err: e.End.Err, Lasted: e.End.Lasted,
 		}
 		if e.Client.IsValid() {
 			s.Client = e.Client.String()

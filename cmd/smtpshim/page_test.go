@@ -76,7 +76,7 @@ func TestThePageIsForWhomItMayBeShownTo(t *testing.T) {
 			"listen = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n", c.listen, c.more))
 		p := newInstance("", config, t.Output())
 		t.Cleanup(func() { p.writer.Close() })
-		admin := metrics.Admin(p.gather, p.readiness, false)
+		admin := metrics.Admin(p.gather, p.readyz, false)
 		p.addPage(admin)
 		for path, status := range map[string]int{"/": c.status, "/healthz": 200, "/readyz": 503} {
 			r := httptest.NewRequest("GET", path, nil)

@@ -31,6 +31,9 @@ func (p *instance) readiness() error {
 	return errors.Join(errs...)
 }
 
+// readyz is what /readyz says: readiness, and whether the configuration is stale.
+func (p *instance) readyz() (note string, err error) { return p.publicStaleness(), p.readiness() }
+
 // inForce is what the configuration says of each route, as the metrics have it.
 func (p *instance) inForce() []metrics.Standing {
 	var list []metrics.Standing

@@ -32,34 +32,40 @@ func ready(args []string, stdout, stderr io.Writer) int {
 	if *alive {
 		page, answer = "healthz", "alive"
 	}
-	if err := askReady(from.JoinPath(page).String()); err != nil {
+	note, err := askReady(from.JoinPath(page).String())
+	if err != nil {
 		fmt.Fprintln(stderr, "smtpshim ready:", err)
 		return failed
 	}
 	fmt.Fprintln(stdout, answer)
+	if note != "" && !*alive {
+		fmt.Fprintln(stderr, "smtpshim ready:", note)
+	}
 	return succeeded
 }
 
 // readyWithin is how long an answer may take that needs no more than a look.
 const readyWithin = 5 * time.Second
 
-// askReady says why whoever is at url is not ready.
-func askReady(url string) error {
+// askReady says why whoever is at url is not ready; or, if it is, what it says
+// besides.
+func askReady(url string) (note string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer answer.Body.Close()
+	said, _ := io.ReadAll(io.LimitReader(answer.Body, 4<<10)) // a part of it is better than nothing
 	if answer.StatusCode == http.StatusOK {
-		return nil
+		_, note, _ = strings.Cut(strings.TrimSpace(string(said)), "\n") // behind "ready"
+		return journal.Printable(strings.ReplaceAll(note, "\n", "; ")), nil
 	}
-	why, _ := io.ReadAll(io.LimitReader(answer.Body, 4<<10)) // what came of it is better than nothing
-	text := strings.ReplaceAll(strings.TrimSpace(string(why)), "\n", "; ")
-	return fmt.Errorf("%s says %s: %s", r.URL.Redacted(), answer.Status, journal.Printable(text))
+	text := strings.ReplaceAll(strings.TrimSpace(string(said)), "\n", "; ")
+	return "", fmt.Errorf("%s says %s: %s", r.URL.Redacted(), answer.Status, journal.Printable(text))
 }

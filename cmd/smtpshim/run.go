@@ -149,7 +149,8 @@ type instance struct {
 	gather    prometheus.Gatherer
 	metrics   *metrics.Metrics
 	proxy     proxy.Proxy
-	ready     atomic.Bool // takes new sessions
+	ready     atomic.Bool           // takes new sessions
+	stale     atomic.Pointer[stale] // nil: the configuration in force is that of the file
 
 	admin       *http.Server
 	adminSocket net.Listener // nil: there is none
@@ -192,7 +193,7 @@ const adminPrefix = "admin:"
 
 // listenAdmin opens the admin listener, if there is to be one.
 func (p *instance) listenAdmin() error {
-	p.admin = metrics.Admin(p.gather, p.readiness, p.config.Load().profiles)
+	p.admin = metrics.Admin(p.gather, p.readyz, p.config.Load().profiles)
 	p.admin.ErrorLog = slog.NewLogLogger(p.log.Handler(), slog.LevelWarn)
 	p.addPage(p.admin)
 	listen := p.config.Load().admin
@@ -288,7 +289,9 @@ func (p *instance) reload() {
 		err = p.apply(c)
 	}
 	p.metrics.Reloaded(err)
+	p.stale.Store(nil)
 	if err != nil {
+		p.stale.Store(staleAfter(p.path, err))
 		if list, ok := errors.AsType[mistakes](err); ok {
 			for _, m := range list {
 				p.log.Error("mistake in the configuration", "file", m.file, "line", m.line, "key", m.key, "err", m.text+p.enclosure.hint(m))

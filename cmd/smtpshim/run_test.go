@@ -198,9 +198,9 @@ func TestRunServesUntilItIsToldToEnd(t *testing.T) {
 func TestABadFileChangesNothing(t *testing.T) {
 	address, other, server := freeAddress(t), freeAddress(t), mailServer(t)
 	r := start(t, address, server)
-	for _, c := range []struct{ what, listen, more string }{
-		{"a mistake", other, "colour = \"blue\""},
-		{"an address that is not free", server, ""},
+	for _, c := range []struct{ what, listen, more, says string }{
+		{"a mistake", other, "colour = \"blue\"", "colour"},
+		{"an address that is not free", server, "", "go round in circles"},
 	} {
 		r.configure(c.listen, server, c.more)
 		r.signals <- syscall.SIGHUP
@@ -210,9 +210,41 @@ func TestABadFileChangesNothing(t *testing.T) {
 			conn.Close()
 			t.Errorf("%s: it listens where the bad file says", c.what)
 		}
+		status, ready := r.get("/readyz")
+		if _, page := r.get("/"); status != http.StatusOK || !strings.HasPrefix(ready, "ready\n") || !strings.Contains(ready, r.path+", which was not taken: ") ||
+			!strings.Contains(ready, c.says) || !strings.Contains(page, "older configuration") {
+			t.Errorf("%s: /readyz says %d %q, and the page %s", c.what, status, ready, page)
+		}
+		if status, out, err := call("ready", "-config", r.path); c.more == "" && (status != succeeded || out != "ready\n" || !strings.Contains(err, c.says)) {
+			t.Errorf("%s: ready says %d, %q, %q", c.what, status, out, err)
+		}
 	}
 	if _, body := r.get("/metrics"); !strings.Contains(body, `smtpshim_config_reloads_total{outcome="error"} 2`) {
 		t.Errorf("not counted:\n%s", body)
+	}
+	r.configure(address, server, "")
+	r.signals <- syscall.SIGHUP
+	r.logged("msg=reloaded")
+	if _, ready := r.get("/readyz"); ready != "ready\n" {
+		t.Errorf("after a good file /readyz says %q", ready)
+	}
+}
+
+func TestWhoNeedsNoPasswordIsToldOnlyWhereAMistakeIs(t *testing.T) {
+	bad := staleAfter("a.toml", mistakes{{"a.toml", 7, "route.servers", `"secret" is no address`, nil}, {"a.toml", 0, "admin", "x", nil}, {"a.toml", 9, "", "y", nil}, {"a.toml", 10, "z", "z", nil}})
+	for _, c := range []struct {
+		started config
+		want    string
+	}{
+		{config{admin: "127.0.0.1:9525"}, `the configuration in force is older than a.toml, which was not taken: a.toml:7: route.servers: "secret" is no address; a.toml: admin: x; a.toml:9: y; 1 more`},
+		{config{admin: "192.0.2.1:9525"}, "the configuration in force is older than its file, which was not taken: line 7: route.servers; admin; line 9; 1 more; smtpshim check says more"},
+		{config{admin: "127.0.0.1:9525", password: &metrics.Password{}}, "the configuration in force is older than its file, which was not taken: line 7: route.servers; admin; line 9; 1 more; smtpshim check says more"},
+	} {
+		p := &instance{started: &c.started}
+		p.stale.Store(bad)
+		if got := p.publicStaleness(); got != c.want {
+			t.Errorf("got %s\nwant %s", got, c.want)
+		}
 	}
 }
 

@@ -88,6 +88,9 @@ func reloading() string {
 
 // status is what systemctl status shows.
 func (p *instance) status(text string) string {
+	if p.stale.Load() != nil {
+		text += ", with a configuration that is older than its file"
+	}
 	return fmt.Sprintf("STATUS=%s: %s, %s", text, plural(len(p.config.Load().routes), "route"), plural(p.proxy.Sessions(), "session"))
 }
 

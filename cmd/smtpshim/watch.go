@@ -18,18 +18,26 @@ import (
 
 	"smtpshim/proxy/journal"
 	"smtpshim/rewrite/transcript"
+	"smtpshim/rewrite/vocabulary"
 )
 
 func watch(args []string, stdout, stderr io.Writer) int {
-	f := flags("watch", "[-config FILE] [-route NAME] [-healed] [URL]", "Prints the dialogues of a smtpshim that runs, as they happen, each line behind the name "+
+	f := flags("watch", "[-config FILE] [-route NAME] [-healed] [-outcome NAME] [URL]", "Prints the dialogues of a smtpshim that runs, as they happen, each line behind the name "+
 		"of its session. URL is its admin listener; http://USER:PASSWORD@HOST:PORT where it wants that.", stderr)
 	path := f.String("config", "", adminHelp)
 	route := f.String("route", "", "only the route `NAME`")
 	healed := f.Bool("healed", false, "only sessions in which a rule acts, from then on")
+	outcome := f.String("outcome", "", "only sessions that end with the outcome `NAME`, or \"failed\" for any that needs attention; they are printed at their end")
 	if status, ok := parse(f, args, 1); !ok {
 		return status
 	}
-	from, err := eventsAt(f.Arg(0), *path, journal.Filter{Route: *route, Healed: *healed})
+	if *outcome != "" {
+		if _, err := oneOf(*outcome, vocabulary.OutcomeNames()...); err != nil {
+			fmt.Fprintln(stderr, "smtpshim watch: -outcome:", err)
+			return misused
+		}
+	}
+	from, err := eventsAt(f.Arg(0), *path, journal.Filter{Route: *route, Healed: *healed, Outcome: *outcome})
 	if err != nil {
 		fmt.Fprintln(stderr, "smtpshim watch:", err)
 		if f.NArg() > 0 {
@@ -61,6 +69,9 @@ func eventsAt(base, config string, f journal.Filter) (string, error) {
 	}
 	if f.Healed {
 		query.Set("healed", "1")
+	}
+	if f.Outcome != "" {
+		query.Set("outcome", f.Outcome)
 	}
 	u.RawQuery = query.Encode()
 	return u.String(), nil
@@ -168,6 +179,9 @@ func endedAs(n journal.Notice) string {
 	parts := []string{string(n.Outcome), plural(n.Messages, "message"), fmt.Sprintf("%.1f s", n.Seconds)}
 	if n.Server != "" {
 		parts = append(parts, "server "+n.Server)
+	}
+	if n.Refused != nil {
+		parts = append(parts, n.Refused.String())
 	}
 	if n.Err != "" {
 		parts = append(parts, n.While+": "+n.Err)

@@ -35,7 +35,7 @@ func someEvents() []journal.Event {
 		return journal.Event{Kind: journal.Said, Entry: e, Line: journal.Line{Line: l}}
 	}
 	ended := e
-	ended.End = proxy.Ending{Outcome: "server-lost", Messages: 1, Server: "192.0.2.25:25", While: "waiting", Err: "\x1b[2J", Lasted: 1500 * time.Millisecond}
+	ended.End = proxy.Ending{Outcome: "server-lost", Messages: 1, Server: "192.0.2.25:25", Refused: proxy.Refusal{Verb: "MAIL", Code: 550, Text: "\x1b[2J"}, While: "waiting", Err: "\x1b[2J", Lasted: 1500 * time.Millisecond}
 	return []journal.Event{
 		{Kind: journal.Began, Entry: e},
 		line(transcript.Line{Side: 'C', Mark: '+', Text: "EHLO sub2", Rule: "fix-hello-name"}),
@@ -62,7 +62,7 @@ func TestWatchPrintsDialogues(t *testing.T) {
 	}))
 	defer s.Close()
 	var out, notes strings.Builder
-	url, err := eventsAt(s.URL, "", journal.Filter{Route: "in", Healed: true})
+	url, err := eventsAt(s.URL, "", journal.Filter{Route: "in", Healed: true, Outcome: "failed"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestWatchPrintsDialogues(t *testing.T) {
 	if err := w.run(ctx); err != nil {
 		t.Error(err)
 	}
-	if got := <-asked; got != "/events?healed=1&route=in" {
+	if got := <-asked; got != "/events?healed=1&outcome=failed&route=in" {
 		t.Errorf("asked for %s", got)
 	}
 	const want = `1a  ~ route in, client unknown, 12:00:00
@@ -78,7 +78,8 @@ func TestWatchPrintsDialogues(t *testing.T) {
 1a  S: "250 \x1b[2J"
 1a  ~ client TLS
 -  ~ 3 events left out: this terminal is slower than the sessions
-1a  ~ server-lost, 1 message, 1.5 s, server 192.0.2.25:25, waiting: "\x1b[2J"
+1a  ~ server-lost, 1 message, 1.5 s, server 192.0.2.25:25, MAIL: 550 "\x1b[2J",
+       waiting: "\x1b[2J"
 `
 	if got := out.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -17,15 +17,15 @@ const (
 // with its JSON as data. It takes at most 16 listeners at once, and says 503 to
 // more.
 type Stream[E any] struct {
-	watch func(route string, healed bool) (events <-chan E, stop func())
+	watch func(Filter) (events <-chan E, stop func())
 	slots chan struct{}
 	done  chan struct{}
 	close func()
 }
 
-// NewStream returns a stream of what watch gives for the route and healed of a
-// request's query, until it is stopped.
-func NewStream[E any](watch func(route string, healed bool) (events <-chan E, stop func())) *Stream[E] {
+// NewStream returns a stream of what watch gives for the filter of a request's
+// query (route, healed, outcome), until it is stopped.
+func NewStream[E any](watch func(Filter) (events <-chan E, stop func())) *Stream[E] {
 	done := make(chan struct{})
 	return &Stream[E]{watch, make(chan struct{}, mostListeners), done, sync.OnceFunc(func() { close(done) })}
 }
@@ -45,8 +45,7 @@ func (s *Stream[E]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "16 are listening already", http.StatusServiceUnavailable)
 		return
 	}
-	query := r.URL.Query()
-	events, stop := s.watch(query.Get("route"), query.Get("healed") != "")
+	events, stop := s.watch(filterOf(r))
 	defer stop()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")

@@ -52,14 +52,18 @@ type audience struct {
 
 func gather(t *testing.T) *audience {
 	a := &audience{t: t, events: make(chan string), asked: make(chan string, 100), ended: make(chan error, 1)}
-	stream := NewStream(func(route string, healed bool) (<-chan string, func()) {
-		if healed {
-			route += " healed"
+	stream := NewStream(func(f Filter) (<-chan string, func()) {
+		asked := f.Route
+		if f.Healed {
+			asked += " healed"
 		}
-		a.asked <- route
+		if f.Outcome != "" {
+			asked += " " + f.Outcome
+		}
+		a.asked <- asked
 		return a.events, func() { a.asked <- "stop" }
 	})
-	a.server = metrics.Admin(prometheus.NewRegistry(), func() error { return nil }, false)
+	a.server = metrics.Admin(prometheus.NewRegistry(), func() (string, error) { return "", nil }, false)
 	a.server.Handler = stream
 	a.server.RegisterOnShutdown(stream.Close)
 	l := &pipes{make(chan net.Conn), make(chan struct{})}
@@ -96,8 +100,8 @@ func (a *audience) leave() {
 func TestAStreamOutlastsTheTimeoutsOfTheListener(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := gather(t)
-		response, line := a.listen("?route=in&healed=1")
-		if asked := <-a.asked; asked != "in healed" {
+		response, line := a.listen("?route=in&healed=1&outcome=refused")
+		if asked := <-a.asked; asked != "in healed refused" {
 			t.Errorf("asked for %q", asked)
 		}
 		if kind := response.Header.Get("Content-Type"); kind != "text/event-stream" {

@@ -28,7 +28,8 @@ import (
 type Source struct {
 	Version      string
 	Rules        map[string]Rule // by the names that lines and routes have for them
-	Ready        func() error    // as for metrics.Admin
+	Ready        func() error    // why it takes no sessions; nil: it does
+	Stale        func() string   // why the configuration in force is older than its file; "": it is not
 	Gatherer     prometheus.Gatherer
 	Routes       func() []Route
 	Servers      func() []metrics.Server
@@ -65,10 +66,18 @@ type Session struct {
 	Octets               int64
 	Rules                map[string]int // how often each acted
 	ClientTLS, ServerTLS string         // versions; "" in clear
+	Refused              Refusal
 	While, Err           string
 	Lasted               time.Duration
 
 	Lines []Line // none if nobody looked when it began
+}
+
+// A Refusal is the reply with which mail was refused; Code 0: none was.
+type Refusal struct {
+	Verb string
+	Code int
+	Text string // any octets
 }
 
 // A Line is one line of a dialogue, or an event, as package transcript has it.
@@ -139,8 +148,7 @@ func isAddress(host string) bool {
 // show makes the page. It is whole or not sent at all.
 func (p *page) show(w http.ResponseWriter, r *http.Request) {
 	var b bytes.Buffer
-	query := r.URL.Query()
-	if err := p.template.Execute(&b, p.view(filter{query.Get("route"), query.Get("healed") != ""}, time.Now())); err != nil {
+	if err := p.template.Execute(&b, p.view(filterOf(r), time.Now())); err != nil {
 		http.Error(w, "the page cannot be made: "+err.Error(), http.StatusInternalServerError)
 		return
 	}

@@ -75,6 +75,7 @@ func source() Source {
 			"fix-hello-name":  {"Heals names with dots.", "KB Q240832"},
 		},
 		Ready:    func() error { return nil },
+		Stale:    func() string { return "" },
 		Gatherer: reg,
 		Routes: func() []Route {
 			return []Route{
@@ -100,6 +101,8 @@ func source() Source {
 					Lasted: 1500 * time.Millisecond, Lines: dialogue},
 				{ID: "a", Route: "out", Client: "192.0.2.8", Began: began.AddDate(0, 0, -1), Ended: true, Outcome: "server-lost",
 					While: "waiting for the reply to data", Err: "connection reset"},
+				{ID: "z", Route: "out", Client: "192.0.2.8", Began: began.AddDate(0, 0, -1), Ended: true, Outcome: "refused", Server: "192.0.2.25:25",
+					Refused: Refusal{"MAIL", 550, "5.7.1 not you"}},
 			}
 		},
 		Events: http.NotFoundHandler(),
@@ -237,6 +240,7 @@ func TestThePageTellsHowItStands(t *testing.T) {
 		"under way 192.0.2.9 in · c advertise-esmtp fix-hello-name",
 		"ok 192.0.2.7 → to 192.0.2.25:25 in · b advertise-esmtp fix-hello-name ×2", "hello sub2", "messages 1 (1,024 octets)",
 		"lasted 1.5s", "TLS client in clear, server 1.0", "server-lost 192.0.2.8 → to no server", "trouble connection reset", "nobody was looking",
+		"refused MAIL 550 192.0.2.8 → to 192.0.2.25:25", "refused MAIL: 550 5.7.1 not you",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not on the page", want)
@@ -244,6 +248,10 @@ func TestThePageTellsHowItStands(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(got)
+	}
+	s.Stale = func() string { return "the file has a mistake" }
+	if _, root = look(t, s, ""); !strings.HasPrefix(words(byID(t, root, "state")), "serving older configuration the file has a mistake as of") {
+		t.Error(words(byID(t, root, "state")))
 	}
 	s.Ready = func() error { return errors.New("it is stopping") }
 	if _, root = look(t, s, ""); !strings.HasPrefix(words(byID(t, root, "state")), "not ready it is stopping") {
@@ -258,9 +266,14 @@ func TestSessionsAreFiltered(t *testing.T) {
 		return append(sessions, Session{ID: "d", Route: "out", Lines: said("S+ 250 STARTTLS  # client_tls", "S+ 421 bye")})
 	}
 	for query, want := range map[string][]string{
-		"":                          {"session-c", "session-b", "session-a", "session-d"},
+		"":                          {"session-c", "session-b", "session-a", "session-z", "session-d"},
 		"?route=in":                 {"session-c", "session-b"},
-		"?route=out":                {"session-a", "session-d"},
+		"?route=out":                {"session-a", "session-z", "session-d"},
+		"?outcome=refused":          {"session-z"},
+		"?outcome=failed":           {"session-a", "session-z"},
+		"?outcome=ok":               {"session-b"},
+		"?outcome=nonsense":         nil,
+		"?outcome=failed&route=in":  nil,
 		"?healed=1":                 {"session-c", "session-b"},
 		"?route=out&healed=1":       nil,
 		"?route=%22%3E%3Cscript%3E": nil,
@@ -276,6 +289,28 @@ func TestSessionsAreFiltered(t *testing.T) {
 	}
 }
 
+func TestARefusedSessionDoesNotLookWell(t *testing.T) {
+	_, root := look(t, source(), "?outcome=refused")
+	session := byID(t, root, "session-z")
+	if class := attribute(session, "class"); class != "card session bad" {
+		t.Errorf("the session is %q", class)
+	}
+	if pills := all(session, "span", "ok"); len(pills) != 0 {
+		t.Errorf("%d of its words are green", len(pills))
+	}
+	chosen := ""
+	for _, option := range all(root, "option", "") {
+		for _, a := range option.Attr {
+			if a.Key == "selected" {
+				chosen += words(option)
+			}
+		}
+	}
+	if chosen != "refused" {
+		t.Errorf("the form has %q chosen", chosen)
+	}
+}
+
 // hostile is what peers may say to harm who looks.
 var hostile = []string{
 	`<script>alert(1)</script>`, `</code></li><img src=x onerror=alert(1)>`, `"><b a='`, `&lt;script&gt;`,
@@ -286,7 +321,7 @@ func TestWhatPeersSayIsPrintableAndOnlyText(t *testing.T) {
 	for _, bytes := range hostile {
 		s := source()
 		s.Sessions = func() []Session {
-			return []Session{{ID: "x", Route: "in", Client: bytes, Ended: true, Outcome: "ok", Server: "192.0.2.25:25", Hello: bytes, While: "data", Err: bytes,
+			return []Session{{ID: "x", Route: "in", Client: bytes, Ended: true, Outcome: "ok", Server: "192.0.2.25:25", Hello: bytes, While: "data", Err: bytes, Refused: Refusal{"MAIL", 550, bytes},
 				Lines: []Line{
 					{Side: 'C', Mark: ':', Text: bytes}, {Side: 'S', Mark: '-', Text: bytes, Rule: "fix-hello-name"},
 					{Side: 'S', Mark: '+', Text: bytes + " ", Rule: "fix-hello-name"}, {Text: bytes},
@@ -305,7 +340,7 @@ func TestWhatPeersSayIsPrintableAndOnlyText(t *testing.T) {
 		}
 		want := quoted(bytes)
 		seen := words(byID(t, root, "session-x"))
-		if n := strings.Count(seen, strings.Join(strings.Fields(want), " ")); n < 6 {
+		if n := strings.Count(seen, strings.Join(strings.Fields(want), " ")); n < 7 {
 			t.Errorf("%q stands %d times in %s", want, n, seen)
 		}
 	}

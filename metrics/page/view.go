@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -18,21 +19,31 @@ const (
 	mostLines    = 400
 )
 
-// A filter is what the reader wants to see of the sessions.
-type filter struct {
-	Route  string // "": of all
-	Healed bool   // those alone in which a rule acted
+// A Filter is what the reader wants to see of the sessions.
+type Filter struct {
+	Route   string // "": of all
+	Healed  bool   // those alone in which a rule acted
+	Outcome string // as vocabulary.Outcome.Named has it; with it, those alone that have ended
 }
 
-func (f filter) wants(s sessionView) bool {
-	return (f.Route == "" || s.Route == f.Route) && (!f.Healed || len(s.Rules) > 0)
+// filterOf reads the filter from a request's query.
+func filterOf(r *http.Request) Filter {
+	query := r.URL.Query()
+	return Filter{query.Get("route"), query.Get("healed") != "", query.Get("outcome")}
+}
+
+func (f Filter) wants(s *Session, v sessionView) bool {
+	return (f.Route == "" || s.Route == f.Route) && (!f.Healed || len(v.Rules) > 0) &&
+		(f.Outcome == "" || s.Ended && s.Outcome.Named(f.Outcome))
 }
 
 // A view is what the template shows, in words.
 type view struct {
 	Version, Now string
 	NotReady     string // why; "": it is
-	Filter       filter
+	Stale        string // why; "": it is not
+	Filter       Filter
+	Outcomes     []string // to choose from
 	Routes       []routeView
 	Sessions     []sessionView
 }
@@ -62,6 +73,7 @@ type sessionView struct {
 	ID, Route, Client, Server string
 	Began, BeganAt            string // for people; for machines
 	Outcome, Class            string
+	Refused                   string // verb and code, where that is why; ""
 	Rules                     []string
 	Facts                     []fact
 	Turns                     []turn
@@ -70,10 +82,13 @@ type sessionView struct {
 
 type fact struct{ Name, Value string }
 
-func (p *page) view(f filter, now time.Time) view {
-	v := view{Version: p.Version, Now: clock(now, now), Filter: f}
+func (p *page) view(f Filter, now time.Time) view {
+	v := view{Version: p.Version, Now: clock(now, now), Filter: f, Outcomes: vocabulary.OutcomeNames()}
 	if err := p.Ready(); err != nil {
 		v.NotReady = err.Error()
+	}
+	if why := p.Stale(); why != "" {
+		v.Stale = quoted(why)
 	}
 	counted, servers, certificates := count(p.Gatherer), p.Servers(), p.Certificates()
 	for _, r := range p.Routes() {
@@ -100,7 +115,7 @@ func (p *page) view(f filter, now time.Time) view {
 		if len(v.Sessions) == mostSessions {
 			break
 		}
-		if session := p.session(&s, now); f.wants(session) {
+		if session := p.session(&s, now); f.wants(&s, session) {
 			v.Sessions = append(v.Sessions, session)
 		}
 	}
@@ -145,6 +160,12 @@ func (p *page) session(s *Session, now time.Time) sessionView {
 		{"messages", fmt.Sprintf("%s (%s octets)", grouped(int64(s.Messages)), grouped(s.Octets))},
 		{"lasted", s.Lasted.Round(time.Millisecond).String()},
 		{"TLS", "client " + cmp.Or(s.ClientTLS, "in clear") + ", server " + cmp.Or(s.ServerTLS, "in clear")},
+	}
+	if r := s.Refused; r.Code != 0 {
+		v.Facts = append(v.Facts, fact{"refused", fmt.Sprintf("%s: %d %s", r.Verb, r.Code, quotedOr(r.Text, "(no text)"))})
+		if s.Outcome == vocabulary.OutcomeRefused {
+			v.Refused = fmt.Sprintf("%s %d", r.Verb, r.Code)
+		}
 	}
 	if s.Err != "" {
 		v.Facts = append(v.Facts, fact{"while", quotedOr(s.While, "unknown")}, fact{"trouble", quoted(s.Err)})

@@ -104,7 +104,7 @@ func (j *Journal) Dialogue(b proxy.Beginning) proxy.DialogueListener {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.running[s] = struct{}{}
-	j.tell(Event{Kind: Began, Entry: s.entry}, func(f Filter) bool { return !f.Healed })
+	j.tell(Event{Kind: Began, Entry: s.entry}, func(f Filter) bool { return f.live() && !f.Healed })
 	return s
 }
 
@@ -145,14 +145,24 @@ func (j *Journal) end(e Entry) {
 		j.ended[0] = Entry{}
 		j.ended = j.ended[1:]
 	}
-	healed := e.Healed()
+	healed, lines := e.Healed(), e.Lines
 	e.Lines = nil
-	j.tell(Event{Kind: Ended, Entry: e}, func(f Filter) bool { return !f.Healed || healed })
+	wanted := func(f Filter) bool { return e.End.Outcome.Named(f.Outcome) && (!f.Healed || healed) }
+	j.tellWhole(e, lines, func(f Filter) bool { return !f.live() && wanted(f) })
+	j.tell(Event{Kind: Ended, Entry: e}, wanted)
+}
+
+// tellWhole tells those of a session who have heard nothing of it; j.mu is held.
+func (j *Journal) tellWhole(e Entry, lines []Line, wanted func(Filter) bool) {
+	j.tell(Event{Kind: Began, Entry: e}, wanted)
+	for _, line := range lines {
+		j.tell(Event{Kind: Said, Entry: e, Line: line}, wanted)
+	}
 }
 
 // Size is about what the entry takes in memory, in octets.
 func (e Entry) Size() int {
-	n := 512 + len(e.End.Hello) + len(e.End.Err)
+	n := 512 + len(e.End.Hello) + len(e.End.Err) + len(e.End.Refused.Text)
 	for _, l := range e.Lines {
 		n += l.size()
 	}
@@ -190,13 +200,9 @@ func (s *session) Line(l transcript.Line) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.tell(Event{Kind: Said, Entry: e, Line: line}, func(f Filter) bool { return !f.Healed || healed && !first })
+	j.tell(Event{Kind: Said, Entry: e, Line: line}, func(f Filter) bool { return f.live() && (!f.Healed || healed && !first) })
 	if first {
-		late := func(f Filter) bool { return f.Healed }
-		j.tell(Event{Kind: Began, Entry: e}, late)
-		for _, line := range before {
-			j.tell(Event{Kind: Said, Entry: e, Line: line}, late)
-		}
+		j.tellWhole(e, before, func(f Filter) bool { return f.live() && f.Healed })
 	}
 }
 

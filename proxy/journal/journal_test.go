@@ -185,6 +185,37 @@ func TestWhoWatchesHearsWhatHeAskedFor(t *testing.T) {
 	}
 }
 
+func TestWhoWatchesAnOutcomeHearsOfWholeSessionsAtTheirEnd(t *testing.T) {
+	j := journal.New(10, 1<<20)
+	refused, stopRefused := j.Watch(journal.Filter{Outcome: "refused"})
+	failed, stopFailed := j.Watch(journal.Filter{Outcome: "failed", Route: "in"})
+	both, stopBoth := j.Watch(journal.Filter{Outcome: "refused", Healed: true})
+	defer stopRefused()
+	defer stopFailed()
+	defer stopBoth()
+	a, b := j.Dialogue(beginning("a", "in")), j.Dialogue(beginning("b", "in"))
+	a.Line(said)
+	b.Line(healed)
+	for _, events := range []<-chan journal.Event{refused, failed, both} {
+		if got := next(events); got != nil {
+			t.Errorf("nothing has ended, and %q", got)
+		}
+	}
+	a.End(proxy.Ending{Outcome: "refused"})
+	b.End(proxy.Ending{Outcome: "server-lost"})
+	j.Ended(beginning("c", "out"), proxy.Ending{Outcome: "refused", Rules: map[string]int{"fix-hello-name": 1}})
+	j.Ended(beginning("d", "in"), proxy.Ending{Outcome: "ok"})
+	for what, c := range map[string]struct{ got, want []string }{
+		"refused":         {next(refused), []string{"began a", "line a NOOP", "ended a", "began c", "ended c"}},
+		"failed":          {next(failed), []string{"began a", "line a NOOP", "ended a", "began b", "line b EHLO sub2", "ended b"}},
+		"refused, healed": {next(both), []string{"began c", "ended c"}},
+	} {
+		if !slices.Equal(c.got, c.want) {
+			t.Errorf("%s:\n got %q\nwant %q", what, c.got, c.want)
+		}
+	}
+}
+
 func TestWhatTheConfigurationChangesHealsNothing(t *testing.T) {
 	j := journal.New(10, 1<<20)
 	mended, stop := j.Watch(journal.Filter{Healed: true})
@@ -281,12 +312,15 @@ func TestNoticesArePlainAndKeepWhatWasSaid(t *testing.T) {
 func TestANoticeHasWhatAppliesAlone(t *testing.T) {
 	ended := journal.Event{Kind: journal.Ended, Entry: journal.Entry{ID: "1", Route: "in", Began: time.Unix(0, 0).UTC(), Ended: true,
 		End: proxy.Ending{Outcome: "server-lost", Hello: "\x1b", Rules: map[string]int{"r": 2}, While: "waiting", Err: "it\nwent", Lasted: 1500 * time.Millisecond}}}
+	refused := journal.Event{Kind: journal.Ended, Entry: journal.Entry{ID: "1", Route: "in", Began: time.Unix(0, 0).UTC(), Ended: true,
+		End: proxy.Ending{Outcome: "refused", Refused: proxy.Refusal{Verb: "MAIL", Code: 550, Text: "no\x1b"}}}}
 	for _, c := range []struct {
 		e    journal.Event
 		want string
 	}{
 		{journal.Event{Kind: journal.Lost, Lost: 3}, `{"kind":"lost","lost":3}`},
 		{journal.Event{Kind: journal.Began, Entry: ended.Entry}, `{"kind":"began","id":"1","route":"in","at":"1970-01-01T00:00:00Z"}`},
+		{refused, `{"kind":"ended","id":"1","route":"in","at":"1970-01-01T00:00:00Z","outcome":"refused","refused":{"verb":"MAIL","code":550,"text":"\"no\\x1b\""}}`},
 		{ended, `{"kind":"ended","id":"1","route":"in","at":"1970-01-01T00:00:01.5Z","outcome":"server-lost","hello":"\"\\x1b\"",` +
 			`"rules":{"r":2},"while":"waiting","err":"\"it\\nwent\"","seconds":1.5}`},
 	} {

@@ -2,9 +2,12 @@ package journal
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
+	"smtpshim/proxy"
 	"smtpshim/rewrite/transcript"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -34,11 +37,32 @@ type Notice struct {
 	Rules     map[string]int     `json:"rules,omitempty"`    // how often each acted
 	ClientTLS string             `json:"client_tls,omitempty"`
 	ServerTLS string             `json:"server_tls,omitempty"`
+	Refused   *Refusal           `json:"refused,omitempty"`
 	While     string             `json:"while,omitempty"` // what was being done
 	Err       string             `json:"err,omitempty"`   // what went wrong
 	Seconds   float64            `json:"seconds,omitempty"`
 
 	Lost int `json:"lost,omitempty"` // events that the reader has missed
+}
+
+// A Refusal is a proxy.Refusal for other programs.
+type Refusal struct {
+	Verb string `json:"verb"`
+	Code int    `json:"code"`
+	Text string `json:"text,omitempty"` // quoted like all that a peer said
+}
+
+// String gives the refusal in one line.
+func (r Refusal) String() string {
+	return strings.TrimSpace(fmt.Sprintf("%s: %d %s", r.Verb, r.Code, r.Text))
+}
+
+// refusalOf gives what was refused for other programs; nil if nothing was.
+func refusalOf(r proxy.Refusal) *Refusal {
+	if r.Code == 0 {
+		return nil
+	}
+	return &Refusal{r.Verb, r.Code, Printable(r.Text)}
 }
 
 // Notice is the event for other programs.
@@ -62,6 +86,7 @@ func (e Event) Notice() Notice {
 		n.At = n.At.Add(end.Lasted)
 		n.Outcome, n.Server, n.Hello, n.Messages, n.Octets = end.Outcome, end.Server, Printable(end.Hello), end.Messages, end.Octets
 		n.Rules, n.ClientTLS, n.ServerTLS, n.While, n.Err = end.Rules, end.ClientTLS, end.ServerTLS, end.While, Printable(end.Err)
+		n.Refused = refusalOf(end.Refused)
 		n.Seconds = end.Lasted.Seconds()
 	}
 	return n

@@ -6,7 +6,13 @@ import "sync"
 type Filter struct {
 	Route  string // "": all
 	Healed bool   // only sessions in which a rule acts, which are told of once the first has
+	// Outcome chooses sessions by how they end, as vocabulary.Outcome.Named has it.
+	// With it sessions are told of at their end, with all their lines.
+	Outcome string
 }
+
+// live reports whether sessions are told of as they happen.
+func (f Filter) live() bool { return f.Outcome == "" }
 
 // The kinds of events.
 const (

@@ -60,6 +60,9 @@ func about(e *journal.Entry) []byte {
 	line("Began", e.Began.UTC().Format("2006-01-02T15:04:05.000Z"))
 	line("Lasted", seconds(end.Lasted), " s")
 	line("Outcome", string(end.Outcome))
+	if r := end.Refused; r.Code != 0 {
+		line("Refused", r.Verb, " ", strconv.Itoa(r.Code), " ", journal.Printable(r.Text))
+	}
 	line("Server", end.Server)
 	line("Hello", journal.Printable(end.Hello))
 	line("Messages", strconv.Itoa(end.Messages), ", ", strconv.FormatInt(end.Octets, 10), " octets")

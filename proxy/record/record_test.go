@@ -138,7 +138,7 @@ func TestARecordingSaysWhenAndWhy(t *testing.T) {
 		<-time.After(time.Second)
 		d.Line(transcript.Line{Side: 'S', Mark: ':', Text: "250 ok"})
 		d.End(proxy.Ending{Outcome: "server-lost", Server: "192.0.2.25:25", Hello: "sub2", Messages: 1, Octets: 1024,
-			Rules: map[string]int{"fix-hello-name": 1}, ServerTLS: "1.0", While: "waiting", Err: "gone\n", Lasted: 2500 * time.Millisecond})
+			Rules: map[string]int{"fix-hello-name": 1}, ServerTLS: "1.0", Refused: proxy.Refusal{Verb: "RCPT", Code: 450, Text: "4.2.0 \x1blater"}, While: "waiting", Err: "gone\n", Lasted: 2500 * time.Millisecond})
 		if err := <-told; err != nil {
 			t.Fatal(err)
 		}
@@ -154,6 +154,7 @@ func TestARecordingSaysWhenAndWhy(t *testing.T) {
 Began       2000-01-01T00:00:00.000Z
 Lasted      2.500 s
 Outcome     server-lost
+Refused     RCPT 450 "4.2.0 \x1blater"
 Server      192.0.2.25:25
 Hello       sub2
 Messages    1, 1024 octets
@@ -176,15 +177,16 @@ func TestOnlyWhatWasAskedForIsRecorded(t *testing.T) {
 	healed := proxy.Ending{Outcome: "ok", Rules: map[string]int{"r": 1}}
 	failed := proxy.Ending{Outcome: "server-lost"}
 	smooth := proxy.Ending{Outcome: "ok"}
+	refused := proxy.Ending{Outcome: "refused", Refused: proxy.Refusal{Verb: "MAIL", Code: 550, Text: "no"}}
 	for what, c := range map[string]struct {
 		r    record.Route
 		want string
 	}{
-		"everything":       {record.Route{}, "healed failed smooth"},
+		"everything":       {record.Route{}, "healed failed refused smooth"},
 		"healed":           {record.Route{OnlyHealed: true}, "healed"},
-		"failed":           {record.Route{OnlyFailed: true}, "failed"},
-		"either":           {record.Route{OnlyHealed: true, OnlyFailed: true}, "healed failed"},
-		"this client":      {record.Route{Clients: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, "healed failed smooth"},
+		"failed":           {record.Route{OnlyFailed: true}, "failed refused"},
+		"either":           {record.Route{OnlyHealed: true, OnlyFailed: true}, "healed failed refused"},
+		"this client":      {record.Route{Clients: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, "healed failed refused smooth"},
 		"some other host":  {record.Route{Clients: []netip.Prefix{netip.MustParsePrefix("192.0.2.8/32")}}, ""},
 		"a network beside": {record.Route{Clients: []netip.Prefix{netip.MustParsePrefix("2001:db8::/32")}}, ""},
 	} {
@@ -192,11 +194,12 @@ func TestOnlyWhatWasAskedForIsRecorded(t *testing.T) {
 		c.r.Name, c.r.Dir, c.r.Octets = "in", t.TempDir(), 1<<20
 		session(w, &c.r, "healed", time.Now(), healed, noop)
 		session(w, &c.r, "failed", time.Now(), failed, noop)
+		session(w, &c.r, "refused", time.Now(), refused, noop)
 		session(w, &c.r, "smooth", time.Now(), smooth, noop)
 		session(w, &c.r, "silent", time.Now(), proxy.Ending{Outcome: "silent"}, noop)
 		w.Close()
 		var got []string
-		for _, id := range []string{"healed", "failed", "smooth", "silent"} {
+		for _, id := range []string{"healed", "failed", "refused", "smooth", "silent"} {
 			if strings.Contains(strings.Join(files(t, c.r.Dir), " "), "-in-"+id+".txt") {
 				got = append(got, id)
 			}

@@ -46,6 +46,25 @@ func (o Outcome) Failed() bool {
 	return true
 }
 
+// AnyFailed is the name of all outcomes that have failed, where outcomes are
+// chosen by name.
+const AnyFailed = "failed"
+
+// OutcomeNames lists the names by which outcomes are chosen.
+func OutcomeNames() []string {
+	names := []string{AnyFailed}
+	for _, o := range Outcomes() {
+		names = append(names, string(o))
+	}
+	return names
+}
+
+// Named reports whether a name chooses the outcome: "" chooses every one,
+// AnyFailed each that has failed, and the outcome's own name itself.
+func (o Outcome) Named(name string) bool {
+	return name == "" || name == string(o) || name == AnyFailed && o.Failed()
+}
+
 // A Rejection says why a connection got no session.
 type Rejection string
 

@@ -25,7 +25,7 @@ func TestEveryConstantIsInTheListOfItsType(t *testing.T) {
 	}
 	declared := map[string][]string{}
 	ast.Inspect(file, func(n ast.Node) bool {
-		if spec, ok := n.(*ast.ValueSpec); ok {
+		if spec, ok := n.(*ast.ValueSpec); ok && spec.Type != nil {
 			text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
 			if err != nil {
 				t.Fatal(err)
@@ -45,6 +45,21 @@ func TestEveryConstantIsInTheListOfItsType(t *testing.T) {
 	for kind, list := range lists {
 		if !slices.Equal(declared[kind], list) {
 			t.Errorf("%s: the constants are %q, the list is %q", kind, declared[kind], list)
+		}
+	}
+}
+
+func TestOutcomesAreChosenByName(t *testing.T) {
+	for _, test := range []struct {
+		outcome Outcome
+		name    string
+		want    bool
+	}{
+		{OutcomeOK, "", true}, {OutcomeRefused, "", true}, {OutcomeRefused, "refused", true}, {OutcomeOK, "refused", false},
+		{OutcomeRefused, AnyFailed, true}, {OutcomeServerLost, AnyFailed, true}, {OutcomeOK, AnyFailed, false}, {OutcomeOK, "nonsense", false},
+	} {
+		if got := test.outcome.Named(test.name); got != test.want {
+			t.Errorf("%q chooses %s: %v", test.name, test.outcome, got)
 		}
 	}
 }
