@@ -31,6 +31,8 @@ func hostileServer(t *testing.T) string {
 			switch verb, _, _ := strings.Cut(lines.Text(), " "); verb {
 			case "EHLO":
 				conn.Write([]byte("250-mail.example.com \"><script>alert(1)</script>\r\n250 X-\xff\xfe\r\n"))
+			case "MAIL":
+				conn.Write([]byte("550 5.7.1 <b>not you</b> \x1b[2J\r\n"))
 			case "QUIT":
 				conn.Write([]byte("221 bye\r\n"))
 				return

@@ -95,6 +95,23 @@ async function worksWithoutScripts(browser) {
   await close();
 }
 
+async function showsWhatWasRefused(browser) {
+  const { page, close } = await look(browser);
+  await live(page);
+  await talk("EHLO client.example.com", "MAIL FROM:<a@example.com>", "QUIT");
+  await page.waitForSelector("#sessions .pill.bad"); // by itself
+  await page.selectOption("[name=outcome]", "refused");
+  await page.click("form button");
+  await live(page);
+  assert.strictEqual(await sessions(page), 1);
+  assert.strictEqual(await page.locator("#sessions .pill.bad").textContent(), "refused");
+  assert.strictEqual(await page.locator("#sessions .reason").textContent(), "MAIL 550");
+  assert.strictEqual(await page.locator("#sessions .pill.ok").count(), 0);
+  const facts = await page.locator("#sessions .facts").textContent();
+  assert.ok(facts.includes('MAIL: 550 "5.7.1 <b>not you</b> \\x1b[2J"'), facts);
+  await close();
+}
+
 async function isForEverybody(browser, width, colorScheme) {
   const { page, close } = await look(browser, { viewport: { width, height: 900 }, colorScheme, bypassCSP: true });
   await page.evaluate(() => document.querySelectorAll("details").forEach(d => { d.open = true; }));
@@ -116,6 +133,7 @@ async function isForEverybody(browser, width, colorScheme) {
     await showsWhatHappens(browser);
     await showsHostileBytesAsText(browser);
     await worksWithoutScripts(browser);
+    await showsWhatWasRefused(browser);
     for (const width of [1280, 390]) {
       for (const scheme of ["light", "dark"]) await isForEverybody(browser, width, scheme);
     }
