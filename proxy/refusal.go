@@ -24,15 +24,14 @@ const refusalText = 200
 
 // refusals follow which of a client's mail is refused.
 //
-// What is refused may be tried again, and pass. A refusal of the session (the
-// greeting, a hello, STARTTLS, AUTH) is over once MAIL is accepted. One of a mail is over once that mail is accepted. A client that says
-// MAIL again after MAIL was refused tries the same mail again; after RSET, or the
-// answer to a message, it goes on with another. What was refused before a
-// successful STARTTLS or AUTH counts as a refusal of the session.
+// What is refused may be tried again, and pass. A refusal of the session (of the
+// greeting, a hello, STARTTLS or AUTH) is over once MAIL is accepted. A refusal of a
+// mail is over once that mail is accepted. A client that says MAIL again after MAIL
+// was refused tries the same mail again; after RSET, or the answer to a message, it
+// goes on with another. What was refused before a successful STARTTLS or AUTH counts
+// as a refusal of the session.
 type refusals struct {
-	noted     *notedRefusals // nil: nothing was refused so far
-	recipient bool           // one was accepted in this transaction
-	long      rewrite.Verb   // that began the last line that was too long
+	noted *notedRefusals // nil: nothing was refused so far; a session that waits is no larger for it
 }
 
 type notedRefusals struct {
@@ -72,25 +71,30 @@ func (r *refusals) standing() refusal {
 	}
 }
 
-// told is the refusal that the end of a session tells of: that of a recipient, if
-// nothing else stands.
-func (r *refusals) told() Refusal {
-	if last := r.standing(); last.code != 0 || r.noted == nil {
+// refusal is what the end of the session tells of: the refusal that still stands, if
+// the session has failed, or else that of a recipient.
+func (s *session) refusal() Refusal {
+	last := s.refusals.standing()
+	switch {
+	case s.refusals.noted == nil:
+		return Refusal{}
+	case s.outcome.Failed() && last.code != 0:
 		return last.exported()
 	}
-	return r.noted.partial.exported()
+	return s.refusals.noted.partial.exported()
 }
 
-// replied takes a reply that the client got.
-func (r *refusals) replied(v rewrite.Verb, code int, text []byte) {
+// replied takes a reply that the client got. recipient, which it keeps, says whether
+// one was accepted in this transaction.
+func (r *refusals) replied(v rewrite.Verb, code int, text []byte, recipient *bool) {
 	switch {
 	case code == 421: // it ends the session, which has an outcome of its own then
 	case code >= 400:
-		r.refused(v, code, text)
+		r.refused(v, code, text, *recipient)
 	case v == rewrite.VerbRCPT:
-		r.recipient = true
+		*recipient = true
 	case v == rewrite.VerbMAIL:
-		r.recipient = false
+		*recipient = false
 		if n := r.noted; n != nil {
 			if n.mail.verb != rewrite.VerbMAIL {
 				n.giveUp()
@@ -134,14 +138,14 @@ func (n *notedRefusals) succeeded(v rewrite.Verb) {
 
 // refused takes a reply that refuses something. Where no mail depends on it, it
 // does not count.
-func (r *refusals) refused(v rewrite.Verb, code int, text []byte) {
+func (r *refusals) refused(v rewrite.Verb, code int, text []byte, recipient bool) {
 	last := refusal{verb: v, code: code}
 	switch v {
 	case rewrite.VerbMAIL:
 		n := r.note()
 		n.mail, n.unfit = last.with(text), nil
 	case rewrite.VerbRCPT, rewrite.VerbDATA, rewrite.VerbBDAT:
-		if n := r.note(); !n.decided(v, r.recipient) {
+		if n := r.note(); !n.decided(v, recipient) {
 			n.mail = last.with(text)
 		}
 	case rewrite.VerbMessage:
@@ -204,12 +208,12 @@ func isAUTH(v rewrite.Verb) bool {
 
 // unfit notes that the client got a reply of ours to a line that is no command, and
 // why that is so. The reply is the last one in toClient.
-func (r *refusals) unfit(v rewrite.Verb, toClient []byte, why error) {
+func (r *refusals) unfit(v rewrite.Verb, toClient []byte, recipient bool, why error) {
 	reply := bytes.TrimSuffix(toClient, []byte("\r\n"))
 	reply = reply[bytes.LastIndexByte(reply, '\n')+1:]
 	switch {
 	case bytes.HasPrefix(reply, []byte("500 ")):
-		r.refused(v, 500, reply[4:])
+		r.refused(v, 500, reply[4:], recipient)
 	case !bytes.HasPrefix(reply, []byte("421 ")): // one too many
 		return
 	}
@@ -240,8 +244,13 @@ var (
 	errStrayOctets = errors.New("a line of the client's has a bare CR, a bare LF or a NUL in it, which nothing allows")
 )
 
-// unfitLine says why a line of the client's is none (RFC 5321, 2.3.8); nil: it is one.
-func unfitLine(line []byte) error {
+// unfit notes why a line of the client's, which has its answer, was no command.
+func (s *session) unfit(v rewrite.Verb, why error) {
+	s.refusals.unfit(v, s.dialogue.ToClient, s.recipient, why)
+}
+
+// whyUnfit says why a line of the client's is none (RFC 5321, 2.3.8); nil: it is one.
+func whyUnfit(line []byte) error {
 	text, ok := bytes.CutSuffix(line, []byte("\r\n"))
 	if !ok {
 		text = bytes.TrimSuffix(text, []byte("\n"))

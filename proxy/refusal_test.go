@@ -78,6 +78,7 @@ func TestASessionWhoseMailWasRefusedEndsSo(t *testing.T) {
 		"a mail before, and then MAIL": {greeting, all([]string{ehlo, ok}, accepted, []string{mail, "452 4.3.1 full"}), true, "refused MAIL 452 4.3.1 full", nil},
 		"too large, as we say":         {greeting, []string{ehlo, ok, mail + " SIZE=11", "us 552 5.3.4 a message may have 10 octets here"}, true, "refused MAIL 552 5.3.4 a message may have 10 octets here", func(r *proxy.Route) { r.Limits.MessageSize = 10 }},
 		"BDAT":                         {greeting, []string{ehlo, ok, mail, ok, rcpt, ok, "BDAT 0 LAST", "us 502 5.5.1 BDAT was not offered"}, true, "refused BDAT 502 5.5.1 BDAT was not offered", nil},
+		"MAIL 530, then opaque":        {greeting, []string{ehlo, ok, mail, "530 5.7.0 Must issue a STARTTLS command first", "STARTTLS", "220 go"}, false, "opaque", nil},
 		"small talk":                   {greeting, []string{ehlo, ok, "NOOP", "500 no", "VRFY b", "252 maybe", "HELP", "502 no", "EXPN l", "550 no", "XYZZY", "500 what", "ETRN x", "458 no", "RSET", "451 no"}, true, "ok", nil},
 		"nothing":                      {greeting, accepted, true, "ok", nil},
 	} {

@@ -86,7 +86,7 @@ func (s *session) tellEnd() {
 	}
 	e := Ending{
 		Outcome: s.outcome, Server: s.serverName, Hello: s.dialogue.Hello(), Messages: s.sum.messages, Octets: s.sum.octets,
-		Rules: s.sum.rules, ClientTLS: s.sum.clientTLS, ServerTLS: s.sum.serverTLS, Refused: s.refusals.told(), While: s.while, Lasted: time.Since(s.began),
+		Rules: s.sum.rules, ClientTLS: s.sum.clientTLS, ServerTLS: s.sum.serverTLS, Refused: s.refusal(), While: s.while, Lasted: time.Since(s.began),
 	}
 	if s.err != nil {
 		e.Err = s.err.Error()
@@ -143,7 +143,7 @@ func (s *session) logEnd() {
 	if rules := s.sum.ruleList(); rules != "" {
 		attrs = append(attrs, slog.String("rules", rules))
 	}
-	if refused := s.refusals.told(); refused.Code != 0 {
+	if refused := s.refusal(); refused.Code != 0 {
 		attrs = append(attrs, slog.String("refused", refused.Verb), slog.Int("code", refused.Code), slog.String("text", printable(refused.Text)))
 	}
 	if s.err != nil || !smooth {
@@ -234,7 +234,7 @@ func (h heard) Command(v rewrite.Verb) {
 }
 
 func (h heard) Replied(v rewrite.Verb, code int, text []byte) {
-	h.s.refusals.replied(v, code, text)
+	h.s.refusals.replied(v, code, text, &h.s.recipient)
 	if o := h.s.route.Observer; o != nil {
 		o.Reply(code)
 	}

@@ -67,6 +67,8 @@ type session struct {
 	answered  bool               // the server has answered all, and was given nothing since
 	outcome   vocabulary.Outcome // "" while it runs
 	unsure    bool               // a message's answer was lost: the server may have it
+	recipient bool               // one was accepted in this transaction
+	long      rewrite.Verb       // that began the last line that was too long
 	while     string             // what is being done
 	err       error              // what went wrong
 	cut       bool               // what went wrong then is that we have closed: see kill
@@ -146,7 +148,7 @@ func (s *session) command() error {
 	switch {
 	case err == errTooLong:
 		if s.dialogue.TooLong() {
-			s.refusals.unfit(s.refusals.long, s.dialogue.ToClient, errTooLongFor("a command", "limits.command_line", s.route.Limits.commandLine()))
+			s.unfit(s.long, errTooLongFor("a command", "limits.command_line", s.route.Limits.commandLine()))
 			s.client.consume(len(line))
 		}
 		return nil
@@ -160,8 +162,8 @@ func (s *session) command() error {
 	}
 	ahead := len(s.client.buffered()) > len(line)
 	if s.dialogue.Command(line, ahead) {
-		if why := unfitLine(line); why != nil {
-			s.refusals.unfit(spelt(line), s.dialogue.ToClient, why)
+		if why := whyUnfit(line); why != nil {
+			s.unfit(spelt(line), why)
 		}
 		s.client.consume(len(line))
 	}
@@ -196,7 +198,7 @@ func (s *session) saslLine() error {
 	case err == errTooLong:
 		s.limited(vocabulary.LimitSASLLine)
 		s.dialogue.SASL(nil)
-		s.refusals.unfit(rewrite.VerbAUTH, s.dialogue.ToClient, errTooLongFor("a SASL line", "limits.sasl_line", limit))
+		s.unfit(rewrite.VerbAUTH, errTooLongFor("a SASL line", "limits.sasl_line", limit))
 		return nil
 	case err != nil:
 		return err
@@ -204,8 +206,8 @@ func (s *session) saslLine() error {
 		return nil
 	}
 	s.dialogue.SASL(line)
-	if why := unfitLine(line); why != nil {
-		s.refusals.unfit(rewrite.VerbAUTH, s.dialogue.ToClient, why)
+	if why := whyUnfit(line); why != nil {
+		s.unfit(rewrite.VerbAUTH, why)
 	}
 	s.client.consume(len(line))
 	return nil
@@ -237,7 +239,7 @@ func (s *session) clientLine(limit int) ([]byte, error) {
 		if line := s.client.line(); line != nil {
 			s.idleUntil = time.Time{}
 			if len(line) > limit {
-				s.refusals.long = spelt(line)
+				s.long = spelt(line)
 				return line, errTooLong
 			}
 			return line, nil
@@ -254,7 +256,7 @@ func (s *session) clientLine(limit int) ([]byte, error) {
 // dropLine reads the rest of a line that is too long, up to a bound: beyond it
 // the client is no SMTP client. What comes with its end is not dropped yet.
 func (s *session) dropLine(deadline time.Time) ([]byte, error) {
-	s.refusals.long = spelt(s.client.buffered())
+	s.long = spelt(s.client.buffered())
 	for dropped := 0; dropped < maxDroppedLine; {
 		if line := s.client.line(); line != nil {
 			return line, errTooLong
