@@ -14,7 +14,7 @@ import (
 // of systemd, maybe by way of a lineQueue, each line begins with its priority and has
 // no time, which the journal has itself (sd-daemon(3)).
 func newLog(w io.Writer, format logFormat, level slog.Leveler) *slog.Logger {
-	time.Now().Zone() // reads the file of the time zone now, and not while mail waits
+	_, _ = time.Now().Zone() // reads the file of the time zone now, and not while mail waits
 	to := w
 	queue, queued := w.(*lineQueue)
 	if queued {

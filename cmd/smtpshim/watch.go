@@ -22,18 +22,18 @@ import (
 )
 
 func watch(args []string, stdout, stderr io.Writer) int {
-	f := flags("watch", "[-config FILE] [-route NAME] [-healed] [-outcome NAME] [URL]", "Prints the dialogues of a smtpshim that runs, as they happen, each line behind the name "+
+	f := flags("watch", "[-config FILE] [-route NAME] [-healed] [-ended HOW] [URL]", "Prints the dialogues of a smtpshim that runs, as they happen, each line behind the name "+
 		"of its session. URL is its admin listener; http://USER:PASSWORD@HOST:PORT where it wants that.", stderr)
 	path := f.String("config", "", adminHelp)
 	route := f.String("route", "", "only the route `NAME`")
 	healed := f.Bool("healed", false, "only sessions in which a rule acts, from then on")
-	outcome := f.String("outcome", "", "only sessions that end with the outcome `NAME`, or \"failed\" for any that needs attention; they are printed at their end")
+	outcome := f.String("ended", "", "only sessions that ended `HOW`: an outcome, or \"failed\"; told at the end")
 	if status, ok := parse(f, args, 1); !ok {
 		return status
 	}
 	if *outcome != "" {
 		if _, err := oneOf(*outcome, vocabulary.OutcomeNames()...); err != nil {
-			fmt.Fprintln(stderr, "smtpshim watch: -outcome:", err)
+			fmt.Fprintln(stderr, "smtpshim watch: -ended:", err)
 			return misused
 		}
 	}

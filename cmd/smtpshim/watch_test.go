@@ -158,3 +158,12 @@ func (e endsAfter) Write(b []byte) (int, error) {
 	}
 	return len(b), nil
 }
+
+func TestWatchKnowsTheOutcomesThatThereAre(t *testing.T) {
+	if status, _, err := call("watch", "-ended", "refussed", "http://127.0.0.1:1"); status != misused || !strings.Contains(err, `-ended: "refussed" is none of ["failed" "ok"`) {
+		t.Errorf("%d, %q", status, err)
+	}
+	if status, _, err := call("watch", "-ended", "refused", "http://"+freeAddress(t)); status != failed || strings.Contains(err, "none of") {
+		t.Errorf("%d, %q", status, err)
+	}
+}
