@@ -161,7 +161,7 @@ func TestAPanicWithinAReadLeavesNoLockBehind(t *testing.T) {
 }
 
 // A boom panics when it is woken.
-type boom struct{ waiter }
+type boom struct{}
 
 func (boom) wake() { panic("boom") }
 

@@ -17,7 +17,7 @@ const (
 const (
 	// gathering is how long lines are gathered before they are written together: to
 	// wake the writer for each costs mail more than the line itself.
-	gathering = 5 * time.Millisecond
+	gathering = 20 * time.Millisecond
 
 	// atomicWrite is how many octets a pipe takes at once or not at all (PIPE_BUF,
 	// pipe(7)): the lines of two processes that share it, as in an upgrade, stay whole.
