@@ -76,13 +76,19 @@ func (c *chunk) cut() {
 	}
 }
 
-// writeFailed looks for the reason that the server gave before it went.
+// writeFailed looks for the reason that the server gave before it went. The server
+// has not got all of the chunk: what followed would be taken for the rest of it.
 func (c *chunk) writeFailed(err error) error {
-	if c.refusal != nil {
-		c.forward = false
-		return nil
+	if c.refusal == nil {
+		if err := c.answered(c.reasonFor(err)); err != nil {
+			return err
+		}
 	}
-	return c.answered(c.reasonFor(err))
+	c.forward = false
+	if c.s.server != nil {
+		c.s.server.closeWrite()
+	}
+	return nil
 }
 
 // answered is the server's answer, or its loss, before it has the whole chunk. A
@@ -311,6 +317,7 @@ func (s *session) chunkText() error {
 		}
 		out := text.Stuff(b)
 		if refusal = text.Refusal(); refusal != "" {
+			c.stop()
 			c.forward, c.watches = false, false
 		}
 		if c.forward {

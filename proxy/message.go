@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"smtpshim/rewrite"
@@ -58,6 +60,7 @@ type transfer struct {
 	reported bool                      // the outcome is
 	given    bool                      // the client has got its answer before the end: what is left is dropped
 	dropped  int64                     // octets of the client's that went to nobody
+	since    []byte                    // what it has sent since then, as long as that may be a command
 
 	mends  bool                // something had to be mended: more will have to be
 	mended *[middleBuffer]byte // what mended pieces are made in; nil until then
@@ -87,6 +90,9 @@ func (m *transfer) piece() (end bool, err error) {
 		out, n, end := m.text.Next(m.room(), src)
 		m.mends = m.text.Mends()
 		m.octets += int64(n)
+		if m.given && len(m.since) <= maxCommand {
+			m.since = append(m.since, src[:min(n, maxCommand+1)]...)
+		}
 		if m.forward {
 			out = m.judge(out, end)
 		} else {
@@ -140,6 +146,9 @@ func (m *transfer) more() error {
 	if m.dropped > maxDiscarded {
 		return m.overrun()
 	}
+	if m.given {
+		m.held = m.asks() || s.draining.Load()
+	}
 	m.spare()
 	s.client.large = m.octets > 0 // a short message fits the small buffer
 	err := m.fill(m.octets)
@@ -157,17 +166,41 @@ func (m *transfer) more() error {
 	return s.clientFailed(err)
 }
 
-// give gives the client the answer that is held for the end of its message, for
-// which it may be waiting. What it sends up to that end is dropped.
+// give gives the client, which has paused, the answer that is held for the end of
+// its message: it may be waiting for that. What it sends up to that end is dropped,
+// unless it is a command, after which the client waits once more.
 func (m *transfer) give() error {
-	s := m.s
-	m.held, m.given = false, true
-	s.dialogue.MessageEnd(m.octets)
+	s, d := m.s, m.s.dialogue
+	switch {
+	case !m.given:
+		d.MessageEnd(m.octets)
+	case m.asks():
+		d.Command(m.since, false)
+	default:
+		d.Finish(drainingText)
+	}
+	m.held, m.given, m.since = false, true, nil
 	m.report(m.outcome)
-	if s.dialogue.Next(false) == rewrite.End {
+	if d.Next(false) == rewrite.End {
 		return s.end()
 	}
 	return s.flushClient()
+}
+
+// maxCommand is the longest command (RFC 5321, 4.5.3.1.4).
+const maxCommand = 512
+
+// asks reports whether a client that has got its answer before the end of its
+// message has sent one command since, rather than more of the message.
+func (m *transfer) asks() bool {
+	if len(m.since) < 6 || len(m.since) > maxCommand || bytes.IndexByte(m.since, '\n') != len(m.since)-1 {
+		return false
+	}
+	switch strings.ToUpper(string(m.since[:4])) {
+	case "RSET", "QUIT", "NOOP", "MAIL":
+		return true
+	}
+	return false
 }
 
 // overrun ends a session whose client goes on sending a message that nobody takes.

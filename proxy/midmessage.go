@@ -93,13 +93,13 @@ func (w *bodyWait) rate(octets int64) error {
 
 // start begins to watch the server. It is false if the server has spoken already.
 func (w *bodyWait) start() bool {
-	server, client := w.s.server, w.s.client
+	server, client, whole := w.s.server, w.s.client, w.whole
 	if w.serverErr = nil; server.spoke() {
 		return false
 	}
 	w.watch = startWatch(server, func() {
 		client.interrupt()
-		if !w.whole {
+		if !whole {
 			server.interruptWrite()
 		}
 	})

@@ -381,3 +381,77 @@ func TestAnInterruptIsNotLostBetweenTwoReads(t *testing.T) {
 		}
 	})
 }
+
+// A client that goes on sending, however slowly, hears at the end of its message what
+// the server said in the middle; one that pauses hears it then.
+func TestAnAnswerInAMessageWaitsForTheEndOrAPause(t *testing.T) {
+	const text = "some text of a message\r\n"
+	for _, test := range []struct {
+		name    string
+		gap     time.Duration // between the octets of the client; 0: it sends no more
+		says    string        // "": the server hangs up
+		hears   string
+		after   time.Duration // from the last octet before the answer
+		outcome string
+	}{
+		{"refused, slow client", 900 * time.Millisecond, "552 5.3.4 too big", "552 5.3.4 too big", 0, "server-lost"},
+		{"lost, slow client", 900 * time.Millisecond, "", "421 4.4.2 connection to server lost", 0, "server-lost"},
+		{"421, slow client", 900 * time.Millisecond, "421 4.3.2 bye", "421 4.3.2 bye", 0, "server-lost"},
+		{"refused, pause", 0, "552 5.3.4 too big", "552 5.3.4 too big", watchAfter + answerAfter, "server-lost"},
+		{"lost, pause", 0, "", "421 4.4.2 connection to server lost", watchAfter + answerAfter, "server-lost"},
+		{"421, pause", 0, "421 4.3.2 bye", "421 4.3.2 bye", watchAfter + answerAfter, "server-lost"},
+		{"a yes, pause", 0, "250 ok", "421 4.3.0 server broke the protocol", watchAfter, "server-protocol"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &meeting{route: &Route{}}
+				m.server = then(serverData, steps(smtptest.ExpectOctets(text)))
+				if test.says != "" {
+					m.server = append(m.server, smtptest.Say(test.says), smtptest.ExpectEnd())
+				}
+				m.client = then(clientData, steps(smtptest.Send(text)))
+				if test.gap > 0 {
+					m.client = then(m.client, steps(smtptest.Pause(func() { time.Sleep(test.gap) })), drip(text+".\r\n", test.gap))
+				}
+				m.client = append(m.client, m.since(), smtptest.Expect(test.hears), m.until())
+				refused := strings.HasPrefix(test.hears, "552")
+				if refused && test.gap == 0 { // the rest is dropped
+					m.client = append(m.client, smtptest.Say("more", "."))
+				}
+				if refused {
+					m.client = append(m.client, smtptest.Say("QUIT"), smtptest.Expect("221 2.0.0 closing connection"))
+				}
+				m.client = append(m.client, smtptest.ExpectEnd())
+				log := m.run(t)
+				if m.elapsed != test.after {
+					t.Errorf("it came after %v, want %v", m.elapsed, test.after)
+				}
+				if !strings.Contains(log, "outcome="+test.outcome+" ") || !refused && !strings.Contains(log, `while="passing on a message"`) {
+					t.Error(log)
+				}
+			})
+		})
+	}
+}
+
+// A client that reads the refusal of its message while it sends that may go on with
+// a command, for whose answer it waits.
+func TestAClientThatHeardTheRefusalOfItsMessageMayGoOnWithACommand(t *testing.T) {
+	const spent = "421 4.3.0 the last message cost the connection to the server, connect again"
+	for command, answer := range map[string]string{"QUIT": "221 2.0.0 closing connection", "RSET": spent, "noop": spent, "MAIL FROM:<>": spent} {
+		t.Run(command, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &meeting{route: &Route{}}
+				m.server = then(serverData, steps(smtptest.ExpectOctets("text"), smtptest.Say("552 5.3.4 too big"), smtptest.ExpectEnd()))
+				m.client = then(clientData, steps(smtptest.Send("text"), smtptest.Expect("552 5.3.4 too big")), drip(command, time.Second/2),
+					steps(smtptest.Say(""), m.since(), smtptest.Expect(answer), m.until(), smtptest.ExpectEnd()))
+				if log := m.run(t); !strings.Contains(log, "outcome=server-lost ") {
+					t.Error(log)
+				}
+				if m.elapsed != answerAfter {
+					t.Errorf("answered after %v, want %v", m.elapsed, answerAfter)
+				}
+			})
+		})
+	}
+}
