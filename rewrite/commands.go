@@ -10,12 +10,22 @@ import (
 // earlier commands have to come first, and the line has to be given again.
 func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 	line, ok := cutCRLF(raw)
-	if !ok {
-		if mended := d.runLine(raw); mended != nil {
-			raw = append(mended[:len(mended):len(mended)], crlf...)
-			line, ok = raw[:len(mended)], true
-		}
+	if ok {
+		return d.take(line, raw, true, ahead)
 	}
+	mended, by := d.runLine(raw)
+	if mended == nil {
+		return d.take(line, raw, false, ahead)
+	}
+	raw = append(mended[:len(mended):len(mended)], crlf...)
+	if taken = d.take(raw[:len(mended)], raw, true, ahead); taken {
+		d.departed(by)
+	}
+	return taken
+}
+
+// take is Command for a line without its end, if ok says that it is one.
+func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 	spelt := ParseVerb(line)
 	verb := VerbOther
 	if ok {

@@ -12,6 +12,7 @@ func (t *Turn) converse() {
 			return
 		}
 	}
+	t.firsts = t.firsts[:0]
 	if t.asData {
 		t.sayDATA()
 		return

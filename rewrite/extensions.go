@@ -10,9 +10,19 @@ import (
 // A line that no method changes stays as it was spelled: "AUTH=LOGIN" is the
 // keyword AUTH with the parameter LOGIN, and remains "AUTH=LOGIN".
 //
-// The zero Extensions are empty, and changing them has no effect.
+// The zero Extensions are empty, and changing them has no effect. Nor has it
+// with those of [Session.Server] and [Session.Shown], which were said already.
 type Extensions struct {
 	reply *Reply // the lines behind its first are the keywords
+	said  bool   // they do not change any more
+}
+
+// changing are the keyword lines where they may be changed.
+func (e Extensions) changing() []string {
+	if e.said {
+		return nil
+	}
+	return e.lines()
 }
 
 // lines are the keyword lines.
@@ -73,7 +83,7 @@ func (e Extensions) Params(name string) []string {
 
 // Add appends lines, before the OK that Windows' SMTP service says last (KB257569).
 func (e Extensions) Add(lines ...string) {
-	if e.reply == nil {
+	if e.reply == nil || e.said {
 		return
 	}
 	at := len(e.reply.Lines)
@@ -87,7 +97,7 @@ func (e Extensions) Add(lines ...string) {
 // of a keyword and its separator, such as "AUTH " or "AUTH=". It reports
 // whether there is such a line.
 func (e Extensions) Extend(spelling, param string) bool {
-	for i, line := range e.lines() {
+	for i, line := range e.changing() {
 		if len(line) > len(spelling) && strings.EqualFold(line[:len(spelling)], spelling) {
 			e.lines()[i] = line + " " + param
 			return true
@@ -106,13 +116,13 @@ func (e Extensions) Drop(names ...string) {
 // DropFunc removes the lines for which drop returns true. drop gets the keyword
 // in upper case and its parameters as they were spelled.
 func (e Extensions) DropFunc(drop func(name, params string) bool) {
-	lines := e.lines()
+	lines := e.changing()
 	if len(lines) == 0 {
 		return
 	}
 	left := slices.DeleteFunc(lines, func(line string) bool {
 		name, params := cutKeyword(line)
-		return drop(strings.ToUpper(name), params)
+		return drop(upperASCII(name), params)
 	})
 	e.reply.Lines = e.reply.Lines[:1+len(left)]
 }
@@ -123,7 +133,7 @@ func (e Extensions) Rename(old, name string) bool {
 	if e.Has(name) {
 		return false
 	}
-	for i, line := range slices.Backward(e.lines()) {
+	for i, line := range slices.Backward(e.changing()) {
 		if isKeyword(line, old) {
 			e.lines()[i] = name
 			return true
@@ -134,7 +144,7 @@ func (e Extensions) Rename(old, name string) bool {
 
 // Set gives every line with this keyword these parameters.
 func (e Extensions) Set(name, params string) {
-	for i, line := range e.lines() {
+	for i, line := range e.changing() {
 		if isKeyword(line, name) {
 			e.lines()[i] = strings.TrimRight(line[:len(name)]+" "+params, " ")
 		}
@@ -144,7 +154,7 @@ func (e Extensions) Set(name, params string) {
 // Place moves the first line with this keyword to a place among the others,
 // counted from 0. It reports whether there is such a line.
 func (e Extensions) Place(name string, at int) bool {
-	lines := e.lines()
+	lines := e.changing()
 	from := slices.IndexFunc(lines, func(line string) bool { return isKeyword(line, name) })
 	if from < 0 {
 		return false
@@ -223,6 +233,17 @@ func (e Extensions) known() (k keywords) {
 		}
 	}
 	return k
+}
+
+// upperASCII is a word in upper case; letters beyond ASCII stay: the long s is
+// no S in a keyword.
+func upperASCII(word string) string {
+	return strings.Map(func(c rune) rune {
+		if 'a' <= c && c <= 'z' {
+			return c - 'a' + 'A'
+		}
+		return c
+	}, word)
 }
 
 // upper writes a word in upper case to room; "" if it is longer than that.

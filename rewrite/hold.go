@@ -188,6 +188,9 @@ func (t *Turn) tell(line string, said []byte, cause string) {
 	var was []string
 	if said != nil {
 		was = []string{d.redacted(t.verb, said)}
+		if string(said) == line {
+			cause = ""
+		}
 	}
 	d.tracer.Exchanged('C', was, []string{text}, Causes{Rules: cause})
 }

@@ -23,7 +23,7 @@ const (
 // server offers and we cannot carry goes, what we bound is lowered, and what we
 // offer ourselves is put in.
 func (d *Dialogue) account(r *Reply, c *causes) {
-	e := Extensions{r}
+	e := Extensions{reply: r}
 	k := e.known()
 	if k&offersUncarried != 0 {
 		d.step(e, c, notCarriedCause, d.dropUncarried)

@@ -243,7 +243,7 @@ func (t *Turn) learn(raw []byte) {
 	d := t.d
 	d.server.offer, t.causes = parseReply(raw), nil
 	t.offerBy = d.runOffer(&d.server.offer, &t.causes)
-	e := Extensions{&d.server.offer}
+	e := Extensions{reply: &d.server.offer}
 	d.server.known = e.known()
 	if d.policy.XCLIENT != XCLIENTNever {
 		d.server.attributes = attributesOffered(e)

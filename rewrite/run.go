@@ -74,20 +74,23 @@ func (t *Turn) runOne(i int, f func(*Turn), fault func(before []byte) string) (o
 	if why == "" {
 		why = fault(line)
 	}
+	if why == "" && t.again != "" {
+		why = "it has a line said again before there is a reply"
+	}
 	if why != "" {
 		t.line, t.firsts, t.held, t.asData = line, t.firsts[:firsts], held, asData
-		t.answered, t.swallow = Reply{}, false
+		t.answered, t.swallow, t.again = Reply{}, false, ""
 		t.d.broke(i, why)
 		return false
 	}
 	if t.answered.Code != 0 {
 		t.replyBy.add(i)
 	}
-	if changed := !bytes.Equal(t.line, line); changed || t.asData != asData {
+	if changed := !bytes.Equal(t.line, line); changed || t.asData != asData || t.answered.Code != 0 || t.swallow {
 		t.lineBy.add(i)
 		t.applied.add(i)
 	}
-	if t.answered.Code != 0 || t.swallow || len(t.firsts) > firsts {
+	if len(t.firsts) > firsts {
 		t.applied.add(i)
 	}
 	return true
@@ -112,8 +115,10 @@ func (t *Turn) commandFault(before []byte) string {
 		return "BDAT passes as it is, as DATA, or is answered: octets follow it"
 	case t.answered.Code/100 == 3 && !(t.answered.Code == 334 && sasl.Has(t.verb)):
 		return fmt.Sprintf("it answered %v with %d", t.verb, t.answered.Code)
-	case t.verb == VerbDATA && t.answered.Code != 0 && t.answered.Code < 400:
-		return "it answered DATA with a yes"
+	case unsaid.Has(t.verb) && t.verb != VerbQUIT && t.answered.Code != 0 && t.answered.Code < 400:
+		return fmt.Sprintf("it answered %v with a yes", t.verb)
+	case t.swallow:
+		return "only a SASL line can be swallowed"
 	case len(t.firsts) > maxFirst:
 		return fmt.Sprintf("it has more than %d commands said first", maxFirst)
 	}
@@ -137,8 +142,11 @@ func (t *Turn) saslFault(before []byte) string {
 	if why := lineFault(t.line, before, maxSASL); why != "" {
 		return why
 	}
-	if code := t.answered.Code; code/100 == 3 && code != 334 {
+	switch code := t.answered.Code; {
+	case code/100 == 3 && code != 334:
 		return fmt.Sprintf("it answered a SASL line with %d", code)
+	case len(t.firsts) > 0 || t.asData:
+		return "nothing is said first within an AUTH exchange"
 	}
 	return replyFault(t.answered, Reply{})
 }
@@ -170,15 +178,21 @@ func (t *Turn) runReply() {
 		before := Reply{t.reply.Code, append(t.d.scratch[:0], t.reply.Lines...)}
 		t.d.scratch = before.Lines
 		t.rule = i
+		line, held := t.line, t.held
 		why := contained(r.Reply, t)
+		if why == "" && (!bytes.Equal(t.line, line) || t.held != held || t.asksOnce()) {
+			why = "it changed or answered the command, to which the reply is there"
+		}
 		if why == "" && t.again == "" && t.reply.equal(before) {
 			continue
 		}
 		if why == "" {
 			why = t.replyFault(before)
 		}
+		t.line, t.held = line, held
 		if why != "" {
 			t.again, t.reply = "", before.clone()
+			t.forget()
 			t.d.broke(i, why)
 			continue
 		}
@@ -193,12 +207,26 @@ func (t *Turn) runReply() {
 	}
 }
 
+// asksOnce reports whether a rule has asked for what only a rule that sees the
+// command can have.
+func (t *Turn) asksOnce() bool {
+	return t.answered.Code != 0 || len(t.firsts) > 0 || t.swallow || t.asData
+}
+
+// forget takes back what asksOnce reports.
+func (t *Turn) forget() {
+	t.answered, t.firsts, t.swallow, t.asData = Reply{}, t.firsts[:0], false, false
+}
+
 // replyFault says what is wrong with what a rule made of a reply, or wants said
 // in its place.
 func (t *Turn) replyFault(before Reply) string {
 	if t.again == "" {
 		if t.verb == VerbMessage && before.Code < 300 && t.reply.Code >= 300 {
 			return fmt.Sprintf("it made %d of the yes to a finished message", t.reply.Code) // the client would send it again
+		}
+		if startsTLS.Has(t.verb) && (t.reply.Code == 220) != (before.Code == 220) {
+			return fmt.Sprintf("it made %d of %d, and client and server do not agree whether TLS begins", t.reply.Code, before.Code)
 		}
 		return replyFault(t.reply, before)
 	}
@@ -227,9 +255,7 @@ func replyFault(r, before Reply) string {
 		return fmt.Sprintf("%d is not a reply code", r.Code)
 	case len(r.Lines) == 0:
 		return "a reply without a line"
-	case before.Code >= 400 && r.Code < 400, before.Code != 0 && (r.Code/100 == 3) != (before.Code/100 == 3):
-		return fmt.Sprintf("it made %d of %d", r.Code, before.Code)
-	case before.Code != 0 && before.Code < 400 && r.Code < 400 && r.Code/100 != before.Code/100:
+	case before.Code >= 400 && r.Code < 400, before.Code != 0 && (r.Code/100 == 3 || before.Code/100 == 3) && r.Code != before.Code:
 		return fmt.Sprintf("it made %d of %d", r.Code, before.Code)
 	}
 	for _, text := range r.Lines {
@@ -253,7 +279,7 @@ func (d *Dialogue) runOffer(r *Reply, c *causes) (by ruleSet) {
 		}
 		before := Reply{r.Code, append(d.scratch[:0], r.Lines...)}
 		d.scratch = before.Lines
-		why := contained(func(e Extensions) { rule.Offer(Session{d, i}, e) }, Extensions{r})
+		why := contained(func(e Extensions) { rule.Offer(Session{d, i}, e) }, Extensions{reply: r})
 		if why == "" && r.equal(before) {
 			continue
 		}
@@ -272,10 +298,10 @@ func (d *Dialogue) runOffer(r *Reply, c *causes) (by ruleSet) {
 }
 
 // runLine has the rules make a line of what the client sent, first to last. It
-// returns nil if none does.
-func (d *Dialogue) runLine(octets []byte) (line []byte) {
+// returns nil if none does, and else the rule that does.
+func (d *Dialogue) runLine(octets []byte) (line []byte, by ruleSet) {
 	if d.policy.Rules == nil || !d.policy.Rules.lines {
-		return nil
+		return nil, by
 	}
 	for i, rule := range d.policy.Rules.rules {
 		if rule.Line == nil || !d.acts(i) {
@@ -283,14 +309,18 @@ func (d *Dialogue) runLine(octets []byte) (line []byte) {
 		}
 		why := contained(func(s Session) { line = rule.Line(s, octets) }, Session{d, i})
 		switch {
-		case why == "" && line == nil:
-		case why == "" && isLine(line) && len(line) <= len(octets):
-			d.listener.Applied(rule.name)
-			return line
+		case why != "" || line == nil:
+		case !isLine(line):
+			why = fmt.Sprintf("%q has a CR, LF or NUL in it", cutShort(line))
+		case len(line) > len(octets):
+			why = fmt.Sprintf("it made a line of %d octets of %d", len(line), len(octets))
 		default:
+			by.add(i)
+			return line, by
+		}
+		if why != "" {
 			d.broke(i, why)
-			line = nil
 		}
 	}
-	return nil
+	return nil, by
 }

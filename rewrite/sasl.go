@@ -7,7 +7,9 @@ import "bytes"
 func (d *Dialogue) SASL(raw []byte) {
 	line, ok := cutCRLF(raw)
 	if !ok {
-		line = d.runLine(raw)
+		var by ruleSet
+		line, by = d.runLine(raw)
+		d.departed(by)
 	}
 	if line == nil {
 		d.server.gone = true
@@ -31,7 +33,7 @@ func (d *Dialogue) SASL(raw []byte) {
 func (t *Turn) saySASL() (raw []byte, ok bool) {
 	d, command := t.d, t.line
 	for {
-		t.answered, t.swallow, t.lineBy = Reply{}, false, ruleSet{}
+		t.answered, t.swallow, t.lineBy, t.replyBy = Reply{}, false, ruleSet{}, ruleSet{}
 		said := t.await(AwaitSASL).raw
 		t.step++
 		t.line = said
@@ -40,7 +42,7 @@ func (t *Turn) saySASL() (raw []byte, ok bool) {
 		t.line = command
 		switch {
 		case t.swallow:
-			d.traceSASL(said, nil, t.lineCause())
+			d.traceSASL(said, nil, t.byRules(t.lineBy))
 			continue
 		case t.answered.Code == 0 && !t.pending && string(said) == "*":
 			t.answered = Reply{501, []string{"5.7.0 the exchange is cancelled"}} // RFC 4954, 4
@@ -48,14 +50,15 @@ func (t *Turn) saySASL() (raw []byte, ok bool) {
 			t.answered = Reply{454, []string{"4.7.0 the exchange cannot go on"}}
 		}
 		if t.answered.Code != 0 {
-			d.traceSASL(said, nil, t.lineCause())
-			return nil, true
+			d.traceSASL(said, nil, t.byRules(t.lineBy))
+			return nil, t.answered.Code == 334 || t.cancel()
 		}
 		if !t.pending { // a rule has made a command of what the client has said
+			d.traceSASL(said, nil, t.byRules(t.lineBy))
 			t.line = bytes.Clone(line)
 			return t.exchange(string(line))
 		}
-		d.traceSASL(said, line, t.lineCause())
+		d.traceSASL(said, line, t.byRules(t.lineBy))
 		d.ToServer = append(append(d.ToServer, line...), crlf...)
 		d.sent.push(t.verb)
 		if e := t.await(AwaitReply); e.kind == replied {
@@ -66,8 +69,29 @@ func (t *Turn) saySASL() (raw []byte, ok bool) {
 	}
 }
 
+// cancel ends the server's part of an exchange that a rule has ended for the
+// client: the server would take the next command for a SASL line. It does
+// nothing if the server waits for a command.
+func (t *Turn) cancel() (ok bool) {
+	if !t.pending {
+		return true
+	}
+	d, cause := t.d, t.d.policy.Rules.nameSet(t.lineBy)
+	switch e := t.say("*", cause); { // RFC 4954, 4
+	case e.kind == lost:
+		d.end("server-lost", lostText)
+		return false
+	case e.code < 400: // it goes on with the exchange, or was content with what it had
+		d.breach()
+		return false
+	default:
+		d.swallow(e.raw, cause)
+		return true
+	}
+}
+
 // traceSASL tells the tracer of a SASL line, of which it hears the length only.
-func (d *Dialogue) traceSASL(said, got []byte, cause string) {
+func (d *Dialogue) traceSASL(said, got []byte, by Causes) {
 	if d.tracer == nil {
 		return
 	}
@@ -76,9 +100,9 @@ func (d *Dialogue) traceSASL(said, got []byte, cause string) {
 		is = []string{hidden(len(got))}
 	}
 	if bytes.Equal(said, got) {
-		cause = ""
+		by = Causes{}
 	}
-	d.tracer.Exchanged('C', was, is, Causes{Rules: cause})
+	d.tracer.Exchanged('C', was, is, by)
 }
 
 // mechanismOf reads the mechanism of an AUTH command, in upper case.

@@ -20,14 +20,14 @@ func (s Session) Hello() string { return string(s.d.hello) }
 
 // Server is what the server's last EHLO reply offers, as the rules' Offer
 // functions have left it. It is empty after HELO and before the reply.
-func (s Session) Server() Extensions { return Extensions{&s.d.server.offer} }
+func (s Session) Server() Extensions { return Extensions{&s.d.server.offer, true} }
 
 // Shown is what the client was offered by the last EHLO reply that it got.
 func (s Session) Shown() Extensions {
 	if s.d.seen.shown == nil {
 		return s.Server()
 	}
-	return Extensions{s.d.seen.shown}
+	return Extensions{s.d.seen.shown, true}
 }
 
 // ClientTLS and ServerTLS report whether the connection to that side is encrypted.

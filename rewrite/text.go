@@ -20,7 +20,7 @@ type Text struct {
 	octets     int64  // seen so far, as the client sent them
 	inBody     bool   // the empty line behind the header has passed
 	endsHeader bool   // it is in the piece at hand
-	midLine    bool   // what has gone out ends within a line
+	midLine    bool   // what came from the client ends within a line
 	changes    bool   // a filter may change the text
 }
 
@@ -37,12 +37,23 @@ type Filter struct {
 	Look func(m *Text)
 }
 
-// textFilter is a rule's Filter with the room that it makes text in.
+// textFilter is a rule's Filter with the room that it makes text in, and the
+// place within a line to which its text has come.
 type textFilter struct {
 	Filter
 	rule int
 	room []byte
+	at   textPlace
 }
+
+// A textPlace is where the next octet of text stands.
+type textPlace uint8
+
+const (
+	textStart textPlace = iota // at the start of a line
+	textDot                    // behind a dot that begins a line
+	textInLine
+)
 
 // Text is the message that is under way.
 func (d *Dialogue) Text() *Text {
@@ -63,7 +74,9 @@ func (d *Dialogue) newText() *Text {
 		}
 		m.rule = i
 		var f Filter
+		lf, applied, refusal := m.reader.LF, m.applied, m.refusal
 		if why := contained(func(m *Text) { f = rule.Message(m) }, m); why != "" {
+			m.reader.LF, m.applied, m.refusal = lf, applied, refusal
 			d.broke(i, why)
 			continue
 		}
@@ -154,6 +167,9 @@ func (m *Text) pass(out []byte, end bool) []byte {
 			}
 		}
 	}
+	if end {
+		m.checkLastLine()
+	}
 	for i := range m.filters {
 		if f := &m.filters[i]; f.Look != nil {
 			m.rule = f.rule
@@ -172,6 +188,7 @@ func (m *Text) filter(text []byte) []byte {
 	if !m.inBody {
 		header = m.headerEnd(text)
 	}
+	m.midLine = !bytes.HasSuffix(text, crlf)
 	if header == 0 || header == len(text) {
 		made := m.filterPart(text)
 		m.inBody = m.inBody || header > 0 && m.endsHeader
@@ -197,8 +214,11 @@ func (m *Text) filterPart(text []byte) []byte {
 		made := text
 		why := contained(func(m *Text) { made = f.Text(m, f.room[:0], text) }, m)
 		if why == "" && !same(made, text) {
-			f.room = made
-			why = textFault(made, m.midLine)
+			f.makeRoom(len(made))
+			why = textFault(made)
+		}
+		if why == "" && f.follow(made) {
+			why = "it made the line that ends a message"
 		}
 		if why != "" {
 			m.broken(f.rule, why)
@@ -206,8 +226,44 @@ func (m *Text) filterPart(text []byte) []byte {
 		}
 		text = made
 	}
-	m.midLine = !bytes.HasSuffix(text, crlf) && (len(text) > 0 || m.midLine)
 	return text
+}
+
+// checkLastLine refuses a message whose last line has lost its end: the server
+// would take the line behind it, of one dot, for a part of that.
+func (m *Text) checkLastLine() {
+	for i := range m.filters {
+		if f := &m.filters[i]; f.at != textStart && m.refusal == "" {
+			m.broken(f.rule, "it left the last line of a message without its end")
+		}
+	}
+}
+
+// makeRoom has room for as much as the filter has just made, which it may have
+// made elsewhere: what it returned may be a part of src, or its own for good.
+func (f *textFilter) makeRoom(n int) {
+	if n > cap(f.room) {
+		f.room = make([]byte, 0, 2*n)
+	}
+}
+
+// follow keeps the place to which text leads, and reports whether text ends a
+// line of one dot that began before it or begins it.
+func (f *textFilter) follow(text []byte) (endsMessage bool) {
+	rest, at := text, f.at
+	if i := bytes.LastIndexByte(text, '\n'); i >= 0 {
+		rest, at = text[i+1:], textStart
+	}
+	before := f.at
+	switch {
+	case len(rest) == 0:
+		f.at = at
+	case at == textStart && string(rest) == ".":
+		f.at = textDot
+	default:
+		f.at = textInLine
+	}
+	return before == textDot && bytes.HasPrefix(text, crlf) || before == textStart && bytes.HasPrefix(text, []byte(lastLine))
 }
 
 // broken refuses a message of which a rule has made what cannot be: what went
@@ -221,14 +277,14 @@ func (m *Text) broken(rule int, why string) {
 
 // textFault says why text cannot be part of a message: another reader would see
 // another end of a line, or of the message, in it (promise 4).
-func textFault(text []byte, midLine bool) string {
+func textFault(text []byte) string {
 	ends := bytes.Count(text, crlf)
 	switch {
 	case bytes.Count(text, crlf[:1]) != ends || bytes.Count(text, crlf[1:]) != ends:
 		return "it made text with a bare CR or a bare LF"
 	case bytes.IndexByte(text, 0) >= 0:
 		return "it made text with a NUL"
-	case bytes.Contains(text, []byte("\r\n.\r\n")), !midLine && bytes.HasPrefix(text, []byte(lastLine)):
+	case bytes.Contains(text, []byte("\r\n.\r\n")):
 		return "it made the line that ends a message"
 	}
 	return ""

@@ -115,7 +115,7 @@ func (t *Turn) Extensions() Extensions {
 	if !t.offersExtensions() {
 		return Extensions{}
 	}
-	return Extensions{&t.reply}
+	return Extensions{reply: &t.reply}
 }
 
 // Lost reports whether the server hung up in place of a reply.
