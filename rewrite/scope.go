@@ -71,12 +71,17 @@ func (s scope) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// ParseNetwork reads a network, or an address as the network of it alone.
+// ParseNetwork reads a network, or an address as the network of it alone. One
+// of IPv4 addresses that are mapped to IPv6 is that of the IPv4 addresses.
 func ParseNetwork(text string) (netip.Prefix, error) {
 	if ip, err := netip.ParseAddr(text); err == nil && ip.Zone() == "" {
+		ip = ip.Unmap()
 		return netip.PrefixFrom(ip, ip.BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(text)
+	if err == nil && p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
 	if err != nil {
 		return p, fmt.Errorf(`%q is no network; write for example "192.0.2.0/24" or "2001:db8::/32"`, text)
 	}
@@ -117,7 +122,7 @@ func (r *Rules) newReach(client netip.Addr) *reach {
 }
 
 func (r *Rules) clientsOutside(client netip.Addr) ruleSet {
-	client = client.Unmap()
+	client = client.Unmap().WithZone("") // no network contains an address with a zone
 	return r.outside(func(s *scope) bool {
 		return s.clients == nil || slices.ContainsFunc(s.clients, func(n netip.Prefix) bool { return n.Contains(client) })
 	})
