@@ -257,7 +257,7 @@ func (h heard) Broke(rule, why string) {
 	}
 }
 
-func (h heard) Limited(limit string) { h.s.limited(vocabulary.Limit(limit)) }
+func (h heard) Limited(limit vocabulary.Limit) { h.s.limited(limit) }
 
 // limited reports a limit that the client meets.
 func (s *session) limited(limit vocabulary.Limit) {

@@ -424,7 +424,7 @@ func (s *session) failure() error {
 	if s.err != nil && s.outcome == "" && !s.cut {
 		s.err = fmt.Errorf("%w; then %w", s.err, reason)
 	}
-	return s.over(vocabulary.Outcome(s.dialogue.Failure()), reason)
+	return s.over(s.dialogue.Failure(), reason)
 }
 
 func (s *session) closeServer() {

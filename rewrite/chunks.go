@@ -1,6 +1,10 @@
 package rewrite
 
-import "fmt"
+import (
+	"fmt"
+
+	"smtpshim/rewrite/vocabulary"
+)
 
 // chunkState is what is true of a message that comes by BDAT.
 type chunkState struct {
@@ -17,7 +21,7 @@ const badChunk = "501 5.5.4 BDAT wants a number of octets, and LAST or nothing"
 func (d *Dialogue) swallowChunk(line []byte, text string) {
 	size, _, ok := parseChunk(line)
 	if !ok {
-		d.end("client-protocol", badChunk)
+		d.end(vocabulary.OutcomeClientProtocol, badChunk)
 		return
 	}
 	d.chunk.refused = true
@@ -59,11 +63,11 @@ func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 	case !ok:
 		d.trace('C', VerbBDAT, raw, nil, Causes{})
 		d.server.gone = true
-		d.end("client-protocol", badChunk)
+		d.end(vocabulary.OutcomeClientProtocol, badChunk)
 		return true
 	case why != "":
 		if !d.chunk.refused {
-			d.listener.Limited(sizeLimit)
+			d.listener.Limited(vocabulary.LimitMessageSize)
 		}
 		d.trace('C', VerbBDAT, raw, nil, Causes{})
 		d.swallowChunk(line, why)
@@ -127,7 +131,7 @@ func (t *Turn) sayDATA() {
 	e := t.sayTheirs("DATA")
 	switch {
 	case e.kind == lost:
-		d.end("server-lost", lostText)
+		d.end(vocabulary.OutcomeServerLost, lostText)
 	case e.code == 354:
 		d.swallow(e.raw, t.lineCause())
 		d.convert()
@@ -181,7 +185,7 @@ func (d *Dialogue) ChunkEnd() {
 func (d *Dialogue) RefuseChunk(text string) {
 	d.endText()
 	d.endTransaction()
-	d.refuse("message-refused", spentText, weSaid+text)
+	d.refuse(vocabulary.OutcomeMessageRefused, spentText, weSaid+text)
 	d.answer(VerbBDAT, text)
 }
 
@@ -191,7 +195,7 @@ func (d *Dialogue) EarlyChunkReply(raw []byte) bool {
 	if code, err := replyCode(raw); err != nil || code < 400 {
 		return false
 	}
-	d.refuse("server-lost", spentText, earlyReason)
+	d.refuse(vocabulary.OutcomeServerLost, spentText, earlyReason)
 	d.give(VerbMessage, raw, Reply{})
 	return true
 }
@@ -206,7 +210,7 @@ func (d *Dialogue) betweenChunks(v Verb) {
 		d.server.gone = true
 		d.Finish("221 2.0.0 closing connection")
 	case VerbRSET: // what the server has of the message dies with its connection
-		d.refuse("client-protocol", spentText, "the client gave up a message between its chunks")
+		d.refuse(vocabulary.OutcomeClientProtocol, spentText, "the client gave up a message between its chunks")
 		d.answer(v, "250 2.0.0 ok")
 	default:
 		d.answer(v, "503 5.5.1 a message is being sent by BDAT")

@@ -3,6 +3,8 @@ package rewrite
 import (
 	"cmp"
 	"fmt"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // Command takes a command line of the client's with its line end. ahead says
@@ -31,7 +33,8 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 	if ok {
 		verb = spelt
 	}
-	limit, refusal := "", ""
+	var limit vocabulary.Limit
+	refusal := ""
 	if ok && d.refusal == "" {
 		limit, refusal = d.exceeds(verb, line)
 	}
@@ -62,7 +65,7 @@ func (d *Dialogue) TooLong() (taken bool) {
 		return false
 	}
 	d.heard(VerbOther)
-	d.listener.Limited("command-line")
+	d.listener.Limited(vocabulary.LimitCommandLine)
 	d.event("a line that was too long")
 	d.mistake("500 5.5.2 line too long")
 	return true
@@ -142,8 +145,8 @@ func (d *Dialogue) reject(v Verb, line []byte, isLine, ahead bool) {
 func (d *Dialogue) mistake(text string) {
 	d.errors++
 	if limit := d.policy.Limits.Errors; limit > 0 && d.errors > limit {
-		d.listener.Limited("errors")
-		d.end("client-protocol", "421 4.7.0 too many errors")
+		d.listener.Limited(vocabulary.LimitErrors)
+		d.end(vocabulary.OutcomeClientProtocol, "421 4.7.0 too many errors")
 		return
 	}
 	d.answer(VerbOther, text)
@@ -156,7 +159,7 @@ func (d *Dialogue) mistake(text string) {
 func (d *Dialogue) startClientTLS(line []byte, ahead bool) {
 	switch {
 	case ahead:
-		d.end("client-protocol", aheadText)
+		d.end(vocabulary.OutcomeClientProtocol, aheadText)
 	case len(Argument(line)) > 0:
 		d.answer(VerbSTARTTLS, "501 5.5.4 STARTTLS has no argument")
 	case d.seen.tls:
@@ -212,7 +215,7 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 	switch {
 	case startsTLS.Has(v) && ahead:
 		d.trace('C', v, raw, nil, Causes{})
-		d.end("client-protocol", aheadText)
+		d.end(vocabulary.OutcomeClientProtocol, aheadText)
 	case t.answered.Code != 0:
 		d.trace('C', v, raw, nil, t.byRules(t.replyBy))
 		t.traced = true
@@ -272,7 +275,7 @@ func (d *Dialogue) MessageEnd(octets int64) {
 	if d.next == AwaitDiscard {
 		d.deliver(VerbMessage, nil, nil, d.early)
 		if d.next != End {
-			d.refuse(cmp.Or(d.failure, "server-lost"), spentText, earlyReason)
+			d.refuse(cmp.Or(d.failure, vocabulary.OutcomeServerLost), spentText, earlyReason)
 		}
 		return
 	}

@@ -1,6 +1,10 @@
 package rewrite
 
-import "bytes"
+import (
+	"bytes"
+
+	"smtpshim/rewrite/vocabulary"
+)
 
 // converse is a held turn from top to bottom: what rules have said first, the
 // client's line, the replies that lead rules to say it again, the lines of an
@@ -50,7 +54,7 @@ func (t *Turn) sayFirst(f first) (ok bool) {
 	d, by := t.d, t.d.policy.Rules.rules[f.by].name
 	e := t.say(f.line, by)
 	if e.kind == lost {
-		d.end("server-lost", lostText)
+		d.end(vocabulary.OutcomeServerLost, lostText)
 		return false
 	}
 	if v := ParseVerb([]byte(f.line)); hello.Has(v) {
@@ -80,7 +84,7 @@ func (t *Turn) wasLost() (raw []byte, ok bool) {
 		t.lost = false
 	}
 	if t.again == "" {
-		d.end("server-lost", lostText)
+		d.end(vocabulary.OutcomeServerLost, lostText)
 		return nil, false
 	}
 	return t.sayAgain(nil)
@@ -105,7 +109,7 @@ func (t *Turn) sayHello(line string) (raw []byte, ok bool) {
 			return t.wasLost()
 		}
 		if e.kind == lost && !(t.verb == VerbHELO && d.wantsTLS()) {
-			d.end("server-lost", lostText)
+			d.end(vocabulary.OutcomeServerLost, lostText)
 			return nil, false
 		}
 		if ours { // nobody wants to hear the reply to a HELO
@@ -199,7 +203,7 @@ func (t *Turn) startTLS() aftermath {
 func (t *Turn) inClear(reason string) aftermath {
 	d := t.d
 	if d.policy.ServerTLS == ServerTLSRequire {
-		d.refuse("tls", noTLSText, reason)
+		d.refuse(vocabulary.OutcomeTLS, noTLSText, reason)
 		d.answer(t.verb, noTLSText)
 		return ended
 	}
@@ -211,7 +215,7 @@ func (t *Turn) inClear(reason string) aftermath {
 func (t *Turn) handshakeFailed() aftermath {
 	d := t.d
 	if d.policy.ServerTLS != ServerTLSOpportunistic {
-		d.refuse("tls", noTLSText, "TLS with the server failed")
+		d.refuse(vocabulary.OutcomeTLS, noTLSText, "TLS with the server failed")
 		d.answer(t.verb, noTLSText)
 		return ended
 	}
@@ -231,7 +235,7 @@ func (t *Turn) reconnect() (ok bool) {
 	e := t.await(AwaitServer)
 	if e.code != 220 {
 		d.server.gone = true
-		d.end("server-unreachable", unreachableText)
+		d.end(vocabulary.OutcomeServerUnreachable, unreachableText)
 		return false
 	}
 	d.event("server again")

@@ -3,6 +3,8 @@ package rewrite
 import (
 	"cmp"
 	"net/netip"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // Next is what a dialogue waits for.
@@ -52,9 +54,9 @@ type Listener interface {
 	// line behind the code; it is the callee's until it returns, and nil where it
 	// may hold a secret.
 	Replied(v Verb, code int, text []byte)
-	Applied(rule string)    // a departure that is delivered
-	Broke(rule, why string) // a rule made what cannot be, or panicked; what it made was left out
-	Limited(limit string)   // the client met a limit
+	Applied(rule string)            // a departure that is delivered
+	Broke(rule, why string)         // a rule made what cannot be, or panicked; what it made was left out
+	Limited(limit vocabulary.Limit) // the client met a limit
 }
 
 // A Tracer is a Listener that also wants the lines. Credentials, SASL lines
@@ -82,8 +84,8 @@ type Dialogue struct {
 	tracer     *tracer // nil: nobody wants the lines
 
 	next      Next
-	failure   string // why it ended before its time; "" it did not
-	reason    string // the same for people
+	failure   vocabulary.Outcome // why it ended before its time; "" it did not
+	reason    string             // the same for people
 	errors    int
 	chunkSize int64
 
@@ -240,10 +242,8 @@ func (d *Dialogue) newTurn(v Verb, line []byte) *Turn {
 // Hello is the last EHLO or HELO that the server got; "" if none.
 func (d *Dialogue) Hello() string { return string(d.hello) }
 
-// Failure is why the dialogue ended before its time: "", or one of
-// "client-protocol", "server-protocol", "server-lost", "server-timeout", "server-unreachable", "tls",
-// "xclient", "message-refused" (by us, which cost the connection to the server).
-func (d *Dialogue) Failure() string { return d.failure }
+// Failure is why the dialogue ended before its time; "" if it did not.
+func (d *Dialogue) Failure() vocabulary.Outcome { return d.failure }
 
 // Reason says for people what Failure is about; "" if there is none. It is in
 // words of our own: nothing that a peer said is in it.
@@ -257,14 +257,14 @@ func (d *Dialogue) Finish(text string) {
 }
 
 // fail keeps why the dialogue goes no further. The first reason is the real one.
-func (d *Dialogue) fail(failure, reason string) {
+func (d *Dialogue) fail(failure vocabulary.Outcome, reason string) {
 	d.sent.forget()
 	d.stopTurn()
 	d.failure, d.reason = failure, cmp.Or(d.reason, reason)
 }
 
 // end is the last thing that happens: the client gets a 421 and a reason.
-func (d *Dialogue) end(failure, text string) {
+func (d *Dialogue) end(failure vocabulary.Outcome, text string) {
 	d.fail(failure, weSaid+text)
 	d.answer(VerbOther, text)
 	d.next = End
@@ -272,7 +272,7 @@ func (d *Dialogue) end(failure, text string) {
 
 // refuse keeps the client, and answers everything but QUIT with the same
 // temporary refusal. The server is not needed any more.
-func (d *Dialogue) refuse(failure, text, reason string) {
+func (d *Dialogue) refuse(failure vocabulary.Outcome, text, reason string) {
 	d.fail(failure, reason)
 	d.server.gone = true
 	d.refusal = text

@@ -8,6 +8,7 @@ import (
 
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // FuzzDialogue has two peers do whatever they like. Whatever they do, lines
@@ -291,9 +292,9 @@ func (p *peers) check(policy *rewrite.Policy) {
 	d.ToServer, d.ToClient = nil, nil
 }
 
-func (p *peers) Command(rewrite.Verb) {}
-func (p *peers) Applied(string)       {}
-func (p *peers) Limited(string)       {}
+func (p *peers) Command(rewrite.Verb)     {}
+func (p *peers) Applied(string)           {}
+func (p *peers) Limited(vocabulary.Limit) {}
 
 func (p *peers) Broke(rule, why string) { p.Errorf("%s: %s", rule, why) }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // Limits bound what a client may ask for in one session. Zero is no limit.
@@ -20,32 +22,30 @@ var mailing = SetOf(VerbMAIL, VerbRCPT, VerbDATA, VerbBDAT, VerbQUIT)
 
 // exceeds names the limit that a command meets, and says what it gets for that;
 // "" if it meets none.
-func (d *Dialogue) exceeds(v Verb, line []byte) (limit, text string) {
+func (d *Dialogue) exceeds(v Verb, line []byte) (limit vocabulary.Limit, text string) {
 	l := &d.policy.Limits
 	switch {
 	case v == VerbRCPT && l.Recipients > 0 && d.seen.recipients >= l.Recipients:
-		return "recipients", "452 4.5.3 too many recipients" // RFC 5321, 4.5.3.1.10
+		return vocabulary.LimitRecipients, "452 4.5.3 too many recipients" // RFC 5321, 4.5.3.1.10
 	case v == VerbMAIL && l.Messages > 0 && d.seen.messages >= l.Messages:
-		return "messages", "421 4.7.0 too many messages in one session"
+		return vocabulary.LimitMessages, "421 4.7.0 too many messages in one session"
 	case v == VerbMAIL && l.MessageSize > 0 && declaredSize(line) > l.MessageSize:
-		return sizeLimit, d.tooLarge()
+		return vocabulary.LimitMessageSize, d.tooLarge()
 	case l.Idle > 0 && d.seen.idle >= l.Idle && !d.seen.transaction && !mailing.Has(v):
-		return "idle-commands", "421 4.7.0 too many commands without a message"
+		return vocabulary.LimitIdleCommands, "421 4.7.0 too many commands without a message"
 	}
 	return "", ""
 }
-
-const sizeLimit = "message-size"
 
 func (d *Dialogue) tooLarge() string {
 	return fmt.Sprintf("552 5.3.4 a message may have %d octets here", d.policy.Limits.MessageSize) // RFC 1870, 6.1
 }
 
 // meetsLimit answers a command that meets a limit.
-func (d *Dialogue) meetsLimit(v Verb, limit, text string) {
+func (d *Dialogue) meetsLimit(v Verb, limit vocabulary.Limit, text string) {
 	d.listener.Limited(limit)
 	if strings.HasPrefix(text, "421") {
-		d.end("client-protocol", text)
+		d.end(vocabulary.OutcomeClientProtocol, text)
 		return
 	}
 	d.answer(v, text)
@@ -69,13 +69,13 @@ func declaredSize(line []byte) int64 {
 func (d *Dialogue) RefuseMessage(text string) {
 	d.early = []byte(text + "\r\n")
 	d.server.gone = true
-	d.failure, d.reason = "message-refused", weSaid+text
+	d.failure, d.reason = vocabulary.OutcomeMessageRefused, weSaid+text
 	d.next = AwaitDiscard
 	d.event("message refused: " + text)
 }
 
 // TooLarge is RefuseMessage for a message over the limit.
 func (d *Dialogue) TooLarge() {
-	d.listener.Limited(sizeLimit)
+	d.listener.Limited(vocabulary.LimitMessageSize)
 	d.RefuseMessage(d.tooLarge())
 }

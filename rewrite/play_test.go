@@ -13,6 +13,7 @@ import (
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/transcript"
+	"smtpshim/rewrite/vocabulary"
 )
 
 var update = flag.Bool("update", false, "write what the rules do now into testdata; git diff judges")
@@ -389,4 +390,4 @@ func (silent) Command(rewrite.Verb)              {}
 func (silent) Replied(rewrite.Verb, int, []byte) {}
 func (silent) Applied(string)                    {}
 func (silent) Broke(_, _ string)                 {}
-func (silent) Limited(string)                    {}
+func (silent) Limited(vocabulary.Limit)          {}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // kept is a listener that keeps what it hears of rules and replies.
@@ -18,7 +20,7 @@ func (k *kept) Command(Verb)                    {}
 func (k *kept) Replied(_ Verb, c int, _ []byte) { k.codes = append(k.codes, c) }
 func (k *kept) Applied(rule string)             { k.applied = append(k.applied, rule) }
 func (k *kept) Broke(rule, _ string)            { k.broke = append(k.broke, rule) }
-func (k *kept) Limited(limit string)            { k.limits = append(k.limits, limit) }
+func (k *kept) Limited(limit vocabulary.Limit)  { k.limits = append(k.limits, string(limit)) }
 func (k *kept) lastCode() int                   { return k.codes[len(k.codes)-1] }
 
 // withRule begins a dialogue, past its greeting, with one rule that does this

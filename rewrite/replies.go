@@ -1,5 +1,7 @@
 package rewrite
 
+import "smtpshim/rewrite/vocabulary"
+
 const (
 	lostText        = "421 4.4.2 connection to server lost"
 	unreachableText = "421 4.3.2 server not available"
@@ -37,13 +39,13 @@ func (d *Dialogue) Lost() {
 	d.server.gone = true
 	switch {
 	case d.next == AwaitServer:
-		d.end("server-unreachable", unreachableText)
+		d.end(vocabulary.OutcomeServerUnreachable, unreachableText)
 	case d.holds() && d.next == AwaitReply:
 		d.resume(event{kind: lost})
 	case d.sent.n > 0 && d.sent.first() == VerbQUIT:
 		d.Finish("221 2.0.0 closing connection")
 	default:
-		d.end("server-lost", lostText)
+		d.end(vocabulary.OutcomeServerLost, lostText)
 	}
 }
 
@@ -82,7 +84,7 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 		d.breach() // it would be taken for encrypted (CVE-2011-0411)
 	case code == 220 && d.startsTLS() && ahead && startsTLS.Has(d.turn.verb): // TLS of the client's
 		d.server.gone = true
-		d.end("client-protocol", aheadText)
+		d.end(vocabulary.OutcomeClientProtocol, aheadText)
 	case d.holds():
 		d.sent.pop()
 		d.turn.pending = code == 334
@@ -102,7 +104,7 @@ var startsTLS = SetOf(VerbSTARTTLS, VerbAnonymousTLS)
 // Silent says that the server was silent for too long.
 func (d *Dialogue) Silent() {
 	d.server.gone = true
-	d.end("server-timeout", silentText)
+	d.end(vocabulary.OutcomeServerTimeout, silentText)
 }
 
 // Garbage says that what the server sent is no reply.
@@ -112,7 +114,7 @@ func (d *Dialogue) Garbage() { d.breach() }
 // of step becomes a false yes.
 func (d *Dialogue) breach() {
 	d.server.gone = true
-	d.end("server-protocol", brokenText)
+	d.end(vocabulary.OutcomeServerProtocol, brokenText)
 }
 
 // fits reports whether a reply with this code can be the one that is awaited.
@@ -153,14 +155,14 @@ func (d *Dialogue) earlyReply(code int, raw []byte) {
 // The rest is dropped; the client learns it at the message's end.
 func (d *Dialogue) MessageLost() {
 	d.earlyReply(421, []byte(lostText+"\r\n"))
-	d.failure, d.reason = "server-lost", "the server was lost before the message had ended"
+	d.failure, d.reason = vocabulary.OutcomeServerLost, "the server was lost before the message had ended"
 }
 
 // afterData ends a session whose client did not wait for the answer to DATA
 // and was refused: what it sent would run as commands.
 func (d *Dialogue) afterData(v Verb, code int, ahead bool) {
 	if v == VerbDATA && code != 354 && ahead && d.next != End {
-		d.end("client-protocol", "554 5.5.0 the message was sent before DATA was accepted")
+		d.end(vocabulary.OutcomeClientProtocol, "554 5.5.0 the message was sent before DATA was accepted")
 	}
 }
 
@@ -285,7 +287,7 @@ func (d *Dialogue) follow(v Verb, code int) {
 	switch {
 	case code == 421:
 		d.server.gone = true
-		d.fail("server-lost", "the server said 421")
+		d.fail(vocabulary.OutcomeServerLost, "the server said 421")
 		d.next = End
 	case v == VerbQUIT:
 		d.next = End
@@ -349,7 +351,7 @@ func (d *Dialogue) Octets(b []byte) {
 	case !masked(b, d.seen.sealing):
 	case d.policy.XCLIENT != XCLIENTNever:
 		d.server.gone = true
-		d.end("client-protocol", maskedText)
+		d.end(vocabulary.OutcomeClientProtocol, maskedText)
 	default:
 		d.next = Opaque
 		d.event("opaque")

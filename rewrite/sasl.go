@@ -1,6 +1,10 @@
 package rewrite
 
-import "bytes"
+import (
+	"bytes"
+
+	"smtpshim/rewrite/vocabulary"
+)
 
 // SASL takes a client's line of an AUTH exchange, with its line end. It passes
 // unseen, whatever it spells (RFC 4954, 4).
@@ -13,7 +17,7 @@ func (d *Dialogue) SASL(raw []byte) {
 	}
 	if line == nil {
 		d.server.gone = true
-		d.end("client-protocol", "500 5.5.2 a SASL line ends with CRLF and has no bare CR, bare LF or NUL in it")
+		d.end(vocabulary.OutcomeClientProtocol, "500 5.5.2 a SASL line ends with CRLF and has no bare CR, bare LF or NUL in it")
 		return
 	}
 	if seals, isLast := sealing(line); isLast {
@@ -64,7 +68,7 @@ func (t *Turn) saySASL() (raw []byte, ok bool) {
 		if e := t.await(AwaitReply); e.kind == replied {
 			return e.raw, true
 		}
-		d.end("server-lost", lostText)
+		d.end(vocabulary.OutcomeServerLost, lostText)
 		return nil, false
 	}
 }
@@ -79,7 +83,7 @@ func (t *Turn) cancel() (ok bool) {
 	d, cause := t.d, t.d.policy.Rules.nameSet(t.lineBy)
 	switch e := t.say("*", cause); { // RFC 4954, 4
 	case e.kind == lost:
-		d.end("server-lost", lostText)
+		d.end(vocabulary.OutcomeServerLost, lostText)
 		return false
 	case e.code < 400: // it goes on with the exchange, or was content with what it had
 		d.breach()

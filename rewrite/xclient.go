@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // SendXCLIENT says whether the server is told by XCLIENT who the client is.
@@ -125,7 +127,7 @@ func (d *Dialogue) Admitted(ok bool) {
 	d.server.introduced = false
 	switch {
 	case !ok:
-		d.end("client-protocol", crowdedText)
+		d.end(vocabulary.OutcomeClientProtocol, crowdedText)
 	case d.policy.Afresh:
 		d.server.gone = true
 		d.next = AwaitServer
@@ -299,14 +301,14 @@ func (t *Turn) sayXCLIENT() aftermath {
 	d := t.d
 	if d.server.attributes == 0 {
 		d.server.gone = true
-		d.end("xclient", notOfferedText)
+		d.end(vocabulary.OutcomeXCLIENT, notOfferedText)
 		return ended
 	}
 	for _, line := range d.xclientLines() {
 		e := t.say(line, xclientCause)
 		switch {
 		case e.kind == lost:
-			d.end("server-lost", lostText)
+			d.end(vocabulary.OutcomeServerLost, lostText)
 			return ended
 		case e.code < 300:
 			d.swallow(e.raw, xclientCause)
@@ -316,7 +318,7 @@ func (t *Turn) sayXCLIENT() aftermath {
 		case refusesXCLIENT(e.code):
 			d.swallow(e.raw, xclientCause)
 			d.server.gone = true
-			d.end("xclient", notTakenText+strconv.Itoa(e.code))
+			d.end(vocabulary.OutcomeXCLIENT, notTakenText+strconv.Itoa(e.code))
 		default:
 			d.departed(t.applied)
 			d.give(t.verb, e.raw, Reply{})
