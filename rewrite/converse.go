@@ -67,14 +67,6 @@ func (t *Turn) sayFirst(f first) (ok bool) {
 	return true
 }
 
-// exchange says a line of the client's, whose loss rules may hear of.
-func (t *Turn) exchange(line string) (raw []byte, ok bool) {
-	if e := t.sayTheirs(line); e.kind == replied {
-		return e.raw, true
-	}
-	return t.wasLost()
-}
-
 // wasLost has the rules hear that the server hung up on the client's line.
 func (t *Turn) wasLost() (raw []byte, ok bool) {
 	d := t.d
@@ -112,7 +104,7 @@ func (t *Turn) sayHello(line string) (raw []byte, ok bool) {
 			d.end(vocabulary.OutcomeServerLost, lostText)
 			return nil, false
 		}
-		if ours { // nobody wants to hear the reply to a HELO
+		if ours {
 			line = asked
 		}
 		after := t.afterHello(asked, &e, ours || asked != line)
@@ -127,7 +119,7 @@ func (t *Turn) sayHello(line string) (raw []byte, ok bool) {
 	}
 }
 
-// What becomes of a server behind a hello.
+// An aftermath is what becomes of a server behind a hello.
 type aftermath uint8
 
 const (
@@ -192,8 +184,7 @@ func (t *Turn) startTLS() aftermath {
 	if t.await(AwaitServerTLS).kind == insecure {
 		return t.handshakeFailed()
 	}
-	// What was known from before the handshake is forgotten (RFC 3207, 4.2).
-	d.event("server TLS")
+	d.event("server TLS") // what was known before is forgotten (RFC 3207, 4.2)
 	d.server.tls = true
 	d.server.forget()
 	return forgetful
@@ -203,9 +194,7 @@ func (t *Turn) startTLS() aftermath {
 func (t *Turn) inClear(reason string) aftermath {
 	d := t.d
 	if d.policy.ServerTLS == ServerTLSRequire {
-		d.refuse(vocabulary.OutcomeTLS, noTLSText, reason)
-		d.answer(t.verb, noTLSText)
-		return ended
+		return t.refuseClear(reason)
 	}
 	d.server.plain = true
 	return settled
@@ -215,9 +204,7 @@ func (t *Turn) inClear(reason string) aftermath {
 func (t *Turn) handshakeFailed() aftermath {
 	d := t.d
 	if d.policy.ServerTLS != ServerTLSOpportunistic {
-		d.refuse(vocabulary.OutcomeTLS, noTLSText, "TLS with the server failed")
-		d.answer(t.verb, noTLSText)
-		return ended
+		return t.refuseClear("TLS with the server failed")
 	}
 	d.server.plain = true
 	d.rememberTLSFailed()
@@ -225,22 +212,6 @@ func (t *Turn) handshakeFailed() aftermath {
 		return ended
 	}
 	return forgetful
-}
-
-// reconnect has a fresh connection made, and waits for its greeting.
-func (t *Turn) reconnect() (ok bool) {
-	d := t.d
-	d.sent.forget()
-	d.server.gone = true
-	e := t.await(AwaitServer)
-	if e.code != 220 {
-		d.server.gone = true
-		d.end(vocabulary.OutcomeServerUnreachable, unreachableText)
-		return false
-	}
-	d.event("server again")
-	d.trace('S', VerbGreeting, e.raw, nil, Causes{})
-	return true
 }
 
 // sayAgain says what a rule wants said in place of giving a reply, on a fresh

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"iter"
 	"runtime/debug"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // An event is what a held turn has waited for.
@@ -160,6 +162,38 @@ func (t *Turn) sayTheirs(line string) event {
 	}
 	t.tell(line, said, t.lineCause())
 	return t.await(AwaitReply)
+}
+
+// exchange says a line of the client's, whose loss rules may hear of.
+func (t *Turn) exchange(line string) (raw []byte, ok bool) {
+	if e := t.sayTheirs(line); e.kind == replied {
+		return e.raw, true
+	}
+	return t.wasLost()
+}
+
+// reconnect has a fresh connection made, and waits for its greeting.
+func (t *Turn) reconnect() (ok bool) {
+	d := t.d
+	d.sent.forget()
+	d.server.gone = true
+	e := t.await(AwaitServer)
+	if e.code != 220 {
+		d.server.gone = true
+		d.end(vocabulary.OutcomeServerUnreachable, unreachableText)
+		return false
+	}
+	d.event("server again")
+	d.trace('S', VerbGreeting, e.raw, nil, Causes{})
+	return true
+}
+
+// refuseClear answers the client where TLS with the server is required and not to
+// be had.
+func (t *Turn) refuseClear(reason string) aftermath {
+	t.d.refuse(vocabulary.OutcomeTLS, noTLSText, reason)
+	t.d.answer(t.verb, noTLSText)
+	return ended
 }
 
 // tell writes a line for the server. said is what the client has said for it;
