@@ -98,7 +98,8 @@ func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 }
 
 // ruledChunk has the rules see a BDAT. It is false where none of them answers
-// it, or has its chunks sent by DATA.
+// it, or has its chunks sent by DATA. A message that goes on as DATA does so to
+// its end, whatever the rules say: the server takes all it gets for its text.
 func (d *Dialogue) ruledChunk(line, raw []byte, size int64, last bool) bool {
 	t := d.newTurn(VerbBDAT, line)
 	t.runCommand()
@@ -111,7 +112,7 @@ func (d *Dialogue) ruledChunk(line, raw []byte, size int64, last bool) bool {
 			d.discard(size)
 		}
 		return true
-	case !t.asData:
+	case !t.asData && !d.chunk.open:
 		return false
 	}
 	d.chunk.last, d.chunkSize = last, size
@@ -165,7 +166,9 @@ func (d *Dialogue) ChunkEnd() {
 	if was != AwaitChunkText {
 		return
 	}
-	d.departed(d.turn.applied)
+	if d.turn != nil {
+		d.departed(d.turn.applied)
+	}
 	d.Text().stuffed = nil
 	if !d.chunk.last {
 		// RFC 3030, 2: it says only that the octets have come; whether there is a
