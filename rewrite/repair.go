@@ -79,12 +79,9 @@ func (r *Repair) fault() string {
 	if r.n <= 0 || r.n > len(r.octets) {
 		return fmt.Sprintf("it replaced %d octets of %d", r.n, len(r.octets))
 	}
-	worst := worstClass(r.octets[:r.n])
+	worst := worstCode(r.octets[:r.n])
 	if len(r.made) == 0 {
-		if worst != 0 && (worst != '2' || r.d.sent.n > 0) { // a yes that nobody has asked for says nothing new
-			return fmt.Sprintf("it dropped a reply of class %c", worst)
-		}
-		return ""
+		return r.dropFault(worst)
 	}
 	n, err := ScanReply(r.made)
 	if err != nil || n != len(r.made) {
@@ -93,19 +90,40 @@ func (r *Repair) fault() string {
 	if _, err := replyCode(r.made); err != nil {
 		return err.Error()
 	}
-	if class := r.made[0]; worst == 0 && class < '4' || class < worst {
-		return fmt.Sprintf("it made a reply of class %c of class %c", class, max(worst, '0'))
+	switch code := string(r.made[:3]); {
+	case worst == "" && code[0] < '4', worst != "" && code[0] < worst[0]:
+		return fmt.Sprintf("it made %s of %q", code, worst)
+	case worst != "" && (code[0] == '3' || worst[0] == '3') && code != worst: // or the two sides would not agree on whose turn it is
+		return fmt.Sprintf("it made %s of %q", code, worst)
 	}
 	return ""
 }
 
-// worstClass is the largest first digit of the codes that begin lines, however
-// the lines end; 0 if none begins with one.
-func worstClass(octets []byte) (worst byte) {
-	for line := range bytes.FieldsFuncSeq(octets, func(c rune) bool { return c == '\r' || c == '\n' }) {
-		line = bytes.TrimLeft(line, blanks)
-		if len(line) >= 3 && '2' <= line[0] && line[0] <= '5' && isDigit(line[1]) && isDigit(line[2]) {
-			worst = max(worst, line[0])
+// dropFault says why octets whose worst code is this cannot be dropped.
+func (r *Repair) dropFault(worst string) string {
+	switch dropped := r.octets[:r.n]; {
+	case worst != "" && (worst[0] != '2' || r.d.sent.n > 0): // a yes that nobody has asked for says nothing new
+		return fmt.Sprintf("it dropped a reply with the code %s", worst)
+	case r.n < len(r.octets) && bytes.ContainsAny(dropped[bytes.LastIndexByte(dropped, '\n')+1:], "0123456789"):
+		return fmt.Sprintf("it dropped %q, which may be a part of a code", dropped)
+	}
+	return ""
+}
+
+// worstCode is the code with the largest first digit of those that begin lines,
+// however the lines end and whatever is no text before it; "" if none begins
+// with one.
+func worstCode(octets []byte) (worst string) {
+	isEnd := func(c rune) bool { return c == '\r' || c == '\n' }
+	isText := func(c rune) bool { return ' ' < c && c <= '~' }
+	for line := range bytes.FieldsFuncSeq(octets, isEnd) {
+		start := bytes.IndexFunc(line, isText)
+		if start < 0 || len(line) < start+3 {
+			continue
+		}
+		code := line[start : start+3]
+		if '2' <= code[0] && code[0] <= '5' && isDigit(code[1]) && isDigit(code[2]) && (worst == "" || code[0] > worst[0]) {
+			worst = string(code)
 		}
 	}
 	return worst
