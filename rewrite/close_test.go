@@ -119,7 +119,7 @@ type faulty struct {
 	code int
 }
 
-func (f faulty) Replied(_ rewrite.Verb, code int) {
+func (f faulty) Replied(_ rewrite.Verb, code int, _ []byte) {
 	if code == f.code {
 		panic(reason)
 	}

@@ -21,8 +21,9 @@ func (t *Turn) converse() {
 		t.sayDATA()
 		return
 	}
-	raw, ok := []byte(nil), true
-	if t.answered.Code == 0 {
+	var raw []byte
+	ok := t.answered.Code != 0
+	if !ok {
 		raw, ok = t.sayLine()
 	}
 	for ok {
@@ -95,7 +96,7 @@ func (t *Turn) sayHello(line string) (raw []byte, ok bool) {
 			t.introduced = !d.wantsTLS()
 		}
 		var e event
-		if ahead := asked != line; ours || ahead {
+		if ours || asked != line {
 			e = t.say(asked, t.ownCause())
 		} else if e = t.sayTheirs(asked); e.kind == lost {
 			return t.wasLost()
@@ -118,15 +119,6 @@ func (t *Turn) sayHello(line string) (raw []byte, ok bool) {
 		}
 	}
 }
-
-// An aftermath is what becomes of a server behind a hello.
-type aftermath uint8
-
-const (
-	settled   aftermath = iota // it goes on from here
-	forgetful                  // it wants a hello again
-	ended                      // the client has its answer
-)
 
 // afterHello does what is due behind a hello, once it was answered. ours: it
 // was not the client's own, and a refusal of it is nobody's business.

@@ -135,7 +135,7 @@ func TestAnExchangeThatARuleEndsIsCancelledAtTheServer(t *testing.T) {
 		k.server("501 cancelled", "", fmt.Sprintf("%d so be it", code))
 		k.over()
 		k.acted("ends", "")
-		k.traces("C ...(8 octets) ->  (ends)", "C  -> ...(1 octets) (ends)", "S 501 ...(9 octets) ->  (ends)")
+		k.traces("C ...(8 octets) ->  (ends)", "C  -> ...(1 octets) (ends)", "S 501 cancelled ->  (ends)")
 	}
 }
 

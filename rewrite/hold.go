@@ -27,6 +27,15 @@ const (
 	saidSASL                  // the client's line of an AUTH exchange
 )
 
+// An aftermath is what becomes of a server behind a hello.
+type aftermath uint8
+
+const (
+	settled   aftermath = iota // it goes on from here
+	forgetful                  // it wants a hello again
+	ended                      // the client has its answer
+)
+
 // A conversation is what a held turn runs on: a coroutine, so that a turn that
 // waits for several replies reads from top to bottom.
 type conversation struct {
