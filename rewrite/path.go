@@ -24,7 +24,7 @@ func (p Path) String() string {
 // clear which part of the line is the address.
 func parsePath(line []byte) (p Path, ok bool) {
 	colon := strings.IndexByte(string(line), ':')
-	if colon < 0 {
+	if colon < 0 || strings.ContainsAny(string(line[:colon]), `<"`) {
 		return Path{}, false
 	}
 	start := colon + 1
@@ -40,7 +40,7 @@ func parsePath(line []byte) (p Path, ok bool) {
 	if rest != "" && !isBlank(rest[0]) {
 		return Path{}, false
 	}
-	p.Params = strings.Fields(rest)
+	p.Params = strings.FieldsFunc(rest, func(c rune) bool { return strings.ContainsRune(blanks, c) })
 	return p, true
 }
 
