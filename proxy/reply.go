@@ -135,7 +135,7 @@ func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration
 	}
 	for range maxRepairs {
 		b := s.server.buffered()
-		if len(b) == 0 || err == nil && raw != nil && len(raw) == len(b) {
+		if len(b) == 0 || err == nil && len(raw) == len(b) && !s.doubtful(raw) {
 			break
 		}
 		n, made, ok, again := s.dialogue.Repair(b, quiet.Milliseconds())
@@ -149,6 +149,18 @@ func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration
 		raw, err = s.wholeReply()
 	}
 	return raw, 0, err
+}
+
+// doubtful reports whether rules look at a reply although it is whole: more lines
+// of a greeting or an EHLO reply may follow its last, and a code without a blank
+// behind it is no reply to some clients.
+func (s *session) doubtful(raw []byte) bool {
+	switch s.dialogue.Awaited() {
+	case rewrite.VerbGreeting, rewrite.VerbEHLO:
+		return true
+	}
+	last := raw[bytes.LastIndexByte(raw[:len(raw)-1], '\n')+1:]
+	return len(last) == len("250\r\n")
 }
 
 // maxRepairs bounds what rules may mend of a server's octets before more come.

@@ -213,6 +213,10 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 	}
 	d.heard(v)
 	switch {
+	case t.swallow:
+		t.held = false
+		d.departed(t.applied)
+		d.trace('C', v, raw, nil, t.byRules(t.lineBy))
 	case startsTLS.Has(v) && ahead:
 		d.trace('C', v, raw, nil, Causes{})
 		d.end(vocabulary.OutcomeClientProtocol, aheadText)

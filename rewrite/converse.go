@@ -76,7 +76,7 @@ func (t *Turn) wasLost() (raw []byte, ok bool) {
 		t.runReply()
 		t.lost = false
 	}
-	if t.again == "" {
+	if !t.repeats {
 		d.end(vocabulary.OutcomeServerLost, lostText)
 		return nil, false
 	}
@@ -222,7 +222,7 @@ func (t *Turn) sayAgain(raw []byte) (reply []byte, ok bool) {
 		return nil, false
 	}
 	line, isHello := t.again, hello.Has(t.verb)
-	t.line, t.again = []byte(line), ""
+	t.line, t.repeats = []byte(line), false
 	if t.verb == VerbEHLO && commandIs(t.line, VerbHELO) {
 		d.server.plain = d.server.plain || d.policy.ServerTLS == ServerTLSOpportunistic
 		d.server.forget()

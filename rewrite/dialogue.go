@@ -172,7 +172,10 @@ func (d *Dialogue) Outstanding() int { return d.sent.n }
 
 // Awaited is the verb whose reply comes next: "greeting", "end-of-data", "MAIL", ...
 func (d *Dialogue) Awaited() Verb {
-	if d.sent.n == 0 {
+	switch {
+	case d.next == AwaitServer:
+		return VerbGreeting
+	case d.sent.n == 0:
 		return VerbOther
 	}
 	return d.sent.first()

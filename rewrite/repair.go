@@ -102,7 +102,7 @@ func (r *Repair) fault() string {
 // dropFault says why octets whose worst code is this cannot be dropped.
 func (r *Repair) dropFault(worst string) string {
 	switch dropped := r.octets[:r.n]; {
-	case worst != "" && (worst[0] != '2' || r.d.sent.n > 0): // a yes that nobody has asked for says nothing new
+	case worst != "" && (worst[0] != '2' || r.Awaited() != VerbOther): // a yes that nobody has asked for says nothing new
 		return fmt.Sprintf("it dropped a reply with the code %s", worst)
 	case r.n < len(r.octets) && bytes.ContainsAny(dropped[bytes.LastIndexByte(dropped, '\n')+1:], "0123456789"):
 		return fmt.Sprintf("it dropped %q, which may be a part of a code", dropped)

@@ -27,10 +27,6 @@ func (d *Dialogue) Greeting(raw []byte) {
 		return
 	}
 	d.next = AwaitCommand
-	if code != 220 {
-		d.give(VerbGreeting, raw, Reply{})
-		return
-	}
 	d.deliver(VerbGreeting, nil, nil, raw)
 }
 
@@ -211,7 +207,7 @@ func (t *Turn) finish(raw []byte) bool {
 	if d.policy.Rules.seesReply(t.verb, t.reply.Code) {
 		t.runReply()
 	}
-	if t.again != "" {
+	if t.repeats {
 		return false
 	}
 	if t.verb == VerbEHLO && t.reply.Code < 300 {
@@ -277,6 +273,12 @@ func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 	}
 	if d.next != End {
 		d.next = AwaitCommand
+	}
+	if code == 421 && raw == nil {
+		d.server.gone = true
+		d.fail(vocabulary.OutcomeClientProtocol, "a rule answered 421")
+		d.next = End
+		return
 	}
 	d.follow(v, code)
 }

@@ -74,12 +74,12 @@ func (t *Turn) runOne(i int, f func(*Turn), fault func(before []byte) string) (o
 	if why == "" {
 		why = fault(line)
 	}
-	if why == "" && t.again != "" {
+	if why == "" && t.repeats {
 		why = "it has a line said again before there is a reply"
 	}
 	if why != "" {
 		t.line, t.firsts, t.held, t.asData = line, t.firsts[:firsts], held, asData
-		t.answered, t.swallow, t.again = Reply{}, false, ""
+		t.answered, t.swallow, t.repeats = Reply{}, false, false
 		t.d.broke(i, why)
 		return false
 	}
@@ -117,8 +117,8 @@ func (t *Turn) commandFault(before []byte) string {
 		return fmt.Sprintf("it answered %v with %d", t.verb, t.answered.Code)
 	case unsaid.Has(t.verb) && t.verb != VerbQUIT && t.answered.Code != 0 && t.answered.Code < 400:
 		return fmt.Sprintf("it answered %v with a yes", t.verb)
-	case t.swallow:
-		return "only a SASL line can be swallowed"
+	case t.swallow && len(bytes.Trim(t.said, blanks)) > 0:
+		return "only a blank line and a SASL line can be swallowed"
 	case len(t.firsts) > maxFirst:
 		return fmt.Sprintf("it has more than %d commands said first", maxFirst)
 	}
@@ -183,7 +183,7 @@ func (t *Turn) runReply() {
 		if why == "" && (!bytes.Equal(t.line, line) || t.held != held || t.asksOnce()) {
 			why = "it changed or answered the command, to which the reply is there"
 		}
-		if why == "" && t.again == "" && t.reply.equal(before) {
+		if why == "" && !t.repeats && t.reply.equal(before) {
 			continue
 		}
 		if why == "" {
@@ -191,13 +191,13 @@ func (t *Turn) runReply() {
 		}
 		t.line, t.held = line, held
 		if why != "" {
-			t.again, t.reply = "", before.clone()
+			t.repeats, t.reply = false, before.clone()
 			t.forget()
 			t.d.broke(i, why)
 			continue
 		}
 		t.applied.add(i)
-		if t.again != "" {
+		if t.repeats {
 			t.againBy = ruleSet{}
 			t.againBy.add(i)
 			return
@@ -221,7 +221,7 @@ func (t *Turn) forget() {
 // replyFault says what is wrong with what a rule made of a reply, or wants said
 // in its place.
 func (t *Turn) replyFault(before Reply) string {
-	if t.again == "" {
+	if !t.repeats {
 		if t.verb == VerbMessage && before.Code < 300 && t.reply.Code >= 300 {
 			return fmt.Sprintf("it made %d of the yes to a finished message", t.reply.Code) // the client would send it again
 		}

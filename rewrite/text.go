@@ -33,6 +33,10 @@ type Filter struct {
 	// either of the header, with the empty line behind it, or of the body.
 	Text func(m *Text, dst, src []byte) []byte
 
+	// End returns what Text has held back. It is called once, when all text has
+	// been seen.
+	End func(m *Text) []byte
+
 	// Look is called behind each piece of the message, of whatever length.
 	Look func(m *Text)
 }
@@ -80,7 +84,7 @@ func (d *Dialogue) newText() *Text {
 			d.broke(i, why)
 			continue
 		}
-		m.changes = m.changes || f.Text != nil
+		m.changes = m.changes || f.Text != nil || f.End != nil
 		m.filters = append(m.filters, textFilter{Filter: f, rule: i})
 	}
 	return m
@@ -159,16 +163,18 @@ func (m *Text) pass(out []byte, end bool) []byte {
 	if end {
 		text = out[:len(out)-len(lastLine)]
 	}
+	changed := text
 	if m.changes && len(text) > 0 {
-		if changed := m.filter(text); !same(changed, text) {
-			out = changed
-			if end {
-				out = append(changed, lastLine...)
-			}
-		}
+		changed = m.filter(text)
 	}
-	if end {
+	if end && m.changes {
+		changed = m.endFilters(changed)
 		m.checkLastLine()
+	}
+	if !same(changed, text) {
+		if out = changed; end {
+			out = append(changed, lastLine...)
+		}
 	}
 	for i := range m.filters {
 		if f := &m.filters[i]; f.Look != nil {
@@ -203,9 +209,42 @@ func (m *Text) filter(text []byte) []byte {
 	return append(head, body...)
 }
 
-// filterPart has each filter see a part of the message, and checks what it makes.
-func (m *Text) filterPart(text []byte) []byte {
+// endFilters appends to the last text what the filters have held back, each of
+// it as the filters behind have it. The text may be in the room of one of them.
+func (m *Text) endFilters(last []byte) []byte {
+	owned := false
 	for i := range m.filters {
+		f := &m.filters[i]
+		if f.End == nil || m.refusal != "" {
+			continue
+		}
+		if !owned {
+			last, owned = bytes.Clone(last), true
+		}
+		m.rule = f.rule
+		var made []byte
+		why := contained(func(m *Text) { made = f.End(m) }, m)
+		if why == "" {
+			why = textFault(made)
+		}
+		if why == "" && f.follow(made) {
+			why = "it made the line that ends a message"
+		}
+		if why != "" {
+			m.broken(f.rule, why)
+			continue
+		}
+		last = append(last, m.filterFrom(i+1, made)...)
+	}
+	return last
+}
+
+// filterPart has each filter see a part of the message, and checks what it makes.
+func (m *Text) filterPart(text []byte) []byte { return m.filterFrom(0, text) }
+
+// filterFrom is filterPart for the filters from one on.
+func (m *Text) filterFrom(first int, text []byte) []byte {
+	for i := first; i < len(m.filters) && len(text) > 0; i++ {
 		f := &m.filters[i]
 		if f.Text == nil || m.refusal != "" {
 			continue

@@ -23,6 +23,7 @@ type Turn struct {
 	answered Reply
 	firsts   []first // to be said to the server before the line
 	again    string  // to be said to the server instead of giving the reply
+	repeats  bool    // it is
 	afresh   bool    // on a fresh connection
 
 	spoken     Verb // what the server was told last, if that was no SASL line
@@ -97,7 +98,8 @@ func (t *Turn) Answer(r Reply) { t.answered = r }
 // AsData has the chunks of a BDAT sent as one message by DATA.
 func (t *Turn) AsData() { t.asData = true }
 
-// Swallow has a SASL line go nowhere; the client's next one is waited for.
+// Swallow has a SASL line, or a command that is a blank line, go nowhere; the
+// client's next line is waited for.
 func (t *Turn) Swallow() { t.swallow = true }
 
 // Mechanism is that of the AUTH command as the client said it, in upper case.
@@ -135,10 +137,10 @@ func (t *Turn) MayRepeat() bool {
 // Again has another line said in place of this one and its reply awaited; the
 // client does not see this reply. It may be called where MayRepeat is true. To
 // a 334 it answers with a SASL line, which is always allowed.
-func (t *Turn) Again(line string) { t.again, t.afresh = line, false }
+func (t *Turn) Again(line string) { t.again, t.repeats, t.afresh = line, true, false }
 
 // AgainAfresh is Again on a fresh connection, of which a turn may have two.
-func (t *Turn) AgainAfresh(line string) { t.again, t.afresh = line, true }
+func (t *Turn) AgainAfresh(line string) { t.again, t.repeats, t.afresh = line, true, true }
 
 // Fresh counts the fresh connections that were made for this turn.
 func (t *Turn) Fresh() int { return t.fresh }

@@ -13,7 +13,8 @@ func advertiseESMTP() rewrite.Rule {
 		Doc: "Clients that look for the word ESMTP in the greeting stay with HELO, and have no SIZE, AUTH, DSN or STARTTLS. " +
 			"A 220 greeting without the word gets it behind the host name, or in a line of its own as Microsoft's fix does it. " +
 			"Should the server not know EHLO after all, fall-back-to-helo keeps the promise.",
-		Source: "KB Q164060; KB Q194131; RFC 1869, 4.1.1",
+		Source:  "KB Q164060; KB Q194131; RFC 1869, 4.1.1",
+		Entries: []string{"L02", "L06"},
 		Options: []rewrite.Option{{Name: "style", Default: "word", Values: []string{"word", "line"},
 			Doc: "\"word\": 220 host ESMTP rest; \"line\": 220-host rest, 220 ESMTP spoken here"}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
@@ -22,6 +23,9 @@ func advertiseESMTP() rewrite.Rule {
 				advertise = advertiseLine
 			}
 			return rewrite.Actions{Replies: rewrite.SetOf(rewrite.VerbGreeting), Reply: func(t *rewrite.Turn) {
+				if t.Reply().Code != 220 {
+					return
+				}
 				for _, line := range t.Reply().Lines {
 					for word := range strings.FieldsFuncSeq(line, isPunctuation) {
 						if strings.EqualFold(word, "ESMTP") || strings.EqualFold(word, "LMTP") {
@@ -58,7 +62,8 @@ func fallBackToHELO() rewrite.Rule {
 		Heals: "servers that refuse EHLO or hang up on it, for clients that do not try HELO by themselves",
 		Doc: "Sendmail 8.6, old gateways and firewalls answer EHLO with 500 or hang up. HELO is said instead, on a fresh " +
 			"connection if need be, and the client gets an EHLO answer without keywords. A 501 for the name in it passes.",
-		Source: "KB Q245787; KB Q100352; KB Q197142; RFC 5321, 3.2 and 4.1.4",
+		Source:  "KB Q245787; KB Q100352; KB Q197142; RFC 5321, 3.2 and 4.1.4",
+		Entries: []string{"L07", "L20", "L21"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Replies: rewrite.SetOf(rewrite.VerbEHLO), Reply: helloInstead}, nil
 		},

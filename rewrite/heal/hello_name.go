@@ -19,7 +19,8 @@ func fixHelloName() rewrite.Rule {
 			"Dots and blanks at the ends go, underscores become hyphens, an address is put in brackets, a name in letters " +
 			"beyond ASCII becomes its A-label; no name, or one that cannot be mended, becomes the option `name` or the " +
 			"client's address. A name that is right passes as it is.",
-		Source: "KB Q240832; KB186142; RFC 5321, 4.1.1.1 and 4.1.3; RFC 5890, 2.3.2.1",
+		Source:  "KB Q240832; KB186142; RFC 5321, 4.1.1.1 and 4.1.3; RFC 5890, 2.3.2.1",
+		Entries: []string{"L03", "L25"},
 		Options: []rewrite.Option{
 			{Name: "name", Default: "", Doc: "said in place of a name that is missing or cannot be mended; default: the client's address"},
 			{Name: "domain", Default: "", Doc: "appended to a name of one label: \"example.com\" makes sub2.example.com of sub2"},

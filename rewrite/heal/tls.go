@@ -13,7 +13,8 @@ func repeatEHLO() rewrite.Rule {
 		Doc: "After TLS has begun, what was said before it is void, and servers refuse MAIL with `503 Send hello first`. " +
 			"A client that says anything else first has its last EHLO said for it; the answer is swallowed. " +
 			"Without this rule such a client gets 503.",
-		Source: "KB Q279214; RFC 3207, 4.2",
+		Source:  "KB Q279214; RFC 3207, 4.2",
+		Entries: []string{"L24", "L107"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Owed: rewrite.EveryVerb &^ rewrite.BeforeHello, Command: func(t *rewrite.Turn) {
 				if t.Hello() != "" {
@@ -32,7 +33,8 @@ func retrySTARTTLS() rewrite.Rule {
 			"second try goes through. A 505 or 530 that asks for STARTTLS where TLS is in use is not passed on: a fresh " +
 			"connection is made, with EHLO, STARTTLS (resuming the TLS session), EHLO, and MAIL is said again, twice at most. " +
 			"After that, or where AUTH or an earlier message may not be repeated, the client gets 451 and keeps the mail.",
-		Source: "KB Q279214; KB329061",
+		Source:  "KB Q279214; KB329061",
+		Entries: []string{"L86", "L107"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{
 				Commands: rewrite.SetOf(rewrite.VerbMAIL), Command: func(t *rewrite.Turn) {
@@ -69,7 +71,8 @@ func starttlsKeyword() rewrite.Rule {
 		Heals: "Exchange 5.5 where it offers TLS by the keyword TLS, which nobody looks for",
 		Doc: "The manual of Exchange 5.5 SP1 shows `250 TLS` in the EHLO reply, while the command is STARTTLS everywhere. " +
 			"The keyword TLS becomes STARTTLS, for the client and for our own use of it, where STARTTLS itself is not offered.",
-		Source: "Exchange 5.5 SP1 on-line help, How ESMTP Works; KB Q255753; RFC 2487, 3",
+		Source:  "Exchange 5.5 SP1 on-line help, How ESMTP Works; KB Q255753; RFC 2487, 3",
+		Entries: []string{"L102"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Offer: func(_ rewrite.Session, e rewrite.Extensions) { e.Rename("TLS", "STARTTLS") }}, nil
 		},
@@ -83,7 +86,8 @@ func acceptEarlyTLS() rewrite.Rule {
 		Doc: "HP's multifunction printers do, and a server takes the ClientHello for a command and answers 502. " +
 			"If a client's first octets are there before the server's greeting and begin a TLS handshake, it is done first. " +
 			"Needs client_tls.mode offer or require. A client whose ClientHello comes later than the greeting needs the option `wait`.",
-		Source: "github.com/postalserver/postal/issues/2005",
+		Source:  "github.com/postalserver/postal/issues/2005",
+		Entries: []string{"L13"},
 		Options: []rewrite.Option{{Name: "wait", Default: int64(0), Most: 5000,
 			Doc: "milliseconds for which every client's greeting is held back, to see whether it begins with TLS"}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
@@ -108,7 +112,8 @@ func greetInClear() rewrite.Rule {
 		Doc: "On a route with client_tls.mode implicit, a client that has sent nothing for three seconds is greeted in clear and " +
 			"offered STARTTLS. Whoever stands between can hold a ClientHello back and so have the greeting in clear: it is " +
 			"in no set, and only for networks that are trusted.",
-		Source: "RFC 8314, 3.3",
+		Source:  "RFC 8314, 3.3",
+		Entries: []string{"L13"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Open: openInClear}, nil
 		},
@@ -133,7 +138,8 @@ func mend505() rewrite.Rule {
 		Heals: "senders that do not know 505, with which IIS 4 asks for STARTTLS and Exchange 5.5 for AUTH",
 		Doc: "505 is in no list of codes. Where it asks for STARTTLS or for authentication it becomes 530, which says the same " +
 			"to everybody, with the enhanced code 5.7.0 and the server's text.",
-		Source: "KB Q279214; KB Q181481; KB843106; RFC 3207, 4; RFC 4954, 6",
+		Source:  "KB Q279214; KB Q181481; KB843106; RFC 3207, 4; RFC 4954, 6",
+		Entries: []string{"L86", "L107"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Refusals: rewrite.EveryVerb &^ rewrite.SetOf(rewrite.VerbGreeting, rewrite.VerbMessage), Reply: func(t *rewrite.Turn) {
 				r := t.Reply()

@@ -16,7 +16,8 @@ func translateXAUTH() rewrite.Rule {
 			"too, and AUTH NTLM becomes XAUTH. A form that is refused before any challenge is said in another. " +
 			"Exchange 5.5 accepts NTLM and does not list it (KB Q262945). The NTLM messages are not touched. " +
 			"How Exchange 5.0 spells XAUTH is documented nowhere; every plausible spelling is accepted.",
-		Source: "KB Q195201; KB Q262945; MS-SMTPNTLM",
+		Source:  "KB Q195201; KB Q262945; MS-SMTPNTLM",
+		Entries: []string{"L30", "L33"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{
 				State:   func() any { return new(xauthState) },
