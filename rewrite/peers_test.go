@@ -1,0 +1,326 @@
+package rewrite_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/vocabulary"
+)
+
+// peers are a client and a server that do what the fuzzer says.
+type peers struct {
+	*testing.T
+	d      *rewrite.Dialogue
+	policy *rewrite.Policy
+	data   []byte // what the fuzzer has left to say
+	polite bool   // they mostly say what the other waits for
+	said   int    // polite commands
+
+	fed                  int  // the code of the reply that is being given
+	clientTLS, serverTLS bool // handshakes that were done
+	introduced           bool // XCLIENT was said to the server
+}
+
+// rules are those that the fuzzer chooses, with options that it chooses.
+func (p *peers) rules() (names []string, options map[string]map[string]any) {
+	options = map[string]map[string]any{}
+	if p.pick(4) == 0 {
+		return []string{"standard"}, options
+	}
+	for _, r := range heal.Table() {
+		if p.pick(2) == 0 {
+			continue
+		}
+		names = append(names, r.Name)
+		options[r.Name] = map[string]any{}
+		for _, o := range append(r.Options, rewrite.ScopeOptions()...) {
+			if v := p.option(o); v != nil {
+				options[r.Name][o.Name] = v
+			}
+		}
+	}
+	return names, options
+}
+
+// option chooses the value of an option; nil is its default.
+func (p *peers) option(o rewrite.Option) any {
+	if o.Name == "keywords" {
+		return []string{"PIPELINING", "STARTTLS"}[:1+p.pick(2)]
+	}
+	if p.pick(3) > 0 {
+		return nil
+	}
+	switch {
+	case o.Name == "clients":
+		return []any{[]any{"192.0.2.0/24", "198.51.100.0/24"}[p.pick(2)]}
+	case o.Name == "hello" || o.Name == "banner":
+		return []any{"example", "nobody"}[p.pick(2)]
+	case o.Values != nil:
+		return o.Values[p.pick(len(o.Values))]
+	}
+	switch o.Default.(type) {
+	case int64:
+		return int64(p.pick(int(min(o.Most, 255)) + 1))
+	case map[string]string:
+		return map[string]any{"sub2.": "mapped.example.com"}
+	}
+	return "other.example.com"
+}
+
+func (p *peers) pick(n int) int {
+	if len(p.data) == 0 {
+		return 0
+	}
+	b := p.data[0]
+	p.data = p.data[1:]
+	return int(b) % n
+}
+
+var fuzzCommands = []string{
+	"EHLO client.example.net", "EHLO sub2.", "HELO my_host", "EHLO", "MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>",
+	"DATA", "RSET", "NOOP", "QUIT", "STARTTLS", "X-ANONYMOUSTLS", "BDAT 20", "BDAT 0 LAST", "BDAT x", "AUTH LOGIN",
+	"AUTH NTLM", "AUTH NTLM TlRMTVNTUAABAAAA", "XAUTH", "XAUTH NTLM TlRMTVNTUAABAAAA", "XAUTH TlRMTVNTUAABAAAA",
+	"X-EXPS NTLM", "VRFY b", "XCLIENT ADDR=192.0.2.1", "TURN", "XYZZY", "", "NOOP\x00", "NOOP\rQUIT",
+	"XCLIENT NAME=client.example.org ADDR=IPV6:2001:db8::7 HELO=client.example.org", "XCLIENT",
+}
+
+var fuzzReplies = []string{
+	"250 ok", "250-mail.example.com\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 STARTTLS", "250-mail.example.com\r\n250 STARTTLS",
+	"250-mail.example.com\r\n250 AUTH NTLM LOGIN", "250-mail.example.com\r\n250 XAUTH", "220 mail.example.com", "354 go on",
+	"354-go\r\n354 on", "334 ", "334 TlRMTVNTUAACAAAA", "235 ok", "221 bye", "421 going", "451 later", "500 what?", "501 Syntax",
+	"501 Invalid Address", "502 no", "504 no", "505 Must issue a STARTTLS command first", "550 no", "554-no\r\n554 no", "250",
+	"220-mail.example.com\r\n220 ESMTP", "250-a\r\n550 b", "hello?",
+	"250-mail.example.com\r\n250-XCLIENT NAME ADDR PROTO HELO\r\n250 STARTTLS", "250-mail.example.com\r\n250 XCLIENT ADDR",
+}
+
+// line takes a line of the table, or one of the fuzzer's own.
+func (p *peers) line(table []string) []byte {
+	if p.polite && p.pick(16) > 0 {
+		return []byte(table[p.pick(len(table))] + "\r\n")
+	}
+	if i := p.pick(len(table) + 2); i < len(table) {
+		return []byte(table[i] + "\r\n")
+	}
+	n := min(p.pick(64), len(p.data))
+	own := p.data[:n]
+	p.data = p.data[n:]
+	if end := bytes.IndexByte(own, '\n'); end >= 0 {
+		own = own[:end]
+	}
+	return append(bytes.Clone(own), "\r\n"[p.pick(2):]...)
+}
+
+// politeCommands get a client through a session.
+var politeCommands = []string{
+	"EHLO client.example.net", "STARTTLS", "EHLO client.example.net", "AUTH LOGIN", "MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>",
+	"DATA", "MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>", "BDAT 20", "BDAT 20 LAST", "AUTH NTLM TlRMTVNTUAABAAAA",
+}
+
+// command is the client's next command.
+func (p *peers) command() []byte {
+	if !p.polite || p.pick(8) == 0 {
+		return p.line(fuzzCommands)
+	}
+	p.said += 1 + p.pick(8)/7 // sometimes one is left out
+	return []byte(politeCommands[(p.said-1)%len(politeCommands)] + "\r\n")
+}
+
+// fitting are replies of which each may be the one that is awaited.
+func (p *peers) fitting() []string {
+	v := p.d.Told()
+	if v == rewrite.VerbOther {
+		v = p.d.Awaited()
+	}
+	switch {
+	case v == rewrite.VerbEHLO:
+		return []string{fuzzReplies[1], fuzzReplies[2], fuzzReplies[3], fuzzReplies[4], fuzzReplies[26], "250-mail.example.com\r\n250-CHUNKING\r\n250 AUTH LOGIN"}
+	case v == rewrite.VerbDATA:
+		return []string{"354 go on"}
+	case v == rewrite.VerbSTARTTLS, v == rewrite.VerbAnonymousTLS:
+		return []string{"220 go on"}
+	case v == rewrite.VerbAUTH, v == rewrite.VerbXAUTH, v == rewrite.VerbXEXPS:
+		return []string{"334 VXNlcm5hbWU6", "235 ok"}
+	}
+	return []string{"250 ok"}
+}
+
+func (p *peers) step(next rewrite.Next) {
+	d := p.d
+	switch next {
+	case rewrite.AwaitServer:
+		if p.pick(8) == 0 {
+			d.Lost()
+			return
+		}
+		p.serverTLS, p.introduced = p.policy.ServerTLS == rewrite.ServerTLSImplicit, false
+		greetings := []string{"220 mail.example.com", "220-mail.example.com\r\n220 ESMTP", "554 no", "354 go on"}
+		if p.polite {
+			greetings = greetings[:2]
+		}
+		p.reply(greetings, d.Greeting)
+	case rewrite.AwaitReply:
+		p.server()
+	case rewrite.AwaitCommand:
+		switch p.pick(24) {
+		case 0:
+			p.server()
+		case 1:
+			d.TooLong()
+		default:
+			line := p.command()
+			if outstanding := d.Outstanding(); !d.Command(line, p.pick(8) == 0) && outstanding == 0 {
+				p.Fatalf("%q was not taken, though nothing is outstanding", line)
+			}
+		}
+	case rewrite.AwaitSASL:
+		d.SASL(p.line([]string{"*", "dXNlcg==", "TlRMTVNTUAADAAAA", "QUIT"}))
+	case rewrite.AwaitMessage:
+		switch p.pick(8) {
+		case 0:
+			p.server()
+		case 1:
+			d.MessageLost()
+		default:
+			p.message()
+		}
+	case rewrite.AwaitDiscard:
+		d.MessageEnd(5)
+	case rewrite.AwaitChunk, rewrite.AwaitChunkDiscard:
+		d.ChunkEnd()
+	case rewrite.AwaitChunkText:
+		p.chunkText()
+	case rewrite.AwaitClientTLS:
+		d.ClientTLS()
+		p.clientTLS = true
+	case rewrite.AwaitServerTLS:
+		if p.pick(3) == 0 {
+			d.ServerTLSFailed()
+			return
+		}
+		p.serverTLS = true
+		d.ServerTLS()
+	case rewrite.AwaitAdmission:
+		d.Admitted(p.pick(4) > 0)
+	case rewrite.AwaitOctets:
+		d.Octets(p.line(fuzzCommands))
+	}
+}
+
+// message is a message that goes by DATA, to its end or to a refusal.
+func (p *peers) message() {
+	long := strings.Repeat("x", 500*p.pick(4))
+	in := []byte([]string{"a\r\n", "h: y\r\n\r\na\n.b\r\n", "\r\na\rb\x00\r\n", ""}[p.pick(4)] + long + "\r\n.\r\n")
+	out := byDATA(p.d.Text(), in, p.pick(8)%len(in))
+	if why := p.d.Text().Refusal(); why != "" {
+		p.d.RefuseMessage(why)
+	} else if !bytes.HasSuffix(append([]byte("\r\n"), out...), []byte("\r\n.\r\n")) {
+		p.Fatalf("%q becomes %q", in, out)
+	}
+	p.d.MessageEnd(int64(len(in)))
+}
+
+// chunkText is a chunk that goes on as text, to its end or to a refusal.
+func (p *peers) chunkText() {
+	d := p.d
+	switch p.pick(6) {
+	case 0:
+		d.RefuseChunk("554 5.6.0 no")
+	case 1:
+		p.reply(fuzzReplies, func(raw []byte) {
+			if !d.EarlyChunkReply(raw) {
+				d.Garbage()
+			}
+		})
+	case 2:
+		d.Lost()
+	default:
+		d.Text().Stuff([]byte(".a\nb\x00"))
+		if d.ChunkIsLast() {
+			d.Text().StuffEnd()
+		}
+		d.ChunkEnd()
+	}
+}
+
+// server says something, or goes.
+func (p *peers) server() {
+	switch p.pick(24) {
+	case 0:
+		p.d.Lost()
+	case 1:
+		p.d.Silent()
+	default:
+		table := fuzzReplies
+		if p.polite && p.pick(8) > 0 {
+			table = p.fitting()
+		}
+		p.reply(table, func(raw []byte) { p.d.Reply(raw, p.pick(8) == 0, p.pick(8) == 0) })
+	}
+}
+
+func (p *peers) reply(table []string, give func([]byte)) {
+	raw := p.line(table)
+	if n, err := rewrite.ScanReply(raw); err != nil || n == 0 {
+		if n, made, ok, _ := p.d.Repair(raw, 5000); ok {
+			raw = append(made, raw[n:]...)
+		}
+	}
+	if n, err := rewrite.ScanReply(raw); err != nil || n != len(raw) {
+		p.d.Garbage()
+		return
+	}
+	p.fed, _ = rewrite.ReplyCode(raw)
+	give(raw)
+	p.fed = 0
+}
+
+// check looks at what the last step wants written.
+func (p *peers) check(policy *rewrite.Policy) {
+	d := p.d
+	for _, out := range [][]byte{d.ToServer, d.ToClient} {
+		for line := range bytes.Lines(out) {
+			if _, ok := rewrite.CutCRLF(line); !ok {
+				p.Fatalf("%q is no line", line)
+			}
+		}
+	}
+	if n, err := rewrite.ScanReply(d.ToClient); len(d.ToClient) > 0 && (err != nil || n == 0) {
+		p.Fatalf("the client gets %q, which is no reply", d.ToClient)
+	}
+	serverInClear := policy.ServerTLS == rewrite.ServerTLSRequire && !p.serverTLS && policy.ClientTLS != rewrite.ClientTLSPass
+	inClear := serverInClear || policy.ClientTLS == rewrite.ClientTLSRequire && !p.clientTLS
+	for line := range bytes.Lines(d.ToServer) {
+		switch v := rewrite.ParseVerb(bytes.TrimSuffix(line, []byte("\r\n"))); {
+		case v == rewrite.VerbXCLIENT && policy.XCLIENT != rewrite.XCLIENTNever && !serverInClear: // it is ours
+			p.introduced = true
+		case rewrite.Uncarried.Has(v):
+			p.Fatalf("%q is passed on", line)
+		case inClear && !rewrite.BeforeHello.Has(v):
+			p.Fatalf("%q in clear", line)
+		case policy.XCLIENT == rewrite.XCLIENTRequired && !p.introduced && !rewrite.BeforeHello.Has(v):
+			p.Fatalf("%q before XCLIENT", line)
+		}
+	}
+	if d.ServerGone() && len(d.ToServer) > 0 {
+		p.Fatalf("%q is for a server that has gone", d.ToServer)
+	}
+	if n := d.Outstanding(); n < 0 || n > rewrite.MaxOutstanding || d.Waits() == rewrite.AwaitReply && n == 0 {
+		p.Fatalf("%d replies are outstanding, and the dialogue waits for %d", n, d.Waits())
+	}
+	d.ToServer, d.ToClient = nil, nil
+}
+
+func (p *peers) Command(rewrite.Verb)     {}
+func (p *peers) Applied(string)           {}
+func (p *peers) Limited(vocabulary.Limit) {}
+
+func (p *peers) Broke(rule, why string) { p.Errorf("%s: %s", rule, why) }
+
+func (p *peers) Replied(v rewrite.Verb, code int, _ []byte) {
+	if v == rewrite.VerbMessage && code < 400 && p.fed/100 != 2 {
+		p.Fatalf("the client gets %d for a message, and the server has said %d", code, p.fed)
+	}
+}
