@@ -51,13 +51,18 @@
 //     than 4,094 octets (12,286 in an AUTH exchange) unless it was.
 //   - No rule has said first, or makes of another command, what carries octets
 //     that are not lines, swaps the roles, or has the server trust us.
-//   - A refusal stays one, and so does an invitation (3xx). A refusal may become
-//     temporary. A yes to a finished message stays a yes. No rule answers DATA
-//     with a yes.
+//   - A refusal stays one, and may become temporary. A 3xx keeps its code, and so
+//     does the 220 to STARTTLS. A yes to a finished message stays a yes. No rule
+//     answers DATA, BDAT or STARTTLS with a yes.
+//   - A rule asks at each stage for what the stage has: a line is said first, or
+//     held, before it is said; it is said again once its reply is there.
 //   - Nothing is said again that could be done twice: only EHLO, HELO, STARTTLS,
 //     AUTH before its first 334, and the first MAIL of a session. A turn may say
 //     four lines first, four again, and make two fresh connections.
-//   - The text of a message has no bare CR, bare LF or NUL, and no line of one dot.
+//   - The text of a message has no bare CR, bare LF or NUL, no line of one dot,
+//     and ends with CRLF.
+//   - An exchange that a rule ends is cancelled at a server that waits for a SASL
+//     line.
 //
 // Behind the rules the engine makes the EHLO reply true of the session: see
 // [Policy].

@@ -32,7 +32,8 @@ type Actions struct {
 	Offer func(Session, Extensions)
 
 	// Command gets the client's command, if its verb is in Commands, or in Owed
-	// while the client owes the EHLO that follows its TLS handshake.
+	// while the client owes the EHLO that follows its TLS handshake. It gets the
+	// same command again where that has to wait for the replies to earlier ones.
 	Command        func(*Turn)
 	Commands, Owed VerbSet
 
