@@ -136,7 +136,7 @@ func FuzzRepair(f *testing.F) {
 // of a line.
 func worstOf(octets string) (worst byte) {
 	for line := range strings.FieldsFuncSeq(octets, func(c rune) bool { return c == '\r' || c == '\n' }) {
-		line = strings.Trim(line, "\x00\x01\x1b\x7f\xff\xfb\xfd\xfe\xfa\xf0 \t\v\f")
+		line = strings.TrimLeftFunc(line, func(c rune) bool { return c <= ' ' || c > '~' })
 		if n, err := rewrite.ScanReply([]byte(line[:min(len(line), 3)] + "\r\n")); n > 0 && err == nil {
 			worst = max(worst, line[0])
 		}

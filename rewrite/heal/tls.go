@@ -16,7 +16,8 @@ func repeatEHLO() rewrite.Rule {
 		Source:  "KB Q279214; RFC 3207, 4.2",
 		Entries: []string{"L24", "L107"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
-			return rewrite.Actions{Owed: rewrite.EveryVerb &^ rewrite.BeforeHello, Command: func(t *rewrite.Turn) {
+			owed := rewrite.EveryVerb &^ (rewrite.BeforeHello | rewrite.SetOf(rewrite.VerbBDAT)) // MAIL comes before BDAT
+			return rewrite.Actions{Owed: owed, Command: func(t *rewrite.Turn) {
 				if t.Hello() != "" {
 					t.First(t.Hello())
 				}
