@@ -1,6 +1,7 @@
 package rewrite_test
 
 import (
+	"bytes"
 	"net/netip"
 	"runtime"
 	"testing"
@@ -34,19 +35,25 @@ func holdingPolicy(turns rewrite.Turns) *rewrite.Policy {
 	return &rewrite.Policy{ServerTLS: rewrite.ServerTLSOpportunistic, Turns: turns}
 }
 
-// A held turn is a coroutine, which runtime.NumGoroutine counts.
+// conversations counts the coroutines that held turns run on.
+func conversations() int {
+	stacks := make([]byte, 4<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	return bytes.Count(stacks, []byte("rewrite.newConversation.func1("))
+}
+
 func TestCloseEndsAHeldTurn(t *testing.T) {
 	for name, hold := range holding {
 		t.Run(name, func(t *testing.T) {
-			before := runtime.NumGoroutine()
+			before := conversations()
 			k := talkUnder(t, holdingPolicy(nil))
 			hold(k)
-			if n := runtime.NumGoroutine(); n != before+1 {
-				t.Fatalf("%d goroutines while a turn is held, and %d before", n, before)
+			if n := conversations(); n != before+1 {
+				t.Fatalf("%d conversations while a turn is held, and %d before", n, before)
 			}
 			k.d.Close()
-			if n := runtime.NumGoroutine(); n != before {
-				t.Errorf("%d goroutines at the end, and %d before", n, before)
+			if n := conversations(); n != before {
+				t.Errorf("%d conversations at the end, and %d before", n, before)
 			}
 			k.d.Close() // once more does no harm
 		})
@@ -56,7 +63,7 @@ func TestCloseEndsAHeldTurn(t *testing.T) {
 func TestALostServerEndsAHeldTurn(t *testing.T) {
 	for name, hold := range holding {
 		t.Run(name, func(t *testing.T) {
-			before := runtime.NumGoroutine()
+			before := conversations()
 			k := talkUnder(t, holdingPolicy(nil))
 			hold(k)
 			if name == "a handshake" {
@@ -66,8 +73,8 @@ func TestALostServerEndsAHeldTurn(t *testing.T) {
 			if k.d.Next(false) != rewrite.End {
 				t.Fatalf("the dialogue waits for %d", k.d.Next(false))
 			}
-			if n := runtime.NumGoroutine(); n != before {
-				t.Errorf("%d goroutines at the end, and %d before", n, before)
+			if n := conversations(); n != before {
+				t.Errorf("%d conversations at the end, and %d before", n, before)
 			}
 		})
 	}
@@ -75,15 +82,15 @@ func TestALostServerEndsAHeldTurn(t *testing.T) {
 
 func TestTurnsAreUsedAgain(t *testing.T) {
 	turns := rewrite.NewTurns(1)
-	before := runtime.NumGoroutine()
+	before := conversations()
 	for range 3 {
 		k := talkUnder(t, holdingPolicy(turns))
 		k.hello("DSN")
 		k.client("AUTH PLAIN AA==", "AUTH PLAIN AA==", "")
 		k.server("235 ok", "", "235 ok")
 		k.d.Close()
-		if n := runtime.NumGoroutine(); n != before+1 || len(turns) != 1 {
-			t.Fatalf("%d goroutines, and %d before; %d are kept", n, before, len(turns))
+		if n := conversations(); n != before+1 || len(turns) != 1 {
+			t.Fatalf("%d conversations, and %d before; %d are kept", n, before, len(turns))
 		}
 	}
 	first, second := talkUnder(t, holdingPolicy(turns)), talkUnder(t, holdingPolicy(turns))
@@ -93,12 +100,12 @@ func TestTurnsAreUsedAgain(t *testing.T) {
 	for _, k := range []*talk{first, second} {
 		k.server("250 mail.example.com", "", "250 mail.example.com")
 	}
-	if n := runtime.NumGoroutine(); n != before+1 || len(turns) != 1 {
-		t.Errorf("%d goroutines, and %d before; %d are kept", n, before, len(turns))
+	if n := conversations(); n != before+1 || len(turns) != 1 {
+		t.Errorf("%d conversations, and %d before; %d are kept", n, before, len(turns))
 	}
 	turns.Close()
-	if n := runtime.NumGoroutine(); n != before || len(turns) != 0 {
-		t.Errorf("%d goroutines at the end, and %d before; %d are kept", n, before, len(turns))
+	if n := conversations(); n != before || len(turns) != 0 {
+		t.Errorf("%d conversations at the end, and %d before; %d are kept", n, before, len(turns))
 	}
 }
 
@@ -127,7 +134,7 @@ func (f faulty) Replied(_ rewrite.Verb, code int, _ []byte) {
 
 func TestADialogueThatPanickedCanBeClosed(t *testing.T) {
 	turns := rewrite.NewTurns(4)
-	before := runtime.NumGoroutine()
+	before := conversations()
 	d := rewrite.New(holdingPolicy(turns), netip.Addr{}, faulty{code: 250})
 	d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
 	d.Command([]byte("EHLO client.example.net\r\n"), false)
@@ -140,7 +147,7 @@ func TestADialogueThatPanickedCanBeClosed(t *testing.T) {
 		d.Reply([]byte("250 mail.example.com\r\n"), false, false)
 	}()
 	d.Close()
-	if n := runtime.NumGoroutine(); n != before || len(turns) != 0 {
-		t.Errorf("%d goroutines at the end, and %d before; %d are kept", n, before, len(turns))
+	if n := conversations(); n != before || len(turns) != 0 {
+		t.Errorf("%d conversations at the end, and %d before; %d are kept", n, before, len(turns))
 	}
 }
