@@ -14,10 +14,10 @@ type coroutine struct {
 	stop  func()
 	yield func(wish) bool
 	again func() // has it go on; made once
-	reads int    // since the loop has seen to others
+	reads int32  // since the loop has seen to others
 
-	session *session // that it runs; nil: none
 	spoilt  bool     // its work has panicked: it is not used again
+	session *session // that it runs; nil: none
 }
 
 // A wish is what a coroutine stops for.

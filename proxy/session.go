@@ -52,30 +52,33 @@ type session struct {
 
 	closing atomic.Bool // one way of an opaque stretch has failed
 
-	entered     bool                   // the Proxy's arriving does not count it any more
-	placed      bool                   // the census counts it
-	begun       bool                   // the observer has heard of it
-	mute        bool                   // the client could not read a reply: TLS begins, or the stretch is opaque
-	finished    uint8                  // how many steps of finish have begun
-	isDefective bool                   // a panic has ended it
-	lost        atomic.Pointer[defect] // a panic that another goroutine has met for it
+	lost atomic.Pointer[defect] // a panic that another goroutine has met for it
 
-	idleUntil time.Time          // while the client's next line is waited for, parked
-	now       time.Time          // when the last wait ended: until the next, no time passes to speak of
-	waits     uint32             // so far, from anywhere
-	asked     time.Time          // when the server was given what it has not answered
-	answered  bool               // the server has answered all, and was given nothing since
-	outcome   vocabulary.Outcome // "" while it runs
-	unsure    bool               // a message's answer was lost: the server may have it
-	recipient bool               // one was accepted in this transaction
-	long      rewrite.Verb       // that began the last line that was too long
-	while     string             // what is being done
-	err       error              // what went wrong
-	cut       bool               // what went wrong then is that we have closed: see kill
-	sum       summary
-	refusals  refusals
-	text      chunkText // of a message that came by BDAT and goes by DATA
-	serverIn  int64     // octets from connections to the server that are closed
+	idleUntil time.Time // while the client's next line is waited for, parked
+	now       time.Time // when the last wait ended: until the next, no time passes to speak of
+	asked     time.Time // when the server was given what it has not answered
+	waits     uint32    // so far, from anywhere
+
+	// These share a word or two.
+	answered    bool         // the server has answered all, and was given nothing since
+	unsure      bool         // a message's answer was lost: the server may have it
+	cut         bool         // what went wrong is that we have closed: see kill
+	recipient   bool         // one was accepted in this transaction
+	long        rewrite.Verb // that began the last line that was too long
+	entered     bool         // the Proxy's arriving does not count it any more
+	placed      bool         // the census counts it
+	begun       bool         // the observer has heard of it
+	mute        bool         // the client could not read a reply: TLS begins, or the stretch is opaque
+	isDefective bool         // a panic has ended it
+	finished    uint8        // how many steps of finish have begun
+
+	outcome  vocabulary.Outcome // "" while it runs
+	while    string             // what is being done
+	err      error              // what went wrong
+	sum      summary
+	refusals refusals
+	text     chunkText // of a message that came by BDAT and goes by DATA
+	serverIn int64     // octets from connections to the server that are closed
 }
 
 // errEnded says that the session has an outcome and nothing more is to be done.
