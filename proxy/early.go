@@ -36,7 +36,7 @@ func (s *session) earlyTLS() error {
 
 // askToOpen has the rules look at the client's first octets.
 func (s *session) askToOpen() {
-	if !s.route.Rules.Opens() {
+	if !s.dialogue.Opens() {
 		return
 	}
 	if wait := s.dialogue.Open(s.peek(0), false); wait > 0 {

@@ -105,19 +105,67 @@ func ParseVerb(line []byte) Verb {
 		}
 		word[i] = c
 	}
-	return verbOf[string(word[:end-start])]
+	return verbNamed(word[:end-start])
 }
 
 const maxVerb = len("X-ANONYMOUSTLS") // the longest
 
-// verbOf finds a verb by its name.
-var verbOf = func() map[string]Verb {
-	of := map[string]Verb{}
-	for v := VerbEHLO; v < verbs; v++ {
-		of[verbNames[v]] = v
+// verbNamed finds a verb by its name, in upper case.
+func verbNamed(name []byte) Verb {
+	switch string(name) {
+	case "EHLO":
+		return VerbEHLO
+	case "HELO":
+		return VerbHELO
+	case "STARTTLS":
+		return VerbSTARTTLS
+	case "X-ANONYMOUSTLS":
+		return VerbAnonymousTLS
+	case "AUTH":
+		return VerbAUTH
+	case "XAUTH":
+		return VerbXAUTH
+	case "X-EXPS":
+		return VerbXEXPS
+	case "MAIL":
+		return VerbMAIL
+	case "RCPT":
+		return VerbRCPT
+	case "DATA":
+		return VerbDATA
+	case "BDAT":
+		return VerbBDAT
+	case "RSET":
+		return VerbRSET
+	case "NOOP":
+		return VerbNOOP
+	case "QUIT":
+		return VerbQUIT
+	case "VRFY":
+		return VerbVRFY
+	case "EXPN":
+		return VerbEXPN
+	case "HELP":
+		return VerbHELP
+	case "ETRN":
+		return VerbETRN
+	case "TURN":
+		return VerbTURN
+	case "ATRN":
+		return VerbATRN
+	case "XCLIENT":
+		return VerbXCLIENT
+	case "XFORWARD":
+		return VerbXFORWARD
+	case "PROXY":
+		return VerbPROXY
+	case "XEXCH50":
+		return VerbXEXCH50
+	case "X-LINK2STATE":
+		return VerbXLINK2STATE
 	}
-	return of
-}()
+	return VerbOther
+}
 
 // foldEqual compares without regard to case; upper is in upper case already.
 func foldEqual(b []byte, upper string) bool {

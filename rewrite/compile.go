@@ -176,8 +176,5 @@ func (b Book) choose(names []string) (map[string]bool, []error) {
 	return chosen, errs
 }
 
-// Opens reports whether any rule looks at the client's first octets.
-func (r *Rules) Opens() bool { return r != nil && r.opens }
-
 // Repairs reports whether any rule looks at replies that are none.
 func (r *Rules) Repairs() bool { return r != nil && r.repairs }

@@ -101,6 +101,7 @@ type Dialogue struct {
 	seen   clientState
 	chunk  chunkState
 	text   *Text  // the message that is under way; nil: none is
+	spare  *Text  // for the next one; nil: there is none
 	states []any  // of the rules, by their place; nil: none has any
 	reach  *reach // of the rules that act in some sessions only; nil: there are none
 	memory Memory // of the server; nil: nothing is kept
@@ -221,6 +222,7 @@ func (d *Dialogue) rememberTLSFailed() {
 func (d *Dialogue) Rest() {
 	d.ToServer, d.ToClient = nil, nil
 	d.sent.rest()
+	d.spare = nil
 	if !d.holds() {
 		d.turn = nil
 	}

@@ -64,7 +64,7 @@ func (d *Dialogue) step(e Extensions, c *causes, cause string, do func(Extension
 // carries a payload that we cannot count.
 func (d *Dialogue) dropUncarried(e Extensions) {
 	e.DropFunc(func(name, _ string) bool {
-		v := verbOf[name]
+		v := verbNamed([]byte(name))
 		return uncarried.Has(v) || v == VerbAnonymousTLS && !d.passesTLS()
 	})
 }

@@ -43,14 +43,21 @@ func (o *Opening) BeginTLS() { o.decision = withTLS }
 // GoInClear has the greeting come without the TLS that is due.
 func (o *Opening) GoInClear() { o.decision = inClear }
 
+// Opens reports whether any rule wants to look at the client's first octets, which
+// matters where we end TLS with the client.
+func (d *Dialogue) Opens() bool {
+	return d.policy.Rules != nil && d.policy.Rules.opens && (d.policy.ClientTLS == ClientTLSImplicit || d.endsTLS() && !d.seen.tls)
+}
+
 // Open asks the rules about a client that was not greeted yet, and returns for
 // how many milliseconds to wait for its first octets before asking again. 0: the
 // session begins, with TLS if BeginsTLS says so.
 func (d *Dialogue) Open(octets []byte, waited bool) (wait int64) {
-	if d.policy.Rules == nil || !d.policy.Rules.opens {
+	if !d.Opens() {
 		return 0
 	}
-	for i, rule := range d.policy.Rules.rules {
+	for i := range d.policy.Rules.rules {
+		rule := &d.policy.Rules.rules[i]
 		if rule.Open == nil || !d.acts(i) {
 			continue
 		}

@@ -50,7 +50,8 @@ func (d *Dialogue) Repair(octets []byte, quiet int64) (n int, made []byte, ok bo
 	if d.policy.Rules == nil || !d.policy.Rules.repairs || len(octets) > maxRepair {
 		return 0, nil, false, 0
 	}
-	for i, rule := range d.policy.Rules.rules {
+	for i := range d.policy.Rules.rules {
+		rule := &d.policy.Rules.rules[i]
 		if rule.Repair == nil || !d.acts(i) {
 			continue
 		}

@@ -303,7 +303,8 @@ func (d *Dialogue) runLine(octets []byte) (line []byte, by ruleSet) {
 	if d.policy.Rules == nil || !d.policy.Rules.lines {
 		return nil, by
 	}
-	for i, rule := range d.policy.Rules.rules {
+	for i := range d.policy.Rules.rules {
+		rule := &d.policy.Rules.rules[i]
 		if rule.Line == nil || !d.acts(i) {
 			continue
 		}

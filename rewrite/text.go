@@ -15,6 +15,7 @@ type Text struct {
 	stuffer    Stuffer
 	stuffed    []byte // what the stuffer made last; nil between chunks
 	filters    []textFilter
+	few        [1]textFilter // the room of filters, mostly
 	applied    ruleSet
 	refusal    string // the reply that the client gets in place of the server's; "": none
 	octets     int64  // seen so far, as the client sent them
@@ -68,11 +69,17 @@ func (d *Dialogue) Text() *Text {
 }
 
 func (d *Dialogue) newText() *Text {
-	m := &Text{Session: Session{d: d}}
+	m := d.spare
+	if m == nil {
+		m = &Text{}
+	}
+	*m, d.spare = Text{Session: Session{d: d}}, nil
+	m.filters = m.few[:0]
 	if d.policy.Rules == nil || !d.policy.Rules.messages {
 		return m
 	}
-	for i, rule := range d.policy.Rules.rules {
+	for i := range d.policy.Rules.rules {
+		rule := &d.policy.Rules.rules[i]
 		if rule.Message == nil || !d.acts(i) {
 			continue
 		}
@@ -351,7 +358,7 @@ func (m *Text) headerEnd(text []byte) int {
 // or nobody.
 func (d *Dialogue) endText() {
 	m := d.text
-	d.text = nil
+	d.text, d.spare = nil, m
 	if m == nil || m.applied.empty() {
 		return
 	}
