@@ -3,6 +3,7 @@ package rewrite
 import (
 	"cmp"
 	"net/netip"
+	"strings"
 
 	"smtpshim/rewrite/vocabulary"
 )
@@ -113,6 +114,7 @@ type Dialogue struct {
 // begins with nothing.
 type serverState struct {
 	offer      Reply        // its EHLO reply, as the rules have it; no code: none
+	packed     string       // the lines of that, while they are not there
 	known      keywords     // of that
 	attributes attributeSet // that it offers to be told by XCLIENT
 	introduced bool         // XCLIENT was said, or is not to be had
@@ -123,7 +125,22 @@ type serverState struct {
 
 // forget is what a server does with all that it has said, at a handshake, and
 // at XCLIENT.
-func (s *serverState) forget() { s.offer, s.known, s.attributes = Reply{}, 0, 0 }
+func (s *serverState) forget() { s.offer, s.packed, s.known, s.attributes = Reply{}, "", 0, 0 }
+
+// pack keeps the EHLO reply in one piece of memory.
+func (s *serverState) pack() {
+	if s.offer.Lines != nil {
+		s.packed, s.offer.Lines = strings.Join(s.offer.Lines, "\n"), nil
+	}
+}
+
+// unpacked is the EHLO reply.
+func (s *serverState) unpacked() *Reply {
+	if s.packed != "" {
+		s.offer.Lines, s.packed = strings.Split(s.packed, "\n"), ""
+	}
+	return &s.offer
+}
 
 // clientState is what is true of the session as the client sees it.
 type clientState struct {
@@ -223,6 +240,7 @@ func (d *Dialogue) Rest() {
 	d.ToServer, d.ToClient = nil, nil
 	d.sent.rest()
 	d.spare = nil
+	d.server.pack()
 	if !d.holds() {
 		d.turn = nil
 	}

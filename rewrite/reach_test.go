@@ -122,3 +122,18 @@ func TestWhatAFilterHoldsBackComesAtTheEnd(t *testing.T) {
 		}
 	}
 }
+
+func TestARestingSessionKnowsWhatTheServerOffers(t *testing.T) {
+	var offers []string
+	d, _ := begin(t, oneRule(Actions{Commands: SetOf(VerbMAIL), Command: func(t *Turn) { offers = append(offers, t.Server().Lines()...) }}))
+	d.Command([]byte("EHLO client.example.net\r\n"), false)
+	d.Reply([]byte("250-mail.example.com\r\n250-SIZE\r\n250 DSN\r\n"), false, false)
+	for range 2 {
+		d.Rest()
+		d.Command([]byte("MAIL FROM:<a@example.com>\r\n"), false)
+		d.Reply([]byte("250 ok\r\n"), false, false)
+	}
+	if want := []string{"SIZE", "DSN", "SIZE", "DSN"}; !slices.Equal(offers, want) {
+		t.Errorf("the rule sees %q, want %q", offers, want)
+	}
+}

@@ -239,7 +239,7 @@ func (t *Turn) giveAnswer() {
 // learn reads the server's EHLO reply, as the rules have it.
 func (t *Turn) learn(raw []byte) {
 	d := t.d
-	d.server.offer, t.causes = parseReply(raw), nil
+	d.server.offer, d.server.packed, t.causes = parseReply(raw), "", nil
 	t.offerBy = d.runOffer(&d.server.offer, &t.causes)
 	e := Extensions{reply: &d.server.offer}
 	d.server.known = e.known()

@@ -20,7 +20,7 @@ func (s Session) Hello() string { return string(s.d.hello) }
 
 // Server is what the server's last EHLO reply offers, as the rules' Offer
 // functions have left it. It is empty after HELO and before the reply.
-func (s Session) Server() Extensions { return Extensions{&s.d.server.offer, true} }
+func (s Session) Server() Extensions { return Extensions{s.d.server.unpacked(), true} }
 
 // Shown is what the client was offered by the last EHLO reply that it got.
 func (s Session) Shown() Extensions {

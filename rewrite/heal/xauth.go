@@ -36,7 +36,7 @@ type xauthState struct {
 // wantsXAUTH and wantsAUTH say which of the two the server understands alone.
 func wantsAUTH(t *rewrite.Turn) bool {
 	e := t.Server()
-	return !offersXAUTH(e) && (offersAUTHNTLM(e) || t.State().(*xauthState).exchange55 && (e.Has("AUTH") || e.Has("X-EXPS")))
+	return !offersXAUTH(e) && (offersAUTHNTLM(e) || (e.Has("AUTH") || e.Has("X-EXPS")) && t.State().(*xauthState).exchange55)
 }
 
 func wantsXAUTH(t *rewrite.Turn) bool { return offersXAUTH(t.Server()) && !offersAUTHNTLM(t.Server()) }
