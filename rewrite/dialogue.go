@@ -101,13 +101,19 @@ type Dialogue struct {
 	server serverState
 	seen   clientState
 	chunk  chunkState
-	text   *Text  // the message that is under way; nil: none is
-	spare  *Text  // for the next one; nil: there is none
-	states []any  // of the rules, by their place; nil: none has any
-	reach  *reach // of the rules that act in some sessions only; nil: there are none
-	memory Memory // of the server; nil: nothing is kept
+	text   *Text       // the message that is under way; nil: none is
+	spare  *Text       // for the next one; nil: there is none
+	states []ruleState // of the rules that have asked for one
+	reach  *reach      // of the rules that act in some sessions only; nil: there are none
+	memory Memory      // of the server; nil: nothing is kept
 
 	scratch []string // the lines of a reply before a rule has seen it
+}
+
+// A ruleState is what a rule keeps for the session.
+type ruleState struct {
+	rule  int // by its place
+	state any
 }
 
 // serverState is what is true of the connection to the server; a fresh one

@@ -62,13 +62,14 @@ func (s Session) State() any {
 	if rules[s.rule].State == nil {
 		return nil
 	}
-	if s.d.states == nil {
-		s.d.states = make([]any, len(rules))
+	for _, kept := range s.d.states {
+		if kept.rule == s.rule {
+			return kept.state
+		}
 	}
-	if s.d.states[s.rule] == nil {
-		s.d.states[s.rule] = rules[s.rule].State()
-	}
-	return s.d.states[s.rule]
+	state := rules[s.rule].State()
+	s.d.states = append(s.d.states, ruleState{s.rule, state})
+	return state
 }
 
 // A Memory keeps what was learned of one server from one session to the next.
