@@ -141,13 +141,13 @@ func (l *leg) says(command string, by time.Time) (code string, err error) {
 func (l *leg) hears(by time.Time) (code string, err error) {
 	for {
 		b := l.buffered()
-		n, err := rewrite.ScanReply(b)
+		scan, err := rewrite.ScanReply(b)
 		switch {
 		case err != nil:
 			return "", fmt.Errorf("%w: %w: %q", errBadReply, err, cut(b))
-		case n > 0:
+		case scan.N > 0:
 			code = string(b[:3])
-			l.consume(n)
+			l.consume(scan.N)
 			return code, nil
 		case len(b) >= maxReply:
 			return "", fmt.Errorf("%w: over %d octets", errBadReply, maxReply)

@@ -185,43 +185,27 @@ func (s *session) dropUnasked() bool {
 // limits.
 func (s *session) wholeReply() ([]byte, error) {
 	b := s.server.buffered()
-	n, err := rewrite.ScanReply(b)
+	scan, err := rewrite.ScanReply(b)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w: %s", errBadReply, err, quoted(s.dialogue.Awaited(), b))
-	}
-	whole := b
-	if n > 0 {
-		whole = b[:n]
-	}
-	lines, longest, mixed := 0, 0, false
-	for rest := whole; len(rest) > 0; {
-		end := bytes.IndexByte(rest, '\n') + 1
-		if end == 0 { // a line that is not whole
-			longest = max(longest, len(rest))
-			break
-		}
-		mixed = mixed || !bytes.HasPrefix(rest, b[:3])
-		lines++
-		longest = max(longest, end)
-		rest = rest[end:]
 	}
 	limit := s.route.Limits.replyLine()
 	if len(b) >= 3 && string(b[:3]) == "334" {
 		limit = max(limit, s.route.Limits.saslLine())
 	}
 	switch {
-	case longest > limit:
+	case scan.Longest > limit:
 		return nil, fmt.Errorf("%w: a line of over %d octets: %s", errTooMuch, limit, quoted(s.dialogue.Awaited(), b))
-	case lines > s.route.Limits.replyLines():
+	case scan.Lines > s.route.Limits.replyLines():
 		return nil, fmt.Errorf("%w: over %d lines: %s", errTooMuch, s.route.Limits.replyLines(), quoted(s.dialogue.Awaited(), b))
-	case n > 0 && mixed:
+	case scan.N > 0 && scan.Mixed:
 		return nil, fmt.Errorf("%w: %s", errMixed, quoted(s.dialogue.Awaited(), b))
-	case n == 0 && len(b) >= maxReply:
+	case scan.N == 0 && len(b) >= maxReply:
 		return nil, fmt.Errorf("%w: over %d octets: %s", errTooMuch, maxReply, quoted(s.dialogue.Awaited(), b))
-	case n == 0:
+	case scan.N == 0:
 		return nil, nil
 	}
-	return whole, nil
+	return b[:scan.N], nil
 }
 
 // maxReply bounds a whole reply.

@@ -30,3 +30,9 @@ func (d *Dialogue) Told() Verb {
 	}
 	return d.turn.spoken
 }
+
+// WholeReply is how many octets of a whole reply ScanReply finds.
+func WholeReply(b []byte) (int, error) {
+	s, err := ScanReply(b)
+	return s.N, err
+}

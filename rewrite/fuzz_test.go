@@ -149,12 +149,12 @@ func FuzzReply(f *testing.F) {
 	f.Add([]byte("250-a\r\n250 b\r\n250 c\r\n"))
 	f.Add([]byte("250\r\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		n, err := rewrite.ScanReply(b)
+		n, err := rewrite.WholeReply(b)
 		if n < 0 || n > len(b) {
 			t.Fatalf("%d octets of %d", n, len(b))
 		}
 		for i := range b {
-			if m, e := rewrite.ScanReply(b[:i]); m != 0 && (m != n || (e == nil) != (err == nil)) {
+			if m, e := rewrite.WholeReply(b[:i]); m != 0 && (m != n || (e == nil) != (err == nil)) {
 				t.Fatalf("with %d octets: %d, %v; with all: %d, %v", i, m, e, n, err)
 			}
 		}

@@ -263,12 +263,12 @@ func (p *peers) server() {
 
 func (p *peers) reply(table []string, give func([]byte)) {
 	raw := p.line(table)
-	if n, err := rewrite.ScanReply(raw); err != nil || n == 0 {
+	if n, err := rewrite.WholeReply(raw); err != nil || n == 0 {
 		if n, made, ok, _ := p.d.Repair(raw, 5000); ok {
 			raw = append(made, raw[n:]...)
 		}
 	}
-	if n, err := rewrite.ScanReply(raw); err != nil || n != len(raw) {
+	if n, err := rewrite.WholeReply(raw); err != nil || n != len(raw) {
 		p.d.Garbage()
 		return
 	}
@@ -287,7 +287,7 @@ func (p *peers) check(policy *rewrite.Policy) {
 			}
 		}
 	}
-	if n, err := rewrite.ScanReply(d.ToClient); len(d.ToClient) > 0 && (err != nil || n == 0) {
+	if n, err := rewrite.WholeReply(d.ToClient); len(d.ToClient) > 0 && (err != nil || n == 0) {
 		p.Fatalf("the client gets %q, which is no reply", d.ToClient)
 	}
 	serverInClear := policy.ServerTLS == rewrite.ServerTLSRequire && !p.serverTLS && policy.ClientTLS != rewrite.ClientTLSPass

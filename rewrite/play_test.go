@@ -276,7 +276,7 @@ func (p *player) reply(give func(raw []byte)) bool {
 		}
 	}
 	raw := []byte(strings.Join(said, "\r\n") + "\r\n")
-	if n, err := rewrite.ScanReply(raw); err != nil || n != len(raw) {
+	if n, err := rewrite.WholeReply(raw); err != nil || n != len(raw) {
 		p.d.Garbage()
 	} else {
 		give(raw)

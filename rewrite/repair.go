@@ -84,8 +84,8 @@ func (r *Repair) fault() string {
 	if len(r.made) == 0 {
 		return r.dropFault(worst)
 	}
-	n, err := ScanReply(r.made)
-	if err != nil || n != len(r.made) {
+	scan, err := ScanReply(r.made)
+	if err != nil || scan.N != len(r.made) {
 		return "it made something that is not one whole reply"
 	}
 	if _, err := replyCode(r.made); err != nil {

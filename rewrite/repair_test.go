@@ -123,7 +123,7 @@ func FuzzRepair(f *testing.F) {
 			}
 			return
 		}
-		if whole, err := rewrite.ScanReply(reply); err != nil || whole != len(reply) {
+		if whole, err := rewrite.WholeReply(reply); err != nil || whole != len(reply) {
 			t.Fatalf("%q is no reply", reply)
 		}
 		if reply[0] < worst || worst == 0 && reply[0] < '4' || reply[0] == '3' && worst != '3' {
@@ -137,7 +137,7 @@ func FuzzRepair(f *testing.F) {
 func worstOf(octets string) (worst byte) {
 	for line := range strings.FieldsFuncSeq(octets, func(c rune) bool { return c == '\r' || c == '\n' }) {
 		line = strings.TrimLeftFunc(line, func(c rune) bool { return c <= ' ' || c > '~' })
-		if n, err := rewrite.ScanReply([]byte(line[:min(len(line), 3)] + "\r\n")); n > 0 && err == nil {
+		if n, err := rewrite.WholeReply([]byte(line[:min(len(line), 3)] + "\r\n")); n > 0 && err == nil {
 			worst = max(worst, line[0])
 		}
 	}

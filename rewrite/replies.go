@@ -164,7 +164,7 @@ func (d *Dialogue) afterData(v Verb, code int, ahead bool) {
 
 // deliver gives the client a reply, through the rules that ask for it.
 func (d *Dialogue) deliver(v Verb, said, line, raw []byte) {
-	if code, _ := replyCode(raw); d.policy.Rules.seesReply(v, code) {
+	if d.policy.Rules.seesReply(v, codeOf(raw)) {
 		d.ruledReply(v, said, line, raw)
 		return
 	}
@@ -190,7 +190,7 @@ func (d *Dialogue) ruledReply(v Verb, said, line, raw []byte) {
 func (t *Turn) finish(raw []byte) bool {
 	d := t.d
 	t.raw, t.replyBy = raw, ruleSet{}
-	t.reply.Code, _ = replyCode(raw)
+	t.reply.Code = codeOf(raw)
 	learned := t.offersExtensions()
 	var came Reply
 	if learned {
@@ -255,7 +255,7 @@ func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 	code := r.Code
 	if code == 0 {
 		d.ToClient = append(d.ToClient, raw...)
-		code, _ = replyCode(raw)
+		code = codeOf(raw)
 	} else {
 		d.ToClient = r.appendTo(d.ToClient)
 	}

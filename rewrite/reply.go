@@ -18,24 +18,36 @@ var (
 	errMixed    = errors.New("a reply with different codes in its lines")
 )
 
-// ScanReply looks for a whole reply at the beginning of b. Until the last line
-// is there, n is 0. Lines end with CRLF and nothing else.
-func ScanReply(b []byte) (n int, err error) {
-	for {
-		end := bytes.IndexByte(b[n:], '\n')
-		if end < 0 {
-			return 0, nil
+// A Scan is what one pass over the octets of a reply finds.
+type Scan struct {
+	N       int  // octets of the reply; 0: its last line is not there yet
+	Lines   int  // whole lines so far
+	Longest int  // octets of the longest line so far, with its end if that is there
+	Mixed   bool // the lines bear different codes (RFC 5321, 4.2.1)
+}
+
+// ScanReply looks for a whole reply at the beginning of b. Lines end with CRLF
+// and nothing else.
+func ScanReply(b []byte) (s Scan, err error) {
+	for at := 0; ; {
+		length := bytes.IndexByte(b[at:], '\n') + 1
+		if length == 0 {
+			s.Longest = max(s.Longest, len(b)-at)
+			return s, nil
 		}
-		line := b[n : n+end+1]
-		n += end + 1
-		text, ok := cutCRLF(line)
+		text, ok := cutCRLF(b[at : at+length])
 		switch {
 		case !ok:
-			return n, errStray
+			return s, errStray
 		case !hasCode(text):
-			return n, errNotReply
-		case len(text) == 3 || text[3] == ' ':
-			return n, nil
+			return s, errNotReply
+		}
+		s.Lines++
+		s.Longest = max(s.Longest, length)
+		s.Mixed = s.Mixed || string(text[:3]) != string(b[:3])
+		if at += length; len(text) == 3 || text[3] == ' ' {
+			s.N = at
+			return s, nil
 		}
 	}
 }
@@ -60,13 +72,20 @@ func replyCode(raw []byte) (int, error) {
 		}
 		rest = rest[bytes.IndexByte(rest, '\n')+1:]
 	}
-	return int(code[0]-'0')*100 + int(code[1]-'0')*10 + int(code[2]-'0'), nil
+	return codeOf(raw), nil
+}
+
+// codeOf is the code of a reply that replyCode has found good.
+func codeOf(raw []byte) int {
+	if len(raw) < 3 {
+		return 0
+	}
+	return int(raw[0]-'0')*100 + int(raw[1]-'0')*10 + int(raw[2]-'0')
 }
 
 // parseReply takes a whole reply apart.
 func parseReply(raw []byte) Reply {
-	code, _ := replyCode(raw)
-	r := Reply{Code: code, Lines: make([]string, 0, bytes.Count(raw, []byte("\n")))}
+	r := Reply{Code: codeOf(raw), Lines: make([]string, 0, bytes.Count(raw, []byte("\n")))}
 	for line := range strings.Lines(string(raw)) {
 		line = strings.TrimSuffix(line, "\r\n")
 		if len(line) > 4 {
