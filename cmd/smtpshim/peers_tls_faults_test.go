@@ -117,13 +117,13 @@ func TestMailWaitsWhereTheServersTLSIsWrong(t *testing.T) {
 		"unknown authority": {shows(t, real.NewCA(t), "127.0.0.1", nil),
 			"certificate-authority", []string{"which is not among the authorities in", ca.File}},
 		"clear text": {func(conn net.Conn) {
-			conn.SetDeadline(now.Add(time.Minute))
+			conn.SetDeadline(time.Now().Add(time.Minute)) // of this connection: others may have come long before
 			io.ReadFull(conn, make([]byte, 5)) // of the ClientHello
 			fmt.Fprint(conn, "554 5.7.1 no TLS today\r\n")
 			io.Copy(io.Discard, conn)
 		}, "garbage", []string{`answered in clear, \"554 5\", where TLS was due`}},
 		"garbage": {func(conn net.Conn) {
-			conn.SetDeadline(now.Add(time.Minute))
+			conn.SetDeadline(time.Now().Add(time.Minute)) // of this connection: others may have come long before
 			io.ReadFull(conn, make([]byte, 5))
 			conn.Write([]byte{0xde, 0xad, 0xbe, 0xef, 0, 1, 2, 3})
 			io.Copy(io.Discard, conn)
