@@ -114,7 +114,7 @@ func (c *chosen) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// hintRule is what to add to an error about a rule's name that does not exist.
+// hintRule returns what to add to an error about a rule that does not exist.
 func hintRule(name string) string {
 	name = strings.TrimPrefix(name, "-")
 	var known []string
@@ -130,12 +130,12 @@ func hintRule(name string) string {
 	return cmp.Or(didYouMean(name, known), `; "smtpshim rules" lists them`)
 }
 
-// hintOption is what to add to an error about an option that does not exist.
+// hintOption returns what to add to an error about an option that does not exist.
 func hintOption(e *rewrite.ConfigError) string {
 	var known []string
 	for _, r := range heal.Table() {
 		if r.Name == e.Rule {
-			for _, o := range r.Options {
+			for _, o := range allOptions(r) {
 				known = append(known, o.Name)
 			}
 		}

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"smtpshim/proxy/tlspolicy"
+	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
 )
 
@@ -42,6 +44,8 @@ func TestTheExitStatusSaysHowItWent(t *testing.T) {
 		{"run now", misused, "", `"now" is one word too many`},
 		{"rules", succeeded, "join-data-reply", ""},
 		{"rules join-data-reply", succeeded, `replies = "data"`, ""},
+		{"rules hide-keywords", succeeded, "keywords = []  ", ""},
+		{"rules mend-505", succeeded, "clients = []  ", ""},
 		{"rules standard", succeeded, "join-data-reply", ""},
 		{"rules join-data-replies", failed, "", `did you mean "join-data-reply"?`},
 		{"rules -markdown", succeeded, "| `join-data-reply` |", ""},
@@ -170,7 +174,7 @@ func TestRulesTellsAllThereIs(t *testing.T) {
 		_, one, _ := call("rules", r.Name)
 		one = strings.Join(strings.Fields(one), " ")
 		wanted := []string{r.Heals, r.Doc, r.Source}
-		for _, o := range r.Options {
+		for _, o := range slices.Concat(r.Options, rewrite.ScopeOptions()) {
 			wanted = append(wanted, o.Name+" = "+tomlValue(o.Default)+" "+o.Doc)
 		}
 		for _, want := range wanted {
@@ -183,6 +187,9 @@ func TestRulesTellsAllThereIs(t *testing.T) {
 		if want := s.Name + " " + s.Doc + " " + strings.Join(s.Rules, ", "); !strings.Contains(list, want) {
 			t.Errorf("the list does not have %q", want)
 		}
+	}
+	if want := "Every rule has the options clients, hello and banner"; !strings.Contains(list, want) {
+		t.Errorf("the list does not say %q", want)
 	}
 	if cell("a|b") != `a\|b` {
 		t.Error("a bar ends a cell")

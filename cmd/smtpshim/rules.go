@@ -11,7 +11,7 @@ import (
 )
 
 func rules(args []string, stdout, stderr io.Writer) int {
-	f := flags("rules", "[-markdown] [NAME]", "Lists the rules and the sets of rules, or tells all about one of them.", stderr)
+	f := flags("rules", "[-markdown] [NAME]", "Lists the rules and the sets of rules, or describes one of them.", stderr)
 	markdown := f.Bool("markdown", false, "print the tables of the README")
 	if status, ok := parse(f, args, 1); !ok {
 		return status
@@ -41,7 +41,8 @@ func listRules(w io.Writer) {
 		entry(w, 2, s.Name, 22, s.Doc)
 		entry(w, 2, "", 24, strings.Join(s.Rules, ", "))
 	}
-	fmt.Fprint(w, "\n\"smtpshim rules NAME\" tells all about one of them.\n")
+	fmt.Fprint(w, "\nEvery rule has the options clients, hello and banner, which limit it to some\n"+
+		"sessions. \"smtpshim rules NAME\" describes one rule or set.\n")
 }
 
 func oneRule(name string, stdout, stderr io.Writer) int {
@@ -84,19 +85,24 @@ func printRule(w io.Writer, r rewrite.Rule) {
 	if sets != nil {
 		entry(w, 2, "In sets:", 12, strings.Join(sets, ", "))
 	}
-	if len(r.Options) == 0 {
-		return
-	}
 	fmt.Fprintf(w, "\nOptions, in [route.options.%s]:\n\n", r.Name)
-	for _, o := range r.Options {
+	for _, o := range allOptions(r) {
 		entry(w, 2, fmt.Sprintf("%s = %s", o.Name, tomlValue(o.Default)), 22, o.Doc)
 	}
 }
 
-// tomlValue writes the default of an option as the configuration would.
+// allOptions lists a rule's own options and those that every rule has.
+func allOptions(r rewrite.Rule) []rewrite.Option {
+	return slices.Concat(r.Options, rewrite.ScopeOptions())
+}
+
+// tomlValue formats the default of an option as the configuration file has it.
 func tomlValue(v any) string {
-	if _, ok := v.(map[string]string); ok {
+	switch v.(type) {
+	case map[string]string:
 		return "{}"
+	case []string:
+		return "[]"
 	}
 	return fmt.Sprintf("%#v", v)
 }
