@@ -28,7 +28,7 @@ func (v ProxyVersion) String() string { return proxyVersions[v] }
 func (v *ProxyVersion) UnmarshalText(text []byte) error {
 	i := slices.Index(proxyVersions, string(text))
 	if i < 0 {
-		return fmt.Errorf("%q is none of \"\", \"v1\" and \"v2\"", text)
+		return fmt.Errorf("%q is not one of \"\", \"v1\", \"v2\"", text)
 	}
 	*v = ProxyVersion(i)
 	return nil

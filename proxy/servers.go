@@ -26,7 +26,7 @@ func (b Balance) String() string { return balances[b] }
 func (b *Balance) UnmarshalText(text []byte) error {
 	i := slices.Index(balances, string(text))
 	if i < 0 {
-		return fmt.Errorf("%q is none of \"first\", \"round-robin\" and \"least-sessions\"", text)
+		return fmt.Errorf("%q is not one of \"first\", \"round-robin\", \"least-sessions\"", text)
 	}
 	*b = Balance(i)
 	return nil

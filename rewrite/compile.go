@@ -143,7 +143,7 @@ func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules
 		rules.add(active{row.Name, scope, a})
 	}
 	if len(rules.rules) > maxRules {
-		errs = append(errs, &ConfigError{Err: fmt.Errorf("%d rules are chosen; a route may have %d", len(rules.rules), maxRules)})
+		errs = append(errs, &ConfigError{Err: fmt.Errorf("%d rules are chosen; a route may have at most %d", len(rules.rules), maxRules)})
 	}
 	sort.SliceStable(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })
 	return rules, errs
@@ -168,7 +168,7 @@ func (b Book) choose(names []string) (map[string]bool, []error) {
 		}
 		for _, r := range rules {
 			if minus && !chosen[r] && len(rules) == 1 {
-				errs = append(errs, &ConfigError{Rule: name, Err: fmt.Errorf("%q takes away what nothing before it has named", name)})
+				errs = append(errs, &ConfigError{Rule: name, Err: fmt.Errorf("%q removes a rule that no name before it adds", name)})
 			}
 			chosen[r] = !minus
 		}

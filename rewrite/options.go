@@ -1,9 +1,9 @@
 package rewrite
 
 import (
-	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -84,16 +84,16 @@ func (o *Option) check(v any) (any, error) {
 	case int64:
 		n, ok := v.(int64)
 		if !ok || n < 0 || n > o.Most {
-			return nil, fmt.Errorf("%v is not a whole number from 0 to %d", v, o.Most)
+			return nil, fmt.Errorf("%s is not a whole number from 0 to %d", asWritten(v), o.Most)
 		}
 		return n, nil
 	case string:
 		s, ok := v.(string)
 		if !ok {
-			return nil, fmt.Errorf("%v is not a string", v)
+			return nil, fmt.Errorf("%s is not a string", asWritten(v))
 		}
 		if o.Values != nil && !slices.Contains(o.Values, s) {
-			return nil, fmt.Errorf("%q is none of %q", s, o.Values)
+			return nil, fmt.Errorf(`%q is not one of "%s"`, s, strings.Join(o.Values, `", "`))
 		}
 		return s, nil
 	default:
@@ -101,19 +101,39 @@ func (o *Option) check(v any) (any, error) {
 	}
 }
 
+// asWritten formats a value of the configuration file for a message.
+func asWritten(v any) string {
+	switch v := v.(type) {
+	case string:
+		return strconv.Quote(v)
+	case []any:
+		list := make([]string, 0, len(v))
+		for _, e := range v {
+			list = append(list, asWritten(e))
+		}
+		return "[" + strings.Join(list, ", ") + "]"
+	case map[string]any:
+		return "a table"
+	}
+	return fmt.Sprint(v)
+}
+
 func stringList(v any) ([]string, error) {
 	if list, ok := v.([]string); ok {
 		return list, nil
 	}
+	if s, ok := v.(string); ok {
+		return nil, fmt.Errorf("%q is not a list of strings; write [%q]", s, s)
+	}
 	raw, ok := v.([]any)
 	if !ok {
-		return nil, fmt.Errorf(`%v is not a list of strings, such as ["192.0.2.0/24"]`, v)
+		return nil, fmt.Errorf("%s is not a list of strings", asWritten(v))
 	}
 	list := make([]string, 0, len(raw))
 	for _, v := range raw {
 		s, ok := v.(string)
 		if !ok {
-			return nil, fmt.Errorf("%v, in the list, is not a string", v)
+			return nil, fmt.Errorf("the list contains %s, which is not a string", asWritten(v))
 		}
 		list = append(list, s)
 	}
@@ -126,13 +146,13 @@ func stringTable(v any) (map[string]string, error) {
 	}
 	raw, ok := v.(map[string]any)
 	if !ok {
-		return nil, errors.New(`not a table of strings, such as { "old" = "new.example.com" }`)
+		return nil, fmt.Errorf(`%s is not a table of strings, such as { "old" = "new.example.com" }`, asWritten(v))
 	}
 	t := map[string]string{}
 	for k, v := range raw {
 		s, ok := v.(string)
 		if !ok {
-			return nil, fmt.Errorf("%v, the value of %q, is not a string", v, k)
+			return nil, fmt.Errorf("the value of %q is %s, which is not a string", k, asWritten(v))
 		}
 		t[k] = s
 	}

@@ -1,6 +1,9 @@
 package rewrite
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // ClientTLS says what becomes of TLS between the client and us.
 type ClientTLS uint8
@@ -51,5 +54,5 @@ func nameIndex(name string, names []string) (int, error) {
 			return i, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is none of %q", name, names)
+	return 0, fmt.Errorf(`%q is not one of "%s"`, name, strings.Join(names, `", "`))
 }

@@ -29,7 +29,7 @@ type scope struct {
 func newScope(rule string, o Options, given map[string]any) (s scope, errs []error) {
 	wrong := func(option string, err error) { errs = append(errs, &ConfigError{rule, option, err}) }
 	if list, ok := given["clients"].([]any); ok && len(list) == 0 {
-		wrong("clients", errors.New("is empty, and the rule would never act; leave the option out to have it act for every client"))
+		wrong("clients", errors.New("the list is empty, so the rule would never act; leave the option out to let it act for every client"))
 	}
 	for _, text := range o.List("clients") {
 		network, err := ParseNetwork(text)
@@ -45,7 +45,7 @@ func newScope(rule string, o Options, given map[string]any) (s scope, errs []err
 		}
 		re, err := regexp.Compile(text)
 		if err != nil {
-			wrong(name, fmt.Errorf("%q is no regular expression: %w", text, err))
+			wrong(name, fmt.Errorf("%q is not a regular expression (RE2): %w", text, err))
 		}
 		*to = re
 	}
@@ -83,7 +83,7 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
 	if err != nil {
-		return p, fmt.Errorf(`%q is no network; write for example "192.0.2.0/24" or "2001:db8::/32"`, text)
+		return p, fmt.Errorf(`%q is not a network; write for example "192.0.2.0/24" or "2001:db8::/32"`, text)
 	}
 	if p != p.Masked() {
 		return p, fmt.Errorf("%q has bits beyond its mask; write %q", text, p.Masked())

@@ -3,9 +3,10 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
-// didYouMean is what to add to an error about a word that is none of known:
+// didYouMean is what to add to an error about a word that is not in known:
 // the one it was probably meant to be, or nothing.
 func didYouMean(word string, known []string) string {
 	best, least := "", 1+max(1, len(word)/3)
@@ -48,7 +49,7 @@ func distance(a, b string) int {
 // oneOf returns word if it is one of words.
 func oneOf(word string, words ...string) (string, error) {
 	if !slices.Contains(words, word) {
-		return "", fmt.Errorf("%q is none of %q", word, words)
+		return "", fmt.Errorf(`%q is not one of "%s"`, word, strings.Join(words, `", "`))
 	}
 	return word, nil
 }

@@ -160,7 +160,7 @@ func (e endsAfter) Write(b []byte) (int, error) {
 }
 
 func TestWatchKnowsTheOutcomesThatThereAre(t *testing.T) {
-	if status, _, err := call("watch", "-ended", "refussed", "http://127.0.0.1:1"); status != misused || !strings.Contains(err, `-ended: "refussed" is none of ["failed" "ok"`) {
+	if status, _, err := call("watch", "-ended", "refussed", "http://127.0.0.1:1"); status != misused || !strings.Contains(err, `-ended: "refussed" is not one of "failed", "ok"`) {
 		t.Errorf("%d, %q", status, err)
 	}
 	if status, _, err := call("watch", "-ended", "refused", "http://"+freeAddress(t)); status != failed || strings.Contains(err, "none of") {

@@ -1,6 +1,7 @@
 package heal
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"unicode/utf8"
@@ -52,7 +53,7 @@ func notHelloName(option, value string) *rewrite.ConfigError {
 type invalidName struct{ name string }
 
 func (e *invalidName) Error() string {
-	return "\"" + e.name + "\" cannot be said in EHLO: a domain name or an address in brackets can"
+	return fmt.Sprintf("%q is not a name for EHLO; write a domain name, or an address in brackets such as [192.0.2.1]", e.name)
 }
 
 // helloNames mends the argument of HELO and EHLO.

@@ -19,7 +19,7 @@ func hideKeywords() rewrite.Rule {
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			keywords := o.List("keywords")
 			if len(keywords) == 0 {
-				return rewrite.Actions{}, &rewrite.ConfigError{Option: "keywords", Err: errors.New(`names no keyword to hide; write for example ["PIPELINING"]`)}
+				return rewrite.Actions{}, &rewrite.ConfigError{Option: "keywords", Err: errors.New(`no keyword to hide is named; write for example keywords = ["PIPELINING"]`)}
 			}
 			return rewrite.Actions{Replies: rewrite.SetOf(rewrite.VerbEHLO), Reply: func(t *rewrite.Turn) {
 				t.Extensions().Drop(keywords...)
