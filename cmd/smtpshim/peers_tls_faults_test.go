@@ -118,7 +118,7 @@ func TestMailWaitsWhereTheServersTLSIsWrong(t *testing.T) {
 			"certificate-authority", []string{"which is not among the authorities in", ca.File}},
 		"clear text": {func(conn net.Conn) {
 			conn.SetDeadline(time.Now().Add(time.Minute)) // of this connection: others may have come long before
-			io.ReadFull(conn, make([]byte, 5)) // of the ClientHello
+			io.ReadFull(conn, make([]byte, 5))            // of the ClientHello
 			fmt.Fprint(conn, "554 5.7.1 no TLS today\r\n")
 			io.Copy(io.Discard, conn)
 		}, "garbage", []string{`answered in clear, \"554 5\", where TLS was due`}},
