@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// What the policy changes by itself has a name in traces too: the key of the
-// configuration, or what it is.
+// Causes, as traces name them, of changes that the engine makes without a rule: a key
+// of the configuration, or a word for the reason.
 const (
 	serverTLSCause  = "server_tls"
 	clientTLSCause  = "client_tls"
@@ -19,9 +19,9 @@ const (
 	requireTLSCause = "requiretls"
 )
 
-// account makes an EHLO reply true of the session, after the rules: what the
-// server offers and we cannot carry goes, what we bound is lowered, and what we
-// offer ourselves is put in.
+// account adapts an EHLO reply to the session, after the rules. It removes what the
+// server offers and the proxy cannot carry, lowers what the proxy limits, and adds what
+// the proxy offers itself.
 func (d *Dialogue) account(r *Reply, c *causes) {
 	e := Extensions{reply: r}
 	k := e.known()
@@ -49,7 +49,7 @@ func (d *Dialogue) account(r *Reply, c *causes) {
 	}
 }
 
-// step is one change of account's, with its cause.
+// step makes one change of account, and records its cause.
 func (d *Dialogue) step(e Extensions, c *causes, cause string, do func(Extensions)) {
 	if d.tracer == nil {
 		do(e)
@@ -60,8 +60,8 @@ func (d *Dialogue) step(e Extensions, c *causes, cause string, do func(Extension
 	c.changed(true, before, *e.reply, cause)
 }
 
-// dropUncarried takes out what swaps the roles, makes the server trust us, or
-// carries a payload that we cannot count.
+// dropUncarried removes the keywords of commands that swap the roles, make the server
+// trust us, or carry a payload whose length we do not know.
 func (d *Dialogue) dropUncarried(e Extensions) {
 	e.DropFunc(func(name, _ string) bool {
 		v := verbNamed([]byte(name))
@@ -69,7 +69,7 @@ func (d *Dialogue) dropUncarried(e Extensions) {
 	})
 }
 
-// accountSTARTTLS takes STARTTLS out, or puts it in where we end it.
+// accountSTARTTLS removes STARTTLS if it is offered, and otherwise adds it.
 func (d *Dialogue) accountSTARTTLS(e Extensions) {
 	if e.Has("STARTTLS") {
 		e.Drop("STARTTLS")
@@ -78,8 +78,8 @@ func (d *Dialogue) accountSTARTTLS(e Extensions) {
 	}
 }
 
-// dropPLUS takes out the mechanisms that bind a login to the TLS connection:
-// where TLS ends here, client and server see different ones (RFC 5802, 6).
+// dropPLUS removes the mechanisms that bind a login to the TLS connection: if TLS ends
+// here, client and server have different connections (RFC 5802, 6).
 func dropPLUS(e Extensions) {
 	binds := func(mechanism string) bool { return strings.HasSuffix(strings.ToUpper(mechanism), "-PLUS") }
 	isLeft := func(mechanism string) bool { return !binds(mechanism) }
@@ -95,8 +95,8 @@ func dropPLUS(e Extensions) {
 	}
 }
 
-// lowerSIZE lowers what is said of the size of a message to our limit. SIZE
-// without a number, or with 0, has promised no limit (RFC 1870, 4).
+// lowerSIZE lowers the parameter of SIZE to our limit. SIZE without a number, or with
+// 0, declares no limit (RFC 1870, 4).
 func (d *Dialogue) lowerSIZE(e Extensions) {
 	limit := d.policy.Limits.MessageSize
 	n, err := strconv.ParseInt(strings.Join(e.Params("SIZE"), " "), 10, 64)
@@ -105,8 +105,8 @@ func (d *Dialogue) lowerSIZE(e Extensions) {
 	}
 }
 
-// lowerLIMITS lowers the numbers of messages and recipients that LIMITS
-// announces to ours (RFC 9422, 4).
+// lowerLIMITS lowers the numbers of messages and recipients in LIMITS to our limits
+// (RFC 9422, 4).
 func (d *Dialogue) lowerLIMITS(e Extensions) {
 	ours := map[string]int{"MAILMAX": d.policy.Limits.Messages, "RCPTMAX": d.policy.Limits.Recipients}
 	params, lowered := e.Params("LIMITS"), false
@@ -122,11 +122,11 @@ func (d *Dialogue) lowerLIMITS(e Extensions) {
 	}
 }
 
-// causes say on whose account lines of a reply differ: by "-" and a line that
-// went, or "+" and one that came.
+// causes maps a changed line of a reply to the name of what changed it. The key is "-"
+// and a removed line, or "+" and an added line.
 type causes map[string]string
 
-// changed keeps what one rule, or one step of the policy, has done to a reply.
+// changed records what one rule, or one step of account, has changed in a reply.
 func (c *causes) changed(wanted bool, before, after Reply, name string) {
 	if !wanted {
 		return
@@ -152,14 +152,14 @@ func (c *causes) changed(wanted bool, before, after Reply, name string) {
 	}
 }
 
-// Causes say on whose account a reply, or a command, is not what was said.
+// Causes say which rules or settings changed a command or a reply.
 type Causes struct {
 	Rules string // the rules that acted, joined with commas
 	lines causes
 }
 
-// Of names the rule, or the part of the policy, to which a line of a reply is
-// owed that was taken out, or put in. line has its code.
+// Of returns the name of the rule or setting that added or removed a line of a reply.
+// line includes its code.
 func (c Causes) Of(line string, added bool) string {
 	sign, text := "-", ""
 	if added {

@@ -8,16 +8,16 @@ import (
 	"strings"
 )
 
-// The longest lines that a rule may make, without CRLF: as long as what a
-// client may say by the default limits.
+// The longest lines that a rule may make, in octets without CRLF: the default limits
+// of what a client may send.
 const (
 	maxCommand   = 4096 - 2
 	maxSASL      = 12288 - 2 // RFC 4954, 4
 	maxReplyText = 4096
 )
 
-// contained calls a function of a rule. It returns what went wrong if the
-// function panics, and "" else. The panic costs the rule this line only.
+// contained calls a function of a rule. If the function panics, contained returns the
+// panic and its stack, otherwise "". The rule loses only this line.
 func contained[T any](f func(T), argument T) (why string) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -30,13 +30,13 @@ func contained[T any](f func(T), argument T) (why string) {
 
 func panicText(r any) string { return fmt.Sprintf("panic: %v\n%s", r, debug.Stack()) }
 
-// broke reports a rule that made what cannot be; what it made is left out.
+// broke reports a rule whose result was not allowed and was dropped.
 func (d *Dialogue) broke(rule int, why string) {
 	d.listener.Broke(d.policy.Rules.rules[rule].name, why)
 }
 
-// runCommand has the rules see the client's command, first to last, until one
-// of them answers it.
+// runCommand runs the rules on the client's command, first to last, until one
+// answers it.
 func (t *Turn) runCommand() {
 	rules := t.d.policy.Rules.active()
 	for i := range rules {
@@ -50,8 +50,8 @@ func (t *Turn) runCommand() {
 	}
 }
 
-// runSASL has the rules see a line of an AUTH exchange, first to last, until
-// one of them answers or swallows it.
+// runSASL runs the rules on a line of an AUTH exchange, first to last, until one
+// answers or swallows it.
 func (t *Turn) runSASL() {
 	rules := t.d.policy.Rules.active()
 	for i := range rules {
@@ -65,8 +65,8 @@ func (t *Turn) runSASL() {
 	}
 }
 
-// runOne runs a rule that may change the line, answer it, or have others said
-// first. It credits what the rule did, or takes it back if there is a fault in it.
+// runOne runs a rule that may change the line, answer it, or send other lines first.
+// It credits the rule, or undoes what it did if fault returns a reason.
 func (t *Turn) runOne(i int, f func(*Turn), fault func(before []byte) string) (ok bool) {
 	line, firsts, held, asData := t.line, len(t.firsts), t.held, t.asData
 	t.rule = i
@@ -96,8 +96,7 @@ func (t *Turn) runOne(i int, f func(*Turn), fault func(before []byte) string) (o
 	return true
 }
 
-// commandFault says what is wrong with what a rule made of a command; "" if
-// nothing is.
+// commandFault says why the result of a rule for a command is not allowed; "" if it is.
 func (t *Turn) commandFault(before []byte) string {
 	v := ParseVerb(t.line)
 	limit := maxCommand
@@ -133,11 +132,11 @@ func (t *Turn) commandFault(before []byte) string {
 	return replyFault(t.answered, Reply{})
 }
 
-// unsaid is what no rule may have said of its own: what carries a payload, ends
-// the session or changes what the octets mean.
+// unsaid is the verbs that no rule may send of its own: they carry a payload, end the
+// session, or begin TLS.
 var unsaid = SetOf(VerbDATA, VerbBDAT, VerbQUIT, VerbSTARTTLS, VerbAnonymousTLS)
 
-// saslFault says what is wrong with what a rule made of a SASL line.
+// saslFault says why the result of a rule for a SASL line is not allowed; "" if it is.
 func (t *Turn) saslFault(before []byte) string {
 	if why := lineFault(t.line, before, maxSASL); why != "" {
 		return why
@@ -151,7 +150,7 @@ func (t *Turn) saslFault(before []byte) string {
 	return replyFault(t.answered, Reply{})
 }
 
-// lineFault says why a line cannot be said. A line that no rule has changed can.
+// lineFault says why a line may not be sent; "" if it may. An unchanged line may.
 func lineFault(line, before []byte, limit int) string {
 	switch {
 	case !isLine(line):
@@ -166,8 +165,8 @@ func lineFault(line, before []byte, limit int) string {
 
 func cutShort(b []byte) []byte { return b[:min(len(b), 20)] }
 
-// runReply has the rules see the server's reply, last to first, until one of
-// them has something said in its place.
+// runReply runs the rules on the server's reply, last to first, until one sends
+// another line instead of passing the reply on.
 func (t *Turn) runReply() {
 	rules := t.d.policy.Rules.active()
 	for i := len(rules) - 1; i >= 0; i-- {
@@ -207,19 +206,18 @@ func (t *Turn) runReply() {
 	}
 }
 
-// asksOnce reports whether a rule has asked for what only a rule that sees the
-// command can have.
+// asksOnce reports whether a rule called a method that only Command and SASL may call.
 func (t *Turn) asksOnce() bool {
 	return t.answered.Code != 0 || len(t.firsts) > 0 || t.swallow || t.asData
 }
 
-// forget takes back what asksOnce reports.
+// forget undoes the calls that asksOnce reports.
 func (t *Turn) forget() {
 	t.answered, t.firsts, t.swallow, t.asData = Reply{}, t.firsts[:0], false, false
 }
 
-// replyFault says what is wrong with what a rule made of a reply, or wants said
-// in its place.
+// replyFault says why the result of a rule for a reply is not allowed, be it the new
+// reply or a line to send instead; "" if it is.
 func (t *Turn) replyFault(before Reply) string {
 	if !t.repeats {
 		if t.verb == VerbMessage && before.Code < 300 && t.reply.Code >= 300 {
@@ -244,9 +242,9 @@ func (t *Turn) replyFault(before Reply) string {
 	return lineFault([]byte(t.again), nil, maxSASL)
 }
 
-// replyFault says why a reply cannot be given in place of another, whose code
-// is 0 if there was none. A refusal stays one (promise 3), and so does an
-// invitation, or the two sides would not agree on whose turn it is.
+// replyFault says why r may not replace before, whose code is 0 if there was no reply;
+// "" if it may. A refusal stays a refusal (promise 3). A 3xx keeps its code, or client
+// and server would not agree on whose turn it is.
 func replyFault(r, before Reply) string {
 	switch {
 	case r.Code == 0 && before.Code == 0:
@@ -266,8 +264,8 @@ func replyFault(r, before Reply) string {
 	return ""
 }
 
-// runOffer has the rules say what the server's EHLO reply means, last to first.
-// What they change counts if the client sees it.
+// runOffer runs the rules' Offer functions on the server's EHLO reply, last to first.
+// A change is counted only if the client gets the reply.
 func (d *Dialogue) runOffer(r *Reply, c *causes) (by ruleSet) {
 	if d.policy.Rules == nil || !d.policy.Rules.offers {
 		return by
@@ -297,8 +295,8 @@ func (d *Dialogue) runOffer(r *Reply, c *causes) (by ruleSet) {
 	return by
 }
 
-// runLine has the rules make a line of what the client sent, first to last. It
-// returns nil if none does, and else the rule that does.
+// runLine runs the rules on a malformed line, first to last, until one returns a line.
+// It returns that line and the rule; nil if no rule returns one.
 func (d *Dialogue) runLine(octets []byte) (line []byte, by ruleSet) {
 	if d.policy.Rules == nil || !d.policy.Rules.lines {
 		return nil, by

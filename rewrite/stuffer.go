@@ -1,18 +1,18 @@
 package rewrite
 
-// A Stuffer makes text for DATA of octets that came by BDAT: it doubles dots at
-// the start of lines (RFC 5321, 4.5.2) and mends stray line ends as Message
-// does. The zero Stuffer stands before the first octet.
+// A Stuffer converts octets that came by BDAT to text for DATA: it doubles dots at the
+// start of lines (RFC 5321, 4.5.2) and mends stray line ends as Message does. The zero
+// Stuffer is ready for the first octet.
 type Stuffer struct {
 	inLine bool
-	cr     bool // the octet before was a CR, of which nothing is known yet
+	cr     bool // the octet before was a CR, which may begin a CRLF
 	mended int64
 }
 
-// Mended counts the bare CRs, bare LFs and NULs that were replaced so far.
+// Mended returns the number of bare CRs, bare LFs and NULs replaced so far.
 func (s *Stuffer) Mended() int64 { return s.mended }
 
-// Append appends what src becomes to dst.
+// Append appends the converted src to dst.
 func (s *Stuffer) Append(dst, src []byte) []byte {
 	for _, c := range src {
 		if s.cr {
@@ -43,7 +43,7 @@ func (s *Stuffer) Append(dst, src []byte) []byte {
 	return dst
 }
 
-// End appends the end of the message, and of its last line if that has none.
+// End appends the end of the message, after the end of its last line if that is missing.
 func (s *Stuffer) End(dst []byte) []byte {
 	if s.cr {
 		dst, s.inLine = append(dst, ' '), true

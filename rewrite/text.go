@@ -6,22 +6,22 @@ import (
 	"strings"
 )
 
-// A Text is one message on its way from the client to the server, by DATA or
-// by chunks that go on as DATA, as the rules see it.
+// A Text is a rule's view of one message on its way from the client to the server, by
+// DATA or by chunks that are sent by DATA.
 type Text struct {
 	Session
 
 	reader     Message
 	stuffer    Stuffer
-	stuffed    []byte // what the stuffer made last; nil between chunks
+	stuffed    []byte // the last output of stuffer; nil between chunks
 	filters    []textFilter
 	few        [1]textFilter // the room of filters, mostly
 	applied    ruleSet
 	refusal    string // the reply that the client gets in place of the server's; "": none
-	octets     int64  // seen so far, as the client sent them
-	inBody     bool   // the empty line behind the header has passed
-	endsHeader bool   // it is in the piece at hand
-	midLine    bool   // what came from the client ends within a line
+	octets     int64  // read so far, as the client sent them
+	inBody     bool   // the empty line after the header has passed
+	endsHeader bool   // the present piece contains that empty line
+	midLine    bool   // the last piece ended within a line
 	changes    bool   // a filter may change the text
 }
 
@@ -42,8 +42,8 @@ type Filter struct {
 	Look func(m *Text)
 }
 
-// textFilter is a rule's Filter with the room that it makes text in, and the
-// place within a line to which its text has come.
+// textFilter is a rule's Filter with the buffer for its text, and the place within a
+// line where its text so far ends.
 type textFilter struct {
 	Filter
 	rule int
@@ -51,16 +51,16 @@ type textFilter struct {
 	at   textPlace
 }
 
-// A textPlace is where the next octet of text stands.
+// A textPlace is the place of the next octet of text within its line.
 type textPlace uint8
 
 const (
 	textStart textPlace = iota // at the start of a line
-	textDot                    // behind a dot that begins a line
+	textDot                    // after a dot that begins a line
 	textInLine
 )
 
-// Text is the message that is under way.
+// Text returns the present message, and begins one if there is none.
 func (d *Dialogue) Text() *Text {
 	if d.text == nil {
 		d.text = d.newText()
@@ -97,28 +97,29 @@ func (d *Dialogue) newText() *Text {
 	return m
 }
 
-// EndsAtLF has LF end a line too, and so LF.LF the message. It is for
-// Actions.Message, and for clients that are known to mean it: for anybody else
-// that is how one message is made two.
+// EndsAtLF makes a bare LF end a line, and so LF.LF end the message. Only
+// Actions.Message may call it, and only for clients that are known to send this: for
+// any other client it lets one message become two.
 func (m *Text) EndsAtLF() { m.reader.LF = true }
 
-// Octets counts the octets of the message so far, as the client sent them.
+// Octets returns the number of octets of the message so far, as the client sent them.
 func (m *Text) Octets() int64 { return m.octets }
 
-// Stray counts the bare CRs, bare LFs and NULs that were replaced so far.
+// Stray returns the number of bare CRs, bare LFs and NULs replaced so far.
 func (m *Text) Stray() int64 { return m.reader.Mended() + m.stuffer.Mended() }
 
-// LFs counts the line ends so far that were LF alone, with EndsAtLF.
+// LFs returns the number of lines so far that ended with LF alone, after EndsAtLF.
 func (m *Text) LFs() int64 { return m.reader.LFs() }
 
-// Body reports whether a piece is of the body.
+// Body reports whether the present piece belongs to the body.
 func (m *Text) Body() bool { return m.inBody }
 
-// Applied counts the rule that is running as one that has changed this message.
+// Applied counts the running rule as one that has changed this message.
 func (m *Text) Applied() { m.applied.add(m.rule) }
 
-// Refuse has the client hear this at the message's end, and the server never
-// get that end. The code is one of 4xx or 5xx; only the first refusal counts.
+// Refuse replies to the client at the end of the message, and never sends that end to
+// the server. The reply has one line and a code of 4xx or 5xx. Only the first refusal
+// counts.
 func (m *Text) Refuse(r Reply) {
 	if m.refusal != "" {
 		return
@@ -131,37 +132,37 @@ func (m *Text) Refuse(r Reply) {
 	m.refusal = strings.TrimSuffix(string(r.appendTo(nil)), "\r\n")
 }
 
-// Changes reports whether a filter may change the text, to something longer.
+// Changes reports whether a filter may change the text, and so make it longer.
 func (m *Text) Changes() bool { return m.changes }
 
-// Mends reports whether something had to be mended so far.
+// Mends reports whether the text may differ from what the client sent: something was
+// replaced, or EndsAtLF was called.
 func (m *Text) Mends() bool { return m.Stray() > 0 || m.reader.LF }
 
-// Refusal is the reply that a rule wants given in place of the server's; "" if
-// none does.
+// Refusal returns the reply with which a rule refused the message; "" if none did.
 func (m *Text) Refusal() string { return m.refusal }
 
-// Next is [Message.Next] with the rules' filters behind it.
+// Next is [Message.Next], followed by the rules' filters.
 func (m *Text) Next(dst, src []byte) (out []byte, n int, end bool) {
 	out, n, end = m.reader.Next(dst, src)
 	m.octets += int64(n)
 	return m.pass(out, end), n, end
 }
 
-// Stuff returns what octets of a chunk become in a message by DATA, with the
-// rules' filters behind that. It is good until the next call.
+// Stuff returns the text by DATA for octets of a chunk, after the rules' filters. It is
+// valid until the next call.
 func (m *Text) Stuff(src []byte) []byte {
 	m.octets += int64(len(src))
 	m.stuffed = m.stuffer.Append(m.stuffed[:0], src)
 	return m.pass(m.stuffed, false)
 }
 
-// StuffEnd is the end of a message whose chunks went through Stuff.
+// StuffEnd returns the end of a message whose chunks went through Stuff.
 func (m *Text) StuffEnd() []byte { return m.pass(m.stuffer.End(nil), true) }
 
 const lastLine = ".\r\n"
 
-// pass has the filters see a piece of the message.
+// pass runs the filters on a piece of the message.
 func (m *Text) pass(out []byte, end bool) []byte {
 	if m.refusal != "" || len(m.filters) == 0 {
 		return out
@@ -194,8 +195,8 @@ func (m *Text) pass(out []byte, end bool) []byte {
 	return out
 }
 
-// filter has the filters see text, which may end one part of the message and
-// begin the next.
+// filter runs the filters on text, which may contain the end of the header and the
+// beginning of the body.
 func (m *Text) filter(text []byte) []byte {
 	header := 0
 	if !m.inBody {
@@ -246,7 +247,7 @@ func (m *Text) endFilters(last []byte) []byte {
 	return last
 }
 
-// filterPart has each filter see a part of the message, and checks what it makes.
+// filterPart runs each filter on text of one part of the message, and checks the result.
 func (m *Text) filterPart(text []byte) []byte { return m.filterFrom(0, text) }
 
 // filterFrom is filterPart for the filters from one on.
@@ -275,8 +276,8 @@ func (m *Text) filterFrom(first int, text []byte) []byte {
 	return text
 }
 
-// checkLastLine refuses a message whose last line has lost its end: the server
-// would take the line behind it, of one dot, for a part of that.
+// checkLastLine refuses a message whose last line has lost its line end: the server
+// would take the final dot for a part of that line.
 func (m *Text) checkLastLine() {
 	for i := range m.filters {
 		if f := &m.filters[i]; f.at != textStart && m.refusal == "" {
@@ -285,16 +286,16 @@ func (m *Text) checkLastLine() {
 	}
 }
 
-// makeRoom has room for as much as the filter has just made, which it may have
-// made elsewhere: what it returned may be a part of src, or its own for good.
+// makeRoom grows the buffer to the n octets that the filter has just returned. It
+// does not keep what the filter returned, which may be a part of src or the rule's own.
 func (f *textFilter) makeRoom(n int) {
 	if n > cap(f.room) {
 		f.room = make([]byte, 0, 2*n)
 	}
 }
 
-// follow keeps the place to which text leads, and reports whether text ends a
-// line of one dot that began before it or begins it.
+// follow updates the place after text, and reports whether a line that is a single dot
+// ends in text and begins before it or at its start.
 func (f *textFilter) follow(text []byte) (endsMessage bool) {
 	rest, at := text, f.at
 	if i := bytes.LastIndexByte(text, '\n'); i >= 0 {
@@ -312,8 +313,8 @@ func (f *textFilter) follow(text []byte) (endsMessage bool) {
 	return before == textDot && bytes.HasPrefix(text, crlf) || before == textStart && bytes.HasPrefix(text, []byte(lastLine))
 }
 
-// broken refuses a message of which a rule has made what cannot be: what went
-// out of it before cannot be taken back.
+// broken refuses a message of which a rule has made something that is not allowed: the
+// part that is already sent cannot be undone.
 func (m *Text) broken(rule int, why string) {
 	m.d.broke(rule, why)
 	if m.refusal == "" {
@@ -321,8 +322,8 @@ func (m *Text) broken(rule int, why string) {
 	}
 }
 
-// textFault says why text cannot be part of a message: another reader would see
-// another end of a line, or of the message, in it (promise 4).
+// textFault says why text may not be part of a message; "" if it may. Otherwise
+// another reader could see a line or the message end elsewhere (promise 4).
 func textFault(text []byte) string {
 	ends := bytes.Count(text, crlf)
 	switch {
@@ -336,12 +337,12 @@ func textFault(text []byte) string {
 	return ""
 }
 
-// same reports whether made is text itself, rather than made anew.
+// same reports whether made and text are the same memory.
 func same(made, text []byte) bool {
 	return len(made) == len(text) && (len(text) == 0 || &made[0] == &text[0])
 }
 
-// headerEnd is how much of text is header, with the empty line behind it.
+// headerEnd returns how many octets of text are header, with the empty line after it.
 func (m *Text) headerEnd(text []byte) int {
 	if !m.midLine && bytes.HasPrefix(text, crlf) {
 		m.endsHeader = true
@@ -354,8 +355,7 @@ func (m *Text) headerEnd(text []byte) int {
 	return len(text)
 }
 
-// endText is the end of the message that is under way, which the server has got
-// or nobody.
+// endText ends the present message, whether or not the server got it.
 func (d *Dialogue) endText() {
 	m := d.text
 	d.text, d.spare = nil, m
