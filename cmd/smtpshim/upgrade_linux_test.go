@@ -377,10 +377,24 @@ func TestAReloadDuringAnUpgradeIsNotLost(t *testing.T) {
 		write(t, s.program+".go", "")
 		says(t, s.log, test.goesOn)
 		says(t, s.log, "msg=reloaded")
-		if before, _, _ := strings.Cut(s.log.String(), "msg=reloaded"); !strings.Contains(before, test.goesOn) {
-			t.Errorf("%s: reloaded by the one that does not go on:\n%s", test.then, before)
+		reloaded, wentOn := stamp(t, s.log.String(), "msg=reloaded"), stamp(t, s.log.String(), test.goesOn)
+		if reloaded < wentOn {
+			t.Errorf("%s: reloaded at %s by the one that does not go on at %s:\n%s", test.then, reloaded, wentOn, s.log)
 		}
 	}
+}
+
+// stamp is the time of the line that has part. The lines of two processes come out of
+// order, since each process gathers its own for a moment.
+func stamp(t *testing.T, log, part string) string {
+	t.Helper()
+	for line := range strings.Lines(log) {
+		if at, _, ok := strings.Cut(line, " level="); ok && strings.Contains(line, part) {
+			return at
+		}
+	}
+	t.Fatalf("no line has %s:\n%s", part, log)
+	return ""
 }
 
 func TestASessionOutlivesTheProcessesInBetween(t *testing.T) {
