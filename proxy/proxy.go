@@ -48,7 +48,7 @@ type Proxy struct {
 	unchecked context.CancelFunc // ends the checks of routes
 	loops     []*loop            // that sessions run in; none until there is a listener
 	crew      crew
-	turns     rewrite.Turns  // of sessions in all loops
+	turns     *rewrite.Turns // of sessions in all loops
 	arriving  sync.WaitGroup // who accepts, and connections that have not entered yet
 	stopped   bool           // listens no more
 	draining  bool           // and asks its sessions to leave

@@ -31,7 +31,7 @@ var holding = map[string]func(k *talk){
 	},
 }
 
-func holdingPolicy(turns rewrite.Turns) *rewrite.Policy {
+func holdingPolicy(turns *rewrite.Turns) *rewrite.Policy {
 	return &rewrite.Policy{ServerTLS: rewrite.ServerTLSOpportunistic, Turns: turns}
 }
 
@@ -89,8 +89,8 @@ func TestTurnsAreUsedAgain(t *testing.T) {
 		k.client("AUTH PLAIN AA==", "AUTH PLAIN AA==", "")
 		k.server("235 ok", "", "235 ok")
 		k.d.Close()
-		if n := conversations(); n != before+1 || len(turns) != 1 {
-			t.Fatalf("%d conversations, and %d before; %d are kept", n, before, len(turns))
+		if n := conversations(); n != before+1 || turns.Kept() != 1 {
+			t.Fatalf("%d conversations, and %d before; %d are kept", n, before, turns.Kept())
 		}
 	}
 	first, second := talkUnder(t, holdingPolicy(turns)), talkUnder(t, holdingPolicy(turns))
@@ -100,12 +100,12 @@ func TestTurnsAreUsedAgain(t *testing.T) {
 	for _, k := range []*talk{first, second} {
 		k.server("250 mail.example.com", "", "250 mail.example.com")
 	}
-	if n := conversations(); n != before+1 || len(turns) != 1 {
-		t.Errorf("%d conversations, and %d before; %d are kept", n, before, len(turns))
+	if n := conversations(); n != before+1 || turns.Kept() != 1 {
+		t.Errorf("%d conversations, and %d before; %d are kept", n, before, turns.Kept())
 	}
 	turns.Close()
-	if n := conversations(); n != before || len(turns) != 0 {
-		t.Errorf("%d conversations at the end, and %d before; %d are kept", n, before, len(turns))
+	if n := conversations(); n != before || turns.Kept() != 0 {
+		t.Errorf("%d conversations at the end, and %d before; %d are kept", n, before, turns.Kept())
 	}
 }
 
@@ -115,8 +115,8 @@ func TestATurnThatWasGivenUpIsNotKept(t *testing.T) {
 	k := talkUnder(t, holdingPolicy(turns))
 	k.client("EHLO client.example.net", "EHLO client.example.net", "")
 	k.d.Close()
-	if len(turns) != 0 {
-		t.Errorf("%d are kept", len(turns))
+	if turns.Kept() != 0 {
+		t.Errorf("%d are kept", turns.Kept())
 	}
 }
 
@@ -147,7 +147,7 @@ func TestADialogueThatPanickedCanBeClosed(t *testing.T) {
 		d.Reply([]byte("250 mail.example.com\r\n"), false, false)
 	}()
 	d.Close()
-	if n := conversations(); n != before || len(turns) != 0 {
-		t.Errorf("%d conversations at the end, and %d before; %d are kept", n, before, len(turns))
+	if n := conversations(); n != before || turns.Kept() != 0 {
+		t.Errorf("%d conversations at the end, and %d before; %d are kept", n, before, turns.Kept())
 	}
 }

@@ -37,7 +37,7 @@ type Policy struct {
 	Rules     *Rules // nil: none
 	ClientTLS ClientTLS
 	ServerTLS ServerTLS
-	Turns     Turns  // nil: nothing is kept
+	Turns     *Turns // nil: nothing is kept
 	Hostname  string // our name, in replies of our own
 	Limits    Limits
 
@@ -248,19 +248,30 @@ func (d *Dialogue) Rest() {
 	d.spare = nil
 	d.server.pack()
 	if !d.holds() {
+		d.dropTurn()
+	}
+}
+
+// dropTurn leaves the last turn to other dialogues.
+func (d *Dialogue) dropTurn() {
+	if d.turn != nil {
+		d.policy.Turns.keepTurn(d.turn)
 		d.turn = nil
 	}
 }
 
 // Close ends the dialogue. A held turn is given up; nothing may be called
 // afterwards but what asks how it was.
-func (d *Dialogue) Close() { d.stopTurn() }
+func (d *Dialogue) Close() {
+	d.stopTurn()
+	d.dropTurn()
+}
 
 // newTurn is the turn of another command.
 func (d *Dialogue) newTurn(v Verb, line []byte) *Turn {
 	t := d.turn
 	if t == nil {
-		t = &Turn{}
+		t = d.policy.Turns.takeTurn()
 		d.turn = t
 	}
 	*t = Turn{Session: Session{d: d}, verb: v, said: append(t.said[:0], line...), firsts: t.firsts[:0]}

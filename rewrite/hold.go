@@ -76,18 +76,30 @@ type Panic struct {
 
 func (p *Panic) Error() string { return fmt.Sprint(p.Value) }
 
-// Turns keeps what held turns run on for the next ones, whose stacks have grown.
-// It is for many dialogues at once.
-type Turns chan *conversation
+// Turns keeps turns, and what held turns run on, for later turns: a conversation's
+// stack has grown already. Many dialogues may share one.
+type Turns struct {
+	conversations chan *conversation
+	turns         chan *Turn
+}
 
-// NewTurns keeps as many as so many.
-func NewTurns(most int) Turns { return make(Turns, most) }
+// turnsAConversation is how many turns are kept for each conversation: a turn is
+// small, and a session has it for longer.
+const turnsAConversation = 8
+
+// NewTurns keeps as many conversations as so many.
+func NewTurns(most int) *Turns {
+	return &Turns{make(chan *conversation, most), make(chan *Turn, most*turnsAConversation)}
+}
+
+// Kept is how many conversations are kept at the moment.
+func (ts *Turns) Kept() int { return len(ts.conversations) }
 
 // Close gives up what is kept.
-func (ts Turns) Close() {
+func (ts *Turns) Close() {
 	for {
 		select {
-		case c := <-ts:
+		case c := <-ts.conversations:
 			c.stop()
 		default:
 			return
@@ -95,28 +107,66 @@ func (ts Turns) Close() {
 	}
 }
 
-func (ts Turns) take() *conversation {
+func (ts *Turns) takeConversation() *conversation {
+	if ts != nil {
+		select {
+		case c := <-ts.conversations:
+			return c
+		default:
+		}
+	}
+	return newConversation()
+}
+
+func (ts *Turns) keepConversation(c *conversation) {
+	if ts != nil {
+		select {
+		case ts.conversations <- c:
+			return
+		default:
+		}
+	}
+	c.stop()
+}
+
+func (ts *Turns) takeTurn() *Turn {
+	if ts != nil {
+		select {
+		case t := <-ts.turns:
+			return t
+		default:
+		}
+	}
+	return &Turn{}
+}
+
+// keepTurn keeps a turn that its dialogue needs no more, and nothing of what was
+// said in it.
+func (ts *Turns) keepTurn(t *Turn) {
+	if ts == nil || t.on != nil || t.running {
+		return
+	}
+	said := t.said[:cap(t.said)]
+	clear(said)
+	*t = Turn{firsts: t.firsts[:0]}
+	if len(said) <= keptLine {
+		t.said = said[:0]
+	}
+	clear(t.firsts[:cap(t.firsts)])
 	select {
-	case c := <-ts:
-		return c
+	case ts.turns <- t:
 	default:
-		return newConversation()
 	}
 }
 
-func (ts Turns) keep(c *conversation) {
-	select {
-	case ts <- c:
-	default:
-		c.stop()
-	}
-}
+// keptLine is the longest line, in octets, whose room is kept.
+const keptLine = 256
 
 // hold begins the conversation of a held turn. From here on it runs whenever
 // what it waits for has come, until the client has its reply.
 func (d *Dialogue) hold(t *Turn) {
 	t.held = true
-	t.on = d.policy.Turns.take()
+	t.on = d.policy.Turns.takeConversation()
 	t.on.turn = t
 	d.resume(event{})
 }
@@ -127,7 +177,7 @@ func (d *Dialogue) resume(e event) {
 	t.event, t.running = e, true
 	w, _ := t.on.next()
 	if t.running = false; !w {
-		d.policy.Turns.keep(t.on)
+		d.policy.Turns.keepConversation(t.on)
 		t.on = nil
 	}
 }
