@@ -211,12 +211,7 @@ func (t *Turn) finish(raw []byte) bool {
 		return false
 	}
 	if t.verb == VerbEHLO && t.reply.Code < 300 {
-		d.account(&t.reply, &t.causes)
-		d.seen.shown = nil
-		if !t.reply.equal(d.server.offer) {
-			shown := t.reply.clone()
-			d.seen.shown = &shown
-		}
+		t.show(&t.reply)
 	}
 	d.departed(t.applied)
 	t.applied = ruleSet{}
@@ -227,10 +222,24 @@ func (t *Turn) finish(raw []byte) bool {
 	return true
 }
 
+// show makes an EHLO reply true of the session, and keeps what the client is offered.
+func (t *Turn) show(r *Reply) {
+	d := t.d
+	d.account(r, &t.causes)
+	d.seen.shown = nil
+	if !r.equal(*d.server.unpacked()) {
+		shown := r.clone()
+		d.seen.shown = &shown
+	}
+}
+
 // giveAnswer gives the client the reply that a rule has made.
 func (t *Turn) giveAnswer() {
-	r := t.answered
+	r := t.answered.clone()
 	t.answered = Reply{}
+	if t.verb == VerbEHLO && r.Code < 300 {
+		t.show(&r)
+	}
 	t.d.departed(t.applied)
 	t.applied = ruleSet{}
 	t.d.give(t.verb, nil, r)

@@ -112,10 +112,6 @@ func (t *Turn) commandFault(before []byte) string {
 		return "only BDAT can go on as DATA"
 	case t.verb == VerbBDAT && (len(t.firsts) > 0 || string(t.line) != string(before)):
 		return "BDAT passes as it is, as DATA, or is answered: octets follow it"
-	case t.answered.Code/100 == 3 && !(t.answered.Code == 334 && sasl.Has(t.verb)):
-		return fmt.Sprintf("it answered %v with %d", t.verb, t.answered.Code)
-	case unsaid.Has(t.verb) && t.verb != VerbQUIT && t.answered.Code != 0 && t.answered.Code < 400:
-		return fmt.Sprintf("it answered %v with a yes", t.verb)
 	case t.swallow && len(bytes.Trim(t.said, blanks)) > 0:
 		return "only a blank line and a SASL line can be swallowed"
 	case len(t.firsts) > maxFirst:
@@ -129,8 +125,30 @@ func (t *Turn) commandFault(before []byte) string {
 			return fmt.Sprintf("it has %v said first", v)
 		}
 	}
+	return t.answerFault()
+}
+
+// answerFault says why a rule may not answer a command so; "" if it may. What the
+// server has to do, or to forget, only the server says yes to.
+func (t *Turn) answerFault() string {
+	seen, code := &t.d.seen, t.answered.Code
+	good := code > 0 && code < 300
+	isRSET := func(f first) bool { return commandIs([]byte(f.line), VerbRSET) }
+	switch {
+	case code/100 == 3 && !(code == 334 && sasl.Has(t.verb)):
+		return fmt.Sprintf("it answered %v with %d", t.verb, code)
+	case good && t.verb != VerbQUIT && (unsaid.Has(t.verb) || actedOn.Has(t.verb)):
+		return fmt.Sprintf("it answered %v with a yes", t.verb)
+	case good && hello.Has(t.verb) && (seen.hello == VerbOther || seen.helloOwed || seen.anew):
+		return fmt.Sprintf("it answered %v with a yes, and the server has accepted none", t.verb)
+	case good && seen.transaction && (hello.Has(t.verb) || t.verb == VerbRSET) && !slices.ContainsFunc(t.firsts, isRSET):
+		return fmt.Sprintf("it answered %v with a yes, and the server goes on with the transaction", t.verb)
+	}
 	return replyFault(t.answered, Reply{})
 }
+
+// actedOn is the verbs to which a yes is the server's alone: it acts on it.
+var actedOn = SetOf(VerbMAIL, VerbRCPT, VerbMessage)
 
 // unsaid is the verbs that no rule may send of its own: they carry a payload, end the
 // session, or begin TLS.
