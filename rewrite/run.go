@@ -106,8 +106,8 @@ func (t *Turn) commandFault(before []byte) string {
 	switch why := lineFault(t.line, before, limit); {
 	case why != "":
 		return why
-	case v != ParseVerb(before) && (uncarried | unsaid).Has(v):
-		return fmt.Sprintf("it made %v of another command", v)
+	case !sameKind(v, ParseVerb(before)):
+		return fmt.Sprintf("it made %v of %v", v, ParseVerb(before))
 	case t.asData && t.verb != VerbBDAT:
 		return "only BDAT can go on as DATA"
 	case t.verb == VerbBDAT && (len(t.firsts) > 0 || string(t.line) != string(before)):
@@ -149,6 +149,12 @@ func (t *Turn) answerFault() string {
 
 // actedOn is the verbs to which a yes is the server's alone: it acts on it.
 var actedOn = SetOf(VerbMAIL, VerbRCPT, VerbMessage)
+
+// sameKind reports whether the reply to one verb may be taken for that to the other.
+func sameKind(v, w Verb) bool {
+	own := uncarried | unsaid | hello | sasl | SetOf(VerbMAIL, VerbRCPT)
+	return v == w || hello.Has(v) && hello.Has(w) || sasl.Has(v) && sasl.Has(w) || !own.Has(v) && !own.Has(w)
+}
 
 // unsaid is the verbs that no rule may send of its own: they carry a payload, end the
 // session, or begin TLS.
@@ -254,7 +260,7 @@ func (t *Turn) replyFault(before Reply) string {
 		return fmt.Sprintf("%v may not be said again here", t.verb)
 	case challenge && t.afresh:
 		return "a challenge is answered on its own connection"
-	case !challenge && v != ParseVerb(t.said) && (uncarried | unsaid).Has(v):
+	case !challenge && !sameKind(v, t.verb):
 		return fmt.Sprintf("it has %v said in place of %v", v, t.verb)
 	}
 	return lineFault([]byte(t.again), nil, maxSASL)

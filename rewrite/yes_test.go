@@ -55,3 +55,44 @@ func TestAnEHLOReplyOfARuleIsTrueOfTheSession(t *testing.T) {
 	k.hello("DSN")
 	k.client("EHLO client.example.net", "", "250-mail|250-SIZE 100|250 DSN")
 }
+
+// The yes to NOOP would be taken for one to RCPT.
+func TestACommandKeepsItsKind(t *testing.T) {
+	const mail, rcpt, auth = "MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>", "AUTH PLAIN AA=="
+	ehlo, helo := "EHLO client.example.net", "HELO client.example.net"
+	for _, c := range []struct {
+		said, made string
+		ok         bool
+	}{
+		{mail, "NOOP", false}, {mail, rcpt, false}, {mail, "MAIL FROM:<>", true},
+		{rcpt, "NOOP", false}, {rcpt, "RSET", false}, {rcpt, mail, false}, {rcpt, "RCPT TO:<c@example.net>", true},
+		{"NOOP", mail, false}, {"NOOP", rcpt, false}, {"SEND FROM:<a@example.com>", mail, false},
+		{"NOOP", ehlo, false}, {ehlo, "NOOP", false}, {helo, "NOOP", false}, {helo, ehlo, true}, {ehlo, helo, true},
+		{"NOOP", auth, false}, {auth, "NOOP", false}, {"XAUTH NTLM", "AUTH NTLM", true}, {auth, "XAUTH", true},
+		{"DATA", "NOOP", false}, {"STARTTLS", "NOOP", false}, {"QUIT", "NOOP", false}, {"RSET", "NOOP", true}, {"XYZZY", "NOOP", true},
+	} {
+		k := newTalk(t, onCommands(func(t *rewrite.Turn) { t.SetLine(c.made) }))
+		if c.ok {
+			k.client(c.said, c.made, "")
+			if len(k.broke) > 0 {
+				t.Errorf("%q of %q: %q", c.made, c.said, k.whys)
+			}
+		} else {
+			k.client(c.said, c.said, "")
+			k.acted("", "bad")
+		}
+	}
+}
+
+func TestACommandThatIsSaidAgainKeepsItsKind(t *testing.T) {
+	for said, made := range map[string]string{"MAIL FROM:<a@example.com>": "NOOP", "EHLO client.example.net": "NOOP", "AUTH NTLM": "RSET"} {
+		k := newTalk(t, named("bad", rewrite.Actions{
+			Commands: rewrite.EveryVerb, Command: func(t *rewrite.Turn) { t.Hold() },
+			Replies: rewrite.EveryVerb, Reply: func(t *rewrite.Turn) { t.Again(made) },
+		}))
+		k.ledger = ledger{}
+		k.client(said, said, "")
+		k.server("550 no", "", "550 no")
+		k.acted("", "bad")
+	}
+}
