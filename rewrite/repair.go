@@ -96,6 +96,10 @@ func (r *Repair) fault() string {
 		return fmt.Sprintf("it made %s of %q", code, worst)
 	case worst != "" && (code[0] == '3' || worst[0] == '3') && code != worst: // or the two sides would not agree on whose turn it is
 		return fmt.Sprintf("it made %s of %q", code, worst)
+	case worst != "" && worst[0] == '2' && code[0] != '2' && actedOn.Has(r.Awaited()): // see Turn.replyFault
+		return fmt.Sprintf("it made %s of a yes to %v", code, r.Awaited())
+	case (code == "220") != (worst == "220") && r.d.startsTLS():
+		return fmt.Sprintf("it made %s of %q, and client and server do not agree whether TLS begins", code, worst)
 	}
 	return ""
 }

@@ -244,8 +244,8 @@ func (t *Turn) forget() {
 // reply or a line to send instead; "" if it is.
 func (t *Turn) replyFault(before Reply) string {
 	if !t.repeats {
-		if t.verb == VerbMessage && before.Code < 300 && t.reply.Code >= 300 {
-			return fmt.Sprintf("it made %d of the yes to a finished message", t.reply.Code) // the client would send it again
+		if actedOn.Has(t.verb) && before.Code/100 == 2 && t.reply.Code >= 300 {
+			return fmt.Sprintf("it made %d of a yes to %v", t.reply.Code, t.verb) // the client would send again what the server has
 		}
 		if startsTLS.Has(t.verb) && (t.reply.Code == 220) != (before.Code == 220) {
 			return fmt.Sprintf("it made %d of %d, and client and server do not agree whether TLS begins", t.reply.Code, before.Code)

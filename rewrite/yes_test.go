@@ -96,3 +96,34 @@ func TestACommandThatIsSaidAgainKeepsItsKind(t *testing.T) {
 		k.acted("", "bad")
 	}
 }
+
+// The server would have the recipient, and the client send it the mail again.
+func TestAYesThatTheServerActsOnStaysAYes(t *testing.T) {
+	for _, line := range []string{"MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>"} {
+		for _, to := range []int{421, 451, 550} {
+			k := newTalk(t, onReplies(func(t *rewrite.Turn) { t.Reply().Code = to }))
+			k.client(line, line, "")
+			k.server("250 ok", "", "250 ok")
+			k.acted("", "bad")
+		}
+	}
+}
+
+func TestARepairKeepsAYesThatTheServerActsOn(t *testing.T) {
+	k := newTalk(t, named("bad", rewrite.Actions{Repair: func(r *rewrite.Repair) { r.Replace(len(r.Octets()), []byte("451 no\r\n")) }}))
+	k.hello("PIPELINING")
+	const mail = "MAIL FROM:<a@example.com>"
+	k.client(mail, mail, "")
+	if _, _, ok, _ := k.d.Repair([]byte("250 ok\n"), 0); ok {
+		t.Error("a yes to MAIL becomes a refusal")
+	}
+	k.server("250 ok", "", "250 ok")
+	k.transaction()
+	k.d.MessageEnd(5)
+	if _, _, ok, _ := k.d.Repair([]byte("250 ok\n"), 0); ok {
+		t.Error("a yes to a message becomes a refusal")
+	}
+	if _, _, ok, _ := k.d.Repair([]byte("ok\n"), 0); !ok {
+		t.Error("what has no code becomes no refusal")
+	}
+}
