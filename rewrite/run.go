@@ -256,6 +256,8 @@ func (t *Turn) replyFault(before Reply) string {
 	switch v := ParseVerb([]byte(t.again)); {
 	case !t.held:
 		return "a command that is not held cannot be said again"
+	case t.lost && !t.afresh:
+		return "the server has hung up, and hears nothing but on a fresh connection"
 	case !challenge && !t.MayRepeat():
 		return fmt.Sprintf("%v may not be said again here", t.verb)
 	case challenge && t.afresh:

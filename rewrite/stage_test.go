@@ -127,3 +127,11 @@ func TestALineThatARuleMendsIsALineAndNoLonger(t *testing.T) {
 		}
 	}
 }
+
+// The server has hung up.
+func TestNothingIsSaidAgainToAServerThatIsLost(t *testing.T) {
+	k := newTalk(t, named("bad", rewrite.Actions{Replies: onEHLO, Reply: func(t *rewrite.Turn) { t.Again("HELO x") }}))
+	k.client("EHLO x", "EHLO x", "")
+	k.lost("", "421 4.4.2 connection to server lost")
+	k.acted("", "bad")
+}
