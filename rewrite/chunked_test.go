@@ -82,3 +82,11 @@ func TestChunksMayHaveARestBetweenThem(t *testing.T) {
 	k.d.ChunkEnd()
 	k.server("250 taken", "", "250 taken")
 }
+
+func TestAChunkIsNotHeld(t *testing.T) {
+	k := newTalk(t, named("holds", rewrite.Actions{Commands: rewrite.EveryVerb, Command: func(t *rewrite.Turn) { t.Hold() }}))
+	k.hello("CHUNKING")
+	k.client("BDAT 5 LAST", "BDAT 5 LAST", "")
+	k.d.ChunkEnd()
+	k.server("250 ok", "", "250 ok")
+}

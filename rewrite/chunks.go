@@ -103,6 +103,7 @@ func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 func (d *Dialogue) ruledChunk(line, raw []byte, size int64, last bool) bool {
 	t := d.newTurn(VerbBDAT, line)
 	t.runCommand()
+	t.held = false // only the first chunk by DATA is: below
 	switch {
 	case t.answered.Code != 0:
 		d.trace('C', VerbBDAT, raw, nil, t.byRules(t.replyBy))
