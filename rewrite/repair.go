@@ -3,6 +3,7 @@ package rewrite
 import (
 	"bytes"
 	"fmt"
+	"iter"
 )
 
 // A Repair is what the server has sent that is no well-formed reply, or no
@@ -84,6 +85,9 @@ func (r *Repair) fault() string {
 	if len(r.made) == 0 {
 		return r.dropFault(worst)
 	}
+	if r.d.sent.n > 1 && lastLines(r.octets[:r.n]) > 1 {
+		return "it made one reply of several, where several are awaited"
+	}
 	scan, err := ScanReply(r.made)
 	if err != nil || scan.N != len(r.made) {
 		return "it made something that is not one whole reply"
@@ -107,7 +111,7 @@ func (r *Repair) fault() string {
 // dropFault says why octets whose worst code is this cannot be dropped.
 func (r *Repair) dropFault(worst string) string {
 	switch dropped := r.octets[:r.n]; {
-	case worst != "" && (worst[0] != '2' || r.Awaited() != VerbOther): // a yes that nobody has asked for says nothing new
+	case worst != "" && (worst[0] != '2' || r.d.next == AwaitServer || r.d.sent.n > 0): // a yes that nobody has asked for says nothing new
 		return fmt.Sprintf("it dropped a reply with the code %s", worst)
 	case r.n < len(r.octets) && bytes.ContainsAny(dropped[bytes.LastIndexByte(dropped, '\n')+1:], "0123456789"):
 		return fmt.Sprintf("it dropped %q, which may be a part of a code", dropped)
@@ -119,17 +123,34 @@ func (r *Repair) dropFault(worst string) string {
 // however the lines end and whatever is no text before it; "" if none begins
 // with one.
 func worstCode(octets []byte) (worst string) {
-	isEnd := func(c rune) bool { return c == '\r' || c == '\n' }
-	isText := func(c rune) bool { return ' ' < c && c <= '~' }
-	for line := range bytes.FieldsFuncSeq(octets, isEnd) {
-		start := bytes.IndexFunc(line, isText)
-		if start < 0 || len(line) < start+3 {
-			continue
-		}
-		code := line[start : start+3]
-		if '2' <= code[0] && code[0] <= '5' && isDigit(code[1]) && isDigit(code[2]) && (worst == "" || code[0] > worst[0]) {
-			worst = string(code)
+	for line := range codeLines(octets) {
+		if worst == "" || line[0] > worst[0] {
+			worst = string(line[:3])
 		}
 	}
 	return worst
+}
+
+// lastLines counts the lines with a code that say of no further one.
+func lastLines(octets []byte) (n int) {
+	for line := range codeLines(octets) {
+		if len(line) == 3 || line[3] != '-' {
+			n++
+		}
+	}
+	return n
+}
+
+// codeLines yields the lines that begin with a code, from there on.
+func codeLines(octets []byte) iter.Seq[[]byte] {
+	isEnd := func(c rune) bool { return c == '\r' || c == '\n' }
+	isText := func(c rune) bool { return ' ' < c && c <= '~' }
+	return func(yield func([]byte) bool) {
+		for line := range bytes.FieldsFuncSeq(octets, isEnd) {
+			line = line[max(bytes.IndexFunc(line, isText), 0):]
+			if len(line) >= 3 && '2' <= line[0] && line[0] <= '5' && isDigit(line[1]) && isDigit(line[2]) && !yield(line) {
+				return
+			}
+		}
+	}
 }

@@ -143,3 +143,29 @@ func worstOf(octets string) (worst byte) {
 	}
 	return worst
 }
+
+// A reply to FOO is awaited: the next one would be taken for it.
+func TestARepairDropsNoReplyToAnUnknownCommand(t *testing.T) {
+	k := newTalk(t, named("drop", rewrite.Actions{Repair: func(r *rewrite.Repair) { r.Replace(len(r.Octets()), nil) }}))
+	k.client("FOO", "FOO", "")
+	if _, _, ok, _ := k.d.Repair([]byte("250 ok\n"), 0); ok {
+		t.Error("a rule drops the reply to FOO")
+	}
+}
+
+// The next reply would be taken for that to the second command.
+func TestARepairMakesOneReplyOfOne(t *testing.T) {
+	const octets = "250 ok\n550 no\r\n250 ok\r\n"
+	for n, want := range map[int]bool{7: true, 15: false, len(octets): false} {
+		k := newTalk(t, named("join", rewrite.Actions{Repair: func(r *rewrite.Repair) {
+			r.Replace(n, []byte(map[bool]string{true: "250 ok\r\n", false: "550 no\r\n"}[n == 7]))
+		}}))
+		k.hello("PIPELINING")
+		for _, line := range []string{"MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>", "RCPT TO:<c@example.net>"} {
+			k.client(line, line, "")
+		}
+		if _, _, ok, _ := k.d.Repair([]byte(octets), 0); ok != want {
+			t.Errorf("%d octets: %v, broke %q", n, ok, k.whys)
+		}
+	}
+}
