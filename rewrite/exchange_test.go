@@ -230,3 +230,21 @@ func TestAnExchangeHasTheMechanismThatTheClientNamed(t *testing.T) {
 		t.Errorf("the mechanisms are %q", seen)
 	}
 }
+
+// A client that has cancelled must not be logged in.
+func TestARuleDoesNotUndoACancellation(t *testing.T) {
+	for name, f := range map[string]func(*rewrite.Turn){
+		"another line": func(t *rewrite.Turn) { t.SetLine("dXNlcg==") },
+		"swallowed":    func(t *rewrite.Turn) { t.Swallow() },
+		"a challenge":  func(t *rewrite.Turn) { t.Answer(rewrite.Reply{Code: 334, Lines: []string{"UGFzc3dvcmQ6"}}) },
+		"a yes":        func(t *rewrite.Turn) { t.Answer(rewrite.Reply{Code: 235, Lines: []string{"ok"}}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newTalk(t, named("bad", rewrite.Actions{SASL: f}))
+			k.client("AUTH LOGIN", "AUTH LOGIN", "")
+			k.server("334 VXNlcm5hbWU6", "", "334 VXNlcm5hbWU6")
+			k.client("*", "*", "")
+			k.server("501 cancelled", "", "501 cancelled")
+		})
+	}
+}

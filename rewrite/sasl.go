@@ -41,7 +41,9 @@ func (t *Turn) saySASL() (raw []byte, ok bool) {
 		said := t.await(AwaitSASL).raw
 		t.step++
 		t.line = said
-		t.runSASL()
+		if string(said) != "*" { // a cancellation is nobody's to change
+			t.runSASL()
+		}
 		line := t.line
 		t.line = command
 		switch {
