@@ -185,14 +185,14 @@ const aheadText = "554 5.5.0 nothing may be sent behind STARTTLS before its answ
 
 // pass sends a command on, through the rules that ask for it.
 func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
-	if hello.Has(v) {
-		d.helloIs(line)
-	}
 	ruled := d.policy.Rules.seesCommand(v, d.seen.helloOwed)
 	lonely := alone.Has(v) || d.seen.helloOwed && !BeforeHello.Has(v)
 	if d.sent.n > 0 && lonely {
 		d.grouping = false
 		return false
+	}
+	if hello.Has(v) {
+		d.helloIs(line)
 	}
 	if v == VerbBDAT {
 		return d.passChunk(line, raw)

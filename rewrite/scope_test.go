@@ -117,3 +117,20 @@ func TestAScopeOfBannersFollowsEachConnection(t *testing.T) {
 		k.acts(inside)
 	}
 }
+
+// Replies to what was said before it are of the session as it was.
+func TestAHelloCountsForTheScopeOnceItIsTaken(t *testing.T) {
+	rules, errs := rewrite.Book{Rules: []rewrite.Rule{named("later", rewrite.Actions{
+		Replies: rewrite.SetOf(rewrite.VerbNOOP), Reply: func(t *rewrite.Turn) { t.Reply().Lines[0] = "changed" },
+	})}}.Compile([]string{"later"}, map[string]map[string]any{"later": {"hello": "^second"}})
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	k := talkUnder(t, &rewrite.Policy{Rules: rules})
+	k.hello()
+	k.client("NOOP", "NOOP", "")
+	if k.d.Command([]byte("EHLO second.example.net\r\n"), false) {
+		t.Fatal("EHLO is taken before the reply to NOOP")
+	}
+	k.server("250 ok", "", "250 ok")
+}
