@@ -181,7 +181,7 @@ func (m *Text) pass(out []byte, end bool) []byte {
 	}
 	if !same(changed, text) {
 		if out = changed; end {
-			out = append(changed, lastLine...)
+			out = append(changed[:len(changed):len(changed)], lastLine...)
 		}
 	}
 	for i := range m.filters {
@@ -259,9 +259,11 @@ func (m *Text) filterFrom(first int, text []byte) []byte {
 		}
 		m.rule = f.rule
 		made := text
-		why := contained(func(m *Text) { made = f.Text(m, f.room[:0], text) }, m)
-		if why == "" && !same(made, text) {
+		why := contained(func(m *Text) { made = f.Text(m, f.room[:0], text[:len(text):len(text)]) }, m)
+		if !same(made, text) {
 			f.makeRoom(len(made))
+		}
+		if why == "" { // the same memory may have been written to
 			why = textFault(made)
 		}
 		if why == "" && f.follow(made) {

@@ -305,3 +305,41 @@ func TestWhatAFilterReturnsIsNotWrittenTo(t *testing.T) {
 		t.Errorf("%q goes out, the filter's own is %q, the client's %q", out, own, buffer)
 	}
 }
+
+// What is behind the text is the end of the message, and the client's next command.
+func TestAFilterThatAppendsToTheTextLeavesWhatIsBehindIt(t *testing.T) {
+	k := newTalk(t, named("footer", rewrite.Actions{Message: func(*rewrite.Text) rewrite.Filter {
+		return rewrite.Filter{Text: func(_ *rewrite.Text, _, src []byte) []byte { return append(src, "footer\r\n"...) }}
+	}}))
+	k.transaction()
+	in := []byte("text\r\n.\r\nQUIT\r\n")
+	out, n, end := k.d.Text().Next(nil, in)
+	if !end || string(out) != "text\r\nfooter\r\n.\r\n" || string(in[n:]) != "QUIT\r\n" {
+		t.Errorf("%q goes out, %q is left; broke %q", out, in[n:], k.whys)
+	}
+}
+
+// It may be what a rule has for every session.
+func TestTheEndOfAMessageIsNotWrittenToWhatAFilterReturns(t *testing.T) {
+	own := []byte("all of it\r\nand more\r\n")
+	k := newTalk(t, named("fixed", rewrite.Actions{Message: func(*rewrite.Text) rewrite.Filter {
+		return rewrite.Filter{Text: func(*rewrite.Text, []byte, []byte) []byte { return own[:11] }}
+	}}))
+	k.transaction()
+	out, _, _ := k.d.Text().Next(nil, []byte("text\r\n.\r\n"))
+	if string(out) != "all of it\r\n.\r\n" || string(own) != "all of it\r\nand more\r\n" {
+		t.Errorf("%q goes out, and the rule has %q", out, own)
+	}
+}
+
+// A text that a filter has changed in its place is judged like any other.
+func TestAFilterThatWritesToTheTextIsJudged(t *testing.T) {
+	k := newTalk(t, named("bad", rewrite.Actions{Message: func(*rewrite.Text) rewrite.Filter {
+		return rewrite.Filter{Text: func(_ *rewrite.Text, _, src []byte) []byte { src[0] = '\n'; return src }}
+	}}))
+	k.transaction()
+	k.d.Text().Next(nil, []byte("text\r\n.\r\n"))
+	if k.d.Text().Refusal() == "" {
+		t.Error("a bare LF goes out")
+	}
+}
