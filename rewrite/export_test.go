@@ -36,3 +36,6 @@ func WholeReply(b []byte) (int, error) {
 	s, err := ScanReply(b)
 	return s.N, err
 }
+
+// KeptOfSent is the room, in octets, of the lines that are kept for their replies.
+func KeptOfSent(d *Dialogue) int { return cap(d.sent.lines.text) }

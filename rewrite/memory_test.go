@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"smtpshim/rewrite"
@@ -111,4 +112,22 @@ func TestWithoutAMemoryNothingIsRemembered(t *testing.T) {
 		t.Error("it was remembered")
 	}
 	k.acted("", "")
+}
+
+// Its client need never let the queue run empty.
+func TestAGroupWithoutAnEndTakesNoMoreMemory(t *testing.T) {
+	k := newTalk(t, onReplies(func(*rewrite.Turn) {}))
+	k.hello("PIPELINING")
+	line, reply := []byte("MAIL FROM:<"+strings.Repeat("a", 1000)+"@example.com>\r\n"), []byte("503 5.5.1 nested MAIL\r\n")
+	k.d.Command(line, true)
+	for range 20000 {
+		if k.d.Next(true) != rewrite.AwaitCommand || !k.d.Command(line, true) {
+			t.Fatal("the group has ended")
+		}
+		k.d.Reply(reply, true, true)
+		k.d.ToServer, k.d.ToClient = k.d.ToServer[:0], k.d.ToClient[:0]
+	}
+	if n := rewrite.KeptOfSent(k.d); n > 1<<20 {
+		t.Errorf("%d octets are kept of one command", n)
+	}
 }

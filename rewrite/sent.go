@@ -34,8 +34,8 @@ func (q *sentQueue) pushLines(v Verb, said, line []byte) {
 	}
 	q.push(v)
 	l := q.lines
-	if q.n == 1 {
-		l.text, l.done = l.text[:0], 0
+	if l.done >= len(l.text)-l.done { // a group that goes on and on never empties the queue
+		l.text, l.done = l.text[:copy(l.text, l.text[l.done:])], 0
 	}
 	at := (q.head + q.n - 1) % len(q.verbs)
 	l.text = append(append(l.text, said...), line...)
