@@ -28,14 +28,27 @@ func initialResponse(t *rewrite.Turn) string {
 	return strings.Trim(response, blanks)
 }
 
+// maxSASL is the longest line of an AUTH exchange without its CRLF, in octets
+// (RFC 4954, 4).
+const maxSASL = 12288 - 2
+
 // sayCredentials says AUTH PLAIN with a name and a password in base64. What is
-// not base64, or has a NUL in it, which would be another name, gets 501.
+// not base64, or has a NUL in it, which would be another name, gets 501, and what
+// is too long 500.
 func sayCredentials(t *rewrite.Turn, name, password string) {
+	if name == "=" {
+		name = "" // on the line of AUTH (RFC 4954, 4)
+	}
 	user, userErr := base64.StdEncoding.DecodeString(name)
 	secret, secretErr := base64.StdEncoding.DecodeString(password)
 	if userErr != nil || secretErr != nil || bytes.IndexByte(user, 0) >= 0 || bytes.IndexByte(secret, 0) >= 0 {
 		t.Answer(rewrite.Reply{Code: 501, Lines: []string{"5.5.2 name and password are to be in base64"}})
 		return
 	}
-	t.SetLine("AUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00"+string(user)+"\x00"+string(secret))))
+	line := "AUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00"+string(user)+"\x00"+string(secret)))
+	if len(line) > maxSASL {
+		t.Answer(rewrite.Reply{Code: 500, Lines: []string{"5.5.6 name and password are too long for one line"}}) // RFC 4954, 4
+		return
+	}
+	t.SetLine(line)
 }

@@ -14,7 +14,7 @@ func loginToPlain() rewrite.Rule {
 		Source: "RFC 4616, 2; github.com/JustinIven/smtp-oauth-relay/issues/57", Entries: []string{"L31", "L32"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{SASL: sayPLAIN, Command: sayPLAIN, Commands: rewrite.SetOf(rewrite.VerbAUTH),
-				State: func() any { return new(string) }, // the client's name, in base64
+				State: func() any { return new([]string) }, // the client's name, in base64, once it is said
 				Reply: func(t *rewrite.Turn) { offerMechanism(t, "LOGIN", "PLAIN") }, Replies: rewrite.SetOf(rewrite.VerbEHLO)}, nil
 		},
 	}
@@ -22,18 +22,18 @@ func loginToPlain() rewrite.Rule {
 
 // sayPLAIN asks for what the client has not said yet, or says all of it to the server.
 func sayPLAIN(t *rewrite.Turn) {
-	name, said := t.State().(*string), string(t.Line())
+	name, said := t.State().(*[]string), strings.Trim(string(t.Line()), blanks)
 	if t.Step() == 0 {
-		*name, said = "", initialResponse(t)
+		*name, said = nil, initialResponse(t)
 	}
 	switch {
 	case t.Mechanism() != "LOGIN" || !standsFor(t, "LOGIN", "PLAIN") || said == "*":
 	case t.Step() == 0 && said == "":
 		t.Answer(rewrite.Reply{Code: 334, Lines: []string{"VXNlcm5hbWU6"}}) // Username:
-	case *name == "":
-		*name = strings.TrimSpace(said)
+	case len(*name) == 0:
+		*name = []string{said}
 		t.Answer(rewrite.Reply{Code: 334, Lines: []string{"UGFzc3dvcmQ6"}}) // Password:
 	default:
-		sayCredentials(t, *name, said)
+		sayCredentials(t, (*name)[0], said)
 	}
 }
