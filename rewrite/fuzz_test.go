@@ -77,7 +77,11 @@ func TestTheSeedsGetEverywhere(t *testing.T) {
 }
 
 // playPeers plays one session by what the fuzzer says.
-func playPeers(t *testing.T, data []byte, got *reached) {
+func playPeers(t *testing.T, data []byte, got *reached) { playPeersWith(t, data, got, nil) }
+
+// playPeersWith is playPeers with turns that other sessions have had, and a rest
+// wherever one may be. It returns what both sides got.
+func playPeersWith(t *testing.T, data []byte, got *reached, turns *rewrite.Turns) (written string) {
 	p := &peers{T: t, data: data}
 	p.polite = p.pick(2) == 0
 	names, options := p.rules()
@@ -98,6 +102,7 @@ func playPeers(t *testing.T, data []byte, got *reached) {
 		}
 	}
 	p.policy = p.route(compiled)
+	p.policy.Turns = turns
 	p.clientTLS, p.serverTLS = p.policy.ClientTLS == rewrite.ClientTLSImplicit, p.policy.ServerTLS == rewrite.ServerTLSImplicit
 	p.d = rewrite.New(p.policy, netip.MustParseAddr("192.0.2.7"), p)
 	defer func() { p.d.Close() }()
@@ -109,7 +114,24 @@ func playPeers(t *testing.T, data []byte, got *reached) {
 			break
 		}
 		p.step(next)
+		written += string(p.d.ToServer) + "|" + string(p.d.ToClient) + "\n"
 		p.check(p.policy)
+		if turns != nil && p.d.Next(false) == rewrite.AwaitCommand && p.d.Outstanding() == 0 {
+			p.d.Rest()
+		}
+	}
+	return written
+}
+
+// Nothing of one session is in another that has its turns.
+func TestATurnThatWasKeptIsLikeANewOne(t *testing.T) {
+	turns := rewrite.NewTurns(2)
+	defer turns.Close()
+	for i, seed := range dialogueSeeds() {
+		fresh := playPeersWith(t, seed, newReached(), nil)
+		if kept := playPeersWith(t, seed, newReached(), turns); kept != fresh {
+			t.Errorf("seed %d: with kept turns\n%swith new ones\n%s", i, kept, fresh)
+		}
 	}
 }
 
