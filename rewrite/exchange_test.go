@@ -248,3 +248,10 @@ func TestARuleDoesNotUndoACancellation(t *testing.T) {
 		})
 	}
 }
+
+// Nobody has asked for it yet.
+func TestAChallengeToWhatIsSaidBeforeAUTHEndsTheSession(t *testing.T) {
+	k := newTalk(t, onCommands(func(t *rewrite.Turn) { t.First("NOOP") }))
+	k.client("AUTH LOGIN", "NOOP", "")
+	k.server("334 VXNlcm5hbWU6", "", "421 4.3.0 server broke the protocol")
+}

@@ -119,7 +119,7 @@ func (d *Dialogue) fits(code int) bool {
 	case !d.holds():
 		return fits(d.sent.first(), code)
 	case code == 334:
-		return sasl.Has(d.turn.verb)
+		return sasl.Has(d.turn.verb) && (d.turn.pending || sasl.Has(d.turn.spoken))
 	case d.turn.pending:
 		return fits(d.turn.verb, code)
 	}
