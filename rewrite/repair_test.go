@@ -169,3 +169,13 @@ func TestARepairMakesOneReplyOfOne(t *testing.T) {
 		}
 	}
 }
+
+func TestARepairLeavesTheReplyToSTARTTLS(t *testing.T) {
+	for octets, made := range map[string]string{"250 ok\n": "220 ok\r\n", "220 ok\n": "250 ok\r\n"} {
+		k := newTalk(t, named("bad", rewrite.Actions{Repair: func(r *rewrite.Repair) { r.Replace(len(r.Octets()), []byte(made)) }}))
+		k.client("STARTTLS", "STARTTLS", "")
+		if _, _, ok, _ := k.d.Repair([]byte(octets), 0); ok {
+			t.Errorf("%q becomes %q", octets, made)
+		}
+	}
+}
