@@ -229,7 +229,7 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 		}
 		t.held = false
 		t.giveAnswer()
-	case d.seen.helloOwed && !BeforeHello.Has(v) && len(t.firsts) == 0:
+	case d.seen.helloOwed && !BeforeHello.Has(v) && !t.saysFirst(hello):
 		t.held = false
 		d.trace('C', v, raw, nil, Causes{})
 		d.answer(v, "503 5.5.1 EHLO first")

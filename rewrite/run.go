@@ -108,6 +108,8 @@ func (t *Turn) commandFault(before []byte) string {
 		return why
 	case !sameKind(v, ParseVerb(before)):
 		return fmt.Sprintf("it made %v of %v", v, ParseVerb(before))
+	case v != t.verb && t.d.ownMatter(v, true):
+		return fmt.Sprintf("it made %v of %v, which the client may not say now", v, t.verb)
 	case t.asData && t.verb != VerbBDAT:
 		return "only BDAT can go on as DATA"
 	case t.verb == VerbBDAT && (len(t.firsts) > 0 || string(t.line) != string(before)):
@@ -121,7 +123,7 @@ func (t *Turn) commandFault(before []byte) string {
 		if why := lineFault([]byte(f.line), nil, maxCommand); why != "" {
 			return why
 		}
-		if v := ParseVerb([]byte(f.line)); (uncarried | unsaid | sasl).Has(v) {
+		if v := ParseVerb([]byte(f.line)); (uncarried | unsaid | sasl).Has(v) || t.d.ownMatter(v, true) {
 			return fmt.Sprintf("it has %v said first", v)
 		}
 	}
@@ -133,7 +135,6 @@ func (t *Turn) commandFault(before []byte) string {
 func (t *Turn) answerFault() string {
 	seen, code := &t.d.seen, t.answered.Code
 	good := code > 0 && code < 300
-	isRSET := func(f first) bool { return commandIs([]byte(f.line), VerbRSET) }
 	switch {
 	case code/100 == 3 && !(code == 334 && sasl.Has(t.verb)):
 		return fmt.Sprintf("it answered %v with %d", t.verb, code)
@@ -141,10 +142,15 @@ func (t *Turn) answerFault() string {
 		return fmt.Sprintf("it answered %v with a yes", t.verb)
 	case good && hello.Has(t.verb) && (seen.hello == VerbOther || seen.helloOwed || seen.anew):
 		return fmt.Sprintf("it answered %v with a yes, and the server has accepted none", t.verb)
-	case good && seen.transaction && (hello.Has(t.verb) || t.verb == VerbRSET) && !slices.ContainsFunc(t.firsts, isRSET):
+	case good && seen.transaction && (hello.Has(t.verb) || t.verb == VerbRSET) && !t.saysFirst(SetOf(VerbRSET)):
 		return fmt.Sprintf("it answered %v with a yes, and the server goes on with the transaction", t.verb)
 	}
 	return replyFault(t.answered, Reply{})
+}
+
+// saysFirst reports whether rules have said first one of these verbs.
+func (t *Turn) saysFirst(vs VerbSet) bool {
+	return slices.ContainsFunc(t.firsts, func(f first) bool { return vs.Has(ParseVerb([]byte(f.line))) })
 }
 
 // actedOn is the verbs to which a yes is the server's alone: it acts on it.

@@ -127,3 +127,37 @@ func TestARepairKeepsAYesThatTheServerActsOn(t *testing.T) {
 		t.Error("what has no code becomes no refusal")
 	}
 }
+
+// What the client may not say yet no rule says for it.
+func TestARuleSaysNothingThatTheSessionDoesNotAllowYet(t *testing.T) {
+	const mail = "MAIL FROM:<a@example.com>"
+	for name, p := range map[string]rewrite.Policy{
+		"TLS with the server": {ServerTLS: rewrite.ServerTLSRequire}, "TLS with the client": {ClientTLS: rewrite.ClientTLSRequire},
+		"XCLIENT": {XCLIENT: rewrite.XCLIENTOffered},
+	} {
+		for made, f := range map[string]func(*rewrite.Turn){
+			mail:     func(t *rewrite.Turn) { t.First(mail) },
+			"VRFY a": func(t *rewrite.Turn) { t.SetLine("VRFY a") },
+		} {
+			t.Run(name+", "+made, func(t *testing.T) {
+				p.Rules = compileRules(t, onCommands(f))
+				k := talkUnder(t, &p)
+				k.client("NOOP", "NOOP", "")
+				k.acted("", "bad")
+			})
+		}
+	}
+}
+
+// The rule has not said the EHLO that is owed.
+func TestWhatIsSaidFirstIsNoEHLOThatIsOwed(t *testing.T) {
+	k := talkUnder(t, &rewrite.Policy{ClientTLS: rewrite.ClientTLSOffer, Rules: compileRules(t, onCommands(func(t *rewrite.Turn) {
+		if t.Verb() == rewrite.VerbMAIL {
+			t.First("NOOP")
+		}
+	}))})
+	k.hello()
+	k.client("STARTTLS", "", "220 2.0.0 ready to start TLS")
+	k.d.ClientTLS()
+	k.client("MAIL FROM:<a@example.com>", "", "503 5.5.1 EHLO first")
+}
