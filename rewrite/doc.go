@@ -28,7 +28,7 @@
 //     other commands said first.
 //   - SASL ([Turn]): a rule may change a line of an AUTH exchange, answer it, with
 //     334 too, or swallow it. Where the server has not sent a 334, what the rules
-//     leave must be an AUTH command.
+//     leave must be an AUTH command. No rule sees "*", with which a client cancels.
 //   - Greeting and reply ([Turn]): a rule may change the reply, or have a line
 //     said in its place, on the same connection or on a fresh one. To a 334 that
 //     line is the client's next SASL line.
@@ -50,10 +50,18 @@
 //   - A line has no CR, LF or NUL, is not empty unless it was, and is no longer
 //     than 4,094 octets (12,286 in an AUTH exchange) unless it was.
 //   - No rule has said first, or makes of another command, what carries octets
-//     that are not lines, swaps the roles, or has the server trust us.
+//     that are not lines, swaps the roles, has the server trust us, or is not to be
+//     said yet, for want of TLS, XCLIENT or EHLO.
+//   - A command keeps its kind, or the reply to one would answer another: MAIL,
+//     RCPT and DATA stay what they are, EHLO may become HELO, and one spelling of
+//     AUTH another. The same holds for what is said again.
 //   - A refusal stays one, and may become temporary. A 3xx keeps its code, and so
-//     does the 220 to STARTTLS. A yes to a finished message stays a yes. No rule
-//     answers DATA, BDAT or STARTTLS with a yes.
+//     does the 220 to STARTTLS. A yes to MAIL, RCPT or a finished message stays a
+//     yes. No rule answers MAIL, RCPT, DATA, BDAT or STARTTLS with a yes, nor EHLO
+//     before the server has accepted one, nor EHLO and RSET in a transaction
+//     unless RSET is said first.
+//   - A repair makes one reply of one while several are awaited, and drops none
+//     that is awaited.
 //   - A rule asks at each stage for what the stage has: a line is said first, or
 //     held, before it is said; it is said again once its reply is there.
 //   - Nothing is said again that could be done twice: only EHLO, HELO, STARTTLS,

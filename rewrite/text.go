@@ -28,8 +28,8 @@ type Text struct {
 // A Filter is what a rule does to one message. Any function may be nil.
 type Filter struct {
 	// Text returns what goes out in place of src: src itself, or what it makes in
-	// dst[:0], which does not overlap src. What it returns is not written to. Text is as it is on the wire: lines end
-	// with CRLF, which is never split, and a dot that begins one is doubled
+	// dst[:0], which does not overlap src. What it returns is not written to, nor is
+	// src to be. Text is as it is on the wire: lines end with CRLF, which is never split, and a dot that begins one is doubled
 	// (RFC 5321, 4.5.2). The line that ends the message is not in it. A piece is
 	// either of the header, with the empty line behind it, or of the body.
 	Text func(m *Text, dst, src []byte) []byte
