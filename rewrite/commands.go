@@ -21,7 +21,7 @@ func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 	}
 	raw = append(mended[:len(mended):len(mended)], crlf...)
 	if taken = d.take(raw[:len(mended)], raw, true, ahead); taken {
-		d.departed(by)
+		d.mendedLine(by)
 	}
 	return taken
 }

@@ -13,7 +13,7 @@ func (d *Dialogue) SASL(raw []byte) {
 	if !ok {
 		var by ruleSet
 		line, by = d.runLine(raw)
-		d.departed(by)
+		d.mendedLine(by)
 	}
 	if line == nil {
 		d.server.gone = true

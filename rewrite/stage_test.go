@@ -135,3 +135,16 @@ func TestNothingIsSaidAgainToAServerThatIsLost(t *testing.T) {
 	k.lost("", "421 4.4.2 connection to server lost")
 	k.acted("", "bad")
 }
+
+// The lines in the trace are as they were mended.
+func TestTheTracerHearsWhoHasMendedALine(t *testing.T) {
+	k := newTalk(t, named("ends", rewrite.Actions{Line: func(_ rewrite.Session, octets []byte) []byte { return octets[:len(octets)-1] }}))
+	k.d.Command([]byte("AUTH LOGIN\n"), false)
+	k.traces("~ line mended by ends")
+	k.expect("AUTH", "AUTH LOGIN", "")
+	k.server("334 VXNlcm5hbWU6", "", "334 VXNlcm5hbWU6")
+	k.ledger = ledger{}
+	k.d.SASL([]byte("dXNlcg==\n"))
+	k.traces("~ line mended by ends")
+	k.acted("ends", "")
+}

@@ -25,7 +25,7 @@ func (l *ledger) Applied(rule string)                     { l.applied = append(l
 func (l *ledger) Broke(rule, why string) {
 	l.broke, l.whys = append(l.broke, rule), append(l.whys, why)
 }
-func (l *ledger) Event(string) {}
+func (l *ledger) Event(what string) { l.traced = append(l.traced, "~ "+what) }
 func (l *ledger) Exchanged(side byte, said, got []string, by rewrite.Causes) {
 	l.traced = append(l.traced, fmt.Sprintf("%c %s -> %s (%s)", side, strings.Join(said, "|"), strings.Join(got, "|"), by.Rules))
 }

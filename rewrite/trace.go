@@ -139,3 +139,13 @@ func isMechanism(word []byte) bool {
 }
 
 func hidden(n int) string { return fmt.Sprintf("...(%d octets)", n) }
+
+// mendedLine counts the rule that has made a line of what was none, and tells the
+// tracer, to whom the line is as it was mended.
+func (d *Dialogue) mendedLine(by ruleSet) {
+	if by.empty() {
+		return
+	}
+	d.departed(by)
+	d.event("line mended by " + d.policy.Rules.nameSet(by))
+}
