@@ -90,3 +90,21 @@ func TestAChunkIsNotHeld(t *testing.T) {
 	k.d.ChunkEnd()
 	k.server("250 ok", "", "250 ok")
 }
+
+// As at the end of a message by DATA.
+func TestAMessageThatIsRefusedBetweenChunksSaysWhoHasMendedIt(t *testing.T) {
+	k := newTalk(t, named("data", rewrite.Actions{Commands: rewrite.SetOf(rewrite.VerbBDAT), Command: func(t *rewrite.Turn) { t.AsData() }}),
+		named("look", rewrite.Actions{Message: func(*rewrite.Text) rewrite.Filter {
+			return rewrite.Filter{Look: func(m *rewrite.Text) { m.Applied() }}
+		}}))
+	k.hello("DSN")
+	k.client("BDAT 5", "DATA", "")
+	k.server("354 go on", "", "")
+	k.d.Text().Stuff([]byte("a\nb\r\n"))
+	if !k.d.EarlyChunkReply([]byte("552 too much\r\n")) {
+		t.Fatal("a refusal is none")
+	}
+	k.expect("a refusal", "", "552 too much")
+	k.acted("look", "")
+	k.traces("~ message changed or refused by look")
+}

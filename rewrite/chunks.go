@@ -199,6 +199,7 @@ func (d *Dialogue) EarlyChunkReply(raw []byte) bool {
 	if code, err := replyCode(raw); err != nil || code < 400 {
 		return false
 	}
+	d.endText()
 	d.refuse(vocabulary.OutcomeServerLost, spentText, earlyReason)
 	d.give(VerbMessage, raw, Reply{})
 	return true
