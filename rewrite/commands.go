@@ -258,9 +258,6 @@ func (d *Dialogue) sendTurn(v Verb) {
 }
 
 func (d *Dialogue) pushed(v Verb, said, line []byte) {
-	if v == VerbRCPT {
-		d.seen.recipients++
-	}
 	if d.policy.Rules.seesReply(v, 599) {
 		d.sent.pushLines(v, said, line)
 	} else {

@@ -158,7 +158,7 @@ type clientState struct {
 	authenticated bool
 	suspect       bool   // lines that are no commands may be credentials whose AUTH, or text whose DATA, was refused
 	sealing       bool   // the last type 3 message of NTLM asks for sealing
-	recipients    int    // RCPT commands of this transaction that were not refused
+	recipients    int    // of this transaction, that were accepted
 	idle          int    // commands outside of transactions since the last message
 	mails         int    // MAIL commands accepted
 	shown         *Reply // the EHLO reply that the client got; nil: the server's

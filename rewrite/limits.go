@@ -25,7 +25,7 @@ var mailing = SetOf(VerbMAIL, VerbRCPT, VerbDATA, VerbBDAT, VerbQUIT)
 func (d *Dialogue) exceeds(v Verb, line []byte) (limit vocabulary.Limit, text string) {
 	l := &d.policy.Limits
 	switch {
-	case v == VerbRCPT && l.Recipients > 0 && d.seen.recipients >= l.Recipients:
+	case v == VerbRCPT && l.Recipients > 0 && d.seen.recipients+d.sent.count(VerbRCPT) >= l.Recipients:
 		return vocabulary.LimitRecipients, "452 4.5.3 too many recipients" // RFC 5321, 4.5.3.1.10
 	case v == VerbMAIL && l.Messages > 0 && d.seen.messages >= l.Messages:
 		return vocabulary.LimitMessages, "421 4.7.0 too many messages in one session"

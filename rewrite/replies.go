@@ -305,8 +305,8 @@ func (d *Dialogue) follow(v Verb, code int) {
 	case v == VerbMAIL && good:
 		d.seen.transaction = true
 		d.seen.mails++
-	case v == VerbRCPT && !good:
-		d.seen.recipients--
+	case v == VerbRCPT && good:
+		d.seen.recipients++
 	case v == VerbDATA && code == 354:
 		d.seen.messages++
 		d.seen.idle = 0

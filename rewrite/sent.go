@@ -42,6 +42,16 @@ func (q *sentQueue) pushLines(v Verb, said, line []byte) {
 	l.lengths[at].said, l.lengths[at].line = uint16(len(said)), uint16(len(line))
 }
 
+// count is how many commands with this verb are outstanding.
+func (q *sentQueue) count(v Verb) (n int) {
+	for i := range q.n {
+		if q.verbs[(q.head+i)%len(q.verbs)] == v {
+			n++
+		}
+	}
+	return n
+}
+
 func (q *sentQueue) first() Verb { return q.verbs[q.head] }
 
 // pop takes the oldest command. said and line are empty unless they were kept,
