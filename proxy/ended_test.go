@@ -20,7 +20,7 @@ import (
 // An ending is the line of the log at the end of a session.
 type ending struct {
 	Level, Msg, Outcome, While, Err string
-	Refused, Text                   string
+	Refused, Text, Rules            string
 	Code                            int
 }
 
@@ -196,6 +196,40 @@ func TestWhatIsCutOffByTheEndOfDrainingIsSaidToBe(t *testing.T) {
 			}
 			for _, reason := range []string{"lost", "timeout", "protocol"} {
 				wantCount(t, r.Observer.(*counts), "failed "+reason, 0)
+			}
+		})
+	}
+}
+
+func TestTheLogNamesTheRuleThatMendedAMessage(t *testing.T) {
+	for name, test := range map[string]struct{ rule, sent, got string }{
+		"CR CR LF":             {"stray-bytes", "Subject: x\r\r\n\r\r\ntext\r\r\n.\r\n", "Subject: x\r\n\r\ntext\r\n.\r\n"},
+		"a dot and CR CR LF":   {"stray-bytes", "\r\n.\r\r\n.\r\n", "\r\n..\r\n.\r\n"},
+		"LF":                   {"stray-bytes", "Subject: x\n\ntext\r\n.\r\n", "Subject: x\r\n\r\ntext\r\n.\r\n"},
+		"LF and a doubled dot": {"stray-bytes", "\n..text\n..\r\n.\r\n", "\r\n..text\r\n..\r\n.\r\n"},
+		"LF and a single dot":  {"stray-bytes", "\n.text\n..\r\n.\r\n", "\r\n..text\r\n...\r\n.\r\n"},
+		"CR":                   {"stray-bytes", "a\rb\r\n.\r\n", "a b\r\n.\r\n"},
+		"NUL":                  {"stray-bytes", "a\x00b\r\n.\r\n", "a b\r\n.\r\n"},
+		"lf_ends":              {"lf-ends", "a\n..b\n.\n", "a\r\n..b\r\n.\r\n"},
+		"lf_ends, single dot":  {"lf-ends", "a\n.b\n.\n", "a\r\n..b\r\n.\r\n"},
+		"a long line":          {"long-lines", strings.Repeat("x", 999) + "\r\n.\r\n", strings.Repeat("x", 998) + "\r\n x\r\n.\r\n"},
+		"nothing":              {"", "text\r\n.\r\n", "text\r\n.\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, client := through(endOfData)
+			var c *counts
+			server = list(server, steps(smtptest.ExpectOctets(test.got), smtptest.Say("250 ok")), quitServer)
+			client = list(client, steps(smtptest.Send(test.sent), smtptest.Expect("250 ok")), quitClient)
+			e := endOf(t, server, client,
+				func(r *proxy.Route) {
+					r.Rules, c = compile(t, strings.Fields("stray-bytes "+strings.TrimPrefix(test.rule, "stray-bytes"))...), r.Observer.(*counts)
+				})
+			if e.Rules != test.rule || e.Outcome != "ok" {
+				t.Errorf("%+v, want the rule %q", e, test.rule)
+			}
+			if test.rule != "" {
+				wantCount(t, c, "rule "+test.rule, 1)
 			}
 		})
 	}

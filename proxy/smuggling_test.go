@@ -27,7 +27,9 @@ import (
 var textEnds = []struct{ sent, mended string }{
 	{"\n.\n", "\r\n..\r\n"}, {"\n.\r\n", "\r\n..\r\n"}, {"\r\n.\n", "\r\n..\r\n"},
 	{"\r.\r", " . "}, {"\r.\n", " .\r\n"}, {"\r.\r\n", " .\r\n"}, {"\n.\r", "\r\n.. "}, {"\r\n.\r", "\r\n. "},
-	{"\r\n.\r\r\n", "\r\n. \r\n"}, {"\r\r\n.\r\r\n", " \r\n. \r\n"}, {"\r\r\n.\n", " \r\n..\r\n"},
+	{"\r\n.\r\r\n", "\r\n..\r\n"}, {"\r\r\n.\r\r\n", "\r\n..\r\n"}, {"\r\r\n.\n", "\r\n..\r\n"},
+	{"\r\r\r\n.\r\r\r\n", "\r\n..\r\n"}, {"\n.\r\r\n", "\r\n..\r\n"}, {"\n..\n", "\r\n..\r\n"}, {"\r\r\n..\r\r\n", "\r\n..\r\n"},
+	{"\n.x\n..\n", "\r\n..x\r\n...\r\n"}, {"\n..x\n.\n", "\r\n..x\r\n..\r\n"},
 	{"\r\n\x00.\r\n", "\r\n .\r\n"}, {"\r\n.\x00\r\n", "\r\n. \r\n"}, {"\r\x00\n.\r\n", "  \r\n..\r\n"},
 	{"\r\n.\r\x00\n", "\r\n.  \r\n"}, {"\n\x00.\n", "\r\n .\r\n"},
 	{long(2048) + "\n.\r\n", long(2048) + "\r\n..\r\n"}, {long(4096) + ".\r\n", long(4096) + ".\r\n"},
@@ -414,23 +416,11 @@ func TestChunksAreWhatTheyWereToEveryReader(t *testing.T) {
 	}
 }
 
-// asText is what octets are as the text of a message, without its last CRLF.
-func asText(octets string) string {
-	lines := strings.NewReplacer("\r\n", "\n", "\r", " ", "\x00", " ").Replace(octets)
-	var out []string
-	for line := range strings.SplitSeq(strings.TrimSuffix(lines, "\n"), "\n") {
-		if strings.HasPrefix(line, ".") {
-			line = "." + line
-		}
-		out = append(out, line)
-	}
-	return strings.Join(out, "\r\n")
-}
-
 func TestARouteThatRefusesStrayOctetsDoesSoInChunksThatBecomeText(t *testing.T) {
 	for _, test := range []struct{ rule, text, want string }{
 		{"stray-bytes", "a\nb\r\n", "554"},
 		{"stray-bytes", "a\r\nb\r", "554"},
+		{"stray-bytes", "a\r\r\nb\r\n", "554"},
 		{"stray-bytes", "a\r\nb\r\n", "250"},
 		{"long-lines", long(999) + "\r\n", "554"},
 		{"long-lines", long(998) + "\r\n", "250"},

@@ -11,12 +11,20 @@ const pieceSize = 16 << 10
 // else (RFC 5321, 2.3.8 and 4.1.1.4). Whatever some reader takes for a line end
 // though it is none is mended, so that all of them see the end where it is:
 //
-//   - a bare LF becomes CRLF, and where that makes a line begin with a dot, or
-//     consist of one, the dot is doubled;
-//   - a bare CR becomes a blank;
+//   - a bare LF becomes CRLF. Where a dot follows it, see below;
+//   - CRs directly before CRLF go: CR CR LF is one line end, written by a client that
+//     converts line ends twice. A run of over maxCRs CRs is not one. Where a line of
+//     one dot is left, the dot is doubled;
+//   - any other bare CR becomes a blank;
 //   - a NUL becomes a blank. Deleting it could join a dot to its line end.
 //
 // All other octets stay as they are, dots that the client left single among them.
+//
+// Some clients that end lines with LF double the dot that follows (RFC 5321, 4.5.2),
+// others do not, and both expect it to arrive as in the original. A line of ".x"
+// behind a bare LF shows that the client does not; a line of ".." shows that it does,
+// unless there was a line of ".x" before. So a single dot behind a bare LF is doubled,
+// and two dots stay as they are until a single one has been seen.
 //
 // The zero Message stands before the first octet. It is good for one message.
 type Message struct {
@@ -25,16 +33,21 @@ type Message struct {
 	LF bool
 
 	at     place
+	single bool // a bare LF was followed by ".x": the client does not double dots there
+	crs    int  // CRs in a row that are done with and of which nothing has gone out; 0, or at least 2
 	mended int64
 	lfs    int64
 }
+
+// maxCRs is the longest run of CRs, in octets, that may belong to a line end.
+const maxCRs = 4096
 
 // A place is where the next octet stands.
 type place uint8
 
 const (
 	lineStart place = iota // behind CRLF, or first of all
-	madeStart              // behind a CRLF that was a bare LF: a dot here was never stuffed
+	madeStart              // behind a CRLF that was a bare LF
 	inLine
 )
 
@@ -46,10 +59,13 @@ const (
 //
 // What needs no mending comes back as out = src[:n], without an allocation;
 // the rest is made in dst[:0], which must not overlap src: as much as it has room
-// for, or 32 KiB. Next is to be called again with src[n:] until the end, or until n is 0:
+// for, or 32 KiB, and up to maxCRs octets more. Next is to be called again with src[n:] until the end, or until n is 0:
 // then it takes more octets to tell, and src is at most two long ("\r" or, at
 // the start of a line, "." or ".\r").
 func (m *Message) Next(dst, src []byte) (out []byte, n int, end bool) {
+	if m.crs > 0 {
+		return m.mend(dst, src[:min(len(src), max(pieceSize, cap(dst)/2))])
+	}
 	for n < len(src) && !end {
 		piece := src[n:min(n+pieceSize, len(src))]
 		s := scanPiece(piece, m.at, true)
@@ -70,7 +86,7 @@ func (m *Message) Next(dst, src []byte) (out []byte, n int, end bool) {
 	return src[:n], n, end
 }
 
-// Mended counts the bare CRs, bare LFs and NULs that were replaced so far. At 0
+// Mended counts the bare CRs, bare LFs and NULs that were replaced or left out so far. At 0
 // the message is as the client sent it.
 func (m *Message) Mended() int64 { return m.mended }
 
@@ -100,8 +116,8 @@ func scanPiece(p []byte, at place, guess bool) span {
 	for s.n < len(p) {
 		line := p[s.n:]
 		if line[0] == '.' && s.at != inLine {
-			d := judgeDot(line, s.at)
-			if d == dotUnstuffed {
+			d := judgeDot(line)
+			if d == dotUnstuffed || s.at == madeStart {
 				return span{}
 			}
 			if d == dotUndecided {
@@ -153,30 +169,17 @@ type dot uint8
 const (
 	dotText      dot = iota // stuffed, or the client forgot to; not ours to tell
 	dotLast                 // the end of the message
-	dotUnstuffed            // to be doubled, or mending its line end makes it the last
+	dotUnstuffed            // to be doubled
 	dotUndecided            // until more octets have come
 	dotLastLF               // the end of the message for a client that ends lines with LF
 )
 
-// judgeLFDot is judgeDot where LF ends a line.
-func judgeLFDot(line []byte) dot {
+// judgeDot says what the dot is that line begins with, behind CRLF.
+func judgeDot(line []byte) dot {
 	switch {
-	case len(line) == 1, len(line) == 2 && line[1] == '\r':
-		return dotUndecided
-	case line[1] == '\n', line[1] == '\r' && line[2] == '\n':
-		return dotLastLF
-	}
-	return dotText
-}
-
-// judgeDot says what the dot is that line begins with.
-func judgeDot(line []byte, at place) dot {
-	switch {
-	case at == madeStart:
-		return dotUnstuffed
 	case len(line) == 1:
 		return dotUndecided
-	case line[1] == '\n':
+	case line[1] == '\n': // it would be the last, once its line end is mended
 		return dotUnstuffed
 	case line[1] != '\r':
 		return dotText
@@ -184,8 +187,34 @@ func judgeDot(line []byte, at place) dot {
 		return dotUndecided
 	case line[2] == '\n':
 		return dotLast
+	case line[2] == '\r': // likewise
+		return dotUnstuffed
 	}
 	return dotText // . and a bare CR: soon a dot and a blank
+}
+
+// judge is judgeDot for the present place, and for a client that ends lines with LF
+// if m.LF is set.
+func (m *Message) judge(line []byte) dot {
+	if m.LF || m.at == lineStart {
+		d := judgeDot(line)
+		if m.LF && (d == dotLast || d == dotUnstuffed && line[1] == '\n') {
+			return dotLastLF
+		}
+		if d != dotText || m.at == lineStart {
+			return d
+		}
+	}
+	switch {
+	case len(line) == 1:
+		return dotUndecided
+	case line[1] == '.' && !m.single:
+		return dotText
+	}
+	if line[1] != '.' && line[1] != '\r' && line[1] != '\n' {
+		m.single = true
+	}
+	return dotUnstuffed
 }
 
 // indexFrom is the place of c in p at or behind n, or the end.
@@ -202,12 +231,14 @@ func (m *Message) mend(dst, p []byte) (out []byte, n int, end bool) {
 	out = dst[:0]
 	lf, cr, nul := -1, -1, -1 // the next of each: most messages have no NUL at all, and CRs in every line or none
 	for n < len(p) {
+		if m.crs > 0 {
+			var crs int
+			crs, out = m.endRun(out, p[n:])
+			n += crs
+			continue
+		}
 		if p[n] == '.' && m.at != inLine {
-			d := judgeDot(p[n:], m.at)
-			if m.LF && d != dotLast {
-				d = judgeLFDot(p[n:])
-			}
-			switch d {
+			switch m.judge(p[n:]) {
 			case dotLastLF:
 				m.at = lineStart
 				return append(out, ".\r\n"...), n + bytes.IndexByte(p[n:], '\n') + 1, true
@@ -250,6 +281,10 @@ func (m *Message) mend(dst, p []byte) (out []byte, n int, end bool) {
 		case c == '\r' && p[n+1] == '\n':
 			out, m.at = append(out, "\r\n"...), lineStart
 			n++
+		case c == '\r' && p[n+1] == '\r':
+			m.crs = 2
+			m.mended++ // one of them goes, or both become blanks
+			n++
 		default:
 			out, m.at = append(out, ' '), inLine
 			m.mended++
@@ -257,4 +292,27 @@ func (m *Message) mend(dst, p []byte) (out []byte, n int, end bool) {
 		n++
 	}
 	return out, n, false
+}
+
+// endRun takes the octets of p that go on with a run of CRs, with the LF that may
+// follow, and appends what becomes of the run once that is known.
+func (m *Message) endRun(dst, p []byte) (n int, out []byte) {
+	for n < len(p) && p[n] == '\r' && m.crs < maxCRs {
+		n++
+		m.crs++
+		m.mended++
+	}
+	switch {
+	case n == len(p):
+		return n, dst
+	case p[n] == '\n':
+		m.crs, m.at = 0, lineStart
+		return n + 1, append(dst, "\r\n"...)
+	}
+	for range m.crs {
+		dst = append(dst, ' ')
+	}
+	m.mended++
+	m.crs, m.at = 0, inLine
+	return n, dst
 }

@@ -25,7 +25,7 @@ func passMessage(t testing.TB, m *Message, in []byte, cuts ...int) (out, rest []
 				}
 				break
 			}
-			if max := 2 * n; len(o) > max {
+			if max := 2*n + maxCRs; len(o) > max {
 				t.Fatalf("%q: %d octets for %d", in, len(o), n)
 			}
 			out, done, end = append(out, o...), done+n, e
@@ -34,32 +34,52 @@ func passMessage(t testing.TB, m *Message, in []byte, cuts ...int) (out, rest []
 	return out, in[done:], end
 }
 
-// referenceMessage says the same as Message, of a whole input at once. It takes \x01
-// for CRLF in between, which therefore must not be in the input.
+// referenceMessage says the same as Message, of a whole input at once, in which no
+// more than maxCRs CRs are in a row.
 func referenceMessage(in string) (out, rest string, end bool) {
 	body := in
-	if i := strings.Index("\r\n"+in, "\r\n.\r\n"); i >= 0 {
+	switch s := "\r\n" + in; {
+	case strings.Contains(s, "\r\n.\r\n"):
+		i := strings.Index(s, "\r\n.\r\n")
 		body, rest, end = in[:i], in[i+3:], true
-	} else {
-		for _, open := range []string{"\r\n.\r", "\r\n.", "\r"} {
-			if strings.HasSuffix("\r\n"+in, open) {
-				rest = strings.TrimPrefix(open, "\r\n")
-				body = in[:len(in)-len(rest)]
-				break
+	case strings.HasSuffix(s, "\r\n.\r"):
+		body, rest = in[:len(in)-2], ".\r"
+	case strings.HasSuffix(s, "\n."):
+		body, rest = in[:len(in)-1], "."
+	case strings.HasSuffix(s, "\r") && !strings.HasSuffix(s, "\r\r"):
+		body, rest = in[:len(in)-1], "\r"
+	}
+	var b strings.Builder
+	single, behindLF := false, false
+	for len(body) > 0 {
+		line, behind, ended := strings.Cut(body, "\n")
+		text := strings.TrimRight(line, "\r") // of a line that has not ended, CRs are kept back
+		crs := len(line) - len(text)
+		switch {
+		case !strings.HasPrefix(text, "."):
+		case !behindLF:
+			if text == "." && crs != 1 || strings.HasPrefix(text, ".\r\r") {
+				text = "." + text
 			}
+		case single || !strings.HasPrefix(text, ".."):
+			if text != "." && text[1] != '.' && text[1] != '\r' {
+				single = true
+			}
+			text = "." + text
 		}
+		b.WriteString(blank.Replace(text))
+		if ended {
+			b.WriteString("\r\n")
+		}
+		body, behindLF = behind, crs == 0
 	}
-	body = "\x01" + strings.ReplaceAll(body, "\r\n", "\x01")
-	body = strings.NewReplacer("\r", " ", "\x00", " ").Replace(body)
-	body = strings.ReplaceAll(body, "\n.", "\n..")
-	body = strings.ReplaceAll(body, "\x01.\n", "\x01..\n")
-	body = strings.ReplaceAll(body, "\n", "\x01")
-	out = strings.ReplaceAll(body[1:], "\x01", "\r\n")
 	if end {
-		out += ".\r\n"
+		b.WriteString(".\r\n")
 	}
-	return out, rest, end
+	return b.String(), rest, end
 }
+
+var blank = strings.NewReplacer("\r", " ", "\x00", " ")
 
 // messageReaders are those who may stand behind us: each says where in s the first
 // message ends for it, or -1.
@@ -159,7 +179,11 @@ func TestOnlyCRLFDotCRLFEndsAMessage(t *testing.T) {
 		{"a\r\n.\n", "a\r\n..\r\n"},
 		{".\n", "..\r\n"},
 		{"a\n", "a\r\n"},
-		{"a\n.b\n..c\n", "a\r\n..b\r\n...c\r\n"},
+		{"a\n.b\n..c\n", "a\r\n..b\r\n...c\r\n"},             // a client that does not double dots there
+		{"a\n..b\n...c\n..\n", "a\r\n..b\r\n...c\r\n..\r\n"}, // one that does
+		{"a\n..b\n.c\n..d\n", "a\r\n..b\r\n..c\r\n...d\r\n"},
+		{"a\n..b\n.\n..d\n", "a\r\n..b\r\n..\r\n..d\r\n"}, // a single dot shows nothing
+		{"a\r\n.b\n..c\n", "a\r\n.b\r\n..c\r\n"},          // nor does one behind CRLF
 		{"a\n.\n.\r\n", "a\r\n..\r\n..\r\n"},
 		// bare CR
 		{"a\r.\rb", "a . b"},
@@ -167,10 +191,16 @@ func TestOnlyCRLFDotCRLFEndsAMessage(t *testing.T) {
 		{"a\r.\r\n", "a .\r\n"},
 		{"a\n.\rb", "a\r\n.. b"},
 		{"a\r\n.\rb", "a\r\n. b"},
-		{"a\r\n.\r\r\n", "a\r\n. \r\n"},
-		{"a\r\r\n.\r\r\n", "a \r\n. \r\n"},
-		{"a\r\r\n.\n", "a \r\n..\r\n"},
-		{"a\r\r\n.\r\n", "a \r\n.\r\n"},
+		{"a\r\n.\r\r\n", "a\r\n..\r\n"},
+		{"a\r\r\n.\r\r\n", "a\r\n..\r\n"},
+		{"a\r\r\n.\n", "a\r\n..\r\n"},
+		{"a\r\r\n.\r\n", "a\r\n.\r\n"},
+		{"a\r\r\r\r\n\r\r\nb\r\r\n", "a\r\n\r\nb\r\n"},
+		{"a\r\rb\r\r\n", "a  b\r\n"},
+		{"a\r\n.\r\rb", "a\r\n..  b"},
+		{"a\n.\r\r\n", "a\r\n..\r\n"},
+		{"a\r\n..\r\r\n", "a\r\n..\r\n"},
+		{"a\r\r\n..b\r\r\n", "a\r\n..b\r\n"},
 		// NUL
 		{"a\r\n\x00.\r\n", "a\r\n .\r\n"},
 		{"a\r\n.\x00\r\n", "a\r\n. \r\n"},
@@ -218,6 +248,43 @@ func TestMendedCountsStrayOctets(t *testing.T) {
 	passMessage(t, &m, []byte("a\nb\rc\x00d\r\n.\n.\r\n"))
 	if m.Mended() != 4 {
 		t.Fatalf("%d mended; want 4: LF, CR, NUL, LF", m.Mended())
+	}
+}
+
+func TestARunOfCRsIsBounded(t *testing.T) {
+	for _, c := range []struct{ n, blanks int }{{maxCRs, 0}, {maxCRs + 1, maxCRs}, {2*maxCRs + 7, 2 * maxCRs}} {
+		in := "a" + strings.Repeat("\r", c.n) + "\n.\r\n"
+		for _, cuts := range [][]int{nil, {2}, {3, maxCRs}, {maxCRs + 1}, {maxCRs + 2}} {
+			var m Message
+			out, _, end := passMessage(t, &m, []byte(in), cuts...)
+			if want := "a" + strings.Repeat(" ", c.blanks) + "\r\n.\r\n"; string(out) != want || !end {
+				t.Errorf("%d CRs cut at %v: %d octets, not %d", c.n, cuts, len(out), len(want))
+			}
+		}
+		var s Stuffer
+		out := s.End(s.Append(nil, []byte(in[:2+c.n])))
+		if want := "a" + strings.Repeat(" ", c.blanks) + "\r\n.\r\n"; string(out) != want {
+			t.Errorf("%d CRs in a chunk: %d octets, not %d", c.n, len(out), len(want))
+		}
+	}
+}
+
+func TestLinesThatEndWithLFAloneMayEndAMessageAndKeepTheirDots(t *testing.T) {
+	for _, c := range []struct{ in, out string }{
+		{"a\n.\n", "a\r\n.\r\n"},
+		{"a\n.\r\n", "a\r\n.\r\n"},
+		{"a\n.b\n..c\n.\n", "a\r\n..b\r\n...c\r\n.\r\n"},
+		{"a\n..b\n..\n.\n", "a\r\n..b\r\n..\r\n.\r\n"},
+		{"a\r\r\n.\r\r\n.\n", "a\r\n..\r\n.\r\n"},
+		{"a\n.\r\r\n.\n", "a\r\n..\r\n.\r\n"},
+	} {
+		for cut := range len(c.in) {
+			m := Message{LF: true}
+			out, rest, end := passMessage(t, &m, []byte(c.in), cut)
+			if string(out) != c.out || len(rest) > 0 || !end {
+				t.Errorf("%q cut at %d: %q, left %q, end %v", c.in, cut, out, rest, end)
+			}
+		}
 	}
 }
 
@@ -321,8 +388,11 @@ func FuzzMessage(f *testing.F) {
 	f.Add([]byte("a\r\n.\r\nQUIT\r\n"), 3, 4)
 	f.Add([]byte("xxxxxx\r\nxxxxxx\r\nxxxxxx\r\na\r\n.\r\n\r\n\n.\r\n"), 9, 30)
 	f.Add([]byte("\r\n.\r\r\n\r\x00\n.\r\n.\n..\r\n"), 1, 5)
+	f.Add([]byte("a\n..b\r\r\n.\r\r\r\n\n.c\n..d\r\n.\r\n"), 7, 11)
 	f.Fuzz(func(t *testing.T, in []byte, first, second int) {
-		in = bytes.ReplaceAll(in, []byte{1}, []byte{'a'}) // referenceMessage uses it
+		if bytes.Contains(in, bytes.Repeat([]byte("\r"), maxCRs+1)) {
+			return // see TestARunOfCRsIsBounded
+		}
 		checkMessage(t, string(in))
 		first, second = min(max(first, 0), len(in)), min(max(second, 0), len(in))
 		checkMessage(t, string(in), min(first, second), max(first, second))

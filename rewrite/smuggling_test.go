@@ -265,6 +265,7 @@ func hasChunks(written []byte) bool { return bytes.Contains(bytes.ToUpper(writte
 // textEnds are all that somebody has been known to take for the end of a message.
 var textEnds = []string{
 	"\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r.\n", "\r.\r\n", "\n.\r", "\r\n.\r", "\r\n.\r\r\n", "\r\r\n.\r\r\n", "\r\r\n.\n",
+	"\r\r\r\n.\r\r\r\n", "\n.\r\r\n", "\n..\n", "\n..\r\n", "\n.x\n..\n", "\n..x\n.\n", "\r\r\n..\r\r\n",
 	"\r\n\x00.\r\n", "\r\n.\x00\r\n", "\r\x00\n.\r\n", "\r\n.\r\x00\n", "\n\x00.\n", strings.Repeat("x", 2048) + "\n.\r\n",
 	strings.Repeat("x", 4096) + ".\r\n", "\r\n. \r\n", "\r\n.\t\r\n", "\r\n .\r\n", "\r\n.\v\r\n", "\r\n.\f\r\n", "\r\n.\x1c\r\n", "\r\n.\x1e\r\n",
 	"\r\n.\xc2\x85\r\n", "\r\n\x85.\x85\r\n", "\u2028.\u2028", "\r\n\uff0e\r\n", "\r\n.text\r\n", "\r\n..\r\n",

@@ -5,28 +5,29 @@ package rewrite
 // Stuffer is ready for the first octet.
 type Stuffer struct {
 	inLine bool
-	cr     bool // the octet before was a CR, which may begin a CRLF
+	crs    int // CRs in a row just before, of which nothing has been appended
 	mended int64
 }
 
-// Mended returns the number of bare CRs, bare LFs and NULs replaced so far.
+// Mended returns the number of bare CRs, bare LFs and NULs replaced or left out so far.
 func (s *Stuffer) Mended() int64 { return s.mended }
 
 // Append appends the converted src to dst.
 func (s *Stuffer) Append(dst, src []byte) []byte {
 	for _, c := range src {
-		if s.cr {
-			s.cr = false
-			if c == '\n' {
-				dst, s.inLine = append(dst, "\r\n"...), false
+		if s.crs > 0 {
+			if c == '\n' { // all of them end this line
+				s.mended += int64(s.crs - 1)
+				dst, s.inLine, s.crs = append(dst, "\r\n"...), false, 0
 				continue
 			}
-			dst, s.inLine = append(dst, ' '), true
-			s.mended++
+			if c != '\r' || s.crs == maxCRs {
+				dst = s.blanks(dst)
+			}
 		}
 		switch {
 		case c == '\r':
-			s.cr = true
+			s.crs++
 			continue
 		case c == '\n':
 			dst, s.inLine = append(dst, "\r\n"...), false
@@ -43,11 +44,20 @@ func (s *Stuffer) Append(dst, src []byte) []byte {
 	return dst
 }
 
+// blanks appends a blank for each CR that no LF has followed.
+func (s *Stuffer) blanks(dst []byte) []byte {
+	s.mended += int64(s.crs)
+	for ; s.crs > 0; s.crs-- {
+		dst = append(dst, ' ')
+	}
+	s.inLine = true
+	return dst
+}
+
 // End appends the end of the message, after the end of its last line if that is missing.
 func (s *Stuffer) End(dst []byte) []byte {
-	if s.cr {
-		dst, s.inLine = append(dst, ' '), true
-		s.mended++
+	if s.crs > 0 {
+		dst = s.blanks(dst)
 	}
 	if s.inLine {
 		dst = append(dst, crlf...)

@@ -10,10 +10,12 @@ func strayBytes() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "stray-bytes",
 		Heals: "messages with a bare CR, a bare LF or a NUL in them, which another reader takes for a line's end",
-		Doc: "What is stray in a message is never passed on: a bare LF becomes CRLF with the dots stuffed anew, a bare CR and a NUL " +
-			"a blank. This rule counts the messages that were mended so, or refuses them with 554 at their end. It is in force on " +
+		Doc: "What is stray in a message is never passed on. A bare LF becomes CRLF, and CRs directly before CRLF go: CR CR LF is one " +
+			"line end. Any other bare CR, and a NUL, becomes a blank. A single dot behind a bare LF is doubled, so that it arrives. " +
+			"Two dots there stay as they are, from a client that doubles dots, until a single one shows that it does not. " +
+			"This rule counts the messages that were mended so, or refuses them with 554 at their end. It is in force on " +
 			"every route: `stray_bytes` chooses between the two.",
-		Source:  "RFC 5321, 2.3.8 and 4.1.1.4; CVE-2023-51764",
+		Source:  "RFC 5321, 2.3.8 and 4.1.1.4; CVE-2023-51764; bruceg/nullmailer#76 (CR CR LF)",
 		Entries: []string{"L63", "L65", "L68"},
 		Options: []rewrite.Option{{Name: "mode", Default: "mend", Values: []string{"mend", "refuse"},
 			Doc: "\"mend\": the message passes, mended; \"refuse\": it is refused at its end"}},
