@@ -77,6 +77,7 @@ func (s *session) take(g greeting) error {
 	if err := s.earlyTLS(); err != nil {
 		return err
 	}
+	s.text = chunkText{}
 	s.dialogue.Serves((*taught)(s))
 	s.dialogue.Greeting(g.raw)
 	g.server.consume(len(g.raw))

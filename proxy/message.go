@@ -175,7 +175,7 @@ func (m *transfer) give() error {
 	case !m.given:
 		d.MessageEnd(m.octets)
 	case m.asks():
-		d.Command(m.since, false)
+		d.CommandInText(m.since)
 	default:
 		d.Finish(drainingText)
 	}

@@ -45,11 +45,11 @@ type bodyWait struct {
 //     the session is to leave;
 //   - errSlow if the client falls below the smallest rate. The first minute does
 //     not count;
-//   - the error of the client's connection, a timeout after Timeouts.Data, or an
-//     interrupt, after which it can be called again.
+//   - the error of the client's connection, a timeout after Timeouts.Data, or sooner if
+//     the client was told 421, or an interrupt, after which it can be called again.
 func (w *bodyWait) fill(octets int64) error {
 	s := w.s
-	limit := s.by(s.route.Timeouts.data())
+	limit := s.by(s.patience(s.route.Timeouts.data()))
 	pause := earlier(limit, s.now.Add(answerAfter))
 	if w.held && s.draining.Load() {
 		return errPause

@@ -25,5 +25,18 @@ func (s *session) commandBy() time.Time {
 	if !s.idleUntil.IsZero() {
 		return s.idleUntil // it has been waited for already
 	}
-	return s.by(s.route.Timeouts.command())
+	return s.by(s.patience(s.route.Timeouts.command()))
+}
+
+// parting is how long a client that was told 421 about its message has to read that and
+// to go on, before its connection is closed. Some clients report a closed connection
+// rather than the reply that came with it (emacs smtpmail, aiosmtplib 2.0).
+const parting = 2 * time.Second
+
+// patience is how long the client is waited for where it may take so long.
+func (s *session) patience(allowed time.Duration) time.Duration {
+	if s.dialogue.Parting() {
+		return min(allowed, parting)
+	}
+	return allowed
 }

@@ -143,7 +143,9 @@ func (s *session) step() error {
 
 // command reads the client's next line and gives it to the dialogue.
 func (s *session) command() error {
-	s.while = "waiting for a command"
+	if !s.dialogue.Parting() { // or what was being done has ended the session
+		s.while = "waiting for a command"
+	}
 	if s.draining.Load() && s.dialogue.Idle() {
 		return s.drained()
 	}
@@ -187,6 +189,9 @@ func (s *session) by(allowed time.Duration) time.Time {
 func (s *session) drained() error {
 	s.dialogue.Finish(drainingText)
 	s.flushClient()
+	if s.dialogue.Failure() != "" {
+		return s.failure()
+	}
 	return s.over(vocabulary.OutcomeDrained, nil)
 }
 

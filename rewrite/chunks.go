@@ -189,8 +189,8 @@ func (d *Dialogue) ChunkEnd() {
 func (d *Dialogue) RefuseChunk(text string) {
 	d.endText()
 	d.endTransaction()
-	d.refuse(vocabulary.OutcomeMessageRefused, spentText, weSaid+text)
 	d.answer(VerbBDAT, text)
+	d.spend(vocabulary.OutcomeMessageRefused, weSaid+text)
 }
 
 // EarlyChunkReply is the server's answer to a message that goes on as DATA and
@@ -200,8 +200,8 @@ func (d *Dialogue) EarlyChunkReply(raw []byte) bool {
 		return false
 	}
 	d.endText()
-	d.refuse(vocabulary.OutcomeServerLost, spentText, earlyReason)
 	d.give(VerbMessage, raw, Reply{})
+	d.spend(vocabulary.OutcomeServerLost, earlyReason)
 	return true
 }
 
@@ -215,8 +215,10 @@ func (d *Dialogue) betweenChunks(v Verb) {
 		d.server.gone = true
 		d.Finish("221 2.0.0 closing connection")
 	case VerbRSET: // what the server has of the message dies with its connection
-		d.refuse(vocabulary.OutcomeClientProtocol, spentText, "the client gave up a message between its chunks")
+		d.endText()
+		d.endTransaction()
 		d.answer(v, "250 2.0.0 ok")
+		d.spend("", "")
 	default:
 		d.answer(v, "503 5.5.1 a message is being sent by BDAT")
 	}

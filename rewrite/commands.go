@@ -83,6 +83,8 @@ func (d *Dialogue) ownMatter(v Verb, isLine bool) bool {
 		return !BeforeHello.Has(v)
 	case d.policy.ServerTLS == ServerTLSRequire && !d.server.tls, d.seen.anew, d.wantsXCLIENT():
 		return !BeforeHello.Has(v)
+	case d.answersSpent(v):
+		return true
 	case d.chunk.open:
 		return v != VerbBDAT
 	case v == VerbBDAT:
@@ -126,6 +128,8 @@ func (d *Dialogue) reject(v Verb, line []byte, isLine, ahead bool) {
 		d.mistake("500 5.5.2 a command ends with CRLF and has no bare CR, bare LF or NUL in it")
 	case v == VerbSTARTTLS && d.endsTLS():
 		d.startClientTLS(line, ahead)
+	case d.answersSpent(v):
+		d.answerSpent(v, line, ahead)
 	case d.chunk.open:
 		d.betweenChunks(v)
 	case v == VerbBDAT:
@@ -186,7 +190,7 @@ const aheadText = "554 5.5.0 nothing may be sent behind STARTTLS before its answ
 // pass sends a command on, through the rules that ask for it.
 func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 	ruled := d.policy.Rules.seesCommand(v, d.seen.helloOwed)
-	lonely := alone.Has(v) || d.seen.helloOwed && !BeforeHello.Has(v)
+	lonely := alone.Has(v) || d.spent || d.seen.helloOwed && !BeforeHello.Has(v)
 	if d.sent.n > 0 && lonely {
 		d.grouping = false
 		return false
@@ -274,10 +278,9 @@ func (d *Dialogue) MessageEnd(octets int64) {
 	}
 	d.endText()
 	if d.next == AwaitDiscard {
+		failure := cmp.Or(d.failure, vocabulary.OutcomeServerLost)
 		d.deliver(VerbMessage, nil, nil, d.early)
-		if d.next != End {
-			d.refuse(cmp.Or(d.failure, vocabulary.OutcomeServerLost), spentText, earlyReason)
-		}
+		d.spend(failure, earlyReason)
 		return
 	}
 	d.sent.push(VerbMessage)

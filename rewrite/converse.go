@@ -11,6 +11,9 @@ import (
 // AUTH exchange, and the reply that the client gets.
 func (t *Turn) converse() {
 	d := t.d
+	if d.spent && !t.redial() {
+		return
+	}
 	for _, f := range t.firsts {
 		if !t.sayFirst(f) {
 			return

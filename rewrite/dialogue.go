@@ -97,6 +97,9 @@ type Dialogue struct {
 	early    []byte    // the server's answer to a message that is still being sent
 	refusal  string    // what every command gets from now on: "" or a reply
 	grouping bool      // another command may join those that are sent
+	spent    bool      // a message has cost the connection to the server: see spend
+	parting  bool      // what the client got for that message was a 421
+	inText   bool      // the command may be a line of a message: see CommandInText
 
 	server serverState
 	seen   clientState
@@ -290,9 +293,11 @@ func (d *Dialogue) Failure() vocabulary.Outcome { return d.failure }
 func (d *Dialogue) Reason() string { return d.reason }
 
 // Finish ends the session from outside with a reply of our own, when the
-// client waits for nothing else.
+// client waits for nothing else. A client that is Parting has had its last reply.
 func (d *Dialogue) Finish(text string) {
-	d.answer(VerbOther, text)
+	if !d.parting {
+		d.answer(VerbOther, text)
+	}
 	d.next = End
 }
 

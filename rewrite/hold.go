@@ -298,6 +298,9 @@ func (t *Turn) lineCause() string {
 
 // ownCause says on whose account the server is told what the client has not said.
 func (t *Turn) ownCause() string {
+	if t.redials {
+		return t.causeOf(spentCause)
+	}
 	if t.introduced {
 		return t.causeOf(xclientCause)
 	}

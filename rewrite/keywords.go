@@ -12,6 +12,7 @@ const (
 	serverTLSCause  = "server_tls"
 	clientTLSCause  = "client_tls"
 	xclientCause    = "xclient"
+	spentCause      = "fresh-connection"
 	notCarriedCause = "not-carried"
 	sizeCause       = "message_size"
 	limitsCause     = "limits"

@@ -8,7 +8,6 @@ const (
 	silentText      = "421 4.4.2 no answer from server in time"
 	brokenText      = "421 4.3.0 server broke the protocol"
 	noTLSText       = "454 4.7.0 TLS with the server is required and not to be had"
-	spentText       = "421 4.3.0 the last message cost the connection to the server, connect again"
 )
 
 const earlyReason = "the server answered before the message had ended"

@@ -40,12 +40,13 @@ func (p *instance) addPage(admin *http.Server) {
 // explained is what the page says of each name that a changed line can have.
 func explained() map[string]page.Rule {
 	all := map[string]page.Rule{
-		"client_tls":   {Says: "The route's client_tls: TLS with the client begins and ends here."},
-		"server_tls":   {Says: "The route's server_tls: TLS with the server begins and ends here."},
-		"xclient":      {Says: "The route's xclient: who the client is, by XCLIENT."},
-		"not-carried":  {Says: "What cannot be carried through safely is neither offered nor asked for."},
-		"message_size": {Says: "The route's limit message_size is what is offered."},
-		"chunking":     {Says: "BDAT is hidden: the route says so, or looks into messages."},
+		"client_tls":       {Says: "The route's client_tls: TLS with the client begins and ends here."},
+		"server_tls":       {Says: "The route's server_tls: TLS with the server begins and ends here."},
+		"xclient":          {Says: "The route's xclient: who the client is, by XCLIENT."},
+		"fresh-connection": {Says: "A message that was refused before its end has cost the connection to the server: the next mail begins with another."},
+		"not-carried":      {Says: "What cannot be carried through safely is neither offered nor asked for."},
+		"message_size":     {Says: "The route's limit message_size is what is offered."},
+		"chunking":         {Says: "BDAT is hidden: the route says so, or looks into messages."},
 	}
 	for _, r := range heal.Table() {
 		all[r.Name] = page.Rule{Says: "Heals " + r.Heals + ".", Source: r.Source}
