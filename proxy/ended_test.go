@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -11,6 +12,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"smtpshim/proxy"
 	"smtpshim/proxy/smtptest"
@@ -230,4 +232,61 @@ func TestTheLogNamesTheRuleThatMendedAMessage(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAGoodbyeIsNoAnswerToAMail(t *testing.T) {
+	for verb, before := range map[string]int{"MAIL": 1, "RCPT": 2, "DATA": 3, "end-of-data": 4} {
+		t.Run(verb, func(t *testing.T) {
+			t.Parallel()
+			server, client := asked(before)
+			var c *counts
+			e := endOf(t, append(server, smtptest.Say("221 2.0.0 bye"), smtptest.ExpectEnd()), append(client, smtptest.Expect(lost), smtptest.ExpectEnd()),
+				func(r *proxy.Route) { c = r.Observer.(*counts) })
+			if e.Outcome != "server-lost" && e.Outcome != "unknown" || !strings.Contains(e.Err, "221 2.0.0 bye") {
+				t.Errorf("%+v, want server-lost or unknown, and what the server said", e)
+			}
+			wantCount(t, c, "message accepted", 0)
+			if verb == "end-of-data" {
+				wantCount(t, c, "message unknown", 1)
+			}
+		})
+	}
+}
+
+// A server that throws away a group but for its QUIT gets the QUIT once the group has
+// been answered.
+func TestAServerThatHearsOnlyTheQUITOfAGroupGetsIt(t *testing.T) {
+	server, client := hello("PIPELINING")
+	lossy := func(conn net.Conn) error {
+		if err := plays(server...)(conn); err != nil {
+			return err
+		}
+		conn.SetDeadline(time.Now().Add(patience))
+		in := bufio.NewReader(conn)
+		for {
+			line, err := in.ReadString('\n')
+			if err != nil {
+				return err
+			}
+			rest, _ := in.Peek(in.Buffered())
+			if i := bytes.Index(rest, []byte("QUIT\r\n")); i >= 0 {
+				in.Discard(i)
+				continue
+			}
+			if line == "QUIT\r\n" {
+				_, err := conn.Write([]byte("221 2.0.0 bye\r\n"))
+				return err
+			}
+			if _, err := conn.Write([]byte("250 2.0.0 " + line)); err != nil {
+				return err
+			}
+		}
+	}
+	s := startScripted(t, lossy)
+	r := plainRoute(s)
+	_, dial := startProxy(t, r)
+	act(t, dial, plays(list(client, steps(smtptest.Send("MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nRSET\r\nQUIT\r\n"),
+		smtptest.Expect("250 2.0.0 MAIL FROM:<a@example.com>"), smtptest.Expect("250 2.0.0 RCPT TO:<b@example.net>"), smtptest.Expect("250 2.0.0 RSET"),
+		smtptest.Expect("221 2.0.0 bye"), smtptest.ExpectEnd()))...))
+	s.wait(t)
 }

@@ -281,6 +281,12 @@ func (s *session) replyIs(raw []byte) {
 		if verb == rewrite.VerbMessage {
 			s.unknown()
 		}
+	case asked > 0 && bytes.HasPrefix(raw, []byte("221")) && d.Failure() == vocabulary.OutcomeServerLost:
+		s.trouble(fmt.Errorf("the server left with %s, which is no answer to %s", quoted(verb, raw), verbNames[verb]))
+		s.failed(vocabulary.ServerLost)
+		if verb == rewrite.VerbMessage {
+			s.unknown()
+		}
 	case verb == rewrite.VerbMessage:
 		s.sawReply(raw)
 	}

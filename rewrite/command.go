@@ -78,6 +78,11 @@ var (
 	uncarried = SetOf(VerbTURN, VerbATRN, VerbXCLIENT, VerbXFORWARD, VerbPROXY, VerbXEXCH50, VerbXLINK2STATE)
 	// What a group may go on behind (RFC 2920, 3.1).
 	groupable = SetOf(VerbMAIL, VerbRCPT, VerbRSET)
+	// What is sent before earlier commands are answered. Some servers throw away a group
+	// of commands that ends with QUIT but for the QUIT (Exchange 2010 SP1), and a yes to
+	// QUIT, NOOP or VRFY would pass for the answer to the first of them; one to DATA
+	// would not.
+	joining = groupable | SetOf(VerbDATA)
 	sasl      = SetOf(VerbAUTH, VerbXAUTH, VerbXEXPS)
 	hello     = SetOf(VerbEHLO, VerbHELO)
 	// The engine or a rule has to see the reply to these before anything else is sent.

@@ -191,7 +191,7 @@ const aheadText = "554 5.5.0 nothing may be sent behind STARTTLS before its answ
 func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 	ruled := d.policy.Rules.seesCommand(v, d.seen.helloOwed)
 	lonely := alone.Has(v) || d.spent || d.seen.helloOwed && !BeforeHello.Has(v)
-	if d.sent.n > 0 && lonely {
+	if d.sent.n > 0 && (lonely || !joining.Has(v)) {
 		d.grouping = false
 		return false
 	}

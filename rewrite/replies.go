@@ -73,6 +73,8 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 			return
 		}
 		d.breach()
+	case d.leaves(code):
+		d.Lost()
 	case !d.fits(code):
 		d.breach()
 	case code == 220 && d.startsTLS() && behind:
@@ -132,6 +134,15 @@ func fits(v Verb, code int) bool {
 	}
 	return code < 300 || code >= 400
 }
+
+// leaves reports whether the server says goodbye instead of answering: 221 is the answer
+// to QUIT alone (RFC 5321, 4.2.3).
+func (d *Dialogue) leaves(code int) bool {
+	return code == 221 && mail.Has(d.sent.first())
+}
+
+// mail is the verbs whose yes carries a mail on.
+var mail = SetOf(VerbMAIL, VerbRCPT, VerbDATA, VerbBDAT, VerbMessage, VerbRSET)
 
 // earlyReply is an answer to a message that is still being sent. The rest is
 // dropped, and the client gets it at the message's end.
