@@ -83,8 +83,8 @@ var (
 	// QUIT, NOOP or VRFY would pass for the answer to the first of them; one to DATA
 	// would not.
 	joining = groupable | SetOf(VerbDATA)
-	sasl      = SetOf(VerbAUTH, VerbXAUTH, VerbXEXPS)
-	hello     = SetOf(VerbEHLO, VerbHELO)
+	sasl    = SetOf(VerbAUTH, VerbXAUTH, VerbXEXPS)
+	hello   = SetOf(VerbEHLO, VerbHELO)
 	// The engine or a rule has to see the reply to these before anything else is sent.
 	alone = hello | sasl | SetOf(VerbSTARTTLS, VerbAnonymousTLS)
 )

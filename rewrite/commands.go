@@ -33,6 +33,14 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 	if ok {
 		verb = spelt
 	}
+	if d.seen.dataAnswered {
+		d.seen.dataAnswered = false
+		if verb == VerbOther { // the server may have been slower than the client
+			d.heard(verb)
+			d.answeredDATA(true)
+			return true
+		}
+	}
 	var limit vocabulary.Limit
 	refusal := ""
 	if ok && d.refusal == "" {
@@ -53,6 +61,9 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 		d.meetsLimit(verb, limit, refusal)
 	} else {
 		d.reject(verb, line, ok, ahead)
+		if verb == VerbDATA {
+			d.answeredDATA(ahead)
+		}
 	}
 	return true
 }
@@ -129,7 +140,7 @@ func (d *Dialogue) reject(v Verb, line []byte, isLine, ahead bool) {
 	case v == VerbSTARTTLS && d.endsTLS():
 		d.startClientTLS(line, ahead)
 	case d.answersSpent(v):
-		d.answerSpent(v, line, ahead)
+		d.answerSpent(v, line)
 	case d.chunk.open:
 		d.betweenChunks(v)
 	case v == VerbBDAT:
@@ -233,6 +244,9 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 		}
 		t.held = false
 		t.giveAnswer()
+		if v == VerbDATA {
+			d.answeredDATA(ahead)
+		}
 	case d.seen.helloOwed && !BeforeHello.Has(v) && !t.saysFirst(hello):
 		t.held = false
 		d.trace('C', v, raw, nil, Causes{})

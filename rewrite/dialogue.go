@@ -162,6 +162,9 @@ type clientState struct {
 	suspect       bool   // lines that are no commands may be credentials whose AUTH, or text whose DATA, was refused
 	sealing       bool   // the last type 3 message of NTLM asks for sealing
 	recipients    int    // of this transaction, that were accepted
+	refused       int    // those that were
+	deferred      int    // of those, the ones that got 4xx
+	dataAnswered  bool   // DATA was refused without asking the server, and nothing has come since
 	idle          int    // commands outside of transactions since the last message
 	mails         int    // MAIL commands accepted
 	shown         *Reply // the EHLO reply that the client got; nil: the server's

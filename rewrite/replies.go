@@ -172,6 +172,14 @@ func (d *Dialogue) afterData(v Verb, code int, ahead bool) {
 	}
 }
 
+// answeredDATA is afterData where the server was not asked, so that the client's text
+// may come a moment later than our refusal. Its first line shows that it is text: see
+// Dialogue.take.
+func (d *Dialogue) answeredDATA(ahead bool) {
+	d.seen.dataAnswered = true
+	d.afterData(VerbDATA, 503, ahead)
+}
+
 // deliver gives the client a reply, through the rules that ask for it.
 func (d *Dialogue) deliver(v Verb, said, line, raw []byte) {
 	if d.policy.Rules.seesReply(v, codeOf(raw)) {
@@ -317,6 +325,11 @@ func (d *Dialogue) follow(v Verb, code int) {
 		d.seen.mails++
 	case v == VerbRCPT && good:
 		d.seen.recipients++
+	case v == VerbRCPT:
+		d.seen.refused++
+		if code < 500 {
+			d.seen.deferred++
+		}
 	case v == VerbDATA && code == 354:
 		d.seen.messages++
 		d.seen.idle = 0
@@ -339,7 +352,7 @@ func (d *Dialogue) follow(v Verb, code int) {
 }
 
 func (d *Dialogue) endTransaction() {
-	d.seen.transaction, d.seen.recipients = false, 0
+	d.seen.transaction, d.seen.recipients, d.seen.refused, d.seen.deferred = false, 0, 0, 0
 	d.chunk, d.text = chunkState{}, nil
 }
 

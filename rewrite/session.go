@@ -49,6 +49,24 @@ func (s Session) Authenticated() bool { return s.d.seen.authenticated }
 // Transaction reports whether MAIL was accepted and its transaction is open.
 func (s Session) Transaction() bool { return s.d.seen.transaction }
 
+// Recipients counts the RCPT commands of the present transaction by their replies.
+type Recipients struct {
+	Taken    int // not refused, or not answered yet
+	Refused  int // all that were refused
+	Deferred int // of those, the ones that got 4xx
+}
+
+// AllRefused reports whether there were recipients, and each was refused.
+func (r Recipients) AllRefused() bool { return r.Taken == 0 && r.Refused > 0 }
+
+// Recipients returns the count so far. It is zero while no transaction is open.
+func (s Session) Recipients() Recipients {
+	if !s.d.seen.transaction {
+		return Recipients{}
+	}
+	return Recipients{s.d.seen.recipients, s.d.seen.refused, s.d.seen.deferred}
+}
+
 // Untouched reports whether nothing was done in this session that could be done
 // twice: no AUTH and no MAIL was accepted.
 func (s Session) Untouched() bool {

@@ -42,9 +42,8 @@ func (d *Dialogue) answersSpent(v Verb) bool {
 // beforeMail is what needs no server while no transaction is open.
 var beforeMail = SetOf(VerbNOOP, VerbRSET, VerbQUIT, VerbRCPT, VerbDATA, VerbBDAT)
 
-// answerSpent answers what answersSpent reports. A message that follows a DATA at once
-// would run as commands.
-func (d *Dialogue) answerSpent(v Verb, line []byte, ahead bool) {
+// answerSpent answers what answersSpent reports.
+func (d *Dialogue) answerSpent(v Verb, line []byte) {
 	d.parting = false
 	switch v {
 	case VerbQUIT:
@@ -58,7 +57,6 @@ func (d *Dialogue) answerSpent(v Verb, line []byte, ahead bool) {
 		d.swallowChunk(line, noMailText)
 	case VerbRCPT, VerbDATA:
 		d.answer(v, noMailText)
-		d.afterData(v, 503, ahead)
 	default:
 		d.Finish(spentText)
 	}

@@ -144,7 +144,11 @@ func bdatToData() rewrite.Rule {
 					}
 				},
 				Commands: rewrite.SetOf(rewrite.VerbBDAT), Command: func(t *rewrite.Turn) {
-					if !t.Server().Has("CHUNKING") {
+					switch r := t.Recipients(); {
+					case t.Server().Has("CHUNKING"):
+					case r.AllRefused(): // the server may take DATA all the same
+						t.Answer(refusalFor(r))
+					default:
 						t.AsData()
 					}
 				},

@@ -13,6 +13,7 @@ func Table() []rewrite.Rule {
 		joinDataReply(),
 		hideKeywords(),
 		tooManyRecipients(),
+		noValidRecipients(),
 		fixHelloName(),
 		translateXAUTH(),
 		starttlsKeyword(),
@@ -38,7 +39,7 @@ func Sets() []rewrite.Set {
 	return []rewrite.Set{
 		{Name: "standard", Doc: "what acts only on its own evidence and harms nobody; the default", Rules: []string{
 			"join-data-reply", "fix-hello-name", "translate-xauth", "starttls-keyword", "accept-early-tls", "repeat-ehlo",
-			"mend-505", "retry-starttls", "fall-back-to-helo", "advertise-esmtp"}},
+			"mend-505", "retry-starttls", "fall-back-to-helo", "advertise-esmtp", "no-valid-recipients"}},
 		{Name: "exchange-4.0", Doc: "Exchange 4.0's Internet Mail Connector: no ESMTP at all", Rules: []string{"fall-back-to-helo"}},
 		{Name: "exchange-5.0", Doc: "Exchange 5.0's Internet Mail Service", Rules: []string{
 			"advertise-esmtp", "fall-back-to-helo", "translate-xauth"}},
