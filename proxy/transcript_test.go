@@ -117,6 +117,7 @@ func (s *stage) route(t *testing.T, server string) *proxy.Route {
 	}
 	r.ClientTLS.Acceptor = proxy.AcceptWith(&tls.Config{Certificates: []tls.Certificate{s.certificate}})
 	r.ServerTLS.Dialer = proxy.DialWith(&tls.Config{RootCAs: s.pool, ServerName: "mail.example.com"})
+	r.ServerTLS.Verified = s.Settings["verified"] == "yes"
 	if v := s.Settings["xclient_from"]; v != "" {
 		r.XCLIENTFrom = []netip.Prefix{netip.MustParsePrefix(v)}
 	}

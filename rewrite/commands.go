@@ -46,8 +46,11 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 	if ok && d.refusal == "" {
 		limit, refusal = d.exceeds(verb, line)
 	}
+	cause, forbidden := "", ""
 	if limit == "" && !d.ownMatter(verb, ok) {
-		return d.pass(verb, line, raw, ahead)
+		if cause, forbidden = d.forbids(verb, line); forbidden == "" {
+			return d.pass(verb, line, raw, ahead)
+		}
 	}
 	if d.sent.n > 0 {
 		d.grouping = false
@@ -57,15 +60,30 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 	if d.tracer != nil {
 		d.tracer.Exchanged('C', []string{d.redacted(spelt, line)}, nil, Causes{})
 	}
-	if limit != "" {
+	switch {
+	case limit != "":
 		d.meetsLimit(verb, limit, refusal)
-	} else {
+	case forbidden != "":
+		d.answerFor(verb, forbidden, Causes{Rules: cause})
+	default:
 		d.reject(verb, line, ok, ahead)
 		if verb == VerbDATA {
 			d.answeredDATA(ahead)
 		}
 	}
 	return true
+}
+
+// forbids says why a command may not go to a server that would take it, and what the
+// client is told; "" if it may go.
+func (d *Dialogue) forbids(v Verb, line []byte) (cause, text string) {
+	switch {
+	case sasl.Has(v):
+		return d.refusesLogin(line)
+	case v == VerbMAIL && !d.keepsTLS() && saysREQUIRETLS(line):
+		return requireTLSCause, "555 5.5.4 REQUIRETLS was not offered: it needs TLS on both sides, and a server whose certificate is verified"
+	}
+	return "", ""
 }
 
 // TooLong takes the place of a command whose line was longer than the limit

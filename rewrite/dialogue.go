@@ -331,7 +331,10 @@ func (d *Dialogue) refuse(failure vocabulary.Outcome, text, reason string) {
 const weSaid = "we said "
 
 // answer gives the client a reply of our own.
-func (d *Dialogue) answer(v Verb, text string) {
+func (d *Dialogue) answer(v Verb, text string) { d.answerFor(v, text, Causes{}) }
+
+// answerFor is answer with the cause that a trace names.
+func (d *Dialogue) answerFor(v Verb, text string, by Causes) {
 	start := len(d.ToClient)
 	d.ToClient = append(append(d.ToClient, text...), crlf...)
 	if sasl.Has(v) {
@@ -339,6 +342,6 @@ func (d *Dialogue) answer(v Verb, text string) {
 	}
 	d.listener.Replied(v, int(text[0]-'0')*100+int(text[1]-'0')*10+int(text[2]-'0'), d.ToClient[start+4:start+len(text)])
 	if d.tracer != nil {
-		d.tracer.Exchanged('S', nil, []string{text}, Causes{})
+		d.tracer.Exchanged('S', nil, []string{text}, by)
 	}
 }

@@ -202,14 +202,14 @@ const (
 	offersSIZE
 	offersLIMITS
 	offersREQUIRETLS
-	offersPLUS      // AUTH with a mechanism that ends with -PLUS
+	offersLogin     // AUTH, XAUTH or X-EXPS
 	offersUncarried // what dropUncarried looks at
 )
 
 // known reads the keywords on which the engine acts.
 func (e Extensions) known() (k keywords) {
 	for _, line := range e.lines() {
-		name, params := cutKeyword(line)
+		name, _ := cutKeyword(line)
 		var word [maxVerb]byte
 		switch string(upper(word[:], name)) {
 		case "STARTTLS":
@@ -224,10 +224,8 @@ func (e Extensions) known() (k keywords) {
 			k |= offersLIMITS
 		case "REQUIRETLS":
 			k |= offersREQUIRETLS
-		case "AUTH":
-			if strings.Contains(strings.ToUpper(params), "-PLUS") {
-				k |= offersPLUS
-			}
+		case "AUTH", "XAUTH", "X-EXPS":
+			k |= offersLogin
 		case "TURN", "ATRN", "XCLIENT", "XFORWARD", "PROXY", "XEXCH50", "X-LINK2STATE", "X-ANONYMOUSTLS":
 			k |= offersUncarried
 		}

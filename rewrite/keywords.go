@@ -17,6 +17,7 @@ const (
 	sizeCause       = "message_size"
 	limitsCause     = "limits"
 	bindingCause    = "channel-binding"
+	externalCause   = "external"
 	requireTLSCause = "requiretls"
 )
 
@@ -32,11 +33,11 @@ func (d *Dialogue) account(r *Reply, c *causes) {
 	if inClear := d.endsTLS() && !d.seen.tls; inClear && k&offersSTARTTLS == 0 || !inClear && k&offersSTARTTLS != 0 && !d.passesTLS() {
 		d.step(e, c, clientTLSCause, d.accountSTARTTLS)
 	}
-	if k&offersPLUS != 0 && (d.seen.tls || d.server.tls) {
-		d.step(e, c, bindingCause, dropPLUS)
+	if k&offersLogin != 0 && d.endsLegs() {
+		d.step(e, c, bindingCause, func(e Extensions) { dropMechanisms(e, bindsTLS) })
+		d.step(e, c, externalCause, func(e Extensions) { dropMechanisms(e, isExternal) })
 	}
-	// RFC 8689, 2 and 4.1: both connections encrypted, and the server's certificate verified.
-	if k&offersREQUIRETLS != 0 && !(d.seen.tls && d.server.tls && d.policy.VerifiesServer) {
+	if k&offersREQUIRETLS != 0 && !d.keepsTLS() {
 		d.step(e, c, requireTLSCause, func(e Extensions) { e.Drop("REQUIRETLS") })
 	}
 	if k&offersSIZE != 0 && d.policy.Limits.MessageSize > 0 {
@@ -79,22 +80,9 @@ func (d *Dialogue) accountSTARTTLS(e Extensions) {
 	}
 }
 
-// dropPLUS removes the mechanisms that bind a login to the TLS connection: if TLS ends
-// here, client and server have different connections (RFC 5802, 6).
-func dropPLUS(e Extensions) {
-	binds := func(mechanism string) bool { return strings.HasSuffix(strings.ToUpper(mechanism), "-PLUS") }
-	isLeft := func(mechanism string) bool { return !binds(mechanism) }
-	e.DropFunc(func(name, params string) bool {
-		mechanisms := strings.Fields(params)
-		return name == "AUTH" && len(mechanisms) > 0 && !slices.ContainsFunc(mechanisms, isLeft)
-	})
-	for i, line := range e.lines() {
-		name, params := cutKeyword(line)
-		if mechanisms := strings.Fields(params); strings.EqualFold(name, "AUTH") && slices.ContainsFunc(mechanisms, binds) {
-			e.lines()[i] = line[:len(name)+1] + strings.Join(slices.DeleteFunc(mechanisms, binds), " ")
-		}
-	}
-}
+// keepsTLS reports whether REQUIRETLS can be kept: both connections are encrypted, and
+// the server's certificate is verified (RFC 8689, 2 and 4.1).
+func (d *Dialogue) keepsTLS() bool { return d.seen.tls && d.server.tls && d.policy.VerifiesServer }
 
 // lowerSIZE lowers the parameter of SIZE to our limit. SIZE without a number, or with
 // 0, declares no limit (RFC 1870, 4).

@@ -1,6 +1,9 @@
 package rewrite
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // A Path is the argument of MAIL or RCPT (RFC 5321, 4.1.1.2 and 4.1.1.3).
 type Path struct {
@@ -66,4 +69,30 @@ func addressEnd(line []byte, start int) int {
 		}
 	}
 	return -1
+}
+
+// saysREQUIRETLS reports whether a MAIL command has the parameter REQUIRETLS, in any
+// spelling (RFC 8689, 2). Where the address cannot be told from the parameters, any
+// word of the line counts.
+func saysREQUIRETLS(line []byte) bool {
+	if !containsFold(line, "REQUIRETLS") {
+		return false
+	}
+	p, ok := parsePath(line)
+	if !ok {
+		p.Params = strings.FieldsFunc(string(line), func(c rune) bool { return strings.ContainsRune(blanks+":<>", c) })
+	}
+	return slices.ContainsFunc(p.Params, func(param string) bool { return p.Keyword(param) == "REQUIRETLS" })
+}
+
+// containsFold reports whether a line has a word, which is in upper case, anywhere in
+// it in any case.
+func containsFold(line []byte, word string) bool {
+	for len(line) >= len(word) {
+		if foldEqual(line[:len(word)], word) {
+			return true
+		}
+		line = line[1:]
+	}
+	return false
 }

@@ -137,6 +137,7 @@ func policyOf(t *testing.T, f *transcript.File) *rewrite.Policy {
 	}
 	policy := &rewrite.Policy{Rules: rules, Hostname: "relay.example.com", Limits: rewrite.Limits{Errors: 20}}
 	policy.Afresh = f.Settings["afresh"] == "yes"
+	policy.VerifiesServer = f.Settings["verified"] == "yes"
 	for key, limit := range map[string]*int{
 		"idle": &policy.Limits.Idle, "recipients": &policy.Limits.Recipients, "messages": &policy.Limits.Messages,
 	} {

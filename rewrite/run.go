@@ -127,6 +127,9 @@ func (t *Turn) commandFault(before []byte) string {
 			return fmt.Sprintf("it has %v said first", v)
 		}
 	}
+	if why := t.loginFault(t.line, before); why != "" {
+		return why
+	}
 	return t.answerFault()
 }
 
@@ -162,6 +165,17 @@ func sameKind(v, w Verb) bool {
 	return v == w || hello.Has(v) && hello.Has(w) || sasl.Has(v) && sasl.Has(w) || !own.Has(v) && !own.Has(w)
 }
 
+// loginFault says why a rule may not make an AUTH command of a line; "" if it may.
+func (t *Turn) loginFault(line, before []byte) string {
+	if bytes.Equal(line, before) || !sasl.Has(ParseVerb(line)) {
+		return ""
+	}
+	if _, text := t.d.refusesLogin(line); text != "" {
+		return fmt.Sprintf("it names the mechanism %s, which the client may not use here", mechanismNamed(line))
+	}
+	return ""
+}
+
 // unsaid is the verbs that no rule may send of its own: they carry a payload, end the
 // session, or begin TLS.
 var unsaid = SetOf(VerbDATA, VerbBDAT, VerbQUIT, VerbSTARTTLS, VerbAnonymousTLS)
@@ -176,6 +190,11 @@ func (t *Turn) saslFault(before []byte) string {
 		return fmt.Sprintf("it answered a SASL line with %d", code)
 	case len(t.firsts) > 0 || t.asData:
 		return "nothing is said first within an AUTH exchange"
+	}
+	if !t.pending {
+		if why := t.loginFault(t.line, before); why != "" {
+			return why
+		}
 	}
 	return replyFault(t.answered, Reply{})
 }
@@ -270,6 +289,11 @@ func (t *Turn) replyFault(before Reply) string {
 		return "a challenge is answered on its own connection"
 	case !challenge && !sameKind(v, t.verb):
 		return fmt.Sprintf("it has %v said in place of %v", v, t.verb)
+	}
+	if !challenge {
+		if why := t.loginFault([]byte(t.again), nil); why != "" {
+			return why
+		}
 	}
 	return lineFault([]byte(t.again), nil, maxSASL)
 }

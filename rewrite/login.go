@@ -1,0 +1,83 @@
+package rewrite
+
+import (
+	"slices"
+	"strings"
+)
+
+// mechanismNamed returns the mechanism that an AUTH command names, in upper case, as
+// the most lenient server may read it: the first run of octets of which names of
+// mechanisms consist (RFC 4422, 3.1), whatever separates it from the verb.
+func mechanismNamed(command []byte) string {
+	rest := strings.TrimLeft(string(command), blanks)
+	rest = rest[verbEnd(rest):]
+	start := strings.IndexFunc(rest, isMechanismRune)
+	if start < 0 {
+		return ""
+	}
+	rest = rest[start:]
+	if end := strings.IndexFunc(rest, func(c rune) bool { return !isMechanismRune(c) }); end >= 0 {
+		rest = rest[:end]
+	}
+	return upperASCII(rest)
+}
+
+// verbEnd is where the verb at the beginning of a command ends, as for ParseVerb.
+func verbEnd(command string) int {
+	if end := strings.IndexAny(command, blanks+"=:"); end >= 0 {
+		return end
+	}
+	return len(command)
+}
+
+func isMechanismRune(c rune) bool {
+	return 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_'
+}
+
+// isLoginKeyword reports whether the parameters of a keyword, in upper case, are
+// mechanisms.
+func isLoginKeyword(name string) bool { return sasl.Has(verbNamed([]byte(name))) }
+
+// bindsTLS reports whether a mechanism binds the login to the TLS connection in which
+// it is said. Where TLS ends here, client and server have different connections (RFC
+// 5802, 6).
+func bindsTLS(mechanism string) bool { return strings.HasSuffix(mechanism, "-PLUS") }
+
+// isExternal reports whether a mechanism logs in whoever the server sees at the other
+// end, by the certificate of the TLS connection (RFC 4422, A). Where TLS ends here,
+// the server sees us: the client's certificate does not get there, and ours would log
+// anybody in.
+func isExternal(mechanism string) bool { return mechanism == "EXTERNAL" }
+
+// endsLegs reports whether TLS ends here on either side of the session.
+func (d *Dialogue) endsLegs() bool { return d.seen.tls || d.server.tls }
+
+// refusesLogin says why an AUTH command may not go to the server, and what the client
+// is told; "" if it may go.
+func (d *Dialogue) refusesLogin(command []byte) (cause, text string) {
+	mechanism := mechanismNamed(command)
+	switch {
+	case d.endsLegs() && isExternal(mechanism):
+		return externalCause, "504 5.5.4 EXTERNAL goes by the certificate of the TLS connection, which ends at this proxy"
+	case d.endsLegs() && bindsTLS(mechanism):
+		return bindingCause, "504 5.5.4 channel binding goes by the TLS connection, which ends at this proxy"
+	}
+	return "", ""
+}
+
+// dropMechanisms removes the mechanisms for which drop returns true, and a keyword of
+// which no mechanism is left. drop gets them in upper case.
+func dropMechanisms(e Extensions, drop func(mechanism string) bool) {
+	drops := func(mechanism string) bool { return drop(upperASCII(mechanism)) }
+	stays := func(mechanism string) bool { return !drops(mechanism) }
+	e.DropFunc(func(name, params string) bool {
+		mechanisms := strings.Fields(params)
+		return isLoginKeyword(name) && len(mechanisms) > 0 && !slices.ContainsFunc(mechanisms, stays)
+	})
+	for i, line := range e.changing() {
+		name, params := cutKeyword(line)
+		if mechanisms := strings.Fields(params); isLoginKeyword(upperASCII(name)) && slices.ContainsFunc(mechanisms, drops) {
+			e.lines()[i] = line[:len(name)+1] + strings.Join(slices.DeleteFunc(mechanisms, drops), " ")
+		}
+	}
+}
