@@ -85,7 +85,7 @@ func newRunning(r *Route, hostname string) *running {
 	run.joins(&fleet{})
 	run.policy = rewrite.Policy{
 		Rules: r.Rules, ClientTLS: r.ClientTLS.Mode, ServerTLS: r.ServerTLS.Mode,
-		Hostname: hostname, Limits: r.Limits.forDialogue(), VerifiesServer: r.ServerTLS.Verified,
+		Hostname: hostname, Limits: r.Limits.forDialogue(), VerifiesServer: r.ServerTLS.Verified, ClearLogin: r.ServerTLS.ClearLogin,
 		XCLIENT: r.XCLIENTSend, XCLIENTFrom: r.XCLIENTFrom, Afresh: r.ProxySend != ProxyNone || r.Source.Client,
 	}
 	if run.dialer = r.ServerTLS.Dialer; run.dialer == nil {

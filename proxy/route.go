@@ -67,6 +67,10 @@ type ServerTLS struct {
 	// is not verified. What is to travel inside verified TLS only, as REQUIRETLS
 	// is, is offered to clients under it alone.
 	Verified bool
+
+	// ClearLogin says whether a client in clear may log in by what the server offers
+	// only inside TLS.
+	ClearLogin rewrite.ClearLogin
 }
 
 // An Acceptor does the handshake with a client, as a *tlspolicy.Acceptor does.

@@ -131,7 +131,7 @@ func (s *stage) route(t *testing.T, server string) *proxy.Route {
 		}
 	}
 	for key, mode := range map[string]interface{ UnmarshalText([]byte) error }{
-		"client_tls": &r.ClientTLS.Mode, "server_tls": &r.ServerTLS.Mode, "xclient": &r.XCLIENTSend,
+		"client_tls": &r.ClientTLS.Mode, "server_tls": &r.ServerTLS.Mode, "xclient": &r.XCLIENTSend, "auth_in_clear": &r.ServerTLS.ClearLogin,
 	} {
 		if v := s.Settings[key]; v != "" {
 			if err := mode.UnmarshalText([]byte(v)); err != nil {

@@ -46,9 +46,10 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 	if ok && d.refusal == "" {
 		limit, refusal = d.exceeds(verb, line)
 	}
-	cause, forbidden := "", ""
+	var guard vocabulary.Safeguard
+	forbidden := ""
 	if limit == "" && !d.ownMatter(verb, ok) {
-		if cause, forbidden = d.forbids(verb, line); forbidden == "" {
+		if guard, forbidden = d.forbids(verb, line); forbidden == "" {
 			return d.pass(verb, line, raw, ahead)
 		}
 	}
@@ -64,7 +65,8 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 	case limit != "":
 		d.meetsLimit(verb, limit, refusal)
 	case forbidden != "":
-		d.answerFor(verb, forbidden, Causes{Rules: cause})
+		d.listener.Applied(string(guard))
+		d.answerFor(verb, forbidden, Causes{Rules: string(guard)})
 	default:
 		d.reject(verb, line, ok, ahead)
 		if verb == VerbDATA {
@@ -76,12 +78,12 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 
 // forbids says why a command may not go to a server that would take it, and what the
 // client is told; "" if it may go.
-func (d *Dialogue) forbids(v Verb, line []byte) (cause, text string) {
+func (d *Dialogue) forbids(v Verb, line []byte) (guard vocabulary.Safeguard, text string) {
 	switch {
 	case sasl.Has(v):
 		return d.refusesLogin(line)
 	case v == VerbMAIL && !d.keepsTLS() && saysREQUIRETLS(line):
-		return requireTLSCause, "555 5.5.4 REQUIRETLS was not offered: it needs TLS on both sides, and a server whose certificate is verified"
+		return vocabulary.SafeguardRequireTLS, "555 5.5.4 REQUIRETLS was not offered: it needs TLS on both sides, and a server whose certificate is verified"
 	}
 	return "", ""
 }

@@ -41,6 +41,7 @@ type Policy struct {
 	Hostname  string // our name, in replies of our own
 	Limits    Limits
 
+	ClearLogin     ClearLogin
 	VerifiesServer bool // the server's certificate is verified before anything is said inside TLS
 
 	XCLIENT     SendXCLIENT
@@ -126,6 +127,7 @@ type serverState struct {
 	packed     string       // the lines of that, while they are not there
 	known      keywords     // of that
 	attributes attributeSet // that it offers to be told by XCLIENT
+	logins     *logins      // what it offers in clear and inside TLS; nil: none in clear, or nobody asks
 	introduced bool         // XCLIENT was said, or is not to be had
 	tls        bool
 	plain      bool // TLS was tried or is not to be had: go on without

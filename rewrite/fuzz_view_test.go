@@ -28,7 +28,7 @@ func FuzzPath(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		v := rewrite.ParseVerb([]byte(line))
-		if strings.ContainsAny(line, "\r\n\x00") || v != rewrite.VerbMAIL && v != rewrite.VerbRCPT || len(line) > 4094 {
+		if strings.ContainsAny(line, "\r\n\x00") || v != rewrite.VerbMAIL && v != rewrite.VerbRCPT || strings.Contains(strings.ToUpper(line), "REQUIRETLS") || len(line) > 4094 {
 			return
 		}
 		var path rewrite.Path

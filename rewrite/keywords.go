@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // Causes, as traces name them, of changes that the engine makes without a rule: a key
@@ -16,9 +18,6 @@ const (
 	notCarriedCause = "not-carried"
 	sizeCause       = "message_size"
 	limitsCause     = "limits"
-	bindingCause    = "channel-binding"
-	externalCause   = "external"
-	requireTLSCause = "requiretls"
 )
 
 // account adapts an EHLO reply to the session, after the rules. It removes what the
@@ -34,11 +33,11 @@ func (d *Dialogue) account(r *Reply, c *causes) {
 		d.step(e, c, clientTLSCause, d.accountSTARTTLS)
 	}
 	if k&offersLogin != 0 && d.endsLegs() {
-		d.step(e, c, bindingCause, func(e Extensions) { dropMechanisms(e, bindsTLS) })
-		d.step(e, c, externalCause, func(e Extensions) { dropMechanisms(e, isExternal) })
+		d.guard(e, c, vocabulary.SafeguardChannelBinding, func(e Extensions) bool { return dropMechanisms(e, bindsTLS) })
+		d.guard(e, c, vocabulary.SafeguardExternal, func(e Extensions) bool { return dropMechanisms(e, isExternal) })
 	}
 	if k&offersREQUIRETLS != 0 && !d.keepsTLS() {
-		d.step(e, c, requireTLSCause, func(e Extensions) { e.Drop("REQUIRETLS") })
+		d.guard(e, c, vocabulary.SafeguardRequireTLS, func(e Extensions) bool { e.Drop("REQUIRETLS"); return true })
 	}
 	if k&offersSIZE != 0 && d.policy.Limits.MessageSize > 0 {
 		d.step(e, c, sizeCause, d.lowerSIZE)
@@ -60,6 +59,15 @@ func (d *Dialogue) step(e Extensions, c *causes, cause string, do func(Extension
 	before := e.reply.clone()
 	do(e)
 	c.changed(true, before, *e.reply, cause)
+}
+
+// guard is step for a safeguard, which is counted if do reports a change.
+func (d *Dialogue) guard(e Extensions, c *causes, s vocabulary.Safeguard, do func(Extensions) bool) {
+	d.step(e, c, string(s), func(e Extensions) {
+		if do(e) {
+			d.listener.Applied(string(s))
+		}
+	})
 }
 
 // dropUncarried removes the keywords of commands that swap the roles, make the server

@@ -3,6 +3,8 @@ package rewrite
 import (
 	"slices"
 	"strings"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // mechanismNamed returns the mechanism that an AUTH command names, in upper case, as
@@ -54,30 +56,104 @@ func (d *Dialogue) endsLegs() bool { return d.seen.tls || d.server.tls }
 
 // refusesLogin says why an AUTH command may not go to the server, and what the client
 // is told; "" if it may go.
-func (d *Dialogue) refusesLogin(command []byte) (cause, text string) {
+func (d *Dialogue) refusesLogin(command []byte) (guard vocabulary.Safeguard, text string) {
 	mechanism := mechanismNamed(command)
 	switch {
 	case d.endsLegs() && isExternal(mechanism):
-		return externalCause, "504 5.5.4 EXTERNAL goes by the certificate of the TLS connection, which ends at this proxy"
+		return vocabulary.SafeguardExternal, "504 5.5.4 EXTERNAL goes by the certificate of the TLS connection, which ends at this proxy"
 	case d.endsLegs() && bindsTLS(mechanism):
-		return bindingCause, "504 5.5.4 channel binding goes by the TLS connection, which ends at this proxy"
+		return vocabulary.SafeguardChannelBinding, "504 5.5.4 channel binding goes by the TLS connection, which ends at this proxy"
+	case d.withholdsLogin() && !d.server.logins.inClear(mechanism):
+		return vocabulary.SafeguardAuthInClear, clearLoginText
 	}
 	return "", ""
 }
 
+// RFC 4954, 6.
+const clearLoginText = `538 5.7.11 the server offers this login inside TLS only, and this client is in clear; server_tls.auth_in_clear = "allow" would pass it`
+
+// withholdsLogin reports whether a client in clear may not use what the server offers
+// inside TLS only, which was begun here.
+func (d *Dialogue) withholdsLogin() bool {
+	return d.server.tls && !d.seen.tls && d.policy.withholdsLogin()
+}
+
+func (p *Policy) withholdsLogin() bool { return p.ClearLogin.Refuses(p.ServerTLS) }
+
+// logins are the mechanisms that a server offers, in upper case.
+type logins struct {
+	clear  []string // before its handshake
+	inside []string // inside TLS and not before
+	known  bool     // its EHLO reply inside TLS has come
+}
+
+// inClear reports whether a client in clear may name a mechanism. One that the server
+// does not list at all may be named where the server takes logins in clear.
+func (l *logins) inClear(mechanism string) bool {
+	if l == nil || len(l.clear) == 0 {
+		return false
+	}
+	return slices.Contains(l.clear, mechanism) || l.known && !slices.Contains(l.inside, mechanism)
+}
+
+// withhold removes from an EHLO reply what the server offers inside TLS only, for a
+// client in clear, and reports whether that is anything. From a reply that came in
+// clear it learns what the server offers there.
+func (d *Dialogue) withhold(e Extensions) (changed bool) {
+	l := d.server.logins
+	if !d.server.tls {
+		if offered := mechanismsOf(e); len(offered) > 0 {
+			d.server.logins = &logins{clear: offered}
+		}
+		return false
+	}
+	if !d.withholdsLogin() {
+		return false
+	}
+	if l != nil {
+		l.inside, l.known = nil, true
+	}
+	return dropMechanisms(e, func(mechanism string) bool {
+		if l == nil {
+			return true
+		}
+		if slices.Contains(l.clear, mechanism) {
+			return false
+		}
+		l.inside = append(l.inside, mechanism)
+		return true
+	})
+}
+
+// mechanismsOf lists the mechanisms of every keyword for logins, in upper case.
+func mechanismsOf(e Extensions) []string {
+	var all []string
+	for _, line := range e.lines() {
+		if name, params := cutKeyword(line); isLoginKeyword(upperASCII(name)) {
+			all = append(all, strings.Fields(upperASCII(params))...)
+		}
+	}
+	return all
+}
+
 // dropMechanisms removes the mechanisms for which drop returns true, and a keyword of
-// which no mechanism is left. drop gets them in upper case.
-func dropMechanisms(e Extensions, drop func(mechanism string) bool) {
+// which no mechanism is left. drop gets them in upper case. changed reports whether
+// there were any.
+func dropMechanisms(e Extensions, drop func(mechanism string) bool) (changed bool) {
 	drops := func(mechanism string) bool { return drop(upperASCII(mechanism)) }
 	stays := func(mechanism string) bool { return !drops(mechanism) }
+	before := len(e.lines())
 	e.DropFunc(func(name, params string) bool {
 		mechanisms := strings.Fields(params)
 		return isLoginKeyword(name) && len(mechanisms) > 0 && !slices.ContainsFunc(mechanisms, stays)
 	})
+	changed = len(e.lines()) < before
 	for i, line := range e.changing() {
 		name, params := cutKeyword(line)
 		if mechanisms := strings.Fields(params); isLoginKeyword(upperASCII(name)) && slices.ContainsFunc(mechanisms, drops) {
 			e.lines()[i] = line[:len(name)+1] + strings.Join(slices.DeleteFunc(mechanisms, drops), " ")
+			changed = true
 		}
 	}
+	return changed
 }

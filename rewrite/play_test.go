@@ -153,9 +153,10 @@ func policyOf(t *testing.T, f *transcript.File) *rewrite.Policy {
 		}
 	}
 	for key, set := range map[string]func(string) error{
-		"client_tls": func(v string) error { return policy.ClientTLS.UnmarshalText([]byte(v)) },
-		"server_tls": func(v string) error { return policy.ServerTLS.UnmarshalText([]byte(v)) },
-		"xclient":    func(v string) error { return policy.XCLIENT.UnmarshalText([]byte(v)) },
+		"client_tls":    func(v string) error { return policy.ClientTLS.UnmarshalText([]byte(v)) },
+		"server_tls":    func(v string) error { return policy.ServerTLS.UnmarshalText([]byte(v)) },
+		"auth_in_clear": func(v string) error { return policy.ClearLogin.UnmarshalText([]byte(v)) },
+		"xclient":       func(v string) error { return policy.XCLIENT.UnmarshalText([]byte(v)) },
 		"xclient_from": func(v string) error {
 			policy.XCLIENTFrom = []netip.Prefix{netip.MustParsePrefix(v)}
 			return nil

@@ -216,7 +216,7 @@ func (t *Turn) finish(raw []byte) bool {
 		t.applied.addAll(t.offerBy)
 		came = d.server.offer
 	}
-	if !learned || !t.offerBy.empty() {
+	if !learned || !t.offerBy.empty() || t.withheld {
 		came = parseReply(raw)
 	}
 	if !learned {
@@ -233,6 +233,9 @@ func (t *Turn) finish(raw []byte) bool {
 	}
 	d.departed(t.applied)
 	t.applied = ruleSet{}
+	if learned && t.withheld {
+		d.listener.Applied(string(vocabulary.SafeguardAuthInClear))
+	}
 	if t.reply.equal(came) {
 		t.reply = Reply{}
 	}
@@ -269,6 +272,9 @@ func (t *Turn) learn(raw []byte) {
 	d.server.offer, d.server.packed, t.causes = parseReply(raw), "", nil
 	t.offerBy = d.runOffer(&d.server.offer, &t.causes)
 	e := Extensions{reply: &d.server.offer}
+	if t.withheld = false; d.policy.withholdsLogin() {
+		d.step(e, &t.causes, string(vocabulary.SafeguardAuthInClear), func(e Extensions) { t.withheld = d.withhold(e) })
+	}
 	d.server.known = e.known()
 	if d.policy.XCLIENT != XCLIENTNever {
 		d.server.attributes = attributesOffered(e)

@@ -32,12 +32,13 @@ type Turn struct {
 	introduced bool // XCLIENT was said, or EHLO for its sake
 	traced     bool // the tracer knows what the client said
 
-	offerBy ruleSet // who has corrected the server's EHLO reply
-	causes  causes  // of changed lines of the reply
-	applied ruleSet // all that departed, to be counted when the client has its reply
-	lineBy  ruleSet // who changed the line, had it said again, changed the reply
-	againBy ruleSet
-	replyBy ruleSet
+	withheld bool    // a login was taken from the server's EHLO reply
+	offerBy  ruleSet // who has corrected the server's EHLO reply
+	causes   causes  // of changed lines of the reply
+	applied  ruleSet // all that departed, to be counted when the client has its reply
+	lineBy   ruleSet // who changed the line, had it said again, changed the reply
+	againBy  ruleSet
+	replyBy  ruleSet
 
 	on      *conversation // what it runs on while it is held; nil: nothing yet, or done
 	event   event         // what it has waited for

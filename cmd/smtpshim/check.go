@@ -119,12 +119,14 @@ func printRoute(w io.Writer, r *route, said said) {
 	if r.record != nil {
 		line("records", recordMeans(r.record))
 	}
-	names := rulesMean(r.Rules)
-	if len(names) == 0 {
+	if names := rulesMean(r.Rules); len(names) > 0 {
+		line("rules", said.once(strings.Join(names, ", "), r.Name))
+	} else {
 		line("rules", "none: every line passes as it is")
-		return
 	}
-	line("rules", said.once(strings.Join(names, ", "), r.Name))
+	if means := loginsMean(r); means != "" {
+		line("logins", said.once(means, r.Name))
+	}
 }
 
 // rulesMean lists the rules in force with the sessions in which they act, if

@@ -86,6 +86,12 @@ func playedSettings(r *route) map[string]string {
 	if r.ServerTLS.Mode != rewrite.ServerTLSOff {
 		settings["server_tls"] = r.ServerTLS.Mode.String()
 	}
+	if r.ServerTLS.ClearLogin != rewrite.ClearLoginDefault {
+		settings["auth_in_clear"] = r.ServerTLS.ClearLogin.String()
+	}
+	if r.ServerTLS.Verified {
+		settings["verified"] = "yes"
+	}
 	if r.XCLIENTSend != rewrite.XCLIENTNever {
 		settings["xclient"] = r.XCLIENTSend.String()
 	}

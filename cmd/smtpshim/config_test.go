@@ -227,6 +227,7 @@ func TestTextWithoutQuotesIsNamed(t *testing.T) {
 
 func TestWarningsNameWhatMayBeAMistake(t *testing.T) {
 	const route = "[[route]]\nname = \"in\"\nservers = [\"192.0.2.1:25\"]\n"
+	const toAll = "listen = [\":25\"]\nproxy_protocol.send = \"v2\"\n"
 	configDir(t)
 	for _, c := range []struct{ what, text, want string }{
 		{"nothing", "listen = [\"127.0.0.1:25\", \"[::1]:25\", \"localhost:26\"]\n", ""},
@@ -237,6 +238,13 @@ func TestWarningsNameWhatMayBeAMistake(t *testing.T) {
 		{"open to others, and the server may be told", "listen = [\":25\"]\nclient_tls.mode = \"hide\"\nxclient.send = \"offered\"\n", ":25"},
 		{"anybody's XCLIENT", "listen = [\"127.0.0.1:25\"]\nxclient.accept_from = [\"::/0\"]\n", "accept_from has ::/0"},
 		{"not verified", "listen = [\"127.0.0.1:25\"]\nserver_tls = {mode = \"require\", verify = false}\n", "verify = false"},
+		{"clients in clear log in", toAll + "server_tls.mode = \"require\"\n", "auth_in_clear"},
+		{"clients in clear log in to implicit TLS", toAll + "server_tls.mode = \"implicit\"\n", "client_tls.mode"},
+		{"clients in clear may log in", toAll + "server_tls = {mode = \"opportunistic\", auth_in_clear = \"allow\"}\n", "auth_in_clear"},
+		{"clients in clear see what is offered in clear", toAll + "server_tls.mode = \"opportunistic\"\n", ""},
+		{"clients in clear may not log in", toAll + "server_tls = {mode = \"require\", auth_in_clear = \"refuse\"}\n", ""},
+		{"clients of this machine log in", "listen = [\"127.0.0.1:25\"]\nserver_tls.mode = \"require\"\n", ""},
+		{"no client is in clear", toAll + "client_tls = {mode = \"require\", certificate = \"cert.pem\", key = \"key.pem\"}\nserver_tls.mode = \"require\"\n", ""},
 		{"no repeat-ehlo", "listen = [\"127.0.0.1:25\"]\nrules = []\nserver_tls.mode = \"opportunistic\"\n", "repeat-ehlo"},
 		{"implicit TLS needs no repeat-ehlo", "listen = [\"127.0.0.1:25\"]\nrules = []\nserver_tls.mode = \"implicit\"\n", ""},
 		{"an option of a rule that is not in force", "listen = [\"127.0.0.1:25\"]\nrules = [\"standard\", \"-fix-hello-name\"]\n" +

@@ -68,6 +68,8 @@ func readServerTLS(t *table) (proxy.ServerTLS, *serverLeg) {
 	known := t.word("mode", &mode)
 	leg := &serverLeg{ServerLeg: tlspolicy.ServerLeg{Protocol: t.protocol(""), ServerName: t.text("server_name", "")}}
 	verify, authorities, certificates := t.boolean("verify", true), t.paths("ca"), t.identities()
+	var clear rewrite.ClearLogin
+	t.word("auth_in_clear", &clear)
 	for _, text := range t.oneOrMore("pins") {
 		pin, err := tlspolicy.ParsePin(digits(text))
 		if err != nil {
@@ -82,7 +84,7 @@ func readServerTLS(t *table) (proxy.ServerTLS, *serverLeg) {
 	useless := !verifies && t.unused(mode, `"require" and "implicit"`, "verify", "ca", "pins")
 	switch {
 	case mode == rewrite.ServerTLSOff:
-		t.unused(mode, `"opportunistic", "require" and "implicit"`, "server_name",
+		t.unused(mode, `"opportunistic", "require" and "implicit"`, "server_name", "auth_in_clear",
 			"certificate", "key", "pkcs12", "password_file", "minimum", "maximum", "ciphers", "weak")
 		return proxy.ServerTLS{Mode: mode}, nil
 	case useless:
@@ -111,7 +113,7 @@ func readServerTLS(t *table) (proxy.ServerTLS, *serverLeg) {
 		})
 		return proxy.ServerTLS{}, nil
 	}
-	return proxy.ServerTLS{Mode: mode, Dialer: leg.dialer, Verified: leg.Verification == tlspolicy.Verified}, leg
+	return proxy.ServerTLS{Mode: mode, Dialer: leg.dialer, Verified: leg.Verification == tlspolicy.Verified, ClearLogin: clear}, leg
 }
 
 // digits are those of a fingerprint, without the name that openssl x509 prints

@@ -15,15 +15,7 @@ import (
 // that may yet be meant.
 func warnings(r *route, now time.Time) []string {
 	var list []string
-	var open []string
-	for _, address := range r.Listen {
-		if strings.HasPrefix(address, systemdPrefix) {
-			address += " (if its socket unit says so)"
-		}
-		if !isLoopback(address) {
-			open = append(open, address)
-		}
-	}
+	open := openListeners(r)
 	if open != nil && r.ProxySend == proxy.ProxyNone && !r.Source.Client && r.XCLIENTSend != rewrite.XCLIENTRequired {
 		list = append(list, strings.Join(open, ", ")+" can be reached from other machines, and the server sees every client "+
 			"under this machine's address: if it relays for that address, anybody who gets here can send mail anywhere. "+
@@ -40,6 +32,10 @@ func warnings(r *route, now time.Time) []string {
 			list = append(list, fmt.Sprintf("xclient.accept_from has %s in it: everybody can say that he is whoever you trust. "+
 				"Name the proxies alone.", network))
 		}
+	}
+	if open != nil && clearMayLogIn(r) {
+		list = append(list, `clients in clear can log in by what the server offers inside TLS only: whoever reads along between them and this machine `+
+			`has their passwords. Where they can do TLS, write client_tls.mode = "require"; where they need not log in, server_tls.auth_in_clear = "refuse".`)
 	}
 	for _, o := range r.idle {
 		list = append(list, fmt.Sprintf("route.options.%s.%s does nothing: the rule %s is not in force in route %q. "+

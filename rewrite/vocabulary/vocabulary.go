@@ -105,6 +105,24 @@ func Limits() []Limit {
 		LimitMessageSize, LimitMessageRate}
 }
 
+// A Safeguard is what a session is kept from without any rule, so that it is no less
+// safe than one without a proxy. It is counted under this name as what a rule does is
+// under the rule's.
+type Safeguard string
+
+// The safeguards.
+const (
+	SafeguardExternal       Safeguard = "external"        // AUTH EXTERNAL, where TLS ends here
+	SafeguardChannelBinding Safeguard = "channel-binding" // mechanisms that end with -PLUS, where TLS ends here
+	SafeguardAuthInClear    Safeguard = "auth-in-clear"   // AUTH that the server offers inside TLS, from a client in clear
+	SafeguardRequireTLS     Safeguard = "requiretls"      // REQUIRETLS, where it could not be kept
+)
+
+// Safeguards lists every Safeguard.
+func Safeguards() []Safeguard {
+	return []Safeguard{SafeguardExternal, SafeguardChannelBinding, SafeguardAuthInClear, SafeguardRequireTLS}
+}
+
 // A MessageOutcome says what became of a message.
 type MessageOutcome string
 
