@@ -22,6 +22,11 @@ func (s *session) opaque() error {
 	}
 	s.mute = true
 	defer s.apart()()
+	if s.dialogue.Sealed() {
+		if err := s.firstBlock(); err != nil {
+			return err
+		}
+	}
 	var last atomic.Int64
 	last.Store(time.Now().UnixNano())
 	var fromServer, fromClient error

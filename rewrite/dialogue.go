@@ -162,7 +162,7 @@ type clientState struct {
 	transaction   bool // MAIL was accepted
 	authenticated bool
 	suspect       bool   // lines that are no commands may be credentials whose AUTH, or text whose DATA, was refused
-	sealing       bool   // the last type 3 message of NTLM asks for sealing
+	sealed        bool   // the client has begun a sealed stream
 	recipients    int    // of this transaction, that were accepted
 	refused       int    // those that were
 	deferred      int    // of those, the ones that got 4xx

@@ -382,22 +382,6 @@ func (d *Dialogue) followSASL(code int) {
 	}
 }
 
-// Octets are the first octets of the client's after a SASL exchange that may
-// have begun to mask the stream: four, or a line that is shorter. A stream that
-// cannot be read could have XCLIENT in it: no server that takes ours gets one.
-func (d *Dialogue) Octets(b []byte) {
-	d.next = AwaitCommand
-	switch {
-	case !masked(b, d.seen.sealing):
-	case d.policy.XCLIENT != XCLIENTNever:
-		d.server.gone = true
-		d.end(vocabulary.OutcomeClientProtocol, maskedText)
-	default:
-		d.next = Opaque
-		d.event("opaque")
-	}
-}
-
 // wantsTLS says that the connection to the server is to be encrypted and is not.
 func (d *Dialogue) wantsTLS() bool {
 	m := d.policy.ServerTLS

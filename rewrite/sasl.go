@@ -20,12 +20,6 @@ func (d *Dialogue) SASL(raw []byte) {
 		d.end(vocabulary.OutcomeClientProtocol, "500 5.5.2 a SASL line ends with CRLF and has no bare CR, bare LF or NUL in it")
 		return
 	}
-	if seals, isLast := sealing(line); isLast {
-		d.seen.sealing = seals
-	}
-	if bytes.Equal(line, []byte("*")) {
-		d.seen.sealing = false
-	}
 	if d.secrets != nil {
 		d.secrets.add(line)
 	}

@@ -1,0 +1,55 @@
+package proxy
+
+import (
+	"fmt"
+	"time"
+
+	"smtpshim/rewrite/vocabulary"
+)
+
+// firstBlock passes on no more than the client's first block of a sealed stream until
+// the server has answered with a block too. It leaves what the server has sent in its
+// leg. Otherwise a client could have anything pass unread by sending four octets.
+func (s *session) firstBlock() error {
+	server, client := s.server, s.client
+	block := s.dialogue.SealedBlock(client.buffered())
+	deadline := time.Now().Add(s.route.Timeouts.dataEnd())
+	w := startWatch(server, client.interrupt)
+	err := func() error {
+		for {
+			octets := client.buffered()
+			n, ok := block.Next(octets)
+			if !ok {
+				return errEnded
+			}
+			if err := server.write(octets[:n], s.route.Timeouts.data()); err != nil {
+				return err
+			}
+			if client.consume(n); n < len(octets) || block.Done() {
+				return nil
+			}
+			if err := client.fill(deadline); err != nil {
+				return err
+			}
+		}
+	}()
+	spoke, serverErr := w.stop()
+	switch {
+	case err == errEnded:
+		s.flushClient()
+		return s.failure()
+	case err != nil && !spoke && !isTimeout(err):
+		return s.over(vocabulary.OutcomeClientLost, err)
+	case spoke && serverErr != nil:
+		return s.over(vocabulary.OutcomeServerLost, serverErr)
+	case len(server.buffered()) == 0:
+		if err := server.fill(deadline); err != nil {
+			return s.over(vocabulary.OutcomeServerLost, fmt.Errorf("waiting for the answer to a sealed block: %w", err))
+		}
+	}
+	if !s.dialogue.ServerSealed(server.buffered()) {
+		s.flushClient()
+		return s.failure()
+	}
+	return nil
+}
