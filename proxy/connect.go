@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"syscall"
 	"time"
 
 	"smtpshim/proxy/tlspolicy"
@@ -158,7 +160,11 @@ func (s *session) serverTLS() error {
 		s.trouble(err)
 		s.failed(vocabulary.ServerTLS)
 		s.closeServer()
-		s.dialogue.ServerTLSFailed()
+		if isLost(err) {
+			s.dialogue.ServerTLSLost()
+		} else {
+			s.dialogue.ServerTLSFailed()
+		}
 		return nil
 	}
 	total := s.server.total
@@ -167,6 +173,13 @@ func (s *session) serverTLS() error {
 	s.setServer(secure)
 	s.dialogue.ServerTLS()
 	return nil
+}
+
+// isLost reports whether a handshake failed because the connection was lost, or nothing
+// came any more, rather than for something that the server said.
+func isLost(err error) bool {
+	return isTimeout(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // shakeServer shakes hands with a server.

@@ -210,12 +210,16 @@ func despite(p part) part {
 	return func(c net.Conn) error { p(c); return nil }
 }
 
+// A server that is lost in the handshake has TLS tried once more before.
 func TestOpportunisticTLSThatFailsGoesOnInClearOnAFreshConnection(t *testing.T) {
-	for name, answer := range map[string]part{
-		"garbage for an answer": plays(smtptest.Say("500 what?")),
-		"hanging up":            plays(),
-		"reset":                 thenReset(plays()),
-		"an old version":        despite(plays(smtptest.ServerTLS(&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}))),
+	for name, test := range map[string]struct {
+		answer   part
+		failures int
+	}{
+		"garbage for an answer": {plays(smtptest.Say("500 what?")), 1},
+		"hanging up":            {plays(), 2},
+		"reset":                 {thenReset(plays()), 2},
+		"an old version":        {despite(plays(smtptest.ServerTLS(&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}))), 1},
 	} {
 		server, _ := hello("STARTTLS")
 		start, _ := says("STARTTLS", "220 go")
@@ -227,10 +231,11 @@ func TestOpportunisticTLSThatFailsGoesOnInClearOnAFreshConnection(t *testing.T) 
 			if name != "an old version" {
 				c.Read(one)
 			}
-			return answer(c)
+			return test.answer(c)
 		}
 		mail, clientMail := says("MAIL FROM:<a@example.com>", "250 ok")
-		s := startScripted(t, broken, plays(list(server, mail, quitServer)...))
+		parts := append(slices.Repeat([]part{broken}, test.failures), plays(list(server, mail, quitServer)...))
+		s := startScripted(t, parts...)
 		r := plainRoute(s)
 		serverLeg(rewrite.ServerTLSOpportunistic, nil)(r)
 		clientLeg(rewrite.ClientTLSHide, nil)(r)
@@ -239,7 +244,7 @@ func TestOpportunisticTLSThatFailsGoesOnInClearOnAFreshConnection(t *testing.T) 
 			smtptest.Expect("250-mail.example.com", "250 HELP")), clientMail, quitClient)...))
 		s.wait(t)
 		c := r.Observer.(*counts)
-		if o := c.outcome(t); o != "ok" || c.get("failed tls") != 1 {
+		if o := c.outcome(t); o != "ok" || c.get("failed tls") != test.failures {
 			t.Errorf("%s: ended %s, counted %v", name, o, c.n)
 		}
 	}

@@ -133,7 +133,7 @@ func (t *Turn) afterHello(asked string, e *event, ours bool) aftermath {
 	case good:
 		d.server.forget() // one that has heard HELO may not know BDAT any more
 	case e.kind == lost:
-		return t.handshakeFailed()
+		return t.ehloLost()
 	}
 	if !good && !ours {
 		return settled
@@ -169,15 +169,18 @@ func (t *Turn) startTLS() aftermath {
 	d := t.d
 	e := t.say("STARTTLS", t.ownCause())
 	if e.kind == lost {
-		return t.handshakeFailed()
+		return t.tlsLost()
 	}
 	d.swallow(e.raw, t.ownCause())
 	if e.code != 220 {
 		d.rememberTLSFailed()
 		return t.inClear("the server refused STARTTLS")
 	}
-	if t.await(AwaitServerTLS).kind == insecure {
+	switch t.await(AwaitServerTLS).kind {
+	case insecure:
 		return t.handshakeFailed()
+	case lost:
+		return t.tlsLost()
 	}
 	d.event("server TLS") // what was known before is forgotten (RFC 3207, 4.2)
 	d.server.tls = true
@@ -193,6 +196,33 @@ func (t *Turn) inClear(reason string) aftermath {
 	}
 	d.server.plain = true
 	return settled
+}
+
+// ehloLost is what comes of a server that has hung up on the EHLO that goes ahead of a
+// client's HELO. EHLO is said once more on a fresh connection. If that is lost too, the
+// session goes on without TLS, or not at all: not in clear with a server that is known to
+// speak ESMTP.
+func (t *Turn) ehloLost() aftermath {
+	d := t.d
+	if t.insisted && d.policy.ServerTLS == ServerTLSOpportunistic && d.speaksESMTP() {
+		d.end(vocabulary.OutcomeServerLost, lostText)
+		return ended
+	}
+	return t.tlsLost()
+}
+
+// tlsLost begins again on a fresh connection where the server was lost on the way to
+// opportunistic TLS. The second time TLS has failed: one lost connection must not have a
+// session go in clear.
+func (t *Turn) tlsLost() aftermath {
+	if t.insisted || t.d.policy.ServerTLS != ServerTLSOpportunistic {
+		return t.handshakeFailed()
+	}
+	t.insisted = true
+	if !t.reconnect() {
+		return ended
+	}
+	return forgetful
 }
 
 // handshakeFailed goes on without TLS on a fresh connection, or refuses to.

@@ -162,6 +162,7 @@ type clientState struct {
 	transaction   bool // MAIL was accepted
 	authenticated bool
 	suspect       bool   // lines that are no commands may be credentials whose AUTH, or text whose DATA, was refused
+	esmtp         bool   // the server has greeted with the word ESMTP, or answered EHLO well
 	sealed        bool   // the client has begun a sealed stream
 	recipients    int    // of this transaction, that were accepted
 	refused       int    // those that were

@@ -16,6 +16,7 @@ const earlyReason = "the server answered before the message had ended"
 func (d *Dialogue) Greeting(raw []byte) {
 	d.server = serverState{tls: d.policy.ServerTLS == ServerTLSImplicit, plain: d.server.plain}
 	d.bannerIs(raw)
+	d.seen.esmtp = d.seen.esmtp || greetsESMTP(raw)
 	code, err := replyCode(raw)
 	if d.holds() {
 		d.resume(event{code: code, raw: raw})
@@ -53,6 +54,10 @@ func (d *Dialogue) ServerTLS() { d.resume(event{kind: secured}) }
 // ServerTLSFailed says that a handshake with the server went wrong, and that
 // its connection is closed. Opportunistic TLS goes on without, on a fresh one.
 func (d *Dialogue) ServerTLSFailed() { d.resume(event{kind: insecure}) }
+
+// ServerTLSLost says that the server was lost, or silent, in a handshake, and that its
+// connection is closed. Opportunistic TLS is tried once more on a fresh one.
+func (d *Dialogue) ServerTLSLost() { d.resume(event{kind: lost}) }
 
 // Reply is a whole reply of the server's, that ScanReply has found. ahead says
 // that the client has sent something that it ought to have sent after seeing
@@ -272,6 +277,7 @@ func (t *Turn) learn(raw []byte) {
 	d.server.offer, d.server.packed, t.causes = parseReply(raw), "", nil
 	t.offerBy = d.runOffer(&d.server.offer, &t.causes)
 	e := Extensions{reply: &d.server.offer}
+	d.knowsEHLO()
 	if t.withheld = false; d.policy.withholdsLogin() {
 		d.step(e, &t.causes, string(vocabulary.SafeguardAuthInClear), func(e Extensions) { t.withheld = d.withhold(e) })
 	}

@@ -61,7 +61,9 @@ func fallBackToHELO() rewrite.Rule {
 		Name:  "fall-back-to-helo",
 		Heals: "servers that refuse EHLO or hang up on it, for clients that do not try HELO by themselves",
 		Doc: "Sendmail 8.6, old gateways and firewalls answer EHLO with 500 or hang up. HELO is said instead, on a fresh " +
-			"connection if need be, and the client gets an EHLO answer without keywords. A 501 for the name in it passes.",
+			"connection if need be, and the client gets an EHLO answer without keywords. A 501 for the name in it passes. " +
+			"Where the server hangs up, EHLO is said once more before, and HELO never to a server that greets with the word ESMTP " +
+			"or has answered EHLO within a day: one lost connection must not cost TLS and AUTH.",
 		Source:  "KB Q245787; KB Q100352; KB Q197142; RFC 5321, 3.2 and 4.1.4",
 		Entries: []string{"L07", "L20", "L21"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
@@ -73,12 +75,34 @@ func fallBackToHELO() rewrite.Rule {
 func helloInstead(t *rewrite.Turn) {
 	r := t.Reply()
 	switch isEHLO := rewrite.ParseVerb(t.Line()) == rewrite.VerbEHLO; {
+	case t.Lost() && t.Authenticated(): // the login is lost with the connection
+	case t.Lost() && isEHLO:
+		insist(t)
 	case t.Lost() && t.Fresh() == 0: // some refuse EHLO and hang up then
 		t.AgainAfresh(heloFor(t))
 	case isEHLO && refusesEHLO(r):
 		t.Again(heloFor(t))
 	case !isEHLO && r.Code == 250:
 		r.Lines = r.Lines[:1] // any further line would be a keyword
+	}
+}
+
+// hangsUp is remembered of a server, for a day, that has hung up on EHLO twice in a row.
+const (
+	hangsUp     = "hangs up on EHLO"
+	hangsUpRest = 24 * 60 * 60
+)
+
+// insist says EHLO once more to a server that has hung up on it, and HELO if that is no
+// use, or has been none before.
+func insist(t *rewrite.Turn) {
+	switch {
+	case t.Fresh() == 0 && (t.SpeaksESMTP() || !t.Remembers(hangsUp)):
+		t.AgainAfresh(string(t.Line()))
+	case t.SpeaksESMTP():
+	default:
+		t.Remember(hangsUp, hangsUpRest)
+		t.AgainAfresh(heloFor(t))
 	}
 }
 

@@ -1,0 +1,99 @@
+package rewrite_test
+
+import (
+	"testing"
+
+	"smtpshim/rewrite"
+)
+
+const aDay = 24 * 60 * 60
+
+func TestAServerThatHasAnsweredEHLOIsRemembered(t *testing.T) {
+	m, policy := memory{}, &rewrite.Policy{Rules: compile(t, "fall-back-to-helo")}
+	k := after(t, m, policy)
+	k.hello("SIZE")
+	if m["ehlo"] != aDay {
+		t.Errorf("remembered: %v", m)
+	}
+	k = after(t, m, policy)
+	k.client("EHLO client.example.net", "EHLO client.example.net", "")
+	k.lost("", "")
+	k.server("220 mail.example.com", "EHLO client.example.net", "")
+	k.lost("", "421 4.4.2 connection to server lost")
+	delete(m, "ehlo") // as after a day
+	k = after(t, m, policy)
+	k.client("EHLO client.example.net", "EHLO client.example.net", "")
+	k.lost("", "")
+	k.server("220 mail.example.com", "EHLO client.example.net", "")
+	k.lost("", "")
+	k.server("220 mail.example.com", "HELO client.example.net", "")
+	k.server("250 mail.example.com", "", "250 mail.example.com")
+}
+
+func TestAServerThatHangsUpOnEHLOIsRemembered(t *testing.T) {
+	m, policy := memory{}, &rewrite.Policy{Rules: compile(t, "fall-back-to-helo")}
+	k := after(t, m, policy)
+	k.client("EHLO client.example.net", "EHLO client.example.net", "")
+	k.lost("", "")
+	if len(m) > 0 {
+		t.Errorf("of one lost connection is remembered: %v", m)
+	}
+	k.server("220 mail.example.com", "EHLO client.example.net", "")
+	k.lost("", "")
+	k.server("220 mail.example.com", "HELO client.example.net", "")
+	k.server("250 mail.example.com", "", "250 mail.example.com")
+	if m["fall-back-to-helo hangs up on EHLO"] != aDay || len(m) > 1 {
+		t.Errorf("remembered: %v", m)
+	}
+	k = after(t, m, policy)
+	k.client("EHLO client.example.net", "EHLO client.example.net", "")
+	k.lost("", "")
+	k.server("220 mail.example.com", "HELO client.example.net", "")
+	k.server("250 mail.example.com", "", "250 mail.example.com")
+	k = after(t, m, policy)
+	k.hello("SIZE")
+	k = after(t, m, policy) // it has learned EHLO
+	k.client("EHLO client.example.net", "EHLO client.example.net", "")
+	k.lost("", "")
+	k.server("220 mail.example.com", "EHLO client.example.net", "")
+	k.lost("", "421 4.4.2 connection to server lost")
+}
+
+func TestTheWordESMTPInAGreetingPromisesEHLO(t *testing.T) {
+	for greeting, promises := range map[string]bool{
+		"220 mail.example.com ESMTP": true, "220 mail.example.com esmtp ready": true, "220-mail.example.com|220 (ESMTP)": true, "220 ESMTP": true,
+		"220 mail.example.com": false, "220 mail.example.com ESMTPS": false, "220 esmtp-gw1x.example.com ready": true, "220 mail.example.com SMTP": false,
+	} {
+		k := &talk{T: t}
+		k.d = rewrite.New(&rewrite.Policy{Rules: compile(t, "fall-back-to-helo")}, mailClient, &k.ledger)
+		t.Cleanup(k.d.Close)
+		k.server(greeting, "", greeting)
+		k.client("EHLO client.example.net", "EHLO client.example.net", "")
+		k.lost("", "")
+		k.server(greeting, "EHLO client.example.net", "")
+		answer := ""
+		if promises {
+			answer = "421 4.4.2 connection to server lost"
+		}
+		k.lost("", answer)
+	}
+}
+
+func TestAnOpportunisticHandshakeThatIsLostIsTriedOnceMore(t *testing.T) {
+	shakes := func(mode rewrite.ServerTLS) *talk {
+		k := talkUnder(t, &rewrite.Policy{ClientTLS: rewrite.ClientTLSHide, ServerTLS: mode})
+		k.client("EHLO client.example.net", "EHLO client.example.net", "")
+		k.server("250-mail.example.com|250 STARTTLS", "STARTTLS", "")
+		k.server("220 go on", "", "")
+		k.d.ServerTLSLost()
+		return k
+	}
+	shakes(rewrite.ServerTLSRequire).expect("server TLS lost", "", "454 4.7.0 TLS with the server is required and not to be had")
+	k := shakes(rewrite.ServerTLSOpportunistic)
+	k.server("220 mail.example.com ESMTP", "EHLO client.example.net", "")
+	k.server("250-mail.example.com|250 STARTTLS", "STARTTLS", "")
+	k.server("220 go on", "", "")
+	k.d.ServerTLSLost()
+	k.server("220 mail.example.com ESMTP", "EHLO client.example.net", "")
+	k.server("250-mail.example.com|250 STARTTLS", "", "250 mail.example.com")
+}
