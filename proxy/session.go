@@ -65,6 +65,7 @@ type session struct {
 	cut         bool         // what went wrong is that we have closed: see kill
 	recipient   bool         // one was accepted in this transaction
 	long        rewrite.Verb // that began the last line that was too long
+	announces   bool         // that line announced text
 	entered     bool         // the Proxy's arriving does not count it any more
 	placed      bool         // the census counts it
 	begun       bool         // the observer has heard of it
@@ -152,7 +153,7 @@ func (s *session) command() error {
 	line, err := s.clientLine(s.route.Limits.commandLine())
 	switch {
 	case err == errTooLong:
-		if s.dialogue.TooLong() {
+		if s.dialogue.TooLong(s.announces) {
 			s.unfit(s.long, errTooLongFor("a command", "limits.command_line", s.route.Limits.commandLine()))
 			s.client.consume(len(line))
 		}
@@ -247,7 +248,7 @@ func (s *session) clientLine(limit int) ([]byte, error) {
 		if line := s.client.line(); line != nil {
 			s.idleUntil = time.Time{}
 			if len(line) > limit {
-				s.long = spelt(line)
+				s.long, s.announces = spelt(line), rewrite.Announces(line)
 				return line, errTooLong
 			}
 			return line, nil
@@ -264,7 +265,7 @@ func (s *session) clientLine(limit int) ([]byte, error) {
 // dropLine reads the rest of a line that is too long, up to a bound: beyond it
 // the client is no SMTP client. What comes with its end is not dropped yet.
 func (s *session) dropLine(deadline time.Time) ([]byte, error) {
-	s.long = spelt(s.client.buffered())
+	s.long, s.announces = spelt(s.client.buffered()), rewrite.Announces(s.client.buffered())
 	for dropped := 0; dropped < maxDroppedLine; {
 		if line := s.client.line(); line != nil {
 			return line, errTooLong

@@ -21,7 +21,7 @@ const badChunk = "501 5.5.4 BDAT wants a number of octets, and LAST or nothing"
 func (d *Dialogue) swallowChunk(line []byte, text string) {
 	size, _, ok := parseChunk(line)
 	if !ok {
-		d.end(vocabulary.OutcomeClientProtocol, badChunk)
+		d.unreadable(badChunk)
 		return
 	}
 	d.chunk.refused = true
@@ -62,8 +62,7 @@ func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 	switch {
 	case !ok:
 		d.trace('C', VerbBDAT, raw, nil, Causes{})
-		d.server.gone = true
-		d.end(vocabulary.OutcomeClientProtocol, badChunk)
+		d.unreadable(badChunk)
 		return true
 	case why != "":
 		if !d.chunk.refused {

@@ -12,18 +12,32 @@ import (
 // earlier commands have to come first, and the line has to be given again.
 func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 	line, ok := cutCRLF(raw)
-	if ok {
-		return d.take(line, raw, true, ahead)
+	var by ruleSet
+	for range 2 { // the line that one rule returns may be a BDAT for another
+		if ok && !badBDAT(line) {
+			break
+		}
+		mended, one := d.runLine(raw)
+		if mended == nil {
+			break
+		}
+		raw = append(mended[:len(mended):len(mended)], crlf...)
+		line, ok = raw[:len(mended)], true
+		by.addAll(one)
 	}
-	mended, by := d.runLine(raw)
-	if mended == nil {
-		return d.take(line, raw, false, ahead)
-	}
-	raw = append(mended[:len(mended):len(mended)], crlf...)
-	if taken = d.take(raw[:len(mended)], raw, true, ahead); taken {
+	if taken = d.take(line, raw, ok, ahead); taken && !by.empty() {
 		d.mendedLine(by)
 	}
 	return taken
+}
+
+// badBDAT reports whether a line is a BDAT whose argument cannot be read.
+func badBDAT(line []byte) bool {
+	if len(line) < len("BDAT") || !foldEqual(line[:len("BDAT")], "BDAT") {
+		return false
+	}
+	_, _, ok := parseChunk(line)
+	return !ok
 }
 
 // take is Command for a line without its end, if ok says that it is one.
@@ -48,7 +62,8 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 	}
 	var guard vocabulary.Safeguard
 	forbidden := ""
-	if limit == "" && !d.ownMatter(verb, ok) {
+	bad := limit == "" && misspelt(verb, ok, line)
+	if limit == "" && !bad && !d.ownMatter(verb, ok) {
 		if guard, forbidden = d.forbids(verb, line); forbidden == "" {
 			return d.pass(verb, line, raw, ahead)
 		}
@@ -62,6 +77,8 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 		d.tracer.Exchanged('C', []string{d.redacted(spelt, line)}, nil, Causes{})
 	}
 	switch {
+	case bad:
+		d.unreadable(badAnnouncement)
 	case limit != "":
 		d.meetsLimit(verb, limit, refusal)
 	case forbidden != "":
@@ -89,8 +106,8 @@ func (d *Dialogue) forbids(v Verb, line []byte) (guard vocabulary.Safeguard, tex
 }
 
 // TooLong takes the place of a command whose line was longer than the limit
-// and has been dropped to its end.
-func (d *Dialogue) TooLong() (taken bool) {
+// and has been dropped to its end. announces is what [Announces] says of it.
+func (d *Dialogue) TooLong(announces bool) (taken bool) {
 	if d.sent.n > 0 {
 		d.grouping = false
 		return false
@@ -98,6 +115,10 @@ func (d *Dialogue) TooLong() (taken bool) {
 	d.heard(VerbOther)
 	d.listener.Limited(vocabulary.LimitCommandLine)
 	d.event("a line that was too long")
+	if announces {
+		d.unreadable("501 5.5.4 line too long")
+		return true
+	}
 	d.mistake("500 5.5.2 line too long")
 	return true
 }
@@ -167,6 +188,8 @@ func (d *Dialogue) reject(v Verb, line []byte, isLine, ahead bool) {
 		d.swallowChunk(line, "502 5.5.1 BDAT was not offered")
 	case v == VerbXCLIENT && d.obeysXCLIENT():
 		d.takeXCLIENT(line)
+	case v == VerbXEXCH50 && ahead:
+		d.unreadable("554 5.5.0 text was sent before XEXCH50 was accepted")
 	case uncarried.Has(v), v == VerbSTARTTLS, v == VerbAnonymousTLS:
 		d.answer(v, "502 5.5.1 command not available here")
 	case d.policy.ClientTLS == ClientTLSRequire && !d.seen.tls:

@@ -16,7 +16,7 @@
 //     a TLS handshake come first, go on in clear where TLS is due, or wait up to
 //     five seconds for the client's first octets.
 //   - Line: what a client sent up to an LF is no line: it does not end with CRLF,
-//     or has a CR, LF or NUL in it. A rule may return the line that is meant,
+//     or has a CR, LF or NUL in it. Or it is a BDAT whose argument cannot be read. A rule may return the line that is meant,
 //     without its end. It must be a line, and no longer than what came.
 //   - Reply repair ([Repair]): what a server sent is no well-formed reply, no
 //     whole one, or more than one. A rule may replace it by one whole reply, or

@@ -81,7 +81,7 @@ func (p *peers) pick(n int) int {
 
 var fuzzCommands = []string{
 	"EHLO client.example.net", "EHLO sub2.", "HELO my_host", "EHLO", "MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>",
-	"DATA", "RSET", "NOOP", "QUIT", "STARTTLS", "X-ANONYMOUSTLS", "BDAT 20", "BDAT 0 LAST", "BDAT x", "AUTH LOGIN",
+	"DATA", "RSET", "NOOP", "QUIT", "STARTTLS", "X-ANONYMOUSTLS", "BDAT 20", "BDAT 0 LAST", "BDAT  20 ", "BDAT x", "AUTH LOGIN",
 	"AUTH NTLM", "AUTH NTLM TlRMTVNTUAABAAAA", "XAUTH", "XAUTH NTLM TlRMTVNTUAABAAAA", "XAUTH TlRMTVNTUAABAAAA",
 	"X-EXPS NTLM", "VRFY b", "XCLIENT ADDR=192.0.2.1", "TURN", "XYZZY", "", "NOOP\x00", "NOOP\rQUIT",
 	"XCLIENT NAME=client.example.org ADDR=IPV6:2001:db8::7 HELO=client.example.org", "XCLIENT",
@@ -168,7 +168,7 @@ func (p *peers) step(next rewrite.Next) {
 		case 0:
 			p.server()
 		case 1:
-			d.TooLong()
+			d.TooLong(p.pick(8) == 0)
 		default:
 			line := p.command()
 			if outstanding := d.Outstanding(); !d.Command(line, p.pick(8) == 0) && outstanding == 0 {
@@ -196,8 +196,12 @@ func (p *peers) step(next rewrite.Next) {
 		d.ClientTLS()
 		p.clientTLS = true
 	case rewrite.AwaitServerTLS:
-		if p.pick(3) == 0 {
+		switch p.pick(4) {
+		case 0:
 			d.ServerTLSFailed()
+			return
+		case 1:
+			d.ServerTLSLost()
 			return
 		}
 		p.serverTLS = true
@@ -205,7 +209,7 @@ func (p *peers) step(next rewrite.Next) {
 	case rewrite.AwaitAdmission:
 		d.Admitted(p.pick(4) > 0)
 	case rewrite.AwaitOctets:
-		d.Octets(p.line(fuzzCommands))
+		d.Octets(p.line(append(fuzzCommands, "\x00\x00\x00\x26\x90\x80")))
 	}
 }
 

@@ -21,7 +21,8 @@ type Actions struct {
 	// Open gets the client's first octets, before it is greeted.
 	Open func(*Opening)
 
-	// Line gets a line of the client's that is no line, and may return one.
+	// Line gets a line of the client's that is no line, or a BDAT whose argument cannot
+	// be read, and may return the line that is meant.
 	Line func(s Session, octets []byte) []byte
 
 	// Repair gets octets of the server's that are no well-formed reply.

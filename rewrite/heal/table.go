@@ -25,6 +25,7 @@ func Table() []rewrite.Rule {
 		fallBackToHELO(),
 		advertiseESMTP(),
 		bdatToData(),
+		bdatBlanks(),
 		loginToPlain(),
 		stripParameters(),
 		chunking(),
@@ -39,7 +40,8 @@ func Sets() []rewrite.Set {
 	return []rewrite.Set{
 		{Name: "standard", Doc: "what acts only on its own evidence and harms nobody; the default", Rules: []string{
 			"join-data-reply", "fix-hello-name", "translate-xauth", "starttls-keyword", "accept-early-tls", "repeat-ehlo",
-			"mend-505", "retry-starttls", "fall-back-to-helo", "advertise-esmtp", "no-valid-recipients"}},
+			"mend-505", "retry-starttls", "fall-back-to-helo", "advertise-esmtp", "no-valid-recipients",
+			"bdat-blanks"}},
 		{Name: "exchange-4.0", Doc: "Exchange 4.0's Internet Mail Connector: no ESMTP at all", Rules: []string{"fall-back-to-helo"}},
 		{Name: "exchange-5.0", Doc: "Exchange 5.0's Internet Mail Service", Rules: []string{
 			"advertise-esmtp", "fall-back-to-helo", "translate-xauth"}},
