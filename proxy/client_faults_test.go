@@ -223,6 +223,26 @@ func TestAMalformedBDATEndsTheSession(t *testing.T) {
 	}
 }
 
+// Its octets would be read as commands, in one segment or in several.
+func TestABDATThatIsNoLineEndsTheSession(t *testing.T) {
+	const text = "XCLIENT ADDR=192.0.2.1\r\nMAIL FROM:<a@example.com>\r\n"
+	for _, line := range []string{"BDAT 50\x00\r\n", "bdat\r50 LAST\r\n", "BDAT 50\n", "\tBDAT 50\n", "\x00BDAT 50\r\n",
+		"BDAT " + strings.Repeat("0", 5000) + "50\r\n", " bdat " + strings.Repeat("0", 200_000) + "50 LAST\r\n"} {
+		for _, split := range []bool{false, true} {
+			server, client := hello("CHUNKING")
+			if split {
+				half := len(line) / 2
+				client = append(client, smtptest.Send(line[:half]), smtptest.Send(line[half:]))
+			} else {
+				client = append(client, smtptest.Send(line+text))
+			}
+			client = append(client, smtptest.ExpectOctets("501 5.5.4 "))
+			c := play(t, append(server, smtptest.ExpectEnd()), client, nil)
+			wantEnd(t, c, "client-protocol")
+		}
+	}
+}
+
 func TestBDATThatWasNotOfferedIsRefusedAndItsOctetsDropped(t *testing.T) {
 	chunk := "NOOP\r\nMAIL FROM:<evil@example.com>\r\n" + strings.Repeat("x", 10000)
 	server, client := hello()
