@@ -25,7 +25,7 @@ func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 		line, ok = raw[:len(mended)], true
 		by.addAll(one)
 	}
-	if taken = d.take(line, raw, ok, ahead); taken && !by.empty() {
+	if taken = d.take(line, raw, ok, ahead); taken {
 		d.mendedLine(by)
 	}
 	return taken
