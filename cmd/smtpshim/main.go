@@ -1,3 +1,8 @@
+// Servers and authorities whose certificates have a negative serial number are taken,
+// as OpenSSL takes them: RFC 5280, 4.1.2.2 asks for it. The number decides nothing.
+
+//go:debug x509negativeserial=1
+
 // Smtpshim stands between a legacy mail server and a modern one, passes every
 // line of their dialogue on, and changes only the lines that one of the two
 // cannot live with.

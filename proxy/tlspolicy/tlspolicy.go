@@ -12,8 +12,9 @@
 // handshake is explained by [Explain]: what the peer showed, and what would
 // have been right.
 //
-// Everything is said to crypto/tls in code. The GODEBUG switches hold for a
-// whole process, and most of those about TLS end with Go 1.27.
+// Everything is said to crypto/tls in code, but for one thing that has no other
+// switch: the program sets x509negativeserial=1 of GODEBUG. The other switches hold for
+// a whole process too, and most of those about TLS end with Go 1.27.
 //
 // What crypto/tls does not have cannot be allowed: SSL 2.0 and 3.0 and their
 // hello, export suites, single DES, RC4 with MD5, key exchange by
