@@ -87,8 +87,17 @@ func (s *session) take(g greeting) error {
 	return nil
 }
 
-// greeted dials one server and waits for its greeting.
+// greeted dials one server and waits for its greeting, where TLS may take two tries.
 func (s *session) greeted(name string) (*leg, []byte, error) {
+	server, raw, err := s.greetedOnce(name)
+	if err != nil && s.route.triesClassic(name, err) {
+		s.trouble(err)
+		return s.greetedOnce(name)
+	}
+	return server, raw, err
+}
+
+func (s *session) greetedOnce(name string) (*leg, []byte, error) {
 	conn, err := s.dial(deadlined{s.proxy.ending, s.now.Add(s.route.Timeouts.connect())}, name)
 	if err == nil {
 		if err = s.route.announce(conn, s.ends, s.now.Add(s.route.Timeouts.connect())); err != nil {
@@ -158,6 +167,11 @@ func (s *session) serverTLS() error {
 	conn, err := s.shakeServer(s.server.conn, s.serverName)
 	if err != nil {
 		s.trouble(err)
+		if s.route.triesClassic(s.serverName, err) {
+			s.closeServer()
+			s.dialogue.ServerTLSAgain()
+			return nil
+		}
 		s.failed(vocabulary.ServerTLS)
 		s.closeServer()
 		if isLost(err) {
@@ -184,9 +198,14 @@ func isLost(err error) bool {
 
 // shakeServer shakes hands with a server.
 func (s *session) shakeServer(conn net.Conn, name string) (*tls.Conn, error) {
-	return s.shake(vocabulary.SideServer, conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
-		return s.route.dialer.Handshake(ctx, conn, hostOf(name))
+	with, classic := s.route.handshake(name)
+	secure, err := s.shake(vocabulary.SideServer, conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
+		return with(ctx, conn, hostOf(name))
 	})
+	if s.classic = err == nil && classic; s.classic {
+		s.route.classicWorks(name)
+	}
+	return secure, err
 }
 
 // shake does a handshake.
@@ -203,7 +222,7 @@ func (s *session) shake(side vocabulary.Side, conn net.Conn, with func(context.C
 	s.now = time.Now()
 	if err != nil {
 		reason, text := tlspolicy.Explain(err)
-		if o := s.route.Observer; o != nil {
+		if o := s.route.Observer; o != nil && !stopsAtMLKEM(err) {
 			o.TLSFailed(side, reason)
 		}
 		if text != err.Error() {

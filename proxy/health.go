@@ -86,11 +86,19 @@ func (f *fleet) checked(t *standing, err error) (before, now bool) {
 	return before, t.sick()
 }
 
-// examine is one check.
+// examine is one check, in which TLS may take two tries.
 func (p *Proxy) examine(ctx context.Context, r *running, server string) error {
 	by := time.Now().Add(r.Health.timeout())
 	ctx, cancel := context.WithDeadline(ctx, by)
 	defer cancel()
+	err := p.examineOnce(ctx, r, server, by)
+	if err != nil && r.triesClassic(server, err) {
+		err = p.examineOnce(ctx, r, server, by)
+	}
+	return err
+}
+
+func (p *Proxy) examineOnce(ctx context.Context, r *running, server string, by time.Time) error {
 	conn, err := p.dialAs(ctx, Source{Address: r.Source.Address}, netip.Addr{}, server) // no client, no address of its
 	if err != nil {
 		return err
@@ -104,9 +112,13 @@ func (p *Proxy) examine(ctx context.Context, r *running, server string) error {
 		if files, ok := r.dialer.(refresher); ok {
 			files.Refresh()
 		}
-		secure, err := r.dialer.Handshake(ctx, conn, hostOf(server))
+		shake, classic := r.handshake(server)
+		secure, err := shake(ctx, conn, hostOf(server))
 		if err != nil {
 			return fmt.Errorf("TLS handshake: %w", err)
+		}
+		if classic {
+			r.classicWorks(server)
 		}
 		conn = secure
 	}

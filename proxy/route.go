@@ -84,6 +84,13 @@ type Dialer interface {
 	Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error)
 }
 
+// A classicDialer is a Dialer that can also send a hello without ML-KEM, for servers
+// that do not get beyond one with it: then the error of Handshake has an
+// *tlspolicy.Error that says so. A *tlspolicy.Dialer is one.
+type classicDialer interface {
+	HandshakeClassic(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error)
+}
+
 // A refresher is an Acceptor or a Dialer that looks at files now and then, as those of
 // tlspolicy do. Refresh is called before a handshake if it is stale, where nobody else
 // waits for it.

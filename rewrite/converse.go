@@ -177,6 +177,8 @@ func (t *Turn) startTLS() aftermath {
 		return t.inClear("the server refused STARTTLS")
 	}
 	switch t.await(AwaitServerTLS).kind {
+	case unsettled:
+		return t.shakeAgain()
 	case insecure:
 		return t.handshakeFailed()
 	case lost:
@@ -185,6 +187,18 @@ func (t *Turn) startTLS() aftermath {
 	d.event("server TLS") // what was known before is forgotten (RFC 3207, 4.2)
 	d.server.tls = true
 	d.server.forget()
+	return forgetful
+}
+
+// shakeAgain begins again on a fresh connection where another handshake may go better.
+func (t *Turn) shakeAgain() aftermath {
+	if t.reshaken {
+		return t.handshakeFailed()
+	}
+	t.reshaken = true
+	if !t.reconnect() {
+		return ended
+	}
 	return forgetful
 }
 

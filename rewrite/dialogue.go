@@ -22,7 +22,7 @@ const (
 	AwaitChunkDiscard             // ChunkSize octets, to nobody: ChunkEnd
 	AwaitChunkText                // ChunkSize octets, to the server through a Stuffer, with its End if ChunkIsLast: ChunkEnd
 	AwaitClientTLS                // a handshake with the client: ClientTLS
-	AwaitServerTLS                // a handshake with the server: ServerTLS or ServerTLSFailed
+	AwaitServerTLS                // a handshake with the server: ServerTLS, ServerTLSAgain or ServerTLSFailed
 	AwaitOctets                   // the client's first octets after a SASL exchange: Octets
 	AwaitAdmission                // whether there is room for the client that Ends gives now: Admitted
 	Opaque                        // nothing we can read, in both directions, until the end

@@ -20,11 +20,12 @@ type event struct {
 type eventKind uint8
 
 const (
-	replied  eventKind = iota // the server's reply, or its greeting on a fresh connection
-	lost                      // the server hung up in its place
-	secured                   // the handshake with the server went well
-	insecure                  // it did not, and the connection is closed
-	saidSASL                  // the client's line of an AUTH exchange
+	replied   eventKind = iota // the server's reply, or its greeting on a fresh connection
+	lost                       // the server hung up in its place
+	secured                    // the handshake with the server went well
+	insecure                   // it did not, and the connection is closed
+	unsettled                  // it did not, and may go well on a fresh connection
+	saidSASL                   // the client's line of an AUTH exchange
 )
 
 // An aftermath is what becomes of a server behind a hello.

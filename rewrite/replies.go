@@ -59,6 +59,11 @@ func (d *Dialogue) ServerTLSFailed() { d.resume(event{kind: insecure}) }
 // connection is closed. Opportunistic TLS is tried once more on a fresh one.
 func (d *Dialogue) ServerTLSLost() { d.resume(event{kind: lost}) }
 
+// ServerTLSAgain says that a handshake with the server went wrong, that its connection
+// is closed, and that the handshake may go better on a fresh one. It counts as
+// ServerTLSFailed where that was so before for the same command.
+func (d *Dialogue) ServerTLSAgain() { d.resume(event{kind: unsettled}) }
+
 // Reply is a whole reply of the server's, that ScanReply has found. ahead says
 // that the client has sent something that it ought to have sent after seeing
 // this reply; behind, that the server has sent something after it already.

@@ -173,21 +173,33 @@ func (s *liveSession) offersTLS() bool {
 	})
 }
 
-// A watchedDialer notes how a handshake has gone.
+// A watchedDialer notes how the last handshake has gone.
 type watchedDialer struct {
 	proxy.Dialer
-	state *tls.ConnectionState // nil: there was none
-	err   error
+	state   *tls.ConnectionState // nil: there was none
+	err     error
+	classic bool // it was without ML-KEM, because one with it had failed
 }
 
 // Handshake is proxy.Dialer's.
 func (d *watchedDialer) Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
 	secure, err := d.Dialer.Handshake(ctx, conn, server)
+	return secure, d.note(secure, err)
+}
+
+// HandshakeClassic is [tlspolicy.Dialer.HandshakeClassic].
+func (d *watchedDialer) HandshakeClassic(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
+	d.classic = true
+	secure, err := d.Dialer.(*tlspolicy.Dialer).HandshakeClassic(ctx, conn, server)
+	return secure, d.note(secure, err)
+}
+
+func (d *watchedDialer) note(secure *tls.Conn, err error) error {
 	if d.err = err; err == nil {
 		state := secure.ConnectionState()
 		d.state = &state
 	}
-	return secure, err
+	return err
 }
 
 // trouble says why the server is of no use as it is; "" if it is.
@@ -269,6 +281,13 @@ func (v *visit) printTLS(w io.Writer, line func(name, text string)) {
 		use = "; if its certificate is not verified"
 	}
 	line("TLS", tlspolicy.Version(state.Version)+", "+tlspolicy.Suite(state.CipherSuite)+use)
+	switch {
+	case s.tls.classic && s.tls.err == nil:
+		line("key exchange", "the server does not get beyond a hello with ML-KEM, and takes one without: "+
+			`key_exchange = "classic" saves a connection an hour`)
+	case s.tls.err != nil && v.look.tls.state != nil && !v.look.tls.classic:
+		line("key exchange", "that was said to a hello without ML-KEM, which fits one packet")
+	}
 	p := tlsPrinter{w: w, now: time.Now()}
 	info := tlspolicy.Inspect(state.PeerCertificates[0])
 	p.line("certificate", p.described(info))

@@ -77,6 +77,9 @@ func (p tlsPrinter) server(r *route) {
 		return
 	}
 	p.config("", leg.dialer.Config(""))
+	if leg.KeyExchange != tlspolicy.AutoKeyExchange {
+		p.line("key exchange", leg.dialer.KeyExchange())
+	}
 	for _, pin := range leg.Pins {
 		p.fingerprint("pin", pin)
 	}

@@ -67,6 +67,7 @@ func readServerTLS(t *table) (proxy.ServerTLS, *serverLeg) {
 	mode := rewrite.ServerTLSOff
 	known := t.word("mode", &mode)
 	leg := &serverLeg{ServerLeg: tlspolicy.ServerLeg{Protocol: t.protocol(""), ServerName: t.text("server_name", "")}}
+	t.word("key_exchange", &leg.KeyExchange)
 	verify, authorities, certificates := t.boolean("verify", true), t.paths("ca"), t.identities()
 	var clear rewrite.ClearLogin
 	t.word("auth_in_clear", &clear)
@@ -85,7 +86,7 @@ func readServerTLS(t *table) (proxy.ServerTLS, *serverLeg) {
 	switch {
 	case mode == rewrite.ServerTLSOff:
 		t.unused(mode, `"opportunistic", "require" and "implicit"`, "server_name", "auth_in_clear",
-			"certificate", "key", "pkcs12", "password_file", "minimum", "maximum", "ciphers", "weak")
+			"certificate", "key", "pkcs12", "password_file", "minimum", "maximum", "ciphers", "key_exchange", "weak")
 		return proxy.ServerTLS{Mode: mode}, nil
 	case useless:
 		return proxy.ServerTLS{}, nil

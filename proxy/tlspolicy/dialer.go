@@ -31,6 +31,8 @@ type ServerLeg struct {
 	Protocol
 	Verification Verification
 
+	KeyExchange KeyExchange
+
 	ServerName string // that we ask for, and its certificate has to bear; "": the server's own
 	Roots      *Roots // nil: the system's
 	Pins       []Pin  // one of these certificates it has to be; then authority, name and dates do not matter
@@ -47,8 +49,9 @@ type Dialer struct {
 
 // toServer is what a configuration is made for. Each has its own session cache.
 type toServer struct {
-	name   string
-	active Weaknesses
+	name    string
+	active  Weaknesses
+	classic bool // the hello has no ML-KEM in it
 }
 
 // manyServers is how many configurations are kept; then it begins anew. Names
@@ -110,8 +113,11 @@ func (p Protocol) opportunistic() Protocol {
 
 // Config is the configuration for a server of this name or address (without a
 // port), today. It has its own session cache. It must not be changed or cloned.
-func (d *Dialer) Config(server string) *tls.Config {
-	key := toServer{server, d.leg.active(netip.Addr{}, time.Now())}
+func (d *Dialer) Config(server string) *tls.Config { return d.configFor(server, false) }
+
+// configFor is Config, without ML-KEM if classic says so.
+func (d *Dialer) configFor(server string, classic bool) *tls.Config {
+	key := toServer{server, d.leg.active(netip.Addr{}, time.Now()), classic}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c, ok := d.configs[key]
@@ -132,10 +138,10 @@ func (d *Dialer) config(to toServer) *tls.Config {
 		c.ServerName = d.leg.ServerName
 	}
 	c.ClientSessionCache = tls.NewLRUClientSessionCache(8)
-	if to.active&ofProtocol != 0 {
+	if to.classic || d.leg.KeyExchange == ClassicKeyExchange || to.active&ofProtocol != 0 {
 		// Without the keys of ML-KEM the hello is one packet, and shorter than what
 		// old servers read at once.
-		c.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
+		c.CurvePreferences = classicGroups()
 	}
 	if d.leg.Store != nil {
 		c.GetClientCertificate = d.leg.Store.client
@@ -164,11 +170,26 @@ func (d *Dialer) Refresh() {
 // [*Error], for [Explain], and the connection is then dead. The context bounds
 // the handshake alone.
 func (d *Dialer) Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
-	secure := tls.Client(conn, d.Config(server))
-	if err := secure.HandshakeContext(ctx); err != nil {
-		return nil, d.explain(err)
+	return d.handshake(ctx, conn, d.configFor(server, false))
+}
+
+// HandshakeClassic is Handshake with a hello that does not offer ML-KEM.
+func (d *Dialer) HandshakeClassic(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
+	return d.handshake(ctx, conn, d.configFor(server, true))
+}
+
+func (d *Dialer) handshake(ctx context.Context, conn net.Conn, config *tls.Config) (*tls.Conn, error) {
+	secure := tls.Client(conn, config)
+	err := secure.HandshakeContext(ctx)
+	if err == nil {
+		return secure, nil
 	}
-	return secure, nil
+	e := d.explain(err)
+	if offersMLKEM(config) && stopsAtHello(secure, e) {
+		e.Text += `; our hello offered ML-KEM, which some cannot take: key_exchange = "classic" leaves it out`
+		e.Hybrid = d.leg.KeyExchange == AutoKeyExchange
+	}
+	return nil, e
 }
 
 // explain says why the handshake failed, and what we had offered.

@@ -19,13 +19,17 @@ type Error struct {
 	Reason string // one of [Reasons]
 	Text   string // what was seen and what would have been right; fit for a log
 	Err    error  // what crypto/tls or crypto/x509 said; may be nil
+
+	// Hybrid reports that the server has not got beyond a hello of ours that offers
+	// ML-KEM: [Dialer.HandshakeClassic] on a fresh connection may go better.
+	Hybrid bool
 }
 
 func (e *Error) Error() string { return e.Text }
 func (e *Error) Unwrap() error { return e.Err }
 
 func refuse(reason string, err error, format string, args ...any) *Error {
-	return &Error{reason, fmt.Sprintf(format, args...), err}
+	return &Error{Reason: reason, Text: fmt.Sprintf(format, args...), Err: err}
 }
 
 // Reasons lists all reasons [Explain] gives.
