@@ -140,12 +140,12 @@ func TestARouteMayRefuseWhatItWouldMend(t *testing.T) {
 	}
 }
 
-func TestCommandsMayEndWithLFFromNetworksNamedForIt(t *testing.T) {
+func TestCommandsMayEndWithLFWhereARuleSaysSo(t *testing.T) {
 	server := startServer(t, legacyServer(t, "exchange-5.5"))
 	for _, c := range []struct {
 		rules *rewrite.Rules
 		want  string
-	}{{fromLoopback(t, "lf-ends"), "250"}, {compile(t, "standard"), "500"}} {
+	}{{fromLoopback(t, "lf-ends"), "250"}, {compile(t, "standard"), "250"}, {compile(t, "standard", "-command-ends"), "500"}} {
 		_, dial := startProxy(t, &proxy.Route{Servers: []string{server.Addr()}, Rules: c.rules})
 		conn, err := dial()
 		if err != nil {

@@ -240,7 +240,8 @@ func errTooLongFor(what, key string, limit int) error {
 }
 
 var (
-	errBareLF      = errors.New("a line of the client's ends with LF alone, which lf_ends would allow; it is for networks from which nobody else can send")
+	errBareLF      = errors.New("a line of the client's ends with LF alone, which lf_ends would allow, or, where it is a command, the rule command-ends")
+	errManyCRs     = errors.New("a line of the client's ends with CR CR LF, which the rule command-ends would allow")
 	errStrayOctets = errors.New("a line of the client's has a bare CR, a bare LF or a NUL in it, which nothing allows")
 )
 
@@ -255,7 +256,10 @@ func whyUnfit(line []byte) error {
 	if !ok {
 		text = bytes.TrimSuffix(text, []byte("\n"))
 	}
+	bare := bytes.TrimRight(text, "\r")
 	switch {
+	case ok && len(bare) < len(text) && !bytes.ContainsAny(bare, "\r\n\x00"):
+		return errManyCRs
 	case bytes.IndexByte(text, '\r') >= 0, bytes.IndexByte(text, '\n') >= 0, bytes.IndexByte(text, 0) >= 0:
 		return errStrayOctets
 	case !ok:

@@ -30,6 +30,7 @@ func Table() []rewrite.Rule {
 		stripParameters(),
 		chunking(),
 		lfEnds(),
+		commandEnds(), // takes what lf-ends leaves
 		strayBytes(),
 		longLines(),
 	}
@@ -41,7 +42,7 @@ func Sets() []rewrite.Set {
 		{Name: "standard", Doc: "what acts only on its own evidence and harms nobody; the default", Rules: []string{
 			"join-data-reply", "fix-hello-name", "translate-xauth", "starttls-keyword", "accept-early-tls", "repeat-ehlo",
 			"mend-505", "retry-starttls", "fall-back-to-helo", "advertise-esmtp", "no-valid-recipients",
-			"bdat-blanks"}},
+			"bdat-blanks", "command-ends"}},
 		{Name: "exchange-4.0", Doc: "Exchange 4.0's Internet Mail Connector: no ESMTP at all", Rules: []string{"fall-back-to-helo"}},
 		{Name: "exchange-5.0", Doc: "Exchange 5.0's Internet Mail Service", Rules: []string{
 			"advertise-esmtp", "fall-back-to-helo", "translate-xauth"}},
