@@ -22,7 +22,7 @@ func (l Limits) replyLine() int   { return or(l.ReplyLine, 4096) }
 func (l Limits) replyLines() int  { return or(l.ReplyLines, 256) }
 func (l Limits) saslLine() int    { return or(l.SASLLine, 12288) } // RFC 4954, 4
 func (l Limits) errors() int      { return or(l.Errors, 20) }
-func (l Limits) idle() int        { return or(l.Idle, 100) }
+func (l Limits) idle() int        { return or(l.Idle, 10_000) }
 func (l Limits) recipients() int  { return or(l.Recipients, 1000) }
 func (l Limits) messages() int    { return or(l.Messages, 1000) }
 func (l Limits) messageRate() int { return or(l.MessageRate, 64) }

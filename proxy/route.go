@@ -116,7 +116,7 @@ type Limits struct {
 	ReplyLines         int // lines of one reply; 256
 	SASLLine           int // octets of a line of an AUTH exchange with its CRLF; 12288
 	Errors             int // commands of one session that were no commands, before 421; 20
-	Idle               int // commands in a row outside of a transaction, before 421; 100
+	Idle               int // commands in a row outside of a transaction, before 421; 10,000
 	Recipients         int // of one transaction; 1000
 	Messages           int // of one session; 1000
 	SessionsPerMinute  int // begun from one address or /64; 600, but no limit for loopback

@@ -151,11 +151,11 @@ func (s *session) command() error {
 	if s.draining.Load() && s.dialogue.Idle() {
 		return s.drained()
 	}
-	line, err := s.clientLine(s.route.Limits.commandLine())
+	line, err := s.clientLine(s.commandLimit)
 	switch {
 	case err == errTooLong:
 		if s.dialogue.TooLong(s.announces) {
-			s.unfit(s.long, errTooLongFor("a command", "limits.command_line", s.route.Limits.commandLine()))
+			s.unfit(s.long, s.tooLong())
 			s.client.consume(len(line))
 		}
 		return nil
@@ -203,7 +203,7 @@ const drainingText = "421 4.3.2 the service is being shut down"
 func (s *session) saslLine() error {
 	s.while = "waiting for a SASL line"
 	limit := max(s.route.Limits.commandLine(), s.route.Limits.saslLine())
-	line, err := s.clientLine(limit)
+	line, err := s.clientLine(func([]byte) int { return limit })
 	switch {
 	case err == errTooLong:
 		s.limited(vocabulary.LimitSASLLine)
@@ -241,20 +241,21 @@ func (s *session) octets() error {
 // errTooLong is a line over the limit, given with it as far as it is there still.
 var errTooLong = errors.New("line too long")
 
-// clientLine waits for a line of the client's. nil without an error means that
-// something else has come first.
-func (s *session) clientLine(limit int) ([]byte, error) {
+// clientLine waits for a line of the client's, which may have as many octets as limit
+// says of those that have come so far. nil without an error means that something else
+// has come first.
+func (s *session) clientLine(limit func(b []byte) int) ([]byte, error) {
 	deadline := s.commandBy()
 	for {
 		if line := s.client.line(); line != nil {
 			s.idleUntil = time.Time{}
-			if len(line) > limit {
+			if len(line) > limit(line) {
 				s.long, s.announces = spelt(line), rewrite.Announces(line)
 				return line, errTooLong
 			}
 			return line, nil
 		}
-		if len(s.client.buffered()) >= limit {
+		if b := s.client.buffered(); len(b) >= limit(b) {
 			return s.dropLine(deadline)
 		}
 		if ready, err := s.awaitClient(deadline); err != nil || !ready {

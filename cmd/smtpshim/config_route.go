@@ -112,7 +112,7 @@ func limitsOf(l *proxy.Limits) []limit {
 		{"reply_line", &l.ReplyLine, 4096, 512, 65536},
 		{"reply_lines", &l.ReplyLines, 256, 16, 65536},
 		{"errors", &l.Errors, 20, 1, 1_000_000},
-		{"idle_commands", &l.Idle, 100, 10, 1_000_000},
+		{"idle_commands", &l.Idle, 10_000, 10, 1_000_000},
 		{"recipients", &l.Recipients, 1000, 100, 1_000_000},
 		{"messages", &l.Messages, 1000, 1, 1_000_000},
 		{"message_rate", &l.MessageRate, 64, 1, 1_000_000},
