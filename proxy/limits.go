@@ -25,7 +25,6 @@ func (l Limits) errors() int      { return or(l.Errors, 20) }
 func (l Limits) idle() int        { return or(l.Idle, 10_000) }
 func (l Limits) recipients() int  { return or(l.Recipients, 1000) }
 func (l Limits) messages() int    { return or(l.Messages, 1000) }
-func (l Limits) messageRate() int { return or(l.MessageRate, 64) }
 
 // sessionsFrom are the limits for one network: at once, and begun in a minute.
 // This machine itself has none by default: a balancer on it speaks for many. Who

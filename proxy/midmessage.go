@@ -17,8 +17,12 @@ const (
 	answerAfter = time.Second
 )
 
+// crowdedRate is octets a second at which a message must come, by default, where
+// sessions are scarce.
+const crowdedRate = 64
+
 var (
-	errSlow        = errors.New("the message comes too slowly")
+	errSlow        = errors.New("the message comes too slowly: a smaller limits.message_rate would allow it")
 	errServerFirst = errors.New("the server spoke or hung up before the message had ended")
 	errPause       = errors.New("the client paused")
 )
@@ -43,8 +47,8 @@ type bodyWait struct {
 //     pay for it, or has sent watchedMessage octets;
 //   - errPause if an answer is held and the client is silent for answerAfter, or
 //     the session is to leave;
-//   - errSlow if the client falls below the smallest rate. The first minute does
-//     not count;
+//   - errSlow if the client falls below the smallest rate, where there is one. The
+//     first minute does not count;
 //   - the error of the client's connection, a timeout after Timeouts.Data, or sooner if
 //     the client was told 421, or an interrupt, after which it can be called again.
 func (w *bodyWait) fill(octets int64) error {
@@ -82,13 +86,25 @@ func (w *bodyWait) fill(octets int64) error {
 	}
 }
 
-// rate returns errSlow if the client falls below the smallest rate.
+// rate returns errSlow if the client falls below the smallest rate. By default there is
+// one only while sessions are scarce: a radio link of 300 baud brings 28 octets a
+// second, and RFC 5321, 4.5.3.2.5 allows a pause of three minutes before any block.
 func (w *bodyWait) rate(octets int64) error {
-	took := w.s.now.Sub(w.began)
-	if took > time.Minute && float64(octets) < took.Seconds()*float64(w.s.route.Limits.messageRate()) {
+	limit, took := w.s.route.Limits.MessageRate, w.s.now.Sub(w.began)
+	tooSlow := took > time.Minute && float64(octets) < took.Seconds()*float64(or(limit, crowdedRate))
+	if tooSlow && (limit > 0 || w.s.proxy.isCrowded(w.s.route)) {
 		return errSlow
 	}
 	return nil
+}
+
+// isCrowded reports whether more than half of the sessions that a route may have are
+// taken.
+func (p *Proxy) isCrowded(r *running) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.census[r.Name]
+	return c != nil && 2*c.all > r.Limits.sessions()
 }
 
 // start begins to watch the server. It is false if the server has spoken already.

@@ -30,25 +30,31 @@ func TestAMessageHasASmallestRate(t *testing.T) {
 	const slow = "421 4.4.2 the message comes too slowly"
 	chunkHello := steps(smtptest.Say("220 mail.example.com ESMTP"), smtptest.Expect("EHLO c.example.com"), smtptest.Say("250-mail.example.com", "250 CHUNKING"))
 	chunkClient := steps(smtptest.Expect("220 mail.example.com ESMTP"), smtptest.Say("EHLO c.example.com"), smtptest.Expect("250-mail.example.com", "250 CHUNKING"))
+	atLeast64 := Limits{MessageRate: 64}
 	for name, test := range map[string]struct {
 		server, client []smtptest.Step
 		rate           int // octets that come each second
 		text           string
 		hears          string
+		limits         Limits
 	}{
-		"too slow a message": {serverData, clientData, 40, strings.Repeat("x", 80*40), slow},
-		"a slow message":     {serverData, clientData, 65, strings.Repeat("x", 80*65) + "\r\n.\r\n", "250 taken"},
+		"a message by radio":                           {serverData, clientData, 28, strings.Repeat("x", 90*28) + "\r\n.\r\n", "250 taken", Limits{}},
+		"a message by radio where sessions are scarce": {serverData, clientData, 28, strings.Repeat("x", 90*28), slow, Limits{Sessions: 1}},
+		"a chunk by radio": {append(chunkHello, smtptest.Expect("BDAT 2520 LAST")), append(chunkClient, smtptest.Say("BDAT 2520 LAST")),
+			28, strings.Repeat("x", 90*28), "250 taken", Limits{Sessions: 2}},
+		"too slow a message": {serverData, clientData, 40, strings.Repeat("x", 80*40), slow, atLeast64},
+		"a slow message":     {serverData, clientData, 65, strings.Repeat("x", 80*65) + "\r\n.\r\n", "250 taken", atLeast64},
 		"too slow a chunk": {append(chunkHello, smtptest.Expect("BDAT 3200 LAST")), append(chunkClient, smtptest.Say("BDAT 3200 LAST")),
-			40, strings.Repeat("x", 80*40), slow},
+			40, strings.Repeat("x", 80*40), slow, atLeast64},
 		"a slow chunk": {append(chunkHello, smtptest.Expect("BDAT 5200 LAST")), append(chunkClient, smtptest.Say("BDAT 5200 LAST")),
-			65, strings.Repeat("x", 80*65), "250 taken"},
+			65, strings.Repeat("x", 80*65), "250 taken", atLeast64},
 		"too slow a chunk that is refused": {serverHello, append(clientHello, smtptest.Say("BDAT 3200 LAST"), smtptest.Expect("502 5.5.1 BDAT was not offered")),
-			40, strings.Repeat("x", 80*40), slow},
+			40, strings.Repeat("x", 80*40), slow, atLeast64},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				told := &limitsMet{faultCounts: faultCounts{n: map[string]int{}}}
-				m := &meeting{route: &Route{Observer: told}}
+				m := &meeting{route: &Route{Observer: told, Limits: test.limits}}
 				m.dial = func(context.Context, string) (net.Conn, error) {
 					near, far := tubes()
 					go func() {
@@ -79,6 +85,21 @@ func TestAMessageHasASmallestRate(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A pause that Timeouts.Data allows may come anywhere in a message.
+func TestAMessageMayPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const pauses = 6 // over a minute in all
+		m := &meeting{route: &Route{}, server: append(serverData[:len(serverData):len(serverData)],
+			smtptest.ExpectOctets(strings.Repeat("x\r\n", pauses)+".\r\n"), smtptest.Say("250 taken"))}
+		m.client = clientData[:len(clientData):len(clientData)]
+		for range pauses {
+			m.client = append(m.client, smtptest.Send("x\r\n"), smtptest.Pause(func() { time.Sleep(distinct.Data - time.Second) }))
+		}
+		m.client = append(m.client, smtptest.Send(".\r\n"), smtptest.Expect("250 taken"))
+		m.run(t)
+	})
 }
 
 // A client may say something every minute, but not for days.

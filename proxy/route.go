@@ -122,7 +122,10 @@ type Limits struct {
 	SessionsPerMinute  int // begun from one address or /64; 600, but no limit for loopback
 
 	MessageSize int64 // octets of one message; zero: whatever the server takes
-	MessageRate int   // octets a second that a message must come at after its first minute; 64
+	// MessageRate is octets a second at which a message must come after its first
+	// minute. Zero: 64 while more than half of Sessions are taken, else whatever
+	// Timeouts.Data lets pass.
+	MessageRate int
 }
 
 // Timeouts bound every wait (RFC 5321, 4.5.3.2). Zero means the default.

@@ -115,7 +115,7 @@ func limitsOf(l *proxy.Limits) []limit {
 		{"idle_commands", &l.Idle, 10_000, 10, 1_000_000},
 		{"recipients", &l.Recipients, 1000, 100, 1_000_000},
 		{"messages", &l.Messages, 1000, 1, 1_000_000},
-		{"message_rate", &l.MessageRate, 64, 1, 1_000_000},
+		{"message_rate", &l.MessageRate, 0, 0, 1_000_000},
 	}
 }
 
