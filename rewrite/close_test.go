@@ -26,6 +26,7 @@ var holding = map[string]func(k *talk){
 		k.d.ServerTLSFailed()
 	},
 	"a SASL line": func(k *talk) {
+		k.hello("AUTH LOGIN")
 		k.client("AUTH LOGIN", "AUTH LOGIN", "")
 		k.server("334 VXNlcm5hbWU6", "", "334 VXNlcm5hbWU6")
 	},

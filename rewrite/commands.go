@@ -134,7 +134,7 @@ func (d *Dialogue) ownMatter(v Verb, isLine bool) bool {
 	case d.policy.ClientTLS == ClientTLSRequire && !d.seen.tls:
 		return !BeforeHello.Has(v)
 	case d.policy.ServerTLS == ServerTLSRequire && !d.server.tls, d.seen.anew, d.wantsXCLIENT():
-		return !BeforeHello.Has(v)
+		return !BeforeHello.Has(v) && !d.saysHello(v)
 	case d.answersSpent(v):
 		return true
 	case d.chunk.open:
@@ -244,7 +244,8 @@ const aheadText = "554 5.5.0 nothing may be sent behind STARTTLS before its answ
 // pass sends a command on, through the rules that ask for it.
 func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 	ruled := d.policy.Rules.seesCommand(v, d.seen.helloOwed)
-	lonely := alone.Has(v) || d.spent || d.seen.helloOwed && !BeforeHello.Has(v)
+	helloless := d.saysHello(v)
+	lonely := alone.Has(v) || d.spent || helloless || d.seen.helloOwed && !BeforeHello.Has(v)
 	if d.sent.n > 0 && (lonely || !joining.Has(v)) {
 		d.grouping = false
 		return false
@@ -262,7 +263,7 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 		return true
 	}
 	t := d.newTurn(v, line)
-	t.held = lonely
+	t.held, t.helloless = lonely, helloless
 	d.beginAUTH(v, line)
 	t.runCommand()
 	if d.sent.n > 0 && (t.held || t.answered.Code != 0) {

@@ -11,7 +11,7 @@ import (
 // AUTH exchange, and the reply that the client gets.
 func (t *Turn) converse() {
 	d := t.d
-	if d.spent && !t.redial() {
+	if d.spent && !t.redial() || t.helloless && t.answered.Code == 0 && !t.sayOwnHello() {
 		return
 	}
 	for _, f := range t.firsts {
@@ -103,6 +103,10 @@ func (t *Turn) sayHello(line string) (raw []byte, ok bool) {
 			e = t.say(asked, t.ownCause())
 		} else if e = t.sayTheirs(asked); e.kind == lost {
 			return t.wasLost()
+		}
+		if e.kind == lost && t.helloless && d.policy.ServerTLS == ServerTLSOpportunistic && !d.server.plain {
+			d.server.plain = true
+			return nil, t.reconnect()
 		}
 		if e.kind == lost && !(t.verb == VerbHELO && d.wantsTLS()) {
 			d.end(vocabulary.OutcomeServerLost, lostText)

@@ -30,6 +30,7 @@ type Turn struct {
 	pending    bool // the server's last reply was a 334: what is said next is a SASL line
 	redials    bool // what is said is the hello, on a fresh connection
 	insisted   bool // a connection was made because one was lost on the way to TLS
+	helloless  bool // EHLO comes first, in our own name
 	reshaken   bool // a handshake with the server was tried again
 	introduced bool // XCLIENT was said, or EHLO for its sake
 	traced     bool // the tracer knows what the client said
