@@ -19,6 +19,7 @@ var (
 	errBadReply = errors.New("not a reply")
 	errUnasked  = fmt.Errorf("%w to anything: it came before the command", errBadReply)
 	errTooMuch  = fmt.Errorf("%w within the limits", errBadReply)
+	errSplit    = fmt.Errorf("%w: several replies to one long command, which a limits.command_line of 512 would not let through", errUnasked)
 	errMixed    = fmt.Errorf("%w: different codes in its lines", errBadReply) // RFC 5321, 4.2.1
 )
 
@@ -56,6 +57,9 @@ func (s *session) reply() error {
 		allowed = s.route.Timeouts.dataEnd()
 	}
 	raw, err := s.readReply(allowed)
+	if err == nil && d.MaySplit() {
+		raw, err = s.onlyReply(len(raw))
+	}
 	d.ToServer = reuse(d.ToServer)
 	return s.replied(raw, err)
 }
@@ -231,6 +235,11 @@ func (s *session) replied(raw []byte, err error) error {
 		s.replyIs(raw)
 	case errors.Is(err, errEnded):
 		return err
+	case err == errSplit:
+		s.trouble(err)
+		s.badReply(err)
+		s.failed(vocabulary.ServerProtocol)
+		d.Split()
 	case errors.Is(err, errBadReply), errors.Is(err, errFull):
 		s.trouble(err)
 		s.badReply(err)

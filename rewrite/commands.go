@@ -325,6 +325,7 @@ func (d *Dialogue) pushed(v Verb, said, line []byte) {
 	} else {
 		d.sent.push(v)
 	}
+	d.long = d.maySplit(len(line) + len(crlf))
 	d.grouping = groupable.Has(v) && d.server.known&offersPIPELINING != 0
 }
 
@@ -342,6 +343,7 @@ func (d *Dialogue) MessageEnd(octets int64) {
 		return
 	}
 	d.sent.push(VerbMessage)
+	d.long = false
 	d.grouping = false
 	d.next = AwaitCommand
 }

@@ -101,6 +101,7 @@ type Dialogue struct {
 	spent    bool      // a message has cost the connection to the server: see spend
 	parting  bool      // what the client got for that message was a 421
 	inText   bool      // the command may be a line of a message: see CommandInText
+	long     bool      // the last command that was sent may be taken for several
 
 	server serverState
 	seen   clientState

@@ -61,6 +61,7 @@ func (t *Turn) saySASL() (raw []byte, ok bool) {
 		d.traceSASL(said, line, t.byRules(t.lineBy))
 		d.ToServer = append(append(d.ToServer, line...), crlf...)
 		d.sent.push(t.verb)
+		d.long = false // whoever knows AUTH takes lines of 12,288 octets in it (RFC 4954, 4)
 		if e := t.await(AwaitReply); e.kind == replied {
 			return e.raw, true
 		}

@@ -54,7 +54,7 @@ func Sets() []rewrite.Set {
 			"fix-hello-name", "repeat-ehlo", "mend-505", "retry-starttls"}},
 		{Name: "mcis-2", Doc: "Microsoft Commercial Internet System 2.x", Rules: []string{"fix-hello-name"}},
 		{Name: "windows-2003", Doc: "Windows Server 2003's SMTP service and Exchange 2000 and 2003 on it, as senders", Rules: []string{"join-data-reply"}},
-		{Name: "sendmail-8.6", Doc: "Sendmail 8.6 and older", Rules: []string{"fall-back-to-helo"}},
+		{Name: "sendmail-8.6", Doc: "Sendmail 8.6 and older, which split long commands: set `limits.command_line` to 512 as well", Rules: []string{"fall-back-to-helo"}},
 	}
 }
 
