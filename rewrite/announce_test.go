@@ -15,6 +15,9 @@ func TestALineThatAnnouncesTextAndCannotBeTakenEndsTheSession(t *testing.T) {
 		"DATA\n", "DATA\x00\r\n", "data\r\r\n", " DA\x00TA\r\n", "XEXCH50 975 2\n", "xexch50\x00 1 2\r\n",
 	} {
 		for _, rules := range []*rewrite.Rules{nil, standard(t)} {
+			if rules != nil && mendedEnds[line] {
+				continue
+			}
 			for _, keyword := range []string{"CHUNKING", "SIZE"} {
 				k := talkUnder(t, &rewrite.Policy{Rules: rules})
 				k.hello(keyword)
@@ -26,6 +29,9 @@ func TestALineThatAnnouncesTextAndCannotBeTakenEndsTheSession(t *testing.T) {
 		}
 	}
 }
+
+// mendedEnds are lines that the rule command-ends takes: what follows them is lines too.
+var mendedEnds = map[string]bool{"DATA\n": true, "data\r\r\n": true, "XEXCH50 975 2\n": true}
 
 // Between TLS that is required and its handshake, and while a server is lost, too.
 func TestALineThatAnnouncesTextEndsTheSessionWhereverItStands(t *testing.T) {

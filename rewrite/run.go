@@ -108,7 +108,7 @@ func (t *Turn) commandFault(before []byte) string {
 		return why
 	case !sameKind(v, ParseVerb(before)):
 		return fmt.Sprintf("it made %v of %v", v, ParseVerb(before))
-	case v != t.verb && t.d.ownMatter(v, true):
+	case v != t.verb && t.d.forbidden(v):
 		return fmt.Sprintf("it made %v of %v, which the client may not say now", v, t.verb)
 	case t.asData && t.verb != VerbBDAT:
 		return "only BDAT can go on as DATA"
@@ -123,7 +123,7 @@ func (t *Turn) commandFault(before []byte) string {
 		if why := lineFault([]byte(f.line), nil, maxCommand); why != "" {
 			return why
 		}
-		if v := ParseVerb([]byte(f.line)); (uncarried | unsaid | sasl).Has(v) || t.d.ownMatter(v, true) {
+		if v := ParseVerb([]byte(f.line)); (uncarried | unsaid | sasl).Has(v) || t.d.forbidden(v) {
 			return fmt.Sprintf("it has %v said first", v)
 		}
 	}
@@ -132,6 +132,9 @@ func (t *Turn) commandFault(before []byte) string {
 	}
 	return t.answerFault()
 }
+
+// forbidden reports whether a command may not be said for the client now.
+func (d *Dialogue) forbidden(v Verb) bool { return d.ownMatter(v, true) || d.saysHello(v) }
 
 // answerFault says why a rule may not answer a command so; "" if it may. What the
 // server has to do, or to forget, only the server says yes to.

@@ -27,7 +27,7 @@ func TestAHandshakeIsTriedAgainOnceOnAFreshConnection(t *testing.T) {
 		k.d.ServerTLS()
 		k.expect("the handshake", hello, "")
 		k.server("250 mail.example.com", "", "250 mail.example.com")
-		if len(m) != 0 {
+		if _, failed := m["server_tls"]; failed {
 			t.Errorf("remembered: %v", m)
 		}
 	})
@@ -43,7 +43,7 @@ func TestAHandshakeIsTriedAgainOnceOnAFreshConnection(t *testing.T) {
 		k.d.ServerTLSAgain()
 		k.server("220 mail.example.com", hello, "")
 		k.server(offer, "", "250 mail.example.com")
-		if len(m) != 1 {
+		if _, failed := m["server_tls"]; !failed {
 			t.Errorf("remembered: %v", m)
 		}
 	})
