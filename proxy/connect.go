@@ -124,7 +124,11 @@ func (s *session) greetedOnce(name string) (*leg, []byte, error) {
 		s.setServer(server)
 	}
 	if err == nil {
-		raw, err = s.readReply(s.route.Timeouts.greeting())
+		if s.route.EarlyCommands == EarlyShown {
+			raw, err = s.greetingShown()
+		} else {
+			raw, err = s.readReply(s.route.Timeouts.greeting())
+		}
 		s.badReply(err)
 	}
 	s.setServer(nil)

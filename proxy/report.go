@@ -140,6 +140,9 @@ func (s *session) logEnd() {
 	if s.sum.serverTLS != "" {
 		attrs = append(attrs, slog.String("server_tls", s.sum.serverTLS))
 	}
+	if s.early {
+		attrs = append(attrs, slog.Bool("early", true))
+	}
 	if s.classic {
 		attrs = append(attrs, slog.String("key_exchange", "classic"))
 	}

@@ -33,6 +33,8 @@ type Route struct {
 	ClientTLS ClientTLS
 	ServerTLS ServerTLS
 
+	EarlyCommands EarlyCommands
+
 	// ProxyFrom are the networks whose connections must begin with a PROXY
 	// header of either version; from elsewhere none is taken.
 	ProxyFrom []netip.Prefix

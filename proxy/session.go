@@ -68,6 +68,7 @@ type session struct {
 	announces   bool         // that line announced text
 	entered     bool         // the Proxy's arriving does not count it any more
 	placed      bool         // the census counts it
+	early       bool         // the server was shown that the client spoke before its greeting
 	classic     bool         // TLS with the server had to do without ML-KEM
 	begun       bool         // the observer has heard of it
 	mute        bool         // the client could not read a reply: TLS begins, or the stretch is opaque

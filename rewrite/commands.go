@@ -326,7 +326,7 @@ func (d *Dialogue) pushed(v Verb, said, line []byte) {
 		d.sent.push(v)
 	}
 	d.long = d.maySplit(len(line) + len(crlf))
-	d.grouping = groupable.Has(v) && d.server.known&offersPIPELINING != 0
+	d.grouping = groupable.Has(v) && (d.policy.Groups || d.server.known&offersPIPELINING != 0)
 }
 
 // MessageEnd says that a message has ended, and how long it was; ToServer had

@@ -46,6 +46,7 @@ type Policy struct {
 
 	XCLIENT     SendXCLIENT
 	XCLIENTFrom []netip.Prefix // who may say XCLIENT; it is hidden from everybody else
+	Groups      bool           // groups of commands go on as they come, also where PIPELINING is not offered
 	Afresh      bool           // a connection to the server says at its beginning who the client is
 }
 

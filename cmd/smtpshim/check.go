@@ -97,6 +97,9 @@ func printRoute(w io.Writer, r *route, said said) {
 	tls.client(r)
 	line("server TLS", r.ServerTLS.Mode.String()+": "+serverTLSMeans(r))
 	tls.server(r)
+	if r.EarlyCommands == proxy.EarlyShown {
+		line("early commands", "the server sees that a client speaks before its greeting, or in a group that it has not offered to take")
+	}
 	if len(r.ProxyFrom) > 0 {
 		var networks []string
 		for _, p := range r.ProxyFrom {

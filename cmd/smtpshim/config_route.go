@@ -39,6 +39,7 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates) *
 		}
 	}
 	readServers(t, r.Route)
+	t.word("early_commands", &r.EarlyCommands)
 	readNetwork(t, r)
 	own := ownCertificates{state: state, make: made}
 	if routeName.MatchString(r.Name) {

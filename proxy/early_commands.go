@@ -1,0 +1,91 @@
+package proxy
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// EarlyCommands says what becomes of commands that a client sends before it may: before
+// the server's greeting, or in a group where the server does not offer PIPELINING.
+// Servers tell senders of spam by that.
+type EarlyCommands uint8
+
+const (
+	EarlyHeld  EarlyCommands = iota // the server gets each once it has answered what came before
+	EarlyShown                      // the server notices that the client does not wait
+)
+
+var earlyCommands = []string{"hold", "show"}
+
+func (e EarlyCommands) String() string { return earlyCommands[e] }
+
+// UnmarshalText takes "hold" and "show".
+func (e *EarlyCommands) UnmarshalText(text []byte) error {
+	i := slices.Index(earlyCommands, string(text))
+	if i < 0 {
+		return fmt.Errorf(`%q is not one of "hold", "show"`, text)
+	}
+	*e = EarlyCommands(i)
+	return nil
+}
+
+// earlyLook is how often a client is looked at that has not been greeted.
+const earlyLook = 50 * time.Millisecond
+
+// greetingShown waits for the server's greeting. If the client speaks before that, the
+// server gets a NOOP at once, so that it sees what it would see of the client: what the
+// client has sent is not passed on unread. The answer to NOOP goes to nobody, unless it
+// ends the session: then it takes the place of the greeting.
+func (s *session) greetingShown() ([]byte, error) {
+	said, by := false, s.now.Add(s.route.Timeouts.greeting())
+	for {
+		if !said && s.speaksFirst() {
+			said, s.early = true, true
+			if err := s.serverWrite([]byte("NOOP\r\n")); err != nil {
+				said = false // the greeting says why
+			}
+		}
+		wait := by.Sub(s.now)
+		if !said {
+			wait = min(wait, earlyLook)
+		}
+		raw, err := s.readReply(wait)
+		switch {
+		case err != nil && isTimeout(err) && s.now.Before(by):
+			continue
+		case err != nil || !said || raw[0] != '2':
+			return raw, err
+		}
+		return s.afterNOOP(slices.Clone(raw))
+	}
+}
+
+// afterNOOP returns the greeting, once NOOP is answered, or the answer if the server
+// refuses the session by it.
+func (s *session) afterNOOP(greeting []byte) ([]byte, error) {
+	s.server.consume(len(greeting))
+	raw, err := s.readReply(s.route.Timeouts.reply())
+	if err != nil {
+		return nil, err
+	}
+	if code := string(raw[:3]); code == "421" || code == "554" {
+		return raw, nil
+	}
+	s.server.replace(len(raw), greeting)
+	return s.server.buffered()[:len(greeting)], nil
+}
+
+// speaksFirst reports, without waiting, whether the client has sent something before
+// any server has greeted it. A TLS handshake is no command.
+func (s *session) speaksFirst() bool {
+	const handshake = 22 // RFC 8446, 5.1
+	if s.serverName != "" {
+		return false
+	}
+	if b := s.client.buffered(); len(b) > 0 {
+		return b[0] != handshake
+	}
+	first := s.client.peek(longAgo)
+	return len(first) > 0 && first[0] != handshake
+}

@@ -1,0 +1,68 @@
+package proxy_test
+
+import (
+	"testing"
+
+	"smtpshim/proxy"
+	"smtpshim/proxy/smtptest"
+)
+
+func shown(r *proxy.Route) { r.EarlyCommands = proxy.EarlyShown }
+
+// With EarlyShown a server notices a client that does not wait for its greeting.
+func TestAServerMaySeeWhoSpeaksBeforeItsGreeting(t *testing.T) {
+	early := steps(smtptest.Say("EHLO client.example.com"))
+	answer, clientAnswer := says("EHLO client.example.com", "250 mail.example.com")
+	for name, c := range map[string]struct {
+		server, client []smtptest.Step
+		ends           string
+	}{
+		"and refuse the session in place of the greeting": {
+			steps(smtptest.Expect("NOOP"), smtptest.Say("554 5.5.0 you talk too soon")),
+			steps(smtptest.Expect("554 5.5.0 you talk too soon")), "refused"},
+		"and refuse it behind the greeting": {
+			steps(smtptest.Expect("NOOP"), smtptest.Say(greeting), smtptest.Say("421 4.5.0 you talk too soon")),
+			steps(smtptest.Expect("421 4.5.0 you talk too soon"), smtptest.ExpectEnd()), ""},
+		"and go on": {
+			list(steps(smtptest.Expect("NOOP"), smtptest.Say(greeting), smtptest.Say("250 ok")), answer, quitServer),
+			list(steps(smtptest.Expect(greeting)), clientAnswer[1:], quitClient), "ok"},
+		"and go on though it does not know NOOP": {
+			list(steps(smtptest.Expect("NOOP"), smtptest.Say(greeting), smtptest.Say("500 what?")), answer, quitServer),
+			list(steps(smtptest.Expect(greeting)), clientAnswer[1:], quitClient), "ok"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startScripted(t, plays(c.server...))
+			r := plainRoute(s)
+			shown(r)
+			_, dial := startProxy(t, r)
+			act(t, dial, plays(list(early, c.client)...))
+			s.wait(t)
+			if c.ends == "ok" {
+				wantEnd(t, r.Observer.(*counts), c.ends)
+			}
+		})
+	}
+}
+
+// By default the server sees a client that waits.
+func TestCommandsBeforeTheGreetingAreHeld(t *testing.T) {
+	answer, clientAnswer := says("EHLO client.example.com", "250 mail.example.com")
+	c := play(t, list(steps(smtptest.Say(greeting)), answer, quitServer),
+		list(steps(smtptest.Say("EHLO client.example.com"), smtptest.Expect(greeting)), clientAnswer[1:], quitClient), nil)
+	wantEnd(t, c, "ok")
+}
+
+// A client that waits is no early talker, and a server that waits for it is none.
+func TestAClientThatWaitsIsShownAsOne(t *testing.T) {
+	server, client := hello()
+	c := play(t, append(server, quitServer...), append(client, quitClient...), shown)
+	wantEnd(t, c, "ok")
+}
+
+// Groups go on as they come, also where the server does not offer PIPELINING.
+func TestAServerMaySeeGroupsThatItDoesNotOffer(t *testing.T) {
+	server, client := hello()
+	server = append(server, smtptest.ExpectOctets("MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nRSET\r\n"), smtptest.Say("250 one"), smtptest.Say("550 two"), smtptest.Say("250 three"))
+	client = append(client, smtptest.Say("MAIL FROM:<a@example.com>", "RCPT TO:<b@example.com>", "RSET"), smtptest.Expect("250 one", "550 two", "250 three"))
+	play(t, append(server, quitServer...), append(client, quitClient...), shown)
+}
