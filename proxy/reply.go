@@ -218,11 +218,12 @@ const maxReply = 64 << 10
 // cut keeps what a peer said short enough for a log.
 func cut(b []byte) []byte { return b[:min(len(b), 120)] }
 
-// quoted is what the server said, cut, and without what may be a SASL challenge.
+// quoted is what the server said, cut, and without what may be a SASL challenge or
+// repeat a credential.
 func quoted(v rewrite.Verb, b []byte) string {
 	switch {
 	case v == rewrite.VerbAUTH, v == rewrite.VerbXAUTH, v == rewrite.VerbXEXPS, bytes.HasPrefix(b, []byte("334")):
-		return fmt.Sprintf("%d octets", len(b))
+		return fmt.Sprintf("%q, of %d octets", rewrite.PlainWords(cut(b)), len(b))
 	}
 	return fmt.Sprintf("%q", cut(b))
 }

@@ -77,7 +77,11 @@ func (d *Dialogue) lines(lines []string, side byte, v Verb, b []byte) []string {
 		line = bytes.TrimSuffix(line, crlf)
 		if side == 'S' {
 			if d.mayEcho(v, line) {
-				line = append(line[:4:4], hidden(len(line)-4)...)
+				text := hidden(len(line) - 4)
+				if d.secrets == nil || d.secrets.octets <= maxSecrets {
+					text = PlainWords(line[4:])
+				}
+				line = append(line[:4:4], text...)
 			}
 			lines = append(lines, d.redactedReply(line))
 		} else {
