@@ -319,7 +319,7 @@ func TestTheServerIsToldOnEveryConnection(t *testing.T) {
 	rules := compile(t, "fall-back-to-helo")
 	s := startScripted(t,
 		plays(told, smtptest.Say(greeting), smtptest.Expect("EHLO client.example.com"), smtptest.Close()),
-		plays(list(steps(told, smtptest.Say(greeting), smtptest.Expect("HELO client.example.com"), smtptest.Say("250 mail.example.com")), quitServer)...))
+		plays(list(steps(told, smtptest.Say(greeting), smtptest.Expect("EHLO client.example.com"), smtptest.Say("250 mail.example.com")), quitServer)...))
 	r := plainRoute(s)
 	sending(proxy.ProxyV2)(r)
 	r.Rules = rules
