@@ -43,6 +43,7 @@ func (l Limits) sessionsFrom(network netip.Prefix) (atOnce, inMinute int) {
 func (l Limits) forDialogue() rewrite.Limits {
 	return rewrite.Limits{
 		Errors: l.errors(), Idle: l.idle(), Recipients: l.recipients(), Messages: l.messages(), MessageSize: l.MessageSize,
+		ReplyLine: l.replyLine(),
 	}
 }
 

@@ -132,8 +132,9 @@ type serverState struct {
 	logins     *logins      // what it offers in clear and inside TLS; nil: none in clear, or nobody asks
 	introduced bool         // XCLIENT was said, or is not to be had
 	tls        bool
-	plain      bool // TLS was tried or is not to be had: go on without
-	gone       bool // not to be used any more
+	plain      bool  // TLS was tried or is not to be had: go on without
+	gone       bool  // not to be used any more
+	last       int16 // the code of its last reply; 0: none
 }
 
 // forget is what a server does with all that it has said, at a handshake, and

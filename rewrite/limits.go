@@ -15,6 +15,7 @@ type Limits struct {
 	Recipients  int   // of one transaction; more get 452
 	Messages    int   // of one session, before 421
 	MessageSize int64 // octets of one message; a larger one gets 552
+	ReplyLine   int   // octets of a line of the server's, for Repair; 0: 4,096
 }
 
 // mailing are the verbs that bring a message.

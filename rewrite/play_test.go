@@ -267,35 +267,71 @@ func (p *player) reply(give func(raw []byte)) bool {
 		p.flush(nil, nil)
 		return true
 	}
-	var said []string
-	for len(p.server) > 0 {
-		text, place := p.server[0].line.Text, p.server[0].place
-		p.server = p.server[1:]
-		p.behind = len(p.server) > 0 && p.together(place, p.server[0].place)
-		said = append(said, text)
-		if len(text) < 4 || text[3] != '-' {
-			break
-		}
+	said := p.together()
+	raw, lines := p.mend(said)
+	if lines == 0 {
+		raw, lines = firstReply(said)
 	}
-	raw := []byte(strings.Join(said, "\r\n") + "\r\n")
-	if n, err := rewrite.WholeReply(raw); err != nil || n != len(raw) {
+	p.behind = lines < len(said)
+	p.server = p.server[lines:]
+	n, err := rewrite.WholeReply(raw)
+	switch {
+	case len(raw) == 0: // the rules have dropped it
+	case err != nil || n != len(raw):
 		p.d.Garbage()
-	} else {
+	default:
 		give(raw)
 	}
-	p.flush(nil, said)
+	p.flush(nil, said[:lines])
 	return true
 }
 
-// together says that the server says both lines at once: in the file there is
-// nothing between them but what it does not say.
-func (p *player) together(place, next int) bool {
+// firstReply takes the lines of the first reply, as they are.
+func firstReply(said []string) (raw []byte, lines int) {
+	for _, text := range said {
+		if lines++; len(text) < 4 || text[3] != '-' {
+			break
+		}
+	}
+	return []byte(strings.Join(said[:lines], "\r\n") + "\r\n"), lines
+}
+
+// mend has the rules repair what the server says at once. It returns the reply that
+// they make of the first lines; of none if they mend nothing.
+func (p *player) mend(said []string) (raw []byte, lines int) {
+	octets := []byte(strings.Join(said, "\r\n") + "\r\n")
+	for quiet := int64(0); ; {
+		n, made, ok, wait := p.d.Repair(octets, quiet)
+		switch {
+		case ok:
+			return made, strings.Count(string(octets[:n]), "\r\n")
+		case wait <= quiet || wait > 5000:
+			return nil, 0
+		}
+		quiet = wait
+	}
+}
+
+// together is what the server says at once: in the file there is nothing between
+// but what it does not say.
+func (p *player) together() (said []string) {
+	for i, in := range p.server {
+		if in.line.Side != transcript.Server || i > 0 && !p.follows(p.server[i-1].place, in.place) {
+			break
+		}
+		said = append(said, in.line.Text)
+	}
+	return said
+}
+
+// follows reports whether the server says the line at next with the one at place.
+func (p *player) follows(place, next int) bool {
 	for _, l := range p.file[place+1 : next] {
 		if l.Side != transcript.Server || l.Mark != transcript.Added {
 			return false
 		}
 	}
-	return p.file[next].Side == transcript.Server
+	return true
 }
 
 // line takes the client's next line.

@@ -1,6 +1,10 @@
 package rewrite
 
-import "smtpshim/rewrite/vocabulary"
+import (
+	"fmt"
+
+	"smtpshim/rewrite/vocabulary"
+)
 
 const (
 	lostText        = "421 4.4.2 connection to server lost"
@@ -18,6 +22,7 @@ func (d *Dialogue) Greeting(raw []byte) {
 	d.bannerIs(raw)
 	d.seen.esmtp = d.seen.esmtp || greetsESMTP(raw)
 	code, err := replyCode(raw)
+	d.server.last = int16(code)
 	if d.holds() {
 		d.resume(event{code: code, raw: raw})
 		return
@@ -40,9 +45,34 @@ func (d *Dialogue) Lost() {
 		d.resume(event{kind: lost})
 	case d.sent.n > 0 && d.sent.first() == VerbQUIT:
 		d.Finish("221 2.0.0 closing connection")
+	case d.sent.n == 0 && d.next == AwaitCommand && isGoodbye(d.server.last):
+		d.fail(vocabulary.OutcomeServerLost, fmt.Sprintf("the server hung up after it said %d", d.server.last))
+		d.next = End
 	default:
 		d.end(vocabulary.OutcomeServerLost, lostText)
 	}
+}
+
+// isGoodbye reports whether a server that hangs up after a reply with this code
+// has told the client so.
+func isGoodbye(code int16) bool { return code == 221 || code >= 400 }
+
+// LastWord is what the server has said unasked before it hung up: a refusal, or
+// its goodbye. The client must not take it for a yes to its next command, so that
+// a rule may make it a 421. It is false if it is a yes and no rule does so; then
+// nothing has happened.
+func (d *Dialogue) LastWord(raw []byte) bool {
+	if _, made, ok, _ := d.repair(Repair{octets: raw, unasked: true, closed: true}); ok && len(made) > 0 {
+		raw = made
+	}
+	if raw[0] < '4' {
+		return false
+	}
+	d.fail(vocabulary.OutcomeServerLost, "the server closed an idle session")
+	d.server.gone = true
+	d.give(VerbOther, raw, Reply{})
+	d.next = End
+	return true
 }
 
 // holds reports whether a turn is held: nothing but it is under way.
@@ -93,10 +123,12 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 		d.server.gone = true
 		d.end(vocabulary.OutcomeClientProtocol, aheadText)
 	case d.holds():
+		d.server.last = int16(code)
 		d.sent.pop()
 		d.turn.pending = code == 334
 		d.resume(event{code: code, raw: raw})
 	default:
+		d.server.last = int16(code)
 		v, said, line := d.sent.pop()
 		d.deliver(v, said, line, raw)
 		d.afterData(v, code, ahead)
