@@ -99,7 +99,12 @@ func (c *chunk) answered(err error) error {
 	s := c.s
 	var raw []byte
 	if err == nil {
-		raw, err = s.readReply(min(lastWords, s.route.Timeouts.reply()))
+		if s.saidNothing() {
+			return nil
+		}
+		if raw, err = s.readReply(min(lastWords, s.route.Timeouts.reply())); err == errDropped {
+			return nil
+		}
 	}
 	c.watches, c.held = false, true
 	switch {

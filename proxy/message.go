@@ -251,15 +251,20 @@ func (m *transfer) writeFailed(err error) error {
 }
 
 // answered is the server's answer, or its loss, before the message's end: from
-// here on nothing more is written to it. A refusal, or the news of the loss, is
+// here on nothing more is written to it, unless it has said nothing that counts. A refusal, or the news of the loss, is
 // held for the end of the message, or for a pause of the client.
 func (m *transfer) answered(err error) error {
 	s := m.s
-	m.forward, m.watches, m.held, m.outcome = false, false, true, vocabulary.MessageCut
 	var raw []byte
 	if err == nil {
-		raw, err = s.readReply(min(lastWords, s.route.Timeouts.reply()))
+		if s.saidNothing() {
+			return nil
+		}
+		if raw, err = s.readReply(min(lastWords, s.route.Timeouts.reply())); err == errDropped {
+			return nil
+		}
 	}
+	m.forward, m.watches, m.held, m.outcome = false, false, true, vocabulary.MessageCut
 	switch {
 	case err == nil:
 		if s.dialogue.Reply(raw, false, false); s.dialogue.Failure() == "" {

@@ -96,9 +96,13 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 	}
 	deadline, flushAt, heard := s.now.Add(allowed), s.now.Add(min(holdReplies, allowed)), s.now
 	for {
-		raw, wait, err := s.nextReply(s.now.Sub(heard))
-		if raw != nil || err != nil {
-			return raw, err
+		had := len(s.server.buffered())
+		raw, wait, bad := s.nextReply(s.now.Sub(heard))
+		if raw != nil || bad != nil && wait == 0 {
+			return raw, bad
+		}
+		if had > 0 && len(s.server.buffered()) == 0 && s.unawaited() {
+			return nil, errDropped
 		}
 		until, flushes := deadline, len(s.dialogue.ToClient) > 0
 		if flushes {
@@ -108,7 +112,7 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 		if repairs {
 			until = heard.Add(wait)
 		}
-		err = s.fill(s.server, until)
+		err := s.fill(s.server, until)
 		switch {
 		case err == nil:
 			heard = s.now
@@ -123,15 +127,19 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 			}
 		case err == errSpoke && !bytes.HasPrefix(s.server.buffered(), []byte("421")):
 			return nil, errUnasked
-		case err != errSpoke:
+		case err == errSpoke:
+		case bad != nil: // what was waited for might have made a reply of it
+			return nil, bad
+		default:
 			return nil, err
 		}
 	}
 }
 
 // nextReply is wholeReply once the rules have mended what is no whole reply, or
-// more than one. quiet is for how long nothing more has come; the rules want to
-// look again when it is as long as wait, if that is not 0.
+// more than one. quiet is for how long nothing more has come. If wait is not 0,
+// the rules want to look again when more has come, or nothing more for so long;
+// err is what is wrong then if they cannot mend it.
 func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration, err error) {
 	raw, err = s.wholeReply()
 	if !s.route.Rules.Repairs() {
@@ -145,10 +153,11 @@ func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration
 		n, made, ok, again := s.dialogue.Repair(b, quiet.Milliseconds())
 		if !ok {
 			if again > 0 {
-				return nil, time.Duration(again) * time.Millisecond, nil
+				return nil, time.Duration(again) * time.Millisecond, err
 			}
 			break
 		}
+		s.badReply(err)
 		s.server.replace(n, made)
 		raw, err = s.wholeReply()
 	}
@@ -156,12 +165,17 @@ func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration
 }
 
 // doubtful reports whether rules look at a reply although it is whole: more lines
-// of a greeting or an EHLO reply may follow its last, and a code without a blank
-// behind it is no reply to some clients.
+// of a greeting or an EHLO reply may follow its last, a code without a blank
+// behind it is no reply to some clients, and a goodbye is no yes to a command.
 func (s *session) doubtful(raw []byte) bool {
 	switch s.dialogue.Awaited() {
 	case rewrite.VerbGreeting, rewrite.VerbEHLO:
 		return true
+	case rewrite.VerbQUIT:
+	default:
+		if bytes.HasPrefix(raw, []byte("221")) {
+			return true
+		}
 	}
 	last := raw[bytes.LastIndexByte(raw[:len(raw)-1], '\n')+1:]
 	return len(last) == len("250\r\n")
@@ -170,20 +184,78 @@ func (s *session) doubtful(raw []byte) bool {
 // maxRepairs bounds what rules may mend of a server's octets before more come.
 const maxRepairs = 16
 
+// errDropped says that nobody waited for a reply, and that the rules have dropped
+// all that the server said.
+var errDropped = errors.New("the server said nothing that counts")
+
+// unawaited reports whether the server has nothing to say now.
+func (s *session) unawaited() bool {
+	return s.dialogue.Awaited() == rewrite.VerbOther || s.dialogue.Next(false).OfMessage()
+}
+
 // dropUnasked has the rules drop what the server has said and nobody has asked
 // for. It reports whether that was all.
 func (s *session) dropUnasked() bool {
-	b := s.server.buffered()
-	if len(b) == 0 || !s.route.Rules.Repairs() {
+	if len(s.server.buffered()) == 0 || !s.route.Rules.Repairs() {
 		return false
 	}
-	n, made, ok, _ := s.dialogue.Repair(b, 0)
-	if !ok || len(made) > 0 {
-		return false
+	for range maxRepairs {
+		n, made, ok := s.dialogue.RepairUnasked(s.server.buffered())
+		if !ok {
+			return false
+		}
+		s.badReply(errUnasked)
+		s.server.replace(n, made)
+		if len(made) > 0 {
+			return false
+		}
+		if len(s.server.buffered()) == 0 {
+			return true
+		}
 	}
-	s.server.consume(n)
-	return len(s.server.buffered()) == 0
+	return false
 }
+
+// saidNothing waits for a moment for what the server has said unasked, and has
+// the rules drop it. It reports whether that was all.
+func (s *session) saidNothing() bool {
+	if !s.route.Rules.Repairs() {
+		return false
+	}
+	if len(s.server.buffered()) == 0 {
+		s.fill(s.server, s.now.Add(spokeWait)) // if that fails, the next read says why
+	}
+	return s.dropUnasked()
+}
+
+// lastWord gives the client what the server has said unasked before it hung up. It
+// is false if that was no refusal and no goodbye, or if the server has not hung up.
+func (s *session) lastWord() bool {
+	raw, err := s.wholeReply()
+	if err != nil || len(raw) == 0 || bytes.HasPrefix(raw, []byte("421")) {
+		return false
+	}
+	raw = bytes.Clone(raw)
+	leaves := bytes.HasPrefix(raw, []byte("221")) || raw[0] >= '4' && s.hungUp()
+	if !leaves || !s.dialogue.LastWord(raw) {
+		return false
+	}
+	s.trouble(fmt.Errorf("the server closed an idle session: %q", cut(raw)))
+	s.failed(vocabulary.ServerLost)
+	return true
+}
+
+// hungUp reports whether the server hangs up now.
+func (s *session) hungUp() bool {
+	for until := s.now.Add(hangsUpWithin); ; {
+		if err := s.fill(s.server, until); err != nil {
+			return !isTimeout(err) && !errors.Is(err, errFull)
+		}
+	}
+}
+
+// hangsUpWithin is how soon a server that leaves hangs up after its last word.
+const hangsUpWithin = 500 * time.Millisecond
 
 // wholeReply takes a reply from what is buffered, if it is whole and within the
 // limits.
@@ -241,6 +313,7 @@ func (s *session) replied(raw []byte, err error) error {
 		s.badReply(err)
 		s.failed(vocabulary.ServerProtocol)
 		d.Split()
+	case errors.Is(err, errUnasked) && s.server != nil && s.lastWord():
 	case errors.Is(err, errBadReply), errors.Is(err, errFull):
 		s.trouble(err)
 		s.badReply(err)
@@ -268,8 +341,9 @@ func (s *session) replied(raw []byte, err error) error {
 }
 
 // replyIs gives the dialogue a whole reply. A server that has not got all of a
-// message cannot have taken it; and if another reply stands behind the answer to
-// a message, it is not known which of them is the answer.
+// message cannot have taken it. What stands behind the reply is looked at once the
+// client has it: the first reply is the answer, or a message that was delivered
+// would be sent again.
 func (s *session) replyIs(raw []byte) {
 	d := s.dialogue
 	verb, asked := d.Awaited(), d.Outstanding()
@@ -278,8 +352,7 @@ func (s *session) replyIs(raw []byte) {
 	if asked > 0 && s.route.Observer != nil {
 		s.route.Observer.ServerReplied(verbNames[verb], s.now.Sub(s.asked))
 	}
-	doubtful := s.server.broken && raw[0] == '2' || len(more) > 0 && !bytes.HasPrefix(more, []byte("421"))
-	if asked == 1 && verb == rewrite.VerbMessage && doubtful {
+	if asked == 1 && verb == rewrite.VerbMessage && s.server.broken && raw[0] == '2' {
 		d.Garbage()
 	} else {
 		d.Reply(raw, ahead, len(more) > 0)

@@ -351,18 +351,16 @@ func (s *session) unasked(err error) error {
 		s.dialogue.Lost()
 		return nil
 	}
-	if s.route.Rules.Repairs() {
-		if len(s.server.buffered()) == 0 {
-			s.fill(s.server, s.now.Add(spokeWait)) // if that fails, the next read says why
-		}
-		if s.dropUnasked() {
-			return nil
-		}
+	if s.saidNothing() {
+		return nil
 	}
 	raw, err := s.readReply(min(lastWords, s.route.Timeouts.reply()))
 	if err == nil && s.text.open && raw[0] >= '4' && !bytes.HasPrefix(raw, []byte("421")) {
 		s.text.refusal = bytes.Clone(raw) // to be given as the answer to the next chunk
 		s.closeServer()
+		return nil
+	}
+	if err == errDropped || err == nil && s.dialogue.Outstanding() == 0 && s.lastWord() {
 		return nil
 	}
 	return s.replied(raw, err)
