@@ -31,7 +31,7 @@ func dialogueSeeds() [][]byte {
 	}
 	random := rand.NewChaCha8([32]byte{7})
 	for i := range 600 {
-		seed := make([]byte, 600)
+		seed := make([]byte, 800)
 		random.Read(seed)
 		if i%2 == 0 { // polite peers, the standard rules, and each kind of route in turn
 			copy(seed, []byte{0, 0, 1, byte(i / 2), byte(i / 10), byte(i / 40), 1, 1})

@@ -33,6 +33,14 @@ func Table() []rewrite.Rule {
 		commandEnds(), // takes what lf-ends leaves
 		strayBytes(),
 		longLines(),
+		emptyReplyLines(), // the rules from here on see a reply in this order
+		replyLineEnds(),
+		replySeparators(),
+		mixedReplyCodes(),
+		longReplyLines(),
+		joinHelloReplies(),
+		secondReplies(),
+		lastWords(),
 	}
 }
 
@@ -41,8 +49,9 @@ func Sets() []rewrite.Set {
 	return []rewrite.Set{
 		{Name: "standard", Doc: "what acts only on its own evidence and harms nobody; the default", Rules: []string{
 			"join-data-reply", "fix-hello-name", "translate-xauth", "starttls-keyword", "accept-early-tls", "repeat-ehlo",
-			"mend-505", "retry-starttls", "fall-back-to-helo", "advertise-esmtp", "no-valid-recipients",
-			"bdat-blanks", "command-ends"}},
+			"mend-505", "retry-starttls", "fall-back-to-helo", "advertise-esmtp", "no-valid-recipients", "bdat-blanks",
+			"command-ends", "empty-reply-lines", "reply-line-ends", "reply-separators", "mixed-reply-codes",
+			"long-reply-lines", "join-hello-replies", "second-replies", "last-words"}},
 		{Name: "exchange-4.0", Doc: "Exchange 4.0's Internet Mail Connector: no ESMTP at all", Rules: []string{"fall-back-to-helo"}},
 		{Name: "exchange-5.0", Doc: "Exchange 5.0's Internet Mail Service", Rules: []string{
 			"advertise-esmtp", "fall-back-to-helo", "translate-xauth"}},

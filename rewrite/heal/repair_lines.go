@@ -1,0 +1,185 @@
+package heal
+
+import (
+	"bytes"
+
+	"smtpshim/rewrite"
+)
+
+// repairs is a row's Setup for a rule that only mends replies.
+func repairs(f func(*rewrite.Repair)) func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+	return func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) { return rewrite.Actions{Repair: f}, nil }
+}
+
+func emptyReplyLines() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "empty-reply-lines",
+		Heals: "servers that send an empty line, or one without a code, before, behind or within a reply",
+		Doc: "Such a line is no reply, and cannot be taken for one: it is dropped. A line with text and no code before a reply is " +
+			"dropped if the reply follows within a second; otherwise the session ends, as with anything that is no SMTP.",
+		Symptoms: []string{"421 4.3.0 server broke the protocol"},
+		Source:   "internetstandards/Internet.nl#560; RFC 5321, 4.2",
+		Entries:  []string{"L84"},
+		Setup:    repairs(dropEmptyLines),
+	}
+}
+
+// codelessWait is how long a reply may follow a line without a code, in milliseconds.
+const codelessWait = 1000
+
+func dropEmptyLines(r *rewrite.Repair) {
+	n, hasText := 0, false
+	rest := r.Octets()
+	l, behind, ok := cutLine(rest)
+	for ok && l.code == nil {
+		n, hasText, rest = n+len(l.whole), hasText || !l.isBlank(), behind
+		l, behind, ok = cutLine(rest)
+	}
+	switch unasked := r.Awaited() == rewrite.VerbOther; {
+	case n == 0:
+	case !hasText, unasked && !r.InMessage(), ok && !r.InMessage():
+		r.Edit(n, nil)
+		return
+	case !unasked:
+		r.Wait(codelessWait)
+		return
+	default:
+		return
+	}
+	dropInnerLines(r)
+}
+
+// dropInnerLines drops the lines without a code from the first reply.
+func dropInnerLines(r *rewrite.Repair) {
+	var kept []byte
+	n, dropped := 0, false
+	for rest := r.Octets(); ; {
+		l, behind, ok := cutLine(rest)
+		if !ok {
+			break
+		}
+		n, rest = n+len(l.whole), behind
+		if l.code == nil {
+			dropped = true
+			continue
+		}
+		kept = append(kept, l.whole...)
+		if !l.goesOn() {
+			break
+		}
+	}
+	if dropped && len(kept) > 0 {
+		r.Edit(n, kept)
+	}
+}
+
+func replyLineEnds() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "reply-line-ends",
+		Heals: "servers whose replies end with LF, CR CR LF or a NUL, or have a bare CR or a NUL in them",
+		Doc: "LF, with what CRs and NULs stand before it, ends a line of a reply, and becomes CRLF. A bare CR or a NUL within a line " +
+			"becomes a blank, unless a code stands behind a bare CR: then it is not known how many replies there are.",
+		Symptoms: []string{"421 4.3.2 server not available", "421 4.3.0 server broke the protocol"},
+		Source:   "RFC 5321, 2.3.8; Postfix and smtplib read such replies",
+		Entries:  []string{"L83"},
+		Setup:    repairs(endLines),
+	}
+}
+
+func endLines(r *rewrite.Repair) {
+	if isWellFormed(r.Octets()) {
+		return
+	}
+	lines, n, _, ok := firstReply(r.Octets())
+	if !ok {
+		return
+	}
+	var made []byte
+	for _, l := range lines {
+		if hidesCode(l.text) {
+			return
+		}
+		made = append(append(made, blankOut(l.text)...), "\r\n"...)
+	}
+	if !bytes.Equal(made, r.Octets()[:n]) {
+		r.Edit(n, made)
+	}
+}
+
+// hidesCode reports whether a code stands behind a bare CR.
+func hidesCode(text []byte) bool {
+	for i, part := range bytes.Split(text, []byte("\r")) {
+		if l, _, _ := cutLine(append(bytes.Clone(part), '\n')); i > 0 && l.code != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// blankOut makes blanks of bare CRs and NULs.
+func blankOut(text []byte) []byte {
+	if !bytes.ContainsAny(text, "\r\x00") {
+		return text
+	}
+	return bytes.Map(func(c rune) rune {
+		if c == '\r' || c == 0 {
+			return ' '
+		}
+		return c
+	}, text)
+}
+
+func replySeparators() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "reply-separators",
+		Heals: "clients that need a blank and a text behind the code of a reply, before servers that send a code alone, a TAB, or text glued to the code",
+		Doc: "`250<TAB>OK`, `250:OK` and `250OK` become `250 OK`, and so does a code alone, with a text of ours; a 334 gets the " +
+			"blank alone, for its text is the challenge. Octets that are no text before the code are dropped.",
+		Symptoms: []string{"short response", "invalid response"},
+		Source:   "RFC 5321, 4.2; Alinto/sope#68; rnwood/smtp4dev#1548",
+		Entries:  []string{"L84"},
+		Setup:    repairs(separateCodes),
+	}
+}
+
+func separateCodes(r *rewrite.Repair) {
+	lines, n, _, ok := firstReply(r.Octets())
+	if !ok {
+		return
+	}
+	var made []byte
+	for _, l := range lines {
+		made = append(made, l.code...)
+		end := l.whole[len(l.text):]
+		switch b := l.behind(); {
+		case len(b) > 0 && b[0] == '-', len(b) > 0 && b[0] == ' ':
+			made = append(made, b...)
+		case len(b) > 0 && bytes.IndexByte([]byte("\t\v\f\x00\r:.,;=/_|"), b[0]) >= 0:
+			made = append(append(made, ' '), bytes.TrimLeft(b[1:], " \t")...)
+		case len(b) > 0:
+			made = append(append(made, ' '), b...)
+		case len(lines) == 1 && r.Awaited() == rewrite.VerbGreeting: // advertise-esmtp knows what to say
+		case len(lines) > 1 && r.Awaited() != rewrite.VerbEHLO: // there is a text already
+			made = append(made, ' ')
+		default:
+			made = append(append(made, ' '), textFor(l.code)...)
+		}
+		made = append(made, end...)
+	}
+	if !bytes.Equal(made, r.Octets()[:n]) {
+		r.Edit(n, made)
+	}
+}
+
+// textFor is what a code alone is taken to say.
+func textFor(code []byte) string {
+	switch {
+	case string(code) == "334":
+		return ""
+	case string(code) == "354":
+		return "go ahead"
+	case code[0] >= '4':
+		return "refused"
+	}
+	return "OK"
+}

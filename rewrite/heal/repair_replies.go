@@ -1,0 +1,289 @@
+package heal
+
+import (
+	"bytes"
+	"strconv"
+
+	"smtpshim/rewrite"
+)
+
+func mixedReplyCodes() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "mixed-reply-codes",
+		Heals: "servers whose replies have different codes in their lines, as a greeting of 220- and 521",
+		Doc: "The last line's code is the reply, as Postfix has it, and all lines get it. If the last line is of a better class than " +
+			"another one, the session ends: it must not become a yes.",
+		Symptoms: []string{"421 4.3.2 server not available"},
+		Source:   "RFC 5321, 4.2.1; vert-x3/vertx-mail-client#81",
+		Entries:  []string{"L04", "L81"},
+		Setup:    repairs(takeLastCode),
+	}
+}
+
+func takeLastCode(r *rewrite.Repair) {
+	lines, n, whole, ok := firstReply(r.Octets())
+	if !ok || !whole || len(lines) < 2 {
+		return
+	}
+	last, mixed := lines[len(lines)-1].code, false
+	for _, l := range lines {
+		mixed = mixed || !bytes.Equal(l.code, last)
+		if last[0] == '3' && l.code[0] == '3' && !bytes.Equal(l.code, last) {
+			return
+		}
+	}
+	if !mixed || last[0] < classOf(lines) {
+		return
+	}
+	var made []byte
+	for _, l := range lines {
+		made = append(append(made, last...), l.whole[l.junk+len(l.code):]...)
+	}
+	r.Edit(n, made)
+}
+
+func longReplyLines() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "long-reply-lines",
+		Heals: "servers whose replies have lines longer than `limits.reply_line`, which end the session otherwise",
+		Doc: "The text is cut into lines of 510 octets at most with their CRLF, each with the code; RFC 5321 lets a client expect 512. " +
+			"A keyword of an EHLO reply keeps the parameters that its line has room for, and AUTH gets a line more for the others. " +
+			"A 334 is not cut: `limits.sasl_line` bounds it. A reply may have 64 KiB.",
+		Symptoms: []string{"421 4.3.0 server broke the protocol"},
+		Source:   "RFC 5321, 4.5.3.1.5",
+		Setup:    repairs(cutLongLines),
+	}
+}
+
+// maxReplyLine is the longest line that cutLongLines makes, with CRLF. Clients
+// expect 512 octets (RFC 5321, 4.5.3.1.5), and some take 512 for two lines.
+const maxReplyLine = 510
+
+func cutLongLines(r *rewrite.Repair) {
+	octets := r.Octets()
+	if len(octets) <= r.Limit() || bytes.HasPrefix(octets, []byte("334")) {
+		return
+	}
+	lines, n, whole, ok := firstReply(octets)
+	if !whole {
+		rest := octets[n:]
+		if l, _, _ := cutLine(append(bytes.Clone(rest), '\n')); l.isReadable() && (ok || bytes.IndexByte(rest, '\n') < 0) {
+			r.Await()
+		}
+		return
+	}
+	longest := 0
+	for _, l := range lines {
+		longest = max(longest, len(l.whole))
+	}
+	if longest <= r.Limit() {
+		return
+	}
+	var texts [][]byte
+	for i, l := range lines {
+		text := l.behind()
+		if len(text) > 0 {
+			text = text[1:]
+		}
+		switch isKeyword := r.Awaited() == rewrite.VerbEHLO && l.code[0] == '2'; {
+		case len(l.whole) <= r.Limit():
+			texts = append(texts, text)
+		case isKeyword && i == 0:
+			texts = append(texts, cutText(text)[0])
+		case isKeyword:
+			texts = append(texts, cutKeyword(text)...)
+		default:
+			texts = append(texts, cutText(text)...)
+		}
+	}
+	r.Edit(n, replyOf(lines[len(lines)-1].code, texts))
+}
+
+// replyOf writes a reply with these texts.
+func replyOf(code []byte, texts [][]byte) (made []byte) {
+	for i, text := range texts {
+		sep := byte('-')
+		if i == len(texts)-1 {
+			sep = ' '
+		}
+		made = append(append(append(append(made, code...), sep), text...), "\r\n"...)
+	}
+	return made
+}
+
+// roomForText is what a line has for its text.
+const roomForText = maxReplyLine - len("250 \r\n")
+
+// cutText cuts a text into pieces that fit a line, at blanks if there are any, and
+// within no UTF-8 character. Every piece has the enhanced status code of the first
+// (RFC 2034, 4).
+func cutText(text []byte) (pieces [][]byte) {
+	status, _, _ := bytes.Cut(text, []byte(" "))
+	if !isStatus(string(status)) {
+		status = nil
+	}
+	for len(text) > roomForText {
+		at := bytes.LastIndexByte(text[:roomForText+1], ' ')
+		if at <= max(len(status), roomForText/2) {
+			at = roomForText
+			for at > roomForText-4 && text[at]&0xC0 == 0x80 {
+				at--
+			}
+		}
+		pieces = append(pieces, text[:at])
+		text = bytes.TrimLeft(text[at:], " ")
+		if len(status) > 0 {
+			text = bytes.Join([][]byte{status, text}, []byte(" "))
+		}
+	}
+	return append(pieces, text)
+}
+
+// cutKeyword cuts the line of a keyword at its blanks. AUTH goes on in further
+// lines; of other keywords the parameters that do not fit are left out.
+func cutKeyword(text []byte) (lines [][]byte) {
+	words := bytes.Fields(text)
+	if len(words) == 0 || len(words[0]) > roomForText {
+		return nil // no client could use it
+	}
+	line := bytes.Clone(words[0])
+	for _, word := range words[1:] {
+		if len(line)+1+len(word) > roomForText {
+			if !bytes.EqualFold(words[0], []byte("AUTH")) || len(words[0])+1+len(word) > roomForText {
+				continue
+			}
+			lines, line = append(lines, line), bytes.Clone(words[0])
+		}
+		line = append(append(line, ' '), word...)
+	}
+	return append(lines, line)
+}
+
+func joinHelloReplies() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "join-hello-replies",
+		Heals: "servers whose greeting or EHLO reply has a blank behind every code, as if each line were a reply",
+		Doc: "Lines with the same code that are there when the first one is read are lines of the same reply: nothing else was asked. " +
+			"What comes too late for that is dropped by `second-replies`. Such a server is remembered for a day, and its next " +
+			"EHLO reply of one line is held back for a fifth of a second.",
+		Symptoms: []string{"421 4.3.0 server broke the protocol"},
+		Source:   "RIPE-NCC/whois#1713; RFC 5321, 4.2.1",
+		Entries:  []string{"L84"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{Repair: joinHellos, State: func() any { return new(helloState) }}, nil
+		},
+	}
+}
+
+// helloState is what join-hello-replies keeps of a session.
+type helloState struct{ ehlo bool } // the last reply that it saw was one to EHLO
+
+const (
+	lateHello     = "late"
+	lateHelloRest = 24 * 60 * 60 // seconds
+	lateHelloWait = 200          // milliseconds
+)
+
+func joinHellos(r *rewrite.Repair) {
+	octets := r.Octets()
+	lines, n, whole, ok := firstReply(octets)
+	state := r.State().(*helloState)
+	if r.Awaited() == rewrite.VerbOther {
+		if state.ehlo && ok && whole && r.Last() == 250 && string(lines[0].code) == "250" {
+			r.Remember(lateHello, lateHelloRest)
+		}
+		return
+	}
+	state.ehlo = r.Awaited() == rewrite.VerbEHLO
+	if !state.ehlo && r.Awaited() != rewrite.VerbGreeting || !ok || !whole || lines[0].code[0] != '2' {
+		return
+	}
+	var texts [][]byte
+	for rest := octets; len(rest) > 0; {
+		l, behind, ended := cutLine(rest)
+		if rest = behind; !ended { // its end is on its way
+			r.Wait(lateHelloWait)
+			return
+		}
+		switch text := l.behind(); {
+		case l.isBlank():
+		case !l.isReadable() || !bytes.Equal(l.code, lines[0].code):
+			return
+		case len(text) > 0 && (text[0] == ' ' || text[0] == '-' || text[0] == '\t'):
+			texts = append(texts, blankOut(text[1:]))
+		default:
+			texts = append(texts, blankOut(text))
+		}
+	}
+	switch {
+	case len(texts) > len(lines):
+		r.Replace(len(octets), replyOf(lines[0].code, texts))
+	case state.ehlo && n == len(octets) && len(lines) == 1 && r.Remembers(lateHello):
+		r.Wait(lateHelloWait)
+	}
+}
+
+func secondReplies() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "second-replies",
+		Heals: "servers that say yes to a command or a message twice",
+		Doc: "A second positive reply that is there before anything else was asked says nothing new: it is dropped. In the middle of a " +
+			"message nothing is dropped, and a reply of another class ends the session once the client has the first.",
+		Symptoms: []string{"421 4.3.0 server broke the protocol", "the same message is delivered again and again"},
+		Source:   "buggregator/server#274; RFC 1047",
+		Setup: repairs(func(r *rewrite.Repair) {
+			if r.Awaited() != rewrite.VerbOther || r.InMessage() || r.Last()/100 != 2 || !isWellFormed(r.Octets()) {
+				return
+			}
+			lines, n, _, ok := firstReply(r.Octets())
+			if code := lines[0].code; ok && code[0] == '2' && string(code) != "221" {
+				r.Replace(n, nil)
+			}
+		}),
+	}
+}
+
+func lastWords() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "last-words",
+		Heals: "servers that say 451, 221 or 500 to an idle client before they hang up, where RFC 5321 has 421",
+		Doc: "The client hears 421 with the server's text, which it cannot take for the answer to its next command. A 221 to anything " +
+			"but QUIT is such a goodbye too.",
+		Symptoms: []string{"421 4.3.0 server broke the protocol", "451 4.7.0 Timeout waiting for client input"},
+		Source:   "RFC 5321, 3.8; scout.rt#1986; filtermail#143; nodemailer#9",
+		Setup: repairs(func(r *rewrite.Repair) {
+			if !isWellFormed(r.Octets()) {
+				return
+			}
+			lines, n, _, ok := firstReply(r.Octets())
+			if !ok {
+				return
+			}
+			code, _ := strconv.Atoi(string(lines[0].code))
+			switch v := r.Awaited(); {
+			case v == rewrite.VerbOther && r.Closed() && code != 421:
+			case code == 221 && v != rewrite.VerbOther && !answersMessage.Has(v):
+			default:
+				return
+			}
+			var texts [][]byte
+			for _, l := range lines {
+				texts = append(texts, temporary(bytes.TrimLeft(l.behind(), " -")))
+			}
+			r.Replace(n, replyOf([]byte("421"), texts))
+		}),
+	}
+}
+
+// answersMessage are the verbs whose 221 stays what it is: a goodbye that was
+// asked for, or a yes to a message, which must not become a refusal.
+var answersMessage = rewrite.SetOf(rewrite.VerbQUIT, rewrite.VerbMessage, rewrite.VerbBDAT)
+
+// temporary gives a text the enhanced status code of a temporary refusal, if it has any.
+func temporary(text []byte) []byte {
+	status, _, _ := bytes.Cut(text, []byte(" "))
+	if !isStatus(string(status)) {
+		return text
+	}
+	return append([]byte("4"), text[1:]...)
+}
