@@ -12,6 +12,7 @@ type replyLine struct {
 	text  []byte // without CR, LF and NUL at its end
 	code  []byte // the three digits with which it begins; nil: none
 	junk  int    // octets before the code that are no text
+	hides bool   // a code stands behind a bare CR: some readers see two replies
 }
 
 // cutLine takes the first line off octets. It is false if there is no LF.
@@ -22,11 +23,27 @@ func cutLine(octets []byte) (l replyLine, rest []byte, ok bool) {
 	}
 	l.whole = octets[:n]
 	l.text = bytes.TrimRight(l.whole, "\r\n\x00")
-	l.junk = max(0, bytes.IndexFunc(l.text, isText))
-	if code := l.text[l.junk:]; len(code) >= 3 && '2' <= code[0] && code[0] <= '5' && isDigit(code[1]) && isDigit(code[2]) {
-		l.code = code[:3]
+	l.code, l.junk = codeOf(l.text)
+	for rest := l.text[l.junk+len(l.code):]; !l.hides; {
+		at := bytes.IndexByte(rest, '\r')
+		if at < 0 {
+			break
+		}
+		rest = rest[at+1:]
+		code, _ := codeOf(rest)
+		l.hides = code != nil
 	}
 	return l, octets[n:], true
+}
+
+// codeOf returns the code with which a text begins, and how many octets before it
+// are no text.
+func codeOf(text []byte) (code []byte, junk int) {
+	junk = max(0, bytes.IndexFunc(text, isText))
+	if code = text[junk:]; len(code) >= 3 && '2' <= code[0] && code[0] <= '5' && isDigit(code[1]) && isDigit(code[2]) {
+		return code[:3], junk
+	}
+	return nil, junk
 }
 
 func isText(c rune) bool { return ' ' < c && c <= '~' }
@@ -37,10 +54,11 @@ func (l replyLine) isBlank() bool { return bytes.IndexFunc(l.text, isText) < 0 }
 // behind is what follows the code.
 func (l replyLine) behind() []byte { return l.text[l.junk+len(l.code):] }
 
-// isReadable reports whether the code is no part of a longer number.
+// isReadable reports whether the line has one code, which is no part of a longer
+// number.
 func (l replyLine) isReadable() bool {
 	b := l.behind()
-	return l.code != nil && (len(b) == 0 || !isDigit(b[0]))
+	return l.code != nil && !l.hides && (len(b) == 0 || !isDigit(b[0]))
 }
 
 // goesOn reports whether the line says that another follows (RFC 5321, 4.2.1).

@@ -31,7 +31,7 @@ func dropEmptyLines(r *rewrite.Repair) {
 	n, hasText := 0, false
 	rest := r.Octets()
 	l, behind, ok := cutLine(rest)
-	for ok && l.code == nil {
+	for ok && l.code == nil && !l.hides {
 		n, hasText, rest = n+len(l.whole), hasText || !l.isBlank(), behind
 		l, behind, ok = cutLine(rest)
 	}
@@ -59,6 +59,9 @@ func dropInnerLines(r *rewrite.Repair) {
 			break
 		}
 		n, rest = n+len(l.whole), behind
+		if l.hides {
+			return
+		}
 		if l.code == nil {
 			dropped = true
 			continue
@@ -96,24 +99,11 @@ func endLines(r *rewrite.Repair) {
 	}
 	var made []byte
 	for _, l := range lines {
-		if hidesCode(l.text) {
-			return
-		}
 		made = append(append(made, blankOut(l.text)...), "\r\n"...)
 	}
 	if !bytes.Equal(made, r.Octets()[:n]) {
 		r.Edit(n, made)
 	}
-}
-
-// hidesCode reports whether a code stands behind a bare CR.
-func hidesCode(text []byte) bool {
-	for i, part := range bytes.Split(text, []byte("\r")) {
-		if l, _, _ := cutLine(append(bytes.Clone(part), '\n')); i > 0 && l.code != nil {
-			return true
-		}
-	}
-	return false
 }
 
 // blankOut makes blanks of bare CRs and NULs.

@@ -119,7 +119,7 @@ const roomForText = maxReplyLine - len("250 \r\n")
 // (RFC 2034, 4).
 func cutText(text []byte) (pieces [][]byte) {
 	status, _, _ := bytes.Cut(text, []byte(" "))
-	if !isStatus(string(status)) {
+	if !isStatus(string(status)) || len(status) > len("5.999.999") { // RFC 3463, 2
 		status = nil
 	}
 	for len(text) > roomForText {
