@@ -220,7 +220,7 @@ func cutReply(sends, first string) (lines []string) {
 		status += " "
 	}
 	for len(text) > len(piece) {
-		lines = append(lines, code+"-"+status+piece)
+		lines = append(lines, code+"-"+status+text[:len(piece)])
 		text = strings.TrimPrefix(text[len(piece):], " ")
 	}
 	return append(lines, code+" "+status+text)
