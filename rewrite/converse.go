@@ -104,7 +104,7 @@ func (t *Turn) sayHello(line string) (raw []byte, ok bool) {
 		} else if e = t.sayTheirs(asked); e.kind == lost {
 			return t.wasLost()
 		}
-		if e.kind == lost && t.helloless && d.policy.ServerTLS == ServerTLSOpportunistic && !d.server.plain {
+		if e.kind == lost && t.helloless && d.policy.ServerTLS == ServerTLSOpportunistic && !d.server.plain && !d.wantsXCLIENT() {
 			d.server.plain = true
 			return nil, t.reconnect()
 		}

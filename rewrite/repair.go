@@ -184,7 +184,7 @@ func (r *Repair) fault() string {
 		return fmt.Sprintf("it made %q of %q", code, worst)
 	case worst != "" && (code[0] == '3' || worst[0] == '3') && code != worst: // or the two sides would not agree on whose turn it is
 		return fmt.Sprintf("it made %q of %q", code, worst)
-	case worst != "" && worst[0] == '2' && code[0] != '2' && actedOn.Has(r.Awaited()): // see Turn.replyFault
+	case worst != "" && worst[0] == '2' && worst != "221" && code[0] != '2' && actedOn.Has(r.Awaited()): // see Turn.replyFault; 221 is no yes
 		return fmt.Sprintf("it made %q of a yes to %v", code, r.Awaited())
 	case (code == "220") != (worst == "220") && r.d.startsTLS():
 		return fmt.Sprintf("it made %q of %q, and client and server do not agree whether TLS begins", code, worst)
