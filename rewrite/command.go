@@ -12,6 +12,7 @@ const (
 	VerbMessage       // not a command: what the answer to the end of a message answers
 	VerbEHLO
 	VerbHELO
+	VerbLHLO // of LMTP (RFC 2033)
 	VerbSTARTTLS
 	VerbAnonymousTLS // X-ANONYMOUSTLS
 	VerbAUTH
@@ -39,7 +40,7 @@ const (
 )
 
 var verbNames = [verbs]string{
-	"other", "greeting", "end-of-data", "EHLO", "HELO", "STARTTLS", "X-ANONYMOUSTLS", "AUTH", "XAUTH", "X-EXPS",
+	"other", "greeting", "end-of-data", "EHLO", "HELO", "LHLO", "STARTTLS", "X-ANONYMOUSTLS", "AUTH", "XAUTH", "X-EXPS",
 	"MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "QUIT", "VRFY", "EXPN", "HELP", "ETRN", "TURN", "ATRN",
 	"XCLIENT", "XFORWARD", "PROXY", "XEXCH50", "X-LINK2STATE",
 }
@@ -70,7 +71,7 @@ const EveryVerb = VerbSet(1<<verbs - 1)
 
 // BeforeHello is what may be said between a handshake and EHLO, and without TLS
 // where TLS is required (RFC 3207, 4).
-const BeforeHello = VerbSet(1<<VerbEHLO | 1<<VerbHELO | 1<<VerbNOOP | 1<<VerbRSET | 1<<VerbQUIT | 1<<VerbSTARTTLS | 1<<VerbHELP)
+const BeforeHello = VerbSet(1<<VerbEHLO | 1<<VerbHELO | 1<<VerbLHLO | 1<<VerbNOOP | 1<<VerbRSET | 1<<VerbQUIT | 1<<VerbSTARTTLS | 1<<VerbHELP)
 
 var (
 	// What swaps the roles, makes the server trust our address, or carries a
@@ -84,7 +85,8 @@ var (
 	// would not.
 	joining = groupable | SetOf(VerbDATA)
 	sasl    = SetOf(VerbAUTH, VerbXAUTH, VerbXEXPS)
-	hello   = SetOf(VerbEHLO, VerbHELO)
+	hello   = SetOf(VerbEHLO, VerbHELO, VerbLHLO)
+	esmtp   = SetOf(VerbEHLO, VerbLHLO) // whose replies list keywords
 	// The engine or a rule has to see the reply to these before anything else is sent.
 	alone = hello | sasl | SetOf(VerbSTARTTLS, VerbAnonymousTLS)
 )
@@ -122,6 +124,8 @@ func verbNamed(name []byte) Verb {
 		return VerbEHLO
 	case "HELO":
 		return VerbHELO
+	case "LHLO":
+		return VerbLHLO
 	case "STARTTLS":
 		return VerbSTARTTLS
 	case "X-ANONYMOUSTLS":

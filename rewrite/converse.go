@@ -56,19 +56,42 @@ func (t *Turn) sayLine() (raw []byte, ok bool) {
 // sayFirst says what a rule has said before the client's line.
 func (t *Turn) sayFirst(f first) (ok bool) {
 	d, by := t.d, t.d.policy.Rules.rules[f.by].name
+	v := ParseVerb([]byte(f.line))
+	if hello.Has(v) {
+		return t.sayFirstHello(v, f.line, by)
+	}
 	e := t.say(f.line, by)
 	if e.kind == lost {
 		d.end(vocabulary.OutcomeServerLost, lostText)
 		return false
 	}
-	if v := ParseVerb([]byte(f.line)); hello.Has(v) {
-		if v == VerbEHLO && e.code < 300 {
-			t.learn(e.raw)
-		}
-		d.seen.helloOwed = false
-	}
 	d.swallow(e.raw, by)
 	return true
+}
+
+// sayFirstHello is sayFirst for a hello.
+func (t *Turn) sayFirstHello(v Verb, line, by string) (ok bool) {
+	d := t.d
+	became := t.recallUnasked(line)
+	for became == answered || became == reconnects {
+		e := t.say(line, by)
+		if became = t.tooMany(line, &e); became == reconnects {
+			continue
+		}
+		if e.kind == lost && became == answered {
+			d.end(vocabulary.OutcomeServerLost, lostText)
+			return false
+		}
+		if became == answered {
+			if e.code < 300 {
+				t.accepted(v, e.raw)
+			}
+			d.swallow(e.raw, by)
+			break
+		}
+	}
+	d.seen.helloOwed = false
+	return became != over
 }
 
 // wasLost has the rules hear that the server hung up on the client's line.
@@ -94,14 +117,29 @@ func (t *Turn) sayHello(line string) (raw []byte, ok bool) {
 	d, ours := t.d, !hello.Has(t.verb)
 	for {
 		asked := line
+		t.recalled = ""
 		if commandIs([]byte(line), VerbHELO) && t.verb != VerbEHLO && (d.wantsTLS() || d.wantsXCLIENT()) {
 			asked = "EHLO " + string(Argument([]byte(line)))
 			t.introduced = !d.wantsTLS()
 		}
 		var e event
-		if ours || asked != line {
-			e = t.say(asked, t.ownCause())
-		} else if e = t.sayTheirs(asked); e.kind == lost {
+		became := t.recallUnasked(asked)
+		if became == answered {
+			if ours || asked != line {
+				e = t.say(asked, t.ownCause())
+			} else {
+				e = t.sayTheirs(asked)
+			}
+			became = t.tooMany(asked, &e)
+		}
+		switch {
+		case became == over:
+			return nil, false
+		case became == reconnects:
+			continue
+		case became == recalled:
+			t.recall(ParseVerb([]byte(asked)), &e)
+		case e.kind == lost && !ours && asked == line:
 			return t.wasLost()
 		}
 		if e.kind == lost && t.helloless && d.policy.ServerTLS == ServerTLSOpportunistic && !d.server.plain && !d.wantsXCLIENT() {
@@ -132,10 +170,8 @@ func (t *Turn) sayHello(line string) (raw []byte, ok bool) {
 func (t *Turn) afterHello(asked string, e *event, ours bool) aftermath {
 	d, good := t.d, e.kind == replied && e.code < 300
 	switch {
-	case good && commandIs([]byte(asked), VerbEHLO):
-		t.learn(e.raw)
-	case good:
-		d.server.forget() // one that has heard HELO may not know BDAT any more
+	case good && !e.recalled:
+		t.accepted(ParseVerb([]byte(asked)), e.raw)
 	case e.kind == lost:
 		return t.ehloLost()
 	}
@@ -144,7 +180,7 @@ func (t *Turn) afterHello(asked string, e *event, ours bool) aftermath {
 	}
 	if d.wantsTLS() {
 		offered := good && d.server.known&offersSTARTTLS != 0
-		if offered || d.policy.ServerTLS == ServerTLSRequire {
+		if (offered || d.policy.ServerTLS == ServerTLSRequire) && !e.swallowed {
 			d.swallow(e.raw, t.causeOf(serverTLSCause))
 			e.raw, e.swallowed = bytes.Clone(e.raw), true
 		}

@@ -125,12 +125,14 @@ type ruleState struct {
 // serverState is what is true of the connection to the server; a fresh one
 // begins with nothing.
 type serverState struct {
-	offer      Reply        // its EHLO reply, as the rules have it; no code: none
+	offer      Reply        // its EHLO reply, as the rules have it, or the first line of that to HELO; no code: none
 	packed     string       // the lines of that, while they are not there
 	known      keywords     // of that
 	attributes attributeSet // that it offers to be told by XCLIENT
 	logins     *logins      // what it offers in clear and inside TLS; nil: none in clear, or nobody asks
 	introduced bool         // XCLIENT was said, or is not to be had
+	hello      Verb         // of those it has accepted and not forgotten, the last
+	oneHello   bool         // it has refused another
 	tls        bool
 	plain      bool  // TLS was tried or is not to be had: go on without
 	gone       bool  // not to be used any more
@@ -139,7 +141,9 @@ type serverState struct {
 
 // forget is what a server does with all that it has said, at a handshake, and
 // at XCLIENT.
-func (s *serverState) forget() { s.offer, s.packed, s.known, s.attributes = Reply{}, "", 0, 0 }
+func (s *serverState) forget() {
+	s.offer, s.packed, s.known, s.attributes, s.hello = Reply{}, "", 0, 0, VerbOther
+}
 
 // pack keeps the EHLO reply in one piece of memory.
 func (s *serverState) pack() {
@@ -159,7 +163,7 @@ func (s *serverState) unpacked() *Reply {
 // clientState is what is true of the session as the client sees it.
 type clientState struct {
 	tls           bool
-	hello         Verb // EHLO or HELO, the last that was accepted
+	hello         Verb // EHLO, HELO or LHLO, the last that was accepted
 	anew          bool // XCLIENT was said and no EHLO since
 	helloOwed     bool // TLS has begun and no EHLO was said since
 	transaction   bool // MAIL was accepted

@@ -15,6 +15,7 @@ type event struct {
 	raw  []byte // a reply, or a line of the client's; good until the next wait
 
 	swallowed bool // the tracer knows that the client does not get it
+	recalled  bool // the server has given it to an earlier hello
 }
 
 type eventKind uint8

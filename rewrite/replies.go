@@ -270,8 +270,11 @@ func (t *Turn) finish(raw []byte) bool {
 	if t.repeats {
 		return false
 	}
-	if t.verb == VerbEHLO && t.reply.Code < 300 {
+	if esmtp.Has(t.verb) && t.reply.Code < 300 {
 		t.show(&t.reply)
+	} else if t.recalled != "" { // HELO: no keyword was shown
+		shown := t.reply.clone()
+		d.seen.shown = &shown
 	}
 	d.departed(t.applied)
 	t.applied = ruleSet{}
@@ -300,7 +303,7 @@ func (t *Turn) show(r *Reply) {
 func (t *Turn) giveAnswer() {
 	r := t.answered.clone()
 	t.answered = Reply{}
-	if t.verb == VerbEHLO && r.Code < 300 {
+	if esmtp.Has(t.verb) && r.Code < 300 {
 		t.show(&r)
 	}
 	t.d.departed(t.applied)
@@ -327,7 +330,7 @@ func (t *Turn) learn(raw []byte) {
 // give is the last step of every reply of the server's: r, or raw if r is
 // none, goes to the client, and the session's state follows.
 func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
-	start := len(d.ToClient)
+	start, isOurs := len(d.ToClient), raw == nil
 	code := r.Code
 	if code == 0 {
 		d.ToClient = append(d.ToClient, raw...)
@@ -342,6 +345,9 @@ func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 		if t := d.turn; t != nil && r.Code != 0 {
 			by = Causes{d.policy.Rules.nameSet(t.replyBy), t.causes}
 		}
+		if t := d.turn; t != nil && t.recalled != "" {
+			by.Rules, raw, t.recalled = t.recalled, nil, ""
+		}
 		d.trace('S', v, raw, d.ToClient[start:], by)
 	}
 	if t := d.turn; t != nil { // nothing of it is kept while the session is idle
@@ -350,7 +356,7 @@ func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 	if d.next != End {
 		d.next = AwaitCommand
 	}
-	if code == 421 && raw == nil {
+	if code == 421 && isOurs {
 		d.server.gone = true
 		d.fail(vocabulary.OutcomeClientProtocol, "a rule answered 421")
 		d.next = End

@@ -68,7 +68,7 @@ func (t *Turn) runSASL() {
 // runOne runs a rule that may change the line, answer it, or send other lines first.
 // It credits the rule, or undoes what it did if fault returns a reason.
 func (t *Turn) runOne(i int, f func(*Turn), fault func(before []byte) string) (ok bool) {
-	line, firsts, held, asData := t.line, len(t.firsts), t.held, t.asData
+	line, firsts, held, asData, recallBy := t.line, len(t.firsts), t.held, t.asData, t.recallBy
 	t.rule = i
 	why := contained(f, t)
 	if why == "" {
@@ -78,7 +78,7 @@ func (t *Turn) runOne(i int, f func(*Turn), fault func(before []byte) string) (o
 		why = "it has a line said again before there is a reply"
 	}
 	if why != "" {
-		t.line, t.firsts, t.held, t.asData = line, t.firsts[:firsts], held, asData
+		t.line, t.firsts, t.held, t.asData, t.recallBy = line, t.firsts[:firsts], held, asData, recallBy
 		t.answered, t.swallow, t.repeats = Reply{}, false, false
 		t.d.broke(i, why)
 		return false
@@ -114,6 +114,8 @@ func (t *Turn) commandFault(before []byte) string {
 		return "only BDAT can go on as DATA"
 	case t.verb == VerbBDAT && (len(t.firsts) > 0 || string(t.line) != string(before)):
 		return "BDAT passes as it is, as DATA, or is answered: octets follow it"
+	case !t.recallBy.empty() && !hello.Has(t.verb):
+		return fmt.Sprintf("it has the answer to %v recalled, which is no hello", t.verb)
 	case t.swallow && len(bytes.Trim(t.said, blanks)) > 0:
 		return "only a blank line and a SASL line can be swallowed"
 	case len(t.firsts) > maxFirst:

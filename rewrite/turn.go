@@ -26,14 +26,16 @@ type Turn struct {
 	repeats  bool    // it is
 	afresh   bool    // on a fresh connection
 
-	spoken     Verb // what the server was told last, if that was no SASL line
-	pending    bool // the server's last reply was a 334: what is said next is a SASL line
-	redials    bool // what is said is the hello, on a fresh connection
-	insisted   bool // a connection was made because one was lost on the way to TLS
-	helloless  bool // EHLO comes first, in our own name
-	reshaken   bool // a handshake with the server was tried again
-	introduced bool // XCLIENT was said, or EHLO for its sake
-	traced     bool // the tracer knows what the client said
+	spoken     Verb    // what the server was told last, if that was no SASL line
+	pending    bool    // the server's last reply was a 334: what is said next is a SASL line
+	redials    bool    // what is said is the hello, on a fresh connection
+	insisted   bool    // a connection was made because one was lost on the way to TLS
+	helloless  bool    // EHLO comes first, in our own name
+	reshaken   bool    // a handshake with the server was tried again
+	introduced bool    // XCLIENT was said, or EHLO for its sake
+	traced     bool    // the tracer knows what the client said
+	recallBy   ruleSet // who has called Recall
+	recalled   string  // who has had the reply recalled; "": it is the server's
 
 	withheld bool    // a login was taken from the server's EHLO reply
 	offerBy  ruleSet // who has corrected the server's EHLO reply
@@ -117,7 +119,7 @@ func (t *Turn) Step() int { return t.step }
 func (t *Turn) Reply() *Reply { return &t.reply }
 
 // Extensions are those of the reply that is on its way to the client. They are
-// empty unless it is a good reply to EHLO.
+// empty unless it is a good reply to EHLO or LHLO.
 func (t *Turn) Extensions() Extensions {
 	if !t.offersExtensions() {
 		return Extensions{}
@@ -155,5 +157,5 @@ func (t *Turn) Challenged() bool { return t.sasl }
 
 // offersExtensions says whether the reply is a list of keywords.
 func (t *Turn) offersExtensions() bool {
-	return t.verb == VerbEHLO && commandIs(t.line, VerbEHLO) && t.reply.Code > 0 && t.reply.Code < 300
+	return esmtp.Has(t.verb) && commandIs(t.line, t.verb) && t.reply.Code > 0 && t.reply.Code < 300
 }

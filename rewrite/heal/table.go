@@ -20,6 +20,7 @@ func Table() []rewrite.Rule {
 		acceptEarlyTLS(),
 		greetInClear(),
 		repeatEHLO(),
+		secondEHLO(),
 		mend505(), // sees what retry-starttls leaves
 		retrySTARTTLS(),
 		fallBackToHELO(),
@@ -48,7 +49,7 @@ func Table() []rewrite.Rule {
 func Sets() []rewrite.Set {
 	return []rewrite.Set{
 		{Name: "standard", Doc: "what acts only on its own evidence and harms nobody; the default", Rules: []string{
-			"join-data-reply", "fix-hello-name", "translate-xauth", "starttls-keyword", "accept-early-tls", "repeat-ehlo",
+			"join-data-reply", "fix-hello-name", "translate-xauth", "starttls-keyword", "accept-early-tls", "repeat-ehlo", "second-ehlo",
 			"mend-505", "retry-starttls", "fall-back-to-helo", "advertise-esmtp", "no-valid-recipients", "bdat-blanks",
 			"command-ends", "empty-reply-lines", "reply-line-ends", "reply-separators", "mixed-reply-codes",
 			"long-reply-lines", "join-hello-replies", "second-replies", "last-words"}},
@@ -56,7 +57,7 @@ func Sets() []rewrite.Set {
 		{Name: "exchange-5.0", Doc: "Exchange 5.0's Internet Mail Service", Rules: []string{
 			"advertise-esmtp", "fall-back-to-helo", "translate-xauth"}},
 		{Name: "exchange-5.5", Doc: "Exchange 5.5's Internet Mail Service", Rules: []string{
-			"translate-xauth", "starttls-keyword", "repeat-ehlo", "mend-505", "retry-starttls"}},
+			"translate-xauth", "starttls-keyword", "repeat-ehlo", "second-ehlo", "mend-505", "retry-starttls"}},
 		{Name: "iis-4", Doc: "the SMTP service of IIS 4.0 (NT 4 Option Pack)", Rules: []string{
 			"fix-hello-name", "repeat-ehlo", "mend-505", "retry-starttls"}},
 		{Name: "iis-5", Doc: "the SMTP service of IIS 5.0 (Windows 2000)", Rules: []string{
