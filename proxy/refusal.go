@@ -39,6 +39,7 @@ type notedRefusals struct {
 	mail    refusal // of the mail that is being tried
 	lost    refusal // of the last mail that the client has given up
 	partial refusal // of a recipient whose message went to others
+	each    refusal // the first of the replies to a message of LMTP that are there so far
 	unfit   error   // why a line of the client's was no command; nil: none was, or it has tried again
 }
 
@@ -116,13 +117,13 @@ func (n *notedRefusals) succeeded(v rewrite.Verb) {
 		n.mail, n.session = refusal{}, refusal{}
 	case rewrite.VerbRSET:
 		n.giveUp()
-	case rewrite.VerbEHLO, rewrite.VerbHELO:
+	case rewrite.VerbEHLO, rewrite.VerbHELO, rewrite.VerbLHLO:
 		n.unfit = nil
 		if n.mail.verb != rewrite.VerbMAIL {
 			n.giveUp()
 		}
 		switch n.session.verb {
-		case rewrite.VerbGreeting, rewrite.VerbEHLO, rewrite.VerbHELO:
+		case rewrite.VerbGreeting, rewrite.VerbEHLO, rewrite.VerbHELO, rewrite.VerbLHLO:
 			n.session = refusal{}
 		}
 	case rewrite.VerbAUTH, rewrite.VerbXAUTH, rewrite.VerbXEXPS, rewrite.VerbSTARTTLS, rewrite.VerbAnonymousTLS:
@@ -152,7 +153,7 @@ func (r *refusals) refused(v rewrite.Verb, code int, text []byte, recipient bool
 		n := r.note()
 		n.mail = last.with(text)
 		n.giveUp()
-	case rewrite.VerbGreeting, rewrite.VerbEHLO, rewrite.VerbHELO, rewrite.VerbSTARTTLS, rewrite.VerbAnonymousTLS,
+	case rewrite.VerbGreeting, rewrite.VerbEHLO, rewrite.VerbHELO, rewrite.VerbLHLO, rewrite.VerbSTARTTLS, rewrite.VerbAnonymousTLS,
 		rewrite.VerbAUTH, rewrite.VerbXAUTH, rewrite.VerbXEXPS:
 		n := r.note()
 		n.session, n.unfit = last.with(text), nil

@@ -56,11 +56,14 @@ func (s *session) reply() error {
 	if d.Awaited() == rewrite.VerbMessage {
 		allowed = s.route.Timeouts.dataEnd()
 	}
-	raw, err := s.readReply(allowed)
-	if err == nil && d.MaySplit() {
+	raw, settled, err := s.readSome(allowed)
+	if err == nil && !settled && d.MaySplit() {
 		raw, err = s.onlyReply(len(raw))
 	}
 	d.ToServer = reuse(d.ToServer)
+	if settled {
+		return nil
+	}
 	return s.replied(raw, err)
 }
 
@@ -169,7 +172,7 @@ func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration
 // behind it is no reply to some clients, and a goodbye is no yes to a command.
 func (s *session) doubtful(raw []byte) bool {
 	switch s.dialogue.Awaited() {
-	case rewrite.VerbGreeting, rewrite.VerbEHLO:
+	case rewrite.VerbGreeting, rewrite.VerbEHLO, rewrite.VerbLHLO:
 		return true
 	case rewrite.VerbQUIT:
 	default:
@@ -347,7 +350,8 @@ func (s *session) replied(raw []byte, err error) error {
 func (s *session) replyIs(raw []byte) {
 	d := s.dialogue
 	verb, asked := d.Awaited(), d.Outstanding()
-	ahead := len(s.client.buffered()) > 0 || verb == rewrite.VerbDATA && raw[0] != '3' && s.client.sent()
+	looks := verb == rewrite.VerbDATA && raw[0] != '3' || verb == rewrite.VerbMessage && asked > 1
+	ahead := len(s.client.buffered()) > 0 || looks && s.client.sent()
 	more := s.server.buffered()[len(raw):]
 	if asked > 0 && s.route.Observer != nil {
 		s.route.Observer.ServerReplied(verbNames[verb], s.now.Sub(s.asked))

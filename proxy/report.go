@@ -196,16 +196,6 @@ func (s *summary) ruleList() string {
 	return strings.Join(list, ",")
 }
 
-// sawReply counts the answer to a message.
-func (s *session) sawReply(raw []byte) {
-	if raw[0] == '2' {
-		s.sum.messages++
-		s.messageOutcome(vocabulary.MessageAccepted)
-	} else {
-		s.messageOutcome(vocabulary.MessageRefused)
-	}
-}
-
 // messageOutcome reports a message at its end.
 func (s *session) messageOutcome(outcome vocabulary.MessageOutcome) {
 	if s.route.Observer != nil {
@@ -240,7 +230,9 @@ func (h heard) Command(v rewrite.Verb) {
 }
 
 func (h heard) Replied(v rewrite.Verb, code int, text []byte) {
-	h.s.refusals.replied(v, code, text, &h.s.recipient)
+	if v != rewrite.VerbMessage || !h.s.recipientReplied(code, text) {
+		h.s.refusals.replied(v, code, text, &h.s.recipient)
+	}
 	if o := h.s.route.Observer; o != nil {
 		o.Reply(code)
 	}

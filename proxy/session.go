@@ -64,6 +64,7 @@ type session struct {
 	unsure      bool         // a message's answer was lost: the server may have it
 	cut         bool         // what went wrong is that we have closed: see kill
 	recipient   bool         // one was accepted in this transaction
+	taken       bool         // the message was, for one recipient of LMTP
 	long        rewrite.Verb // that began the last line that was too long
 	announces   bool         // that line announced text
 	entered     bool         // the Proxy's arriving does not count it any more

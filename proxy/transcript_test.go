@@ -59,6 +59,7 @@ var unplayable = map[string]string{
 	"bdat-to-data":                      asText,
 	"bdat-to-data-reset":                asText,
 	"bdat-to-data-refused":              asText,
+	"lmtp-bdat-to-data":                 asText,
 	"policy-xclient-accept-afresh":      asHeader,
 	"policy-xclient-accept-afresh-lost": asHeader,
 	"policy-reply-early-yes":            "an answer before the end of a message is looked for when more of it comes, and this client sends nothing",

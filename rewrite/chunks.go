@@ -19,13 +19,17 @@ const badChunk = "501 5.5.4 BDAT wants a number of octets, and LAST or nothing"
 // swallowChunk refuses BDAT and has its octets dropped, so that they are never
 // taken for commands (RFC 3030, 2). What we cannot count ends the session.
 func (d *Dialogue) swallowChunk(line []byte, text string) {
-	size, _, ok := parseChunk(line)
+	size, last, ok := parseChunk(line)
 	if !ok {
 		d.unreadable(badChunk)
 		return
 	}
 	d.chunk.refused = true
-	d.answer(VerbBDAT, text)
+	if last {
+		d.answerEach(VerbBDAT, text)
+	} else {
+		d.answer(VerbBDAT, text)
+	}
 	d.discard(size)
 }
 
@@ -63,6 +67,10 @@ func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 	case !ok:
 		d.trace('C', VerbBDAT, raw, nil, Causes{})
 		d.unreadable(badChunk)
+		return true
+	case d.server.short:
+		d.trace('C', VerbBDAT, raw, nil, Causes{})
+		d.refuseShort()
 		return true
 	case why != "":
 		if !d.chunk.refused {
@@ -187,8 +195,13 @@ func (d *Dialogue) ChunkEnd() {
 // The server never gets its end. The octets of this chunk have been dropped.
 func (d *Dialogue) RefuseChunk(text string) {
 	d.endText()
+	d.endText()
+	if d.chunk.last {
+		d.answerEach(VerbBDAT, text)
+	} else {
+		d.answer(VerbBDAT, text)
+	}
 	d.endTransaction()
-	d.answer(VerbBDAT, text)
 	d.spend(vocabulary.OutcomeMessageRefused, weSaid+text)
 }
 
@@ -199,7 +212,13 @@ func (d *Dialogue) EarlyChunkReply(raw []byte) bool {
 		return false
 	}
 	d.endText()
-	d.give(VerbMessage, raw, Reply{})
+	each := 1
+	if d.chunk.last {
+		each = d.recipients.told()
+	}
+	for range each {
+		d.give(VerbMessage, raw, Reply{})
+	}
 	d.spend(vocabulary.OutcomeServerLost, earlyReason)
 	return true
 }

@@ -320,13 +320,16 @@ func (d *Dialogue) sendTurn(v Verb) {
 }
 
 func (d *Dialogue) pushed(v Verb, said, line []byte) {
+	if v == VerbRCPT {
+		d.recipients.ask(line)
+	}
 	if d.policy.Rules.seesReply(v, 599) {
 		d.sent.pushLines(v, said, line)
 	} else {
 		d.sent.push(v)
 	}
 	d.long = d.maySplit(len(line) + len(crlf))
-	d.grouping = groupable.Has(v) && (d.policy.Groups || d.server.known&offersPIPELINING != 0)
+	d.grouping = groupable.Has(v) && (d.policy.Groups || d.server.known&offersPIPELINING != 0) && !d.server.short
 }
 
 // MessageEnd says that a message has ended, and how long it was; ToServer had
@@ -338,7 +341,7 @@ func (d *Dialogue) MessageEnd(octets int64) {
 	d.endText()
 	if d.next == AwaitDiscard {
 		failure := cmp.Or(d.failure, vocabulary.OutcomeServerLost)
-		d.deliver(VerbMessage, nil, nil, d.early)
+		d.giveEach(d.early)
 		d.spend(failure, earlyReason)
 		return
 	}

@@ -104,14 +104,15 @@ type Dialogue struct {
 	inText   bool      // the command may be a line of a message: see CommandInText
 	long     bool      // the last command that was sent may be taken for several
 
-	server serverState
-	seen   clientState
-	chunk  chunkState
-	text   *Text       // the message that is under way; nil: none is
-	spare  *Text       // for the next one; nil: there is none
-	states []ruleState // of the rules that have asked for one
-	reach  *reach      // of the rules that act in some sessions only; nil: there are none
-	memory Memory      // of the server; nil: nothing is kept
+	server     serverState
+	seen       clientState
+	recipients *recipients // nil: this is SMTP, not LMTP
+	chunk      chunkState
+	text       *Text       // the message that is under way; nil: none is
+	spare      *Text       // for the next one; nil: there is none
+	states     []ruleState // of the rules that have asked for one
+	reach      *reach      // of the rules that act in some sessions only; nil: there are none
+	memory     Memory      // of the server; nil: nothing is kept
 
 	scratch []string // the lines of a reply before a rule has seen it
 }
@@ -133,6 +134,7 @@ type serverState struct {
 	introduced bool         // XCLIENT was said, or is not to be had
 	hello      Verb         // of those it has accepted and not forgotten, the last
 	oneHello   bool         // it has refused another
+	short      bool         // it has answered for fewer recipients than it had accepted
 	tls        bool
 	plain      bool  // TLS was tried or is not to be had: go on without
 	gone       bool  // not to be used any more
@@ -207,8 +209,13 @@ func (d *Dialogue) Next(more bool) Next {
 	return AwaitReply
 }
 
-// Outstanding is the number of commands whose replies have not come.
-func (d *Dialogue) Outstanding() int { return d.sent.n }
+// Outstanding is the number of replies that have not come.
+func (d *Dialogue) Outstanding() int {
+	if d.sent.n > 0 && d.sent.first() == VerbMessage {
+		return d.sent.n - 1 + d.recipients.due()
+	}
+	return d.sent.n
+}
 
 // Awaited is the verb whose reply comes next: "greeting", "end-of-data", "MAIL", ...
 func (d *Dialogue) Awaited() Verb {

@@ -268,6 +268,9 @@ func (t *Turn) tell(line string, said []byte, cause string) {
 	d.ToServer = append(append(d.ToServer, line...), crlf...)
 	d.sent.push(t.verb)
 	d.long = !t.pending && d.maySplit(len(line)+len(crlf))
+	if t.spoken == VerbRCPT {
+		d.recipients.ask([]byte(line))
+	}
 	if hello.Has(t.spoken) {
 		d.hello = append(d.hello[:0], line...)
 	}

@@ -28,6 +28,8 @@ func (d *Dialogue) exceeds(v Verb, line []byte) (limit vocabulary.Limit, text st
 	switch {
 	case v == VerbRCPT && l.Recipients > 0 && d.seen.recipients+d.sent.count(VerbRCPT) >= l.Recipients:
 		return vocabulary.LimitRecipients, "452 4.5.3 too many recipients" // RFC 5321, 4.5.3.1.10
+	case v == VerbRCPT && d.recipients != nil && len(d.recipients.accepted)+len(d.recipients.asked) >= maxRecipients:
+		return vocabulary.LimitRecipients, "452 4.5.3 too many recipients"
 	case v == VerbMAIL && l.Messages > 0 && d.seen.messages >= l.Messages:
 		return vocabulary.LimitMessages, "421 4.7.0 too many messages in one session"
 	case v == VerbMAIL && l.MessageSize > 0 && declaredSize(line) > l.MessageSize:

@@ -19,6 +19,9 @@ const earlyReason = "the server answered before the message had ended"
 // Greeting is the reply with which a connection to the server begins.
 func (d *Dialogue) Greeting(raw []byte) {
 	d.server = serverState{tls: d.policy.ServerTLS == ServerTLSImplicit, plain: d.server.plain}
+	if d.recipients != nil {
+		*d.recipients = recipients{}
+	}
 	d.bannerIs(raw)
 	d.seen.esmtp = d.seen.esmtp || greetsESMTP(raw)
 	code, err := replyCode(raw)
@@ -124,12 +127,19 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 		d.end(vocabulary.OutcomeClientProtocol, aheadText)
 	case d.holds():
 		d.server.last = int16(code)
-		d.sent.pop()
+		if d.sent.pop(); d.turn.spoken == VerbRCPT {
+			d.recipients.hear(code)
+		}
 		d.turn.pending = code == 334
 		d.resume(event{code: code, raw: raw})
+	case d.recipients != nil && d.sent.first() == VerbMessage:
+		d.recipientReply(raw, ahead)
 	default:
 		d.server.last = int16(code)
 		v, said, line := d.sent.pop()
+		if v == VerbRCPT {
+			d.recipients.hear(code)
+		}
 		d.deliver(v, said, line, raw)
 		d.afterData(v, code, ahead)
 	}
@@ -377,10 +387,12 @@ func (d *Dialogue) follow(v Verb, code int) {
 		d.next = End
 	case v == VerbMAIL && good:
 		d.seen.transaction = true
+		d.recipients.reset()
 		d.seen.mails++
 	case v == VerbRCPT && good:
 		d.seen.recipients++
 	case v == VerbRCPT:
+		d.recipients.refuse()
 		d.seen.refused++
 		if code < 500 {
 			d.seen.deferred++
@@ -392,11 +404,17 @@ func (d *Dialogue) follow(v Verb, code int) {
 	case v == VerbDATA:
 		d.seen.suspect = true
 	case v == VerbMessage:
-		d.endTransaction()
+		if d.sent.n == 0 { // the last of them
+			d.endTransaction()
+		}
 	case good && (v == VerbRSET || hello.Has(v)):
 		d.endTransaction()
 		if hello.Has(v) {
 			d.seen.hello, d.seen.anew, d.seen.helloOwed = v, false, false
+			d.recipients = nil
+			if v == VerbLHLO {
+				d.recipients = &recipients{}
+			}
 		}
 	case (v == VerbSTARTTLS || v == VerbAnonymousTLS) && code == 220:
 		d.next = Opaque
@@ -408,6 +426,7 @@ func (d *Dialogue) follow(v Verb, code int) {
 
 func (d *Dialogue) endTransaction() {
 	d.seen.transaction, d.seen.recipients, d.seen.refused, d.seen.deferred = false, 0, 0, 0
+	d.recipients.reset()
 	d.chunk, d.text = chunkState{}, nil
 }
 

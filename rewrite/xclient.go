@@ -391,6 +391,8 @@ func (d *Dialogue) proto() string {
 		return d.origin.proto
 	case said == VerbEHLO:
 		return "ESMTP"
+	case said == VerbLHLO:
+		return "LMTP"
 	}
 	return "SMTP"
 }

@@ -21,7 +21,7 @@ func hideKeywords() rewrite.Rule {
 			if len(keywords) == 0 {
 				return rewrite.Actions{}, &rewrite.ConfigError{Option: "keywords", Err: errors.New(`no keyword to hide is named; write for example keywords = ["PIPELINING"]`)}
 			}
-			return rewrite.Actions{Replies: rewrite.SetOf(rewrite.VerbEHLO), Reply: func(t *rewrite.Turn) {
+			return rewrite.Actions{Replies: rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbLHLO), Reply: func(t *rewrite.Turn) {
 				t.Extensions().Drop(keywords...)
 			}}, nil
 		},

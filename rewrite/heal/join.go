@@ -21,7 +21,7 @@ func joinDataReply() rewrite.Rule {
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			of := rewrite.SetOf(rewrite.VerbDATA)
 			if o.Text("replies") == "all" {
-				of = rewrite.EveryVerb &^ rewrite.SetOf(rewrite.VerbEHLO)
+				of = rewrite.EveryVerb &^ rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbLHLO)
 			}
 			return rewrite.Actions{Replies: of, Reply: joinLines}, nil
 		},

@@ -15,7 +15,7 @@ func loginToPlain() rewrite.Rule {
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{SASL: sayPLAIN, Command: sayPLAIN, Commands: rewrite.SetOf(rewrite.VerbAUTH),
 				State: func() any { return new([]string) }, // the client's name, in base64, once it is said
-				Reply: func(t *rewrite.Turn) { offerMechanism(t, "LOGIN", "PLAIN") }, Replies: rewrite.SetOf(rewrite.VerbEHLO)}, nil
+				Reply: func(t *rewrite.Turn) { offerMechanism(t, "LOGIN", "PLAIN") }, Replies: rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbLHLO)}, nil
 		},
 	}
 }

@@ -138,7 +138,7 @@ func bdatToData() rewrite.Rule {
 		Entries: []string{"L70"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{
-				Replies: rewrite.SetOf(rewrite.VerbEHLO), Reply: func(t *rewrite.Turn) {
+				Replies: rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbLHLO), Reply: func(t *rewrite.Turn) {
 					if !t.Server().Has("CHUNKING") {
 						t.Extensions().Add("CHUNKING")
 					}

@@ -16,7 +16,7 @@ func oneLineReplies() rewrite.Rule {
 				r := t.Reply()
 				switch {
 				case t.Lost(): // there is no reply
-				case r.Code == 334, t.Verb() == rewrite.VerbEHLO && r.Code < 300:
+				case r.Code == 334, (t.Verb() == rewrite.VerbEHLO || t.Verb() == rewrite.VerbLHLO) && r.Code < 300:
 					r.Lines = r.Lines[:1]
 				default:
 					joinLines(t)
