@@ -58,3 +58,13 @@ func SMTPSink(t testing.TB, args ...string) *Server {
 	Listening(t, s.Addr)
 	return s
 }
+
+// Python runs a script with Python 3, and fails the test if that ends with an error.
+func Python(t testing.TB, script string, args ...string) (output string) {
+	t.Helper()
+	output, status := run(t, nil, script, Bin(t, "python", "python3"), append([]string{"-"}, args...)...)
+	if status != 0 {
+		t.Fatalf("Python ended with %d:\n%s", status, output)
+	}
+	return output
+}

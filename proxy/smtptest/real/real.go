@@ -1,7 +1,7 @@
 //go:build linux
 
 // Package real starts mail servers and clients that other people wrote, so that
-// tests can put something between them: Postfix, Exim, smtp-sink, smtp-source,
+// tests can put something between them: Postfix, Exim, Dovecot, smtp-sink, smtp-source,
 // swaks, curl, HAProxy, and of TLS OpenSSL's s_client and s_server, gnutls-cli, sslscan,
 // posttls-finger.
 //
