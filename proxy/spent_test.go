@@ -11,8 +11,8 @@ import (
 	"smtpshim/rewrite"
 )
 
-// spentReply is both sides' part of a mail from MAIL on.
-func spentReply() (server, client []smtptest.Step) {
+// mailAlone is both sides' part of a mail from MAIL on.
+func mailAlone() (server, client []smtptest.Step) {
 	server, client = through(len(exchanges))
 	return server[3:], client[3:]
 }
@@ -39,7 +39,7 @@ func TestTheNextMailAfterARefusedMessageGetsAFreshConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			toData, clientToData := through(endOfData)
-			wholeServer, wholeClient := spentReply()
+			wholeServer, wholeClient := mailAlone()
 			begin := toData[:3]
 			if name == "552, server_tls" {
 				begin = steps(say(greeting), expect("EHLO client.example.com"), say("250-mail.example.com", "250 STARTTLS"), expect("STARTTLS"), say("220 go"),
@@ -128,7 +128,7 @@ func TestTheNextMailAfterChunksThatWereRefusedGetsAFreshConnection(t *testing.T)
 			again := server
 			client[len(client)-1] = expect("250-mail.example.com", "250-HELP", "250 CHUNKING")
 			server, client = addressed(server, client)
-			wholeServer, wholeClient := spentReply()
+			wholeServer, wholeClient := mailAlone()
 			s := startScripted(t, plays(list(server, steps(expect("DATA"), say("354 go on")), test.server)...), plays(list(again, wholeServer, quitServer)...))
 			r := plainRoute(s)
 			r.Rules = compile(t, "bdat-to-data")

@@ -40,6 +40,20 @@
 // before it have left, and each that has changed something is counted
 // ([Listener.Applied]) when what it did is delivered.
 //
+// # The second EHLO
+//
+// A client repeats its hello within TLS, and behind XCLIENT. Where either ends here and
+// the server refuses the second hello of its connection as such, the client gets what
+// the server answered to the first. [Turn.Recall] asks for that in other cases. It is
+// the only reply of class 2 in place of a refusal: the server has given it, on the same
+// connection, to the same command.
+//
+// # LMTP
+//
+// A session whose LHLO was accepted is one of LMTP (RFC 2033). The server answers the
+// end of a message once for each recipient that it has accepted: see
+// [Dialogue.Suffices].
+//
 // # What the engine checks
 //
 // After each rule the engine checks what it did. If that cannot be, or the rule
