@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"fmt"
+	"maps"
 	"math/bits"
 	"slices"
 	"sort"
@@ -121,6 +122,7 @@ func (r *Rules) add(a active) {
 // reported, as a *ConfigError.
 func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules, []error) {
 	chosen, errs := b.choose(names)
+	ofSets := b.optionsOfSets(names)
 	for name := range options {
 		if !slices.ContainsFunc(b.Rules, func(r Rule) bool { return r.Name == name }) {
 			errs = append(errs, &ConfigError{Rule: name, Err: fmt.Errorf("there is no rule %q", name)})
@@ -128,7 +130,12 @@ func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules
 	}
 	rules := &Rules{}
 	for _, row := range b.Rules {
-		opts, bad := row.checkOptions(options[row.Name])
+		given := maps.Clone(ofSets[row.Name])
+		if given == nil {
+			given = map[string]any{}
+		}
+		maps.Copy(given, options[row.Name])
+		opts, bad := row.checkOptions(given)
 		scope, outside := newScope(row.Name, opts, options[row.Name])
 		errs = append(append(errs, bad...), outside...)
 		if !chosen[row.Name] || len(bad)+len(outside) > 0 {
@@ -147,6 +154,32 @@ func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules
 	}
 	sort.SliceStable(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })
 	return rules, errs
+}
+
+// optionsOfSets joins the options of the sets among the names, by rule. Of two
+// sets that set the same option the last one counts.
+func (b Book) optionsOfSets(names []string) map[string]map[string]any {
+	all := map[string]map[string]any{}
+	for _, name := range names {
+		bare, minus := strings.CutPrefix(name, "-")
+		i := slices.IndexFunc(b.Sets, func(s Set) bool { return s.Name == bare })
+		if i < 0 {
+			continue
+		}
+		for rule, options := range b.Sets[i].Options {
+			if all[rule] == nil {
+				all[rule] = map[string]any{}
+			}
+			for option, value := range options {
+				if minus {
+					delete(all[rule], option)
+				} else {
+					all[rule][option] = value
+				}
+			}
+		}
+	}
+	return all
 }
 
 // choose follows a list of names of rules, sets, and either with "-" before it.

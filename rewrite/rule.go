@@ -62,6 +62,10 @@ type Set struct {
 	Name  string
 	Doc   string
 	Rules []string
+
+	// Options are by rule and option. They take the place of the defaults where the
+	// set is chosen; the configuration's own values come before them.
+	Options map[string]map[string]any
 }
 
 // A Book is all rules and sets that a configuration may name. Commands meet the

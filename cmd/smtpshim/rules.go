@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -62,11 +63,25 @@ func oneRule(name string, stdout, stderr io.Writer) int {
 					entry(stdout, 2, r.Name, 22, r.Heals)
 				}
 			}
+			printSetOptions(stdout, s)
 			return succeeded
 		}
 	}
 	fmt.Fprintf(stderr, "smtpshim rules: there is no rule or set %q%s\n", name, hintRule(name))
 	return failed
+}
+
+// printSetOptions prints the options whose defaults a set changes.
+func printSetOptions(w io.Writer, s rewrite.Set) {
+	if len(s.Options) == 0 {
+		return
+	}
+	fmt.Fprint(w, "\nOptions, unless the route has its own:\n\n")
+	for _, rule := range slices.Sorted(maps.Keys(s.Options)) {
+		for _, option := range slices.Sorted(maps.Keys(s.Options[rule])) {
+			fmt.Fprintf(w, "  %s.%s = %s\n", rule, option, tomlValue(s.Options[rule][option]))
+		}
+	}
 }
 
 func printRule(w io.Writer, r rewrite.Rule) {
