@@ -34,7 +34,7 @@ func dialogueSeeds() [][]byte {
 		seed := make([]byte, 800)
 		random.Read(seed)
 		if i%2 == 0 { // polite peers, the standard rules, and each kind of route in turn
-			copy(seed, []byte{0, 0, 1, byte(i / 2), byte(i / 10), byte(i / 40), 1, 1})
+			copy(seed, []byte{0, byte(i / 2 % 2), 1, byte(i / 2), byte(i / 10), byte(i / 40), 1, 1})
 		}
 		seeds = append(seeds, seed)
 	}

@@ -27,8 +27,11 @@ type peers struct {
 // rules are those that the fuzzer chooses, with options that it chooses.
 func (p *peers) rules() (names []string, options map[string]map[string]any) {
 	options = map[string]map[string]any{}
-	if p.pick(4) == 0 {
+	switch p.pick(4) {
+	case 0:
 		return []string{"standard"}, options
+	case 1:
+		return []string{"standard", "bdat-to-data"}, options
 	}
 	for _, r := range heal.Table() {
 		if p.pick(2) == 0 {

@@ -82,6 +82,7 @@ func TestTheStandardRulesNeverRaiseARefusal(t *testing.T) {
 func TestARuleIsCountedOnce(t *testing.T) {
 	d, k := begin(t, standard(t))
 	d.Command([]byte("EHLO sub2.\r\n"), false)
+	d.Reply([]byte("501 Invalid Address\r\n"), false, false)
 	d.Reply([]byte("500 what?\r\n"), false, false)
 	d.Reply([]byte("250-mail.example.com\r\n250 DSN\r\n"), false, false)
 	slices.Sort(k.applied)

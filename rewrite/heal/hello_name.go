@@ -3,6 +3,7 @@ package heal
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -17,18 +18,23 @@ func fixHelloName() rewrite.Rule {
 		Heals: "servers that refuse the name in HELO or EHLO: a dot at its end, underscores, bare addresses, none",
 		Doc: "IIS 4 and 5 and MCIS 2 answer `EHLO sub2.` with 501 Invalid Address, HELO likewise, and mail stops. " +
 			"Others refuse underscores, an address without brackets, blanks, or an empty argument. " +
-			"Dots and blanks at the ends go, underscores become hyphens, an address is put in brackets, a name in letters " +
+			"The name passes as it came. Once this server has refused it, the rule says EHLO again: " +
+			"dots at the end and blanks go, underscores become hyphens, an address is put in brackets, a name in letters " +
 			"beyond ASCII becomes its A-label; no name, or one that cannot be mended, becomes the option `name` or the " +
-			"client's address. A name that is right passes as it is.",
-		Source:  "KB Q240832; KB186142; RFC 5321, 4.1.1.1 and 4.1.3; RFC 5890, 2.3.2.1",
+			"client's address, and so do localhost and 127.0.0.1 if the server refuses them. The rule remembers for a day " +
+			"what a server refuses, and mends that at once; it knows IIS 4 and 5 and MCIS 2 by their greeting.",
+		Source:  "KB Q240832; KB186142; RFC 5321, 4.1.1.1 and 4.1.3; RFC 5890, 2.3.2.1; github.com/nodemailer/nodemailer/issues/1742",
 		Entries: []string{"L03", "L25"},
 		Options: []rewrite.Option{
-			{Name: "name", Default: "", Doc: "said in place of a name that is missing or cannot be mended; default: the client's address"},
-			{Name: "domain", Default: "", Doc: "appended to a name of one label: \"example.com\" makes sub2.example.com of sub2"},
-			{Name: "map", Default: map[string]string{}, Doc: "names replaced by others, compared without regard to case"},
+			{Name: "name", Default: "", Doc: "said at once in place of a name that is missing, cannot be mended, or is localhost; default: the client's address, once the server has refused the name"},
+			{Name: "domain", Default: "", Doc: "appended at once to a name of one label: \"example.com\" makes sub2.example.com of sub2"},
+			{Name: "map", Default: map[string]string{}, Doc: "names replaced at once by others, compared without regard to case"},
+			{Name: "when", Default: "refused", Values: []string{"refused", "always"},
+				Doc: "\"refused\": mend a name once this server has refused one like it; \"always\": mend every name before the server sees it"},
 		},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
-			f := helloNames{name: o.Text("name"), domain: strings.Trim(o.Text("domain"), "."), replace: map[string]string{}}
+			f := helloNames{name: o.Text("name"), domain: strings.Trim(o.Text("domain"), "."), replace: map[string]string{},
+				always: o.Text("when") == "always"}
 			if f.name != "" && !isHelloName(f.name) {
 				return rewrite.Actions{}, notHelloName("name", f.name)
 			}
@@ -41,7 +47,11 @@ func fixHelloName() rewrite.Rule {
 				}
 				f.replace[strings.ToLower(from)] = to
 			}
-			return rewrite.Actions{Command: f.fix, Commands: hellos}, nil
+			return rewrite.Actions{
+				State:   func() any { return new(helloState) },
+				Command: f.fix, Commands: hellos,
+				Reply: f.hear, Replies: hellos | rewrite.SetOf(rewrite.VerbGreeting),
+			}, nil
 		},
 	}
 }
@@ -60,47 +70,169 @@ func (e *invalidName) Error() string {
 type helloNames struct {
 	name, domain string
 	replace      map[string]string
+	always       bool
 }
 
+// helloState is what a session knows of the names that its server refuses.
+type helloState struct {
+	product bool     // the greeting is that of a product that refuses them
+	refused []string // faults of names that were refused, and taken without the fault
+	tried   string   // the fault of a name that was refused, while the mended name has no answer
+}
+
+// refusedLasts is for how many seconds the rule remembers what a server refuses.
+const refusedLasts = 24 * 60 * 60
+
+// fix mends the line before the server sees it, where the configuration asks
+// for that or this server is known to refuse such a name.
 func (f *helloNames) fix(t *rewrite.Turn) {
-	line := string(t.Line())
-	verb := strings.TrimLeft(line, blanks)
-	if i := strings.IndexAny(verb, blanks); i >= 0 {
-		verb = verb[:i]
+	state := t.State().(*helloState)
+	state.tried = ""
+	fixed, fault, wished := f.mend(string(t.Line()), t.Session)
+	if fixed == string(t.Line()) {
+		return
 	}
-	if fixed := verb + " " + f.mend(strings.Trim(strings.TrimLeft(line, blanks)[len(verb):], blanks), t); fixed != line {
+	if wished || (f.always || state.product) && fault != loopbackFault || slices.Contains(state.refused, fault) || t.Remembers(fault) {
 		t.SetLine(fixed)
 	}
 }
 
-// mend gives a name that can be said; one that is right comes back as it is.
-func (f *helloNames) mend(name string, t *rewrite.Turn) string {
+// hear looks for evidence in the greeting and in the answers to EHLO and HELO.
+// A refused name is mended and said again.
+func (f *helloNames) hear(t *rewrite.Turn) {
+	state, r := t.State().(*helloState), t.Reply()
+	if t.Verb() == rewrite.VerbGreeting {
+		state.product = !t.Lost() && refusesNames(r)
+		return
+	}
+	if tried := state.tried; tried != "" {
+		if state.tried = ""; !t.Lost() && r.Code < 300 {
+			state.refused = append(state.refused, tried)
+			t.Remember(tried, refusedLasts)
+			return
+		}
+	}
+	fixed, fault, _ := f.mend(string(t.Line()), t.Session)
+	if fixed == string(t.Line()) || fault == "" {
+		return
+	}
+	switch {
+	case t.Lost():
+		if fault == loopbackFault || t.Fresh() > 0 || !t.Untouched() {
+			return
+		}
+		t.AgainAfresh(fixed)
+	case !refusesName(r, fault):
+		return
+	case r.Code == 421: // the server closes the connection (RFC 5321, 3.8)
+		if t.Fresh() > 0 || !t.Untouched() {
+			return
+		}
+		t.AgainAfresh(fixed)
+	default:
+		t.Again(fixed)
+	}
+	state.tried = fault
+}
+
+// refusesNames recognises the greetings of IIS 4 and MCIS 2 (KB Q240832) and of
+// IIS 5 (KB254560).
+func refusesNames(r *rewrite.Reply) bool {
+	text := strings.Join(r.Lines, " ")
+	return strings.Contains(text, "Microsoft SMTP MAIL ready") || strings.Contains(text, "Microsoft ESMTP MAIL Service, Version: 5.0.")
+}
+
+// refusesName reports whether a reply to EHLO or HELO is against a name with
+// this fault. Where the name is valid, the text has to say so.
+func refusesName(r *rewrite.Reply, fault string) bool {
+	text := strings.ToLower(strings.Join(r.Lines, " "))
+	blamed := blamesArgument(r) || strings.Contains(text, "helo") || strings.Contains(text, "ehlo")
+	switch r.Code {
+	case 501, 504, 553:
+		return fault != loopbackFault || blamed
+	case 421, 550, 554:
+		return blamed
+	case 500:
+		return blamesArgument(r)
+	}
+	return false
+}
+
+// The faults of names and lines. What is remembered of a server is a fault, or
+// several joined with "+".
+const (
+	blanksFault     = "blanks"
+	missingFault    = "missing"
+	dotFault        = "dot"
+	addressFault    = "address"
+	underscoreFault = "underscore"
+	lettersFault    = "letters"
+	syntaxFault     = "syntax"
+	loopbackFault   = "loopback"
+)
+
+// mend returns the line of HELO or EHLO with a name that every server has to
+// take. fault says what was wrong with it, "" if nothing was; wished reports
+// whether an option asks for the change.
+func (f *helloNames) mend(line string, s rewrite.Session) (fixed, fault string, wished bool) {
+	verb := strings.TrimLeft(line, blanks)
+	verb = verb[:min(len(verb), len("EHLO"))]
+	name := strings.TrimLeft(line, blanks)[len(verb):]
+	if name != "" && strings.ContainsRune("=:", rune(name[0])) { // "EHLO=name" is EHLO to us
+		name = name[1:]
+	}
+	name = strings.Trim(name, blanks)
 	if to, ok := f.replace[strings.ToLower(name)]; ok {
-		return to
+		return verb + " " + to, "", true
 	}
-	if isHelloName(name) {
-		return f.qualify(name)
+	mended, fault := f.mendName(name)
+	if mended == "" {
+		mended, wished = f.fallback(s), f.name != ""
+	} else if full := f.qualify(mended); full != mended {
+		mended, wished = full, true
 	}
-	name = strings.TrimRight(name, ".")
-	if literal, ok := addressLiteral(strings.Trim(name, "[]")); ok {
-		return literal
+	if fixed = verb + " " + mended; fault == "" && fixed != line && mended == name {
+		fault = blanksFault
 	}
-	mended := strings.ReplaceAll(name, "_", "-")
+	return fixed, fault, wished
+}
+
+// mendName returns a name that every server has to take, "" if no change makes
+// one of this name, and what is wrong with it. It never takes away what tells
+// one host from another: "-x-.example" does not become "x.example".
+func (f *helloNames) mendName(name string) (mended, fault string) {
+	switch {
+	case name == "":
+		return "", missingFault
+	case isLoopback(name) && isHelloName(name):
+		return "", loopbackFault
+	case isLoopback(name):
+		return "", addressFault + "+" + loopbackFault
+	case isHelloName(name):
+		return name, ""
+	}
+	var faults []string
+	mended = strings.TrimRight(name, ".")
+	if mended != name {
+		faults = append(faults, dotFault)
+	}
+	if literal, ok := addressLiteral(strings.Trim(mended, "[]")); ok {
+		return literal, strings.Join(append(faults, addressFault), "+")
+	}
+	if strings.Contains(mended, "_") {
+		mended, faults = strings.ReplaceAll(mended, "_", "-"), append(faults, underscoreFault)
+	}
 	if !isASCII(mended) {
 		label, err := idna.Lookup.ToASCII(mended)
 		if err != nil || !utf8.ValidString(mended) {
-			return f.fallback(t)
+			return "", syntaxFault
 		}
-		mended = label
+		mended, faults = label, append(faults, lettersFault)
 	}
-	labels := strings.Split(mended, ".")
-	for i, label := range labels {
-		labels[i] = strings.Trim(label, "-")
+	if !isDomain(mended) {
+		return "", syntaxFault
 	}
-	if mended = strings.Join(labels, "."); isDomain(mended) {
-		return f.qualify(mended)
-	}
-	return f.fallback(t)
+	return mended, strings.Join(faults, "+")
 }
 
 func (f *helloNames) qualify(name string) string {
@@ -110,14 +242,27 @@ func (f *helloNames) qualify(name string) string {
 	return name
 }
 
-func (f *helloNames) fallback(t *rewrite.Turn) string {
+// fallback is the name that is said in place of one that cannot be mended.
+func (f *helloNames) fallback(s rewrite.Session) string {
 	if f.name != "" {
 		return f.name
 	}
-	if literal, ok := addressLiteral(t.Client().String()); ok {
+	if literal, ok := addressLiteral(s.Client().String()); ok && !s.Client().Unmap().IsLoopback() {
 		return literal
 	}
-	return t.Hostname()
+	return s.Hostname()
+}
+
+// isLoopback reports whether a name says "this host" and nothing about which
+// one it is, with brackets or without.
+func isLoopback(name string) bool {
+	switch strings.ToLower(name) {
+	case "localhost", "localhost.localdomain", "localhost.local", "localhost.localhost":
+		return true
+	}
+	bare, _ := cutIPv6(strings.Trim(name, "[]"))
+	a, err := netip.ParseAddr(bare)
+	return err == nil && a.Unmap().IsLoopback()
 }
 
 // addressLiteral puts an address in brackets (RFC 5321, 4.1.3).

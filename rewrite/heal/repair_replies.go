@@ -170,13 +170,13 @@ func joinHelloReplies() rewrite.Rule {
 		Source:   "RIPE-NCC/whois#1713; RFC 5321, 4.2.1",
 		Entries:  []string{"L84"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
-			return rewrite.Actions{Repair: joinHellos, State: func() any { return new(helloState) }}, nil
+			return rewrite.Actions{Repair: joinHellos, State: func() any { return new(helloReplyState) }}, nil
 		},
 	}
 }
 
-// helloState is what join-hello-replies keeps of a session.
-type helloState struct{ ehlo bool } // the last reply that it saw was one to EHLO
+// helloReplyState is what join-hello-replies keeps of a session.
+type helloReplyState struct{ ehlo bool } // the last reply that it saw was one to EHLO
 
 const (
 	lateHello     = "late"
@@ -187,7 +187,7 @@ const (
 func joinHellos(r *rewrite.Repair) {
 	octets := r.Octets()
 	lines, n, whole, ok := firstReply(octets)
-	state := r.State().(*helloState)
+	state := r.State().(*helloReplyState)
 	if r.Awaited() == rewrite.VerbOther {
 		if state.ehlo && ok && whole && r.Last() == 250 && string(lines[0].code) == "250" {
 			r.Remember(lateHello, lateHelloRest)

@@ -14,7 +14,6 @@ func Table() []rewrite.Rule {
 		hideKeywords(),
 		tooManyRecipients(),
 		noValidRecipients(),
-		fixHelloName(),
 		translateXAUTH(),
 		starttlsKeyword(),
 		acceptEarlyTLS(),
@@ -25,6 +24,7 @@ func Table() []rewrite.Rule {
 		retrySTARTTLS(),
 		fallBackToHELO(),
 		advertiseESMTP(),
+		fixHelloName(), // sees a refused name before fall-back-to-helo gives EHLO up
 		bdatToData(),
 		bdatBlanks(),
 		loginToPlain(),
@@ -59,13 +59,18 @@ func Sets() []rewrite.Set {
 		{Name: "exchange-5.5", Doc: "Exchange 5.5's Internet Mail Service", Rules: []string{
 			"translate-xauth", "starttls-keyword", "repeat-ehlo", "second-ehlo", "mend-505", "retry-starttls"}},
 		{Name: "iis-4", Doc: "the SMTP service of IIS 4.0 (NT 4 Option Pack)", Rules: []string{
-			"fix-hello-name", "repeat-ehlo", "mend-505", "retry-starttls"}},
+			"fix-hello-name", "repeat-ehlo", "mend-505", "retry-starttls"}, Options: mendsEveryName()},
 		{Name: "iis-5", Doc: "the SMTP service of IIS 5.0 (Windows 2000)", Rules: []string{
-			"fix-hello-name", "repeat-ehlo", "mend-505", "retry-starttls"}},
-		{Name: "mcis-2", Doc: "Microsoft Commercial Internet System 2.x", Rules: []string{"fix-hello-name"}},
+			"fix-hello-name", "repeat-ehlo", "mend-505", "retry-starttls"}, Options: mendsEveryName()},
+		{Name: "mcis-2", Doc: "Microsoft Commercial Internet System 2.x", Rules: []string{"fix-hello-name"}, Options: mendsEveryName()},
 		{Name: "windows-2003", Doc: "Windows Server 2003's SMTP service and Exchange 2000 and 2003 on it, as senders", Rules: []string{"join-data-reply"}},
 		{Name: "sendmail-8.6", Doc: "Sendmail 8.6 and older, which split long commands: set `limits.command_line` to 512 as well", Rules: []string{"fall-back-to-helo"}},
 	}
+}
+
+// mendsEveryName is for products that are known to refuse names (KB Q240832).
+func mendsEveryName() map[string]map[string]any {
+	return map[string]map[string]any{"fix-hello-name": {"when": "always"}}
 }
 
 // Book is the table and the sets.
