@@ -13,11 +13,11 @@ func joinDataReply() rewrite.Rule {
 		Doc: "If the lines of the answer to DATA come apart, the sender takes the first for the whole answer and the next for the " +
 			"answer to its message: it keeps a message that was delivered, and sends it again until it expires. " +
 			"An answer to DATA with several lines becomes one line, in one write, with all their text. " +
-			"With `replies = \"all\"` every reply but EHLO's becomes one line, for clients that cannot read more.",
+			"With `replies = \"all\"` every reply but EHLO's and 334 becomes one line, for clients that cannot read more.",
 		Source:  "KB912341; RFC 5321, 4.2.1",
 		Entries: []string{"L60"},
 		Options: []rewrite.Option{{Name: "replies", Default: "data", Values: []string{"data", "all"},
-			Doc: "\"data\": the answer to DATA; \"all\": every reply but EHLO's"}},
+			Doc: "\"data\": the answer to DATA; \"all\": every reply but EHLO's and 334"}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			of := rewrite.SetOf(rewrite.VerbDATA)
 			if o.Text("replies") == "all" {
@@ -34,7 +34,7 @@ const maxJoined = 512 - 6
 
 func joinLines(t *rewrite.Turn) {
 	r := t.Reply()
-	if len(r.Lines) < 2 {
+	if len(r.Lines) < 2 || r.Code == 334 { // a challenge, not text
 		return
 	}
 	status, _, _ := strings.Cut(r.Lines[0], " ")
