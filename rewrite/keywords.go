@@ -79,12 +79,14 @@ func (d *Dialogue) dropUncarried(e Extensions) {
 	})
 }
 
-// accountSTARTTLS removes STARTTLS if it is offered, and otherwise adds it.
+// accountSTARTTLS removes STARTTLS if it is offered, and otherwise adds it, before
+// the other keywords.
 func (d *Dialogue) accountSTARTTLS(e Extensions) {
 	if e.Has("STARTTLS") {
 		e.Drop("STARTTLS")
 	} else {
 		e.Add("STARTTLS")
+		e.Place("STARTTLS", 0) // github.com/zetacomponents/Mail/issues/52: some look for "250-STARTTLS"
 	}
 }
 
