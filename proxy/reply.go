@@ -56,6 +56,9 @@ func (s *session) reply() error {
 	if d.Awaited() == rewrite.VerbMessage {
 		allowed = s.route.Timeouts.dataEnd()
 	}
+	if p := d.Patience(); p > 0 {
+		allowed = min(allowed, time.Duration(p)*time.Millisecond)
+	}
 	raw, settled, err := s.readSome(allowed)
 	if err == nil && !settled && d.MaySplit() {
 		raw, err = s.onlyReply(len(raw))

@@ -100,7 +100,7 @@ func (t *Turn) wasLost() (raw []byte, ok bool) {
 	if !t.sasl && d.policy.Rules.seesReply(t.verb, 0) {
 		t.lost, t.reply = true, Reply{}
 		t.runReply()
-		t.lost = false
+		t.lost, t.silent = false, false
 	}
 	if !t.repeats {
 		d.end(vocabulary.OutcomeServerLost, lostText)

@@ -91,6 +91,7 @@ type Dialogue struct {
 	reason    string             // the same for people
 	errors    int
 	chunkSize int64
+	patience  int64 // milliseconds that a rule gives the server for its answer; 0: no rule does
 
 	sent     sentQueue // commands whose replies are outstanding, oldest first
 	turn     *Turn     // the last one that rules or the engine had to look at; nil: none is kept
@@ -216,6 +217,11 @@ func (d *Dialogue) Outstanding() int {
 	}
 	return d.sent.n
 }
+
+// Patience is for how many milliseconds to wait for the reply that is awaited
+// before [Dialogue.Silent] is called, where a rule allows less than the route
+// does; 0: none does.
+func (d *Dialogue) Patience() int64 { return d.patience }
 
 // Awaited is the verb whose reply comes next: "greeting", "end-of-data", "MAIL", ...
 func (d *Dialogue) Awaited() Verb {

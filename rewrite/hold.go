@@ -23,6 +23,7 @@ type eventKind uint8
 const (
 	replied   eventKind = iota // the server's reply, or its greeting on a fresh connection
 	lost                       // the server hung up in its place
+	late                       // it did not answer in time, and its connection is closed
 	secured                    // the handshake with the server went well
 	insecure                   // it did not, and the connection is closed
 	unsettled                  // it did not, and may go well on a fresh connection
@@ -222,7 +223,13 @@ func (t *Turn) sayTheirs(line string) event {
 		t.traced, said = true, t.said
 	}
 	t.tell(line, said, t.lineCause())
-	return t.await(AwaitReply)
+	t.d.patience, t.within = t.within, 0
+	e := t.await(AwaitReply)
+	t.d.patience = 0
+	if t.silent = e.kind == late; t.silent {
+		e.kind = lost
+	}
+	return e
 }
 
 // exchange says a line of the client's, whose loss rules may hear of.

@@ -150,9 +150,15 @@ func (d *Dialogue) startsTLS() bool { return d.holds() && startsTLS.Has(d.turn.s
 
 var startsTLS = SetOf(VerbSTARTTLS, VerbAnonymousTLS)
 
-// Silent says that the server was silent for too long.
+// Silent says that the server was silent for too long. If that is because of
+// Patience, the rules may go on with a fresh connection.
 func (d *Dialogue) Silent() {
 	d.server.gone = true
+	if d.patience > 0 && d.holds() {
+		d.event("server silent")
+		d.resume(event{kind: late})
+		return
+	}
 	d.end(vocabulary.OutcomeServerTimeout, silentText)
 }
 

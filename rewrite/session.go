@@ -43,6 +43,9 @@ func (s Session) EndsClientTLS() bool { return s.d.endsTLS() && !s.d.seen.tls }
 // HelloOwed reports whether the client has begun TLS and not said EHLO since.
 func (s Session) HelloOwed() bool { return s.d.seen.helloOwed }
 
+// Introduced reports whether an EHLO or HELO of the client's was accepted.
+func (s Session) Introduced() bool { return s.d.seen.hello != VerbOther }
+
 // Authenticated reports whether the client has logged in.
 func (s Session) Authenticated() bool { return s.d.seen.authenticated }
 

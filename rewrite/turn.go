@@ -13,6 +13,9 @@ type Turn struct {
 	raw   []byte // the reply as it came
 	lost  bool   // the server hung up instead of a reply
 
+	silent bool  // it is lost because it did not answer in time
+	within int64 // milliseconds for the answer to the line; 0: as long as the route allows
+
 	held     bool // nothing else is sent until the client has its reply
 	asData   bool // the chunks of a BDAT go on as DATA
 	swallow  bool // the SASL line goes nowhere
@@ -129,6 +132,13 @@ func (t *Turn) Extensions() Extensions {
 
 // Lost reports whether the server hung up in place of a reply.
 func (t *Turn) Lost() bool { return t.lost }
+
+// Within gives the server so many milliseconds for its answer to the line of a
+// held turn. A server that is silent for longer is lost, which the rules hear of.
+func (t *Turn) Within(milliseconds int64) { t.within, t.held = milliseconds, true }
+
+// Silent reports whether the server is lost because the time of Within was over.
+func (t *Turn) Silent() bool { return t.silent }
 
 // MayRepeat reports whether nothing can be done twice by saying the line again.
 func (t *Turn) MayRepeat() bool {

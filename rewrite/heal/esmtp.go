@@ -11,31 +11,119 @@ func advertiseESMTP() rewrite.Rule {
 		Name:  "advertise-esmtp",
 		Heals: "Exchange 5.0, which speaks ESMTP and does not say so in its greeting",
 		Doc: "Clients that look for the word ESMTP in the greeting stay with HELO, and have no SIZE, AUTH, DSN or STARTTLS. " +
-			"A 220 greeting without the word gets it behind the host name, or in a line of its own as Microsoft's fix does it. " +
-			"Should the server not know EHLO after all, fall-back-to-helo keeps the promise.",
-		Source:  "KB Q164060; KB Q194131; RFC 1869, 4.1.1",
+			"A 220 greeting without the word gets it behind the host name, or in a line of its own as Microsoft's fix does it, " +
+			"if it is Exchange 5.0's, if a firewall has painted it over, or if this server has accepted EHLO within a day. " +
+			"Should the server refuse EHLO after all, in whatever words, or not answer it in 15 seconds, HELO is said instead, " +
+			"and for a day the word is not promised again.",
+		Source:  "KB Q164060; KB Q194131; RFC 1869, 4.1.1; github.com/pear/Net_SMTP/issues/5",
 		Entries: []string{"L02", "L06"},
-		Options: []rewrite.Option{{Name: "style", Default: "word", Values: []string{"word", "line"},
-			Doc: "\"word\": 220 host ESMTP rest; \"line\": 220-host rest, 220 ESMTP spoken here"}},
-		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
-			advertise := advertiseWord
-			if o.Text("style") == "line" {
-				advertise = advertiseLine
-			}
-			return rewrite.Actions{Replies: rewrite.SetOf(rewrite.VerbGreeting), Reply: func(t *rewrite.Turn) {
-				if t.Reply().Code != 220 {
-					return
-				}
-				for _, line := range t.Reply().Lines {
-					for word := range strings.FieldsFuncSeq(line, isPunctuation) {
-						if strings.EqualFold(word, "ESMTP") || strings.EqualFold(word, "LMTP") {
-							return
-						}
-					}
-				}
-				advertise(t)
-			}}, nil
+		Options: []rewrite.Option{
+			{Name: "style", Default: "word", Values: []string{"word", "line"},
+				Doc: "\"word\": 220 host ESMTP rest; \"line\": 220-host rest, 220 ESMTP spoken here"},
+			{Name: "when", Default: "known", Values: []string{"known", "always"},
+				Doc: "\"known\": where something says that the server knows EHLO; \"always\": before every server"},
 		},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			a := advertiser{word: advertiseWord, always: o.Text("when") == "always"}
+			if o.Text("style") == "line" {
+				a.word = advertiseLine
+			}
+			return rewrite.Actions{
+				State:   func() any { return new(esmtpState) },
+				Command: waitForEHLO, Commands: rewrite.SetOf(rewrite.VerbEHLO),
+				Reply: a.hear, Replies: rewrite.SetOf(rewrite.VerbGreeting, rewrite.VerbEHLO),
+			}, nil
+		},
+	}
+}
+
+// advertiser puts the word ESMTP into greetings.
+type advertiser struct {
+	word   func(*rewrite.Turn)
+	always bool
+}
+
+// esmtpState is what a session knows of its server's EHLO.
+type esmtpState struct {
+	unsaid   bool // the server's greeting lacks the word
+	promised bool // the client's has it
+	refused  bool // EHLO was refused, and HELO has no answer yet
+}
+
+// What is remembered of a server whose greeting lacks the word, and for how many
+// seconds.
+const (
+	acceptsEHLO = "accepts EHLO"
+	rejectsEHLO = "rejects EHLO"
+	knownLasts  = 24 * 60 * 60
+)
+
+// ehloPatience is for how many milliseconds EHLO may have no answer where the
+// promise is ours: less than the 30 seconds after which impatient clients leave.
+const ehloPatience = 15_000
+
+func waitForEHLO(t *rewrite.Turn) {
+	state := t.State().(*esmtpState)
+	state.refused = false
+	if state.promised && !t.Introduced() && !t.Remembers(acceptsEHLO) {
+		t.Within(ehloPatience)
+	}
+}
+
+func (a advertiser) hear(t *rewrite.Turn) {
+	state := t.State().(*esmtpState)
+	switch isEHLO := rewrite.ParseVerb(t.Line()) == rewrite.VerbEHLO; {
+	case t.Verb() == rewrite.VerbGreeting:
+		a.greet(t, state)
+	case !state.unsaid:
+	case !t.Lost() && isEHLO && t.Reply().Code == 250:
+		t.Remember(acceptsEHLO, knownLasts)
+	case state.promised && isEHLO && !t.Introduced():
+		keepPromise(t, state)
+	case !t.Lost() && !isEHLO && t.Reply().Code == 250 && state.refused:
+		t.Remember(rejectsEHLO, knownLasts)
+		t.Reply().Lines = t.Reply().Lines[:1] // any further line would be a keyword
+	}
+}
+
+// greet adds the word where something says that the server knows EHLO.
+func (a advertiser) greet(t *rewrite.Turn, state *esmtpState) {
+	if t.Lost() || t.Reply().Code != 220 {
+		return
+	}
+	for _, line := range t.Reply().Lines {
+		for word := range strings.FieldsFuncSeq(line, isPunctuation) {
+			if strings.EqualFold(word, "ESMTP") || strings.EqualFold(word, "LMTP") {
+				return
+			}
+		}
+	}
+	state.unsaid = true
+	text := strings.Join(t.Reply().Lines, " ")
+	isExchange := strings.Contains(text, "Microsoft Exchange Internet Mail Service 5.0")
+	isMasked := 2*strings.Count(text, "*") > len(text) // KB320027
+	if a.always || !t.Remembers(rejectsEHLO) && (isExchange || isMasked || t.Remembers(acceptsEHLO)) {
+		state.promised = true
+		a.word(t)
+	}
+}
+
+// keepPromise says HELO where EHLO is refused: the client would have said it
+// without the word. A lost connection alone is no refusal: EHLO is said once
+// more. Where the server has accepted EHLO before, a closed connection does not
+// lead to HELO, for AUTH and STARTTLS need EHLO.
+func keepPromise(t *rewrite.Turn, state *esmtpState) {
+	closes := t.Lost() || t.Reply().Code == 421 // RFC 5321, 3.8
+	switch {
+	case closes && (!t.Untouched() || t.Remembers(acceptsEHLO)):
+	case t.Lost() && !t.Silent() && t.Fresh() == 0:
+		t.AgainAfresh(string(t.Line()))
+	case closes && t.Fresh() < 2:
+		t.AgainAfresh(heloFor(t))
+		state.refused = true
+	case !closes:
+		t.Again(heloFor(t))
+		state.refused = true
 	}
 }
 
@@ -80,7 +168,7 @@ func helloInstead(t *rewrite.Turn) {
 		insist(t)
 	case t.Lost() && t.Fresh() == 0: // some refuse EHLO and hang up then
 		t.AgainAfresh(heloFor(t))
-	case isEHLO && refusesEHLO(r):
+	case isEHLO && (refusesEHLO(r) || r.Code == 503 && !t.Introduced()): // github.com/pear/Net_SMTP/issues/5
 		t.Again(heloFor(t))
 	case !isEHLO && r.Code == 250:
 		r.Lines = r.Lines[:1] // any further line would be a keyword
@@ -125,6 +213,7 @@ func refusesEHLO(r *rewrite.Reply) bool {
 // blamesArgument reads a 501, whose code serves for unknown commands too.
 func blamesArgument(r *rewrite.Reply) bool {
 	text := strings.ToLower(strings.Join(r.Lines, " "))
+	text = strings.ReplaceAll(text, "syntax error in parameters or arguments", "") // what 501 means (RFC 821, 4.2.1)
 	for _, word := range []string{"5.5.4", "address", "argument", "domain", "host", "name", "parameter", "operand"} {
 		if strings.Contains(text, word) {
 			return true
