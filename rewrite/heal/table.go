@@ -56,7 +56,7 @@ func Sets() []rewrite.Set {
 		{Name: "exchange-4.0", Doc: "Exchange 4.0's Internet Mail Connector: no ESMTP at all", Rules: []string{"fall-back-to-helo"}},
 		{Name: "exchange-5.0", Doc: "Exchange 5.0's Internet Mail Service", Rules: []string{
 			"advertise-esmtp", "fall-back-to-helo", "translate-xauth"},
-			Options: map[string]map[string]any{"advertise-esmtp": {"when": "always"}}},
+			Options: map[string]map[string]any{"translate-xauth": {"spelling": "both"}, "advertise-esmtp": {"when": "always"}}},
 		{Name: "exchange-5.5", Doc: "Exchange 5.5's Internet Mail Service", Rules: []string{
 			"translate-xauth", "starttls-keyword", "repeat-ehlo", "second-ehlo", "mend-505", "retry-starttls"}},
 		{Name: "iis-4", Doc: "the SMTP service of IIS 4.0 (NT 4 Option Pack)", Rules: []string{

@@ -11,21 +11,34 @@ func translateXAUTH() rewrite.Rule {
 		Name:  "translate-xauth",
 		Heals: "Exchange 5.0, which logs in with XAUTH, and everybody else, who says AUTH NTLM: each understands the other",
 		Doc: "Exchange 5.0 looks for XAUTH in the EHLO reply and bounces the mail with `502 Server does not support AUTH.` where " +
-			"there is none; as a server it answers AUTH with 500. A server that offers AUTH with NTLM is shown with XAUTH too, " +
-			"in both spellings, and XAUTH in any form becomes AUTH NTLM; a server that offers XAUTH is shown with AUTH NTLM " +
-			"too, and AUTH NTLM becomes XAUTH. A form that is refused before any challenge is said in another. " +
+			"there is none; as a server it answers AUTH with 500. A server that offers AUTH with NTLM is shown with XAUTH NTLM " +
+			"too, and XAUTH in any form becomes AUTH NTLM; a server that offers XAUTH, and no AUTH with LOGIN, PLAIN or " +
+			"CRAM-MD5, is shown with AUTH NTLM too, and AUTH NTLM becomes XAUTH. A form that is refused before any challenge is said in another. " +
 			"Exchange 5.5 accepts NTLM and does not list it (KB Q262945). The NTLM messages are not touched. " +
 			"How Exchange 5.0 spells XAUTH is documented nowhere; every plausible spelling is accepted.",
-		Source:  "KB Q195201; KB Q262945; MS-SMTPNTLM",
+		Source:  "KB Q195201; KB Q262945; MS-SMTPNTLM; github.com/thunderbird/thunderbird-android/issues/6062",
 		Entries: []string{"L30", "L33"},
-		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+		Options: []rewrite.Option{
+			{Name: "spelling", Default: "blank", Values: []string{"blank", "both"},
+				Doc: "how XAUTH is shown; \"blank\": XAUTH NTLM; \"both\": XAUTH=NTLM too, which other clients refuse as no keyword (RFC 5321, 4.1.1.1)"},
+			{Name: "extend", Default: "never", Values: []string{"never", "always"},
+				Doc: "whether NTLM joins a list of AUTH that has LOGIN, PLAIN or CRAM-MD5; \"never\": clients would prefer NTLM to what works already"},
+		},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			shown := xauthShown{both: o.Text("spelling") == "both", extend: o.Text("extend") == "always"}
 			return rewrite.Actions{
 				State:   func() any { return new(xauthState) },
 				Command: xauthCommand, Commands: rewrite.SetOf(rewrite.VerbAUTH, rewrite.VerbXAUTH),
-				Reply: xauthReply, Replies: rewrite.SetOf(rewrite.VerbGreeting, rewrite.VerbEHLO, rewrite.VerbAUTH, rewrite.VerbXAUTH),
+				Reply: shown.reply, Replies: rewrite.SetOf(rewrite.VerbGreeting, rewrite.VerbEHLO, rewrite.VerbAUTH, rewrite.VerbXAUTH),
 			}, nil
 		},
 	}
+}
+
+// xauthShown says what clients are shown.
+type xauthShown struct {
+	both   bool // XAUTH=NTLM beside XAUTH NTLM
+	extend bool // NTLM joins mechanisms that clients can use
 }
 
 // xauthState is what a session has shown of its server.
@@ -82,7 +95,7 @@ func forms(command, blob string) []string {
 	return []string{command + " " + blob, command}
 }
 
-func xauthReply(t *rewrite.Turn) {
+func (x xauthShown) reply(t *rewrite.Turn) {
 	switch {
 	case t.Lost():
 	case t.Verb() == rewrite.VerbGreeting:
@@ -91,7 +104,7 @@ func xauthReply(t *rewrite.Turn) {
 		}
 	case t.Verb() == rewrite.VerbEHLO:
 		if t.Reply().Code == 250 {
-			offerBoth(t, t.Extensions())
+			x.offerBoth(t, t.Extensions())
 		}
 	case !t.Challenged():
 		retryXAUTH(t)
@@ -99,11 +112,14 @@ func xauthReply(t *rewrite.Turn) {
 }
 
 // offerBoth shows the client both ways to log in where the server has one.
-func offerBoth(t *rewrite.Turn, e rewrite.Extensions) {
+func (x xauthShown) offerBoth(t *rewrite.Turn, e rewrite.Extensions) {
 	switch {
 	case wantsAUTH(t):
-		e.Add("XAUTH NTLM", "XAUTH=NTLM")
-	case wantsXAUTH(t):
+		e.Add("XAUTH NTLM")
+		if x.both {
+			e.Add("XAUTH=NTLM")
+		}
+	case wantsXAUTH(t) && (x.extend || !offersPassword(e)):
 		if !e.Extend("AUTH ", "NTLM") {
 			e.Add("AUTH NTLM")
 		}
@@ -111,6 +127,12 @@ func offerBoth(t *rewrite.Turn, e rewrite.Extensions) {
 			e.Add("AUTH=NTLM")
 		}
 	}
+}
+
+// offersPassword reports whether AUTH has a mechanism that every client with a
+// name and a password can use.
+func offersPassword(e rewrite.Extensions) bool {
+	return e.Has("AUTH", "LOGIN") || e.Has("AUTH", "PLAIN") || e.Has("AUTH", "CRAM-MD5")
 }
 
 // retryXAUTH says a refused command in its next form. NTLM's first message has
