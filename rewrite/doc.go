@@ -79,8 +79,10 @@
 //   - A rule asks at each stage for what the stage has: a line is said first, or
 //     held, before it is said; it is said again once its reply is there.
 //   - Nothing is said again that could be done twice: only EHLO, HELO, STARTTLS,
-//     AUTH before its first 334, and the first MAIL of a session. A turn may say
-//     four lines first, four again, and make two fresh connections.
+//     AUTH before its first 334, and the first MAIL of a session; and in another
+//     form MAIL, RCPT, DATA, RSET and NOOP whose form the server has refused (500,
+//     501, 502, 504, 553, 554, 555). A turn may say four lines first, four again,
+//     and make two fresh connections.
 //   - The text of a message has no bare CR, bare LF or NUL, no line of one dot,
 //     and ends with CRLF.
 //   - An exchange that a rule ends is cancelled at a server that waits for a SASL

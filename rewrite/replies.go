@@ -130,8 +130,12 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 		if d.sent.pop(); d.turn.spoken == VerbRCPT {
 			d.recipients.hear(code)
 		}
+		v := d.turn.verb
 		d.turn.pending = code == 334
 		d.resume(event{code: code, raw: raw})
+		if !d.holds() {
+			d.afterData(v, code, ahead)
+		}
 	case d.recipients != nil && d.sent.first() == VerbMessage:
 		d.recipientReply(raw, ahead)
 	default:

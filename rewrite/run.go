@@ -290,6 +290,10 @@ func (t *Turn) replyFault(before Reply) string {
 		return "the server has hung up, and hears nothing but on a fresh connection"
 	case !challenge && !t.MayRepeat():
 		return fmt.Sprintf("%v may not be said again here", t.verb)
+	case !challenge && !t.mayRepeatAfresh() && t.afresh:
+		return fmt.Sprintf("%v may not be said on another connection", t.verb)
+	case !challenge && !t.mayRepeatAfresh() && (t.again == string(t.line) || v != t.verb):
+		return fmt.Sprintf("%v was refused, and may be said again in another form only", t.verb)
 	case challenge && t.afresh:
 		return "a challenge is answered on its own connection"
 	case !challenge && !sameKind(v, t.verb):

@@ -12,7 +12,7 @@ func TestAServerThatTakesOneHelloIsAskedOnce(t *testing.T) {
 	begin := func() *talk {
 		k := after(t, m, policy)
 		k.client("EHLO client.example.net", "EHLO client.example.net", "")
-		k.server(shown, "", "250-mail.example.com|250-DSN|250 STARTTLS")
+		k.server(shown, "", "250-mail.example.com|250-STARTTLS|250 DSN")
 		k.client("STARTTLS", "", "220 2.0.0 ready to start TLS")
 		k.d.ClientTLS()
 		return k

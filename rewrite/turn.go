@@ -140,8 +140,13 @@ func (t *Turn) Within(milliseconds int64) { t.within, t.held = milliseconds, tru
 // Silent reports whether the server is lost because the time of Within was over.
 func (t *Turn) Silent() bool { return t.silent }
 
-// MayRepeat reports whether nothing can be done twice by saying the line again.
-func (t *Turn) MayRepeat() bool {
+// MayRepeat reports whether nothing can be done twice by saying the line again,
+// or another line in its place.
+func (t *Turn) MayRepeat() bool { return t.mayRepeatAfresh() || t.mayRespell() }
+
+// mayRepeatAfresh reports whether the session has done nothing that is lost with
+// its connection, or done twice on another.
+func (t *Turn) mayRepeatAfresh() bool {
 	switch {
 	case t.sasl:
 		return false
@@ -151,12 +156,29 @@ func (t *Turn) MayRepeat() bool {
 	return alone.Has(t.verb)
 }
 
+// mayRespell reports whether the server has refused the form of the line. A
+// command that was refused so has done nothing: another form may be said.
+func (t *Turn) mayRespell() bool {
+	if t.lost || !respelt.Has(t.verb) {
+		return false
+	}
+	switch t.reply.Code {
+	case 500, 501, 502, 504, 553, 554, 555: // Courier says 554 to an address without brackets, OpenSMTPD 553
+		return true
+	}
+	return false
+}
+
+var respelt = SetOf(VerbMAIL, VerbRCPT, VerbDATA, VerbRSET, VerbNOOP)
+
 // Again has another line said in place of this one and its reply awaited; the
 // client does not see this reply. It may be called where MayRepeat is true. To
 // a 334 it answers with a SASL line, which is always allowed.
 func (t *Turn) Again(line string) { t.again, t.repeats, t.afresh = line, true, false }
 
-// AgainAfresh is Again on a fresh connection, of which a turn may have two.
+// AgainAfresh is Again on a fresh connection, of which a turn may have two. It may
+// be called for EHLO, HELO, STARTTLS, AUTH before its first 334, and the first MAIL
+// of a session.
 func (t *Turn) AgainAfresh(line string) { t.again, t.repeats, t.afresh = line, true, true }
 
 // Fresh counts the fresh connections that were made for this turn.
