@@ -27,6 +27,7 @@ func Table() []rewrite.Rule {
 		fixHelloName(), // sees a refused name before fall-back-to-helo gives EHLO up
 		bdatToData(),
 		bdatBlanks(),
+		splitAuthLine(),
 		loginToPlain(),
 		stripParameters(),
 		chunking(),
@@ -52,7 +53,7 @@ func Sets() []rewrite.Set {
 			"join-data-reply", "fix-hello-name", "translate-xauth", "starttls-keyword", "accept-early-tls", "repeat-ehlo", "second-ehlo",
 			"mend-505", "retry-starttls", "fall-back-to-helo", "advertise-esmtp", "no-valid-recipients", "bdat-blanks",
 			"command-ends", "empty-reply-lines", "reply-line-ends", "reply-separators", "mixed-reply-codes",
-			"long-reply-lines", "join-hello-replies", "second-replies", "last-words"}},
+			"long-reply-lines", "join-hello-replies", "second-replies", "last-words", "split-auth-line"}},
 		{Name: "exchange-4.0", Doc: "Exchange 4.0's Internet Mail Connector: no ESMTP at all", Rules: []string{"fall-back-to-helo"}},
 		{Name: "exchange-5.0", Doc: "Exchange 5.0's Internet Mail Service", Rules: []string{
 			"advertise-esmtp", "fall-back-to-helo", "translate-xauth"},
