@@ -30,6 +30,7 @@ func Table() []rewrite.Rule {
 		splitAuthLine(),
 		loginToPlain(),
 		stripParameters(),
+		tidyCommands(),
 		chunking(),
 		lfEnds(),
 		commandEnds(), // takes what lf-ends leaves
@@ -53,7 +54,7 @@ func Sets() []rewrite.Set {
 			"join-data-reply", "fix-hello-name", "translate-xauth", "starttls-keyword", "accept-early-tls", "repeat-ehlo", "second-ehlo",
 			"mend-505", "retry-starttls", "fall-back-to-helo", "advertise-esmtp", "no-valid-recipients", "bdat-blanks",
 			"command-ends", "empty-reply-lines", "reply-line-ends", "reply-separators", "mixed-reply-codes",
-			"long-reply-lines", "join-hello-replies", "second-replies", "last-words", "split-auth-line"}},
+			"long-reply-lines", "join-hello-replies", "second-replies", "last-words", "split-auth-line", "tidy-commands"}},
 		{Name: "exchange-4.0", Doc: "Exchange 4.0's Internet Mail Connector: no ESMTP at all", Rules: []string{"fall-back-to-helo"}},
 		{Name: "exchange-5.0", Doc: "Exchange 5.0's Internet Mail Service", Rules: []string{
 			"advertise-esmtp", "fall-back-to-helo", "translate-xauth"},
