@@ -125,11 +125,7 @@ func (t *Turn) sayHello(line string) (raw []byte, ok bool) {
 		var e event
 		became := t.recallUnasked(asked)
 		if became == answered {
-			if ours || asked != line {
-				e = t.say(asked, t.ownCause())
-			} else {
-				e = t.sayTheirs(asked)
-			}
+			e = t.sayOne(asked, line, ours)
 			became = t.tooMany(asked, &e)
 		}
 		switch {
@@ -163,6 +159,33 @@ func (t *Turn) sayHello(line string) (raw []byte, ok bool) {
 			d.swallow(e.raw, t.ownCause())
 		}
 	}
+}
+
+// sayOne says a hello: one of our own, the EHLO ahead of the client's HELO, or the
+// client's line.
+func (t *Turn) sayOne(asked, line string, ours bool) event {
+	switch {
+	case ours:
+		return t.say(asked, t.ownCause())
+	case asked != line:
+		return t.sayAhead(asked)
+	}
+	return t.sayTheirs(asked)
+}
+
+// sayAhead says EHLO ahead of the client's HELO. If the server refuses the client's
+// name in it, ours does: the EHLO is our own, and all it is for is STARTTLS.
+func (t *Turn) sayAhead(ehlo string) event {
+	e := t.say(ehlo, t.ownCause())
+	if e.kind != replied || !t.d.wantsTLS() {
+		return e
+	}
+	switch e.code {
+	case 501, 504, 550, 553:
+		t.d.swallow(e.raw, t.ownCause())
+		e = t.say("EHLO "+t.d.policy.Hostname, t.ownCause())
+	}
+	return e
 }
 
 // afterHello does what is due behind a hello, once it was answered. ours: it
