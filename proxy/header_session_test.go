@@ -12,6 +12,7 @@ import (
 	"smtpshim/proxy"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 )
 
 // The same header in both versions, one that has no addresses for a server that
@@ -44,6 +45,16 @@ func nameless(literal string) (server, client []smtptest.Step) {
 	return list(server, quitServer), list(client, quitClient)
 }
 
+// mendsEveryName has EHLO without a name get the client's address.
+func mendsEveryName(t *testing.T) *rewrite.Rules {
+	t.Helper()
+	rules, errs := heal.Compile([]string{"fix-hello-name"}, map[string]map[string]any{"fix-hello-name": {"when": "always"}})
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	return rules
+}
+
 func TestTheClientsAddressIsTheOneInTheHeader(t *testing.T) {
 	for said, literal := range map[string]string{
 		header:   "[192.0.2.7]",
@@ -55,7 +66,7 @@ func TestTheClientsAddressIsTheOneInTheHeader(t *testing.T) {
 		"PROXY UNKNOWN 192.0.2.7 x\r\n":               "[127.0.0.1]",
 	} {
 		server, client := nameless(literal)
-		rules := compile(t, "fix-hello-name")
+		rules := mendsEveryName(t)
 		c := play(t, server, list(steps(smtptest.Send(said)), client), func(r *proxy.Route) {
 			trusting()(r)
 			r.Rules = rules
@@ -65,7 +76,7 @@ func TestTheClientsAddressIsTheOneInTheHeader(t *testing.T) {
 }
 
 func TestAHeaderMayComeInPiecesAndWithWhatFollows(t *testing.T) {
-	rules := compile(t, "fix-hello-name")
+	rules := mendsEveryName(t)
 	change := func(r *proxy.Route) { trusting()(r); r.Rules = rules }
 	for _, header := range []string{header, headerV2} {
 		for cut := 1; cut < len(header); cut++ {
@@ -97,7 +108,7 @@ func TestAHeaderStandsBeforeTLS(t *testing.T) {
 
 func TestFromElsewhereNoHeaderIsLookedFor(t *testing.T) {
 	server, client := nameless("[127.0.0.1]")
-	rules := compile(t, "fix-hello-name")
+	rules := mendsEveryName(t)
 	client = list(steps(smtptest.Expect(greeting), smtptest.Send(header), smtptest.Expect(notHere)), client[1:])
 	c := play(t, server, client, func(r *proxy.Route) {
 		trusting("192.0.2.0/24", "2001:db8::/32")(r)

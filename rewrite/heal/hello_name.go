@@ -187,7 +187,7 @@ func (f *helloNames) mend(line string, s rewrite.Session) (fixed, fault string, 
 	}
 	mended, fault := f.mendName(name)
 	if mended == "" {
-		mended, wished = f.fallback(s), f.name != ""
+		mended, wished = f.fallback(s, strings.Contains(fault, loopbackFault)), f.name != ""
 	} else if full := f.qualify(mended); full != mended {
 		mended, wished = full, true
 	}
@@ -242,12 +242,13 @@ func (f *helloNames) qualify(name string) string {
 	return name
 }
 
-// fallback is the name that is said in place of one that cannot be mended.
-func (f *helloNames) fallback(s rewrite.Session) string {
+// fallback is the name that is said in place of one that cannot be mended. If that
+// is a loopback name, another one is no help.
+func (f *helloNames) fallback(s rewrite.Session, isLoopback bool) string {
 	if f.name != "" {
 		return f.name
 	}
-	if literal, ok := addressLiteral(s.Client().String()); ok && !s.Client().Unmap().IsLoopback() {
+	if literal, ok := addressLiteral(s.Client().String()); ok && !(isLoopback && s.Client().Unmap().IsLoopback()) {
 		return literal
 	}
 	return s.Hostname()
