@@ -17,7 +17,7 @@ import (
 
 func TestThePageShowsASessionWithBothItsLegs(t *testing.T) {
 	address := freeAddress(t)
-	r := start(t, address, mailServer(t))
+	r := startRoute(t, address, mailServer(t), mendsEveryName)
 	if status, body := r.get("/"); status != http.StatusOK || !strings.Contains(body, "None yet") {
 		t.Fatal(status, body)
 	}

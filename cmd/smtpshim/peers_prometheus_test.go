@@ -162,6 +162,7 @@ listen = [%q]
 servers = [%q]
 client_tls = {mode = "offer", certificate = "self-signed", names = ["mail.example.com"], weak = [{allow = ["obsolete-tls-1.0"]}]}
 record = {dir = %q}
+options.fix-hello-name.when = "always"
 [[route]]
 name = "down"
 listen = [%q]

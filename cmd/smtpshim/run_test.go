@@ -66,6 +66,9 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// mendsEveryName has a rule act before any server.
+const mendsEveryName = "options.fix-hello-name.when = \"always\"\n"
+
 // A running is serve under way.
 type running struct {
 	t       *testing.T
@@ -74,18 +77,25 @@ type running struct {
 	signals chan os.Signal
 	log     chan string
 	status  chan int
+	route   string // what its route has besides
 }
 
 func (r *running) configure(listen, server, more string) {
 	r.t.Helper()
-	write(r.t, r.path, fmt.Sprintf("drain = \"1h\"\nadmin.listen = %q\n%s\n[[route]]\nname = \"in\"\nlisten = [%q]\nservers = [%q]\n",
-		r.admin, more, listen, server))
+	write(r.t, r.path, fmt.Sprintf("drain = \"1h\"\nadmin.listen = %q\n%s\n[[route]]\nname = \"in\"\nlisten = [%q]\nservers = [%q]\n%s",
+		r.admin, more, listen, server, r.route))
 }
 
 // start runs serve on a configuration that listens and passes on to server.
 func start(t *testing.T, listen, server string) *running {
 	t.Helper()
-	r := &running{t: t, path: filepath.Join(t.TempDir(), "smtpshim.toml"), admin: freeAddress(t),
+	return startRoute(t, listen, server, "")
+}
+
+// startRoute is start with more in the route's table.
+func startRoute(t *testing.T, listen, server, route string) *running {
+	t.Helper()
+	r := &running{t: t, route: route, path: filepath.Join(t.TempDir(), "smtpshim.toml"), admin: freeAddress(t),
 		signals: make(chan os.Signal, 4), log: make(chan string, 1000), status: make(chan int, 1)}
 	r.configure(listen, server, "")
 	read, write := io.Pipe()
