@@ -24,8 +24,9 @@
 //     and only a yes that nobody asked for, or what has no code, is dropped.
 //   - Offer ([Extensions]): the server has answered EHLO. What a rule changes is
 //     what the server means: for us, for other rules and for the client.
-//   - Command ([Turn]): a rule may change the client's line, answer it, or have
-//     other commands said first.
+//   - Command ([Turn]): a rule may change the client's line, answer it, have other
+//     commands said first, or give the server less time for its answer than the
+//     route does.
 //   - SASL ([Turn]): a rule may change a line of an AUTH exchange, answer it, with
 //     334 too, or swallow it. Where the server has not sent a 334, what the rules
 //     leave must be an AUTH command. No rule sees "*", with which a client cancels.
