@@ -45,10 +45,11 @@ func nameless(literal string) (server, client []smtptest.Step) {
 	return list(server, quitServer), list(client, quitClient)
 }
 
-// mendsEveryName has EHLO without a name get the client's address.
-func mendsEveryName(t *testing.T) *rewrite.Rules {
+// mendsEveryName compiles rules of which one acts on every name that is not valid,
+// whatever the server says: EHLO without a name gets the client's address.
+func mendsEveryName(t *testing.T, names ...string) *rewrite.Rules {
 	t.Helper()
-	rules, errs := heal.Compile([]string{"fix-hello-name"}, map[string]map[string]any{"fix-hello-name": {"when": "always"}})
+	rules, errs := heal.Compile(names, map[string]map[string]any{"fix-hello-name": {"when": "always"}})
 	if errs != nil {
 		t.Fatal(errs)
 	}
@@ -66,7 +67,7 @@ func TestTheClientsAddressIsTheOneInTheHeader(t *testing.T) {
 		"PROXY UNKNOWN 192.0.2.7 x\r\n":               "[127.0.0.1]",
 	} {
 		server, client := nameless(literal)
-		rules := mendsEveryName(t)
+		rules := mendsEveryName(t, "fix-hello-name")
 		c := play(t, server, list(steps(smtptest.Send(said)), client), func(r *proxy.Route) {
 			trusting()(r)
 			r.Rules = rules
@@ -76,7 +77,7 @@ func TestTheClientsAddressIsTheOneInTheHeader(t *testing.T) {
 }
 
 func TestAHeaderMayComeInPiecesAndWithWhatFollows(t *testing.T) {
-	rules := mendsEveryName(t)
+	rules := mendsEveryName(t, "fix-hello-name")
 	change := func(r *proxy.Route) { trusting()(r); r.Rules = rules }
 	for _, header := range []string{header, headerV2} {
 		for cut := 1; cut < len(header); cut++ {
@@ -108,7 +109,7 @@ func TestAHeaderStandsBeforeTLS(t *testing.T) {
 
 func TestFromElsewhereNoHeaderIsLookedFor(t *testing.T) {
 	server, client := nameless("[127.0.0.1]")
-	rules := mendsEveryName(t)
+	rules := mendsEveryName(t, "fix-hello-name")
 	client = list(steps(smtptest.Expect(greeting), smtptest.Send(header), smtptest.Expect(notHere)), client[1:])
 	c := play(t, server, client, func(r *proxy.Route) {
 		trusting("192.0.2.0/24", "2001:db8::/32")(r)
