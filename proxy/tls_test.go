@@ -56,12 +56,7 @@ func TestTLSWithTheClientIsOfferedAndEndsWithUs(t *testing.T) {
 		server, _ := hello(keywords...)
 		again, clientAgain := says("EHLO client.example.com", "250-mail.example.com", "250 SIZE")
 		noop, clientNoop := says("NOOP", "250 ok")
-		var first []smtptest.Step
-		if offered {
-			first = steps(smtptest.Expect("250-mail.example.com", "250-STARTTLS", "250 HELP"))
-		} else {
-			first = steps(smtptest.Expect("250-mail.example.com", "250-HELP", "250 STARTTLS"))
-		}
+		first := steps(smtptest.Expect("250-mail.example.com", "250-STARTTLS", "250 HELP"))
 		client := list(steps(smtptest.Expect(greeting), smtptest.Say("EHLO client.example.com")), first,
 			steps(smtptest.Say("STARTTLS now"), smtptest.Expect("501 5.5.4 STARTTLS has no argument"),
 				smtptest.Say("STARTTLS"), smtptest.Expect(readyTLS), smtptest.ClientTLS(theirs)), clientAgain,
@@ -78,7 +73,7 @@ func TestTLSWithTheClientIsRequired(t *testing.T) {
 	again, clientAgain := says("EHLO client.example.com", "250 mail.example.com")
 	mail, clientMail := says("MAIL FROM:<>", "250 ok")
 	client := list(steps(smtptest.Expect(greeting), smtptest.Say("EHLO client.example.com"),
-		smtptest.Expect("250-mail.example.com", "250-HELP", "250 STARTTLS"),
+		smtptest.Expect("250-mail.example.com", "250-STARTTLS", "250 HELP"),
 		smtptest.Say("MAIL FROM:<>", "AUTH PLAIN AGEAYg=="),
 		smtptest.Expect("530 5.7.0 Must issue a STARTTLS command first", "530 5.7.0 Must issue a STARTTLS command first"),
 		smtptest.Say("STARTTLS"), smtptest.Expect(readyTLS), smtptest.ClientTLS(theirs)), clientAgain, clientMail, quitClient)
