@@ -155,7 +155,7 @@ func TestAnIllFormedReplyIsMended(t *testing.T) {
 		for place, e := range whole {
 			sends, hears := c.does(e[1])
 			if place == 0 && strings.HasSuffix(hears[0], "Text") {
-				hears[0] = "220 Text ESMTP" // advertise-esmtp
+				hears[0] = "220 Text" // advertise-esmtp
 			}
 			for how := together; how <= byOctet; how++ {
 				t.Run(fmt.Sprintf("%q %d", sends, how), func(t *testing.T) {

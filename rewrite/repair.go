@@ -226,7 +226,7 @@ func (r *Repair) partFault(more bool) string {
 // to answer.
 func (r *Repair) dropFault(worst string) string {
 	switch dropped := r.octets[:r.n]; {
-	case worst != "" && (worst[0] != '2' || r.d.next == AwaitServer || r.d.sent.n > 0 || r.InMessage()):
+	case worst != "" && (worst[0] != '2' || !r.unasked && (r.d.next == AwaitServer || r.d.sent.n > 0) || r.InMessage()):
 		return fmt.Sprintf("it dropped a reply with the code %s", worst)
 	case r.n < len(r.octets) && bytes.ContainsAny(dropped[bytes.LastIndexByte(dropped, '\n')+1:], "0123456789"):
 		return fmt.Sprintf("it dropped %q, which may be a part of a code", dropped)

@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -62,5 +65,41 @@ func TestTheReadmesConfigurationsAreRight(t *testing.T) {
 	}
 	if checked < 5 {
 		t.Errorf("%d configurations found in README.md, want at least 4", checked-1)
+	}
+}
+
+func TestTheTestsThatThePromisesNameExist(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, promises, _ := strings.Cut(string(readme), "\n## What it promises\n")
+	promises, _, _ = strings.Cut(promises, "\n## ")
+	var sources strings.Builder
+	for _, folder := range []string{".", "../../metrics", "../../proxy", "../../rewrite"} {
+		files, err := filepath.Glob(folder + "/*_test.go")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no tests in %s: %v", folder, err)
+		}
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sources.Write(source)
+		}
+	}
+	for n := 1; n <= 8; n++ {
+		_, row, ok := strings.Cut(promises, fmt.Sprintf("\n| %d | ", n))
+		row, _, _ = strings.Cut(row, "\n")
+		names := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(row, -1)
+		if !ok || len(names) == 0 {
+			t.Errorf("promise %d names no test", n)
+		}
+		for _, name := range names {
+			if !strings.Contains(sources.String(), "\nfunc "+name[1]+"(") {
+				t.Errorf("promise %d names %s, which is no test", n, name[1])
+			}
+		}
 	}
 }
