@@ -150,7 +150,9 @@ type exchanged struct {
 }
 
 // accepted reports whether the client was told that the message was taken, and it was.
-func (e exchanged) accepted() bool { return len(e.told) > 0 && e.told[len(e.told)-1] == "250" && len(e.messages) > 0 }
+func (e exchanged) accepted() bool {
+	return len(e.told) > 0 && e.told[len(e.told)-1] == "250" && len(e.messages) > 0
+}
 
 func (e exchanged) String() string {
 	return fmt.Sprintf("the client is told %q, the server has %q", e.told, e.messages)

@@ -7,7 +7,5 @@ const blanks = " \t\v\f"
 
 var hellos = rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbHELO, rewrite.VerbLHLO)
 
-// logins are the verbs that begin a SASL exchange.
-var logins = rewrite.SetOf(rewrite.VerbAUTH, rewrite.VerbXAUTH, rewrite.VerbXEXPS)
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
