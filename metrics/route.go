@@ -12,7 +12,7 @@ import (
 // The closed sets of label values that package vocabulary does not have. What is
 // in no set is "other".
 var (
-	verbs = []string{"ehlo", "helo", "starttls", "auth", "xauth", "mail", "rcpt", "data", "bdat", "rset",
+	verbs = []string{"ehlo", "helo", "lhlo", "starttls", "auth", "xauth", "mail", "rcpt", "data", "bdat", "rset",
 		"noop", "quit", "vrfy", "expn", "help", "etrn", "turn", "atrn", "xclient", "xforward", "proxy", "xexch50",
 		"x-link2state", "x-anonymoustls", "x-exps", "other"}
 	// timed are the verbs whose replies have a histogram of their own; each

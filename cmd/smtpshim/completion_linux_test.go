@@ -96,7 +96,7 @@ func TestShellsCompleteWhatThereIs(t *testing.T) {
 				{[]string{""}, names},
 				{[]string{"ru"}, []string{"rules", "run"}},
 				{[]string{"rules", ""}, rules},
-				{[]string{"rules", "join-"}, []string{"join-data-reply"}},
+				{[]string{"rules", "join-d"}, []string{"join-data-reply"}},
 				{[]string{"rules", "-"}, flags["rules"]},
 				{[]string{"watch", "-"}, flags["watch"]},
 				{[]string{"watch", "-route", ""}, nil},
@@ -129,7 +129,7 @@ func TestZshFindsTheCompletion(t *testing.T) {
 		zmodload zsh/zpty
 		zpty shell zsh -f -i
 		zpty -w shell 'fpath=(%s $fpath); autoload -U compinit; compinit -u -D'
-		zpty -w -n shell $'smtpshim rules join-\t\n'
+		zpty -w -n shell $'smtpshim rules join-d\t\n'
 		zpty -w shell exit
 		while zpty -r shell line; do print -r -- "$line"; done`, folder))
 	if !strings.Contains(out, "heals Windows 2003") {

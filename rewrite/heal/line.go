@@ -7,5 +7,4 @@ const blanks = " \t\v\f"
 
 var hellos = rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbHELO, rewrite.VerbLHLO)
 
-
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
