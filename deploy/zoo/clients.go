@@ -1,0 +1,184 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// patience is how long a client may take before it counts as hung.
+const patience = 12 * time.Second
+
+// A Delivery is what one run of a client came to.
+type Delivery struct {
+	Status   int // exit status; -1: it hung
+	Messages []string
+	Lines    []string // what it said and heard
+	Took     time.Duration
+	Output   string
+}
+
+// rank orders outcomes: 3 is delivered once and known to be; 2 is not delivered and
+// known not to be; 1 is delivered, and reported as failed, or hung; 0 is lost
+// without a word, or delivered twice.
+func (d Delivery) rank() int {
+	switch n := len(d.Messages); {
+	case d.Status == -1:
+		return 1
+	case n == 1 && d.Status == 0:
+		return 3
+	case n == 0 && d.Status != 0:
+		return 2
+	case n == 1:
+		return 1
+	}
+	return 0
+}
+
+func (d Delivery) String() string {
+	status := map[int]string{0: "+", -1: "T"}[d.Status]
+	if status == "" {
+		status = "-"
+	}
+	return fmt.Sprintf("%d%s", len(d.Messages), status)
+}
+
+// playClient runs a client against each behaviour: direct, and through smtpshim
+// with each set of rules.
+func (z *Zoo) playClient(p Peer, behaviours []*Behaviour) ([]Result, error) {
+	var routes []*Route
+	var servers []*ScriptedServer
+	for _, b := range behaviours {
+		s, err := startScripted(b)
+		if err != nil {
+			return nil, err
+		}
+		defer s.Close()
+		servers = append(servers, s)
+		for _, rules := range z.rules {
+			routes = append(routes, &Route{Server: s.Addr, Rules: rules.list})
+		}
+	}
+	shim, err := startShim(z.smtpshim, routes)
+	if err != nil {
+		return nil, err
+	}
+	defer shim.Close()
+	var results []Result
+	for i, b := range behaviours {
+		direct, err := z.deliver(p, b, servers[i], servers[i].Addr)
+		if err != nil {
+			return nil, err
+		}
+		for j, rules := range z.rules {
+			through, err := z.deliver(p, b, servers[i], routes[i*len(z.rules)+j].Addr)
+			if err != nil {
+				return nil, err
+			}
+			r := judge(direct, through)
+			if r.Verdict == Worse { // once more: a busy machine must not decide
+				if direct, err = z.deliver(p, b, servers[i], servers[i].Addr); err != nil {
+					return nil, err
+				}
+				if through, err = z.deliver(p, b, servers[i], routes[i*len(z.rules)+j].Addr); err != nil {
+					return nil, err
+				}
+				r = judge(direct, through)
+			}
+			r.Half, r.Peer, r.Case, r.Rules = "clients", p.Name, b.Name, rules.name
+			results = append(results, r)
+			z.trace(r, direct, through)
+		}
+	}
+	return results, nil
+}
+
+// deliver runs a client once.
+func (z *Zoo) deliver(p Peer, b *Behaviour, s *ScriptedServer, addr string) (Delivery, error) {
+	tap, err := startTap(addr)
+	if err != nil {
+		return Delivery{}, err
+	}
+	_, port, _ := strings.Cut(tap.Addr, ":")
+	vars := []string{"ZOO_PORT=" + port}
+	if b.Login {
+		vars = append(vars, "ZOO_USER=anna", "ZOO_PASSWORD=secret")
+	}
+	begun := time.Now()
+	run, err := z.tree.start(p, vars...)
+	if err != nil {
+		tap.Close()
+		return Delivery{}, fmt.Errorf("starting %s: %w", p.Name, err)
+	}
+	d := Delivery{Status: run.Wait(patience)}
+	d.Took = time.Since(begun)
+	run.Close()
+	d.Output = run.out.String()
+	d.Lines = tap.Close()
+	s.HangUp()
+	d.Messages = s.Take()
+	return d, nil
+}
+
+// judge compares two deliveries.
+func judge(direct, through Delivery) Result {
+	r := Result{Verdict: Same, Why: fmt.Sprintf("%v -> %v", direct, through)}
+	r.Direct, r.Through = firstDifference(normal(direct.Lines), normal(through.Lines))
+	switch before, after := direct.rank(), through.rank(); {
+	case after > before:
+		r.Verdict = Better
+	case after < before:
+		r.Verdict = Worse
+	case len(through.Messages) > len(direct.Messages):
+		r.Verdict = Worse
+	case !sameText(direct.Messages, through.Messages):
+		r.Verdict = Worse
+		d, t := firstDifference(strings.Split(strings.Join(direct.Messages, "~\n"), "\n"), strings.Split(strings.Join(through.Messages, "~\n"), "\n"))
+		r.Why, r.Direct, r.Through = "the text differs", d, t
+	case through.Took > direct.Took+5*time.Second:
+		r.Verdict, r.Why = Worse, fmt.Sprintf("%.0f s slower", (through.Took-direct.Took).Seconds())
+	case direct.String() != through.String():
+		r.Verdict = Differs
+	}
+	return r
+}
+
+// changing is what differs from run to run: ports, process numbers, times and the
+// names that clients make of them.
+var changing = regexp.MustCompile(`(?i)127\.0\.0\.1:\d+|\b[0-9a-f.]{8,}\b|\d{2}:\d{2}:\d{2}|\d{4,}|[A-Za-z0-9_=+/.$-]{20,}`)
+
+func normal(lines []string) []string {
+	out := make([]string, 0, len(lines))
+	for _, line := range lines {
+		out = append(out, changing.ReplaceAllString(line, "#"))
+	}
+	return out
+}
+
+// sameText compares messages but for header lines that a client makes anew for each,
+// and their order.
+func sameText(a, b []string) bool {
+	return slices.Equal(texts(a), texts(b))
+}
+
+// made begins header lines and boundaries that differ from run to run.
+var made = regexp.MustCompile(`(?i)^(date|message-id|received|x-mailer|user-agent|resent-[a-z-]*|content-type|mime-version|\s.*|by .*|id .*|--.*)(:|$| )`)
+
+func texts(messages []string) []string {
+	var out []string
+	for _, m := range messages {
+		head, body, _ := strings.Cut(m, "\n\n")
+		var kept []string
+		for line := range strings.Lines(head) {
+			if !made.MatchString(line) && !strings.HasPrefix(line, " ") && !strings.HasPrefix(line, "\t") {
+				kept = append(kept, changing.ReplaceAllString(line, "#"))
+			}
+		}
+		slices.Sort(kept)
+		out = append(out, strings.Join(kept, "")+"\n"+changing.ReplaceAllString(body, "#"))
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,170 @@
+// Command zoo runs mail programs of other people against each other, direct and
+// through smtpshim, and compares what happens step by step. See README.md.
+//
+//	zoo -smtpshim PROGRAM -tree DIR [-core] [-half clients|servers] [-peer NAME,...] [-case NAME,...] [-page FILE] [-v]
+//
+// It runs real clients against a scripted server, and scripted clients against real
+// servers. It needs root, Linux, and a network of its own, which deploy/zoo/run
+// makes. It exits with 1 if anything is worse through smtpshim and the table
+// reasons.txt does not say why.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Zoo is one run of the program.
+type Zoo struct {
+	smtpshim string
+	tree     Tree
+	rules    []ruleSet
+	verbose  bool
+
+	mu sync.Mutex // for output
+}
+
+// A ruleSet is the value of the key rules of a route.
+type ruleSet struct {
+	name string
+	list []string
+}
+
+// options are the flags.
+type options struct {
+	dir, half, page string
+	peers, cases    []string
+	core            bool
+}
+
+func main() {
+	z := &Zoo{rules: []ruleSet{{"[]", nil}, {"standard", []string{"standard"}}}}
+	var o options
+	var peers, cases string
+	flag.StringVar(&z.smtpshim, "smtpshim", "", "the `program`")
+	flag.StringVar(&z.tree.Root, "tree", "", "the `folder` that deploy/zoo/install made")
+	flag.StringVar(&o.dir, "dir", "deploy/zoo", "the `folder` with clients, servers, behaviours and dialogues")
+	flag.StringVar(&o.half, "half", "", "run one half only: clients or servers")
+	flag.StringVar(&peers, "peer", "", "run these peers only: `names` with commas")
+	flag.StringVar(&cases, "case", "", "run these behaviours and groups of dialogues only: `names` with commas")
+	flag.BoolVar(&o.core, "core", false, "run the core only; a peer that is missing is a failure")
+	flag.StringVar(&o.page, "page", "", "write the matrix to a `file`")
+	flag.BoolVar(&z.verbose, "v", false, "print the dialogues of all that is not the same")
+	flag.Parse()
+	o.peers, o.cases = split(peers), split(cases)
+	worse, err := z.run(o)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "zoo:", err)
+		os.Exit(2)
+	}
+	if worse {
+		os.Exit(1)
+	}
+}
+
+func split(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
+}
+
+func (z *Zoo) run(o options) (worse bool, err error) {
+	begun := time.Now()
+	reasons, err := readReasons(filepath.Join(o.dir, "reasons.txt"))
+	if err != nil {
+		return false, err
+	}
+	m := &Matrix{core: o.core}
+	if o.half != "servers" {
+		if err := z.clients(m, o); err != nil {
+			return false, err
+		}
+	}
+	if o.half != "clients" {
+		if err := z.servers(m, o); err != nil {
+			return false, err
+		}
+	}
+	m.took = time.Since(begun)
+	if m.versions, err = z.tree.versions(); err != nil {
+		return false, err
+	}
+	for i := range m.results {
+		if m.results[i].Verdict == Worse {
+			m.results[i].Reason = excuse(reasons, m.results[i])
+		}
+	}
+	m.print(os.Stdout)
+	if o.page != "" {
+		if err := m.write(o.page); err != nil {
+			return false, err
+		}
+	}
+	return m.failed(), nil
+}
+
+// each calls do for every peer, two at a time, and adds the results in the order of
+// the peers.
+func (z *Zoo) each(m *Matrix, half string, peers []Peer, do func(Peer) ([]Result, error)) {
+	results := make([][]Result, len(peers))
+	missing := make([]error, len(peers))
+	next := make(chan int)
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			for i := range next {
+				begun := time.Now()
+				results[i], missing[i] = do(peers[i])
+				z.say("%s %s: %.0f s", half, peers[i].Name, time.Since(begun).Seconds())
+			}
+		})
+	}
+	for i := range peers {
+		next <- i
+	}
+	close(next)
+	both.Wait()
+	for i, p := range peers {
+		if missing[i] != nil {
+			m.missing = append(m.missing, fmt.Sprintf("%s %s: %v", half, p.Name, missing[i]))
+			continue
+		}
+		m.results = append(m.results, results[i]...)
+	}
+}
+
+func (z *Zoo) clients(m *Matrix, o options) error {
+	behaviours, err := readBehaviours(filepath.Join(o.dir, "behaviours"))
+	if err != nil {
+		return err
+	}
+	if len(o.cases) > 0 {
+		behaviours = slices.DeleteFunc(behaviours, func(b *Behaviour) bool { return !slices.Contains(o.cases, b.Name) })
+	}
+	peers, err := z.tree.peers(filepath.Join(o.dir, "clients"))
+	if err != nil {
+		return err
+	}
+	m.behaviours = behaviours
+	z.each(m, "client", pick(peers, o.peers, o.core), func(p Peer) ([]Result, error) { return z.playClient(p, behaviours) })
+	return nil
+}
+
+func (z *Zoo) say(format string, args ...any) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	fmt.Fprintf(os.Stderr, format+"\n", args...)
+}
+
+// trace prints two deliveries that are not the same.
+func (z *Zoo) trace(r Result, direct, through Delivery) {
+	if !z.verbose || r.Verdict == Same {
+		return
+	}
+	z.say("%v\n  direct:\n    %s\n    %s\n  through:\n    %s\n    %s", r,
+		strings.Join(direct.Lines, "\n    "), direct.Output, strings.Join(through.Lines, "\n    "), through.Output)
+}

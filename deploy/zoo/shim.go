@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// A Route is one route of a running smtpshim.
+type Route struct {
+	Server string   // host:port
+	Rules  []string // of the route
+	Addr   string   // where it listens; startShim sets it
+}
+
+// A Shim is a running smtpshim.
+type Shim struct {
+	cmd *exec.Cmd
+	log *bytes.Buffer
+	dir string
+}
+
+// freeAddr is a port of 127.0.0.1 where nobody listens now. The zoo has a network
+// of its own, so nobody takes it meanwhile.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// startShim starts smtpshim with routes, and waits until it listens.
+func startShim(program string, routes []*Route) (*Shim, error) {
+	dir, err := os.MkdirTemp("", "zoo-")
+	if err != nil {
+		return nil, err
+	}
+	var config strings.Builder
+	config.WriteString("[admin]\nlisten = \"\"\n")
+	for i, r := range routes {
+		if r.Addr, err = freeAddr(); err != nil {
+			return nil, err
+		}
+		rules := ""
+		for _, rule := range r.Rules {
+			rules += fmt.Sprintf("%q,", rule)
+		}
+		fmt.Fprintf(&config, "[[route]]\nname = \"r%d\"\nlisten = [%q]\nservers = [%q]\nrules = [%s]\n", i, r.Addr, r.Server, rules)
+	}
+	file := filepath.Join(dir, "smtpshim.toml")
+	if err := os.WriteFile(file, []byte(config.String()), 0o644); err != nil {
+		return nil, err
+	}
+	s := &Shim{cmd: exec.Command(program, "run", "-config", file), log: &bytes.Buffer{}, dir: dir}
+	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for _, r := range routes {
+		if err := listening(r.Addr, time.Minute); err != nil {
+			s.Close()
+			return nil, fmt.Errorf("starting smtpshim: %w\n%s", err, s.log)
+		}
+	}
+	return s, nil
+}
+
+// Close ends smtpshim at once.
+func (s *Shim) Close() {
+	s.cmd.Process.Kill()
+	s.cmd.Wait()
+	os.RemoveAll(s.dir)
+}
+
+// listening waits until somebody listens at an address. It looks without
+// connecting, which many a server would count as a session.
+func listening(addr string, patience time.Duration) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	var number int
+	if _, err := fmt.Sscan(port, &number); err != nil {
+		return err
+	}
+	want := fmt.Sprintf(":%04X 00000000:0000 0A ", number)
+	want6 := fmt.Sprintf(":%04X 00000000000000000000000000000000:0000 0A ", number)
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+			text, err := os.ReadFile(table)
+			if err == nil && (strings.Contains(string(text), want) || strings.Contains(string(text), want6)) {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("nobody listens at %s after %v", addr, patience)
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"net"
+	"strings"
+	"sync"
+)
+
+// A Tap stands between a client and what it speaks to, and writes down what the
+// client says and hears, in the order in which it passes.
+type Tap struct {
+	Addr string
+
+	to       string
+	listener net.Listener
+	done     sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+	lines []string
+	sent  bytes.Buffer // all octets of the clients
+}
+
+// startTap passes connections on to an address.
+func startTap(to string) (*Tap, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	t := &Tap{Addr: l.Addr().String(), to: to, listener: l, conns: map[net.Conn]bool{}}
+	t.done.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			t.done.Go(func() { t.pass(client) })
+		}
+	})
+	return t, nil
+}
+
+// Close ends the tap and its connections. It returns the lines.
+func (t *Tap) Close() []string {
+	t.listener.Close()
+	t.mu.Lock()
+	for conn := range t.conns {
+		conn.Close()
+	}
+	t.mu.Unlock()
+	t.done.Wait()
+	return t.lines
+}
+
+func (t *Tap) pass(client net.Conn) {
+	server, err := net.Dial("tcp", t.to)
+	if err != nil {
+		client.Close()
+		return
+	}
+	t.mu.Lock()
+	t.conns[client], t.conns[server] = true, true
+	t.lines = append(t.lines, "~ connection")
+	t.mu.Unlock()
+	var both sync.WaitGroup
+	both.Go(func() { t.copy(server, client, "C: ") })
+	both.Go(func() { t.copy(client, server, "S: ") })
+	both.Wait()
+	client.Close()
+	server.Close()
+}
+
+// copy passes one direction on until it ends.
+func (t *Tap) copy(to, from net.Conn, margin string) {
+	var rest string
+	octets := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(octets)
+		if n > 0 {
+			t.mu.Lock()
+			if margin == "C: " {
+				t.sent.Write(octets[:n])
+			}
+			rest += string(octets[:n])
+			for {
+				line, after, ok := strings.Cut(rest, "\n")
+				if !ok {
+					break
+				}
+				t.lines, rest = append(t.lines, margin+strings.TrimSuffix(line, "\r")), after
+			}
+			t.mu.Unlock()
+			if _, err := to.Write(octets[:n]); err != nil {
+				from.(*net.TCPConn).CloseRead()
+				return
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	t.mu.Lock()
+	if rest != "" {
+		t.lines = append(t.lines, margin+rest)
+	}
+	t.lines = append(t.lines, margin+"(closed)")
+	t.mu.Unlock()
+	to.(*net.TCPConn).CloseWrite()
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"strings"
+)
+
+// A Verdict compares what happened through smtpshim with what happens direct.
+type Verdict byte
+
+const (
+	Same    Verdict = '='
+	Better  Verdict = '+'
+	Worse   Verdict = '-'
+	Differs Verdict = '~' // another outcome of which nobody is the worse
+)
+
+// A Result is one comparison.
+type Result struct {
+	Half    string // "clients" or "servers"
+	Peer    string
+	Case    string // a behaviour, or group/dialogue
+	Rules   string // "[]" or "standard"
+	Verdict Verdict
+	Why     string // what changed, in a few words
+	Direct  string // the first line that differs, as it is direct
+	Through string // and through smtpshim
+	Reason  string // why it may be worse, from the table of reasons
+}
+
+func (r Result) String() string {
+	s := fmt.Sprintf("%c %s %s %s rules=%s: %s", r.Verdict, r.Half, r.Peer, r.Case, r.Rules, r.Why)
+	if r.Direct != "" || r.Through != "" {
+		s += fmt.Sprintf("\n    direct  %s\n    through %s", cut(r.Direct), cut(r.Through))
+	}
+	if r.Reason != "" {
+		s += "\n    allowed: " + r.Reason
+	}
+	return s
+}
+
+func cut(s string) string {
+	if len(s) > 160 {
+		return s[:150] + fmt.Sprintf("... (%d octets)", len(s))
+	}
+	return s
+}
+
+// A Reason says which results may be worse, and why.
+type Reason struct {
+	half, peer, of, rules string // patterns of path.Match
+	why                   string
+	used                  bool
+}
+
+// readReasons reads lines HALF PEER CASE RULES WHY; "#" begins a comment.
+func readReasons(name string) ([]*Reason, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	var reasons []*Reason
+	number := 0
+	for line := range strings.Lines(string(text)) {
+		number++
+		fields := strings.Fields(line)
+		if len(fields) == 0 || fields[0][0] == '#' {
+			continue
+		}
+		if len(fields) < 5 {
+			return nil, fmt.Errorf("%s:%d: %q; a line is HALF PEER CASE RULES WHY", name, number, strings.TrimSpace(line))
+		}
+		r := &Reason{half: fields[0], peer: fields[1], of: fields[2], rules: fields[3], why: strings.Join(fields[4:], " ")}
+		for _, pattern := range fields[:4] {
+			if _, err := path.Match(pattern, ""); err != nil {
+				return nil, fmt.Errorf("%s:%d: %q: %w", name, number, pattern, err)
+			}
+		}
+		reasons = append(reasons, r)
+	}
+	return reasons, nil
+}
+
+// excuse finds the reason for a result that is worse.
+func excuse(reasons []*Reason, r Result) string {
+	for _, reason := range reasons {
+		rules := r.Rules
+		if rules == "[]" {
+			rules = "none"
+		}
+		all := true
+		for _, pair := range [][2]string{{reason.half, r.Half}, {reason.peer, r.Peer}, {reason.of, r.Case}, {reason.rules, rules}} {
+			ok, _ := path.Match(pair[0], pair[1])
+			all = all && ok
+		}
+		if all {
+			reason.used = true
+			return reason.why
+		}
+	}
+	return ""
+}
+
+// firstDifference returns the first lines that are not the same; "" is no line.
+func firstDifference(direct, through []string) (d, t string) {
+	for i := range max(len(direct), len(through)) {
+		d, t = "", ""
+		if i < len(direct) {
+			d = direct[i]
+		}
+		if i < len(through) {
+			t = through[i]
+		}
+		if d != t {
+			return d, t
+		}
+	}
+	return "", ""
+}
