@@ -61,7 +61,7 @@ func (z *Zoo) playClient(p Peer, behaviours []*Behaviour) ([]Result, error) {
 			routes = append(routes, &Route{Server: s.Addr, Rules: rules.list})
 		}
 	}
-	shim, err := startShim(z.smtpshim, routes)
+	shim, err := startShim(z.smtpshim, routes, &z.free)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +71,9 @@ func (z *Zoo) playClient(p Peer, behaviours []*Behaviour) ([]Result, error) {
 		direct, err := z.deliver(p, b, servers[i], servers[i].Addr)
 		if err != nil {
 			return nil, err
+		}
+		if b.Name == "base" && direct.Status != 0 {
+			return nil, fmt.Errorf("it fails direct, with status %d: %s", direct.Status, direct.Output)
 		}
 		for j, rules := range z.rules {
 			through, err := z.deliver(p, b, servers[i], routes[i*len(z.rules)+j].Addr)

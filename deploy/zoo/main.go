@@ -27,7 +27,8 @@ type Zoo struct {
 	rules    []ruleSet
 	verbose  bool
 
-	mu sync.Mutex // for output
+	free addresses
+	mu   sync.Mutex // for output
 }
 
 // A ruleSet is the value of the key rules of a route.
@@ -119,7 +120,7 @@ func (z *Zoo) each(m *Matrix, half string, peers []Peer, do func(Peer) ([]Result
 			for i := range next {
 				begun := time.Now()
 				results[i], missing[i] = do(peers[i])
-				z.say("%s %s: %.0f s", half, peers[i].Name, time.Since(begun).Seconds())
+				z.tell(half, peers[i], results[i], missing[i], time.Since(begun))
 			}
 		})
 	}
@@ -134,6 +135,19 @@ func (z *Zoo) each(m *Matrix, half string, peers []Peer, do func(Peer) ([]Result
 			continue
 		}
 		m.results = append(m.results, results[i]...)
+	}
+}
+
+// tell says how a peer fared, as soon as it is done.
+func (z *Zoo) tell(half string, p Peer, results []Result, missing error, took time.Duration) {
+	count := map[Verdict]int{}
+	for _, r := range results {
+		count[r.Verdict]++
+	}
+	z.say("%s %s: %.0f s: %d same, %d better, %d different, %d worse", half, p.Name, took.Seconds(),
+		count[Same], count[Better], count[Differs], count[Worse])
+	if missing != nil {
+		z.say("%s %s is missing: %v", half, p.Name, missing)
 	}
 }
 

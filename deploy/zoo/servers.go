@@ -31,10 +31,7 @@ func (z *Zoo) servers(m *Matrix, o options) error {
 // playServer starts a server, and plays the dialogues to it: direct, and through
 // smtpshim with each set of rules.
 func (z *Zoo) playServer(p Peer, dialogues []*Dialogue) ([]Result, error) {
-	addr, err := freeAddr()
-	if err != nil {
-		return nil, err
-	}
+	addr := z.free.next()
 	_, port, _ := strings.Cut(addr, ":")
 	run, err := z.tree.start(p, "ZOO_PORT="+port)
 	if err != nil {
@@ -54,7 +51,7 @@ func (z *Zoo) playServer(p Peer, dialogues []*Dialogue) ([]Result, error) {
 			routes = append(routes, &Route{Server: addr, Rules: rules.list})
 		}
 	}
-	shim, err := startShim(z.smtpshim, routes)
+	shim, err := startShim(z.smtpshim, routes, &z.free)
 	if err != nil {
 		return nil, err
 	}

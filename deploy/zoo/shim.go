@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,19 +26,17 @@ type Shim struct {
 	dir string
 }
 
-// freeAddr is a port of 127.0.0.1 where nobody listens now. The zoo has a network
-// of its own, so nobody takes it meanwhile.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
+// addresses gives out ports of 127.0.0.1. The zoo has a network of its own, and the
+// kernel chooses ports of connections above these (ip_local_port_range), so nobody
+// else has them.
+type addresses struct{ given atomic.Int64 }
+
+func (a *addresses) next() string {
+	return fmt.Sprintf("127.0.0.1:%d", 10000+a.given.Add(1))
 }
 
 // startShim starts smtpshim with routes, and waits until it listens.
-func startShim(program string, routes []*Route) (*Shim, error) {
+func startShim(program string, routes []*Route, free *addresses) (*Shim, error) {
 	dir, err := os.MkdirTemp("", "zoo-")
 	if err != nil {
 		return nil, err
@@ -45,9 +44,7 @@ func startShim(program string, routes []*Route) (*Shim, error) {
 	var config strings.Builder
 	config.WriteString("[admin]\nlisten = \"\"\n")
 	for i, r := range routes {
-		if r.Addr, err = freeAddr(); err != nil {
-			return nil, err
-		}
+		r.Addr = free.next()
 		rules := ""
 		for _, rule := range r.Rules {
 			rules += fmt.Sprintf("%q,", rule)
