@@ -136,10 +136,12 @@ func judge(direct, through Delivery) Result {
 		r.Verdict = Worse
 	case len(through.Messages) > len(direct.Messages):
 		r.Verdict = Worse
-	case !sameText(direct.Messages, through.Messages):
-		r.Verdict = Worse
-		d, t := firstDifference(strings.Split(strings.Join(direct.Messages, "~\n"), "\n"), strings.Split(strings.Join(through.Messages, "~\n"), "\n"))
-		r.Why, r.Direct, r.Through = "the text differs", d, t
+	case !slices.Equal(texts(direct.Messages), texts(through.Messages)):
+		r.Verdict, r.Why = Worse, "the text differs"
+		if !intact(direct.Messages) && intact(through.Messages) {
+			r.Verdict, r.Why = Better, "the text is intact"
+		}
+		r.Direct, r.Through = firstDifference(strings.Split(strings.Join(texts(direct.Messages), ""), "\n"), strings.Split(strings.Join(texts(through.Messages), ""), "\n"))
 	case through.Took > direct.Took+5*time.Second:
 		r.Verdict, r.Why = Worse, fmt.Sprintf("%.0f s slower", (through.Took-direct.Took).Seconds())
 	case direct.String() != through.String():
@@ -160,27 +162,33 @@ func normal(lines []string) []string {
 	return out
 }
 
-// sameText compares messages but for header lines that a client makes anew for each,
-// and their order.
-func sameText(a, b []string) bool {
-	return slices.Equal(texts(a), texts(b))
+// intact reports whether messages have the lines with dots as they were meant.
+func intact(messages []string) bool {
+	return len(messages) > 0 && !slices.ContainsFunc(messages, func(m string) bool { return !strings.Contains(m, "\n.two\n..three\n") })
 }
 
-// made begins header lines and boundaries that differ from run to run.
-var made = regexp.MustCompile(`(?i)^(date|message-id|received|x-mailer|user-agent|resent-[a-z-]*|content-type|mime-version|\s.*|by .*|id .*|--.*)(:|$| )`)
+// made matches header lines that differ from run to run.
+var made = regexp.MustCompile(`(?i)^([ 	]|date:|message-id:|received:|x-mailer:|user-agent:|content-type:|mime-version:)`)
 
+// texts returns messages as they are compared: without what a client makes anew for
+// each, and whatever the order of its header lines.
 func texts(messages []string) []string {
 	var out []string
 	for _, m := range messages {
 		head, body, _ := strings.Cut(m, "\n\n")
 		var kept []string
-		for line := range strings.Lines(head) {
-			if !made.MatchString(line) && !strings.HasPrefix(line, " ") && !strings.HasPrefix(line, "\t") {
+		for line := range strings.Lines(head + "\n") {
+			if !made.MatchString(line) {
 				kept = append(kept, changing.ReplaceAllString(line, "#"))
 			}
 		}
 		slices.Sort(kept)
-		out = append(out, strings.Join(kept, "")+"\n"+changing.ReplaceAllString(body, "#"))
+		for line := range strings.Lines(body) {
+			if !strings.HasPrefix(line, "--") {
+				kept = append(kept, changing.ReplaceAllString(line, "#"))
+			}
+		}
+		out = append(out, strings.Join(kept, ""))
 	}
 	slices.Sort(out)
 	return out

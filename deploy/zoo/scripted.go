@@ -46,7 +46,7 @@ func startScripted(b *Behaviour) (*ScriptedServer, error) {
 }
 
 // Take returns the messages accepted since the last call, with LF at the end of
-// each line and the dots as they were sent.
+// each line and without the dots that were stuffed.
 func (s *ScriptedServer) Take() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +156,7 @@ func (c *scriptedConn) message() error {
 		if line == "." {
 			break
 		}
-		text.WriteString(line + "\n")
+		text.WriteString(strings.TrimPrefix(line, ".") + "\n")
 	}
 	return c.accept(text.String())
 }

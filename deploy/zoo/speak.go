@@ -19,7 +19,7 @@ func speak(d *Dialogue, addr string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &speaker{conn: conn, r: bufio.NewReader(conn)}
+	s := &speaker{conn: conn, r: bufio.NewReader(conn), patience: silence}
 	defer func() { s.conn.Close() }()
 	waiting := 0 // replies
 	if d.Early {
@@ -65,9 +65,10 @@ func speak(d *Dialogue, addr string) ([]string, error) {
 
 // A speaker is a scripted client.
 type speaker struct {
-	conn  net.Conn
-	r     *bufio.Reader
-	lines []string
+	conn     net.Conn
+	r        *bufio.Reader
+	lines    []string
+	patience time.Duration
 }
 
 // send writes while it reads, so that a server that answers too early blocks
@@ -76,7 +77,10 @@ func (s *speaker) send(text string) bool {
 	if text == "" {
 		return true
 	}
-	s.conn.SetWriteDeadline(time.Now().Add(5 * silence))
+	if len(text) > 1<<16 {
+		s.patience = 5 * silence // what is much takes longer
+	}
+	s.conn.SetWriteDeadline(time.Now().Add(s.patience))
 	_, err := s.conn.Write([]byte(text))
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		return s.hear(1) // perhaps it said why
@@ -88,7 +92,7 @@ func (s *speaker) send(text string) bool {
 func (s *speaker) hear(replies int) bool {
 	for range replies {
 		for {
-			s.conn.SetReadDeadline(time.Now().Add(silence))
+			s.conn.SetReadDeadline(time.Now().Add(s.patience))
 			line, err := s.r.ReadString('\n')
 			if line = strings.TrimRight(line, "\r\n"); line != "" {
 				s.lines = append(s.lines, "S: "+line)

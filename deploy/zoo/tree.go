@@ -107,7 +107,7 @@ func (t Tree) start(p Peer, vars ...string) (*Run, error) {
 	r.cmd.Err = nil
 	r.cmd.Dir = inside
 	r.cmd.Env = append([]string{
-		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + inside, "LANG=C.UTF-8", "USER=zoo", "LOGNAME=zoo", "TZ=UTC",
+		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + inside, "LANG=C.UTF-8", "USER=root", "LOGNAME=root", "TZ=UTC",
 		"ZOO_TMP=" + inside, "ZOO_MESSAGE=" + inside + "/message", "ZOO_HOST=127.0.0.1",
 		"ZOO_FROM=anna@example.com", "ZOO_TO1=ben@example.net", "ZOO_TO2=carl@example.net",
 	}, vars...)

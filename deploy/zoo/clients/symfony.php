@@ -1,4 +1,4 @@
-#!/usr/bin/php
+#!/usr/bin/php -dextension=mbstring.so
 <?php // zoo: Symfony Mailer
 require "Symfony/Component/Mailer/autoload.php";
 $t = new Symfony\Component\Mailer\Transport\Smtp\EsmtpTransport(getenv("ZOO_HOST"), (int) getenv("ZOO_PORT"), false);
