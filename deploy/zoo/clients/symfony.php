@@ -7,5 +7,4 @@ if (getenv("ZOO_USER")) { $t->setUsername(getenv("ZOO_USER")); $t->setPassword(g
 try {
     $t->send(new Symfony\Component\Mime\RawMessage(file_get_contents(getenv("ZOO_MESSAGE"))), new Symfony\Component\Mailer\Envelope(
         new Symfony\Component\Mime\Address(getenv("ZOO_FROM")), [new Symfony\Component\Mime\Address(getenv("ZOO_TO1")), new Symfony\Component\Mime\Address(getenv("ZOO_TO2"))]));
-    $t->stop();
 } catch (Exception $e) { echo $e->getMessage(), "\n"; exit(1); }
