@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command zoo runs mail programs of other people against each other, direct and
 // through smtpshim, and compares what happens step by step. See README.md.
 //

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -52,7 +54,6 @@ func cut(s string) string {
 type Reason struct {
 	half, peer, of, rules string // patterns of path.Match
 	why                   string
-	used                  bool
 }
 
 // readReasons reads lines HALF PEER CASE RULES WHY; "#" begins a comment.
@@ -96,7 +97,6 @@ func excuse(reasons []*Reason, r Result) string {
 			all = all && ok
 		}
 		if all {
-			reason.used = true
 			return reason.why
 		}
 	}

@@ -1,0 +1,104 @@
+//go:build linux
+
+package main
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestFilesAreRead(t *testing.T) {
+	behaviours, err := readBehaviours("behaviours")
+	if err != nil || len(behaviours) < 25 {
+		t.Errorf("%d behaviours, %v", len(behaviours), err)
+	}
+	dialogues, err := readDialogues("dialogues")
+	if err != nil || len(dialogues) < 100 {
+		t.Errorf("%d dialogues, %v", len(dialogues), err)
+	}
+	if _, err := readReasons("reasons.txt"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestScriptedServerKeepsWhatItAccepts(t *testing.T) {
+	behaviours, err := readBehaviours("behaviours")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := startScripted(behaviours[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	d := &Dialogue{}
+	for _, line := range []string{"~ envelope", "M: Subject: zoo", `M: ""`, "M: ..one", "C: .", "C: QUIT"} {
+		if err := d.add(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines, err := speak(d, s.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Take(); !slices.Equal(got, []string{"Subject: zoo\n\n.one\n"}) {
+		t.Errorf("kept %q after\n%q", got, lines)
+	}
+}
+
+func TestDeliveriesAreJudgedByWhatBothSidesBelieve(t *testing.T) {
+	text := []string{"Subject: zoo\n\n.two\n..three\n"}
+	wrong := []string{"Subject: zoo\n\n..two\n...three\n"}
+	for _, test := range []struct {
+		direct, through Delivery
+		want            Verdict
+	}{
+		{Delivery{Messages: text}, Delivery{Messages: text}, Same},
+		{Delivery{Status: 1}, Delivery{Status: 69}, Same},
+		{Delivery{Status: 1}, Delivery{Messages: text}, Better},
+		{Delivery{Messages: text}, Delivery{Status: 1}, Worse},
+		{Delivery{Messages: text}, Delivery{Messages: text, Status: 1}, Worse},
+		{Delivery{Messages: text}, Delivery{Messages: slices.Concat(text, text)}, Worse},
+		{Delivery{Status: 1}, Delivery{Status: 0}, Worse},
+		{Delivery{Status: 1}, Delivery{Status: -1}, Worse},
+		{Delivery{Messages: text}, Delivery{Messages: wrong}, Worse},
+		{Delivery{Messages: wrong}, Delivery{Messages: text}, Better},
+		{Delivery{Messages: text}, Delivery{Messages: text, Took: time.Minute}, Worse},
+	} {
+		if got := judge(test.direct, test.through); got.Verdict != test.want {
+			t.Errorf("%v %q, then %v %q: %c, want %c", test.direct, test.direct.Messages, test.through, test.through.Messages, got.Verdict, test.want)
+		}
+	}
+}
+
+func TestRepliesAreJudgedByTheirCodes(t *testing.T) {
+	for _, test := range []struct {
+		direct, through string
+		want            Verdict
+	}{
+		{"S: 250 Ok", "S: 250 fine", Same},
+		{"S: 250 Ok", "S: 500 no", Worse},
+		{"S: 550 no", "S: 421 bye", Worse},
+		{"S: 500 no", "S: 250 Ok", Better},
+		{"S: (closed)", "S: 421 bye", Better},
+		{"S: 421 bye", "S: (silent)", Worse},
+		{"S: 550 no", "S: 501 no", Differs},
+	} {
+		if got := judgeReplies([]string{test.direct}, []string{test.through}); got.Verdict != test.want {
+			t.Errorf("%q, then %q: %c, want %c", test.direct, test.through, got.Verdict, test.want)
+		}
+	}
+}
+
+func TestReasonsAllowOnlyWhatTheyName(t *testing.T) {
+	reasons := []*Reason{{half: "servers", peer: "*", of: "verbs/*", rules: "none", why: "because"}}
+	r := Result{Half: "servers", Peer: "exim", Case: "verbs/turn", Rules: "[]"}
+	if got := excuse(reasons, r); got != "because" {
+		t.Errorf("%v is not allowed", r)
+	}
+	r.Rules = "standard"
+	if got := excuse(reasons, r); got != "" {
+		t.Errorf("%v is allowed: %s", r, got)
+	}
+}
