@@ -3,7 +3,7 @@
 // Command zoo runs mail programs of other people against each other, direct and
 // through smtpshim, and compares what happens step by step. See README.md.
 //
-//	zoo -smtpshim PROGRAM -tree DIR [-core] [-half clients|servers] [-peer NAME,...] [-case NAME,...] [-page FILE] [-v]
+//	zoo -smtpshim PROGRAM -tree DIR [-core] [-half clients|servers] [-peer NAME,...] [-case NAME,...] [-page FILE] [-j N] [-v]
 //
 // It runs real clients against a scripted server, and scripted clients against real
 // servers. It needs root, Linux, and a network of its own, which deploy/zoo/run
@@ -28,6 +28,7 @@ type Zoo struct {
 	tree     Tree
 	rules    []ruleSet
 	verbose  bool
+	workers  int
 
 	free addresses
 	mu   sync.Mutex // for output
@@ -58,6 +59,7 @@ func main() {
 	flag.StringVar(&cases, "case", "", "run these behaviours and groups of dialogues only: `names` with commas")
 	flag.BoolVar(&o.core, "core", false, "run the core only; a peer that is missing is a failure")
 	flag.StringVar(&o.page, "page", "", "write the matrix to a `file`")
+	flag.IntVar(&z.workers, "j", 2, "run as `many` peers at once; most of them wait")
 	flag.BoolVar(&z.verbose, "v", false, "print the dialogues of all that is not the same")
 	flag.Parse()
 	o.peers, o.cases = split(peers), split(cases)
@@ -110,15 +112,15 @@ func (z *Zoo) run(o options) (worse bool, err error) {
 	return m.failed(), nil
 }
 
-// each calls do for every peer, two at a time, and adds the results in the order of
+// each calls do for every peer, some at a time, and adds the results in the order of
 // the peers.
 func (z *Zoo) each(m *Matrix, half string, peers []Peer, do func(Peer) ([]Result, error)) {
 	results := make([][]Result, len(peers))
 	missing := make([]error, len(peers))
 	next := make(chan int)
-	var both sync.WaitGroup
-	for range 2 {
-		both.Go(func() {
+	var all sync.WaitGroup
+	for range z.workers {
+		all.Go(func() {
 			for i := range next {
 				begun := time.Now()
 				results[i], missing[i] = do(peers[i])
@@ -130,7 +132,7 @@ func (z *Zoo) each(m *Matrix, half string, peers []Peer, do func(Peer) ([]Result
 		next <- i
 	}
 	close(next)
-	both.Wait()
+	all.Wait()
 	for i, p := range peers {
 		if missing[i] != nil {
 			m.missing = append(m.missing, fmt.Sprintf("%s %s: %v", half, p.Name, missing[i]))
