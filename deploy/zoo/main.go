@@ -150,6 +150,11 @@ func (z *Zoo) tell(half string, p Peer, results []Result, missing error, took ti
 	}
 	z.say("%s %s: %.0f s: %d same, %d better, %d different, %d worse", half, p.Name, took.Seconds(),
 		count[Same], count[Better], count[Differs], count[Worse])
+	for _, r := range results {
+		if r.Verdict == Worse {
+			z.say("%v", r)
+		}
+	}
 	if missing != nil {
 		z.say("%s %s is missing: %v", half, p.Name, missing)
 	}

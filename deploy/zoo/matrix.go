@@ -31,10 +31,10 @@ func (m *Matrix) failed() bool {
 	})
 }
 
-// print writes what is not the same, and the numbers.
+// print writes what is worse without a reason, what is missing, and the numbers.
 func (m *Matrix) print(w io.Writer) {
 	for _, r := range m.results {
-		if r.Verdict == Worse {
+		if r.Verdict == Worse && r.Reason == "" {
 			fmt.Fprintln(w, r)
 		}
 	}

@@ -44,7 +44,11 @@ func (z *Zoo) playServer(p Peer, dialogues []*Dialogue) ([]Result, error) {
 		return nil, fmt.Errorf("%w; it said: %s", err, run.out)
 	}
 	// A first session that counts for nothing: some look things up then.
-	if _, err := speak(&Dialogue{steps: []step{{kind: "say", text: "QUIT\r\n", n: 1}}}, addr); err != nil {
+	first, err := speak(&Dialogue{steps: []step{{kind: "say", text: "QUIT\r\n", n: 1}}}, addr)
+	if err == nil && (len(first) == 0 || !strings.HasPrefix(first[0], "S: 220")) {
+		err = fmt.Errorf("it does not greet: %q; it said: %s", first, run.out)
+	}
+	if err != nil {
 		return nil, err
 	}
 	var routes []*Route
@@ -67,17 +71,21 @@ func (z *Zoo) playServer(p Peer, dialogues []*Dialogue) ([]Result, error) {
 		for j, rules := range z.rules {
 			// A route of its own for each: what smtpshim has learned of a
 			// server is not to decide the next dialogue.
-			r, err := z.compare(p, d, routes[i*len(z.rules)+j], direct, octets)
+			route := routes[i*len(z.rules)+j]
+			r, err := z.compare(d, route, direct, octets)
 			if err == nil && r.Verdict == Worse {
 				// Once more: a busy machine must not decide.
 				if direct, octets, err = z.tapped(d, addr); err == nil {
-					r, err = z.compare(p, d, routes[i*len(z.rules)+j], direct, octets)
+					r, err = z.compare(d, route, direct, octets)
 				}
 			}
 			if err != nil {
 				return nil, err
 			}
-			r.Rules = rules.name
+			r.Half, r.Peer, r.Case, r.Rules = "servers", p.Name, d.Case(), rules.name
+			if z.verbose && r.Verdict != Same {
+				z.say("%v", r)
+			}
 			results = append(results, r)
 		}
 	}
@@ -99,7 +107,7 @@ func (z *Zoo) tapped(d *Dialogue, addr string) (lines []string, octets []byte, e
 }
 
 // compare plays a dialogue through smtpshim.
-func (z *Zoo) compare(p Peer, d *Dialogue, route *Route, direct []string, octets []byte) (Result, error) {
+func (z *Zoo) compare(d *Dialogue, route *Route, direct []string, octets []byte) (Result, error) {
 	through, got, err := z.tapped(d, route.Addr)
 	if err != nil {
 		return Result{}, err
@@ -107,10 +115,6 @@ func (z *Zoo) compare(p Peer, d *Dialogue, route *Route, direct []string, octets
 	r := judgeReplies(direct, through)
 	if d.Exact && r.Verdict == Same && !bytes.Equal(octets, got) {
 		r.Verdict, r.Why = Worse, fmt.Sprintf("the server gets other octets: %d direct, %d through", len(octets), len(got))
-	}
-	r.Half, r.Peer, r.Case = "servers", p.Name, d.Case()
-	if z.verbose && r.Verdict != Same {
-		z.say("%v\n  direct:\n    %s\n  through:\n    %s", r, strings.Join(direct, "\n    "), strings.Join(through, "\n    "))
 	}
 	return r, nil
 }
