@@ -13,7 +13,7 @@ const (
 
 // maySplit reports whether the server may take a command of so many octets for several.
 func (d *Dialogue) maySplit(octets int) bool {
-	plain := d.server.offer.Code == 0
+	plain := !esmtp.Has(ParseVerb(d.hello)) // also before any hello
 	return octets > splitOneByOne && d.server.known&offersPIPELINING == 0 || octets > splitPlain && plain
 }
 
