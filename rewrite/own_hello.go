@@ -21,3 +21,30 @@ func (t *Turn) sayOwnHello() (ok bool) {
 	}
 	return ok
 }
+
+// sayOne says a hello: one of our own, the EHLO ahead of the client's HELO, or the
+// client's line.
+func (t *Turn) sayOne(asked, line string, ours bool) event {
+	switch {
+	case ours:
+		return t.say(asked, t.ownCause())
+	case asked != line:
+		return t.sayAhead(asked)
+	}
+	return t.sayTheirs(asked)
+}
+
+// sayAhead says EHLO ahead of the client's HELO. If the server refuses the client's
+// name in it, ours does: the EHLO is our own, and all it is for is STARTTLS.
+func (t *Turn) sayAhead(ehlo string) event {
+	e := t.say(ehlo, t.ownCause())
+	if e.kind != replied || !t.d.wantsTLS() {
+		return e
+	}
+	switch e.code {
+	case 501, 504, 550, 553:
+		t.d.swallow(e.raw, t.ownCause())
+		e = t.say("EHLO "+t.d.policy.Hostname, t.ownCause())
+	}
+	return e
+}
