@@ -16,7 +16,8 @@ import (
 	"smtpshim/proxy/smtptest/real"
 )
 
-// hostileServer says to whoever looks at its dialogues what could harm him.
+// hostileServer says to whoever looks at its dialogues what could harm him. It greets as
+// IIS 5 does, so that fix-hello-name acts at once.
 func hostileServer(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -26,7 +27,7 @@ func hostileServer(t *testing.T) string {
 	t.Cleanup(func() { l.Close() })
 	serve := func(conn net.Conn) {
 		defer conn.Close()
-		conn.Write([]byte("220 mail.example.com ESMTP \x1b[2J<img src=x onerror=alert(1)>\r\n"))
+		conn.Write([]byte("220 mail.example.com Microsoft ESMTP MAIL Service, Version: 5.0.2195 \x1b[2J<img src=x onerror=alert(1)>\r\n"))
 		for lines := bufio.NewScanner(conn); lines.Scan(); {
 			switch verb, _, _ := strings.Cut(lines.Text(), " "); verb {
 			case "EHLO":
