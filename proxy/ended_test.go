@@ -290,3 +290,42 @@ func TestAServerThatHearsOnlyTheQUITOfAGroupGetsIt(t *testing.T) {
 		smtptest.Expect("221 2.0.0 bye"), smtptest.ExpectEnd()))...))
 	s.wait(t)
 }
+
+// A client that ends its message so waits for an answer, and hangs up without it.
+func TestTheLogNamesTheKeyForAMessageThatEndsAtLFAlone(t *testing.T) {
+	const key = "the last line of the message is a dot and a line end with LF alone, which lf_ends would take for the message's end"
+	for sent, want := range map[string]string{
+		"text\n.\n":       key,
+		"text\n.\r\n":     key,
+		"text\r\n.\n":     key,
+		"text\n":          "",
+		"text\n.\nmore\n": "",
+		"text.\n":         "",
+		"text\n..\n":      "",
+	} {
+		for _, cuts := range []int{1, 2, len(sent)} {
+			t.Run(fmt.Sprintf("%q in %d pieces", sent, cuts), func(t *testing.T) {
+				t.Parallel()
+				server, client := through(endOfData)
+				for i := range cuts {
+					client = append(client, smtptest.Send(sent[i*len(sent)/cuts:(i+1)*len(sent)/cuts]))
+				}
+				s := startScripted(t, func(c net.Conn) error {
+					err := smtptest.Play(c, patience, server...)
+					io.Copy(io.Discard, c)
+					return err
+				})
+				r := plainRoute(s)
+				var log bytes.Buffer
+				p, dial := logged(t, r, &log)
+				act(t, dial, plays(client...))
+				s.wait(t)
+				r.Observer.(*counts).outcome(t)
+				p.Close() // which waits for the log
+				if e := endIn(t, &log); e.Outcome != "client-lost" || e.Err != want {
+					t.Errorf("%+v, want %q", e, want)
+				}
+			})
+		}
+	}
+}

@@ -61,6 +61,7 @@ type transfer struct {
 	given    bool                      // the client has got its answer before the end: what is left is dropped
 	dropped  int64                     // octets of the client's that went to nobody
 	since    []byte                    // what it has sent since then, as long as that may be a command
+	last     []byte                    // the last octets of the client's, as many as lfEnd looks at
 
 	mends  bool                // something had to be mended: more will have to be
 	mended *[middleBuffer]byte // what mended pieces are made in; nil until then
@@ -90,6 +91,7 @@ func (m *transfer) piece() (end bool, err error) {
 		out, n, end := m.text.Next(m.room(), src)
 		m.mends = m.text.Mends()
 		m.octets += int64(n)
+		m.last = lastOctets(m.last, src[:n])
 		if m.given && len(m.since) <= maxCommand {
 			m.since = append(m.since, src[:min(n, maxCommand+1)]...)
 		}
@@ -163,8 +165,26 @@ func (m *transfer) more() error {
 		return fmt.Errorf("message buffer: %w", err)
 	}
 	m.report(cmp.Or(m.outcome, vocabulary.MessageCut))
+	if lfEnd(m.last) {
+		s.refusals.note().unfit = errLFEnd
+	}
 	return s.clientFailed(err)
 }
+
+// lfEnd reports whether a message that has not ended has its end where a reader that
+// ends lines at LF looks for it. The client waits for an answer then.
+func lfEnd(last []byte) bool {
+	return bytes.HasSuffix(last, []byte("\n.\n")) || bytes.HasSuffix(last, []byte("\n.\r\n"))
+}
+
+// lastOctets returns the last four octets of last and more. It may change last.
+func lastOctets(last, more []byte) []byte {
+	last = append(last, more[max(0, len(more)-4):]...)
+	return append(last[:0], last[max(0, len(last)-4):]...)
+}
+
+// errLFEnd is why a client waited in vain for the answer to its message.
+var errLFEnd = errors.New("the last line of the message is a dot and a line end with LF alone, which lf_ends would take for the message's end")
 
 // give gives the client, which has paused, the answer that is held for the end of
 // its message: it may be waiting for that. What it sends up to that end is dropped,
