@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"time"
@@ -54,7 +55,7 @@ func (s *session) greetingShown() ([]byte, error) {
 		switch {
 		case err != nil && isTimeout(err) && s.now.Before(by):
 			continue
-		case err != nil || !said || raw[0] != '2':
+		case err != nil || !said:
 			return raw, err
 		}
 		return s.afterNOOP(slices.Clone(raw))
@@ -62,14 +63,21 @@ func (s *session) greetingShown() ([]byte, error) {
 }
 
 // afterNOOP returns the greeting, once NOOP is answered, or the answer if the server
-// refuses the session by it.
+// refuses the session by it. A server that has refused the session by its greeting waits
+// for QUIT (RFC 5321, 3.1), and so answers NOOP, or hangs up.
 func (s *session) afterNOOP(greeting []byte) ([]byte, error) {
-	s.server.consume(len(greeting))
-	raw, err := s.readReply(s.route.Timeouts.reply())
-	if err != nil {
-		return nil, err
+	refused, wait := greeting[0] != '2', s.route.Timeouts.reply()
+	if refused {
+		wait = min(wait, lastWords)
 	}
-	if code := string(raw[:3]); code == "421" || code == "554" {
+	s.server.consume(len(greeting))
+	raw, err := s.readReply(wait)
+	switch {
+	case refused && err != nil:
+		raw = nil
+	case err != nil:
+		return nil, err
+	case !refused && (bytes.HasPrefix(raw, []byte("421")) || bytes.HasPrefix(raw, []byte("554"))):
 		return raw, nil
 	}
 	s.server.replace(len(raw), greeting)

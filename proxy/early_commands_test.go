@@ -19,7 +19,11 @@ func TestAServerMaySeeWhoSpeaksBeforeItsGreeting(t *testing.T) {
 	}{
 		"and refuse the session in place of the greeting": {
 			steps(smtptest.Expect("NOOP"), smtptest.Say("554 5.5.0 you talk too soon")),
-			steps(smtptest.Expect("554 5.5.0 you talk too soon")), "refused"},
+			steps(smtptest.Expect("554 5.5.0 you talk too soon")), "server-lost"},
+		"and refuse the session, and answer what follows": { // RFC 5321, 3.1: it waits for QUIT
+			list(steps(smtptest.Expect("NOOP"), smtptest.Say("554 5.0.0 you talk too soon", "503 5.0.0 no")),
+				steps(smtptest.Expect("EHLO client.example.com"), smtptest.Say("503 5.0.0 no")), quitServer),
+			list(steps(smtptest.Expect("554 5.0.0 you talk too soon"), smtptest.Expect("503 5.0.0 no")), quitClient), "refused"},
 		"and refuse it behind the greeting": {
 			steps(smtptest.Expect("NOOP"), smtptest.Say(greeting), smtptest.Say("421 4.5.0 you talk too soon")),
 			steps(smtptest.Expect("421 4.5.0 you talk too soon"), smtptest.ExpectEnd()), ""},
@@ -37,7 +41,7 @@ func TestAServerMaySeeWhoSpeaksBeforeItsGreeting(t *testing.T) {
 			_, dial := startProxy(t, r)
 			act(t, dial, plays(list(early, c.client)...))
 			s.wait(t)
-			if c.ends == "ok" {
+			if c.ends != "" {
 				wantEnd(t, r.Observer.(*counts), c.ends)
 			}
 		})
