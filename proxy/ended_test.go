@@ -329,3 +329,24 @@ func TestTheLogNamesTheKeyForAMessageThatEndsAtLFAlone(t *testing.T) {
 		}
 	}
 }
+
+func TestTheLogSaysInFewWordsWhyAReplyIsNone(t *testing.T) {
+	for said, want := range map[string]string{
+		"what":                    `not a reply: no line begins with a code from 200 to 599 and a blank or hyphen: "what\r\n"`,
+		"250 ok\r\n550 no longer": `not a reply to anything that was asked: "550 no longer\r\n"`,
+	} {
+		t.Run(said, func(t *testing.T) {
+			t.Parallel()
+			server, client := through(0)
+			server = append(server, smtptest.Expect("RSET"), smtptest.Say(strings.Split(said, "\r\n")...), smtptest.ExpectEnd())
+			client = append(client, smtptest.Say("RSET"))
+			if first, _, found := strings.Cut(said, "\r\n"); found {
+				client = append(client, smtptest.Expect(first))
+			}
+			client = append(client, smtptest.Expect("421 4.3.0 server broke the protocol"), smtptest.ExpectEnd())
+			if e := endOf(t, server, client, nil); !strings.HasPrefix(e.Err, want) || e.Outcome != "server-protocol" {
+				t.Errorf("%+v, want %q", e, want)
+			}
+		})
+	}
+}

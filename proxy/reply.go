@@ -366,7 +366,11 @@ func (s *session) replyIs(raw []byte) {
 	}
 	switch {
 	case d.Failure() == "server-protocol":
-		s.trouble(fmt.Errorf("%w to %s: %s", errBadReply, verbNames[verb], quoted(verb, s.server.buffered())))
+		to := verbNames[verb]
+		if asked == 0 {
+			to = "anything that was asked"
+		}
+		s.trouble(fmt.Errorf("%w to %s: %s", errBadReply, to, quoted(verb, s.server.buffered())))
 		s.misspoke(vocabulary.BadReplyUnfitting)
 		if verb == rewrite.VerbMessage {
 			s.unknown()

@@ -13,7 +13,7 @@ type Reply struct {
 }
 
 var (
-	errNotReply = errors.New("not a reply: no line begins with a code from 200 to 599 and a blank or hyphen")
+	errNotReply = errors.New("no line begins with a code from 200 to 599 and a blank or hyphen")
 	errStray    = errors.New("a reply with a bare CR, a bare LF or a NUL in it")
 	errMixed    = errors.New("a reply with different codes in its lines")
 )
