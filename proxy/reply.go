@@ -170,13 +170,16 @@ func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration
 	return raw, 0, err
 }
 
-// doubtful reports whether rules look at a reply although it is whole: more lines
-// of a greeting or an EHLO reply may follow its last, a code without a blank
-// behind it is no reply to some clients, and a goodbye is no yes to a command.
+// doubtful reports whether rules look at a reply although it is whole: behind an EHLO
+// reply of one line more may follow, a code without a blank behind it is no reply to
+// some clients, and a goodbye is no yes to a command.
 func (s *session) doubtful(raw []byte) bool {
 	switch s.dialogue.Awaited() {
-	case rewrite.VerbGreeting, rewrite.VerbEHLO, rewrite.VerbLHLO:
-		return true
+	case rewrite.VerbGreeting:
+	case rewrite.VerbEHLO, rewrite.VerbLHLO:
+		if bytes.IndexByte(raw, '\n') == len(raw)-1 {
+			return true
+		}
 	case rewrite.VerbQUIT:
 	default:
 		if bytes.HasPrefix(raw, []byte("221")) {

@@ -100,14 +100,15 @@ func (d *Dialogue) repair(of Repair) (n int, made []byte, ok bool, wait int64) {
 		return 0, nil, false, 0
 	}
 	var by ruleSet
+	r := new(Repair) // one for all rules: most replies are right
 	for i := range d.policy.Rules.rules {
 		rule := &d.policy.Rules.rules[i]
 		if rule.Repair == nil || !d.acts(i) {
 			continue
 		}
-		r := of
+		*r = of
 		r.Session = Session{d, i}
-		why := contained(rule.Repair, &r)
+		why := contained(rule.Repair, r)
 		if why == "" && r.done {
 			why = r.fault()
 		}
