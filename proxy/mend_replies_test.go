@@ -225,3 +225,14 @@ func cutReply(sends, first string) (lines []string) {
 	}
 	return append(lines, code+" "+status+text)
 }
+
+// A code that no reply of SMTP has is no second reply.
+func TestAReplyWithAnotherCodeBreaksNoRule(t *testing.T) {
+	server, client := through(0)
+	server = append(server, smtptest.Expect("NOOP"), smtptest.Send("250 ok\r\n150 wait\r\n"))
+	client = append(client, smtptest.Say("NOOP"), smtptest.Expect("250 ok", "421 4.4.2 connection to server lost"), smtptest.ExpectEnd())
+	c := play(t, server, client, standard(t))
+	if n := c.get("broken second-replies"); n > 0 {
+		t.Errorf("the rule broke %d times", n)
+	}
+}

@@ -271,8 +271,8 @@ func (m *transfer) writeFailed(err error) error {
 }
 
 // answered is the server's answer, or its loss, before the message's end: from
-// here on nothing more is written to it, unless it has said nothing that counts. A refusal, or the news of the loss, is
-// held for the end of the message, or for a pause of the client.
+// here on nothing more is written to it, unless it has said nothing that counts. A
+// refusal, or the news of the loss, is held for the end of the message, or for a pause of the client.
 func (m *transfer) answered(err error) error {
 	s := m.s
 	var raw []byte

@@ -249,7 +249,7 @@ func (s *session) lastWord() bool {
 	if !leaves || !s.dialogue.LastWord(raw) {
 		return false
 	}
-	s.trouble(fmt.Errorf("the server closed an idle session: %q", cut(raw)))
+	s.trouble(fmt.Errorf("the server closed an idle session: %s", s.quoted(rewrite.VerbOther, raw)))
 	s.failed(vocabulary.ServerLost)
 	return true
 }
@@ -272,7 +272,7 @@ func (s *session) wholeReply() ([]byte, error) {
 	b := s.server.buffered()
 	scan, err := rewrite.ScanReply(b)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w: %s", errBadReply, err, quoted(s.dialogue.Awaited(), b))
+		return nil, fmt.Errorf("%w: %w: %s", errBadReply, err, s.quoted(s.dialogue.Awaited(), b))
 	}
 	limit := s.route.Limits.replyLine()
 	if len(b) >= 3 && string(b[:3]) == "334" {
@@ -280,13 +280,13 @@ func (s *session) wholeReply() ([]byte, error) {
 	}
 	switch {
 	case scan.Longest > limit:
-		return nil, fmt.Errorf("%w: a line of over %d octets: %s", errTooMuch, limit, quoted(s.dialogue.Awaited(), b))
+		return nil, fmt.Errorf("%w: a line of over %d octets: %s", errTooMuch, limit, s.quoted(s.dialogue.Awaited(), b))
 	case scan.Lines > s.route.Limits.replyLines():
-		return nil, fmt.Errorf("%w: over %d lines: %s", errTooMuch, s.route.Limits.replyLines(), quoted(s.dialogue.Awaited(), b))
+		return nil, fmt.Errorf("%w: over %d lines: %s", errTooMuch, s.route.Limits.replyLines(), s.quoted(s.dialogue.Awaited(), b))
 	case scan.N > 0 && scan.Mixed:
-		return nil, fmt.Errorf("%w: %s", errMixed, quoted(s.dialogue.Awaited(), b))
+		return nil, fmt.Errorf("%w: %s", errMixed, s.quoted(s.dialogue.Awaited(), b))
 	case scan.N == 0 && len(b) >= maxReply:
-		return nil, fmt.Errorf("%w: over %d octets: %s", errTooMuch, maxReply, quoted(s.dialogue.Awaited(), b))
+		return nil, fmt.Errorf("%w: over %d octets: %s", errTooMuch, maxReply, s.quoted(s.dialogue.Awaited(), b))
 	case scan.N == 0:
 		return nil, nil
 	}
@@ -301,9 +301,9 @@ func cut(b []byte) []byte { return b[:min(len(b), 120)] }
 
 // quoted is what the server said, cut, and without what may be a SASL challenge or
 // repeat a credential.
-func quoted(v rewrite.Verb, b []byte) string {
+func (s *session) quoted(v rewrite.Verb, b []byte) string {
 	switch {
-	case v == rewrite.VerbAUTH, v == rewrite.VerbXAUTH, v == rewrite.VerbXEXPS, bytes.HasPrefix(b, []byte("334")):
+	case isAUTH(v), bytes.HasPrefix(b, []byte("334")), v == rewrite.VerbOther && s.dialogue.MayRepeatCredentials():
 		return fmt.Sprintf("%q, of %d octets", rewrite.PlainWords(cut(b)), len(b))
 	}
 	return fmt.Sprintf("%q", cut(b))
@@ -373,13 +373,13 @@ func (s *session) replyIs(raw []byte) {
 		if asked == 0 {
 			to = "anything that was asked"
 		}
-		s.trouble(fmt.Errorf("%w to %s: %s", errBadReply, to, quoted(verb, s.server.buffered())))
+		s.trouble(fmt.Errorf("%w to %s: %s", errBadReply, to, s.quoted(verb, s.server.buffered())))
 		s.misspoke(vocabulary.BadReplyUnfitting)
 		if verb == rewrite.VerbMessage {
 			s.unknown()
 		}
 	case asked > 0 && bytes.HasPrefix(raw, []byte("221")) && d.Failure() == vocabulary.OutcomeServerLost:
-		s.trouble(fmt.Errorf("the server left with %s, which is no answer to %s", quoted(verb, raw), verbNames[verb]))
+		s.trouble(fmt.Errorf("the server left with %s, which is no answer to %s", s.quoted(verb, raw), verbNames[verb]))
 		s.failed(vocabulary.ServerLost)
 		if verb == rewrite.VerbMessage {
 			s.unknown()

@@ -129,6 +129,9 @@ func TestNoSecretIsTold(t *testing.T) {
 		"TLS is required first": {nil, steps(smtptest.Say("AUTH PLAIN "+plain, plain), smtptest.Expect("530 5.7.0 Must issue a STARTTLS command first", "530 5.7.0 Must issue a STARTTLS command first")), func(r *proxy.Route) {
 			r.ClientTLS = proxy.ClientTLS{Mode: rewrite.ClientTLSRequire, Acceptor: proxy.AcceptWith(&tls.Config{})}
 		}},
+		"a last word that repeats it": {steps(smtptest.Expect("AUTH PLAIN "+plain), smtptest.Send("535 no\r\n500 what is "+plain+"\r\n")), steps(smtptest.Say("AUTH PLAIN "+plain), smtptest.Expect("535 no")),
+			standard(t)},
+		"a late reply that repeats it":  {steps(smtptest.Expect("AUTH PLAIN "+plain), smtptest.Send("535 no\r\n200-"+plain+"\r\n354 "+plain+"\r\n")), steps(smtptest.Say("AUTH PLAIN "+plain), smtptest.Expect("535 no")), nil},
 		"the text of a message":         {steps(smtptest.Expect("DATA"), smtptest.Say("354 go"), smtptest.Expect(password, "."), smtptest.Say("250 ok")), steps(smtptest.Say("DATA"), smtptest.Expect("354 go"), smtptest.Say(password, "."), smtptest.Expect("250 ok")), nil},
 		"the text of a refused message": {steps(smtptest.Expect("DATA"), smtptest.Say("354 go")), steps(smtptest.Say("DATA"), smtptest.Expect("354 go"), smtptest.Send(password+"\n\r\n.\r\n"), smtptest.Expect("554 5.6.0 the message has a bare CR, a bare LF or a NUL in it")), func(r *proxy.Route) { r.Rules = withMode(t, "stray-bytes", "refuse") }},
 		"a message whose DATA was refused": {steps(smtptest.Expect("DATA"), smtptest.Say("554 no"), smtptest.Expect(password), smtptest.Say("500 what")),

@@ -195,7 +195,6 @@ func (d *Dialogue) ChunkEnd() {
 // The server never gets its end. The octets of this chunk have been dropped.
 func (d *Dialogue) RefuseChunk(text string) {
 	d.endText()
-	d.endText()
 	if d.chunk.last {
 		d.answerEach(VerbBDAT, text)
 	} else {

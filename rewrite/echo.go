@@ -126,7 +126,16 @@ func (d *Dialogue) mayEcho(v Verb, line []byte) bool {
 	case sasl.Has(v) && d.secrets != nil:
 		return d.secrets.repeatedIn(line[4:])
 	}
+	if v == VerbOther && line[0] >= '4' && d.MayRepeatCredentials() {
+		return true
+	}
 	return line[0] == '5' && line[1] == '0' && (sasl.Has(v) || v == VerbOther)
+}
+
+// MayRepeatCredentials reports whether the client has said what may be a credential,
+// so that a reply to what is no command, or to nothing, may repeat it.
+func (d *Dialogue) MayRepeatCredentials() bool {
+	return d.seen.suspect || d.seen.authenticated || d.secrets != nil
 }
 
 // tellable is the text of a reply's first line behind its code, for the listener:

@@ -2,11 +2,11 @@ package rewrite
 
 import "bytes"
 
-// greetsESMTP reports whether a greeting has the word ESMTP, which promises that the
-// server knows EHLO (RFC 1869, 4.1.1).
-func greetsESMTP(raw []byte) bool {
-	for word := range bytes.FieldsFuncSeq(raw, isPunctuation) {
-		if foldEqual(word, "ESMTP") {
+// HasWord reports whether a text has a word, which is given in upper case, in any case.
+// The word ESMTP in a greeting promises that the server knows EHLO (RFC 1869, 4.1.1).
+func HasWord(text []byte, word string) bool {
+	for w := range bytes.FieldsFuncSeq(text, isPunctuation) {
+		if foldEqual(w, word) {
 			return true
 		}
 	}

@@ -23,7 +23,7 @@ func (d *Dialogue) Greeting(raw []byte) {
 		*d.recipients = recipients{}
 	}
 	d.bannerIs(raw)
-	d.seen.esmtp = d.seen.esmtp || greetsESMTP(raw)
+	d.seen.esmtp = d.seen.esmtp || HasWord(raw, "ESMTP")
 	code, err := replyCode(raw)
 	d.server.last = int16(code)
 	if d.holds() {

@@ -50,12 +50,11 @@ type esmtpState struct {
 	refused  bool // EHLO was refused, and HELO has no answer yet
 }
 
-// What is remembered of a server whose greeting lacks the word, and for how many
-// seconds.
+// rejectsEHLO is remembered, for a day, of a server that has refused EHLO although
+// the word was promised for it. That one accepts EHLO the engine remembers.
 const (
-	acceptsEHLO = "accepts EHLO"
-	rejectsEHLO = "rejects EHLO"
-	knownLasts  = 24 * 60 * 60
+	rejectsEHLO     = "rejects EHLO"
+	rejectsEHLORest = 24 * 60 * 60
 )
 
 // ehloPatience is for how many milliseconds EHLO may have no answer where the
@@ -65,7 +64,7 @@ const ehloPatience = 15_000
 func waitForEHLO(t *rewrite.Turn) {
 	state := t.State().(*esmtpState)
 	state.refused = false
-	if state.promised && !t.Introduced() && !t.Remembers(acceptsEHLO) {
+	if state.promised && !t.Introduced() && !t.SpeaksESMTP() {
 		t.Within(ehloPatience)
 	}
 }
@@ -77,11 +76,10 @@ func (a advertiser) hear(t *rewrite.Turn) {
 		a.greet(t, state)
 	case !state.unsaid:
 	case !t.Lost() && isEHLO && t.Reply().Code == 250:
-		t.Remember(acceptsEHLO, knownLasts)
 	case state.promised && isEHLO && !t.Introduced():
 		keepPromise(t, state)
 	case !t.Lost() && !isEHLO && t.Reply().Code == 250 && state.refused:
-		t.Remember(rejectsEHLO, knownLasts)
+		t.Remember(rejectsEHLO, rejectsEHLORest)
 		t.Reply().Lines = t.Reply().Lines[:1] // any further line would be a keyword
 	}
 }
@@ -91,18 +89,14 @@ func (a advertiser) greet(t *rewrite.Turn, state *esmtpState) {
 	if t.Lost() || t.Reply().Code != 220 {
 		return
 	}
-	for _, line := range t.Reply().Lines {
-		for word := range strings.FieldsFuncSeq(line, isPunctuation) {
-			if strings.EqualFold(word, "ESMTP") || strings.EqualFold(word, "LMTP") {
-				return
-			}
-		}
+	text := strings.Join(t.Reply().Lines, " ")
+	if rewrite.HasWord([]byte(text), "ESMTP") || rewrite.HasWord([]byte(text), "LMTP") {
+		return
 	}
 	state.unsaid = true
-	text := strings.Join(t.Reply().Lines, " ")
 	isExchange := strings.Contains(text, "Microsoft Exchange Internet Mail Service 5.0")
 	isMasked := 2*strings.Count(text, "*") > len(text) // KB320027
-	if a.always || !t.Remembers(rejectsEHLO) && (isExchange || isMasked || t.Remembers(acceptsEHLO)) {
+	if a.always || !t.Remembers(rejectsEHLO) && (isExchange || isMasked || t.SpeaksESMTP()) {
 		state.promised = true
 		a.word(t)
 	}
@@ -115,7 +109,7 @@ func (a advertiser) greet(t *rewrite.Turn, state *esmtpState) {
 func keepPromise(t *rewrite.Turn, state *esmtpState) {
 	closes := t.Lost() || t.Reply().Code == 421 // RFC 5321, 3.8
 	switch {
-	case closes && (!t.Untouched() || t.Remembers(acceptsEHLO)):
+	case closes && (!t.Untouched() || t.SpeaksESMTP()):
 	case t.Lost() && !t.Silent() && t.Fresh() == 0:
 		t.AgainAfresh(string(t.Line()))
 	case closes && t.Fresh() < 2:
@@ -125,11 +119,6 @@ func keepPromise(t *rewrite.Turn, state *esmtpState) {
 		t.Again(heloFor(t))
 		state.refused = true
 	}
-}
-
-// isPunctuation says what may surround a word: "(ESMTP)" has it, "ESMTPS" not.
-func isPunctuation(r rune) bool {
-	return r < '0' || r > '9' && r < 'A' || r > 'Z' && r < 'a' || r > 'z' && r < 0x80
 }
 
 func advertiseWord(t *rewrite.Turn) {

@@ -112,6 +112,9 @@ func (f *helloNames) hear(t *rewrite.Turn) {
 			return
 		}
 	}
+	if !t.Lost() && r.Code < 400 {
+		return
+	}
 	fixed, fault, _ := f.mend(string(t.Line()), t.Session)
 	if fixed == string(t.Line()) || fault == "" {
 		return
@@ -262,15 +265,24 @@ func isLoopback(name string) bool {
 		return true
 	}
 	bare, _ := cutIPv6(strings.Trim(name, "[]"))
-	a, err := netip.ParseAddr(bare)
-	return err == nil && a.Unmap().IsLoopback()
+	a, ok := parseAddr(bare)
+	return ok && a.Unmap().IsLoopback()
+}
+
+// parseAddr is netip.ParseAddr, without the error that most names would cost.
+func parseAddr(s string) (a netip.Addr, ok bool) {
+	if s == "" || !isDigit(s[0]) && strings.IndexByte(s, ':') < 0 {
+		return netip.Addr{}, false
+	}
+	a, err := netip.ParseAddr(s)
+	return a, err == nil
 }
 
 // addressLiteral puts an address in brackets (RFC 5321, 4.1.3).
 func addressLiteral(s string) (string, bool) {
 	s, _ = cutIPv6(s)
-	a, err := netip.ParseAddr(s)
-	if err != nil {
+	a, ok := parseAddr(s)
+	if !ok {
 		return "", false
 	}
 	if a = a.Unmap().WithZone(""); a.Is4() {
@@ -284,16 +296,16 @@ func addressLiteral(s string) (string, bool) {
 func isHelloName(s string) bool {
 	inner, isLiteral := strings.CutPrefix(s, "[")
 	if !isLiteral {
-		_, err := netip.ParseAddr(s)
-		return err != nil && isDomain(s)
+		_, isAddr := parseAddr(s)
+		return !isAddr && isDomain(s)
 	}
 	inner, closed := strings.CutSuffix(inner, "]")
 	if !closed {
 		return false
 	}
 	bare, is6 := cutIPv6(inner)
-	a, err := netip.ParseAddr(bare)
-	return err == nil && a.Is6() == is6 && a.Zone() == ""
+	a, ok := parseAddr(bare)
+	return ok && a.Is6() == is6 && a.Zone() == ""
 }
 
 // cutIPv6 takes the tag off an IPv6 address literal, in any case.

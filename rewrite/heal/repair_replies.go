@@ -236,7 +236,10 @@ func secondReplies() rewrite.Rule {
 				return
 			}
 			lines, n, _, ok := firstReply(r.Octets())
-			if code := lines[0].code; ok && code[0] == '2' && string(code) != "221" {
+			if !ok {
+				return
+			}
+			if code := lines[0].code; code[0] == '2' && string(code) != "221" {
 				r.Replace(n, nil)
 			}
 		}),
