@@ -94,21 +94,6 @@ func (t *Turn) sayFirstHello(v Verb, line, by string) (ok bool) {
 	return became != over
 }
 
-// wasLost has the rules hear that the server hung up on the client's line.
-func (t *Turn) wasLost() (raw []byte, ok bool) {
-	d := t.d
-	if !t.sasl && d.policy.Rules.seesReply(t.verb, 0) {
-		t.lost, t.reply = true, Reply{}
-		t.runReply()
-		t.lost, t.silent = false, false
-	}
-	if !t.repeats {
-		d.end(vocabulary.OutcomeServerLost, lostText)
-		return nil, false
-	}
-	return t.sayAgain(nil)
-}
-
 // sayHello says EHLO or HELO, and does what is due behind it: STARTTLS with its
 // handshake, XCLIENT. The server forgets the hello in either, so it is said
 // again. A client's HELO hides whether there is STARTTLS or XCLIENT: EHLO goes
@@ -206,6 +191,7 @@ func (t *Turn) sayAgain(raw []byte) (reply []byte, ok bool) {
 	d := t.d
 	t.commands++
 	if raw != nil {
+		t.refuses(raw)
 		d.swallow(raw, t.lineCause())
 	}
 	if t.afresh {

@@ -103,6 +103,7 @@ func (t *Turn) tooMany(line string, e *event) secondHello {
 	if e.kind == lost {
 		return t.reconnectForHello()
 	}
+	t.refuses(e.raw)
 	d.swallow(e.raw, t.recallCause())
 	e.swallowed = true
 	if e.code == 503 && !hello.Has(t.verb) {
@@ -129,7 +130,11 @@ func (t *Turn) resetServer() secondHello {
 // lost had a transaction or a login.
 func (t *Turn) reconnectForHello() secondHello {
 	d := t.d
-	if d.seen.transaction || d.seen.authenticated {
+	switch {
+	case d.seen.transaction:
+		t.endLost()
+		return over
+	case d.seen.authenticated:
 		d.end(vocabulary.OutcomeServerLost, lostText)
 		return over
 	}

@@ -6,12 +6,13 @@ package rewrite
 type Turn struct {
 	Session
 
-	verb  Verb
-	said  []byte // the client's line
-	line  []byte // what goes to the server in its place
-	reply Reply
-	raw   []byte // the reply as it came
-	lost  bool   // the server hung up instead of a reply
+	verb    Verb
+	said    []byte // the client's line
+	line    []byte // what goes to the server in its place
+	reply   Reply
+	raw     []byte // the reply as it came
+	refusal []byte // the server's to the line, while another is said in its place; nil: none
+	lost    bool   // the server hung up instead of a reply
 
 	silent bool  // it is lost because it did not answer in time
 	within int64 // milliseconds for the answer to the line; 0: as long as the route allows

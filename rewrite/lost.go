@@ -1,0 +1,46 @@
+package rewrite
+
+import (
+	"bytes"
+	"fmt"
+
+	"smtpshim/rewrite/vocabulary"
+)
+
+// wasLost has the rules hear that the server hung up on the client's line.
+func (t *Turn) wasLost() (raw []byte, ok bool) {
+	d := t.d
+	if !t.sasl && d.policy.Rules.seesReply(t.verb, 0) {
+		t.lost, t.reply = true, Reply{}
+		t.runReply()
+		t.lost, t.silent = false, false
+	}
+	if !t.repeats {
+		t.endLost()
+		return nil, false
+	}
+	return t.sayAgain(nil)
+}
+
+// endLost ends the session of a server that has hung up. If it had refused the client's
+// line before another was said in its place, the client gets that refusal, as it would
+// without us.
+func (t *Turn) endLost() {
+	d := t.d
+	if t.refusal == nil {
+		d.end(vocabulary.OutcomeServerLost, lostText)
+		return
+	}
+	d.server.gone = true
+	d.fail(vocabulary.OutcomeServerLost, fmt.Sprintf("the server hung up after it said %d", codeOf(t.refusal)))
+	t.recalled = t.lineCause()
+	d.give(t.verb, t.refusal, Reply{})
+	d.next = End
+}
+
+// refuses notes a refusal that the client does not get yet.
+func (t *Turn) refuses(raw []byte) {
+	if codeOf(raw) >= 400 {
+		t.refusal = bytes.Clone(raw)
+	}
+}
