@@ -21,28 +21,13 @@ import (
 // quittingServer greets, and says goodbye to whatever it hears.
 func quittingServer(t *testing.T) (address string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				conn.SetDeadline(time.Now().Add(patience))
-				fmt.Fprint(conn, "220 mail.example.com ESMTP\r\n")
-				if _, err := bufio.NewReader(conn).ReadString('\n'); err == nil {
-					fmt.Fprint(conn, "221 bye\r\n")
-				}
-			}()
+	return serveEach(t, func(conn net.Conn) {
+		conn.SetDeadline(time.Now().Add(patience))
+		fmt.Fprint(conn, "220 mail.example.com ESMTP\r\n")
+		if _, err := bufio.NewReader(conn).ReadString('\n'); err == nil {
+			fmt.Fprint(conn, "221 bye\r\n")
 		}
-	}()
-	return l.Addr().String()
+	})
 }
 
 // quit holds a session that does nothing.

@@ -85,21 +85,7 @@ func (c *client) reply() string {
 // A sink is a server that takes every message and forgets it.
 func sink(t *testing.T) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go swallow(conn)
-		}
-	}()
-	return l.Addr().String()
+	return serveEach(t, func(conn net.Conn) { swallow(conn) })
 }
 
 // swallow is a sink's session.

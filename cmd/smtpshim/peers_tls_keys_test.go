@@ -139,27 +139,12 @@ func TestAServerThatCannotTakeMLKEMIsAskedAgainWithout(t *testing.T) {
 // startImplicit runs a server whose connections begin with TLS.
 func startImplicit(t *testing.T, small *smallHello) *starter {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				small.serve(conn, func(secure net.Conn) {
-					fmt.Fprint(secure, "220 mail.example.com ESMTP\r\n")
-					answerAll(secure)
-				})
-			}()
-		}
-	}()
-	return &starter{addr: l.Addr().String()}
+	return &starter{addr: serveEach(t, func(conn net.Conn) {
+		small.serve(conn, func(secure net.Conn) {
+			fmt.Fprint(secure, "220 mail.example.com ESMTP\r\n")
+			answerAll(secure)
+		})
+	})}
 }
 
 // A live check says that the server needs the smaller hello.

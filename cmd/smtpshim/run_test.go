@@ -25,8 +25,9 @@ import (
 // patience is how long a test waits for what must happen.
 const patience = 20 * time.Second
 
-// mailServer is a server that says yes to everything, on loopback.
-func mailServer(t *testing.T) (address string) {
+// serveEach is a server on loopback: each of its connections is served on a goroutine of its
+// own, and closed.
+func serveEach(t testing.TB, each func(net.Conn)) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -41,18 +42,26 @@ func mailServer(t *testing.T) (address string) {
 			}
 			go func() {
 				defer conn.Close()
-				fmt.Fprint(conn, "220 mail.example.com ESMTP\r\n")
-				for lines := bufio.NewScanner(conn); lines.Scan(); {
-					if strings.HasPrefix(lines.Text(), "DATA") {
-						fmt.Fprint(conn, "354 go on\r\n")
-					} else {
-						fmt.Fprint(conn, "250 ok\r\n")
-					}
-				}
+				each(conn)
 			}()
 		}
 	}()
 	return l.Addr().String()
+}
+
+// mailServer is a server that says yes to everything, on loopback.
+func mailServer(t *testing.T) (address string) {
+	t.Helper()
+	return serveEach(t, func(conn net.Conn) {
+		fmt.Fprint(conn, "220 mail.example.com ESMTP\r\n")
+		for lines := bufio.NewScanner(conn); lines.Scan(); {
+			if strings.HasPrefix(lines.Text(), "DATA") {
+				fmt.Fprint(conn, "354 go on\r\n")
+			} else {
+				fmt.Fprint(conn, "250 ok\r\n")
+			}
+		}
+	})
 }
 
 // freeAddress is one that nobody listens on.
