@@ -89,9 +89,15 @@ func (s Session) State() any {
 		}
 	}
 	state := rules[s.rule].State()
+	if s.d.states == nil {
+		s.d.states = make([]ruleState, 0, usualStates)
+	}
 	s.d.states = append(s.d.states, ruleState{s.rule, state})
 	return state
 }
+
+// usualStates is how many rules of the set standard keep a state in most sessions.
+const usualStates = 4
 
 // A Memory keeps what was learned of one server from one session to the next.
 type Memory interface {
