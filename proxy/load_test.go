@@ -197,6 +197,9 @@ func TestSlowClientsCostLittle(t *testing.T) {
 // TestMessagesThatNobodyTakesCostABuffer has clients send text that is to be
 // mended and folded to a server that has stopped reading.
 func TestMessagesThatNobodyTakesCostABuffer(t *testing.T) {
+	if raceDetected() {
+		t.Skip("the race detector keeps a record of memory in memory")
+	}
 	const most = 516 << 10 // of memory, for each: a read, what is mended of it, and what is folded of that
 	n := loadOf(t, 1_000, 40)
 	l := listen(t)
