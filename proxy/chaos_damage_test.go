@@ -89,6 +89,12 @@ func (f *faulty) trip() error {
 	return errBroken
 }
 
+// saysNo reports whether the damage is a refusal: where it stands before the yes to
+// a message it is the server's answer, with and without a proxy.
+func (f *damage) saysNo() bool {
+	return f != nil && f.kind == "garbage" && bytes.HasPrefix(junk(rand.New(rand.NewPCG(f.seed, 0))), []byte("550 "))
+}
+
 // junk is what is no reply and no command, or one that nobody asked for.
 func junk(random *rand.Rand) []byte {
 	all := []string{"\r\n", "\x00", "\n", "\r", "250-", "250 extra\r\n", "354 extra\r\n", "550 extra\r\n", "HTTP/1.1 400 Bad Request\r\n", "\r\n.\r\n",

@@ -236,32 +236,3 @@ func TestAReplyWithAnotherCodeBreaksNoRule(t *testing.T) {
 		t.Errorf("the rule broke %d times", n)
 	}
 }
-
-// The server may have the message, so that a bounce would be false.
-func TestANoAndAYesAtOnceToAMessageAreDoubt(t *testing.T) {
-	for name, test := range map[string]struct{ command, said string }{
-		"DATA":                 {"", "550 extra\r\n250 queued\r\n"},
-		"behind an empty line": {"", "550 extra\r\n\r\n250 queued\r\n"},
-		"for now":              {"", "451 extra\r\n250 queued\r\n"},
-		"a chunk":              {"BDAT 4 LAST", "550 extra\r\n250 queued\r\n"},
-	} {
-		for _, rules := range []func(*proxy.Route){nil, standard(t)} {
-			server := []smtptest.Step{smtptest.Say("220 mail.example.com ESMTP"), smtptest.Expect("EHLO client.example.com"),
-				smtptest.Say("250-mail.example.com", "250 CHUNKING"), smtptest.Expect("MAIL FROM:<a@example.com>"), smtptest.Say("250 ok"),
-				smtptest.Expect("RCPT TO:<b@example.net>"), smtptest.Say("250 ok")}
-			client := []smtptest.Step{smtptest.Expect("220 mail.example.com ESMTP"), smtptest.Say("EHLO client.example.com"),
-				smtptest.Expect("250-mail.example.com", "250 CHUNKING"), smtptest.Say("MAIL FROM:<a@example.com>"), smtptest.Expect("250 ok"),
-				smtptest.Say("RCPT TO:<b@example.net>"), smtptest.Expect("250 ok")}
-			if test.command == "" {
-				server = append(server, smtptest.Expect("DATA"), smtptest.Say("354 go"), smtptest.Expect("hi", "."))
-				client = append(client, smtptest.Say("DATA"), smtptest.Expect("354 go"), smtptest.Say("hi", "."))
-			} else {
-				server = append(server, smtptest.Expect(test.command, "hi"))
-				client = append(client, smtptest.Say(test.command, "hi"))
-			}
-			server = append(server, smtptest.Send(test.said))
-			client = append(client, smtptest.Expect("421 4.3.0 server broke the protocol"), smtptest.ExpectEnd())
-			t.Run(name, func(t *testing.T) { wantEnd(t, play(t, server, client, rules), "unknown") })
-		}
-	}
-}

@@ -349,24 +349,8 @@ func (s *session) replied(raw []byte, err error) error {
 	return nil
 }
 
-// doubts reports whether it is not known what became of a message that the server has
-// answered: a server that has not got all of it cannot have taken it, and one that says
-// no and yes at once may have.
-func (s *session) doubts(raw, more []byte) bool {
-	d := s.dialogue
-	verb := d.Awaited()
-	switch {
-	case d.Outstanding() != 1:
-		return false
-	case verb == rewrite.VerbMessage && s.server.broken && raw[0] == '2':
-		return true
-	case verb != rewrite.VerbMessage && verb != rewrite.VerbBDAT, raw[0] < '4', !d.IsLastAnswer():
-		return false
-	}
-	return bytes.HasPrefix(bytes.TrimLeft(more, "\r\n\x00 "), []byte("2"))
-}
-
-// replyIs gives the dialogue a whole reply. What stands behind the reply is looked at once the
+// replyIs gives the dialogue a whole reply. A server that has not got all of a
+// message cannot have taken it. What stands behind the reply is looked at once the
 // client has it: the first reply is the answer, or a message that was delivered
 // would be sent again.
 func (s *session) replyIs(raw []byte) {
@@ -378,7 +362,7 @@ func (s *session) replyIs(raw []byte) {
 	if asked > 0 && s.route.Observer != nil {
 		s.route.Observer.ServerReplied(verbNames[verb], s.now.Sub(s.asked))
 	}
-	if s.doubts(raw, more) {
+	if asked == 1 && verb == rewrite.VerbMessage && s.server.broken && raw[0] == '2' {
 		d.Garbage()
 	} else {
 		d.Reply(raw, ahead, len(more) > 0)

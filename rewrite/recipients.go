@@ -90,9 +90,6 @@ func (r *recipients) due() int {
 	return max(len(r.accepted)-r.answered, 1)
 }
 
-// IsLastAnswer reports whether one reply to the message is due, and no more.
-func (d *Dialogue) IsLastAnswer() bool { return d.recipients.due() == 1 }
-
 // told is how many replies to the message the client waits for.
 func (r *recipients) told() (n int) {
 	if r != nil {
