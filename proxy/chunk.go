@@ -269,7 +269,7 @@ func (s *session) chunk(forward bool) error {
 	if c.conclude() {
 		return nil
 	}
-	s.asked = s.now
+	s.asked = s.now.Sub(s.began)
 	s.sum.message(c.size)
 	s.dialogue.ChunkEnd()
 	return nil
@@ -368,7 +368,7 @@ func (c *chunk) endText(refusal string) error {
 	}
 	s.sum.message(c.size)
 	if last {
-		s.asked = s.now
+		s.asked = s.now.Sub(s.began)
 		s.serverWrite(end)
 	}
 	d.ChunkEnd()

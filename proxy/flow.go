@@ -12,7 +12,7 @@ func (s *session) flush() error {
 	d := s.dialogue
 	if len(d.ToServer) > 0 {
 		if s.server != nil {
-			s.asked = s.now
+			s.asked = s.now.Sub(s.began)
 			s.serverWrite(d.ToServer)
 		}
 		d.ToServer = reuse(d.ToServer)

@@ -137,7 +137,7 @@ func (s *session) pretends(line []byte) bool {
 	case bytes.HasPrefix(s.client.buffered(), rest):
 		return true
 	case bytes.HasPrefix(rest, line):
-		s.claimed += len(line)
+		s.claimed += int32(len(line))
 	default:
 		s.claimed = -1
 	}

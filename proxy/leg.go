@@ -19,35 +19,37 @@ type leg struct {
 	raw  syscall.RawConn // of conn, if it is a plain socket; else nil
 	wire *wire           // below conn, if that is TLS over TCP; else nil
 
-	buf   []byte // from a pool; nil while empty
-	r, w  int    // what has been read and not consumed is buf[r:w]
-	large bool   // a message is on its way: large buffers pay
+	buf  []byte // from a pool; nil while empty
+	r, w int    // what has been read and not consumed is buf[r:w]
 
 	into *conduit // where fill puts what there is, instead of the buffer; nil: nowhere else
 	most int      // octets at once
 	took int      // octets that the last fill has put there
 	from *conduit // what write sends, instead of octets in memory
 
-	total    int64       // octets read so far
-	deadline time.Time   // of the read that is under way
-	alarm    time.Time   // the read deadline of conn, unless it has been woken
-	woken    atomic.Bool // by interrupt, and no fill has seen it yet
-	broken   bool        // a write has failed: the other side does not have all
+	total    int64     // octets read so far
+	deadline time.Time // of the read that is under way
+	alarm    time.Time // the read deadline of conn, unless it has been woken
 
-	asking     []byte // what the next fill writes, once it has seen that nothing was said
-	rest       []byte // of the write that is under way
-	allowed    time.Duration
-	writeArmed bool
+	asking  []byte // what the next fill writes, once it has seen that nothing was said
+	rest    []byte // of the write that is under way
+	allowed time.Duration
+
+	// These share two words.
+	woken      atomic.Bool // by interrupt, and no fill has seen it yet
 	writeWoken atomic.Bool // by interruptWrite, until resumeWrite
+	large      bool        // a message is on its way: large buffers pay
+	broken     bool        // a write has failed: the other side does not have all
+	writeArmed bool
+	done       bool
+	ready      bool
 
 	// Made once: a command must not allocate.
 	readFunc, writeFunc func(fd uintptr) bool
 	lookFunc, askFunc   func(fd uintptr)
-	done                bool
 	quiet               func() // says that the last read has left nothing; nil: nobody wants to know
 	readN               int
 	readErr, writeErr   error
-	ready               bool
 }
 
 // A quiet connection wants to know of reads that have left nothing: it does not look

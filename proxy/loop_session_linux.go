@@ -126,7 +126,7 @@ func (s *session) park(limit time.Time) bool {
 	if s.client.setAlarm(limit) != nil || s.server.setAlarm(time.Time{}) != nil || s.client.woken.Load() {
 		return false
 	}
-	s.idleUntil = limit
+	s.idleUntil = limit.Sub(s.began)
 	s.dialogue.Rest()
 	p := &parked{session: s, loop: s.co.loop}
 	if client.await(p) && server.await(p) {

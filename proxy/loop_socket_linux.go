@@ -14,17 +14,19 @@ import (
 // A socket is a connection in a loop: a net.Conn, and a syscall.Conn.
 type socket struct {
 	loop   *loop
-	fd     int
-	local  bool           // in the file system
-	remote netip.AddrPort // zero if it is
+	remote netip.AddrPort // zero if it is local
+	fd     int32
+	local  bool // in the file system
 
-	mu      sync.Mutex
-	ways    [2]way     // reading, writing
-	co      *coroutine // who waits; nil: goroutines do
-	calls   int        // on the descriptor, that are under way
+	// By mu.
 	closed  bool
 	writes  bool // the loop is told when there is room
 	unclear bool // there may be more to read than was said: the end, an error, urgent octets
+
+	mu    sync.Mutex
+	ways  [2]way     // reading, writing
+	co    *coroutine // who waits; nil: goroutines do
+	calls int        // on the descriptor, that are under way
 }
 
 const (
@@ -59,7 +61,7 @@ const received = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET
 // newSocket has the loop look after a connection, which is closed if that cannot be.
 // What has come already, it is told of at its next wait.
 func (l *loop) newSocket(fd int, remote netip.AddrPort, events uint32) (*socket, error) {
-	s := &socket{loop: l, fd: fd, remote: remote, local: !remote.IsValid(), writes: events&unix.EPOLLOUT != 0}
+	s := &socket{loop: l, fd: int32(fd), remote: remote, local: !remote.IsValid(), writes: events&unix.EPOLLOUT != 0}
 	s.ways[reading].socket, s.ways[writing].socket = s, s
 	s.ways[writing].ready = !s.writes
 	if err := l.watch(s, fd, events); err != nil {
@@ -182,7 +184,7 @@ func (s *socket) wait(which int) {
 	w := &s.ways[which]
 	if which == writing && !s.writes {
 		s.writes = true
-		s.loop.control(unix.EPOLL_CTL_MOD, s.fd, received|unix.EPOLLOUT) // which tells at once if there is room by now
+		s.loop.control(unix.EPOLL_CTL_MOD, int(s.fd), received|unix.EPOLLOUT) // which tells at once if there is room by now
 	}
 	if c := s.co; c != nil {
 		w.waiter = c
@@ -280,9 +282,9 @@ func (s *socket) Close() error {
 func (s *socket) end() {
 	s.loop.alarm(&s.ways[reading], time.Time{})
 	s.loop.alarm(&s.ways[writing], time.Time{})
-	s.loop.unwatch(s.fd)
+	s.loop.unwatch(int(s.fd))
 	s.loop.load.Add(-1)
-	unix.Close(s.fd)
+	unix.Close(int(s.fd))
 }
 
 // CloseWrite is for the other side the end of what we send.

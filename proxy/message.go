@@ -107,7 +107,7 @@ func (m *transfer) piece() (end bool, err error) {
 				}
 			}
 		}
-		s.asked = s.now
+		s.asked = s.now.Sub(s.began)
 		if m.forward && len(out) > 0 {
 			if err := s.serverWrite(out); err != nil {
 				if err := m.writeFailed(err); err != nil {

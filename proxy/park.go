@@ -22,8 +22,8 @@ func (s *session) resume() {
 
 // commandBy is until when the client's next line has to be there.
 func (s *session) commandBy() time.Time {
-	if !s.idleUntil.IsZero() {
-		return s.idleUntil // it has been waited for already
+	if s.idleUntil != 0 {
+		return s.began.Add(s.idleUntil) // it has been waited for already
 	}
 	return s.by(s.patience(s.route.Timeouts.command()))
 }

@@ -77,7 +77,7 @@ func (s *session) ask() error {
 	if len(d.ToServer) == 0 || s.server == nil {
 		return nil
 	}
-	s.asked = s.now
+	s.asked = s.now.Sub(s.began)
 	if s.answered && s.server.ask(d.ToServer, s.route.Timeouts.data()) {
 		s.answered = false
 		return nil
@@ -360,7 +360,7 @@ func (s *session) replyIs(raw []byte) {
 	ahead := len(s.client.buffered()) > 0 || looks && s.client.sent()
 	more := s.server.buffered()[len(raw):]
 	if asked > 0 && s.route.Observer != nil {
-		s.route.Observer.ServerReplied(verbNames[verb], s.now.Sub(s.asked))
+		s.route.Observer.ServerReplied(verbNames[verb], s.now.Sub(s.began)-s.asked)
 	}
 	if asked == 1 && verb == rewrite.VerbMessage && s.server.broken && raw[0] == '2' {
 		d.Garbage()

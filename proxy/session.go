@@ -38,7 +38,6 @@ type session struct {
 	ends        ends             // of the client's connection; none if a balancer's header had none
 	balancer    netip.Addr       // whose PROXY header said so; zero: nobody's
 	introducer  netip.Addr       // who has named the client by XCLIENT; zero: nobody
-	claimed     int              // octets of a PROXY header that the client began with; -1: it did not
 	listener    DialogueListener // nil: nobody wants its dialogue
 	network     netip.Prefix     // what it is counted for; zero until it is
 	serverName  string           // of Route.Servers
@@ -47,17 +46,18 @@ type session struct {
 	standing    *standing        // of the server that it counts for; nil: none yet
 	dialogue    *rewrite.Dialogue
 
-	hasOpened bool // the client has begun TLS, or will not before its greeting
+	claimed   int32 // octets of a PROXY header that the client began with; -1: it did not
+	hasOpened bool  // the client has begun TLS, or will not before its greeting
 	draining  atomic.Bool
 
 	closing atomic.Bool // one way of an opaque stretch has failed
 
 	lost atomic.Pointer[defect] // a panic that another goroutine has met for it
 
-	idleUntil time.Time // while the client's next line is waited for, parked
-	now       time.Time // when the last wait ended: until the next, no time passes to speak of
-	asked     time.Time // when the server was given what it has not answered
-	waits     uint32    // so far, from anywhere
+	now       time.Time     // when the last wait ended: until the next, no time passes to speak of
+	idleUntil time.Duration // from began, while the client's next line is waited for, parked; 0: it is not
+	asked     time.Duration // from began, when the server was given what it has not answered
+	waits     uint32        // so far, from anywhere
 
 	// These share a word or two.
 	answered    bool         // the server has answered all, and was given nothing since
@@ -234,7 +234,7 @@ func (s *session) octets() error {
 			return err
 		}
 	}
-	s.idleUntil = time.Time{}
+	s.idleUntil = 0
 	b := s.client.buffered()
 	s.dialogue.Octets(b[:min(len(b), 16)])
 	return nil
@@ -250,7 +250,7 @@ func (s *session) clientLine(limit func(b []byte) int) ([]byte, error) {
 	deadline := s.commandBy()
 	for {
 		if line := s.client.line(); line != nil {
-			s.idleUntil = time.Time{}
+			s.idleUntil = 0
 			if len(line) > limit(line) {
 				s.long, s.announces = spelt(line), rewrite.Announces(line)
 				return line, errTooLong

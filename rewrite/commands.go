@@ -202,7 +202,7 @@ func (d *Dialogue) reject(v Verb, line []byte, isLine, ahead bool) {
 // mistake answers a command that is none, and ends a session of too many.
 func (d *Dialogue) mistake(text string) {
 	d.errors++
-	if limit := d.policy.Limits.Errors; limit > 0 && d.errors > limit {
+	if limit := d.policy.Limits.Errors; limit > 0 && int(d.errors) > limit {
 		d.listener.Limited(vocabulary.LimitErrors)
 		d.end(vocabulary.OutcomeClientProtocol, "421 4.7.0 too many errors")
 		return

@@ -79,31 +79,31 @@ type Dialogue struct {
 	// The caller empties them.
 	ToServer, ToClient []byte
 
-	policy     *Policy
-	client     netip.Addr
-	origin     origin
-	introduces bool // the client may say XCLIENT
-	listener   Listener
-	tracer     *tracer // nil: nobody wants the lines
+	policy   *Policy
+	client   netip.Addr
+	origin   origin
+	listener Listener
+	tracer   *tracer // nil: nobody wants the lines
 
-	next      Next
 	failure   vocabulary.Outcome // why it ended before its time; "" it did not
 	reason    string             // the same for people
-	errors    int
 	chunkSize int64
 	patience  int64 // milliseconds that a rule gives the server for its answer; 0: no rule does
 
-	sent     sentQueue // commands whose replies are outstanding, oldest first
-	turn     *Turn     // the last one that rules or the engine had to look at; nil: none is kept
-	hello    []byte    // the last EHLO or HELO as the server got it
-	secrets  *secrets  // what the client said in the AUTH exchange under way; nil: there is none
-	early    []byte    // the server's answer to a message that is still being sent
-	refusal  string    // what every command gets from now on: "" or a reply
-	grouping bool      // another command may join those that are sent
-	spent    bool      // a message has cost the connection to the server: see spend
-	parting  bool      // what the client got for that message was a 421
-	inText   bool      // the command may be a line of a message: see CommandInText
-	long     bool      // the last command that was sent may be taken for several
+	sent       sentQueue // commands whose replies are outstanding, oldest first
+	turn       *Turn     // the last one that rules or the engine had to look at; nil: none is kept
+	hello      []byte    // the last EHLO or HELO as the server got it
+	secrets    *secrets  // what the client said in the AUTH exchange under way; nil: there is none
+	early      []byte    // the server's answer to a message that is still being sent
+	refusal    string    // what every command gets from now on: "" or a reply
+	errors     int32
+	next       Next
+	introduces bool // the client may say XCLIENT
+	grouping   bool // another command may join those that are sent
+	spent      bool // a message has cost the connection to the server: see spend
+	parting    bool // what the client got for that message was a 421
+	inText     bool // the command may be a line of a message: see CommandInText
+	long       bool // the last command that was sent may be taken for several
 
 	server     serverState
 	seen       clientState
@@ -174,14 +174,14 @@ type clientState struct {
 	suspect       bool   // lines that are no commands may be credentials whose AUTH, or text whose DATA, was refused
 	esmtp         bool   // the server has greeted with the word ESMTP, or answered EHLO well
 	sealed        bool   // the client has begun a sealed stream
-	recipients    int    // of this transaction, that were accepted
-	refused       int    // those that were
-	deferred      int    // of those, the ones that got 4xx
 	dataAnswered  bool   // DATA was refused without asking the server, and nothing has come since
-	idle          int    // commands outside of transactions since the last message
-	mails         int    // MAIL commands accepted
+	recipients    int32  // of this transaction, that were accepted
+	refused       int32  // those that were
+	deferred      int32  // of those, the ones that got 4xx
+	idle          int32  // commands outside of transactions since the last message
+	mails         int32  // MAIL commands accepted
+	messages      int32  // begun
 	shown         *Reply // the EHLO reply that the client got; nil: the server's
-	messages      int    // messages begun
 }
 
 // New begins a dialogue. client is the client's address, for an EHLO without
@@ -213,9 +213,9 @@ func (d *Dialogue) Next(more bool) Next {
 // Outstanding is the number of replies that have not come.
 func (d *Dialogue) Outstanding() int {
 	if d.sent.n > 0 && d.sent.first() == VerbMessage {
-		return d.sent.n - 1 + d.recipients.due()
+		return int(d.sent.n) - 1 + d.recipients.due()
 	}
-	return d.sent.n
+	return int(d.sent.n)
 }
 
 // Patience is for how many milliseconds to wait for the reply that is awaited

@@ -26,15 +26,15 @@ var mailing = SetOf(VerbMAIL, VerbRCPT, VerbDATA, VerbBDAT, VerbQUIT)
 func (d *Dialogue) exceeds(v Verb, line []byte) (limit vocabulary.Limit, text string) {
 	l := &d.policy.Limits
 	switch {
-	case v == VerbRCPT && l.Recipients > 0 && d.seen.recipients+d.sent.count(VerbRCPT) >= l.Recipients:
+	case v == VerbRCPT && l.Recipients > 0 && int(d.seen.recipients)+d.sent.count(VerbRCPT) >= l.Recipients:
 		return vocabulary.LimitRecipients, "452 4.5.3 too many recipients" // RFC 5321, 4.5.3.1.10
 	case v == VerbRCPT && d.recipients != nil && len(d.recipients.accepted)+len(d.recipients.asked) >= maxRecipients:
 		return vocabulary.LimitRecipients, "452 4.5.3 too many recipients"
-	case v == VerbMAIL && l.Messages > 0 && d.seen.messages >= l.Messages:
+	case v == VerbMAIL && l.Messages > 0 && int(d.seen.messages) >= l.Messages:
 		return vocabulary.LimitMessages, "421 4.7.0 too many messages in one session"
 	case v == VerbMAIL && l.MessageSize > 0 && declaredSize(line) > l.MessageSize:
 		return vocabulary.LimitMessageSize, d.tooLarge()
-	case l.Idle > 0 && d.seen.idle >= l.Idle && !d.seen.transaction && !mailing.Has(v):
+	case l.Idle > 0 && int(d.seen.idle) >= l.Idle && !d.seen.transaction && !mailing.Has(v):
 		return vocabulary.LimitIdleCommands, "421 4.7.0 too many commands without a message"
 	}
 	return "", ""

@@ -6,23 +6,33 @@ const maxGroup = 64
 // sentQueue are the commands whose replies are outstanding, oldest first.
 type sentQueue struct {
 	verbs   [maxGroup + 2]Verb
-	head, n int
+	head, n uint8
 	lines   *sentLines // of those whose replies rules want to see; nil: none is kept
 }
 
 // sentLines are what clients said and what servers got for it, one behind the
-// other, with their lengths by the command's place in the queue.
+// other, with their lengths by the command's place in the queue. Most groups are
+// of one command: the lengths are as many as the group needed so far.
 type sentLines struct {
 	text    []byte
 	done    int // of text
-	lengths [maxGroup + 2]struct{ said, line uint16 }
+	lengths []sentLengths
 }
 
+// sentLengths are in octets; both are 0 where no line is kept.
+type sentLengths struct{ said, line uint16 }
+
+// place is where the command is that i others are before.
+func (q *sentQueue) place(i int) int { return (int(q.head) + i) % len(q.verbs) }
+
 func (q *sentQueue) push(v Verb) {
-	at := (q.head + q.n) % len(q.verbs)
+	if q.n == 0 {
+		q.head = 0
+	}
+	at := q.place(int(q.n))
 	q.verbs[at] = v
-	if q.lines != nil {
-		q.lines.lengths[at].said, q.lines.lengths[at].line = 0, 0
+	if q.lines != nil && at < len(q.lines.lengths) {
+		q.lines.lengths[at] = sentLengths{}
 	}
 	q.n++
 }
@@ -37,15 +47,18 @@ func (q *sentQueue) pushLines(v Verb, said, line []byte) {
 	if l.done >= len(l.text)-l.done { // a group that goes on and on never empties the queue
 		l.text, l.done = l.text[:copy(l.text, l.text[l.done:])], 0
 	}
-	at := (q.head + q.n - 1) % len(q.verbs)
 	l.text = append(append(l.text, said...), line...)
-	l.lengths[at].said, l.lengths[at].line = uint16(len(said)), uint16(len(line))
+	at := q.place(int(q.n) - 1)
+	for len(l.lengths) <= at {
+		l.lengths = append(l.lengths, sentLengths{})
+	}
+	l.lengths[at] = sentLengths{uint16(len(said)), uint16(len(line))}
 }
 
 // count is how many commands with this verb are outstanding.
 func (q *sentQueue) count(v Verb) (n int) {
-	for i := range q.n {
-		if q.verbs[(q.head+i)%len(q.verbs)] == v {
+	for i := range int(q.n) {
+		if q.verbs[q.place(i)] == v {
 			n++
 		}
 	}
@@ -58,13 +71,13 @@ func (q *sentQueue) first() Verb { return q.verbs[q.head] }
 // and good until the next push.
 func (q *sentQueue) pop() (v Verb, said, line []byte) {
 	v = q.verbs[q.head]
-	if l := q.lines; l != nil {
+	if l := q.lines; l != nil && int(q.head) < len(l.lengths) {
 		n := l.lengths[q.head]
 		said = l.text[l.done : l.done+int(n.said)]
 		line = l.text[l.done+int(n.said) : l.done+int(n.said)+int(n.line)]
 		l.done += int(n.said) + int(n.line)
 	}
-	q.head = (q.head + 1) % len(q.verbs)
+	q.head = uint8(q.place(1))
 	q.n--
 	return v, said, line
 }

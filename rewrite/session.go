@@ -67,7 +67,7 @@ func (s Session) Recipients() Recipients {
 	if !s.d.seen.transaction {
 		return Recipients{}
 	}
-	return Recipients{s.d.seen.recipients, s.d.seen.refused, s.d.seen.deferred}
+	return Recipients{int(s.d.seen.recipients), int(s.d.seen.refused), int(s.d.seen.deferred)}
 }
 
 // Untouched reports whether nothing was done in this session that could be done

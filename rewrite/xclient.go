@@ -74,8 +74,18 @@ const (
 // origin is who the client is, as far as that is known.
 type origin struct {
 	client, destination netip.AddrPort // an address that is not valid, port 0: not known
-	// What only an XCLIENT command of the client's can tell; "": it has not.
-	name, proto, hello, login string
+	said                *introduction  // nil: no XCLIENT command of the client's was taken
+}
+
+// An introduction is what only an XCLIENT command of the client's can tell; "": it has not.
+type introduction struct{ name, proto, hello, login string }
+
+// introduction is what XCLIENT has said so far.
+func (o *origin) introduction() introduction {
+	if o.said == nil {
+		return introduction{}
+	}
+	return *o.said
 }
 
 // Connected says between which two ends the client's connection is, for XCLIENT;
@@ -146,6 +156,8 @@ func (o *origin) amend(line []byte) bool {
 	}
 	var values [attributes]string
 	var named attributeSet
+	said := o.introduction() // of its own: an XCLIENT that is refused changes nothing
+	o.said = &said
 	for _, word := range words[1:] {
 		name, text, _ := strings.Cut(word, "=")
 		a, known := attributeOf(name)
@@ -157,7 +169,8 @@ func (o *origin) amend(line []byte) bool {
 		named |= 1 << a
 	}
 	if named.has(attrADDR) {
-		*o = origin{destination: o.destination}
+		said = introduction{}
+		o.client = netip.AddrPort{}
 	}
 	if named.has(attrDESTADDR) {
 		o.destination = netip.AddrPort{}
@@ -186,16 +199,16 @@ func (o *origin) set(a attribute, value string) (ok bool) {
 	case attrDESTPORT:
 		ok = setPort(&o.destination, value)
 	case attrPROTO:
-		o.proto = strings.ToUpper(value)
-		ok = o.proto == "SMTP" || o.proto == "ESMTP"
+		o.said.proto = strings.ToUpper(value)
+		ok = o.said.proto == "SMTP" || o.said.proto == "ESMTP"
 		unknown = false
 	case attrNAME:
-		o.name = value
+		o.said.name = value
 		ok = isHostname(value) || strings.EqualFold(value, temporary)
 	case attrHELO:
-		o.hello, ok = value, true
+		o.said.hello, ok = value, true
 	case attrLOGIN:
-		o.login, ok = value, true
+		o.said.login, ok = value, true
 	}
 	return ok || unknown
 }
@@ -364,16 +377,16 @@ func (d *Dialogue) value(a attribute) string {
 	case attrPORT:
 		return portText(o.client.Port())
 	case attrNAME:
-		return o.name
+		return o.introduction().name
 	case attrPROTO:
 		return d.proto()
 	case attrHELO:
-		if o.hello != "" {
-			return o.hello
+		if hello := o.introduction().hello; hello != "" {
+			return hello
 		}
 		return string(Argument(d.hello))
 	case attrLOGIN:
-		return o.login
+		return o.introduction().login
 	case attrDESTADDR:
 		return addressText(o.destination.Addr())
 	}
@@ -387,8 +400,8 @@ func (d *Dialogue) proto() string {
 		said = d.turn.verb
 	}
 	switch {
-	case d.origin.proto != "":
-		return d.origin.proto
+	case d.origin.introduction().proto != "":
+		return d.origin.said.proto
 	case said == VerbEHLO:
 		return "ESMTP"
 	case said == VerbLHLO:
