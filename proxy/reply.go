@@ -153,7 +153,7 @@ func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration
 	}
 	for range maxRepairs {
 		b := s.server.buffered()
-		if len(b) == 0 || err == nil && len(raw) == len(b) && !s.doubtful(raw) {
+		if len(b) == 0 || err == nil && s.asAsked(b[len(raw):]) && !s.doubtful(raw) {
 			break
 		}
 		n, made, ok, again := s.dialogue.Repair(b, quiet.Milliseconds())
@@ -168,6 +168,19 @@ func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration
 		raw, err = s.wholeReply()
 	}
 	return raw, 0, err
+}
+
+// asAsked reports whether what is behind a reply are whole replies, no more than are
+// awaited: they need no repair before they are first.
+func (s *session) asAsked(b []byte) bool {
+	for n := s.dialogue.Outstanding() - 1; len(b) > 0; n-- {
+		scan, err := rewrite.ScanReply(b)
+		if n <= 0 || err != nil || scan.N == 0 || scan.Mixed {
+			return false
+		}
+		b = b[scan.N:]
+	}
+	return true
 }
 
 // doubtful reports whether rules look at a reply although it is whole: behind an EHLO
