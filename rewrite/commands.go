@@ -97,7 +97,7 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 // client is told; "" if it may go.
 func (d *Dialogue) forbids(v Verb, line []byte) (guard vocabulary.Safeguard, text string) {
 	switch {
-	case sasl.Has(v):
+	case sasl.Has(v) && d.policy.Logins == nil:
 		return d.refusesLogin(line)
 	case v == VerbMAIL && !d.keepsTLS() && saysREQUIRETLS(line):
 		return vocabulary.SafeguardRequireTLS, "555 5.5.4 REQUIRETLS was not offered: it needs TLS on both sides, and a server whose certificate is verified"
@@ -139,6 +139,8 @@ func (d *Dialogue) ownMatter(v Verb, isLine bool) bool {
 		return true
 	case d.chunk.open:
 		return v != VerbBDAT
+	case v == VerbOther && d.policy.Logins != nil: // SEND, SOML, SAML and BURL would name no sender that we see
+		return true
 	case v == VerbBDAT:
 		return d.server.known&offersCHUNKING == 0 && !d.policy.Rules.seesCommand(v, false)
 	}
@@ -190,7 +192,7 @@ func (d *Dialogue) reject(v Verb, line []byte, isLine, ahead bool) {
 		d.takeXCLIENT(line)
 	case v == VerbXEXCH50 && ahead:
 		d.unreadable("554 5.5.0 text was sent before XEXCH50 was accepted")
-	case uncarried.Has(v), v == VerbSTARTTLS, v == VerbAnonymousTLS:
+	case uncarried.Has(v), v == VerbSTARTTLS, v == VerbAnonymousTLS, v == VerbOther && d.policy.Logins != nil:
 		d.answer(v, "502 5.5.1 command not available here")
 	case d.policy.ClientTLS == ClientTLSRequire && !d.seen.tls:
 		d.answer(v, "530 5.7.0 Must issue a STARTTLS command first")
@@ -222,7 +224,7 @@ func (d *Dialogue) startClientTLS(line []byte, ahead bool) {
 		d.answer(VerbSTARTTLS, "501 5.5.4 STARTTLS has no argument")
 	case d.seen.tls:
 		d.answer(VerbSTARTTLS, "503 5.5.1 TLS is in use already")
-	case d.seen.transaction || d.seen.authenticated:
+	case d.seen.transaction || d.seen.authenticated || d.login != nil:
 		d.answer(VerbSTARTTLS, "503 5.5.1 STARTTLS comes before AUTH and MAIL")
 	default:
 		d.answer(VerbSTARTTLS, "220 2.0.0 ready to start TLS")
@@ -245,7 +247,7 @@ const aheadText = "554 5.5.0 nothing may be sent behind STARTTLS before its answ
 func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 	ruled := d.policy.Rules.seesCommand(v, d.seen.helloOwed)
 	helloless := d.saysHello(v)
-	lonely := alone.Has(v) || d.spent || helloless || d.seen.helloOwed && !BeforeHello.Has(v)
+	lonely := alone.Has(v) || d.spent || helloless || d.logsIn(v) || d.seen.helloOwed && !BeforeHello.Has(v)
 	if d.sent.n > 0 && (lonely || !joining.Has(v)) {
 		d.grouping = false
 		return false

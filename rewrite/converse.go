@@ -20,6 +20,15 @@ func (t *Turn) converse() {
 		}
 	}
 	t.firsts = t.firsts[:0]
+	if t.answered.Code == 0 && d.logsIn(t.verb) {
+		if t.verb != VerbMAIL {
+			t.acceptLogin()
+			return
+		}
+		if !t.admitMail() {
+			return
+		}
+	}
 	if t.asData {
 		t.sayDATA()
 		return
@@ -218,6 +227,14 @@ func (t *Turn) sayAgain(raw []byte) (reply []byte, ok bool) {
 			return nil, false
 		}
 		d.swallow(raw, t.ownCause())
+	}
+	if t.verb == VerbMAIL && d.login != nil && !d.server.loggedIn {
+		if t.logIn().Code != 0 {
+			d.end(vocabulary.OutcomeServerLost, lostText)
+		}
+		if d.next == End {
+			return nil, false
+		}
 	}
 	return t.exchange(line)
 }

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"cmp"
+	"context"
 	"net/netip"
 	"strings"
 
@@ -24,6 +25,7 @@ const (
 	AwaitClientTLS                // a handshake with the client: ClientTLS
 	AwaitServerTLS                // a handshake with the server: ServerTLS, ServerTLSAgain or ServerTLSFailed
 	AwaitOctets                   // the client's first octets after a SASL exchange: Octets
+	AwaitWork                     // Work, where nobody else has to wait: Worked
 	AwaitAdmission                // whether there is room for the client that Ends gives now: Admitted
 	Opaque                        // nothing we can read, in both directions, until the end
 	End                           // both connections are closed once everything is written
@@ -38,6 +40,7 @@ type Policy struct {
 	ClientTLS ClientTLS
 	ServerTLS ServerTLS
 	Turns     *Turns // nil: nothing is kept
+	Logins    Logins // nil: clients log in at the server themselves, or not
 	Hostname  string // our name, in replies of our own
 	Limits    Limits
 
@@ -109,11 +112,13 @@ type Dialogue struct {
 	seen       clientState
 	recipients *recipients // nil: this is SMTP, not LMTP
 	chunk      chunkState
-	text       *Text       // the message that is under way; nil: none is
-	spare      *Text       // for the next one; nil: there is none
-	states     []ruleState // of the rules that have asked for one
-	reach      *reach      // of the rules that act in some sessions only; nil: there are none
-	memory     Memory      // of the server; nil: nothing is kept
+	text       *Text                 // the message that is under way; nil: none is
+	spare      *Text                 // for the next one; nil: there is none
+	states     []ruleState           // of the rules that have asked for one
+	reach      *reach                // of the rules that act in some sessions only; nil: there are none
+	memory     Memory                // of the server; nil: nothing is kept
+	login      Login                 // what the session uses; nil: nothing yet
+	work       func(context.Context) // what AwaitWork is for
 
 	scratch []string // the lines of a reply before a rule has seen it
 }
@@ -131,6 +136,8 @@ type serverState struct {
 	packed     string       // the lines of that, while they are not there
 	known      keywords     // of that
 	attributes attributeSet // that it offers to be told by XCLIENT
+	mechanisms []string     // that it offers, in upper case, where we log in
+	loggedIn   bool         // by us
 	logins     *logins      // what it offers in clear and inside TLS; nil: none in clear, or nobody asks
 	introduced bool         // XCLIENT was said, or is not to be had
 	hello      Verb         // of those it has accepted and not forgotten, the last
@@ -293,6 +300,9 @@ func (d *Dialogue) dropTurn() {
 // afterwards but what asks how it was.
 func (d *Dialogue) Close() {
 	d.stopTurn()
+	if d.login != nil {
+		d.login.Close()
+	}
 	d.dropTurn()
 }
 

@@ -28,6 +28,7 @@ const (
 	insecure                   // it did not, and the connection is closed
 	unsettled                  // it did not, and may go well on a fresh connection
 	saidSASL                   // the client's line of an AUTH exchange
+	worked                     // what was to be done is done
 )
 
 // An aftermath is what becomes of a server behind a hello.
@@ -313,6 +314,9 @@ func (t *Turn) lineCause() string {
 func (t *Turn) ownCause() string {
 	if t.redials {
 		return t.causeOf(spentCause)
+	}
+	if t.verb == VerbMAIL && t.d.policy.Logins != nil {
+		return loginCause
 	}
 	if t.introduced {
 		return t.causeOf(xclientCause)

@@ -8,7 +8,7 @@ var introducing = SetOf(VerbMAIL) | sasl
 // XCLIENT. A server need not require a hello (Postfix: smtpd_helo_required = no), so
 // the client was served without us.
 func (d *Dialogue) saysHello(v Verb) bool {
-	return introducing.Has(v) && len(d.hello) == 0 && !d.seen.anew && !d.seen.helloOwed && (d.wantsTLS() || d.wantsXCLIENT())
+	return introducing.Has(v) && len(d.hello) == 0 && !d.seen.anew && !d.seen.helloOwed && (d.wantsTLS() || d.wantsXCLIENT() || d.policy.Logins != nil)
 }
 
 // sayOwnHello says EHLO in our own name, and does what is due behind it. Whether the

@@ -209,6 +209,9 @@ func (p *peers) step(next rewrite.Next) {
 		}
 		p.serverTLS = true
 		d.ServerTLS()
+	case rewrite.AwaitWork:
+		d.Work(p.Context())
+		d.Worked()
 	case rewrite.AwaitAdmission:
 		d.Admitted(p.pick(4) > 0)
 	case rewrite.AwaitOctets:

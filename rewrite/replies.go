@@ -182,7 +182,7 @@ func (d *Dialogue) fits(code int) bool {
 	case !d.holds():
 		return fits(d.sent.first(), code)
 	case code == 334:
-		return sasl.Has(d.turn.verb) && (d.turn.pending || sasl.Has(d.turn.spoken))
+		return (sasl.Has(d.turn.verb) || d.turn.proving) && (d.turn.pending || sasl.Has(d.turn.spoken))
 	case d.turn.pending:
 		return fits(d.turn.verb, code)
 	}
@@ -278,7 +278,7 @@ func (t *Turn) finish(raw []byte) bool {
 		t.applied.addAll(t.offerBy)
 		came = d.server.offer
 	}
-	if !learned || !t.offerBy.empty() || t.withheld {
+	if !learned || !t.offerBy.empty() || t.withheld || d.policy.Logins != nil {
 		came = parseReply(raw)
 	}
 	if !learned {
@@ -335,10 +335,13 @@ func (t *Turn) giveAnswer() {
 func (t *Turn) learn(raw []byte) {
 	d := t.d
 	d.server.offer, d.server.packed, t.causes = parseReply(raw), "", nil
+	if d.policy.Logins != nil {
+		d.step(Extensions{reply: &d.server.offer}, &t.causes, loginCause, d.offerLogins)
+	}
 	t.offerBy = d.runOffer(&d.server.offer, &t.causes)
 	e := Extensions{reply: &d.server.offer}
 	d.knowsEHLO()
-	if t.withheld = false; d.policy.withholdsLogin() {
+	if t.withheld = false; d.policy.withholdsLogin() && d.policy.Logins == nil {
 		d.step(e, &t.causes, string(vocabulary.SafeguardAuthInClear), func(e Extensions) { t.withheld = d.withhold(e) })
 	}
 	d.server.known = e.known()
@@ -452,7 +455,7 @@ func (d *Dialogue) followSASL(code int) {
 		d.next = AwaitSASL
 	case code < 300:
 		d.seen.authenticated = true
-		if mayMask(t.said) || mayMask(t.line) {
+		if d.policy.Logins == nil && (mayMask(t.said) || mayMask(t.line)) {
 			d.next = AwaitOctets
 		}
 	default:

@@ -65,8 +65,8 @@ func (d *Dialogue) swallow(raw []byte, cause string) {
 		return
 	}
 	v := d.turn.spoken
-	if sasl.Has(d.turn.verb) {
-		v = d.turn.verb // a SASL line has no verb of its own
+	if sasl.Has(d.turn.verb) || d.turn.proving {
+		v = VerbAUTH // a SASL line has no verb of its own
 	}
 	d.tracer.Exchanged('S', d.lines(nil, 'S', v, raw), nil, Causes{Rules: cause})
 }

@@ -32,6 +32,7 @@ type Turn struct {
 
 	spoken     Verb    // what the server was told last, if that was no SASL line
 	pending    bool    // the server's last reply was a 334: what is said next is a SASL line
+	proving    bool    // we log in at the server: what is said is ours, and secret
 	redials    bool    // what is said is the hello, on a fresh connection
 	insisted   bool    // a connection was made because one was lost on the way to TLS
 	helloless  bool    // EHLO comes first, in our own name

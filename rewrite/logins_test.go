@@ -1,0 +1,318 @@
+package rewrite_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"smtpshim/rewrite"
+)
+
+// books are logins of a test's own: one user, whose password is its name backwards, or
+// a network that need not log in.
+type books struct {
+	open  netip.Prefix
+	login *paper
+}
+
+func (b *books) Mechanisms(c rewrite.Caller) []string {
+	if c.Address.Is6() {
+		return nil
+	}
+	return []string{"PLAIN", "LOGIN", "NTLM"}
+}
+
+func (b *books) Accept(c rewrite.Caller, mechanism string) rewrite.Acceptance {
+	if mechanism != "PLAIN" {
+		return nil
+	}
+	return &doorman{books: b}
+}
+
+func (b *books) Unasked(c rewrite.Caller) rewrite.Login {
+	if b.open.Contains(c.Address) {
+		return b.login
+	}
+	return nil
+}
+
+type doorman struct {
+	books *books
+	said  string
+}
+
+func (m *doorman) Next(_ context.Context, response []byte) ([]byte, bool) {
+	if response == nil {
+		return []byte{}, true
+	}
+	m.said = string(response)
+	return nil, false
+}
+
+func (m *doorman) Login() (rewrite.Login, rewrite.Reply) {
+	if m.said != "\x00user\x00resu" {
+		return nil, rewrite.Reply{Code: 535, Lines: []string{"5.7.8 no"}}
+	}
+	return m.books.login, rewrite.Reply{}
+}
+
+// paper is a login that sends a token, in two responses if it is long.
+type paper struct {
+	token   string
+	sender  string
+	full    bool // no room
+	absent  bool // no token
+	ended   []string
+	offered []string
+	closed  int
+}
+
+func (p *paper) Account() string { return "office" }
+func (p *paper) Close()          { p.closed++ }
+func (p *paper) Begin(_ context.Context, offered []string) (rewrite.Exchange, rewrite.Reply) {
+	if p.offered = offered; p.absent {
+		return nil, rewrite.Reply{Code: 454, Lines: []string{"4.7.0 no token"}}
+	}
+	return p, rewrite.Reply{}
+}
+func (p *paper) Name() string           { return "XOAUTH2" }
+func (p *paper) Start() ([]byte, error) { return []byte(p.token), nil }
+func (p *paper) Next(challenge []byte) ([]byte, error) {
+	if string(challenge) == "give up" {
+		return nil, errors.New("no such challenge")
+	}
+	return []byte{}, nil
+}
+
+func (p *paper) Ended(_ rewrite.Exchange, r rewrite.Reply, err error) rewrite.Reply {
+	what := strings.Join(r.Lines, "|")
+	if err != nil {
+		what = err.Error()
+	}
+	if p.ended = append(p.ended, what); r.Code == 235 && err == nil {
+		return rewrite.Reply{}
+	}
+	return rewrite.Reply{Code: 535, Lines: []string{"5.7.8 the account is refused"}}
+}
+
+func (p *paper) Admit(context.Context) rewrite.Reply {
+	if p.full {
+		return rewrite.Reply{Code: 451, Lines: []string{"4.3.2 too many messages"}}
+	}
+	return rewrite.Reply{}
+}
+
+func (p *paper) Sender(address string) (string, rewrite.Reply) {
+	switch {
+	case address == "evil@example.com":
+		return "", rewrite.Reply{Code: 550, Lines: []string{"5.7.60 not this sender"}}
+	case p.sender != "":
+		return p.sender, rewrite.Reply{}
+	}
+	return address, rewrite.Reply{}
+}
+
+// loginTalk is a dialogue under logins, inside TLS with the server, before any hello.
+func loginTalk(t *testing.T, b *books) *talk {
+	if b.login == nil {
+		b.login = &paper{token: "t0ken"}
+	}
+	return talkUnder(t, &rewrite.Policy{Logins: b, ServerTLS: rewrite.ServerTLSImplicit, VerifiesServer: true})
+}
+
+// said has the client say hello and be told what it may log in by.
+func (k *talk) saidHello() {
+	k.Helper()
+	k.client("EHLO client.example.com", "EHLO client.example.com", "")
+	k.server("250-mail.example.com|250-AUTH LOGIN XOAUTH2|250 SIZE 1000", "", "250-mail.example.com|250-SIZE 1000|250 AUTH PLAIN LOGIN NTLM")
+}
+
+func b64(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
+
+// work does what the dialogue wants done apart, however often.
+func (k *talk) work(toServer, toClient string) {
+	k.Helper()
+	for k.d.Next(false) == rewrite.AwaitWork {
+		k.d.Work(k.Context())
+		k.d.Worked()
+	}
+	k.expect("the work", toServer, toClient)
+}
+
+func TestAClientLogsInToUsAndWeAtTheServer(t *testing.T) {
+	b := &books{}
+	k := loginTalk(t, b)
+	k.saidHello()
+	k.client("AUTH PLAIN "+b64("\x00user\x00resu"), "", "")
+	k.work("AUTH XOAUTH2 "+b64("t0ken"), "")
+	k.server("235 2.7.0 yes", "", "235 2.7.0 authentication succeeded")
+	k.client("MAIL FROM:<a@example.com> SIZE=10", "", "")
+	k.work("MAIL FROM:<a@example.com> SIZE=10", "")
+	k.server("250 ok", "", "250 ok")
+	if got := strings.Join(b.login.offered, " "); got != "LOGIN XOAUTH2" {
+		t.Errorf("the login may choose from %q", got)
+	}
+	k.d.Close()
+	if b.login.closed != 1 {
+		t.Errorf("the login was closed %d times", b.login.closed)
+	}
+}
+
+func TestAClientOfANetworkNeedNotLogIn(t *testing.T) {
+	for _, hello := range []bool{true, false} {
+		b := &books{open: netip.MustParsePrefix("192.0.2.0/24"), login: &paper{token: "t0ken", sender: "scanner@example.com"}}
+		k := loginTalk(t, b)
+		if hello {
+			k.saidHello()
+			k.client("MAIL FROM:<> BODY=8BITMIME", "", "")
+		} else {
+			k.client("MAIL FROM:<> BODY=8BITMIME", "EHLO relay.example.com", "")
+			k.server("250-mail.example.com|250 AUTH XOAUTH2", "", "")
+		}
+		k.work("AUTH XOAUTH2 "+b64("t0ken"), "")
+		k.server("235 2.7.0 yes", "", "")
+		k.work("MAIL FROM:<scanner@example.com> BODY=8BITMIME", "")
+		k.server("250 ok", "", "250 ok")
+	}
+}
+
+// A client that has said HELO gets one line, and the server an EHLO of ours.
+func TestAHELOClientIsLoggedInBehindAnEHLO(t *testing.T) {
+	k := loginTalk(t, &books{open: netip.MustParsePrefix("192.0.2.0/24")})
+	k.client("HELO scanner.example.com", "HELO scanner.example.com", "")
+	k.server("250 mail.example.com", "", "250 mail.example.com")
+	k.client("MAIL FROM:<a@example.com>", "EHLO scanner.example.com", "")
+	k.server("250-mail.example.com|250 AUTH XOAUTH2", "", "")
+	k.work("AUTH XOAUTH2 "+b64("t0ken"), "")
+	k.server("235 2.7.0 yes", "", "")
+	k.work("MAIL FROM:<a@example.com>", "")
+	k.server("250 ok", "", "250 ok")
+}
+
+func TestNobodyMailsWhoHasNotLoggedIn(t *testing.T) {
+	k := loginTalk(t, &books{})
+	k.saidHello()
+	k.client("MAIL FROM:<a@example.com>", "", "530 5.7.0 authentication required")
+	k.client("SAML FROM:<a@example.com>", "", "502 5.5.1 command not available here")
+	k.client("AUTH PLAIN "+b64("\x00user\x00wrong"), "", "")
+	k.work("", "535 5.7.8 no")
+	k.client("MAIL FROM:<a@example.com>", "", "530 5.7.0 authentication required")
+	k.client("AUTH CRAM-MD5", "", "504 5.5.4 no login here by this mechanism")
+	k.client("AUTH PLAIN ????", "", "501 5.5.2 this is not base64")
+	k.client("AUTH PLAIN", "", "")
+	k.work("", "334 ")
+	k.client("*", "", "501 5.7.0 the exchange is cancelled")
+	k.client("MAIL FROM:<a@example.com>", "", "530 5.7.0 authentication required")
+}
+
+func TestALongTokenGoesInALineOfItsOwn(t *testing.T) {
+	token := strings.Repeat("t", 1500)
+	k := loginTalk(t, &books{open: netip.MustParsePrefix("192.0.2.0/24"), login: &paper{token: token}})
+	k.saidHello()
+	k.client("MAIL FROM:<a@example.com>", "", "")
+	k.work("AUTH XOAUTH2", "")
+	k.server("334 ", b64(token), "")
+	k.server("235 2.7.0 yes", "", "")
+	k.work("MAIL FROM:<a@example.com>", "")
+}
+
+func TestARefusalAtTheServerIsTheAccounts(t *testing.T) {
+	for name, replies := range map[string][]string{
+		"at once":                 {"535 5.7.3 no"},
+		"behind a challenge":      {"334 " + b64(`{"status":"401"}`), "535-5.7.8 no|535 5.7.8 no"},
+		"of the line":             {"500 line too long"},
+		"behind a wrong question": {"334 " + b64("give up"), "501 cancelled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &books{open: netip.MustParsePrefix("192.0.2.0/24"), login: &paper{token: "t0ken"}}
+			k := loginTalk(t, b)
+			k.saidHello()
+			k.client("MAIL FROM:<a@example.com>", "", "")
+			k.work("AUTH XOAUTH2 "+b64("t0ken"), "")
+			for i, reply := range replies {
+				toServer, toClient := "", "535 5.7.8 the account is refused"
+				if i < len(replies)-1 {
+					toClient = ""
+				}
+				if strings.HasSuffix(reply, b64("give up")) {
+					toServer = "*"
+				}
+				k.server(reply, toServer, toClient)
+			}
+			if len(b.login.ended) != 1 {
+				t.Errorf("the account heard of %q", b.login.ended)
+			}
+			k.client("NOOP", "NOOP", "")
+		})
+	}
+}
+
+func TestWhatALoginRefusesTheClientHears(t *testing.T) {
+	open := netip.MustParsePrefix("192.0.2.0/24")
+	k := loginTalk(t, &books{open: open, login: &paper{absent: true}})
+	k.saidHello()
+	k.client("MAIL FROM:<a@example.com>", "", "")
+	k.work("", "454 4.7.0 no token")
+
+	k = loginTalk(t, &books{open: open, login: &paper{full: true}})
+	k.saidHello()
+	k.client("MAIL FROM:<a@example.com>", "", "")
+	k.work("AUTH XOAUTH2 =", "")
+	k.server("235 yes", "", "")
+	k.work("", "451 4.3.2 too many messages")
+
+	k = loginTalk(t, &books{open: open})
+	k.saidHello()
+	k.client("MAIL FROM:<evil@example.com>", "", "")
+	k.work("AUTH XOAUTH2 "+b64("t0ken"), "")
+	k.server("235 yes", "", "")
+	k.work("", "550 5.7.60 not this sender")
+}
+
+func TestNothingSecretOfALoginIsTraced(t *testing.T) {
+	k := loginTalk(t, &books{})
+	k.saidHello()
+	k.client("AUTH PLAIN "+b64("\x00user\x00resu"), "", "")
+	k.work("AUTH XOAUTH2 "+b64("t0ken"), "")
+	k.server("535 5.7.3 "+b64("t0ken")+" is no token", "", "535 5.7.8 the account is refused")
+	all := strings.Join(k.traced, "\n")
+	for _, secret := range []string{b64("\x00user\x00resu"), b64("t0ken"), "t0ken", "resu"} {
+		if strings.Contains(all, secret) {
+			t.Errorf("%q is in the trace:\n%s", secret, all)
+		}
+	}
+	k.traces("C AUTH PLAIN ...(16 octets) ->  (login)", "C  -> AUTH XOAUTH2 ...(8 octets) (login)")
+}
+
+// A server that has not got TLS must not get a token, whatever the policy says.
+func TestNoLoginGoesInClear(t *testing.T) {
+	k := talkUnder(t, &rewrite.Policy{Logins: &books{open: netip.MustParsePrefix("192.0.2.0/24"), login: &paper{token: "t0ken"}}})
+	k.client("EHLO client.example.com", "EHLO client.example.com", "")
+	k.server("250-mail.example.com|250 AUTH XOAUTH2", "", "250-mail.example.com|250 AUTH PLAIN LOGIN NTLM")
+	k.client("MAIL FROM:<a@example.com>", "", "454 4.7.0 no login at the server: its connection is not encrypted")
+}
+
+func TestAnXCLIENTBehindALoginIsRefused(t *testing.T) {
+	b := &books{open: netip.MustParsePrefix("192.0.2.0/24"), login: &paper{token: "t0ken"}}
+	k := talkUnder(t, &rewrite.Policy{Logins: b, ServerTLS: rewrite.ServerTLSImplicit, XCLIENTFrom: []netip.Prefix{b.open}})
+	k.client("EHLO client.example.com", "EHLO client.example.com", "")
+	k.server("250-mail.example.com|250 AUTH XOAUTH2", "", "250-mail.example.com|250-AUTH PLAIN LOGIN NTLM|250 XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT")
+	k.client("MAIL FROM:<a@example.com>", "", "")
+	k.work("AUTH XOAUTH2 "+b64("t0ken"), "")
+	k.server("235 yes", "", "")
+	k.work("MAIL FROM:<a@example.com>", "")
+	k.server("550 no", "", "550 no")
+	k.client("XCLIENT ADDR=192.0.2.200", "", "503 5.5.1 XCLIENT comes before AUTH and MAIL")
+}
+
+// What a client says of logins goes through rules that speak of AUTH: XAUTH is shown
+// where NTLM is ours.
+func TestXAUTHIsShownForOurNTLM(t *testing.T) {
+	k := talkUnder(t, &rewrite.Policy{Logins: &books{}, ServerTLS: rewrite.ServerTLSImplicit, Rules: compile(t, "translate-xauth")})
+	k.client("EHLO client.example.com", "EHLO client.example.com", "")
+	k.server("250-mail.example.com|250 AUTH XOAUTH2", "", "250-mail.example.com|250-AUTH PLAIN LOGIN NTLM|250 XAUTH NTLM")
+	k.client("XAUTH NTLM", "", "504 5.5.4 no login here by this mechanism")
+}
