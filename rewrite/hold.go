@@ -247,7 +247,7 @@ func (t *Turn) reconnect() (ok bool) {
 	d.sent.forget()
 	d.server.gone = true
 	e := t.await(AwaitServer)
-	if e.code != 220 {
+	if e.code/100 != 2 {
 		d.server.gone = true
 		d.end(vocabulary.OutcomeServerUnreachable, unreachableText)
 		return false

@@ -92,10 +92,19 @@ func (d *Dialogue) takesOneHello() bool {
 // tooMany says what becomes of a hello whose reply, or loss, is e. RSET tells whether
 // the connection still stands, and ends a transaction, as a second EHLO would (RFC
 // 5321, 4.1.4).
+//
+// 421 is a loss where the server would not have heard this hello without us. It may
+// have another reason, and is not remembered.
 func (t *Turn) tooMany(line string, e *event) secondHello {
 	d := t.d
-	if !t.mayRecall(ParseVerb([]byte(line))) || e.kind == replied && !refusesSecond(e.code) {
+	leaves := e.kind == replied && e.code == 421 && (d.seen.helloOwed || d.seen.anew) && t.mayReconnect()
+	if !t.mayRecall(ParseVerb([]byte(line))) || e.kind == replied && !refusesSecond(e.code) && !leaves {
 		return answered
+	}
+	if leaves {
+		d.swallow(e.raw, t.recallCause())
+		e.swallowed = true
+		return t.reconnectForHello()
 	}
 	if d.server.oneHello = true; d.memory != nil {
 		d.memory.Remember(oneHello, oneHelloRest)
@@ -112,19 +121,30 @@ func (t *Turn) tooMany(line string, e *event) secondHello {
 	return t.resetServer()
 }
 
-// resetServer says RSET.
+// resetServer says RSET. A server that refuses it may have reached its limit of errors,
+// and hang up next: where nothing is lost with the connection, a fresh one is made. After
+// a login without a transaction there was nothing to reset.
 func (t *Turn) resetServer() secondHello {
+	d := t.d
 	e := t.say("RSET", t.recallCause())
 	if e.kind == lost {
 		return t.reconnectForHello()
 	}
-	t.d.swallow(e.raw, t.recallCause())
-	if e.code >= 300 {
-		t.d.breach()
-		return over
+	d.swallow(e.raw, t.recallCause())
+	switch {
+	case e.code < 300:
+		return recalled
+	case e.code >= 400 && t.mayReconnect():
+		return t.reconnectForHello()
+	case e.code >= 400 && e.code != 421 && !d.seen.transaction:
+		return recalled
 	}
-	return recalled
+	d.breach()
+	return over
 }
+
+// mayReconnect reports whether nothing is lost with the connection to the server.
+func (t *Turn) mayReconnect() bool { return !t.d.seen.transaction && !t.d.seen.authenticated }
 
 // reconnectForHello has a fresh connection made for a hello, unless the one that is
 // lost had a transaction or a login.
@@ -142,6 +162,7 @@ func (t *Turn) reconnectForHello() secondHello {
 	if !t.reconnect() {
 		return over
 	}
+	d.server.oneHello = true // of this server too, once it has answered one
 	return reconnects
 }
 
