@@ -47,6 +47,9 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 	if ok {
 		verb = spelt
 	}
+	if sasl.Has(spelt) && !ok || spelt == VerbOther && looksLikeAUTH(line) {
+		d.seen.suspect = true // a client that does not heed the answer sends its credentials next
+	}
 	if d.seen.dataAnswered {
 		d.seen.dataAnswered = false
 		if verb == VerbOther { // the server may have been slower than the client
@@ -113,6 +116,7 @@ func (d *Dialogue) TooLong(announces bool) (taken bool) {
 		return false
 	}
 	d.heard(VerbOther)
+	d.seen.suspect = true // it may have begun an AUTH exchange
 	d.listener.Limited(vocabulary.LimitCommandLine)
 	d.event("a line that was too long")
 	if announces {

@@ -85,6 +85,10 @@ func TestATracerHearsNoMisplacedSecrets(t *testing.T) {
 		"refused by us":      {"AUTH PLAIN\r\n", secret + "\r\n"},
 		"refused, not CRLF":  {"AUTH PLAIN\r\n", secret + "\n"},
 		"refused, and known": {"AUTH LOGIN\r\n", secret + "\r\n", secret + "\r\n"},
+		"behind no line":     {"AUTH LOGIN\n", secret + "\n", secret + "\r\n"},
+		"behind a bare CR":   {"AUTH LOGIN\r\r\n", secret + "\r\r\n"},
+		"behind a typo":      {"AUTHENTICATE LOGIN\r\n", secret + "\r\n", secret + "\r\n"},
+		"behind a glued one": {"AUTHLOGIN\n", secret + "\n"},
 	} {
 		for _, mode := range []rewrite.ClientTLS{rewrite.ClientTLSPass, rewrite.ClientTLSRequire} {
 			t.Run(name+", "+mode.String(), func(t *testing.T) {
@@ -102,6 +106,20 @@ func TestATracerHearsNoMisplacedSecrets(t *testing.T) {
 				r.check(t, []string{secret})
 			})
 		}
+	}
+}
+
+// A line that is too long may have been an AUTH command.
+func TestATracerHearsNoSecretBehindALineThatIsTooLong(t *testing.T) {
+	const secret = "AHVzZXIAc2VjcmV0"
+	r := &recorder{}
+	d := rewrite.New(&rewrite.Policy{Limits: rewrite.Limits{Errors: 20}}, netip.Addr{}, r)
+	d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
+	d.TooLong(false)
+	d.Command([]byte(secret+"\r\n"), false)
+	r.check(t, []string{secret})
+	if !strings.Contains(r.String(), "...(16 octets)") {
+		t.Errorf("the line was not heard:\n%s", r)
 	}
 }
 
