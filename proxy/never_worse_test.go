@@ -259,6 +259,8 @@ func oddServers() map[string]map[string]string {
 		}
 		text := strings.TrimSuffix(reply, "\r\n")
 		code := text[:3]
+		servers["a refusal of "+step+" whose line has no end"] = map[string]string{step: "550 go away" + hangUp}
+		servers["a refusal of "+step+" whose second line has no end"] = map[string]string{step: "550-go\n550away" + hangUp}
 		for form, odd := range map[string]string{
 			"with LF":                        strings.ReplaceAll(reply, "\r\n", "\n"),
 			"with CR CR LF":                  strings.ReplaceAll(reply, "\r\n", "\r\r\n"),

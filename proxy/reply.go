@@ -134,6 +134,7 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 		case err == errSpoke && !bytes.HasPrefix(s.server.buffered(), []byte("421")):
 			return nil, errUnasked
 		case err == errSpoke:
+		case !isTimeout(err) && !errors.Is(err, errFull) && s.isCutOff(): // the last line is whole now
 		case bad != nil: // what was waited for might have made a reply of it
 			return nil, bad
 		default:
@@ -168,6 +169,20 @@ func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration
 		raw, err = s.wholeReply()
 	}
 	return raw, 0, err
+}
+
+// isCutOff reports whether the rules have made a reply of what the server has said
+// before it hung up.
+func (s *session) isCutOff() bool {
+	b := s.server.buffered()
+	if len(b) == 0 || !s.route.Rules.Repairs() {
+		return false
+	}
+	n, made, ok := s.dialogue.RepairCutOff(b)
+	if ok && len(made) > 0 {
+		s.server.replace(n, made)
+	}
+	return ok && len(made) > 0
 }
 
 // asAsked reports whether what is behind a reply are whole replies, no more than are

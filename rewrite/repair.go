@@ -94,6 +94,12 @@ func (d *Dialogue) RepairUnasked(octets []byte) (n int, made []byte, ok bool) {
 	return n, made, ok
 }
 
+// RepairCutOff is Repair for octets behind which the server has hung up.
+func (d *Dialogue) RepairCutOff(octets []byte) (n int, made []byte, ok bool) {
+	n, made, ok, _ = d.repair(Repair{octets: octets, closed: true})
+	return n, made, ok
+}
+
 func (d *Dialogue) repair(of Repair) (n int, made []byte, ok bool, wait int64) {
 	octets := of.octets
 	if d.policy.Rules == nil || !d.policy.Rules.repairs || len(octets) > maxRepair {

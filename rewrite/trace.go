@@ -120,7 +120,9 @@ func (d *Dialogue) redacted(v Verb, line []byte) string {
 	return d.tracer.keep(line)
 }
 
-func looksLikeAUTH(line []byte) bool { return containsFold(line, "AUTH") || containsFold(line, "X-EXPS") }
+func looksLikeAUTH(line []byte) bool {
+	return containsFold(line, "AUTH") || containsFold(line, "X-EXPS")
+}
 
 // redactedReply is a line of a reply without a SASL challenge.
 func (d *Dialogue) redactedReply(line []byte) string {

@@ -81,7 +81,8 @@ func replyLineEnds() rewrite.Rule {
 		Name:  "reply-line-ends",
 		Heals: "servers whose replies end with LF, CR CR LF or a NUL, or have a bare CR or a NUL in them",
 		Doc: "LF, with what CRs and NULs stand before it, ends a line of a reply, and becomes CRLF. A bare CR or a NUL within a line " +
-			"becomes a blank, unless a code stands behind a bare CR: then it is not known how many replies there are.",
+			"becomes a blank, unless a code stands behind a bare CR: then it is not known how many replies there are. A refusal whose " +
+			"last line has no end because the server has hung up is one all the same; a yes is not.",
 		Symptoms: []string{"421 4.3.2 server not available", "421 4.3.0 server broke the protocol"},
 		Source:   "RFC 5321, 2.3.8; Postfix and smtplib read such replies",
 		Entries:  []string{"L83"},
@@ -91,6 +92,10 @@ func replyLineEnds() rewrite.Rule {
 
 func endLines(r *rewrite.Repair) {
 	if isWellFormed(r.Octets()) {
+		return
+	}
+	if r.Closed() && !bytes.HasSuffix(r.Octets(), []byte("\n")) {
+		endRefusal(r)
 		return
 	}
 	lines, n, _, ok := firstReply(r.Octets())
@@ -104,6 +109,28 @@ func endLines(r *rewrite.Repair) {
 	if !bytes.Equal(made, r.Octets()[:n]) {
 		r.Edit(n, made)
 	}
+}
+
+// endRefusal gives the last line of a refusal its end, behind which the server has hung
+// up. Readers that take lines up to the end of the stream have heard it: Python's smtplib,
+// Go's net/textproto.
+func endRefusal(r *rewrite.Repair) {
+	lines, n, whole, ok := firstReply(append(bytes.Clone(r.Octets()), '\n'))
+	if !ok || !whole || n != len(r.Octets())+1 {
+		return
+	}
+	var texts [][]byte
+	for _, l := range lines {
+		if l.code[0] < '4' || !bytes.Equal(l.code, lines[0].code) {
+			return
+		}
+		text := blankOut(l.behind())
+		if len(text) > 0 && (text[0] == ' ' || text[0] == '-') {
+			text = text[1:]
+		}
+		texts = append(texts, text)
+	}
+	r.Replace(len(r.Octets()), replyOf(lines[0].code, texts))
 }
 
 // blankOut makes blanks of bare CRs and NULs.
