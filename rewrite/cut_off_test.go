@@ -47,3 +47,18 @@ func TestOnlyARefusalNeedsNoLineEnd(t *testing.T) {
 		}
 	}
 }
+
+// One connection that is lost may not cost TLS: EHLO is said once more, not HELO.
+func TestARefusalOfEHLOWithoutALineEndIsALoss(t *testing.T) {
+	rules, errs := heal.Compile([]string{"standard"}, nil)
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	k := talkUnder(t, &rewrite.Policy{Rules: rules, ServerTLS: rewrite.ServerTLSOpportunistic})
+	k.client("EHLO client.example.net", "EHLO client.example.net", "")
+	for _, octets := range []string{"502 no", "454 no", "550-a\r\n550 no"} {
+		if _, made, ok := k.d.RepairCutOff([]byte(octets)); ok {
+			t.Errorf("%q becomes %q", octets, made)
+		}
+	}
+}

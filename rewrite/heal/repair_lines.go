@@ -82,7 +82,7 @@ func replyLineEnds() rewrite.Rule {
 		Heals: "servers whose replies end with LF, CR CR LF or a NUL, or have a bare CR or a NUL in them",
 		Doc: "LF, with what CRs and NULs stand before it, ends a line of a reply, and becomes CRLF. A bare CR or a NUL within a line " +
 			"becomes a blank, unless a code stands behind a bare CR: then it is not known how many replies there are. A refusal whose " +
-			"last line has no end because the server has hung up is one all the same; a yes is not.",
+			"last line has no end because the server has hung up is one all the same, but to a hello; a yes is not.",
 		Symptoms: []string{"421 4.3.2 server not available", "421 4.3.0 server broke the protocol"},
 		Source:   "RFC 5321, 2.3.8; Postfix and smtplib read such replies",
 		Entries:  []string{"L83"},
@@ -113,10 +113,11 @@ func endLines(r *rewrite.Repair) {
 
 // endRefusal gives the last line of a refusal its end, behind which the server has hung
 // up. Readers that take lines up to the end of the stream have heard it: Python's smtplib,
-// Go's net/textproto.
+// Go's net/textproto. A hello, and STARTTLS behind it, are said once more where a
+// connection is lost; a refusal could cost TLS, so that it has to be a whole one.
 func endRefusal(r *rewrite.Repair) {
 	lines, n, whole, ok := firstReply(append(bytes.Clone(r.Octets()), '\n'))
-	if !ok || !whole || n != len(r.Octets())+1 {
+	if !ok || !whole || n != len(r.Octets())+1 || hellos.Has(r.Awaited()) {
 		return
 	}
 	var texts [][]byte
