@@ -83,6 +83,19 @@ func TestAClientThatReadsOneReplyGoesOn(t *testing.T) {
 	wantCount(t, counts, "message refused", 1)
 }
 
+// TestAMessageWithoutARecipientIsNotWaitedFor has a server accept DATA although it has
+// refused every recipient. It has nobody to answer for, and the client knows.
+func TestAMessageWithoutARecipientIsNotWaitedFor(t *testing.T) {
+	server, client := lmtp()
+	server = list(server, steps(smtptest.Expect("MAIL FROM:<a@example.com>"), smtptest.Say("250 ok"), smtptest.Expect("RCPT TO:<b@example.net>"), smtptest.Say("550 no"),
+		smtptest.Expect("DATA"), smtptest.Say("354 go ahead"), smtptest.Expect(".")), quitServer)
+	client = list(client, steps(smtptest.Say("MAIL FROM:<a@example.com>"), smtptest.Expect("250 ok"), smtptest.Say("RCPT TO:<b@example.net>"), smtptest.Expect("550 no"),
+		smtptest.Say("DATA"), smtptest.Expect("354 go ahead"), smtptest.Say(".")), quitClient)
+	counts := play(t, server, client, nil)
+	wantCount(t, counts, "message accepted", 0)
+	wantCount(t, counts, "message refused", 1)
+}
+
 // TestALateReplyOfARecipientIsNoYesToAnotherMessage has the missing reply come behind
 // the next commands, where it would be taken for their answers.
 func TestALateReplyOfARecipientIsNoYesToAnotherMessage(t *testing.T) {

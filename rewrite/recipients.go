@@ -128,10 +128,12 @@ func (d *Dialogue) recipientReply(raw []byte, ahead bool) {
 // that come, if the client goes on and the server says nothing more: a server may
 // answer once for a recipient that it was given twice (smtp-server 3.21.6), and one
 // that answers once for all suits a client that reads one reply. A client that sent
-// its next command before it had the first reply is not known to be content.
+// its next command before it had the first reply is not known to be content. If DATA was
+// accepted although no recipient was, no reply at all may come (RFC 2033, 4.2).
 func (d *Dialogue) Suffices() bool {
 	r := d.recipients
-	return r != nil && d.sent.n == 1 && d.sent.first() == VerbMessage && r.answered > 0 && (r.answered >= r.distinct || !r.pipelined)
+	return r != nil && d.sent.n == 1 && d.sent.first() == VerbMessage &&
+		(r.answered > 0 && (r.answered >= r.distinct || !r.pipelined) || len(r.accepted) == 0)
 }
 
 // Settle ends the wait for replies to a message, where Suffices is true. A reply that
