@@ -31,6 +31,12 @@ func (s *session) connect() error {
 		tried = append(tried, next)
 		began, name := s.now, s.addressOf(next)
 		server, raw, err := s.greeted(name)
+		if err == errBeginsWithTLS {
+			s.judge(next, began, nil)
+			resort.close()
+			s.carry(next, server, s.now.Sub(began))
+			return nil
+		}
 		s.judge(next, began, err)
 		if err != nil {
 			s.trouble(fmt.Errorf("server %s: %w", name, err))
@@ -124,14 +130,20 @@ func (s *session) greetedOnce(name string) (*leg, []byte, error) {
 		s.setServer(server)
 	}
 	if err == nil {
-		if s.route.EarlyCommands == EarlyShown {
-			raw, err = s.greetingShown()
-		} else {
+		switch {
+		case s.route.EarlyCommands == EarlyShown:
+			raw, err = s.greetingShown(name)
+		case s.route.mayCarryTLS():
+			raw, err = s.greetingOrTLS(name)
+		default:
 			raw, err = s.readReply(s.route.Timeouts.greeting())
 		}
 		s.badReply(err)
 	}
 	s.setServer(nil)
+	if err == errBeginsWithTLS {
+		return server, nil, err
+	}
 	if err != nil {
 		server.release()
 		server.close()

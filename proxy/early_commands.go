@@ -38,9 +38,12 @@ const earlyLook = 50 * time.Millisecond
 // server gets a NOOP at once, so that it sees what it would see of the client: what the
 // client has sent is not passed on unread. The answer to NOOP goes to nobody, unless it
 // ends the session: then it takes the place of the greeting.
-func (s *session) greetingShown() ([]byte, error) {
+func (s *session) greetingShown(name string) ([]byte, error) {
 	said, by := false, s.now.Add(s.route.Timeouts.greeting())
 	for {
+		if !said && s.route.mayCarryTLS() && s.clientBeginsTLS() {
+			return s.greetingOrTLS(name)
+		}
 		if !said && s.speaksFirst() {
 			said, s.early = true, true
 			if err := s.serverWrite([]byte("NOOP\r\n")); err != nil {

@@ -90,3 +90,11 @@ func (t *Turn) handshakeFailed() aftermath {
 	}
 	return forgetful
 }
+
+// CarriesTLS says that the client has begun TLS where a greeting was due, and that the
+// server does so too: nothing of the session can be read. It is for a policy under which
+// neither TLS with the client nor that with the server ends here.
+func (d *Dialogue) CarriesTLS() {
+	d.event("opaque")
+	d.next = Opaque
+}

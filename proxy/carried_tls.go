@@ -1,0 +1,153 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"time"
+
+	"smtpshim/rewrite"
+)
+
+// Where TLS is a matter between client and server, both may begin with it, as on port
+// 465 (RFC 8314, 3.3): the server says nothing before the client's ClientHello. Such a
+// session is carried as it is behind STARTTLS. The client's octets alone are no evidence:
+// before a server that is slow to greet, it could have commands pass unread with them. So
+// the server is asked on a connection of its own, with a ClientHello of ours.
+
+// The lessons about a server that a client has begun TLS with, and how long they last.
+const (
+	beginsWithTLS      = "begins with TLS"
+	beginsWithTLSLasts = time.Hour
+	greetsInClear      = "greets in clear"
+	greetsInClearLasts = 10 * time.Minute
+)
+
+// tlsProbe bounds how long a server is asked whether it begins with TLS.
+const tlsProbe = 10 * time.Second
+
+// A client is looked at that has not been greeted after firstLook, and then every
+// lastLook at least.
+const (
+	firstLook = 100 * time.Millisecond
+	lastLook  = time.Second
+)
+
+// errBeginsWithTLS says that no greeting comes: client and server begin with TLS.
+var errBeginsWithTLS = errors.New("client and server begin with TLS")
+
+// mayCarryTLS reports whether TLS may be a matter between client and server.
+func (r *Route) mayCarryTLS() bool {
+	return r.ClientTLS.Mode == rewrite.ClientTLSPass && r.ServerTLS.Mode == rewrite.ServerTLSOff && r.XCLIENTSend == rewrite.XCLIENTNever
+}
+
+// greetingOrTLS waits for the server's greeting. It returns errBeginsWithTLS if the server
+// is silent because it waits for a TLS handshake, and the client has begun one.
+func (s *session) greetingOrTLS(name string) ([]byte, error) {
+	by, asked := s.now.Add(s.route.Timeouts.greeting()), false
+	for look := firstLook; len(s.server.buffered()) == 0; look = min(2*look, lastLook) {
+		err := s.fill(s.server, earlier(by, s.now.Add(look)))
+		if err != nil && !isTimeout(err) {
+			return nil, err
+		}
+		if err == nil || !s.now.Before(by) {
+			break
+		}
+		if !asked && s.clientBeginsTLS() {
+			if asked = true; s.serverBeginsWithTLS(name, by) {
+				return nil, errBeginsWithTLS
+			}
+		}
+	}
+	return s.readReply(by.Sub(s.now))
+}
+
+// clientBeginsTLS reports, without waiting, whether the client has begun a TLS handshake
+// before any server has greeted it.
+func (s *session) clientBeginsTLS() bool {
+	if s.serverName != "" {
+		return false
+	}
+	first := s.client.buffered()
+	if len(first) == 0 {
+		first = s.client.peek(longAgo)
+	}
+	return rewrite.IsTLS(first)
+}
+
+// serverBeginsWithTLS reports whether a server answers a ClientHello where a greeting
+// is due.
+func (s *session) serverBeginsWithTLS(name string, by time.Time) bool {
+	switch l := &s.route.lessons; {
+	case l.remembers(lesson{name, beginsWithTLS}):
+		return true
+	case l.remembers(lesson{name, greetsInClear}):
+		return false
+	}
+	begins, err := s.askForTLS(name, earlier(by, s.now.Add(tlsProbe)))
+	s.now = time.Now()
+	switch {
+	case begins:
+		s.route.lessons.remember(lesson{name, beginsWithTLS}, beginsWithTLSLasts)
+	case err == nil:
+		s.route.lessons.remember(lesson{name, greetsInClear}, greetsInClearLasts)
+	}
+	return begins
+}
+
+// askForTLS is serverBeginsWithTLS on a connection of its own. err is why that one could
+// not be made.
+func (s *session) askForTLS(name string, by time.Time) (begins bool, err error) {
+	defer s.apart()()
+	ctx, cancel := context.WithDeadline(s.proxy.ending, by)
+	defer cancel()
+	conn, err := s.proxy.dialAs(ctx, s.route.Source, s.address, name)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	if err := s.route.announce(conn, s.ends, by); err != nil {
+		return false, err
+	}
+	heard := &firstOctets{Conn: conn}
+	tls.Client(heard, &tls.Config{ // nothing is said within it; without ML-KEM it fits one packet
+		ServerName: hostOf(name), InsecureSkipVerify: true, MinVersion: tls.VersionTLS10,
+		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256},
+	}).HandshakeContext(ctx)
+	return heard.areTLS(), nil
+}
+
+// firstOctets remembers the first two octets that it reads.
+type firstOctets struct {
+	net.Conn
+	octets []byte
+}
+
+func (c *firstOctets) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if missing := 2 - len(c.octets); missing > 0 {
+		c.octets = append(c.octets, b[:min(n, missing)]...)
+	}
+	return n, err
+}
+
+// areTLS reports whether the octets begin a record of a handshake or an alert (RFC 8446,
+// 5.1): a server that refuses our hello speaks TLS too.
+func (c *firstOctets) areTLS() bool {
+	const alert, handshake, major = 21, 22, 3
+	return len(c.octets) == 2 && (c.octets[0] == alert || c.octets[0] == handshake) && c.octets[1] == major
+}
+
+// carry goes on with a server that begins with TLS, as does the client.
+func (s *session) carry(t *standing, server *leg, took time.Duration) {
+	s.counts(t)
+	s.serverName = s.addressOf(t)
+	s.setServer(server)
+	if o := s.route.Observer; o != nil {
+		o.ServerConnected(took)
+	}
+	s.log.Debug("client and server begin with TLS: nothing of the session can be read", "server", s.serverName)
+	s.dialogue.CarriesTLS()
+	s.hasOpened = true
+}
