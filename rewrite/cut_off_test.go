@@ -1,6 +1,7 @@
 package rewrite_test
 
 import (
+	"bytes"
 	"testing"
 
 	"smtpshim/rewrite"
@@ -61,4 +62,39 @@ func TestARefusalOfEHLOWithoutALineEndIsALoss(t *testing.T) {
 			t.Errorf("%q becomes %q", octets, made)
 		}
 	}
+}
+
+// Whatever a server has said before it hung up, no yes comes of it, and a refusal has a
+// code that was said.
+func FuzzACutOffReplyIsNoYes(f *testing.F) {
+	for _, seed := range []string{"550 no", "550-a\n550b", "250 ok", "25", "\r\n550", "550 no\r250 ok", "250-a\r\n550 no", "554-a\r\n\r\n554 b", "\xff550\x00"} {
+		f.Add([]byte(seed))
+	}
+	rules, errs := heal.Compile([]string{"standard"}, nil)
+	if errs != nil {
+		f.Fatal(errs)
+	}
+	f.Fuzz(func(t *testing.T, octets []byte) {
+		k := talkUnder(t, &rewrite.Policy{Rules: rules})
+		k.client("RCPT TO:<b@example.net>", "RCPT TO:<b@example.net>", "")
+		if scan, err := rewrite.ScanReply(octets); err == nil && scan.N > 0 {
+			return // a whole reply is taken as it is
+		}
+		n, made, ok := k.d.RepairCutOff(octets)
+		if !ok || len(made) == 0 {
+			return
+		}
+		if len(k.broke) > 0 || n > len(octets) {
+			t.Fatalf("%q: %d octets, %q", octets, n, k.broke)
+		}
+		if scan, err := rewrite.ScanReply(made); err != nil || scan.N != len(made) || scan.Mixed {
+			t.Fatalf("%q becomes %q, which is not one reply", octets, made)
+		}
+		if !bytes.Contains(octets, made[:3]) {
+			t.Fatalf("%q becomes %q", octets, made)
+		}
+		if octets[len(octets)-1] != '\n' && n == len(octets) && made[0] < '4' {
+			t.Fatalf("%q becomes %q, a yes", octets, made)
+		}
+	})
 }
