@@ -89,7 +89,6 @@ func (s *session) refusal() Refusal {
 // one was accepted in this transaction.
 func (r *refusals) replied(v rewrite.Verb, code int, text []byte, recipient *bool) {
 	switch {
-	case code == 421: // it ends the session, which has an outcome of its own then
 	case code >= 400:
 		r.refused(v, code, text, *recipient)
 	case v == rewrite.VerbRCPT:

@@ -59,6 +59,9 @@ func (s *session) reply() error {
 	if p := d.Patience(); p > 0 {
 		allowed = min(allowed, time.Duration(p)*time.Millisecond)
 	}
+	if d.Parting() {
+		allowed = min(allowed, lastWords) // a server that said 421 hangs up, or goes on at once
+	}
 	raw, settled, err := s.readSome(allowed)
 	if err == nil && !settled && d.MaySplit() {
 		raw, err = s.onlyReply(len(raw))

@@ -11,6 +11,7 @@ import (
 // that the client has sent more behind it. If taken is false the replies to
 // earlier commands have to come first, and the line has to be given again.
 func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
+	d.goesOn()
 	line, ok := cutCRLF(raw)
 	var by ruleSet
 	for range 2 { // the line that one rule returns may be a BDAT for another

@@ -27,7 +27,11 @@ func (t *Turn) wasLost() (raw []byte, ok bool) {
 // without us.
 func (t *Turn) endLost() {
 	d := t.d
-	if t.refusal == nil {
+	switch {
+	case t.refusal == nil && d.server.last == 421:
+		d.leave()
+		return
+	case t.refusal == nil:
 		d.end(vocabulary.OutcomeServerLost, lostText)
 		return
 	}

@@ -167,7 +167,7 @@ func (d *Dialogue) answerEach(v Verb, text string) {
 // server has not got, for each recipient.
 func (d *Dialogue) giveEach(raw []byte) {
 	for range d.recipients.told() {
-		if d.deliver(VerbMessage, nil, nil, raw); d.next == End {
+		if d.deliver(VerbMessage, nil, nil, raw); d.next == End || d.parting {
 			return
 		}
 	}

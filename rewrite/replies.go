@@ -48,6 +48,8 @@ func (d *Dialogue) Lost() {
 		d.resume(event{kind: lost})
 	case d.sent.n > 0 && d.sent.first() == VerbQUIT:
 		d.Finish("221 2.0.0 closing connection")
+	case d.sent.n > 0 && d.server.last == 421: // the client was told that the session ends
+		d.leave()
 	case d.sent.n == 0 && d.next == AwaitCommand && isGoodbye(d.server.last):
 		d.fail(vocabulary.OutcomeServerLost, fmt.Sprintf("the server hung up after it said %d", d.server.last))
 		d.next = End
@@ -161,6 +163,10 @@ func (d *Dialogue) Silent() {
 	if d.patience > 0 && d.holds() {
 		d.event("server silent")
 		d.resume(event{kind: late})
+		return
+	}
+	if d.parting {
+		d.leave()
 		return
 	}
 	d.end(vocabulary.OutcomeServerTimeout, silentText)
@@ -391,11 +397,17 @@ func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 // follow keeps the client's state by what it was told.
 func (d *Dialogue) follow(v Verb, code int) {
 	good := code < 300
+	if code == 421 {
+		if v == VerbOther { // nobody has asked, so the server does not go on
+			d.server.gone = true
+			d.leave()
+			return
+		}
+		d.parts()
+	} else {
+		d.goesOn()
+	}
 	switch {
-	case code == 421:
-		d.server.gone = true
-		d.fail(vocabulary.OutcomeServerLost, "the server said 421")
-		d.next = End
 	case v == VerbQUIT:
 		d.next = End
 	case v == VerbMAIL && good:

@@ -13,7 +13,7 @@ const (
 // mail is answered here, and that mail begins with a fresh connection, see redial. A
 // client that was told 421 may hang up, or go on likewise.
 func (d *Dialogue) spend(failure vocabulary.Outcome, reason string) {
-	parting := d.next == End
+	parting := d.next == End || d.parting
 	d.fail(failure, reason)
 	d.server.gone = true
 	d.spent, d.parting = true, parting
