@@ -1,6 +1,7 @@
 package heal
 
 import (
+	"slices"
 	"strings"
 
 	"smtpshim/rewrite"
@@ -139,18 +140,25 @@ func fallBackToHELO() rewrite.Rule {
 		Heals: "servers that refuse EHLO or hang up on it, for clients that do not try HELO by themselves",
 		Doc: "Sendmail 8.6, old gateways and firewalls answer EHLO with 500 or hang up. HELO is said instead, on a fresh " +
 			"connection if need be, and the client gets an EHLO answer without keywords. A 501 for the name in it passes. " +
+			"A server that knows neither, as one of LMTP, is heard on EHLO. " +
 			"Where the server hangs up, EHLO is said once more before, and HELO never to a server that greets with the word ESMTP " +
 			"or has answered EHLO within a day: one lost connection must not cost TLS and AUTH.",
 		Source:  "KB Q245787; KB Q100352; KB Q197142; RFC 5321, 3.2 and 4.1.4",
 		Entries: []string{"L07", "L20", "L21"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
-			return rewrite.Actions{Replies: rewrite.SetOf(rewrite.VerbEHLO), Reply: helloInstead}, nil
+			return rewrite.Actions{
+				State:   func() any { return new(ehloRefusal) },
+				Replies: rewrite.SetOf(rewrite.VerbEHLO), Reply: helloInstead,
+			}, nil
 		},
 	}
 }
 
+// ehloRefusal is what the server has answered to EHLO, while HELO is said in its place.
+type ehloRefusal struct{ rewrite.Reply }
+
 func helloInstead(t *rewrite.Turn) {
-	r := t.Reply()
+	r, refused := t.Reply(), t.State().(*ehloRefusal)
 	switch isEHLO := rewrite.ParseVerb(t.Line()) == rewrite.VerbEHLO; {
 	case t.Lost() && t.Authenticated(): // the login is lost with the connection
 	case t.Lost() && isEHLO:
@@ -158,9 +166,15 @@ func helloInstead(t *rewrite.Turn) {
 	case t.Lost() && t.Fresh() == 0: // some refuse EHLO and hang up then
 		t.AgainAfresh(heloFor(t))
 	case isEHLO && (refusesEHLO(r) || r.Code == 503 && !t.Introduced()): // github.com/pear/Net_SMTP/issues/5
+		refused.Reply = rewrite.Reply{Code: r.Code, Lines: slices.Clone(r.Lines)}
 		t.Again(heloFor(t))
 	case !isEHLO && r.Code == 250:
 		r.Lines = r.Lines[:1] // any further line would be a keyword
+	case !isEHLO && (r.Code == 500 || r.Code == 502) && refused.Code != 0: // the client has not said HELO
+		*r = refused.Reply
+	}
+	if !t.Lost() && rewrite.ParseVerb(t.Line()) == rewrite.VerbHELO {
+		refused.Reply = rewrite.Reply{}
 	}
 }
 
