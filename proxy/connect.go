@@ -148,7 +148,7 @@ func (s *session) greetedOnce(name string) (*leg, []byte, error) {
 		server.release()
 		server.close()
 		s.failed(vocabulary.ServerGreeting)
-		return nil, nil, fmt.Errorf("waiting for the greeting: %w", err)
+		return nil, nil, s.namesHeader(fmt.Errorf("waiting for the greeting: %w", err))
 	}
 	return server, raw, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -359,6 +360,19 @@ func TestAHealthCheckThatIsAnsweredIsNotLogged(t *testing.T) {
 		server, client := hello()
 		if log := logOf(t, nil, list(server, quitServer), list(steps(smtptest.Send(said)), client, quitClient), true); log != "" {
 			t.Errorf("%q was logged: %s", said, log)
+		}
+	}
+}
+
+// A server that waits for a PROXY header has none of a client that may not send one.
+func TestTheLogNamesTheKeyForAPROXYHeaderThatTheServerWaitsFor(t *testing.T) {
+	heard := make(chan struct{})
+	for said, named := range map[string]bool{header: true, headerV2: true, "PROX": true, "EHLO client.example.com\r\n": false} {
+		var line struct{ Err string }
+		logOf(t, &line, steps(smtptest.Pause(func() { <-heard }), smtptest.Close()),
+			steps(smtptest.Send(said), smtptest.Pause(func() { heard <- struct{}{} }), smtptest.Expect("421 4.3.2 server not available"), smtptest.ExpectEnd()), false)
+		if got := strings.Contains(line.Err, "proxy_protocol.accept_from"); got != named {
+			t.Errorf("%q was logged as %q", said, line.Err)
 		}
 	}
 }

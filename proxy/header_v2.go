@@ -144,6 +144,15 @@ func (s *session) pretends(line []byte) bool {
 	return false
 }
 
+// namesHeader adds to why a server did not greet that it may wait for the PROXY header
+// with which the client has begun, and how that would pass.
+func (s *session) namesHeader(err error) error {
+	if first := string(s.client.peek(longAgo)); first != "PRO" && first != signature[:3] {
+		return err
+	}
+	return fmt.Errorf("%w; the client begins as with a PROXY header, which proxy_protocol.accept_from would take, and proxy_protocol.send give the server", err)
+}
+
 // unmask ends the session of a client that pretends.
 func (s *session) unmask() error {
 	if s.route.Observer != nil {
