@@ -49,6 +49,7 @@ type esmtpState struct {
 	unsaid   bool // the server's greeting lacks the word
 	promised bool // the client's has it
 	refused  bool // EHLO was refused, and HELO has no answer yet
+	refusal  ehloRefusal
 }
 
 // rejectsEHLO is remembered, for a day, of a server that has refused EHLO although
@@ -64,7 +65,7 @@ const ehloPatience = 15_000
 
 func waitForEHLO(t *rewrite.Turn) {
 	state := t.State().(*esmtpState)
-	state.refused = false
+	state.refused, state.refusal = false, ehloRefusal{}
 	if state.promised && !t.Introduced() && !t.SpeaksESMTP() {
 		t.Within(ehloPatience)
 	}
@@ -82,6 +83,8 @@ func (a advertiser) hear(t *rewrite.Turn) {
 	case !t.Lost() && !isEHLO && t.Reply().Code == 250 && state.refused:
 		t.Remember(rejectsEHLO, rejectsEHLORest)
 		t.Reply().Lines = t.Reply().Lines[:1] // any further line would be a keyword
+	case !t.Lost() && !isEHLO:
+		state.refusal.give(t)
 	}
 }
 
@@ -117,6 +120,7 @@ func keepPromise(t *rewrite.Turn, state *esmtpState) {
 		t.AgainAfresh(heloFor(t))
 		state.refused = true
 	case !closes:
+		state.refusal.keep(t)
 		t.Again(heloFor(t))
 		state.refused = true
 	}
@@ -157,6 +161,19 @@ func fallBackToHELO() rewrite.Rule {
 // ehloRefusal is what the server has answered to EHLO, while HELO is said in its place.
 type ehloRefusal struct{ rewrite.Reply }
 
+func (e *ehloRefusal) keep(t *rewrite.Turn) {
+	e.Reply = rewrite.Reply{Code: t.Reply().Code, Lines: slices.Clone(t.Reply().Lines)}
+}
+
+// give has the client hear that, if the server knows no HELO either: the client has not
+// said it.
+func (e *ehloRefusal) give(t *rewrite.Turn) {
+	if r := t.Reply(); e.Code != 0 && (r.Code == 500 || r.Code == 502) {
+		*r = e.Reply
+	}
+	e.Reply = rewrite.Reply{}
+}
+
 func helloInstead(t *rewrite.Turn) {
 	r, refused := t.Reply(), t.State().(*ehloRefusal)
 	switch isEHLO := rewrite.ParseVerb(t.Line()) == rewrite.VerbEHLO; {
@@ -166,15 +183,13 @@ func helloInstead(t *rewrite.Turn) {
 	case t.Lost() && t.Fresh() == 0: // some refuse EHLO and hang up then
 		t.AgainAfresh(heloFor(t))
 	case isEHLO && (refusesEHLO(r) || r.Code == 503 && !t.Introduced()): // github.com/pear/Net_SMTP/issues/5
-		refused.Reply = rewrite.Reply{Code: r.Code, Lines: slices.Clone(r.Lines)}
+		refused.keep(t)
 		t.Again(heloFor(t))
 	case !isEHLO && r.Code == 250:
-		r.Lines = r.Lines[:1] // any further line would be a keyword
-	case !isEHLO && (r.Code == 500 || r.Code == 502) && refused.Code != 0: // the client has not said HELO
-		*r = refused.Reply
-	}
-	if !t.Lost() && rewrite.ParseVerb(t.Line()) == rewrite.VerbHELO {
 		refused.Reply = rewrite.Reply{}
+		r.Lines = r.Lines[:1] // any further line would be a keyword
+	case !isEHLO && !t.Lost():
+		refused.give(t)
 	}
 }
 
