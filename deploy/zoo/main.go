@@ -27,6 +27,7 @@ type Zoo struct {
 	smtpshim string
 	tree     Tree
 	rules    []ruleSet
+	reasons  []*Reason
 	verbose  bool
 	workers  int
 
@@ -57,7 +58,7 @@ func main() {
 	flag.StringVar(&o.half, "half", "", "run one half only: clients or servers")
 	flag.StringVar(&peers, "peer", "", "run these peers only: `names` with commas")
 	flag.StringVar(&cases, "case", "", "run these behaviours and groups of dialogues only: `names` with commas")
-	flag.BoolVar(&o.core, "core", false, "run the core only; a peer that is missing is a failure")
+	flag.BoolVar(&o.core, "core", false, "run the core only, with the rules standard; a peer that is missing is a failure")
 	flag.StringVar(&o.page, "page", "", "write the matrix to a `file`")
 	flag.IntVar(&z.workers, "j", 2, "run as `many` peers at once; most of them wait")
 	flag.BoolVar(&z.verbose, "v", false, "print the dialogues of all that is not the same")
@@ -79,29 +80,30 @@ func split(list string) []string {
 
 func (z *Zoo) run(o options) (worse bool, err error) {
 	begun := time.Now()
-	reasons, err := readReasons(filepath.Join(o.dir, "reasons.txt"))
-	if err != nil {
+	if z.reasons, err = readReasons(filepath.Join(o.dir, "reasons.txt")); err != nil {
 		return false, err
 	}
-	m := &Matrix{core: o.core}
+	m := &Matrix{core: o.core, verbose: z.verbose}
+	if o.core {
+		z.rules = z.rules[1:] // what [] does not mend may be worse anyway
+	}
+	var jobs []job
 	if o.half != "servers" {
-		if err := z.clients(m, o); err != nil {
+		if jobs, err = z.clients(m, o); err != nil {
 			return false, err
 		}
 	}
 	if o.half != "clients" {
-		if err := z.servers(m, o); err != nil {
+		servers, err := z.servers(m, o)
+		if err != nil {
 			return false, err
 		}
+		jobs = append(jobs, servers...)
 	}
+	z.each(m, jobs)
 	m.took = time.Since(begun)
 	if m.versions, err = z.tree.versions(); err != nil {
 		return false, err
-	}
-	for i := range m.results {
-		if m.results[i].Verdict == Worse {
-			m.results[i].Reason = excuse(reasons, m.results[i])
-		}
 	}
 	m.print(os.Stdout)
 	if o.page != "" {
@@ -112,30 +114,37 @@ func (z *Zoo) run(o options) (worse bool, err error) {
 	return m.failed(), nil
 }
 
-// each calls do for every peer, some at a time, and adds the results in the order of
-// the peers.
-func (z *Zoo) each(m *Matrix, half string, peers []Peer, do func(Peer) ([]Result, error)) {
-	results := make([][]Result, len(peers))
-	missing := make([]error, len(peers))
+// A job compares one peer, direct and through smtpshim.
+type job struct {
+	half string
+	peer Peer
+	play func() ([]Result, error)
+}
+
+// each does the jobs, some at a time, and adds the results in the order of the jobs.
+// It begins with the last: servers let time pass while clients use the processors.
+func (z *Zoo) each(m *Matrix, jobs []job) {
+	results := make([][]Result, len(jobs))
+	missing := make([]error, len(jobs))
 	next := make(chan int)
 	var all sync.WaitGroup
 	for range z.workers {
 		all.Go(func() {
 			for i := range next {
 				begun := time.Now()
-				results[i], missing[i] = do(peers[i])
-				z.tell(half, peers[i], results[i], missing[i], time.Since(begun))
+				results[i], missing[i] = jobs[i].play()
+				z.tell(jobs[i], results[i], missing[i], time.Since(begun))
 			}
 		})
 	}
-	for i := range peers {
+	for i := range slices.Backward(jobs) {
 		next <- i
 	}
 	close(next)
 	all.Wait()
-	for i, p := range peers {
+	for i, j := range jobs {
 		if missing[i] != nil {
-			m.missing = append(m.missing, fmt.Sprintf("%s %s: %v", half, p.Name, missing[i]))
+			m.missing = append(m.missing, fmt.Sprintf("%s %s: %v", j.half, j.peer.Name, missing[i]))
 			continue
 		}
 		m.results = append(m.results, results[i]...)
@@ -143,38 +152,41 @@ func (z *Zoo) each(m *Matrix, half string, peers []Peer, do func(Peer) ([]Result
 }
 
 // tell says how a peer fared, as soon as it is done.
-func (z *Zoo) tell(half string, p Peer, results []Result, missing error, took time.Duration) {
+func (z *Zoo) tell(j job, results []Result, missing error, took time.Duration) {
 	count := map[Verdict]int{}
 	for _, r := range results {
 		count[r.Verdict]++
 	}
-	z.say("%s %s: %.0f s: %d same, %d better, %d different, %d worse", half, p.Name, took.Seconds(),
-		count[Same], count[Better], count[Differs], count[Worse])
+	z.say("%s %s: %.0f s: %d same, %d better, %d different, %d unsteady, %d worse", j.half, j.peer.Name, took.Seconds(),
+		count[Same], count[Better], count[Differs], count[Unsteady], count[Worse])
 	for _, r := range results {
-		if r.Verdict == Worse {
+		if r.Verdict == Worse || r.Verdict == Unsteady {
 			z.say("%v", r)
 		}
 	}
 	if missing != nil {
-		z.say("%s %s is missing: %v", half, p.Name, missing)
+		z.say("%s %s is missing: %v", j.half, j.peer.Name, missing)
 	}
 }
 
-func (z *Zoo) clients(m *Matrix, o options) error {
+func (z *Zoo) clients(m *Matrix, o options) ([]job, error) {
 	behaviours, err := readBehaviours(filepath.Join(o.dir, "behaviours"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(o.cases) > 0 {
 		behaviours = slices.DeleteFunc(behaviours, func(b *Behaviour) bool { return !slices.Contains(o.cases, b.Name) })
 	}
 	peers, err := z.tree.peers(filepath.Join(o.dir, "clients"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m.behaviours = behaviours
-	z.each(m, "client", pick(peers, o.peers, o.core), func(p Peer) ([]Result, error) { return z.playClient(p, behaviours) })
-	return nil
+	var jobs []job
+	for _, p := range pick(peers, o.peers, o.core) {
+		jobs = append(jobs, job{"client", p, func() ([]Result, error) { return z.playClient(p, behaviours) }})
+	}
+	return jobs, nil
 }
 
 func (z *Zoo) say(format string, args ...any) {
@@ -190,4 +202,12 @@ func (z *Zoo) trace(r Result, direct, through Delivery) {
 	}
 	z.say("%v\n  direct:\n    %s\n    %s\n  through:\n    %s\n    %s", r,
 		strings.Join(direct.Lines, "\n    "), direct.Output, strings.Join(through.Lines, "\n    "), through.Output)
+}
+
+// traceDialogue prints two plays of a dialogue that are not the same.
+func (z *Zoo) traceDialogue(r Result, direct, through Spoken) {
+	if !z.verbose || r.Verdict == Same {
+		return
+	}
+	z.say("%v\n  direct:\n    %s\n  through:\n    %s", r, strings.Join(direct.Lines, "\n    "), strings.Join(through.Lines, "\n    "))
 }

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 // A Matrix is all that a run found.
 type Matrix struct {
 	core       bool
+	verbose    bool
 	behaviours []*Behaviour
 	dialogues  []*Dialogue
 	results    []Result
@@ -41,6 +43,9 @@ func (m *Matrix) print(w io.Writer) {
 	for _, name := range m.missing {
 		fmt.Fprintln(w, "missing:", name)
 	}
+	if m.verbose {
+		m.slowest(w)
+	}
 	count := map[Verdict]int{}
 	allowed := 0
 	for _, r := range m.results {
@@ -49,13 +54,25 @@ func (m *Matrix) print(w io.Writer) {
 			allowed++
 		}
 	}
-	fmt.Fprintf(w, "%d comparisons in %.0f s: %d same, %d better, %d different, %d worse, of which %d are allowed; %d peers missing\n",
-		len(m.results), m.took.Seconds(), count[Same], count[Better], count[Differs], count[Worse], allowed, len(m.missing))
+	fmt.Fprintf(w, "%d comparisons in %.0f s: %d same, %d better, %d different, %d unsteady, %d worse, of which %d are allowed; %d peers missing\n",
+		len(m.results), m.took.Seconds(), count[Same], count[Better], count[Differs], count[Unsteady], count[Worse], allowed, len(m.missing))
 	bad, good := count[Worse]-allowed, len(m.results)-count[Worse]+allowed
 	if m.core {
 		bad += len(m.missing)
 	}
 	fmt.Fprintf(w, "%d passed, %d failed\n", good, bad)
+}
+
+// slowest writes which cases took longest.
+func (m *Matrix) slowest(w io.Writer) {
+	took := map[string]time.Duration{}
+	for _, r := range m.results {
+		took[r.Half+" "+r.Case] += r.took
+	}
+	cases := slices.SortedFunc(maps.Keys(took), func(a, b string) int { return cmp.Compare(took[b], took[a]) })
+	for _, name := range cases[:min(len(cases), 30)] {
+		fmt.Fprintf(w, "%.0f s: %s\n", took[name].Seconds(), name)
+	}
 }
 
 // The page is a file with the matrix between two lines.

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-func (z *Zoo) servers(m *Matrix, o options) error {
+func (z *Zoo) servers(m *Matrix, o options) ([]job, error) {
 	dialogues, err := readDialogues(filepath.Join(o.dir, "dialogues"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(o.cases) > 0 {
 		dialogues = slices.DeleteFunc(dialogues, func(d *Dialogue) bool {
@@ -23,11 +23,14 @@ func (z *Zoo) servers(m *Matrix, o options) error {
 	}
 	peers, err := z.tree.peers(filepath.Join(o.dir, "servers"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m.dialogues = dialogues
-	z.each(m, "server", pick(peers, o.peers, o.core), func(p Peer) ([]Result, error) { return z.playServer(p, dialogues) })
-	return nil
+	var jobs []job
+	for _, p := range pick(peers, o.peers, o.core) {
+		jobs = append(jobs, job{"server", p, func() ([]Result, error) { return z.playServer(p, dialogues) }})
+	}
+	return jobs, nil
 }
 
 // playServer starts a server, and plays the dialogues to it: direct, and through
@@ -51,10 +54,15 @@ func (z *Zoo) playServer(p Peer, dialogues []*Dialogue) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	tap, err := startTap(addr)
+	if err != nil {
+		return nil, err
+	}
+	defer tap.Close()
 	var routes []*Route
 	for range dialogues {
 		for _, rules := range z.rules {
-			routes = append(routes, &Route{Server: addr, Rules: rules.list})
+			routes = append(routes, &Route{Server: tap.Addr, Rules: rules.list})
 		}
 	}
 	shim, err := startShim(z.smtpshim, routes, &z.free)
@@ -64,7 +72,8 @@ func (z *Zoo) playServer(p Peer, dialogues []*Dialogue) ([]Result, error) {
 	defer shim.Close()
 	var results []Result
 	for i, d := range dialogues {
-		direct, octets, err := z.tapped(d, addr)
+		playDirect := func() (Spoken, error) { return play(d, tap, tap.Addr) }
+		direct, err := playDirect()
 		if err != nil {
 			return nil, err
 		}
@@ -72,51 +81,58 @@ func (z *Zoo) playServer(p Peer, dialogues []*Dialogue) ([]Result, error) {
 			// A route of its own for each: what smtpshim has learned of a
 			// server is not to decide the next dialogue.
 			route := routes[i*len(z.rules)+j]
-			r, err := z.compare(d, route, direct, octets)
-			if err == nil && r.Verdict == Worse {
-				// Once more: a busy machine must not decide.
-				if direct, octets, err = z.tapped(d, addr); err == nil {
-					r, err = z.compare(d, route, direct, octets)
-				}
-			}
+			of := Result{Half: "servers", Peer: p.Name, Case: d.Case(), Rules: rules.name}
+			r, through, err := compare(z, of, direct, playDirect, func() (Spoken, error) { return play(d, tap, route.Addr) })
 			if err != nil {
 				return nil, err
 			}
-			r.Half, r.Peer, r.Case, r.Rules = "servers", p.Name, d.Case(), rules.name
-			if z.verbose && r.Verdict != Same {
-				z.say("%v", r)
-			}
+			z.traceDialogue(r, direct, through)
 			results = append(results, r)
 		}
 	}
 	return results, nil
 }
 
-// tapped plays a dialogue, and returns the octets that the server got too.
-func (z *Zoo) tapped(d *Dialogue, addr string) (lines []string, octets []byte, err error) {
-	tap, err := startTap(addr)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() {
-		tap.Close()
-		octets = tap.sent.Bytes()
-	}()
-	lines, err = speak(d, tap.Addr)
-	return lines, nil, err
+// Spoken is what one play of a dialogue came to.
+type Spoken struct {
+	Lines  []string // what the scripted client said and heard
+	Octets []byte   // what the server got, if the dialogue is exact
 }
 
-// compare plays a dialogue through smtpshim.
-func (z *Zoo) compare(d *Dialogue, route *Route, direct []string, octets []byte) (Result, error) {
-	through, got, err := z.tapped(d, route.Addr)
-	if err != nil {
-		return Result{}, err
+// play plays a dialogue to an address. The tap is before the server.
+func play(d *Dialogue, tap *Tap, addr string) (Spoken, error) {
+	tap.Reset()
+	lines, err := speak(d, addr)
+	if err != nil || !d.Exact {
+		return Spoken{Lines: lines}, err
 	}
-	r := judgeReplies(direct, through)
-	if d.Exact && r.Verdict == Same && !bytes.Equal(octets, got) {
-		r.Verdict, r.Why = Worse, fmt.Sprintf("the server gets other octets: %d direct, %d through", len(octets), len(got))
+	return Spoken{Lines: lines, Octets: tap.Sent(2 * time.Second)}, nil
+}
+
+// judge compares what was spoken through smtpshim with what was spoken directly.
+func (direct Spoken) judge(through Spoken) Result {
+	r := judgeReplies(direct.Lines, through.Lines)
+	if r.Verdict != Same {
+		return r
 	}
-	return r, nil
+	// smtpshim says QUIT for a client that leaves without it.
+	before, after := bytes.TrimSuffix(direct.Octets, quit), bytes.TrimSuffix(through.Octets, quit)
+	if !bytes.Equal(before, after) {
+		r.Verdict, r.Why = Worse, "the server gets other octets"
+		r.Direct, r.Through = firstDifference(octetLines(before), octetLines(after))
+	}
+	return r
+}
+
+var quit = []byte("QUIT\r\n")
+
+// octetLines returns octets as lines, quoted.
+func octetLines(octets []byte) []string {
+	var lines []string
+	for line := range bytes.Lines(octets) {
+		lines = append(lines, fmt.Sprintf("%q", line))
+	}
+	return lines
 }
 
 // judgeReplies goes by the first reply that has another code.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A Tap stands between a client and what it speaks to, and writes down what the
@@ -21,7 +22,8 @@ type Tap struct {
 	mu    sync.Mutex
 	conns map[net.Conn]bool
 	lines []string
-	sent  bytes.Buffer // all octets of the clients
+	sent  bytes.Buffer  // all octets of the clients
+	left  chan struct{} // has a token when a connection has ended
 }
 
 // startTap passes connections on to an address.
@@ -30,7 +32,7 @@ func startTap(to string) (*Tap, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tap{Addr: l.Addr().String(), to: to, listener: l, conns: map[net.Conn]bool{}}
+	t := &Tap{Addr: l.Addr().String(), to: to, listener: l, conns: map[net.Conn]bool{}, left: make(chan struct{}, 1)}
 	t.done.Go(func() {
 		for {
 			client, err := l.Accept()
@@ -46,13 +48,54 @@ func startTap(to string) (*Tap, error) {
 // Close ends the tap and its connections. It returns the lines.
 func (t *Tap) Close() []string {
 	t.listener.Close()
+	t.hangUp()
+	t.done.Wait()
+	return t.lines
+}
+
+func (t *Tap) hangUp() {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	for conn := range t.conns {
 		conn.Close()
 	}
-	t.mu.Unlock()
-	t.done.Wait()
-	return t.lines
+}
+
+// Reset ends the connections that are left over, and forgets what was said.
+func (t *Tap) Reset() {
+	t.hangUp()
+	t.idle(time.Minute)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lines = nil
+	t.sent.Reset()
+}
+
+// Sent waits until the connections have ended, but no longer than patience, and
+// returns all that the clients sent since the last Reset.
+func (t *Tap) Sent(patience time.Duration) []byte {
+	t.idle(patience)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return bytes.Clone(t.sent.Bytes())
+}
+
+// idle waits until there is no connection, but no longer than patience.
+func (t *Tap) idle(patience time.Duration) {
+	late := time.After(patience)
+	for {
+		t.mu.Lock()
+		n := len(t.conns)
+		t.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		select {
+		case <-t.left:
+		case <-late:
+			return
+		}
+	}
 }
 
 func (t *Tap) pass(client net.Conn) {
@@ -71,6 +114,14 @@ func (t *Tap) pass(client net.Conn) {
 	both.Wait()
 	client.Close()
 	server.Close()
+	t.mu.Lock()
+	delete(t.conns, client)
+	delete(t.conns, server)
+	t.mu.Unlock()
+	select {
+	case t.left <- struct{}{}:
+	default:
+	}
 }
 
 // copy passes one direction on until it ends.

@@ -7,16 +7,18 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 )
 
 // A Verdict compares what happened through smtpshim with what happens direct.
 type Verdict byte
 
 const (
-	Same    Verdict = '='
-	Better  Verdict = '+'
-	Worse   Verdict = '-'
-	Differs Verdict = '~' // another outcome of which nobody is the worse
+	Same     Verdict = '='
+	Better   Verdict = '+'
+	Worse    Verdict = '-'
+	Differs  Verdict = '~' // another outcome of which nobody is the worse
+	Unsteady Verdict = '?' // worse, but the peer alone is not the same twice either
 )
 
 // A Result is one comparison.
@@ -30,6 +32,8 @@ type Result struct {
 	Direct  string // the first line that differs, as it is direct
 	Through string // and through smtpshim
 	Reason  string // why it may be worse, from the table of reasons
+
+	took time.Duration // of all plays
 }
 
 func (r Result) String() string {
@@ -48,6 +52,47 @@ func cut(s string) string {
 		return s[:150] + fmt.Sprintf("... (%d octets)", len(s))
 	}
 	return s
+}
+
+// A played is what one play of a case came to: a Delivery, or what was said in a
+// Dialogue.
+type played[P any] interface {
+	judge(through P) Result
+}
+
+// tries is how often a case is played before it counts as worse.
+const tries = 3
+
+// compare judges a case of which direct is the first play, and names it as of does.
+// What comes out worse, and has no reason to, is played again, both ways: a busy
+// machine must not decide. It is Worse if it is so each time, and Unsteady if one
+// direct play is worse than another.
+func compare[P played[P]](z *Zoo, of Result, direct P, playDirect, playThrough func() (P, error)) (r Result, last P, err error) {
+	begun := time.Now()
+	first := direct
+	for n := 1; ; n++ {
+		if last, err = playThrough(); err != nil {
+			return Result{}, last, err
+		}
+		r = direct.judge(last)
+		r.Half, r.Peer, r.Case, r.Rules = of.Half, of.Peer, of.Case, of.Rules
+		r.took = time.Since(begun)
+		if r.Verdict != Worse {
+			return r, last, nil
+		}
+		if r.Reason = excuse(z.reasons, r); r.Reason != "" {
+			return r, last, nil
+		}
+		if first.judge(direct).Verdict == Worse || direct.judge(first).Verdict == Worse {
+			r.Verdict = Unsteady
+		}
+		if r.Verdict == Unsteady || n == tries {
+			return r, last, nil
+		}
+		if direct, err = playDirect(); err != nil {
+			return Result{}, last, err
+		}
+	}
 }
 
 // A Reason says which results may be worse, and why.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -66,7 +67,7 @@ func TestDeliveriesAreJudgedByWhatBothSidesBelieve(t *testing.T) {
 		{Delivery{Messages: wrong}, Delivery{Messages: text}, Better},
 		{Delivery{Messages: text}, Delivery{Messages: text, Took: time.Minute}, Worse},
 	} {
-		if got := judge(test.direct, test.through); got.Verdict != test.want {
+		if got := test.direct.judge(test.through); got.Verdict != test.want {
 			t.Errorf("%v %q, then %v %q: %c, want %c", test.direct, test.direct.Messages, test.through, test.through.Messages, got.Verdict, test.want)
 		}
 	}
@@ -88,6 +89,87 @@ func TestRepliesAreJudgedByTheirCodes(t *testing.T) {
 		if got := judgeReplies([]string{test.direct}, []string{test.through}); got.Verdict != test.want {
 			t.Errorf("%q, then %q: %c, want %c", test.direct, test.through, got.Verdict, test.want)
 		}
+	}
+}
+
+func TestServersAreToGetTheSameOctets(t *testing.T) {
+	same := []string{"S: 250 Ok"}
+	for _, test := range []struct {
+		direct, through string
+		want            Verdict
+	}{
+		{"DATA\r\n.\r\n", "DATA\r\n.\r\n", Same},
+		{".\r\n", ".\r\nQUIT\r\n", Same},
+		{"..\r\n.\r\n", ".\r\n.\r\n", Worse},
+	} {
+		direct, through := Spoken{same, []byte(test.direct)}, Spoken{same, []byte(test.through)}
+		if got := direct.judge(through); got.Verdict != test.want {
+			t.Errorf("%q, then %q: %c, want %c", test.direct, test.through, got.Verdict, test.want)
+		}
+	}
+}
+
+func TestTheTapBeforeAServerSeesWhatItGets(t *testing.T) {
+	behaviours, err := readBehaviours("behaviours")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := startScripted(behaviours[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	tap, err := startTap(s.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tap.Close()
+	d := &Dialogue{Exact: true}
+	if err := errors.Join(d.add("C: NOOP"), d.add("C: QUIT")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // what was said first is forgotten
+		spoken, err := play(d, tap, tap.Addr)
+		if err != nil || string(spoken.Octets) != "NOOP\r\nQUIT\r\n" {
+			t.Errorf("the server got %q, %v", spoken.Octets, err)
+		}
+	}
+}
+
+func TestWhatIsWorseIsPlayedAgain(t *testing.T) {
+	yes, no := Spoken{Lines: []string{"S: 250 Ok"}}, Spoken{Lines: []string{"S: 550 no"}}
+	of := Result{Half: "servers", Peer: "exim", Case: "verbs/noop", Rules: "standard"}
+	reason := &Reason{half: "*", peer: "*", of: "verbs/noop", rules: "*", why: "because"}
+	for _, test := range []struct {
+		name            string
+		direct, through []Spoken // one for each try
+		reasons         []*Reason
+		want            Verdict
+	}{
+		{"the same", []Spoken{yes}, []Spoken{yes}, nil, Same},
+		{"worse each time", []Spoken{yes, yes, yes}, []Spoken{no, no, no}, nil, Worse},
+		{"worse once", []Spoken{yes, yes}, []Spoken{no, yes}, nil, Same},
+		{"worse with a reason", []Spoken{yes}, []Spoken{no}, []*Reason{reason}, Worse},
+		{"unsteady alone", []Spoken{yes, no, yes}, []Spoken{no, no, no}, nil, Same},
+		{"unsteady alone and worse", []Spoken{no, yes}, []Spoken{{}, {}}, nil, Unsteady},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			z := &Zoo{reasons: test.reasons}
+			direct, through := test.direct, test.through
+			next := func(list *[]Spoken) (Spoken, error) {
+				if len(*list) == 0 {
+					return Spoken{}, errors.New("it is played too often")
+				}
+				s := (*list)[0]
+				*list = (*list)[1:]
+				return s, nil
+			}
+			first, _ := next(&direct)
+			r, _, err := compare(z, of, first, func() (Spoken, error) { return next(&direct) }, func() (Spoken, error) { return next(&through) })
+			if err != nil || r.Verdict != test.want || (r.Reason != "") != (test.reasons != nil) {
+				t.Errorf("%v, %v; want %c", r, err, test.want)
+			}
+		})
 	}
 }
 
