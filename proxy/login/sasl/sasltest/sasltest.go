@@ -1,0 +1,97 @@
+// Package sasltest has the server half of XOAUTH2 and OAUTHBEARER, for tests that
+// stand in for a provider: smtpshim takes no tokens from clients.
+package sasltest
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"smtpshim/proxy/login/sasl"
+)
+
+// A Provider checks tokens.
+type Provider struct {
+	Tokens map[string]string // access tokens by user
+
+	// Refusal is the JSON that a refused client is told in a 334 before the 535, as
+	// Google does and RFC 7628 asks; empty: it is refused at once, as Microsoft does.
+	Refusal string
+}
+
+// NewServer returns the server of one exchange by XOAUTH2 or OAUTHBEARER.
+func (p Provider) NewServer(mechanism string) (sasl.Server, error) {
+	switch mechanism = strings.ToUpper(mechanism); mechanism {
+	case sasl.XOAuth2, sasl.OAuthBearer:
+		return &server{provider: p, mechanism: mechanism}, nil
+	}
+	return nil, fmt.Errorf("%w: %s", sasl.ErrMechanism, mechanism)
+}
+
+type server struct {
+	provider  Provider
+	mechanism string
+	user      string
+	told      bool // the client has been told the refusal
+	over      bool
+}
+
+func (s *server) User() string { return s.user }
+
+func (s *server) Next(response []byte) (challenge []byte, done bool, err error) {
+	switch {
+	case s.over:
+		return nil, false, fmt.Errorf("%w: the exchange is over", sasl.ErrMalformed)
+	case s.told:
+		s.over = true
+		want := []byte{}
+		if s.mechanism == sasl.OAuthBearer {
+			want = []byte{1}
+		}
+		if !bytes.Equal(response, want) {
+			return nil, false, fmt.Errorf("%w: %q in answer to the refusal, want %q", sasl.ErrMalformed, response, want)
+		}
+		return nil, false, sasl.ErrRefused
+	case response == nil:
+		return []byte{}, false, nil
+	}
+	user, token, err := s.parse(string(response))
+	if err == nil && token != "" && s.provider.Tokens[user] == token {
+		s.over, s.user = true, user
+		return nil, true, nil
+	}
+	if err != nil || s.provider.Refusal == "" {
+		s.over = true
+		if err == nil {
+			err = sasl.ErrRefused
+		}
+		return nil, false, err
+	}
+	s.told = true
+	return []byte(s.provider.Refusal), false, nil
+}
+
+// parse reads fields that end with 0x01, and an empty one behind them.
+func (s *server) parse(message string) (user, token string, err error) {
+	if s.mechanism == sasl.OAuthBearer {
+		header, rest, ok := strings.Cut(message, ",\x01")
+		if !ok || !strings.HasPrefix(header, "n,a=") {
+			return "", "", fmt.Errorf("%w: no GS2 header", sasl.ErrMalformed)
+		}
+		user = strings.NewReplacer("=2C", ",", "=3D", "=").Replace(header[len("n,a="):])
+		message = rest
+	}
+	body, ok := strings.CutSuffix(message, "\x01\x01")
+	if !ok {
+		return "", "", fmt.Errorf("%w: it does not end with two 0x01", sasl.ErrMalformed)
+	}
+	for field := range strings.SplitSeq(body, "\x01") {
+		switch key, value, _ := strings.Cut(field, "="); key {
+		case "user":
+			user = value
+		case "auth":
+			token = strings.TrimPrefix(value, "Bearer ")
+		}
+	}
+	return user, token, nil
+}

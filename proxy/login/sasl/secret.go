@@ -1,0 +1,131 @@
+package sasl
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"sync/atomic"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// A Secret proves who somebody is: a password, a token, or the hash of a
+// password. What it holds is printed by no verb of fmt and by no log. The zero
+// Secret is none: it matches nothing. A Secret is for concurrent use, and copies
+// share what was computed once.
+type Secret struct {
+	// held is a function because fmt prints the address of one under every verb. It
+	// follows a pointer, and calls no Format of an unexported field.
+	held func() *held
+}
+
+// held is what a secret is. One of text and hash is set.
+type held struct {
+	text string // the password or token in clear
+	hash []byte // the bcrypt hash of the password
+
+	known atomic.Pointer[[sha256.Size]byte] // the password that fitted hash, under key
+	key   [sha256.Size]byte
+}
+
+// Password returns the secret that is a password or a token in clear. An empty one
+// is the zero Secret.
+func Password(text string) Secret {
+	if text == "" {
+		return Secret{}
+	}
+	return newSecret(&held{text: text})
+}
+
+// Hash returns the secret that is known only by its bcrypt hash, as "htpasswd -nB"
+// prints it behind the colon. It serves PLAIN and LOGIN alone.
+func Hash(hash string) (Secret, error) {
+	if _, err := bcrypt.Cost([]byte(hash)); err != nil || len(hash) != bcryptLength {
+		return Secret{}, fmt.Errorf("a password hash of %d octets is no bcrypt hash; htpasswd -nBC 12 USER prints one behind the colon", len(hash))
+	}
+	return newSecret(&held{hash: []byte(hash)}), nil
+}
+
+const bcryptLength = 60 // octets of a hash
+
+func newSecret(h *held) Secret {
+	rand.Read(h.key[:]) // never fails
+	return Secret{func() *held { return h }}
+}
+
+// Zero reports whether the secret is none.
+func (s Secret) Zero() bool { return s.held == nil }
+
+// Clear reports whether the secret is known in clear: without that only PLAIN and
+// LOGIN can check it, and no client can use it.
+func (s Secret) Clear() bool { return s.held != nil && s.held().text != "" }
+
+// errNotClear is the answer to a client that was given a hash, or nothing.
+var errNotClear = errors.New("the password or token is not known in clear")
+
+// reveal returns the password or token in clear.
+func (s Secret) reveal() (string, error) {
+	if !s.Clear() {
+		return "", errNotClear
+	}
+	return s.held().text, nil
+}
+
+// matches reports whether password is what the secret stands for. The time that it
+// takes depends on the kind of the secret and, of a hash, on whether the same
+// password was right before; a wrong one always costs a whole bcrypt.
+func (s Secret) matches(password []byte) bool {
+	if s.Zero() || len(password) == 0 {
+		return false
+	}
+	h := s.held()
+	sum := h.sum(password)
+	if h.hash == nil {
+		want := h.sum([]byte(h.text))
+		return hmac.Equal(sum[:], want[:])
+	}
+	if known := h.known.Load(); known != nil && hmac.Equal(known[:], sum[:]) {
+		return true
+	}
+	if bcrypt.CompareHashAndPassword(h.hash, password) != nil {
+		return false
+	}
+	h.known.Store(&sum)
+	return true
+}
+
+func (h *held) sum(password []byte) (sum [sha256.Size]byte) {
+	mac := hmac.New(sha256.New, h.key[:])
+	mac.Write(password)
+	mac.Sum(sum[:0])
+	return sum
+}
+
+const hidden = "[secret]"
+
+func (s Secret) String() string { return hidden }
+
+func (s Secret) GoString() string { return "sasl.Secret(" + hidden + ")" }
+
+// Format hides the secret from the verbs that do not use String.
+func (s Secret) Format(f fmt.State, verb rune) { io.WriteString(f, hidden) }
+
+func (s Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
+
+// MarshalText hides the secret from encoders, such as JSON's.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+// quoted prepares text of the other side for an error or a log: at most 200
+// octets, quoted.
+func quoted(text string) string {
+	const most = 200
+	if len(text) > most {
+		text = text[:most]
+	}
+	return strconv.QuoteToASCII(text)
+}

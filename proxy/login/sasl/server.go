@@ -1,0 +1,95 @@
+package sasl
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Realm is what clients log in to.
+type Realm struct {
+	Lookup Lookup
+	Host   string // our name, for the challenges
+}
+
+// NewServer returns the server of one exchange of a mechanism. The error wraps
+// [ErrMechanism] if the mechanism is unknown. Whether the mechanism was offered is
+// the caller's business.
+func NewServer(mechanism string, realm Realm) (Server, error) {
+	s := &server{realm: realm}
+	switch strings.ToUpper(mechanism) {
+	case Plain:
+		s.next = s.plain
+	case Login:
+		s.next = s.login
+	case CRAMMD5:
+		s.next = s.cram
+	default:
+		return nil, fmt.Errorf("%w: %s", ErrMechanism, quoted(mechanism))
+	}
+	return s, nil
+}
+
+// Mechanisms returns the mechanisms that can check each of the secrets, the
+// strongest first: a client that chooses one must not fail because its user's
+// secret is a hash.
+func Mechanisms(secrets ...Secret) []string {
+	if len(secrets) == 0 {
+		return nil
+	}
+	if slices.ContainsFunc(secrets, func(s Secret) bool { return !s.Clear() }) {
+		return []string{Plain, Login}
+	}
+	return []string{CRAMMD5, Plain, Login}
+}
+
+// A server is one exchange. next is the step that is due. What the client has said
+// is held by the step alone, where fmt does not print it.
+type server struct {
+	realm  Realm
+	next   step
+	user   string
+	spoken bool // the client has begun
+	ended  bool
+}
+
+// A step takes one message of the client.
+type step func(response []byte) (challenge []byte, done bool, err error)
+
+func (s *server) User() string { return s.user }
+
+func (s *server) Next(response []byte) (challenge []byte, done bool, err error) {
+	if s.ended {
+		return nil, false, fmt.Errorf("%w: the exchange is over", ErrMalformed)
+	}
+	if s.spoken && response == nil {
+		response = []byte{}
+	}
+	s.spoken = true
+	challenge, done, err = s.next(response)
+	s.ended = done || err != nil
+	if !done || err != nil {
+		return challenge, false, err
+	}
+	return nil, true, nil
+}
+
+// check compares a password with that of a user.
+func (s *server) check(name string, password []byte) (done bool, err error) {
+	u, known := s.realm.Lookup(name)
+	right := u.Secret.matches(password)
+	return s.settle(u, known, right)
+}
+
+// settle ends the exchange. The caller has spent the same time whether or not the
+// user is known.
+func (s *server) settle(u User, known, right bool) (done bool, err error) {
+	switch {
+	case !known:
+		return false, fmt.Errorf("%w: no such user", ErrRefused)
+	case !right:
+		return false, fmt.Errorf("%w: wrong password", ErrRefused)
+	}
+	s.user = u.Name
+	return true, nil
+}
