@@ -12,11 +12,13 @@ import "errors"
 
 // The mechanisms, as the AUTH command and the reply to EHLO spell them.
 const (
-	Plain       = "PLAIN"       // RFC 4616
-	Login       = "LOGIN"       // draft-murchison-sasl-login-00
-	CRAMMD5     = "CRAM-MD5"    // RFC 2195
-	XOAuth2     = "XOAUTH2"     // https://developers.google.com/workspace/gmail/imap/xoauth2-protocol
-	OAuthBearer = "OAUTHBEARER" // RFC 7628
+	Plain       = "PLAIN"         // RFC 4616
+	Login       = "LOGIN"         // draft-murchison-sasl-login-00
+	CRAMMD5     = "CRAM-MD5"      // RFC 2195
+	SCRAMSHA1   = "SCRAM-SHA-1"   // RFC 5802
+	SCRAMSHA256 = "SCRAM-SHA-256" // RFC 7677
+	XOAuth2     = "XOAUTH2"       // https://developers.google.com/workspace/gmail/imap/xoauth2-protocol
+	OAuthBearer = "OAUTHBEARER"   // RFC 7628
 )
 
 // A Client proves to a server who we are, in one exchange. It is not for

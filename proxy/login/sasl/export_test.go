@@ -10,3 +10,13 @@ func Cost(s Secret) int {
 	}
 	return cost
 }
+
+// SCRAMClient is a client whose nonce is known, and which asks to act as somebody
+// if actAs is not "".
+func SCRAMClient(mechanism, user, password, actAs, nonce string) Client {
+	c, err := scramHash(mechanism).NewClient(user, password, actAs)
+	if err != nil {
+		panic(err)
+	}
+	return newSCRAMClient(mechanism, c.WithNonceGenerator(func() string { return nonce }))
+}

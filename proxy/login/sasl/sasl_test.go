@@ -308,6 +308,9 @@ func TestTheStrongestMechanismIsChosen(t *testing.T) {
 	}{
 		{"LOGIN PLAIN XOAUTH2", "*", byPassword, "PLAIN"},
 		{"login plain cram-md5", "*", byPassword, "CRAM-MD5"},
+		{"PLAIN CRAM-MD5 SCRAM-SHA-1", "*", byPassword, "SCRAM-SHA-1"},
+		{"PLAIN SCRAM-SHA-1 scram-sha-256 SCRAM-SHA-256-PLUS", "*", byPassword, "SCRAM-SHA-256"},
+		{"PLAIN SCRAM-SHA-1 SCRAM-SHA-256", "PLAIN SCRAM-SHA-1", byPassword, "SCRAM-SHA-1"},
 		{"LOGIN CRAM-MD5", "login", byPassword, "LOGIN"},
 		{"LOGIN", "*", byPassword, "LOGIN"},
 		{"XOAUTH2 OAUTHBEARER", "*", byPassword, ""},

@@ -31,6 +31,8 @@ type held struct {
 
 	known atomic.Pointer[[sha256.Size]byte] // the password that fitted hash, under key
 	key   [sha256.Size]byte
+
+	sha1, sha256 scramKeys
 }
 
 // Password returns the secret that is a password or a token in clear. An empty one

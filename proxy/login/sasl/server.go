@@ -1,6 +1,7 @@
 package sasl
 
 import (
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,13 +18,15 @@ type Realm struct {
 // the caller's business.
 func NewServer(mechanism string, realm Realm) (Server, error) {
 	s := &server{realm: realm}
-	switch strings.ToUpper(mechanism) {
+	switch mechanism = strings.ToUpper(mechanism); mechanism {
 	case Plain:
 		s.next = s.plain
 	case Login:
 		s.next = s.login
 	case CRAMMD5:
 		s.next = s.cram
+	case SCRAMSHA1, SCRAMSHA256:
+		s.next = s.scram(mechanism)
 	default:
 		return nil, fmt.Errorf("%w: %s", ErrMechanism, quoted(mechanism))
 	}
@@ -40,7 +43,7 @@ func Mechanisms(secrets ...Secret) []string {
 	if slices.ContainsFunc(secrets, func(s Secret) bool { return !s.Clear() }) {
 		return []string{Plain, Login}
 	}
-	return []string{CRAMMD5, Plain, Login}
+	return passwordOrder()
 }
 
 // A server is one exchange. next is the step that is due. What the client has said
@@ -74,12 +77,24 @@ func (s *server) Next(response []byte) (challenge []byte, done bool, err error) 
 	return nil, true, nil
 }
 
+// find asks the Lookup. The secret is never none.
+func (s *server) find(name string) (u User, known bool) {
+	u, known = s.realm.Lookup(name)
+	if u.Secret.Zero() {
+		return User{Name: name, Secret: Password(rand.Text())}, false
+	}
+	return u, known
+}
+
 // check compares a password with that of a user.
 func (s *server) check(name string, password []byte) (done bool, err error) {
-	u, known := s.realm.Lookup(name)
+	u, known := s.find(name)
 	right := u.Secret.matches(password)
 	return s.settle(u, known, right)
 }
+
+// errActAs refuses a client that logs in and asks to act as somebody else.
+var errActAs = fmt.Errorf("%w: the client asks to act as another user", ErrRefused)
 
 // settle ends the exchange. The caller has spent the same time whether or not the
 // user is known.

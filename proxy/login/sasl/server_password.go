@@ -22,7 +22,7 @@ func (s *server) plain(response []byte) ([]byte, bool, error) {
 	done, err := s.check(name, fields[2])
 	if err == nil && actAs != "" && actAs != name && !strings.EqualFold(actAs, s.user) {
 		s.user = ""
-		return nil, false, fmt.Errorf("%w: the client asks to act as another user", ErrRefused)
+		return nil, false, errActAs
 	}
 	return nil, done, err
 }
@@ -76,7 +76,7 @@ func (s *server) cramAnswer(challenge, response []byte) ([]byte, bool, error) {
 	if space <= 0 {
 		return nil, false, fmt.Errorf("%w: CRAM-MD5 wants a user, a space and a digest", ErrMalformed)
 	}
-	u, known := s.realm.Lookup(string(response[:space]))
+	u, known := s.find(string(response[:space]))
 	// Without the password in clear nothing is right, and a random one costs the
 	// same time.
 	password, err := u.Secret.reveal()

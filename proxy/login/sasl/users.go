@@ -28,8 +28,8 @@ type Lookup func(name string) (User, bool)
 // but case, or a user has no secret.
 //
 // For a name that is unknown the Lookup returns a secret of the kind of some
-// user's, always the same for the same name, so neither time nor a challenge
-// tells that there is no such user.
+// user's, always of the same kind for the same name, so neither time nor a
+// challenge tells that there is no such user.
 func Users(list ...User) (Lookup, error) {
 	byName := make(map[string]User, len(list))
 	kinds := make([]Secret, 0, len(list))
@@ -45,6 +45,10 @@ func Users(list ...User) (Lookup, error) {
 			return nil, fmt.Errorf("user %q is there twice: also as %q", u.Name, other.Name)
 		}
 		byName[folded] = u
+		if u.Secret.Clear() { // now, so that the first login costs no more than others
+			u.Secret.scram(SCRAMSHA1, u.Name, true)
+			u.Secret.scram(SCRAMSHA256, u.Name, true)
+		}
 		kinds = append(kinds, decoy(u.Secret))
 	}
 	if len(list) == 0 {
