@@ -22,7 +22,7 @@ type Identity struct {
 // passwordOrder and tokenOrder name the mechanisms of clients, the strongest
 // first. XOAUTH2 precedes OAUTHBEARER because both Microsoft and Google document
 // it.
-func passwordOrder() []string { return []string{SCRAMSHA256, SCRAMSHA1, CRAMMD5, Plain, Login} }
+func passwordOrder() []string { return []string{SCRAMSHA256, SCRAMSHA1, CRAMMD5, NTLM, Plain, Login} }
 func tokenOrder() []string    { return []string{XOAuth2, OAuthBearer} }
 
 // ClientMechanisms returns the mechanisms that [Strongest] chooses from, the
@@ -84,6 +84,8 @@ func NewClient(mechanism string, who Identity) (Client, error) {
 		return &loginClient{user: who.User, password: secret}, nil
 	case CRAMMD5:
 		return &cramClient{user: who.User, password: secret}, nil
+	case NTLM:
+		return &ntlmClient{user: who.User, password: secret}, nil
 	case SCRAMSHA1, SCRAMSHA256:
 		return newSCRAMClient(mechanism, scramClient(mechanism, who.User, text)), nil
 	case XOAuth2, OAuthBearer:
@@ -107,7 +109,8 @@ func checkText(user, secret string) error {
 }
 
 // Accept reports whether the server's yes may count: the error is nil unless the
-// mechanism has the server prove itself, as SCRAM does, and it has not.
+// mechanism has the server prove itself, as SCRAM does, and it has not, or the
+// exchange was not at a place where a yes can follow.
 func Accept(c Client) error {
 	if v, ok := c.(interface{ accept() error }); ok {
 		return v.accept()

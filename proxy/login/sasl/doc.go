@@ -17,6 +17,7 @@ const (
 	CRAMMD5     = "CRAM-MD5"      // RFC 2195
 	SCRAMSHA1   = "SCRAM-SHA-1"   // RFC 5802
 	SCRAMSHA256 = "SCRAM-SHA-256" // RFC 7677
+	NTLM        = "NTLM"          // [MS-SMTPNTLM]
 	XOAuth2     = "XOAUTH2"       // https://developers.google.com/workspace/gmail/imap/xoauth2-protocol
 	OAuthBearer = "OAUTHBEARER"   // RFC 7628
 )

@@ -96,7 +96,7 @@ func TestLoginAnswersPromptsOfAnyText(t *testing.T) {
 }
 
 func TestClientsDoNotAnswerMoreThanTheMechanismHas(t *testing.T) {
-	last := map[string]int{"PLAIN": 0, "CRAM-MD5": 1, "LOGIN": 2, "XOAUTH2": 1, "OAUTHBEARER": 1}
+	last := map[string]int{"PLAIN": 0, "CRAM-MD5": 1, "LOGIN": 2, "XOAUTH2": 1, "OAUTHBEARER": 1, "NTLM": 0}
 	for mechanism, n := range last {
 		c := newClient(t, mechanism, sasl.Identity{User: "scanner", Password: sasl.Password(password), Token: sasl.Password(token)})
 		for i := range n {
@@ -194,6 +194,9 @@ func TestServersTakeTheDialectsOfClients(t *testing.T) {
 		{"PLAIN", sasl.Encode([]byte("\x00\x00")), "", sasl.ErrMalformed},
 		{"PLAIN", "=", "", sasl.ErrMalformed},
 		{"CRAM-MD5", u, "", sasl.ErrMalformed},
+		{"NTLM", "=", "", sasl.ErrMalformed},
+		{"NTLM", u, "", sasl.ErrMalformed},
+		{"NTLM", "- " + u, "", sasl.ErrMalformed},
 	} {
 		s := newServer(t, test.mechanism, realm(t, sasl.Password(password)))
 		got, err := answers(t, s, strings.Fields(test.lines)...)

@@ -5,12 +5,19 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A Realm is what clients log in to.
 type Realm struct {
 	Lookup Lookup
-	Host   string // our name, for the challenges
+	Host   string // our name, for the challenges; "" is localhost
+
+	// NTLMv1 accepts answers of NTLMv1 too, which are weak. Exchange 5.0 and 5.5,
+	// msmtp, mutt, swaks and Exim know no others.
+	NTLMv1 bool
+
+	Now func() time.Time // what NTLM tells clients of the time; nil is time.Now
 }
 
 // NewServer returns the server of one exchange of a mechanism. The error wraps
@@ -25,6 +32,8 @@ func NewServer(mechanism string, realm Realm) (Server, error) {
 		s.next = s.login
 	case CRAMMD5:
 		s.next = s.cram
+	case NTLM:
+		s.next = s.ntlm
 	case SCRAMSHA1, SCRAMSHA256:
 		s.next = s.scram(mechanism)
 	default:
@@ -75,6 +84,13 @@ func (s *server) Next(response []byte) (challenge []byte, done bool, err error) 
 		return challenge, false, err
 	}
 	return nil, true, nil
+}
+
+func (s *server) host() string {
+	if s.realm.Host == "" {
+		return "localhost"
+	}
+	return s.realm.Host
 }
 
 // find asks the Lookup. The secret is never none.

@@ -61,11 +61,7 @@ func (s *server) cram(response []byte) ([]byte, bool, error) {
 	if len(response) > 0 {
 		return nil, false, fmt.Errorf("%w: CRAM-MD5 has no initial response", ErrMalformed)
 	}
-	host := s.realm.Host
-	if host == "" {
-		host = "localhost"
-	}
-	challenge := fmt.Appendf(nil, "<%s@%s>", rand.Text(), host)
+	challenge := fmt.Appendf(nil, "<%s@%s>", rand.Text(), s.host())
 	s.next = func(response []byte) ([]byte, bool, error) { return s.cramAnswer(challenge, response) }
 	return challenge, false, nil
 }

@@ -1,0 +1,46 @@
+package sasl
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/Azure/go-ntlmssp"
+)
+
+// An ntlmClient is the client of NTLM, which answers with NTLMv2 alone. The user
+// may be DOMAIN\user or user@domain.
+type ntlmClient struct {
+	user     string
+	password Secret
+	answered bool
+}
+
+func (c *ntlmClient) Name() string { return NTLM }
+
+// Start has an initial response: Exchange, Exim, Cyrus and Dovecot take it on the
+// AUTH line.
+func (c *ntlmClient) Start() ([]byte, error) { return ntlmssp.NewNegotiateMessage("", "") }
+
+func (c *ntlmClient) Next(challenge []byte) (response []byte, err error) {
+	if c.answered {
+		return nil, errTooMany(NTLM)
+	}
+	c.answered = true
+	password, err := c.password.reveal()
+	if err != nil {
+		return nil, err
+	}
+	response, err = ntlmssp.NewAuthenticateMessage(challenge, c.user, password, nil)
+	if err != nil { // it may quote the server
+		return nil, fmt.Errorf("log in by NTLM: %s", quoted(err.Error()))
+	}
+	return response, nil
+}
+
+// accept wants the challenge answered: a yes before that would be another's.
+func (c *ntlmClient) accept() error {
+	if !c.answered {
+		return errors.New("log in by NTLM: the server said yes before it had the answer")
+	}
+	return nil
+}
