@@ -1,0 +1,85 @@
+package token
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// byNumber says what to do about Microsoft's numbers
+// (learn.microsoft.com/entra/identity-platform/reference-error-codes). %s stands
+// for the account's name.
+var byNumber = map[string]string{
+	"7000215": "the client secret is wrong: store the secret's value, not its ID",
+	"7000222": "the client secret has expired: make a new one and store its value",
+	"700027":  "the application does not know this certificate: upload it to the application's registration",
+	"700024":  "the signed assertion is not valid now: check the clock of this machine",
+	"700016":  "the application does not exist in this tenant: check client_id and tenant",
+	"7000112": "the application is disabled: enable it in the tenant",
+	"7000218": "the application needs a secret, or \"Allow public client flows\" in its registration",
+	"90002":   "the tenant does not exist: check tenant",
+	"70011":   "the scope is not valid: check scopes",
+	"65001":   "nobody has consented: have an administrator grant the permission SMTP.SendAsApp or SMTP.Send",
+	"70008":   "the refresh token has expired: run \"smtpshim login %s\"",
+	"700082":  "the refresh token has expired, unused for 90 days: run \"smtpshim login %s\"",
+	"50173":   "the refresh token was revoked, as by a new password: run \"smtpshim login %s\"",
+	"50076":   "a policy asks for a second factor: run \"smtpshim login %s\"",
+	"50079":   "a policy asks for a second factor: run \"smtpshim login %s\"",
+	"53003":   "a Conditional Access policy forbids it: exclude the account or this machine from it",
+	"50034":   "the user does not exist in this tenant: check tenant and user",
+	"50057":   "the user's account is disabled: enable it",
+}
+
+// advice says what to do about a reply of the endpoint; "": nothing is known.
+func advice(e *Error, s Settings) string {
+	text := byNumber[e.AADSTS]
+	if text == "" {
+		switch {
+		case e.Kind == InvalidClient && s.Flow == ServiceAccount:
+			text = "check the service account, its key and its domain-wide delegation"
+		case e.Kind == InvalidClient && s.ClientCertificate != "":
+			text = "check client_id and whether the provider knows client_certificate"
+		case e.Kind == InvalidClient:
+			text = "check client_id and the client secret, which may have expired"
+		case e.Kind == InvalidGrant && s.Flow == RefreshToken:
+			text = "the refresh token is of no use any more: run \"smtpshim login %s\""
+		case e.Kind == InvalidGrant:
+			text = "check the credentials and the clock of this machine"
+		case e.Code == "invalid_scope":
+			text = "check scopes"
+		case e.Kind == Rejected:
+			text = "check token_url"
+		}
+	}
+	return named(text, s.Account)
+}
+
+// named puts the account's name where text has a place for it.
+func named(text, account string) string {
+	for i := range len(text) {
+		if text[i] == '%' {
+			return fmt.Sprintf(text, account)
+		}
+	}
+	return text
+}
+
+// retryAfter reads the header of that name in either form (RFC 9110, 10.2.3). Of
+// a date it takes the distance from the reply's own Date, since the local clock
+// may be off. 0: there is none.
+func retryAfter(h http.Header) time.Duration {
+	text := h.Get("Retry-After")
+	if n, err := strconv.Atoi(text); err == nil {
+		return time.Duration(min(max(n, 0), 86400)) * time.Second
+	}
+	until, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	return max(0, until.Sub(now))
+}

@@ -1,0 +1,252 @@
+package token
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// A Kind says why there is no token.
+type Kind uint8
+
+const (
+	Unreachable   Kind = iota // the endpoint did not reply: dial, TLS, timeout
+	Unavailable               // the endpoint replied that it cannot now: 5xx, 429
+	InvalidClient             // the endpoint does not accept the application's ID, secret or certificate
+	InvalidGrant              // the endpoint does not accept the refresh token or assertion, or there is none
+	Rejected                  // the endpoint refused for another reason, or sent no token
+	Local                     // a file or program of this machine failed
+	Closed                    // the Source is closed
+)
+
+var kinds = []string{"unreachable", "unavailable", "invalid-client", "invalid-grant", "rejected", "local", "closed"}
+
+// String returns the kind's name in metrics: "unreachable", "unavailable",
+// "invalid-client", "invalid-grant", "rejected", "local" or "closed".
+func (k Kind) String() string { return kinds[k] }
+
+// An Error says why there is no token for an account. It holds no secret: what
+// the endpoint wrote is part of it only as a known code, an AADSTS number, and a
+// description without anything that may be a secret.
+type Error struct {
+	Account     string
+	Kind        Kind
+	Status      int           // of the HTTP reply; 0: none
+	Code        string        // the "error" of the reply, if it is a registered one
+	AADSTS      string        // Microsoft's number, digits only
+	Description string        // of the endpoint, cut and cleaned
+	RetryAfter  time.Duration // that the endpoint asked for; 0: nothing
+	Advice      string        // what to do about it
+	Err         error         // the cause, where there is one
+}
+
+// Temporary reports whether trying again later may help without anybody's doing
+// at the provider: a client should be told 4xx then.
+func (e *Error) Temporary() bool {
+	switch e.Kind {
+	case InvalidClient, InvalidGrant, Rejected:
+		return false
+	}
+	return true
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "get token for account %q: ", e.Account)
+	switch e.Kind {
+	case Unreachable:
+		b.WriteString("token endpoint does not reply")
+	case Unavailable:
+		b.WriteString("token endpoint is unavailable")
+	case InvalidClient:
+		b.WriteString("client is not accepted")
+	case InvalidGrant:
+		b.WriteString("grant is not accepted")
+	case Rejected:
+		b.WriteString("token endpoint gives none")
+	case Local:
+		b.WriteString("local failure")
+	case Closed:
+		b.WriteString("source is closed")
+	}
+	var details []string
+	if e.Status != 0 {
+		details = append(details, fmt.Sprintf("HTTP %d", e.Status))
+	}
+	if e.Code != "" {
+		details = append(details, e.Code)
+	}
+	if e.AADSTS != "" {
+		details = append(details, "AADSTS"+e.AADSTS)
+	}
+	if len(details) > 0 {
+		fmt.Fprintf(&b, " (%s)", strings.Join(details, ", "))
+	}
+	if e.Err != nil {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	if e.Description != "" {
+		fmt.Fprintf(&b, ": %q", e.Description)
+	}
+	if e.Advice != "" {
+		fmt.Fprintf(&b, "; %s", e.Advice)
+	}
+	return b.String()
+}
+
+// codes are the values of "error" that an Error repeats: those of RFC 6749 (5.2,
+// 4.1.2.1) and RFC 8628 (3.5), and interaction_required of OpenID Connect Core.
+// Any other text may be a secret that the endpoint repeats.
+var codes = []string{
+	"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client",
+	"unsupported_grant_type", "invalid_scope", "access_denied", "server_error",
+	"temporarily_unavailable", "authorization_pending", "slow_down", "expired_token",
+	"interaction_required", "consent_required", "login_required",
+}
+
+// replied explains a reply of the endpoint that is no token. It never repeats
+// one of secrets.
+func (s *Source) replied(reply *oauth2.RetrieveError, secrets []string) *Error {
+	e := s.settings.fault(Rejected, nil)
+	e.Status = reply.Response.StatusCode
+	if slices.Contains(codes, reply.ErrorCode) {
+		e.Code = reply.ErrorCode
+	}
+	if m := aadsts.FindStringSubmatch(reply.ErrorDescription); m != nil {
+		e.AADSTS = m[1]
+	}
+	e.Description = clean(reply.ErrorDescription, secrets)
+	switch {
+	case e.Status >= 500, e.Status == 429, e.Status == 408, e.Code == "temporarily_unavailable", e.Code == "server_error":
+		e.Kind = Unavailable
+		e.RetryAfter = retryAfter(reply.Response.Header)
+	case e.Code == "invalid_client", e.Code == "unauthorized_client", e.Code == "" && e.Status == 401:
+		e.Kind = InvalidClient
+	case e.Code == "invalid_grant", e.Code == "interaction_required", e.Code == "consent_required",
+		e.Code == "login_required", e.Code == "expired_token", e.Code == "access_denied":
+		e.Kind = InvalidGrant
+	case e.Status >= 300 && e.Status < 400:
+		e.Err = errors.New("it redirects elsewhere, which is not followed since the request holds a secret")
+	}
+	e.Advice = advice(e, s.settings)
+	return e
+}
+
+// fault makes an Error of the account.
+func (s Settings) fault(kind Kind, err error) *Error {
+	return &Error{Account: s.Account, Kind: kind, Err: err}
+}
+
+// explained makes an Error of whatever a request returned.
+func (s *Source) explained(err error, secrets []string) *Error {
+	var typed *Error
+	if errors.As(err, &typed) {
+		return typed
+	}
+	var reply *oauth2.RetrieveError
+	if errors.As(err, &reply) {
+		return s.replied(reply, secrets)
+	}
+	var transport *url.Error
+	if errors.As(err, &transport) {
+		e := s.settings.fault(Unreachable, plain(transport.Err, s.settings.Timeout))
+		var expired x509.CertificateInvalidError
+		if errors.As(err, &expired) && expired.Reason == x509.Expired {
+			e.Advice = "check the clock of this machine"
+		}
+		return e
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.ErrUnexpectedEOF) || isTimeout(err) {
+		return s.settings.fault(Unreachable, plain(err, s.settings.Timeout))
+	}
+	// The text of any other error may quote the reply.
+	e := s.settings.fault(Rejected, errors.New("the reply is not that of a token endpoint (RFC 6749, 5.1)"))
+	e.Advice = "check token_url"
+	return e
+}
+
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.As(err, &n) && n.Timeout()
+}
+
+// plain returns a cause whose text cannot quote what a peer has sent.
+func plain(err error, timeout time.Duration) error {
+	var (
+		operation *net.OpError
+		name      *net.DNSError
+		number    syscall.Errno
+		record    tls.RecordHeaderError
+		alert     tls.AlertError
+		verify    *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
+		return fmt.Errorf("no reply within %v: %w", timeout, context.DeadlineExceeded)
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	case errors.As(err, &verify):
+		return verify
+	case errors.As(err, &operation), errors.As(err, &name), errors.As(err, &number), errors.As(err, &alert):
+		return err
+	case errors.As(err, &record):
+		return errors.New("it does not speak TLS")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the connection ended before the reply")
+	}
+	return errors.New("the connection failed, or its reply is not HTTP")
+}
+
+// unprinted are characters that do not belong in one line of a log, and spelled
+// finds words that are long enough to be a token, a code or a key.
+var (
+	aadsts    = regexp.MustCompile(`\bAADSTS([0-9]{4,10})\b`)
+	unprinted = regexp.MustCompile(`[^ -~]+`)
+	spelled   = regexp.MustCompile(`[A-Za-z0-9_\-.~+/=%!$*]{24,}`)
+	trace     = regexp.MustCompile(`\s*Trace ID:.*`)
+)
+
+// clean makes a description fit for a log: one line of at most 200 characters
+// that holds none of secrets and no word that may be one.
+func clean(description string, secrets []string) string {
+	text := unprinted.ReplaceAllString(description, " ")
+	for _, hide := range secrets {
+		if hide == "" {
+			continue
+		}
+		for _, form := range []string{hide, url.QueryEscape(hide), url.PathEscape(hide), quoted(hide)} {
+			if strings.Contains(text, form) || strings.Contains(description, form) {
+				return ""
+			}
+		}
+	}
+	text = spelled.ReplaceAllString(trace.ReplaceAllString(text, ""), "[...]")
+	if len(text) > 200 {
+		text = text[:200] + "..."
+	}
+	return strings.TrimSpace(text)
+}
+
+// quoted returns the text as JSON writes it, without the quotes.
+func quoted(text string) string {
+	b, err := json.Marshal(text)
+	if err != nil {
+		return text
+	}
+	return string(b[1 : len(b)-1])
+}

@@ -1,0 +1,82 @@
+package token
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"time"
+)
+
+const (
+	maxReply  = 256 << 10 // octets of a reply's body that are read; a token has some 2 KiB
+	maxHeader = 64 << 10  // octets of a reply's header
+)
+
+// client returns the HTTP client for requests of an account. It has its own
+// connections, follows no redirect, and takes no proxy from the environment.
+func (s Settings) client() (*http.Client, error) {
+	trip := s.HTTP
+	if trip == nil {
+		own := &http.Transport{
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout:    s.Timeout,
+			IdleConnTimeout:        30 * time.Second,
+			MaxIdleConns:           1,
+			MaxResponseHeaderBytes: maxHeader,
+			ForceAttemptHTTP2:      true,
+		}
+		if s.CA != "" {
+			pem, err := os.ReadFile(s.CA)
+			if err != nil {
+				return nil, fmt.Errorf("read ca: %w", err)
+			}
+			own.TLSClientConfig.RootCAs = x509.NewCertPool()
+			if !own.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+				return nil, fmt.Errorf("ca %q holds no PEM certificate", s.CA)
+			}
+		}
+		if s.ProxyURL != "" {
+			proxy, err := url.Parse(s.ProxyURL)
+			if err != nil || proxy.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, proxy.Scheme) {
+				// The text is not repeated: it may hold a password.
+				return nil, errors.New("proxy_url is not a URL such as \"http://192.0.2.1:3128\"")
+			}
+			own.Proxy = http.ProxyURL(proxy)
+		}
+		trip = own
+	}
+	return &http.Client{
+		Transport:     trip,
+		Timeout:       s.Timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+// A recorder is a transport that bounds the body of a reply and notes the
+// endpoint's clock.
+type recorder struct {
+	next http.RoundTripper
+	skew time.Duration // how far the endpoint's clock is ahead of ours
+	seen bool          // a reply had a Date
+}
+
+func (r *recorder) RoundTrip(q *http.Request) (*http.Response, error) {
+	reply, err := r.next.RoundTrip(q)
+	if err != nil {
+		return nil, err
+	}
+	if date, err := http.ParseTime(reply.Header.Get("Date")); err == nil {
+		r.skew, r.seen = time.Until(date), true
+	}
+	reply.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(reply.Body, maxReply), reply.Body}
+	return reply, nil
+}

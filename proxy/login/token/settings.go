@@ -1,0 +1,219 @@
+package token
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Flow is a way of obtaining an access token.
+type Flow string
+
+const (
+	ClientCredentials Flow = "client-credentials" // RFC 6749, 4.4: with a secret or a certificate of the application
+	RefreshToken      Flow = "refresh-token"      // RFC 6749, 6: with the refresh token that [Login] has stored
+	ServiceAccount    Flow = "service-account"    // RFC 7523, 2.1: with a Google JSON key file
+	Command           Flow = "command"            // a program prints the token
+)
+
+var flows = []Flow{ClientCredentials, RefreshToken, ServiceAccount, Command}
+
+// Settings say how the tokens of one account are obtained. Files are read again
+// for each request, so a replaced secret is used without a restart.
+type Settings struct {
+	Account  string // the account's name, in errors and as name of its file in StateDir
+	Provider string // "microsoft" or "google" fill TokenURL, DeviceURL, AuthURL and Scopes where they are empty; "" fills nothing
+	Flow     Flow
+	Tenant   string // of Microsoft: the directory's ID or domain
+
+	TokenURL  string // https; http only to a loopback address
+	DeviceURL string // for Login (RFC 8628)
+	Scopes    []string
+
+	ClientID          string
+	ClientSecretFile  string // ClientCredentials; optional with RefreshToken
+	ClientCertificate string // PEM file; with ClientKey instead of ClientSecretFile (private_key_jwt)
+	ClientKey         string // PEM file with the certificate's RSA or P-256 key; "": in ClientCertificate
+	KeyFile           string // ServiceAccount: the JSON key file
+	Subject           string // ServiceAccount: the user to act for (domain-wide delegation); "": the service account itself
+
+	Command        []string      // Command: the program and its arguments; no shell is involved
+	CommandTimeout time.Duration // 0: 30 s
+
+	StateDir string // RefreshToken: the directory that holds Account.token
+
+	ProxyURL string            // an HTTP or SOCKS5 proxy for requests; "": none, whatever the environment says
+	CA       string            // PEM file of the authorities for TokenURL and DeviceURL; "": those of the system
+	Timeout  time.Duration     // for a request, from the dial to the end of the reply; 0: 30 s
+	HTTP     http.RoundTripper // makes the requests instead of ProxyURL and CA; nil: those
+
+	Log      *slog.Logger // nil: no log
+	Observer Observer     // nil: none
+}
+
+// An Observer is told what becomes of requests. Its methods are called from any
+// goroutine and return at once.
+type Observer interface {
+	// TokenRequest is called after each attempt to obtain a token with "ok" or the
+	// name of the error's [Kind].
+	TokenRequest(account, outcome string)
+	// TokenExpires is called with the end of each new token.
+	TokenExpires(account string, at time.Time)
+}
+
+const (
+	defaultTimeout = 30 * time.Second
+
+	microsoftAuthority = "https://login.microsoftonline.com/"
+	googleTokenURL     = "https://oauth2.googleapis.com/token"
+	googleDeviceURL    = "https://oauth2.googleapis.com/device/code"
+	googleScope        = "https://mail.google.com/"
+)
+
+var (
+	accountName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$`)
+	tenantName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$`)
+)
+
+// filled returns the settings with the provider's endpoints and defaults where
+// nothing was given, or all that is wrong with them, joined.
+func (s Settings) filled() (Settings, error) {
+	if s.Timeout == 0 {
+		s.Timeout = defaultTimeout
+	}
+	if s.CommandTimeout == 0 {
+		s.CommandTimeout = defaultTimeout
+	}
+	s.Scopes = slices.Clone(s.Scopes)
+	var wrong []error
+	if !accountName.MatchString(s.Account) {
+		wrong = append(wrong, fmt.Errorf("account name %q names a file; use 1 to 64 letters, digits, \"-\", \"_\" and \".\", not \".\" first", s.Account))
+	}
+	if s.Timeout < 0 || s.CommandTimeout < 0 {
+		wrong = append(wrong, errors.New("a timeout is negative; 0 is the default of 30s"))
+	}
+	if !slices.Contains(flows, s.Flow) {
+		wrong = append(wrong, fmt.Errorf("flow %q is not one of %q", s.Flow, flows))
+		return s, errors.Join(wrong...)
+	}
+	if s.Flow == Command {
+		if len(s.Command) == 0 || s.Command[0] == "" {
+			wrong = append(wrong, errors.New("flow \"command\" needs command, for example [\"/usr/local/bin/print-token\"]"))
+		}
+		return s, errors.Join(wrong...)
+	}
+	wrong = append(wrong, s.fillProvider())
+	wrong = append(wrong, s.wrongCredentials(), wrongURL("token_url", s.TokenURL))
+	if s.DeviceURL != "" {
+		wrong = append(wrong, wrongURL("device_url", s.DeviceURL))
+	}
+	return s, errors.Join(wrong...)
+}
+
+// fillProvider sets what the provider's name stands for, where it is empty.
+func (s *Settings) fillProvider() error {
+	var token, device, scope string
+	switch s.Provider {
+	case "":
+		if s.TokenURL == "" && s.Flow != ServiceAccount {
+			return errors.New("token_url is missing; give it, or provider = \"microsoft\" or \"google\"")
+		}
+	case "microsoft":
+		if s.Flow == ServiceAccount {
+			return errors.New("flow \"service-account\" is Google's; use \"client-credentials\" with provider \"microsoft\"")
+		}
+		if s.TokenURL == "" {
+			if err := s.wrongTenant(); err != nil {
+				return err
+			}
+		}
+		authority := microsoftAuthority + s.Tenant + "/oauth2/v2.0/"
+		token, device = authority+"token", authority+"devicecode"
+		scope = "https://outlook.office365.com/.default"
+		if s.Flow == RefreshToken {
+			scope = "https://outlook.office.com/SMTP.Send offline_access"
+		}
+	case "google":
+		if s.Flow == ClientCredentials {
+			return errors.New("provider \"google\" has no flow \"client-credentials\"; use \"service-account\" or \"refresh-token\"")
+		}
+		token, device, scope = googleTokenURL, googleDeviceURL, googleScope
+	default:
+		return fmt.Errorf("provider %q is not one of \"microsoft\", \"google\", \"\"", s.Provider)
+	}
+	if s.TokenURL == "" {
+		s.TokenURL = token
+	}
+	if s.TokenURL == "" && s.Flow == ServiceAccount {
+		s.TokenURL = googleTokenURL
+	}
+	if s.DeviceURL == "" {
+		s.DeviceURL = device
+	}
+	if len(s.Scopes) == 0 && scope != "" {
+		s.Scopes = strings.Fields(scope)
+	}
+	return nil
+}
+
+// wrongTenant checks Microsoft's tenant. The application of client credentials
+// belongs to one directory, so the names for all of them are of no use there.
+func (s *Settings) wrongTenant() error {
+	if !tenantName.MatchString(s.Tenant) {
+		return fmt.Errorf("tenant %q is not the directory's ID or domain, such as \"contoso.onmicrosoft.com\"", s.Tenant)
+	}
+	if s.Flow == ClientCredentials && slices.Contains([]string{"common", "organizations", "consumers"}, s.Tenant) {
+		return fmt.Errorf("tenant %q stands for any directory; flow \"client-credentials\" needs the ID or domain of yours", s.Tenant)
+	}
+	return nil
+}
+
+// wrongCredentials checks which credentials are given, not what they hold.
+func (s *Settings) wrongCredentials() error {
+	var wrong []error
+	if s.ClientID == "" && s.Flow != ServiceAccount {
+		wrong = append(wrong, fmt.Errorf("flow %q needs client_id", s.Flow))
+	}
+	if s.ClientKey != "" && s.ClientCertificate == "" {
+		wrong = append(wrong, errors.New("client_key needs client_certificate"))
+	}
+	if s.ClientSecretFile != "" && s.ClientCertificate != "" {
+		wrong = append(wrong, errors.New("client_secret_file and client_certificate exclude each other"))
+	}
+	switch {
+	case s.Flow == ClientCredentials && s.ClientSecretFile == "" && s.ClientCertificate == "":
+		wrong = append(wrong, errors.New("flow \"client-credentials\" needs client_secret_file or client_certificate"))
+	case s.Flow == RefreshToken && s.StateDir == "":
+		wrong = append(wrong, errors.New("flow \"refresh-token\" needs state_dir, the directory that keeps the token"))
+	case s.Flow == ServiceAccount && s.KeyFile == "":
+		wrong = append(wrong, errors.New("flow \"service-account\" needs key_file, the JSON file of the key"))
+	}
+	return errors.Join(wrong...)
+}
+
+// wrongURL requires https, since the request holds a secret; http is for a
+// stand-in on this machine.
+func wrongURL(key, text string) error {
+	if text == "" {
+		return nil // said by fillProvider
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return fmt.Errorf("%s is not a URL such as \"https://login.example.com/token\"", key)
+	}
+	if u.Scheme == "https" {
+		return nil
+	}
+	address, err := netip.ParseAddr(u.Hostname())
+	if u.Scheme == "http" && err == nil && address.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("%s begins with %q; use https, since the request holds a secret", key, u.Scheme+"://")
+}

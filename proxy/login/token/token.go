@@ -1,0 +1,69 @@
+package token
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// A Token is an access token (RFC 6750). The zero Token holds none. Every way of
+// printing it hides the token itself.
+type Token struct {
+	// value is a pointer since package fmt prints the fields of a Token that is an
+	// unexported field of another struct: of a pointer it prints the address.
+	value   *string
+	expires time.Time
+}
+
+func newToken(value string, expires time.Time) Token {
+	return Token{value: &value, expires: expires}
+}
+
+// Secret returns the token as it is sent to a server: 1 to 16,384 visible ASCII
+// characters, or "" for the zero Token.
+func (t Token) Secret() string {
+	if t.value == nil {
+		return ""
+	}
+	return *t.value
+}
+
+// Expires returns when the token ends, by the local clock and the lifetime that
+// the endpoint gave in seconds. Where it gave none, [unknownLife] is assumed.
+func (t Token) Expires() time.Time { return t.expires }
+
+// equal reports whether both are the same token.
+func (t Token) equal(other Token) bool {
+	return subtle.ConstantTimeCompare([]byte(t.Secret()), []byte(other.Secret())) == 1
+}
+
+const hidden = "token(hidden)"
+
+func (t Token) String() string       { return hidden }
+func (t Token) GoString() string     { return hidden }
+func (t Token) LogValue() slog.Value { return slog.StringValue(hidden) }
+
+// Format implements [fmt.Formatter]: without it, verbs such as %d would print the
+// fields.
+func (t Token) Format(f fmt.State, _ rune) { fmt.Fprint(f, hidden) }
+
+// A secret is a password, refresh token or the like. Every way of printing it
+// hides it.
+type secret struct{ value *string }
+
+func newSecret(value string) secret { return secret{&value} }
+
+func (s secret) reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
+
+const hiddenSecret = "secret(hidden)"
+
+func (s secret) String() string             { return hiddenSecret }
+func (s secret) GoString() string           { return hiddenSecret }
+func (s secret) LogValue() slog.Value       { return slog.StringValue(hiddenSecret) }
+func (s secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, hiddenSecret) }
