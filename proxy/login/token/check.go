@@ -1,8 +1,8 @@
 package token
 
 import (
-	"errors"
 	"fmt"
+	"os"
 	"time"
 )
 
@@ -15,6 +15,10 @@ func (s *Source) readable() error {
 		return err
 	case Command:
 		return nil
+	case RefreshToken:
+		if err := os.MkdirAll(s.settings.StateDir, 0o700); err != nil {
+			return fmt.Errorf("make state_dir: %w", err)
+		}
 	}
 	if s.settings.ClientCertificate != "" {
 		if _, _, err := s.settings.certificate(); err != nil {
@@ -39,5 +43,3 @@ func (s Settings) CertificateEnds() (time.Time, error) {
 	}
 	return leaf.NotAfter, nil
 }
-
-var errNotBuilt = errors.New("not built yet")

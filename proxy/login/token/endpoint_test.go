@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -157,4 +158,45 @@ func fails(t *testing.T, s *Source) *Error {
 		t.Fatalf("the error is a %T, want *Error: %v", err, err)
 	}
 	return typed
+}
+
+// lines is a log that any goroutine may write and read.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *lines) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// copyReply writes a reply of an endpoint to a real connection.
+func copyReply(w http.ResponseWriter, reply *http.Response) {
+	for key, list := range reply.Header {
+		w.Header()[key] = list
+	}
+	w.WriteHeader(reply.StatusCode)
+	if _, err := io.Copy(w, reply.Body); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// replace gives a file another content.
+func replace(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

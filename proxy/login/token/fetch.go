@@ -21,8 +21,7 @@ type grant struct {
 	refresh secret        // the refresh token for the next request; of RefreshToken alone
 }
 
-// grants is what a source learns from one request for the next. Only the request
-// under way uses it.
+// grants is what a source learns from one request for the next.
 type grants struct {
 	style   oauth2.AuthStyle // how the endpoint wants the client's secret; 0: not known yet
 	skew    time.Duration    // how far the endpoint's clock is ahead
@@ -133,11 +132,9 @@ func (s *Source) styled(ctx context.Context, client secret, ask func(context.Con
 
 // ask makes one request and checks what it gives.
 func (s *Source) ask(ctx context.Context, style oauth2.AuthStyle, ask func(context.Context, oauth2.AuthStyle) (*oauth2.Token, error), secrets []string) (grant, *Error) {
-	trip := &recorder{next: s.client.Transport}
-	client := *s.client
-	client.Transport = trip
+	ctx, trip := s.recorded(ctx)
 	started := time.Now()
-	t, err := ask(context.WithValue(ctx, oauth2.HTTPClient, &client), style)
+	t, err := ask(ctx, style)
 	if trip.seen {
 		s.grants.skew = trip.skew
 	}

@@ -1,6 +1,8 @@
 package token
 
 import (
+	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -11,6 +13,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"golang.org/x/oauth2"
 )
 
 const (
@@ -53,30 +57,45 @@ func (s Settings) client() (*http.Client, error) {
 	}
 	return &http.Client{
 		Transport:     trip,
-		Timeout:       s.Timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
 }
 
-// A recorder is a transport that bounds the body of a reply and notes the
-// endpoint's clock.
+// A recorder is a transport that bounds a request and the body of its reply, and
+// notes the endpoint's clock. The library that makes the requests leaves some
+// without a context, and some bodies open.
 type recorder struct {
-	next http.RoundTripper
-	skew time.Duration // how far the endpoint's clock is ahead of ours
-	seen bool          // a reply had a Date
+	next    http.RoundTripper
+	ctx     context.Context // ends every request
+	timeout time.Duration   // of each
+	skew    time.Duration   // how far the endpoint's clock is ahead of ours
+	seen    bool            // a reply had a Date
+}
+
+// recorded returns a context whose requests go through a recorder.
+func (s *Source) recorded(ctx context.Context) (context.Context, *recorder) {
+	r := &recorder{next: s.client.Transport, ctx: ctx, timeout: s.settings.Timeout}
+	client := *s.client
+	client.Transport = r
+	return context.WithValue(ctx, oauth2.HTTPClient, &client), r
 }
 
 func (r *recorder) RoundTrip(q *http.Request) (*http.Response, error) {
-	reply, err := r.next.RoundTrip(q)
+	ctx, cancel := context.WithTimeout(q.Context(), r.timeout)
+	defer cancel()
+	stop := context.AfterFunc(r.ctx, cancel)
+	defer stop()
+	reply, err := r.next.RoundTrip(q.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
+	body, err := io.ReadAll(io.LimitReader(reply.Body, maxReply))
+	if err := errors.Join(err, reply.Body.Close()); err != nil {
+		return nil, err
+	}
+	reply.Body = io.NopCloser(bytes.NewReader(body))
 	if date, err := http.ParseTime(reply.Header.Get("Date")); err == nil {
 		r.skew, r.seen = time.Until(date), true
 	}
-	reply.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(reply.Body, maxReply), reply.Body}
 	return reply, nil
 }

@@ -117,6 +117,14 @@ func (s Settings) filled() (Settings, error) {
 	return s, errors.Join(wrong...)
 }
 
+// patience is how long one attempt to obtain a token may take.
+func (s Settings) patience() time.Duration {
+	if s.Flow == Command {
+		return s.CommandTimeout
+	}
+	return s.Timeout
+}
+
 // fillProvider sets what the provider's name stands for, where it is empty.
 func (s *Settings) fillProvider() error {
 	var token, device, scope string

@@ -44,10 +44,12 @@ const (
 type Source struct {
 	settings Settings
 	client   *http.Client
-	grants   grants
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
-	work     sync.WaitGroup // the request under way
+	work     sync.WaitGroup // the request under way, and attempts to store a refresh token
+
+	requests sync.Mutex // guards grants; held during a request
+	grants   grants
 
 	mu      sync.Mutex
 	closed  bool
@@ -56,8 +58,9 @@ type Source struct {
 	dead    time.Time // when it is not given out any more
 	flight  *flight   // the request under way; nil: none
 	alarm   *time.Timer
-	failure *Error // of the last request; nil: it succeeded
-	failed  int    // requests that failed in a row
+	saver   *time.Timer // tries again to store a refresh token
+	failure *Error      // of the last request; nil: it succeeded
+	failed  int         // requests that failed in a row
 	retry   time.Time
 	files   string    // what the files of the credentials looked like before the failed request
 	spare   time.Time // until when a refused token is kept
@@ -90,6 +93,8 @@ func New(settings Settings) (*Source, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.alarm = time.AfterFunc(time.Hour, s.ring)
 	s.alarm.Stop()
+	s.saver = time.AfterFunc(time.Hour, s.saveLater)
+	s.saver.Stop()
 	return s, nil
 }
 
@@ -194,16 +199,19 @@ func (s *Source) State() State {
 }
 
 // Close ends the source: Token fails from now on. It cancels a request that is
-// under way, but waits for one that spends a refresh token, at most twice
+// under way, but waits for one that spends a refresh token, at most three times
 // Settings.Timeout, since the token that comes back must not be lost.
 func (s *Source) Close() error {
 	s.mu.Lock()
 	s.closed = true
 	s.token = Token{}
 	s.alarm.Stop()
+	s.saver.Stop()
 	s.mu.Unlock()
 	s.cancel()
 	s.work.Wait()
+	s.saveUnsaved()
+	s.client.CloseIdleConnections()
 	return nil
 }
 
@@ -222,20 +230,19 @@ func (s *Source) fly(f *flight) {
 	got, err := s.safely()
 	s.mu.Lock()
 	s.flight = nil
+	if s.closed {
+		err = s.settings.fault(Closed, nil)
+	}
 	if err != nil {
 		s.fail(err, files)
 		f.err = err
 	} else {
 		f.token = s.take(got, started)
 	}
-	if s.closed {
-		s.token = Token{}
-		f.token, f.err = Token{}, s.settings.fault(Closed, nil)
-	}
 	pause := time.Until(s.retry)
 	s.mu.Unlock()
-	close(f.done)
 	s.report(f.token, err, pause)
+	close(f.done)
 }
 
 // safely obtains a token. A panic becomes an error, since one account's defect
@@ -248,8 +255,10 @@ func (s *Source) safely() (got grant, err *Error) {
 			got, err = grant{}, s.settings.fault(Local, errors.New("a defect; the log has its stack"))
 		}
 	}()
-	ctx, cancel := context.WithTimeout(s.ctx, 2*s.settings.Timeout)
+	ctx, cancel := context.WithTimeout(s.ctx, 2*s.settings.patience())
 	defer cancel()
+	s.requests.Lock()
+	defer s.requests.Unlock()
 	return s.obtain(ctx)
 }
 
@@ -264,13 +273,13 @@ func (s *Source) take(got grant, started time.Time) Token {
 	now := time.Now()
 	end := started.Add(life)
 	s.token = newToken(got.access, end)
-	s.renew = end.Add(-min(renewBefore+s.settings.Timeout, life/2))
+	s.renew = end.Add(-min(renewBefore+s.settings.patience(), life/2))
 	s.dead = end.Add(-min(10*time.Second, life/10))
 	if least := now.Add(leastUse); s.dead.Before(least) {
 		s.dead = least
 	}
 	s.failure, s.failed = nil, 0
-	if life >= shortest && !s.closed {
+	if life >= shortest {
 		s.alarm.Reset(max(leastUse, s.renew.Sub(now)))
 	}
 	return s.token

@@ -61,6 +61,11 @@ func (s secret) reveal() string {
 	return *s.value
 }
 
+// equal reports whether both are the same secret.
+func (s secret) equal(other secret) bool {
+	return s.value != nil && other.value != nil && subtle.ConstantTimeCompare([]byte(s.reveal()), []byte(other.reveal())) == 1
+}
+
 const hiddenSecret = "secret(hidden)"
 
 func (s secret) String() string             { return hiddenSecret }

@@ -1,0 +1,14 @@
+//go:build unix
+
+package token
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// withChildren has the end of a program's context end its children too.
+func withChildren(c *exec.Cmd) {
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+}

@@ -1,0 +1,176 @@
+package token
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// A Prompt is what somebody has to do to let an account's login happen: open URL
+// in a browser on any device, and type Code there.
+type Prompt struct {
+	URL      string
+	Code     string    // short, for people; not a secret of the account
+	Complete string    // URL with the code in it; "": there is none
+	Until    time.Time // when the code ends
+}
+
+// unknownCode is the life of a device code that is assumed where the endpoint
+// gives none, which RFC 8628 (3.2) obliges it to.
+const unknownCode = 15 * time.Minute
+
+// Login obtains a refresh token with a device code (RFC 8628) and stores it in
+// StateDir, where a running [Source] finds it within seconds. It calls prompt
+// once and then waits until somebody has logged in, refused, or the code or ctx
+// ends. Errors are of type [*Error], but for those of settings and prompt.
+func Login(ctx context.Context, settings Settings, prompt func(Prompt) error) error {
+	settings.Flow = RefreshToken
+	s, err := New(settings)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if s.settings.DeviceURL == "" {
+		return fmt.Errorf("account %q: device_url is missing; give it, or provider = \"microsoft\" or \"google\"", s.settings.Account)
+	}
+	if err := s.writable(ctx); err != nil {
+		return s.settings.fault(Local, fmt.Errorf("store a refresh token: %w", err))
+	}
+	got, failure := s.deviceCode(ctx, prompt)
+	if failure != nil {
+		return failure
+	}
+	if got.refresh.value == nil {
+		e := s.settings.fault(Rejected, errors.New("it gives no refresh token"))
+		e.Advice = "check that scopes has what asks for one, such as \"offline_access\""
+		return e
+	}
+	unlock, err := s.settings.lock(ctx)
+	if err != nil {
+		return s.settings.fault(Local, err)
+	}
+	defer unlock()
+	if err := s.settings.writeState(got.refresh); err != nil {
+		return s.settings.fault(Local, fmt.Errorf("store the refresh token: %w", err))
+	}
+	return nil
+}
+
+// writable finds out whether a refresh token can be stored, before somebody
+// takes the trouble to log in.
+func (s *Source) writable(ctx context.Context) error {
+	unlock, err := s.settings.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	f, err := os.CreateTemp(s.settings.StateDir, s.settings.Account+".*.try")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, 4096))
+	return errors.Join(err, f.Close(), os.Remove(f.Name()))
+}
+
+// deviceCode asks for a device code, shows it, and waits for the token.
+func (s *Source) deviceCode(ctx context.Context, prompt func(Prompt) error) (grant, error) {
+	client, failure := s.clientSecret()
+	if failure != nil {
+		return grant{}, failure
+	}
+	c := &oauth2.Config{
+		ClientID: s.settings.ClientID, ClientSecret: client.reveal(), Scopes: s.settings.Scopes,
+		Endpoint: oauth2.Endpoint{TokenURL: s.settings.TokenURL, DeviceAuthURL: s.settings.DeviceURL, AuthStyle: oauth2.AuthStyleInParams},
+	}
+	hide := []string{client.reveal()}
+	asking, _ := s.recorded(ctx)
+	device, err := c.DeviceAuth(asking, s.clientProof()...)
+	if err != nil {
+		return grant{}, s.explained(err, hide)
+	}
+	if device.Expiry.IsZero() {
+		device.Expiry = time.Now().Add(unknownCode)
+	}
+	hide = append(hide, device.DeviceCode, device.UserCode)
+	shown, err := shownTo(device)
+	if err != nil {
+		return grant{}, s.settings.fault(Rejected, err)
+	}
+	if err := prompt(shown); err != nil {
+		return grant{}, err
+	}
+	return s.poll(ctx, c, device, hide)
+}
+
+// shownTo checks what the endpoint wants shown: it goes to a terminal.
+func shownTo(device *oauth2.DeviceAuthResponse) (Prompt, error) {
+	p := Prompt{URL: device.VerificationURI, Code: device.UserCode, Complete: device.VerificationURIComplete, Until: device.Expiry}
+	for _, text := range []string{p.URL, p.Complete, p.Code} {
+		if len(text) > 2048 || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+			return Prompt{}, errors.New("what it wants shown is not of printable ASCII characters")
+		}
+	}
+	for _, text := range []string{p.URL, p.Complete} {
+		u, err := url.Parse(text)
+		if text != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "") {
+			return Prompt{}, errors.New("its verification_uri is not a URL")
+		}
+	}
+	if p.URL == "" || p.Code == "" || device.DeviceCode == "" {
+		return Prompt{}, errors.New("its reply has no verification_uri, user_code or device_code (RFC 8628, 3.2)")
+	}
+	return p, nil
+}
+
+// poll waits for the token of a device code. It outlives failures that pass, as
+// RFC 8628 (3.5) advises.
+func (s *Source) poll(ctx context.Context, c *oauth2.Config, device *oauth2.DeviceAuthResponse, hide []string) (grant, error) {
+	for {
+		got, failure := s.ask(ctx, oauth2.AuthStyleInParams, func(ctx context.Context, _ oauth2.AuthStyle) (*oauth2.Token, error) {
+			// The assertion in clientProof has to be younger than assertionLife.
+			ctx, cancel := context.WithTimeout(ctx, assertionLife-s.settings.Timeout)
+			defer cancel()
+			return c.DeviceAccessToken(ctx, device, s.clientProof()...)
+		}, hide)
+		switch {
+		case failure == nil:
+			return got, nil
+		case ctx.Err() != nil:
+			return grant{}, s.settings.fault(Unreachable, fmt.Errorf("wait for the login: %w", ctx.Err()))
+		case failure.Kind == Unreachable && !time.Now().Before(device.Expiry):
+			failure = s.settings.fault(InvalidGrant, errors.New("nobody has logged in before the code's end"))
+		case failure.Kind == Unreachable || failure.Kind == Unavailable:
+			continue // DeviceAccessToken waits before it asks
+		}
+		switch failure.Code {
+		case "access_denied":
+			failure.Advice = "somebody has refused the login"
+		case "expired_token":
+			failure.Advice = "nobody has logged in before the code's end; try again"
+		}
+		return grant{}, failure
+	}
+}
+
+// clientProof returns the parameters of the application's signed assertion, where
+// it authenticates with a certificate.
+func (s *Source) clientProof() []oauth2.AuthCodeOption {
+	if s.settings.ClientCertificate == "" {
+		return nil
+	}
+	parameters, err := s.clientAssertion(time.Now().Add(s.grants.skew))
+	if err != nil {
+		return nil // New has read the files; the endpoint's refusal says the rest
+	}
+	var list []oauth2.AuthCodeOption
+	for key := range parameters {
+		list = append(list, oauth2.SetAuthURLParam(key, parameters.Get(key)))
+	}
+	return list
+}
