@@ -48,6 +48,10 @@ type Route struct {
 	XCLIENTSend rewrite.SendXCLIENT
 	XCLIENTFrom []netip.Prefix
 
+	// Logins log in at the servers in the place of clients. Nothing of a login is said
+	// to a server outside TLS.
+	Logins rewrite.Logins // nil: none
+
 	Limits   Limits
 	Timeouts Timeouts
 

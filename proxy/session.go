@@ -138,6 +138,8 @@ func (s *session) step() error {
 		return s.octets()
 	case rewrite.AwaitAdmission:
 		return s.admission()
+	case rewrite.AwaitWork:
+		return s.work()
 	case rewrite.Opaque:
 		return s.opaque()
 	default:

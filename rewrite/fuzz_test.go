@@ -145,7 +145,7 @@ func (p *peers) route(rules *rewrite.Rules) *rewrite.Policy {
 	if p.pick(2) == 0 {
 		policy.XCLIENTFrom = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	}
-	if p.pick(8) == 0 {
+	if policy.VerifiesServer = p.pick(8) == 0; policy.VerifiesServer {
 		policy.Logins = &books{login: &paper{token: "t0ken", full: p.pick(8) == 0}, open: netip.PrefixFrom(netip.MustParseAddr("192.0.2.0"), 24+8*p.pick(2))}
 	}
 	return policy

@@ -15,7 +15,7 @@ const maxAuthLine = 512
 
 var (
 	needsLogin = Reply{530, []string{"5.7.0 authentication required"}} // RFC 4954, 6
-	clearLogin = Reply{454, []string{"4.7.0 no login at the server: its connection is not encrypted"}}
+	clearLogin = Reply{454, []string{"4.7.0 no login at the server: its connection is not encrypted, or its certificate not verified"}}
 
 	// RFC 4954, 4.
 	loginBroken = Reply{454, []string{"4.7.0 the login at the server cannot go on"}}
@@ -84,7 +84,7 @@ func (t *Turn) logIn() (refusal Reply) {
 			return loginBroken
 		}
 	}
-	if !d.server.tls {
+	if !d.server.tls || !d.policy.VerifiesServer {
 		return clearLogin
 	}
 	var x Exchange

@@ -292,12 +292,12 @@ func TestNoLoginGoesInClear(t *testing.T) {
 	k := talkUnder(t, &rewrite.Policy{Logins: &books{open: netip.MustParsePrefix("192.0.2.0/24"), login: &paper{token: "t0ken"}}})
 	k.client("EHLO client.example.com", "EHLO client.example.com", "")
 	k.server("250-mail.example.com|250 AUTH XOAUTH2", "", "250-mail.example.com|250 AUTH PLAIN LOGIN NTLM")
-	k.client("MAIL FROM:<a@example.com>", "", "454 4.7.0 no login at the server: its connection is not encrypted")
+	k.client("MAIL FROM:<a@example.com>", "", "454 4.7.0 no login at the server: its connection is not encrypted, or its certificate not verified")
 }
 
 func TestAnXCLIENTBehindALoginIsRefused(t *testing.T) {
 	b := &books{open: netip.MustParsePrefix("192.0.2.0/24"), login: &paper{token: "t0ken"}}
-	k := talkUnder(t, &rewrite.Policy{Logins: b, ServerTLS: rewrite.ServerTLSImplicit, XCLIENTFrom: []netip.Prefix{b.open}})
+	k := talkUnder(t, &rewrite.Policy{Logins: b, ServerTLS: rewrite.ServerTLSImplicit, VerifiesServer: true, XCLIENTFrom: []netip.Prefix{b.open}})
 	k.client("EHLO client.example.com", "EHLO client.example.com", "")
 	k.server("250-mail.example.com|250 AUTH XOAUTH2", "", "250-mail.example.com|250-AUTH PLAIN LOGIN NTLM|250 XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT")
 	k.client("MAIL FROM:<a@example.com>", "", "")
@@ -311,7 +311,7 @@ func TestAnXCLIENTBehindALoginIsRefused(t *testing.T) {
 // What a client says of logins goes through rules that speak of AUTH: XAUTH is shown
 // where NTLM is ours.
 func TestXAUTHIsShownForOurNTLM(t *testing.T) {
-	k := talkUnder(t, &rewrite.Policy{Logins: &books{}, ServerTLS: rewrite.ServerTLSImplicit, Rules: compile(t, "translate-xauth")})
+	k := talkUnder(t, &rewrite.Policy{Logins: &books{}, ServerTLS: rewrite.ServerTLSImplicit, VerifiesServer: true, Rules: compile(t, "translate-xauth")})
 	k.client("EHLO client.example.com", "EHLO client.example.com", "")
 	k.server("250-mail.example.com|250 AUTH XOAUTH2", "", "250-mail.example.com|250-AUTH PLAIN LOGIN NTLM|250 XAUTH NTLM")
 	k.client("XAUTH NTLM", "", "504 5.5.4 no login here by this mechanism")

@@ -1,0 +1,171 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"smtpshim/proxy/login/sasl"
+	"smtpshim/proxy/login/token"
+	"smtpshim/rewrite"
+)
+
+// A session is the use of an account by one session.
+type session struct {
+	account *Account
+	entry   *Entry
+	client  string // its address, for the log
+	token   token.Token
+
+	mu     sync.Mutex
+	inside bool // it has a place
+	closed bool
+}
+
+// Account implements rewrite.Login.
+func (s *session) Account() string { return s.account.Name }
+
+// Begin implements rewrite.Login.
+func (s *session) Begin(ctx context.Context, offered []string) (rewrite.Exchange, rewrite.Reply) {
+	a := s.account
+	if r := a.lately(); r.Code != 0 {
+		a.observe("", "refused")
+		return nil, r
+	}
+	if err := s.enter(ctx); err != nil {
+		a.observe("", "busy")
+		a.Log.Warn("too many sessions at once for an account", "account", a.Name, "sessions", a.Sessions, "client", s.client)
+		return nil, rewrite.Reply{Code: 451, Lines: []string{"4.3.2 too many sessions at once for this account, try again"}}
+	}
+	who, t, err := a.identity(ctx)
+	if err != nil {
+		a.observe("", "no-credentials")
+		return nil, s.withoutToken(err)
+	}
+	s.token = t
+	c, err := sasl.Strongest(offered, a.Mechanisms, who)
+	if err != nil {
+		a.observe("", "failed")
+		a.Log.Error("no mechanism for the login at the server", "account", a.Name, "err", err)
+		return nil, a.forGood("the server offers no login that this account can use")
+	}
+	return c, rewrite.Reply{}
+}
+
+func (s *session) enter(ctx context.Context) error {
+	s.mu.Lock()
+	inside := s.inside
+	s.mu.Unlock()
+	if inside {
+		return nil
+	}
+	if err := s.account.enter(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		s.account.leave()
+		return errBusy
+	}
+	s.inside = true
+	return nil
+}
+
+// withoutToken is what the client is told where there is no token.
+func (s *session) withoutToken(err error) rewrite.Reply {
+	a := s.account
+	var e *token.Error
+	if !errors.As(err, &e) {
+		a.Log.Warn("no token for an account", "account", a.Name, "client", s.client, "err", err)
+		return forNow("no token for this account in time, try again")
+	}
+	a.Log.Warn("no token for an account", "account", a.Name, "client", s.client, "err", e, "do", e.Advice)
+	if e.Temporary() {
+		return forNow("the token endpoint gives no token now, try again")
+	}
+	return a.forGood("the token endpoint refuses this account")
+}
+
+// Ended implements rewrite.Login.
+func (s *session) Ended(x rewrite.Exchange, r rewrite.Reply, err error) rewrite.Reply {
+	a, c := s.account, x.(sasl.Client)
+	if err == nil && r.Code < 300 {
+		err = sasl.Accept(c)
+	}
+	text := strings.Join(r.Lines, " ")
+	switch {
+	case err == nil && r.Code < 300:
+		a.observe(c.Name(), "ok")
+		return rewrite.Reply{}
+	case err != nil:
+		a.observe(c.Name(), "failed")
+		a.Log.Error("the login at the server could not go on", "account", a.Name, "mechanism", c.Name(), "client", s.client, "err", err)
+		return forNow("the login at the server could not go on, try again")
+	}
+	a.observe(c.Name(), "refused")
+	attrs := []any{"account", a.Name, "mechanism", c.Name(), "client", s.client, "reply", fmt.Sprintf("%d %s", r.Code, text)}
+	if why := sasl.Explanation(c); why != "" {
+		attrs = append(attrs, "explanation", why)
+	}
+	if m, ok := Explain(r.Code, text); ok {
+		attrs = append(attrs, "means", m.Means, "do", m.Do)
+	}
+	a.Log.Warn("the server refused the login", attrs...)
+	if r.Code < 500 {
+		return forNow("the server refuses the login now, try again")
+	}
+	if a.Tokens != nil && a.Tokens.Refused(s.token) {
+		return forNow("the server refused a token, try again with the next")
+	}
+	refusal := a.forGood("the server refuses the login of this account")
+	a.remember(refusal)
+	return refusal
+}
+
+// Admit implements rewrite.Login.
+func (s *session) Admit(ctx context.Context) rewrite.Reply {
+	a := s.account
+	if a.minute == nil || a.minute.pass(ctx, a.Now, a.Wait) == nil {
+		return rewrite.Reply{}
+	}
+	a.Log.Warn("too many messages a minute for an account", "account", a.Name, "messages_per_minute", a.MessagesPerMinute, "client", s.client)
+	return rewrite.Reply{Code: 451, Lines: []string{"4.3.2 too many messages a minute for this account, try again"}}
+}
+
+// Sender implements rewrite.Login. The empty sender of a bounce stays: a bounce that
+// names a sender would be answered.
+func (s *session) Sender(address string) (instead string, refusal rewrite.Reply) {
+	switch e := s.entry; {
+	case address == "":
+		return address, rewrite.Reply{}
+	case e.Sender != "":
+		return e.Sender, rewrite.Reply{}
+	case len(e.Senders) > 0 && !slices.ContainsFunc(e.Senders, func(allowed string) bool { return fits(allowed, address) }):
+		return "", rewrite.Reply{Code: 550, Lines: []string{"5.7.60 this sender is not allowed for this login"}}
+	}
+	return address, rewrite.Reply{}
+}
+
+// fits reports whether an address is the allowed one, or in the allowed domain, which
+// begins with "@". Case counts in neither.
+func fits(allowed, address string) bool {
+	if strings.HasPrefix(allowed, "@") {
+		at := strings.LastIndexByte(address, '@')
+		return at >= 0 && strings.EqualFold(address[at:], allowed)
+	}
+	return strings.EqualFold(allowed, address)
+}
+
+// Close implements rewrite.Login.
+func (s *session) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inside && !s.closed {
+		s.account.leave()
+	}
+	s.closed = true
+}
