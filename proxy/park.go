@@ -28,7 +28,7 @@ func (s *session) commandBy() time.Time {
 	return s.by(s.patience(s.route.Timeouts.command()))
 }
 
-// parting is how long a client that was told 421 about its message has to read that and
+// parting is how long a client that was told 421 by the server has to read that and
 // to go on, before its connection is closed. Some clients report a closed connection
 // rather than the reply that came with it (emacs smtpmail, aiosmtplib 2.0).
 const parting = 2 * time.Second
