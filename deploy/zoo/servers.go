@@ -115,8 +115,7 @@ func (direct Spoken) judge(through Spoken) Result {
 	if r.Verdict != Same {
 		return r
 	}
-	// smtpshim says QUIT for a client that leaves without it.
-	before, after := bytes.TrimSuffix(direct.Octets, quit), bytes.TrimSuffix(through.Octets, quit)
+	before, after := messageOctets(direct.Octets), messageOctets(through.Octets)
 	if !bytes.Equal(before, after) {
 		r.Verdict, r.Why = Worse, "the server gets other octets"
 		r.Direct, r.Through = firstDifference(octetLines(before), octetLines(after))
@@ -124,7 +123,19 @@ func (direct Spoken) judge(through Spoken) Result {
 	return r
 }
 
-var quit = []byte("QUIT\r\n")
+// messageOctets returns what follows the first DATA or BDAT, with that: before it,
+// rules may say commands in other words. QUIT at the end is left out: smtpshim says it
+// for a client that leaves without it.
+func messageOctets(octets []byte) []byte {
+	rest := bytes.TrimSuffix(octets, []byte("QUIT\r\n"))
+	for line := range bytes.Lines(rest) {
+		if bytes.HasPrefix(line, []byte("DATA")) || bytes.HasPrefix(line, []byte("BDAT")) {
+			break
+		}
+		rest = rest[len(line):]
+	}
+	return rest
+}
 
 // octetLines returns octets as lines, quoted.
 func octetLines(octets []byte) []string {

@@ -99,8 +99,10 @@ func TestServersAreToGetTheSameOctets(t *testing.T) {
 		want            Verdict
 	}{
 		{"DATA\r\n.\r\n", "DATA\r\n.\r\n", Same},
-		{".\r\n", ".\r\nQUIT\r\n", Same},
-		{"..\r\n.\r\n", ".\r\n.\r\n", Worse},
+		{"DATA\r\n.\r\n", "DATA\r\n.\r\nQUIT\r\n", Same},
+		{"EHLO a\r\nDATA\r\n.\r\n", "EHLO a\r\nHELO a\r\nDATA\r\n.\r\n", Same},
+		{"DATA\r\n..\r\n.\r\n", "DATA\r\n.\r\n.\r\n", Worse},
+		{"BDAT 1 LAST\r\na", "BDAT 1 LAST\r\nb", Worse},
 	} {
 		direct, through := Spoken{same, []byte(test.direct)}, Spoken{same, []byte(test.through)}
 		if got := direct.judge(through); got.Verdict != test.want {
