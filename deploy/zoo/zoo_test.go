@@ -93,7 +93,7 @@ func TestRepliesAreJudgedByTheirCodes(t *testing.T) {
 }
 
 func TestServersAreToGetTheSameOctets(t *testing.T) {
-	same := []string{"S: 250 Ok"}
+	same := []string{"C: BDAT 1 LAST", "S: 354 go ahead", "S: 250 Ok"}
 	for _, test := range []struct {
 		direct, through string
 		want            Verdict
