@@ -26,7 +26,7 @@ import (
 //	~ tls            begin TLS
 //	~ pause 100ms    send what waits, and wait
 //	~ half close     send what waits, and say no more
-//	~ exact          the server is to get the same octets as direct
+//	~ exact          the server is to get the message in the same octets as direct
 //	~ hello          C: EHLO client.example.com
 //	~ envelope       that and C: MAIL, RCPT and DATA
 type Dialogue struct {
