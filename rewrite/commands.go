@@ -229,7 +229,7 @@ func (d *Dialogue) startClientTLS(line []byte, ahead bool) {
 		d.answer(VerbSTARTTLS, "501 5.5.4 STARTTLS has no argument")
 	case d.seen.tls:
 		d.answer(VerbSTARTTLS, "503 5.5.1 TLS is in use already")
-	case d.seen.transaction || d.seen.authenticated || d.login != nil:
+	case d.seen.transaction || d.seen.authenticated || d.usesLogin():
 		d.answer(VerbSTARTTLS, "503 5.5.1 STARTTLS comes before AUTH and MAIL")
 	default:
 		d.answer(VerbSTARTTLS, "220 2.0.0 ready to start TLS")

@@ -228,7 +228,7 @@ func (t *Turn) sayAgain(raw []byte) (reply []byte, ok bool) {
 		}
 		d.swallow(raw, t.ownCause())
 	}
-	if t.verb == VerbMAIL && d.login != nil && !d.server.loggedIn {
+	if t.verb == VerbMAIL && d.usesLogin() && !d.server.loggedIn {
 		if t.logIn().Code != 0 {
 			d.end(vocabulary.OutcomeServerLost, lostText)
 		}

@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"cmp"
-	"context"
 	"net/netip"
 	"strings"
 
@@ -91,7 +90,6 @@ type Dialogue struct {
 	failure   vocabulary.Outcome // why it ended before its time; "" it did not
 	reason    string             // the same for people
 	chunkSize int64
-	patience  int64 // milliseconds that a rule gives the server for its answer; 0: no rule does
 
 	sent       sentQueue // commands whose replies are outstanding, oldest first
 	turn       *Turn     // the last one that rules or the engine had to look at; nil: none is kept
@@ -100,6 +98,7 @@ type Dialogue struct {
 	early      []byte    // the server's answer to a message that is still being sent
 	refusal    string    // what every command gets from now on: "" or a reply
 	errors     int32
+	patience   int32 // milliseconds that a rule gives the server for its answer; 0: no rule does
 	next       Next
 	introduces bool // the client may say XCLIENT
 	grouping   bool // another command may join those that are sent
@@ -112,13 +111,12 @@ type Dialogue struct {
 	seen       clientState
 	recipients *recipients // nil: this is SMTP, not LMTP
 	chunk      chunkState
-	text       *Text                 // the message that is under way; nil: none is
-	spare      *Text                 // for the next one; nil: there is none
-	states     []ruleState           // of the rules that have asked for one
-	reach      *reach                // of the rules that act in some sessions only; nil: there are none
-	memory     Memory                // of the server; nil: nothing is kept
-	login      Login                 // what the session uses; nil: nothing yet
-	work       func(context.Context) // what AwaitWork is for
+	text       *Text       // the message that is under way; nil: none is
+	spare      *Text       // for the next one; nil: there is none
+	states     []ruleState // of the rules that have asked for one
+	reach      *reach      // of the rules that act in some sessions only; nil: there are none
+	memory     Memory      // of the server; nil: nothing is kept
+	access     *access     // of a policy that has Logins; nil: it has none
 
 	scratch []string // the lines of a reply before a rule has seen it
 }
@@ -136,7 +134,6 @@ type serverState struct {
 	packed     string       // the lines of that, while they are not there
 	known      keywords     // of that
 	attributes attributeSet // that it offers to be told by XCLIENT
-	mechanisms []string     // that it offers, in upper case, where we log in
 	loggedIn   bool         // by us
 	logins     *logins      // what it offers in clear and inside TLS; nil: none in clear, or nobody asks
 	introduced bool         // XCLIENT was said, or is not to be had
@@ -200,6 +197,9 @@ func New(p *Policy, client netip.Addr, l Listener) *Dialogue {
 	if t, ok := l.(Tracer); ok {
 		d.tracer = &tracer{Tracer: t}
 	}
+	if p.Logins != nil {
+		d.access = &access{}
+	}
 	d.seen.tls = p.ClientTLS == ClientTLSImplicit
 	d.server.tls = p.ServerTLS == ServerTLSImplicit
 	return d
@@ -228,7 +228,7 @@ func (d *Dialogue) Outstanding() int {
 // Patience is for how many milliseconds to wait for the reply that is awaited
 // before [Dialogue.Silent] is called, where a rule allows less than the route
 // does; 0: none does.
-func (d *Dialogue) Patience() int64 { return d.patience }
+func (d *Dialogue) Patience() int64 { return int64(d.patience) }
 
 // Awaited is the verb whose reply comes next: "greeting", "end-of-data", "MAIL", ...
 func (d *Dialogue) Awaited() Verb {
@@ -300,8 +300,8 @@ func (d *Dialogue) dropTurn() {
 // afterwards but what asks how it was.
 func (d *Dialogue) Close() {
 	d.stopTurn()
-	if d.login != nil {
-		d.login.Close()
+	if d.usesLogin() {
+		d.access.login.Close()
 	}
 	d.dropTurn()
 }

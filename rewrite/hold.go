@@ -3,6 +3,7 @@ package rewrite
 import (
 	"fmt"
 	"iter"
+	"math"
 	"runtime/debug"
 
 	"smtpshim/rewrite/vocabulary"
@@ -224,7 +225,7 @@ func (t *Turn) sayTheirs(line string) event {
 		t.traced, said = true, t.said
 	}
 	t.tell(line, said, t.lineCause())
-	t.d.patience, t.within = t.within, 0
+	t.d.patience, t.within = int32(min(t.within, math.MaxInt32)), 0
 	e := t.await(AwaitReply)
 	t.d.patience = 0
 	if t.silent = e.kind == late; t.silent {

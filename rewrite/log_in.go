@@ -29,15 +29,15 @@ func (t *Turn) admitMail() (ok bool) {
 	if d.seen.transaction {
 		return true // the server refuses it
 	}
-	if d.login == nil {
-		d.login = d.policy.Logins.Unasked(d.caller())
+	if !d.usesLogin() {
+		d.access.login = d.policy.Logins.Unasked(d.caller())
 	}
 	refusal := needsLogin
-	if d.login != nil {
+	if d.usesLogin() {
 		refusal = t.logIn()
 	}
 	if refusal.Code == 0 && d.next != End {
-		t.apart(func(ctx context.Context) { refusal = d.login.Admit(ctx) })
+		t.apart(func(ctx context.Context) { refusal = d.access.login.Admit(ctx) })
 	}
 	if refusal.Code == 0 && d.next != End {
 		refusal = t.sendAs()
@@ -60,7 +60,7 @@ func (t *Turn) sendAs() (refusal Reply) {
 		return Reply{501, []string{"5.5.4 it is not clear which part of this is the sender"}}
 	}
 	address := strings.TrimSuffix(strings.TrimPrefix(p.Address, "<"), ">")
-	instead, refusal := t.d.login.Sender(address)
+	instead, refusal := t.d.access.login.Sender(address)
 	if refusal.Code != 0 || instead == address {
 		return refusal
 	}
@@ -88,7 +88,7 @@ func (t *Turn) logIn() (refusal Reply) {
 		return clearLogin
 	}
 	var x Exchange
-	t.apart(func(ctx context.Context) { x, refusal = d.login.Begin(ctx, d.server.mechanisms) })
+	t.apart(func(ctx context.Context) { x, refusal = d.access.login.Begin(ctx, d.access.mechanisms) })
 	if refusal.Code != 0 {
 		return refusal
 	}
@@ -103,7 +103,7 @@ func (t *Turn) logIn() (refusal Reply) {
 	if e.code != 0 {
 		r = t.tellableReply(e.raw)
 	}
-	if refusal = d.login.Ended(x, r, err); refusal.Code == 0 && e.code < 300 && err == nil {
+	if refusal = d.access.login.Ended(x, r, err); refusal.Code == 0 && e.code < 300 && err == nil {
 		d.server.loggedIn = true
 		return Reply{}
 	}

@@ -73,6 +73,16 @@ type Exchange interface {
 	Next(challenge []byte) (response []byte, err error) // err: the exchange is cancelled
 }
 
+// access is what a dialogue keeps of logins.
+type access struct {
+	login      Login                 // what the session uses; nil: nothing yet
+	mechanisms []string              // that the server offers, in upper case
+	work       func(context.Context) // what AwaitWork is for
+}
+
+// usesLogin reports whether the session uses a login, whether the server knows or not.
+func (d *Dialogue) usesLogin() bool { return d.access != nil && d.access.login != nil }
+
 const loginCause = "login"
 
 // caller is the client as logins see it.
@@ -85,22 +95,22 @@ func (d *Dialogue) logsIn(v Verb) bool {
 
 // Work is to be called where it keeps nobody waiting when AwaitWork is next, and
 // Worked behind it. ctx bounds how long it takes.
-func (d *Dialogue) Work(ctx context.Context) { d.work(ctx) }
+func (d *Dialogue) Work(ctx context.Context) { d.access.work(ctx) }
 
 // Worked says that Work is done.
 func (d *Dialogue) Worked() { d.resume(event{kind: worked}) }
 
 // apart has something done that may take a while.
 func (t *Turn) apart(work func(context.Context)) {
-	t.d.work = work
+	t.d.access.work = work
 	t.await(AwaitWork)
-	t.d.work = nil
+	t.d.access.work = nil
 }
 
 // offerLogins replaces what the server offers for logins by what we take from this
 // client. What rules do with logins they do with ours.
 func (d *Dialogue) offerLogins(e Extensions) {
-	d.server.mechanisms = mechanismsOf(e)
+	d.access.mechanisms = mechanismsOf(e)
 	e.DropFunc(func(name, _ string) bool { return isLoginKeyword(name) })
 	if ours := d.policy.Logins.Mechanisms(d.caller()); len(ours) > 0 {
 		e.Add("AUTH " + strings.Join(ours, " "))
@@ -122,14 +132,14 @@ func (t *Turn) acceptLogin() {
 		return
 	}
 	if refusal.Code == 0 {
-		d.login = l
+		d.access.login = l
 		if refusal = t.logIn(); d.next == End {
 			return
 		}
 	}
 	if refusal.Code != 0 && l != nil { // the next exchange may be for another
 		l.Close()
-		d.login = nil
+		d.access.login = nil
 	}
 	if refusal.Code != 0 {
 		t.answerLogin(refusal)

@@ -118,7 +118,7 @@ func (d *Dialogue) obeysXCLIENT() bool {
 func (d *Dialogue) takeXCLIENT(line []byte) {
 	o := d.origin
 	switch {
-	case d.seen.transaction || d.seen.authenticated || d.login != nil:
+	case d.seen.transaction || d.seen.authenticated || d.usesLogin():
 		d.answer(VerbXCLIENT, "503 5.5.1 XCLIENT comes before AUTH and MAIL")
 	case !o.amend(line):
 		d.answer(VerbXCLIENT, "501 5.5.4 wanted XCLIENT NAME=VALUE, each name once and each value in xtext")
