@@ -20,14 +20,9 @@ func (t *Turn) converse() {
 		}
 	}
 	t.firsts = t.firsts[:0]
-	if t.answered.Code == 0 && d.logsIn(t.verb) {
-		if t.verb != VerbMAIL {
-			t.acceptLogin()
-			return
-		}
-		if !t.admitMail() {
-			return
-		}
+	if t.answered.Code == 0 && d.logsIn(t.verb) && !t.useLogin() {
+		t.held = false
+		return
 	}
 	if t.asData {
 		t.sayDATA()

@@ -117,6 +117,16 @@ func (d *Dialogue) offerLogins(e Extensions) {
 	}
 }
 
+// useLogin does what a command has to do with a login. goesOn is false if the client
+// has its answer.
+func (t *Turn) useLogin() (goesOn bool) {
+	if t.verb == VerbMAIL {
+		return t.admitMail()
+	}
+	t.acceptLogin()
+	return false
+}
+
 // acceptLogin takes the client's AUTH, logs in at the server, and answers.
 func (t *Turn) acceptLogin() {
 	d := t.d

@@ -149,6 +149,8 @@ func TestAClientLogsInToUsAndWeAtTheServer(t *testing.T) {
 	k.client("AUTH PLAIN "+b64("\x00user\x00resu"), "", "")
 	k.work("AUTH XOAUTH2 "+b64("t0ken"), "")
 	k.server("235 2.7.0 yes", "", "235 2.7.0 authentication succeeded")
+	k.client("NOOP", "NOOP", "")
+	k.server("250 ok", "", "250 ok")
 	k.client("MAIL FROM:<a@example.com> SIZE=10", "", "")
 	k.work("MAIL FROM:<a@example.com> SIZE=10", "")
 	k.server("250 ok", "", "250 ok")
@@ -246,6 +248,7 @@ func TestARefusalAtTheServerIsTheAccounts(t *testing.T) {
 				t.Errorf("the account heard of %q", b.login.ended)
 			}
 			k.client("NOOP", "NOOP", "")
+			k.server("250 ok", "", "250 ok")
 		})
 	}
 }
