@@ -78,6 +78,14 @@ func (t *Turn) sayFirstHello(v Verb, line, by string) (ok bool) {
 	d := t.d
 	became := t.recallUnasked(line)
 	for became == answered || became == reconnects {
+		if became == reconnects && (d.wantsTLS() || d.wantsXCLIENT()) { // as on any fresh connection
+			raw, ok := t.sayHello(line)
+			if ok {
+				d.swallow(raw, by)
+			}
+			d.seen.helloOwed = false
+			return ok
+		}
 		e := t.say(line, by)
 		if became = t.tooMany(line, &e); became == reconnects {
 			continue

@@ -28,6 +28,9 @@ func dialogueSeeds() [][]byte {
 		{}, []byte("\x00\x00\x00\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09"),
 		[]byte("standard session\x10\x20\x30\x40\x50\x60\x70"), bytes.Repeat([]byte{7, 1, 3}, 60),
 		bytes.Repeat([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13}, 20), bytes.Repeat([]byte{0xff, 0x80, 0x05}, 50),
+		// An EHLO that a rule says first is answered with a refusal, on a connection inside TLS:
+		// what is said on the fresh one is inside TLS too.
+		[]byte("00102000100110021000211000021100102021000002101002002000011002"),
 	}
 	random := rand.NewChaCha8([32]byte{7})
 	for i := range 600 {
