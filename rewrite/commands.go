@@ -101,7 +101,7 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 // client is told; "" if it may go.
 func (d *Dialogue) forbids(v Verb, line []byte) (guard vocabulary.Safeguard, text string) {
 	switch {
-	case sasl.Has(v) && d.policy.Logins == nil:
+	case sasl.Has(v):
 		return d.refusesLogin(line)
 	case v == VerbMAIL && !d.keepsTLS() && saysREQUIRETLS(line):
 		return vocabulary.SafeguardRequireTLS, "555 5.5.4 REQUIRETLS was not offered: it needs TLS on both sides, and a server whose certificate is verified"

@@ -59,6 +59,8 @@ func (d *Dialogue) endsLegs() bool { return d.seen.tls || d.server.tls }
 func (d *Dialogue) refusesLogin(command []byte) (guard vocabulary.Safeguard, text string) {
 	mechanism := mechanismNamed(command)
 	switch {
+	case d.policy.Logins != nil: // none goes there
+		return "", ""
 	case d.endsLegs() && isExternal(mechanism):
 		return vocabulary.SafeguardExternal, "504 5.5.4 EXTERNAL goes by the certificate of the TLS connection, which ends at this proxy"
 	case d.endsLegs() && bindsTLS(mechanism):

@@ -314,8 +314,9 @@ func TestAnXCLIENTBehindALoginIsRefused(t *testing.T) {
 // What a client says of logins goes through rules that speak of AUTH: XAUTH is shown
 // where NTLM is ours.
 func TestXAUTHIsShownForOurNTLM(t *testing.T) {
-	k := talkUnder(t, &rewrite.Policy{Logins: &books{}, ServerTLS: rewrite.ServerTLSImplicit, VerifiesServer: true, Rules: compile(t, "translate-xauth")})
+	k := talkUnder(t, &rewrite.Policy{Logins: &books{}, ServerTLS: rewrite.ServerTLSImplicit, ClearLogin: rewrite.ClearLoginRefuse, VerifiesServer: true, Rules: compile(t, "translate-xauth")})
 	k.client("EHLO client.example.com", "EHLO client.example.com", "")
 	k.server("250-mail.example.com|250 AUTH XOAUTH2", "", "250-mail.example.com|250-AUTH PLAIN LOGIN NTLM|250 XAUTH NTLM")
 	k.client("XAUTH NTLM", "", "504 5.5.4 no login here by this mechanism")
+	k.acted("translate-xauth", "")
 }
