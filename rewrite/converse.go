@@ -231,13 +231,8 @@ func (t *Turn) sayAgain(raw []byte) (reply []byte, ok bool) {
 		}
 		d.swallow(raw, t.ownCause())
 	}
-	if t.verb == VerbMAIL && d.usesLogin() && !d.server.loggedIn {
-		if t.logIn().Code != 0 {
-			d.end(vocabulary.OutcomeServerLost, lostText)
-		}
-		if d.next == End {
-			return nil, false
-		}
+	if d.logsIn(t.verb) && !t.admitMail() { // a rule may have named the client's sender again
+		return nil, false
 	}
-	return t.exchange(line)
+	return t.exchange(string(t.line))
 }

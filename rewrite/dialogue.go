@@ -300,8 +300,8 @@ func (d *Dialogue) dropTurn() {
 // afterwards but what asks how it was.
 func (d *Dialogue) Close() {
 	d.stopTurn()
-	if d.usesLogin() {
-		d.access.login.Close()
+	if d.access != nil {
+		d.access.use(nil)
 	}
 	d.dropTurn()
 }

@@ -55,6 +55,14 @@
 // end of a message once for each recipient that it has accepted: see
 // [Dialogue.Suffices].
 //
+// # Logins
+//
+// Under a [Policy] with [Logins] a client's AUTH ends here, and the engine logs in at the
+// server, inside verified TLS only, before the first MAIL goes there. What the server
+// offers for logins is replaced before any rule sees it, so that rules act on what we
+// take. What may take a while is done while [AwaitWork] is next. A MAIL names the sender
+// that the login has, whoever says it and however often.
+//
 // # What the engine checks
 //
 // After each rule the engine checks what it did. If that cannot be, or the rule

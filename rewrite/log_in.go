@@ -2,8 +2,6 @@ package rewrite
 
 import (
 	"context"
-	"encoding/base64"
-	"errors"
 	"strings"
 
 	"smtpshim/rewrite/vocabulary"
@@ -21,36 +19,29 @@ var (
 	loginBroken = Reply{454, []string{"4.7.0 the login at the server cannot go on"}}
 )
 
-// admitMail sees to it that a MAIL may go to the server: that the session is logged in
-// there, that there is room for a message, and that the sender is one of the account's.
-// If it is false the client has its answer.
+// admitMail sees to it that a MAIL may go to the server, for the first time or once
+// more: that the session is logged in there, that there is room for a message, and that
+// the sender is one of the account's. If it is false the client has its answer.
 func (t *Turn) admitMail() (ok bool) {
 	d := t.d
-	if d.seen.transaction {
-		return true // the server refuses it
-	}
 	if !d.usesLogin() {
-		d.access.login = d.policy.Logins.Unasked(d.caller())
+		d.access.use(d.policy.Logins.Unasked(d.caller()))
 	}
 	refusal := needsLogin
 	if d.usesLogin() {
 		refusal = t.logIn()
 	}
-	if refusal.Code == 0 && d.next != End {
+	if refusal.Code == 0 && d.next != End && t.commands == 0 && !d.seen.transaction {
 		t.apart(func(ctx context.Context) { refusal = d.access.login.Admit(ctx) })
 	}
 	if refusal.Code == 0 && d.next != End {
 		refusal = t.sendAs()
 	}
-	if d.next == End {
-		return false
-	}
-	if refusal.Code != 0 {
+	if refusal.Code != 0 && d.next != End {
 		t.answered = refusal
 		t.giveAnswer()
-		return false
 	}
-	return true
+	return refusal.Code == 0 && d.next != End
 }
 
 // sendAs has MAIL name the sender that the login has.
@@ -77,7 +68,6 @@ func (t *Turn) logIn() (refusal Reply) {
 		return Reply{}
 	}
 	if !esmtp.Has(d.server.hello) || d.wantsTLS() {
-		t.introduced = false
 		if raw, ok := t.sayHello("EHLO " + t.ownName()); !ok || d.next == End {
 			return Reply{}
 		} else if d.swallow(raw, loginCause); codeOf(raw) >= 300 {
@@ -103,15 +93,13 @@ func (t *Turn) logIn() (refusal Reply) {
 	if e.code != 0 {
 		r = t.tellableReply(e.raw)
 	}
-	if refusal = d.access.login.Ended(x, r, err); refusal.Code == 0 && e.code < 300 && err == nil {
+	good := err == nil && e.code < 300
+	switch refusal = d.access.login.Ended(r, err); {
+	case good && refusal.Code == 0:
 		d.server.loggedIn = true
-		return Reply{}
-	}
-	if e.code < 300 { // the server believes us, and we do not believe it
+	case good: // the server believes us, and we do not believe it
 		d.breach()
-		return Reply{}
-	}
-	if refusal.Code < 400 {
+	case refusal.Code < 400:
 		return loginBroken
 	}
 	return refusal
@@ -133,31 +121,22 @@ func (t *Turn) prove(x Exchange) (e event, err error) {
 		return event{}, err
 	}
 	line := "AUTH " + x.Name()
-	encoded := base64.StdEncoding.EncodeToString(initial)
-	if initial != nil && len(initial) == 0 {
-		encoded = "=" // RFC 4954, 4
-	}
-	apart := len(line)+len(" ")+len(encoded)+len(crlf) > maxAuthLine
-	if initial != nil && !apart {
-		line += " " + encoded
-	}
-	e = t.proof(line)
-	if e.kind == replied && e.code == 334 && initial != nil && apart {
-		e = t.proof(strings.TrimPrefix(encoded, "="))
+	if apart := len(line)+len(" ")+len(initial)+len(crlf) > maxAuthLine; apart {
+		if e = t.proof(line); e.kind == replied && e.code == 334 {
+			e = t.proof(initial)
+		}
+	} else {
+		e = t.proof(strings.TrimRight(line+" "+initial, " "))
 	}
 	for e.kind == replied && e.code == 334 {
-		challenge, err := challengeOf(e.raw)
-		var response []byte
-		if err == nil {
-			response, err = x.Next(challenge)
-		}
+		response, err := x.Next(strings.Join(parseReply(e.raw).Lines, " "))
 		if err != nil {
 			if e = t.proof("*"); e.kind == replied && e.code < 400 {
 				t.d.breach()
 			}
 			return e, err
 		}
-		e = t.proof(base64.StdEncoding.EncodeToString(response))
+		e = t.proof(response)
 	}
 	return e, nil
 }
@@ -171,20 +150,6 @@ func (t *Turn) proof(line string) event {
 	}
 	t.d.swallow(e.raw, loginCause)
 	return e
-}
-
-// challengeOf decodes a server's 334. One that is no base64 is taken as it is: the
-// prompts of LOGIN are for people.
-func challengeOf(raw []byte) ([]byte, error) {
-	r := parseReply(raw)
-	if len(r.Lines) != 1 {
-		return nil, errors.New("the server's challenge has several lines")
-	}
-	text := strings.Trim(r.Lines[0], blanks)
-	if challenge, ok := decodeSASL(text); ok {
-		return challenge, nil
-	}
-	return []byte(text), nil
 }
 
 // tellableReply is a reply to our own AUTH, with no line that may repeat a secret.

@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"context"
-	"encoding/base64"
 	"net/netip"
 	"strings"
 )
@@ -30,10 +29,11 @@ type Caller struct {
 
 // An Acceptance is the exchange in which one client logs in to us.
 type Acceptance interface {
-	// Next takes a response of the client's, decoded; nil: its AUTH command has none.
-	// It may block until ctx ends. If more is true the client is to answer the
-	// challenge; else Login has the result.
-	Next(ctx context.Context, response []byte) (challenge []byte, more bool)
+	// Next takes a SASL line of the client's, or, the first time, what its AUTH command
+	// has behind the mechanism; "": nothing. It may block until ctx ends. If more is
+	// true the client is to answer the challenge, which is the text of a 334; else
+	// Login has the result.
+	Next(ctx context.Context, line string) (challenge string, more bool)
 
 	// Login is what the client has logged in for. If it is nil, the client gets the
 	// refusal.
@@ -44,17 +44,14 @@ type Acceptance interface {
 // may block until that ends. A Reply of theirs without a code means that all is well;
 // any other has a code of 400 or more and is given to the client.
 type Login interface {
-	// Account is the name of the account, for people.
-	Account() string
-
 	// Begin gets what there has to be before the server is asked, and begins an
 	// exchange by one of the mechanisms that it offers, which are in upper case.
 	Begin(ctx context.Context, offered []string) (Exchange, Reply)
 
-	// Ended says what the client is told of an exchange that the server has answered,
-	// or that could not go on; then err says why. Nothing in the reply repeats what
-	// is secret.
-	Ended(x Exchange, r Reply, err error) Reply
+	// Ended says what the client is told of the exchange once the server has answered
+	// it, or if it could not go on; then err says why. Nothing in r repeats what is
+	// secret.
+	Ended(r Reply, err error) Reply
 
 	// Admit waits for room for one more message.
 	Admit(ctx context.Context) Reply
@@ -66,11 +63,12 @@ type Login interface {
 	Close()
 }
 
-// An Exchange is an AUTH exchange in which we log in at the server.
+// An Exchange is an AUTH exchange in which we log in at the server, in the encoding of
+// RFC 4954, 4.
 type Exchange interface {
-	Name() string                                       // of the mechanism, in upper case
-	Start() (initial []byte, err error)                 // nil: the server speaks first
-	Next(challenge []byte) (response []byte, err error) // err: the exchange is cancelled
+	Name() string                                   // of the mechanism, in upper case
+	Start() (initial string, err error)             // for the AUTH command; "": the server speaks first
+	Next(challenge string) (line string, err error) // challenge is the text of a 334; err: the exchange is cancelled
 }
 
 // access is what a dialogue keeps of logins.
@@ -107,10 +105,17 @@ func (t *Turn) apart(work func(context.Context)) {
 	t.d.access.work = nil
 }
 
-// offerLogins replaces what the server offers for logins by what we take from this
+// use is the session's login from now on; nil: it has none.
+func (a *access) use(l Login) {
+	if a.login != nil {
+		a.login.Close()
+	}
+	a.login = l
+}
+
+// offerLogins replaces what an EHLO reply offers for logins by what we take from this
 // client. What rules do with logins they do with ours.
 func (d *Dialogue) offerLogins(e Extensions) {
-	d.access.mechanisms = mechanismsOf(e)
 	e.DropFunc(func(name, _ string) bool { return isLoginKeyword(name) })
 	if ours := d.policy.Logins.Mechanisms(d.caller()); len(ours) > 0 {
 		e.Add("AUTH " + strings.Join(ours, " "))
@@ -142,16 +147,13 @@ func (t *Turn) acceptLogin() {
 		return
 	}
 	if refusal.Code == 0 {
-		d.access.login = l
+		d.access.use(l)
 		if refusal = t.logIn(); d.next == End {
 			return
 		}
 	}
-	if refusal.Code != 0 && l != nil { // the next exchange may be for another
-		l.Close()
-		d.access.login = nil
-	}
 	if refusal.Code != 0 {
+		d.access.use(nil) // the next exchange may be for another
 		t.answerLogin(refusal)
 		return
 	}
@@ -165,33 +167,22 @@ func (t *Turn) answerLogin(r Reply) { t.d.give(t.verb, nil, r) }
 // be answered, unless the dialogue has ended.
 func (t *Turn) clientLogin() (l Login, refusal Reply) {
 	d := t.d
-	mechanism, initial := mechanismNamed(t.line), authInitial(t.line)
-	a := d.policy.Logins.Accept(d.caller(), mechanism)
+	a := d.policy.Logins.Accept(d.caller(), mechanismNamed(t.line))
 	if a == nil {
 		return nil, Reply{504, []string{"5.5.4 no login here by this mechanism"}}
 	}
-	response, ok := decodeSASL(initial)
-	for first := true; ; first = false {
-		if !first {
-			said := t.await(AwaitSASL).raw
-			d.traceSASL(said, nil, Causes{Rules: loginCause})
-			if string(said) == "*" {
-				return nil, Reply{501, []string{"5.7.0 the exchange is cancelled"}} // RFC 4954, 4
-			}
-			if response, ok = decodeSASL(string(said)); response == nil {
-				response = []byte{}
-			}
-		}
-		if !ok {
-			return nil, Reply{501, []string{"5.5.2 this is not base64"}} // RFC 4954, 4
-		}
-		var challenge []byte
-		more := false
-		t.apart(func(ctx context.Context) { challenge, more = a.Next(ctx, response) })
+	for line := authInitial(t.line); ; {
+		challenge, more := "", false
+		t.apart(func(ctx context.Context) { challenge, more = a.Next(ctx, line) })
 		if !more {
 			return a.Login()
 		}
-		t.answerLogin(Reply{334, []string{base64.StdEncoding.EncodeToString(challenge)}})
+		t.answerLogin(Reply{334, []string{challenge}})
+		said := t.await(AwaitSASL).raw
+		d.traceSASL(said, nil, Causes{Rules: loginCause})
+		if line = string(said); line == "*" {
+			return nil, Reply{501, []string{"5.7.0 the exchange is cancelled"}} // RFC 4954, 4
+		}
 	}
 }
 
@@ -199,18 +190,4 @@ func (t *Turn) clientLogin() (l Login, refusal Reply) {
 func authInitial(line []byte) string {
 	_, rest, _ := strings.Cut(strings.Trim(string(Argument(line)), blanks), " ")
 	return strings.Trim(rest, blanks)
-}
-
-// decodeSASL decodes a SASL line, or the initial response of an AUTH command, where
-// "=" is an empty one (RFC 4954, 4). nil: there is none. Padding may be missing: some
-// clients leave it out.
-func decodeSASL(text string) (response []byte, ok bool) {
-	switch text {
-	case "":
-		return nil, true
-	case "=":
-		return []byte{}, true
-	}
-	response, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "="))
-	return response, err == nil
 }

@@ -16,10 +16,11 @@ import (
 type books struct {
 	open  netip.Prefix
 	login *paper
+	inTLS bool // nobody logs in outside TLS
 }
 
 func (b *books) Mechanisms(c rewrite.Caller) []string {
-	if c.Address.Is6() {
+	if b.inTLS && !c.TLS {
 		return nil
 	}
 	return []string{"PLAIN", "LOGIN", "NTLM"}
@@ -44,16 +45,13 @@ type doorman struct {
 	said  string
 }
 
-func (m *doorman) Next(_ context.Context, response []byte) ([]byte, bool) {
-	if response == nil {
-		return []byte{}, true
-	}
-	m.said = string(response)
-	return nil, false
+func (m *doorman) Next(_ context.Context, line string) (string, bool) {
+	m.said = line
+	return "", line == ""
 }
 
 func (m *doorman) Login() (rewrite.Login, rewrite.Reply) {
-	if m.said != "\x00user\x00resu" {
+	if m.said != b64("\x00user\x00resu") {
 		return nil, rewrite.Reply{Code: 535, Lines: []string{"5.7.8 no"}}
 	}
 	return m.books.login, rewrite.Reply{}
@@ -65,29 +63,36 @@ type paper struct {
 	sender  string
 	full    bool // no room
 	absent  bool // no token
+	mute    bool // no exchange
 	ended   []string
 	offered []string
 	closed  int
 }
 
-func (p *paper) Account() string { return "office" }
-func (p *paper) Close()          { p.closed++ }
+func (p *paper) Close() { p.closed++ }
 func (p *paper) Begin(_ context.Context, offered []string) (rewrite.Exchange, rewrite.Reply) {
 	if p.offered = offered; p.absent {
 		return nil, rewrite.Reply{Code: 454, Lines: []string{"4.7.0 no token"}}
 	}
 	return p, rewrite.Reply{}
 }
-func (p *paper) Name() string           { return "XOAUTH2" }
-func (p *paper) Start() ([]byte, error) { return []byte(p.token), nil }
-func (p *paper) Next(challenge []byte) ([]byte, error) {
-	if string(challenge) == "give up" {
-		return nil, errors.New("no such challenge")
+func (p *paper) Name() string { return "XOAUTH2" }
+
+func (p *paper) Start() (string, error) {
+	if p.mute {
+		return "", errors.New("nothing to say")
 	}
-	return []byte{}, nil
+	return b64(p.token), nil
 }
 
-func (p *paper) Ended(_ rewrite.Exchange, r rewrite.Reply, err error) rewrite.Reply {
+func (p *paper) Next(challenge string) (string, error) {
+	if challenge == b64("give up") {
+		return "", errors.New("no such challenge")
+	}
+	return "", nil
+}
+
+func (p *paper) Ended(r rewrite.Reply, err error) rewrite.Reply {
 	what := strings.Join(r.Lines, "|")
 	if err != nil {
 		what = err.Error()
@@ -203,7 +208,6 @@ func TestNobodyMailsWhoHasNotLoggedIn(t *testing.T) {
 	k.work("", "535 5.7.8 no")
 	k.client("MAIL FROM:<a@example.com>", "", "530 5.7.0 authentication required")
 	k.client("AUTH CRAM-MD5", "", "504 5.5.4 no login here by this mechanism")
-	k.client("AUTH PLAIN ????", "", "501 5.5.2 this is not base64")
 	k.client("AUTH PLAIN", "", "")
 	k.work("", "334 ")
 	k.client("*", "", "501 5.7.0 the exchange is cancelled")
@@ -263,7 +267,7 @@ func TestWhatALoginRefusesTheClientHears(t *testing.T) {
 	k = loginTalk(t, &books{open: open, login: &paper{full: true}})
 	k.saidHello()
 	k.client("MAIL FROM:<a@example.com>", "", "")
-	k.work("AUTH XOAUTH2 =", "")
+	k.work("AUTH XOAUTH2", "")
 	k.server("235 yes", "", "")
 	k.work("", "451 4.3.2 too many messages")
 
@@ -290,24 +294,78 @@ func TestNothingSecretOfALoginIsTraced(t *testing.T) {
 	k.traces("C AUTH PLAIN ...(16 octets) ->  (login)", "C  -> AUTH XOAUTH2 ...(8 octets) (login)")
 }
 
-// A server that has not got TLS must not get a token, whatever the policy says.
+// The sender is the login's however often MAIL is said, and whoever says it.
+func TestNoMAILNamesAnotherSenderThanTheLogins(t *testing.T) {
+	said := named("said", rewrite.Actions{Refusals: rewrite.SetOf(rewrite.VerbMAIL), Reply: func(t *rewrite.Turn) {
+		if t.Reply().Code == 501 {
+			t.Again(strings.Replace(string(t.Said()), ": ", ":", 1))
+		}
+	}})
+	b := &books{open: netip.MustParsePrefix("192.0.2.0/24"), login: &paper{token: "t0ken", sender: "scanner@example.com"}}
+	k := talkUnder(t, &rewrite.Policy{Logins: b, ServerTLS: rewrite.ServerTLSImplicit, VerifiesServer: true, Rules: compileRules(t, said)})
+	k.saidHello()
+	k.client("MAIL FROM: <a@example.com> X=1", "", "")
+	k.work("AUTH XOAUTH2 "+b64("t0ken"), "")
+	k.server("235 yes", "", "")
+	k.work("MAIL FROM: <scanner@example.com> X=1", "")
+	k.server("501 syntax", "MAIL FROM:<scanner@example.com> X=1", "")
+	k.server("250 ok", "", "250 ok")
+	k.acted("said", "")
+	k.client("MAIL FROM:<b@example.com>", "MAIL FROM:<scanner@example.com>", "")
+	k.server("503 nested", "", "503 nested")
+}
+
+// Behind client TLS a client may log in otherwise than in clear, also at a server that
+// takes one EHLO.
+func TestALoginThatNeedsTLSIsOfferedWithinIt(t *testing.T) {
+	k := talkUnder(t, &rewrite.Policy{Logins: &books{inTLS: true}, ClientTLS: rewrite.ClientTLSOffer, ServerTLS: rewrite.ServerTLSImplicit, VerifiesServer: true})
+	k.client("EHLO client.example.com", "EHLO client.example.com", "")
+	k.server("250-mail.example.com|250 AUTH XOAUTH2", "", "250-mail.example.com|250 STARTTLS")
+	k.client("STARTTLS", "", "220 2.0.0 ready to start TLS")
+	k.d.ClientTLS()
+	k.client("EHLO client.example.com", "EHLO client.example.com", "")
+	k.server("503 Bad sequence", "RSET", "")
+	k.server("250 ok", "", "250-mail.example.com|250 AUTH PLAIN LOGIN NTLM")
+}
+
+func TestALoginIsGivenUpForTheNext(t *testing.T) {
+	b := &books{open: netip.MustParsePrefix("192.0.2.0/24"), login: &paper{mute: true}}
+	k := loginTalk(t, b)
+	k.saidHello()
+	k.client("MAIL FROM:<a@example.com>", "", "")
+	k.work("", "535 5.7.8 the account is refused")
+	k.client("AUTH PLAIN "+b64("\x00user\x00resu"), "", "")
+	k.work("", "535 5.7.8 the account is refused")
+	if b.login.closed != 2 {
+		t.Errorf("the logins were closed %d times", b.login.closed)
+	}
+	k.client("NOOP", "NOOP", "")
+	k.server("250 ok", "", "250 ok")
+}
+
+// A server without TLS, or whose certificate nobody has verified, must not get a token,
+// whatever the policy says.
 func TestNoLoginGoesInClear(t *testing.T) {
+	unverified := talkUnder(t, &rewrite.Policy{Logins: &books{open: netip.MustParsePrefix("192.0.2.0/24"), login: &paper{token: "t0ken"}}, ServerTLS: rewrite.ServerTLSImplicit})
+	unverified.saidHello()
+	unverified.client("MAIL FROM:<a@example.com>", "", "454 4.7.0 no login at the server: its connection is not encrypted, or its certificate not verified")
 	k := talkUnder(t, &rewrite.Policy{Logins: &books{open: netip.MustParsePrefix("192.0.2.0/24"), login: &paper{token: "t0ken"}}})
 	k.client("EHLO client.example.com", "EHLO client.example.com", "")
 	k.server("250-mail.example.com|250 AUTH XOAUTH2", "", "250-mail.example.com|250 AUTH PLAIN LOGIN NTLM")
 	k.client("MAIL FROM:<a@example.com>", "", "454 4.7.0 no login at the server: its connection is not encrypted, or its certificate not verified")
 }
 
-func TestAnXCLIENTBehindALoginIsRefused(t *testing.T) {
+func TestNobodyElseBeginsBehindALogin(t *testing.T) {
 	b := &books{open: netip.MustParsePrefix("192.0.2.0/24"), login: &paper{token: "t0ken"}}
-	k := talkUnder(t, &rewrite.Policy{Logins: b, ServerTLS: rewrite.ServerTLSImplicit, VerifiesServer: true, XCLIENTFrom: []netip.Prefix{b.open}})
+	k := talkUnder(t, &rewrite.Policy{Logins: b, ServerTLS: rewrite.ServerTLSImplicit, VerifiesServer: true, ClientTLS: rewrite.ClientTLSOffer, XCLIENTFrom: []netip.Prefix{b.open}})
 	k.client("EHLO client.example.com", "EHLO client.example.com", "")
-	k.server("250-mail.example.com|250 AUTH XOAUTH2", "", "250-mail.example.com|250-AUTH PLAIN LOGIN NTLM|250 XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT")
+	k.server("250-mail.example.com|250 AUTH XOAUTH2", "", "250-mail.example.com|250-STARTTLS|250-AUTH PLAIN LOGIN NTLM|250 XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT")
 	k.client("MAIL FROM:<a@example.com>", "", "")
 	k.work("AUTH XOAUTH2 "+b64("t0ken"), "")
 	k.server("235 yes", "", "")
 	k.work("MAIL FROM:<a@example.com>", "")
 	k.server("550 no", "", "550 no")
+	k.client("STARTTLS", "", "503 5.5.1 STARTTLS comes before AUTH and MAIL")
 	k.client("XCLIENT ADDR=192.0.2.200", "", "503 5.5.1 XCLIENT comes before AUTH and MAIL")
 }
 

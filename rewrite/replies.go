@@ -342,6 +342,7 @@ func (t *Turn) learn(raw []byte) {
 	d := t.d
 	d.server.offer, d.server.packed, t.causes = parseReply(raw), "", nil
 	if d.policy.Logins != nil {
+		d.access.mechanisms = mechanismsOf(Extensions{reply: &d.server.offer})
 		d.step(Extensions{reply: &d.server.offer}, &t.causes, loginCause, d.offerLogins)
 	}
 	t.offerBy = d.runOffer(&d.server.offer, &t.causes)

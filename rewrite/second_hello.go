@@ -170,6 +170,9 @@ func (t *Turn) reconnectForHello() secondHello {
 func (t *Turn) recall(v Verb, e *event) {
 	t.applied.addAll(t.recallBy)
 	t.recalled = t.recallCause()
+	if t.d.policy.Logins != nil { // the client may log in inside TLS otherwise than in clear
+		t.d.offerLogins(Extensions{reply: t.d.server.unpacked()})
+	}
 	offer := *t.d.server.unpacked()
 	if v == VerbHELO {
 		offer.Lines = offer.Lines[:1]

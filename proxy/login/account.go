@@ -106,6 +106,11 @@ func (a *Account) enter(ctx context.Context) error {
 	if a.places == nil {
 		return nil
 	}
+	select {
+	case a.places <- struct{}{}:
+		return nil
+	default:
+	}
 	ctx, cancel := context.WithTimeout(ctx, a.Wait)
 	defer cancel()
 	select {

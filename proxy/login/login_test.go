@@ -3,6 +3,7 @@ package login
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -88,7 +89,7 @@ func TestWhoMayLogInAsWhomFromWhere(t *testing.T) {
 			for user, want := range map[string]bool{"canon\x00short": test.canon, "erp\x00longer": test.erp, "canon\x00longer": test.somebody, "x\x00y": test.somebody} {
 				got := false
 				if x := l.Accept(c, "PLAIN"); x != nil {
-					x.Next(over(), []byte("\x00"+user))
+					x.Next(over(), sasl.Encode([]byte("\x00"+user)))
 					in, refusal := x.Login()
 					if got = in != nil; got == (refusal.Code != 0) {
 						t.Errorf("%q: %v, and %v", user, in, refusal)
@@ -134,7 +135,7 @@ func TestAfterTenWrongPasswordsAnAddressWaits(t *testing.T) {
 	}
 	try := func(address, password string) int {
 		x := l.Accept(from(address, true), "PLAIN")
-		x.Next(over(), []byte("\x00erp\x00"+password))
+		x.Next(over(), sasl.Encode([]byte("\x00erp\x00"+password)))
 		_, refusal := x.Login()
 		return refusal.Code
 	}
@@ -239,8 +240,8 @@ func TestARefusalIsLoggedWithoutSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := l.Unasked(from("192.0.2.1", false))
-	x, _ := s.Begin(context.Background(), []string{"LOGIN"})
-	r := s.Ended(x, rewrite.Reply{Code: 535, Lines: []string{"5.7.139 Authentication unsuccessful, basic authentication is disabled."}}, nil)
+	s.Begin(context.Background(), []string{"LOGIN"})
+	r := s.Ended(rewrite.Reply{Code: 535, Lines: []string{"5.7.139 Authentication unsuccessful, basic authentication is disabled."}}, nil)
 	if r.Code != 535 {
 		t.Errorf("the client hears %v", r)
 	}
@@ -252,5 +253,51 @@ func TestARefusalIsLoggedWithoutSecrets(t *testing.T) {
 	}
 	if strings.Contains(text.String(), "s3cret-password") {
 		t.Errorf("the password is in %s", &text)
+	}
+}
+
+// A session whose login fails leaves its place to others, however long its client stays.
+func TestARefusedSessionKeepsNoPlace(t *testing.T) {
+	a := office(t, func(s *AccountSettings) { s.Sessions = 1 })
+	l, err := New(Settings{Entries: []Entry{{Networks: prefixes("192.0.2.0/24"), Account: a}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused, offersNothing, next := l.Unasked(from("192.0.2.1", false)), l.Unasked(from("192.0.2.1", false)), l.Unasked(from("192.0.2.1", false))
+	refused.Begin(context.Background(), []string{"PLAIN"})
+	if r := refused.Ended(rewrite.Reply{Code: 454, Lines: []string{"4.7.0 not now"}}, nil); r.Code != 454 {
+		t.Errorf("the refused client hears %v", r)
+	}
+	if _, r := offersNothing.Begin(context.Background(), nil); r.Code != 535 {
+		t.Errorf("without a mechanism the client hears %v", r)
+	}
+	if _, r := next.Begin(over(), []string{"PLAIN"}); r.Code != 0 {
+		t.Errorf("the next client hears %v", r)
+	}
+	refused.Close()
+	next.Close()
+	next.Close()
+}
+
+// Somebody who may not log in from where he is learns nothing of a user: the challenge is
+// the same each time, as it is for a name that is nobody's.
+func TestAChallengeDoesNotTellWhoIsKnown(t *testing.T) {
+	l, err := New(Settings{Entries: []Entry{{User: "erp", Secret: sasl.Password("longer"), Account: office(t, nil)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	salt := func(user string) string {
+		challenge, more := l.Accept(from("192.0.2.1", true), "SCRAM-SHA-256").Next(over(), sasl.Encode([]byte("n,,n="+user+",r=abcdefghijkl")))
+		text, err := base64.StdEncoding.DecodeString(challenge)
+		_, after, ok := strings.Cut(string(text), ",s=")
+		if !more || err != nil || !ok {
+			t.Fatalf("%q: %q, %v, %v", user, text, more, err)
+		}
+		return after
+	}
+	for _, user := range []string{"erp", "nobody"} {
+		if one, other := salt(user), salt(user); one != other {
+			t.Errorf("%s is challenged with %q, then with %q", user, one, other)
+		}
 	}
 }

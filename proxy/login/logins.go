@@ -39,6 +39,7 @@ type Settings struct {
 // Logins implement rewrite.Logins.
 type Logins struct {
 	Settings
+	users   sasl.Lookup // all of them; nil: there are none
 	strikes strikes
 }
 
@@ -67,8 +68,17 @@ func New(s Settings) (*Logins, error) {
 		}
 	}
 	l := &Logins{Settings: s}
-	if _, err := l.lookup(rewrite.Caller{TLS: true}, true); err != nil {
-		return nil, err
+	var users []sasl.User
+	for _, e := range s.Entries {
+		if e.User != "" {
+			users = append(users, sasl.User{Name: e.User, Secret: e.Secret})
+		}
+	}
+	if len(users) > 0 {
+		var err error
+		if l.users, err = sasl.Users(users...); err != nil {
+			return nil, fmt.Errorf("logins: %w", err)
+		}
 	}
 	return l, nil
 }
@@ -92,18 +102,23 @@ func (l *Logins) unasked(c rewrite.Caller) *Entry {
 	return nil
 }
 
-// lookup finds users that this client may be; all of them if every is true.
-func (l *Logins) lookup(c rewrite.Caller, every bool) (sasl.Lookup, error) {
-	var users []sasl.User
-	for _, e := range l.Entries {
-		if e.User != "" && (every || e.takes(c)) {
-			users = append(users, sasl.User{Name: e.User, Secret: e.Secret})
+// entryOf is the entry of a user that this client may be; nil: there is none.
+func (l *Logins) entryOf(user string, c rewrite.Caller) *Entry {
+	for i := range l.Entries {
+		if e := &l.Entries[i]; e.takes(c) && strings.EqualFold(e.User, user) {
+			return e
 		}
 	}
-	if len(users) == 0 {
-		return func(string) (sasl.User, bool) { return sasl.User{}, false }, nil
+	return nil
+}
+
+// lookup finds the users that this client may be. What the others' names and passwords
+// are, it cannot find out: they fail as unknown ones do.
+func (l *Logins) lookup(c rewrite.Caller) sasl.Lookup {
+	return func(name string) (sasl.User, bool) {
+		u, ok := l.users(name)
+		return u, ok && l.entryOf(u.Name, c) != nil
 	}
-	return sasl.Users(users...)
 }
 
 // Mechanisms implements rewrite.Logins.
@@ -132,13 +147,13 @@ func (l *Logins) Accept(c rewrite.Caller, mechanism string) rewrite.Acceptance {
 		return nil
 	}
 	if e := l.unasked(c); e != nil {
-		return &welcome{logins: l, entry: e, caller: c, asks: mechanism == sasl.Login}
+		asks := []string{""} // PLAIN
+		if mechanism == sasl.Login {
+			asks = []string{"Username:", "Password:"}
+		}
+		return &welcome{logins: l, entry: e, caller: c, asks: asks}
 	}
-	lookup, err := l.lookup(c, false)
-	if err != nil {
-		return nil
-	}
-	server, err := sasl.NewServer(mechanism, sasl.Realm{Lookup: lookup, Host: l.Host, NTLMv1: l.NTLMv1, Now: l.Now})
+	server, err := sasl.NewServer(mechanism, sasl.Realm{Lookup: l.lookup(c), Host: l.Host, NTLMv1: l.NTLMv1, Now: l.Now})
 	if err != nil {
 		return nil
 	}
@@ -163,36 +178,41 @@ type acceptance struct {
 	caller    rewrite.Caller
 	mechanism string
 	server    sasl.Server
+	begun     bool
 	err       error
 }
 
 // Next implements rewrite.Acceptance.
-func (a *acceptance) Next(ctx context.Context, response []byte) (challenge []byte, more bool) {
-	l := a.logins
+func (a *acceptance) Next(ctx context.Context, line string) (challenge string, more bool) {
+	l, first := a.logins, !a.begun
+	a.begun = true
 	if !l.strikes.allows(a.caller.Address, l.Now()) {
 		a.err = errStruck
-		return nil, false
+		return "", false
 	}
-	challenge, done, err := a.server.Next(response)
+	var response []byte
+	if line != "" || !first {
+		if response, a.err = sasl.DecodeResponse(line, first); a.err != nil {
+			return "", false
+		}
+	}
+	message, done, err := a.server.Next(response)
 	if err == nil && !done {
-		return challenge, true
+		return sasl.Encode(message), true
 	}
 	if a.err = err; errors.Is(err, sasl.ErrRefused) {
 		l.strikes.add(a.caller.Address, l.Now())
 		pause(ctx, strikePause)
 	}
-	return nil, false
+	return "", false
 }
 
 // Login implements rewrite.Acceptance.
 func (a *acceptance) Login() (rewrite.Login, rewrite.Reply) {
 	l := a.logins
 	if a.err == nil {
-		user := a.server.User()
-		for i := range l.Entries {
-			if e := &l.Entries[i]; strings.EqualFold(e.User, user) && e.takes(a.caller) {
-				return l.begin(e, a.caller), rewrite.Reply{}
-			}
+		if e := l.entryOf(a.server.User(), a.caller); e != nil {
+			return l.begin(e, a.caller), rewrite.Reply{}
 		}
 		a.err = sasl.ErrRefused
 	}
@@ -212,24 +232,21 @@ type welcome struct {
 	logins *Logins
 	entry  *Entry
 	caller rewrite.Caller
-	asks   bool // for a user and for a password: LOGIN
-	heard  int
+	asks   []string // in turn
+	begun  bool
 }
 
 // Next implements rewrite.Acceptance.
-func (w *welcome) Next(_ context.Context, response []byte) (challenge []byte, more bool) {
-	if response != nil {
-		w.heard++
+func (w *welcome) Next(_ context.Context, line string) (challenge string, more bool) {
+	if !w.begun && line != "" { // the first response is on the AUTH line
+		w.asks = w.asks[1:]
 	}
-	switch {
-	case !w.asks:
-		return []byte{}, w.heard == 0
-	case w.heard == 0:
-		return []byte("Username:"), true
-	case w.heard == 1:
-		return []byte("Password:"), true
+	w.begun = true
+	if len(w.asks) == 0 {
+		return "", false
 	}
-	return nil, false
+	challenge, w.asks = sasl.Encode([]byte(w.asks[0])), w.asks[1:]
+	return challenge, true
 }
 
 // Login implements rewrite.Acceptance.

@@ -18,10 +18,10 @@ type refusal struct {
 const useOAuth = "give the account method oauth"
 
 // refusals are those of Microsoft 365 and Google for logins and submission. Where
-// several fit, the first counts.
-//
-// Sources: learn.microsoft.com/exchange/mail-flow-best-practices (client submission and
-// its NDRs), support.google.com/a/answer/3726730 (SMTP errors).
+// several fit, the first counts. Attested are 535 5.7.3 (MS-SMTPNTLM, 2.2.1.4; for tokens
+// github.com/PHPMailer/PHPMailer/discussions/2845), 530 5.7.57 and 554 SendAsDenied (in
+// logs of Postfix and Laravel). The other texts are as administrators report them, and
+// assumed.
 var refusals = []refusal{
 	{535, "5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant",
 		Meaning{"login by SMTP AUTH is turned off for the whole tenant", "turn SMTP AUTH on for the mailbox, or for the tenant"}},

@@ -17,42 +17,70 @@ import (
 type session struct {
 	account *Account
 	entry   *Entry
-	client  string // its address, for the log
-	token   token.Token
+	client  string      // its address, for the log
+	proof   sasl.Client // that is under way
+	token   token.Token // in it
 
 	mu     sync.Mutex
 	inside bool // it has a place
 	closed bool
 }
 
-// Account implements rewrite.Login.
-func (s *session) Account() string { return s.account.Name }
-
-// Begin implements rewrite.Login.
+// Begin implements rewrite.Login. A session that is not let in keeps no place.
 func (s *session) Begin(ctx context.Context, offered []string) (rewrite.Exchange, rewrite.Reply) {
+	refusal := s.begin(ctx, offered)
+	if refusal.Code != 0 {
+		s.leave()
+		return nil, refusal
+	}
+	return exchange{s.proof}, rewrite.Reply{}
+}
+
+func (s *session) begin(ctx context.Context, offered []string) (refusal rewrite.Reply) {
 	a := s.account
 	if r := a.lately(); r.Code != 0 {
 		a.observe("", "refused")
-		return nil, r
+		return r
 	}
 	if err := s.enter(ctx); err != nil {
 		a.observe("", "busy")
 		a.Log.Warn("too many sessions at once for an account", "account", a.Name, "sessions", a.Sessions, "client", s.client)
-		return nil, rewrite.Reply{Code: 451, Lines: []string{"4.3.2 too many sessions at once for this account, try again"}}
+		return rewrite.Reply{Code: 451, Lines: []string{"4.3.2 too many sessions at once for this account, try again"}}
 	}
 	who, t, err := a.identity(ctx)
 	if err != nil {
 		a.observe("", "no-credentials")
-		return nil, s.withoutToken(err)
+		return s.withoutToken(err)
 	}
 	s.token = t
-	c, err := sasl.Strongest(offered, a.Mechanisms, who)
-	if err != nil {
+	if s.proof, err = sasl.Strongest(offered, a.Mechanisms, who); err != nil {
 		a.observe("", "failed")
 		a.Log.Error("no mechanism for the login at the server", "account", a.Name, "err", err)
-		return nil, a.forGood("the server offers no login that this account can use")
+		return a.forGood("the server offers no login that this account can use")
 	}
-	return c, rewrite.Reply{}
+	return rewrite.Reply{}
+}
+
+// An exchange is a sasl.Client in the encoding of the dialogue.
+type exchange struct{ client sasl.Client }
+
+func (x exchange) Name() string { return x.client.Name() }
+
+func (x exchange) Start() (string, error) {
+	initial, err := x.client.Start()
+	if initial == nil || err != nil {
+		return "", err
+	}
+	return sasl.EncodeInitial(initial), nil
+}
+
+func (x exchange) Next(text string) (string, error) {
+	challenge, err := sasl.DecodeChallenge(x.client.Name(), text)
+	if err != nil {
+		return "", err
+	}
+	response, err := x.client.Next(challenge)
+	return sasl.Encode(response), err
 }
 
 func (s *session) enter(ctx context.Context) error {
@@ -91,8 +119,16 @@ func (s *session) withoutToken(err error) rewrite.Reply {
 }
 
 // Ended implements rewrite.Login.
-func (s *session) Ended(x rewrite.Exchange, r rewrite.Reply, err error) rewrite.Reply {
-	a, c := s.account, x.(sasl.Client)
+func (s *session) Ended(r rewrite.Reply, err error) rewrite.Reply {
+	refusal := s.ended(r, err)
+	if refusal.Code != 0 {
+		s.leave()
+	}
+	return refusal
+}
+
+func (s *session) ended(r rewrite.Reply, err error) (refusal rewrite.Reply) {
+	a, c := s.account, s.proof
 	if err == nil && r.Code < 300 {
 		err = sasl.Accept(c)
 	}
@@ -121,7 +157,7 @@ func (s *session) Ended(x rewrite.Exchange, r rewrite.Reply, err error) rewrite.
 	if a.Tokens != nil && a.Tokens.Refused(s.token) {
 		return forNow("the server refused a token, try again with the next")
 	}
-	refusal := a.forGood("the server refuses the login of this account")
+	refusal = a.forGood("the server refuses the login of this account")
 	a.remember(refusal)
 	return refusal
 }
@@ -163,9 +199,17 @@ func fits(allowed, address string) bool {
 // Close implements rewrite.Login.
 func (s *session) Close() {
 	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.leave()
+}
+
+// leave gives the session's place to others.
+func (s *session) leave() {
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.inside && !s.closed {
+	if s.inside {
 		s.account.leave()
 	}
-	s.closed = true
+	s.inside = false
 }
