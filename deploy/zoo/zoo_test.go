@@ -23,7 +23,9 @@ func TestFilesAreRead(t *testing.T) {
 	}
 }
 
-func TestScriptedServerKeepsWhatItAccepts(t *testing.T) {
+// startFirst starts a server with the first of the behaviours.
+func startFirst(t *testing.T) *ScriptedServer {
+	t.Helper()
 	behaviours, err := readBehaviours("behaviours")
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +34,12 @@ func TestScriptedServerKeepsWhatItAccepts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestScriptedServerKeepsWhatItAccepts(t *testing.T) {
+	s := startFirst(t)
 	d := &Dialogue{}
 	for _, line := range []string{"~ envelope", "M: Subject: zoo", `M: ""`, "M: ..one", "C: .", "C: QUIT"} {
 		if err := d.add(line); err != nil {
@@ -112,15 +119,7 @@ func TestServersAreToGetTheSameOctets(t *testing.T) {
 }
 
 func TestTheTapBeforeAServerSeesWhatItGets(t *testing.T) {
-	behaviours, err := readBehaviours("behaviours")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := startScripted(behaviours[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := startFirst(t)
 	tap, err := startTap(s.Addr)
 	if err != nil {
 		t.Fatal(err)
