@@ -141,7 +141,8 @@ func TestWhatIsNotDrainedInTimeIsClosedWithoutADot(t *testing.T) {
 func TestNobodyIsServedWhileDraining(t *testing.T) {
 	server, client := through(2) // in a transaction
 	s := startScripted(t, plays(append(server, smtptest.ExpectEnd())...))
-	p, dial := startProxy(t, plainRoute(s))
+	r := plainRoute(s)
+	p, dial := startProxy(t, r)
 	conn, err := dial()
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +151,7 @@ func TestNobodyIsServedWhileDraining(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := drained(p, t.Context())
-	eventually(t, func() bool { return p.Addr("127.0.0.1:0") == nil })
+	eventually(t, func() bool { return p.Addr(r.Listen[0]) == nil })
 	if late, err := dial(); err == nil {
 		late.Close()
 		t.Error("it still listens")
@@ -237,7 +238,7 @@ func TestCloseEndsEverythingAtOnceAndLeavesNothing(t *testing.T) {
 }
 
 func TestApplyAgainKeepsAddsAndRemovesListeners(t *testing.T) {
-	const stays, goes, comes = "127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0"
+	stays, goes, comes := "127.0.0.1:0", smtptest.Loopback()+":0", "127.0.0.3:0"
 	var servers []string
 	for _, host := range []string{"one.example.com", "two.example.com"} {
 		row := legacyServer(t, "modern")

@@ -281,7 +281,7 @@ func (c *cell) meet(t *testing.T, p *Proxy, serve func(net.Conn)) net.Conn {
 		go p.accepted(near, newRunning(c.route, "shim.example.com"))
 		return far
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", smtptest.Loopback()+":0")
 	if err != nil {
 		t.Fatal(err)
 	}

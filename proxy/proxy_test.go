@@ -86,7 +86,7 @@ func startProxy(t *testing.T, r *proxy.Route) (*proxy.Proxy, smtptest.Dial) {
 	if r.Name == "" {
 		r.Name = t.Name()
 	}
-	r.Listen = []string{"127.0.0.1:0"}
+	r.Listen = []string{smtptest.Loopback() + ":0"}
 	if err := p.Apply([]*proxy.Route{r}); err != nil {
 		t.Fatal(err)
 	}

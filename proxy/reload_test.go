@@ -70,7 +70,7 @@ func TestAReloadDropsNoSession(t *testing.T) {
 		return &proxy.Route{Name: name, Listen: []string{listen}, Servers: []string{server}, Rules: compile(t, rules...), Observer: c,
 			Limits: proxy.Limits{Sessions: 2 * clients}}
 	}
-	const stays, goes = "127.0.0.1:0", "127.0.0.2:0"
+	stays, goes := "127.0.0.1:0", smtptest.Loopback()+":0"
 	p := quiet()
 	defer p.Close()
 	if err := p.Apply([]*proxy.Route{route("stays", stays), route("goes", goes)}); err != nil {

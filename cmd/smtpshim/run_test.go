@@ -19,6 +19,7 @@ import (
 
 	"smtpshim/metrics"
 	"smtpshim/proxy"
+	"smtpshim/proxy/smtptest"
 	"smtpshim/proxy/tlspolicy"
 )
 
@@ -67,7 +68,7 @@ func mailServer(t *testing.T) (address string) {
 // freeAddress is one that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", smtptest.Loopback()+":0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func texts(place string, v reflect.Value, f func(place string, t Text)) {
 func TestAServerThatLastsKeepsNothing(t *testing.T) {
 	server, _ := LookupServer("modern")
 	server.Lasts = true
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", Loopback()+":0")
 	if err != nil {
 		t.Fatal(err)
 	}

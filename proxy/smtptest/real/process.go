@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"smtpshim/proxy/smtptest"
 )
 
 // patience bounds every wait in this package: for a server to listen, for mail
@@ -50,12 +52,11 @@ func Listening(t testing.TB, addr string) {
 	})
 }
 
-// FreeAddr is a place on loopback where nobody listens, drawn from all of 127/8
-// and so many ports that no two ever meet. It is not tried by listening there: a
-// program that is being started at that moment would inherit the listener, and
-// be taken for the one that we wait for.
+// FreeAddr is a place on loopback where nobody listens, drawn from so many that no
+// two ever meet. It is not tried by listening there: a program that is being started
+// at that moment would inherit the listener, and be taken for the one that we wait for.
 func FreeAddr() string {
-	return fmt.Sprintf("127.%d.%d.%d:%d", 1+rand.N(250), rand.N(250), 1+rand.N(250), 10000+rand.N(20000))
+	return fmt.Sprintf("%s:%d", smtptest.Loopback(), 10000+rand.N(20000))
 }
 
 // Dir is a folder that every user of the machine can reach (t.TempDir is not),
