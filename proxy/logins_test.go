@@ -43,7 +43,7 @@ func tokens(t *testing.T, secret string) *token.Source {
 // logsIn has a route log in by these entries, inside verified TLS.
 func logsIn(t *testing.T, theirs *tls.Config, entries ...login.Entry) func(*proxy.Route) {
 	t.Helper()
-	l, err := login.New(login.Settings{Entries: entries, Host: "relay.example.com", NTLMv1: true})
+	l, err := login.New(login.Settings{Entries: entries, Host: "relay.example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}

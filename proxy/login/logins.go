@@ -21,6 +21,7 @@ type Entry struct {
 	Networks []netip.Prefix
 	User     string      // with which a client logs in to us, from anywhere if there are no networks
 	Secret   sasl.Secret // of the user
+	NTLMv1   bool        // the user may log in by NTLMv1, as Exchange 5.0 and 5.5 do
 
 	Account *Account
 	Sender  string   // what MAIL names in place of the client's sender; "": that
@@ -31,7 +32,6 @@ type Entry struct {
 type Settings struct {
 	Entries []Entry // the first that fits counts
 	Host    string  // our name, for challenges
-	NTLMv1  bool    // clients may log in by NTLMv1, as Exchange 5.0 and 5.5 do
 	Log     *slog.Logger
 	Now     func() time.Time // nil: time.Now
 }
@@ -71,7 +71,7 @@ func New(s Settings) (*Logins, error) {
 	var users []sasl.User
 	for _, e := range s.Entries {
 		if e.User != "" {
-			users = append(users, sasl.User{Name: e.User, Secret: e.Secret})
+			users = append(users, sasl.User{Name: e.User, Secret: e.Secret, NTLMv1: e.NTLMv1})
 		}
 	}
 	if len(users) > 0 {
@@ -153,7 +153,7 @@ func (l *Logins) Accept(c rewrite.Caller, mechanism string) rewrite.Acceptance {
 		}
 		return &welcome{logins: l, entry: e, caller: c, asks: asks}
 	}
-	server, err := sasl.NewServer(mechanism, sasl.Realm{Lookup: l.lookup(c), Host: l.Host, NTLMv1: l.NTLMv1, Now: l.Now})
+	server, err := sasl.NewServer(mechanism, sasl.Realm{Lookup: l.lookup(c), Host: l.Host, Now: l.Now})
 	if err != nil {
 		return nil
 	}

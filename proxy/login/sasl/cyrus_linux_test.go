@@ -121,7 +121,8 @@ func TestCyrusLogsInToOurServers(t *testing.T) {
 				t.Parallel()
 				peer := startCyrus(t, "client", mechanism, "scanner", said)
 				r := realm(t, sasl.Password(password))
-				r.NTLMv1 = true // Cyrus says NTLMv2 only if it is configured to
+				// Cyrus says NTLMv2 only if it is configured to.
+				r.Lookup = users(t, sasl.User{Name: "Scanner", Secret: sasl.Password(password), NTLMv1: true})
 				s := newServer(t, mechanism, r)
 				line, initial := peer.hear(), true
 				for range 10 {

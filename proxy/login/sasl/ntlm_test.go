@@ -54,7 +54,7 @@ func TestNTLMv1IsTakenOnlyWhereItIsAllowed(t *testing.T) {
 		"\x00\x00\x00\x00\x40\x00\x00\x00" + "\x05\x82\x00\x00" + "t\x00i\x00m\x00m\x00" + strings.Repeat("\x00", 48)))
 	for _, user := range []string{"timm", "other"} {
 		for allowed, weak := range map[bool]bool{false: true, true: false} {
-			r := sasl.Realm{Lookup: users(t, sasl.User{Name: user, Secret: sasl.Password(password)}), NTLMv1: allowed}
+			r := sasl.Realm{Lookup: users(t, sasl.User{Name: user, Secret: sasl.Password(password), NTLMv1: allowed})}
 			_, err := answers(t, newServer(t, "NTLM", r), "-", negotiate, authenticate)
 			if !errors.Is(err, sasl.ErrRefused) || errors.Is(err, ntlm.ErrWeak) != (weak && user == "timm") {
 				t.Errorf("%s, allowed %v: %v", user, allowed, err)

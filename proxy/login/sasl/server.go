@@ -11,13 +11,8 @@ import (
 // A Realm is what clients log in to.
 type Realm struct {
 	Lookup Lookup
-	Host   string // our name, for the challenges; "" is localhost
-
-	// NTLMv1 accepts answers of NTLMv1 too, which are weak. Exchange 5.0 and 5.5,
-	// msmtp, mutt, swaks and Exim know no others.
-	NTLMv1 bool
-
-	Now func() time.Time // what NTLM tells clients of the time; nil is time.Now
+	Host   string           // our name, for the challenges; "" is localhost
+	Now    func() time.Time // what NTLM tells clients of the time; nil is time.Now
 }
 
 // NewServer returns the server of one exchange of a mechanism. The error wraps

@@ -45,7 +45,7 @@ func (s *server) ntlmAnswer(x *ntlm.Exchange, response []byte) ([]byte, bool, er
 	if err != nil {
 		password = rand.Text()
 	}
-	err = answer.Check(password, s.realm.NTLMv1)
+	err = answer.Check(password, u.NTLMv1)
 	if known && err != nil && !errors.Is(err, ntlm.ErrWrong) {
 		return nil, false, fmt.Errorf("%w: %w", ErrRefused, err)
 	}

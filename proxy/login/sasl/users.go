@@ -16,6 +16,10 @@ import (
 type User struct {
 	Name   string
 	Secret Secret
+
+	// NTLMv1 accepts answers of NTLMv1 too, which are weak. Exchange 5.0 and 5.5,
+	// msmtp, mutt, swaks and Exim know no others.
+	NTLMv1 bool
 }
 
 // A Lookup finds who may log in. If there is no such user it returns false, and a
