@@ -51,7 +51,7 @@ func starttlsServer(t *testing.T) (address string) {
 			}
 			go func() {
 				defer conn.Close()
-				smtptest.Play(conn, 20*time.Second, smtptest.Say("220 a ESMTP"), smtptest.Expect("EHLO c"),
+				smtptest.Play(conn, time.Minute, smtptest.Say("220 a ESMTP"), smtptest.Expect("EHLO c"),
 					smtptest.Say("250-a"), smtptest.Say("250 STARTTLS"), smtptest.Expect("STARTTLS"), smtptest.Say("220 go"),
 					smtptest.Expect("sealed"), smtptest.Say("sealed too"), smtptest.ExpectEnd())
 			}()
@@ -65,7 +65,7 @@ func awaitParked(t *testing.T, p *Proxy) *session {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for late := time.After(20 * time.Second); !isParked(p); {
+	for late := time.After(time.Minute); !isParked(p); {
 		select {
 		case <-tick.C:
 		case <-late:
@@ -105,7 +105,7 @@ func parkedSession(t *testing.T) (log *lockedBuffer, p *Proxy, s *session, clien
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
-	if err := smtptest.Play(client, 20*time.Second, smtptest.Expect("220 a ESMTP"), smtptest.Say("EHLO c"),
+	if err := smtptest.Play(client, time.Minute, smtptest.Expect("220 a ESMTP"), smtptest.Say("EHLO c"),
 		smtptest.Expect("250-a"), smtptest.Expect("250 STARTTLS")); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func parkedSession(t *testing.T) (log *lockedBuffer, p *Proxy, s *session, clien
 // wantDefect wants the session to end for a defect that is logged once.
 func wantDefect(t *testing.T, p *Proxy, log *lockedBuffer) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := p.Drain(ctx); err != nil {
 		t.Error(err)
@@ -142,8 +142,8 @@ func TestAPanicInAnOpaqueStretchEndsItWithoutAWord(t *testing.T) {
 					read()
 				}
 			})
-			smtptest.Play(client, 20*time.Second, smtptest.Say("STARTTLS"), smtptest.Expect("220 go"), smtptest.Say("sealed"))
-			if err := smtptest.Play(client, 20*time.Second, smtptest.ExpectEnd()); err != nil {
+			smtptest.Play(client, time.Minute, smtptest.Say("STARTTLS"), smtptest.Expect("220 go"), smtptest.Say("sealed"))
+			if err := smtptest.Play(client, time.Minute, smtptest.ExpectEnd()); err != nil {
 				t.Error(err)
 			}
 			wantDefect(t, p, log)
@@ -154,7 +154,7 @@ func TestAPanicInAnOpaqueStretchEndsItWithoutAWord(t *testing.T) {
 func TestAPanicWithinAReadLeavesNoLockBehind(t *testing.T) {
 	log, p, s, client := parkedSession(t)
 	inLoopOf(s, func() { s.client.quiet = func() { panic("boom") } })
-	if err := smtptest.Play(client, 20*time.Second, smtptest.Say("NOOP"), smtptest.Expect("421 4.3.0 internal error"), smtptest.ExpectEnd()); err != nil {
+	if err := smtptest.Play(client, time.Minute, smtptest.Say("NOOP"), smtptest.Expect("421 4.3.0 internal error"), smtptest.ExpectEnd()); err != nil {
 		t.Error(err)
 	}
 	wantDefect(t, p, log)
@@ -176,7 +176,7 @@ func TestAPanicInACallbackOfTheLoopEndsItsSessionAlone(t *testing.T) {
 		l := socket.loop
 		l.guard(socket, func() { socket.event(l, unix.EPOLLOUT) })
 	})
-	if err := smtptest.Play(client, 20*time.Second, smtptest.ExpectEnd()); err != nil {
+	if err := smtptest.Play(client, time.Minute, smtptest.ExpectEnd()); err != nil {
 		t.Error(err)
 	}
 	wantDefect(t, p, log)
@@ -216,7 +216,7 @@ func TestALoopGoesOnAfterPanicsOfItsCallbacks(t *testing.T) {
 	write.WriteString("x")
 	l.do(func() { panic("boom") })
 	l.do(func() { l.begin(func(*coroutine) { panic("boom") }) })
-	for late := time.Now().Add(20 * time.Second); strings.Count(log.String(), "panic=boom") < 3; {
+	for late := time.Now().Add(time.Minute); strings.Count(log.String(), "panic=boom") < 3; {
 		if time.Now().After(late) {
 			t.Fatalf("the log has\n%s", log)
 		}

@@ -34,7 +34,7 @@ func TestAPanicOnAGoroutineCostsItsSession(t *testing.T) {
 			p := &Proxy{Logger: slog.New(slog.NewTextHandler(&log, nil))}
 			p.dial = func(context.Context, string) (net.Conn, error) {
 				near, far := net.Pipe()
-				go smtptest.Play(far, 20*time.Second, smtptest.Say("220 a ESMTP"), smtptest.Expect("EHLO c"), smtptest.Say("250 a"), smtptest.ExpectEnd())
+				go smtptest.Play(far, time.Minute, smtptest.Say("220 a ESMTP"), smtptest.Expect("EHLO c"), smtptest.Say("250 a"), smtptest.ExpectEnd())
 				return &failing{near, reads}, nil
 			}
 			near, far := net.Pipe()
@@ -44,7 +44,7 @@ func TestAPanicOnAGoroutineCostsItsSession(t *testing.T) {
 				defer close(ended)
 				p.Serve(near, &Route{Name: "test", Servers: []string{"192.0.2.1:25"}})
 			}()
-			far.SetDeadline(time.Now().Add(20 * time.Second))
+			far.SetDeadline(time.Now().Add(time.Minute))
 			go io.WriteString(far, "EHLO c\r\n")
 			heard, _ := io.ReadAll(far)
 			if !strings.HasSuffix(string(heard), "421 4.3.0 internal error\r\n") {
@@ -74,7 +74,7 @@ func TestAPanicOfACheckIsCountedAndTheNextOneComes(t *testing.T) {
 	for range 2 {
 		select {
 		case <-defects:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("no defect is counted")
 		}
 	}

@@ -47,7 +47,7 @@ func inLoop(t *testing.T) (near *socket, far *net.TCPConn) {
 	}
 	near = conn.(*socket)
 	t.Cleanup(func() { near.Close() })
-	near.SetDeadline(time.Now().Add(20 * time.Second)) // or a test that fails would never end
+	near.SetDeadline(time.Now().Add(time.Minute)) // or a test that fails would never end
 	return near, b.(*net.TCPConn)
 }
 
@@ -90,7 +90,7 @@ func TestAnEndThatCameWithOctetsIsFoundBehindThem(t *testing.T) {
 		}
 	}
 	l := newLeg(near) // which says when it has read all that there was
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	if err := l.fill(deadline); err != nil || string(l.line()) != "221 bye\r\n" {
 		t.Fatalf("%q, %v", l.buffered(), err)
 	}
@@ -144,7 +144,7 @@ func TestOctetsBehindAnUrgentOneAreRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := newLeg(near)
-	for deadline := time.Now().Add(20 * time.Second); l.line() == nil; {
+	for deadline := time.Now().Add(time.Minute); l.line() == nil; {
 		if err := l.fill(deadline); err != nil {
 			t.Fatalf("%v after %q", err, l.buffered())
 		}
@@ -284,7 +284,7 @@ func TestAClientThatSendsWithoutEndDoesNotKeepTheLoop(t *testing.T) {
 		l.begin(func(c *coroutine) {
 			near.bind(c)
 			n, reader := 0, &session{route: &running{Route: &Route{}}, co: c, client: newLeg(near)}
-			for reader.fill(reader.client, time.Now().Add(20*time.Second)) == nil {
+			for reader.fill(reader.client, time.Now().Add(time.Minute)) == nil {
 				n += len(reader.client.buffered())
 				reader.client.consume(len(reader.client.buffered()))
 			}
@@ -314,7 +314,7 @@ func TestADialInALoopSaysWhyItFails(t *testing.T) {
 	l.do(func() {
 		l.begin(func(c *coroutine) {
 			s := &session{proxy: l.proxy, co: c}
-			_, err := s.connectTo(nobody, time.Now().Add(20*time.Second))
+			_, err := s.connectTo(nobody, time.Now().Add(time.Minute))
 			failed <- err
 		})
 	})
@@ -370,7 +370,7 @@ func TestAServerThatDoesNotConnectIsLeftAtItsTimeAndWhenAllEnds(t *testing.T) {
 				}
 				p.Close()
 			}
-			conn.SetDeadline(time.Now().Add(20 * time.Second))
+			conn.SetDeadline(time.Now().Add(time.Minute))
 			if answer, err := io.ReadAll(conn); err != nil && !errors.Is(err, syscall.ECONNRESET) || name == "time" && !strings.HasPrefix(string(answer), "421 4.3.2 ") {
 				t.Errorf("the client hears %q, %v", answer, err)
 			}
@@ -418,7 +418,7 @@ func TestAnIdleSessionHasNothingToRunOn(t *testing.T) {
 			}
 		}
 	})
-	if err := smtptest.Play(conn, 20*time.Second, smtptest.Expect("220 a"), parked,
+	if err := smtptest.Play(conn, time.Minute, smtptest.Expect("220 a"), parked,
 		smtptest.Say("NOOP"), smtptest.Expect("250 ok"), parked, smtptest.Say("QUIT"), smtptest.Expect("221 bye"), smtptest.ExpectEnd()); err != nil {
 		t.Error(err)
 	}

@@ -47,7 +47,7 @@ func (o obstacle) meet(t *testing.T) {
 	t.Helper()
 	select {
 	case <-o.met:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nobody comes by")
 	}
 }
@@ -106,7 +106,7 @@ func TestFilesOfCertificatesKeepNoOtherSessionWaiting(t *testing.T) {
 			slow.meet(t)
 			wantOthersServed(t, p, "127.0.0.1:0")
 			slow.remove()
-			smtptest.Play(conn, 20*time.Second, smtptest.ExpectEnd())
+			smtptest.Play(conn, time.Minute, smtptest.ExpectEnd())
 		})
 	}
 }
@@ -133,7 +133,7 @@ func TestAddressesOfThisMachineKeepNoOtherSessionWaiting(t *testing.T) {
 	l.do(func() { close(done) })
 	select {
 	case <-done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the loop waits")
 	}
 	slow.remove()

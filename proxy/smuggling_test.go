@@ -141,7 +141,7 @@ func (r *reader) serve(conn net.Conn) error {
 }
 
 // testPatience bounds every wait of these tests.
-const testPatience = 20 * time.Second
+const testPatience = 2 * time.Minute
 
 // bridge puts a proxy with one route between a client and a reader: the client
 // over a pipe, so that each write is one read; the server over TCP.

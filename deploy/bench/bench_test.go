@@ -156,7 +156,7 @@ func receive(t *testing.T, pieces ...string) (tally, string) {
 	s := &sink{}
 	r := &reception{sink: s, wire: wire{conn: far}}
 	go r.run()
-	near.SetDeadline(time.Now().Add(10 * time.Second))
+	near.SetDeadline(time.Now().Add(time.Minute))
 	go func() {
 		for _, piece := range pieces {
 			io.WriteString(near, piece)
@@ -206,7 +206,7 @@ func TestTheSinkCountsNoMessageWithoutItsEnd(t *testing.T) {
 		close(done)
 	}()
 	go io.Copy(io.Discard, near)
-	near.SetDeadline(time.Now().Add(10 * time.Second))
+	near.SetDeadline(time.Now().Add(time.Minute))
 	io.WriteString(near, "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n")
 	io.WriteString(near, "text\r\n.")
 	near.Close()

@@ -24,7 +24,7 @@ func start(t *testing.T, s Server) (*Running, Dial) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Timeout = 10 * time.Second
+	s.Timeout = time.Minute
 	r := s.Start(l)
 	t.Cleanup(func() { r.Close() })
 	return r, func() (net.Conn, error) { return net.Dial("tcp", r.Addr()) }
@@ -45,7 +45,7 @@ func client(t *testing.T, name string) Client {
 	if !ok {
 		t.Fatalf("no client %q", name)
 	}
-	c.Timeout = 10 * time.Second
+	c.Timeout = time.Minute
 	return c
 }
 

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-var testTimeout = 10 * time.Second
+var testTimeout = time.Minute
 
 // texts calls f with each Text in a row, by its place.
 func texts(place string, v reflect.Value, f func(place string, t Text)) {
