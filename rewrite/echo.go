@@ -37,8 +37,8 @@ func (s *secrets) add(text []byte) {
 		return
 	}
 	for word := range bytes.FieldsSeq(text) {
-		if isMechanism(word) || string(word) == "*" || string(word) == "=" { // RFC 4954, 4
-			continue
+		if isMechanism(word) || string(word) == "*" || string(word) == "=" || sasl.Has(ParseVerb(word)) { // RFC 4954, 4
+			continue // a verb is the beginning of "authentication failed", too
 		}
 		s.keep(bytes.ToUpper(word), encodedPart)
 		decoded, err := base64.RawStdEncoding.DecodeString(string(bytes.TrimRight(word, "=")))

@@ -107,13 +107,15 @@ func TestAReplyThatRepeatsWhatARuleMadeOfACredentialIsNotTold(t *testing.T) {
 		Commands: SetOf(VerbAUTH), Command: func(t *Turn) { t.Answer(Reply{334, []string{"VXNlcm5hbWU6"}}) },
 		SASL: func(t *Turn) { t.SetLine("AUTH PLAIN " + secret) },
 	}})
-	l := &toldText{}
-	d := New(&Policy{Rules: rules}, netip.Addr{}, l)
-	d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
-	d.Command([]byte("AUTH LOGIN\r\n"), false)
-	d.SASL([]byte("YW5uYQ==\r\n"))
-	d.Reply([]byte("535 what is "+secret+"\r\n"), false, false)
-	if !l.hidden || strings.Contains(l.traced, secret) {
-		t.Errorf("told %q, traced %q", l.text, l.traced)
+	for text, hidden := range map[string]bool{"what is " + secret: true, "Authentication failed": false} {
+		l := &toldText{}
+		d := New(&Policy{Rules: rules}, netip.Addr{}, l)
+		d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
+		d.Command([]byte("AUTH LOGIN\r\n"), false)
+		d.SASL([]byte("YW5uYQ==\r\n"))
+		d.Reply([]byte("535 "+text+"\r\n"), false, false)
+		if l.hidden != hidden || strings.Contains(l.traced, text) == hidden {
+			t.Errorf("%q: told %q, traced %q", text, l.text, l.traced)
+		}
 	}
 }
