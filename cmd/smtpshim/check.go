@@ -44,6 +44,14 @@ func check(args []string, stdout, stderr io.Writer) int {
 		}
 		fmt.Fprintln(stdout)
 	}
+	for _, a := range c.accounts {
+		printAccount(stdout, a, c)
+		for _, warning := range c.warnAccount(a, time.Now()) {
+			entry(stdout, 2, "WARNING", 17, warning)
+			count++
+		}
+		fmt.Fprintln(stdout)
+	}
 	entry(stdout, 0, "admin listener", 17, adminMeans(c))
 	entry(stdout, 0, "log", 17, fmt.Sprintf("%s, level %s", c.format, strings.ToLower(c.level.String())))
 	entry(stdout, 0, "drain", 17, brief(c.drain))
@@ -126,6 +134,9 @@ func printRoute(w io.Writer, r *route, said said) {
 		line("rules", said.once(strings.Join(names, ", "), r.Name))
 	} else {
 		line("rules", "none: every line passes as it is")
+	}
+	for _, l := range r.logins {
+		line("logs in", loginMeans(r, l))
 	}
 	if means := loginsMean(r); means != "" {
 		line("logins", said.once(means, r.Name))

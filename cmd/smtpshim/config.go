@@ -19,6 +19,7 @@ type config struct {
 	format   logFormat
 	lockIn   bool // reaches nothing but places, and what every configuration needs
 	places   []place
+	accounts []*account
 	routes   []*route
 }
 
@@ -52,9 +53,16 @@ func readSettings(t *table, made makeCertificates) *config {
 	state := t.beside(t.text("state_dir", ""))
 	t.reach(state, writing)
 	names := map[string]int{}
+	for _, a := range t.tables("account") {
+		account := readAccount(a, state)
+		checkName(a, account.Name, "account", "office", names)
+		c.accounts = append(c.accounts, account)
+		a.done()
+	}
+	names = map[string]int{}
 	for _, r := range t.tables("route") {
-		route := readRoute(r, taken, state, made)
-		checkName(r, route.Name, names)
+		route := readRoute(r, taken, state, made, c.accounts)
+		checkName(r, route.Name, "route", "in", names)
 		c.routes = append(c.routes, route)
 		r.done()
 	}
@@ -70,16 +78,16 @@ var routeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 // checkName notes a name that is wrong or taken; names has the lines of those
 // before.
-func checkName(t *table, name string, names map[string]int) {
+func checkName(t *table, name, what, example string, names map[string]int) {
 	switch line, taken := names[name]; {
 	case !t.has("name"):
-		t.wrong("name", `is missing; write for example name = "in"`)
+		t.wrong("name", `is missing; write for example name = %q`, example)
 	case !routeName.MatchString(name):
 		if _, ok := t.values["name"].(string); ok {
 			t.wrong("name", "%q is no name; letters, digits, dots, hyphens and underscores are wanted, at most 63", name)
 		}
 	case taken:
-		t.wrong("name", "%q is also the name of the route on line %d; each needs its own", name, line)
+		t.wrong("name", "%q is also the name of the %s on line %d; each needs its own", name, what, line)
 	default:
 		names[name] = t.lines.line(t.path)
 	}

@@ -13,7 +13,7 @@ import (
 
 // readRoute reads one [[route]]. Where it listens goes to taken; certificates of
 // our own making are below the directory state.
-func readRoute(t *table, taken listeners, state string, made makeCertificates) *route {
+func readRoute(t *table, taken listeners, state string, made makeCertificates, accounts []*account) *route {
 	r := &route{Route: &proxy.Route{
 		Name:    t.text("name", ""),
 		Listen:  addresses(t, "listen", "127.0.0.1:2525"),
@@ -66,6 +66,7 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates) *
 		*w.value = timeouts.duration(w.key, w.normal, time.Second, 24*time.Hour)
 	}
 	timeouts.done()
+	readLogins(t, r, accounts)
 	r.record = readRecord(t, r)
 	return r
 }

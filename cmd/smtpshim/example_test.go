@@ -146,3 +146,37 @@ func TestTheExampleHasEveryOptionAtItsDefault(t *testing.T) {
 		}
 	}
 }
+
+// Accounts and logins are shown with values that go together, and not at their defaults.
+func TestTheExampleHasEveryKeyOfLogins(t *testing.T) {
+	shipped, _ := readExample(t)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "secret"), "made up")
+	path := filepath.Join(dir, "smtpshim.toml")
+	write(t, path, "[[account]]\nname = \"office\"\nuser = \"a@example.com\"\nmethod = \"password\"\npassword_file = \"secret\"\n"+
+		"[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nserver_tls.mode = \"require\"\n"+
+		"[[route.login]]\naccount = \"office\"\nnetworks = [\"192.0.2.0/24\"]\n")
+	root, err := openSource(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	readSettings(root, nil)
+	if err := root.err(); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, key := range root.keys {
+		name, ok := strings.CutPrefix(key, "account.")
+		if !ok {
+			name, ok = strings.CutPrefix(key, "route.login.")
+		}
+		if ok {
+			if found++; !strings.Contains(shipped, "#   "+name+" = ") {
+				t.Errorf("%s is not in the example", key)
+			}
+		}
+	}
+	if found < 30 {
+		t.Errorf("the schema has only %d keys of accounts and logins", found)
+	}
+}

@@ -21,6 +21,7 @@ type route struct {
 	options map[string]map[string]any // of the rules, as the configuration has them
 
 	record *record.Route // nil: nothing is
+	logins []routeLogin
 }
 
 // An option is one of a rule.

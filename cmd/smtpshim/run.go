@@ -62,6 +62,7 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer, lock func(en
 	}
 	p := newInstance(path, c, lines)
 	defer p.writer.Close()
+	defer func() { p.accounts.closeNow() }()
 	defer p.proxy.Close()
 	var before *predecessor
 	if err = p.lockIn(lock); err == nil {
@@ -155,6 +156,8 @@ type instance struct {
 	admin       *http.Server
 	adminSocket net.Listener // nil: there is none
 
+	accounts accounts
+
 	journal    *journal.Journal
 	writer     *record.Writer
 	recordings *metrics.Recordings
@@ -230,16 +233,31 @@ func (p *instance) apply(c *config) error {
 	if err := p.checkInherited(c); err != nil {
 		return err
 	}
+	accounts, err := p.accounts.accountsOf(c, p.log, nil)
+	if err != nil {
+		return err
+	}
 	var routes []*proxy.Route
 	for _, r := range c.routes {
+		logins, err := r.loginsWith(accounts, p.log)
+		if err != nil {
+			accounts.close(p.accounts)
+			return err
+		}
+		if logins != nil {
+			r.Logins = logins
+		}
 		counts := p.metrics.Route(r.Name, r.Rules.Names(), r.possible())
 		r.Observer = &observed{counts, p.journal, p.writer, r.record}
 		p.watchCertificates(r, counts)
 		routes = append(routes, r.Route)
 	}
 	if err := p.proxy.Apply(routes); err != nil {
+		accounts.close(p.accounts)
 		return err
 	}
+	p.accounts.close(accounts)
+	p.accounts = accounts
 	p.config.Store(c)
 	p.level.Set(c.level)
 	for _, r := range c.routes {
@@ -258,9 +276,15 @@ func (p *instance) apply(c *config) error {
 
 // warn has the log tell of what may be a mistake, or may become one with time.
 func (p *instance) warn() {
-	for _, r := range p.config.Load().routes {
+	c := p.config.Load()
+	for _, r := range c.routes {
 		for _, warning := range warnings(r, time.Now()) {
 			p.log.Warn(warning, "route", r.Name)
+		}
+	}
+	for _, a := range c.accounts {
+		for _, warning := range c.warnAccount(a, time.Now()) {
+			p.log.Warn(warning, "account", a.Name)
 		}
 	}
 }

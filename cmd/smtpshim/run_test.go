@@ -24,7 +24,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // serveEach is a server on loopback: each of its connections is served on a goroutine of its
 // own, and closed.
@@ -88,6 +88,7 @@ type running struct {
 	log     chan string
 	status  chan int
 	route   string // what its route has besides
+
 }
 
 func (r *running) configure(listen, server, more string) {
@@ -105,9 +106,16 @@ func start(t *testing.T, listen, server string) *running {
 // startRoute is start with more in the route's table.
 func startRoute(t *testing.T, listen, server, route string) *running {
 	t.Helper()
-	r := &running{t: t, route: route, path: filepath.Join(t.TempDir(), "smtpshim.toml"), admin: freeAddress(t),
-		signals: make(chan os.Signal, 4), log: make(chan string, 1000), status: make(chan int, 1)}
+	r := &running{t: t, route: route, path: filepath.Join(t.TempDir(), "smtpshim.toml"), admin: freeAddress(t)}
 	r.configure(listen, server, "")
+	r.serve()
+	return r
+}
+
+// serve begins to serve, as the file says.
+func (r *running) serve() {
+	r.t.Helper()
+	r.signals, r.log, r.status = make(chan os.Signal, 4), make(chan string, 1000), make(chan int, 1)
 	read, write := io.Pipe()
 	go func() {
 		for lines := bufio.NewScanner(read); lines.Scan(); {
@@ -115,12 +123,21 @@ func startRoute(t *testing.T, listen, server, route string) *running {
 		}
 	}()
 	go func() { r.status <- serve(r.path, r.signals, write, atLarge) }()
-	t.Cleanup(func() {
+	r.t.Cleanup(func() {
+		for r.t.Failed() && len(r.log) > 0 {
+			r.t.Log(<-r.log)
+		}
 		close(r.signals)
 		write.Close()
 	})
 	r.logged("msg=started")
-	return r
+}
+
+// reloaded has it read the file again.
+func (r *running) reloaded() {
+	r.t.Helper()
+	r.signals <- syscall.SIGHUP
+	r.logged("msg=reloaded")
 }
 
 // logged waits for a line of the log, and gives those before it.

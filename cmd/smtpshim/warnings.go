@@ -41,6 +41,7 @@ func warnings(r *route, now time.Time) []string {
 		list = append(list, fmt.Sprintf("route.options.%s.%s does nothing: the rule %s is not in force in route %q. "+
 			"Name it in rules, or take the option away.", o.rule, o.name, o.rule, r.Name))
 	}
+	list = append(list, warnLogins(r)...)
 	if leg := r.client; leg != nil {
 		list = append(list, weak("client_tls", "everybody", leg.Allow, now)...)
 		for _, text := range leg.acceptor.Warnings(now) {

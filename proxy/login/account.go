@@ -56,6 +56,8 @@ type Account struct {
 	mu      sync.Mutex
 	refused rewrite.Reply // what clients are told until then
 	until   time.Time
+	open    int  // sessions that may use it
+	retired bool // it is closed once there is none
 }
 
 // refusedFor is how long the server is not asked again after it has refused an account:
@@ -140,6 +142,29 @@ func (a *Account) identity(ctx context.Context) (sasl.Identity, token.Token, err
 	}
 	who.Token = sasl.Password(t.Secret())
 	return who, t, nil
+}
+
+// Retire closes the account's source of tokens once the sessions that use it have ended.
+func (a *Account) Retire() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.retired = true
+	a.closeUnused()
+}
+
+// use counts a session that begins, or one that ends: n is 1 or -1.
+func (a *Account) use(n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.open += n
+	a.closeUnused()
+}
+
+// closeUnused is called with mu held. Close may have to wait for a request.
+func (a *Account) closeUnused() {
+	if a.retired && a.open == 0 && a.Tokens != nil {
+		go a.Tokens.Close()
+	}
 }
 
 // lately is what the server has refused the account with a moment ago; no code: it has

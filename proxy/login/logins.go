@@ -169,6 +169,7 @@ func (l *Logins) Unasked(c rewrite.Caller) rewrite.Login {
 }
 
 func (l *Logins) begin(e *Entry, c rewrite.Caller) *session {
+	e.Account.use(1)
 	return &session{account: e.Account, entry: e, client: c.Address.String()}
 }
 

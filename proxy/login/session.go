@@ -199,9 +199,13 @@ func fits(allowed, address string) bool {
 // Close implements rewrite.Login.
 func (s *session) Close() {
 	s.mu.Lock()
+	before := s.closed
 	s.closed = true
 	s.mu.Unlock()
 	s.leave()
+	if !before {
+		s.account.use(-1)
+	}
 }
 
 // leave gives the session's place to others.

@@ -70,6 +70,15 @@ func (s Secret) Clear() bool { return s.held != nil && s.held().text != "" }
 // errNotClear is the answer to a client that was given a hash, or nothing.
 var errNotClear = errors.New("the password or token is not known in clear")
 
+// Equal reports whether two secrets are of the same kind and hold the same.
+func (s Secret) Equal(other Secret) bool {
+	if s.Zero() || other.Zero() {
+		return s.Zero() == other.Zero()
+	}
+	a, b := s.held(), other.held()
+	return hmac.Equal([]byte(a.text), []byte(b.text)) && hmac.Equal(a.hash, b.hash)
+}
+
 // reveal returns the password or token in clear.
 func (s Secret) reveal() (string, error) {
 	if !s.Clear() {

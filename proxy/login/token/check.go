@@ -2,9 +2,29 @@ package token
 
 import (
 	"fmt"
-	"os"
 	"time"
 )
+
+// Check returns all that is wrong with the settings, joined, or nil. It reads the files
+// that they name, and changes nothing: unlike [New] it does not make StateDir.
+func (s Settings) Check() error {
+	_, err := s.source()
+	return err
+}
+
+// source returns a source that is yet to be started.
+func (s Settings) source() (*Source, error) {
+	s, err := s.filled()
+	if err != nil {
+		return nil, err
+	}
+	client, err := s.client()
+	if err != nil {
+		return nil, err
+	}
+	source := &Source{settings: s, client: client}
+	return source, source.readable()
+}
 
 // readable reads the files of the credentials, to find mistakes before the first
 // request.
@@ -15,10 +35,6 @@ func (s *Source) readable() error {
 		return err
 	case Command:
 		return nil
-	case RefreshToken:
-		if err := os.MkdirAll(s.settings.StateDir, 0o700); err != nil {
-			return fmt.Errorf("make state_dir: %w", err)
-		}
 	}
 	if s.settings.ClientCertificate != "" {
 		if _, _, err := s.settings.certificate(); err != nil {
@@ -42,4 +58,15 @@ func (s Settings) CertificateEnds() (time.Time, error) {
 		return time.Time{}, fmt.Errorf("account %q: %w", s.Account, err)
 	}
 	return leaf.NotAfter, nil
+}
+
+// Stored returns nil if [Login] has stored a refresh token for these settings, and else
+// why not. It does not find out whether the token is still good.
+func (s Settings) Stored() error {
+	s, err := s.filled()
+	if err != nil {
+		return err
+	}
+	_, err = s.readState()
+	return err
 }

@@ -100,7 +100,7 @@ func (s Settings) filled() (Settings, error) {
 		wrong = append(wrong, errors.New("a timeout is negative; 0 is the default of 30s"))
 	}
 	if !slices.Contains(flows, s.Flow) {
-		wrong = append(wrong, fmt.Errorf("flow %q is not one of %q", s.Flow, flows))
+		wrong = append(wrong, fmt.Errorf(`flow %q is not one of "client-credentials", "refresh-token", "service-account", "command"`, s.Flow))
 		return s, errors.Join(wrong...)
 	}
 	if s.Flow == Command {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -78,16 +79,11 @@ type flight struct {
 // files that they name, to find mistakes, and requests nothing: see
 // [Source.Prefetch]. Close it after use.
 func New(settings Settings) (*Source, error) {
-	settings, err := settings.filled()
-	if err != nil {
-		return nil, fmt.Errorf("account %q: %w", settings.Account, err)
+	s, err := settings.source()
+	if err == nil && settings.Flow == RefreshToken {
+		err = os.MkdirAll(settings.StateDir, 0o700)
 	}
-	client, err := settings.client()
 	if err != nil {
-		return nil, fmt.Errorf("account %q: %w", settings.Account, err)
-	}
-	s := &Source{settings: settings, client: client}
-	if err := s.readable(); err != nil {
 		return nil, fmt.Errorf("account %q: %w", settings.Account, err)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())

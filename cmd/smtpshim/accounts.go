@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+
+	"smtpshim/proxy/login"
+	"smtpshim/proxy/login/token"
+)
+
+// An accountInUse is one that sessions log in with.
+type accountInUse struct {
+	*account
+	use *login.Account
+}
+
+// accounts are those of the configuration in force, by name.
+type accounts map[string]*accountInUse
+
+// accountsOf opens the accounts of a configuration. One that was in use before and is
+// the same goes on: its token stays, and what is counted of it. The others begin to get
+// a token.
+func (before accounts) accountsOf(c *config, log *slog.Logger, o accountObserver) (accounts, error) {
+	all := accounts{}
+	for _, a := range c.accounts {
+		if old := before[a.Name]; old != nil && old.equal(a) {
+			all[a.Name] = old
+			continue
+		}
+		u, err := a.open(log, o)
+		if err != nil {
+			all.close(before)
+			return nil, err
+		}
+		all[a.Name] = u
+	}
+	return all, nil
+}
+
+// An accountObserver is told of tokens and logins. Nil: nobody is.
+type accountObserver interface {
+	login.Observer
+	token.Observer
+}
+
+// open begins the use of an account.
+func (a *account) open(log *slog.Logger, o accountObserver) (*accountInUse, error) {
+	s := a.AccountSettings
+	s.Log = log
+	if o != nil {
+		s.Observer = o
+	}
+	if a.tokens != nil {
+		t := *a.tokens
+		t.Log = log
+		if o != nil {
+			t.Observer = o
+		}
+		source, err := token.New(t)
+		if err != nil {
+			return nil, err
+		}
+		s.Tokens = source
+	}
+	use, err := login.NewAccount(s)
+	if err != nil {
+		return nil, err
+	}
+	if s.Tokens != nil {
+		s.Tokens.Prefetch()
+	}
+	return &accountInUse{a, use}, nil
+}
+
+// close ends the use of accounts that are not in the others, once their sessions have
+// ended.
+func (all accounts) close(others accounts) {
+	for name, a := range all {
+		if others[name] != a {
+			a.use.Retire()
+		}
+	}
+}
+
+// closeNow ends the use of all accounts. What a request under way brings is stored
+// before.
+func (all accounts) closeNow() {
+	for _, a := range all {
+		if a.use.Tokens != nil {
+			a.use.Tokens.Close()
+		}
+	}
+}
+
+// loginsWith returns what a route does about logins; nil: nothing.
+func (r *route) loginsWith(all accounts, log *slog.Logger) (*login.Logins, error) {
+	if len(r.logins) == 0 {
+		return nil, nil
+	}
+	s := login.Settings{Host: liveName(), Log: log.With("route", r.Name)}
+	for _, l := range r.logins {
+		l.Account = all[l.account].use
+		s.Entries = append(s.Entries, l.Entry)
+	}
+	logins, err := login.New(s)
+	if err != nil {
+		return nil, fmt.Errorf("route %s: %w", r.Name, err)
+	}
+	return logins, nil
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"smtpshim/proxy/login"
+	"smtpshim/proxy/login/sasl"
+	"smtpshim/proxy/login/token"
+)
+
+// An account is an [[account]]: how we log in at a server.
+type account struct {
+	login.AccountSettings
+	tokens *token.Settings // nil: it has a password
+}
+
+// readAccount reads one [[account]]. What it keeps is below the directory state.
+func readAccount(t *table, state string) *account {
+	a := &account{AccountSettings: login.AccountSettings{
+		Name: t.text("name", ""), User: t.text("user", ""),
+		Sessions:          t.number("sessions", 0, 0, 1_000_000),
+		MessagesPerMinute: t.number("messages_per_minute", 0, 0, 1_000_000),
+		Wait:              t.duration("wait", 10*time.Second, time.Second, 15*time.Second),
+	}}
+	if a.User == "" {
+		t.wrong("user", `is missing: the name to log in with, as in user = "scanner@example.com"`)
+	}
+	var refused refusal
+	t.word("refusal", &refused)
+	a.Temporary = refused == "temporary"
+	var method loginMethod
+	known := t.word("method", &method)
+	password := t.beside(t.text("password_file", ""))
+	tokens := t.tokens(a.Name, state)
+	t.ask("mechanisms") // whatever the method is
+	switch {
+	case !known:
+	case method == "oauth":
+		a.Mechanisms = t.mechanisms("mechanisms", sasl.OAuthBearer, sasl.XOAuth2)
+		t.useless("password_file", `method "oauth" does not use it; "password" does`)
+		a.tokens = &tokens
+		t.checkTokens(tokens)
+	case method == "password":
+		a.Mechanisms = t.mechanisms("mechanisms", sasl.SCRAMSHA256, sasl.SCRAMSHA1, sasl.CRAMMD5, sasl.NTLM, sasl.Plain, sasl.Login)
+		for _, key := range tokenKeys {
+			t.useless(key, `method "password" does not use it; "oauth" does`)
+		}
+		a.Password = t.password("password_file", password)
+	default:
+		t.wrong("method", `is missing: "password" or "oauth"`)
+	}
+	return a
+}
+
+// tokenKeys are those of method "oauth" alone.
+var tokenKeys = []string{"provider", "flow", "tenant", "client_id", "client_secret_file", "client_certificate", "client_key", "key_file",
+	"subject", "command", "command_timeout", "token_url", "device_url", "scopes", "proxy_url", "ca", "timeout"}
+
+// flowKeys are those of tokenKeys that a flow uses.
+var flowKeys = map[token.Flow][]string{
+	token.ClientCredentials: {"provider", "flow", "tenant", "client_id", "client_secret_file", "client_certificate", "client_key", "token_url", "scopes", "proxy_url", "ca", "timeout"},
+	token.RefreshToken:      {"provider", "flow", "tenant", "client_id", "client_secret_file", "client_certificate", "client_key", "token_url", "device_url", "scopes", "proxy_url", "ca", "timeout"},
+	token.ServiceAccount:    {"provider", "flow", "key_file", "subject", "token_url", "scopes", "proxy_url", "ca", "timeout"},
+	token.Command:           {"flow", "command", "command_timeout"},
+}
+
+// useless notes a key that says something that nothing listens to.
+func (t *table) useless(key, why string) {
+	if t.says(key) {
+		t.wrong(key, "%s", why)
+	}
+}
+
+// tokens reads where tokens come from.
+func (t *table) tokens(name, state string) token.Settings {
+	s := token.Settings{
+		Account: name, StateDir: state,
+		Provider: t.text("provider", ""), Flow: token.Flow(t.text("flow", "")), Tenant: t.text("tenant", ""),
+		TokenURL: t.text("token_url", ""), DeviceURL: t.text("device_url", ""), Scopes: t.texts("scopes"),
+		ClientID: t.text("client_id", ""), ClientSecretFile: t.file("client_secret_file"),
+		ClientCertificate: t.file("client_certificate"), ClientKey: t.file("client_key"),
+		KeyFile: t.file("key_file"), Subject: t.text("subject", ""),
+		Command: t.texts("command"), CommandTimeout: t.duration("command_timeout", 30*time.Second, time.Second, 5*time.Minute),
+		ProxyURL: t.text("proxy_url", ""), CA: t.file("ca"), Timeout: t.duration("timeout", 30*time.Second, time.Second, 5*time.Minute),
+	}
+	if s.Flow == token.Command && len(s.Command) > 0 && s.Command[0] != "" {
+		s.Command[0] = t.program("command", s.Command[0])
+	}
+	return s
+}
+
+// file is the path of a file that is read again later.
+func (t *table) file(key string) string {
+	name := t.beside(t.text(key, ""))
+	if name != "" {
+		t.places = append(t.places, besides(name)...)
+	}
+	return name
+}
+
+// program is the path of a program that is run later, and of what that may run.
+func (t *table) program(key, name string) string {
+	path := t.beside(name)
+	if info, err := os.Stat(path); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+		t.wrong(key, "%q is no program: the path of one is wanted, as in command = [\"/usr/local/bin/print-token\"]", name)
+	}
+	for _, dir := range append([]string{filepath.Dir(path)}, "/bin", "/usr", "/lib", "/lib64") {
+		t.reach(dir, executing)
+	}
+	return path
+}
+
+// checkTokens notes what is wrong with the settings, each at its key: that is how the
+// errors begin.
+func (t *table) checkTokens(s token.Settings) {
+	if uses := flowKeys[s.Flow]; uses != nil {
+		for _, key := range tokenKeys {
+			if !slices.Contains(uses, key) {
+				t.useless(key, fmt.Sprintf("flow %q does not use it", s.Flow))
+			}
+		}
+	}
+	for _, err := range flat(s.Check()) {
+		key, rest, _ := strings.Cut(err.Error(), " ")
+		if slices.Contains(tokenKeys, key) {
+			t.wrong(key, "%s", rest)
+		} else if !strings.HasPrefix(err.Error(), "account name ") { // said of the name
+			t.wrong("", "%v", err)
+		}
+	}
+}
+
+// flat are the errors that were joined into one, and those joined into them.
+func flat(err error) (list []error) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return each(err)
+	}
+	for _, err := range joined.Unwrap() {
+		list = append(list, flat(err)...)
+	}
+	return list
+}
+
+// password reads the first line of a file.
+func (t *table) password(key, file string) sasl.Secret {
+	if file == "" {
+		t.wrong(key, "is missing: the name of a file whose first line is the password")
+		return sasl.Secret{}
+	}
+	t.places = append(t.places, besides(file)...)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		if at, ok := errors.AsType[*fs.PathError](err); ok {
+			err = at.Err
+		}
+		t.wrong(key, "reading %s: %v", file, err)
+		return sasl.Secret{}
+	}
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	if len(line) == 0 || len(line) > 255 {
+		t.wrong(key, "the first line of %s has %d octets; a password has 1 to 255", file, len(line))
+		return sasl.Secret{}
+	}
+	return sasl.Password(string(line))
+}
+
+// mechanisms reads names of mechanisms by which we log in; nil: all of the known.
+func (t *table) mechanisms(key string, known ...string) []string {
+	var names []string
+	for _, name := range t.texts(key) {
+		names = append(names, strings.ToUpper(name))
+		if !slices.Contains(known, strings.ToUpper(name)) {
+			t.wrong(key, "%q is not one of %s%s", name, strings.Join(known, ", "), didYouMean(strings.ToUpper(name), known))
+		}
+	}
+	return names
+}
+
+// equal reports whether two accounts are the same but for their place in the file. What
+// files hold counts only where it is not read again.
+func (a *account) equal(b *account) bool {
+	one, other := a.AccountSettings, b.AccountSettings
+	if one.Name != other.Name || one.User != other.User || !one.Password.Equal(other.Password) || !slices.Equal(one.Mechanisms, other.Mechanisms) ||
+		one.Sessions != other.Sessions || one.MessagesPerMinute != other.MessagesPerMinute || one.Wait != other.Wait || one.Temporary != other.Temporary {
+		return false
+	}
+	if a.tokens == nil || b.tokens == nil {
+		return a.tokens == b.tokens
+	}
+	return fmt.Sprintf("%+v", *a.tokens) == fmt.Sprintf("%+v", *b.tokens) // they hold no secrets
+}
+
+// A loginMethod is how an account proves itself.
+type loginMethod string
+
+func (m *loginMethod) UnmarshalText(text []byte) error {
+	word, err := oneOf(string(text), "password", "oauth")
+	*m = loginMethod(word)
+	return err
+}
+
+// A refusal is what clients are told of an account that is refused.
+type refusal string
+
+func (r *refusal) UnmarshalText(text []byte) error {
+	word, err := oneOf(cmp.Or(string(text), "permanent"), "permanent", "temporary")
+	*r = refusal(word)
+	return err
+}

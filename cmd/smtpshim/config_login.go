@@ -1,0 +1,185 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"smtpshim/proxy"
+	"smtpshim/proxy/login"
+	"smtpshim/proxy/login/sasl"
+	"smtpshim/rewrite"
+)
+
+// A routeLogin is a [[route.login]]: which clients use which account.
+type routeLogin struct {
+	login.Entry        // without its account
+	account     string // its name
+}
+
+// readLogins reads the logins of the route in t, of which TLS and servers have been
+// read.
+func readLogins(t *table, r *route, accounts []*account) {
+	users := map[string]int{}
+	for _, from := range t.tables("login") {
+		l := readLogin(from, r, accounts)
+		if first, taken := users[strings.ToLower(l.User)]; taken && l.User != "" {
+			from.wrong("user", "%q is also the user of the login on line %d; each needs its own", l.User, first)
+		}
+		users[strings.ToLower(l.User)] = from.lines.line(from.path)
+		r.logins = append(r.logins, l)
+		from.done()
+	}
+	if len(r.logins) > 0 {
+		checkLoginRoute(t, r)
+	}
+}
+
+func readLogin(t *table, r *route, accounts []*account) routeLogin {
+	l := routeLogin{account: t.text("account", ""), Entry: login.Entry{Networks: networks(t, "networks"), User: t.text("user", ""),
+		NTLMv1: t.boolean("ntlm_v1", false), Sender: t.text("sender", ""), Senders: t.texts("senders")}}
+	if !slices.ContainsFunc(accounts, func(a *account) bool { return a.Name == l.account }) {
+		var names []string
+		for _, a := range accounts {
+			names = append(names, a.Name)
+		}
+		switch {
+		case !t.has("account"):
+			t.wrong("account", `is missing: the name of an [[account]]`)
+		case len(names) == 0:
+			t.wrong("account", `%q is no account: there is none; write [[account]] and below it name, user and method`, l.account)
+		default:
+			t.wrong("account", `%q is no account; there is "%s"%s`, l.account, strings.Join(names, `", "`), didYouMean(l.account, names))
+		}
+	}
+	for _, n := range l.Networks {
+		if n.IsValid() && n.Bits() == 0 {
+			t.wrong("networks", "%v is the whole Internet: anybody could send mail as this account; name the networks of your clients", n)
+		}
+	}
+	t.readClientSecret(&l)
+	if len(l.Networks) == 0 && l.User == "" {
+		t.wrong("", "networks, or a user with a password, is missing: without either, anybody could send mail as this account")
+	}
+	if l.User != "" && len(l.Networks) == 0 && r.ClientTLS.Mode <= rewrite.ClientTLSHide {
+		t.wrong("user", `%q can log in from nowhere: that is done inside TLS, for which client_tls.mode = "offer", "require" or "implicit" is wanted, `+
+			`or in clear, from networks that are named here`, l.User)
+	}
+	if l.Sender != "" && !isAddress(l.Sender) {
+		t.wrong("sender", "%q is no address such as scanner@example.com", l.Sender)
+	}
+	for _, s := range l.Senders {
+		if !isAddress(s) && !isAddress("x"+s) {
+			t.wrong("senders", "%q is neither an address such as scanner@example.com nor a domain such as @example.com", s)
+		}
+	}
+	if l.Sender != "" && len(l.Senders) > 0 {
+		t.wrong("senders", "%q takes the place of every sender, so senders has no effect; write one of the two", l.Sender)
+	}
+	return l
+}
+
+// readClientSecret reads the password that a client logs in with to us.
+func (t *table) readClientSecret(l *routeLogin) {
+	hash, file := t.text("password_hash", ""), t.beside(t.text("password_file", ""))
+	switch {
+	case l.User == "":
+		for _, key := range []string{"password_hash", "password_file", "ntlm_v1"} {
+			if t.has(key) && t.values[key] != "" && t.values[key] != false {
+				t.wrong(key, "goes with a user, and there is none")
+			}
+		}
+	case hash != "" && file != "":
+		t.wrong("password_file", "goes not with password_hash; write one of the two")
+	case hash != "":
+		var err error
+		if l.Secret, err = sasl.Hash(hash); err != nil {
+			t.wrong("password_hash", "%v", err)
+		}
+		if l.NTLMv1 {
+			t.wrong("ntlm_v1", "a hash serves PLAIN and LOGIN alone; NTLM needs password_file")
+		}
+	case file != "":
+		l.Secret = t.password("password_file", file)
+	default:
+		t.wrong("", "the password of user %q is missing: password_hash, or password_file", l.User)
+	}
+}
+
+// checkLoginRoute notes what a route with logins must not do: what is secret goes to the
+// right server alone.
+func checkLoginRoute(t *table, r *route) {
+	tls := t.table("server_tls")
+	if _, ok := tls.values["mode"]; !ok || r.ServerTLS.Dialer != nil || r.ServerTLS.Mode == rewrite.ServerTLSOff { // else what is wrong is said
+		switch m := r.ServerTLS.Mode; {
+		case m != rewrite.ServerTLSRequire && m != rewrite.ServerTLSImplicit:
+			tls.wrong("mode", `%q does not go with [[route.login]]: credentials go inside TLS alone; write mode = "require", or "implicit" for port 465`, m)
+		case !r.ServerTLS.Verified:
+			tls.wrong("verify", "false does not go with [[route.login]]: anybody who stands between us and the server would get the credentials; use ca or pins")
+		}
+	}
+	if slices.Contains(r.Servers, proxy.OriginalDestination) && (r.server == nil || r.server.ServerName == "" && len(r.server.Pins) == 0) {
+		t.wrong("servers", "%q does not go with [[route.login]]: the client would choose who gets the credentials; write server_tls.server_name or pins", proxy.OriginalDestination)
+	}
+}
+
+// isAddress reports whether a text is an address as a login may give it: without
+// quoting and source routes.
+func isAddress(text string) bool {
+	local, domain, ok := strings.Cut(text, "@")
+	return ok && local != "" && len(text) <= 254 && !strings.ContainsAny(local, " \t<>()[]\\,;:\"\r\n") && hostName.MatchString(domain)
+}
+
+// loginMeans says who logs in how.
+func loginMeans(r *route, l routeLogin) string {
+	var list []string
+	for _, n := range l.Networks {
+		list = append(list, n.String())
+	}
+	who := "clients in " + strings.Join(list, ", ")
+	if l.User != "" {
+		how := []string{"PLAIN", "LOGIN"}
+		if l.Secret.Clear() {
+			how = sasl.Mechanisms(l.Secret)
+		}
+		who = fmt.Sprintf("user %q, who logs in to us by %s", l.User, strings.Join(how, ", "))
+		if l.NTLMv1 {
+			who += " (NTLMv1 too, which is weak)"
+		}
+		if len(list) > 0 {
+			who += ", also in clear, from " + strings.Join(list, ", ")
+		} else {
+			who += ", inside TLS, from anywhere"
+		}
+	} else {
+		who += ", who need not log in to us"
+	}
+	switch {
+	case l.Sender != "":
+		return fmt.Sprintf("%s: as account %s, with the sender %s", who, l.account, l.Sender)
+	case len(l.Senders) > 0:
+		return fmt.Sprintf("%s: as account %s, with these senders only: %s", who, l.account, strings.Join(l.Senders, ", "))
+	}
+	return fmt.Sprintf("%s: as account %s, with any sender", who, l.account)
+}
+
+// warnLogins are mistakes that a route's logins may be.
+func warnLogins(r *route) (list []string) {
+	var before []netip.Prefix
+	for _, l := range r.logins {
+		for _, n := range l.Networks {
+			if i := slices.IndexFunc(before, func(b netip.Prefix) bool { return b.Bits() <= n.Bits() && b.Contains(n.Addr()) }); l.User == "" && i >= 0 {
+				list = append(list, fmt.Sprintf("login: %v is never looked at, since a login before it has %v and the first that fits counts", n, before[i]))
+			}
+		}
+		if l.User == "" {
+			before = append(before, l.Networks...)
+		}
+		if l.NTLMv1 {
+			list = append(list, fmt.Sprintf("login: user %q may log in by NTLMv1, which anybody can break who reads along: "+
+				"only for Exchange 5.0 and 5.5 and clients like them, on a network of your own", l.User))
+		}
+	}
+	return list
+}

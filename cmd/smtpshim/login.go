@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"smtpshim/proxy/login/token"
+	"smtpshim/proxy/tlspolicy"
+)
+
+// logIn obtains a refresh token for an account, with somebody's help.
+func logIn(args []string, stdout, stderr io.Writer) int {
+	f := flags("login", "[-config FILE] ACCOUNT", "Obtains the refresh token of an account whose flow is \"refresh-token\": shows an address "+
+		"and a code, waits until somebody has opened the one in a browser and typed the other, and stores what comes of it "+
+		"in state_dir. A smtpshim that runs takes it from there within seconds. As root it gives the file to the owner of state_dir.", stderr)
+	path := f.String("config", configFile, configHelp)
+	if status, ok := parse(f, args, 1); !ok {
+		return status
+	}
+	if f.NArg() == 0 {
+		fmt.Fprint(stderr, "smtpshim login: which account?\n\n")
+		f.Usage()
+		return misused
+	}
+	c, err := readConfig(*path, tlspolicy.SelfSigned)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return failed
+	}
+	a, err := c.loginAccount(f.Arg(0))
+	if err != nil {
+		fmt.Fprintln(stderr, "smtpshim login:", err)
+		return misused
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := token.Login(ctx, *a.tokens, func(p token.Prompt) error { return prompt(stdout, a, p) }); err != nil {
+		fmt.Fprintln(stderr, "smtpshim login:", err)
+		if e, ok := errors.AsType[*token.Error](err); ok && e.Advice != "" {
+			entry(stderr, 0, "", 0, "What to do: "+e.Advice+".")
+		}
+		return failed
+	}
+	fmt.Fprintf(stdout, "The refresh token of account %s is stored in %s.\n", a.Name, a.tokens.StateDir)
+	return succeeded
+}
+
+// loginAccount is the account of this name, which must be one that somebody logs in.
+func (c *config) loginAccount(name string) (*account, error) {
+	var names []string
+	for _, a := range c.accounts {
+		if a.Name == name && a.tokens != nil && a.tokens.Flow == token.RefreshToken {
+			return a, nil
+		}
+		if a.Name == name {
+			return nil, fmt.Errorf(`account %q does not use a refresh token; only those with flow = "refresh-token" log in like this`, name)
+		}
+		names = append(names, a.Name)
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("there is no account %q: the configuration has none", name)
+	}
+	return nil, fmt.Errorf(`there is no account %q; there is "%s"%s`, name, strings.Join(names, `", "`), didYouMean(name, names))
+}
+
+func prompt(w io.Writer, a *account, p token.Prompt) error {
+	minutes := time.Until(p.Until).Round(time.Minute)
+	_, err := fmt.Fprintf(w, "Open %s in a browser, on any machine,\nlog in as %s, and type this code:\n\n    %s\n\n", p.URL, a.User, p.Code)
+	if p.Complete != "" {
+		fmt.Fprintf(w, "This address has the code in it: %s\n", p.Complete)
+	}
+	fmt.Fprintf(w, "Waiting for that, at most %s ...\n", brief(minutes))
+	return err
+}
