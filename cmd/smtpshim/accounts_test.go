@@ -53,7 +53,9 @@ func startProvider(t *testing.T) *provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.mail = serveEach(t, func(conn net.Conn) { p.serve(tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate}})) })
+	p.mail = serveEach(t, func(conn net.Conn) {
+		p.serve(tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate}}))
+	})
 	p.endpoint = endpoint.URL
 	write(t, filepath.Join(p.dir, "office.secret"), "made-up-secret\n")
 	var authorities []byte

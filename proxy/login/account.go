@@ -13,15 +13,15 @@ import (
 	"smtpshim/proxy/login/sasl"
 	"smtpshim/proxy/login/token"
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // An Observer is told of each login at a server. It returns at once, and may be called
 // from any goroutine.
 type Observer interface {
-	// LoggedIn is called with the mechanism and with "ok", "refused", "failed" (the
-	// exchange could not go on), "no-credentials" or "busy". The mechanism is "" where
-	// none was chosen.
-	LoggedIn(account, mechanism, outcome string)
+	// LoggedIn is called with the route, the account and the mechanism, which is ""
+	// where none was chosen.
+	LoggedIn(route, account, mechanism string, outcome vocabulary.LoginOutcome)
 }
 
 // AccountSettings say how an account logs in. One of Password and Tokens is set.
@@ -98,6 +98,11 @@ func NewAccount(s AccountSettings) (*Account, error) {
 		a.minute = newMinute(s.MessagesPerMinute)
 	}
 	return a, nil
+}
+
+// MayUse returns the mechanisms that the account may log in by.
+func (a *Account) MayUse() []string {
+	return sasl.Allowed(a.Tokens != nil, a.AccountSettings.Mechanisms)
 }
 
 // errBusy means that there was no room in time.
@@ -182,12 +187,6 @@ func (a *Account) remember(r rewrite.Reply) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.refused, a.until = r, a.Now().Add(refusedFor)
-}
-
-func (a *Account) observe(mechanism, outcome string) {
-	if a.Observer != nil {
-		a.Observer.LoggedIn(a.Name, mechanism, outcome)
-	}
 }
 
 // forGood is what a client is told of a refusal that somebody has to mend.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 
 	"smtpshim/proxy/login/sasl"
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/vocabulary"
 )
 
 func office(t *testing.T, change func(*AccountSettings)) *Account {
@@ -299,5 +301,45 @@ func TestAChallengeDoesNotTellWhoIsKnown(t *testing.T) {
 		if one, other := salt(user), salt(user); one != other {
 			t.Errorf("%s is challenged with %q, then with %q", user, one, other)
 		}
+	}
+}
+
+type heard []string
+
+func (h *heard) LoggedIn(route, account, mechanism string, outcome vocabulary.LoginOutcome) {
+	*h = append(*h, strings.Join([]string{route, account, mechanism, string(outcome)}, " "))
+}
+
+func TestTheObserverIsToldOfEachLogin(t *testing.T) {
+	var told heard
+	a := office(t, func(s *AccountSettings) {
+		s.Observer = &told
+		s.Sessions = 1
+		s.Mechanisms = []string{"login", "plain"}
+	})
+	l, err := New(Settings{Route: "plant", Entries: []Entry{{Networks: prefixes("192.0.2.0/24"), Account: a}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func() rewrite.Login { return l.Unasked(from("192.0.2.1", false)) }
+	first, second := in(), in()
+	first.Begin(over(), []string{"PLAIN"})
+	first.Ended(rewrite.Reply{Code: 235}, nil)
+	second.Begin(over(), []string{"PLAIN"})
+	first.Close()
+	in().Begin(over(), []string{"XOAUTH2"})
+	third := in()
+	third.Begin(over(), []string{"LOGIN"})
+	third.Ended(rewrite.Reply{}, errors.New("cancelled"))
+	fourth := in()
+	fourth.Begin(over(), []string{"LOGIN"})
+	fourth.Ended(rewrite.Reply{Code: 535, Lines: []string{"5.7.8 no"}}, nil)
+	in().Begin(over(), []string{"LOGIN"})
+	want := []string{"plant office PLAIN ok", "plant office  busy", "plant office  failed", "plant office LOGIN failed", "plant office LOGIN refused", "plant office  refused"}
+	if !slices.Equal(told, want) {
+		t.Errorf("the observer was told\n%q, want\n%q", told, want)
+	}
+	if got := a.MayUse(); !slices.Equal(got, []string{"PLAIN", "LOGIN"}) {
+		t.Errorf("the account may use %q", got)
 	}
 }

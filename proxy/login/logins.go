@@ -30,6 +30,7 @@ type Entry struct {
 
 // Settings are the logins of one route.
 type Settings struct {
+	Route   string  // its name, for the observer
 	Entries []Entry // the first that fits counts
 	Host    string  // our name, for challenges
 	Log     *slog.Logger
@@ -170,7 +171,7 @@ func (l *Logins) Unasked(c rewrite.Caller) rewrite.Login {
 
 func (l *Logins) begin(e *Entry, c rewrite.Caller) *session {
 	e.Account.use(1)
-	return &session{account: e.Account, entry: e, client: c.Address.String()}
+	return &session{route: l.Route, account: e.Account, entry: e, client: c.Address.String()}
 }
 
 // An acceptance is a client's exchange with us.

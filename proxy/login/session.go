@@ -11,10 +11,12 @@ import (
 	"smtpshim/proxy/login/sasl"
 	"smtpshim/proxy/login/token"
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // A session is the use of an account by one session.
 type session struct {
+	route   string
 	account *Account
 	entry   *Entry
 	client  string      // its address, for the log
@@ -39,22 +41,22 @@ func (s *session) Begin(ctx context.Context, offered []string) (rewrite.Exchange
 func (s *session) begin(ctx context.Context, offered []string) (refusal rewrite.Reply) {
 	a := s.account
 	if r := a.lately(); r.Code != 0 {
-		a.observe("", "refused")
+		s.observe("", vocabulary.LoginRefused)
 		return r
 	}
 	if err := s.enter(ctx); err != nil {
-		a.observe("", "busy")
+		s.observe("", vocabulary.LoginBusy)
 		a.Log.Warn("too many sessions at once for an account", "account", a.Name, "sessions", a.Sessions, "client", s.client)
 		return rewrite.Reply{Code: 451, Lines: []string{"4.3.2 too many sessions at once for this account, try again"}}
 	}
 	who, t, err := a.identity(ctx)
 	if err != nil {
-		a.observe("", "no-credentials")
+		s.observe("", vocabulary.LoginNoCredentials)
 		return s.withoutToken(err)
 	}
 	s.token = t
 	if s.proof, err = sasl.Strongest(offered, a.Mechanisms, who); err != nil {
-		a.observe("", "failed")
+		s.observe("", vocabulary.LoginFailed)
 		a.Log.Error("no mechanism for the login at the server", "account", a.Name, "err", err)
 		return a.forGood("the server offers no login that this account can use")
 	}
@@ -103,6 +105,12 @@ func (s *session) enter(ctx context.Context) error {
 	return nil
 }
 
+func (s *session) observe(mechanism string, outcome vocabulary.LoginOutcome) {
+	if o := s.account.Observer; o != nil {
+		o.LoggedIn(s.route, s.account.Name, mechanism, outcome)
+	}
+}
+
 // withoutToken is what the client is told where there is no token.
 func (s *session) withoutToken(err error) rewrite.Reply {
 	a := s.account
@@ -135,14 +143,14 @@ func (s *session) ended(r rewrite.Reply, err error) (refusal rewrite.Reply) {
 	text := strings.Join(r.Lines, " ")
 	switch {
 	case err == nil && r.Code < 300:
-		a.observe(c.Name(), "ok")
+		s.observe(c.Name(), vocabulary.LoginOK)
 		return rewrite.Reply{}
 	case err != nil:
-		a.observe(c.Name(), "failed")
+		s.observe(c.Name(), vocabulary.LoginFailed)
 		a.Log.Error("the login at the server could not go on", "account", a.Name, "mechanism", c.Name(), "client", s.client, "err", err)
 		return forNow("the login at the server could not go on, try again")
 	}
-	a.observe(c.Name(), "refused")
+	s.observe(c.Name(), vocabulary.LoginRefused)
 	attrs := []any{"account", a.Name, "mechanism", c.Name(), "client", s.client, "reply", fmt.Sprintf("%d %s", r.Code, text)}
 	if why := sasl.Explanation(c); why != "" {
 		attrs = append(attrs, "explanation", why)

@@ -186,3 +186,39 @@ const (
 
 // Sides lists every Side.
 func Sides() []Side { return []Side{SideClient, SideServer} }
+
+// A LoginOutcome says what became of a login of ours at a server.
+type LoginOutcome string
+
+// The outcomes of logins at servers.
+const (
+	LoginOK            LoginOutcome = "ok"
+	LoginRefused       LoginOutcome = "refused"        // by the server, or because it refused the account a moment ago
+	LoginFailed        LoginOutcome = "failed"         // the exchange could not go on
+	LoginNoCredentials LoginOutcome = "no-credentials" // there was no token
+	LoginBusy          LoginOutcome = "busy"           // the account had as many sessions as it may have
+)
+
+// LoginOutcomes lists every LoginOutcome.
+func LoginOutcomes() []LoginOutcome {
+	return []LoginOutcome{LoginOK, LoginRefused, LoginFailed, LoginNoCredentials, LoginBusy}
+}
+
+// A TokenOutcome says what became of a request for an access token.
+type TokenOutcome string
+
+// The outcomes of requests for tokens.
+const (
+	TokenOK            TokenOutcome = "ok"
+	TokenUnreachable   TokenOutcome = "unreachable" // the endpoint did not reply
+	TokenUnavailable   TokenOutcome = "unavailable" // the endpoint replied that it cannot now
+	TokenInvalidClient TokenOutcome = "invalid-client"
+	TokenInvalidGrant  TokenOutcome = "invalid-grant"
+	TokenRejected      TokenOutcome = "rejected" // for another reason
+	TokenLocal         TokenOutcome = "local"    // a file or program of this machine failed
+)
+
+// TokenOutcomes lists every TokenOutcome.
+func TokenOutcomes() []TokenOutcome {
+	return []TokenOutcome{TokenOK, TokenUnreachable, TokenUnavailable, TokenInvalidClient, TokenInvalidGrant, TokenRejected, TokenLocal}
+}

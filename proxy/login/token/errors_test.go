@@ -3,10 +3,13 @@ package token
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 func TestRefusalsOfTheEndpointSayWhatToDo(t *testing.T) {
@@ -97,4 +100,13 @@ func TestReplacedSecretIsTriedAtOnce(t *testing.T) {
 			t.Errorf("the new secret took %d requests, want 1", n)
 		}
 	})
+}
+
+// A closed source tells nobody.
+func TestEveryKindIsAnOutcomeThatIsCounted(t *testing.T) {
+	for k := range Kind(len(kinds)) {
+		if outcome := vocabulary.TokenOutcome(k.String()); k != Closed && !slices.Contains(vocabulary.TokenOutcomes(), outcome) {
+			t.Errorf("%v is no outcome", k)
+		}
+	}
 }

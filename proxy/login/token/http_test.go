@@ -17,6 +17,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // served starts an endpoint with TLS, and returns settings that trust it.
@@ -235,10 +237,10 @@ type told struct {
 	expires  []time.Time
 }
 
-func (o *told) TokenRequest(account, outcome string) {
+func (o *told) TokenRequest(account string, outcome vocabulary.TokenOutcome) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.outcomes = append(o.outcomes, account+" "+outcome)
+	o.outcomes = append(o.outcomes, account+" "+string(outcome))
 }
 
 func (o *told) TokenExpires(_ string, at time.Time) {

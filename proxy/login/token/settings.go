@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // A Flow is a way of obtaining an access token.
@@ -61,9 +63,9 @@ type Settings struct {
 // An Observer is told what becomes of requests. Its methods are called from any
 // goroutine and return at once.
 type Observer interface {
-	// TokenRequest is called after each attempt to obtain a token with "ok" or the
+	// TokenRequest is called after each attempt to obtain a token with TokenOK or the
 	// name of the error's [Kind].
-	TokenRequest(account, outcome string)
+	TokenRequest(account string, outcome vocabulary.TokenOutcome)
 	// TokenExpires is called with the end of each new token.
 	TokenExpires(account string, at time.Time)
 }

@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 const (
@@ -330,9 +332,9 @@ func (s *Source) report(t Token, err *Error, pause time.Duration) {
 	if err != nil && err.Kind == Closed {
 		return
 	}
-	outcome := "ok"
+	outcome := vocabulary.TokenOK
 	if err != nil {
-		outcome = err.Kind.String()
+		outcome = vocabulary.TokenOutcome(err.Kind.String())
 		s.log().Warn("no token", "account", s.settings.Account, "outcome", outcome, "err", err.Error(), "retry_in", pause.Round(time.Millisecond).String())
 	} else {
 		s.log().Debug("token obtained", "account", s.settings.Account, "expires", t.Expires())
