@@ -60,6 +60,11 @@ func TestNoNameThatComesFromOutsideBecomesALabel(t *testing.T) {
 		for _, event := range []func(string){
 			r.Command, r.RuleApplied, r.RuleBroken,
 			func(s string) { r.Refused(vocabulary.Rejection(s)); r.LimitMet(vocabulary.Limit(s)) },
+			func(s string) {
+				r.Authenticated(vocabulary.Side(s), "PLAIN", "ok")
+				r.Authenticated("client", vocabulary.Mechanism(s), "ok")
+				r.Authenticated("client", "PLAIN", vocabulary.AuthOutcome(s))
+			},
 			func(s string) { r.ServerFailed(vocabulary.ServerFailure(s)); r.BadReply(vocabulary.BadReply(s)) },
 			func(s string) { r.SessionBegan(); r.SessionEnded(vocabulary.Outcome(s), time.Second) },
 			func(s string) { r.Message(vocabulary.MessageOutcome(s), int64(random.Uint64())) },

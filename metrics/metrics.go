@@ -36,6 +36,7 @@ type Metrics struct {
 	replies      *prometheus.CounterVec
 	ruleApplied  *prometheus.CounterVec
 	ruleBroken   *prometheus.CounterVec
+	auth         *prometheus.CounterVec
 	messages     *prometheus.CounterVec
 	messageBytes *prometheus.CounterVec
 	bytes        *prometheus.CounterVec
@@ -70,6 +71,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 		replies:      counters("replies_total", "Replies that clients got, by class.", "class"),
 		ruleApplied:  counters("rule_applied_total", "Lines that a rule changed, by rule.", "rule"),
 		ruleBroken:   counters("rule_broken_total", "Lines that a rule made and that were no lines, by rule; each is a defect.", "rule"),
+		auth:         counters("auth_total", "AUTH exchanges, by side, mechanism and how they ended: client is what the client used and was told, server what the server heard and said.", "side", "mechanism", "outcome"),
 		messages:     counters("messages_total", "Messages, by what became of them.", "outcome"),
 		messageBytes: counters("message_bytes_total", "Octets of messages, whatever became of them."),
 		bytes:        counters("bytes_total", "Octets read, by the side they came from.", "direction"),
@@ -99,7 +101,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 
 	reg.MustRegister(
 		m.sessions, m.active, m.sessionSeconds, m.defects, m.refused, m.limitsMet, m.held,
-		m.commands, m.replies, m.ruleApplied, m.ruleBroken, m.messages, m.messageBytes, m.bytes,
+		m.commands, m.replies, m.ruleApplied, m.ruleBroken, m.auth, m.messages, m.messageBytes, m.bytes,
 		m.serverConnect, m.serverAgain, m.serverReply, m.serverErrors, m.badReplies, m.tlsSessions, m.tlsFailures,
 		m.reloads, m.reloaded, m.reloadedAt, m.certificateReloads, build,
 		collectors.NewGoCollector(),

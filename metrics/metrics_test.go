@@ -14,7 +14,7 @@ import (
 // names are the metrics that the documentation promises.
 var names = []string{
 	"smtpshim_sessions_total", "smtpshim_sessions_active", "smtpshim_session_seconds", "smtpshim_defects_total", "smtpshim_refused_total",
-	"smtpshim_commands_total", "smtpshim_replies_total", "smtpshim_rule_applied_total", "smtpshim_rule_broken_total",
+	"smtpshim_commands_total", "smtpshim_auth_total", "smtpshim_replies_total", "smtpshim_rule_applied_total", "smtpshim_rule_broken_total",
 	"smtpshim_messages_total", "smtpshim_message_bytes_total", "smtpshim_bytes_total",
 	"smtpshim_server_connect_seconds", "smtpshim_server_reply_seconds", "smtpshim_server_errors_total",
 	"smtpshim_limits_met_total", "smtpshim_held_seconds", "smtpshim_server_again_total", "smtpshim_bad_replies_total",
@@ -33,6 +33,7 @@ func everything(r *Route) {
 	r.SessionBegan()
 	r.Command("mail")
 	r.Reply(250)
+	r.Authenticated("client", "NTLM", "refused")
 	r.RuleApplied("join-data-reply")
 	r.RuleBroken("join-data-reply")
 	r.Message("accepted", 1000)
@@ -108,6 +109,7 @@ func TestEachEventIsCountedWhereItBelongs(t *testing.T) {
 		{"the last reload", m.reloaded, 0},
 		{"commands", m.commands.WithLabelValues("in", "mail"), 1},
 		{"replies", m.replies.WithLabelValues("in", "2xx"), 1},
+		{"AUTH exchanges", m.auth.WithLabelValues("in", "client", "NTLM", "refused"), 1},
 		{"rule applied", m.ruleApplied.WithLabelValues("in", "join-data-reply"), 1},
 		{"rule broken", m.ruleBroken.WithLabelValues("in", "join-data-reply"), 1},
 		{"messages", m.messages.WithLabelValues("in", "accepted"), 1},

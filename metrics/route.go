@@ -40,6 +40,7 @@ type Route struct {
 	replies      family[prometheus.Counter]
 	ruleApplied  family[prometheus.Counter]
 	ruleBroken   family[prometheus.Counter]
+	auth         map[exchange]prometheus.Counter
 	messages     family[prometheus.Counter]
 	messageBytes prometheus.Counter
 	fromClient   prometheus.Counter
@@ -54,6 +55,26 @@ type Route struct {
 	serverTLS     legTLS
 
 	certificateReloads family[prometheus.Counter]
+}
+
+// An exchange is one of AUTH.
+type exchange struct {
+	side      vocabulary.Side
+	mechanism vocabulary.Mechanism
+	outcome   vocabulary.AuthOutcome
+}
+
+// exchanges has a counter for each that there may be.
+func (m *Metrics) exchanges(route string) map[exchange]prometheus.Counter {
+	all := map[exchange]prometheus.Counter{}
+	for _, side := range vocabulary.Sides() {
+		for _, mechanism := range vocabulary.Mechanisms() {
+			for _, outcome := range vocabulary.AuthOutcomes() {
+				all[exchange{side, mechanism, outcome}] = m.auth.WithLabelValues(route, string(side), string(mechanism), string(outcome))
+			}
+		}
+	}
+	return all
 }
 
 // A Cipher is a version of TLS with a suite, by the names an event has for them.
@@ -107,6 +128,7 @@ func (m *Metrics) Route(name string, rules []string, tls TLS) *Route {
 		replies:      counters(m.replies, classes),
 		ruleApplied:  counters(m.ruleApplied, rules),
 		ruleBroken:   counters(m.ruleBroken, rules),
+		auth:         m.exchanges(name),
 		messages:     counters(m.messages, words(vocabulary.MessageOutcomes())),
 		messageBytes: m.messageBytes.WithLabelValues(name),
 		fromClient:   m.bytes.WithLabelValues(name, "from_client"),
@@ -170,6 +192,13 @@ func (r *Route) RuleApplied(rule string) {
 
 // RuleBroken counts a line that a rule spoilt.
 func (r *Route) RuleBroken(rule string) { r.ruleBroken.of(rule).Inc() }
+
+// Authenticated counts an AUTH exchange. What is in no closed set is not counted.
+func (r *Route) Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome) {
+	if c, ok := r.auth[exchange{side, m, outcome}]; ok {
+		c.Inc()
+	}
+}
 
 // Message counts a message and its octets.
 func (r *Route) Message(outcome vocabulary.MessageOutcome, octets int64) {

@@ -459,4 +459,6 @@ func (f *faultCounts) ServerConnected(time.Duration)                {}
 func (f *faultCounts) ServerReplied(string, time.Duration)          {}
 func (f *faultCounts) ServerFailed(reason vocabulary.ServerFailure) { f.add(string(reason)) }
 func (f *faultCounts) TLS(_ vocabulary.Side, _, _ string)           {}
-func (f *faultCounts) TLSFailed(side vocabulary.Side, _ string)     { f.add("tls-" + string(side)) }
+func (f *faultCounts) Authenticated(vocabulary.Side, vocabulary.Mechanism, vocabulary.AuthOutcome) {
+}
+func (f *faultCounts) TLSFailed(side vocabulary.Side, _ string) { f.add("tls-" + string(side)) }

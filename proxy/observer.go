@@ -60,6 +60,9 @@ type Observer interface {
 	TLS(side vocabulary.Side, version, suite string)
 	// TLSFailed is one that did not, for a reason of tlspolicy.Reasons.
 	TLSFailed(side vocabulary.Side, reason string)
+	// Authenticated is the end of one AUTH exchange on one side: of the client's with
+	// whoever answers it, or of whoever logs in at the server.
+	Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome)
 }
 
 // A DialogueObserver is an Observer that may also want whole dialogues.

@@ -208,6 +208,9 @@ func (c *counts) TLS(side vocabulary.Side, version, suite string) { c.add("tls "
 func (c *counts) TLSFailed(side vocabulary.Side, reason string) {
 	c.add("tls failed " + string(side) + " " + reason)
 }
+func (c *counts) Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome) {
+	c.add("auth " + string(side) + " " + string(m) + " " + string(outcome))
+}
 func (c *counts) Defect() { c.add("defect") }
 
 // outcome waits for the end of the next session.

@@ -257,6 +257,12 @@ func (h heard) Broke(rule, why string) {
 
 func (h heard) Limited(limit vocabulary.Limit) { h.s.limited(limit) }
 
+func (h heard) Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome) {
+	if o := h.s.route.Observer; o != nil {
+		o.Authenticated(side, m, outcome)
+	}
+}
+
 // limited reports a limit that the client meets.
 func (s *session) limited(limit vocabulary.Limit) {
 	if s.route.Observer != nil {

@@ -94,6 +94,9 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 			d.answeredDATA(ahead)
 		}
 	}
+	if sasl.Has(verb) {
+		d.listener.Authenticated(vocabulary.SideClient, mechanismTold(line), vocabulary.AuthRefused)
+	}
 	return true
 }
 
@@ -302,6 +305,7 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 		t.held = false
 		d.trace('C', v, raw, nil, Causes{})
 		d.answer(v, "503 5.5.1 EHLO first")
+		t.tellClientAuth(503)
 	case t.held:
 		d.hold(t)
 	default:

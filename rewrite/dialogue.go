@@ -62,6 +62,11 @@ type Listener interface {
 	Applied(rule string)            // a departure that is delivered
 	Broke(rule, why string)         // a rule made what cannot be, or panicked; what it made was left out
 	Limited(limit vocabulary.Limit) // the client met a limit
+
+	// Authenticated is the end of an AUTH exchange with the client, as the client was
+	// told, or with the server, as that has said. Where rules had a refused AUTH said in
+	// another form, it is the end of the last.
+	Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome)
 }
 
 // A Tracer is a Listener that also wants the lines. Credentials, SASL lines
@@ -300,6 +305,7 @@ func (d *Dialogue) dropTurn() {
 // afterwards but what asks how it was.
 func (d *Dialogue) Close() {
 	d.stopTurn()
+	d.leaveAttempt()
 	if d.access != nil {
 		d.access.use(nil)
 	}

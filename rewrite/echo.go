@@ -110,6 +110,7 @@ func (d *Dialogue) beginAUTH(v Verb, line []byte) {
 	if !sasl.Has(v) {
 		return
 	}
+	d.turn.attempts(line)
 	d.secrets = &secrets{}
 	line = bytes.TrimLeft(line, blanks)
 	if i := bytes.IndexAny(line, blanks+"=:"); i >= 0 {

@@ -94,6 +94,7 @@ func (t *Turn) logIn() (refusal Reply) {
 		r = t.tellableReply(e.raw)
 	}
 	good := err == nil && e.code < 300
+	t.tellServerAuth()
 	switch refusal = d.access.login.Ended(r, err); {
 	case good && refusal.Code == 0:
 		d.server.loggedIn = true

@@ -179,6 +179,7 @@ func (t *Turn) clientLogin() (l Login, refusal Reply) {
 		}
 		t.answerLogin(Reply{334, []string{challenge}})
 		said := t.await(AwaitSASL).raw
+		t.replies(said)
 		d.traceSASL(said, nil, Causes{Rules: loginCause})
 		if line = string(said); line == "*" {
 			return nil, Reply{501, []string{"5.7.0 the exchange is cancelled"}} // RFC 4954, 4

@@ -326,6 +326,8 @@ func (p *peers) check(policy *rewrite.Policy) {
 func (p *peers) Command(rewrite.Verb)     {}
 func (p *peers) Applied(string)           {}
 func (p *peers) Limited(vocabulary.Limit) {}
+func (p *peers) Authenticated(vocabulary.Side, vocabulary.Mechanism, vocabulary.AuthOutcome) {
+}
 
 func (p *peers) Broke(rule, why string) { p.Errorf("%s: %s", rule, why) }
 

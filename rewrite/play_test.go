@@ -429,3 +429,5 @@ func (silent) Replied(rewrite.Verb, int, []byte) {}
 func (silent) Applied(string)                    {}
 func (silent) Broke(_, _ string)                 {}
 func (silent) Limited(vocabulary.Limit)          {}
+func (silent) Authenticated(vocabulary.Side, vocabulary.Mechanism, vocabulary.AuthOutcome) {
+}

@@ -21,7 +21,9 @@ func (k *kept) Replied(_ Verb, c int, _ []byte) { k.codes = append(k.codes, c) }
 func (k *kept) Applied(rule string)             { k.applied = append(k.applied, rule) }
 func (k *kept) Broke(rule, _ string)            { k.broke = append(k.broke, rule) }
 func (k *kept) Limited(limit vocabulary.Limit)  { k.limits = append(k.limits, string(limit)) }
-func (k *kept) lastCode() int                   { return k.codes[len(k.codes)-1] }
+func (k *kept) Authenticated(vocabulary.Side, vocabulary.Mechanism, vocabulary.AuthOutcome) {
+}
+func (k *kept) lastCode() int { return k.codes[len(k.codes)-1] }
 
 // withRule begins a dialogue, past its greeting, with one rule that does this
 // to commands and replies of every verb.

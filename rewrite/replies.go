@@ -134,6 +134,7 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 		}
 		v := d.turn.verb
 		d.turn.pending = code == 334
+		d.turn.hears(code)
 		d.resume(event{code: code, raw: raw})
 		if !d.holds() {
 			d.afterData(v, code, ahead)
@@ -462,6 +463,7 @@ func (d *Dialogue) followSASL(code int) {
 		d.secrets = nil
 	}
 	t := d.turn
+	t.tellClientAuth(code)
 	switch {
 	case code == 334:
 		t.sasl = true

@@ -34,6 +34,7 @@ func (t *Turn) saySASL() (raw []byte, ok bool) {
 		t.answered, t.swallow, t.lineBy, t.replyBy = Reply{}, false, ruleSet{}, ruleSet{}
 		said := t.await(AwaitSASL).raw
 		t.step++
+		t.replies(said)
 		t.line = said
 		if string(said) != "*" { // a cancellation is nobody's to change
 			t.runSASL()
@@ -61,6 +62,7 @@ func (t *Turn) saySASL() (raw []byte, ok bool) {
 		d.traceSASL(said, line, t.byRules(t.lineBy))
 		d.ToServer = append(append(d.ToServer, line...), crlf...)
 		d.sent.push(t.verb)
+		t.asks(line)
 		d.long = false // whoever knows AUTH takes lines of 12,288 octets in it (RFC 4954, 4)
 		if e := t.await(AwaitReply); e.kind == replied {
 			return e.raw, true

@@ -17,6 +17,7 @@ type ledger struct {
 	broke   []string // names of rules
 	whys    []string // why each of them broke
 	codes   []int
+	auths   []string // "side mechanism outcome"
 	traced  []string // "C said -> got (rules)"
 }
 

@@ -30,17 +30,18 @@ type Turn struct {
 	repeats  bool    // it is
 	afresh   bool    // on a fresh connection
 
-	spoken     Verb    // what the server was told last, if that was no SASL line
-	pending    bool    // the server's last reply was a 334: what is said next is a SASL line
-	proving    bool    // we log in at the server: what is said is ours, and secret
-	redials    bool    // what is said is the hello, on a fresh connection
-	insisted   bool    // a connection was made because one was lost on the way to TLS
-	helloless  bool    // EHLO comes first, in our own name
-	reshaken   bool    // a handshake with the server was tried again
-	introduced bool    // XCLIENT was said, or EHLO for its sake
-	traced     bool    // the tracer knows what the client said
-	recallBy   ruleSet // who has called Recall
-	recalled   string  // who has had the reply recalled; "": it is the server's
+	spoken     Verb     // what the server was told last, if that was no SASL line
+	pending    bool     // the server's last reply was a 334: what is said next is a SASL line
+	attempt    *attempt // the AUTH exchange; nil: none has begun
+	proving    bool     // we log in at the server: what is said is ours, and secret
+	redials    bool     // what is said is the hello, on a fresh connection
+	insisted   bool     // a connection was made because one was lost on the way to TLS
+	helloless  bool     // EHLO comes first, in our own name
+	reshaken   bool     // a handshake with the server was tried again
+	introduced bool     // XCLIENT was said, or EHLO for its sake
+	traced     bool     // the tracer knows what the client said
+	recallBy   ruleSet  // who has called Recall
+	recalled   string   // who has had the reply recalled; "": it is the server's
 
 	withheld bool    // a login was taken from the server's EHLO reply
 	offerBy  ruleSet // who has corrected the server's EHLO reply

@@ -91,7 +91,9 @@ func (unheard) BadReply(vocabulary.BadReply)                   {}
 func (unheard) Held(time.Duration)                             {}
 func (unheard) TLS(vocabulary.Side, string, string)            {}
 func (unheard) TLSFailed(vocabulary.Side, string)              {}
-func (unheard) Defect()                                        {}
+func (unheard) Authenticated(vocabulary.Side, vocabulary.Mechanism, vocabulary.AuthOutcome) {
+}
+func (unheard) Defect() {}
 
 // lineListener keeps the lines of a scene's sessions.
 type lineListener struct {

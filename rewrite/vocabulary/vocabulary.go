@@ -187,6 +187,48 @@ const (
 // Sides lists every Side.
 func Sides() []Side { return []Side{SideClient, SideServer} }
 
+// A Mechanism is one of SASL's by which clients log in.
+type Mechanism string
+
+// The mechanisms that are told apart.
+const (
+	MechanismPlain       Mechanism = "PLAIN"
+	MechanismLogin       Mechanism = "LOGIN"
+	MechanismCRAMMD5     Mechanism = "CRAM-MD5"
+	MechanismDigestMD5   Mechanism = "DIGEST-MD5"
+	MechanismNTLM        Mechanism = "NTLM"
+	MechanismGSSAPI      Mechanism = "GSSAPI"
+	MechanismSPNEGO      Mechanism = "GSS-SPNEGO"
+	MechanismExternal    Mechanism = "EXTERNAL"
+	MechanismSCRAMSHA1   Mechanism = "SCRAM-SHA-1"
+	MechanismSCRAMSHA256 Mechanism = "SCRAM-SHA-256"
+	MechanismXOAuth2     Mechanism = "XOAUTH2"
+	MechanismOAuthBearer Mechanism = "OAUTHBEARER"
+	MechanismOther       Mechanism = "other"
+)
+
+// Mechanisms lists every Mechanism.
+func Mechanisms() []Mechanism {
+	return []Mechanism{MechanismPlain, MechanismLogin, MechanismCRAMMD5, MechanismDigestMD5, MechanismNTLM, MechanismGSSAPI,
+		MechanismSPNEGO, MechanismExternal, MechanismSCRAMSHA1, MechanismSCRAMSHA256, MechanismXOAuth2, MechanismOAuthBearer, MechanismOther}
+}
+
+// An AuthOutcome says how an AUTH exchange ended on one side.
+type AuthOutcome string
+
+// The outcomes of AUTH exchanges.
+const (
+	AuthOK         AuthOutcome = "ok"
+	AuthRefused    AuthOutcome = "refused"
+	AuthCancelled  AuthOutcome = "cancelled"  // with "*", by whoever logs in
+	AuthUnfinished AuthOutcome = "unfinished" // the session ended within it
+)
+
+// AuthOutcomes lists every AuthOutcome.
+func AuthOutcomes() []AuthOutcome {
+	return []AuthOutcome{AuthOK, AuthRefused, AuthCancelled, AuthUnfinished}
+}
+
 // A LoginOutcome says what became of a login of ours at a server.
 type LoginOutcome string
 
