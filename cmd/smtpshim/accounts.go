@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"smtpshim/metrics"
 	"smtpshim/proxy/login"
 	"smtpshim/proxy/login/token"
 )
@@ -18,9 +19,8 @@ type accountInUse struct {
 type accounts map[string]*accountInUse
 
 // accountsOf opens the accounts of a configuration. One that was in use before and is
-// the same goes on: its token stays, and what is counted of it. The others begin to get
-// a token.
-func (before accounts) accountsOf(c *config, log *slog.Logger, o accountObserver) (accounts, error) {
+// the same goes on: its token stays, and what is counted of it.
+func (before accounts) accountsOf(c *config, log *slog.Logger, o *metrics.Logins) (accounts, error) {
 	all := accounts{}
 	for _, a := range c.accounts {
 		if old := before[a.Name]; old != nil && old.equal(a) {
@@ -37,14 +37,8 @@ func (before accounts) accountsOf(c *config, log *slog.Logger, o accountObserver
 	return all, nil
 }
 
-// An accountObserver is told of tokens and logins. Nil: nobody is.
-type accountObserver interface {
-	login.Observer
-	token.Observer
-}
-
-// open begins the use of an account.
-func (a *account) open(log *slog.Logger, o accountObserver) (*accountInUse, error) {
+// open begins the use of an account. Nil counts nothing.
+func (a *account) open(log *slog.Logger, o *metrics.Logins) (*accountInUse, error) {
 	s := a.AccountSettings
 	s.Log = log
 	if o != nil {
@@ -66,10 +60,30 @@ func (a *account) open(log *slog.Logger, o accountObserver) (*accountInUse, erro
 	if err != nil {
 		return nil, err
 	}
-	if s.Tokens != nil {
-		s.Tokens.Prefetch()
-	}
 	return &accountInUse{a, use}, nil
+}
+
+// prefetch has each account begin to get a token, if it needs one and has none.
+func (all accounts) prefetch() {
+	for _, a := range all {
+		if a.use.Tokens != nil {
+			a.use.Tokens.Prefetch()
+		}
+	}
+}
+
+// counted says which accounts a configuration has, for the metrics.
+func (c *config) counted() (list []metrics.Account) {
+	for _, a := range c.accounts {
+		m := metrics.Account{Name: a.Name, Routes: c.usesOf(a), Mechanisms: a.Mechanisms, Tokens: a.tokens != nil}
+		if m.Mechanisms == nil && a.tokens != nil {
+			m.Mechanisms = tokenMechanisms
+		} else if m.Mechanisms == nil {
+			m.Mechanisms = passwordMechanisms
+		}
+		list = append(list, m)
+	}
+	return list
 }
 
 // close ends the use of accounts that are not in the others, once their sessions have
@@ -97,7 +111,7 @@ func (r *route) loginsWith(all accounts, log *slog.Logger) (*login.Logins, error
 	if len(r.logins) == 0 {
 		return nil, nil
 	}
-	s := login.Settings{Host: liveName(), Log: log.With("route", r.Name)}
+	s := login.Settings{Route: r.Name, Host: liveName(), Log: log.With("route", r.Name)}
 	for _, l := range r.logins {
 		l.Account = all[l.account].use
 		s.Entries = append(s.Entries, l.Entry)

@@ -45,12 +45,12 @@ func readAccount(t *table, state string) *account {
 	switch {
 	case !known:
 	case method == "oauth":
-		a.Mechanisms = t.mechanisms("mechanisms", sasl.OAuthBearer, sasl.XOAuth2)
+		a.Mechanisms = t.mechanisms("mechanisms", tokenMechanisms)
 		t.useless("password_file", `method "oauth" does not use it; "password" does`)
 		a.tokens = &tokens
 		t.checkTokens(tokens)
 	case method == "password":
-		a.Mechanisms = t.mechanisms("mechanisms", sasl.SCRAMSHA256, sasl.SCRAMSHA1, sasl.CRAMMD5, sasl.NTLM, sasl.Plain, sasl.Login)
+		a.Mechanisms = t.mechanisms("mechanisms", passwordMechanisms)
 		for _, key := range tokenKeys {
 			t.useless(key, `method "password" does not use it; "oauth" does`)
 		}
@@ -175,8 +175,14 @@ func (t *table) password(key, file string) sasl.Secret {
 	return sasl.Password(string(line))
 }
 
+// What an account can log in by.
+var (
+	tokenMechanisms    = []string{sasl.XOAuth2, sasl.OAuthBearer}
+	passwordMechanisms = []string{sasl.SCRAMSHA256, sasl.SCRAMSHA1, sasl.CRAMMD5, sasl.NTLM, sasl.Plain, sasl.Login}
+)
+
 // mechanisms reads names of mechanisms by which we log in; nil: all of the known.
-func (t *table) mechanisms(key string, known ...string) []string {
+func (t *table) mechanisms(key string, known []string) []string {
 	var names []string
 	for _, name := range t.texts(key) {
 		names = append(names, strings.ToUpper(name))

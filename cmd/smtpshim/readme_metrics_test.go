@@ -28,13 +28,18 @@ func ownMetrics(t *testing.T) (own []metric) {
 	if err := os.Mkdir("recorded", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	write(t, "smtpshim.toml", fmt.Sprintf("admin.listen = \"\"\n[[route]]\nname = \"in\"\nlisten = [%q]\nservers = [\"127.0.0.1:25\"]\n"+
+	office := startProvider(t)
+	write(t, "smtpshim.toml", fmt.Sprintf("admin.listen = \"\"\n"+office.account("")+"[[route]]\nname = \"in\"\nlisten = [%q]\nservers = [\"127.0.0.1:25\"]\n"+
 		"client_tls = {mode = \"offer\", certificate = \"cert.pem\", key = \"key.pem\"}\nserver_tls = {mode = \"opportunistic\"}\n"+
-		"record = {dir = \"recorded\"}\n", freeAddress(t)))
+		"record = {dir = \"recorded\"}\n[[route]]\nname = \"out\"\nlisten = [%q]\nservers = [\"127.0.0.1:26\"]\n"+office.route(), freeAddress(t), freeAddress(t)))
 	c := mustRead(t, "smtpshim.toml")
 	p := newInstance("smtpshim.toml", c, io.Discard)
 	t.Cleanup(func() { p.proxy.Close() })
 	if err := p.apply(c); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.accounts.closeNow() })
+	if _, err := p.accounts["office"].use.Tokens.Token(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	families, err := p.gather.Gather()

@@ -157,6 +157,7 @@ type instance struct {
 	adminSocket net.Listener // nil: there is none
 
 	accounts accounts
+	logins   *metrics.Logins
 
 	journal    *journal.Journal
 	writer     *record.Writer
@@ -185,6 +186,7 @@ func newInstance(path string, c *config, stderr io.Writer) *instance {
 	p.log = newLog(stderr, c.format, p.level)
 	p.proxy.Logger = p.log
 	p.recordings = metrics.NewRecordings(registry)
+	p.logins = metrics.NewLogins(registry)
 	lost := &losses{log: p.log, counts: p.recordings, said: map[string]time.Time{}}
 	p.writer = record.Start(lost.recorded)
 	return p
@@ -233,7 +235,7 @@ func (p *instance) apply(c *config) error {
 	if err := p.checkInherited(c); err != nil {
 		return err
 	}
-	accounts, err := p.accounts.accountsOf(c, p.log, nil)
+	accounts, err := p.accounts.accountsOf(c, p.log, p.logins)
 	if err != nil {
 		return err
 	}
@@ -252,12 +254,15 @@ func (p *instance) apply(c *config) error {
 		p.watchCertificates(r, counts)
 		routes = append(routes, r.Route)
 	}
+	p.logins.InForce(c.counted())
 	if err := p.proxy.Apply(routes); err != nil {
+		p.logins.InForce(p.config.Load().counted())
 		accounts.close(p.accounts)
 		return err
 	}
 	p.accounts.close(accounts)
 	p.accounts = accounts
+	accounts.prefetch()
 	p.config.Store(c)
 	p.level.Set(c.level)
 	for _, r := range c.routes {
