@@ -34,11 +34,14 @@ func mayBeInClear(r *route) bool {
 // clearMayLogIn reports whether a client in clear may log in by what the server offers
 // only inside TLS.
 func clearMayLogIn(r *route) bool {
-	return r.ServerTLS.Mode != rewrite.ServerTLSOff && mayBeInClear(r) && !r.ServerTLS.ClearLogin.Refuses(r.ServerTLS.Mode)
+	return len(r.logins) == 0 && r.ServerTLS.Mode != rewrite.ServerTLSOff && mayBeInClear(r) && !r.ServerTLS.ClearLogin.Refuses(r.ServerTLS.Mode)
 }
 
 // loginsMean says which logins do not pass, where TLS may end here; "" if all do.
 func loginsMean(r *route) string {
+	if len(r.logins) > 0 {
+		return "what the server offers for logins is hidden; who fits none of the above hears 530"
+	}
 	var list []string
 	if r.ServerTLS.Mode != rewrite.ServerTLSOff || r.ClientTLS.Mode >= rewrite.ClientTLSOffer {
 		list = append(list, "EXTERNAL and mechanisms with channel binding (-PLUS) are hidden and refused where TLS ends here")
