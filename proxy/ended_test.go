@@ -22,7 +22,7 @@ import (
 // An ending is the line of the log at the end of a session.
 type ending struct {
 	Level, Msg, Outcome, While, Err string
-	Refused, Text, Rules            string
+	Refused, Text, Rules, Means, Do string
 	Code                            int
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"smtpshim/proxy/provider"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -17,6 +18,9 @@ type Refusal struct {
 	// Text is the reply's first line behind the code, at most 200 octets of it. A
 	// peer may have said it. It is "" where it may hold a credential.
 	Text string
+	// Means and Do say for people what it means and what to do about it, where that is
+	// known; "" where it is not. No peer has said any of it.
+	Means, Do string
 }
 
 // refusalText is how much of a reply's text is kept, in octets.
@@ -48,13 +52,18 @@ type refusal struct {
 	verb rewrite.Verb
 	code int
 	text string
+	why  provider.Meaning // as a login of ours has it; what a provider means is found out from the text
 }
 
 func (r refusal) exported() Refusal {
 	if r.code == 0 {
 		return Refusal{}
 	}
-	return Refusal{r.verb.String(), r.code, r.text}
+	why := r.why
+	if why.Means == "" {
+		why, _ = provider.Explain(r.code, r.text)
+	}
+	return Refusal{r.verb.String(), r.code, r.text, why.Means, why.Do}
 }
 
 // standing is the refusal that matters at the end of a session: the last one that
@@ -85,12 +94,12 @@ func (s *session) refusal() Refusal {
 	return s.refusals.noted.partial.exported()
 }
 
-// replied takes a reply that the client got. recipient, which it keeps, says whether
-// one was accepted in this transaction.
-func (r *refusals) replied(v rewrite.Verb, code int, text []byte, recipient *bool) {
+// replied takes a reply that the client got, and what is known of its reason. recipient,
+// which it keeps, says whether one was accepted in this transaction.
+func (r *refusals) replied(v rewrite.Verb, code int, text []byte, why provider.Meaning, recipient *bool) {
 	switch {
 	case code >= 400:
-		r.refused(v, code, text, *recipient)
+		r.refused(refusal{verb: v, code: code, why: why}, text, *recipient)
 	case v == rewrite.VerbRCPT:
 		*recipient = true
 	case v == rewrite.VerbMAIL:
@@ -138,9 +147,8 @@ func (n *notedRefusals) succeeded(v rewrite.Verb) {
 
 // refused takes a reply that refuses something. Where no mail depends on it, it
 // does not count.
-func (r *refusals) refused(v rewrite.Verb, code int, text []byte, recipient bool) {
-	last := refusal{verb: v, code: code}
-	switch v {
+func (r *refusals) refused(last refusal, text []byte, recipient bool) {
+	switch v := last.verb; v {
 	case rewrite.VerbMAIL:
 		n := r.note()
 		n.mail, n.unfit = last.with(text), nil
@@ -213,7 +221,7 @@ func (r *refusals) unfit(v rewrite.Verb, toClient []byte, recipient bool, why er
 	reply = reply[bytes.LastIndexByte(reply, '\n')+1:]
 	switch {
 	case bytes.HasPrefix(reply, []byte("500 ")):
-		r.refused(v, 500, reply[4:], recipient)
+		r.refused(refusal{verb: v, code: 500}, reply[4:], recipient)
 	case !bytes.HasPrefix(reply, []byte("421 ")): // one too many
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"smtpshim/proxy/provider"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/transcript"
 	"smtpshim/rewrite/vocabulary"
@@ -151,6 +152,9 @@ func (s *session) logEnd() {
 	}
 	if refused := s.refusal(); refused.Code != 0 {
 		attrs = append(attrs, slog.String("refused", refused.Verb), slog.Int("code", refused.Code), slog.String("text", printable(refused.Text)))
+		if refused.Means != "" {
+			attrs = append(attrs, slog.String("means", refused.Means), slog.String("do", refused.Do))
+		}
 	}
 	if s.err != nil || !smooth {
 		attrs = append(attrs, slog.String("while", s.while))
@@ -231,7 +235,8 @@ func (h heard) Command(v rewrite.Verb) {
 
 func (h heard) Replied(v rewrite.Verb, code int, text []byte) {
 	if v != rewrite.VerbMessage || !h.s.recipientReplied(code, text) {
-		h.s.refusals.replied(v, code, text, &h.s.recipient)
+		means, do := h.s.dialogue.Explanation()
+		h.s.refusals.replied(v, code, text, provider.Meaning{Means: means, Do: do}, &h.s.recipient)
 	}
 	if o := h.s.route.Observer; o != nil {
 		o.Reply(code)

@@ -40,10 +40,10 @@ func TestThePackagesThatDecideArePure(t *testing.T) {
 var ours = map[string][]string{
 	"rewrite":                   {"rewrite/vocabulary"},
 	"rewrite/heal":              {"rewrite"},
-	"proxy":                     {"rewrite", "rewrite/transcript", "rewrite/vocabulary", "proxy/tlspolicy"},
+	"proxy":                     {"rewrite", "rewrite/transcript", "rewrite/vocabulary", "proxy/provider", "proxy/tlspolicy"},
 	"proxy/journal":             {"proxy", "rewrite", "rewrite/heal", "rewrite/transcript", "rewrite/vocabulary"},
 	"proxy/record":              {"proxy", "proxy/journal", "rewrite/transcript", "rewrite/vocabulary"},
-	"proxy/login":               {"proxy/login/sasl", "proxy/login/token", "rewrite", "rewrite/vocabulary"},
+	"proxy/login":               {"proxy/login/sasl", "proxy/login/token", "proxy/provider", "rewrite", "rewrite/vocabulary"},
 	"proxy/login/sasl":          {"proxy/login/ntlm"},
 	"proxy/login/token":         {"rewrite/vocabulary"},
 	"proxy/login/sasl/sasltest": {"proxy/login/sasl"},

@@ -38,8 +38,10 @@ func (t *Turn) admitMail() (ok bool) {
 		refusal = t.sendAs()
 	}
 	if refusal.Code != 0 && d.next != End {
+		d.access.explains(refusal, d.access.login)
 		t.answered = refusal
 		t.giveAnswer()
+		d.access.explains(Reply{}, nil)
 	}
 	return refusal.Code == 0 && d.next != End
 }

@@ -59,6 +59,11 @@ type Login interface {
 	// Sender says which sender MAIL names instead of this one, both without brackets.
 	Sender(address string) (instead string, refusal Reply)
 
+	// Why says for people what a refusal means that one of these functions has returned
+	// last, and what to do about it; "" of any other reply. Nothing that a peer said is in
+	// it, and no secret.
+	Why(Reply) (means, do string)
+
 	// Close gives up the account, whatever is under way.
 	Close()
 }
@@ -76,6 +81,7 @@ type access struct {
 	login      Login                 // what the session uses; nil: nothing yet
 	mechanisms []string              // that the server offers, in upper case
 	work       func(context.Context) // what AwaitWork is for
+	means, do  string                // of the refusal that the client is given, as the login has it
 }
 
 // usesLogin reports whether the session uses a login, whether the server knows or not.
@@ -103,6 +109,23 @@ func (t *Turn) apart(work func(context.Context)) {
 	t.d.access.work = work
 	t.await(AwaitWork)
 	t.d.access.work = nil
+}
+
+// Explanation is what a login says of its refusal, while the listener hears that the
+// client gets it: what it means, and what to do. Both are "" of any other reply.
+func (d *Dialogue) Explanation() (means, do string) {
+	if d.access == nil {
+		return "", ""
+	}
+	return d.access.means, d.access.do
+}
+
+// explains keeps what a login, if there is one, says of a refusal.
+func (a *access) explains(r Reply, l Login) {
+	a.means, a.do = "", ""
+	if l != nil {
+		a.means, a.do = l.Why(r)
+	}
 }
 
 // use is the session's login from now on; nil: it has none.
@@ -153,8 +176,10 @@ func (t *Turn) acceptLogin() {
 		}
 	}
 	if refusal.Code != 0 {
+		d.access.explains(refusal, l)
 		d.access.use(nil) // the next exchange may be for another
 		t.answerLogin(refusal)
+		d.access.explains(Reply{}, nil)
 		return
 	}
 	t.answerLogin(Reply{235, []string{"2.7.0 authentication succeeded"}})

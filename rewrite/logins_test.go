@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,6 +72,13 @@ type paper struct {
 }
 
 func (p *paper) Close() { p.closed++ }
+
+func (p *paper) Why(r rewrite.Reply) (means, do string) {
+	if r.Code == 535 {
+		return "the account is no good", "get another"
+	}
+	return "", ""
+}
 func (p *paper) Begin(_ context.Context, offered []string) (rewrite.Exchange, rewrite.Reply) {
 	if p.offered = offered; p.absent {
 		return nil, rewrite.Reply{Code: 454, Lines: []string{"4.7.0 no token"}}
@@ -377,4 +386,43 @@ func TestXAUTHIsShownForOurNTLM(t *testing.T) {
 	k.server("250-mail.example.com|250 AUTH XOAUTH2", "", "250-mail.example.com|250-AUTH PLAIN LOGIN NTLM|250 XAUTH NTLM")
 	k.client("XAUTH NTLM", "", "504 5.5.4 no login here by this mechanism")
 	k.acted("translate-xauth", "")
+}
+
+// explained hears what logins say of refusals.
+type explained struct {
+	silent
+	d    *rewrite.Dialogue
+	told []string
+}
+
+func (e *explained) Replied(_ rewrite.Verb, code int, _ []byte) {
+	if means, do := e.d.Explanation(); means != "" {
+		e.told = append(e.told, fmt.Sprintf("%d: %s, %s", code, means, do))
+	}
+}
+
+func TestTheListenerHearsWhyALoginRefuses(t *testing.T) {
+	heard := &explained{}
+	b := &books{open: netip.MustParsePrefix("192.0.2.0/24"), login: &paper{token: "t0ken"}}
+	k := &talk{T: t}
+	k.d = rewrite.New(&rewrite.Policy{Logins: b, ServerTLS: rewrite.ServerTLSImplicit, VerifiesServer: true}, netip.MustParseAddr("192.0.2.7"), heard)
+	t.Cleanup(k.d.Close)
+	heard.d = k.d
+	k.server("220 mail.example.com", "", "220 mail.example.com")
+	k.saidHello()
+	for _, says := range []string{"MAIL FROM:<a@example.com>", "AUTH PLAIN " + b64("\x00user\x00resu")} {
+		k.client(says, "", "")
+		k.work("AUTH XOAUTH2 "+b64("t0ken"), "")
+		k.server("535 5.7.3 no", "", "535 5.7.8 the account is refused")
+	}
+	k.client("AUTH PLAIN "+b64("\x00user\x00wrong"), "", "")
+	k.work("", "535 5.7.8 no")
+	k.client("MAIL FROM:<a@example.com> X", "", "")
+	k.work("AUTH XOAUTH2 "+b64("t0ken"), "")
+	k.server("235 ok", "", "")
+	k.work("MAIL FROM:<a@example.com> X", "")
+	k.server("535 5.7.8 the server's own", "", "535 5.7.8 the server's own")
+	if want := []string{"535: the account is no good, get another", "535: the account is no good, get another"}; !slices.Equal(heard.told, want) {
+		t.Errorf("told %q, want %q", heard.told, want)
+	}
 }

@@ -35,7 +35,7 @@ func someEvents() []journal.Event {
 		return journal.Event{Kind: journal.Said, Entry: e, Line: journal.Line{Line: l}}
 	}
 	ended := e
-	ended.End = proxy.Ending{Outcome: "server-lost", Messages: 1, Server: "192.0.2.25:25", Refused: proxy.Refusal{Verb: "MAIL", Code: 550, Text: "\x1b[2J"}, While: "waiting", Err: "\x1b[2J", Lasted: 1500 * time.Millisecond}
+	ended.End = proxy.Ending{Outcome: "server-lost", Messages: 1, Server: "192.0.2.25:25", Refused: proxy.Refusal{Verb: "MAIL", Code: 550, Text: "\x1b[2J", Means: "not you", Do: "log in"}, While: "waiting", Err: "\x1b[2J", Lasted: 1500 * time.Millisecond}
 	return []journal.Event{
 		{Kind: journal.Began, Entry: e},
 		line(transcript.Line{Side: 'C', Mark: '+', Text: "EHLO sub2", Rule: "fix-hello-name"}),
@@ -78,8 +78,8 @@ func TestWatchPrintsDialogues(t *testing.T) {
 1a  S: "250 \x1b[2J"
 1a  ~ client TLS
 -  ~ 3 events left out: this terminal is slower than the sessions
-1a  ~ server-lost, 1 message, 1.5 s, server 192.0.2.25:25, MAIL: 550 "\x1b[2J",
-       waiting: "\x1b[2J"
+1a  ~ server-lost, 1 message, 1.5 s, server 192.0.2.25:25, MAIL: 550 "\x1b[2J"
+       (not you; what to do: log in), waiting: "\x1b[2J"
 `
 	if got := out.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -78,6 +78,8 @@ type Refusal struct {
 	Verb string
 	Code int
 	Text string // any octets
+
+	Means, Do string // what it means and what to do about it; "": nothing is known
 }
 
 // A Line is one line of a dialogue, or an event, as package transcript has it.

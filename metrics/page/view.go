@@ -163,6 +163,9 @@ func (p *page) session(s *Session, now time.Time) sessionView {
 	}
 	if r := s.Refused; r.Code != 0 {
 		v.Facts = append(v.Facts, fact{"refused", fmt.Sprintf("%s: %d %s", r.Verb, r.Code, quotedOr(r.Text, "(no text)"))})
+		if r.Means != "" {
+			v.Facts = append(v.Facts, fact{"means", r.Means}, fact{"what to do", r.Do})
+		}
 		if s.Outcome == vocabulary.OutcomeRefused {
 			v.Refused = fmt.Sprintf("%s %d", r.Verb, r.Code)
 		}

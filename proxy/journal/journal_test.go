@@ -314,6 +314,8 @@ func TestANoticeHasWhatAppliesAlone(t *testing.T) {
 		End: proxy.Ending{Outcome: "server-lost", Hello: "\x1b", Rules: map[string]int{"r": 2}, While: "waiting", Err: "it\nwent", Lasted: 1500 * time.Millisecond}}}
 	refused := journal.Event{Kind: journal.Ended, Entry: journal.Entry{ID: "1", Route: "in", Began: time.Unix(0, 0).UTC(), Ended: true,
 		End: proxy.Ending{Outcome: "refused", Refused: proxy.Refusal{Verb: "MAIL", Code: 550, Text: "no\x1b"}}}}
+	known := refused
+	known.Entry.End.Refused.Means, known.Entry.End.Refused.Do = "not you", "log in"
 	for _, c := range []struct {
 		e    journal.Event
 		want string
@@ -321,6 +323,7 @@ func TestANoticeHasWhatAppliesAlone(t *testing.T) {
 		{journal.Event{Kind: journal.Lost, Lost: 3}, `{"kind":"lost","lost":3}`},
 		{journal.Event{Kind: journal.Began, Entry: ended.Entry}, `{"kind":"began","id":"1","route":"in","at":"1970-01-01T00:00:00Z"}`},
 		{refused, `{"kind":"ended","id":"1","route":"in","at":"1970-01-01T00:00:00Z","outcome":"refused","refused":{"verb":"MAIL","code":550,"text":"\"no\\x1b\""}}`},
+		{known, `{"kind":"ended","id":"1","route":"in","at":"1970-01-01T00:00:00Z","outcome":"refused","refused":{"verb":"MAIL","code":550,"text":"\"no\\x1b\"","means":"not you","do":"log in"}}`},
 		{ended, `{"kind":"ended","id":"1","route":"in","at":"1970-01-01T00:00:01.5Z","outcome":"server-lost","hello":"\"\\x1b\"",` +
 			`"rules":{"r":2},"while":"waiting","err":"\"it\\nwent\"","seconds":1.5}`},
 	} {

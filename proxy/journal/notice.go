@@ -50,11 +50,18 @@ type Refusal struct {
 	Verb string `json:"verb"`
 	Code int    `json:"code"`
 	Text string `json:"text,omitempty"` // quoted like all that a peer said
+
+	Means string `json:"means,omitempty"` // what it means, where that is known
+	Do    string `json:"do,omitempty"`    // what to do about it
 }
 
 // String gives the refusal in one line.
 func (r Refusal) String() string {
-	return strings.TrimSpace(fmt.Sprintf("%s: %d %s", r.Verb, r.Code, r.Text))
+	line := strings.TrimSpace(fmt.Sprintf("%s: %d %s", r.Verb, r.Code, r.Text))
+	if r.Means != "" {
+		line += " (" + r.Means + "; what to do: " + r.Do + ")"
+	}
+	return line
 }
 
 // refusalOf gives what was refused for other programs; nil if nothing was.
@@ -62,7 +69,7 @@ func refusalOf(r proxy.Refusal) *Refusal {
 	if r.Code == 0 {
 		return nil
 	}
-	return &Refusal{r.Verb, r.Code, Printable(r.Text)}
+	return &Refusal{r.Verb, r.Code, Printable(r.Text), r.Means, r.Do}
 }
 
 // Notice is the event for other programs.

@@ -54,7 +54,7 @@ type Account struct {
 	places  chan struct{} // a session's each; nil: no limit
 	minute  *minute       // nil: no limit
 	mu      sync.Mutex
-	refused rewrite.Reply // what clients are told until then
+	refused reason // what clients are told until then, and why
 	until   time.Time
 	open    int  // sessions that may use it
 	retired bool // it is closed once there is none
@@ -174,16 +174,16 @@ func (a *Account) closeUnused() {
 
 // lately is what the server has refused the account with a moment ago; no code: it has
 // not.
-func (a *Account) lately() rewrite.Reply {
+func (a *Account) lately() reason {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.Now().Before(a.until) {
 		return a.refused
 	}
-	return rewrite.Reply{}
+	return reason{}
 }
 
-func (a *Account) remember(r rewrite.Reply) {
+func (a *Account) remember(r reason) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.refused, a.until = r, a.Now().Add(refusedFor)

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"smtpshim/proxy/login/sasl"
 	"smtpshim/proxy/login/token"
+	"smtpshim/proxy/provider"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -26,6 +28,31 @@ type session struct {
 	mu     sync.Mutex
 	inside bool // it has a place
 	closed bool
+	last   reason
+}
+
+// A reason is a refusal and what it is about.
+type reason struct {
+	rewrite.Reply
+	provider.Meaning
+}
+
+// refuses keeps why the client is refused.
+func (s *session) refuses(r rewrite.Reply, means, do string) rewrite.Reply {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = reason{r, provider.Meaning{Means: means, Do: do}}
+	return r
+}
+
+// Why implements rewrite.Login.
+func (s *session) Why(r rewrite.Reply) (means, do string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.Code != s.last.Code || !slices.Equal(r.Lines, s.last.Lines) {
+		return "", ""
+	}
+	return s.last.Means, s.last.Do
 }
 
 // Begin implements rewrite.Login. A session that is not let in keeps no place.
@@ -42,12 +69,13 @@ func (s *session) begin(ctx context.Context, offered []string) (refusal rewrite.
 	a := s.account
 	if r := a.lately(); r.Code != 0 {
 		s.observe("", vocabulary.LoginRefused)
-		return r
+		return s.refuses(r.Reply, r.Means, r.Do)
 	}
 	if err := s.enter(ctx); err != nil {
 		s.observe("", vocabulary.LoginBusy)
 		a.Log.Warn("too many sessions at once for an account", "account", a.Name, "sessions", a.Sessions, "client", s.client)
-		return rewrite.Reply{Code: 451, Lines: []string{"4.3.2 too many sessions at once for this account, try again"}}
+		return s.refuses(rewrite.Reply{Code: 451, Lines: []string{"4.3.2 too many sessions at once for this account, try again"}},
+			"the account has as many sessions as it may have", "raise sessions of the account, if the provider allows more, or its wait")
 	}
 	who, t, err := a.identity(ctx)
 	if err != nil {
@@ -58,7 +86,8 @@ func (s *session) begin(ctx context.Context, offered []string) (refusal rewrite.
 	if s.proof, err = sasl.Strongest(offered, a.Mechanisms, who); err != nil {
 		s.observe("", vocabulary.LoginFailed)
 		a.Log.Error("no mechanism for the login at the server", "account", a.Name, "err", err)
-		return a.forGood("the server offers no login that this account can use")
+		return s.refuses(a.forGood("the server offers no login that this account can use"),
+			"the server offers no mechanism that the account may use", "check the server, and method and mechanisms of the account")
 	}
 	return rewrite.Reply{}
 }
@@ -111,19 +140,23 @@ func (s *session) observe(mechanism string, outcome vocabulary.LoginOutcome) {
 	}
 }
 
+// askedAgain is what to do where a token endpoint has failed for now.
+const askedAgain = "nothing: it is asked again by itself"
+
 // withoutToken is what the client is told where there is no token.
 func (s *session) withoutToken(err error) rewrite.Reply {
 	a := s.account
 	var e *token.Error
 	if !errors.As(err, &e) {
 		a.Log.Warn("no token for an account", "account", a.Name, "client", s.client, "err", err)
-		return forNow("no token for this account in time, try again")
+		return s.refuses(forNow("no token for this account in time, try again"), "the token endpoint did not answer in time", askedAgain)
 	}
 	a.Log.Warn("no token for an account", "account", a.Name, "client", s.client, "err", e, "do", e.Advice)
+	means := "there is no token: " + e.Kind.Means()
 	if e.Temporary() {
-		return forNow("the token endpoint gives no token now, try again")
+		return s.refuses(forNow("the token endpoint gives no token now, try again"), means, cmp.Or(e.Advice, askedAgain))
 	}
-	return a.forGood("the token endpoint refuses this account")
+	return s.refuses(a.forGood("the token endpoint refuses this account"), means, e.Advice)
 }
 
 // Ended implements rewrite.Login.
@@ -148,26 +181,30 @@ func (s *session) ended(r rewrite.Reply, err error) (refusal rewrite.Reply) {
 	case err != nil:
 		s.observe(c.Name(), vocabulary.LoginFailed)
 		a.Log.Error("the login at the server could not go on", "account", a.Name, "mechanism", c.Name(), "client", s.client, "err", err)
-		return forNow("the login at the server could not go on, try again")
+		return s.refuses(forNow("the login at the server could not go on, try again"),
+			"the server said what does not belong to the login", "check the server and the account; the log has the error")
 	}
 	s.observe(c.Name(), vocabulary.LoginRefused)
 	attrs := []any{"account", a.Name, "mechanism", c.Name(), "client", s.client, "reply", fmt.Sprintf("%d %s", r.Code, text)}
 	if why := sasl.Explanation(c); why != "" {
 		attrs = append(attrs, "explanation", why)
 	}
-	if m, ok := Explain(r.Code, text); ok {
+	m, known := provider.Explain(r.Code, text)
+	if known {
 		attrs = append(attrs, "means", m.Means, "do", m.Do)
+	} else {
+		m = provider.Meaning{Means: "the server does not accept the account", Do: "check the account; the log has the server's reply"}
 	}
 	a.Log.Warn("the server refused the login", attrs...)
 	if r.Code < 500 {
-		return forNow("the server refuses the login now, try again")
+		return s.refuses(forNow("the server refuses the login now, try again"), m.Means, m.Do)
 	}
 	if a.Tokens != nil && a.Tokens.Refused(s.token) {
-		return forNow("the server refused a token, try again with the next")
+		return s.refuses(forNow("the server refused a token, try again with the next"), m.Means, m.Do)
 	}
 	refusal = a.forGood("the server refuses the login of this account")
-	a.remember(refusal)
-	return refusal
+	a.remember(reason{refusal, m})
+	return s.refuses(refusal, m.Means, m.Do)
 }
 
 // Admit implements rewrite.Login.
@@ -177,7 +214,8 @@ func (s *session) Admit(ctx context.Context) rewrite.Reply {
 		return rewrite.Reply{}
 	}
 	a.Log.Warn("too many messages a minute for an account", "account", a.Name, "messages_per_minute", a.MessagesPerMinute, "client", s.client)
-	return rewrite.Reply{Code: 451, Lines: []string{"4.3.2 too many messages a minute for this account, try again"}}
+	return s.refuses(rewrite.Reply{Code: 451, Lines: []string{"4.3.2 too many messages a minute for this account, try again"}},
+		"the account has sent as many messages in a minute as it may", "raise messages_per_minute of the account, if the provider allows more, or its wait")
 }
 
 // Sender implements rewrite.Login. The empty sender of a bounce stays: a bounce that
@@ -189,7 +227,8 @@ func (s *session) Sender(address string) (instead string, refusal rewrite.Reply)
 	case e.Sender != "":
 		return e.Sender, rewrite.Reply{}
 	case len(e.Senders) > 0 && !slices.ContainsFunc(e.Senders, func(allowed string) bool { return fits(allowed, address) }):
-		return "", rewrite.Reply{Code: 550, Lines: []string{"5.7.60 this sender is not allowed for this login"}}
+		return "", s.refuses(rewrite.Reply{Code: 550, Lines: []string{"5.7.60 this sender is not allowed for this login"}},
+			"the route's login does not allow this sender", "name it in senders of the login, or give the login a sender")
 	}
 	return address, rewrite.Reply{}
 }

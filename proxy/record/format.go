@@ -62,6 +62,8 @@ func about(e *journal.Entry) []byte {
 	line("Outcome", string(end.Outcome))
 	if r := end.Refused; r.Code != 0 {
 		line("Refused", r.Verb, " ", strconv.Itoa(r.Code), " ", journal.Printable(r.Text))
+		line("Means", r.Means)
+		line("Do", r.Do)
 	}
 	line("Server", end.Server)
 	line("Hello", journal.Printable(end.Hello))

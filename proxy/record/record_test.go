@@ -138,7 +138,7 @@ func TestARecordingSaysWhenAndWhy(t *testing.T) {
 		<-time.After(time.Second)
 		d.Line(transcript.Line{Side: 'S', Mark: ':', Text: "250 ok"})
 		d.End(proxy.Ending{Outcome: "server-lost", Server: "192.0.2.25:25", Hello: "sub2", Messages: 1, Octets: 1024,
-			Rules: map[string]int{"fix-hello-name": 1}, ServerTLS: "1.0", Refused: proxy.Refusal{Verb: "RCPT", Code: 450, Text: "4.2.0 \x1blater"}, While: "waiting", Err: "gone\n", Lasted: 2500 * time.Millisecond})
+			Rules: map[string]int{"fix-hello-name": 1}, ServerTLS: "1.0", Refused: proxy.Refusal{Verb: "RCPT", Code: 450, Text: "4.2.0 \x1blater", Means: "it is full", Do: "make room"}, While: "waiting", Err: "gone\n", Lasted: 2500 * time.Millisecond})
 		if err := <-told; err != nil {
 			t.Fatal(err)
 		}
@@ -155,6 +155,8 @@ Began       2000-01-01T00:00:00.000Z
 Lasted      2.500 s
 Outcome     server-lost
 Refused     RCPT 450 "4.2.0 \x1blater"
+Means       it is full
+Do          make room
 Server      192.0.2.25:25
 Hello       sub2
 Messages    1, 1024 octets

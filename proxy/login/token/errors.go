@@ -38,6 +38,12 @@ var kinds = []string{"unreachable", "unavailable", "invalid-client", "invalid-gr
 // "invalid-client", "invalid-grant", "rejected", "local" or "closed".
 func (k Kind) String() string { return kinds[k] }
 
+var meanings = []string{"token endpoint does not reply", "token endpoint is unavailable", "client is not accepted",
+	"grant is not accepted", "token endpoint gives none", "local failure", "source is closed"}
+
+// Means returns the kind in words for people.
+func (k Kind) Means() string { return meanings[k] }
+
 // An Error says why there is no token for an account. It holds no secret: what
 // the endpoint wrote is part of it only as a known code, an AADSTS number, and a
 // description without anything that may be a secret.
@@ -68,22 +74,7 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "get token for account %q: ", e.Account)
-	switch e.Kind {
-	case Unreachable:
-		b.WriteString("token endpoint does not reply")
-	case Unavailable:
-		b.WriteString("token endpoint is unavailable")
-	case InvalidClient:
-		b.WriteString("client is not accepted")
-	case InvalidGrant:
-		b.WriteString("grant is not accepted")
-	case Rejected:
-		b.WriteString("token endpoint gives none")
-	case Local:
-		b.WriteString("local failure")
-	case Closed:
-		b.WriteString("source is closed")
-	}
+	b.WriteString(e.Kind.Means())
 	var details []string
 	if e.Status != 0 {
 		details = append(details, fmt.Sprintf("HTTP %d", e.Status))
