@@ -20,7 +20,7 @@ const (
 func check(args []string, stdout, stderr io.Writer) int {
 	f := flags("check", "[-config FILE] [-live]", "Prints what each route of the configuration will do, or every mistake in it.", stderr)
 	path := f.String("config", configFile, configHelp)
-	live := f.Bool("live", false, "also say hello to each server, and print what it is like")
+	live := f.Bool("live", false, "also say hello to each server, log in, and print what it is like")
 	if status, ok := parse(f, args, 0); !ok {
 		return status
 	}
@@ -61,7 +61,7 @@ func check(args []string, stdout, stderr io.Writer) int {
 		return succeeded
 	}
 	fmt.Fprintln(stdout)
-	if bad := checkLive(stdout, c.routes); bad > 0 {
+	if bad := checkLive(stdout, c); bad > 0 {
 		fmt.Fprintf(stdout, "%s of no use like this.\n", plural(bad, "server"))
 		return failed
 	}

@@ -28,12 +28,12 @@ const liveWait = 30 * time.Second
 
 // checkLive has a session with each server of the routes, all at once, and prints
 // what it was like. It returns how many of the servers are of no use as they are.
-func checkLive(w io.Writer, routes []*route) (bad int) {
+func checkLive(w io.Writer, c *config) (bad int) {
 	var visits []*visit
 	var all sync.WaitGroup
-	for _, r := range routes {
+	for _, r := range c.routes {
 		for _, server := range r.Servers {
-			v := &visit{route: r, server: server}
+			v := &visit{route: r, server: server, accounts: c.accounts}
 			visits = append(visits, v)
 			if server != proxy.OriginalDestination {
 				all.Go(v.make)
@@ -55,12 +55,14 @@ func checkLive(w io.Writer, routes []*route) (bad int) {
 
 // A visit is what was found out about one server of a route.
 type visit struct {
-	route  *route
-	server string
+	route    *route
+	server   string
+	accounts []*account // of the configuration
 
 	session liveSession // as the route has it
 	look    liveSession // with TLS whatever certificate there is, if the route has none or it failed
 	late    bool        // the time was over
+	logins  []loginTrial
 }
 
 func (v *visit) make() {
@@ -72,6 +74,7 @@ func (v *visit) make() {
 		as.Dialer = anybody
 	}
 	v.session.hold(ctx, v.as(as))
+	v.tryLogins(ctx)
 	if as.Mode == rewrite.ServerTLSOff && v.session.offersTLS() {
 		as.Mode = rewrite.ServerTLSOpportunistic
 	} else if v.session.tls.err == nil {
@@ -86,7 +89,7 @@ func (v *visit) make() {
 // as is the route with this server alone, for a client that is on no network.
 func (v *visit) as(tls proxy.ServerTLS) *proxy.Route {
 	r := *v.route.Route
-	r.Servers, r.ServerTLS = []string{v.server}, tls
+	r.Servers, r.ServerTLS, r.Logins = []string{v.server}, tls, nil
 	r.Health = proxy.Health{}
 	r.Source.Client = false
 	if r.ClientTLS.Mode == rewrite.ClientTLSImplicit {
@@ -95,9 +98,10 @@ func (v *visit) as(tls proxy.ServerTLS) *proxy.Route {
 	return &r
 }
 
-// A liveSession is a session that says hello and leaves: no mail, and no AUTH.
+// A liveSession is a session that says hello and leaves: no mail.
 type liveSession struct {
 	unheard
+	auth  bool // it says AUTH, for a login of ours
 	tls   watchedDialer
 	lines []transcript.Line
 	end   proxy.Ending
@@ -121,6 +125,9 @@ func (s *liveSession) hold(ctx context.Context, r *proxy.Route) {
 	commands := []string{"QUIT"}
 	if s.hear(replies); s.welcome() {
 		commands = []string{"EHLO " + liveName(), "QUIT"}
+		if s.auth {
+			commands = []string{"EHLO " + liveName(), "AUTH PLAIN AAA=", "QUIT"}
+		}
 	}
 	for _, command := range commands {
 		io.WriteString(near, command+"\r\n") // if the session has ended, no reply says so
@@ -220,6 +227,11 @@ func (v *visit) trouble() string {
 	case !s.welcome() || slices.Contains(s.codes, "421"):
 		return cmp.Or(v.said(), "it does not take sessions from here")
 	}
+	for _, l := range v.logins {
+		if l.refused != "" {
+			return "account " + l.account + " cannot log in, so its clients send no mail"
+		}
+	}
 	return ""
 }
 
@@ -251,6 +263,9 @@ func (v *visit) print(w io.Writer) {
 	}
 	if v.route.Source.Client {
 		line("source", "this machine's own address, since no client was there")
+	}
+	for _, l := range v.logins {
+		line(l.means())
 	}
 	if trouble := v.trouble(); trouble != "" {
 		line("FAILED", trouble)

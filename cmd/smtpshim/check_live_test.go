@@ -34,8 +34,14 @@ func simulated(t *testing.T, name string, config *tls.Config) *smtptest.Running 
 // it says of them: the words of each line with one blank between.
 func checkedLive(t *testing.T, servers []string, more string) (status int, said string) {
 	t.Helper()
+	return checkedLiveTop(t, "", servers, more)
+}
+
+// checkedLiveTop is checkedLive with more at the top of the file.
+func checkedLiveTop(t *testing.T, top string, servers []string, more string) (status int, said string) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "smtpshim.toml")
-	write(t, file, fmt.Sprintf("[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [%s]\n%s\n", quotedList(servers), more))
+	write(t, file, fmt.Sprintf(top+"[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [%s]\n%s\n", quotedList(servers), more))
 	status, out, errs := call("check", "-config", file, "-live")
 	if errs != "" {
 		t.Fatal(errs)

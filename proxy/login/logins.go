@@ -26,6 +26,8 @@ type Entry struct {
 	Account *Account
 	Sender  string   // what MAIL names in place of the client's sender; "": that
 	Senders []string // that are allowed, or their domains: "@example.com"; nil: all
+
+	anybody bool // may use it: see [Trial]
 }
 
 // Settings are the logins of one route.
@@ -85,7 +87,7 @@ func New(s Settings) (*Logins, error) {
 }
 
 func (e *Entry) contains(a netip.Addr) bool {
-	return a.IsValid() && slices.ContainsFunc(e.Networks, func(n netip.Prefix) bool { return n.Contains(a) })
+	return e.anybody || a.IsValid() && slices.ContainsFunc(e.Networks, func(n netip.Prefix) bool { return n.Contains(a) })
 }
 
 // takes reports whether a client may log in by the entry's user and password.

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"smtpshim/proxy/login"
+	"smtpshim/proxy/login/token"
+)
+
+// A loginTrial is how an account was tried at one server.
+type loginTrial struct {
+	account string
+	refused string // why it cannot log in; "": it can
+}
+
+// tryLogins has each account of the route log in at the server, over connections that
+// are as right as the route wants them.
+func (v *visit) tryLogins(ctx context.Context) {
+	s := &v.session
+	if s.tls.err != nil || s.tls.state == nil || !s.welcome() {
+		return // no credentials go there, and the trouble is said
+	}
+	var tried []string
+	for _, l := range v.route.logins {
+		i := slices.IndexFunc(v.accounts, func(a *account) bool { return a.Name == l.account })
+		if i < 0 || slices.Contains(tried, l.account) {
+			continue
+		}
+		tried = append(tried, l.account)
+		v.logins = append(v.logins, v.tryLogin(ctx, v.accounts[i]))
+	}
+}
+
+func (v *visit) tryLogin(ctx context.Context, a *account) loginTrial {
+	l := loginTrial{account: a.Name}
+	if a.tokens != nil && a.tokens.Flow == token.RefreshToken {
+		if err := a.tokens.Stored(); err != nil {
+			l.refused = fmt.Sprintf("%v; run \"smtpshim login %s\"", err, a.Name)
+			return l
+		}
+	}
+	var told lastWarning
+	use, err := a.open(slog.New(&told), nil)
+	if err != nil {
+		l.refused = err.Error()
+		return l
+	}
+	defer use.use.Retire()
+	s := liveSession{auth: true}
+	r := v.as(v.route.ServerTLS)
+	r.Logins = login.Trial(v.route.Name, use.use)
+	s.hold(ctx, r)
+	if len(s.codes) < 3 || s.codes[2] != "235" {
+		l.refused = cmp.Or(told.text(), s.end.Err, "the session ended before the login")
+	}
+	return l
+}
+
+// means says what came of a trial.
+func (l loginTrial) means() (name, text string) {
+	if l.refused != "" {
+		return "login", fmt.Sprintf("account %s FAILED: %s", l.account, l.refused)
+	}
+	return "login", fmt.Sprintf("account %s is logged in", l.account)
+}
+
+// A lastWarning is a slog.Handler that keeps what the log says of a login last.
+type lastWarning struct {
+	mu   sync.Mutex
+	said string
+}
+
+func (w *lastWarning) text() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.said
+}
+
+func (w *lastWarning) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+func (w *lastWarning) WithAttrs([]slog.Attr) slog.Handler           { return w }
+func (w *lastWarning) WithGroup(string) slog.Handler                { return w }
+
+func (w *lastWarning) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		switch a.Key {
+		case "account", "client":
+		case "do":
+			text += "; what to do: " + a.Value.String()
+		case "means":
+			text += "; it means: " + a.Value.String()
+		default:
+			text += fmt.Sprintf("; %s %s", a.Key, a.Value)
+		}
+		return true
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.said = text
+	return nil
+}
