@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"os"
 
 	"smtpshim/metrics"
 	"smtpshim/proxy/login"
@@ -35,6 +36,19 @@ func (before accounts) accountsOf(c *config, log *slog.Logger, o *metrics.Logins
 		all[a.Name] = u
 	}
 	return all, nil
+}
+
+// makeStateDir makes the directory that refresh tokens are kept in. It has to be there
+// before the program locks itself in.
+func (c *config) makeStateDir() error {
+	for _, a := range c.accounts {
+		if a.tokens != nil && a.tokens.Flow == token.RefreshToken {
+			if err := os.MkdirAll(a.tokens.StateDir, 0o700); err != nil {
+				return fmt.Errorf("state_dir, for account %s: %w", a.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // open begins the use of an account. Nil counts nothing.

@@ -46,7 +46,11 @@ func startProvider(t *testing.T) *provider {
 			json.NewEncoder(w).Encode(map[string]any{"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret provided."})
 			return
 		}
-		json.NewEncoder(w).Encode(map[string]any{"access_token": *p.token.Load(), "token_type": "Bearer", "expires_in": 3600})
+		answer := map[string]any{"access_token": *p.token.Load(), "token_type": "Bearer", "expires_in": 3600}
+		if r.PostForm.Get("grant_type") == "refresh_token" {
+			answer["refresh_token"] = "next-made-up-refresh-token"
+		}
+		json.NewEncoder(w).Encode(answer)
 	}))
 	t.Cleanup(endpoint.Close)
 	certificate, _, err := smtptest.Certificate("127.0.0.1")

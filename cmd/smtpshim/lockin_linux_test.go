@@ -130,6 +130,24 @@ func (p *prisoner) delivers(network, address, certificate string) {
 	}
 }
 
+func TestALockedInProgramObtainsAndStoresTokens(t *testing.T) {
+	office := startProvider(t)
+	script := filepath.Join(real.Dir(t), "print-token")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nset -e\nid -u >/dev/null\necho a-made-up-token\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	refreshed := strings.NewReplacer(`"office"`, `"refreshed"`, "client-credentials", "refresh-token").Replace(office.account(""))
+	p := lockedIn(t, "log.level = \"debug\"\n"+office.account("")+refreshed+
+		fmt.Sprintf("[[account]]\nname = \"printed\"\nuser = \"a@example.com\"\nmethod = \"oauth\"\nflow = \"command\"\ncommand = [%q]\n", script))
+	p.logged(t, `msg="token obtained" account=office`, `msg="token obtained" account=printed`, `msg="no token" account=refreshed`)
+	file := p.dir + "/state/refreshed.token"
+	write(t, file, fmt.Sprintf(`{"refresh_token": "first-made-up-refresh-token", "client_id": "shim", "token_url": %q}`, office.endpoint))
+	p.logged(t, `msg="token obtained" account=refreshed`)
+	if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), "next-made-up-refresh-token") {
+		t.Errorf("%v; the next refresh token is not stored", err)
+	}
+}
+
 // files counts those in a directory.
 func files(t *testing.T, dir string) int {
 	t.Helper()

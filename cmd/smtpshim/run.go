@@ -65,7 +65,10 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer, lock func(en
 	defer func() { p.accounts.closeNow() }()
 	defer p.proxy.Close()
 	var before *predecessor
-	if err = p.lockIn(lock); err == nil {
+	if err = c.makeStateDir(); err == nil {
+		err = p.lockIn(lock)
+	}
+	if err == nil {
 		before, err = p.inherit()
 	}
 	if err == nil {
