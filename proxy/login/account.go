@@ -100,11 +100,6 @@ func NewAccount(s AccountSettings) (*Account, error) {
 	return a, nil
 }
 
-// MayUse returns the mechanisms that the account may log in by.
-func (a *Account) MayUse() []string {
-	return sasl.Allowed(a.Tokens != nil, a.AccountSettings.Mechanisms)
-}
-
 // errBusy means that there was no room in time.
 var errBusy = errors.New("no room in time")
 

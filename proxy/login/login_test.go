@@ -319,7 +319,4 @@ func TestTheObserverIsToldOfEachLogin(t *testing.T) {
 	if !slices.Equal(told, want) {
 		t.Errorf("the observer was told\n%q, want\n%q", told, want)
 	}
-	if got := a.MayUse(); !slices.Equal(got, []string{"PLAIN", "LOGIN"}) {
-		t.Errorf("the account may use %q", got)
-	}
 }

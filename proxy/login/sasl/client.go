@@ -29,26 +29,19 @@ func tokenOrder() []string    { return []string{XOAuth2, OAuthBearer} }
 // strongest first: those of a password, then those of a token.
 func ClientMechanisms() []string { return append(passwordOrder(), tokenOrder()...) }
 
-// Allowed returns the mechanisms of a token, or else of a password, that allowed names,
-// the strongest first. nil allows all. Case does not matter.
-func Allowed(token bool, allowed []string) []string {
-	order := passwordOrder()
-	if token {
-		order = tokenOrder()
-	}
-	if allowed != nil {
-		order = slices.DeleteFunc(order, func(name string) bool { return !containsFold(allowed, name) })
-	}
-	return order
-}
-
 // Strongest returns the client of the strongest mechanism for what the identity
 // has, a password or a token, among those that the server offers, as the reply to
 // EHLO has them after AUTH, and that allowed names; nil allows all. Case does not
 // matter. The error wraps [ErrMechanism] if there is none, and says what is
 // offered and what would be allowed.
 func Strongest(offered, allowed []string, who Identity) (Client, error) {
-	order := Allowed(!who.Token.Zero(), allowed)
+	order := passwordOrder()
+	if !who.Token.Zero() {
+		order = tokenOrder()
+	}
+	if allowed != nil {
+		order = slices.DeleteFunc(order, func(name string) bool { return !containsFold(allowed, name) })
+	}
 	for _, name := range order {
 		if containsFold(offered, name) {
 			return NewClient(name, who)
