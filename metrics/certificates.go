@@ -44,3 +44,31 @@ func (c certificates) Collect(to chan<- prometheus.Metric) {
 			cert.Route, cert.Side, strings.ToValidUTF8(cert.Name, "?"), cert.Fingerprint)
 	}
 }
+
+// An AccountCertificate is one by which an account proves itself to its token endpoint.
+type AccountCertificate struct {
+	Account  string
+	NotAfter time.Time
+}
+
+// AccountCertificateExpiry tells when each of them ends. list gives those in use now; it
+// is called at every scrape, from several goroutines.
+func AccountCertificateExpiry(list func() []AccountCertificate) prometheus.Collector {
+	return accountCertificates{list, prometheus.NewDesc("smtpshim_account_certificate_expiry_timestamp_seconds",
+		"When the client certificate of an account ends, in seconds since 1970.", []string{"account"}, nil)}
+}
+
+type accountCertificates struct {
+	list func() []AccountCertificate
+	desc *prometheus.Desc
+}
+
+// Describe is prometheus.Collector's.
+func (c accountCertificates) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
+
+// Collect is prometheus.Collector's.
+func (c accountCertificates) Collect(to chan<- prometheus.Metric) {
+	for _, cert := range c.list() {
+		to <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(cert.NotAfter.Unix()), cert.Account)
+	}
+}

@@ -42,3 +42,20 @@ func TestARouteWithoutTLSHasNoSeriesOfIt(t *testing.T) {
 		t.Errorf("%d series", n)
 	}
 }
+
+func TestTheCertificatesOfAccountsTellTheirEnd(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(AccountCertificateExpiry(func() []AccountCertificate {
+		return []AccountCertificate{{"office", time.Unix(1800000000, 0)}}
+	}))
+	const name = "smtpshim_account_certificate_expiry_timestamp_seconds"
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(`# HELP `+name+` When the client certificate of an account ends, in seconds since 1970.
+# TYPE `+name+` gauge
+`+name+`{account="office"} 1.8e+09
+`), name); err != nil {
+		t.Error(err)
+	}
+	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
+		t.Error(problems, err)
+	}
+}

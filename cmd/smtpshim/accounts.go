@@ -100,6 +100,20 @@ func (c *config) counted() (list []metrics.Account) {
 	return list
 }
 
+// accountCertificates are those whose end is known: of accounts that have one, and whose
+// files can be read.
+func (c *config) accountCertificates() (list []metrics.AccountCertificate) {
+	for _, a := range c.accounts {
+		if a.tokens == nil {
+			continue
+		}
+		if ends, err := a.tokens.CertificateEnds(); err == nil && !ends.IsZero() {
+			list = append(list, metrics.AccountCertificate{Account: a.Name, NotAfter: ends})
+		}
+	}
+	return list
+}
+
 // close ends the use of accounts that are not in the others, once their sessions have
 // ended.
 func (all accounts) close(others accounts) {

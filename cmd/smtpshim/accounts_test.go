@@ -113,6 +113,12 @@ func (p *provider) account(more string) string {
 		filepath.Join(p.dir, "office.secret"), filepath.Join(p.dir, "ca.pem"), more)
 }
 
+// signed is an account that proves itself by a certificate.
+func (p *provider) signed() string {
+	return fmt.Sprintf("[[account]]\nname = \"signed\"\nuser = \"signed@example.com\"\nmethod = \"oauth\"\nflow = \"client-credentials\"\n"+
+		"token_url = %q\nscopes = [\"mail\"]\nclient_id = \"shim\"\nclient_certificate = \"cert.pem\"\nclient_key = \"key.pem\"\nca = %q\n", p.endpoint, filepath.Join(p.dir, "ca.pem"))
+}
+
 // route is what a route has that logs in for clients of this machine.
 func (p *provider) route() string {
 	return fmt.Sprintf("server_tls = {mode = \"implicit\", ca = %q}\n[[route.login]]\naccount = \"office\"\nnetworks = [\"127.0.0.0/8\"]\n"+

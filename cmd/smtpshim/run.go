@@ -190,6 +190,7 @@ func newInstance(path string, c *config, stderr io.Writer) *instance {
 	p.proxy.Logger = p.log
 	p.recordings = metrics.NewRecordings(registry)
 	p.logins = metrics.NewLogins(registry)
+	registry.MustRegister(metrics.AccountCertificateExpiry(func() []metrics.AccountCertificate { return p.config.Load().accountCertificates() }))
 	lost := &losses{log: p.log, counts: p.recordings, said: map[string]time.Time{}}
 	p.writer = record.Start(lost.recorded)
 	return p
