@@ -113,10 +113,11 @@ func (p *provider) account(more string) string {
 		filepath.Join(p.dir, "office.secret"), filepath.Join(p.dir, "ca.pem"), more)
 }
 
-// signed is an account that proves itself by a certificate.
-func (p *provider) signed() string {
+// signed is an account that proves itself to this endpoint by a certificate, which is in
+// the files cert.pem and key.pem of a folder.
+func signed(endpoint, dir string) string {
 	return fmt.Sprintf("[[account]]\nname = \"signed\"\nuser = \"signed@example.com\"\nmethod = \"oauth\"\nflow = \"client-credentials\"\n"+
-		"token_url = %q\nscopes = [\"mail\"]\nclient_id = \"shim\"\nclient_certificate = \"cert.pem\"\nclient_key = \"key.pem\"\nca = %q\n", p.endpoint, filepath.Join(p.dir, "ca.pem"))
+		"token_url = %q\nscopes = [\"mail\"]\nclient_id = \"shim\"\nclient_certificate = %q\nclient_key = %q\n", endpoint, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
 }
 
 // route is what a route has that logs in for clients of this machine.

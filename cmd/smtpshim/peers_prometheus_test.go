@@ -128,13 +128,15 @@ func TestEachAlertFiresAndStaysSilentAsItShould(t *testing.T) {
 type watched struct {
 	admin                string
 	healing, down, wrong string // addresses of its routes
+	office               string // of the one that logs in
 	proc                 *os.Process
 	dir                  string
 }
 
-// startWatched runs a smtpshim with three routes: to a server that has to be
-// healed, for clients with old TLS too; to one that is down; and to one whose
-// certificate nobody believes.
+// startWatched runs a smtpshim with four routes: to a server that has to be
+// healed, for clients with old TLS too; to one that is down; to one whose
+// certificate nobody believes; and to one where it logs in with a token. Another
+// account, with a certificate, has a token endpoint that is down.
 func startWatched(t *testing.T) watched {
 	t.Helper()
 	legacy, _ := smtptest.LookupServer("exchange-5.0")
@@ -149,7 +151,9 @@ func startWatched(t *testing.T) watched {
 	unbelieved := modern.Start(listenHere(t))
 	t.Cleanup(func() { unbelieved.Close() })
 
-	w := watched{admin: real.FreeAddr(), healing: real.FreeAddr(), down: real.FreeAddr(), wrong: real.FreeAddr(), dir: real.Dir(t)}
+	w := watched{admin: real.FreeAddr(), healing: real.FreeAddr(), down: real.FreeAddr(), wrong: real.FreeAddr(), office: real.FreeAddr(), dir: real.Dir(t)}
+	office := startProvider(t)
+	writeCertificate(t, filepath.Join(w.dir, "cert.pem"), writeKey(t, filepath.Join(w.dir, "key.pem")), time.Now().AddDate(1, 0, 0))
 	if err := os.Mkdir(filepath.Join(w.dir, "recorded"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +176,12 @@ name = "wrong"
 listen = [%q]
 servers = [%q]
 server_tls = {mode = "require"}
-`, filepath.Join(w.dir, "state"), w.admin, w.healing, healed.Addr(), filepath.Join(w.dir, "recorded"), w.down, real.FreeAddr(), w.wrong, unbelieved.Addr()))
+%s%s[[route]]
+name = "office"
+listen = [%q]
+servers = [%q]
+%s`, filepath.Join(w.dir, "state"), w.admin, w.healing, healed.Addr(), filepath.Join(w.dir, "recorded"), w.down, real.FreeAddr(), w.wrong, unbelieved.Addr(),
+		office.account(""), signed("https://"+real.FreeAddr()+"/token", w.dir), w.office, office.mail, office.route()))
 	path, err := program()
 	if err != nil {
 		t.Fatal(err)
@@ -235,6 +244,7 @@ func (w watched) keepBusy(t *testing.T) {
 			talk(w.healing, append([]string{"EHLO sub2."}, mail...)...)
 			talk(w.healing, append([]string{"EHLO scanner.example.com", "STARTTLS"}, mail...)...)
 			talk(w.down, "EHLO client.example.com")
+			talk(w.office, append([]string{"EHLO client.example.com"}, mail...)...)
 			talk(w.wrong, append([]string{"EHLO client.example.com"}, mail...)...)
 			select {
 			case <-tick.C:
