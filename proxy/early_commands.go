@@ -37,7 +37,8 @@ const earlyLook = 50 * time.Millisecond
 // greetingShown waits for the server's greeting. If the client speaks before that, the
 // server gets a NOOP at once, so that it sees what it would see of the client: what the
 // client has sent is not passed on unread. The answer to NOOP goes to nobody, unless it
-// ends the session: then it takes the place of the greeting.
+// ends the session: then it takes the place of the greeting. A server that answers
+// NOOP and does not greet is taken to have greeted: see endGreeting.
 func (s *session) greetingShown(name string) ([]byte, error) {
 	said, by := false, s.now.Add(s.route.Timeouts.greeting())
 	for {
@@ -49,6 +50,9 @@ func (s *session) greetingShown(name string) ([]byte, error) {
 			if err := s.serverWrite([]byte("NOOP\r\n")); err != nil {
 				said = false // the greeting says why
 			}
+		}
+		if said {
+			s.endGreeting(by)
 		}
 		wait := by.Sub(s.now)
 		if !said {
@@ -62,6 +66,42 @@ func (s *session) greetingShown(name string) ([]byte, error) {
 			return raw, err
 		}
 		return s.afterNOOP(slices.Clone(raw))
+	}
+}
+
+// endGreeting waits until the server has sent the last line of its greeting, or has
+// begun to answer NOOP with a yes. In the second case it ends the greeting where the
+// answer begins, or puts one in its place if there is none: postscreen sends no more
+// than a 220- line, or nothing, to a client that it fails for speaking first, and goes
+// on with the answer (postscreen_greet_action = enforce). The next read says why
+// nothing has come.
+func (s *session) endGreeting(by time.Time) {
+	for {
+		b, n := s.server.buffered(), 0
+		for bytes.HasPrefix(b[n:], []byte("220-")) {
+			end := bytes.IndexByte(b[n:], '\n')
+			if end < 0 {
+				break
+			}
+			n += end + 1
+		}
+		next := b[n:]
+		switch {
+		case len(next) < len("250 ") || bytes.HasPrefix(next, []byte("220-")):
+		case next[0] != '2' || bytes.HasPrefix(next, []byte("22")):
+			return
+		case n == 0:
+			s.server.replace(0, []byte("220 "+s.route.policy.Hostname+"\r\n"))
+			return
+		default:
+			teaser := bytes.Clone(b[:n])
+			teaser[bytes.LastIndexByte(teaser[:n-1], '\n')+len("220-")] = ' '
+			s.server.replace(n, teaser)
+			return
+		}
+		if s.fill(s.server, by) != nil {
+			return
+		}
 	}
 }
 

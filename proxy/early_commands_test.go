@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"os"
 	"testing"
 
 	"smtpshim/proxy"
@@ -46,6 +47,52 @@ func TestAServerMaySeeWhoSpeaksBeforeItsGreeting(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A server need not greet a client that speaks first: postscreen, with
+// postscreen_greet_action = enforce, sends its teaser at most, and goes on with the
+// answer to what the client has said.
+func TestAServerThatDoesNotGreetWhoSpeaksFirstIsServed(t *testing.T) {
+	hostname, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	early := steps(smtptest.Say("EHLO client.example.com"))
+	answer, clientAnswer := says("EHLO client.example.com", "250-mail.example.com", "250 PIPELINING")
+	for name, c := range map[string]struct {
+		server []smtptest.Step
+		hears  []string
+	}{
+		"behind a teaser":          {steps(smtptest.Send("220-wait a bit\r\n"), smtptest.Expect("NOOP"), smtptest.Say("250 2.0.0 Ok")), []string{"220 wait a bit"}},
+		"behind a longer teaser":   {steps(smtptest.Send("220-wait\r\n220-a bit\r\n"), smtptest.Expect("NOOP"), smtptest.Say("250 2.0.0 Ok")), []string{"220-wait", "220 a bit"}},
+		"without a teaser":         {steps(smtptest.Expect("NOOP"), smtptest.Say("250 2.0.0 Ok")), []string{"220 " + hostname}},
+		"with several lines":       {steps(smtptest.Expect("NOOP"), smtptest.Say("220-wait a bit", "250-2.0.0 Ok", "250 2.0.0 go on")), []string{"220 wait a bit"}},
+		"with a teaser in halves":  {steps(smtptest.Expect("NOOP"), smtptest.Send("22"), smtptest.Send("0"), smtptest.Send("-wait a bit\r\n25"), smtptest.Send("0 2.0.0 Ok\r\n")), []string{"220 wait a bit"}},
+		"although it does, slowly": {steps(smtptest.Send("220-wait a bit\r\n"), smtptest.Expect("NOOP"), smtptest.Send("220 mail.example.com ESMTP\r\n"), smtptest.Say("250 2.0.0 Ok")), []string{"220-wait a bit", greeting}},
+	} {
+		for _, rules := range [][]string{nil, {"standard", "-advertise-esmtp"}} {
+			t.Run(name, func(t *testing.T) {
+				server := list(c.server, answer, quitServer)
+				client := list(early, steps(smtptest.Expect(c.hears...)), clientAnswer[1:], quitClient)
+				played := play(t, server, client, func(r *proxy.Route) {
+					shown(r)
+					r.Rules = compile(t, rules...)
+				})
+				wantEnd(t, played, "ok")
+			})
+		}
+	}
+}
+
+// A refusal behind the teaser stays one, and reaches the client.
+func TestAServerThatRefusesWhoSpeaksFirstBehindATeaserIsHeard(t *testing.T) {
+	s := startScripted(t, plays(steps(smtptest.Send("220-wait a bit\r\n"), smtptest.Expect("NOOP"), smtptest.Say("521 5.5.1 Protocol error"))...))
+	r := plainRoute(s)
+	shown(r)
+	r.Rules = compile(t, "standard")
+	_, dial := startProxy(t, r)
+	act(t, dial, plays(smtptest.Say("EHLO client.example.com"), smtptest.Expect("521-wait a bit", "521 5.5.1 Protocol error")))
+	s.wait(t)
 }
 
 // By default the server sees a client that waits.
