@@ -91,7 +91,7 @@ func TestAServerThatRefusesWhoSpeaksFirstBehindATeaserIsHeard(t *testing.T) {
 	shown(r)
 	r.Rules = compile(t, "standard")
 	_, dial := startProxy(t, r)
-	act(t, dial, plays(smtptest.Say("EHLO client.example.com"), smtptest.Expect("521-wait a bit", "521 5.5.1 Protocol error")))
+	act(t, dial, plays(smtptest.Say("EHLO client.example.com"), smtptest.Expect("521-wait a bit", "521 5.5.1 Protocol error"), smtptest.ExpectEnd()))
 	s.wait(t)
 }
 

@@ -146,6 +146,7 @@ type serverState struct {
 	oneHello   bool         // it has refused another
 	short      bool         // it has answered for fewer recipients than it had accepted
 	tls        bool
+	refuses    bool  // its greeting was a refusal
 	plain      bool  // TLS was tried or is not to be had: go on without
 	gone       bool  // not to be used any more
 	last       int16 // the code of its last reply; 0: none

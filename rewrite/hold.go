@@ -247,6 +247,10 @@ func (t *Turn) reconnect() (ok bool) {
 	d := t.d
 	d.sent.forget()
 	d.server.gone = true
+	if d.server.refuses {
+		d.turnedAway()
+		return false
+	}
 	e := t.await(AwaitServer)
 	if e.code/100 != 2 {
 		d.server.gone = true

@@ -97,3 +97,31 @@ func TestAnOpportunisticHandshakeThatIsLostIsTriedOnceMore(t *testing.T) {
 	k.server("220 mail.example.com ESMTP", "EHLO client.example.net", "")
 	k.server("250-mail.example.com|250 STARTTLS", "", "250 mail.example.com")
 }
+
+// A server that has refused the session in its greeting is not asked again on a fresh
+// connection: there it may not know the client for what it was refused for. Source:
+// Postfix 3.7.11, postscreen_greet_action = drop (521 in place of the greeting).
+func TestAServerThatRefusesTheSessionInItsGreetingIsNotAskedAgain(t *testing.T) {
+	for name, policy := range map[string]*rewrite.Policy{
+		"without rules":        {Rules: compile(t)},
+		"standard":             {Rules: compile(t, "standard")},
+		"opportunistic TLS":    {Rules: compile(t, "standard"), ClientTLS: rewrite.ClientTLSHide, ServerTLS: rewrite.ServerTLSOpportunistic},
+		"XCLIENT":              {Rules: compile(t, "standard"), ClientTLS: rewrite.ClientTLSHide, XCLIENT: rewrite.XCLIENTOffered},
+		"a second EHLO is due": {Rules: compile(t, "standard", "second-ehlo")},
+	} {
+		for _, greeting := range []string{"521 5.5.1 Protocol error", "554 no", "450 later", "421 too busy"} {
+			for _, says := range []string{"EHLO client.example.net", "HELO client.example.net", "MAIL FROM:<a@example.net>"} {
+				k := &talk{T: t}
+				k.d = rewrite.New(policy, mailClient, &k.ledger)
+				t.Cleanup(k.d.Close)
+				k.server(greeting, "", greeting)
+				k.d.Command([]byte(says+"\r\n"), false)
+				k.d.ToServer = nil
+				k.d.Lost()
+				if next := k.d.Next(false); next != rewrite.End || len(k.d.ToClient) > 0 {
+					t.Errorf("%s: behind %q and %q the server is lost; the client gets %q, and next is %v; want the end", name, greeting, says, k.d.ToClient, next)
+				}
+			}
+		}
+	}
+}

@@ -31,3 +31,11 @@ func (d *Dialogue) leave() {
 	d.fail(vocabulary.OutcomeServerLost, partedReason)
 	d.next = End
 }
+
+// turnedAway ends the session of a server that has refused it in its greeting and has
+// hung up. The client has that refusal, and gets nothing more. No fresh connection is
+// made: the server may not know there what it has refused the client for.
+func (d *Dialogue) turnedAway() {
+	d.fail(vocabulary.OutcomeServerLost, "the server refused the session in its greeting")
+	d.next = End
+}

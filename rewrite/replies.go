@@ -25,7 +25,7 @@ func (d *Dialogue) Greeting(raw []byte) {
 	d.bannerIs(raw)
 	d.seen.esmtp = d.seen.esmtp || HasWord(raw, "ESMTP")
 	code, err := replyCode(raw)
-	d.server.last = int16(code)
+	d.server.last, d.server.refuses = int16(code), code >= 400
 	if d.holds() {
 		d.resume(event{code: code, raw: raw})
 		return
@@ -44,9 +44,11 @@ func (d *Dialogue) Lost() {
 	switch {
 	case d.next == AwaitServer:
 		d.end(vocabulary.OutcomeServerUnreachable, unreachableText)
+	case d.server.refuses && !d.asksForGoodbye():
+		d.turnedAway()
 	case d.holds() && d.next == AwaitReply:
 		d.resume(event{kind: lost})
-	case d.sent.n > 0 && d.sent.first() == VerbQUIT:
+	case d.asksForGoodbye():
 		d.Finish("221 2.0.0 closing connection")
 	case d.sent.n > 0 && d.server.last == 421: // the client was told that the session ends
 		d.leave()
@@ -57,6 +59,9 @@ func (d *Dialogue) Lost() {
 		d.end(vocabulary.OutcomeServerLost, lostText)
 	}
 }
+
+// asksForGoodbye reports whether the server owes an answer to QUIT.
+func (d *Dialogue) asksForGoodbye() bool { return d.sent.n > 0 && d.sent.first() == VerbQUIT }
 
 // isGoodbye reports whether a server that hangs up after a reply with this code
 // has told the client so.
