@@ -119,6 +119,9 @@ func readReasons(name string) ([]*Reason, error) {
 			return nil, fmt.Errorf("%s:%d: %q; a line is HALF PEER CASE RULES WHY", name, number, strings.TrimSpace(line))
 		}
 		r := &Reason{half: fields[0], peer: fields[1], of: fields[2], rules: fields[3], why: strings.Join(fields[4:], " ")}
+		if strings.Trim(r.of, "*/") == "" {
+			return nil, fmt.Errorf("%s:%d: %q; a reason for every case would hide what is new: name a case or a group of dialogues", name, number, strings.TrimSpace(line))
+		}
 		for _, pattern := range fields[:4] {
 			if _, err := path.Match(pattern, ""); err != nil {
 				return nil, fmt.Errorf("%s:%d: %q: %w", name, number, pattern, err)

@@ -4,6 +4,8 @@ package main
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -20,6 +22,27 @@ func TestFilesAreRead(t *testing.T) {
 	}
 	if _, err := readReasons("reasons.txt"); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAReasonForEverythingIsNone(t *testing.T) {
+	for line, want := range map[string]bool{
+		"clients * lf-ends none why":       true,
+		"servers go-smtp * * why":          false,
+		"servers * lines/* none why":       true,
+		"servers * lines/* none":           false,
+		"servers * lines/[ none why":       false,
+		"clients * * none why":             false,
+		"servers * */* none why":           false,
+		"servers ** * standard why it was": false,
+	} {
+		name := filepath.Join(t.TempDir(), "reasons.txt")
+		if err := os.WriteFile(name, []byte(line+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readReasons(name); (err == nil) != want {
+			t.Errorf("%q: %v, want taken: %v", line, err, want)
+		}
 	}
 }
 
