@@ -36,25 +36,12 @@ func (z *Zoo) servers(m *Matrix, o options) ([]job, error) {
 // playServer starts a server, and plays the dialogues to it: direct, and through
 // smtpshim with each set of rules.
 func (z *Zoo) playServer(p Peer, dialogues []*Dialogue) ([]Result, error) {
-	addr := z.free.next()
-	_, port, _ := strings.Cut(addr, ":")
-	run, err := z.tree.start(p, "ZOO_PORT="+port)
-	if err != nil {
-		return nil, fmt.Errorf("starting %s: %w", p.Name, err)
-	}
-	defer run.Close()
-	if err := listening(addr, 30*time.Second); err != nil {
-		return nil, fmt.Errorf("%w; it said: %s", err, run.out)
-	}
-	// A first session that counts for nothing: some look things up then.
-	first, err := speak(&Dialogue{steps: []step{{kind: "say", text: "QUIT\r\n", n: 1}}}, addr)
-	if err == nil && (len(first) == 0 || !strings.HasPrefix(first[0], "S: 220")) {
-		err = fmt.Errorf("it does not greet: %q; it said: %s", first, run.out)
-	}
+	server, err := z.startServer(p)
 	if err != nil {
 		return nil, err
 	}
-	tap, err := startTap(addr)
+	defer func() { server.run.Close() }()
+	tap, err := startTap(server.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +59,13 @@ func (z *Zoo) playServer(p Peer, dialogues []*Dialogue) ([]Result, error) {
 	defer shim.Close()
 	var results []Result
 	for i, d := range dialogues {
-		playDirect := func() (Spoken, error) { return play(d, tap, tap.Addr) }
+		play := func(addr string) (Spoken, error) {
+			if err := server.revive(); err != nil {
+				return Spoken{}, err
+			}
+			return play(d, tap, addr)
+		}
+		playDirect := func() (Spoken, error) { return play(tap.Addr) }
 		direct, err := playDirect()
 		if err != nil {
 			return nil, err
@@ -82,7 +75,7 @@ func (z *Zoo) playServer(p Peer, dialogues []*Dialogue) ([]Result, error) {
 			// server is not to decide the next dialogue.
 			route := routes[i*len(z.rules)+j]
 			of := Result{Half: "servers", Peer: p.Name, Case: d.Case(), Rules: rules.name}
-			r, through, err := compare(z, of, direct, playDirect, func() (Spoken, error) { return play(d, tap, route.Addr) })
+			r, through, err := compare(z, of, direct, playDirect, func() (Spoken, error) { return play(route.Addr) })
 			if err != nil {
 				return nil, err
 			}
@@ -91,6 +84,56 @@ func (z *Zoo) playServer(p Peer, dialogues []*Dialogue) ([]Result, error) {
 		}
 	}
 	return results, nil
+}
+
+// A running server.
+type running struct {
+	zoo  *Zoo
+	peer Peer
+	addr string
+	run  *Run
+}
+
+// startServer starts a server, and waits until it greets.
+func (z *Zoo) startServer(p Peer) (*running, error) {
+	s := &running{zoo: z, peer: p, addr: z.free.next()}
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	// A first session that counts for nothing: some look things up then.
+	first, err := speak(&Dialogue{steps: []step{{kind: "say", text: "QUIT\r\n", n: 1}}}, s.addr)
+	if err == nil && (len(first) == 0 || !strings.HasPrefix(first[0], "S: 220")) {
+		err = fmt.Errorf("it does not greet: %q; it said: %s", first, s.run.out)
+	}
+	if err != nil {
+		s.run.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// start starts the server at its address.
+func (s *running) start() (err error) {
+	_, port, _ := strings.Cut(s.addr, ":")
+	if s.run, err = s.zoo.tree.start(s.peer, "ZOO_PORT="+port); err != nil {
+		return fmt.Errorf("starting %s: %w", s.peer.Name, err)
+	}
+	if err := listening(s.addr, 30*time.Second); err != nil {
+		s.run.Close()
+		return fmt.Errorf("%w; it said: %s", err, s.run.out)
+	}
+	return nil
+}
+
+// revive starts the server again if the last dialogue was too much for it, and it has
+// ended: the others are not to suffer from that.
+func (s *running) revive() error {
+	if listens, err := isListening(s.addr); err != nil || listens {
+		return err
+	}
+	s.zoo.say("server %s has ended, and is started again; it said: %s", s.peer.Name, s.run.out)
+	s.run.Close()
+	return s.start()
 }
 
 // Spoken is what one play of a dialogue came to.

@@ -78,26 +78,34 @@ func (s *Shim) Close() {
 	os.RemoveAll(s.dir)
 }
 
-// listening waits until somebody listens at an address. It looks without
-// connecting, which many a server would count as a session.
+// listening waits until somebody listens at an address.
 func listening(addr string, patience time.Duration) error {
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return err
-	}
-	var number int
-	if _, err := fmt.Sscan(port, &number); err != nil {
-		return err
-	}
-	want := fmt.Sprintf(":%04X 00000000:0000 0A ", number)
-	want6 := fmt.Sprintf(":%04X 00000000000000000000000000000000:0000 0A ", number)
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-			text, err := os.ReadFile(table)
-			if err == nil && (strings.Contains(string(text), want) || strings.Contains(string(text), want6)) {
-				return nil
-			}
+		if ok, err := isListening(addr); ok || err != nil {
+			return err
 		}
 	}
 	return fmt.Errorf("nobody listens at %s after %v", addr, patience)
+}
+
+// isListening reports whether somebody listens at an address. It looks without
+// connecting, which many a server would count as a session.
+func isListening(addr string) (bool, error) {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false, err
+	}
+	var number int
+	if _, err := fmt.Sscan(port, &number); err != nil {
+		return false, err
+	}
+	want := fmt.Sprintf(":%04X 00000000:0000 0A ", number)
+	want6 := fmt.Sprintf(":%04X 00000000000000000000000000000000:0000 0A ", number)
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, err := os.ReadFile(table)
+		if err == nil && (strings.Contains(string(text), want) || strings.Contains(string(text), want6)) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
