@@ -95,3 +95,32 @@ func TestLoginsOfOursAreCountedOnTheirOwnSides(t *testing.T) {
 		wantAuths(t, c, "client LOGIN "+test.outcome, "server PLAIN "+test.outcome)
 	}
 }
+
+func TestTheLogSaysByWhatAClientLogsIn(t *testing.T) {
+	ours, theirs := testTLS(t)
+	office := account(t, login.AccountSettings{Name: "office", User: "office@example.com", Password: sasl.Password("x")})
+	entry := login.Entry{Networks: loopback, Account: office}
+	server := steps(smtptest.ServerTLS(ours), smtptest.Say(greeting), smtptest.Expect("EHLO canon.example.com"), smtptest.Say("250-mail.example.com", "250 AUTH CRAM-MD5 PLAIN"))
+	client := steps(smtptest.Expect(greeting), smtptest.Say("EHLO canon.example.com"), smtptest.Expect("250-mail.example.com", "250 AUTH LOGIN PLAIN"))
+	proof := steps(smtptest.Expect("AUTH PLAIN "+inBase64("\x00office@example.com\x00x")), smtptest.Say("235 ok"))
+	office.Mechanisms = []string{"PLAIN"}
+	passServer, passClient := dialogue(greeting, "EHLO c.example.com", "250 ok", "AUTH LOGIN", "334 VXNlcm5hbWU6", "eA==", "334 UGFzc3dvcmQ6", "eA==", "235 ok")
+	refusedServer, refusedClient := dialogue(greeting, "EHLO c.example.com", "250 ok", "AUTH PLAIN AGEAYg==", "535 no")
+	for name, test := range map[string]struct {
+		server, client []smtptest.Step
+		change         func(*proxy.Route)
+		want           [2]string
+	}{
+		"passes":     {passServer, passClient, nil, [2]string{"LOGIN", "LOGIN"}},
+		"is refused": {refusedServer, refusedClient, nil, [2]string{}},
+		"to us":      {list(server, proof, steps(smtptest.ExpectEnd())), list(client, steps(smtptest.Say("AUTH LOGIN eA=="), smtptest.Expect("334 UGFzc3dvcmQ6"), smtptest.Say("eA=="), smtptest.Expect("235 2.7.0 authentication succeeded"))), logsIn(t, theirs, entry), [2]string{"LOGIN", "PLAIN"}},
+		"need not":   {list(server, proof, steps(smtptest.Expect("MAIL FROM:<>"), smtptest.Say("250 ok"), smtptest.ExpectEnd())), list(client, steps(smtptest.Say("MAIL FROM:<>"), smtptest.Expect("250 ok"))), logsIn(t, theirs, entry), [2]string{"", "PLAIN"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := endOf(t, test.server, test.client, test.change)
+			if got := [2]string{e.ClientAuth, e.ServerAuth}; got != test.want {
+				t.Errorf("the log says %q, want %q", got, test.want)
+			}
+		})
+	}
+}

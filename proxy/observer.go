@@ -109,8 +109,12 @@ type Ending struct {
 	Octets               int64          // of messages
 	Rules                map[string]int // how often each rule acted
 	ClientTLS, ServerTLS string         // versions; "" in clear
-	Refused              Refusal        // that decided the outcome, or is of a recipient whose message went to others
-	While                string         // what was being done
-	Err                  string         // what went wrong; "" if nothing did
-	Lasted               time.Duration
+	// ClientAuth is by what the client has logged in, ServerAuth by what somebody has at
+	// the server; "": nobody has.
+	ClientAuth, ServerAuth vocabulary.Mechanism
+
+	Refused Refusal // that decided the outcome, or is of a recipient whose message went to others
+	While   string  // what was being done
+	Err     string  // what went wrong; "" if nothing did
+	Lasted  time.Duration
 }

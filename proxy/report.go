@@ -87,7 +87,8 @@ func (s *session) tellEnd() {
 	}
 	e := Ending{
 		Outcome: s.outcome, Server: s.serverName, Hello: s.dialogue.Hello(), Messages: s.sum.messages, Octets: s.sum.octets,
-		Rules: s.sum.rules, ClientTLS: s.sum.clientTLS, ServerTLS: s.sum.serverTLS, Refused: s.refusal(), While: s.while, Lasted: time.Since(s.began),
+		Rules: s.sum.rules, ClientTLS: s.sum.clientTLS, ServerTLS: s.sum.serverTLS,
+		ClientAuth: s.mechanism(vocabulary.SideClient), ServerAuth: s.mechanism(vocabulary.SideServer), Refused: s.refusal(), While: s.while, Lasted: time.Since(s.began),
 	}
 	if s.err != nil {
 		e.Err = s.err.Error()
@@ -140,6 +141,12 @@ func (s *session) logEnd() {
 	}
 	if s.sum.serverTLS != "" {
 		attrs = append(attrs, slog.String("server_tls", s.sum.serverTLS))
+	}
+	if m := s.mechanism(vocabulary.SideClient); m != "" {
+		attrs = append(attrs, slog.String("client_auth", string(m)))
+	}
+	if m := s.mechanism(vocabulary.SideServer); m != "" {
+		attrs = append(attrs, slog.String("server_auth", string(m)))
 	}
 	if s.early {
 		attrs = append(attrs, slog.Bool("early", true))
@@ -261,12 +268,6 @@ func (h heard) Broke(rule, why string) {
 }
 
 func (h heard) Limited(limit vocabulary.Limit) { h.s.limited(limit) }
-
-func (h heard) Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome) {
-	if o := h.s.route.Observer; o != nil {
-		o.Authenticated(side, m, outcome)
-	}
-}
 
 // limited reports a limit that the client meets.
 func (s *session) limited(limit vocabulary.Limit) {

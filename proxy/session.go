@@ -75,6 +75,7 @@ type session struct {
 	mute        bool         // the client could not read a reply: TLS begins, or the stretch is opaque
 	isDefective bool         // a panic has ended it
 	finished    uint8        // how many steps of finish have begun
+	auth        [2]uint8     // by what the client has logged in, and somebody at the server: see mechanism
 
 	outcome  vocabulary.Outcome // "" while it runs
 	while    string             // what is being done

@@ -66,9 +66,11 @@ type Session struct {
 	Octets               int64
 	Rules                map[string]int // how often each acted
 	ClientTLS, ServerTLS string         // versions; "" in clear
-	Refused              Refusal
-	While, Err           string
-	Lasted               time.Duration
+	// By what the client has logged in, and somebody at the server; "": nobody has.
+	ClientAuth, ServerAuth vocabulary.Mechanism
+	Refused                Refusal
+	While, Err             string
+	Lasted                 time.Duration
 
 	Lines []Line // none if nobody looked when it began
 }

@@ -102,7 +102,7 @@ func source() Source {
 				{ID: "a", Route: "out", Client: "192.0.2.8", Began: began.AddDate(0, 0, -1), Ended: true, Outcome: "server-lost",
 					While: "waiting for the reply to data", Err: "connection reset"},
 				{ID: "z", Route: "out", Client: "192.0.2.8", Began: began.AddDate(0, 0, -1), Ended: true, Outcome: "refused", Server: "192.0.2.25:25",
-					Refused: Refusal{Verb: "MAIL", Code: 550, Text: "5.7.68 Direct Send not allowed", Means: "Direct Send is off", Do: "use a connector"}},
+					ClientAuth: "LOGIN", Refused: Refusal{Verb: "MAIL", Code: 550, Text: "5.7.68 Direct Send not allowed", Means: "Direct Send is off", Do: "use a connector"}},
 			}
 		},
 		Events: http.NotFoundHandler(),
@@ -240,7 +240,7 @@ func TestThePageTellsHowItStands(t *testing.T) {
 		"under way 192.0.2.9 in · c advertise-esmtp fix-hello-name",
 		"ok 192.0.2.7 → to 192.0.2.25:25 in · b advertise-esmtp fix-hello-name ×2", "hello sub2", "messages 1 (1,024 octets)",
 		"lasted 1.5s", "TLS client in clear, server 1.0", "server-lost 192.0.2.8 → to no server", "trouble connection reset", "nobody was looking",
-		"refused MAIL 550 192.0.2.8 → to 192.0.2.25:25", "refused MAIL: 550 5.7.68 Direct Send not allowed", "means Direct Send is off", "what to do use a connector",
+		"refused MAIL 550 192.0.2.8 → to 192.0.2.25:25", "refused MAIL: 550 5.7.68 Direct Send not allowed", "means Direct Send is off", "AUTH client LOGIN, server none", "what to do use a connector",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not on the page", want)

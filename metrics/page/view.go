@@ -161,6 +161,9 @@ func (p *page) session(s *Session, now time.Time) sessionView {
 		{"lasted", s.Lasted.Round(time.Millisecond).String()},
 		{"TLS", "client " + cmp.Or(s.ClientTLS, "in clear") + ", server " + cmp.Or(s.ServerTLS, "in clear")},
 	}
+	if s.ClientAuth != "" || s.ServerAuth != "" {
+		v.Facts = append(v.Facts, fact{"AUTH", "client " + cmp.Or(string(s.ClientAuth), "none") + ", server " + cmp.Or(string(s.ServerAuth), "none")})
+	}
 	if r := s.Refused; r.Code != 0 {
 		v.Facts = append(v.Facts, fact{"refused", fmt.Sprintf("%s: %d %s", r.Verb, r.Code, quotedOr(r.Text, "(no text)"))})
 		if r.Means != "" {

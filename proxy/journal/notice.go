@@ -29,18 +29,20 @@ type Notice struct {
 	Rule string `json:"rule,omitempty"` // that changed it
 
 	// Of "ended".
-	Outcome   vocabulary.Outcome `json:"outcome,omitempty"`
-	Server    string             `json:"server,omitempty"`
-	Hello     string             `json:"hello,omitempty"`
-	Messages  int                `json:"messages,omitempty"` // accepted
-	Octets    int64              `json:"octets,omitempty"`   // of messages
-	Rules     map[string]int     `json:"rules,omitempty"`    // how often each acted
-	ClientTLS string             `json:"client_tls,omitempty"`
-	ServerTLS string             `json:"server_tls,omitempty"`
-	Refused   *Refusal           `json:"refused,omitempty"`
-	While     string             `json:"while,omitempty"` // what was being done
-	Err       string             `json:"err,omitempty"`   // what went wrong
-	Seconds   float64            `json:"seconds,omitempty"`
+	Outcome    vocabulary.Outcome   `json:"outcome,omitempty"`
+	Server     string               `json:"server,omitempty"`
+	Hello      string               `json:"hello,omitempty"`
+	Messages   int                  `json:"messages,omitempty"` // accepted
+	Octets     int64                `json:"octets,omitempty"`   // of messages
+	Rules      map[string]int       `json:"rules,omitempty"`    // how often each acted
+	ClientTLS  string               `json:"client_tls,omitempty"`
+	ServerTLS  string               `json:"server_tls,omitempty"`
+	ClientAuth vocabulary.Mechanism `json:"client_auth,omitempty"` // by which somebody logged in
+	ServerAuth vocabulary.Mechanism `json:"server_auth,omitempty"`
+	Refused    *Refusal             `json:"refused,omitempty"`
+	While      string               `json:"while,omitempty"` // what was being done
+	Err        string               `json:"err,omitempty"`   // what went wrong
+	Seconds    float64              `json:"seconds,omitempty"`
 
 	Lost int `json:"lost,omitempty"` // events that the reader has missed
 }
@@ -93,6 +95,7 @@ func (e Event) Notice() Notice {
 		n.At = n.At.Add(end.Lasted)
 		n.Outcome, n.Server, n.Hello, n.Messages, n.Octets = end.Outcome, end.Server, Printable(end.Hello), end.Messages, end.Octets
 		n.Rules, n.ClientTLS, n.ServerTLS, n.While, n.Err = end.Rules, end.ClientTLS, end.ServerTLS, end.While, Printable(end.Err)
+		n.ClientAuth, n.ServerAuth = end.ClientAuth, end.ServerAuth
 		n.Refused = refusalOf(end.Refused)
 		n.Seconds = end.Lasted.Seconds()
 	}

@@ -70,6 +70,8 @@ func about(e *journal.Entry) []byte {
 	line("Messages", strconv.Itoa(end.Messages), ", ", strconv.FormatInt(end.Octets, 10), " octets")
 	line("Client TLS", end.ClientTLS)
 	line("Server TLS", end.ServerTLS)
+	line("Client AUTH", string(end.ClientAuth))
+	line("Server AUTH", string(end.ServerAuth))
 	var rules []string
 	for _, name := range slices.Sorted(maps.Keys(end.Rules)) {
 		rules = append(rules, name+" "+strconv.Itoa(end.Rules[name]))

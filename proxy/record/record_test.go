@@ -138,7 +138,7 @@ func TestARecordingSaysWhenAndWhy(t *testing.T) {
 		<-time.After(time.Second)
 		d.Line(transcript.Line{Side: 'S', Mark: ':', Text: "250 ok"})
 		d.End(proxy.Ending{Outcome: "server-lost", Server: "192.0.2.25:25", Hello: "sub2", Messages: 1, Octets: 1024,
-			Rules: map[string]int{"fix-hello-name": 1}, ServerTLS: "1.0", Refused: proxy.Refusal{Verb: "RCPT", Code: 450, Text: "4.2.0 \x1blater", Means: "it is full", Do: "make room"}, While: "waiting", Err: "gone\n", Lasted: 2500 * time.Millisecond})
+			Rules: map[string]int{"fix-hello-name": 1}, ServerTLS: "1.0", ClientAuth: "LOGIN", ServerAuth: "XOAUTH2", Refused: proxy.Refusal{Verb: "RCPT", Code: 450, Text: "4.2.0 \x1blater", Means: "it is full", Do: "make room"}, While: "waiting", Err: "gone\n", Lasted: 2500 * time.Millisecond})
 		if err := <-told; err != nil {
 			t.Fatal(err)
 		}
@@ -161,6 +161,8 @@ Server      192.0.2.25:25
 Hello       sub2
 Messages    1, 1024 octets
 Server TLS  1.0
+Client AUTH LOGIN
+Server AUTH XOAUTH2
 Rules       fix-hello-name 1
 While       waiting
 Error       "gone\n"
