@@ -54,6 +54,8 @@ func TestTheEndOfEachAUTHExchangeIsToldOnce(t *testing.T) {
 		"split-auth-line": {"server XOAUTH2 refused", "client XOAUTH2 refused", "server XOAUTH2 ok", "client XOAUTH2 ok"},
 		"login-json-challenge": {"server XOAUTH2 refused", "client XOAUTH2 refused", "server OAUTHBEARER refused", "client OAUTHBEARER refused",
 			"server XOAUTH2 cancelled", "client XOAUTH2 cancelled"},
+		// EHLO and TLS come first.
+		"policy-server-tls-require-no-hello-auth": {"server PLAIN ok", "client PLAIN ok"},
 		// The server is not asked.
 		"policy-auth-in-clear-refused": {"client PLAIN refused"},
 	} {
@@ -187,4 +189,16 @@ func TestAnExchangeThatASessionEndsInIsUnfinished(t *testing.T) {
 	k.authenticated()
 	k.d.Close()
 	k.authenticated("server LOGIN unfinished", "client LOGIN unfinished")
+}
+
+// What we answer ourselves in the middle of a turn is told at once too.
+func TestAnAUTHThatGetsNoTLSIsRefused(t *testing.T) {
+	k := talkUnder(t, &rewrite.Policy{ServerTLS: rewrite.ServerTLSRequire})
+	k.client("AUTH PLAIN AGEAYg==", "EHLO relay.example.com", "")
+	k.server("250 mail.example.com", "", "454 4.7.0 TLS with the server is required and not to be had")
+	k.authenticated("client PLAIN refused")
+	k.client("AUTH LOGIN", "", "454 4.7.0 TLS with the server is required and not to be had")
+	k.authenticated("client LOGIN refused")
+	k.d.Close()
+	k.authenticated()
 }

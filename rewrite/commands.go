@@ -277,7 +277,7 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 	d.beginAUTH(v, line)
 	t.runCommand()
 	if d.sent.n > 0 && (t.held || t.answered.Code != 0) {
-		t.held, d.grouping = false, false
+		t.held, t.attempt, d.grouping = false, nil, false
 		return false
 	}
 	d.heard(v)
@@ -305,7 +305,6 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 		t.held = false
 		d.trace('C', v, raw, nil, Causes{})
 		d.answer(v, "503 5.5.1 EHLO first")
-		t.tellClientAuth(503)
 	case t.held:
 		d.hold(t)
 	default:

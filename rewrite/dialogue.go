@@ -377,10 +377,14 @@ func (d *Dialogue) answer(v Verb, text string) { d.answerFor(v, text, Causes{}) 
 func (d *Dialogue) answerFor(v Verb, text string, by Causes) {
 	start := len(d.ToClient)
 	d.ToClient = append(append(d.ToClient, text...), crlf...)
+	code := int(text[0]-'0')*100 + int(text[1]-'0')*10 + int(text[2]-'0')
 	if sasl.Has(v) {
 		d.seen.suspect = true
+		if d.turn != nil {
+			d.turn.tellClientAuth(code)
+		}
 	}
-	d.listener.Replied(v, int(text[0]-'0')*100+int(text[1]-'0')*10+int(text[2]-'0'), d.ToClient[start+4:start+len(text)])
+	d.listener.Replied(v, code, d.ToClient[start+4:start+len(text)])
 	if d.tracer != nil {
 		d.tracer.Exchanged('S', nil, []string{text}, by)
 	}

@@ -108,7 +108,7 @@ func playPeersWith(t *testing.T, data []byte, got *reached, turns *rewrite.Turns
 	p.policy.Turns = turns
 	p.clientTLS, p.serverTLS = p.policy.ClientTLS == rewrite.ClientTLSImplicit, p.policy.ServerTLS == rewrite.ServerTLSImplicit
 	p.d = rewrite.New(p.policy, netip.MustParseAddr("192.0.2.7"), p)
-	defer func() { p.d.Close() }()
+	defer p.close()
 	p.open()
 	for steps := 0; len(p.data) > 0 && steps < 1000; steps++ {
 		next := p.d.Next(p.pick(2) == 0)

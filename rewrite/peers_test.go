@@ -19,6 +19,7 @@ type peers struct {
 	polite bool   // they mostly say what the other waits for
 	said   int    // polite commands
 
+	auths                int  // AUTH commands whose end is yet to be told
 	fed                  int  // the code of the reply that is being given
 	clientTLS, serverTLS bool // handshakes that were done
 	introduced           bool // XCLIENT was said to the server
@@ -323,10 +324,30 @@ func (p *peers) check(policy *rewrite.Policy) {
 	d.ToServer, d.ToClient = nil, nil
 }
 
-func (p *peers) Command(rewrite.Verb)     {}
 func (p *peers) Applied(string)           {}
 func (p *peers) Limited(vocabulary.Limit) {}
-func (p *peers) Authenticated(vocabulary.Side, vocabulary.Mechanism, vocabulary.AuthOutcome) {
+
+func (p *peers) Command(v rewrite.Verb) {
+	if rewrite.SetOf(rewrite.VerbAUTH, rewrite.VerbXAUTH, rewrite.VerbXEXPS).Has(v) {
+		p.auths++
+	}
+}
+
+func (p *peers) Authenticated(side vocabulary.Side, _ vocabulary.Mechanism, outcome vocabulary.AuthOutcome) {
+	switch {
+	case side == vocabulary.SideClient:
+		p.auths--
+	case outcome == vocabulary.AuthOK && p.fed/100 != 2:
+		p.Fatalf("an exchange with the server is told to have gone well, and the server has said %d", p.fed)
+	}
+}
+
+// close ends the dialogue: each AUTH of the client's has had one end by then.
+func (p *peers) close() {
+	p.d.Close()
+	if p.auths != 0 && !p.Failed() {
+		p.Errorf("%d AUTH commands have no end that was told, or more than one", p.auths)
+	}
 }
 
 func (p *peers) Broke(rule, why string) { p.Errorf("%s: %s", rule, why) }
