@@ -102,6 +102,14 @@ func TestESMTPIsAdvertisedByWhatTheServerDidBefore(t *testing.T) {
 	if _, got := greet(); got != "220 mail.example.com ESMTP ready\r\n" {
 		t.Errorf("after EHLO was accepted the greeting is %q", got)
 	}
+
+	m = learned{} // a server of LMTP need not know EHLO, as Dovecot's does not
+	d, _ = greet()
+	d.Command([]byte("LHLO client.example.net\r\n"), false)
+	d.Reply([]byte("250 mail.example.com\r\n"), false, false)
+	if _, got := greet(); got != "220 mail.example.com ready\r\n" {
+		t.Errorf("after LHLO was accepted the greeting is %q", got)
+	}
 }
 
 // What was refused once is mended at once in later sessions.

@@ -353,7 +353,9 @@ func (t *Turn) learn(raw []byte) {
 	}
 	t.offerBy = d.runOffer(&d.server.offer, &t.causes)
 	e := Extensions{reply: &d.server.offer}
-	d.knowsEHLO()
+	if t.verb != VerbLHLO {
+		d.knowsEHLO()
+	}
 	if t.withheld = false; d.policy.withholdsLogin() && d.policy.Logins == nil {
 		d.step(e, &t.causes, string(vocabulary.SafeguardAuthInClear), func(e Extensions) { t.withheld = d.withhold(e) })
 	}
