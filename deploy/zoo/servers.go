@@ -192,9 +192,11 @@ func octetLines(octets []byte) []string {
 	return lines
 }
 
-// judgeReplies goes by the first reply that has another code.
+// judgeReplies goes by the first reply that is better or worse, or else by the first
+// that has another code: what is said behind a reply of the same kind is the same.
 func judgeReplies(direct, through []string) Result {
 	d, t := replies(direct), replies(through)
+	result := Result{Verdict: Same}
 	for i := range max(len(d), len(t)) {
 		before, after := at(d, i), at(t, i)
 		if code(before) == code(after) {
@@ -204,12 +206,17 @@ func judgeReplies(direct, through []string) Result {
 		switch was, is := rank(before), rank(after); {
 		case is > was:
 			r.Verdict = Better
-		case is < was:
+		case is < was, before[0] == '4' && after[0] == '5' && code(before) != "421": // what was tried again would be given up
 			r.Verdict = Worse
 		}
-		return r
+		if r.Verdict != Differs {
+			return r
+		}
+		if result.Verdict == Same {
+			result = r
+		}
 	}
-	return Result{Verdict: Same}
+	return result
 }
 
 // replies returns the last line of each reply.

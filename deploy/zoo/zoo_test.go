@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -115,8 +116,12 @@ func TestRepliesAreJudgedByTheirCodes(t *testing.T) {
 		{"S: (closed)", "S: 421 bye", Better},
 		{"S: 421 bye", "S: (silent)", Worse},
 		{"S: 550 no", "S: 501 no", Differs},
+		{"S: 450 later", "S: 550 no", Worse},
+		{"S: 550 no", "S: 450 later", Differs},
+		{"S: 500 no\nS: 250 Ok", "S: 502 no\nS: 500 no", Worse},
+		{"S: 500 no\nS: 250 Ok", "S: 502 no\nS: 250 Ok", Differs},
 	} {
-		if got := judgeReplies([]string{test.direct}, []string{test.through}); got.Verdict != test.want {
+		if got := judgeReplies(strings.Split(test.direct, "\n"), strings.Split(test.through, "\n")); got.Verdict != test.want {
 			t.Errorf("%q, then %q: %c, want %c", test.direct, test.through, got.Verdict, test.want)
 		}
 	}
