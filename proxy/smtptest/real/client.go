@@ -5,6 +5,7 @@ package real
 import (
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -34,6 +35,34 @@ func Curl(t testing.TB, addr, message string, args ...string) (output string, st
 		"--mail-from", "sender@example.com", "--mail-rcpt", "recipient@example.com",
 		"--upload-file", "-",
 	}, args...)...)
+}
+
+// Msmtp sends a message to addr as Swaks does. args are added to its command line. What it
+// returns has the dialogue.
+func Msmtp(t testing.TB, addr, message string, args ...string) (output string, status int) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run(t, nil, message, Bin(t, "msmtp", "msmtp"), append(append([]string{"--debug", "--file=/dev/null",
+		"--host=" + host, "--port=" + port, "--domain=msmtp.example.com", "--from=sender@example.com"}, args...), "recipient@example.com")...)
+}
+
+// Mutt sends a text to addr, from and to an address of example.com, by the rules of its
+// configuration, such as `set ssl_starttls=no`. user is name:password, "" for nobody.
+func Mutt(t testing.TB, addr, text, user string, settings ...string) (output string, status int) {
+	t.Helper()
+	mutt := Bin(t, "mutt", "mutt")
+	dir := Dir(t)
+	if user != "" {
+		user += "@"
+	}
+	write(t, dir, map[string]string{"muttrc": strings.Join(append([]string{
+		`set smtp_url="smtp://` + user + addr + `"`,
+		"set from=sender@example.com use_from=yes hostname=mutt.example.com copy=no record= connect_timeout=30",
+	}, settings...), "\n") + "\n"})
+	return run(t, []string{"HOME=" + dir}, text, mutt, "-n", "-F", filepath.Join(dir, "muttrc"), "-s", "mutt", "recipient@example.com")
 }
 
 // SMTPSource sends messages to addr with Postfix's load generator; args are its

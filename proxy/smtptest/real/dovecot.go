@@ -14,38 +14,69 @@ import (
 // DovecotLMTP starts a Dovecot that speaks LMTP on a socket in the file system and
 // takes mail for everybody. Its Addr is "unix:" and a path; see Mailbox for what it
 // stores.
+func DovecotLMTP(t testing.TB) *Server {
+	t.Helper()
+	dir := Dir(t)
+	socket := filepath.Join(dir, "lmtp")
+	mkdirs(t, dir, postfixUID, 0o755, "mail")
+	dovecot(t, dir, dovecotLMTP, "unix", socket)
+	return &Server{Addr: "unix:" + socket, dir: dir}
+}
+
+// dovecotTokens starts a Dovecot that answers Postfix's smtpd about XOAUTH2 and
+// OAUTHBEARER, and returns its address. It takes tokens that are JWTs, signed by RS256
+// with the key whose public half is in the file key (PEM), for the user whom their claim
+// "email" names.
+func dovecotTokens(t testing.TB, key string) string {
+	t.Helper()
+	dir, addr := Dir(t), FreeAddr()
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The names of folders and file: the claim azp, the algorithm, the header kid.
+	mkdirs(t, dir, 0, 0o755, "keys", "keys/default", "keys/default/RS256")
+	write(t, dir, map[string]string{
+		"keys/default/RS256/default": string(public),
+		"oauth2.conf": "introspection_mode = local\nlocal_validation_key_dict = fs:posix:prefix=" + dir + "/keys/\n" +
+			"username_attribute = email\n",
+	})
+	dovecot(t, dir, strings.NewReplacer("@HOST@", host, "@PORT@", port).Replace(dovecotOAuth), "tcp", addr)
+	return addr
+}
+
+// dovecot starts a Dovecot that has its files in dir, and waits until it listens.
 //
 // An unpacked Dovecot looks for its programs where the package has them, so it runs in
 // a mount namespace of its own, in which they are there.
-func DovecotLMTP(t testing.TB) *Server {
+func dovecot(t testing.TB, dir, conf, network, addr string) {
 	t.Helper()
-	dovecot := Bin(t, "dovecot", "dovecot")
+	program := Bin(t, "dovecot", "dovecot")
 	needRoot(t, "dovecot")
 	unshare, err := exec.LookPath("unshare")
 	if err != nil {
 		Missing(t, "no unshare in PATH")
 	}
-	s := &Server{dir: Dir(t)}
-	socket := filepath.Join(s.dir, "lmtp")
-	s.Addr = "unix:" + socket
-	mkdirs(t, s.dir, 0, 0o755, "run", "state")
-	mkdirs(t, s.dir, postfixUID, 0o755, "mail")
-	write(t, s.dir, map[string]string{"dovecot.conf": strings.ReplaceAll(dovecotConf, "@DIR@", s.dir)})
-	config := filepath.Join(s.dir, "dovecot.conf")
+	mkdirs(t, dir, 0, 0o755, "run", "state")
+	write(t, dir, map[string]string{"dovecot.conf": strings.ReplaceAll(dovecotConf+conf, "@DIR@", dir)})
+	config := filepath.Join(dir, "dovecot.conf")
 	overlay := "exec dovecot -F -c " + config
-	if dovecot != "/usr/sbin/dovecot" {
+	if program != "/usr/sbin/dovecot" {
 		overlay = "mount -t overlay overlay -o lowerdir=" + filepath.Join(folder("dovecot"), "usr") + ":/usr /usr && " + overlay
 	}
 	Start(t, nil, unshare, "-m", "sh", "-c", overlay)
-	Wait(t, "Dovecot to listen at "+socket, func() bool {
-		conn, err := net.Dial("unix", socket)
+	Wait(t, "Dovecot to listen at "+addr, func() bool {
+		conn, err := net.Dial(network, addr)
 		if err == nil {
 			conn.Close()
 		}
 		return err == nil
 	})
-	printIfFailed(t, filepath.Join(s.dir, "log"))
-	return s
+	printIfFailed(t, filepath.Join(dir, "log"))
 }
 
 // Mailbox is the server as far as it has stored mail for one user, the local part of
@@ -61,9 +92,8 @@ func (s *Server) Mailbox(t testing.TB, user string) *Server {
 	return &of
 }
 
-// dovecotConf has nothing but LMTP, under users that every Debian system has.
+// dovecotConf runs under users that every Debian system has.
 const dovecotConf = `
-protocols = lmtp
 base_dir = @DIR@/run
 state_dir = @DIR@/state
 log_path = @DIR@/log
@@ -71,8 +101,12 @@ ssl = no
 default_internal_user = mail
 default_internal_group = mail
 default_login_user = nobody
-mail_location = maildir:@DIR@/mail/%n
 first_valid_uid = 1
+`
+
+const dovecotLMTP = `
+protocols = lmtp
+mail_location = maildir:@DIR@/mail/%n
 auth_username_format = %n
 passdb {
   driver = static
@@ -85,6 +119,22 @@ userdb {
 service lmtp {
   unix_listener @DIR@/lmtp {
     mode = 0666
+  }
+}
+`
+
+const dovecotOAuth = `
+protocols = none
+auth_mechanisms = xoauth2 oauthbearer
+passdb {
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = @DIR@/oauth2.conf
+}
+service auth {
+  inet_listener {
+    address = @HOST@
+    port = @PORT@
   }
 }
 `

@@ -61,7 +61,7 @@ func (s *Server) eximConf(t testing.TB, exim string, o Options) string {
 		"pid_file_path = " + s.dir + "/spool/pid",
 		"keep_environment =",
 		"message_size_limit = 256M",
-		"acl_smtp_rcpt = accept",
+		"acl_smtp_rcpt = " + o.eximTakes(),
 		"host_lookup =",
 		"smtp_accept_max = 0",
 		"smtp_accept_queue_per_connection = 0",
@@ -86,15 +86,46 @@ func (s *Server) eximConf(t testing.TB, exim string, o Options) string {
 		case "verify":
 			rest += "  hosts_require_tls = *\n  tls_verify_hosts = *\n  tls_verify_certificates = " + o.CA.File + "\n"
 		}
-	}
-	if o.Users != nil {
-		var list strings.Builder
-		for name, password := range o.Users {
-			fmt.Fprintf(&list, "%s=%s ", name, password)
+		if o.Login != "" {
+			rest += "  hosts_require_auth = *\n"
 		}
-		rest += fmt.Sprintf(eximNTLM, list.String())
 	}
-	return strings.Join(main, "\n") + "\n" + rest
+	return strings.Join(main, "\n") + "\n" + rest + o.eximAuthenticators()
+}
+
+// eximTakes is what Exim does with a recipient.
+func (o Options) eximTakes() string {
+	if o.Mechanisms != nil && o.Relay == "" {
+		return "${if def:sender_host_authenticated {accept}{deny}}"
+	}
+	return "accept"
+}
+
+// eximAuthenticators is how Exim's clients log in, or how it logs in where it relays.
+func (o Options) eximAuthenticators() string {
+	mechanisms := o.Mechanisms
+	if mechanisms == nil && o.Users != nil {
+		mechanisms = []string{"NTLM"}
+	}
+	if len(mechanisms) == 0 {
+		return ""
+	}
+	var list, text strings.Builder
+	for name, password := range o.Users {
+		fmt.Fprintf(&list, "%s=%s ", name, password)
+	}
+	name, password, _ := strings.Cut(o.Login, ":")
+	fill := strings.NewReplacer("@NAME@", name, "@PASSWORD@", password, "@USERS@", list.String())
+	fmt.Fprintln(&text, "begin authenticators")
+	for _, m := range mechanisms {
+		fmt.Fprintf(&text, "%s:\n  public_name = %s\n%s", strings.ReplaceAll(m, "-", "_"), m, eximAuthenticators[m].common)
+		if o.Login != "" {
+			fill.WriteString(&text, eximAuthenticators[m].client)
+		} else {
+			fill.WriteString(&text, eximAuthenticators[m].server)
+		}
+	}
+	return text.String()
 }
 
 const eximStores = `
@@ -123,11 +154,26 @@ relay:
   allow_localhost
 `
 
-const eximNTLM = `
-begin authenticators
-ntlm:
-  driver = spa
-  public_name = NTLM
-  server_password = ${extract{$auth1}{%s}{$value}fail}
-  server_set_id = $auth1
-`
+// eximAuthenticators are what Exim knows, by mechanism.
+var eximAuthenticators = map[string]struct{ common, server, client string }{
+	"NTLM": {
+		"  driver = spa\n",
+		"  server_password = ${extract{$auth1}{@USERS@}{$value}fail}\n  server_set_id = $auth1\n",
+		"  client_username = @NAME@\n  client_password = @PASSWORD@\n",
+	},
+	"CRAM-MD5": {
+		"  driver = cram_md5\n",
+		"  server_secret = ${extract{$auth1}{@USERS@}{$value}fail}\n  server_set_id = $auth1\n",
+		"  client_name = @NAME@\n  client_secret = @PASSWORD@\n",
+	},
+	"PLAIN": {
+		"  driver = plaintext\n",
+		"  server_prompts = :\n  server_condition = ${if eq{$auth3}{${extract{$auth2}{@USERS@}{$value}fail}}}\n  server_set_id = $auth2\n",
+		"  client_send = ^@NAME@^@PASSWORD@\n",
+	},
+	"LOGIN": {
+		"  driver = plaintext\n",
+		"  server_prompts = Username:: : Password::\n  server_condition = ${if eq{$auth2}{${extract{$auth1}{@USERS@}{$value}fail}}}\n  server_set_id = $auth1\n",
+		"  client_send = : @NAME@ : @PASSWORD@\n",
+	},
+}

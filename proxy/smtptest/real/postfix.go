@@ -80,7 +80,7 @@ func (s *Server) mainCF(t testing.TB, root string, o Options) []string {
 		"local_recipient_maps =",
 		"message_size_limit = 268435456",
 		"smtpd_client_event_limit_exceptions = static:all",
-		"smtpd_recipient_restrictions = permit_mynetworks, reject",
+		"smtpd_recipient_restrictions = " + o.smtpdTakes(),
 		"smtpd_discard_ehlo_keywords =",
 		"smtputf8_enable = yes",
 		"disable_dns_lookups = yes",
@@ -104,13 +104,34 @@ func (s *Server) mainCF(t testing.TB, root string, o Options) []string {
 			"smtpd_tls_security_level = may",
 			"smtpd_tls_chain_files = "+key+", "+certificate)
 	}
-	if o.Users != nil {
-		lines = append(lines,
-			"smtpd_sasl_auth_enable = yes",
-			"smtpd_sasl_type = dovecot",
-			"smtpd_sasl_path = inet:"+passwords(t, o.Users))
+	return append(lines, o.smtpdSASL(t, filepath.Join(s.dir, "etc"))...)
+}
+
+// smtpdTakes is whose mail Postfix takes.
+func (o Options) smtpdTakes() string {
+	if o.TokenKey != "" || o.Mechanisms != nil && o.Relay == "" {
+		return "permit_sasl_authenticated, reject"
 	}
-	return lines
+	return "permit_mynetworks, reject"
+}
+
+// smtpdSASL are the settings of a Postfix whose clients may log in.
+func (o Options) smtpdSASL(t testing.TB, etc string) []string {
+	t.Helper()
+	common := []string{
+		"smtpd_sasl_auth_enable = yes",
+		"smtpd_sasl_authenticated_header = yes",
+	}
+	switch {
+	case o.TokenKey != "":
+		return append(common, "smtpd_sasl_type = dovecot", "smtpd_sasl_path = inet:"+dovecotTokens(t, o.TokenKey))
+	case o.Mechanisms != nil && o.Relay == "":
+		cyrusSASL(t, etc, o.Users, o.Mechanisms)
+		return append(common, "smtpd_sasl_type = cyrus", "smtpd_sasl_path = smtpd", "smtpd_sasl_local_domain = example.com")
+	case o.Users != nil:
+		return []string{"smtpd_sasl_auth_enable = yes", "smtpd_sasl_type = dovecot", "smtpd_sasl_path = inet:" + passwords(t, o.Users)}
+	}
+	return nil
 }
 
 // relay are the settings of a Postfix that sends everything to one place.

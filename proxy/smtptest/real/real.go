@@ -1,8 +1,8 @@
 //go:build linux
 
 // Package real starts mail servers and clients that other people wrote, so that
-// tests can put something between them: Postfix, Exim, Dovecot, smtp-sink, smtp-source,
-// swaks, curl, HAProxy, and of TLS OpenSSL's s_client and s_server, gnutls-cli, sslscan,
+// tests can put something between them: Postfix with Cyrus SASL or Dovecot, Exim,
+// smtp-sink, smtp-source, swaks, curl, msmtp, mutt, HAProxy, and of TLS OpenSSL's s_client and s_server, gnutls-cli, sslscan,
 // posttls-finger.
 //
 // Programs are looked for in the folder that SMTPSHIM_PEERS names, where .ci/run
@@ -37,9 +37,20 @@ type Options struct {
 	Cert  [2]string         // files of a certificate and its key, in place of one that CA makes
 	Users map[string]string // passwords by name; AUTH is offered (Postfix: PLAIN, Exim: NTLM)
 
+	// Mechanisms are offered in place of those, the first before the others, and mail is
+	// taken from users alone. Postfix asks Cyrus SASL, for users of the domain
+	// example.com, whose names are given without it. An Exim that relays uses them for
+	// Login.
+	Mechanisms []string
+
+	// TokenKey is the file (PEM) of the public key of OAuth tokens: JWTs signed by RS256,
+	// with the user as the claim "email". Postfix offers XOAUTH2 and OAUTHBEARER, asks
+	// Dovecot, and takes mail from users alone.
+	TokenKey string
+
 	Relay    string // host:port; mail is not stored but sent there from the queue
 	RelayTLS string // Postfix's smtp_tls_security_level for that: "none" (or ""), "may", "encrypt", "verify"; Exim knows "" as "may"
-	Login    string // name:password, said to Relay with AUTH (Postfix)
+	Login    string // name:password, said to Relay with AUTH
 
 	Listen string // host:port in place of a free one on loopback; ":25" is every address (Postfix)
 

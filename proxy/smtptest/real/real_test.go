@@ -5,6 +5,7 @@ package real
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // These tests prove the peers against each other, with nothing between: where one
@@ -51,6 +52,69 @@ func TestEximKnowsCurlByNTLM(t *testing.T) {
 		}
 	}
 	stored(t, to, 1, "hello")
+}
+
+func TestPostfixKnowsCurlByToken(t *testing.T) {
+	t.Parallel()
+	key, other := NewTokenKey(t), NewTokenKey(t)
+	to := Postfix(t, Options{TokenKey: key.File})
+	for name, k := range map[string]*TokenKey{"right": key, "wrong": other} {
+		token, err := k.Token("user@example.com", time.Now().Add(time.Hour), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, mechanism := range []string{"XOAUTH2", "OAUTHBEARER"} {
+			out, status := Curl(t, to.Addr, "Subject: token\n\nhello\n", "--login-options", "AUTH="+mechanism, "--user", "user@example.com", "--oauth2-bearer", token)
+			if (status == 0) != (name == "right") {
+				t.Errorf("%s, %s key: curl ended with %d: %s", mechanism, name, status, out)
+			}
+		}
+	}
+	stored(t, to, 2, "hello")
+}
+
+func TestServersTakeMailFromUsersAlone(t *testing.T) {
+	t.Parallel()
+	users, mechanisms := map[string]string{"user": "right"}, []string{"CRAM-MD5", "PLAIN", "LOGIN"}
+	for name, to := range map[string]*Server{
+		"Postfix with Cyrus SASL": Postfix(t, Options{Users: users, Mechanisms: append([]string{"SCRAM-SHA-256"}, mechanisms...)}),
+		"Exim":                    Exim(t, Options{Users: users, Mechanisms: mechanisms}),
+	} {
+		for _, m := range mechanisms {
+			for password, code := range map[string]string{"right": " 235 ", "wrong": " 535 "} {
+				out, status := Swaks(t, to.Addr, "--auth", m, "--auth-user", "user", "--auth-password", password, "--body", "hello")
+				if (status == 0) != (password == "right") || !strings.Contains(out, code) {
+					t.Errorf("%s, %s, %s: swaks ended with %d: %s", name, m, password, status, out)
+				}
+			}
+		}
+		if out, status := Swaks(t, to.Addr, "--body", "hello"); status == 0 {
+			t.Errorf("%s took mail from nobody: %s", name, out)
+		}
+		stored(t, to, len(mechanisms), "hello")
+	}
+}
+
+func TestEximLogsInToExim(t *testing.T) {
+	t.Parallel()
+	for _, m := range []string{"NTLM", "CRAM-MD5", "PLAIN", "LOGIN"} {
+		to := Exim(t, Options{Users: map[string]string{"user": "right"}, Mechanisms: []string{m}})
+		from := Exim(t, Options{Relay: to.Addr, Login: "user:right", Mechanisms: []string{m}})
+		from.Sendmail(t, "Subject: queued\n\nhello\n", "-f", "sender@example.com", "recipient@example.com")
+		stored(t, to, 1, "hello")
+	}
+}
+
+func TestMailProgramsReachPostfixWithPassword(t *testing.T) {
+	t.Parallel()
+	to := Postfix(t, Options{Users: map[string]string{"user": "right"}, Mechanisms: []string{"CRAM-MD5"}})
+	if out, status := Msmtp(t, to.Addr, "Subject: msmtp\n\nhello\n", "--auth=cram-md5", "--user=user", "--passwordeval=echo right"); status != 0 {
+		t.Errorf("msmtp ended with %d: %s", status, out)
+	}
+	if out, status := Mutt(t, to.Addr, "hello\n", "user:right", "set ssl_starttls=no ssl_force_tls=no smtp_authenticators=cram-md5"); status != 0 {
+		t.Errorf("mutt ended with %d: %s", status, out)
+	}
+	stored(t, to, 2, "hello")
 }
 
 func TestQueuesAreDelivered(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -53,3 +54,55 @@ func judge(conn net.Conn, users map[string]string) {
 		}
 	}
 }
+
+// cyrusSASL makes the configuration of a Cyrus SASL that offers mechanisms and has its
+// own database of users, where Debian's Postfix looks for it whatever
+// cyrus_sasl_config_path says: in the folder sasl beside main.cf.
+func cyrusSASL(t testing.TB, etc string, users map[string]string, mechanisms []string) {
+	t.Helper()
+	mkdirs(t, etc, postfixUID, 0o755, "sasl")
+	folder := filepath.Join(etc, "sasl")
+	database := filepath.Join(folder, "sasldb2")
+	write(t, folder, map[string]string{"smtpd.conf": "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: " + database +
+		"\nmech_list: " + strings.Join(mechanisms, " ") + "\n"})
+	for name, password := range users {
+		Python(t, cyrusUser, database, name, password)
+	}
+}
+
+// cyrusUser is a script that puts a user of example.com into a database of Cyrus SASL.
+const cyrusUser = `
+import ctypes as c, os, sys
+
+database, user, password = (text.encode() for text in sys.argv[1:])
+sasl = c.CDLL("libsasl2.so.2")
+options = {b"auxprop_plugin": b"sasldb", b"sasldb_path": database, b"pwcheck_method": b"auxprop"}
+
+
+@c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_char_p, c.c_char_p, c.POINTER(c.c_char_p), c.POINTER(c.c_uint))
+def getopt(context, plugin, option, result, size):
+    if option not in options:
+        return -1
+    result[0] = options[option]
+    if size:
+        size[0] = len(options[option])
+    return 0
+
+
+class Callback(c.Structure):
+    _fields_ = [("id", c.c_ulong), ("proc", c.c_void_p), ("context", c.c_void_p)]
+
+
+def check(what, code):
+    if code != 0:
+        sys.exit("%s: %d" % (what, code))
+
+
+GETOPT, LIST_END, CREATE = 1, 0, 1
+callbacks = (Callback * 2)(Callback(GETOPT, c.cast(getopt, c.c_void_p), None), Callback(LIST_END, None, None))
+conn = c.c_void_p()
+check("init", sasl.sasl_server_init(callbacks, b"smtpd"))
+check("new", sasl.sasl_server_new(b"smtp", b"postfix.example.com", b"example.com", None, None, callbacks, 0, c.byref(conn)))
+check("setpass", sasl.sasl_setpass(conn, user, password, len(password), None, 0, CREATE))
+os.chmod(database, 0o644)
+`
