@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -78,6 +79,7 @@ func raceDetected() bool {
 type shim struct {
 	addr  string // of the route
 	admin string
+	path  string // of its configuration
 	proc  *os.Process
 	log   *real.Log
 }
@@ -93,21 +95,25 @@ type shimOptions struct {
 
 	clientSays, serverSays string // further lines of [route.client_tls] and [route.server_tls]
 	routeSays              string // and of the route
+
+	says      string // tables before the route
+	loginSays string // those of [[route.login]]
+	logLevel  string // "": info
 }
 
 // startShim runs smtpshim until the test ends.
 func startShim(t *testing.T, o shimOptions) shim {
 	t.Helper()
 	s := shim{addr: real.FreeAddr(), admin: real.FreeAddr()}
-	config := filepath.Join(real.Dir(t), "smtpshim.toml")
-	if err := os.WriteFile(config, []byte(s.config(t, o)), 0o644); err != nil {
+	s.path = filepath.Join(real.Dir(t), "smtpshim.toml")
+	if err := os.WriteFile(s.path, []byte(s.config(t, o)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	path, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.proc, s.log = real.StartLogged(t, []string{"GORACE=halt_on_error=1"}, path, "run", "-config", config)
+	s.proc, s.log = real.StartLogged(t, []string{"GORACE=halt_on_error=1"}, path, "run", "-config", s.path)
 	real.Listening(t, s.admin)
 	real.Listening(t, s.addr)
 	return s
@@ -139,7 +145,7 @@ func (s shim) counted(t *testing.T, line string) {
 func (s shim) config(t *testing.T, o shimOptions) string {
 	t.Helper()
 	var text strings.Builder
-	fmt.Fprintf(&text, "state_dir = \"state\"\n[admin]\nlisten = %q\n[log]\nlevel = \"info\"\n", s.admin)
+	fmt.Fprintf(&text, "state_dir = \"state\"\n[admin]\nlisten = %q\n[log]\nlevel = %q\n%s\n", s.admin, cmp.Or(o.logLevel, "info"), o.says)
 	fmt.Fprintf(&text, "[[route]]\nname = \"peers\"\nlisten = [%q]\nservers = [%q]\n", s.addr, o.server)
 	if o.rules != nil {
 		fmt.Fprintf(&text, "rules = [%s]\n", quoted(o.rules))
@@ -161,6 +167,7 @@ func (s shim) config(t *testing.T, o shimOptions) string {
 		}
 		fmt.Fprintln(&text, o.serverSays)
 	}
+	fmt.Fprintln(&text, o.loginSays)
 	return text.String()
 }
 

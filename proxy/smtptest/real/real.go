@@ -2,8 +2,8 @@
 
 // Package real starts mail servers and clients that other people wrote, so that
 // tests can put something between them: Postfix with Cyrus SASL or Dovecot, Exim,
-// smtp-sink, smtp-source, swaks, curl, msmtp, mutt, HAProxy, and of TLS OpenSSL's s_client and s_server, gnutls-cli, sslscan,
-// posttls-finger.
+// smtp-sink, smtp-source, swaks, curl, msmtp, mutt, HAProxy, and of TLS OpenSSL's
+// s_client and s_server, gnutls-cli, sslscan, posttls-finger.
 //
 // Programs are looked for in the folder that SMTPSHIM_PEERS names, where .ci/run
 // unpacks them, and then in PATH. A test whose program is missing is skipped;
