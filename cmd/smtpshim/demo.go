@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -206,6 +208,20 @@ func dialer(address string) smtptest.Dial {
 	return func() (net.Conn, error) { return net.Dial("tcp", address) }
 }
 
+// secure gives a stand-in that takes logins inside TLS alone a certificate, whose
+// fingerprint it returns; "": it is none.
+func secure(s *smtptest.Server) (fingerprint string, err error) {
+	if !s.AuthSecure {
+		return "", nil
+	}
+	certificate, _, err := smtptest.Certificate(s.Host)
+	if err != nil {
+		return "", err
+	}
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	return fmt.Sprintf("%x", sha256.Sum256(certificate.Certificate[0])), nil
+}
+
 // demoServer keeps a simulated server up: behind the proxy, or bare.
 func demoServer(address, name string, bare bool, stdout, stderr io.Writer) int {
 	server, ok := smtptest.LookupServer(name)
@@ -228,6 +244,11 @@ func demoServer(address, name string, bare bool, stdout, stderr io.Writer) int {
 		at = address
 	}
 	server.Lasts = true
+	fingerprint, err := secure(&server)
+	if err != nil {
+		fmt.Fprintln(stderr, "smtpshim demo:", err)
+		return failed
+	}
 	running, err := startStandIn(server, at)
 	if err != nil {
 		fmt.Fprintln(stderr, "smtpshim demo:", err)
@@ -235,6 +256,10 @@ func demoServer(address, name string, bare bool, stdout, stderr io.Writer) int {
 	}
 	defer running.Close()
 	fmt.Fprintf(stdout, "%s, simulated, without smtpshim: %s\n", name, running.Addr())
+	if fingerprint != "" {
+		fmt.Fprintf(stdout, "It takes the password \"password\" and the token \"token\" of any user, inside TLS. For a route that logs in there:\n"+
+			"server_tls = {mode = \"require\", pins = [%q]}\n", fingerprint)
+	}
 	if !bare {
 		show := &showLines{out: demoOutput{stdout, colourful(stdout)}}
 		p, err := startDemoProxy(&proxy.Route{Name: name, Listen: []string{address}, Servers: []string{running.Addr()}, Observer: show})

@@ -186,6 +186,12 @@ func (r *running) get(path string) (status int, body string) {
 // connect connects to address and hears the greeting.
 func connect(t *testing.T, address string) (say func(line, want string)) {
 	t.Helper()
+	return connectTo(t, address, "220 mail.example.com")
+}
+
+// connectTo connects to a server that greets like this.
+func connectTo(t *testing.T, address, greeting string) (say func(line, want string)) {
+	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
@@ -202,7 +208,7 @@ func connect(t *testing.T, address string) (say func(line, want string)) {
 			t.Fatalf("%q was answered with %q, %v; want %q", line, got, err, want)
 		}
 	}
-	say("", "220 mail.example.com")
+	say("", greeting)
 	return say
 }
 

@@ -2,8 +2,6 @@ package smtptest
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -82,35 +80,38 @@ func NTLM1(seal bool) string {
 	return base64.StdEncoding.EncodeToString(m)
 }
 
-// NTLM2 is the server's message in base64: its challenge.
-func NTLM2() string {
+// NTLM2 is the server's message in base64: its challenge, for a client that can do
+// all that NTLM1 says.
+func NTLM2() string { return ntlmType2(ntlmFlags1) }
+
+// ntlmType2 has those of the server's flags that the client has too.
+func ntlmType2(client uint32) string {
+	const domain = 0x10000 // which the server alone says: its name is a domain's
 	m := ntlmMessage(ntlmHeader2, 2)
-	binary.LittleEndian.PutUint32(m[20:], ntlmFlags3)
+	binary.LittleEndian.PutUint32(m[20:], ntlmFlags3&(client|domain))
 	copy(m[24:], ntlmChallenge[:])
 	return base64.StdEncoding.EncodeToString(m)
 }
 
-// NTLM3 is the answer in base64 to type2, the challenge in base64. The answer
-// is right only for the password that the server expects. Seal is bit 0x20 of
-// the flags at octet 60.
+// NTLM3 is the answer in base64 to type2, the challenge in base64: NTLMv1, of the user
+// "user" and the password. Seal is bit 0x20 of the flags at octet 60.
 func NTLM3(type2, password string, seal bool) (string, error) {
 	challenge, err := ntlmParse(type2, 2, ntlmHeader2)
 	if err != nil {
 		return "", err
 	}
-	proof := ntlmProof(password, challenge[24:32])
 	m := ntlmMessage(ntlmHeader3, 3)
-	binary.LittleEndian.PutUint16(m[20:], uint16(len(proof)))
-	binary.LittleEndian.PutUint16(m[22:], uint16(len(proof)))
-	binary.LittleEndian.PutUint32(m[24:], ntlmHeader3)
+	for _, field := range []struct {
+		at   int
+		text []byte
+	}{{20, ntlmAnswer(password, challenge[24:32])}, {36, unicode("user")}} {
+		binary.LittleEndian.PutUint16(m[field.at:], uint16(len(field.text)))
+		binary.LittleEndian.PutUint16(m[field.at+2:], uint16(len(field.text)))
+		binary.LittleEndian.PutUint32(m[field.at+4:], uint32(len(m)))
+		m = append(m, field.text...)
+	}
 	binary.LittleEndian.PutUint32(m[60:], ntlmFlags(ntlmFlags3, seal))
-	return base64.StdEncoding.EncodeToString(append(m, proof...)), nil
-}
-
-// ntlmProof stands for the NT response, which has 24 octets too.
-func ntlmProof(password string, challenge []byte) []byte {
-	sum := sha256.Sum256(append([]byte(password), challenge...))
-	return sum[:24]
+	return base64.StdEncoding.EncodeToString(m), nil
 }
 
 // ntlmCheck reads a third message.
@@ -120,8 +121,17 @@ func ntlmCheck(type3, password string) (right, seal bool, err error) {
 		return false, false, err
 	}
 	seal = binary.LittleEndian.Uint32(m[60:])&ntlmSeal != 0
-	right = subtle.ConstantTimeCompare(m[ntlmHeader3:], ntlmProof(password, ntlmChallenge[:])) == 1
-	return right, seal, nil
+	return ntlmRight(password, ntlmChallenge[:], ntlmField(m, 20), ntlmField(m, 36), ntlmField(m, 28)), seal, nil
+}
+
+// ntlmField is what a message has behind its header; nil: nothing, or not what the
+// header says.
+func ntlmField(m []byte, at int) []byte {
+	size, begin := uint64(binary.LittleEndian.Uint16(m[at:])), uint64(binary.LittleEndian.Uint32(m[at+4:]))
+	if begin+size > uint64(len(m)) {
+		return nil
+	}
+	return m[begin : begin+size]
 }
 
 func ntlmParse(text string, kind uint32, size int) ([]byte, error) {

@@ -20,27 +20,35 @@ type Server struct {
 	Greeting []Text
 	// Ehlo is the answer to EHLO without its codes, the first line and the
 	// keywords; none: EHLO is no command. STARTTLS is left out without TLS
-	// and under it, and whatever offers authentication without Auth.
+	// and under it, and whatever offers authentication without Auth, and in clear
+	// with AuthSecure.
 	Ehlo    []Text
 	Replies Replies
 	Verbs   map[string]Text // answers to other verbs, in upper case
 	Auth    []Text          // forms of AUTH and XAUTH that are understood
 
 	Host     string        // its own name; mail.example.com
-	Password string        // NTLM; "password"
+	User     string        // of Password and Token; "": whoever says it
+	Password string        // NTLM, LOGIN and PLAIN; "password"
+	Token    string        // XOAUTH2 and OAUTHBEARER; "token"
 	Timeout  time.Duration // of each read and write; 5 minutes
 	TLS      *tls.Config   // nil: no STARTTLS
 	Lasts    bool          // long: it keeps neither dialogues nor messages
 
-	HangsUp      bool          // on EHLO, without a word
-	OneHello     bool          // EHLO or HELO once is all it takes
-	RefusesDot   bool          // a dot at the end of the client's name
-	RefusesEmpty bool          // EHLO and HELO without a name
-	RequiresTLS  bool          // MAIL only after STARTTLS, if there is TLS
-	Forgets      Forgets       // that TLS is up; only with RequiresTLS
-	Seals        bool          // after 235, if the client's type-3 message asks for it
-	Gap          time.Duration // longest pause after the first line of an answer to DATA; ends when the client speaks
-	GapFunc      func()        // takes the place of Gap; Close waits for it to return
+	HangsUp      bool    // on EHLO, without a word
+	OneHello     bool    // EHLO or HELO once is all it takes
+	RefusesDot   bool    // a dot at the end of the client's name
+	RefusesEmpty bool    // EHLO and HELO without a name
+	RequiresTLS  bool    // MAIL only after STARTTLS, if there is TLS
+	Forgets      Forgets // that TLS is up; only with RequiresTLS
+	AuthSecure   bool    // offers and takes authentication inside TLS only
+	RequiresAuth bool    // MAIL only after AUTH
+	Seals        bool    // after 235, if the client's type-3 message asks for it
+
+	RequiresCertificate bool // MAIL only if the client has shown a certificate; TLS says which are right
+
+	Gap     time.Duration // longest pause after the first line of an answer to DATA; ends when the client speaks
+	GapFunc func()        // takes the place of Gap; Close waits for it to return
 }
 
 // Replies are a server's answers, each a whole line with its code.
@@ -58,13 +66,17 @@ type Replies struct {
 	Quit     Text //
 	Unknown  Text // to what is no command
 
-	StartTLS      Text // the go-ahead
-	NeedTLS       Text // to MAIL in clear
-	Prompt        Text // 334 to an AUTH that has no first message
-	Authenticated Text // 235
-	Denied        Text // to a wrong password
-	Cancelled     Text // to "*", and to what is no NTLM message
-	OtherAuth     Text // to AUTH and XAUTH in a form that is not in Auth
+	StartTLS        Text   // the go-ahead
+	NeedTLS         Text   // to MAIL in clear
+	Prompt          Text   // 334 to an AUTH that has no first message
+	Authenticated   Text   // 235
+	Denied          Text   // to a wrong password
+	DeniedLines     []Text // whole lines; take the place of Denied for whatever is not NTLM
+	Failure         Text   // 334 to a wrong token, before that; none: that comes at once
+	NeedAuth        Text   // to MAIL before AUTH, with RequiresAuth
+	NeedCertificate Text   // to MAIL of a client without, with RequiresCertificate
+	Cancelled       Text   // to "*", and to what is no NTLM message
+	OtherAuth       Text   // to AUTH and XAUTH in a form that is not in Auth
 }
 
 // Forgets is when a server with TLS up says that STARTTLS has to come first.
@@ -112,7 +124,7 @@ func (s Server) ehlo(secure bool, fill ...string) []string {
 		if i > 0 && offers(t.Line, "STARTTLS") && (s.TLS == nil || secure) {
 			continue
 		}
-		if i > 0 && len(s.Auth) == 0 && (offers(t.Line, "AUTH") || offers(t.Line, "XAUTH") || offers(t.Line, "X-EXPS")) {
+		if i > 0 && (len(s.Auth) == 0 || s.AuthSecure && !secure) && offersAuth(t.Line) {
 			continue
 		}
 		lines = append(lines, "250-"+t.fill(fill...))
@@ -155,6 +167,9 @@ func (s Server) Start(l net.Listener) *Running {
 	}
 	if s.Password == "" {
 		s.Password = "password"
+	}
+	if s.Token == "" {
+		s.Token = "token"
 	}
 	if s.Timeout == 0 {
 		s.Timeout = 5 * time.Minute

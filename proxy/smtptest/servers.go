@@ -13,6 +13,9 @@ func Servers() []Server {
 		exchange2003Server(),
 		sendmail86Server(),
 		modernServer(),
+		microsoft365Server(),
+		directSendServer(),
+		gmailServer(),
 	}
 }
 

@@ -2,6 +2,7 @@ package smtptest
 
 import (
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -22,6 +23,10 @@ type session struct {
 	secure  bool   // TLS is up
 	forgets bool   // and the server does not know it
 	mail    bool   // a transaction is open
+
+	authenticated bool
+	certified     bool // the client has shown a certificate
+
 	message Message
 }
 
@@ -148,7 +153,7 @@ func (s *session) startTLS() error {
 	if err := conn.Handshake(); err != nil {
 		return err
 	}
-	s.secure, s.greeted = true, false
+	s.secure, s.greeted, s.certified = true, false, len(conn.ConnectionState().PeerCertificates) > 0
 	s.reset()
 	switch s.Forgets {
 	case ForgetsFirst:
@@ -161,10 +166,13 @@ func (s *session) startTLS() error {
 	return nil
 }
 
-// authenticate plays NTLM, whatever the verb is called here.
+// authenticate plays NTLM, whatever the verb is called here, or another mechanism.
 func (s *session) authenticate(line string) error {
 	form, blob := ntlmForm(line)
-	if !slices.ContainsFunc(s.Auth, func(t Text) bool { return t.Line == form }) {
+	if played, err := s.logIn(line); played {
+		return err
+	}
+	if !s.understands(form) || s.AuthSecure && !s.secure {
 		return s.say(s.Replies.OtherAuth)
 	}
 	if blob == "" {
@@ -176,13 +184,14 @@ func (s *session) authenticate(line string) error {
 			return err
 		}
 	}
-	if _, err := ntlmParse(blob, 1, ntlmHeader1); err != nil {
+	first, err := ntlmParse(blob, 1, ntlmHeader1)
+	if err != nil {
 		return s.say(s.Replies.Cancelled)
 	}
-	if err := s.w.say("334 " + NTLM2()); err != nil {
+	if err := s.w.say("334 " + ntlmType2(binary.LittleEndian.Uint32(first[12:]))); err != nil {
 		return err
 	}
-	blob, err := s.w.hear()
+	blob, err = s.w.hear()
 	if err != nil {
 		return err
 	}
@@ -193,6 +202,7 @@ func (s *session) authenticate(line string) error {
 	if !right {
 		return s.say(s.Replies.Denied)
 	}
+	s.authenticated = true
 	if err := s.say(s.Replies.Authenticated); err != nil {
 		return err
 	}
@@ -240,8 +250,8 @@ func path(rest, prefix string) (address string, parameters []string, ok bool) {
 }
 
 func (s *session) mailCommand(rest string) error {
-	if s.RequiresTLS && s.TLS != nil && (!s.secure || s.forgets) {
-		return s.say(s.Replies.NeedTLS)
+	if refusal := s.mayMail(); refusal.Line != "" {
+		return s.say(refusal)
 	}
 	from, parameters, ok := path(rest, "FROM:")
 	if !ok {

@@ -8,8 +8,8 @@
 // without something in between.
 //
 // What is known of each product stands beside the row, and what is not known
-// is said there too. NTLM and its sealing are imitations: real messages in
-// form, with the right bits in the right places, and no cryptography.
+// is said there too. Clients answer a challenge by NTLMv1, and servers take
+// NTLMv1 and NTLMv2; the sealing is an imitation, without cryptography.
 //
 // Only CRLF ends a line, in commands, replies and messages. The connections
 // must buffer what is written, as TCP does: over [net.Pipe] two peers that
