@@ -124,6 +124,9 @@ func printRoute(w io.Writer, r *route, said said) {
 	if changed := changedLimits(r.Limits); changed != "" {
 		line("limits", changed)
 	}
+	if r.device {
+		line("device", "servers are given up in time for clients that wait 20 seconds and try once")
+	}
 	if changed := changedTimeouts(r.Timeouts); changed != "" {
 		line("timeouts", changed)
 	}
@@ -174,7 +177,7 @@ func changedLimits(l proxy.Limits) string {
 // changedTimeouts names the timeouts that are not the defaults.
 func changedTimeouts(t proxy.Timeouts) string {
 	var changed []string
-	for _, t := range timeoutsOf(&t) {
+	for _, t := range timeoutsOf(&t, false) {
 		if *t.value != t.normal {
 			changed = append(changed, fmt.Sprintf("%s %s", t.key, brief(*t.value)))
 		}

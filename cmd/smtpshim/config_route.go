@@ -61,8 +61,9 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates, a
 	}
 	r.Limits.MessageSize = limits.octets("message_size", 0, 0, 1<<40)
 	limits.done()
+	r.device = t.boolean("device", false)
 	timeouts := t.table("timeouts")
-	for _, w := range timeoutsOf(&r.Timeouts) {
+	for _, w := range timeoutsOf(&r.Timeouts, r.device) {
 		*w.value = timeouts.duration(w.key, w.normal, time.Second, 24*time.Hour)
 	}
 	timeouts.done()
@@ -128,9 +129,14 @@ type timeout struct {
 	normal time.Duration
 }
 
-// timeoutsOf lists the timeouts.
-func timeoutsOf(t *proxy.Timeouts) []timeout {
-	return []timeout{
+// forDevices are the timeouts that are shorter where clients give up after some 20
+// seconds and try once, such as scanners: the next server has to be tried by then. Those
+// behind a message stay: whoever gives up sooner there sends it twice.
+var forDevices = map[string]time.Duration{"connect": 5 * time.Second, "greeting": 10 * time.Second, "tls": 10 * time.Second}
+
+// timeoutsOf lists the timeouts, with the defaults of a route for devices or another.
+func timeoutsOf(t *proxy.Timeouts, device bool) []timeout {
+	list := []timeout{
 		{"connect", &t.Connect, 30 * time.Second},
 		{"greeting", &t.Greeting, 5 * time.Minute},
 		{"tls", &t.TLS, 30 * time.Second},
@@ -141,4 +147,10 @@ func timeoutsOf(t *proxy.Timeouts) []timeout {
 		{"data_end", &t.DataEnd, 10 * time.Minute},
 		{"session", &t.Session, 6 * time.Hour},
 	}
+	for i, w := range list {
+		if shorter, ok := forDevices[w.key]; ok && device {
+			list[i].normal = shorter
+		}
+	}
+	return list
 }

@@ -20,6 +20,7 @@ type route struct {
 
 	options map[string]map[string]any // of the rules, as the configuration has them
 
+	device bool          // timeouts are for clients that give up soon
 	record *record.Route // nil: nothing is
 	logins []routeLogin
 }
