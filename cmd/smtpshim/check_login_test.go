@@ -38,3 +38,17 @@ func TestCheckTellsWhichLoginsDoNotPass(t *testing.T) {
 		}
 	}
 }
+
+// Who fits no login cannot send, so an open port is no relay.
+func TestARouteThatLogsInIsNotWarnedOfAsARelay(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "smtpshim.toml")
+	for logins, warned := range map[string]bool{"": true, "[[route.login]]\nnetworks = [\"192.0.2.64/28\"]\naccount = \"office\"\n": false} {
+		write(t, filepath.Join(filepath.Dir(path), "password"), "made-up\n")
+		write(t, path, "[[account]]\nname = \"office\"\nuser = \"x\"\nmethod = \"password\"\npassword_file = \"password\"\n"+
+			"[[route]]\nname = \"in\"\nlisten = [\"192.0.2.1:25\"]\nservers = [\"smtp.example.net:587\"]\nserver_tls.mode = \"require\"\n"+logins)
+		status, out, err := call("check", "-config", path)
+		if words := strings.Join(strings.Fields(out), " "); status != succeeded || strings.Contains(words, "can send mail anywhere") != warned {
+			t.Errorf("%q: warned of as a relay is not %v:\n%s%s", logins, warned, out, err)
+		}
+	}
+}
