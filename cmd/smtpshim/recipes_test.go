@@ -1,11 +1,15 @@
 package main
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"smtpshim/proxy/smtptest"
 )
 
 const recipesFolder = "../../deploy/recipes"
@@ -23,6 +27,44 @@ func readRecipe(t *testing.T, name string) recipe {
 		t.Fatal(err)
 	}
 	return recipe{t, string(text)}
+}
+
+// read is what a file holds.
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// writeRecipeFiles writes what configurations of recipes name, beside them.
+func writeRecipeFiles(t *testing.T, dir string) {
+	t.Helper()
+	for name, text := range map[string]string{
+		"office.secret":     "made-up-secret",
+		"gmail.password":    "abcdefghijklmnop",
+		"scale.password":    "kg4711",
+		"ibmi.password":     "qsecofr9",
+		"sap.password":      "month-end",
+		"exchange.password": "nt4-sp6a",
+		"monitor.password":  "watch-it",
+	} {
+		write(t, filepath.Join(dir, name), text+"\n")
+	}
+	for _, name := range []string{"erp", "relay", "exchange"} {
+		made, _, err := smtptest.Certificate(name + ".example.com")
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := x509.MarshalPKCS8PrivateKey(made.PrivateKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name+".pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: made.Certificate[0]})))
+		write(t, filepath.Join(dir, name+".key"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
+	}
 }
 
 var fenced = regexp.MustCompile("(?s)\n```(\\w+)\n(.*?)\n```\n")
@@ -58,6 +100,7 @@ func TestTheRecipesConfigurationsAreRight(t *testing.T) {
 		for _, text := range readRecipe(t, name).blocks("toml") {
 			config := filepath.Join(t.TempDir(), "smtpshim.toml")
 			write(t, config, text)
+			writeRecipeFiles(t, filepath.Dir(config))
 			if status, _, err := call("check", "-config", config); status != succeeded {
 				t.Errorf("%s: %s", name, err)
 			}

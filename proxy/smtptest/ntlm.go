@@ -94,7 +94,7 @@ func ntlmType2(client uint32) string {
 }
 
 // NTLM3 is the answer in base64 to type2, the challenge in base64: NTLMv1, of the user
-// "user" and the password. Seal is bit 0x20 of the flags at octet 60.
+// "exchange" and the password. Seal is bit 0x20 of the flags at octet 60.
 func NTLM3(type2, password string, seal bool) (string, error) {
 	challenge, err := ntlmParse(type2, 2, ntlmHeader2)
 	if err != nil {
@@ -104,7 +104,7 @@ func NTLM3(type2, password string, seal bool) (string, error) {
 	for _, field := range []struct {
 		at   int
 		text []byte
-	}{{20, ntlmAnswer(password, challenge[24:32])}, {36, unicode("user")}} {
+	}{{20, ntlmAnswer(password, challenge[24:32])}, {36, unicode("exchange")}} {
 		binary.LittleEndian.PutUint16(m[field.at:], uint16(len(field.text)))
 		binary.LittleEndian.PutUint16(m[field.at+2:], uint16(len(field.text)))
 		binary.LittleEndian.PutUint32(m[field.at+4:], uint32(len(m)))
