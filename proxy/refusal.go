@@ -33,7 +33,8 @@ const refusalText = 200
 // mail is over once that mail is accepted. A client that says MAIL again after MAIL
 // was refused tries the same mail again; after RSET, or the answer to a message, it
 // goes on with another. What was refused before a successful STARTTLS or AUTH counts
-// as a refusal of the session.
+// as a refusal of the session. A MAIL that gets 530 where AUTH was refused is refused
+// because of that, and does not count.
 type refusals struct {
 	noted *notedRefusals // nil: nothing was refused so far; a session that waits is no larger for it
 }
@@ -72,6 +73,8 @@ func (r *refusals) standing() refusal {
 	switch n := r.noted; {
 	case n == nil:
 		return refusal{}
+	case n.wantsAUTH():
+		return n.session
 	case n.mail.code != 0:
 		return n.mail
 	case n.session.code != 0:
@@ -197,12 +200,18 @@ func (n *notedRefusals) giveUp() {
 	switch {
 	case n.mail.code == 0:
 		return
+	case n.wantsAUTH():
 	case n.mail.verb == rewrite.VerbMAIL && asksFirst(n.mail.code):
 		n.session, n.unfit = n.mail, nil
 	default:
 		n.lost = n.mail
 	}
 	n.mail = refusal{}
+}
+
+// wantsAUTH reports whether MAIL was refused because AUTH was (RFC 4954, 6).
+func (n *notedRefusals) wantsAUTH() bool {
+	return n.mail.verb == rewrite.VerbMAIL && n.mail.code == 530 && isAUTH(n.session.verb)
 }
 
 // asksFirst reports whether a code refuses MAIL because another command has to come

@@ -29,6 +29,7 @@ type provider struct {
 	requests  atomic.Int32 // for a token
 	token     atomic.Pointer[string]
 	refuses   atomic.Bool // every login
+	repeats   atomic.Bool // in refusals what it was told
 	lastLogin atomic.Pointer[string]
 }
 
@@ -43,7 +44,7 @@ func startProvider(t *testing.T) *provider {
 		r.ParseForm()
 		if _, secret, _ := r.BasicAuth(); cmp.Or(r.PostForm.Get("client_secret"), secret) != "made-up-secret" {
 			w.WriteHeader(http.StatusUnauthorized)
-			json.NewEncoder(w).Encode(map[string]any{"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret provided."})
+			json.NewEncoder(w).Encode(map[string]any{"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret provided." + p.repeated(cmp.Or(r.PostForm.Get("client_secret"), secret))})
 			return
 		}
 		answer := map[string]any{"access_token": *p.token.Load(), "token_type": "Bearer", "expires_in": 3600}
@@ -81,7 +82,15 @@ func (p *provider) serve(conn net.Conn) {
 	for line := said(answer); line != ""; line = said(answer) {
 		switch verb := strings.ToUpper(line); {
 		case strings.HasPrefix(verb, "EHLO"):
-			answer = "250-mail.example.com\r\n250 AUTH LOGIN XOAUTH2"
+			answer = "250-mail.example.com\r\n250 AUTH LOGIN PLAIN XOAUTH2"
+		case strings.HasPrefix(verb, "AUTH PLAIN "):
+			p.lastLogin.Store(&line)
+			if in = !p.refuses.Load(); in {
+				answer = "235 2.7.0 Authentication successful"
+			} else {
+				text, _ := base64.StdEncoding.DecodeString(line[len("AUTH PLAIN "):])
+				answer = "535 5.7.3 Authentication unsuccessful" + p.repeated(line, strings.ReplaceAll(string(text), "\x00", " "))
+			}
 		case strings.HasPrefix(verb, "AUTH XOAUTH2 "):
 			text, _ := base64.StdEncoding.DecodeString(line[len("AUTH XOAUTH2 "):])
 			login := string(text)
@@ -89,7 +98,7 @@ func (p *provider) serve(conn net.Conn) {
 			if in = !p.refuses.Load() && login == "user=scanner@example.com\x01auth=Bearer "+*p.token.Load()+"\x01\x01"; in {
 				answer = "235 2.7.0 Authentication successful"
 			} else {
-				answer = "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox."
+				answer = "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox." + p.repeated(line)
 			}
 		case verb == "QUIT":
 			fmt.Fprint(conn, "221 bye\r\n")
@@ -104,6 +113,14 @@ func (p *provider) serve(conn net.Conn) {
 			answer = "250 2.1.0 " + line
 		}
 	}
+}
+
+// repeated is what the provider repeats in a refusal.
+func (p *provider) repeated(told ...string) string {
+	if !p.repeats.Load() {
+		return ""
+	}
+	return " You said: " + strings.Join(told, ", ")
 }
 
 // account is its account, in the configuration.
