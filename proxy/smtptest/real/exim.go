@@ -161,6 +161,12 @@ var eximAuthenticators = map[string]struct{ common, server, client string }{
 		"  server_password = ${extract{$auth1}{@USERS@}{$value}fail}\n  server_set_id = $auth1\n",
 		"  client_username = @NAME@\n  client_password = @PASSWORD@\n",
 	},
+	"EXTERNAL": { // by the certificate of TLS, if tls_verify_certificates has its authority
+		"  driver = external\n",
+		"  server_param2 = ${certextract{subject,CN}{$tls_in_peercert}}\n" +
+			"  server_condition = ${if eq{$tls_in_certificate_verified}{1}}\n  server_set_id = $auth1\n",
+		"",
+	},
 	"CRAM-MD5": {
 		"  driver = cram_md5\n",
 		"  server_secret = ${extract{$auth1}{@USERS@}{$value}fail}\n  server_set_id = $auth1\n",

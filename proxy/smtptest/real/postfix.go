@@ -41,7 +41,7 @@ func Postfix(t testing.TB, o Options) *Server {
 	mkdirs(t, s.dir, postfixUID, 0o777, "queue/maildrop", "queue/public")
 	write(t, s.dir, map[string]string{
 		"etc/main.cf":   strings.Join(append(s.mainCF(t, root, o), o.Settings...), "\n") + "\n",
-		"etc/master.cf": strings.ReplaceAll(masterCF, "@ADDR@", strings.TrimPrefix(s.Addr, ":")),
+		"etc/master.cf": strings.NewReplacer("@ADDR@", strings.TrimPrefix(s.Addr, ":"), "@SMTP@", o.smtpServices()).Replace(masterCF),
 	})
 	postlog(t, filepath.Join(s.dir, "queue/public/postlog"))
 	Start(t, s.env, master, "-s", "-c", filepath.Join(s.dir, "etc"))
@@ -193,9 +193,17 @@ func postlog(t testing.TB, path string) {
 	})
 }
 
+// smtpServices is who takes connections, and what that needs.
+func (o Options) smtpServices() string {
+	if o.Postscreen {
+		return "- 1 postscreen\nsmtpd pass - - n - - smtpd\ndnsblog unix - - n - 0 dnsblog\ntlsproxy unix - - n - 0 tlsproxy"
+	}
+	return "- - smtpd"
+}
+
 // masterCF is Postfix's usual table of services, nothing in a chroot.
 const masterCF = `
-@ADDR@    inet  n - n -     - smtpd
+@ADDR@    inet  n - n @SMTP@
 pickup    unix  n - n 1     1 pickup
 cleanup   unix  n - n -     0 cleanup
 qmgr      unix  n - n 300   1 qmgr

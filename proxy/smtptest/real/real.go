@@ -54,6 +54,8 @@ type Options struct {
 
 	Listen string // host:port in place of a free one on loopback; ":25" is every address (Postfix)
 
+	Postscreen bool // connections come to Postfix's postscreen, whose settings are among Settings
+
 	Settings []string // further lines of Postfix's main.cf or of Exim's main section
 }
 
