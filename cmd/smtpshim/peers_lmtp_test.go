@@ -3,9 +3,12 @@
 package main
 
 import (
+	"bufio"
+	"net"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"smtpshim/proxy/smtptest/real"
 )
@@ -68,6 +71,43 @@ s.quit()
 	for _, u := range []string{"ann", "bob"} {
 		if got := to.Mailbox(t, u).Messages(t, 1); len(got) != 1 {
 			t.Errorf("%d messages are stored for %s, not 1", len(got), u)
+		}
+	}
+}
+
+// TestDovecotAnswersForEachRecipientThatItTakes sends a group with a recipient whom
+// Dovecot refuses, from socket to socket in the file system.
+func TestDovecotAnswersForEachRecipientThatItTakes(t *testing.T) {
+	t.Parallel()
+	to := real.DovecotLMTP(t)
+	for _, rules := range []string{"", "\"standard\""} {
+		socket := filepath.Join(real.Dir(t), "in")
+		startShim(t, shimOptions{server: to.Addr, routeSays: "[[route]]\nname = \"socket\"\nlisten = [\"unix:" + socket + "\"]\nservers = [\"" + to.Addr + "\"]\n" +
+			"rules = [" + rules + "]\n"})
+		conn, err := net.Dial("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		conn.SetDeadline(time.Now().Add(2 * time.Minute))
+		c := &client{t, conn, bufio.NewReader(conn)}
+		c.hear("220")
+		c.say("LHLO client.example.com")
+		c.send([]byte("MAIL FROM:<a@example.com>\r\nRCPT TO:<ann@example.com>\r\nRCPT TO:<nobody@example.com>\r\nRCPT TO:<bob@example.com>\r\nDATA\r\n"))
+		for _, code := range []string{"250", "250", "550", "250", "354"} {
+			c.hear(code)
+		}
+		c.send([]byte("Subject: hello\r\n\r\nhello\r\n.\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<cid@example.com>\r\nDATA\r\n"))
+		for _, reply := range []string{"250 2.0.0 <ann@example.com>", "250 2.0.0 <bob@example.com>", "250", "250", "354"} {
+			c.hear(reply)
+		}
+		c.send([]byte("Subject: hello\r\n\r\nhello\r\n.\r\nQUIT\r\n"))
+		c.hear("250 2.0.0 <cid@example.com>")
+		c.hear("221")
+	}
+	for _, u := range []string{"ann", "bob", "cid"} {
+		if got := to.Mailbox(t, u).Messages(t, 2); len(got) != 2 {
+			t.Errorf("%d messages are stored for %s, not 2", len(got), u)
 		}
 	}
 }

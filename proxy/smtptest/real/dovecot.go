@@ -3,6 +3,7 @@
 package real
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -12,13 +13,18 @@ import (
 )
 
 // DovecotLMTP starts a Dovecot that speaks LMTP on a socket in the file system and
-// takes mail for everybody. Its Addr is "unix:" and a path; see Mailbox for what it
-// stores.
+// takes mail for its users ann, bob and cid, in every domain. Its Addr is "unix:" and a
+// path; see Mailbox for what it stores.
 func DovecotLMTP(t testing.TB) *Server {
 	t.Helper()
 	dir := Dir(t)
 	socket := filepath.Join(dir, "lmtp")
 	mkdirs(t, dir, postfixUID, 0o755, "mail")
+	users := ""
+	for _, name := range []string{"ann", "bob", "cid"} {
+		users += fmt.Sprintf("%s::%d:%d::%s/mail/%[1]s::\n", name, postfixUID, postfixUID, dir)
+	}
+	write(t, dir, map[string]string{"users": users})
 	dovecot(t, dir, dovecotLMTP, "unix", socket)
 	return &Server{Addr: "unix:" + socket, dir: dir}
 }
@@ -113,8 +119,8 @@ passdb {
   args = nopassword=y
 }
 userdb {
-  driver = static
-  args = uid=mail gid=mail home=@DIR@/mail/%n allow_all_users=yes
+  driver = passwd-file
+  args = @DIR@/users
 }
 service lmtp {
   unix_listener @DIR@/lmtp {
