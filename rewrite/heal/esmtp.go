@@ -212,9 +212,14 @@ func insist(t *rewrite.Turn) {
 	}
 }
 
-// heloFor is HELO with the name that the line has.
+// heloFor is HELO with the name that the line has, or with the client's address if it
+// has none: HELO needs a name (RFC 5321, 4.1.1.1).
 func heloFor(t *rewrite.Turn) string {
-	return strings.TrimRight("HELO "+string(rewrite.Argument(t.Line())), blanks)
+	name := string(rewrite.Argument(t.Line()))
+	if name == "" {
+		name = nameOf(t.Session)
+	}
+	return "HELO " + name
 }
 
 // refusesEHLO says that the server does not know EHLO, rather than the name in it.

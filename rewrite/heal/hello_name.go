@@ -251,7 +251,15 @@ func (f *helloNames) fallback(s rewrite.Session, isLoopback bool) string {
 	if f.name != "" {
 		return f.name
 	}
-	if literal, ok := addressLiteral(s.Client().String()); ok && !(isLoopback && s.Client().Unmap().IsLoopback()) {
+	if isLoopback && s.Client().Unmap().IsLoopback() {
+		return s.Hostname()
+	}
+	return nameOf(s)
+}
+
+// nameOf is a name for a client that has given none: its address as a literal.
+func nameOf(s rewrite.Session) string {
+	if literal, ok := addressLiteral(s.Client().String()); ok {
 		return literal
 	}
 	return s.Hostname()
