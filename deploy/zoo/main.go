@@ -3,7 +3,7 @@
 // Command zoo runs mail programs of other people against each other, direct and
 // through smtpshim, and compares what happens step by step. See README.md.
 //
-//	zoo -smtpshim PROGRAM -tree DIR [-core] [-half clients|servers] [-peer NAME,...] [-case NAME,...] [-page FILE] [-j N] [-v]
+//	zoo -smtpshim PROGRAM -tree DIR [-core] [-half clients|servers] [-peer NAME,...] [-case NAME,...] [-keep FILE] [-page FILE] [-j N] [-v]
 //
 // It runs real clients against a scripted server, and scripted clients against real
 // servers. It needs root, Linux, and a network of its own, which deploy/zoo/run
@@ -12,6 +12,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -28,6 +29,7 @@ type Zoo struct {
 	tree     Tree
 	rules    []ruleSet
 	reasons  []*Reason
+	kept     *keeper // nil: nothing is kept
 	verbose  bool
 	workers  int
 
@@ -43,9 +45,9 @@ type ruleSet struct {
 
 // options are the flags.
 type options struct {
-	dir, half, page string
-	peers, cases    []string
-	core            bool
+	dir, half, keep, page string
+	peers, cases          []string
+	core                  bool
 }
 
 func main() {
@@ -59,6 +61,7 @@ func main() {
 	flag.StringVar(&peers, "peer", "", "run these peers only: `names` with commas")
 	flag.StringVar(&cases, "case", "", "run these behaviours and groups of dialogues only: `names` with commas")
 	flag.BoolVar(&o.core, "core", false, "run the core only, with the rules standard; a peer that is missing is a failure")
+	flag.StringVar(&o.keep, "keep", "", "add the results of each peer to a `file`, and do not play those that it has")
 	flag.StringVar(&o.page, "page", "", "write the matrix to a `file`")
 	flag.IntVar(&z.workers, "j", 2, "run as `many` peers at once; most of them wait")
 	flag.BoolVar(&z.verbose, "v", false, "print the dialogues of all that is not the same")
@@ -100,6 +103,14 @@ func (z *Zoo) run(o options) (worse bool, err error) {
 		}
 		jobs = append(jobs, servers...)
 	}
+	switch {
+	case o.keep != "" && len(o.cases) > 0:
+		return false, errors.New("-keep and -case: what is kept of a peer is all its cases")
+	case o.keep != "":
+		if z.kept, err = openKeeper(o.keep); err != nil {
+			return false, err
+		}
+	}
 	z.each(m, jobs)
 	m.took = time.Since(begun)
 	if m.versions, err = z.tree.versions(); err != nil {
@@ -132,7 +143,7 @@ func (z *Zoo) each(m *Matrix, jobs []job) {
 		all.Go(func() {
 			for i := range next {
 				begun := time.Now()
-				results[i], missing[i] = jobs[i].play()
+				results[i], missing[i] = z.play(jobs[i])
 				z.tell(jobs[i], results[i], missing[i], time.Since(begun))
 			}
 		})
@@ -149,6 +160,21 @@ func (z *Zoo) each(m *Matrix, jobs []job) {
 		}
 		m.results = append(m.results, results[i]...)
 	}
+}
+
+// play does a job, unless its results are kept from an earlier run.
+func (z *Zoo) play(j job) ([]Result, error) {
+	if z.kept == nil {
+		return j.play()
+	}
+	if had, ok := z.kept.had[[2]string{j.half, j.peer.Name}]; ok {
+		return had, nil
+	}
+	results, err := j.play()
+	if err == nil {
+		err = z.kept.keep(j.half, j.peer.Name, results)
+	}
+	return results, err
 }
 
 // tell says how a peer fared, as soon as it is done.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -193,14 +194,18 @@ func octetLines(octets []byte) []string {
 }
 
 // judgeReplies goes by the first reply that is better or worse, or else by the first
-// that has another code: what is said behind a reply of the same kind is the same.
+// that has another code: what is said behind a reply of the same kind is the same. How
+// many replies are read from a server that hangs up in the middle of it all is chance.
 func judgeReplies(direct, through []string) Result {
 	d, t := replies(direct), replies(through)
-	result := Result{Verdict: Same}
+	var result Result
 	for i := range max(len(d), len(t)) {
 		before, after := at(d, i), at(t, i)
 		if code(before) == code(after) {
 			continue
+		}
+		if i >= len(d) || i >= len(t) {
+			return cmp.Or(result, Result{Verdict: Differs, Why: fmt.Sprintf("%d replies -> %d", len(d), len(t)), Direct: before, Through: after})
 		}
 		r := Result{Verdict: Differs, Why: fmt.Sprintf("%s -> %s", code(before), code(after)), Direct: before, Through: after}
 		switch was, is := rank(before), rank(after); {
@@ -212,11 +217,9 @@ func judgeReplies(direct, through []string) Result {
 		if r.Verdict != Differs {
 			return r
 		}
-		if result.Verdict == Same {
-			result = r
-		}
+		result = cmp.Or(result, r)
 	}
-	return result
+	return cmp.Or(result, Result{Verdict: Same})
 }
 
 // replies returns the last line of each reply.

@@ -47,6 +47,30 @@ func TestAReasonForEverythingIsNone(t *testing.T) {
 	}
 }
 
+func TestResultsAreKeptForTheNextRun(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "results.json")
+	plays := 0
+	j := job{half: "server", peer: Peer{Name: "b"}, play: func() ([]Result, error) {
+		plays++
+		return []Result{{Half: "servers", Peer: "b", Case: "helo/none", Rules: "[]", Verdict: Worse, Why: "250 -> 500"}}, nil
+	}}
+	for range 2 {
+		k, err := openKeeper(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z := &Zoo{kept: k}
+		results, err := z.play(j)
+		if err != nil || len(results) != 1 || results[0].Verdict != Worse || results[0].Why != "250 -> 500" {
+			t.Errorf("%v, %v", results, err)
+		}
+		k.file.Close()
+	}
+	if plays != 1 {
+		t.Errorf("it was played %d times, want 1", plays)
+	}
+}
+
 // startFirst starts a server with the first of the behaviours.
 func startFirst(t *testing.T) *ScriptedServer {
 	t.Helper()
@@ -120,6 +144,8 @@ func TestRepliesAreJudgedByTheirCodes(t *testing.T) {
 		{"S: 550 no", "S: 450 later", Differs},
 		{"S: 500 no\nS: 250 Ok", "S: 502 no\nS: 500 no", Worse},
 		{"S: 500 no\nS: 250 Ok", "S: 502 no\nS: 250 Ok", Differs},
+		{"S: 500 no\nS: 500 no", "S: 500 no", Differs},
+		{"S: 500 no\nS: 250 Ok", "S: 500 no\nS: (closed)", Worse},
 	} {
 		if got := judgeReplies(strings.Split(test.direct, "\n"), strings.Split(test.through, "\n")); got.Verdict != test.want {
 			t.Errorf("%q, then %q: %c, want %c", test.direct, test.through, got.Verdict, test.want)
@@ -166,7 +192,7 @@ func TestTheTapBeforeAServerSeesWhatItGets(t *testing.T) {
 }
 
 func TestWhatIsWorseIsPlayedAgain(t *testing.T) {
-	yes, no := Spoken{Lines: []string{"S: 250 Ok"}}, Spoken{Lines: []string{"S: 550 no"}}
+	yes, no, closed := Spoken{Lines: []string{"S: 250 Ok"}}, Spoken{Lines: []string{"S: 550 no"}}, Spoken{Lines: []string{"S: (closed)"}}
 	of := Result{Half: "servers", Peer: "exim", Case: "verbs/noop", Rules: "standard"}
 	reason := &Reason{half: "*", peer: "*", of: "verbs/noop", rules: "*", why: "because"}
 	for _, test := range []struct {
@@ -180,7 +206,7 @@ func TestWhatIsWorseIsPlayedAgain(t *testing.T) {
 		{"worse once", []Spoken{yes, yes}, []Spoken{no, yes}, nil, Same},
 		{"worse with a reason", []Spoken{yes}, []Spoken{no}, []*Reason{reason}, Worse},
 		{"unsteady alone", []Spoken{yes, no, yes}, []Spoken{no, no, no}, nil, Same},
-		{"unsteady alone and worse", []Spoken{no, yes}, []Spoken{{}, {}}, nil, Unsteady},
+		{"unsteady alone and worse", []Spoken{no, yes}, []Spoken{closed, closed}, nil, Unsteady},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			z := &Zoo{reasons: test.reasons}
