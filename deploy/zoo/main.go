@@ -168,6 +168,11 @@ func (z *Zoo) play(j job) ([]Result, error) {
 		return j.play()
 	}
 	if had, ok := z.kept.had[[2]string{j.half, j.peer.Name}]; ok {
+		for i := range had {
+			if had[i].Reason = ""; had[i].Verdict == Worse {
+				had[i].Reason = excuse(z.reasons, had[i]) // the table may have changed
+			}
+		}
 		return had, nil
 	}
 	results, err := j.play()

@@ -49,7 +49,7 @@ func TestAReasonForEverythingIsNone(t *testing.T) {
 
 func TestResultsAreKeptForTheNextRun(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "results.json")
-	plays := 0
+	plays, reason := 0, ""
 	j := job{half: "server", peer: Peer{Name: "b"}, play: func() ([]Result, error) {
 		plays++
 		return []Result{{Half: "servers", Peer: "b", Case: "helo/none", Rules: "[]", Verdict: Worse, Why: "250 -> 500"}}, nil
@@ -60,14 +60,18 @@ func TestResultsAreKeptForTheNextRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		z := &Zoo{kept: k}
+		if plays > 0 {
+			z.reasons = []*Reason{{half: "servers", peer: "b", of: "helo/*", rules: "none", why: "because"}}
+		}
 		results, err := z.play(j)
 		if err != nil || len(results) != 1 || results[0].Verdict != Worse || results[0].Why != "250 -> 500" {
 			t.Errorf("%v, %v", results, err)
 		}
+		reason = results[0].Reason
 		k.file.Close()
 	}
-	if plays != 1 {
-		t.Errorf("it was played %d times, want 1", plays)
+	if plays != 1 || reason != "because" {
+		t.Errorf("the reason is %q; it was played %d times, want once", reason, plays)
 	}
 }
 
