@@ -77,6 +77,11 @@ var refusals = []refusal{
 	{550, "5.4.5 daily user sending", Meaning{ // onepub-dev/onepub#543, PHPMailer/PHPMailer#2113
 		"the account has sent as much as it may in a day", "wait for a day, or send from several accounts"}},
 
+	// Exim. That its NTLM refuses NTLMv2 is seen with 4.96.
+	{535, "incorrect authentication data", Meaning{
+		"user and password are not accepted; an Exim that offers NTLM knows NTLMv1 alone, which an account never uses",
+		"check user and password; where the mechanism is NTLM, give the account mechanisms without it"}},
+
 	// Everybody (RFC 4954, 6).
 	{530, "5.7.0 authentication required", Meaning{"the client has not logged in", "have the client log in, or give it a login"}},
 	{534, "5.7.9", Meaning{"the server wants a stronger mechanism than this one", "let the account use more mechanisms, or " + useOAuth}},

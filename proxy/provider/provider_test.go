@@ -30,6 +30,7 @@ func TestRefusalsAreExplained(t *testing.T) {
 		"534 5.7.9 Authentication mechanism is too weak":                                                               "stronger mechanism",
 		"535 5.7.8 Username and Password not accepted. For more information, go to":                                    "not accepted",
 		"535 5.7.8 Error: authentication failed":                                                                       "not accepted",
+		"535 Incorrect authentication data":                                                                            "NTLMv1 alone",
 		"454 4.7.0 Too many login attempts, please try again later.":                                                   "too many logins",
 		"454 4.7.0 TLS not available":                                                                                  "",
 		"530 5.5.1 Authentication Required. For more information, go to":                                               "not logged in",
