@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -37,12 +38,13 @@ type tokenEndpoint struct {
 	mu     sync.Mutex
 	key    *real.TokenKey
 	claims map[string]any // more of them
+	secret string         // of the application
 	given  []string
 }
 
 func startTokenEndpoint(t *testing.T, ca *real.CA, key *real.TokenKey) *tokenEndpoint {
 	t.Helper()
-	e := &tokenEndpoint{key: key}
+	e := &tokenEndpoint{key: key, secret: endpointSecret}
 	server := httptest.NewUnstartedServer(e)
 	pair, err := tls.LoadX509KeyPair(ca.Issue(t, "127.0.0.1"))
 	if err != nil {
@@ -58,14 +60,14 @@ func startTokenEndpoint(t *testing.T, ca *real.CA, key *real.TokenKey) *tokenEnd
 // ServeHTTP is for client credentials (RFC 6749, 4.4).
 func (e *tokenEndpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	r.ParseForm()
-	if r.PostForm.Get("client_secret") != endpointSecret || r.PostForm.Get("grant_type") != "client_credentials" {
+	if r.PostForm.Get("client_secret") != e.secret || r.PostForm.Get("grant_type") != "client_credentials" {
 		w.WriteHeader(http.StatusUnauthorized)
 		json.NewEncoder(w).Encode(map[string]any{"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret provided."})
 		return
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	token, err := e.key.Token("scanner@example.com", time.Now().Add(time.Hour), e.claims)
 	if err != nil {
 		w.WriteHeader(http.StatusInternalServerError)
@@ -80,6 +82,13 @@ func (e *tokenEndpoint) change(key *real.TokenKey, claims map[string]any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.key, e.claims = key, claims
+}
+
+// renew has the application's secret be another than the account has.
+func (e *tokenEndpoint) renew() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.secret = rand.Text()
 }
 
 // tokens are those that it gave.
