@@ -60,11 +60,14 @@ type Error struct {
 }
 
 // Temporary reports whether trying again later may help without anybody's doing
-// at the provider: a client should be told 4xx then.
+// at the provider: a client should be told 4xx then. A reply that has neither a token
+// nor a reason, such as the page of a captive portal, refuses nobody.
 func (e *Error) Temporary() bool {
 	switch e.Kind {
-	case InvalidClient, InvalidGrant, Rejected:
+	case InvalidClient, InvalidGrant:
 		return false
+	case Rejected:
+		return e.Code == "" && e.AADSTS == ""
 	}
 	return true
 }
