@@ -36,6 +36,7 @@ type installed struct {
 	admin   string
 	drain   string
 	lockIn  bool
+	top     string   // of the configuration, before its tables
 	socket  *os.File // systemd's
 	told    <-chan []string
 	log     *real.Log
@@ -50,10 +51,19 @@ func startInstalled(t *testing.T, drain string, lockIn bool) *installed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := real.Dir(t)
-	s := &installed{t: t, sink: server.Start(l), program: filepath.Join(dir, "smtpshim"), config: filepath.Join(dir, "smtpshim.toml"),
-		admin: real.FreeAddr(), drain: drain, lockIn: lockIn, socket: bound(t, real.FreeAddr())}
+	s := &installed{t: t, sink: server.Start(l), drain: drain, lockIn: lockIn}
 	t.Cleanup(func() { s.sink.Close() })
+	s.startAs("", "")
+	return s
+}
+
+// startAs installs it and starts it, with more at the top of the configuration and at
+// the end.
+func (s *installed) startAs(top, more string) {
+	t, dir := s.t, real.Dir(s.t)
+	t.Helper()
+	s.program, s.config, s.top = filepath.Join(dir, "smtpshim"), filepath.Join(dir, "smtpshim.toml"), top
+	s.admin, s.socket = real.FreeAddr(), bound(t, real.FreeAddr())
 	local, err := net.FileListener(s.socket)
 	if err != nil {
 		t.Fatal(err)
@@ -63,10 +73,9 @@ func startInstalled(t *testing.T, drain string, lockIn bool) *installed {
 	s.places[2] = local.Addr()
 	local.Close()
 	s.install()
-	s.configure("")
+	s.configure(more)
 	s.told = serviceManager(t, filepath.Join(dir, "notify"))
 	s.start()
-	return s
 }
 
 // install puts the program in its place, as a package does: another file with the
@@ -84,8 +93,8 @@ func (s *installed) install() {
 }
 
 func (s *installed) configure(more string) {
-	write(s.t, s.config, fmt.Sprintf("drain = %q\nlock_in = %v\nadmin.listen = %q\n[[route]]\nname = \"in\"\nlisten = [%q, \"unix:%s\", \"systemd:smtp\"]\nservers = [%q]\n%s",
-		s.drain, s.lockIn, s.admin, s.places[0], s.places[1], s.sink.Addr(), more))
+	write(s.t, s.config, fmt.Sprintf("%sdrain = %q\nlock_in = %v\nadmin.listen = %q\n[[route]]\nname = \"in\"\nlisten = [%q, \"unix:%s\", \"systemd:smtp\"]\nservers = [%q]\n%s",
+		s.top, s.drain, s.lockIn, s.admin, s.places[0], s.places[1], s.sink.Addr(), more))
 }
 
 // start starts the first process as systemd does.
