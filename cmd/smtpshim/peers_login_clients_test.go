@@ -12,10 +12,10 @@ import (
 
 // tokenServer is a Postfix that takes mail from users with a token alone, inside TLS, and
 // the endpoint that gives tokens.
-func tokenServer(t *testing.T, ca *real.CA) (*real.Server, *tokenEndpoint) {
+func tokenServer(t *testing.T, ca *real.CA) (*real.Server, *jwtEndpoint) {
 	t.Helper()
 	key := real.NewTokenKey(t)
-	return real.Postfix(t, real.Options{CA: ca, TokenKey: key.File, Settings: []string{"smtpd_tls_auth_only = yes"}}), startTokenEndpoint(t, ca, key)
+	return real.Postfix(t, real.Options{CA: ca, TokenKey: key.File, Settings: []string{"smtpd_tls_auth_only = yes"}}), startJWTEndpoint(t, ca, key)
 }
 
 // A sender is a mail program that sends one message to addr.

@@ -82,7 +82,7 @@ func TestATokenThatIsRefusedLaterIsReplaced(t *testing.T) {
 	ca := real.NewCA(t)
 	right, expired := real.NewTokenKey(t), real.NewTokenKey(t)
 	to := real.Postfix(t, real.Options{CA: ca, TokenKey: right.File})
-	endpoint := startTokenEndpoint(t, ca, expired)
+	endpoint := startJWTEndpoint(t, ca, expired)
 	s := startLoginShim(t, shimOptions{server: to.Addr, ca: ca, serverTLS: "require", says: endpoint.account(t, ca, ""), loginSays: networkLogin()}, endpoint.tokens)
 	real.Wait(t, "the first token", func() bool { return len(endpoint.tokens()) == 1 })
 	endpoint.change(right, nil)

@@ -31,8 +31,8 @@ const (
 	endpointSecret = "made+up/secret=of&the-application"
 )
 
-// A tokenEndpoint gives out tokens for scanner@example.com.
-type tokenEndpoint struct {
+// A jwtEndpoint gives out tokens for scanner@example.com.
+type jwtEndpoint struct {
 	url string
 
 	mu     sync.Mutex
@@ -42,9 +42,9 @@ type tokenEndpoint struct {
 	given  []string
 }
 
-func startTokenEndpoint(t *testing.T, ca *real.CA, key *real.TokenKey) *tokenEndpoint {
+func startJWTEndpoint(t *testing.T, ca *real.CA, key *real.TokenKey) *jwtEndpoint {
 	t.Helper()
-	e := &tokenEndpoint{key: key, secret: endpointSecret}
+	e := &jwtEndpoint{key: key, secret: endpointSecret}
 	server := httptest.NewUnstartedServer(e)
 	pair, err := tls.LoadX509KeyPair(ca.Issue(t, "127.0.0.1"))
 	if err != nil {
@@ -58,7 +58,7 @@ func startTokenEndpoint(t *testing.T, ca *real.CA, key *real.TokenKey) *tokenEnd
 }
 
 // ServeHTTP is for client credentials (RFC 6749, 4.4).
-func (e *tokenEndpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (e *jwtEndpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -78,21 +78,21 @@ func (e *tokenEndpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // change has further tokens signed with another key, or with more claims.
-func (e *tokenEndpoint) change(key *real.TokenKey, claims map[string]any) {
+func (e *jwtEndpoint) change(key *real.TokenKey, claims map[string]any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.key, e.claims = key, claims
 }
 
 // renew has the application's secret be another than the account has.
-func (e *tokenEndpoint) renew() {
+func (e *jwtEndpoint) renew() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.secret = rand.Text()
 }
 
 // tokens are those that it gave.
-func (e *tokenEndpoint) tokens() []string {
+func (e *jwtEndpoint) tokens() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.given)
@@ -109,7 +109,7 @@ func secretFile(t *testing.T, secret string) string {
 }
 
 // account is the [[account]] "office" that has its tokens from here.
-func (e *tokenEndpoint) account(t *testing.T, ca *real.CA, more string) string {
+func (e *jwtEndpoint) account(t *testing.T, ca *real.CA, more string) string {
 	t.Helper()
 	return fmt.Sprintf("[[account]]\nname = \"office\"\nuser = \"scanner@example.com\"\nmethod = \"oauth\"\nflow = \"client-credentials\"\n"+
 		"token_url = %q\nscopes = [\"https://mail.example.com/.default\"]\nclient_id = \"shim\"\nclient_secret_file = %q\nca = %q\n%s\n",
