@@ -151,8 +151,9 @@ func replySeparators() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "reply-separators",
 		Heals: "clients that need a blank and a text behind the code of a reply, before servers that send a code alone, a TAB, or text glued to the code",
-		Doc: "`250<TAB>OK`, `250:OK` and `250OK` become `250 OK`, and so does a code alone, with a text of ours; a 334 gets the " +
-			"blank alone, for its text is the challenge. Octets that are no text before the code are dropped.",
+		Doc: "`250<TAB>OK`, `250:OK` and `250OK` become `250 OK`, and so does a code alone, with a text of ours: in a greeting our " +
+			"name, where the server's is due. A 334 gets the blank alone, for its text is the challenge. Octets that are no text " +
+			"before the code are dropped.",
 		Symptoms: []string{"short response", "invalid response"},
 		Source:   "RFC 5321, 4.2; Alinto/sope#68; rnwood/smtp4dev#1548",
 		Entries:  []string{"L84"},
@@ -176,7 +177,8 @@ func separateCodes(r *rewrite.Repair) {
 			made = append(append(made, ' '), bytes.TrimLeft(b[1:], " \t")...)
 		case len(b) > 0:
 			made = append(append(made, ' '), b...)
-		case len(lines) == 1 && r.Awaited() == rewrite.VerbGreeting: // advertise-esmtp knows what to say
+		case len(lines) == 1 && r.Awaited() == rewrite.VerbGreeting && l.code[0] == '2': // RFC 5321, 4.2: a name follows
+			made = append(append(made, ' '), r.Hostname()...)
 		case len(lines) > 1 && r.Awaited() != rewrite.VerbEHLO: // there is a text already
 			made = append(made, ' ')
 		default:
