@@ -20,7 +20,7 @@ import (
 )
 
 // tokens are of an endpoint that gives out one token, again and again.
-func tokens(t *testing.T, secret string) *token.Source {
+func tokens(t testing.TB, secret string) *token.Source {
 	t.Helper()
 	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -53,7 +53,7 @@ func logsIn(t *testing.T, theirs *tls.Config, entries ...login.Entry) func(*prox
 	}
 }
 
-func account(t *testing.T, s login.AccountSettings) *login.Account {
+func account(t testing.TB, s login.AccountSettings) *login.Account {
 	t.Helper()
 	a, err := login.NewAccount(s)
 	if err != nil {
