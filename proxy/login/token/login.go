@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -89,10 +90,9 @@ func (s *Source) deviceCode(ctx context.Context, prompt func(Prompt) error) (gra
 		Endpoint: oauth2.Endpoint{TokenURL: s.settings.TokenURL, DeviceAuthURL: s.settings.DeviceURL, AuthStyle: oauth2.AuthStyleInParams},
 	}
 	hide := []string{client.reveal()}
-	asking, _ := s.recorded(ctx)
-	device, err := c.DeviceAuth(asking, s.clientProof()...)
-	if err != nil {
-		return grant{}, s.explained(err, hide)
+	device, failure := s.askDevice(ctx, c, hide)
+	if failure != nil {
+		return grant{}, failure
 	}
 	if device.Expiry.IsZero() {
 		device.Expiry = time.Now().Add(unknownCode)
@@ -105,7 +105,45 @@ func (s *Source) deviceCode(ctx context.Context, prompt func(Prompt) error) (gra
 	if err := prompt(shown); err != nil {
 		return grant{}, err
 	}
-	return s.poll(ctx, c, device, hide)
+	return s.poll(ctx, client, c, device, hide)
+}
+
+// askDevice asks for a device code. An application with a secret has to prove itself here
+// too (RFC 8628, 3.1); but Google and Microsoft do not ask for that, and x/oauth2 does not
+// do it, so the secret goes only where the endpoint refuses a request without: as RFC 6749,
+// 2.3.1 has every endpoint take it, and then among the parameters.
+func (s *Source) askDevice(ctx context.Context, c *oauth2.Config, hide []string) (*oauth2.DeviceAuthResponse, *Error) {
+	proof := s.clientProof()
+	asking, trip := s.recorded(ctx)
+	device, err := c.DeviceAuth(asking, proof...)
+	if err == nil {
+		return device, nil
+	}
+	failure := s.explained(err, hide)
+	if failure.Kind != InvalidClient || c.ClientSecret == "" {
+		return nil, failure
+	}
+	trip.next = basic{trip.next, c}
+	if device, err = c.DeviceAuth(asking, proof...); err == nil {
+		return device, nil
+	}
+	asking, _ = s.recorded(ctx)
+	if device, err = c.DeviceAuth(asking, append(proof, oauth2.SetAuthURLParam("client_secret", c.ClientSecret))...); err == nil {
+		return device, nil
+	}
+	return nil, s.explained(err, hide)
+}
+
+// basic proves an application by its secret in the header.
+type basic struct {
+	next http.RoundTripper
+	c    *oauth2.Config
+}
+
+func (b basic) RoundTrip(q *http.Request) (*http.Response, error) {
+	q = q.Clone(q.Context())
+	q.SetBasicAuth(url.QueryEscape(b.c.ClientID), url.QueryEscape(b.c.ClientSecret))
+	return b.next.RoundTrip(q)
 }
 
 // shownTo checks what the endpoint wants shown: it goes to a terminal.
@@ -130,14 +168,15 @@ func shownTo(device *oauth2.DeviceAuthResponse) (Prompt, error) {
 
 // poll waits for the token of a device code. It outlives failures that pass, as
 // RFC 8628 (3.5) advises.
-func (s *Source) poll(ctx context.Context, c *oauth2.Config, device *oauth2.DeviceAuthResponse, hide []string) (grant, error) {
+func (s *Source) poll(ctx context.Context, client secret, c *oauth2.Config, device *oauth2.DeviceAuthResponse, hide []string) (grant, error) {
 	for {
-		got, failure := s.ask(ctx, oauth2.AuthStyleInParams, func(ctx context.Context, _ oauth2.AuthStyle) (*oauth2.Token, error) {
+		got, failure := s.styled(ctx, client, func(ctx context.Context, style oauth2.AuthStyle) (*oauth2.Token, error) {
+			c.Endpoint.AuthStyle = style
 			// The assertion in clientProof has to be younger than assertionLife.
 			ctx, cancel := context.WithTimeout(ctx, assertionLife-s.settings.Timeout)
 			defer cancel()
 			return c.DeviceAccessToken(ctx, device, s.clientProof()...)
-		}, hide)
+		}, hide...)
 		switch {
 		case failure == nil:
 			return got, nil

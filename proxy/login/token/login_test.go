@@ -84,6 +84,44 @@ func TestLoginStoresTheRefreshTokenOfADeviceCode(t *testing.T) {
 	})
 }
 
+// An application with a secret has to prove itself at both endpoints (RFC 8628, 3.1), and
+// each takes the header at least (RFC 6749, 2.3.1).
+func TestLoginProvesTheApplicationWhereThatIsAskedFor(t *testing.T) {
+	proves := func(q *http.Request, form url.Values) map[string]bool {
+		id, secret, ok := q.BasicAuth()
+		return map[string]bool{
+			"nothing":    !ok && form.Get("client_secret") == "",
+			"header":     ok && id == "id" && secret == "the+secret" && form.Get("client_secret") == "",
+			"parameters": !ok && form.Get("client_secret") == "the secret",
+		}
+	}
+	for _, wanted := range []string{"header", "parameters", "nothing"} {
+		synctest.Test(t, func(t *testing.T) {
+			e := device(func(int) *http.Response { return nil })
+			answer := e.answer
+			e.answer = func(q *http.Request, form url.Values) *http.Response {
+				here := wanted
+				if here == "nothing" && strings.HasSuffix(q.URL.Path, "/token") {
+					here = "parameters"
+				}
+				if !proves(q, form)[here] {
+					return says(401, time.Now(), map[string]any{"error": "invalid_client"})
+				}
+				return answer(q, form)
+			}
+			settings := withDevice(t, e)
+			settings.Provider, settings.TokenURL, settings.DeviceURL = "", "https://login.example.com/token", "https://login.example.com/devicecode"
+			settings.ClientSecretFile = filepath.Join(t.TempDir(), "secret")
+			if err := os.WriteFile(settings.ClientSecretFile, []byte("the secret\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := Login(context.Background(), settings, func(Prompt) error { return nil }); err != nil {
+				t.Errorf("an endpoint that wants %s: %v", wanted, err)
+			}
+		})
+	}
+}
+
 func TestLoginEndsWhenItIsRefusedOrNobodyCares(t *testing.T) {
 	pending := func(int) *http.Response {
 		return says(400, time.Now(), map[string]any{"error": "authorization_pending"})
