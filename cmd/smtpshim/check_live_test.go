@@ -143,7 +143,7 @@ func TestALiveCheckFailsForAServerThatIsOfNoUse(t *testing.T) {
 	silent := script(t)
 	unwilling := script(t, smtptest.Say("554 mail.example.com not from there"), smtptest.Expect("QUIT"), smtptest.Say("221 bye"))
 	good := simulated(t, "modern", nil).Addr()
-	status, said := checkedLive(t, []string{nobody, silent, unwilling, good}, "[route.timeouts]\ngreeting = \"1s\"")
+	status, said := checkedLive(t, []string{nobody, silent, unwilling, good}, "[route.timeouts]\ngreeting = \"5s\"")
 	if status != failed {
 		t.Errorf("status %d", status)
 	}

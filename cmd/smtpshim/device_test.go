@@ -44,7 +44,7 @@ func TestADeviceIsServedThoughTheFirstServerIsSilent(t *testing.T) {
 	silent := serveEach(t, func(conn net.Conn) { bufio.NewReader(conn).ReadByte() })
 	address := freeAddress(t)
 	r := &running{t: t, path: filepath.Join(t.TempDir(), "smtpshim.toml")}
-	write(t, r.path, fmt.Sprintf("admin.listen = \"\"\n[[route]]\nname = \"in\"\nlisten = [%q]\nservers = [%q, %q]\ndevice = true\ntimeouts.greeting = \"1s\"\n",
+	write(t, r.path, fmt.Sprintf("admin.listen = \"\"\n[[route]]\nname = \"in\"\nlisten = [%q]\nservers = [%q, %q]\ndevice = true\ntimeouts.greeting = \"5s\"\n",
 		address, silent, mailServer(t)))
 	r.serve()
 	connect(t, address)("NOOP", "250")

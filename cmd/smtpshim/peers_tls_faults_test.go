@@ -134,7 +134,7 @@ func TestMailWaitsWhereTheServersTLSIsWrong(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := startStarter(t, c.then)
-			through := startShim(t, shimOptions{server: server.addr, clientTLS: "hide", serverTLS: "require", ca: ca, routeSays: "timeouts.tls = \"1s\""})
+			through := startShim(t, shimOptions{server: server.addr, clientTLS: "hide", serverTLS: "require", ca: ca, routeSays: "timeouts.tls = \"10s\""})
 			client := dial(t, through.addr)
 			client.send([]byte("EHLO client.example.com\r\n"))
 			client.hear("454 4.7.0")
@@ -185,7 +185,7 @@ func TestAClientThatBreaksTheHandshakeIsLogged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := startStarter(t, func(net.Conn) {})
-			through := startShim(t, shimOptions{server: server.addr, clientTLS: "offer", ca: ca, routeSays: "timeouts.tls = \"1s\""})
+			through := startShim(t, shimOptions{server: server.addr, clientTLS: "offer", ca: ca, routeSays: "timeouts.tls = \"10s\""})
 			client := dial(t, through.addr)
 			client.say("EHLO client.example.com")
 			client.say("STARTTLS")

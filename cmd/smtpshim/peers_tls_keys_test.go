@@ -111,7 +111,7 @@ func TestAServerThatCannotTakeMLKEMIsAskedAgainWithout(t *testing.T) {
 				trusted = nil
 			}
 			through := startShim(t, shimOptions{server: server.addr, clientTLS: "hide", serverTLS: c.mode, ca: trusted, serverSays: c.says,
-				routeSays: "timeouts.tls = \"2s\""})
+				routeSays: "timeouts.tls = \"10s\""})
 			for range 2 {
 				client := dial(t, through.addr)
 				client.send([]byte("EHLO client.example.com\r\n"))
