@@ -59,7 +59,7 @@ func (s *session) logIn(line string) (played bool, err error) {
 			right = len(fields) >= 2 && s.knows(fields[len(fields)-2], fields[len(fields)-1])
 			break
 		}
-		right = len(fields) >= 2 && s.isUser(userField(fields[0])) && slices.Contains(fields, "auth=Bearer "+s.Token)
+		right = len(fields) >= 2 && s.isUser(userField(fields[0])) && s.isBearer(fields)
 		if !right && s.Replies.Failure.Line != "" && err == nil {
 			_, err = hear(strings.TrimPrefix(s.Replies.Failure.Line, "334 ")) // an empty line, or AQ==
 		}
@@ -92,6 +92,13 @@ func (s *session) isUser(name string) bool { return s.User == "" || s.User == na
 
 func (s *session) knows(user, password string) bool {
 	return user != "" && s.isUser(user) && password == s.Password
+}
+
+func (s *session) isBearer(fields []string) bool {
+	return slices.ContainsFunc(fields, func(field string) bool {
+		token, ok := strings.CutPrefix(field, "auth=Bearer ")
+		return ok && s.Accepts(token)
+	})
 }
 
 // userField is the user of "user=" (XOAUTH2) or "n,a=," (RFC 7628, 3.1).

@@ -27,13 +27,14 @@ type Server struct {
 	Verbs   map[string]Text // answers to other verbs, in upper case
 	Auth    []Text          // forms of AUTH and XAUTH that are understood
 
-	Host     string        // its own name; mail.example.com
-	User     string        // of Password and Token; "": whoever says it
-	Password string        // NTLM, LOGIN and PLAIN; "password"
-	Token    string        // XOAUTH2 and OAUTHBEARER; "token"
-	Timeout  time.Duration // of each read and write; 5 minutes
-	TLS      *tls.Config   // nil: no STARTTLS
-	Lasts    bool          // long: it keeps neither dialogues nor messages
+	Host     string                  // its own name; mail.example.com
+	User     string                  // of Password and Token; "": whoever says it
+	Password string                  // NTLM, LOGIN and PLAIN; "password"
+	Token    string                  // XOAUTH2 and OAUTHBEARER; "token"
+	Accepts  func(token string) bool // takes the place of Token; nil: that
+	Timeout  time.Duration           // of each read and write; 5 minutes
+	TLS      *tls.Config             // nil: no STARTTLS
+	Lasts    bool                    // long: it keeps neither dialogues nor messages
 
 	HangsUp      bool    // on EHLO, without a word
 	OneHello     bool    // EHLO or HELO once is all it takes
@@ -170,6 +171,9 @@ func (s Server) Start(l net.Listener) *Running {
 	}
 	if s.Token == "" {
 		s.Token = "token"
+	}
+	if s.Accepts == nil {
+		s.Accepts = func(token string) bool { return token == s.Token }
 	}
 	if s.Timeout == 0 {
 		s.Timeout = 5 * time.Minute
