@@ -56,6 +56,7 @@ func TestTheReadmesConfigurationsAreRight(t *testing.T) {
 		dir := t.TempDir()
 		file := dir + "/smtpshim.toml"
 		writeCertificate(t, dir+"/mail.example.com.pem", writeKey(t, dir+"/mail.example.com.key"), time.Now().AddDate(1, 0, 0))
+		write(t, dir+"/office.secret", "made-up-secret\n")
 		if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
