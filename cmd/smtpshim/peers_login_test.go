@@ -45,16 +45,22 @@ type jwtEndpoint struct {
 func startJWTEndpoint(t *testing.T, ca *real.CA, key *real.TokenKey) *jwtEndpoint {
 	t.Helper()
 	e := &jwtEndpoint{key: key, secret: endpointSecret}
-	server := httptest.NewUnstartedServer(e)
+	e.url = serveTLS(t, ca, e)
+	return e
+}
+
+// serveTLS serves HTTPS with a certificate of ca's until the test ends.
+func serveTLS(t *testing.T, ca *real.CA, handler http.Handler) (url string) {
+	t.Helper()
 	pair, err := tls.LoadX509KeyPair(ca.Issue(t, "127.0.0.1"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	server := httptest.NewUnstartedServer(handler)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	e.url = server.URL
-	return e
+	return server.URL
 }
 
 // ServeHTTP is for client credentials (RFC 6749, 4.4).
