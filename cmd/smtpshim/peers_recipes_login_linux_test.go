@@ -182,6 +182,12 @@ func TestRecipeIBMiAndSAPByAuthLogin(t *testing.T) {
 	s.logged(t, "route=erp", "client=192.0.2.71", "server=smtp.office365.com:587")
 	r.refused("192.0.2.71", "--from boss@example.com", "550 5.7.60")
 	r.refused("192.0.2.70", "", "535 5.7.8")
+	for _, login := range [][]string{{"AUTH LOGIN SUJNSQ==", "cXNlY29mcjk="}, {"AUTH LOGIN", "SUJNSQ==", "cXNlY29mcjk="}} { // the name on the AUTH line, and not
+		said := append(append([]string{"EHLO ibmi.example.com"}, login...), "MAIL FROM:<qsys@example.com>")
+		if got := talkFrom(t, "192.0.2.70", "192.0.2.1:587", said...); !strings.HasPrefix(got, "+250 2.1.0 Sender OK") {
+			t.Errorf("%q ends with %q", said, got)
+		}
+	}
 	r.passes("192.0.2.70", "--auth-user IBMI --auth-password qsecofr9")
 	if m := r.sent(2); m.From != "erp@example.com" {
 		t.Errorf("the sender is %q", m.From)
