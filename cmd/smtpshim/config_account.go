@@ -130,12 +130,31 @@ func (t *table) checkTokens(s token.Settings) {
 		}
 	}
 	for _, err := range flat(s.Check()) {
-		key, rest, _ := strings.Cut(err.Error(), " ")
-		if slices.Contains(tokenKeys, key) {
+		text := strings.TrimPrefix(err.Error(), "read ")
+		key, rest, _ := strings.Cut(text, " ")
+		key = strings.TrimSuffix(key, ":")
+		at, isFile := errors.AsType[*fs.PathError](err)
+		switch {
+		case slices.Contains(tokenKeys, key) && isFile:
+			t.wrongFile(key, at)
+		case slices.Contains(tokenKeys, key):
 			t.wrong(key, "%s", rest)
-		} else if !strings.HasPrefix(err.Error(), "account name ") { // said of the name
+		case !strings.HasPrefix(text, "account name "): // said of the name
 			t.wrong("", "%v", err)
 		}
+	}
+}
+
+// wrongFile notes that the file named at key cannot be read. A name that no file has may
+// be the secret itself, so it is not repeated.
+func (t *table) wrongFile(key string, err *fs.PathError) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		t.wrong(key, "there is no such file; the name of one is wanted, relative to the directory of this file, and not what is in it")
+	case errors.Is(err, fs.ErrPermission):
+		t.wrong(key, "reading %s: %v; the user that smtpshim runs as has to be able to read it", err.Path, err.Err)
+	default:
+		t.wrong(key, "reading %s: %v", err.Path, err.Err)
 	}
 }
 
@@ -161,9 +180,10 @@ func (t *table) password(key, file string) sasl.Secret {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		if at, ok := errors.AsType[*fs.PathError](err); ok {
-			err = at.Err
+			t.wrongFile(key, at)
+		} else {
+			t.wrong(key, "reading %s: %v", file, err)
 		}
-		t.wrong(key, "reading %s: %v", file, err)
 		return sasl.Secret{}
 	}
 	line, _, _ := bytes.Cut(text, []byte("\n"))

@@ -54,15 +54,19 @@ func readLogin(t *table, r *route, accounts []*account) routeLogin {
 		}
 	}
 	for _, n := range l.Networks {
-		if n.IsValid() && n.Bits() == 0 {
+		switch {
+		case !n.IsValid():
+		case n.Bits() == 0:
 			t.wrong("networks", "%v is the whole Internet: anybody could send mail as this account; name the networks of your clients", n)
+		case n.Addr().Is4() && n.Bits() < 8, n.Bits() < 7: // no private network is larger (RFC 1918, RFC 4193)
+			t.wrong("networks", "%v is a large part of the Internet: anybody there could send mail as this account; name the networks of your clients", n)
 		}
 	}
 	t.readClientSecret(&l)
-	if len(l.Networks) == 0 && l.User == "" {
+	if len(l.Networks) == 0 && l.User == "" && !t.says("networks") {
 		t.wrong("", "networks, or a user with a password, is missing: without either, anybody could send mail as this account")
 	}
-	if l.User != "" && len(l.Networks) == 0 && r.ClientTLS.Mode <= rewrite.ClientTLSHide {
+	if l.User != "" && len(l.Networks) == 0 && !t.says("networks") && r.ClientTLS.Mode <= rewrite.ClientTLSHide {
 		t.wrong("user", `%q can log in from nowhere: that is done inside TLS, for which client_tls.mode = "offer", "require" or "implicit" is wanted, `+
 			`or in clear, from networks that are named here`, l.User)
 	}

@@ -16,10 +16,17 @@ func (t *table) hintPlace(key string) string {
 	case map[string]any, []map[string]any:
 		isTable = true
 	}
-	var headers []string
+	var headers, elsewhere []string // in tables around this one or in it, and in others
 	for _, name := range t.keys {
 		around := parent(name)
-		if around == t.name || name != join(around, key) || !within(around, t.name) && !within(t.name, around) {
+		if around == t.name || name != join(around, key) {
+			continue
+		}
+		if !within(around, t.name) && !within(t.name, around) {
+			elsewhere = append(elsewhere, t.header(name))
+			if !isTable {
+				elsewhere[len(elsewhere)-1] = t.header(around)
+			}
 			continue
 		}
 		switch {
@@ -42,7 +49,31 @@ func (t *table) hintPlace(key string) string {
 	if hint := didYouMean(key, t.asked); hint != "" {
 		return hint
 	}
+	if longer := t.longer(key); longer != nil {
+		return `; did you mean "` + strings.Join(longer, `" or "`) + `"?`
+	}
+	switch {
+	case len(elsewhere) == 0 || len(elsewhere) > 3:
+	case isTable:
+		return " here; write " + strings.Join(elsewhere, " or ")
+	default:
+		return " here; it belongs below " + strings.Join(elsewhere, " or ")
+	}
 	return "; there are: " + strings.Join(t.asked, ", ")
+}
+
+// longer lists the keys of the table that begin with this one and a further word, as
+// password_file does with password; nil if it has none or many.
+func (t *table) longer(key string) (list []string) {
+	for _, k := range t.asked {
+		if strings.HasPrefix(k, key+"_") {
+			list = append(list, k)
+		}
+	}
+	if len(list) > 3 {
+		return nil
+	}
+	return list
 }
 
 // within says whether a table is another, or in it.
