@@ -84,10 +84,12 @@ func TestDovecotAnswersForEachRecipientThatItTakes(t *testing.T) {
 		socket := filepath.Join(real.Dir(t), "in")
 		startShim(t, shimOptions{server: to.Addr, routeSays: "[[route]]\nname = \"socket\"\nlisten = [\"unix:" + socket + "\"]\nservers = [\"" + to.Addr + "\"]\n" +
 			"rules = [" + rules + "]\n"})
-		conn, err := net.Dial("unix", socket)
-		if err != nil {
-			t.Fatal(err)
-		}
+		var conn net.Conn
+		real.Wait(t, "the socket", func() (ok bool) {
+			var err error
+			conn, err = net.Dial("unix", socket)
+			return err == nil
+		})
 		t.Cleanup(func() { conn.Close() })
 		conn.SetDeadline(time.Now().Add(2 * time.Minute))
 		c := &client{t, conn, bufio.NewReader(conn)}
