@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 
 	"smtpshim/proxy/login"
@@ -91,7 +92,9 @@ func (w *lastWarning) Handle(_ context.Context, r slog.Record) error {
 		switch a.Key {
 		case "account", "client":
 		case "do":
-			text += "; what to do: " + a.Value.String()
+			if do := a.Value.String(); do != "" {
+				text = strings.Replace(text, "; "+do, "", 1) + "; what to do: " + do // an error may say it itself
+			}
 		case "means":
 			text += "; it means: " + a.Value.String()
 		default:

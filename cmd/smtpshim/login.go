@@ -41,8 +41,14 @@ func logIn(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := token.Login(ctx, *a.tokens, func(p token.Prompt) error { return prompt(stdout, a, p) }); err != nil {
-		fmt.Fprintln(stderr, "smtpshim login:", err)
-		if e, ok := errors.AsType[*token.Error](err); ok && e.Advice != "" {
+		e, ok := errors.AsType[*token.Error](err)
+		advised := ok && e.Advice != ""
+		text := err.Error()
+		if advised {
+			text = strings.Replace(text, "; "+e.Advice, "", 1) // it has a line of its own
+		}
+		fmt.Fprintln(stderr, "smtpshim login:", text)
+		if advised {
 			entry(stderr, 0, "", 0, "What to do: "+e.Advice+".")
 		}
 		return failed
