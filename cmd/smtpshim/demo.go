@@ -41,6 +41,10 @@ func demo(args []string, stdout, stderr io.Writer) int {
 		return misused
 	}
 	chosen := slices.DeleteFunc(scenes(), func(s scene) bool { return f.NArg() > 0 && !s.isCalled(f.Arg(0)) })
+	if _, is := smtptest.LookupServer(f.Arg(0)); is && len(chosen) == 0 {
+		fmt.Fprintf(stderr, "smtpshim demo: %s is a simulated server without an article; it is there to talk to: smtpshim demo -listen 127.0.0.1:2525 %[1]s\n", f.Arg(0))
+		return misused
+	}
 	if len(chosen) == 0 {
 		fmt.Fprintf(stderr, "smtpshim demo: nothing is called %q; there is\n", f.Arg(0))
 		for _, s := range scenes() {

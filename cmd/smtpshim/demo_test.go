@@ -102,3 +102,10 @@ func TestABareServerNeedsAPlace(t *testing.T) {
 		t.Errorf("exit status %d, %q", status, err)
 	}
 }
+
+func TestDemoSaysHowToTalkToAServerWithoutAnArticle(t *testing.T) {
+	var out, errs bytes.Buffer
+	if status := run([]string{"demo", "microsoft-365"}, &out, &errs); status != misused || !strings.Contains(errs.String(), "smtpshim demo -listen 127.0.0.1:2525 microsoft-365") {
+		t.Errorf("exit status %d\n%s%s", status, &out, &errs)
+	}
+}
