@@ -260,3 +260,19 @@ func TestWarningsNameWhatMayBeAMistake(t *testing.T) {
 		}
 	}
 }
+
+func TestAPortThatWantsTLSInTheOtherWayIsWarnedOf(t *testing.T) {
+	configDir(t)
+	for _, c := range []struct{ port, mode, want string }{
+		{"465", "require", `write mode = "implicit", or port 587`},
+		{"465", "opportunistic", `write mode = "implicit", or port 587`},
+		{"587", "implicit", `write mode = "require", or port 465`},
+		{"465", "implicit", ""}, {"587", "require", ""}, {"465", "off", ""},
+	} {
+		write(t, "warn.toml", "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:25\"]\nservers = [\"192.0.2.1:"+c.port+"\"]\nserver_tls.mode = \""+c.mode+"\"\n")
+		got := warnPorts(mustRead(t, "warn.toml").routes[0])
+		if c.want == "" && got != nil || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
+			t.Errorf("%s %s: %q, want %q", c.port, c.mode, got, c.want)
+		}
+	}
+}

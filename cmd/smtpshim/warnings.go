@@ -41,6 +41,7 @@ func warnings(r *route, now time.Time) []string {
 		list = append(list, fmt.Sprintf("route.options.%s.%s does nothing: the rule %s is not in force in route %q. "+
 			"Name it in rules, or take the option away.", o.rule, o.name, o.rule, r.Name))
 	}
+	list = append(list, warnPorts(r)...)
 	list = append(list, warnLogins(r)...)
 	if leg := r.client; leg != nil {
 		list = append(list, weak("client_tls", "everybody", leg.Allow, now)...)
@@ -67,6 +68,19 @@ func warnings(r *route, now time.Time) []string {
 		!slices.Contains(r.Rules.Names(), "repeat-ehlo") {
 		list = append(list, "server_tls is on and the rule repeat-ehlo is not: a server that wants EHLO again after STARTTLS "+
 			"refuses clients that do not say it (KB Q279214).")
+	}
+	return list
+}
+
+// warnPorts tells of servers whose port wants TLS in the other way (RFC 8314, 3.3).
+func warnPorts(r *route) (list []string) {
+	for _, server := range r.Servers {
+		switch mode := r.ServerTLS.Mode; {
+		case mode == rewrite.ServerTLSImplicit && strings.HasSuffix(server, ":587"):
+			list = append(list, fmt.Sprintf(`server_tls.mode is "implicit", and servers on the port of %s wait for STARTTLS: write mode = "require", or port 465.`, server))
+		case (mode == rewrite.ServerTLSRequire || mode == rewrite.ServerTLSOpportunistic) && strings.HasSuffix(server, ":465"):
+			list = append(list, fmt.Sprintf(`server_tls.mode is %q, and servers on the port of %s begin with TLS: write mode = "implicit", or port 587.`, mode, server))
+		}
 	}
 	return list
 }
