@@ -104,12 +104,14 @@ func (e *Error) Error() string {
 }
 
 // codes are the values of "error" that an Error repeats: those of RFC 6749 (5.2,
-// 4.1.2.1) and RFC 8628 (3.5), and interaction_required of OpenID Connect Core.
+// 4.1.2.1) and RFC 8628 (3.5), interaction_required of OpenID Connect Core, and
+// authorization_declined, which Microsoft has for access_denied
+// (learn.microsoft.com, v2-oauth2-device-code).
 // Any other text may be a secret that the endpoint repeats.
 var codes = []string{
 	"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client",
 	"unsupported_grant_type", "invalid_scope", "access_denied", "server_error",
-	"temporarily_unavailable", "authorization_pending", "slow_down", "expired_token",
+	"temporarily_unavailable", "authorization_pending", "slow_down", "expired_token", "authorization_declined",
 	"interaction_required", "consent_required", "login_required",
 }
 
@@ -132,7 +134,7 @@ func (s *Source) replied(reply *oauth2.RetrieveError, secrets []string) *Error {
 	case e.Code == "invalid_client", e.Code == "unauthorized_client", e.Code == "" && e.Status == 401:
 		e.Kind = InvalidClient
 	case e.Code == "invalid_grant", e.Code == "interaction_required", e.Code == "consent_required",
-		e.Code == "login_required", e.Code == "expired_token", e.Code == "access_denied":
+		e.Code == "login_required", e.Code == "expired_token", e.Code == "access_denied", e.Code == "authorization_declined":
 		e.Kind = InvalidGrant
 	case e.Status >= 300 && e.Status < 400:
 		e.Err = errors.New("it redirects elsewhere, which is not followed since the request holds a secret")

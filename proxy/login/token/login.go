@@ -188,7 +188,7 @@ func (s *Source) poll(ctx context.Context, client secret, c *oauth2.Config, devi
 			continue // DeviceAccessToken waits before it asks
 		}
 		switch failure.Code {
-		case "access_denied":
+		case "access_denied", "authorization_declined":
 			failure.Advice = "somebody has refused the login"
 		case "expired_token":
 			failure.Advice = "nobody has logged in before the code's end; try again"

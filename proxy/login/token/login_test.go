@@ -133,6 +133,9 @@ func TestLoginEndsWhenItIsRefusedOrNobodyCares(t *testing.T) {
 		want string
 	}{
 		{"refused", func(int) *http.Response { return says(400, time.Now(), map[string]any{"error": "access_denied"}) }, InvalidGrant, "refused the login"},
+		{"refused, as Microsoft says it", func(int) *http.Response {
+			return says(400, time.Now(), map[string]any{"error": "authorization_declined"})
+		}, InvalidGrant, "refused the login"},
 		{"the endpoint ends the code", func(int) *http.Response { return says(400, time.Now(), map[string]any{"error": "expired_token"}) }, InvalidGrant, "before the code's end"},
 		{"nobody", pending, InvalidGrant, "before the code's end"},
 		{"no refresh token", func(int) *http.Response {
