@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"smtpshim/rewrite/vocabulary"
@@ -46,18 +47,24 @@ func (t *Turn) admitMail() (ok bool) {
 	return refusal.Code == 0 && d.next != End
 }
 
-// sendAs has MAIL name the sender that the login has.
+// sendAs has MAIL name the sender that the login has, and nobody else.
 func (t *Turn) sendAs() (refusal Reply) {
-	p, ok := parsePath(t.line)
+	p, address, ok := senderOf(t.line)
 	if !ok {
-		return Reply{501, []string{"5.5.4 it is not clear which part of this is the sender"}}
+		return unclearSender
 	}
-	address := strings.TrimSuffix(strings.TrimPrefix(p.Address, "<"), ">")
 	instead, refusal := t.d.access.login.Sender(address)
-	if refusal.Code != 0 || instead == address {
+	if refusal.Code != 0 {
 		return refusal
 	}
-	p.Address = "<" + instead + ">"
+	params := len(p.Params)
+	p.Params = slices.DeleteFunc(p.Params, namesAnother)
+	if instead == address && len(p.Params) == params {
+		return Reply{}
+	}
+	if instead != address {
+		p.Address = "<" + instead + ">"
+	}
 	t.line = []byte(p.String())
 	return Reply{}
 }

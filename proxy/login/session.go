@@ -234,13 +234,17 @@ func (s *session) Sender(address string) (instead string, refusal rewrite.Reply)
 }
 
 // fits reports whether an address is the allowed one, or in the allowed domain, which
-// begins with "@". Case counts in neither.
+// begins with "@". Case counts in neither, but Unicode also folds a long s to an s, and the
+// sign of the kelvin to a k: these are longer in UTF-8, and other mailboxes.
 func fits(allowed, address string) bool {
 	if strings.HasPrefix(allowed, "@") {
 		at := strings.LastIndexByte(address, '@')
-		return at >= 0 && strings.EqualFold(address[at:], allowed)
+		if at < 0 {
+			return false
+		}
+		address = address[at:]
 	}
-	return strings.EqualFold(allowed, address)
+	return len(allowed) == len(address) && strings.EqualFold(allowed, address)
 }
 
 // Close implements rewrite.Login.
