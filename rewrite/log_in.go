@@ -98,6 +98,10 @@ func (t *Turn) logIn() (refusal Reply) {
 	if d.next == End {
 		return Reply{}
 	}
+	if err == nil && e.code < 300 && e.code != 235 { // RFC 4954, 4: it may be a second reply to what was said before
+		d.breach()
+		return Reply{}
+	}
 	var r Reply
 	if e.code != 0 {
 		r = t.tellableReply(e.raw)

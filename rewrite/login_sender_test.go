@@ -68,3 +68,11 @@ func TestAMAILOfALoginSaysNotWhoElseHasSentIt(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyA235IsAYesToOurAUTH(t *testing.T) {
+	k := loginTalk(t, &books{open: netip.MustParsePrefix("192.0.2.0/24")})
+	k.saidHello()
+	k.client("MAIL FROM:<ann@example.com>", "", "")
+	k.work("AUTH XOAUTH2 "+b64("t0ken"), "")
+	k.server("250 ok", "", "421 4.3.0 server broke the protocol")
+}
