@@ -94,10 +94,10 @@ func answerLogins(conn net.Conn, trips *atomic.Int64) {
 	from := bufio.NewReaderSize(conn, 16<<10)
 	reply, in := greeting, false
 	for {
+		trips.Add(1) // before: whoever has the reply may ask at once
 		if _, err := io.WriteString(conn, reply+"\r\n"); err != nil {
 			return
 		}
-		trips.Add(1)
 		line, err := from.ReadSlice('\n')
 		switch {
 		case err != nil:
