@@ -51,7 +51,7 @@ func (t *Turn) admitMail() (ok bool) {
 func (t *Turn) sendAs() (refusal Reply) {
 	p, address, ok := senderOf(t.line)
 	if !ok {
-		return unclearSender
+		return t.sendUnclear()
 	}
 	instead, refusal := t.d.access.login.Sender(address)
 	if refusal.Code != 0 {
@@ -66,6 +66,22 @@ func (t *Turn) sendAs() (refusal Reply) {
 		p.Address = "<" + instead + ">"
 	}
 	t.line = []byte(p.String())
+	return Reply{}
+}
+
+// sendUnclear has a MAIL of which the sender is not clear name that of the login, and
+// nothing else: devices give names with blanks in them. If the login has none the
+// client has to say it right.
+func (t *Turn) sendUnclear() (refusal Reply) {
+	said := string(Argument(t.line))
+	instead, refusal := t.d.access.login.Sender(said)
+	switch {
+	case refusal.Code != 0:
+		return refusal
+	case instead == said:
+		return unclearSender
+	}
+	t.line = []byte("MAIL FROM:<" + instead + ">")
 	return Reply{}
 }
 

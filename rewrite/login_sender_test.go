@@ -20,6 +20,7 @@ func afterLogin(t *testing.T, sender string) *talk {
 	return k
 }
 
+// Where the login has a sender of its own, that is what the server gets.
 func TestAMAILOfALoginNamesOneSender(t *testing.T) {
 	for _, sender := range []string{"", "scanner@example.com"} {
 		for _, line := range []string{
@@ -30,10 +31,14 @@ func TestAMAILOfALoginNamesOneSender(t *testing.T) {
 			"FROM:<ben@example.org(x)@example.com>", "FROM:<ben@example.org @example.com>", "FROM:<ben@example.org\t@example.com>",
 			"FROM:<ben@example.org;@example.com>", "FROM:<ben@example.org:@example.com>", "FROM:<ben@example.org\x01@example.com>",
 			`FROM:<ben@example.org\@example.com>`, "FROM:<ben@[192.0.2.1]@example.com>", "FROM:ann@example.com\v<ben@example.org>",
-			"FROM:ann@example.com>", "FROM:<@example.com>", "FROM:<ann@example.com> =x", "FROM:<ann@example.com> SIZE=1=2",
+			"FROM:ann@example.com>", "FROM:<@example.com>", "FROM:<Scanner Room 3>", "Scanner", "FROM:<ann@example.com> =x", "FROM:<ann@example.com> SIZE=1=2",
 		} {
 			k := afterLogin(t, sender)
 			k.client("MAIL "+line, "", "")
+			if sender != "" {
+				k.work("MAIL FROM:<"+sender+">", "")
+				continue
+			}
 			k.work("", "501 5.5.4 it is not clear which part of this is the sender")
 		}
 	}
