@@ -130,7 +130,13 @@ func TestWhatNobodyTakesIsNotDroppedForEver(t *testing.T) {
 		"a chunk to a server that hangs up": {list(chunkServer, steps(smtptest.Expect(bdat), smtptest.Close())), list(chunkClient, steps(smtptest.Say(bdat))), nil, lost, "server-lost"},
 	} {
 		t.Run(name, func(t *testing.T) { // not in parallel: the heap is everybody's
-			s := startScripted(t, plays(test.server...))
+			s := startScripted(t, func(c net.Conn) error {
+				err := plays(test.server...)(c)
+				if test.outcome != "server-lost" {
+					io.Copy(io.Discard, c) // it stays until it is left
+				}
+				return err
+			})
 			r := plainRoute(s)
 			if test.change != nil {
 				test.change(r)
