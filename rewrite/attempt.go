@@ -54,8 +54,6 @@ func (t *Turn) asks(line []byte) {
 			a.asterisk[toServer] = string(line) == "*"
 		}
 		return
-	case !sasl.Has(ParseVerb(line)):
-		return
 	case a == nil:
 		a = &attempt{}
 		t.attempt = a

@@ -280,7 +280,9 @@ func (t *Turn) tell(line string, said []byte, cause string) {
 	}
 	d.ToServer = append(append(d.ToServer, line...), crlf...)
 	d.sent.push(t.verb)
-	t.asks([]byte(line))
+	if t.pending || sasl.Has(t.spoken) {
+		t.asks([]byte(line))
+	}
 	d.long = !t.pending && d.maySplit(len(line)+len(crlf))
 	if t.spoken == VerbRCPT {
 		d.recipients.ask([]byte(line))
