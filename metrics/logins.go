@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -156,10 +157,8 @@ func (l *Logins) TokenExpires(account string, at time.Time) {
 
 // known is the word as a label value if the list has it, else "other".
 func known[T ~string](word T, list []T) string {
-	for _, k := range list {
-		if k == word {
-			return string(word)
-		}
+	if slices.Contains(list, word) {
+		return string(word)
 	}
 	return "other"
 }
