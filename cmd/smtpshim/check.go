@@ -139,7 +139,7 @@ func printRoute(w io.Writer, r *route, said said) {
 		line("rules", "none: every line passes as it is")
 	}
 	for _, l := range r.logins {
-		line("logs in", loginMeans(r, l))
+		line("logs in", loginMeans(l))
 	}
 	if means := loginsMean(r); means != "" {
 		line("logins", said.once(means, r.Name))

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -129,7 +130,7 @@ func (t *table) checkTokens(s token.Settings) {
 			}
 		}
 	}
-	for _, err := range flat(s.Check()) {
+	for _, err := range each(s.Check()) {
 		text := strings.TrimPrefix(err.Error(), "read ")
 		key, rest, _ := strings.Cut(text, " ")
 		key = strings.TrimSuffix(key, ":")
@@ -156,18 +157,6 @@ func (t *table) wrongFile(key string, err *fs.PathError) {
 	default:
 		t.wrong(key, "reading %s: %v", err.Path, err.Err)
 	}
-}
-
-// flat are the errors that were joined into one, and those joined into them.
-func flat(err error) (list []error) {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return each(err)
-	}
-	for _, err := range joined.Unwrap() {
-		list = append(list, flat(err)...)
-	}
-	return list
 }
 
 // password reads the first line of a file.
@@ -224,7 +213,7 @@ func (a *account) equal(b *account) bool {
 	if a.tokens == nil || b.tokens == nil {
 		return a.tokens == b.tokens
 	}
-	return fmt.Sprintf("%+v", *a.tokens) == fmt.Sprintf("%+v", *b.tokens) // they hold no secrets
+	return reflect.DeepEqual(*a.tokens, *b.tokens)
 }
 
 // A loginMethod is how an account proves itself.

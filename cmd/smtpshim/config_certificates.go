@@ -39,15 +39,19 @@ func (t *table) roots(key string, files []string) *tlspolicy.Roots {
 	return roots
 }
 
-// each are the errors that were joined into one.
-func each(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
-	}
+// each are the errors that were joined into one, and those joined into them.
+func each(err error) (list []error) {
 	if err == nil {
 		return nil
 	}
-	return []error{err}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	for _, err := range joined.Unwrap() {
+		list = append(list, each(err)...)
+	}
+	return list
 }
 
 // ownCertificates says where certificates of our own making are, and how they

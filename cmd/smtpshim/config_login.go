@@ -95,7 +95,7 @@ func (t *table) readClientSecret(l *routeLogin) {
 			}
 		}
 	case hash != "" && file != "":
-		t.wrong("password_file", "goes not with password_hash; write one of the two")
+		t.wrong("password_file", "does not go with password_hash; write one of the two")
 	case hash != "":
 		var err error
 		if l.Secret, err = sasl.Hash(hash); err != nil {
@@ -136,18 +136,14 @@ func isAddress(text string) bool {
 }
 
 // loginMeans says who logs in how.
-func loginMeans(r *route, l routeLogin) string {
+func loginMeans(l routeLogin) string {
 	var list []string
 	for _, n := range l.Networks {
 		list = append(list, n.String())
 	}
 	who := "clients in " + strings.Join(list, ", ")
 	if l.User != "" {
-		how := []string{"PLAIN", "LOGIN"}
-		if l.Secret.Clear() {
-			how = sasl.Mechanisms(l.Secret)
-		}
-		who = fmt.Sprintf("user %q, who logs in to us by %s", l.User, strings.Join(how, ", "))
+		who = fmt.Sprintf("user %q, who logs in to us by %s", l.User, strings.Join(sasl.Mechanisms(l.Secret), ", "))
 		if l.NTLMv1 {
 			who += " (NTLMv1 too, which is weak)"
 		}

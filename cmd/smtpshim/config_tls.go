@@ -165,18 +165,13 @@ func (t *table) settings(err error, read bool, allow []tlspolicy.Allowance, alon
 }
 
 // settingErrors are those that were joined into err.
-func settingErrors(err error) []*tlspolicy.SettingError {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var list []*tlspolicy.SettingError
-		for _, e := range joined.Unwrap() {
-			list = append(list, settingErrors(e)...)
+func settingErrors(err error) (list []*tlspolicy.SettingError) {
+	for _, err := range each(err) {
+		if e, ok := errors.AsType[*tlspolicy.SettingError](err); ok {
+			list = append(list, e)
 		}
-		return list
 	}
-	if e, ok := errors.AsType[*tlspolicy.SettingError](err); ok {
-		return []*tlspolicy.SettingError{e}
-	}
-	return nil
+	return list
 }
 
 // says says whether a key has a value other than "", [] and true.
