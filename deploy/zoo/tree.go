@@ -29,8 +29,34 @@ type Peer struct {
 	path string // inside the tree
 }
 
+// parts copies what programs of both folders share into the tree: the files of clients
+// whose names begin with "_".
+func (t Tree) parts(dir string) error {
+	names, err := filepath.Glob(filepath.Join(dir, "clients", "_*"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(t.Root, "/zoo/clients")
+		if err := os.MkdirAll(to, 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, filepath.Base(name)), text, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // peers lists the programs of a folder, and copies them into the tree.
 func (t Tree) peers(dir string) ([]Peer, error) {
+	if err := t.parts(filepath.Dir(dir)); err != nil {
+		return nil, err
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
