@@ -74,10 +74,13 @@ func TestAMAILOfALoginSaysNotWhoElseHasSentIt(t *testing.T) {
 	}
 }
 
+// Another yes is one to what was said before.
 func TestOnlyA235IsAYesToOurAUTH(t *testing.T) {
-	k := loginTalk(t, &books{open: netip.MustParsePrefix("192.0.2.0/24")})
-	k.saidHello()
-	k.client("MAIL FROM:<ann@example.com>", "", "")
-	k.work("AUTH XOAUTH2 "+b64("t0ken"), "")
-	k.server("250 ok", "", "421 4.3.0 server broke the protocol")
+	for _, yes := range []string{"250 ok", "250-mail.example.com|250 SIZE", "220 mail.example.com", "200 ok"} {
+		k := loginTalk(t, &books{open: netip.MustParsePrefix("192.0.2.0/24")})
+		k.saidHello()
+		k.client("MAIL FROM:<ann@example.com>", "", "")
+		k.work("AUTH XOAUTH2 "+b64("t0ken"), "")
+		k.server(yes, "", "421 4.3.0 server broke the protocol")
+	}
 }

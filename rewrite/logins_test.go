@@ -106,7 +106,7 @@ func (p *paper) Ended(r rewrite.Reply, err error) rewrite.Reply {
 	if err != nil {
 		what = err.Error()
 	}
-	if p.ended = append(p.ended, what); r.Code == 235 && err == nil {
+	if p.ended = append(p.ended, what); r.Code < 300 && err == nil { // as package login has it
 		return rewrite.Reply{}
 	}
 	return rewrite.Reply{Code: 535, Lines: []string{"5.7.8 the account is refused"}}
