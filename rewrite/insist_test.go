@@ -125,3 +125,28 @@ func TestAServerThatRefusesTheSessionInItsGreetingIsNotAskedAgain(t *testing.T) 
 		}
 	}
 }
+
+// Nor does one get a fresh connection that goes on as far as a handshake, and fails there.
+func TestAServerThatRefusesTheSessionInItsGreetingIsNotAskedAgainBehindAHandshake(t *testing.T) {
+	for name, fails := range map[string]func(*rewrite.Dialogue){
+		"lost": (*rewrite.Dialogue).ServerTLSLost, "failed": (*rewrite.Dialogue).ServerTLSFailed, "to be tried again": (*rewrite.Dialogue).ServerTLSAgain,
+	} {
+		for _, greeting := range []string{"554 no", "220 mail.example.com ESMTP"} {
+			k := &talk{T: t}
+			k.d = rewrite.New(&rewrite.Policy{Rules: compile(t, "standard"), ClientTLS: rewrite.ClientTLSHide, ServerTLS: rewrite.ServerTLSOpportunistic}, mailClient, &k.ledger)
+			t.Cleanup(k.d.Close)
+			k.server(greeting, "", greeting)
+			k.client("EHLO client.example.net", "EHLO client.example.net", "")
+			k.server("250-mail.example.com|250 STARTTLS", "STARTTLS", "")
+			k.server("220 go", "", "")
+			fails(k.d)
+			want := rewrite.AwaitServer
+			if greeting[0] == '5' {
+				want = rewrite.End
+			}
+			if next := k.d.Next(false); next != want {
+				t.Errorf("behind %q and a handshake that is %s, next is %v, want %v", greeting, name, next, want)
+			}
+		}
+	}
+}
