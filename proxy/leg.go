@@ -47,7 +47,7 @@ type leg struct {
 	// Made once: a command must not allocate.
 	readFunc, writeFunc func(fd uintptr) bool
 	lookFunc, askFunc   func(fd uintptr)
-	quiet               func() // says that the last read has left nothing; nil: nobody wants to know
+	quiet               quiet // nil: nobody wants to know
 	readN               int
 	readErr, writeErr   error
 }
@@ -55,6 +55,7 @@ type leg struct {
 // A quiet connection wants to know of reads that have left nothing: it does not look
 // for more then until the kernel says that there is some.
 type quiet interface {
+	// quiet says, within a read, that it has left nothing.
 	quiet()
 	// look has f read, if the kernel has said that there may be something since. It
 	// does not wait.
@@ -68,13 +69,11 @@ func newLeg(conn net.Conn) *leg {
 		l.wire, _ = c.NetConn().(*wire)
 	case plain:
 		if raw, err := rawOf(c); err == nil {
-			if q, ok := c.(quiet); ok {
-				l.quiet = q.quiet
-			}
+			l.quiet, _ = c.(quiet)
 			l.raw = raw
 			l.readFunc = l.readFD
 			l.writeFunc = l.writeFD
-			l.askFunc = func(fd uintptr) { l.done = l.readFD(fd) }
+			l.askFunc = l.askFD
 			l.lookFunc = func(fd uintptr) { l.ready = readable(fd) }
 		}
 	}
@@ -174,7 +173,7 @@ func (l *leg) readOnce() error {
 		var err error
 		l.done = false
 		if l.asking != nil {
-			err = l.raw.Control(l.askFunc)
+			err = l.askNow()
 		}
 		if err == nil && !l.done && l.quiet != nil { // then it may wait without asking readFD first
 			l.spare()
@@ -266,7 +265,7 @@ func (l *leg) readFD(fd uintptr) bool {
 	}
 	l.readN, l.readErr = readNow(fd, l.buf[l.w:])
 	if l.quiet != nil && l.readErr == nil && l.readN < len(l.buf)-l.w {
-		l.quiet()
+		l.quiet.quiet()
 	}
 	if l.asking != nil {
 		l.readErr = l.asked(fd, l.readErr)
@@ -310,6 +309,31 @@ var (
 	errBlocked = errors.New("there is no room for all of it") // but for rest there will be
 )
 
+// askNow asks, unless the other side has spoken. A connection that is told by the
+// kernel when there is something to read is believed: a read in vain would cost each
+// command a system call more. What comes in the moment before the question is missed,
+// as is what comes in the moment behind it; the end of a message is looked at closer.
+func (l *leg) askNow() error {
+	if l.quiet != nil {
+		looked, err := l.quiet.look(l.readFunc)
+		if looked || err != nil {
+			l.done = l.readErr != errNothing
+			return err
+		}
+	}
+	return l.raw.Control(l.askFunc)
+}
+
+// askFD is what askNow does where nothing is known to be there.
+func (l *leg) askFD(fd uintptr) {
+	if l.quiet != nil {
+		l.readErr = l.asked(fd, errNothing)
+	} else {
+		l.readFD(fd)
+	}
+	l.done = l.readErr != errNothing
+}
+
 // asked writes what is to be asked if a read has found nothing.
 func (l *leg) asked(fd uintptr, found error) error {
 	b := l.asking
@@ -330,6 +354,7 @@ func (l *leg) asked(fd uintptr, found error) error {
 		return errBlocked
 	}
 	l.broken = true // what was said before may be there still, and says why
+	l.room()
 	l.readN, err = readNow(fd, l.buf[l.w:])
 	return err
 }

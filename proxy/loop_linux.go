@@ -102,17 +102,15 @@ func (l *loop) run() {
 		n := l.wait(events, timeout)
 		l.woke = time.Now()
 		told = l.woken(told[:0], events[:n])
-		for i, w := range told {
-			if w != nil {
-				l.guard(w, func() { w.event(l, events[i].Events) })
+		l.each(len(told), func(i int) {
+			if told[i] != nil {
+				told[i].event(l, events[i].Events)
 			}
-		}
+		}, func(i int) watched { return told[i] })
 		clear(told)
 		l.ring()
 		due = l.take(due[:0])
-		for _, do := range due {
-			l.guard(nil, do)
-		}
+		l.each(len(due), func(i int) { due[i]() }, func(int) watched { return nil })
 		clear(due)
 	}
 	for _, c := range l.resting {
@@ -137,13 +135,24 @@ func (l *loop) sleep(now time.Duration) (timeout int, ok bool) {
 	return l.alarms.wait(now), true
 }
 
-// guard calls f, for the sake of w if that is not nil. After a panic the session
-// that w belongs to ends, and the loop goes on.
-func (l *loop) guard(w watched, f func()) {
-	d := contain(f)
-	if d == nil {
-		return
+// each calls f with 0 to n-1. After a panic it goes on with the next.
+func (l *loop) each(n int, f func(int), of func(int) watched) {
+	for next := 0; next < n; {
+		d := contain(func() {
+			for next < n {
+				next++
+				f(next - 1)
+			}
+		})
+		if d != nil {
+			l.defective(of(next-1), d)
+		}
 	}
+}
+
+// defective is what becomes of a panic: the session that w belongs to ends, if there
+// is one.
+func (l *loop) defective(w watched, d *defect) {
 	if socket, ok := w.(*socket); ok {
 		if s := socket.session(); s != nil && s.owns(socket) {
 			l.proxy.guard("ending a session", func() { s.lose(d) })
@@ -189,7 +198,9 @@ func (l *loop) woken(told []watched, events []unix.EpollEvent) []watched {
 // ring has those go on whose time is over.
 func (l *loop) ring() {
 	for w := l.late(); w != nil; w = l.late() {
-		l.guard(w.socket, w.expire)
+		if d := contain(w.expire); d != nil {
+			l.defective(w.socket, d)
+		}
 	}
 }
 

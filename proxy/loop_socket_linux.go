@@ -214,22 +214,21 @@ func (s *socket) await(w waiter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := &s.ways[reading]
-	if s.closed || r.expired {
+	if s.closed || r.expired || s.readable() || r.expired || s.closed { // either may be so since it has looked
 		return false
-	}
-	if r.ready {
-		r.ready = false
-		found := false
-		s.call(func(fd uintptr) bool {
-			found = readable(fd)
-			return true
-		})
-		if r.ready = r.ready || found; r.ready || r.expired || s.closed {
-			return false
-		}
 	}
 	r.waiter = w
 	return true
+}
+
+// readable looks whether what the kernel has told of is still there. The lock is held,
+// but not while it looks.
+func (s *socket) readable() bool {
+	r := &s.ways[reading]
+	if r.ready {
+		s.attempt(r, readable)
+	}
+	return r.ready
 }
 
 // unawait takes await back.

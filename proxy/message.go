@@ -61,7 +61,7 @@ type transfer struct {
 	given    bool                      // the client has got its answer before the end: what is left is dropped
 	dropped  int64                     // octets of the client's that went to nobody
 	since    []byte                    // what it has sent since then, as long as that may be a command
-	last     []byte                    // the last octets of the client's, as many as lfEnd looks at
+	last     lastOctets                // of the client's
 
 	mends  bool                // something had to be mended: more will have to be
 	mended *[middleBuffer]byte // what mended pieces are made in; nil until then
@@ -91,7 +91,7 @@ func (m *transfer) piece() (end bool, err error) {
 		out, n, end := m.text.Next(m.room(), src)
 		m.mends = m.text.Mends()
 		m.octets += int64(n)
-		m.last = lastOctets(m.last, src[:n])
+		m.last.add(src[:n])
 		if m.given && len(m.since) <= maxCommand {
 			m.since = append(m.since, src[:min(n, maxCommand+1)]...)
 		}
@@ -165,22 +165,25 @@ func (m *transfer) more() error {
 		return fmt.Errorf("message buffer: %w", err)
 	}
 	m.report(cmp.Or(m.outcome, vocabulary.MessageCut))
-	if lfEnd(m.last) {
+	if m.last.lfEnd() {
 		s.refusals.note().unfit = errLFEnd
 	}
 	return s.clientFailed(err)
 }
 
-// lfEnd reports whether a message that has not ended has its end where a reader that
-// ends lines at LF looks for it. The client waits for an answer then.
-func lfEnd(last []byte) bool {
-	return bytes.HasSuffix(last, []byte("\n.\n")) || bytes.HasSuffix(last, []byte("\n.\r\n"))
+// lastOctets are the last four of a text, zero where it has not so many.
+type lastOctets [4]byte
+
+func (l *lastOctets) add(more []byte) {
+	more = more[max(0, len(more)-len(l)):]
+	n := copy(l[:], l[len(more):])
+	copy(l[n:], more)
 }
 
-// lastOctets returns the last four octets of last and more. It may change last.
-func lastOctets(last, more []byte) []byte {
-	last = append(last, more[max(0, len(more)-4):]...)
-	return append(last[:0], last[max(0, len(last)-4):]...)
+// lfEnd reports whether a message that has not ended has its end where a reader that
+// ends lines at LF looks for it. The client waits for an answer then.
+func (l *lastOctets) lfEnd() bool {
+	return string(l[1:]) == "\n.\n" || string(l[:]) == "\n.\r\n"
 }
 
 // errLFEnd is why a client waited in vain for the answer to its message.

@@ -40,9 +40,10 @@ type Rules struct {
 	rules  []active
 	scoped bool // any of them acts in some sessions only
 
-	commands, owed                                VerbSet // what any rule's Command is for
-	replies, refusals                             VerbSet // what any rule's Reply is for
-	offers, lines, sasl, opens, repairs, messages bool    // whether any has such a function
+	commands, owed                      VerbSet // what any rule's Command is for
+	replies, refusals                   VerbSet // what any rule's Reply is for
+	offers, lines, sasl, opens, repairs bool    // whether any has such a function
+	messages                            int     // how many have Message
 }
 
 // active is a rule in force.
@@ -114,7 +115,9 @@ func (r *Rules) add(a active) {
 	r.repairs = r.repairs || a.Repair != nil
 	r.offers = r.offers || a.Offer != nil
 	r.sasl = r.sasl || a.SASL != nil
-	r.messages = r.messages || a.Message != nil
+	if a.Message != nil {
+		r.messages++
+	}
 }
 
 // Compile makes Rules of names of rules and sets; "-name" takes one away from

@@ -320,8 +320,9 @@ func (d *Dialogue) newTurn(v Verb, line []byte) *Turn {
 		t = d.policy.Turns.takeTurn()
 		d.turn = t
 	}
-	*t = Turn{Session: Session{d: d}, verb: v, said: append(t.said[:0], line...), firsts: t.firsts[:0]}
-	t.line = t.said
+	said, firsts := append(t.said[:0], line...), t.firsts[:0]
+	*t = Turn{} // and nothing in it: that would be made elsewhere, and copied
+	t.d, t.verb, t.said, t.line, t.firsts = d, v, said, said, firsts
 	return t
 }
 

@@ -71,6 +71,10 @@ func (t *Turn) runOne(i int, f func(*Turn), fault func(before []byte) string) (o
 	line, firsts, held, asData, recallBy := t.line, len(t.firsts), t.held, t.asData, t.recallBy
 	t.rule = i
 	why := contained(f, t)
+	if why == "" && sameOctets(t.line, line) && len(t.firsts) == firsts && t.held == held && t.asData == asData &&
+		t.recallBy == recallBy && t.answered.Code == 0 && !t.swallow && !t.repeats {
+		return true // it has done nothing
+	}
 	if why == "" {
 		why = fault(line)
 	}
@@ -94,6 +98,11 @@ func (t *Turn) runOne(i int, f func(*Turn), fault func(before []byte) string) (o
 		t.applied.add(i)
 	}
 	return true
+}
+
+// sameOctets reports whether a and b are the same octets in memory.
+func sameOctets(a, b []byte) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // commandFault says why the result of a rule for a command is not allowed; "" if it is.

@@ -13,8 +13,8 @@ const (
 
 // maySplit reports whether the server may take a command of so many octets for several.
 func (d *Dialogue) maySplit(octets int) bool {
-	plain := !esmtp.Has(ParseVerb(d.hello)) // also before any hello
-	return octets > splitOneByOne && d.server.known&offersPIPELINING == 0 || octets > splitPlain && plain
+	return octets > splitOneByOne && d.server.known&offersPIPELINING == 0 ||
+		octets > splitPlain && !esmtp.Has(ParseVerb(d.hello)) // also before any hello
 }
 
 // MaySplit reports whether the command whose reply is awaited is so long that the server

@@ -15,7 +15,6 @@ type Text struct {
 	stuffer    Stuffer
 	stuffed    []byte // the last output of stuffer; nil between chunks
 	filters    []textFilter
-	few        [1]textFilter // the room of filters, mostly
 	applied    ruleSet
 	refusal    string // the reply that the client gets in place of the server's; "": none
 	octets     int64  // read so far, as the client sent them
@@ -73,10 +72,14 @@ func (d *Dialogue) newText() *Text {
 	if m == nil {
 		m = &Text{}
 	}
-	*m, d.spare = Text{Session: Session{d: d}}, nil
-	m.filters = m.few[:0]
-	if d.policy.Rules == nil || !d.policy.Rules.messages {
+	filters := m.filters[:0]
+	*m, d.spare = Text{}, nil
+	m.d = d
+	if d.policy.Rules == nil || d.policy.Rules.messages == 0 {
 		return m
+	}
+	if m.filters = filters; filters == nil {
+		m.filters = make([]textFilter, 0, d.policy.Rules.messages)
 	}
 	for i := range d.policy.Rules.rules {
 		rule := &d.policy.Rules.rules[i]

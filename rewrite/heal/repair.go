@@ -68,6 +68,7 @@ func (l replyLine) goesOn() bool { b := l.behind(); return len(b) > 0 && b[0] ==
 // whole is false if its last line is not there yet, n the octets of its lines so
 // far. ok is false if it is no reply.
 func firstReply(octets []byte) (lines []replyLine, n int, whole, ok bool) {
+	lines = make([]replyLine, 0, 8)
 	for rest := octets; ; {
 		l, behind, ended := cutLine(rest)
 		switch {
