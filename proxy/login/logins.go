@@ -190,22 +190,24 @@ type acceptance struct {
 func (a *acceptance) Next(ctx context.Context, line string) (challenge string, more bool) {
 	l, first := a.logins, !a.begun
 	a.begun = true
-	if !l.strikes.allows(a.caller.Address, l.Now()) {
-		a.err = errStruck
-		return "", false
-	}
-	var response []byte
-	if line != "" || !first {
-		if response, a.err = sasl.DecodeResponse(line, first); a.err != nil {
-			return "", false
+	var message []byte
+	var done bool
+	err := l.strikes.check(ctx, a.caller.Address, l.Now, func() (wrong bool) {
+		var response []byte
+		if line != "" || !first {
+			if response, a.err = sasl.DecodeResponse(line, first); a.err != nil {
+				return false
+			}
 		}
-	}
-	message, done, err := a.server.Next(response)
-	if err == nil && !done {
+		message, done, a.err = a.server.Next(response)
+		return errors.Is(a.err, sasl.ErrRefused)
+	})
+	switch {
+	case err != nil:
+		a.err = err
+	case a.err == nil && !done:
 		return sasl.Encode(message), true
-	}
-	if a.err = err; errors.Is(err, sasl.ErrRefused) {
-		l.strikes.add(a.caller.Address, l.Now())
+	case errors.Is(a.err, sasl.ErrRefused):
 		pause(ctx, strikePause)
 	}
 	return "", false

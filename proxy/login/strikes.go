@@ -27,8 +27,10 @@ type strikes struct {
 }
 
 type struck struct {
-	n     int
-	since time.Time
+	n        int // wrong passwords since then
+	since    time.Time
+	checking int           // passwords that are being checked
+	checked  chan struct{} // is closed once one of them is; nil: nobody waits
 }
 
 // strikesOf is what an address counts as.
@@ -41,33 +43,107 @@ func strikesOf(a netip.Addr) netip.Prefix {
 	return p
 }
 
-func (s *strikes) allows(a netip.Addr, now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at, ok := s.by[strikesOf(a)]
-	return !ok || at.n < maxStrikes || now.Sub(at.since) > strikesLast
+// check runs a check of a password, which returns whether it was wrong, and counts
+// those. It returns errStruck without a check if the address has no try left. Checks that
+// are under way count as wrong until they end: an address has no more tries over many
+// connections than over one. Where the tries that are left are all under way, check
+// waits for one of them, at most until ctx ends.
+func (s *strikes) check(ctx context.Context, a netip.Addr, now func() time.Time, wrong func() bool) error {
+	p := strikesOf(a)
+	at, err := s.begin(ctx, p, now)
+	if err != nil {
+		return err
+	}
+	failed := true // if wrong panics, too
+	defer func() { s.end(p, at, failed, now()) }()
+	failed = wrong()
+	return nil
 }
 
-func (s *strikes) add(a netip.Addr, now time.Time) {
+// begin reserves a try.
+func (s *strikes) begin(ctx context.Context, p netip.Prefix, now func() time.Time) (*struck, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.by == nil {
-		s.by = map[netip.Prefix]*struck{}
-	}
-	if len(s.by) >= strikesAtOnce {
-		for p, at := range s.by {
-			if now.Sub(at.since) > strikesLast || len(s.by) >= strikesAtOnce {
-				delete(s.by, p)
-			}
+	for {
+		at := s.of(p, now())
+		switch {
+		case at.n >= maxStrikes:
+			return nil, errStruck
+		case at.n+at.checking < maxStrikes:
+			at.checking++
+			return at, nil
+		case at.checked == nil:
+			at.checked = make(chan struct{})
+		}
+		checked := at.checked
+		s.mu.Unlock()
+		select {
+		case <-checked:
+		case <-ctx.Done():
+		}
+		s.mu.Lock()
+		if ctx.Err() != nil {
+			return nil, errStruck
 		}
 	}
-	p := strikesOf(a)
-	at := s.by[p]
-	if at == nil || now.Sub(at.since) > strikesLast {
-		at = &struck{since: now}
-		s.by[p] = at
+}
+
+// end gives the try back, unless the password was wrong.
+func (s *strikes) end(p netip.Prefix, at *struck, wrong bool, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at.checking--
+	if at.checked != nil {
+		close(at.checked)
+		at.checked = nil
 	}
-	at.n++
+	if wrong {
+		if at.n == 0 {
+			at.since = now
+		}
+		at.n++
+	} else if at.n == 0 && at.checking == 0 {
+		delete(s.by, p)
+	}
+}
+
+// of returns what is counted of an address, and makes room for it if need be. What is
+// being checked is not forgotten: there is no more of it than there are sessions.
+func (s *strikes) of(p netip.Prefix, now time.Time) *struck {
+	at := s.by[p]
+	if at == nil {
+		if s.by == nil {
+			s.by = map[netip.Prefix]*struck{}
+		}
+		s.makeRoom(now)
+		at = &struck{}
+		s.by[p] = at
+	} else if now.Sub(at.since) > strikesLast {
+		at.n = 0
+	}
+	return at
+}
+
+// makeRoom forgets addresses where there are as many as are remembered: those of long
+// ago, or else the one with the fewest strikes.
+func (s *strikes) makeRoom(now time.Time) {
+	if len(s.by) < strikesAtOnce {
+		return
+	}
+	var least netip.Prefix
+	fewest := maxStrikes + 1
+	for p, at := range s.by {
+		switch {
+		case at.checking > 0:
+		case now.Sub(at.since) > strikesLast:
+			delete(s.by, p)
+		case at.n < fewest:
+			least, fewest = p, at.n
+		}
+	}
+	if len(s.by) >= strikesAtOnce {
+		delete(s.by, least)
+	}
 }
 
 // pause waits, at most until ctx ends.
