@@ -1,6 +1,9 @@
 package token
 
 import (
+	"context"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -53,6 +56,30 @@ func advice(e *Error, s Settings) string {
 		}
 	}
 	return named(text, s.Account)
+}
+
+// unreachableAdvice says what to do about an endpoint that has not replied.
+func unreachableAdvice(cause error, s Settings) string {
+	var (
+		unknown x509.UnknownAuthorityError
+		invalid x509.CertificateInvalidError
+		name    x509.HostnameError
+	)
+	switch {
+	case errors.As(cause, &invalid) && invalid.Reason == x509.Expired:
+		return "check the clock of this machine"
+	case errors.As(cause, &name):
+		return "check token_url: the certificate there is for another name"
+	case errors.As(cause, &unknown) && s.CA != "":
+		return "check ca: it does not hold the authority that signed the certificate"
+	case errors.As(cause, &unknown):
+		return "write ca: a file with the authority that signed the certificate, such as that of a firewall that inspects TLS"
+	case errors.Is(cause, context.Canceled):
+		return ""
+	case s.ProxyURL != "":
+		return "check proxy_url, and whether that proxy lets token_url pass"
+	}
+	return "check token_url and whether this machine may reach it; if it reaches the Internet through a proxy only, write proxy_url"
 }
 
 // named puts the account's name where text has a place for it.

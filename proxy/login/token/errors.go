@@ -3,7 +3,6 @@ package token
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -160,19 +159,21 @@ func (s *Source) explained(err error, secrets []string) *Error {
 	}
 	var transport *url.Error
 	if errors.As(err, &transport) {
-		e := s.settings.fault(Unreachable, plain(transport.Err, s.settings.Timeout))
-		var expired x509.CertificateInvalidError
-		if errors.As(err, &expired) && expired.Reason == x509.Expired {
-			e.Advice = "check the clock of this machine"
-		}
-		return e
+		return s.unreachable(transport.Err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.ErrUnexpectedEOF) || isTimeout(err) {
-		return s.settings.fault(Unreachable, plain(err, s.settings.Timeout))
+		return s.unreachable(err)
 	}
 	// The text of any other error may quote the reply.
 	e := s.settings.fault(Rejected, errors.New("the reply is not that of a token endpoint (RFC 6749, 5.1)"))
 	e.Advice = "check token_url"
+	return e
+}
+
+// unreachable makes an Error of an endpoint that has not replied.
+func (s *Source) unreachable(cause error) *Error {
+	e := s.settings.fault(Unreachable, plain(cause, s.settings.Timeout))
+	e.Advice = unreachableAdvice(cause, s.settings)
 	return e
 }
 

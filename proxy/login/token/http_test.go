@@ -3,10 +3,16 @@ package token
 import (
 	"bufio"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -296,4 +302,45 @@ func TestCloseCancelsTheRequestUnderWay(t *testing.T) {
 			t.Error("a closed source gives tokens, want none")
 		}
 	})
+}
+
+func TestAnEndpointThatIsNotReachedComesWithTheKeyThatMayMendIt(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	settings, _ := served(t, good, nil)
+	other := file(t, "other.pem", otherAuthority(t))
+	for name, c := range map[string]struct {
+		change func(*Settings)
+		key    string
+	}{
+		"unknown authority":        {func(s *Settings) { s.CA = "" }, "write ca"},
+		"authority not in the ca":  {func(s *Settings) { s.CA = other }, "check ca"},
+		"name that it has not":     {func(s *Settings) { s.TokenURL = strings.Replace(s.TokenURL, "127.0.0.1", "localhost", 1) }, "check token_url: the certificate"},
+		"nobody listens":           {func(s *Settings) { s.TokenURL = "https://" + closed.Addr().String() + "/token" }, "write proxy_url"},
+		"nobody listens, as proxy": {func(s *Settings) { s.ProxyURL = "http://" + closed.Addr().String() }, "check proxy_url"},
+	} {
+		at := settings
+		c.change(&at)
+		if err := fails(t, open(t, at)); err.Kind != Unreachable || !strings.Contains(err.Advice, c.key) {
+			t.Errorf("%s: the advice is %q, want %q; the error is %v", name, err.Advice, c.key, err)
+		}
+	}
+}
+
+// otherAuthority is the certificate of an authority that has signed nothing here.
+func otherAuthority(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "another authority"}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }

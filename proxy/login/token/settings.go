@@ -176,6 +176,9 @@ func (s *Settings) fillProvider() error {
 // wrongTenant checks Microsoft's tenant. The application of client credentials
 // belongs to one directory, so the names for all of them are of no use there.
 func (s *Settings) wrongTenant() error {
+	if s.Tenant == "" {
+		return errors.New("tenant is missing: the directory's ID or domain, such as \"contoso.onmicrosoft.com\"")
+	}
 	if !tenantName.MatchString(s.Tenant) {
 		return fmt.Errorf("tenant %q is not the directory's ID or domain, such as \"contoso.onmicrosoft.com\"", s.Tenant)
 	}

@@ -53,7 +53,7 @@ func TestMistakesInSettingsAreNamed(t *testing.T) {
 		{"flow \"password\"", func(s *Settings) { s.Flow = "password" }},
 		{"provider \"azure\"", func(s *Settings) { s.Provider = "azure" }},
 		{"token_url is missing", func(s *Settings) { s.Provider = "" }},
-		{"tenant", func(s *Settings) { s.Tenant = "" }},
+		{"tenant is missing", func(s *Settings) { s.Tenant = "" }},
 		{"tenant", func(s *Settings) { s.Tenant = "a/b" }},
 		{"tenant", func(s *Settings) { s.Tenant = "x?y" }},
 		{"stands for any directory", func(s *Settings) { s.Tenant = "common" }},
