@@ -86,6 +86,11 @@ func (c *config) warnAccount(a *account, now time.Time) (list []string) {
 	if len(c.usesOf(a)) == 0 {
 		list = append(list, "no [[route.login]] names this account: it is not used.")
 	}
+	for _, f := range a.secretFiles() {
+		if text := warnSecret(f[0], f[1]); text != "" {
+			list = append(list, text)
+		}
+	}
 	if a.tokens == nil {
 		return list
 	}

@@ -21,7 +21,8 @@ import (
 // An account is an [[account]]: how we log in at a server.
 type account struct {
 	login.AccountSettings
-	tokens *token.Settings // nil: it has a password
+	tokens       *token.Settings // nil: it has a password
+	passwordFile string          // "": it has none
 }
 
 // readAccount reads one [[account]]. What it keeps is below the directory state.
@@ -55,7 +56,7 @@ func readAccount(t *table, state string) *account {
 		for _, key := range tokenKeys {
 			t.useless(key, `method "password" does not use it; "oauth" does`)
 		}
-		a.Password = t.password("password_file", password)
+		a.Password, a.passwordFile = t.password("password_file", password), password
 	default:
 		t.wrong("method", `is missing: "password" or "oauth"`)
 	}

@@ -14,8 +14,9 @@ import (
 
 // A routeLogin is a [[route.login]]: which clients use which account.
 type routeLogin struct {
-	login.Entry        // without its account
-	account     string // its name
+	login.Entry         // without its account
+	account      string // its name
+	passwordFile string // of the user; "": none
 }
 
 // readLogins reads the logins of the route in t, of which TLS and servers have been
@@ -105,7 +106,7 @@ func (t *table) readClientSecret(l *routeLogin) {
 			t.wrong("ntlm_v1", "a hash serves PLAIN and LOGIN alone; NTLM needs password_file")
 		}
 	case file != "":
-		l.Secret = t.password("password_file", file)
+		l.Secret, l.passwordFile = t.password("password_file", file), file
 	default:
 		t.wrong("", "the password of user %q is missing: password_hash, or password_file", l.User)
 	}
@@ -175,6 +176,9 @@ func warnLogins(r *route) (list []string) {
 		}
 		if l.User == "" {
 			before = append(before, l.Networks...)
+		}
+		if text := warnSecret("login.password_file", l.passwordFile); text != "" {
+			list = append(list, text)
 		}
 		if l.NTLMv1 {
 			list = append(list, fmt.Sprintf("login: user %q may log in by NTLMv1, which anybody can break who reads along: "+
