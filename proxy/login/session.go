@@ -25,10 +25,11 @@ type session struct {
 	proof   sasl.Client // that is under way
 	token   token.Token // in it
 
-	mu     sync.Mutex
-	inside bool // it has a place
-	closed bool
-	last   reason
+	mu      sync.Mutex
+	inside  bool // it has a place
+	closed  bool
+	proving string // the mechanism of a login that the server is yet to answer; "": none
+	last    reason
 }
 
 // A reason is a refusal and what it is about.
@@ -62,7 +63,18 @@ func (s *session) Begin(ctx context.Context, offered []string) (rewrite.Exchange
 		s.leave()
 		return nil, refusal
 	}
+	s.proves(s.proof.Name())
 	return exchange{s.proof}, rewrite.Reply{}
+}
+
+// proves notes that a login by a mechanism begins at the server, or that the one under
+// way has ended: "".
+func (s *session) proves(mechanism string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.proving = mechanism
+	}
 }
 
 func (s *session) begin(ctx context.Context, offered []string) (refusal rewrite.Reply) {
@@ -161,6 +173,7 @@ func (s *session) withoutToken(err error) rewrite.Reply {
 
 // Ended implements rewrite.Login.
 func (s *session) Ended(r rewrite.Reply, err error) rewrite.Reply {
+	s.proves("")
 	refusal := s.ended(r, err)
 	if refusal.Code != 0 {
 		s.leave()
@@ -247,13 +260,18 @@ func fits(allowed, address string) bool {
 	return len(allowed) == len(address) && strings.EqualFold(allowed, address)
 }
 
-// Close implements rewrite.Login.
+// Close implements rewrite.Login. A login that the server has not answered has failed:
+// the connection was lost, the server broke the protocol, or nobody waits any more.
 func (s *session) Close() {
 	s.mu.Lock()
-	before := s.closed
-	s.closed = true
+	before, unanswered := s.closed, s.proving
+	s.closed, s.proving = true, ""
 	s.mu.Unlock()
 	s.leave()
+	if unanswered != "" {
+		s.observe(unanswered, vocabulary.LoginFailed)
+		s.account.Log.Warn("the session ended before the server answered the login", "account", s.account.Name, "mechanism", unanswered, "client", s.client)
+	}
 	if !before {
 		s.account.use(-1)
 	}
