@@ -14,8 +14,9 @@ func commandEnds() rewrite.Rule {
 			"server gets the command with CRLF. Lines of an AUTH exchange are taken likewise. BDAT is not, since octets that are no " +
 			"lines follow it, and neither is any line with a CR or NUL elsewhere in it. In a message nothing but CRLF.CRLF is the end: " +
 			"`lf_ends` is for clients that end messages with LF.LF.",
-		Source:  "RFC 5321, 2.3.8; nullmailer#76; twisted#5305; MailHog-MTA#1",
-		Entries: []string{"L63"},
+		Symptoms: []string{"500 5.5.2 a command ends with CRLF"},
+		Source:   "RFC 5321, 2.3.8; nullmailer#76; twisted#5305; MailHog-MTA#1",
+		Entries:  []string{"L63"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Line: func(_ rewrite.Session, octets []byte) []byte {
 				line, ok := bytes.CutSuffix(octets, []byte("\n"))

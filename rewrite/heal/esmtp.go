@@ -16,8 +16,9 @@ func advertiseESMTP() rewrite.Rule {
 			"if it is Exchange 5.0's, if a firewall has painted it over, or if this server has accepted EHLO within a day. " +
 			"Should the server refuse EHLO after all, in whatever words, or not answer it in 15 seconds, HELO is said instead, " +
 			"and for a day the word is not promised again.",
-		Source:  "KB Q164060; KB Q194131; RFC 1869, 4.1.1; github.com/pear/Net_SMTP/issues/5",
-		Entries: []string{"L02", "L06"},
+		Symptoms: []string{"220 ****************"},
+		Source:   "KB Q164060; KB Q194131; RFC 1869, 4.1.1; github.com/pear/Net_SMTP/issues/5",
+		Entries:  []string{"L02", "L06"},
 		Options: []rewrite.Option{
 			{Name: "style", Default: "word", Values: []string{"word", "line"},
 				Doc: "\"word\": 220 host ESMTP rest; \"line\": 220-host rest, 220 ESMTP spoken here"},
@@ -147,8 +148,9 @@ func fallBackToHELO() rewrite.Rule {
 			"A server that knows neither, as one of LMTP, is heard on EHLO. " +
 			"Where the server hangs up, EHLO is said once more before, and HELO never to a server that greets with the word ESMTP " +
 			"or has answered EHLO within a day: one lost connection must not cost TLS and AUTH.",
-		Source:  "KB Q245787; KB Q100352; KB Q197142; RFC 5321, 3.2 and 4.1.4",
-		Entries: []string{"L07", "L20", "L21"},
+		Symptoms: []string{"500 Command unrecognized", "500 Syntax error, command \"XXXX\" unrecognized", "550 Huh?"},
+		Source:   "KB Q245787; KB Q100352; KB Q197142; RFC 5321, 3.2 and 4.1.4; KB320027",
+		Entries:  []string{"L07", "L20", "L21"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{
 				State:   func() any { return new(ehloRefusal) },

@@ -13,9 +13,10 @@ func hideKeywords() rewrite.Rule {
 		Doc: "The keywords of the option `keywords` are taken out of the EHLO reply that the client gets. The server goes on " +
 			"to know them, and the proxy to use them. With the option `clients` they are hidden from some clients only: " +
 			"PIPELINING from Windows 2003, say, which counts the replies to a group wrongly (KB822105).",
-		Source:  "KB822105; KB Q198415; KB Q262168; Exim specification, hosts_avoid_pipelining",
-		Entries: []string{"L28", "L50", "L51", "L92"},
-		Options: []rewrite.Option{{Name: "keywords", Default: []string{}, Doc: "the keywords to hide, as in [\"PIPELINING\", \"DSN\"]"}},
+		Symptoms: []string{"554 5.6.1 Body type not supported by Remote Host", "500 Host does not support 8bitmime", "SMTPUTF8 is required, but was not offered by host"},
+		Source:   "KB822105; KB Q198415; KB Q262168; Exim specification, hosts_avoid_pipelining; KB320027; grommunio/gromox#275",
+		Entries:  []string{"L28", "L48", "L50", "L51", "L52", "L54", "L71", "L92"},
+		Options:  []rewrite.Option{{Name: "keywords", Default: []string{}, Doc: "the keywords to hide, as in [\"PIPELINING\", \"DSN\"]"}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			keywords := o.List("keywords")
 			if len(keywords) == 0 {

@@ -14,8 +14,9 @@ func joinDataReply() rewrite.Rule {
 			"answer to its message: it keeps a message that was delivered, and sends it again until it expires. " +
 			"An answer to DATA with several lines becomes one line, in one write, with all their text. " +
 			"With `replies = \"all\"` every reply but EHLO's and 334 becomes one line, for clients that cannot read more.",
-		Source:  "KB912341; RFC 5321, 4.2.1",
-		Entries: []string{"L60"},
+		Symptoms: []string{"messages to certain domains are retried until they expire", "recipients may receive multiple copies"},
+		Source:   "KB912341; RFC 5321, 4.2.1",
+		Entries:  []string{"L60"},
 		Options: []rewrite.Option{{Name: "replies", Default: "data", Values: []string{"data", "all"},
 			Doc: "\"data\": the answer to DATA; \"all\": every reply but EHLO's and 334"}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {

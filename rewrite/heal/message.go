@@ -15,8 +15,9 @@ func strayBytes() rewrite.Rule {
 			"Two dots there stay as they are, from a client that doubles dots, until a single one shows that it does not. " +
 			"This rule counts the messages that were mended so, or refuses them with 554 at their end. It is in force on " +
 			"every route: `stray_bytes` chooses between the two.",
-		Source:  "RFC 5321, 2.3.8 and 4.1.1.4; CVE-2023-51764; bruceg/nullmailer#76 (CR CR LF)",
-		Entries: []string{"L63", "L65", "L68"},
+		Symptoms: []string{"451 See http://pobox.com/~djb/docs/smtplf.html", "451 Failed Naked LF", "550 5.6.11 SMTPSEND.BareLinefeedsAreIllegal"},
+		Source:   "RFC 5321, 2.3.8 and 4.1.1.4; CVE-2023-51764; bruceg/nullmailer#76 (CR CR LF); KB2998901",
+		Entries:  []string{"L63", "L65", "L68"},
 		Options: []rewrite.Option{{Name: "mode", Default: "mend", Values: []string{"mend", "refuse"},
 			Doc: "\"mend\": the message passes, mended; \"refuse\": it is refused at its end"}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
@@ -45,8 +46,9 @@ func longLines() rewrite.Rule {
 		Heals: "servers that refuse or cut the lines of a message that are over 998 octets long",
 		Doc: "Folds such lines with CRLF and a blank, as a header line is folded, or refuses the message with 554 at its end. " +
 			"The key `long_lines` puts it in force.",
-		Source:  "RFC 5321, 4.5.3.1.6",
-		Entries: []string{"L67"},
+		Symptoms: []string{"500 5.0.0 Line too long", "501 Syntax error - line too long", "message has lines too long for transport"},
+		Source:   "RFC 5321, 4.5.3.1.6; OpenSMTPD/OpenSMTPD#1134; MailCleaner/MailCleaner#480; Kitura/Swift-SMTP#106",
+		Entries:  []string{"L10", "L67"},
 		Options: []rewrite.Option{{Name: "mode", Default: "fold", Values: []string{"fold", "refuse"},
 			Doc: "\"fold\": the lines are broken; \"refuse\": the message is refused at its end"}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
@@ -86,8 +88,9 @@ func lfEnds() rewrite.Rule {
 		Heals: "clients that end lines with LF alone, and messages with LF.LF",
 		Doc: "Their lines are taken as if CRLF ended them. For anybody else that is how one message is made two: " +
 			"the key `lf_ends` puts the rule in force for the networks that it names.",
-		Source:  "KB Q152944; RFC 5321, 2.3.8",
-		Entries: []string{"L63", "L64"},
+		Symptoms: []string{"while waiting for the message body", "500 5.5.2 a command ends with CRLF"},
+		Source:   "KB Q152944; RFC 5321, 2.3.8",
+		Entries:  []string{"L63", "L64"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{
 				Line: func(_ rewrite.Session, octets []byte) []byte {
@@ -134,8 +137,9 @@ func bdatToData() rewrite.Rule {
 		Doc: "The client is offered CHUNKING (never BINARYMIME), and its chunks go to the server as one message by DATA, with " +
 			"dots stuffed and stray line ends mended. Each chunk but the last is answered by us as received; the last by the " +
 			"server. RSET between chunks costs the connection to the server. It is in no set: a client that can do BDAT can do DATA.",
-		Source:  "RFC 3030; KB821733",
-		Entries: []string{"L70"},
+		Symptoms: []string{"550 5.6.11 SMTPSEND.BareLinefeedsAreIllegal"},
+		Source:   "RFC 3030; KB821733; KB2998901",
+		Entries:  []string{"L70"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{
 				Replies: rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbLHLO), Reply: func(t *rewrite.Turn) {

@@ -156,7 +156,7 @@ func replySeparators() rewrite.Rule {
 			"before the code are dropped.",
 		Symptoms: []string{"short response", "invalid response"},
 		Source:   "RFC 5321, 4.2; Alinto/sope#68; rnwood/smtp4dev#1548",
-		Entries:  []string{"L84"},
+		Entries:  []string{"L61", "L84", "L89"},
 		Setup:    repairs(separateCodes),
 	}
 }

@@ -51,6 +51,7 @@ func longReplyLines() rewrite.Rule {
 			"A 334 is not cut: `limits.sasl_line` bounds it. A reply may have 64 KiB.",
 		Symptoms: []string{"421 4.3.0 server broke the protocol"},
 		Source:   "RFC 5321, 4.5.3.1.5",
+		Entries:  []string{"L87"},
 		Setup:    repairs(cutLongLines),
 	}
 }
@@ -168,7 +169,7 @@ func joinHelloReplies() rewrite.Rule {
 			"EHLO reply of one line is held back for a fifth of a second.",
 		Symptoms: []string{"421 4.3.0 server broke the protocol"},
 		Source:   "RIPE-NCC/whois#1713; RFC 5321, 4.2.1",
-		Entries:  []string{"L84"},
+		Entries:  []string{"L82", "L84"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Repair: joinHellos, State: func() any { return new(helloReplyState) }}, nil
 		},
@@ -254,6 +255,7 @@ func lastWords() rewrite.Rule {
 			"but QUIT is such a goodbye too.",
 		Symptoms: []string{"421 4.3.0 server broke the protocol", "451 4.7.0 Timeout waiting for client input"},
 		Source:   "RFC 5321, 3.8; scout.rt#1986; filtermail#143; nodemailer#9",
+		Entries:  []string{"L14"},
 		Setup: repairs(func(r *rewrite.Repair) {
 			if !isWellFormed(r.Octets()) {
 				return

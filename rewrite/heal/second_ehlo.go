@@ -11,8 +11,9 @@ func secondEHLO() rewrite.Rule {
 			"to the first EHLO. If the connection is lost, and nobody has logged in and no transaction is open, a fresh one is made. It is " +
 			"remembered for a day, and later sessions do not ask. Where EHLO comes again because of TLS or XCLIENT that end " +
 			"here, the same is done without the rule.",
-		Source:  "KB Q297269; RFC 5321, 4.1.4; RFC 4954, 4",
-		Entries: []string{"L23"},
+		Symptoms: []string{"503 Bad Sequence"},
+		Source:   "KB Q297269; RFC 5321, 4.1.4; RFC 4954, 4",
+		Entries:  []string{"L23"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Commands: hellos, Command: func(t *rewrite.Turn) {
 				if !t.Untouched() {

@@ -22,7 +22,7 @@ func stripParameters() rewrite.Rule {
 			"the sender's wish for delivery reports is lost.",
 		Symptoms: []string{"501 Parameter RET is not recognised", "501 5.1.7 Bad sender address syntax", "555 5.5.4 Unsupported option"},
 		Source:   "RFC 5321, 4.1.1.11; github.com/rnwood/smtp4dev/issues/1212; github.com/andris9/simplesmtp/issues/17",
-		Entries:  []string{"L37", "L40"},
+		Entries:  []string{"L21", "L37", "L40", "L50", "L51"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Commands: rewrite.SetOf(rewrite.VerbMAIL, rewrite.VerbRCPT), Command: func(t *rewrite.Turn) {
 				path, ok := t.Path()

@@ -13,8 +13,9 @@ func repeatEHLO() rewrite.Rule {
 		Doc: "After TLS has begun, what was said before it is void, and servers refuse MAIL with `503 Send hello first`. " +
 			"A client that says anything else first has its last EHLO said for it; the answer is swallowed. " +
 			"Without this rule such a client gets 503.",
-		Source:  "KB Q279214; RFC 3207, 4.2",
-		Entries: []string{"L24", "L107"},
+		Symptoms: []string{"503 5.5.2 Send hello first", "503 5.5.1 EHLO first"},
+		Source:   "KB Q279214; RFC 3207, 4.2; xhit/go-simple-mail#94",
+		Entries:  []string{"L24", "L107"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			owed := rewrite.EveryVerb &^ (rewrite.BeforeHello | rewrite.SetOf(rewrite.VerbBDAT)) // MAIL comes before BDAT
 			return rewrite.Actions{Owed: owed, Command: func(t *rewrite.Turn) {
@@ -34,8 +35,10 @@ func retrySTARTTLS() rewrite.Rule {
 			"second try goes through. A 505 or 530 that asks for STARTTLS where TLS is in use is not passed on: a fresh " +
 			"connection is made, with EHLO, STARTTLS (resuming the TLS session), EHLO, and MAIL is said again, twice at most. " +
 			"After that, or where AUTH or an earlier message may not be repeated, the client gets 451 and keeps the mail.",
-		Source:  "KB Q279214; KB329061",
-		Entries: []string{"L86", "L107"},
+		Symptoms: []string{"505 Must issue a STARTTLS command first", "530 5.7.0 Must issue a STARTTLS command first",
+			"530 5.7.0 Must issue a start TLS command first."},
+		Source:   "KB Q279214; KB329061",
+		Entries:  []string{"L86", "L107"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{
 				Commands: rewrite.SetOf(rewrite.VerbMAIL), Command: func(t *rewrite.Turn) {
@@ -72,8 +75,9 @@ func starttlsKeyword() rewrite.Rule {
 		Heals: "Exchange 5.5 where it offers TLS by the keyword TLS, which nobody looks for",
 		Doc: "The manual of Exchange 5.5 SP1 shows `250 TLS` in the EHLO reply, while the command is STARTTLS everywhere. " +
 			"The keyword TLS becomes STARTTLS, for the client and for our own use of it, where STARTTLS itself is not offered.",
-		Source:  "Exchange 5.5 SP1 on-line help, How ESMTP Works; KB Q255753; RFC 2487, 3",
-		Entries: []string{"L102"},
+		Symptoms: []string{"STARTTLS extension not supported by server"},
+		Source:   "Exchange 5.5 SP1 on-line help, How ESMTP Works; KB Q255753; RFC 2487, 3; docusealco/docuseal#372 (its text)",
+		Entries:  []string{"L102"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Offer: func(_ rewrite.Session, e rewrite.Extensions) { e.Rename("TLS", "STARTTLS") }}, nil
 		},
@@ -87,8 +91,9 @@ func acceptEarlyTLS() rewrite.Rule {
 		Doc: "HP's multifunction printers do, and a server takes the ClientHello for a command and answers 502. " +
 			"If a client's first octets are there before the server's greeting and begin a TLS handshake, it is done first. " +
 			"Needs client_tls.mode offer or require. A client whose ClientHello comes later than the greeting needs the option `wait`.",
-		Source:  "github.com/postalserver/postal/issues/2005",
-		Entries: []string{"L13"},
+		Symptoms: []string{"502 Invalid/unsupported command"},
+		Source:   "github.com/postalserver/postal/issues/2005",
+		Entries:  []string{"L13"},
 		Options: []rewrite.Option{{Name: "wait", Default: int64(0), Most: 5000,
 			Doc: "milliseconds for which every client's greeting is held back, to see whether it begins with TLS"}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
@@ -113,8 +118,9 @@ func greetInClear() rewrite.Rule {
 		Doc: "On a route with client_tls.mode implicit, a client that has sent nothing for three seconds is greeted in clear and " +
 			"offered STARTTLS. Whoever stands between can hold a ClientHello back and so have the greeting in clear: it is " +
 			"in no set, and only for networks that are trusted.",
-		Source:  "RFC 8314, 3.3",
-		Entries: []string{"L13"},
+		Symptoms: []string{"Greeting never received"},
+		Source:   "RFC 8314, 3.3; nodemailer/smtp-server#166",
+		Entries:  []string{"L13"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Open: openInClear}, nil
 		},
@@ -139,8 +145,9 @@ func mend505() rewrite.Rule {
 		Heals: "senders that do not know 505, with which IIS 4 asks for STARTTLS and Exchange 5.5 for AUTH",
 		Doc: "505 is in no list of codes. Where it asks for STARTTLS or for authentication it becomes 530, which says the same " +
 			"to everybody, with the enhanced code 5.7.0 and the server's text.",
-		Source:  "KB Q279214; KB Q181481; KB843106; RFC 3207, 4; RFC 4954, 6",
-		Entries: []string{"L86", "L107"},
+		Symptoms: []string{"505 Authentication required", "505 Must issue a STARTTLS command first"},
+		Source:   "KB Q279214; KB Q181481; KB843106; RFC 3207, 4; RFC 4954, 6",
+		Entries:  []string{"L86", "L107"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Refusals: rewrite.EveryVerb &^ rewrite.SetOf(rewrite.VerbGreeting, rewrite.VerbMessage), Reply: func(t *rewrite.Turn) {
 				r := t.Reply()

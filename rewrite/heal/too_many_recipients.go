@@ -11,7 +11,7 @@ func tooManyRecipients() rewrite.Rule {
 			"the enhanced code 4.5.3, where no enhanced code says that it is about something else.",
 		Symptoms: []string{"552 Too many recipients", "522 too many recipients", "552 5.5.3"},
 		Source:   "RFC 5321, 4.5.3.1.10; KB Q176477; KB822105",
-		Entries:  []string{"L48"},
+		Entries:  []string{"L48", "L86"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Refusals: rewrite.SetOf(rewrite.VerbRCPT), Reply: func(t *rewrite.Turn) {
 				r := t.Reply()

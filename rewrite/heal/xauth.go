@@ -16,8 +16,9 @@ func translateXAUTH() rewrite.Rule {
 			"CRAM-MD5, is shown with AUTH NTLM too, and AUTH NTLM becomes XAUTH. A form that is refused before any challenge is said in another. " +
 			"Exchange 5.5 accepts NTLM and does not list it (KB Q262945). The NTLM messages are not touched. " +
 			"How Exchange 5.0 spells XAUTH is documented nowhere; every plausible spelling is accepted.",
-		Source:  "KB Q195201; KB Q262945; MS-SMTPNTLM; github.com/thunderbird/thunderbird-android/issues/6062",
-		Entries: []string{"L30", "L33"},
+		Symptoms: []string{"502 Server does not support AUTH."},
+		Source:   "KB Q195201; KB Q262945; MS-SMTPNTLM; github.com/thunderbird/thunderbird-android/issues/6062",
+		Entries:  []string{"L30", "L33"},
 		Options: []rewrite.Option{
 			{Name: "spelling", Default: "blank", Values: []string{"blank", "both"},
 				Doc: "how XAUTH is shown; \"blank\": XAUTH NTLM; \"both\": XAUTH=NTLM too, which other clients refuse as no keyword (RFC 5321, 4.1.1.1)"},
