@@ -8,6 +8,7 @@ import (
 
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/testdata"
 )
 
 // numbered are the numbers that the catalogue has, first and last of each run.
@@ -137,6 +138,28 @@ func TestEachRuleHasTheSymptomsThatAnAdministratorSees(t *testing.T) {
 	for name := range unseen {
 		if !known[name] {
 			t.Errorf("there is no rule %s that has no symptoms", name)
+		}
+	}
+}
+
+// unplayed are rules that no transcript can show: it counts the octets of a message,
+// and has lines that are none, or are too long, only in part.
+var unplayed = []string{"lf-ends", "stray-bytes", "long-lines", "long-reply-lines"}
+
+func TestEachRuleHasATranscriptOfItsName(t *testing.T) {
+	for _, r := range heal.Table() {
+		f, err := testdata.Of(r.Name)
+		switch {
+		case err != nil:
+			t.Error(err)
+		case slices.Contains(unplayed, r.Name):
+			if f != nil {
+				t.Errorf("the rule %s has a transcript, and is listed as one that has none", r.Name)
+			}
+		case f == nil:
+			t.Errorf("the rule %s has no transcript rewrite/testdata/%s.txt, which shows best what it does", r.Name, r.Name)
+		case slices.Contains(f.Rules, "-"+r.Name):
+			t.Errorf("in %s.txt the rule is switched off", r.Name)
 		}
 	}
 }

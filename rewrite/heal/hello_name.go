@@ -26,8 +26,8 @@ func fixHelloName() rewrite.Rule {
 		Symptoms: []string{"501 Invalid Address", "501 syntactically invalid HELO argument(s)",
 			"501 5.5.4 Empty HELO/EHLO argument not allowed, closing connection.", "501 EHLO requires a valid host name as operand", "552 Invalid domain name in HELO command",
 			"421-4.7.0 Try again later, closing connection. (EHLO)"},
-		Source:   "KB Q240832; KB186142; RFC 5321, 4.1.1.1 and 4.1.3; RFC 5890, 2.3.2.1; github.com/nodemailer/nodemailer/issues/1742",
-		Entries:  []string{"L03", "L25"},
+		Source:  "KB Q240832; KB186142; RFC 5321, 4.1.1.1 and 4.1.3; RFC 5890, 2.3.2.1; github.com/nodemailer/nodemailer/issues/1742",
+		Entries: []string{"L03", "L25"},
 		Options: []rewrite.Option{
 			{Name: "name", Default: "", Doc: "said at once in place of a name that is missing, cannot be mended, or is localhost; default: the client's address, once the server has refused the name"},
 			{Name: "domain", Default: "", Doc: "appended at once to a name of one label: \"example.com\" makes sub2.example.com of sub2"},

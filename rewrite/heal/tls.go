@@ -37,8 +37,8 @@ func retrySTARTTLS() rewrite.Rule {
 			"After that, or where AUTH or an earlier message may not be repeated, the client gets 451 and keeps the mail.",
 		Symptoms: []string{"505 Must issue a STARTTLS command first", "530 5.7.0 Must issue a STARTTLS command first",
 			"530 5.7.0 Must issue a start TLS command first."},
-		Source:   "KB Q279214; KB329061",
-		Entries:  []string{"L86", "L107"},
+		Source:  "KB Q279214; KB329061",
+		Entries: []string{"L86", "L107"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{
 				Commands: rewrite.SetOf(rewrite.VerbMAIL), Command: func(t *rewrite.Turn) {
