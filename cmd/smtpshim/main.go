@@ -43,7 +43,7 @@ func commands() []command {
 	return []command{
 		{"run", "[-config FILE]", "run the proxy", runProxy},
 		{"check", "[-config FILE] [-live]", "what each route will do, or what is wrong", check},
-		{"rules", "[-markdown] [NAME]", "what each rule heals, and who says so", rules},
+		{"rules", "[-json] [NAME | TEXT]", "what each rule heals, and who says so", rules},
 		{"demo", "[-listen ADDR] [NAME]", "see it work, with simulated legacy servers", demo},
 		{"login", "[-config FILE] ACCOUNT", "let an account log in, with a browser", logIn},
 		{"watch", "[-route NAME] [-healed] [URL]", "dialogues, live, of a smtpshim that runs", watch},

@@ -50,6 +50,15 @@ func TestTheExitStatusSaysHowItWent(t *testing.T) {
 		{"rules join-data-replies", failed, "", `did you mean "join-data-reply"?`},
 		{"rules -markdown", succeeded, "| `join-data-reply` |", ""},
 		{"rules -markdown standard", misused, "", "leave NAME out"},
+		{"rules -coverage", succeeded, "client takes line two of a greeting", ""},
+		{"rules -coverage -markdown", succeeded, "### Greeting and connection\n", ""},
+		{"rules -coverage L01", misused, "", "-coverage prints all there is; leave NAME out"},
+		{"rules -json", succeeded, `"name": "join-data-reply"`, ""},
+		{"rules -json -coverage", misused, "", "leave -markdown and -coverage out"},
+		{"rules L60", succeeded, "healed: `join-data-reply`", ""},
+		{"rules l60", succeeded, "healed: `join-data-reply`", ""},
+		{"rules L999", failed, "", "none that heals such a text"},
+		{"rules Q240832", succeeded, "fix-hello-name\n", ""},
 		{"rules a b", misused, "", `"b" is one word too many`},
 		{"version", succeeded, runtime.Version(), ""},
 		{"version 2", misused, "", `"2" is one word too many`},
@@ -64,7 +73,7 @@ func TestTheExitStatusSaysHowItWent(t *testing.T) {
 
 func TestEverythingFitsTheTerminal(t *testing.T) {
 	configDir(t)
-	calls := [][]string{{"demo"}, {"demo", "exchange-6"}, {"demo", "-listen", "127.0.0.1:0"}, {"help"}, {"rules"}, {"version"}, {"check", "-config", "everything.toml"}, {"check", "-config", "tls-everything.toml"}, {"check", "-config", "minimal.toml"}}
+	calls := [][]string{{"rules", "-coverage"}, {"rules", "501 invalid address"}, {"demo"}, {"demo", "exchange-6"}, {"demo", "-listen", "127.0.0.1:0"}, {"help"}, {"rules"}, {"version"}, {"check", "-config", "everything.toml"}, {"check", "-config", "tls-everything.toml"}, {"check", "-config", "minimal.toml"}}
 	for _, c := range commands() {
 		calls = append(calls, []string{c.name, "-h"})
 	}
@@ -73,6 +82,11 @@ func TestEverythingFitsTheTerminal(t *testing.T) {
 	}
 	for _, s := range heal.Sets() {
 		calls = append(calls, []string{"rules", s.Name})
+	}
+	for _, s := range heal.Catalogue() {
+		for _, e := range s.Entries {
+			calls = append(calls, []string{"rules", e.Number})
+		}
 	}
 	for _, args := range calls {
 		_, out, err := call(args...)
@@ -173,7 +187,7 @@ func TestRulesTellsAllThereIs(t *testing.T) {
 		}
 		_, one, _ := call("rules", r.Name)
 		one = strings.Join(strings.Fields(one), " ")
-		wanted := []string{r.Heals, r.Doc, r.Source}
+		wanted := append([]string{r.Heals, r.Doc, r.Source}, r.Symptoms...)
 		for _, o := range slices.Concat(r.Options, rewrite.ScopeOptions()) {
 			wanted = append(wanted, o.Name+" = "+tomlValue(o.Default)+" "+o.Doc)
 		}

@@ -11,26 +11,36 @@ import (
 	"time"
 )
 
-func TestTheReadmeHasTheRulesAsTheProgramPrintsThem(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out, errs bytes.Buffer
-	if status := run([]string{"rules", "-markdown"}, &out, &errs); status != succeeded {
-		t.Fatalf("exit status %d: %s", status, &errs)
-	}
-	before, rest, ok := strings.Cut(string(readme), "-- begin: smtpshim rules -markdown -->\n")
-	table, after, closed := strings.Cut(rest, "<!-- end -->")
-	if *update && ok && closed {
-		whole := before + "-- begin: smtpshim rules -markdown -->\n" + out.String() + "<!-- end -->" + after
-		if err := os.WriteFile("../../README.md", []byte(whole), 0o644); err != nil {
+// tables are what READMEs have between marks that name the command which prints it.
+var tables = []struct{ file, command string }{
+	{"../../README.md", "rules -markdown"},
+	{"../../rewrite/README.md", "rules -coverage -markdown"},
+}
+
+func TestTheReadmeHasTheTablesAsTheProgramPrintsThem(t *testing.T) {
+	for _, table := range tables {
+		readme, err := os.ReadFile(table.file)
+		if err != nil {
 			t.Fatal(err)
 		}
-		return
-	}
-	if !ok || !closed || table != out.String() {
-		t.Errorf("between its marks README.md has\n%s\nwant\n%s", table, &out)
+		var out, errs bytes.Buffer
+		if status := run(strings.Fields(table.command), &out, &errs); status != succeeded {
+			t.Fatalf("%s: exit status %d: %s", table.command, status, &errs)
+		}
+		mark := "-- begin: smtpshim " + table.command + " -->\n"
+		before, rest, ok := strings.Cut(string(readme), mark)
+		got, after, closed := strings.Cut(rest, "<!-- end -->")
+		switch {
+		case !ok || !closed:
+			t.Errorf("%s has no marks for %s", table.file, table.command)
+		case got == out.String():
+		case *update:
+			if err := os.WriteFile(table.file, []byte(before+mark+out.String()+"<!-- end -->"+after), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			t.Errorf("%s, %s: go test -run TheReadmeHas -update writes it anew; it has\n%s\nwant\n%s", table.file, table.command, got, &out)
+		}
 	}
 }
 

@@ -12,28 +12,48 @@ import (
 )
 
 func rules(args []string, stdout, stderr io.Writer) int {
-	f := flags("rules", "[-markdown] [NAME]", "Lists the rules and the sets of rules, or describes one of them.", stderr)
-	markdown := f.Bool("markdown", false, "print the tables of the README")
+	f := flags("rules", "[-coverage] [-json] [-markdown] [NAME]", "Lists what administrators see, the rules that heal it, and the sets of rules. "+
+		"NAME is a rule, a set or an entry of the catalogue, as L01, to be described; or a text in quotes, such as a line of a log: "+
+		"the rules that heal it are listed.", stderr)
+	coverage := f.Bool("coverage", false, "list the catalogue: what goes wrong between mail\nsystems, and which rules heal it")
+	asJSON := f.Bool("json", false, "print rules, sets and catalogue as JSON")
+	markdown := f.Bool("markdown", false, "print the tables of the README, or with -coverage\nthat of the catalogue")
 	if status, ok := parse(f, args, 1); !ok {
 		return status
 	}
 	name := f.Arg(0)
+	for _, format := range []struct {
+		flag string
+		set  bool
+	}{{"-markdown", *markdown}, {"-json", *asJSON}, {"-coverage", *coverage}} {
+		if format.set && name != "" {
+			fmt.Fprintf(stderr, "smtpshim rules: %s prints all there is; leave NAME out\n", format.flag)
+			return misused
+		}
+	}
 	switch {
-	case *markdown && name != "":
-		fmt.Fprintln(stderr, "smtpshim rules: -markdown prints all rules; leave NAME out")
+	case *asJSON && (*markdown || *coverage):
+		fmt.Fprintln(stderr, "smtpshim rules: -json has everything; leave -markdown and -coverage out")
 		return misused
+	case *asJSON:
+		return jsonRules(stdout, stderr)
+	case *coverage && *markdown:
+		markdownCoverage(stdout)
+	case *coverage:
+		listCoverage(stdout)
 	case *markdown:
 		markdownRules(stdout)
 	case name == "":
 		listRules(stdout)
 	default:
-		return oneRule(name, stdout, stderr)
+		return tellOf(name, stdout, stderr)
 	}
 	return succeeded
 }
 
 func listRules(w io.Writer) {
-	fmt.Fprint(w, "Rules, in the order in which commands meet them, and whom each heals:\n\n")
+	listSymptoms(w)
+	fmt.Fprint(w, "\nRules, in the order in which commands meet them, and whom each heals:\n\n")
 	for _, r := range heal.Table() {
 		entry(w, 2, r.Name, 22, r.Heals)
 	}
@@ -43,32 +63,49 @@ func listRules(w io.Writer) {
 		entry(w, 2, "", 24, strings.Join(s.Rules, ", "))
 	}
 	fmt.Fprint(w, "\nEvery rule has the options clients, hello and banner, which limit it to some\n"+
-		"sessions. \"smtpshim rules NAME\" describes one rule or set.\n")
+		"sessions. \"smtpshim rules NAME\" describes one rule or set; with a text in place\n"+
+		"of NAME, such as a line of a log, it finds the rules for it.\n")
 }
 
-func oneRule(name string, stdout, stderr io.Writer) int {
+// tellOf prints what is known under a name: a rule, a set, an entry of the
+// catalogue, or the rules for a text.
+func tellOf(name string, stdout, stderr io.Writer) int {
 	for _, r := range heal.Table() {
 		if r.Name == name {
-			printRule(stdout, r)
-			return succeeded
+			return printRule(stdout, stderr, r)
 		}
 	}
 	for _, s := range heal.Sets() {
 		if s.Name == name {
-			fmt.Fprintln(stdout, s.Name)
-			entry(stdout, 2, "", 2, s.Doc)
-			fmt.Fprint(stdout, "\nRules:\n\n")
-			for _, r := range heal.Table() {
-				if slices.Contains(s.Rules, r.Name) {
-					entry(stdout, 2, r.Name, 22, r.Heals)
-				}
-			}
-			printSetOptions(stdout, s)
+			printSet(stdout, s)
 			return succeeded
 		}
 	}
-	fmt.Fprintf(stderr, "smtpshim rules: there is no rule or set %q%s\n", name, hintRule(name))
+	if e, ok := covered().Entry(strings.ToUpper(name)); ok {
+		printEntry(stdout, e)
+		return succeeded
+	}
+	hint := hintRule(name)
+	if strings.Contains(name, " ") || !strings.Contains(hint, "did you mean") {
+		if found := findRules(name); found != nil {
+			printFound(stdout, found)
+			return succeeded
+		}
+	}
+	fmt.Fprintf(stderr, "smtpshim rules: there is no rule or set %q, and none that heals such a text%s\n", name, hint)
 	return failed
+}
+
+func printSet(w io.Writer, s rewrite.Set) {
+	fmt.Fprintln(w, s.Name)
+	entry(w, 2, "", 2, s.Doc)
+	fmt.Fprint(w, "\nRules:\n\n")
+	for _, r := range heal.Table() {
+		if slices.Contains(s.Rules, r.Name) {
+			entry(w, 2, r.Name, 22, r.Heals)
+		}
+	}
+	printSetOptions(w, s)
 }
 
 // printSetOptions prints the options whose defaults a set changes.
@@ -84,26 +121,50 @@ func printSetOptions(w io.Writer, s rewrite.Set) {
 	}
 }
 
-func printRule(w io.Writer, r rewrite.Rule) {
+// printRule tells all about a rule: what is seen, what it does, who says so, and
+// what goes over the wire.
+func printRule(w, stderr io.Writer, r rewrite.Rule) int {
 	fmt.Fprintln(w, r.Name)
 	entry(w, 2, "", 2, "heals "+r.Heals)
-	fmt.Fprintln(w)
-	entry(w, 2, "", 2, r.Doc)
-	fmt.Fprintln(w)
-	entry(w, 2, "Source:", 12, r.Source)
-	var sets []string
-	for _, s := range heal.Sets() {
-		if slices.Contains(s.Rules, r.Name) {
-			sets = append(sets, s.Name)
+	if len(r.Symptoms) > 0 {
+		fmt.Fprint(w, "\nWhat is seen:\n\n")
+		for _, s := range r.Symptoms {
+			entry(w, 2, "", 2, s)
 		}
 	}
-	if sets != nil {
-		entry(w, 2, "In sets:", 12, strings.Join(sets, ", "))
+	fmt.Fprint(w, "\nWhat the rule does:\n\n")
+	entry(w, 2, "", 2, r.Doc)
+	fmt.Fprintln(w)
+	entry(w, 2, "Source:", 14, r.Source)
+	if sets := setsOf(r.Name); sets != nil {
+		entry(w, 2, "In sets:", 14, strings.Join(sets, ", "))
+	}
+	head := "Catalogue:"
+	for _, number := range r.Entries {
+		if e, ok := covered().Entry(number); ok {
+			entry(w, 2, head, 14, e.Number+" "+e.Wrong)
+			head = ""
+		}
 	}
 	fmt.Fprintf(w, "\nOptions, in [route.options.%s]:\n\n", r.Name)
 	for _, o := range allOptions(r) {
 		entry(w, 2, fmt.Sprintf("%s = %s", o.Name, tomlValue(o.Default)), 22, o.Doc)
 	}
+	if err := printWire(w, r.Name); err != nil {
+		fmt.Fprintf(stderr, "smtpshim rules: reading the transcript of %s: %v\n", r.Name, err)
+		return failed
+	}
+	return succeeded
+}
+
+// setsOf lists the sets that a rule is in.
+func setsOf(rule string) (names []string) {
+	for _, s := range heal.Sets() {
+		if slices.Contains(s.Rules, rule) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
 }
 
 // allOptions lists a rule's own options and those that every rule has.
