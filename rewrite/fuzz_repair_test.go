@@ -6,9 +6,10 @@ import (
 	"testing"
 
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 )
 
-// FuzzRepairOracle feeds the standard rules what a hostile server says, cut
+// FuzzRepairOracle feeds rules that it picks what a hostile server says, cut
 // anywhere, while it has one command after the other to answer. Whatever they
 // make of it, the client hears a yes to a command only if the server has said one
 // since it was asked, with no refusal in the same reply.
@@ -19,14 +20,19 @@ func FuzzRepairOracle(f *testing.F) {
 		"hello\r\n250 ok\r\n", "5250 ok\r\n", "250-\n\n354\n", "220-a\r\n521 b\r\n",
 	} {
 		for cut := range 4 {
-			f.Add([]byte(seed), []byte(seed), uint8(cut))
+			f.Add([]byte(seed), []byte(seed), uint8(cut), []byte{0}) // standard
+			f.Add([]byte(seed), []byte(seed), uint8(cut), []byte{4}) // all
+		}
+		for i := range heal.Table() {
+			f.Add([]byte(seed), []byte(seed), uint8(2), []byte{2, byte(i)})
 		}
 	}
-	rules := standard(f)
-	f.Fuzz(func(t *testing.T, first, second []byte, cut uint8) {
+	f.Fuzz(func(t *testing.T, first, second []byte, cut uint8, choice []byte) {
 		if len(first)+len(second) > 1<<10 {
 			return
 		}
+		names, options := chooseRules(pickFrom(choice))
+		rules := compileChosen(t, names, options)
 		o := &oracle{T: t, cut: int(cut)}
 		o.d = rewrite.New(&rewrite.Policy{Rules: rules, Hostname: "relay.example.com"}, netip.MustParseAddr("192.0.2.7"), &o.kept)
 		defer o.d.Close()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,9 +12,10 @@ import (
 	"smtpshim/rewrite/heal"
 )
 
-// FuzzDialogue has two peers do whatever they like. Whatever they do, lines
-// stay lines, nothing goes out in clear where that is forbidden, and the client
-// hears of no message that the server did not accept.
+// FuzzDialogue has two peers do whatever they like, under rules that it picks. Whatever
+// they do, lines stay lines, nothing goes out in clear where that is forbidden, no rule
+// does what the engine has to take back, and the client hears a yes to a sender, a
+// recipient or a message only where the server has said one.
 func FuzzDialogue(f *testing.F) {
 	for _, seed := range dialogueSeeds() {
 		f.Add(seed)
@@ -49,10 +51,11 @@ type reached struct {
 	waits   map[rewrite.Next]int
 	rules   map[string]int // in force
 	options map[string]int // RULE.NAME, with another value than its default
+	applied map[string]int // rules that have changed something
 }
 
 func newReached() *reached {
-	return &reached{map[rewrite.Next]int{}, map[string]int{}, map[string]int{}}
+	return &reached{map[rewrite.Next]int{}, map[string]int{}, map[string]int{}, map[string]int{}}
 }
 
 // TestTheSeedsGetEverywhere keeps FuzzDialogue from leaving out a rule, an option
@@ -85,41 +88,46 @@ func playPeers(t *testing.T, data []byte, got *reached) { playPeersWith(t, data,
 // playPeersWith is playPeers with turns that other sessions have had, and a rest
 // wherever one may be. It returns what both sides got.
 func playPeersWith(t *testing.T, data []byte, got *reached, turns *rewrite.Turns) (written string) {
-	p := &peers{T: t, data: data}
+	p := &peers{T: t, data: data, got: got}
 	p.polite = p.pick(2) == 0
-	names, options := p.rules()
-	compiled, errs := heal.Compile(names, options)
-	if errs != nil {
-		t.Fatal(errs)
-	}
+	names, options := chooseRules(p.pick)
+	compiled := compileChosen(t, names, options)
+	p.odd = !slices.Contains(names, "standard")
 	if p.pick(8) == 0 {
 		compiled, options = nil, nil
-	} else {
-		for _, name := range compiled.Names() {
-			got.rules[name]++
+	}
+	policy := p.route(compiled)
+	policy.Turns = turns
+	return p.play(policy, options)
+}
+
+// play plays one session on a route, whose rules have these options.
+func (p *peers) play(policy *rewrite.Policy, options map[string]map[string]any) (written string) {
+	if policy.Rules != nil {
+		for _, name := range policy.Rules.Names() {
+			p.got.rules[name]++
 		}
 	}
 	for rule, values := range options {
 		for name := range values {
-			got.options[rule+"."+name]++
+			p.got.options[rule+"."+name]++
 		}
 	}
-	p.policy = p.route(compiled)
-	p.policy.Turns = turns
-	p.clientTLS, p.serverTLS = p.policy.ClientTLS == rewrite.ClientTLSImplicit, p.policy.ServerTLS == rewrite.ServerTLSImplicit
-	p.d = rewrite.New(p.policy, netip.MustParseAddr("192.0.2.7"), p)
+	p.policy = policy
+	p.clientTLS, p.serverTLS = policy.ClientTLS == rewrite.ClientTLSImplicit, policy.ServerTLS == rewrite.ServerTLSImplicit
+	p.d = rewrite.New(policy, netip.MustParseAddr("192.0.2.7"), p)
 	defer p.close()
 	p.open()
 	for steps := 0; len(p.data) > 0 && steps < 1000; steps++ {
 		next := p.d.Next(p.pick(2) == 0)
-		got.waits[next]++
+		p.got.waits[next]++
 		if next == rewrite.End || next == rewrite.Opaque {
 			break
 		}
 		p.step(next)
 		written += string(p.d.ToServer) + "|" + string(p.d.ToClient) + "\n"
-		p.check(p.policy)
-		if turns != nil && p.d.Next(false) == rewrite.AwaitCommand && p.d.Outstanding() == 0 {
+		p.check(policy)
+		if policy.Turns != nil && p.d.Next(false) == rewrite.AwaitCommand && p.d.Outstanding() == 0 {
 			p.d.Rest()
 		}
 	}

@@ -2,11 +2,11 @@ package rewrite_test
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
 	"smtpshim/rewrite"
-	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -18,60 +18,13 @@ type peers struct {
 	data   []byte // what the fuzzer has left to say
 	polite bool   // they mostly say what the other waits for
 	said   int    // polite commands
+	odd    bool   // they also say what only some systems say
+	got    *reached
 
 	auths                int  // AUTH commands whose end is yet to be told
 	fed                  int  // the code of the reply that is being given
 	clientTLS, serverTLS bool // handshakes that were done
 	introduced           bool // XCLIENT was said to the server
-}
-
-// rules are those that the fuzzer chooses, with options that it chooses.
-func (p *peers) rules() (names []string, options map[string]map[string]any) {
-	options = map[string]map[string]any{}
-	switch p.pick(4) {
-	case 0:
-		return []string{"standard"}, options
-	case 1:
-		return []string{"standard", "bdat-to-data"}, options
-	}
-	for _, r := range heal.Table() {
-		if p.pick(2) == 0 {
-			continue
-		}
-		names = append(names, r.Name)
-		options[r.Name] = map[string]any{}
-		for _, o := range append(r.Options, rewrite.ScopeOptions()...) {
-			if v := p.option(o); v != nil {
-				options[r.Name][o.Name] = v
-			}
-		}
-	}
-	return names, options
-}
-
-// option chooses the value of an option; nil is its default.
-func (p *peers) option(o rewrite.Option) any {
-	if o.Name == "keywords" {
-		return []string{"PIPELINING", "STARTTLS"}[:1+p.pick(2)]
-	}
-	if p.pick(3) > 0 {
-		return nil
-	}
-	switch {
-	case o.Name == "clients":
-		return []any{[]any{"192.0.2.0/24", "198.51.100.0/24"}[p.pick(2)]}
-	case o.Name == "hello" || o.Name == "banner":
-		return []any{"example", "nobody"}[p.pick(2)]
-	case o.Values != nil:
-		return o.Values[p.pick(len(o.Values))]
-	}
-	switch o.Default.(type) {
-	case int64:
-		return int64(p.pick(int(min(o.Most, 255)) + 1))
-	case map[string]string:
-		return map[string]any{"sub2.": "mapped.example.com"}
-	}
-	return "other.example.com"
 }
 
 func (p *peers) pick(n int) int {
@@ -100,6 +53,34 @@ var fuzzReplies = []string{
 	"250-mail.example.com\r\n250-XCLIENT NAME ADDR PROTO HELO\r\n250 STARTTLS", "250-mail.example.com\r\n250 XCLIENT ADDR",
 }
 
+// oddCommands, oddReplies and oddHellos are of systems in the catalogue.
+var (
+	oddCommands = []string{
+		"MAIL FROM: <a@example.com>", "MAIL FROM:a@example.com SIZE=10 RET=HDRS", "MAIL FROM:<> AUTH=<> BODY=8BITMIME", "RCPT TO:<@a.example,@b.example:c@example.com>",
+		"RCPT TO:<User <b@example.net>>", "rcpt to:<'b@example.net'> NOTIFY=NEVER", "RCPT TO:<b@[192.0.2.1]>", "RCPT TO:<b%example.net@example.com>", "DATA ",
+		"AUTH LOGIN dXNlcg==", "AUTH PLAIN", "AUTH PLAIN =", "AUTH XOAUTH2 dXNlcg==", "ETRN example.com", "HELP", "GET / HTTP/1.0", "Subject: text", "  ", "helo printer",
+		"EHLO my host", "EHLO 192.0.2.7", "ATRN", "XEXCH50 10 2", "EXPN list", "MAIL FROM:<a@example.com> SMTPUTF8",
+	}
+	oddReplies = []string{
+		"220 ***********2***0***", "220 All set, fire away", "220 ", "421 4.7.0 later", "452 4.5.3 too many recipients", "552 Too many recipients", "522 no",
+		"550 4.7.1 no", "503 Sender already specified", "220 OK", "241 help", "334", "334 ntlm supported", "334 VXNlciBOYW1lAA==", "250", "354", "550 Huh?", "500 5.3.3 Unrecognized command 'unknown'", "535 5.7.3 no", "553 malformed address:",
+		"454 TLS currently unavailable", "251 b", "252 perhaps", "250 caf\xe9", "554 " + strings.Repeat("x", 600), "250 ok\n", "250\tok", "250ok", "250-a\r\n251 b",
+	}
+	oddHellos = []string{
+		"250-a\r\n250-XXXXXXXA\r\n250 XXXA", "250-a\r\n250-AUTH=LOGIN\r\n250-AUTH\r\n250-8bitmime\r\n250-SIZE 0\r\n250 OK",
+		"250-a\r\n250-AUTH LOGIN\r\n250-AUTH PLAIN LOGIN\r\n250-X-EXPS NTLM\r\n250 DSN", "250-a\r\n250-SIZE\r\n250-SMTPUTF8\r\n250-ETRN\r\n250 TURN",
+		"250-a\r\n250 TLS", "250-a\r\n250 AUTH PLAIN", "250-a\r\n250 " + strings.Repeat("b ", 300), "502 no", "503 no", "501 Invalid Address",
+	}
+)
+
+// also is a table, with odd lines behind it if the peers say such.
+func (p *peers) also(table, odd []string) []string {
+	if !p.odd {
+		return table
+	}
+	return slices.Concat(table, odd)
+}
+
 // line takes a line of the table, or one of the fuzzer's own.
 func (p *peers) line(table []string) []byte {
 	if p.polite && p.pick(16) > 0 {
@@ -125,8 +106,8 @@ var politeCommands = []string{
 
 // command is the client's next command.
 func (p *peers) command() []byte {
-	if !p.polite || p.pick(8) == 0 {
-		return p.line(fuzzCommands)
+	if !p.polite || p.pick(8) == 0 || p.odd && p.pick(4) == 0 {
+		return p.line(p.also(fuzzCommands, oddCommands))
 	}
 	p.said += 1 + p.pick(8)/7 // sometimes one is left out
 	return []byte(politeCommands[(p.said-1)%len(politeCommands)] + "\r\n")
@@ -140,7 +121,7 @@ func (p *peers) fitting() []string {
 	}
 	switch {
 	case v == rewrite.VerbEHLO:
-		return []string{fuzzReplies[1], fuzzReplies[2], fuzzReplies[3], fuzzReplies[4], fuzzReplies[26], "250-mail.example.com\r\n250-CHUNKING\r\n250 AUTH LOGIN"}
+		return p.also([]string{fuzzReplies[1], fuzzReplies[2], fuzzReplies[3], fuzzReplies[4], fuzzReplies[26], "250-mail.example.com\r\n250-CHUNKING\r\n250 AUTH LOGIN"}, oddHellos)
 	case v == rewrite.VerbDATA:
 		return []string{"354 go on"}
 	case v == rewrite.VerbSTARTTLS, v == rewrite.VerbAnonymousTLS:
@@ -264,7 +245,7 @@ func (p *peers) server() {
 	case 1:
 		p.d.Silent()
 	default:
-		table := fuzzReplies
+		table := p.also(fuzzReplies, oddReplies)
 		if p.polite && p.pick(8) > 0 {
 			table = p.fitting()
 		}
@@ -324,7 +305,7 @@ func (p *peers) check(policy *rewrite.Policy) {
 	d.ToServer, d.ToClient = nil, nil
 }
 
-func (p *peers) Applied(string)           {}
+func (p *peers) Applied(rule string)      { p.got.applied[rule]++ }
 func (p *peers) Limited(vocabulary.Limit) {}
 
 func (p *peers) Command(v rewrite.Verb) {
@@ -353,7 +334,7 @@ func (p *peers) close() {
 func (p *peers) Broke(rule, why string) { p.Errorf("%s: %s", rule, why) }
 
 func (p *peers) Replied(v rewrite.Verb, code int, _ []byte) {
-	if v == rewrite.VerbMessage && code < 400 && p.fed/100 != 2 {
-		p.Fatalf("the client gets %d for a message, and the server has said %d", code, p.fed)
+	if rewrite.SetOf(rewrite.VerbMAIL, rewrite.VerbRCPT, rewrite.VerbMessage).Has(v) && code < 400 && p.fed/100 != 2 {
+		p.Fatalf("the client gets %d for verb %d, and the server has said %d", code, v, p.fed)
 	}
 }
