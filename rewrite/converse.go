@@ -8,8 +8,10 @@ import (
 
 // converse is a held turn from top to bottom: what rules have said first, the
 // client's line, the replies that lead rules to say it again, the lines of an
-// AUTH exchange, and the reply that the client gets.
+// AUTH exchange, and the reply that the client gets. However it ends, the turn is held
+// no more: the session may go on.
 func (t *Turn) converse() {
+	defer func() { t.held = false }()
 	d := t.d
 	if d.spent && !t.redial() || t.helloless && t.answered.Code == 0 && !t.sayOwnHello() {
 		return
@@ -21,7 +23,6 @@ func (t *Turn) converse() {
 	}
 	t.firsts = t.firsts[:0]
 	if t.answered.Code == 0 && d.logsIn(t.verb) && !t.useLogin() {
-		t.held = false
 		return
 	}
 	if t.asData {
@@ -46,7 +47,6 @@ func (t *Turn) converse() {
 		}
 		raw, ok = t.saySASL()
 	}
-	t.held = false
 }
 
 // sayLine says the client's line, as the rules have left it.
