@@ -41,7 +41,7 @@ type Rules struct {
 	scoped bool // any of them acts in some sessions only
 
 	commands, owed                      VerbSet // what any rule's Command is for
-	replies, refusals                   VerbSet // what any rule's Reply is for
+	replies, refusals, multiline        VerbSet // what any rule's Reply is for
 	offers, lines, sasl, opens, repairs bool    // whether any has such a function
 	messages                            int     // how many have Message
 }
@@ -79,13 +79,19 @@ func (r *Rules) active() []active {
 	return r.rules
 }
 
-// seesCommand and seesReply report whether any rule asks for this verb.
+// seesCommand and seesReply report whether any rule asks for this verb. several: the
+// reply has more than one line.
 func (r *Rules) seesCommand(v Verb, owed bool) bool {
 	return r != nil && (r.commands.Has(v) || owed && r.owed.Has(v))
 }
 
-func (r *Rules) seesReply(v Verb, code int) bool {
-	return r != nil && (r.replies.Has(v) || code >= 400 && r.refusals.Has(v))
+func (r *Rules) seesReply(v Verb, code int, several bool) bool {
+	return r != nil && (r.replies.Has(v) || code >= 400 && r.refusals.Has(v) || several && r.multiline.Has(v))
+}
+
+// sees reports whether the rule asks for this reply to a verb.
+func (a *Actions) sees(v Verb, r *Reply) bool {
+	return a.Reply != nil && (a.Replies.Has(v) || r.Code >= 400 && a.Refusals.Has(v) || len(r.Lines) > 1 && a.Multiline.Has(v))
 }
 
 // nameSet joins the names of a set of rules with commas.
@@ -108,6 +114,7 @@ func (r *Rules) add(a active) {
 	if a.Reply != nil {
 		r.replies |= a.Replies
 		r.refusals |= a.Refusals
+		r.multiline |= a.Multiline
 	}
 	r.scoped = r.scoped || a.scope.clients != nil || a.scope.hello != nil || a.scope.banner != nil
 	r.opens = r.opens || a.Open != nil

@@ -39,10 +39,11 @@ type Actions struct {
 	Commands, Owed VerbSet
 
 	// Reply gets the server's reply, if the verb that it answers is in Replies,
-	// or in Refusals while the code is 400 or more. It also gets the loss of the
-	// server in place of a reply to a verb of Replies.
-	Reply             func(*Turn)
-	Replies, Refusals VerbSet
+	// in Refusals while the code is 400 or more, or in Multiline while the reply has
+	// more than one line. It also gets the loss of the server in place of a reply to a
+	// verb of Replies.
+	Reply                        func(*Turn)
+	Replies, Refusals, Multiline VerbSet
 
 	// SASL gets each line of the client's within an AUTH exchange. The server's
 	// challenges go to Reply.

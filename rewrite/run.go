@@ -234,7 +234,7 @@ func (t *Turn) runReply() {
 	rules := t.d.policy.Rules.active()
 	for i := len(rules) - 1; i >= 0; i-- {
 		r := &rules[i]
-		if r.Reply == nil || !r.Replies.Has(t.verb) && (t.reply.Code < 400 || !r.Refusals.Has(t.verb)) || !t.d.acts(i) {
+		if !r.sees(t.verb, &t.reply) || !t.d.acts(i) {
 			continue
 		}
 		before := Reply{t.reply.Code, append(t.d.scratch[:0], t.reply.Lines...)}

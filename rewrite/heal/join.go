@@ -24,7 +24,7 @@ func joinDataReply() rewrite.Rule {
 			if o.Text("replies") == "all" {
 				of = rewrite.EveryVerb &^ rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbLHLO)
 			}
-			return rewrite.Actions{Replies: of, Reply: joinLines}, nil
+			return rewrite.Actions{Multiline: of, Reply: joinLines}, nil
 		},
 	}
 }

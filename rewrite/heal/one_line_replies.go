@@ -12,10 +12,9 @@ func oneLineReplies() rewrite.Rule {
 		Source:   "Sendmail release notes, 8.7 (BROKEN_SMTP_PEERS); Exim specification, no_multiline_responses; RFC 5321, 4.2.1",
 		Entries:  []string{"L01", "L80"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
-			return rewrite.Actions{Replies: rewrite.EveryVerb, Reply: func(t *rewrite.Turn) {
+			return rewrite.Actions{Multiline: rewrite.EveryVerb, Reply: func(t *rewrite.Turn) {
 				r := t.Reply()
 				switch {
-				case t.Lost(): // there is no reply
 				case r.Code == 334, (t.Verb() == rewrite.VerbEHLO || t.Verb() == rewrite.VerbLHLO) && r.Code < 300:
 					r.Lines = r.Lines[:1]
 				default:
