@@ -5,18 +5,13 @@ import (
 	"testing"
 
 	"smtpshim/rewrite"
-	"smtpshim/rewrite/heal"
 )
 
 var mailClient = netip.MustParseAddr("192.0.2.7")
 
-// session is a dialogue past EHLO, with the standard rules.
-func session(t testing.TB) *rewrite.Dialogue {
+// session is a dialogue past EHLO, with these rules.
+func session(t testing.TB, rules *rewrite.Rules) *rewrite.Dialogue {
 	t.Helper()
-	rules, errs := heal.Compile([]string{"standard"}, nil)
-	if errs != nil {
-		t.Fatal(errs)
-	}
 	d := rewrite.New(&rewrite.Policy{Rules: rules, Turns: rewrite.NewTurns(4), Limits: rewrite.Limits{Errors: 20}}, mailClient, silent{})
 	d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
 	ask(d, []byte("EHLO client.example.net\r\n"), ehloReply)
@@ -35,21 +30,25 @@ func ask(d *rewrite.Dialogue, command, reply []byte) {
 }
 
 func TestACommandThatNoRuleWantsCostsNoAllocation(t *testing.T) {
-	reply := []byte("250 2.1.0 Ok\r\n")
-	for _, line := range []string{"MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>", "NOOP", "RSET", "VRFY b", "XYZZY"} {
-		d := session(t)
-		command := []byte(line + "\r\n")
-		if n := testing.AllocsPerRun(100, func() { ask(d, command, reply) }); n != 0 {
-			t.Errorf("%s costs %v allocations", line, n)
-		}
-		if d.Next(false) != rewrite.AwaitCommand {
-			t.Fatalf("after %s the dialogue waits for %d", line, d.Next(false))
+	for name, rules := range map[string]*rewrite.Rules{"the standard rules": standard(t), "all rules": everyRule(t)} {
+		for _, c := range [][2]string{
+			{"MAIL FROM:<a@example.com>", "250 2.1.0 Ok"}, {"RCPT TO:<b@example.net>", "250 2.1.5 Ok"}, {"NOOP", "250 2.0.0 Ok"}, {"RSET", "250 2.0.0 Ok"},
+			{"VRFY b", "252 2.0.0 b"}, {"XYZZY", "250 2.0.0 Ok"}, // a refusal some rules want
+		} {
+			d := session(t, rules)
+			command, reply := []byte(c[0]+"\r\n"), []byte(c[1]+"\r\n")
+			if n := testing.AllocsPerRun(100, func() { ask(d, command, reply) }); n != 0 {
+				t.Errorf("with %s in force %s costs %v allocations", name, c[0], n)
+			}
+			if d.Next(false) != rewrite.AwaitCommand {
+				t.Fatalf("with %s in force the dialogue waits for %d after %s", name, d.Next(false), c[0])
+			}
 		}
 	}
 }
 
 func BenchmarkCommandWithoutRule(b *testing.B) {
-	d := session(b)
+	d := session(b, standard(b))
 	command, reply := []byte("RCPT TO:<b@example.net>\r\n"), []byte("250 2.1.5 Ok\r\n")
 	b.ReportAllocs()
 	for b.Loop() {
@@ -58,7 +57,7 @@ func BenchmarkCommandWithoutRule(b *testing.B) {
 }
 
 func BenchmarkEHLOReply(b *testing.B) {
-	d := session(b)
+	d := session(b, standard(b))
 	command := []byte("EHLO client.example.net\r\n")
 	b.ReportAllocs()
 	for b.Loop() {
@@ -66,12 +65,12 @@ func BenchmarkEHLOReply(b *testing.B) {
 	}
 }
 
-// BenchmarkSession is all that is decided in a session of one message.
-func BenchmarkSession(b *testing.B) {
-	rules, errs := heal.Compile([]string{"standard"}, nil)
-	if errs != nil {
-		b.Fatal(errs)
-	}
+// BenchmarkSession is all that is decided in a session of one message, with the
+// standard rules. BenchmarkSessionWithAllRules is the same with every rule in force.
+func BenchmarkSession(b *testing.B)             { benchmarkSession(b, standard(b)) }
+func BenchmarkSessionWithAllRules(b *testing.B) { benchmarkSession(b, everyRule(b)) }
+
+func benchmarkSession(b *testing.B, rules *rewrite.Rules) {
 	policy := &rewrite.Policy{Rules: rules, Turns: rewrite.NewTurns(4), Limits: rewrite.Limits{Errors: 20}}
 	ok := []byte("250 2.1.0 Ok\r\n")
 	b.ReportAllocs()

@@ -1,6 +1,7 @@
 package heal
 
 import (
+	"bytes"
 	"slices"
 
 	"smtpshim/rewrite"
@@ -25,6 +26,9 @@ func stripParameters() rewrite.Rule {
 		Entries:  []string{"L21", "L37", "L40", "L50", "L51"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Commands: rewrite.SetOf(rewrite.VerbMAIL, rewrite.VerbRCPT), Command: func(t *rewrite.Turn) {
+				if !hasParameters(t.Line()) {
+					return
+				}
 				path, ok := t.Path()
 				kept := slices.DeleteFunc(slices.Clone(path.Params), func(p string) bool {
 					extension := offeredBy[path.Keyword(p)]
@@ -37,4 +41,11 @@ func stripParameters() rewrite.Rule {
 			}}, nil
 		},
 	}
+}
+
+// hasParameters reports whether a MAIL or RCPT command may have parameters: without
+// them there is no blank in it or behind the address.
+func hasParameters(line []byte) bool {
+	_, path, _ := bytes.Cut(line, []byte(":"))
+	return bytes.ContainsAny(bytes.TrimLeft(path, " \t\v\f"), " \t\v\f")
 }
