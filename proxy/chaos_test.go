@@ -17,6 +17,7 @@ import (
 
 	"smtpshim/proxy"
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 )
 
 // TestNoFalseYesWhateverBreaks has many sessions between a client and a sink
@@ -25,6 +26,8 @@ import (
 // the sink has, the client was told, or it was told 421, or lost its connection.
 //
 // SMTPSHIM_CHAOS is the number of sessions, SMTPSHIM_CHAOS_SEED where they begin.
+// SMTPSHIM_CHAOS_RULES names sets and rules, with commas between: the sessions have each
+// of them in turn. "all" is every rule there is. Without it they have chaosMix.
 func TestNoFalseYesWhateverBreaks(t *testing.T) {
 	sessions, seed := 4000, rand.Uint64()
 	if testing.Short() {
@@ -104,24 +107,64 @@ func (a *tally) String() string { return fmt.Sprint(a.n) }
 
 // A chaosWorker has a route and a sink of its own, and one session at a time.
 type chaosWorker struct {
-	t       *testing.T
-	number  uint64
-	seed    uint64
-	address string
-	ended   *counts
-	sink    *sink
-	theirs  *tls.Config // nil: no STARTTLS said
-	told    tally
+	t        *testing.T
+	number   uint64
+	mayChunk bool // by BDAT
+	seed     uint64
+	address  string
+	ended    *counts
+	sink     *sink
+	theirs   *tls.Config // nil: no STARTTLS said
+	told     tally
 }
 
-// chaosRoutes are what a route may be; half of the sessions have nothing special.
-var chaosRoutes = []func(r *proxy.Route, t *testing.T){
-	func(*proxy.Route, *testing.T) {},
-	func(r *proxy.Route, t *testing.T) { r.Rules = compile(t, "standard") },
-	func(r *proxy.Route, t *testing.T) { r.Rules = compile(t, "chunking") },
-	func(r *proxy.Route, t *testing.T) { r.Rules = withMode(t, "stray-bytes", "refuse") },
-	func(r *proxy.Route, t *testing.T) { r.Rules = withMode(t, "long-lines", "fold") },
-	func(r *proxy.Route, t *testing.T) { r.Rules = compile(t, "standard", "bdat-to-data") },
+// A chaosKind is the rules of a route, and how mail may be sent under them.
+type chaosKind struct {
+	rules    func(t *testing.T) *rewrite.Rules
+	offers   bool // the sink offers CHUNKING
+	mayChunk bool // the client may send by BDAT
+}
+
+// chaosMix is what routes have; half of the sessions have nothing special.
+var chaosMix = []chaosKind{
+	{func(*testing.T) *rewrite.Rules { return nil }, true, true},
+	{func(t *testing.T) *rewrite.Rules { return compile(t, "standard") }, true, true},
+	{func(t *testing.T) *rewrite.Rules { return compile(t, "chunking") }, true, true},
+	{func(t *testing.T) *rewrite.Rules { return withMode(t, "stray-bytes", "refuse") }, true, true},
+	{func(t *testing.T) *rewrite.Rules { return withMode(t, "long-lines", "fold") }, true, true},
+	{func(t *testing.T) *rewrite.Rules { return compile(t, "standard", "bdat-to-data") }, false, true},
+	{everyRule, true, true},
+}
+
+// everyRule is all rules there are, with the options that they need.
+func everyRule(t *testing.T) *rewrite.Rules {
+	t.Helper()
+	var names []string
+	for _, r := range heal.Table() {
+		names = append(names, r.Name)
+	}
+	rules, errs := heal.Compile(names, map[string]map[string]any{"hide-keywords": {"keywords": []any{"DSN"}}})
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	return rules
+}
+
+// chaosKinds are chaosMix, or what SMTPSHIM_CHAOS_RULES names.
+func chaosKinds() []chaosKind {
+	names := os.Getenv("SMTPSHIM_CHAOS_RULES")
+	if names == "" {
+		return chaosMix
+	}
+	var kinds []chaosKind
+	for name := range strings.SplitSeq(names, ",") {
+		kind := chaosKind{everyRule, true, true}
+		if name != "all" {
+			kind.rules = func(t *testing.T) *rewrite.Rules { return compile(t, name) }
+		}
+		kinds = append(kinds, kind)
+	}
+	return kinds
 }
 
 func newChaosWorker(t *testing.T, number, seed uint64, ours, theirs *tls.Config) (*chaosWorker, *proxy.Route) {
@@ -130,9 +173,9 @@ func newChaosWorker(t *testing.T, number, seed uint64, ours, theirs *tls.Config)
 	w.sink = newSink(t, ours)
 	r := &proxy.Route{Name: fmt.Sprint("chaos-", number), Listen: []string{fmt.Sprintf("127.0.0.%d:0", number+2)}, Servers: []string{w.sink.listener.Addr().String()},
 		Observer: w.ended, Timeouts: proxy.Timeouts{Connect: time.Second, Greeting: wait, TLS: wait, Command: wait, Reply: wait, Data: wait, DataEnd: wait}}
-	kind := int(number) % len(chaosRoutes)
-	chaosRoutes[kind](r, t)
-	w.sink.chunking = kind < 5
+	kinds := chaosKinds()
+	kind := kinds[int(number)%len(kinds)]
+	r.Rules, w.sink.chunking, w.mayChunk = kind.rules(t), kind.offers, kind.mayChunk
 	switch number % 4 {
 	case 1:
 		clientLeg(rewrite.ClientTLSOffer, ours)(r)
@@ -158,7 +201,7 @@ func (w *chaosWorker) session(n int) {
 	plan := &plan{random: random}
 	var mails []*mail
 	for i := range 1 + random.IntN(3) {
-		mails = append(mails, newMail(random, fmt.Sprintf("%d-%d", n, i), w.sink.chunking || int(w.number)%len(chaosRoutes) == 5))
+		mails = append(mails, newMail(random, fmt.Sprintf("%d-%d", n, i), w.mayChunk))
 	}
 	plan.draw(mails)
 	w.sink.begin(plan)
