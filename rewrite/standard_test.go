@@ -55,24 +55,43 @@ func sendMessage(d *rewrite.Dialogue) {
 	d.MessageEnd(5)
 }
 
-// Whatever a server refuses, the standard rules do not make a yes of it.
-func TestTheStandardRulesNeverRaiseARefusal(t *testing.T) {
-	texts := []string{"no", "5.7.0 Must issue a STARTTLS command first", "5.5.4 Invalid Address", "ESMTP"}
+// Whatever a server refuses, neither the standard rules make a yes of it, nor all
+// rules, nor any of them alone.
+func TestNoRulesRaiseARefusal(t *testing.T) {
+	var every []int
 	for code := 400; code < 600; code++ {
-		for _, text := range texts {
+		every = append(every, code)
+	}
+	refuses(t, "the standard rules", standard(t), every)
+	refuses(t, "all rules", everyRule(t), every)
+	for _, r := range heal.Table() {
+		names, options := withOptions([]rewrite.Rule{r}, nil, func(n int) int { return n - 1 })
+		refuses(t, r.Name, compileChosen(t, names, options), []int{421, 450, 451, 452, 454, 500, 501, 502, 503, 504, 505, 521, 530, 535, 550, 552, 553, 554, 555})
+	}
+}
+
+// refuses has a server refuse all commands with these codes.
+func refuses(t *testing.T, name string, rules *rewrite.Rules, codes []int) {
+	for _, code := range codes {
+		for _, text := range []string{"no", "5.7.0 Must issue a STARTTLS command first", "5.5.4 Invalid Address", "ESMTP"} {
+			refusal := fmt.Appendf(nil, "%d-%s\r\n%d %[2]s\r\n", code, text, code)
 			for _, line := range []string{"MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>", "DATA", "NOOP", "VRFY b", "AUTH PLAIN AA==", "HELO x"} {
-				d, k := begin(t, standard(t))
+				d, k := begin(t, rules)
 				d.Command([]byte(line+"\r\n"), false)
-				d.Reply(fmt.Appendf(nil, "%d-%s\r\n%d %[2]s\r\n", code, text, code), false, false)
-				if k.lastCode() < 400 {
-					t.Fatalf("%s: %d %s became %d", line, code, text, k.lastCode())
+				for range 5 { // a rule may have it said again
+					if len(k.codes) == 0 {
+						d.Reply(refusal, false, false)
+					}
+				}
+				if len(k.codes) == 0 || k.lastCode() < 400 {
+					t.Fatalf("%s: %s: %q became %v", name, line, refusal, k.codes)
 				}
 			}
-			d, k := begin(t, standard(t))
+			d, k := begin(t, rules)
 			sendMessage(d)
 			d.Reply(fmt.Appendf(nil, "%d %s\r\n", code, text), false, false)
 			if k.lastCode() < 400 {
-				t.Fatalf("a message: %d %s became %d", code, text, k.lastCode())
+				t.Fatalf("%s: a message: %d %s became %d", name, code, text, k.lastCode())
 			}
 		}
 	}
