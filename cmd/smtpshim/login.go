@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -38,6 +39,7 @@ func logIn(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "smtpshim login:", err)
 		return misused
 	}
+	note := madeByRoot(a.tokens.StateDir, os.Geteuid())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := token.Login(ctx, *a.tokens, func(p token.Prompt) error { return prompt(stdout, a, p) }); err != nil {
@@ -53,8 +55,17 @@ func logIn(args []string, stdout, stderr io.Writer) int {
 		}
 		return failed
 	}
-	fmt.Fprintf(stdout, "The refresh token of account %s is stored in %s.\n", a.Name, a.tokens.StateDir)
+	fmt.Fprintf(stdout, "The refresh token of account %s is stored in %s.\n%s", a.Name, a.tokens.StateDir, note)
 	return succeeded
+}
+
+// madeByRoot is a note for root, before it makes a state directory that is not there:
+// files of a directory that is there belong to its owner, and these would belong to root.
+func madeByRoot(dir string, uid int) string {
+	if _, err := os.Stat(dir); uid != 0 || !errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	return fmt.Sprintf("Root has made that directory. If the service runs as another user, give it to that one: chown -R smtpshim:smtpshim %s\n", dir)
 }
 
 // loginAccount is the account of this name, which must be one that somebody logs in.
