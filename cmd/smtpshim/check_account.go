@@ -45,7 +45,10 @@ func (a *account) means() string {
 	case t.Tenant != "":
 		text += ", tenant " + t.Tenant
 	case t.Flow == token.Command:
-		text += ": " + strings.Join(t.Command, " ")
+		text += ": " + t.Command[0] // its arguments may hold a secret
+		if n := len(t.Command) - 1; n > 0 {
+			text += ", with " + plural(n, "argument")
+		}
 	}
 	if t.TokenURL != "" {
 		text += ", from " + t.TokenURL

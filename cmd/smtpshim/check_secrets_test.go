@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -58,5 +59,17 @@ func TestCheckWarnsOfASecretThatEverybodyCanRead(t *testing.T) {
 				t.Errorf("%+v: check does not say %q:\n%s", c, want, out)
 			}
 		}
+	}
+}
+
+func TestCheckDoesNotRepeatTheArgumentsOfACommand(t *testing.T) {
+	path, program := filepath.Join(t.TempDir(), "smtpshim.toml"), os.Args[0]
+	write(t, path, "[[account]]\nname = \"office\"\nuser = \"x\"\nmethod = \"oauth\"\nflow = \"command\"\ncommand = ["+strconv.Quote(program)+", \"-secret\", \"hunter2\"]\n"+
+		"[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"smtp.example.net:587\"]\nserver_tls.mode = \"require\"\n"+
+		"[[route.login]]\nnetworks = [\"192.0.2.64/28\"]\naccount = \"office\"\n")
+	status, out, errs := call("check", "-config", path)
+	said := strings.Join(strings.Fields(out), " ")
+	if status != succeeded || !strings.Contains(said, "by OAuth, command: "+program+", with 2 arguments") || strings.Contains(out+errs, "hunter2") {
+		t.Errorf("status %d, and check says\n%s%s", status, out, errs)
 	}
 }
