@@ -59,6 +59,9 @@ func (t *Turn) saySASL() (raw []byte, ok bool) {
 			t.line = bytes.Clone(line)
 			return t.exchange(string(line))
 		}
+		if d.secrets != nil && !bytes.Equal(line, said) { // a rule's, with what the client said in it
+			d.secrets.add(line)
+		}
 		d.traceSASL(said, line, t.byRules(t.lineBy))
 		d.ToServer = append(append(d.ToServer, line...), crlf...)
 		d.sent.push(t.verb)

@@ -158,3 +158,19 @@ func TestATracerHearsWhyAHelloWasRefused(t *testing.T) {
 	}
 	r.check(t, []string{secret})
 }
+
+// What a rule makes of a SASL line is as secret as the line: a server may repeat it.
+func TestATracerHearsNoSecretThatARuleHasMade(t *testing.T) {
+	const made = "c2Nhbm5lcgBzY2FubmVyAG9wZW4gc2VzYW1l"
+	r := &recorder{}
+	d := rewrite.New(&rewrite.Policy{Rules: compileRules(t, named("maker", rewrite.Actions{SASL: func(t *rewrite.Turn) { t.SetLine(made) }}))}, netip.Addr{}, r)
+	d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
+	d.Command([]byte("AUTH PLAIN\r\n"), false)
+	d.Reply([]byte("334 \r\n"), false, false)
+	d.SASL([]byte("dXNlcg==\r\n"))
+	d.Reply([]byte("535 what is "+made+"\r\n"), false, false)
+	if !strings.Contains(r.String(), "535") {
+		t.Errorf("the refusal was not heard:\n%s", r)
+	}
+	r.check(t, []string{made})
+}
