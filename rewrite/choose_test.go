@@ -70,6 +70,9 @@ func chooseOption(o rewrite.Option, pick picker) any {
 	if o.Name == "keywords" {
 		return []string{"PIPELINING", "STARTTLS"}[:1+pick(2)]
 	}
+	if o.Name == "names" || o.Name == "domains" { // rules that cannot be in force without any
+		return map[string]any{"dXNlcg==": "mapped", "example.net": "mapped.example.com"}
+	}
 	if pick(3) > 0 {
 		return nil
 	}
@@ -78,6 +81,10 @@ func chooseOption(o rewrite.Option, pick picker) any {
 		return []any{[]any{"192.0.2.0/24", "198.51.100.0/24"}[pick(2)]}
 	case o.Name == "hello" || o.Name == "banner":
 		return []any{"example", "nobody"}[pick(2)]
+	case o.Name == "codes":
+		return []any{"535", "534"}
+	case o.Name == "refused":
+		return []any{"AUTH", "BODY"}
 	case o.Values != nil:
 		return o.Values[pick(len(o.Values))]
 	}

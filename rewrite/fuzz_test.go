@@ -35,7 +35,7 @@ func dialogueSeeds() [][]byte {
 		[]byte("00102000100110021000211000021100102021000002101002002000011002"),
 	}
 	random := rand.NewChaCha8([32]byte{7})
-	for i := range 600 {
+	for i := range 1000 {
 		seed := make([]byte, 800)
 		random.Read(seed)
 		if i%2 == 0 { // polite peers, the standard rules, and each kind of route in turn

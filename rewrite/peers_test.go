@@ -42,6 +42,8 @@ var fuzzCommands = []string{
 	"AUTH NTLM", "AUTH NTLM TlRMTVNTUAABAAAA", "XAUTH", "XAUTH NTLM TlRMTVNTUAABAAAA", "XAUTH TlRMTVNTUAABAAAA",
 	"X-EXPS NTLM", "VRFY b", "XCLIENT ADDR=192.0.2.1", "TURN", "XYZZY", "", "NOOP\x00", "NOOP\rQUIT",
 	"XCLIENT NAME=client.example.org ADDR=IPV6:2001:db8::7 HELO=client.example.org", "XCLIENT",
+	"AUTH PLAIN", "AUTH PLAIN AHVzZXIAc2VjcmV0", "AUTH LOGIN dXNlcg==", "mail from:<a@example.com> AUTH=<> BODY=8BITMIME",
+	"RCPT TO:<Joe <b@example.net>>", "RCPT TO:<joe..b.@example.net>", "ETRN example.net",
 }
 
 var fuzzReplies = []string{
@@ -51,6 +53,8 @@ var fuzzReplies = []string{
 	"501 Invalid Address", "502 no", "504 no", "505 Must issue a STARTTLS command first", "550 no", "554-no\r\n554 no", "250",
 	"220-mail.example.com\r\n220 ESMTP", "250-a\r\n550 b", "hello?",
 	"250-mail.example.com\r\n250-XCLIENT NAME ADDR PROTO HELO\r\n250 STARTTLS", "250-mail.example.com\r\n250 XCLIENT ADDR",
+	"250-mail.example.com\r\n250-AUTH=LOGIN PLAIN\r\n250-8BITMIME\r\n250 SIZE 0", "503 Sender already specified", "535 no", "334 VXNlcm5hbWU6",
+	"220 *************",
 }
 
 // oddCommands, oddReplies and oddHellos are of systems in the catalogue.

@@ -12,6 +12,8 @@ func Table() []rewrite.Rule {
 		oneLineReplies(), // last of all to see a reply
 		joinDataReply(),
 		hideKeywords(),
+		sizeZero(),
+		authSpelling(),
 		tooManyRecipients(),
 		noValidRecipients(),
 		translateXAUTH(),

@@ -1,0 +1,83 @@
+package heal
+
+import (
+	"slices"
+	"strings"
+
+	"smtpshim/rewrite"
+)
+
+func authSpelling() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "auth-spelling",
+		Heals: "clients that know AUTH=LOGIN or AUTH LOGIN, before servers that offer the other",
+		Doc: "A draft of RFC 2554 wrote an equals sign behind AUTH. Outlook Express 4 to 6 and Exchange 5.0 look for that, and do not log " +
+			"in without it; Lotus Domino 5.0.4 offers nothing else, and clients of today find no AUTH there. Where the server offers AUTH " +
+			"with the sign alone, it is shown without the sign too, for us and for the client. What old clients need is the option " +
+			"`show`: strict clients of today refuse a keyword with an equals sign in it.",
+		Symptoms: []string{"SMTP AUTH extension not supported by server", "EHLO keyword contains invalid character"},
+		Source: "Postfix, broken_sasl_auth_clients, and HISTORY 20010121 and 20010515; RFC 4954; " +
+			"github.com/thunderbird/thunderbird-android/issues/8715",
+		Entries: []string{"L26", "L30"},
+		Options: []rewrite.Option{{Name: "show", Default: "missing", Values: []string{"missing", "both", "blank"},
+			Doc: "\"missing\": AUTH LOGIN where the server offers AUTH=LOGIN alone; \"both\": AUTH=LOGIN too, wherever there is AUTH; " +
+				"\"blank\": AUTH LOGIN, and no AUTH= at all"}},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			a := rewrite.Actions{Offer: func(_ rewrite.Session, e rewrite.Extensions) { addBlankAUTH(e) }}
+			switch o.Text("show") {
+			case "both":
+				a.Replies, a.Reply = rewrite.SetOf(rewrite.VerbEHLO), func(t *rewrite.Turn) { addEqualsAUTH(t.Extensions()) }
+			case "blank":
+				a.Replies, a.Reply = rewrite.SetOf(rewrite.VerbEHLO), func(t *rewrite.Turn) { dropEqualsAUTH(t.Extensions()) }
+			}
+			return a, nil
+		},
+	}
+}
+
+const (
+	blankAUTH  = "AUTH "
+	equalsAUTH = "AUTH="
+)
+
+// addBlankAUTH adds AUTH with the mechanisms that stand behind an equals sign, if
+// they stand nowhere else.
+func addBlankAUTH(e rewrite.Extensions) {
+	if mechanisms := authBehind(e, equalsAUTH); len(mechanisms) > 0 && len(authBehind(e, blankAUTH)) == 0 {
+		e.Add(blankAUTH + strings.Join(mechanisms, " "))
+	}
+}
+
+// addEqualsAUTH adds the old spelling.
+func addEqualsAUTH(e rewrite.Extensions) {
+	if mechanisms := authBehind(e, blankAUTH); len(mechanisms) > 0 && len(authBehind(e, equalsAUTH)) == 0 {
+		e.Add(equalsAUTH + strings.Join(mechanisms, " "))
+	}
+}
+
+// dropEqualsAUTH leaves the lines of AUTH that have no equals sign.
+func dropEqualsAUTH(e rewrite.Extensions) {
+	if len(authBehind(e, equalsAUTH)) == 0 {
+		return
+	}
+	mechanisms := authBehind(e, blankAUTH)
+	e.Drop("AUTH")
+	if len(mechanisms) > 0 {
+		e.Add(blankAUTH + strings.Join(mechanisms, " "))
+	}
+}
+
+// authBehind lists the mechanisms of the lines that begin so, each once.
+func authBehind(e rewrite.Extensions, spelling string) (mechanisms []string) {
+	for _, line := range e.Lines() {
+		if len(line) < len(spelling) || !strings.EqualFold(line[:len(spelling)], spelling) {
+			continue
+		}
+		for _, m := range strings.Fields(line[len(spelling):]) {
+			if !slices.Contains(mechanisms, m) {
+				mechanisms = append(mechanisms, m)
+			}
+		}
+	}
+	return mechanisms
+}
