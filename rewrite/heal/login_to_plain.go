@@ -30,10 +30,10 @@ func sayPLAIN(t *rewrite.Turn) {
 	switch {
 	case t.Mechanism() != "LOGIN" || !standsFor(t, "LOGIN", "PLAIN") || said == "*":
 	case t.Step() == 0 && said == "":
-		t.Answer(rewrite.Reply{Code: 334, Lines: []string{"VXNlcm5hbWU6"}}) // Username:
+		t.Answer(rewrite.Reply{Code: 334, Lines: []string{usernamePrompt}})
 	case len(*name) == 0:
 		*name = []string{said}
-		t.Answer(rewrite.Reply{Code: 334, Lines: []string{"UGFzc3dvcmQ6"}}) // Password:
+		t.Answer(rewrite.Reply{Code: 334, Lines: []string{passwordPrompt}})
 	default:
 		sayCredentials(t, (*name)[0], said)
 	}

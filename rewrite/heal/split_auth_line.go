@@ -1,6 +1,7 @@
 package heal
 
 import (
+	"slices"
 	"strings"
 
 	"smtpshim/rewrite"
@@ -12,57 +13,110 @@ func splitAuthLine() rewrite.Rule {
 		Heals: "servers whose command lines are too short for an AUTH with its first response, as OAuth tokens are",
 		Doc: "RFC 4954 has a client leave the first response off the AUTH command where that would be over 512 octets; many put a " +
 			"token of 1,400 octets on it. A server that refuses such a line, before any challenge, hears AUTH with the " +
-			"mechanism alone, and the response once it has asked for it. For a day later ones are split at once.",
-		Symptoms: []string{"500 5.5.2 Error: command line too long", "555 5.5.2 Syntax error", "500 Line too long"},
-		Source:   "RFC 4954, 4; github.com/PHPMailer/PHPMailer/issues/3169; github.com/roundcube/roundcubemail/issues/8623; github.com/jstedfast/MailKit/issues/1343",
-		Entries:  []string{"L10", "L33", "L35"},
-		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			"mechanism alone, and the response once it has asked for it. For a day later ones are split at once. Some servers take " +
+			"no first response of any length, above all the name on the line of AUTH LOGIN: they refuse it, or ask for the name " +
+			"again. The option `lines` is for them.",
+		Symptoms: []string{"500 5.5.2 Error: command line too long", "555 5.5.2 Syntax error", "500 Line too long", "535 Authentication Failed"},
+		Source: "RFC 4954, 4; github.com/PHPMailer/PHPMailer/issues/3169; github.com/roundcube/roundcubemail/issues/8623; github.com/jstedfast/MailKit/issues/1343; " +
+			"github.com/OpenSMTPD/OpenSMTPD/issues/422; github.com/xhit/go-simple-mail/issues/117",
+		Entries: []string{"L10", "L32", "L33", "L35"},
+		Options: []rewrite.Option{{Name: "lines", Default: "long", Values: []string{"long", "all"},
+			Doc: "which refused lines are split; \"long\": those over 512 octets; \"all\": those of any length, and a name that the server asks for again is said again"}},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			verbs := rewrite.SetOf(rewrite.VerbAUTH, rewrite.VerbXEXPS)
+			s := splitter{all: o.Text("lines") == "all"}
 			return rewrite.Actions{
-				State:   func() any { return new(bool) }, // whether this server has refused a long line
-				Command: sayShortAUTH, Commands: verbs,
-				Reply: splitAUTH, Replies: verbs,
+				State:   func() any { return new([]string) }, // what this server has refused, as it is remembered
+				Command: s.sayShort, Commands: verbs,
+				Reply: s.hear, Replies: verbs,
 			}, nil
 		},
 	}
 }
 
+// splitter splits AUTH commands from their first response.
+type splitter struct {
+	all bool // of any length
+}
+
 // commandLength is how long a command may be, in octets with CRLF (RFC 5321, 4.5.3.1.4).
 const commandLength = 512
 
-// longAUTH is what is remembered of a server that refuses a long line.
-const longAUTH = "refuses long AUTH lines"
+// What is remembered of a server: that it refuses a long line, or, with the mechanism
+// behind it, which is one that the server offers, a line of any length.
+const (
+	longAUTH     = "refuses long AUTH lines"
+	anyAUTH      = "refuses a first response of "
+	maxMechanism = 20 // octets (RFC 4422, 3.1)
+)
 
-func sayShortAUTH(t *rewrite.Turn) {
-	if len(t.Line())+len("\r\n") <= commandLength {
+// concerns says as what a refusal of the client's line is remembered; "": it is not
+// split.
+func (s splitter) concerns(t *rewrite.Turn) (key string) {
+	if len(t.Said())+len("\r\n") > commandLength {
+		return longAUTH
+	}
+	mechanism := t.Mechanism()
+	if s.all && len(mechanism) <= maxMechanism && (t.Server().Has("AUTH", mechanism) || t.Server().Has("X-EXPS", mechanism)) {
+		return anyAUTH + mechanism
+	}
+	return ""
+}
+
+func (s splitter) sayShort(t *rewrite.Turn) {
+	key := s.concerns(t)
+	if key == "" {
 		return
 	}
-	short, response := cutResponse(t.Line())
-	if response != "" && (*t.State().(*bool) || t.Remembers(longAUTH)) {
+	short, _, ok := cutResponse(t.Line())
+	if ok && (slices.Contains(*t.State().(*[]string), key) || t.Remembers(key)) {
 		t.SetLine(short)
 	}
 }
 
-// splitAUTH answers the server's 334 to the short command, and says that where
-// the long one was refused.
-func splitAUTH(t *rewrite.Turn) {
-	if t.Lost() || t.Challenged() || len(t.Said())+len("\r\n") <= commandLength {
+// hear answers the server's 334 to the short command, and says that where the long one
+// was refused.
+func (s splitter) hear(t *rewrite.Turn) {
+	if t.Lost() || t.Challenged() {
 		return
 	}
-	short, response := cutResponse(t.Said())
+	key := s.concerns(t)
+	if key == "" {
+		return
+	}
+	short, response, ok := cutResponse(t.Said())
 	r := t.Reply()
 	switch line := string(t.Line()); {
-	case response == "":
+	case !ok:
 	case line == short && r.Code == 334:
-		*t.State().(*bool) = true
-		t.Remember(longAUTH, refusedLasts)
+		if refused := t.State().(*[]string); !slices.Contains(*refused, key) {
+			*refused = append(*refused, key)
+		}
+		t.Remember(key, refusedLasts)
 		t.Again(response)
 	case line != string(t.Said()):
+	case key != longAUTH && r.Code == 334:
+		if t.Mechanism() == "LOGIN" && len(r.Lines) == 1 && asksForName(r.Lines[0]) {
+			t.Again(response)
+		}
 	case r.Code == 421 && isTooLong(r) && t.Untouched() && t.Fresh() == 0:
 		t.AgainAfresh(short)
-	case r.Code == 500, r.Code == 501, r.Code == 555, r.Code >= 500 && isTooLong(r):
+	case refusesResponse(t, r):
 		t.Again(short)
 	}
+}
+
+// refusesResponse reports whether the server has refused the line rather than what it
+// says. It cannot have refused the name on the line of AUTH LOGIN, of which it has not
+// heard the password.
+func refusesResponse(t *rewrite.Turn, r *rewrite.Reply) bool {
+	switch r.Code {
+	case 500, 501, 555:
+		return true
+	case 504, 535:
+		return t.Mechanism() == "LOGIN"
+	}
+	return r.Code >= 500 && isTooLong(r)
 }
 
 // isTooLong reports whether a refusal is for the length of the line.
@@ -71,12 +125,15 @@ func isTooLong(r *rewrite.Reply) bool {
 	return strings.Contains(text, "too long") || strings.Contains(text, "too large") || strings.Contains(text, "length")
 }
 
-// cutResponse takes the first response off an AUTH command; it is "" if there is
-// none.
-func cutResponse(line []byte) (short, response string) {
+// cutResponse takes the first response off an AUTH command; ok is false if there is
+// none. The response "=" is an empty one (RFC 4954, 4).
+func cutResponse(line []byte) (short, response string, ok bool) {
 	fields := strings.Fields(string(line))
-	if len(fields) != 3 || fields[2] == "=" {
-		return string(line), ""
+	if len(fields) != 3 {
+		return string(line), "", false
 	}
-	return fields[0] + " " + fields[1], fields[2]
+	if response = fields[2]; response == "=" {
+		response = ""
+	}
+	return fields[0] + " " + fields[1], response, true
 }

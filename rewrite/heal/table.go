@@ -14,6 +14,8 @@ func Table() []rewrite.Rule {
 		hideKeywords(),
 		sizeZero(),
 		authSpelling(),
+		authPrompts(), // sees what split-auth-line and login-to-plain leave of an exchange
+		deferAuthFailures(),
 		tooManyRecipients(),
 		noValidRecipients(),
 		translateXAUTH(),
@@ -29,6 +31,8 @@ func Table() []rewrite.Rule {
 		fixHelloName(), // sees a refused name before fall-back-to-helo gives EHLO up
 		bdatToData(),
 		bdatBlanks(),
+		mapAuthNames(), // before login-to-plain makes one line of name and password
+		joinAuthLines(),
 		splitAuthLine(),
 		loginToPlain(),
 		stripParameters(),

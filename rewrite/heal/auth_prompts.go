@@ -1,0 +1,79 @@
+package heal
+
+import (
+	"encoding/base64"
+	"strings"
+
+	"smtpshim/rewrite"
+)
+
+// The prompts of AUTH LOGIN that every client knows, in base64.
+const (
+	usernamePrompt = "VXNlcm5hbWU6" // Username:
+	passwordPrompt = "UGFzc3dvcmQ6" // Password:
+)
+
+func authPrompts() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "auth-prompts",
+		Heals: "clients that compare the prompts of AUTH LOGIN letter by letter, or fail on a first 334 that is not base64",
+		Doc: "Clients are to ignore what AUTH LOGIN asks, and servers ask in many words. Xerox' printers, Outlook Express and some " +
+			"libraries know `Username:` and `Password:` alone, and hang up at anything else: the two prompts become these. Exchange " +
+			"answers AUTH NTLM and AUTH GSSAPI with words such as `334 ntlm supported`, which strict clients decode as base64: where the " +
+			"client has said nothing beyond the mechanism, such words are left out.",
+		Symptoms: []string{"non-empty initial GSSAPI challenge from server", "334 ntlm supported"},
+		Source: "draft-murchison-sasl-login-00, 2; Exim specification, LOGIN; MS-SMTPNTLM; Postfix, smtp_reply_filter; " +
+			"github.com/JustinIven/smtp-oauth-relay/issues/57; github.com/wneessen/go-mail/issues/311; github.com/dinhvh/libetpan/pull/195",
+		Entries: []string{"L31", "L34", "L88", "L123"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{Replies: rewrite.SetOf(rewrite.VerbAUTH, rewrite.VerbXEXPS), Reply: func(t *rewrite.Turn) {
+				r := t.Reply()
+				if t.Lost() || r.Code != 334 || len(r.Lines) != 1 {
+					return
+				}
+				said := t.Step()
+				if _, _, ok := cutResponse(t.Said()); ok {
+					said++
+				}
+				if t.Mechanism() == "LOGIN" {
+					r.Lines[0] = loginPrompt(r.Lines[0], said)
+				} else if said == 0 && !isBase64(r.Lines[0]) {
+					r.Lines[0] = ""
+				}
+			}}, nil
+		},
+	}
+}
+
+// loginPrompt is the prompt that means the same as text. Where that does not say what
+// it asks for, it is known by how much the client has said.
+func loginPrompt(text string, said int) string {
+	switch {
+	case said > 1:
+		return text
+	case strings.Contains(promptWords(text), "pass"):
+		return passwordPrompt
+	case asksForName(text), said == 0:
+		return usernamePrompt
+	}
+	return passwordPrompt
+}
+
+// asksForName reports whether a prompt of AUTH LOGIN asks for the name.
+func asksForName(text string) bool {
+	words := promptWords(text)
+	return (strings.Contains(words, "user") || strings.Contains(words, "name")) && !strings.Contains(words, "pass")
+}
+
+// promptWords are what a prompt says, in lower case, be it in base64 or not.
+func promptWords(text string) string {
+	if decoded, err := base64.StdEncoding.DecodeString(text); err == nil {
+		text = string(decoded)
+	}
+	return strings.ToLower(text)
+}
+
+func isBase64(text string) bool {
+	_, err := base64.StdEncoding.DecodeString(text)
+	return err == nil
+}

@@ -1,0 +1,49 @@
+package heal
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"smtpshim/rewrite"
+)
+
+func deferAuthFailures() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "defer-auth-failures",
+		Heals: "senders that bounce their whole queue while the server refuses their login for a while",
+		Doc: "A password that has expired, or a directory that is down, has the server answer AUTH with 535, and a sender of the first " +
+			"kind returns each mail. As in Postfix's smtp_sasl_auth_soft_bounce the refusal becomes 454, and the mail stays in the " +
+			"sender's queue. Whoever types a password ought to hear that it is wrong, and a sender that tries again may have its account " +
+			"locked: name the senders with `clients`.",
+		Symptoms: []string{"535 5.7.3 Authentication unsuccessful", "535 5.7.8 Error: authentication failed"},
+		Source:   "Postfix, smtp_sasl_auth_soft_bounce; RFC 4954, 6",
+		Entries:  []string{"L39"},
+		Options: []rewrite.Option{{Name: "codes", Default: []string{"535"},
+			Doc: "the refusals of AUTH that become 454, as in [\"535\", \"534\"]"}},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			var codes []int
+			for _, text := range o.List("codes") {
+				code, err := strconv.Atoi(text)
+				if err != nil || code < 500 || code > 599 {
+					return rewrite.Actions{}, &rewrite.ConfigError{Option: "codes", Err: fmt.Errorf("%q is no permanent refusal; write codes from \"500\" to \"599\"", text)}
+				}
+				codes = append(codes, code)
+			}
+			auth := rewrite.SetOf(rewrite.VerbAUTH, rewrite.VerbXAUTH, rewrite.VerbXEXPS)
+			return rewrite.Actions{Refusals: auth, Reply: func(t *rewrite.Turn) {
+				r := t.Reply()
+				if t.Lost() || !slices.Contains(codes, r.Code) {
+					return
+				}
+				r.Code = 454
+				for i, text := range r.Lines {
+					if status, rest := cutStatus(text); status != "" {
+						text = rest
+					}
+					r.Lines[i] = "4.7.0 " + text
+				}
+			}}, nil
+		},
+	}
+}

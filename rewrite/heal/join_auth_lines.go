@@ -1,0 +1,98 @@
+package heal
+
+import (
+	"slices"
+
+	"smtpshim/rewrite"
+)
+
+func joinAuthLines() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "join-auth-lines",
+		Heals: "servers that take AUTH PLAIN with its response on the same line only, for clients that send it when they are asked",
+		Doc: "RFC 4954 lets a client say the mechanism alone and answer an empty 334. Some servers refuse the command then, before they " +
+			"have heard a name or a password. A server that has refused AUTH with a mechanism in which the client speaks first " +
+			"gets the next one with the response on its line: the client hears the 334 from us. For a day this is done at once; the " +
+			"first client hears the refusal, unless the option `when` says that the server is known to need it.",
+		Symptoms: []string{"535 Incorrect authentication data", "Login denied"},
+		Source:   "RFC 4954, 4; github.com/curl/curl/issues/4080",
+		Entries:  []string{"L33"},
+		Options: []rewrite.Option{{Name: "when", Default: "refused", Values: []string{"refused", "always"},
+			Doc: "\"refused\": once this server has refused AUTH without a response; \"always\": before every server"}},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			j := joiner{always: o.Text("when") == "always"}
+			verbs := rewrite.SetOf(rewrite.VerbAUTH)
+			return rewrite.Actions{
+				State:   func() any { return new(joinState) },
+				Command: j.ask, Commands: verbs, SASL: j.join,
+				Reply: learnToJoin, Refusals: verbs,
+			}, nil
+		},
+	}
+}
+
+// clientFirst are the mechanisms in which the client speaks first (RFC 4616, RFC 7628,
+// RFC 4422, A; Google's XOAUTH2).
+var clientFirst = []string{"PLAIN", "XOAUTH2", "OAUTHBEARER", "EXTERNAL"}
+
+// wantsResponse is remembered of a server, with the mechanism behind it.
+const wantsResponse = "wants the first response on the line of "
+
+// joiner puts responses on the lines of AUTH.
+type joiner struct{ always bool }
+
+// joinState is what a session knows of its server, and of the exchange that is under way.
+type joinState struct {
+	refused []string // mechanisms that the server has refused without a response
+	command string   // that waits for its response; "": none
+}
+
+// ask asks the client for the response in the server's place.
+func (j joiner) ask(t *rewrite.Turn) {
+	if !saysMechanismAlone(t.Line(), t.Mechanism()) {
+		return
+	}
+	state := t.State().(*joinState)
+	state.command = ""
+	if j.always || slices.Contains(state.refused, t.Mechanism()) || t.Remembers(wantsResponse+t.Mechanism()) {
+		state.command = string(t.Line())
+		t.Answer(rewrite.Reply{Code: 334, Lines: []string{""}})
+	}
+}
+
+// join says the command with the response behind it.
+func (j joiner) join(t *rewrite.Turn) {
+	if t.Step() != 1 || !saysMechanismAlone(t.Said(), t.Mechanism()) {
+		return
+	}
+	state := t.State().(*joinState)
+	if state.command == "" {
+		return
+	}
+	response := string(t.Line())
+	if response == "" {
+		response = "=" // RFC 4954, 4
+	}
+	t.SetLine(state.command + " " + response)
+	state.command = ""
+}
+
+// learnToJoin notes that the server has refused a command that it cannot have refused
+// for what stands in it.
+func learnToJoin(t *rewrite.Turn) {
+	if t.Lost() || t.Challenged() || !saysMechanismAlone(t.Line(), t.Mechanism()) || !t.Server().Has("AUTH", t.Mechanism()) {
+		return
+	}
+	switch t.Reply().Code {
+	case 500, 501, 504, 535, 555:
+		state := t.State().(*joinState)
+		state.refused = append(state.refused, t.Mechanism())
+		t.Remember(wantsResponse+t.Mechanism(), refusedLasts)
+	}
+}
+
+// saysMechanismAlone reports whether a command names a mechanism in which the client
+// speaks first, and nothing else.
+func saysMechanismAlone(line []byte, mechanism string) bool {
+	return slices.Contains(clientFirst, mechanism) && len(rewrite.Argument(line)) == len(mechanism)
+}

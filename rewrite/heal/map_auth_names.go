@@ -1,0 +1,90 @@
+package heal
+
+import (
+	"encoding/base64"
+	"errors"
+	"strings"
+
+	"smtpshim/rewrite"
+)
+
+func mapAuthNames() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "map-auth-names",
+		Heals: "clients that log in with a name that the server does not know, such as a directory name, and cannot be set up anew",
+		Doc: "Exchange 5.5 refuses distinguished names, and devices may hold a name of the domain before last. In AUTH PLAIN, LOGIN and " +
+			"CRAM-MD5 a name that is in the option `names` is replaced by the other. The password is the client's own and stays as it is; " +
+			"names are compared letter by letter.",
+		Symptoms: []string{"535 5.7.3 Authentication unsuccessful"},
+		Source:   "KB Q235627; RFC 4616, 2; RFC 2195, 2",
+		Entries:  []string{"L36"},
+		Options: []rewrite.Option{{Name: "names", Default: map[string]string{},
+			Doc: "the server's names by the client's"}},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			names := authNames(o.Table("names"))
+			if len(names) == 0 {
+				return rewrite.Actions{}, &rewrite.ConfigError{Option: "names", Err: errors.New(`no name is given; write for example names = { "old" = "new" }`)}
+			}
+			for from, to := range names {
+				if from == "" || to == "" || strings.ContainsAny(from+to, "\x00\r\n") {
+					return rewrite.Actions{}, &rewrite.ConfigError{Option: "names", Err: errors.New("a name is empty, or has a NUL or a line end in it; write names as they are typed")}
+				}
+			}
+			return rewrite.Actions{Commands: rewrite.SetOf(rewrite.VerbAUTH), Command: names.onCommand, SASL: names.inExchange}, nil
+		},
+	}
+}
+
+// authNames are the server's names by the client's.
+type authNames map[string]string
+
+// onCommand maps the name in a response that stands on the command's line.
+func (n authNames) onCommand(t *rewrite.Turn) {
+	short, response, ok := cutResponse(t.Line())
+	if ok && t.Mechanism() != "CRAM-MD5" { // in which the server speaks first
+		if mapped, ok := n.response(t.Mechanism(), response); ok {
+			t.SetLine(short + " " + mapped)
+		}
+	}
+}
+
+// inExchange maps the name in the client's first line.
+func (n authNames) inExchange(t *rewrite.Turn) {
+	if _, _, ok := cutResponse(t.Said()); ok || t.Step() != 1 {
+		return
+	}
+	if mapped, ok := n.response(t.Mechanism(), string(t.Line())); ok {
+		t.SetLine(mapped)
+	}
+}
+
+// response maps the name in a response; ok is false where there is none to map.
+func (n authNames) response(mechanism, response string) (mapped string, ok bool) {
+	octets, err := base64.StdEncoding.DecodeString(response)
+	if err != nil {
+		return "", false
+	}
+	text := string(octets)
+	switch mechanism {
+	case "LOGIN":
+		text, ok = n[text], n[text] != ""
+	case "CRAM-MD5": // name, blank, digest of the challenge
+		at := strings.LastIndexByte(text, ' ')
+		if at < 0 || n[text[:at]] == "" {
+			return "", false
+		}
+		text, ok = n[text[:at]]+text[at:], true
+	case "PLAIN": // whom to act for, NUL, name, NUL, password
+		parts := strings.Split(text, "\x00")
+		if len(parts) != 3 {
+			return "", false
+		}
+		for i, part := range parts[:2] {
+			if n[part] != "" {
+				parts[i], ok = n[part], true
+			}
+		}
+		text = strings.Join(parts, "\x00")
+	}
+	return base64.StdEncoding.EncodeToString([]byte(text)), ok
+}
