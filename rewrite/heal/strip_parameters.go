@@ -1,8 +1,10 @@
 package heal
 
 import (
-	"bytes"
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 
 	"smtpshim/rewrite"
 )
@@ -20,32 +22,137 @@ func stripParameters() rewrite.Rule {
 		Doc: "Some clients say SIZE, BODY or RET to every server, and the server answers 501. A parameter of a known extension " +
 			"that the server's EHLO reply does not offer is left out; after HELO all of them are. A parameter of an unknown " +
 			"extension passes, and so does REQUIRETLS, without which the message must not travel. With NOTIFY and RET " +
-			"the sender's wish for delivery reports is lost.",
-		Symptoms: []string{"501 Parameter RET is not recognised", "501 5.1.7 Bad sender address syntax", "555 5.5.4 Unsupported option"},
-		Source:   "RFC 5321, 4.1.1.11; github.com/rnwood/smtp4dev/issues/1212; github.com/andris9/simplesmtp/issues/17",
-		Entries:  []string{"L21", "L37", "L40", "L50", "L51"},
-		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
-			return rewrite.Actions{Commands: rewrite.SetOf(rewrite.VerbMAIL, rewrite.VerbRCPT), Command: func(t *rewrite.Turn) {
-				if !hasParameters(t.Line()) {
-					return
+			"the sender's wish for delivery reports is lost. Some servers refuse what they offer, AUTH=<> above all: a refused command is " +
+			"said again without the parameters of the option `refused`, and for a day they are left out at once.",
+		Symptoms: []string{"501 Parameter RET is not recognised", "501 Parameter AUTH is not recognised", "501 5.1.7 Bad sender address syntax", "555 5.5.4 Unsupported option"},
+		Source: "RFC 5321, 4.1.1.11; Postfix 2.9 release notes; github.com/rnwood/smtp4dev/issues/1212; github.com/rnwood/smtp4dev/issues/565; " +
+			"github.com/andris9/simplesmtp/pull/17",
+		Entries: []string{"L21", "L37", "L40", "L50", "L51"},
+		Options: []rewrite.Option{{Name: "refused", Default: []string{"AUTH"},
+			Doc: "the parameters that are left out where the server has offered their extension and refuses a command that has them, as in [\"AUTH\", \"BODY\"]"}},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			s := stripper{}
+			for _, name := range o.List("refused") {
+				name = strings.ToUpper(name)
+				if offeredBy[name] == "" || name == "SMTPUTF8" {
+					return rewrite.Actions{}, &rewrite.ConfigError{Option: "refused", Err: refusedError(name)}
 				}
-				path, ok := t.Path()
-				kept := slices.DeleteFunc(slices.Clone(path.Params), func(p string) bool {
-					extension := offeredBy[path.Keyword(p)]
-					return extension != "" && !t.Server().Has(extension)
-				})
-				if ok && len(kept) < len(path.Params) {
-					path.Params = kept
-					t.SetPath(path)
-				}
-			}}, nil
+				s.doubtful = append(s.doubtful, name)
+			}
+			verbs := rewrite.SetOf(rewrite.VerbMAIL, rewrite.VerbRCPT)
+			return rewrite.Actions{
+				State:    func() any { return new(stripState) },
+				Commands: verbs, Command: s.say,
+				Refusals: verbs, Reply: s.sayWithout,
+			}, nil
 		},
 	}
 }
 
-// hasParameters reports whether a MAIL or RCPT command may have parameters: without
-// them there is no blank in it or behind the address.
-func hasParameters(line []byte) bool {
-	_, path, _ := bytes.Cut(line, []byte(":"))
-	return bytes.ContainsAny(bytes.TrimLeft(path, " \t\v\f"), " \t\v\f")
+func refusedError(name string) error {
+	if name == "SMTPUTF8" {
+		return errors.New("without SMTPUTF8 an address that needs it would be another one; leave it out of the list")
+	}
+	return fmt.Errorf("%q is no parameter of MAIL or RCPT that is known; write for example [\"AUTH\", \"BODY\"]", name)
+}
+
+// stripper leaves parameters out.
+type stripper struct {
+	doubtful []string // parameters that a server may refuse although it offers them
+}
+
+// stripState is what a session knows of its server.
+type stripState struct {
+	refused []string // parameters that it refuses although it offers them
+	tried   []string // that the line which is said again lacks, while it has no answer
+}
+
+// refusesParameter is remembered of a server, with the parameter behind it.
+const refusesParameter = "refuses the parameter "
+
+// learn notes that the server has taken the last line without what it had refused: no
+// refusal was heard.
+func (s *stripState) learn(t *rewrite.Turn) {
+	for _, name := range s.tried {
+		s.refused = append(s.refused, name)
+		t.Remember(refusesParameter+name, refusedLasts)
+	}
+	s.tried = nil
+}
+
+// say leaves out what the server does not offer, or is known to refuse. A line with a
+// parameter that it may refuse is held, so that it can be said again.
+func (s stripper) say(t *rewrite.Turn) {
+	path, ok := t.Path()
+	if !ok || len(path.Params) == 0 {
+		return
+	}
+	state := t.State().(*stripState)
+	state.learn(t)
+	doubts := false
+	kept := slices.DeleteFunc(slices.Clone(path.Params), func(p string) bool {
+		name := path.Keyword(p)
+		extension := offeredBy[name]
+		switch {
+		case extension == "":
+			return false
+		case !t.Server().Has(extension):
+			return true
+		case s.mayDrop(p):
+			if s.isRefused(t, name) {
+				return true
+			}
+			doubts = true
+		}
+		return false
+	})
+	if doubts {
+		t.Hold()
+	}
+	if len(kept) < len(path.Params) {
+		path.Params = kept
+		t.SetPath(path)
+	}
+}
+
+// mayDrop reports whether a parameter may be left out because the server refuses it.
+// Without BODY=BINARYMIME a message would be another one.
+func (s stripper) mayDrop(param string) bool {
+	return slices.Contains(s.doubtful, rewrite.Path{}.Keyword(param)) && !strings.EqualFold(param, "BODY=BINARYMIME")
+}
+
+func (s stripper) isRefused(t *rewrite.Turn, name string) bool {
+	return slices.Contains(t.State().(*stripState).refused, name) || t.Remembers(refusesParameter+name)
+}
+
+// sayWithout says a refused command again without what may be the reason.
+func (s stripper) sayWithout(t *rewrite.Turn) {
+	t.State().(*stripState).tried = nil
+	path, ok := t.Path()
+	if !ok || t.Lost() || !t.MayRepeat() || !refusesParameters(t.Reply().Code) {
+		return
+	}
+	var left []string
+	kept := slices.DeleteFunc(slices.Clone(path.Params), func(p string) bool {
+		if !s.mayDrop(p) {
+			return false
+		}
+		left = append(left, path.Keyword(p))
+		return true
+	})
+	if len(left) > 0 {
+		t.State().(*stripState).tried = left
+		path.Params = kept
+		t.Again(path.String())
+	}
+}
+
+// refusesParameters reports whether a refusal may be about a parameter (RFC 5321,
+// 4.1.1.11 and 4.2.2). 553 and 554 are about the address.
+func refusesParameters(code int) bool {
+	switch code {
+	case 500, 501, 502, 504, 555:
+		return true
+	}
+	return false
 }

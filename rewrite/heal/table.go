@@ -35,6 +35,7 @@ func Table() []rewrite.Rule {
 		joinAuthLines(),
 		splitAuthLine(),
 		loginToPlain(),
+		mapDomains(),
 		stripParameters(),
 		tidyCommands(),
 		chunking(),

@@ -11,14 +11,18 @@ import (
 func tidyCommands() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "tidy-commands",
-		Heals: "servers that refuse `MAIL FROM: <a>`, an address without brackets, or a blank at the end of a command",
+		Heals: "servers that refuse `MAIL FROM: <a>`, an address without brackets or with a name before it, or a blank at the end of a command",
 		Doc: "Printers, scripts and Exchange's Internet Mail Connector put blanks around the colon of MAIL and RCPT, two before a " +
-			"parameter, one behind DATA, or leave the brackets out; many servers take that, and some answer 501 or 553. " +
-			"The command passes as it came. Once this server has refused it, it is said again without such blanks and with " +
-			"brackets, and later ones are tidied at once, for a day.",
-		Symptoms: []string{"501 5.5.4 Invalid FROM: Unexpected whitespace before path", "501 Bad command", "553 5.1.0 Sender address syntax error"},
-		Source:   "RFC 5321, 3.3 and 4.1.1; KB Q245787; KB Q228725; github.com/mjl-/mox/issues/101; github.com/nim-lang/smtp/issues/3",
-		Entries:  []string{"L41", "L42", "L95"},
+			"parameter, one behind DATA, or leave the brackets out; others say `<Joe <joe@example.com>>`, `<'joe@example.com'>` or " +
+			"`<@relay:joe@example.com>`, or have dots at the end of a local part or two in a row, which has to be quoted then, and some servers " +
+			"take no quotes. Many servers take all that, and some answer 501 or 553. " +
+			"The command passes as it came. Once this server has refused it, it is said again without such blanks, with brackets, " +
+			"and with the address alone; later ones are tidied at once, for a day.",
+		Symptoms: []string{"501 5.5.4 Invalid FROM: Unexpected whitespace before path", "501 Bad command", "553 5.1.0 Sender address syntax error",
+			"501 5.5.4 Syntax error in parameters or arguments (invalid TO parameter)", "553 malformed address:"},
+		Source: "RFC 5321, 3.3, 4.1.1, 4.1.2 and C; KB Q245787; KB Q228725; KB Q191262; Postfix, smtpd_command_filter and smtp_quote_rfc821_envelope; " +
+			"github.com/mjl-/mox/issues/101; github.com/nim-lang/smtp/issues/3; github.com/axllent/mailpit/issues/421; github.com/KumoCorp/kumomta/issues/77",
+		Entries: []string{"L41", "L42", "L43", "L44", "L45", "L95"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			verbs := rewrite.SetOf(rewrite.VerbMAIL, rewrite.VerbRCPT, rewrite.VerbDATA, rewrite.VerbRSET, rewrite.VerbNOOP)
 			return rewrite.Actions{
@@ -104,45 +108,53 @@ func isTidy(v rewrite.Verb, line []byte) bool {
 		return true
 	}
 	colon := bytes.IndexByte(line, ':')
-	return colon > 0 && colon+1 < len(line) && line[colon+1] == '<' && line[colon-1] != ' ' && !bytes.Contains(line, []byte("  "))
+	return colon > 0 && colon+1 < len(line) && line[colon+1] == '<' && line[colon-1] != ' ' && !bytes.Contains(line, []byte("  ")) &&
+		isTidyAddress(line[colon+1:])
 }
 
 func isBlank(c byte) bool { return strings.IndexByte(blanks, c) >= 0 }
 
-// tidy returns the command without blanks that do not belong there, and with
-// brackets around its address; wrong is "" where it has nothing to do.
+// tidy returns the command without blanks that do not belong there, with brackets
+// around its address, and with nothing else in them; wrong is "" where it has nothing to do.
 func tidy(t *rewrite.Turn) (line string, wrong faults) {
 	said := string(t.Line())
 	path, ok := t.Path()
+	bare := ok && !strings.HasPrefix(path.Address, "<")
+	var found []string
+	if isPath := t.Verb() == rewrite.VerbMAIL || t.Verb() == rewrite.VerbRCPT; isPath && (!ok || bare && !isBareAddress(path)) {
+		inner, named := innerPath(said)
+		if !named && ok {
+			return said, ""
+		}
+		if named {
+			path, ok, bare, found = inner, true, false, append(found, nameOn)
+		}
+	}
 	if !ok {
 		if line = strings.Trim(said, blanks); line != said && line != "" {
 			return line, endOff
 		}
 		return said, ""
 	}
-	bare := !strings.HasPrefix(path.Address, "<")
-	if bare && !isBareAddress(path) {
-		return said, ""
-	}
-	var found []string
 	words := strings.FieldsFunc(strings.TrimRight(path.Prefix, blanks+":"), func(c rune) bool { return strings.ContainsRune(blanks, c) })
 	prefix := strings.Join(words, " ") + ":"
 	if prefix != path.Prefix {
 		found = append(found, colonOff)
 	}
-	if path.String() != said {
+	if path.String() != said && !slices.Contains(found, nameOn) {
 		found = append(found, parametersOff)
 	}
 	path.Prefix = prefix
 	if bare {
 		path.Address, found = "<"+path.Address+">", append(found, bracketsOff)
 	}
-	return path.String(), faults(strings.Join(found, "+"))
+	address, more := tidyAddress(path.Address)
+	path.Address = address
+	return path.String(), faults(strings.Join(append(found, more...), "+"))
 }
 
 // isBareAddress reports whether an address lacks its brackets and nothing else:
-// in `Joe <joe@example.com>` the first word is none.
+// in `Joe <joe@example.com>` and `Joe joe@example.com` the first word is none.
 func isBareAddress(p rewrite.Path) bool {
-	return !strings.ContainsAny(p.Address, `<>"(),;\`) &&
-		!slices.ContainsFunc(p.Params, func(param string) bool { return strings.ContainsAny(param, "<>") })
+	return !strings.ContainsAny(p.Address, `<>"(),;\`) && !slices.ContainsFunc(p.Params, isNoParameter)
 }

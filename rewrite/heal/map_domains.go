@@ -1,0 +1,59 @@
+package heal
+
+import (
+	"errors"
+	"strings"
+
+	"smtpshim/rewrite"
+)
+
+func mapDomains() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "map-domains",
+		Heals: "servers that do not know an address such as user@[192.0.2.1], or know a domain by another name",
+		Doc: "Exchange 4.0 and 5.0 do not take an address literal of their own for a domain of their own, and refuse the recipient. The " +
+			"domain of the address in MAIL and RCPT is replaced where it is in the option `domains`. The header of the message stays as it is.",
+		Source:  "KB Q194742; RFC 5321, 4.1.3",
+		Entries: []string{"L45"},
+		Options: []rewrite.Option{{Name: "domains", Default: map[string]string{},
+			Doc: "the server's domains by the clients', compared without regard to case; both may be address literals"}},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			domains := map[string]string{}
+			for from, to := range o.Table("domains") {
+				if !isMailDomain(from) || !isMailDomain(to) {
+					return rewrite.Actions{}, &rewrite.ConfigError{Option: "domains", Err: errors.New(`a domain is not one; write what stands behind the @, as in "[192.0.2.1]" = "example.com"`)}
+				}
+				domains[strings.ToLower(from)] = to
+			}
+			if len(domains) == 0 {
+				return rewrite.Actions{}, &rewrite.ConfigError{Option: "domains", Err: errors.New(`no domain is given; write for example domains = { "[192.0.2.1]" = "example.com" }`)}
+			}
+			return rewrite.Actions{Commands: rewrite.SetOf(rewrite.VerbMAIL, rewrite.VerbRCPT), Command: func(t *rewrite.Turn) {
+				path, ok := t.Path()
+				mailbox, isMailbox := cutBrackets(path.Address)
+				at := strings.LastIndexByte(mailbox, '@')
+				if !ok || !isMailbox || at < 0 {
+					return
+				}
+				if to := domains[strings.ToLower(mailbox[at+1:])]; to != "" && to != mailbox[at+1:] {
+					path.Address = "<" + mailbox[:at+1] + to + ">"
+					t.SetPath(path)
+				}
+			}}, nil
+		},
+	}
+}
+
+// isMailDomain reports whether a text may stand behind the @ of an address: a domain, or
+// an address literal.
+func isMailDomain(text string) bool {
+	return text != "" && !strings.ContainsAny(text, "@<>\"(),; \t\r\n\x00\\")
+}
+
+// cutBrackets takes the angle brackets off an address; ok is false if it has none.
+func cutBrackets(address string) (mailbox string, ok bool) {
+	if len(address) < 2 || address[0] != '<' || address[len(address)-1] != '>' {
+		return "", false
+	}
+	return address[1 : len(address)-1], true
+}

@@ -1,0 +1,132 @@
+package heal
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"smtpshim/rewrite"
+)
+
+// Faults of an address in MAIL or RCPT, beside those of tidy_commands.go.
+const (
+	nameOn       = "name"        // a display name, or a second pair of brackets
+	apostrophes  = "apostrophes" // around the address, within its brackets
+	routeOn      = "route"       // a source route before it
+	quotesOff    = "unquoted"    // a local part that has to be quoted is not
+	quotesOn     = "quoted"      // one that need not be is
+	addressChars = "!#$%&'*+-/=?^_`{|}~"
+)
+
+// isTidyAddress is a quick look at what stands behind the colon of MAIL or RCPT and
+// begins with a bracket: there is nothing for tidyAddress or innerPath to do. It may be
+// false where they find nothing either.
+func isTidyAddress(path []byte) bool {
+	if last := bytes.LastIndexByte(path, '<'); last > 0 && path[last-1] != '=' { // AUTH=<>
+		return false
+	}
+	for i := 1; i < len(path); i++ {
+		switch c := path[i]; {
+		case c == '>':
+			return true
+		case c == '@':
+			return i > 1 // else a source route
+		case c == '.' && (i == 1 || path[i-1] == '.' || i+1 < len(path) && path[i+1] == '@'):
+			return false
+		case c == '\'' && i == 1, c != '.' && !isAtom(c):
+			return false
+		}
+	}
+	return false
+}
+
+// isAtom reports whether an octet may stand in an address without quotes. Octets beyond
+// ASCII may, with SMTPUTF8 (RFC 5321, 4.1.2; RFC 6531, 3.3).
+func isAtom(c byte) bool {
+	return isDigit(c) || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c >= 0x80 || strings.IndexByte(addressChars, c) >= 0
+}
+
+// innerPath takes a command apart in which the address stands within a display name's
+// brackets or behind one: `RCPT TO:<Joe <joe@example.com>>`, `RCPT TO:Joe <joe@example.com>`.
+func innerPath(line string) (p rewrite.Path, ok bool) {
+	colon := strings.IndexByte(line, ':')
+	if colon < 0 || strings.ContainsAny(line[:colon], `<"`) {
+		return rewrite.Path{}, false
+	}
+	rest := line[colon+1:]
+	for open := strings.LastIndexByte(rest, '<'); open >= 0; open = strings.LastIndexByte(rest[:open], '<') {
+		mailbox, tail, closed := strings.Cut(rest[open+1:], ">")
+		if !closed || !isPlainMailbox(mailbox) {
+			continue // the <> of AUTH=<>
+		}
+		tail = strings.TrimLeft(tail, ">")
+		params := strings.FieldsFunc(tail, func(c rune) bool { return strings.ContainsRune(blanks, c) })
+		if tail != "" && !isBlank(tail[0]) || slices.ContainsFunc(params, isNoParameter) || strings.Contains(rest[:open], ">") {
+			return rewrite.Path{}, false
+		}
+		return rewrite.Path{Prefix: line[:colon+1], Address: "<" + mailbox + ">", Params: params}, true
+	}
+	return rewrite.Path{}, false
+}
+
+// isPlainMailbox reports whether a text is an address and nothing else.
+func isPlainMailbox(text string) bool {
+	local, domain, ok := strings.Cut(text, "@")
+	return ok && isDotString(local) && isMailDomain(domain)
+}
+
+// isDotString reports whether a local part needs no quotes (RFC 5321, 4.1.2).
+func isDotString(local string) bool {
+	return isOfAtoms(local) && local[0] != '.' && !strings.HasSuffix(local, ".") && !strings.Contains(local, "..")
+}
+
+// isOfAtoms reports whether a local part has nothing but dots and what may stand
+// without quotes.
+func isOfAtoms(local string) bool {
+	for i := range len(local) {
+		if local[i] != '.' && !isAtom(local[i]) {
+			return false
+		}
+	}
+	return local != ""
+}
+
+// isNoParameter reports whether a word is no parameter of MAIL or RCPT.
+func isNoParameter(word string) bool {
+	name, _, _ := strings.Cut(word, "=")
+	return name == "" || strings.ContainsFunc(name, func(c rune) bool {
+		return c != '-' && (c < '0' || '9' < c) && (c < 'A' || 'Z' < c) && (c < 'a' || 'z' < c)
+	})
+}
+
+// tidyAddress returns an address in brackets without what RFC 5321 does not have, and
+// the faults that it had.
+func tidyAddress(address string) (tidy string, found []string) {
+	mailbox, ok := cutBrackets(address)
+	if !ok {
+		return address, nil
+	}
+	if inner := strings.TrimSuffix(strings.TrimPrefix(mailbox, "'"), "'"); len(inner) == len(mailbox)-2 && isPlainMailbox(inner) {
+		mailbox, found = inner, append(found, apostrophes)
+	}
+	if route, behind, ok := strings.Cut(mailbox, ":"); ok && strings.HasPrefix(route, "@") && strings.Contains(behind, "@") {
+		mailbox, found = behind, append(found, routeOn) // RFC 5321, C: such a route is to be ignored
+	}
+	at := strings.LastIndexByte(mailbox, '@')
+	if at < 0 {
+		return "<" + mailbox + ">", found
+	}
+	local, domain := mailbox[:at], mailbox[at:]
+	inner := strings.TrimSuffix(strings.TrimPrefix(local, `"`), `"`)
+	switch {
+	case len(inner) == len(local)-2 && isOfAtoms(inner):
+		local, found = inner, append(found, quotesOn)
+	case local != "" && !isDotString(local) && !strings.ContainsFunc(local, isNoText):
+		local, found = `"`+local+`"`, append(found, quotesOff)
+	}
+	return "<" + local + domain + ">", found
+}
+
+// isNoText reports whether a letter may not stand in quotes as it is, or says that
+// something else is meant than a local part.
+func isNoText(c rune) bool { return c < ' ' || c == 0x7f || strings.ContainsRune(`"\@<>:`, c) }
