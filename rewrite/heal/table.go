@@ -16,6 +16,7 @@ func Table() []rewrite.Rule {
 		authSpelling(),
 		authPrompts(), // sees what split-auth-line and login-to-plain leave of an exchange
 		deferAuthFailures(),
+		hideFailedSTARTTLS(),
 		tooManyRecipients(),
 		noValidRecipients(),
 		translateXAUTH(),
@@ -29,6 +30,8 @@ func Table() []rewrite.Rule {
 		fallBackToHELO(),
 		advertiseESMTP(),
 		fixHelloName(), // sees a refused name before fall-back-to-helo gives EHLO up
+		answerNOOP(),
+		resetBeforeMail(),
 		bdatToData(),
 		bdatBlanks(),
 		mapAuthNames(), // before login-to-plain makes one line of name and password
@@ -38,6 +41,7 @@ func Table() []rewrite.Rule {
 		mapDomains(),
 		stripParameters(),
 		tidyCommands(),
+		upperCaseVerbs(), // last to see a command
 		chunking(),
 		lfEnds(),
 		commandEnds(), // takes what lf-ends leaves

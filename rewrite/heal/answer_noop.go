@@ -1,0 +1,40 @@
+package heal
+
+import (
+	"strings"
+
+	"smtpshim/rewrite"
+)
+
+func answerNOOP() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "answer-noop",
+		Heals: "a Cisco PIX that paints parts of a message over with X's once the client has said NOOP",
+		Doc: "PIX 4.2(2) takes what follows a NOOP for commands that it does not know (CSCdk46673). Where the greeting is one that a PIX " +
+			"has painted over, NOOP is answered with 250 here, and the server never hears it. A client that says NOOP to keep a session " +
+			"open does not do so then: the server's own timeout counts. The proxy itself says no NOOP.",
+		Source:  "KB Q197183; KB320027; KB Q295725",
+		Entries: []string{"L09"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{
+				State:   func() any { return new(bool) }, // whether a PIX has painted the greeting over
+				Replies: rewrite.SetOf(rewrite.VerbGreeting), Reply: func(t *rewrite.Turn) {
+					if !t.Lost() && isPIX(strings.Join(t.Reply().Lines, " ")) {
+						*t.State().(*bool) = true
+					}
+				},
+				Commands: rewrite.SetOf(rewrite.VerbNOOP), Command: func(t *rewrite.Turn) {
+					if *t.State().(*bool) {
+						t.Answer(rewrite.Reply{Code: 250, Lines: []string{"2.0.0 ok"}})
+					}
+				},
+			}, nil
+		},
+	}
+}
+
+// isPIX reports whether a greeting is what a PIX leaves of one: asterisks (KB320027),
+// or SMTP/cmap, as version 4 has it (KB Q295725).
+func isPIX(greeting string) bool {
+	return 2*strings.Count(greeting, "*") > len(greeting) || strings.HasPrefix(greeting, "SMTP/cmap")
+}

@@ -1,0 +1,40 @@
+package heal
+
+import "smtpshim/rewrite"
+
+func hideFailedSTARTTLS() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "hide-failed-starttls",
+		Heals: "servers that offer STARTTLS and refuse it, for clients that then give the mail up",
+		Doc: "A server without a certificate may offer STARTTLS all the same and answer 454 or 554. With client_tls.mode pass, STARTTLS is " +
+			"between client and server, and the refusal reaches the client, which may bounce the mail. Once the server has refused it, the " +
+			"keyword is hidden for a while. Whoever stands between can forge such a refusal, and mail goes in clear " +
+			"then: the rule is in no set, and only for networks that are trusted. Where TLS with the server is ours, server_tls.mode decides.",
+		Symptoms: []string{"554 Unable to initialize security subsystem", "454 TLS currently unavailable"},
+		Source:   "KB Q237327; github.com/bbottema/simple-java-mail/issues/266; Sendmail, Try_TLS",
+		Entries:  []string{"L100"},
+		Options: []rewrite.Option{{Name: "seconds", Default: int64(3600), Most: refusedLasts,
+			Doc: "for how long the keyword is hidden behind a refusal"}},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			rest := int(o.Number("seconds"))
+			return rewrite.Actions{
+				State:   func() any { return new(bool) }, // whether the server has refused it in this session
+				Replies: rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbSTARTTLS), Reply: func(t *rewrite.Turn) {
+					switch {
+					case t.Lost() || t.EndsClientTLS() || t.ClientTLS():
+					case t.Verb() == rewrite.VerbEHLO:
+						if t.Extensions().Has("STARTTLS") && (*t.State().(*bool) || t.Remembers(refusesSTARTTLS)) {
+							t.Extensions().Drop("STARTTLS")
+						}
+					case t.Reply().Code == 454, t.Reply().Code >= 500 && t.Reply().Code != 503: // 503: EHLO has to come first
+						*t.State().(*bool) = true
+						t.Remember(refusesSTARTTLS, rest)
+					}
+				},
+			}, nil
+		},
+	}
+}
+
+// refusesSTARTTLS is remembered of a server.
+const refusesSTARTTLS = "refuses STARTTLS"

@@ -1,0 +1,64 @@
+package heal
+
+import (
+	"bytes"
+
+	"smtpshim/rewrite"
+)
+
+func upperCaseVerbs() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "upper-case-verbs",
+		Heals: "servers that know commands in upper case only, before clients such as Python's that say ehlo",
+		Doc: "Verbs and the words FROM and TO may be said in any case, and RFC 5321 knows that a few servers want upper case. The verb " +
+			"of each command, the word up to the colon of MAIL and RCPT, and the mechanism of AUTH are put into upper case. Addresses, " +
+			"parameters and what clients say within AUTH stay as they are; so does BDAT.",
+		Symptoms: []string{"500 Expected EHLO or HELO", "502 Command not implemented"},
+		Source:   "RFC 5321, 2.4; github.com/marlam/msmtp/issues/45; github.com/jfoucher/Mailocal/issues/7",
+		Entries:  []string{"L95"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			verbs := hellos | rewrite.SetOf(rewrite.VerbSTARTTLS, rewrite.VerbAUTH, rewrite.VerbMAIL, rewrite.VerbRCPT, rewrite.VerbDATA, rewrite.VerbRSET,
+				rewrite.VerbNOOP, rewrite.VerbQUIT, rewrite.VerbVRFY, rewrite.VerbEXPN, rewrite.VerbHELP, rewrite.VerbETRN)
+			return rewrite.Actions{Commands: verbs, Command: func(t *rewrite.Turn) {
+				line := t.Line()
+				if n := keywordLength(t.Verb(), line); bytes.ContainsFunc(line[:n], isLower) {
+					upper := bytes.Clone(line)
+					for i, c := range upper[:n] {
+						if isLower(rune(c)) {
+							upper[i] = c - 'a' + 'A'
+						}
+					}
+					t.SetLine(string(upper))
+				}
+			}}, nil
+		},
+	}
+}
+
+// keywordLength is how many octets of a command may be said in any case, its verb
+// among them.
+func keywordLength(v rewrite.Verb, line []byte) int {
+	verb := wordEnd(line, 0)
+	switch v {
+	case rewrite.VerbMAIL, rewrite.VerbRCPT:
+		if colon := bytes.IndexByte(line, ':'); colon > verb && !bytes.ContainsAny(line[:colon], `<"`) {
+			return colon
+		}
+	case rewrite.VerbAUTH:
+		return wordEnd(line, verb)
+	}
+	return verb
+}
+
+// wordEnd is where the word ends that is the next from at.
+func wordEnd(line []byte, at int) int {
+	for at < len(line) && isBlank(line[at]) {
+		at++
+	}
+	for at < len(line) && !isBlank(line[at]) && line[at] != ':' && line[at] != '=' {
+		at++
+	}
+	return at
+}
+
+func isLower(c rune) bool { return 'a' <= c && c <= 'z' }

@@ -1,0 +1,131 @@
+package rewrite_test
+
+import (
+	"strings"
+	"testing"
+
+	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
+)
+
+// underRules is a policy with these rules of the table, and their options.
+func underRules(t *testing.T, names []string, options map[string]map[string]any) *rewrite.Policy {
+	t.Helper()
+	rules, errs := heal.Compile(names, options)
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	return &rewrite.Policy{Rules: rules, Hostname: "relay.example.com"}
+}
+
+// What one session has learned of a server, a later one does at once, and for no longer
+// than a day.
+func TestRulesRememberWhatAServerRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		options       map[string]any
+		first, second func(k *talk)
+	}{
+		"split-auth-line": {map[string]any{"lines": "all"}, func(k *talk) {
+			k.hello("AUTH LOGIN")
+			k.client("AUTH LOGIN dXNlcg==", "AUTH LOGIN dXNlcg==", "")
+			k.server("501 no", "AUTH LOGIN", "")
+			k.server("334 VXNlcm5hbWU6", "dXNlcg==", "")
+		}, func(k *talk) {
+			k.hello("AUTH LOGIN")
+			k.client("AUTH LOGIN dXNlcg==", "AUTH LOGIN", "")
+		}},
+		"join-auth-lines": {nil, func(k *talk) {
+			k.hello("AUTH PLAIN")
+			k.client("AUTH PLAIN", "AUTH PLAIN", "")
+			k.server("535 no", "", "535 no")
+		}, func(k *talk) {
+			k.hello("AUTH PLAIN")
+			k.client("AUTH PLAIN", "", "334 ")
+			k.client("AHVzZXIAc2VjcmV0", "AUTH PLAIN AHVzZXIAc2VjcmV0", "")
+		}},
+		"strip-parameters": {nil, func(k *talk) {
+			k.hello("AUTH PLAIN")
+			k.client("MAIL FROM:<a@example.com> AUTH=<>", "MAIL FROM:<a@example.com> AUTH=<>", "")
+			k.server("501 no", "MAIL FROM:<a@example.com>", "")
+			k.server("250 ok", "", "250 ok")
+			k.client("RSET", "RSET", "")
+			k.server("250 ok", "", "250 ok")
+			k.client("MAIL FROM:<a@example.com> AUTH=<>", "MAIL FROM:<a@example.com>", "")
+		}, func(k *talk) {
+			k.hello("AUTH PLAIN")
+			k.client("MAIL FROM:<a@example.com> AUTH=<>", "MAIL FROM:<a@example.com>", "")
+		}},
+		"tidy-commands": {nil, func(k *talk) {
+			k.hello()
+			k.client("MAIL FROM:<Joe <a@example.com>>", "MAIL FROM:<Joe <a@example.com>>", "")
+			k.server("501 no", "MAIL FROM:<a@example.com>", "")
+			k.server("250 ok", "", "250 ok")
+			k.client("RCPT TO:<<b@example.com>>", "RCPT TO:<b@example.com>", "")
+		}, func(k *talk) {
+			k.hello()
+			k.client("MAIL FROM:<Joe <a@example.com>>", "MAIL FROM:<a@example.com>", "")
+		}},
+		"reset-before-mail": {nil, func(k *talk) {
+			k.hello()
+			k.transaction()
+			k.d.MessageEnd(5)
+			k.server("250 ok", "", "250 ok")
+			k.client("MAIL FROM:<a@example.com>", "MAIL FROM:<a@example.com>", "")
+			k.server("503 Sender already specified", "", "451 4.3.0 the server takes this for a second sender of the last mail; try again")
+		}, func(k *talk) {
+			k.hello()
+			k.client("MAIL FROM:<a@example.com>", "MAIL FROM:<a@example.com>", "")
+			k.server("250 ok", "", "250 ok")
+			k.client("RSET", "RSET", "")
+			k.server("250 ok", "", "250 ok")
+			k.client("MAIL FROM:<a@example.com>", "RSET", "")
+			k.server("250 ok", "MAIL FROM:<a@example.com>", "")
+		}},
+		"hide-failed-starttls": {map[string]any{"seconds": int64(60)}, func(k *talk) {
+			k.hello("STARTTLS")
+			k.client("STARTTLS", "STARTTLS", "")
+			k.server("454 TLS currently unavailable", "", "454 TLS currently unavailable")
+		}, func(k *talk) {
+			k.client("EHLO client.example.net", "EHLO client.example.net", "")
+			k.server("250-mail.example.com|250-STARTTLS|250 SIZE", "", "250-mail.example.com|250 SIZE")
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, policy := memory{}, underRules(t, []string{name}, map[string]map[string]any{name: c.options})
+			c.first(after(t, m, policy))
+			if len(m) == 0 {
+				t.Fatal("nothing is remembered")
+			}
+			for key, seconds := range m {
+				if want, ok := c.options["seconds"].(int64); seconds != 86400 && (!ok || seconds != int(want)) {
+					t.Errorf("%q is remembered for %d seconds", key, seconds)
+				}
+			}
+			c.second(after(t, m, policy))
+		})
+	}
+}
+
+// A client may say a secret where a mechanism is due. It is no part of what is remembered.
+func TestNothingThatAClientSaysIsRemembered(t *testing.T) {
+	const secret = "AHVzZXIAc2VjcmV0"
+	m := memory{}
+	policy := underRules(t, []string{"split-auth-line", "join-auth-lines", "strip-parameters", "tidy-commands"},
+		map[string]map[string]any{"split-auth-line": {"lines": "all"}})
+	for _, line := range []string{"AUTH " + secret, "AUTH " + secret + " " + secret, "AUTH PLAIN " + secret, "MAIL FROM:" + secret + " AUTH=" + secret} {
+		k := after(t, m, policy)
+		k.hello("AUTH PLAIN LOGIN")
+		k.d.Command([]byte(line+"\r\n"), false)
+		for range 3 {
+			if k.d.Next(false) == rewrite.AwaitReply {
+				k.d.Reply([]byte("501 no\r\n"), false, false)
+			}
+		}
+		k.d.Command([]byte("MAIL FROM:<a@example.com> AUTH=<>\r\n"), false)
+	}
+	for key := range m {
+		if strings.Contains(strings.ToUpper(key), strings.ToUpper(secret)) {
+			t.Errorf("%q is remembered", key)
+		}
+	}
+}
