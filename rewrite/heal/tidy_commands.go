@@ -24,7 +24,8 @@ func tidyCommands() rewrite.Rule {
 			"github.com/mjl-/mox/issues/101; github.com/nim-lang/smtp/issues/3; github.com/axllent/mailpit/issues/421; github.com/KumoCorp/kumomta/issues/77",
 		Entries: []string{"L41", "L42", "L43", "L44", "L45", "L95"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
-			verbs := rewrite.SetOf(rewrite.VerbMAIL, rewrite.VerbRCPT, rewrite.VerbDATA, rewrite.VerbRSET, rewrite.VerbNOOP)
+			verbs := rewrite.SetOf(rewrite.VerbMAIL, rewrite.VerbRCPT, rewrite.VerbDATA, rewrite.VerbRSET, rewrite.VerbNOOP,
+				rewrite.VerbSTARTTLS, rewrite.VerbAUTH)
 			return rewrite.Actions{
 				State:   func() any { return new(tidyState) },
 				Command: sayTidy, Commands: verbs,
@@ -37,7 +38,7 @@ func tidyCommands() rewrite.Rule {
 // tidyState is what a session knows of the forms that its server takes.
 type tidyState struct {
 	held           faults   // of the line that was said last and held, while no refusal of it was heard
-	tried          faults   // of a refused line, while no refusal of the tidy one was heard
+	tried          faults   // of a refused line, while the form of the tidy one was not refused
 	taken, refused []faults // by the server
 }
 
@@ -49,7 +50,7 @@ const (
 	colonOff      = "colon"      // blanks around the colon of MAIL or RCPT, or before the verb
 	bracketsOff   = "brackets"   // no brackets around the address
 	parametersOff = "parameters" // blanks before or behind the parameters
-	endOff        = "end"        // blanks around a command without a path
+	endOff        = "end"        // blanks around a command without a path, or too many within it
 )
 
 // sayTidy tidies a command where the server is known to refuse its form. Where
@@ -87,15 +88,26 @@ func repeatTidy(t *rewrite.Turn) {
 		return
 	}
 	state := t.State().(*tidyState)
-	state.tried = ""
+	if refusesForm(t.Reply()) {
+		state.tried = ""
+	}
 	wrong := state.held
 	if state.held = ""; wrong == "" {
 		return
 	}
-	if line, now := tidy(t); now != "" && t.MayRepeat() {
+	if line, now := tidy(t); now != "" && t.MayRepeat() && refusesForm(t.Reply()) {
 		t.Again(line)
 		state.tried = wrong
 	}
+}
+
+// refusesForm reports whether a refusal may be for how a command is written.
+func refusesForm(r *rewrite.Reply) bool {
+	switch r.Code {
+	case 500, 501, 502, 504, 553, 554, 555:
+		return true
+	}
+	return r.Code == 550 && strings.Contains(strings.ToLower(r.Lines[0]), "syntax") // hMailServer
 }
 
 // isTidy is a quick look at a command: there is nothing for tidy to do. It may
@@ -104,7 +116,11 @@ func isTidy(v rewrite.Verb, line []byte) bool {
 	if len(line) == 0 || isBlank(line[0]) || isBlank(line[len(line)-1]) || bytes.IndexByte(line, '\t') >= 0 {
 		return false
 	}
-	if v != rewrite.VerbMAIL && v != rewrite.VerbRCPT {
+	switch v {
+	case rewrite.VerbMAIL, rewrite.VerbRCPT:
+	case rewrite.VerbAUTH:
+		return !bytes.Contains(line, []byte("  "))
+	default:
 		return true
 	}
 	colon := bytes.IndexByte(line, ':')
@@ -131,13 +147,16 @@ func tidy(t *rewrite.Turn) (line string, wrong faults) {
 		}
 	}
 	if !ok {
-		if line = strings.Trim(said, blanks); line != said && line != "" {
+		line = strings.Trim(said, blanks)
+		if t.Verb() == rewrite.VerbAUTH {
+			line = oneBlank(said)
+		}
+		if line != said && line != "" {
 			return line, endOff
 		}
 		return said, ""
 	}
-	words := strings.FieldsFunc(strings.TrimRight(path.Prefix, blanks+":"), func(c rune) bool { return strings.ContainsRune(blanks, c) })
-	prefix := strings.Join(words, " ") + ":"
+	prefix := oneBlank(strings.TrimRight(path.Prefix, blanks+":")) + ":"
 	if prefix != path.Prefix {
 		found = append(found, colonOff)
 	}
@@ -151,6 +170,11 @@ func tidy(t *rewrite.Turn) (line string, wrong faults) {
 	address, more := tidyAddress(path.Address)
 	path.Address = address
 	return path.String(), faults(strings.Join(append(found, more...), "+"))
+}
+
+// oneBlank has one blank between the words of a line, and none around them.
+func oneBlank(line string) string {
+	return strings.Join(strings.FieldsFunc(line, func(c rune) bool { return strings.ContainsRune(blanks, c) }), " ")
 }
 
 // isBareAddress reports whether an address lacks its brackets and nothing else:
