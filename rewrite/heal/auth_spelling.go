@@ -69,6 +69,9 @@ func dropEqualsAUTH(e rewrite.Extensions) {
 
 // authBehind lists the mechanisms of the lines that begin so, each once.
 func authBehind(e rewrite.Extensions, spelling string) (mechanisms []string) {
+	if !e.Has("AUTH") {
+		return nil
+	}
 	for _, line := range e.Lines() {
 		if len(line) < len(spelling) || !strings.EqualFold(line[:len(spelling)], spelling) {
 			continue

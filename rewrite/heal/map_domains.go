@@ -29,6 +29,9 @@ func mapDomains() rewrite.Rule {
 				return rewrite.Actions{}, &rewrite.ConfigError{Option: "domains", Err: errors.New(`no domain is given; write for example domains = { "[192.0.2.1]" = "example.com" }`)}
 			}
 			return rewrite.Actions{Commands: rewrite.SetOf(rewrite.VerbMAIL, rewrite.VerbRCPT), Command: func(t *rewrite.Turn) {
+				if !namesOneOf(t.Line(), domains) {
+					return
+				}
 				path, ok := t.Path()
 				mailbox, isMailbox := cutBrackets(path.Address)
 				at := strings.LastIndexByte(mailbox, '@')
@@ -42,6 +45,36 @@ func mapDomains() rewrite.Rule {
 			}}, nil
 		},
 	}
+}
+
+// namesOneOf is a quick look: whether a line has one of these domains, which are in lower
+// case, behind an @.
+func namesOneOf(line []byte, domains map[string]string) bool {
+	for ; len(line) > 0; line = line[1:] {
+		if line[0] != '@' {
+			continue
+		}
+		for domain := range domains {
+			if len(line) > len(domain) && equalsLower(line[1:1+len(domain)], domain) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// equalsLower reports whether octets are a text in any case, which is in lower case and
+// as long.
+func equalsLower(octets []byte, lower string) bool {
+	for i, c := range octets {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // isMailDomain reports whether a text may stand behind the @ of an address: a domain, or

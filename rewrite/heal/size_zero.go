@@ -1,10 +1,6 @@
 package heal
 
-import (
-	"strings"
-
-	"smtpshim/rewrite"
-)
+import "smtpshim/rewrite"
 
 func sizeZero() rewrite.Rule {
 	return rewrite.Rule{
@@ -17,8 +13,7 @@ func sizeZero() rewrite.Rule {
 		Entries:  []string{"L47"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Replies: rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbLHLO), Reply: func(t *rewrite.Turn) {
-				limit := strings.Join(t.Extensions().Params("SIZE"), " ")
-				if limit != "" && strings.Trim(limit, "0") == "" {
+				if t.Extensions().Has("SIZE", "0") {
 					t.Extensions().Set("SIZE", "")
 				}
 			}}, nil

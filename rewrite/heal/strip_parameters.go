@@ -1,6 +1,7 @@
 package heal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -83,6 +84,9 @@ func (s *stripState) learn(t *rewrite.Turn) {
 // say leaves out what the server does not offer, or is known to refuse. A line with a
 // parameter that it may refuse is held, so that it can be said again.
 func (s stripper) say(t *rewrite.Turn) {
+	if line := t.Line(); bytes.HasSuffix(line, []byte(">")) && !bytes.Contains(line, []byte("=<")) { // AUTH=<>
+		return // without a parameter
+	}
 	path, ok := t.Path()
 	if !ok || len(path.Params) == 0 {
 		return
