@@ -68,16 +68,19 @@ func Sets() []rewrite.Set {
 			"long-reply-lines", "join-hello-replies", "second-replies", "last-words", "split-auth-line", "tidy-commands"}},
 		{Name: "exchange-4.0", Doc: "Exchange 4.0's Internet Mail Connector: no ESMTP at all", Rules: []string{"fall-back-to-helo"}},
 		{Name: "exchange-5.0", Doc: "Exchange 5.0's Internet Mail Service", Rules: []string{
-			"advertise-esmtp", "fall-back-to-helo", "translate-xauth"},
-			Options: map[string]map[string]any{"translate-xauth": {"spelling": "both"}, "advertise-esmtp": {"when": "always"}}},
+			"advertise-esmtp", "fall-back-to-helo", "translate-xauth", "auth-spelling"},
+			Options: map[string]map[string]any{"translate-xauth": {"spelling": "both"}, "advertise-esmtp": {"when": "always"},
+				"auth-spelling": {"show": "both"}}}, // Postfix, broken_sasl_auth_clients
 		{Name: "exchange-5.5", Doc: "Exchange 5.5's Internet Mail Service", Rules: []string{
 			"translate-xauth", "starttls-keyword", "repeat-ehlo", "second-ehlo", "mend-505", "retry-starttls"}},
 		{Name: "iis-4", Doc: "the SMTP service of IIS 4.0 (NT 4 Option Pack)", Rules: []string{
 			"fix-hello-name", "repeat-ehlo", "mend-505", "retry-starttls"}, Options: mendsEveryName()},
 		{Name: "iis-5", Doc: "the SMTP service of IIS 5.0 (Windows 2000)", Rules: []string{
-			"fix-hello-name", "repeat-ehlo", "mend-505", "retry-starttls"}, Options: mendsEveryName()},
+			"fix-hello-name", "repeat-ehlo", "mend-505", "retry-starttls", "auth-prompts"}, Options: mendsEveryName()},
 		{Name: "mcis-2", Doc: "Microsoft Commercial Internet System 2.x", Rules: []string{"fix-hello-name"}, Options: mendsEveryName()},
 		{Name: "windows-2003", Doc: "Windows Server 2003's SMTP service and Exchange 2000 and 2003 on it, as senders", Rules: []string{"join-data-reply"}},
+		{Name: "outlook-express", Doc: "Outlook Express 4 to 6 and Outlook up to 2003, as clients that log in", Rules: []string{"auth-spelling", "auth-prompts"},
+			Options: map[string]map[string]any{"auth-spelling": {"show": "both"}}}, // Postfix SASL_README; Exim specification, LOGIN
 		{Name: "sendmail-8.6", Doc: "Sendmail 8.6 and older, which split long commands: set `limits.command_line` to 512 as well", Rules: []string{"fall-back-to-helo"}},
 	}
 }
