@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -137,8 +138,12 @@ func TestTheExampleHasEveryOptionAtItsDefault(t *testing.T) {
 			if table, isTable := got.(map[string]any); isTable && len(table) == 0 {
 				got = map[string]string{}
 			}
-			if list, isList := got.([]any); isList && len(list) == 0 {
-				got = []string{}
+			if list, isList := got.([]any); isList {
+				texts := []string{}
+				for _, text := range list {
+					texts = append(texts, fmt.Sprint(text))
+				}
+				got = texts
 			}
 			if !ok || !reflect.DeepEqual(got, o.Default) {
 				t.Errorf("%s.%s: %v, want %v", rule.Name, o.Name, got, o.Default)

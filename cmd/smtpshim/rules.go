@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"smtpshim/rewrite"
@@ -174,11 +175,15 @@ func allOptions(r rewrite.Rule) []rewrite.Option {
 
 // tomlValue formats the default of an option as the configuration file has it.
 func tomlValue(v any) string {
-	switch v.(type) {
+	switch v := v.(type) {
 	case map[string]string:
 		return "{}"
 	case []string:
-		return "[]"
+		var quoted []string
+		for _, text := range v {
+			quoted = append(quoted, strconv.Quote(text))
+		}
+		return "[" + strings.Join(quoted, ", ") + "]"
 	}
 	return fmt.Sprintf("%#v", v)
 }
