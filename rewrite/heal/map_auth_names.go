@@ -3,6 +3,7 @@ package heal
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strings"
 
 	"smtpshim/rewrite"
@@ -27,7 +28,7 @@ func mapAuthNames() rewrite.Rule {
 			}
 			for from, to := range names {
 				if from == "" || to == "" || strings.ContainsAny(from+to, "\x00\r\n") {
-					return rewrite.Actions{}, &rewrite.ConfigError{Option: "names", Err: errors.New("a name is empty, or has a NUL or a line end in it; write names as they are typed")}
+					return rewrite.Actions{}, &rewrite.ConfigError{Option: "names", Err: fmt.Errorf("%q = %q: a name is empty, or has a NUL or a line end in it; write both as they are typed", from, to)}
 				}
 			}
 			return rewrite.Actions{Commands: rewrite.SetOf(rewrite.VerbAUTH), Command: names.onCommand, SASL: names.inExchange}, nil

@@ -2,6 +2,7 @@ package heal
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"smtpshim/rewrite"
@@ -20,8 +21,10 @@ func mapDomains() rewrite.Rule {
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			domains := map[string]string{}
 			for from, to := range o.Table("domains") {
-				if !isMailDomain(from) || !isMailDomain(to) {
-					return rewrite.Actions{}, &rewrite.ConfigError{Option: "domains", Err: errors.New(`a domain is not one; write what stands behind the @, as in "[192.0.2.1]" = "example.com"`)}
+				for _, domain := range []string{from, to} {
+					if !isMailDomain(domain) {
+						return rewrite.Actions{}, &rewrite.ConfigError{Option: "domains", Err: fmt.Errorf(`%q is no domain; write what stands behind the @, as in "[192.0.2.1]" = "example.com"`, domain)}
+					}
 				}
 				domains[strings.ToLower(from)] = to
 			}
