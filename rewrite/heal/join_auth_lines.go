@@ -54,6 +54,9 @@ func (j joiner) ask(t *rewrite.Turn) {
 	}
 	state := t.State().(*joinState)
 	state.command = ""
+	if !t.Server().Has("AUTH", t.Mechanism()) {
+		return // it would refuse what the client ought not to say then
+	}
 	if j.always || slices.Contains(state.refused, t.Mechanism()) || t.Remembers(wantsResponse+t.Mechanism()) {
 		state.command = string(t.Line())
 		t.Answer(rewrite.Reply{Code: 334, Lines: []string{""}})
