@@ -19,7 +19,8 @@ func tidyCommands() rewrite.Rule {
 			"The command passes as it came. Once this server has refused it, it is said again without such blanks, with brackets, " +
 			"and with the address alone; later ones are tidied at once, for a day.",
 		Symptoms: []string{"501 5.5.4 Invalid FROM: Unexpected whitespace before path", "501 Bad command", "553 5.1.0 Sender address syntax error",
-			"501 5.5.4 Syntax error in parameters or arguments (invalid TO parameter)", "553 malformed address:"},
+			"501 5.5.4 Syntax error in parameters or arguments (invalid TO parameter)", "553 malformed address:",
+			"501 5.1.3 Bad recipient address syntax", "missing or malformed local part"},
 		Source: "RFC 5321, 3.3, 4.1.1, 4.1.2 and C; KB Q245787; KB Q228725; KB Q191262; Postfix, smtpd_command_filter and smtp_quote_rfc821_envelope; " +
 			"github.com/mjl-/mox/issues/101; github.com/nim-lang/smtp/issues/3; github.com/axllent/mailpit/issues/421; github.com/KumoCorp/kumomta/issues/77",
 		Entries: []string{"L41", "L42", "L43", "L44", "L45", "L95"},
