@@ -11,7 +11,7 @@ func authSpelling() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "auth-spelling",
 		Heals: "clients that know AUTH=LOGIN or AUTH LOGIN, before servers that offer the other",
-		Doc: "A draft of RFC 2554 wrote an equals sign behind AUTH. Outlook Express 4 to 6 and Exchange 5.0 look for that, and do not log " +
+		Doc: "An obsolete form of AUTH has an equals sign behind the keyword. Outlook Express 4 to 6 and Exchange 5.0 look for that, and do not log " +
 			"in without it; Lotus Domino 5.0.4 offers nothing else, and clients of today find no AUTH there. Where the server offers AUTH " +
 			"with the sign alone, it is shown without the sign too, for us and for the client. What old clients need is the option " +
 			"`show`: strict clients of today refuse a keyword with an equals sign in it.",

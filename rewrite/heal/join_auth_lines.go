@@ -58,7 +58,7 @@ func (j joiner) ask(t *rewrite.Turn) {
 		return // it would refuse what the client ought not to say then
 	}
 	if j.always || slices.Contains(state.refused, t.Mechanism()) || t.Remembers(wantsResponse+t.Mechanism()) {
-		state.command = string(t.Line())
+		state.command = "AUTH " + t.Mechanism()
 		t.Answer(rewrite.Reply{Code: 334, Lines: []string{""}})
 	}
 }

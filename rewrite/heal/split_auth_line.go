@@ -10,7 +10,7 @@ import (
 func splitAuthLine() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "split-auth-line",
-		Heals: "servers whose command lines are too short for an AUTH with its first response, as OAuth tokens are",
+		Heals: "servers that refuse an AUTH with its first response: one that is too long for their lines, as OAuth tokens are, or any",
 		Doc: "RFC 4954 has a client leave the first response off the AUTH command where that would be over 512 octets; many put a " +
 			"token of 1,400 octets on it. A server that refuses such a line, before any challenge, hears AUTH with the " +
 			"mechanism alone, and the response once it has asked for it. For a day later ones are split at once. Some servers take " +
@@ -26,7 +26,7 @@ func splitAuthLine() rewrite.Rule {
 			verbs := rewrite.SetOf(rewrite.VerbAUTH, rewrite.VerbXEXPS)
 			s := splitter{all: o.Text("lines") == "all"}
 			return rewrite.Actions{
-				State:   func() any { return new([]string) }, // what this server has refused, as it is remembered
+				State:   func() any { return new(splitState) },
 				Command: s.sayShort, Commands: verbs,
 				Reply: s.hear, Replies: verbs,
 			}, nil
@@ -37,6 +37,13 @@ func splitAuthLine() rewrite.Rule {
 // splitter splits AUTH commands from their first response.
 type splitter struct {
 	all bool // of any length
+}
+
+// splitState is what a session knows of its server, and of the command that is under way.
+type splitState struct {
+	refused  []string // by the server, as it is remembered
+	split    bool     // the server is to ask for the response
+	response string   // if so
 }
 
 // commandLength is how long a command may be, in octets with CRLF (RFC 5321, 4.5.3.1.4).
@@ -63,45 +70,53 @@ func (s splitter) concerns(t *rewrite.Turn) (key string) {
 	return ""
 }
 
+// sayShort splits the line where the server is known to refuse it.
 func (s splitter) sayShort(t *rewrite.Turn) {
 	key := s.concerns(t)
 	if key == "" {
 		return
 	}
-	short, _, ok := cutResponse(t.Line())
-	if ok && (slices.Contains(*t.State().(*[]string), key) || t.Remembers(key)) {
+	state := t.State().(*splitState)
+	state.split, state.response = false, ""
+	short, response, ok := cutResponse(t.Line())
+	if ok && (slices.Contains(state.refused, key) || t.Remembers(key)) {
+		state.split, state.response = true, response
 		t.SetLine(short)
 	}
 }
 
 // hear answers the server's 334 to the short command, and says that where the long one
-// was refused.
+// was refused. The line may be other than what the client has said, but it is AUTH.
 func (s splitter) hear(t *rewrite.Turn) {
-	if t.Lost() || t.Challenged() {
+	if t.Lost() || t.Challenged() || rewrite.ParseVerb(t.Line()) != t.Verb() {
 		return
 	}
 	key := s.concerns(t)
 	if key == "" {
 		return
 	}
-	short, response, ok := cutResponse(t.Said())
-	r := t.Reply()
-	switch line := string(t.Line()); {
-	case !ok:
-	case line == short && r.Code == 334:
-		if refused := t.State().(*[]string); !slices.Contains(*refused, key) {
-			*refused = append(*refused, key)
+	state := t.State().(*splitState)
+	short, response, ok := cutResponse(t.Line())
+	switch r := t.Reply(); {
+	case state.split:
+		response, state.split, state.response = state.response, false, ""
+		if r.Code == 334 {
+			if !slices.Contains(state.refused, key) {
+				state.refused = append(state.refused, key)
+			}
+			t.Remember(key, refusedLasts)
+			t.Again(response)
 		}
-		t.Remember(key, refusedLasts)
-		t.Again(response)
-	case line != string(t.Said()):
+	case !ok:
 	case key != longAUTH && r.Code == 334:
 		if t.Mechanism() == "LOGIN" && len(r.Lines) == 1 && asksForName(r.Lines[0]) {
 			t.Again(response)
 		}
 	case r.Code == 421 && isTooLong(r) && t.Untouched() && t.Fresh() == 0:
+		state.split, state.response = true, response
 		t.AgainAfresh(short)
 	case refusesResponse(t, r):
+		state.split, state.response = true, response
 		t.Again(short)
 	}
 }
