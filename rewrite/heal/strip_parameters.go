@@ -84,8 +84,8 @@ func (s *stripState) learn(t *rewrite.Turn) {
 // say leaves out what the server does not offer, or is known to refuse. A line with a
 // parameter that it may refuse is held, so that it can be said again.
 func (s stripper) say(t *rewrite.Turn) {
-	if line := t.Line(); bytes.HasSuffix(line, []byte(">")) && !bytes.Contains(line, []byte("=<")) { // AUTH=<>
-		return // without a parameter
+	if !s.mayAct(t) {
+		return
 	}
 	path, ok := t.Path()
 	if !ok || len(path.Params) == 0 {
@@ -118,6 +118,40 @@ func (s stripper) say(t *rewrite.Turn) {
 		t.SetPath(path)
 	}
 }
+
+// mayAct is a quick look at a line: whether it has a parameter that the server does not
+// offer, or may refuse. It may be true where there is none.
+func (s stripper) mayAct(t *rewrite.Turn) bool {
+	end := bytes.IndexByte(t.Line(), '>')
+	if end < 0 {
+		return true
+	}
+	for param := range bytes.FieldsSeq(t.Line()[end+1:]) {
+		name, _, _ := bytes.Cut(param, []byte("="))
+		var room [longestParameter]byte
+		if len(name) > len(room) {
+			continue
+		}
+		for i, c := range name {
+			if room[i] = c; isLower(rune(c)) {
+				room[i] = c - 'a' + 'A'
+			}
+		}
+		upper := room[:len(name)]
+		if extension := offeredBy[string(upper)]; extension != "" && !t.Server().Has(extension) {
+			return true
+		}
+		for _, doubtful := range s.doubtful {
+			if string(upper) == doubtful {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// longestParameter is how long a name of offeredBy may be, in octets.
+const longestParameter = 16
 
 // mayDrop reports whether a parameter may be left out because the server refuses it.
 // Without BODY=BINARYMIME a message would be another one.
