@@ -143,7 +143,11 @@ func everyRule(t *testing.T) *rewrite.Rules {
 	for _, r := range heal.Table() {
 		names = append(names, r.Name)
 	}
-	rules, errs := heal.Compile(names, map[string]map[string]any{"hide-keywords": {"keywords": []any{"DSN"}}})
+	rules, errs := heal.Compile(names, map[string]map[string]any{
+		"hide-keywords":  {"keywords": []any{"DSN"}},
+		"map-domains":    {"domains": map[string]any{"old.example.net": "example.net"}},
+		"map-auth-names": {"names": map[string]any{"old": "user"}},
+	})
 	if errs != nil {
 		t.Fatal(errs)
 	}
