@@ -156,7 +156,7 @@ func refusesName(r *rewrite.Reply, fault string) bool {
 	switch r.Code {
 	case 501, 504, 553:
 		return fault != loopbackFault || blamed
-	case 421, 550, 554:
+	case 421, 550, 552, 554: // 552 is Domino's
 		return blamed
 	case 500:
 		return blamesArgument(r)
