@@ -147,15 +147,29 @@ func fallBackToHELO() rewrite.Rule {
 			"connection if need be, and the client gets an EHLO answer without keywords. A 501 for the name in it passes. " +
 			"A server that knows neither, as one of LMTP, is heard on EHLO. " +
 			"Where the server hangs up, EHLO is said once more before, and HELO never to a server that greets with the word ESMTP " +
-			"or has answered EHLO within a day: one lost connection must not cost TLS and AUTH.",
+			"or has answered EHLO within a day: one lost connection must not cost TLS and AUTH. " +
+			"A server that has hung up twice is remembered for a day.",
 		Symptoms: []string{"500 Command unrecognized", "500 Syntax error, command \"XXXX\" unrecognized", "550 Huh?"},
 		Source:   "KB Q245787; KB Q100352; KB Q197142; RFC 5321, 3.2 and 4.1.4; KB320027",
 		Entries:  []string{"L07", "L20", "L21"},
-		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
-			return rewrite.Actions{
+		Options: []rewrite.Option{
+			{Name: "remembered", Default: "ehlo", Values: []string{"ehlo", "helo"},
+				Doc: "what a server gets first that has hung up on EHLO twice within a day: \"ehlo\": EHLO, in case it has learned; " +
+					"\"helo\": HELO at once, which saves a connection for each session, and costs TLS and AUTH if something else cut those connections"},
+		},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			a := rewrite.Actions{
 				State:   func() any { return new(ehloRefusal) },
 				Replies: rewrite.SetOf(rewrite.VerbEHLO), Reply: helloInstead,
-			}, nil
+			}
+			if o.Text("remembered") == "helo" {
+				a.Commands, a.Command = rewrite.SetOf(rewrite.VerbEHLO), func(t *rewrite.Turn) {
+					if !t.Introduced() && !t.SpeaksESMTP() && t.Remembers(hangsUp) {
+						t.SetLine(heloFor(t))
+					}
+				}
+			}
+			return a, nil
 		},
 	}
 }
