@@ -17,6 +17,9 @@ func Table() []rewrite.Rule {
 		authPrompts(), // sees what split-auth-line and login-to-plain leave of an exchange
 		deferAuthFailures(),
 		hideFailedSTARTTLS(),
+		hostNameFirst(), // sees the greeting once advertise-esmtp has looked for asterisks
+		hideESMTP(),     // takes out what advertise-esmtp puts in
+		refusedGreeting(),
 		tooManyRecipients(),
 		noValidRecipients(),
 		translateXAUTH(),

@@ -1,0 +1,146 @@
+package heal
+
+import (
+	"regexp"
+	"strings"
+
+	"smtpshim/rewrite"
+)
+
+func hideESMTP() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "hide-esmtp",
+		Heals: "clients that say EHLO where the greeting has the word ESMTP, and are better off with HELO",
+		Doc: "The word ESMTP in a 220 greeting becomes SMTP, as the switch AdvertiseSMTPExtensions of Exchange 5.0 and 5.5 has it, " +
+			"so that clients that go by the greeting stay with HELO. An EHLO that comes all the same passes. Limit the rule to such " +
+			"clients with the option `clients`: without EHLO there is no AUTH, SIZE, DSN or STARTTLS.",
+		Source:  "KB Q194131; RFC 1869, 4.1.1",
+		Entries: []string{"L02"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			word := regexp.MustCompile(`(?i)\bESMTP\b`)
+			return rewrite.Actions{Replies: rewrite.SetOf(rewrite.VerbGreeting), Reply: func(t *rewrite.Turn) {
+				if t.Lost() || t.Reply().Code != 220 {
+					return
+				}
+				for i, text := range t.Reply().Lines {
+					t.Reply().Lines[i] = word.ReplaceAllString(text, "SMTP")
+				}
+			}}, nil
+		},
+	}
+}
+
+func hostNameFirst() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "host-name-first",
+		Heals: "clients that want the server's name as the first word of the greeting and of the answer to HELO and EHLO",
+		Doc: "IBM VM SMTP V2R2 hangs up on `220 All set, fire away`, and RFC 5321 has a domain as the first word. Where the first word is " +
+			"no domain with a dot and no address in brackets, a name is put before the text: the option `name`, or the name that the " +
+			"greeting has, or the proxy's own. Words that a firewall has painted over with asterisks give way to it.",
+		Symptoms: []string{"220 All set, fire away", "250 Hi there, pleased to meet you", "220 SMTP/cmap"},
+		Source:   "KB Q102107; KB Q112286; KB320027; RFC 5321, 4.2; rapid7/recog (Lotus Domino)",
+		Entries:  []string{"L03", "L06", "L110", "L112", "L125"},
+		Options: []rewrite.Option{
+			{Name: "name", Default: "", Doc: "the name that is put in; default: the one of the server's greeting, or else the proxy's own"},
+		},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			h := hostNames{name: o.Text("name")}
+			if h.name != "" && !isHelloName(h.name) {
+				return rewrite.Actions{}, notHelloName("name", h.name)
+			}
+			return rewrite.Actions{
+				State:   func() any { return new(greetingHost) },
+				Replies: hellos | rewrite.SetOf(rewrite.VerbGreeting), Reply: h.put,
+			}, nil
+		},
+	}
+}
+
+// hostNames puts names into greetings and answers to hellos.
+type hostNames struct{ name string }
+
+// greetingHost is the name that the server's greeting has; "" if it has none.
+type greetingHost struct{ name string }
+
+func (h hostNames) put(t *rewrite.Turn) {
+	r := t.Reply()
+	if t.Lost() || r.Code != 220 && r.Code != 250 {
+		return
+	}
+	first, _, _ := strings.Cut(r.Lines[0], " ")
+	isHost := isHostName(first)
+	if isHost && t.Verb() == rewrite.VerbGreeting {
+		t.State().(*greetingHost).name = strings.TrimRight(first, ".,:;")
+	}
+	if isHost {
+		return
+	}
+	name := h.name
+	if name == "" {
+		name = t.State().(*greetingHost).name
+	}
+	if name == "" {
+		name = t.Hostname()
+	}
+	r.Lines[0] = strings.TrimRight(name+" "+strings.TrimLeft(unpainted(r.Lines[0]), " "), " ")
+}
+
+// isHostName reports whether a word tells a host: a domain of several labels, whose last
+// is no number, or an address in brackets. A single label may be any word. Underscores
+// and punctuation behind it are taken.
+func isHostName(word string) bool {
+	if strings.HasPrefix(word, "[") {
+		return isHelloName(word)
+	}
+	word = strings.ReplaceAll(strings.TrimRight(word, ".,:;"), "_", "-")
+	dot := strings.LastIndexByte(word, '.')
+	return dot > 0 && strings.Trim(word[dot+1:], "0123456789") != "" && isDomain(word)
+}
+
+// unpainted is a text without the words that PIX has painted over, of which it leaves
+// 2, 0 and blanks (KB320027).
+func unpainted(text string) string {
+	if strings.Count(text, "*") < leastPainted {
+		return text
+	}
+	var left []string
+	for word := range strings.FieldsSeq(text) {
+		if strings.Count(word, "*") < leastPainted || strings.Trim(word, "*20") != "" {
+			left = append(left, word)
+		}
+	}
+	return strings.Join(left, " ")
+}
+
+// leastPainted is how many asterisks a word has at least that is painted over: fewer may
+// be an ornament.
+const leastPainted = 4
+
+func refusedGreeting() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "refused-greeting",
+		Heals: "servers whose greeting refuses the client, and that go on all the same, for clients that do not heed it",
+		Doc: "After a greeting of 4xx or 5xx every command but QUIT is answered with 503, and the server does not get it. The text of the " +
+			"greeting passes as it came: senders go to another server by it.",
+		Source:  "RFC 5321, 3.1; Postfix smtp_skip_5xx_greeting",
+		Entries: []string{"L05"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{
+				State:   func() any { return new(refused) },
+				Replies: rewrite.SetOf(rewrite.VerbGreeting), Reply: func(t *rewrite.Turn) {
+					if !t.Lost() && t.Reply().Code >= 400 {
+						*t.State().(*refused) = true
+					}
+				},
+				Commands: rewrite.EveryVerb &^ rewrite.SetOf(rewrite.VerbQUIT), Command: func(t *rewrite.Turn) {
+					if !t.Introduced() && bool(*t.State().(*refused)) {
+						t.Answer(rewrite.Reply{Code: 503, Lines: []string{"5.5.1 the server has refused this session; say QUIT"}})
+					}
+				},
+			}, nil
+		},
+	}
+}
+
+// refused reports whether the server's greeting was a refusal.
+type refused bool
