@@ -147,6 +147,7 @@ func everyRule(t *testing.T) *rewrite.Rules {
 		"hide-keywords":  {"keywords": []any{"DSN"}},
 		"map-domains":    {"domains": map[string]any{"old.example.net": "example.net"}},
 		"map-auth-names": {"names": map[string]any{"old": "user"}},
+		"offer-auth":     {"mechanisms": []any{"LOGIN"}},
 	})
 	if errs != nil {
 		t.Fatal(errs)

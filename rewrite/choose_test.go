@@ -67,10 +67,12 @@ func withOptions(chosen []rewrite.Rule, common []rewrite.Option, pick picker) (n
 
 // chooseOption picks the value of an option; nil is its default.
 func chooseOption(o rewrite.Option, pick picker) any {
-	if o.Name == "keywords" {
+	switch o.Name { // what rules cannot be in force without
+	case "keywords":
 		return []string{"PIPELINING", "STARTTLS"}[:1+pick(2)]
-	}
-	if o.Name == "names" || o.Name == "domains" { // rules that cannot be in force without any
+	case "mechanisms":
+		return []string{"LOGIN", "XOAUTH2"}[:1+pick(2)]
+	case "names", "domains":
 		return map[string]any{"dXNlcg==": "mapped", "example.net": "mapped.example.com"}
 	}
 	if pick(3) > 0 {

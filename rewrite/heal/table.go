@@ -22,6 +22,9 @@ func Table() []rewrite.Rule {
 		refusedGreeting(),
 		tooManyRecipients(),
 		noValidRecipients(),
+		plainKeywords(), // sees what the offers of the rules below have left
+		oneAuthLine(),
+		offerAuth(),
 		translateXAUTH(),
 		starttlsKeyword(),
 		acceptEarlyTLS(),

@@ -1,0 +1,206 @@
+package heal
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"smtpshim/rewrite"
+)
+
+func plainKeywords() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "plain-keywords",
+		Heals: "strict clients that fail on an EHLO reply with `AUTH=LOGIN`, AUTH without a mechanism, text in brackets or a last line OK",
+		Doc: "Exchange, Domino, GroupWise and others list keywords that RFC 5321 does not have, and clients give up or do not log in. " +
+			"AUTH becomes one line with every mechanism of the lines AUTH and AUTH=; where these have none, with those of X-EXPS, and " +
+			"where that has none either, it goes. Other keywords with `=` get a blank, or go if they are there with one. Keywords are " +
+			"written in upper case, and with one blank between their words; the line OK, text in brackets and what is no keyword go. " +
+			"Old clients want AUTH=LOGIN: keep the rule from them with the option `clients`.",
+		Symptoms: []string{"EHLO keyword contains invalid character", "Cannot connect to server. (EHLO keyword contains invalid character)"},
+		Source: "RFC 5321, 4.1.1.1; thunderbird/thunderbird-android#8715; jakartaee/mail-api#242; jstedfast/MailKit#603; KB257569; " +
+			"Exchange 5.5 SP1 help, How ESMTP Works; Postfix HISTORY 20010121 and 20010515",
+		Entries: []string{"L26", "L30", "L112"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{Offer: func(_ rewrite.Session, e rewrite.Extensions) { spellPlainly(e) }}, nil
+		},
+	}
+}
+
+// A keywordLine is one line of an EHLO reply, taken apart.
+type keywordLine struct {
+	name   string // in upper case
+	equals bool   // "=" stands behind it
+	params string // with one blank between them
+}
+
+// readKeyword takes a line apart. ok is false if it has no keyword (RFC 5321, 4.1.1.1).
+func readKeyword(line string) (k keywordLine, ok bool) {
+	line = strings.Join(strings.Fields(line), " ")
+	if at := strings.Index(line, " ["); at >= 0 && strings.HasSuffix(line, "]") {
+		line = line[:at]
+	}
+	end := strings.IndexAny(line, " =")
+	if end < 0 {
+		end = len(line)
+	}
+	k.name = strings.ToUpper(line[:end])
+	if end < len(line) {
+		k.equals, k.params = line[end] == '=', strings.Trim(line[end+1:], " ")
+	}
+	return k, isKeywordName(k.name)
+}
+
+func isKeywordName(name string) bool {
+	return name != "" && name[0] != '-' && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == ""
+}
+
+// spellPlainly writes the keywords as RFC 5321 and RFC 4954 have them.
+func spellPlainly(e rewrite.Extensions) {
+	was := e.Lines()
+	if len(was) == 0 {
+		return
+	}
+	var lines, mechanisms []string
+	var read []keywordLine
+	at := -1 // of AUTH
+	for _, line := range was {
+		k, ok := readKeyword(line)
+		switch {
+		case !ok, k.name == "OK" && k.params == "":
+			continue
+		case k.name == "AUTH":
+			mechanisms = addMechanisms(mechanisms, k.params)
+			if at < 0 {
+				at, read = len(read), append(read, keywordLine{name: "AUTH"})
+			}
+			continue
+		}
+		read = append(read, k)
+	}
+	if len(mechanisms) == 0 {
+		for _, k := range read {
+			if k.name == "X-EXPS" {
+				mechanisms = addMechanisms(mechanisms, k.params)
+			}
+		}
+	}
+	if at < 0 && len(mechanisms) > 0 {
+		read = append(read, keywordLine{name: "AUTH"})
+	}
+	for _, k := range read {
+		switch {
+		case k.name == "AUTH" && len(mechanisms) == 0:
+		case k.name == "AUTH":
+			for _, line := range cutKeyword([]byte("AUTH " + strings.Join(mechanisms, " "))) { // of 512 octets at most
+				lines = append(lines, string(line))
+			}
+		case k.equals && slices.ContainsFunc(read, func(o keywordLine) bool { return o.name == k.name && !o.equals }):
+		default:
+			lines = append(lines, strings.TrimRight(k.name+" "+k.params, " "))
+		}
+	}
+	setLines(e, was, lines)
+}
+
+// addMechanisms appends the mechanisms of a line that are not there yet, in upper case
+// (RFC 4422, 3.1).
+func addMechanisms(all []string, params string) []string {
+	for m := range strings.FieldsSeq(strings.ToUpper(params)) {
+		if isMechanism(m) && !slices.Contains(all, m) {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+func isMechanism(word string) bool {
+	return word != "" && strings.Trim(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
+}
+
+// setLines has the keywords be these lines in place of what they were.
+func setLines(e rewrite.Extensions, was, lines []string) {
+	if slices.Equal(was, lines) {
+		return
+	}
+	e.DropFunc(func(string, string) bool { return true })
+	e.Add(lines...)
+}
+
+func oneAuthLine() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "one-auth-line",
+		Heals: "servers that offer AUTH in several lines with different mechanisms, of which clients read one",
+		Doc: "The mechanisms of all lines `AUTH ...` go into the first of them, each once, as far as 512 octets go: else all lines stay. " +
+			"`AUTH=...`, which old clients read, stays as it is.",
+		Source:  "Postfix HISTORY 20051119; RFC 4954, 3",
+		Entries: []string{"L27"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{Offer: func(_ rewrite.Session, e rewrite.Extensions) { joinAuth(e) }}, nil
+		},
+	}
+}
+
+func joinAuth(e rewrite.Extensions) {
+	found := 0
+	e.DropFunc(func(name, _ string) bool {
+		if name == "AUTH" {
+			found++
+		}
+		return false
+	})
+	if found < 2 {
+		return
+	}
+	was := e.Lines()
+	var lines, mechanisms []string
+	at := -1
+	for _, line := range was {
+		k, ok := readKeyword(line)
+		if !ok || k.name != "AUTH" || k.equals {
+			lines = append(lines, line)
+			continue
+		}
+		mechanisms = addMechanisms(mechanisms, k.params)
+		if at < 0 {
+			at, lines = len(lines), append(lines, line)
+		}
+	}
+	if len(was) == len(lines) || len(mechanisms) == 0 {
+		return
+	}
+	if lines[at] = "AUTH " + strings.Join(mechanisms, " "); len(lines[at]) <= roomForText {
+		setLines(e, was, lines)
+	}
+}
+
+func offerAuth() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "offer-auth",
+		Heals: "clients behind a firewall that takes AUTH out of the server's EHLO reply, as WatchGuard's Firebox does",
+		Doc: "The mechanisms of the option `mechanisms` are offered where the server's EHLO reply has no AUTH. That helps if the firewall " +
+			"takes away the keyword alone and lets the command pass. Where the server offers STARTTLS and TLS with it has not begun, " +
+			"nothing is offered: it may take logins inside TLS only.",
+		Source:  "KB Q305007",
+		Entries: []string{"L117"},
+		Options: []rewrite.Option{{Name: "mechanisms", Default: []string{}, Doc: "what the server is known to take, as in [\"LOGIN\", \"PLAIN\"]"}},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			mechanisms := addMechanisms(nil, strings.Join(o.List("mechanisms"), " "))
+			if len(mechanisms) == 0 {
+				return rewrite.Actions{}, &rewrite.ConfigError{Option: "mechanisms", Err: errors.New(`no mechanism to offer is named; write for example mechanisms = ["LOGIN"]`)}
+			}
+			for _, m := range o.List("mechanisms") {
+				if !isMechanism(strings.ToUpper(m)) {
+					return rewrite.Actions{}, &rewrite.ConfigError{Option: "mechanisms", Err: fmt.Errorf("%q is not the name of a mechanism; write one such as LOGIN", m)}
+				}
+			}
+			line := "AUTH " + strings.Join(mechanisms, " ")
+			return rewrite.Actions{Offer: func(s rewrite.Session, e rewrite.Extensions) {
+				if !e.Has("AUTH") && (s.ServerTLS() || !e.Has("STARTTLS")) {
+					e.Add(line)
+				}
+			}}, nil
+		},
+	}
+}
