@@ -48,3 +48,22 @@ func TestHELOAtOnceDoesNotGiveUpRequiredTLS(t *testing.T) {
 	k.client("EHLO client.example.net", "HELO client.example.net", "")
 	k.server("250 mail.example.com", "", "454 4.7.0 TLS with the server is required and not to be had")
 }
+
+// A server whose own answer to EHLO is a lone OK is remembered by masked-ehlo, and
+// its OK is an answer from then on.
+func TestAServerThatAnswersEHLOWithOKIsRemembered(t *testing.T) {
+	m, policy := memory{}, &rewrite.Policy{Rules: compile(t, "masked-ehlo")}
+	k := after(t, m, policy)
+	k.client("EHLO client.example.net", "EHLO client.example.net", "")
+	k.server("250 OK", "HELO client.example.net", "")
+	k.server("503 Bad Sequence", "", "")
+	if m["masked-ehlo answers OK"] != aDay {
+		t.Errorf("remembered: %v", m)
+	}
+	k.server("220 mail.example.com", "EHLO client.example.net", "")
+	k.server("250 OK", "", "250 OK")
+	k = after(t, m, policy)
+	k.client("EHLO client.example.net", "EHLO client.example.net", "")
+	k.server("250 OK", "", "250 OK")
+	k.acted("", "")
+}

@@ -34,7 +34,10 @@ func Table() []rewrite.Rule {
 		mend505(), // sees what retry-starttls leaves
 		retrySTARTTLS(),
 		fallBackToHELO(),
+		maskedEHLO(),
 		advertiseESMTP(),
+		heloToEHLO(),   // sees what fix-hello-name cannot mend
+		retryEHLO(),    // sees a refusal before EHLO is given up
 		fixHelloName(), // sees a refused name before fall-back-to-helo gives EHLO up
 		answerNOOP(),
 		resetBeforeMail(),

@@ -1,0 +1,152 @@
+package heal
+
+import (
+	"strings"
+
+	"smtpshim/rewrite"
+)
+
+func maskedEHLO() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "masked-ehlo",
+		Heals: "firewalls that make NOOP of EHLO, or paint keywords over with X's, as Cisco's PIX does",
+		Doc: "EHLO behind such a firewall gets the server's answer to NOOP, a lone `250 OK`, and the server then refuses MAIL for want of " +
+			"a hello. HELO is said, and the client gets its answer. Should the server refuse it with 503, it has known EHLO: EHLO is " +
+			"said on a fresh connection, its answer passes, and for a day so do others. Keywords of nothing but X's are left out.",
+		Symptoms: []string{"250-XXXXXXXX"},
+		Source:   "KB320027; nmap service probes (ArGoSoft behind PIX)",
+		Entries:  []string{"L07"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{
+				State:   func() any { return new(maskedState) },
+				Replies: rewrite.SetOf(rewrite.VerbEHLO), Reply: seeThrough,
+				Offer: func(_ rewrite.Session, e rewrite.Extensions) {
+					e.DropFunc(func(name, _ string) bool { return isPainted(name) })
+				},
+			}, nil
+		},
+	}
+}
+
+// maskedState is what a session knows of an EHLO that had a lone OK.
+type maskedState struct {
+	helo  bool // HELO was said in its place, and has no answer yet
+	plain bool // such an OK is the server's own answer
+}
+
+// answersOK is remembered, for a day, of a server whose answer to EHLO is a lone OK.
+const (
+	answersOK     = "answers OK"
+	answersOKRest = 24 * 60 * 60
+)
+
+func seeThrough(t *rewrite.Turn) {
+	r := t.Reply()
+	if t.Lost() || !t.Untouched() {
+		return
+	}
+	if rewrite.ParseVerb(t.Line()) == rewrite.VerbEHLO {
+		if r.Code != 250 || len(r.Lines) != 1 || !isLoneOK(r.Lines[0]) || t.Remembers(answersOK) {
+			return
+		}
+		if state := t.State().(*maskedState); !state.plain {
+			state.helo = true
+			t.Again(heloFor(t))
+		}
+		return
+	}
+	state := t.State().(*maskedState)
+	if !state.helo {
+		return
+	}
+	state.helo = false
+	switch {
+	case r.Code == 250:
+		r.Lines = r.Lines[:1] // any further line would be a keyword
+	case r.Code == 503 && t.Fresh() == 0:
+		state.plain = true
+		t.Remember(answersOK, answersOKRest)
+		t.AgainAfresh("EHLO " + string(rewrite.Argument(t.Line())))
+	}
+}
+
+// isLoneOK recognises the answer to NOOP, with an enhanced status code or without.
+func isLoneOK(text string) bool {
+	_, text = cutStatus(text)
+	return strings.EqualFold(strings.Trim(text, " "), "OK")
+}
+
+// isPainted recognises a keyword that was painted over: X's, behind which its last
+// letter may be left, in upper case.
+func isPainted(name string) bool {
+	left := strings.TrimLeft(name, "X")
+	return len(name)-len(left) >= 3 && (left == "" || len(left) == 1 && 'A' <= left[0] && left[0] <= 'Z')
+}
+
+func heloToEHLO() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "helo-to-ehlo",
+		Heals: "printers and old programs that say HELO to a server that takes logins only after EHLO",
+		Doc: "Where the server is known to speak ESMTP, it gets EHLO for the client's HELO, and the client the first line of the answer. " +
+			"A client that logs in without being offered it then can. If the server refuses EHLO, it gets HELO. What a client does not " +
+			"do by itself, such as AUTH for a device that has no password, no rule can do for it.",
+		Symptoms: []string{"503 5.5.1 Error: authentication not enabled", "530 5.7.0 Authentication required"},
+		Source:   "simonrob/email-oauth2-proxy#232; 4IceG/luci-app-sms-tool-js#46; Exim specification, allow_auth_unadvertised; RFC 5321, 4.1.1.1",
+		Entries:  []string{"L22", "L129"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{
+				Commands: rewrite.SetOf(rewrite.VerbHELO), Command: func(t *rewrite.Turn) {
+					saysBoth := !t.Introduced() && t.Hello() != "" // the client, whose EHLO was refused
+					if name := rewrite.Argument(t.Line()); len(name) > 0 && !saysBoth && t.SpeaksESMTP() {
+						t.SetLine("EHLO " + string(name))
+					}
+				},
+				Replies: rewrite.SetOf(rewrite.VerbHELO), Reply: answerHELO,
+			}, nil
+		},
+	}
+}
+
+func answerHELO(t *rewrite.Turn) {
+	if rewrite.ParseVerb(t.Line()) != rewrite.VerbEHLO {
+		return
+	}
+	switch r := t.Reply(); {
+	case t.Lost() && t.Untouched() && t.Fresh() == 0:
+		t.AgainAfresh(heloFor(t))
+	case t.Lost():
+	case r.Code == 250:
+		r.Lines = r.Lines[:1]
+	case r.Code >= 500:
+		t.Again(heloFor(t))
+	}
+}
+
+func retryEHLO() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "retry-ehlo",
+		Heals: "Office 365, which refuses the first EHLO of some clients with 500 5.3.3, and takes the second",
+		Doc:   "An EHLO or HELO that gets 500 with the enhanced status code 5.3.3 is said once more, once in a session.",
+		Symptoms: []string{
+			"500 5.3.3 Unrecognized command 'unknown'"},
+		Source:  "muquit/mailsend#152; simonrob/email-oauth2-proxy#232",
+		Entries: []string{"L128"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{
+				State:    func() any { return new(retried) },
+				Refusals: hellos, Reply: func(t *rewrite.Turn) {
+					if t.Lost() || t.Reply().Code != 500 || !strings.HasPrefix(t.Reply().Lines[0], "5.3.3 ") {
+						return
+					}
+					if done := t.State().(*retried); !*done {
+						*done = true
+						t.Again(string(t.Line()))
+					}
+				},
+			}, nil
+		},
+	}
+}
+
+// retried reports whether a hello was said once more in this session.
+type retried bool
