@@ -224,6 +224,50 @@ func joinHellos(r *rewrite.Repair) {
 	}
 }
 
+func unendedReplies() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "unended-replies",
+		Heals: "servers whose EHLO reply, greeting or answer to HELO ends with a line that says that another follows",
+		Doc: "InterLock answers EHLO with a lone line `250-Hello`, and client and proxy wait for the next one. Once nothing more has come " +
+			"for as long as the option `wait` says, the last line is the end of the reply. A server that is only slow is out of step " +
+			"then, and its session ends: limit the rule to servers that are known for this with the option `banner`.",
+		Symptoms: []string{"250-Hello", "421 4.4.2 no answer from server in time"},
+		Source:   "KB Q228725; nmap service probes (Canon imageRUNNER); RFC 5321, 4.2.1",
+		Entries:  []string{"L82", "L115", "L125"},
+		Options: []rewrite.Option{{Name: "wait", Default: int64(2000), Most: 5000,
+			Doc: "for how many milliseconds nothing more may come before the reply is taken as it is; less than 100 count as 100"}},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			wait := max(o.Number("wait"), 100)
+			return repairs(func(r *rewrite.Repair) { endHello(r, wait) })(o)
+		},
+	}
+}
+
+// endHello ends a reply whose last line says that another follows.
+func endHello(r *rewrite.Repair, wait int64) {
+	switch r.Awaited() {
+	case rewrite.VerbGreeting, rewrite.VerbEHLO, rewrite.VerbHELO:
+	default:
+		return
+	}
+	lines, n, whole, ok := firstReply(r.Octets())
+	if !ok || whole || n != len(r.Octets()) {
+		return
+	}
+	var texts [][]byte
+	for _, l := range lines {
+		if !bytes.Equal(l.code, lines[0].code) {
+			return
+		}
+		texts = append(texts, l.behind()[1:])
+	}
+	if r.Quiet() < wait {
+		r.Wait(wait)
+		return
+	}
+	r.Replace(n, replyOf(lines[0].code, texts))
+}
+
 func secondReplies() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "second-replies",

@@ -62,6 +62,7 @@ func Table() []rewrite.Rule {
 		mixedReplyCodes(),
 		longReplyLines(),
 		joinHelloReplies(),
+		unendedReplies(),
 		secondReplies(),
 		lastWords(),
 	}
