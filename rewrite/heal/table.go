@@ -91,6 +91,14 @@ func Sets() []rewrite.Set {
 		{Name: "windows-2003", Doc: "Windows Server 2003's SMTP service and Exchange 2000 and 2003 on it, as senders", Rules: []string{"join-data-reply"}},
 		{Name: "outlook-express", Doc: "Outlook Express 4 to 6 and Outlook up to 2003, as clients that log in", Rules: []string{"auth-spelling", "auth-prompts"},
 			Options: map[string]map[string]any{"auth-spelling": {"show": "both"}}}, // Postfix SASL_README; Exim specification, LOGIN
+		{Name: "mail-gateway-3.0", Doc: "the Microsoft Mail Gateway to SMTP 2.1 and 3.0, which hangs up on EHLO and names no host", Rules: []string{
+			"host-name-first", "fall-back-to-helo"}, Options: map[string]map[string]any{"fall-back-to-helo": {"remembered": "helo"}}},
+		{Name: "cisco-pix", Doc: "servers behind Cisco's PIX or ASA with inspection of SMTP, which paints over greetings and EHLO", Rules: []string{
+			"host-name-first", "masked-ehlo", "advertise-esmtp", "fall-back-to-helo", "answer-noop"}},
+		{Name: "domino", Doc: "Lotus Domino and Notes, for clients of today: old ones want AUTH=LOGIN, which this set takes away", Rules: []string{
+			"host-name-first", "fix-hello-name", "plain-keywords"}},
+		{Name: "interlock", Doc: "ANS InterLock's SMTP gateway", Rules: []string{"unended-replies"}},
+		{Name: "office-365", Doc: "Exchange Online's front end, as a server", Rules: []string{"retry-ehlo"}},
 		{Name: "sendmail-8.6", Doc: "Sendmail 8.6 and older, which split long commands: set `limits.command_line` to 512 as well", Rules: []string{"fall-back-to-helo"}},
 	}
 }
