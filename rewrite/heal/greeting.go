@@ -120,7 +120,7 @@ func refusedGreeting() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "refused-greeting",
 		Heals: "servers whose greeting refuses the client, and that go on all the same, for clients that do not heed it",
-		Doc: "After a greeting of 4xx or 5xx every command but QUIT is answered with 503, and the server does not get it. The text of the " +
+		Doc: "After a greeting of 4xx or 5xx every command but QUIT is answered with 503 (BDAT with 502), and the server does not get it. The text of the " +
 			"greeting passes as it came: senders go to another server by it.",
 		Source:  "RFC 5321, 3.1; Postfix smtp_skip_5xx_greeting",
 		Entries: []string{"L05"},
@@ -132,7 +132,8 @@ func refusedGreeting() rewrite.Rule {
 						*t.State().(*refused) = true
 					}
 				},
-				Commands: rewrite.EveryVerb &^ rewrite.SetOf(rewrite.VerbQUIT), Command: func(t *rewrite.Turn) {
+				// BDAT is refused where it was not offered, unless a rule wants it.
+				Commands: rewrite.EveryVerb &^ rewrite.SetOf(rewrite.VerbQUIT, rewrite.VerbBDAT), Command: func(t *rewrite.Turn) {
 					if !t.Introduced() && bool(*t.State().(*refused)) {
 						t.Answer(rewrite.Reply{Code: 503, Lines: []string{"5.5.1 the server has refused this session; say QUIT"}})
 					}

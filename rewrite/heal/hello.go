@@ -90,8 +90,8 @@ func heloToEHLO() rewrite.Rule {
 		Doc: "Where the server is known to speak ESMTP, it gets EHLO for the client's HELO, and the client the first line of the answer. " +
 			"A client that logs in without being offered it then can. If the server refuses EHLO, it gets HELO. What a client does not " +
 			"do by itself, such as AUTH for a device that has no password, no rule can do for it.",
-		Symptoms: []string{"503 5.5.1 Error: authentication not enabled", "530 5.7.0 Authentication required"},
-		Source:   "simonrob/email-oauth2-proxy#232; 4IceG/luci-app-sms-tool-js#46; Exim specification, allow_auth_unadvertised; RFC 5321, 4.1.1.1",
+		Symptoms: []string{"503 5.5.1 Error: authentication not enabled", "530 5.7.0 Authentication required", "503 AUTH command used when not advertised"},
+		Source:   "simonrob/email-oauth2-proxy#232; 4IceG/luci-app-sms-tool-js#46; Exim specification, allow_auth_unadvertised; nodemailer/nodemailer#18; RFC 5321, 4.1.1.1",
 		Entries:  []string{"L22", "L129"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{
@@ -126,11 +126,11 @@ func retryEHLO() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "retry-ehlo",
 		Heals: "Office 365, which refuses the first EHLO of some clients with 500 5.3.3, and takes the second",
-		Doc:   "An EHLO or HELO that gets 500 with the enhanced status code 5.3.3 is said once more, once in a session.",
-		Symptoms: []string{
-			"500 5.3.3 Unrecognized command 'unknown'"},
-		Source:  "muquit/mailsend#152; simonrob/email-oauth2-proxy#232",
-		Entries: []string{"L128"},
+		Doc: "An EHLO or HELO that gets 500 with the enhanced status code 5.3.3 is said once more, once in a session. If something " +
+			"before it has got there, such as a PROXY header that the server was not told of, this hides it.",
+		Symptoms: []string{"500 5.3.3 Unrecognized command '????'"},
+		Source:   "muquit/mailsend#152",
+		Entries:  []string{"L128"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{
 				State:    func() any { return new(retried) },

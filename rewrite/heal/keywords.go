@@ -13,13 +13,14 @@ func plainKeywords() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "plain-keywords",
 		Heals: "strict clients that fail on an EHLO reply with `AUTH=LOGIN`, AUTH without a mechanism, text in brackets or a last line OK",
-		Doc: "Exchange, Domino, GroupWise and others list keywords that RFC 5321 does not have, and clients give up or do not log in. " +
+		Doc: "Exchange, Domino, Courier and others list keywords that RFC 5321 does not have, and clients give up or do not log in. " +
 			"AUTH becomes one line with every mechanism of the lines AUTH and AUTH=; where these have none, with those of X-EXPS, and " +
 			"where that has none either, it goes. Other keywords with `=` get a blank, or go if they are there with one. Keywords are " +
 			"written in upper case, and with one blank between their words; the line OK, text in brackets and what is no keyword go. " +
 			"Old clients want AUTH=LOGIN: keep the rule from them with the option `clients`.",
-		Symptoms: []string{"EHLO keyword contains invalid character", "Cannot connect to server. (EHLO keyword contains invalid character)"},
-		Source: "RFC 5321, 4.1.1.1; thunderbird/thunderbird-android#8715; jakartaee/mail-api#242; jstedfast/MailKit#603; KB257569; " +
+		Symptoms: []string{"Cannot connect to server. (EHLO keyword contains invalid character)",
+			"Received invalid EHLO response line: Unexpected character in EHLO keyword", "No compatible authentication mechanisms found."},
+		Source: "RFC 5321, 4.1.1.1; thunderbird/thunderbird-android#6062 and #8715; svarshavchik/courier#50; mailcow/mailcow-dockerized#1619; jakartaee/mail-api#242; jstedfast/MailKit#603; KB257569; " +
 			"Exchange 5.5 SP1 help, How ESMTP Works; Postfix HISTORY 20010121 and 20010515",
 		Entries: []string{"L26", "L30", "L112"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
