@@ -115,6 +115,8 @@ func answerHELO(t *rewrite.Turn) {
 	case t.Lost() && t.Untouched() && t.Fresh() == 0:
 		t.AgainAfresh(heloFor(t))
 	case t.Lost():
+	case r.Code == 250 && len(r.Lines) == 1 && isLoneOK(r.Lines[0]) && t.Untouched() && t.Fresh() == 0:
+		t.AgainAfresh(heloFor(t)) // a firewall may have made NOOP of EHLO: see masked-ehlo
 	case r.Code == 250:
 		r.Lines = r.Lines[:1]
 	case r.Code >= 500:
