@@ -34,12 +34,18 @@ const (
 func (r *Repair) Octets() []byte { return r.octets }
 
 // Awaited is the verb whose reply is waited for: VerbGreeting for a greeting,
-// VerbMessage for the answer to a message, VerbOther if none is.
+// VerbMessage for the answer to a message, VerbOther if none is or the verb is not known.
 func (r *Repair) Awaited() Verb {
 	if r.unasked {
 		return VerbOther
 	}
 	return r.d.Awaited()
+}
+
+// Unasked reports whether nothing is waited for, not even the reply to a command whose
+// verb is not known.
+func (r *Repair) Unasked() bool {
+	return r.unasked || r.d.next != AwaitServer && r.d.sent.n == 0
 }
 
 // InMessage reports whether a message, or a chunk of one, is on its way to the
@@ -233,7 +239,7 @@ func (r *Repair) partFault(more bool) string {
 // to answer.
 func (r *Repair) dropFault(worst string) string {
 	switch dropped := r.octets[:r.n]; {
-	case worst != "" && (worst[0] != '2' || !r.unasked && (r.d.next == AwaitServer || r.d.sent.n > 0) || r.InMessage()):
+	case worst != "" && (worst[0] != '2' || !r.Unasked() || r.InMessage()):
 		return fmt.Sprintf("it dropped a reply with the code %s", worst)
 	case r.n < len(r.octets) && bytes.ContainsAny(dropped[bytes.LastIndexByte(dropped, '\n')+1:], "0123456789"):
 		return fmt.Sprintf("it dropped %q, which may be a part of a code", dropped)

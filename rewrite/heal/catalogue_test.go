@@ -115,6 +115,10 @@ func TestTheStateOfAnEntryComesFromTheRules(t *testing.T) {
 var unseen = map[string]string{
 	"no-valid-recipients": "the mail is lost without a word",
 	"bdat-blanks":         "no client that does so is known by name",
+	"hide-esmtp":          "clients that fail on ESMTP do so in their own words",
+	"refused-greeting":    "the client waits, or loses its connection",
+	"one-auth-line":       "the client logs in by a weaker mechanism, or says that there is none",
+	"offer-auth":          "the client says in its own words that there is no AUTH",
 	"answer-noop":         "the message arrives damaged (KB Q197183)",
 	"map-domains":         "each server says in its own words that it does not know the address",
 	"chunking":            "the message hangs or arrives damaged (KB821733, KB973486)",

@@ -35,7 +35,7 @@ func dropEmptyLines(r *rewrite.Repair) {
 		n, hasText, rest = n+len(l.whole), hasText || !l.isBlank(), behind
 		l, behind, ok = cutLine(rest)
 	}
-	switch unasked := r.Awaited() == rewrite.VerbOther; {
+	switch unasked := r.Unasked(); {
 	case n == 0:
 	case !hasText, unasked && !r.InMessage(), ok && !r.InMessage():
 		r.Edit(n, nil)

@@ -189,7 +189,7 @@ func joinHellos(r *rewrite.Repair) {
 	octets := r.Octets()
 	lines, n, whole, ok := firstReply(octets)
 	state := r.State().(*helloReplyState)
-	if r.Awaited() == rewrite.VerbOther {
+	if r.Unasked() {
 		if state.ehlo && ok && whole && r.Last() == 250 && string(lines[0].code) == "250" {
 			r.Remember(lateHello, lateHelloRest)
 		}
@@ -277,7 +277,7 @@ func secondReplies() rewrite.Rule {
 		Symptoms: []string{"421 4.3.0 server broke the protocol", "the same message is delivered again and again"},
 		Source:   "buggregator/server#274; RFC 1047",
 		Setup: repairs(func(r *rewrite.Repair) {
-			if r.Awaited() != rewrite.VerbOther || r.InMessage() || r.Last()/100 != 2 || !isWellFormed(r.Octets()) {
+			if !r.Unasked() || r.InMessage() || r.Last()/100 != 2 || !isWellFormed(r.Octets()) {
 				return
 			}
 			lines, n, _, ok := firstReply(r.Octets())
@@ -310,8 +310,8 @@ func lastWords() rewrite.Rule {
 			}
 			code, _ := strconv.Atoi(string(lines[0].code))
 			switch v := r.Awaited(); {
-			case v == rewrite.VerbOther && r.Closed() && code != 421:
-			case code == 221 && v != rewrite.VerbOther && !answersMessage.Has(v):
+			case r.Unasked() && r.Closed() && code != 421:
+			case code == 221 && !r.Unasked() && !answersMessage.Has(v):
 			default:
 				return
 			}
