@@ -44,6 +44,7 @@ func commands() []command {
 		{"run", "[-config FILE]", "run the proxy", runProxy},
 		{"check", "[-config FILE] [-live]", "what each route will do, or what is wrong", check},
 		{"rules", "[-json] [NAME | TEXT]", "what each rule heals, and who says so", rules},
+		{"explain", "TEXT... | -", "what a bounce or a line of a log means", explain},
 		{"demo", "[-listen ADDR] [NAME]", "see it work, with simulated legacy servers", demo},
 		{"login", "[-config FILE] ACCOUNT", "let an account log in, with a browser", logIn},
 		{"watch", "[-route NAME] [-healed] [URL]", "dialogues, live, of a smtpshim that runs", watch},

@@ -37,6 +37,30 @@ func Outcomes() []Outcome {
 		OutcomeServerTimeout, OutcomeServerProtocol, OutcomeTLS, OutcomeXCLIENT, OutcomeUnknown, OutcomeCutOff, OutcomeDefect}
 }
 
+// Means says of an outcome for people what it means; "" if there is no such outcome.
+func (o Outcome) Means() string { return meanings[o] }
+
+var meanings = map[Outcome]string{
+	OutcomeOK:                "the session ended as it should",
+	OutcomeSilent:            "the client sent nothing and hung up, as health checks do",
+	OutcomeDrained:           "an idle client was asked to leave, because smtpshim stops",
+	OutcomeOpaque:            "the session became unreadable (STARTTLS that passes, TLS from the first octet, a sealed stream), and ended so",
+	OutcomeRefused:           "mail was refused, and not accepted later in the session",
+	OutcomeMessageRefused:    "we refused a message by `stray_bytes`, `long_lines` or `limits.message_size`, which cost the connection to the server",
+	OutcomeClientLost:        "the client hung up",
+	OutcomeClientTimeout:     "the client was silent for too long",
+	OutcomeClientProtocol:    "the client broke the protocol or met a limit, and got a last reply",
+	OutcomeServerUnreachable: "no server greeted",
+	OutcomeServerLost:        "the server hung up",
+	OutcomeServerTimeout:     "the server was silent for too long",
+	OutcomeServerProtocol:    "the server said something that cannot be followed",
+	OutcomeTLS:               "TLS is required, and was not to be had",
+	OutcomeXCLIENT:           "XCLIENT is required, and was not to be had",
+	OutcomeUnknown:           "the server was lost after the final dot: it may have the message",
+	OutcomeCutOff:            "we closed the session, because draining took too long",
+	OutcomeDefect:            "smtpshim itself failed, and contained it: the log line with the stack is for a bug report",
+}
+
 // Failed reports whether a session that ended so needs somebody's attention.
 func (o Outcome) Failed() bool {
 	switch o {

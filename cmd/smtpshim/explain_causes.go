@@ -1,0 +1,215 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	providers "smtpshim/proxy/provider"
+	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/vocabulary"
+)
+
+// A cause is what a line tells: an ill that a rule heals, a refusal of a provider's,
+// or how a session of ours ended.
+type cause struct {
+	Rule    string   `json:"rule,omitempty"`
+	Entries []string `json:"entries,omitempty"` // of the catalogue
+	Means   string   `json:"means"`
+	Do      string   `json:"do"`
+	Symptom string   `json:"symptom,omitempty"` // that the line has
+	Source  string   `json:"source,omitempty"`
+	Guess   bool     `json:"guess,omitempty"` // by words alone
+	weight  float64  // the heaviest is told first
+}
+
+// key tells causes apart.
+func (c cause) key() string { return c.Rule + "\n" + c.Means }
+
+func (c cause) print(w io.Writer) {
+	head := "Means:"
+	if c.Guess {
+		head = "Perhaps:"
+	}
+	for _, row := range [][2]string{{head, c.Means}, {"Do:", c.Do}, {"Known as:", c.Symptom}, {"Catalogue:", strings.Join(c.Entries, ", ")}, {"Source:", c.Source}} {
+		if row[1] != "" {
+			entry(w, 2, row[0], explainColumn, row[1])
+		}
+	}
+}
+
+// explainColumn is where the texts of an explanation begin.
+const explainColumn = 14
+
+// causesOf returns what a line tells, the surest first.
+func causesOf(line string) []cause {
+	line = unplus(line)
+	causes := append(refusalCauses(line), symptomCauses(line)...)
+	if c, ok := outcomeCause(line); ok {
+		causes = append(causes, c)
+	}
+	if causes == nil {
+		causes = guesses(line)
+	}
+	slices.SortStableFunc(causes, func(a, b cause) int { return cmp.Compare(b.weight, a.weight) })
+	return causes
+}
+
+// unplus gives a line of a W3C log, in which a plus stands for each blank, its blanks
+// back (www.w3.org/TR/WD-logfile).
+func unplus(line string) string {
+	if plussed.MatchString(line) {
+		return strings.ReplaceAll(line, "+", " ")
+	}
+	return line
+}
+
+var plussed = regexp.MustCompile(`\b[245][0-9]{2}[+-][0-9A-Za-z#.]+\+`)
+
+// replyCodes are the places of what looks like the code of a refusal.
+var replyCodes = regexp.MustCompile(`\b[45][0-9]{2}\b`)
+
+// refusalCauses are those of providers and of servers that want a login.
+func refusalCauses(line string) []cause {
+	var causes []cause
+	for _, at := range replyCodes.FindAllStringIndex(line, -1) {
+		code, _ := strconv.Atoi(line[at[0]:at[1]])
+		m, ok := providers.Explain(code, line[at[1]:])
+		if ok && !slices.ContainsFunc(causes, func(c cause) bool { return c.Means == m.Means }) {
+			causes = append(causes, cause{Means: m.Means, Do: m.Do, Source: "smtpshim's table of refusals, deploy/doc/login.md", weight: 100})
+		}
+	}
+	return causes
+}
+
+// symptomCauses are the rules one of whose symptoms the line has. Where it has
+// several, the longest of them counts, and rules with a shorter one are left out.
+func symptomCauses(line string) []cause {
+	var causes []cause
+	said, longest := wordsIn(line), 0
+	for _, r := range heal.Table() {
+		best, most := "", 0
+		for _, s := range r.Symptoms {
+			if n := matches(wordsIn(s), said); n > most {
+				best, most = s, n
+			}
+		}
+		if most > 0 {
+			c := ruleCause(r)
+			c.Symptom, c.weight = best, float64(most)
+			causes = append(causes, c)
+			longest = max(longest, most)
+		}
+	}
+	return slices.DeleteFunc(causes, func(c cause) bool { return c.weight < float64(longest)/2 })
+}
+
+// matches returns how many words of a symptom stand in a line, in one piece; 0 if not
+// all do. A line that is shorter than the symptom may be a piece of it. One word is
+// enough only where there is nothing else.
+func matches(symptom, line []string) int {
+	short, long := symptom, line
+	if len(short) > len(long) {
+		short, long = long, short
+	}
+	if len(short) == 0 || len(short) == 1 && len(long) > 1 && !slices.Contains(long, short[0]) || len(short) == 1 && len(long) > 3 {
+		return 0
+	}
+	for at := 0; at+len(short) <= len(long); at++ {
+		if slices.EqualFunc(short, long[at:at+len(short)], sameWord) {
+			return len(short)
+		}
+	}
+	return 0
+}
+
+// sameWord reports whether two words are the same. The names and addresses of
+// examples stand for any.
+func sameWord(a, b string) bool { return a == b || isExample(a) || isExample(b) }
+
+func isExample(word string) bool {
+	return strings.Contains(word, "example.") || strings.Contains(word, "192.0.2.") || strings.Contains(word, "2001:db8")
+}
+
+// wordsIn are the words of a text in small letters, without marks around them and
+// without enhanced codes (RFC 3463), in which servers differ.
+func wordsIn(text string) []string {
+	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return strings.ContainsRune(" \t\r\n\"'`()[]<>{},;=|*#", r) })
+	for i, w := range words {
+		words[i] = strings.Trim(w, ".:!?-")
+	}
+	return slices.DeleteFunc(words, func(w string) bool { return w == "" || enhanced.MatchString(w) })
+}
+
+var enhanced = regexp.MustCompile(`^[245]\.[0-9]{1,3}\.[0-9]{1,3}$`)
+
+// outcomeCause is how a session of ours ended, of which the line tells.
+func outcomeCause(line string) (cause, bool) {
+	_, word, ok := strings.Cut(line, "outcome=")
+	if !ok {
+		return cause{}, false
+	}
+	word, _, _ = strings.Cut(strings.Trim(word, `"`), " ")
+	o := vocabulary.Outcome(strings.Trim(word, `"`))
+	means := o.Means()
+	if means == "" || !o.Failed() {
+		return cause{}, false
+	}
+	return cause{Means: means, Do: "look at the attributes while, err, refused and text of the same line, and at the dialogue (smtpshim watch, the page, recordings)",
+		Source: fmt.Sprintf("outcome %s of a session", o), weight: 1}, true
+}
+
+func ruleCause(r rewrite.Rule) cause {
+	return cause{Rule: r.Name, Entries: r.Entries, Means: "this is of " + r.Heals, Do: useOf(r.Name), Source: r.Source}
+}
+
+// useOf says how to have a rule in force.
+func useOf(rule string) string {
+	if slices.Contains(setsOf(rule), "standard") {
+		return fmt.Sprintf("put smtpshim between: the rule %s heals it, and is in force where a route has no rules of its own", rule)
+	}
+	return fmt.Sprintf("put smtpshim between, with rules = [\"standard\", %q] in its route", rule)
+}
+
+// guesses are the rules whose descriptions have the rare words of a line.
+func guesses(line string) []cause {
+	table, catalogue := heal.Table(), covered()
+	in := map[string]int{} // how many rules have a word
+	words := make([][]string, len(table))
+	for i, r := range table {
+		words[i] = wordsOf(r, catalogue)
+		slices.Sort(words[i])
+		words[i] = slices.Compact(words[i])
+		for _, w := range words[i] {
+			in[w]++
+		}
+	}
+	said := tokens(line)
+	slices.Sort(said)
+	said = slices.Compact(said)
+	var causes []cause
+	for i, r := range table {
+		weight, rare := 0.0, 0
+		for _, w := range said {
+			if _, has := slices.BinarySearch(words[i], w); !has || len(w) < 4 {
+				continue
+			}
+			weight += math.Log(float64(len(table)) / float64(in[w]))
+			if in[w] <= len(table)/8 {
+				rare++
+			}
+		}
+		if rare >= 2 {
+			c := ruleCause(r)
+			c.Guess, c.weight = true, weight
+			causes = append(causes, c)
+		}
+	}
+	return causes
+}
