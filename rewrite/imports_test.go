@@ -17,12 +17,12 @@ const module = "smtpshim"
 // pure are the packages that a package that only decides may use: they have no
 // clock, no files, no network and no goroutines. A context only passes through.
 var pure = []string{
-	"bytes", "cmp", "context", "encoding/base64", "encoding/binary", "errors", "fmt", "iter", "maps", "math", "math/bits", "net/netip", "regexp", "runtime/debug", "slices",
-	"sort", "strconv", "strings", "unicode/utf8", "golang.org/x/net/idna", "smtpshim/rewrite", "smtpshim/rewrite/vocabulary",
+	"bytes", "cmp", "context", "encoding/base64", "encoding/binary", "errors", "fmt", "iter", "maps", "math", "math/bits", "mime", "mime/quotedprintable", "net/netip", "regexp", "runtime/debug", "slices",
+	"sort", "strconv", "strings", "unicode/utf8", "golang.org/x/net/idna", "smtpshim/rewrite", "smtpshim/rewrite/mimetext", "smtpshim/rewrite/vocabulary",
 }
 
 func TestThePackagesThatDecideArePure(t *testing.T) {
-	for _, dir := range []string{"rewrite", "rewrite/heal"} {
+	for _, dir := range []string{"rewrite", "rewrite/heal", "rewrite/mimetext"} {
 		imports := importsOf(t)[dir]
 		if len(imports) == 0 {
 			t.Fatalf("no imports of %s found", dir)
@@ -39,7 +39,7 @@ func TestThePackagesThatDecideArePure(t *testing.T) {
 // is not listed imports none; the commands know everybody.
 var ours = map[string][]string{
 	"rewrite":                   {"rewrite/vocabulary"},
-	"rewrite/heal":              {"rewrite"},
+	"rewrite/heal":              {"rewrite", "rewrite/mimetext"},
 	"proxy":                     {"rewrite", "rewrite/transcript", "rewrite/vocabulary", "proxy/provider", "proxy/tlspolicy"},
 	"proxy/journal":             {"proxy", "rewrite", "rewrite/heal", "rewrite/transcript", "rewrite/vocabulary"},
 	"proxy/record":              {"proxy", "proxy/journal", "rewrite/transcript", "rewrite/vocabulary"},
