@@ -146,7 +146,8 @@ func (w *Writer) seal(top bool) {
 func (w *Writer) relabel(all []field, e entity, message bool) []byte {
 	text := strings.HasPrefix(e.media, "text/")
 	label := ""
-	switch p := w.plan; {
+	p := w.plan
+	switch {
 	case text && (p.Encode == LabelledTexts && e.encoding == "8bit" || p.Encode == EveryText && e.plain()):
 		label = "quoted-printable"
 		w.leaf = encode
@@ -156,7 +157,11 @@ func (w *Writer) relabel(all []field, e entity, message bool) []byte {
 		label = "7bit"
 	case (text || e.contains()) && p.Label && (e.encoding == "" || e.encoding == "7bit"):
 		label = "8bit"
-	default:
+	}
+	if text && label != "quoted-printable" && e.plain() && p.Prefix {
+		w.leaf = prefixed
+	}
+	if label == "" {
 		return w.header
 	}
 	w.changed = true

@@ -44,6 +44,10 @@ type Plan struct {
 	// Dots has a dot that begins a line of quoted-printable encoded (RFC 2045, 6.7).
 	Dots bool
 
+	// Prefix has a blank put before a dot that begins a line of text that is not encoded,
+	// which changes what is read.
+	Prefix bool
+
 	// Break is the length, in octets, beyond which lines of quoted-printable and base64 are
 	// broken. It is at least 78; 0: they are not broken.
 	Break int
@@ -85,6 +89,7 @@ const (
 	encode             // to quoted-printable
 	quoted             // it is quoted-printable
 	base64ed           // it is base64
+	prefixed           // a blank goes before a dot that begins a line
 )
 
 // New returns a Writer that stands before the first octet of a message.
@@ -258,6 +263,11 @@ func (w *Writer) body(dst, line []byte, first bool) []byte {
 	case w.leaf == quoted && first && w.plan.Dots && text[0] == '.':
 		w.changed = true
 		return w.quote(dst, text)
+	case w.leaf == prefixed && first && text[0] == '.':
+		w.changed = true
+		dst = append(dst, ' ')
+		w.note(text, false)
+		return append(dst, text...)
 	case w.leaf == base64ed && w.plan.Break > 0 && (len(text) > w.plan.Break+2 || !first || w.mid):
 		w.changed = true
 		return w.breakBase64(dst, text, first)

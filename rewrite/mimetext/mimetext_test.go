@@ -174,6 +174,15 @@ func TestADotThatBeginsALineOfQuotedPrintableIsEncoded(t *testing.T) {
 		lines("MIME-Version: 1.0", "Content-Transfer-Encoding: quoted-printable", "", "=2Ea", "b."), result{changed: true})
 }
 
+func TestABlankGoesBeforeADotOfPlainText(t *testing.T) {
+	want(t, Plan{Dots: true, Prefix: true},
+		lines("Content-Type: multipart/mixed; boundary=b", "", "--b", "", ".a", "..", "b.", "--b", "Content-Transfer-Encoding: quoted-printable", "", ".", "--b--"),
+		lines("Content-Type: multipart/mixed; boundary=b", "", "--b", "", " .a", " ..", "b.", "--b", "Content-Transfer-Encoding: quoted-printable", "", "=2E", "--b--"),
+		result{changed: true})
+	signed := lines("DKIM-Signature: v=1", "", ".a")
+	want(t, Plan{Dots: true, Prefix: true}, signed, signed, result{dots: true})
+}
+
 func TestLongLinesOfEncodedPartsAreBroken(t *testing.T) {
 	x := func(n int) string { return strings.Repeat("x", n) }
 	for _, n := range []int{255, 1100, 5000} {
