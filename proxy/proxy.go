@@ -87,7 +87,7 @@ func newRunning(r *Route, hostname string) *running {
 		Rules: r.Rules, ClientTLS: r.ClientTLS.Mode, ServerTLS: r.ServerTLS.Mode,
 		Hostname: hostname, Limits: r.Limits.forDialogue(), VerifiesServer: r.ServerTLS.Verified, ClearLogin: r.ServerTLS.ClearLogin,
 		XCLIENT: r.XCLIENTSend, XCLIENTFrom: r.XCLIENTFrom, Afresh: r.ProxySend != ProxyNone || r.Source.Client,
-		Groups: r.EarlyCommands == EarlyShown, Logins: r.Logins,
+		Groups: r.EarlyCommands == EarlyShown, Logins: r.Logins, Stamp: stamp,
 	}
 	if run.dialer = r.ServerTLS.Dialer; run.dialer == nil {
 		run.dialer = DialWith(&tls.Config{

@@ -50,6 +50,11 @@ type Policy struct {
 	XCLIENTFrom []netip.Prefix // who may say XCLIENT; it is hidden from everybody else
 	Groups      bool           // groups of commands go on as they come, also where PIPELINING is not offered
 	Afresh      bool           // a connection to the server says at its beginning who the client is
+
+	// Stamp returns the present time as a date of RFC 5322, 3.3, and a word of letters and
+	// digits that it never returns again, for the Date and the Message-ID of a message that
+	// has none. nil: rules get neither.
+	Stamp func() (date, word string)
 }
 
 // A Listener hears what the dialogue does; it decides nothing.

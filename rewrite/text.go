@@ -108,6 +108,14 @@ func (m *Text) EndsAtLF() { m.reader.LF = true }
 // Octets returns the number of octets of the message so far, as the client sent them.
 func (m *Text) Octets() int64 { return m.octets }
 
+// Stamp returns what [Policy.Stamp] does; "", "" where the route has none.
+func (m *Text) Stamp() (date, word string) {
+	if stamp := m.d.policy.Stamp; stamp != nil {
+		return stamp()
+	}
+	return "", ""
+}
+
 // Stray returns the number of bare CRs, bare LFs and NULs replaced so far.
 func (m *Text) Stray() int64 { return m.reader.Mended() + m.stuffer.Mended() }
 
