@@ -9,14 +9,22 @@ const maxText = 998
 // Lines follows the lines of a message as Message gives them: CRLF is their
 // only end. The zero Lines stands before the first octet.
 type Lines struct {
+	Max int // octets that a line may have without its CRLF; 0: 998
+
 	length int // of the line that is under way
 	begun  bool
 	long   int64
 }
 
-// Long counts the lines that were too long so far (RFC 5321, 4.5.3.1.6: over
-// 998 octets without CRLF).
+// Long counts the lines that were too long so far (RFC 5321, 4.5.3.1.6).
 func (l *Lines) Long() int64 { return l.long }
+
+func (l *Lines) most() int {
+	if l.Max > 0 {
+		return l.Max
+	}
+	return maxText
+}
 
 // Measure looks for lines that are too long.
 func (l *Lines) Measure(src []byte) {
@@ -42,7 +50,7 @@ func (l *Lines) begin(first byte) {
 }
 
 func (l *Lines) grow(n int) {
-	if l.length <= maxText && l.length+n > maxText {
+	if most := l.most(); l.length <= most && l.length+n > most {
 		l.long++
 	}
 	l.length += n
@@ -64,7 +72,7 @@ func (l *Lines) Fold(dst, src []byte) []byte {
 				text--
 			}
 		}
-		if !folded && l.length+text > maxText {
+		if !folded && l.length+text > l.most() {
 			out, folded = append(out, src[:len(src)-len(rest)]...), true
 		}
 		if folded {
@@ -86,8 +94,9 @@ func (l *Lines) Fold(dst, src []byte) []byte {
 
 // appendFolded appends text, broken wherever the line has become full.
 func (l *Lines) appendFolded(out, text []byte) []byte {
-	for l.length+len(text) > maxText {
-		room := maxText - l.length
+	most := l.most()
+	for l.length+len(text) > most {
+		room := most - l.length
 		out = append(append(out, text[:room]...), "\r\n "...)
 		text = text[room:]
 		l.length = 1

@@ -89,3 +89,14 @@ func FuzzFold(f *testing.F) {
 		}
 	})
 }
+
+func TestLinesMayHaveAnotherLength(t *testing.T) {
+	l := Lines{Max: 5}
+	if got := string(l.Fold(nil, []byte("abcde\r\n..bcde\r\nabcdefghijk\r\n"))); got != "abcde\r\n..bcde\r\nabcde\r\n fghi\r\n jk\r\n" || l.Long() != 2 {
+		t.Errorf("%q, %d long", got, l.Long())
+	}
+	l = Lines{Max: 5}
+	if l.Measure([]byte("abcde\r\n..bcde\r\nabcdef\r\n")); l.Long() != 1 {
+		t.Errorf("%d lines are long", l.Long())
+	}
+}
