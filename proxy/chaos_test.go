@@ -148,6 +148,7 @@ func everyRule(t *testing.T) *rewrite.Rules {
 		"map-domains":    {"domains": map[string]any{"old.example.net": "example.net"}},
 		"map-auth-names": {"names": map[string]any{"old": "user"}},
 		"offer-auth":     {"mechanisms": []any{"LOGIN"}},
+		"header-fields":  {"unfold": []any{"From"}},
 	})
 	if errs != nil {
 		t.Fatal(errs)

@@ -70,6 +70,8 @@ func chooseOption(o rewrite.Option, pick picker) any {
 	switch o.Name { // what rules cannot be in force without
 	case "keywords":
 		return []string{"PIPELINING", "STARTTLS"}[:1+pick(2)]
+	case "unfold":
+		return []string{"From", "h"}
 	case "mechanisms":
 		return []string{"LOGIN", "XOAUTH2"}[:1+pick(2)]
 	case "names", "domains":
@@ -83,6 +85,12 @@ func chooseOption(o rewrite.Option, pick picker) any {
 		return []any{[]any{"192.0.2.0/24", "198.51.100.0/24"}[pick(2)]}
 	case o.Name == "hello" || o.Name == "banner":
 		return []any{"example", "nobody"}[pick(2)]
+	case o.Name == "remove":
+		return []any{"Sender", "h"}
+	case o.Name == "add":
+		return []any{"Date", "Message-ID"}
+	case o.Name == "length":
+		return int64(78 + pick(200))
 	case o.Name == "codes":
 		return []any{"535", "534"}
 	case o.Name == "refused":

@@ -40,48 +40,6 @@ func strayBytes() rewrite.Rule {
 	}
 }
 
-func longLines() rewrite.Rule {
-	return rewrite.Rule{
-		Name:  "long-lines",
-		Heals: "servers that refuse or cut the lines of a message that are over 998 octets long",
-		Doc: "Folds such lines with CRLF and a blank, as a header line is folded, or refuses the message with 554 at its end. " +
-			"The key `long_lines` puts it in force.",
-		Symptoms: []string{"500 5.0.0 Line too long", "501 Syntax error - line too long", "message has lines too long for transport"},
-		Source:   "RFC 5321, 4.5.3.1.6; OpenSMTPD/OpenSMTPD#1134; MailCleaner/MailCleaner#480; Kitura/Swift-SMTP#106",
-		Entries:  []string{"L10", "L67"},
-		Options: []rewrite.Option{{Name: "mode", Default: "fold", Values: []string{"fold", "refuse"},
-			Doc: "\"fold\": the lines are broken; \"refuse\": the message is refused at its end"}},
-		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
-			begin := foldLines
-			if o.Text("mode") == "refuse" {
-				begin = refuseLongLines
-			}
-			return rewrite.Actions{Offer: hideChunking, Message: begin}, nil
-		},
-	}
-}
-
-func foldLines(*rewrite.Text) rewrite.Filter {
-	var lines rewrite.Lines
-	return rewrite.Filter{Text: func(m *rewrite.Text, dst, src []byte) []byte {
-		out := lines.Fold(dst, src)
-		if lines.Long() > 0 {
-			m.Applied()
-		}
-		return out
-	}}
-}
-
-func refuseLongLines(*rewrite.Text) rewrite.Filter {
-	var lines rewrite.Lines
-	return rewrite.Filter{Text: func(m *rewrite.Text, _, src []byte) []byte {
-		if lines.Measure(src); lines.Long() > 0 {
-			m.Refuse(rewrite.Reply{Code: 554, Lines: []string{"5.6.0 the message has a line of more than 998 octets"}})
-		}
-		return src
-	}}
-}
-
 func lfEnds() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "lf-ends",

@@ -48,6 +48,9 @@ func Table() []rewrite.Rule {
 		splitAuthLine(),
 		loginToPlain(),
 		mapDomains(),
+		headerFields(), // before signatures and labels are looked at
+		label8Bit(),
+		offer8BITMIME(), // encodes what label-8bit has labelled; sees BODY before strip-parameters takes it out
 		stripParameters(),
 		tidyCommands(),
 		upperCaseVerbs(), // last to see a command
@@ -55,7 +58,9 @@ func Table() []rewrite.Rule {
 		lfEnds(),
 		commandEnds(), // takes what lf-ends leaves
 		strayBytes(),
-		longLines(),
+		leadingDots(),
+		longLines(),       // folds what the rules before it have made
+		dotWithText(),     // last of all to see a message
 		emptyReplyLines(), // the rules from here on see a reply in this order
 		replyLineEnds(),
 		replySeparators(),

@@ -1,0 +1,226 @@
+package heal
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"smtpshim/rewrite"
+	"smtpshim/rewrite/mimetext"
+)
+
+// eightBit is the state of offer-8bitmime.
+type eightBit struct {
+	declared bool // the MAIL of the open transaction has BODY=8BITMIME
+}
+
+func offer8BITMIME() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "offer-8bitmime",
+		Heals: "senders that bounce 8-bit mail because the server does not offer 8BITMIME",
+		Doc: "Where the server does not offer 8BITMIME the client is offered it, and BODY is taken out of MAIL. A message that the " +
+			"client has declared with BODY=8BITMIME goes to the server with its text parts that are labelled 8bit made " +
+			"quoted-printable (RFC 6152, 3), and SIZE is taken out of its MAIL. All else passes as it is. What has 8-bit " +
+			"octets then is refused at its end with 554 5.6.3: other parts than text, parts that are signed or encrypted, parts " +
+			"without the label or that cannot be read in one way only, and, unless `signatures` says otherwise, messages with " +
+			"DKIM-Signature, which encoding makes invalid. 8-bit octets in the message's own header pass. Such a server is not " +
+			"shown to offer CHUNKING, so that every message is seen. With `text = \"pass\"` messages pass unchanged, for servers " +
+			"that take 8 bits and do not say so.",
+		Symptoms: []string{"554 5.6.1 Body type not supported by Remote Host", "500 Host does not support 8bitmime",
+			"554 5.6.3 the message has 8-bit text that cannot be made 7-bit"},
+		Source:  "RFC 6152, 3; RFC 2045, 6.4 and 6.7; RFC 6376, 5.3; KB320027; KB Q198415; KB Q295734; Domino 8 help",
+		Entries: []string{"L50", "L112"},
+		Options: []rewrite.Option{
+			{Name: "text", Default: "encode", Values: []string{"encode", "pass"},
+				Doc: "\"encode\": text parts become quoted-printable; \"pass\": messages go to the server with 8 bits"},
+			{Name: "signatures", Default: "keep", Values: []string{"keep", "break"},
+				Doc: "\"keep\": a message with DKIM-Signature passes as it is, and is refused if it has 8-bit text; \"break\": it is encoded too"},
+		},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			encodes := o.Text("text") == "encode"
+			a := rewrite.Actions{
+				Replies: rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbLHLO), Reply: add8BITMIME,
+				Commands: rewrite.SetOf(rewrite.VerbMAIL), Command: func(t *rewrite.Turn) { takeBODYOut(t, encodes) },
+			}
+			if !encodes {
+				return a, nil
+			}
+			a.Offer = func(s rewrite.Session, e rewrite.Extensions) {
+				if !e.Has("8BITMIME") {
+					hideChunking(s, e)
+				}
+			}
+			a.State = func() any { return &eightBit{} }
+			a.Replies |= rewrite.SetOf(rewrite.VerbMAIL)
+			a.Reply = func(t *rewrite.Turn) {
+				if t.Verb() != rewrite.VerbMAIL {
+					add8BITMIME(t)
+				} else if r := t.Reply(); !t.Lost() && r.Code/100 == 2 {
+					t.State().(*eightBit).declared = rewrite.HasWord(t.Said(), "8BITMIME")
+				}
+			}
+			plan := mimetext.Plan{Encode: mimetext.LabelledTexts, BreakSignatures: o.Text("signatures") == "break"}
+			a.Message = func(m *rewrite.Text) rewrite.Filter {
+				if m.Server().Has("8BITMIME") || !m.State().(*eightBit).declared {
+					return rewrite.Filter{}
+				}
+				return reencoded(plan, func(m *rewrite.Text, w *mimetext.Writer) {
+					if w.EightBit() {
+						m.Refuse(rewrite.Reply{Code: 554, Lines: []string{"5.6.3 the message has 8-bit text that cannot be made 7-bit"}})
+					}
+				})
+			}
+			return a, nil
+		},
+	}
+}
+
+func add8BITMIME(t *rewrite.Turn) {
+	if !t.Lost() && !t.Server().Has("8BITMIME") {
+		t.Extensions().Add("8BITMIME")
+	}
+}
+
+// takeBODYOut takes BODY out of a MAIL to a server that has not offered it, and, where the
+// text will grow, SIZE (RFC 1870, 6.1). BODY=BINARYMIME was not offered by us.
+func takeBODYOut(t *rewrite.Turn, grows bool) {
+	if t.Server().Has("8BITMIME") || !rewrite.HasWord(t.Said(), "BODY") {
+		return
+	}
+	path, ok := t.Path()
+	grows = grows && rewrite.HasWord(t.Said(), "8BITMIME")
+	kept := slices.DeleteFunc(slices.Clone(path.Params), func(p string) bool {
+		return strings.EqualFold(p, "BODY=7BIT") || strings.EqualFold(p, "BODY=8BITMIME") || grows && path.Keyword(p) == "SIZE"
+	})
+	if ok && len(kept) < len(path.Params) {
+		path.Params = kept
+		t.SetPath(path)
+	}
+}
+
+// takeSIZEOut takes SIZE out of a MAIL whose message may grow: the client's number would be
+// too small (RFC 1870, 6.1).
+func takeSIZEOut(t *rewrite.Turn) {
+	if !rewrite.HasWord(t.Line(), "SIZE") {
+		return
+	}
+	path, ok := t.Path()
+	kept := slices.DeleteFunc(slices.Clone(path.Params), func(p string) bool { return path.Keyword(p) == "SIZE" })
+	if ok && len(kept) < len(path.Params) {
+		path.Params = kept
+		t.SetPath(path)
+	}
+}
+
+// reencoded is a Filter that changes a message by a plan. look is called behind each piece.
+// A message of which readers may disagree where its parts end is refused.
+func reencoded(plan mimetext.Plan, look func(*rewrite.Text, *mimetext.Writer)) rewrite.Filter {
+	w := mimetext.New(plan)
+	judge := func(m *rewrite.Text) {
+		if w.Changed() {
+			m.Applied()
+		}
+		if w.Unclear() {
+			m.Refuse(rewrite.Reply{Code: 554, Lines: []string{"5.6.3 the message has a line that may end one of its parts, or not, and cannot be encoded"}})
+		}
+		look(m, w)
+	}
+	return rewrite.Filter{
+		Text: func(m *rewrite.Text, dst, src []byte) []byte {
+			out := w.Append(dst, src)
+			judge(m)
+			return out
+		},
+		End: func(m *rewrite.Text) []byte {
+			out := w.End(nil)
+			judge(m)
+			return out
+		},
+	}
+}
+
+func label8Bit() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "label-8bit",
+		Heals: "clients that send 8-bit text without a label that says so",
+		Doc: "Every text part of a message that has no Content-Transfer-Encoding, or 7bit, is labelled 8bit, with the character set " +
+			"of the option `charset` where it names none or us-ascii, and MAIL says BODY=8BITMIME where the server offers that. Or, " +
+			"with `mode = \"encode\"`, it becomes quoted-printable. The header has gone when the first 8-bit octet comes, so that " +
+			"this is done to messages of 7 bits too: name the clients that need it with the option `clients`. What is signed " +
+			"stays as it is. CHUNKING is hidden from these clients, and SIZE taken out of their MAIL.",
+		Symptoms: []string{"8-bit characters arrive as question marks or without their highest bit"},
+		Source:   "RFC 1428, 3; RFC 2045, 6.1; Sendmail 8.12.10 release notes; KB Q195215",
+		Entries:  []string{"L69"},
+		Options: []rewrite.Option{
+			{Name: "mode", Default: "label", Values: []string{"label", "encode"},
+				Doc: "\"label\": text parts are labelled 8bit; \"encode\": they become quoted-printable"},
+			{Name: "charset", Default: "unknown-8bit",
+				Doc: "the character set that such clients write: \"iso-8859-1\", say; RFC 1428 has \"unknown-8bit\" where nobody knows"},
+		},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			charset := o.Text("charset")
+			if charset == "" || strings.Trim(charset, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:+") != "" {
+				return rewrite.Actions{}, &rewrite.ConfigError{Option: "charset",
+					Err: fmt.Errorf("%q is no name of a character set, such as \"iso-8859-1\"", charset)}
+			}
+			plan := mimetext.Plan{Charset: charset}
+			labels := o.Text("mode") == "label"
+			if labels {
+				plan.Label = true
+			} else {
+				plan.Encode = mimetext.EveryText
+			}
+			return rewrite.Actions{
+				Offer:    hideChunking,
+				Commands: rewrite.SetOf(rewrite.VerbMAIL), Command: func(t *rewrite.Turn) {
+					takeSIZEOut(t)
+					if path, ok := t.Path(); ok && labels && t.Server().Has("8BITMIME") && !rewrite.HasWord(t.Said(), "BODY") {
+						path.Params = append(path.Params, "BODY=8BITMIME")
+						t.SetPath(path)
+					}
+				},
+				Message: func(*rewrite.Text) rewrite.Filter { return reencoded(plan, func(*rewrite.Text, *mimetext.Writer) {}) },
+			}, nil
+		},
+	}
+}
+
+func leadingDots() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "leading-dots",
+		Heals: "servers that cut messages at lines that begin with a dot",
+		Doc: "In parts that are quoted-printable a dot that begins a line becomes =2E, which changes nothing for the reader. Text parts " +
+			"of 7 or 8 bits become quoted-printable with `mode = \"encode\"`, all of them, as the dot comes when the header has gone; " +
+			"or get a blank before the dot with `mode = \"blank\"`, which the reader sees. Base64 has no dots. Where such a line is " +
+			"left, in a part that is signed, say, the message passes, or is refused with 554 at its end with `rest = \"refuse\"`. " +
+			"CHUNKING is hidden, so that every message is seen.",
+		Symptoms: []string{"the text of a message ends before a line that begins with a period", "the same message is delivered again and again, in part"},
+		Source:   "KB Q140935; KB843401; RFC 2045, 6.7; Sendmail 8.7.2 release notes",
+		Entries:  []string{"L66"},
+		Options: []rewrite.Option{
+			{Name: "mode", Default: "quote", Values: []string{"quote", "encode", "blank"},
+				Doc: "\"quote\": dots in quoted-printable parts only; \"encode\": other text becomes quoted-printable; \"blank\": other text gets a blank before the dot"},
+			{Name: "rest", Default: "pass", Values: []string{"pass", "refuse"},
+				Doc: "what becomes of a message in which a line still begins with a dot"},
+		},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			plan := mimetext.Plan{Dots: true}
+			a := rewrite.Actions{Offer: hideChunking, Commands: rewrite.SetOf(rewrite.VerbMAIL), Command: takeSIZEOut}
+			switch o.Text("mode") {
+			case "encode":
+				plan.Encode = mimetext.EveryText
+			case "blank":
+				plan.Prefix = true
+			}
+			refuses := o.Text("rest") == "refuse"
+			a.Message = func(*rewrite.Text) rewrite.Filter {
+				return reencoded(plan, func(m *rewrite.Text, w *mimetext.Writer) {
+					if refuses && w.LeadingDots() {
+						m.Refuse(rewrite.Reply{Code: 554, Lines: []string{"5.6.3 the message has a line that begins with a dot"}})
+					}
+				})
+			}
+			return a, nil
+		},
+	}
+}

@@ -1,0 +1,236 @@
+package heal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"smtpshim/rewrite"
+)
+
+func headerFields() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "header-fields",
+		Heals: "readers that want From on one line, refuse a Sender, or miss the Date or the Message-ID",
+		Doc: "In the message's own header the fields that `unfold` names become one line each, as long as that is not over 998 octets; " +
+			"those that `remove` names are left out; and those of `add`, Date and Message-ID, are put before the empty line if they are " +
+			"not there. A message that has no header at all gets one then. The Date is the time when the message is passed on. " +
+			"A signature of the sender's (DKIM) that covers such a field may become invalid. CHUNKING is hidden, so that every " +
+			"message is seen, and SIZE taken out of MAIL where fields are added.",
+		Symptoms: []string{"554 Originator address does not match authentication credential", "Lotus Notes shows a part of the sender's name and no address"},
+		Source:   "Sendmail operations guide, SingleLineFromHeader; KB Q188250; KB Q199051; RFC 5322, 2.2.3 and 3.6",
+		Entries:  []string{"L72", "L120"},
+		Options: []rewrite.Option{
+			{Name: "unfold", Default: []string{}, Doc: "the fields that become one line, as in [\"From\"]"},
+			{Name: "remove", Default: []string{}, Doc: "the fields that are left out, as in [\"Sender\"]"},
+			{Name: "add", Default: []string{}, Doc: "the fields that are added where they are missing: \"Date\", \"Message-ID\""},
+		},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			h := headerChange{unfold: o.List("unfold"), remove: o.List("remove"), add: o.List("add")}
+			if len(h.unfold)+len(h.remove)+len(h.add) == 0 {
+				return rewrite.Actions{}, &rewrite.ConfigError{Option: "unfold", Err: errors.New(`no field is named; write for example unfold = ["From"]`)}
+			}
+			for option, names := range map[string][]string{"unfold": h.unfold, "remove": h.remove} {
+				for _, name := range names {
+					if name == "" || len(name) > maxFieldName || strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' || c == ':' }) {
+						return rewrite.Actions{}, &rewrite.ConfigError{Option: option, Err: fmt.Errorf("%q is no name of a header field, such as \"From\"", name)}
+					}
+				}
+			}
+			for _, name := range h.add {
+				if !hasFold(addable, name) {
+					return rewrite.Actions{}, &rewrite.ConfigError{Option: "add", Err: fmt.Errorf(`%q cannot be added; "Date" and "Message-ID" can`, name)}
+				}
+			}
+			a := rewrite.Actions{Offer: hideChunking, Message: h.begin}
+			if len(h.add) > 0 {
+				a.Commands, a.Command = rewrite.SetOf(rewrite.VerbMAIL), takeSIZEOut
+			}
+			return a, nil
+		},
+	}
+}
+
+// addable are the fields that can be added (RFC 5322, 3.6.1 and 3.6.4).
+var addable = []string{"Date", "Message-ID"}
+
+func hasFold(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
+}
+
+const (
+	maxFieldName = 77  // octets
+	maxText      = 998 // octets of a line without its CRLF (RFC 5322, 2.1.1)
+)
+
+// headerChange is what the options of header-fields say.
+type headerChange struct{ unfold, remove, add []string }
+
+// headerReader goes through one message's header.
+type headerReader struct {
+	headerChange
+	line    []byte   // the line that is under way, up to maxText and its CRLF
+	mid     bool     // its beginning has gone already
+	fields  int      // so far
+	seen    []string // of add
+	drops   bool     // the present field is left out
+	joins   bool     // the present field becomes one line; its last CRLF is held back
+	held    bool     // that CRLF is
+	length  int      // octets of the line that goes out, if joins
+	over    bool     // the header has ended
+	changed bool
+}
+
+func (h headerChange) begin(*rewrite.Text) rewrite.Filter {
+	r := &headerReader{headerChange: h}
+	return rewrite.Filter{
+		Text: func(m *rewrite.Text, dst, src []byte) []byte {
+			if r.over && len(r.line) == 0 {
+				return src
+			}
+			out := r.text(m, dst, src)
+			if r.changed {
+				m.Applied()
+			}
+			return out
+		},
+		End: func(m *rewrite.Text) []byte { // a message without an empty line
+			if r.over {
+				return nil
+			}
+			out := r.end(m, nil, false)
+			if r.changed {
+				m.Applied()
+			}
+			return out
+		},
+	}
+}
+
+// text appends what becomes of src, of which the header may be over.
+func (r *headerReader) text(m *rewrite.Text, dst, src []byte) []byte {
+	for len(src) > 0 && !r.over {
+		n := bytes.IndexByte(src, '\n') + 1
+		ends := n > 0
+		if !ends {
+			n = len(src)
+		}
+		if room := maxText + len("\r\n") - len(r.line); n > room {
+			n, ends = room, false
+		}
+		r.line = append(r.line, src[:n]...)
+		src = src[n:]
+		whole := len(r.line)
+		switch {
+		case ends:
+		case whole < maxText+len("\r\n"):
+			continue
+		case r.line[whole-1] == '\r':
+			whole--
+		}
+		dst = r.take(m, dst, r.line[:whole])
+		r.line = append(r.line[:0], r.line[whole:]...)
+	}
+	if r.over {
+		dst = append(append(dst, r.line...), src...)
+		r.line = r.line[:0]
+	}
+	return dst
+}
+
+// take deals with a line of the header, or with a part of one that is long.
+func (r *headerReader) take(m *rewrite.Text, dst, line []byte) []byte {
+	first := !r.mid
+	text, ends := bytes.CutSuffix(line, []byte("\r\n"))
+	r.mid = !ends
+	folds := first && (line[0] == ' ' || line[0] == '\t')
+	switch {
+	case !first && r.drops, folds && r.drops:
+		return dst
+	case !first, folds && !r.joins:
+		return r.pass(dst, text, ends)
+	case folds: // unfolded, unless the line would be too long
+		if r.held && ends && r.length+len(text) <= maxText {
+			r.held, r.changed = false, true
+		} else {
+			dst = r.release(dst)
+		}
+		return r.pass(dst, text, ends)
+	case len(text) == 0 && ends:
+		return append(r.end(m, dst, false), line...)
+	}
+	name, _, is := bytes.Cut(line, []byte(":"))
+	name = bytes.TrimRight(name, " \t")
+	switch {
+	case is && len(name) > 0 && !bytes.ContainsAny(name, " \t"):
+	case r.fields == 0 && (bytes.HasPrefix(line, []byte("From ")) || bytes.HasPrefix(line, []byte(">From "))): // of a mailbox file
+		return append(dst, line...)
+	default: // the body begins, for many readers
+		return append(r.end(m, dst, r.fields == 0), line...)
+	}
+	dst = r.release(dst)
+	r.fields++
+	field := string(name)
+	if hasFold(r.add, field) {
+		r.seen = append(r.seen, field)
+	}
+	if r.joins = hasFold(r.unfold, field); hasFold(r.remove, field) {
+		r.drops, r.changed = true, true
+		return dst
+	}
+	r.drops = false
+	return r.pass(dst, text, ends)
+}
+
+// pass appends text of a field, and its line end unless that may have to go.
+func (r *headerReader) pass(dst, text []byte, ends bool) []byte {
+	dst = append(dst, text...)
+	r.length += len(text)
+	switch {
+	case !ends:
+	case r.joins:
+		r.held = true
+	default:
+		dst, r.length = append(dst, "\r\n"...), 0
+	}
+	return dst
+}
+
+// release appends the line end that is held back.
+func (r *headerReader) release(dst []byte) []byte {
+	if r.held {
+		dst = append(dst, "\r\n"...)
+	}
+	r.held, r.length = false, 0
+	return dst
+}
+
+// end ends the header with the fields that are missing, and, where a body without a
+// header follows, with an empty line.
+func (r *headerReader) end(m *rewrite.Text, dst []byte, body bool) []byte {
+	dst = r.release(dst)
+	r.over = true
+	date, word, added := "", "", false
+	for _, name := range addable {
+		if !hasFold(r.add, name) || hasFold(r.seen, name) {
+			continue
+		}
+		if word == "" {
+			if date, word = m.Stamp(); word == "" {
+				return dst
+			}
+		}
+		value := date
+		if name == "Message-ID" {
+			value = "<" + word + "@" + m.Hostname() + ">"
+		}
+		dst = append(dst, name+": "+value+"\r\n"...)
+		added, r.changed = true, true
+	}
+	if added && body {
+		dst = append(dst, "\r\n"...)
+	}
+	return dst
+}
