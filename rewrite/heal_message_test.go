@@ -1,6 +1,7 @@
 package rewrite_test
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"testing"
@@ -228,6 +229,54 @@ func TestOptionsOfMessageRulesAreChecked(t *testing.T) {
 	for _, options := range []map[string]any{nil, {"remove": []string{"a:"}}, {"unfold": []string{""}}} {
 		if _, errs := heal.Compile([]string{"header-fields"}, map[string]map[string]any{"header-fields": options}); len(errs) != 1 {
 			t.Errorf("header-fields takes %v: %v", options, errs)
+		}
+	}
+}
+
+// All rules for messages at once, each at what changes most, and messages of whatever they
+// look at: what goes out is text that ends where the message does.
+func TestMessageRulesTogetherMakeText(t *testing.T) {
+	options := map[string]map[string]any{
+		"label-8bit": {"mode": "encode"}, "leading-dots": {"mode": "encode"}, "long-lines": {"length": int64(80)},
+		"header-fields": {"unfold": []string{"From"}, "remove": []string{"Sender"}, "add": []string{"Date", "Message-ID"}},
+	}
+	words := []string{"From: ", "Sender: ", "DKIM-Signature: ", eightBits, quotedIs, "Content-Type: multipart/mixed; boundary=b", "Content-Type: text/plain",
+		"\r\n", "\r\n", "\r\n", "\r\n\r\n", "\r\n ", "--b", "--b--", "..", "x", " ", "=", "\u00fc", strings.Repeat("y", 79), strings.Repeat("z ", 60), strings.Repeat("w", 1100)}
+	random := rand.New(rand.NewPCG(1, 17))
+	for _, mode := range []string{"fold", "encode", "refuse"} {
+		options["long-lines"]["mode"] = mode
+		p := posting{rules: "stray-bytes header-fields label-8bit offer-8bitmime leading-dots long-lines dot-with-text", mail: "MAIL FROM:<a@example.net> BODY=8BITMIME", options: options}
+		for range 2000 {
+			in := ""
+			for range random.IntN(40) {
+				in += words[random.IntN(len(words))]
+			}
+			in += "\r\n.\r\n"
+			if i := strings.Index("\r\n"+in, "\r\n.\r\n"); i+len(".\r\n") != len(in) {
+				continue
+			}
+			d, m, k := p.text(t)
+			out := string(byDATA(m, []byte(in), random.IntN(len(in)), len(in)))
+			if len(k.whys) > 0 {
+				t.Fatalf("%s: %q: broke %q", mode, in, k.whys)
+			}
+			if m.Refusal() == "" {
+				checkSent(t, in, out)
+			}
+			d.Close()
+		}
+	}
+}
+
+// checkSent checks a message that was folded at 80.
+func checkSent(t *testing.T, in, out string) {
+	t.Helper()
+	if i := strings.Index("\r\n"+out, "\r\n.\r\n"); i+len(".\r\n") != len(out) {
+		t.Fatalf("%q becomes\n%q, which ends at %d", in, out, i)
+	}
+	for line := range strings.Lines(out) {
+		if text, ok := strings.CutSuffix(line, "\r\n"); !ok || len(strings.TrimPrefix(text, ".")) > 80 {
+			t.Fatalf("%q becomes\n%q, with the line %q", in, out, line)
 		}
 	}
 }

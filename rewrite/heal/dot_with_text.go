@@ -13,7 +13,7 @@ func dotWithText() rewrite.Rule {
 		Doc: "The last 512 octets of a message are held back until its end is there, and go in one write with the dot. The PIX loses " +
 			"an end that two packets share (CSCds90792). Where more than that is to be written at the end, the network may part it all " +
 			"the same, but seldom there. CHUNKING, which a PIX does not know, passes by count.",
-		Symptoms: []string{"timed out while sending end of data -- message may be sent more than once", "conversation timed out while sending end of data"},
+		Symptoms: []string{"timed out while sending end of data -- message may be sent more than once"},
 		Source:   "KB Q295725; Postfix, smtp_pix_workarounds; Exim specification, tcp_nodelay",
 		Entries:  []string{"L08", "L74"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {

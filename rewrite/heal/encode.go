@@ -148,9 +148,8 @@ func label8Bit() rewrite.Rule {
 			"with `mode = \"encode\"`, it becomes quoted-printable. The header has gone when the first 8-bit octet comes, so that " +
 			"this is done to messages of 7 bits too: name the clients that need it with the option `clients`. What is signed " +
 			"stays as it is. CHUNKING is hidden from these clients, and SIZE taken out of their MAIL.",
-		Symptoms: []string{"8-bit characters arrive as question marks or without their highest bit"},
-		Source:   "RFC 1428, 3; RFC 2045, 6.1; Sendmail 8.12.10 release notes; KB Q195215",
-		Entries:  []string{"L69"},
+		Source:  "RFC 1428; RFC 2045, 6.1; Sendmail 8.12.10 release notes; KB Q195215",
+		Entries: []string{"L69"},
 		Options: []rewrite.Option{
 			{Name: "mode", Default: "label", Values: []string{"label", "encode"},
 				Doc: "\"label\": text parts are labelled 8bit; \"encode\": they become quoted-printable"},
@@ -194,9 +193,8 @@ func leadingDots() rewrite.Rule {
 			"or get a blank before the dot with `mode = \"blank\"`, which the reader sees. Base64 has no dots. Where such a line is " +
 			"left, in a part that is signed, say, the message passes, or is refused with 554 at its end with `rest = \"refuse\"`. " +
 			"CHUNKING is hidden, so that every message is seen.",
-		Symptoms: []string{"the text of a message ends before a line that begins with a period", "the same message is delivered again and again, in part"},
-		Source:   "KB Q140935; KB843401; RFC 2045, 6.7; Sendmail 8.7.2 release notes",
-		Entries:  []string{"L66"},
+		Source:  "KB Q140935; KB843401; RFC 2045, 6.7; Sendmail 8.7.2 release notes",
+		Entries: []string{"L66"},
 		Options: []rewrite.Option{
 			{Name: "mode", Default: "quote", Values: []string{"quote", "encode", "blank"},
 				Doc: "\"quote\": dots in quoted-printable parts only; \"encode\": other text becomes quoted-printable; \"blank\": other text gets a blank before the dot"},

@@ -19,7 +19,7 @@ func headerFields() rewrite.Rule {
 			"not there. A message that has no header at all gets one then. The Date is the time when the message is passed on. " +
 			"A signature of the sender's (DKIM) that covers such a field may become invalid. CHUNKING is hidden, so that every " +
 			"message is seen, and SIZE taken out of MAIL where fields are added.",
-		Symptoms: []string{"554 Originator address does not match authentication credential", "Lotus Notes shows a part of the sender's name and no address"},
+		Symptoms: []string{"554 Originator address does not match authentication credential"},
 		Source:   "Sendmail operations guide, SingleLineFromHeader; KB Q188250; KB Q199051; RFC 5322, 2.2.3 and 3.6",
 		Entries:  []string{"L72", "L120"},
 		Options: []rewrite.Option{
