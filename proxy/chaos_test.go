@@ -136,19 +136,23 @@ var chaosMix = []chaosKind{
 	{everyRule, true, true},
 }
 
-// everyRule is all rules there are, with the options that they need.
+// everyRule is all rules there are, with the options that they need, but for those that
+// change what a message has: the sink would get another one.
 func everyRule(t *testing.T) *rewrite.Rules {
 	t.Helper()
 	var names []string
 	for _, r := range heal.Table() {
-		names = append(names, r.Name)
+		switch r.Name {
+		case "header-fields", "label-8bit", "leading-dots":
+		default:
+			names = append(names, r.Name)
+		}
 	}
 	rules, errs := heal.Compile(names, map[string]map[string]any{
 		"hide-keywords":  {"keywords": []any{"DSN"}},
 		"map-domains":    {"domains": map[string]any{"old.example.net": "example.net"}},
 		"map-auth-names": {"names": map[string]any{"old": "user"}},
 		"offer-auth":     {"mechanisms": []any{"LOGIN"}},
-		"header-fields":  {"unfold": []any{"From"}},
 	})
 	if errs != nil {
 		t.Fatal(errs)

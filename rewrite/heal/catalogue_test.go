@@ -115,6 +115,8 @@ func TestTheStateOfAnEntryComesFromTheRules(t *testing.T) {
 var unseen = map[string]string{
 	"no-valid-recipients": "the mail is lost without a word",
 	"bdat-blanks":         "no client that does so is known by name",
+	"label-8bit":          "the reader sees wrong letters",
+	"leading-dots":        "the message arrives cut off (KB Q140935)",
 	"hide-esmtp":          "clients that fail on ESMTP do so in their own words",
 	"refused-greeting":    "the client waits, or loses its connection",
 	"one-auth-line":       "the client logs in by a weaker mechanism, or says that there is none",

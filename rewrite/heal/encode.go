@@ -11,7 +11,7 @@ import (
 
 // eightBit is the state of offer-8bitmime.
 type eightBit struct {
-	declared bool // the MAIL of the open transaction has BODY=8BITMIME
+	declared bool // the last MAIL that began a transaction, or was to, has BODY=8BITMIME
 }
 
 func offer8BITMIME() rewrite.Rule {
@@ -40,7 +40,12 @@ func offer8BITMIME() rewrite.Rule {
 			encodes := o.Text("text") == "encode"
 			a := rewrite.Actions{
 				Replies: rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbLHLO), Reply: add8BITMIME,
-				Commands: rewrite.SetOf(rewrite.VerbMAIL), Command: func(t *rewrite.Turn) { takeBODYOut(t, encodes) },
+				Commands: rewrite.SetOf(rewrite.VerbMAIL), Command: func(t *rewrite.Turn) {
+					if encodes && !t.Transaction() { // within one, MAIL is refused
+						t.State().(*eightBit).declared = rewrite.HasWord(t.Said(), "8BITMIME")
+					}
+					takeBODYOut(t, encodes)
+				},
 			}
 			if !encodes {
 				return a, nil
@@ -51,14 +56,6 @@ func offer8BITMIME() rewrite.Rule {
 				}
 			}
 			a.State = func() any { return &eightBit{} }
-			a.Replies |= rewrite.SetOf(rewrite.VerbMAIL)
-			a.Reply = func(t *rewrite.Turn) {
-				if t.Verb() != rewrite.VerbMAIL {
-					add8BITMIME(t)
-				} else if r := t.Reply(); !t.Lost() && r.Code/100 == 2 {
-					t.State().(*eightBit).declared = rewrite.HasWord(t.Said(), "8BITMIME")
-				}
-			}
 			plan := mimetext.Plan{Encode: mimetext.LabelledTexts, BreakSignatures: o.Text("signatures") == "break"}
 			a.Message = func(m *rewrite.Text) rewrite.Filter {
 				if m.Server().Has("8BITMIME") || !m.State().(*eightBit).declared {
