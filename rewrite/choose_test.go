@@ -92,7 +92,10 @@ func chooseOption(o rewrite.Option, pick picker) any {
 	case o.Name == "length":
 		return int64(78 + pick(200))
 	case o.Name == "codes":
-		return []any{"535", "534"}
+		if _, ok := o.Default.([]string); ok {
+			return []any{"535", "534"}
+		}
+		return map[string]any{"550 a": "450", "554": "421", "451": "554"}
 	case o.Name == "refused":
 		return []any{"AUTH", "BODY"}
 	case o.Values != nil:

@@ -11,6 +11,9 @@ func Table() []rewrite.Rule {
 	return []rewrite.Rule{
 		oneLineReplies(), // last of all to see a reply
 		joinDataReply(),
+		plainReplies(), // sees texts that other rules have made
+		statusCodes(),  // sees codes that other rules have made
+		replyTexts(),
 		hideKeywords(),
 		sizeZero(),
 		authSpelling(),
@@ -54,6 +57,8 @@ func Table() []rewrite.Rule {
 		stripParameters(),
 		tidyCommands(),
 		upperCaseVerbs(), // last to see a command
+		blankLines(),
+		otherProtocols(),
 		chunking(),
 		lfEnds(),
 		commandEnds(), // takes what lf-ends leaves
@@ -70,6 +75,7 @@ func Table() []rewrite.Rule {
 		unendedReplies(),
 		secondReplies(),
 		lastWords(),
+		replyCodes(), // its Reply sees the server's own code, before any rule acts on that
 	}
 }
 

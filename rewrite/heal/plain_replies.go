@@ -1,0 +1,57 @@
+package heal
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"smtpshim/rewrite"
+)
+
+func plainReplies() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "plain-replies",
+		Heals: "clients that fail on lines of replies over 512 octets, or on octets that are not ASCII in them",
+		Doc: "A line of a reply may have 512 octets with its code and CRLF, and has ASCII alone unless the client has asked for " +
+			"UTF-8. What is longer is cut off, from EHLO's keywords at a blank, so that no parameter is cut in two. Any character " +
+			"beyond ASCII becomes a question mark where the client was not offered SMTPUTF8. A 334 stays: it is a challenge.",
+		Symptoms: []string{"UnicodeDecodeError: 'ascii' codec can't decode byte"},
+		Source:   "RFC 5321, 4.2 and 4.5.3.1.5; RFC 6531, 3.7.4.2",
+		Entries:  []string{"L87"},
+		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			return rewrite.Actions{Replies: rewrite.EveryVerb, Reply: makePlain}, nil
+		},
+	}
+}
+
+func makePlain(t *rewrite.Turn) {
+	r := t.Reply()
+	if t.Lost() || r.Code == 334 {
+		return
+	}
+	for i, text := range r.Lines {
+		if !isASCII(text) && !t.Shown().Has("SMTPUTF8") {
+			text = strings.Map(func(c rune) rune {
+				if c >= utf8.RuneSelf {
+					return '?'
+				}
+				return c
+			}, text)
+		}
+		if len(text) > maxJoined {
+			cut := utf8Start(text, maxJoined)
+			if at := strings.LastIndexByte(text[:cut+1], ' '); at > 0 && i > 0 && r.Code < 300 && hellos.Has(t.Verb()) {
+				cut = at
+			}
+			text = strings.TrimRight(text[:cut], blanks)
+		}
+		r.Lines[i] = text
+	}
+}
+
+// utf8Start is the last place up to at in a text where a character begins.
+func utf8Start(text string, at int) int {
+	for at > 0 && !utf8.RuneStart(text[at]) {
+		at--
+	}
+	return at
+}

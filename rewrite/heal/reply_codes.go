@@ -1,0 +1,117 @@
+package heal
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"smtpshim/rewrite"
+)
+
+func replyCodes() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "reply-codes",
+		Heals: "servers whose codes say something else than they mean",
+		Doc: "FireWall-1 answers NOOP with 220, and ZMailer HELP with 241: they become 250 and 214. The option `codes` lists " +
+			"refusals that mean another: a code and a regular expression for the text, and the code that takes its place, as in " +
+			"{ \"550 does not match IP\" = \"451\" }; a sender then keeps the message and tries again. A line of the text has to match. " +
+			"Of several entries that match, the first in the order of the alphabet counts. Refusals stay refusals, in a greeting " +
+			"too. An enhanced status code takes the class of the new code.",
+		Symptoms: []string{"550 Quoted name does not match IP Address"},
+		Source:   "rapid7/recog, SMTP banners and NOOP (220, 241); KB Q317099 (550 for a DNS failure); RFC 5321, 4.2.1",
+		Entries:  []string{"L53", "L86", "L116"},
+		Options: []rewrite.Option{{Name: "codes", Default: map[string]string{},
+			Doc: "refusals that get another code, as in { \"550 does not match IP\" = \"451\" }"}},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			table, err := readCodes(o.Table("codes"))
+			if err != nil {
+				return rewrite.Actions{}, &rewrite.ConfigError{Option: "codes", Err: err}
+			}
+			a := rewrite.Actions{Replies: rewrite.SetOf(rewrite.VerbNOOP, rewrite.VerbHELP), Reply: func(t *rewrite.Turn) { mendCode(t, table) }}
+			if len(table) > 0 {
+				a.Refusals = rewrite.EveryVerb
+			}
+			return a, nil
+		},
+	}
+}
+
+// A codeChange is one entry of the option codes.
+type codeChange struct {
+	from, to int
+	text     *regexp.Regexp // of a line of the text; nil: any
+}
+
+// readCodes reads the option codes. The changes are in the order of their keys.
+func readCodes(given map[string]string) ([]codeChange, error) {
+	var list []codeChange
+	for _, key := range slices.Sorted(maps.Keys(given)) {
+		code, pattern, _ := strings.Cut(key, " ")
+		c := codeChange{}
+		var ok bool
+		if c.from, ok = refusalCode(code); !ok {
+			return nil, fmt.Errorf(`%q does not begin with the code of a refusal, 400 to 599; write for example { "550 does not match IP" = "451" }`, key)
+		}
+		if c.to, ok = refusalCode(given[key]); !ok {
+			return nil, fmt.Errorf("%q is to become %q, which is not the code of a refusal, 400 to 599", key, given[key])
+		}
+		if c.from == c.to {
+			return nil, fmt.Errorf("%q is to become %q, which it is already", key, given[key])
+		}
+		if pattern != "" {
+			re, err := regexp.Compile(pattern)
+			if err != nil {
+				return nil, fmt.Errorf("%q is not a regular expression (RE2): %w", pattern, err)
+			}
+			c.text = re
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// refusalCode reads a reply code of 400 to 599.
+func refusalCode(text string) (code int, ok bool) {
+	n, err := strconv.Atoi(text)
+	return n, err == nil && len(text) == 3 && 400 <= n && n <= 599
+}
+
+func mendCode(t *rewrite.Turn, table []codeChange) {
+	r := t.Reply()
+	switch {
+	case t.Lost():
+		return
+	case t.Verb() == rewrite.VerbNOOP && r.Code == 220:
+		r.Code = 250
+		return
+	case t.Verb() == rewrite.VerbHELP && r.Code == 241:
+		r.Code = 214
+		return
+	}
+	for _, c := range table {
+		if c.from == r.Code && (c.text == nil || slices.ContainsFunc(r.Lines, c.text.MatchString)) {
+			setRefusal(r, c.to)
+			return
+		}
+	}
+}
+
+// setRefusal gives a refusal another code, and its enhanced status codes that class.
+func setRefusal(r *rewrite.Reply, code int) {
+	r.Code = code
+	mendStatus(r)
+}
+
+// mendStatus gives each enhanced status code of a reply the class of the reply's code
+// (RFC 2034, 4).
+func mendStatus(r *rewrite.Reply) {
+	class := byte('0' + r.Code/100)
+	for i, text := range r.Lines {
+		if status, _ := cutStatus(text); status != "" && status[0] != class {
+			r.Lines[i] = string(class) + text[1:]
+		}
+	}
+}
