@@ -91,6 +91,8 @@ func chooseOption(o rewrite.Option, pick picker) any {
 		return []any{"Date", "Message-ID"}
 	case o.Name == "length":
 		return int64(78 + pick(200))
+	case o.Name == "path_characters":
+		return "%|"
 	case o.Name == "codes":
 		if _, ok := o.Default.([]string); ok {
 			return []any{"535", "534"}

@@ -59,6 +59,7 @@ func Table() []rewrite.Rule {
 		upperCaseVerbs(), // last to see a command
 		blankLines(),
 		otherProtocols(),
+		shield(), // sees the commands that other rules have made
 		chunking(),
 		lfEnds(),
 		commandEnds(), // takes what lf-ends leaves
@@ -89,11 +90,12 @@ func Sets() []rewrite.Set {
 			"long-reply-lines", "join-hello-replies", "second-replies", "last-words", "split-auth-line", "tidy-commands"}},
 		{Name: "exchange-4.0", Doc: "Exchange 4.0's Internet Mail Connector: no ESMTP at all, and messages cut at dots before SP2", Rules: []string{"fall-back-to-helo", "leading-dots"}},
 		{Name: "exchange-5.0", Doc: "Exchange 5.0's Internet Mail Service", Rules: []string{
-			"advertise-esmtp", "fall-back-to-helo", "translate-xauth", "auth-spelling"},
+			"advertise-esmtp", "fall-back-to-helo", "translate-xauth", "auth-spelling", "shield"},
 			Options: map[string]map[string]any{"translate-xauth": {"spelling": "both"}, "advertise-esmtp": {"when": "always"},
-				"auth-spelling": {"show": "both"}}}, // Postfix, broken_sasl_auth_clients
+				"auth-spelling": {"show": "both"}, "shield": shieldsExchange50()}}, // Postfix, broken_sasl_auth_clients
 		{Name: "exchange-5.5", Doc: "Exchange 5.5's Internet Mail Service", Rules: []string{
-			"translate-xauth", "starttls-keyword", "repeat-ehlo", "second-ehlo", "mend-505", "retry-starttls"}},
+			"translate-xauth", "starttls-keyword", "repeat-ehlo", "second-ehlo", "mend-505", "retry-starttls", "shield"},
+			Options: map[string]map[string]any{"shield": shieldsExchange55()}},
 		{Name: "iis-4", Doc: "the SMTP service of IIS 4.0 (NT 4 Option Pack)", Rules: []string{
 			"fix-hello-name", "repeat-ehlo", "mend-505", "retry-starttls"}, Options: mendsEveryName()},
 		{Name: "iis-5", Doc: "the SMTP service of IIS 5.0 (Windows 2000)", Rules: []string{
@@ -110,7 +112,11 @@ func Sets() []rewrite.Set {
 			"host-name-first", "fix-hello-name", "plain-keywords"}},
 		{Name: "interlock", Doc: "ANS InterLock's SMTP gateway", Rules: []string{"unended-replies"}},
 		{Name: "office-365", Doc: "Exchange Online's front end, as a server", Rules: []string{"retry-ehlo"}},
-		{Name: "sendmail-8.6", Doc: "Sendmail 8.6 and older, which split long commands: set `limits.command_line` to 512 as well", Rules: []string{"fall-back-to-helo"}},
+		{Name: "sendmail-8.6", Doc: "Sendmail 8.6 and older, which split long commands: set `limits.command_line` to 512 as well", Rules: []string{"fall-back-to-helo", "shield"},
+			Options: map[string]map[string]any{"shield": shieldsSendmail86()}},
+		{Name: "domino-5", Doc: "Lotus Domino 4.6 to 5.0.8 as a server", Rules: []string{"shield"},
+			Options: map[string]map[string]any{"shield": shieldsDomino5()}},
+		{Name: "fw-1", Doc: "Check Point FireWall-1's SMTP security server", Rules: []string{"reply-codes"}},
 	}
 }
 

@@ -1,0 +1,225 @@
+package heal
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"smtpshim/rewrite"
+)
+
+func shield() rewrite.Rule {
+	return rewrite.Rule{
+		Name:  "shield",
+		Heals: "old servers that a long name, address, verb or header field, or an odd character in one, crashes or misleads",
+		Doc: "What is over a limit is refused before the server sees it, and the reply names it. The defaults are lengths that RFC 5321 " +
+			"allows and that no mail needs more of; the sets of products have others, by the advisories for them. " +
+			"Where a header is looked at, BDAT is hidden. Some faults need no rule: XEXCH50 is never carried (MS03-046), a BDAT that cannot be " +
+			"read never passes, and the server sees the proxy's address and its name, not the client's (MS02-037), unless " +
+			"`source` or XCLIENT says so.",
+		Symptoms: []string{"msexcimc.exe - Application Error"},
+		Source: "KB Q169174 and KB822992 (path, Subject); KB Q188341 (AUTH); KB Q166570 (wrong recipients); MS02-037; MS03-046; " +
+			"CVE-1999-0284, CVE-1999-1012, CVE-2001-0260, CVE-2000-1203 (Domino); CERT CA-1993-16 (Sendmail); RFC 5321, 4.5.3.1",
+		Entries: []string{"L121"},
+		Options: []rewrite.Option{
+			{Name: "hello_length", Default: int64(255), Most: 4096, Doc: "octets of the name in EHLO or HELO; 0: no limit"},
+			{Name: "path_length", Default: int64(512), Most: 4096, Doc: "octets of an address in MAIL, RCPT, VRFY or EXPN; 0: no limit"},
+			{Name: "path_characters", Default: "", Doc: "characters that no address may have, as in \"|\"; control characters never may"},
+			{Name: "loopback", Default: "pass", Values: []string{"pass", "refuse"}, Doc: "senders at an address of 127.0.0.0/8 in brackets"},
+			{Name: "verb_length", Default: int64(32), Most: 4096, Doc: "octets of the first word of a command that nobody knows; 0: no limit"},
+			{Name: "auth_length", Default: int64(0), Most: 12288, Doc: "octets of a line of AUTH, and of those within its exchange; 0: no limit"},
+			{Name: "refused_recipients", Default: int64(0), Most: 1000, Doc: "how many recipients of a message may be refused before the others get 452; 0: any number"},
+			{Name: "subject_length", Default: int64(0), Most: 1 << 20, Doc: "octets of the field Subject with its name; 0: no limit"},
+			{Name: "field_length", Default: int64(0), Most: 1 << 20, Doc: "octets of any field of the header with its name; 0: no limit"},
+			{Name: "header_length", Default: int64(0), Most: 1 << 30, Doc: "octets of the whole header; 0: no limit"},
+		},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			s := shieldLimits{
+				hello: o.Number("hello_length"), path: o.Number("path_length"), verb: o.Number("verb_length"), auth: o.Number("auth_length"),
+				refused: o.Number("refused_recipients"), characters: o.Text("path_characters"), refusesLoopback: o.Text("loopback") == "refuse",
+				header: headerLimits{subject: o.Number("subject_length"), field: o.Number("field_length"), all: o.Number("header_length")},
+			}
+			if at := strings.IndexAny(s.characters, "<>@"); at >= 0 {
+				return rewrite.Actions{}, &rewrite.ConfigError{Option: "path_characters",
+					Err: fmt.Errorf("%q has %q in it, which every address has; leave it out", s.characters, s.characters[at:at+1])}
+			}
+			return s.actions(), nil
+		},
+	}
+}
+
+// shieldLimits are the options of shield. A number of 0 is no limit.
+type shieldLimits struct {
+	hello, path, verb, auth, refused int64
+	characters                       string
+	refusesLoopback                  bool
+	header                           headerLimits
+}
+
+func (s *shieldLimits) actions() rewrite.Actions {
+	a := rewrite.Actions{
+		Commands: rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbHELO, rewrite.VerbLHLO, rewrite.VerbMAIL, rewrite.VerbRCPT,
+			rewrite.VerbVRFY, rewrite.VerbEXPN, rewrite.VerbOther),
+		Command: s.command,
+	}
+	if s.auth > 0 {
+		a.Commands |= rewrite.SetOf(rewrite.VerbAUTH, rewrite.VerbXAUTH, rewrite.VerbXEXPS)
+		a.SASL = s.sasl
+	}
+	if s.header != (headerLimits{}) {
+		a.Offer, a.Message = hideChunking, s.header.begin
+	}
+	return a
+}
+
+// over reports whether something is longer than its limit.
+func over(octets int, limit int64) bool { return limit > 0 && int64(octets) > limit }
+
+func refuse(t *rewrite.Turn, code int, format string, args ...any) {
+	t.Answer(rewrite.Reply{Code: code, Lines: []string{fmt.Sprintf(format, args...)}})
+}
+
+func (s *shieldLimits) command(t *rewrite.Turn) {
+	switch v := t.Verb(); v {
+	case rewrite.VerbEHLO, rewrite.VerbHELO, rewrite.VerbLHLO:
+		name := rewrite.Argument(t.Line())
+		if over(len(name), s.hello) {
+			refuse(t, 501, "5.5.4 a name of %d octets, and the server may see %d", len(name), s.hello)
+		} else if hasControl(name) {
+			refuse(t, 501, "5.5.4 a control character is in the name")
+		}
+	case rewrite.VerbMAIL:
+		s.address(t, "5.1.7")
+	case rewrite.VerbRCPT:
+		if refused := t.Recipients().Refused; s.refused > 0 && int64(refused) >= s.refused {
+			refuse(t, 452, "4.5.3 %d recipients of this message were refused, send it to the others in another", refused)
+			return
+		}
+		s.address(t, "5.1.3")
+	case rewrite.VerbVRFY, rewrite.VerbEXPN:
+		s.address(t, "5.1.3")
+	case rewrite.VerbOther:
+		word, _, _ := bytes.Cut(bytes.TrimLeft(t.Line(), blanks), []byte(" "))
+		if over(len(word), s.verb) {
+			refuse(t, 500, "5.5.2 a verb of %d octets, and the server may see %d", len(word), s.verb)
+		}
+	default:
+		s.sasl(t)
+	}
+}
+
+// sasl refuses an AUTH command, and a line within its exchange. The reply says
+// nothing of what is in it.
+func (s *shieldLimits) sasl(t *rewrite.Turn) {
+	if over(len(t.Line()), s.auth) {
+		refuse(t, 500, "5.5.6 a line of %d octets, and the server may see %d", len(t.Line()), s.auth) // RFC 4954, 4
+	}
+}
+
+// address refuses a command for its address. Most lines are so short, and so
+// plain, that the address need not be found in them.
+func (s *shieldLimits) address(t *rewrite.Turn, status string) {
+	line := t.Line()
+	mayBeOdd := hasControl(line) || s.characters != "" && bytes.ContainsAny(line, s.characters) ||
+		s.refusesLoopback && t.Verb() == rewrite.VerbMAIL && bytes.Contains(line, []byte("[127."))
+	if !over(len(line), s.path) && !mayBeOdd {
+		return
+	}
+	address := string(rewrite.Argument(line)) // all of it, where it is not clear what is the address
+	if path, ok := t.Path(); ok {
+		address = path.Address
+	}
+	switch {
+	case over(len(address), s.path):
+		refuse(t, 501, "%s an address of %d octets, and the server may see %d", status, len(address), s.path)
+	case hasControl([]byte(address)):
+		refuse(t, 501, "%s a control character is in the address", status)
+	case strings.ContainsAny(address, s.characters):
+		refuse(t, 501, "%s a character is in the address that the server must not see", status)
+	case s.refusesLoopback && t.Verb() == rewrite.VerbMAIL && isAtLoopback(address):
+		refuse(t, 501, "%s the sender is at the server itself, by a loopback address", status)
+	}
+}
+
+// hasControl reports whether text has a control character. A TAB is a blank here.
+func hasControl(text []byte) bool {
+	for _, c := range text {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return true
+		}
+	}
+	return false
+}
+
+// isAtLoopback reports whether the domain of an address is an address literal of
+// 127.0.0.0/8 (RFC 5321, 4.1.3).
+func isAtLoopback(address string) bool {
+	domain := strings.TrimSuffix(address[strings.LastIndexByte(address, '@')+1:], ">")
+	literal, found := strings.CutPrefix(domain, "[")
+	literal, closed := strings.CutSuffix(literal, "]")
+	ip, err := netip.ParseAddr(literal)
+	return found && closed && err == nil && ip.Is4() && ip.IsLoopback()
+}
+
+// headerLimits are the limits of what a header has, in octets; 0: none.
+type headerLimits struct{ subject, field, all int64 }
+
+const subjectName = "subject:"
+
+// begin looks at the header of one message.
+func (h headerLimits) begin(*rewrite.Text) rewrite.Filter {
+	var (
+		name       = make([]byte, 0, len(subjectName)) // how the present field begins
+		field, all int
+		midLine    bool
+	)
+	return rewrite.Filter{Text: func(m *rewrite.Text, _, src []byte) []byte {
+		if m.Body() {
+			return src
+		}
+		for rest := src; len(rest) > 0; {
+			n := bytes.IndexByte(rest, '\n') + 1
+			ends := n > 0
+			if !ends {
+				n = len(rest)
+			}
+			part := rest[:n]
+			if !midLine && part[0] != ' ' && part[0] != '\t' { // no line that goes on (RFC 5322, 2.2.3)
+				name, field = name[:0], 0
+			}
+			name = append(name, part[:min(len(part), cap(name)-len(name))]...)
+			field, all, midLine, rest = field+len(bytes.TrimRight(part, "\r\n")), all+n, !ends, rest[n:]
+			switch {
+			case over(field, h.subject) && strings.EqualFold(string(name), subjectName):
+				m.Refuse(rewrite.Reply{Code: 554, Lines: []string{fmt.Sprintf("5.6.0 the Subject has more than %d octets", h.subject)}})
+			case over(field, h.field):
+				m.Refuse(rewrite.Reply{Code: 554, Lines: []string{fmt.Sprintf("5.6.0 a field of the header has more than %d octets", h.field)}})
+			case over(all, h.all):
+				m.Refuse(rewrite.Reply{Code: 554, Lines: []string{fmt.Sprintf("5.6.0 the header has more than %d octets", h.all)}})
+			}
+		}
+		return src
+	}}
+}
+
+// shieldsExchange50 is for KB Q169174, KB Q188341 and KB Q166570. How long a line of
+// AUTH, and how many wrong recipients, are harmless nobody says: NTLM's lines and
+// most people's mistakes are within the limits.
+func shieldsExchange50() map[string]any {
+	return map[string]any{"auth_length": int64(1024), "refused_recipients": int64(50)}
+}
+
+// shieldsExchange55 is for KB Q188341 and KB822992.
+func shieldsExchange55() map[string]any {
+	return map[string]any{"auth_length": int64(1024), "subject_length": int64(1000)}
+}
+
+// shieldsDomino5 is for CVE-1999-0284, CVE-1999-1012, CVE-2001-0260 and CVE-2000-1203.
+// A path may have 256 octets (RFC 5321, 4.5.3.1.3).
+func shieldsDomino5() map[string]any {
+	return map[string]any{"path_length": int64(256), "loopback": "refuse"}
+}
+
+// shieldsSendmail86 is for CERT CA-1993-16: such an address names a program.
+func shieldsSendmail86() map[string]any { return map[string]any{"path_characters": "|"} }
