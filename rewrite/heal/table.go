@@ -128,7 +128,10 @@ func mendsEveryName() map[string]map[string]any {
 // Book is the table and the sets.
 func Book() rewrite.Book { return rewrite.Book{Rules: Table(), Sets: Sets()} }
 
-// Compile is [rewrite.Book.Compile] for Book.
+// Compile is [rewrite.Book.Compile] for Book, with a rule for each name that begins
+// with ReplacePrefix.
 func Compile(names []string, options map[string]map[string]any) (*rewrite.Rules, []error) {
-	return Book().Compile(names, options)
+	book := Book()
+	book.Rules = append(book.Rules, replacements(names)...) // nearest to the server
+	return book.Compile(names, options)
 }

@@ -1,0 +1,230 @@
+package heal
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"smtpshim/rewrite"
+)
+
+// ReplacePrefix begins the name of every rule that [[route.replace]] makes. No rule
+// of the Table has it.
+const ReplacePrefix = "replace-"
+
+// replacements are the rules of the configuration's own: each name that begins with
+// ReplacePrefix is one, with ReplaceOptions as its options.
+func replacements(names []string) (rules []rewrite.Rule) {
+	for _, name := range names {
+		if name = strings.TrimPrefix(name, "-"); !strings.HasPrefix(name, ReplacePrefix) {
+			continue
+		}
+		if !slices.ContainsFunc(rules, func(r rewrite.Rule) bool { return r.Name == name }) {
+			rules = append(rules, replace(name))
+		}
+	}
+	return rules
+}
+
+// ReplaceOptions are what a rule of [[route.replace]] has, besides
+// rewrite.ScopeOptions.
+func ReplaceOptions() []rewrite.Option {
+	return []rewrite.Option{
+		{Name: "on", Default: "", Values: []string{"command", "reply"}, Doc: "what is looked at: the client's command, or each line of the server's reply"},
+		{Name: "verbs", Default: []string{}, Doc: "the commands, or those that are answered; \"greeting\", \"end-of-data\", and \"other\" for any that the proxy does not know"},
+		{Name: "match", Default: "", Doc: "a regular expression (RE2) for the line; that of a reply is its code, a blank and its text"},
+		{Name: "with", Default: sameText, Doc: "what takes the place of each match, with $1 for what is in its first brackets; $0 is the match itself"},
+		{Name: "code", Default: int64(0), Most: 599, Doc: "of a reply: its code instead; of a command: the code with which it is refused, and with is the text; 0: none"},
+	}
+}
+
+// sameText leaves a match as it is.
+const sameText = "$0"
+
+// replace is the last resort: what the configuration says to change, for a quirk that
+// no rule knows. It is nearest to the server: it sees commands behind all other rules, and
+// replies before them.
+func replace(name string) rewrite.Rule {
+	return rewrite.Rule{
+		Name:  name,
+		Heals: "what [[route.replace]] of the configuration says",
+		Doc: "A regular expression on commands or replies, with the checks that every rule has. " +
+			"No AUTH command, and no line of its exchange, is looked at.",
+		Source:  "the configuration",
+		Options: ReplaceOptions(),
+		Setup:   setUpReplacement,
+	}
+}
+
+// setUpReplacement reads the options, and refuses those with which the rule could
+// never act, or the engine would take back what it does.
+func setUpReplacement(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+	r := &replacement{on: o.Text("on"), with: o.Text("with"), code: int(o.Number("code"))}
+	for _, check := range []struct {
+		option string
+		read   func(rewrite.Options) error
+	}{
+		{"on", r.readOn}, {"match", r.readMatch}, {"verbs", r.readVerbs}, {"with", r.readWith}, {"code", r.readCode},
+	} {
+		if err := check.read(o); err != nil {
+			return rewrite.Actions{}, &rewrite.ConfigError{Option: check.option, Err: err}
+		}
+	}
+	if r.on == "command" {
+		return rewrite.Actions{Commands: r.verbs, Command: r.command}, nil
+	}
+	return rewrite.Actions{Replies: r.verbs, Reply: r.reply}, nil
+}
+
+// A replacement is one table of [[route.replace]].
+type replacement struct {
+	on    string
+	verbs rewrite.VerbSet
+	match *regexp.Regexp
+	with  string
+	code  int // 0: stays
+}
+
+func (r *replacement) readOn(rewrite.Options) error {
+	if r.on == "" {
+		return errors.New(`it is missing; write on = "command" or on = "reply"`)
+	}
+	return nil
+}
+
+func (r *replacement) readMatch(o rewrite.Options) error {
+	text := o.Text("match")
+	if text == "" {
+		return errors.New(`it is missing; write for example match = "^NOOP .*"`)
+	}
+	re, err := regexp.Compile(text)
+	if err != nil {
+		return fmt.Errorf("%q is not a regular expression (RE2): %w", text, err)
+	}
+	r.match = re
+	return nil
+}
+
+// neverCarried are the verbs that no rule gets to see: see the engine's documentation.
+var neverCarried = rewrite.SetOf(rewrite.VerbTURN, rewrite.VerbATRN, rewrite.VerbXCLIENT, rewrite.VerbXFORWARD, rewrite.VerbPROXY,
+	rewrite.VerbXEXCH50, rewrite.VerbXLINK2STATE)
+
+func (r *replacement) readVerbs(o rewrite.Options) error {
+	if len(o.List("verbs")) == 0 {
+		return errors.New(`no verb is named, so that the rule would never act; write for example verbs = ["NOOP"]`)
+	}
+	for _, name := range o.List("verbs") {
+		v, ok := verbNamed(name)
+		switch onCommand := r.on == "command"; {
+		case !ok:
+			return fmt.Errorf(`%q is no verb that the proxy knows; write "other" for one that it does not, and the verb in match`, name)
+		case neverCarried.Has(v):
+			return fmt.Errorf("%q never reaches a rule: the proxy does not carry it", name)
+		case onCommand && (v == rewrite.VerbGreeting || v == rewrite.VerbMessage):
+			return fmt.Errorf(`%q is no command; only on = "reply" can have it`, name)
+		case onCommand && credentials.Has(v):
+			return fmt.Errorf("%q has a password in it, and is never looked at", name)
+		case onCommand && v == rewrite.VerbBDAT && r.code == 0:
+			return fmt.Errorf("%q passes as it is, since octets follow it; it can be refused with code, and not changed", name)
+		}
+		r.verbs |= rewrite.SetOf(v)
+	}
+	return nil
+}
+
+var credentials = rewrite.SetOf(rewrite.VerbAUTH, rewrite.VerbXAUTH, rewrite.VerbXEXPS)
+
+// verbNamed finds a verb by the name that it has in logs, in any case.
+func verbNamed(name string) (v rewrite.Verb, ok bool) {
+	for v := range rewrite.Verb(len(rewrite.VerbNames())) {
+		if strings.EqualFold(v.String(), name) {
+			return v, true
+		}
+	}
+	return 0, false
+}
+
+// groupIn finds what Regexp.Expand takes for a group: $1, ${1}, $name, ${name}, and $$.
+var groupIn = regexp.MustCompile(`\$(\$|\w+|\{\w+\})`)
+
+func (r *replacement) readWith(rewrite.Options) error {
+	if strings.ContainsAny(r.with, "\r\n\x00") {
+		return fmt.Errorf("%q has a CR, LF or NUL in it, and a line has none", r.with)
+	}
+	for _, found := range groupIn.FindAllStringSubmatch(r.with, -1) {
+		name := strings.Trim(found[1], "{}")
+		if n, err := strconv.Atoi(name); err == nil && n <= r.match.NumSubexp() || name == "$" || r.match.SubexpIndex(name) >= 0 {
+			continue
+		}
+		return fmt.Errorf("%q has %s in it, and %q has no such brackets; write ${1}x for $1 before a letter, and $$ for a dollar sign", r.with, found[0], r.match)
+	}
+	switch {
+	case r.with != sameText:
+	case r.code == 0:
+		return errors.New("it is missing, and so is code: the rule would change nothing")
+	case r.on == "command":
+		return errors.New(`it is missing: the text of the reply that refuses the command, as in with = "5.5.1 not here"`)
+	}
+	return nil
+}
+
+func (r *replacement) readCode(rewrite.Options) error {
+	switch c := r.code; {
+	case c == 0 || c >= 400:
+	case r.on == "command":
+		return fmt.Errorf("%d is no code of a refusal, 400 to 599; only the server says yes to a command", c)
+	case c < 200 || c >= 300:
+		return fmt.Errorf("%d is no code that a reply can get: it is 200 to 299 for a yes, and 400 to 599 for a refusal", c)
+	case r.verbs.Has(rewrite.VerbGreeting) && c != 220:
+		return fmt.Errorf("%d is no code of a greeting that says yes, which is 220", c)
+	case r.verbs.Has(rewrite.VerbSTARTTLS):
+		return fmt.Errorf("%d would be a yes to STARTTLS, whose code stays", c)
+	}
+	return nil
+}
+
+func (r *replacement) command(t *rewrite.Turn) {
+	line := t.Line()
+	if !r.match.Match(line) {
+		return
+	}
+	if r.code == 0 {
+		t.SetLine(string(r.match.ReplaceAll(line, []byte(r.with))))
+		return
+	}
+	text := r.match.Expand(nil, []byte(r.with), line, r.match.FindSubmatchIndex(line))
+	t.Answer(rewrite.Reply{Code: r.code, Lines: []string{string(text)}})
+}
+
+// reply changes the lines of a reply that match, and its code. A yes stays a yes, a
+// refusal a refusal, and a challenge is not looked at. A line that nothing is left of is
+// left out, if another stays.
+func (r *replacement) reply(t *rewrite.Turn) {
+	reply := t.Reply()
+	if t.Lost() || reply.Code == 334 || r.code != 0 && (reply.Code/100 == 3 || (reply.Code >= 400) != (r.code >= 400)) {
+		return
+	}
+	var lines []string
+	matches, code := false, strconv.Itoa(reply.Code)+" "
+	for _, text := range reply.Lines {
+		if line := code + text; r.match.MatchString(line) {
+			matches = true
+			if text = strings.TrimPrefix(r.match.ReplaceAllString(line, r.with), code); text == "" {
+				continue
+			}
+		}
+		lines = append(lines, text)
+	}
+	if !matches {
+		return
+	}
+	if lines == nil {
+		lines = []string{""}
+	}
+	if reply.Lines = lines; r.code != 0 {
+		reply.Code = r.code
+	}
+}
