@@ -255,6 +255,11 @@ func (v *visit) print(w io.Writer) {
 			line("rule", r.Name+" acts; it heals "+r.Heals)
 		}
 	}
+	for _, name := range v.route.Rules.Names() {
+		if acted[name] > 0 && strings.HasPrefix(name, heal.ReplacePrefix) {
+			line("rule", name+" acts; [[route.replace]] says so")
+		}
+	}
 	if v.route.ProxySend != proxy.ProxyNone {
 		line("PROXY header", "was sent, with no client in it; the server has to be set up to take one from this machine")
 	}

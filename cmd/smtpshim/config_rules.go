@@ -27,6 +27,8 @@ func readRules(t *table) (rules *rewrite.Rules, options map[string]map[string]an
 		}
 	}
 	names = append(names, ruleKeys(t, options)...)
+	replacements, replaced := readReplacements(t, options)
+	names = append(names, replacements...)
 	var errs []error
 	rules, errs = heal.Compile(names, options)
 	for _, err := range errs {
@@ -34,7 +36,7 @@ func readRules(t *table) (rules *rewrite.Rules, options map[string]map[string]an
 		if !ok {
 			t.wrong("rules", "%v", err)
 		} else if e.Option != "" {
-			at := all.table(e.Rule)
+			at := cmp.Or(replaced[e.Rule], all.table(e.Rule))
 			at.wrong(e.Option, "%v%s", e, hintOption(e))
 		} else if slices.Contains(names, e.Rule) {
 			t.wrong("rules", "%v%s", e, hintRule(e.Rule))
@@ -117,13 +119,7 @@ func (c *chosen) UnmarshalText(text []byte) (err error) {
 // hintRule returns what to add to an error about a rule that does not exist.
 func hintRule(name string) string {
 	name = strings.TrimPrefix(name, "-")
-	var known []string
-	for _, r := range heal.Table() {
-		known = append(known, r.Name)
-	}
-	for _, s := range heal.Sets() {
-		known = append(known, s.Name)
-	}
+	known := knownRules()
 	if slices.Contains(known, name) {
 		return ""
 	}

@@ -276,3 +276,25 @@ func TestAPortThatWantsTLSInTheOtherWayIsWarnedOf(t *testing.T) {
 		}
 	}
 }
+
+// A [[route.replace]] is a rule like the others, in logs, metrics, on the page and in
+// recordings, under its own name.
+func TestAReplacementIsARuleOfItsOwn(t *testing.T) {
+	c, _ := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nrules = [\"reply-codes\"]\n"+
+		"[[route.replace]]\nname = \"noop\"\non = \"reply\"\nverbs = [\"NOOP\"]\nmatch = \"^220\"\ncode = 250\nclients = [\"192.0.2.0/24\"]\n"+
+		"[[route.replace]]\nname = \"help\"\non = \"command\"\nverbs = [\"HELP\"]\nmatch = \".\"\nwith = \"5.5.1 no help\"\ncode = 502\n")
+	r := c.routes[0]
+	if got, want := r.Rules.Names(), []string{"stray-bytes", "reply-codes", "replace-noop", "replace-help"}; !slices.Equal(got, want) {
+		t.Errorf("the rules in force are %q, want %q", got, want)
+	}
+	if got, want := r.Rules.Scope("replace-noop"), "clients 192.0.2.0/24"; got != want {
+		t.Errorf("the scope is %q, want %q", got, want)
+	}
+	if got, want := playedOptions(r)["replace-noop"], map[string]any{"on": "reply", "verbs": []string{"NOOP"}, "match": "^220",
+		"code": int64(250), "clients": []string{"192.0.2.0/24"}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("a recording has the options %v, want %v", got, want)
+	}
+	if len(r.idle) > 0 {
+		t.Errorf("idle options: %v", r.idle)
+	}
+}

@@ -185,3 +185,21 @@ func TestTheExampleHasEveryKeyOfLogins(t *testing.T) {
 		t.Errorf("the schema has only %d keys of accounts and logins", found)
 	}
 }
+
+// A replacement is shown with values that go together, and not at their defaults.
+func TestTheExampleHasEveryKeyOfReplacements(t *testing.T) {
+	shipped, _ := readExample(t)
+	_, schema := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n"+
+		"[[route.replace]]\nname = \"noop\"\non = \"reply\"\nverbs = [\"NOOP\"]\nmatch = \"^220\"\ncode = 250\n")
+	found := 0
+	for _, key := range schema {
+		if name, ok := strings.CutPrefix(key, "route.replace."); ok {
+			if found++; !strings.Contains(shipped, "#   "+name+" = ") {
+				t.Errorf("%s is not in the example", key)
+			}
+		}
+	}
+	if found < 9 {
+		t.Errorf("the schema has only %d keys of replacements", found)
+	}
+}

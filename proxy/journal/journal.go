@@ -41,7 +41,7 @@ func (e Entry) Healed() bool {
 // heals says that a rule is among names with commas between them.
 func heals(names string) bool {
 	for name := range strings.SplitSeq(names, ",") {
-		if rules[name] {
+		if rules[name] || strings.HasPrefix(name, heal.ReplacePrefix) {
 			return true
 		}
 	}
