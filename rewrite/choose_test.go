@@ -3,6 +3,7 @@ package rewrite_test
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"smtpshim/rewrite"
@@ -91,7 +92,7 @@ func chooseOption(o rewrite.Option, pick picker) any {
 		return []any{"Date", "Message-ID"}
 	case o.Name == "length":
 		return int64(78 + pick(200))
-	case o.Name == "path_characters":
+	case strings.HasSuffix(o.Name, "_characters"):
 		return "%|"
 	case o.Name == "codes":
 		if _, ok := o.Default.([]string); ok {

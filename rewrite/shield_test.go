@@ -16,23 +16,25 @@ func TestTheShieldMeasuresHeaderFields(t *testing.T) {
 	const rest = "\r\nbody\r\n"
 	for _, c := range []struct {
 		option  string
-		limit   int64
+		limit   any
 		message string
 		want    string
 	}{
-		{"subject_length", 100, subject(100) + rest, ""},
-		{"subject_length", 100, subject(101) + rest, "554 5.6.0 the Subject has more than 100 octets"},
-		{"subject_length", 100, "sUBJECT" + subject(101)[len("Subject"):] + rest, "554 5.6.0 the Subject has more than 100 octets"},
-		{"subject_length", 100, subject(60) + " " + strings.Repeat("x", 39) + "\r\n" + rest, ""},
-		{"subject_length", 100, subject(60) + "\t" + strings.Repeat("x", 40) + "\r\n" + rest, "554 5.6.0 the Subject has more than 100 octets"},
-		{"subject_length", 100, subject(60) + field(101) + rest, ""},
-		{"subject_length", 100, field(60) + "\r\n" + subject(101) + rest, ""},
-		{"subject_length", 100, subject(60) + subject(60) + rest, ""},
-		{"field_length", 100, field(100) + field(100) + rest, ""},
-		{"field_length", 100, field(100) + field(101) + rest, "554 5.6.0 a field of the header has more than 100 octets"},
-		{"field_length", 100, field(10) + "\r\n" + strings.Repeat("x", 101) + "\r\n", ""},
-		{"header_length", 100, field(48) + field(46) + rest, ""},
-		{"header_length", 100, field(48) + field(47) + rest, "554 5.6.0 the header has more than 100 octets"},
+		{"subject_characters", "#:", "SUBJECT: all is well\r\nX: #\r\n" + rest + "#\r\n", ""},
+		{"subject_characters", "#:", "Subject: all\r\n is #1\r\n" + rest, "554 5.6.0 a character is in the Subject that the server must not see"},
+		{"subject_length", int64(100), subject(100) + rest, ""},
+		{"subject_length", int64(100), subject(101) + rest, "554 5.6.0 the Subject has more than 100 octets"},
+		{"subject_length", int64(100), "sUBJECT" + subject(101)[len("Subject"):] + rest, "554 5.6.0 the Subject has more than 100 octets"},
+		{"subject_length", int64(100), subject(60) + " " + strings.Repeat("x", 39) + "\r\n" + rest, ""},
+		{"subject_length", int64(100), subject(60) + "\t" + strings.Repeat("x", 40) + "\r\n" + rest, "554 5.6.0 the Subject has more than 100 octets"},
+		{"subject_length", int64(100), subject(60) + field(101) + rest, ""},
+		{"subject_length", int64(100), field(60) + "\r\n" + subject(101) + rest, ""},
+		{"subject_length", int64(100), subject(60) + subject(60) + rest, ""},
+		{"field_length", int64(100), field(100) + field(100) + rest, ""},
+		{"field_length", int64(100), field(100) + field(101) + rest, "554 5.6.0 a field of the header has more than 100 octets"},
+		{"field_length", int64(100), field(10) + "\r\n" + strings.Repeat("x", 101) + "\r\n", ""},
+		{"header_length", int64(100), field(48) + field(46) + rest, ""},
+		{"header_length", int64(100), field(48) + field(47) + rest, "554 5.6.0 the header has more than 100 octets"},
 	} {
 		for cut := range len(c.message) {
 			options := map[string]map[string]any{"shield": {c.option: c.limit}}
@@ -45,10 +47,10 @@ func TestTheShieldMeasuresHeaderFields(t *testing.T) {
 			m := k.d.Text()
 			out := byDATA(m, []byte(c.message+".\r\n"), cut)
 			if m.Refusal() != c.want {
-				t.Fatalf("%s = %d, %q cut at %d: the refusal is %q, want %q", c.option, c.limit, c.message, cut, m.Refusal(), c.want)
+				t.Fatalf("%s = %v, %q cut at %d: the refusal is %q, want %q", c.option, c.limit, c.message, cut, m.Refusal(), c.want)
 			}
 			if c.want == "" && string(out) != c.message+".\r\n" {
-				t.Fatalf("%s = %d, %q cut at %d: the message became %q", c.option, c.limit, c.message, cut, out)
+				t.Fatalf("%s = %v, %q cut at %d: the message became %q", c.option, c.limit, c.message, cut, out)
 			}
 		}
 	}

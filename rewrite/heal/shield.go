@@ -14,13 +14,13 @@ func shield() rewrite.Rule {
 		Name:  "shield",
 		Heals: "old servers that a long name, address, verb or header field, or an odd character in one, crashes or misleads",
 		Doc: "What is over a limit is refused before the server sees it, and the reply names it. The defaults are lengths that RFC 5321 " +
-			"allows and that no mail needs more of; the sets of products have others, by the advisories for them. " +
+			"asks servers to take, or more, and that no mail exceeds; the sets of products have others, by the advisories for them. " +
 			"Where a header is looked at, BDAT is hidden. Some faults need no rule: XEXCH50 is never carried (MS03-046), a BDAT that cannot be " +
 			"read never passes, and the server sees the proxy's address and its name, not the client's (MS02-037), unless " +
 			"`source` or XCLIENT says so.",
 		Symptoms: []string{"msexcimc.exe - Application Error"},
-		Source: "KB Q169174 and KB822992 (path, Subject); KB Q188341 (AUTH); KB Q166570 (wrong recipients); MS02-037; MS03-046; " +
-			"CVE-1999-0284, CVE-1999-1012, CVE-2001-0260, CVE-2000-1203 (Domino); CERT CA-1993-16 (Sendmail); RFC 5321, 4.5.3.1",
+		Source: "KB Q169174 and KB822992 (path, Subject); KB Q188341 (AUTH); KB Q166570 (wrong recipients); KB Q239816 (characters of the Subject); MS02-037; MS03-046; " +
+			"CVE-1999-0284, CVE-1999-1012, SAFER 010123.EXP.1.10, CVE-2000-1203 (Domino); CVE-1999-0203 (Sendmail); RFC 5321, 4.5.3.1",
 		Entries: []string{"L121"},
 		Options: []rewrite.Option{
 			{Name: "hello_length", Default: int64(255), Most: 4096, Doc: "octets of the name in EHLO or HELO; 0: no limit"},
@@ -31,6 +31,7 @@ func shield() rewrite.Rule {
 			{Name: "auth_length", Default: int64(0), Most: 12288, Doc: "octets of a line of AUTH, and of those within its exchange; 0: no limit"},
 			{Name: "refused_recipients", Default: int64(0), Most: 1000, Doc: "how many recipients of a message may be refused before the others get 452; 0: any number"},
 			{Name: "subject_length", Default: int64(0), Most: 1 << 20, Doc: "octets of the field Subject with its name; 0: no limit"},
+			{Name: "subject_characters", Default: "", Doc: "characters that no Subject may have; ordinary mail may have them"},
 			{Name: "field_length", Default: int64(0), Most: 1 << 20, Doc: "octets of any field of the header with its name; 0: no limit"},
 			{Name: "header_length", Default: int64(0), Most: 1 << 30, Doc: "octets of the whole header; 0: no limit"},
 		},
@@ -38,7 +39,8 @@ func shield() rewrite.Rule {
 			s := shieldLimits{
 				hello: o.Number("hello_length"), path: o.Number("path_length"), verb: o.Number("verb_length"), auth: o.Number("auth_length"),
 				refused: o.Number("refused_recipients"), characters: o.Text("path_characters"), refusesLoopback: o.Text("loopback") == "refuse",
-				header: headerLimits{subject: o.Number("subject_length"), field: o.Number("field_length"), all: o.Number("header_length")},
+				header: headerLimits{subject: o.Number("subject_length"), field: o.Number("field_length"), all: o.Number("header_length"),
+					characters: o.Text("subject_characters")},
 			}
 			if at := strings.IndexAny(s.characters, "<>@"); at >= 0 {
 				return rewrite.Actions{}, &rewrite.ConfigError{Option: "path_characters",
@@ -163,7 +165,10 @@ func isAtLoopback(address string) bool {
 }
 
 // headerLimits are the limits of what a header has, in octets; 0: none.
-type headerLimits struct{ subject, field, all int64 }
+type headerLimits struct {
+	subject, field, all int64
+	characters          string // that no Subject may have
+}
 
 const subjectName = "subject:"
 
@@ -188,10 +193,14 @@ func (h headerLimits) begin(*rewrite.Text) rewrite.Filter {
 			if !midLine && part[0] != ' ' && part[0] != '\t' { // no line that goes on (RFC 5322, 2.2.3)
 				name, field = name[:0], 0
 			}
-			name = append(name, part[:min(len(part), cap(name)-len(name))]...)
+			ofName := min(len(part), cap(name)-len(name))
+			name = append(name, part[:ofName]...)
+			isSubject := strings.EqualFold(string(name), subjectName)
 			field, all, midLine, rest = field+len(bytes.TrimRight(part, "\r\n")), all+n, !ends, rest[n:]
 			switch {
-			case over(field, h.subject) && strings.EqualFold(string(name), subjectName):
+			case isSubject && bytes.ContainsAny(part[ofName:], h.characters):
+				m.Refuse(rewrite.Reply{Code: 554, Lines: []string{"5.6.0 a character is in the Subject that the server must not see"}})
+			case isSubject && over(field, h.subject):
 				m.Refuse(rewrite.Reply{Code: 554, Lines: []string{fmt.Sprintf("5.6.0 the Subject has more than %d octets", h.subject)}})
 			case over(field, h.field):
 				m.Refuse(rewrite.Reply{Code: 554, Lines: []string{fmt.Sprintf("5.6.0 a field of the header has more than %d octets", h.field)}})
@@ -215,11 +224,11 @@ func shieldsExchange55() map[string]any {
 	return map[string]any{"auth_length": int64(1024), "subject_length": int64(1000)}
 }
 
-// shieldsDomino5 is for CVE-1999-0284, CVE-1999-1012, CVE-2001-0260 and CVE-2000-1203.
+// shieldsDomino5 is for CVE-1999-0284, CVE-1999-1012, SAFER 010123.EXP.1.10 and CVE-2000-1203.
 // A path may have 256 octets (RFC 5321, 4.5.3.1.3).
 func shieldsDomino5() map[string]any {
 	return map[string]any{"path_length": int64(256), "loopback": "refuse"}
 }
 
-// shieldsSendmail86 is for CERT CA-1993-16: such an address names a program.
+// shieldsSendmail86 is for CVE-1999-0203: such an address names a program.
 func shieldsSendmail86() map[string]any { return map[string]any{"path_characters": "|"} }

@@ -56,7 +56,7 @@ func Table() []rewrite.Rule {
 		offer8BITMIME(), // encodes what label-8bit has labelled; sees BODY before strip-parameters takes it out
 		stripParameters(),
 		tidyCommands(),
-		upperCaseVerbs(), // last to see a command
+		upperCaseVerbs(),
 		blankLines(),
 		otherProtocols(),
 		shield(), // sees the commands that other rules have made
