@@ -333,7 +333,7 @@ func (d *Dialogue) pushed(v Verb, said, line []byte) {
 	if v == VerbRCPT {
 		d.recipients.ask(line)
 	}
-	if d.policy.Rules.seesReply(v, 599, true) {
+	if d.policy.Rules.maySee(v) {
 		d.sent.pushLines(v, said, line)
 	} else {
 		d.sent.push(v)

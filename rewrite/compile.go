@@ -1,12 +1,14 @@
 package rewrite
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"math/bits"
 	"slices"
 	"sort"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxRules is how many rules one route may have in force.
@@ -41,7 +43,8 @@ type Rules struct {
 	scoped bool // any of them acts in some sessions only
 
 	commands, owed                      VerbSet // what any rule's Command is for
-	replies, refusals, multiline        VerbSet // what any rule's Reply is for
+	replies, refusals                   VerbSet // what any rule's Reply is for
+	multiline, odd                      VerbSet // also
 	offers, lines, sasl, opens, repairs bool    // whether any has such a function
 	messages                            int     // how many have Message
 }
@@ -79,19 +82,67 @@ func (r *Rules) active() []active {
 	return r.rules
 }
 
-// seesCommand and seesReply report whether any rule asks for this verb. several: the
-// reply has more than one line.
+// seesCommand reports whether any rule asks for this verb.
 func (r *Rules) seesCommand(v Verb, owed bool) bool {
 	return r != nil && (r.commands.Has(v) || owed && r.owed.Has(v))
 }
 
-func (r *Rules) seesReply(v Verb, code int, several bool) bool {
-	return r != nil && (r.replies.Has(v) || code >= 400 && r.refusals.Has(v) || several && r.multiline.Has(v))
+// maySee reports whether there is a reply to a verb that any rule asks for.
+func (r *Rules) maySee(v Verb) bool {
+	return r != nil && (r.replies | r.refusals | r.multiline | r.odd).Has(v)
+}
+
+// seesLoss reports whether any rule asks to hear that the server was lost in place of a
+// reply to a verb.
+func (r *Rules) seesLoss(v Verb) bool { return r != nil && r.replies.Has(v) }
+
+// seesRaw reports whether any rule asks for this reply to a verb, which is well formed.
+func (r *Rules) seesRaw(v Verb, raw []byte) bool {
+	return r != nil && (r.replies.Has(v) || r.refusals.Has(v) && codeOf(raw) >= 400 ||
+		r.multiline.Has(v) && len(raw) > 3 && raw[3] == '-' || r.odd.Has(v) && isOdd(raw))
+}
+
+// seesReply reports whether any rule asks for this reply to a verb.
+func (r *Rules) seesReply(v Verb, reply *Reply) bool {
+	return r != nil && (r.replies.Has(v) || r.refusals.Has(v) && reply.Code >= 400 ||
+		r.multiline.Has(v) && len(reply.Lines) > 1 || r.odd.Has(v) && reply.isOdd())
 }
 
 // sees reports whether the rule asks for this reply to a verb.
 func (a *Actions) sees(v Verb, r *Reply) bool {
-	return a.Reply != nil && (a.Replies.Has(v) || r.Code >= 400 && a.Refusals.Has(v) || len(r.Lines) > 1 && a.Multiline.Has(v))
+	return a.Reply != nil && (a.Replies.Has(v) || a.Refusals.Has(v) && r.Code >= 400 ||
+		a.Multiline.Has(v) && len(r.Lines) > 1 || a.Odd.Has(v) && r.isOdd())
+}
+
+// maxOldText is how long the text of a reply line is at most: with its code and CRLF
+// it has 512 octets (RFC 5321, 4.5.3.1.5).
+const maxOldText = 512 - len("250 \r\n")
+
+// isOdd reports whether a line of the reply has no text, is too long, or has octets
+// that are not ASCII.
+func (r *Reply) isOdd() bool {
+	return slices.ContainsFunc(r.Lines, func(text string) bool { return isOddText(text) })
+}
+
+// isOdd is [Reply.isOdd] of a reply as it came.
+func isOdd(raw []byte) bool {
+	for line := range bytes.Lines(raw) {
+		if isOddText(bytes.TrimRight(line[min(len(line), 4):], "\r\n")) {
+			return true
+		}
+	}
+	return false
+}
+
+func isOddText[T string | []byte](text T) bool {
+	blank := true
+	for i := range len(text) {
+		if text[i] >= utf8.RuneSelf {
+			return true
+		}
+		blank = blank && isBlank(text[i])
+	}
+	return blank || len(text) > maxOldText
 }
 
 // nameSet joins the names of a set of rules with commas.
@@ -115,6 +166,7 @@ func (r *Rules) add(a active) {
 		r.replies |= a.Replies
 		r.refusals |= a.Refusals
 		r.multiline |= a.Multiline
+		r.odd |= a.Odd
 	}
 	r.scoped = r.scoped || a.scope.clients != nil || a.scope.hello != nil || a.scope.banner != nil
 	r.opens = r.opens || a.Open != nil

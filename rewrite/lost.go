@@ -10,7 +10,7 @@ import (
 // wasLost has the rules hear that the server hung up on the client's line.
 func (t *Turn) wasLost() (raw []byte, ok bool) {
 	d := t.d
-	if !t.sasl && d.policy.Rules.seesReply(t.verb, 0, false) {
+	if !t.sasl && d.policy.Rules.seesLoss(t.verb) {
 		t.lost, t.reply = true, Reply{}
 		t.runReply()
 		t.lost, t.silent = false, false

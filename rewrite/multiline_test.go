@@ -1,6 +1,7 @@
 package rewrite_test
 
 import (
+	"strings"
 	"testing"
 
 	"smtpshim/rewrite"
@@ -27,6 +28,22 @@ func TestARuleForMultilineRepliesSeesNoOthers(t *testing.T) {
 			k.client(line, line, "")
 			k.server(said, "", said)
 		}
+	}
+}
+
+func TestARuleForOddRepliesSeesNoOthers(t *testing.T) {
+	long := strings.Repeat("x", 506)
+	for said, odd := range map[string]bool{"250 a": false, "250": true, "250 ": true, "250-a|250 ": true, "250 \t": true, "250 caf\xe9": true, "250 " + long: false, "250 " + long + "x": true} {
+		heard := said
+		if odd {
+			heard = said + " seen"
+			if len(said) == 3 {
+				heard = "250  seen"
+			}
+		}
+		k := newTalk(t, marks(rewrite.Actions{Odd: onNOOP}))
+		k.client("NOOP", "NOOP", "")
+		k.server(said, "", heard)
 	}
 }
 

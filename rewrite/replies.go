@@ -256,7 +256,7 @@ func (d *Dialogue) answeredDATA(ahead bool) {
 
 // deliver gives the client a reply, through the rules that ask for it.
 func (d *Dialogue) deliver(v Verb, said, line, raw []byte) {
-	if d.policy.Rules.seesReply(v, codeOf(raw), len(raw) > 3 && raw[3] == '-') {
+	if d.policy.Rules.seesRaw(v, raw) {
 		d.ruledReply(v, said, line, raw)
 		return
 	}
@@ -296,7 +296,7 @@ func (t *Turn) finish(raw []byte) bool {
 	if !learned {
 		t.reply = came.clone()
 	}
-	if d.policy.Rules.seesReply(t.verb, t.reply.Code, len(t.reply.Lines) > 1) {
+	if d.policy.Rules.seesReply(t.verb, &t.reply) {
 		t.runReply()
 	}
 	if t.repeats {

@@ -39,11 +39,12 @@ type Actions struct {
 	Commands, Owed VerbSet
 
 	// Reply gets the server's reply, if the verb that it answers is in Replies,
-	// in Refusals while the code is 400 or more, or in Multiline while the reply has
-	// more than one line. It also gets the loss of the server in place of a reply to a
-	// verb of Replies.
-	Reply                        func(*Turn)
-	Replies, Refusals, Multiline VerbSet
+	// in Refusals while the code is 400 or more, in Multiline while the reply has more
+	// than one line, or in Odd while a line of it has no text but blanks, more than 512
+	// octets with its code and CRLF (RFC 5321, 4.5.3.1.5), or octets that are not ASCII.
+	// It also gets the loss of the server in place of a reply to a verb of Replies.
+	Reply                             func(*Turn)
+	Replies, Refusals, Multiline, Odd VerbSet
 
 	// SASL gets each line of the client's within an AUTH exchange. The server's
 	// challenges go to Reply.

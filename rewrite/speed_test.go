@@ -35,8 +35,8 @@ func TestACommandThatNoRuleWantsCostsNoAllocation(t *testing.T) {
 			{"MAIL FROM:<a@example.com>", "250 2.1.0 Ok"}, {"RCPT TO:<b@example.org>", "250 2.1.5 Ok"}, {"NOOP", "250 2.0.0 Ok"}, {"RSET", "250 2.0.0 Ok"},
 			{"VRFY b", "252 2.0.0 b"}, {"XYZZY", "250 2.0.0 Ok"}, // a refusal some rules want
 		} {
-			if name == "all rules" && c[0][:4] == "MAIL" {
-				continue // label-8bit says BODY=8BITMIME in it
+			if name == "all rules" && (c[0][:4] == "MAIL" || c[0] == "NOOP") {
+				continue // label-8bit says BODY=8BITMIME in it; reply-codes looks for the 220 of FireWall-1
 			}
 			d := session(t, rules)
 			command, reply := []byte(c[0]+"\r\n"), []byte(c[1]+"\r\n")

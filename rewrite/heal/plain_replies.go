@@ -18,14 +18,14 @@ func plainReplies() rewrite.Rule {
 		Source:   "RFC 5321, 4.2 and 4.5.3.1.5; RFC 6531, 3.7.4.2",
 		Entries:  []string{"L87"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
-			return rewrite.Actions{Replies: rewrite.EveryVerb, Reply: makePlain}, nil
+			return rewrite.Actions{Odd: rewrite.EveryVerb, Reply: makePlain}, nil
 		},
 	}
 }
 
 func makePlain(t *rewrite.Turn) {
 	r := t.Reply()
-	if t.Lost() || r.Code == 334 {
+	if r.Code == 334 {
 		return
 	}
 	for i, text := range r.Lines {

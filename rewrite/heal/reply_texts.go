@@ -18,14 +18,14 @@ func replyTexts() rewrite.Rule {
 		Source:   "github.com/ctabin/smtp4j/issues/60 (354); KB Q112286 (250); nmap's service probes, Konica Minolta (220, 501); RFC 5321, 4.2",
 		Entries:  []string{"L61", "L89"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
-			return rewrite.Actions{Replies: rewrite.EveryVerb &^ rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbLHLO), Reply: giveText}, nil
+			return rewrite.Actions{Odd: rewrite.EveryVerb &^ rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbLHLO), Reply: giveText}, nil
 		},
 	}
 }
 
 func giveText(t *rewrite.Turn) {
 	r := t.Reply()
-	if t.Lost() || r.Code == 334 || slices.ContainsFunc(r.Lines, hasText) {
+	if r.Code == 334 || slices.ContainsFunc(r.Lines, hasText) {
 		return
 	}
 	last := len(r.Lines) - 1
