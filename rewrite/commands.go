@@ -263,6 +263,7 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 	if hello.Has(v) {
 		d.helloIs(line)
 	}
+	d.commandTells(v)
 	if v == VerbBDAT {
 		return d.passChunk(line, raw)
 	}

@@ -42,6 +42,9 @@ type Rules struct {
 	rules  []active
 	scoped bool // any of them acts in some sessions only
 
+	products []product // that are looked for
+	says     VerbSet   // that tell any of them
+
 	commands, owed                      VerbSet // what any rule's Command is for
 	replies, refusals                   VerbSet // what any rule's Reply is for
 	multiline, odd                      VerbSet // also
@@ -62,17 +65,28 @@ func (r *Rules) Names() []string {
 	for _, a := range r.active() {
 		names = append(names, a.name)
 	}
-	return names
+	return slices.Compact(names) // a rule that products have with options of their own is there several times
 }
 
 // Scope describes in which sessions a rule acts; "" if in all.
 func (r *Rules) Scope(name string) string {
+	var texts, products []string
 	for _, a := range r.active() {
-		if a.name == name {
-			return a.scope.String()
+		if a.name != name {
+			continue
 		}
+		if text := a.scope.String(); !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+		if a.scope.products == 0 {
+			return texts[0]
+		}
+		products = append(products, r.productNames(a.scope.products)...)
 	}
-	return ""
+	if len(products) > 0 {
+		texts = append(texts, "products "+strings.Join(products, ", "))
+	}
+	return strings.TrimPrefix(strings.Join(texts, "; "), "; ")
 }
 
 func (r *Rules) active() []active {
@@ -152,7 +166,7 @@ func (r *Rules) nameSet(s ruleSet) string {
 	}
 	var names []string
 	s.each(func(i int) { names = append(names, r.rules[i].name) })
-	return strings.Join(names, ",")
+	return strings.Join(slices.Compact(names), ",")
 }
 
 // add puts a rule in force.
@@ -168,7 +182,7 @@ func (r *Rules) add(a active) {
 		r.multiline |= a.Multiline
 		r.odd |= a.Odd
 	}
-	r.scoped = r.scoped || a.scope.clients != nil || a.scope.hello != nil || a.scope.banner != nil
+	r.scoped = r.scoped || !a.scope.isEverySession()
 	r.opens = r.opens || a.Open != nil
 	r.lines = r.lines || a.Line != nil
 	r.repairs = r.repairs || a.Repair != nil
@@ -183,7 +197,7 @@ func (r *Rules) add(a active) {
 // those named before it. options are by rule and option. Every mistake is
 // reported, as a *ConfigError.
 func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules, []error) {
-	chosen, errs := b.choose(names)
+	chosen, products, errs := b.choose(names)
 	ofSets := b.optionsOfSets(names)
 	for name := range options {
 		if !slices.ContainsFunc(b.Rules, func(r Rule) bool { return r.Name == name }) {
@@ -191,31 +205,45 @@ func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules
 		}
 	}
 	rules := &Rules{}
+	errs = append(errs, rules.lookFor(products)...)
 	for _, row := range b.Rules {
-		given := maps.Clone(ofSets[row.Name])
-		if given == nil {
-			given = map[string]any{}
+		for i, v := range variants(row.Name, chosen[row.Name], ofSets[row.Name], products) {
+			a, bad := row.setUp(v, options[row.Name])
+			if i == 0 || len(errs) == 0 { // the same mistake would be in each
+				errs = append(errs, bad...)
+			}
+			if v.chosen && len(bad) == 0 {
+				rules.add(a)
+			}
 		}
-		maps.Copy(given, options[row.Name])
-		opts, bad := row.checkOptions(given)
-		scope, outside := newScope(row.Name, opts, options[row.Name])
-		errs = append(append(errs, bad...), outside...)
-		if !chosen[row.Name] || len(bad)+len(outside) > 0 {
-			continue
-		}
-		a, err := row.Setup(opts)
-		if err != nil {
-			err.Rule = row.Name
-			errs = append(errs, err)
-			continue
-		}
-		rules.add(active{row.Name, scope, a})
 	}
 	if len(rules.rules) > maxRules {
 		errs = append(errs, &ConfigError{Err: fmt.Errorf("%d rules are chosen; a route may have at most %d", len(rules.rules), maxRules)})
 	}
 	sort.SliceStable(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })
 	return rules, errs
+}
+
+// setUp makes a rule of a row. own are the options of the configuration.
+func (r *Rule) setUp(v variant, own map[string]any) (active, []error) {
+	given := maps.Clone(v.options)
+	if given == nil {
+		given = map[string]any{}
+	}
+	maps.Copy(given, own)
+	opts, errs := r.checkOptions(given)
+	scope, outside := newScope(r.Name, opts, own)
+	scope.products = v.products
+	errs = append(errs, outside...)
+	if !v.chosen || len(errs) > 0 {
+		return active{}, errs
+	}
+	a, err := r.Setup(opts)
+	if err != nil {
+		err.Rule = r.Name
+		return active{}, []error{err}
+	}
+	return active{r.Name, scope, a}, nil
 }
 
 // optionsOfSets joins the options of the sets among the names, by rule. Of two
@@ -244,32 +272,100 @@ func (b Book) optionsOfSets(names []string) map[string]map[string]any {
 	return all
 }
 
+// A choice is where a rule was chosen.
+type choice struct {
+	always   bool     // for every session
+	products []string // for sessions with these
+}
+
 // choose follows a list of names of rules, sets, and either with "-" before it.
-func (b Book) choose(names []string) (map[string]bool, []error) {
-	byName := map[string][]string{}
+// products are the sets whose signs are looked for, in order.
+func (b Book) choose(names []string) (chosen map[string]choice, products []Set, errs []error) {
+	sets := map[string]Set{}
 	for _, r := range b.Rules {
-		byName[r.Name] = []string{r.Name}
+		sets[r.Name] = Set{Rules: []string{r.Name}}
 	}
 	for _, s := range b.Sets {
-		byName[s.Name] = s.Rules
+		sets[s.Name] = s
 	}
-	chosen := map[string]bool{}
-	var errs []error
+	chosen = map[string]choice{}
 	for _, name := range names {
 		bare, minus := strings.CutPrefix(name, "-")
-		rules, ok := byName[bare]
+		set, ok := sets[bare]
 		if !ok {
 			errs = append(errs, &ConfigError{Rule: name, Err: fmt.Errorf("there is no rule or set %q", bare)})
 		}
-		for _, r := range rules {
-			if minus && !chosen[r] && len(rules) == 1 {
+		for _, r := range set.Rules {
+			_, there := chosen[r]
+			if minus && !there && len(set.Rules) == 1 {
 				errs = append(errs, &ConfigError{Rule: name, Err: fmt.Errorf("%q removes a rule that no name before it adds", name)})
 			}
-			chosen[r] = !minus
+			if minus {
+				delete(chosen, r)
+			} else {
+				chosen[r] = choice{true, chosen[r].products}
+			}
+		}
+		for _, product := range set.Products {
+			products = chooseProduct(chosen, products, sets[product], minus)
 		}
 	}
-	return chosen, errs
+	return chosen, products, errs
 }
+
+// chooseProduct adds a set to the products that are looked for, or takes it away.
+func chooseProduct(chosen map[string]choice, products []Set, set Set, minus bool) []Set {
+	at := slices.IndexFunc(products, func(s Set) bool { return s.Name == set.Name })
+	switch {
+	case minus && at >= 0:
+		products = slices.Delete(products, at, at+1)
+	case !minus && at < 0:
+		products = append(products, set)
+	}
+	for _, r := range set.Rules {
+		if minus {
+			delete(chosen, r)
+		} else {
+			chosen[r] = choice{chosen[r].always, append(slices.Clone(chosen[r].products), set.Name)}
+		}
+	}
+	return products
+}
+
+// A variant is a rule with the options that it has in some sessions.
+type variant struct {
+	chosen   bool
+	options  map[string]any // of sets
+	products productSet     // none: in every session
+}
+
+// variants are the ways in which a rule is in force: with the options of the sets
+// that are chosen, and with those of the products that change any of them. The first
+// is there in any case.
+func variants(rule string, c choice, ofSets map[string]any, products []Set) []variant {
+	all := []variant{{chosen: c.always, options: ofSets}}
+	for i, set := range products {
+		if !slices.Contains(c.products, set.Name) {
+			continue
+		}
+		options := maps.Clone(ofSets)
+		if options == nil {
+			options = map[string]any{}
+		}
+		maps.Copy(options, set.Options[rule])
+		at := slices.IndexFunc(all, func(v variant) bool { return v.chosen && sameOptions(v.options, options) })
+		if at < 0 {
+			all = append(all, variant{true, options, 1 << i})
+		} else if all[at].products != 0 {
+			all[at].products |= 1 << i
+		}
+	}
+	return all
+}
+
+// sameOptions compares options as they are written in a set: no two values of an
+// option are written alike.
+func sameOptions(a, b map[string]any) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
 
 // Repairs reports whether any rule looks at replies that are none.
 func (r *Rules) Repairs() bool { return r != nil && r.repairs }

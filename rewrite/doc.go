@@ -55,6 +55,16 @@
 // end of a message once for each recipient that it has accepted: see
 // [Dialogue.Suffices].
 //
+// # Products
+//
+// A Set may carry the Signs of the product that it is for, and another set may name it
+// among its Products. Then its rules, with its options, act in those sessions alone
+// that show a sign: in the greeting, in the server's reply to EHLO or HELP, or in a
+// verb that the client says. In all other sessions a rule acts as it does without that
+// set, or not at all. See Dialogue.Products. A product that a reply has told is
+// remembered of the server for a day, and counts in later sessions from the greeting
+// on, unless that has changed. An EHLO reply without the sign ends this for its session.
+//
 // # Logins
 //
 // Under a [Policy] with [Logins] a client's AUTH ends here, and the engine logs in at the

@@ -347,6 +347,7 @@ func (t *Turn) giveAnswer() {
 func (t *Turn) learn(raw []byte) {
 	d := t.d
 	d.server.offer, d.server.packed, t.causes = parseReply(raw), "", nil
+	d.offerTells(d.server.offer.Lines)
 	if d.policy.Logins != nil {
 		d.access.mechanisms = mechanismsOf(Extensions{reply: &d.server.offer})
 		d.step(Extensions{reply: &d.server.offer}, &t.causes, loginCause, d.offerLogins)
@@ -377,6 +378,9 @@ func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 		d.ToClient = r.appendTo(d.ToClient)
 	}
 	d.scratch = nil
+	if v == VerbHELP && !isOurs {
+		d.helpTells(raw)
+	}
 	d.listener.Replied(v, code, d.tellable(v, d.ToClient[start:]))
 	if d.tracer != nil {
 		var by Causes

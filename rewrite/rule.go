@@ -68,6 +68,16 @@ type Set struct {
 	// Options are by rule and option. They take the place of the defaults where the
 	// set is chosen; the configuration's own values come before them.
 	Options map[string]map[string]any
+
+	// Signs tell the product that the set is for. They count where another set names
+	// this one among its Products.
+	Signs Signs
+
+	// Products are names of further sets, each of which acts in those sessions alone
+	// that show its Signs. There its options take the place of those that a rule has in
+	// other sessions. If a session shows the signs of several that have options of
+	// their own for a rule, the first of these counts.
+	Products []string
 }
 
 // A Book is all rules and sets that a configuration may name. Commands meet the

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 // ScopeOptions are the options that every rule has: each limits the rule to
@@ -23,6 +25,11 @@ func ScopeOptions() []Option {
 type scope struct {
 	clients       []netip.Prefix
 	hello, banner *regexp.Regexp
+	products      productSet // any of them; none: whatever the product
+}
+
+func (s *scope) isEverySession() bool {
+	return s.clients == nil && s.hello == nil && s.banner == nil && s.products == 0
 }
 
 // newScope reads ScopeOptions. given are the options that the configuration has.
@@ -95,6 +102,8 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 // is in none of the sets.
 type reach struct {
 	clients, hello, banner ruleSet // whose scope this session is outside of
+	products               ruleSet // that leave this session to what its products need
+	known                  recognition
 }
 
 // outside computes the set of rules whose scope excludes the session, by one
@@ -118,6 +127,8 @@ func (r *Rules) newReach(client netip.Addr) *reach {
 		clients: r.clientsOutside(client),
 		hello:   r.outside(func(s *scope) bool { return s.hello == nil }),
 		banner:  r.outside(func(s *scope) bool { return s.banner == nil }),
+
+		products: r.besideProducts(0),
 	}
 }
 
@@ -131,7 +142,7 @@ func (r *Rules) clientsOutside(client netip.Addr) ruleSet {
 // acts reports whether a rule acts in this session, as far as is known.
 func (d *Dialogue) acts(rule int) bool {
 	r := d.reach
-	return r == nil || !r.clients.has(rule) && !r.hello.has(rule) && !r.banner.has(rule)
+	return r == nil || !r.clients.has(rule) && !r.hello.has(rule) && !r.banner.has(rule) && !r.products.has(rule)
 }
 
 // clientIs, helloIs and bannerIs tell the scopes what has become known.
@@ -139,6 +150,8 @@ func (d *Dialogue) clientIs(client netip.Addr) {
 	d.client = client
 	if d.reach != nil {
 		d.reach.clients = d.policy.Rules.clientsOutside(client)
+		d.forgetProducts(vocabulary.SignCommand)
+		d.chooseRules()
 	}
 }
 
@@ -153,5 +166,6 @@ func (d *Dialogue) bannerIs(raw []byte) {
 	if d.reach != nil {
 		text := strings.Join(parseReply(raw).Lines, "\n")
 		d.reach.banner = d.policy.Rules.outside(func(s *scope) bool { return s.banner == nil || s.banner.MatchString(text) })
+		d.greetingTells(text)
 	}
 }

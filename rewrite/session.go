@@ -79,20 +79,23 @@ func (s Session) Untouched() bool {
 // State returns the rule's own memory for this session, which Actions.State
 // made. It is nil if that is.
 func (s Session) State() any {
-	rules := s.d.policy.Rules.rules
-	if rules[s.rule].State == nil {
+	rules, place := s.d.policy.Rules.rules, s.rule
+	if rules[place].State == nil {
 		return nil
 	}
+	for place > 0 && rules[place-1].name == rules[place].name { // with other options it is the same rule
+		place--
+	}
 	for _, kept := range s.d.states {
-		if kept.rule == s.rule {
+		if kept.rule == place {
 			return kept.state
 		}
 	}
-	state := rules[s.rule].State()
+	state := rules[place].State()
 	if s.d.states == nil {
 		s.d.states = make([]ruleState, 0, usualStates)
 	}
-	s.d.states = append(s.d.states, ruleState{s.rule, state})
+	s.d.states = append(s.d.states, ruleState{place, state})
 	return state
 }
 

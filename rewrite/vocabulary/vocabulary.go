@@ -288,3 +288,20 @@ const (
 func TokenOutcomes() []TokenOutcome {
 	return []TokenOutcome{TokenOK, TokenUnreachable, TokenUnavailable, TokenInvalidClient, TokenInvalidGrant, TokenRejected, TokenLocal}
 }
+
+// A Sign is what has told which product is at an end of a session.
+type Sign string
+
+// The signs of products.
+const (
+	SignGreeting   Sign = "greeting"
+	SignEHLO       Sign = "ehlo"       // the reply to it
+	SignHELP       Sign = "help"       // the reply to it
+	SignRemembered Sign = "remembered" // an earlier session with a server that greeted so
+	SignCommand    Sign = "command"    // of the client's
+)
+
+// Signs lists every Sign.
+func Signs() []Sign {
+	return []Sign{SignGreeting, SignEHLO, SignHELP, SignRemembered, SignCommand}
+}

@@ -39,7 +39,7 @@ func TestEveryConstantIsInTheListOfItsType(t *testing.T) {
 		"Outcome": words(Outcomes()), "Rejection": words(Rejections()), "Limit": words(Limits()), "MessageOutcome": words(MessageOutcomes()),
 		"ServerFailure": words(ServerFailures()), "BadReply": words(BadReplies()), "Side": words(Sides()), "Safeguard": words(Safeguards()),
 		"LoginOutcome": words(LoginOutcomes()), "TokenOutcome": words(TokenOutcomes()),
-		"Mechanism": words(Mechanisms()), "AuthOutcome": words(AuthOutcomes()),
+		"Mechanism": words(Mechanisms()), "AuthOutcome": words(AuthOutcomes()), "Sign": words(Signs()),
 	}
 	if len(declared) != len(lists) {
 		t.Errorf("%d types have constants, %d have a list", len(declared), len(lists))
