@@ -48,6 +48,7 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 	if ok {
 		verb = spelt
 	}
+	d.commandTells(verb)
 	if sasl.Has(spelt) && !ok || spelt == VerbOther && looksLikeAUTH(line) {
 		d.seen.suspect = true // a client that does not heed the answer sends its credentials next
 	}
@@ -263,7 +264,6 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 	if hello.Has(v) {
 		d.helloIs(line)
 	}
-	d.commandTells(v)
 	if v == VerbBDAT {
 		return d.passChunk(line, raw)
 	}

@@ -82,7 +82,7 @@ func Table() []rewrite.Rule {
 
 // Sets lists the names for several rules.
 func Sets() []rewrite.Set {
-	return []rewrite.Set{
+	return withProducts([]rewrite.Set{
 		{Name: "standard", Doc: "what acts only on its own evidence and harms nobody; the default", Rules: []string{
 			"join-data-reply", "fix-hello-name", "translate-xauth", "starttls-keyword", "accept-early-tls", "repeat-ehlo", "second-ehlo",
 			"mend-505", "retry-starttls", "fall-back-to-helo", "advertise-esmtp", "no-valid-recipients", "bdat-blanks",
@@ -117,7 +117,7 @@ func Sets() []rewrite.Set {
 		{Name: "domino-5", Doc: "Lotus Domino 4.6 to 5.0.8 as a server", Rules: []string{"shield"},
 			Options: map[string]map[string]any{"shield": shieldsDomino5()}},
 		{Name: "fw-1", Doc: "Check Point FireWall-1's SMTP security server", Rules: []string{"reply-codes"}},
-	}
+	})
 }
 
 // mendsEveryName is for products that are known to refuse names (KB Q240832).
