@@ -30,6 +30,7 @@ type Metrics struct {
 	defects        *prometheus.CounterVec
 	refused        *prometheus.CounterVec
 	limitsMet      *prometheus.CounterVec
+	recognised     *prometheus.CounterVec
 	held           *prometheus.HistogramVec
 
 	commands     *prometheus.CounterVec
@@ -65,6 +66,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 		defects:        counters("defects_total", "Panics of smtpshim, each of which cost a session, or a check of a server."),
 		refused:        counters("refused_total", "Connections that got no session, by why.", "reason"),
 		limitsMet:      counters("limits_met_total", "Limits that clients met in a session, by limit.", "limit"),
+		recognised:     counters("products_total", "Products that sessions had at one of their ends, by name of their set and by what told: greeting, ehlo, help, remembered or command.", "product", "sign"),
 		held:           histograms("held_seconds", "How long smtpshim itself took between two waits, told once in 17 times: what it adds, but for the kernel's part.", quickBuckets),
 
 		commands:     counters("commands_total", "Commands that clients said, by verb.", "verb"),
@@ -100,7 +102,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 	m.inForce()
 
 	reg.MustRegister(
-		m.sessions, m.active, m.sessionSeconds, m.defects, m.refused, m.limitsMet, m.held,
+		m.sessions, m.active, m.sessionSeconds, m.defects, m.refused, m.limitsMet, m.recognised, m.held,
 		m.commands, m.replies, m.ruleApplied, m.ruleBroken, m.auth, m.messages, m.messageBytes, m.bytes,
 		m.serverConnect, m.serverAgain, m.serverReply, m.serverErrors, m.badReplies, m.tlsSessions, m.tlsFailures,
 		m.reloads, m.reloaded, m.reloadedAt, m.certificateReloads, build,

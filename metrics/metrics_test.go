@@ -17,7 +17,7 @@ var names = []string{
 	"smtpshim_commands_total", "smtpshim_auth_total", "smtpshim_replies_total", "smtpshim_rule_applied_total", "smtpshim_rule_broken_total",
 	"smtpshim_messages_total", "smtpshim_message_bytes_total", "smtpshim_bytes_total",
 	"smtpshim_server_connect_seconds", "smtpshim_server_reply_seconds", "smtpshim_server_errors_total",
-	"smtpshim_limits_met_total", "smtpshim_held_seconds", "smtpshim_server_again_total", "smtpshim_bad_replies_total",
+	"smtpshim_limits_met_total", "smtpshim_products_total", "smtpshim_held_seconds", "smtpshim_server_again_total", "smtpshim_bad_replies_total",
 	"smtpshim_config_last_reload_successful", "smtpshim_config_last_reload_success_timestamp_seconds",
 	"smtpshim_tls_sessions_total", "smtpshim_tls_failures_total", "smtpshim_certificate_reloads_total", "smtpshim_config_reloads_total", "smtpshim_build_info",
 }
@@ -36,6 +36,7 @@ func everything(r *Route) {
 	r.Authenticated("client", "NTLM", "refused")
 	r.RuleApplied("join-data-reply")
 	r.RuleBroken("join-data-reply")
+	r.Recognised("iis-4", "greeting")
 	r.Message("accepted", 1000)
 	r.Bytes("client", 1100)
 	r.Bytes("server", 300)
@@ -58,7 +59,7 @@ func everything(r *Route) {
 
 func TestEveryMetricIsThereBeforeAnythingHappened(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	New(reg, "v1").Route("in", []string{"join-data-reply"}, both)
+	New(reg, "v1").Route("in", []string{"join-data-reply"}, both, Product{"iis-4", "greeting"})
 	found, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +78,7 @@ func TestEveryMetricIsThereBeforeAnythingHappened(t *testing.T) {
 
 func TestNamesFollowPrometheusConventions(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	everything(New(reg, "v1").Route("in", []string{"join-data-reply"}, both))
+	everything(New(reg, "v1").Route("in", []string{"join-data-reply"}, both, Product{"iis-4", "greeting"}))
 	problems, err := testutil.GatherAndLint(reg, names...)
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +90,7 @@ func TestNamesFollowPrometheusConventions(t *testing.T) {
 
 func TestEachEventIsCountedWhereItBelongs(t *testing.T) {
 	m := New(prometheus.NewRegistry(), "v1")
-	r := m.Route("in", []string{"join-data-reply"}, both)
+	r := m.Route("in", []string{"join-data-reply"}, both, Product{"iis-4", "greeting"})
 	everything(r)
 	r.SessionBegan()
 	m.Reloaded(nil)
@@ -103,6 +104,7 @@ func TestEachEventIsCountedWhereItBelongs(t *testing.T) {
 		{"active", m.active.WithLabelValues("in"), 1},
 		{"defects", m.defects.WithLabelValues("in"), 1},
 		{"refused", m.refused.WithLabelValues("in", "sessions"), 1},
+		{"products", m.recognised.WithLabelValues("in", "iis-4", "greeting"), 1},
 		{"limits", m.limitsMet.WithLabelValues("in", "recipients"), 1},
 		{"fresh connections", m.serverAgain.WithLabelValues("in"), 1},
 		{"bad replies", m.badReplies.WithLabelValues("in", "garbage"), 1},
@@ -212,7 +214,7 @@ func TestAReloadGoesOnCounting(t *testing.T) {
 }
 
 func TestAnEventAllocatesNothing(t *testing.T) {
-	r := New(prometheus.NewRegistry(), "v1").Route("in", []string{"join-data-reply"}, both)
+	r := New(prometheus.NewRegistry(), "v1").Route("in", []string{"join-data-reply"}, both, Product{"iis-4", "greeting"})
 	if n := testing.AllocsPerRun(1000, func() { everything(r) }); n != 0 {
 		t.Errorf("%v allocations, want none", n)
 	}

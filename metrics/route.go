@@ -34,6 +34,7 @@ type Route struct {
 	defects        prometheus.Counter
 	refused        family[prometheus.Counter]
 	limitsMet      family[prometheus.Counter]
+	recognised     map[Product]prometheus.Counter
 	held           prometheus.Observer
 
 	commands     family[prometheus.Counter]
@@ -77,6 +78,20 @@ func (m *Metrics) exchanges(route string) map[exchange]prometheus.Counter {
 	return all
 }
 
+// A Product is one that is looked for, with what may tell it.
+type Product struct {
+	Name string
+	By   vocabulary.Sign
+}
+
+func (m *Metrics) products(route string, looked []Product) map[Product]prometheus.Counter {
+	all := map[Product]prometheus.Counter{}
+	for _, p := range looked {
+		all[p] = m.recognised.WithLabelValues(route, p.Name, string(p.By))
+	}
+	return all
+}
+
 // A Cipher is a version of TLS with a suite, by the names an event has for them.
 type Cipher struct{ Version, Suite string }
 
@@ -108,9 +123,9 @@ func (m *Metrics) legTLS(route string, side vocabulary.Side, possible []Cipher) 
 type TLS struct{ Client, Server []Cipher }
 
 // Route returns the counters of the route of that name, with one for each rule
-// in force there and for all TLS that is possible. Asked again, as after a
+// in force there, for each product that is looked for, and for all TLS that is possible. Asked again, as after a
 // reload, it goes on counting where it was.
-func (m *Metrics) Route(name string, rules []string, tls TLS) *Route {
+func (m *Metrics) Route(name string, rules []string, tls TLS, products ...Product) *Route {
 	route := prometheus.Labels{"route": name}
 	counters := func(v *prometheus.CounterVec, values []string) family[prometheus.Counter] {
 		return resolve(v.MustCurryWith(route).WithLabelValues, values)
@@ -122,6 +137,7 @@ func (m *Metrics) Route(name string, rules []string, tls TLS) *Route {
 		defects:        m.defects.WithLabelValues(name),
 		refused:        counters(m.refused, words(vocabulary.Rejections())),
 		limitsMet:      counters(m.limitsMet, words(vocabulary.Limits())),
+		recognised:     m.products(name, products),
 		held:           m.held.WithLabelValues(name),
 
 		commands:     counters(m.commands, verbs),
@@ -164,6 +180,13 @@ func (r *Route) Refused(reason vocabulary.Rejection) { r.refused.of(string(reaso
 
 // LimitMet counts a limit that a client met.
 func (r *Route) LimitMet(limit vocabulary.Limit) { r.limitsMet.of(string(limit)).Inc() }
+
+// Recognised counts a product. What is not looked for is not counted.
+func (r *Route) Recognised(product string, by vocabulary.Sign) {
+	if c, ok := r.recognised[Product{product, by}]; ok {
+		c.Inc()
+	}
+}
 
 // Held times what is done between two waits.
 func (r *Route) Held(took time.Duration) { r.held.Observe(took.Seconds()) }

@@ -23,6 +23,7 @@ import (
 type ending struct {
 	Level, Msg, Outcome, While, Err string
 	Refused, Text, Rules, Means, Do string
+	Products                        string
 	ClientAuth                      string `json:"client_auth"`
 	ServerAuth                      string `json:"server_auth"`
 	Code                            int

@@ -443,6 +443,7 @@ func (f *faultCounts) SessionEnded(outcome vocabulary.Outcome, _ time.Duration) 
 }
 func (f *faultCounts) Defect()                             { f.add("defect") }
 func (f *faultCounts) Refused(reason vocabulary.Rejection) { f.add("refused-" + string(reason)) }
+func (f *faultCounts) Recognised(string, vocabulary.Sign)  {}
 func (f *faultCounts) LimitMet(vocabulary.Limit)           {}
 func (f *faultCounts) ServerAgain()                        {}
 func (f *faultCounts) BadReply(vocabulary.BadReply)        {}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"smtpshim/rewrite"
 	"smtpshim/rewrite/transcript"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -18,6 +19,9 @@ type Observer interface {
 	SessionEnded(outcome vocabulary.Outcome, lasted time.Duration)
 	// Defect is one panic that cost a session, or a check of a server.
 	Defect()
+	// Recognised is one product that a session had at one of its ends, by the name of
+	// its set. It comes at the session's end.
+	Recognised(product string, by vocabulary.Sign)
 	// LimitMet is one limit that a client met in its session.
 	LimitMet(limit vocabulary.Limit)
 	// Refused is a connection that got no session: "sessions",
@@ -112,6 +116,7 @@ type Ending struct {
 	// ClientAuth is by what the client has logged in, ServerAuth by what somebody has at
 	// the server; "": nobody has.
 	ClientAuth, ServerAuth vocabulary.Mechanism
+	Products               []rewrite.Product // that were recognised
 
 	Refused Refusal // that decided the outcome, or is of a recipient whose message went to others
 	While   string  // what was being done

@@ -189,14 +189,17 @@ func (c *counts) SessionEnded(outcome vocabulary.Outcome, _ time.Duration) {
 	c.ended <- string(outcome)
 }
 func (c *counts) Refused(reason vocabulary.Rejection) { c.add("refused " + string(reason)) }
-func (c *counts) LimitMet(limit vocabulary.Limit)     { c.add("limit " + string(limit)) }
-func (c *counts) ServerAgain()                        { c.add("server again") }
-func (c *counts) BadReply(why vocabulary.BadReply)    { c.add("bad reply " + string(why)) }
-func (c *counts) Held(took time.Duration)             { c.add("held") }
-func (c *counts) Command(verb string)                 { c.add("command " + verb) }
-func (c *counts) Reply(code int)                      { c.add("reply") }
-func (c *counts) RuleApplied(rule string)             { c.add("rule " + rule) }
-func (c *counts) RuleBroken(rule string)              { c.add("broken " + rule) }
+func (c *counts) Recognised(product string, by vocabulary.Sign) {
+	c.add("product " + product + " by " + string(by))
+}
+func (c *counts) LimitMet(limit vocabulary.Limit)  { c.add("limit " + string(limit)) }
+func (c *counts) ServerAgain()                     { c.add("server again") }
+func (c *counts) BadReply(why vocabulary.BadReply) { c.add("bad reply " + string(why)) }
+func (c *counts) Held(took time.Duration)          { c.add("held") }
+func (c *counts) Command(verb string)              { c.add("command " + verb) }
+func (c *counts) Reply(code int)                   { c.add("reply") }
+func (c *counts) RuleApplied(rule string)          { c.add("rule " + rule) }
+func (c *counts) RuleBroken(rule string)           { c.add("broken " + rule) }
 func (c *counts) Message(outcome vocabulary.MessageOutcome, octets int64) {
 	c.add("message " + string(outcome))
 }

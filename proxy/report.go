@@ -82,6 +82,11 @@ func (s *session) beginning() Beginning {
 // know without.
 func (s *session) tellEnd() {
 	observer, asks := s.route.Observer.(EndingObserver)
+	if s.begun && s.route.Observer != nil {
+		for _, p := range s.dialogue.Products() {
+			s.route.Observer.Recognised(p.Name, p.By)
+		}
+	}
 	if !s.begun || s.listener == nil && !asks {
 		return
 	}
@@ -89,6 +94,7 @@ func (s *session) tellEnd() {
 		Outcome: s.outcome, Server: s.serverName, Hello: s.dialogue.Hello(), Messages: s.sum.messages, Octets: s.sum.octets,
 		Rules: s.sum.rules, ClientTLS: s.sum.clientTLS, ServerTLS: s.sum.serverTLS,
 		ClientAuth: s.mechanism(vocabulary.SideClient), ServerAuth: s.mechanism(vocabulary.SideServer), Refused: s.refusal(), While: s.while, Lasted: time.Since(s.began),
+		Products: s.dialogue.Products(),
 	}
 	if s.err != nil {
 		e.Err = s.err.Error()
@@ -157,6 +163,9 @@ func (s *session) logEnd() {
 	if rules := s.sum.ruleList(); rules != "" {
 		attrs = append(attrs, slog.String("rules", rules))
 	}
+	if products := productList(s.dialogue.Products()); products != "" {
+		attrs = append(attrs, slog.String("products", products))
+	}
 	if refused := s.refusal(); refused.Code != 0 {
 		attrs = append(attrs, slog.String("refused", refused.Verb), slog.Int("code", refused.Code), slog.String("text", printable(refused.Text)))
 		if refused.Means != "" {
@@ -204,6 +213,15 @@ func (s *summary) ruleList() string {
 		list = append(list, name)
 	}
 	slices.Sort(list)
+	return strings.Join(list, ",")
+}
+
+// productList names products, each with what has told.
+func productList(products []rewrite.Product) string {
+	var list []string
+	for _, p := range products {
+		list = append(list, p.Name+":"+string(p.By))
+	}
 	return strings.Join(list, ",")
 }
 

@@ -1,6 +1,9 @@
 package rewrite
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // A Verb is the first word of a command. Verbs that no part of the program
 // speaks about are one: VerbOther.
@@ -65,6 +68,17 @@ func SetOf(vs ...Verb) VerbSet {
 
 // Has reports whether v is in the set.
 func (s VerbSet) Has(v Verb) bool { return s&(1<<v) != 0 }
+
+// String lists the verbs of the set.
+func (s VerbSet) String() string {
+	var names []string
+	for v := range Verb(verbs) {
+		if s.Has(v) {
+			names = append(names, v.String())
+		}
+	}
+	return strings.Join(names, ", ")
+}
 
 // EveryVerb is the set of all verbs, with the greeting and the end of a message.
 const EveryVerb = VerbSet(1<<verbs - 1)

@@ -77,6 +77,30 @@ func (r *Rules) Products() []string {
 	return r.productNames(1<<len(r.products) - 1)
 }
 
+// Shown lists the products that are looked for, each with every sign that may tell it.
+func (r *Rules) Shown() (list []Product) {
+	if r == nil {
+		return nil
+	}
+	for _, p := range r.products {
+		for _, sign := range []struct {
+			has bool
+			by  vocabulary.Sign
+		}{
+			{p.greeting != nil, vocabulary.SignGreeting},
+			{p.offer != nil, vocabulary.SignEHLO},
+			{p.help != nil, vocabulary.SignHELP},
+			{p.offer != nil || p.help != nil, vocabulary.SignRemembered},
+			{p.says != 0, vocabulary.SignCommand},
+		} {
+			if sign.has {
+				list = append(list, Product{p.name, sign.by})
+			}
+		}
+	}
+	return list
+}
+
 func (r *Rules) productNames(s productSet) (names []string) {
 	for i, p := range r.products {
 		if s.has(i) {

@@ -138,6 +138,9 @@ func printRoute(w io.Writer, r *route, said said) {
 	} else {
 		line("rules", "none: every line passes as it is")
 	}
+	if products := r.Rules.Products(); len(products) > 0 {
+		line("looks for", said.once("products: "+strings.Join(products, ", "), r.Name))
+	}
 	for _, l := range r.logins {
 		line("logs in", loginMeans(l))
 	}

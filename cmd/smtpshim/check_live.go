@@ -249,6 +249,9 @@ func (v *visit) print(w io.Writer) {
 	}
 	line := func(name, text string) { entry(w, 2, name, 17, text) }
 	v.printTLS(w, line)
+	for _, p := range v.session.end.Products {
+		line("product", productMeans(p))
+	}
 	acted := v.session.end.Rules
 	for _, r := range heal.Table() {
 		if acted[r.Name] > 0 {

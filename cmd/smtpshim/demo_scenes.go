@@ -76,6 +76,7 @@ type unheard struct{}
 func (unheard) SessionBegan()                                  {}
 func (unheard) SessionEnded(vocabulary.Outcome, time.Duration) {}
 func (unheard) LimitMet(vocabulary.Limit)                      {}
+func (unheard) Recognised(string, vocabulary.Sign)             {}
 func (unheard) Refused(vocabulary.Rejection)                   {}
 func (unheard) Command(string)                                 {}
 func (unheard) Reply(int)                                      {}

@@ -6,6 +6,7 @@ import (
 	"smtpshim/metrics"
 	"smtpshim/metrics/page"
 	"smtpshim/proxy/journal"
+	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
 )
 
@@ -62,6 +63,15 @@ func (p *instance) shownRoutes() []page.Route {
 	return list
 }
 
+// shownProducts are products as people read them.
+func shownProducts(products []rewrite.Product) []string {
+	var list []string
+	for _, p := range products {
+		list = append(list, p.Name+", by "+signMeans[p.By])
+	}
+	return list
+}
+
 // shownSessions are the last ones. Whoever asks for them has the lines of those to
 // come kept for a while.
 func (p *instance) shownSessions() []page.Session {
@@ -71,7 +81,7 @@ func (p *instance) shownSessions() []page.Session {
 			ID: e.ID, Route: e.Route, Began: e.Began, Ended: e.Ended,
 			Outcome: e.End.Outcome, Server: e.End.Server, Hello: e.End.Hello, Messages: e.End.Messages, Octets: e.End.Octets,
 			Rules: e.End.Rules, ClientTLS: e.End.ClientTLS, ServerTLS: e.End.ServerTLS,
-			ClientAuth: e.End.ClientAuth, ServerAuth: e.End.ServerAuth,
+			Products: shownProducts(e.End.Products), ClientAuth: e.End.ClientAuth, ServerAuth: e.End.ServerAuth,
 			Refused: page.Refusal(e.End.Refused), While: e.End.While, Err: e.End.Err, Lasted: e.End.Lasted,
 		}
 		if e.Client.IsValid() {

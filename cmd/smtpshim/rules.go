@@ -107,6 +107,7 @@ func printSet(w io.Writer, s rewrite.Set) {
 		}
 	}
 	printSetOptions(w, s)
+	printSigns(w, s)
 }
 
 // printSetOptions prints the options whose defaults a set changes.

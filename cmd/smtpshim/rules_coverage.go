@@ -109,6 +109,8 @@ type setJSON struct {
 	Doc     string                    `json:"doc"`
 	Rules   []string                  `json:"rules"`
 	Options map[string]map[string]any `json:"options,omitempty"`
+
+	Products []string `json:"products,omitempty"` // the sets that it looks for
 }
 
 type entryJSON struct {
@@ -133,7 +135,7 @@ func jsonRules(stdout, stderr io.Writer) int {
 		all.Rules = append(all.Rules, ruleJSON{r.Name, r.Heals, r.Doc, r.Symptoms, r.Source, r.Entries, setsOf(r.Name), optionsJSON(r.Options)})
 	}
 	for _, s := range heal.Sets() {
-		all.Sets = append(all.Sets, setJSON(s))
+		all.Sets = append(all.Sets, setJSON{s.Name, s.Doc, s.Rules, s.Options, s.Products})
 	}
 	c := covered()
 	for _, s := range heal.Catalogue() {

@@ -253,7 +253,7 @@ func (p *instance) apply(c *config) error {
 		if logins != nil {
 			r.Logins = logins
 		}
-		counts := p.metrics.Route(r.Name, r.Rules.Names(), r.possible())
+		counts := p.metrics.Route(r.Name, r.Rules.Names(), r.possible(), countedProducts(r.Rules)...)
 		r.Observer = &observed{counts, p.journal, p.writer, r.record}
 		p.watchCertificates(r, counts)
 		routes = append(routes, r.Route)

@@ -65,6 +65,7 @@ type Session struct {
 	Messages             int // accepted
 	Octets               int64
 	Rules                map[string]int // how often each acted
+	Products             []string       // that were recognised, each with what told
 	ClientTLS, ServerTLS string         // versions; "" in clear
 	// By what the client has logged in, and somebody at the server; "": nobody has.
 	ClientAuth, ServerAuth vocabulary.Mechanism

@@ -97,7 +97,7 @@ func source() Source {
 			return []Session{
 				{ID: "c", Route: "in", Client: "192.0.2.9", Began: began, Lines: dialogue[:3]},
 				{ID: "b", Route: "in", Client: "192.0.2.7", Began: began, Ended: true, Outcome: "ok", Server: "192.0.2.25:25", Hello: "sub2",
-					Messages: 1, Octets: 1024, Rules: map[string]int{"fix-hello-name": 2, "advertise-esmtp": 1}, ServerTLS: "1.0",
+					Messages: 1, Octets: 1024, Rules: map[string]int{"fix-hello-name": 2, "advertise-esmtp": 1}, ServerTLS: "1.0", Products: []string{"iis-4, by its greeting"},
 					Lasted: 1500 * time.Millisecond, Lines: dialogue},
 				{ID: "a", Route: "out", Client: "192.0.2.8", Began: began.AddDate(0, 0, -1), Ended: true, Outcome: "server-lost",
 					While: "waiting for the reply to data", Err: "connection reset"},
@@ -239,7 +239,7 @@ func TestThePageTellsHowItStands(t *testing.T) {
 		"where each client was going", "none: every line passes as it is",
 		"under way 192.0.2.9 in · c advertise-esmtp fix-hello-name",
 		"ok 192.0.2.7 → to 192.0.2.25:25 in · b advertise-esmtp fix-hello-name ×2", "hello sub2", "messages 1 (1,024 octets)",
-		"lasted 1.5s", "TLS client in clear, server 1.0", "server-lost 192.0.2.8 → to no server", "trouble connection reset", "nobody was looking",
+		"lasted 1.5s", "TLS client in clear, server 1.0", "product iis-4, by its greeting", "server-lost 192.0.2.8 → to no server", "trouble connection reset", "nobody was looking",
 		"refused MAIL 550 192.0.2.8 → to 192.0.2.25:25", "refused MAIL: 550 5.7.68 Direct Send not allowed", "means Direct Send is off", "AUTH client LOGIN, server none", "what to do use a connector",
 	} {
 		if !strings.Contains(got, want) {

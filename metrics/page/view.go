@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"smtpshim/metrics"
@@ -163,6 +164,9 @@ func (p *page) session(s *Session, now time.Time) sessionView {
 	}
 	if s.ClientAuth != "" || s.ServerAuth != "" {
 		v.Facts = append(v.Facts, fact{"AUTH", "client " + cmp.Or(string(s.ClientAuth), "none") + ", server " + cmp.Or(string(s.ServerAuth), "none")})
+	}
+	if len(s.Products) > 0 {
+		v.Facts = append(v.Facts, fact{"product", strings.Join(s.Products, "; ")})
 	}
 	if r := s.Refused; r.Code != 0 {
 		v.Facts = append(v.Facts, fact{"refused", fmt.Sprintf("%s: %d %s", r.Verb, r.Code, quotedOr(r.Text, "(no text)"))})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"smtpshim/proxy"
+	"smtpshim/rewrite"
 	"smtpshim/rewrite/transcript"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -39,12 +40,27 @@ type Notice struct {
 	ServerTLS  string               `json:"server_tls,omitempty"`
 	ClientAuth vocabulary.Mechanism `json:"client_auth,omitempty"` // by which somebody logged in
 	ServerAuth vocabulary.Mechanism `json:"server_auth,omitempty"`
+	Products   []Product            `json:"products,omitempty"` // that were recognised
 	Refused    *Refusal             `json:"refused,omitempty"`
 	While      string               `json:"while,omitempty"` // what was being done
 	Err        string               `json:"err,omitempty"`   // what went wrong
 	Seconds    float64              `json:"seconds,omitempty"`
 
 	Lost int `json:"lost,omitempty"` // events that the reader has missed
+}
+
+// A Product is a rewrite.Product for other programs.
+type Product struct {
+	Name string          `json:"name"`
+	By   vocabulary.Sign `json:"by"` // what has told
+}
+
+// productsOf gives products for other programs.
+func productsOf(products []rewrite.Product) (list []Product) {
+	for _, p := range products {
+		list = append(list, Product(p))
+	}
+	return list
 }
 
 // A Refusal is a proxy.Refusal for other programs.
@@ -96,7 +112,7 @@ func (e Event) Notice() Notice {
 		n.Outcome, n.Server, n.Hello, n.Messages, n.Octets = end.Outcome, end.Server, Printable(end.Hello), end.Messages, end.Octets
 		n.Rules, n.ClientTLS, n.ServerTLS, n.While, n.Err = end.Rules, end.ClientTLS, end.ServerTLS, end.While, Printable(end.Err)
 		n.ClientAuth, n.ServerAuth = end.ClientAuth, end.ServerAuth
-		n.Refused = refusalOf(end.Refused)
+		n.Refused, n.Products = refusalOf(end.Refused), productsOf(end.Products)
 		n.Seconds = end.Lasted.Seconds()
 	}
 	return n

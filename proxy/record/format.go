@@ -72,6 +72,11 @@ func about(e *journal.Entry) []byte {
 	line("Server TLS", end.ServerTLS)
 	line("Client AUTH", string(end.ClientAuth))
 	line("Server AUTH", string(end.ServerAuth))
+	var products []string
+	for _, p := range end.Products {
+		products = append(products, p.Name+" by "+string(p.By))
+	}
+	line("Products", strings.Join(products, ", "))
 	var rules []string
 	for _, name := range slices.Sorted(maps.Keys(end.Rules)) {
 		rules = append(rules, name+" "+strconv.Itoa(end.Rules[name]))

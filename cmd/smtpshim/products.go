@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"smtpshim/metrics"
+	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/vocabulary"
+)
+
+// signMeans says for people what has told a product.
+var signMeans = map[vocabulary.Sign]string{
+	vocabulary.SignGreeting:   "its greeting",
+	vocabulary.SignEHLO:       "its EHLO reply",
+	vocabulary.SignHELP:       "its HELP reply",
+	vocabulary.SignRemembered: "an earlier session",
+	vocabulary.SignCommand:    "the client's command",
+}
+
+// countedProducts are the products that are looked for, as metrics have them.
+func countedProducts(rules *rewrite.Rules) (list []metrics.Product) {
+	for _, p := range rules.Shown() {
+		list = append(list, metrics.Product(p))
+	}
+	return list
+}
+
+// productMeans says of a product what has told, and what its set is for.
+func productMeans(p rewrite.Product) string {
+	for _, s := range heal.Sets() {
+		if s.Name == p.Name {
+			return fmt.Sprintf("%s, by %s: %s", p.Name, signMeans[p.By], s.Doc)
+		}
+	}
+	return p.Name + ", by " + signMeans[p.By]
+}
+
+// printSigns prints how a set's product shows, and what products it looks for.
+func printSigns(w io.Writer, s rewrite.Set) {
+	shows := []struct{ in, pattern string }{{"greeting", s.Signs.Greeting}, {"EHLO reply", s.Signs.Offer}, {"HELP reply", s.Signs.Help}}
+	if s.Signs != (rewrite.Signs{}) {
+		fmt.Fprint(w, "\nThe product shows in:\n\n")
+	}
+	for _, sign := range shows {
+		if sign.pattern != "" {
+			entry(w, 2, sign.in, 22, sign.pattern)
+		}
+	}
+	if s.Signs.Says != 0 {
+		entry(w, 2, "client's command", 22, s.Signs.Says.String())
+	}
+	if len(s.Products) > 0 {
+		fmt.Fprint(w, "\nProducts, whose sets act in sessions that show them:\n\n")
+		entry(w, 2, "", 2, strings.Join(s.Products, ", "))
+	}
+}
