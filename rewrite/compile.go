@@ -42,6 +42,7 @@ type Rules struct {
 	rules  []active
 	scoped bool // any of them acts in some sessions only
 
+	chosen   []string  // names of rules and sets, as Compile got them
 	products []product // that are looked for
 	says     VerbSet   // that tell any of them
 
@@ -66,6 +67,14 @@ func (r *Rules) Names() []string {
 		names = append(names, a.name)
 	}
 	return slices.Compact(names) // a rule that products have with options of their own is there several times
+}
+
+// Chosen lists the names of rules and sets that Compile got.
+func (r *Rules) Chosen() []string {
+	if r == nil {
+		return nil
+	}
+	return slices.Clone(r.chosen)
 }
 
 // Scope describes in which sessions a rule acts; "" if in all.
@@ -204,7 +213,7 @@ func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules
 			errs = append(errs, &ConfigError{Rule: name, Err: fmt.Errorf("there is no rule %q", name)})
 		}
 	}
-	rules := &Rules{}
+	rules := &Rules{chosen: slices.Clone(names)}
 	errs = append(errs, rules.lookFor(products)...)
 	for _, row := range b.Rules {
 		for i, v := range variants(row.Name, chosen[row.Name], ofSets[row.Name], products) {

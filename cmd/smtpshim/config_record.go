@@ -45,9 +45,20 @@ func readRecord(t *table, r *route) *record.Route {
 	if err := rec.Check(); err != nil {
 		from.wrong("dir", "%v; it has to be there, and whoever runs smtpshim has to be able to write to it", err)
 	}
-	rec.Rules, rec.Options, rec.Settings = r.Rules.Names(), playedOptions(r), playedSettings(r)
+	rec.Rules, rec.Options, rec.Settings = playedRules(r), playedOptions(r), playedSettings(r)
 	return rec
 }
+
+// playedRules are the names that have the same rules act when the dialogue is played.
+func playedRules(r *route) []string {
+	if looksForProducts(r) {
+		return r.Rules.Chosen()
+	}
+	return r.Rules.Names()
+}
+
+// looksForProducts says that what a session shows decides which rules act.
+func looksForProducts(r *route) bool { return len(r.Rules.Products()) > 0 }
 
 // playedOptions are those of the rules in force, as a transcript has them.
 func playedOptions(r *route) map[string]map[string]any {
@@ -95,7 +106,7 @@ func playedSettings(r *route) map[string]string {
 	if r.XCLIENTSend != rewrite.XCLIENTNever {
 		settings["xclient"] = r.XCLIENTSend.String()
 	}
-	if slices.Contains(r.Rules.Names(), "chunking") {
+	if slices.Contains(r.Rules.Names(), "chunking") && !looksForProducts(r) { // else it may be for a product
 		settings["chunking"] = "hide"
 	}
 	if r.Limits.MessageSize > 0 {
