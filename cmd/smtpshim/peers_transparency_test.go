@@ -22,6 +22,8 @@ func TestModernServersSeeEachOtherByteForByte(t *testing.T) {
 		{"no rules, STARTTLS", []string{}, "encrypt", []string{"STARTTLS\r\n\x16\x03"}},
 		{"standard, in clear", []string{"standard"}, "none", modern},
 		{"standard, STARTTLS", []string{"standard"}, "encrypt", []string{"STARTTLS\r\n\x16\x03"}},
+		{"auto, in clear", []string{"auto"}, "none", modern},
+		{"auto, STARTTLS", []string{"auto"}, "encrypt", []string{"STARTTLS\r\n\x16\x03"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -40,14 +42,19 @@ func TestModernServersSeeEachOtherByteForByte(t *testing.T) {
 
 func TestChunksPassByteForByte(t *testing.T) {
 	t.Parallel()
-	to := real.Postfix(t, real.Options{})
-	before := newTap(t, to.Addr)
-	through := startShim(t, shimOptions{server: before.addr, rules: []string{"standard"}})
-	after := newTap(t, through.addr)
-	from := real.Exim(t, real.Options{Relay: after.addr})
-	from.Sendmail(t, "Subject: chunks\n\nhello\n.\n..two\n", "-f", "sender@example.com", "recipient@example.com")
-	wantStored(t, to, 1, "hello\n.\n..two\n")
-	compare(t, after.wait(t), before.wait(t), []string{"\r\nBDAT "})
+	for _, rules := range []string{"standard", "auto"} {
+		t.Run(rules, func(t *testing.T) {
+			t.Parallel()
+			to := real.Postfix(t, real.Options{})
+			before := newTap(t, to.Addr)
+			through := startShim(t, shimOptions{server: before.addr, rules: []string{rules}})
+			after := newTap(t, through.addr)
+			from := real.Exim(t, real.Options{Relay: after.addr})
+			from.Sendmail(t, "Subject: chunks\n\nhello\n.\n..two\n", "-f", "sender@example.com", "recipient@example.com")
+			wantStored(t, to, 1, "hello\n.\n..two\n")
+			compare(t, after.wait(t), before.wait(t), []string{"\r\nBDAT "})
+		})
+	}
 }
 
 // modern is what a modern client says in clear when it sends inject's message.
