@@ -46,10 +46,33 @@ type Server struct {
 	RequiresAuth bool    // MAIL only after AUTH
 	Seals        bool    // after 235, if the client's type-3 message asks for it
 
+	Closes      bool // after a command that it does not know
+	LateHello   bool // the first EHLO or HELO of a session is no command to it
+	HidesEhlo   bool // EHLO reaches it as NOOP, and MAIL has to wait for HELO
+	NoLast      bool // its EHLO reply has no last line
+	Strict      bool // about blanks in MAIL and RCPT, and parameters that it has not offered
+	CutsAtDot   bool // a message at a line that begins with a dot
+	LongestLine int  // octets of a line of a message without its end; 0: any
+
 	RequiresCertificate bool // MAIL only if the client has shown a certificate; TLS says which are right
 
 	Gap     time.Duration // longest pause after the first line of an answer to DATA; ends when the client speaks
 	GapFunc func()        // takes the place of Gap; Close waits for it to return
+
+	// Mend changes a row to one without what it gets wrong. nil: it gets nothing wrong
+	// that it could get right.
+	Mend func(*Server)
+}
+
+// Mended is the row without what it gets wrong; false: there is no such row.
+func (s Server) Mended() (Server, bool) {
+	if s.Mend == nil {
+		return s, false
+	}
+	mend := s.Mend
+	s.Mend, s.Name = nil, s.Name+", mended"
+	mend(&s)
+	return s, true
 }
 
 // Replies are a server's answers, each a whole line with its code.
@@ -66,6 +89,9 @@ type Replies struct {
 	Noop     Text
 	Quit     Text //
 	Unknown  Text // to what is no command
+	BadPath  Text // to a blank before a path, and to a path that is none, if Strict; none: Unknown
+	BadParam Text // to a parameter that was not offered, if Strict
+	LongLine Text // to a message with a line over LongestLine
 
 	StartTLS        Text   // the go-ahead
 	NeedTLS         Text   // to MAIL in clear
@@ -131,7 +157,9 @@ func (s Server) ehlo(secure bool, fill ...string) []string {
 		lines = append(lines, "250-"+t.fill(fill...))
 	}
 	last := len(lines) - 1
-	lines[last] = "250 " + lines[last][4:]
+	if !s.NoLast {
+		lines[last] = "250 " + lines[last][4:]
+	}
 	return lines
 }
 

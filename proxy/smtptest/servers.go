@@ -16,6 +16,23 @@ func Servers() []Server {
 		microsoft365Server(),
 		directSendServer(),
 		gmailServer(),
+		exchange40Server(),
+		mailGatewayServer(),
+		vmServer(),
+		dominoServer(),
+		groupwiseServer(),
+		mdaemonServer(),
+		raptorServer(),
+		interlockServer(),
+		firewall1Server(),
+		messageGuardServer(),
+		pixServer(),
+		pixNoopServer(),
+		imageRunnerServer(),
+		bizhubServer(),
+		panasonicServer(),
+		exchangeOnlineServer(),
+		strictServer(),
 	}
 }
 
@@ -80,6 +97,11 @@ func exchange50Server() Server {
 			"XEXCH50": {"505 Authentication required", "assumed: as Exchange 5.5, KB 843106"},
 		},
 		Auth: []Text{{XauthInitial, "assumed: as Exchange 5.5 says AUTH, KB Q262945"}},
+		Mend: func(s *Server) {
+			s.Greeting = []Text{{"220 {host} ESMTP Server (Microsoft Exchange Internet Mail Service 5.0.1460.8) ready", "KB Q194131, with this build"}}
+			s.Ehlo = append(s.Ehlo, Text{"AUTH NTLM", "assumed: no Exchange 5.0 has it"})
+			s.Auth = append(s.Auth, Text{AuthInitial, "assumed: no Exchange 5.0 has it"})
+		},
 	}
 }
 
@@ -131,6 +153,7 @@ func exchange55Server() Server {
 		},
 		OneHello: true,
 		Seals:    true,
+		Mend:     func(s *Server) { s.OneHello = false },
 	}
 }
 
@@ -184,8 +207,12 @@ func iis4Server() Server {
 		RefusesEmpty: true, // assumed
 		RequiresTLS:  true,
 		Forgets:      ForgetsFirst,
+		Mend:         mendIIS,
 	}
 }
+
+// mendIIS is what the hotfixes of KB Q240832 and KB Q279214 do.
+func mendIIS(s *Server) { s.RefusesDot, s.RefusesEmpty, s.Forgets = false, false, ForgetsNothing }
 
 func mcis2Server() Server {
 	s := iis4Server()
@@ -258,6 +285,7 @@ func iis5Server() Server {
 		RefusesDot:  true,
 		RequiresTLS: true,
 		Forgets:     ForgetsFirst,
+		Mend:        mendIIS,
 	}
 	s.Replies.BadHello = Text{"501 Invalid Address", "KB Q240832"}
 	s.Replies.StartTLS = Text{"220 SMTP server ready", "KB Q279214"}
@@ -300,6 +328,7 @@ func exchange2003Server() Server {
 			"XEXCH50": {"504 Need to authenticate first", "KB 843106"},
 		},
 		Auth: windowsAuth(),
+		Mend: func(s *Server) { s.Replies.Prompt = Text{"334 ", "RFC 4954, 4"} },
 	}
 }
 
@@ -325,6 +354,7 @@ func sendmail86Server() Server {
 			Unknown:   Text{"500 Command unrecognized", "assumed: sendmail RELEASE_NOTES has the code alone"},
 			OtherAuth: Text{"500 Command unrecognized", "assumed: sendmail RELEASE_NOTES has the code alone"},
 		},
+		Mend: knowsEHLO,
 	}
 }
 

@@ -1,6 +1,7 @@
 package smtptest
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -19,7 +20,8 @@ type session struct {
 	w       *wire
 
 	hello   string // the client's name
-	greeted bool   // EHLO or HELO was accepted
+	said    bool   // EHLO or HELO was said
+	greeted bool   // and accepted
 	secure  bool   // TLS is up
 	forgets bool   // and the server does not know it
 	mail    bool   // a transaction is open
@@ -102,7 +104,15 @@ func (s *session) command(line string) error {
 	if reply, ok := s.Verbs[verb]; ok {
 		return s.say(reply)
 	}
-	return s.say(s.Replies.Unknown)
+	return s.unknown(s.Replies.Unknown)
+}
+
+// unknown answers what is no command.
+func (s *session) unknown(reply Text) error {
+	if err := s.say(reply); err != nil || !s.Closes {
+		return err
+	}
+	return errHungUp
 }
 
 func (s *session) reset() {
@@ -114,8 +124,16 @@ func (s *session) helloCommand(verb, name string) error {
 	if verb == "EHLO" && s.HangsUp {
 		return errHungUp
 	}
-	if verb == "EHLO" && len(s.Ehlo) == 0 {
+	switch refusal, ok := s.Verbs["EHLO"]; {
+	case s.LateHello && !s.said:
+		s.said = true
 		return s.say(s.Replies.Unknown)
+	case verb == "EHLO" && s.HidesEhlo:
+		return s.say(s.Replies.Noop)
+	case verb == "EHLO" && len(s.Ehlo) == 0 && ok:
+		return s.unknown(refusal)
+	case verb == "EHLO" && len(s.Ehlo) == 0:
+		return s.unknown(s.Replies.Unknown)
 	}
 	if s.greeted && s.OneHello {
 		return s.say(s.Replies.Order)
@@ -254,10 +272,10 @@ func (s *session) mailCommand(rest string) error {
 		return s.say(refusal)
 	}
 	from, parameters, ok := path(rest, "FROM:")
-	if !ok {
-		return s.say(s.Replies.Unknown)
+	if refusal := s.refusesPath(rest, "FROM:", parameters, ok); refusal.Line != "" {
+		return s.say(refusal)
 	}
-	if s.mail {
+	if s.mail || s.HidesEhlo && !s.greeted {
 		return s.say(s.Replies.Order)
 	}
 	s.mail = true
@@ -271,10 +289,36 @@ func (s *session) mailCommand(rest string) error {
 	return s.say(s.Replies.Mail, "{from}", from)
 }
 
+// refusesPath gives the refusal of an argument of MAIL or RCPT; none: it is taken.
+func (s *session) refusesPath(rest, prefix string, parameters []string, ok bool) Text {
+	switch {
+	case s.Strict && (!ok || strings.HasPrefix(rest[len(prefix):], " ")):
+		return s.Replies.BadPath
+	case !ok:
+		return s.Replies.Unknown
+	case s.Strict && slices.ContainsFunc(parameters, func(p string) bool { return !s.offered(p) }):
+		return s.Replies.BadParam
+	}
+	return Text{}
+}
+
+// offered reports whether the EHLO reply has the extension of a parameter. The
+// parameters of DSN, and BODY, have other names than theirs.
+func (s *session) offered(parameter string) bool {
+	name, _, _ := strings.Cut(strings.ToUpper(parameter), "=")
+	switch name {
+	case "RET", "ENVID", "NOTIFY", "ORCPT":
+		name = "DSN"
+	case "BODY":
+		name = "8BITMIME"
+	}
+	return slices.ContainsFunc(s.Ehlo, func(t Text) bool { return offers(t.Line, name) })
+}
+
 func (s *session) rcpt(rest string) error {
-	to, _, ok := path(rest, "TO:")
-	if !ok {
-		return s.say(s.Replies.Unknown)
+	to, parameters, ok := path(rest, "TO:")
+	if refusal := s.refusesPath(rest, "TO:", parameters, ok); refusal.Line != "" {
+		return s.say(refusal)
 	}
 	if !s.mail {
 		return s.say(s.Replies.Order)
@@ -314,8 +358,34 @@ func (s *session) data() error {
 	if err != nil {
 		return err
 	}
+	if s.LongestLine > 0 && longestLine(body) > s.LongestLine {
+		s.reset()
+		return s.say(s.Replies.LongLine)
+	}
 	s.message.Body = body
+	if s.CutsAtDot {
+		s.message.Body = cutAtDot(body)
+	}
 	return s.accepted()
+}
+
+// longestLine counts the octets of the longest line of a message, without its end.
+func longestLine(body []byte) (longest int) {
+	for line := range bytes.SplitSeq(body, []byte("\r\n")) {
+		longest = max(longest, len(line))
+	}
+	return longest
+}
+
+// cutAtDot is a message up to its first line that begins with a dot.
+func cutAtDot(body []byte) []byte {
+	if bytes.HasPrefix(body, []byte(".")) {
+		return nil
+	}
+	if i := bytes.Index(body, []byte("\r\n.")); i >= 0 {
+		return body[:i+2]
+	}
+	return body
 }
 
 func (s *session) accepted() error {
