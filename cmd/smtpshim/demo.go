@@ -25,19 +25,23 @@ import (
 // demo shows the founding dialogues, each told twice over real connections:
 // without the proxy, and with it.
 func demo(args []string, stdout, stderr io.Writer) int {
-	f := flags("demo", "[-listen ADDR [-bare]] [NAME]", "Simulated legacy servers and clients on loopback, without the proxy and then with it "+
+	f := flags("demo", "[-listen ADDR [-bare] [-mended]] [NAME]", "Simulated legacy servers and clients on loopback, without the proxy and then with it "+
 		"between. NAME is one article or server. With -listen, a simulated server stays up behind "+
 		"the proxy, to talk to with telnet or swaks: smtpshim demo -listen 127.0.0.1:2525 iis-4", stderr)
 	address := f.String("listen", "", "stay up, with the simulated server NAME behind the proxy on `ADDR`")
 	bare := f.Bool("bare", false, "with -listen: the simulated server itself on ADDR, and no proxy")
+	mended := f.Bool("mended", false, "with -listen: the simulated server without what it gets wrong")
 	if status, ok := parse(f, args, 1); !ok {
 		return status
 	}
 	switch {
 	case *address != "":
-		return demoServer(*address, f.Arg(0), *bare, stdout, stderr)
+		return demoServer(*address, f.Arg(0), *bare, *mended, stdout, stderr)
 	case *bare:
 		fmt.Fprintln(stderr, "smtpshim demo: -bare needs -listen ADDR: where the simulated server shall be")
+		return misused
+	case *mended:
+		fmt.Fprintln(stderr, "smtpshim demo: -mended needs -listen ADDR: where the simulated server shall be")
 		return misused
 	}
 	chosen := slices.DeleteFunc(scenes(), func(s scene) bool { return f.NArg() > 0 && !s.isCalled(f.Arg(0)) })
@@ -143,7 +147,7 @@ func (s scene) healed() (outcome string, lines []transcript.Line, err error) {
 		route.ClientTLS = proxy.ClientTLS{Mode: rewrite.ClientTLSOffer, Acceptor: proxy.AcceptWith(server.TLS)}
 		route.ServerTLS = proxy.ServerTLS{Mode: rewrite.ServerTLSRequire, Dialer: proxy.DialWith(client.TLS)}
 	}
-	p, err := startDemoProxy(route)
+	p, err := startDemoProxy(route, "standard")
 	if err != nil {
 		return "", nil, err
 	}
@@ -189,8 +193,8 @@ func tell(results []smtptest.Result, copies int) string {
 	return fmt.Sprintf("mail stops: %q, %d attempts", said[max(0, len(said)-2)], len(results))
 }
 
-func startDemoProxy(route *proxy.Route) (*proxy.Proxy, error) {
-	rules, errs := heal.Compile([]string{"standard"}, nil)
+func startDemoProxy(route *proxy.Route, set string) (*proxy.Proxy, error) {
+	rules, errs := heal.Compile([]string{set}, nil)
 	if errs != nil {
 		return nil, errors.Join(errs...)
 	}
@@ -227,7 +231,7 @@ func secure(s *smtptest.Server) (fingerprint string, err error) {
 }
 
 // demoServer keeps a simulated server up: behind the proxy, or bare.
-func demoServer(address, name string, bare bool, stdout, stderr io.Writer) int {
+func demoServer(address, name string, bare, mended bool, stdout, stderr io.Writer) int {
 	server, ok := smtptest.LookupServer(name)
 	if !ok {
 		problem := fmt.Sprintf("there is no simulated server %q", name)
@@ -239,6 +243,12 @@ func demoServer(address, name string, bare bool, stdout, stderr io.Writer) int {
 			entry(stderr, 2, s.Name, 18, s.Doc)
 		}
 		return misused
+	}
+	if mended {
+		if server, ok = server.Mended(); !ok {
+			fmt.Fprintf(stderr, "smtpshim demo: %s gets nothing wrong that could be mended; leave -mended out\n", name)
+			return misused
+		}
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -266,7 +276,7 @@ func demoServer(address, name string, bare bool, stdout, stderr io.Writer) int {
 	}
 	if !bare {
 		show := &showLines{out: demoOutput{stdout, colourful(stdout)}}
-		p, err := startDemoProxy(&proxy.Route{Name: name, Listen: []string{address}, Servers: []string{running.Addr()}, Observer: show})
+		p, err := startDemoProxy(&proxy.Route{Name: name, Listen: []string{address}, Servers: []string{running.Addr()}, Observer: show}, "auto")
 		if err != nil {
 			fmt.Fprintln(stderr, "smtpshim demo:", err)
 			return failed

@@ -109,3 +109,14 @@ func TestDemoSaysHowToTalkToAServerWithoutAnArticle(t *testing.T) {
 		t.Errorf("exit status %d\n%s%s", status, &out, &errs)
 	}
 }
+
+func TestAMendedServerHasWhatItGetsWrongMended(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"-mended iis-4", "-mended needs -listen ADDR"},
+		{"-listen 127.0.0.1:0 -mended modern", "modern gets nothing wrong"},
+	} {
+		if status, _, err := call(append([]string{"demo"}, strings.Fields(c.args)...)...); status != misused || !strings.Contains(err, c.want) {
+			t.Errorf("%s: exit status %d, %q", c.args, status, err)
+		}
+	}
+}
