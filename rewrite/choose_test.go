@@ -30,7 +30,9 @@ func pickFrom(data []byte) picker {
 func chooseRules(pick picker) (names []string, options map[string]map[string]any) {
 	table := heal.Table()
 	var chosen []rewrite.Rule
-	switch pick(8) {
+	switch pick(9) {
+	case 8:
+		return []string{"auto"}, map[string]map[string]any{}
 	case 0:
 		return []string{"standard"}, map[string]map[string]any{}
 	case 1:

@@ -149,6 +149,8 @@ func (p *peers) step(next rewrite.Next) {
 		if p.polite {
 			greetings = greetings[:2]
 		}
+		greetings = append(greetings, "220 All set, fire away", "220 mail.example.com Microsoft Exchange Internet Mail Service 5.0.1460.8 ready",
+			"220 mail.example.com ESMTP Server (Microsoft Exchange Internet Mail Service 5.5.2653.13) ready", "220 *******2*0")
 		p.reply(greetings, d.Greeting)
 	case rewrite.AwaitReply:
 		p.server()

@@ -14,9 +14,12 @@ func secondEHLO() rewrite.Rule {
 		Symptoms: []string{"503 Bad Sequence"},
 		Source:   "KB Q297269; RFC 5321, 4.1.4; RFC 4954, 4",
 		Entries:  []string{"L23"},
-		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+		Options: []rewrite.Option{{Name: "when", Default: "used", Values: []string{"used", "always"},
+			Doc: "\"used\": once the client has logged in or sent a mail; \"always\": at any EHLO that is not the first, as Exchange 5.5 wants it"}},
+		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+			always := o.Text("when") == "always"
 			return rewrite.Actions{Commands: hellos, Command: func(t *rewrite.Turn) {
-				if !t.Untouched() {
+				if always || !t.Untouched() {
 					t.Recall()
 				}
 			}}, nil

@@ -95,7 +95,7 @@ func Sets() []rewrite.Set {
 				"auth-spelling": {"show": "both"}, "shield": shieldsExchange50()}}, // Postfix, broken_sasl_auth_clients
 		{Name: "exchange-5.5", Doc: "Exchange 5.5's Internet Mail Service", Rules: []string{
 			"translate-xauth", "starttls-keyword", "repeat-ehlo", "second-ehlo", "mend-505", "retry-starttls", "shield"},
-			Options: map[string]map[string]any{"shield": shieldsExchange55()}},
+			Options: map[string]map[string]any{"second-ehlo": {"when": "always"}, "shield": shieldsExchange55()}},
 		{Name: "iis-4", Doc: "the SMTP service of IIS 4.0 (NT 4 Option Pack)", Rules: []string{
 			"fix-hello-name", "repeat-ehlo", "mend-505", "retry-starttls"}, Options: mendsEveryName()},
 		{Name: "iis-5", Doc: "the SMTP service of IIS 5.0 (Windows 2000)", Rules: []string{

@@ -1,0 +1,198 @@
+package proxy_test
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"smtpshim/proxy"
+	"smtpshim/proxy/smtptest"
+)
+
+// A standInFault is how the fault of a stand-in shows to a plain client that says these things.
+type standInFault struct {
+	hello   string // the client's EHLO; "": one with a name that every server has to take
+	again   string // a command behind EHLO; "": none
+	mail    string // the client's MAIL; "": without parameters
+	subject string // of the message; "": a short one
+	body    string // its text; "": a short one
+	shows   string // what a reply with the fault is; "": none
+}
+
+// faults are by stand-in. A reply that is no yes shows a fault in any case, and so does
+// a message that arrives otherwise than it was sent.
+var faults = map[string]standInFault{
+	"exchange-5.0":    {shows: `^220 \S+ Microsoft Exchange`}, // which lacks the word ESMTP
+	"exchange-5.5":    {again: "EHLO client.example.com"},
+	"iis-4":           {hello: "EHLO sub2."},
+	"iis-5":           {hello: "EHLO sub2."},
+	"mcis-2":          {hello: "EHLO sub2."},
+	"exchange-2003":   {again: "AUTH NTLM", shows: `^334 ntlm supported$`},
+	"sendmail-8.6":    {},
+	"exchange-4.0":    {body: "one\r\n.two\r\n"},
+	"mail-gateway-3":  {shows: `^220 All set`},
+	"vm-smtp":         {hello: "EHLO"},
+	"domino":          {hello: "EHLO", shows: `AUTH=LOGIN\|?.*$`},
+	"mdaemon":         {hello: "EHLO"},
+	"raptor":          {},
+	"interlock":       {},
+	"firewall-1":      {again: "NOOP", shows: `^220 OK$`},
+	"message-guard":   {subject: strings.Repeat("word ", 60) + "end"},
+	"pix":             {},
+	"pix-noop":        {},
+	"imagerunner":     {hello: "EHLO"},
+	"bizhub":          {shows: `^220 ?$`},
+	"panasonic-dp":    {},
+	"exchange-online": {shows: `^250 \S+ Hello [^|]*$`}, // HELO alone was said
+	"modern-strict":   {mail: "MAIL FROM: <anna@example.com> RET=HDRS"},
+}
+
+// unhealed are the stand-ins whose faults show under auto, and why. The test fails once
+// one is healed.
+var unhealed = map[string]string{
+	"exchange-2003":   "L34: no rule mends a 334 that is not base64",
+	"exchange-4.0":    "L66: no rule keeps dots from the beginnings of lines",
+	"mail-gateway-3":  "L03: no rule puts a host name into a greeting",
+	"domino":          "L30: no rule makes AUTH LOGIN of AUTH=LOGIN",
+	"interlock":       "L82: no rule ends a reply without a last line",
+	"firewall-1":      "L53: no rule makes 250 of the 220 to NOOP",
+	"message-guard":   "L118: no rule folds at 254 octets, and the greeting does not tell the product",
+	"pix-noop":        "L07: no rule says HELO where EHLO was made NOOP",
+	"bizhub":          "L61: no rule gives a greeting a text",
+	"panasonic-dp":    "L82: no rule ends a reply without a last line",
+	"exchange-online": "L128: no rule says a first EHLO again; HELO is said",
+	"modern-strict":   "L40: the greeting does not tell that parameters are refused; see the rule strip-parameters",
+}
+
+// visited is what a client has seen in a session with one message.
+type visited struct {
+	replies []string // their lines joined with "|"
+	lost    error
+}
+
+// shows reports whether a visit shows a fault.
+func (v visited) shows(f standInFault) bool {
+	for _, reply := range v.replies {
+		refuses := reply[0] > '3'
+		if refuses || f.shows != "" && regexp.MustCompile(f.shows).MatchString(reply) {
+			return true
+		}
+	}
+	return v.lost != nil
+}
+
+// visitPatience is how long a plain client waits for a reply. A server that never ends
+// one takes it all, twice.
+const visitPatience = 2 * time.Second
+
+// deliverPlainly has a plain client deliver a message.
+func deliverPlainly(t *testing.T, address string, f standInFault) (v visited, text string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	replies := bufio.NewReader(conn)
+	hear := func() {
+		var lines []string
+		for v.lost == nil {
+			conn.SetDeadline(time.Now().Add(visitPatience))
+			line, err := replies.ReadString('\n')
+			if err != nil {
+				v.lost = err
+				return
+			}
+			if lines = append(lines, strings.TrimRight(line, "\r\n")); len(line) < 6 || line[3] != '-' {
+				v.replies = append(v.replies, strings.Join(lines, "|"))
+				return
+			}
+		}
+	}
+	text = "From: anna@example.com\r\nSubject: " + cmp.Or(f.subject, "Hello") + "\r\n\r\n" + cmp.Or(f.body, "Hello Ben.\r\n")
+	hear()
+	commands := []string{cmp.Or(f.hello, "EHLO client.example.com")}
+	if f.again != "" {
+		commands = append(commands, f.again)
+	}
+	if strings.HasPrefix(f.again, "AUTH") {
+		commands = append(commands, "*")
+	}
+	commands = append(commands, cmp.Or(f.mail, "MAIL FROM:<anna@example.com>"), "RCPT TO:<ben@example.net>", "DATA",
+		strings.ReplaceAll(text, "\r\n.", "\r\n..")+".", "QUIT")
+	for _, c := range commands {
+		if v.lost != nil || len(v.replies) > 0 && strings.HasPrefix(v.replies[len(v.replies)-1], "5") && c == "*" {
+			break
+		}
+		fmt.Fprint(conn, c+"\r\n")
+		hear()
+		if c == "*" && v.lost == nil { // its refusal is right
+			v.replies = v.replies[:len(v.replies)-1]
+		}
+	}
+	return v, text
+}
+
+// Each stand-in with its fault shows it to a plain client, and behind auto, over real
+// sockets, it does not.
+func TestAutoHealsTheStandIns(t *testing.T) {
+	rules := compile(t, "auto")
+	for _, server := range smtptest.Servers() {
+		if server.Mend == nil {
+			continue
+		}
+		f, ok := faults[server.Name]
+		if !ok {
+			t.Errorf("nothing is known of how the fault of %s shows", server.Name)
+			continue
+		}
+		t.Run(server.Name, func(t *testing.T) {
+			t.Parallel()
+			if bare, whole := visitStandIn(t, server, nil, f); whole && !bare.shows(f) {
+				t.Errorf("without smtpshim the fault does not show: %q, %v", bare.replies, bare.lost)
+			}
+			route := &proxy.Route{Name: "test", Rules: rules}
+			healed, whole := visitStandIn(t, server, route, f)
+			shows := healed.shows(f) || !whole
+			if why, known := unhealed[server.Name]; known && !shows {
+				t.Errorf("it is healed, although %s", why)
+			} else if !known && shows {
+				t.Errorf("the fault shows: %q, %v; the message is whole: %v", healed.replies, healed.lost, whole)
+			}
+			mended, _ := server.Mended()
+			if len(mended.Ehlo) == 0 { // it is of RFC 821 still
+				f.hello = "HELO"
+			}
+			if v, whole := visitStandIn(t, mended, nil, f); v.shows(f) || !whole {
+				t.Errorf("mended, it still shows the fault: %q, %v; the message is whole: %v", v.replies, v.lost, whole)
+			}
+		})
+	}
+}
+
+// visitStandIn visits a stand-in, behind a route if there is one. whole says that the
+// message has arrived once, as it was sent.
+func visitStandIn(t *testing.T, server smtptest.Server, route *proxy.Route, f standInFault) (v visited, whole bool) {
+	t.Helper()
+	l, err := net.Listen("tcp", anyPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Timeout = patience
+	running := server.Start(l)
+	defer running.Close()
+	address := running.Addr()
+	if route != nil {
+		route.Servers = []string{address}
+		p, _ := startProxy(t, route)
+		address = p.Addr(route.Listen[0]).String()
+	}
+	v, text := deliverPlainly(t, address, f)
+	messages := running.Messages()
+	return v, len(messages) == 1 && string(messages[0].Body) == text
+}
