@@ -6,14 +6,10 @@ import (
 	"testing"
 
 	"smtpshim/proxy/smtptest"
-	"smtpshim/rewrite/heal"
 )
 
 func TestTheLogAndTheObserverTellTheProduct(t *testing.T) {
-	rules, errs := heal.Compile([]string{"auto"}, nil)
-	if errs != nil {
-		t.Fatal(errs)
-	}
+	rules := compile(t, "auto")
 	hear, say := smtptest.Expect, smtptest.Say
 	keywords := []string{"250-mail.example.com Hello", "250-XEXCH50", "250 X-LINK2STATE"}
 	for greeting, want := range map[string]string{
@@ -36,5 +32,36 @@ func TestTheLogAndTheObserverTellTheProduct(t *testing.T) {
 		if count.get("product exchange-2003 by ehlo") != 1 || strings.Contains(want, "greeting") != (count.get("product windows-2003 by greeting") == 1) {
 			t.Errorf("the observer heard %v", count.n)
 		}
+	}
+}
+
+// What one session has learned of a server the next one knows from the greeting on,
+// as long as the server greets so.
+func TestAProductIsRememberedOfItsServer(t *testing.T) {
+	hear, say := smtptest.Expect, smtptest.Say
+	session := func(greeting string, keywords ...string) part {
+		return plays(say("220 "+greeting), hear("EHLO c"), say(keywords...), hear("QUIT"), say("221 bye"))
+	}
+	client := func(greeting string, keywords ...string) part {
+		return plays(hear("220 "+greeting), say("EHLO c"), hear(keywords...), say("QUIT"), hear("221 bye"))
+	}
+	s := startScripted(t,
+		session("mail.example.com ESMTP ready at 09:32:00", "250-mail.example.com Hello", "250 X-LINK2STATE"),
+		plays(say("220 mail.example.com ESMTP ready at 10:45:12"), hear("QUIT"), say("221 bye")),
+		plays(say("220 another.example.com ESMTP ready at 10:45:12"), hear("QUIT"), say("221 bye")))
+	r := plainRoute(s)
+	r.Rules = compile(t, "auto")
+	var log bytes.Buffer
+	p, dial := logged(t, r, &log)
+	act(t, dial, client("mail.example.com ESMTP ready at 09:32:00", "250 mail.example.com Hello"))
+	r.Observer.(*counts).outcome(t)
+	for _, host := range []string{"mail", "another"} {
+		act(t, dial, plays(hear("220 "+host+".example.com ESMTP ready at 10:45:12"), say("QUIT"), hear("221 bye")))
+		r.Observer.(*counts).outcome(t)
+	}
+	s.wait(t)
+	p.Close() // which waits for the log
+	if got := strings.Count(log.String(), `"products":"exchange-2003:remembered"`); got != 1 || strings.Count(log.String(), `"products"`) != 2 {
+		t.Errorf("the product is remembered in %d sessions:\n%s", got, &log)
 	}
 }

@@ -53,7 +53,7 @@ func productSets() []rewrite.Set {
 	return []rewrite.Set{
 		{Name: "exchange-2003", Doc: "Exchange 2000 and 2003, as senders and as servers", // KB912341, KB 257569
 			Rules: []string{"join-data-reply", "repeat-ehlo"},
-			Signs: rewrite.Signs{Offer: `(?m)^X-LINK2STATE$`, Says: rewrite.SetOf(rewrite.VerbXLINK2STATE, rewrite.VerbXEXPS)}},
+			Signs: rewrite.Signs{Offer: `\nX-LINK2STATE`, Says: rewrite.SetOf(rewrite.VerbXLINK2STATE, rewrite.VerbXEXPS)}},
 		{Name: "exchange-2007", Doc: "Exchange 2007 and later, which want EHLO said again inside TLS", // xhit/go-simple-mail#94
 			Rules: []string{"repeat-ehlo"},
 			Signs: rewrite.Signs{Greeting: `Microsoft ESMTP MAIL Service ready at`}},

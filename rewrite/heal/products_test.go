@@ -206,16 +206,21 @@ func TestACommandThatNoRuleWantsCostsNoAllocationUnderAuto(t *testing.T) {
 	}
 }
 
-func BenchmarkGreeting(b *testing.B) {
+// What looking for products costs a session, once.
+func BenchmarkGreetingAndEHLO(b *testing.B) {
 	for _, set := range []string{"standard", "auto"} {
 		b.Run(set, func(b *testing.B) {
 			rules, _ := heal.Compile([]string{set}, nil)
 			policy := &rewrite.Policy{Rules: rules, Turns: rewrite.NewTurns(4)}
-			greeting := []byte("220 mail.example.com ESMTP Postfix\r\n")
+			greeting, hello := []byte("220 mail.example.com ESMTP Postfix\r\n"), []byte("EHLO client.example.net\r\n")
+			reply := []byte("250-mail.example.com\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-ETRN\r\n250-AUTH PLAIN LOGIN\r\n" +
+				"250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 DSN\r\n")
 			b.ReportAllocs()
 			for b.Loop() {
 				d := rewrite.New(policy, netip.Addr{}, deaf{})
 				d.Greeting(greeting)
+				d.Command(hello, false)
+				d.Reply(reply, false, false)
 				d.Close()
 			}
 		})
