@@ -3,6 +3,7 @@ package smtptest
 import (
 	"crypto/tls"
 	"errors"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -71,6 +72,7 @@ func (s Server) Mended() (Server, bool) {
 	}
 	mend := s.Mend
 	s.Mend, s.Name = nil, s.Name+", mended"
+	s.Greeting, s.Ehlo, s.Auth, s.Verbs = slices.Clone(s.Greeting), slices.Clone(s.Ehlo), slices.Clone(s.Auth), maps.Clone(s.Verbs)
 	mend(&s)
 	return s, true
 }

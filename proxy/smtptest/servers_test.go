@@ -352,3 +352,31 @@ func TestTheArticlesOwnLinesAreAttestedAndXAUTHIsNot(t *testing.T) {
 		}
 	}
 }
+
+func TestTheStrictServerRefusesWhatItHasNotOffered(t *testing.T) {
+	strict := server(t, "modern-strict")
+	mended, ok := strict.Mended()
+	if !ok || mended.Name != "modern-strict, mended" {
+		t.Fatalf("mended it is %q", mended.Name)
+	}
+	const greeting, taken = "220 mail.example.com ESMTP", "250 2.1.0 Ok"
+	script(t, strict, Expect(greeting),
+		Say("MAIL FROM: <a@example.com>"), Expect("501 5.5.4 Syntax error in parameters or arguments"),
+		Say("MAIL FROM:<a@example.com> RET=FULL"), Expect("555 5.5.4 Unsupported option"),
+		Say("MAIL FROM:<a@example.com> SIZE=10 BODY=8BITMIME"), Expect(taken), Close())
+	script(t, mended, Expect(greeting), Say("MAIL FROM: <a@example.com> RET=FULL"), Expect(taken), Close())
+}
+
+// Mending a row does not change the table, nor the row that it was made of.
+func TestMendingLeavesTheRowAsItWas(t *testing.T) {
+	for _, s := range Servers() {
+		before := fmt.Sprint(s.Greeting, s.Ehlo, s.Replies, s.Verbs, s.Auth)
+		mended, ok := s.Mended()
+		if ok && before != fmt.Sprint(s.Greeting, s.Ehlo, s.Replies, s.Verbs, s.Auth) {
+			t.Errorf("%s has changed", s.Name)
+		}
+		if _, again := mended.Mended(); again {
+			t.Errorf("%s can be mended twice", s.Name)
+		}
+	}
+}
