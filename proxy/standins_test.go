@@ -35,20 +35,20 @@ var faults = map[string]standInFault{
 	"exchange-2003":   {again: "AUTH NTLM", shows: `^334 ntlm supported$`},
 	"sendmail-8.6":    {},
 	"exchange-4.0":    {body: "one\r\n.two\r\n"},
-	"mail-gateway-3":  {shows: `^220 All set`},
+	"mail-gateway-3.0":  {shows: `^220 All set`},
 	"vm-smtp":         {hello: "EHLO"},
 	"domino":          {hello: "EHLO", shows: `AUTH=LOGIN\|?.*$`},
 	"mdaemon":         {hello: "EHLO"},
 	"raptor":          {},
 	"interlock":       {},
-	"firewall-1":      {again: "NOOP", shows: `^220 OK$`},
+	"fw-1":      {again: "NOOP", shows: `^220 OK$`},
 	"message-guard":   {subject: strings.Repeat("word ", 60) + "end"},
-	"pix":             {},
-	"pix-noop":        {},
+	"cisco-pix":             {},
+	"cisco-pix-noop":        {},
 	"imagerunner":     {hello: "EHLO"},
 	"bizhub":          {shows: `^220 ?$`},
 	"panasonic-dp":    {},
-	"exchange-online": {shows: `^250 \S+ Hello [^|]*$`}, // HELO alone was said
+	"office-365": {shows: `^250 \S+ Hello [^|]*$`}, // HELO alone was said
 	"modern-strict":   {mail: "MAIL FROM: <anna@example.com> RET=HDRS"},
 }
 
@@ -57,15 +57,15 @@ var faults = map[string]standInFault{
 var unhealed = map[string]string{
 	"exchange-2003":   "L34: no rule mends a 334 that is not base64",
 	"exchange-4.0":    "L66: no rule keeps dots from the beginnings of lines",
-	"mail-gateway-3":  "L03: no rule puts a host name into a greeting",
+	"mail-gateway-3.0":  "L03: no rule puts a host name into a greeting",
 	"domino":          "L30: no rule makes AUTH LOGIN of AUTH=LOGIN",
 	"interlock":       "L82: no rule ends a reply without a last line",
-	"firewall-1":      "L53: no rule makes 250 of the 220 to NOOP",
+	"fw-1":      "L53: no rule makes 250 of the 220 to NOOP",
 	"message-guard":   "L118: no rule folds at 254 octets, and the greeting does not tell the product",
-	"pix-noop":        "L07: no rule says HELO where EHLO was made NOOP",
+	"cisco-pix-noop":        "L07: no rule says HELO where EHLO was made NOOP",
 	"bizhub":          "L61: no rule gives a greeting a text",
 	"panasonic-dp":    "L82: no rule ends a reply without a last line",
-	"exchange-online": "L128: no rule says a first EHLO again; HELO is said",
+	"office-365": "L128: no rule says a first EHLO again; HELO is said",
 	"modern-strict":   "L40: the greeting does not tell that parameters are refused; see the rule strip-parameters",
 }
 

@@ -41,7 +41,7 @@ func exchange40Server() Server {
 
 func mailGatewayServer() Server {
 	s := Server{
-		Name:     "mail-gateway-3",
+		Name:     "mail-gateway-3.0",
 		Doc:      "Microsoft Mail Gateway to SMTP 3.0: names no host, hangs up on EHLO (KB Q100352) and on every command that it does not know, and says 250 without a text (KB Q112286)",
 		Greeting: []Text{{"220 All set, fire away", "KB Q112286"}},
 		Replies:  plainReplies(),
@@ -165,7 +165,7 @@ func interlockServer() Server {
 
 func firewall1Server() Server {
 	s := Server{
-		Name:     "firewall-1",
+		Name:     "fw-1",
 		Doc:      "Check Point FireWall-1 security server: answers NOOP with 220",
 		Greeting: []Text{{"220 CheckPoint FireWall-1 secure SMTP server", "rapid7/recog"}},
 		Replies:  plainReplies(),
@@ -190,7 +190,7 @@ func messageGuardServer() Server {
 
 func pixServer() Server {
 	s := Server{
-		Name:     "pix",
+		Name:     "cisco-pix",
 		Doc:      "Cisco PIX with fixup protocol smtp before a server: paints the greeting over, and EHLO to XXXX (KB 320027)",
 		Greeting: []Text{{"220 ****************************************2******0*****", "KB 320027"}},
 		Replies:  plainReplies(),
@@ -205,7 +205,7 @@ func pixServer() Server {
 
 func pixNoopServer() Server {
 	s := pixServer()
-	s.Name = "pix-noop"
+	s.Name = "cisco-pix-noop"
 	s.Doc = "Cisco PIX with fixup protocol smtp before a server, where it makes NOOP of EHLO: the reply is 250 OK, and the server has heard no hello (KB 320027)"
 	s.HidesEhlo = true
 	mend := s.Mend
@@ -255,7 +255,7 @@ func panasonicServer() Server {
 
 func exchangeOnlineServer() Server {
 	s := directSendServer()
-	s.Name = "exchange-online"
+	s.Name = "office-365"
 	s.Doc = "Microsoft 365, an MX: does not know the first EHLO of some sessions, and takes the second (muquit/mailsend#152)"
 	s.RequiresCertificate, s.LateHello = false, true
 	s.Mend = func(s *Server) { s.LateHello = false }

@@ -6,19 +6,19 @@ import (
 	"smtpshim/rewrite"
 )
 
-// withProducts adds to the sets of table.go the signs of their products, the sets of
-// further products, and auto, which looks for all that have signs.
+// withProducts adds to the sets of table.go those of further products, the signs of all
+// that show, and auto, which looks for them.
 //
 // In auto the rules of standard act in every session, with the options that they have
 // there. What a product's set says of a rule takes their place in the product's
-// sessions: it is known to need that, where standard asks for evidence first. Products
-// come in the order of this file: exact ones before those that others may look like.
+// sessions: it is known to need that, where standard asks for evidence first. Of two
+// products in one session the first set that has options for a rule counts.
 func withProducts(sets []rewrite.Set) []rewrite.Set {
+	sets = append(sets, productSets()...)
 	signs := productSigns()
 	for i, s := range sets {
 		sets[i].Signs = signs[s.Name]
 	}
-	sets = append(sets, productSets()...)
 	auto := rewrite.Set{Name: "auto", Doc: "standard, and the set of each product that the greeting, the EHLO or HELP reply, or the client's commands show",
 		Rules: slices.Clone(sets[0].Rules)}
 	for _, s := range sets {
@@ -29,20 +29,46 @@ func withProducts(sets []rewrite.Set) []rewrite.Set {
 	return slices.Insert(sets, 1, auto)
 }
 
-// productSigns are how the products of table.go show. The greetings are those of
-// rapid7/recog, smtp_banners.xml, and of the articles named.
+// productSigns are how products show, by set. The greetings are those of rapid7/recog,
+// smtp_banners.xml, and of what stands behind each.
 func productSigns() map[string]rewrite.Signs {
 	return map[string]rewrite.Signs{
 		"exchange-4.0": {Greeting: `^[^ ]+ service ready$`}, // KB Q146157, where it is "similar to" this
-		"exchange-5.0": {Greeting: `Microsoft Exchange Internet Mail Service 5\.0\.`, // KB Q164060
-			Says: rewrite.SetOf(rewrite.VerbXAUTH)}, // KB Q195201
-		"exchange-5.5": {Greeting: `Microsoft Exchange Internet Mail Service 5\.5\.`, // KB Q173656, KB Q194131
-			Offer: `^[^\n]*\nXEXCH50(?:\n[^\n]*)*\nAUTH=LOGIN$`}, // KB Q262945: no other list has XEXCH50 first
-		"iis-4":        {Greeting: `Microsoft SMTP MAIL ready at`},                  // KB Q240832
-		"iis-5":        {Greeting: `Microsoft ESMTP MAIL Service, Version: 5\.0\.`}, // KB 254560
-		"windows-2003": {Greeting: `Microsoft ESMTP MAIL Service, Version: 6\.0\.`}, // as a sender it does not show
-		"sendmail-8.6": {Greeting: `Sendmail (?:8\.[1-6]\.|[45]\.)`, // Sendmail 8.7's release notes; KB Q112286 has 4.1
-			Help: `This is [Ss]endmail version (?:8\.[1-6]\.|[45]\.)`}, // rapid7/recog, smtp_help.xml
+		"exchange-5.0": {
+			Greeting: `Microsoft Exchange Internet Mail Service 5\.0\.`, // KB Q164060
+			Says:     rewrite.SetOf(rewrite.VerbXAUTH),                  // KB Q195201
+		},
+		"exchange-5.5": {
+			Greeting: `Microsoft Exchange Internet Mail Service 5\.5\.`, // KB Q173656, KB Q194131
+			Offer:    `^[^\n]*\nXEXCH50(?:\n[^\n]*)*\nAUTH=LOGIN$`,      // KB Q262945: no other list has XEXCH50 first
+		},
+		"exchange-2003": {
+			Offer: `\nX-LINK2STATE`, // KB 257569
+			Says:  rewrite.SetOf(rewrite.VerbXLINK2STATE, rewrite.VerbXEXPS),
+		},
+		"exchange-2007": {Greeting: `Microsoft ESMTP MAIL Service ready at`},
+		"iis-4":         {Greeting: `Microsoft SMTP MAIL ready at`},                  // KB Q240832
+		"iis-5":         {Greeting: `Microsoft ESMTP MAIL Service, Version: 5\.0\.`}, // KB 254560
+		"windows-2003":  {Greeting: `Microsoft ESMTP MAIL Service, Version: 6\.0\.`}, // as a sender it does not show
+		"sendmail-8.6": {
+			Greeting: `Sendmail (?:8\.[1-6]\.|[45]\.)`,                    // Sendmail 8.7's release notes; KB Q112286 has 4.1
+			Help:     `This is [Ss]endmail version (?:8\.[1-6]\.|[45]\.)`, // rapid7/recog, smtp_help.xml
+		},
+		"mail-gateway-3.0": {Greeting: `All set, fire away`}, // KB Q112286
+		"vm-smtp": {
+			Greeting: `running IBM VM SMTP`,                    // KB Q102107
+			Help:     `is running the IBM VM operating system`, // rapid7/recog, smtp_help.xml
+		},
+		"domino":    {Greeting: `Lotus (?:Domino Release|SMTP MTA Service|Notes ESMTP Server)`},
+		"groupwise": {Greeting: `GroupWise (?:Internet Agent|SMTP/MIME Daemon)`},
+		"mdaemon": {
+			Greeting: `MDaemon`,                            // nmap
+			Help:     `^Help system currently inactive\.$`, // rapid7/recog, smtp_help.xml
+		},
+		"raptor":    {Greeting: `Generic SMTP handler`},   // KB Q245787
+		"interlock": {Greeting: `InterLock SMTP Gateway`}, // KB Q228725
+		"fw-1":      {Greeting: `CheckPoint FireWall-1 secure `},
+		"cisco-pix": {Greeting: `^(?:[*20 ]*\*[*20 ]*|SMTP/cmap.*)$`}, // KB320027
 	}
 }
 
@@ -52,37 +78,26 @@ func productSigns() map[string]rewrite.Signs {
 func productSets() []rewrite.Set {
 	return []rewrite.Set{
 		{Name: "exchange-2003", Doc: "Exchange 2000 and 2003, as senders and as servers", // KB912341, KB 257569
-			Rules: []string{"join-data-reply", "repeat-ehlo"},
-			Signs: rewrite.Signs{Offer: `\nX-LINK2STATE`, Says: rewrite.SetOf(rewrite.VerbXLINK2STATE, rewrite.VerbXEXPS)}},
+			Rules: []string{"join-data-reply", "repeat-ehlo"}},
 		{Name: "exchange-2007", Doc: "Exchange 2007 and later, which want EHLO said again inside TLS", // xhit/go-simple-mail#94
-			Rules: []string{"repeat-ehlo"},
-			Signs: rewrite.Signs{Greeting: `Microsoft ESMTP MAIL Service ready at`}},
-		{Name: "mail-gateway-3", Doc: "Microsoft Mail Gateway to SMTP 2.1 and 3.0: hangs up on EHLO and on every command that it does not know", // KB Q100352, Q99854, Q112286
-			Rules: []string{"fall-back-to-helo", "strip-parameters", "fix-hello-name"}, Options: mendsEveryName(),
-			Signs: rewrite.Signs{Greeting: `All set, fire away`}},
+			Rules: []string{"repeat-ehlo"}},
+		{Name: "mail-gateway-3.0", Doc: "Microsoft Mail Gateway to SMTP 2.1 and 3.0: hangs up on EHLO and on every command that it does not know", // KB Q100352, Q99854, Q112286
+			Rules: []string{"fall-back-to-helo", "strip-parameters", "fix-hello-name"}, Options: mendsEveryName()},
 		{Name: "vm-smtp", Doc: "IBM's SMTP for VM: HELO alone, and with a host name", // KB Q102107
-			Rules: []string{"fall-back-to-helo", "strip-parameters", "fix-hello-name"}, Options: mendsEveryName(),
-			Signs: rewrite.Signs{Greeting: `running IBM VM SMTP`, Help: `is running the IBM VM operating system`}}, // rapid7/recog, smtp_help.xml
+			Rules: []string{"fall-back-to-helo", "strip-parameters", "fix-hello-name"}, Options: mendsEveryName()},
 		{Name: "domino", Doc: "Lotus Domino and Notes: particular about the name in EHLO, and without 8BITMIME and DSN unless told otherwise", // nmap; KB Q295734
-			Rules: []string{"fix-hello-name", "strip-parameters"}, Options: mendsEveryName(),
-			Signs: rewrite.Signs{Greeting: `Lotus (?:Domino Release|SMTP MTA Service|Notes ESMTP Server)`}},
+			Rules: []string{"fix-hello-name", "strip-parameters"}, Options: mendsEveryName()},
 		{Name: "groupwise", Doc: "Novell GroupWise Internet Agent: DSN and 8BITMIME by configuration only", // rapid7/recog, nmap
-			Rules: []string{"strip-parameters"},
-			Signs: rewrite.Signs{Greeting: `GroupWise (?:Internet Agent|SMTP/MIME Daemon)`}},
+			Rules: []string{"strip-parameters"}},
 		{Name: "mdaemon", Doc: "MDaemon, which refuses EHLO without a name", // nmap; rapid7/recog, smtp_help.xml
-			Rules: []string{"fix-hello-name"}, Options: mendsEveryName(),
-			Signs: rewrite.Signs{Greeting: `MDaemon`, Help: `^Help system currently inactive\.$`}},
+			Rules: []string{"fix-hello-name"}, Options: mendsEveryName()},
 		{Name: "raptor", Doc: "Raptor and Axent firewalls: HELO alone, and the reply of the host behind", // KB Q245787
-			Rules: []string{"fall-back-to-helo", "strip-parameters"},
-			Signs: rewrite.Signs{Greeting: `Generic SMTP handler`}},
+			Rules: []string{"fall-back-to-helo", "strip-parameters"}},
 		{Name: "interlock", Doc: "ANS InterLock gateway: an EHLO reply without keywords", // KB Q228725
-			Rules: []string{"strip-parameters", "join-hello-replies"},
-			Signs: rewrite.Signs{Greeting: `InterLock SMTP Gateway`}},
-		{Name: "firewall-1", Doc: "Check Point FireWall-1's SMTP security server", // rapid7/recog, smtp_banners.xml and smtp_noop.xml
-			Rules: []string{"fall-back-to-helo"},
-			Signs: rewrite.Signs{Greeting: `CheckPoint FireWall-1 secure `}},
-		{Name: "pix", Doc: "Cisco PIX with fixup protocol smtp: paints greetings over, and knows neither EHLO nor BDAT", // KB320027, KB Q295725
-			Rules: []string{"advertise-esmtp", "fall-back-to-helo", "chunking"},
-			Signs: rewrite.Signs{Greeting: `^(?:[*20 ]*\*[*20 ]*|SMTP/cmap.*)$`}}, // recog and nmap
+			Rules: []string{"strip-parameters", "join-hello-replies"}},
+		{Name: "fw-1", Doc: "Check Point FireWall-1's SMTP security server", // rapid7/recog, smtp_banners.xml and smtp_noop.xml
+			Rules: []string{"fall-back-to-helo"}},
+		{Name: "cisco-pix", Doc: "Cisco PIX with fixup protocol smtp: paints greetings over, and knows neither EHLO nor BDAT", // KB320027, KB Q295725
+			Rules: []string{"advertise-esmtp", "fall-back-to-helo", "chunking"}},
 	}
 }

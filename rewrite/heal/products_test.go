@@ -56,7 +56,7 @@ func TestAGreetingTellsTheProduct(t *testing.T) {
 		"mail.example.com Microsoft ESMTP MAIL Service ready at Wed, 21 Jul 2010 19:04:24 -0700":                          "exchange-2007",
 		"mail.example.com Sendmail 8.6.12/8.6.9 ready at Mon, 28 Aug 1995 09:32:00 -0400":                                 "sendmail-8.6",
 		"mail.example.com Sendmail 4.1/SMI-4.1 ready at Tue, 23 Feb 93 09:00:22 PST":                                      "sendmail-8.6",
-		"All set, fire away": "mail-gateway-3",
+		"All set, fire away": "mail-gateway-3.0",
 		"mail.example.com running IBM VM SMTP V2R2 on Fri, 19 Mar 93 12:19:29 EST":                "vm-smtp",
 		"mail.example.com ESMTP Service (Lotus Domino Release 8.5.3) ready at Tue":                "domino",
 		"mail.example.com Lotus SMTP MTA Service Ready":                                           "domino",
@@ -65,9 +65,9 @@ func TestAGreetingTellsTheProduct(t *testing.T) {
 		"mail.example.com GroupWise SMTP/MIME Daemon 4.1 v3 Ready":                                "groupwise",
 		"firewall.example.com Generic SMTP handler":                                               "raptor",
 		"r40.example.com InterLock SMTP Gateway 3.0 ready at Mon, 5 Apr 1999 10:22:41 -0400":      "interlock",
-		"CheckPoint FireWall-1 secure SMTP server":                                                "firewall-1",
-		"****************************************2******0*****":                                   "pix",
-		"SMTP/cmap ready________________________________________________________________________": "pix",
+		"CheckPoint FireWall-1 secure SMTP server":                                                "fw-1",
+		"****************************************2******0*****":                                   "cisco-pix",
+		"SMTP/cmap ready________________________________________________________________________": "cisco-pix",
 
 		"mail.example.com ESMTP Postfix":                                            "",
 		"mail.example.com ESMTP Exim 4.96 Sat, 28 Aug 2023 09:32:00 +0000":          "",
@@ -144,7 +144,7 @@ func TestAutoIsStandardAndEveryProductWithSigns(t *testing.T) {
 			t.Errorf("%s of standard acts for %q", name, auto.Scope(name))
 		}
 	}
-	if got := auto.Scope("chunking"); got != "products pix" {
+	if got := auto.Scope("chunking"); got != "products cisco-pix" {
 		t.Errorf("chunking acts for %q", got)
 	}
 	for _, s := range heal.Sets() {
@@ -224,5 +224,15 @@ func BenchmarkGreetingAndEHLO(b *testing.B) {
 				d.Close()
 			}
 		})
+	}
+}
+
+func TestNoTwoSetsHaveOneName(t *testing.T) {
+	var names []string
+	for _, s := range heal.Sets() {
+		if slices.Contains(names, s.Name) || slices.ContainsFunc(heal.Table(), func(r rewrite.Rule) bool { return r.Name == s.Name }) {
+			t.Errorf("%s is there twice", s.Name)
+		}
+		names = append(names, s.Name)
 	}
 }
