@@ -27,46 +27,46 @@ type standInFault struct {
 // faults are by stand-in. A reply that is no yes shows a fault in any case, and so does
 // a message that arrives otherwise than it was sent.
 var faults = map[string]standInFault{
-	"exchange-5.0":    {shows: `^220 \S+ Microsoft Exchange`}, // which lacks the word ESMTP
-	"exchange-5.5":    {again: "EHLO client.example.com"},
-	"iis-4":           {hello: "EHLO sub2."},
-	"iis-5":           {hello: "EHLO sub2."},
-	"mcis-2":          {hello: "EHLO sub2."},
-	"exchange-2003":   {again: "AUTH NTLM", shows: `^334 ntlm supported$`},
-	"sendmail-8.6":    {},
-	"exchange-4.0":    {body: "one\r\n.two\r\n"},
-	"mail-gateway-3.0":  {shows: `^220 All set`},
-	"vm-smtp":         {hello: "EHLO"},
-	"domino":          {hello: "EHLO", shows: `AUTH=LOGIN\|?.*$`},
-	"mdaemon":         {hello: "EHLO"},
-	"raptor":          {},
-	"interlock":       {},
-	"fw-1":      {again: "NOOP", shows: `^220 OK$`},
-	"message-guard":   {subject: strings.Repeat("word ", 60) + "end"},
-	"cisco-pix":             {},
-	"cisco-pix-noop":        {},
-	"imagerunner":     {hello: "EHLO"},
-	"bizhub":          {shows: `^220 ?$`},
-	"panasonic-dp":    {},
-	"office-365": {shows: `^250 \S+ Hello [^|]*$`}, // HELO alone was said
-	"modern-strict":   {mail: "MAIL FROM: <anna@example.com> RET=HDRS"},
+	"exchange-5.0":     {shows: `^220 \S+ Microsoft Exchange`}, // which lacks the word ESMTP
+	"exchange-5.5":     {again: "EHLO client.example.com"},
+	"iis-4":            {hello: "EHLO sub2."},
+	"iis-5":            {hello: "EHLO sub2."},
+	"mcis-2":           {hello: "EHLO sub2."},
+	"exchange-2003":    {again: "AUTH NTLM", shows: `^334 ntlm supported$`},
+	"sendmail-8.6":     {},
+	"exchange-4.0":     {body: "one\r\n.two\r\n"},
+	"mail-gateway-3.0": {shows: `^220 All set`},
+	"vm-smtp":          {hello: "EHLO"},
+	"domino":           {hello: "EHLO", shows: `AUTH=LOGIN\|?.*$`},
+	"mdaemon":          {hello: "EHLO"},
+	"raptor":           {},
+	"interlock":        {},
+	"fw-1":             {again: "NOOP", shows: `^220 OK$`},
+	"message-guard":    {subject: strings.Repeat("word ", 60) + "end"},
+	"cisco-pix":        {},
+	"cisco-pix-noop":   {},
+	"imagerunner":      {hello: "EHLO"},
+	"bizhub":           {shows: `^220 ?$`},
+	"panasonic-dp":     {},
+	"office-365":       {shows: `^250 \S+ Hello [^|]*$`}, // HELO alone was said
+	"modern-strict":    {mail: "MAIL FROM: <anna@example.com> RET=HDRS"},
 }
 
 // unhealed are the stand-ins whose faults show under auto, and why. The test fails once
 // one is healed.
 var unhealed = map[string]string{
-	"exchange-2003":   "L34: no rule mends a 334 that is not base64",
-	"exchange-4.0":    "L66: no rule keeps dots from the beginnings of lines",
-	"mail-gateway-3.0":  "L03: no rule puts a host name into a greeting",
-	"domino":          "L30: no rule makes AUTH LOGIN of AUTH=LOGIN",
-	"interlock":       "L82: no rule ends a reply without a last line",
-	"fw-1":      "L53: no rule makes 250 of the 220 to NOOP",
-	"message-guard":   "L118: no rule folds at 254 octets, and the greeting does not tell the product",
-	"cisco-pix-noop":        "L07: no rule says HELO where EHLO was made NOOP",
-	"bizhub":          "L61: no rule gives a greeting a text",
-	"panasonic-dp":    "L82: no rule ends a reply without a last line",
-	"office-365": "L128: no rule says a first EHLO again; HELO is said",
-	"modern-strict":   "L40: the greeting does not tell that parameters are refused; see the rule strip-parameters",
+	"exchange-2003":    "L34: no rule mends a 334 that is not base64",
+	"exchange-4.0":     "L66: no rule keeps dots from the beginnings of lines",
+	"mail-gateway-3.0": "L03: no rule puts a host name into a greeting",
+	"domino":           "L30: no rule makes AUTH LOGIN of AUTH=LOGIN",
+	"interlock":        "L82: no rule ends a reply without a last line",
+	"fw-1":             "L53: no rule makes 250 of the 220 to NOOP",
+	"message-guard":    "L118: no rule folds at 254 octets, and the greeting does not tell the product",
+	"cisco-pix-noop":   "L07: no rule says HELO where EHLO was made NOOP",
+	"bizhub":           "L61: no rule gives a greeting a text",
+	"panasonic-dp":     "L82: no rule ends a reply without a last line",
+	"office-365":       "L128: no rule says a first EHLO again; HELO is said",
+	"modern-strict":    "L40: the greeting does not tell that parameters are refused; see the rule strip-parameters",
 }
 
 // visited is what a client has seen in a session with one message.
@@ -86,9 +86,9 @@ func (v visited) shows(f standInFault) bool {
 	return v.lost != nil
 }
 
-// visitPatience is how long a plain client waits for a reply. A server that never ends
-// one takes it all, twice.
-const visitPatience = 2 * time.Second
+// visitPatience is how long a plain client waits for a reply: longer than a rule waits
+// for the rest of one. A server that never ends one takes it all.
+const visitPatience = 4 * time.Second
 
 // deliverPlainly has a plain client deliver a message.
 func deliverPlainly(t *testing.T, address string, f standInFault) (v visited, text string) {
