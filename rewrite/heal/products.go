@@ -60,15 +60,17 @@ func productSigns() map[string]rewrite.Signs {
 			Help:     `is running the IBM VM operating system`, // rapid7/recog, smtp_help.xml
 		},
 		"domino":    {Greeting: `Lotus (?:Domino Release|SMTP MTA Service|Notes ESMTP Server)`},
+		"domino-5":  {Greeting: `Lotus Domino Release (?:4\.6|5\.)`},
 		"groupwise": {Greeting: `GroupWise (?:Internet Agent|SMTP/MIME Daemon)`},
 		"mdaemon": {
 			Greeting: `MDaemon`,                            // nmap
 			Help:     `^Help system currently inactive\.$`, // rapid7/recog, smtp_help.xml
 		},
-		"raptor":    {Greeting: `Generic SMTP handler`},   // KB Q245787
-		"interlock": {Greeting: `InterLock SMTP Gateway`}, // KB Q228725
-		"fw-1":      {Greeting: `CheckPoint FireWall-1 secure `},
-		"cisco-pix": {Greeting: `^(?:[*20 ]*\*[*20 ]*|SMTP/cmap.*)$`}, // KB320027
+		"raptor":     {Greeting: `Generic SMTP handler`},                                                                      // KB Q245787
+		"interlock":  {Greeting: `InterLock SMTP Gateway`},                                                                    // KB Q228725
+		"office-365": {Greeting: `\.office365\.com Microsoft ESMTP MAIL Service|\.outlook\.com Microsoft ESMTP MAIL Service`}, // simonrob/email-oauth2-proxy#95
+		"fw-1":       {Greeting: `CheckPoint FireWall-1 secure `},
+		"cisco-pix":  {Greeting: `^(?:[*20 ]*\*[*20 ]*|SMTP/cmap.*)$`}, // KB320027
 	}
 }
 
@@ -78,26 +80,31 @@ func productSigns() map[string]rewrite.Signs {
 func productSets() []rewrite.Set {
 	return []rewrite.Set{
 		{Name: "exchange-2003", Doc: "Exchange 2000 and 2003, as senders and as servers", // KB912341, KB 257569
-			Rules: []string{"join-data-reply", "repeat-ehlo"}},
+			Rules: []string{"join-data-reply", "repeat-ehlo", "auth-prompts"}},
 		{Name: "exchange-2007", Doc: "Exchange 2007 and later, which want EHLO said again inside TLS", // xhit/go-simple-mail#94
 			Rules: []string{"repeat-ehlo"}},
-		{Name: "mail-gateway-3.0", Doc: "Microsoft Mail Gateway to SMTP 2.1 and 3.0: hangs up on EHLO and on every command that it does not know", // KB Q100352, Q99854, Q112286
-			Rules: []string{"fall-back-to-helo", "strip-parameters", "fix-hello-name"}, Options: mendsEveryName()},
+		{Name: "mail-gateway-3.0", Doc: "Microsoft Mail Gateway to SMTP 2.1 and 3.0: hangs up on EHLO and on every command that it does not know, and names no host", // KB Q100352, Q99854, Q112286
+			Rules:   []string{"host-name-first", "fall-back-to-helo", "strip-parameters", "fix-hello-name"},
+			Options: map[string]map[string]any{"fall-back-to-helo": {"remembered": "helo"}, "fix-hello-name": {"when": "always"}}},
 		{Name: "vm-smtp", Doc: "IBM's SMTP for VM: HELO alone, and with a host name", // KB Q102107
 			Rules: []string{"fall-back-to-helo", "strip-parameters", "fix-hello-name"}, Options: mendsEveryName()},
-		{Name: "domino", Doc: "Lotus Domino and Notes: particular about the name in EHLO, and without 8BITMIME and DSN unless told otherwise", // nmap; KB Q295734
-			Rules: []string{"fix-hello-name", "strip-parameters"}, Options: mendsEveryName()},
+		{Name: "domino", Doc: "Lotus Domino and Notes: particular about the name in EHLO, AUTH=LOGIN alone, and without 8BITMIME and DSN unless told otherwise", // nmap; KB Q295734; Postfix HISTORY 20010121
+			Rules: []string{"host-name-first", "fix-hello-name", "strip-parameters", "auth-spelling"}, Options: mendsEveryName()},
+		{Name: "domino-5", Doc: "Lotus Domino 4.6 to 5.0.8 as a server",
+			Rules: []string{"shield"}, Options: map[string]map[string]any{"shield": shieldsDomino5()}},
 		{Name: "groupwise", Doc: "Novell GroupWise Internet Agent: DSN and 8BITMIME by configuration only", // rapid7/recog, nmap
 			Rules: []string{"strip-parameters"}},
 		{Name: "mdaemon", Doc: "MDaemon, which refuses EHLO without a name", // nmap; rapid7/recog, smtp_help.xml
 			Rules: []string{"fix-hello-name"}, Options: mendsEveryName()},
 		{Name: "raptor", Doc: "Raptor and Axent firewalls: HELO alone, and the reply of the host behind", // KB Q245787
 			Rules: []string{"fall-back-to-helo", "strip-parameters"}},
-		{Name: "interlock", Doc: "ANS InterLock gateway: an EHLO reply without keywords", // KB Q228725
-			Rules: []string{"strip-parameters", "join-hello-replies"}},
+		{Name: "interlock", Doc: "ANS InterLock gateway: an EHLO reply without keywords, and without an end", // KB Q228725
+			Rules: []string{"strip-parameters", "join-hello-replies", "unended-replies"}},
 		{Name: "fw-1", Doc: "Check Point FireWall-1's SMTP security server", // rapid7/recog, smtp_banners.xml and smtp_noop.xml
-			Rules: []string{"fall-back-to-helo"}},
-		{Name: "cisco-pix", Doc: "Cisco PIX with fixup protocol smtp: paints greetings over, and knows neither EHLO nor BDAT", // KB320027, KB Q295725
-			Rules: []string{"advertise-esmtp", "fall-back-to-helo", "chunking"}},
+			Rules: []string{"reply-codes", "fall-back-to-helo"}},
+		{Name: "cisco-pix", Doc: "Cisco PIX and ASA with inspection of SMTP: paint greetings over, know neither EHLO nor BDAT, and lose a dot that comes by itself", // KB320027, KB Q295725
+			Rules: []string{"host-name-first", "masked-ehlo", "advertise-esmtp", "fall-back-to-helo", "answer-noop", "chunking", "dot-with-text"}},
+		{Name: "office-365", Doc: "Exchange Online's front end, as a server", // muquit/mailsend#152
+			Rules: []string{"retry-ehlo"}},
 	}
 }

@@ -184,7 +184,7 @@ func TestAProductsOptionsTakeThePlaceOfStandards(t *testing.T) {
 	d.ToClient = nil
 	d.Command([]byte("EHLO client.example.net\r\n"), false)
 	d.Reply([]byte("250-mail.example.com\r\n250 AUTH NTLM\r\n"), false, false)
-	if want := "250-mail.example.com\r\n250-AUTH NTLM\r\n250-XAUTH NTLM\r\n250 XAUTH=NTLM\r\n"; string(d.ToClient) != want {
+	if want := "250-mail.example.com\r\n250-AUTH NTLM\r\n250-XAUTH NTLM\r\n250-XAUTH=NTLM\r\n250 AUTH=NTLM\r\n"; string(d.ToClient) != want {
 		t.Errorf("the client gets %q", d.ToClient)
 	}
 }
@@ -199,9 +199,9 @@ func TestACommandThatNoRuleWantsCostsNoAllocationUnderAuto(t *testing.T) {
 			d.ToClient = d.ToClient[:0]
 		}
 		ask([]byte("EHLO client.example.net\r\n"), []byte("250-mail.example.com\r\n250-PIPELINING\r\n250-SIZE\r\n250 DSN\r\n"))
-		command, reply := []byte("NOOP\r\n"), []byte("250 2.0.0 Ok\r\n")
+		command, reply := []byte("RSET\r\n"), []byte("250 2.0.0 Ok\r\n") // of NOOP fw-1 reads the reply
 		if n := testing.AllocsPerRun(100, func() { ask(command, reply) }); n != 0 {
-			t.Errorf("%s: NOOP costs %v allocations", greeting, n)
+			t.Errorf("%s: RSET costs %v allocations", greeting, n)
 		}
 	}
 }

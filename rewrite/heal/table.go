@@ -87,7 +87,8 @@ func Sets() []rewrite.Set {
 			"join-data-reply", "fix-hello-name", "translate-xauth", "starttls-keyword", "accept-early-tls", "repeat-ehlo", "second-ehlo",
 			"mend-505", "retry-starttls", "fall-back-to-helo", "advertise-esmtp", "no-valid-recipients", "bdat-blanks",
 			"command-ends", "empty-reply-lines", "reply-line-ends", "reply-separators", "mixed-reply-codes",
-			"long-reply-lines", "join-hello-replies", "second-replies", "last-words", "split-auth-line", "tidy-commands"}},
+			"long-reply-lines", "join-hello-replies", "second-replies", "last-words", "split-auth-line", "tidy-commands",
+			"retry-ehlo", "reset-before-mail", "one-auth-line"}},
 		{Name: "exchange-4.0", Doc: "Exchange 4.0's Internet Mail Connector: no ESMTP at all, and messages cut at dots before SP2", Rules: []string{"fall-back-to-helo", "leading-dots"}},
 		{Name: "exchange-5.0", Doc: "Exchange 5.0's Internet Mail Service", Rules: []string{
 			"advertise-esmtp", "fall-back-to-helo", "translate-xauth", "auth-spelling", "shield"},
@@ -104,19 +105,8 @@ func Sets() []rewrite.Set {
 		{Name: "windows-2003", Doc: "Windows Server 2003's SMTP service and Exchange 2000 and 2003 on it, as senders", Rules: []string{"join-data-reply"}},
 		{Name: "outlook-express", Doc: "Outlook Express 4 to 6 and Outlook up to 2003, as clients that log in", Rules: []string{"auth-spelling", "auth-prompts"},
 			Options: map[string]map[string]any{"auth-spelling": {"show": "both"}}}, // Postfix SASL_README; Exim specification, LOGIN
-		{Name: "mail-gateway-3.0", Doc: "the Microsoft Mail Gateway to SMTP 2.1 and 3.0, which hangs up on EHLO and names no host", Rules: []string{
-			"host-name-first", "fall-back-to-helo"}, Options: map[string]map[string]any{"fall-back-to-helo": {"remembered": "helo"}}},
-		{Name: "cisco-pix", Doc: "servers behind Cisco's PIX or ASA with inspection of SMTP, which paints over greetings and EHLO", Rules: []string{
-			"host-name-first", "masked-ehlo", "advertise-esmtp", "fall-back-to-helo", "answer-noop"}},
-		{Name: "domino", Doc: "Lotus Domino and Notes, for clients of today: old ones want AUTH=LOGIN, which this set takes away", Rules: []string{
-			"host-name-first", "fix-hello-name", "plain-keywords"}},
-		{Name: "interlock", Doc: "ANS InterLock's SMTP gateway", Rules: []string{"unended-replies"}},
-		{Name: "office-365", Doc: "Exchange Online's front end, as a server", Rules: []string{"retry-ehlo"}},
 		{Name: "sendmail-8.6", Doc: "Sendmail 8.6 and older, which split long commands: set `limits.command_line` to 512 as well", Rules: []string{"fall-back-to-helo", "shield"},
 			Options: map[string]map[string]any{"shield": shieldsSendmail86()}},
-		{Name: "domino-5", Doc: "Lotus Domino 4.6 to 5.0.8 as a server", Rules: []string{"shield"},
-			Options: map[string]map[string]any{"shield": shieldsDomino5()}},
-		{Name: "fw-1", Doc: "Check Point FireWall-1's SMTP security server", Rules: []string{"reply-codes"}},
 	})
 }
 
