@@ -14,7 +14,7 @@ func TestRulesAreFoundByWhatAnAdministratorSees(t *testing.T) {
 		"501 Invalid Address": "fix-hello-name",
 		"Remote host said: 501-5.5.4 Invalid\tADDRESS [192.0.2.1]": "fix-hello-name",
 		"<b@example.com>: 554 5.6.1 body type not supported":       "", // not all of the symptom
-		"body type not supported by remote host":                   "hide-keywords",
+		"body type not supported by remote host":                   "hide-keywords offer-8bitmime",
 		"server broke the protocol":                                "empty-reply-lines reply-line-ends long-reply-lines join-hello-replies second-replies last-words",
 		"220 ****************2*****0***":                           "advertise-esmtp",
 		"KB912341":                                                 "join-data-reply",

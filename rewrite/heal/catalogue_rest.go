@@ -17,7 +17,7 @@ func orderEntries() Subject {
 		{Number: "L95", Wrong: "verbs in lower case, blanks at the end",
 			Source: "RFC 5321, 2.4 and 4.1.1",
 			How:    "`Command`, `EveryVerb`: `t.SetLine`; BDAT passes as it is",
-			Remark: "blanks at the ends, for MAIL, RCPT, DATA, RSET and NOOP"},
+			Remark: "BDAT passes as it is"},
 		{Number: "L96", Wrong: "commands of another protocol",
 			Source: "Postfix `smtpd_forbidden_commands`",
 			How:    "`Command` VerbOther: `t.Answer` 500, count in `State`, then 421",
