@@ -40,7 +40,8 @@ func (s ruleSet) each(f func(i int)) {
 // sessions at once. They do not change.
 type Rules struct {
 	rules  []active
-	scoped bool // any of them acts in some sessions only
+	scoped bool  // any of them acts in some sessions only
+	start  reach // of a session of which nothing is known
 
 	chosen   []string  // names of rules and sets, as Compile got them
 	products []product // that are looked for
@@ -228,6 +229,12 @@ func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules
 	}
 	if len(rules.rules) > maxRules {
 		errs = append(errs, &ConfigError{Err: fmt.Errorf("%d rules are chosen; a route may have at most %d", len(rules.rules), maxRules)})
+	}
+	rules.start = reach{
+		clients:  rules.outside(func(s *scope) bool { return s.clients == nil }),
+		hello:    rules.outside(func(s *scope) bool { return s.hello == nil }),
+		banner:   rules.outside(func(s *scope) bool { return s.banner == nil }),
+		products: rules.besideProducts(0),
 	}
 	sort.SliceStable(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })
 	return rules, errs

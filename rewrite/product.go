@@ -195,6 +195,10 @@ func (d *Dialogue) chooseRules() {
 	for _, f := range d.reach.known.found {
 		all |= 1 << f.product
 	}
+	if all == 0 {
+		d.reach.products = d.policy.Rules.start.products
+		return
+	}
 	d.reach.products = d.policy.Rules.besideProducts(all)
 }
 

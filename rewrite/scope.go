@@ -123,16 +123,15 @@ func (r *Rules) newReach(client netip.Addr) *reach {
 	if r == nil || !r.scoped {
 		return nil
 	}
-	return &reach{
-		clients: r.clientsOutside(client),
-		hello:   r.outside(func(s *scope) bool { return s.hello == nil }),
-		banner:  r.outside(func(s *scope) bool { return s.banner == nil }),
-
-		products: r.besideProducts(0),
-	}
+	at := r.start
+	at.clients = r.clientsOutside(client)
+	return &at
 }
 
 func (r *Rules) clientsOutside(client netip.Addr) ruleSet {
+	if r.start.clients.empty() {
+		return ruleSet{} // no rule is for some clients alone
+	}
 	client = client.Unmap().WithZone("") // no network contains an address with a zone
 	return r.outside(func(s *scope) bool {
 		return s.clients == nil || slices.ContainsFunc(s.clients, func(n netip.Prefix) bool { return n.Contains(client) })
@@ -156,7 +155,7 @@ func (d *Dialogue) clientIs(client netip.Addr) {
 }
 
 func (d *Dialogue) helloIs(line []byte) {
-	if d.reach != nil {
+	if d.reach != nil && !d.policy.Rules.start.hello.empty() {
 		name := Argument(line)
 		d.reach.hello = d.policy.Rules.outside(func(s *scope) bool { return s.hello == nil || s.hello.Match(name) })
 	}
@@ -165,7 +164,9 @@ func (d *Dialogue) helloIs(line []byte) {
 func (d *Dialogue) bannerIs(raw []byte) {
 	if d.reach != nil {
 		text := strings.Join(parseReply(raw).Lines, "\n")
-		d.reach.banner = d.policy.Rules.outside(func(s *scope) bool { return s.banner == nil || s.banner.MatchString(text) })
+		if !d.policy.Rules.start.banner.empty() {
+			d.reach.banner = d.policy.Rules.outside(func(s *scope) bool { return s.banner == nil || s.banner.MatchString(text) })
+		}
 		d.greetingTells(text)
 	}
 }
