@@ -311,7 +311,7 @@ func lastWords() rewrite.Rule {
 			code, _ := strconv.Atoi(string(lines[0].code))
 			switch v := r.Awaited(); {
 			case r.Unasked() && r.Closed() && code != 421:
-			case code == 221 && !r.Unasked() && !answersMessage.Has(v):
+			case code == 221 && v != rewrite.VerbOther && !answersMessage.Has(v):
 			default:
 				return
 			}
