@@ -99,8 +99,9 @@ type finding struct {
 func explainLines(lines []string) explanation {
 	e := explanation{Lines: len(lines), known: map[string]int{}}
 	var guessed []finding
+	explains := newExplainer()
 	for _, line := range lines {
-		for _, c := range causesOf(line) {
+		for _, c := range explains.causesOf(line) {
 			if c.Guess {
 				guessed = append(guessed, finding{line, 1, c})
 				continue

@@ -47,15 +47,45 @@ func (c cause) print(w io.Writer) {
 // explainColumn is where the texts of an explanation begin.
 const explainColumn = 14
 
+// An explainer knows the symptoms and the words of every rule.
+type explainer struct {
+	rules []described
+	in    map[string]int // how many rules have a word in their description
+}
+
+// A described is a rule as a text is compared with it.
+type described struct {
+	rewrite.Rule
+	symptoms [][]string // the words of each
+	words    []string   // of all that is known of the rule, sorted
+}
+
+func newExplainer() *explainer {
+	e, catalogue := &explainer{in: map[string]int{}}, covered()
+	for _, r := range heal.Table() {
+		x := described{Rule: r, words: wordsOf(r, catalogue)}
+		for _, s := range r.Symptoms {
+			x.symptoms = append(x.symptoms, wordsIn(s))
+		}
+		slices.Sort(x.words)
+		x.words = slices.Compact(x.words)
+		for _, w := range x.words {
+			e.in[w]++
+		}
+		e.rules = append(e.rules, x)
+	}
+	return e
+}
+
 // causesOf returns what a line tells, the surest first.
-func causesOf(line string) []cause {
+func (e *explainer) causesOf(line string) []cause {
 	line = unplus(line)
-	causes := append(refusalCauses(line), symptomCauses(line)...)
+	causes := append(refusalCauses(line), e.symptomCauses(line)...)
 	if c, ok := outcomeCause(line); ok {
 		causes = append(causes, c)
 	}
 	if causes == nil {
-		causes = guesses(line)
+		causes = e.guesses(line)
 	}
 	slices.SortStableFunc(causes, func(a, b cause) int { return cmp.Compare(b.weight, a.weight) })
 	return causes
@@ -90,18 +120,18 @@ func refusalCauses(line string) []cause {
 
 // symptomCauses are the rules one of whose symptoms the line has. Where it has
 // several, the longest of them counts, and rules with a shorter one are left out.
-func symptomCauses(line string) []cause {
+func (e *explainer) symptomCauses(line string) []cause {
 	var causes []cause
 	said, longest := wordsIn(line), 0
-	for _, r := range heal.Table() {
+	for _, r := range e.rules {
 		best, most := "", 0
-		for _, s := range r.Symptoms {
-			if n := matches(wordsIn(s), said); n > most {
-				best, most = s, n
+		for i, words := range r.symptoms {
+			if n := matches(words, said); n > most {
+				best, most = r.Symptoms[i], n
 			}
 		}
 		if most > 0 {
-			c := ruleCause(r)
+			c := ruleCause(r.Rule)
 			c.Symptom, c.weight = best, float64(most)
 			causes = append(causes, c)
 			longest = max(longest, most)
@@ -149,14 +179,16 @@ func wordsIn(text string) []string {
 
 var enhanced = regexp.MustCompile(`^[245]\.[0-9]{1,3}\.[0-9]{1,3}$`)
 
+// outcomeIn finds the outcome of a session in a line of our log, as text or as JSON.
+var outcomeIn = regexp.MustCompile(`\boutcome(?:=|":)"?([a-z-]+)`)
+
 // outcomeCause is how a session of ours ended, of which the line tells.
 func outcomeCause(line string) (cause, bool) {
-	_, word, ok := strings.Cut(line, "outcome=")
-	if !ok {
+	found := outcomeIn.FindStringSubmatch(line)
+	if found == nil {
 		return cause{}, false
 	}
-	word, _, _ = strings.Cut(strings.Trim(word, `"`), " ")
-	o := vocabulary.Outcome(strings.Trim(word, `"`))
+	o := vocabulary.Outcome(found[1])
 	means := o.Means()
 	if means == "" || !o.Failed() {
 		return cause{}, false
@@ -166,7 +198,7 @@ func outcomeCause(line string) (cause, bool) {
 }
 
 func ruleCause(r rewrite.Rule) cause {
-	return cause{Rule: r.Name, Entries: r.Entries, Means: "this is of " + r.Heals, Do: useOf(r.Name), Source: r.Source}
+	return cause{Rule: r.Name, Entries: r.Entries, Means: "this is known of " + r.Heals, Do: useOf(r.Name), Source: r.Source}
 }
 
 // useOf says how to have a rule in force.
@@ -178,35 +210,24 @@ func useOf(rule string) string {
 }
 
 // guesses are the rules whose descriptions have the rare words of a line.
-func guesses(line string) []cause {
-	table, catalogue := heal.Table(), covered()
-	in := map[string]int{} // how many rules have a word
-	words := make([][]string, len(table))
-	for i, r := range table {
-		words[i] = wordsOf(r, catalogue)
-		slices.Sort(words[i])
-		words[i] = slices.Compact(words[i])
-		for _, w := range words[i] {
-			in[w]++
-		}
-	}
+func (e *explainer) guesses(line string) []cause {
 	said := tokens(line)
 	slices.Sort(said)
 	said = slices.Compact(said)
 	var causes []cause
-	for i, r := range table {
+	for _, r := range e.rules {
 		weight, rare := 0.0, 0
 		for _, w := range said {
-			if _, has := slices.BinarySearch(words[i], w); !has || len(w) < 4 {
+			if _, has := slices.BinarySearch(r.words, w); !has || len(w) < 4 {
 				continue
 			}
-			weight += math.Log(float64(len(table)) / float64(in[w]))
-			if in[w] <= len(table)/8 {
+			weight += math.Log(float64(len(e.rules)) / float64(e.in[w]))
+			if e.in[w] <= len(e.rules)/8 {
 				rare++
 			}
 		}
 		if rare >= 2 {
-			c := ruleCause(r)
+			c := ruleCause(r.Rule)
 			c.Guess, c.weight = true, weight
 			causes = append(causes, c)
 		}

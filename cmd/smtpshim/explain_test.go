@@ -14,6 +14,7 @@ import (
 // What people have before them, and what it is. The texts are those of the catalogue,
 // as the programs named here show them.
 func TestWhatIsSeenIsExplained(t *testing.T) {
+	explains := newExplainer()
 	for _, c := range []struct{ of, text, rule, means string }{
 		{"Postfix", "postfix/smtp[411]: 4F1: to=<b@example.com>, relay=mx.example.com[192.0.2.1]:25, delay=3, dsn=5.7.0, status=bounced (host mx.example.com[192.0.2.1] said: 505 5.7.0 Must issue a STARTTLS command first (in reply to MAIL FROM command))", "mend-505", ""},
 		{"Exim", "2026-11-20 10:00:00 1abc-000 ** b@example.com R=dnslookup T=remote_smtp H=mx.example.com [192.0.2.1]: SMTP error from remote mail server after HELO client: 501 5.5.4 Invalid Address", "fix-hello-name", ""},
@@ -23,9 +24,10 @@ func TestWhatIsSeenIsExplained(t *testing.T) {
 		{"swaks", "<** 502 Server does not support AUTH.", "translate-xauth", ""},
 		{"curl -v", "< 505 5.7.0 Must issue a STARTTLS command first", "retry-starttls", ""},
 		{"Python", "smtplib.SMTPAuthenticationError: (535, b'5.7.8 Username and Password not accepted')", "", "user and password, or the token, are not accepted"},
+		{"a log of ours in JSON", `{"level":"WARN","msg":"session","route":"in","outcome":"server-protocol","messages":0}`, "", "the server said something that cannot be followed"},
 		{"a log of ours", `level=WARN msg=session route=in outcome=server-protocol messages=0`, "", "the server said something that cannot be followed"},
 	} {
-		causes := causesOf(c.text)
+		causes := explains.causesOf(c.text)
 		if !slices.ContainsFunc(causes, func(got cause) bool {
 			return !got.Guess && got.Rule == c.rule && (c.means == "" || got.Means == c.means)
 		}) {
@@ -35,13 +37,14 @@ func TestWhatIsSeenIsExplained(t *testing.T) {
 }
 
 func TestEverySymptomOfARuleLeadsToIt(t *testing.T) {
+	explains := newExplainer()
 	for _, r := range heal.Table() {
 		for _, s := range r.Symptoms {
 			for _, text := range []string{s, "host mx.example.com[192.0.2.1] said: " + s + " (in reply to MAIL FROM command)", strings.ToUpper(s)} {
 				if len(wordsIn(s)) == 1 && text != s {
 					continue // a code alone is in any line
 				}
-				if !slices.ContainsFunc(causesOf(text), func(c cause) bool { return c.Rule == r.Name && !c.Guess }) {
+				if !slices.ContainsFunc(explains.causesOf(text), func(c cause) bool { return c.Rule == r.Name && !c.Guess }) {
 					t.Errorf("%q does not lead to %s", text, r.Name)
 				}
 			}
@@ -94,8 +97,9 @@ func FuzzExplain(f *testing.F) {
 	f.Add("host said: 505 5.7.0 Must issue a STARTTLS command first")
 	f.Add("535+5.7.139+Authentication+unsuccessful")
 	f.Add("outcome=")
+	explains := newExplainer()
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, c := range causesOf(text) {
+		for _, c := range explains.causesOf(text) {
 			if c.Means == "" || c.Do == "" {
 				t.Errorf("%q is told as %+v", text, c)
 			}
