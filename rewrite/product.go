@@ -170,17 +170,23 @@ func (d *Dialogue) recognise(product int, by vocabulary.Sign) {
 	k.found = append(k.found, found{product, by})
 	if !k.told.has(product) {
 		k.told |= 1 << product
-		d.event(d.policy.Rules.products[product].name + " by " + signTexts[by])
+		d.event(d.policy.Rules.products[product].name + " by " + signText(by))
 	}
 }
 
-// signTexts name the signs for people.
-var signTexts = map[vocabulary.Sign]string{
-	vocabulary.SignGreeting:   "its greeting",
-	vocabulary.SignEHLO:       "its EHLO reply",
-	vocabulary.SignHELP:       "its HELP reply",
-	vocabulary.SignRemembered: "an earlier session",
-	vocabulary.SignCommand:    "the client's command",
+// signText names a sign for people.
+func signText(s vocabulary.Sign) string {
+	switch s {
+	case vocabulary.SignGreeting:
+		return "its greeting"
+	case vocabulary.SignEHLO:
+		return "its EHLO reply"
+	case vocabulary.SignHELP:
+		return "its HELP reply"
+	case vocabulary.SignRemembered:
+		return "an earlier session"
+	}
+	return "the client's command"
 }
 
 // forgetProducts takes away what these signs have told.
