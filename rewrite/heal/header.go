@@ -32,8 +32,8 @@ func headerFields() rewrite.Rule {
 			if len(h.unfold)+len(h.remove)+len(h.add) == 0 {
 				return rewrite.Actions{}, &rewrite.ConfigError{Option: "unfold", Err: errors.New(`no field is named; write for example unfold = ["From"]`)}
 			}
-			for option, names := range map[string][]string{"unfold": h.unfold, "remove": h.remove} {
-				for _, name := range names {
+			for _, option := range []string{"unfold", "remove"} {
+				for _, name := range o.List(option) {
 					if name == "" || len(name) > maxFieldName || strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' || c == ':' }) {
 						return rewrite.Actions{}, &rewrite.ConfigError{Option: option, Err: fmt.Errorf("%q is no name of a header field, such as \"From\"", name)}
 					}

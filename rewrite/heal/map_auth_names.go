@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"smtpshim/rewrite"
@@ -26,7 +28,8 @@ func mapAuthNames() rewrite.Rule {
 			if len(names) == 0 {
 				return rewrite.Actions{}, &rewrite.ConfigError{Option: "names", Err: errors.New(`no name is given; write for example names = { "old" = "new" }`)}
 			}
-			for from, to := range names {
+			for _, from := range slices.Sorted(maps.Keys(names)) {
+				to := names[from]
 				if from == "" || to == "" || strings.ContainsAny(from+to, "\x00\r\n") {
 					return rewrite.Actions{}, &rewrite.ConfigError{Option: "names", Err: fmt.Errorf("%q = %q: a name is empty, or has a NUL or a line end in it; write both as they are typed", from, to)}
 				}

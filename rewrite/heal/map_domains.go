@@ -3,6 +3,8 @@ package heal
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"smtpshim/rewrite"
@@ -19,14 +21,19 @@ func mapDomains() rewrite.Rule {
 		Options: []rewrite.Option{{Name: "domains", Default: map[string]string{},
 			Doc: "the server's domains by the clients', compared without regard to case; both may be address literals"}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
-			domains := map[string]string{}
-			for from, to := range o.Table("domains") {
+			domains, given := map[string]string{}, o.Table("domains")
+			for _, from := range slices.Sorted(maps.Keys(given)) {
+				to := given[from]
 				for _, domain := range []string{from, to} {
 					if !isMailDomain(domain) {
 						return rewrite.Actions{}, &rewrite.ConfigError{Option: "domains", Err: fmt.Errorf(`%q is no domain; write what stands behind the @, as in "[192.0.2.1]" = "example.com"`, domain)}
 					}
 				}
-				domains[strings.ToLower(from)] = to
+				lower := strings.ToLower(from)
+				if domains[lower] != "" {
+					return rewrite.Actions{}, &rewrite.ConfigError{Option: "domains", Err: fmt.Errorf("%q is there twice, in other letters; case does not matter in a domain", lower)}
+				}
+				domains[lower] = to
 			}
 			if len(domains) == 0 {
 				return rewrite.Actions{}, &rewrite.ConfigError{Option: "domains", Err: errors.New(`no domain is given; write for example domains = { "[192.0.2.1]" = "example.com" }`)}
