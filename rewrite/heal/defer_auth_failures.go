@@ -30,19 +30,12 @@ func deferAuthFailures() rewrite.Rule {
 				}
 				codes = append(codes, code)
 			}
-			auth := rewrite.SetOf(rewrite.VerbAUTH, rewrite.VerbXAUTH, rewrite.VerbXEXPS)
-			return rewrite.Actions{Refusals: auth, Reply: func(t *rewrite.Turn) {
+			return rewrite.Actions{Refusals: logins, Reply: func(t *rewrite.Turn) {
 				r := t.Reply()
 				if t.Lost() || !slices.Contains(codes, r.Code) {
 					return
 				}
-				r.Code = 454
-				for i, text := range r.Lines {
-					if status, rest := cutStatus(text); status != "" {
-						text = rest
-					}
-					r.Lines[i] = "4.7.0 " + text
-				}
+				refuseAs(r, 454, "4.7.0")
 			}}, nil
 		},
 	}

@@ -2,7 +2,6 @@ package heal
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"smtpshim/rewrite"
@@ -84,28 +83,17 @@ func takeBODYOut(t *rewrite.Turn, grows bool) {
 	if t.Server().Has("8BITMIME") || !rewrite.HasWord(t.Said(), "BODY") {
 		return
 	}
-	path, ok := t.Path()
 	grows = grows && rewrite.HasWord(t.Said(), "8BITMIME")
-	kept := slices.DeleteFunc(slices.Clone(path.Params), func(p string) bool {
-		return strings.EqualFold(p, "BODY=7BIT") || strings.EqualFold(p, "BODY=8BITMIME") || grows && path.Keyword(p) == "SIZE"
+	leaveOut(t, func(p, keyword string) bool {
+		return strings.EqualFold(p, "BODY=7BIT") || strings.EqualFold(p, "BODY=8BITMIME") || grows && keyword == "SIZE"
 	})
-	if ok && len(kept) < len(path.Params) {
-		path.Params = kept
-		t.SetPath(path)
-	}
 }
 
 // takeSIZEOut takes SIZE out of a MAIL whose message may grow: the client's number would be
 // too small (RFC 1870, 6.1).
 func takeSIZEOut(t *rewrite.Turn) {
-	if !rewrite.HasWord(t.Line(), "SIZE") {
-		return
-	}
-	path, ok := t.Path()
-	kept := slices.DeleteFunc(slices.Clone(path.Params), func(p string) bool { return path.Keyword(p) == "SIZE" })
-	if ok && len(kept) < len(path.Params) {
-		path.Params = kept
-		t.SetPath(path)
+	if rewrite.HasWord(t.Line(), "SIZE") {
+		leaveOut(t, func(_, keyword string) bool { return keyword == "SIZE" })
 	}
 }
 

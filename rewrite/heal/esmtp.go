@@ -55,10 +55,7 @@ type esmtpState struct {
 
 // rejectsEHLO is remembered, for a day, of a server that has refused EHLO although
 // the word was promised for it. That one accepts EHLO the engine remembers.
-const (
-	rejectsEHLO     = "rejects EHLO"
-	rejectsEHLORest = 24 * 60 * 60
-)
+const rejectsEHLO = "rejects EHLO"
 
 // ehloPatience is for how many milliseconds EHLO may have no answer where the
 // promise is ours: less than the 30 seconds after which impatient clients leave.
@@ -82,7 +79,7 @@ func (a advertiser) hear(t *rewrite.Turn) {
 	case state.promised && isEHLO && !t.Introduced():
 		keepPromise(t, state)
 	case !t.Lost() && !isEHLO && t.Reply().Code == 250 && state.refused:
-		t.Remember(rejectsEHLO, rejectsEHLORest)
+		t.Remember(rejectsEHLO, dayLong)
 		t.Reply().Lines = t.Reply().Lines[:1] // any further line would be a keyword
 	case !t.Lost() && !isEHLO:
 		state.refusal.give(t)
@@ -210,10 +207,7 @@ func helloInstead(t *rewrite.Turn) {
 }
 
 // hangsUp is remembered of a server, for a day, that has hung up on EHLO twice in a row.
-const (
-	hangsUp     = "hangs up on EHLO"
-	hangsUpRest = 24 * 60 * 60
-)
+const hangsUp = "hangs up on EHLO"
 
 // insist says EHLO once more to a server that has hung up on it, and HELO if that is no
 // use, or has been none before.
@@ -223,7 +217,7 @@ func insist(t *rewrite.Turn) {
 		t.AgainAfresh(string(t.Line()))
 	case t.SpeaksESMTP():
 	default:
-		t.Remember(hangsUp, hangsUpRest)
+		t.Remember(hangsUp, dayLong)
 		t.AgainAfresh(heloFor(t))
 	}
 }

@@ -126,15 +126,11 @@ func refusedGreeting() rewrite.Rule {
 		Entries: []string{"L05"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{
-				State:   func() any { return new(refused) },
-				Replies: rewrite.SetOf(rewrite.VerbGreeting), Reply: func(t *rewrite.Turn) {
-					if !t.Lost() && t.Reply().Code >= 400 {
-						*t.State().(*refused) = true
-					}
-				},
+				State:    func() any { return new(bool) }, // whether the server's greeting was a refusal
+				Refusals: rewrite.SetOf(rewrite.VerbGreeting), Reply: func(t *rewrite.Turn) { *t.State().(*bool) = true },
 				// BDAT is refused where it was not offered, unless a rule wants it.
 				Commands: rewrite.EveryVerb &^ rewrite.SetOf(rewrite.VerbQUIT, rewrite.VerbBDAT), Command: func(t *rewrite.Turn) {
-					if !t.Introduced() && bool(*t.State().(*refused)) {
+					if !t.Introduced() && *t.State().(*bool) {
 						t.Answer(rewrite.Reply{Code: 503, Lines: []string{"5.5.1 the server has refused this session; say QUIT"}})
 					}
 				},
@@ -142,6 +138,3 @@ func refusedGreeting() rewrite.Rule {
 		},
 	}
 }
-
-// refused reports whether the server's greeting was a refusal.
-type refused bool

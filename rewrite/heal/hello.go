@@ -35,10 +35,7 @@ type maskedState struct {
 }
 
 // answersOK is remembered, for a day, of a server whose answer to EHLO is a lone OK.
-const (
-	answersOK     = "answers OK"
-	answersOKRest = 24 * 60 * 60
-)
+const answersOK = "answers OK"
 
 func seeThrough(t *rewrite.Turn) {
 	r := t.Reply()
@@ -65,7 +62,7 @@ func seeThrough(t *rewrite.Turn) {
 		r.Lines = r.Lines[:1] // any further line would be a keyword
 	case r.Code == 503 && t.Fresh() == 0:
 		state.plain = true
-		t.Remember(answersOK, answersOKRest)
+		t.Remember(answersOK, dayLong)
 		t.AgainAfresh("EHLO " + string(rewrite.Argument(t.Line())))
 	}
 }
@@ -135,12 +132,12 @@ func retryEHLO() rewrite.Rule {
 		Entries:  []string{"L128"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{
-				State:    func() any { return new(retried) },
+				State:    func() any { return new(bool) }, // whether a hello was said once more in this session
 				Refusals: hellos, Reply: func(t *rewrite.Turn) {
 					if t.Lost() || t.Reply().Code != 500 || !strings.HasPrefix(t.Reply().Lines[0], "5.3.3 ") {
 						return
 					}
-					if done := t.State().(*retried); !*done {
+					if done := t.State().(*bool); !*done {
 						*done = true
 						t.Again(string(t.Line()))
 					}
@@ -149,6 +146,3 @@ func retryEHLO() rewrite.Rule {
 		},
 	}
 }
-
-// retried reports whether a hello was said once more in this session.
-type retried bool

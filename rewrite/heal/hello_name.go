@@ -83,9 +83,6 @@ type helloState struct {
 	tried   string   // the fault of a name that was refused, while the mended name has no answer
 }
 
-// refusedLasts is for how many seconds the rule remembers what a server refuses.
-const refusedLasts = 24 * 60 * 60
-
 // fix mends the line before the server sees it, where the configuration asks
 // for that or this server is known to refuse such a name.
 func (f *helloNames) fix(t *rewrite.Turn) {
@@ -111,7 +108,7 @@ func (f *helloNames) hear(t *rewrite.Turn) {
 	if tried := state.tried; tried != "" {
 		if state.tried = ""; !t.Lost() && r.Code < 300 {
 			state.refused = append(state.refused, tried)
-			t.Remember(tried, refusedLasts)
+			t.Remember(tried, dayLong)
 			return
 		}
 	}

@@ -13,7 +13,7 @@ func hideFailedSTARTTLS() rewrite.Rule {
 		Symptoms: []string{"554 Unable to initialize security subsystem", "454 TLS currently unavailable"},
 		Source:   "KB Q237327; github.com/bbottema/simple-java-mail/issues/266; Sendmail, Try_TLS",
 		Entries:  []string{"L100"},
-		Options: []rewrite.Option{{Name: "seconds", Default: int64(3600), Most: refusedLasts,
+		Options: []rewrite.Option{{Name: "seconds", Default: int64(3600), Most: dayLong,
 			Doc: "for how long the keyword is hidden behind a refusal"}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			rest := int(o.Number("seconds"))

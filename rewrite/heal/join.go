@@ -51,7 +51,7 @@ func joinLines(t *rewrite.Turn) {
 	}
 	joined := b.String()
 	if len(joined) > maxJoined {
-		joined = strings.TrimRight(joined[:maxJoined], " ")
+		joined = strings.TrimRight(joined[:runeStart(joined, maxJoined)], " ")
 	}
 	r.Lines = []string{joined}
 }
@@ -63,6 +63,15 @@ func cutStatus(text string) (status, rest string) {
 		return "", text
 	}
 	return word, rest
+}
+
+// refuseAs gives a refusal another code, and each of its lines this enhanced status code.
+func refuseAs(r *rewrite.Reply, code int, status string) {
+	r.Code = code
+	for i, text := range r.Lines {
+		_, text = cutStatus(text)
+		r.Lines[i] = status + " " + text
+	}
 }
 
 // isStatus recognises an enhanced status code (RFC 3463, 2).

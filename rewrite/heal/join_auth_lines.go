@@ -90,7 +90,7 @@ func learnToJoin(t *rewrite.Turn) {
 	case 500, 501, 504, 535, 555:
 		state := t.State().(*joinState)
 		state.refused = append(state.refused, t.Mechanism())
-		t.Remember(wantsResponse+t.Mechanism(), refusedLasts)
+		t.Remember(wantsResponse+t.Mechanism(), dayLong)
 	}
 }
 

@@ -3,7 +3,6 @@ package heal
 import (
 	"bytes"
 	"fmt"
-	"unicode/utf8"
 
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/mimetext"
@@ -190,9 +189,7 @@ func (f *headerFolder) breakLine(out []byte) []byte {
 		f.line = append(f.line[:0], f.line[at:]...)
 		return out
 	}
-	for i := 0; i < utf8.UTFMax-1 && !utf8.RuneStart(f.line[end]); i++ {
-		end--
-	}
+	end = runeStart(f.line, end)
 	out = append(append(out, f.line[:end]...), "\r\n"...)
 	f.line = append(append(f.line[:0:0], ' '), f.line[end:]...)
 	return out

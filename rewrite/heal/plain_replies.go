@@ -38,7 +38,7 @@ func makePlain(t *rewrite.Turn) {
 			}, text)
 		}
 		if len(text) > maxJoined {
-			cut := utf8Start(text, maxJoined)
+			cut := runeStart(text, maxJoined)
 			if at := strings.LastIndexByte(text[:cut+1], ' '); at > 0 && i > 0 && r.Code < 300 && hellos.Has(t.Verb()) {
 				cut = at
 			}
@@ -48,10 +48,13 @@ func makePlain(t *rewrite.Turn) {
 	}
 }
 
-// utf8Start is the last place up to at in a text where a character begins.
-func utf8Start(text string, at int) int {
-	for at > 0 && !utf8.RuneStart(text[at]) {
-		at--
+// runeStart is the place up to at in a text where a character begins, so that a cut
+// there leaves it whole; at itself where the text is not UTF-8.
+func runeStart[T string | []byte](text T, at int) int {
+	for start := at; start > 0 && start > at-utf8.UTFMax; start-- {
+		if utf8.RuneStart(text[start]) {
+			return start
+		}
 	}
 	return at
 }

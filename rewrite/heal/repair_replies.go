@@ -126,10 +126,7 @@ func cutText(text []byte) (pieces [][]byte) {
 	for len(text) > roomForText {
 		at := bytes.LastIndexByte(text[:roomForText+1], ' ')
 		if at <= max(len(status), roomForText/2) {
-			at = roomForText
-			for at > roomForText-4 && text[at]&0xC0 == 0x80 {
-				at--
-			}
+			at = runeStart(text, roomForText)
 		}
 		pieces = append(pieces, text[:at])
 		text = bytes.TrimLeft(text[at:], " ")
@@ -181,8 +178,7 @@ type helloReplyState struct{ ehlo bool } // the last reply that it saw was one t
 
 const (
 	lateHello     = "late"
-	lateHelloRest = 24 * 60 * 60 // seconds
-	lateHelloWait = 200          // milliseconds
+	lateHelloWait = 200 // milliseconds
 )
 
 func joinHellos(r *rewrite.Repair) {
@@ -191,7 +187,7 @@ func joinHellos(r *rewrite.Repair) {
 	state := r.State().(*helloReplyState)
 	if r.Unasked() {
 		if state.ehlo && ok && whole && r.Last() == 250 && string(lines[0].code) == "250" {
-			r.Remember(lateHello, lateHelloRest)
+			r.Remember(lateHello, dayLong)
 		}
 		return
 	}

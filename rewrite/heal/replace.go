@@ -125,7 +125,7 @@ func (r *replacement) readVerbs(o rewrite.Options) error {
 			return fmt.Errorf("%q never reaches a rule: the proxy does not carry it", name)
 		case onCommand && (v == rewrite.VerbGreeting || v == rewrite.VerbMessage):
 			return fmt.Errorf(`%q is no command; only on = "reply" can have it`, name)
-		case onCommand && credentials.Has(v):
+		case onCommand && logins.Has(v):
 			return fmt.Errorf("%q has a password in it, and is never looked at", name)
 		case onCommand && v == rewrite.VerbBDAT && r.code == 0:
 			return fmt.Errorf("%q passes as it is, since octets follow it; it can be refused with code, and not changed", name)
@@ -134,8 +134,6 @@ func (r *replacement) readVerbs(o rewrite.Options) error {
 	}
 	return nil
 }
-
-var credentials = rewrite.SetOf(rewrite.VerbAUTH, rewrite.VerbXAUTH, rewrite.VerbXEXPS)
 
 // verbNamed finds a verb by the name that it has in logs, in any case.
 func verbNamed(name string) (v rewrite.Verb, ok bool) {

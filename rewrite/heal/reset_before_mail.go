@@ -58,7 +58,7 @@ func deferMAIL(t *rewrite.Turn) {
 		return
 	}
 	state.needed = true
-	t.Remember(needsRSET, refusedLasts)
+	t.Remember(needsRSET, dayLong)
 	*r = rewrite.Reply{Code: 451, Lines: []string{"4.3.0 the server takes this for a second sender of the last mail; try again"}}
 }
 

@@ -61,12 +61,12 @@ type shieldLimits struct {
 
 func (s *shieldLimits) actions() rewrite.Actions {
 	a := rewrite.Actions{
-		Commands: rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbHELO, rewrite.VerbLHLO, rewrite.VerbMAIL, rewrite.VerbRCPT,
+		Commands: hellos | rewrite.SetOf(rewrite.VerbMAIL, rewrite.VerbRCPT,
 			rewrite.VerbVRFY, rewrite.VerbEXPN, rewrite.VerbOther),
 		Command: s.command,
 	}
 	if s.auth > 0 {
-		a.Commands |= rewrite.SetOf(rewrite.VerbAUTH, rewrite.VerbXAUTH, rewrite.VerbXEXPS)
+		a.Commands |= logins
 		a.SASL = s.sasl
 	}
 	if s.header != (headerLimits{}) {

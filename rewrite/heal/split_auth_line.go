@@ -104,7 +104,7 @@ func (s splitter) hear(t *rewrite.Turn) {
 			if !slices.Contains(state.refused, key) {
 				state.refused = append(state.refused, key)
 			}
-			t.Remember(key, refusedLasts)
+			t.Remember(key, dayLong)
 			t.Again(response)
 		}
 	case !ok:

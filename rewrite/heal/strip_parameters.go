@@ -76,7 +76,7 @@ const refusesParameter = "refuses the parameter "
 func (s *stripState) learn(t *rewrite.Turn) {
 	for _, name := range s.tried {
 		s.refused = append(s.refused, name)
-		t.Remember(refusesParameter+name, refusedLasts)
+		t.Remember(refusesParameter+name, dayLong)
 	}
 	s.tried = nil
 }
@@ -87,15 +87,9 @@ func (s stripper) say(t *rewrite.Turn) {
 	if !s.mayAct(t) {
 		return
 	}
-	path, ok := t.Path()
-	if !ok || len(path.Params) == 0 {
-		return
-	}
-	state := t.State().(*stripState)
-	state.learn(t)
+	t.State().(*stripState).learn(t)
 	doubts := false
-	kept := slices.DeleteFunc(slices.Clone(path.Params), func(p string) bool {
-		name := path.Keyword(p)
+	leaveOut(t, func(p, name string) bool {
 		extension := offeredBy[name]
 		switch {
 		case extension == "":
@@ -113,6 +107,16 @@ func (s stripper) say(t *rewrite.Turn) {
 	if doubts {
 		t.Hold()
 	}
+}
+
+// leaveOut takes those parameters out of MAIL or RCPT for which drop is true; it gets each
+// with its keyword in upper case.
+func leaveOut(t *rewrite.Turn, drop func(param, keyword string) bool) {
+	path, ok := t.Path()
+	if !ok {
+		return
+	}
+	kept := slices.DeleteFunc(slices.Clone(path.Params), func(p string) bool { return drop(p, path.Keyword(p)) })
 	if len(kept) < len(path.Params) {
 		path.Params = kept
 		t.SetPath(path)

@@ -70,7 +70,7 @@ func sayTidy(t *rewrite.Turn) {
 	}
 	if state.tried != "" {
 		state.refused = append(state.refused, state.tried)
-		t.Remember(string(state.tried), refusedLasts)
+		t.Remember(string(state.tried), dayLong)
 		state.tried = ""
 	}
 	switch {

@@ -154,10 +154,7 @@ func mend505() rewrite.Rule {
 				if t.Lost() || r.Code != 505 || !asksForSTARTTLS(r) && !asksForAUTH(r) {
 					return
 				}
-				r.Code = 530
-				for i, text := range r.Lines {
-					r.Lines[i] = "5.7.0 " + text
-				}
+				refuseAs(r, 530, "5.7.0")
 			}}, nil
 		},
 	}

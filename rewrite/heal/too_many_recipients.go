@@ -23,11 +23,7 @@ func tooManyRecipients() rewrite.Rule {
 						return // 5.2.2: a full mailbox
 					}
 				}
-				r.Code = 452
-				for i, text := range r.Lines {
-					_, text = cutStatus(text)
-					r.Lines[i] = "4.5.3 " + text
-				}
+				refuseAs(r, 452, "4.5.3")
 			}}, nil
 		},
 	}
