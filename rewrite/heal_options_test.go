@@ -24,6 +24,7 @@ func TestOptionsThatCannotBeAreRefused(t *testing.T) {
 		{"map-auth-names", "names", map[string]string{"a": "b\x00c"}, `"a" = "b\x00c": a name is empty, or has a NUL or a line end in it`},
 		{"header-fields", "remove", []string{}, `no field is named; write for example unfold = ["From"]`},
 		{"header-fields", "remove", []string{"Sender:"}, `"Sender:" is no name of a header field`},
+		{"header-fields", "unfold", []string{""}, `"" is no name of a header field`},
 		{"header-fields", "add", []string{"From"}, `"From" cannot be added; "Date" and "Message-ID" can`},
 		{"hide-keywords", "keywords", []string{}, `no keyword to hide is named`},
 		{"label-8bit", "charset", "iso 8859", `"iso 8859" is no name of a character set`},
