@@ -22,7 +22,7 @@ func stripParameters() rewrite.Rule {
 		Heals: "servers that refuse a MAIL or RCPT with a parameter whose extension they have not offered",
 		Doc: "Some clients say SIZE, BODY or RET to every server, and the server answers 501. A parameter of a known extension " +
 			"that the server's EHLO reply does not offer is left out; after HELO all of them are. A parameter of an unknown " +
-			"extension passes, and so does REQUIRETLS, without which the message must not travel. With NOTIFY and RET " +
+			"extension passes, and so do REQUIRETLS, without which the message must not travel, and SMTPUTF8 with an address that needs it. With NOTIFY and RET " +
 			"the sender's wish for delivery reports is lost. Some servers refuse what they offer, AUTH=<> above all: a refused command is " +
 			"said again without the parameters of the option `refused`, and for a day they are left out at once.",
 		Symptoms: []string{"501 Parameter RET is not recognised", "501 Parameter AUTH is not recognised", "501 5.1.7 Bad sender address syntax", "555 5.5.4 Unsupported option"},
@@ -94,6 +94,8 @@ func (s stripper) say(t *rewrite.Turn) {
 		switch {
 		case extension == "":
 			return false
+		case name == "SMTPUTF8" && !isASCII(string(t.Line())):
+			return false // the server is to refuse the address, not to take it for another one
 		case !t.Server().Has(extension):
 			return true
 		case s.mayDrop(p):
