@@ -29,8 +29,9 @@ func isTidyAddress(path []byte) bool {
 		switch c := path[i]; {
 		case c == '>':
 			return true
-		case c == '@':
-			return i > 1 // else a source route
+		case c == '@': // else a source route, or a part of one
+			domain, _, _ := bytes.Cut(path[i+1:], []byte(">"))
+			return i > 1 && bytes.IndexByte(domain, '@') < 0
 		case c == '.' && (i == 1 || path[i-1] == '.' || i+1 < len(path) && path[i+1] == '@'):
 			return false
 		case c == '\'' && i == 1, c != '.' && !isAtom(c):
@@ -111,6 +112,8 @@ func tidyAddress(address string) (tidy string, found []string) {
 	}
 	if route, behind, ok := strings.Cut(mailbox, ":"); ok && strings.HasPrefix(route, "@") && strings.Contains(behind, "@") {
 		mailbox, found = behind, append(found, routeOn) // RFC 5321, C: such a route is to be ignored
+	} else if colon := strings.LastIndexByte(mailbox, ':'); colon > 0 && strings.Contains(mailbox[:colon], "@") && isPlainMailbox(mailbox[colon+1:]) && !strings.Contains(mailbox, `"`) {
+		mailbox, found = mailbox[colon+1:], append(found, routeOn) // one of addresses, KB Q140940
 	}
 	at := strings.LastIndexByte(mailbox, '@')
 	if at < 0 {
