@@ -102,7 +102,8 @@ func Sets() []rewrite.Set {
 		{Name: "iis-5", Doc: "the SMTP service of IIS 5.0 (Windows 2000)", Rules: []string{
 			"fix-hello-name", "repeat-ehlo", "mend-505", "retry-starttls", "auth-prompts"}, Options: mendsEveryName()},
 		{Name: "mcis-2", Doc: "Microsoft Commercial Internet System 2.x", Rules: []string{"fix-hello-name"}, Options: mendsEveryName()},
-		{Name: "windows-2003", Doc: "Windows Server 2003's SMTP service and Exchange 2000 and 2003 on it, as senders", Rules: []string{"join-data-reply"}},
+		{Name: "windows-2003", Doc: "Windows Server 2003's SMTP service and Exchange 2000 and 2003 on it, as senders and as servers", // KB912341, MS-SMTPNTLM
+			Rules: []string{"join-data-reply", "auth-prompts"}},
 		{Name: "outlook-express", Doc: "Outlook Express 4 to 6 and Outlook up to 2003, as clients that log in", Rules: []string{"auth-spelling", "auth-prompts"},
 			Options: map[string]map[string]any{"auth-spelling": {"show": "both"}}}, // Postfix SASL_README; Exim specification, LOGIN
 		{Name: "sendmail-8.6", Doc: "Sendmail 8.6 and older, which split long commands: set `limits.command_line` to 512 as well", Rules: []string{"fall-back-to-helo", "shield"},
