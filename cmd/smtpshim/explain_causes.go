@@ -10,14 +10,15 @@ import (
 	"strconv"
 	"strings"
 
+	"smtpshim/proxy/login/token"
 	providers "smtpshim/proxy/provider"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A cause is what a line tells: an ill that a rule heals, a refusal of a provider's,
-// or how a session of ours ended.
+// A cause is what a line tells: an ill that a rule heals, a refusal of a provider's or
+// of its token endpoint, or how a session of ours ended.
 type cause struct {
 	Rule    string   `json:"rule,omitempty"`
 	Entries []string `json:"entries,omitempty"` // of the catalogue
@@ -81,6 +82,9 @@ func newExplainer() *explainer {
 func (e *explainer) causesOf(line string) []cause {
 	line = unplus(line)
 	causes := append(refusalCauses(line), e.symptomCauses(line)...)
+	if means, do := token.Explain(line); means != "" {
+		causes = append(causes, cause{Means: means, Do: do, Source: "smtpshim's table of refusals, deploy/doc/login.md", weight: 100})
+	}
 	if c, ok := outcomeCause(line); ok {
 		causes = append(causes, c)
 	}

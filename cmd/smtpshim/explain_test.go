@@ -25,6 +25,8 @@ func TestWhatIsSeenIsExplained(t *testing.T) {
 		{"curl -v", "< 505 5.7.0 Must issue a STARTTLS command first", "retry-starttls", ""},
 		{"Python", "smtplib.SMTPAuthenticationError: (535, b'5.7.8 Username and Password not accepted')", "", "user and password, or the token, are not accepted"},
 		{"a log of ours in JSON", `{"level":"WARN","msg":"session","route":"in","outcome":"server-protocol","messages":0}`, "", "the server said something that cannot be followed"},
+		{"Microsoft's token endpoint", `{"error":"invalid_client","error_description":"AADSTS7000222: The provided client secret keys are expired."}`, "", "the client secret has expired"},
+		{"a token endpoint", `{"error":"invalid_grant","error_description":"Token has been expired or revoked."}`, "", "the token endpoint refuses the credentials, or the refresh token is of no use any more"},
 		{"a log of ours", `level=WARN msg=session route=in outcome=server-protocol messages=0`, "", "the server said something that cannot be followed"},
 	} {
 		causes := explains.causesOf(c.text)

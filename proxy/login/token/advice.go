@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -32,6 +33,26 @@ var byNumber = map[string]string{
 	"53003":   "a Conditional Access policy forbids it: exclude the account or this machine from it",
 	"50034":   "the user does not exist in this tenant: check tenant and user",
 	"50057":   "the user's account is disabled: enable it",
+}
+
+// Explain says what an endpoint means by a text that names one of Microsoft's numbers, as
+// AADSTS7000222, or an error of OAuth's (RFC 6749, 5.2), and what to do; "" is what is
+// not known. The account is NAME.
+func Explain(text string) (means, do string) {
+	for _, m := range aadsts.FindAllStringSubmatch(text, -1) {
+		if known := byNumber[m[1]]; known != "" {
+			means, do, _ = strings.Cut(named(known, "NAME"), ": ")
+			return means, do
+		}
+	}
+	switch {
+	case strings.Contains(text, "invalid_client"):
+		return "the token endpoint does not know the application, or its secret", "check client_id and the client secret, which may have expired"
+	case strings.Contains(text, "invalid_grant"):
+		return "the token endpoint refuses the credentials, or the refresh token is of no use any more",
+			"run \"smtpshim login NAME\" where flow is refresh-token; otherwise check the credentials and the clock of this machine"
+	}
+	return "", ""
 }
 
 // advice says what to do about a reply of the endpoint; "": nothing is known.
