@@ -1,6 +1,7 @@
 package rewrite_test
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -127,5 +128,20 @@ func TestNothingThatAClientSaysIsRemembered(t *testing.T) {
 		if strings.Contains(strings.ToUpper(key), strings.ToUpper(secret)) {
 			t.Errorf("%q is remembered", key)
 		}
+	}
+}
+
+func TestAReplyIsEndedOnlyOnceNothingMoreHasComeForSoLong(t *testing.T) {
+	policy := underRules(t, []string{"unended-replies"}, map[string]map[string]any{"unended-replies": {"wait": int64(300)}})
+	k := &talk{T: t}
+	k.d = rewrite.New(policy, netip.MustParseAddr("192.0.2.7"), k)
+	defer k.d.Close()
+	for _, quiet := range []int64{0, 299} {
+		if _, _, ok, wait := k.d.Repair([]byte("220-hello\r\n"), quiet); ok || wait != 300 {
+			t.Errorf("after %d ms: ended %v, and it waits for %d ms", quiet, ok, wait)
+		}
+	}
+	if n, made, ok, _ := k.d.Repair([]byte("220-hello\r\n"), 300); !ok || n != len("220-hello\r\n") || string(made) != "220 hello\r\n" {
+		t.Errorf("%d octets become %q, %v", n, made, ok)
 	}
 }

@@ -11,8 +11,8 @@ func dotWithText() rewrite.Rule {
 		Name:  "dot-with-text",
 		Heals: "firewalls and servers that do not see the end of a message when its dot comes in a packet of its own",
 		Doc: "The last 512 octets of a message are held back until its end is there, and go in one write with the dot. The PIX loses " +
-			"an end that two packets share (CSCds90792). Where more than that is to be written at the end, the network may part it all " +
-			"the same, but seldom there. CHUNKING, which a PIX does not know, passes by count.",
+			"an end that two packets share (CSCds90792). If more than that is written at the end, the network may still part it, but " +
+			"seldom at the dot. CHUNKING, which a PIX does not know, passes by count.",
 		Symptoms: []string{"timed out while sending end of data -- message may be sent more than once"},
 		Source:   "KB Q295725; Postfix, smtp_pix_workarounds; Exim specification, tcp_nodelay",
 		Entries:  []string{"L08", "L74"},

@@ -174,7 +174,7 @@ func leadingDots() rewrite.Rule {
 		Name:  "leading-dots",
 		Heals: "servers that cut messages at lines that begin with a dot",
 		Doc: "In parts that are quoted-printable a dot that begins a line becomes =2E, which changes nothing for the reader. Text parts " +
-			"of 7 or 8 bits become quoted-printable with `mode = \"encode\"`, all of them, as the dot comes when the header has gone; " +
+			"of 7 or 8 bits become quoted-printable with `mode = \"encode\"`, all of them, since the header has gone when the dot comes; " +
 			"or get a blank before the dot with `mode = \"blank\"`, which the reader sees. Base64 has no dots. Where such a line is " +
 			"left, in a part that is signed, say, the message passes, or is refused with 554 at its end with `rest = \"refuse\"`. " +
 			"CHUNKING is hidden, so that every message is seen.",

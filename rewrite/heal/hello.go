@@ -85,8 +85,8 @@ func heloToEHLO() rewrite.Rule {
 		Name:  "helo-to-ehlo",
 		Heals: "printers and old programs that say HELO to a server that takes logins only after EHLO",
 		Doc: "Where the server is known to speak ESMTP, it gets EHLO for the client's HELO, and the client the first line of the answer. " +
-			"A client that logs in without being offered it then can. If the server refuses EHLO, it gets HELO. What a client does not " +
-			"do by itself, such as AUTH for a device that has no password, no rule can do for it.",
+			"A client that says AUTH without having been offered it can log in then. If the server refuses EHLO, it gets HELO. No rule " +
+			"does what a client does not do by itself: a device that has no password does not log in.",
 		Symptoms: []string{"503 5.5.1 Error: authentication not enabled", "530 5.7.0 Authentication required", "503 AUTH command used when not advertised"},
 		Source:   "simonrob/email-oauth2-proxy#232; 4IceG/luci-app-sms-tool-js#46; Exim specification, allow_auth_unadvertised; nodemailer/nodemailer#18; RFC 5321, 4.1.1.1",
 		Entries:  []string{"L22", "L129"},

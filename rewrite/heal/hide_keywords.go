@@ -12,8 +12,8 @@ func hideKeywords() rewrite.Rule {
 		Heals: "clients that fail on an extension that the server offers, or use it wrongly",
 		Doc: "The keywords of the option `keywords` are taken out of the EHLO reply that the client gets. The server goes on " +
 			"to know them, and the proxy to use them. With the option `clients` they are hidden from some clients only: " +
-			"PIPELINING from Windows 2003, say, which counts the replies to a group wrongly (KB822105). A client that uses a hidden " +
-			"extension all the same, and a server that does not keep what it offers, are what the other options are for.",
+			"PIPELINING from Windows 2003, say, which counts the replies to a group wrongly (KB822105). The other options " +
+			"are for clients that use a hidden extension all the same, and for servers that cannot do what they offer.",
 		Symptoms: []string{"554 5.6.1 Body type not supported by Remote Host", "500 Host does not support 8bitmime", "SMTPUTF8 is required, but was not offered by host"},
 		Source:   "KB822105; KB Q198415; KB Q262168; KB Q252148; Exim specification, hosts_avoid_pipelining; KB320027; grommunio/gromox#275",
 		Entries:  []string{"L28", "L48", "L50", "L51", "L52", "L54", "L71", "L92"},

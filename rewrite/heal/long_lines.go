@@ -18,8 +18,8 @@ func longLines() rewrite.Rule {
 		Heals: "servers that refuse or cut the lines of a message that are over 998 octets long",
 		Doc: "Folds such lines, those of the header at white space (RFC 5322, 2.2.3), and elsewhere with CRLF and a blank, as a header " +
 			"line is folded; or refuses the message with 554 at its end. With `mode = \"encode\"` text of 7 or 8 bits becomes " +
-			"quoted-printable, all of it, as the long line comes when the header has gone, the lines of quoted-printable and base64 " +
-			"are broken as these allow, and a message is refused if another line of its body is too long, in a part that is signed, " +
+			"quoted-printable, all of it, since the header has gone when the long line comes. The lines of quoted-printable and base64 " +
+			"are broken as these allow. A message is refused if another line of its body is too long: one in a signed part, " +
 			"say. `length` is for servers that take shorter lines than others: 254 for Secure Message Guard. " +
 			"The key `long_lines` puts it in force.",
 		Symptoms: []string{"554 Input line to submit longer than 254 characters", "500 5.0.0 Line too long", "501 Syntax error - line too long", "message has lines too long for transport"},

@@ -6,8 +6,9 @@ import (
 	"smtpshim/rewrite"
 )
 
-// withProducts adds to the sets of table.go those of further products, the signs of all
-// that show, and auto, which looks for them.
+// withProducts adds three things to the sets of table.go, of which standard is the first:
+// the sets of further products, the signs of every set that has any, and auto, which
+// looks for them.
 //
 // In auto the rules of standard act in every session, with the options that they have
 // there. What a product's set says of a rule takes their place in the product's

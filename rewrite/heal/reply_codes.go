@@ -16,7 +16,7 @@ func replyCodes() rewrite.Rule {
 		Name:  "reply-codes",
 		Heals: "servers whose codes say something else than they mean",
 		Doc: "FireWall-1 answers NOOP with 220, and ZMailer HELP with 241: they become 250 and 214. The option `codes` lists " +
-			"refusals that mean another: a code and a regular expression for the text, and the code that takes its place, as in " +
+			"refusals that mean something else: a code and a regular expression for the text, and the code that takes its place, as in " +
 			"{ \"550 does not match IP\" = \"451\" }; a sender then keeps the message and tries again. A line of the text has to match. " +
 			"Of several entries that match, the first in the order of the alphabet counts. Refusals stay refusals, in a greeting " +
 			"too. An enhanced status code takes the class of the new code.",

@@ -13,7 +13,7 @@ func statusCodes() rewrite.Rule {
 		Doc: "The first digit of an enhanced status code is that of the reply's code (RFC 2034, 4). Where a server says 550 4.7.1 " +
 			"some clients try again and others do not: it becomes 550 5.7.1. With `strip = \"unannounced\"` clients " +
 			"that were not offered ENHANCEDSTATUSCODES get no such codes; with \"always\" nobody does, and the keyword is not offered. " +
-			"A 3xx, and the answer to a greeting, EHLO or HELO, has none (RFC 2034, 4).",
+			"A 3xx, a greeting, and a good answer to EHLO or HELO have none anyway (RFC 2034, 4).",
 		Symptoms: []string{"550 4.7.1", "450 5.7.1"},
 		Source:   "RFC 2034, 4; RFC 3463, 2; Sendmail release notes, 8.13.0",
 		Entries:  []string{"L85"},
