@@ -108,16 +108,25 @@ func TestTheExampleHasEveryWeakness(t *testing.T) {
 	}
 	_, schema := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n"+
 		"server_tls = {mode = \"require\", weak = [{allow = \"broken-rc4\"}]}\n")
+	exampleHas(t, shipped, schema, 3, "route.server_tls.weak.")
+}
+
+// exampleHas wants every key that begins with one of the prefixes to be in the example,
+// in a comment, and at least so many of them to be in the schema.
+func exampleHas(t *testing.T, shipped string, schema []string, least int, prefixes ...string) {
+	t.Helper()
 	found := 0
 	for _, key := range schema {
-		if name, ok := strings.CutPrefix(key, "route.server_tls.weak."); ok {
-			if found++; !strings.Contains(shipped, "#   "+name+" = ") {
-				t.Errorf("%s is not in the example", key)
+		for _, prefix := range prefixes {
+			if name, ok := strings.CutPrefix(key, prefix); ok {
+				if found++; !strings.Contains(shipped, "#   "+name+" = ") {
+					t.Errorf("%s is not in the example", key)
+				}
 			}
 		}
 	}
-	if found < 3 {
-		t.Errorf("the schema has only %d keys of weak", found)
+	if found < least {
+		t.Errorf("the schema has only %d keys that begin with %q", found, prefixes)
 	}
 }
 
@@ -169,21 +178,7 @@ func TestTheExampleHasEveryKeyOfLogins(t *testing.T) {
 	if err := root.err(); err != nil {
 		t.Fatal(err)
 	}
-	found := 0
-	for _, key := range root.keys {
-		name, ok := strings.CutPrefix(key, "account.")
-		if !ok {
-			name, ok = strings.CutPrefix(key, "route.login.")
-		}
-		if ok {
-			if found++; !strings.Contains(shipped, "#   "+name+" = ") {
-				t.Errorf("%s is not in the example", key)
-			}
-		}
-	}
-	if found < 30 {
-		t.Errorf("the schema has only %d keys of accounts and logins", found)
-	}
+	exampleHas(t, shipped, root.keys, 30, "account.", "route.login.")
 }
 
 // A replacement is shown with values that go together, and not at their defaults.
@@ -191,15 +186,5 @@ func TestTheExampleHasEveryKeyOfReplacements(t *testing.T) {
 	shipped, _ := readExample(t)
 	_, schema := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n"+
 		"[[route.replace]]\nname = \"noop\"\non = \"reply\"\nverbs = [\"NOOP\"]\nmatch = \"^220\"\ncode = 250\n")
-	found := 0
-	for _, key := range schema {
-		if name, ok := strings.CutPrefix(key, "route.replace."); ok {
-			if found++; !strings.Contains(shipped, "#   "+name+" = ") {
-				t.Errorf("%s is not in the example", key)
-			}
-		}
-	}
-	if found < 9 {
-		t.Errorf("the schema has only %d keys of replacements", found)
-	}
+	exampleHas(t, shipped, schema, 9, "route.replace.")
 }
