@@ -205,3 +205,30 @@ func TestLongLinesOfEncodedPartsAreBroken(t *testing.T) {
 	want(t, Plan{Break: 78}, lines("Content-Transfer-Encoding: quoted-printable", "", x(73)+"=3D=3D"),
 		lines("Content-Transfer-Encoding: quoted-printable", "", x(73)+"=", "=3D=3D"), result{changed: true})
 }
+
+// Readers do not agree on what these are: nothing in them is encoded.
+func TestWhatIsReadInTwoWaysStaysAsItIs(t *testing.T) {
+	const eight, multi = "Content-Transfer-Encoding: 8bit", "Content-Type: multipart/mixed; boundary="
+	for _, in := range []string{
+		lines(eight, eight, "", "\u00fc"),
+		lines("Content-Transfer-Encoding: binary", eight, "", "\u00fc"),
+		lines("Content-Type: text/plain", "Content-Type: text/plain", eight, "", "\u00fc"),
+		lines(multi+`"b "`, "", "--b ", eight, "", "\u00fc", "--b --"),
+	} {
+		want(t, labelled, in, in, result{eight: true})
+	}
+}
+
+// A field of a body part's header is no signature of the message (RFC 6376, 3.5).
+func TestAPartIsNotSignedByAFieldOfItsOwn(t *testing.T) {
+	const head = "Content-Type: multipart/mixed; boundary=b"
+	want(t, labelled, lines(head, "", "--b", "DKIM-Signature: v=1", "Content-Transfer-Encoding: 8bit", "", "\u00fc", "--b--"),
+		lines(head, "", "--b", "DKIM-Signature: v=1", "Content-Transfer-Encoding: quoted-printable", "", "=C3=BC", "--b--"), result{changed: true})
+}
+
+func TestALineOfAllThatIsLookedAtKeepsItsEnd(t *testing.T) {
+	for length := maxLine - 3; length <= maxLine+3; length++ {
+		in := lines("Subject: x", "", strings.Repeat("x", length), ".y")
+		want(t, labelled, in, in, result{dots: true})
+	}
+}
