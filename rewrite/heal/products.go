@@ -34,7 +34,8 @@ func withProducts(sets []rewrite.Set) []rewrite.Set {
 // smtp_banners.xml, and of what stands behind each.
 func productSigns() map[string]rewrite.Signs {
 	return map[string]rewrite.Signs{
-		"exchange-4.0": {Greeting: `^[^ ]+ service ready$`}, // KB Q146157, where it is "similar to" this
+		// exchange-4.0 has none: its greeting, `imc.example.com service ready` (KB Q146157), may be anybody's, and
+		// leading-dots would change the messages of a server that needs nothing.
 		"exchange-5.0": {
 			Greeting: `Microsoft Exchange Internet Mail Service 5\.0\.`, // KB Q164060
 			Says:     rewrite.SetOf(rewrite.VerbXAUTH),                  // KB Q195201
