@@ -19,13 +19,14 @@ func underRules(t *testing.T, names []string, options map[string]map[string]any)
 	return &rewrite.Policy{Rules: rules, Hostname: "relay.example.com"}
 }
 
-// What one session has learned of a server, a later one does at once, and for no longer
-// than a day.
-func TestRulesRememberWhatAServerRefuses(t *testing.T) {
-	for name, c := range map[string]struct {
-		options       map[string]any
-		first, second func(k *talk)
-	}{
+// A lesson is what a rule learns of a server in a session, and does in the next.
+type lesson struct {
+	options       map[string]any
+	first, second func(k *talk)
+}
+
+func lessons() map[string]lesson {
+	return map[string]lesson{
 		"split-auth-line": {map[string]any{"lines": "all"}, func(k *talk) {
 			k.hello("AUTH LOGIN")
 			k.client("AUTH LOGIN dXNlcg==", "AUTH LOGIN dXNlcg==", "")
@@ -90,7 +91,13 @@ func TestRulesRememberWhatAServerRefuses(t *testing.T) {
 			k.client("EHLO client.example.net", "EHLO client.example.net", "")
 			k.server("250-mail.example.com|250-STARTTLS|250 SIZE", "", "250-mail.example.com|250 SIZE")
 		}},
-	} {
+	}
+}
+
+// What one session has learned of a server, a later one does at once, and for no longer
+// than a day.
+func TestRulesRememberWhatAServerRefuses(t *testing.T) {
+	for name, c := range lessons() {
 		t.Run(name, func(t *testing.T) {
 			m, policy := memory{}, underRules(t, []string{name}, map[string]map[string]any{name: c.options})
 			c.first(after(t, m, policy))
