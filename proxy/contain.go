@@ -88,6 +88,22 @@ func (s *session) lose(d *defect) {
 	s.kill()
 }
 
+// kill closes the client's connection and the server's, from another goroutine:
+// whatever waits on them fails. A message under way ends without its dot.
+func (s *session) kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client != nil {
+		s.client.cut()
+	}
+	if s.dialling != nil {
+		s.dialling.Close()
+	}
+	if s.server != nil {
+		s.server.cut()
+	}
+}
+
 // defective is what becomes of the session for a defect: finish does the rest. Only
 // the first of a session is told of.
 func (s *session) defective(d *defect) {

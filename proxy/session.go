@@ -482,19 +482,3 @@ func (s *session) wake() {
 		s.client.interrupt()
 	}
 }
-
-// kill closes the client's connection and the server's, from another goroutine:
-// whatever waits on them fails. A message under way ends without its dot.
-func (s *session) kill() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.client != nil {
-		s.client.cut()
-	}
-	if s.dialling != nil {
-		s.dialling.Close()
-	}
-	if s.server != nil {
-		s.server.cut()
-	}
-}
