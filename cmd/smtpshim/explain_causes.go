@@ -81,7 +81,7 @@ func newExplainer() *explainer {
 // causesOf returns what a line tells, the surest first.
 func (e *explainer) causesOf(line string) []cause {
 	line = unplus(line)
-	causes := append(refusalCauses(line), e.symptomCauses(line)...)
+	causes := slices.Concat(refusalCauses(line), ordinaryCauses(line), e.symptomCauses(line))
 	if means, do := token.Explain(line); means != "" {
 		causes = append(causes, cause{Means: means, Do: do, Source: "smtpshim's table of refusals, deploy/doc/login.md", weight: 100})
 	}
@@ -145,27 +145,29 @@ func (e *explainer) symptomCauses(line string) []cause {
 }
 
 // matches returns how many words of a symptom stand in a line, in one piece; 0 if not
-// all do. A line that is shorter than the symptom may be a piece of it. One word is
-// enough only where there is nothing else.
+// all do. A line of two words or more may be a piece of the symptom. One word is enough
+// only where there is little else. The names and addresses of examples in a symptom
+// stand for any.
 func matches(symptom, line []string) int {
-	short, long := symptom, line
-	if len(short) > len(long) {
-		short, long = long, short
-	}
-	if len(short) == 0 || len(short) == 1 && len(long) > 1 && !slices.Contains(long, short[0]) || len(short) == 1 && len(long) > 3 {
+	asSaid := func(s, l string) bool { return s == l || isExample(s) }
+	switch {
+	case len(symptom) == 0 || len(symptom) == 1 && len(line) > 3:
 		return 0
-	}
-	for at := 0; at+len(short) <= len(long); at++ {
-		if slices.EqualFunc(short, long[at:at+len(short)], sameWord) {
-			return len(short)
+	case len(symptom) <= len(line):
+		for at := range len(line) - len(symptom) + 1 {
+			if slices.EqualFunc(symptom, line[at:at+len(symptom)], asSaid) {
+				return len(symptom)
+			}
+		}
+	case len(line) > 1:
+		for at := range len(symptom) - len(line) + 1 {
+			if slices.Equal(symptom[at:at+len(line)], line) {
+				return len(line)
+			}
 		}
 	}
 	return 0
 }
-
-// sameWord reports whether two words are the same. The names and addresses of
-// examples stand for any.
-func sameWord(a, b string) bool { return a == b || isExample(a) || isExample(b) }
 
 func isExample(word string) bool {
 	return strings.Contains(word, "example.") || strings.Contains(word, "192.0.2.") || strings.Contains(word, "2001:db8")
@@ -230,7 +232,7 @@ func (e *explainer) guesses(line string) []cause {
 				rare++
 			}
 		}
-		if rare >= 2 {
+		if rare >= 3 {
 			c := ruleCause(r.Rule)
 			c.Guess, c.weight = true, weight
 			causes = append(causes, c)

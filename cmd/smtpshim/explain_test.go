@@ -38,6 +38,32 @@ func TestWhatIsSeenIsExplained(t *testing.T) {
 	}
 }
 
+func TestOrdinaryRefusalsAreToldAsSuch(t *testing.T) {
+	explains := newExplainer()
+	for text, want := range map[string]string{
+		"550 5.1.1 <b@example.com>: Recipient address rejected: User unknown in local recipient table":   "the server does not know the recipient: this is about the address, not about SMTP",
+		"554 5.7.1 <b@example.com>: Relay access denied":                                                 "the server relays for clients alone that it knows",
+		"451 4.7.1 Greylisting in action, please come back later":                                        "the server has not seen this sender before, and wants it to come again (greylisting)",
+		"421 4.7.66 TLS 1.0 and 1.1 are not supported. Please upgrade/update your client":                "the two sides have no version or suite of TLS in common that both allow",
+		"554 SMTP synchronization error":                                                                 "the client has sent something before it was its turn",
+		"452 4.5.3 Too many recipients":                                                                  "the server takes no more recipients in one message",
+		"530 5.7.0 Must issue a STARTTLS command first":                                                  "the server takes mail inside TLS only",
+		"552 5.3.4 Message size exceeds fixed limit":                                                     "the message is larger than the server takes",
+		"(host mx.example.com[192.0.2.1] said: 552-5.3.4 Your message file exceeded (in reply to MAIL))": "the message is larger than the server takes",
+	} {
+		if causes := explains.causesOf(text); len(causes) == 0 || causes[0].Means != want || causes[0].Guess {
+			t.Errorf("%q is told as %+v", text, causes)
+		}
+	}
+	for _, text := range []string{"550 5.1.1 <b@example.com>: Recipient address rejected: User unknown", "554 5.7.1 <b@example.com>: Relay access denied"} {
+		for _, c := range explains.causesOf(text) {
+			if c.Rule != "" {
+				t.Errorf("%q leads to the rule %s", text, c.Rule)
+			}
+		}
+	}
+}
+
 func TestEverySymptomOfARuleLeadsToIt(t *testing.T) {
 	explains := newExplainer()
 	for _, r := range heal.Table() {
