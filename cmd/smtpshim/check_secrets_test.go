@@ -14,6 +14,11 @@ func TestCheckWarnsOfASecretThatEverybodyCanRead(t *testing.T) {
 		t.Skip("there the mode does not tell")
 	}
 	dir := t.TempDir()
+	for _, made := range []string{filepath.Dir(dir), dir} { // for this user alone
+		if err := os.Chmod(made, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for d := dir; d != filepath.Dir(d); d = filepath.Dir(d) {
 		if info, err := os.Stat(d); err != nil || info.Mode()&0o001 == 0 {
 			t.Skipf("the directory of the test, %s, is not everybody's: %v", d, err)

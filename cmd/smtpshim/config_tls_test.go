@@ -101,7 +101,7 @@ func TestCheckMakesNoCertificates(t *testing.T) {
 }
 
 func TestCheckTellsWhatSTARTTLSBetweenTheOthersCosts(t *testing.T) {
-	const costs = "costs after STARTTLS nothing can be read, and these rules heal nothing: join-data-reply, no-valid-recipients, translate-xauth"
+	const costs = "costs after STARTTLS nothing can be read, and these rules heal nothing: join-data-reply, no-valid-recipients, one-auth-line, translate-xauth"
 	for _, mode := range []string{"off", "opportunistic", "require"} {
 		file := filepath.Join(t.TempDir(), "smtpshim.toml")
 		write(t, file, fmt.Sprintf("[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"mail.example.com:25\"]\nserver_tls.mode = %q\n", mode))

@@ -141,7 +141,7 @@ func TestCheckTellsWhatEachRouteWillDo(t *testing.T) {
 		"server TLS require: STARTTLS, or no mail; the certificate must be for mail.example.net",
 		"PROXY header must come first from 192.0.2.0/24, 2001:db8::1/128",
 		"limits sessions 10 timeouts command 1h30m rules",
-		"rules join-data-reply, no-valid-recipients, starttls-keyword",
+		"rules join-data-reply, no-valid-recipients, one-auth-line, starttls-keyword",
 		"route out listens on :2526",
 		"server TLS implicit: connections begin with TLS; the certificate is not verified versions TLS 1.2 to 1.3 ciphers modern (ECDHE with AES-GCM or ChaCha20), those of TLS 1.3 rules none",
 		"WARNING :2526 can be reached",

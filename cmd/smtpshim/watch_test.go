@@ -74,7 +74,7 @@ func TestWatchPrintsDialogues(t *testing.T) {
 		t.Errorf("asked for %s", got)
 	}
 	const want = `1a  ~ route in, client unknown, 12:00:00
-1a  C+ EHLO sub2                                            fix-hello-name
+1a  C+ EHLO sub2                                           fix-hello-name
 1a  S: "250 \x1b[2J"
 1a  ~ client TLS
 -  ~ 3 events left out: this terminal is slower than the sessions
