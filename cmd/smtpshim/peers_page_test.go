@@ -55,6 +55,9 @@ func hostileServer(t *testing.T) string {
 }
 
 func TestThePageInABrowser(t *testing.T) {
+	if racing {
+		t.Skip("what it looks for is in the browser, and the race detector would not see that")
+	}
 	node, chromium := real.Bin(t, "browser", "node"), real.Bin(t, "browser", "chromium")
 	modules := filepath.Join(os.Getenv("SMTPSHIM_PEERS"), "browser", "node_modules")
 	for _, name := range []string{"playwright-core", "axe-core"} {
