@@ -204,7 +204,7 @@ func (r *Rules) add(a active) {
 }
 
 // Compile makes Rules of names of rules and sets; "-name" takes one away from
-// those named before it. options are by rule and option. Every mistake is
+// those named before it, or a product that one of them looks for. options are by rule and option. Every mistake is
 // reported, as a *ConfigError.
 func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules, []error) {
 	chosen, products, errs := b.choose(names)
@@ -311,6 +311,11 @@ func (b Book) choose(names []string) (chosen map[string]choice, products []Set, 
 		if !ok {
 			errs = append(errs, &ConfigError{Rule: name, Err: fmt.Errorf("there is no rule or set %q", bare)})
 		}
+		if at := slices.IndexFunc(products, func(s Set) bool { return s.Name == bare }); minus && at >= 0 {
+			products = slices.Delete(products, at, at+1)
+			forget(chosen, set)
+			continue
+		}
 		for _, r := range set.Rules {
 			_, there := chosen[r]
 			if minus && !there && len(set.Rules) == 1 {
@@ -327,6 +332,18 @@ func (b Book) choose(names []string) (chosen map[string]choice, products []Set, 
 		}
 	}
 	return chosen, products, errs
+}
+
+// forget takes a product away: it is no longer looked for, and rules that are in force
+// for other reasons stay.
+func forget(chosen map[string]choice, product Set) {
+	for _, r := range product.Rules {
+		c := chosen[r]
+		c.products = slices.DeleteFunc(slices.Clone(c.products), func(name string) bool { return name == product.Name })
+		if chosen[r] = c; !c.always && len(c.products) == 0 {
+			delete(chosen, r)
+		}
+	}
 }
 
 // chooseProduct adds a set to the products that are looked for, or takes it away.

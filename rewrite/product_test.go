@@ -179,6 +179,9 @@ func TestProductsAreChosenAndTakenAwayWithTheirSet(t *testing.T) {
 		{"mark", "NOOP usual!", "mark", "", ""},
 		{"recognised -mark", "NOOP", "other", "", "old gateway plain"},
 		{"recognised -recognised other", "NOOP", "other", "", ""},
+		{"recognised -old", "NOOP usual!", "mark", "", "gateway plain"},
+		{"recognised -plain", "NOOP old!", "mark other", "", "old gateway"},
+		{"recognised -old -recognised mark", "NOOP usual!", "mark", "", ""},
 		{"gateway recognised", "NOOP old!", "mark other", "", "old gateway plain"},
 		{"old", "NOOP old!", "mark other", "", ""},
 	} {
