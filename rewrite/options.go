@@ -78,7 +78,11 @@ func (r *Rule) noSuchOption(name string, known []Option) error {
 func (o *Option) check(v any) (any, error) {
 	switch want := o.Default.(type) {
 	case map[string]string:
-		return stringTable(v)
+		table, err := stringTable(v)
+		if err != nil {
+			return nil, fmt.Errorf("%w; %s holds %s", err, o.Name, o.Doc)
+		}
+		return table, nil
 	case []string:
 		return stringList(v)
 	case int64:
@@ -146,7 +150,7 @@ func stringTable(v any) (map[string]string, error) {
 	}
 	raw, ok := v.(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf(`%s is not a table of strings, such as { "old" = "new.example.com" }`, asWritten(v))
+		return nil, fmt.Errorf("%s is not a table of strings", asWritten(v))
 	}
 	t := map[string]string{}
 	for k, v := range raw {

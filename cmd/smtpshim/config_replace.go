@@ -37,6 +37,7 @@ func readReplacements(t *table, options map[string]map[string]any) (names []stri
 			at.wrong("name", "%q is the name of another [[route.replace]] of this route", name)
 		case given:
 			at.wrong("name", "%q has options in route.options.%s too; write them here", name, rule)
+			delete(options, rule) // so that it is not called unknown
 		default:
 			names = append(names, rule)
 			replaced[rule], options[rule] = at, values

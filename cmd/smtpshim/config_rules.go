@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"smtpshim/rewrite"
@@ -73,7 +74,7 @@ func ruleKeys(t *table, options map[string]map[string]any) []string {
 	if mode := chosenWord(t, "stray_bytes", "mend", "refuse"); mode != "" {
 		set("stray_bytes", "stray-bytes", "mode", mode)
 	}
-	if mode := chosenWord(t, "long_lines", "pass", "fold", "refuse"); mode != "" && mode != "pass" {
+	if mode := chosenWord(t, "long_lines", "pass", "fold", "refuse", "encode"); mode != "" && mode != "pass" {
 		names = append(names, "long-lines")
 		set("long_lines", "long-lines", "mode", mode)
 	}
@@ -123,7 +124,22 @@ func hintRule(name string) string {
 	if slices.Contains(known, name) {
 		return ""
 	}
-	return cmp.Or(didYouMean(name, known), `; "smtpshim rules" lists them`)
+	return cmp.Or(didYouMean(name, known), hintPart(name, known), `; "smtpshim rules" lists them`)
+}
+
+// hintPart is what to add to an error about a name that is a part of others between
+// hyphens, as pix is of cisco-pix; nothing if there are none or many.
+func hintPart(name string, known []string) string {
+	var longer []string
+	for _, k := range known {
+		if strings.Contains("-"+k+"-", "-"+strings.ToLower(name)+"-") {
+			longer = append(longer, strconv.Quote(k))
+		}
+	}
+	if len(longer) == 0 || len(longer) > 6 {
+		return ""
+	}
+	return "; did you mean " + strings.Join(longer, " or ") + "?"
 }
 
 // hintOption returns what to add to an error about an option that does not exist.

@@ -298,3 +298,10 @@ func TestAReplacementIsARuleOfItsOwn(t *testing.T) {
 		t.Errorf("idle options: %v", r.idle)
 	}
 }
+
+func TestLongLinesCanBeEncodedByTheKeyOfARoute(t *testing.T) {
+	c, _ := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nrules = []\nlong_lines = \"encode\"\n")
+	if got := playedOptions(c.routes[0])["long-lines"]["mode"]; got != "encode" {
+		t.Errorf("the mode of long-lines is %v", got)
+	}
+}

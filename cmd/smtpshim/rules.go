@@ -87,7 +87,7 @@ func tellOf(name string, stdout, stderr io.Writer) int {
 		return succeeded
 	}
 	hint := hintRule(name)
-	if strings.Contains(name, " ") || !strings.Contains(hint, "did you mean") {
+	if strings.Contains(name, " ") || didYouMean(name, knownRules()) == "" {
 		if found := findRules(name); found != nil {
 			printFound(stdout, found)
 			return succeeded

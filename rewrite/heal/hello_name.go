@@ -31,7 +31,7 @@ func fixHelloName() rewrite.Rule {
 		Options: []rewrite.Option{
 			{Name: "name", Default: "", Doc: "said at once in place of a name that is missing, cannot be mended, or is localhost; default: the client's address, once the server has refused the name"},
 			{Name: "domain", Default: "", Doc: "appended at once to a name of one label: \"example.com\" makes sub2.example.com of sub2"},
-			{Name: "map", Default: map[string]string{}, Doc: "names replaced at once by others, compared without regard to case"},
+			{Name: "map", Default: map[string]string{}, Doc: `names replaced at once by others, compared without regard to case, as in { "sub2" = "mail.example.com" }`},
 			{Name: "when", Default: "refused", Values: []string{"refused", "always"},
 				Doc: "\"refused\": mend a name once this server has refused one like it; \"always\": mend every name before the server sees it"},
 		},

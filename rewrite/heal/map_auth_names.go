@@ -22,7 +22,7 @@ func mapAuthNames() rewrite.Rule {
 		Source:   "KB Q235627; RFC 4616, 2; RFC 2195, 2",
 		Entries:  []string{"L36"},
 		Options: []rewrite.Option{{Name: "names", Default: map[string]string{},
-			Doc: "the server's names by the client's"}},
+			Doc: `the server's names by the client's, as in { "cn=scan,o=example" = "scanner" }`}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			names := authNames(o.Table("names"))
 			if len(names) == 0 {

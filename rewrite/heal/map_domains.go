@@ -19,7 +19,7 @@ func mapDomains() rewrite.Rule {
 		Source:  "KB Q194742; RFC 5321, 4.1.3",
 		Entries: []string{"L45"},
 		Options: []rewrite.Option{{Name: "domains", Default: map[string]string{},
-			Doc: "the server's domains by the clients', compared without regard to case; both may be address literals"}},
+			Doc: `the server's domains by the clients', compared without regard to case, as in { "[192.0.2.1]" = "example.com" }; both may be address literals`}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			domains, given := map[string]string{}, o.Table("domains")
 			for _, from := range slices.Sorted(maps.Keys(given)) {

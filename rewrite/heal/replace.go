@@ -148,6 +148,9 @@ func verbNamed(name string) (v rewrite.Verb, ok bool) {
 // groupIn finds what Regexp.Expand takes for a group: $1, ${1}, $name, ${name}, and $$.
 var groupIn = regexp.MustCompile(`\$(\$|\w+|\{\w+\})`)
 
+// beginsWithCode finds the code that a text begins with.
+var beginsWithCode = regexp.MustCompile(`^([2-5][0-9]{2})(?:[ -]|$)`)
+
 func (r *replacement) readWith(rewrite.Options) error {
 	if strings.ContainsAny(r.with, "\r\n\x00") {
 		return fmt.Errorf("%q has a CR, LF or NUL in it, and a line has none", r.with)
@@ -159,7 +162,10 @@ func (r *replacement) readWith(rewrite.Options) error {
 		}
 		return fmt.Errorf("%q has %s in it, and %q has no such brackets; write ${1}x for $1 before a letter, and $$ for a dollar sign", r.with, found[0], r.match)
 	}
+	code := beginsWithCode.FindStringSubmatch(r.with)
 	switch {
+	case r.on == "reply" && code != nil && !strings.HasPrefix(r.match.String(), "^"+code[1]):
+		return fmt.Errorf("%q begins with a code, which would be taken for text; write the text alone, and code = %s", r.with, code[1])
 	case r.with != sameText:
 	case r.code == 0:
 		return errors.New("it is missing, and so is code: the rule would change nothing")
@@ -168,6 +174,10 @@ func (r *replacement) readWith(rewrite.Options) error {
 	}
 	return nil
 }
+
+// matchesCode finds the first digit of the codes that a regular expression is for,
+// where it begins with it.
+var matchesCode = regexp.MustCompile(`^\^([2-5])[^|]*$`)
 
 func (r *replacement) readCode(rewrite.Options) error {
 	switch c := r.code; {
@@ -180,6 +190,11 @@ func (r *replacement) readCode(rewrite.Options) error {
 		return fmt.Errorf("%d is no code of a greeting that says yes, which is 220", c)
 	case r.verbs.Has(rewrite.VerbSTARTTLS):
 		return fmt.Errorf("%d would be a yes to STARTTLS, whose code stays", c)
+	}
+	if found := matchesCode.FindStringSubmatch(r.match.String()); r.on == "reply" && r.code != 0 && found != nil {
+		if refusal := found[1] >= "4"; refusal != (r.code >= 400) {
+			return fmt.Errorf("%q matches replies of %sxx, and none of them can get %d: a refusal stays one, and so does a yes", r.match, found[1], r.code)
+		}
 	}
 	return nil
 }
