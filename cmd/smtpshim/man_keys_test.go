@@ -61,7 +61,10 @@ func keysMdoc(example string) string {
 }
 
 // oneOfWords is a word of several that a key may be, and what it means.
-var oneOfWords = regexp.MustCompile(`^ *([a-z]+) {2,}(\S.*)$`)
+var oneOfWords = regexp.MustCompile(`^ *([a-z]+(?:-[a-z]+)*) {2,}(\S.*)$`)
+
+// keyShown is a key with its value, or a table, that a comment shows.
+var keyShown = regexp.MustCompile(`^ +([a-z_]+ = |\[\[)`)
 
 // remarksMdoc makes mdoc of comments: prose, explained words, and what is indented
 // otherwise stays as it is.
@@ -82,7 +85,7 @@ func remarksMdoc(lines []string) string {
 			kind = words
 		case !strings.HasPrefix(line, " "):
 			kind = prose
-		case kind == prose:
+		case kind == prose, keyShown.MatchString(line):
 			kind = verbatim
 		}
 		if kind != was {
@@ -96,7 +99,7 @@ func remarksMdoc(lines []string) string {
 		switch {
 		case word != nil:
 			endText()
-			fmt.Fprintf(&out, ".It Li %s\n", word[1])
+			fmt.Fprintf(&out, ".It Li %s\n", literalMdoc.Replace(word[1]))
 			text.WriteString(word[2])
 		case kind == verbatim:
 			out.WriteString(literalMdoc.Replace(strings.TrimSpace(line)) + "\n")
