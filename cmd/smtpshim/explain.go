@@ -1,11 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -16,8 +17,8 @@ func explain(args []string, stdout, stderr io.Writer) int {
 // explainFrom is explain with standard input.
 func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	f := flags("explain", "[-json] TEXT...", "Says what a text means that a bounce, a log or a device's display has, and what heals it. "+
-		"TEXT is one line, in quotes or not, or - for the lines of standard input: a bounce, a part of a log of smtpshim, Postfix, Exim, "+
-		"Sendmail, Exchange or IIS, or what swaks or curl -v printed. The exit status is 1 if nothing is known.", stderr)
+		"TEXT is one line, in quotes or not, or - for the lines of standard input: a bounce, of which the message that it returns is "+
+		"not read, a part of a log of smtpshim, Postfix, Exim, Sendmail, Exchange or IIS, or what swaks or curl -v printed. The exit status is 1 if nothing is known.", stderr)
 	asJSON := f.Bool("json", false, "print what is found as JSON")
 	if status, ok := parse(f, args, len(args)); !ok {
 		return status
@@ -30,7 +31,7 @@ func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	lines := []string{strings.Join(f.Args(), " ")}
 	if lines[0] == "-" {
 		var err error
-		if lines, err = readLines(stdin); err != nil {
+		if lines, err = explainedLines(stdin); err != nil {
 			fmt.Fprintf(stderr, "smtpshim explain: reading standard input: %v\n", err)
 			return failed
 		}
@@ -56,13 +57,10 @@ func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 // maxLine is how long a line may be that is explained, in octets; what is longer is cut off.
 const maxLine = 16 << 10
 
-// readLines reads all lines that are not empty. One that begins with a blank goes on
-// with the line before it, as the fields of a bounce do (RFC 5322, 2.2.3).
-func readLines(r io.Reader) (lines []string, err error) {
-	buffered := bufio.NewReader(r)
-	for err == nil {
-		var line string
-		line, err = buffered.ReadString('\n')
+// linesOf are all lines that are not empty. One that begins with a blank goes on with
+// the line before it, as the fields of a bounce do (RFC 5322, 2.2.3).
+func linesOf(data []byte) (lines []string) {
+	for line := range strings.Lines(string(data)) {
 		text := strings.TrimSpace(line)
 		switch last := len(lines) - 1; {
 		case text == "":
@@ -72,19 +70,20 @@ func readLines(r io.Reader) (lines []string, err error) {
 			lines = append(lines, shortened(text))
 		}
 	}
-	if err == io.EOF {
-		err = nil
-	}
-	return lines, err
+	return lines
 }
 
 func shortened(line string) string { return line[:min(len(line), maxLine)] }
 
 // An explanation is what is known about some lines.
 type explanation struct {
-	Lines int            `json:"lines"`
-	Found []finding      `json:"found"`
-	known map[string]int // the place in Found, by what was found
+	Lines int       `json:"lines"`
+	Found []finding `json:"found"`
+	// Unknown are lines that tell of a refusal, and of which nothing is known; the
+	// first of them.
+	Unknown  []string       `json:"unknown,omitempty"`
+	unknowns int            // how many there are
+	known    map[string]int // the place in Found, by what was found
 }
 
 // A finding is one cause, and the lines that told it.
@@ -101,12 +100,19 @@ func explainLines(lines []string) explanation {
 	var guessed []finding
 	explains := newExplainer()
 	for _, line := range lines {
+		sure := false
 		for _, c := range explains.causesOf(line) {
 			if c.Guess {
 				guessed = append(guessed, finding{line, 1, c})
 				continue
 			}
+			sure = true
 			e.add(line, c)
+		}
+		if !sure && tellsRefusal.MatchString(line) {
+			if e.unknowns++; len(e.Unknown) < maxUnknown && !slices.Contains(e.Unknown, line) {
+				e.Unknown = append(e.Unknown, line)
+			}
 		}
 	}
 	if e.Found == nil {
@@ -118,6 +124,14 @@ func explainLines(lines []string) explanation {
 	}
 	return e
 }
+
+// maxUnknown is how many lines are shown of which nothing is known.
+const maxUnknown = 3
+
+// tellsRefusal finds the refusal in a line of a bounce, or of a log of Postfix, Exim,
+// Sendmail or IIS.
+var tellsRefusal = regexp.MustCompile(`(?i)\b[45][0-9]{2}[- ]#?[45]\.[0-9]{1,3}\.[0-9]{1,3}\b|\b(?:said:|reply=|smtp;) ?[45][0-9]{2}\b|^[45][0-9]{2}[- ]` +
+	`|\bstatus=(?:bounced|deferred)\b| (?:EHLO|HELO|MAIL|RCPT|DATA|AUTH|STARTTLS) - \S+ [45][0-9]{2} | (?:\*\*|==) \S+ R=`)
 
 // maxGuesses is how many guesses are worth a look.
 const maxGuesses = 3
@@ -149,6 +163,21 @@ func printExplained(w io.Writer, e explanation) {
 			entry(w, 2, "Lines:", explainColumn, fmt.Sprintf("%d of %d say so", f.Lines, e.Lines))
 		}
 	}
+	if e.Found == nil || e.Unknown == nil {
+		return
+	}
+	which := "this line"
+	if e.unknowns > 1 {
+		which = fmt.Sprintf("%d lines", e.unknowns)
+	}
+	fmt.Fprintf(w, "\nNothing is known of %s with a refusal", which)
+	if e.unknowns > len(e.Unknown) {
+		fmt.Fprint(w, ", among them")
+	}
+	fmt.Fprint(w, ":\n\n")
+	for _, line := range e.Unknown {
+		entry(w, 2, "", 4, line)
+	}
 }
 
 // printUnknown says that nothing is known, and how to learn more.
@@ -158,7 +187,7 @@ func printUnknown(w io.Writer, lines []string) {
 		what = fmt.Sprintf("these %d lines", len(lines))
 	}
 	fmt.Fprintf(w, "smtpshim explain: nothing is known about %s.\n\n", what)
-	entry(w, 0, "", 0, "The dialogue tells more than a report of it. Put smtpshim between the two (README, Start) and look at the "+
+	entry(w, 0, "", 0, "The dialogue tells more than a report of it. Put smtpshim between the two (README, In front of a legacy server) and look at the "+
 		"lines of a session that fails: with \"smtpshim watch\", on the page, or in a recording ([record] with only_failed). "+
 		"\"smtpshim check -live\" says what the server offers and refuses. Then explain the line before the first refusal.")
 }

@@ -57,8 +57,23 @@ type explainer struct {
 // A described is a rule as a text is compared with it.
 type described struct {
 	rewrite.Rule
-	symptoms [][]string // the words of each
-	words    []string   // of all that is known of the rule, sorted
+	symptoms []symptom
+	words    []string // of all that is known of the rule, sorted
+}
+
+// A symptom is what is seen of an ill.
+type symptom struct {
+	text  string
+	words []string
+	exact bool // with the enhanced code, since there is nothing else but the code
+}
+
+func newSymptom(text string) symptom {
+	s := symptom{text: text, words: wordsIn(text)}
+	if all := allWordsIn(text); len(s.words) == 1 && len(all) > 1 {
+		s.words, s.exact = all, true
+	}
+	return s
 }
 
 func newExplainer() *explainer {
@@ -66,7 +81,7 @@ func newExplainer() *explainer {
 	for _, r := range heal.Table() {
 		x := described{Rule: r, words: wordsOf(r, catalogue)}
 		for _, s := range r.Symptoms {
-			x.symptoms = append(x.symptoms, wordsIn(s))
+			x.symptoms = append(x.symptoms, newSymptom(s))
 		}
 		slices.Sort(x.words)
 		x.words = slices.Compact(x.words)
@@ -126,12 +141,16 @@ func refusalCauses(line string) []cause {
 // several, the longest of them counts, and rules with a shorter one are left out.
 func (e *explainer) symptomCauses(line string) []cause {
 	var causes []cause
-	said, longest := wordsIn(line), 0
+	said, all, longest := wordsIn(line), allWordsIn(line), 0
 	for _, r := range e.rules {
 		best, most := "", 0
-		for i, words := range r.symptoms {
-			if n := matches(words, said); n > most {
-				best, most = r.Symptoms[i], n
+		for _, s := range r.symptoms {
+			line := said
+			if s.exact {
+				line = all
+			}
+			if n := matches(s.words, line); n > most && (!s.exact || n == len(s.words)) {
+				best, most = s.text, n
 			}
 		}
 		if most > 0 {
@@ -173,15 +192,23 @@ func isExample(word string) bool {
 	return strings.Contains(word, "example.") || strings.Contains(word, "192.0.2.") || strings.Contains(word, "2001:db8")
 }
 
-// wordsIn are the words of a text in small letters, without marks around them and
-// without enhanced codes (RFC 3463), in which servers differ.
-func wordsIn(text string) []string {
+// wordsIn are the words of a text without enhanced codes (RFC 3463), in which servers
+// differ.
+func wordsIn(text string) []string { return slices.DeleteFunc(allWordsIn(text), enhanced.MatchString) }
+
+// allWordsIn are the words of a text in small letters, without marks around them. The
+// code of a reply's line is one, and the text behind its hyphen another.
+func allWordsIn(text string) []string {
+	text = codeAndHyphen.ReplaceAllString(text, "$1 ")
 	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return strings.ContainsRune(" \t\r\n\"'`()[]<>{},;=|*#", r) })
 	for i, w := range words {
 		words[i] = strings.Trim(w, ".:!?-")
 	}
-	return slices.DeleteFunc(words, func(w string) bool { return w == "" || enhanced.MatchString(w) })
+	return slices.DeleteFunc(words, func(w string) bool { return w == "" })
 }
+
+// codeAndHyphen is how a reply's lines begin but for the last.
+var codeAndHyphen = regexp.MustCompile(`\b([2-5][0-9]{2})-`)
 
 var enhanced = regexp.MustCompile(`^[245]\.[0-9]{1,3}\.[0-9]{1,3}$`)
 

@@ -41,15 +41,26 @@ func TestWhatIsSeenIsExplained(t *testing.T) {
 func TestOrdinaryRefusalsAreToldAsSuch(t *testing.T) {
 	explains := newExplainer()
 	for text, want := range map[string]string{
-		"550 5.1.1 <b@example.com>: Recipient address rejected: User unknown in local recipient table":   "the server does not know the recipient: this is about the address, not about SMTP",
-		"554 5.7.1 <b@example.com>: Relay access denied":                                                 "the server relays for clients alone that it knows",
-		"451 4.7.1 Greylisting in action, please come back later":                                        "the server has not seen this sender before, and wants it to come again (greylisting)",
-		"421 4.7.66 TLS 1.0 and 1.1 are not supported. Please upgrade/update your client":                "the two sides have no version or suite of TLS in common that both allow",
-		"554 SMTP synchronization error":                                                                 "the client has sent something before it was its turn",
-		"452 4.5.3 Too many recipients":                                                                  "the server takes no more recipients in one message",
-		"530 5.7.0 Must issue a STARTTLS command first":                                                  "the server takes mail inside TLS only",
-		"552 5.3.4 Message size exceeds fixed limit":                                                     "the message is larger than the server takes",
-		"(host mx.example.com[192.0.2.1] said: 552-5.3.4 Your message file exceeded (in reply to MAIL))": "the message is larger than the server takes",
+		"550 5.1.1 <b@example.com>: Recipient address rejected: User unknown in local recipient table":                   "the server does not know the recipient: this is about the address, not about SMTP",
+		"554 5.7.1 <b@example.com>: Relay access denied":                                                                 "the server relays for clients alone that it knows",
+		"451 4.7.1 Greylisting in action, please come back later":                                                        "the server has not seen this sender before, and wants it to come again (greylisting)",
+		"421 4.7.66 TLS 1.0 and 1.1 are not supported. Please upgrade/update your client":                                "the two sides have no version or suite of TLS in common that both allow",
+		"554 SMTP synchronization error":                                                                                 "the client has sent something before it was its turn",
+		"452 4.5.3 Too many recipients":                                                                                  "the server takes no more recipients in one message",
+		"530 5.7.0 Must issue a STARTTLS command first":                                                                  "the server takes mail inside TLS only",
+		"552 5.3.4 Message size exceeds fixed limit":                                                                     "the message is larger than the server takes",
+		"status=deferred (connect to mx.example.com[192.0.2.1]:25: Connection timed out)":                                "there is no connection to the server: nothing was said",
+		"status=deferred (Cannot start TLS: handshake failure)":                                                          "TLS was begun, and the two did not agree; another line of the log may say why",
+		"lost connection with mx.example.com[192.0.2.1] while receiving the initial server greeting":                     "the server takes the connection, and hangs up or says nothing where it has to greet",
+		"504 5.5.2 <PRINTER>: Helo command rejected: need fully-qualified hostname":                                      "the server wants a name with a domain in EHLO or HELO, and the client says one word",
+		"552 5.2.2 Mailbox full":                                                                                         "the mailbox has no room",
+		"450 4.1.8 <a@example.com>: Sender address rejected: Domain not found":                                           "the server does not find the domain of the sender's address in the DNS",
+		"554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org":                          "the server takes no mail from this address, by a list of addresses",
+		"550 5.7.26 This mail has been blocked because the sender is unauthenticated":                                    "the server refuses by the domain of the sender: SPF, DKIM or DMARC",
+		"certificate verify failed for mx.example.com: self-signed certificate":                                          "one side does not accept the certificate of the other",
+		"2003-08-28 09:32:00 192.0.2.1 sub2. SMTPSVC1 MAIL 192.0.2.2 0 EHLO - +sub2. 501 0 32 10 0 SMTP":                 "a server of Microsoft's refuses the name in EHLO or HELO",
+		"2003-08-28 09:32:00 192.0.2.1 client SMTPSVC1 MAIL 192.0.2.2 0 MAIL - +FROM:<a@example.com> 505 0 32 10 0 SMTP": "a server of Microsoft's wants TLS or a login first, and says so by a code that senders do not know",
+		"(host mx.example.com[192.0.2.1] said: 552-5.3.4 Your message file exceeded (in reply to MAIL))":                 "the message is larger than the server takes",
 	} {
 		if causes := explains.causesOf(text); len(causes) == 0 || causes[0].Means != want || causes[0].Guess {
 			t.Errorf("%q is told as %+v", text, causes)
@@ -69,14 +80,50 @@ func TestEverySymptomOfARuleLeadsToIt(t *testing.T) {
 	for _, r := range heal.Table() {
 		for _, s := range r.Symptoms {
 			for _, text := range []string{s, "host mx.example.com[192.0.2.1] said: " + s + " (in reply to MAIL FROM command)", strings.ToUpper(s)} {
-				if len(wordsIn(s)) == 1 && text != s {
-					continue // a code alone is in any line
+				if len(allWordsIn(s)) == 1 && text != s {
+					continue // one word is in any line
 				}
 				if !slices.ContainsFunc(explains.causesOf(text), func(c cause) bool { return c.Rule == r.Name && !c.Guess }) {
 					t.Errorf("%q does not lead to %s", text, r.Name)
 				}
 			}
 		}
+	}
+}
+
+// A code alone is too little: the enhanced code has to be that of the symptom.
+func TestACodeWithAnotherEnhancedCodeIsNotASymptom(t *testing.T) {
+	explains := newExplainer()
+	for text, want := range map[string]string{
+		"550 4.7.1 <client>: not now":                       "status-codes",
+		"550-4.7.1 <client>: not now":                       "status-codes",
+		"552 5.5.3 <b@example.com>: Recipient limit is 100": "too-many-recipients",
+		"Subject: 550 questions":                            "",
+		"550 5.7.1 not you":                                 "",
+		"552 5.2.2 Mailbox full":                            "",
+	} {
+		got := ""
+		for _, c := range explains.causesOf(text) {
+			if got = c.Rule; got != "" {
+				break
+			}
+		}
+		if got != want {
+			t.Errorf("%q leads to the rule %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestLinesWithARefusalOfWhichNothingIsKnownAreShown(t *testing.T) {
+	log := "status=bounced (host mx.example.com[192.0.2.1] said: 501 Invalid Address (in reply to EHLO command))\nqmgr: removed\n" +
+		"status=bounced (host mx.example.com[192.0.2.1] said: 571 zork (in reply to RCPT TO command))\n"
+	var stdout, stderr bytes.Buffer
+	if status := explainFrom([]string{"-"}, strings.NewReader(log), &stdout, &stderr); status != succeeded {
+		t.Fatalf("status %d: %s", status, &stderr)
+	}
+	if got := stdout.String(); !strings.Contains(got, "Nothing is known of this line with a refusal:\n\n    status=bounced (host mx.example.com[192.0.2.1] said: 571 zork") ||
+		strings.Contains(got, "removed") {
+		t.Errorf("it is told\n%s", got)
 	}
 }
 

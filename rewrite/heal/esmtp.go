@@ -146,9 +146,10 @@ func fallBackToHELO() rewrite.Rule {
 			"Where the server hangs up, EHLO is said once more before, and HELO never to a server that greets with the word ESMTP " +
 			"or has answered EHLO within a day: one lost connection must not cost TLS and AUTH. " +
 			"A server that has hung up twice is remembered for a day.",
-		Symptoms: []string{"500 Command unrecognized", "500 Syntax error, command \"XXXX\" unrecognized", "550 Huh?"},
-		Source:   "KB Q245787; KB Q100352; KB Q197142; RFC 5321, 3.2 and 4.1.4; KB320027",
-		Entries:  []string{"L07", "L20", "L21"},
+		Symptoms: []string{"500 Command unrecognized", "500 Syntax error, command \"XXXX\" unrecognized", "550 Huh?",
+			"while performing the EHLO handshake", "Remote host closed connection in response to EHLO"},
+		Source:  "KB Q245787; KB Q100352; KB Q197142; RFC 5321, 3.2 and 4.1.4; KB320027",
+		Entries: []string{"L07", "L20", "L21"},
 		Options: []rewrite.Option{
 			{Name: "remembered", Default: "ehlo", Values: []string{"ehlo", "helo"},
 				Doc: "what a server gets first that has hung up on EHLO twice within a day: \"ehlo\": EHLO, in case it has learned; " +

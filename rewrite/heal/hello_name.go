@@ -23,7 +23,7 @@ func fixHelloName() rewrite.Rule {
 			"beyond ASCII becomes its A-label; no name, or one that cannot be mended, becomes the option `name` or the " +
 			"client's address, and so do localhost and 127.0.0.1 if the server refuses them. The rule remembers for a day " +
 			"what a server refuses, and mends that at once; it knows IIS 4 and 5 and MCIS 2 by their greeting.",
-		Symptoms: []string{"501 Invalid Address", "501 syntactically invalid HELO argument(s)",
+		Symptoms: []string{"501 Invalid Address", "501 syntactically invalid HELO argument(s)", "syntactically invalid argument(s)",
 			"501 5.5.4 Empty HELO/EHLO argument not allowed, closing connection.", "501 EHLO requires a valid host name as operand", "552 Invalid domain name in HELO command",
 			"421-4.7.0 Try again later, closing connection. (EHLO)"},
 		Source:  "KB Q240832; KB186142; RFC 5321, 4.1.1.1 and 4.1.3; RFC 5890, 2.3.2.1; github.com/nodemailer/nodemailer/issues/1742",

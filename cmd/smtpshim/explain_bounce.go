@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"html"
+	"io"
+	"mime"
+	"mime/multipart"
+	"mime/quotedprintable"
+	"net/mail"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// explainedLines reads the lines that are to be explained: those of a log, or of a message
+// what it says itself, and not what it returns.
+func explainedLines(r io.Reader) ([]string, error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	if m := asMessage(data); m != nil {
+		if lines := linesOf(reportIn(m)); lines != nil {
+			return lines, nil
+		}
+	}
+	return linesOf(data), nil
+}
+
+// asMessage parses a message, whole or cut off, with or without the line that begins it
+// in a mailbox; nil if the text is none.
+func asMessage(data []byte) *mail.Message {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	if bytes.HasPrefix(data, []byte("From ")) {
+		_, data, _ = bytes.Cut(data, []byte("\n"))
+	}
+	m, err := mail.ReadMessage(bytes.NewReader(data))
+	if err != nil || m.Header.Get("From") == "" {
+		return nil
+	}
+	for _, field := range []string{"Received", "Date", "Message-Id", "Content-Type", "Subject"} {
+		if m.Header.Get(field) != "" {
+			return m
+		}
+	}
+	return nil
+}
+
+// reportIn is the text with which a message reports: its parts of text and of status
+// (RFC 3464), decoded, without the message that it returns (RFC 6522). HTML counts where
+// there is nothing else.
+func reportIn(m *mail.Message) []byte {
+	var r report
+	r.read(m.Header.Get, m.Body, false, 0)
+	if r.plain.Len() == 0 {
+		return r.html.Bytes()
+	}
+	return r.plain.Bytes()
+}
+
+// A report is what was found in the parts of a message.
+type report struct{ plain, html bytes.Buffer }
+
+// maxDepth is how deep parts within parts are read.
+const maxDepth = 10
+
+// read reads a part with these fields, of a multipart/report or not.
+func (r *report) read(field func(string) string, body io.Reader, reported bool, depth int) {
+	kind, params, err := mime.ParseMediaType(field("Content-Type"))
+	if err != nil {
+		kind = "text/plain" // RFC 2045, 5.2
+	}
+	switch body = decoded(field("Content-Transfer-Encoding"), body); {
+	case depth == maxDepth:
+	case strings.HasPrefix(kind, "multipart/"):
+		parts := multipart.NewReader(body, params["boundary"])
+		for {
+			p, err := parts.NextRawPart()
+			if err != nil { // the last, or the rest is missing
+				return
+			}
+			r.read(p.Header.Get, p, reported || kind == "multipart/report", depth+1)
+		}
+	case kind == "message/rfc822" || kind == "message/global":
+		if reported {
+			return // that is what is returned
+		}
+		if m, err := mail.ReadMessage(bufio.NewReader(body)); err == nil {
+			r.read(m.Header.Get, m.Body, false, depth+1)
+		}
+	case kind == "text/html":
+		text, _ := io.ReadAll(body)
+		r.html.WriteString(html.UnescapeString(tags.ReplaceAllString(string(text), "\n")) + "\n")
+	case kind == "text/plain" || slices.Contains(statusReports, kind):
+		text, _ := io.ReadAll(body)
+		if at := returned.FindIndex(text); at != nil {
+			text = text[:at[0]]
+		}
+		r.plain.Write(append(text, '\n'))
+	}
+}
+
+var statusReports = []string{"message/delivery-status", "message/global-delivery-status", "message/feedback-report"}
+
+// tags are those of HTML, between which the text is.
+var tags = regexp.MustCompile(`(?s)<!--.*?-->|<(?:style|script)\b.*?</(?:style|script)\s*>|<[^>]*>`)
+
+// returned is the line behind which a bounce without parts has the message that it
+// returns: qmail's, Exim's, Sendmail's and Exchange's.
+var returned = regexp.MustCompile(`(?im)^[ \t]*-*[ \t]*(?:below this line is (?:a copy of the message|the original bounce)|` +
+	`this is a copy of (?:the|your) message|(?:original|unsent) message follows|message header follows|original message headers:)`)
+
+// decoded undoes a Content-Transfer-Encoding (RFC 2045, 6).
+func decoded(encoding string, body io.Reader) io.Reader {
+	switch strings.ToLower(strings.TrimSpace(encoding)) {
+	case "base64":
+		return base64.NewDecoder(base64.StdEncoding, body)
+	case "quoted-printable":
+		return quotedprintable.NewReader(body)
+	}
+	return body
+}
