@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,9 +94,19 @@ func tellOf(name string, stdout, stderr io.Writer) int {
 			return succeeded
 		}
 	}
-	fmt.Fprintf(stderr, "smtpshim rules: there is no rule or set %q, and none that heals such a text%s\n", name, hint)
+	switch {
+	case entryNumber.MatchString(name):
+		fmt.Fprintf(stderr, "smtpshim rules: there is no entry %q in the catalogue; \"smtpshim rules -coverage\" lists it\n", strings.ToUpper(name))
+	case strings.Contains(name, " "):
+		fmt.Fprintf(stderr, "smtpshim rules: there is no rule that heals %q; \"smtpshim explain\" knows other refusals too\n", name)
+	default:
+		fmt.Fprintf(stderr, "smtpshim rules: there is no rule or set %q, and none that heals such a text%s\n", name, hint)
+	}
 	return failed
 }
+
+// entryNumber is what entries of the catalogue are called.
+var entryNumber = regexp.MustCompile(`^[Ll][0-9]+$`)
 
 func printSet(w io.Writer, s rewrite.Set) {
 	fmt.Fprintln(w, s.Name)

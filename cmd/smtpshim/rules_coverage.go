@@ -43,7 +43,7 @@ func printEntry(w io.Writer, e heal.Entry) {
 	entry(w, 2, "Source:", 12, e.Source)
 	entry(w, 2, "State:", 12, c.State(e))
 	if e.How != "" {
-		entry(w, 2, "How:", 12, e.How)
+		entry(w, 2, "In code:", 12, e.How)
 	}
 }
 
