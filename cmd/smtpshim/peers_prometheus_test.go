@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -232,30 +233,38 @@ func talk(address string, lines ...string) {
 	hear()
 }
 
-// keepBusy gives every route something to do, again and again until the test ends.
+// keepBusy gives every route something to do, again and again until the test ends. The
+// clients wait for none but themselves, so that each is there several times in what a
+// rate looks at, however slow this machine is.
 func (w watched) keepBusy(t *testing.T) {
 	mail := []string{"MAIL FROM:<a@example.com>", "RCPT TO:<b@example.com>", "DATA", "Subject: hello\r\n\r\nhello\r\n.", "QUIT"}
-	tick := time.NewTicker(20 * time.Millisecond)
-	done := make(chan struct{})
-	t.Cleanup(func() { tick.Stop(); <-done })
-	go func() {
-		defer close(done)
-		for t.Context().Err() == nil {
-			talk(w.healing, append([]string{"EHLO sub2."}, mail...)...)
-			talk(w.healing, append([]string{"EHLO scanner.example.com", "STARTTLS"}, mail...)...)
-			talk(w.down, "EHLO client.example.com")
-			talk(w.office, append([]string{"EHLO client.example.com"}, mail...)...)
-			talk(w.wrong, append([]string{"EHLO client.example.com"}, mail...)...)
-			select {
-			case <-tick.C:
-			case <-t.Context().Done():
+	var clients sync.WaitGroup
+	t.Cleanup(clients.Wait)
+	for _, c := range []struct {
+		address string
+		lines   []string
+	}{
+		{w.healing, append([]string{"EHLO sub2."}, mail...)},
+		{w.healing, append([]string{"EHLO scanner.example.com", "STARTTLS"}, mail...)},
+		{w.down, []string{"EHLO client.example.com"}},
+		{w.office, append([]string{"EHLO client.example.com"}, mail...)},
+		{w.wrong, append([]string{"EHLO client.example.com"}, mail...)},
+	} {
+		clients.Go(func() {
+			pause := time.NewTicker(200 * time.Millisecond)
+			defer pause.Stop()
+			for t.Context().Err() == nil {
+				talk(c.address, c.lines...)
+				select {
+				case <-pause.C:
+				case <-t.Context().Done():
+				}
 			}
-		}
-	}()
+		})
+	}
 }
 
-// startPrometheus has a real one ask the smtpshim, several times a second, and
-// judge by our alerts. It returns where it answers.
+// startPrometheus has a real one ask the smtpshim every second, and judge by our alerts. It returns where it answers.
 func startPrometheus(t *testing.T, w watched, flags ...string) (address string) {
 	t.Helper()
 	alerts, err := filepath.Abs(alertsFile)
@@ -264,7 +273,7 @@ func startPrometheus(t *testing.T, w watched, flags ...string) (address string) 
 	}
 	address = real.FreeAddr()
 	config := filepath.Join(w.dir, address+".yml")
-	write(t, config, fmt.Sprintf("global: {scrape_interval: 300ms, scrape_timeout: 300ms, evaluation_interval: 1s}\nrule_files: [%q]\n"+
+	write(t, config, fmt.Sprintf("global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\nrule_files: [%q]\n"+
 		"scrape_configs:\n  - job_name: smtpshim\n    static_configs: [{ targets: [%q] }]\n", alerts, w.admin))
 	real.Start(t, nil, real.Bin(t, "prometheus", "prometheus"), append(flags, "--config.file="+config,
 		"--storage.tsdb.path="+filepath.Join(w.dir, address), "--web.listen-address="+address, "--log.level=warn")...)
@@ -319,7 +328,7 @@ func TestAPrometheusSeesWhatTheDashboardShows(t *testing.T) {
 	w.keepBusy(t)
 	address := startPrometheus(t, w)
 	w.proc.Signal(syscall.SIGHUP)
-	as := strings.NewReplacer("$__rate_interval", "5s", "$__range", "1m", "$instance", ".*", "$route", ".*")
+	as := strings.NewReplacer("$__rate_interval", "15s", "$__range", "1m", "$instance", ".*", "$route", ".*")
 	for _, q := range dashboardQueries(t) {
 		expr := as.Replace(q.expr)
 		isQuiet := false
@@ -363,7 +372,7 @@ func TestHistogramsAreNativeForWhoTakesThem(t *testing.T) {
 	w.keepBusy(t)
 	address := startPrometheus(t, w, "--enable-feature=native-histograms")
 	for _, name := range []string{"session", "held", "server_connect", "server_reply"} {
-		expr := "histogram_quantile(0.5, sum(rate(smtpshim_" + name + "_seconds[5s]))) > 0"
+		expr := "histogram_quantile(0.5, sum(rate(smtpshim_" + name + "_seconds[15s]))) > 0"
 		real.Wait(t, expr, func() bool { return len(ask(t, address, expr)) > 0 })
 	}
 }
