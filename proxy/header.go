@@ -12,6 +12,8 @@ import (
 	"time"
 
 	proxyproto "github.com/armon/go-proxyproto"
+
+	"smtpshim/rewrite"
 )
 
 // maxHeader is the longest PROXY header of version 1, with its CRLF (PROXY
@@ -27,6 +29,11 @@ type ends struct {
 }
 
 func endsOf(conn net.Conn) ends { return ends{remoteOf(conn), localOf(conn)} }
+
+// tellsDestination says whether servers may be told where a client connected to.
+func (r *Route) tellsDestination() bool {
+	return r.ProxySend != ProxyNone || r.XCLIENTSend != rewrite.XCLIENTNever
+}
 
 // readHeader takes the PROXY header that a connection has to begin with, of
 // either version, and gives the ends that it tells of: none if it says that the

@@ -130,7 +130,10 @@ func (p *Proxy) enter(s *session) bool {
 // identify finds out who the client is, and whether there is room for one more
 // from there, and where to go from here.
 func (s *session) identify(conn net.Conn) (refusal vocabulary.Rejection, err error) {
-	s.ends = endsOf(conn)
+	s.ends.client = remoteOf(conn)
+	if s.route.tellsDestination() {
+		s.ends.destination = localOf(conn)
+	}
 	if covers(s.route.ProxyFrom, s.address) {
 		s.balancer = s.address
 		s.ends, err = readHeader(conn, s.route.Timeouts.header())

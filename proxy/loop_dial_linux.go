@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -65,19 +67,13 @@ func (s *session) connectTo(to netip.AddrPort, deadline time.Time) (*socket, err
 	if err != nil {
 		return nil, err
 	}
-	events := uint32(received)
-	if !isConnected(fd) {
-		events |= unix.EPOLLOUT
-	}
-	conn, err := s.co.loop.newSocket(fd, to, events)
+	conn, err := s.co.loop.newSocket(fd, to, received|unix.EPOLLOUT)
 	if err != nil {
 		return nil, err
 	}
 	conn.bind(s.co)
-	if events != received {
-		err = s.awaitConnection(conn, deadline)
-	}
-	if err == nil && to.Port() >= 1024 && conn.localAddrPort() == to {
+	err = s.awaitConnection(conn, deadline)
+	if err == nil && s.co.loop.ephemeral.has(to.Port()) && conn.localAddrPort() == to {
 		err = os.NewSyscallError("connect", syscall.ECONNREFUSED) // nobody listens there, and by chance it was our own port
 	}
 	if err != nil {
@@ -125,7 +121,7 @@ func (s *socket) connected(deadline time.Time) error {
 	}
 	var failed error
 	err := s.do(writing, func(fd uintptr) bool {
-		if isConnected(int(fd)) {
+		if !s.isUnclear() || isConnected(int(fd)) { // who may be written to, and heard of no error or end, is connected
 			return true
 		}
 		code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
@@ -146,10 +142,33 @@ func (s *socket) connected(deadline time.Time) error {
 	return s.SetWriteDeadline(time.Time{})
 }
 
+func (s *socket) isUnclear() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unclear
+}
+
 // isConnected says whether a socket is by now.
 func isConnected(fd int) bool {
 	_, err := syscall.Getpeername(fd)
 	return err == nil
+}
+
+// ports are those from the first to the last.
+type ports struct{ first, last uint16 }
+
+func (p ports) has(port uint16) bool { return p.first <= port && port <= p.last }
+
+// ephemeralPorts are those that the kernel takes for connections which were given
+// none (ip(7), ip_local_port_range). Where it does not say which, they may be any
+// that need no privilege.
+func ephemeralPorts() ports {
+	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	var p ports
+	if n, _ := fmt.Sscan(string(text), &p.first, &p.last); err != nil || n != 2 {
+		return ports{1024, math.MaxUint16}
+	}
+	return p
 }
 
 // noDelay has what is written go at once.

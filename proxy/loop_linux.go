@@ -24,6 +24,8 @@ type loop struct {
 	done  chan struct{}
 	load  atomic.Int32 // sockets
 
+	ephemeral ports // as they were at the start
+
 	mu      sync.Mutex
 	watched []watched // by descriptor
 	due     []func()  // what is to be done next
@@ -67,7 +69,7 @@ func startLoop(p *Proxy) (*loop, error) {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
 	now := time.Now()
-	l := &loop{proxy: p, epoll: epoll, start: now, woke: now, done: make(chan struct{})}
+	l := &loop{proxy: p, epoll: epoll, start: now, woke: now, done: make(chan struct{}), ephemeral: ephemeralPorts()}
 	if l.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		unix.Close(epoll)
 		return nil, os.NewSyscallError("eventfd", err)

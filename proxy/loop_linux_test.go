@@ -323,6 +323,28 @@ func TestADialInALoopSaysWhyItFails(t *testing.T) {
 	}
 }
 
+func TestPortsThatTheKernelChoosesAreEphemeral(t *testing.T) {
+	p := ephemeralPorts()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for range 20 {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if port := localOf(conn).Port(); !p.has(port) {
+			t.Errorf("the kernel chose %d, which is not in %+v", port, p)
+		}
+	}
+	if p.has(25) || p.has(587) {
+		t.Errorf("%+v has ports that servers listen on", p)
+	}
+}
+
 // deaf is a server that takes no connection and refuses none: its queue is full.
 func deaf(t *testing.T) netip.AddrPort {
 	t.Helper()
