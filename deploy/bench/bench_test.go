@@ -313,3 +313,50 @@ func TestAProcessIsAccountedForUntilItIsStopped(t *testing.T) {
 		t.Errorf("%v; want its last words", err)
 	}
 }
+
+func TestTheCallsThatStraceCountsAreThoseOfAnOperation(t *testing.T) {
+	const table = `% time     seconds  usecs/call     calls    errors syscall
+------ ----------- ----------- --------- --------- ----------------
+ 60.00    0.000600           2       300        10 recvfrom
+ 40.00    0.000400           4       100           sendto
+------ ----------- ----------- --------- --------- ----------------
+100.00    0.001000           2       400        10 total
+`
+	file := filepath.Join(t.TempDir(), "calls")
+	if err := os.WriteFile(file, []byte(table), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := readCalls(file, 100)
+	if err != nil || c.all() != 4 || c["recvfrom"] != 3 || c["sendto"] != 1 {
+		t.Errorf("%v, %v", c, err)
+	}
+	var out strings.Builder
+	writeCalls(&out, "short10", []string{"x", "y"}, []calls{c, {"sendto": 2.04, "futex": 0.04}})
+	want := "| calls, `short10` | x | y |\n| --- | --- | --- |\n| recvfrom | 3.0 | 0.0 |\n| sendto | 1.0 | 2.0 |\n| in all | 4.0 | 2.1 |\n\n"
+	if out.String() != want {
+		t.Errorf("%s\nwant\n%s", &out, want)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readCalls(file, 100); err == nil {
+		t.Error("an empty file is no error")
+	}
+}
+
+func TestARunKeepsToTheProcessorsThatItIsGiven(t *testing.T) {
+	runtime.LockOSThread() // and the thread ends with this test
+	if err := keepTo(1); err != nil {
+		t.Fatal(err)
+	}
+	if n := processors(); n != 1 {
+		t.Errorf("%d processors are left, want 1", n)
+	}
+	out, err := exec.Command("nproc").Output()
+	if err != nil || string(out) != "1\n" {
+		t.Errorf("a process sees %q, %v", out, err)
+	}
+	if err := keepTo(2); err == nil {
+		t.Error("two of one processor is no error")
+	}
+}

@@ -28,9 +28,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -54,6 +57,8 @@ func command(args []string) error {
 	length := f.Duration("d", 700*time.Millisecond, "length of each run")
 	idle := f.Int("idle", 5000, "idle sessions at most")
 	file := f.String("json", "", "file for all the single runs")
+	count := f.Bool("calls", false, "count the system calls for an operation instead, by strace")
+	processors := f.Int("cpus", 0, "how many processors all of it shares; 0: all there are")
 	path := f.String(smtpshim, smtpshim, "the program to measure")
 	f.Usage = func() {
 		f.PrintDefaults()
@@ -63,8 +68,11 @@ func command(args []string) error {
 		}
 	}
 	f.Parse(args)
-	if f.NArg() > 0 || *rounds < 1 || *length <= 0 || *idle < 1 {
-		return errors.New("want -r, -d and -idle above zero, and no arguments")
+	if f.NArg() > 0 || *rounds < 1 || *length <= 0 || *idle < 1 || *processors < 0 {
+		return errors.New("want -r, -d and -idle above zero, -cpus not below, and no arguments")
+	}
+	if err := keepTo(*processors); err != nil {
+		return err
 	}
 	var ws []*workload
 	for name := range strings.SplitSeq(*list, ",") {
@@ -74,9 +82,38 @@ func command(args []string) error {
 		}
 		ws = append(ws, w)
 	}
-	b := &bench{rounds: *rounds, length: *length, idle: *idle,
+	b := &bench{rounds: *rounds, length: *length, idle: *idle, calls: *count,
 		say: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }}
 	return b.table(ws, *path, *file)
+}
+
+// processors is how many this thread may use.
+func processors() int {
+	var some unix.CPUSet
+	if unix.SchedGetaffinity(0, &some) != nil {
+		return runtime.NumCPU()
+	}
+	return some.Count()
+}
+
+// keepTo keeps this thread, and the processes that it starts, to so many processors.
+func keepTo(n int) error {
+	if n == 0 {
+		return nil
+	}
+	var all, some unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return os.NewSyscallError("sched_getaffinity", err)
+	}
+	for cpu := 0; some.Count() < n; cpu++ {
+		switch {
+		case cpu == len(all)*strconv.IntSize:
+			return fmt.Errorf("-cpus %d, but this machine has %d", n, all.Count())
+		case all.IsSet(cpu):
+			some.Set(cpu)
+		}
+	}
+	return os.NewSyscallError("sched_setaffinity", unix.SchedSetaffinity(0, &some))
 }
 
 // table runs the workloads with all proxies that are there, and prints what came
@@ -108,6 +145,10 @@ func (b *bench) table(ws []*workload, path, file string) error {
 		return err
 	}
 	m := lookAtMachine(path)
+	if b.calls {
+		fmt.Printf("%s\nSystem calls for an operation, in a run of %v.\n\n", m, b.length)
+		return b.count(ctx, os.Stdout, ws)
+	}
 	failure := b.run(ctx, ws)
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
@@ -181,7 +222,7 @@ func (m machine) String() string {
 func lookAtMachine(path string) machine {
 	return machine{
 		CPU:    field("/proc/cpuinfo", "model name", ":"),
-		CPUs:   runtime.NumCPU(),
+		CPUs:   processors(),
 		System: strings.Trim(field("/etc/os-release", "PRETTY_NAME", "="), `"`),
 		Kernel: strings.TrimSpace(read("/proc/sys/kernel/osrelease")),
 		Programs: []string{firstLine(path, "version"), "bench built with " + runtime.Version(),

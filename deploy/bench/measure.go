@@ -17,6 +17,7 @@ type figure struct {
 	P50  float64 `json:"p50_us,omitempty"`   // of a session or a command, in microseconds
 	P99  float64 `json:"p99_us,omitempty"`   //
 	Held float64 `json:"held_kib,omitempty"` // memory of an idle session
+	Done int64   `json:"-"`                  // operations
 }
 
 // A sample is one run of a proxy, with its yardstick: the mean of the runs
@@ -37,6 +38,7 @@ type bench struct {
 	rounds  int
 	length  time.Duration // of a run
 	idle    int           // sessions held at most
+	calls   bool          // count them, and measure nothing else
 	samples []sample
 	say     func(format string, args ...any) // progress
 }
@@ -222,6 +224,7 @@ func (s *stage) one(w *workload, r *running, length time.Duration) (figure, erro
 		CPU:  microseconds(after-before) / done,
 		P50:  microseconds(o.P50),
 		P99:  microseconds(o.P99),
+		Done: o.Done,
 	}, nil
 }
 
