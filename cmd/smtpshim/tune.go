@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"time"
 )
 
 // tune has the runtime do as is best for the proxy. An environment that sets GOGC or
@@ -15,6 +16,7 @@ func tune() {
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1) // one for each loop of the proxy's, and one for the rest
 	}
 	keepHeapFloor()
+	go returnMemory(time.Tick(time.Second))
 }
 
 // heapFloor is up to how many octets the heap may grow before garbage is collected at
@@ -56,4 +58,39 @@ func floorPercent(live uint64) int {
 		return most
 	}
 	return int(min(max(math.Round(100*float64(heapFloor)/float64(live))-100, 100), most))
+}
+
+const (
+	// quietAllocation is how many octets a second the heap is given where nothing but
+	// what goes on by itself happens.
+	quietAllocation = 256 << 10
+
+	// worthReturning is how much garbage a heap has at least that is looked through for
+	// its sake, and a fourth of what is in use if that is more.
+	worthReturning = 4 << 20
+)
+
+// returnMemory gives memory back to the system in seconds without work, for as long as
+// it is told of seconds: what the beginning of sessions has left behind would lie there
+// for minutes while they wait.
+func returnMemory(seconds <-chan time.Time) {
+	c := calm{}
+	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
+	for range seconds {
+		metrics.Read(samples)
+		if c.isDue(samples[0].Value.Uint64(), samples[1].Value.Uint64(), samples[2].Value.Uint64()) {
+			debug.FreeOSMemory()
+		}
+	}
+}
+
+// A calm looks for seconds without work.
+type calm struct{ allocated uint64 }
+
+// isDue says whether it is worth to look for garbage now, from the octets that were
+// ever allocated, were in use at the last collection, and are taken now.
+func (c *calm) isDue(allocated, live, taken uint64) bool {
+	working := allocated-c.allocated > quietAllocation
+	c.allocated = allocated
+	return !working && taken > live && taken-live > max(worthReturning, live/4)
 }
