@@ -22,34 +22,16 @@ type leg struct {
 	buf  []byte // from a pool; nil while empty
 	r, w int    // what has been read and not consumed is buf[r:w]
 
-	into *conduit // where fill puts what there is, instead of the buffer; nil: nowhere else
-	most int      // octets at once
-	took int      // octets that the last fill has put there
-	from *conduit // what write sends, instead of octets in memory
+	*hands // nil while nothing is read or written
 
-	total    int64     // octets read so far
-	deadline time.Time // of the read that is under way
-	alarm    time.Time // the read deadline of conn, unless it has been woken
+	total int64     // octets read so far
+	alarm time.Time // the read deadline of conn, unless it has been woken
+	quiet quiet     // nil: nobody wants to know
 
-	asking  []byte // what the next fill writes, once it has seen that nothing was said
-	rest    []byte // of the write that is under way
-	allowed time.Duration
-
-	// These share two words.
 	woken      atomic.Bool // by interrupt, and no fill has seen it yet
 	writeWoken atomic.Bool // by interruptWrite, until resumeWrite
 	large      bool        // a message is on its way: large buffers pay
 	broken     bool        // a write has failed: the other side does not have all
-	writeArmed bool
-	done       bool
-	ready      bool
-
-	// Made once: a command must not allocate.
-	readFunc, writeFunc func(fd uintptr) bool
-	lookFunc, askFunc   func(fd uintptr)
-	quiet               quiet // nil: nobody wants to know
-	readN               int
-	readErr, writeErr   error
 }
 
 // A quiet connection wants to know of reads that have left nothing: it does not look
@@ -71,10 +53,6 @@ func newLeg(conn net.Conn) *leg {
 		if raw, err := rawOf(c); err == nil {
 			l.quiet, _ = c.(quiet)
 			l.raw = raw
-			l.readFunc = l.readFD
-			l.writeFunc = l.writeFD
-			l.askFunc = l.askFD
-			l.lookFunc = func(fd uintptr) { l.ready = readable(fd) }
 		}
 	}
 	return l
@@ -97,6 +75,7 @@ var errFull = errors.New("longer than the largest buffer")
 
 // fill waits for more octets, at most until the deadline.
 func (l *leg) fill(deadline time.Time) error {
+	l.take()
 	l.deadline, l.took = deadline, 0
 	if l.woken.Load() {
 		l.woken.Store(false)
@@ -300,6 +279,7 @@ func (l *leg) ask(b []byte, allowed time.Duration) bool {
 	if l.raw == nil || l.r < l.w {
 		return false
 	}
+	l.take()
 	l.asking, l.allowed = b, allowed
 	return true
 }
@@ -383,6 +363,7 @@ func (l *leg) spoke() bool {
 	case l.raw == nil:
 		return false
 	}
+	l.take()
 	l.ready = false
 	l.raw.Control(l.lookFunc)
 	return l.ready

@@ -11,6 +11,7 @@ func (l *leg) write(b []byte, allowed time.Duration) error {
 	if len(b) == 0 {
 		return nil
 	}
+	l.take()
 	var err error
 	before := l.broken
 	l.broken = true // until all of b is written, also if that panics
@@ -29,6 +30,7 @@ func (l *leg) write(b []byte, allowed time.Duration) error {
 
 // writeConduit is write for what is in a pipe, to a leg that is a plain socket.
 func (l *leg) writeConduit(p *conduit, allowed time.Duration) error {
+	l.take()
 	l.from = p
 	err := l.writeRaw(nil, allowed)
 	l.from = nil
@@ -37,7 +39,7 @@ func (l *leg) writeConduit(p *conduit, allowed time.Duration) error {
 }
 
 // stalled says whether the last write had to wait, as far as that is known.
-func (l *leg) stalled() bool { return l.writeArmed || l.raw == nil }
+func (l *leg) stalled() bool { return l.raw == nil || l.hands != nil && l.writeArmed }
 
 // writeRaw sets the deadline only if it has to wait.
 func (l *leg) writeRaw(b []byte, allowed time.Duration) error {

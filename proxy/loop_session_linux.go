@@ -128,6 +128,8 @@ func (s *session) park(limit time.Time) bool {
 	}
 	s.idleUntil = limit.Sub(s.began)
 	s.dialogue.Rest()
+	s.client.letGo()
+	s.server.letGo()
 	p := &parked{session: s, loop: s.co.loop}
 	if client.await(p) && server.await(p) {
 		return true

@@ -21,6 +21,8 @@ func (s *session) opaque() error {
 		return s.over(vocabulary.OutcomeServerLost, nil)
 	}
 	s.mute = true
+	client.take() // before both ways do, at the same time
+	server.take()
 	defer s.apart()()
 	if s.dialogue.Sealed() {
 		if err := s.firstBlock(); err != nil {

@@ -22,6 +22,7 @@ type watch struct {
 // there is something to read or the connection has ended.
 func startWatch(server *leg, wake func()) *watch {
 	w := &watch{server: server, done: make(chan struct{})}
+	server.take() // before anybody else does, at the same time
 	server.deadline = time.Time{}
 	server.setAlarm(time.Time{})
 	if w.looped = w.inLoop(wake); !w.looped {

@@ -1,0 +1,61 @@
+package proxy
+
+import (
+	"sync"
+	"time"
+)
+
+// hands are what a leg reads and writes with. Of the sessions that there are most wait
+// for their clients, and do neither: they have none.
+type hands struct {
+	leg *leg
+
+	deadline time.Time // of the read that is under way
+	into     *conduit  // where fill puts what there is, instead of the buffer; nil: nowhere else
+	most     int       // octets at once
+	took     int       // octets that the last fill has put there
+	asking   []byte    // what the next fill writes, once it has seen that nothing was said
+	readN    int
+	readErr  error
+	done     bool
+	ready    bool
+
+	from       *conduit // what write sends, instead of octets in memory
+	rest       []byte   // of the write that is under way
+	allowed    time.Duration
+	writeErr   error
+	writeArmed bool
+
+	// Made once: a command must not allocate.
+	readFunc, writeFunc func(fd uintptr) bool
+	lookFunc, askFunc   func(fd uintptr)
+}
+
+// idleHands are nobody's.
+var idleHands = sync.Pool{New: func() any {
+	h := &hands{}
+	h.readFunc = func(fd uintptr) bool { return h.leg.readFD(fd) }
+	h.writeFunc = func(fd uintptr) bool { return h.leg.writeFD(fd) }
+	h.askFunc = func(fd uintptr) { h.leg.askFD(fd) }
+	h.lookFunc = func(fd uintptr) { h.ready = readable(fd) }
+	return h
+}}
+
+// take sees to it that the leg has hands.
+func (l *leg) take() {
+	if l.hands == nil {
+		l.hands = idleHands.Get().(*hands)
+		l.hands.leg = l
+	}
+}
+
+// letGo gives them back, where nothing is read or written.
+func (l *leg) letGo() {
+	h := l.hands
+	if h == nil {
+		return
+	}
+	l.hands = nil
+	*h = hands{readFunc: h.readFunc, writeFunc: h.writeFunc, lookFunc: h.lookFunc, askFunc: h.askFunc}
+	idleHands.Put(h)
+}
