@@ -351,7 +351,7 @@ func (d *Dialogue) MessageEnd(octets int64) {
 	}
 	d.endText()
 	if d.next == AwaitDiscard {
-		failure := cmp.Or(d.failure, vocabulary.OutcomeServerLost)
+		failure := cmp.Or(d.Failure(), vocabulary.OutcomeServerLost)
 		d.giveEach(d.early)
 		d.spend(failure, earlyReason)
 		return

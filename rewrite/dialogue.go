@@ -97,8 +97,7 @@ type Dialogue struct {
 	listener Listener
 	tracer   *tracer // nil: nobody wants the lines
 
-	failure   vocabulary.Outcome // why it ended before its time; "" it did not
-	reason    string             // the same for people
+	cause     *cause // why it ended before its time; nil: it did not
 	chunkSize int64
 
 	sent       sentQueue // commands whose replies are outstanding, oldest first
@@ -129,6 +128,12 @@ type Dialogue struct {
 	access     *access     // of a policy that has Logins; nil: it has none
 
 	scratch []string // the lines of a reply before a rule has seen it
+}
+
+// A cause is why a dialogue ends before its time.
+type cause struct {
+	failure vocabulary.Outcome
+	reason  string // the same for people
 }
 
 // A ruleState is what a rule keeps for the session.
@@ -335,11 +340,21 @@ func (d *Dialogue) newTurn(v Verb, line []byte) *Turn {
 func (d *Dialogue) Hello() string { return string(d.hello) }
 
 // Failure is why the dialogue ended before its time; "" if it did not.
-func (d *Dialogue) Failure() vocabulary.Outcome { return d.failure }
+func (d *Dialogue) Failure() vocabulary.Outcome {
+	if d.cause == nil {
+		return ""
+	}
+	return d.cause.failure
+}
 
 // Reason says for people what Failure is about; "" if there is none. It is in
 // words of our own: nothing that a peer said is in it.
-func (d *Dialogue) Reason() string { return d.reason }
+func (d *Dialogue) Reason() string {
+	if d.cause == nil {
+		return ""
+	}
+	return d.cause.reason
+}
 
 // Finish ends the session from outside with a reply of our own, when the
 // client waits for nothing else. A client that is Parting has had its last reply.
@@ -354,7 +369,7 @@ func (d *Dialogue) Finish(text string) {
 func (d *Dialogue) fail(failure vocabulary.Outcome, reason string) {
 	d.sent.forget()
 	d.stopTurn()
-	d.failure, d.reason = failure, cmp.Or(d.reason, reason)
+	d.cause = &cause{failure, cmp.Or(d.Reason(), reason)}
 }
 
 // end is the last thing that happens: the client gets a 421 and a reason.

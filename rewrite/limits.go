@@ -72,7 +72,7 @@ func declaredSize(line []byte) int64 {
 func (d *Dialogue) RefuseMessage(text string) {
 	d.early = []byte(text + "\r\n")
 	d.server.gone = true
-	d.failure, d.reason = vocabulary.OutcomeMessageRefused, weSaid+text
+	d.cause = &cause{vocabulary.OutcomeMessageRefused, weSaid + text}
 	d.next = AwaitDiscard
 	d.event("message refused: " + text)
 }

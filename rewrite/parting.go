@@ -14,14 +14,14 @@ const partedReason = "the server said 421"
 // say 421 of one recipient only.
 func (d *Dialogue) parts() {
 	d.parting = true
-	d.failure, d.reason = vocabulary.OutcomeServerLost, cmp.Or(d.reason, partedReason)
+	d.cause = &cause{vocabulary.OutcomeServerLost, cmp.Or(d.Reason(), partedReason)}
 }
 
 // goesOn undoes parts: a command of the client's, or another reply of the server's, has
 // come behind the 421.
 func (d *Dialogue) goesOn() {
 	if d.parting && !d.spent {
-		d.parting, d.failure, d.reason = false, "", ""
+		d.parting, d.cause = false, nil
 	}
 }
 

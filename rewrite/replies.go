@@ -235,7 +235,7 @@ func (d *Dialogue) earlyReply(code int, raw []byte) {
 // The rest is dropped; the client learns it at the message's end.
 func (d *Dialogue) MessageLost() {
 	d.earlyReply(421, []byte(lostText+"\r\n"))
-	d.failure, d.reason = vocabulary.OutcomeServerLost, "the server was lost before the message had ended"
+	d.cause = &cause{vocabulary.OutcomeServerLost, "the server was lost before the message had ended"}
 }
 
 // afterData ends a session whose client did not wait for the answer to DATA

@@ -67,8 +67,7 @@ func (d *Dialogue) answerSpent(v Verb, line []byte) {
 // session ends for it.
 func (t *Turn) redial() (ok bool) {
 	d := t.d
-	d.spent, d.parting = false, false
-	d.failure, d.reason = "", ""
+	d.spent, d.parting, d.cause = false, false, nil
 	if !t.reconnect() {
 		return false
 	}
