@@ -95,6 +95,7 @@ func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 	d.chunk.octets += size
 	d.ToServer = append(d.ToServer, raw...)
 	d.sent.push(v)
+	d.observed.sends()
 	d.grouping = false
 	d.trace('C', VerbBDAT, raw, raw, Causes{})
 	if size > 0 {
@@ -188,6 +189,7 @@ func (d *Dialogue) ChunkEnd() {
 	d.chunk = chunkState{}
 	d.seen.messages++
 	d.sent.push(VerbMessage)
+	d.observed.sendsMessage()
 	d.grouping = false
 }
 

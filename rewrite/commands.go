@@ -26,8 +26,10 @@ func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 		line, ok = raw[:len(mended)], true
 		by.addAll(one)
 	}
+	d.observed.command(line, raw, ok)
 	if taken = d.take(line, raw, ok, ahead); taken {
 		d.mendedLine(by)
+		d.observed.taken()
 	}
 	return taken
 }
@@ -334,11 +336,12 @@ func (d *Dialogue) pushed(v Verb, said, line []byte) {
 	if v == VerbRCPT {
 		d.recipients.ask(line)
 	}
-	if d.policy.Rules.maySee(v) {
+	if d.policy.Rules.maySee(v) || d.policy.Observed.maySee(v) {
 		d.sent.pushLines(v, said, line)
 	} else {
 		d.sent.push(v)
 	}
+	d.observed.sends()
 	d.long = d.maySplit(len(line) + len(crlf))
 	d.grouping = groupable.Has(v) && (d.policy.Groups || d.server.known&offersPIPELINING != 0) && !d.server.short
 }
@@ -357,6 +360,7 @@ func (d *Dialogue) MessageEnd(octets int64) {
 		return
 	}
 	d.sent.push(VerbMessage)
+	d.observed.sendsMessage()
 	d.long = false
 	d.grouping = false
 	d.next = AwaitCommand

@@ -402,3 +402,7 @@ func sameOptions(a, b map[string]any) bool { return fmt.Sprint(a) == fmt.Sprint(
 
 // Repairs reports whether any rule looks at replies that are none.
 func (r *Rules) Repairs() bool { return r != nil && r.repairs }
+
+// Repairs reports whether any rule looks at replies that are none, be it to act or to be
+// observed.
+func (d *Dialogue) Repairs() bool { return d.policy.Rules.Repairs() || d.policy.Observed.Repairs() }

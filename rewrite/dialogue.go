@@ -36,6 +36,7 @@ func (n Next) OfMessage() bool { return n >= AwaitMessage && n <= AwaitChunkText
 // A Policy is what is the same for all sessions of a route.
 type Policy struct {
 	Rules     *Rules // nil: none
+	Observed  *Rules // computed and told of, see Witness, and never acted on; nil: none
 	ClientTLS ClientTLS
 	ServerTLS ServerTLS
 	Turns     *Turns // nil: nothing is kept
@@ -120,12 +121,13 @@ type Dialogue struct {
 	seen       clientState
 	recipients *recipients // nil: this is SMTP, not LMTP
 	chunk      chunkState
-	text       *Text       // the message that is under way; nil: none is
-	spare      *Text       // for the next one; nil: there is none
-	states     []ruleState // of the rules that have asked for one
-	reach      *reach      // of the rules that act in some sessions only; nil: there are none
-	memory     Memory      // of the server; nil: nothing is kept
-	access     *access     // of a policy that has Logins; nil: it has none
+	text       *Text        // the message that is under way; nil: none is
+	spare      *Text        // for the next one; nil: there is none
+	states     []ruleState  // of the rules that have asked for one
+	reach      *reach       // of the rules that act in some sessions only; nil: there are none
+	memory     Memory       // of the server; nil: nothing is kept
+	observed   *observation // of what further rules would do; nil: there are none
+	access     *access      // of a policy that has Logins; nil: it has none
 
 	scratch []string // the lines of a reply before a rule has seen it
 }
@@ -209,6 +211,7 @@ type clientState struct {
 func New(p *Policy, client netip.Addr, l Listener) *Dialogue {
 	d := &Dialogue{policy: p, client: client, introduces: p.mayIntroduce(client), listener: l, next: AwaitServer}
 	d.reach = p.Rules.newReach(client)
+	d.observed = observe(d)
 	d.origin.client = netip.AddrPortFrom(client, 0)
 	if t, ok := l.(Tracer); ok {
 		d.tracer = &tracer{Tracer: t}
@@ -275,6 +278,7 @@ func (d *Dialogue) Mailing() bool { return d.seen.transaction || d.next.OfMessag
 // is remembered of it. Opportunistic TLS that failed a while ago is not tried.
 func (d *Dialogue) Serves(m Memory) {
 	d.memory = m
+	d.observed.serves(m)
 	if m != nil && d.policy.ServerTLS == ServerTLSOpportunistic && m.Remembers(tlsFailed) {
 		d.server.plain = true
 	}

@@ -65,6 +65,24 @@
 // remembered of the server for a day, and counts in later sessions from the greeting
 // on, unless that has changed. An EHLO reply without the sign ends this for its session.
 //
+// # Observing
+//
+// Rules of Policy.Observed are computed and never act: both sides get what they get
+// without these rules, to the octet. At each stage the rules run on the line, the
+// reply or the message as it came, each on what the rules before it would have left;
+// what they make of it is told to a Witness, and thrown away. What cannot be seen so
+// can only be guessed, or not at all:
+//
+//   - what comes of a departure: how the server would have answered a line that was
+//     not said, said again, or said first, and what other rules would have made of that;
+//   - the rest of an AUTH exchange that a rule would have answered or changed;
+//   - Opening: whether a client is silent because it waits for a greeting in clear;
+//   - a server that is silent: a rule that would give it less time is told of once the
+//     route's own time is over;
+//   - octets that are no reply: the session ends at once, as without the rule, and what
+//     would have followed is not seen;
+//   - what rules learn of a server is kept for observed rules alone.
+//
 // # Logins
 //
 // Under a [Policy] with [Logins] a client's AUTH ends here, and the engine logs in at the

@@ -10,6 +10,7 @@ import (
 // wasLost has the rules hear that the server hung up on the client's line.
 func (t *Turn) wasLost() (raw []byte, ok bool) {
 	d := t.d
+	d.observed.heldLoss(t)
 	if !t.sasl && d.policy.Rules.seesLoss(t.verb) {
 		t.lost, t.reply = true, Reply{}
 		t.runReply()

@@ -94,7 +94,13 @@ type input struct {
 
 func play(t *testing.T, f *transcript.File, l rewrite.Listener) []transcript.Line {
 	t.Helper()
-	p := &player{d: rewrite.New(policyOf(t, f), clientOf(f), l), file: f.Dialogue, pipelines: f.Settings["pipelines"]}
+	return playUnder(t, policyOf(t, f), f, l)
+}
+
+// playUnder is play with another policy than the file has.
+func playUnder(t *testing.T, policy *rewrite.Policy, f *transcript.File, l rewrite.Listener) []transcript.Line {
+	t.Helper()
+	p := &player{d: rewrite.New(policy, clientOf(f), l), file: f.Dialogue, pipelines: f.Settings["pipelines"]}
 	p.d.Connected(netip.AddrPortFrom(clientOf(f), 49152), destinationOf(f))
 	for i, l := range f.Dialogue {
 		in := input{i, l}

@@ -151,6 +151,9 @@ type found struct {
 // Products are those that the session has recognised: the server's of the present
 // connection to it, and the client's.
 func (d *Dialogue) Products() []Product {
+	if s := d.observed.shadowOf(); s != nil && d.reach == nil {
+		return s.Products()
+	}
 	if d.reach == nil {
 		return nil
 	}
@@ -271,6 +274,9 @@ func (d *Dialogue) offerTells(lines []string) {
 
 // helpTells looks for products in a reply to HELP.
 func (d *Dialogue) helpTells(raw []byte) {
+	if s := d.observed.shadowOf(); s != nil {
+		s.helpTells(raw)
+	}
 	if d.reach == nil || len(d.policy.Rules.products) == 0 {
 		return
 	}

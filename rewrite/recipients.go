@@ -114,7 +114,7 @@ func (d *Dialogue) recipientReply(raw []byte, ahead bool) {
 	i := r.answered
 	r.answered++
 	if i >= len(r.accepted) || !r.accepted[i].untold || codeOf(raw) == 421 {
-		d.deliver(VerbMessage, nil, nil, raw)
+		d.deliver(VerbMessage, nil, nil, raw, 0)
 		return
 	}
 	d.trace('S', VerbMessage, raw, nil, Causes{})
@@ -167,7 +167,7 @@ func (d *Dialogue) answerEach(v Verb, text string) {
 // server has not got, for each recipient.
 func (d *Dialogue) giveEach(raw []byte) {
 	for range d.recipients.told() {
-		if d.deliver(VerbMessage, nil, nil, raw); d.next == End || d.parting {
+		if d.deliver(VerbMessage, nil, nil, raw, 0); d.next == End || d.parting {
 			return
 		}
 	}

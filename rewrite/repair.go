@@ -108,8 +108,9 @@ func (d *Dialogue) RepairCutOff(octets []byte) (n int, made []byte, ok bool) {
 
 func (d *Dialogue) repair(of Repair) (n int, made []byte, ok bool, wait int64) {
 	octets := of.octets
+	observed := d.observed.repair(of)
 	if d.policy.Rules == nil || !d.policy.Rules.repairs || len(octets) > maxRepair {
-		return 0, nil, false, 0
+		return 0, nil, false, observed
 	}
 	var by ruleSet
 	r := new(Repair) // one for all rules: most replies are right

@@ -35,11 +35,12 @@ func (d *Dialogue) Greeting(raw []byte) {
 		return
 	}
 	d.next = AwaitCommand
-	d.deliver(VerbGreeting, nil, nil, raw)
+	d.deliver(VerbGreeting, nil, nil, raw, 0)
 }
 
 // Lost says that the server hung up, or could not be reached.
 func (d *Dialogue) Lost() {
+	d.observed.loss(false)
 	d.server.gone = true
 	switch {
 	case d.next == AwaitServer:
@@ -148,11 +149,12 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 		d.recipientReply(raw, ahead)
 	default:
 		d.server.last = int16(code)
+		marks := d.observed.oldest()
 		v, said, line := d.sent.pop()
 		if v == VerbRCPT {
 			d.recipients.hear(code)
 		}
-		d.deliver(v, said, line, raw)
+		d.deliver(v, said, line, raw, marks)
 		d.afterData(v, code, ahead)
 	}
 }
@@ -165,6 +167,7 @@ var startsTLS = SetOf(VerbSTARTTLS, VerbAnonymousTLS)
 // Silent says that the server was silent for too long. If that is because of
 // Patience, the rules may go on with a fresh connection.
 func (d *Dialogue) Silent() {
+	d.observed.loss(true)
 	d.server.gone = true
 	if d.patience > 0 && d.holds() {
 		d.event("server silent")
@@ -254,8 +257,10 @@ func (d *Dialogue) answeredDATA(ahead bool) {
 	d.afterData(VerbDATA, 503, ahead)
 }
 
-// deliver gives the client a reply, through the rules that ask for it.
-func (d *Dialogue) deliver(v Verb, said, line, raw []byte) {
+// deliver gives the client a reply, through the rules that ask for it. marks are what
+// an observation has noted of the command.
+func (d *Dialogue) deliver(v Verb, said, line, raw []byte, marks markSet) {
+	d.observed.reply(v, said, line, raw, marks)
 	if d.policy.Rules.seesRaw(v, raw) {
 		d.ruledReply(v, said, line, raw)
 		return
@@ -281,6 +286,7 @@ func (d *Dialogue) ruledReply(v Verb, said, line, raw []byte) {
 // rule wants something said again in place of that.
 func (t *Turn) finish(raw []byte) bool {
 	d := t.d
+	d.observed.heldReply(t, raw)
 	t.raw, t.replyBy = raw, ruleSet{}
 	t.reply.Code = codeOf(raw)
 	learned := t.offersExtensions()
@@ -352,6 +358,7 @@ func (t *Turn) learn(raw []byte) {
 		d.access.mechanisms = mechanismsOf(Extensions{reply: &d.server.offer})
 		d.step(Extensions{reply: &d.server.offer}, &t.causes, loginCause, d.offerLogins)
 	}
+	d.observed.learns(&d.server.offer)
 	t.offerBy = d.runOffer(&d.server.offer, &t.causes)
 	e := Extensions{reply: &d.server.offer}
 	if t.verb != VerbLHLO {
@@ -405,88 +412,6 @@ func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 		return
 	}
 	d.follow(v, code)
-}
-
-// follow keeps the client's state by what it was told.
-func (d *Dialogue) follow(v Verb, code int) {
-	good := code < 300
-	if code == 421 {
-		if v == VerbOther { // nobody has asked, so the server does not go on
-			d.server.gone = true
-			d.leave()
-			return
-		}
-		d.parts()
-	} else {
-		d.goesOn()
-	}
-	switch {
-	case v == VerbQUIT:
-		d.next = End
-	case v == VerbMAIL && good:
-		d.seen.transaction = true
-		d.recipients.reset()
-		d.seen.mails++
-	case v == VerbRCPT && good:
-		d.seen.recipients++
-	case v == VerbRCPT:
-		d.recipients.refuse()
-		d.seen.refused++
-		if code < 500 {
-			d.seen.deferred++
-		}
-	case v == VerbDATA && code == 354:
-		d.seen.messages++
-		d.seen.idle = 0
-		d.next = AwaitMessage
-	case v == VerbDATA:
-		d.seen.suspect = true
-	case v == VerbMessage:
-		if d.sent.n == 0 { // the last of them
-			d.endTransaction()
-		}
-	case good && (v == VerbRSET || hello.Has(v)):
-		d.endTransaction()
-		if hello.Has(v) {
-			d.seen.hello, d.seen.anew, d.seen.helloOwed = v, false, false
-			d.recipients = nil
-			if v == VerbLHLO {
-				d.recipients = &recipients{}
-			}
-		}
-	case (v == VerbSTARTTLS || v == VerbAnonymousTLS) && code == 220:
-		d.next = Opaque
-		d.event("opaque")
-	case sasl.Has(v):
-		d.followSASL(code)
-	}
-}
-
-func (d *Dialogue) endTransaction() {
-	d.seen.transaction, d.seen.recipients, d.seen.refused, d.seen.deferred = false, 0, 0, 0
-	d.recipients.reset()
-	d.chunk, d.text = chunkState{}, nil
-}
-
-// followSASL keeps the state of an AUTH exchange.
-func (d *Dialogue) followSASL(code int) {
-	if code != 334 {
-		d.secrets = nil
-	}
-	t := d.turn
-	t.tellClientAuth(code)
-	switch {
-	case code == 334:
-		t.sasl = true
-		d.next = AwaitSASL
-	case code < 300:
-		d.seen.authenticated = true
-		if d.policy.Logins == nil && (mayMask(t.said) || mayMask(t.line)) {
-			d.next = AwaitOctets
-		}
-	default:
-		d.seen.suspect = true
-	}
 }
 
 // wantsTLS says that the connection to the server is to be encrypted and is not.

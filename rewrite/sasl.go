@@ -11,6 +11,7 @@ import (
 func (d *Dialogue) SASL(raw []byte) {
 	line, ok := cutCRLF(raw)
 	if !ok {
+		d.observed.mendsSASL(raw)
 		var by ruleSet
 		line, by = d.runLine(raw)
 		d.mendedLine(by)
@@ -37,6 +38,7 @@ func (t *Turn) saySASL() (raw []byte, ok bool) {
 		t.replies(said)
 		t.line = said
 		if string(said) != "*" { // a cancellation is nobody's to change
+			d.observed.says(t, said)
 			t.runSASL()
 		}
 		line := t.line

@@ -147,6 +147,9 @@ func (d *Dialogue) acts(rule int) bool {
 // clientIs, helloIs and bannerIs tell the scopes what has become known.
 func (d *Dialogue) clientIs(client netip.Addr) {
 	d.client = client
+	if s := d.observed.shadowOf(); s != nil {
+		s.clientIs(client)
+	}
 	if d.reach != nil {
 		d.reach.clients = d.policy.Rules.clientsOutside(client)
 		d.forgetProducts(vocabulary.SignCommand)
@@ -162,6 +165,9 @@ func (d *Dialogue) helloIs(line []byte) {
 }
 
 func (d *Dialogue) bannerIs(raw []byte) {
+	if s := d.observed.shadowOf(); s != nil {
+		s.bannerIs(raw)
+	}
 	if d.reach != nil {
 		text := strings.Join(parseReply(raw).Lines, "\n")
 		if !d.policy.Rules.start.banner.empty() {

@@ -157,6 +157,7 @@ func (m *Text) Refusal() string { return m.refusal }
 func (m *Text) Next(dst, src []byte) (out []byte, n int, end bool) {
 	out, n, end = m.reader.Next(dst, src)
 	m.octets += int64(n)
+	m.d.observed.text(src[:n])
 	return m.pass(out, end), n, end
 }
 
@@ -370,6 +371,7 @@ func (m *Text) headerEnd(text []byte) int {
 
 // endText ends the present message, whether or not the server got it.
 func (d *Dialogue) endText() {
+	d.observed.endText()
 	m := d.text
 	d.text, d.spare = nil, m
 	if m == nil || m.applied.empty() {
