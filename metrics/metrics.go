@@ -36,6 +36,7 @@ type Metrics struct {
 	commands     *prometheus.CounterVec
 	replies      *prometheus.CounterVec
 	ruleApplied  *prometheus.CounterVec
+	ruleWould    *prometheus.CounterVec
 	ruleBroken   *prometheus.CounterVec
 	auth         *prometheus.CounterVec
 	messages     *prometheus.CounterVec
@@ -72,6 +73,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 		commands:     counters("commands_total", "Commands that clients said, by verb.", "verb"),
 		replies:      counters("replies_total", "Replies that clients got, by class.", "class"),
 		ruleApplied:  counters("rule_applied_total", "Lines that a rule changed, by rule.", "rule"),
+		ruleWould:    counters("rule_would_apply_total", "Lines that a rule would have changed on a route with mode observe, by rule.", "rule"),
 		ruleBroken:   counters("rule_broken_total", "Lines that a rule made and that were no lines, by rule; each is a defect.", "rule"),
 		auth:         counters("auth_total", "AUTH exchanges, by side, mechanism and how they ended: client is what the client used and was told, server what the server heard and said.", "side", "mechanism", "outcome"),
 		messages:     counters("messages_total", "Messages, by what became of them.", "outcome"),
@@ -103,7 +105,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 
 	reg.MustRegister(
 		m.sessions, m.active, m.sessionSeconds, m.defects, m.refused, m.limitsMet, m.recognised, m.held,
-		m.commands, m.replies, m.ruleApplied, m.ruleBroken, m.auth, m.messages, m.messageBytes, m.bytes,
+		m.commands, m.replies, m.ruleApplied, m.ruleWould, m.ruleBroken, m.auth, m.messages, m.messageBytes, m.bytes,
 		m.serverConnect, m.serverAgain, m.serverReply, m.serverErrors, m.badReplies, m.tlsSessions, m.tlsFailures,
 		m.reloads, m.reloaded, m.reloadedAt, m.certificateReloads, build,
 		collectors.NewGoCollector(),

@@ -40,6 +40,7 @@ type Route struct {
 	commands     family[prometheus.Counter]
 	replies      family[prometheus.Counter]
 	ruleApplied  family[prometheus.Counter]
+	ruleWould    family[prometheus.Counter]
 	ruleBroken   family[prometheus.Counter]
 	auth         map[exchange]prometheus.Counter
 	messages     family[prometheus.Counter]
@@ -143,6 +144,7 @@ func (m *Metrics) Route(name string, rules []string, tls TLS, products ...Produc
 		commands:     counters(m.commands, verbs),
 		replies:      counters(m.replies, classes),
 		ruleApplied:  counters(m.ruleApplied, rules),
+		ruleWould:    family[prometheus.Counter]{with: m.ruleWould.MustCurryWith(route).WithLabelValues},
 		ruleBroken:   counters(m.ruleBroken, rules),
 		auth:         m.exchanges(name),
 		messages:     counters(m.messages, words(vocabulary.MessageOutcomes())),
@@ -212,6 +214,13 @@ func (r *Route) RuleApplied(rule string) {
 	}
 	r.ruleApplied.of(rule).Inc()
 }
+
+// Observes has a counter for each of the rules that are observed on the route and do
+// not act.
+func (r *Route) Observes(rules []string) { r.ruleWould = resolve(r.ruleWould.with, rules) }
+
+// RuleWouldApply counts a departure that an observed rule would have made.
+func (r *Route) RuleWouldApply(rule string) { r.ruleWould.of(rule).Inc() }
 
 // RuleBroken counts a line that a rule spoilt.
 func (r *Route) RuleBroken(rule string) { r.ruleBroken.of(rule).Inc() }

@@ -77,6 +77,13 @@ type DialogueObserver interface {
 	Dialogue(b Beginning) DialogueListener
 }
 
+// A WouldObserver is an Observer that also hears what observed rules would do.
+type WouldObserver interface {
+	Observer
+	// RuleWouldApply is one departure that a rule of Route.Observed would have made.
+	RuleWouldApply(rule string)
+}
+
 // An EndingObserver is an Observer that also wants to know how each session was
 // whose dialogue nobody wants to hear.
 type EndingObserver interface {
@@ -112,6 +119,7 @@ type Ending struct {
 	Messages             int            // accepted
 	Octets               int64          // of messages
 	Rules                map[string]int // how often each rule acted
+	Would                Would          // what observed rules would have done; nil: nothing
 	ClientTLS, ServerTLS string         // versions; "" in clear
 	// ClientAuth is by what the client has logged in, ServerAuth by what somebody has at
 	// the server; "": nobody has.

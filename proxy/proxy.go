@@ -84,7 +84,7 @@ func newRunning(r *Route, hostname string) *running {
 	run := &running{Route: r}
 	run.joins(&fleet{})
 	run.policy = rewrite.Policy{
-		Rules: r.Rules, ClientTLS: r.ClientTLS.Mode, ServerTLS: r.ServerTLS.Mode,
+		Rules: r.Rules, Observed: r.Observed, ClientTLS: r.ClientTLS.Mode, ServerTLS: r.ServerTLS.Mode,
 		Hostname: hostname, Limits: r.Limits.forDialogue(), VerifiesServer: r.ServerTLS.Verified, ClearLogin: r.ServerTLS.ClearLogin,
 		XCLIENT: r.XCLIENTSend, XCLIENTFrom: r.XCLIENTFrom, Afresh: r.ProxySend != ProxyNone || r.Source.Client,
 		Groups: r.EarlyCommands == EarlyShown, Logins: r.Logins, Stamp: stamp,

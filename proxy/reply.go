@@ -152,7 +152,7 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 // err is what is wrong then if they cannot mend it.
 func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration, err error) {
 	raw, err = s.wholeReply()
-	if !s.route.Rules.Repairs() {
+	if !s.dialogue.Repairs() {
 		return raw, 0, err
 	}
 	for range maxRepairs {
@@ -178,7 +178,7 @@ func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration
 // before it hung up.
 func (s *session) isCutOff() bool {
 	b := s.server.buffered()
-	if len(b) == 0 || !s.route.Rules.Repairs() {
+	if len(b) == 0 || !s.dialogue.Repairs() {
 		return false
 	}
 	n, made, ok := s.dialogue.RepairCutOff(b)
@@ -236,7 +236,7 @@ func (s *session) unawaited() bool {
 // dropUnasked has the rules drop what the server has said and nobody has asked
 // for. It reports whether that was all.
 func (s *session) dropUnasked() bool {
-	if len(s.server.buffered()) == 0 || !s.route.Rules.Repairs() {
+	if len(s.server.buffered()) == 0 || !s.dialogue.Repairs() {
 		return false
 	}
 	for range maxRepairs {
@@ -260,7 +260,7 @@ func (s *session) dropUnasked() bool {
 // the rules drop it. It reports whether that was all.
 func (s *session) saidNothing() bool {
 	if !s.route.Rules.Repairs() {
-		return false
+		return s.dropUnasked() // observed rules see it, and drop nothing
 	}
 	if len(s.server.buffered()) == 0 {
 		s.fill(s.server, s.now.Add(spokeWait)) // if that fails, the next read says why

@@ -44,6 +44,7 @@ type summary struct {
 	octets               int64 // of messages
 	unanswered           int64 // octets of the message whose answer is outstanding
 	rules                map[string]int
+	would                Would // nil: nothing
 	clientTLS, serverTLS string
 	counted              [2]int64 // octets of client and server that the observer knows of
 }
@@ -92,7 +93,7 @@ func (s *session) tellEnd() {
 	}
 	e := Ending{
 		Outcome: s.outcome, Server: s.serverName, Hello: s.dialogue.Hello(), Messages: s.sum.messages, Octets: s.sum.octets,
-		Rules: s.sum.rules, ClientTLS: s.sum.clientTLS, ServerTLS: s.sum.serverTLS,
+		Rules: s.sum.rules, Would: s.sum.would, ClientTLS: s.sum.clientTLS, ServerTLS: s.sum.serverTLS,
 		ClientAuth: s.mechanism(vocabulary.SideClient), ServerAuth: s.mechanism(vocabulary.SideServer), Refused: s.refusal(), While: s.while, Lasted: time.Since(s.began),
 		Products: s.dialogue.Products(),
 	}
@@ -160,8 +161,11 @@ func (s *session) logEnd() {
 	if s.classic {
 		attrs = append(attrs, slog.String("key_exchange", "classic"))
 	}
-	if rules := s.sum.ruleList(); rules != "" {
+	if rules := ruleList(s.sum.rules); rules != "" {
 		attrs = append(attrs, slog.String("rules", rules))
+	}
+	if would := ruleList(s.sum.would.Counts()); would != "" {
+		attrs = append(attrs, slog.String("would", would))
 	}
 	if products := productList(s.dialogue.Products()); products != "" {
 		attrs = append(attrs, slog.String("products", products))
@@ -203,10 +207,10 @@ func printable(s string) string {
 	return strconv.Quote(s)
 }
 
-// ruleList names the rules that acted, with how often if more than once.
-func (s *summary) ruleList() string {
+// ruleList names rules, with how often each acted if more than once.
+func ruleList(times map[string]int) string {
 	var list []string
-	for name, n := range s.rules {
+	for name, n := range times {
 		if n > 1 {
 			name = fmt.Sprintf("%s*%d", name, n)
 		}

@@ -19,6 +19,9 @@ type Route struct {
 	Servers []string       // host:port, or unix: and the path of a socket; tried until one greets
 	Rules   *rewrite.Rules // nil: none
 
+	// Observed rules are computed and told of, and never act: see [rewrite.Policy].
+	Observed *rewrite.Rules // nil: none
+
 	Balance    Balance     // which server is tried first
 	Health     Health      // the zero value: servers are not looked after
 	ListenMode fs.FileMode // who may connect to sockets of Listen; zero: 0660, the owner and the group

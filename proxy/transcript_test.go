@@ -79,7 +79,10 @@ type stage struct {
 // playTimeout bounds each read and each write of a peer.
 const playTimeout = time.Minute
 
-func playOver(t *testing.T, s *stage) {
+func playOver(t *testing.T, s *stage) { s.playWith(t, func(*proxy.Route) {}) }
+
+// playWith plays the file through a proxy whose route was changed.
+func (s *stage) playWith(t *testing.T, change func(*proxy.Route)) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +90,9 @@ func playOver(t *testing.T, s *stage) {
 	defer listener.Close()
 	p := &proxy.Proxy{Logger: slog.New(slog.DiscardHandler)}
 	defer p.Close()
-	if err := p.Apply([]*proxy.Route{s.route(t, listener.Addr().String())}); err != nil {
+	r := s.route(t, listener.Addr().String())
+	change(r)
+	if err := p.Apply([]*proxy.Route{r}); err != nil {
 		t.Fatal(err)
 	}
 

@@ -36,6 +36,7 @@ type Notice struct {
 	Messages   int                  `json:"messages,omitempty"` // accepted
 	Octets     int64                `json:"octets,omitempty"`   // of messages
 	Rules      map[string]int       `json:"rules,omitempty"`    // how often each acted
+	Would      map[string]int       `json:"would,omitempty"`    // how often each observed rule would have acted
 	ClientTLS  string               `json:"client_tls,omitempty"`
 	ServerTLS  string               `json:"server_tls,omitempty"`
 	ClientAuth vocabulary.Mechanism `json:"client_auth,omitempty"` // by which somebody logged in
@@ -111,6 +112,7 @@ func (e Event) Notice() Notice {
 		n.At = n.At.Add(end.Lasted)
 		n.Outcome, n.Server, n.Hello, n.Messages, n.Octets = end.Outcome, end.Server, Printable(end.Hello), end.Messages, end.Octets
 		n.Rules, n.ClientTLS, n.ServerTLS, n.While, n.Err = end.Rules, end.ClientTLS, end.ServerTLS, end.While, Printable(end.Err)
+		n.Would = end.Would.Counts()
 		n.ClientAuth, n.ServerAuth = end.ClientAuth, end.ServerAuth
 		n.Refused, n.Products = refusalOf(end.Refused), productsOf(end.Products)
 		n.Seconds = end.Lasted.Seconds()

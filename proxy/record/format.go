@@ -77,11 +77,8 @@ func about(e *journal.Entry) []byte {
 		products = append(products, p.Name+" by "+string(p.By))
 	}
 	line("Products", strings.Join(products, ", "))
-	var rules []string
-	for _, name := range slices.Sorted(maps.Keys(end.Rules)) {
-		rules = append(rules, name+" "+strconv.Itoa(end.Rules[name]))
-	}
-	line("Rules", strings.Join(rules, ", "))
+	line("Rules", times(end.Rules))
+	line("Would", times(end.Would.Counts()))
 	if e.Failed() {
 		line("While", end.While)
 	}
@@ -98,6 +95,15 @@ func about(e *journal.Entry) []byte {
 		}
 	}
 	return append(b, '\n')
+}
+
+// times names rules, each with how often it acted.
+func times(rules map[string]int) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(rules)) {
+		list = append(list, name+" "+strconv.Itoa(rules[name]))
+	}
+	return strings.Join(list, ", ")
 }
 
 // padded appends text with blanks before it, to a width.
