@@ -133,12 +133,15 @@ func printRoute(w io.Writer, r *route, said said) {
 	if r.record != nil {
 		line("records", recordMeans(r.record))
 	}
-	if names := rulesMean(r.Rules); len(names) > 0 {
-		line("rules", said.once(strings.Join(names, ", "), r.Name))
-	} else {
+	if names := rulesMean(r.computed()); len(names) == 0 {
 		line("rules", "none: every line passes as it is")
+	} else if r.Observed != nil {
+		line("observes", said.once(strings.Join(names, ", "), r.Name))
+		line("rules", "none: every line passes as it is, and what these would do is told")
+	} else {
+		line("rules", said.once(strings.Join(names, ", "), r.Name))
 	}
-	if products := r.Rules.Products(); len(products) > 0 {
+	if products := r.computed().Products(); len(products) > 0 {
 		line("looks for", said.once("products: "+strings.Join(products, ", "), r.Name))
 	}
 	for _, l := range r.logins {

@@ -19,7 +19,7 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates, a
 		Listen:  addresses(t, "listen", "127.0.0.1:2525"),
 		Servers: addresses(t, "servers", "127.0.0.1:25"),
 	}}
-	r.Rules, r.options, r.idle = readRules(t)
+	readRules(t, r)
 	for _, address := range r.Listen {
 		if path, ok := socketPath(address); ok {
 			t.reach(filepath.Dir(path), listening)

@@ -13,15 +13,19 @@ import (
 	"smtpshim/rewrite/heal"
 )
 
+// straySafeguard is the rule that keeps one message one, and so is in force on every
+// route, also where the others are observed.
+const straySafeguard = "stray-bytes"
+
 // readRules reads rules and their options, and compiles them. Options of rules
 // that are not in force are idle.
-func readRules(t *table) (rules *rewrite.Rules, options map[string]map[string]any, idle []option) {
+func readRules(t *table, r *route) {
 	names := t.texts("rules")
 	if !t.has("rules") {
 		names = []string{"standard"}
 	}
 	all := t.table("options")
-	options = map[string]map[string]any{}
+	options := map[string]map[string]any{}
 	for rule := range all.values {
 		if values, ok := value[map[string]any](all, rule, "a table of the rule's options"); ok {
 			options[rule] = values
@@ -30,8 +34,7 @@ func readRules(t *table) (rules *rewrite.Rules, options map[string]map[string]an
 	names = append(names, ruleKeys(t, options)...)
 	replacements, replaced := readReplacements(t, options)
 	names = append(names, replacements...)
-	var errs []error
-	rules, errs = heal.Compile(names, options)
+	rules, errs := heal.Compile(names, options)
 	for _, err := range errs {
 		e, ok := errors.AsType[*rewrite.ConfigError](err)
 		if !ok {
@@ -50,17 +53,36 @@ func readRules(t *table) (rules *rewrite.Rules, options map[string]map[string]an
 			continue
 		}
 		for _, name := range slices.Sorted(maps.Keys(options[rule])) {
-			idle = append(idle, option{rule, name})
+			r.idle = append(r.idle, option{rule, name})
 		}
 	}
-	return rules, options, idle
+	r.Rules, r.options = rules, options
+	if chosenWord(t, "mode", "heal", "observe") == "observe" && len(errs) == 0 {
+		r.observes(names)
+	}
+}
+
+// observes has the rules of these names observed, and in force only what keeps one
+// message one. They compile: all of them have.
+func (r *route) observes(names []string) {
+	r.Observed, _ = heal.Compile(append(slices.Clone(names), "-"+straySafeguard), r.options)
+	r.Rules, _ = heal.Compile([]string{straySafeguard}, map[string]map[string]any{straySafeguard: r.options[straySafeguard]})
+}
+
+// computed are the rules whose evidence sessions are looked at for: those in force, or
+// those that are observed.
+func (r *route) computed() *rewrite.Rules {
+	if r.Observed != nil {
+		return r.Observed
+	}
+	return r.Rules
 }
 
 // ruleKeys reads the keys of a route that put a rule in force and set one of its
 // options, and gives the names of these rules. What is stray in messages is
 // looked after on every route.
 func ruleKeys(t *table, options map[string]map[string]any) []string {
-	names := []string{"stray-bytes"}
+	names := []string{straySafeguard}
 	set := func(key, rule, option string, value any) {
 		if said, both := options[rule][option]; both && fmt.Sprint(said) != fmt.Sprint(value) {
 			t.wrong(key, "is %v, and route.options.%s.%s is %v; leave one of them out", value, rule, option, said)

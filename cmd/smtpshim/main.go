@@ -46,6 +46,7 @@ func commands() []command {
 		{"rules", "[-json] [NAME | TEXT]", "what each rule heals, and who says so", rules},
 		{"explain", "TEXT... | -", "what a bounce or a line of a log means", explain},
 		{"demo", "[-listen ADDR] [NAME]", "see it work, with simulated legacy servers", demo},
+		{"observe", "[-config FILE] [URL]", "what rules would heal that only observe", observe},
 		{"login", "[-config FILE] ACCOUNT", "let an account log in, with a browser", logIn},
 		{"watch", "[-route NAME] [-healed] [URL]", "dialogues, live, of a smtpshim that runs", watch},
 		{"ready", "[-alive] [URL]", "ask one that runs whether it is ready", ready},

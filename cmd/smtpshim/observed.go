@@ -7,48 +7,74 @@ import (
 
 	"smtpshim/metrics"
 	"smtpshim/proxy"
+	"smtpshim/proxy/evidence"
 	"smtpshim/proxy/journal"
 	"smtpshim/proxy/record"
 	"smtpshim/rewrite/transcript"
 )
 
 // An observed is who hears what happens on one route: its sessions are counted, the
-// last ones kept, and some recorded.
+// last ones kept, some recorded, and what its observed rules would do is noted.
 type observed struct {
 	*metrics.Route
 	journal *journal.Journal
 	writer  *record.Writer
 	record  *record.Route // nil: nothing is
+
+	evidence *evidence.Book // nil: the route does not observe
 }
 
 // Dialogue is proxy.DialogueObserver's.
 func (o *observed) Dialogue(b proxy.Beginning) proxy.DialogueListener {
 	kept := o.journal.Dialogue(b)
-	if o.record == nil {
-		return kept
+	var recorded proxy.DialogueListener
+	if o.record != nil {
+		recorded = o.writer.Dialogue(o.record, b)
 	}
-	recorded := o.writer.Dialogue(o.record, b)
 	switch {
-	case recorded == nil:
-		return kept
+	case kept == nil && recorded == nil:
+		return nil
 	case kept == nil:
-		kept = summary{o.journal, b}
+		return both{summary{o, b}, recorded}
+	}
+	if o.evidence != nil {
+		kept = noted{kept, o, b}
+	}
+	if recorded == nil {
+		return kept
 	}
 	return both{kept, recorded}
 }
 
 // Ended is proxy.EndingObserver's.
-func (o *observed) Ended(b proxy.Beginning, e proxy.Ending) { o.journal.Ended(b, e) }
+func (o *observed) Ended(b proxy.Beginning, e proxy.Ending) {
+	o.journal.Ended(b, e)
+	if o.evidence != nil {
+		o.evidence.Ended(b, e)
+	}
+}
+
+// A noted hears a dialogue, and has the evidence of it noted at its end.
+type noted struct {
+	proxy.DialogueListener
+	o *observed
+	b proxy.Beginning
+}
+
+func (n noted) End(e proxy.Ending) {
+	n.DialogueListener.End(e)
+	n.o.evidence.Ended(n.b, e)
+}
 
 // A summary hears how a session ends.
 type summary struct {
-	journal *journal.Journal
+	o *observed
 	proxy.Beginning
 }
 
 func (summary) Line(transcript.Line) {}
 
-func (s summary) End(e proxy.Ending) { s.journal.Ended(s.Beginning, e) }
+func (s summary) End(e proxy.Ending) { s.o.Ended(s.Beginning, e) }
 
 // both hear a dialogue.
 type both [2]proxy.DialogueListener

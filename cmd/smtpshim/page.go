@@ -30,6 +30,8 @@ func (p *instance) addPage(admin *http.Server) {
 			Certificates: func() []metrics.Certificate { return p.config.Load().certificates() },
 			Sessions:     p.shownSessions,
 			Events:       stream,
+			Observed:     p.shownObserved,
+			Evidence:     http.HandlerFunc(p.tellObserved),
 			AnyHost:      c.password != nil,
 		}, admin.Handler)
 	}

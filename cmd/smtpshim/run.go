@@ -24,6 +24,7 @@ import (
 
 	"smtpshim/metrics"
 	"smtpshim/proxy"
+	"smtpshim/proxy/evidence"
 	"smtpshim/proxy/journal"
 	"smtpshim/proxy/record"
 	"smtpshim/proxy/tlspolicy"
@@ -162,6 +163,7 @@ type instance struct {
 	accounts accounts
 	logins   *metrics.Logins
 
+	evidence   evidence.Book
 	journal    *journal.Journal
 	writer     *record.Writer
 	recordings *metrics.Recordings
@@ -253,8 +255,9 @@ func (p *instance) apply(c *config) error {
 		if logins != nil {
 			r.Logins = logins
 		}
-		counts := p.metrics.Route(r.Name, r.Rules.Names(), r.possible(), countedProducts(r.Rules)...)
-		r.Observer = &observed{counts, p.journal, p.writer, r.record}
+		counts := p.metrics.Route(r.Name, r.Rules.Names(), r.possible(), countedProducts(r.computed())...)
+		counts.Observes(r.Observed.Names())
+		r.Observer = &observed{counts, p.journal, p.writer, r.record, p.evidenceOf(r)}
 		p.watchCertificates(r, counts)
 		routes = append(routes, r.Route)
 	}
@@ -268,6 +271,7 @@ func (p *instance) apply(c *config) error {
 	p.accounts = accounts
 	accounts.prefetch()
 	p.config.Store(c)
+	p.evidence.Observe(c.observing()...)
 	p.level.Set(c.level)
 	for _, r := range c.routes {
 		if r.record != nil {
@@ -277,7 +281,7 @@ func (p *instance) apply(c *config) error {
 		p.log.Info("route", "route", r.Name,
 			"listen", strings.Join(r.Listen, ","), "servers", strings.Join(r.Servers, ","),
 			"client_tls", r.ClientTLS.Mode.String(), "server_tls", r.ServerTLS.Mode.String(),
-			"rules", strings.Join(r.Rules.Names(), ","))
+			"rules", strings.Join(r.Rules.Names(), ","), "observes", strings.Join(r.Observed.Names(), ","))
 	}
 	p.warn()
 	return nil

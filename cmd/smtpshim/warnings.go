@@ -65,7 +65,7 @@ func warnings(r *route, now time.Time) []string {
 			"write server_name or pins, or mode = \"opportunistic\".")
 	}
 	if r.ServerTLS.Mode != rewrite.ServerTLSOff && r.ServerTLS.Mode != rewrite.ServerTLSImplicit &&
-		!slices.Contains(r.Rules.Names(), "repeat-ehlo") {
+		!slices.Contains(r.computed().Names(), "repeat-ehlo") {
 		list = append(list, "server_tls is on and the rule repeat-ehlo is not: a server that wants EHLO again after STARTTLS "+
 			"refuses clients that do not say it (KB Q279214).")
 	}

@@ -34,8 +34,10 @@ type Source struct {
 	Routes       func() []Route
 	Servers      func() []metrics.Server
 	Certificates func() []metrics.Certificate
-	Sessions     func() []Session // newest first
-	Events       http.Handler     // a Stream of what happens in the sessions
+	Sessions     func() []Session  // newest first
+	Events       http.Handler      // a Stream of what happens in the sessions
+	Observed     func() []Observed // nil: nothing is observed
+	Evidence     http.Handler      // the same for other programs, at /observed; nil: there is none
 
 	// AnyHost lets the page be asked for under any name, as where a password
 	// protects it. Else it is to be had under an address or as localhost alone,
@@ -93,17 +95,20 @@ type Line struct {
 	Rule       string        // names with commas between them; "": as it was said
 }
 
-//go:embed page.html page.css page.js page.svg
+//go:embed page.html observed.html page.css page.js page.svg
 var files embed.FS
 
 // New answers for the page at /, for what belongs to it, and for s.Events at
 // /events. rest answers for everything else.
 func New(s Source, rest http.Handler) http.Handler {
-	p := page{s, template.Must(template.New("page.html").ParseFS(files, "page.html"))}
+	p := page{s, template.Must(template.New("page.html").ParseFS(files, "page.html", "observed.html"))}
 	mux := http.NewServeMux()
 	mux.Handle("/", rest)
 	mux.Handle("GET /{$}", p.guard(http.HandlerFunc(p.show)))
 	mux.Handle("GET /events", p.guard(s.Events))
+	if s.Evidence != nil {
+		mux.Handle("GET /observed", p.guard(s.Evidence))
+	}
 	for _, name := range []string{"page.css", "page.js", "page.svg"} {
 		mux.Handle("GET /"+name, p.guard(file(name)))
 	}

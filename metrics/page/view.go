@@ -56,6 +56,7 @@ type routeView struct {
 	Servers                             []metrics.Server
 	Certificates                        []certificateView
 	Rules                               []ruleView
+	Observed                            *observedView // nil: its rules act
 }
 
 type ruleView struct {
@@ -110,6 +111,7 @@ func (p *page) view(f Filter, now time.Time) view {
 				route.Certificates = append(route.Certificates, certificate(c, now))
 			}
 		}
+		route.Observed = p.observed(r.Name)
 		v.Routes = append(v.Routes, route)
 	}
 	for _, s := range p.Sessions() {

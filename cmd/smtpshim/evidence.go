@@ -1,0 +1,45 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"smtpshim/metrics/page"
+	"smtpshim/proxy/evidence"
+)
+
+// observing lists the routes whose rules are observed.
+func (c *config) observing() (names []string) {
+	for _, r := range c.routes {
+		if r.Observed != nil {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}
+
+// evidenceOf is where it is kept what the rules of a route would do; nil if they act.
+func (p *instance) evidenceOf(r *route) *evidence.Book {
+	if r.Observed == nil {
+		return nil
+	}
+	return &p.evidence
+}
+
+// shownObserved is what observed rules would have done, as the page has it.
+func (p *instance) shownObserved() (list []page.Observed) {
+	for _, r := range p.evidence.Routes() {
+		o := page.Observed{Route: r.Name, Sessions: r.Sessions, Clients: r.Clients}
+		for _, rule := range r.Rules {
+			o.Rules = append(o.Rules, page.ObservedRule{Name: rule.Name, Clients: rule.Clients, Named: rule.Named, Line: rule.Line})
+		}
+		list = append(list, o)
+	}
+	return list
+}
+
+// tellObserved answers with the same as JSON, for "smtpshim observe".
+func (p *instance) tellObserved(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(p.evidence.Routes())
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"smtpshim/proxy/evidence"
+	"smtpshim/proxy/journal"
+)
+
+func observe(args []string, stdout, stderr io.Writer) int {
+	f := flags("observe", "[-config FILE] [-json] [URL]", "Asks a smtpshim that runs what the rules of routes with mode = \"observe\" would have done, "+
+		"for which clients, and prints the configuration that heals them as a diff against FILE, for patch. "+
+		"URL is its admin listener, http://USER:PASSWORD@HOST:PORT where it wants that; without, that of FILE.", stderr)
+	path := f.String("config", configFile, "compare with the configuration in `FILE`")
+	asJSON := f.Bool("json", false, "print JSON")
+	if status, ok := parse(f, args, 1); !ok {
+		return status
+	}
+	from, err := adminAt(f.Arg(0), *path)
+	if err != nil {
+		fmt.Fprintln(stderr, "smtpshim observe:", err)
+		if f.NArg() > 0 {
+			return misused
+		}
+		return failed
+	}
+	routes, err := askObserved(from)
+	if err == nil && len(routes) == 0 {
+		err = fmt.Errorf(`%s observes nothing: write mode = "observe" in a [[route]], and have it read its configuration again`, from.Redacted())
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "smtpshim observe:", err)
+		return failed
+	}
+	p, err := propose(*path, routes)
+	if err != nil {
+		fmt.Fprintln(stderr, "smtpshim observe:", err)
+	}
+	if *asJSON {
+		e := json.NewEncoder(stdout)
+		e.SetIndent("", "  ")
+		e.SetEscapeHTML(false)
+		e.Encode(p)
+	} else {
+		p.print(stdout)
+	}
+	if err != nil {
+		return failed
+	}
+	return succeeded
+}
+
+// Bounds of what is asked for.
+const (
+	observedWithin = 10 * time.Second
+	observedOctets = 16 << 20
+)
+
+// askObserved asks an admin listener what was observed.
+func askObserved(from *url.URL) ([]evidence.Route, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), observedWithin)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, from.JoinPath("observed").String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if kind := answer.Header.Get("Content-Type"); answer.StatusCode != http.StatusOK || kind != "application/json" {
+		return nil, fmt.Errorf("%s says %s, and has %q instead of what was observed%s", r.URL.Redacted(), answer.Status, kind, hintObserved(answer.StatusCode))
+	}
+	var routes []evidence.Route
+	if err := json.NewDecoder(io.LimitReader(answer.Body, observedOctets)).Decode(&routes); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", r.URL.Redacted(), err)
+	}
+	return routes, nil
+}
+
+// hintObserved says what to do about a status.
+func hintObserved(status int) string {
+	switch status {
+	case http.StatusUnauthorized:
+		return "; write http://USER:PASSWORD@HOST:PORT"
+	case http.StatusNotFound:
+		return "; it has none where the admin listener can be reached from other machines without a password, and before this version"
+	}
+	return ""
+}
+
+// A proposal is what was observed, and the configuration that heals it.
+type proposal struct {
+	File   string          `json:"file"`
+	Routes []proposedRoute `json:"routes"`
+	Diff   string          `json:"diff"` // of File; "": there is nothing to change
+}
+
+// A proposedRoute is what was observed on one route.
+type proposedRoute struct {
+	evidence.Route
+	Proposed []string `json:"proposed,omitempty"` // rules; nil: none would have acted, or the file has no such route
+}
+
+// print prints the evidence, in lines that patch leaves out, and the diff.
+func (p *proposal) print(w io.Writer) {
+	for _, r := range p.Routes {
+		fmt.Fprintf(w, "# route %s: %s of %s since %s", journal.Printable(r.Name), plural(r.Sessions, "session"), atLeast(r.Clients, "client"),
+			r.Since.Local().Format("2006-01-02 15:04"))
+		if r.Failed > 0 {
+			fmt.Fprintf(w, ", of which %d failed", r.Failed)
+		}
+		fmt.Fprintln(w)
+		for _, rule := range r.Rules {
+			verb := "need"
+			if rule.Clients == 1 {
+				verb = "needs"
+			}
+			fmt.Fprintf(w, "#   %s of %s %s %s: %s\n", countOf(rule.Clients), atLeast(r.Clients, "client"), verb, journal.Printable(rule.Name), named(rule))
+			if rule.Line != "" {
+				fmt.Fprintf(w, "#       %s\n", journal.Printable(rule.Line))
+			}
+		}
+		if len(r.Rules) == 0 {
+			fmt.Fprintln(w, "#   no rule would have changed a line")
+		}
+	}
+	if p.Diff == "" {
+		return
+	}
+	fmt.Fprintf(w, "# to put it in force: smtpshim observe ... | patch %s, and have smtpshim read it again\n", journal.Printable(p.File))
+	fmt.Fprint(w, p.Diff)
+}
+
+// named lists the clients of a rule, as far as they are known.
+func named(rule evidence.Rule) string {
+	list := make([]string, 0, len(rule.Named)+1)
+	for _, name := range rule.Named {
+		list = append(list, journal.Printable(name))
+	}
+	if rule.Clients > len(rule.Named) {
+		list = append(list, "...")
+	}
+	return cmp.Or(strings.Join(list, ", "), "unknown")
+}
+
+// countOf writes a count of clients, which ends at evidence.MostClients.
+func countOf(n int) string {
+	if n >= evidence.MostClients {
+		return fmt.Sprintf("%d or more", n)
+	}
+	return fmt.Sprint(n)
+}
+
+func atLeast(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return countOf(n) + " " + what + "s"
+}
+
+var errNoEdit = errors.New("cannot be changed line by line")
