@@ -57,9 +57,23 @@ func readRules(t *table, r *route) {
 		}
 	}
 	r.Rules, r.options = rules, options
-	if chosenWord(t, "mode", "heal", "observe") == "observe" && len(errs) == 0 {
+	if readMode(t) == "observe" && len(errs) == 0 {
 		r.observes(names)
 	}
+}
+
+// readMode reads whether the rules act.
+func readMode(t *table) string {
+	w := chosen{words: []string{"heal", "observe"}}
+	text, _ := t.ask("mode").(string)
+	var client rewrite.ClientTLS
+	var server rewrite.ServerTLS
+	if client.UnmarshalText([]byte(text)) == nil || server.UnmarshalText([]byte(text)) == nil {
+		t.wrong("mode", "%q is of TLS; it belongs below [%s.client_tls] or [%s.server_tls]", text, t.name, t.name)
+		return ""
+	}
+	t.word("mode", &w)
+	return w.word
 }
 
 // observes has the rules of these names observed, and in force only what keeps one

@@ -82,7 +82,7 @@ func (p *instance) shownSessions() []page.Session {
 		s := page.Session{
 			ID: e.ID, Route: e.Route, Began: e.Began, Ended: e.Ended,
 			Outcome: e.End.Outcome, Server: e.End.Server, Hello: e.End.Hello, Messages: e.End.Messages, Octets: e.End.Octets,
-			Rules: e.End.Rules, ClientTLS: e.End.ClientTLS, ServerTLS: e.End.ServerTLS,
+			Rules: e.End.Rules, Would: e.End.Would.Counts(), ClientTLS: e.End.ClientTLS, ServerTLS: e.End.ServerTLS,
 			Products: shownProducts(e.End.Products), ClientAuth: e.End.ClientAuth, ServerAuth: e.End.ServerAuth,
 			Refused: page.Refusal(e.End.Refused), While: e.End.While, Err: e.End.Err, Lasted: e.End.Lasted,
 		}

@@ -31,7 +31,7 @@ func ownMetrics(t *testing.T) (own []metric) {
 	office := startProvider(t)
 	write(t, "smtpshim.toml", fmt.Sprintf("admin.listen = \"\"\n"+office.account("")+signed(office.endpoint, ".")+"[[route]]\nname = \"in\"\nlisten = [%q]\nservers = [\"127.0.0.1:25\"]\nrules = [\"auto\"]\n"+
 		"client_tls = {mode = \"offer\", certificate = \"cert.pem\", key = \"key.pem\"}\nserver_tls = {mode = \"opportunistic\"}\n"+
-		"record = {dir = \"recorded\"}\n[[route]]\nname = \"out\"\nlisten = [%q]\nservers = [\"127.0.0.1:26\"]\n"+office.route(), freeAddress(t), freeAddress(t)))
+		"record = {dir = \"recorded\"}\n[[route]]\nname = \"seen\"\nlisten = [%q]\nservers = [\"127.0.0.1:27\"]\nmode = \"observe\"\n[[route]]\nname = \"out\"\nlisten = [%q]\nservers = [\"127.0.0.1:26\"]\n"+office.route(), freeAddress(t), freeAddress(t), freeAddress(t)))
 	c := mustRead(t, "smtpshim.toml")
 	p := newInstance("smtpshim.toml", c, io.Discard)
 	t.Cleanup(func() { p.proxy.Close() })

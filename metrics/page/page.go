@@ -67,6 +67,7 @@ type Session struct {
 	Messages             int // accepted
 	Octets               int64
 	Rules                map[string]int // how often each acted
+	Would                map[string]int // how often each observed rule would have acted
 	Products             []string       // that were recognised, each with what told
 	ClientTLS, ServerTLS string         // versions; "" in clear
 	// By what the client has logged in, and somebody at the server; "": nobody has.

@@ -167,6 +167,9 @@ func (p *page) session(s *Session, now time.Time) sessionView {
 	if s.ClientAuth != "" || s.ServerAuth != "" {
 		v.Facts = append(v.Facts, fact{"AUTH", "client " + cmp.Or(string(s.ClientAuth), "none") + ", server " + cmp.Or(string(s.ServerAuth), "none")})
 	}
+	if would := times(s.Would); len(would) > 0 {
+		v.Facts = append(v.Facts, fact{"would act", strings.Join(would, ", ")})
+	}
 	if len(s.Products) > 0 {
 		v.Facts = append(v.Facts, fact{"product", strings.Join(s.Products, "; ")})
 	}
@@ -188,22 +191,26 @@ func (p *page) session(s *Session, now time.Time) sessionView {
 // acted names the rules of a session, each with how often it acted if that was
 // more than once. Before its end that is what the turns show.
 func acted(s *Session, turns []turn) []string {
-	times := s.Rules
+	acts := s.Rules
 	if !s.Ended {
-		times = map[string]int{}
+		acts = map[string]int{}
 		for _, t := range turns {
 			for _, b := range t.Blocks {
 				for _, why := range b.Why {
 					if why.Source != "" { // not of the configuration
-						times[why.Name]++
+						acts[why.Name]++
 					}
 				}
 			}
 		}
 	}
-	var list []string
-	for _, name := range slices.Sorted(maps.Keys(times)) {
-		if n := times[name]; n > 1 {
+	return times(acts)
+}
+
+// times names rules, each with how often if that is more than once.
+func times(rules map[string]int) (list []string) {
+	for _, name := range slices.Sorted(maps.Keys(rules)) {
+		if n := rules[name]; n > 1 {
 			name += " ×" + strconv.Itoa(n)
 		}
 		list = append(list, name)
