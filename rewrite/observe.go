@@ -3,6 +3,7 @@ package rewrite
 import (
 	"bytes"
 	"slices"
+	"strings"
 
 	"smtpshim/rewrite/vocabulary"
 )
@@ -439,7 +440,13 @@ func (h overheard) Applied(rule string) {
 	}
 }
 
-func (h overheard) Broke(rule, why string) { h.o.d.listener.Broke(rule, why) }
+// Broke passes on that a rule has panicked. Other faults are none of its own here: it was
+// not obeyed, so that what comes next may not fit what it has asked for.
+func (h overheard) Broke(rule, why string) {
+	if strings.HasPrefix(why, panicPrefix) {
+		h.o.d.listener.Broke(rule, why)
+	}
+}
 
 func (h overheard) Event(what string) {
 	if !h.o.quiet {

@@ -242,3 +242,52 @@ func TestWhatAnObservedRuleLearnsIsNothingForRulesInForce(t *testing.T) {
 		t.Errorf("a rule in force acts on what an observed one has learned: %q", got)
 	}
 }
+
+// FuzzObserved has two peers do whatever they like, under rules that are observed: both
+// sides get what they get without them, and no rule does what the engine has to take back.
+func FuzzObserved(f *testing.F) {
+	for _, seed := range dialogueSeeds() {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { playObserved(t, data) })
+}
+
+// playObserved plays one session without rules, and with rules observed.
+func playObserved(t *testing.T, data []byte) {
+	session := func(observe bool) string {
+		p := &peers{T: t, data: data, got: newReached()}
+		p.polite = p.pick(2) == 0
+		names, options := chooseRules(p.pick)
+		rules := compileChosen(t, names, options)
+		policy := p.route(nil)
+		if observe {
+			policy.Observed = rules
+		}
+		return p.play(policy, nil)
+	}
+	if bare, observed := session(false), session(true); bare != observed {
+		t.Fatalf("with rules observed\n%swithout\n%s", observed, bare)
+	}
+}
+
+func TestAnObservedRuleThatPanicsIsToldAndHarmsNothing(t *testing.T) {
+	book := rewrite.Book{Rules: []rewrite.Rule{{Name: "falls", Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+		fall := func(*rewrite.Turn) { panic("down") }
+		return rewrite.Actions{Command: fall, Commands: rewrite.EveryVerb, Reply: fall, Replies: rewrite.EveryVerb}, nil
+	}}}}
+	rules, errs := book.Compile([]string{"falls"}, nil)
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	w := newWitness()
+	d := rewrite.New(&rewrite.Policy{Observed: rules}, netip.MustParseAddr("192.0.2.7"), w)
+	d.Greeting([]byte("220 mail.example.com\r\n"))
+	d.Command([]byte("HELO client.example.net\r\n"), false)
+	d.Reply([]byte("250 ok\r\n"), false, false)
+	if got := string(d.ToServer) + string(d.ToClient); got != "HELO client.example.net\r\n220 mail.example.com\r\n250 ok\r\n" {
+		t.Errorf("got %q", got)
+	}
+	if len(w.broken) != 3 || !strings.HasPrefix(w.broken[0], "falls: panic: down") || len(w.would) != 0 {
+		t.Errorf("told %q, would %v", w.broken, w.would)
+	}
+}

@@ -28,7 +28,10 @@ func contained[T any](f func(T), argument T) (why string) {
 	return ""
 }
 
-func panicText(r any) string { return fmt.Sprintf("panic: %v\n%s", r, debug.Stack()) }
+// panicPrefix begins the text of a panic.
+const panicPrefix = "panic: "
+
+func panicText(r any) string { return fmt.Sprintf(panicPrefix+"%v\n%s", r, debug.Stack()) }
 
 // broke reports a rule whose result was not allowed and was dropped.
 func (d *Dialogue) broke(rule int, why string) {
