@@ -41,6 +41,7 @@ var ours = map[string][]string{
 	"rewrite":                   {"rewrite/vocabulary"},
 	"rewrite/heal":              {"rewrite", "rewrite/mimetext"},
 	"proxy":                     {"rewrite", "rewrite/transcript", "rewrite/vocabulary", "proxy/provider", "proxy/tlspolicy"},
+	"proxy/evidence":            {"proxy"},
 	"proxy/journal":             {"proxy", "rewrite", "rewrite/heal", "rewrite/transcript", "rewrite/vocabulary"},
 	"proxy/record":              {"proxy", "proxy/journal", "rewrite/transcript", "rewrite/vocabulary"},
 	"proxy/login":               {"proxy/login/sasl", "proxy/login/token", "proxy/provider", "rewrite", "rewrite/vocabulary"},

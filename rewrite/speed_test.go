@@ -69,12 +69,19 @@ func BenchmarkEHLOReply(b *testing.B) {
 }
 
 // BenchmarkSession is all that is decided in a session of one message, with the
-// standard rules. BenchmarkSessionWithAllRules is the same with every rule in force.
-func BenchmarkSession(b *testing.B)             { benchmarkSession(b, standard(b)) }
-func BenchmarkSessionWithAllRules(b *testing.B) { benchmarkSession(b, everyRule(b)) }
+// standard rules. BenchmarkSessionWithAllRules is the same with every rule in force,
+// BenchmarkObservedSession with the standard rules observed.
+func BenchmarkSession(b *testing.B) { benchmarkSession(b, rewrite.Policy{Rules: standard(b)}) }
+func BenchmarkSessionWithAllRules(b *testing.B) {
+	benchmarkSession(b, rewrite.Policy{Rules: everyRule(b)})
+}
+func BenchmarkObservedSession(b *testing.B) {
+	benchmarkSession(b, rewrite.Policy{Observed: standard(b)})
+}
 
-func benchmarkSession(b *testing.B, rules *rewrite.Rules) {
-	policy := &rewrite.Policy{Rules: rules, Turns: rewrite.NewTurns(4), Limits: rewrite.Limits{Errors: 20}}
+func benchmarkSession(b *testing.B, p rewrite.Policy) {
+	policy := &p
+	policy.Turns, policy.Limits = rewrite.NewTurns(4), rewrite.Limits{Errors: 20}
 	ok := []byte("250 2.1.0 Ok\r\n")
 	b.ReportAllocs()
 	for b.Loop() {
