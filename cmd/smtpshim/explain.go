@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -28,15 +29,15 @@ func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		f.Usage()
 		return misused
 	}
-	lines := []string{strings.Join(f.Args(), " ")}
-	if lines[0] == "-" {
-		var err error
-		if lines, err = explainedLines(stdin); err != nil {
-			fmt.Fprintf(stderr, "smtpshim explain: reading standard input: %v\n", err)
-			return failed
-		}
+	text := io.Reader(strings.NewReader(strings.Join(f.Args(), " ")))
+	if f.Arg(0) == "-" {
+		text = stdin
 	}
-	explained := explainLines(lines)
+	explained, err := explainText(text)
+	if err != nil {
+		fmt.Fprintf(stderr, "smtpshim explain: reading standard input: %v\n", err)
+		return failed
+	}
 	if *asJSON {
 		if err := json.NewEncoder(stdout).Encode(explained); err != nil {
 			fmt.Fprintf(stderr, "smtpshim explain: %v\n", err)
@@ -47,33 +48,12 @@ func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	if explained.Found == nil {
 		if !*asJSON {
-			printUnknown(stderr, lines)
+			printUnknown(stderr, explained.Lines)
 		}
 		return failed
 	}
 	return succeeded
 }
-
-// maxLine is how long a line may be that is explained, in octets; what is longer is cut off.
-const maxLine = 16 << 10
-
-// linesOf are all lines that are not empty. One that begins with a blank goes on with
-// the line before it, as the fields of a bounce do (RFC 5322, 2.2.3).
-func linesOf(data []byte) (lines []string) {
-	for line := range strings.Lines(string(data)) {
-		text := strings.TrimSpace(line)
-		switch last := len(lines) - 1; {
-		case text == "":
-		case last >= 0 && strings.ContainsRune(" \t", rune(line[0])):
-			lines[last] = shortened(lines[last] + " " + text)
-		default:
-			lines = append(lines, shortened(text))
-		}
-	}
-	return lines
-}
-
-func shortened(line string) string { return line[:min(len(line), maxLine)] }
 
 // An explanation is what is known about some lines.
 type explanation struct {
@@ -81,9 +61,8 @@ type explanation struct {
 	Found []finding `json:"found"`
 	// Unknown are lines that tell of a refusal, and of which nothing is known; the
 	// first of them.
-	Unknown  []string       `json:"unknown,omitempty"`
-	unknowns int            // how many there are
-	known    map[string]int // the place in Found, by what was found
+	Unknown  []string `json:"unknown,omitempty"`
+	unknowns int      // how many there are
 }
 
 // A finding is one cause, and the lines that told it.
@@ -91,61 +70,125 @@ type finding struct {
 	Text  string `json:"text"`  // the first of those lines
 	Lines int    `json:"lines"` // how many there are
 	cause
+	rank int // the lowest is told first
 }
 
-// explainLines explains lines. A cause that several lines tell is found once. What is
-// only guessed counts where nothing else is found.
-func explainLines(lines []string) explanation {
-	e := explanation{Lines: len(lines), known: map[string]int{}}
-	var guessed []finding
-	explains := newExplainer()
-	for _, line := range lines {
-		sure := false
-		for _, c := range explains.causesOf(line) {
-			if c.Guess {
-				guessed = append(guessed, finding{line, 1, c})
-				continue
-			}
-			sure = true
-			e.add(line, c)
-		}
-		if !sure && tellsRefusal.MatchString(line) {
-			if e.unknowns++; len(e.Unknown) < maxUnknown && !slices.Contains(e.Unknown, line) {
-				e.Unknown = append(e.Unknown, line)
-			}
-		}
+// explainText explains what r has. A cause that several lines tell is found once. What
+// is only guessed counts where nothing else is found.
+//
+// Lines that tell of a refusal come first, since a bounce says in its own words too what
+// the refusal may mean; then come others, and last what says only that something failed.
+func explainText(r io.Reader) (explanation, error) {
+	b := builder{explains: newExplainer(), sure: map[string]int{}}
+	if err := eachLine(r, b.line); err != nil {
+		return explanation{}, err
 	}
+	e := b.explanation
+	slices.SortStableFunc(e.Found, func(a, b finding) int { return cmp.Compare(a.rank, b.rank) })
 	if e.Found == nil {
-		for _, g := range guessed {
-			if e.add(g.Text, g.cause); len(e.Found) == maxGuesses {
-				break
-			}
-		}
+		slices.SortStableFunc(b.guesses, func(a, b finding) int { return cmp.Compare(b.weight, a.weight) })
+		e.Found = b.guesses[:min(len(b.guesses), maxGuesses)]
 	}
-	return e
+	return e, nil
 }
 
-// maxUnknown is how many lines are shown of which nothing is known.
-const maxUnknown = 3
+// A builder makes an explanation of lines.
+type builder struct {
+	explanation
+	explains *explainer
+	sure     map[string]int // the place in Found, by what was found
+	guesses  []finding
+	before   string // what stands before a line that may go on with it; nothing is known of it
+}
+
+// maxGuesses is how many guesses are worth a look, and maxUnknown how many lines are
+// shown of which nothing is known.
+const maxGuesses, maxUnknown = 3, 3
+
+// line explains one more line. One of which nothing is known may be the rest of what
+// stands before it: mail readers and displays break lines where they are full.
+func (b *builder) line(line string) {
+	if line == "" {
+		b.before = ""
+		return
+	}
+	b.Lines++
+	before := b.before
+	b.before = ""
+	if b.tell(line, b.explains.causesOf(line)) {
+		return
+	}
+	if joined := before + " " + line; before != "" && !begins.MatchString(line) {
+		if b.tell(joined, b.explains.knownCauses(joined)) {
+			return
+		}
+		if len(joined) <= maxBroken {
+			b.before = joined
+		}
+	} else if len(line) <= maxBroken {
+		b.before = line
+	}
+	if tellsRefusal.MatchString(line) {
+		b.unknown(line)
+	}
+}
+
+// tell takes the causes that a line tells; it returns whether one of them is sure.
+func (b *builder) tell(line string, causes []cause) (sure bool) {
+	for _, c := range causes {
+		f := finding{Text: line, Lines: 1, cause: c, rank: 1}
+		switch {
+		case c.Guess:
+			b.guess(f)
+			continue
+		case c.vague:
+			f.rank = 2
+		case tellsRefusal.MatchString(line):
+			f.rank = 0
+		}
+		sure = true
+		if at, is := b.sure[c.key()]; is {
+			b.Found[at].Lines++
+			b.Found[at].rank = min(b.Found[at].rank, f.rank)
+			continue
+		}
+		b.sure[c.key()] = len(b.Found)
+		b.Found = append(b.Found, f)
+	}
+	return sure
+}
+
+// guess takes a guess; of several of one cause the heaviest.
+func (b *builder) guess(f finding) {
+	at := slices.IndexFunc(b.guesses, func(g finding) bool { return g.key() == f.key() })
+	switch {
+	case at < 0:
+		b.guesses = append(b.guesses, f)
+	case b.guesses[at].weight < f.weight:
+		f.Lines += b.guesses[at].Lines
+		b.guesses[at] = f
+	default:
+		b.guesses[at].Lines++
+	}
+}
+
+func (b *builder) unknown(line string) {
+	if b.unknowns++; len(b.Unknown) < maxUnknown && !slices.Contains(b.Unknown, line) {
+		b.Unknown = append(b.Unknown, line)
+	}
+}
+
+// maxBroken is how long a line may be, in octets, that somebody has broken.
+const maxBroken = 400
+
+// begins is how a line begins that does not go on with the one before: with a code, a
+// time, a mark or a key.
+var begins = regexp.MustCompile(`^(?:[2-5][0-9]{2}\b|[0-9]{4}[-/]|[A-Z][a-z]{2} +[0-9]+ |[<{\[(*=~]|-+>|[A-Za-z-]+[:=]|@[0-9a-f]{8})`)
 
 // tellsRefusal finds the refusal in a line of a bounce, or of a log of Postfix, Exim,
 // Sendmail or IIS.
 var tellsRefusal = regexp.MustCompile(`(?i)\b[45][0-9]{2}[- ]#?[45]\.[0-9]{1,3}\.[0-9]{1,3}\b|\b(?:said:|reply=|smtp;) ?[45][0-9]{2}\b|^[45][0-9]{2}[- ]` +
 	`|\bstatus=(?:bounced|deferred)\b| (?:EHLO|HELO|MAIL|RCPT|DATA|AUTH|STARTTLS) - \S+ [45][0-9]{2} | (?:\*\*|==) \S+ R=`)
-
-// maxGuesses is how many guesses are worth a look.
-const maxGuesses = 3
-
-func (e *explanation) add(line string, c cause) {
-	key := c.key()
-	at, is := e.known[key]
-	if !is {
-		e.known[key] = len(e.Found)
-		e.Found = append(e.Found, finding{line, 1, c})
-		return
-	}
-	e.Found[at].Lines++
-}
 
 func printExplained(w io.Writer, e explanation) {
 	for i, f := range e.Found {
@@ -181,10 +224,10 @@ func printExplained(w io.Writer, e explanation) {
 }
 
 // printUnknown says that nothing is known, and how to learn more.
-func printUnknown(w io.Writer, lines []string) {
+func printUnknown(w io.Writer, lines int) {
 	what := "this text"
-	if len(lines) != 1 {
-		what = fmt.Sprintf("these %d lines", len(lines))
+	if lines > 1 {
+		what = fmt.Sprintf("these %d lines", lines)
 	}
 	fmt.Fprintf(w, "smtpshim explain: nothing is known about %s.\n\n", what)
 	entry(w, 0, "", 0, "The dialogue tells more than a report of it. Put smtpshim between the two (README, In front of a legacy server) and look at the "+

@@ -15,25 +15,9 @@ import (
 	"strings"
 )
 
-// explainedLines reads the lines that are to be explained: those of a log, or of a message
-// what it says itself, and not what it returns.
-func explainedLines(r io.Reader) ([]string, error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
-	if m := asMessage(data); m != nil {
-		if lines := linesOf(reportIn(m)); lines != nil {
-			return lines, nil
-		}
-	}
-	return linesOf(data), nil
-}
-
 // asMessage parses a message, whole or cut off, with or without the line that begins it
 // in a mailbox; nil if the text is none.
 func asMessage(data []byte) *mail.Message {
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	if bytes.HasPrefix(data, []byte("From ")) {
 		_, data, _ = bytes.Cut(data, []byte("\n"))
 	}
@@ -51,18 +35,23 @@ func asMessage(data []byte) *mail.Message {
 
 // reportIn is the text with which a message reports: its parts of text and of status
 // (RFC 3464), decoded, without the message that it returns (RFC 6522). HTML counts where
-// there is nothing else.
-func reportIn(m *mail.Message) []byte {
+// there is nothing else. rest is what follows on what m has of its body.
+func reportIn(m *mail.Message, rest io.Reader) []byte {
 	var r report
-	r.read(m.Header.Get, m.Body, false, 0)
+	r.read(m.Header.Get, io.LimitReader(io.MultiReader(m.Body, rest), maxMessage), false, 0)
 	if r.plain.Len() == 0 {
 		return r.html.Bytes()
 	}
 	return r.plain.Bytes()
 }
 
-// A report is what was found in the parts of a message.
+// A report is what was found in the parts of a message, at most maxReport octets of either.
 type report struct{ plain, html bytes.Buffer }
+
+const (
+	maxReport  = 1 << 20
+	maxMessage = 16 << 20 // what is behind it of a message is not read
+)
 
 // maxDepth is how deep parts within parts are read.
 const maxDepth = 10
@@ -92,10 +81,10 @@ func (r *report) read(field func(string) string, body io.Reader, reported bool, 
 			r.read(m.Header.Get, m.Body, false, depth+1)
 		}
 	case kind == "text/html":
-		text, _ := io.ReadAll(body)
+		text, _ := io.ReadAll(io.LimitReader(body, int64(max(0, maxReport-r.html.Len()))))
 		r.html.WriteString(html.UnescapeString(tags.ReplaceAllString(string(text), "\n")) + "\n")
 	case kind == "text/plain" || slices.Contains(statusReports, kind):
-		text, _ := io.ReadAll(body)
+		text, _ := io.ReadAll(io.LimitReader(body, int64(max(0, maxReport-r.plain.Len()))))
 		if at := returned.FindIndex(text); at != nil {
 			text = text[:at[0]]
 		}

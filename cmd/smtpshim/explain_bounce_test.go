@@ -41,17 +41,17 @@ func TestABounceIsExplainedByItsReportAndNotByTheMessageItReturns(t *testing.T) 
 		"Exim":             bounceHead + "\n  b@example.net\n    " + refusal + "\n\n------ This is a copy of the message, including all the headers. ------\n\nSubject: 501 Invalid Address\n",
 		"Sendmail":         bounceHead + "\n   ----- Transcript of session follows -----\n<<< " + refusal + "\n\n   ----- Unsent message follows -----\nSubject: 501 Invalid Address\n",
 	} {
-		lines, err := explainedLines(strings.NewReader(text))
+		e, err := explainText(strings.NewReader(text))
 		if err != nil {
 			t.Fatal(err)
 		}
 		var rules []string
-		for _, f := range explainLines(lines).Found {
+		for _, f := range e.Found {
 			rules = append(rules, f.Rule)
 		}
 		slices.Sort(rules)
 		if want := []string{"mend-505", "retry-starttls"}; !slices.Equal(rules, want) {
-			t.Errorf("%s: it leads to %q, want %q; these lines were read: %q", name, rules, want, lines)
+			t.Errorf("%s: it leads to %q, want %q; these lines were read: %q", name, rules, want, linesRead(t, text))
 		}
 	}
 }
@@ -63,9 +63,21 @@ func TestWhatIsNoMessageIsReadAsItIs(t *testing.T) {
 		"date: 505 Must issue a STARTTLS command first\n",
 		bounceHead + "Content-Type: image/png\n\nAAAA\n", // nothing to read in it
 	} {
-		lines, err := explainedLines(strings.NewReader(text))
-		if want := linesOf([]byte(text)); err != nil || !slices.Equal(lines, want) {
-			t.Errorf("%q is read as %q, %v", text, lines, err)
+		var want []string
+		if err := foldedLines(strings.NewReader(text), func(line string) { want = append(want, line) }); err != nil {
+			t.Fatal(err)
+		}
+		if lines := linesRead(t, text); !slices.Equal(lines, want) {
+			t.Errorf("%q is read as %q", text, lines)
 		}
 	}
+}
+
+// linesRead are the lines of a text that are explained.
+func linesRead(t *testing.T, text string) (lines []string) {
+	t.Helper()
+	if err := eachLine(strings.NewReader(text), func(line string) { lines = append(lines, line) }); err != nil {
+		t.Fatal(err)
+	}
+	return lines
 }

@@ -12,65 +12,148 @@ type ordinary struct {
 	texts     []string // of which the line has one, in small letters
 	means, do string
 	source    string
+	vague     bool // it says that something failed, and another line why
 }
 
-const endsHere = "have TLS end at smtpshim, by client_tls and server_tls, with weak for the old side (README, Old TLS, with a way out)"
-
-// ordinaryRefusals are those of everyday mail.
-func ordinaryRefusals() []ordinary {
-	return []ordinary{
-		{[]string{"530"}, []string{"must issue a starttls command first"},
-			"the server takes mail inside TLS only", "have the client use TLS, or let smtpshim do so for it: server_tls with mode = \"require\"", "RFC 3207, 4"},
-		{nil, []string{"user unknown", "no such user", "unknown user", "user not found", "5.1.1 "},
-			"the server does not know the recipient: this is about the address, not about SMTP", "correct the address; there is nothing to heal", "RFC 3463, 3.2 (5.1.1)"},
-		{nil, []string{"relay access denied", "unable to relay", "relaying denied", "relay not permitted", "relaying not permitted"},
-			"the server relays for clients alone that it knows", "have the client log in, or give it a login; where the server goes by addresses, it sees that of smtpshim: name it there, or pass the client's on by xclient", "RFC 3463, 3.8 (5.7.1)"},
-		{nil, []string{"greylist", "graylist"},
-			"the server has not seen this sender before, and wants it to come again (greylisting)", "let the sender try again later from the same address; there is nothing to heal", "RFC 6647, 2"},
-		{nil, []string{"protocol synchronization", "synchronization error", "improper command pipelining", "improper use of smtp command pipelining"},
-			"the client has sent something before it was its turn", "put smtpshim between: it holds what a client sends ahead, whatever the rules", "L12 and L91 of the catalogue; RFC 2920, 3.1"},
-		{[]string{"452"}, []string{"too many recipients"},
-			"the server takes no more recipients in one message", "a sender that follows RFC 5321 sends to the others in another message; where it does not, let it name fewer", "RFC 5321, 4.5.3.1.10"},
-		{nil, []string{"5.3.4", "message size exceeds", "message too large", "message file too big"},
-			"the message is larger than the server takes", "send a smaller one, or raise the server's limit; limits.message_size is smtpshim's own", "RFC 1870, 6; RFC 3463, 3.4 (5.3.4)"},
-		{nil, []string{"tls 1.0 and 1.1 are not supported", "unsupported protocol", "no shared cipher", "no protocols available", "protocol version not supported", "dh key too small", "alert handshake failure"},
-			"the two sides have no version or suite of TLS in common that both allow", endsHere, "RFC 8446, 6.2; RFC 8996"},
-		{nil, []string{"certificate verify failed", "self signed certificate", "self-signed certificate", "certificate has expired", "unable to get local issuer certificate", "server certificate not verified"},
-			"one side does not accept the certificate of the other", "where it is the server's, have smtpshim do TLS with it, by server_tls with pins or ca; where it is smtpshim's, give client_tls one that clients know", "RFC 8446, 6.2"},
-		{nil, []string{"cannot start tls", "ssl_connect error", "ssl_accept error", "(gnutls_handshake)"},
-			"TLS was begun, and the two did not agree; another line of the log may say why", "mostly they have no version or suite in common: " + endsHere, "RFC 3207, 4.1"},
-		{nil, []string{"connection timed out", "operation timed out", "connection refused", "no route to host", "network is unreachable"},
-			"there is no connection to the server: nothing was said", "look at its address and port, and at firewalls between; smtpshim check -live tries each server of a route", "RFC 5321, 3.1"},
-		{nil, []string{"while receiving the initial server greeting", "closed connection in response to initial connection"},
-			"the server takes the connection, and hangs up or says nothing where it has to greet", "see whether it refuses this address, and whether TLS begins at once on its port (server_tls with mode = \"implicit\")", "RFC 5321, 3.1; RFC 8314, 3.3"},
-		{nil, []string{"need fully-qualified hostname"},
-			"the server wants a name with a domain in EHLO or HELO, and the client says one word", "put smtpshim between, with domain or name in [route.options.fix-hello-name]", "RFC 5321, 2.3.5; Postfix, reject_non_fqdn_helo_hostname"},
-		{[]string{"501", "550", "552"}, []string{" ehlo - +", " helo - +"},
-			"a server of Microsoft's refuses the name in EHLO or HELO", "put smtpshim between: the rule fix-hello-name heals it, and is in force where a route has no rules of its own", "KB Q240832"},
-		{[]string{"505"}, []string{" mail - +"},
-			"a server of Microsoft's wants TLS or a login first, and says so by a code that senders do not know", "put smtpshim between: the rules mend-505 and retry-starttls are for it, and are in force where a route has no rules of its own", "KB Q279214"},
-		{nil, []string{"mailbox full", "mailbox is full", "over quota", "quota exceeded", "5.2.2 "},
-			"the mailbox has no room", "let the sender try again later; where it bounces because of a 5xx, [[route.replace]] makes 452 of it, as the README shows", "RFC 3463, 3.3 (5.2.2)"},
-		{nil, []string{"domain not found", "sender domain must exist", "5.1.8 ", "4.1.8 "},
-			"the server does not find the domain of the sender's address in the DNS", "correct the address or the DNS; the rule map-domains tells the server another domain", "RFC 3463, 3.2 (5.1.8)"},
-		{nil, []string{"spamhaus", "spamcop", "blocked using", "block list", "blocklist", "blacklist", "banned sending ip"},
-			"the server takes no mail from this address, by a list of addresses", "have the address taken off the list; where the server sees that of smtpshim instead of the client's, pass the client's on, by source or xclient", "RFC 5782, 2"},
-		{nil, []string{"dmarc", "spf check", "spf fail", "sender policy framework", "5.7.26 ", "5.7.23 "},
-			"the server refuses by the domain of the sender: SPF, DKIM or DMARC", "add the address to the domain's SPF record, or have the mail signed; where the server sees that of smtpshim, it is that one", "RFC 7208; RFC 7489; RFC 7372, 3"},
+func (o ordinary) cause() cause {
+	c := cause{Means: o.means, Do: o.do, Source: o.source, vague: o.vague, weight: weightOrdinary}
+	if o.vague {
+		c.weight = weightVague
 	}
+	return c
 }
 
 // ordinaryCauses are the ordinary refusals that a line tells of.
-func ordinaryCauses(line string) []cause {
-	var causes []cause
+func (e *explainer) ordinaryCauses(line string) (causes []cause) {
 	text, codes := strings.ToLower(strings.Join(strings.Fields(line), " "))+" ", replyCodes.FindAllString(line, -1)
-	for _, o := range ordinaryRefusals() {
+	for _, o := range e.ordinary {
 		if o.codes != nil && !slices.ContainsFunc(codes, func(c string) bool { return slices.Contains(o.codes, c) }) {
 			continue
 		}
 		if slices.ContainsFunc(o.texts, func(t string) bool { return strings.Contains(text, t) }) {
-			causes = append(causes, cause{Means: o.means, Do: o.do, Source: o.source, weight: 50})
+			causes = append(causes, o.cause())
 		}
 	}
 	return causes
+}
+
+const endsHere = "have TLS end at smtpshim, by client_tls and server_tls, with weak for the old side (README, Old TLS, with a way out)"
+
+// What the ordinary refusals mean that an enhanced code alone tells, too.
+const (
+	unknownRecipient = "the server does not know the recipient: this is about the address, not about SMTP"
+	unknownSender    = "the server does not find the domain of the sender's address in the DNS"
+	unknownServer    = "the name of a server, or the domain of the recipient, is not found in the DNS"
+	unreachable      = "there is no connection to the server: nothing was said"
+	disabledMailbox  = "the mailbox takes no mail: it is disabled, or its owner has left"
+	fullMailbox      = "the mailbox has no room"
+	largeMessage     = "the message is larger than the server takes"
+	circle           = "the message goes in a circle: two servers hand it to each other, or one to itself"
+	expired          = "the message waited too long in a queue, and the sender gave up; another line may say what it waited for"
+	bySender         = "the server refuses by the domain of the sender: SPF, DKIM or DMARC"
+	namelessAddress  = "the server finds no name in the DNS for this address, or one that does not lead back to it"
+)
+
+// ordinaryRefusals are those of everyday mail: of people and addresses, then of
+// networks, of the dialogue, and of TLS. The texts are those that Postfix, Exim,
+// Sendmail, qmail, Exchange, Domino and large providers say.
+func ordinaryRefusals() []ordinary {
+	return slices.Concat(aboutAddresses(), aboutPolicies(), aboutDialogue(), aboutTLS())
+}
+
+func aboutAddresses() []ordinary {
+	return []ordinary{
+		{texts: []string{"user unknown", "no such user", "unknown user", "user not found", "unknown recipient", "recipient unknown", "invalid recipient",
+			"no such recipient", "recipnotfound", "mailbox not found", "no such mailbox", "no mailbox here by that name", "mailbox does not exist", "no such address",
+			"account does not exist", "account that you tried to reach does not exist", "user does not exist", "does not have a yahoo.com account", "doesn't have a yahoo",
+			"recipient name is not recognized", "not listed in domino directory", "not listed in public name & address book", "unrouteable address", "unroutable address",
+			"is not a valid mailbox", "recipient address rejected: access denied", "recipient rejected", "recipient not found", "address unknown", "unknown address",
+			"unknown or illegal alias", "no longer on server", "adresse destinataire invalide", "address not found", "mailbox unavailable or access denied"},
+			means: unknownRecipient, do: "correct the address; there is nothing to heal", source: "RFC 3463, 3.2 (5.1.1)"},
+		{texts: []string{"account that you tried to reach is disabled", "mailbox disabled", "disabled recipient", "recipient disabled", "account disabled", "account is disabled",
+			"mailbox is disabled", "account has been disabled", "mailbox is inactive", "inactive email", "account inactive", "account is inactive", "mailbox is frozen"},
+			means: disabledMailbox, do: "ask the recipient by another way; there is nothing to heal", source: "RFC 3463, 3.3 (5.2.1)"},
+		{texts: []string{"mailbox full", "mailbox is full", "over quota", "quota exceeded", "quota exceed", "insufficient storage space", "mailbox size limit exceeded",
+			"exceeded storage allocation", "out of storage space", "inbox is out of space"},
+			means: fullMailbox, do: "let the sender try again later; where it bounces because of a 5xx, [[route.replace]] makes 452 of it, as the README shows", source: "RFC 3463, 3.3 (5.2.2)"},
+		{texts: []string{"domain not found", "sender domain must exist", "domain of sender address", "sender verify failed", "sender domain not found", "domain does not exist"},
+			means: unknownSender, do: "correct the address or the DNS; the rule map-domains tells the server another domain", source: "RFC 3463, 3.2 (5.1.8)"},
+		{texts: []string{"host or domain name not found", "host not found", "name service error", "non-existent hosts", "no such domain", "unknownhostexception", "could not resolve host",
+			"name or service not known", "no such host is known", "host unknown", "could not be resolved", "temporary failure in name resolution", "no mx record", "nullmx", "null mx",
+			"getaddrinfo enotfound", "no route found to domain", "infodomainnonexistent"},
+			means: unknownServer, do: "correct the address or the name of the server, or the DNS that this machine asks", source: "RFC 3463, 3.2 and 3.5 (5.1.2, 5.4.4)"},
+		{texts: []string{"message size exceeds", "message too large", "message file too big", "exceeded google's message size limits", "message size limit", "size limit exceeded",
+			"recipsizelimit", "exceeds size limit", "message length exceeds", "exceeded the maximum message size", "message file exceeded", "message is too big", "message too big"},
+			means: largeMessage, do: "send a smaller one, or raise the server's limit; limits.message_size is smtpshim's own", source: "RFC 1870, 6; RFC 3463, 3.4 (5.3.4)"},
+		{texts: []string{"loops back to myself", "too many hops", "mail loop", "hop count exceeded", "routing loop", "mail forwarding loop", "too many received", "is looping"},
+			means: circle, do: "look at the Received fields of the message; a smtpshim whose server is the one that sends to it closes such a circle, too", source: "RFC 5321, 6.3; RFC 3463, 3.5 (5.4.6)"},
+		{texts: []string{"queue.expired", "message expired", "retry timeout exceeded", "retry time not reached", "delivery time expired", "i'm not going to try again", "message timed out"},
+			means: expired, do: "look for the refusal before it, in the log of the server that gave up", source: "RFC 3463, 3.5 (4.4.7)", vague: true},
+	}
+}
+
+func aboutPolicies() []ordinary {
+	return []ordinary{
+		{texts: []string{"relay access denied", "unable to relay", "relaying denied", "relay not permitted", "relaying not permitted", "relaying not allowed", "relay denied",
+			"not allowed to relay", "isn't in my list of allowed rcpthosts", "that domain isn't in my list", "relaying is not", "requires authentication when attempting to send to a non-local"},
+			means: "the server relays for clients alone that it knows",
+			do:    "have the client log in, or give it a login; where the server goes by addresses, it sees that of smtpshim: name it there, or pass the client's on by xclient", source: "RFC 3463, 3.8 (5.7.1)"},
+		{texts: []string{"greylist", "graylist", "grey-list", "grey list"},
+			means: "the server has not seen this sender before, and wants it to come again (greylisting)", do: "let the sender try again later from the same address; there is nothing to heal", source: "RFC 6647, 2"},
+		{texts: []string{"spamhaus", "spamcop", "blocked using", "block list", "blocklist", "blacklist", "banned sending ip", "dnsbl", "sorbs.net", "barracudacentral", "ipcheck.proofpoint",
+			"poor reputation", "bad reputation", "is listed in", "blocked by rbl"},
+			means: "the server takes no mail from this address, by a list of addresses",
+			do:    "have the address taken off the list; where the server sees that of smtpshim instead of the client's, pass the client's on, by source or xclient", source: "RFC 5782, 2"},
+		{texts: []string{"dmarc", "spf check", "spf fail", "sender policy framework", "does not pass spf", "unauthenticated email from", "sender is unauthenticated", "dkim fail", "dkim check", "spf record", "does not have authentication information"},
+			means: bySender, do: "add the address to the domain's SPF record, or have the mail signed; where the server sees that of smtpshim, it is that one", source: "RFC 7208; RFC 7489; RFC 7372, 3"},
+		{texts: []string{"cannot find your hostname", "cannot find your reverse hostname", "ip name lookup failed", "reverse dns", "ptr record", "no ptr", "rdns", "ip name possibly forged"},
+			means: namelessAddress, do: "give the address a name in the DNS, with a way back; where the server sees that of smtpshim, it is that one", source: "RFC 7372, 3.3 (5.7.25); Postfix, reject_unknown_client_hostname"},
+		{texts: []string{"rejected as spam", "as spam", "spam points", "spam message", "considered spam", "spam content", "looks like spam", "spam detected", "message content rejected",
+			"content filtering", "high probability of spam", "unsolicited", "spam score", "detected as a spam", "suspected spam", "classified as spam"},
+			means: "the server takes the message for spam", do: "ask who runs the server; smtpshim passes messages on as they are, and can heal nothing here", source: "RFC 3463, 3.8 (5.7.1)"},
+		{texts: []string{"rate limit", "too many connections", "too many concurrent", "[tss0", "unexpected volume", "too many messages", "receiving mail at a rate", "receiving mail too quickly",
+			"sending limit exceeded", "throttled", "too much mail", "too many smtp sessions", "connection frequency"},
+			means: "there are too many in a short time: connections, messages or recipients", do: "let the sender try again later; limits.sessions_per_address and the pace of the sender keep below it", source: "RFC 3463, 3.4 (4.3.2)"},
+	}
+}
+
+func aboutDialogue() []ordinary {
+	return []ordinary{
+		{codes: []string{"530"}, texts: []string{"must issue a starttls command first"},
+			means: "the server takes mail inside TLS only", do: "have the client use TLS, or let smtpshim do so for it: server_tls with mode = \"require\"", source: "RFC 3207, 4"},
+		{texts: []string{"protocol synchronization", "synchronization error", "improper command pipelining", "improper use of smtp command pipelining"},
+			means: "the client has sent something before it was its turn", do: "put smtpshim between: it holds what a client sends ahead, whatever the rules", source: "L12 and L91 of the catalogue; RFC 2920, 3.1"},
+		{codes: []string{"452"}, texts: []string{"too many recipients"},
+			means: "the server takes no more recipients in one message", do: "a sender that follows RFC 5321 sends to the others in another message; where it does not, let it name fewer", source: "RFC 5321, 4.5.3.1.10"},
+		{texts: []string{"connection timed out", "operation timed out", "connection refused", "no route to host", "network is unreachable", "econnrefused",
+			"failed to connect. winsock error code", "unable to connect to remote host", "could not connect to smtp host", "connection attempt failed"},
+			means: unreachable, do: "look at its address and port, and at firewalls between; smtpshim check -live tries each server of a route", source: "RFC 5321, 3.1"},
+		{texts: []string{"while receiving the initial server greeting", "closed connection in response to initial connection"},
+			means: "the server takes the connection, and hangs up or says nothing where it has to greet",
+			do:    "see whether it refuses this address, and whether TLS begins at once on its port (server_tls with mode = \"implicit\")", source: "RFC 5321, 3.1; RFC 8314, 3.3"},
+		{texts: []string{"need fully-qualified hostname"},
+			means: "the server wants a name with a domain in EHLO or HELO, and the client says one word", do: "put smtpshim between, with domain or name in [route.options.fix-hello-name]", source: "RFC 5321, 2.3.5; Postfix, reject_non_fqdn_helo_hostname"},
+		{codes: []string{"501", "550", "552"}, texts: []string{" ehlo - +", " helo - +"},
+			means: "a server of Microsoft's refuses the name in EHLO or HELO", do: "put smtpshim between: the rule fix-hello-name heals it, and is in force where a route has no rules of its own", source: "KB Q240832"},
+		{codes: []string{"505"}, texts: []string{" mail - +"},
+			means: "a server of Microsoft's wants TLS or a login first, and says so by a code that senders do not know",
+			do:    "put smtpshim between: the rules mend-505 and retry-starttls are for it, and are in force where a route has no rules of its own", source: "KB Q279214"},
+	}
+}
+
+func aboutTLS() []ordinary {
+	return []ordinary{
+		{texts: []string{"tls 1.0 and 1.1 are not supported", "unsupported protocol", "unsupported_protocol", "no shared cipher", "no_shared_cipher", "no protocols available", "protocol version not supported",
+			"dh key too small", "alert handshake failure", "tls alert, handshake failure", "no appropriate protocol", "alert protocol version", "no mutual cipher", "tlsv1 alert",
+			"protocol version mismatch", "no cipher suites in common", "received fatal alert: handshake_failure", "received fatal alert: protocol_version", "version too low"},
+			means: "the two sides have no version or suite of TLS in common that both allow", do: endsHere, source: "RFC 8446, 6.2; RFC 8996"},
+		{texts: []string{"wrong version number", "wrong_version_number", "plaintext connection?", "first record does not look like a tls handshake", "unexpected tls packet"},
+			means: "one side begins TLS where the other speaks in clear", do: "a server with TLS at once has server_tls with mode = \"implicit\", one that begins it by STARTTLS mode = \"require\"; for clients there are the rules accept-early-tls and greet-in-clear", source: "RFC 8314, 3.3; RFC 3207, 4"},
+		{texts: []string{"certificate verify failed", "certificate verification failed", "self signed certificate", "self-signed certificate", "certificate has expired", "unable to get local issuer certificate",
+			"server certificate not verified", "server certificate not trusted", "failed to verify certificate", "certificate signed by unknown authority", "pkix path building failed", "certificate is not trusted",
+			"remote certificate is invalid", "alert unknown ca", "alert bad certificate", "alert certificate unknown", "hostname mismatch"},
+			means: "one side does not accept the certificate of the other", do: "where it is the server's, have smtpshim do TLS with it, by server_tls with pins or ca; where it is smtpshim's, give client_tls one that clients know", source: "RFC 8446, 6.2"},
+		{texts: []string{"cannot start tls", "ssl_connect error", "ssl_accept error", "(gnutls_handshake)", "tls handshake failed"},
+			means: "TLS was begun, and the two did not agree; another line of the log may say why", do: "mostly they have no version or suite in common: " + endsHere, source: "RFC 3207, 4.1", vague: true},
+	}
 }

@@ -21,8 +21,8 @@ const (
 	sendAs   = "give the login a sender, or the account the permission SendAs"
 )
 
-// refusals are those of Microsoft 365 and Google for logins and submission, and those
-// that the RFCs define. Where several fit, the first counts. Behind each is who reports
+// refusals are those of Microsoft 365, Google and Exim for logins and submission. Where
+// several fit, the first counts. Behind each is who reports
 // it; the numbers are GitHub's issues.
 var refusals = []refusal{
 	// Microsoft 365, logins.
@@ -81,8 +81,11 @@ var refusals = []refusal{
 	{535, "incorrect authentication data", Meaning{
 		"user and password are not accepted; an Exim that offers NTLM knows NTLMv1 alone, which an account never uses",
 		"check user and password; where the mechanism is NTLM, give the account mechanisms without it"}},
+}
 
-	// Everybody (RFC 4954, 6).
+// general are refusals as the RFCs define them, for everybody (RFC 4954, 6). They count
+// where none of refusals fits.
+var general = []refusal{
 	{530, "5.7.0 authentication required", Meaning{"the client has not logged in", "have the client log in, or give it a login"}},
 	{534, "5.7.9", Meaning{"the server wants a stronger mechanism than this one", "let the account use more mechanisms, or " + useOAuth}},
 	{535, "5.7.8", Meaning{"user and password, or the token, are not accepted", "check user and password; where there is two-step verification an app password is needed"}},
@@ -93,8 +96,19 @@ var outdated = Meaning{"the Exchange server that sends is out of date, and is th
 // Explain says what a refusal means. text is what stands behind the code. ok is false
 // where nothing is known.
 func Explain(code int, text string) (m Meaning, ok bool) {
+	if m, ok = find(refusals, code, text); ok {
+		return m, ok
+	}
+	return Generally(code, text)
+}
+
+// Generally is Explain for refusals of which nobody is known who says them: what an
+// RFC says that they mean. Some text behind the code may say more.
+func Generally(code int, text string) (m Meaning, ok bool) { return find(general, code, text) }
+
+func find(list []refusal, code int, text string) (m Meaning, ok bool) {
 	folded := ""
-	for _, r := range refusals {
+	for _, r := range list {
 		if r.code != code {
 			continue
 		}

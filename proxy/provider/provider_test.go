@@ -2,6 +2,7 @@ package provider
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,11 +54,11 @@ func TestRefusalsAreExplained(t *testing.T) {
 }
 
 func TestNoEntryHidesAnother(t *testing.T) {
-	for i, r := range refusals {
+	for i, r := range slices.Concat(refusals, general) {
 		if r.text != strings.ToLower(r.text) {
 			t.Errorf("%q is not in lower case, and is never found", r.text)
 		}
-		for _, before := range refusals[:i] {
+		for _, before := range slices.Concat(refusals, general)[:i] {
 			if before.code == r.code && contains(r.text, before.text) {
 				t.Errorf("%d %q is never reached: %q comes first", r.code, r.text, before.text)
 			}

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -23,7 +24,7 @@ func TestTheDocumentationSaysWhatRefusalsMean(t *testing.T) {
 	}
 	var want strings.Builder
 	want.WriteString("| reply | means | what to do |\n|---|---|---|\n")
-	for _, r := range refusals {
+	for _, r := range slices.Concat(refusals, general) {
 		fmt.Fprintf(&want, "| %d ... %s | %s | %s |\n", r.code, r.text, r.Means, r.Do)
 	}
 	switch {

@@ -21,8 +21,9 @@ func authPrompts() rewrite.Rule {
 			"libraries know `Username:` and `Password:` alone, and hang up at anything else: the two prompts become these. Exchange " +
 			"answers AUTH NTLM and AUTH GSSAPI with words such as `334 ntlm supported`, which strict clients decode as base64: where the " +
 			"client has said nothing beyond the mechanism, such words are left out.",
-		Symptoms: []string{"non-empty initial GSSAPI challenge from server", "334 ntlm supported"},
-		Source: "draft-murchison-sasl-login-00, 2; Exim specification, LOGIN; MS-SMTPNTLM; Postfix, smtp_reply_filter; " +
+		Symptoms: []string{"non-empty initial GSSAPI challenge from server", "334 ntlm supported", "Server Response got no username request",
+			"Server Response got no password request"},
+		Source: "draft-murchison-sasl-login-00, 2; Exim specification, LOGIN; MS-SMTPNTLM; Postfix, smtp_reply_filter; Beckhoff TwinCAT SMTP Server (0x8013, 0x8014); " +
 			"github.com/JustinIven/smtp-oauth-relay/issues/57; github.com/wneessen/go-mail/issues/311; github.com/dinhvh/libetpan/pull/195",
 		Entries: []string{"L31", "L34", "L88", "L123"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {

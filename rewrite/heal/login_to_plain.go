@@ -8,11 +8,12 @@ import (
 
 func loginToPlain() rewrite.Rule {
 	return rewrite.Rule{
-		Name:     "login-to-plain",
-		Heals:    "clients that log in with AUTH LOGIN alone, before servers that offer AUTH PLAIN and not LOGIN",
-		Doc:      "The client is asked for name and password; the server hears both in one AUTH PLAIN, and the client its answer.",
-		Symptoms: []string{"504 5.7.4 Unrecognized authentication type", "535 5.7.8 Error: authentication failed: Invalid authentication mechanism"},
-		Source:   "RFC 4616, 2; github.com/JustinIven/smtp-oauth-relay/issues/57; cakephp/cakephp#14639", Entries: []string{"L31", "L32"},
+		Name:  "login-to-plain",
+		Heals: "clients that log in with AUTH LOGIN alone, before servers that offer AUTH PLAIN and not LOGIN",
+		Doc:   "The client is asked for name and password; the server hears both in one AUTH PLAIN, and the client its answer.",
+		Symptoms: []string{"504 5.7.4 Unrecognized authentication type", "535 5.7.8 Error: authentication failed: Invalid authentication mechanism",
+			"Authentication type not supported by smtp server"},
+		Source: "RFC 4616, 2; Beckhoff TwinCAT SMTP Server (0x8016); github.com/JustinIven/smtp-oauth-relay/issues/57; cakephp/cakephp#14639", Entries: []string{"L31", "L32"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{SASL: sayPLAIN, Command: sayPLAIN, Commands: rewrite.SetOf(rewrite.VerbAUTH),
 				State: func() any { return new([]string) }, // the client's name, in base64, once it is said

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"html"
+	"io"
+	"regexp"
+	"strings"
+
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+)
+
+const (
+	// maxLine is how long a line may be that is explained, in octets; what is longer is
+	// cut off.
+	maxLine = 16 << 10
+	// maxHead is how much of a text is looked at to see whether it is a message: its
+	// header has to end there.
+	maxHead = 1 << 20
+)
+
+// eachLine tells the lines that are to be explained, in their order: those of a log, or
+// of a message what it says itself, and not what it returns. A line that is "" stands for
+// one or more without text. Memory is bounded, whatever is read.
+//
+// Text in UTF-16 is read where it says so by its first octets, as logs of Windows do.
+func eachLine(r io.Reader, tell func(string)) error {
+	in := bufio.NewReaderSize(transform.NewReader(r, unicode.BOMOverride(transform.Nop)), maxHead)
+	head, err := in.Peek(maxHead)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	m := asMessage(head)
+	if m == nil {
+		return foldedLines(in, tell)
+	}
+	head = bytes.Clone(head) // reading on overwrites it
+	m = asMessage(head)
+	if _, err := in.Discard(len(head)); err != nil {
+		return err
+	}
+	some := false
+	report := reportIn(m, in)
+	err = foldedLines(bytes.NewReader(report), func(line string) {
+		some = some || line != ""
+		tell(line)
+	})
+	if err != nil || some {
+		return err
+	}
+	return foldedLines(bytes.NewReader(head), tell)
+}
+
+// foldedLines tells the lines of a text. One that begins with a blank goes on with the
+// line before it, as the fields of a bounce do (RFC 5322, 2.2.3), unless a mark shows
+// that it is one of its own, as in what swaks prints. So does one behind a line that
+// ends with = where it is too long for 76 columns (RFC 2045, 6.7).
+func foldedLines(r io.Reader, tell func(string)) error {
+	in, held := bufio.NewReaderSize(r, maxLine), ""
+	flush := func() {
+		if held != "" {
+			tell(held)
+		}
+		held = ""
+	}
+	for {
+		line, err := readLine(in)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		line = unquoted(line)
+		text := strings.TrimSpace(line)
+		switch {
+		case text == "":
+			flush()
+			if err == nil {
+				tell("")
+			}
+		case softBreak(held):
+			held = shortened(quotedOctets(strings.TrimSuffix(held, "=") + strings.TrimRight(line, " \t\r\n")))
+		case held != "" && strings.ContainsRune(" \t", rune(line[0])) && !marked.MatchString(text):
+			held = shortened(held + " " + text)
+		default:
+			flush()
+			held = shortened(text)
+		}
+		if err != nil {
+			flush()
+			return nil
+		}
+	}
+}
+
+// readLine reads a line with its end, of which it returns at most maxLine octets.
+func readLine(in *bufio.Reader) (string, error) {
+	part, err := in.ReadSlice('\n')
+	line := string(part)
+	for errors.Is(err, bufio.ErrBufferFull) {
+		_, err = in.ReadSlice('\n')
+	}
+	return line, err
+}
+
+func shortened(line string) string { return line[:min(len(line), maxLine)] }
+
+// marked is how a line of a dialogue begins.
+var marked = regexp.MustCompile(`^(?:<[-~*=<]|[-~=>*]+>|>>>|<<<|\*\*\*|===|[CS][:+-] )`)
+
+// unquoted takes the marks away with which a mail reader quotes a line (RFC 3676, 4.5).
+func unquoted(line string) string { return line[len(quoteMarks.FindString(line)):] }
+
+var quoteMarks = regexp.MustCompile(`^(?:[ \t]*>)+ ?`)
+
+// softBreak reports whether a line is one of quoted-printable text that goes on.
+func softBreak(line string) bool {
+	return len(line) > 60 && strings.HasSuffix(line, "=") && !strings.HasSuffix(line, "==") && strings.Contains(line, " ")
+}
+
+// quotedOctets undoes =XX where it stands for a character of ASCII.
+func quotedOctets(line string) string {
+	return quotedOctet.ReplaceAllStringFunc(line, func(q string) string {
+		var n byte
+		for _, c := range []byte(q[1:]) {
+			if n <<= 4; c >= 'A' {
+				n |= c - 'A' + 10
+			} else {
+				n |= c - '0'
+			}
+		}
+		return string(rune(n))
+	})
+}
+
+var quotedOctet = regexp.MustCompile(`=[2-7][0-9A-F]`)
+
+// plain is a line as a server said it: without what programs put around its reply. It is
+// what is compared; people see the line as it came.
+func plain(line string) string {
+	if strings.Contains(line, `\`) {
+		line = escapes.Replace(line)
+	}
+	if strings.Contains(line, "&") {
+		line = html.UnescapeString(line)
+	}
+	line = pythonReply.ReplaceAllString(line, "$1 ")
+	return unrepeated(unplus(line))
+}
+
+// escapes undoes those of JSON (RFC 8259, 7) that texts of replies have.
+var escapes = strings.NewReplacer(`\r`, " ", `\n`, " ", `\t`, " ", `\"`, `"`, `\/`, "/", `\u003c`, "<", `\u003e`, ">", `\u0026`, "&", `\u0027`, "'")
+
+// pythonReply is how Python prints a reply: its code, and its text as bytes.
+var pythonReply = regexp.MustCompile(`\b([2-5][0-9]{2}), b?['"]`)
+
+// unplus gives a line of a W3C log, in which a plus stands for each blank, its blanks
+// back (www.w3.org/TR/WD-logfile).
+func unplus(line string) string {
+	if plussed.MatchString(line) {
+		return strings.ReplaceAll(line, "+", " ")
+	}
+	return line
+}
+
+var plussed = regexp.MustCompile(`\b[245][0-9]{2}[+-][0-9A-Za-z#.]+\+`)
+
+// unrepeated joins a reply of several lines that stands in one: the code, and the
+// enhanced code behind it, stay where they are said first.
+func unrepeated(line string) string {
+	places := continued.FindAllStringSubmatchIndex(line, -1)
+	if places == nil {
+		return line
+	}
+	code := line[places[0][2]:places[0][3]]
+	var b strings.Builder
+	at := places[0][1]
+	b.WriteString(line[:at])
+	rest, begin := line[at:], at
+	for _, p := range repeats.FindAllStringSubmatchIndex(rest, -1) {
+		if rest[p[2]:p[3]] == code {
+			b.WriteString(line[at:begin+p[0]] + " ")
+			at = begin + p[1]
+		}
+	}
+	return b.String() + line[at:]
+}
+
+var (
+	continued = regexp.MustCompile(`\b([45][0-9]{2})-`)
+	repeats   = regexp.MustCompile(` ([45][0-9]{2})[- ](?:[45]\.[0-9]{1,3}\.[0-9]{1,3} +)?`)
+)
