@@ -128,7 +128,7 @@ func (b *builder) line(line string) {
 	} else if len(line) <= maxBroken {
 		b.before = line
 	}
-	if tellsRefusal.MatchString(line) {
+	if tellsRefusal(line) {
 		b.unknown(line)
 	}
 }
@@ -143,7 +143,7 @@ func (b *builder) tell(line string, causes []cause) (sure bool) {
 			continue
 		case c.vague:
 			f.rank = 2
-		case tellsRefusal.MatchString(line):
+		case c.weight > weightStatus && tellsRefusal(line):
 			f.rank = 0
 		}
 		sure = true
@@ -185,10 +185,26 @@ const maxBroken = 400
 // time, a mark or a key.
 var begins = regexp.MustCompile(`^(?:[2-5][0-9]{2}\b|[0-9]{4}[-/]|[A-Z][a-z]{2} +[0-9]+ |[<{\[(*=~]|-+>|[A-Za-z-]+[:=]|@[0-9a-f]{8})`)
 
-// tellsRefusal finds the refusal in a line of a bounce, or of a log of Postfix, Exim,
-// Sendmail or IIS.
-var tellsRefusal = regexp.MustCompile(`(?i)\b[45][0-9]{2}[- ]#?[45]\.[0-9]{1,3}\.[0-9]{1,3}\b|\b(?:said:|reply=|smtp;) ?[45][0-9]{2}\b|^[45][0-9]{2}[- ]` +
-	`|\bstatus=(?:bounced|deferred)\b| (?:EHLO|HELO|MAIL|RCPT|DATA|AUTH|STARTTLS) - \S+ [45][0-9]{2} | (?:\*\*|==) \S+ R=`)
+// tellsRefusal reports whether a line of a bounce, or of a log of Postfix, Exim, Sendmail
+// or IIS, tells of a refusal.
+func tellsRefusal(line string) bool {
+	for at := range codesIn(line) {
+		before, after := strings.ToLower(strings.TrimSuffix(line[max(0, at-8):at], " ")), line[at+3:]
+		switch {
+		case after == "" || after[0] != ' ' && after[0] != '-':
+		case at == 0, statusBegins.MatchString(after[1:]), strings.HasSuffix(before, "said:"), strings.HasSuffix(before, "reply="), strings.HasSuffix(before, "smtp;"),
+			strings.Contains(line[:at], " - ") && verbInW3C.MatchString(line[:at]):
+			return true
+		}
+	}
+	return strings.Contains(line, "status=bounced") || strings.Contains(line, "status=deferred") || strings.Contains(line, " R=") && failedInExim.MatchString(line)
+}
+
+var (
+	statusBegins = regexp.MustCompile(`^#?[45]\.[0-9]{1,3}\.[0-9]{1,3}\b`)
+	verbInW3C    = regexp.MustCompile(` (?:EHLO|HELO|MAIL|RCPT|DATA|AUTH|STARTTLS) - \S+ $`)
+	failedInExim = regexp.MustCompile(` (?:\*\*|==) \S+ R=`)
+)
 
 func printExplained(w io.Writer, e explanation) {
 	for i, f := range e.Found {

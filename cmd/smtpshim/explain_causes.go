@@ -81,23 +81,26 @@ func (e *explainer) knownCauses(line string) []cause {
 	return causes
 }
 
-// replyCodes are the places of what looks like the code of a refusal.
-var replyCodes = regexp.MustCompile(`\b[45][0-9]{2}\b`)
-
 // refusalCauses are those of providers and of servers that want a login.
-func refusalCauses(line string) []cause {
-	var causes []cause
-	for _, at := range replyCodes.FindAllStringIndex(line, -1) {
-		code, _ := strconv.Atoi(line[at[0]:at[1]])
-		m, ok := providers.Explain(code, line[at[1]:])
+func refusalCauses(line string) (causes []cause) {
+	tell := func(code int, text string) {
+		m, ok := providers.Explain(code, text)
 		if !ok || slices.ContainsFunc(causes, func(c cause) bool { return c.Means == m.Means }) {
-			continue
+			return
 		}
 		c := cause{Means: m.Means, Do: m.Do, Source: "smtpshim's table of refusals, deploy/doc/login.md", weight: weightProvider}
-		if general, is := providers.Generally(code, line[at[1]:]); is && general == m {
+		if general, is := providers.Generally(code, text); is && general == m {
 			c.weight = weightStatus
 		}
 		causes = append(causes, c)
+	}
+	for at := range codesIn(line) {
+		code, _ := strconv.Atoi(line[at : at+3])
+		tell(code, line[at+3:])
+	}
+	// .NET leaves the code out.
+	if _, said, ok := strings.Cut(line, "server response was: "); ok && causes == nil {
+		tell(0, said)
 	}
 	return causes
 }
@@ -107,6 +110,9 @@ var outcomeIn = regexp.MustCompile(`\boutcome(?:=|":)"?([a-z-]+)`)
 
 // outcomeCause is how a session of ours ended, of which the line tells.
 func outcomeCause(line string) (cause, bool) {
+	if !strings.Contains(line, "outcome") {
+		return cause{}, false
+	}
 	found := outcomeIn.FindStringSubmatch(line)
 	if found == nil {
 		return cause{}, false

@@ -25,7 +25,11 @@ func (o ordinary) cause() cause {
 
 // ordinaryCauses are the ordinary refusals that a line tells of.
 func (e *explainer) ordinaryCauses(line string) (causes []cause) {
-	text, codes := strings.ToLower(strings.Join(strings.Fields(line), " "))+" ", replyCodes.FindAllString(line, -1)
+	text := strings.ToLower(strings.Join(strings.Fields(line), " ")) + " "
+	var codes []string
+	for at := range codesIn(line) {
+		codes = append(codes, line[at:at+3])
+	}
 	for _, o := range e.ordinary {
 		if o.codes != nil && !slices.ContainsFunc(codes, func(c string) bool { return slices.Contains(o.codes, c) }) {
 			continue
@@ -64,22 +68,22 @@ func ordinaryRefusals() []ordinary {
 func aboutAddresses() []ordinary {
 	return []ordinary{
 		{texts: []string{"user unknown", "no such user", "unknown user", "user not found", "unknown recipient", "recipient unknown", "invalid recipient",
-			"no such recipient", "recipnotfound", "mailbox not found", "no such mailbox", "no mailbox here by that name", "mailbox does not exist", "no such address",
+			"no such recipient", "recipnotfound", "recipientnotfound", "user not exist", "invalid final delivery userid", "mailbox not found", "no such mailbox", "no mailbox here by that name", "mailbox does not exist", "no such address",
 			"account does not exist", "account that you tried to reach does not exist", "user does not exist", "does not have a yahoo.com account", "doesn't have a yahoo",
 			"recipient name is not recognized", "not listed in domino directory", "not listed in public name & address book", "unrouteable address", "unroutable address",
-			"is not a valid mailbox", "recipient address rejected: access denied", "recipient rejected", "recipient not found", "address unknown", "unknown address",
+			"is not a valid mailbox", "recipient address rejected: access denied", "recipient rejected", "recipient not found", "recipient addresses rejected", "this user doesn't have a",
 			"unknown or illegal alias", "no longer on server", "adresse destinataire invalide", "address not found", "mailbox unavailable or access denied"},
 			means: unknownRecipient, do: "correct the address; there is nothing to heal", source: "RFC 3463, 3.2 (5.1.1)"},
 		{texts: []string{"account that you tried to reach is disabled", "mailbox disabled", "disabled recipient", "recipient disabled", "account disabled", "account is disabled",
-			"mailbox is disabled", "account has been disabled", "mailbox is inactive", "inactive email", "account inactive", "account is inactive", "mailbox is frozen"},
+			"mailbox is disabled", "account has been disabled", "mailbox is inactive", "inactive email", "account inactive", "account is inactive", "mailbox is frozen", "account is locked", "account has been suspended", "account is suspended", "recipient account is blocked", "temporary locked"},
 			means: disabledMailbox, do: "ask the recipient by another way; there is nothing to heal", source: "RFC 3463, 3.3 (5.2.1)"},
 		{texts: []string{"mailbox full", "mailbox is full", "over quota", "quota exceeded", "quota exceed", "insufficient storage space", "mailbox size limit exceeded",
-			"exceeded storage allocation", "out of storage space", "inbox is out of space"},
+			"exceeded storage allocation", "out of storage space", "inbox is out of space", "mailfolder is full", "mailbox exceeded the local limit", "mailbox has exceeded"},
 			means: fullMailbox, do: "let the sender try again later; where it bounces because of a 5xx, [[route.replace]] makes 452 of it, as the README shows", source: "RFC 3463, 3.3 (5.2.2)"},
-		{texts: []string{"domain not found", "sender domain must exist", "domain of sender address", "sender verify failed", "sender domain not found", "domain does not exist"},
+		{texts: []string{"domain not found", "sender domain must exist", "domain of sender address", "sender verify failed", "sender domain not found"},
 			means: unknownSender, do: "correct the address or the DNS; the rule map-domains tells the server another domain", source: "RFC 3463, 3.2 (5.1.8)"},
-		{texts: []string{"host or domain name not found", "host not found", "name service error", "non-existent hosts", "no such domain", "unknownhostexception", "could not resolve host",
-			"name or service not known", "no such host is known", "host unknown", "could not be resolved", "temporary failure in name resolution", "no mx record", "nullmx", "null mx",
+		{texts: []string{"host or domain name not found", "host not found", "name service error", "non-existent hosts", "no such domain", "domain does not exist", "unknownhostexception", "could not resolve host",
+			"name or service not known", "no such host is known", "host unknown", "unknown host", "could not be resolved", "temporary failure in name resolution", "no mx record", "nullmx", "null mx",
 			"getaddrinfo enotfound", "no route found to domain", "infodomainnonexistent"},
 			means: unknownServer, do: "correct the address or the name of the server, or the DNS that this machine asks", source: "RFC 3463, 3.2 and 3.5 (5.1.2, 5.4.4)"},
 		{texts: []string{"message size exceeds", "message too large", "message file too big", "exceeded google's message size limits", "message size limit", "size limit exceeded",
@@ -94,14 +98,14 @@ func aboutAddresses() []ordinary {
 
 func aboutPolicies() []ordinary {
 	return []ordinary{
-		{texts: []string{"relay access denied", "unable to relay", "relaying denied", "relay not permitted", "relaying not permitted", "relaying not allowed", "relay denied",
+		{texts: []string{"relay access denied", "unable to relay", "relaying denied", "relay not permitted", "relaying not permitted", "relaying not allowed", "relay denied", "no relaying", "relaying prohibited", "not configured to relay",
 			"not allowed to relay", "isn't in my list of allowed rcpthosts", "that domain isn't in my list", "relaying is not", "requires authentication when attempting to send to a non-local"},
 			means: "the server relays for clients alone that it knows",
 			do:    "have the client log in, or give it a login; where the server goes by addresses, it sees that of smtpshim: name it there, or pass the client's on by xclient", source: "RFC 3463, 3.8 (5.7.1)"},
 		{texts: []string{"greylist", "graylist", "grey-list", "grey list"},
 			means: "the server has not seen this sender before, and wants it to come again (greylisting)", do: "let the sender try again later from the same address; there is nothing to heal", source: "RFC 6647, 2"},
-		{texts: []string{"spamhaus", "spamcop", "blocked using", "block list", "blocklist", "blacklist", "banned sending ip", "dnsbl", "sorbs.net", "barracudacentral", "ipcheck.proofpoint",
-			"poor reputation", "bad reputation", "is listed in", "blocked by rbl"},
+		{texts: []string{"spamhaus", "spamcop", "blocked using", "block list", "blocklist", "is blacklisted", "been blacklisted", "blacklisted by", "blacklisted at", "our blacklist", "banned sending ip", "dnsbl", "sorbs.net", "barracudacentral", "ipcheck.proofpoint",
+			"poor reputation", "bad reputation", "ip reputation", "low reputation", "is listed in", "blocked by rbl"},
 			means: "the server takes no mail from this address, by a list of addresses",
 			do:    "have the address taken off the list; where the server sees that of smtpshim instead of the client's, pass the client's on, by source or xclient", source: "RFC 5782, 2"},
 		{texts: []string{"dmarc", "spf check", "spf fail", "sender policy framework", "does not pass spf", "unauthenticated email from", "sender is unauthenticated", "dkim fail", "dkim check", "spf record", "does not have authentication information"},
@@ -111,14 +115,25 @@ func aboutPolicies() []ordinary {
 		{texts: []string{"rejected as spam", "as spam", "spam points", "spam message", "considered spam", "spam content", "looks like spam", "spam detected", "message content rejected",
 			"content filtering", "high probability of spam", "unsolicited", "spam score", "detected as a spam", "suspected spam", "classified as spam"},
 			means: "the server takes the message for spam", do: "ask who runs the server; smtpshim passes messages on as they are, and can heal nothing here", source: "RFC 3463, 3.8 (5.7.1)"},
+		{texts: []string{"presents a potential security issue", "virus detected", "contains a virus", "virus found", "is infected", "attachment type", "executable content", "contains malware"},
+			means: "the server has found what it takes for a virus, or a kind of file that it does not take", do: "send the file by another way; smtpshim passes messages on as they are, and can heal nothing here", source: "RFC 3463, 3.8 (5.7.1)"},
+		{texts: []string{"not rfc 5322 compliant", "not rfc 2822 compliant", "messages with multiple addresses in from", "multiple from headers", "multiple subject"},
+			means: "the server refuses the header of the message", do: "mend what writes it; the rule header-fields adds a Date and a Message-ID, and puts From on one line", source: "RFC 5322, 3.6"},
+		{texts: []string{"for policy reasons", "local policy violation", "security policies", "use the smtp server of your isp", "administrative prohibition", "administratively denied"},
+			means: "the server refuses by a rule of its operator's, and does not say which", do: "ask who runs the server; another line may say more", source: "RFC 3463, 3.8 (5.7.1)", vague: true},
 		{texts: []string{"rate limit", "too many connections", "too many concurrent", "[tss0", "unexpected volume", "too many messages", "receiving mail at a rate", "receiving mail too quickly",
-			"sending limit exceeded", "throttled", "too much mail", "too many smtp sessions", "connection frequency"},
+			"sending limit exceeded", "throttled", "too much mail", "too many smtp sessions", "connection frequency", "frequency limited"},
 			means: "there are too many in a short time: connections, messages or recipients", do: "let the sender try again later; limits.sessions_per_address and the pace of the sender keep below it", source: "RFC 3463, 3.4 (4.3.2)"},
 	}
 }
 
 func aboutDialogue() []ordinary {
 	return []ordinary{
+		{codes: []string{"530", "550", "553", "554", "503", "535"}, texts: []string{"client was not authenticated", "client not authenticated", "authentication required", "authentication is required",
+			"unauthenticated senders not allowed", "must authenticate", "must be authenticated", "sender address rejected: not logged in"},
+			means: "the client has not logged in", do: "have the client log in, or give it a login", source: "RFC 4954, 6"},
+		{texts: []string{"not owned by user", "not permitted to send as", "not allowed to send as"},
+			means: "the account may not send as this sender", do: "give the login a sender, or let the server allow the account this one", source: "RFC 6409, 6.1; Postfix, reject_sender_login_mismatch"},
 		{codes: []string{"530"}, texts: []string{"must issue a starttls command first"},
 			means: "the server takes mail inside TLS only", do: "have the client use TLS, or let smtpshim do so for it: server_tls with mode = \"require\"", source: "RFC 3207, 4"},
 		{texts: []string{"protocol synchronization", "synchronization error", "improper command pipelining", "improper use of smtp command pipelining"},

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"html"
 	"io"
+	"iter"
 	"regexp"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
@@ -104,13 +107,30 @@ func readLine(in *bufio.Reader) (string, error) {
 	return line, err
 }
 
-func shortened(line string) string { return line[:min(len(line), maxLine)] }
+// shortened is a line that is safe to be printed: not too long, and without octets that
+// are no text.
+func shortened(line string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case r == utf8.RuneError, !strconv.IsPrint(r):
+			return '?'
+		}
+		return r
+	}, line[:min(len(line), maxLine)])
+}
 
 // marked is how a line of a dialogue begins.
 var marked = regexp.MustCompile(`^(?:<[-~*=<]|[-~=>*]+>|>>>|<<<|\*\*\*|===|[CS][:+-] )`)
 
 // unquoted takes the marks away with which a mail reader quotes a line (RFC 3676, 4.5).
-func unquoted(line string) string { return line[len(quoteMarks.FindString(line)):] }
+func unquoted(line string) string {
+	if strings.IndexByte(line, '>') < 0 {
+		return line
+	}
+	return line[len(quoteMarks.FindString(line)):]
+}
 
 var quoteMarks = regexp.MustCompile(`^(?:[ \t]*>)+ ?`)
 
@@ -145,8 +165,32 @@ func plain(line string) string {
 	if strings.Contains(line, "&") {
 		line = html.UnescapeString(line)
 	}
-	line = pythonReply.ReplaceAllString(line, "$1 ")
-	return unrepeated(unplus(line))
+	if strings.Contains(line, "'") || strings.Contains(line, `"`) {
+		line = pythonReply.ReplaceAllString(line, "$1 ")
+	}
+	if strings.Contains(line, "+") {
+		line = unplus(line)
+	}
+	if strings.Contains(line, "-") {
+		line = unrepeated(line)
+	}
+	return line
+}
+
+// codesIn are the places of what looks like the code of a refusal.
+func codesIn(line string) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for at := 0; at+3 <= len(line); at++ {
+			if c := line[at]; (c == '4' || c == '5') && isDigit(line[at+1]) && isDigit(line[at+2]) && (at == 0 || !isLetterOrDigit(line[at-1])) &&
+				(at+3 == len(line) || !isLetterOrDigit(line[at+3])) && !yield(at) {
+				return
+			}
+		}
+	}
+}
+
+func isLetterOrDigit(c byte) bool {
+	return isDigit(c) || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
 }
 
 // escapes undoes those of JSON (RFC 8259, 7) that texts of replies have.
@@ -169,13 +213,19 @@ var plussed = regexp.MustCompile(`\b[245][0-9]{2}[+-][0-9A-Za-z#.]+\+`)
 // unrepeated joins a reply of several lines that stands in one: the code, and the
 // enhanced code behind it, stay where they are said first.
 func unrepeated(line string) string {
-	places := continued.FindAllStringSubmatchIndex(line, -1)
-	if places == nil {
+	at := -1
+	for place := range codesIn(line) {
+		if strings.HasPrefix(line[place+3:], "-") {
+			at = place
+			break
+		}
+	}
+	if at < 0 {
 		return line
 	}
-	code := line[places[0][2]:places[0][3]]
+	code := line[at : at+3]
+	at += 4
 	var b strings.Builder
-	at := places[0][1]
 	b.WriteString(line[:at])
 	rest, begin := line[at:], at
 	for _, p := range repeats.FindAllStringSubmatchIndex(rest, -1) {
@@ -187,7 +237,4 @@ func unrepeated(line string) string {
 	return b.String() + line[at:]
 }
 
-var (
-	continued = regexp.MustCompile(`\b([45][0-9]{2})-`)
-	repeats   = regexp.MustCompile(` ([45][0-9]{2})[- ](?:[45]\.[0-9]{1,3}\.[0-9]{1,3} +)?`)
-)
+var repeats = regexp.MustCompile(` ([45][0-9]{2})[- ](?:[45]\.[0-9]{1,3}\.[0-9]{1,3} +)?`)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"math"
 	"regexp"
 	"slices"
@@ -21,8 +22,8 @@ type explainer struct {
 
 // A symptom is what is seen of an ill that a rule heals.
 type symptom struct {
-	rewrite.Rule
-	text     string
+	rule     string
+	told     cause // what a line tells that has it
 	words    []string
 	enhanced string // the enhanced code that it has; "": none
 	exact    bool   // the enhanced code counts, since there is nothing else but the code
@@ -30,7 +31,8 @@ type symptom struct {
 
 func newSymptom(r rewrite.Rule, text string) symptom {
 	all := allWordsIn(text)
-	s := symptom{Rule: r, text: text, words: wordsIn(text)}
+	s := symptom{rule: r.Name, told: ruleCause(r), words: wordsIn(text)}
+	s.told.Symptom = text
 	if at := slices.IndexFunc(all, enhanced.MatchString); at >= 0 {
 		s.enhanced = all[at]
 	}
@@ -70,7 +72,7 @@ func newExplainer() *explainer {
 // several, the longest of them counts, and rules with a shorter one are left out.
 func (e *explainer) symptomCauses(line string) []cause {
 	all := allWordsIn(line)
-	said := slices.DeleteFunc(slices.Clone(all), enhanced.MatchString)
+	said := withoutStatus(slices.Clone(all))
 	var causes []cause
 	longest := 0.0
 	found := func(i int, weight float64) {
@@ -79,17 +81,18 @@ func (e *explainer) symptomCauses(line string) []cause {
 			weight += 0.5
 		}
 		longest = max(longest, weight)
-		at := slices.IndexFunc(causes, func(c cause) bool { return c.Rule == s.Name })
+		at := slices.IndexFunc(causes, func(c cause) bool { return c.Rule == s.rule })
 		switch {
 		case at < 0:
-			c := ruleCause(s.Rule)
-			c.Symptom, c.weight = s.text, weight
+			c := s.told
+			c.weight = weight
 			causes = append(causes, c)
 		case causes[at].weight < weight:
-			causes[at].Symptom, causes[at].weight = s.text, weight
+			causes[at] = s.told
+			causes[at].weight = weight
 		}
 	}
-	for _, w := range unique(all) {
+	for _, w := range all {
 		for _, i := range e.whole[w] {
 			if s := e.symptoms[i]; s.exact && isIn(s.words, all) || !s.exact && s.isIn(said) {
 				found(i, float64(len(s.words)))
@@ -142,15 +145,13 @@ func isExample(word string) bool {
 	return strings.Contains(word, "example.") || strings.Contains(word, "192.0.2.") || strings.Contains(word, "2001:db8")
 }
 
-// guesses are the rules of which a line has most of a symptom, by how much the words
-// say, in any order: three words or more.
+// guesses are the rules of which a line has most of a symptom, by how much its words
+// say: three words or more, in their order, and not far from each other.
 func (e *explainer) guesses(line string) []cause {
-	said := unique(wordsIn(line))
-	have := map[int]float64{}
+	said := wordsIn(line)
 	count := map[int]int{}
-	for _, w := range said {
+	for _, w := range unique(said) {
 		for _, i := range e.with[w] {
-			have[i] += e.rarity[w]
 			count[i]++
 		}
 	}
@@ -160,18 +161,50 @@ func (e *explainer) guesses(line string) []cause {
 			continue
 		}
 		whole := 0.0
-		for _, w := range unique(s.words) {
+		for _, w := range s.words {
 			whole += e.rarity[w]
 		}
-		if share := have[i] / whole; share >= 0.7 {
-			c := ruleCause(s.Rule)
-			c.Symptom, c.Guess, c.weight = s.text, true, share*have[i]
+		if has := e.inOrder(s.words, said); has > 0 && has >= 0.7*whole {
+			c := s.told
+			c.Guess, c.weight = true, has
 			causes = append(causes, c)
 		}
 	}
-	slices.SortStableFunc(causes, func(a, b cause) int { return int(math.Copysign(1, b.weight-a.weight)) })
+	slices.SortStableFunc(causes, func(a, b cause) int { return cmp.Compare(b.weight, a.weight) })
 	return causes[:min(len(causes), maxGuesses)]
 }
+
+// inOrder is how much the words say that a line has of a symptom, in their order: that
+// part of the line counts which has most, and three words besides a code. Between two of them there are maxBetween others
+// at most.
+func (e *explainer) inOrder(symptom, line []string) (most float64) {
+	for begin := range line {
+		at, next, words, has := begin, 0, 0, 0.0
+		for ; at < len(line) && next < len(symptom); at++ {
+			found := slices.Index(symptom[next:], line[at])
+			if found < 0 {
+				if begin == at {
+					break
+				}
+				continue
+			}
+			has, next = has+e.rarity[line[at]], next+found+1
+			if !isCode(line[at]) {
+				words++
+			}
+			if rest := line[at+1:]; !slices.ContainsFunc(rest[:min(len(rest), maxBetween+1)], func(w string) bool { return slices.Contains(symptom[next:], w) }) {
+				break
+			}
+		}
+		if words >= 3 {
+			most = max(most, has)
+		}
+	}
+	return most
+}
+
+// maxBetween is how many other words may stand between two of a symptom.
+const maxBetween = 3
 
 // sameKind reports whether a line with a code of a refusal has that of the symptom, if
 // the symptom has one.
@@ -192,18 +225,36 @@ func unique(words []string) []string {
 
 // wordsIn are the words of a text without enhanced codes (RFC 3463), in which servers
 // differ.
-func wordsIn(text string) []string { return slices.DeleteFunc(allWordsIn(text), enhanced.MatchString) }
+func wordsIn(text string) []string { return withoutStatus(allWordsIn(text)) }
+
+func withoutStatus(words []string) []string {
+	return slices.DeleteFunc(words, func(w string) bool { return w[0] >= '2' && w[0] <= '5' && enhanced.MatchString(w) })
+}
 
 // allWordsIn are the words of a text in small letters, without marks around them. The
 // code of a reply's line is one, and the text behind its hyphen another. What a PIX has
 // painted over is a word of its own.
 func allWordsIn(text string) []string {
-	text = painted.ReplaceAllString(codeAndHyphen.ReplaceAllString(text, "$1 "), " painted-over ")
-	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return strings.ContainsRune(" \t\r\n\"'`()[]<>{},;=|*#_", r) })
+	if strings.Contains(text, "-") {
+		text = codeAndHyphen.ReplaceAllString(text, "$1 ")
+	}
+	if strings.Contains(text, "********") {
+		text = painted.ReplaceAllString(text, " painted-over ")
+	}
+	words := strings.FieldsFunc(strings.ToLower(text), isMark)
 	for i, w := range words {
 		words[i] = strings.Trim(w, ".:!?-/")
 	}
 	return slices.DeleteFunc(words, func(w string) bool { return w == "" })
+}
+
+// isMark reports whether a character stands between words.
+func isMark(r rune) bool {
+	switch r {
+	case ' ', '\t', '\r', '\n', '"', '\'', '`', '(', ')', '[', ']', '<', '>', '{', '}', ',', ';', '=', '|', '*', '#', '_':
+		return true
+	}
+	return false
 }
 
 var (

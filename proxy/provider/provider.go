@@ -93,7 +93,8 @@ var general = []refusal{
 
 var outdated = Meaning{"the Exchange server that sends is out of date, and is throttled or blocked", "update that server"}
 
-// Explain says what a refusal means. text is what stands behind the code. ok is false
+// Explain says what a refusal means. text is what stands behind the code, which is 0 where
+// it was not told: then the enhanced code with which text begins has to do. ok is false
 // where nothing is known.
 func Explain(code int, text string) (m Meaning, ok bool) {
 	if m, ok = find(refusals, code, text); ok {
@@ -109,7 +110,7 @@ func Generally(code int, text string) (m Meaning, ok bool) { return find(general
 func find(list []refusal, code int, text string) (m Meaning, ok bool) {
 	folded := ""
 	for _, r := range list {
-		if r.code != code {
+		if r.code != code && (code != 0 || !strings.HasPrefix(text, r.text) || text[0] != byte('0'+r.code/100)) {
 			continue
 		}
 		if folded == "" {

@@ -53,6 +53,22 @@ func TestRefusalsAreExplained(t *testing.T) {
 	}
 }
 
+// .NET tells a reply without its code.
+func TestWithoutACodeTheEnhancedCodeIsEnough(t *testing.T) {
+	for text, want := range map[string]string{
+		"5.7.139 Authentication unsuccessful, basic authentication is disabled.": "by a policy",
+		"5.7.57 Client not authenticated to send mail.":                          "not logged in",
+		"4.7.139 of another class":                                               "",
+		"5.7.1390 of another code":                                               "",
+		"unsuccessful: 5.7.139":                                                  "",
+		"":                                                                       "",
+	} {
+		if m, ok := Explain(0, text); ok != (want != "") || !strings.Contains(m.Means, want) {
+			t.Errorf("%q means %+v", text, m)
+		}
+	}
+}
+
 func TestNoEntryHidesAnother(t *testing.T) {
 	for i, r := range slices.Concat(refusals, general) {
 		if r.text != strings.ToLower(r.text) {

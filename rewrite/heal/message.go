@@ -15,9 +15,10 @@ func strayBytes() rewrite.Rule {
 			"Two dots there stay as they are, from a client that doubles dots, until a single one shows that it does not. " +
 			"This rule counts the messages that were mended so, or refuses them with 554 at their end. It is in force on " +
 			"every route: `stray_bytes` chooses between the two.",
-		Symptoms: []string{"451 See http://pobox.com/~djb/docs/smtplf.html", "451 Failed Naked LF", "550 5.6.11 SMTPSEND.BareLinefeedsAreIllegal"},
-		Source:   "RFC 5321, 2.3.8 and 4.1.1.4; CVE-2023-51764; bruceg/nullmailer#76 (CR CR LF); KB2998901",
-		Entries:  []string{"L63", "L65", "L68"},
+		Symptoms: []string{"451 See http://pobox.com/~djb/docs/smtplf.html", "451 Failed Naked LF", "550 5.6.11 SMTPSEND.BareLinefeedsAreIllegal",
+			"Error: bare <LF> received"},
+		Source:  "RFC 5321, 2.3.8 and 4.1.1.4; Postfix, smtpd_forbid_bare_newline; CVE-2023-51764; bruceg/nullmailer#76 (CR CR LF); KB2998901",
+		Entries: []string{"L63", "L65", "L68"},
 		Options: []rewrite.Option{{Name: "mode", Default: "mend", Values: []string{"mend", "refuse"},
 			Doc: "\"mend\": the message passes, mended; \"refuse\": it is refused at its end"}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
