@@ -33,7 +33,7 @@ func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if f.Arg(0) == "-" {
 		text = stdin
 	}
-	explained, err := explainText(text)
+	explained, err := newExplainer().explain(text)
 	if err != nil {
 		fmt.Fprintf(stderr, "smtpshim explain: reading standard input: %v\n", err)
 		return failed
@@ -73,23 +73,23 @@ type finding struct {
 	rank int // the lowest is told first
 }
 
-// explainText explains what r has. A cause that several lines tell is found once. What
+// explain explains what r has. A cause that several lines tell is found once. What
 // is only guessed counts where nothing else is found.
 //
 // Lines that tell of a refusal come first, since a bounce says in its own words too what
 // the refusal may mean; then come others, and last what says only that something failed.
-func explainText(r io.Reader) (explanation, error) {
-	b := builder{explains: newExplainer(), sure: map[string]int{}}
+func (e *explainer) explain(r io.Reader) (explanation, error) {
+	b := builder{explains: e, sure: map[string]int{}}
 	if err := eachLine(r, b.line); err != nil {
 		return explanation{}, err
 	}
-	e := b.explanation
-	slices.SortStableFunc(e.Found, func(a, b finding) int { return cmp.Compare(a.rank, b.rank) })
-	if e.Found == nil {
+	known := b.explanation
+	slices.SortStableFunc(known.Found, func(a, b finding) int { return cmp.Compare(a.rank, b.rank) })
+	if known.Found == nil {
 		slices.SortStableFunc(b.guesses, func(a, b finding) int { return cmp.Compare(b.weight, a.weight) })
-		e.Found = b.guesses[:min(len(b.guesses), maxGuesses)]
+		known.Found = b.guesses[:min(len(b.guesses), maxGuesses)]
 	}
-	return e, nil
+	return known, nil
 }
 
 // A builder makes an explanation of lines.
@@ -98,7 +98,7 @@ type builder struct {
 	explains *explainer
 	sure     map[string]int // the place in Found, by what was found
 	guesses  []finding
-	before   string // what stands before a line that may go on with it; nothing is known of it
+	before   []string // the last lines, two at most, if nothing is known of them and the next may go on with them
 }
 
 // maxGuesses is how many guesses are worth a look, and maxUnknown how many lines are
@@ -109,24 +109,22 @@ const maxGuesses, maxUnknown = 3, 3
 // stands before it: mail readers and displays break lines where they are full.
 func (b *builder) line(line string) {
 	if line == "" {
-		b.before = ""
+		b.before = nil
 		return
 	}
 	b.Lines++
 	before := b.before
-	b.before = ""
+	b.before = nil
 	if b.tell(line, b.explains.causesOf(line)) {
 		return
 	}
-	if joined := before + " " + line; before != "" && !begins.MatchString(line) {
-		if b.tell(joined, b.explains.knownCauses(joined)) {
-			return
-		}
-		if len(joined) <= maxBroken {
-			b.before = joined
-		}
-	} else if len(line) <= maxBroken {
-		b.before = line
+	if before == nil || begins.MatchString(line) {
+		before = nil
+	} else if joined := strings.Join(before, " ") + " " + line; b.tell(joined, b.explains.knownCauses(joined)) {
+		return
+	}
+	if len(line) <= maxBroken {
+		b.before = append(before[max(0, len(before)-1):], line)
 	}
 	if tellsRefusal(line) {
 		b.unknown(line)
@@ -179,7 +177,7 @@ func (b *builder) unknown(line string) {
 }
 
 // maxBroken is how long a line may be, in octets, that somebody has broken.
-const maxBroken = 400
+const maxBroken = 150
 
 // begins is how a line begins that does not go on with the one before: with a code, a
 // time, a mark or a key.

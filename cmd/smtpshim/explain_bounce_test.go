@@ -41,7 +41,7 @@ func TestABounceIsExplainedByItsReportAndNotByTheMessageItReturns(t *testing.T) 
 		"Exim":             bounceHead + "\n  b@example.net\n    " + refusal + "\n\n------ This is a copy of the message, including all the headers. ------\n\nSubject: 501 Invalid Address\n",
 		"Sendmail":         bounceHead + "\n   ----- Transcript of session follows -----\n<<< " + refusal + "\n\n   ----- Unsent message follows -----\nSubject: 501 Invalid Address\n",
 	} {
-		e, err := explainText(strings.NewReader(text))
+		e, err := newExplainer().explain(strings.NewReader(text))
 		if err != nil {
 			t.Fatal(err)
 		}

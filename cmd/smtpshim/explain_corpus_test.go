@@ -66,8 +66,8 @@ type verdict struct {
 	got         string
 }
 
-func judge(s corpusText) (verdict, error) {
-	e, err := explainText(strings.NewReader(s.text))
+func judge(explains *explainer, s corpusText) (verdict, error) {
+	e, err := explains.explain(strings.NewReader(s.text))
 	if err != nil {
 		return verdict{}, err
 	}
@@ -88,13 +88,14 @@ func judge(s corpusText) (verdict, error) {
 // The first answer to texts as people have them is right, mostly, and where it is not it
 // says itself that it is a guess.
 func TestTheFirstAnswerIsRight(t *testing.T) {
+	explains := newExplainer()
 	for file, least := range map[string]int{"testdata/explain/corpus.txt": 120, "testdata/explain/check.txt": 60, "testdata/explain/check-2.txt": 30} {
 		texts, right := textsIn(t, file), 0
 		if len(texts) < least {
 			t.Errorf("%s has %d texts, fewer than %d", file, len(texts), least)
 		}
 		for _, s := range texts {
-			v, err := judge(s)
+			v, err := judge(explains, s)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -62,12 +62,21 @@ func eachLine(r io.Reader, tell func(string)) error {
 // that it is one of its own, as in what swaks prints. So does one behind a line that
 // ends with = where it is too long for 76 columns (RFC 2045, 6.7).
 func foldedLines(r io.Reader, tell func(string)) error {
-	in, held := bufio.NewReaderSize(r, maxLine), ""
+	in, held, soft := bufio.NewReaderSize(r, maxLine), []byte(nil), false
 	flush := func() {
-		if held != "" {
-			tell(held)
+		if len(held) > 0 {
+			line := string(held[:min(len(held), maxLine)])
+			if soft {
+				line = quotedOctets(line)
+			}
+			tell(printable(line))
 		}
-		held = ""
+		held, soft = held[:0], false
+	}
+	hold := func(text string) {
+		if len(held) < maxLine {
+			held = append(held, text...)
+		}
 	}
 	for {
 		line, err := readLine(in)
@@ -83,12 +92,13 @@ func foldedLines(r io.Reader, tell func(string)) error {
 				tell("")
 			}
 		case softBreak(held):
-			held = shortened(quotedOctets(strings.TrimSuffix(held, "=") + strings.TrimRight(line, " \t\r\n")))
-		case held != "" && strings.ContainsRune(" \t", rune(line[0])) && !marked.MatchString(text):
-			held = shortened(held + " " + text)
+			held, soft = held[:len(held)-1], true
+			hold(strings.TrimRight(line, " \t\r\n"))
+		case len(held) > 0 && strings.ContainsRune(" \t", rune(line[0])) && !marked.MatchString(text):
+			hold(" " + text)
 		default:
 			flush()
-			held = shortened(text)
+			hold(text)
 		}
 		if err != nil {
 			flush()
@@ -107,18 +117,19 @@ func readLine(in *bufio.Reader) (string, error) {
 	return line, err
 }
 
-// shortened is a line that is safe to be printed: not too long, and without octets that
-// are no text.
-func shortened(line string) string {
+// printable is a line without octets that are no text.
+func printable(line string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
+		case r >= ' ' && r < 0x7f:
+			return r
 		case r == '\t':
 			return ' '
 		case r == utf8.RuneError, !strconv.IsPrint(r):
 			return '?'
 		}
 		return r
-	}, line[:min(len(line), maxLine)])
+	}, line)
 }
 
 // marked is how a line of a dialogue begins.
@@ -135,8 +146,8 @@ func unquoted(line string) string {
 var quoteMarks = regexp.MustCompile(`^(?:[ \t]*>)+ ?`)
 
 // softBreak reports whether a line is one of quoted-printable text that goes on.
-func softBreak(line string) bool {
-	return len(line) > 60 && strings.HasSuffix(line, "=") && !strings.HasSuffix(line, "==") && strings.Contains(line, " ")
+func softBreak(line []byte) bool {
+	return len(line) > 60 && bytes.HasSuffix(line, []byte("=")) && !bytes.HasSuffix(line, []byte("==")) && bytes.IndexByte(line, ' ') >= 0
 }
 
 // quotedOctets undoes =XX where it stands for a character of ASCII.
