@@ -19,7 +19,8 @@ func explain(args []string, stdout, stderr io.Writer) int {
 func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	f := flags("explain", "[-json] TEXT...", "Says what a text means that a bounce, a log or a device's display has, and what heals it. "+
 		"TEXT is one line, in quotes or not, or - for the lines of standard input: a bounce, of which the message that it returns is "+
-		"not read, a part of a log of smtpshim, Postfix, Exim, Sendmail, Exchange or IIS, or what swaks or curl -v printed. The exit status is 1 if nothing is known.", stderr)
+		"not read, a part of a log of smtpshim, Postfix, Exim, Sendmail, Exchange or IIS, or what swaks or curl -v printed; "+
+		"lines may be broken or quoted. What is only guessed is told as \"Perhaps\". The exit status is 1 if nothing is known.", stderr)
 	asJSON := f.Bool("json", false, "print what is found as JSON")
 	if status, ok := parse(f, args, len(args)); !ok {
 		return status

@@ -72,7 +72,7 @@ func (e *explainer) knownCauses(line string) []cause {
 		causes = append(causes, cause{Means: means, Do: do, Source: "smtpshim's table of refusals, deploy/doc/login.md", weight: weightProvider})
 	}
 	if causes == nil {
-		causes = statusCauses(line)
+		causes = e.statusCauses(line)
 	}
 	if c, ok := outcomeCause(line); ok {
 		causes = append(causes, c)

@@ -115,3 +115,41 @@ func TestTheFirstAnswerIsRight(t *testing.T) {
 		}
 	}
 }
+
+// The table in the README says what explain says, and each of its rows is in the corpus.
+func TestTheReadmeHasWhatIsSeenAsItIsExplained(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(readme), "\n| what you see | what it is | what to do |\n|---|---|---|\n")
+	section, _, _ = strings.Cut(section, "\n\n")
+	explains, texts, rows := newExplainer(), textsIn(t, "testdata/explain/corpus.txt"), 0
+	for row := range strings.Lines(section) {
+		rows++
+		cells := strings.Split(strings.Trim(row, "| \n"), " | ")
+		if len(cells) != 3 {
+			t.Fatalf("%q has %d cells, want 3", row, len(cells))
+		}
+		seen := strings.Trim(cells[0], "`")
+		e, err := explains.explain(strings.NewReader(seen))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Found == nil || e.Found[0].Guess {
+			t.Errorf("%q is not explained", seen)
+			continue
+		}
+		if first := e.Found[0]; first.Rule != "" && !strings.Contains(cells[2], "`"+first.Rule+"`") || first.Rule == "" && first.Means != cells[1] {
+			t.Errorf("%q is explained as %q %q", seen, first.Rule, first.Means)
+		}
+		if !slices.ContainsFunc(texts, func(c corpusText) bool {
+			return strings.Contains(strings.Join(strings.Fields(strings.ReplaceAll(c.text, "\n> ", " ")), " "), strings.TrimSuffix(seen, "."))
+		}) {
+			t.Errorf("%q is not in the corpus", seen)
+		}
+	}
+	if rows < 8 {
+		t.Errorf("the table has %d rows, fewer than 8", rows)
+	}
+}

@@ -22,13 +22,13 @@ var byStatus = map[string]string{
 var statusIn = regexp.MustCompile(`(?i)(?:^|\b[45][0-9]{2}[- ]+#?|\bdsn=|\bstatus: ?|#)([45])\.([0-9]{1,3}\.[0-9]{1,3})\b`)
 
 // statusCauses are what the enhanced codes of a line mean.
-func statusCauses(line string) (causes []cause) {
+func (e *explainer) statusCauses(line string) []cause {
 	if !strings.Contains(line, "4.") && !strings.Contains(line, "5.") {
 		return nil
 	}
 	for _, m := range statusIn.FindAllStringSubmatch(line, -1) {
 		means := cmp.Or(byStatus[m[1]+"."+m[2]], byStatus[m[2]])
-		for _, o := range ordinaryRefusals() {
+		for _, o := range e.ordinary {
 			if means != "" && o.means == means {
 				c := o.cause()
 				c.Symptom, c.weight = strings.Join(m[1:], "."), weightStatus

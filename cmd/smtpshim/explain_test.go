@@ -114,6 +114,77 @@ func TestACodeWithAnotherEnhancedCodeIsNotASymptom(t *testing.T) {
 	}
 }
 
+func TestAnEnhancedCodeIsEnoughWhereNothingElseIsKnown(t *testing.T) {
+	explains := newExplainer()
+	for text, want := range map[string]string{
+		"said: 550 5.1.1 zork":            unknownRecipient,
+		"Status: 4.4.1":                   unreachable,
+		"dsn=5.4.6, zork":                 circle,
+		"550 zork (#5.2.2)":               fullMailbox,
+		"550 5.4.1 zork":                  "", // Exchange Online says so of recipients
+		"421 4.2.1 zork":                  "",
+		"550 5.1.10 zork":                 "",
+		"550 5.1.11 zork":                 "",
+		"version 5.1.1 of zork":           "",
+		"10.5.1.1 is not known":           "",
+		"550 5.1.1 over quota, says zork": fullMailbox, // words say more
+	} {
+		got := ""
+		if causes := explains.causesOf(text); causes != nil {
+			got = causes[0].Means
+		}
+		if got != want {
+			t.Errorf("%q means %q, want %q", text, got, want)
+		}
+	}
+	for status, means := range byStatus {
+		if !slices.ContainsFunc(ordinaryRefusals(), func(o ordinary) bool { return o.means == means }) {
+			t.Errorf("%s means %q, which is no ordinary refusal", status, means)
+		}
+	}
+}
+
+func TestATextOfAnOrdinaryRefusalIsInSmallLettersAndMeansOneThing(t *testing.T) {
+	seen := map[string]string{}
+	for _, o := range ordinaryRefusals() {
+		if o.means == "" || o.do == "" || o.source == "" || o.texts == nil {
+			t.Errorf("%+v lacks something", o)
+		}
+		for _, text := range o.texts {
+			if text != strings.ToLower(text) {
+				t.Errorf("%q is never found: it is not in small letters", text)
+			}
+			if before, is := seen[text]; is && o.codes == nil {
+				t.Errorf("%q means %q and %q", text, before, o.means)
+			}
+			seen[text] = o.means
+		}
+	}
+}
+
+// Guesses are told as such, and only where nothing is known.
+func TestWhatIsOnlyLikeASymptomIsAGuess(t *testing.T) {
+	explains := newExplainer()
+	for text, want := range map[string]string{
+		`500 Syntax error, the command "XXXX relay" is unrecognized`:        "fall-back-to-helo",
+		"505 You must please issue the STARTTLS command first":              "mend-505",
+		"STARTTLS first! A command must you issue, 505":                     "", // in another order
+		"530 You must issue command 505 of STARTTLS at first":               "",
+		"421 Service not available, closing transmission channel":           "",
+		"Must " + strings.Repeat("far ", 9) + "issue a STARTTLS " + "today": "",
+	} {
+		got := ""
+		for _, c := range explains.causesOf(text) {
+			if got == "" && c.Guess {
+				got = c.Rule
+			}
+		}
+		if got != want {
+			t.Errorf("%q is guessed to be %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestLinesWithARefusalOfWhichNothingIsKnownAreShown(t *testing.T) {
 	log := "status=bounced (host mx.example.com[192.0.2.1] said: 501 Invalid Address (in reply to EHLO command))\nqmgr: removed\n" +
 		"status=bounced (host mx.example.com[192.0.2.1] said: 571 zork (in reply to RCPT TO command))\n"
