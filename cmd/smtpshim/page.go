@@ -17,7 +17,7 @@ func (p *instance) addPage(admin *http.Server) {
 	if c.hasPage() {
 		stream := page.NewStream(func(f page.Filter) (<-chan journal.Event, func()) {
 			return p.journal.Watch(journal.Filter{Route: f.Route, Healed: f.Healed, Outcome: f.Outcome})
-		})
+		}, p.notice)
 		admin.RegisterOnShutdown(stream.Close)
 		admin.Handler = page.New(page.Source{
 			Version:      buildVersion(),
@@ -38,6 +38,16 @@ func (p *instance) addPage(admin *http.Server) {
 	if c.password != nil {
 		admin.Handler = c.password.Protect(admin.Handler)
 	}
+}
+
+// notice is an event as those who watch get it: at the end of a session that failed,
+// with the reason.
+func (p *instance) notice(e journal.Event) any {
+	n := e.Notice()
+	if f, ok := failureOf(e.Entry); ok && e.Kind == journal.Ended {
+		n.Causes = p.causesOf(f)
+	}
+	return n
 }
 
 // explained is what the page says of each name that a changed line can have.

@@ -172,6 +172,20 @@ func (w *watching) print(n journal.Notice) {
 		name = "-"
 	}
 	w.out.line(journal.Printable(name)+"  ", l, ruleColumn())
+	if n.Kind == journal.Ended {
+		for _, c := range n.Causes {
+			w.out.line(journal.Printable(name)+"  ", transcript.Line{Text: told(c)}, ruleColumn())
+		}
+	}
+}
+
+// told is a cause in one line, in the words of explain.
+func told(c journal.Cause) string {
+	head := "Means: "
+	if c.Guess {
+		head = "Perhaps: "
+	}
+	return head + c.Means + ". Do: " + c.Do
 }
 
 // endedAs says in one line how a session was.
@@ -181,7 +195,11 @@ func endedAs(n journal.Notice) string {
 		parts = append(parts, "server "+n.Server)
 	}
 	if n.Refused != nil {
-		parts = append(parts, n.Refused.String())
+		refused := *n.Refused
+		if n.Causes != nil {
+			refused.Means, refused.Do = "", "" // the first of the causes
+		}
+		parts = append(parts, refused.String())
 	}
 	if n.Err != "" {
 		parts = append(parts, n.While+": "+n.Err)

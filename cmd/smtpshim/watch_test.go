@@ -89,6 +89,29 @@ func TestWatchPrintsDialogues(t *testing.T) {
 	}
 }
 
+func TestWatchSaysTheReasonOfAFailureAndWhatHealsIt(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		data, _ := json.Marshal(journal.Notice{Kind: journal.Ended, ID: "1a", Outcome: "refused",
+			Refused: &journal.Refusal{Verb: "MAIL", Code: 550, Text: "no", Means: "not you", Do: "log in"},
+			Causes:  []journal.Cause{{Means: "not you", Do: "log in"}, {Rule: "fix-hello-name", Means: "a name", Do: "add it\x1b[2J", Guess: true}}})
+		fmt.Fprintf(w, "data: %s\n\n", data)
+	}))
+	defer s.Close()
+	var out strings.Builder
+	w := watching{url: s.URL, out: demoOutput{&out, false}, notes: io.Discard}
+	if err := w.follow(t.Context(), func() {}); err == nil {
+		t.Error("the connection was closed, and there is no error")
+	}
+	const want = `1a  ~ refused, 0 messages, 0.0 s, MAIL: 550 no
+1a  ~ Means: not you. Do: log in
+1a  ~ "Perhaps: a name. Do: add it\x1b[2J"
+`
+	if got := out.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestWatchSaysWhyThereIsNothingToWatch(t *testing.T) {
 	configDir(t)
 	old := httptest.NewServer(http.NotFoundHandler())

@@ -14,20 +14,23 @@ const (
 )
 
 // A Stream serves events as Server-Sent Events (HTML Living Standard, 9.2), each
-// with its JSON as data. It takes at most 16 listeners at once, and says 503 to
-// more.
+// with the JSON of its notice as data. It takes at most 16 listeners at once, and
+// says 503 to more.
 type Stream[E any] struct {
-	watch func(Filter) (events <-chan E, stop func())
-	slots chan struct{}
-	done  chan struct{}
-	close func()
+	watch  func(Filter) (events <-chan E, stop func())
+	notice func(E) any
+	slots  chan struct{}
+	done   chan struct{}
+	close  func()
 }
 
 // NewStream returns a stream of what watch gives for the filter of a request's
-// query (route, healed, outcome), until it is stopped.
-func NewStream[E any](watch func(Filter) (events <-chan E, stop func())) *Stream[E] {
+// query (route, healed, outcome), until it is stopped. notice makes of an event what
+// listeners get. It is called once for each listener, and may take its time: only
+// that listener waits.
+func NewStream[E any](watch func(Filter) (events <-chan E, stop func()), notice func(E) any) *Stream[E] {
 	done := make(chan struct{})
-	return &Stream[E]{watch, make(chan struct{}, mostListeners), done, sync.OnceFunc(func() { close(done) })}
+	return &Stream[E]{watch, notice, make(chan struct{}, mostListeners), done, sync.OnceFunc(func() { close(done) })}
 }
 
 // Close ends what is being served, and all that comes after; it is for
@@ -65,7 +68,7 @@ func (s *Stream[E]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if !ok {
 				return
 			}
-			data, err := json.Marshal(e)
+			data, err := json.Marshal(s.notice(e))
 			if err != nil {
 				return
 			}

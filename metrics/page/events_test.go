@@ -62,7 +62,7 @@ func gather(t *testing.T) *audience {
 		}
 		a.asked <- asked
 		return a.events, func() { a.asked <- "stop" }
-	})
+	}, func(event string) any { return event })
 	a.server = metrics.Admin(prometheus.NewRegistry(), func() (string, error) { return "", nil }, false)
 	a.server.Handler = stream
 	a.server.RegisterOnShutdown(stream.Close)

@@ -46,8 +46,20 @@ type Notice struct {
 	While      string               `json:"while,omitempty"` // what was being done
 	Err        string               `json:"err,omitempty"`   // what went wrong
 	Seconds    float64              `json:"seconds,omitempty"`
+	// Causes is why the session failed, or a recipient was refused, the surest cause
+	// first, as far as that is known. Whoever makes the notice puts it in.
+	Causes []Cause `json:"causes,omitempty"`
 
 	Lost int `json:"lost,omitempty"` // events that the reader has missed
+}
+
+// A Cause is what is known of a failure. No peer has said any of it.
+type Cause struct {
+	Rule   string `json:"rule,omitempty"` // that heals it
+	Means  string `json:"means"`
+	Do     string `json:"do"`               // what heals it
+	Source string `json:"source,omitempty"` // who says so
+	Guess  bool   `json:"guess,omitempty"`  // it may be something else
 }
 
 // A Product is a rewrite.Product for other programs.

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"smtpshim/proxy"
+	"smtpshim/proxy/journal"
+	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/vocabulary"
+)
+
+// A failure is what a session tells of why it failed, or why a recipient was refused.
+type failure struct {
+	route      string
+	outcome    vocabulary.Outcome
+	refused    proxy.Refusal
+	while, err string
+	acted      map[string]int // how often each rule did
+}
+
+// failureOf is that of a session that has ended; ok is false if nothing failed.
+func failureOf(e journal.Entry) (f failure, ok bool) {
+	end := e.End
+	f = failure{e.Route, end.Outcome, end.Refused, end.While, end.Err, end.Rules}
+	return f, e.Ended && (end.Outcome.Failed() || end.Refused.Code != 0)
+}
+
+// mostCauses is how many causes of one failure are worth a look.
+const mostCauses = 3
+
+// sessionExplainer explains what sessions heard. It is made once, when the first is
+// explained, and does not change.
+var sessionExplainer = sync.OnceValue(newExplainer)
+
+// causesOf returns why a session failed and what heals that on its route, the surest
+// cause first. There is one at least if the session failed.
+func (p *instance) causesOf(f failure) []journal.Cause {
+	var at *route
+	for _, r := range p.config.Load().routes {
+		if r.Name == f.route {
+			at = r
+		}
+	}
+	var list []journal.Cause
+	for _, c := range f.causes() {
+		list = append(list, journal.Cause{Rule: c.Rule, Means: c.Means, Do: adviceHere(c, f, at), Source: c.Source, Guess: c.Guess})
+	}
+	return list
+}
+
+// causes are what explain knows of the reply and the error, or else what the end of the
+// session tells.
+func (f failure) causes() []cause {
+	var causes []cause
+	add := func(list ...cause) {
+		for _, c := range list {
+			if !slices.ContainsFunc(causes, func(o cause) bool { return o.Means == c.Means }) {
+				causes = append(causes, c)
+			}
+		}
+	}
+	if r := f.refused; r.Code != 0 {
+		if r.Means != "" {
+			add(cause{Means: r.Means, Do: r.Do, Source: "smtpshim's table of refusals, deploy/doc/login.md"})
+		}
+		add(sessionExplainer().causesOf(fmt.Sprint(r.Code, " ", r.Text))...)
+	}
+	isGuess := func(c cause) bool { return c.Guess }
+	if f.err != "" {
+		add(slices.DeleteFunc(sessionExplainer().causesOf(f.err), isGuess)...) // our own words are no symptoms
+	}
+	if slices.ContainsFunc(causes, func(c cause) bool { return !c.Guess }) {
+		causes = slices.DeleteFunc(causes, isGuess)
+	}
+	if causes == nil && f.outcome.Failed() {
+		causes = f.endings()
+	}
+	return causes[:min(len(causes), mostCauses)]
+}
+
+// An ending is an ill that ends sessions without a word.
+type ending struct {
+	outcomes []vocabulary.Outcome
+	while    string // the beginning of what was being done
+	rule     string // that heals it
+	means    string
+}
+
+var endings = []ending{
+	{[]vocabulary.Outcome{vocabulary.OutcomeServerLost}, "waiting for the reply to ehlo",
+		"fall-back-to-helo", "the server hung up on EHLO, as servers do that know HELO alone"},
+	{[]vocabulary.Outcome{vocabulary.OutcomeServerTimeout}, "waiting for the reply to ehlo",
+		"unended-replies", "the server's reply to EHLO has no last line, or never came"},
+	{[]vocabulary.Outcome{vocabulary.OutcomeServerTimeout, vocabulary.OutcomeUnknown}, "waiting for the reply to end-of-data",
+		"dot-with-text", "the server, or a firewall before it, has not seen the end of the message"},
+	{[]vocabulary.Outcome{vocabulary.OutcomeServerLost}, "waiting for the reply to starttls",
+		"hide-failed-starttls", "the server offers STARTTLS, and hung up on it"},
+}
+
+// endings are the causes that the end of the session tells: what is known of such an
+// end, and what the outcome means.
+func (f failure) endings() []cause {
+	var causes []cause
+	for _, e := range endings {
+		if slices.Contains(e.outcomes, f.outcome) && strings.HasPrefix(f.while, e.while) {
+			c := cause{Means: e.means, Rule: e.rule, Guess: true}
+			for _, r := range heal.Table() {
+				if r.Name == e.rule {
+					c.Source, c.Do = r.Source, useOf(r.Name)
+				}
+			}
+			causes = append(causes, c)
+		}
+	}
+	means := f.outcome.Means()
+	if f.refused.Code != 0 {
+		means += "; nothing is known of this refusal"
+	}
+	return append(causes, cause{Means: strings.ReplaceAll(means, "`", ""), Do: outcomeAdvice[f.outcome]})
+}
+
+// outcomeAdvice is what to do about sessions that failed where nothing else is known.
+var outcomeAdvice = map[vocabulary.Outcome]string{
+	vocabulary.OutcomeRefused: "read the reply, and in the dialogue the command that it answers; " +
+		"where a rule can heal it that nobody has written yet, [[route.replace]] may do",
+	vocabulary.OutcomeMessageRefused:    "the error says what the message has, and which key lets it through: stray_bytes, long_lines or limits.message_size",
+	vocabulary.OutcomeClientLost:        "look at the last reply before the end: a client that hangs up mostly cannot live with that; \"smtpshim rules\" lists what clients are known for",
+	vocabulary.OutcomeClientTimeout:     "look at the last lines: the client has gone, or waits for something; [route.timeouts] gives it longer",
+	vocabulary.OutcomeClientProtocol:    "the error names what the client sent, or the limit that it met and the key that raises it",
+	vocabulary.OutcomeServerUnreachable: "see whether a server listens at this address and port, and lets smtpshim in; \"smtpshim check -live\" tries each server of a route",
+	vocabulary.OutcomeServerLost:        "look at the last command before the end, and into the server's log",
+	vocabulary.OutcomeServerTimeout:     "look into the server's log; where it is only slow, [route.timeouts] gives it longer",
+	vocabulary.OutcomeServerProtocol:    "the error shows the octets; \"smtpshim rules\" lists what servers are known for, and a recording tells more ([route.record])",
+	vocabulary.OutcomeTLS:               "the error says which side cannot, and what; weak in client_tls or server_tls allows old versions and suites (README, Old TLS, with a way out)",
+	vocabulary.OutcomeXCLIENT:           "have the server trust smtpshim's address for XCLIENT, or do without ([route.xclient])",
+	vocabulary.OutcomeUnknown:           "look into the server's log whether it has the message, before it is sent again",
+	vocabulary.OutcomeCutOff:            "the client tries again; the key drain gives sessions longer when smtpshim stops",
+	vocabulary.OutcomeDefect:            "report it, with the line of the log that has the stack",
+}
+
+// adviceHere is what to do about a cause where smtpshim stands between already; at is
+// nil if the route is no longer there.
+func adviceHere(c cause, f failure, at *route) string {
+	switch {
+	case c.Rule == "" || at == nil:
+		if rest, ok := strings.CutPrefix(c.Do, "put smtpshim between: "); ok {
+			return rest
+		}
+		if rest, ok := strings.CutPrefix(c.Do, "put smtpshim between, with "); ok {
+			return "set " + rest
+		}
+		return c.Do
+	case f.acted[c.Rule] > 0:
+		return fmt.Sprintf("the rule %s has acted in this session, and that was not enough: look at the dialogue", c.Rule)
+	case slices.Contains(at.Rules.Names(), c.Rule):
+		return fmt.Sprintf("the rule %s is in force on this route, and found nothing to act on: its description says what it looks for, and has its options", c.Rule)
+	}
+	return fmt.Sprintf("add %q to rules of the route %s, which are [\"standard\"] where the file does not say, and reload", c.Rule, at.Name)
+}

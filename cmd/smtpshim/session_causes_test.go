@@ -1,0 +1,136 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"smtpshim/proxy"
+	"smtpshim/proxy/journal"
+	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/vocabulary"
+)
+
+// explaining is an instance with the route "in", which has rules.
+func explaining(t *testing.T, rules string) *instance {
+	t.Helper()
+	config, _ := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nrules = "+rules+"\n")
+	p := newInstance("", config, t.Output())
+	t.Cleanup(func() { p.writer.Close() })
+	return p
+}
+
+func TestAFailedSessionSaysWhyAndWhatHealsIt(t *testing.T) {
+	p := explaining(t, `["fix-hello-name"]`)
+	refused := func(code int, text string) failure {
+		return failure{route: "in", outcome: vocabulary.OutcomeRefused, refused: proxy.Refusal{Verb: "MAIL", Code: code, Text: text}}
+	}
+	acted := refused(501, "5.5.4 Invalid Address")
+	acted.acted = map[string]int{"fix-hello-name": 1}
+	gone := refused(501, "5.5.4 Invalid Address")
+	gone.route = "gone"
+	login := refused(535, "5.7.139 Authentication unsuccessful, basic authentication is disabled.")
+	login.refused.Means, login.refused.Do = "login by password is turned off", "use OAuth"
+	for _, c := range []struct {
+		name  string
+		f     failure
+		rule  string
+		means string
+		do    string
+		guess bool
+	}{
+		{"a rule that is not in force", refused(552, "Too many recipients"), "too-many-recipients", "this is known of ", `add "too-many-recipients" to rules of the route in, `, false},
+		{"a rule in force that did not act", refused(501, "5.5.4 Invalid Address"), "fix-hello-name", "this is known of ", "is in force on this route, and found nothing to act on", false},
+		{"a rule that acted", acted, "fix-hello-name", "this is known of ", "has acted in this session", false},
+		{"a route that is gone", gone, "fix-hello-name", "this is known of ", "the rule fix-hello-name heals it", false},
+		{"a refusal that the proxy knows", login, "", "login by password is turned off", "use OAuth", false},
+		{"an everyday refusal", refused(550, "5.1.1 User unknown"), "", "the server does not know the recipient", "correct the address", false},
+		{"an unknown refusal", refused(599, "Xyzzy"), "", "mail was refused, and not accepted later in the session; nothing is known of this refusal", "read the reply", false},
+		{"an error", failure{route: "in", outcome: vocabulary.OutcomeServerUnreachable, while: "connecting to the server", err: "dial tcp 192.0.2.25:25: connect: connection refused"},
+			"", "there is no connection to the server", "look at its address and port", false},
+		{"an end that is known", failure{route: "in", outcome: vocabulary.OutcomeServerLost, while: "waiting for the reply to ehlo", err: "EOF"},
+			"fall-back-to-helo", "the server hung up on EHLO", `add "fall-back-to-helo" to rules of the route in`, true},
+		{"any other end", failure{route: "in", outcome: vocabulary.OutcomeServerLost, while: "waiting for the reply to data", err: "EOF"},
+			"", "the server hung up", "look at the last command before the end", false},
+	} {
+		list := p.causesOf(c.f)
+		if list == nil {
+			t.Errorf("%s: nothing", c.name)
+			continue
+		}
+		if got := list[0]; got.Rule != c.rule || !strings.HasPrefix(got.Means, c.means) || !strings.Contains(got.Do, c.do) || got.Guess != c.guess {
+			t.Errorf("%s: %+v, want %q, %q, %q, %v", c.name, list, c.rule, c.means, c.do, c.guess)
+		}
+		if len(list) > mostCauses {
+			t.Errorf("%s: %d causes", c.name, len(list))
+		}
+	}
+}
+
+func TestEveryFailureHasAReasonAndAdvice(t *testing.T) {
+	p := explaining(t, "[]")
+	for _, o := range vocabulary.Outcomes() {
+		list := p.causesOf(failure{route: "in", outcome: o})
+		if !o.Failed() {
+			if list != nil {
+				t.Errorf("%s is well, and has %+v", o, list)
+			}
+			continue
+		}
+		if len(list) != 1 || list[0].Means == "" || list[0].Do == "" || strings.Contains(list[0].Means, "`") {
+			t.Errorf("%s: %+v", o, list)
+		}
+	}
+	known := knownRules()
+	for _, e := range endings {
+		for _, o := range e.outcomes {
+			list := p.causesOf(failure{route: "in", outcome: o, while: e.while})
+			if len(list) != 2 || list[0].Rule != e.rule || list[0].Source == "" || !strings.Contains(strings.Join(known, " "), e.rule) {
+				t.Errorf("%s %s: %+v", o, e.while, list)
+			}
+		}
+		verb := e.while[strings.LastIndexByte(e.while, ' ')+1:]
+		if !strings.Contains(" "+strings.Join(proxy.Verbs(), " ")+" ", " "+verb+" ") {
+			t.Errorf("nobody waits for the reply to %s", verb)
+		}
+	}
+}
+
+func TestAdviceForARunningSmtpshimDoesNotSayToPutOneThere(t *testing.T) {
+	at := explaining(t, "[]").config.Load().routes[0]
+	var causes []cause
+	for _, r := range heal.Table() {
+		causes = append(causes, ruleCause(r))
+	}
+	for _, o := range ordinaryRefusals() {
+		causes = append(causes, cause{Means: o.means, Do: o.do})
+	}
+	for _, c := range causes {
+		for _, at := range []*route{at, nil} {
+			if do := adviceHere(c, failure{}, at); do == "" || strings.Contains(do, "put smtpshim") {
+				t.Errorf("%s: %s", c.Means, do)
+			}
+		}
+	}
+}
+
+func TestWhatWentWellIsNotExplained(t *testing.T) {
+	for _, e := range []journal.Entry{
+		{Route: "in", Ended: true, End: proxy.Ending{Outcome: vocabulary.OutcomeOK}},
+		{Route: "in"}, // under way
+	} {
+		if f, ok := failureOf(e); ok {
+			t.Errorf("%+v is a failure of %+v", f, e)
+		}
+	}
+	partial := journal.Entry{Route: "in", Ended: true, End: proxy.Ending{Outcome: vocabulary.OutcomeOK, Refused: proxy.Refusal{Verb: "RCPT", Code: 550}}}
+	if _, ok := failureOf(partial); !ok {
+		t.Error("a refused recipient is no failure")
+	}
+}
+
+func BenchmarkCausesOfAFailedSession(b *testing.B) {
+	f := failure{outcome: vocabulary.OutcomeRefused, refused: proxy.Refusal{Verb: "MAIL", Code: 550, Text: strings.Repeat("5.7.1 not here ", 13)}}
+	for b.Loop() {
+		f.causes()
+	}
+}
