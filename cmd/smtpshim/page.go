@@ -1,11 +1,17 @@
 package main
 
 import (
+	"errors"
 	"net/http"
+	"os"
+	"slices"
+	"strings"
 
 	"smtpshim/metrics"
 	"smtpshim/metrics/page"
+	"smtpshim/proxy"
 	"smtpshim/proxy/journal"
+	"smtpshim/proxy/record"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
 )
@@ -20,19 +26,21 @@ func (p *instance) addPage(admin *http.Server) {
 		}, p.notice)
 		admin.RegisterOnShutdown(stream.Close)
 		admin.Handler = page.New(page.Source{
-			Version:      buildVersion(),
-			Rules:        explained(),
-			Ready:        p.readiness,
-			Stale:        p.staleness,
-			Gatherer:     p.gather,
-			Routes:       p.shownRoutes,
-			Servers:      p.servers,
-			Certificates: func() []metrics.Certificate { return p.config.Load().certificates() },
-			Sessions:     p.shownSessions,
-			Events:       stream,
-			Observed:     p.shownObserved,
-			Evidence:     http.HandlerFunc(p.tellObserved),
-			AnyHost:      c.password != nil,
+			Version:       buildVersion(),
+			Rules:         explained(),
+			Ready:         p.readiness,
+			Gatherer:      p.gather,
+			Routes:        p.shownRoutes,
+			Servers:       p.servers,
+			Certificates:  func() []metrics.Certificate { return p.config.Load().certificates() },
+			FailedReloads: p.failedReloads,
+			Sessions:      p.shownSessions,
+			Explain:       p.shownCauses,
+			Recording:     p.shownRecording,
+			Events:        stream,
+			Observed:      p.shownObserved,
+			Evidence:      http.HandlerFunc(p.tellObserved),
+			AnyHost:       c.password != nil,
 		}, admin.Handler)
 	}
 	if c.password != nil {
@@ -62,7 +70,11 @@ func explained() map[string]page.Rule {
 		"chunking":         {Says: "BDAT is hidden: the route says so, or looks into messages."},
 	}
 	for _, r := range heal.Table() {
-		all[r.Name] = page.Rule{Says: "Heals " + r.Heals + ".", Source: r.Source}
+		all[r.Name] = page.Rule{Says: "Heals " + r.Heals + ".", Source: r.Source, Description: func() string {
+			var text, wrong strings.Builder
+			printRule(&text, &wrong, r)
+			return text.String() + wrong.String()
+		}}
 	}
 	return all
 }
@@ -92,12 +104,15 @@ func (p *instance) shownSessions() []page.Session {
 		s := page.Session{
 			ID: e.ID, Route: e.Route, Began: e.Began, Ended: e.Ended,
 			Outcome: e.End.Outcome, Server: e.End.Server, Hello: e.End.Hello, Messages: e.End.Messages, Octets: e.End.Octets,
-			Rules: e.End.Rules, Would: e.End.Would.Counts(), ClientTLS: e.End.ClientTLS, ServerTLS: e.End.ServerTLS,
+			Rules: e.End.Rules, ClientTLS: e.End.ClientTLS, ServerTLS: e.End.ServerTLS,
 			Products: shownProducts(e.End.Products), ClientAuth: e.End.ClientAuth, ServerAuth: e.End.ServerAuth,
 			Refused: page.Refusal(e.End.Refused), While: e.End.While, Err: e.End.Err, Lasted: e.End.Lasted,
 		}
 		if e.Client.IsValid() {
 			s.Client = e.Client.String()
+		}
+		if e.Ended {
+			s.Recorded = func() bool { return p.recorded(&e) }
 		}
 		for _, l := range e.Lines {
 			s.Lines = append(s.Lines, page.Line{After: l.After, Side: byte(l.Side), Mark: byte(l.Mark), Text: l.Text, Rule: l.Rule})
@@ -105,4 +120,51 @@ func (p *instance) shownSessions() []page.Session {
 		list = append(list, s)
 	}
 	return list
+}
+
+// shownCauses says why a session failed.
+func (p *instance) shownCauses(s page.Session) []page.Cause {
+	var list []page.Cause
+	for _, c := range p.causesOf(failure{s.Route, s.Outcome, proxy.Refusal(s.Refused), s.While, s.Err, s.Rules}) {
+		list = append(list, page.Cause(c))
+	}
+	return list
+}
+
+// recorded reports whether the page has a recording of a session that has ended: what
+// the journal keeps, or the file.
+func (p *instance) recorded(e *journal.Entry) bool {
+	if len(e.Lines) > 0 {
+		return true
+	}
+	r := p.config.Load().route(e.Route)
+	if r == nil || r.record == nil {
+		return false
+	}
+	info, err := os.Stat(r.record.Path(e))
+	return err == nil && info.Mode().IsRegular()
+}
+
+// shownRecording is the recording of a session: the file, which has the rules that were
+// in force then, or else what the journal keeps.
+func (p *instance) shownRecording(session string) (name string, text []byte, err error) {
+	recent := p.journal.Recent()
+	at := slices.IndexFunc(recent, func(e journal.Entry) bool { return e.ID == session && e.Ended })
+	if at < 0 {
+		return "", nil, errors.New("there is no such session among the last ones that have ended")
+	}
+	e, r := &recent[at], p.config.Load().route(recent[at].Route)
+	played := &record.Route{Name: e.Route}
+	if r != nil {
+		played.Rules, played.Options, played.Settings = playedRules(r), playedOptions(r), playedSettings(r)
+		if r.record != nil {
+			if text, err := os.ReadFile(r.record.Path(e)); err == nil {
+				return record.FileName(e), text, nil
+			}
+		}
+	}
+	if len(e.Lines) == 0 {
+		return "", nil, errors.New("there is no recording of this session, or no longer")
+	}
+	return record.FileName(e), record.Format(e, played), nil
 }

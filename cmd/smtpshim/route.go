@@ -94,6 +94,16 @@ type sided struct {
 	store *tlspolicy.Store
 }
 
+// route is the route of that name; nil: there is none.
+func (c *config) route(name string) *route {
+	for _, r := range c.routes {
+		if r.Name == name {
+			return r
+		}
+	}
+	return nil
+}
+
 // stores are those of a route's certificates.
 func (r *route) stores() []sided {
 	var list []sided

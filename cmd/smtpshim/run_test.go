@@ -255,7 +255,7 @@ func TestABadFileChangesNothing(t *testing.T) {
 		}
 		status, ready := r.get("/readyz")
 		if _, page := r.get("/"); status != http.StatusOK || !strings.HasPrefix(ready, "ready\n") || !strings.Contains(ready, r.path+", which was not taken: ") ||
-			!strings.Contains(ready, c.says) || !strings.Contains(page, "older configuration") {
+			!strings.Contains(ready, c.says) || !strings.Contains(page, "A reload failed at ") || !strings.Contains(page, "until a reload succeeds") {
 			t.Errorf("%s: /readyz says %d %q, and the page %s", c.what, status, ready, page)
 		}
 		if status, out, err := call("ready", "-config", r.path); c.more == "" && (status != succeeded || out != "ready\n" || !strings.Contains(err, c.says)) {
@@ -270,6 +270,9 @@ func TestABadFileChangesNothing(t *testing.T) {
 	r.logged("msg=reloaded")
 	if _, ready := r.get("/readyz"); ready != "ready\n" {
 		t.Errorf("after a good file /readyz says %q", ready)
+	}
+	if _, page := r.get("/"); strings.Contains(page, "reload failed") {
+		t.Errorf("after a good file the page says that a reload failed:\n%s", page)
 	}
 }
 

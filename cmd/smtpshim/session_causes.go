@@ -38,12 +38,7 @@ var sessionExplainer = sync.OnceValue(newExplainer)
 // causesOf returns why a session failed and what heals that on its route, the surest
 // cause first. There is one at least if the session failed.
 func (p *instance) causesOf(f failure) []journal.Cause {
-	var at *route
-	for _, r := range p.config.Load().routes {
-		if r.Name == f.route {
-			at = r
-		}
-	}
+	at := p.config.Load().route(f.route)
 	var list []journal.Cause
 	for _, c := range f.causes() {
 		list = append(list, journal.Cause{Rule: c.Rule, Means: c.Means, Do: adviceHere(c, f, at), Source: c.Source, Guess: c.Guess})

@@ -4,16 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
+
+	"smtpshim/metrics/page"
 )
 
 // A stale configuration is in force although its file has changed since, because
 // the file could not be read or used.
 type stale struct {
-	why    string // in full: it may quote values of the file
-	places string // without values, for those who need no password
+	at     time.Time
+	path   string
+	errs   []string // what is wrong, in full: they may quote values of the file
+	why    string   // the same in one sentence
+	places string   // without values, for those who need no password
 }
 
-// staleAfter describes a reload of the configuration that failed with err.
+// staleAfter describes a reload of the configuration that failed with err just now.
 func staleAfter(path string, err error) *stale {
 	const most = 3 // mistakes that are named
 	whole, places := []string{err.Error()}, []string(nil)
@@ -29,7 +35,7 @@ func staleAfter(path string, err error) *stale {
 		}
 	}
 	const begin = "the configuration in force is older than "
-	s := &stale{why: begin + path + ", which was not taken: " + strings.Join(whole, "; "), places: begin + "its file, which was not taken"}
+	s := &stale{at: time.Now(), path: path, errs: whole, why: begin + path + ", which was not taken: " + strings.Join(whole, "; "), places: begin + "its file, which was not taken"}
 	if len(places) > 0 {
 		s.places += ": " + strings.Join(places, "; ")
 	}
@@ -48,15 +54,26 @@ func (m mistake) place() string {
 	return fmt.Sprintf("line %d: %s", m.line, m.key)
 }
 
-// staleness says why the configuration in force is older than its file; "": it is not.
-func (p *instance) staleness() string {
+// failedReloads are those of the configuration and of certificates that none has
+// followed that succeeded.
+func (p *instance) failedReloads() []page.FailedReload {
+	var list []page.FailedReload
 	if s := p.stale.Load(); s != nil {
-		return s.why
+		list = append(list, page.FailedReload{What: "the configuration, " + s.path, At: s.at, Errs: s.errs})
 	}
-	return ""
+	for _, r := range p.config.Load().routes {
+		for _, s := range r.stores() {
+			for _, f := range s.store.Failures() {
+				what := fmt.Sprintf("the certificate %s, which the route %s shows to %ss", f.File, r.Name, s.side)
+				list = append(list, page.FailedReload{What: what, At: f.At, Errs: []string{f.Err}})
+			}
+		}
+	}
+	return list
 }
 
-// publicStaleness is staleness for whoever may ask without a password.
+// publicStaleness says why the configuration in force is older than its file, to whoever
+// may ask without a password; "": it is not.
 func (p *instance) publicStaleness() string {
 	s := p.stale.Load()
 	switch {

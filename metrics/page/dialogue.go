@@ -34,7 +34,10 @@ type cell struct {
 }
 
 // A reason is a rule, or what of the configuration changed a line.
-type reason struct{ Name, Says, Source string }
+type reason struct {
+	Name, Says, Source string
+	Described          bool // there is a description of the rule
+}
 
 // turns sets a dialogue's legs against each other.
 func turns(lines []Line, rules map[string]Rule) []turn {
@@ -115,11 +118,11 @@ func changed(lines []Line) []row {
 // reasons explain names that have commas between them. There is always one.
 func reasons(names string, rules map[string]Rule) []reason {
 	if names == "" {
-		return []reason{{"smtpshim", "No rule did this: it keeps the session in order, or ends it.", ""}}
+		return []reason{{Name: "smtpshim", Says: "No rule did this: it keeps the session in order, or ends it."}}
 	}
 	var list []reason
 	for name := range strings.SplitSeq(names, ",") {
-		list = append(list, reason{name, cmp.Or(rules[name].Says, "The configuration has it so."), rules[name].Source})
+		list = append(list, reason{name, cmp.Or(rules[name].Says, "The configuration has it so."), rules[name].Source, rules[name].Description != nil})
 	}
 	return list
 }

@@ -1,6 +1,6 @@
-// Package page is the status page of the admin listener: routes, servers,
-// rules and certificates as they stand, and the last sessions with both legs of
-// their dialogues side by side.
+// Package page is the status page of the admin listener: the last sessions with both
+// legs of their dialogues side by side and, of those that failed, why and what heals
+// it; what needs looking at; and routes, servers, rules and certificates as they stand.
 //
 // It is HTML that is made here and asks nobody else for anything; a small script
 // keeps it up to date, and it does without. All that a peer has said is printable
@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"embed"
 	"html/template"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -29,15 +30,24 @@ type Source struct {
 	Version      string
 	Rules        map[string]Rule // by the names that lines and routes have for them
 	Ready        func() error    // why it takes no sessions; nil: it does
-	Stale        func() string   // why the configuration in force is older than its file; "": it is not
 	Gatherer     prometheus.Gatherer
 	Routes       func() []Route
 	Servers      func() []metrics.Server
 	Certificates func() []metrics.Certificate
-	Sessions     func() []Session  // newest first
 	Events       http.Handler      // a Stream of what happens in the sessions
 	Observed     func() []Observed // nil: nothing is observed
 	Evidence     http.Handler      // the same for other programs, at /observed; nil: there is none
+
+	// FailedReloads are those that none has followed that succeeded.
+	FailedReloads func() []FailedReload
+
+	// Sessions are the last ones, newest first. Explain says why one failed that has
+	// ended, or a recipient was refused in it, and what heals that, the surest cause
+	// first. Recording is what a session's Recorded promises; name is that of a
+	// file.
+	Sessions  func() []Session
+	Explain   func(Session) []Cause
+	Recording func(session string) (name string, text []byte, err error)
 
 	// AnyHost lets the page be asked for under any name, as where a password
 	// protects it. Else it is to be had under an address or as localhost alone,
@@ -47,8 +57,27 @@ type Source struct {
 }
 
 // A Rule is what one does, in a sentence, and who says that it has to; Source may
-// be "".
-type Rule struct{ Says, Source string }
+// be "". Description is all that is known of it, in lines of plain text; nil: there is
+// no more than this.
+type Rule struct {
+	Says, Source string
+	Description  func() string
+}
+
+// A FailedReload is one of What, which goes on as it was before.
+type FailedReload struct {
+	What string
+	At   time.Time
+	Errs []string // what is wrong with it
+}
+
+// A Cause is why a session failed. No peer has said any of it.
+type Cause struct {
+	Rule      string // that heals it; "": none does
+	Means, Do string
+	Source    string // who says so; "": nobody has to
+	Guess     bool   // it may be something else
+}
 
 // A Route is one of the configuration.
 type Route struct {
@@ -67,7 +96,6 @@ type Session struct {
 	Messages             int // accepted
 	Octets               int64
 	Rules                map[string]int // how often each acted
-	Would                map[string]int // how often each observed rule would have acted
 	Products             []string       // that were recognised, each with what told
 	ClientTLS, ServerTLS string         // versions; "" in clear
 	// By what the client has logged in, and somebody at the server; "": nobody has.
@@ -77,6 +105,9 @@ type Session struct {
 	Lasted                 time.Duration
 
 	Lines []Line // none if nobody looked when it began
+
+	// Recorded reports whether there is a recording; nil: there is none.
+	Recorded func() bool
 }
 
 // A Refusal is the reply with which mail was refused; Code 0: none was.
@@ -96,16 +127,18 @@ type Line struct {
 	Rule       string        // names with commas between them; "": as it was said
 }
 
-//go:embed page.html observed.html page.css page.js page.svg
+//go:embed page.html rule.html observed.html page.css page.js page.svg
 var files embed.FS
 
 // New answers for the page at /, for what belongs to it, and for s.Events at
 // /events. rest answers for everything else.
 func New(s Source, rest http.Handler) http.Handler {
-	p := page{s, template.Must(template.New("page.html").ParseFS(files, "page.html", "observed.html"))}
+	p := page{s, template.Must(template.New("page").ParseFS(files, "*.html"))}
 	mux := http.NewServeMux()
 	mux.Handle("/", rest)
 	mux.Handle("GET /{$}", p.guard(http.HandlerFunc(p.show)))
+	mux.Handle("GET /rule", p.guard(http.HandlerFunc(p.describe)))
+	mux.Handle("GET /recording", p.guard(http.HandlerFunc(p.record)))
 	mux.Handle("GET /events", p.guard(s.Events))
 	if s.Evidence != nil {
 		mux.Handle("GET /observed", p.guard(s.Evidence))
@@ -156,10 +189,38 @@ func isAddress(host string) bool {
 	return err == nil || strings.EqualFold(host, "localhost")
 }
 
-// show makes the page. It is whole or not sent at all.
+// show makes the page.
 func (p *page) show(w http.ResponseWriter, r *http.Request) {
+	p.execute(w, "page.html", p.view(filterOf(r), time.Now()))
+}
+
+// describe shows the description of the rule that the query names.
+func (p *page) describe(w http.ResponseWriter, r *http.Request) {
+	name := r.URL.Query().Get("name")
+	rule := p.Rules[name]
+	if rule.Description == nil {
+		http.Error(w, "there is no description of such a rule", http.StatusNotFound)
+		return
+	}
+	p.execute(w, "rule.html", struct{ Name, Text string }{name, rule.Description()})
+}
+
+// record has the recording of the session that the query names saved as a file.
+func (p *page) record(w http.ResponseWriter, r *http.Request) {
+	name, text, err := p.Recording(r.URL.Query().Get("session"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
+	w.Write(text)
+}
+
+// execute answers with a template. It is whole or not sent at all.
+func (p *page) execute(w http.ResponseWriter, name string, data any) {
 	var b bytes.Buffer
-	if err := p.template.Execute(&b, p.view(filterOf(r), time.Now())); err != nil {
+	if err := p.template.ExecuteTemplate(&b, name, data); err != nil {
 		http.Error(w, "the page cannot be made: "+err.Error(), http.StatusInternalServerError)
 		return
 	}

@@ -33,11 +33,12 @@ function replace(old, part) {
   const focus = old.contains(document.activeElement) && document.activeElement.closest("[data-key]");
   const before = keyed(old), after = keyed(part);
   for (const [key, e] of after) {
-    if (before.has(key)) e.open = before.get(key).open;
+    if (before.has(key) && "open" in e) e.open = before.get(key).open;
   }
   old.replaceWith(part);
   if (focus && after.has(focus.dataset.key)) {
-    after.get(focus.dataset.key).querySelector("summary").focus({preventScroll: true});
+    const e = after.get(focus.dataset.key);
+    (e.querySelector("summary") || e).focus({preventScroll: true});
   }
 }
 

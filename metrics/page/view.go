@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"smtpshim/metrics"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -33,118 +33,145 @@ func filterOf(r *http.Request) Filter {
 	return Filter{query.Get("route"), query.Get("healed") != "", query.Get("outcome")}
 }
 
-func (f Filter) wants(s *Session, v sessionView) bool {
-	return (f.Route == "" || s.Route == f.Route) && (!f.Healed || len(v.Rules) > 0) &&
+// query is the filter as filterOf reads it.
+func (f Filter) query() string {
+	query := url.Values{}
+	for _, q := range []struct{ name, value string }{{"route", f.Route}, {"outcome", f.Outcome}} {
+		if q.value != "" {
+			query.Set(q.name, q.value)
+		}
+	}
+	if f.Healed {
+		query.Set("healed", "1")
+	}
+	return "?" + query.Encode()
+}
+
+func (p *page) wants(f Filter, s *Session) bool {
+	return (f.Route == "" || s.Route == f.Route) && (!f.Healed || p.healed(s)) &&
 		(f.Outcome == "" || s.Ended && s.Outcome.Named(f.Outcome))
+}
+
+// healed says that a rule has acted in a session. Before its end that is what its lines
+// show; what the configuration alone changes heals nothing.
+func (p *page) healed(s *Session) bool {
+	if s.Ended {
+		return len(s.Rules) > 0
+	}
+	return slices.ContainsFunc(s.Lines, func(l Line) bool {
+		for name := range strings.SplitSeq(l.Rule, ",") {
+			if p.Rules[name].Source != "" {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // A view is what the template shows, in words.
 type view struct {
 	Version, Now string
 	NotReady     string // why; "": it is
-	Stale        string // why; "": it is not
+	Failed       []reloadView
+	Problems     []problem
+	MoreProblems int
 	Filter       Filter
+	Choices      []choice
 	Outcomes     []string // to choose from
 	Routes       []routeView
 	Sessions     []sessionView
+	More         int // sessions that are wanted and not shown
 }
 
-type routeView struct {
-	Name                                string
-	Listen                              []string
-	Active, Sessions, Messages, Changed string
-	Servers                             []metrics.Server
-	Certificates                        []certificateView
-	Rules                               []ruleView
-	Observed                            *observedView // nil: its rules act
+// A reloadView is a reload that failed.
+type reloadView struct {
+	What, At, Since string // At is for people, Since for machines
+	Errs            []string
 }
 
-type ruleView struct {
-	reason
-	Times string
-	Idle  bool // has not acted since we began
-}
-
-type certificateView struct {
-	Name, Side, Left string
-	Until            string
-	Class            string // "bad": over, "soon": within two weeks
+// A choice is a link to the sessions of one kind, on the route that is looked at.
+type choice struct {
+	ID, Name, Link, Count string
+	Current               bool
 }
 
 type sessionView struct {
 	ID, Route, Client, Server string
 	Began, BeganAt            string // for people; for machines
 	Outcome, Class            string
-	Refused                   string // verb and code, where that is why; ""
+	Refused                   string // the reply, where one is why; ""
+	Trouble                   string // the error, where one is why; ""
+	Causes                    []causeView
 	Rules                     []string
 	Facts                     []fact
 	Turns                     []turn
+	LineCount                 string
+	Recording                 string // where it is to be had; "": nowhere
 	Open                      bool
+}
+
+type causeView struct {
+	Cause
+	Described bool // there is a description of the rule
 }
 
 type fact struct{ Name, Value string }
 
 func (p *page) view(f Filter, now time.Time) view {
-	v := view{Version: p.Version, Now: clock(now, now), Filter: f, Outcomes: vocabulary.OutcomeNames()}
+	v := view{Version: p.Version, Now: clock(now, now), Filter: f, Outcomes: vocabulary.OutcomeNames(), Routes: p.routes(now)}
 	if err := p.Ready(); err != nil {
 		v.NotReady = err.Error()
 	}
-	if why := p.Stale(); why != "" {
-		v.Stale = quoted(why)
+	for _, r := range p.FailedReloads() {
+		failed := reloadView{What: quoted(r.What), At: clock(r.At, now), Since: r.At.Format(time.RFC3339)}
+		for _, err := range r.Errs {
+			failed.Errs = append(failed.Errs, quoted(err))
+		}
+		v.Failed = append(v.Failed, failed)
 	}
-	counted, servers, certificates := count(p.Gatherer), p.Servers(), p.Certificates()
-	for _, r := range p.Routes() {
-		n := func(name, by string) string { return grouped(counted[series{"smtpshim_" + name, r.Name, by}]) }
-		route := routeView{Name: r.Name, Listen: r.Listen, Active: n("sessions_active", ""), Sessions: n("sessions_total", ""),
-			Messages: n("messages_total", string(vocabulary.MessageAccepted)), Changed: n("rule_applied_total", "")}
-		for _, name := range r.Rules {
-			times := n("rule_applied_total", name)
-			route.Rules = append(route.Rules, ruleView{reasons(name, p.Rules)[0], times, times == "0"})
-		}
-		for _, s := range servers {
-			if s.Route == r.Name {
-				route.Servers = append(route.Servers, s)
-			}
-		}
-		for _, c := range certificates {
-			if c.Route == r.Name {
-				route.Certificates = append(route.Certificates, certificate(c, now))
-			}
-		}
-		route.Observed = p.observed(r.Name)
-		v.Routes = append(v.Routes, route)
+	v.Problems = problemsOf(v.Routes)
+	if more := len(v.Problems) - mostProblems; more > 0 {
+		v.Problems, v.MoreProblems = v.Problems[:mostProblems], more
 	}
-	for _, s := range p.Sessions() {
-		if len(v.Sessions) == mostSessions {
-			break
-		}
-		if session := p.session(&s, now); f.wants(&s, session) {
-			v.Sessions = append(v.Sessions, session)
+	sessions := p.Sessions()
+	for i := range sessions {
+		s := &sessions[i]
+		switch {
+		case !p.wants(f, s):
+		case len(v.Sessions) == mostSessions:
+			v.More++
+		default:
+			v.Sessions = append(v.Sessions, p.session(s, now))
 		}
 	}
-	if len(v.Sessions) > 0 {
+	if len(v.Sessions) == 1 {
 		v.Sessions[0].Open = true
 	}
+	v.Choices = p.choices(f, sessions)
 	return v
 }
 
-func certificate(c metrics.Certificate, now time.Time) certificateView {
-	days := int(c.NotAfter.Sub(now).Hours() / 24)
-	v := certificateView{Name: quoted(c.Name), Side: c.Side, Left: fmt.Sprintf("%d days left", days), Until: c.NotAfter.Format(time.DateOnly)}
-	switch {
-	case now.After(c.NotAfter):
-		v.Left, v.Class = "has ended", "bad"
-	case days == 1:
-		v.Left, v.Class = "1 day left", "soon"
-	case days < 14:
-		v.Class = "soon"
+// choices are the kinds of sessions that people look for, each with how many there are.
+func (p *page) choices(f Filter, sessions []Session) []choice {
+	list := []choice{{ID: "all", Name: "All"}, {ID: "failed", Name: "Failed"}, {ID: "refused", Name: "Refused"}, {ID: "healed", Name: "Healed"}}
+	filters := []Filter{{}, {Outcome: vocabulary.AnyFailed}, {Outcome: string(vocabulary.OutcomeRefused)}, {Healed: true}}
+	for i := range list {
+		kind := filters[i]
+		kind.Route = f.Route
+		n := 0
+		for j := range sessions {
+			if p.wants(kind, &sessions[j]) {
+				n++
+			}
+		}
+		list[i].Link, list[i].Count, list[i].Current = kind.query(), grouped(int64(n)), kind == f
 	}
-	return v
+	return list
 }
 
 func (p *page) session(s *Session, now time.Time) sessionView {
 	v := sessionView{ID: s.ID, Route: s.Route, Client: quotedOr(s.Client, "unknown client"), Server: quotedOr(s.Server, "no server"),
-		Began: clock(s.Began, now), BeganAt: s.Began.Format(time.RFC3339), Outcome: string(s.Outcome), Class: "bad"}
+		Began: clock(s.Began, now), BeganAt: s.Began.Format(time.RFC3339), Outcome: string(s.Outcome), Class: "bad", LineCount: plural(len(s.Lines), "line")}
 	lines := s.Lines
 	if more := len(lines) - mostLines; more > 0 {
 		lines = append(slices.Clone(lines[:mostLines]), Line{After: lines[mostLines].After, Text: fmt.Sprintf("%d more lines", more)})
@@ -158,59 +185,68 @@ func (p *page) session(s *Session, now time.Time) sessionView {
 	if !s.Outcome.Failed() {
 		v.Class = "ok"
 	}
-	v.Facts = []fact{
-		{"hello", quotedOr(s.Hello, "none")},
-		{"messages", fmt.Sprintf("%s (%s octets)", grouped(int64(s.Messages)), grouped(s.Octets))},
-		{"lasted", s.Lasted.Round(time.Millisecond).String()},
-		{"TLS", "client " + cmp.Or(s.ClientTLS, "in clear") + ", server " + cmp.Or(s.ServerTLS, "in clear")},
+	if s.Recorded != nil && s.Recorded() {
+		v.Recording = "recording?" + url.Values{"session": {s.ID}}.Encode()
 	}
+	p.tellFailure(s, &v)
+	v.Facts = append(v.Facts,
+		fact{"hello", quotedOr(s.Hello, "none")},
+		fact{"messages", fmt.Sprintf("%s (%s octets)", grouped(int64(s.Messages)), grouped(s.Octets))},
+		fact{"lasted", s.Lasted.Round(time.Millisecond).String()},
+		fact{"TLS", "client " + cmp.Or(s.ClientTLS, "in clear") + ", server " + cmp.Or(s.ServerTLS, "in clear")})
 	if s.ClientAuth != "" || s.ServerAuth != "" {
 		v.Facts = append(v.Facts, fact{"AUTH", "client " + cmp.Or(string(s.ClientAuth), "none") + ", server " + cmp.Or(string(s.ServerAuth), "none")})
-	}
-	if would := times(s.Would); len(would) > 0 {
-		v.Facts = append(v.Facts, fact{"would act", strings.Join(would, ", ")})
 	}
 	if len(s.Products) > 0 {
 		v.Facts = append(v.Facts, fact{"product", strings.Join(s.Products, "; ")})
 	}
-	if r := s.Refused; r.Code != 0 {
-		v.Facts = append(v.Facts, fact{"refused", fmt.Sprintf("%s: %d %s", r.Verb, r.Code, quotedOr(r.Text, "(no text)"))})
-		if r.Means != "" {
-			v.Facts = append(v.Facts, fact{"means", r.Means}, fact{"what to do", r.Do})
-		}
-		if s.Outcome == vocabulary.OutcomeRefused {
-			v.Refused = fmt.Sprintf("%s %d", r.Verb, r.Code)
-		}
-	}
-	if s.Err != "" {
-		v.Facts = append(v.Facts, fact{"while", quotedOr(s.While, "unknown")}, fact{"trouble", quoted(s.Err)})
-	}
 	return v
+}
+
+// tellFailure tells why a session failed: what was said, what is known of it, and what
+// to do. A session that went well may have one recipient that was refused; that is
+// among its facts.
+func (p *page) tellFailure(s *Session, v *sessionView) {
+	r, refused := s.Refused, ""
+	if r.Code != 0 {
+		refused = fmt.Sprintf("%s: %d %s", r.Verb, r.Code, quotedOr(r.Text, "(no text)"))
+	}
+	switch {
+	case s.Outcome.Failed():
+		v.Refused = refused
+		if s.Err != "" {
+			v.Trouble = quotedOr(s.While, "") + ": " + quoted(s.Err)
+			v.Trouble = strings.TrimPrefix(v.Trouble, ": ")
+		}
+	case refused != "":
+		v.Facts = append(v.Facts, fact{"refused", refused})
+	}
+	if s.Outcome.Failed() || r.Code != 0 {
+		for _, c := range p.Explain(*s) {
+			v.Causes = append(v.Causes, causeView{c, p.Rules[c.Rule].Description != nil})
+		}
+	}
 }
 
 // acted names the rules of a session, each with how often it acted if that was
 // more than once. Before its end that is what the turns show.
 func acted(s *Session, turns []turn) []string {
-	acts := s.Rules
+	times := s.Rules
 	if !s.Ended {
-		acts = map[string]int{}
+		times = map[string]int{}
 		for _, t := range turns {
 			for _, b := range t.Blocks {
 				for _, why := range b.Why {
 					if why.Source != "" { // not of the configuration
-						acts[why.Name]++
+						times[why.Name]++
 					}
 				}
 			}
 		}
 	}
-	return times(acts)
-}
-
-// times names rules, each with how often if that is more than once.
-func times(rules map[string]int) (list []string) {
-	for _, name := range slices.Sorted(maps.Keys(rules)) {
-		if n := rules[name]; n > 1 {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(times)) {
+		if n := times[name]; n > 1 {
 			name += " ×" + strconv.Itoa(n)
 		}
 		list = append(list, name)

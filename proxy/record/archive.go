@@ -67,10 +67,13 @@ func (a *archive) look() {
 // stamp is how a file's name begins: when the session ended.
 const stamp = "20060102T150405.000Z"
 
-// nameOf is the name of a session's file. No session's name has a hyphen in it.
-func nameOf(e *journal.Entry) string {
+// FileName is the name of a session's file. No session's name has a hyphen in it.
+func FileName(e *journal.Entry) string {
 	return e.Began.Add(e.End.Lasted).UTC().Format(stamp) + "-" + e.Route + "-" + e.ID + ".txt"
 }
+
+// Path is where the recording of a session is, if it has ended and there is one.
+func (r *Route) Path(e *journal.Entry) string { return filepath.Join(r.Dir, FileName(e)) }
 
 // ended reads from the name of a file when its session ended, if it is one of the
 // route's.
@@ -90,7 +93,7 @@ func (a *archive) write(r recording) error {
 		a.playedOf, a.played = r.route, newPlayed(r.route)
 	}
 	text := format(r.entry, a.played)
-	f := file{nameOf(r.entry), int64(len(text))}
+	f := file{FileName(r.entry), int64(len(text))}
 	if err := a.trim(f.octets, time.Now()); err != nil {
 		return err
 	}

@@ -27,6 +27,10 @@ func newPlayed(r *Route) played {
 	return played{text[:at+1], text[at+len(line):]}
 }
 
+// Format returns a session as its recording has it, whether it was recorded or not. Of
+// the route it takes what it takes to be played.
+func Format(e *journal.Entry, r *Route) []byte { return format(e, newPlayed(r)) }
+
 // format writes a recording as a transcript. What a transcript has no place for
 // is in its prose.
 func format(e *journal.Entry, p played) []byte {

@@ -45,6 +45,7 @@ type identity struct {
 
 	stats []os.FileInfo // of the files, as they were read
 	bad   string        // the last error with them since then, which was reported
+	badAt time.Time     // when that was
 }
 
 // NewStore reads certificates. The error has all that is wrong.
@@ -146,6 +147,7 @@ func (s *Store) reread(old *identity) *identity {
 		kept := *old
 		kept.bad = err.Error()
 		if kept.bad != old.bad {
+			kept.badAt = time.Now()
 			s.report(fmt.Errorf("%s changed and the certificate read before stays in use: %w", old.source.name(), err))
 		}
 		return &kept
@@ -172,6 +174,25 @@ func (s *Store) Infos() []Info {
 		infos = append(infos, info(id.leaf, id.source.name()))
 	}
 	return infos
+}
+
+// A Failure is a certificate whose files changed and are bad, so that the one read
+// before stays in use.
+type Failure struct {
+	File string    // of the certificate
+	At   time.Time // when that was found out
+	Err  string    // what is wrong with it
+}
+
+// Failures lists the certificates whose files are bad, as of the last look at them.
+func (s *Store) Failures() []Failure {
+	var list []Failure
+	for _, id := range s.current() {
+		if id.bad != "" {
+			list = append(list, Failure{id.source.name(), id.badAt, id.bad})
+		}
+	}
+	return list
 }
 
 // Warnings says what is not right with the certificates in use: their dates,
