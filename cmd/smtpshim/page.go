@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strings"
 
 	"smtpshim/metrics"
 	"smtpshim/metrics/page"
@@ -14,6 +13,7 @@ import (
 	"smtpshim/proxy/record"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/testdata"
 )
 
 // addPage has the admin listener show the page, to whom it may be shown, and ask
@@ -70,13 +70,29 @@ func explained() map[string]page.Rule {
 		"chunking":         {Says: "BDAT is hidden: the route says so, or looks into messages."},
 	}
 	for _, r := range heal.Table() {
-		all[r.Name] = page.Rule{Says: "Heals " + r.Heals + ".", Source: r.Source, Description: func() string {
-			var text, wrong strings.Builder
-			printRule(&text, &wrong, r)
-			return text.String() + wrong.String()
-		}}
+		all[r.Name] = page.Rule{Says: "Heals " + r.Heals + ".", Source: r.Source, Description: func() page.Description { return shownRule(r) }}
 	}
 	return all
+}
+
+// shownRule describes a rule as "smtpshim rules NAME" does.
+func shownRule(r rewrite.Rule) page.Description {
+	d := page.Description{Symptoms: r.Symptoms, Does: r.Doc, Sets: setsOf(r.Name)}
+	for _, number := range r.Entries {
+		if e, ok := covered().Entry(number); ok {
+			d.Entries = append(d.Entries, e.Number+" "+e.Wrong)
+		}
+	}
+	for _, o := range allOptions(r) {
+		d.Options = append(d.Options, page.Option{Name: o.Name, Default: tomlValue(o.Default), Says: o.Doc})
+	}
+	if f, err := testdata.Of(r.Name); f != nil && err == nil { // a test reads them all
+		d.About = f.About
+		for _, l := range f.Dialogue {
+			d.Lines = append(d.Lines, page.Line{Side: byte(l.Side), Mark: byte(l.Mark), Text: l.Text, Rule: l.Rule})
+		}
+	}
+	return d
 }
 
 func (p *instance) shownRoutes() []page.Route {

@@ -2,9 +2,14 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
+	"html"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +17,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"smtpshim/metrics"
+	"smtpshim/proxy/journal"
 	"smtpshim/rewrite/heal"
 )
 
@@ -101,6 +107,103 @@ func TestEveryNameOfAChangeIsExplained(t *testing.T) {
 	for _, name := range names {
 		if explained()[name].Says == "" {
 			t.Errorf("nothing is said of %s", name)
+		}
+	}
+}
+
+func TestEveryRuleIsDescribedOnThePage(t *testing.T) {
+	for _, r := range heal.Table() {
+		d := explained()[r.Name].Description()
+		if d.Does == "" || len(d.Entries) != len(r.Entries) || len(d.Options) < len(r.Options)+3 || (d.Lines == nil) != (d.About == "") {
+			t.Errorf("%s: %+v", r.Name, d)
+		}
+	}
+}
+
+// refusesRecipients is a server that has no room for any.
+func refusesRecipients(t *testing.T) (address string) {
+	t.Helper()
+	return serveEach(t, func(conn net.Conn) {
+		fmt.Fprint(conn, "220 mail.example.com ESMTP\r\n")
+		for lines := bufio.NewScanner(conn); lines.Scan(); {
+			if strings.HasPrefix(lines.Text(), "RCPT") {
+				fmt.Fprint(conn, "552 Too many recipients\r\n")
+			} else {
+				fmt.Fprint(conn, "250 ok\r\n")
+			}
+		}
+	})
+}
+
+func TestAFailedSessionIsExplainedOnThePageAndToThoseWhoWatch(t *testing.T) {
+	address := freeAddress(t)
+	r := startRoute(t, address, refusesRecipients(t), "")
+	response, err := http.Get("http://" + r.admin + "/events?outcome=failed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	timeout := time.AfterFunc(patience, func() { response.Body.Close() })
+	defer timeout.Stop()
+	say := connect(t, address)
+	say("EHLO client.example.com", "250")
+	say("MAIL FROM:<anna@example.com>", "250")
+	say("RCPT TO:<carol@example.com>", "552")
+	say("QUIT", "2")
+	var ended journal.Notice
+	for lines := bufio.NewScanner(response.Body); ended.Kind != journal.Ended && lines.Scan(); {
+		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+			if err := json.Unmarshal([]byte(data), &ended); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(ended.Causes) == 0 || ended.Causes[0].Rule != "too-many-recipients" || !strings.HasPrefix(ended.Causes[0].Do, `add "too-many-recipients" to rules of the route in`) {
+		t.Fatalf("watched: %+v", ended)
+	}
+	_, body := r.get("/?outcome=refused")
+	for _, want := range []string{ended.ID, "RCPT: 552 Too many recipients", html.EscapeString(ended.Causes[0].Means), html.EscapeString(ended.Causes[0].Do), `href="rule?name=too-many-recipients"`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%q is not on the page:\n%s", want, body)
+		}
+	}
+	if status, text := r.get("/rule?name=too-many-recipients"); status != http.StatusOK || !strings.Contains(text, "L48") {
+		t.Errorf("%d %s", status, text)
+	}
+}
+
+func TestARecordingOfASessionIsSavedFromThePage(t *testing.T) {
+	dir, address := t.TempDir(), freeAddress(t)
+	r := startRoute(t, address, mailServer(t), mendsEveryName+"\n[route.record]\ndir = "+fmt.Sprintf("%q", dir))
+	say := connect(t, address) // nobody looks: it is in the file alone
+	say("HELO sub2.", "250")
+	say("QUIT", "2")
+	r.counts(`smtpshim_recordings_total{outcome="written",route="in"} 1`)
+	files, err := filepath.Glob(filepath.Join(dir, "*.txt"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	file := files[0]
+	unseen := strings.TrimSuffix(file[strings.LastIndexByte(file, '-')+1:], ".txt")
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, body := r.get("/"); !strings.Contains(body, `href="recording?session=`+unseen) {
+		t.Errorf("no link to the recording of %s:\n%s", unseen, body)
+	}
+	if status, text := r.get("/recording?session=" + unseen); status != http.StatusOK || text != string(want) {
+		t.Errorf("%d, %q, want %q", status, text, want)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, body := r.get("/"); strings.Contains(body, "recording?") {
+		t.Errorf("a link to a recording that is gone:\n%s", body)
+	}
+	for _, id := range []string{unseen, "none", "", "../" + unseen} {
+		if status, text := r.get("/recording?session=" + id); status != http.StatusNotFound {
+			t.Errorf("%q: %d, %s", id, status, text)
 		}
 	}
 }

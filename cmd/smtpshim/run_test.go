@@ -183,6 +183,20 @@ func (r *running) get(path string) (status int, body string) {
 	return resp.StatusCode, string(text)
 }
 
+// counts waits for a line of the metrics.
+func (r *running) counts(line string) {
+	r.t.Helper()
+	for late := time.Now().Add(patience); ; {
+		_, metrics := r.get("/metrics")
+		switch {
+		case strings.Contains(metrics, line+"\n"):
+			return
+		case time.Now().After(late):
+			r.t.Fatalf("%s is not among the metrics:\n%s", line, metrics)
+		}
+	}
+}
+
 // connect connects to address and hears the greeting.
 func connect(t *testing.T, address string) (say func(line, want string)) {
 	t.Helper()

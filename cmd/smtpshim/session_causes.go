@@ -29,7 +29,7 @@ func failureOf(e journal.Entry) (f failure, ok bool) {
 }
 
 // mostCauses is how many causes of one failure are worth a look.
-const mostCauses = 3
+const mostCauses = 2
 
 // sessionExplainer explains what sessions heard. It is made once, when the first is
 // explained, and does not change.
@@ -40,15 +40,17 @@ var sessionExplainer = sync.OnceValue(newExplainer)
 func (p *instance) causesOf(f failure) []journal.Cause {
 	at := p.config.Load().route(f.route)
 	var list []journal.Cause
-	for _, c := range f.causes() {
+	inForce := func(rule string) bool { return at != nil && slices.Contains(at.Rules.Names(), rule) }
+	for _, c := range f.causes(inForce) {
 		list = append(list, journal.Cause{Rule: c.Rule, Means: c.Means, Do: adviceHere(c, f, at), Source: c.Source, Guess: c.Guess})
 	}
 	return list
 }
 
 // causes are what explain knows of the reply and the error, or else what the end of the
-// session tells.
-func (f failure) causes() []cause {
+// session tells. What is only guessed is not, if a rule that would heal it is in force:
+// it has looked.
+func (f failure) causes(inForce func(rule string) bool) []cause {
 	var causes []cause
 	add := func(list ...cause) {
 		for _, c := range list {
@@ -64,14 +66,18 @@ func (f failure) causes() []cause {
 		add(sessionExplainer().causesOf(fmt.Sprint(r.Code, " ", r.Text))...)
 	}
 	isGuess := func(c cause) bool { return c.Guess }
-	if f.err != "" {
-		add(slices.DeleteFunc(sessionExplainer().causesOf(f.err), isGuess)...) // our own words are no symptoms
+	if err, _, _ := strings.Cut(f.err, "we said "); err != "" { // what we said tells no more of why
+		add(slices.DeleteFunc(sessionExplainer().causesOf(err), isGuess)...) // our own words are no symptoms
 	}
 	if slices.ContainsFunc(causes, func(c cause) bool { return !c.Guess }) {
 		causes = slices.DeleteFunc(causes, isGuess)
 	}
-	if causes == nil && f.outcome.Failed() {
+	if len(causes) == 0 && f.outcome.Failed() {
 		causes = f.endings()
+	}
+	causes = slices.DeleteFunc(causes, func(c cause) bool { return c.Guess && inForce(c.Rule) })
+	if len(causes) == 0 && f.outcome.Failed() {
+		causes = []cause{f.end()}
 	}
 	return causes[:min(len(causes), mostCauses)]
 }
@@ -95,8 +101,7 @@ var endings = []ending{
 		"hide-failed-starttls", "the server offers STARTTLS, and hung up on it"},
 }
 
-// endings are the causes that the end of the session tells: what is known of such an
-// end, and what the outcome means.
+// endings are the causes that the end of the session tells.
 func (f failure) endings() []cause {
 	var causes []cause
 	for _, e := range endings {
@@ -110,11 +115,16 @@ func (f failure) endings() []cause {
 			causes = append(causes, c)
 		}
 	}
+	return causes
+}
+
+// end is what is known of every session with the outcome.
+func (f failure) end() cause {
 	means := f.outcome.Means()
 	if f.refused.Code != 0 {
 		means += "; nothing is known of this refusal"
 	}
-	return append(causes, cause{Means: strings.ReplaceAll(means, "`", ""), Do: outcomeAdvice[f.outcome]})
+	return cause{Means: strings.ReplaceAll(means, "`", ""), Do: outcomeAdvice[f.outcome]}
 }
 
 // outcomeAdvice is what to do about sessions that failed where nothing else is known.

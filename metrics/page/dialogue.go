@@ -18,9 +18,10 @@ type turn struct {
 // A block is lines that passed, lines that the same rules have changed, or an
 // event.
 type block struct {
-	Event string
-	Why   []reason // empty: the lines passed
-	Rows  []row
+	Event   string
+	Changed bool     // else the lines passed
+	Why     []reason // of a change; none: that is not told
+	Rows    []row
 }
 
 // A row is one line on both legs. Where it was changed one of them may have
@@ -64,8 +65,21 @@ func turns(lines []Line, rules map[string]Rule) []turn {
 			for n < len(lines) && lines[n].Side == l.Side && lines[n].Mark != ':' && lines[n].Rule == l.Rule {
 				n++
 			}
-			t.Blocks = append(t.Blocks, block{Why: reasons(l.Rule, rules), Rows: changed(lines[:n])})
+			t.Blocks = append(t.Blocks, block{Changed: true, Why: reasons(l.Rule, rules), Rows: changed(lines[:n])})
 			lines = lines[n:]
+		}
+	}
+	return all
+}
+
+// example sets a dialogue's legs against each other without saying when lines passed,
+// and why they were changed.
+func example(lines []Line) []turn {
+	all := turns(lines, nil)
+	for i := range all {
+		all[i].After = ""
+		for j := range all[i].Blocks {
+			all[i].Blocks[j].Why = nil
 		}
 	}
 	return all
@@ -73,7 +87,7 @@ func turns(lines []Line, rules map[string]Rule) []turn {
 
 // pass adds a line that passed.
 func (t *turn) pass(r row) {
-	if n := len(t.Blocks); n > 0 && t.Blocks[n-1].Event == "" && t.Blocks[n-1].Why == nil {
+	if n := len(t.Blocks); n > 0 && t.Blocks[n-1].Event == "" && !t.Blocks[n-1].Changed {
 		t.Blocks[n-1].Rows = append(t.Blocks[n-1].Rows, r)
 		return
 	}

@@ -57,12 +57,25 @@ type Source struct {
 }
 
 // A Rule is what one does, in a sentence, and who says that it has to; Source may
-// be "". Description is all that is known of it, in lines of plain text; nil: there is
-// no more than this.
+// be "". Description is all that is known of it; nil: there is no more than this.
 type Rule struct {
 	Says, Source string
-	Description  func() string
+	Description  func() Description
 }
+
+// A Description is what an administrator wants to know of a rule.
+type Description struct {
+	Symptoms []string // what is seen of the ill
+	Does     string
+	Entries  []string // of the catalogue
+	Sets     []string // that have the rule
+	Options  []Option
+	About    string // the dialogue
+	Lines    []Line // of a dialogue in which the rule acts
+}
+
+// An Option is one of a rule.
+type Option struct{ Name, Default, Says string }
 
 // A FailedReload is one of What, which goes on as it was before.
 type FailedReload struct {
@@ -202,7 +215,14 @@ func (p *page) describe(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "there is no description of such a rule", http.StatusNotFound)
 		return
 	}
-	p.execute(w, "rule.html", struct{ Name, Text string }{name, rule.Description()})
+	d := rule.Description()
+	p.execute(w, "rule.html", struct {
+		Name string
+		Rule
+		Description
+		ID    string // of the dialogue
+		Turns []turn
+	}{name, rule, d, "example", example(d.Lines)})
 }
 
 // record has the recording of the session that the query names saved as a file.

@@ -72,7 +72,10 @@ func source() Source {
 		Version: "v1.2.3",
 		Rules: map[string]Rule{
 			"advertise-esmtp": {Says: "Heals servers that hide.", Source: "KB Q164060"},
-			"fix-hello-name":  {Says: "Heals names with dots.", Source: "KB Q240832", Description: func() string { return "fix-hello-name\n  all of it: <b>" }},
+			"fix-hello-name": {Says: "Heals names with dots.", Source: "KB Q240832", Description: func() Description {
+				return Description{Symptoms: []string{"501 <b>"}, Does: "It mends names.", Entries: []string{"L25 a name is refused"}, Sets: []string{"standard", "auto"},
+					Options: []Option{{"name", `""`, "what is said instead"}}, About: "Attested.", Lines: said("S: 220 ready", "C- EHLO sub2.  # fix-hello-name", "C+ EHLO sub2  # fix-hello-name")}
+			}},
 		},
 		Ready:         func() error { return nil },
 		FailedReloads: func() []FailedReload { return nil },

@@ -94,27 +94,33 @@ func certificate(c metrics.Certificate, now time.Time) certificateView {
 }
 
 // A problem is what somebody should look at in a route, whatever its sessions do.
-type problem struct{ Route, Class, Text string }
+type problem struct{ Route, Text string }
 
-// mostProblems are shown at the top; the page has all of them further down.
-const mostProblems = 5
+// At the top are so many problems, and reasons for not being ready, at most: sessions are
+// to begin on the first screen. The routes have all of them.
+const (
+	mostProblems = 4
+	mostReasons  = 2
+)
 
-// problemsOf lists servers that are down and certificates that end, the worst first.
+// problemsOf lists the routes with servers that are down, and then those with
+// certificates that end.
 func problemsOf(routes []routeView) []problem {
 	var list []problem
 	for _, r := range routes {
-		for _, s := range r.Servers {
-			if !s.Up {
-				list = append(list, problem{r.Name, "bad", "the server " + s.Name + " is down"})
-			}
+		if r.Down != "" {
+			list = append(list, problem{r.Name, r.Down})
 		}
-		for _, c := range r.Certificates {
-			if c.Class != "" {
-				list = append(list, problem{r.Name, c.Class, "the certificate of " + c.Name + " to " + c.Side + "s: " + c.Left})
+	}
+	for _, class := range []string{"bad", "soon"} {
+		for _, r := range routes {
+			for _, c := range r.Certificates {
+				if c.Class == class {
+					list = append(list, problem{r.Name, "certificate " + c.Name + " to " + c.Side + "s: " + c.Left})
+				}
 			}
 		}
 	}
-	slices.SortStableFunc(list, func(a, b problem) int { return cmp.Compare(a.Class, b.Class) }) // "bad", "soon"
 	return list
 }
 

@@ -71,7 +71,7 @@ func (p *page) healed(s *Session) bool {
 // A view is what the template shows, in words.
 type view struct {
 	Version, Now string
-	NotReady     string // why; "": it is
+	NotReady     []string // why; none: it is
 	Failed       []reloadView
 	Problems     []problem
 	MoreProblems int
@@ -120,7 +120,10 @@ type fact struct{ Name, Value string }
 func (p *page) view(f Filter, now time.Time) view {
 	v := view{Version: p.Version, Now: clock(now, now), Filter: f, Outcomes: vocabulary.OutcomeNames(), Routes: p.routes(now)}
 	if err := p.Ready(); err != nil {
-		v.NotReady = err.Error()
+		v.NotReady = strings.Split(quoted(strings.ReplaceAll(err.Error(), "\n", "; ")), "; ")
+		if more := len(v.NotReady) - mostReasons; more > 0 {
+			v.NotReady = append(v.NotReady[:mostReasons], fmt.Sprintf("%d more", more))
+		}
 	}
 	for _, r := range p.FailedReloads() {
 		failed := reloadView{What: quoted(r.What), At: clock(r.At, now), Since: r.At.Format(time.RFC3339)}
@@ -203,23 +206,16 @@ func (p *page) session(s *Session, now time.Time) sessionView {
 	return v
 }
 
-// tellFailure tells why a session failed: what was said, what is known of it, and what
-// to do. A session that went well may have one recipient that was refused; that is
-// among its facts.
+// tellFailure tells why a session failed, or a recipient was refused: what was said,
+// what is known of it, and what to do.
 func (p *page) tellFailure(s *Session, v *sessionView) {
 	r, refused := s.Refused, ""
 	if r.Code != 0 {
 		refused = fmt.Sprintf("%s: %d %s", r.Verb, r.Code, quotedOr(r.Text, "(no text)"))
 	}
-	switch {
-	case s.Outcome.Failed():
-		v.Refused = refused
-		if s.Err != "" {
-			v.Trouble = quotedOr(s.While, "") + ": " + quoted(s.Err)
-			v.Trouble = strings.TrimPrefix(v.Trouble, ": ")
-		}
-	case refused != "":
-		v.Facts = append(v.Facts, fact{"refused", refused})
+	v.Refused = refused
+	if s.Outcome.Failed() && s.Err != "" {
+		v.Trouble = strings.TrimPrefix(s.While+": "+quoted(s.Err), ": ")
 	}
 	if s.Outcome.Failed() || r.Code != 0 {
 		for _, c := range p.Explain(*s) {
