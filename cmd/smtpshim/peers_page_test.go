@@ -5,10 +5,12 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -54,7 +56,9 @@ func hostileServer(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func TestThePageInABrowser(t *testing.T) {
+// inBrowser has a script of testdata/page look at the page of s.
+func (s shim) inBrowser(t *testing.T, script string, more ...string) {
+	t.Helper()
 	if racing {
 		t.Skip("what it looks for is in the browser, and the race detector would not see that")
 	}
@@ -65,12 +69,31 @@ func TestThePageInABrowser(t *testing.T) {
 			real.Missing(t, "no "+name+" in SMTPSHIM_PEERS/browser/node_modules")
 		}
 	}
-	s := startShim(t, shimOptions{server: hostileServer(t)})
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	look := exec.CommandContext(ctx, node, "testdata/page/browser.cjs", chromium, "http://"+s.admin+"/", s.addr)
+	look := exec.CommandContext(ctx, node, append([]string{filepath.Join("testdata", "page", script), chromium, "http://" + s.admin + "/", s.addr}, more...)...)
 	look.Env = append(os.Environ(), "NODE_PATH="+modules)
 	if out, err := look.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
+}
+
+func TestThePageInABrowser(t *testing.T) {
+	startShim(t, shimOptions{server: hostileServer(t)}).inBrowser(t, "browser.cjs")
+}
+
+func TestThePageOfManyRoutesInABrowser(t *testing.T) {
+	var routes strings.Builder
+	for i := range 39 {
+		name := fmt.Sprintf("branch-office-%d", i)
+		if i == 7 {
+			name = strings.Repeat("r", 63) // as long as one can be
+		}
+		fmt.Fprintf(&routes, "[[route]]\nname = %q\nlisten = [%q]\nservers = [%q]\n", name, real.FreeAddr(), real.FreeAddr())
+		if i%5 == 0 { // found to be down
+			fmt.Fprintln(&routes, "[route.health]\ninterval = \"1s\"")
+		}
+	}
+	s := startShim(t, shimOptions{server: hostileServer(t), loginSays: routes.String()})
+	s.inBrowser(t, "many.cjs", s.path, strconv.Itoa(s.proc.Pid))
 }
