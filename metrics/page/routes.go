@@ -20,7 +20,7 @@ type routeView struct {
 	Servers                             []metrics.Server
 	Down                                string // how many servers are; "": none is
 	Certificates                        []certificateView
-	Acted, Idle                         []ruleView // rules in force, by whether they have acted since we began
+	Acted, Idle                         []ruleView    // rules in force, by whether they have acted since we began
 	Observed                            *observedView // nil: its rules act
 	Open                                bool
 }
