@@ -207,3 +207,20 @@ func TestARecordingOfASessionIsSavedFromThePage(t *testing.T) {
 		}
 	}
 }
+
+func TestAFailedReloadOfTheConfigurationHasItsTimeAndItsMistakes(t *testing.T) {
+	configDir(t)
+	write(t, "smtpshim.toml", "admin.listen = \"\"\n[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n"+
+		"client_tls = {mode = \"offer\", certificate = \"cert.pem\", key = \"key.pem\"}\n")
+	p := newInstance("smtpshim.toml", mustRead(t, "smtpshim.toml"), t.Output())
+	t.Cleanup(func() { p.writer.Close() })
+	if list := p.failedReloads(); list != nil {
+		t.Errorf("before any: %+v", list)
+	}
+	p.stale.Store(staleAfter("smtpshim.toml", mistakes{{"smtpshim.toml", 7, "route.servers", "is missing", nil}}))
+	list := p.failedReloads()
+	if len(list) != 1 || list[0].What != "the configuration, smtpshim.toml" || list[0].At.IsZero() ||
+		strings.Join(list[0].Errs, "; ") != "smtpshim.toml:7: route.servers: is missing" {
+		t.Errorf("of the configuration: %+v", list)
+	}
+}

@@ -230,10 +230,16 @@ func TestFilesThatChangeAreUsedAndBadOnesChangeNothing(t *testing.T) {
 		if texts := st.Warnings(time.Now()); len(texts) != 1 {
 			t.Errorf("warnings of a bad pair: %q", texts)
 		}
+		if list := st.Failures(); len(list) != 1 || list[0].File != source.Certificate || !strings.Contains(list[0].Err, "does not belong") || time.Since(list[0].At) < 2*every {
+			t.Errorf("failures of a bad pair: %+v", list)
+		}
 		file(t, source.Key, key)
 		<-time.After(every)
 		if !seen().Equal(second.cert) || len(reports) != 2 || reports[1] != nil {
 			t.Errorf("a good pair is not used: %q", reports)
+		}
+		if list := st.Failures(); list != nil {
+			t.Errorf("a good pair has failures: %+v", list)
 		}
 		if err := os.Remove(source.Key); err != nil {
 			t.Fatal(err)
