@@ -313,46 +313,9 @@ const heldEvery = 17
 type traced struct{ heard }
 
 func (t traced) Exchanged(side byte, said, got []string, by rewrite.Causes) {
-	if slices.Equal(said, got) {
-		for _, text := range said {
-			t.line(transcript.Line{Side: transcript.Side(side), Mark: transcript.Unchanged, Text: text})
-		}
-		return
-	}
-	lines := transcript.Diff(transcript.Side(side), said, got, by.Rules)
-	if side == 'S' && len(got) > 0 && len(said) > 0 {
-		nameCauses(lines, by)
-	}
-	for _, l := range lines {
+	for _, l := range transcript.Exchange(transcript.Side(side), said, got, by.Rules, by.Of) {
 		t.line(l)
 	}
-}
-
-// nameCauses says of each line of a reply that was changed on whose account.
-// Where a line is another one's neighbour now, and so has another separator, it
-// is what changed last in the reply.
-func nameCauses(lines []transcript.Line, by rewrite.Causes) {
-	last := by.Rules
-	var separated []*transcript.Line
-	for i := range lines {
-		switch l := &lines[i]; {
-		case l.Mark == transcript.Unchanged:
-		case slices.ContainsFunc(lines, func(o transcript.Line) bool { return o.Mark != l.Mark && separatorsDiffer(o.Text, l.Text) }):
-			separated = append(separated, l)
-		default:
-			l.Rule = by.Of(l.Text, l.Mark == transcript.Added)
-			last = l.Rule
-		}
-	}
-	for _, l := range separated {
-		l.Rule = last
-	}
-}
-
-// separatorsDiffer says that two lines of replies differ in nothing but what stands
-// between code and text.
-func separatorsDiffer(a, b string) bool {
-	return len(a) > 4 && len(a) == len(b) && a[:3] == b[:3] && a[4:] == b[4:] && a[3] != b[3]
 }
 
 func (t traced) Event(what string) { t.line(transcript.Line{Text: what}) }
