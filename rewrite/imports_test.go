@@ -18,11 +18,11 @@ const module = "smtpshim"
 // clock, no files, no network and no goroutines. A context only passes through.
 var pure = []string{
 	"bytes", "cmp", "context", "encoding/base64", "encoding/binary", "errors", "fmt", "iter", "maps", "math", "math/bits", "mime", "mime/quotedprintable", "net/netip", "regexp", "runtime/debug", "slices",
-	"sort", "strconv", "strings", "unicode/utf8", "golang.org/x/net/idna", "smtpshim/rewrite", "smtpshim/rewrite/mimetext", "smtpshim/rewrite/vocabulary",
+	"sort", "strconv", "strings", "unicode/utf8", "golang.org/x/net/idna", "smtpshim/rewrite", "smtpshim/rewrite/heal", "smtpshim/rewrite/mimetext", "smtpshim/rewrite/transcript", "smtpshim/rewrite/vocabulary",
 }
 
 func TestThePackagesThatDecideArePure(t *testing.T) {
-	for _, dir := range []string{"rewrite", "rewrite/heal", "rewrite/mimetext"} {
+	for _, dir := range []string{"rewrite", "rewrite/heal", "rewrite/mimetext", "rewrite/play"} {
 		imports := importsOf(t)[dir]
 		if len(imports) == 0 {
 			t.Fatalf("no imports of %s found", dir)
@@ -40,6 +40,7 @@ func TestThePackagesThatDecideArePure(t *testing.T) {
 var ours = map[string][]string{
 	"rewrite":                   {"rewrite/vocabulary"},
 	"rewrite/heal":              {"rewrite", "rewrite/mimetext"},
+	"rewrite/play":              {"rewrite", "rewrite/heal", "rewrite/transcript", "rewrite/vocabulary"},
 	"proxy":                     {"rewrite", "rewrite/transcript", "rewrite/vocabulary", "proxy/provider", "proxy/tlspolicy"},
 	"proxy/evidence":            {"proxy"},
 	"proxy/journal":             {"proxy", "rewrite", "rewrite/heal", "rewrite/transcript", "rewrite/vocabulary"},

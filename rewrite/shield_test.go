@@ -6,6 +6,7 @@ import (
 
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
+	player "smtpshim/rewrite/play"
 )
 
 // Header fields are measured with their names and the lines that they go on in,
@@ -69,7 +70,7 @@ func TestTheShieldHidesBDATWhereItLooksIntoMessages(t *testing.T) {
 		if errs != nil {
 			t.Fatal(errs)
 		}
-		d := rewrite.New(&rewrite.Policy{Rules: compiled}, clientOf(parseFile(t, "testdata/shield.txt")), silent{})
+		d := rewrite.New(&rewrite.Policy{Rules: compiled}, player.Client(parseFile(t, "testdata/shield.txt")), silent{})
 		defer d.Close()
 		d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
 		d.Command([]byte("EHLO client.example.net\r\n"), false)

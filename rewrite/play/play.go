@@ -1,0 +1,258 @@
+// Package play plays recorded dialogues against rules, without a network: what both
+// sides said in a recording is said again, in the order in which each side said it, and
+// the dialogue of package rewrite does with it what it does in a session.
+//
+// A recording knows only what the server answered to what it was told, and what the
+// client said to what it heard. Under other rules they may be told something else. Play
+// goes on where that makes no difference to what is known, and ends where it does; it
+// never makes up what a peer would say.
+//
+// A recording has no text of messages, so rules that change only that do nothing here,
+// nor do logins that end at smtpshim.
+package play
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"smtpshim/rewrite"
+	"smtpshim/rewrite/transcript"
+	"smtpshim/rewrite/vocabulary"
+)
+
+// A Result is what came of a recording under some rules.
+type Result struct {
+	// Lines are the dialogue as it would be, with the rules that change it. They have no
+	// credentials and no SASL lines, whatever the recording has.
+	Lines []transcript.Line
+
+	Rules    []Act     // that acted, the first to act first
+	Refusals []Refusal // that the client would get, or the server gave
+	Broke    []string  // rules that did what cannot be, and how
+
+	// Assumed is where the server is told something else than in the recording, of the
+	// same kind, and said yes; its answers from there on are assumed to be the same.
+	Assumed Change
+	// Unknown is where the recording does not tell any more how the dialogue goes on.
+	// What follows it was not played.
+	Unknown Change
+	Played  int // lines of the recording that were said, messages included
+	Said    int // lines of the recording that were said in it
+}
+
+// An Act is what one rule did.
+type Act struct {
+	Rule  string
+	Count int
+	Line  int             // of the recording's dialogue, from 1 on, at which it acted first
+	Said  transcript.Line // that line; credentials are left out
+}
+
+// A Refusal is a reply of 4xx or 5xx.
+type Refusal struct {
+	Line   int    // of the recording's dialogue, from 1 on
+	Verb   string // that was refused
+	Code   int    // that the server said, or smtpshim where By says so
+	Text   string // behind the code, of the first line; what a peer said
+	By     string // on whose account smtpshim refused; "": the server did
+	Healed string // the rules, or the setting, that made another reply of it or had the command said again; "": nobody
+}
+
+// Unhealed says that the client gets the refusal as it was said.
+func (r Refusal) Unhealed() bool { return r.Healed == "" }
+
+// A Change is where a dialogue leaves its recording.
+type Change struct {
+	Line int    // of the recording's dialogue, from 1 on; 0: there is none
+	Why  string // for people; "": there is none
+}
+
+// Play plays a recording under a policy. The recording's settings count as far as they
+// are about its peers: client, begins and pipelines.
+func Play(recording *transcript.File, policy *rewrite.Policy) *Result {
+	f := *recording
+	f.Dialogue = visible(f.Dialogue)
+	g := &game{course: newCourse(recording.Dialogue), recording: f.Dialogue}
+	g.player = newPlayer(&f, policy, g, g)
+	g.result.Said = len(g.player.client) + len(g.player.server)
+	defer g.player.d.Close()
+	g.player.play(f.Settings["begins"])
+	g.finish()
+	return &g.result
+}
+
+// visible fills in what a recording has left out of lines, so that it can be said again:
+// as many octets of base64.
+func visible(lines []transcript.Line) []transcript.Line {
+	lines = slices.Clone(lines)
+	for i, l := range lines {
+		if l.Side == 0 {
+			continue
+		}
+		if before, n := cutHidden(l.Text); n >= 0 {
+			lines[i].Text = before + standIn(before, n)
+		}
+	}
+	return lines
+}
+
+// standIn is n octets in place of those that were left out.
+func standIn(before string, n int) string {
+	const ntlm = "TlRMTVNTUAAB"                                    // the beginning of an NTLM message
+	text := strings.Repeat("QUFB", n/4) + strings.Repeat("=", n%4) // "AAA"
+	switch word := strings.TrimSpace(before); {
+	case n == 1 && word == "":
+		return "*" // the client cancels
+	case n >= len(ntlm) && (strings.EqualFold(word, "XAUTH") || strings.EqualFold(word, "AUTH")):
+		return ntlm + text[len(ntlm):]
+	}
+	return text
+}
+
+// mostHidden is how many octets a recording may say that it has left out.
+const mostHidden = 12 << 10
+
+// cutHidden takes what stands for octets that were left out off the end of a line; n is
+// how many, or -1 if there are none.
+func cutHidden(text string) (before string, n int) {
+	at := strings.LastIndex(text, "...(")
+	if at < 0 || !strings.HasSuffix(text, " octets)") {
+		return text, -1
+	}
+	if _, err := fmt.Sscanf(text[at:], "...(%d octets)", &n); err != nil || n < 0 || n > mostHidden {
+		return text, -1
+	}
+	return text[:at], n
+}
+
+// A game is one play whose result is wanted. It is what the dialogue tells, and what the
+// player tells.
+type game struct {
+	player    *player
+	course    *course
+	recording []transcript.Line
+	result    Result
+	told      []transcript.Line // since the player said something
+	applied   []string          // by rules, as often
+}
+
+func (g *game) Command(rewrite.Verb)              {}
+func (g *game) Replied(rewrite.Verb, int, []byte) {}
+func (g *game) Limited(vocabulary.Limit)          {}
+func (g *game) Authenticated(vocabulary.Side, vocabulary.Mechanism, vocabulary.AuthOutcome) {
+}
+
+func (g *game) Applied(rule string) { g.applied = append(g.applied, rule) }
+
+func (g *game) Broke(rule, why string) {
+	first, _, _ := strings.Cut(why, "\n")
+	g.result.Broke = append(g.result.Broke, rule+": "+first)
+}
+
+func (g *game) Exchanged(side byte, said, got []string, by rewrite.Causes) {
+	lines := transcript.Exchange(transcript.Side(side), said, got, by.Rules, by.Of)
+	g.told = append(g.told, lines...)
+	if side == byte(transcript.Server) {
+		g.refused(said, got, by.Rules)
+	}
+}
+
+// Event takes what the dialogue tells; the player tells some of it too.
+func (g *game) Event(what string) { g.told = append(g.told, transcript.Line{Text: what}) }
+
+func (g *game) event(string)             {}
+func (g *game) lost(what string)         { g.told = append(g.told, transcript.Line{Text: what}) }
+func (g *game) passed(l transcript.Line) { g.told = append(g.told, l) }
+
+// refused notes a reply that is a refusal.
+func (g *game) refused(said, got []string, by string) {
+	code, text := codeOf(said)
+	became, _ := codeOf(got)
+	r := Refusal{Line: g.player.place + 1, Verb: g.course.refuses, Code: code, Text: text}
+	switch {
+	case len(said) == 0 && became >= 400:
+		r.Code, r.Text = codeOf(got)
+		r.By, r.Verb = cmp.Or(by, "smtpshim"), g.course.saying
+	case code < 400:
+		return
+	case became != code:
+		r.Healed = cmp.Or(by, "smtpshim")
+	}
+	g.result.Refusals = append(g.result.Refusals, r)
+}
+
+// codeOf is the code of a reply, with the text of its first line; 0 if it has none.
+func codeOf(lines []string) (code int, text string) {
+	if len(lines) == 0 || len(lines[0]) < 3 {
+		return 0, ""
+	}
+	for _, c := range []byte(lines[0][:3]) {
+		if c < '0' || c > '9' {
+			return 0, ""
+		}
+		code = 10*code + int(c-'0')
+	}
+	return code, lines[0][min(4, len(lines[0])):]
+}
+
+// fed takes what came of what one side has said.
+func (g *game) fed(_, _, toServer, toClient []string) {
+	at := g.player.place + 1
+	for _, rule := range g.applied {
+		i := slices.IndexFunc(g.result.Rules, func(a Act) bool { return a.Rule == rule })
+		if i < 0 {
+			i = len(g.result.Rules)
+			g.result.Rules = append(g.result.Rules, Act{Rule: rule, Line: at, Said: g.saidFirst()})
+		}
+		g.result.Rules[i].Count++
+	}
+	g.applied = g.applied[:0]
+	g.result.Lines = append(g.result.Lines, g.told...)
+	g.told = g.told[:0]
+	g.course.toServer(toServer, g.player, at)
+	g.course.toClient(toClient, g.player, at)
+}
+
+// saidFirst is what was said last, as it is told.
+func (g *game) saidFirst() transcript.Line {
+	for _, l := range g.told {
+		if l.Side != 0 && l.Mark != transcript.Added && l.Rule != "" {
+			return l
+		}
+	}
+	for _, l := range g.told {
+		if l.Side != 0 && l.Rule != "" {
+			return l
+		}
+	}
+	return transcript.Line{}
+}
+
+func (g *game) goesOn() bool          { return g.course.unknown.Why == "" }
+func (g *game) replies(said []string) { g.course.reply(said, g.player) }
+
+func (g *game) says(line string) bool { return g.course.says(line, g.player) }
+
+// finish says how far the recording was played.
+func (g *game) finish() {
+	r, left := &g.result, g.player.left()
+	g.result.Lines = append(g.result.Lines, g.told...)
+	r.Assumed, r.Unknown = g.course.assumed, g.course.unknown
+	r.Played = r.Said - len(left)
+	ended := g.player.d.Next(false) == rewrite.End
+	asRecorded := func(l transcript.Line) bool { return ended && l.Mark == transcript.Removed }
+	if r.Unknown.Why != "" || !slices.ContainsFunc(left, func(l transcript.Line) bool { return !asRecorded(l) }) {
+		return
+	}
+	at := len(g.recording)
+	for _, in := range append(g.player.client, g.player.server...) {
+		at = min(at, max(in.place, g.player.place)+1)
+	}
+	if ended {
+		r.Unknown = Change{at, "the session ends before the recording does"}
+		return
+	}
+	r.Unknown = Change{at, "the recording does not have what comes next: " + left[0].String() + " is not what is waited for"}
+}

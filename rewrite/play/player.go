@@ -1,0 +1,450 @@
+package play
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"smtpshim/rewrite"
+	"smtpshim/rewrite/transcript"
+)
+
+// A player feeds a dialogue with what both sides of a file say, each in its
+// order, whenever the dialogue waits for it.
+type player struct {
+	d              *rewrite.Dialogue
+	file           []transcript.Line
+	client, server []input // what is left to be said
+	place          int     // in file, of what was said last
+	pipelines      string  // "groups": the client waits for as little as RFC 2920 asks; "everything": for nothing
+	said           string  // the client's last line
+	behind         bool    // the server has said more than this reply
+	connections    int
+	ended          bool         // by serverEnds
+	unasked        map[int]bool // places of replies to nothing
+	to             listening
+}
+
+// listening is who is told how a play goes.
+type listening interface {
+	// fed is told of what one side has said, that nothing of it, and what else came out;
+	// of one that says nothing both are nil.
+	fed(client, server, toServer, toClient []string)
+	event(what string)        // which the dialogue tells its tracer too
+	lost(what string)         // which the dialogue does not tell
+	passed(l transcript.Line) // what nobody can read any more
+	goesOn() bool             // is false to end the play
+	replies(said []string)    // before the server's reply is given
+	says(line string) bool    // before the client's line is given; false if the client would not say it
+}
+
+// An input is a line of a file that one side says, with its place there.
+type input struct {
+	place int
+	line  transcript.Line
+}
+
+// newPlayer begins the dialogue of a file.
+func newPlayer(f *transcript.File, policy *rewrite.Policy, l rewrite.Listener, to listening) *player {
+	p := &player{d: rewrite.New(policy, Client(f), l), file: f.Dialogue, pipelines: f.Settings["pipelines"], to: to}
+	p.d.Connected(netip.AddrPortFrom(Client(f), 49152), destination(f))
+	p.unasked = unasked(f.Dialogue)
+	for i, l := range f.Dialogue {
+		in := input{i, l}
+		switch {
+		case l.Mark == transcript.Added:
+		case l.Side == transcript.Client, isOfMessage(l):
+			p.client = append(p.client, in)
+		case l.Side == transcript.Server, l.Text == serverLost, l.Text == serverAgain, l.Text == tlsFailed:
+			p.server = append(p.server, in)
+		}
+	}
+	return p
+}
+
+// speaksUnasked says that it is the server's turn although a line or a message of the
+// client's is waited for: it says something to nothing, hangs up, or answers before the
+// message has ended.
+func (p *player) speaksUnasked(next rewrite.Next) bool {
+	if len(p.server) == 0 {
+		return false
+	}
+	if next == rewrite.AwaitMessage && len(p.client) > 0 && p.client[0].place > p.place &&
+		slices.Contains(p.file[p.place:p.client[0].place], transcript.Line{Text: answersEarly}) {
+		return true
+	}
+	return p.serverFirst() && (p.d.Outstanding() > 0 || p.unasked[p.server[0].place])
+}
+
+// unasked are the places of replies to nothing that the server was told before. The
+// recording of a session has commands that are said first before the one for which they
+// are, which the client has said before that.
+func unasked(lines []transcript.Line) map[int]bool {
+	places, owed := map[int]bool{}, 1 // the greeting
+	for i, l := range lines {
+		switch {
+		case l.Text == serverAgain && l.Side == 0:
+			owed = 1
+		case l.Text == serverLost && l.Side == 0:
+			places[i], owed = owed <= 0, 0
+		case isOfMessage(l) && strings.HasPrefix(l.Text, "message "):
+			owed++
+		case l.Side == transcript.Client && l.Mark != transcript.Removed:
+			owed++
+		case l.Side == transcript.Server && l.Mark != transcript.Added:
+			if owed <= 0 {
+				places[i] = true
+			}
+			if !goesOn(l.Text) {
+				owed = max(0, owed-1)
+			}
+		}
+	}
+	return places
+}
+
+// The events that the server causes.
+const (
+	serverLost  = "server lost"
+	serverAgain = "server again"
+	tlsFailed   = "server TLS failed"
+
+	answersEarly = "server answers before the message has ended" // with the reply behind the message
+)
+
+// isOfMessage says that a line stands for a message, or for a chunk of one.
+func isOfMessage(l transcript.Line) bool {
+	return l.Side == 0 && (strings.HasPrefix(l.Text, "message ") || strings.HasPrefix(l.Text, "chunk ")) && strings.HasSuffix(l.Text, " bytes")
+}
+
+// play plays the file, as far as it goes.
+func (p *player) play(begins string) {
+	if begins != "" {
+		p.open(begins)
+	}
+	for p.to.goesOn() && p.step() {
+	}
+}
+
+// open is the beginning of a client's connection, which a rule has to take.
+func (p *player) open(begins string) {
+	switch begins {
+	case "tls":
+		if p.d.Open([]byte{22, 3, 1}, false); p.d.BeginsTLS() {
+			p.to.event("client TLS")
+		}
+	case "in clear":
+		if p.d.Open(nil, false) > 0 {
+			p.d.Open(nil, true)
+		}
+	}
+}
+
+// left is what neither side could say.
+func (p *player) left() (lines []transcript.Line) {
+	for _, in := range append(p.client, p.server...) {
+		if in.line.Text != serverAgain || in.line.Side != 0 {
+			lines = append(lines, in.line)
+		}
+	}
+	return lines
+}
+
+// step does what the dialogue waits for. It is false when the end has come, or
+// when the file has nothing of what is waited for.
+func (p *player) step() bool {
+	d := p.d
+	next := d.Next(p.ahead() || len(p.client) > 0 && !p.serverFirst())
+	if (next == rewrite.AwaitCommand || next == rewrite.AwaitSASL || next == rewrite.AwaitMessage) && p.speaksUnasked(next) {
+		next = rewrite.AwaitReply
+	}
+	switch next {
+	case rewrite.AwaitServer:
+		return p.greeting()
+	case rewrite.AwaitReply:
+		return p.reply(func(raw []byte) { d.Reply(raw, p.ahead(), p.behind) })
+	case rewrite.AwaitCommand:
+		return p.line(func(raw []byte) bool { return d.Command(raw, p.ahead()) })
+	case rewrite.AwaitSASL:
+		return p.line(func(raw []byte) bool { d.SASL(raw); return true })
+	case rewrite.AwaitMessage, rewrite.AwaitDiscard:
+		return p.counted("message %d bytes", d.MessageEnd)
+	case rewrite.AwaitChunk, rewrite.AwaitChunkDiscard, rewrite.AwaitChunkText:
+		return p.chunk()
+	case rewrite.AwaitClientTLS:
+		p.to.event("client TLS")
+		d.ClientTLS()
+	case rewrite.AwaitServerTLS:
+		p.serverTLS()
+	case rewrite.AwaitOctets:
+		return p.octets()
+	case rewrite.AwaitAdmission:
+		d.Admitted(true)
+	case rewrite.Opaque:
+		return p.opaque()
+	case rewrite.AwaitWork, rewrite.End:
+		return false
+	}
+	p.flush(nil, nil)
+	return true
+}
+
+// greeting takes the server's, on the first connection or on another.
+func (p *player) greeting() bool {
+	p.forgetAgain()
+	return p.reply(func(raw []byte) {
+		if p.connections++; p.connections > 1 {
+			p.to.event(serverAgain)
+		}
+		p.d.Greeting(raw)
+	})
+}
+
+// forgetAgain leaves out that another connection was made.
+func (p *player) forgetAgain() {
+	for len(p.server) > 0 && p.server[0].line == (transcript.Line{Text: serverAgain}) {
+		p.server = p.server[1:]
+	}
+}
+
+// serverFirst says that in the file it is the server's turn.
+func (p *player) serverFirst() bool {
+	for _, in := range p.server {
+		if in.line.Text != serverAgain || in.line.Side != 0 {
+			return len(p.client) == 0 || in.place < p.client[0].place
+		}
+	}
+	return false
+}
+
+// ahead says that the client has sent more already.
+func (p *player) ahead() bool {
+	return len(p.client) > 0 && (p.pipelines == "everything" || p.pipelines == "groups" && inGroup(p.said))
+}
+
+// inGroup says that a group goes on behind this command (RFC 2920, 3.1).
+func inGroup(command string) bool {
+	verb, _, _ := strings.Cut(command, " ")
+	return verb == "MAIL" || verb == "RCPT" || verb == "RSET"
+}
+
+// reply takes the server's next reply, or its hanging up. What follows it
+// without anything between came with it.
+func (p *player) reply(give func(raw []byte)) bool {
+	if len(p.server) == 0 {
+		return p.serverEnds()
+	}
+	p.place = p.server[0].place
+	if text := p.server[0].line.Text; p.server[0].line.Side == 0 && text != tlsFailed {
+		if text == serverLost {
+			p.server = p.server[1:]
+		} // a recording has it only where another connection follows
+		p.to.lost(serverLost)
+		p.d.Lost()
+		p.flush(nil, nil)
+		return true
+	}
+	said := p.together()
+	if len(said) == 0 {
+		return false
+	}
+	raw, lines := p.mend(said)
+	if lines == 0 {
+		raw, lines = firstReply(said)
+	}
+	if p.to.replies(said[:lines]); !p.to.goesOn() {
+		return false
+	}
+	p.behind = lines < len(said)
+	p.server = p.server[lines:]
+	scan, err := rewrite.ScanReply(raw)
+	switch {
+	case len(raw) == 0: // the rules have dropped it
+	case err != nil || scan.N != len(raw):
+		p.d.Garbage()
+	default:
+		give(raw)
+	}
+	p.flush(nil, said[:lines])
+	return true
+}
+
+// serverEnds is what the server did in place of a reply, of which the recording of a
+// session has only what the client heard of it.
+func (p *player) serverEnds() bool {
+	if len(p.file) == 0 {
+		return false
+	}
+	last := p.file[len(p.file)-1]
+	if last.Side != transcript.Server || last.Mark != transcript.Added || !strings.HasPrefix(last.Text, "421 ") || p.ended {
+		return false
+	}
+	p.ended, p.place = true, len(p.file)-1
+	switch {
+	case strings.Contains(last.Text, "broke the protocol"):
+		p.d.Garbage()
+	case strings.Contains(last.Text, "no answer"):
+		p.d.Silent()
+	default:
+		p.d.Lost()
+	}
+	p.flush(nil, nil)
+	return true
+}
+
+// firstReply takes the lines of the first reply, as they are.
+func firstReply(said []string) (raw []byte, lines int) {
+	for _, text := range said {
+		if lines++; len(text) < 4 || text[3] != '-' {
+			break
+		}
+	}
+	return []byte(strings.Join(said[:lines], "\r\n") + "\r\n"), lines
+}
+
+// mend has the rules repair what the server says at once. It returns the reply that
+// they make of the first lines; of none if they mend nothing.
+func (p *player) mend(said []string) (raw []byte, lines int) {
+	octets := []byte(strings.Join(said, "\r\n") + "\r\n")
+	for quiet := int64(0); ; {
+		n, made, ok, wait := p.d.Repair(octets, quiet)
+		switch {
+		case ok:
+			return made, strings.Count(string(octets[:n]), "\r\n")
+		case wait <= quiet || wait > 5000:
+			return nil, 0
+		}
+		quiet = wait
+	}
+}
+
+// together is what the server says at once: in the file there is nothing between
+// but what it does not say.
+func (p *player) together() (said []string) {
+	for i, in := range p.server {
+		if in.line.Side != transcript.Server || i > 0 && !p.follows(p.server[i-1].place, in.place) {
+			break
+		}
+		said = append(said, in.line.Text)
+	}
+	return said
+}
+
+// follows reports whether the server says the line at next with the one at place.
+func (p *player) follows(place, next int) bool {
+	for _, l := range p.file[place+1 : next] {
+		if l.Side != transcript.Server || l.Mark != transcript.Added {
+			return false
+		}
+	}
+	return true
+}
+
+// line takes the client's next line.
+func (p *player) line(give func(raw []byte) bool) bool {
+	if len(p.client) == 0 {
+		return p.serverEnds()
+	}
+	if isOfMessage(p.client[0].line) {
+		return false
+	}
+	in, rest := p.client[0], p.client[1:]
+	if text := in.line.Text; text != p.said && !p.to.says(text) {
+		return false
+	}
+	p.client, p.said = rest, in.line.Text
+	if in.place >= 0 {
+		p.place = in.place
+	}
+	if !give([]byte(p.said + "\r\n")) {
+		p.client = append([]input{{-1, in.line}}, rest...)
+		return true
+	}
+	p.flush([]string{p.said}, nil)
+	return true
+}
+
+// counted takes a message or chunk.
+func (p *player) counted(format string, give func(int64)) bool {
+	if len(p.client) == 0 {
+		return false
+	}
+	var n int64
+	if _, err := fmt.Sscanf(p.client[0].line.Text, format, &n); err != nil || !isOfMessage(p.client[0].line) {
+		return false
+	}
+	p.place = p.client[0].place
+	p.to.event(p.client[0].line.Text)
+	p.client = p.client[1:]
+	give(n)
+	p.flush(nil, nil)
+	return true
+}
+
+// chunk takes a chunk. One that went to nobody is not in the recording of a session.
+func (p *player) chunk() bool {
+	if len(p.client) > 0 && !isOfMessage(p.client[0].line) {
+		p.d.ChunkEnd()
+		p.flush(nil, nil)
+		return true
+	}
+	return p.counted("chunk %d bytes", func(int64) { p.d.ChunkEnd() })
+}
+
+func (p *player) serverTLS() {
+	if len(p.server) > 0 && p.server[0].line == (transcript.Line{Text: tlsFailed}) {
+		p.server = p.server[1:]
+		p.to.lost(tlsFailed)
+		p.d.ServerTLSFailed()
+		return
+	}
+	p.to.event("server TLS")
+	p.d.ServerTLS()
+}
+
+// octets takes the client's first octets after a SASL exchange.
+func (p *player) octets() bool {
+	if len(p.client) == 0 {
+		return false
+	}
+	p.place = p.client[0].place
+	text := p.client[0].line.Text
+	p.d.Octets([]byte(text + "\r\n"))
+	if p.d.Next(false) == rewrite.End { // they go nowhere
+		p.client = p.client[1:]
+		p.flush([]string{text}, nil)
+	}
+	p.flush(nil, nil)
+	return true
+}
+
+// opaque passes on what is left, in the order of the file.
+func (p *player) opaque() bool {
+	p.to.event("opaque")
+	for len(p.client)+len(p.server) > 0 {
+		from := &p.client
+		if len(p.client) == 0 || len(p.server) > 0 && p.server[0].place < p.client[0].place {
+			from = &p.server
+		}
+		l := (*from)[0].line
+		*from = (*from)[1:]
+		l.Mark = transcript.Unchanged
+		p.to.passed(l)
+	}
+	return false
+}
+
+// flush tells what came out for what one side has said.
+func (p *player) flush(client, server []string) {
+	toServer, toClient := linesOf(p.d.ToServer), linesOf(p.d.ToClient)
+	p.d.ToServer, p.d.ToClient = nil, nil
+	p.to.fed(client, server, toServer, toClient)
+}
+
+func linesOf(b []byte) []string {
+	if len(b) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(b), "\r\n"), "\r\n")
+}
