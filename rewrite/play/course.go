@@ -159,13 +159,17 @@ func (c *course) toClient(lines []string, p *player, at int) {
 		if c.saying == "EHLO" && code == 250 {
 			c.offered, c.shown = strings.ToUpper(strings.Join(hello, "\n")), strings.ToUpper(strings.Join(reply, "\n"))
 		}
-		if was/100 != code/100 && len(p.client) > 0 && c.unknown.Why == "" {
+		if kind(was) != kind(code) && len(p.client) > 0 && c.unknown.Why == "" {
 			c.unknown = Change{at, fmt.Sprintf("the client hears %s; in the recording it heard %s", quoted(reply[0]), quoted(hello[0]))}
 			return
 		}
 		reply = nil
 	}
 }
+
+// kind is what a client's further way goes by: a session goes on after a refusal whether
+// it is for good or for now.
+func kind(code int) int { return min(code/100, 4) }
 
 // needs are the keywords without which a client does not say a command.
 var needs = map[rewrite.Verb]string{

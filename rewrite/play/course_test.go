@@ -1,0 +1,175 @@
+package play_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"smtpshim/rewrite/play"
+	"smtpshim/rewrite/transcript"
+)
+
+// dialogueOf is a recording with these rules, separated by blanks, and these lines.
+func dialogueOf(t testing.TB, rules, lines string) *transcript.File {
+	t.Helper()
+	f, err := transcript.Parse("recording", []byte("-- rules --\n"+strings.ReplaceAll(rules, " ", "\n")+"\n-- dialogue --\n"+strings.TrimSpace(lines)+"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestWhatTheServerWouldAnswerIsNotMadeUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		rules, lines string
+		unknown      play.Change
+		assumed      play.Change
+		heard        string // what the client heard last
+	}{
+		"the rule changes what was refused": {
+			"strip-parameters", "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 250 hello\nC: MAIL FROM:<a@example.net> SIZE=10\nS: 501 syntax\nC: QUIT\nS: 221 bye",
+			play.Change{Line: 4, Why: "the server is told MAIL FROM:<a@example.net>; it refused MAIL FROM:<a@example.net> SIZE=10 with 501 syntax"}, play.Change{}, "250 hello",
+		},
+		"the rule changes what was accepted": {
+			"strip-parameters", "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 250 hello\nC: MAIL FROM:<a@example.net> SIZE=10\nS: 250 ok\nC: QUIT\nS: 221 bye",
+			play.Change{}, play.Change{Line: 4, Why: "the server is told MAIL FROM:<a@example.net>, and was told MAIL FROM:<a@example.net> SIZE=10"}, "221 bye",
+		},
+		"the rule has what was refused said again": {
+			"fix-hello-name", "S: 220 mail.example.com ESMTP\nC: EHLO sub2.\nS: 501 Invalid Address\nC: QUIT\nS: 221 bye",
+			play.Change{Line: 3, Why: "the server is told EHLO sub2; in the recording it was told QUIT"}, play.Change{}, "220 mail.example.com ESMTP",
+		},
+		"the rule says what the recording has next": {
+			"fall-back-to-helo", "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 500 what?\nC: HELO client.example.net\nS: 250 hello\nC: QUIT\nS: 221 bye",
+			play.Change{Line: 5, Why: "the client hears 250 hello; in the recording it heard 500 what?"}, play.Change{}, "250 hello",
+		},
+		"the rule says what the recording does not have": {
+			"fall-back-to-helo", "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 500 what?\nC: QUIT\nS: 221 bye",
+			play.Change{Line: 3, Why: "the server is told HELO client.example.net; in the recording it was told QUIT"}, play.Change{}, "220 mail.example.com ESMTP",
+		},
+		"the rule that said something is gone": {
+			"answer-noop", "S: 220 mail.example.com ESMTP\nC- EHLO client.example.net\nC+ HELO client.example.net\nS: 250 hello\nC: QUIT\nS: 221 bye",
+			play.Change{Line: 2, Why: "the server is told EHLO client.example.net; in the recording it was told HELO client.example.net"}, play.Change{}, "220 mail.example.com ESMTP",
+		},
+		"the rule answers in place of the server": {
+			"answer-noop", "S: 220 **************\nC: EHLO client.example.net\nS: 250 hello\nC: NOOP\nS: 250 yes\nC: QUIT\nS: 221 bye",
+			play.Change{}, play.Change{Line: 6, Why: "the server is not told NOOP"}, "221 bye",
+		},
+		"what the client used is not offered any more": {
+			"chunking", "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 250-mail.example.com\nS: 250 CHUNKING\nC: MAIL FROM:<a@example.net>\nS: 250 ok\nC: RCPT TO:<b@example.com>\nS: 250 ok\nC: BDAT 10 LAST\n~ chunk 10 bytes\nS: 250 queued",
+			play.Change{Line: 9, Why: "the client says BDAT, because it was offered CHUNKING; now it is not"}, play.Change{}, "250 ok",
+		},
+		"a refusal becomes one of the same class": {
+			"mend-505", "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 250 mail.example.com\nC: MAIL FROM:<a@example.net>\nS: 505 Must issue a STARTTLS command first\nC: QUIT\nS: 221 bye",
+			play.Change{}, play.Change{}, "221 bye",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := playedAs(t, dialogueOf(t, c.rules, c.lines))
+			if r.Unknown != c.unknown || r.Assumed != c.assumed {
+				t.Errorf("unknown %+v\nassumed %+v", r.Unknown, r.Assumed)
+			}
+			heard := strings.Split(strings.TrimSpace(delivered(r.Lines, transcript.Server)), "\n")
+			if got := heard[len(heard)-1]; got != c.heard {
+				t.Errorf("the client heard %q last, want %q", got, c.heard)
+			}
+			if t.Failed() {
+				t.Log(r.Lines)
+			}
+		})
+	}
+}
+
+func TestRulesAndRefusalsAreTold(t *testing.T) {
+	f := dialogueOf(t, "too-many-recipients", `
+S: 220 mail.example.com ESMTP
+C: EHLO client.example.net
+S: 250 mail.example.com
+C: MAIL FROM:<a@example.net>
+S: 250 ok
+C: RCPT TO:<b@example.com>
+S: 550 5.1.1 no such user
+C: RCPT TO:<c@example.com>
+S: 552 Too many recipients
+C: RCPT TO:<d@example.com>
+S: 552 Too many recipients
+C: QUIT
+S: 221 bye`)
+	r := playedAs(t, f)
+	wantRules := []play.Act{{Rule: "too-many-recipients", Count: 2, Line: 9, Said: transcript.Line{Side: 'S', Mark: '-', Text: "552 Too many recipients", Rule: "too-many-recipients"}}}
+	if !reflect.DeepEqual(r.Rules, wantRules) {
+		t.Errorf("the rules are %+v", r.Rules)
+	}
+	want := []play.Refusal{
+		{Line: 7, Verb: "RCPT", Code: 550, Text: "5.1.1 no such user"},
+		{Line: 9, Verb: "RCPT", Code: 552, Text: "Too many recipients", Healed: "too-many-recipients"},
+		{Line: 11, Verb: "RCPT", Code: 552, Text: "Too many recipients", Healed: "too-many-recipients"},
+	}
+	if !reflect.DeepEqual(r.Refusals, want) {
+		t.Errorf("the refusals are %+v", r.Refusals)
+	}
+}
+
+func TestAResultHasNoCredentials(t *testing.T) {
+	f := dialogueOf(t, "standard", `
+S: 220 mail.example.com ESMTP
+C: EHLO client.example.net
+S: 250-mail.example.com
+S: 250 AUTH PLAIN LOGIN
+C: AUTH PLAIN AHVzZXIAc2VjcmV0
+S: 535 5.7.8 not user
+C: AUTH LOGIN
+S: 334 VXNlcm5hbWU6
+C: dXNlcg==
+S: 334 UGFzc3dvcmQ6
+C: c2VjcmV0
+S: 535 5.7.8 not dXNlcg==
+C: AUTH PLAIN AHVzZXIAc2VjcmV0 again
+S: 501 what is AHVzZXIAc2VjcmV0?`)
+	for _, rules := range []string{"standard", "login-to-plain", "translate-xauth"} {
+		f.Rules = []string{rules}
+		r := playedAs(t, f)
+		for _, l := range r.Lines {
+			checkSecret(t, l.Text)
+		}
+		for _, refusal := range r.Refusals {
+			checkSecret(t, refusal.Text)
+		}
+		checkSecret(t, r.Unknown.Why)
+		checkSecret(t, r.Assumed.Why)
+		for _, a := range r.Rules {
+			checkSecret(t, a.Said.Text)
+		}
+	}
+}
+
+func checkSecret(t *testing.T, text string) {
+	t.Helper()
+	for _, secret := range []string{"AHVzZXIAc2VjcmV0", "dXNlcg==", "c2VjcmV0", "secret"} {
+		if strings.Contains(text, secret) {
+			t.Errorf("%q has %s in it", text, secret)
+		}
+	}
+}
+
+// FuzzPlay plays anything that can be read.
+func FuzzPlay(f *testing.F) {
+	f.Add("standard", "S: 220 a\nC: EHLO sub2.\nS: 501 Invalid Address\nC: QUIT")
+	f.Add("auto", "S: 220 a\nC: AUTH LOGIN ...(8 octets)\nS: 334 ...(9999999999 octets)\n~ server again\n~ message 5 bytes\n~ server lost")
+	f.Fuzz(func(t *testing.T, rules, lines string) {
+		file, err := transcript.Parse("x", []byte("-- rules --\n"+rules+"\n-- dialogue --\n"+lines+"\n"))
+		if err != nil {
+			return
+		}
+		policy, err := play.Policy(file)
+		if err != nil {
+			return
+		}
+		r := play.Play(file, policy)
+		if r.Played > r.Said || r.Played < 0 || r.Unknown.Line > len(file.Dialogue) || r.Assumed.Line > len(file.Dialogue) {
+			t.Errorf("%+v", r)
+		}
+		for _, text := range r.Broke {
+			t.Errorf("a rule broke: %s", text)
+		}
+	})
+}
