@@ -43,6 +43,7 @@ var ours = map[string][]string{
 	"rewrite/play":              {"rewrite", "rewrite/heal", "rewrite/transcript", "rewrite/vocabulary"},
 	"proxy":                     {"rewrite", "rewrite/transcript", "rewrite/vocabulary", "proxy/provider", "proxy/tlspolicy"},
 	"proxy/evidence":            {"proxy"},
+	"proxy/dialogues":           {"rewrite", "rewrite/transcript"},
 	"proxy/journal":             {"proxy", "rewrite", "rewrite/heal", "rewrite/transcript", "rewrite/vocabulary"},
 	"proxy/record":              {"proxy", "proxy/journal", "rewrite/transcript", "rewrite/vocabulary"},
 	"proxy/login":               {"proxy/login/sasl", "proxy/login/token", "proxy/provider", "rewrite", "rewrite/vocabulary"},

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -43,7 +44,7 @@ func Postfix(t testing.TB, o Options) *Server {
 		"etc/main.cf":   strings.Join(append(s.mainCF(t, root, o), o.Settings...), "\n") + "\n",
 		"etc/master.cf": strings.NewReplacer("@ADDR@", strings.TrimPrefix(s.Addr, ":"), "@SMTP@", o.smtpServices()).Replace(masterCF),
 	})
-	postlog(t, filepath.Join(s.dir, "queue/public/postlog"))
+	s.log = postlog(t, filepath.Join(s.dir, "queue/public/postlog"))
 	Start(t, s.env, master, "-s", "-c", filepath.Join(s.dir, "etc"))
 	Listening(t, s.Addr)
 	return s
@@ -162,7 +163,7 @@ func (s *Server) relay(o Options) []string {
 // postlog collects what Postfix logs, in place of its own postlogd, which has
 // master wait for ever if there are a dozen lines before it is up. The lines
 // are printed if the test failed.
-func postlog(t testing.TB, path string) {
+func postlog(t testing.TB, path string) *journal {
 	t.Helper()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path})
 	if err == nil {
@@ -171,7 +172,7 @@ func postlog(t testing.TB, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log strings.Builder
+	log := &journal{}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -181,16 +182,35 @@ func postlog(t testing.TB, path string) {
 			if err != nil {
 				return
 			}
-			log.Write(append(line[:n:n], '\n'))
+			log.add(string(line[:n]) + "\n")
 		}
 	}()
 	t.Cleanup(func() {
 		conn.Close()
 		<-done
 		if t.Failed() {
-			t.Logf("Postfix logged:\n%s", &log)
+			t.Logf("Postfix logged:\n%s", log)
 		}
 	})
+	return log
+}
+
+// A journal is what was logged until now.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) add(text string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.text.WriteString(text)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 // smtpServices is who takes connections, and what that needs.

@@ -29,6 +29,7 @@ type Server struct {
 	mail     string   // the folder with one file for each stored message
 	sendmail []string // the command that puts a message into its queue
 	env      []string // for every program of it
+	log      *journal // what Postfix logs
 }
 
 // Options of a server. The zero value stores what it gets and speaks in clear.
@@ -98,13 +99,19 @@ func (s *Server) Messages(t testing.TB, n int) []Message {
 
 // Sendmail puts a message into the server's queue. args are sendmail's: options
 // and recipients.
-func (s *Server) Sendmail(t testing.TB, message string, args ...string) {
+// It returns what sendmail printed.
+func (s *Server) Sendmail(t testing.TB, message string, args ...string) (output string) {
 	t.Helper()
 	args = append(s.sendmail[1:len(s.sendmail):len(s.sendmail)], args...)
-	if out, status := run(t, s.env, message, s.sendmail[0], args...); status != 0 {
-		t.Fatalf("sendmail ended with %d: %s", status, out)
+	output, status := run(t, s.env, message, s.sendmail[0], args...)
+	if status != 0 {
+		t.Fatalf("sendmail ended with %d: %s", status, output)
 	}
+	return output
 }
+
+// Log is what the server has logged until now (Postfix).
+func (s *Server) Log() string { return s.log.String() }
 
 // Bin is the path of a program of a peer ("postfix", "exim", "prometheus"). The
 // test is skipped, or fails, if there is none.

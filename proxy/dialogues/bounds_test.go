@@ -1,0 +1,115 @@
+package dialogues_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+
+	"smtpshim/proxy/dialogues"
+)
+
+// repeated is a file that begins with head and goes on with body until so many octets
+// have been read.
+type repeated struct {
+	head, body []byte
+	at         int
+	left       int64
+}
+
+func (r *repeated) Read(p []byte) (int, error) {
+	if r.left <= 0 {
+		return 0, io.EOF
+	}
+	from := r.head
+	if len(from) == 0 {
+		from = r.body[r.at:]
+	}
+	n := copy(p, from)
+	if len(r.head) > 0 {
+		r.head = r.head[n:]
+	} else {
+		r.at = (r.at + n) % len(r.body)
+	}
+	r.left -= int64(n)
+	return n, nil
+}
+
+// held is how much memory was in use at most while a file of so many octets was read, as
+// far as can be seen at its dialogues.
+func held(t *testing.T, r *repeated, octets int64) (most uint64, found int) {
+	t.Helper()
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	before := stats.HeapAlloc
+	r.left = octets
+	look := func() {
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		most = max(most, stats.HeapAlloc-min(before, stats.HeapAlloc))
+	}
+	err := dialogues.Read("log", &watched{r, look, octets / 8, octets / 8}, func(*dialogues.Dialogue) error { found++; return nil })
+	if err != nil && !errors.Is(err, dialogues.ErrNone) {
+		t.Fatal(err)
+	}
+	return most, found
+}
+
+// watched calls look after every so many octets.
+type watched struct {
+	io.Reader
+	look        func()
+	every, left int64
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	if w.left -= int64(n); w.left <= 0 {
+		w.left = w.every
+		w.look()
+	}
+	return n, err
+}
+
+// What a file has, and what may be in use while it is read.
+const (
+	large = 48 << 20
+	most  = 16 << 20
+)
+
+func TestALargeFileIsReadInLittleMemory(t *testing.T) {
+	many := &wire{t: t}
+	for port := range 200 {
+		c := many.connect(10000 + port)
+		c.say(captured)
+		if port%4 > 0 {
+			c.close()
+		}
+	}
+	pcap := many.pcap()
+	open := &wire{t: t} // connections that never end
+	for port := range 20000 {
+		open.connect(20000 + port).say("S: 220 a\n")
+	}
+	openPcap := open.pcap()
+	for name, f := range map[string]*repeated{
+		"many sessions":        {body: []byte(strings.ReplaceAll(delivery, "~ message N bytes\n", "C: text\nC: .\n"))},
+		"one line":             {body: bytes.Repeat([]byte("x"), 1<<16)},
+		"one session":          {head: []byte("S: 220 a\nC: EHLO b\n"), body: []byte("S: 250-a\nC: NOOP\n")},
+		"one message":          {head: []byte("S: 220 a\nC: DATA\nS: 354 go on\n"), body: []byte("C: a line of a message that never ends\n")},
+		"sessions of a server": {body: []byte("Nov 29 17:18:32 mail postfix/smtpd[1]: > a[192.0.2.7]: 220 mail.example.com\nNov 29 17:18:32 mail postfix/smtpd[1]: disconnect from a[192.0.2.7]\n")},
+		"a capture":            {head: pcap[:24], body: pcap[24:]},
+		"open connections":     {head: openPcap[:24], body: openPcap[24:]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if used, found := held(t, f, large); used > most {
+				t.Errorf("%d MiB were in use, want at most %d; %d dialogues", used>>20, most>>20, found)
+			} else {
+				t.Logf("%d KiB in use at most, %d dialogues", used>>10, found)
+			}
+		})
+	}
+}

@@ -1,0 +1,280 @@
+package dialogues
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
+	"github.com/gopacket/gopacket/reassembly"
+
+	"smtpshim/rewrite/transcript"
+)
+
+// isCapture says that a file begins as a capture does: pcap in either order of octets and
+// with either unit of time, or pcapng.
+func isCapture(start []byte) bool {
+	if len(start) < 4 {
+		return false
+	}
+	switch binary.BigEndian.Uint32(start) {
+	case 0xa1b2c3d4, 0xd4c3b2a1, 0xa1b23c4d, 0x4d3cb2a1, 0x0a0d0d0a:
+		return true
+	}
+	return false
+}
+
+// What a capture may take.
+const (
+	maxPacket      = 256 << 10 // octets
+	maxPages       = 4096      // of octets that wait for others before them, 2 KiB each
+	maxConnections = 4096      // at a time
+	quiet          = 10 * time.Minute
+)
+
+// packets is what both kinds of captures are read by.
+type packets interface {
+	ZeroCopyReadPacketData() ([]byte, gopacket.CaptureInfo, error)
+	LinkType() layers.LinkType
+}
+
+func openCapture(in *bufio.Reader) (packets, error) {
+	if start, _ := in.Peek(4); bytes.Equal(start, []byte{0x0a, 0x0d, 0x0d, 0x0a}) {
+		return pcapgo.NewNgReader(&blocks{in: in}, pcapgo.DefaultNgReaderOptions)
+	}
+	r, err := pcapgo.NewReader(in)
+	if err == nil {
+		r.SetSnaplen(maxPacket)
+	}
+	return r, err
+}
+
+// readCapture reads the dialogues of a capture.
+func readCapture(in *bufio.Reader, then func(*Dialogue) error) error {
+	from, err := openCapture(in)
+	if err != nil {
+		return fmt.Errorf("reading the capture: %w", err)
+	}
+	c := &capture{then: then}
+	pool := reassembly.NewStreamPool(c)
+	c.assembler = reassembly.NewAssembler(pool)
+	c.assembler.MaxBufferedPagesTotal, c.assembler.MaxBufferedPagesPerConnection = maxPages, maxPages/64
+	for n := 1; c.err == nil; n++ {
+		data, info, err := from.ZeroCopyReadPacketData()
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			break // the capture may have been cut off
+		}
+		if err != nil {
+			return fmt.Errorf("reading packet %d of the capture: %w", n, err)
+		}
+		c.packet(data, info, from.LinkType())
+		if n%10_000 == 0 {
+			c.assembler.FlushCloseOlderThan(info.Timestamp.Add(-quiet))
+		}
+		if c.connections > maxConnections {
+			c.assembler.FlushAll()
+		}
+	}
+	c.assembler.FlushAll()
+	return c.err
+}
+
+// A capture is one that is being read.
+type capture struct {
+	assembler   *reassembly.Assembler
+	then        func(*Dialogue) error
+	connections int
+	err         error // of then
+}
+
+// packet takes a packet. What is no TCP over IP is left out.
+func (c *capture) packet(data []byte, info gopacket.CaptureInfo, link layers.LinkType) {
+	p := gopacket.NewPacket(data, link, gopacket.DecodeOptions{Lazy: true, NoCopy: true})
+	network := p.NetworkLayer()
+	if network == nil {
+		return
+	}
+	tcp, ok := p.Layer(layers.LayerTypeTCP).(*layers.TCP)
+	if !ok {
+		return
+	}
+	c.assembler.AssembleWithContext(network.NetworkFlow(), tcp, at(info))
+}
+
+// at is when a packet was captured, as the assembler asks for it.
+type at gopacket.CaptureInfo
+
+func (a at) GetCaptureInfo() gopacket.CaptureInfo { return gopacket.CaptureInfo(a) }
+
+// New begins a connection.
+func (c *capture) New(network, transport gopacket.Flow, _ *layers.TCP, _ reassembly.AssemblerContext) reassembly.Stream {
+	c.connections++
+	from := func(address, port gopacket.Endpoint) string { return net.JoinHostPort(address.String(), port.String()) }
+	return &stream{capture: c, ends: [2]string{from(network.Src(), transport.Src()), from(network.Dst(), transport.Dst())}}
+}
+
+// A stream is one connection, of which the octets come in order.
+type stream struct {
+	capture *capture
+	ends    [2]string // who began it, or sent the first packet that was captured; and the other
+	session *session  // nil: nobody has said anything yet
+	server  int       // which of the ends is the server
+	halves  [2][]byte // the beginning of a line
+	skip    int64     // octets of a chunk of the client's that are still to come
+	useless bool      // it is no SMTP, or nothing can be read any more
+}
+
+// Accept takes all packets, also of a connection whose beginning was not captured.
+func (s *stream) Accept(_ *layers.TCP, _ gopacket.CaptureInfo, _ reassembly.TCPFlowDirection, _ reassembly.Sequence, start *bool, _ reassembly.AssemblerContext) bool {
+	*start = true
+	return true
+}
+
+// ReassembledSG takes octets of one side.
+func (s *stream) ReassembledSG(sg reassembly.ScatterGather, _ reassembly.AssemblerContext) {
+	if s.useless || s.capture.err != nil {
+		return
+	}
+	direction, _, _, skipped := sg.Info()
+	side := 0
+	if direction == reassembly.TCPDirServerToClient {
+		side = 1
+	}
+	if skipped > 0 { // lost by whoever captured
+		s.useless = true
+		return
+	}
+	n, _ := sg.Lengths()
+	s.octets(side, sg.Fetch(n))
+}
+
+// ReassemblyComplete ends the dialogue.
+func (s *stream) ReassemblyComplete(reassembly.AssemblerContext) bool {
+	c := s.capture
+	c.connections--
+	if s.session == nil || c.err != nil {
+		return true
+	}
+	if d := s.session.end(); d != nil {
+		c.err = c.then(d)
+	}
+	s.session = nil
+	return true
+}
+
+// octets takes what one side says.
+func (s *stream) octets(side int, octets []byte) {
+	if s.session == nil && len(octets) > 0 && !s.begin(side, octets) {
+		s.useless = true
+	}
+	for len(octets) > 0 && !s.useless {
+		if side != s.server && s.skip > 0 {
+			n := min(s.skip, int64(len(octets)))
+			s.skip -= n
+			octets = octets[n:]
+			continue
+		}
+		end := bytes.IndexByte(octets, '\n')
+		if end < 0 {
+			s.halves[side] = appended(s.halves[side], octets)
+			return
+		}
+		line := appended(s.halves[side], octets[:end])
+		s.halves[side], octets = s.halves[side][:0], octets[end+1:]
+		s.line(side, string(bytes.TrimSuffix(line, []byte("\r"))))
+	}
+}
+
+// appended adds octets to a line, as many as it may have.
+func appended(line, octets []byte) []byte {
+	return append(line, octets[:min(len(octets), maxLine-len(line))]...)
+}
+
+// begin looks at the first octets of a connection. It is false if they are not of SMTP.
+func (s *stream) begin(side int, octets []byte) bool {
+	line, _, _ := bytes.Cut(octets, []byte("\n"))
+	text := string(bytes.TrimSuffix(line, []byte("\r")))
+	switch {
+	case isReply(text) && (text[0] == '2' || text[0] >= '4'):
+		s.server = side
+	case isHello(text):
+		s.server = 1 - side
+	default:
+		return false
+	}
+	client, server := s.ends[1-s.server], s.ends[s.server]
+	s.session = newSession(Capture, client+" to "+server)
+	if a, err := netip.ParseAddrPort(client); err == nil {
+		s.session.set("client", a.Addr().Unmap().String())
+	}
+	return true
+}
+
+// isHello says that a line is one with which a client begins.
+func isHello(text string) bool {
+	verb, _, _ := bytes.Cut(bytes.ToUpper([]byte(text)), []byte(" "))
+	return bytes.Equal(verb, []byte("EHLO")) || bytes.Equal(verb, []byte("HELO")) || bytes.Equal(verb, []byte("LHLO"))
+}
+
+// line takes a line of one side.
+func (s *stream) line(side int, text string) {
+	if side != s.server {
+		inText := s.session.inText
+		s.session.client(text)
+		if n, ok := chunkSize(text); ok && !inText {
+			s.skip = n
+		}
+		return
+	}
+	s.session.server(text)
+	if s.session.tls > 0 { // what follows cannot be read
+		s.session.add(transcript.Line{Text: "TLS"})
+		s.useless = true
+	}
+}
+
+// blocks bounds the blocks of a pcapng file: each begins with its kind and its length
+// (draft-ietf-opsawg-pcapng, 3.1).
+type blocks struct {
+	in   *bufio.Reader
+	rest int // octets of the block that are still to be read
+	big  bool
+}
+
+func (b *blocks) Read(p []byte) (int, error) {
+	if b.rest == 0 {
+		head, err := b.in.Peek(8)
+		if err != nil {
+			if len(head) > 0 {
+				return b.in.Read(p[:min(len(p), len(head))])
+			}
+			return 0, err
+		}
+		if bytes.Equal(head[:4], []byte{0x0a, 0x0d, 0x0d, 0x0a}) {
+			section, err := b.in.Peek(12)
+			if err != nil {
+				return 0, err
+			}
+			b.big = section[8] == 0x1a
+		}
+		length := binary.LittleEndian.Uint32(head[4:])
+		if b.big {
+			length = binary.BigEndian.Uint32(head[4:])
+		}
+		if length < 12 || length > 2*maxPacket {
+			return 0, fmt.Errorf("a block of %d octets; it may have from 12 to %d", length, 2*maxPacket)
+		}
+		b.rest = int(length)
+	}
+	n, err := b.in.Read(p[:min(len(p), b.rest)])
+	b.rest -= n
+	return n, err
+}
