@@ -23,7 +23,8 @@ import (
 type Dialogue struct {
 	transcript.File
 	Source Source
-	Name   string // in the file, for people: of whom it is, or at which line it begins
+	Name   string // in the file, for people: of whom it is, or at which line it begins; "" of a transcript
+	Places []int  // the lines of the file, from 1 on, that the lines of the dialogue are from; nil of a transcript or a capture
 
 	// InTLS says that the dialogue is what was said inside TLS, behind the greeting. What
 	// was said in clear before is left out.
@@ -54,7 +55,7 @@ const (
 
 // What a file may take.
 const (
-	maxTranscript = 4 << 20   // octets of a transcript
+	maxTranscript = 1 << 20   // octets of a transcript
 	maxDialogue   = 128 << 10 // octets of the lines of another dialogue, and lineCosts for each
 	lineCosts     = 64
 	maxLine       = 16 << 10 // octets of a line; what is longer is cut off
@@ -116,7 +117,7 @@ func readTranscript(name string, in io.Reader, then func(*Dialogue) error) error
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if len(data) > maxTranscript {
-		return fmt.Errorf("%s: a transcript of more than %d MiB; a recording has less than one", name, maxTranscript>>20)
+		return fmt.Errorf("%s: a transcript of more than %d MiB; a recording has less", name, maxTranscript>>20)
 	}
 	f, err := transcript.Parse(name, data)
 	if err != nil {

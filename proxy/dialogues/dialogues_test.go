@@ -267,7 +267,7 @@ func TestWhatIsSaidInsideTLSIsTheDialogue(t *testing.T) {
 <~  221 bye
 `)
 	const want = "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 250 mail.example.com\nC: QUIT\nS: 221 bye\n"
-	if len(all) != 1 || linesOf(all[0]) != want || !all[0].InTLS || all[0].Settings["client_tls"] != "implicit" || all[0].Settings["server_tls"] != "implicit" {
+	if len(all) != 1 || !reflect.DeepEqual(all[0].Places, []int{2, 9, 10, 11, 12}) || linesOf(all[0]) != want || !all[0].InTLS || all[0].Settings["client_tls"] != "implicit" || all[0].Settings["server_tls"] != "implicit" {
 		t.Errorf("it is told as %v", all)
 	}
 }

@@ -135,6 +135,7 @@ func (l *log) said(t said) error {
 	}
 	l.order.MoveToBack(at)
 	o := at.Value.(*opened)
+	o.line = l.number
 	switch {
 	case t.what == lost:
 		o.lost()
@@ -190,6 +191,7 @@ func (l *log) server(o *opened, at *list.Element, text string) error {
 		next.sentBy, next.goesOn, next.lastSide = sentBy, o.goesOn, o.lastSide
 		o = next
 	}
+	o.line = l.number
 	o.server(text)
 	if o.over {
 		return l.close(at)

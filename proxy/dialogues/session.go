@@ -13,6 +13,7 @@ import (
 type session struct {
 	d      Dialogue
 	cost   int
+	line   int            // of the file, that is being read; 0: it has none
 	owed   []rewrite.Verb // of commands whose replies have not come, oldest first
 	inText bool           // DATA was accepted, and the message has not ended
 	octets int64          // of the message, as far as the file has it
@@ -40,6 +41,9 @@ func (s *session) add(l transcript.Line) {
 		return
 	}
 	s.d.Dialogue = append(s.d.Dialogue, l)
+	if s.line > 0 {
+		s.d.Places = append(s.d.Places, s.line)
+	}
 }
 
 // client takes a line of the client's.
@@ -152,7 +156,11 @@ func (s *session) end() *Dialogue {
 	lines := s.d.Dialogue
 	if s.tls > 0 && saidBy(lines[min(s.tls, len(lines)):], transcript.Client) {
 		s.d.InTLS = true
-		s.d.Dialogue = append(greetingOf(lines), lines[s.tls:]...)
+		greeting := greetingOf(lines)
+		s.d.Dialogue = append(greeting, lines[s.tls:]...)
+		if s.d.Places != nil {
+			s.d.Places = append(s.d.Places[:len(greeting):len(greeting)], s.d.Places[s.tls:]...)
+		}
 		s.set("client_tls", "implicit")
 		s.set("server_tls", "implicit")
 	}

@@ -47,7 +47,7 @@ type Act struct {
 	Rule  string
 	Count int
 	Line  int             // of the recording's dialogue, from 1 on, at which it acted first
-	Said  transcript.Line // that line; credentials are left out
+	Said  transcript.Line // the first line that it changed, without credentials; none if it changed another thing, as the text of a message
 }
 
 // A Refusal is a reply of 4xx or 5xx.
@@ -204,7 +204,7 @@ func (g *game) fed(_, _, toServer, toClient []string) {
 		i := slices.IndexFunc(g.result.Rules, func(a Act) bool { return a.Rule == rule })
 		if i < 0 {
 			i = len(g.result.Rules)
-			g.result.Rules = append(g.result.Rules, Act{Rule: rule, Line: at, Said: g.saidFirst()})
+			g.result.Rules = append(g.result.Rules, Act{Rule: rule, Line: at})
 		}
 		g.result.Rules[i].Count++
 	}
@@ -215,15 +215,10 @@ func (g *game) fed(_, _, toServer, toClient []string) {
 	g.course.toClient(toClient, g.player, at)
 }
 
-// saidFirst is what was said last, as it is told.
-func (g *game) saidFirst() transcript.Line {
-	for _, l := range g.told {
-		if l.Side != 0 && l.Mark != transcript.Added && l.Rule != "" {
-			return l
-		}
-	}
-	for _, l := range g.told {
-		if l.Side != 0 && l.Rule != "" {
+// firstBy is the first line that a rule changed: as it was said, if it was.
+func firstBy(rule string, lines []transcript.Line) transcript.Line {
+	for _, l := range lines {
+		if l.Side != 0 && slices.Contains(strings.Split(l.Rule, ","), rule) {
 			return l
 		}
 	}
@@ -239,6 +234,9 @@ func (g *game) says(line string) bool { return g.course.says(line, g.player) }
 func (g *game) finish() {
 	r, left := &g.result, g.player.left()
 	g.result.Lines = append(g.result.Lines, g.told...)
+	for i := range r.Rules {
+		r.Rules[i].Said = firstBy(r.Rules[i].Rule, r.Lines)
+	}
 	r.Assumed, r.Unknown = g.course.assumed, g.course.unknown
 	r.Played = r.Said - len(left)
 	ended := g.player.d.Next(false) == rewrite.End

@@ -319,10 +319,13 @@ func (p *player) mend(said []string) (raw []byte, lines int) {
 	}
 }
 
+// mostTogether is how many lines are looked at as what the server says at once.
+const mostTogether = 512
+
 // together is what the server says at once: in the file there is nothing between
 // but what it does not say.
 func (p *player) together() (said []string) {
-	for i, in := range p.server {
+	for i, in := range p.server[:min(len(p.server), mostTogether)] {
 		if in.line.Side != transcript.Server || i > 0 && !p.follows(p.server[i-1].place, in.place) {
 			break
 		}

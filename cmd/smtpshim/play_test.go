@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// playing runs play with standard input.
+func playing(t *testing.T, stdin string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	status = playFrom(args, strings.NewReader(stdin), &out, &err)
+	return status, out.String(), err.String()
+}
+
+// playedJSON runs play -json with one file.
+func playedJSON(t *testing.T, stdin string, args ...string) (int, played) {
+	t.Helper()
+	status, stdout, stderr := playing(t, stdin, append([]string{"-json"}, args...)...)
+	var p played
+	if err := json.Unmarshal([]byte(stdout), &p); err != nil {
+		t.Fatalf("%v: %q, %q", err, stdout, stderr)
+	}
+	return status, p
+}
+
+// swaksSaid is a dialogue of swaks with an Exchange 5.0 of the founding case.
+const swaksSaid = `=== Connected to mail.example.com.
+<-  220 mail.example.com Microsoft Exchange Internet Mail Service 5.0.1460.8 ready
+ -> EHLO client.example.net
+<-  250-mail.example.com Hello [192.0.2.7]
+<-  250 SIZE 0
+ -> MAIL FROM:<anna@example.com>
+<** 505 Must issue a STARTTLS command first
+ -> MAIL FROM:<anna@example.com>
+<-  250 ok
+ -> RCPT TO:<x@example.net>
+@REFUSAL@
+ -> QUIT
+<-  221 bye
+`
+
+const (
+	refused = "<** 550 5.1.1 User unknown"
+	taken   = "<-  250 ok"
+)
+
+func swaksOf(reply string) string { return strings.ReplaceAll(swaksSaid, "@REFUSAL@", reply) }
+
+func TestPlayTellsRulesAndRefusals(t *testing.T) {
+	status, p := playedJSON(t, swaksOf(refused), "-")
+	if status != failed || p.Under != "rules standard" || p.Dialogues != 1 || p.Played != p.Lines || len(p.Unknown) != 0 {
+		t.Errorf("status %d: %+v", status, p)
+	}
+	var rules []string
+	for _, r := range p.Rules {
+		rules = append(rules, r.Rule+" "+r.First.String()+" "+r.Said[:6])
+	}
+	if want := []string{"advertise-esmtp line 2 S- 220", "mend-505 line 7 S- 505"}; !slices.Equal(rules, want) {
+		t.Errorf("the rules are %q", rules)
+	}
+	if len(p.Unhealed) != 1 || p.Unhealed[0].Code != 550 || p.Unhealed[0].First.FileLine != 11 || len(p.Unhealed[0].Causes) != 1 ||
+		!strings.Contains(p.Unhealed[0].Causes[0].Means, "does not know the recipient") {
+		t.Errorf("these stay: %+v", p.Unhealed)
+	}
+	if len(p.Healed) != 1 || p.Healed[0].Code != 505 || p.Healed[0].Healed != "mend-505" || p.Healed[0].Verb != "MAIL" {
+		t.Errorf("these are healed: %+v", p.Healed)
+	}
+}
+
+func TestTheExitStatusOfPlayIsForScripts(t *testing.T) {
+	for name, c := range map[string]struct {
+		stdin string
+		args  []string
+		want  int
+	}{
+		"healed":                      {swaksOf(taken), []string{"-"}, succeeded},
+		"a refusal stays":             {swaksOf(refused), []string{"-"}, failed},
+		"not healed by these":         {swaksOf(taken), []string{"-rules", "standard,-mend-505", "-"}, failed},
+		"no difference":               {swaksOf(refused), []string{"-against-rules", "advertise-esmtp,mend-505", "-"}, succeeded},
+		"a difference":                {swaksOf(taken), []string{"-against-rules", "standard,-mend-505", "-"}, failed},
+		"a set more, nothing changes": {swaksOf(taken), []string{"-against-rules", "auto", "-"}, succeeded},
+		"no dialogue":                 {"a letter\n", []string{"-"}, failed},
+		"no file":                     {"", []string{"/nonexistent"}, failed},
+		"no such rule":                {swaksOf(taken), []string{"-rules", "mend-506", "-"}, failed},
+		"nothing to play":             {"", nil, misused},
+		"two sets of rules":           {"", []string{"-rules", "standard", "-config", "x", "-"}, misused},
+		"two to compare with":         {"", []string{"-against", "x", "-against-rules", "standard", "-"}, misused},
+		"a route of nothing":          {"", []string{"-route", "in", "-"}, misused},
+		"two forms of output":         {"", []string{"-json", "-dialogue", "-"}, misused},
+		"help":                        {"", []string{"-h"}, succeeded},
+	} {
+		if status, stdout, stderr := playing(t, c.stdin, c.args...); status != c.want || status != succeeded && stdout+stderr == "" {
+			t.Errorf("%s: status %d, want %d: %s%s", name, status, c.want, stdout, stderr)
+		}
+	}
+}
+
+func TestPlayShowsWhatDiffers(t *testing.T) {
+	status, p := playedJSON(t, swaksOf(taken), "-against-rules", "standard,-mend-505", "-")
+	if status != failed || len(p.Differences) != 1 || !slices.Equal(p.Differences[0].Rules, []string{"mend-505"}) ||
+		!strings.Contains(p.Differences[0].Lines, "S: 505 Must issue a STARTTLS command first\n") ||
+		!strings.Contains(p.Differences[0].Lines, "S+ 530 5.7.0 Must issue a STARTTLS command first\n") {
+		t.Errorf("status %d, differences %+v", status, p.Differences)
+	}
+}
+
+func TestPlayDoesNotMakeUpWhatAServerWouldSay(t *testing.T) {
+	status, p := playedJSON(t, "S: 220 mail.example.com ESMTP\nC: EHLO sub2.\nS: 501 Invalid Address\nC: QUIT\nS: 221 bye\n", "-")
+	if status != succeeded || len(p.Unhealed) != 0 || len(p.Unknown) != 1 || p.Unknown[0].Why != "the server is told EHLO sub2; in the recording it was told QUIT" {
+		t.Errorf("status %d: %+v", status, p)
+	}
+	_, stdout, _ := playing(t, "S: 220 mail.example.com ESMTP\nC: EHLO sub2.\nS: 501 Invalid Address\nC: QUIT\nS: 221 bye\n", "-dialogue", "-")
+	for _, want := range []string{"C+ EHLO sub2", "From here on it is not known: the server is told EHLO sub2", "EHLO: 501 Invalid Address, by fix-hello-name"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("%q is not in\n%s", want, stdout)
+		}
+	}
+}
+
+// TestARecordingIsPlayedUnderItsOwnRules plays all of rewrite's testdata: nothing is
+// unknown, and compared with its own rules nothing differs.
+func TestARecordingIsPlayedUnderItsOwnRules(t *testing.T) {
+	names, err := filepath.Glob("../../rewrite/testdata/*.txt")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no dialogues in rewrite/testdata: %v", err)
+	}
+	var out, errs bytes.Buffer
+	playFrom(append([]string{"-json"}, names...), nil, &out, &errs)
+	if errs.Len() > 0 {
+		t.Error(errs.String())
+	}
+	files := 0
+	for d := json.NewDecoder(&out); d.More(); files++ {
+		var p played
+		if err := d.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		if len(p.Unknown)+len(p.Assumed)+len(p.Broke) > 0 || p.Under != "its own rules" {
+			t.Errorf("%s: %+v", p.File, p)
+		}
+	}
+	if files != len(names) {
+		t.Errorf("%d of %d files were played", files, len(names))
+	}
+}
+
+func TestARouteOfAConfigurationIsPlayed(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "smtpshim.toml")
+	const text = "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nrules = [\"mend-505\"]\n" +
+		"[[route]]\nname = \"out\"\nlisten = [\"127.0.0.1:2526\"]\nservers = [\"127.0.0.1:25\"]\nrules = [\"advertise-esmtp\"]\n[route.options.advertise-esmtp]\nstyle = \"word\"\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for route, want := range map[string][]string{"in": {"mend-505"}, "out": {"advertise-esmtp"}} {
+		_, p := playedJSON(t, swaksOf(taken), "-config", config, "-route", route, "-")
+		var rules []string
+		for _, r := range p.Rules {
+			rules = append(rules, r.Rule)
+		}
+		if !slices.Equal(rules, want) {
+			t.Errorf("%s: the rules are %q", route, rules)
+		}
+	}
+	if status, _, stderr := playing(t, swaksOf(taken), "-config", config, "-"); status != failed || !strings.Contains(stderr, "has the routes in, out; -route says which") {
+		t.Errorf("status %d, %q", status, stderr)
+	}
+	if status, _, stderr := playing(t, swaksOf(taken), "-config", config, "-route", "int", "-"); status != failed || !strings.Contains(stderr, `has no route "int"; did you mean "in"?`) {
+		t.Errorf("status %d, %q", status, stderr)
+	}
+	status, p := playedJSON(t, swaksOf(taken), "-rules", "mend-505", "-against", config, "-route", "in", "-")
+	if status != succeeded || p.differs() {
+		t.Errorf("status %d: %+v", status, p)
+	}
+}
+
+func TestPlayPrintsNoCredentialsAndNoControlCharacters(t *testing.T) {
+	const text = "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 250-mail.example.com\nS: 250 AUTH LOGIN PLAIN\n" +
+		"C: AUTH PLAIN AHVzZXIAc2VjcmV0\nS: 535 5.7.8 \x1b[2Jno AHVzZXIAc2VjcmV0\nC: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: dXNlcg==\nS: 334 UGFzc3dvcmQ6\nC: c2VjcmV0\nS: 535 no\n"
+	for _, args := range [][]string{{"-dialogue", "-"}, {"-json", "-"}, {"-dialogue", "-rules", "login-to-plain", "-against-rules", "standard", "-"}} {
+		_, stdout, stderr := playing(t, text, args...)
+		for _, secret := range []string{"AHVzZXIAc2VjcmV0", "dXNlcg==", "c2VjcmV0", "\x1b"} {
+			if strings.Contains(stdout+stderr, secret) {
+				t.Errorf("%v: %q is in\n%s%s", args, secret, stdout, stderr)
+			}
+		}
+	}
+}
+
+func TestManyDialoguesAreToldInFewLines(t *testing.T) {
+	var b strings.Builder
+	for n := range 500 {
+		b.WriteString("S: 220 a\nC: EHLO b\nS: 550 no " + strings.Repeat("x", n) + "\nC: QUIT\nS: 221 bye\n")
+	}
+	status, p := playedJSON(t, b.String(), "-rules", "mend-505", "-")
+	if status != failed || p.Dialogues != 500 || len(p.Unhealed) != maxRefusals || p.MoreRefusals != 400 {
+		t.Errorf("status %d: %d dialogues, %d and %d refusals", status, p.Dialogues, len(p.Unhealed), p.MoreRefusals)
+	}
+}

@@ -1,0 +1,357 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"smtpshim/proxy/dialogues"
+	"smtpshim/proxy/journal"
+	"smtpshim/rewrite"
+	player "smtpshim/rewrite/play"
+	"smtpshim/rewrite/transcript"
+)
+
+// An under is what dialogues are played under.
+type under struct {
+	name     string
+	own      bool // that of a dialogue counts, if it has any
+	route    bool // settings are a route's
+	rules    []string
+	options  map[string]map[string]any
+	settings map[string]string
+}
+
+// settingsOfPeers are the settings of a recording that are about its peers, and not about
+// the route.
+var settingsOfPeers = []string{"client", "begins", "pipelines"}
+
+// file is a dialogue with what it is to be played under. TLS and XCLIENT of a route are
+// left out of dialogues of other programs, which show only what one of its two legs is
+// like.
+func (u *under) file(d *dialogues.Dialogue) *transcript.File {
+	f := d.File
+	ofOurs := d.Source == dialogues.Transcript
+	if u.own && ofOurs {
+		return &f
+	}
+	f.Rules = u.rules
+	if u.route || !ofOurs {
+		f.Options = u.options
+	}
+	settings := map[string]string{}
+	switch {
+	case !ofOurs:
+		maps.Copy(settings, d.Settings)
+		if size, ok := u.settings["message_size"]; ok {
+			settings["message_size"] = size
+		}
+	case !u.route: // rules alone: all else is as it was
+		maps.Copy(settings, d.Settings)
+		delete(settings, "chunking") // that is a rule
+	default:
+		maps.Copy(settings, u.settings)
+		for _, key := range settingsOfPeers {
+			if v, ok := d.Settings[key]; ok {
+				settings[key] = v
+			}
+		}
+	}
+	f.Settings = settings
+	return &f
+}
+
+// play plays a dialogue. inForce are the names of the rules.
+func (u *under) play(d *dialogues.Dialogue) (r *player.Result, inForce []string, err error) {
+	f := u.file(d)
+	policy, err := player.Policy(f)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", d.Name, err)
+	}
+	return player.Play(f, policy), policy.Rules.Names(), nil
+}
+
+// A placed is a place in a file.
+type placed struct {
+	Dialogue string `json:"dialogue,omitempty"`
+	Line     int    `json:"line"`                // of the dialogue
+	FileLine int    `json:"file_line,omitempty"` // where the file has lines of its own
+}
+
+func placeIn(d *dialogues.Dialogue, line int) placed {
+	p := placed{d.Name, line, 0}
+	if line > 0 && line <= len(d.Places) {
+		p.FileLine = d.Places[line-1]
+	}
+	return p
+}
+
+func (p placed) String() string {
+	switch {
+	case p.FileLine > 0:
+		return fmt.Sprintf("line %d", p.FileLine)
+	case p.Dialogue == "":
+		return fmt.Sprintf("line %d of the dialogue", p.Line)
+	}
+	return fmt.Sprintf("line %d of the dialogue of %s", p.Line, p.Dialogue)
+}
+
+// A playedRule is what a rule would do with the dialogues of a file.
+type playedRule struct {
+	Rule      string `json:"rule"`
+	Count     int    `json:"count"`
+	Dialogues int    `json:"dialogues"`
+	First     placed `json:"first"`
+	Said      string `json:"said,omitempty"` // the line that it changes first
+}
+
+// A playedRefusal is one that dialogues of a file have.
+type playedRefusal struct {
+	Verb    string  `json:"verb"`
+	Code    int     `json:"code"`
+	Text    string  `json:"text,omitempty"` // as a transcript has it
+	By      string  `json:"by,omitempty"`   // on whose account smtpshim refuses; else the server does
+	Healed  string  `json:"healed,omitempty"`
+	Count   int     `json:"count"`
+	First   placed  `json:"first"`
+	Causes  []cause `json:"causes,omitempty"`
+	inForce []string
+}
+
+// A playedChange is where it is not known any more how a dialogue goes on.
+type playedChange struct {
+	At  placed `json:"at"`
+	Why string `json:"why"`
+}
+
+// A playedDifference is a dialogue that two configurations make different.
+type playedDifference struct {
+	Dialogue string   `json:"dialogue"`
+	Lines    string   `json:"lines"`           // that differ, as transcript.Compare has them
+	Rules    []string `json:"rules,omitempty"` // that act under one of them alone, or more often
+}
+
+// A played is what came of a file.
+type played struct {
+	File      string   `json:"file"`
+	Under     string   `json:"under"`
+	Against   string   `json:"against,omitempty"`
+	Sources   []string `json:"sources"`
+	Dialogues int      `json:"dialogues"`
+	Lines     int      `json:"lines"`  // that were said
+	Played    int      `json:"played"` // of them
+	Cut       int      `json:"cut,omitempty"`
+
+	Rules    []playedRule    `json:"rules"`
+	Unhealed []playedRefusal `json:"unhealed"`
+	Healed   []playedRefusal `json:"healed"`
+	Unknown  []playedChange  `json:"unknown"`
+	Assumed  []playedChange  `json:"assumed"`
+	Broke    []string        `json:"broke,omitempty"`
+
+	Differences []playedDifference `json:"differences,omitempty"`
+
+	// Left out of the lists, which have the first of each.
+	MoreRefusals    int `json:"more_refusals,omitempty"`
+	MoreUnknown     int `json:"more_unknown,omitempty"`
+	MoreAssumed     int `json:"more_assumed,omitempty"`
+	MoreDifferences int `json:"more_differences,omitempty"`
+
+	with, against *under
+	each          func(*played, *dialogues.Dialogue, *player.Result)
+}
+
+// What is told of a file that has very many dialogues.
+const (
+	maxRefusals    = 100
+	maxChanges     = 20
+	maxDifferences = 20
+	maxCompared    = 3000 // lines of a dialogue that are compared one by one
+)
+
+func newPlayed(name string, with, against *under) *played {
+	p := &played{File: name, Under: with.name, with: with, against: against, Sources: []string{}, Rules: []playedRule{}, Unhealed: []playedRefusal{},
+		Healed: []playedRefusal{}, Unknown: []playedChange{}, Assumed: []playedChange{}}
+	if against != nil {
+		p.Against = against.name
+	}
+	return p
+}
+
+// read plays all dialogues of the file.
+func (p *played) read(stdin io.Reader) error {
+	in := stdin
+	if p.File != "-" {
+		f, err := os.Open(p.File)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	return dialogues.Read(p.File, in, p.dialogue)
+}
+
+// dialogue plays one of them.
+func (p *played) dialogue(d *dialogues.Dialogue) error {
+	r, inForce, err := p.with.play(d)
+	if err != nil {
+		return err
+	}
+	if p.Dialogues == 0 && p.with.own && d.Source != dialogues.Transcript {
+		p.Under = "rules standard"
+	}
+	if p.Dialogues++; !slices.Contains(p.Sources, string(d.Source)) {
+		p.Sources = append(p.Sources, string(d.Source))
+	}
+	if p.Lines += r.Said; d.Cut {
+		p.Cut++
+	}
+	p.Played += r.Played
+	p.rules(d, r)
+	for _, refusal := range r.Refusals {
+		p.refusal(d, refusal, inForce)
+	}
+	if r.Unknown.Why != "" {
+		p.Unknown, p.MoreUnknown = withChange(p.Unknown, p.MoreUnknown, d, r.Unknown)
+	}
+	if r.Assumed.Why != "" {
+		p.Assumed, p.MoreAssumed = withChange(p.Assumed, p.MoreAssumed, d, r.Assumed)
+	}
+	for _, why := range r.Broke {
+		if len(p.Broke) < maxChanges && !slices.Contains(p.Broke, why) {
+			p.Broke = append(p.Broke, why)
+		}
+	}
+	if p.each != nil {
+		p.each(p, d, r)
+	}
+	if p.against == nil {
+		return nil
+	}
+	other, _, err := p.against.play(d)
+	if err == nil {
+		p.compare(d, r, other)
+	}
+	return err
+}
+
+// withChange adds a change to those that are told.
+func withChange(list []playedChange, more int, d *dialogues.Dialogue, c player.Change) ([]playedChange, int) {
+	if len(list) == maxChanges {
+		return list, more + 1
+	}
+	return append(list, playedChange{placeIn(d, c.Line), c.Why}), more
+}
+
+func (p *played) rules(d *dialogues.Dialogue, r *player.Result) {
+	for _, a := range r.Rules {
+		at := slices.IndexFunc(p.Rules, func(o playedRule) bool { return o.Rule == a.Rule })
+		if at < 0 {
+			at = len(p.Rules)
+			first := playedRule{Rule: a.Rule, First: placeIn(d, a.Line)}
+			if a.Said.Side != 0 {
+				first.Said = a.Said.String()
+			}
+			p.Rules = append(p.Rules, first)
+		}
+		p.Rules[at].Count += a.Count
+		p.Rules[at].Dialogues++
+	}
+}
+
+func (p *played) refusal(d *dialogues.Dialogue, r player.Refusal, inForce []string) {
+	list := &p.Healed
+	if r.Unhealed() {
+		list = &p.Unhealed
+	}
+	text := journal.Printable(r.Text)
+	at := slices.IndexFunc(*list, func(o playedRefusal) bool {
+		return o.Verb == r.Verb && o.Code == r.Code && o.Text == text && o.By == r.By && o.Healed == r.Healed
+	})
+	if at < 0 {
+		if len(*list) == maxRefusals {
+			p.MoreRefusals++
+			return
+		}
+		at = len(*list)
+		*list = append(*list, playedRefusal{Verb: r.Verb, Code: r.Code, Text: text, By: r.By, Healed: r.Healed, First: placeIn(d, r.Line), inForce: inForce})
+	}
+	(*list)[at].Count++
+}
+
+// explain adds to refusals that stay what is known about them.
+func (p *played) explain(e *explainer) {
+	for i := range p.Unhealed {
+		r := &p.Unhealed[i]
+		if r.By != "" {
+			continue
+		}
+		for _, c := range e.causesOf(fmt.Sprintf("%d %s", r.Code, r.Text)) {
+			if c.Guess || len(r.Causes) == maxGuesses {
+				break
+			}
+			if slices.Contains(r.inForce, c.Rule) {
+				c.Do = fmt.Sprintf("the rule %s is in force, and did not see there what it acts on: look at the dialogue, with -dialogue", c.Rule)
+			}
+			r.Causes = append(r.Causes, c)
+		}
+	}
+}
+
+// compare notes how a dialogue differs under the two.
+func (p *played) compare(d *dialogues.Dialogue, a, b *player.Result) {
+	lines := "the dialogues differ, and are too long to be shown"
+	here, there := withoutRemarks(a.Lines), withoutRemarks(b.Lines)
+	if len(here) <= maxCompared && len(there) <= maxCompared {
+		lines = transcript.Compare(there, here)
+	} else if slices.EqualFunc(here, there, func(x, y transcript.Line) bool { return x.String() == y.String() }) {
+		lines = ""
+	}
+	rules := rulesApart(a.Rules, b.Rules)
+	if lines == "" && rules == nil {
+		return
+	}
+	if len(p.Differences) == maxDifferences {
+		p.MoreDifferences++
+		return
+	}
+	p.Differences = append(p.Differences, playedDifference{d.Name, lines, rules})
+}
+
+// withoutRemarks leaves out events that say only what smtpshim has recognised or by which
+// rule it did something, such as "exchange-5.0 by its greeting".
+func withoutRemarks(lines []transcript.Line) []transcript.Line {
+	return slices.DeleteFunc(slices.Clone(lines), func(l transcript.Line) bool { return l.Side == 0 && strings.Contains(l.Text, " by ") })
+}
+
+// rulesApart are the rules that act in one of two results alone, or more often.
+func rulesApart(a, b []player.Act) (names []string) {
+	counts := map[string]int{}
+	for _, act := range a {
+		counts[act.Rule] += act.Count
+	}
+	for _, act := range b {
+		counts[act.Rule] -= act.Count
+	}
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		if counts[name] != 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (p *played) differs() bool { return len(p.Differences) > 0 }
+
+// hintOf is what to add to an error about rules.
+func hintOf(err error) string {
+	if e, ok := errors.AsType[*rewrite.ConfigError](err); ok {
+		return hintRule(e.Rule)
+	}
+	return ""
+}
