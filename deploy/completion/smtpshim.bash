@@ -12,11 +12,16 @@ _smtpshim() {
     if ((COMP_CWORD == 1)); then
         names="$(_smtpshim_names "$program" help) help"
     elif [[ $before == -* ]] && "$program" "$command" -h 2>&1 | grep "^  $before [A-Z]" >/dev/null; then
-        [[ $before != -config ]] || compopt -o default # a file
+        case $before in
+            -config | -against) compopt -o default ;; # a file
+            -rules | -against-rules) names=$(_smtpshim_names "$program" rules) ;;
+        esac
     elif [[ $current == -* ]]; then
         names=$(_smtpshim_names "$program" "$command" -h)
     elif [[ $command == rules ]]; then
         names=$(_smtpshim_names "$program" rules)
+    elif [[ $command == play ]]; then
+        compopt -o default # files
     elif [[ $command == demo ]]; then
         [[ " ${COMP_WORDS[*]} " != *" -listen "* ]] || listen=(-listen 127.0.0.1:0)
         # Asked for what is not there, it says what is.

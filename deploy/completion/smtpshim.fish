@@ -23,11 +23,18 @@ function __smtpshim_complete
         __smtpshim_names $program help
         printf 'help\tlist the commands\n'
     else if string match -q -- '-*' $words[-1]; and $program $command -h 2>&1 | grep "^  $words[-1] [A-Z]" >/dev/null
-        test "$words[-1]" = -config; and __fish_complete_path $current
+        switch $words[-1]
+            case -config -against
+                __fish_complete_path $current
+            case -rules -against-rules
+                __smtpshim_names $program rules
+        end
     else if string match -q -- '-*' $current
         __smtpshim_names $program $command -h
     else if test "$command" = rules
         __smtpshim_names $program rules
+    else if test "$command" = play
+        __fish_complete_path $current
     else if test "$command" = demo
         contains -- -listen $words; and set listen -listen 127.0.0.1:0
         # Asked for what is not there, it says what is.
