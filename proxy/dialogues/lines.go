@@ -3,6 +3,7 @@ package dialogues
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"container/list"
 	"fmt"
 	"io"
@@ -39,7 +40,8 @@ type log struct {
 	open   map[string]*list.Element // sessions, by source and key
 	order  *list.List               // of them, those that were added to last at the end
 	then   func(*Dialogue) error
-	number int // of the line
+	number int   // of the line
+	failed error // of then, while a session began
 }
 
 // An opened is a session of a log, and what is known of who wrote it.
@@ -61,7 +63,7 @@ func readLines(in *bufio.Reader, then func(*Dialogue) error) error {
 		}
 		if line != "" || err == nil {
 			l.number++
-			if e := l.line(line); e != nil {
+			if e := cmp.Or(l.line(line), l.failed); e != nil {
 				return e
 			}
 		}
@@ -202,8 +204,7 @@ func (l *log) server(o *opened, at *list.Element, text string) error {
 // begin begins a session; the one that has waited longest ends if there are too many.
 func (l *log) begin(key string, t said) *list.Element {
 	if l.order.Len() >= maxOpen {
-		// an error of then comes again at the next dialogue
-		_ = l.close(l.order.Front())
+		l.failed = cmp.Or(l.failed, l.close(l.order.Front()))
 	}
 	o := &opened{session: newSession(t.source, fmt.Sprintf("line %d", l.number)), name: key, goesOn: t.source == Sendmail}
 	at := l.order.PushBack(o)
