@@ -180,3 +180,20 @@ func days(d time.Duration) string {
 		return fmt.Sprintf("%d days", n)
 	}
 }
+
+// Needs says what has to be allowed for a version of TLS with a suite, as crypto/tls
+// counts them, and whether it takes the legacy [Ciphers] as well: for CBC in TLS 1.2. It
+// says nothing of certificates.
+func Needs(version, suite uint16) (weak Weaknesses, legacy bool) {
+	weak = versionWeakness(version)
+	for _, s := range suiteTable() {
+		if s.id == suite {
+			weak |= s.weak
+			legacy = !s.tls13 && !Ciphers{}.include(s, weak)
+		}
+	}
+	return weak, legacy
+}
+
+// OfProtocol is the set of all weaknesses of versions and suites.
+func OfProtocol() Weaknesses { return ofProtocol }
