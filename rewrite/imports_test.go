@@ -46,7 +46,7 @@ var ours = map[string][]string{
 	"proxy/dialogues":           {"rewrite", "rewrite/transcript"},
 	"proxy/journal":             {"proxy", "rewrite", "rewrite/heal", "rewrite/transcript", "rewrite/vocabulary"},
 	"proxy/record":              {"proxy", "proxy/journal", "rewrite/transcript", "rewrite/vocabulary"},
-	"proxy/probe":               {"rewrite", "rewrite/heal", "rewrite/transcript", "proxy/tlspolicy"},
+	"proxy/probe":               {"rewrite", "rewrite/heal", "rewrite/transcript", "proxy/provider", "proxy/tlspolicy"},
 	"proxy/login":               {"proxy/login/sasl", "proxy/login/token", "proxy/provider", "rewrite", "rewrite/vocabulary"},
 	"proxy/login/sasl":          {"proxy/login/ntlm"},
 	"proxy/login/token":         {"rewrite/vocabulary"},

@@ -2,6 +2,8 @@ package probe
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/transcript"
@@ -10,7 +12,8 @@ import (
 // A Finding is one thing that a peer does and that others may not be able to live with.
 // All texts are printable ASCII, whatever the peer has said.
 type Finding struct {
-	Name    string   `json:"name"`              // of the examination that found it, such as "second-ehlo"
+	Name    string   `json:"name"` // of what was found, such as "second-ehlo"; two findings never share it
+	Kind    Kind     `json:"kind"`
 	Seen    []string `json:"seen"`              // the lines that show it, in the notation of package transcript
 	Means   string   `json:"means"`             // for people: what is wrong, and whom it hurts
 	Entry   string   `json:"entry,omitempty"`   // of the catalogue, such as "L23"; "": it has none
@@ -20,6 +23,16 @@ type Finding struct {
 	Source  string   `json:"source,omitempty"`  // who else has seen it
 }
 
+// A Kind says how much a finding weighs.
+type Kind string
+
+// The kinds of findings.
+const (
+	Fault  Kind = "fault"  // the peer breaks a promise of the RFCs, or others are known to fail on it
+	Strict Kind = "strict" // the peer refuses what the RFCs let it refuse, and old peers do that
+	Note   Kind = "note"   // the peer is right, and only some old peer cannot live with it
+)
+
 // Healed reports whether a rule or a setting heals the finding.
 func (f Finding) Healed() bool { return f.Rule != "" || f.Setting != "" }
 
@@ -27,6 +40,13 @@ func (f Finding) Healed() bool { return f.Rule != "" || f.Setting != "" }
 // what becomes of it where the finding does not say so itself. It fails where there is no
 // such entry.
 func (f Finding) Catalogued() (Finding, error) {
+	switch {
+	case f.Heals != "" || f.Rule == "":
+	case slices.Contains(heal.Sets()[0].Rules, f.Rule):
+		f.Heals = "the rule " + f.Rule + " heals it, which is in the set standard"
+	default:
+		f.Heals = "the rule " + f.Rule + " heals it, which a route has to name"
+	}
 	if f.Entry == "" {
 		return f, nil
 	}
@@ -36,10 +56,10 @@ func (f Finding) Catalogued() (Finding, error) {
 		return f, fmt.Errorf("finding %s: the catalogue has no entry %q", f.Name, f.Entry)
 	}
 	if f.Source == "" {
-		f.Source = entry.Source
+		f.Source = strings.ReplaceAll(entry.Source, "`", "")
 	}
-	if f.Heals == "" {
-		f.Heals = coverage.State(entry)
+	if f.Heals == "" && f.Rule == "" {
+		f.Heals = strings.ReplaceAll(coverage.State(entry), "`", "")
 	}
 	return f, nil
 }

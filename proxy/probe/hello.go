@@ -1,0 +1,268 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// slowGreeting is for how long some clients wait for a greeting: scanners of several
+// makes, see the key device.
+const slowGreeting = 20 * time.Second
+
+// lookAtGreeting makes the first connection.
+func (v *visit) lookAtGreeting() {
+	if !v.fresh() {
+		return
+	}
+	began := time.Now()
+	g := v.talk.greeting()
+	took := time.Since(began)
+	v.greeted = g
+	v.lookAtForm(g)
+	switch {
+	case g.lost != nil && len(g.lines) == 0:
+		v.closed = true
+		v.find(Finding{Name: "no-greeting", Kind: Fault, Entry: "L11", Seen: seen(g), Means: "it takes the connection and does not greet",
+			Heals: "nothing makes it greet; through smtpshim the client gets 421 once timeouts.greeting is over, and can try another server"})
+		return
+	case !g.ok():
+		v.closed = true
+		v.find(Finding{Name: "greeting-refuses", Kind: Note, Entry: "L05", Rule: "refused-greeting", Seen: seen(g),
+			Means: "its greeting is a refusal: it takes no session from here, so nothing else can be examined",
+			Heals: "nothing takes the refusal back: let the server know this machine. For clients that talk on after it there is the rule refused-greeting"})
+		return
+	case took > slowGreeting:
+		v.find(Finding{Name: "slow-greeting", Kind: Note, Entry: "L11", Seen: seen(g),
+			Means: fmt.Sprintf("it greets after %d seconds, and some clients give up before", int(took.Seconds())),
+			Heals: "nothing: the client has to wait longer"})
+	}
+	v.lookAtHost(g)
+	if len(g.lines) > 1 && !g.early {
+		v.find(Finding{Name: "greeting-lines", Kind: Note, Entry: "L01", Rule: "one-line-replies", Seen: seen(g),
+			Means: "its greeting has several lines, and some old clients take the second for the answer to their hello"})
+	}
+}
+
+// lookAtHost looks for the server's name in its greeting.
+func (v *visit) lookAtHost(g exchange) {
+	first, _, _ := strings.Cut(g.texts()[0], " ")
+	host := Finding{Name: "no-host-name", Kind: Fault, Entry: "L03", Rule: "host-name-first", Setting: v.nameSetting(), Seen: seen(g),
+		Means: "its greeting does not begin with its name, as RFC 5321 has it: IBM's SMTP for VM hangs up, and others look the first word up"}
+	switch {
+	case strings.Count(g.text(), "*") >= 4 && strings.Trim(g.text(), "*20 \n") == "" || strings.HasPrefix(first, "SMTP/cmap"):
+		host.Name, host.Entry = "painted-greeting", "L06"
+		host.Means = "a firewall on the way, such as Cisco's PIX, paints the greeting over: clients see no name and no ESMTP, and it does more than that"
+		v.find(host)
+	case !hostName.MatchString(first):
+		v.find(host)
+	}
+}
+
+// nameSetting has the server's name put into its greeting, or else its address.
+func (v *visit) nameSetting() string {
+	name := v.Host
+	if !hostName.MatchString(name) {
+		address, err := netip.ParseAddrPort(v.talk.conn.RemoteAddr().String())
+		if err != nil {
+			return ""
+		}
+		ip := address.Addr().Unmap().WithZone("")
+		if name = "[" + ip.String() + "]"; ip.Is6() {
+			name = "[IPv6:" + ip.String() + "]"
+		}
+	}
+	return fmt.Sprintf("options.host-name-first.name = %q", name)
+}
+
+// hostName is a domain of several labels or an address literal, as the rule
+// host-name-first knows them.
+var hostName = regexp.MustCompile(`^(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.[A-Za-z0-9_-]*[A-Za-z_-][A-Za-z0-9_-]*|\[[0-9A-Fa-f.:IPv]+\])[.,:;]?$`)
+
+// lookAtHello finds the hello that the server takes, in the session with the first
+// greeting.
+func (v *visit) lookAtHello() {
+	refusal := v.say("EHLO " + v.Name)
+	switch {
+	case refusal.ok() && isLoneOK(refusal.reply):
+		v.lookBehindOK(refusal)
+		return
+	case refusal.ok():
+		v.takes("EHLO", refusal)
+		return
+	case errors.Is(refusal.lost, os.ErrDeadlineExceeded):
+		v.tryHelo(refusal, Finding{Name: "ehlo-unanswered", Kind: Fault, Entry: "L20", Means: "it does not answer EHLO: clients wait until their time is over",
+			Heals: "nothing finds out in time; where the client can say HELO, have it say that"})
+		return
+	}
+	if v.hungUp() {
+		v.tryHelo(refusal, Finding{Name: "ehlo-hangs-up", Kind: Fault, Entry: "L20", Rule: "fall-back-to-helo",
+			Means: "it hangs up on EHLO, and clients that do not try HELO by themselves send no mail"})
+		return
+	}
+	second := v.say("EHLO " + v.Name)
+	if second.ok() {
+		v.retry = true
+		v.find(Finding{Name: "first-ehlo", Kind: Fault, Entry: "L128", Rule: "retry-ehlo", Seen: seen(refusal, second),
+			Means: "it refuses the first EHLO of a session and takes the second: clients stay with HELO, or give up"})
+		v.takes("EHLO", second)
+		return
+	}
+	if v.hungUp() {
+		v.tryHelo(refusal, Finding{Name: "ehlo-hangs-up", Kind: Fault, Entry: "L20", Rule: "fall-back-to-helo",
+			Means: "it refuses EHLO and hangs up, and clients that do not try HELO by themselves send no mail"})
+		return
+	}
+	f := Finding{Name: "ehlo-refused", Kind: Fault, Entry: "L21", Rule: "fall-back-to-helo",
+		Means: "it does not know EHLO, and clients that do not try HELO by themselves send no mail"}
+	if strings.Contains(refusal.text(), "XXXX") {
+		f.Name, f.Entry = "ehlo-painted", "L07"
+		f.Means = "a firewall on the way makes XXXX of EHLO, as Cisco's PIX does: the server behind it does not know that"
+	}
+	v.tryHelo(refusal, f)
+}
+
+// tryHelo says HELO where EHLO was refused, and finds f if it is taken.
+func (v *visit) tryHelo(refusal exchange, f Finding) {
+	if v.hungUp() && !v.greetedAnew() {
+		return
+	}
+	e := v.say("HELO " + v.Name)
+	f.Seen = seen(refusal, e)
+	if !e.ok() {
+		f.Means += "; it does not take HELO either"
+		f.Rule, f.Heals = "", "nothing: it takes no session from here, whatever is said"
+	} else {
+		v.takes("HELO", e)
+	}
+	v.find(f)
+}
+
+// takes notes the hello that the server has taken.
+func (v *visit) takes(verb string, e exchange) {
+	v.verb, v.hello, v.talk.hello = verb, e, true
+	if verb == "EHLO" {
+		v.offer = offerOf(e.reply)
+	}
+}
+
+// isLoneOK recognises a reply to EHLO that is the answer to NOOP.
+func isLoneOK(r reply) bool {
+	text := strings.TrimSpace(r.text())
+	return len(r.lines) == 1 && strings.EqualFold(strings.TrimSpace(status.ReplaceAllString(text, "")), "OK")
+}
+
+// lookBehindOK says HELO: where a firewall makes NOOP of EHLO, the server has not heard
+// one, and answers HELO with something else.
+func (v *visit) lookBehindOK(ok exchange) {
+	e := v.say("HELO " + v.Name)
+	if !e.ok() || isLoneOK(e.reply) {
+		v.takes("EHLO", ok)
+		return
+	}
+	v.takes("HELO", e)
+	v.find(Finding{Name: "ehlo-painted", Kind: Fault, Entry: "L07", Rule: "masked-ehlo", Seen: seen(ok, e),
+		Means: "a firewall on the way makes NOOP of EHLO, as Cisco's PIX does: the server has heard no hello, and refuses MAIL"})
+}
+
+var esmtp = regexp.MustCompile(`(?i)\bESMTP\b`)
+
+// lookAtKeywords looks at the EHLO reply, and whether the greeting announces it.
+func (v *visit) lookAtKeywords() {
+	if v.verb != "EHLO" {
+		v.untried = "it takes HELO alone"
+		return
+	}
+	if len(v.offer) == 0 {
+		v.untried = "its EHLO reply has no keywords"
+		return
+	}
+	if !esmtp.MatchString(v.greeted.text()) && v.greetsPlainly() {
+		v.find(Finding{Name: "no-esmtp", Kind: Fault, Entry: "L02", Rule: "advertise-esmtp", Seen: append(seen(v.greeted), seen(v.hello)...),
+			Means: "it speaks ESMTP and does not say so in its greeting: clients that look for the word stay with HELO, and have no SIZE, DSN or AUTH"})
+	}
+	v.lookAtOffer(v.hello, v.offer)
+}
+
+// greetsPlainly reports whether the greeting of another session lacks the word too: the
+// first of a day does that behind advertise-esmtp, which has yet to learn what the server
+// takes.
+func (v *visit) greetsPlainly() bool {
+	if !v.fresh() {
+		v.untried = ""
+		return true
+	}
+	g := v.talk.greeting()
+	if v.talk.lost == nil {
+		v.sayHello()
+	}
+	return g.ok() && !esmtp.MatchString(g.text())
+}
+
+func (v *visit) lookAtSecondHello() {
+	if !v.session() {
+		return
+	}
+	e := v.say(v.verb + " " + v.Name)
+	if v.again = e.ok(); v.again {
+		return
+	}
+	v.find(Finding{Name: "second-ehlo", Kind: Fault, Entry: "L23", Rule: "second-ehlo", Setting: `options.second-ehlo.when = "always"`, Seen: seen(e),
+		Means: "it refuses a second EHLO or HELO in a session, which clients say inside TLS, behind a login, or for the next message"})
+}
+
+// oddNames are names that clients are known to say.
+func oddNames() []string {
+	return []string{"host.example.com.", "my_host.example.com", "printer", "192.0.2.1", ""}
+}
+
+// lookAtNames says hello with odd names, each in a session without one where that matters.
+func (v *visit) lookAtNames() {
+	var refused []exchange
+	dot := false
+	for _, name := range oddNames() {
+		anew := v.talk == nil || v.talk.gone(time.Millisecond) || v.talk.hello && !v.again
+		if anew && !v.greetedAnew() {
+			break
+		}
+		e := v.say(strings.TrimSpace(v.verb + " " + name))
+		if v.retry && !e.ok() && !v.talk.hello && e.lost == nil {
+			e = v.say(e.command)
+		}
+		if v.talk.hello = v.talk.hello || e.ok(); !e.ok() && e.code != 421 {
+			refused = append(refused, e)
+			dot = dot || strings.HasSuffix(name, ".")
+		}
+	}
+	f := Finding{Name: "names", Kind: Strict, Entry: "L25", Rule: "fix-hello-name", Seen: seen(refused...),
+		Means: "it refuses names in EHLO and HELO that RFC 5321 does not have, and old clients and devices say such names"}
+	if dot {
+		f.Kind = Fault
+		f.Means = "it refuses a name with a dot at its end in EHLO and HELO, by which hosts mean a whole name: their mail stops"
+	}
+	if refused != nil {
+		v.find(f)
+	}
+}
+
+// lookAtEarlyTalk says EHLO at once.
+func (v *visit) lookAtEarlyTalk() {
+	if !v.fresh() {
+		return
+	}
+	e := v.talk.say(v.verb + " " + v.Name)
+	if e.ok() {
+		e.reply = v.talk.hear(v.Wait, true) // behind the greeting
+	}
+	if v.retry {
+		return
+	}
+	if e.refused() || e.code/100 == 4 {
+		v.find(Finding{Name: "early-talk", Kind: Strict, Entry: "L12", Seen: seen(e),
+			Means: "it refuses clients that speak before its greeting, which RFC 5321 forbids and some do"})
+	}
+}

@@ -1,0 +1,87 @@
+package probe
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"smtpshim/rewrite/heal"
+)
+
+// A Proposal is the part of a route that heals findings.
+type Proposal struct {
+	Rules    []string // rules and sets, "standard" first
+	Settings []string // further lines of the route, as "server_tls.mode = \"require\"", sorted
+}
+
+// Propose gives the route that heals the faults of a report, and what the server is
+// strict about. Notes are left to the administrator: a rule for some old client may be
+// wrong for others.
+func (r Report) Propose() Proposal {
+	sets := heal.Sets()
+	standard, p := sets[0], Proposal{Rules: []string{"standard"}}
+	var missing, hidden []string
+	for _, f := range r.Findings {
+		if f.Kind == Note {
+			continue
+		}
+		if f.Rule != "" && !slices.Contains(standard.Rules, f.Rule) && !slices.Contains(missing, f.Rule) {
+			missing = append(missing, f.Rule)
+		}
+		for line := range strings.SplitSeq(f.Setting, "\n") {
+			switch keyword, ok := strings.CutPrefix(line, hideSetting); {
+			case ok:
+				hidden = append(hidden, strings.Trim(keyword, `[]"`))
+			case line != "":
+				p.Settings = append(p.Settings, line)
+			}
+		}
+	}
+	for _, s := range sets[1:] {
+		if slices.Contains(r.Products, s.Name) && slices.ContainsFunc(missing, func(rule string) bool { return slices.Contains(s.Rules, rule) }) {
+			p.Rules = append(p.Rules, s.Name)
+			missing = slices.DeleteFunc(missing, func(rule string) bool { return slices.Contains(s.Rules, rule) })
+		}
+	}
+	p.Rules = append(p.Rules, missing...)
+	if hidden != nil {
+		p.Settings = append(p.Settings, hideSetting+`["`+strings.Join(hidden, `", "`)+`"]`)
+	}
+	slices.Sort(p.Settings)
+	p.Settings = slices.Compact(p.Settings)
+	return p
+}
+
+// hideSetting is the key for keywords that are to be hidden.
+const hideSetting = "options.hide-keywords.keywords = "
+
+// hide is the setting that hides a keyword.
+func hide(keyword string) string { return fmt.Sprintf("%s[%q]", hideSetting, keyword) }
+
+// Route is the proposal as a whole [[route]] of a configuration.
+func (p Proposal) Route(name, listen, server string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[[route]]\nname = %q\nlisten = [%q]\nservers = [%q]\nrules = [\"%s\"]\n", name, listen, server, strings.Join(p.Rules, `", "`))
+	for _, s := range p.Settings {
+		fmt.Fprintln(&b, s)
+	}
+	return b.String()
+}
+
+// products are the sets whose signs the server has shown.
+func (v *visit) products() (list []string) {
+	shows := func(pattern string, r reply) bool {
+		if pattern == "" || r.code/100 != 2 {
+			return false
+		}
+		found, err := regexp.MatchString(pattern, r.text())
+		return err == nil && found
+	}
+	for _, s := range heal.Sets() {
+		if shows(s.Signs.Greeting, v.greeted.reply) || v.verb == "EHLO" && shows(s.Signs.Offer, v.hello.reply) || shows(s.Signs.Help, v.help) {
+			list = append(list, s.Name)
+		}
+	}
+	return list
+}
