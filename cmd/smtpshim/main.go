@@ -46,6 +46,7 @@ func commands() []command {
 		{"rules", "[-json] [NAME | TEXT]", "what each rule heals, and who says so", rules},
 		{"explain", "TEXT... | -", "what a bounce or a line of a log means", explain},
 		{"play", "[-rules LIST] FILE...", "what rules would do with recorded dialogues", play},
+		{"probe", "[-json] HOST[:PORT]", "what a server gets wrong, and what heals it", probeServer},
 		{"demo", "[-listen ADDR] [NAME]", "see it work, with simulated legacy servers", demo},
 		{"observe", "[-config FILE] [URL]", "what rules would heal that only observe", observe},
 		{"login", "[-config FILE] ACCOUNT", "let an account log in, with a browser", logIn},

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"smtpshim/proxy/probe"
+	"smtpshim/proxy/smtptest/real"
+)
+
+// What real servers are strict about they may refuse, by the RFCs; a fault is none of it.
+func TestAProbeFindsNothingToHealInRealServers(t *testing.T) {
+	ca := real.NewCA(t)
+	for name, server := range map[string]*real.Server{
+		"Postfix":           real.Postfix(t, real.Options{CA: ca}),
+		"Postfix, a login":  real.Postfix(t, real.Options{CA: ca, Users: map[string]string{"anna": "secret"}}),
+		"Postfix, to RFC":   real.Postfix(t, real.Options{Settings: []string{"strict_rfc821_envelopes = yes", "smtpd_helo_required = yes"}}),
+		"Postfix, hardened": real.Postfix(t, real.Options{Settings: []string{"smtpd_helo_restrictions = reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname", "smtpd_delay_reject = no", "disable_vrfy_command = yes", "smtpd_forbid_bare_newline = reject"}}),
+		"Exim":              real.Exim(t, real.Options{CA: ca}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := probing{server: server.Addr, host: "127.0.0.1", name: "client.example.com", mail: "anna@example.com", to: "ben@example.com", message: true,
+				proxy: true, wait: time.Minute, rest: time.Second, linger: 50 * time.Millisecond, progress: &progress{}}
+			found, err := p.examine(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			reports := []probe.Report{found.Without}
+			if found.With != nil {
+				reports = append(reports, *found.With)
+			}
+			for _, r := range reports {
+				for _, f := range r.Findings {
+					t.Logf("%s %s %s: %q", f.Kind, f.Name, f.Entry, f.Seen)
+					if f.Kind == probe.Fault {
+						t.Errorf("it has a fault, %s", f.Name)
+					}
+				}
+				for _, u := range r.Untried {
+					t.Logf("untried: %s: %s", u.Name, u.Why)
+				}
+			}
+			if n := found.Without.Connections; n > 12 {
+				t.Errorf("%d connections", n)
+			}
+		})
+	}
+}
