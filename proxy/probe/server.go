@@ -118,7 +118,6 @@ type visit struct {
 	offer    offer    // of that hello
 	again    bool     // it takes a second hello in a session
 	help     reply    // to HELP
-	tlsMail  bool     // it wants TLS before MAIL
 	refusing string   // why it takes no MAIL from us; "": it takes one
 	closed   bool     // its greeting was a refusal
 
