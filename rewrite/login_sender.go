@@ -25,7 +25,7 @@ const (
 // server may find another sender in it than we do: in `MAIL FROM:Ann <ben@example.org>`,
 // or `<ben@example.org(@example.com>`. address has no brackets.
 func senderOf(line []byte) (p Path, address string, ok bool) {
-	if p, ok = parsePath(line); !ok || !mailFrom.MatchString(p.Prefix) {
+	if p, ok = ParsePath(line); !ok || !mailFrom.MatchString(p.Prefix) {
 		return Path{}, "", false
 	}
 	address, bracketed := p.Address, strings.HasPrefix(p.Address, "<")

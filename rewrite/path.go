@@ -23,9 +23,9 @@ func (p Path) String() string {
 	return strings.TrimRight(p.Prefix+p.Address+" "+strings.Join(p.Params, " "), " ")
 }
 
-// parsePath takes a MAIL or RCPT command apart. ok is false where it is not
-// clear which part of the line is the address.
-func parsePath(line []byte) (p Path, ok bool) {
+// ParsePath takes a MAIL or RCPT command apart, given without its CRLF. ok is false
+// where it is not clear which part of the line is the address.
+func ParsePath(line []byte) (p Path, ok bool) {
 	colon := strings.IndexByte(string(line), ':')
 	if colon < 0 || strings.ContainsAny(string(line[:colon]), `<"`) {
 		return Path{}, false
@@ -78,7 +78,7 @@ func saysREQUIRETLS(line []byte) bool {
 	if !containsFold(line, "REQUIRETLS") {
 		return false
 	}
-	p, ok := parsePath(line)
+	p, ok := ParsePath(line)
 	if !ok {
 		p.Params = strings.FieldsFunc(string(line), func(c rune) bool { return strings.ContainsRune(blanks+":<>", c) })
 	}

@@ -38,7 +38,7 @@ func (r *recipients) ask(line []byte) {
 		return
 	}
 	path := ""
-	if p, ok := parsePath(line); ok && len(p.Address) <= keptPath {
+	if p, ok := ParsePath(line); ok && len(p.Address) <= keptPath {
 		path = strings.ToLower(p.Address)
 	}
 	r.asked = append(r.asked, path)

@@ -89,7 +89,7 @@ func (t *Turn) Path() (p Path, ok bool) {
 	if t.verb != VerbMAIL && t.verb != VerbRCPT {
 		return Path{}, false
 	}
-	return parsePath(t.line)
+	return ParsePath(t.line)
 }
 
 // SetPath is SetLine with a Path.

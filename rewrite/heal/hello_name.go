@@ -189,7 +189,7 @@ func (f *helloNames) mend(line string, s rewrite.Session) (fixed, fault string, 
 	if to, ok := f.replace[strings.ToLower(name)]; ok {
 		return verb + " " + to, "", true
 	}
-	mended, fault := f.mendName(name)
+	mended, fault := mendName(name)
 	if mended == "" {
 		mended, wished = f.fallback(s, strings.Contains(fault, loopbackFault)), f.name != ""
 	} else if full := f.qualify(mended); full != mended {
@@ -204,7 +204,7 @@ func (f *helloNames) mend(line string, s rewrite.Session) (fixed, fault string, 
 // mendName returns a name that every server has to take, "" if no change makes
 // one of this name, and what is wrong with it. It never takes away what tells
 // one host from another: "-x-.example" does not become "x.example".
-func (f *helloNames) mendName(name string) (mended, fault string) {
+func mendName(name string) (mended, fault string) {
 	switch {
 	case name == "":
 		return "", missingFault

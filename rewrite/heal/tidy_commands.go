@@ -25,16 +25,18 @@ func tidyCommands() rewrite.Rule {
 			"github.com/mjl-/mox/issues/101; github.com/nim-lang/smtp/issues/3; github.com/axllent/mailpit/issues/421; github.com/KumoCorp/kumomta/issues/77",
 		Entries: []string{"L41", "L42", "L43", "L44", "L45", "L95"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
-			verbs := rewrite.SetOf(rewrite.VerbMAIL, rewrite.VerbRCPT, rewrite.VerbDATA, rewrite.VerbRSET, rewrite.VerbNOOP,
-				rewrite.VerbSTARTTLS, rewrite.VerbAUTH)
 			return rewrite.Actions{
 				State:   func() any { return new(tidyState) },
-				Command: sayTidy, Commands: verbs,
-				Reply: repeatTidy, Refusals: verbs,
+				Command: sayTidy, Commands: untidied,
+				Reply: repeatTidy, Refusals: untidied,
 			}, nil
 		},
 	}
 }
+
+// untidied are the verbs of the commands that are tidied.
+var untidied = rewrite.SetOf(rewrite.VerbMAIL, rewrite.VerbRCPT, rewrite.VerbDATA, rewrite.VerbRSET, rewrite.VerbNOOP,
+	rewrite.VerbSTARTTLS, rewrite.VerbAUTH)
 
 // tidyState is what a session knows of the forms that its server takes.
 type tidyState struct {
@@ -60,7 +62,7 @@ func sayTidy(t *rewrite.Turn) {
 	if isTidy(t.Verb(), t.Line()) {
 		return
 	}
-	line, wrong := tidy(t)
+	line, wrong := tidy(t.Verb(), t.Line())
 	if wrong == "" {
 		return
 	}
@@ -96,7 +98,7 @@ func repeatTidy(t *rewrite.Turn) {
 	if state.held = ""; wrong == "" {
 		return
 	}
-	if line, now := tidy(t); now != "" && t.MayRepeat() && refusesForm(t.Reply()) {
+	if line, now := tidy(t.Verb(), t.Line()); now != "" && t.MayRepeat() && refusesForm(t.Reply()) {
 		t.Again(line)
 		state.tried = wrong
 	}
@@ -133,12 +135,17 @@ func isBlank(c byte) bool { return strings.IndexByte(blanks, c) >= 0 }
 
 // tidy returns the command without blanks that do not belong there, with brackets
 // around its address, and with nothing else in them; wrong is "" where it has nothing to do.
-func tidy(t *rewrite.Turn) (line string, wrong faults) {
-	said := string(t.Line())
-	path, ok := t.Path()
+func tidy(verb rewrite.Verb, command []byte) (line string, wrong faults) {
+	said := string(command)
+	isPath := verb == rewrite.VerbMAIL || verb == rewrite.VerbRCPT
+	var path rewrite.Path
+	ok := false
+	if isPath {
+		path, ok = rewrite.ParsePath(command)
+	}
 	bare := ok && !strings.HasPrefix(path.Address, "<")
 	var found []string
-	if isPath := t.Verb() == rewrite.VerbMAIL || t.Verb() == rewrite.VerbRCPT; isPath && (!ok || bare && !isBareAddress(path)) {
+	if isPath && (!ok || bare && !isBareAddress(path)) {
 		inner, named := innerPath(said)
 		if !named && ok {
 			return said, ""
@@ -149,7 +156,7 @@ func tidy(t *rewrite.Turn) (line string, wrong faults) {
 	}
 	if !ok {
 		line = strings.Trim(said, blanks)
-		if t.Verb() == rewrite.VerbAUTH {
+		if verb == rewrite.VerbAUTH {
 			line = oneBlank(said)
 		}
 		if line != said && line != "" {
