@@ -47,6 +47,7 @@ var ours = map[string][]string{
 	"proxy/journal":             {"proxy", "rewrite", "rewrite/heal", "rewrite/transcript", "rewrite/vocabulary"},
 	"proxy/record":              {"proxy", "proxy/journal", "rewrite/transcript", "rewrite/vocabulary"},
 	"proxy/probe":               {"rewrite", "rewrite/heal", "rewrite/transcript", "proxy/provider", "proxy/tlspolicy"},
+	"proxy/probe/listen":        {"proxy/probe", "proxy/tlspolicy", "proxy/login/ntlm", "proxy/login/sasl", "rewrite", "rewrite/heal"},
 	"proxy/login":               {"proxy/login/sasl", "proxy/login/token", "proxy/provider", "rewrite", "rewrite/vocabulary"},
 	"proxy/login/sasl":          {"proxy/login/ntlm"},
 	"proxy/login/token":         {"rewrite/vocabulary"},

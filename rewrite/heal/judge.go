@@ -34,6 +34,10 @@ func HelloFaults(name string) []string {
 	return faultsIn(fault)
 }
 
+// OtherProtocol reports whether a line is the first of a request of HTTP or SIP, which
+// other-protocols refuses.
+func OtherProtocol(line []byte) bool { return isRequest(line) }
+
 func faultsIn(joined string) []string {
 	if joined == "" {
 		return nil

@@ -1,0 +1,118 @@
+package listen
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"net"
+	"time"
+)
+
+const (
+	maxLine  = 64 << 10 // octets of a line with its end that are kept
+	maxTotal = 64 << 20 // octets that are read in one session
+)
+
+var errTooMuch = errors.New("it sent more than 64 MiB")
+
+// A wire is the connection of a session, with a bound for time and for octets.
+type wire struct {
+	conn    net.Conn
+	r       *bufio.Reader
+	timeout time.Duration // of each read and write
+	over    time.Time     // when the session ends
+	left    int           // octets that may still be read
+}
+
+func newWire(conn net.Conn, timeout time.Duration) *wire {
+	return &wire{conn: conn, r: bufio.NewReader(conn), timeout: timeout, over: time.Now().Add(5 * timeout), left: maxTotal}
+}
+
+// change goes on over another connection, made of this one.
+func (w *wire) change(conn net.Conn) {
+	w.conn = conn
+	w.r = bufio.NewReader(conn)
+}
+
+// within sets a deadline for what comes next, at the end of the session at the latest.
+func (w *wire) within(d time.Duration) time.Time {
+	at := time.Now().Add(d)
+	if at.After(w.over) {
+		at = w.over
+	}
+	return at
+}
+
+// speaks reports whether something comes from the client within a time.
+func (w *wire) speaks(within time.Duration) bool {
+	if w.r.Buffered() > 0 {
+		return true
+	}
+	w.conn.SetReadDeadline(w.within(within))
+	octets, _ := w.r.Peek(1)
+	return len(octets) > 0
+}
+
+// part reads to the next LF, or as much of that as there is room for.
+func (w *wire) part() ([]byte, error) {
+	w.conn.SetReadDeadline(w.within(w.timeout))
+	part, err := w.r.ReadSlice('\n')
+	if w.left -= len(part); w.left < 0 {
+		return nil, errTooMuch
+	}
+	if errors.Is(err, bufio.ErrBufferFull) {
+		err = nil
+	}
+	return part, err
+}
+
+// A line is what a client sent up to an LF.
+type line struct {
+	text []byte // without its end; no more than maxLine octets of it
+	end  string // CRLF, or what there was
+	long bool   // there was more
+}
+
+func (w *wire) line() (l line, err error) {
+	for {
+		part, err := w.part()
+		if room := maxLine - len(l.text); room < len(part) {
+			l.long = true
+			l.text = append(l.text, part[:max(0, room)]...)
+		} else {
+			l.text = append(l.text, part...)
+		}
+		if err != nil {
+			return l, err
+		}
+		if bytes.HasSuffix(part, []byte("\n")) {
+			break
+		}
+	}
+	bare := bytes.TrimRight(bytes.TrimSuffix(l.text, []byte("\n")), "\r")
+	l.text, l.end = bare, string(l.text[len(bare):])
+	return l, nil
+}
+
+// octets reads n octets and has them looked at.
+func (w *wire) octets(n int, look func([]byte)) error {
+	buffer := make([]byte, 4096)
+	for n > 0 {
+		w.conn.SetReadDeadline(w.within(w.timeout))
+		got, err := w.r.Read(buffer[:min(n, len(buffer))])
+		look(buffer[:got])
+		if w.left -= got; w.left < 0 {
+			return errTooMuch
+		}
+		if n -= got; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *wire) say(text string) error {
+	w.conn.SetWriteDeadline(w.within(w.timeout))
+	_, err := w.conn.Write([]byte(text))
+	return err
+}
