@@ -110,9 +110,9 @@ var (
 var (
 	authAfterHELO = row{name: "auth-after-helo", entry: "L22", rule: "helo-to-ehlo",
 		means: "it says HELO and then AUTH, which servers take after EHLO alone"}
-	authUnasked = row{name: "auth-not-offered", entry: "L33", setting: "[[route.login]]", means: "it says AUTH with a mechanism that it was not offered; a route " +
+	authUnasked = row{name: "auth-not-offered", entry: "L33", setting: loginSetting, means: "it says AUTH with a mechanism that it was not offered; a route " +
 		"with logins takes CRAM-MD5, NTLM and others from it, and logs in at the server by what that has"}
-	needsNTLM = row{name: "needs-ntlm", entry: "L33", setting: "[[route.login]]",
+	needsNTLM = row{name: "needs-ntlm", entry: "L33", setting: loginSetting,
 		means: "it comes through only where NTLM is offered; a route with logins takes NTLM from it, and logs in at the server by what that has"}
 	xauth       = row{name: "xauth", entry: "L30", rule: "translate-xauth", means: "it logs in by XAUTH, as Exchange 5.0 does, which servers of today do not know"}
 	xexps       = row{name: "x-exps", entry: "L26", means: "it logs in by X-EXPS, as Exchange does among its own, which other servers do not know"}
@@ -129,6 +129,9 @@ var (
 	inTLSClear = row{name: "clear-behind-starttls", entry: "L105", always: true, setting: "the session ends",
 		means: "it sends commands behind STARTTLS before the handshake, which anybody may have put there"}
 )
+
+// loginSetting has a route log in at its server.
+const loginSetting = "[[route.login]]"
 
 // What clients do in messages.
 var (

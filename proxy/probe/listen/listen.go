@@ -208,12 +208,13 @@ type Caller struct {
 	seen  history
 	weak  tlspolicy.Weaknesses
 	cbc   bool
+	rows  []row // of the faults
 }
 
 func (c *Caller) copy() Caller {
 	it := *c
 	it.Faults, it.Remarks, it.Can = slices.Clone(c.Faults), slices.Clone(c.Remarks), slices.Clone(c.Can)
-	it.Untried = c.untried()
+	it.rows, it.Untried = slices.Clone(c.rows), c.untried()
 	return it
 }
 
@@ -242,8 +243,12 @@ func (c *Caller) learn(s *session) Visit {
 		if f.remark {
 			into, news = &c.Remarks, &v.Remarks
 		}
-		if !slices.ContainsFunc(*into, func(known probe.Finding) bool { return known.Name == f.Name }) {
-			*into, *news = append(*into, f.Finding), append(*news, f.Finding)
+		if slices.ContainsFunc(*into, func(known probe.Finding) bool { return known.Name == f.Name }) {
+			continue
+		}
+		*into, *news = append(*into, f.Finding), append(*news, f.Finding)
+		if !f.remark {
+			c.rows = append(c.rows, f.row)
 		}
 	}
 	for _, what := range s.can {

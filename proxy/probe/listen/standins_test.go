@@ -72,6 +72,7 @@ var message = smtptest.Message{From: "sender@example.com", To: []string{"recipie
 
 // Each stand-in, with the wrongs that can be seen of it. What cannot be seen is said.
 func TestEachStandInIsFoundOut(t *testing.T) {
+	set := withTLS(t)
 	unbelieving := &tls.Config{ServerName: "probe.example.com"}
 	believing := &tls.Config{InsecureSkipVerify: true}
 	for _, test := range []struct {
@@ -103,7 +104,6 @@ func TestEachStandInIsFoundOut(t *testing.T) {
 			test.change(&client)
 		}
 		client.Timeout = patience
-		set := withTLS(t)
 		l, addr, visits := start(t, func(l *Listener) {
 			set(l)
 			if client.FirstLine != smtptest.FirstLineNever {
