@@ -91,7 +91,7 @@ func (s *session) auth(verb rewrite.Verb, text []byte, said string) error {
 			if !ok {
 				return s.refuse("AUTH", "501 5.5.2 malformed")
 			}
-			s.last = "AUTH"
+			s.last, s.odd = "AUTH", s.is&otherPrompts != 0 && mechanism == sasl.Login
 			if err := s.say("334 " + prompt + "\r\n"); err != nil {
 				return err
 			}

@@ -85,7 +85,7 @@ func (s *session) judgeAhead(verb rewrite.Verb, said string) {
 		s.found(textAhead, said, fmt.Sprintf("~ %d octets of the message before the 354", n))
 	case (verb == rewrite.VerbEHLO || verb == rewrite.VerbHELO) && rewrite.ParseVerb(next) == rewrite.VerbQUIT:
 		s.found(quitAhead, seen...)
-	case !s.offers() || !rewrite.SetOf(rewrite.VerbMAIL, rewrite.VerbRCPT, rewrite.VerbRSET).Has(verb):
+	case !s.offers() || s.is&twoLines != 0 || !rewrite.SetOf(rewrite.VerbMAIL, rewrite.VerbRCPT, rewrite.VerbRSET).Has(verb):
 		s.found(ahead, seen...)
 	default:
 		s.shows("PIPELINING")

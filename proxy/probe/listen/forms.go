@@ -16,7 +16,7 @@ const (
 	noEHLO                          // it refuses EHLO
 	twoLines                        // its replies have two lines, with a pause between
 	noESMTP                         // its greeting lacks the word
-	noText                          // its replies are a code alone
+	noText                          // its replies are a code and a blank
 	otherPrompts                    // its AUTH LOGIN asks in other words
 )
 
@@ -57,7 +57,7 @@ var formTable = []*form{
 		rule: "hide-esmtp", means: "it comes through only where the greeting lacks the word ESMTP, and says HELO there"}},
 	{name: "two-lines", says: "a server whose replies have two lines that come apart", traits: twoLines, harder: true, row: oneLineReader},
 	{name: "no-esmtp", says: "a server whose greeting lacks the word ESMTP", traits: noESMTP, harder: true, row: needsESMTP},
-	{name: "no-text", says: "a server whose replies are a code alone", traits: noText, harder: true, row: row{name: "needs-text", entry: "L61",
+	{name: "no-text", says: "a server whose replies have no text", traits: noText, harder: true, row: row{name: "needs-text", entry: "L61",
 		rule: "reply-texts", means: "it does not come through where a reply has a code and no text"}},
 	{name: "prompts", says: "a server whose AUTH LOGIN asks in other words", traits: otherPrompts, harder: true, fits: sawLogin, row: row{name: "needs-prompts",
 		entry: "L31", rule: "auth-prompts", means: "it compares the prompts of AUTH LOGIN, and gives up where they are not Username: and Password:"}},

@@ -208,7 +208,8 @@ type Caller struct {
 	seen  history
 	weak  tlspolicy.Weaknesses
 	cbc   bool
-	rows  []row // of the faults
+	rows  []row  // of the faults
+	idle  string // the form of the last session
 }
 
 func (c *Caller) copy() Caller {
@@ -230,12 +231,18 @@ func (c *Caller) learn(s *session) Visit {
 	c.seen.add(s.seen)
 	c.weak, c.cbc = c.weak|s.weak, c.cbc || s.cbc
 	first := c.Through == ""
-	c.tried[s.form.name] = true
+	// A session that ends before the form has shown, as of those who only look whether
+	// the server is there, says nothing; twice is enough.
+	shown := s.through || s.odd || s.lost
+	if !s.form.harder || shown || c.idle == s.form.name {
+		c.tried[s.form.name] = true
+	}
+	c.idle = s.form.name
 	switch {
 	case s.through && first:
 		c.Through, c.base = s.form.says, s.form.traits
 		s.found(s.needs(), "~ it comes through at "+c.Through+" first")
-	case !s.through && !first && s.form.harder && !s.hasFound(s.form.row.name):
+	case !first && s.form.harder && !s.through && s.odd && !s.hasFound(s.form.row.name):
 		s.found(s.form.row, "~ "+s.ended)
 	}
 	for _, f := range s.findings {

@@ -22,6 +22,7 @@ type text struct {
 	bareLF, bareCR, nul, long, longest int // the first line with one, from 1; the octets of the longest
 	undoubled                          int
 	eight, eightHeader                 int
+	crlf                               bool // the line before ended with CRLF
 	lfEnd                              bool // the end was a dot between LFs
 }
 
@@ -80,7 +81,7 @@ func (t *text) field(c byte) {
 
 func (t *text) endLine() {
 	t.lines++
-	if t.prev == '\r' {
+	if t.crlf = t.prev == '\r'; t.crlf {
 		t.length--
 		t.crlfs++
 	} else {
@@ -140,7 +141,7 @@ func (s *session) readText(t *text) error {
 					return nil
 				}
 			}
-			if len(part) > 1 && part[1] != '.' {
+			if len(part) > 1 && part[1] != '.' && (t.lines == 0 || t.crlf) {
 				first(&t.undoubled, t.lines+1)
 			}
 			part = part[1:]

@@ -25,6 +25,7 @@ type session struct {
 	spoke   bool // the client has sent something
 	through bool
 	ended   string  // how
+	odd     bool    // the last reply was not what a server of today says
 	lost    bool    // the client is out of step: what it says now shows nothing
 	knew    history // what earlier sessions of the client have shown
 	seen    history
@@ -165,12 +166,15 @@ func (s *session) open() error {
 // unless early is none; a client that speaks between them shows that it reads one.
 func (s *session) answer(to string, early row, code, text string, seen string) error {
 	defer func() { s.last = to }()
+	s.odd = to == greeting && s.is&noESMTP != 0
 	switch {
 	case s.is&noText != 0 && code != "220" && code != "354":
-		return s.say(code + "\r\n")
-	case s.is&twoLines == 0 || early.name == "":
+		s.odd = true
+		return s.say(code + " \r\n")
+	case s.is&twoLines == 0 || early.name == "" || s.r.Buffered() > 0:
 		return s.say(code + " " + text + "\r\n")
 	}
+	s.odd = true
 	if err := s.say(code + "-" + text + "\r\n"); err != nil {
 		return err
 	}
@@ -184,7 +188,7 @@ func (s *session) answer(to string, early row, code, text string, seen string) e
 
 // refuse says a reply that is no success.
 func (s *session) refuse(to, text string) error {
-	s.last = to
+	s.last, s.odd = to, false
 	return s.say(text + "\r\n")
 }
 
@@ -258,14 +262,16 @@ func (s *session) command(verb rewrite.Verb, text []byte, said string) error {
 func (s *session) helloCommand(verb rewrite.Verb, text []byte, said string) error {
 	s.judgeHello(verb, strings.TrimLeft(string(text), blanks)[len("EHLO"):], said)
 	if verb != rewrite.VerbHELO && s.is&noEHLO != 0 {
-		return s.refuse("EHLO", "500 5.5.1 unknown command")
+		err := s.refuse("EHLO", "500 5.5.1 unknown command")
+		s.odd = true
+		return err
 	}
 	s.hello, s.introduced, s.mail = verb, true, nil
 	s.shows("%s", verb)
 	if verb == rewrite.VerbHELO {
 		return s.answer("HELO", oneLineReader, "250", s.of.Hostname, said)
 	}
-	s.last = verb.String()
+	s.last, s.odd = verb.String(), false
 	lines := append([]string{s.of.Hostname}, s.keywords()...)
 	if s.is&oneLineHello != 0 {
 		lines = lines[:1]
@@ -283,7 +289,10 @@ func (s *session) helloCommand(verb rewrite.Verb, text []byte, said string) erro
 
 // keywords are what the form offers.
 func (s *session) keywords() []string {
-	list := []string{"PIPELINING", "SIZE 35882577", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8", "CHUNKING"}
+	list := []string{"SIZE 35882577", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8", "CHUNKING"}
+	if s.is&twoLines == 0 { // else who speaks between two lines has read one
+		list = append(list, "PIPELINING")
+	}
 	if s.of.TLS != nil && !s.secure && s.is&noTLS == 0 {
 		list = append(list, "STARTTLS")
 	}
@@ -295,8 +304,7 @@ func (s *session) keywords() []string {
 	return append(list, "AUTH "+strings.Join(s.offered, " "))
 }
 
-// offers reports whether the client was shown extensions, and these are among them:
-// all that there are but those of the form.
+// offers reports whether the client was shown extensions.
 func (s *session) offers() bool {
 	return s.introduced && s.hello != rewrite.VerbHELO && s.is&oneLineHello == 0
 }

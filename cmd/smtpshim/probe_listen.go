@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"smtpshim/proxy/probe"
+	probelisten "smtpshim/proxy/probe/listen"
+	"smtpshim/proxy/tlspolicy"
+)
+
+// A listenProbe examines the clients that come to an address, until its context ends.
+type listenProbe struct {
+	address string
+	accept  bool // 250 at the end of a message, which is thrown away all the same
+	asJSON  bool
+	pause   time.Duration
+
+	listening func(net.Addr) // is told where it listens; may be nil
+}
+
+// listenPause is how long a client has to wait where it has to wait anyway.
+const listenPause = 500 * time.Millisecond
+
+func (p listenProbe) run(ctx context.Context, stdout, stderr io.Writer) int {
+	fail := func(doing string, err error) int {
+		fmt.Fprintf(stderr, "smtpshim probe: %s: %v\n", doing, err)
+		return failed
+	}
+	acceptor, err := p.acceptor()
+	if err != nil {
+		return fail("making a certificate", err)
+	}
+	at, err := net.Listen("tcp", p.address)
+	if err != nil {
+		return fail("listening on "+p.address, err)
+	}
+	report := listenReport{w: stdout, asJSON: p.asJSON}
+	l := &probelisten.Listener{Hostname: liveName(), TLS: acceptor, Accept: p.accept, Pause: p.pause, Visited: report.visit}
+	report.begin(at.Addr(), p.accept)
+	if p.listening != nil {
+		p.listening(at.Addr())
+	}
+	defer context.AfterFunc(ctx, l.Close)()
+	err = l.Serve(at)
+	l.Close() // waits for the sessions
+	if err != nil {
+		return fail("taking sessions", err)
+	}
+	where := p.address
+	if strings.HasSuffix(where, ":0") {
+		where = at.Addr().String()
+	}
+	report.end(l.Callers(), where)
+	if report.err != nil {
+		return fail("printing", report.err)
+	}
+	return succeeded
+}
+
+// acceptor makes a certificate that is thrown away.
+func (p listenProbe) acceptor() (*tlspolicy.Acceptor, error) {
+	dir, err := os.MkdirTemp("", "smtpshim-probe-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	names := []string{liveName()}
+	if host, _, err := net.SplitHostPort(p.address); err == nil {
+		if ip, err := netip.ParseAddr(host); err == nil && !ip.IsUnspecified() {
+			names = append(names, ip.WithZone("").String())
+		}
+	}
+	return probelisten.Acceptor(dir, names...)
+}
+
+// A listenReport prints what is found out about clients.
+type listenReport struct {
+	w      io.Writer
+	asJSON bool
+	err    error // the first of printing JSON
+}
+
+func (r *listenReport) begin(at net.Addr, accept bool) {
+	if r.asJSON {
+		return
+	}
+	ends := "refused at its end with 554, so that nobody takes it for delivered"
+	if accept {
+		ends = "answered with 250 and thrown away: whoever sends it takes it for delivered, and it is not"
+	}
+	fmt.Fprintf(r.w, "Examining the clients that come to %s.\n\n", at)
+	entry(r.w, 0, "", 0, "Nothing is delivered: each message is "+ends+". Have the client send a message there, and again as long as a next session is "+
+		"announced here. What is seen of a login is not printed. Ctrl-C ends it, and prints a route.")
+	fmt.Fprintln(r.w)
+}
+
+// listenColumn is where the texts about a client begin.
+const listenColumn = 14
+
+// visit prints one session.
+func (r *listenReport) visit(v probelisten.Visit) {
+	if r.asJSON {
+		r.encode(v)
+		return
+	}
+	if v.Session == 0 {
+		fmt.Fprintf(r.w, "%s: a connection without a word\n\n", v.Client)
+		return
+	}
+	fmt.Fprintf(r.w, "%s, session %d\n", v.Client, v.Session)
+	line := func(name, text string) { entry(r.w, 2, name, listenColumn, text) }
+	line("Met:", v.Form)
+	how := "it sent no message"
+	if v.Through {
+		how = "it sent a message to its end"
+	}
+	line("Did:", how+"; "+v.Ended)
+	if v.Can != nil {
+		line("Can:", strings.Join(v.Can, ", "))
+	}
+	for _, f := range v.Faults {
+		printFault(r.w, "Fault:", f)
+	}
+	for _, f := range v.Remarks {
+		printFault(r.w, "Remark:", f)
+	}
+	if v.Next == "" {
+		line("Next:", "nothing new: it has met every form")
+	} else {
+		line("Next:", v.Next)
+	}
+	fmt.Fprintln(r.w)
+}
+
+// printFault prints one finding.
+func printFault(w io.Writer, what string, f probe.Finding) {
+	entry(w, 2, what, listenColumn, f.Means)
+	for _, seen := range f.Seen {
+		entry(w, 4, "", listenColumn+2, seen)
+	}
+	for _, row := range [][2]string{{"Heals:", f.Heals}, {"Catalogue:", f.Entry}, {"Source:", f.Source}} {
+		if row[1] != "" {
+			entry(w, 4, row[0], listenColumn+2, row[1])
+		}
+	}
+}
+
+// end prints what is known of all clients, and a route for them.
+func (r *listenReport) end(callers []probelisten.Caller, address string) {
+	route := probelisten.Route(callers, address, "mail.example.com:25")
+	if r.asJSON {
+		r.encode(struct {
+			Callers []probelisten.Caller `json:"callers"`
+			Route   string               `json:"route,omitempty"`
+		}{callers, route})
+		return
+	}
+	for _, c := range callers {
+		fmt.Fprintf(r.w, "%s, in all\n", c.Client)
+		line := func(name, text string) { entry(r.w, 2, name, listenColumn, text) }
+		line("Sessions:", fmt.Sprint(c.Sessions))
+		if c.Through == "" {
+			line("Through:", "it has sent no message to its end, whatever it met")
+		} else {
+			line("Through:", "it sends a message to "+c.Through)
+		}
+		if c.Can != nil {
+			line("Can:", strings.Join(c.Can, ", "))
+		}
+		line("Faults:", listed(c.Faults))
+		line("Remarks:", listed(c.Remarks))
+		if c.Untried != nil {
+			line("Not tried:", strings.Join(c.Untried, "; "))
+		}
+		line("Not seen:", "how long it waits for a reply, what it does after a 4xx, whether it stores a TLS session, and what it sends once a login is sealed")
+		fmt.Fprintln(r.w)
+	}
+	switch {
+	case callers == nil:
+		fmt.Fprintln(r.w, "No client has said anything.")
+	case route == "":
+		fmt.Fprintln(r.w, "There is nothing that a route could heal.")
+	default:
+		fmt.Fprintf(r.w, "A route that heals this; put your server in, and try it with \"smtpshim check\":\n\n%s", route)
+	}
+}
+
+// listed names findings, each with its entry of the catalogue.
+func listed(list []probe.Finding) string {
+	if list == nil {
+		return "none"
+	}
+	var names []string
+	for _, f := range list {
+		name := f.Name
+		if f.Entry != "" {
+			name += " (" + f.Entry + ")"
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (r *listenReport) encode(v any) {
+	if err := json.NewEncoder(r.w).Encode(v); err != nil && r.err == nil {
+		r.err = err
+	}
+}

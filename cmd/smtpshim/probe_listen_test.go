@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	probelisten "smtpshim/proxy/probe/listen"
+	"smtpshim/proxy/smtptest"
+	"smtpshim/proxy/tlspolicy"
+)
+
+// wholeMessage is one that has all that RFC 5322 asks for.
+var wholeMessage = smtptest.Message{From: "sender@example.com", To: []string{"recipient@example.com"},
+	Body: []byte("Date: Mon, 1 Feb 1999 10:00:00 +0000\r\nFrom: sender@example.com\r\nMessage-ID: <1@example.com>\r\n\r\nhello\r\n")}
+
+// examined is a listening probe that tests talk to.
+type examined struct {
+	addr string
+	stop func() (printed string) // ends it
+}
+
+func startListenProbe(t *testing.T, p listenProbe) examined {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	at, status := make(chan net.Addr, 1), make(chan int, 1)
+	p.address = loopback
+	p.listening = func(a net.Addr) { at <- a }
+	go func() { status <- p.run(ctx, &stdout, &stderr) }()
+	select {
+	case a := <-at:
+		return examined{a.String(), func() string {
+			cancel()
+			if s := <-status; s != succeeded || stderr.Len() > 0 {
+				t.Errorf("ended with %d: %s", s, &stderr)
+			}
+			return stdout.String()
+		}}
+	case s := <-status:
+		cancel()
+		t.Fatalf("ended with %d: %s", s, &stderr)
+		panic("not reached")
+	}
+}
+
+// sends has a stand-in send a message so often.
+func (e examined) sends(t *testing.T, name string, times int, change func(*smtptest.Client)) {
+	t.Helper()
+	client, ok := smtptest.LookupClient(name)
+	if !ok {
+		t.Fatalf("there is no stand-in %s", name)
+	}
+	client.Timeout = 20 * time.Second
+	if change != nil {
+		change(&client)
+	}
+	for range times {
+		client.Deliver(dialer(e.addr), wholeMessage)
+	}
+}
+
+func TestAListeningProbePrintsWhatAClientGetsWrong(t *testing.T) {
+	e := startListenProbe(t, listenProbe{pause: time.Millisecond})
+	e.sends(t, "notes", 1, nil)
+	printed := e.stop()
+	for _, want := range []string{
+		"Examining the clients that come to " + e.addr + ".", "127.0.0.1, session 1\n", "  Fault:      the name in its EHLO or HELO ends with a dot\n",
+		"                C: EHLO sub2.\n", "  Next:       a server whose replies have two lines that come apart\n",
+		"127.0.0.1, in all\n", "  Through:    it sends a message to a server of today\n", "hello-dot (L25)", "rules   = [\"standard\"",
+	} {
+		if !strings.Contains(printed, want) {
+			t.Errorf("%q is not in\n%s", want, printed)
+		}
+	}
+	for line := range strings.Lines(printed) {
+		if len(line) > columns+1 && strings.Contains(line, " ") && !strings.Contains(line, "= [") {
+			t.Errorf("%q is too long", line)
+		}
+	}
+}
+
+// The route that is proposed is one that check takes, whatever was found.
+func TestTheRouteOfAListeningProbeIsARoute(t *testing.T) {
+	for _, test := range []struct {
+		client string
+		change func(*smtptest.Client)
+		has    string
+	}{
+		{"notes", nil, `rules   = ["standard"]`},
+		{"exchange-5.0", nil, `rules   = ["standard"]`},
+		{"needs-esmtp", nil, `when = "always"`},
+		{"modern", func(c *smtptest.Client) {
+			c.TLS = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10}
+		}, `allow    = ["obsolete-tls-1.0"]`},
+	} {
+		e := startListenProbe(t, listenProbe{pause: time.Millisecond})
+		e.sends(t, test.client, 6, test.change)
+		_, route, found := strings.Cut(e.stop(), "\n[[route]]\n")
+		if route = "[[route]]\n" + route; !found || !strings.Contains(route, test.has) {
+			t.Errorf("%s: %q is not in\n%s", test.client, test.has, route)
+			continue
+		}
+		path := filepath.Join(t.TempDir(), "smtpshim.toml")
+		write(t, path, "state_dir = "+quote(t.TempDir())+"\n"+route)
+		if _, err := readConfig(path, tlspolicy.SelfSigned); err != nil {
+			t.Errorf("%s: %v in\n%s", test.client, err, route)
+		}
+	}
+}
+
+func quote(text string) string { return `"` + text + `"` }
+
+func TestAListeningProbePrintsJSON(t *testing.T) {
+	e := startListenProbe(t, listenProbe{pause: time.Millisecond, asJSON: true})
+	e.sends(t, "notes", 2, nil)
+	lines := json.NewDecoder(strings.NewReader(e.stop()))
+	for n := range 2 {
+		var v probelisten.Visit
+		if err := lines.Decode(&v); err != nil || v.Session != n+1 || !v.Through {
+			t.Fatalf("%+v, %v", v, err)
+		}
+	}
+	var all struct {
+		Callers []probelisten.Caller
+		Route   string
+	}
+	if err := lines.Decode(&all); err != nil || len(all.Callers) != 1 || all.Callers[0].Sessions != 2 || all.Route == "" {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+func TestAListeningProbeThatCannotListenFails(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	status := listenProbe{address: "192.0.2.1:25"}.run(t.Context(), &stdout, &stderr)
+	if status != failed || !strings.HasPrefix(stderr.String(), "smtpshim probe: listening on 192.0.2.1:25: ") || stdout.Len() > 0 {
+		t.Errorf("%d, %q, %q", status, &stdout, &stderr)
+	}
+}
