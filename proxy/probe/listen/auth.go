@@ -116,7 +116,6 @@ func (s *session) auth(verb rewrite.Verb, text []byte, said string) error {
 	s.shows("AUTH %s", mechanism)
 	s.seen.auth = true
 	s.seen.login = s.seen.login || mechanism == sasl.Login
-	s.loggedIn = true
 	if !s.secure && (mechanism == sasl.Plain || mechanism == sasl.Login) {
 		s.found(inClear, said)
 	}

@@ -29,6 +29,8 @@ var (
 		means: "it speaks before the greeting, which Exim, Sendmail and Postfix refuse"}
 	earlyTLS = row{name: "early-tls", entry: "L13", rule: "accept-early-tls",
 		means: `it begins TLS where the greeting is due; on a port of its own, client_tls.mode = "implicit" is for that`}
+	lateTLS = row{name: "late-tls", entry: "L13", rule: "accept-early-tls", option: "wait = 2000",
+		means: "it begins TLS where EHLO is due, and so late that the greeting was out already"}
 	ahead = row{name: "sends-ahead", entry: "L91", always: true, setting: "commands go one by one unless the server has PIPELINING",
 		means: "it sends its next command before it has heard the reply, where PIPELINING was not offered or does not allow it"}
 	quitAhead = row{name: "quit-behind-ehlo", entry: "L90", always: true, setting: "QUIT waits for its turn, and gets 221 in any case",

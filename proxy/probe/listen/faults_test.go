@@ -173,6 +173,26 @@ func TestWhatComesBeforeTheGreetingIsFound(t *testing.T) {
 	}
 }
 
+func TestTLSThatBeginsBehindTheGreetingIsFound(t *testing.T) {
+	l, addr, visits := start(t, nil)
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	hear := bufio.NewReader(conn)
+	if _, err := hear.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	go tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).Handshake()
+	if v := visit(t, visits); !slices.Equal(names(v.Faults), []string{"late-tls"}) {
+		t.Errorf("%+v", v)
+	}
+	if route := Route(l.Callers(), ":25", "mail.example.com:25"); !strings.Contains(route, "wait = 2000") || !strings.Contains(route, `"offer"`) {
+		t.Errorf("the route is\n%s", route)
+	}
+}
+
 // An old client of TLS is told what it needs, and the route has it.
 func TestWhatOldTLSNeedsIsFound(t *testing.T) {
 	set := withTLS(t)
@@ -311,7 +331,7 @@ func TestEveryRowNamesWhatThereIs(t *testing.T) {
 
 // allRows are all that can be found.
 func allRows() []row {
-	all := []row{earlyTalk, earlyTLS, ahead, quitAhead, textAhead, oneLineReader, oneLineGreeting, oneLine354, needsESMTP, lineEnd, badOctet,
+	all := []row{earlyTalk, earlyTLS, lateTLS, ahead, quitAhead, textAhead, oneLineReader, oneLineGreeting, oneLine354, needsESMTP, lineEnd, badOctet,
 		blank, tooLong, web, unknown, small, noQUIT, oneLabel, helloOnly, noHello, ehloAgain, noEHLOInTLS, badPath, badOrder, param, authAfterHELO,
 		authUnasked, needsNTLM, xauth, xexps, firstOnLine, notBase64, inClear, oldTLS, cbcTLS, tlsFails, distrust, inTLSClear, bareLF, lfEnd,
 		bareCR, nul, longLine, dots, falseEnd, unlabelled, eightHeader, undeclared, noDate, noID, noFrom}

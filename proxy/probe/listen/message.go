@@ -18,7 +18,7 @@ type text struct {
 	named         bool // the name of the field is over
 	fields        map[string]bool
 
-	crlfs, endsAtLF                    int // lines that end with CRLF, and with LF alone
+	crlfs                              int // lines that end with CRLF
 	bareLF, bareCR, nul, long, longest int // the first line with one, from 1; the octets of the longest
 	undoubled                          int
 	eight, eightHeader                 int
@@ -85,7 +85,6 @@ func (t *text) endLine() {
 		t.length--
 		t.crlfs++
 	} else {
-		t.endsAtLF++
 		first(&t.bareLF, t.lines)
 	}
 	if t.length > 998 {

@@ -37,9 +37,8 @@ type session struct {
 
 	last       string // what was answered last
 	hello      rewrite.Verb
-	secure     bool // in TLS
-	introduced bool // EHLO or HELO was accepted, in TLS if that is up
-	loggedIn   bool
+	secure     bool     // in TLS
+	introduced bool     // EHLO or HELO was accepted, in TLS if that is up
 	saysAUTH   bool     // so that what is said may be a secret
 	offered    []string // mechanisms
 	mail       *mail
@@ -118,6 +117,7 @@ func (s *session) ending(err error) string {
 
 // found notes a finding, once, unless the client is out of step.
 func (s *session) found(r row, seen ...string) {
+	seen = slices.DeleteFunc(seen, func(line string) bool { return line == "" })
 	if s.lost || r.name == "" || s.hasFound(r.name) || len(s.findings) >= maxFindings {
 		return
 	}
@@ -165,7 +165,7 @@ func (s *session) open() error {
 // answer says a reply to what the client said. In a form of two lines they come apart,
 // unless early is none; a client that speaks between them shows that it reads one.
 func (s *session) answer(to string, early row, code, text string, seen string) error {
-	defer func() { s.last = to }()
+	s.last = to
 	s.odd = to == greeting && s.is&noESMTP != 0
 	switch {
 	case s.is&noText != 0 && code != "220" && code != "354":
@@ -194,17 +194,20 @@ func (s *session) refuse(to, text string) error {
 
 // next takes one command.
 func (s *session) next() error {
+	if s.last == greeting && s.speaks(s.timeout) {
+		if octets, _ := s.r.Peek(s.r.Buffered()); rewrite.IsTLS(octets) {
+			s.spoke, s.seen.tls = true, true
+			s.found(lateTLS, "~ a TLS handshake behind the greeting")
+			s.ended = "it began TLS where EHLO was due"
+			return errOver
+		}
+	}
 	l, err := s.line()
 	if len(l.text) > 0 {
 		s.spoke = true
 	}
 	if err != nil {
 		return err
-	}
-	if rewrite.IsTLS(l.text) && s.last == greeting {
-		s.found(earlyTLS, "~ a TLS handshake where EHLO was due")
-		s.ended = "it began TLS where EHLO was due"
-		return errOver
 	}
 	said := s.shown(l.text)
 	s.judgeLine(l, said)
@@ -341,7 +344,7 @@ func (s *session) handshake() error {
 		return errOver
 	}
 	state := conn.ConnectionState()
-	s.secure, s.introduced, s.loggedIn, s.mail, s.last = true, false, false, nil, handshake
+	s.secure, s.introduced, s.mail, s.last = true, false, nil, handshake
 	s.change(conn)
 	name := fmt.Sprintf("TLS %s with %s", tlspolicy.Version(state.Version), tlspolicy.Suite(state.CipherSuite))
 	s.shows("%s", name)
