@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"log/slog"
 	"net"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"smtpshim/proxy"
 	probelisten "smtpshim/proxy/probe/listen"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/proxy/tlspolicy"
@@ -142,4 +144,64 @@ func TestAListeningProbeThatCannotListenFails(t *testing.T) {
 	if status != failed || !strings.HasPrefix(stderr.String(), "smtpshim probe: listening on 192.0.2.1:25: ") || stdout.Len() > 0 {
 		t.Errorf("%d, %q, %q", status, &stdout, &stderr)
 	}
+}
+
+// For the client of each founding article: by the route that is printed, its message
+// arrives at the server of the article.
+func TestTheRouteOfAListeningProbeMakesTheMailArrive(t *testing.T) {
+	t.Parallel()
+	for _, s := range scenes() {
+		t.Run(s.article, func(t *testing.T) {
+			t.Parallel()
+			server, client, err := s.peers()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if client.TLS != nil {
+				client.TLS = &tls.Config{InsecureSkipVerify: true} // of certificates that are made here and there
+			}
+			pause, sessions := time.Millisecond, 6
+			if client.FirstLine != smtptest.FirstLineNever {
+				pause, sessions = 2*time.Second, 2 // it speaks at once
+			}
+			e := startListenProbe(t, listenProbe{pause: pause})
+			for range sessions {
+				client.Deliver(dialer(e.addr), wholeMessage)
+			}
+			_, text, found := strings.Cut(e.stop(), "\n[[route]]\n")
+			if !found {
+				t.Fatal("there is no route")
+			}
+			running, err := startStandIn(server, loopback)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer running.Close()
+			dial := proxyOf(t, "[[route]]\n"+strings.ReplaceAll(text, quote("mail.example.com:25"), quote(running.Addr())))
+			results := client.DeliverUntilDone(dial, wholeMessage, attempts)
+			running.Wait()
+			if got := tell(results, len(running.Messages())); got != onceDelivered {
+				t.Errorf("%s, by the route\n%s\n%s", got, text, results[0].Dialogue)
+			}
+		})
+	}
+}
+
+// proxyOf runs the route of a configuration, until the test is over.
+func proxyOf(t *testing.T, text string) smtptest.Dial {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "smtpshim.toml")
+	write(t, path, "state_dir = "+quote(t.TempDir())+"\n"+text)
+	c, err := readConfig(path, tlspolicy.SelfSigned)
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	r := c.routes[0].Route
+	r.Listen, r.Observer = []string{loopback}, unheard{}
+	p := &proxy.Proxy{Logger: slog.New(slog.DiscardHandler)}
+	if err := p.Apply([]*proxy.Route{r}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return dialer(p.Addr(loopback).String())
 }

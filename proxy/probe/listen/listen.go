@@ -59,36 +59,41 @@ type Listener struct {
 const (
 	maxSessions = 20  // at once
 	maxCallers  = 256 // that are remembered
+	maxFailures = 100 // of accepting, one behind the other
 )
 
 // Serve takes sessions until Close. Its error is nil then.
 func (l *Listener) Serve(listener net.Listener) error {
 	l.mu.Lock()
 	l.listener = listener
-	closed := l.closed
 	l.mu.Unlock()
-	if closed {
+	if l.isClosed() {
 		return listener.Close()
 	}
-	for {
+	for failures := 0; ; {
 		conn, err := listener.Accept()
-		if err != nil {
-			l.mu.Lock()
-			closed := l.closed
-			l.mu.Unlock()
-			if closed {
-				return nil
-			}
-			if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Temporary() {
-				time.Sleep(100 * time.Millisecond) // descriptors, say, may be there again then
-				continue
-			}
+		switch {
+		case err == nil:
+			failures = 0
+		case l.isClosed():
+			return nil
+		case errors.Is(err, net.ErrClosed) || failures == maxFailures:
 			return err
+		default:
+			failures++
+			time.Sleep(100 * time.Millisecond) // a shortage, such as of descriptors, may be over by then
+			continue
 		}
 		if !l.begin(conn) {
 			refuseSession(conn)
 		}
 	}
+}
+
+func (l *Listener) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
 }
 
 // begin starts a session, unless there are too many.

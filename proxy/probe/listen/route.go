@@ -20,7 +20,6 @@ var keyed = map[string]func(clients []string) string{
 
 // A proposal is a route that heals what some clients do.
 type proposal struct {
-	rules   []string            // beside standard
 	clients map[string][]string // of each rule
 	options map[string][]string // of rules, as lines
 	logIn   bool                // a client needs a login of ours
@@ -115,12 +114,18 @@ func (p *proposal) clientTLS(b *strings.Builder) {
 		fmt.Fprint(b, "ciphers     = \"legacy\"\n")
 	}
 	if p.weak != 0 {
-		var names []string
-		for _, w := range p.weak.List() {
-			names = append(names, w.String())
-		}
-		fmt.Fprintf(b, "\n[[route.client_tls.weak]]\nallow    = %s\nnetworks = %s\n", array(names), array(p.weakFor))
+		fmt.Fprintf(b, "\n[[route.client_tls.weak]]\nallow    = %s\nnetworks = %s\n", array(namesOf(p.weak)), array(p.weakFor))
 	}
+	// Else what the client has encrypted goes on in clear.
+	fmt.Fprint(b, "\n[route.server_tls]\nmode = \"opportunistic\" # or \"require\", if the server has a right certificate\n")
+}
+
+// namesOf are the names of weaknesses, one by one.
+func namesOf(weak tlspolicy.Weaknesses) (names []string) {
+	for _, w := range weak.List() {
+		names = append(names, w.String())
+	}
+	return names
 }
 
 // standardRules are the rules of the set that a route has where it names none.

@@ -353,7 +353,7 @@ func (s *session) handshake() error {
 	if weak != 0 {
 		old := oldTLS
 		old.means += name
-		old.setting += " allows " + weak.String()
+		old.setting = "client_tls.weak = [{allow = " + array(namesOf(weak)) + "}]"
 		s.found(old, "~ "+name)
 	} else if legacy {
 		old := cbcTLS
