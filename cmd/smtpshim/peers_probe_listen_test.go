@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +58,45 @@ func TestAListeningProbeFindsNothingToHealInMailProgramsOfToday(t *testing.T) {
 		t.Logf("%s: %d sessions, can %q, remarks %v", from.name, c.Sessions, c.Can, c.Remarks)
 		if c.Through != "a server of today" || c.Faults != nil || all.Route != "" || len(c.Untried) > 0 {
 			t.Errorf("%s: through %q, faults %v, untried %q, route %s", from.name, c.Through, c.Faults, c.Untried, all.Route)
+		}
+	}
+}
+
+// Likewise in mail servers of today, which pipeline and send chunks.
+func TestAListeningProbeFindsNothingToHealInMailServersOfToday(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(relay string) *real.Server{
+		"Postfix":          func(relay string) *real.Server { return real.Postfix(t, real.Options{Relay: relay, RelayTLS: "may"}) },
+		"Postfix in clear": func(relay string) *real.Server { return real.Postfix(t, real.Options{Relay: relay}) },
+		"Exim":             func(relay string) *real.Server { return real.Exim(t, real.Options{Relay: relay}) },
+	} {
+		acceptor, err := probelisten.Acceptor(t.TempDir(), "probe.example.com")
+		if err != nil {
+			t.Fatal(err)
+		}
+		visits := make(chan probelisten.Visit, 100)
+		l := &probelisten.Listener{Hostname: "probe.example.com", TLS: acceptor, Pause: 50 * time.Millisecond,
+			Visited: func(v probelisten.Visit) { visits <- v }}
+		at, err := net.Listen("tcp", loopback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go l.Serve(at)
+		t.Cleanup(l.Close)
+		from := start(at.Addr().String())
+		for next := "first"; next != ""; {
+			from.Sendmail(t, "Subject: hello\n\n.hello\n", "-f", "sender@example.com", "recipient@example.com")
+			select {
+			case v := <-visits:
+				next = v.Next
+			case <-time.After(time.Minute):
+				t.Fatalf("%s sends nothing", name)
+			}
+		}
+		c := l.Callers()[0]
+		t.Logf("%s: %d sessions, can %q, remarks %v", name, c.Sessions, c.Can, c.Remarks)
+		if c.Through != "a server of today" || c.Faults != nil || len(c.Untried) > 0 {
+			t.Errorf("%s: through %q, faults %v, untried %q", name, c.Through, c.Faults, c.Untried)
 		}
 	}
 }

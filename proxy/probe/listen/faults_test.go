@@ -477,3 +477,44 @@ func TestWhoOnlyLooksInMeetsTheSameFormAgain(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+func TestASilentClientIsNotWaitedForLong(t *testing.T) {
+	_, addr, visits := start(t, func(l *Listener) { l.Timeout = time.Millisecond })
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if v := visit(t, visits); v.Ended != "it was silent for 1ms behind the greeting" {
+		t.Errorf("it ended so: %s", v.Ended)
+	}
+}
+
+func TestAsManySessionsAsThereMayBeAndNoMore(t *testing.T) {
+	_, addr, visits := start(t, nil)
+	var conns []net.Conn
+	for range maxSessions {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if first := converse(t, conn, "NOOP\r\n"); first[0] != "250 2.0.0 ok" {
+			t.Fatalf("one of %d heard %q", maxSessions, first)
+		}
+		conns = append(conns, conn)
+	}
+	one, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Close()
+	one.SetDeadline(time.Now().Add(patience))
+	if line, err := bufio.NewReader(one).ReadString('\n'); !strings.HasPrefix(line, "421 ") {
+		t.Errorf("one too many heard %q, %v", line, err)
+	}
+	conns[0].Close()
+	visit(t, visits)
+	says(t, addr, "QUIT\r\n")
+	visit(t, visits)
+}

@@ -194,8 +194,11 @@ func (s *session) refuse(to, text string) error {
 
 // next takes one command.
 func (s *session) next() error {
-	if s.last == greeting && s.speaks(s.timeout) {
-		if octets, _ := s.r.Peek(s.r.Buffered()); rewrite.IsTLS(octets) {
+	if s.last == greeting {
+		switch octets, err := s.peek(); {
+		case err != nil:
+			return err
+		case rewrite.IsTLS(octets):
 			s.spoke, s.seen.tls = true, true
 			s.found(lateTLS, "~ a TLS handshake behind the greeting")
 			s.ended = "it began TLS where EHLO was due"

@@ -53,6 +53,15 @@ func (w *wire) speaks(within time.Duration) bool {
 	return len(octets) > 0
 }
 
+// peek waits for something from the client, and leaves it to be read.
+func (w *wire) peek() ([]byte, error) {
+	w.conn.SetReadDeadline(w.within(w.timeout))
+	if _, err := w.r.Peek(1); err != nil {
+		return nil, err
+	}
+	return w.r.Peek(w.r.Buffered())
+}
+
 // part reads to the next LF, or as much of that as there is room for.
 func (w *wire) part() ([]byte, error) {
 	w.conn.SetReadDeadline(w.within(w.timeout))
