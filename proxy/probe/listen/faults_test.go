@@ -479,13 +479,13 @@ func TestWhoOnlyLooksInMeetsTheSameFormAgain(t *testing.T) {
 }
 
 func TestASilentClientIsNotWaitedForLong(t *testing.T) {
-	_, addr, visits := start(t, func(l *Listener) { l.Timeout = time.Millisecond })
+	_, addr, visits := start(t, func(l *Listener) { l.Timeout = 100 * time.Millisecond })
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if v := visit(t, visits); v.Ended != "it was silent for 1ms behind the greeting" {
+	if v := visit(t, visits); v.Ended != "it was silent for 100ms behind the greeting" {
 		t.Errorf("it ended so: %s", v.Ended)
 	}
 }
