@@ -55,7 +55,7 @@ func TestAListeningProbeFindsNothingToHealInMailProgramsOfToday(t *testing.T) {
 			t.Fatalf("%s: %v in %s", from.name, err, printed)
 		}
 		c := all.Callers[0]
-		t.Logf("%s: %d sessions, can %q, remarks %v", from.name, c.Sessions, c.Can, c.Remarks)
+		t.Logf("%s: %d sessions, can %q, notes %v", from.name, c.Sessions, c.Can, c.Notes)
 		if c.Through != "a server of today" || c.Faults != nil || all.Route != "" || len(c.Untried) > 0 {
 			t.Errorf("%s: through %q, faults %v, untried %q, route %s", from.name, c.Through, c.Faults, c.Untried, all.Route)
 		}
@@ -94,7 +94,7 @@ func TestAListeningProbeFindsNothingToHealInMailServersOfToday(t *testing.T) {
 			}
 		}
 		c := l.Callers()[0]
-		t.Logf("%s: %d sessions, can %q, remarks %v", name, c.Sessions, c.Can, c.Remarks)
+		t.Logf("%s: %d sessions, can %q, notes %v", name, c.Sessions, c.Can, c.Notes)
 		if c.Through != "a server of today" || c.Faults != nil || len(c.Untried) > 0 {
 			t.Errorf("%s: through %q, faults %v, untried %q", name, c.Through, c.Faults, c.Untried)
 		}

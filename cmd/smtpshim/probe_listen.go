@@ -129,8 +129,8 @@ func (r *listenReport) visit(v probelisten.Visit) {
 	for _, f := range v.Faults {
 		printFault(r.w, "Fault:", f)
 	}
-	for _, f := range v.Remarks {
-		printFault(r.w, "Remark:", f)
+	for _, f := range v.Notes {
+		printFault(r.w, "Note:", f)
 	}
 	if v.Next == "" {
 		line("Next:", "nothing new: it has met every form")
@@ -176,7 +176,7 @@ func (r *listenReport) end(callers []probelisten.Caller, address string) {
 			line("Can:", strings.Join(c.Can, ", "))
 		}
 		line("Faults:", listed(c.Faults))
-		line("Remarks:", listed(c.Remarks))
+		line("Notes:", listed(c.Notes))
 		if c.Untried != nil {
 			line("Not tried:", strings.Join(c.Untried, "; "))
 		}

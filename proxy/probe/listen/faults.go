@@ -20,7 +20,7 @@ type row struct {
 	setting string // what heals it besides, as a line of a route, or in words where ok is set
 
 	always bool // the proxy heals it without a rule or a setting, and setting says how
-	remark bool // it is right by the RFCs, or harms nobody; some servers refuse it all the same
+	note   bool // it is right by the RFCs, or harms nobody; some servers refuse it all the same
 }
 
 // What clients do before and between commands.
@@ -50,10 +50,10 @@ var (
 	blank    = row{name: "blank-line", entry: "L94", rule: "blank-lines", means: "it sends an empty line where a command is due"}
 	tooLong  = row{name: "command-too-long", means: "its command is longer than 4,094 octets"}
 	web      = row{name: "other-protocol", entry: "L96", rule: "other-protocols", means: "it speaks another protocol than SMTP"}
-	unknown  = row{name: "unknown-command", remark: true, means: "it says a command that servers of today do not know"}
-	small    = row{name: "small-letters", entry: "L95", rule: "upper-case-verbs", remark: true,
+	unknown  = row{name: "unknown-command", note: true, means: "it says a command that servers of today do not know"}
+	small    = row{name: "small-letters", entry: "L95", rule: "upper-case-verbs", note: true,
 		means: "its verbs are not in capitals; RFC 5321, 2.4 allows that, and some old servers do not"}
-	noQUIT = row{name: "no-quit", remark: true, means: "it hangs up without QUIT; RFC 5321, 4.1.1.10 wants it"}
+	noQUIT = row{name: "no-quit", note: true, means: "it hangs up without QUIT; RFC 5321, 4.1.1.10 wants it"}
 )
 
 // What clients say in EHLO and HELO.
@@ -65,15 +65,15 @@ var (
 		"underscore": helloRow("underscore", "the name in its EHLO or HELO has an underscore, which no host name has"),
 		"letters":    helloRow("letters", "the name in its EHLO or HELO has letters beyond ASCII"),
 		"syntax":     helloRow("syntax", "what it says in EHLO or HELO is no name of a host and no address in brackets"),
-		"loopback": {name: "hello-loopback", entry: "L25", rule: "fix-hello-name", remark: true,
+		"loopback": {name: "hello-loopback", entry: "L25", rule: "fix-hello-name", note: true,
 			means: "it calls itself localhost, which some servers refuse"},
 	}
-	oneLabel = row{name: "hello-one-label", entry: "L25", rule: "fix-hello-name", option: `domain = "example.com"`, remark: true,
+	oneLabel = row{name: "hello-one-label", entry: "L25", rule: "fix-hello-name", option: `domain = "example.com"`, note: true,
 		means: "the name in its EHLO or HELO is one word; RFC 5321, 2.3.5 wants all of the name, and some servers look it up"}
-	helloOnly = row{name: "helo-alone", entry: "L22", rule: "helo-to-ehlo", remark: true,
+	helloOnly = row{name: "helo-alone", entry: "L22", rule: "helo-to-ehlo", note: true,
 		means: "it says HELO to a server that greets with ESMTP, so it has no AUTH, SIZE or STARTTLS"}
 	noHello   = row{name: "no-hello", means: "it says MAIL without EHLO or HELO, which servers answer with 503"}
-	ehloAgain = row{name: "ehlo-again", entry: "L23", rule: "second-ehlo", remark: true,
+	ehloAgain = row{name: "ehlo-again", entry: "L23", rule: "second-ehlo", note: true,
 		means: "it says EHLO again where nothing has changed, which Exchange 5.5 refuses and which ends the login at others"}
 	noEHLOInTLS = row{name: "no-ehlo-after-tls", entry: "L24", rule: "repeat-ehlo",
 		means: "it says no EHLO after STARTTLS, as RFC 3207, 4.2 wants it; servers answer 503"}
@@ -93,7 +93,7 @@ var untidy = map[string]row{
 	"apostrophes": tidyRow("apostrophes", "L43", "its address stands in apostrophes"),
 	"route":       tidyRow("source-route", "L44", "a source route stands before its address"),
 	"unquoted":    tidyRow("local-part-unquoted", "L45", "the local part of its address has to stand in quotes, and does not"),
-	"quoted": {name: "local-part-quoted", entry: "L45", rule: "tidy-commands", remark: true,
+	"quoted": {name: "local-part-quoted", entry: "L45", rule: "tidy-commands", note: true,
 		means: "the local part of its address stands in quotes and need not, which some servers refuse"},
 }
 
@@ -118,15 +118,15 @@ var (
 		means: "it comes through only where NTLM is offered; a route with logins takes NTLM from it, and logs in at the server by what that has"}
 	xauth       = row{name: "xauth", entry: "L30", rule: "translate-xauth", means: "it logs in by XAUTH, as Exchange 5.0 does, which servers of today do not know"}
 	xexps       = row{name: "x-exps", entry: "L26", means: "it logs in by X-EXPS, as Exchange does among its own, which other servers do not know"}
-	firstOnLine = row{name: "auth-login-name-on-line", entry: "L32", rule: "split-auth-line", option: `lines = "all"`, remark: true,
+	firstOnLine = row{name: "auth-login-name-on-line", entry: "L32", rule: "split-auth-line", option: `lines = "all"`, note: true,
 		means: "its AUTH LOGIN has the user's name on the line, which some servers refuse"}
 	notBase64 = row{name: "auth-not-base64", means: "a line of its AUTH exchange is no base64"}
-	inClear   = row{name: "password-in-clear", remark: true, setting: `client_tls.mode = "require"`,
+	inClear   = row{name: "password-in-clear", note: true, setting: `client_tls.mode = "require"`,
 		means: "it gave a password without TLS; everybody on the way reads that"}
 	oldTLS   = row{name: "old-tls", entry: "L103", setting: "client_tls.weak", means: "it knows nothing better than what was withdrawn: "}
 	cbcTLS   = row{name: "cbc-tls", entry: "L103", setting: `client_tls.ciphers = "legacy"`, means: "its TLS has no suite with authenticated encryption: "}
 	tlsFails = row{name: "tls-fails", entry: "L103", means: "the TLS handshake fails: "}
-	distrust = row{name: "tls-certificate", remark: true, setting: "client_tls.certificate",
+	distrust = row{name: "tls-certificate", note: true, setting: "client_tls.certificate",
 		means: "it looks at the certificate and does not believe one of our own making, as it should be; it needs one from an authority that it knows"}
 	inTLSClear = row{name: "clear-behind-starttls", entry: "L105", always: true, setting: "the session ends",
 		means: "it sends commands behind STARTTLS before the handshake, which anybody may have put there"}
@@ -147,7 +147,7 @@ var (
 	unlabelled = row{name: "8-bit-unlabelled", entry: "L69", rule: "label-8bit",
 		means: "its message has letters beyond ASCII and no MIME-Version, so that nobody can tell which they are"}
 	eightHeader = row{name: "8-bit-header", entry: "L69", means: "the header of its message has letters beyond ASCII, and its MAIL no SMTPUTF8"}
-	undeclared  = row{name: "8-bit-undeclared", entry: "L50", remark: true, means: "its message has letters beyond ASCII, and its MAIL no BODY=8BITMIME; servers of today take it"}
+	undeclared  = row{name: "8-bit-undeclared", entry: "L50", note: true, means: "its message has letters beyond ASCII, and its MAIL no BODY=8BITMIME; servers of today take it"}
 	noDate      = row{name: "no-date", entry: "L72", rule: "header-fields", option: `add = ["Date", "Message-ID"]`, means: "its message has no Date"}
 	noID        = row{name: "no-message-id", entry: "L72", rule: "header-fields", option: `add = ["Date", "Message-ID"]`,
 		means: "its message has no Message-ID, for which large providers refuse mail"}

@@ -129,7 +129,7 @@ func TestEachFaultIsFoundAndNoOther(t *testing.T) {
 	}
 }
 
-func TestRemarksAreNoFaults(t *testing.T) {
+func TestNotesAreNoFaults(t *testing.T) {
 	for name, said := range map[string][]string{
 		"hello-one-label":         {"EHLO scanner\r\n", "QUIT\r\n"},
 		"hello-loopback":          {"EHLO localhost\r\n", "QUIT\r\n"},
@@ -145,8 +145,8 @@ func TestRemarksAreNoFaults(t *testing.T) {
 		_, addr, visits := start(t, nil)
 		says(t, addr, said...)
 		v := visit(t, visits)
-		if got := names(v.Remarks); !slices.Equal(got, []string{name}) || v.Faults != nil {
-			t.Errorf("%s: remarks %q, faults %q", name, got, names(v.Faults))
+		if got := names(v.Notes); !slices.Equal(got, []string{name}) || v.Faults != nil {
+			t.Errorf("%s: notes %q, faults %q", name, got, names(v.Faults))
 		}
 	}
 }
@@ -380,7 +380,7 @@ func TestAClientThatDoesNotBelieveTheCertificateIsNotBlamed(t *testing.T) {
 	client.TLS, client.Timeout = &tls.Config{ServerName: "probe.example.com"}, patience
 	client.Deliver(func() (net.Conn, error) { return net.Dial("tcp", addr) }, message)
 	v := visit(t, visits)
-	if !slices.Equal(names(v.Remarks), []string{"tls-certificate"}) || v.Faults != nil || v.Through || v.Next != "a server without STARTTLS" {
+	if !slices.Equal(names(v.Notes), []string{"tls-certificate"}) || v.Faults != nil || v.Through || v.Next != "a server without STARTTLS" {
 		t.Errorf("%+v", v)
 	}
 	if route := Route(l.Callers(), ":25", "mail.example.com:25"); route != "" {

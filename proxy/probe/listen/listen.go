@@ -193,7 +193,7 @@ type Visit struct {
 	Through bool            `json:"through"` // it has sent a message to its end
 	Ended   string          `json:"ended"`   // how
 	Faults  []probe.Finding `json:"faults"`  // that no session before has shown
-	Remarks []probe.Finding `json:"remarks"` // likewise; what is right by the RFCs, and worth knowing
+	Notes   []probe.Finding `json:"notes"`   // likewise; what is right by the RFCs, and worth knowing
 	Can     []string        `json:"can"`     // what it has shown to know, likewise
 	Next    string          `json:"next"`    // the form of the next session; "": all have been met
 }
@@ -204,7 +204,7 @@ type Caller struct {
 	Sessions int             `json:"sessions"` // in which it said something
 	Through  string          `json:"through"`  // the form in which it first came through; "": in none
 	Faults   []probe.Finding `json:"faults"`
-	Remarks  []probe.Finding `json:"remarks"`
+	Notes    []probe.Finding `json:"notes"`
 	Can      []string        `json:"can"`
 	Untried  []string        `json:"untried"` // forms that it has not met
 
@@ -219,7 +219,7 @@ type Caller struct {
 
 func (c *Caller) copy() Caller {
 	it := *c
-	it.Faults, it.Remarks, it.Can = slices.Clone(c.Faults), slices.Clone(c.Remarks), slices.Clone(c.Can)
+	it.Faults, it.Notes, it.Can = slices.Clone(c.Faults), slices.Clone(c.Notes), slices.Clone(c.Can)
 	it.rows, it.Untried = slices.Clone(c.rows), c.untried()
 	return it
 }
@@ -252,14 +252,14 @@ func (c *Caller) learn(s *session) Visit {
 	}
 	for _, f := range s.findings {
 		into, news := &c.Faults, &v.Faults
-		if f.remark {
-			into, news = &c.Remarks, &v.Remarks
+		if f.note {
+			into, news = &c.Notes, &v.Notes
 		}
 		if slices.ContainsFunc(*into, func(known probe.Finding) bool { return known.Name == f.Name }) {
 			continue
 		}
 		*into, *news = append(*into, f.Finding), append(*news, f.Finding)
-		if !f.remark {
+		if !f.note {
 			c.rows = append(c.rows, f.row)
 		}
 	}

@@ -138,7 +138,7 @@ func TestEachStandInIsFoundOut(t *testing.T) {
 			}
 		}
 		if c.Through != test.through || strings.Join(names(c.Faults), " ") != test.faults || !slices.Equal(entries, test.entries) {
-			t.Errorf("%s came through at %q with the faults %q of %q; remarks %q, can %q", test.name, c.Through, names(c.Faults), entries, names(c.Remarks), c.Can)
+			t.Errorf("%s came through at %q with the faults %q of %q; notes %q, can %q", test.name, c.Through, names(c.Faults), entries, names(c.Notes), c.Can)
 		}
 		if !slices.Equal(rules, test.rules) {
 			t.Errorf("%s needs the rules %q, and not %q", test.name, test.rules, rules)
