@@ -77,7 +77,6 @@ var unseen = map[string][]string{
 	"accept-early-tls":                        {"accept-early-tls"}, // the client's TLS octets are never sent to us in a transcript
 	"auth-rules-together":                     {"auth-prompts", "defer-auth-failures"},
 	"fix-hello-name":                          {"fall-back-to-helo"},
-	"fix-hello-name-refused-too":              {"fall-back-to-helo"},
 	"greet-in-clear":                          {"greet-in-clear"},
 	"greet-in-clear-starttls":                 {"greet-in-clear"},
 	"helo-to-ehlo-login-to-plain":             {"login-to-plain"},

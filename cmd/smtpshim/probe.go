@@ -22,22 +22,31 @@ import (
 )
 
 func probeServer(args []string, stdout, stderr io.Writer) int {
-	f := flags("probe", "[-mail ADDRESS [-message -to ADDRESS]] HOST[:PORT]", "Examines a mail server and tells what others cannot live with, what heals "+
+	f := flags("probe", "[-mail FROM [-message -to TO]] HOST[:PORT] | -listen ADDR", "Examines a mail server and tells what others cannot live with, what heals "+
 		"it, and a route to paste, which is tried out at once. It says greetings, EHLO, HELO, NOOP, HELP and STARTTLS, begins each login that is "+
 		"offered and cancels it, and ends every session with QUIT; the server's log shows all of that. MAIL is said with -mail only, and RSET behind each; "+
-		"a message is sent with -message only. The exit status is 0 if the server needs nothing, or the route heals it, and 1 if something remains.", stderr)
+		"a message is sent with -message only. The exit status is 0 if the server needs nothing, or the route heals it, and 1 if something remains. "+
+		"With -listen it is a server that examines its clients, and delivers nothing: "+
+		"point a scanner there, and it tells what that gets wrong.", stderr)
 	var p probing
-	f.StringVar(&p.mail, "mail", "", "also say MAIL FROM with this `ADDRESS`, many times, each with RSET behind")
+	f.StringVar(&p.mail, "mail", "", "also say MAIL from the address `FROM`, many times, with RSET behind")
 	f.BoolVar(&p.message, "message", false, "also send one message, from the address of -mail to that of -to")
-	f.StringVar(&p.to, "to", "", "your own `ADDRESS` at that server, for -message")
+	f.StringVar(&p.to, "to", "", "your own address `TO` at that server, for -message")
 	f.StringVar(&p.name, "name", "", "say this `NAME` in EHLO; default: this machine's name or address")
 	f.BoolVar(&p.proxy, "proxy", true, "examine it again through smtpshim with that route")
 	f.DurationVar(&p.pause, "pause", time.Second, "wait so long between two connections")
 	f.DurationVar(&p.wait, "wait", 30*time.Second, "wait so long for a greeting and for a reply")
 	f.DurationVar(&p.timeout, "timeout", 10*time.Minute, "give up after this time")
 	asJSON := f.Bool("json", false, "print what is found as JSON")
+	l := listenProbe{pause: listenPause}
+	f.StringVar(&l.address, "listen", "", "examine the clients that come to `ADDR`, until Ctrl-C")
+	f.BoolVar(&l.accept, "accept", false, "with -listen: say 250 to a message, and throw it away")
 	if status, ok := parse(f, args, 1); !ok {
 		return status
+	}
+	if l.address != "" || l.accept {
+		l.asJSON = *asJSON
+		return l.command(f, stdout, stderr)
 	}
 	if wrong := p.misuse(f.Arg(0)); wrong != "" {
 		fmt.Fprintf(stderr, "smtpshim probe: %s\n\n", wrong)

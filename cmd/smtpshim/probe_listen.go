@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
+	"os/signal"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"smtpshim/proxy/probe"
@@ -29,6 +33,31 @@ type listenProbe struct {
 // listenPause is how long a client has to wait where it has to wait anyway.
 const listenPause = 500 * time.Millisecond
 
+// command runs it until a signal comes, unless the command line is about a server too.
+func (p listenProbe) command(f *flag.FlagSet, stdout, stderr io.Writer) int {
+	wrong := ""
+	f.Visit(func(g *flag.Flag) {
+		if !slices.Contains([]string{"listen", "accept", "json"}, g.Name) {
+			wrong = "-" + g.Name + " is about a server, and -listen examines clients"
+		}
+	})
+	switch {
+	case p.address == "":
+		wrong = "-accept needs -listen ADDR: where clients are to come"
+	case f.NArg() > 0:
+		wrong = fmt.Sprintf("-listen examines clients, and %q would be a server; leave one of them out", f.Arg(0))
+	}
+	if wrong != "" {
+		fmt.Fprintf(stderr, "smtpshim probe: %s\n\n", wrong)
+		f.Usage()
+		return misused
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	return p.run(ctx, stdout, stderr)
+}
+
+// run returns once ctx has ended and what is known of each client is printed.
 func (p listenProbe) run(ctx context.Context, stdout, stderr io.Writer) int {
 	fail := func(doing string, err error) int {
 		fmt.Fprintf(stderr, "smtpshim probe: %s: %v\n", doing, err)
@@ -126,30 +155,14 @@ func (r *listenReport) visit(v probelisten.Visit) {
 	if v.Can != nil {
 		line("Can:", strings.Join(v.Can, ", "))
 	}
-	for _, f := range v.Faults {
-		printFault(r.w, "Fault:", f)
+	next := v.Next
+	if next == "" {
+		next = "nothing new: it has met every form"
 	}
-	for _, f := range v.Notes {
-		printFault(r.w, "Note:", f)
-	}
-	if v.Next == "" {
-		line("Next:", "nothing new: it has met every form")
-	} else {
-		line("Next:", v.Next)
-	}
+	line("Next:", next)
 	fmt.Fprintln(r.w)
-}
-
-// printFault prints one finding.
-func printFault(w io.Writer, what string, f probe.Finding) {
-	entry(w, 2, what, listenColumn, f.Means)
-	for _, seen := range f.Seen {
-		entry(w, 4, "", listenColumn+2, seen)
-	}
-	for _, row := range [][2]string{{"Heals:", f.Heals}, {"Catalogue:", f.Entry}, {"Source:", f.Source}} {
-		if row[1] != "" {
-			entry(w, 4, row[0], listenColumn+2, row[1])
-		}
+	for _, f := range slices.Concat(v.Faults, v.Notes) {
+		printFinding(r.w, f)
 	}
 }
 

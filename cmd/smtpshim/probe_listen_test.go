@@ -74,7 +74,7 @@ func TestAListeningProbePrintsWhatAClientGetsWrong(t *testing.T) {
 	printed := e.stop()
 	for _, want := range []string{
 		"Examining the clients that come to " + e.addr + ".", "127.0.0.1, session 1\n", "  Fault:      the name in its EHLO or HELO ends with a dot\n",
-		"                C: EHLO sub2.\n", "  Next:       a server whose replies have two lines that come apart\n",
+		"\nC: EHLO sub2.\n", "  Next:       a server whose replies have two lines that come apart\n",
 		"127.0.0.1, in all\n", "  Through:    it sends a message to a server of today\n", "hello-dot (L25)", "rules   = [\"standard\"",
 	} {
 		if !strings.Contains(printed, want) {
@@ -204,4 +204,21 @@ func proxyOf(t *testing.T, text string) smtptest.Dial {
 	}
 	t.Cleanup(func() { p.Close() })
 	return dialer(p.Addr(loopback).String())
+}
+
+func TestAListeningProbeIsNotAboutAServer(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"-accept"}, "-accept needs -listen ADDR"},
+		{[]string{"-listen", loopback, "mail.example.com"}, `"mail.example.com" would be a server`},
+		{[]string{"-listen", loopback, "-mail", "a@example.com"}, "-mail is about a server"},
+	} {
+		var stdout, stderr bytes.Buffer
+		status := run(append([]string{"probe"}, test.args...), &stdout, &stderr)
+		if status != misused || !strings.Contains(stderr.String(), test.says) || !strings.Contains(stderr.String(), "usage: smtpshim probe ") {
+			t.Errorf("%q: %d, %s", test.args, status, &stderr)
+		}
+	}
 }

@@ -163,6 +163,9 @@ type noted struct {
 // finding makes a row one, with what was seen.
 func (r row) finding(seen []string) probe.Finding {
 	f := probe.Finding{Name: r.name, Seen: seen, Means: r.means, Entry: r.entry, Rule: r.rule, Setting: r.setting}
+	if f.Kind = probe.Fault; r.note {
+		f.Kind = probe.Note
+	}
 	table := heal.Table()
 	switch i := slices.IndexFunc(table, func(rule rewrite.Rule) bool { return rule.Name == r.rule }); {
 	case i >= 0:
