@@ -124,6 +124,9 @@ func (h *hostile) Read(p []byte) (int, error) {
 }
 
 func TestMemoryIsBoundedWhateverIsRead(t *testing.T) {
+	if racing {
+		t.Skip("the race detector keeps a record of memory in memory")
+	}
 	const (
 		little = 3 << 20  // a head, and the causes that are known
 		some   = 12 << 20 // a report of 1 MiB besides, and what it takes to decode it

@@ -114,11 +114,15 @@ func withTLS(t *testing.T, s smtptest.Server) smtptest.Server {
 }
 
 func TestAProbeFindsTheFaultsOfTheStandInsAndARouteThatHealsThem(t *testing.T) {
-	for _, server := range smtptest.Servers() {
+	t.Parallel()
+	for i, server := range smtptest.Servers() {
 		want, ok := standInProbes[server.Name]
 		if !ok {
 			t.Errorf("nothing is known of what a probe finds of %s", server.Name)
 			continue
+		}
+		if racing && i >= 4 {
+			continue // the same code, with other answers
 		}
 		t.Run(server.Name, func(t *testing.T) {
 			t.Parallel()
