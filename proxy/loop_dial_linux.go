@@ -19,7 +19,7 @@ import (
 func (s *session) dialServer(ctx context.Context, server string) (net.Conn, error) {
 	c, source := s.co, s.route.Source
 	if c == nil {
-		return s.proxy.dialAs(ctx, source, s.address, server)
+		return s.dialAs(ctx, server)
 	}
 	to, err := netip.ParseAddrPort(server)
 	if err == nil && s.proxy.dial == nil && !source.Client && !source.Address.IsValid() {
@@ -32,7 +32,7 @@ func (s *session) dialServer(ctx context.Context, server string) (net.Conn, erro
 		return conn, nil
 	}
 	back := s.apart()
-	conn, err := s.proxy.dialAs(ctx, source, s.address, server)
+	conn, err := s.dialAs(ctx, server)
 	if err == nil {
 		conn, err = c.loop.adopt(conn)
 	}
@@ -72,7 +72,9 @@ func (s *session) connectTo(to netip.AddrPort, deadline time.Time) (*socket, err
 		return nil, err
 	}
 	conn.bind(s.co)
-	err = s.awaitConnection(conn, deadline)
+	if err = s.departs(conn); err == nil {
+		err = s.awaitConnection(conn, deadline)
+	}
 	if err == nil && s.co.loop.ephemeral.has(to.Port()) && conn.localAddrPort() == to {
 		err = os.NewSyscallError("connect", syscall.ECONNREFUSED) // nobody listens there, and by chance it was our own port
 	}

@@ -55,7 +55,7 @@ func (s *session) apart() (back func()) { return func() {} }
 func (s *session) park(time.Time) bool { return false }
 
 func (s *session) dialServer(ctx context.Context, server string) (net.Conn, error) {
-	return s.proxy.dialAs(ctx, s.route.Source, s.address, server)
+	return s.dialAs(ctx, server)
 }
 
 func (w *watch) inLoop(func()) bool { return false }

@@ -86,12 +86,27 @@ func (s *session) dial(ctx context.Context, server string) (net.Conn, error) {
 	if s.introducer.IsValid() && !s.ends.client.IsValid() && s.route.ProxySend != ProxyNone {
 		return nil, errNameless
 	}
-	conn, err := s.dialServer(ctx, server)
-	if err != nil || s.destination == "" {
-		return conn, err
+	return s.dialServer(ctx, server)
+}
+
+// departs notes the trip of a connection to the server that the firewall may hand back
+// to us. In a loop it is noted before the connection is there: what is handed back may
+// come before that is known.
+func (s *session) departs(conn net.Conn) error {
+	if s.destination == "" {
+		return nil
 	}
 	s.forgetServerTrip()
-	if err := s.travels(trip{localOf(conn), remoteOf(conn)}); err != nil {
+	return s.travels(trip{localOf(conn), remoteOf(conn)})
+}
+
+// dialAs dials from the address that the route wants, by package net.
+func (s *session) dialAs(ctx context.Context, server string) (net.Conn, error) {
+	conn, err := s.proxy.dialAs(ctx, s.route.Source, s.address, server)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.departs(conn); err != nil {
 		conn.Close()
 		return nil, err
 	}

@@ -86,9 +86,7 @@ func usage(w io.Writer) {
 	}
 	fmt.Fprint(w, "\nFILE is smtpshim.toml unless -config names another. \"smtpshim COMMAND -h\" tells\n"+
 		"more. The exit status is 0, 1 if something failed, 2 if used wrongly.\n\n"+
-		"Example:\n\n"+
-		"  smtpshim check -config /etc/smtpshim/smtpshim.toml && \\\n"+
-		"  smtpshim run   -config /etc/smtpshim/smtpshim.toml\n")
+		"Example: smtpshim check -config /etc/smtpshim/smtpshim.toml\n")
 }
 
 // flags returns the flags of a command, to be defined and then parsed.

@@ -29,7 +29,7 @@ func TestTheExitStatusSaysHowItWent(t *testing.T) {
 		err    string // something of stderr
 	}{
 		{"", misused, "", "Example:"},
-		{"help", succeeded, "smtpshim run   -config /etc/smtpshim/smtpshim.toml\n", ""},
+		{"help", succeeded, "smtpshim check -config /etc/smtpshim/smtpshim.toml", ""},
 		{"-h", succeeded, "Example:", ""},
 		{"chekc", misused, "", `did you mean "check"?`},
 		{"check", failed, "", "reading smtpshim.toml: "},

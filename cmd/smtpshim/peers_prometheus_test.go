@@ -129,15 +129,16 @@ func TestEachAlertFiresAndStaysSilentAsItShould(t *testing.T) {
 type watched struct {
 	admin                string
 	healing, down, wrong string // addresses of its routes
-	office               string // of the one that logs in
+	office, observing    string // of the one that logs in, and of the one whose rules only observe
 	proc                 *os.Process
 	dir                  string
 }
 
-// startWatched runs a smtpshim with four routes: to a server that has to be
+// startWatched runs a smtpshim with five routes: to a server that has to be
 // healed, for clients with old TLS too; to one that is down; to one whose
-// certificate nobody believes; and to one where it logs in with a token. Another
-// account, with a certificate, has a token endpoint that is down.
+// certificate nobody believes; to one where it logs in with a token; and to the
+// first with rules that only observe. Another account, with a certificate, has a token
+// endpoint that is down.
 func startWatched(t *testing.T) watched {
 	t.Helper()
 	legacy, _ := smtptest.LookupServer("exchange-5.0")
@@ -152,7 +153,7 @@ func startWatched(t *testing.T) watched {
 	unbelieved := modern.Start(listenHere(t))
 	t.Cleanup(func() { unbelieved.Close() })
 
-	w := watched{admin: real.FreeAddr(), healing: real.FreeAddr(), down: real.FreeAddr(), wrong: real.FreeAddr(), office: real.FreeAddr(), dir: real.Dir(t)}
+	w := watched{admin: real.FreeAddr(), healing: real.FreeAddr(), down: real.FreeAddr(), wrong: real.FreeAddr(), office: real.FreeAddr(), observing: real.FreeAddr(), dir: real.Dir(t)}
 	office := startProvider(t)
 	writeCertificate(t, filepath.Join(w.dir, "cert.pem"), writeKey(t, filepath.Join(w.dir, "key.pem")), time.Now().AddDate(1, 0, 0))
 	if err := os.Mkdir(filepath.Join(w.dir, "recorded"), 0o700); err != nil {
@@ -181,8 +182,13 @@ server_tls = {mode = "require"}
 name = "office"
 listen = [%q]
 servers = [%q]
-%s`, filepath.Join(w.dir, "state"), w.admin, w.healing, healed.Addr(), filepath.Join(w.dir, "recorded"), w.down, real.FreeAddr(), w.wrong, unbelieved.Addr(),
-		office.account(""), signed("https://"+real.FreeAddr()+"/token", w.dir), w.office, office.mail, office.route()))
+%s[[route]]
+name = "observing"
+listen = [%q]
+servers = [%q]
+mode = "observe"
+`, filepath.Join(w.dir, "state"), w.admin, w.healing, healed.Addr(), filepath.Join(w.dir, "recorded"), w.down, real.FreeAddr(), w.wrong, unbelieved.Addr(),
+		office.account(""), signed("https://"+real.FreeAddr()+"/token", w.dir), w.office, office.mail, office.route(), w.observing, healed.Addr()))
 	path, err := program()
 	if err != nil {
 		t.Fatal(err)
@@ -246,6 +252,7 @@ func (w watched) keepBusy(t *testing.T) {
 	}{
 		{w.healing, append([]string{"EHLO sub2."}, mail...)},
 		{w.healing, append([]string{"EHLO scanner.example.com", "STARTTLS"}, mail...)},
+		{w.observing, append([]string{"EHLO client.example.com"}, mail...)},
 		{w.down, []string{"EHLO client.example.com"}},
 		{w.office, append([]string{"EHLO client.example.com"}, mail...)},
 		{w.wrong, append([]string{"EHLO client.example.com"}, mail...)},

@@ -77,7 +77,7 @@ type playOptions struct {
 
 func playFlags(stderr io.Writer) (*flag.FlagSet, *playOptions) {
 	o := &playOptions{}
-	f := flags("play", "[-rules LIST] [-config FILE] [-route NAME] [-against FILE] [-against-rules LIST] [-dialogue] [-json] FILE...",
+	f := flags("play", "[-rules LIST] [-config FILE [-route NAME]] FILE...",
 		"Plays the SMTP dialogues of each FILE against rules, without a network, and says which rules would act, and which refusals would stay. "+
 			"FILE is a recording or a transcript of smtpshim, what swaks, curl -v, msmtp -d, sendmail -v or Python's smtplib printed, a log of Postfix (debug_peer_list), "+
 			"Exim (-v, -d) or Exchange (protocol log), or a capture (pcap, pcapng) of sessions in clear; or - for standard input. "+

@@ -21,7 +21,7 @@ async function beginsWithSessions(browser) {
   for (let i = 0; i < 12; i++) await talk(`EHLO client-${i}.example.com`, "MAIL FROM:<a@example.com>", "QUIT");
   await first.page.waitForFunction(() => document.querySelectorAll("#sessions > li").length >= 12);
   await first.page.getByText("4 more").waitFor(); // eight servers are down
-  await first.page.getByText("Not ready").waitFor();
+  await first.page.getByRole("heading", { name: "Not ready" }).waitFor();
   await first.close();
   for (const [width, height] of [[1280, 720], [390, 844]]) {
     const { page, close } = await look(browser, { viewport: { width, height } });
