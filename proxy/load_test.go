@@ -189,8 +189,11 @@ func TestSlowClientsCostLittle(t *testing.T) {
 	}
 	each := (resident(t) - began) / n
 	t.Logf("%d clients at an octet a second: %d octets each; another client was served in %v at the slowest", n, each, worst)
-	if each > most || worst > soon {
-		t.Errorf("%d octets for each slow client; another one was served in %v", each, worst)
+	if each > most && !raceDetected() { // which keeps a record of memory in memory
+		t.Errorf("%d octets for each slow client", each)
+	}
+	if worst > soon {
+		t.Errorf("another client was served in %v", worst)
 	}
 }
 
