@@ -54,7 +54,9 @@ async function isForEverybody(browser, path, width, colorScheme) {
   const found = violations.map(v => v.id + ": " + v.nodes.map(n => n.html).join("; "));
   assert.deepStrictEqual(found, [], what);
   assert.ok(passes.length > 10);
-  assert.strictEqual(await page.evaluate(() => document.documentElement.scrollWidth), width, what + ": it is wider than the screen");
+  const wide = await page.evaluate(() => [...document.querySelectorAll("body *")].filter(
+    e => e.getBoundingClientRect().right > innerWidth && !e.closest(".hidden")).map(e => e.outerHTML.slice(0, 300)));
+  assert.strictEqual(await page.evaluate(() => document.documentElement.scrollWidth), width, `${what}: wider than the screen: ${wide.join("\n")}`);
   const small = await page.locator("summary, button, select, .choices a, .actions a, .idle a").evaluateAll(
     all => all.filter(e => e.checkVisibility()).map(e => e.getBoundingClientRect()).filter(r => r.width < 44 || r.height < 44).length);
   assert.strictEqual(small, 0, what + ": targets are too small for a finger");
