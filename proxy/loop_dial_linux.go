@@ -67,6 +67,11 @@ func (s *session) connectTo(to netip.AddrPort, deadline time.Time) (*socket, err
 	if err != nil {
 		return nil, err
 	}
+	return s.connects(fd, to, deadline)
+}
+
+// connects has a descriptor that begins to connect be a connection, in the loop.
+func (s *session) connects(fd int, to netip.AddrPort, deadline time.Time) (*socket, error) {
 	conn, err := s.co.loop.newSocket(fd, to, received|unix.EPOLLOUT)
 	if err != nil {
 		return nil, err
@@ -75,14 +80,31 @@ func (s *session) connectTo(to netip.AddrPort, deadline time.Time) (*socket, err
 	if err = s.departs(conn); err == nil {
 		err = s.awaitConnection(conn, deadline)
 	}
-	if err == nil && s.co.loop.ephemeral.has(to.Port()) && conn.localAddrPort() == to {
+	if err == nil && s.co.loop.ephemeral.has(to.Port()) && conn.isItsOwnPeer() {
 		err = os.NewSyscallError("connect", syscall.ECONNREFUSED) // nobody listens there, and by chance it was our own port
 	}
 	if err != nil {
 		conn.Close()
+		s.forgetServerTrip()
 		return nil, err
 	}
 	return conn, nil
+}
+
+// isItsOwnPeer says whether a connection leads to itself. The kernel is asked for its
+// peer: one to 0.0.0.0 has another than was dialled.
+func (s *socket) isItsOwnPeer() bool {
+	local := s.localAddrPort()
+	if local.Port() != s.remote.Port() {
+		return false
+	}
+	var peer netip.AddrPort
+	(*rawSocket)(s).Control(func(fd uintptr) {
+		if name, err := syscall.Getpeername(int(fd)); err == nil {
+			peer = addrPortOf(int(fd), name)
+		}
+	})
+	return local == peer
 }
 
 // awaitConnection waits until there is one, or the session is killed.

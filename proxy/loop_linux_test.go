@@ -323,6 +323,62 @@ func TestADialInALoopSaysWhyItFails(t *testing.T) {
 	}
 }
 
+// The kernel may choose the very port that is dialled where nobody listens there. The test
+// binds the socket to it, so that it does so each time.
+func TestAConnectionToItselfIsRefused(t *testing.T) {
+	for _, dialled := range []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv4Unspecified()} {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+			t.Fatal(err)
+		}
+		name, err := syscall.Getsockname(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := netip.AddrPortFrom(dialled, addrPortOf(fd, name).Port())
+		if err := unix.Connect(fd, sockaddrOf(fd, to)); err != nil && err != unix.EINPROGRESS {
+			t.Fatal(err)
+		}
+		l, failed := newTestLoop(t), make(chan error, 1)
+		l.do(func() {
+			l.begin(func(c *coroutine) {
+				_, err := (&session{proxy: l.proxy, co: c}).connects(fd, to, time.Now().Add(time.Minute))
+				failed <- err
+			})
+		})
+		if err := <-failed; !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%v from its own port: %v", to, err)
+		}
+	}
+}
+
+// TestADialThatFailsLeavesNoTrip: its port is the next one's to have, to the same place.
+func TestADialThatFailsLeavesNoTrip(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := netip.MustParseAddrPort(free.Addr().String())
+	free.Close()
+	l, left := newTestLoop(t), make(chan int, 1)
+	l.do(func() {
+		l.begin(func(c *coroutine) {
+			s := &session{proxy: l.proxy, co: c, destination: nobody.String()}
+			s.travels(trip{nobody, nobody}) // the client's own, which stays
+			if _, err := s.connectTo(nobody, time.Now().Add(time.Minute)); err == nil {
+				t.Error("nobody listens, and it is connected")
+			}
+			left <- len(s.trips)
+		})
+	})
+	if n := <-left; n != 1 {
+		t.Errorf("%d trips are noted, want the client's alone", n)
+	}
+}
+
 func TestPortsThatTheKernelChoosesAreEphemeral(t *testing.T) {
 	p := ephemeralPorts()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -446,7 +502,8 @@ func TestAnIdleSessionHasNothingToRunOn(t *testing.T) {
 	}
 }
 
-// isParked says whether the client and the server of a session are waited for so.
+// isParked says whether the client and the server of a session are waited for so, with
+// nothing to read and write with.
 func isParked(p *Proxy) bool {
 	n := 0
 	for _, l := range p.loops {
@@ -456,7 +513,7 @@ func isParked(p *Proxy) bool {
 		for _, w := range watched {
 			if s, ok := w.(*socket); ok {
 				s.mu.Lock()
-				if _, ok := s.ways[reading].waiter.(*parked); ok {
+				if p, ok := s.ways[reading].waiter.(*parked); ok && p.session.client.hands == nil && p.session.server.hands == nil {
 					n++
 				}
 				s.mu.Unlock()

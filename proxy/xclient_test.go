@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -37,6 +38,34 @@ func TestWhatXCLIENTMakesUsSayIsNamedSo(t *testing.T) {
 		`S- line="` + greeting + `"`, `C+ line="EHLO a.example.com"`}; !slices.Equal(named, want) {
 		t.Errorf("named are %q, want %q", named, want)
 	}
+}
+
+func TestXCLIENTTellsWhereTheClientConnectedTo(t *testing.T) {
+	told := make(chan string, 1)
+	s := startScripted(t, func(c net.Conn) error {
+		if err := plays(smtptest.Say(greeting), smtptest.Expect("EHLO a.example.com"), smtptest.Say("250-mail.example.com", "250 XCLIENT ADDR DESTADDR DESTPORT"))(c); err != nil {
+			return err
+		}
+		line, err := readLine(c)
+		told <- line
+		return err
+	})
+	r := plainRoute(s)
+	r.XCLIENTSend = rewrite.XCLIENTOffered
+	_, dial := startProxy(t, r)
+	conn, err := dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := plays(smtptest.Expect(greeting), smtptest.Say("EHLO a.example.com"))(conn); err != nil {
+		t.Fatal(err)
+	}
+	to := conn.RemoteAddr().(*net.TCPAddr)
+	if got, want := <-told, fmt.Sprintf("XCLIENT ADDR=127.0.0.1 DESTADDR=%v DESTPORT=%d\r\n", to.IP, to.Port); got != want {
+		t.Errorf("the server was told %q, want %q", got, want)
+	}
+	s.wait(t)
 }
 
 func TestTheOfferOfXCLIENTIsNamedSo(t *testing.T) {
