@@ -32,9 +32,7 @@ func propose(path string, routes []evidence.Route) (*proposal, error) {
 		return p, unreadable(path, err)
 	}
 	edited := splitLines(string(text))
-	tables := file.tables("route")
-	for i := len(tables) - 1; i >= 0; i-- { // from the end: lines before stay where they are
-		t := tables[i]
+	for _, t := range file.tables("route") { // an edit leaves every line its number
 		at := slices.IndexFunc(p.Routes, func(r proposedRoute) bool { return r.Name == t.text("name", "") })
 		if at < 0 || t.text("mode", "") != "observe" || len(p.Routes[at].Rules) == 0 {
 			continue

@@ -132,6 +132,21 @@ func TestTheDiffChangesTheModeAndTheRulesOfItsRouteAlone(t *testing.T) {
 	}
 }
 
+func TestOneDiffChangesEveryRouteThatObserves(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "smtpshim.toml")
+	write(t, path, "[[route]]\nname = \"a\"\nrules = [\n  \"shield\",\n  \"hide-esmtp\",\n]\nmode = \"observe\"\n\n[[route]]\nmode = \"observe\"\nname = \"b\"\nrules = [\"hide-esmtp\", \"shield\"]\n")
+	acted := []evidence.Rule{{Name: "shield", Clients: 1}}
+	p, err := propose(path, []evidence.Route{{Name: "b", Rules: acted}, {Name: "a", Rules: acted}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	patched(t, path, p.Diff)
+	got, err := os.ReadFile(path)
+	if want := "[[route]]\nname = \"a\"\nrules = [\"shield\"]\n\n[[route]]\nname = \"b\"\nrules = [\"shield\"]\n"; err != nil || string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s\n%v", got, want, err)
+	}
+}
+
 func TestWhatCannotBeChangedByLinesIsSaid(t *testing.T) {
 	_, _, err := proposedFor(t, "route = [{ name = \"in\", mode = \"observe\", rules = [\"shield\", \"hide-esmtp\"] }]\n", "shield")
 	if err == nil || !strings.Contains(err.Error(), `write rules = ["shield"]`) {

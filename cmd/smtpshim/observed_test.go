@@ -13,18 +13,20 @@ import (
 
 	"smtpshim/metrics"
 	"smtpshim/proxy"
+	"smtpshim/proxy/evidence"
 	"smtpshim/proxy/journal"
 	"smtpshim/proxy/record"
 	"smtpshim/rewrite/transcript"
 )
 
-// Whether it is watched, recorded, both or neither, a session is in the journal
-// once, with its lines if somebody looked.
-func TestASessionIsInTheJournalOnce(t *testing.T) {
+// Whether it is watched, recorded, both or neither, a session is in the journal and
+// among the evidence once, with its lines in the journal if somebody looked.
+func TestASessionIsKeptOnce(t *testing.T) {
 	for _, c := range []struct{ watched, recorded bool }{{false, false}, {false, true}, {true, false}, {true, true}} {
 		written := 0
 		o := &observed{Route: metrics.New(prometheus.NewRegistry(), "").Route("in", nil, metrics.TLS{}), journal: journal.New(10, 1<<20),
-			writer: record.Start(func(string, error) { written++ })}
+			writer: record.Start(func(string, error) { written++ }), evidence: new(evidence.Book)}
+		o.evidence.Observe("in")
 		if c.recorded {
 			o.record = &record.Route{Name: "in", Dir: t.TempDir(), Octets: 1 << 20}
 		}
@@ -46,6 +48,9 @@ func TestASessionIsInTheJournalOnce(t *testing.T) {
 		list := o.journal.Recent()
 		if len(list) != 1 || !list[0].Ended || list[0].ID != "1a" || (len(list[0].Lines) == 1) != c.watched || (written == 1) != c.recorded {
 			t.Errorf("%+v: %+v, %d recordings", c, list, written)
+		}
+		if n := o.evidence.Routes()[0].Sessions; n != 1 {
+			t.Errorf("%+v: %d sessions are among the evidence", c, n)
 		}
 	}
 }
