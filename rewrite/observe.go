@@ -335,7 +335,7 @@ func (o *observation) repair(of Repair) (wait int64) {
 	s := o.look()
 	scan, err := ScanReply(of.octets)
 	isPart := err == nil && scan.N == 0 && !of.closed
-	if i := bytes.IndexByte(of.octets, '\n'); i >= 0 && s.secrets == nil && !s.MayRepeatCredentials() {
+	if i := bytes.IndexByte(of.octets, '\n'); i >= 0 && !s.MayRepeatCredentials() {
 		o.line = s.firstLine(s.Awaited(), of.octets)
 	}
 	o.quiet = true

@@ -1,6 +1,7 @@
 package rewrite_test
 
 import (
+	"bytes"
 	"maps"
 	"net/netip"
 	"path/filepath"
@@ -162,6 +163,64 @@ func TestNoCredentialIsToldOfAnObservedRule(t *testing.T) {
 	if strings.Contains(told, "AHNlY3") {
 		t.Errorf("a credential is told: %q", told)
 	}
+}
+
+// meddling is a rule that would change whatever it sees.
+func meddling(t *testing.T) *rewrite.Rules {
+	t.Helper()
+	book := rewrite.Book{Rules: []rewrite.Rule{{Name: "meddles", Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
+		set := func(t *rewrite.Turn) { t.SetLine(string(t.Line()) + " x") }
+		return rewrite.Actions{
+			Command: set, Commands: rewrite.EveryVerb, SASL: set,
+			Line:    func(_ rewrite.Session, octets []byte) []byte { return bytes.TrimRight(octets, "\r\n") },
+			Reply:   func(t *rewrite.Turn) { t.Reply().Lines = append(t.Reply().Lines, "x") },
+			Replies: rewrite.EveryVerb,
+			Repair:  func(r *rewrite.Repair) { r.Replace(len(r.Octets()), []byte("500 x\r\n")) },
+		}, nil
+	}}}}
+	rules, errs := book.Compile([]string{"meddles"}, nil)
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	return rules
+}
+
+// TestNoSecretIsToldWhateverARuleWouldDo has a credential come wherever one may: in AUTH, in
+// its exchange, in the reply that refuses it, as a command once it was refused, in octets
+// that are no reply and in lines that are none.
+func TestNoSecretIsToldWhateverARuleWouldDo(t *testing.T) {
+	const secret = "AHNlY3JldHVzZXIAc2VjcmV0cGFzcw=="
+	w := newWitness()
+	d := rewrite.New(&rewrite.Policy{Observed: meddling(t)}, netip.MustParseAddr("192.0.2.7"), w)
+	told := func(where string, do func()) {
+		t.Helper()
+		before := len(w.lines)
+		do()
+		if len(w.lines) == before {
+			t.Errorf("%s: nothing is told", where)
+		}
+		if got := strings.Join(w.lines[before:], "\n"); strings.Contains(got, "AHNlY3") {
+			t.Errorf("%s: a credential is told: %q", where, got)
+		}
+	}
+	command := func(line string) func() { return func() { d.Command([]byte(line), false) } }
+	reply := func(line string) func() { return func() { d.Reply([]byte(line), false, false) } }
+	told("greeting", func() { d.Greeting([]byte("220 mail.example.com ESMTP\r\n")) })
+	told("EHLO", command("EHLO client.example.net\r\n"))
+	told("its reply", reply("250-mail.example.com\r\n250 AUTH LOGIN PLAIN\r\n"))
+	told("AUTH", command("AUTH LOGIN\r\n"))
+	told("its challenge", reply("334 VXNlcm5hbWU6\r\n"))
+	told("a line of SASL", func() { d.SASL([]byte(secret + "\r\n")) })
+	told("octets that are no reply", func() { d.Repair([]byte("no "+secret+"\r\n"), 0) })
+	told("a refusal", reply("535 no "+secret+"\r\n"))
+	told("a credential for a command", command(secret+"\r\n"))
+	told("its refusal", reply("500 "+secret+"?\r\n"))
+	told("AUTH with a credential", command("AUTH PLAIN "+secret+"\r\n"))
+	told("its refusal", reply("504 what is "+secret+"\r\n"))
+	told("AUTH that is no line", command("AUTH PLAIN "+secret+"\n"))
+	d.Command([]byte("AUTH LOGIN\r\n"), false)
+	reply("334 VXNlcm5hbWU6\r\n")()
+	told("SASL that is no line", func() { d.SASL([]byte(secret + "\n")) })
 }
 
 // TestAnObservedRuleLeavesAMessageAlone shows that a filter that would change a message,
