@@ -14,27 +14,33 @@ import (
 // blanks are what lenient servers take for a blank in a command.
 const blanks = " \t\v\f"
 
-// shown is a command as it may be printed: nothing of what may be a secret.
+// shown is a command as it may be printed: nothing of what may be a secret. Of a command
+// that is not known only the first word is shown.
 func (s *session) shown(text []byte) string {
 	verb := rewrite.ParseVerb(text)
+	start := len(text) - len(bytes.TrimLeft(text, blanks))
+	word, hidden := string(text), ""
+	if n := bytes.IndexAny(text[start:], blanks+"=:"); n >= 0 {
+		word, hidden = string(text[:start+n]), string(bytes.Trim(text[start+n:], blanks))
+	}
 	switch verb {
 	case rewrite.VerbAUTH, rewrite.VerbXAUTH, rewrite.VerbXEXPS:
 		s.saysAUTH = true
 		mechanism, response := mechanismOf(verb, text)
-		said := string(text[:bytes.IndexAny(append(bytes.TrimLeft(text, blanks), ' '), blanks+"=:")+len(text)-len(bytes.TrimLeft(text, blanks))])
-		if mechanism != "" {
-			said += " " + mechanism
+		if hidden = response; mechanism != "" {
+			word += " " + mechanism
 		}
-		if response != "" {
-			said += fmt.Sprintf(" (%d octets that are not shown)", len(response))
-		}
-		return printed(said)
 	case rewrite.VerbOther:
 		if s.saysAUTH {
 			return fmt.Sprintf("~ a line of %d octets that is not shown", len(text))
 		}
+	default:
+		return printed(string(text))
 	}
-	return printed(string(text))
+	if hidden != "" {
+		word += fmt.Sprintf(" (%d octets that are not shown)", len(hidden))
+	}
+	return printed(word)
 }
 
 // judgeLine judges a command as a line.

@@ -84,6 +84,7 @@ func TestEachFaultIsFoundAndNoOther(t *testing.T) {
 		"blank-line":            {"EHLO a.example.com\r\n", "\r\nQUIT\r\n"},
 		"other-protocol":        {"GET / HTTP/1.1\r\n"},
 		"sends-ahead":           {"EHLO a.example.com\r\nMAIL FROM:<a@example.com>\r\n", "QUIT\r\n"},
+		"sends-ahead ":          {"EHLO a.example.com\r\nAUTH LOGIN\r\n", "*\r\n", "QUIT\r\n"},
 		"quit-behind-ehlo":      {"EHLO we-guess.example.org\r\nQUIT\r\n"},
 		"no-hello":              {mailFrom + "\r\n", "QUIT\r\n"},
 		"blank-at-colon":        {"EHLO a.example.com\r\n", "MAIL FROM: <a@example.com>\r\n", "RCPT TO : <b@example.net>\r\n", "QUIT\r\n"},
@@ -237,6 +238,7 @@ func TestSecretsAreNotTold(t *testing.T) {
 		{"auth  login dXNlcg==\r\n", encoded + "\r\n"}, {"AUTH=LOGIN\r\n", "dXNlcg==\r\n", encoded + "\r\n"}, {"AUTH PLAIN\r\n", secret + "\r\n"},
 		{"AUTH " + plain + "\r\n"}, {"AUTH XYZ " + plain + "\r\n", encoded + "\r\n", secret + "\r\n"}, {"XAUTH " + plain + "\r\n"}, {"X-EXPS LOGIN " + encoded + "\r\n"},
 		{"AUTH LOGIN\r\nQUIT\r\n", encoded + "\r\n"}, {"AUTH PLAIN " + plain + "\r\n" + secret + "\r\n", secret + "\r\n"},
+		{"USER user\r\n", "PASS " + secret + "\r\n"}, {"LOGIN:" + plain + "\r\n"},
 		{"AUTH\tPLAIN\t" + plain + "\n"}, {" AUTH PLAIN " + plain + " x\r\n"}, {"AUTH:PLAIN " + plain + "\r\n"},
 	} {
 		l, addr, visits := start(t, nil)
@@ -267,6 +269,65 @@ func TestNoMessageIsAcceptedUnlessAskedTo(t *testing.T) {
 		if v := visit(t, visits); !v.Through || v.Ended != "it said QUIT" {
 			t.Errorf("through: %v, %s", v.Through, v.Ended)
 		}
+	}
+}
+
+func TestAChunkThatMayBeTheLastIsNotAccepted(t *testing.T) {
+	_, addr, visits := start(t, nil)
+	replies := says(t, addr, "EHLO a.example.com\r\n", mailFrom+"\r\n", rcptTo+"\r\n", "BDAT 4 LAST x\r\nabcd")
+	if got := replies[3]; !strings.HasPrefix(got, "501 ") {
+		t.Errorf("the answer is %q", got)
+	}
+	visit(t, visits)
+}
+
+func TestWhatAClientCanIsBounded(t *testing.T) {
+	_, addr, visits := start(t, nil)
+	command := "MAIL FROM:<a@example.com>"
+	for n := range 200 {
+		command += fmt.Sprintf(" BODY=%d", n)
+	}
+	l := &Listener{Hostname: "probe.example.com"}
+	s := newSession(l, nil, &Caller{})
+	s.introduced, s.hello = true, rewrite.VerbEHLO
+	s.path(rewrite.VerbMAIL, []byte(command), "")
+	if len(s.can) > maxCan {
+		t.Errorf("%d are kept", len(s.can))
+	}
+	says(t, addr, "EHLO a.example.com\r\n", command+"\r\n", "QUIT\r\n")
+	if v := visit(t, visits); len(v.Can) > maxCan {
+		t.Errorf("%d are told", len(v.Can))
+	}
+}
+
+// A client that is a reply behind would take the yes to a command for one to its message.
+func TestAClientThatReadsOneLineHearsNoYesToItsMessage(t *testing.T) {
+	_, addr, visits := start(t, func(l *Listener) {
+		l.waits = func(at string) time.Duration {
+			if at == "" {
+				return 0 // before the greeting
+			}
+			return patience
+		}
+	})
+	says(t, addr, "EHLO a.example.com\r\n", mailFrom+"\r\n", rcptTo+"\r\n", "DATA\r\n", whole+".\r\n", "QUIT\r\n")
+	visit(t, visits)
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	hear, last := bufio.NewReader(conn), ""
+	for _, said := range []string{"", "HELO a.example.com\r\n", mailFrom + "\r\n", rcptTo + "\r\n", "DATA\r\n", whole + ".\r\n"} {
+		conn.Write([]byte(said))
+		last, _ = hear.ReadString('\n')
+	}
+	if strings.HasPrefix(last, "2") || strings.HasPrefix(last, "3") {
+		t.Errorf("it takes %q for the answer to its message", last)
+	}
+	if v := visit(t, visits); len(v.Faults) != 1 {
+		t.Errorf("%+v", v)
 	}
 }
 

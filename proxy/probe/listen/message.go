@@ -155,12 +155,13 @@ func (s *session) readText(t *text) error {
 // bdat takes one chunk (RFC 3030).
 func (s *session) bdat(command []byte, said string) error {
 	words := strings.Fields(string(command))
-	n, last := 0, len(words) == 3 && strings.EqualFold(words[2], "LAST")
+	var n int
 	var err error
 	if len(words) > 1 {
 		n, err = strconv.Atoi(words[1])
 	}
-	if len(words) < 2 || err != nil || n < 0 {
+	last := len(words) > 2
+	if len(words) < 2 || err != nil || n < 0 || last && (len(words) > 3 || !strings.EqualFold(words[2], "LAST")) {
 		s.found(badOrder, said)
 		s.ended = "its BDAT cannot be read"
 		s.say("501 5.5.4 BDAT wants a number of octets, and LAST or nothing\r\n")

@@ -130,7 +130,7 @@ func (s *session) hasFound(name string) bool {
 
 // shows notes what the client can.
 func (s *session) shows(format string, args ...any) {
-	if what := fmt.Sprintf(format, args...); !slices.Contains(s.can, what) && !s.lost {
+	if what := fmt.Sprintf(format, args...); !slices.Contains(s.can, what) && len(s.can) < maxCan && !s.lost {
 		s.can = append(s.can, what)
 	}
 }
@@ -163,7 +163,9 @@ func (s *session) open() error {
 }
 
 // answer says a reply to what the client said. In a form of two lines they come apart,
-// unless early is none; a client that speaks between them shows that it reads one.
+// unless early is none; a client that speaks between them shows that it reads one. It is
+// a reply behind from then on, and could take the yes to a command for one to its message,
+// so its session ends.
 func (s *session) answer(to string, early row, code, text string, seen string) error {
 	s.last = to
 	s.odd = to == greeting && s.is&noESMTP != 0
@@ -182,6 +184,9 @@ func (s *session) answer(to string, early row, code, text string, seen string) e
 		s.spoke = true
 		s.found(early, seen, "S: "+code+"-"+text, "~ the client goes on before the last line")
 		s.lost = true
+		s.ended = "it was ended here: the client has read one line of two"
+		s.say("421 4.3.2 read both lines of a reply\r\n")
+		return errOver
 	}
 	return s.say(code + " second line of two\r\n")
 }
