@@ -25,7 +25,8 @@ func probeServer(args []string, stdout, stderr io.Writer) int {
 	f := flags("probe", "[-mail FROM [-message -to TO]] HOST[:PORT] | -listen ADDR", "Examines a mail server and tells what others cannot live with, what heals "+
 		"it, and a route to paste, which is tried out at once. It says greetings, EHLO, HELO, NOOP, HELP and STARTTLS, begins each login that is "+
 		"offered and cancels it, and ends every session with QUIT; the server's log shows all of that. MAIL is said with -mail only, and RSET behind each; "+
-		"a message is sent with -message only. The exit status is 0 if the server needs nothing, or the route heals it, and 1 if something remains. "+
+		"a message is sent with -message only. The exit status is 0 if the server needs nothing, or the route heals it, and 1 if something remains, or if the server "+
+		"does not take enough sessions to find that out. "+
 		"With -listen it is a server that examines its clients, and delivers nothing: "+
 		"point a scanner there, and it tells what that gets wrong.", stderr)
 	var p probing
@@ -134,12 +135,14 @@ type probed struct {
 	With    *probe.Report `json:"with,omitempty"`  // through that route; nil: not tried
 }
 
-// remains reports whether the server has faults that the route was not seen to heal.
+// remains reports whether the server has, or may have, faults that the route was not
+// seen to heal.
 func (p probed) remains() bool {
+	last := p.Without
 	if p.With != nil {
-		return p.With.Count(probe.Fault) > 0
+		last = *p.With
 	}
-	return p.Without.Count(probe.Fault) > 0
+	return last.Count(probe.Fault) > 0 || last.Missed != ""
 }
 
 // examine examines the server, and again through the route that heals it.
@@ -274,7 +277,10 @@ func printProbed(w io.Writer, p probed) {
 		}
 	}
 	faults, strict := p.Without.Count(probe.Fault), p.Without.Count(probe.Strict)
-	if faults == 0 {
+	switch {
+	case p.Without.Missed != "":
+		entry(w, 0, "", 0, p.Server+" was not examined to the end: "+p.Without.Missed+".")
+	case faults == 0:
 		fmt.Fprintf(w, "%s: nothing to heal.\n", p.Server)
 	}
 	if faults == 0 && strict > 0 {
@@ -326,7 +332,11 @@ func printFinding(w io.Writer, f probe.Finding) {
 }
 
 func counted(r probe.Report) string {
-	return plural(r.Count(probe.Fault), "fault") + ", strict about " + strconv.Itoa(r.Count(probe.Strict))
+	text := plural(r.Count(probe.Fault), "fault") + ", strict about " + strconv.Itoa(r.Count(probe.Strict))
+	if r.Missed != "" {
+		text += "; not examined to the end: " + r.Missed
+	}
+	return text
 }
 
 func indented(text string) string {

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"path/filepath"
 	"regexp"
@@ -214,6 +215,71 @@ func TestAProbeOfAModernServerHasNothingToHeal(t *testing.T) {
 	if status != succeeded || !strings.Contains(out, server.Addr()+": nothing to heal.\n") {
 		t.Errorf("status %d\n%s", status, out)
 	}
+}
+
+// What could not be examined is not taken for healed.
+func TestAProbeSaysThatItCouldNotExamineAll(t *testing.T) {
+	server, ok := smtptest.LookupServer("iis-4")
+	if !ok {
+		t.Fatal("there is no server iis-4")
+	}
+	running, err := startStandIn(server, loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer running.Close()
+	server.Greeting = []smtptest.Text{{Line: "554 no"}}
+	refusing, err := startStandIn(server, loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer refusing.Close()
+
+	args := []string{"probe", "-pause", "0s", "-name", "client.example.com"}
+	status, out, _ := call(append(args, refusing.Addr())...)
+	if status != failed || !strings.Contains(out, refusing.Addr()+" was not examined to the end: its greeting is a refusal.\n") || strings.Contains(out, "nothing to heal") {
+		t.Errorf("status %d\n%s", status, out)
+	}
+
+	_, out, _ = call(append(args, "-json", "-proxy=false", running.Addr())...)
+	var found probed
+	if err := json.Unmarshal([]byte(out), &found); err != nil {
+		t.Fatal(err)
+	}
+	status, out, _ = call(append(args, takesSessions(t, found.Without.Connections, running.Addr(), refusing.Addr()))...)
+	if status != failed || !strings.Contains(out, "with:    0 faults, strict about 0; not examined to the end: its greeting is a refusal\n") {
+		t.Errorf("status %d\n%s", status, out)
+	}
+}
+
+// takesSessions leads so many connections to one server, and all others to another.
+func takesSessions(t *testing.T, n int, first, then string) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for ; ; n-- {
+			from, err := l.Accept()
+			if err != nil {
+				return
+			}
+			where := first
+			if n <= 0 {
+				where = then
+			}
+			to, err := net.Dial("tcp", where)
+			if err != nil {
+				from.Close()
+				continue
+			}
+			go func() { io.Copy(to, from); to.Close() }()
+			go func() { io.Copy(from, to); from.Close() }()
+		}
+	}()
+	return l.Addr().String()
 }
 
 func TestAProbeThatIsUsedWronglySaysWhatWouldBeRight(t *testing.T) {

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"encoding/base64"
+	"errors"
 	"strings"
 )
 
@@ -75,6 +76,9 @@ func (v *visit) lookAtAuth() {
 	}
 }
 
+// errAsksOn ends a conversation with a server that goes on with a login that was cancelled.
+var errAsksOn = errors.New("it goes on with a login that was cancelled")
+
 // lookAtPrompt begins a login, and finds f where its challenge is not right.
 func (v *visit) lookAtPrompt(mechanism string, right func(challenge string) bool, f Finding) {
 	if !v.session() {
@@ -87,7 +91,10 @@ func (v *visit) lookAtPrompt(mechanism string, right func(challenge string) bool
 			f.Seen = seen(e)
 			v.find(f)
 		}
-		v.say("*")
+		if v.say("*").code/100 == 3 { // it takes the next line for a password, even QUIT
+			v.talk.lost = errAsksOn
+			v.hangUp()
+		}
 	case e.code == 500 || e.code == 502 || e.code == 504:
 		v.find(Finding{Name: "auth-untrue", Kind: Note, Seen: append(seen(v.hello), seen(e)...),
 			Means: "it offers AUTH " + mechanism + " and does not know it: clients that choose it do not log in",

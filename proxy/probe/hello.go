@@ -32,6 +32,7 @@ func (v *visit) lookAtGreeting() {
 		return
 	case !g.ok():
 		v.closed = true
+		v.report.Missed = "its greeting is a refusal"
 		v.find(Finding{Name: "greeting-refuses", Kind: Note, Entry: "L05", Rule: "refused-greeting", Seen: seen(g),
 			Means: "its greeting is a refusal: it takes no session from here, so nothing else can be examined",
 			Heals: "nothing takes the refusal back: let the server know this machine. For clients that talk on after it there is the rule refused-greeting"})

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,10 @@ type Report struct {
 	Products    []string  `json:"products,omitempty"` // whose set of rules knows the server by its signs
 	TLS         string    `json:"tls,omitempty"`      // the version and suite that STARTTLS led to
 	Connections int       `json:"connections"`
+
+	// Missed is why no session could be had for some examination. What is not found may be
+	// there all the same. It is "" if there was one for all.
+	Missed string `json:"missed,omitempty"`
 }
 
 // Untried is what was not examined, and why.
@@ -162,7 +167,7 @@ func (v *visit) find(f Finding) {
 func (v *visit) fresh() bool {
 	v.hangUp()
 	if v.report.Connections == maxConnections {
-		v.untried = fmt.Sprintf("the server has hung up too often: %d connections are enough", maxConnections)
+		v.miss(fmt.Sprintf("the server has hung up too often: %d connections are enough", maxConnections))
 		return false
 	}
 	if v.report.Connections > 0 && !v.pause() {
@@ -171,13 +176,19 @@ func (v *visit) fresh() bool {
 	conn, err := v.Dial(v.ctx)
 	if err != nil {
 		v.failed = fmt.Errorf("connecting: %w", err)
-		v.untried = v.failed.Error()
+		v.miss(v.failed.Error())
 		return false
 	}
 	v.report.Connections++
 	v.talk = converse(conn, times{greeting: v.Wait, reply: v.Wait, rest: v.Rest, linger: v.Linger})
 	v.talk.end = context.AfterFunc(v.ctx, func() { conn.Close() })
 	return true
+}
+
+// miss notes why there is no session for the examination under way.
+func (v *visit) miss(why string) {
+	v.untried = why
+	v.report.Missed = cmp.Or(v.report.Missed, why)
 }
 
 func (v *visit) pause() bool {
@@ -218,7 +229,7 @@ func (v *visit) greetedAnew() bool {
 	g := v.talk.greeting()
 	v.lookAtForm(g)
 	if !g.ok() {
-		v.untried = "the server did not greet"
+		v.miss("the server did not greet")
 		v.hangUp()
 		return false
 	}
@@ -243,7 +254,7 @@ func (v *visit) sayHello() bool {
 		e = v.say(v.verb + " " + v.Name)
 	}
 	if v.talk.hello = e.ok(); !v.talk.hello {
-		v.untried = "the server has not taken another hello"
+		v.miss("the server has not taken another hello")
 		v.hangUp()
 	}
 	return v.talk != nil

@@ -186,6 +186,65 @@ func TestNoMailIsSaidUnasked(t *testing.T) {
 	}
 }
 
+// A recorded connection keeps what is said on it.
+type recorded struct {
+	net.Conn
+	said *strings.Builder
+}
+
+func (r recorded) Write(octets []byte) (int, error) {
+	r.said.Write(octets)
+	return r.Conn.Write(octets)
+}
+
+func TestNothingIsSaidForAPassword(t *testing.T) {
+	s := server(talker{"EHLO": "250-mail.example.com\r\n250-AUTH LOGIN NTLM\r\n250 8BITMIME\r\n",
+		"AUTH": "334 VXNlcm5hbWU6\r\n", "*": "334 UGFzc3dvcmQ6\r\n"}.start(t))
+	dial := s.Dial
+	var said []*strings.Builder
+	s.Dial = func(ctx context.Context) (net.Conn, error) {
+		conn, err := dial(ctx)
+		said = append(said, new(strings.Builder))
+		return recorded{conn, said[len(said)-1]}, err
+	}
+	if r := examine(t, s); r.Missed != "" {
+		t.Errorf("an examination had no session: %s", r.Missed)
+	}
+	logins := 0
+	for _, session := range said {
+		if _, behind, ok := strings.Cut(session.String(), "\r\n*\r\n"); ok {
+			logins++
+			if behind != "" {
+				t.Errorf("it says %q where a password is due", behind)
+			}
+		}
+	}
+	if logins != 2 {
+		t.Errorf("%d logins were begun", logins)
+	}
+}
+
+func TestAReportSaysThatAServerTookNoMoreSessions(t *testing.T) {
+	address, n := talker{}.start(t), 0
+	refusing := talker{"greeting": "421 too many sessions\r\n"}.start(t)
+	s := server(address)
+	for _, after := range []int{0, 1} {
+		n = 0
+		s.Dial = func(context.Context) (net.Conn, error) {
+			if n++; n > after {
+				return net.Dial("tcp", refusing)
+			}
+			return net.Dial("tcp", address)
+		}
+		if r := examine(t, s); r.Missed == "" || r.Count(Fault) != 0 {
+			t.Errorf("after %d: missed %q, found %q", after, r.Missed, found(r))
+		}
+	}
+	if r := examine(t, server(address)); r.Missed != "" {
+		t.Errorf("missed %q", r.Missed)
+	}
+}
+
 func TestAServerThatTalksOnIsHeardForAWhile(t *testing.T) {
 	for name, s := range map[string]talker{
 		"lines": {"EHLO": strings.Repeat("250-again\r\n", 200_000)},
