@@ -75,7 +75,7 @@ func TestAListeningProbePrintsWhatAClientGetsWrong(t *testing.T) {
 	for _, want := range []string{
 		"Examining the clients that come to " + e.addr + ".", "127.0.0.1, session 1\n", "  Fault:      the name in its EHLO or HELO ends with a dot\n",
 		"\nC: EHLO sub2.\n", "  Next:       a server whose replies have two lines that come apart\n",
-		"127.0.0.1, in all\n", "  Through:    it sends a message to a server of today\n", "hello-dot (L25)", "rules   = [\"standard\"",
+		"127.0.0.1, in all\n", "  Through:    it sends a message to a server of today\n", "hello-dot (L25)", "rules = [\"standard\"",
 	} {
 		if !strings.Contains(printed, want) {
 			t.Errorf("%q is not in\n%s", want, printed)
@@ -95,12 +95,12 @@ func TestTheRouteOfAListeningProbeIsARoute(t *testing.T) {
 		change func(*smtptest.Client)
 		has    string
 	}{
-		{"notes", nil, `rules   = ["standard"]`},
-		{"exchange-5.0", nil, `rules   = ["standard"]`},
+		{"notes", nil, `rules = ["standard"]`},
+		{"exchange-5.0", nil, `rules = ["standard"]`},
 		{"needs-esmtp", nil, `when = "always"`},
 		{"modern", func(c *smtptest.Client) {
 			c.TLS = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10}
-		}, `allow    = ["obsolete-tls-1.0"]`},
+		}, `allow = ["obsolete-tls-1.0"]`},
 	} {
 		e := startListenProbe(t, listenProbe{pause: time.Millisecond})
 		e.sends(t, test.client, 6, test.change)

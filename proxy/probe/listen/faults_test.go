@@ -201,9 +201,9 @@ func TestWhatOldTLSNeedsIsFound(t *testing.T) {
 		config      *tls.Config
 		fault, says string
 	}{
-		{&tls.Config{MaxVersion: tls.VersionTLS10}, "old-tls", `allow    = ["obsolete-tls-1.0"]`},
-		{&tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA}}, "old-tls", `allow    = ["broken-3des", "recordable-rsa-key-exchange"]`},
-		{&tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}}, "cbc-tls", `ciphers     = "legacy"`},
+		{&tls.Config{MaxVersion: tls.VersionTLS10}, "old-tls", `allow = ["obsolete-tls-1.0"]`},
+		{&tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA}}, "old-tls", `allow = ["broken-3des", "recordable-rsa-key-exchange"]`},
+		{&tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}}, "cbc-tls", `ciphers = "legacy"`},
 	} {
 		l, addr, visits := start(t, set)
 		conn, err := net.Dial("tcp", addr)

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"smtpshim/proxy/probe"
 	"smtpshim/proxy/tlspolicy"
-	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
 )
 
@@ -41,7 +41,7 @@ func Route(callers []Caller, listen, server string) string {
 	if len(p.clients) == 0 && p.weak == 0 && !p.legacy && !p.hide && !p.logIn {
 		return ""
 	}
-	return p.text(listen, server)
+	return probe.Proposal{Rules: p.rules(), Settings: p.settings()}.Route("clients", listen, server)
 }
 
 func (p *proposal) add(c Caller) {
@@ -65,59 +65,66 @@ func (p *proposal) add(c Caller) {
 	}
 }
 
-func (p *proposal) text(listen, server string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "[[route]]\nname    = \"clients\"\nlisten  = [%q]\nservers = [%q]\n", listen, server)
-	rules, keys := []string{"standard"}, []string{}
-	standard := standardRules()
+// rules are the rules and sets of the route.
+func (p *proposal) rules() []string {
+	list := []string{"standard"}
 	for _, rule := range heal.Table() {
-		clients := p.clients[rule.Name]
-		if len(clients) == 0 {
-			continue
-		}
-		if key, is := keyed[rule.Name]; is {
-			keys = append(keys, key(clients))
-		} else if !slices.Contains(standard, rule.Name) {
-			rules = append(rules, rule.Name)
-			p.options[rule.Name] = append(p.options[rule.Name], "clients = "+array(clients))
+		if p.clients[rule.Name] != nil && p.named(rule.Name) {
+			list = append(list, rule.Name)
 		}
 	}
-	fmt.Fprintf(&b, "rules   = %s\n", array(rules))
-	for _, key := range keys {
-		if key != "" {
-			fmt.Fprintln(&b, key)
+	return list
+}
+
+// named reports whether a rule is in force only where a route names it.
+func (p *proposal) named(rule string) bool {
+	return keyed[rule] == nil && !slices.Contains(heal.Sets()[0].Rules, rule)
+}
+
+// settings are the further lines of the route.
+func (p *proposal) settings() (list []string) {
+	for _, rule := range heal.Table() {
+		clients := p.clients[rule.Name]
+		if clients == nil {
+			continue
+		}
+		if key := keyed[rule.Name]; key != nil {
+			if line := key(clients); line != "" {
+				list = append(list, line)
+			}
+			continue
+		}
+		options := p.options[rule.Name]
+		if p.named(rule.Name) {
+			options = append(options, "clients = "+array(clients))
+		}
+		for _, option := range options {
+			list = append(list, "options."+rule.Name+"."+option)
 		}
 	}
 	if p.logIn {
-		fmt.Fprintln(&b, "# and its logins: see [[account]] and [[route.login]]")
+		list = append(list, "# and its logins: see [[account]] and [[route.login]]")
 	}
-	for _, rule := range heal.Table() {
-		if lines := p.options[rule.Name]; lines != nil && keyed[rule.Name] == nil {
-			fmt.Fprintf(&b, "\n[route.options.%s]\n%s\n", rule.Name, strings.Join(lines, "\n"))
-		}
-	}
-	p.clientTLS(&b)
-	return b.String()
+	return append(list, p.clientTLS()...)
 }
 
-// clientTLS is the table of TLS with clients.
-func (p *proposal) clientTLS(b *strings.Builder) {
+// clientTLS are the settings of TLS with clients.
+func (p *proposal) clientTLS() []string {
 	switch {
 	case p.hide:
-		fmt.Fprint(b, "\n[route.client_tls]\nmode = \"hide\"\n")
-		return
+		return []string{`client_tls.mode = "hide"`}
 	case !p.tls:
-		return
+		return nil
 	}
-	fmt.Fprint(b, "\n[route.client_tls]\nmode        = \"offer\"\ncertificate = \"self-signed\" # or the files of one that the client believes\n")
+	list := []string{`client_tls.mode = "offer"`, `client_tls.certificate = "self-signed" # or the files of one that the client believes`}
 	if p.legacy {
-		fmt.Fprint(b, "ciphers     = \"legacy\"\n")
+		list = append(list, `client_tls.ciphers = "legacy"`)
 	}
 	if p.weak != 0 {
-		fmt.Fprintf(b, "\n[[route.client_tls.weak]]\nallow    = %s\nnetworks = %s\n", array(namesOf(p.weak)), array(p.weakFor))
+		list = append(list, fmt.Sprintf("client_tls.weak = [{allow = %s, networks = %s}]", array(namesOf(p.weak)), array(p.weakFor)))
 	}
 	// Else what the client has encrypted goes on in clear.
-	fmt.Fprint(b, "\n[route.server_tls]\nmode = \"opportunistic\" # or \"require\", if the server has a right certificate\n")
+	return append(list, `server_tls.mode = "opportunistic" # or "require", if the server has a right certificate`)
 }
 
 // namesOf are the names of weaknesses, one by one.
@@ -126,12 +133,6 @@ func namesOf(weak tlspolicy.Weaknesses) (names []string) {
 		names = append(names, w.String())
 	}
 	return names
-}
-
-// standardRules are the rules of the set that a route has where it names none.
-func standardRules() []string {
-	sets := heal.Sets()
-	return sets[slices.IndexFunc(sets, func(s rewrite.Set) bool { return s.Name == "standard" })].Rules
 }
 
 // array is a list as TOML has it.
