@@ -197,21 +197,57 @@ func (r recorded) Write(octets []byte) (int, error) {
 	return r.Conn.Write(octets)
 }
 
+// record keeps what an examination says, by sessions.
+func record(s *Server) (said *[]*strings.Builder) {
+	dial := s.Dial
+	said = new([]*strings.Builder)
+	s.Dial = func(ctx context.Context) (net.Conn, error) {
+		conn, err := dial(ctx)
+		session := new(strings.Builder)
+		*said = append(*said, session)
+		return recorded{conn, session}, err
+	}
+	return said
+}
+
+func TestAnExaminationSaysNoMoreThanItMay(t *testing.T) {
+	harmless := []string{"EHLO", "HELO", "NOOP", "HELP", "AUTH", "*", "STARTTLS", "QUIT"}
+	for mail, may := range map[string][]string{"": harmless, "anna@example.com": append(harmless, "MAIL", "RSET")} {
+		s := server(talker{"EHLO": "250-mail.example.com\r\n250-PIPELINING\r\n250-AUTH LOGIN\r\n250-DSN\r\n250-STARTTLS\r\n250 8BITMIME\r\n",
+			"AUTH": "334 VXNlcm5hbWU6\r\n", "*": "501 cancelled\r\n", "STARTTLS": "454 no\r\n"}.start(t))
+		s.Mail = mail
+		said := record(&s)
+		examine(t, s)
+		heard := map[string]bool{}
+		for _, session := range *said {
+			lines := strings.Fields(strings.ReplaceAll(session.String(), " ", "_"))
+			for _, line := range lines {
+				verb, _, _ := strings.Cut(strings.ToUpper(line), "_")
+				if heard[verb] = true; !slices.Contains(may, verb) {
+					t.Errorf("mail %q: it says %q", mail, line)
+				}
+			}
+			if len(lines) == 0 || lines[len(lines)-1] != "QUIT" {
+				t.Errorf("mail %q: a session does not end with QUIT: %q", mail, lines)
+			}
+		}
+		for _, verb := range may {
+			if verb != "HELO" && !heard[verb] {
+				t.Errorf("mail %q: it does not say %s", mail, verb)
+			}
+		}
+	}
+}
+
 func TestNothingIsSaidForAPassword(t *testing.T) {
 	s := server(talker{"EHLO": "250-mail.example.com\r\n250-AUTH LOGIN NTLM\r\n250 8BITMIME\r\n",
 		"AUTH": "334 VXNlcm5hbWU6\r\n", "*": "334 UGFzc3dvcmQ6\r\n"}.start(t))
-	dial := s.Dial
-	var said []*strings.Builder
-	s.Dial = func(ctx context.Context) (net.Conn, error) {
-		conn, err := dial(ctx)
-		said = append(said, new(strings.Builder))
-		return recorded{conn, said[len(said)-1]}, err
-	}
+	said := record(&s)
 	if r := examine(t, s); r.Missed != "" {
 		t.Errorf("an examination had no session: %s", r.Missed)
 	}
 	logins := 0
-	for _, session := range said {
+	for _, session := range *said {
 		if _, behind, ok := strings.Cut(session.String(), "\r\n*\r\n"); ok {
 			logins++
 			if behind != "" {
