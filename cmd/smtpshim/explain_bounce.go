@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/base64"
-	"html"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -13,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"golang.org/x/net/html"
 )
 
 // asMessage parses a message, whole or cut off, with or without the line that begins it
@@ -81,8 +82,7 @@ func (r *report) read(field func(string) string, body io.Reader, reported bool, 
 			r.read(m.Header.Get, m.Body, false, depth+1)
 		}
 	case kind == "text/html":
-		text, _ := io.ReadAll(io.LimitReader(body, int64(max(0, maxReport-r.html.Len()))))
-		r.html.WriteString(html.UnescapeString(tags.ReplaceAllString(string(text), "\n")) + "\n")
+		writeText(&r.html, io.LimitReader(body, int64(max(0, maxReport-r.html.Len()))))
 	case kind == "text/plain" || slices.Contains(statusReports, kind):
 		text, _ := io.ReadAll(io.LimitReader(body, int64(max(0, maxReport-r.plain.Len()))))
 		if at := returned.FindIndex(text); at != nil {
@@ -94,8 +94,28 @@ func (r *report) read(field func(string) string, body io.Reader, reported bool, 
 
 var statusReports = []string{"message/delivery-status", "message/global-delivery-status", "message/feedback-report"}
 
-// tags are those of HTML, between which the text is.
-var tags = regexp.MustCompile(`(?s)<!--.*?-->|<(?:style|script)\b.*?</(?:style|script)\s*>|<[^>]*>`)
+// writeText writes the text of HTML, with a line for each tag and comment.
+func writeText(b *bytes.Buffer, body io.Reader) {
+	tokens, code := html.NewTokenizer(body), false // code: of a script, or a style
+	for {
+		switch tokens.Next() {
+		case html.ErrorToken: // the end, or the rest is missing
+			b.WriteByte('\n')
+			return
+		case html.TextToken:
+			if !code {
+				b.Write(tokens.Text())
+			}
+		case html.StartTagToken:
+			name, _ := tokens.TagName()
+			code = string(name) == "style" || string(name) == "script"
+			b.WriteByte('\n')
+		default:
+			code = false
+			b.WriteByte('\n')
+		}
+	}
+}
 
 // returned is the line behind which a bounce without parts has the message that it
 // returns: qmail's, Exim's, Sendmail's and Exchange's.

@@ -56,6 +56,24 @@ func TestABounceIsExplainedByItsReportAndNotByTheMessageItReturns(t *testing.T) 
 	}
 }
 
+func TestOfHTMLTheTextIsRead(t *testing.T) {
+	for text, want := range map[string][]string{
+		"<p>550 no<br>more</p>":                             {"550 no", "more"},
+		"550 1 < 2 &amp; 3 &gt; 2":                          {"550 1 < 2 & 3 > 2"},
+		"<p title='a > b'>550 no":                           {"550 no"},
+		"<style>p::before{content:'550 a'}</style>550 b":    {"550 b"},
+		"<SCRIPT>if (a<b) say('550 a')</SCRIPT >550 b":      {"550 b"},
+		"<!-- 550 a --><!--[if mso]>550 b<![endif]-->550 c": {"550 c"},
+		"550 a<style>550 b":                                 {"550 a"}, // cut off
+		"550 a<!-- 550 b":                                   {"550 a"},
+	} {
+		got := slices.DeleteFunc(linesRead(t, bounceHead+"Content-Type: text/html\n\n"+text+"\n"), func(line string) bool { return line == "" })
+		if !slices.Equal(got, want) {
+			t.Errorf("%q is read as %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestWhatIsNoMessageIsReadAsItIs(t *testing.T) {
 	for _, text := range []string{
 		"Final-Recipient: rfc822; b@example.com\n\nFrom: 505 Must issue a STARTTLS command first\n",

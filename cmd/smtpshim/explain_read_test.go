@@ -144,6 +144,7 @@ func TestMemoryIsBoundedWhateverIsRead(t *testing.T) {
 		"a header without an end":    {head: "From: a@example.com\nSubject: x\n", chunk: strings.Repeat("X-A: b\n", 500), left: 2 << 20, may: some},
 		"a report":                   {head: bounceHead + "\n", chunk: strings.Repeat("zork ", 800) + "\n", left: 18 << 20, may: some},
 		"a report in HTML":           {head: bounceHead + "Content-Type: text/html\n\n", chunk: strings.Repeat("<p>zork", 500) + "\n", left: 18 << 20, may: some},
+		"comments without an end":    {head: bounceHead + "Content-Type: text/html\n\n", chunk: strings.Repeat("<!-- zork>\n", 400), left: 18 << 20, may: some},
 		"parts without an end":       {head: bounceHead + "Content-Type: multipart/mixed; boundary=x\n\n", chunk: strings.Repeat("--x\n\nzork\n", 400), left: 18 << 20, may: some},
 		"messages in messages":       {head: bounceHead + "Content-Type: multipart/mixed; boundary=x\n\n", chunk: strings.Repeat("--x\nContent-Type: message/rfc822\n\nFrom: a\n\nzork\n", 80), left: 18 << 20, may: some},
 		"a message of one long line": {head: bounceHead + "Content-Transfer-Encoding: base64\n\n", chunk: strings.Repeat("QUFB", 1024), left: 18 << 20, may: some},
