@@ -191,17 +191,17 @@ func tellsRefusal(line string) bool {
 		before, after := strings.ToLower(strings.TrimSuffix(line[max(0, at-8):at], " ")), line[at+3:]
 		switch {
 		case after == "" || after[0] != ' ' && after[0] != '-':
-		case at == 0, statusBegins.MatchString(after[1:]), strings.HasSuffix(before, "said:"), strings.HasSuffix(before, "reply="), strings.HasSuffix(before, "smtp;"),
-			strings.Contains(line[:at], " - ") && verbInW3C.MatchString(line[:at]):
+		case at == 0, statusBegins.MatchString(after[1:]), strings.HasSuffix(before, "said:"), strings.HasSuffix(before, "reply="), strings.HasSuffix(before, "smtp;"):
 			return true
 		}
 	}
-	return strings.Contains(line, "status=bounced") || strings.Contains(line, "status=deferred") || strings.Contains(line, " R=") && failedInExim.MatchString(line)
+	return strings.Contains(line, "status=bounced") || strings.Contains(line, "status=deferred") || strings.Contains(line, " R=") && failedInExim.MatchString(line) ||
+		strings.Contains(line, " - ") && refusedInW3C.MatchString(line)
 }
 
 var (
 	statusBegins = regexp.MustCompile(`^#?[45]\.[0-9]{1,3}\.[0-9]{1,3}\b`)
-	verbInW3C    = regexp.MustCompile(` (?:EHLO|HELO|MAIL|RCPT|DATA|AUTH|STARTTLS) - \S+ $`)
+	refusedInW3C = regexp.MustCompile(` (?:EHLO|HELO|MAIL|RCPT|DATA|AUTH|STARTTLS) - \S+ [45][0-9]{2}[ -]`)
 	failedInExim = regexp.MustCompile(` (?:\*\*|==) \S+ R=`)
 )
 

@@ -92,7 +92,7 @@ func (e *explainer) symptomCauses(line string) []cause {
 			causes[at].weight = weight
 		}
 	}
-	for _, w := range all {
+	for _, w := range unique(all) {
 		for _, i := range e.whole[w] {
 			if s := e.symptoms[i]; s.exact && isIn(s.words, all) || !s.exact && s.isIn(said) {
 				found(i, float64(len(s.words)))
