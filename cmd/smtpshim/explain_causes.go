@@ -118,12 +118,13 @@ func outcomeCause(line string) (cause, bool) {
 		return cause{}, false
 	}
 	o := vocabulary.Outcome(found[1])
-	means := o.Means()
-	if means == "" || !o.Failed() {
+	if !o.Failed() || o.Means() == "" {
 		return cause{}, false
 	}
-	return cause{Means: means, Do: "look at the attributes while, err, refused and text of the same line, and at the dialogue (smtpshim watch, the page, recordings)",
-		Source: fmt.Sprintf("outcome %s of a session", o), vague: true, weight: weightVague}, true
+	c := endOf(o)
+	c.Do += "; the line has the error as err and the reply as text, and the dialogue is in smtpshim watch, on the page and in recordings"
+	c.Source, c.vague, c.weight = fmt.Sprintf("outcome %s of a session", o), true, weightVague
+	return c, true
 }
 
 func ruleCause(r rewrite.Rule) cause {

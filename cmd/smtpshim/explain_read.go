@@ -179,6 +179,9 @@ func plain(line string) string {
 	if strings.Contains(line, "'") || strings.Contains(line, `"`) {
 		line = pythonReply.ReplaceAllString(line, "$1 ")
 	}
+	if strings.Contains(line, "code") {
+		line = loggedReply.ReplaceAllString(line, "$1 ")
+	}
 	if strings.Contains(line, "+") {
 		line = unplus(line)
 	}
@@ -209,6 +212,10 @@ var escapes = strings.NewReplacer(`\r`, " ", `\n`, " ", `\t`, " ", `\"`, `"`, `\
 
 // pythonReply is how Python prints a reply: its code, and its text as bytes.
 var pythonReply = regexp.MustCompile(`\b([2-5][0-9]{2}), b?['"]`)
+
+// loggedReply is how a line of our log has a reply, as text or as JSON: its code, and its
+// text.
+var loggedReply = regexp.MustCompile(`\bcode(?:=|":)([2-5][0-9]{2})(?: |,")text(?:=|":)"?`)
 
 // unplus gives a line of a W3C log, in which a plus stands for each blank, its blanks
 // back (www.w3.org/TR/WD-logfile).

@@ -53,6 +53,9 @@ func TestTextsInUTF16AreRead(t *testing.T) {
 func TestWhatProgramsPutAroundAReplyDoesNotCount(t *testing.T) {
 	for line, want := range map[string]string{
 		`(503, b'5.5.1 EHLO first', 'a')`:                                 `(503 5.5.1 EHLO first', 'a')`,
+		`refused=RCPT code=550 text="5.1.1 no" while=x`:                   `refused=RCPT 550 5.1.1 no" while=x`,
+		`refused=RCPT code=550 text=no`:                                   `refused=RCPT 550 no`,
+		`"refused":"RCPT","code":550,"text":"no"`:                         `"refused":"RCPT","550 no"`,
 		`"505 Must \"issue\" a\r\nSTARTTLS"`:                              `"505 Must "issue" a  STARTTLS"`,
 		`said: 550-5.7.1 not accepted due 550-5.7.1 to its 550 5.7.1 way`: `said: 550-5.7.1 not accepted due to its way`,
 		`550-5.7.1 this 250 and 551 that`:                                 `550-5.7.1 this 250 and 551 that`,

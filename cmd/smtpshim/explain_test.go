@@ -28,6 +28,9 @@ func TestWhatIsSeenIsExplained(t *testing.T) {
 		{"Microsoft's token endpoint", `{"error":"invalid_client","error_description":"AADSTS7000222: The provided client secret keys are expired."}`, "", "the client secret has expired"},
 		{"a token endpoint", `{"error":"invalid_grant","error_description":"Token has been expired or revoked."}`, "", "the token endpoint refuses the credentials, or the refresh token is of no use any more"},
 		{"a log of ours", `level=WARN msg=session route=in outcome=server-protocol messages=0`, "", "the server said something that cannot be followed"},
+		{"a refusal in a log of ours", `level=WARN msg=session outcome=refused messages=0 refused=MAIL code=501 text="5.5.4 Invalid Address"`, "fix-hello-name", ""},
+		{"a refusal in a log of ours in JSON", `{"msg":"session","outcome":"refused","refused":"RCPT","code":552,"text":"Too many recipients"}`, "too-many-recipients", ""},
+		{"a refusal of one word in a log of ours", `msg=session outcome=refused refused=RCPT code=550 text=5.2.2`, "", fullMailbox},
 	} {
 		causes := explains.causesOf(c.text)
 		if !slices.ContainsFunc(causes, func(got cause) bool {

@@ -118,13 +118,18 @@ func (f failure) endings() []cause {
 	return causes
 }
 
-// end is what is known of every session with the outcome.
+// end is how the session ended, where nothing else is known of why.
 func (f failure) end() cause {
-	means := f.outcome.Means()
+	c := endOf(f.outcome)
 	if f.refused.Code != 0 {
-		means += "; nothing is known of this refusal"
+		c.Means += "; nothing is known of this refusal"
 	}
-	return cause{Means: strings.ReplaceAll(means, "`", ""), Do: outcomeAdvice[f.outcome]}
+	return c
+}
+
+// endOf is what is known of every session with the outcome.
+func endOf(o vocabulary.Outcome) cause {
+	return cause{Means: strings.ReplaceAll(o.Means(), "`", ""), Do: outcomeAdvice[o]}
 }
 
 // outcomeAdvice is what to do about sessions that failed where nothing else is known.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -97,6 +98,25 @@ func TestEveryFailureHasAReasonAndAdvice(t *testing.T) {
 		if !strings.Contains(" "+strings.Join(proxy.Verbs(), " ")+" ", " "+verb+" ") {
 			t.Errorf("nobody waits for the reply to %s", verb)
 		}
+	}
+}
+
+// A line of the log is explained in the words of the page.
+func TestALineOfTheLogIsExplainedAsThePageDoes(t *testing.T) {
+	p := explaining(t, "[]")
+	for _, o := range vocabulary.Outcomes() {
+		c, ok := outcomeCause(fmt.Sprintf("level=WARN msg=session outcome=%s messages=0", o))
+		if ok != o.Failed() {
+			t.Errorf("%s is told: %v", o, ok)
+		}
+		if list := p.causesOf(failure{route: "in", outcome: o}); ok && (c.Means != list[0].Means || !strings.HasPrefix(c.Do, list[0].Do+"; ")) {
+			t.Errorf("%s: %+v, on the page %+v", o, c, list)
+		}
+	}
+	f := failure{route: "in", outcome: vocabulary.OutcomeRefused, refused: proxy.Refusal{Verb: "MAIL", Code: 501, Text: "5.5.4 Invalid Address"}}
+	logged := newExplainer().causesOf(`outcome=refused refused=MAIL code=501 text="5.5.4 Invalid Address"`)
+	if shown := p.causesOf(f); logged[0].Rule != shown[0].Rule || logged[0].Means != shown[0].Means {
+		t.Errorf("%+v, on the page %+v", logged, shown)
 	}
 }
 
