@@ -8,7 +8,6 @@ import (
 
 	"smtpshim/metrics"
 	"smtpshim/metrics/page"
-	"smtpshim/proxy"
 	"smtpshim/proxy/journal"
 	"smtpshim/proxy/record"
 	"smtpshim/rewrite"
@@ -35,7 +34,6 @@ func (p *instance) addPage(admin *http.Server) {
 			Certificates:  func() []metrics.Certificate { return p.config.Load().certificates() },
 			FailedReloads: p.failedReloads,
 			Sessions:      p.shownSessions,
-			Explain:       p.shownCauses,
 			Recording:     p.shownRecording,
 			Events:        stream,
 			Observed:      p.shownObserved,
@@ -130,6 +128,9 @@ func (p *instance) shownSessions() []page.Session {
 		if e.Ended {
 			s.Recorded = func() bool { return p.recorded(&e) }
 		}
+		if f, ok := failureOf(e); ok {
+			s.Causes = func() []page.Cause { return p.shownCauses(f) }
+		}
 		for _, l := range e.Lines {
 			s.Lines = append(s.Lines, page.Line{After: l.After, Side: byte(l.Side), Mark: byte(l.Mark), Text: l.Text, Rule: l.Rule})
 		}
@@ -139,9 +140,9 @@ func (p *instance) shownSessions() []page.Session {
 }
 
 // shownCauses says why a session failed.
-func (p *instance) shownCauses(s page.Session) []page.Cause {
+func (p *instance) shownCauses(f failure) []page.Cause {
 	var list []page.Cause
-	for _, c := range p.causesOf(failure{s.Route, s.Outcome, proxy.Refusal(s.Refused), s.While, s.Err, s.Rules}) {
+	for _, c := range p.causesOf(f) {
 		list = append(list, page.Cause(c))
 	}
 	return list

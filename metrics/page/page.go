@@ -41,12 +41,9 @@ type Source struct {
 	// FailedReloads are those that none has followed that succeeded.
 	FailedReloads func() []FailedReload
 
-	// Sessions are the last ones, newest first. Explain says why one failed that has
-	// ended, or a recipient was refused in it, and what heals that, the surest cause
-	// first. Recording is what a session's Recorded promises; name is that of a
-	// file.
+	// Sessions are the last ones, newest first. Recording is what a session's Recorded
+	// promises; name is that of a file.
 	Sessions  func() []Session
-	Explain   func(Session) []Cause
 	Recording func(session string) (name string, text []byte, err error)
 
 	// AnyHost lets the page be asked for under any name, as where a password
@@ -118,6 +115,10 @@ type Session struct {
 	Lasted                 time.Duration
 
 	Lines []Line // none if nobody looked when it began
+
+	// Causes says why the session failed, or a recipient was refused in it, and what
+	// heals that, the surest cause first; nil: nothing failed.
+	Causes func() []Cause
 
 	// Recorded reports whether there is a recording; nil: there is none.
 	Recorded func() bool

@@ -103,16 +103,14 @@ func source() Source {
 					Messages: 1, Octets: 1024, Rules: map[string]int{"fix-hello-name": 2, "advertise-esmtp": 1}, ServerTLS: "1.0", Products: []string{"iis-4, by its greeting"},
 					Lasted: 1500 * time.Millisecond, Lines: dialogue, Recorded: func() bool { return true }},
 				{ID: "a", Route: "out", Client: "192.0.2.8", Began: began.AddDate(0, 0, -1), Ended: true, Outcome: "server-lost",
-					While: "waiting for the reply to data", Err: "connection reset"},
+					While: "waiting for the reply to data", Err: "connection reset",
+					Causes: func() []Cause { return []Cause{{Rule: "unknown", Means: "It is lost", Do: "look", Guess: true}} }},
 				{ID: "z", Route: "out", Client: "192.0.2.8", Began: began.AddDate(0, 0, -1), Ended: true, Outcome: "refused", Server: "192.0.2.25:25",
-					ClientAuth: "LOGIN", Refused: Refusal{Verb: "MAIL", Code: 550, Text: "5.7.68 Direct Send not allowed"}},
+					ClientAuth: "LOGIN", Refused: Refusal{Verb: "MAIL", Code: 550, Text: "5.7.68 Direct Send not allowed"},
+					Causes: func() []Cause {
+						return []Cause{{Rule: "fix-hello-name", Means: "Direct Send is off", Do: "use a connector", Source: "KB Q1"}}
+					}},
 			}
-		},
-		Explain: func(s Session) []Cause {
-			if s.Outcome != "refused" {
-				return []Cause{{Rule: "unknown", Means: "It is lost", Do: "look", Guess: true}}
-			}
-			return []Cause{{Rule: "fix-hello-name", Means: "Direct Send is off", Do: "use a connector", Source: "KB Q1"}}
 		},
 		Recording: func(session string) (string, []byte, error) {
 			if session != "b" {

@@ -209,16 +209,14 @@ func (p *page) session(s *Session, now time.Time) sessionView {
 // tellFailure tells why a session failed, or a recipient was refused: what was said,
 // what is known of it, and what to do.
 func (p *page) tellFailure(s *Session, v *sessionView) {
-	r, refused := s.Refused, ""
-	if r.Code != 0 {
-		refused = fmt.Sprintf("%s: %d %s", r.Verb, r.Code, quotedOr(r.Text, "(no text)"))
+	if r := s.Refused; r.Code != 0 {
+		v.Refused = fmt.Sprintf("%s: %d %s", r.Verb, r.Code, quotedOr(r.Text, "(no text)"))
 	}
-	v.Refused = refused
 	if s.Outcome.Failed() && s.Err != "" {
 		v.Trouble = strings.TrimPrefix(s.While+": "+quoted(s.Err), ": ")
 	}
-	if s.Outcome.Failed() || r.Code != 0 {
-		for _, c := range p.Explain(*s) {
+	if s.Causes != nil {
+		for _, c := range s.Causes() {
 			v.Causes = append(v.Causes, causeView{c, p.Rules[c.Rule].Description != nil})
 		}
 	}
