@@ -19,12 +19,13 @@ type failure struct {
 	refused    proxy.Refusal
 	while, err string
 	acted      map[string]int // how often each rule did
+	would      map[string]int // how often each observed rule would have
 }
 
 // failureOf is that of a session that has ended; ok is false if nothing failed.
 func failureOf(e journal.Entry) (f failure, ok bool) {
 	end := e.End
-	f = failure{e.Route, end.Outcome, end.Refused, end.While, end.Err, end.Rules}
+	f = failure{e.Route, end.Outcome, end.Refused, end.While, end.Err, end.Rules, end.Would.Counts()}
 	return f, e.Ended && (end.Outcome.Failed() || end.Refused.Code != 0)
 }
 
@@ -40,17 +41,19 @@ var sessionExplainer = sync.OnceValue(newExplainer)
 func (p *instance) causesOf(f failure) []journal.Cause {
 	at := p.config.Load().route(f.route)
 	var list []journal.Cause
-	inForce := func(rule string) bool { return at != nil && slices.Contains(at.Rules.Names(), rule) }
-	for _, c := range f.causes(inForce) {
+	looked := func(rule string) bool {
+		return at != nil && (slices.Contains(at.Rules.Names(), rule) || slices.Contains(at.Observed.Names(), rule) && f.would[rule] == 0)
+	}
+	for _, c := range f.causes(looked) {
 		list = append(list, journal.Cause{Rule: c.Rule, Means: c.Means, Do: adviceHere(c, f, at), Source: c.Source, Guess: c.Guess})
 	}
 	return list
 }
 
 // causes are what explain knows of the reply and the error, or else what the end of the
-// session tells. What is only guessed is not, if a rule that would heal it is in force:
-// it has looked.
-func (f failure) causes(inForce func(rule string) bool) []cause {
+// session tells. What is only guessed is not, if a rule that would heal it has looked, and
+// found nothing.
+func (f failure) causes(looked func(rule string) bool) []cause {
 	var causes []cause
 	add := func(list ...cause) {
 		for _, c := range list {
@@ -75,7 +78,7 @@ func (f failure) causes(inForce func(rule string) bool) []cause {
 	if len(causes) == 0 && f.outcome.Failed() {
 		causes = f.endings()
 	}
-	causes = slices.DeleteFunc(causes, func(c cause) bool { return c.Guess && inForce(c.Rule) })
+	causes = slices.DeleteFunc(causes, func(c cause) bool { return c.Guess && looked(c.Rule) })
 	if len(causes) == 0 && f.outcome.Failed() {
 		causes = []cause{f.end()}
 	}
@@ -165,6 +168,10 @@ func adviceHere(c cause, f failure, at *route) string {
 		return c.Do
 	case f.acted[c.Rule] > 0:
 		return fmt.Sprintf("the rule %s has acted in this session, and that was not enough: look at the dialogue", c.Rule)
+	case f.would[c.Rule] > 0:
+		return fmt.Sprintf("the rule %s would have acted in this session, and the route %s only observes: take mode = \"observe\" away, and reload", c.Rule, at.Name)
+	case slices.Contains(at.Observed.Names(), c.Rule):
+		return fmt.Sprintf("the rule %s is observed on this route, and found nothing to act on: its description says what it looks for, and has its options", c.Rule)
 	case slices.Contains(at.Rules.Names(), c.Rule):
 		return fmt.Sprintf("the rule %s is in force on this route, and found nothing to act on: its description says what it looks for, and has its options", c.Rule)
 	}

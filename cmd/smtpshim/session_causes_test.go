@@ -69,6 +69,33 @@ func TestAFailedSessionSaysWhyAndWhatHealsIt(t *testing.T) {
 	}
 }
 
+func TestAdviceForARouteThatObservesIsToHaveItsRulesAct(t *testing.T) {
+	p := explaining(t, "[\"fix-hello-name\", \"fall-back-to-helo\"]\nmode = \"observe\"")
+	for _, c := range []struct {
+		name     string
+		end      proxy.Ending
+		rule, do string
+	}{
+		{"a rule that would have acted", proxy.Ending{Outcome: vocabulary.OutcomeRefused, Refused: proxy.Refusal{Verb: "MAIL", Code: 501, Text: "5.5.4 Invalid Address"},
+			Would: proxy.Would{"fix-hello-name": {Times: 1}}}, "fix-hello-name", `would have acted in this session, and the route in only observes: take mode = "observe" away`},
+		{"a rule that found nothing", proxy.Ending{Outcome: vocabulary.OutcomeRefused, Refused: proxy.Refusal{Verb: "MAIL", Code: 501, Text: "5.5.4 Invalid Address"}},
+			"fix-hello-name", "is observed on this route, and found nothing to act on"},
+		{"another rule", proxy.Ending{Outcome: vocabulary.OutcomeRefused, Refused: proxy.Refusal{Verb: "RCPT", Code: 552, Text: "Too many recipients"}},
+			"too-many-recipients", `add "too-many-recipients" to rules of the route in`},
+		{"a guess that the rule bears out", proxy.Ending{Outcome: vocabulary.OutcomeServerLost, While: "waiting for the reply to ehlo", Would: proxy.Would{"fall-back-to-helo": {Times: 1}}},
+			"fall-back-to-helo", "would have acted in this session"},
+		{"a guess of which the rule found nothing", proxy.Ending{Outcome: vocabulary.OutcomeServerLost, While: "waiting for the reply to ehlo"}, "", "look at the last command"},
+	} {
+		f, ok := failureOf(journal.Entry{Route: "in", Ended: true, End: c.end})
+		if !ok {
+			t.Fatalf("%s: nothing failed", c.name)
+		}
+		if list := p.causesOf(f); len(list) == 0 || list[0].Rule != c.rule || !strings.Contains(list[0].Do, c.do) {
+			t.Errorf("%s: %+v, want %q, %q", c.name, list, c.rule, c.do)
+		}
+	}
+}
+
 func TestEveryFailureHasAReasonAndAdvice(t *testing.T) {
 	p := explaining(t, "[]")
 	for _, o := range vocabulary.Outcomes() {
