@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -27,11 +26,7 @@ func observe(args []string, stdout, stderr io.Writer) int {
 	}
 	from, err := adminAt(f.Arg(0), *path)
 	if err != nil {
-		fmt.Fprintln(stderr, "smtpshim observe:", err)
-		if f.NArg() > 0 {
-			return misused
-		}
-		return failed
+		return unasked(f, err)
 	}
 	routes, err := askObserved(from)
 	if err == nil && len(routes) == 0 {
@@ -69,34 +64,17 @@ const (
 func askObserved(from *url.URL) ([]evidence.Route, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), observedWithin)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, from.JoinPath("observed").String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := http.DefaultClient.Do(r)
+	from = from.JoinPath("observed")
+	answer, err := askAdmin(ctx, from.String(), "application/json", "what was observed")
 	if err != nil {
 		return nil, err
 	}
 	defer answer.Body.Close()
-	if kind := answer.Header.Get("Content-Type"); answer.StatusCode != http.StatusOK || kind != "application/json" {
-		return nil, fmt.Errorf("%s says %s, and has %q instead of what was observed%s", r.URL.Redacted(), answer.Status, kind, hintObserved(answer.StatusCode))
-	}
 	var routes []evidence.Route
 	if err := json.NewDecoder(io.LimitReader(answer.Body, observedOctets)).Decode(&routes); err != nil {
-		return nil, fmt.Errorf("reading %s: %w", r.URL.Redacted(), err)
+		return nil, fmt.Errorf("reading %s: %w", from.Redacted(), err)
 	}
 	return routes, nil
-}
-
-// hintObserved says what to do about a status.
-func hintObserved(status int) string {
-	switch status {
-	case http.StatusUnauthorized:
-		return "; write http://USER:PASSWORD@HOST:PORT"
-	case http.StatusNotFound:
-		return "; it has none where the admin listener can be reached from other machines without a password, and before this version"
-	}
-	return ""
 }
 
 // A proposal is what was observed, and the configuration that heals it.

@@ -22,11 +22,7 @@ func ready(args []string, stdout, stderr io.Writer) int {
 	}
 	from, err := adminAt(f.Arg(0), *path)
 	if err != nil {
-		fmt.Fprintln(stderr, "smtpshim ready:", err)
-		if f.NArg() > 0 {
-			return misused
-		}
-		return failed
+		return unasked(f, err)
 	}
 	page, answer := "readyz", "ready"
 	if *alive {

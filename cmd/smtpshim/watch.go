@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"os/signal"
@@ -39,11 +38,7 @@ func watch(args []string, stdout, stderr io.Writer) int {
 	}
 	from, err := eventsAt(f.Arg(0), *path, journal.Filter{Route: *route, Healed: *healed, Outcome: *outcome})
 	if err != nil {
-		fmt.Fprintln(stderr, "smtpshim watch:", err)
-		if f.NArg() > 0 {
-			return misused
-		}
-		return failed
+		return unasked(f, err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -114,20 +109,13 @@ func (w *watching) follow(ctx context.Context, connected func()) error {
 	defer cancel(nil)
 	alive := time.AfterFunc(silence, func() { cancel(fmt.Errorf("nothing came for %s", brief(silence))) })
 	defer alive.Stop()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url, nil)
-	if err != nil {
-		return err
-	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := askAdmin(ctx, w.url, "text/event-stream", "events")
 	if err != nil {
 		return err
 	}
 	defer answer.Body.Close()
-	if kind := answer.Header.Get("Content-Type"); answer.StatusCode != http.StatusOK || !strings.HasPrefix(kind, "text/event-stream") {
-		return fmt.Errorf("%s says %s, and has %q instead of events", r.URL.Redacted(), answer.Status, kind)
-	}
 	connected()
-	fmt.Fprintf(w.notes, "smtpshim watch: watching %s\n", r.URL.Redacted())
+	fmt.Fprintf(w.notes, "smtpshim watch: watching %s\n", answer.Request.URL.Redacted())
 	lines := bufio.NewScanner(answer.Body)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {

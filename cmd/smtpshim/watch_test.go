@@ -116,6 +116,8 @@ func TestWatchSaysWhyThereIsNothingToWatch(t *testing.T) {
 	configDir(t)
 	old := httptest.NewServer(http.NotFoundHandler())
 	defer old.Close()
+	locked := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
+	defer locked.Close()
 	gone := "http://" + freeAddress(t)
 	for _, c := range []struct {
 		args   string
@@ -123,6 +125,9 @@ func TestWatchSaysWhyThereIsNothingToWatch(t *testing.T) {
 		err    string
 	}{
 		{"watch " + old.URL, failed, "404 Not Found"},
+		{"watch " + old.URL, failed, "without a password"},
+		{"watch " + locked.URL, failed, "write http://USER:PASSWORD@HOST:PORT"},
+		{"watch " + strings.Replace(locked.URL, "//", "//anna:secret@", 1), failed, "//anna:xxxxx@"},
 		{"watch " + gone, failed, gone},
 		{"watch example.com", misused, `"example.com" is no URL`},
 		{"watch -config none.toml", failed, "reading none.toml"},
