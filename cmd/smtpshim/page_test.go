@@ -84,7 +84,16 @@ func TestThePageIsForWhomItMayBeShownTo(t *testing.T) {
 		t.Cleanup(func() { p.writer.Close() })
 		admin := metrics.Admin(p.gather, p.readyz, false)
 		p.addPage(admin)
-		for path, status := range map[string]int{"/": c.status, "/healthz": 200, "/readyz": 503} {
+		belongs := c.status // what belongs to the page is for the same people
+		if c.status == 200 && !c.page {
+			belongs = 404
+		}
+		recording := belongs
+		if c.page {
+			recording = 404 // there is no such session
+		}
+		for path, status := range map[string]int{"/": c.status, "/healthz": 200, "/readyz": 503,
+			"/rule?name=shield": belongs, "/recording?session=x": recording, "/observed": belongs, "/page.js": belongs} {
 			r := httptest.NewRequest("GET", path, nil)
 			r.Host = c.host
 			if c.secret != "" {
@@ -94,6 +103,9 @@ func TestThePageIsForWhomItMayBeShownTo(t *testing.T) {
 			admin.Handler.ServeHTTP(w, r)
 			if page := strings.Contains(w.Body.String(), "Last sessions"); w.Code != status || page != (c.page && path == "/") {
 				t.Errorf("%s on %s as %s with %q: %d, page %v", path, c.listen, c.host, c.secret, w.Code, page)
+			}
+			if sought := strings.Contains(w.Body.String(), "no such session"); sought != (c.page && strings.HasPrefix(path, "/recording")) {
+				t.Errorf("%s on %s as %s with %q: a recording is looked for: %v", path, c.listen, c.host, c.secret, sought)
 			}
 		}
 	}

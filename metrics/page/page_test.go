@@ -251,13 +251,16 @@ func TestWhatPeersSayIsPrintableAndOnlyText(t *testing.T) {
 	for _, bytes := range hostile {
 		s := source()
 		s.Sessions = func() []Session {
-			return []Session{{ID: "x", Route: "in", Client: bytes, Ended: true, Outcome: "ok", Server: "192.0.2.25:25", Hello: bytes, While: "data", Err: bytes, Refused: Refusal{Verb: "MAIL", Code: 550, Text: bytes},
+			return []Session{{ID: "x", Route: "in", Client: bytes, Ended: true, Outcome: "refused", Server: "192.0.2.25:25", Hello: bytes, While: "data", Err: bytes, Refused: Refusal{Verb: "MAIL", Code: 550, Text: bytes},
 				Lines: []Line{
 					{Side: 'C', Mark: ':', Text: bytes}, {Side: 'S', Mark: '-', Text: bytes, Rule: "fix-hello-name"},
 					{Side: 'S', Mark: '+', Text: bytes + " ", Rule: "fix-hello-name"}, {Text: bytes},
 				}}}
 		}
 		s.Certificates = func() []metrics.Certificate { return []metrics.Certificate{{Route: "in", Side: "client", Name: bytes}} }
+		s.Observed = func() []Observed {
+			return []Observed{{Route: "in", Rules: []ObservedRule{{Name: "fix-hello-name", Named: []string{bytes}, Line: bytes}}}}
+		}
 		_, calm := look(t, source(), "")
 		text, root := look(t, s, "")
 		for _, r := range text {
@@ -270,7 +273,11 @@ func TestWhatPeersSayIsPrintableAndOnlyText(t *testing.T) {
 		}
 		want := quoted(bytes)
 		seen := words(byID(t, root, "session-x"))
-		if n := strings.Count(seen, strings.Join(strings.Fields(want), " ")); n < 7 {
+		if n := strings.Count(seen, strings.Join(strings.Fields(want), " ")); n < 8 {
+			t.Errorf("%q stands %d times in %s", want, n, seen)
+		}
+		seen = words(byID(t, root, "route-in"))
+		if n := strings.Count(seen, strings.Join(strings.Fields(want), " ")); n < 3 {
 			t.Errorf("%q stands %d times in %s", want, n, seen)
 		}
 	}
