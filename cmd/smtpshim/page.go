@@ -151,15 +151,20 @@ func (p *instance) shownCauses(f failure) []page.Cause {
 // recorded reports whether the page has a recording of a session that has ended: what
 // the journal keeps, or the file.
 func (p *instance) recorded(e *journal.Entry) bool {
-	if len(e.Lines) > 0 {
-		return true
-	}
-	r := p.config.Load().route(e.Route)
+	return len(e.Lines) > 0 || recordingOf(p.config.Load().route(e.Route), e) != ""
+}
+
+// recordingOf is the file with the recording of a session; "": there is none. r is nil if
+// the route is no longer there.
+func recordingOf(r *route, e *journal.Entry) string {
 	if r == nil || r.record == nil {
-		return false
+		return ""
 	}
-	info, err := os.Stat(r.record.Path(e))
-	return err == nil && info.Mode().IsRegular()
+	path := r.record.Path(e)
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	return path
 }
 
 // shownRecording is the recording of a session: the file, which has the rules that were
@@ -170,18 +175,19 @@ func (p *instance) shownRecording(session string) (name string, text []byte, err
 	if at < 0 {
 		return "", nil, errors.New("there is no such session among the last ones that have ended")
 	}
-	e, r := &recent[at], p.config.Load().route(recent[at].Route)
-	played := &record.Route{Name: e.Route}
-	if r != nil {
-		played.Rules, played.Options, played.Settings = playedRules(r), playedOptions(r), playedSettings(r)
-		if r.record != nil {
-			if text, err := os.ReadFile(r.record.Path(e)); err == nil {
-				return record.FileName(e), text, nil
-			}
+	e := &recent[at]
+	r := p.config.Load().route(e.Route)
+	if path := recordingOf(r, e); path != "" {
+		if text, err := os.ReadFile(path); err == nil {
+			return record.FileName(e), text, nil
 		}
 	}
 	if len(e.Lines) == 0 {
 		return "", nil, errors.New("there is no recording of this session, or no longer")
+	}
+	played := &record.Route{Name: e.Route}
+	if r != nil {
+		played.Rules, played.Options, played.Settings = playedRules(r), playedOptions(r), playedSettings(r)
 	}
 	return record.FileName(e), record.Format(e, played), nil
 }

@@ -35,16 +35,14 @@ type observedRuleView struct {
 // mostNamed is how many clients of a rule the page names.
 const mostNamed = 5
 
-// observed is what the rules of a route would have done; nil if they act.
-func (p *page) observed(route string) *observedView {
+// observed is what the rules of each route would have done that do not act.
+func (p *page) observed() map[string]*observedView {
 	if p.Observed == nil {
 		return nil
 	}
+	views := map[string]*observedView{}
 	for _, o := range p.Observed() {
-		if o.Route != route {
-			continue
-		}
-		v := &observedView{Route: route, Seen: fmt.Sprintf("seen: %s sessions of %s clients", grouped(int64(o.Sessions)), grouped(int64(o.Clients)))}
+		v := &observedView{Route: o.Route, Seen: fmt.Sprintf("seen: %s sessions of %s clients", grouped(int64(o.Sessions)), grouped(int64(o.Clients)))}
 		for _, r := range o.Rules {
 			named := r.Named
 			more := ""
@@ -61,7 +59,7 @@ func (p *page) observed(route string) *observedView {
 			}
 			v.Rules = append(v.Rules, rule)
 		}
-		return v
+		views[o.Route] = v
 	}
-	return nil
+	return views
 }

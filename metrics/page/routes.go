@@ -39,7 +39,7 @@ type certificateView struct {
 
 // routes describes all routes, in the order of the configuration.
 func (p *page) routes(now time.Time) []routeView {
-	counted, servers, certificates := count(p.Gatherer), p.Servers(), p.Certificates()
+	counted, servers, certificates, observed := count(p.Gatherer), p.Servers(), p.Certificates(), p.observed()
 	var list []routeView
 	for _, r := range p.Routes() {
 		n := func(name, by string) int64 { return counted[series{"smtpshim_" + name, r.Name, by}] }
@@ -72,7 +72,7 @@ func (p *page) routes(now time.Time) []routeView {
 				route.Certificates = append(route.Certificates, certificate(c, now))
 			}
 		}
-		route.Observed = p.observed(r.Name)
+		route.Observed = observed[r.Name]
 		list = append(list, route)
 	}
 	for i := range list {
