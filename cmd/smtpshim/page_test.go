@@ -220,6 +220,35 @@ func TestARecordingOfASessionIsSavedFromThePage(t *testing.T) {
 	}
 }
 
+// Where nothing is recorded, what the journal keeps is saved: no more than a recording has.
+func TestARecordingOfWhatTheJournalKeepsHasNoSecrets(t *testing.T) {
+	address := freeAddress(t)
+	r := startRoute(t, address, mailServer(t), mendsEveryName)
+	r.get("/") // somebody looks
+	say := connect(t, address)
+	say("HELO sub2.", "250")
+	say("AUTH PLAIN c2VjcmV0", "")
+	say("MAIL FROM:<anna@example.com>", "250")
+	say("RCPT TO:<ben@example.com>", "250")
+	say("QUIT", "2")
+	r.logged("outcome=")
+	_, body := r.get("/")
+	_, link, _ := strings.Cut(body, `href="recording?session=`)
+	link, _, ok := strings.Cut(link, `"`)
+	if !ok {
+		t.Fatalf("no link to a recording:\n%s", body)
+	}
+	status, text := r.get("/recording?session=" + link)
+	for _, want := range []string{"Recorded    session " + link + " of route in\n", "\nfix-hello-name\n", "\nfix-hello-name.when = ", "\nC: AUTH PLAIN ...(8 octets)\n", "\nC- HELO sub2.\nC+ HELO sub2\n", "RCPT TO:<ben@example.com>"} {
+		if status != http.StatusOK || !strings.Contains(text, want) {
+			t.Errorf("%d, %q is not in\n%s", status, want, text)
+		}
+	}
+	if strings.Contains(text, "c2VjcmV0") {
+		t.Errorf("a secret is in\n%s", text)
+	}
+}
+
 func TestAFailedReloadOfTheConfigurationHasItsTimeAndItsMistakes(t *testing.T) {
 	configDir(t)
 	write(t, "smtpshim.toml", "admin.listen = \"\"\n[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n"+
