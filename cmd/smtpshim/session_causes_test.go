@@ -48,6 +48,8 @@ func TestAFailedSessionSaysWhyAndWhatHealsIt(t *testing.T) {
 		{"an unknown refusal", refused(599, "Xyzzy"), "", "mail was refused, and not accepted later in the session; nothing is known of this refusal", "read the reply", false},
 		{"an error", failure{route: "in", outcome: vocabulary.OutcomeServerUnreachable, while: "connecting to the server", err: "dial tcp 192.0.2.25:25: connect: connection refused"},
 			"", "there is no connection to the server", "look at its address and port", false},
+		{"an error that is known, and a reply that is guessed", failure{route: "in", outcome: vocabulary.OutcomeServerUnreachable, err: "dial tcp 192.0.2.25:25: connect: connection refused",
+			refused: proxy.Refusal{Verb: "MAIL", Code: 505, Text: "You must please issue the STARTTLS command first"}}, "", "there is no connection to the server", "look at its address and port", false},
 		{"an end that is known", failure{route: "in", outcome: vocabulary.OutcomeServerLost, while: "waiting for the reply to ehlo", err: "EOF"},
 			"fall-back-to-helo", "the server hung up on EHLO", `add "fall-back-to-helo" to rules of the route in`, true},
 		{"an end that a rule in force would have healed", failure{route: "in", outcome: vocabulary.OutcomeServerLost, while: "waiting for the reply to mail", err: "we said 501 Invalid Address"},
