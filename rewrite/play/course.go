@@ -11,16 +11,16 @@ import (
 // A course compares a dialogue with what its recording had: what the server was told, and
 // what the client heard.
 type course struct {
-	told    []string // to the server, that is not told yet
-	heard   []int    // codes of replies that the client got, and has not got yet
-	saying  string   // the verb of the client's last command
-	refuses string   // the verb to which the server's reply is
+	told    []string   // to the server, that is not told yet
+	heard   [][]string // replies that the client got, and has not got yet
+	saying  string     // the verb of the client's last command
+	login   bool       // the client has said what may be a credential, which replies may repeat
+	refuses string     // the verb to which the server's reply is
 	doubt   *doubt
 	assumed Change
 	unknown Change
 
 	offered, shown string // the lines of the last reply to EHLO in the recording, and now
-	hellos         [][]string
 }
 
 // A doubt is that the server is told something else than in the recording.
@@ -42,9 +42,7 @@ func newCourse(lines []transcript.Line) *course {
 		case l.Side == transcript.Server && l.Mark != transcript.Removed:
 			reply = append(reply, l.Text)
 			if !goesOn(l.Text) {
-				code, _ := codeOf(reply[len(reply)-1:])
-				c.heard = append(c.heard, code)
-				c.hellos = append(c.hellos, reply)
+				c.heard = append(c.heard, reply)
 				reply = nil
 			}
 		}
@@ -98,7 +96,7 @@ func (c *course) skip(line string, p *player, at int) bool {
 			return false
 		}
 	}
-	c.assume(at, fmt.Sprintf("the server is not told %s", c.told[0]))
+	c.assume(at, "the server is not told "+command(c.told[0]))
 	c.told = c.told[n+1:]
 	return true
 }
@@ -126,20 +124,21 @@ func (c *course) assume(line int, why string) {
 // one to what the server was told.
 func (c *course) reply(said []string, p *player) {
 	c.refuses = p.d.Awaited().String()
-	code, text := codeOf(said[len(said)-1:])
+	last := said[len(said)-1]
+	code, _ := codeOf(last)
 	switch doubt := c.doubt; {
 	case doubt == nil:
 	case doubt.replies > 0:
 		doubt.replies--
 	case doubt.sameVerb && code > 0 && code < 400:
 		c.doubt = nil
-		c.assume(doubt.line, fmt.Sprintf("the server is told %s, and was told %s", quoted(doubt.told), quoted(doubt.was)))
+		c.assume(doubt.line, fmt.Sprintf("the server is told %s, and was told %s", command(doubt.told), command(doubt.was)))
 	case doubt.sameVerb:
-		c.unknown = Change{doubt.line, fmt.Sprintf("the server is told %s; it refused %s with %d %s", quoted(doubt.told), quoted(doubt.was), code, quoted(text))}
+		c.unknown = Change{doubt.line, fmt.Sprintf("the server is told %s; it refused %s with %s", command(doubt.told), command(doubt.was), c.quoted(last))}
 	case doubt.was != "":
-		c.unknown = Change{doubt.line, fmt.Sprintf("the server is told %s; in the recording it was told %s", quoted(doubt.told), quoted(doubt.was))}
+		c.unknown = Change{doubt.line, fmt.Sprintf("the server is told %s; in the recording it was told %s", command(doubt.told), command(doubt.was))}
 	default:
-		c.unknown = Change{doubt.line, fmt.Sprintf("the server is told %s; the recording does not have that", quoted(doubt.told))}
+		c.unknown = Change{doubt.line, fmt.Sprintf("the server is told %s; the recording does not have that", command(doubt.told))}
 	}
 }
 
@@ -150,26 +149,28 @@ func (c *course) toClient(lines []string, p *player, at int) {
 		if reply = append(reply, line); goesOn(line) {
 			continue
 		}
-		code, _ := codeOf(reply[len(reply)-1:])
 		if len(c.heard) == 0 {
 			return
 		}
-		was, hello := c.heard[0], c.hellos[0]
-		c.heard, c.hellos = c.heard[1:], c.hellos[1:]
-		if c.saying == "EHLO" && code == 250 {
-			c.offered, c.shown = strings.ToUpper(strings.Join(hello, "\n")), strings.ToUpper(strings.Join(reply, "\n"))
+		was := c.heard[0]
+		c.heard = c.heard[1:]
+		if code, _ := codeOf(line); c.saying == "EHLO" && code == 250 {
+			c.offered, c.shown = strings.ToUpper(strings.Join(was, "\n")), strings.ToUpper(strings.Join(reply, "\n"))
 		}
-		if kind(was) != kind(code) && len(p.client) > 0 && c.unknown.Why == "" {
-			c.unknown = Change{at, fmt.Sprintf("the client hears %s; in the recording it heard %s", quoted(reply[0]), quoted(hello[0]))}
+		if kind(was[len(was)-1]) != kind(line) && len(p.client) > 0 && c.unknown.Why == "" {
+			c.unknown = Change{at, fmt.Sprintf("the client hears %s; in the recording it heard %s", c.quoted(reply[0]), c.quoted(was[0]))}
 			return
 		}
 		reply = nil
 	}
 }
 
-// kind is what a client's further way goes by: a session goes on after a refusal whether
-// it is for good or for now.
-func kind(code int) int { return min(code/100, 4) }
+// kind is what of a reply's last line decides how a client goes on: it does so alike after
+// a refusal for good and one for now.
+func kind(line string) int {
+	code, _ := codeOf(line)
+	return min(code/100, 4)
+}
 
 // needs are the keywords without which a client does not say a command.
 var needs = map[rewrite.Verb]string{
@@ -189,6 +190,7 @@ func (c *course) says(line string, p *player) bool {
 		return false
 	}
 	c.saying = v.String()
+	c.login = c.login || mayHoldCredentials.Has(v)
 	return true
 }
 
@@ -201,18 +203,45 @@ func same(was, told string) bool {
 	return was == told
 }
 
-// quoted is what a peer said as it is printed, with credentials left out.
-func quoted(text string) string {
-	const most = 100
-	if v := rewrite.ParseVerb([]byte(text)); v == rewrite.VerbAUTH || v == rewrite.VerbXAUTH || v == rewrite.VerbXEXPS || v == rewrite.VerbOther {
-		if word, _, ok := strings.Cut(text, " "); ok && !startsWithCode(text) {
-			text = word + " ..."
-		}
+// mayHoldCredentials are commands that are not printed as they are: AUTH, and what is no
+// command, as a line of a SASL exchange.
+var mayHoldCredentials = rewrite.SetOf(rewrite.VerbAUTH, rewrite.VerbXAUTH, rewrite.VerbXEXPS, rewrite.VerbOther)
+
+// command is a command as it is printed, without credentials.
+func command(text string) string {
+	switch v := rewrite.ParseVerb([]byte(text)); {
+	case v == rewrite.VerbOther:
+		return fmt.Sprintf("...(%d octets)", len(text))
+	case mayHoldCredentials.Has(v):
+		return v.String() + " ..."
 	}
+	return short(text)
+}
+
+// quoted is a line of a reply as it is printed, without what may be a credential.
+func (c *course) quoted(line string) string {
+	if c.login && len(line) > 4 {
+		line = line[:4] + rewrite.PlainWords([]byte(line[4:]))
+	}
+	return short(line)
+}
+
+// printed is a line of a recording as it is printed.
+func (c *course) printed(l transcript.Line) string {
+	switch l.Side {
+	case transcript.Client:
+		return "C: " + command(l.Text)
+	case transcript.Server:
+		return "S: " + c.quoted(l.Text)
+	}
+	return l.String()
+}
+
+// short is what a peer said, escaped, and cut off if it is long.
+func short(text string) string {
+	const most = 100
 	if len(text) > most {
 		text = text[:most] + "..."
 	}
 	return transcript.Line{Side: transcript.Client, Mark: transcript.Unchanged, Text: text}.String()[len("C: "):]
 }
-
-func startsWithCode(text string) bool { code, _ := codeOf([]string{text}); return code > 0 }

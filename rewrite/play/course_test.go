@@ -30,6 +30,10 @@ func TestWhatTheServerWouldAnswerIsNotMadeUp(t *testing.T) {
 			"strip-parameters", "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 250 hello\nC: MAIL FROM:<a@example.net> SIZE=10\nS: 501 syntax\nC: QUIT\nS: 221 bye",
 			play.Change{Line: 4, Why: "the server is told MAIL FROM:<a@example.net>; it refused MAIL FROM:<a@example.net> SIZE=10 with 501 syntax"}, play.Change{}, "250 hello",
 		},
+		"what was refused in many words": {
+			"strip-parameters", "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 250 hello\nC: MAIL FROM:<a@example.net> SIZE=10\nS: 501 Syntax error in parameters\nC: QUIT\nS: 221 bye",
+			play.Change{Line: 4, Why: "the server is told MAIL FROM:<a@example.net>; it refused MAIL FROM:<a@example.net> SIZE=10 with 501 Syntax error in parameters"}, play.Change{}, "250 hello",
+		},
 		"the rule changes what was accepted": {
 			"strip-parameters", "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 250 hello\nC: MAIL FROM:<a@example.net> SIZE=10\nS: 250 ok\nC: QUIT\nS: 221 bye",
 			play.Change{}, play.Change{Line: 4, Why: "the server is told MAIL FROM:<a@example.net>, and was told MAIL FROM:<a@example.net> SIZE=10"}, "221 bye",
@@ -110,11 +114,13 @@ S: 221 bye`)
 }
 
 func TestAResultHasNoCredentials(t *testing.T) {
-	f := dialogueOf(t, "standard", `
-S: 220 mail.example.com ESMTP
-C: EHLO client.example.net
-S: 250-mail.example.com
-S: 250 AUTH PLAIN LOGIN
+	const hello = "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 250-mail.example.com\n"
+	for name, c := range map[string]struct {
+		rules   []string
+		lines   string
+		unknown string
+	}{
+		"a login that fails": {[]string{"standard", "login-to-plain", "translate-xauth"}, hello + `S: 250 AUTH PLAIN LOGIN
 C: AUTH PLAIN AHVzZXIAc2VjcmV0
 S: 535 5.7.8 not user
 C: AUTH LOGIN
@@ -124,21 +130,47 @@ S: 334 UGFzc3dvcmQ6
 C: c2VjcmV0
 S: 535 5.7.8 not dXNlcg==
 C: AUTH PLAIN AHVzZXIAc2VjcmV0 again
-S: 501 what is AHVzZXIAc2VjcmV0?`)
-	for _, rules := range []string{"standard", "login-to-plain", "translate-xauth"} {
-		f.Rules = []string{rules}
-		r := playedAs(t, f)
-		for _, l := range r.Lines {
-			checkSecret(t, l.Text)
-		}
-		for _, refusal := range r.Refusals {
-			checkSecret(t, refusal.Text)
-		}
-		checkSecret(t, r.Unknown.Why)
-		checkSecret(t, r.Assumed.Why)
-		for _, a := range r.Rules {
-			checkSecret(t, a.Said.Text)
-		}
+S: 501 what is AHVzZXIAc2VjcmV0?`, ""},
+		"a refusal that repeats": {[]string{"login-to-plain"}, hello + `S: 250 AUTH PLAIN
+C: AUTH LOGIN dXNlcg==
+S: 504 dXNlcg== is no mechanism
+C: QUIT`, "the client hears 334 ...(12 octets); in the recording it heard 504 ...(8 octets) is no mechanism"},
+		"another name in the login": {[]string{"advertise-esmtp"}, hello + `S: 250 AUTH LOGIN
+C: AUTH LOGIN
+S: 334 VXNlcm5hbWU6
+C- dXNlcg==
+C+ c2VjcmV0
+S: 334 UGFzc3dvcmQ6
+C: c2VjcmV0
+S: 235 ok`, "the server is told ...(8 octets); in the recording it was told ...(8 octets)"},
+		"a login that nobody answers": {[]string{"advertise-esmtp"}, hello + `S: 250 AUTH LOGIN
+C: AUTH LOGIN
+C: dXNlcg==`, "the recording does not have what comes next: C: ...(8 octets) is not what is waited for"},
+		"another login that was refused": {[]string{"advertise-esmtp"}, hello + `S: 250 AUTH LOGIN
+C- AUTH PLAIN AHVzZXIAc2VjcmV0
+C+ AUTH=c2VjcmV0
+S: 535 c2VjcmV0 not known
+C: QUIT`, "the server is told AUTH ...; it refused AUTH ... with 535 ...(8 octets) not ...(5 octets)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, rules := range c.rules {
+				r := playedAs(t, dialogueOf(t, rules, c.lines))
+				if r.Unknown.Why != c.unknown {
+					t.Errorf("%s: unknown is %q", rules, r.Unknown.Why)
+				}
+				for _, l := range r.Lines {
+					checkSecret(t, l.Text)
+				}
+				for _, refusal := range r.Refusals {
+					checkSecret(t, refusal.Text)
+				}
+				checkSecret(t, r.Unknown.Why)
+				checkSecret(t, r.Assumed.Why)
+				for _, a := range r.Rules {
+					checkSecret(t, a.Said.Text)
+				}
+			}
+		})
 	}
 }
 

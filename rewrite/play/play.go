@@ -168,12 +168,12 @@ func (g *game) passed(l transcript.Line) { g.told = append(g.told, l) }
 
 // refused notes a reply that is a refusal.
 func (g *game) refused(said, got []string, by string) {
-	code, text := codeOf(said)
-	became, _ := codeOf(got)
+	code, text := codeOf(first(said))
+	became, becameText := codeOf(first(got))
 	r := Refusal{Line: g.player.place + 1, Verb: g.course.refuses, Code: code, Text: text}
 	switch {
 	case len(said) == 0 && became >= 400:
-		r.Code, r.Text = codeOf(got)
+		r.Code, r.Text = became, becameText
 		r.By, r.Verb = cmp.Or(by, "smtpshim"), g.course.saying
 	case code < 400:
 		return
@@ -183,18 +183,26 @@ func (g *game) refused(said, got []string, by string) {
 	g.result.Refusals = append(g.result.Refusals, r)
 }
 
-// codeOf is the code of a reply, with the text of its first line; 0 if it has none.
-func codeOf(lines []string) (code int, text string) {
-	if len(lines) == 0 || len(lines[0]) < 3 {
+// first is the first of some lines; "" if there is none.
+func first(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return lines[0]
+}
+
+// codeOf is the code of a line of a reply, with the text behind it; 0 if it has none.
+func codeOf(line string) (code int, text string) {
+	if len(line) < 3 {
 		return 0, ""
 	}
-	for _, c := range []byte(lines[0][:3]) {
+	for _, c := range []byte(line[:3]) {
 		if c < '0' || c > '9' {
 			return 0, ""
 		}
 		code = 10*code + int(c-'0')
 	}
-	return code, lines[0][min(4, len(lines[0])):]
+	return code, line[min(4, len(line)):]
 }
 
 // fed takes what came of what one side has said.
@@ -252,5 +260,5 @@ func (g *game) finish() {
 		r.Unknown = Change{at, "the session ends before the recording does"}
 		return
 	}
-	r.Unknown = Change{at, "the recording does not have what comes next: " + left[0].String() + " is not what is waited for"}
+	r.Unknown = Change{at, "the recording does not have what comes next: " + g.course.printed(left[0]) + " is not what is waited for"}
 }
