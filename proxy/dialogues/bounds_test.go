@@ -2,9 +2,11 @@ package dialogues_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,6 +82,18 @@ const (
 	most  = 16 << 20
 )
 
+// block is a block of a pcapng file, of a kind and with these octets.
+func block(kind byte, octets ...byte) []byte {
+	for len(octets)%4 > 0 {
+		octets = append(octets, 0)
+	}
+	length := binary.LittleEndian.AppendUint32(nil, uint32(12+len(octets)))
+	return slices.Concat([]byte{kind, 0, 0, 0}, length, octets, length)
+}
+
+// nameRecord says that 192.0.2.1 is "a".
+var nameRecord = []byte{1, 0, 6, 0, 192, 0, 2, 1, 'a', 0, 0, 0, 0, 0, 0, 0}
+
 func TestALargeFileIsReadInLittleMemory(t *testing.T) {
 	if racing {
 		t.Skip("the race detector keeps a record of memory in memory")
@@ -98,14 +112,27 @@ func TestALargeFileIsReadInLittleMemory(t *testing.T) {
 		open.connect(20000 + port).say("S: 220 a\n")
 	}
 	openPcap := open.pcap()
+	long := &wire{t: t} // and of which each says much
+	for port := range 4000 {
+		c := long.connect(20000 + port)
+		c.send(1, "220 a\r\n", nil)
+		for range 8 {
+			c.send(0, strings.Repeat("NOOP\r\n", 200), nil)
+		}
+	}
+	longPcap := long.pcap()
+	section := func() []byte { return (&wire{t: t}).pcapng() }
 	for name, f := range map[string]*repeated{
-		"many sessions":        {body: []byte(strings.ReplaceAll(delivery, "~ message N bytes\n", "C: text\nC: .\n"))},
-		"one line":             {body: bytes.Repeat([]byte("x"), 1<<16)},
-		"one session":          {head: []byte("S: 220 a\nC: EHLO b\n"), body: []byte("S: 250-a\nC: NOOP\n")},
-		"one message":          {head: []byte("S: 220 a\nC: DATA\nS: 354 go on\n"), body: []byte("C: a line of a message that never ends\n")},
-		"sessions of a server": {body: []byte("Nov 29 17:18:32 mail postfix/smtpd[1]: > a[192.0.2.7]: 220 mail.example.com\nNov 29 17:18:32 mail postfix/smtpd[1]: disconnect from a[192.0.2.7]\n")},
-		"a capture":            {head: pcap[:24], body: pcap[24:]},
-		"open connections":     {head: openPcap[:24], body: openPcap[24:]},
+		"many sessions":         {body: []byte(strings.ReplaceAll(delivery, "~ message N bytes\n", "C: text\nC: .\n"))},
+		"one line":              {body: bytes.Repeat([]byte("x"), 1<<16)},
+		"one session":           {head: []byte("S: 220 a\nC: EHLO b\n"), body: []byte("S: 250-a\nC: NOOP\n")},
+		"one message":           {head: []byte("S: 220 a\nC: DATA\nS: 354 go on\n"), body: []byte("C: a line of a message that never ends\n")},
+		"sessions of a server":  {body: []byte("Nov 29 17:18:32 mail postfix/smtpd[1]: > a[192.0.2.7]: 220 mail.example.com\nNov 29 17:18:32 mail postfix/smtpd[1]: disconnect from a[192.0.2.7]\n")},
+		"a capture":             {head: pcap[:24], body: pcap[24:]},
+		"open connections":      {head: openPcap[:24], body: openPcap[24:]},
+		"long open connections": {head: longPcap[:24], body: longPcap[24:]},
+		"interfaces":            {head: section(), body: block(1, 1, 0, 0, 0, 0, 0, 0, 0)},
+		"names":                 {head: section(), body: block(4, nameRecord...)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if used, found := held(t, f, large); used > most {

@@ -37,6 +37,8 @@ const (
 	maxPacket      = 256 << 10 // octets
 	maxPages       = 4096      // of octets that wait for others before them, 2 KiB each
 	maxConnections = 4096      // at a time
+	maxHeld        = 8 << 20   // octets, of what these have said
+	maxInterfaces  = 1 << 20   // octets, of what a section of a pcapng file says of its interfaces
 	quiet          = 10 * time.Minute
 )
 
@@ -79,7 +81,7 @@ func readCapture(in *bufio.Reader, then func(*Dialogue) error) error {
 		if n%10_000 == 0 {
 			c.assembler.FlushCloseOlderThan(info.Timestamp.Add(-quiet))
 		}
-		if c.connections > maxConnections {
+		if c.connections > maxConnections || c.held > maxHeld {
 			c.assembler.FlushAll()
 		}
 	}
@@ -92,6 +94,7 @@ type capture struct {
 	assembler   *reassembly.Assembler
 	then        func(*Dialogue) error
 	connections int
+	held        int   // octets that the connections hold
 	err         error // of then
 }
 
@@ -128,6 +131,7 @@ type stream struct {
 	session *session  // nil: nobody has said anything yet
 	server  int       // which of the ends is the server
 	halves  [2][]byte // the beginning of a line
+	held    int       // octets, of session and halves
 	skip    int64     // octets of a chunk of the client's that are still to come
 	useless bool      // it is no SMTP, or nothing can be read any more
 }
@@ -154,12 +158,24 @@ func (s *stream) ReassembledSG(sg reassembly.ScatterGather, _ reassembly.Assembl
 	}
 	n, _ := sg.Lengths()
 	s.octets(side, sg.Fetch(n))
+	s.hold()
+}
+
+// hold counts what the connection holds now.
+func (s *stream) hold() {
+	before := s.held
+	s.held = cap(s.halves[0]) + cap(s.halves[1])
+	if s.session != nil {
+		s.held += s.session.cost
+	}
+	s.capture.held += s.held - before
 }
 
 // ReassemblyComplete ends the dialogue.
 func (s *stream) ReassemblyComplete(reassembly.AssemblerContext) bool {
 	c := s.capture
 	c.connections--
+	c.held -= s.held
 	if s.session == nil || c.err != nil {
 		return true
 	}
@@ -241,16 +257,27 @@ func (s *stream) line(side int, text string) {
 	}
 }
 
-// blocks bounds the blocks of a pcapng file: each begins with its kind and its length
+// blocks bounds the blocks of a pcapng file, and leaves out those that are neither of a
+// packet nor needed to read one: each begins with its kind and its length
 // (draft-ietf-opsawg-pcapng, 3.1).
 type blocks struct {
-	in   *bufio.Reader
-	rest int // octets of the block that are still to be read
-	big  bool
+	in         *bufio.Reader
+	rest       int // octets of the block that are still to be read
+	big        bool
+	interfaces int // octets that the section has said of its interfaces
 }
 
+// The kinds of blocks that are needed.
+const (
+	sectionHeader  = 0x0a0d0d0a
+	ofInterface    = 1
+	oldPacket      = 2
+	simplePacket   = 3
+	enhancedPacket = 6
+)
+
 func (b *blocks) Read(p []byte) (int, error) {
-	if b.rest == 0 {
+	for b.rest == 0 {
 		head, err := b.in.Peek(8)
 		if err != nil {
 			if len(head) > 0 {
@@ -258,23 +285,45 @@ func (b *blocks) Read(p []byte) (int, error) {
 			}
 			return 0, err
 		}
-		if bytes.Equal(head[:4], []byte{0x0a, 0x0d, 0x0d, 0x0a}) {
-			section, err := b.in.Peek(12)
-			if err != nil {
-				return 0, err
-			}
-			b.big = section[8] == 0x1a
+		if err := b.begin(head); err != nil {
+			return 0, err
 		}
-		length := binary.LittleEndian.Uint32(head[4:])
-		if b.big {
-			length = binary.BigEndian.Uint32(head[4:])
-		}
-		if length < 12 || length > 2*maxPacket {
-			return 0, fmt.Errorf("a block of %d octets; it may have from 12 to %d", length, 2*maxPacket)
-		}
-		b.rest = int(length)
 	}
 	n, err := b.in.Read(p[:min(len(p), b.rest)])
 	b.rest -= n
 	return n, err
+}
+
+// begin looks at the head of a block, and leaves it out if it is not needed.
+func (b *blocks) begin(head []byte) error {
+	if binary.BigEndian.Uint32(head) == sectionHeader { // the same in either order
+		section, err := b.in.Peek(12)
+		if err != nil {
+			return err
+		}
+		head, b.big, b.interfaces = section, section[8] == 0x1a, 0
+	}
+	order := binary.ByteOrder(binary.LittleEndian)
+	if b.big {
+		order = binary.BigEndian
+	}
+	length := order.Uint32(head[4:])
+	if length < 12 || length > 2*maxPacket {
+		return fmt.Errorf("a block of %d octets; it may have from 12 to %d", length, 2*maxPacket)
+	}
+	needed := false
+	switch order.Uint32(head) {
+	case sectionHeader, oldPacket, simplePacket, enhancedPacket:
+		needed = true
+	case ofInterface:
+		const costs = 256 // besides its texts
+		b.interfaces += costs + int(length)
+		needed = b.interfaces <= maxInterfaces
+	}
+	if !needed {
+		_, err := b.in.Discard(int(length))
+		return err
+	}
+	b.rest = int(length)
+	return nil
 }
