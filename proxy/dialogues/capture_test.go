@@ -3,6 +3,7 @@ package dialogues_test
 import (
 	"bytes"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -212,4 +213,18 @@ func FuzzRead(f *testing.F) {
 		})
 		_ = err // any file may be wrong
 	})
+}
+
+// TestASectionMayBeginAnywhereInAFile puts the head of a section at the end of what is
+// read at once.
+func TestASectionMayBeginAnywhereInAFile(t *testing.T) {
+	w := &wire{t: t}
+	c := w.connect(4711)
+	c.say(captured)
+	c.close()
+	first := (&wire{t: t}).pcapng()
+	names := func(octets int) []byte { return block(4, make([]byte, octets-12)...) }
+	if all := read(t, string(slices.Concat(first, names(64<<10-8-len(first)), w.pcapng(), names(64<<10)))); len(all) != 1 || linesOf(all[0]) != capturedLines {
+		t.Errorf("it is told as %v", all)
+	}
 }
