@@ -288,6 +288,13 @@ func TestSessionsAtTheSameTimeAreToldApart(t *testing.T) {
 	}
 }
 
+func TestTextBehindAnEarlyAnswerIsNoCommand(t *testing.T) {
+	all := read(t, "S: 220 a\nC: DATA\nS: 354 go on\nC: Subject: x\nS: 452 full\nC: QUIT\nC: is a word\nC: .\nC: QUIT\nS: 221 bye\n")
+	if len(all) != 1 || linesOf(all[0]) != "S: 220 a\nC: DATA\nS: 354 go on\n~ message 12 bytes\nS: 452 full\nC: QUIT\nS: 221 bye\n" {
+		t.Errorf("it is told as %v", all)
+	}
+}
+
 func TestAServerThatHangsUpIsTold(t *testing.T) {
 	for name, text := range map[string]string{
 		"swaks": "=== Connected to a.\n<-  220 a\n -> EHLO b\n*** Remote host closed connection unexpectedly.\n",

@@ -26,6 +26,9 @@ func wellPlayed(t *testing.T, d *dialogues.Dialogue) {
 			t.Errorf("%q is not in\n%s", want, lines)
 		}
 	}
+	if d.Source != dialogues.Curl && !strings.Contains(strings.ToUpper(lines), "C: QUIT\n") { // curl does not print it
+		t.Errorf("QUIT is not in\n%s", lines)
+	}
 	f := d.File
 	f.Rules = []string{"standard"}
 	policy, err := play.Policy(&f)

@@ -17,6 +17,8 @@ type session struct {
 	owed   []rewrite.Verb // of commands whose replies have not come, oldest first
 	inText bool           // DATA was accepted, and the message has not ended
 	octets int64          // of the message, as far as the file has it
+	lines  bool           // the file has lines of the message
+	rest   bool           // the server answered before they ended, and the rest of them is no command
 	tls    int            // where TLS begins, among the lines; 0: nowhere
 	over   bool           // QUIT was answered
 }
@@ -48,12 +50,16 @@ func (s *session) add(l transcript.Line) {
 
 // client takes a line of the client's.
 func (s *session) client(text string) {
-	if s.inText {
-		if text == "." {
-			s.endText()
-			return
-		}
+	switch {
+	case text == "." && (s.inText || s.rest):
+		s.endText()
+		s.rest = false
+		return
+	case s.inText:
 		s.octets += int64(len(text)) + 2
+		s.lines = true
+		return
+	case s.rest:
 		return
 	}
 	if !s.begun() {
@@ -95,12 +101,13 @@ func (s *session) endText() {
 		return
 	}
 	s.add(transcript.Line{Text: fmt.Sprintf("message %d bytes", s.octets)})
-	s.inText, s.octets = false, 0
+	s.inText, s.octets, s.lines = false, 0, false
 	s.owed = append([]rewrite.Verb{rewrite.VerbMessage}, s.owed...)
 }
 
 // server takes a line of the server's.
 func (s *session) server(text string) {
+	s.rest = s.rest || s.inText && s.lines
 	s.endText() // a log may leave the text out
 	if !s.begun() {
 		s.d.Greeted = true
