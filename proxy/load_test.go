@@ -10,7 +10,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -71,12 +70,6 @@ func served(t *testing.T, to net.Addr) time.Duration {
 
 const soon = 2 * time.Second // on a machine that does much else
 
-// raceDetected says whether this was built with the race detector.
-func raceDetected() bool {
-	info, ok := debug.ReadBuildInfo()
-	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
-}
-
 func loadOf(t *testing.T, many, few int) int {
 	if os.Getenv("SMTPSHIM_SOAK") == "" {
 		return few
@@ -113,7 +106,7 @@ func TestOneAddressCannotKeepOthersOut(t *testing.T) {
 // TestHalfOpenClientsCostLittle has clients from many addresses that owe a PROXY
 // header, and whose sessions have therefore not begun.
 func TestHalfOpenClientsCostLittle(t *testing.T) {
-	if raceDetected() {
+	if smtptest.RaceDetected() {
 		t.Skip("the race detector keeps a record of memory in memory")
 	}
 	const most = 12 << 10 // of memory, for each
@@ -189,7 +182,7 @@ func TestSlowClientsCostLittle(t *testing.T) {
 	}
 	each := (resident(t) - began) / n
 	t.Logf("%d clients at an octet a second: %d octets each; another client was served in %v at the slowest", n, each, worst)
-	if each > most && !raceDetected() { // which keeps a record of memory in memory
+	if each > most && !smtptest.RaceDetected() { // which keeps a record of memory in memory
 		t.Errorf("%d octets for each slow client", each)
 	}
 	if worst > soon {
@@ -200,7 +193,7 @@ func TestSlowClientsCostLittle(t *testing.T) {
 // TestMessagesThatNobodyTakesCostABuffer has clients send text that is to be
 // mended and folded to a server that has stopped reading.
 func TestMessagesThatNobodyTakesCostABuffer(t *testing.T) {
-	if raceDetected() {
+	if smtptest.RaceDetected() {
 		t.Skip("the race detector keeps a record of memory in memory")
 	}
 	const most = 516 << 10 // of memory, for each: a read, what is mended of it, and what is folded of that

@@ -13,11 +13,12 @@ import (
 	"strings"
 	"testing"
 
+	"smtpshim/proxy/smtptest"
 	"smtpshim/proxy/smtptest/real"
 )
 
 func TestMemoryDoesNotGrowWithTheMessage(t *testing.T) {
-	if raceDetected() {
+	if smtptest.RaceDetected() {
 		t.Skip("the race detector keeps a record of memory in memory")
 	}
 	t.Parallel()

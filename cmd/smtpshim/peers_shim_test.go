@@ -10,12 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"smtpshim/proxy/smtptest"
 	"smtpshim/proxy/smtptest/real"
 )
 
@@ -27,7 +27,7 @@ import (
 var binary = sync.OnceValues(func() (path string, err error) {
 	path = filepath.Join(programDir, "smtpshim")
 	args := []string{"build", "-buildvcs=false", "-o", path}
-	if raceDetected() {
+	if smtptest.RaceDetected() {
 		args = append(args, "-race")
 	}
 	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
@@ -67,12 +67,6 @@ func TestMain(m *testing.M) {
 	status := m.Run()
 	os.RemoveAll(programDir)
 	os.Exit(status)
-}
-
-// raceDetected says whether the tests were built with -race.
-func raceDetected() bool {
-	info, ok := debug.ReadBuildInfo()
-	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // A shim is a running smtpshim with one route.

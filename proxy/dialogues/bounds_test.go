@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"smtpshim/proxy/dialogues"
+	"smtpshim/proxy/smtptest"
 )
 
 // repeated is a file that begins with head and goes on with body until so many octets
@@ -95,7 +96,7 @@ func block(kind byte, octets ...byte) []byte {
 var nameRecord = []byte{1, 0, 6, 0, 192, 0, 2, 1, 'a', 0, 0, 0, 0, 0, 0, 0}
 
 func TestALargeFileIsReadInLittleMemory(t *testing.T) {
-	if racing {
+	if smtptest.RaceDetected() {
 		t.Skip("the race detector keeps a record of memory in memory")
 	}
 	many := &wire{t: t}
