@@ -205,3 +205,23 @@ func FuzzPlay(f *testing.F) {
 		}
 	})
 }
+
+// TestARuleIsNamedAtTheCommandThatItChanges has one whose reply the recording knows, and
+// one whose reply it does not.
+func TestARuleIsNamedAtTheCommandThatItChanges(t *testing.T) {
+	for name, c := range map[string]struct{ reply, why string }{
+		"known":     {"250 hello", ""},
+		"not known": {"501 Invalid Address", "the server is told EHLO sub2; it refused EHLO sub2. with 501 Invalid Address"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := playedAs(t, dialogueOf(t, "fix-hello-name", "S: 220-mail.example.com Microsoft SMTP MAIL ready at Sat, 28 Aug 1999\nS: 220 ESMTP spoken here\nC: EHLO sub2.\nS: "+c.reply+"\nC: QUIT\nS: 221 bye"))
+			want := []play.Act{{Rule: "fix-hello-name", Count: 1, Line: 3, Said: transcript.Line{Side: transcript.Client, Mark: transcript.Removed, Rule: "fix-hello-name", Text: "EHLO sub2."}}}
+			if !reflect.DeepEqual(r.Rules, want) {
+				t.Errorf("rules %+v, want %+v", r.Rules, want)
+			}
+			if r.Unknown.Why != c.why {
+				t.Errorf("unknown %+v, want %q", r.Unknown, c.why)
+			}
+		})
+	}
+}

@@ -74,11 +74,12 @@ type Change struct {
 func Play(recording *transcript.File, policy *rewrite.Policy) *Result {
 	f := *recording
 	f.Dialogue = visible(f.Dialogue)
-	g := &game{course: newCourse(recording.Dialogue), recording: f.Dialogue}
+	g := &game{course: newCourse(recording.Dialogue), recording: f.Dialogue, first: map[string]int{}}
 	g.player = newPlayer(&f, policy, g, g)
 	g.result.Said = len(g.player.client) + len(g.player.server)
 	defer g.player.d.Close()
 	g.player.play(f.Settings["begins"])
+	g.cutShort(policy.Rules.Names())
 	g.finish()
 	return &g.result
 }
@@ -136,6 +137,7 @@ type game struct {
 	result    Result
 	told      []transcript.Line // since the player said something
 	applied   []string          // by rules, as often
+	first     map[string]int    // the line of the recording, from 1 on, that a rule changed first
 }
 
 func (g *game) Command(rewrite.Verb)              {}
@@ -154,6 +156,11 @@ func (g *game) Broke(rule, why string) {
 func (g *game) Exchanged(side byte, said, got []string, by rewrite.Causes) {
 	lines := transcript.Exchange(transcript.Side(side), said, got, by.Rules, by.Of)
 	g.told = append(g.told, lines...)
+	for _, rule := range strings.Split(by.Rules, ",") {
+		if g.first[rule] == 0 {
+			g.first[rule] = g.player.place + 1
+		}
+	}
 	if side == byte(transcript.Server) {
 		g.refused(said, got, by.Rules)
 	}
@@ -212,7 +219,7 @@ func (g *game) fed(_, _, toServer, toClient []string) {
 		i := slices.IndexFunc(g.result.Rules, func(a Act) bool { return a.Rule == rule })
 		if i < 0 {
 			i = len(g.result.Rules)
-			g.result.Rules = append(g.result.Rules, Act{Rule: rule, Line: at})
+			g.result.Rules = append(g.result.Rules, Act{Rule: rule, Line: cmp.Or(g.first[rule], at)})
 		}
 		g.result.Rules[i].Count++
 	}
@@ -237,6 +244,16 @@ func (g *game) goesOn() bool          { return g.course.unknown.Why == "" }
 func (g *game) replies(said []string) { g.course.reply(said, g.player) }
 
 func (g *game) says(line string) bool { return g.course.says(line, g.player) }
+
+// cutShort adds the rules that changed a command whose reply is not known. The dialogue
+// counts them with the reply.
+func (g *game) cutShort(rules []string) {
+	for _, rule := range rules {
+		if line := g.first[rule]; line > 0 && !slices.ContainsFunc(g.result.Rules, func(a Act) bool { return a.Rule == rule }) {
+			g.result.Rules = append(g.result.Rules, Act{Rule: rule, Count: 1, Line: line})
+		}
+	}
+}
 
 // finish says how far the recording was played.
 func (g *game) finish() {
