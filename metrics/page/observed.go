@@ -42,7 +42,7 @@ func (p *page) observed() map[string]*observedView {
 	}
 	views := map[string]*observedView{}
 	for _, o := range p.Observed() {
-		v := &observedView{Route: o.Route, Seen: fmt.Sprintf("seen: %s sessions of %s clients", grouped(int64(o.Sessions)), grouped(int64(o.Clients)))}
+		v := &observedView{Route: o.Route, Seen: fmt.Sprintf("seen: %s of %s", plural(o.Sessions, "session"), plural(o.Clients, "client"))}
 		for _, r := range o.Rules {
 			named := r.Named
 			more := ""
@@ -51,7 +51,7 @@ func (p *page) observed() map[string]*observedView {
 			}
 			rule := observedRuleView{
 				reason:  reasons(r.Name, p.Rules)[0],
-				Clients: fmt.Sprintf("%s of %s clients", grouped(int64(r.Clients)), grouped(int64(o.Clients))),
+				Clients: fmt.Sprintf("%s of %s", grouped(int64(r.Clients)), plural(o.Clients, "client")),
 				Whom:    quoted(strings.Join(named, ", ") + more),
 			}
 			if r.Line != "" {
