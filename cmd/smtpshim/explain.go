@@ -245,7 +245,10 @@ func printUnknown(w io.Writer, lines int) {
 		what = fmt.Sprintf("these %d lines", lines)
 	}
 	fmt.Fprintf(w, "smtpshim explain: nothing is known about %s.\n\n", what)
+	entry(w, 0, "", 0, "Ask the two themselves: \"smtpshim probe HOST\" says what a server gets wrong, and \"smtpshim probe -listen ADDR\" what a client "+
+		"does that is pointed there, such as a scanner.")
+	fmt.Fprintln(w)
 	entry(w, 0, "", 0, "The dialogue tells more than a report of it. Put smtpshim between the two (README, In front of a legacy server) and look at the "+
-		"lines of a session that fails: with \"smtpshim watch\", on the page, or in a recording ([record] with only_failed). "+
-		"\"smtpshim check -live\" says what the server offers and refuses. Then explain the line before the first refusal.")
+		"lines of a session that fails: with \"smtpshim watch\", on the page, or in a recording ([route.record] with only_failed). "+
+		"Then explain the first refusal in it.")
 }

@@ -12,6 +12,7 @@ import (
 	"smtpshim/proxy/login/token"
 	providers "smtpshim/proxy/provider"
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -139,5 +140,13 @@ func useOf(rule string) string {
 	case slices.Contains(setsOf(rule), "standard"):
 		return fmt.Sprintf("put smtpshim between: the rule %s heals it, and is in force where a route has no rules of its own", rule)
 	}
-	return fmt.Sprintf("put smtpshim between, with rules = [\"standard\", %q] in its route", rule)
+	return fmt.Sprintf("put smtpshim between, with rules = [\"standard\", %q] in its route%s", rule, alsoOptions(rule))
+}
+
+// alsoOptions says that a rule does nothing without options, if so; check refuses it then.
+func alsoOptions(rule string) string {
+	if _, errs := heal.Compile([]string{rule}, nil); errs == nil {
+		return ""
+	}
+	return fmt.Sprintf(" and its options, which \"smtpshim rules %s\" tells", rule)
 }

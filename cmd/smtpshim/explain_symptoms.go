@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
 )
 
@@ -29,9 +28,10 @@ type symptom struct {
 	exact    bool   // the enhanced code counts, since there is nothing else but the code
 }
 
-func newSymptom(r rewrite.Rule, text string) symptom {
+// newSymptom is a text that is seen of the ill that told tells.
+func newSymptom(told cause, text string) symptom {
 	all := allWordsIn(text)
-	s := symptom{rule: r.Name, told: ruleCause(r), words: wordsIn(text)}
+	s := symptom{rule: told.Rule, told: told, words: wordsIn(text)}
 	s.told.Symptom = text
 	if at := slices.IndexFunc(all, enhanced.MatchString); at >= 0 {
 		s.enhanced = all[at]
@@ -45,8 +45,9 @@ func newSymptom(r rewrite.Rule, text string) symptom {
 func newExplainer() *explainer {
 	e := &explainer{whole: map[string][]int{}, with: map[string][]int{}, rarity: map[string]float64{}, ordinary: ordinaryRefusals()}
 	for _, r := range heal.Table() {
+		told := ruleCause(r)
 		for _, text := range r.Symptoms {
-			s := newSymptom(r, text)
+			s := newSymptom(told, text)
 			for _, w := range unique(s.words) {
 				e.with[w] = append(e.with[w], len(e.symptoms))
 			}

@@ -174,6 +174,12 @@ func adviceHere(c cause, f failure, at *route) string {
 		return fmt.Sprintf("the rule %s is observed on this route, and found nothing to act on: its description says what it looks for, and has its options", c.Rule)
 	case slices.Contains(at.Rules.Names(), c.Rule):
 		return fmt.Sprintf("the rule %s is in force on this route, and found nothing to act on: its description says what it looks for, and has its options", c.Rule)
+	case slices.Contains(at.computed().Names(), c.Rule):
+		return fmt.Sprintf("the rule %s is only observed on the route %s: take mode = \"observe\" away there, and reload", c.Rule, at.Name)
 	}
-	return fmt.Sprintf("add %q to rules of the route %s, which are [\"standard\"] where the file does not say, and reload", c.Rule, at.Name)
+	also := alsoOptions(c.Rule)
+	if also != "" {
+		also += ","
+	}
+	return fmt.Sprintf("add %q to rules of the route %s, which are [\"standard\"] where the file does not say,%s and reload", c.Rule, at.Name, also)
 }

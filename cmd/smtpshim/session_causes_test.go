@@ -14,7 +14,8 @@ import (
 // explaining is an instance with the route "in", which has rules.
 func explaining(t *testing.T, rules string) *instance {
 	t.Helper()
-	config, _ := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nrules = "+rules+"\n")
+	config, _ := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nrules = "+rules+"\n"+
+		"[[route]]\nname = \"seen\"\nlisten = [\"127.0.0.1:2526\"]\nservers = [\"127.0.0.1:25\"]\nmode = \"observe\"\n")
 	p := newInstance("", config, t.Output())
 	t.Cleanup(func() { p.writer.Close() })
 	return p
@@ -29,6 +30,8 @@ func TestAFailedSessionSaysWhyAndWhatHealsIt(t *testing.T) {
 	acted.acted = map[string]int{"fix-hello-name": 1}
 	gone := refused(501, "5.5.4 Invalid Address")
 	gone.route = "gone"
+	seen := refused(501, "5.5.4 Invalid Address")
+	seen.route = "seen"
 	login := refused(535, "5.7.139 Authentication unsuccessful, basic authentication is disabled.")
 	login.refused.Means, login.refused.Do = "login by password is turned off", "use OAuth"
 	for _, c := range []struct {
@@ -41,6 +44,8 @@ func TestAFailedSessionSaysWhyAndWhatHealsIt(t *testing.T) {
 	}{
 		{"a rule that is not in force", refused(552, "Too many recipients"), "too-many-recipients", "this is known of ", `add "too-many-recipients" to rules of the route in, `, false},
 		{"a rule in force that did not act", refused(501, "5.5.4 Invalid Address"), "fix-hello-name", "this is known of ", "is in force on this route, and found nothing to act on", false},
+		{"a rule that needs options", refused(500, "Host does not support 8bitmime"), "hide-keywords", "this is known of ", `which are ["standard"] where the file does not say, and its options, which "smtpshim rules hide-keywords" tells, and reload`, false},
+		{"a rule that is observed", seen, "fix-hello-name", "this is known of ", `is only observed on the route seen: take mode = "observe" away there, and reload`, false},
 		{"a rule that acted", acted, "fix-hello-name", "this is known of ", "has acted in this session", false},
 		{"a route that is gone", gone, "fix-hello-name", "this is known of ", "the rule fix-hello-name heals it", false},
 		{"a refusal that the proxy knows", login, "", "login by password is turned off", "use OAuth", false},
