@@ -28,6 +28,8 @@ type cause struct {
 	Guess   bool     `json:"guess,omitempty"` // by words alone
 	vague   bool     // it says that something failed, and another line why
 	weight  float64  // the heaviest is told first
+
+	otherStatus bool // the line and the symptom have different enhanced codes
 }
 
 // key tells causes apart.
@@ -68,7 +70,12 @@ func (e *explainer) causesOf(line string) []cause {
 // knownCauses returns what a line tells for sure.
 func (e *explainer) knownCauses(line string) []cause {
 	line = plain(line)
-	causes := slices.Concat(refusalCauses(line), e.ordinaryCauses(line), e.symptomCauses(line))
+	causes := refusalCauses(line)
+	symptoms := e.symptomCauses(line)
+	if slices.ContainsFunc(causes, func(c cause) bool { return c.weight == weightProvider }) { // who knows this code knows what it means
+		symptoms = slices.DeleteFunc(symptoms, func(c cause) bool { return c.otherStatus })
+	}
+	causes = slices.Concat(causes, e.ordinaryCauses(line), symptoms)
 	if means, do := token.Explain(line); means != "" {
 		causes = append(causes, cause{Means: means, Do: do, Source: "smtpshim's table of refusals, deploy/doc/login.md", weight: weightProvider})
 	}

@@ -51,6 +51,7 @@ const (
 	unreachable      = "there is no connection to the server: nothing was said"
 	disabledMailbox  = "the mailbox takes no mail: it is disabled, or its owner has left"
 	fullMailbox      = "the mailbox has no room"
+	fullServer       = "the server is short of disk space or memory, and takes no mail until it has more"
 	largeMessage     = "the message is larger than the server takes"
 	circle           = "the message goes in a circle: two servers hand it to each other, or one to itself"
 	expired          = "the message waited too long in a queue, and the sender gave up; another line may say what it waited for"
@@ -80,6 +81,8 @@ func aboutAddresses() []ordinary {
 		{texts: []string{"mailbox full", "mailbox is full", "over quota", "quota exceeded", "quota exceed", "insufficient storage space", "mailbox size limit exceeded",
 			"exceeded storage allocation", "out of storage space", "inbox is out of space", "mailfolder is full", "mailbox exceeded the local limit", "mailbox has exceeded"},
 			means: fullMailbox, do: "let the sender try again later; where it bounces because of a 5xx, [[route.replace]] makes 452 of it, as the README shows", source: "RFC 3463, 3.3 (5.2.2)"},
+		{texts: []string{"insufficient system resources", "insufficient system storage", "insufficient disk space"},
+			means: fullServer, do: "make room where the server has its queue (Exchange says so by back pressure, Postfix by queue_minfree); the sender tries again by itself", source: "RFC 5321, 4.2.3 (452); RFC 3463, 3.4 (4.3.1)"},
 		{texts: []string{"domain not found", "sender domain must exist", "domain of sender address", "sender verify failed", "sender domain not found"},
 			means: unknownSender, do: "correct the address or the DNS; the rule map-domains tells the server another domain", source: "RFC 3463, 3.2 (5.1.8)"},
 		{texts: []string{"host or domain name not found", "host not found", "name service error", "non-existent hosts", "no such domain", "domain does not exist", "unknownhostexception", "could not resolve host",

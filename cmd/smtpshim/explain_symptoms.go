@@ -78,19 +78,22 @@ func (e *explainer) symptomCauses(line string) []cause {
 	longest := 0.0
 	found := func(i int, weight float64) {
 		s := e.symptoms[i]
-		if s.enhanced != "" && slices.Contains(all, s.enhanced) {
+		c := s.told
+		switch {
+		case s.enhanced == "":
+		case slices.Contains(all, s.enhanced):
 			weight += 0.5
+		default:
+			c.otherStatus = len(said) < len(all)
 		}
+		c.weight = weight
 		longest = max(longest, weight)
 		at := slices.IndexFunc(causes, func(c cause) bool { return c.Rule == s.rule })
 		switch {
 		case at < 0:
-			c := s.told
-			c.weight = weight
 			causes = append(causes, c)
 		case causes[at].weight < weight:
-			causes[at] = s.told
-			causes[at].weight = weight
+			causes[at] = c
 		}
 	}
 	for _, w := range unique(all) {

@@ -44,19 +44,21 @@ func TestWhatIsSeenIsExplained(t *testing.T) {
 func TestOrdinaryRefusalsAreToldAsSuch(t *testing.T) {
 	explains := newExplainer()
 	for text, want := range map[string]string{
-		"550 5.1.1 <b@example.com>: Recipient address rejected: User unknown in local recipient table":                   "the server does not know the recipient: this is about the address, not about SMTP",
-		"554 5.7.1 <b@example.com>: Relay access denied":                                                                 "the server relays for clients alone that it knows",
-		"451 4.7.1 Greylisting in action, please come back later":                                                        "the server has not seen this sender before, and wants it to come again (greylisting)",
-		"421 4.7.66 TLS 1.0 and 1.1 are not supported. Please upgrade/update your client":                                "the two sides have no version or suite of TLS in common that both allow",
-		"554 SMTP synchronization error":                                                                                 "the client has sent something before it was its turn",
-		"452 4.5.3 Too many recipients":                                                                                  "the server takes no more recipients in one message",
-		"530 5.7.0 Must issue a STARTTLS command first":                                                                  "the server takes mail inside TLS only",
-		"552 5.3.4 Message size exceeds fixed limit":                                                                     "the message is larger than the server takes",
-		"status=deferred (connect to mx.example.com[192.0.2.1]:25: Connection timed out)":                                "there is no connection to the server: nothing was said",
-		"status=deferred (Cannot start TLS: handshake failure)":                                                          "TLS was begun, and the two did not agree; another line of the log may say why",
-		"lost connection with mx.example.com[192.0.2.1] while receiving the initial server greeting":                     "the server takes the connection, and hangs up or says nothing where it has to greet",
-		"504 5.5.2 <PRINTER>: Helo command rejected: need fully-qualified hostname":                                      "the server wants a name with a domain in EHLO or HELO, and the client says one word",
-		"552 5.2.2 Mailbox full":                                                                                         "the mailbox has no room",
+		"550 5.1.1 <b@example.com>: Recipient address rejected: User unknown in local recipient table": "the server does not know the recipient: this is about the address, not about SMTP",
+		"554 5.7.1 <b@example.com>: Relay access denied":                                               "the server relays for clients alone that it knows",
+		"451 4.7.1 Greylisting in action, please come back later":                                      "the server has not seen this sender before, and wants it to come again (greylisting)",
+		"421 4.7.66 TLS 1.0 and 1.1 are not supported. Please upgrade/update your client":              "the two sides have no version or suite of TLS in common that both allow",
+		"554 SMTP synchronization error":                                                               "the client has sent something before it was its turn",
+		"452 4.5.3 Too many recipients":                                                                "the server takes no more recipients in one message",
+		"530 5.7.0 Must issue a STARTTLS command first":                                                "the server takes mail inside TLS only",
+		"552 5.3.4 Message size exceeds fixed limit":                                                   "the message is larger than the server takes",
+		"status=deferred (connect to mx.example.com[192.0.2.1]:25: Connection timed out)":              "there is no connection to the server: nothing was said",
+		"status=deferred (Cannot start TLS: handshake failure)":                                        "TLS was begun, and the two did not agree; another line of the log may say why",
+		"lost connection with mx.example.com[192.0.2.1] while receiving the initial server greeting":   "the server takes the connection, and hangs up or says nothing where it has to greet",
+		"504 5.5.2 <PRINTER>: Helo command rejected: need fully-qualified hostname":                    "the server wants a name with a domain in EHLO or HELO, and the client says one word",
+		"452 4.3.1 Insufficient system resources":                                                      "the server is short of disk space or memory, and takes no mail until it has more",
+		"451 4.3.1 Try later":    "the server is short of disk space or memory, and takes no mail until it has more",
+		"552 5.2.2 Mailbox full": "the mailbox has no room",
 		"450 4.1.8 <a@example.com>: Sender address rejected: Domain not found":                                           "the server does not find the domain of the sender's address in the DNS",
 		"554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org":                          "the server takes no mail from this address, by a list of addresses",
 		"550 5.7.26 This mail has been blocked because the sender is unauthenticated":                                    "the server refuses by the domain of the sender: SPF, DKIM or DMARC",
@@ -90,6 +92,22 @@ func TestEverySymptomOfARuleLeadsToIt(t *testing.T) {
 					t.Errorf("%q does not lead to %s", text, r.Name)
 				}
 			}
+		}
+	}
+}
+
+// What a provider says for good is not what a rule puts off.
+func TestARefusalThatIsKnownIsNotTakenForOneWithAnotherEnhancedCode(t *testing.T) {
+	explains := newExplainer()
+	for text, want := range map[string]bool{
+		"535 5.7.139 Authentication unsuccessful, basic authentication is disabled.": false,
+		"535 5.7.3 Authentication unsuccessful":                                      true,
+		"535 Authentication unsuccessful":                                            true,
+		"535 5.7.8 Authentication unsuccessful":                                      true, // as a server says that is no large provider's
+	} {
+		causes := explains.causesOf(text)
+		if got := slices.ContainsFunc(causes, func(c cause) bool { return c.Rule == "defer-auth-failures" }); got != want {
+			t.Errorf("%q leads to the rule: %v, want %v: %+v", text, got, want, causes)
 		}
 	}
 }
