@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// hands are what a leg reads and writes with. Of the sessions that there are most wait
-// for their clients, and do neither: they have none.
+// hands are what a leg reads and writes with. Most sessions wait for their clients: they
+// read and write nothing, and their legs have none.
 type hands struct {
 	leg *leg
 
@@ -41,7 +41,8 @@ var idleHands = sync.Pool{New: func() any {
 	return h
 }}
 
-// take sees to it that the leg has hands.
+// take sees to it that the leg has hands. Two goroutines that share a leg have it take
+// them before they begin.
 func (l *leg) take() {
 	if l.hands == nil {
 		l.hands = idleHands.Get().(*hands)

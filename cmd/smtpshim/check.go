@@ -20,7 +20,7 @@ const (
 func check(args []string, stdout, stderr io.Writer) int {
 	f := flags("check", "[-config FILE] [-live]", "Prints what each route of the configuration will do, or every mistake in it.", stderr)
 	path := f.String("config", configFile, configHelp)
-	live := f.Bool("live", false, "also say hello to each server, log in where the route has a login, and print what it is like")
+	live := f.Bool("live", false, "also say hello to each server, and log in where the route does")
 	if status, ok := parse(f, args, 0); !ok {
 		return status
 	}

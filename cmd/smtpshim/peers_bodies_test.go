@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"smtpshim/proxy/smtptest"
 	"smtpshim/proxy/smtptest/real"
 )
 
@@ -18,7 +19,7 @@ func TestAThousandMessagesArriveAsSent(t *testing.T) {
 	to := real.Postfix(t, real.Options{})
 	through := startShim(t, shimOptions{server: to.Addr})
 	clients, each, big := 8, 125, 50<<20
-	if racing {
+	if smtptest.RaceDetected() {
 		each, big = 25, 5<<20
 	}
 	want := map[string][sha256.Size]byte{} // what was sent, by subject

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"smtpshim/proxy/smtptest"
 	"smtpshim/proxy/smtptest/real"
 )
 
@@ -59,7 +60,7 @@ func hostileServer(t *testing.T) string {
 // inBrowser has a script of testdata/page look at the page of s.
 func (s shim) inBrowser(t *testing.T, script string, more ...string) {
 	t.Helper()
-	if racing {
+	if smtptest.RaceDetected() {
 		t.Skip("what it looks for is in the browser, and the race detector would not see that")
 	}
 	node, chromium := real.Bin(t, "browser", "node"), real.Bin(t, "browser", "chromium")

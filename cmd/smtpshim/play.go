@@ -2,14 +2,12 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
-	"smtpshim/proxy/dialogues"
 	"smtpshim/rewrite/heal"
 )
 
@@ -48,7 +46,7 @@ func playFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		if err != nil {
 			fmt.Fprintf(stderr, "smtpshim play: %v\n", err)
 			status = failed
-			if errors.Is(err, dialogues.ErrNone) || p.Dialogues == 0 {
+			if p.Dialogues == 0 {
 				continue
 			}
 		}

@@ -174,8 +174,6 @@ func adviceHere(c cause, f failure, at *route) string {
 		return fmt.Sprintf("the rule %s is observed on this route, and found nothing to act on: its description says what it looks for, and has its options", c.Rule)
 	case slices.Contains(at.Rules.Names(), c.Rule):
 		return fmt.Sprintf("the rule %s is in force on this route, and found nothing to act on: its description says what it looks for, and has its options", c.Rule)
-	case slices.Contains(at.computed().Names(), c.Rule):
-		return fmt.Sprintf("the rule %s is only observed on the route %s: take mode = \"observe\" away there, and reload", c.Rule, at.Name)
 	}
 	also := alsoOptions(c.Rule)
 	if also != "" {
