@@ -1,8 +1,6 @@
 package proxy_test
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +9,7 @@ import (
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
-	"smtpshim/rewrite/transcript"
+	"smtpshim/rewrite/testdata"
 )
 
 // healed are the rules of the dialogue that a file without rules is the failure of; those
@@ -19,13 +17,14 @@ import (
 func healed(t *testing.T, name string) *rewrite.Rules {
 	t.Helper()
 	rules, errs := heal.Compile([]string{"standard"}, nil)
-	with, isOff := strings.CutSuffix(name, "-off.txt")
-	if data, err := os.ReadFile(with + ".txt"); isOff && err == nil {
-		f, err := transcript.Parse(with, data)
+	if with, isOff := strings.CutSuffix(name, "-off"); isOff {
+		f, err := testdata.Of(with)
 		if err != nil {
 			t.Fatal(err)
 		}
-		rules, errs = heal.Compile(f.Rules, f.Options)
+		if f != nil {
+			rules, errs = heal.Compile(f.Rules, f.Options)
+		}
 	}
 	if errs != nil {
 		t.Fatal(errs)
@@ -37,25 +36,16 @@ func healed(t *testing.T, name string) *rewrite.Rules {
 // rewrite's testdata that have no rules, or lack one, through a proxy that observes those
 // that would have healed them: each side gets what it gets without them.
 func TestAnObservingProxyDoesWhatTheTranscriptsWithoutRuleSay(t *testing.T) {
-	names, err := filepath.Glob("../rewrite/testdata/*.txt")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no dialogues in rewrite/testdata: %v", err)
+	all, err := testdata.All()
+	if err != nil {
+		t.Fatal(err)
 	}
 	certificate, pool, err := smtptest.Certificate("mail.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
 	played := 0
-	for _, name := range names {
-		title := strings.TrimSuffix(filepath.Base(name), ".txt")
-		data, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f, err := transcript.Parse(name, data)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for title, f := range all {
 		if len(f.Rules) > 0 && !strings.HasSuffix(title, "-off") || f.Settings["chunking"] != "" || unplayable[title] != "" {
 			continue
 		}
@@ -63,7 +53,7 @@ func TestAnObservingProxyDoesWhatTheTranscriptsWithoutRuleSay(t *testing.T) {
 		t.Run(title, func(t *testing.T) {
 			t.Parallel()
 			s := &stage{f, certificate, pool}
-			s.playWith(t, func(r *proxy.Route) { r.Observed = healed(t, name) })
+			s.playWith(t, func(r *proxy.Route) { r.Observed = healed(t, title) })
 		})
 	}
 	if played < 50 {

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"smtpshim/proxy"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/testdata"
 	"smtpshim/rewrite/transcript"
 )
 
@@ -26,29 +26,20 @@ import (
 // must hear each S: and S+ and nothing else, and a server that is its mirror
 // image, over TCP, with TLS where the file has it.
 func TestTheProxyDoesWhatTheTranscriptsSay(t *testing.T) {
-	names, err := filepath.Glob("../rewrite/testdata/*.txt")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no dialogues in rewrite/testdata: %v", err)
+	all, err := testdata.All()
+	if err != nil {
+		t.Fatal(err)
 	}
 	certificate, pool, err := smtptest.Certificate("mail.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range names {
-		title := strings.TrimSuffix(filepath.Base(name), ".txt")
+	for title, f := range all {
 		t.Run(title, func(t *testing.T) {
 			if reason := unplayable[title]; reason != "" {
 				t.Skip(reason)
 			}
 			t.Parallel()
-			data, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			f, err := transcript.Parse(name, data)
-			if err != nil {
-				t.Fatal(err)
-			}
 			playOver(t, &stage{f, certificate, pool})
 		})
 	}

@@ -204,8 +204,8 @@ func (r *Rules) add(a active) {
 }
 
 // Compile makes Rules of names of rules and sets; "-name" takes one away from
-// those named before it, or a product that one of them looks for. options are by rule and option. Every mistake is
-// reported, as a *ConfigError.
+// those named before it, or a product that one of them looks for. options are by
+// rule and option. Every mistake is reported, as a *ConfigError.
 func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules, []error) {
 	chosen, products, errs := b.choose(names)
 	ofSets := b.optionsOfSets(names)

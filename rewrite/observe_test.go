@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"maps"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/testdata"
 	"smtpshim/rewrite/transcript"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -44,13 +44,12 @@ func observing(t *testing.T, f *transcript.File) *rewrite.Policy {
 // TestObservedRulesChangeNothing plays every dialogue of testdata without rules, and with
 // its rules observed: both sides get the same, to the octet.
 func TestObservedRulesChangeNothing(t *testing.T) {
-	names, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no dialogues in testdata: %v", err)
+	all, err := testdata.All()
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, name := range names {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			f := parseFile(t, name)
+	for name, f := range all {
+		t.Run(name, func(t *testing.T) {
 			bare := policyOf(t, f)
 			bare.Rules = nil
 			want := playUnder(t, bare, f, silent{})
@@ -90,14 +89,12 @@ var unseen = map[string][]string{
 // TestWhatWouldHealIsTold holds what is told of observed rules against what these rules do
 // where they are in force, in each dialogue of testdata.
 func TestWhatWouldHealIsTold(t *testing.T) {
-	names, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no dialogues in testdata: %v", err)
+	all, err := testdata.All()
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, name := range names {
-		title := strings.TrimSuffix(filepath.Base(name), ".txt")
+	for title, f := range all {
 		t.Run(title, func(t *testing.T) {
-			f := parseFile(t, name)
 			would, does := newWitness(), newWitness()
 			playUnder(t, observing(t, f), f, would)
 			play(t, f, does)

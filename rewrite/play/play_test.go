@@ -1,28 +1,14 @@
 package play_test
 
 import (
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
 	"smtpshim/rewrite/play"
+	"smtpshim/rewrite/testdata"
 	"smtpshim/rewrite/transcript"
 )
-
-func parsed(t testing.TB, name string) *transcript.File {
-	t.Helper()
-	data, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := transcript.Parse(name, data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
 
 func playedAs(t testing.TB, f *transcript.File) *play.Result {
 	t.Helper()
@@ -46,13 +32,12 @@ func delivered(lines []transcript.Line, side transcript.Side) string {
 
 // TestARecordingUnderItsOwnRulesIsPlayedToItsEnd plays all of testdata.
 func TestARecordingUnderItsOwnRulesIsPlayedToItsEnd(t *testing.T) {
-	names, err := filepath.Glob("../testdata/*.txt")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no dialogues in testdata: %v", err)
+	all, err := testdata.All()
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, name := range names {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			f := parsed(t, name)
+	for name, f := range all {
+		t.Run(name, func(t *testing.T) {
 			r := playedAs(t, f)
 			if r.Unknown.Why != "" || r.Assumed.Why != "" {
 				t.Errorf("played %d of %d lines: %+v, %+v", r.Played, r.Said, r.Unknown, r.Assumed)
@@ -70,16 +55,15 @@ func TestARecordingUnderItsOwnRulesIsPlayedToItsEnd(t *testing.T) {
 // TestWhatARecordingLeavesOutIsNotNeeded plays what came of each file of testdata again:
 // like the recording of a session it has no credentials.
 func TestWhatARecordingLeavesOutIsNotNeeded(t *testing.T) {
-	names, err := filepath.Glob("../testdata/*.txt")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no dialogues in testdata: %v", err)
+	all, err := testdata.All()
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, name := range names {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			if why := notRecorded[strings.TrimSuffix(filepath.Base(name), ".txt")]; why != "" {
+	for name, f := range all {
+		t.Run(name, func(t *testing.T) {
+			if why := notRecorded[name]; why != "" {
 				t.Skip(why)
 			}
-			f := parsed(t, name)
 			first := playedAs(t, f)
 			f.Dialogue = first.Lines
 			again := playedAs(t, f)

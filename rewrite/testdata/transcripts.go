@@ -6,6 +6,7 @@ import (
 	"embed"
 	"errors"
 	"io/fs"
+	"strings"
 
 	"smtpshim/rewrite/transcript"
 )
@@ -13,10 +14,10 @@ import (
 //go:embed *.txt
 var files embed.FS
 
-// Of returns the transcript that shows what a rule does, NAME.txt; nil if there is
-// none, as for rules that change only the text of messages.
-func Of(rule string) (*transcript.File, error) {
-	name := rule + ".txt"
+// Of returns the transcript NAME.txt, of which that with a rule's name shows what the
+// rule does; nil if there is none, as for rules that change only the text of messages.
+func Of(name string) (*transcript.File, error) {
+	name += ".txt"
 	text, err := files.ReadFile(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -25,4 +26,20 @@ func Of(rule string) (*transcript.File, error) {
 		return nil, err
 	}
 	return transcript.Parse(name, text)
+}
+
+// All returns every transcript, by its file's name without .txt.
+func All() (map[string]*transcript.File, error) {
+	entries, err := files.ReadDir(".")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]*transcript.File{}
+	for _, e := range entries {
+		name := strings.TrimSuffix(e.Name(), ".txt")
+		if all[name], err = Of(name); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
