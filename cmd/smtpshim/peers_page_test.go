@@ -80,10 +80,12 @@ func (s shim) inBrowser(t *testing.T, script string, more ...string) {
 }
 
 func TestThePageInABrowser(t *testing.T) {
+	t.Parallel()
 	startShim(t, shimOptions{server: hostileServer(t)}).inBrowser(t, "browser.cjs")
 }
 
 func TestThePageOfManyRoutesInABrowser(t *testing.T) {
+	t.Parallel()
 	var routes strings.Builder
 	for i := range 39 {
 		name := fmt.Sprintf("branch-office-%d", i)

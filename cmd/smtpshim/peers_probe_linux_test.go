@@ -11,6 +11,7 @@ import (
 
 // What real servers are strict about they may refuse, by the RFCs; a fault is none of it.
 func TestAProbeFindsNothingToHealInRealServers(t *testing.T) {
+	t.Parallel()
 	ca := real.NewCA(t)
 	for name, server := range map[string]*real.Server{
 		"Postfix":           real.Postfix(t, real.Options{CA: ca}),

@@ -162,7 +162,7 @@ func TestTheRouteOfAListeningProbeMakesTheMailArrive(t *testing.T) {
 			}
 			pause, sessions := time.Millisecond, 6
 			if client.FirstLine != smtptest.FirstLineNever {
-				pause, sessions = 20*time.Second, 2 // it speaks at once, which ends the pause
+				pause, sessions = 5*time.Second, 2 // it speaks at once, which ends the pause
 			}
 			e := startListenProbe(t, listenProbe{pause: pause})
 			for range sessions {

@@ -180,6 +180,7 @@ func deliverThrough(t *testing.T, server smtptest.Server, route, sender string) 
 }
 
 func TestAProbeSaysWhatItFindsAndTheRouteIsRight(t *testing.T) {
+	t.Parallel()
 	server := simulated(t, "iis-4", nil)
 	args := []string{"probe", "-pause", "0s", "-name", "client.example.com"}
 	status, out, errs := call(append(args, server.Addr())...)
@@ -210,6 +211,7 @@ func TestAProbeSaysWhatItFindsAndTheRouteIsRight(t *testing.T) {
 }
 
 func TestAProbeOfAModernServerHasNothingToHeal(t *testing.T) {
+	t.Parallel()
 	server := simulated(t, "modern", nil)
 	status, out, _ := call("probe", "-pause", "0s", server.Addr())
 	if status != succeeded || !strings.Contains(out, server.Addr()+": nothing to heal.\n") {
@@ -219,6 +221,7 @@ func TestAProbeOfAModernServerHasNothingToHeal(t *testing.T) {
 
 // What could not be examined is not taken for healed.
 func TestAProbeSaysThatItCouldNotExamineAll(t *testing.T) {
+	t.Parallel()
 	server, ok := smtptest.LookupServer("iis-4")
 	if !ok {
 		t.Fatal("there is no server iis-4")
