@@ -70,7 +70,7 @@ func (s shim) inBrowser(t *testing.T, script string, more ...string) {
 			real.Missing(t, "no "+name+" in SMTPSHIM_PEERS/browser/node_modules")
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // a machine may be busy
 	defer cancel()
 	look := exec.CommandContext(ctx, node, append([]string{filepath.Join("testdata", "page", script), chromium, "http://" + s.admin + "/", s.addr}, more...)...)
 	look.Env = append(os.Environ(), "NODE_PATH="+modules)

@@ -72,7 +72,7 @@ async function saysThatAReloadFailed(browser) {
   assert.ok(await without.page.evaluate(() => document.querySelector("#sessions > li").getBoundingClientRect().top < 844), "sessions begin below the first screen");
   await without.close();
   for (const width of [1280, 390]) {
-    for (const scheme of ["light", "dark"]) await isForEverybody(browser, "", width, scheme);
+    for (const scheme of ["light", "dark"]) await isForEverybody(browser, "", width, scheme, "#notices");
   }
   reload("");
   await notice.waitFor({ state: "detached" });
