@@ -40,6 +40,9 @@ async function look(browser, options, path = "") {
   return { page, close: async () => { await context.close(); assert.deepStrictEqual(wrong, []); } };
 }
 
+// progress says what comes next, for whoever reads why a test took too long.
+const progress = what => console.error(`${Math.round(performance.now() / 1000)}s ${what}`);
+
 const sessions = page => page.locator("#sessions > li").count();
 const live = page => page.waitForFunction(() => document.querySelector("#live").textContent === "live");
 
@@ -48,6 +51,7 @@ const live = page => page.waitForFunction(() => document.querySelector("#live").
 async function isForEverybody(browser, path, width, colorScheme, part = "html") {
   const { page, close } = await look(browser, { viewport: { width, height: 844 }, colorScheme, reducedMotion: "reduce", bypassCSP: true }, path);
   const what = `${path} ${width} ${colorScheme}`;
+  progress(what);
   await page.evaluate(() => document.querySelectorAll("details").forEach(d => { d.open = true; }));
   await page.evaluate(axe);
   const { violations, passes } = await page.evaluate(part => axe.run(part), part);
@@ -71,9 +75,12 @@ async function isForEverybody(browser, path, width, colorScheme, part = "html") 
 // run has functions look at the page with a browser, one after the other. The first
 // that fails ends the process with an error.
 async function run(...looks) {
-  const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox"] });
+  const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
   try {
-    for (const looksAt of looks) await looksAt(browser);
+    for (const looksAt of looks) {
+      progress(looksAt.name);
+      await looksAt(browser);
+    }
   } catch (err) {
     console.error(err);
     process.exitCode = 1;
