@@ -1,4 +1,4 @@
-//go:build !linux
+//go:build !linux || portable
 
 package proxy
 
@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A loop is what sessions run in on Linux. Here there is none: each runs, and waits, on
-// a goroutine.
+// A loop is what sessions run in on Linux, unless the program is built with the tag
+// portable, as tests do. Here there is none: each runs, and waits, on a goroutine.
 type loop struct{}
 
 func (*loop) close() {}
