@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"smtpshim/proxy/header"
 	"smtpshim/rewrite"
 )
 
@@ -107,7 +108,7 @@ func (s *session) askForTLS(name string, by time.Time) (begins bool, err error) 
 		return false, err
 	}
 	defer conn.Close()
-	if err := s.route.announce(conn, s.ends, by); err != nil {
+	if err := header.Write(conn, s.route.ProxySend, s.ends, by); err != nil {
 		return false, err
 	}
 	heard := &firstOctets{Conn: conn}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"smtpshim/proxy/header"
 	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
@@ -106,7 +107,7 @@ func (s *session) greeted(name string) (*leg, []byte, error) {
 func (s *session) greetedOnce(name string) (*leg, []byte, error) {
 	conn, err := s.dial(deadlined{s.proxy.ending, s.now.Add(s.route.Timeouts.connect())}, name)
 	if err == nil {
-		if err = s.route.announce(conn, s.ends, s.now.Add(s.route.Timeouts.connect())); err != nil {
+		if err = header.Write(conn, s.route.ProxySend, s.ends, s.now.Add(s.route.Timeouts.connect())); err != nil {
 			conn.Close()
 		}
 	}

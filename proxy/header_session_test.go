@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"smtpshim/proxy"
+	"smtpshim/proxy/header"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
@@ -19,11 +20,10 @@ import (
 // The same header in both versions, one that has no addresses for a server that
 // knows of none, and what each begins with.
 const (
-	header        = "PROXY TCP4 192.0.2.7 192.0.2.8 56324 25\r\n"
-	headerV2      = signature + "\x21\x11\x00\x0c\xc0\x00\x02\x07\xc0\x00\x02\x08\xdc\x04\x00\x19"
+	headerV1      = "PROXY TCP4 192.0.2.7 192.0.2.8 56324 25\r\n"
+	headerV2      = header.Signature + "\x21\x11\x00\x0c\xc0\x00\x02\x07\xc0\x00\x02\x08\xdc\x04\x00\x19"
 	headerUnknown = "PROXY UNKNOWN\r\n"
-	headerLocal   = signature + "\x20\x00\x00\x00"
-	signature     = "\r\n\r\n\x00\r\nQUIT\n"
+	headerLocal   = header.Signature + "\x20\x00\x00\x00"
 )
 
 // trusting takes headers from these networks; none: from where the tests are.
@@ -59,7 +59,7 @@ func mendsEveryName(t *testing.T, names ...string) *rewrite.Rules {
 
 func TestTheClientsAddressIsTheOneInTheHeader(t *testing.T) {
 	for said, literal := range map[string]string{
-		header:   "[192.0.2.7]",
+		headerV1: "[192.0.2.7]",
 		headerV2: "[192.0.2.7]",
 		headerV2[:15] + "\x0f" + headerV2[16:] + "\x04\x00\x00": "[192.0.2.7]",
 		headerLocal: "[127.0.0.1]",
@@ -80,26 +80,26 @@ func TestTheClientsAddressIsTheOneInTheHeader(t *testing.T) {
 func TestAHeaderMayComeInPiecesAndWithWhatFollows(t *testing.T) {
 	rules := mendsEveryName(t, "fix-hello-name")
 	change := func(r *proxy.Route) { trusting()(r); r.Rules = rules }
-	for _, header := range []string{header, headerV2} {
-		for cut := 1; cut < len(header); cut++ {
-			t.Run(fmt.Sprint(len(header), cut), func(t *testing.T) {
+	for _, said := range []string{headerV1, headerV2} {
+		for cut := 1; cut < len(said); cut++ {
+			t.Run(fmt.Sprint(len(said), cut), func(t *testing.T) {
 				t.Parallel()
 				server, client := nameless("[192.0.2.7]")
-				c := play(t, server, list(steps(smtptest.Send(header[:cut]), smtptest.Send(header[cut:])), client), change)
+				c := play(t, server, list(steps(smtptest.Send(said[:cut]), smtptest.Send(said[cut:])), client), change)
 				wantEnd(t, c, "ok")
 			})
 		}
 		server, _ := nameless("[192.0.2.7]")
-		c := play(t, server, steps(smtptest.Send(header+"EHLO\r\nQUIT\r\n"), smtptest.Expect(greeting, "250 mail.example.com", "221 2.0.0 bye")), change)
+		c := play(t, server, steps(smtptest.Send(headerV1+"EHLO\r\nQUIT\r\n"), smtptest.Expect(greeting, "250 mail.example.com", "221 2.0.0 bye")), change)
 		wantEnd(t, c, "ok")
 	}
 }
 
 func TestAHeaderStandsBeforeTLS(t *testing.T) {
 	ours, theirs := testTLS(t)
-	for _, header := range []string{header, headerV2} {
+	for _, said := range []string{headerV1, headerV2} {
 		server, client := hello()
-		c := play(t, list(server, quitServer), list(steps(smtptest.Send(header), smtptest.ClientTLS(theirs)), client, quitClient),
+		c := play(t, list(server, quitServer), list(steps(smtptest.Send(said), smtptest.ClientTLS(theirs)), client, quitClient),
 			func(r *proxy.Route) {
 				trusting()(r)
 				clientLeg(rewrite.ClientTLSImplicit, ours)(r)
@@ -111,7 +111,7 @@ func TestAHeaderStandsBeforeTLS(t *testing.T) {
 func TestFromElsewhereNoHeaderIsLookedFor(t *testing.T) {
 	server, client := nameless("[127.0.0.1]")
 	rules := mendsEveryName(t, "fix-hello-name")
-	client = list(steps(smtptest.Expect(greeting), smtptest.Send(header), smtptest.Expect(notHere)), client[1:])
+	client = list(steps(smtptest.Expect(greeting), smtptest.Send(headerV1), smtptest.Expect(notHere)), client[1:])
 	c := play(t, server, client, func(r *proxy.Route) {
 		trusting("192.0.2.0/24", "2001:db8::/32")(r)
 		r.Rules = rules
@@ -131,10 +131,10 @@ func TestFromElsewhereAHeaderOfVersion2IsRefused(t *testing.T) {
 	for what, peers := range map[string][2][]smtptest.Step{
 		"whole":               {steps(say), steps(smtptest.Expect(greeting), smtptest.Send(headerV2))},
 		"before the greeting": {steps(say), steps(smtptest.Send(headerV2), smtptest.Expect(greeting))},
-		"its signature":       {steps(say), steps(smtptest.Expect(greeting), smtptest.Send(signature))},
+		"its signature":       {steps(say), steps(smtptest.Expect(greeting), smtptest.Send(header.Signature))},
 		"line by line": {list(steps(say), empty, empty),
 			list(steps(smtptest.Expect(greeting)), heard, heard, steps(smtptest.Send("\x00\r\n"), smtptest.Expect(wrong), smtptest.Send(headerV2[7:])))},
-		"behind one that is taken": {steps(say), steps(smtptest.Send(header), smtptest.Expect(greeting), smtptest.Send(headerV2))},
+		"behind one that is taken": {steps(say), steps(smtptest.Send(headerV1), smtptest.Expect(greeting), smtptest.Send(headerV2))},
 	} {
 		c := play(t, list(peers[0], steps(smtptest.ExpectEnd())), list(peers[1], steps(smtptest.Expect(notTaken), smtptest.ExpectEnd())), func(r *proxy.Route) {
 			trusting("192.0.2.0/24")(r)
@@ -157,7 +157,7 @@ func TestLinesThatOnlyBeginLikeAHeaderAreCommands(t *testing.T) {
 
 func TestASecondHeaderIsACommand(t *testing.T) {
 	server, client := hello()
-	client = list(steps(smtptest.Send(header)), client, steps(smtptest.Send(header), smtptest.Expect(notHere)), quitClient)
+	client = list(steps(smtptest.Send(headerV1)), client, steps(smtptest.Send(headerV1), smtptest.Expect(notHere)), quitClient)
 	c := play(t, list(server, quitServer), client, trusting())
 	wantEnd(t, c, "ok")
 }
@@ -192,7 +192,7 @@ func TestASilentTrustedPeerKeepsNobodyWaiting(t *testing.T) {
 		}
 		defer conn.Close()
 	}
-	act(t, dial, plays(list(steps(smtptest.Send(header)), client, quitClient)...))
+	act(t, dial, plays(list(steps(smtptest.Send(headerV1)), client, quitClient)...))
 	s.wait(t)
 	wantEnd(t, r.Observer.(*counts), "ok")
 	p.Close() // nor does it wait for them
@@ -249,18 +249,18 @@ func TestPeersThatOweAHeaderCountAsSessions(t *testing.T) {
 }
 
 // sending begins connections to the server with a header.
-func sending(v proxy.ProxyVersion) func(*proxy.Route) {
+func sending(v header.Version) func(*proxy.Route) {
 	return func(r *proxy.Route) { r.ProxySend = v; trusting()(r) }
 }
 
 func TestTheServerIsToldWhoTheClientIs(t *testing.T) {
 	for said, told := range map[string][2]string{
-		header:      {header, headerV2},
-		headerV2:    {header, headerV2},
+		headerV1:    {headerV1, headerV2},
+		headerV2:    {headerV1, headerV2},
 		headerLocal: {headerUnknown, headerLocal},
 		"PROXY UNKNOWN 192.0.2.7 192.0.2.8 1 2\r\n": {headerUnknown, headerLocal},
 	} {
-		for i, v := range []proxy.ProxyVersion{proxy.ProxyV1, proxy.ProxyV2} {
+		for i, v := range []header.Version{header.V1, header.V2} {
 			server, client := hello()
 			c := play(t, list(steps(smtptest.ExpectOctets(told[i])), server, quitServer), list(steps(smtptest.Send(said)), client, quitClient), sending(v))
 			wantEnd(t, c, "ok")
@@ -280,7 +280,7 @@ func TestAClientWithoutABalancerIsWhereItsConnectionBegins(t *testing.T) {
 		return plays(list(server, quitServer)...)(c)
 	})
 	r := plainRoute(s)
-	r.ProxySend = proxy.ProxyV1
+	r.ProxySend = header.V1
 	_, dial := startProxy(t, r)
 	conn, err := dial()
 	if err != nil {
@@ -313,13 +313,13 @@ func TestTheServerIsToldBeforeTLS(t *testing.T) {
 	ours, theirs := testTLS(t)
 	server, client := hello()
 	s := startScripted(t, func(c net.Conn) error {
-		if line, err := readLine(c); line != header {
+		if line, err := readLine(c); line != headerV1 {
 			return fmt.Errorf("%q came first: %w", line, err)
 		}
 		return plays(list(steps(smtptest.ServerTLS(ours)), server, quitServer)...)(c)
 	})
 	r := plainRoute(s)
-	sending(proxy.ProxyV1)(r)
+	sending(header.V1)(r)
 	serverLeg(rewrite.ServerTLSImplicit, theirs)(r)
 	_, dial := startProxy(t, r)
 	act(t, dial, plays(list(steps(smtptest.Send(headerV2)), client, quitClient)...))
@@ -334,17 +334,17 @@ func TestTheServerIsToldOnEveryConnection(t *testing.T) {
 		plays(told, smtptest.Say(greeting), smtptest.Expect("EHLO client.example.com"), smtptest.Close()),
 		plays(list(steps(told, smtptest.Say(greeting), smtptest.Expect("EHLO client.example.com"), smtptest.Say("250 mail.example.com")), quitServer)...))
 	r := plainRoute(s)
-	sending(proxy.ProxyV2)(r)
+	sending(header.V2)(r)
 	r.Rules = rules
 	_, dial := startProxy(t, r)
-	act(t, dial, plays(list(steps(smtptest.Send(header), smtptest.Expect(greeting), smtptest.Say("EHLO client.example.com"),
+	act(t, dial, plays(list(steps(smtptest.Send(headerV1), smtptest.Expect(greeting), smtptest.Say("EHLO client.example.com"),
 		smtptest.Expect("250 mail.example.com")), quitClient)...))
 	s.wait(t)
 	wantEnd(t, r.Observer.(*counts), "ok")
 }
 
 func TestTheLogNamesClientAndBalancer(t *testing.T) {
-	for said, want := range map[string][2]string{header: {"192.0.2.7", "127.0.0.1"}, "": {"127.0.0.1", ""}} {
+	for said, want := range map[string][2]string{headerV1: {"192.0.2.7", "127.0.0.1"}, "": {"127.0.0.1", ""}} {
 		server, client := hello()
 		var line struct{ Client, Proxy, Outcome string }
 		logOf(t, &line, list(server, quitServer), list(steps(smtptest.Send(said)), client, quitClient), said != "")
@@ -367,7 +367,7 @@ func TestAHealthCheckThatIsAnsweredIsNotLogged(t *testing.T) {
 // A server that waits for a PROXY header has none of a client that may not send one.
 func TestTheLogNamesTheKeyForAPROXYHeaderThatTheServerWaitsFor(t *testing.T) {
 	heard := make(chan struct{})
-	for said, named := range map[string]bool{header: true, headerV2: true, "PROX": true, "EHLO client.example.com\r\n": false} {
+	for said, named := range map[string]bool{headerV1: true, headerV2: true, "PROX": true, "EHLO client.example.com\r\n": false} {
 		var line struct{ Err string }
 		logOf(t, &line, steps(smtptest.Pause(func() { <-heard }), smtptest.Close()),
 			steps(smtptest.Send(said), smtptest.Pause(func() { heard <- struct{}{} }), smtptest.Expect("421 4.3.2 server not available"), smtptest.ExpectEnd()), false)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"smtpshim/proxy/header"
 	"smtpshim/rewrite"
 )
 
@@ -105,7 +106,7 @@ func (p *Proxy) examineOnce(ctx context.Context, r *running, server string, by t
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })() // whatever it waits for
-	if err := r.announce(conn, ends{}, by); err != nil {
+	if err := header.Write(conn, r.ProxySend, header.Ends{}, by); err != nil {
 		return err
 	}
 	if r.ServerTLS.Mode == rewrite.ServerTLSImplicit {

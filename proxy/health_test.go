@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"smtpshim/proxy/header"
 	"smtpshim/proxy/smtptest"
 )
 
@@ -219,7 +220,7 @@ func TestACheckIsNobodysConnection(t *testing.T) {
 		}}
 		p.prepare()
 		r := checked("a")
-		r.ProxySend = ProxyV1
+		r.ProxySend = header.V1
 		if err := p.examine(t.Context(), newRunning(&r, "shim.example.com"), "a"); err != nil {
 			t.Error(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"smtpshim/proxy/header"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -130,19 +131,19 @@ func (p *Proxy) enter(s *session) bool {
 // identify finds out who the client is, and whether there is room for one more
 // from there, and where to go from here.
 func (s *session) identify(conn net.Conn) (refusal vocabulary.Rejection, err error) {
-	s.ends.client = remoteOf(conn)
+	s.ends.Client = remoteOf(conn)
 	if s.route.tellsDestination() {
-		s.ends.destination = localOf(conn)
+		s.ends.Destination = localOf(conn)
 	}
 	if covers(s.route.ProxyFrom, s.address) {
 		s.balancer = s.address
-		s.ends, err = readHeader(conn, s.route.Timeouts.header())
+		s.ends, err = header.Read(conn, s.route.Timeouts.header())
 		s.now = time.Now()
 		if err != nil {
 			return vocabulary.RejectionPROXYHeader, err
 		}
-		if s.ends.client.IsValid() {
-			s.address = s.ends.client.Addr()
+		if s.ends.Client.IsValid() {
+			s.address = s.ends.Client.Addr()
 		}
 	}
 	if refusal := s.proxy.locate(s); refusal != "" {

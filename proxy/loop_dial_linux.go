@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"smtpshim/proxy/header"
 )
 
 // dialServer dials a server for a session, in its loop if the address says where to.
@@ -56,7 +58,7 @@ func (l *loop) adopt(conn net.Conn) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := l.newSocket(fd, addrPort(conn.RemoteAddr()), received)
+	s, err := l.newSocket(fd, header.AddrPort(conn.RemoteAddr()), received)
 	if err != nil {
 		return nil, err // s is no nil net.Conn
 	}

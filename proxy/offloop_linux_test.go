@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"smtpshim/proxy/header"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
 )
@@ -121,7 +122,7 @@ func TestAddressesOfThisMachineKeepNoOtherSessionWaiting(t *testing.T) {
 		slow.wait()
 		return nil, nil
 	}
-	port := addrPort(p.Addr("0.0.0.0:0")).Port()
+	port := header.AddrPort(p.Addr("0.0.0.0:0")).Port()
 	loops := make(chan bool, 1)
 	l := p.loops[0]
 	l.do(func() {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"smtpshim/proxy/header"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -40,7 +41,7 @@ func (s *session) aim(conn net.Conn) (refusal vocabulary.Rejection, err error) {
 	}
 	s.destination = to.String()
 	if !s.balancer.IsValid() {
-		s.ends.destination = to
+		s.ends.Destination = to
 	}
 	return "", nil
 }
@@ -83,7 +84,7 @@ var errNameless = errors.New("XCLIENT gave the client no address to tell the ser
 
 // dial dials a server from the address that the route wants.
 func (s *session) dial(ctx context.Context, server string) (net.Conn, error) {
-	if s.introducer.IsValid() && !s.ends.client.IsValid() && s.route.ProxySend != ProxyNone {
+	if s.introducer.IsValid() && !s.ends.Client.IsValid() && s.route.ProxySend != header.None {
 		return nil, errNameless
 	}
 	return s.dialServer(ctx, server)
@@ -173,7 +174,7 @@ func (p *Proxy) listensOn(port uint16) (hosts []netip.Addr) {
 	defer p.mu.Unlock()
 	for _, l := range p.listeners {
 		for _, socket := range l.sockets {
-			if at := zoneless(addrPort(socket.Addr())); at.Port() == port {
+			if at := zoneless(header.AddrPort(socket.Addr())); at.Port() == port {
 				hosts = append(hosts, at.Addr())
 			}
 		}

@@ -3,6 +3,8 @@ package proxy
 import (
 	"net"
 	"testing"
+
+	"smtpshim/proxy/header"
 )
 
 // A port is given to somebody else once its connection is closed: a second
@@ -17,7 +19,7 @@ func TestATripIsForgottenWithItsConnection(t *testing.T) {
 	p.prepare()
 	defer p.end()
 	s := &session{proxy: p, route: &running{Route: &Route{}}, destination: l.Addr().String()}
-	meant := addrPort(l.Addr())
+	meant := header.AddrPort(l.Addr())
 	var made [2]trip
 	for i := range made {
 		conn, err := s.dial(t.Context(), s.destination)
@@ -25,7 +27,7 @@ func TestATripIsForgottenWithItsConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		made[i] = trip{addrPort(conn.LocalAddr()), meant}
+		made[i] = trip{header.AddrPort(conn.LocalAddr()), meant}
 		if i == 0 { // the client's own comes first, and stays
 			s.trips = append([]trip{{from: meant, to: meant}}, s.trips...)
 			p.trips[s.trips[0]] = s

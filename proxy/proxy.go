@@ -24,6 +24,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"smtpshim/proxy/header"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -86,7 +87,7 @@ func newRunning(r *Route, hostname string) *running {
 	run.policy = rewrite.Policy{
 		Rules: r.Rules, Observed: r.Observed, ClientTLS: r.ClientTLS.Mode, ServerTLS: r.ServerTLS.Mode,
 		Hostname: hostname, Limits: r.Limits.forDialogue(), VerifiesServer: r.ServerTLS.Verified, ClearLogin: r.ServerTLS.ClearLogin,
-		XCLIENT: r.XCLIENTSend, XCLIENTFrom: r.XCLIENTFrom, Afresh: r.ProxySend != ProxyNone || r.Source.Client,
+		XCLIENT: r.XCLIENTSend, XCLIENTFrom: r.XCLIENTFrom, Afresh: r.ProxySend != header.None || r.Source.Client,
 		Groups: r.EarlyCommands == EarlyShown, Logins: r.Logins, Stamp: stamp,
 	}
 	if run.dialer = r.ServerTLS.Dialer; run.dialer == nil {

@@ -68,7 +68,7 @@ func (s *session) begin() {
 		listener = traced{heard{s}}
 	}
 	s.dialogue = rewrite.New(&s.route.policy, s.address, listener)
-	s.dialogue.Connected(s.ends.client, s.ends.destination)
+	s.dialogue.Connected(s.ends.Client, s.ends.Destination)
 	s.begun = true
 	if s.route.Observer != nil {
 		s.route.Observer.SessionBegan()

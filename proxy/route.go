@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"smtpshim/proxy/header"
 	"smtpshim/rewrite"
 )
 
@@ -43,7 +44,7 @@ type Route struct {
 	ProxyFrom []netip.Prefix
 	// ProxySend is the header that connections to servers begin with. It has the
 	// client's addresses, as a header of its balancer's told them.
-	ProxySend ProxyVersion
+	ProxySend header.Version
 
 	// XCLIENTSend says whether servers are told by XCLIENT who the client is;
 	// STARTTLS is then never passed on to them. XCLIENTFrom are the networks that

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"smtpshim/proxy/header"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -35,7 +36,7 @@ type session struct {
 
 	began       time.Time
 	address     netip.Addr
-	ends        ends             // of the client's connection; none if a balancer's header had none
+	ends        header.Ends      // of the client's connection; none if a balancer's header had none
 	balancer    netip.Addr       // whose PROXY header said so; zero: nobody's
 	introducer  netip.Addr       // who has named the client by XCLIENT; zero: nobody
 	listener    DialogueListener // nil: nobody wants its dialogue

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"smtpshim/proxy/header"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
 )
@@ -286,7 +287,7 @@ func TestAServerThatTakesNoMoreOfAMessageIsGivenUp(t *testing.T) {
 }
 
 func TestATrustedPeerThatSaysNothingIsClosedWithoutAWord(t *testing.T) {
-	for _, said := range []string{"", "P", "PROXY ", "PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r", signature, signature + "\x21\x11\x00\x0c"} {
+	for _, said := range []string{"", "P", "PROXY ", "PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r", header.Signature, header.Signature + "\x21\x11\x00\x0c"} {
 		synctest.Test(t, func(t *testing.T) {
 			m := &meeting{route: &Route{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}
 			m.from = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"smtpshim/proxy/header"
 	"smtpshim/proxy/smtptest"
 )
 
@@ -69,7 +70,7 @@ func TestAClientWithoutAnAddressIsUnknownToTheServer(t *testing.T) {
 		played <- err
 	}()
 	in := "unix:" + filepath.Join(t.TempDir(), "in.sock")
-	p := apply(t, &Route{Listen: []string{in}, Servers: []string{l.Addr().String()}, ProxySend: ProxyV1})
+	p := apply(t, &Route{Listen: []string{in}, Servers: []string{l.Addr().String()}, ProxySend: header.V1})
 	wantGreeting(t, p.Addr(in), "220 a")
 	if err := <-played; err != nil {
 		t.Error(err)

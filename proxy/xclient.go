@@ -12,8 +12,8 @@ func (s *session) admission() error {
 	if !s.introducer.IsValid() {
 		s.introducer = s.address
 	}
-	s.ends.client, s.ends.destination = s.dialogue.Ends()
-	s.address = s.ends.client.Addr()
+	s.ends.Client, s.ends.Destination = s.dialogue.Ends()
+	s.address = s.ends.Client.Addr()
 	refusal := s.proxy.relocate(s)
 	if refusal != "" {
 		if s.route.Observer != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"smtpshim/proxy"
+	"smtpshim/proxy/header"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
 )
@@ -99,21 +100,21 @@ func TestAPROXYHeaderTellsOfTheClientThatXCLIENTNames(t *testing.T) {
 	s := startScripted(t, plays(first...), plays(second...))
 	r := plainRoute(s)
 	believing(r)
-	sending(proxy.ProxyV1)(r)
+	sending(header.V1)(r)
 	_, dial := startProxy(t, r)
-	act(t, dial, plays(list(steps(smtptest.Send(header), smtptest.Expect(greeting),
+	act(t, dial, plays(list(steps(smtptest.Send(headerV1), smtptest.Expect(greeting),
 		smtptest.Say("XCLIENT ADDR=192.0.2.9 PORT=40000"), smtptest.Expect("220 mail.example.com again")), quitClient)...))
 	s.wait(t)
 	wantEnd(t, r.Observer.(*counts), "ok")
 }
 
 func TestALostServerAnswersXCLIENTWith421(t *testing.T) {
-	s := startScripted(t, plays(smtptest.ExpectOctets(header), smtptest.Say(greeting), smtptest.ExpectEnd()), plays(smtptest.Close()))
+	s := startScripted(t, plays(smtptest.ExpectOctets(headerV1), smtptest.Say(greeting), smtptest.ExpectEnd()), plays(smtptest.Close()))
 	r := plainRoute(s)
 	believing(r)
-	sending(proxy.ProxyV1)(r)
+	sending(header.V1)(r)
 	_, dial := startProxy(t, r)
-	act(t, dial, plays(smtptest.Send(header), smtptest.Expect(greeting),
+	act(t, dial, plays(smtptest.Send(headerV1), smtptest.Expect(greeting),
 		smtptest.Say("XCLIENT ADDR=192.0.2.9"), smtptest.Expect("421 4.3.2 server not available"), smtptest.ExpectEnd()))
 	s.wait(t)
 	wantEnd(t, r.Observer.(*counts), "server-unreachable")
@@ -121,12 +122,12 @@ func TestALostServerAnswersXCLIENTWith421(t *testing.T) {
 
 // To tell the server of a client without an address would have it judge by ours.
 func TestAClientThatXCLIENTGivesNoAddressIsNotToldByPROXY(t *testing.T) {
-	s := startScripted(t, plays(smtptest.ExpectOctets(header), smtptest.Say(greeting), smtptest.ExpectEnd()))
+	s := startScripted(t, plays(smtptest.ExpectOctets(headerV1), smtptest.Say(greeting), smtptest.ExpectEnd()))
 	r := plainRoute(s)
 	believing(r)
-	sending(proxy.ProxyV1)(r)
+	sending(header.V1)(r)
 	_, dial := startProxy(t, r)
-	act(t, dial, plays(smtptest.Send(header), smtptest.Expect(greeting),
+	act(t, dial, plays(smtptest.Send(headerV1), smtptest.Expect(greeting),
 		smtptest.Say("XCLIENT ADDR=[UNAVAILABLE]"), smtptest.Expect("421 4.3.2 server not available"), smtptest.ExpectEnd()))
 	s.wait(t)
 	wantEnd(t, r.Observer.(*counts), "server-unreachable")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"smtpshim/proxy"
+	"smtpshim/proxy/header"
 	"smtpshim/rewrite"
 )
 
@@ -115,7 +116,7 @@ func printRoute(w io.Writer, r *route, said said) {
 		}
 		line("PROXY header", "must come first from "+strings.Join(networks, ", "))
 	}
-	if r.ProxySend != proxy.ProxyNone {
+	if r.ProxySend != header.None {
 		line("PROXY header", "goes first to the server, in version "+r.ProxySend.String()[1:]+", with the client's addresses")
 	}
 	for _, means := range xclientMeans(r.Route) {

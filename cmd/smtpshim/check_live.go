@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"smtpshim/proxy"
+	"smtpshim/proxy/header"
 	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
@@ -263,7 +264,7 @@ func (v *visit) print(w io.Writer) {
 			line("rule", name+" acts; [[route.replace]] says so")
 		}
 	}
-	if v.route.ProxySend != proxy.ProxyNone {
+	if v.route.ProxySend != header.None {
 		line("PROXY header", "was sent, with no client in it; the server has to be set up to take one from this machine")
 	}
 	if v.route.XCLIENTSend != rewrite.XCLIENTNever {

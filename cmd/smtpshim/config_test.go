@@ -21,7 +21,7 @@ import (
 	"testing"
 	"time"
 
-	"smtpshim/proxy"
+	"smtpshim/proxy/header"
 	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 )
@@ -170,7 +170,7 @@ func TestWhatTheFileSaysIsInForce(t *testing.T) {
 		"networks":      reflect.DeepEqual(in.ProxyFrom, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")}),
 		"XCLIENT":       in.XCLIENTSend == rewrite.XCLIENTRequired && out.XCLIENTSend == rewrite.XCLIENTNever && len(out.XCLIENTFrom) == 0,
 		"XCLIENT from":  reflect.DeepEqual(in.XCLIENTFrom, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}),
-		"header":        in.ProxySend == proxy.ProxyV1 && out.ProxySend == proxy.ProxyNone,
+		"header":        in.ProxySend == header.V1 && out.ProxySend == header.None,
 		"limit":         in.Limits.Sessions == 10 && out.Limits.Sessions == 1000,
 		"timeout":       in.Timeouts.Command == 90*time.Minute && out.Timeouts.Command == 5*time.Minute,
 		"other default": in.Limits.Errors == 20 && in.Timeouts.DataEnd == 10*time.Minute,

@@ -1,4 +1,4 @@
-package proxy
+package header
 
 import (
 	"encoding/binary"
@@ -10,7 +10,7 @@ import (
 
 // binaryHeader is a header of version 2 with the right length.
 func binaryHeader(command, family byte, rest string) string {
-	return signature + string([]byte{command, family, byte(len(rest) >> 8), byte(len(rest))}) + rest
+	return Signature + string([]byte{command, family, byte(len(rest) >> 8), byte(len(rest))}) + rest
 }
 
 // Addresses and ports: 192.0.2.7 from port 56324 to 198.51.100.1, 25, and
@@ -62,8 +62,8 @@ func TestABinaryHeaderThatIsRightGivesTheEnds(t *testing.T) {
 func TestABinaryHeaderThatIsWrongIsRefused(t *testing.T) {
 	for _, said := range []string{
 		// not all of it
-		"\r", "\r\n\r\n", signature, signature + "\x21\x11\x00", binaryTCP4[:16], binaryTCP4[:len(binaryTCP4)-1],
-		// another signature, version, command, family or protocol
+		"\r", "\r\n\r\n", Signature, Signature + "\x21\x11\x00", binaryTCP4[:16], binaryTCP4[:len(binaryTCP4)-1],
+		// another Signature, version, command, family or protocol
 		"\r\n\r\nEHLO x\r\n", strings.Replace(binaryTCP4, "QUIT\n", "QUIT\r", 1), strings.ToLower(binaryTCP4),
 		binaryHeader(0x11, familyTCP4, tcp4), binaryHeader(0x31, familyTCP4, tcp4), binaryHeader(0x22, familyTCP4, tcp4), binaryHeader(0x2f, familyTCP4, tcp4),
 		binaryHeader(commandProxy, 0x10, tcp4), binaryHeader(commandProxy, 0x12, tcp4), binaryHeader(commandProxy, 0x13, tcp4),
@@ -73,7 +73,7 @@ func TestABinaryHeaderThatIsWrongIsRefused(t *testing.T) {
 		binaryHeader(commandProxy, familyTCP4, ""), binaryHeader(commandProxy, familyTCP4, tcp4[:11]), binaryHeader(commandProxy, familyTCP6, tcp4),
 		binaryHeader(commandProxy, familyUnix, tcp6),
 		// too long
-		signature + "\x21\x11\xff\xff" + strings.Repeat("x", 1<<16), signature + "\x20\x00\xff\xff" + strings.Repeat("x", 1<<16),
+		Signature + "\x21\x11\xff\xff" + strings.Repeat("x", 1<<16), Signature + "\x20\x00\xff\xff" + strings.Repeat("x", 1<<16),
 		binaryHeader(commandProxy, familyTCP4, tcp4+"\x04\x0f\xe2"+strings.Repeat(" ", maxBinaryHeader-fixedHeader-14)),
 		// values that are cut off
 		binaryHeader(commandProxy, familyTCP4, tcp4+"x"), binaryHeader(commandProxy, familyTCP4, tcp4+"\x04\x00"),
@@ -88,18 +88,18 @@ func TestABinaryHeaderThatIsWrongIsRefused(t *testing.T) {
 }
 
 // checkBinaryEnds compares what a header of version 2 gave with what it says.
-func checkBinaryEnds(t *testing.T, read []byte, got ends) {
+func checkBinaryEnds(t *testing.T, read []byte, got Ends) {
 	size := map[byte]int{familyTCP4: 4, familyTCP6: 16}[read[13]]
 	if int(binary.BigEndian.Uint16(read[14:]))+16 != len(read) || read[12] != commandLocal && read[12] != commandProxy {
 		t.Fatalf("%q was taken for a header", read)
 	}
-	want := ends{}
+	want := Ends{}
 	if size > 0 && read[12] == commandProxy {
 		b := read[16:]
 		client, _ := netip.AddrFromSlice(b[:size])
 		destination, _ := netip.AddrFromSlice(b[size : 2*size])
-		want.client = netip.AddrPortFrom(client.Unmap(), binary.BigEndian.Uint16(b[2*size:]))
-		want.destination = netip.AddrPortFrom(destination.Unmap(), binary.BigEndian.Uint16(b[2*size+2:]))
+		want.Client = netip.AddrPortFrom(client.Unmap(), binary.BigEndian.Uint16(b[2*size:]))
+		want.Destination = netip.AddrPortFrom(destination.Unmap(), binary.BigEndian.Uint16(b[2*size+2:]))
 	}
 	if got != want {
 		t.Fatalf("%q gave %v, want %v", read, got, want)
@@ -115,8 +115,8 @@ func TestAHeaderThatIsSentIsReadAgain(t *testing.T) {
 		{"[2001:db8::7]:1", "192.0.2.8:25"},
 		{},
 	} {
-		for _, version := range []ProxyVersion{ProxyV1, ProxyV2} {
-			header, err := wantedEnds(want).header(version)
+		for _, version := range []Version{V1, V2} {
+			header, err := wantedEnds(want).format(version)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -130,7 +130,7 @@ func TestTheServerIsToldOfTheClientWhateverElseIsUnknown(t *testing.T) {
 		"192.0.2.7:1": "PROXY TCP4 192.0.2.7 0.0.0.0 1 0\r\n", "[2001:db8::7]:1": "PROXY TCP6 2001:db8::7 :: 1 0\r\n",
 		"[fe80::7%eth0]:1": "PROXY TCP6 fe80::7 :: 1 0\r\n",
 	} {
-		got, err := ends{client: netip.MustParseAddrPort(client)}.header(ProxyV1)
+		got, err := Ends{Client: netip.MustParseAddrPort(client)}.format(V1)
 		if err != nil || string(got) != want {
 			t.Errorf("%s: %q, %v", client, got, err)
 		}

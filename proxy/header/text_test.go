@@ -1,4 +1,4 @@
-package proxy
+package header
 
 import (
 	"bytes"
@@ -48,12 +48,12 @@ func TestAHeaderThatIsRightGivesTheEnds(t *testing.T) {
 }
 
 // wantEnds reads a header that is followed by a command, in one piece and octet
-// by octet. No ends wanted: they are not known.
+// by octet. No Ends wanted: they are not known.
 func wantEnds(t *testing.T, header string, want [2]string) {
 	t.Helper()
 	const behind = "EHLO x\r\n"
 	for _, conn := range []net.Conn{sayer{nil, strings.NewReader(header + behind)}, dripper{sayer{nil, strings.NewReader(header + behind)}}} {
-		got, err := readHeader(conn, time.Second)
+		got, err := Read(conn, time.Second)
 		if err != nil || got != wantedEnds(want) {
 			t.Errorf("%q: %v, %v; want %v", header, got, err, want)
 		}
@@ -63,9 +63,9 @@ func wantEnds(t *testing.T, header string, want [2]string) {
 	}
 }
 
-func wantedEnds(want [2]string) (e ends) {
+func wantedEnds(want [2]string) (e Ends) {
 	if want[0] != "" {
-		e = ends{netip.MustParseAddrPort(want[0]), netip.MustParseAddrPort(want[1])}
+		e = Ends{netip.MustParseAddrPort(want[0]), netip.MustParseAddrPort(want[1])}
 	}
 	return e
 }
@@ -74,7 +74,7 @@ func wantedEnds(want [2]string) (e ends) {
 func wantNoHeader(t *testing.T, said string, most int) {
 	t.Helper()
 	conn := sayer{nil, strings.NewReader(said)}
-	if got, err := readHeader(conn, time.Second); err == nil {
+	if got, err := Read(conn, time.Second); err == nil {
 		t.Errorf("%.200q was taken for %v", said, got)
 	}
 	if read := len(said) - conn.Len(); read > most {
@@ -122,25 +122,25 @@ func FuzzHeader(f *testing.F) {
 		"PROXY TCP4 192.0.2.7 192.0.2.8 1 25\r\nEHLO x\r\n", "PROXY TCP6 2001:db8::7 2001:db8::1 65535 25\r\n", "PROXY UNKNOWN x\r\n",
 		"PROXY TCP4 192.0.2.7 192.0.2.8 1 25\n", "EHLO x\r\n", "PROXY TCP4 ::1 192.0.2.8 1 2\r\n", "PROXY UNKNOWN\rx\r\n",
 		binaryTCP4 + "EHLO x\r\n", binaryTCP6, summed, binaryHeader(commandLocal, familyNone, ""), binaryHeader(commandProxy, familyUnix, strings.Repeat("u", 216)),
-		binaryHeader(commandProxy, familyTCP4, tcp4+"\xee\x00\x01x"), binaryTCP4[:20], signature + "\x21\x11\xff\xff",
+		binaryHeader(commandProxy, familyTCP4, tcp4+"\xee\x00\x01x"), binaryTCP4[:20], Signature + "\x21\x11\xff\xff",
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, said []byte) {
 		conn := sayer{nil, strings.NewReader(string(said))}
-		got, err := readHeader(conn, time.Second)
+		got, err := Read(conn, time.Second)
 		read := said[:len(said)-conn.Len()]
 		slow := dripper{sayer{nil, strings.NewReader(string(said))}}
-		if again, errAgain := readHeader(slow, time.Second); again != got || (err == nil) != (errAgain == nil) || slow.Len() != conn.Len() {
+		if again, errAgain := Read(slow, time.Second); again != got || (err == nil) != (errAgain == nil) || slow.Len() != conn.Len() {
 			t.Fatalf("%q gave %v, %v; octet by octet %v, %v", said, got, err, again, errAgain)
 		}
-		if binary := bytes.HasPrefix(read, []byte(signature)); binary && len(read) > maxBinaryHeader || !binary && len(read) > maxHeader {
+		if binary := bytes.HasPrefix(read, []byte(Signature)); binary && len(read) > maxBinaryHeader || !binary && len(read) > maxHeader {
 			t.Fatalf("%d octets were read of %q", len(read), said)
 		}
 		if err != nil {
 			return
 		}
-		if bytes.HasPrefix(read, []byte(signature)) {
+		if bytes.HasPrefix(read, []byte(Signature)) {
 			checkBinaryEnds(t, read, got)
 		} else {
 			checkTextEnds(t, read, got)
@@ -149,13 +149,13 @@ func FuzzHeader(f *testing.F) {
 }
 
 // checkTextEnds compares what a header of version 1 gave with what it says.
-func checkTextEnds(t *testing.T, read []byte, got ends) {
+func checkTextEnds(t *testing.T, read []byte, got Ends) {
 	m := wellFormed.FindStringSubmatch(string(read))
 	if m == nil || m[0] != string(read) || strings.Contains(m[0][:len(m[0])-2], "\r") {
 		t.Fatalf("%q was taken for a header", read)
 	}
-	want := ends{}
-	for i, end := range []*netip.AddrPort{&want.client, &want.destination} {
+	want := Ends{}
+	for i, end := range []*netip.AddrPort{&want.Client, &want.Destination} {
 		if m[2] == "" {
 			continue // unknown
 		}

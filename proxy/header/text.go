@@ -1,4 +1,6 @@
-package proxy
+// Package header reads and writes the header of the PROXY protocol, versions 1 and 2, with
+// which a balancer says whose connection it passes on.
+package header
 
 import (
 	"bytes"
@@ -12,8 +14,6 @@ import (
 	"time"
 
 	proxyproto "github.com/armon/go-proxyproto"
-
-	"smtpshim/rewrite"
 )
 
 // maxHeader is the longest PROXY header of version 1, with its CRLF (PROXY
@@ -22,30 +22,23 @@ const maxHeader = 107
 
 var errHeader = errors.New("not a PROXY header")
 
-// ends are those of a client's connection, as the client has them.
-type ends struct {
-	client      netip.AddrPort // zero: not known
-	destination netip.AddrPort // where the client connected to; zero: not known
+// Ends are those of a client's connection, as the client has them.
+type Ends struct {
+	Client      netip.AddrPort // zero: not known
+	Destination netip.AddrPort // where the client connected to; zero: not known
 }
 
-func endsOf(conn net.Conn) ends { return ends{remoteOf(conn), localOf(conn)} }
-
-// tellsDestination says whether servers may be told where a client connected to.
-func (r *Route) tellsDestination() bool {
-	return r.ProxySend != ProxyNone || r.XCLIENTSend != rewrite.XCLIENTNever
-}
-
-// readHeader takes the PROXY header that a connection has to begin with, of
+// Read takes the PROXY header that a connection has to begin with, of
 // either version, and gives the ends that it tells of: none if it says that the
 // balancer does not know them, or that the connection is the balancer's own. Not
 // one octet behind the header is read, and the timeout is for all of it.
-func readHeader(conn net.Conn, timeout time.Duration) (ends, error) {
+func Read(conn net.Conn, timeout time.Duration) (Ends, error) {
 	conn.SetReadDeadline(time.Now().Add(timeout))
 	first := make([]byte, 1, maxHeader)
 	if _, err := io.ReadFull(conn, first); err != nil {
-		return ends{}, fmt.Errorf("reading the PROXY header: %w", err)
+		return Ends{}, fmt.Errorf("reading the PROXY header: %w", err)
 	}
-	if first[0] == signature[0] {
+	if first[0] == Signature[0] {
 		return readBinaryHeader(conn, first)
 	}
 	return readTextHeader(conn, first)
@@ -56,20 +49,21 @@ func readHeader(conn net.Conn, timeout time.Duration) (ends, error) {
 // go-proxyproto (armon) takes connections without a header, headers of any
 // length, LF alone and ports that are none; so what it gets to parse has been
 // read and checked here before.
-func readTextHeader(conn net.Conn, line []byte) (ends, error) {
+func readTextHeader(conn net.Conn, line []byte) (Ends, error) {
 	header, err := readHeaderLine(conn, line)
 	if err != nil {
-		return ends{}, err
+		return Ends{}, err
 	}
 	if header == "PROXY UNKNOWN" || strings.HasPrefix(header, "PROXY UNKNOWN ") {
-		return ends{}, nil
+		return Ends{}, nil
 	}
 	if err := checkHeader(header); err != nil {
-		return ends{}, err
+		return Ends{}, err
 	}
-	said := endsOf(proxyproto.NewConn(&replayed{Conn: conn, rest: bytes.NewReader([]byte(header + "\r\n"))}, 0))
-	if !said.client.IsValid() {
-		return ends{}, fmt.Errorf("%w: %q", errHeader, header)
+	parsed := proxyproto.NewConn(&replayed{Conn: conn, rest: bytes.NewReader([]byte(header + "\r\n"))}, 0)
+	said := Ends{AddrPort(parsed.RemoteAddr()), AddrPort(parsed.LocalAddr())}
+	if !said.Client.IsValid() {
+		return Ends{}, fmt.Errorf("%w: %q", errHeader, header)
 	}
 	return said, nil
 }
@@ -132,40 +126,12 @@ func (r *replayed) Read(b []byte) (int, error) { return r.rest.Read(b) }
 // SetReadDeadline does nothing: go-proxyproto would take ours away.
 func (r *replayed) SetReadDeadline(time.Time) error { return nil }
 
-// An addressed connection has its addresses in the form that is wanted.
-type addressed interface {
-	remoteAddrPort() netip.AddrPort
-	localAddrPort() netip.AddrPort
-}
-
-func remoteOf(conn net.Conn) netip.AddrPort {
-	if a, ok := conn.(addressed); ok {
-		return a.remoteAddrPort()
-	}
-	return addrPort(conn.RemoteAddr())
-}
-
-func localOf(conn net.Conn) netip.AddrPort {
-	if a, ok := conn.(addressed); ok {
-		return a.localAddrPort()
-	}
-	return addrPort(conn.LocalAddr())
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
+// AddrPort is the address and port of one end of a TCP connection, an IPv4 address as
+// such; zero if it is none.
+func AddrPort(a net.Addr) netip.AddrPort {
 	if tcp, ok := a.(*net.TCPAddr); ok && tcp != nil {
 		ap := tcp.AddrPort()
 		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 	}
 	return netip.AddrPort{}
-}
-
-// covers says whether one of the networks holds the address.
-func covers(networks []netip.Prefix, a netip.Addr) bool {
-	for _, n := range networks {
-		if n.Contains(a) {
-			return true
-		}
-	}
-	return false
 }

@@ -1,0 +1,70 @@
+package header
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	binaryproto "github.com/pires/go-proxyproto"
+)
+
+// A Version is that of the PROXY header which connections to servers begin
+// with.
+type Version uint8
+
+const (
+	None Version = iota // no header
+	V1
+	V2
+)
+
+var versions = []string{"", "v1", "v2"}
+
+func (v Version) String() string { return versions[v] }
+
+// UnmarshalText accepts "", "v1" and "v2".
+func (v *Version) UnmarshalText(text []byte) error {
+	i := slices.Index(versions, string(text))
+	if i < 0 {
+		return fmt.Errorf("%q is not one of \"\", \"v1\", \"v2\"", text)
+	}
+	*v = Version(i)
+	return nil
+}
+
+// Write says to a server, before anything else and no later than the deadline, whose
+// connection this is; no ends: our own. Without a version it says nothing. After an error
+// the connection is of no more use.
+func Write(conn net.Conn, v Version, e Ends, deadline time.Time) error {
+	if v == None {
+		return nil
+	}
+	header, err := e.format(v)
+	if err == nil {
+		conn.SetWriteDeadline(deadline)
+		_, err = conn.Write(header)
+		conn.SetWriteDeadline(time.Time{})
+	}
+	if err != nil {
+		return fmt.Errorf("writing the PROXY header: %w", err)
+	}
+	return nil
+}
+
+// format is the PROXY header that tells of these ends: UNKNOWN, or LOCAL, if the
+// client's is not known.
+func (e Ends) format(v Version) ([]byte, error) {
+	if !e.Client.IsValid() {
+		return binaryproto.HeaderProxyFromAddrs(byte(v), nil, nil).Format()
+	}
+	if !e.Destination.IsValid() {
+		nowhere := netip.IPv4Unspecified()
+		if e.Client.Addr().Is6() {
+			nowhere = netip.IPv6Unspecified()
+		}
+		e.Destination = netip.AddrPortFrom(nowhere, 0)
+	}
+	return binaryproto.HeaderProxyFromAddrs(byte(v), net.TCPAddrFromAddrPort(e.Client), net.TCPAddrFromAddrPort(e.Destination)).Format()
+}
