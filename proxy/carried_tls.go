@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"smtpshim/proxy/header"
+	"smtpshim/proxy/servers"
 	"smtpshim/rewrite"
 )
 
@@ -141,7 +142,7 @@ func (c *firstOctets) areTLS() bool {
 }
 
 // carry goes on with a server that begins with TLS, as does the client.
-func (s *session) carry(t *standing, server *leg, took time.Duration) {
+func (s *session) carry(t *servers.Server, server *leg, took time.Duration) {
 	s.counts(t)
 	s.serverName = s.addressOf(t)
 	s.setServer(server)

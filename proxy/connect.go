@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"smtpshim/proxy/header"
+	"smtpshim/proxy/servers"
 	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
@@ -26,7 +27,7 @@ func (s *session) connect() error {
 		return err
 	}
 	var resort greeting
-	var room [4]*standing
+	var room [4]*servers.Server
 	tried := room[:0]
 	for next := s.choose(tried); next != nil; next = s.choose(tried) {
 		tried = append(tried, next)
@@ -59,7 +60,7 @@ func (s *session) connect() error {
 
 // A greeting is a server that has greeted, well or not, and how long that took.
 type greeting struct {
-	standing *standing
+	standing *servers.Server
 	server   *leg // nil: none has
 	raw      []byte
 	took     time.Duration

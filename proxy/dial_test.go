@@ -90,10 +90,7 @@ func TestAServerOverTCPIsLeftAloneAndTriedAgain(t *testing.T) {
 	if s := p.Servers(); s[0].Up || !s[1].Up {
 		t.Errorf("%+v", s)
 	}
-	fleet := p.fleets["in"]
-	fleet.mu.Lock()
-	fleet.standings[r.Servers[0]].rest = time.Now() // the time is over
-	fleet.mu.Unlock()
+	p.fleets["in"].Checked(p.routes[0].standings[0], nil) // a check finds that it greets
 	wantGreeting(t, at, "220 a")
 	wantGreeting(t, at, "220 a")
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"smtpshim/proxy/header"
+	"smtpshim/proxy/servers"
 	"smtpshim/rewrite"
 )
 
@@ -33,10 +34,10 @@ func (p *Proxy) startChecks(ctx context.Context, r *running) {
 }
 
 // check finds out again and again how a server is.
-func (p *Proxy) check(ctx context.Context, r *running, t *standing) {
+func (p *Proxy) check(ctx context.Context, r *running, t *servers.Server) {
 	for {
 		if d := contain(func() { p.checkOnce(ctx, r, t) }); d != nil {
-			p.reportDefect(d, "checking a server", "route", r.Name, "server", t.server)
+			p.reportDefect(d, "checking a server", "route", r.Name, "server", t.Address())
 			if r.Observer != nil {
 				contain(r.Observer.Defect)
 			}
@@ -52,8 +53,8 @@ func (p *Proxy) check(ctx context.Context, r *running, t *standing) {
 }
 
 // checkOnce finds out how a server is.
-func (p *Proxy) checkOnce(ctx context.Context, r *running, t *standing) {
-	if err := p.examine(ctx, r, t.server); ctx.Err() == nil && !r.ours(err) {
+func (p *Proxy) checkOnce(ctx context.Context, r *running, t *servers.Server) {
+	if err := p.examine(ctx, r, t.Address()); ctx.Err() == nil && !r.ours(err) {
 		p.found(r, t, err)
 	}
 }
@@ -64,27 +65,14 @@ func jittered(d time.Duration) time.Duration {
 }
 
 // found notes how a check has gone.
-func (p *Proxy) found(r *running, t *standing, err error) {
-	before, now := r.fleet.checked(t, err)
+func (p *Proxy) found(r *running, t *servers.Server, err error) {
+	before, now := r.fleet.Checked(t, err)
 	switch {
 	case now && !before:
-		p.logger().Warn("the server fails its checks and is left alone", "route", r.Name, "server", t.server, "err", printable(err.Error()))
+		p.logger().Warn("the server fails its checks and is left alone", "route", r.Name, "server", t.Address(), "err", printable(err.Error()))
 	case before && !now:
-		p.logger().Info("the server passes its checks again", "route", r.Name, "server", t.server)
+		p.logger().Info("the server passes its checks again", "route", r.Name, "server", t.Address())
 	}
-}
-
-// checked counts a check of a server, and says whether it was sick before, and is now.
-func (f *fleet) checked(t *standing, err error) (before, now bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	before = t.sick()
-	if err == nil {
-		t.missed, t.failures, t.retried = 0, 0, false
-	} else {
-		t.missed++
-	}
-	return before, t.sick()
 }
 
 // examine is one check, in which TLS may take two tries.

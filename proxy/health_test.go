@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"smtpshim/proxy/header"
+	"smtpshim/proxy/servers"
 	"smtpshim/proxy/smtptest"
 )
 
@@ -47,7 +48,7 @@ func TestAServerThatFailsItsChecksIsLeftAloneUntilItPassesOne(t *testing.T) {
 			wait(two)
 			c.wantHealthy(false, true)
 			c.wants("220 b", "b")
-			wait(longestRest + firstRest - time.Second) // no session has to find out
+			wait(servers.LongestRest + servers.FirstRest - time.Second) // no session has to find out
 			c.wantHealthy(false, true)
 			c.wants("220 b", "b")
 			c.now("b", mood)

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"smtpshim/proxy/header"
+	"smtpshim/proxy/servers"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -123,11 +124,11 @@ func (s *session) forgetServerTrip() {
 }
 
 // addressOf is that of a server of the route, for this session.
-func (s *session) addressOf(t *standing) string {
+func (s *session) addressOf(t *servers.Server) string {
 	if s.destination != "" {
 		return s.destination
 	}
-	return t.server
+	return t.Address()
 }
 
 // origin is where a connection was going before it was handed to us.

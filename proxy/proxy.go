@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"smtpshim/proxy/header"
+	"smtpshim/proxy/servers"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -41,9 +42,9 @@ type Proxy struct {
 	mu        sync.Mutex           // of what follows; loops wait for it, so nobody waits for anything else meanwhile
 	listeners map[string]*listener // by address as in the route
 	sessions  map[*session]struct{}
-	census    map[string]*census // by route
-	trips     map[trip]*session  // of sessions to original destinations
-	fleets    map[string]*fleet  // by route
+	census    map[string]*census        // by route
+	trips     map[trip]*session         // of sessions to original destinations
+	fleets    map[string]*servers.Fleet // by route
 	routes    []*running
 	checks    sync.WaitGroup
 	unchecked context.CancelFunc // ends the checks of routes
@@ -75,15 +76,15 @@ type running struct {
 	policy rewrite.Policy
 	dialer Dialer
 
-	fleet     *fleet
-	standings []*standing // of Servers
+	fleet     *servers.Fleet
+	standings []*servers.Server // of Servers
 
 	lessons lessons
 }
 
 func newRunning(r *Route, hostname string) *running {
 	run := &running{Route: r}
-	run.joins(&fleet{})
+	run.joins(&servers.Fleet{})
 	run.policy = rewrite.Policy{
 		Rules: r.Rules, Observed: r.Observed, ClientTLS: r.ClientTLS.Mode, ServerTLS: r.ServerTLS.Mode,
 		Hostname: hostname, Limits: r.Limits.forDialogue(), VerifiesServer: r.ServerTLS.Verified, ClearLogin: r.ServerTLS.ClearLogin,
@@ -100,8 +101,8 @@ func newRunning(r *Route, hostname string) *running {
 }
 
 // joins has the route's servers stand as the fleet knows them.
-func (r *running) joins(f *fleet) {
-	r.fleet, r.standings = f, f.of(r.Servers, r.Health.Interval > 0)
+func (r *running) joins(f *servers.Fleet) {
+	r.fleet, r.standings = f, f.Join(r.Servers, r.Health.Interval > 0)
 }
 
 // Apply serves these routes and no others. Listeners of addresses that stay are
@@ -211,7 +212,7 @@ func (p *Proxy) prepare() {
 func (p *Proxy) serve(runs []*running) {
 	p.unchecked()
 	ctx, cancel := context.WithCancel(p.ending)
-	fleets := make(map[string]*fleet, len(runs))
+	fleets := make(map[string]*servers.Fleet, len(runs))
 	for _, r := range runs {
 		if known := p.fleets[r.Name]; known != nil {
 			r.joins(known)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"smtpshim/proxy/header"
+	"smtpshim/proxy/servers"
 	"smtpshim/rewrite"
 )
 
@@ -23,9 +24,9 @@ type Route struct {
 	// Observed rules are computed and told of, and never act: see [rewrite.Policy].
 	Observed *rewrite.Rules // nil: none
 
-	Balance    Balance     // which server is tried first
-	Health     Health      // the zero value: servers are not looked after
-	ListenMode fs.FileMode // who may connect to sockets of Listen; zero: 0660, the owner and the group
+	Balance    servers.Balance // which server is tried first
+	Health     Health          // the zero value: servers are not looked after
+	ListenMode fs.FileMode     // who may connect to sockets of Listen; zero: 0660, the owner and the group
 
 	// Transparent listeners take connections to addresses that are not of this
 	// machine, as TPROXY hands them over. That needs CAP_NET_ADMIN.

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"smtpshim/proxy/servers"
 )
 
 // A cluster is a route whose servers are in memory, where time stands still
@@ -167,13 +169,13 @@ func TestAServerThatDoesNotGreetIsLeftAloneForAWhile(t *testing.T) {
 				wait(time.Second)
 				c.wants("220 b", "a b")
 			}
-			wait(longestRest)
+			wait(servers.LongestRest)
 			c.now("a", "")
 			c.wants("220 a", "a")
 			c.wants("220 a", "a")
 			c.now("a", mood)
 			c.wants("220 b", "a b")
-			wait(firstRest) // as if it had never failed before
+			wait(servers.FirstRest) // as if it had never failed before
 			c.now("a", "")
 			c.wants("220 a", "a")
 		})
@@ -234,11 +236,11 @@ func TestNobodyIsRefusedBecauseServersRest(t *testing.T) {
 		c.now("c", "")
 		c.wants("220 c", "a b c")
 		c.wants("220 c", "c")
-		wait(2 * longestRest)
+		wait(2 * servers.LongestRest)
 		c.wants("220 c", "a b c") // a and b rest for the second time
 		c.now("c", "refuses")
 		c.wants(unavailable, "c a b")
-		wait(firstRest)
+		wait(servers.FirstRest)
 		c.wants(unavailable, "c a b") // its rest is over, and then whose rest ends first
 	})
 }
@@ -248,7 +250,7 @@ func TestOfServersThatRestTheOneWhoseRestEndsFirstIsTriedFirst(t *testing.T) {
 		c := newCluster(t, Route{Servers: []string{"a", "b"}})
 		c.now("a", "refuses")
 		c.wants("220 b", "a b")
-		wait(firstRest)
+		wait(servers.FirstRest)
 		c.wants("220 b", "a b")
 		c.now("b", "refuses")
 		c.wants(unavailable, "b a")
@@ -256,36 +258,12 @@ func TestOfServersThatRestTheOneWhoseRestEndsFirstIsTriedFirst(t *testing.T) {
 	})
 }
 
-func TestAFailureThatIsKnownDoesNotCountAgain(t *testing.T) {
-	began := time.Now()
-	for _, test := range []struct {
-		began, failed time.Duration // of the second attempt; the first fails after 10s
-		rest          time.Duration
-	}{
-		{0, 10 * time.Second, 0},
-		{5 * time.Second, time.Hour, 0}, // it has waited for a greeting all the time
-		{10 * time.Second, time.Hour, 0},
-		{20 * time.Second, 21 * time.Second, 0}, // as all servers rest
-		{20 * time.Second, 40 * time.Second, 2 * firstRest},
-		{40 * time.Second, 41 * time.Second, 2 * firstRest},
-	} {
-		var f fleet
-		a := f.of([]string{"a"}, false)[0]
-		if rest := f.fails(a, began, began.Add(10*time.Second)); rest != firstRest {
-			t.Fatalf("left alone for %v", rest)
-		}
-		if rest := f.fails(a, began.Add(test.began), began.Add(test.failed)); rest != test.rest {
-			t.Errorf("%+v: left alone for %v", test, rest)
-		}
-	}
-}
-
 func TestOneSessionAtATimeTriesAServerAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, Route{Servers: []string{"a", "b"}})
 		c.now("a", "refuses")
 		c.call()
-		wait(firstRest)
+		wait(servers.FirstRest)
 		c.now("a", "black hole")
 		c.tried()
 		first := make(chan string)
@@ -315,7 +293,7 @@ func TestManyFailuresAtOnceAreOne(t *testing.T) {
 			all.Go(func() { c.greets() })
 		}
 		all.Wait()
-		wait(firstRest)
+		wait(servers.FirstRest)
 		c.now("a", "")
 		c.wants("220 a", "a")
 	})
@@ -354,15 +332,15 @@ func TestTheRestOfAServerIsSeen(t *testing.T) {
 		c := newCluster(t, Route{Servers: []string{"a", "b"}})
 		c.now("a", "refuses")
 		v := c.visit()
-		want := []ServerState{{"in", "a", 0, false, true}, {"in", "b", 1, true, true}}
+		want := []ServerState{{"in", "a", servers.State{Sessions: 0, Up: false, Healthy: true}}, {"in", "b", servers.State{Sessions: 1, Up: true, Healthy: true}}}
 		if got := c.proxy.Servers(); !slices.Equal(got, want) {
 			t.Errorf("%+v, want %+v", got, want)
 		}
 		v.Close()
 		c.now("a", "")
-		wait(firstRest)
+		wait(servers.FirstRest)
 		c.call()
-		want = []ServerState{{"in", "a", 0, true, true}, {"in", "b", 0, true, true}}
+		want = []ServerState{{"in", "a", servers.State{Sessions: 0, Up: true, Healthy: true}}, {"in", "b", servers.State{Sessions: 0, Up: true, Healthy: true}}}
 		if got := c.proxy.Servers(); !slices.Equal(got, want) {
 			t.Errorf("%+v, want %+v", got, want)
 		}
@@ -401,15 +379,15 @@ func depart(all []visitor) {
 }
 
 func TestSessionsAreSpreadEvenly(t *testing.T) {
-	for balance, want := range map[Balance]map[string]int{
-		BalanceFirst:         {"220 a": 100},
-		BalanceRoundRobin:    {"220 a": 25, "220 b": 25, "220 c": 25, "220 d": 25},
-		BalanceLeastSessions: {"220 a": 25, "220 b": 25, "220 c": 25, "220 d": 25},
+	for balance, want := range map[servers.Balance]map[string]int{
+		servers.First:         {"220 a": 100},
+		servers.RoundRobin:    {"220 a": 25, "220 b": 25, "220 c": 25, "220 d": 25},
+		servers.LeastSessions: {"220 a": 25, "220 b": 25, "220 c": 25, "220 d": 25},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster(t, Route{Servers: []string{"a", "b", "c", "d"}, Balance: balance, Limits: Limits{SessionsPerAddress: 1000}})
 			depart(c.wantHeld(100, want))
-			if balance == BalanceFirst {
+			if balance == servers.First {
 				return
 			}
 			c.now("b", "refuses")
@@ -422,7 +400,7 @@ func TestSessionsAreSpreadEvenly(t *testing.T) {
 }
 
 func TestSessionsOneAfterTheOtherTakeTurns(t *testing.T) {
-	for _, balance := range []Balance{BalanceRoundRobin, BalanceLeastSessions} {
+	for _, balance := range []servers.Balance{servers.RoundRobin, servers.LeastSessions} {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster(t, Route{Servers: []string{"a", "b", "c"}, Balance: balance})
 			for range 2 {
@@ -436,7 +414,7 @@ func TestSessionsOneAfterTheOtherTakeTurns(t *testing.T) {
 
 func TestLongSessionsCountForTheirServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t, Route{Servers: []string{"a", "b"}, Balance: BalanceLeastSessions, Limits: Limits{SessionsPerAddress: 1000}})
+		c := newCluster(t, Route{Servers: []string{"a", "b"}, Balance: servers.LeastSessions, Limits: Limits{SessionsPerAddress: 1000}})
 		long := c.wantHeld(20, map[string]int{"220 a": 10, "220 b": 10})
 		var ofA []visitor
 		for _, v := range long {
@@ -455,8 +433,8 @@ func TestWhatIsKnownOfAServerOutlastsAReload(t *testing.T) {
 		c := newCluster(t, Route{Servers: []string{"a", "b"}})
 		c.now("a", "refuses")
 		v := c.visit()
-		c.reload(Route{Servers: []string{"c", "a", "b"}, Balance: BalanceLeastSessions})
-		want := []ServerState{{"in", "c", 0, true, true}, {"in", "a", 0, false, true}, {"in", "b", 1, true, true}}
+		c.reload(Route{Servers: []string{"c", "a", "b"}, Balance: servers.LeastSessions})
+		want := []ServerState{{"in", "c", servers.State{Sessions: 0, Up: true, Healthy: true}}, {"in", "a", servers.State{Sessions: 0, Up: false, Healthy: true}}, {"in", "b", servers.State{Sessions: 1, Up: true, Healthy: true}}}
 		if got := c.proxy.Servers(); !slices.Equal(got, want) {
 			t.Errorf("%+v, want %+v", got, want)
 		}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"smtpshim/proxy/header"
+	"smtpshim/proxy/servers"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -44,7 +45,7 @@ type session struct {
 	serverName  string           // of Route.Servers
 	destination string           // where the client was going; "": to Route.Servers
 	trips       []trip           // to original destinations
-	standing    *standing        // of the server that it counts for; nil: none yet
+	standing    *servers.Server  // of the server that it counts for; nil: none yet
 	dialogue    *rewrite.Dialogue
 
 	claimed   int32 // octets of a PROXY header that the client began with; -1: it did not

@@ -41,7 +41,7 @@ var ours = map[string][]string{
 	"rewrite":                   {"rewrite/vocabulary"},
 	"rewrite/heal":              {"rewrite", "rewrite/mimetext"},
 	"rewrite/play":              {"rewrite", "rewrite/heal", "rewrite/transcript", "rewrite/vocabulary"},
-	"proxy":                     {"rewrite", "rewrite/transcript", "rewrite/vocabulary", "proxy/provider", "proxy/tlspolicy"},
+	"proxy":                     {"rewrite", "rewrite/transcript", "rewrite/vocabulary", "proxy/header", "proxy/provider", "proxy/servers", "proxy/tlspolicy"},
 	"proxy/evidence":            {"proxy"},
 	"proxy/dialogues":           {"rewrite", "rewrite/transcript"},
 	"proxy/journal":             {"proxy", "rewrite", "rewrite/heal", "rewrite/transcript", "rewrite/vocabulary"},

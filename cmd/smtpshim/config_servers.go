@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"smtpshim/proxy"
+	"smtpshim/proxy/servers"
 	"smtpshim/proxy/tlspolicy"
 )
 
@@ -83,9 +84,9 @@ func serversAre(r *proxy.Route) string {
 		return r.Servers[0]
 	}
 	switch r.Balance {
-	case proxy.BalanceRoundRobin:
+	case servers.RoundRobin:
 		return strings.Join(r.Servers, ", ") + ": each in its turn, then the others"
-	case proxy.BalanceLeastSessions:
+	case servers.LeastSessions:
 		return strings.Join(r.Servers, ", ") + ": the one with the fewest sessions, then the others"
 	}
 	return strings.Join(r.Servers, ", then ")
