@@ -13,6 +13,7 @@ import (
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/testdata"
+	"smtpshim/rewrite/transcript"
 )
 
 // addPage has the admin listener show the page, to whom it may be shown, and ask
@@ -35,6 +36,7 @@ func (p *instance) addPage(admin *http.Server) {
 			FailedReloads: p.failedReloads,
 			Sessions:      p.shownSessions,
 			Recording:     p.shownRecording,
+			Replay:        p.shownReplay,
 			Events:        stream,
 			Observed:      p.shownObserved,
 			Evidence:      http.HandlerFunc(p.tellObserved),
@@ -86,11 +88,18 @@ func shownRule(r rewrite.Rule) page.Description {
 	}
 	if f, err := testdata.Of(r.Name); f != nil && err == nil { // a test reads them all
 		d.About = f.About
-		for _, l := range f.Dialogue {
-			d.Lines = append(d.Lines, page.Line{Side: byte(l.Side), Mark: byte(l.Mark), Text: l.Text, Rule: l.Rule})
-		}
+		d.Lines = shownLines(f.Dialogue)
 	}
 	return d
+}
+
+// shownLines are lines of a dialogue of which it is not known when they passed.
+func shownLines(dialogue []transcript.Line) []page.Line {
+	lines := make([]page.Line, len(dialogue))
+	for i, l := range dialogue {
+		lines[i] = page.Line{Side: byte(l.Side), Mark: byte(l.Mark), Text: l.Text, Rule: l.Rule}
+	}
+	return lines
 }
 
 func (p *instance) shownRoutes() []page.Route {
@@ -127,6 +136,7 @@ func (p *instance) shownSessions() []page.Session {
 		}
 		if e.Ended {
 			s.Recorded = func() bool { return p.recorded(&e) }
+			s.Replays = p.config.Load().route(e.Route) != nil
 		}
 		if f, ok := failureOf(e); ok {
 			s.Causes = func() []page.Cause { return p.shownCauses(f) }
@@ -161,21 +171,32 @@ func recordingOf(r *route, e *journal.Entry) string {
 		return ""
 	}
 	path := r.record.Path(e)
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || info.Size() > maxRecording {
 		return ""
 	}
 	return path
 }
 
-// shownRecording is the recording of a session: the file, which has the rules that were
-// in force then, or else what the journal keeps.
-func (p *instance) shownRecording(session string) (name string, text []byte, err error) {
+// maxRecording is how many octets a file may have: one that we wrote has fewer.
+const maxRecording = 1 << 20
+
+// lastEnded is the session of that name among the last ones that have ended.
+func (p *instance) lastEnded(session string) (*journal.Entry, error) {
 	recent := p.journal.Recent()
 	at := slices.IndexFunc(recent, func(e journal.Entry) bool { return e.ID == session && e.Ended })
 	if at < 0 {
-		return "", nil, errors.New("there is no such session among the last ones that have ended")
+		return nil, errors.New("there is no such session among the last ones that have ended")
 	}
-	e := &recent[at]
+	return &recent[at], nil
+}
+
+// shownRecording is the recording of a session: the file, which has the rules that were
+// in force then, or else what the journal keeps.
+func (p *instance) shownRecording(session string) (name string, text []byte, err error) {
+	e, err := p.lastEnded(session)
+	if err != nil {
+		return "", nil, err
+	}
 	r := p.config.Load().route(e.Route)
 	if path := recordingOf(r, e); path != "" {
 		if text, err := os.ReadFile(path); err == nil {

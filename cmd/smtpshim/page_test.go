@@ -93,7 +93,7 @@ func TestThePageIsForWhomItMayBeShownTo(t *testing.T) {
 			recording = 404 // there is no such session
 		}
 		for path, status := range map[string]int{"/": c.status, "/healthz": 200, "/readyz": 503,
-			"/rule?name=shield": belongs, "/recording?session=x": recording, "/observed": belongs, "/page.js": belongs} {
+			"/rule?name=shield": belongs, "/recording?session=x": recording, "/replay?session=x": recording, "/observed": belongs, "/page.js": belongs} {
 			r := httptest.NewRequest("GET", path, nil)
 			r.Host = c.host
 			if c.secret != "" {
@@ -104,7 +104,7 @@ func TestThePageIsForWhomItMayBeShownTo(t *testing.T) {
 			if page := strings.Contains(w.Body.String(), "Last sessions"); w.Code != status || page != (c.page && path == "/") {
 				t.Errorf("%s on %s as %s with %q: %d, page %v", path, c.listen, c.host, c.secret, w.Code, page)
 			}
-			if sought := strings.Contains(w.Body.String(), "no such session"); sought != (c.page && strings.HasPrefix(path, "/recording")) {
+			if sought := strings.Contains(w.Body.String(), "no such session"); sought != (c.page && strings.Contains(path, "session=x")) {
 				t.Errorf("%s on %s as %s with %q: a recording is looked for: %v", path, c.listen, c.host, c.secret, sought)
 			}
 		}

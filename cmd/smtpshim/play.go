@@ -125,6 +125,16 @@ func (o *playOptions) under(rules, config, route string) (*under, error) {
 	return &under{name: "its own rules", own: true, rules: []string{"standard"}}, nil
 }
 
+// underPresent is what a route does, or would do if the rules acted that it only observes.
+func underPresent(name string, r *route) *under {
+	if r.Observed == nil {
+		return &under{name: name, rules: playedRules(r), options: playedOptions(r), settings: playedSettings(r), route: true}
+	}
+	acting, inner := *r, *r.Route
+	acting.Route, inner.Rules, inner.Observed = &inner, r.Observed, nil
+	return underPresent(name+", if the rules acted that it observes", &acting)
+}
+
 // underRoute reads a route of a configuration.
 func underRoute(config, name string) (*under, error) {
 	temp, err := os.MkdirTemp("", "smtpshim-")
@@ -140,7 +150,7 @@ func underRoute(config, name string) (*under, error) {
 	for _, r := range c.routes {
 		names = append(names, r.Name)
 		if r.Name == name || name == "" && len(c.routes) == 1 {
-			return &under{name: config + ", route " + r.Name, rules: playedRules(r), options: playedOptions(r), settings: playedSettings(r), route: true}, nil
+			return underPresent(config+", route "+r.Name, r), nil
 		}
 	}
 	if name == "" {

@@ -162,6 +162,7 @@ type played struct {
 	MoreDifferences int `json:"more_differences,omitempty"`
 
 	with, against *under
+	where         string // the dialogue is shown, for people
 	each          func(*played, *dialogues.Dialogue, *player.Result)
 }
 
@@ -174,7 +175,7 @@ const (
 )
 
 func newPlayed(name string, with, against *under) *played {
-	p := &played{File: name, Under: with.name, with: with, against: against, Sources: []string{}, Rules: []playedRule{}, Unhealed: []playedRefusal{},
+	p := &played{File: name, Under: with.name, with: with, against: against, where: "with -dialogue", Sources: []string{}, Rules: []playedRule{}, Unhealed: []playedRefusal{},
 		Healed: []playedRefusal{}, Unknown: []playedChange{}, Assumed: []playedChange{}}
 	if against != nil {
 		p.Against = against.name
@@ -296,7 +297,7 @@ func (p *played) explain(e *explainer) {
 				break
 			}
 			if slices.Contains(r.inForce, c.Rule) {
-				c.Do = fmt.Sprintf("the rule %s is in force, and did not see there what it acts on: look at the dialogue, with -dialogue", c.Rule)
+				c.Do = fmt.Sprintf("the rule %s is in force, and did not see there what it acts on: look at the dialogue, %s", c.Rule, p.where)
 			}
 			r.Causes = append(r.Causes, c)
 		}

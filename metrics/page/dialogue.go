@@ -75,12 +75,19 @@ func turns(lines []Line, rules map[string]Rule) []turn {
 // example sets a dialogue's legs against each other without saying when lines passed,
 // and why they were changed.
 func example(lines []Line) []turn {
-	all := turns(lines, nil)
+	all := untimed(turns(lines, nil))
 	for i := range all {
-		all[i].After = ""
 		for j := range all[i].Blocks {
 			all[i].Blocks[j].Why = nil
 		}
+	}
+	return all
+}
+
+// untimed leaves out when lines passed.
+func untimed(all []turn) []turn {
+	for i := range all {
+		all[i].After = ""
 	}
 	return all
 }

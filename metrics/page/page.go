@@ -46,6 +46,10 @@ type Source struct {
 	Sessions  func() []Session
 	Recording func(session string) (name string, text []byte, err error)
 
+	// Replay plays the recording of a session whose Replays is set; of one at a time. nil:
+	// none is played.
+	Replay func(session string) (Replay, error)
+
 	// AnyHost lets the page be asked for under any name, as where a password
 	// protects it. Else it is to be had under an address or as localhost alone,
 	// so that no website can have its own name point here and read it (DNS
@@ -122,6 +126,7 @@ type Session struct {
 
 	// Recorded reports whether there is a recording; nil: there is none.
 	Recorded func() bool
+	Replays  bool // the recording can be played, if there is one
 }
 
 // A Refusal is the reply with which mail was refused; Code 0: none was.
@@ -141,19 +146,22 @@ type Line struct {
 	Rule       string        // names with commas between them; "": as it was said
 }
 
-//go:embed page.html rule.html observed.html page.css page.js page.svg
+//go:embed page.html rule.html replay.html observed.html page.css page.js page.svg
 var files embed.FS
 
 // New answers for the page at /, for what belongs to it, and for s.Events at
 // /events. rest answers for everything else.
 func New(s Source, rest http.Handler) http.Handler {
-	p := page{s, template.Must(template.New("page").ParseFS(files, "*.html"))}
+	p := page{s, template.Must(template.New("page").ParseFS(files, "*.html")), make(chan struct{}, 1)}
 	mux := http.NewServeMux()
 	mux.Handle("/", rest)
 	mux.Handle("GET /{$}", p.guard(http.HandlerFunc(p.show)))
 	mux.Handle("GET /rule", p.guard(http.HandlerFunc(p.describe)))
 	mux.Handle("GET /recording", p.guard(http.HandlerFunc(p.record)))
 	mux.Handle("GET /events", p.guard(s.Events))
+	if s.Replay != nil {
+		mux.Handle("GET /replay", p.guard(http.HandlerFunc(p.replay)))
+	}
 	if s.Evidence != nil {
 		mux.Handle("GET /observed", p.guard(s.Evidence))
 	}
@@ -165,7 +173,8 @@ func New(s Source, rest http.Handler) http.Handler {
 
 type page struct {
 	Source
-	template *template.Template
+	template  *template.Template
+	replaying chan struct{} // is full while a recording is played
 }
 
 // policy lets the page load what is embedded here, and nothing else.

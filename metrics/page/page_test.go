@@ -133,6 +133,15 @@ func get(s Source, path, host string) *http.Response {
 	return w.Result()
 }
 
+// ask is the status with which a page answers for a path.
+func ask(page http.Handler, path string) int {
+	r := httptest.NewRequest("GET", path, nil)
+	r.Host = "127.0.0.1:9525"
+	w := httptest.NewRecorder()
+	page.ServeHTTP(w, r)
+	return w.Code
+}
+
 // look asks for the page itself.
 func look(t *testing.T, s Source, query string) (text string, root *html.Node) {
 	t.Helper()

@@ -106,7 +106,7 @@ type sessionView struct {
 	Facts                     []fact
 	Turns                     []turn
 	LineCount                 string
-	Recording                 string // where it is to be had; "": nowhere
+	Recording, Replay         string // where they are to be had; "": nowhere
 	Open                      bool
 }
 
@@ -189,7 +189,7 @@ func (p *page) session(s *Session, now time.Time) sessionView {
 		v.Class = "ok"
 	}
 	if s.Recorded != nil && s.Recorded() {
-		v.Recording = "recording?" + url.Values{"session": {s.ID}}.Encode()
+		v.Recording, v.Replay = "recording?"+url.Values{"session": {s.ID}}.Encode(), p.replayOf(s)
 	}
 	p.tellFailure(s, &v)
 	v.Facts = append(v.Facts,

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -61,8 +60,7 @@ func (d *dialogue) whole() Entry {
 		return e // what is added to d.first later does not show
 	}
 	if e.Omitted > 0 {
-		note := transcript.Line{Text: fmt.Sprintf("%d lines left out", e.Omitted)}
-		e.Lines = append(e.Lines, Line{d.last[0].After, note})
+		e.Lines = append(e.Lines, Line{d.last[0].After, transcript.LeftOut(e.Omitted)})
 	}
 	e.Lines = append(e.Lines, d.last...)
 	return e

@@ -73,15 +73,41 @@ type Change struct {
 // are about its peers: client, begins and pipelines.
 func Play(recording *transcript.File, policy *rewrite.Policy) *Result {
 	f := *recording
-	f.Dialogue = visible(f.Dialogue)
-	g := &game{course: newCourse(recording.Dialogue), recording: f.Dialogue, first: map[string]int{}}
+	lines, rest := upToGap(f.Dialogue)
+	f.Dialogue = visible(lines)
+	g := &game{course: newCourse(lines), recording: f.Dialogue, first: map[string]int{}}
 	g.player = newPlayer(&f, policy, g, g)
 	g.result.Said = len(g.player.client) + len(g.player.server)
 	defer g.player.d.Close()
 	g.player.play(f.Settings["begins"])
 	g.cutShort(policy.Rules.Names())
 	g.finish()
+	if rest != nil {
+		g.result.Said += countSaid(rest)
+		if g.result.Unknown.Why == "" {
+			g.result.Unknown = Change{len(lines) + 1, "the recording leaves out what comes next: " + rest[0].Text}
+		}
+	}
 	return &g.result
+}
+
+// upToGap are the lines before those that a recording has left out, and the rest; nil if
+// it has left out none.
+func upToGap(lines []transcript.Line) (before, rest []transcript.Line) {
+	if at := slices.IndexFunc(lines, transcript.Line.IsLeftOut); at >= 0 {
+		return lines[:at], lines[at:]
+	}
+	return lines, nil
+}
+
+// countSaid counts the lines that one of the sides says.
+func countSaid(lines []transcript.Line) (n int) {
+	for _, l := range lines {
+		if l.Side != 0 && l.Mark != transcript.Added || isOfMessage(l) {
+			n++
+		}
+	}
+	return n
 }
 
 // visible fills in what a recording has left out of lines, so that it can be said again:

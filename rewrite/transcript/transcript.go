@@ -91,6 +91,19 @@ func isPrintable(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
+// LeftOut is the event that stands for lines that a long dialogue had, and that were not
+// kept.
+func LeftOut(lines int) Line { return Line{Text: strconv.Itoa(lines) + leftOut} }
+
+const leftOut = " lines left out"
+
+// IsLeftOut reports whether the line is such an event.
+func (l Line) IsLeftOut() bool {
+	number, ok := strings.CutSuffix(l.Text, leftOut)
+	_, err := strconv.ParseUint(number, 10, 63)
+	return ok && l.Side == 0 && err == nil
+}
+
 // A File is a dialogue and what it takes to play it.
 type File struct {
 	About string // the prose, with LF between its lines and no empty ones around

@@ -88,10 +88,28 @@ async function savesTheRecording(browser) {
   await close();
 }
 
+// replays plays the refused session again, without scripts and by keyboard, and gives where.
+async function replays(browser) {
+  const { page, close } = await look(browser, { javaScriptEnabled: false }, "?outcome=refused");
+  await page.locator("text=Replay it under the rules of now").focus();
+  await Promise.all([page.waitForURL(/replay\?session=/), page.keyboard.press("Enter")]);
+  const text = await page.locator("pre").textContent();
+  assert.ok(text.includes("Refusals that stay:") && text.includes('MAIL: 550 "5.7.1 <b>not you</b> \\x1b[2J"'), text);
+  assert.ok(await page.getByText("The dialogue as it would be").isVisible());
+  assert.ok(await page.getByText("C: MAIL FROM:<a@example.com>").first().isVisible());
+  const path = new URL(page.url());
+  await page.click("text=All sessions");
+  assert.ok(await sessions(page) > 1);
+  await close();
+  return path.pathname.slice(1) + path.search;
+}
+
 async function isEverybodysPage(browser) {
+  const replay = await replays(browser);
   for (const width of [1280, 390]) {
     for (const scheme of ["light", "dark"]) {
       await isForEverybody(browser, "", width, scheme);
+      await isForEverybody(browser, replay, width, scheme);
       await isForEverybody(browser, "rule?name=fix-hello-name", width, scheme);
     }
   }

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"smtpshim/metrics/page"
+	"smtpshim/proxy/dialogues"
+	player "smtpshim/rewrite/play"
+)
+
+// maxReplayed is how many octets of a recording the page plays. One that we wrote has
+// some 32 KiB of lines, and as much about them.
+const maxReplayed = 256 << 10
+
+// shownReplay plays the recording of a session under what its route has now.
+func (p *instance) shownReplay(session string) (page.Replay, error) {
+	e, err := p.lastEnded(session)
+	if err != nil {
+		return page.Replay{}, err
+	}
+	r := p.config.Load().route(e.Route)
+	if r == nil {
+		return page.Replay{}, fmt.Errorf("the route %q of the session is not configured any more, and what it would do is not known", e.Route)
+	}
+	name, text, err := p.shownRecording(session)
+	if err != nil {
+		return page.Replay{}, err
+	}
+	return replay(name, text, r)
+}
+
+// replay plays a recording, and tells of it as "smtpshim play" does.
+func replay(name string, text []byte, r *route) (page.Replay, error) {
+	shown := page.Replay{Route: r.Name}
+	if len(text) > maxReplayed {
+		return shown, fmt.Errorf("the recording has %d octets, and here at most %d are played; save it, and have \"smtpshim play\" do it", len(text), maxReplayed)
+	}
+	of := newPlayed(name, underPresent("the route "+r.Name+" as it is now", r), nil)
+	of.where = "below"
+	of.each = func(_ *played, _ *dialogues.Dialogue, r *player.Result) {
+		shown.Lines, shown.Unknown = shownLines(r.Lines), r.Unknown.Why
+	}
+	if err := dialogues.Read(name, bytes.NewReader(text), of.dialogue); err != nil {
+		return shown, fmt.Errorf("the recording cannot be played: %w", err)
+	}
+	of.explain(sessionExplainer())
+	var b strings.Builder
+	w := playWriter{out: &b}
+	w.file(of)
+	shown.Text = b.String()
+	return shown, nil
+}

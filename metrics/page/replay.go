@@ -1,0 +1,52 @@
+package page
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+)
+
+// A Replay is what came of the recording of a session, played under what its route has
+// now.
+type Replay struct {
+	Route   string
+	Text    string // as "smtpshim play" prints it
+	Lines   []Line // the dialogue as it would be
+	Unknown string // why the recording does not tell how it goes on; ""
+}
+
+// replayOf is where the replay of a session is to be had; "": nowhere.
+func (p *page) replayOf(s *Session) string {
+	if p.Replay == nil || !s.Replays {
+		return ""
+	}
+	return "replay?" + url.Values{"session": {s.ID}}.Encode()
+}
+
+// replay plays the recording of the session that the query names. It plays one at a
+// time: whoever opens many has the processor no longer than for one.
+func (p *page) replay(w http.ResponseWriter, r *http.Request) {
+	select {
+	case p.replaying <- struct{}{}:
+		defer func() { <-p.replaying }()
+	default:
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "another replay is under way; try again in a moment", http.StatusServiceUnavailable)
+		return
+	}
+	id := r.URL.Query().Get("session")
+	played, err := p.Replay(id)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	lines := played.Lines
+	if more := len(lines) - mostLines; more > 0 {
+		lines = append(lines[:mostLines:mostLines], Line{Text: fmt.Sprintf("%d more lines", more)})
+	}
+	p.execute(w, "replay.html", struct {
+		ID string
+		Replay
+		Turns []turn
+	}{id, played, untimed(turns(lines, p.Rules))})
+}
