@@ -28,7 +28,7 @@ func probeServer(args []string, stdout, stderr io.Writer) int {
 		"a message is sent with -message only. The exit status is 0 if the server needs nothing, or the route heals it, and 1 if something remains, or if the server "+
 		"does not take enough sessions to find that out. "+
 		"With -listen it is a server that examines its clients, and delivers nothing: "+
-		"point a scanner there, and it tells what that gets wrong.", stderr)
+		"point a scanner there, and it tells what that gets wrong, and at last has it talk to smtpshim, to see that healed.", stderr)
 	var p probing
 	f.StringVar(&p.mail, "mail", "", "also say MAIL from the address `FROM`, many times, with RSET behind")
 	f.BoolVar(&p.message, "message", false, "also send one message, from the address of -mail to that of -to")
@@ -46,7 +46,7 @@ func probeServer(args []string, stdout, stderr io.Writer) int {
 		return status
 	}
 	if l.address != "" || l.accept {
-		l.asJSON = *asJSON
+		l.asJSON, l.proxy = *asJSON, p.proxy
 		return l.command(f, stdout, stderr)
 	}
 	if wrong := p.misuse(f.Arg(0)); wrong != "" {

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,6 +26,7 @@ type listenProbe struct {
 	address string
 	accept  bool // 250 at the end of a message, which is thrown away all the same
 	asJSON  bool
+	proxy   bool // a client whose faults are known is examined again through smtpshim
 	pause   time.Duration
 
 	listening func(net.Addr) // is told where it listens; may be nil
@@ -37,7 +39,7 @@ const listenPause = 500 * time.Millisecond
 func (p listenProbe) command(f *flag.FlagSet, stdout, stderr io.Writer) int {
 	wrong := ""
 	f.Visit(func(g *flag.Flag) {
-		if !slices.Contains([]string{"listen", "accept", "json"}, g.Name) {
+		if !slices.Contains([]string{"listen", "accept", "json", "proxy"}, g.Name) {
 			wrong = "-" + g.Name + " is about a server, and -listen examines clients"
 		}
 	})
@@ -71,8 +73,20 @@ func (p listenProbe) run(ctx context.Context, stdout, stderr io.Writer) int {
 	if err != nil {
 		return fail("listening on "+p.address, err)
 	}
-	report := listenReport{w: stdout, asJSON: p.asJSON}
-	l := &probelisten.Listener{Hostname: liveName(), TLS: acceptor, Accept: p.accept, Pause: p.pause, Visited: report.visit}
+	report := &listenReport{w: stdout, asJSON: p.asJSON}
+	examiner := func() *probelisten.Listener {
+		return &probelisten.Listener{Hostname: liveName(), TLS: acceptor, Accept: p.accept, Pause: p.pause}
+	}
+	mended := &mending{examiner: examiner, report: report, clients: map[netip.Addr]*mendedClient{}}
+	l := examiner()
+	where := p.address
+	if strings.HasSuffix(where, ":0") {
+		where = at.Addr().String()
+	}
+	l.Visited = func(v probelisten.Visit) { report.visit(v, proposed(l, mended, v, where)) }
+	if p.proxy {
+		l.Mended = mended.of
+	}
 	report.begin(at.Addr(), p.accept)
 	if p.listening != nil {
 		p.listening(at.Addr())
@@ -80,18 +94,26 @@ func (p listenProbe) run(ctx context.Context, stdout, stderr io.Writer) int {
 	defer context.AfterFunc(ctx, l.Close)()
 	err = l.Serve(at)
 	l.Close() // waits for the sessions
+	mended.end()
 	if err != nil {
 		return fail("taking sessions", err)
 	}
-	where := p.address
-	if strings.HasSuffix(where, ":0") {
-		where = at.Addr().String()
-	}
-	report.end(l.Callers(), where)
+	report.end(l.Callers(), mended.results(), where)
 	if report.err != nil {
 		return fail("printing", report.err)
 	}
 	return succeeded
+}
+
+// proposed is the route through which the next session of a visitor goes; "": it goes
+// through none.
+func proposed(l *probelisten.Listener, m *mending, v probelisten.Visit, address string) string {
+	callers := l.Callers()
+	at := slices.IndexFunc(callers, func(c probelisten.Caller) bool { return c.Client == v.Client })
+	if l.Mended == nil || v.Next != "" || at < 0 || !m.takes(callers[at]) {
+		return ""
+	}
+	return probelisten.Route(callers[at:at+1], address, "mail.example.com:25")
 }
 
 // acceptor makes a certificate that is thrown away.
@@ -114,7 +136,9 @@ func (p listenProbe) acceptor() (*tlspolicy.Acceptor, error) {
 type listenReport struct {
 	w      io.Writer
 	asJSON bool
-	err    error // the first of printing JSON
+
+	mu  sync.Mutex
+	err error // the first of printing JSON
 }
 
 func (r *listenReport) begin(at net.Addr, accept bool) {
@@ -134,8 +158,10 @@ func (r *listenReport) begin(at net.Addr, accept bool) {
 // listenColumn is where the texts about a client begin.
 const listenColumn = 14
 
-// visit prints one session.
-func (r *listenReport) visit(v probelisten.Visit) {
+// visit prints one session, and the route that the next one goes through.
+func (r *listenReport) visit(v probelisten.Visit, route string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.asJSON {
 		r.encode(v)
 		return
@@ -145,40 +171,56 @@ func (r *listenReport) visit(v probelisten.Visit) {
 		return
 	}
 	fmt.Fprintf(r.w, "%s, session %d\n", v.Client, v.Session)
-	line := func(name, text string) { entry(r.w, 2, name, listenColumn, text) }
-	line("Met:", v.Form)
-	how := "it sent no message"
-	if v.Through {
-		how = "it sent a message to its end"
+	done := "nothing new: it has met every form"
+	if route != "" {
+		done = "it has met every form, and goes through smtpshim with a route that heals it, to be examined behind that:"
 	}
-	line("Did:", how+"; "+v.Ended)
-	if v.Can != nil {
-		line("Can:", strings.Join(v.Can, ", "))
+	if r.session(v, done); route != "" {
+		fmt.Fprintf(r.w, "\n%s", indented(route))
 	}
-	next := v.Next
-	if next == "" {
-		next = "nothing new: it has met every form"
-	}
-	line("Next:", next)
 	fmt.Fprintln(r.w)
 	for _, f := range slices.Concat(v.Faults, v.Notes) {
 		printFinding(r.w, f)
 	}
 }
 
+// session prints what a session was like. done is what comes next once all forms were met.
+func (r *listenReport) session(v probelisten.Visit, done string) {
+	r.line("Met:", v.Form)
+	how := "it sent no message"
+	if v.Through {
+		how = "it sent a message to its end"
+	}
+	r.line("Did:", how+"; "+v.Ended)
+	if v.Can != nil {
+		r.line("Can:", strings.Join(v.Can, ", "))
+	}
+	next := v.Next
+	if next == "" {
+		next = done
+	}
+	r.line("Next:", next)
+}
+
+// line prints one thing about a client.
+func (r *listenReport) line(name, text string) { entry(r.w, 2, name, listenColumn, text) }
+
 // end prints what is known of all clients, and a route for them.
-func (r *listenReport) end(callers []probelisten.Caller, address string) {
+func (r *listenReport) end(callers []probelisten.Caller, mended map[netip.Addr]mendedResult, address string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	route := probelisten.Route(callers, address, "mail.example.com:25")
 	if r.asJSON {
 		r.encode(struct {
-			Callers []probelisten.Caller `json:"callers"`
-			Route   string               `json:"route,omitempty"`
-		}{callers, route})
+			Callers []probelisten.Caller        `json:"callers"`
+			Mended  map[netip.Addr]mendedResult `json:"mended,omitempty"` // through smtpshim with the route for the client
+			Route   string                      `json:"route,omitempty"`
+		}{callers, mended, route})
 		return
 	}
 	for _, c := range callers {
 		fmt.Fprintf(r.w, "%s, in all\n", c.Client)
-		line := func(name, text string) { entry(r.w, 2, name, listenColumn, text) }
+		line := r.line
 		line("Sessions:", fmt.Sprint(c.Sessions))
 		if c.Through == "" {
 			line("Through:", "it has sent no message to its end, whatever it met")
@@ -190,6 +232,9 @@ func (r *listenReport) end(callers []probelisten.Caller, address string) {
 		}
 		line("Faults:", listed(c.Faults))
 		line("Notes:", listed(c.Notes))
+		if m, tried := mended[c.Client]; tried {
+			line("Smtpshim:", m.String())
+		}
 		if c.Untried != nil {
 			line("Not tried:", strings.Join(c.Untried, "; "))
 		}

@@ -88,6 +88,52 @@ func TestAListeningProbePrintsWhatAClientGetsWrong(t *testing.T) {
 	}
 }
 
+// Once a client has met every form its sessions go through smtpshim, and nothing is wrong
+// with what comes out of that.
+func TestAListeningProbeTriesTheRouteOut(t *testing.T) {
+	believing := func(c *smtptest.Client) { c.TLS = &tls.Config{InsecureSkipVerify: true} }
+	for _, test := range []struct {
+		client  string
+		change  func(*smtptest.Client)
+		without int
+	}{
+		{"notes", nil, 2}, {"needs-esmtp", nil, 1}, {"exchange-5.0", nil, 1}, {"exchange-5.5", believing, 1},
+	} {
+		e := startListenProbe(t, listenProbe{pause: time.Millisecond, asJSON: true, proxy: true})
+		e.sends(t, test.client, 16, test.change)
+		var all struct {
+			Mended map[string]mendedResult
+		}
+		lines := strings.Split(strings.TrimSpace(e.stop()), "\n")
+		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &all); err != nil {
+			t.Fatalf("%v in %s", err, lines)
+		}
+		got := all.Mended["127.0.0.1"]
+		if got.Without != test.without || got.With != nil || got.Untried != nil || got.Sessions < 3 || got.Err != "" {
+			t.Errorf("%s: %+v of\n%s", test.client, got, strings.Join(lines, "\n"))
+		}
+	}
+}
+
+func TestAListeningProbeSaysHowTheRouteDoes(t *testing.T) {
+	e := startListenProbe(t, listenProbe{pause: time.Millisecond, proxy: true})
+	e.sends(t, "notes", 16, nil)
+	printed := e.stop()
+	for _, want := range []string{
+		"goes through smtpshim with a route", "\n\n  [[route]]\n", "127.0.0.1, through smtpshim, session 1\n  Met:        a server of today\n",
+		"  Faults:     without: 2; with: 0\n", "  Smtpshim:   without: 2 faults; with: 0, in ",
+	} {
+		if !strings.Contains(printed, want) {
+			t.Errorf("%q is not in\n%s", want, printed)
+		}
+	}
+	e = startListenProbe(t, listenProbe{pause: time.Millisecond, proxy: true})
+	e.sends(t, "modern", 16, nil)
+	if printed := e.stop(); strings.Contains(printed, "through smtpshim") {
+		t.Errorf("there is nothing to heal:\n%s", printed)
+	}
+}
+
 // The route that is proposed is one that check takes, whatever was found.
 func TestTheRouteOfAListeningProbeIsARoute(t *testing.T) {
 	for _, test := range []struct {

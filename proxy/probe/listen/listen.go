@@ -6,6 +6,7 @@ package listen
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -42,6 +43,11 @@ type Listener struct {
 	Timeout time.Duration
 
 	Visited func(Visit) // is told of each session when it is over, of one at a time; may be nil
+
+	// Mended says who takes a session of a client that is [Caller.Mendable], and returns
+	// when that is over; nil: it is examined here. It is called for one at a time, and must
+	// not wait, nor call the listener.
+	Mended func(Caller) (take func(net.Conn))
 
 	waits func(at string) time.Duration // for tests: the pause at "the greeting" or behind a command; nil: Pause
 
@@ -108,6 +114,9 @@ func (l *Listener) begin(conn net.Conn) bool {
 		l.sessions = map[net.Conn]struct{}{}
 	}
 	l.sessions[conn] = struct{}{}
+	if l.mend(conn, c) {
+		return true
+	}
 	s := newSession(l, conn, c)
 	l.all.Go(func() {
 		s.run()
@@ -220,7 +229,7 @@ type Caller struct {
 func (c *Caller) copy() Caller {
 	it := *c
 	it.Faults, it.Notes, it.Can = slices.Clone(c.Faults), slices.Clone(c.Notes), slices.Clone(c.Can)
-	it.rows, it.Untried = slices.Clone(c.rows), c.untried()
+	it.rows, it.Untried, it.tried = slices.Clone(c.rows), c.untried(), maps.Clone(c.tried)
 	return it
 }
 
