@@ -70,6 +70,16 @@ func (r *Rules) Names() []string {
 	return slices.Compact(names) // a rule that products have with options of their own is there several times
 }
 
+// OfMessages lists the names of the rules that look at the text of messages.
+func (r *Rules) OfMessages() (names []string) {
+	for _, a := range r.active() {
+		if a.Message != nil {
+			names = append(names, a.name)
+		}
+	}
+	return slices.Compact(names)
+}
+
 // Chosen lists the names of rules and sets that Compile got.
 func (r *Rules) Chosen() []string {
 	if r == nil {

@@ -40,11 +40,19 @@ func (c cause) print(w io.Writer) {
 	if c.Guess {
 		head = "Perhaps:"
 	}
-	for _, row := range [][2]string{{head, c.Means}, {"Do:", c.Do}, {"Known as:", c.Symptom}, {"Catalogue:", strings.Join(c.Entries, ", ")}, {"Source:", c.Source}} {
+	for _, row := range [][2]string{{head, c.Means}, {"Do:", c.Do}, {"Known as:", c.Symptom}, {"Catalogue:", c.catalogued()}, {"Source:", c.Source}} {
 		if row[1] != "" {
 			entry(w, 2, row[0], explainColumn, row[1])
 		}
 	}
+}
+
+// catalogued names the entries of the catalogue, and how to read one.
+func (c cause) catalogued() string {
+	if c.Entries == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s; see \"smtpshim rules %s\"", strings.Join(c.Entries, ", "), c.Entries[0])
 }
 
 // explainColumn is where the texts of an explanation begin.
@@ -82,9 +90,7 @@ func (e *explainer) knownCauses(line string) []cause {
 	if causes == nil {
 		causes = e.statusCauses(line)
 	}
-	if c, ok := outcomeCause(line); ok {
-		causes = append(causes, c)
-	}
+	causes = append(causes, outcomeCauses(line)...)
 	slices.SortStableFunc(causes, func(a, b cause) int { return cmp.Compare(b.weight, a.weight) })
 	return causes
 }
@@ -113,26 +119,40 @@ func refusalCauses(line string) (causes []cause) {
 	return causes
 }
 
-// outcomeIn finds the outcome of a session in a line of our log, as text or as JSON.
-var outcomeIn = regexp.MustCompile(`\boutcome(?:=|":)"?([a-z-]+)`)
+// outcomeIn and whileIn find the outcome of a session, and what was being done, in a line
+// of our log, as text or as JSON.
+var (
+	outcomeIn = regexp.MustCompile(`\boutcome(?:=|":)"?([a-z-]+)`)
+	whileIn   = regexp.MustCompile(`\bwhile(?:=|":)"([^"]*)"`)
+)
 
-// outcomeCause is how a session of ours ended, of which the line tells.
-func outcomeCause(line string) (cause, bool) {
+// outcomeCauses are why a session of ours may have ended as the line tells, or else how it
+// ended.
+func outcomeCauses(line string) []cause {
 	if !strings.Contains(line, "outcome") {
-		return cause{}, false
+		return nil
 	}
 	found := outcomeIn.FindStringSubmatch(line)
 	if found == nil {
-		return cause{}, false
+		return nil
 	}
 	o := vocabulary.Outcome(found[1])
 	if !o.Failed() || o.Means() == "" {
-		return cause{}, false
+		return nil
+	}
+	if while := whileIn.FindStringSubmatch(line); while != nil {
+		guesses := failure{outcome: o, while: while[1]}.endings()
+		for i := range guesses {
+			guesses[i].Do, guesses[i].weight = adviceHere(guesses[i], failure{}, nil), weightVague
+		}
+		if guesses != nil {
+			return guesses
+		}
 	}
 	c := endOf(o)
 	c.Do += "; the line has the error as err and the reply as text, and the dialogue is in smtpshim watch, on the page and in recordings"
 	c.Source, c.vague, c.weight = fmt.Sprintf("outcome %s of a session", o), true, weightVague
-	return c, true
+	return []cause{c}
 }
 
 func ruleCause(r rewrite.Rule) cause {

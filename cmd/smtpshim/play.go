@@ -77,8 +77,8 @@ func playFlags(stderr io.Writer) (*flag.FlagSet, *playOptions) {
 	o := &playOptions{}
 	f := flags("play", "[-rules LIST] [-config FILE [-route NAME]] FILE...",
 		"Plays the SMTP dialogues of each FILE against rules, without a network, and says which rules would act, and which refusals would stay. "+
-			"FILE is a recording or a transcript of smtpshim, what swaks, curl -v, msmtp -d, sendmail -v or Python's smtplib printed, a log of Postfix (debug_peer_list), "+
-			"Exim (-v, -d) or Exchange (protocol log), or a capture (pcap, pcapng) of sessions in clear; or - for standard input. "+
+			"FILE is a recording or a transcript of smtpshim, what swaks, curl -v, msmtp -d, sendmail -v, Python's smtplib or JavaMail (mail.debug) printed, a log of Postfix (debug_peer_list), "+
+			"Exim (-v, -d), Exchange (protocol log) or IIS (W3C), or a capture (pcap, pcapng) of sessions in clear; or - for standard input. "+
 			"Where the server would be told something that it was not told then, its answer is not known, and the dialogue ends. "+
 			"Without -rules and -config, a recording is played under its own rules, and others under \"standard\". "+
 			"The exit status is 1 if a refusal stays, or with -against or -against-rules if there is a difference.", stderr)

@@ -55,9 +55,10 @@ func (w *playWriter) file(p *played) {
 	}
 	w.rules(p)
 	w.refusals(p.Unhealed, p.MoreRefusals, "Refusals that stay")
-	w.refusals(p.Healed, 0, "Refusals that are healed")
+	w.refusals(p.Healed, p.MoreHealed, "Refusals that are healed")
 	w.changes(p.Unknown, p.MoreUnknown, "What comes then is not known")
 	w.changes(p.Assumed, p.MoreAssumed, "The server's answers from there on are taken to be the same")
+	w.textless(p)
 	if p.Broke != nil {
 		fmt.Fprint(w.out, "\n  Rules that failed:\n\n")
 		for _, why := range p.Broke {
@@ -65,6 +66,19 @@ func (w *playWriter) file(p *played) {
 		}
 	}
 	w.differences(p)
+}
+
+// textless prints which rules want a text that is not there.
+func (w *playWriter) textless(p *played) {
+	if p.TextRules == nil {
+		return
+	}
+	what := "The text of the messages is not there"
+	if p.Textless < p.Messages {
+		what = fmt.Sprintf("The text of %d of %s is not there", p.Textless, plural(p.Messages, "message"))
+	}
+	fmt.Fprintln(w.out)
+	entry(w.out, 2, "", 2, what+": it is not known what these rules would do with it: "+strings.Join(p.TextRules, ", ")+".")
 }
 
 func (w *playWriter) rules(p *played) {

@@ -202,3 +202,50 @@ func TestManyDialoguesAreToldInFewLines(t *testing.T) {
 		t.Errorf("status %d: %d dialogues, %d and %d refusals", status, p.Dialogues, len(p.Unhealed), p.MoreRefusals)
 	}
 }
+
+func TestRefusalsThatAreHealedAreNoneThatStay(t *testing.T) {
+	var b strings.Builder
+	for n := range maxRefusals + 50 {
+		b.WriteString("S: 220 a\nC: HELO b\nS: 250 a\nC: MAIL FROM:<a@example.com>\nS: 505 Must issue a STARTTLS command first " + strings.Repeat("x", n) + "\nC: QUIT\nS: 221 bye\n")
+	}
+	status, p := playedJSON(t, b.String(), "-rules", "mend-505", "-")
+	if status != succeeded || len(p.Healed) != maxRefusals || p.MoreHealed != 50 || p.MoreRefusals != 0 {
+		t.Errorf("status %d: %d healed, and %d more; %d more stay", status, len(p.Healed), p.MoreHealed, p.MoreRefusals)
+	}
+	if _, stdout, _ := playing(t, b.String(), "-rules", "mend-505", "-"); !strings.Contains(stdout, "Refusals that are healed:") || !strings.Contains(stdout, "    and 50 more\n") {
+		t.Errorf("it is printed as\n%s", stdout)
+	}
+}
+
+// swaksSent is a dialogue of swaks with a message that has this line.
+func swaksSent(line string) string {
+	return strings.ReplaceAll(swaksOf(taken), " -> QUIT\n", " -> DATA\n<-  354 go on\n -> Subject: x\n -> \n -> "+line+"\n -> .\n<-  250 queued\n -> QUIT\n")
+}
+
+func TestPlayHasTheTextOfAMessageWhereTheFileHas(t *testing.T) {
+	const eight = "caf\xe9"
+	_, p := playedJSON(t, swaksSent(eight), "-rules", "label-8bit", "-")
+	if len(p.Rules) != 1 || p.Rules[0].Rule != "label-8bit" || p.Rules[0].First.FileLine != 18 || p.Messages != 1 || p.Textless != 0 || p.TextRules != nil || len(p.Unknown) != 0 {
+		t.Errorf("%+v", p)
+	}
+	if _, p = playedJSON(t, swaksSent("seven"), "-rules", "label-8bit", "-"); len(p.Rules) != 0 || p.TextRules != nil {
+		t.Errorf("there is nothing to label: %+v", p)
+	}
+	long := strings.Repeat("x", 1200)
+	_, p = playedJSON(t, swaksSent(long), "-rules", "long-lines", "-")
+	if len(p.Rules) != 1 || p.Rules[0].Rule != "long-lines" {
+		t.Errorf("a long line: %+v", p)
+	}
+}
+
+func TestPlaySaysThatATextIsMissing(t *testing.T) {
+	const dialogue = "-- rules --\nlabel-8bit\n-- dialogue --\nS: 220 a\nC: MAIL FROM:<a@example.com>\nS: 250 ok\nC: RCPT TO:<b@example.com>\nS: 250 ok\nC: DATA\nS: 354 go on\n~ message 12 bytes\nS: 250 ok\n"
+	_, stdout, _ := playing(t, dialogue, "-")
+	if want := "  The text of the messages is not there: it is not known what these rules would\n  do with it: label-8bit.\n"; !strings.Contains(stdout, want) {
+		t.Errorf("%q is not in\n%s", want, stdout)
+	}
+	both := swaksSent("caf\xe9") + strings.ReplaceAll(swaksSaid, "@REFUSAL@", taken+"\n -> DATA\n<-  354 go on\n -> Subject: x\n<-  452 full")
+	if _, stdout, _ = playing(t, both, "-rules", "label-8bit", "-"); !strings.Contains(stdout, "The text of 1 of 2 messages is not there") {
+		t.Errorf("of one of two:\n%s", stdout)
+	}
+}

@@ -65,14 +65,14 @@ func (u *under) file(d *dialogues.Dialogue) *transcript.File {
 	return &f
 }
 
-// play plays a dialogue. inForce are the names of the rules.
-func (u *under) play(d *dialogues.Dialogue) (r *player.Result, inForce []string, err error) {
+// play plays a dialogue, under these rules.
+func (u *under) play(d *dialogues.Dialogue) (r *player.Result, rules *rewrite.Rules, err error) {
 	f := u.file(d)
 	policy, err := player.Policy(f)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", d.Name, err)
 	}
-	return player.Play(f, policy), policy.Rules.Names(), nil
+	return player.Play(f, policy, d.Texts), policy.Rules, nil
 }
 
 // A placed is a place in a file.
@@ -153,10 +153,15 @@ type played struct {
 	Assumed  []playedChange  `json:"assumed"`
 	Broke    []string        `json:"broke,omitempty"`
 
+	Messages  int      `json:"messages"`
+	Textless  int      `json:"textless,omitempty"`   // of them: the file does not have their text
+	TextRules []string `json:"text_rules,omitempty"` // of which it is not known therefore what they would do with it
+
 	Differences []playedDifference `json:"differences,omitempty"`
 
 	// Left out of the lists, which have the first of each.
-	MoreRefusals    int `json:"more_refusals,omitempty"`
+	MoreRefusals    int `json:"more_refusals,omitempty"` // unhealed ones
+	MoreHealed      int `json:"more_healed,omitempty"`
 	MoreUnknown     int `json:"more_unknown,omitempty"`
 	MoreAssumed     int `json:"more_assumed,omitempty"`
 	MoreDifferences int `json:"more_differences,omitempty"`
@@ -199,7 +204,7 @@ func (p *played) read(stdin io.Reader) error {
 
 // dialogue plays one of them.
 func (p *played) dialogue(d *dialogues.Dialogue) error {
-	r, inForce, err := p.with.play(d)
+	r, rules, err := p.with.play(d)
 	if err != nil {
 		return err
 	}
@@ -215,8 +220,9 @@ func (p *played) dialogue(d *dialogues.Dialogue) error {
 	p.Played += r.Played
 	p.rules(d, r)
 	for _, refusal := range r.Refusals {
-		p.refusal(d, refusal, inForce)
+		p.refusal(d, refusal, rules.Names())
 	}
+	p.messages(d, rules)
 	if r.Unknown.Why != "" {
 		p.Unknown, p.MoreUnknown = withChange(p.Unknown, p.MoreUnknown, d, r.Unknown)
 	}
@@ -239,6 +245,25 @@ func (p *played) dialogue(d *dialogues.Dialogue) error {
 		p.compare(d, r, other)
 	}
 	return err
+}
+
+// messages counts messages, and those whose text would have to be there.
+func (p *played) messages(d *dialogues.Dialogue, rules *rewrite.Rules) {
+	for i, l := range d.Dialogue {
+		if !l.IsMessage() {
+			continue
+		}
+		p.Messages++
+		if _, ok := d.Texts[i]; ok {
+			continue
+		}
+		p.Textless++
+		for _, name := range rules.OfMessages() {
+			if !slices.Contains(p.TextRules, name) {
+				p.TextRules = append(p.TextRules, name)
+			}
+		}
+	}
 }
 
 // withChange adds a change to those that are told.
@@ -266,9 +291,9 @@ func (p *played) rules(d *dialogues.Dialogue, r *player.Result) {
 }
 
 func (p *played) refusal(d *dialogues.Dialogue, r player.Refusal, inForce []string) {
-	list := &p.Healed
+	list, more := &p.Healed, &p.MoreHealed
 	if r.Unhealed() {
-		list = &p.Unhealed
+		list, more = &p.Unhealed, &p.MoreRefusals
 	}
 	text := journal.Printable(r.Text)
 	at := slices.IndexFunc(*list, func(o playedRefusal) bool {
@@ -276,7 +301,7 @@ func (p *played) refusal(d *dialogues.Dialogue, r player.Refusal, inForce []stri
 	})
 	if at < 0 {
 		if len(*list) == maxRefusals {
-			p.MoreRefusals++
+			*more++
 			return
 		}
 		at = len(*list)

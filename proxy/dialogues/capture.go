@@ -95,6 +95,7 @@ type capture struct {
 	then        func(*Dialogue) error
 	connections int
 	held        int   // octets that the connections hold
+	texts       int   // octets of messages that are kept
 	err         error // of then
 }
 
@@ -205,7 +206,11 @@ func (s *stream) octets(side int, octets []byte) {
 		}
 		line := appended(s.halves[side], octets[:end])
 		s.halves[side], octets = s.halves[side][:0], octets[end+1:]
-		s.line(side, string(bytes.TrimSuffix(line, []byte("\r"))))
+		text, crlf := bytes.CutSuffix(line, []byte("\r"))
+		if s.session.eol = "\r\n"; !crlf {
+			s.session.eol = "\n"
+		}
+		s.line(side, string(text))
 	}
 }
 
@@ -227,7 +232,7 @@ func (s *stream) begin(side int, octets []byte) bool {
 		return false
 	}
 	client, server := s.ends[1-s.server], s.ends[s.server]
-	s.session = newSession(Capture, client+" to "+server)
+	s.session = newSession(Capture, client+" to "+server, &s.capture.texts)
 	if a, err := netip.ParseAddrPort(client); err == nil {
 		s.session.set("client", a.Addr().Unmap().String())
 	}

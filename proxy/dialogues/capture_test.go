@@ -199,6 +199,8 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(delivery))
 	f.Add([]byte("Nov 29 17:18:32 mail postfix/smtpd[1]: > a[192.0.2.7]: 220 mail.example.com\nsend: b'a\\x'\n2026-11-29T17:18:32.000Z,a,b,0,c,d,>,220 a,\n"))
 	f.Add([]byte("Connecting to a\n  SMTP<< 250-a\n         250 b\n<** 500\n -> BDAT 99999999999999999999\n"))
+	f.Add([]byte("#Fields: c-ip cs-username cs-method cs-uri-query sc-status\n192.0.2.1 - DATA <x 250\n192.0.2.1 OutboundConnectionResponse - 250-+ 0\n"))
+	f.Add([]byte("DEBUG SMTP: trying to connect to host \"a\", port 25, isSSL true\n220 a\nAUTH LOGIN\n334 \nx\nDATA\n354 \nDEBUG SMTP: EOF: \n.\nQUIT\n221\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		err := dialogues.Read("x", bytes.NewReader(data), func(d *dialogues.Dialogue) error {
 			if len(d.Dialogue) == 0 && d.Source != dialogues.Transcript {

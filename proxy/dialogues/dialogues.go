@@ -1,6 +1,6 @@
 // Package dialogues reads SMTP dialogues out of files: transcripts and recordings of
-// smtpshim, what swaks, curl, msmtp, Python's smtplib and sendmail print, logs of Postfix,
-// Exim and Exchange, and captures of packets (pcap and pcapng) of sessions in clear.
+// smtpshim, what swaks, curl, msmtp, Python's smtplib, JavaMail and sendmail print, logs of
+// Postfix, Exim, Exchange and IIS, and captures of packets (pcap and pcapng) of sessions in clear.
 //
 // A file of any size is read in bounded memory, and what is wrong in it is left out. What
 // is longer than a dialogue may be is cut off.
@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 
+	"smtpshim/rewrite/play"
 	"smtpshim/rewrite/transcript"
 )
 
@@ -25,6 +26,10 @@ type Dialogue struct {
 	Source Source
 	Name   string // in the file, for people: of whom it is, or at which line it begins; "" of a transcript
 	Places []int  // the lines of the file, from 1 on, that the lines of the dialogue are from; nil of a transcript or a capture
+
+	// Texts are the messages of which the file has the text, by the place of their event in
+	// the lines of the dialogue. They are as they were on the wire, with the line that ends them.
+	Texts play.Texts
 
 	// InTLS says that the dialogue is what was said inside TLS, behind the greeting. What
 	// was said in clear before is left out.
@@ -49,6 +54,8 @@ const (
 	Postfix    Source = "Postfix"
 	Exim       Source = "Exim"
 	Exchange   Source = "Exchange"
+	IIS        Source = "IIS"
+	JavaMail   Source = "JavaMail"
 	Capture    Source = "capture"
 	Plain      Source = "text" // lines that begin with C: and S:
 )
@@ -60,11 +67,12 @@ const (
 	lineCosts     = 64
 	maxLine       = 16 << 10 // octets of a line; what is longer is cut off
 	maxOpen       = 256      // dialogues that are read at the same time
+	maxTexts      = 4 << 20  // octets of their messages; the text of others is not kept
 )
 
 // ErrNone is why a file can be read and has no dialogue.
 var ErrNone = errors.New("no dialogue was found; there may be a transcript or a recording of smtpshim, the output of swaks, curl -v, " +
-	"msmtp -d, sendmail -v or Python's smtplib, a log of Postfix (debug_peer_list), Exim (-v) or Exchange (protocol log), " +
+	"msmtp -d, sendmail -v, Python's smtplib or JavaMail (mail.debug), a log of Postfix (debug_peer_list), Exim (-v), Exchange (protocol log) or IIS (W3C), " +
 	"or a capture (pcap, pcapng) of sessions in clear")
 
 // Read calls then with each dialogue of a file, in the order in which they end. An error

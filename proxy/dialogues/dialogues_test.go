@@ -222,6 +222,42 @@ disconnect from client[192.0.2.7] ehlo=1 mail=1`)},
 			exchange("+,,", ">,220 mail.example.com ESMTP,", "<,EHLO client.example.net,", ">,250-mail.example.com,", ">,250 SIZE,", "<,MAIL FROM:<a@example.net>,", "*,08D0;1,receiving message",
 				">,250 2.1.0 Ok,", "<,RCPT TO:<b@example.com>,", ">,550 5.1.1 no such user,", "<,RCPT TO:<c@example.com>,", ">,\"250 2.1.5 Ok\",", "<,DATA,", ">,354 go on,", ">,250 2.0.0 queued,",
 				"<,QUIT,", ">,221 2.0.0 Bye,", "-,,Local")},
+		"JavaMail": {dialogues.JavaMail, "17", `DEBUG: setDebug: JavaMail version 1.6.2
+DEBUG SMTP: useEhlo true, useAuth false
+DEBUG SMTP: trying to connect to host "mail.example.com", port 25, isSSL false
+220 mail.example.com ESMTP
+DEBUG SMTP: connected to host "mail.example.com", port: 25
+EHLO client.example.net
+250-mail.example.com
+250 SIZE
+DEBUG SMTP: Found extension "SIZE", arg ""
+DEBUG SMTP: use8bit false
+MAIL FROM:<a@example.net>
+250 2.1.0 Ok
+RCPT TO:<b@example.com>
+550 5.1.1 no such user
+RCPT TO:<c@example.com>
+250 2.1.5 Ok
+DEBUG SMTP: Verified Addresses
+DEBUG SMTP:   c@example.com
+an application writes this
+DATA
+354 go on
+> QUIT
+
+250 x
+.
+250 2.0.0 queued
+DEBUG SMTP: message successfully delivered to mail server
+QUIT
+221 2.0.0 Bye
+250 of the application
+`},
+		"IIS, as a client": {dialogues.IIS, "0", "#Software: Microsoft Internet Information Services 7.0\r\n#Version: 1.0\r\n" +
+			"#Fields: date time c-ip cs-username s-sitename s-computername s-ip s-port cs-method cs-uri-stem cs-uri-query sc-status sc-win32-status sc-bytes cs-bytes time-taken cs-version\r\n" +
+			iis(outbound, "Response - - 220+mail.example.com+ESMTP", "Command EHLO - client.example.net", "Response - - 250-mail.example.com", "Command MAIL - FROM:<a@example.net>",
+				"Response - - 250+2.1.0+Ok", "Command RCPT - TO:<b@example.com>", "Response - - 550+5.1.1+no+such+user", "Command RCPT - TO:<c@example.com>", "Response - - 250+2.1.5+Ok",
+				"Command DATA - -", "Response - - 354+go+on", "Response - - 250+2.0.0+queued", "Command QUIT - -", "Response - - 221+2.0.0+Bye")},
 		"text": {dialogues.Plain, "14", strings.ReplaceAll(delivery, "~ message N bytes\n", "C: Subject: x\nC: \nC: .\n")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -231,6 +267,9 @@ disconnect from client[192.0.2.7] ehlo=1 mail=1`)},
 			}
 			d := all[0]
 			want := strings.ReplaceAll(delivery, "message N", "message "+c.octets)
+			if c.source == dialogues.IIS { // it logs one line of each reply
+				want = strings.ReplaceAll(want, "S: 250-mail.example.com\nS: 250 SIZE\n", "S: 250 mail.example.com\n")
+			}
 			if got := linesOf(d); got != want || d.Source != c.source || !d.Greeted || d.InTLS || d.Cut {
 				t.Errorf("it is of %s, greeted %v, in TLS %v, cut %v:\n%s", d.Source, d.Greeted, d.InTLS, d.Cut, got)
 			}
@@ -248,6 +287,19 @@ func exchange(events ...string) string {
 	var b strings.Builder
 	for i, e := range events {
 		b.WriteString("2026-11-29T17:18:32.000Z,MAIL\\Default,08D0," + string(rune('0'+i%10)) + ",192.0.2.1:25,192.0.2.7:4711," + e + "\r\n")
+	}
+	return b.String()
+}
+
+// outbound is what IIS logs of a session with a server, before command or reply.
+const outbound = "2026-11-20 10:00:00 192.0.2.1 OutboundConnection% SMTPSVC1 MAIL - 25 %"
+
+// iis is a W3C log with these lines, each in place of the percent signs of a form.
+func iis(form string, lines ...string) string {
+	var b strings.Builder
+	for _, line := range lines {
+		first, rest, _ := strings.Cut(line, " ")
+		b.WriteString(strings.Replace(strings.Replace(form, "%", first, 1), "%", rest, 1) + " 0 0 4 0 469 SMTP\r\n")
 	}
 	return b.String()
 }

@@ -27,6 +27,7 @@ var formats = []format{
 	{"S: ", marked(Plain, "S: ", "C: ")}, {"C: ", marked(Plain, "S: ", "C: ")},
 	{"send: ", parsePython}, {"reply: ", parsePython}, {"connect: ", parsePython},
 	{" In: ", parsePostmaster}, {" Out: ", parsePostmaster},
+	{"DEBUG SMTP: ", parseJavaMail},
 	{"Connecting to ", parseConnecting},
 	{"SMTP", parseExim},
 	{"postfix", parsePostfix},
@@ -163,7 +164,7 @@ func parsePython(line string) (said, bool) {
 	if text, ok := strings.CutPrefix(line, "send: "); ok {
 		octets, ok := unquotePython(text)
 		if before, isText := strings.CutSuffix(octets, ".\r\n"); isText && strings.Contains(before, "\r\n") {
-			return said{source: Python, side: transcript.Client, octets: int64(len(before))}, ok
+			return said{source: Python, side: transcript.Client, octets: int64(len(before)), whole: before}, ok
 		}
 		return said{source: Python, side: transcript.Client, text: strings.TrimRight(octets, "\r\n")}, ok
 	}

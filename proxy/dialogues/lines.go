@@ -20,8 +20,10 @@ type said struct {
 	sent   bool // side is not known: the program that wrote the log has sent it, or
 	got    bool // has got it
 	text   string
-	octets int64 // of a message, in place of text; side is the client's
+	octets int64  // of a message, in place of text; side is the client's
+	whole  string // the message of octets; "": it is not there
 	what   event
+	inTLS  bool // of begins: the session is in TLS from its beginning
 }
 
 // An event is what happens besides lines.
@@ -42,6 +44,8 @@ type log struct {
 	then   func(*Dialogue) error
 	number int   // of the line
 	failed error // of then, while a session began
+	w3c    w3c
+	texts  int // octets of messages that are kept
 }
 
 // An opened is a session of a log, and what is known of who wrote it.
@@ -93,6 +97,20 @@ func readLine(in *bufio.Reader) (string, error) {
 
 // line takes a line of the file.
 func (l *log) line(text string) error {
+	if t, ok := l.bare(text); ok {
+		return l.said(t)
+	}
+	if l.w3c.directive(text) {
+		return nil
+	}
+	if list := l.w3c.parse(text); list != nil {
+		for _, t := range list {
+			if err := cmp.Or(l.said(t), l.failed); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	for _, f := range formats {
 		if !strings.Contains(text, f.has) {
 			continue
@@ -126,8 +144,17 @@ func (l *log) said(t said) error {
 		if at != nil {
 			err = l.close(at)
 		}
-		l.begin(key, t)
+		o := l.begin(key, t).Value.(*opened)
+		if t.inTLS {
+			o.inTLS()
+		}
 		return err
+	}
+	if at != nil && at.Value.(*opened).anotherHello(t.text) {
+		if err := l.close(at); err != nil {
+			return err
+		}
+		at = nil
 	}
 	if at == nil {
 		if t.what != none || t.text == "" {
@@ -145,10 +172,10 @@ func (l *log) said(t said) error {
 	case t.what == ends:
 		return l.close(at)
 	case t.what == wrote:
-		o.endText()
+		o.endText(false)
 		return nil
 	case t.octets > 0:
-		o.text(t.octets)
+		o.text(t.octets, t.whole)
 		return nil
 	}
 	side := o.sideOf(t)
@@ -206,7 +233,7 @@ func (l *log) begin(key string, t said) *list.Element {
 	if l.order.Len() >= maxOpen {
 		l.failed = cmp.Or(l.failed, l.close(l.order.Front()))
 	}
-	o := &opened{session: newSession(t.source, fmt.Sprintf("line %d", l.number)), name: key, goesOn: t.source == Sendmail}
+	o := &opened{session: newSession(t.source, fmt.Sprintf("line %d", l.number), &l.texts), name: key, goesOn: t.source == Sendmail}
 	at := l.order.PushBack(o)
 	l.open[key] = at
 	return at

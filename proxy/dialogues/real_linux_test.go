@@ -37,7 +37,7 @@ func wellPlayed(t *testing.T, d *dialogues.Dialogue) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := play.Play(&f, policy)
+	r := play.Play(&f, policy, nil)
 	for _, refusal := range r.Refusals {
 		t.Errorf("there is a refusal: %+v", refusal)
 	}

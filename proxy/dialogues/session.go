@@ -1,6 +1,7 @@
 package dialogues
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -18,16 +19,24 @@ type session struct {
 	inText bool           // DATA was accepted, and the message has not ended
 	octets int64          // of the message, as far as the file has it
 	lines  bool           // the file has lines of the message
+	kept   []byte         // the message so far, if all of it could be kept
+	partly bool           // not all of the message could be kept
+	eol    string         // how lines of the message end; "": as they should
+	texts  *int           // octets of messages that are kept, of all sessions
+	own    int            // of them, of this one
 	rest   bool           // the server answered before they ended, and the rest of them is no command
 	tls    int            // where TLS begins, among the lines; 0: nowhere
 	over   bool           // QUIT was answered
+	mailed bool           // MAIL was said
 }
 
 // greetingMissing stands for a greeting that a file does not have.
 const greetingMissing = "220 a greeting that was not recorded"
 
-func newSession(source Source, name string) *session {
-	return &session{d: Dialogue{Source: source, Name: name}}
+// newSession begins a session. texts counts the octets of messages that are kept, of all
+// sessions that are read at the same time.
+func newSession(source Source, name string, texts *int) *session {
+	return &session{d: Dialogue{Source: source, Name: name}, texts: texts}
 }
 
 // begun says that something was said.
@@ -52,12 +61,13 @@ func (s *session) add(l transcript.Line) {
 func (s *session) client(text string) {
 	switch {
 	case text == "." && (s.inText || s.rest):
-		s.endText()
+		s.endText(true)
 		s.rest = false
 		return
 	case s.inText:
 		s.octets += int64(len(text)) + 2
 		s.lines = true
+		s.keep(text, cmp.Or(s.eol, "\r\n"))
 		return
 	case s.rest:
 		return
@@ -67,6 +77,7 @@ func (s *session) client(text string) {
 	}
 	s.add(transcript.Line{Side: transcript.Client, Mark: transcript.Unchanged, Text: text})
 	v := rewrite.ParseVerb([]byte(text))
+	s.mailed = s.mailed || v == rewrite.VerbMAIL
 	if len(s.owed) < maxOwed {
 		s.owed = append(s.owed, v)
 	}
@@ -88,27 +99,59 @@ func chunkSize(text string) (n int64, ok bool) {
 	return n, err == nil && n >= 0
 }
 
-// text takes octets of a message that the file does not have as lines.
-func (s *session) text(octets int64) {
+// text takes octets of a message that the file does not have as lines; whole is all of
+// them, as they were on the wire, or "".
+func (s *session) text(octets int64, whole string) {
 	if s.inText {
 		s.octets += octets
+		s.keep(whole, "")
+		s.partly = s.partly || whole == ""
 	}
 }
 
-// endText is the end of a message.
-func (s *session) endText() {
+// keep keeps a part of a message.
+func (s *session) keep(text, end string) {
+	n := len(text) + len(end)
+	if s.partly = s.partly || *s.texts+n > maxTexts; s.partly {
+		s.forget()
+		return
+	}
+	s.kept = append(append(s.kept, text...), end...)
+	*s.texts += n
+	s.own += n
+}
+
+// forget forgets the present message.
+func (s *session) forget() {
+	*s.texts -= len(s.kept)
+	s.own -= len(s.kept)
+	s.kept = nil
+}
+
+// endText is the end of a message; whole says that all of it has come.
+func (s *session) endText(whole bool) {
 	if !s.inText {
 		return
 	}
+	before := len(s.d.Dialogue)
 	s.add(transcript.Line{Text: fmt.Sprintf("message %d bytes", s.octets)})
-	s.inText, s.octets, s.lines = false, 0, false
+	if whole && !s.partly && len(s.d.Dialogue) > before && (s.lines || s.kept != nil) {
+		if s.d.Texts == nil {
+			s.d.Texts = map[int]string{}
+		}
+		s.d.Texts[before] = string(s.kept) + ".\r\n"
+		s.kept = nil
+	} else {
+		s.forget()
+	}
+	s.inText, s.octets, s.lines, s.partly = false, 0, false, false
 	s.owed = append([]rewrite.Verb{rewrite.VerbMessage}, s.owed...)
 }
 
 // server takes a line of the server's.
 func (s *session) server(text string) {
 	s.rest = s.rest || s.inText && s.lines
-	s.endText() // a log may leave the text out
+	s.endText(!s.lines) // a log may leave the text out, or the line that ends it
 	if !s.begun() {
 		s.d.Greeted = true
 	}
@@ -160,21 +203,42 @@ func (s *session) lost() {
 // end gives the dialogue; nil if nothing was said by both sides. Where lines within TLS
 // are known, they are the dialogue, with TLS on both sides from the beginning.
 func (s *session) end() *Dialogue {
+	*s.texts -= s.own
 	lines := s.d.Dialogue
 	if s.tls > 0 && saidBy(lines[min(s.tls, len(lines)):], transcript.Client) {
-		s.d.InTLS = true
 		greeting := greetingOf(lines)
 		s.d.Dialogue = append(greeting, lines[s.tls:]...)
+		s.d.Texts = moved(s.d.Texts, s.tls, len(greeting)-s.tls)
 		if s.d.Places != nil {
 			s.d.Places = append(s.d.Places[:len(greeting):len(greeting)], s.d.Places[s.tls:]...)
 		}
-		s.set("client_tls", "implicit")
-		s.set("server_tls", "implicit")
+		s.inTLS()
 	}
 	if !saidBy(s.d.Dialogue, transcript.Client) && !s.refusedGreeting() {
 		return nil
 	}
 	return &s.d
+}
+
+// moved are the texts of places from one on, by their new places.
+func moved(texts map[int]string, from, by int) map[int]string {
+	if texts == nil {
+		return nil
+	}
+	at := map[int]string{}
+	for place, text := range texts {
+		if place >= from {
+			at[place+by] = text
+		}
+	}
+	return at
+}
+
+// inTLS says that what is told was said inside TLS.
+func (s *session) inTLS() {
+	s.d.InTLS = true
+	s.set("client_tls", "implicit")
+	s.set("server_tls", "implicit")
 }
 
 // refusedGreeting says that the server has turned the client away.

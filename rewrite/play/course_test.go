@@ -196,7 +196,7 @@ func FuzzPlay(f *testing.F) {
 		if err != nil {
 			return
 		}
-		r := play.Play(file, policy)
+		r := play.Play(file, policy, nil)
 		if r.Played > r.Said || r.Played < 0 || r.Unknown.Line > len(file.Dialogue) || r.Assumed.Line > len(file.Dialogue) {
 			t.Errorf("%+v", r)
 		}

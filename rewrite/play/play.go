@@ -7,8 +7,8 @@
 // goes on where that makes no difference to what is known, and ends where it does; it
 // never makes up what a peer would say.
 //
-// A recording has no text of messages, so rules that change only that do nothing here,
-// nor do logins that end at smtpshim.
+// A recording has no text of messages, so rules that change only that do nothing, unless
+// another program has written the text down; nor do logins that end at smtpshim.
 package play
 
 import (
@@ -69,14 +69,20 @@ type Change struct {
 	Why  string // for people; "": there is none
 }
 
+// Texts are messages, by the place of their event in the dialogue: as they are on the wire,
+// with the line that ends them.
+type Texts = map[int]string
+
 // Play plays a recording under a policy. The recording's settings count as far as they
-// are about its peers: client, begins and pipelines.
-func Play(recording *transcript.File, policy *rewrite.Policy) *Result {
+// are about its peers: client, begins and pipelines. texts are those of its messages, as
+// far as they are known; nil: none is.
+func Play(recording *transcript.File, policy *rewrite.Policy, texts Texts) *Result {
 	f := *recording
 	lines, rest := upToGap(f.Dialogue)
 	f.Dialogue = visible(lines)
 	g := &game{course: newCourse(lines), recording: f.Dialogue, first: map[string]int{}}
 	g.player = newPlayer(&f, policy, g, g)
+	g.player.texts = texts
 	g.result.Said = len(g.player.client) + len(g.player.server)
 	defer g.player.d.Close()
 	g.player.play(f.Settings["begins"])

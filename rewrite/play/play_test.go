@@ -16,7 +16,7 @@ func playedAs(t testing.TB, f *transcript.File) *play.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return play.Play(f, policy)
+	return play.Play(f, policy, nil)
 }
 
 // delivered are the lines that one side got.

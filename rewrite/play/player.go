@@ -23,6 +23,7 @@ type player struct {
 	connections    int
 	ended          bool         // by serverEnds
 	unasked        map[int]bool // places of replies to nothing
+	texts          Texts
 	to             listening
 }
 
@@ -115,7 +116,7 @@ const (
 
 // isOfMessage says that a line stands for a message, or for a chunk of one.
 func isOfMessage(l transcript.Line) bool {
-	return l.Side == 0 && (strings.HasPrefix(l.Text, "message ") || strings.HasPrefix(l.Text, "chunk ")) && strings.HasSuffix(l.Text, " bytes")
+	return l.IsMessage() || l.Side == 0 && strings.HasPrefix(l.Text, "chunk ") && strings.HasSuffix(l.Text, " bytes")
 }
 
 // play plays the file, as far as it goes.
@@ -169,7 +170,12 @@ func (p *player) step() bool {
 	case rewrite.AwaitSASL:
 		return p.line(func(raw []byte) bool { d.SASL(raw); return true })
 	case rewrite.AwaitMessage, rewrite.AwaitDiscard:
-		return p.counted("message %d bytes", d.MessageEnd)
+		return p.counted("message %d bytes", func(octets int64) {
+			if next == rewrite.AwaitMessage {
+				p.text()
+			}
+			d.MessageEnd(octets)
+		})
 	case rewrite.AwaitChunk, rewrite.AwaitChunkDiscard, rewrite.AwaitChunkText:
 		return p.chunk()
 	case rewrite.AwaitClientTLS:
@@ -383,6 +389,24 @@ func (p *player) counted(format string, give func(int64)) bool {
 	give(n)
 	p.flush(nil, nil)
 	return true
+}
+
+// text has the rules see the text of the message at the present place, if it is known.
+func (p *player) text() {
+	src := []byte(p.texts[p.place])
+	if len(src) == 0 {
+		return
+	}
+	for m := p.d.Text(); ; {
+		_, n, end := m.Next(nil, src)
+		if why := m.Refusal(); why != "" {
+			p.d.RefuseMessage(why)
+			return
+		}
+		if src = src[n:]; end || n == 0 {
+			return
+		}
+	}
 }
 
 // chunk takes a chunk. One that went to nobody is not in the recording of a session.

@@ -104,6 +104,11 @@ func (l Line) IsLeftOut() bool {
 	return ok && l.Side == 0 && err == nil
 }
 
+// IsMessage reports whether the line is the event that stands for a message.
+func (l Line) IsMessage() bool {
+	return l.Side == 0 && strings.HasPrefix(l.Text, "message ") && strings.HasSuffix(l.Text, " bytes")
+}
+
 // A File is a dialogue and what it takes to play it.
 type File struct {
 	About string // the prose, with LF between its lines and no empty ones around
