@@ -40,6 +40,7 @@ func (d *Dialogue) Greeting(raw []byte) {
 
 // Lost says that the server hung up, or could not be reached.
 func (d *Dialogue) Lost() {
+	d.event("server lost")
 	d.observed.loss(false)
 	d.server.gone = true
 	switch {

@@ -13,15 +13,23 @@ import (
 func TestAProbeFindsNothingToHealInRealServers(t *testing.T) {
 	t.Parallel()
 	ca := real.NewCA(t)
-	for name, server := range map[string]*real.Server{
-		"Postfix":           real.Postfix(t, real.Options{CA: ca}),
-		"Postfix, a login":  real.Postfix(t, real.Options{CA: ca, Users: map[string]string{"anna": "secret"}}),
-		"Postfix, to RFC":   real.Postfix(t, real.Options{Settings: []string{"strict_rfc821_envelopes = yes", "smtpd_helo_required = yes"}}),
-		"Postfix, hardened": real.Postfix(t, real.Options{Settings: []string{"smtpd_helo_restrictions = reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname", "smtpd_delay_reject = no", "disable_vrfy_command = yes", "smtpd_forbid_bare_newline = reject"}}),
-		"Exim":              real.Exim(t, real.Options{CA: ca}),
+	postfix := func(o real.Options) func(*testing.T) *real.Server {
+		return func(t *testing.T) *real.Server { return real.Postfix(t, o) }
+	}
+	for name, start := range map[string]func(*testing.T) *real.Server{
+		"Postfix":          postfix(real.Options{CA: ca}),
+		"Postfix, a login": postfix(real.Options{CA: ca, Users: map[string]string{"anna": "secret"}}),
+		"Postfix, to RFC":  postfix(real.Options{Settings: []string{"strict_rfc821_envelopes = yes", "smtpd_helo_required = yes"}}),
+		"Postfix, hardened": postfix(real.Options{Settings: []string{"smtpd_helo_restrictions = reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname",
+			"smtpd_delay_reject = no", "disable_vrfy_command = yes", "smtpd_forbid_bare_newline = reject"}}),
+		"Exim":               func(t *testing.T) *real.Server { return real.Exim(t, real.Options{CA: ca}) },
+		"sendmail":           func(t *testing.T) *real.Server { return real.Sendmail(t, real.Options{CA: ca}) },
+		"sendmail, in clear": func(t *testing.T) *real.Server { return real.Sendmail(t, real.Options{}) },
+		"OpenSMTPD":          func(t *testing.T) *real.Server { return real.OpenSMTPD(t, real.Options{CA: ca}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			server := start(t)
 			p := probing{server: server.Addr, host: "127.0.0.1", name: "client.example.com", mail: "anna@example.com", to: "ben@example.com", message: true,
 				proxy: true, wait: time.Minute, rest: time.Second, linger: 50 * time.Millisecond, progress: &progress{}}
 			found, err := p.examine(context.Background())

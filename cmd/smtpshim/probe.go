@@ -217,6 +217,7 @@ func startProposed(text string) (address string, stop func(), err error) {
 	}
 	defer os.RemoveAll(temp)
 	file := filepath.Join(temp, configFile)
+	text = fmt.Sprintf("state_dir = %q\n", temp) + text // for a certificate of our own making
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return "", nil, err
 	}

@@ -53,6 +53,7 @@ func (m *mending) of(c probelisten.Caller) (take func(net.Conn)) {
 	client := m.clients[c.Client]
 	if client == nil {
 		client = &mendedClient{known: c, listener: m.examiner(), stop: func() {}}
+		client.listener.Strict = true // some rules act once a server has refused something
 		client.listener.Visited = func(v probelisten.Visit) { m.report.mended(client, v) }
 		m.clients[c.Client] = client
 	}
@@ -78,7 +79,7 @@ func (c *mendedClient) start() {
 	c.stop = c.listener.Close
 	here := c.known
 	here.Client = netip.MustParseAddr("127.0.0.1") // smtpshim sees it come from here
-	address, stop, err := startProposed(probelisten.Route([]probelisten.Caller{here}, loopback, at.Addr().String()))
+	address, stop, err := startProposed(probelisten.Route([]probelisten.Caller{here}, "127.0.0.1:2525", at.Addr().String()))
 	if c.err = err; err != nil {
 		return
 	}

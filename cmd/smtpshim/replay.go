@@ -10,9 +10,12 @@ import (
 	player "smtpshim/rewrite/play"
 )
 
-// maxReplayed is how many octets of a recording the page plays. One that we wrote has
-// some 32 KiB of lines, and as much about them.
-const maxReplayed = 256 << 10
+// What the page plays of a recording: octets, and lines of the dialogue. One that we wrote
+// has some 32 KiB of lines, at most 512, and as much about them.
+const (
+	maxReplayed      = 256 << 10
+	maxReplayedLines = 1000
+)
 
 // shownReplay plays the recording of a session under what its route has now.
 func (p *instance) shownReplay(session string) (page.Replay, error) {
@@ -42,7 +45,13 @@ func replay(name string, text []byte, r *route) (page.Replay, error) {
 	of.each = func(_ *played, _ *dialogues.Dialogue, r *player.Result) {
 		shown.Lines, shown.Unknown = shownLines(r.Lines), r.Unknown.Why
 	}
-	if err := dialogues.Read(name, bytes.NewReader(text), of.dialogue); err != nil {
+	err := dialogues.Read(name, bytes.NewReader(text), func(d *dialogues.Dialogue) error {
+		if n := len(d.Dialogue); n > maxReplayedLines {
+			return fmt.Errorf("it has %d lines, and here at most %d are played; save it, and have \"smtpshim play\" do it", n, maxReplayedLines)
+		}
+		return of.dialogue(d)
+	})
+	if err != nil {
 		return shown, fmt.Errorf("the recording cannot be played: %w", err)
 	}
 	of.explain(sessionExplainer())

@@ -94,7 +94,8 @@ func TestAReplayOfAHostileFileIsBounded(t *testing.T) {
 		"octets":         {"-- dialogue --\nS: \x1b[2J\n", http.StatusNotFound},
 		"much":           {"-- dialogue --\n" + strings.Repeat("C: NOOP\nS: 250 ok\n", maxReplayed/18), http.StatusNotFound},
 		"many rules":     {"-- rules --\n" + strings.Repeat("no-such-rule\n", 1000) + "-- dialogue --\nS: 220 a\nC: EHLO b\nS: 550 " + hostile + "\n", http.StatusOK},
-		"many sessions":  {"-- dialogue --\nS: 220 " + hostile + "\n" + strings.Repeat("C: EHLO "+hostile+".\nS: 550 "+hostile+"\n", 1000), http.StatusOK},
+		"many lines":     {"-- dialogue --\nS: 220 a\n" + strings.Repeat("C: NOOP\nS: 250 a\n", 600), http.StatusNotFound},
+		"many replies":   {"-- dialogue --\nS: 220 " + hostile + "\n" + strings.Repeat("C: EHLO "+hostile+".\nS: 550 "+hostile+"\n", 400), http.StatusOK},
 		"text and lines": {hostile + "\n-- dialogue --\nS: 220 a\nC: MAIL FROM:<" + hostile + ">\nS: 250 ok\nC: DATA\nS: 354 go on\n~ message 99999999999999999999 bytes\nS: 250 ok\n", http.StatusOK},
 	} {
 		write(t, files[0], test.text)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // A Replay is what came of the recording of a session, played under what its route has
@@ -40,6 +41,10 @@ func (p *page) replay(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusNotFound)
 		return
 	}
+	played.Text = printable(played.Text)
+	if played.Unknown != "" {
+		played.Unknown = quoted(played.Unknown)
+	}
 	lines := played.Lines
 	if more := len(lines) - mostLines; more > 0 {
 		lines = append(lines[:mostLines:mostLines], Line{Text: fmt.Sprintf("%d more lines", more)})
@@ -49,4 +54,14 @@ func (p *page) replay(w http.ResponseWriter, r *http.Request) {
 		Replay
 		Turns []turn
 	}{id, played, untimed(turns(lines, p.Rules))})
+}
+
+// printable is a text in lines without what is no printable ASCII.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && (r < ' ' || r > '~') {
+			return '?'
+		}
+		return r
+	}, text)
 }

@@ -57,7 +57,7 @@ func (w *w3c) parse(line string) []said {
 		}
 		return ""
 	}
-	verb, rest, ip := field("cs-method"), unplus(field("cs-uri-query")), field("c-ip")
+	verb, rest, ip := field("cs-method"), strings.TrimSpace(unplus(field("cs-uri-query"))), field("c-ip")
 	switch field("cs-username") {
 	case outCommand:
 		return []said{{source: IIS, key: "to " + ip, side: transcript.Client, text: strings.TrimSpace(verb + " " + rest)}}
@@ -78,7 +78,7 @@ func (w *w3c) parse(line string) []said {
 	command, reply := from, from
 	reply.side = transcript.Server
 	status := field("sc-status")
-	command.text = strings.TrimSpace(verb + " " + strings.TrimSpace(rest))
+	command.text = strings.TrimSpace(verb + " " + rest)
 	switch {
 	case v == rewrite.VerbQUIT:
 		command.text, status = verb, "221" // the log has a number of its own

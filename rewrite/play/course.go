@@ -78,12 +78,15 @@ func (c *course) toServer(lines []string, p *player, at int) {
 // mayBeLeftOut are commands after which a server goes on as if they had not been said.
 var mayBeLeftOut = rewrite.SetOf(rewrite.VerbNOOP, rewrite.VerbHELP, rewrite.VerbVRFY, rewrite.VerbOther)
 
+// mostSkipped is how many commands in a row may be left out.
+const mostSkipped = 100
+
 // skip leaves out commands, with their replies, that the server is not told now, if after
 // them the recording has the line.
 func (c *course) skip(line string, p *player, at int) bool {
 	n := 0
 	for n < len(c.told) && !same(c.told[n], line) {
-		if !mayBeLeftOut.Has(rewrite.ParseVerb([]byte(c.told[n]))) {
+		if n == mostSkipped || !mayBeLeftOut.Has(rewrite.ParseVerb([]byte(c.told[n]))) {
 			return false
 		}
 		n++

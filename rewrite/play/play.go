@@ -120,12 +120,14 @@ func countSaid(lines []transcript.Line) (n int) {
 // as many octets of base64.
 func visible(lines []transcript.Line) []transcript.Line {
 	lines = slices.Clone(lines)
+	filled := 0
 	for i, l := range lines {
 		if l.Side == 0 {
 			continue
 		}
-		if before, n := cutHidden(l.Text); n >= 0 {
+		if before, n := cutHidden(l.Text); n >= 0 && filled+n <= mostFilled {
 			lines[i].Text = before + standIn(before, n)
+			filled += n
 		}
 	}
 	return lines
@@ -144,8 +146,11 @@ func standIn(before string, n int) string {
 	return text
 }
 
-// mostHidden is how many octets a recording may say that it has left out.
-const mostHidden = 12 << 10
+// What is filled in, in octets: of one line, and of all.
+const (
+	mostHidden = 12 << 10
+	mostFilled = 512 << 10
+)
 
 // cutHidden takes what stands for octets that were left out off the end of a line; n is
 // how many, or -1 if there are none.
@@ -202,8 +207,14 @@ func (g *game) Exchanged(side byte, said, got []string, by rewrite.Causes) {
 func (g *game) Event(what string) { g.told = append(g.told, transcript.Line{Text: what}) }
 
 func (g *game) event(string)             {}
-func (g *game) lost(what string)         { g.told = append(g.told, transcript.Line{Text: what}) }
 func (g *game) passed(l transcript.Line) { g.told = append(g.told, l) }
+
+// lost takes a failed handshake; the dialogue tells of a server that hung up.
+func (g *game) lost(what string) {
+	if what != serverLost {
+		g.told = append(g.told, transcript.Line{Text: what})
+	}
+}
 
 // refused notes a reply that is a refusal.
 func (g *game) refused(said, got []string, by string) {

@@ -98,21 +98,9 @@ func (s *session) judgeAhead(verb rewrite.Verb, said string) {
 	}
 }
 
-// judgeHello judges the name of EHLO or HELO.
+// judgeHello judges EHLO or HELO with its name.
 func (s *session) judgeHello(verb rewrite.Verb, argument, said string) {
-	name := strings.Trim(argument, blanks+"=:")
-	faults := heal.HelloFaults(name)
-	for _, fault := range faults {
-		s.found(badHello[fault], said)
-	}
-	if faults == nil {
-		if argument != " "+name {
-			s.found(helloRow("blanks", "there are blanks too many around the name in its EHLO or HELO"), said)
-		}
-		if !strings.ContainsAny(name, ".[") {
-			s.found(oneLabel, said)
-		}
-	}
+	s.judgeName(argument, said)
 	if s.introduced {
 		s.found(ehloAgain, said)
 	}
@@ -124,6 +112,24 @@ func (s *session) judgeHello(verb rewrite.Verb, argument, said string) {
 		s.found(helloOnly, said)
 	case s.knew.ehlo:
 		s.found(needsESMTP, "S: 220 "+s.of.Hostname+" ...", said)
+	}
+}
+
+// judgeName judges the name of EHLO or HELO alone.
+func (s *session) judgeName(argument, said string) {
+	name := strings.Trim(argument, blanks+"=:")
+	faults := heal.HelloFaults(name)
+	for _, fault := range faults {
+		s.found(badHello[fault], said)
+	}
+	if faults != nil {
+		return
+	}
+	if argument != " "+name {
+		s.found(helloRow("blanks", "there are blanks too many around the name in its EHLO or HELO"), said)
+	}
+	if !strings.ContainsAny(name, ".[") {
+		s.found(oneLabel, said)
 	}
 }
 

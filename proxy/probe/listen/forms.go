@@ -99,6 +99,9 @@ func (c *Caller) form() *form {
 }
 
 func (c *Caller) mayMeet(f *form) bool {
+	if c.strict && !f.harder && f != formTable[0] {
+		return false
+	}
 	return f.harder == (c.Through != "") && c.seen.has(f.fits)
 }
 

@@ -34,6 +34,11 @@ type Listener struct {
 	// then. They take the message for delivered, and it is not.
 	Accept bool
 
+	// Strict has it refuse EHLO, HELO, MAIL and RCPT where there is something wrong with them,
+	// which counts only if the client does not do it right behind that. It meets a server of
+	// today first, and then no easier ones.
+	Strict bool
+
 	// Pause is how long it waits where a client has to wait as well: before the greeting,
 	// between two lines of a reply, and behind what may be the end of a message.
 	Pause time.Duration
@@ -139,7 +144,7 @@ func (l *Listener) caller(address netip.Addr) *Caller {
 		if l.callers == nil {
 			l.callers = map[netip.Addr]*Caller{}
 		}
-		c = &Caller{Client: address, tried: map[string]bool{}}
+		c = &Caller{Client: address, tried: map[string]bool{}, strict: l.Strict}
 		l.callers[address] = c
 		l.order = append(l.order, c)
 	}
@@ -217,13 +222,14 @@ type Caller struct {
 	Can      []string        `json:"can"`
 	Untried  []string        `json:"untried"` // forms that it has not met
 
-	tried map[string]bool
-	base  traits // of the form in which it came through
-	seen  history
-	weak  tlspolicy.Weaknesses
-	cbc   bool
-	rows  []row  // of the faults
-	idle  string // the form of the last session
+	tried  map[string]bool
+	strict bool
+	base   traits // of the form in which it came through
+	seen   history
+	weak   tlspolicy.Weaknesses
+	cbc    bool
+	rows   []row  // of the faults
+	idle   string // the form of the last session
 }
 
 func (c *Caller) copy() Caller {

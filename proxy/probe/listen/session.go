@@ -34,6 +34,7 @@ type session struct {
 
 	findings []noted
 	can      []string
+	refused  map[rewrite.Verb][]noted // findings of a command that was refused, and not said again since
 
 	last       string // what was answered last
 	hello      rewrite.Verb
@@ -75,7 +76,12 @@ var errOver = errors.New("the session is over")
 
 // run returns when the session is over.
 func (s *session) run() {
-	defer func() { s.conn.Close() }()
+	defer func() {
+		s.conn.Close()
+		for _, list := range s.refused {
+			s.findings = append(s.findings, list...)
+		}
+	}()
 	err := s.open()
 	for err == nil {
 		if s.commands++; s.commands > maxCommands {
@@ -217,7 +223,7 @@ func (s *session) next() error {
 	if err != nil {
 		return err
 	}
-	said := s.shown(l.text)
+	said, known := s.shown(l.text), len(s.findings)
 	s.judgeLine(l, said)
 	if s.ended != "" {
 		return errOver
@@ -227,6 +233,9 @@ func (s *session) next() error {
 	if s.last == endOfText && verb == rewrite.VerbOther && s.r.Buffered() > 0 {
 		s.found(falseEnd, "~ the end of a message", fmt.Sprintf("~ a line of %d octets that is no command", len(l.text)))
 		s.lost = true
+	}
+	if s.of.Strict && refusable.Has(verb) {
+		return s.strictly(verb, l.text, said, known)
 	}
 	return s.command(verb, l.text, said)
 }

@@ -1,7 +1,7 @@
 //go:build linux
 
 // Package real starts mail servers and clients that other people wrote, so that
-// tests can put something between them: Postfix with Cyrus SASL or Dovecot, Exim,
+// tests can put something between them: Postfix with Cyrus SASL or Dovecot, Exim, sendmail, OpenSMTPD,
 // smtp-sink, smtp-source, swaks, curl, msmtp, mutt, HAProxy, and of TLS OpenSSL's
 // s_client and s_server, gnutls-cli, sslscan, posttls-finger.
 //
@@ -117,7 +117,7 @@ func (s *Server) Log() string { return s.log.String() }
 // test is skipped, or fails, if there is none.
 func Bin(t testing.TB, peer, program string) string {
 	t.Helper()
-	for _, sub := range []string{"usr/sbin", "usr/bin", "usr/lib/postfix/sbin"} {
+	for _, sub := range []string{"usr/sbin", "usr/bin", "usr/lib/postfix/sbin", "usr/libexec/sendmail"} {
 		path := filepath.Join(folder(peer), sub, program)
 		if _, err := os.Stat(path); err == nil {
 			return path

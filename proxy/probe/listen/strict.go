@@ -1,0 +1,38 @@
+package listen
+
+import (
+	"slices"
+	"strings"
+
+	"smtpshim/proxy/probe"
+	"smtpshim/rewrite"
+)
+
+// refusable are the commands that a strict listener refuses where something is wrong with
+// them, and after which a client can say them again.
+var refusable = rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbHELO, rewrite.VerbMAIL, rewrite.VerbRCPT)
+
+// strictly refuses a command with which there is something wrong: a finding since there
+// were known of them. What was found of such a command before is forgotten.
+func (s *session) strictly(verb rewrite.Verb, text []byte, said string, known int) error {
+	delete(s.refused, verb)
+	switch verb {
+	case rewrite.VerbMAIL, rewrite.VerbRCPT:
+		s.path(verb, text, said)
+	default:
+		s.judgeName(strings.TrimLeft(string(text), blanks)[len("EHLO"):], said)
+	}
+	wrong := slices.DeleteFunc(slices.Clone(s.findings[known:]), func(f noted) bool { return f.Kind != probe.Fault })
+	if wrong == nil {
+		return s.command(verb, text, said)
+	}
+	if s.refused == nil {
+		s.refused = map[rewrite.Verb][]noted{}
+	}
+	s.findings, s.refused[verb] = s.findings[:known], wrong
+	reply := "501 5.5.4 invalid argument"
+	if slices.ContainsFunc(wrong, func(f noted) bool { return f.name == param.name }) {
+		reply = "555 5.5.4 parameter not known"
+	}
+	return s.refuse(verb.String(), reply)
+}

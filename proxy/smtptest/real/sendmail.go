@@ -1,0 +1,66 @@
+//go:build linux
+
+package real
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"testing"
+)
+
+// Sendmail starts a sendmail that takes mail for every address from anybody, and keeps it
+// in its queue. It offers TLS if there is a CA.
+func Sendmail(t testing.TB, o Options) *Server {
+	t.Helper()
+	sendmail := Bin(t, "sendmail", "sendmail")
+	needRoot(t, "sendmail")
+	s := &Server{Addr: FreeAddr(), dir: Dir(t)}
+	mkdirs(t, s.dir, 0, 0o700, "queue")
+	host, port, _ := net.SplitHostPort(s.Addr)
+	config := fmt.Sprintf(sendmailCF, host, port, s.dir)
+	if o.CA != nil {
+		certificate, key := o.certificate(t, host)
+		config += fmt.Sprintf("O CACertFile=%s\nO ServerCertFile=%s\nO ServerKeyFile=%s\n", o.CA.File, certificate, key)
+	}
+	write(t, s.dir, map[string]string{"sendmail.cf": config, "switch": "hosts files\naliases files\npasswd files\n"})
+	Start(t, nil, sendmail, "-C", filepath.Join(s.dir, "sendmail.cf"), "-bD")
+	Listening(t, s.Addr)
+	return s
+}
+
+// sendmailCF has one mailer for everything, which is never called: the queue is not run.
+const sendmailCF = `V10/Berkeley
+Cwsendmail.example.com
+DSsendmail.example.com
+Djsendmail.example.com
+O DaemonPortOptions=Family=inet, Name=MTA, Addr=%[1]s, Port=%[2]s
+O QueueDirectory=%[3]s/queue
+O DeliveryMode=queueonly
+O SmtpGreetingMessage=$j Sendmail $v; $b
+O EightBitMode=pass8
+O Timeout.ident=0
+O Timeout.resolver.retrans=1s
+O ServiceSwitchFile=%[3]s/switch
+O DefaultUser=8:8
+O RunAsUser=root
+O DontBlameSendmail=GroupWritableDirPathSafe,GroupReadableKeyFile,InsufficientEntropy
+O PidFile=%[3]s/pid
+O QueueLA=1000
+O RefuseLA=1000
+O MaxMessageSize=67108864
+H?P?Return-Path: <$g>
+HReceived: from $s by $j with $r id $i; $b
+Troot
+Pfirst-class=0
+S3
+R$* < $+ > $*	$2
+R$+ @ $+	$@ $1 < @ $2 >
+S0
+R$*	$#relay $@ sendmail $: $1
+S4
+R$+ < @ $+ >	$@ $1 @ $2
+Mlocal,	P=/bin/true, F=lsDFMAw5:/|@qPSXmn9, S=0, R=0, A=true
+Mprog,	P=/bin/true, F=lsDFMoqeu9, S=0, R=0, A=true
+Mrelay,	P=/bin/true, F=mDFMuXa8, S=0, R=0, A=true $u
+`
