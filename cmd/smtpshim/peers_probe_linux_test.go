@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
 	"smtpshim/proxy/probe"
 	"smtpshim/proxy/smtptest/real"
 )
+
+// What OpenSMTPD 6.8 gets wrong, and a route heals.
+var faultsOfOpenSMTPD = []string{"second-ehlo", "trailing-blank", "names"}
 
 // What real servers are strict about they may refuse, by the RFCs; a fault is none of it.
 func TestAProbeFindsNothingToHealInRealServers(t *testing.T) {
@@ -25,7 +29,7 @@ func TestAProbeFindsNothingToHealInRealServers(t *testing.T) {
 		"Exim":               func(t *testing.T) *real.Server { return real.Exim(t, real.Options{CA: ca}) },
 		"sendmail":           func(t *testing.T) *real.Server { return real.Sendmail(t, real.Options{CA: ca}) },
 		"sendmail, in clear": func(t *testing.T) *real.Server { return real.Sendmail(t, real.Options{}) },
-		"OpenSMTPD":          func(t *testing.T) *real.Server { return real.OpenSMTPD(t, real.Options{CA: ca}) },
+		"OpenSMTPD":          func(t *testing.T) *real.Server { return real.OpenSMTPD(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -36,16 +40,27 @@ func TestAProbeFindsNothingToHealInRealServers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			var known []string
+			if name == "OpenSMTPD" {
+				known = faultsOfOpenSMTPD
+			}
 			reports := []probe.Report{found.Without}
 			if found.With != nil {
 				reports = append(reports, *found.With)
 			}
-			for _, r := range reports {
+			for i, r := range reports {
+				var faults []string
 				for _, f := range r.Findings {
 					t.Logf("%s %s %s: %q", f.Kind, f.Name, f.Entry, f.Seen)
 					if f.Kind == probe.Fault {
-						t.Errorf("it has a fault, %s", f.Name)
+						faults = append(faults, f.Name)
 					}
+				}
+				if i > 0 {
+					known = nil // healed
+				}
+				if !slices.Equal(faults, known) {
+					t.Errorf("report %d: it has the faults %q, want %q", i, faults, known)
 				}
 				for _, u := range r.Untried {
 					t.Logf("untried: %s: %s", u.Name, u.Why)

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 
-	"smtpshim/rewrite/play"
 	"smtpshim/rewrite/transcript"
 )
 
@@ -29,7 +28,7 @@ type Dialogue struct {
 
 	// Texts are the messages of which the file has the text, by the place of their event in
 	// the lines of the dialogue. They are as they were on the wire, with the line that ends them.
-	Texts play.Texts
+	Texts map[int]string
 
 	// InTLS says that the dialogue is what was said inside TLS, behind the greeting. What
 	// was said in clear before is left out.

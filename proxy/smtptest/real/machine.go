@@ -70,3 +70,14 @@ func Bind(t testing.TB, from, to string) {
 		t.Fatalf("%s at %s: %v", from, to, err)
 	}
 }
+
+// startApart is Start for a program that sees files of dir, by their names, at other places;
+// nobody else does.
+func startApart(t testing.TB, dir string, places map[string]string, program string, args ...string) {
+	t.Helper()
+	script := "set -e\n"
+	for name, place := range places {
+		script += fmt.Sprintf("mount --bind %s/%s %s\n", dir, name, place)
+	}
+	Start(t, nil, Bin(t, "util-linux", "unshare"), append([]string{"--mount", "sh", "-c", script + `exec "$0" "$@"`, program}, args...)...)
+}

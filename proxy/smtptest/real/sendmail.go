@@ -5,12 +5,14 @@ package real
 import (
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"testing"
 )
 
 // Sendmail starts a sendmail that takes mail for every address from anybody, and keeps it
-// in its queue. It offers TLS if there is a CA.
+// in its queue. It offers TLS if there is a CA. It waits a minute where the machine's name
+// is not a whole one, so it sees a table of hosts of its own, where it is.
 func Sendmail(t testing.TB, o Options) *Server {
 	t.Helper()
 	sendmail := Bin(t, "sendmail", "sendmail")
@@ -23,8 +25,13 @@ func Sendmail(t testing.TB, o Options) *Server {
 		certificate, key := o.certificate(t, host)
 		config += fmt.Sprintf("O CACertFile=%s\nO ServerCertFile=%s\nO ServerKeyFile=%s\n", o.CA.File, certificate, key)
 	}
-	write(t, s.dir, map[string]string{"sendmail.cf": config, "switch": "hosts files\naliases files\npasswd files\n"})
-	Start(t, nil, sendmail, "-C", filepath.Join(s.dir, "sendmail.cf"), "-bD")
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, s.dir, map[string]string{"sendmail.cf": config, "switch": "hosts files\naliases files\npasswd files\n",
+		"hosts": fmt.Sprintf("127.0.0.1 localhost\n127.0.0.1 %[1]s.example.com %[1]s\n", name)})
+	startApart(t, s.dir, map[string]string{"hosts": "/etc/hosts"}, sendmail, "-C", filepath.Join(s.dir, "sendmail.cf"), "-bD")
 	Listening(t, s.Addr)
 	return s
 }
