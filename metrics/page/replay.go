@@ -27,16 +27,13 @@ func (p *page) replayOf(s *Session) string {
 // replay plays the recording of the session that the query names. It plays one at a
 // time: whoever opens many has the processor no longer than for one.
 func (p *page) replay(w http.ResponseWriter, r *http.Request) {
-	select {
-	case p.replaying <- struct{}{}:
-		defer func() { <-p.replaying }()
-	default:
+	id := r.URL.Query().Get("session")
+	played, busy, err := p.playAlone(id)
+	if busy {
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "another replay is under way; try again in a moment", http.StatusServiceUnavailable)
 		return
 	}
-	id := r.URL.Query().Get("session")
-	played, err := p.Replay(id)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusNotFound)
 		return
@@ -54,6 +51,18 @@ func (p *page) replay(w http.ResponseWriter, r *http.Request) {
 		Replay
 		Turns []turn
 	}{id, played, untimed(turns(lines, p.Rules))})
+}
+
+// playAlone plays a session unless another one is being played.
+func (p *page) playAlone(session string) (played Replay, busy bool, err error) {
+	select {
+	case p.replaying <- struct{}{}:
+		defer func() { <-p.replaying }()
+		played, err = p.Replay(session)
+		return played, false, err
+	default:
+		return Replay{}, true, nil
+	}
 }
 
 // printable is a text in lines without what is no printable ASCII.

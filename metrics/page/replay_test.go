@@ -80,7 +80,7 @@ func TestAReplayIsPrintableAndBounded(t *testing.T) {
 		s := withReplay(func(string) (Replay, error) {
 			r := Replay{Route: "in", Text: bytes, Unknown: bytes}
 			for range 1000 {
-				r.Lines = append(r.Lines, Line{Side: 'C', Mark: ':', Text: bytes}, Line{Side: 'S', Mark: '-', Text: bytes, Rule: bytes}, Line{Text: bytes})
+				r.Lines = append(r.Lines, Line{Side: 'C', Mark: ':', Text: bytes}, Line{Side: 'S', Mark: '-', Text: bytes, Rule: "fix-hello-name"}, Line{Text: bytes})
 			}
 			return r, nil
 		})
@@ -130,5 +130,19 @@ func TestOneRecordingIsPlayedAtATime(t *testing.T) {
 	}
 	if status := ask(page, "/replay?session=c"); status != http.StatusOK {
 		t.Errorf("then: %d", status)
+	}
+}
+
+func TestAReplayIsForWhomThePageIs(t *testing.T) {
+	s := withReplay(func(string) (Replay, error) { return Replay{}, nil })
+	for host, status := range map[string]int{"127.0.0.1:9525": 200, "shim.example.com:9525": 421, "": 421} {
+		response := get(s, "/replay?session=b", host)
+		if response.StatusCode != status || !strings.Contains(response.Header.Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Errorf("%s: %s, %v", host, response.Status, response.Header)
+		}
+	}
+	s.AnyHost = true
+	if response := get(s, "/replay?session=b", "shim.example.com"); response.StatusCode != http.StatusOK {
+		t.Errorf("with a password: %s", response.Status)
 	}
 }

@@ -245,7 +245,7 @@ func (p *player) reply(give func(raw []byte)) bool {
 	if text := p.server[0].line.Text; p.server[0].line.Side == 0 && text != tlsFailed {
 		if text == serverLost {
 			p.server = p.server[1:]
-		} // a recording has it only where another connection follows
+		} // else another connection follows, which tells it
 		p.to.lost(serverLost)
 		p.d.Lost()
 		p.flush(nil, nil)
@@ -276,8 +276,8 @@ func (p *player) reply(give func(raw []byte)) bool {
 	return true
 }
 
-// serverEnds is what the server did in place of a reply, of which the recording of a
-// session has only what the client heard of it.
+// serverEnds is what the server did in place of a reply, where the recording of a session
+// has only what the client heard of it: that it was silent, or broke the protocol.
 func (p *player) serverEnds() bool {
 	if len(p.file) == 0 {
 		return false
