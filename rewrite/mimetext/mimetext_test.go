@@ -1,6 +1,7 @@
 package mimetext
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -231,4 +232,22 @@ func TestALineOfAllThatIsLookedAtKeepsItsEnd(t *testing.T) {
 		in := lines("Subject: x", "", strings.Repeat("x", length), ".y")
 		want(t, labelled, in, in, result{dots: true})
 	}
+}
+
+// What stands deeper passes as it is, and what is behind it is read again.
+func TestMultipartsAreReadToADepthAndNoFurther(t *testing.T) {
+	eight, quoted := []string{"Content-Transfer-Encoding: 8bit", "", "\u00fc"}, []string{"Content-Transfer-Encoding: quoted-printable", "", "=C3=BC"}
+	nested := func(depth int, innermost, behind []string) string {
+		var all []string
+		for i := range depth {
+			all = append(all, fmt.Sprintf("Content-Type: multipart/mixed; boundary=b%02d", i), "", fmt.Sprintf("--b%02d", i))
+		}
+		all = append(all, innermost...)
+		for i := depth - 1; i > 0; i-- {
+			all = append(all, fmt.Sprintf("--b%02d--", i))
+		}
+		return lines(append(append(append(all, "--b00"), behind...), "--b00--")...)
+	}
+	want(t, labelled, nested(maxDepth, eight, eight), nested(maxDepth, quoted, quoted), result{changed: true})
+	want(t, labelled, nested(maxDepth+1, eight, eight), nested(maxDepth+1, eight, quoted), result{changed: true, eight: true})
 }
