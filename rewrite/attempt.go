@@ -73,6 +73,14 @@ func (t *Turn) hears(code int) {
 	}
 }
 
+// loses notes that the server has hung up on our line: what it says on a fresh connection
+// is no answer to that.
+func (t *Turn) loses() {
+	if a := t.attempt; a != nil && a.server != "" && a.verdict == "" {
+		a.verdict = vocabulary.AuthUnfinished
+	}
+}
+
 // tellServerAuth tells the listener what the server has answered last.
 func (t *Turn) tellServerAuth() {
 	if a := t.attempt; a != nil && a.server != "" && a.verdict != "" {

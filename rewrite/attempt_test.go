@@ -52,6 +52,9 @@ func TestTheEndOfEachAUTHExchangeIsToldOnce(t *testing.T) {
 		// One mechanism stands for another.
 		"login-to-plain":  {"server PLAIN ok", "client LOGIN ok"},
 		"split-auth-line": {"server XOAUTH2 refused", "client XOAUTH2 refused", "server XOAUTH2 ok", "client XOAUTH2 ok"},
+		// What a fresh connection answers to EHLO is no answer to AUTH.
+		"split-auth-line-lost":       {"server XOAUTH2 refused", "client XOAUTH2 refused", "server XOAUTH2 ok", "client XOAUTH2 ok"},
+		"split-auth-line-lost-again": {"server XOAUTH2 unfinished", "client XOAUTH2 unfinished"},
 		"login-json-challenge": {"server XOAUTH2 refused", "client XOAUTH2 refused", "server OAUTHBEARER refused", "client OAUTHBEARER refused",
 			"server XOAUTH2 cancelled", "client XOAUTH2 cancelled"},
 		// EHLO and TLS come first.

@@ -20,6 +20,7 @@ func (t *Turn) wasLost() (raw []byte, ok bool) {
 		t.endLost()
 		return nil, false
 	}
+	t.loses()
 	return t.sayAgain(nil)
 }
 

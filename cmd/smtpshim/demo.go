@@ -147,7 +147,7 @@ func (s scene) healed() (outcome string, lines []transcript.Line, err error) {
 		route.ClientTLS = proxy.ClientTLS{Mode: rewrite.ClientTLSOffer, Acceptor: proxy.AcceptWith(server.TLS)}
 		route.ServerTLS = proxy.ServerTLS{Mode: rewrite.ServerTLSRequire, Dialer: proxy.DialWith(client.TLS)}
 	}
-	p, err := startDemoProxy(route, "standard")
+	p, err := startDemoProxy(route, []string{"standard"})
 	if err != nil {
 		return "", nil, err
 	}
@@ -193,14 +193,25 @@ func tell(results []smtptest.Result, copies int) string {
 	return fmt.Sprintf("mail stops: %q, %d attempts", said[max(0, len(said)-2)], len(results))
 }
 
-func startDemoProxy(route *proxy.Route, set string) (*proxy.Proxy, error) {
-	rules, errs := heal.Compile([]string{set}, nil)
+func startDemoProxy(route *proxy.Route, sets []string) (*proxy.Proxy, error) {
+	rules, errs := heal.Compile(sets, nil)
 	if errs != nil {
 		return nil, errors.Join(errs...)
 	}
 	route.Rules = rules
 	p := &proxy.Proxy{Logger: slog.New(slog.DiscardHandler)}
 	return p, p.Apply([]*proxy.Route{route})
+}
+
+// demoSets are the sets that heal a simulated server: auto, and one of its own where
+// auto does not look for it, which is told.
+func demoSets(server string, w io.Writer) []string {
+	why := heal.Untold()[server]
+	if why == "" {
+		return []string{"auto"}
+	}
+	entry(w, 0, "", 0, notByAuto(why)+fmt.Sprintf(" Here it is: rules = [\"auto\", %q].", server))
+	return []string{"auto", server}
 }
 
 func startStandIn(s smtptest.Server, address string) (*smtptest.Running, error) {
@@ -276,7 +287,7 @@ func demoServer(address, name string, bare, mended bool, stdout, stderr io.Write
 	}
 	if !bare {
 		show := &showLines{out: demoOutput{stdout, colourful(stdout)}}
-		p, err := startDemoProxy(&proxy.Route{Name: name, Listen: []string{address}, Servers: []string{running.Addr()}, Observer: show}, "auto")
+		p, err := startDemoProxy(&proxy.Route{Name: name, Listen: []string{address}, Servers: []string{running.Addr()}, Observer: show}, demoSets(name, stdout))
 		if err != nil {
 			fmt.Fprintln(stderr, "smtpshim demo:", err)
 			return failed

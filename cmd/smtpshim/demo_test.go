@@ -120,3 +120,18 @@ func TestAMendedServerHasWhatItGetsWrongMended(t *testing.T) {
 		}
 	}
 }
+
+// What auto does not look for, the demo has in force all the same, and says why.
+func TestTheDemoNamesTheSetThatAutoDoesNotLookFor(t *testing.T) {
+	for server, want := range map[string]string{"iis-4": "", "message-guard": `no source has its greeting`, "watchguard": `"220 SMTP service ready"`} {
+		var out bytes.Buffer
+		sets := demoSets(server, &out)
+		said := strings.Join(strings.Fields(out.String()), " ")
+		switch {
+		case want == "" && (said != "" || !slices.Equal(sets, []string{"auto"})):
+			t.Errorf("%s is under %q, and it says %q", server, sets, said)
+		case want != "" && (!slices.Equal(sets, []string{"auto", server}) || !strings.Contains(said, want) || !strings.Contains(said, `rules = ["auto", "`+server+`"]`)):
+			t.Errorf("%s is under %q, and it says %q", server, sets, said)
+		}
+	}
+}

@@ -52,8 +52,17 @@ func printSigns(w io.Writer, s rewrite.Set) {
 	if s.Signs.Says != 0 {
 		entry(w, 2, "client's command", 22, s.Signs.Says.String())
 	}
+	if why := heal.Untold()[s.Name]; why != "" {
+		fmt.Fprintln(w)
+		entry(w, 0, "", 0, notByAuto(why))
+	}
 	if len(s.Products) > 0 {
 		fmt.Fprint(w, "\nProducts, whose sets act in sessions that show them:\n\n")
 		entry(w, 2, "", 2, strings.Join(s.Products, ", "))
 	}
+}
+
+// notByAuto says why a set is none of those that auto looks for.
+func notByAuto(why string) string {
+	return "rules = [\"auto\"] does not look for it: " + why + ". Name the set where such a product is."
 }

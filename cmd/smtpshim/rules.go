@@ -63,6 +63,9 @@ func listRules(w io.Writer) {
 	for _, s := range heal.Sets() {
 		entry(w, 2, s.Name, 22, s.Doc)
 		entry(w, 2, "", 24, strings.Join(s.Rules, ", "))
+		if why := heal.Untold()[s.Name]; why != "" {
+			entry(w, 2, "", 24, "auto does not look for it: "+why)
+		}
 	}
 	fmt.Fprint(w, "\nEvery rule has the options clients, hello and banner, which limit it to some\n"+
 		"sessions. \"smtpshim rules NAME\" describes one rule or set; with a text in place\n"+

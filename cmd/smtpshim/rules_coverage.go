@@ -111,6 +111,7 @@ type setJSON struct {
 	Options map[string]map[string]any `json:"options,omitempty"`
 
 	Products []string `json:"products,omitempty"` // the sets that it looks for
+	Untold   string   `json:"untold,omitempty"`   // why auto does not look for it
 }
 
 type entryJSON struct {
@@ -135,7 +136,7 @@ func jsonRules(stdout, stderr io.Writer) int {
 		all.Rules = append(all.Rules, ruleJSON{r.Name, r.Heals, r.Doc, r.Symptoms, r.Source, r.Entries, setsOf(r.Name), optionsJSON(r.Options)})
 	}
 	for _, s := range heal.Sets() {
-		all.Sets = append(all.Sets, setJSON{s.Name, s.Doc, s.Rules, s.Options, s.Products})
+		all.Sets = append(all.Sets, setJSON{s.Name, s.Doc, s.Rules, s.Options, s.Products, heal.Untold()[s.Name]})
 	}
 	c := covered()
 	for _, s := range heal.Catalogue() {

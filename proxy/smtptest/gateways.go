@@ -188,6 +188,26 @@ func messageGuardServer() Server {
 	return s
 }
 
+// watchguardServer: the article has it that the firewall can be told to let AUTH pass, or
+// AUTH-LOGON, and that mail from clients that log in stops where it does not. What it does
+// with the command is not known: here it passes, for offer-auth to have something to show.
+func watchguardServer() Server {
+	const behind = "assumed: as Exchange 5.5, KB Q262945; what the firewall lets pass is not known"
+	s := exchange55Server()
+	s.Name = "watchguard"
+	s.Doc = "WatchGuard's SMTP proxy before Exchange 5.5: takes AUTH out of the EHLO reply (KB Q305007)"
+	s.Greeting = []Text{{"220 SMTP service ready", inNmap}}
+	s.Ehlo = []Text{{"{host} Hello [{client}]", "KB Q326322, KB Q262945"}, {"HELP", behind}, {"ETRN", behind}, {"DSN", behind}, {"SIZE 0", behind}}
+	s.Auth = []Text{{AuthLogin, "assumed: that the command passes"}}
+	s.Replies.Authenticated = Text{"235 LOGIN authentication successful", "KB Q173656"}
+	s.Verbs = nil
+	s.OneHello, s.Seals = false, false
+	s.Mend = func(s *Server) { // KB Q305007: AUTH and AUTH-LOGON may pass
+		s.Ehlo = append(s.Ehlo, Text{"AUTH LOGIN", "KB Q262945"}, Text{"AUTH=LOGIN", "KB Q262945"})
+	}
+	return s
+}
+
 func pixServer() Server {
 	s := Server{
 		Name:     "cisco-pix",
@@ -217,7 +237,7 @@ func imageRunnerServer() Server {
 	s := Server{
 		Name:         "imagerunner",
 		Doc:          "Canon imageRUNNER as a server: refuses HELO without a name",
-		Greeting:     []Text{{"220 {host} ready", noSource}},
+		Greeting:     []Text{{"220 [{host}] ESMTP Ready", inNmap}},
 		Replies:      plainReplies(),
 		RefusesEmpty: true,
 		Mend:         func(s *Server) { s.RefusesEmpty = false },
@@ -245,7 +265,7 @@ func panasonicServer() Server {
 	return Server{
 		Name:     "panasonic-dp",
 		Doc:      "Panasonic DP as a server: its EHLO reply has no last line",
-		Greeting: []Text{{"220 {host} ready", noSource}},
+		Greeting: []Text{{"220  DP-3510", inNmap}},
 		Ehlo:     []Text{{"Hello", inNmap}, {"DSN", "nmap, whose pattern ends with this line: that nothing follows is assumed"}},
 		Replies:  plainReplies(),
 		NoLast:   true,

@@ -26,6 +26,7 @@ func Servers() []Server {
 		interlockServer(),
 		firewall1Server(),
 		messageGuardServer(),
+		watchguardServer(),
 		pixServer(),
 		pixNoopServer(),
 		imageRunnerServer(),

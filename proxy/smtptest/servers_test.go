@@ -367,6 +367,24 @@ func TestTheStrictServerRefusesWhatItHasNotOffered(t *testing.T) {
 	script(t, mended, Expect(greeting), Say("MAIL FROM: <a@example.com> RET=FULL"), Expect(taken), Close())
 }
 
+func TestTheWatchGuardTakesALoginThatItDoesNotShow(t *testing.T) {
+	guard := server(t, "watchguard")
+	mended, _ := guard.Mended()
+	for _, test := range []struct {
+		Server
+		keywords []string
+	}{
+		{guard, []string{"250 SIZE 0"}},
+		{mended, []string{"250-SIZE 0", "250-AUTH LOGIN", "250 AUTH=LOGIN"}},
+	} {
+		script(t, test.Server,
+			Expect("220 SMTP service ready"),
+			Say("EHLO x.example.com"), Expect(append([]string{"250-mail.example.com Hello [127.0.0.1]", "250-HELP", "250-ETRN", "250-DSN"}, test.keywords...)...),
+			Say("AUTH LOGIN"), Expect("334 VXNlcm5hbWU6"), Say("dXNlcg=="), Expect("334 UGFzc3dvcmQ6"),
+			Say("cGFzc3dvcmQ="), Expect("235 LOGIN authentication successful"), Close())
+	}
+}
+
 // Mending a row does not change the table, nor the row that it was made of.
 func TestMendingLeavesTheRowAsItWas(t *testing.T) {
 	for _, s := range Servers() {

@@ -17,7 +17,7 @@ func authPrompts() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "auth-prompts",
 		Heals: "clients that compare the prompts of AUTH LOGIN letter by letter, or fail on a first 334 that is not base64",
-		Doc: "Clients are to ignore what AUTH LOGIN asks, and servers ask in many words. Xerox' printers, Outlook Express and some " +
+		Doc: "Clients are to ignore what AUTH LOGIN asks, and servers ask in many words. Xerox's printers, Outlook Express and some " +
 			"libraries know `Username:` and `Password:` alone, and hang up at anything else: the two prompts become these. Exchange " +
 			"answers AUTH NTLM and AUTH GSSAPI with words such as `334 ntlm supported`, which strict clients decode as base64: where the " +
 			"client has said nothing beyond the mechanism, such words are left out.",

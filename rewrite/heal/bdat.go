@@ -11,8 +11,8 @@ func bdatBlanks() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "bdat-blanks",
 		Heals: "clients that say BDAT with more blanks than its form has",
-		Doc: "RFC 3030 has one blank before the number and one before LAST, and servers do not agree what else they count as. " +
-			"Blanks too many between the words and at the end are left out. Any other BDAT that cannot be read ends the session, " +
+		Doc: "RFC 3030 has one blank before the number and one before LAST, and servers do not agree on what more of them mean. " +
+			"Blanks too many, between the words and at the end, are left out. Any other BDAT that cannot be read ends the session, " +
 			"for its octets would be read as commands.",
 		Source: "RFC 3030, 2",
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {

@@ -17,6 +17,7 @@ type Entry struct {
 
 	Proxy  string   // what heals it, in whole or in part, without a rule
 	Remark string   // what one has to know about that, or about the rules
+	Untold string   // the set for it, if that is one of [Untold]
 	Left   string   // what a rule could heal and none does
 	Out    string   // what stays out of the rules, and why
 	As     []string // a product has no state of its own: it does what these entries say
@@ -125,6 +126,9 @@ func (c Coverage) State(e Entry) string {
 	}
 	parts = add(parts, "", e.Proxy)
 	parts = add(parts, "", e.Remark)
+	if e.Untold != "" {
+		parts = append(parts, "auto does not look for the set `"+e.Untold+"`: "+Untold()[e.Untold])
+	}
 	parts = add(parts, "a rule can heal: ", e.Left)
 	status := c.Status(e)
 	if status == StaysOut {

@@ -4,7 +4,8 @@ func envelopeEntries() Subject {
 	return Subject{Name: "MAIL and RCPT", Entries: []Entry{
 		{Number: "L40", Wrong: "client says a parameter that the server has not offered",
 			Source: "RFC 5321, 4.1.1.11; rnwood/smtp4dev#1212",
-			How:    "`Command` VerbMAIL, VerbRCPT: `p.Params`, `t.SetPath(p)`"},
+			How:    "`Command` VerbMAIL, VerbRCPT: `p.Params`, `t.SetPath(p)`; or `t.Hold`, and `t.Again` once it is refused",
+			Remark: "the set `auto` waits for a refusal"},
 		{Number: "L41", Wrong: "blanks around the colon",
 			Source: "RFC 5321, 3.3; KB Q245787",
 			How:    "`Command`: `t.Hold`; `Refusals`: `p.Prefix = \"MAIL FROM:\"`, `t.Again(p.String())`"},
@@ -77,6 +78,7 @@ func messageEntries() Subject {
 		{Number: "L66", Wrong: "server cuts messages at lines that begin with dots",
 			Source: "KB Q140935; KB843401",
 			How:    "`Filter.Text`: write `=2E` for the dot in quoted-printable parts",
+			Untold: "exchange-4.0",
 			Out:    "a false end that a client sends looks like the real one"},
 		{Number: "L67", Wrong: "lines of the message are too long for a server",
 			Source: "RFC 5321, 4.5.3.1.6; KB Q180414",

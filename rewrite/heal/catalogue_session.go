@@ -34,7 +34,7 @@ func greetingEntries() Subject {
 			Source: "Cisco ASA CLI guide",
 			How:    "`Command` VerbRCPT: count in `State`, `t.Answer` 452; VerbAUTH: `t.SetLine` without the response, `t.Again` at the 334",
 			Proxy:  "the key `recipients` bounds the recipients",
-			Left:   "AUTH, where the line is dropped without a word"},
+			Remark: "`split-auth-line` with `when = \"always\"`, as the set `cisco-pix` has it"},
 		{Number: "L11", Wrong: "server accepts the connection and never greets",
 			Source: "RFC 5321, 4.5.3.2.1; KB Q182821",
 			Proxy:  "421 after the key `greeting`"},

@@ -52,6 +52,9 @@ func TestEachEntryHasARuleOrAReason(t *testing.T) {
 		if e.As != nil && (e.How != "" || e.Proxy != "" || e.Left != "" || e.Out != "") {
 			t.Errorf("%s is as other entries, and has a state of its own", e.Number)
 		}
+		if e.Untold != "" && heal.Untold()[e.Untold] == "" {
+			t.Errorf("%s names the set %s, which auto looks for", e.Number, e.Untold)
+		}
 		for _, number := range e.As {
 			if other, ok := c.Entry(number); !ok || other.As != nil {
 				t.Errorf("%s is as %s, which is no entry with a state of its own", e.Number, number)
@@ -86,17 +89,18 @@ func TestTheStateOfAnEntryComesFromTheRules(t *testing.T) {
 		{Number: "L06", Proxy: "mostly", Out: "what nobody sees"},
 		{Number: "L07", As: []string{"L01", "L05"}},
 		{Number: "L08", As: []string{"L01", "L04"}},
-		{Number: "L09", How: "so"},
+		{Number: "L09", How: "so", Untold: "mcis-2"},
 	}}}
+	untold := "a rule can: auto does not look for the set `mcis-2`: " + heal.Untold()["mcis-2"]
 	for _, c := range []struct {
 		rules []rewrite.Rule
 		want  []string
 	}{
 		{[]rewrite.Rule{whole, part}, []string{"healed: `whole`", "in part: `whole`, `part`; by name; a rule can heal: the rest",
 			"stays out: nobody sees it", "a rule can: it needs a clock", "healed: always", "in part: mostly; stays out: what nobody sees",
-			"healed: as L01, L05", "in part: as L01, L04", "a rule can"}},
+			"healed: as L01, L05", "in part: as L01, L04", untold}},
 		{nil, []string{"a rule can", "a rule can: by name; a rule can heal: the rest", "stays out: nobody sees it", "a rule can: it needs a clock",
-			"healed: always", "in part: mostly; stays out: what nobody sees", "in part: as L01, L05", "a rule can: as L01, L04", "a rule can"}},
+			"healed: always", "in part: mostly; stays out: what nobody sees", "in part: as L01, L05", "a rule can: as L01, L04", untold}},
 	} {
 		cover := heal.Cover(subjects, c.rules)
 		for i, e := range subjects[0].Entries {

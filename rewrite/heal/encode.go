@@ -22,8 +22,8 @@ func offer8BITMIME() rewrite.Rule {
 			"quoted-printable (RFC 6152, 3), and SIZE is taken out of its MAIL. All else passes as it is. What has 8-bit " +
 			"octets then is refused at its end with 554 5.6.3: other parts than text, parts that are signed or encrypted, parts " +
 			"without the label or that cannot be read in one way only, and, unless `signatures` says otherwise, messages with " +
-			"DKIM-Signature, which encoding makes invalid. 8-bit octets in the message's own header pass. Such a server is not " +
-			"shown to offer CHUNKING, so that every message is seen. With `text = \"pass\"` messages pass unchanged, for servers " +
+			"DKIM-Signature, which encoding makes invalid. 8-bit octets in the message's own header pass. CHUNKING of such a " +
+			"server is hidden, so that every message is seen. With `text = \"pass\"` messages pass unchanged, for servers " +
 			"that take 8 bits and do not say so.",
 		Symptoms: []string{"554 5.6.1 Body type not supported by Remote Host", "500 Host does not support 8bitmime",
 			"554 5.6.3 the message has 8-bit text that cannot be made 7-bit"},

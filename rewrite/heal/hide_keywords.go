@@ -10,8 +10,8 @@ func hideKeywords() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "hide-keywords",
 		Heals: "clients that fail on an extension that the server offers, or use it wrongly",
-		Doc: "The keywords of the option `keywords` are taken out of the EHLO reply that the client gets. The server goes on " +
-			"to know them, and the proxy to use them. With the option `clients` they are hidden from some clients only: " +
+		Doc: "The keywords of the option `keywords` are taken out of the EHLO reply that the client gets. The server still " +
+			"knows them, and the proxy uses them. With the option `clients` they are hidden from some clients only: " +
 			"PIPELINING from Windows 2003, say, which counts the replies to a group wrongly (KB822105). The other options " +
 			"are for clients that use a hidden extension all the same, and for servers that cannot do what they offer.",
 		Symptoms: []string{"554 5.6.1 Body type not supported by Remote Host", "500 Host does not support 8bitmime", "SMTPUTF8 is required, but was not offered by host"},

@@ -15,7 +15,7 @@ func mapAuthNames() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "map-auth-names",
 		Heals: "clients that log in with a name that the server does not know, such as a directory name, and cannot be set up anew",
-		Doc: "Exchange 5.5 refuses distinguished names, and devices may hold a name of the domain before last. In AUTH PLAIN, LOGIN and " +
+		Doc: "Exchange 5.5 refuses distinguished names, and devices may hold a name that the server has not had for years. In AUTH PLAIN, LOGIN and " +
 			"CRAM-MD5 a name that is in the option `names` is replaced by the other. The password is the client's own and stays as it is; " +
 			"names are compared letter by letter.",
 		Symptoms: []string{"535 5.7.3 Authentication unsuccessful"},

@@ -14,7 +14,7 @@ func mapDomains() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "map-domains",
 		Heals: "servers that do not know an address such as user@[192.0.2.1], or know a domain by another name",
-		Doc: "Exchange 4.0 and 5.0 do not take an address literal of their own for a domain of their own, and refuse the recipient. The " +
+		Doc: "Exchange 4.0 and 5.0 do not know that mail to their own address in brackets is theirs, and refuse the recipient. The " +
 			"domain of the address in MAIL and RCPT is replaced where it is in the option `domains`. The header of the message stays as it is.",
 		Source:  "KB Q194742; RFC 5321, 4.1.3",
 		Entries: []string{"L45"},

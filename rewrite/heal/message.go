@@ -92,7 +92,7 @@ func chunking() rewrite.Rule {
 func bdatToData() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "bdat-to-data",
-		Heals: "servers without CHUNKING, for clients that send by BDAT alone or better so",
+		Heals: "servers without CHUNKING, for clients that know BDAT alone, or do better with it",
 		Doc: "The client is offered CHUNKING (never BINARYMIME), and its chunks go to the server as one message by DATA, with " +
 			"dots stuffed and stray line ends mended. Each chunk but the last is answered by us as received; the last by the " +
 			"server. RSET between chunks costs the connection to the server. It is in no set: a client that can do BDAT can do DATA.",

@@ -9,7 +9,7 @@ func noValidRecipients() rewrite.Rule {
 		Doc: "Where the server has refused every recipient of a mail, the client gets 554 for DATA, or 451 if a refusal was " +
 			"temporary, and the server does not get the command. Where DATA went out with the recipients in a group, and the server " +
 			"says 354, the message is refused at its end, which the server never gets. A message of nothing but its end passes: a " +
-			"client that looks cancels so.",
+			"client that has read the refusals cancels in that way.",
 		Source: "Sendmail 5.61; RFC 2920, 3.1; RFC 5321, 3.3",
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{

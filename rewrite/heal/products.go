@@ -11,17 +11,19 @@ import (
 // looks for them.
 //
 // In auto the rules of standard act in every session, with the options that they have
-// there. What a product's set says of a rule takes their place in the product's
-// sessions: it is known to need that, where standard asks for evidence first. Of two
-// products in one session the first set that has options for a rule counts.
+// there, and so do two more that wait for the fault to show. What a product's set says of
+// a rule takes their place in the product's sessions: it is known to need that, where
+// standard asks for evidence first. Of two products in one session the first set that has
+// options for a rule counts.
 func withProducts(sets []rewrite.Set) []rewrite.Set {
 	sets = append(sets, productSets()...)
 	signs := productSigns()
 	for i, s := range sets {
 		sets[i].Signs = signs[s.Name]
 	}
-	auto := rewrite.Set{Name: "auto", Doc: "standard, and the set of each product that the greeting, the EHLO or HELP reply, or the client's commands show",
-		Rules: slices.Clone(sets[0].Rules)}
+	auto := rewrite.Set{Name: "auto", Doc: "standard, two rules more that wait for a fault, and the set of each product that the greeting, the EHLO or HELP reply, or the client's commands show",
+		Rules:   append(slices.Clone(sets[0].Rules), "strip-parameters", "reply-texts"),
+		Options: map[string]map[string]any{"strip-parameters": {"when": "refused"}}}
 	for _, s := range sets {
 		if s.Signs != (rewrite.Signs{}) {
 			auto.Products = append(auto.Products, s.Name)
@@ -34,8 +36,6 @@ func withProducts(sets []rewrite.Set) []rewrite.Set {
 // smtp_banners.xml, and of what stands behind each.
 func productSigns() map[string]rewrite.Signs {
 	return map[string]rewrite.Signs{
-		// exchange-4.0 has none: its greeting, `imc.example.com service ready` (KB Q146157), may be anybody's, and
-		// leading-dots would change the messages of a server that needs nothing.
 		"exchange-5.0": {
 			Greeting: `Microsoft Exchange Internet Mail Service 5\.0\.`, // KB Q164060
 			Says:     rewrite.SetOf(rewrite.VerbXAUTH),                  // KB Q195201
@@ -68,11 +68,24 @@ func productSigns() map[string]rewrite.Signs {
 			Greeting: `MDaemon`,                            // nmap
 			Help:     `^Help system currently inactive\.$`, // rapid7/recog, smtp_help.xml
 		},
-		"raptor":     {Greeting: `Generic SMTP handler`},                                                                      // KB Q245787
-		"interlock":  {Greeting: `InterLock SMTP Gateway`},                                                                    // KB Q228725
-		"office-365": {Greeting: `\.office365\.com Microsoft ESMTP MAIL Service|\.outlook\.com Microsoft ESMTP MAIL Service`}, // simonrob/email-oauth2-proxy#95
-		"fw-1":       {Greeting: `CheckPoint FireWall-1 secure `},
-		"cisco-pix":  {Greeting: `^(?:[*20 ]*\*[*20 ]*|SMTP/cmap.*)$`}, // KB320027
+		"raptor":       {Greeting: `Generic SMTP handler`},                                                                      // KB Q245787
+		"interlock":    {Greeting: `InterLock SMTP Gateway`},                                                                    // KB Q228725
+		"office-365":   {Greeting: `\.office365\.com Microsoft ESMTP MAIL Service|\.outlook\.com Microsoft ESMTP MAIL Service`}, // simonrob/email-oauth2-proxy#95
+		"fw-1":         {Greeting: `CheckPoint FireWall-1 secure `},
+		"panasonic-dp": {Greeting: `^ *DP-[0-9]+[A-Z]?$`},                // nmap: DP-3510, DP-1820E
+		"cisco-pix":    {Greeting: `^(?:[*20 ]*\*[*20 ]*|SMTP/cmap.*)$`}, // KB320027
+	}
+}
+
+// Untold are the sets of products that auto does not look for, each with the reason: it
+// would have to guess. Whoever has such a product names its set.
+func Untold() map[string]string {
+	return map[string]string{
+		"exchange-4.0":    `its greeting, "220 imc.example.com service ready", may be anybody's, and its set changes messages`,                       // KB Q146157
+		"mcis-2":          "it greets as IIS 4 does, whose set has the same rule",                                                                    // KB Q240832
+		"message-guard":   "no source has its greeting, and when it refuses a message, that has gone already",                                        // KB Q180414
+		"outlook-express": "it says nothing that other clients do not say",                                                                           // Postfix SASL_README
+		"watchguard":      `its greeting, "220 SMTP service ready", may be anybody's, and what logins the server behind it takes is not on the wire`, // nmap; KB Q305007
 	}
 }
 
@@ -87,26 +100,43 @@ func productSets() []rewrite.Set {
 			Rules: []string{"repeat-ehlo"}},
 		{Name: "mail-gateway-3.0", Doc: "Microsoft Mail Gateway to SMTP 2.1 and 3.0: hangs up on EHLO and on every command that it does not know, and names no host", // KB Q100352, Q99854, Q112286
 			Rules:   []string{"host-name-first", "fall-back-to-helo", "strip-parameters", "fix-hello-name"},
-			Options: map[string]map[string]any{"fall-back-to-helo": {"remembered": "helo"}, "fix-hello-name": {"when": "always"}}},
+			Options: withoutParameters(map[string]map[string]any{"fall-back-to-helo": {"remembered": "helo"}, "fix-hello-name": {"when": "always"}})},
 		{Name: "vm-smtp", Doc: "IBM's SMTP for VM: HELO alone, and with a host name", // KB Q102107
-			Rules: []string{"fall-back-to-helo", "strip-parameters", "fix-hello-name"}, Options: mendsEveryName()},
+			Rules: []string{"fall-back-to-helo", "strip-parameters", "fix-hello-name"}, Options: withoutParameters(mendsEveryName())},
 		{Name: "domino", Doc: "Lotus Domino and Notes: particular about the name in EHLO, AUTH=LOGIN alone, and without 8BITMIME and DSN unless told otherwise", // nmap; KB Q295734; Postfix HISTORY 20010121
-			Rules: []string{"host-name-first", "fix-hello-name", "strip-parameters", "auth-spelling"}, Options: mendsEveryName()},
+			Rules: []string{"host-name-first", "fix-hello-name", "strip-parameters", "auth-spelling"}, Options: withoutParameters(mendsEveryName())},
 		{Name: "domino-5", Doc: "Lotus Domino 4.6 to 5.0.8 as a server",
 			Rules: []string{"shield"}, Options: map[string]map[string]any{"shield": shieldsDomino5()}},
 		{Name: "groupwise", Doc: "Novell GroupWise Internet Agent: DSN and 8BITMIME by configuration only", // rapid7/recog, nmap
-			Rules: []string{"strip-parameters"}},
+			Rules: []string{"strip-parameters"}, Options: withoutParameters(nil)},
 		{Name: "mdaemon", Doc: "MDaemon, which refuses EHLO without a name", // nmap; rapid7/recog, smtp_help.xml
 			Rules: []string{"fix-hello-name"}, Options: mendsEveryName()},
 		{Name: "raptor", Doc: "Raptor and Axent firewalls: HELO alone, and the reply of the host behind", // KB Q245787
-			Rules: []string{"fall-back-to-helo", "strip-parameters"}},
+			Rules: []string{"fall-back-to-helo", "strip-parameters"}, Options: withoutParameters(nil)},
 		{Name: "interlock", Doc: "ANS InterLock gateway: an EHLO reply without keywords, and without an end", // KB Q228725
-			Rules: []string{"strip-parameters", "join-hello-replies", "unended-replies"}},
+			Rules: []string{"strip-parameters", "join-hello-replies", "unended-replies"}, Options: withoutParameters(nil)},
 		{Name: "fw-1", Doc: "Check Point FireWall-1's SMTP security server", // rapid7/recog, smtp_banners.xml and smtp_noop.xml
 			Rules: []string{"reply-codes", "fall-back-to-helo"}},
-		{Name: "cisco-pix", Doc: "Cisco PIX and ASA with inspection of SMTP: paint greetings over, know neither EHLO nor BDAT, and lose a dot that comes by itself", // KB320027, KB Q295725
-			Rules: []string{"host-name-first", "masked-ehlo", "advertise-esmtp", "fall-back-to-helo", "answer-noop", "chunking", "dot-with-text"}},
+		{Name: "cisco-pix", Doc: "Cisco PIX and ASA with inspection of SMTP: paint greetings over, know neither EHLO nor BDAT, and lose a dot that comes by itself; ASA drops long AUTH lines", // KB320027, KB Q295725, Cisco ASA CLI guide
+			Rules:   []string{"host-name-first", "masked-ehlo", "advertise-esmtp", "fall-back-to-helo", "answer-noop", "chunking", "dot-with-text", "split-auth-line"},
+			Options: map[string]map[string]any{"split-auth-line": {"when": "always"}}},
+		{Name: "panasonic-dp", Doc: "Panasonic's DP copiers as servers: name no host, and their EHLO reply has no end", // nmap
+			Rules: []string{"host-name-first", "unended-replies"}},
+		{Name: "message-guard", Doc: "Secure Message Guard: refuses a message with a line over 254 octets", // KB Q180414
+			Rules: []string{"long-lines"}, Options: map[string]map[string]any{"long-lines": {"length": int64(254)}}},
+		{Name: "watchguard", Doc: "WatchGuard's SMTP proxy before a server that takes AUTH LOGIN: takes AUTH out of the EHLO reply", // KB Q305007
+			Rules: []string{"offer-auth"}, Options: map[string]map[string]any{"offer-auth": {"mechanisms": []string{"LOGIN"}}}},
 		{Name: "office-365", Doc: "Exchange Online's front end, as a server", // muquit/mailsend#152
 			Rules: []string{"retry-ehlo"}},
 	}
+}
+
+// withoutParameters is for products that are known to offer little, and has parameters
+// left out that they do not offer, where auto waits for a refusal. It adds to options.
+func withoutParameters(options map[string]map[string]any) map[string]map[string]any {
+	if options == nil {
+		options = map[string]map[string]any{}
+	}
+	options["strip-parameters"] = map[string]any{"when": "always"}
+	return options
 }

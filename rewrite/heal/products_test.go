@@ -56,15 +56,17 @@ func TestAGreetingTellsTheProduct(t *testing.T) {
 		"mail.example.com Sendmail 8.6.12/8.6.9 ready at Mon, 28 Aug 1995 09:32:00 -0400":                                 "sendmail-8.6",
 		"mail.example.com Sendmail 4.1/SMI-4.1 ready at Tue, 23 Feb 93 09:00:22 PST":                                      "sendmail-8.6",
 		"All set, fire away": "mail-gateway-3.0",
-		"mail.example.com running IBM VM SMTP V2R2 on Fri, 19 Mar 93 12:19:29 EST":                "vm-smtp",
-		"mail.example.com ESMTP Service (Lotus Domino Release 8.5.3) ready at Tue":                "domino",
-		"mail.example.com Lotus SMTP MTA Service Ready":                                           "domino",
-		"Lotus Notes ESMTP Server X1.0 on mail.example.com ready":                                 "domino",
-		"mail.example.com GroupWise Internet Agent 5.5.1 Ready (C)1993, 1998 Novell, Inc.":        "groupwise",
-		"mail.example.com GroupWise SMTP/MIME Daemon 4.1 v3 Ready":                                "groupwise",
-		"firewall.example.com Generic SMTP handler":                                               "raptor",
-		"r40.example.com InterLock SMTP Gateway 3.0 ready at Mon, 5 Apr 1999 10:22:41 -0400":      "interlock",
-		"CheckPoint FireWall-1 secure SMTP server":                                                "fw-1",
+		"mail.example.com running IBM VM SMTP V2R2 on Fri, 19 Mar 93 12:19:29 EST":           "vm-smtp",
+		"mail.example.com ESMTP Service (Lotus Domino Release 8.5.3) ready at Tue":           "domino",
+		"mail.example.com Lotus SMTP MTA Service Ready":                                      "domino",
+		"Lotus Notes ESMTP Server X1.0 on mail.example.com ready":                            "domino",
+		"mail.example.com GroupWise Internet Agent 5.5.1 Ready (C)1993, 1998 Novell, Inc.":   "groupwise",
+		"mail.example.com GroupWise SMTP/MIME Daemon 4.1 v3 Ready":                           "groupwise",
+		"firewall.example.com Generic SMTP handler":                                          "raptor",
+		"r40.example.com InterLock SMTP Gateway 3.0 ready at Mon, 5 Apr 1999 10:22:41 -0400": "interlock",
+		"CheckPoint FireWall-1 secure SMTP server":                                           "fw-1",
+		" DP-3510": "panasonic-dp",
+		"DP-1820E": "panasonic-dp",
 		"****************************************2******0*****":                                   "cisco-pix",
 		"SMTP/cmap ready________________________________________________________________________": "cisco-pix",
 
@@ -74,6 +76,8 @@ func TestAGreetingTellsTheProduct(t *testing.T) {
 		"mail.example.com ESMTP Sendmail 8.12.11/8.12.11; Sat, 28 Aug 2004 09:32:0": "",
 		"mx.example.com ESMTP a1b2c3d4-5 - gsmtp":                                   "",
 		"imc.example.com service ready":                                             "", // Exchange 4.0 greets so, and anybody may
+		"SMTP service ready":                                                        "", // and so does WatchGuard's proxy
+		"mail.example.com DP-3510":                                                  "",
 		"":                                                                          "",
 		"2 0 20":                                                                    "", // nothing is painted over
 	} {
@@ -132,7 +136,7 @@ func TestACommandTellsTheClientsProduct(t *testing.T) {
 	}
 }
 
-// auto has all of standard, and what each product needs besides.
+// auto has all of standard, two rules that wait for a fault, and what each product needs besides.
 func TestAutoIsStandardAndEveryProductWithSigns(t *testing.T) {
 	auto, errs := heal.Compile([]string{"auto"}, nil)
 	if errs != nil {
@@ -144,12 +148,21 @@ func TestAutoIsStandardAndEveryProductWithSigns(t *testing.T) {
 			t.Errorf("%s of standard acts for %q", name, auto.Scope(name))
 		}
 	}
+	for _, name := range auto.Names() {
+		isMore := name == "strip-parameters" || name == "reply-texts"
+		if everywhere := auto.Scope(name) == ""; everywhere != (isMore || slices.Contains(standard.Names(), name)) {
+			t.Errorf("%s acts in every session: %v", name, everywhere)
+		}
+	}
 	if got := auto.Scope("chunking"); got != "products cisco-pix" {
 		t.Errorf("chunking acts for %q", got)
 	}
 	for _, s := range heal.Sets() {
 		if has := s.Signs != (rewrite.Signs{}); has != slices.Contains(auto.Products(), s.Name) {
 			t.Errorf("%s has signs: %v, and auto looks for %q", s.Name, has, auto.Products())
+		}
+		if _, untold := heal.Untold()[s.Name]; untold == slices.Contains(auto.Products(), s.Name) && s.Name != "standard" && s.Name != "auto" {
+			t.Errorf("%s has a reason why auto does not look for it: %v", s.Name, untold)
 		}
 		for _, rule := range s.Rules {
 			if !slices.ContainsFunc(heal.Table(), func(r rewrite.Rule) bool { return r.Name == rule }) {
@@ -224,6 +237,14 @@ func BenchmarkGreetingAndEHLO(b *testing.B) {
 				d.Close()
 			}
 		})
+	}
+}
+
+func TestWhatAutoDoesNotLookForIsASet(t *testing.T) {
+	for name, why := range heal.Untold() {
+		if why == "" || !slices.ContainsFunc(heal.Sets(), func(s rewrite.Set) bool { return s.Name == name }) {
+			t.Errorf("%s has the reason %q, and is a set or none", name, why)
+		}
 	}
 }
 

@@ -19,13 +19,15 @@ func shield() rewrite.Rule {
 			"read never passes, and the server sees the proxy's address and its name, not the client's (MS02-037), unless " +
 			"`source` or XCLIENT says so.",
 		Symptoms: []string{"msexcimc.exe - Application Error"},
-		Source: "KB Q169174 and KB822992 (path, Subject); KB Q188341 (AUTH); KB Q166570 (wrong recipients); KB Q239816 (characters of the Subject); MS02-037; MS03-046; " +
+		Source: "KB Q169174 and KB822992 (path, Subject); KB Q188341 (AUTH); KB Q166570 (wrong addresses); KB Q239816 (characters of the Subject); MS02-037; MS03-046; " +
 			"CVE-1999-0284, CVE-1999-1012, SAFER 010123.EXP.1.10, CVE-2000-1203 (Domino); CVE-1999-0203 (Sendmail); RFC 5321, 4.5.3.1",
 		Entries: []string{"L121"},
 		Options: []rewrite.Option{
 			{Name: "hello_length", Default: int64(255), Most: 4096, Doc: "octets of the name in EHLO or HELO; 0: no limit"},
 			{Name: "path_length", Default: int64(512), Most: 4096, Doc: "octets of an address in MAIL, RCPT, VRFY or EXPN; 0: no limit"},
 			{Name: "path_characters", Default: "", Doc: "characters that no address may have, as in \"|\"; control characters never may"},
+			{Name: "malformed", Default: "pass", Values: []string{"pass", "refuse"},
+				Doc: "what is no address, in MAIL or RCPT; what `tidy-commands` can make one passes"},
 			{Name: "loopback", Default: "pass", Values: []string{"pass", "refuse"}, Doc: "senders at an address of 127.0.0.0/8 in brackets"},
 			{Name: "verb_length", Default: int64(32), Most: 4096, Doc: "octets of the first word of a command that nobody knows; 0: no limit"},
 			{Name: "auth_length", Default: int64(0), Most: 12288, Doc: "octets of a line of AUTH, and of those within its exchange; 0: no limit"},
@@ -39,6 +41,7 @@ func shield() rewrite.Rule {
 			s := shieldLimits{
 				hello: o.Number("hello_length"), path: o.Number("path_length"), verb: o.Number("verb_length"), auth: o.Number("auth_length"),
 				refused: o.Number("refused_recipients"), characters: o.Text("path_characters"), refusesLoopback: o.Text("loopback") == "refuse",
+				refusesMalformed: o.Text("malformed") == "refuse",
 				header: headerLimits{subject: o.Number("subject_length"), field: o.Number("field_length"), all: o.Number("header_length"),
 					characters: o.Text("subject_characters")},
 			}
@@ -56,6 +59,7 @@ type shieldLimits struct {
 	hello, path, verb, auth, refused int64
 	characters                       string
 	refusesLoopback                  bool
+	refusesMalformed                 bool
 	header                           headerLimits
 }
 
@@ -126,6 +130,7 @@ func (s *shieldLimits) address(t *rewrite.Turn, status string) {
 	mayBeOdd := hasControl(line) || s.characters != "" && bytes.ContainsAny(line, s.characters) ||
 		s.refusesLoopback && t.Verb() == rewrite.VerbMAIL && bytes.Contains(line, []byte("[127."))
 	if !over(len(line), s.path) && !mayBeOdd {
+		s.form(t, status)
 		return
 	}
 	address := string(rewrite.Argument(line)) // all of it, where it is not clear what is the address
@@ -141,6 +146,16 @@ func (s *shieldLimits) address(t *rewrite.Turn, status string) {
 		refuse(t, 501, "%s a character is in the address that the server must not see", status)
 	case s.refusesLoopback && t.Verb() == rewrite.VerbMAIL && isAtLoopback(address):
 		refuse(t, 501, "%s the sender is at the server itself, by a loopback address", status)
+	default:
+		s.form(t, status)
+	}
+}
+
+// form refuses MAIL and RCPT whose address is none. 553 is for the syntax of a mailbox
+// (RFC 5321, 4.2.2).
+func (s *shieldLimits) form(t *rewrite.Turn, status string) {
+	if s.refusesMalformed && (t.Verb() == rewrite.VerbMAIL || t.Verb() == rewrite.VerbRCPT) && !hasAddress(t.Verb(), t.Line()) {
+		refuse(t, 553, "%s this is no address, and the server must not see it", status)
 	}
 }
 
@@ -212,11 +227,12 @@ func (h headerLimits) begin(*rewrite.Text) rewrite.Filter {
 	}}
 }
 
-// shieldsExchange50 is for KB Q169174, KB Q188341 and KB Q166570. How long a line of
+// shieldsExchange50 is for KB Q169174, KB Q188341 and KB Q166570, of which the first and
+// the last are about addresses that are none. How long a line of
 // AUTH, and how many wrong recipients, are harmless nobody says: NTLM's lines and
 // most people's mistakes are within the limits.
 func shieldsExchange50() map[string]any {
-	return map[string]any{"auth_length": int64(1024), "refused_recipients": int64(50)}
+	return map[string]any{"auth_length": int64(1024), "refused_recipients": int64(50), "malformed": "refuse"}
 }
 
 // shieldsExchange55 is for KB Q188341 and KB822992.

@@ -10,21 +10,27 @@ import (
 func splitAuthLine() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "split-auth-line",
-		Heals: "servers that refuse an AUTH with its first response: one that is too long for their lines, as OAuth tokens are, or any",
+		Heals: "servers and firewalls that refuse an AUTH with its first response, or hang up on it: one that is too long for their lines, as OAuth tokens are, or any",
 		Doc: "RFC 4954 has a client leave the first response off the AUTH command where that would be over 512 octets; many put a " +
 			"token of 1,400 octets on it. A server that refuses such a line, before any challenge, hears AUTH with the " +
-			"mechanism alone, and the response once it has asked for it. For a day later ones are split at once. Some servers take " +
+			"mechanism alone, and the response once it has asked for it. One that hangs up on it hears that on a fresh connection. " +
+			"For a day later ones are split at once. Cisco's ASA drops the connection without a word, so that client and server wait " +
+			"for each other: `when = \"always\"` splits the first one too. Some servers take " +
 			"no first response of any length, above all the name on the line of AUTH LOGIN: they refuse it, or ask for the name " +
 			"again. The option `lines` is for them.",
 		Symptoms: []string{"500 5.5.2 Error: command line too long", "555 5.5.2 Syntax error", "500 Line too long", "535 Authentication Failed"},
 		Source: "RFC 4954, 4; github.com/PHPMailer/PHPMailer/issues/3169; github.com/roundcube/roundcubemail/issues/8623; github.com/jstedfast/MailKit/issues/1343; " +
-			"github.com/OpenSMTPD/OpenSMTPD/issues/422; github.com/xhit/go-simple-mail/issues/117",
+			"github.com/OpenSMTPD/OpenSMTPD/issues/422; github.com/xhit/go-simple-mail/issues/117; Cisco ASA CLI guide, Defaults for ESMTP Inspection",
 		Entries: []string{"L10", "L32", "L33", "L35"},
-		Options: []rewrite.Option{{Name: "lines", Default: "long", Values: []string{"long", "all"},
-			Doc: "which refused lines are split; \"long\": those over 512 octets; \"all\": those of any length, and a name that the server asks for again is said again"}},
+		Options: []rewrite.Option{
+			{Name: "lines", Default: "long", Values: []string{"long", "all"},
+				Doc: "which lines are split; \"long\": those over 512 octets; \"all\": those of any length, and a name that the server asks for again is said again"},
+			{Name: "when", Default: "refused", Values: []string{"refused", "always"},
+				Doc: "\"refused\": once the server has refused such a line; \"always\": before it can"},
+		},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			verbs := rewrite.SetOf(rewrite.VerbAUTH, rewrite.VerbXEXPS)
-			s := splitter{all: o.Text("lines") == "all"}
+			s := splitter{all: o.Text("lines") == "all", always: o.Text("when") == "always"}
 			return rewrite.Actions{
 				State:   func() any { return new(splitState) },
 				Command: s.sayShort, Commands: verbs,
@@ -36,7 +42,8 @@ func splitAuthLine() rewrite.Rule {
 
 // splitter splits AUTH commands from their first response.
 type splitter struct {
-	all bool // of any length
+	all    bool // of any length
+	always bool // also where the server has refused none
 }
 
 // splitState is what a session knows of its server, and of the command that is under way.
@@ -70,7 +77,7 @@ func (s splitter) concerns(t *rewrite.Turn) (key string) {
 	return ""
 }
 
-// sayShort splits the line where the server is known to refuse it.
+// sayShort splits the line where the server is known to refuse it, or has to be spared it.
 func (s splitter) sayShort(t *rewrite.Turn) {
 	key := s.concerns(t)
 	if key == "" {
@@ -79,7 +86,7 @@ func (s splitter) sayShort(t *rewrite.Turn) {
 	state := t.State().(*splitState)
 	state.split, state.response = false, ""
 	short, response, ok := cutResponse(t.Line())
-	if ok && (slices.Contains(state.refused, key) || t.Remembers(key)) {
+	if ok && (s.always || slices.Contains(state.refused, key) || t.Remembers(key)) {
 		state.split, state.response = true, response
 		t.SetLine(short)
 	}
@@ -88,7 +95,7 @@ func (s splitter) sayShort(t *rewrite.Turn) {
 // hear answers the server's 334 to the short command, and says that where the long one
 // was refused. The line may be other than what the client has said, but it is AUTH.
 func (s splitter) hear(t *rewrite.Turn) {
-	if t.Lost() || t.Challenged() || rewrite.ParseVerb(t.Line()) != t.Verb() {
+	if t.Challenged() || rewrite.ParseVerb(t.Line()) != t.Verb() {
 		return
 	}
 	key := s.concerns(t)
@@ -98,23 +105,27 @@ func (s splitter) hear(t *rewrite.Turn) {
 	state := t.State().(*splitState)
 	short, response, ok := cutResponse(t.Line())
 	switch r := t.Reply(); {
+	case t.Lost() && key != longAUTH: // for another reason
+	case t.Lost(), r.Code == 421 && isTooLong(r):
+		if ok && t.Untouched() && t.Fresh() == 0 {
+			state.split, state.response = true, response
+			t.AgainAfresh(short)
+		}
 	case state.split:
 		response, state.split, state.response = state.response, false, ""
-		if r.Code == 334 {
-			if !slices.Contains(state.refused, key) {
-				state.refused = append(state.refused, key)
-			}
-			t.Remember(key, dayLong)
-			t.Again(response)
+		if r.Code != 334 {
+			return
 		}
+		if !s.always && !slices.Contains(state.refused, key) { // else nobody knows whether it refuses them
+			state.refused = append(state.refused, key)
+			t.Remember(key, dayLong)
+		}
+		t.Again(response)
 	case !ok:
 	case key != longAUTH && r.Code == 334:
 		if t.Mechanism() == "LOGIN" && len(r.Lines) == 1 && asksForName(r.Lines[0]) {
 			t.Again(response)
 		}
-	case r.Code == 421 && isTooLong(r) && t.Untouched() && t.Fresh() == 0:
-		state.split, state.response = true, response
-		t.AgainAfresh(short)
 	case refusesResponse(t, r):
 		state.split, state.response = true, response
 		t.Again(short)

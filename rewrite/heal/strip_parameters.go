@@ -24,15 +24,21 @@ func stripParameters() rewrite.Rule {
 			"that the server's EHLO reply does not offer is left out; after HELO all of them are. A parameter of an unknown " +
 			"extension passes, and so do REQUIRETLS, without which the message must not travel, and SMTPUTF8 with an address that needs it. With NOTIFY and RET " +
 			"the sender's wish for delivery reports is lost. Some servers refuse what they offer, AUTH=<> above all: a refused command is " +
-			"said again without the parameters of the option `refused`, and for a day they are left out at once.",
+			"said again without the parameters of the option `refused`, and for a day they are left out at once. With `when = \"refused\"`, " +
+			"as the set `auto` has it, that goes for parameters that are not offered too. SMTPUTF8, and what says when or how a message may " +
+			"travel, as HOLDFOR does, then stays, and the refusal with it.",
 		Symptoms: []string{"501 Parameter RET is not recognised", "501 Parameter AUTH is not recognised", "501 5.1.7 Bad sender address syntax", "555 5.5.4 Unsupported option"},
 		Source: "RFC 5321, 4.1.1.11; Postfix 2.9 release notes; github.com/rnwood/smtp4dev/issues/1212; github.com/rnwood/smtp4dev/issues/565; " +
 			"github.com/andris9/simplesmtp/pull/17",
 		Entries: []string{"L21", "L37", "L40", "L50", "L51"},
-		Options: []rewrite.Option{{Name: "refused", Default: []string{"AUTH"},
-			Doc: "the parameters that are left out where the server has offered their extension and refuses a command that has them, as in [\"AUTH\", \"BODY\"]"}},
+		Options: []rewrite.Option{
+			{Name: "refused", Default: []string{"AUTH"},
+				Doc: "the parameters that are left out where the server has offered their extension and refuses a command that has them, as in [\"AUTH\", \"BODY\"]"},
+			{Name: "when", Default: "always", Values: []string{"always", "refused"},
+				Doc: "when parameters are left out that the server has not offered; \"always\": before it sees them; \"refused\": once it has refused a command that has them"},
+		},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
-			s := stripper{}
+			s := stripper{waits: o.Text("when") == "refused"}
 			for _, name := range o.List("refused") {
 				name = strings.ToUpper(name)
 				if offeredBy[name] == "" || name == "SMTPUTF8" {
@@ -60,7 +66,12 @@ func refusedError(name string) error {
 // stripper leaves parameters out.
 type stripper struct {
 	doubtful []string // parameters that a server may refuse although it offers them
+	waits    bool     // with those that it does not offer, until it refuses one
 }
+
+// dispensable are the parameters without which a message is the same, and travels at
+// the same time.
+var dispensable = []string{"SIZE", "BODY", "AUTH", "RET", "ENVID", "NOTIFY", "ORCPT", "MT-PRIORITY", "SUBMITTER"}
 
 // stripState is what a session knows of its server.
 type stripState struct {
@@ -96,9 +107,9 @@ func (s stripper) say(t *rewrite.Turn) {
 			return false
 		case name == "SMTPUTF8" && !isASCII(string(t.Line())):
 			return false // the server is to refuse the address, not to take it for another one
-		case !t.Server().Has(extension):
+		case !s.waits && !t.Server().Has(extension):
 			return true
-		case s.mayDrop(p):
+		case s.mayDrop(t, p):
 			if s.isRefused(t, name) {
 				return true
 			}
@@ -161,8 +172,10 @@ const longestParameter = 16
 
 // mayDrop reports whether a parameter may be left out because the server refuses it.
 // Without BODY=BINARYMIME a message would be another one.
-func (s stripper) mayDrop(param string) bool {
-	return slices.Contains(s.doubtful, rewrite.Path{}.Keyword(param)) && !strings.EqualFold(param, "BODY=BINARYMIME")
+func (s stripper) mayDrop(t *rewrite.Turn, param string) bool {
+	name := rewrite.Path{}.Keyword(param)
+	unoffered := s.waits && slices.Contains(dispensable, name) && !t.Server().Has(offeredBy[name])
+	return (unoffered || slices.Contains(s.doubtful, name)) && !strings.EqualFold(param, "BODY=BINARYMIME")
 }
 
 func (s stripper) isRefused(t *rewrite.Turn, name string) bool {
@@ -178,7 +191,7 @@ func (s stripper) sayWithout(t *rewrite.Turn) {
 	}
 	var left []string
 	kept := slices.DeleteFunc(slices.Clone(path.Params), func(p string) bool {
-		if !s.mayDrop(p) {
+		if !s.mayDrop(t, p) {
 			return false
 		}
 		left = append(left, path.Keyword(p))

@@ -89,7 +89,8 @@ func Sets() []rewrite.Set {
 			"command-ends", "empty-reply-lines", "reply-line-ends", "reply-separators", "mixed-reply-codes",
 			"long-reply-lines", "join-hello-replies", "second-replies", "last-words", "split-auth-line", "tidy-commands",
 			"retry-ehlo", "reset-before-mail", "one-auth-line"}},
-		{Name: "exchange-4.0", Doc: "Exchange 4.0's Internet Mail Connector: no ESMTP at all, and messages cut at dots before SP2", Rules: []string{"fall-back-to-helo", "leading-dots"}},
+		{Name: "exchange-4.0", Doc: "Exchange 4.0's Internet Mail Connector: no ESMTP at all, and messages cut at dots before SP2", Rules: []string{"fall-back-to-helo", "leading-dots"},
+			Options: map[string]map[string]any{"leading-dots": {"mode": "encode"}}},
 		{Name: "exchange-5.0", Doc: "Exchange 5.0's Internet Mail Service", Rules: []string{
 			"advertise-esmtp", "fall-back-to-helo", "translate-xauth", "auth-spelling", "shield"},
 			Options: map[string]map[string]any{"translate-xauth": {"spelling": "both"}, "advertise-esmtp": {"when": "always"},

@@ -133,3 +133,59 @@ func tidyAddress(address string) (tidy string, found []string) {
 // isNoText reports whether a letter may not stand in quotes as it is, or says that
 // something else is meant than a local part.
 func isNoText(c rune) bool { return c < ' ' || c == 0x7f || strings.ContainsRune(`"\@<>:`, c) }
+
+// hasAddress reports whether MAIL or RCPT has an address, or what is one once it is tidy:
+// the null path of MAIL, a local part alone, as in <postmaster>, or a mailbox (RFC 5321,
+// 4.1.2).
+func hasAddress(verb rewrite.Verb, command []byte) bool {
+	line := string(command)
+	if !isTidy(verb, command) {
+		line, _ = tidy(verb, command)
+	}
+	path, ok := rewrite.ParsePath([]byte(line))
+	if !ok {
+		return false
+	}
+	mailbox, ok := cutBrackets(path.Address)
+	if mailbox == "" {
+		return ok && verb == rewrite.VerbMAIL
+	}
+	local, domain := mailbox, ""
+	if at := strings.LastIndexByte(mailbox, '@'); at >= 0 {
+		if local, domain = mailbox[:at], mailbox[at+1:]; !isDomainOrLiteral(domain) {
+			return false
+		}
+	}
+	return ok && (isDotString(local) || isQuotedString(local))
+}
+
+// isDomainOrLiteral reports whether a text has no more in it than domains and address
+// literals have. An underscore is in some names of hosts.
+func isDomainOrLiteral(text string) bool {
+	inner, opened := strings.CutPrefix(text, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	if inner == "" || opened != closed {
+		return false
+	}
+	return !strings.ContainsFunc(inner, func(c rune) bool {
+		isName := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_' || c >= 0x80
+		return !isName && !(opened && c == ':')
+	})
+}
+
+// isQuotedString reports whether a local part is in quotes, and nothing but what is
+// behind a backslash ends them before (RFC 5321, 4.1.2).
+func isQuotedString(local string) bool {
+	if len(local) < 2 || local[0] != '"' {
+		return false
+	}
+	for i := 1; i < len(local); i++ {
+		switch local[i] {
+		case '\\':
+			i++
+		case '"':
+			return i == len(local)-1
+		}
+	}
+	return false
+}

@@ -88,7 +88,7 @@ func acceptEarlyTLS() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "accept-early-tls",
 		Heals: "printers and scanners that begin with TLS on port 25 or 587, where a greeting is due",
-		Doc: "HP's multifunction printers do, and a server takes the ClientHello for a command and answers 502. " +
+		Doc: "HP's multifunction printers do so, and a server takes the ClientHello for a command and answers 502. " +
 			"If a client's first octets are there before the server's greeting and begin a TLS handshake, it is done first. " +
 			"Needs client_tls.mode offer or require. A client whose ClientHello comes later than the greeting needs the option `wait`.",
 		Symptoms: []string{"502 Invalid/unsupported command"},
