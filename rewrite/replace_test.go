@@ -97,3 +97,115 @@ func TestNoRuleIsNamedLikeAReplacement(t *testing.T) {
 		}
 	}
 }
+
+// replaced compiles one rule of [[route.replace]]; what is not given has a default.
+func replaced(given map[string]any) []error {
+	const name = heal.ReplacePrefix + "it"
+	_, errs := heal.Compile([]string{name}, map[string]map[string]any{name: given})
+	return errs
+}
+
+// A replacement that could never act, or that the engine would take back, is refused, and
+// the error says what would be right.
+func TestAReplacementThatCannotBeIsRefused(t *testing.T) {
+	type options = map[string]any
+	on := func(what, match string, more ...any) options {
+		o := options{"on": what, "match": match, "verbs": []string{"NOOP"}, "with": "x"}
+		for i := 0; i < len(more); i += 2 {
+			o[more[i].(string)] = more[i+1]
+		}
+		return o
+	}
+	verbs := func(names ...string) []string { return names }
+	for _, c := range []struct {
+		given options
+		says  string // "": it is right
+	}{
+		{options{}, `it is missing; write on = "command" or on = "reply"`},
+		{options{"on": "reply"}, `it is missing; write for example match = "^NOOP .*"`},
+		{on("reply", "("), `"(" is not a regular expression (RE2)`},
+		{on("reply", ".", "verbs", []string{}), `no verb is named, so that the rule would never act`},
+		{on("reply", ".", "verbs", verbs("NOOP", "XYZZY")), `"XYZZY" is no verb that the proxy knows; write "other"`},
+		{on("command", ".", "verbs", verbs("greeting")), `"greeting" is no command; only on = "reply" can have it`},
+		{on("command", ".", "verbs", verbs("end-of-data")), `"end-of-data" is no command`},
+		{on("reply", ".", "verbs", verbs("greeting", "End-Of-Data", "auth")), ""},
+		{on("command", ".", "verbs", verbs("auth")), `"auth" has a password in it, and is never looked at`},
+		{on("command", ".", "verbs", verbs("XAUTH")), `"XAUTH" has a password in it`},
+		{on("command", ".", "verbs", verbs("X-EXPS")), `"X-EXPS" has a password in it`},
+		{on("command", ".", "verbs", verbs("BDAT")), `"BDAT" passes as it is, since octets follow it`},
+		{on("command", ".", "verbs", verbs("BDAT"), "code", int64(502)), ""},
+		{on("reply", ".", "verbs", verbs("BDAT")), ""},
+		{on("reply", ".", "with", "a\rb"), `has a CR, LF or NUL in it`},
+		{on("reply", ".", "with", "a\nb"), `has a CR, LF or NUL in it`},
+		{on("reply", ".", "with", "a\x00b"), `has a CR, LF or NUL in it`},
+		{on("reply", "(a)", "with", "$1 ${1} $$ $0"), ""},
+		{on("reply", "(?P<word>a)", "with", "$word ${word}"), ""},
+		{on("reply", "(a)", "with", "$2"), `"$2" has $2 in it, and "(a)" has no such brackets; write ${1}x for $1 before a letter`},
+		{on("reply", "(a)", "with", "${2}"), `has ${2} in it`},
+		{on("reply", "(a)", "with", "$1x"), `has $1x in it`},
+		{on("reply", "^250 ", "with", "550 no"), `"550 no" begins with a code, which would be taken for text; write the text alone, and code = 550`},
+		{on("reply", "^550 ", "with", "550 no"), ""},
+		{on("reply", ".", "with", "5500 messages"), ""},
+		{on("command", ".", "with", "550 no"), ""},
+		{on("reply", ".", "with", "$0"), `it is missing, and so is code: the rule would change nothing`},
+		{on("reply", ".", "with", "$0", "code", int64(450)), ""},
+		{on("command", ".", "with", "$0", "code", int64(450)), `it is missing: the text of the reply that refuses the command`},
+		{on("command", ".", "code", int64(400)), ""},
+		{on("command", ".", "code", int64(399)), `399 is no code of a refusal, 400 to 599; only the server says yes to a command`},
+		{on("command", ".", "code", int64(250)), `250 is no code of a refusal`},
+		{on("reply", ".", "code", int64(199)), `199 is no code that a reply can get`},
+		{on("reply", ".", "code", int64(300)), `300 is no code that a reply can get`},
+		{on("reply", ".", "code", int64(200)), ""},
+		{on("reply", ".", "code", int64(299)), ""},
+		{on("reply", ".", "code", int64(400)), ""},
+		{on("reply", ".", "verbs", verbs("greeting"), "code", int64(250)), `250 is no code of a greeting that says yes, which is 220`},
+		{on("reply", ".", "verbs", verbs("greeting"), "code", int64(220)), ""},
+		{on("reply", ".", "verbs", verbs("STARTTLS"), "code", int64(250)), `250 would be a yes to STARTTLS, whose code stays`},
+		{on("reply", ".", "verbs", verbs("STARTTLS"), "code", int64(454)), ""},
+		{on("reply", "^5..", "code", int64(250)), `"^5.." matches replies of 5xx, and none of them can get 250`},
+		{on("reply", "^4..", "code", int64(250)), `matches replies of 4xx`},
+		{on("reply", "^3..", "code", int64(450)), `matches replies of 3xx`},
+		{on("reply", "^2..", "code", int64(450)), `matches replies of 2xx`},
+		{on("reply", "^5..|^2..", "code", int64(250)), ""},
+		{on("reply", "^5..", "code", int64(450)), ""},
+		{on("reply", "^5.. x"), ""},
+		{on("command", "^5", "code", int64(550)), ""},
+		{on("command", "^2", "code", int64(550)), ""},
+	} {
+		errs := replaced(c.given)
+		switch {
+		case c.says == "" && errs != nil:
+			t.Errorf("%v: %v", c.given, errs)
+		case c.says != "" && (len(errs) != 1 || !strings.Contains(errs[0].Error(), c.says)):
+			t.Errorf("%v: %v, not %q", c.given, errs, c.says)
+		}
+	}
+	for _, name := range []string{"TURN", "ATRN", "XCLIENT", "XFORWARD", "PROXY", "XEXCH50", "X-LINK2STATE"} {
+		for _, what := range []string{"command", "reply"} {
+			if errs := replaced(on(what, ".", "verbs", verbs(name))); len(errs) != 1 || !strings.Contains(errs[0].Error(), "never reaches a rule") {
+				t.Errorf("%s, %s: %v", name, what, errs)
+			}
+		}
+	}
+}
+
+// A name may be there twice, and taken away again, as that of any rule.
+func TestAReplacementIsTakenAwayByItsName(t *testing.T) {
+	const name = heal.ReplacePrefix + "it"
+	options := map[string]map[string]any{name: {"on": "reply", "match": ".", "verbs": []string{"NOOP"}, "with": "x"}}
+	for _, c := range []struct {
+		names []string
+		want  []string
+	}{
+		{[]string{name, name}, []string{name}},
+		{[]string{"size-zero", name, "-" + name}, []string{"size-zero"}},
+	} {
+		rules, errs := heal.Compile(c.names, options)
+		if errs != nil || !slices.Equal(rules.Names(), c.want) {
+			t.Errorf("%q: %q, %v", c.names, rules.Names(), errs)
+		}
+	}
+	if _, errs := heal.Compile([]string{"size-zero", "-" + name}, nil); len(errs) == 0 {
+		t.Error("a replacement that is not there is taken away without a word")
+	}
+}

@@ -84,7 +84,7 @@ func TestTheShieldHidesBDATWhereItLooksIntoMessages(t *testing.T) {
 
 // What these rules let pass costs nothing.
 func TestTheShieldAllocatesNothingForACommandThatItLetsPass(t *testing.T) {
-	compiled, errs := heal.Compile([]string{"shield", "exchange-5.5", "domino-5", "blank-lines", "other-protocols", "reply-codes", "status-codes"}, nil)
+	compiled, errs := heal.Compile([]string{"shield", "exchange-5.5", "domino-5", "blank-lines", "other-protocols", "reply-codes", "status-codes", "upper-case-verbs", "strip-parameters", "split-auth-line", "reply-texts"}, nil)
 	if errs != nil {
 		t.Fatal(errs)
 	}
