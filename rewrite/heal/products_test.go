@@ -212,9 +212,12 @@ func TestACommandThatNoRuleWantsCostsNoAllocationUnderAuto(t *testing.T) {
 			d.ToClient = d.ToClient[:0]
 		}
 		ask([]byte("EHLO client.example.net\r\n"), []byte("250-mail.example.com\r\n250-PIPELINING\r\n250-SIZE\r\n250 DSN\r\n"))
-		command, reply := []byte("RSET\r\n"), []byte("250 2.0.0 Ok\r\n") // of NOOP fw-1 reads the reply
-		if n := testing.AllocsPerRun(100, func() { ask(command, reply) }); n != 0 {
-			t.Errorf("%s: RSET costs %v allocations", greeting, n)
+		reply := []byte("250 2.0.0 Ok\r\n")
+		for _, line := range []string{"RSET", "MAIL FROM:<a@example.com> SIZE=1000 RET=HDRS", "RCPT TO:<b@example.net> NOTIFY=NEVER", "VRFY b"} { // of NOOP fw-1 reads the reply
+			command := []byte(line + "\r\n")
+			if n := testing.AllocsPerRun(100, func() { ask(command, reply) }); n != 0 {
+				t.Errorf("%s: %s costs %v allocations", greeting, line, n)
+			}
 		}
 	}
 }
