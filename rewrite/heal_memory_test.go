@@ -114,6 +114,20 @@ func TestRulesRememberWhatAServerRefuses(t *testing.T) {
 	}
 }
 
+// A line that the server has not been asked to take is no evidence of what it refuses.
+func TestWhatIsDoneInAnyCaseTeachesNothing(t *testing.T) {
+	m, policy := memory{}, underRules(t, []string{"split-auth-line"}, map[string]map[string]any{"split-auth-line": {"lines": "all", "when": "always"}})
+	k := after(t, m, policy)
+	k.hello("AUTH LOGIN")
+	k.client("AUTH LOGIN dXNlcg==", "AUTH LOGIN", "")
+	k.server("334 VXNlcm5hbWU6", "dXNlcg==", "")
+	for key := range m {
+		if strings.Contains(key, "refuses") {
+			t.Errorf("%q is remembered", key)
+		}
+	}
+}
+
 // A client may say a secret where a mechanism is due. It is no part of what is remembered.
 func TestNothingThatAClientSaysIsRemembered(t *testing.T) {
 	const secret = "AHVzZXIAc2VjcmV0"
