@@ -89,7 +89,7 @@ const BeforeHello = VerbSet(1<<VerbEHLO | 1<<VerbHELO | 1<<VerbLHLO | 1<<VerbNOO
 
 var (
 	// What swaps the roles, makes the server trust our address, or carries a
-	// payload that we cannot count (LEGACY: TURN, XCLIENT, XEXCH50).
+	// payload that we cannot count (LEGACY.md: L54, and commands of Microsoft's own).
 	uncarried = SetOf(VerbTURN, VerbATRN, VerbXCLIENT, VerbXFORWARD, VerbPROXY, VerbXEXCH50, VerbXLINK2STATE)
 	// What a group may go on behind (RFC 2920, 3.1).
 	groupable = SetOf(VerbMAIL, VerbRCPT, VerbRSET)

@@ -118,11 +118,7 @@ func TestTheFirstAnswerIsRight(t *testing.T) {
 
 // The table in the README says what explain says, and each of its rows is in the corpus.
 func TestTheReadmeHasWhatIsSeenAsItIsExplained(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, _ := strings.Cut(string(readme), "\n| what you see | what it is | what to do |\n|---|---|---|\n")
+	_, section, _ := strings.Cut(read(t, top+"/README.md"), "\n| what you see | what it is | what to do |\n|---|---|---|\n")
 	section, _, _ = strings.Cut(section, "\n\n")
 	explains, texts, rows := newExplainer(), textsIn(t, "testdata/explain/corpus.txt"), 0
 	for row := range strings.Lines(section) {

@@ -41,7 +41,7 @@ func (e *explainer) ordinaryCauses(line string) (causes []cause) {
 	return causes
 }
 
-const endsHere = "have TLS end at smtpshim, by client_tls and server_tls, with weak for the old side (README, Old TLS, with a way out)"
+const endsHere = "have TLS end at smtpshim, by client_tls and server_tls, with weak for the old side (deploy/doc/tls.md, Old TLS, with a way out)"
 
 // What the ordinary refusals mean that an enhanced code alone tells, too.
 const (
@@ -80,7 +80,7 @@ func aboutAddresses() []ordinary {
 			means: disabledMailbox, do: "ask the recipient by another way; there is nothing to heal", source: "RFC 3463, 3.3 (5.2.1)"},
 		{texts: []string{"mailbox full", "mailbox is full", "over quota", "quota exceeded", "quota exceed", "insufficient storage space", "mailbox size limit exceeded",
 			"exceeded storage allocation", "out of storage space", "inbox is out of space", "mailfolder is full", "mailbox exceeded the local limit", "mailbox has exceeded"},
-			means: fullMailbox, do: "let the sender try again later; where it bounces because of a 5xx, [[route.replace]] makes 452 of it, as the README shows", source: "RFC 3463, 3.3 (5.2.2)"},
+			means: fullMailbox, do: "let the sender try again later; where it bounces because of a 5xx, [[route.replace]] makes 452 of it, as deploy/doc/rules.md shows", source: "RFC 3463, 3.3 (5.2.2)"},
 		{texts: []string{"insufficient system resources", "insufficient system storage", "insufficient disk space"},
 			means: fullServer, do: "make room where the server has its queue (Exchange says so by back pressure, Postfix by queue_minfree); the sender tries again by itself", source: "RFC 5321, 4.2.3 (452); RFC 3463, 3.4 (4.3.1)"},
 		{texts: []string{"domain not found", "sender domain must exist", "domain of sender address", "sender verify failed", "sender domain not found"},

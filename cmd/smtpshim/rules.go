@@ -19,7 +19,7 @@ func rules(args []string, stdout, stderr io.Writer) int {
 		"the rules that heal it are listed.", stderr)
 	coverage := f.Bool("coverage", false, "list the catalogue: what goes wrong between mail\nsystems, and which rules heal it")
 	asJSON := f.Bool("json", false, "print rules, sets and catalogue as JSON")
-	markdown := f.Bool("markdown", false, "print the tables of the README, or with -coverage\nthat of the catalogue")
+	markdown := f.Bool("markdown", false, "print the tables of deploy/doc/rules.md, or with\n-coverage that of the catalogue")
 	if status, ok := parse(f, args, 1); !ok {
 		return status
 	}
@@ -203,7 +203,7 @@ func tomlValue(v any) string {
 	return fmt.Sprintf("%#v", v)
 }
 
-// markdownRules prints what the README has.
+// markdownRules prints what deploy/doc/rules.md has.
 func markdownRules(w io.Writer) {
 	fmt.Fprint(w, "| rule | heals | source |\n|---|---|---|\n")
 	for _, r := range heal.Table() {

@@ -147,7 +147,7 @@ var outcomeAdvice = map[vocabulary.Outcome]string{
 	vocabulary.OutcomeServerLost:        "look at the last command before the end, and into the server's log",
 	vocabulary.OutcomeServerTimeout:     "look into the server's log; where it is only slow, [route.timeouts] gives it longer",
 	vocabulary.OutcomeServerProtocol:    "the error shows the octets; \"smtpshim rules\" lists what servers are known for, and a recording tells more ([route.record])",
-	vocabulary.OutcomeTLS:               "the error says which side cannot, and what; weak in client_tls or server_tls allows old versions and suites (README, Old TLS, with a way out)",
+	vocabulary.OutcomeTLS:               "the error says which side cannot, and what; weak in client_tls or server_tls allows old versions and suites (deploy/doc/tls.md, Old TLS, with a way out)",
 	vocabulary.OutcomeXCLIENT:           "have the server trust smtpshim's address for XCLIENT, or do without ([route.xclient])",
 	vocabulary.OutcomeUnknown:           "look into the server's log whether it has the message, before it is sent again",
 	vocabulary.OutcomeCutOff:            "the client tries again; the key drain gives sessions longer when smtpshim stops",

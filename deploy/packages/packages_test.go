@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -112,6 +113,37 @@ func TestLintianHasNothingToSay(t *testing.T) {
 		t.Errorf("lintian:\n%s", out)
 	}
 }
+
+// The documents lie in the package as in the repository, and lead nowhere else.
+func TestLinksOfTheDocumentsResolveInThePackage(t *testing.T) {
+	root, links := t.TempDir(), 0
+	output(t, "dpkg-deb", "-x", built(t, "deb"), root)
+	doc := filepath.Join(root, "usr/share/doc/smtpshim")
+	for _, pattern := range []string{"*.md", "deploy/doc/*.md", "deploy/recipes/*.md"} {
+		files, err := filepath.Glob(filepath.Join(doc, pattern))
+		if err != nil || len(files) == 0 {
+			t.Errorf("no %s: %v", pattern, err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, found := range link.FindAllStringSubmatch(string(text), -1) {
+				links++
+				if _, err := os.Stat(filepath.Join(filepath.Dir(file), found[1])); err != nil {
+					t.Errorf("%s: %v", file, err)
+				}
+			}
+		}
+	}
+	if links < 80 {
+		t.Errorf("%d links found, want at least 80", links)
+	}
+}
+
+// link is one to a file.
+var link = regexp.MustCompile(`\]\(([^)\s#:]+)(?:#[^)\s]*)?\)`)
 
 func TestTheRPMIsWellFormed(t *testing.T) {
 	rpm := built(t, "rpm")

@@ -72,7 +72,7 @@ func ownMetrics(t *testing.T) (own []metric) {
 	return own
 }
 
-// metricsTable is what the README says of them.
+// metricsTable is what observe.md says of them.
 func metricsTable(all []metric) string {
 	var table strings.Builder
 	table.WriteString("| metric | type | labels | what it tells |\n|---|---|---|---|\n")
@@ -82,26 +82,10 @@ func metricsTable(all []metric) string {
 	return table.String()
 }
 
-func TestTheReadmeHasEveryMetric(t *testing.T) {
-	path, err := filepath.Abs("../../README.md")
+func TestTheDocumentsHaveEveryMetric(t *testing.T) {
+	file, err := filepath.Abs(top + "/deploy/doc/observe.md") // ownMetrics goes elsewhere
 	if err != nil {
 		t.Fatal(err)
 	}
-	readme, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const begin, end = "<!-- begin: metrics -->\n", "<!-- end: metrics -->"
-	want := metricsTable(ownMetrics(t))
-	before, rest, ok := strings.Cut(string(readme), begin)
-	table, after, closed := strings.Cut(rest, end)
-	if *update && ok && closed {
-		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if !ok || !closed || table != want {
-		t.Errorf("between its marks README.md has\n%s\nwant\n%s", table, want)
-	}
+	betweenMarks(t, file, "<!-- begin: metrics -->\n", "<!-- end: metrics -->", metricsTable(ownMetrics(t)))
 }
