@@ -29,3 +29,20 @@ func TestTheDocumentsExplainEveryOutcome(t *testing.T) {
 		t.Errorf("the table has %v, which are no outcomes", explained)
 	}
 }
+
+// TestTheDocumentsExplainEveryAttributeOfASessionsLine reads where the line is made.
+func TestTheDocumentsExplainEveryAttributeOfASessionsLine(t *testing.T) {
+	_, source, _ := strings.Cut(read(t, top+"/proxy/report.go"), "\nfunc (s *session) logEnd() {\n")
+	source, _, _ = strings.Cut(source, "\n}\n")
+	_, table, _ := strings.Cut(read(t, top+"/deploy/doc/observe.md"), "| attribute | |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	attributes := regexp.MustCompile(`slog\.\w+\("([a-z_]+)"`).FindAllStringSubmatch(source, -1)
+	if len(attributes) < 15 {
+		t.Errorf("%d attributes found, want at least 15", len(attributes))
+	}
+	for _, a := range attributes {
+		if !strings.Contains(table, "`"+a[1]+"`") {
+			t.Errorf("the table does not have %s", a[1])
+		}
+	}
+}
