@@ -21,9 +21,9 @@ func TestThePictureOfThePage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, ok := smtptest.LookupServer("iis-4")
+	server, ok := smtptest.LookupServer("exchange-5.0")
 	if !ok {
-		t.Fatal("there is no iis-4")
+		t.Fatal("there is no exchange-5.0")
 	}
 	running := server.Start(l)
 	t.Cleanup(func() { running.Close() })
