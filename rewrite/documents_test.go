@@ -68,28 +68,28 @@ func TestNumbersThatTheSourceCitesAreThere(t *testing.T) {
 
 // What README.md has somebody write in 30 minutes. The text there is this, from here on.
 
-func fullMailbox() rewrite.Rule {
+func greylisting() rewrite.Rule {
 	return rewrite.Rule{
-		Name:  "full-mailbox",
-		Heals: "senders that return mail for a mailbox that is full for now",
-		Doc: "A 552 with 5.2.2 has the sender return the mail. As 452 with 4.2.2 it has the sender try again. " +
-			"A 552 for anything else passes.",
-		Symptoms: []string{"552 5.2.2 mailbox full"},
-		Source:   "RFC 3463, 3.3 (X.2.2); RFC 5321, 4.2.1",
+		Name:  "greylisting",
+		Heals: "senders that return mail because a server greylists with 550",
+		Doc: "Greylisting asks a client to come again, for which 450 is the code. On 550 clients return the mail. " +
+			"A 550 that says nothing of greylisting passes.",
+		Symptoms: []string{"550 5.7.1 Greylisted, come back later"},
+		Source:   "assumed; RFC 5321, 4.2.1 and 4.2.2 (450)",
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
-			return rewrite.Actions{Refusals: rewrite.SetOf(rewrite.VerbRCPT), Reply: mendFullMailbox}, nil
+			return rewrite.Actions{Refusals: rewrite.SetOf(rewrite.VerbRCPT), Reply: mendGreylisting}, nil
 		},
 	}
 }
 
-func mendFullMailbox(t *rewrite.Turn) {
+func mendGreylisting(t *rewrite.Turn) {
 	r := t.Reply()
-	if r.Code != 552 || !strings.HasPrefix(r.Lines[0], "5.2.2 ") {
+	if r.Code != 550 || !strings.HasPrefix(r.Lines[0], "5.7.1 Greylisted") {
 		return
 	}
-	r.Code = 452
+	r.Code = 450
 	for i, text := range r.Lines {
-		r.Lines[i] = strings.Replace(text, "5.2.2", "4.2.2", 1)
+		r.Lines[i] = strings.Replace(text, "5.7.1", "4.7.1", 1)
 	}
 }
 
@@ -110,12 +110,12 @@ func TestTheReadmesRuleDoesWhatItsTranscriptsSay(t *testing.T) {
 		t.Errorf("README.md does not have this rule:\n%s", indent(rule))
 	}
 	book := heal.Book()
-	book.Rules = append(book.Rules, fullMailbox())
+	book.Rules = append(book.Rules, greylisting())
 	played := 0
 	for part := range strings.SplitSeq(string(readme), "\n\n    ") {
 		text, _, _ := strings.Cut(part, "\n\n")
 		text = strings.ReplaceAll(text, "\n    ", "\n") + "\n"
-		if !strings.Contains(text, "\n-- rules --\nfull-mailbox\n") {
+		if !strings.Contains(text, "\n-- rules --\ngreylisting\n") {
 			continue
 		}
 		played++
