@@ -240,7 +240,7 @@ func (s *session) shake(side vocabulary.Side, conn net.Conn, with func(context.C
 	s.now = time.Now()
 	if err != nil {
 		reason, text := tlspolicy.Explain(err)
-		if o := s.route.Observer; o != nil && !stopsAtMLKEM(err) {
+		if o := s.route.Observer; o != nil && !stopsAtMLKEM(err) && !(side == vocabulary.SideClient && s.saidNothingYet(err)) {
 			o.TLSFailed(side, reason)
 		}
 		if text != err.Error() {

@@ -50,7 +50,10 @@ func (s *session) shakeClient() error {
 	conn, err := s.shake(vocabulary.SideClient, s.client.conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
 		return s.route.ClientTLS.Acceptor.Handshake(ctx, conn, s.address)
 	})
-	if err != nil {
+	switch {
+	case err != nil && s.saidNothingYet(err):
+		return s.over(vocabulary.OutcomeSilent, nil)
+	case err != nil:
 		return s.over(vocabulary.OutcomeTLS, err)
 	}
 	s.setClient(newLeg(conn))

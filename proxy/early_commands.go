@@ -2,9 +2,10 @@ package proxy
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 	"time"
+
+	"smtpshim/rewrite/oneof"
 )
 
 // EarlyCommands says what becomes of commands that a client sends before it may: before
@@ -23,12 +24,9 @@ func (e EarlyCommands) String() string { return earlyCommands[e] }
 
 // UnmarshalText takes "hold" and "show".
 func (e *EarlyCommands) UnmarshalText(text []byte) error {
-	i := slices.Index(earlyCommands, string(text))
-	if i < 0 {
-		return fmt.Errorf(`%q is not one of "hold", "show"`, text)
-	}
+	i, err := oneof.Index(string(text), earlyCommands)
 	*e = EarlyCommands(i)
-	return nil
+	return err
 }
 
 // earlyLook is how often a client is looked at that has not been greeted.

@@ -35,6 +35,7 @@ func localOf(conn net.Conn) netip.AddrPort {
 
 // covers says whether one of the networks holds the address.
 func covers(networks []netip.Prefix, a netip.Addr) bool {
+	a = a.WithZone("") // Contains says no to any zone
 	for _, n := range networks {
 		if n.Contains(a) {
 			return true

@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"errors"
 	"time"
 
+	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -24,10 +26,26 @@ func (s *session) flushClient() error {
 	d := s.dialogue
 	err := s.write(s.client, d.ToClient)
 	d.ToClient = reuse(d.ToClient)
-	if err != nil {
-		return s.over(vocabulary.OutcomeClientLost, err)
+	switch {
+	case err == nil:
+		return nil
+	case s.dialogue.Failure() == "" && s.saidNothingYet(err):
+		return s.over(vocabulary.OutcomeSilent, nil)
 	}
-	return nil
+	return s.over(vocabulary.OutcomeClientLost, err)
+}
+
+// saidNothingYet reports whether an error is that the client has hung up before it said
+// anything, as checks of balancers do, whether by a FIN or a RST.
+func (s *session) saidNothingYet(err error) bool {
+	if s.client.total > 0 {
+		return false
+	}
+	failed, ok := errors.AsType[*tlspolicy.Error](err)
+	if ok {
+		return failed.Silent
+	}
+	return tlspolicy.HungUp(err)
 }
 
 // reuse empties a buffer and keeps it if it is small.

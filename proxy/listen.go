@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"smtpshim/proxy/header"
+	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -96,7 +98,14 @@ func (s *session) open(conn net.Conn) {
 	if !p.enter(s) {
 		return
 	}
-	if refusal, err := s.identify(conn); refusal != "" {
+	refusal, err := s.identify(conn)
+	if errors.Is(err, header.ErrNothing) && tlspolicy.HungUp(err) { // a balancer's check
+		s.begin()
+		s.over(vocabulary.OutcomeSilent, nil)
+		s.finish()
+		return
+	}
+	if refusal != "" {
 		p.vacate(s)
 		p.refuse(s, refusal, err)
 		p.leave(s)
@@ -128,8 +137,8 @@ func (p *Proxy) enter(s *session) bool {
 	return refusal == ""
 }
 
-// identify finds out who the client is, and whether there is room for one more
-// from there, and where to go from here.
+// identify finds out who the client is, whether it is served, whether there is room for
+// one more from there, and where to go from here.
 func (s *session) identify(conn net.Conn) (refusal vocabulary.Rejection, err error) {
 	s.ends.Client = remoteOf(conn)
 	if s.route.tellsDestination() {
@@ -145,6 +154,9 @@ func (s *session) identify(conn net.Conn) (refusal vocabulary.Rejection, err err
 		if s.ends.Client.IsValid() {
 			s.address = s.ends.Client.Addr()
 		}
+	}
+	if !s.mayCome() {
+		return vocabulary.RejectionClients, nil
 	}
 	if refusal := s.proxy.locate(s); refusal != "" {
 		return refusal, nil
@@ -165,11 +177,13 @@ func (p *Proxy) refuse(s *session, reason vocabulary.Rejection, err error) {
 	if err != nil {
 		attrs = append(attrs, "err", err)
 	}
-	p.logger().Warn("connection refused by us", attrs...)
+	p.logger().Log(context.Background(), severity(reason), "connection refused by us", attrs...)
 	switch reason {
 	case vocabulary.RejectionPROXYHeader:
 	case vocabulary.RejectionDraining:
 		s.client.write([]byte(drainingText+"\r\n"), refusalWait)
+	case vocabulary.RejectionClients:
+		s.client.write([]byte(rewrite.NotServedText+"\r\n"), refusalWait)
 	case vocabulary.RejectionDestination:
 		s.client.write([]byte("421 4.3.5 no server can be reached this way\r\n"), refusalWait)
 	default:

@@ -25,9 +25,9 @@ type Observer interface {
 	// LimitMet is one limit that a client met in its session.
 	LimitMet(limit vocabulary.Limit)
 	// Refused is a connection that got no session: "sessions",
-	// "sessions-per-address", "sessions-per-minute", "proxy-header", "draining", "destination".
-	// A client that begins with a PROXY header and may not ("proxy-header") had one,
-	// and so has one whom XCLIENT names where there is no room.
+	// "sessions-per-address", "sessions-per-minute", "proxy-header", "draining", "destination",
+	// "clients". A client that begins with a PROXY header and may not ("proxy-header") had one,
+	// and so has one whom XCLIENT names where there is no room, or none for it.
 	Refused(reason vocabulary.Rejection)
 
 	// Command is one command of the client's, by verb in lower case or "other".

@@ -35,6 +35,10 @@ type Route struct {
 	Destinations []netip.Prefix
 	Source       Source // the address that servers are dialled from
 
+	// Clients are the networks whose clients are served; the others get 554 in place of
+	// the greeting. Nil: everybody is. See [session.mayCome] for whom it holds.
+	Clients []netip.Prefix
+
 	ClientTLS ClientTLS
 	ServerTLS ServerTLS
 

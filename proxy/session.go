@@ -387,8 +387,8 @@ func (s *session) clientFailed(err error) error {
 		return s.failure()
 	case late:
 		return s.over(vocabulary.OutcomeClientTimeout, err)
-	case err == io.EOF && s.client.total == 0:
-		return s.over(vocabulary.OutcomeSilent, nil) // a health check
+	case s.saidNothingYet(err):
+		return s.over(vocabulary.OutcomeSilent, nil)
 	}
 	return s.over(vocabulary.OutcomeClientLost, err)
 }

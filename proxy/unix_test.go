@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"smtpshim/proxy/header"
 	"smtpshim/proxy/smtptest"
+	"smtpshim/rewrite"
 )
 
 func TestSocketsInTheFileSystemServeAndAreServed(t *testing.T) {
@@ -51,6 +53,16 @@ func TestSocketsInTheFileSystemServeAndAreServed(t *testing.T) {
 	if _, err := os.Stat(in); !os.IsNotExist(err) {
 		t.Errorf("the socket is left behind: %v", err)
 	}
+}
+
+func TestAnAllowListIsAboutClientsWithAnAddress(t *testing.T) {
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in.sock"), filepath.Join(dir, "out.sock")
+	greeter(t, "unix", out, "a")
+	p := apply(t, &Route{Listen: []string{"unix:" + in, "127.0.0.1:0"}, Servers: []string{"unix:" + out},
+		Clients: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+	wantGreeting(t, p.Addr("unix:"+in), "220 a")
+	wantGreeting(t, p.Addr("127.0.0.1:0"), rewrite.NotServedText)
 }
 
 func TestAClientWithoutAnAddressIsUnknownToTheServer(t *testing.T) {

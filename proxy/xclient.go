@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net/netip"
 
 	"smtpshim/rewrite/vocabulary"
@@ -14,14 +15,17 @@ func (s *session) admission() error {
 	}
 	s.ends.Client, s.ends.Destination = s.dialogue.Ends()
 	s.address = s.ends.Client.Addr()
-	refusal := s.proxy.relocate(s)
+	refusal := vocabulary.RejectionClients
+	if s.isListed() {
+		refusal = s.proxy.relocate(s)
+	}
 	if refusal != "" {
 		if s.route.Observer != nil {
 			s.route.Observer.Refused(refusal)
 		}
-		s.log.Warn("client refused by us", "route", s.route.Name, "session", s.id, s.caller(), "xclient", s.introducer, "reason", string(refusal))
+		s.log.Log(context.Background(), severity(refusal), "client refused by us", "route", s.route.Name, "session", s.id, s.caller(), "xclient", s.introducer, "reason", string(refusal))
 	}
-	s.dialogue.Admitted(refusal == "")
+	s.dialogue.Admitted(refusal)
 	return nil
 }
 

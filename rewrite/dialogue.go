@@ -25,7 +25,7 @@ const (
 	AwaitServerTLS                // a handshake with the server: ServerTLS, ServerTLSAgain or ServerTLSFailed
 	AwaitOctets                   // the client's first octets after a SASL exchange: Octets
 	AwaitWork                     // Work, where nobody else has to wait: Worked
-	AwaitAdmission                // whether there is room for the client that Ends gives now: Admitted
+	AwaitAdmission                // whether the client that Ends gives now is served: Admitted
 	Opaque                        // nothing we can read, in both directions, until the end
 	End                           // both connections are closed once everything is written
 )
@@ -376,7 +376,7 @@ func (d *Dialogue) fail(failure vocabulary.Outcome, reason string) {
 	d.cause = &cause{failure, cmp.Or(d.Reason(), reason)}
 }
 
-// end is the last thing that happens: the client gets a 421 and a reason.
+// end is the last thing that happens: the client gets a 421, or a 554, and a reason.
 func (d *Dialogue) end(failure vocabulary.Outcome, text string) {
 	d.fail(failure, weSaid+text)
 	d.answer(VerbOther, text)

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"smtpshim/rewrite/oneof"
 )
 
 // An Option is one key of [route.options.NAME].
@@ -71,7 +73,7 @@ func (r *Rule) noSuchOption(name string, known []Option) error {
 	for _, o := range known {
 		have = append(have, o.Name)
 	}
-	return fmt.Errorf("%s has no option %q; it has %s", r.Name, name, strings.Join(have, ", "))
+	return fmt.Errorf("%s has no option %q; it has %s", r.Name, name, oneof.Names(have))
 }
 
 // check brings a value to the option's type.
@@ -96,8 +98,11 @@ func (o *Option) check(v any) (any, error) {
 		if !ok {
 			return nil, fmt.Errorf("%s is not a string", asWritten(v))
 		}
-		if o.Values != nil && !slices.Contains(o.Values, s) {
-			return nil, fmt.Errorf(`%q is not one of "%s"`, s, strings.Join(o.Values, `", "`))
+		if o.Values == nil {
+			return s, nil
+		}
+		if _, err := oneof.Index(s, o.Values); err != nil {
+			return nil, err
 		}
 		return s, nil
 	default:

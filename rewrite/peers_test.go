@@ -201,7 +201,7 @@ func (p *peers) step(next rewrite.Next) {
 		d.Work(p.Context())
 		d.Worked()
 	case rewrite.AwaitAdmission:
-		d.Admitted(p.pick(4) > 0)
+		d.Admitted([...]vocabulary.Rejection{vocabulary.RejectionClients, "", "", vocabulary.RejectionSessions}[p.pick(4)])
 	case rewrite.AwaitOctets:
 		d.Octets(p.line(append(fuzzCommands, "\x00\x00\x00\x26\x90\x80")))
 	}

@@ -1,9 +1,6 @@
 package rewrite
 
-import (
-	"fmt"
-	"strings"
-)
+import "smtpshim/rewrite/oneof"
 
 // ClientTLS says what becomes of TLS between the client and us.
 type ClientTLS uint8
@@ -59,30 +56,21 @@ func (m ClearLogin) String() string { return clearLoginNames[m] }
 
 // UnmarshalText accepts the names that String gives.
 func (m *ClearLogin) UnmarshalText(text []byte) error {
-	i, err := nameIndex(string(text), clearLoginNames[:])
+	i, err := oneof.Index(string(text), clearLoginNames[:])
 	*m = ClearLogin(i)
 	return err
 }
 
 // UnmarshalText accepts the names that String gives.
 func (m *ClientTLS) UnmarshalText(text []byte) error {
-	i, err := nameIndex(string(text), clientTLSNames[:])
+	i, err := oneof.Index(string(text), clientTLSNames[:])
 	*m = ClientTLS(i)
 	return err
 }
 
 // UnmarshalText accepts the names that String gives.
 func (m *ServerTLS) UnmarshalText(text []byte) error {
-	i, err := nameIndex(string(text), serverTLSNames[:])
+	i, err := oneof.Index(string(text), serverTLSNames[:])
 	*m = ServerTLS(i)
 	return err
-}
-
-func nameIndex(name string, names []string) (int, error) {
-	for i, n := range names {
-		if n == name {
-			return i, nil
-		}
-	}
-	return 0, fmt.Errorf(`%q is not one of "%s"`, name, strings.Join(names, `", "`))
 }

@@ -11,6 +11,11 @@ type Rule struct {
 	Entries  []string // of the catalogue in README.md: "L02"
 	Options  []Option // what [route.options.NAME] may hold beside ScopeOptions
 
+	// Needs says for people which TLS of the route the rule needs, and Acts whether it
+	// can act under some. "" and nil: it can under any.
+	Needs string
+	Acts  func(ClientTLS, ServerTLS) bool
+
 	// Setup returns what the rule does with these options. It runs once a route.
 	Setup func(Options) (Actions, *ConfigError)
 }

@@ -81,7 +81,7 @@ func TestAScopeOfClientsFollowsXCLIENT(t *testing.T) {
 		if k.d.Next(false) != rewrite.AwaitAdmission {
 			t.Fatalf("after XCLIENT the dialogue waits for %d", k.d.Next(false))
 		}
-		k.d.Admitted(true)
+		k.d.Admitted("")
 		k.expect("XCLIENT", "", "220 relay.example.com ESMTP")
 		k.hello()
 		k.acts(inside)

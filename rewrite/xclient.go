@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"smtpshim/rewrite/oneof"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -25,7 +26,7 @@ func (m SendXCLIENT) String() string { return xclientNames[m] }
 
 // UnmarshalText accepts the names that String gives.
 func (m *SendXCLIENT) UnmarshalText(text []byte) error {
-	i, err := nameIndex(string(text), xclientNames[:])
+	i, err := oneof.Index(string(text), xclientNames[:])
 	*m = SendXCLIENT(i)
 	return err
 }
@@ -70,6 +71,10 @@ const (
 	maskedText     = "421 4.7.0 a sealed stream is not passed to a server that is told XCLIENT"
 	crowdedText    = "421 4.7.0 too many sessions, try again later"
 )
+
+// NotServedText is the reply, in place of a greeting, to a client that is not served
+// (RFC 5321, 3.1 and 4.2.1; RFC 3463, 3.8).
+const NotServedText = "554 5.7.1 no service for clients from this address"
 
 // origin is who the client is, as far as that is known.
 type origin struct {
@@ -129,14 +134,16 @@ func (d *Dialogue) takeXCLIENT(line []byte) {
 	}
 }
 
-// Admitted says whether there is room for the client that an XCLIENT command has
-// named, which is answered now. Where a connection to the server begins with
+// Admitted says why the client that an XCLIENT command has named is not served; "": it
+// is. The command is answered now. Where a connection to the server begins with
 // telling it who the client is, the answer is the greeting of a fresh one.
-func (d *Dialogue) Admitted(ok bool) {
+func (d *Dialogue) Admitted(refusal vocabulary.Rejection) {
 	d.seen.anew = true
 	d.server.introduced = false
 	switch {
-	case !ok:
+	case refusal == vocabulary.RejectionClients:
+		d.end(vocabulary.OutcomeClientProtocol, NotServedText)
+	case refusal != "":
 		d.end(vocabulary.OutcomeClientProtocol, crowdedText)
 	case d.policy.Afresh:
 		d.server.gone = true

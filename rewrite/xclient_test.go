@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"smtpshim/rewrite/vocabulary"
 )
 
 func TestXtextBringsBackWhatItWasMadeOf(t *testing.T) {
@@ -94,18 +96,23 @@ func TestNoXCLIENTChangesWhoMaySayIt(t *testing.T) {
 		if d.Command([]byte("XCLIENT ADDR="+address+"\r\n"), false); d.Next(false) != AwaitAdmission {
 			t.Fatalf("%s is answered %q", address, d.ToClient)
 		}
-		d.Admitted(true)
+		d.Admitted("")
 	}
 }
 
-func TestAClientForWhomThereIsNoRoomIsToldSo(t *testing.T) {
-	d := introduced()
-	d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
-	d.ToClient = nil
-	d.Command([]byte("XCLIENT ADDR=192.0.2.8\r\n"), false)
-	d.Admitted(false)
-	if got := string(d.ToClient); got != crowdedText+"\r\n" || d.Next(false) != End {
-		t.Errorf("it is told %q", got)
+func TestAClientThatIsNotServedIsToldWhy(t *testing.T) {
+	for refusal, text := range map[vocabulary.Rejection]string{
+		vocabulary.RejectionSessionsPerAddress: crowdedText,
+		vocabulary.RejectionClients:            NotServedText,
+	} {
+		d := introduced()
+		d.Greeting([]byte("220 mail.example.com ESMTP\r\n"))
+		d.ToClient = nil
+		d.Command([]byte("XCLIENT ADDR=192.0.2.8\r\n"), false)
+		d.Admitted(refusal)
+		if got := string(d.ToClient); got != text+"\r\n" || d.Next(false) != End {
+			t.Errorf("%s: it is told %q", refusal, got)
+		}
 	}
 }
 

@@ -1,13 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"mime"
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
+	"strings"
+	"syscall"
 )
 
 // adminListen is where the admin listener is unless the configuration says
@@ -34,16 +40,25 @@ func adminAt(base, config string) (*url.URL, error) {
 		if err != nil {
 			return nil, fmt.Errorf("admin.listen in %s: %w", config, err)
 		}
-		if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
-			host = "localhost"
-		}
-		base = "http://" + net.JoinHostPort(host, port)
+		base = "http://" + net.JoinHostPort(reachable(host), port)
+	}
+	given := base
+	if _, port, err := net.SplitHostPort(base); err == nil && port != "" && strings.Trim(port, "0123456789") == "" {
+		base = "http://" + base
 	}
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("%q is no URL; write for example http://%s", base, adminListen)
+		return nil, fmt.Errorf("%q is no URL, nor HOST:PORT; write for example http://%s", given, adminListen)
 	}
 	return u, nil
+}
+
+// reachable is the host by which somebody on this machine gets to a listener on host.
+func reachable(host string) string {
+	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
+		return "localhost"
+	}
+	return host
 }
 
 // unasked tells why there is nobody to ask, and returns the exit status of that: a URL
@@ -65,7 +80,7 @@ func askAdmin(ctx context.Context, from, kind, what string) (*http.Response, err
 	}
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return nil, err
+		return nil, unanswered(r.URL, err)
 	}
 	said := answer.Header.Get("Content-Type")
 	if got, _, _ := mime.ParseMediaType(said); answer.StatusCode == http.StatusOK && got == kind {
@@ -74,6 +89,54 @@ func askAdmin(ctx context.Context, from, kind, what string) (*http.Response, err
 	answer.Body.Close()
 	return nil, fmt.Errorf("%s says %s, and has %q instead of %s%s", r.URL.Redacted(), answer.Status, said, what, hintAdmin(answer.StatusCode))
 }
+
+// unanswered says why an admin listener has not answered, and what to do about it.
+func unanswered(at *url.URL, err error) error {
+	host := at.Scheme + "://" + at.Host
+	if of, ok := errors.AsType[*url.Error](err); ok {
+		err = of.Err // it says the URL again
+	}
+	var unknown *net.DNSError
+	var timeout net.Error
+	hint := ""
+	switch {
+	case errors.Is(err, context.Canceled):
+	case errors.As(err, &unknown):
+		return fmt.Errorf("nobody knows the host of %s (%w)", host, unknown)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nobody listens at %s (%w): no smtpshim runs there, or its admin.listen is another address, which -config FILE would read", host, syscall.ECONNREFUSED)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		hint = ": is it reachable from here, and admin.listen not for its own machine alone?"
+	case strings.Contains(err.Error(), "malformed HTTP"):
+		return fmt.Errorf("what answers at %s is no admin listener: that speaks HTTP, and is where admin.listen says, not where a route listens", host)
+	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		hint = "; write http://"
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		hint = "; it hung up without an answer, as what is no admin listener does"
+	}
+	return fmt.Errorf("asking %s: %w%s", host, err, hint)
+}
+
+// routesAt are the names of the routes of a smtpshim, as its metrics have them; nil if
+// they do not tell.
+func routesAt(ctx context.Context, from *url.URL) (names []string) {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	answer, err := askAdmin(ctx, from.JoinPath("metrics").String(), "text/plain", "metrics")
+	if err != nil {
+		return nil
+	}
+	defer answer.Body.Close()
+	lines := bufio.NewScanner(answer.Body)
+	for lines.Scan() {
+		if found := activeRoute.FindStringSubmatch(lines.Text()); found != nil {
+			names = append(names, found[1])
+		}
+	}
+	return names
+}
+
+var activeRoute = regexp.MustCompile(`^smtpshim_sessions_active\{route="([^"]+)"\}`)
 
 // hintAdmin says what to do about a status.
 func hintAdmin(status int) string {

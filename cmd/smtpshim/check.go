@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"smtpshim/proxy"
 	"smtpshim/proxy/header"
-	"smtpshim/rewrite"
 )
 
 // The -config flag of the commands that read a configuration.
@@ -19,9 +19,10 @@ const (
 )
 
 func check(args []string, stdout, stderr io.Writer) int {
-	f := flags("check", "[-config FILE] [-live]", "Prints what each route of the configuration will do, or every mistake in it.", stderr)
+	f := flags("check", "[-config FILE] [-live] [-strict]", "Prints what each route of the configuration will do, or every mistake in it.", stderr)
 	path := f.String("config", configFile, configHelp)
 	live := f.Bool("live", false, "also say hello to each server, and log in where the route does")
+	strict := f.Bool("strict", false, "have warnings fail too: the exit status is 1")
 	if status, ok := parse(f, args, 0); !ok {
 		return status
 	}
@@ -36,37 +37,67 @@ func check(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return failed
 	}
-	count, said := 0, said{}
-	for _, r := range c.routes {
-		printRoute(stdout, r, said)
-		for _, warning := range warnings(r, time.Now()) {
-			entry(stdout, 2, "WARNING", 17, warning)
-			count++
-		}
-		fmt.Fprintln(stdout)
+	count := printAll(stdout, c)
+	with := ""
+	if n := len(c.included); n > 0 {
+		with = fmt.Sprintf(", with %s of %s,", plural(n, "file"), filepath.Dir(c.included[0]))
 	}
-	for _, a := range c.accounts {
-		printAccount(stdout, a, c)
-		for _, warning := range c.warnAccount(a, time.Now()) {
-			entry(stdout, 2, "WARNING", 17, warning)
-			count++
-		}
-		fmt.Fprintln(stdout)
+	fmt.Fprintf(stdout, "%s%s is right: %s, %s.\n", *path, with, plural(len(c.routes), "route"), plural(count, "warning"))
+	status := succeeded
+	if *strict && count > 0 {
+		status = failed
 	}
-	entry(stdout, 0, "admin listener", 17, adminMeans(c))
-	entry(stdout, 0, "log", 17, fmt.Sprintf("%s, level %s", c.format, strings.ToLower(c.level.String())))
-	entry(stdout, 0, "drain", 17, brief(c.drain))
-	fmt.Fprint(stdout, "\n\"smtpshim rules\" tells whom each rule heals.\n")
-	fmt.Fprintf(stdout, "%s is right: %s, %s.\n", *path, plural(len(c.routes), "route"), plural(count, "warning"))
 	if !*live {
-		return succeeded
+		return status
 	}
 	fmt.Fprintln(stdout)
 	if bad := checkLive(stdout, c); bad > 0 {
 		fmt.Fprintf(stdout, "%s of no use like this.\n", plural(bad, "server"))
 		return failed
 	}
-	return succeeded
+	return status
+}
+
+// printAll says what a configuration does, and how many warnings there are.
+func printAll(w io.Writer, c *config) (warned int) {
+	said := said{}
+	warn := func(indent int, list ...string) {
+		for _, warning := range list {
+			entry(w, indent, "WARNING", 17, warning)
+			warned++
+		}
+	}
+	ports := func(indent int, addresses ...string) {
+		for _, f := range lookAtPorts(c, addresses...) {
+			if f.expect {
+				entry(w, indent, "in use", 17, f.text)
+			} else {
+				warn(indent, f.text)
+			}
+		}
+	}
+	for _, r := range c.routes {
+		printRoute(w, r, said)
+		if needs := needsRights(r.Listen); needs != "" {
+			entry(w, 2, "needs", 17, said.once(needs, r.Name))
+		}
+		warn(2, warnings(r, time.Now())...)
+		ports(2, r.Listen...)
+		fmt.Fprintln(w)
+	}
+	for _, a := range c.accounts {
+		printAccount(w, a, c)
+		warn(2, c.warnAccount(a, time.Now())...)
+		fmt.Fprintln(w)
+	}
+	entry(w, 0, "admin listener", 17, adminMeans(c))
+	if c.admin != "" {
+		ports(0, c.admin)
+	}
+	entry(w, 0, "log", 17, fmt.Sprintf("%s, level %s", c.format, strings.ToLower(c.level.String())))
+	entry(w, 0, "drain", 17, brief(c.drain))
+	fmt.Fprint(w, "\n\"smtpshim rules\" tells whom each rule heals.\n")
+	return warned
 }
 
 func plural(n int, word string) string {
@@ -110,11 +141,7 @@ func printRoute(w io.Writer, r *route, said said) {
 		line("early commands", "the server sees that a client speaks before its greeting, or in a group that it has not offered to take")
 	}
 	if len(r.ProxyFrom) > 0 {
-		var networks []string
-		for _, p := range r.ProxyFrom {
-			networks = append(networks, p.String())
-		}
-		line("PROXY header", "must come first from "+strings.Join(networks, ", "))
+		line("PROXY header", "must come first from "+networkList(r.ProxyFrom))
 	}
 	if r.ProxySend != header.None {
 		line("PROXY header", "goes first to the server, in version "+r.ProxySend.String()[1:]+", with the client's addresses")
@@ -134,13 +161,21 @@ func printRoute(w io.Writer, r *route, said said) {
 	if r.record != nil {
 		line("records", recordMeans(r.record))
 	}
-	if names := rulesMean(r.computed()); len(names) == 0 {
+	idle := idleRules(r)
+	if names := rulesMean(r.computed(), idle); len(names) == 0 {
 		line("rules", "none: every line passes as it is")
 	} else if r.Observed != nil {
 		line("observes", said.once(strings.Join(names, ", "), r.Name))
 		line("rules", "none: every line passes as it is, and what these would do is told")
 	} else {
 		line("rules", said.once(strings.Join(names, ", "), r.Name))
+	}
+	if len(idle) > 0 {
+		var names []string
+		for _, rule := range idle {
+			names = append(names, rule.Name)
+		}
+		line("cannot act", "under this TLS: "+strings.Join(names, ", "))
 	}
 	if products := r.computed().Products(); len(products) > 0 {
 		line("looks for", said.once("products: "+strings.Join(products, ", "), r.Name))
@@ -151,23 +186,6 @@ func printRoute(w io.Writer, r *route, said said) {
 	if means := loginsMean(r); means != "" {
 		line("logins", said.once(means, r.Name))
 	}
-}
-
-// rulesMean lists the rules in force with the sessions in which they act, if
-// not in all. The rule that mends what is stray in messages is in force anyway.
-func rulesMean(rules *rewrite.Rules) []string {
-	var list []string
-	for _, name := range rules.Names() {
-		scope := rules.Scope(name)
-		if name == "stray-bytes" && scope == "" {
-			continue
-		}
-		if scope != "" {
-			name += " (only for " + scope + ")"
-		}
-		list = append(list, name)
-	}
-	return list
 }
 
 // changedLimits names the limits that are not the defaults.

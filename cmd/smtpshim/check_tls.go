@@ -47,7 +47,7 @@ func (p tlsPrinter) client(r *route) {
 	leg := r.client
 	if leg == nil {
 		if r.ClientTLS.Mode == rewrite.ClientTLSPass && r.ServerTLS.Mode == rewrite.ServerTLSOff {
-			p.lost(r.Rules.Names())
+			p.lost(r)
 		}
 		return
 	}
@@ -98,10 +98,13 @@ func (p tlsPrinter) server(r *route) {
 
 // lost names the rules that act no more once client and server have begun TLS
 // between them.
-func (p tlsPrinter) lost(rules []string) {
+func (p tlsPrinter) lost(r *route) {
 	inClear := []string{"advertise-esmtp", "accept-early-tls", "greet-in-clear", "starttls-keyword", "fall-back-to-helo", "stray-bytes"}
+	for _, rule := range idleRules(r) {
+		inClear = append(inClear, rule.Name) // these heal nothing anyway
+	}
 	var lost []string
-	for _, name := range rules {
+	for _, name := range r.Rules.Names() {
 		if !slices.Contains(inClear, name) {
 			lost = append(lost, name)
 		}
@@ -211,11 +214,7 @@ func (p tlsPrinter) allowance(a tlspolicy.Allowance, whom string) {
 // allowed says in a line what an allowance is; with whom, if it does not say.
 func allowed(a tlspolicy.Allowance, whom string) string {
 	if len(a.Networks) > 0 {
-		var networks []string
-		for _, n := range a.Networks {
-			networks = append(networks, n.String())
-		}
-		whom = "clients in " + strings.Join(networks, ", ")
+		whom = "clients in " + networkList(a.Networks)
 	}
 	when := "for ever"
 	if !a.Until.IsZero() {

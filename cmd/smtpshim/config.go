@@ -19,6 +19,7 @@ type config struct {
 	format   logFormat
 	lockIn   bool // reaches nothing but places, and what every configuration needs
 	places   []place
+	included []string // files that it has routes and accounts from, besides its own
 	accounts []*account
 	routes   []*route
 }
@@ -30,14 +31,21 @@ func readConfig(path string, made makeCertificates) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := readSettings(t, made)
-	return c, t.err()
+	c, more := readSettings(t, made)
+	all := t.wrongs()
+	for _, file := range more {
+		all = append(all, file.wrongs()...)
+	}
+	if len(all) > 0 {
+		return c, all
+	}
+	return c, nil
 }
 
-// readSettings reads the outermost table; it and the functions it calls are
-// the schema.
-func readSettings(t *table, made makeCertificates) *config {
-	c := &config{drain: t.duration("drain", 30*time.Second, 0, time.Hour), format: "text",
+// readSettings reads the outermost table, and those of the files that it includes, which
+// it returns; it and the functions it calls are the schema.
+func readSettings(t *table, made makeCertificates) (c *config, more []*table) {
+	c = &config{drain: t.duration("drain", 30*time.Second, 0, time.Hour), format: "text",
 		lockIn: t.boolean("lock_in", true)}
 
 	taken := listeners{}
@@ -52,34 +60,43 @@ func readSettings(t *table, made makeCertificates) *config {
 
 	state := t.beside(t.text("state_dir", ""))
 	t.reach(state, writing)
-	names := map[string]int{}
-	for _, a := range t.tables("account") {
+	more = t.included()
+	files := append([]*table{t}, more...)
+	names := map[string]*table{}
+	for _, a := range tablesOf(files, "account") {
 		account := readAccount(a, state)
 		checkName(a, account.Name, "account", "office", names)
 		c.accounts = append(c.accounts, account)
 		a.done()
 	}
-	names = map[string]int{}
-	for _, r := range t.tables("route") {
+	names, hasRoute := map[string]*table{}, false
+	for _, r := range tablesOf(files, "route") {
 		route := readRoute(r, taken, state, made, c.accounts)
 		checkName(r, route.Name, "route", "in", names)
 		c.routes = append(c.routes, route)
 		r.done()
 	}
-	if !t.has("route") {
+	for _, file := range files {
+		hasRoute = hasRoute || file.has("route")
+	}
+	if !hasRoute {
 		t.wrong("", "there is no route; write [[route]] and below it name, listen and servers")
 	}
 	t.done()
 	c.places = t.places
-	return c
+	for _, file := range more {
+		file.onlyParts(t.source.path)
+		c.included = append(c.included, file.source.path)
+		c.places = append(c.places, file.places...)
+	}
+	return c, more
 }
 
 var routeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
-// checkName notes a name that is wrong or taken; names has the lines of those
-// before.
-func checkName(t *table, name, what, example string, names map[string]int) {
-	switch line, taken := names[name]; {
+// checkName notes a name that is wrong or taken; names has the tables of those before.
+func checkName(t *table, name, what, example string, names map[string]*table) {
+	switch first, taken := names[name]; {
 	case !t.has("name"):
 		t.wrong("name", `is missing; write for example name = %q`, example)
 	case !routeName.MatchString(name):
@@ -87,9 +104,9 @@ func checkName(t *table, name, what, example string, names map[string]int) {
 			t.wrong("name", "%q is no name; letters, digits, dots, hyphens and underscores are wanted, at most 63", name)
 		}
 	case taken:
-		t.wrong("name", "%q is also the name of the %s on line %d; each needs its own", name, what, line)
+		t.wrong("name", "%q is also the name of the %s on %s; each needs its own", name, what, first.placeFor(t))
 	default:
-		names[name] = t.lines.line(t.path)
+		names[name] = t
 	}
 }
 
@@ -97,17 +114,15 @@ func checkName(t *table, name, what, example string, names map[string]int) {
 type logFormat string
 
 func (f *logFormat) UnmarshalText(text []byte) error {
-	word, err := oneOf(string(text), "text", "json")
-	*f = logFormat(word)
-	return err
+	return chooseWord(f, text, "text", "json")
 }
 
 // A logLevel takes only the plain words; slog's own would also take "INFO+2".
 type logLevel struct{ slog.Level }
 
 func (l *logLevel) UnmarshalText(text []byte) error {
-	word, err := oneOf(string(text), "debug", "info", "warn", "error")
-	if err != nil {
+	var word string
+	if err := chooseWord(&word, text, "debug", "info", "warn", "error"); err != nil {
 		return err
 	}
 	return l.Level.UnmarshalText([]byte(word))

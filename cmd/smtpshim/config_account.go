@@ -16,6 +16,7 @@ import (
 	"smtpshim/proxy/login"
 	"smtpshim/proxy/login/sasl"
 	"smtpshim/proxy/login/token"
+	"smtpshim/rewrite/oneof"
 )
 
 // An account is an [[account]]: how we log in at a server.
@@ -150,7 +151,9 @@ func (t *table) checkTokens(s token.Settings) {
 // wrongFile notes that the file named at key cannot be read. A name that no file has may
 // be the secret itself, so it is not repeated.
 func (t *table) wrongFile(key string, err *fs.PathError) {
-	switch {
+	switch hint := hintCredential(err.Path, err); {
+	case hint != "":
+		t.wrong(key, "there is no such file%s", hint)
 	case errors.Is(err, fs.ErrNotExist):
 		t.wrong(key, "there is no such file; the name of one is wanted, relative to the directory of this file, and not what is in it")
 	case errors.Is(err, fs.ErrPermission):
@@ -196,8 +199,8 @@ func (t *table) mechanisms(key string, known []string) []string {
 	var names []string
 	for _, name := range t.texts(key) {
 		names = append(names, strings.ToUpper(name))
-		if !slices.Contains(known, strings.ToUpper(name)) {
-			t.wrong(key, "%q is not one of %s%s", name, strings.Join(known, ", "), didYouMean(strings.ToUpper(name), known))
+		if _, err := oneof.Index(strings.ToUpper(name), known); err != nil {
+			t.wrong(key, "%v", err)
 		}
 	}
 	return names
@@ -221,16 +224,12 @@ func (a *account) equal(b *account) bool {
 type loginMethod string
 
 func (m *loginMethod) UnmarshalText(text []byte) error {
-	word, err := oneOf(string(text), "password", "oauth")
-	*m = loginMethod(word)
-	return err
+	return chooseWord(m, text, "password", "oauth")
 }
 
 // A refusal is what clients are told of an account that is refused.
 type refusal string
 
 func (r *refusal) UnmarshalText(text []byte) error {
-	word, err := oneOf(cmp.Or(string(text), "permanent"), "permanent", "temporary")
-	*r = refusal(word)
-	return err
+	return chooseWord(r, []byte(cmp.Or(string(text), "permanent")), "permanent", "temporary")
 }

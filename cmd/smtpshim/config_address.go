@@ -13,44 +13,125 @@ import (
 // hostName is RFC 1123, 2.1, and the underscores that are found in the wild.
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?$`)
 
-// checkAddress says what is wrong with a host:port. Only where we listen may
-// the host be left out.
-func checkAddress(address string, listening bool) error {
+// A purpose is what an address in the configuration is for.
+type purpose uint8
+
+const (
+	forServers purpose = iota
+	forClients         // they connect to it; the host may be left out
+	forAdmin           // the admin listener's; so it may there
+)
+
+// port is the usual one for the purpose.
+func (p purpose) port() string {
+	if p == forAdmin {
+		_, port, _ := net.SplitHostPort(adminListen)
+		return port
+	}
+	return "25"
+}
+
+// ports are those of services by the names that others have for them (IANA's registry,
+// RFC 8314, RFC 2033).
+var ports = map[string]string{"smtp": "25", "relay": "25", "lmtp": "24", "submission": "587", "smtps": "465", "ssmtp": "465", "submissions": "465"}
+
+// checkAddress says what is wrong with a host:port, and what would be right.
+func checkAddress(address string, p purpose) error {
 	if path, ok := socketPath(address); ok {
 		return checkSocket(path)
 	}
-	if name, ok := strings.CutPrefix(address, systemdPrefix); ok && listening {
+	if name, ok := strings.CutPrefix(address, systemdPrefix); ok && p == forClients {
 		return checkSocketName(name)
+	}
+	if err := checkNoURL(address, p); err != nil {
+		return err
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		if ip, err := netip.ParseAddr(strings.Trim(address, "[]")); err == nil {
-			return fmt.Errorf("%q has no port; write for example %q", address, netip.AddrPortFrom(ip, 25))
-		}
-		if allDigits(address) && address != "" {
-			return fmt.Errorf("%q has no host; write for example %q", address, "127.0.0.1:"+address)
-		}
-		if strings.Count(address, ":") > 1 {
-			return fmt.Errorf(`%q is no address; host:port is wanted, IPv6 in brackets as in "[2001:db8::1]:25"`, address)
-		}
-		if hostName.MatchString(address) {
-			return fmt.Errorf("%q has no port; write for example %q", address, address+":25")
-		}
-		return fmt.Errorf(`%q is no address; host:port is wanted, as in "192.0.2.1:25"`, address)
+		return incomplete(address, p)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return fmt.Errorf("%q is no port in %q; a number from 1 to 65535 is wanted", port, address)
+		hint := ""
+		if number, known := ports[strings.ToLower(port)]; known && host+":" != systemdPrefix {
+			hint = fmt.Sprintf("; write %q", net.JoinHostPort(host, number))
+		}
+		return fmt.Errorf("%q is no port in %q; a number from 1 to 65535 is wanted%s", port, address, hint)
 	}
-	if _, err := netip.ParseAddr(host); err == nil || host == "" && listening {
+	if _, err := netip.ParseAddr(host); err == nil || host == "" && p != forServers {
 		return nil
 	}
 	if host == "" {
-		return fmt.Errorf(`%q has no host; write for example "127.0.0.1:%s"`, address, port)
+		return fmt.Errorf(`%q has no host; write that of the server, as in "192.0.2.1:%s"`, address, port)
 	}
 	if !hostName.MatchString(host) || len(host) > 255 || allDigits(host) {
 		return fmt.Errorf("%q is no host in %q; an address or a name is wanted", host, address)
 	}
 	return nil
+}
+
+// incomplete says what an address that is no host:port lacks.
+func incomplete(address string, p purpose) error {
+	switch ip, err := netip.ParseAddr(strings.Trim(address, "[]")); {
+	case err == nil:
+		return fmt.Errorf("%q has no port; write for example %q", address, net.JoinHostPort(ip.String(), p.port()))
+	case address != "" && allDigits(address) && !strings.Contains(address, "."):
+		return fmt.Errorf("%q has no host; write %s", address, p.hosts(address))
+	case strings.Count(address, ":") > 1:
+		return fmt.Errorf(`%q is no address; host:port is wanted, IPv6 in brackets as in "[2001:db8::1]:25"`, address)
+	case hostName.MatchString(address) && !allDigits(address):
+		return fmt.Errorf("%q has no port; write for example %q", address, address+":"+p.port())
+	}
+	return fmt.Errorf(`%q is no address; host:port is wanted, as in "192.0.2.1:25"`, address)
+}
+
+// hosts are those that a port alone may be meant for.
+func (p purpose) hosts(port string) string {
+	switch p {
+	case forServers:
+		return fmt.Sprintf(`that of the server, as in "192.0.2.1:%s"`, port)
+	case forAdmin:
+		return fmt.Sprintf(`for example "127.0.0.1:%s"`, port)
+	}
+	return fmt.Sprintf(`":%s" for every interface, which other machines can reach: name in clients who may come; `+
+		`or "127.0.0.1:%[1]s" for this machine alone`, port)
+}
+
+// urlForm is a URL, or the transport:host of a Postfix: what stands before the host, which
+// may have a user and a password in it, the host with its port, and the rest.
+var urlForm = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*):(?://(?:[^/]*@)?([^/?#]*)(?:[/?#].*)?|(\[.*|[^:]+:[0-9]+))$`)
+
+// checkNoURL says what to write in place of a URL. It does not repeat what may be a
+// secret.
+func checkNoURL(address string, p purpose) error {
+	parts := urlForm.FindStringSubmatch(address)
+	if parts == nil {
+		return nil
+	}
+	scheme, rest := strings.ToLower(parts[1]), parts[2]+parts[3]
+	port, known := ports[scheme]
+	if parts[3] != "" && !known {
+		return nil // a name with too many ports
+	}
+	if !known {
+		port = p.port()
+	}
+	host := strings.Trim(rest, "[]")
+	if h, given, err := net.SplitHostPort(rest); err == nil {
+		host, port = h, given
+	}
+	right := net.JoinHostPort(host, port)
+	if checkAddress(right, p) != nil {
+		return fmt.Errorf(`%q is wanted without "%s:", as host:port, such as "192.0.2.1:25"`, rest, parts[1])
+	}
+	hint := ""
+	if port == "465" && p != forAdmin {
+		table := map[purpose]string{forServers: "server_tls", forClients: "client_tls"}[p]
+		hint = fmt.Sprintf(`, and mode = "implicit" in [route.%s]`, table)
+	}
+	if strings.Contains(address, "@") {
+		hint += "; a user and a password belong in an [[account]]"
+	}
+	return fmt.Errorf(`host:port is wanted, and no "%s:"; write %q%s`, parts[1], right, hint)
 }
 
 // allDigits finds what looks like an IPv4 address and is none, such as
@@ -59,23 +140,37 @@ func allDigits(host string) bool { return strings.Trim(host, "0123456789.") == "
 
 // listeners are the addresses that are taken, by port and host, and who has
 // them.
-type listeners map[string]map[string]string
+type listeners map[string]map[string]owner
+
+// An owner is who listens.
+type owner struct {
+	name string
+	at   *table // of the route; nil: it is none
+}
+
+// toldTo says who it is and where it stands, to somebody who reads the file of t.
+func (o owner) toldTo(t *table) string {
+	if o.at == nil {
+		return o.name
+	}
+	return o.name + ", " + o.at.placeFor(t)
+}
 
 // add notes an address that is wrong or taken.
-func (l listeners) add(t *table, key, address, by string) {
-	if err := checkAddress(address, true); err != nil {
+func (l listeners) add(t *table, key, address string, p purpose, by owner) {
+	if err := checkAddress(address, p); err != nil {
 		t.wrong(key, "%v", err)
 		return
 	}
 	host, port := splitAddress(address)
-	for other, owner := range l[port] {
+	for other, by := range l[port] {
 		if host == other || host == everywhere || other == everywhere {
-			t.wrong(key, "%q is taken by %s", address, owner)
+			t.wrong(key, "%q is taken by %s", address, by.toldTo(t))
 			return
 		}
 	}
 	if l[port] == nil {
-		l[port] = map[string]string{}
+		l[port] = map[string]owner{}
 	}
 	l[port][host] = by
 }

@@ -16,12 +16,12 @@ func readAdmin(t *table, c *config, taken listeners) {
 		t.wrong("listen", "%q is no address; host:port is wanted here", c.admin)
 		c.admin = ""
 	}
-	if checkAddress(c.admin, true) == nil && !isLoopback(c.admin) && !public && c.password == nil {
+	if checkAddress(c.admin, forAdmin) == nil && !isLoopback(c.admin) && !public && c.password == nil {
 		t.wrong("listen", "%q can be reached from other machines, and there is no password; set user and password_hash, "+
 			"or write public = true to have the metrics there without one, and no page", c.admin)
 	}
 	if c.admin != "" {
-		taken.add(t, "listen", c.admin, "the admin listener")
+		taken.add(t, "listen", c.admin, forAdmin, owner{name: "the admin listener"})
 	}
 	t.done()
 }

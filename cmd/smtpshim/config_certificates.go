@@ -11,15 +11,6 @@ import (
 	"smtpshim/proxy/tlspolicy"
 )
 
-// beside is the path of a file or directory; a relative name starts where the
-// configuration file is.
-func (t *table) beside(name string) string {
-	if name == "" || filepath.IsAbs(name) {
-		return name
-	}
-	return filepath.Join(filepath.Dir(t.source.path), name)
-}
-
 // reach notes a directory that is needed for as long as the program runs; "": none.
 func (t *table) reach(dir string, may landlock.AccessFSSet) {
 	if dir != "" {

@@ -10,6 +10,7 @@ import (
 	"smtpshim/proxy/login"
 	"smtpshim/proxy/login/sasl"
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/oneof"
 )
 
 // A routeLogin is a [[route.login]]: which clients use which account.
@@ -51,7 +52,7 @@ func readLogin(t *table, r *route, accounts []*account) routeLogin {
 		case len(names) == 0:
 			t.wrong("account", `%q is no account: there is none; write [[account]] and below it name, user and method`, l.account)
 		default:
-			t.wrong("account", `%q is no account; there is "%s"%s`, l.account, strings.Join(names, `", "`), didYouMean(l.account, names))
+			t.wrong("account", `%q is no account; there is %s%s`, l.account, oneof.And(names), oneof.DidYouMean(l.account, names))
 		}
 	}
 	for _, n := range l.Networks {
@@ -138,18 +139,15 @@ func isAddress(text string) bool {
 
 // loginMeans says who logs in how.
 func loginMeans(l routeLogin) string {
-	var list []string
-	for _, n := range l.Networks {
-		list = append(list, n.String())
-	}
-	who := "clients in " + strings.Join(list, ", ")
+	list := networkList(l.Networks)
+	who := "clients in " + list
 	if l.User != "" {
 		who = fmt.Sprintf("user %q, who logs in to us by %s", l.User, strings.Join(sasl.Mechanisms(l.Secret), ", "))
 		if l.NTLMv1 {
 			who += " (NTLMv1 too, which is weak)"
 		}
-		if len(list) > 0 {
-			who += ", also in clear, from " + strings.Join(list, ", ")
+		if list != "" {
+			who += ", also in clear, from " + list
 		} else {
 			who += ", inside TLS, from anywhere"
 		}

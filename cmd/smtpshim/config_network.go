@@ -9,9 +9,10 @@ import (
 	"smtpshim/proxy"
 )
 
-// readNetwork reads what a route asks of the network: where clients were going,
-// and from which address servers are dialled.
+// readNetwork reads what a route asks of the network: from where clients come, where
+// they were going, and from which address servers are dialled.
 func readNetwork(t *table, r *route) {
+	r.Clients = networks(t, "clients")
 	r.Transparent = t.boolean("transparent", false)
 	for _, address := range r.Listen {
 		if _, ok := socketPath(address); ok && r.Transparent {
@@ -34,6 +35,20 @@ func readNetwork(t *table, r *route) {
 	case !wanted && len(r.Destinations) > 0:
 		origin.wrong("networks", "means nothing here: servers is not [%q]", proxy.OriginalDestination)
 	}
+}
+
+// networkList lists networks as check does.
+func networkList(networks []netip.Prefix) string {
+	list := make([]string, len(networks))
+	for i, n := range networks {
+		list[i] = n.String()
+	}
+	return strings.Join(list, ", ")
+}
+
+// servesEverybody reports whether clients from anywhere are served.
+func servesEverybody(r *route) bool {
+	return len(r.Clients) == 0 || slices.ContainsFunc(r.Clients, func(n netip.Prefix) bool { return n.Bits() == 0 })
 }
 
 // readSource reads "client" or an address of this machine.
@@ -70,16 +85,15 @@ func checkSocketName(name string) error {
 
 // networkMeans is what check says of the network, by name and text.
 func networkMeans(r *route) (lines [][2]string) {
+	if len(r.Clients) > 0 {
+		lines = append(lines, [2]string{"clients", "only from " + networkList(r.Clients) + "; the others get 554"})
+	}
 	if slices.Contains(r.Servers, proxy.OriginalDestination) {
-		var allowed []string
-		for _, network := range r.Destinations {
-			allowed = append(allowed, network.String())
-		}
 		by := "as connection tracking has it (REDIRECT)"
 		if r.Transparent {
 			by = "to which the connection is made (TPROXY)"
 		}
-		lines = append(lines, [2]string{"destination", "where the client was going, " + by + ", if that is in " + strings.Join(allowed, ", ")})
+		lines = append(lines, [2]string{"destination", "where the client was going, " + by + ", if that is in " + networkList(r.Destinations)})
 	}
 	if r.Transparent {
 		lines = append(lines, [2]string{"transparent", "connections to addresses of others are taken; needs CAP_NET_ADMIN"})

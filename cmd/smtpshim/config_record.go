@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"smtpshim/proxy/record"
@@ -127,11 +126,7 @@ func recordMeans(r *record.Route) string {
 		what = "dialogues that fail"
 	}
 	if len(r.Clients) > 0 {
-		var networks []string
-		for _, p := range r.Clients {
-			networks = append(networks, p.String())
-		}
-		what += " of clients in " + strings.Join(networks, ", ")
+		what += " of clients in " + networkList(r.Clients)
 	}
 	kept := "kept for " + brief(r.Age)
 	if r.Age == 0 {

@@ -24,13 +24,13 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates, a
 		if path, ok := socketPath(address); ok {
 			t.reach(filepath.Dir(path), listening)
 		}
-		taken.add(t, "listen", address, fmt.Sprintf("route %q, line %d", r.Name, t.lines.line(t.path)))
+		taken.add(t, "listen", address, forClients, owner{fmt.Sprintf("route %q", r.Name), t})
 	}
 	for i, address := range r.Servers {
 		if address == proxy.OriginalDestination {
 			continue // readNetwork looks at it
 		}
-		if err := checkAddress(address, false); err != nil {
+		if err := checkAddress(address, forServers); err != nil {
 			t.wrong("servers", "%v", err)
 		} else if slices.Contains(r.Servers[:i], address) {
 			t.wrong("servers", "%q is in it twice; once is enough", address)

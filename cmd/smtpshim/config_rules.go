@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/oneof"
 )
 
 // straySafeguard is the rule that keeps one message one, and so is in force on every
@@ -148,10 +148,7 @@ type chosen struct {
 	word  string
 }
 
-func (c *chosen) UnmarshalText(text []byte) (err error) {
-	c.word, err = oneOf(string(text), c.words...)
-	return err
-}
+func (c *chosen) UnmarshalText(text []byte) error { return chooseWord(&c.word, text, c.words...) }
 
 // hintRule returns what to add to an error about a rule that does not exist.
 func hintRule(name string) string {
@@ -160,22 +157,7 @@ func hintRule(name string) string {
 	if slices.Contains(known, name) {
 		return ""
 	}
-	return cmp.Or(didYouMean(name, known), hintPart(name, known), `; "smtpshim rules" lists them`)
-}
-
-// hintPart is what to add to an error about a name that is a part of others between
-// hyphens, as pix is of cisco-pix; nothing if there are none or many.
-func hintPart(name string, known []string) string {
-	var longer []string
-	for _, k := range known {
-		if strings.Contains("-"+k+"-", "-"+strings.ToLower(name)+"-") {
-			longer = append(longer, strconv.Quote(k))
-		}
-	}
-	if len(longer) == 0 || len(longer) > 6 {
-		return ""
-	}
-	return "; did you mean " + strings.Join(longer, " or ") + "?"
+	return cmp.Or(oneof.DidYouMean(name, known), `; "smtpshim rules" lists them`)
 }
 
 // hintOption returns what to add to an error about an option that does not exist.
@@ -191,5 +173,5 @@ func hintOption(e *rewrite.ConfigError) string {
 	if slices.Contains(known, e.Option) {
 		return ""
 	}
-	return didYouMean(e.Option, known)
+	return oneof.DidYouMean(e.Option, known)
 }

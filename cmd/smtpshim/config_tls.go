@@ -134,9 +134,7 @@ func (c *clientCertificate) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		return nil
 	}
-	word, err := oneOf(string(text), "ask", "require")
-	*c = clientCertificate(word)
-	return err
+	return chooseWord(c, text, "ask", "require")
 }
 
 // settings notes what tlspolicy finds wrong. A mistake in one allowance, which

@@ -114,7 +114,5 @@ func (t *table) lastMoment(key string) time.Time {
 type afterwards string
 
 func (a *afterwards) UnmarshalText(text []byte) error {
-	word, err := oneOf(string(text), "warn", "refuse")
-	*a = afterwards(word)
-	return err
+	return chooseWord(a, text, "warn", "refuse")
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"strings"
-
 	"smtpshim/proxy"
 	"smtpshim/rewrite"
 )
@@ -27,11 +25,7 @@ func xclientMeans(r *proxy.Route) (means []string) {
 		means = append(means, "require: tells the server who the client is, or ends the session with 421")
 	}
 	if len(r.XCLIENTFrom) > 0 {
-		var networks []string
-		for _, p := range r.XCLIENTFrom {
-			networks = append(networks, p.String())
-		}
-		means = append(means, "taken from "+strings.Join(networks, ", "))
+		means = append(means, "taken from "+networkList(r.XCLIENTFrom))
 	}
 	return means
 }

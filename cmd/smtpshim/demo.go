@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/oneof"
 	"smtpshim/rewrite/transcript"
 )
 
@@ -50,7 +52,7 @@ func demo(args []string, stdout, stderr io.Writer) int {
 		return misused
 	}
 	if len(chosen) == 0 {
-		fmt.Fprintf(stderr, "smtpshim demo: nothing is called %q; there is\n", f.Arg(0))
+		entry(stderr, 0, "", 0, "smtpshim demo: "+nothingCalled(f.Arg(0))+" There is")
 		for _, s := range scenes() {
 			entry(stderr, 2, s.article, 12, s.server.Name)
 		}
@@ -76,6 +78,22 @@ func demo(args []string, stdout, stderr io.Writer) int {
 	}
 	out.print("%s\n", out.paint(good, fmt.Sprintf("All %d healed.", healed)))
 	return succeeded
+}
+
+// nothingCalled says that there is nothing to show of a name, and what it may be.
+func nothingCalled(name string) string {
+	var names []string
+	for _, s := range scenes() {
+		names = append(names, s.article, s.server.Name, s.client.Name)
+	}
+	for _, s := range smtptest.Servers() {
+		names = append(names, s.Name)
+	}
+	if slices.Contains(knownRules(), name) {
+		return fmt.Sprintf("%q is a rule, or a set of rules, of which \"smtpshim rules %[1]s\" tells, and nothing that is simulated.", name)
+	}
+	hint := oneof.DidYouMean(name, slices.Compact(slices.Sorted(slices.Values(names))))
+	return fmt.Sprintf("nothing that is simulated is called %q%s", name, cmp.Or(hint, "."))
 }
 
 // isCalled says whether a scene is meant by an article's number or a server's name.
@@ -245,11 +263,11 @@ func secure(s *smtptest.Server) (fingerprint string, err error) {
 func demoServer(address, name string, bare, mended bool, stdout, stderr io.Writer) int {
 	server, ok := smtptest.LookupServer(name)
 	if !ok {
-		problem := fmt.Sprintf("there is no simulated server %q", name)
+		problem := nothingCalled(name)
 		if name == "" {
-			problem = "-listen needs the name of a simulated server"
+			problem = "-listen needs the name of a simulated server."
 		}
-		fmt.Fprintf(stderr, "smtpshim demo: %s; there are\n", problem)
+		entry(stderr, 0, "", 0, "smtpshim demo: "+problem+" There are")
 		for _, s := range smtptest.Servers() {
 			entry(stderr, 2, s.Name, 18, s.Doc)
 		}
@@ -297,6 +315,9 @@ func demoServer(address, name string, bare, mended bool, stdout, stderr io.Write
 			"Talk to either with telnet or swaks; what passes through smtpshim shows here.\n", name, p.Addr(address))
 	}
 	fmt.Fprint(stdout, "Ctrl-C ends it.\n\n")
-	<-signals
+	select {
+	case <-signals:
+	case <-failedOutput(stdout):
+	}
 	return succeeded
 }

@@ -37,7 +37,7 @@ func (o demoOutput) paint(how, text string) string {
 // colourful says whether w is a terminal whose user wants colours
 // (no-color.org).
 func colourful(w io.Writer) bool {
-	file, ok := w.(*os.File)
+	file, ok := fileOf(w)
 	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
 		return false
 	}

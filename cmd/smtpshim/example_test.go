@@ -37,9 +37,9 @@ func readText(t *testing.T, text string) (*config, []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := readSettings(root, nil)
-	if err := root.err(); err != nil {
-		t.Fatal(err)
+	c, _ := readSettings(root, nil)
+	if wrong := root.wrongs(); len(wrong) > 0 {
+		t.Fatal(wrong)
 	}
 	return c, root.keys
 }
@@ -175,8 +175,8 @@ func TestTheExampleHasEveryKeyOfLogins(t *testing.T) {
 		t.Fatal(err)
 	}
 	readSettings(root, nil)
-	if err := root.err(); err != nil {
-		t.Fatal(err)
+	if wrong := root.wrongs(); len(wrong) > 0 {
+		t.Fatal(wrong)
 	}
 	exampleHas(t, shipped, root.keys, 30, "account.", "route.login.")
 }

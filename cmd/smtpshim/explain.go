@@ -22,7 +22,7 @@ func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		"not read, a part of a log of smtpshim, Postfix, Exim, Sendmail, Exchange or IIS, or what swaks or curl -v printed; "+
 		"lines may be broken or quoted. What is only guessed is told as \"Perhaps\". The exit status is 1 if nothing is known.", stderr)
 	asJSON := f.Bool("json", false, "print what is found as JSON")
-	if status, ok := parse(f, args, len(args)); !ok {
+	if status, ok := parse(f, args, anyText); !ok {
 		return status
 	}
 	if f.NArg() == 0 {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"smtpshim/rewrite/oneof"
 )
 
 // hintPlace is what to add to an error about a key that its table does not have.
@@ -46,11 +48,8 @@ func (t *table) hintPlace(key string) string {
 	case headers != nil:
 		return " here; it belongs below " + strings.Join(headers, " or ")
 	}
-	if hint := didYouMean(key, t.asked); hint != "" {
+	if hint := oneof.DidYouMean(key, t.asked); hint != "" {
 		return hint
-	}
-	if longer := t.longer(key); longer != nil {
-		return `; did you mean "` + strings.Join(longer, `" or "`) + `"?`
 	}
 	switch {
 	case len(elsewhere) == 0 || len(elsewhere) > 3:
@@ -59,21 +58,7 @@ func (t *table) hintPlace(key string) string {
 	default:
 		return " here; it belongs below " + strings.Join(elsewhere, " or ")
 	}
-	return "; there are: " + strings.Join(t.asked, ", ")
-}
-
-// longer lists the keys of the table that begin with this one and a further word, as
-// password_file does with password; nil if it has none or many.
-func (t *table) longer(key string) (list []string) {
-	for _, k := range t.asked {
-		if strings.HasPrefix(k, key+"_") {
-			list = append(list, k)
-		}
-	}
-	if len(list) > 3 {
-		return nil
-	}
-	return list
+	return "; there are " + oneof.Names(t.asked)
 }
 
 // within says whether a table is another, or in it.

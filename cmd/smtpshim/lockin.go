@@ -60,6 +60,9 @@ func newEnclosure(c *config, path string) enclosure {
 	for _, dir := range filepath.SplitList(os.Getenv("SSL_CERT_DIR")) {
 		places = append(places, place{dir, reading})
 	}
+	if dir := credentialsDir(); dir != "" {
+		places = append(places, place{dir, reading}) // a reload may be the first to name one
+	}
 	if program, err := os.Executable(); err == nil {
 		places = append(places, place{filepath.Dir(program), executing})
 		if loader := loaderOf(program); loader != "" {

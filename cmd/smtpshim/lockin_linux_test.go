@@ -184,6 +184,17 @@ func TestALockedInProgramDoesAllItsWork(t *testing.T) {
 	}
 }
 
+func TestALockedInProgramReadsWhatIsIncludedAndHandedOver(t *testing.T) {
+	parts, given, address := real.Dir(t), real.Dir(t), real.FreeAddr()
+	write(t, given+"/office.password", "made-up\n")
+	t.Setenv(credentialsName, given)
+	p := lockedIn(t, fmt.Sprintf("include = %q\n", parts))
+	write(t, parts+"/more.toml", fmt.Sprintf("[[account]]\nname = \"office\"\nuser = \"x\"\nmethod = \"password\"\npassword_file = \"${CREDENTIALS_DIRECTORY}/office.password\"\n"+
+		"[[route]]\nname = \"more\"\nlisten = [%q]\nservers = [%q]\nclient_tls = {mode = \"offer\", certificate = \"%s/tls/cert.pem\", key = \"%[3]s/tls/key.pem\"}\n", address, p.server, p.dir))
+	p.reload("msg=reloaded")
+	p.delivers("tcp", address, p.dir+"/tls")
+}
+
 func TestALockedInProgramReachesNothingElse(t *testing.T) {
 	p := lockedIn(t, "")
 	const outOfReach = "this is out of its reach: stop it and start it again"

@@ -13,6 +13,7 @@ import (
 
 	"smtpshim/proxy/login/token"
 	"smtpshim/proxy/tlspolicy"
+	"smtpshim/rewrite/oneof"
 )
 
 // logIn obtains a refresh token for an account, with somebody's help.
@@ -83,7 +84,7 @@ func (c *config) loginAccount(name string) (*account, error) {
 	if len(names) == 0 {
 		return nil, fmt.Errorf("there is no account %q: the configuration has none", name)
 	}
-	return nil, fmt.Errorf(`there is no account %q; there is "%s"%s`, name, strings.Join(names, `", "`), didYouMean(name, names))
+	return nil, fmt.Errorf(`there is no account %q; there is %s%s`, name, oneof.And(names), oneof.DidYouMean(name, names))
 }
 
 func prompt(w io.Writer, a *account, p token.Prompt) error {

@@ -20,6 +20,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"smtpshim/rewrite/oneof"
 )
 
 func main() {
@@ -62,18 +64,36 @@ func run(args []string, stdout, stderr io.Writer) int {
 		usage(stderr)
 		return misused
 	}
+	out := newOutput(stdout)
+	return out.status(args[0], dispatch(args, out, stderr), stderr)
+}
+
+// dispatch runs the command that the first of args names.
+func dispatch(args []string, stdout, stderr io.Writer) int {
 	var names []string
 	for _, c := range commands() {
-		if c.name == args[0] {
-			return c.run(args[1:], stdout, stderr)
-		}
 		names = append(names, c.name)
 	}
-	if slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]) {
+	name := strings.TrimLeft(args[0], "-")
+	switch dashes := name != args[0]; {
+	case name == "help" && len(args) == 1, dashes && name == "h":
 		usage(stdout)
 		return succeeded
+	case name == "help" && slices.Contains(names, args[1]):
+		return dispatch([]string{args[1], "-h"}, stdout, stdout)
+	case name == "help":
+		return noCommand(args[1], names, stderr)
+	case dashes && (name == "version" || name == "v" || name == "V"):
+		return dispatch(append([]string{"version"}, args[1:]...), stdout, stderr)
 	}
-	fmt.Fprintf(stderr, "smtpshim: there is no command %q%s\n", args[0], didYouMean(args[0], names))
+	if i := slices.Index(names, args[0]); i >= 0 {
+		return commands()[i].run(args[1:], stdout, stderr)
+	}
+	return noCommand(args[0], names, stderr)
+}
+
+func noCommand(name string, names []string, stderr io.Writer) int {
+	fmt.Fprintf(stderr, "smtpshim: there is no command %q%s\n", name, oneof.DidYouMean(name, names))
 	fmt.Fprintln(stderr, `run "smtpshim help" to see what there is`)
 	return misused
 }
@@ -84,8 +104,8 @@ func usage(w io.Writer) {
 	for _, c := range commands() {
 		entry(w, 2, fmt.Sprintf("%-8s%s", c.name, c.args), 34, c.does)
 	}
-	fmt.Fprint(w, "\nFILE is smtpshim.toml unless -config names another. \"smtpshim COMMAND -h\" tells\n"+
-		"more. The exit status is 0, 1 if something failed, 2 if used wrongly.\n\n"+
+	fmt.Fprint(w, "\nFILE is smtpshim.toml unless -config names another. \"smtpshim help COMMAND\"\n"+
+		"tells more. The exit status is 0, 1 if something failed, 2 if used wrongly.\n\n"+
 		"Example: smtpshim check -config /etc/smtpshim/smtpshim.toml\n")
 }
 
@@ -102,15 +122,30 @@ func flags(name, args, more string, stderr io.Writer) *flag.FlagSet {
 	return f
 }
 
-// parse reads args, of which at most operands may be no flags. If the command
-// is not to go on, it returns false and the exit status.
+// anyText is for [parse]: all words behind the flags are text, and may begin with "-".
+const anyText = -1
+
+// parse reads args, of which at most operands may be no flags; flags may also stand
+// behind those. If the command is not to go on, it returns false and the exit status.
 func parse(f *flag.FlagSet, args []string, operands int) (status int, ok bool) {
-	switch err := f.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return succeeded, false
-	case err != nil:
-		return misused, false
-	case f.NArg() > operands:
+	var words []string
+	for {
+		switch err := f.Parse(args); {
+		case errors.Is(err, flag.ErrHelp):
+			return succeeded, false
+		case err != nil:
+			return misused, false
+		}
+		rest := f.Args()
+		ended := len(args) > len(rest) && args[len(args)-len(rest)-1] == "--"
+		if operands == anyText || ended || len(rest) == 0 {
+			words = append(words, rest...)
+			break
+		}
+		words, args = append(words, rest[0]), rest[1:]
+	}
+	f.Parse(append([]string{"--"}, words...)) // so that f.Args has them
+	if operands != anyText && f.NArg() > operands {
 		fmt.Fprintf(f.Output(), "smtpshim %s: %q is one word too many\n\n", f.Name(), f.Arg(operands))
 		f.Usage()
 		return misused, false

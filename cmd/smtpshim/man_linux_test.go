@@ -40,7 +40,7 @@ func TestTheManualHasEveryKey(t *testing.T) {
 
 func TestTheManualIsWellFormed(t *testing.T) {
 	mandoc := real.Bin(t, "mandoc", "mandoc")
-	for _, page := range []string{commandPage, configPage} {
+	for _, page := range []string{commandPage, configPage, rulesPage} {
 		out, err := exec.Command(mandoc, "-Tlint", "-Wstyle", page).CombinedOutput()
 		for line := range strings.Lines(string(out)) {
 			installed := strings.Contains(line, "mandoc.db") || strings.Contains(line, "referenced manual not found")

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -81,7 +82,8 @@ func askObserved(from *url.URL) ([]evidence.Route, error) {
 type proposal struct {
 	File   string          `json:"file"`
 	Routes []proposedRoute `json:"routes"`
-	Diff   string          `json:"diff"` // of File; "": there is nothing to change
+	Diff   string          `json:"diff"` // of File, or of several that it includes; "": there is nothing to change
+	files  []string        // those of Diff
 }
 
 // A proposedRoute is what was observed on one route.
@@ -116,7 +118,14 @@ func (p *proposal) print(w io.Writer) {
 	if p.Diff == "" {
 		return
 	}
-	fmt.Fprintf(w, "# to put it in force: smtpshim observe ... | patch %s, and have smtpshim read it again\n", journal.Printable(p.File))
+	patch := journal.Printable(p.File)
+	if len(p.files) > 1 { // the diff names them
+		patch = "-p0"
+		if filepath.IsAbs(p.File) {
+			patch = "-d / -p1"
+		}
+	}
+	fmt.Fprintf(w, "# to put it in force: smtpshim observe ... | patch %s, and have smtpshim read it again\n", patch)
 	fmt.Fprint(w, p.Diff)
 }
 

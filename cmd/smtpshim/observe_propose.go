@@ -16,20 +16,52 @@ import (
 	"smtpshim/rewrite/heal"
 )
 
-// propose says what to change in the file at path, so that what was observed is healed.
-// The evidence is in the result also if there is an error.
+// propose says what to change in the file at path, or in those that it includes, so that
+// what was observed is healed. The evidence is in the result also if there is an error.
 func propose(path string, routes []evidence.Route) (*proposal, error) {
 	p := &proposal{File: path}
 	for _, r := range routes {
 		p.Routes = append(p.Routes, proposedRoute{Route: r})
 	}
-	file, err := openSource(path)
+	main, err := openSource(path)
 	if err != nil {
 		return p, err
 	}
+	files := append([]*table{main}, main.included()...)
+	if len(main.unread) > 0 {
+		return p, main.unread
+	}
+	diffs := map[string]string{}
+	for _, file := range files {
+		diff, err := p.heal(file)
+		if err != nil {
+			return p, err
+		}
+		if diff != "" {
+			p.files = append(p.files, file.source.path)
+			diffs[file.source.path] = diff
+		}
+	}
+	for _, r := range p.Routes {
+		if len(r.Rules) > 0 && r.Proposed == nil {
+			return p, fmt.Errorf("%s has no route %q that observes; the smtpshim that was asked runs with another file, or has not read this one", path, r.Name)
+		}
+	}
+	for _, name := range p.files {
+		p.Diff += diffs[name]
+	}
+	if len(p.files) == 1 {
+		p.File = p.files[0]
+	}
+	return p, nil
+}
+
+// heal says what to change in one file, as a diff; "": nothing.
+func (p *proposal) heal(file *table) (diff string, err error) {
+	path := file.source.path
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return p, unreadable(path, err)
+		return "", unreadable(path, err)
 	}
 	edited := splitLines(string(text))
 	for _, t := range file.tables("route") { // an edit leaves every line its number
@@ -44,16 +76,10 @@ func propose(path string, routes []evidence.Route) (*proposal, error) {
 		}
 		r.Proposed = proposedRules(names, r.Rules)
 		if edited, err = edited.heal(t, r.Proposed); err != nil {
-			return p, fmt.Errorf(`%s: route %q: %w; take mode = "observe" away by hand, and write rules = %s`, path, r.Name, err, tomlArray(r.Proposed))
+			return "", fmt.Errorf(`%s: route %q: %w; take mode = "observe" away by hand, and write rules = %s`, path, r.Name, err, tomlArray(r.Proposed))
 		}
 	}
-	for _, r := range p.Routes {
-		if len(r.Rules) > 0 && r.Proposed == nil {
-			return p, fmt.Errorf("%s has no route %q that observes; the smtpshim that was asked runs with another file, or has not read this one", path, r.Name)
-		}
-	}
-	p.Diff, err = udiff.ToUnified(path, path, string(text), udiff.Lines(string(text), edited.String()), udiff.DefaultContextLines)
-	return p, err
+	return udiff.ToUnified(path, path, string(text), udiff.Lines(string(text), edited.String()), udiff.DefaultContextLines)
 }
 
 // proposedRules are those names of a configuration that have evidence: a rule that would

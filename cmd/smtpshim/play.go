@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/oneof"
 )
 
 func play(args []string, stdout, stderr io.Writer) int {
@@ -156,5 +157,5 @@ func underRoute(config, name string) (*under, error) {
 	if name == "" {
 		return nil, fmt.Errorf("%s has the routes %s; -route says which", config, strings.Join(names, ", "))
 	}
-	return nil, fmt.Errorf("%s has no route %q%s; there are %s", config, name, didYouMean(name, names), strings.Join(names, ", "))
+	return nil, fmt.Errorf("%s has no route %q; there is %s%s", config, name, oneof.And(names), oneof.DidYouMean(name, names))
 }

@@ -170,7 +170,7 @@ func TestARouteOfAConfigurationIsPlayed(t *testing.T) {
 	if status, _, stderr := playing(t, swaksOf(taken), "-config", config, "-"); status != failed || !strings.Contains(stderr, "has the routes in, out; -route says which") {
 		t.Errorf("status %d, %q", status, stderr)
 	}
-	if status, _, stderr := playing(t, swaksOf(taken), "-config", config, "-route", "int", "-"); status != failed || !strings.Contains(stderr, `has no route "int"; did you mean "in"?`) {
+	if status, _, stderr := playing(t, swaksOf(taken), "-config", config, "-route", "int", "-"); status != failed || !strings.Contains(stderr, `has no route "int"; there is "in" and "out"; did you mean "in"?`) {
 		t.Errorf("status %d, %q", status, stderr)
 	}
 	status, p := playedJSON(t, swaksOf(taken), "-rules", "mend-505", "-against", config, "-route", "in", "-")

@@ -105,7 +105,7 @@ func (p *probing) misuse(operand string) string {
 		p.host = strings.Trim(operand, "[]")
 		p.server = net.JoinHostPort(p.host, "25")
 	}
-	if err := checkAddress(p.server, false); err != nil {
+	if err := checkAddress(p.server, forServers); err != nil {
 		return fmt.Sprintf("HOST is not right: %v", err)
 	}
 	switch {
@@ -260,7 +260,7 @@ func (p *progress) clear() {
 
 // isTerminal says whether somebody looks at w.
 func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
+	file, ok := fileOf(w)
 	if !ok {
 		return false
 	}

@@ -56,6 +56,13 @@ func (p listenProbe) command(f *flag.FlagSet, stdout, stderr io.Writer) int {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
+	go func() {
+		select {
+		case <-failedOutput(stdout):
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	return p.run(ctx, stdout, stderr)
 }
 

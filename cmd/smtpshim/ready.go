@@ -54,7 +54,7 @@ func askReady(url string) (note string, err error) {
 	}
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return "", err
+		return "", unanswered(r.URL, err)
 	}
 	defer answer.Body.Close()
 	said, _ := io.ReadAll(io.LimitReader(answer.Body, 4<<10)) // a part of it is better than nothing

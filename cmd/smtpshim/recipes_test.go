@@ -52,8 +52,11 @@ func writeRecipeFiles(t *testing.T, dir string) {
 	} {
 		write(t, filepath.Join(dir, name), text+"\n")
 	}
-	for _, name := range []string{"erp", "relay", "exchange"} {
-		made, _, err := smtptest.Certificate(name + ".example.com")
+	if err := os.MkdirAll(filepath.Join(dir, "tls"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"erp", "relay", "exchange", "tls/mail"} {
+		made, _, err := smtptest.Certificate(filepath.Base(name) + ".example.com")
 		if err != nil {
 			t.Fatal(err)
 		}

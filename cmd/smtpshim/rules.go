@@ -11,6 +11,7 @@ import (
 
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/oneof"
 )
 
 func rules(args []string, stdout, stderr io.Writer) int {
@@ -91,7 +92,7 @@ func tellOf(name string, stdout, stderr io.Writer) int {
 		return succeeded
 	}
 	hint := hintRule(name)
-	if strings.Contains(name, " ") || didYouMean(name, knownRules()) == "" {
+	if strings.Contains(name, " ") || oneof.Nearest(name, knownRules()) == "" {
 		if found := findRules(name); found != nil {
 			printFound(stdout, found)
 			return succeeded
@@ -151,6 +152,9 @@ func printRule(w, stderr io.Writer, r rewrite.Rule) int {
 	fmt.Fprint(w, "\nWhat the rule does:\n\n")
 	entry(w, 2, "", 2, r.Doc)
 	fmt.Fprintln(w)
+	if r.Needs != "" {
+		entry(w, 2, "Needs:", 14, r.Needs)
+	}
 	entry(w, 2, "Source:", 14, r.Source)
 	if sets := setsOf(r.Name); sets != nil {
 		entry(w, 2, "In sets:", 14, strings.Join(sets, ", "))

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ func staleAfter(path string, err error) *stale {
 		whole = nil
 		for _, m := range list[:min(len(list), most)] {
 			whole = append(whole, m.Error())
-			places = append(places, m.place())
+			places = append(places, m.place(path))
 		}
 		if more := len(list) - most; more > 0 {
 			whole = append(whole, fmt.Sprintf("%d more", more))
@@ -43,15 +44,20 @@ func staleAfter(path string, err error) *stale {
 	return s
 }
 
-// place says where a mistake is, without its file.
-func (m mistake) place() string {
+// place says where a mistake is, without the directory of its file, and without the
+// file if that is the one at path.
+func (m mistake) place(path string) string {
+	file := ""
+	if m.file != path {
+		file = filepath.Base(m.file) + ", "
+	}
 	switch {
 	case m.line == 0:
-		return m.key
+		return file + m.key
 	case m.key == "":
-		return fmt.Sprintf("line %d", m.line)
+		return fmt.Sprintf("%sline %d", file, m.line)
 	}
-	return fmt.Sprintf("line %d: %s", m.line, m.key)
+	return fmt.Sprintf("%sline %d: %s", file, m.line, m.key)
 }
 
 // failedReloads are those of the configuration and of certificates that none has

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/BurntSushi/toml"
+	"smtpshim/rewrite/oneof"
 )
 
 // A mistake is one thing that is wrong in a file, and where.
@@ -53,7 +53,9 @@ func (ms mistakes) Error() string {
 type source struct {
 	path     string
 	lines    keyIndex
+	vast     map[int]string // numbers beyond int64 as they are written, by line
 	mistakes mistakes
+	unread   mistakes // those of files that it includes and that are no TOML
 	keys     []string // every key somebody asked for, present or not: the schema
 	arrays   []string // those of keys that are arrays of tables
 	unknown  []stray
@@ -72,18 +74,11 @@ func openSource(path string) (*table, error) {
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
-	values := map[string]any{}
-	if _, err := toml.Decode(string(text), &values); err != nil {
-		m := mistake{file: path, text: "not TOML: " + err.Error()}
-		if at, ok := errors.AsType[toml.ParseError](err); ok {
-			m.line, m.text = at.Position.Line, "not TOML: "+at.Message
-			if hint := hintQuotes(string(text), m.line); hint != "" {
-				m.text = fmt.Sprintf("not TOML: %s (%s)", hint, at.Message)
-			}
-		}
-		return nil, mistakes{m}
+	values, vast, err := decode(string(text))
+	if err != nil {
+		return nil, mistakes{notTOML(path, string(text), err)}
 	}
-	return &table{source: &source{path: path, lines: indexKeys(string(text))}, values: values}, nil
+	return &table{source: &source{path: path, lines: indexKeys(string(text)), vast: vast}, values: values}, nil
 }
 
 // unreadable says that a file cannot be read, and what to do about it.
@@ -101,20 +96,17 @@ func unreadable(path string, err error) error {
 	return fmt.Errorf("reading %s: %w%s", path, err, hint)
 }
 
-// err returns the mistakes, or nil if there are none. It is for the end: only then
-// is it known where a key belongs that stands elsewhere.
-func (s *source) err() error {
+// wrongs returns the mistakes. It is for the end: only then is it known where a key
+// belongs that stands elsewhere.
+func (s *source) wrongs() mistakes {
 	for _, u := range s.unknown {
 		u.table.wrong(u.key, "unknown key%s", u.table.hintPlace(u.key))
 	}
 	s.unknown = nil
-	if len(s.mistakes) == 0 {
-		return nil
-	}
 	slices.SortFunc(s.mistakes, func(a, b mistake) int {
 		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.key, b.key), cmp.Compare(a.text, b.text))
 	})
-	return s.mistakes
+	return append(s.mistakes, s.unread...)
 }
 
 // A table is one table of a source. Its methods return the value of a key, or
@@ -134,6 +126,9 @@ func (t *table) wrong(key, format string, args ...any) {
 	for _, arg := range args {
 		if err, ok := arg.(error); ok {
 			m.cause = err
+			if at, ok := errors.AsType[*fs.PathError](err); ok {
+				m.text += hintCredential(at.Path, err)
+			}
 		}
 	}
 	path := t.path
@@ -141,6 +136,7 @@ func (t *table) wrong(key, format string, args ...any) {
 		m.key, path = join(t.name, key), join(t.path, key)
 	}
 	m.line = t.lines.line(path)
+	m.text = t.asWritten(m.line, m.text)
 	t.mistakes = append(t.mistakes, m)
 }
 
@@ -245,9 +241,22 @@ func (t *table) word(key string, v encoding.TextUnmarshaler) bool {
 	return err == nil
 }
 
+// chooseWord sets v to text if it is one of words.
+func chooseWord[T ~string](v *T, text []byte, words ...string) error {
+	_, err := oneof.Index(string(text), words)
+	if err == nil {
+		*v = T(text)
+	}
+	return err
+}
+
 // texts reads an array of strings.
 func (t *table) texts(key string) []string {
 	const want = "an array of strings"
+	if text, ok := t.ask(key).(string); ok {
+		t.wrong(key, "%s is wanted, not %s; write [%q]", want, describe(text), text)
+		return nil
+	}
 	items, ok := value[[]any](t, key, want)
 	if !ok {
 		return nil

@@ -17,10 +17,10 @@ import (
 func warnings(r *route, now time.Time) []string {
 	var list []string
 	open := openListeners(r)
-	if open != nil && len(r.logins) == 0 && r.ProxySend == header.None && !r.Source.Client && r.XCLIENTSend != rewrite.XCLIENTRequired {
+	if open != nil && servesEverybody(r) && len(r.logins) == 0 && r.ProxySend == header.None && !r.Source.Client && r.XCLIENTSend != rewrite.XCLIENTRequired {
 		list = append(list, strings.Join(open, ", ")+" can be reached from other machines, and the server sees every client "+
 			"under this machine's address: if it relays for that address, anybody who gets here can send mail anywhere. "+
-			"Let only the right hosts through the firewall, or let the server not trust this address.")
+			"Name the right hosts in clients, let only them through the firewall, or let the server not trust this address.")
 	}
 	for _, network := range r.ProxyFrom {
 		if network.Bits() == 0 {

@@ -11,11 +11,13 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"smtpshim/proxy/journal"
+	"smtpshim/rewrite/oneof"
 	"smtpshim/rewrite/transcript"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -31,18 +33,31 @@ func watch(args []string, stdout, stderr io.Writer) int {
 		return status
 	}
 	if *outcome != "" {
-		if _, err := oneOf(*outcome, vocabulary.OutcomeNames()...); err != nil {
+		if _, err := oneof.Index(*outcome, vocabulary.OutcomeNames()); err != nil {
 			fmt.Fprintln(stderr, "smtpshim watch: -ended:", err)
 			return misused
 		}
 	}
-	from, err := eventsAt(f.Arg(0), *path, journal.Filter{Route: *route, Healed: *healed, Outcome: *outcome})
+	admin, err := adminAt(f.Arg(0), *path)
 	if err != nil {
 		return unasked(f, err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	w := watching{url: from, out: demoOutput{stdout, colourful(stdout)}, notes: stderr, pause: time.Second}
+	if *route != "" {
+		if names := routesAt(ctx, admin); names != nil && !slices.Contains(names, *route) {
+			fmt.Fprintf(stderr, "smtpshim watch: %s has no route %q; there is %s%s\n", admin.Redacted(), *route, oneof.And(names), oneof.DidYouMean(*route, names))
+			return failed
+		}
+	}
+	go func() {
+		select {
+		case <-failedOutput(stdout):
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+	w := watching{url: eventsAt(admin, journal.Filter{Route: *route, Healed: *healed, Outcome: *outcome}), out: demoOutput{stdout, colourful(stdout)}, notes: stderr, pause: time.Second}
 	if err := w.run(ctx); err != nil {
 		fmt.Fprintln(stderr, "smtpshim watch:", err)
 		return failed
@@ -50,14 +65,9 @@ func watch(args []string, stdout, stderr io.Writer) int {
 	return succeeded
 }
 
-// eventsAt is where the events of an admin listener are, which is looked for as
-// adminAt does.
-func eventsAt(base, config string, f journal.Filter) (string, error) {
-	u, err := adminAt(base, config)
-	if err != nil {
-		return "", err
-	}
-	u = u.JoinPath("events")
+// eventsAt is where the events of an admin listener are that pass a filter.
+func eventsAt(admin *url.URL, f journal.Filter) string {
+	u := admin.JoinPath("events")
 	query := url.Values{}
 	if f.Route != "" {
 		query.Set("route", f.Route)
@@ -69,7 +79,7 @@ func eventsAt(base, config string, f journal.Filter) (string, error) {
 		query.Set("outcome", f.Outcome)
 	}
 	u.RawQuery = query.Encode()
-	return u.String(), nil
+	return u.String()
 }
 
 // A watching prints events as they come.

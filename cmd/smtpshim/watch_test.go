@@ -62,11 +62,11 @@ func TestWatchPrintsDialogues(t *testing.T) {
 	}))
 	defer s.Close()
 	var out, notes strings.Builder
-	url, err := eventsAt(s.URL, "", journal.Filter{Route: "in", Healed: true, Outcome: "failed"})
+	admin, err := adminAt(s.URL, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := watching{url: url, out: demoOutput{&out, false}, notes: &notes}
+	w := watching{url: eventsAt(admin, journal.Filter{Route: "in", Healed: true, Outcome: "failed"}), out: demoOutput{&out, false}, notes: &notes}
 	if err := w.run(ctx); err != nil {
 		t.Error(err)
 	}
@@ -128,7 +128,9 @@ func TestWatchSaysWhyThereIsNothingToWatch(t *testing.T) {
 		{"watch " + old.URL, failed, "without a password"},
 		{"watch " + locked.URL, failed, "write http://USER:PASSWORD@HOST:PORT"},
 		{"watch " + strings.Replace(locked.URL, "//", "//anna:secret@", 1), failed, "//anna:xxxxx@"},
-		{"watch " + gone, failed, gone},
+		{"watch " + gone, failed, "nobody listens at " + gone},
+		{"watch " + strings.TrimPrefix(gone, "http://"), failed, "nobody listens at " + gone},
+		{"watch " + mailServer(t), failed, "is no admin listener: that speaks HTTP"},
 		{"watch example.com", misused, `"example.com" is no URL`},
 		{"watch -config none.toml", failed, "reading none.toml"},
 		{"watch -config everything.toml", failed, "turned off"},
@@ -141,19 +143,29 @@ func TestWatchSaysWhyThereIsNothingToWatch(t *testing.T) {
 }
 
 func TestWatchGoesWhereTheAdminListenerIs(t *testing.T) {
+	events := func(base, config string) (string, error) {
+		admin, err := adminAt(base, config)
+		if err != nil {
+			return "", err
+		}
+		return eventsAt(admin, journal.Filter{}), nil
+	}
 	t.Chdir(t.TempDir())
 	for listen, want := range map[string]string{
 		"127.0.0.1:1": "http://127.0.0.1:1/events", ":2": "http://localhost:2/events", "0.0.0.0:3": "http://localhost:3/events", "[::1]:4": "http://[::1]:4/events",
 	} {
 		write(t, "a.toml", fmt.Sprintf("admin.listen = %q\n", listen))
-		if got, err := eventsAt("", "a.toml", journal.Filter{}); got != want || err != nil {
+		if got, err := events("", "a.toml"); got != want || err != nil {
 			t.Errorf("%s: %s, %v, want %s", listen, got, err, want)
 		}
 	}
-	if got, err := eventsAt("", "", journal.Filter{}); got != "http://127.0.0.1:9525/events" || err != nil {
+	if got, err := events("127.0.0.1:7", ""); got != "http://127.0.0.1:7/events" || err != nil {
 		t.Errorf("%s, %v", got, err)
 	}
-	if got, err := eventsAt("https://user:word@mail.example.com/shim/", "", journal.Filter{}); got != "https://user:word@mail.example.com/shim/events" || err != nil {
+	if got, err := events("", ""); got != "http://127.0.0.1:9525/events" || err != nil {
+		t.Errorf("%s, %v", got, err)
+	}
+	if got, err := events("https://user:word@mail.example.com/shim/", ""); got != "https://user:word@mail.example.com/shim/events" || err != nil {
 		t.Errorf("%s, %v", got, err)
 	}
 }
@@ -193,5 +205,13 @@ func TestWatchKnowsTheOutcomesThatThereAre(t *testing.T) {
 	}
 	if status, _, err := call("watch", "-ended", "refused", "http://"+freeAddress(t)); status != failed || strings.Contains(err, "none of") {
 		t.Errorf("%d, %q", status, err)
+	}
+}
+
+func TestWatchNamesTheRoutesThereAre(t *testing.T) {
+	r := start(t, freeAddress(t), mailServer(t))
+	status, _, err := call("watch", "-route", "inn", r.admin)
+	if want := `has no route "inn"; there is "in"; did you mean "in"?`; status != failed || !strings.Contains(err, want) {
+		t.Errorf("%d, %q, want %q", status, err, want)
 	}
 }

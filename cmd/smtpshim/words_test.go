@@ -7,31 +7,6 @@ import (
 	"unicode/utf8"
 )
 
-func TestTheWordThatWasMeantIsNamed(t *testing.T) {
-	known := []string{"listen", "servers", "data", "data_end", "fix-hello-name", "tls"}
-	for word, want := range map[string]string{
-		"lisetn": "listen", "server": "servers", "dataend": "data_end", "fix-helo-name": "fix-hello-name",
-		"tsl": "tls", "colour": "", "": "", "x": "", "dat": "data",
-	} {
-		got := didYouMean(word, known)
-		if want == "" && got != "" || !strings.Contains(got, want) {
-			t.Errorf("%q: %q, want %q", word, got, want)
-		}
-	}
-}
-
-func TestDistanceCountsSingleMistakes(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"abc", "abc", 0}, {"abc", "acb", 1}, {"abc", "axc", 1},
-		{"abc", "bc", 1}, {"abc", "abcd", 1}, {"abcd", "badc", 2}, {"kitten", "sitting", 3}} {
-		if got := distance(c.a, c.b); got != c.want {
-			t.Errorf("%q, %q: %d, want %d", c.a, c.b, got, c.want)
-		}
-	}
-}
-
 func TestWrapKeepsEveryWordAndTheWidth(t *testing.T) {
 	for _, text := range []string{"", "one", "a few words that are wrapped", "añb ñññññ ñññ", "averyverylongword and more"} {
 		lines := wrap(text, 9)

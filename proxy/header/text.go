@@ -20,6 +20,9 @@ import (
 // protocol specification, 2.1).
 const maxHeader = 107
 
+// ErrNothing says that not one octet came.
+var ErrNothing = errors.New("reading the PROXY header")
+
 var errHeader = errors.New("not a PROXY header")
 
 // Ends are those of a client's connection, as the client has them.
@@ -36,7 +39,7 @@ func Read(conn net.Conn, timeout time.Duration) (Ends, error) {
 	conn.SetReadDeadline(time.Now().Add(timeout))
 	first := make([]byte, 1, maxHeader)
 	if _, err := io.ReadFull(conn, first); err != nil {
-		return Ends{}, fmt.Errorf("reading the PROXY header: %w", err)
+		return Ends{}, fmt.Errorf("%w: %w", ErrNothing, err)
 	}
 	if first[0] == Signature[0] {
 		return readBinaryHeader(conn, first)

@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
 
 	binaryproto "github.com/pires/go-proxyproto"
+
+	"smtpshim/rewrite/oneof"
 )
 
 // A Version is that of the PROXY header which connections to servers begin
@@ -26,12 +27,9 @@ func (v Version) String() string { return versions[v] }
 
 // UnmarshalText accepts "", "v1" and "v2".
 func (v *Version) UnmarshalText(text []byte) error {
-	i := slices.Index(versions, string(text))
-	if i < 0 {
-		return fmt.Errorf("%q is not one of \"\", \"v1\", \"v2\"", text)
-	}
+	i, err := oneof.Index(string(text), versions)
 	*v = Version(i)
-	return nil
+	return err
 }
 
 // Write says to a server, before anything else and no later than the deadline, whose

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"smtpshim/proxy/login/sasl"
 	"smtpshim/proxy/login/token"
 	"smtpshim/rewrite"
+	"smtpshim/rewrite/oneof"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -77,8 +77,8 @@ func NewAccount(s AccountSettings) (*Account, error) {
 		return nil, fmt.Errorf("account %q: sessions, messages and the wait cannot be negative", s.Name)
 	}
 	for _, m := range s.Mechanisms {
-		if !slices.Contains(sasl.ClientMechanisms(), strings.ToUpper(m)) {
-			return nil, fmt.Errorf("account %q: mechanism %q is not one of %s", s.Name, m, strings.Join(sasl.ClientMechanisms(), ", "))
+		if _, err := oneof.Index(strings.ToUpper(m), sasl.ClientMechanisms()); err != nil {
+			return nil, fmt.Errorf("account %q: mechanism %w", s.Name, err)
 		}
 	}
 	if s.Wait == 0 {

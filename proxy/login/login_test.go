@@ -120,7 +120,7 @@ func TestMistakesInLoginsAreErrors(t *testing.T) {
 	for want, s := range map[string]AccountSettings{
 		"no user":                          {Name: "office", Password: sasl.Password("x")},
 		"want either a password or tokens": {Name: "office", User: "x"},
-		`mechanism "KERBER" is not one of SCRAM-SHA-256`: {Name: "office", User: "x", Password: sasl.Password("x"), Mechanisms: []string{"KERBER"}},
+		`mechanism "KERBER" is not one of "SCRAM-SHA-256"`: {Name: "office", User: "x", Password: sasl.Password("x"), Mechanisms: []string{"KERBER"}},
 	} {
 		if _, err := NewAccount(s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", want, err)

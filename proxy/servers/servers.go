@@ -3,10 +3,11 @@
 package servers
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 	"time"
+
+	"smtpshim/rewrite/oneof"
 )
 
 // Balance says which of a route's servers a session tries first. The others
@@ -25,12 +26,9 @@ func (b Balance) String() string { return balances[b] }
 
 // UnmarshalText accepts "first", "round-robin" and "least-sessions".
 func (b *Balance) UnmarshalText(text []byte) error {
-	i := slices.Index(balances, string(text))
-	if i < 0 {
-		return fmt.Errorf("%q is not one of \"first\", \"round-robin\", \"least-sessions\"", text)
-	}
+	i, err := oneof.Index(string(text), balances)
 	*b = Balance(i)
-	return nil
+	return err
 }
 
 // A server that did not greet is left alone for so long, and twice as long each

@@ -51,7 +51,7 @@ func NewAcceptor(leg ClientLeg) (*Acceptor, error) {
 	if leg.Store == nil {
 		errs = append(errs, wrong("certificate", "there is none; who accepts TLS needs one"))
 	} else if missing := leg.Store.missing(known); missing != 0 {
-		errs = append(errs, wrong("certificate", "all of them are weak; to show one, %s has to be allowed", missing))
+		errs = append(errs, wrong("certificate", "%s; use another, or allow %s for those clients that need it", leg.Store.whyWeak(), missing))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -181,7 +181,9 @@ func (a *Acceptor) explain(err error, o offer, client netip.Addr) *Error {
 		return known
 	}
 	if !o.hello {
-		return classify(err, "the client")
+		e := classify(err, "the client")
+		e.Silent = HungUp(err)
+		return e
 	}
 	now := time.Now()
 	t := a.leg.terms(a.leg.active(client, now))

@@ -23,6 +23,9 @@ type Error struct {
 	// Hybrid reports that the server has not got beyond a hello of ours that offers
 	// ML-KEM: [Dialer.HandshakeClassic] on a fresh connection may go better.
 	Hybrid bool
+	// Silent reports that the client hung up before it said hello, as checks of
+	// balancers do.
+	Silent bool
 }
 
 func (e *Error) Error() string { return e.Text }
@@ -80,11 +83,16 @@ func classify(err error, peer string) *Error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
 		return refuse("timeout", err, "the handshake was not over in time")
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe),
-		slices.ContainsFunc(hungUp, func(want error) bool { return errors.Is(err, want) }):
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe), HungUp(err):
 		return refuse("closed", err, "%s hung up during the handshake (%s)", peer, plain(err))
 	}
 	return said(err)
+}
+
+// HungUp reports whether an error says that the peer has closed the connection, between
+// what it has to say.
+func HungUp(err error) bool {
+	return errors.Is(err, io.EOF) || slices.ContainsFunc(hungUp, func(want error) bool { return errors.Is(err, want) })
 }
 
 // noTLS explains a record that is none, by its first five octets: all that

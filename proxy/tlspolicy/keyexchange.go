@@ -2,8 +2,8 @@ package tlspolicy
 
 import (
 	"crypto/tls"
-	"fmt"
-	"slices"
+
+	"smtpshim/rewrite/oneof"
 )
 
 // KeyExchange says which keys our hello to a server offers.
@@ -26,12 +26,9 @@ func (k KeyExchange) String() string { return keyExchangeNames[k] }
 
 // UnmarshalText takes "", "hybrid" and "classic".
 func (k *KeyExchange) UnmarshalText(text []byte) error {
-	i := slices.Index(keyExchangeNames[:], string(text))
-	if i < 0 {
-		return fmt.Errorf(`%q is not one of "", "hybrid", "classic"`, text)
-	}
+	i, err := oneof.Index(string(text), keyExchangeNames[:])
 	*k = KeyExchange(i)
-	return nil
+	return err
 }
 
 // classicGroups returns the groups of a hello without ML-KEM.

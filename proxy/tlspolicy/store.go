@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -214,6 +215,7 @@ func (s *Store) Warnings(now time.Time) []string {
 			}
 		}
 		texts = append(texts, id.notes...)
+		texts = append(texts, id.weakSpots()...)
 		if gap := id.gap(); gap != "" {
 			texts = append(texts, gap)
 		}
@@ -222,6 +224,28 @@ func (s *Store) Warnings(now time.Time) []string {
 		}
 	}
 	return texts
+}
+
+// weakSpots says what is weak in the certificates of the chain.
+func (id *identity) weakSpots() (texts []string) {
+	for i, cert := range id.chain {
+		if keyWeakness(cert) != 0 {
+			texts = append(texts, fmt.Sprintf("%q: the certificate %d, %s, has an RSA key of %d bits; 2048 are wanted at least (NIST SP 800-131A)", id.source.name(), i+1, subject(cert), rsaBits(cert)))
+		}
+		if signedWeakly(cert) && !selfSigned(cert) {
+			texts = append(texts, fmt.Sprintf("%q: the certificate %d, %s, is signed with %s, which can be forged (RFC 9155)", id.source.name(), i+1, subject(cert), cert.SignatureAlgorithm))
+		}
+	}
+	return texts
+}
+
+// whyWeak says what is weak in all certificates.
+func (s *Store) whyWeak() string {
+	var texts []string
+	for _, id := range s.current() {
+		texts = append(texts, id.weakSpots()...)
+	}
+	return strings.Join(texts, "; ")
 }
 
 // gap says that the chain does not reach an authority anybody could know.

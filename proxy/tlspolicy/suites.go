@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"smtpshim/rewrite/oneof"
 )
 
 // versions are the names of TLS's versions, oldest first.
@@ -49,7 +51,13 @@ func ParseVersion(name string) (uint16, error) {
 	if strings.HasPrefix(bare, "ssl") || bare == "2.0" || bare == "3.0" || bare == "2" || bare == "3" {
 		return 0, cannot(fmt.Sprintf("%q", name))
 	}
-	return 0, fmt.Errorf(`%q is no version of TLS; there are "1.0", "1.1", "1.2" and "1.3"`, name)
+	hint := ""
+	for _, v := range versions {
+		if strings.HasSuffix(bare, v.name) { // TLSv1.2
+			hint = fmt.Sprintf("; did you mean %q?", v.name)
+		}
+	}
+	return 0, fmt.Errorf(`%q is no version of TLS; there are "1.0", "1.1", "1.2" and "1.3"%s`, name, hint)
 }
 
 // cannot is the error for what crypto/tls does not have.
@@ -170,7 +178,7 @@ func parseSuite(name string) (uint16, error) {
 			}
 		}
 	}
-	return 0, fmt.Errorf("%q is no suite there is by IANA's names; there are %s", name, strings.Join(names, ", "))
+	return 0, fmt.Errorf("%q is no suite there is by IANA's names; there are %s%s", name, oneof.Names(names), oneof.DidYouMean(name, names))
 }
 
 // include says whether a suite belongs to them, its weaknesses being allowed.

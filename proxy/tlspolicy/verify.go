@@ -61,6 +61,9 @@ func (r *Roots) warnings(now time.Time) []string {
 		} else if left < soon {
 			texts = append(texts, fmt.Sprintf("the authority %s in %s expires in %s, on %s", subject(cert), r.files, days(left), date(cert.NotAfter)))
 		}
+		if keyWeakness(cert) != 0 {
+			texts = append(texts, fmt.Sprintf("the authority %s in %s has an RSA key of %d bits; 2048 are wanted at least (NIST SP 800-131A)", subject(cert), r.files, rsaBits(cert)))
+		}
 	}
 	return texts
 }

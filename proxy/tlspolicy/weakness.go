@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"smtpshim/rewrite/oneof"
 )
 
 // Weaknesses is a set of what is weaker than today's TLS. Each has a name that
@@ -69,7 +71,11 @@ func ParseWeakness(name string) (Weaknesses, error) {
 			return 0, cannot(fmt.Sprintf("%q", name))
 		}
 	}
-	return 0, fmt.Errorf("%q is no weakness there is; there are %s", name, AllWeaknesses())
+	var names []string
+	for _, row := range weaknessTable {
+		names = append(names, row.name)
+	}
+	return 0, fmt.Errorf("%q is no weakness there is; there are %s%s", name, oneof.Names(names), oneof.DidYouMean(name, names))
 }
 
 // AllWeaknesses is the set of all; [Weaknesses.List] gives them one by one.

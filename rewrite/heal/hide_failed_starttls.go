@@ -13,6 +13,10 @@ func hideFailedSTARTTLS() rewrite.Rule {
 		Symptoms: []string{"554 Unable to initialize security subsystem", "454 TLS currently unavailable", "454 4.7.0 TLS not available due to local problem"},
 		Source:   "KB Q237327; github.com/bbottema/simple-java-mail/issues/266; Sendmail, Try_TLS; Postfix, smtpd",
 		Entries:  []string{"L100"},
+		Needs:    "client_tls.mode pass and server_tls.mode off",
+		Acts: func(client rewrite.ClientTLS, server rewrite.ServerTLS) bool {
+			return client == rewrite.ClientTLSPass && server == rewrite.ServerTLSOff
+		},
 		Options: []rewrite.Option{{Name: "seconds", Default: int64(3600), Most: dayLong,
 			Doc: "for how long the keyword is hidden behind a refusal"}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {

@@ -16,6 +16,10 @@ func repeatEHLO() rewrite.Rule {
 		Symptoms: []string{"503 5.5.2 Send hello first", "503 5.5.1 EHLO first"},
 		Source:   "KB Q279214; RFC 3207, 4.2; xhit/go-simple-mail#94",
 		Entries:  []string{"L24", "L107"},
+		Needs:    "client_tls.mode offer, require or implicit, or a server_tls.mode other than off",
+		Acts: func(client rewrite.ClientTLS, server rewrite.ServerTLS) bool {
+			return client >= rewrite.ClientTLSOffer || server != rewrite.ServerTLSOff
+		},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			owed := rewrite.EveryVerb &^ (rewrite.BeforeHello | rewrite.SetOf(rewrite.VerbBDAT)) // MAIL comes before BDAT
 			return rewrite.Actions{Owed: owed, Command: func(t *rewrite.Turn) {
@@ -39,6 +43,8 @@ func retrySTARTTLS() rewrite.Rule {
 			"530 5.7.0 Must issue a start TLS command first."},
 		Source:  "KB Q279214; KB329061",
 		Entries: []string{"L86", "L107"},
+		Needs:   "a server_tls.mode other than off",
+		Acts:    func(_ rewrite.ClientTLS, server rewrite.ServerTLS) bool { return server != rewrite.ServerTLSOff },
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{
 				Commands: rewrite.SetOf(rewrite.VerbMAIL), Command: func(t *rewrite.Turn) {
@@ -78,6 +84,10 @@ func starttlsKeyword() rewrite.Rule {
 		Symptoms: []string{"STARTTLS extension not supported by server"},
 		Source:   "Exchange 5.5 SP1 on-line help, How ESMTP Works; KB Q255753; RFC 2487, 3; docusealco/docuseal#372 (its text)",
 		Entries:  []string{"L102"},
+		Needs:    "client_tls.mode pass, or a server_tls.mode other than off",
+		Acts: func(client rewrite.ClientTLS, server rewrite.ServerTLS) bool {
+			return client == rewrite.ClientTLSPass || server != rewrite.ServerTLSOff
+		},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Offer: func(_ rewrite.Session, e rewrite.Extensions) { e.Rename("TLS", "STARTTLS") }}, nil
 		},
@@ -90,10 +100,14 @@ func acceptEarlyTLS() rewrite.Rule {
 		Heals: "printers and scanners that begin with TLS on port 25 or 587, where a greeting is due",
 		Doc: "HP's multifunction printers do so, and a server takes the ClientHello for a command and answers 502. " +
 			"If a client's first octets are there before the server's greeting and begin a TLS handshake, it is done first. " +
-			"Needs client_tls.mode offer or require. A client whose ClientHello comes later than the greeting needs the option `wait`.",
+			"A client whose ClientHello comes later than the greeting needs the option `wait`.",
 		Symptoms: []string{"502 Invalid/unsupported command"},
 		Source:   "github.com/postalserver/postal/issues/2005",
 		Entries:  []string{"L13"},
+		Needs:    "client_tls.mode offer or require",
+		Acts: func(client rewrite.ClientTLS, _ rewrite.ServerTLS) bool {
+			return client == rewrite.ClientTLSOffer || client == rewrite.ClientTLSRequire
+		},
 		Options: []rewrite.Option{{Name: "wait", Default: int64(0), Most: 5000,
 			Doc: "milliseconds for which every client's greeting is held back, to see whether it begins with TLS"}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
@@ -121,6 +135,8 @@ func greetInClear() rewrite.Rule {
 		Symptoms: []string{"Greeting never received"},
 		Source:   "RFC 8314, 3.3; nodemailer/smtp-server#166",
 		Entries:  []string{"L13"},
+		Needs:    "client_tls.mode implicit",
+		Acts:     func(client rewrite.ClientTLS, _ rewrite.ServerTLS) bool { return client == rewrite.ClientTLSImplicit },
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Open: openInClear}, nil
 		},

@@ -186,7 +186,7 @@ func (p *player) step() bool {
 	case rewrite.AwaitOctets:
 		return p.octets()
 	case rewrite.AwaitAdmission:
-		d.Admitted(true)
+		d.Admitted("")
 	case rewrite.Opaque:
 		return p.opaque()
 	case rewrite.AwaitWork, rewrite.End:

@@ -100,12 +100,13 @@ const (
 	RejectionPROXYHeader        Rejection = "proxy-header"
 	RejectionDraining           Rejection = "draining"
 	RejectionDestination        Rejection = "destination"
+	RejectionClients            Rejection = "clients" // the route does not serve clients from there
 )
 
 // Rejections lists every Rejection.
 func Rejections() []Rejection {
 	return []Rejection{RejectionSessions, RejectionSessionsPerAddress, RejectionSessionsPerMinute, RejectionPROXYHeader,
-		RejectionDraining, RejectionDestination}
+		RejectionDraining, RejectionDestination, RejectionClients}
 }
 
 // A Limit is one that a client can meet in its session.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"smtpshim/rewrite/oneof"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -101,8 +102,8 @@ func (s Settings) filled() (Settings, error) {
 	if s.Timeout < 0 || s.CommandTimeout < 0 {
 		wrong = append(wrong, errors.New("a timeout is negative; 0 is the default of 30s"))
 	}
-	if !slices.Contains(flows, s.Flow) {
-		wrong = append(wrong, fmt.Errorf(`flow %q is not one of "client-credentials", "refresh-token", "service-account", "command"`, s.Flow))
+	if _, err := oneof.Index(string(s.Flow), flows); err != nil {
+		wrong = append(wrong, fmt.Errorf("flow %w", err))
 		return s, errors.Join(wrong...)
 	}
 	if s.Flow == Command {
@@ -156,7 +157,8 @@ func (s *Settings) fillProvider() error {
 		}
 		token, device, scope = googleTokenURL, googleDeviceURL, googleScope
 	default:
-		return fmt.Errorf("provider %q is not one of \"microsoft\", \"google\", \"\"", s.Provider)
+		_, err := oneof.Index(s.Provider, []string{"microsoft", "google", ""})
+		return fmt.Errorf("provider %w", err)
 	}
 	if s.TokenURL == "" {
 		s.TokenURL = token

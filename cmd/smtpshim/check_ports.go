@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A portFinding is what would keep smtpshim from listening on an address, were it started
+// here by whoever asks.
+type portFinding struct {
+	text   string
+	expect bool // it is as it is to be: the smtpshim that runs listens there
+}
+
+// lookAtPorts tries to bind the addresses of a configuration, without listening, so that
+// no client and no other program notices.
+func lookAtPorts(c *config, addresses ...string) (list []portFinding) {
+	for _, address := range addresses {
+		if _, ok := socketPath(address); ok || strings.HasPrefix(address, systemdPrefix) {
+			continue
+		}
+		to, err := toBind(address)
+		if err == nil {
+			err = bindOnly(to)
+		}
+		if f := c.findingOf(address, to, err); f.text != "" {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// findingOf says what it means that an address could not be bound.
+func (c *config) findingOf(address string, to netip.AddrPort, err error) portFinding {
+	var unknown *net.DNSError
+	switch {
+	case err == nil:
+		return portFinding{}
+	case errors.As(err, &unknown):
+		return portFinding{text: fmt.Sprintf("%s: nobody knows an address of that name (%v); smtpshim cannot listen there", address, unknown)}
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return portFinding{text: fmt.Sprintf("%s is no address of this machine, so smtpshim cannot listen there%s", address, ownAddresses())}
+	case errors.Is(err, syscall.EACCES):
+		return portFinding{text: fmt.Sprintf("%s may not be bound by whoever runs this: ports below %d are for root, and for programs with "+
+			"CAP_NET_BIND_SERVICE. Under systemd smtpshim.socket has it listen, or ports.conf gives the right.", address, firstFreePort())}
+	case !errors.Is(err, syscall.EADDRINUSE):
+		return portFinding{text: fmt.Sprintf("%s cannot be bound: %v", address, err)}
+	}
+	switch pid, program, ours := holderOf(to); {
+	case ours:
+		return portFinding{fmt.Sprintf("%s, by the smtpshim that runs (process %d)", address, pid), true}
+	case pid != 0:
+		return portFinding{text: fmt.Sprintf("%s is taken by another program: %s (process %d)", address, program, pid)}
+	case c.answers():
+		return portFinding{fmt.Sprintf("%s, presumably by the smtpshim that answers at %s", address, c.admin), true}
+	}
+	return portFinding{text: address + " is taken: another program listens there, or a smtpshim whose admin listener does not answer"}
+}
+
+// toBind is the address that net.Listen would bind: the first of a name, IPv4 if it has
+// one.
+func toBind(address string) (netip.AddrPort, error) {
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), nameWithin)
+	defer cancel()
+	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	if host == "" {
+		return netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(port)), nil
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		list, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			return netip.AddrPort{}, err
+		}
+		ip = list[0].Unmap()
+		if i := slices.IndexFunc(list, func(a netip.Addr) bool { return a.Unmap().Is4() }); i >= 0 {
+			ip = list[i].Unmap()
+		}
+	}
+	if ip.IsUnspecified() { // Go listens on both families then
+		ip = netip.IPv6Unspecified()
+	}
+	return netip.AddrPortFrom(ip.Unmap(), uint16(port)), nil
+}
+
+// nameWithin is how long the name of a listen address may take to be looked up.
+const nameWithin = 5 * time.Second
+
+// ownAddresses names the addresses that this machine has; "" if they are not known.
+func ownAddresses() string {
+	const most = 4
+	found, err := net.InterfaceAddrs()
+	if err != nil {
+		return ""
+	}
+	var list []string
+	for _, a := range found {
+		if network, ok := a.(*net.IPNet); ok && !network.IP.IsLoopback() && !network.IP.IsLinkLocalUnicast() {
+			list = append(list, network.IP.String())
+		}
+	}
+	switch {
+	case len(list) == 0:
+		return "; it has none but those of loopback"
+	case len(list) > most:
+		list = append(list[:most], "others")
+	}
+	return "; it has " + strings.Join(list, ", ")
+}
+
+// answers reports whether a smtpshim with this configuration's admin listener runs.
+func (c *config) answers() bool {
+	if c.admin == "" {
+		return false
+	}
+	host, port, err := net.SplitHostPort(c.admin)
+	if err != nil {
+		return false
+	}
+	_, err = askReady("http://" + net.JoinHostPort(reachable(host), port) + "/healthz")
+	return err == nil
+}
+
+// needsRights says what root, who checks, need not know of: that another user may not bind
+// these addresses.
+func needsRights(addresses []string) string {
+	first := firstFreePort()
+	if !isRoot() {
+		return "" // trying has told
+	}
+	for _, address := range addresses {
+		if _, text, err := net.SplitHostPort(address); err == nil {
+			if port, err := strconv.Atoi(text); err == nil && port < first {
+				return fmt.Sprintf("the right to bind ports below %d: root has it, and the user smtpshim under systemd by smtpshim.socket or ports.conf", first)
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"slices"
+
+	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
+)
+
+// rulesMean lists the rules in force, but those that are idle, with the sessions in which
+// they act if not in all. The rule that mends what is stray in messages is in force
+// anyway.
+func rulesMean(rules *rewrite.Rules, idle []rewrite.Rule) (list []string) {
+	for _, name := range rules.Names() {
+		scope := rules.Scope(name)
+		switch {
+		case name == straySafeguard && scope == "":
+			continue
+		case slices.ContainsFunc(idle, func(r rewrite.Rule) bool { return r.Name == name }):
+			continue
+		case scope != "":
+			name += " (only for " + scope + ")"
+		}
+		list = append(list, name)
+	}
+	return list
+}
+
+// idleRules are those of a route that cannot act under its TLS.
+func idleRules(r *route) (idle []rewrite.Rule) {
+	names := r.computed().Names()
+	for _, rule := range heal.Table() {
+		if rule.Acts != nil && slices.Contains(names, rule.Name) && !rule.Acts(r.ClientTLS.Mode, r.ServerTLS.Mode) {
+			idle = append(idle, rule)
+		}
+	}
+	return idle
+}

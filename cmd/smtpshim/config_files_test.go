@@ -1,0 +1,64 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"smtpshim/proxy/tlspolicy"
+)
+
+const withCredentials = "[[account]]\nname = \"office\"\nuser = \"x\"\nmethod = \"password\"\npassword_file = \"${CREDENTIALS_DIRECTORY}/office.password\"\n" +
+	"[[account]]\nname = \"cloud\"\nuser = \"y\"\nmethod = \"oauth\"\nprovider = \"microsoft\"\nflow = \"client-credentials\"\ntenant = \"example.com\"\n" +
+	"client_id = \"z\"\nclient_secret_file = \"${CREDENTIALS_DIRECTORY}/cloud.secret\"\n" +
+	"[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"192.0.2.1:587\"]\nserver_tls.mode = \"require\"\n" +
+	"client_tls = {mode = \"offer\", certificate = \"${CREDENTIALS_DIRECTORY}/mail.pem\", key = \"${CREDENTIALS_DIRECTORY}/mail.key\"}\n"
+
+func TestSecretsMayBeCredentialsOfSystemd(t *testing.T) {
+	dir, path := t.TempDir(), filepath.Join(t.TempDir(), "smtpshim.toml")
+	t.Chdir(dir)
+	write(t, "office.password", "made-up\n")
+	write(t, "cloud.secret", "made-up\n")
+	key := writeKey(t, "mail.key")
+	writeCertificate(t, "mail.pem", key, time.Now().AddDate(1, 0, 0))
+	write(t, path, withCredentials)
+	t.Setenv("CREDENTIALS_DIRECTORY", dir)
+	c := mustRead(t, path)
+	if file := c.accounts[0].passwordFile; file != filepath.Join(dir, "office.password") {
+		t.Errorf("the password is in %s", file)
+	}
+	if !enclosure(c.places).has(filepath.Join(dir, "cloud.secret")) {
+		t.Error("a program that has locked itself in cannot read them")
+	}
+	if err := os.Remove("office.password"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readConfig(path, tlspolicy.SelfSigned); err == nil || !strings.Contains(err.Error(), "the service needs LoadCredential=office.password:FILE") {
+		t.Errorf("one that was not handed over: %v", err)
+	}
+}
+
+func TestACredentialWithoutSystemdSaysWhoHandsItOver(t *testing.T) {
+	if _, err := os.Stat(unitCredentials); err == nil {
+		t.Skip("the service runs here, with credentials")
+	}
+	path := filepath.Join(t.TempDir(), "smtpshim.toml")
+	write(t, path, withCredentials)
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	_, err := readConfig(path, tlspolicy.SelfSigned)
+	list, ok := err.(mistakes)
+	if !ok {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, m := range list {
+		if strings.Contains(m.text, "systemd sets CREDENTIALS_DIRECTORY for a service with LoadCredential=") {
+			named++
+		}
+	}
+	if named != 3 && named != 4 { // of a certificate and its key the first may be enough
+		t.Errorf("%d mistakes tell of it:\n%v", named, err)
+	}
+}

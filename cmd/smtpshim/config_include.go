@@ -1,0 +1,84 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// included opens the files of the directory that the key include names, in the order of
+// their names.
+func (t *table) included() (files []*table) {
+	dir := t.beside(t.text("include", ""))
+	if dir == "" {
+		return nil
+	}
+	t.reach(dir, reading)
+	found, err := os.ReadDir(dir)
+	if err != nil {
+		t.wrongDir("include", dir, err)
+		return nil
+	}
+	for _, entry := range found {
+		name := entry.Name()
+		if entry.IsDir() || !strings.HasSuffix(name, ".toml") || strings.HasPrefix(name, ".") {
+			continue // what an editor or a package manager keeps there is no part yet
+		}
+		file, err := openSource(filepath.Join(dir, name))
+		if err == nil {
+			files = append(files, file)
+			t.places = append(t.places, besides(file.source.path)...)
+			continue
+		}
+		if list, ok := errors.AsType[mistakes](err); ok {
+			t.unread = append(t.unread, list...)
+		} else {
+			t.unread = append(t.unread, mistake{file: filepath.Join(dir, name), text: err.Error(), cause: err})
+		}
+	}
+	return files
+}
+
+// wrongDir notes that a directory of files cannot be read.
+func (t *table) wrongDir(key, dir string, err error) {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		err = at.Err
+	}
+	hint := ""
+	switch {
+	case strings.HasSuffix(dir, ".toml"):
+		hint = "; the name of a directory is wanted, whose files are all read"
+	case errors.Is(err, fs.ErrNotExist):
+		hint = "; make it, or leave the key out"
+	}
+	t.wrong(key, "reading the directory %s: %v%s", dir, err, hint)
+}
+
+// onlyParts notes what a file that is included by the one at main may not have.
+func (t *table) onlyParts(main string) {
+	for key := range t.values {
+		if key != "route" && key != "account" {
+			t.wrong(key, "does not belong here: a file that is included has [[route]] and [[account]] alone, and %s the rest", main)
+		}
+	}
+}
+
+// tablesOf are the tables of an array that several files may have.
+func tablesOf(files []*table, key string) (all []*table) {
+	for _, file := range files {
+		all = append(all, file.tables(key)...)
+	}
+	return all
+}
+
+// placeFor says where a table stands, to somebody who reads the file of another.
+func (t *table) placeFor(other *table) string {
+	line := fmt.Sprintf("line %d", t.lines.line(t.path))
+	if t.source != other.source {
+		line += " of " + t.source.path
+	}
+	return line
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// decode reads TOML. A number that is too large for int64 becomes the largest that is
+// not, and vast has it as it was written, by its line: so it is out of range as any
+// other is, and what is wrong behind it is found too.
+func decode(text string) (values map[string]any, vast map[int]string, err error) {
+	vast = map[int]string{}
+	for {
+		values = map[string]any{}
+		_, err := toml.Decode(text, &values)
+		at, ok := errors.AsType[toml.ParseError](err)
+		if !ok || !strings.Contains(at.Message, " is out of range for ") {
+			return values, vast, err
+		}
+		from, to := at.Position.Start, at.Position.Start+at.Position.Len
+		if from < 0 || to > len(text) || from >= to {
+			return values, vast, err
+		}
+		literal, instead := text[from:to], strconv.FormatInt(math.MaxInt64, 10)
+		if strings.HasPrefix(literal, "-") {
+			instead = strconv.FormatInt(math.MinInt64, 10)
+		}
+		vast[lineAt(text, from)] = literal
+		text = text[:from] + instead + text[to:]
+	}
+}
+
+// asWritten puts a number that is too large in a text as the file has it.
+func (s *source) asWritten(line int, text string) string {
+	literal, ok := s.vast[line]
+	if !ok {
+		return text
+	}
+	return strings.NewReplacer(strconv.FormatInt(math.MaxInt64, 10), literal, strconv.FormatInt(math.MinInt64, 10), literal).Replace(text)
+}
+
+// lineAt is the line of an octet of a text.
+func lineAt(text string, offset int) int {
+	return 1 + strings.Count(text[:max(0, min(offset, len(text)))], "\n")
+}
+
+// notTOML says what is wrong with a text that is no TOML, and where. The decoder calls
+// the line that it has got to, which may be one behind that of the mistake.
+func notTOML(path, text string, err error) mistake {
+	at, ok := errors.AsType[toml.ParseError](err)
+	if !ok {
+		return mistake{file: path, text: "not TOML: " + err.Error()}
+	}
+	line := lineAt(text, at.Position.Start+at.Position.Len-1)
+	if begun, hint := unfinished(text, line, at.Message); hint != "" {
+		return mistake{file: path, line: begun, text: "not TOML: " + hint}
+	}
+	m := mistake{file: path, line: line, text: "not TOML: " + at.Message}
+	hint := hintQuotes(text, line)
+	if strings.HasPrefix(at.Message, `expected '.' or '='`) {
+		hint = "a key is wanted, then = and its value"
+	}
+	if hint != "" {
+		m.text = fmt.Sprintf("not TOML: %s (%s)", hint, at.Message)
+	}
+	return m
+}
+
+// headerLine is a line that begins a table, whatever its brackets, and then a comment.
+var headerLine = regexp.MustCompile(`^(\[+)[ \t]*([^\[\]#"',]*?)[ \t]*(\]*)[ \t]*(#.*)?$`)
+
+// unfinished looks for what begins on a line up to that of the decoder's complaint and
+// is not brought to its end, and says how it would be. hint is "" if there is nothing of
+// that kind.
+func unfinished(text string, line int, complaint string) (begun int, hint string) {
+	s := keyScanner{text: text, line: 1, index: keyIndex{}, items: map[string]int{}}
+	for s.skipBlank(); s.text != "" && s.line <= line; s.skipBlank() {
+		begun = s.line
+		first, _, _ := strings.Cut(s.text, "\n")
+		if hint := hintBrackets(strings.TrimRight(first, " \t\r")); hint != "" {
+			return begun, hint
+		}
+		if s.text[0] == '[' {
+			s.skipLine()
+			continue
+		}
+		s.keyValue()
+		if ended := s.line < line || s.line == line && s.text != ""; ended || begun == line {
+			continue
+		}
+		switch {
+		case strings.Contains(complaint, "array terminator"):
+			return begun, fmt.Sprintf(`the array that begins here is not closed: a "]", or a comma, is missing before line %d`, line)
+		case strings.Contains(complaint, "table terminator"):
+			return begun, fmt.Sprintf(`the table that begins here is not closed: a "}", or a comma, is missing before line %d`, line)
+		}
+	}
+	return 0, ""
+}
+
+// arrays are the last words in the names of tables of which there may be several.
+var arrays = []string{"account", "route", "login", "replace", "weak"}
+
+// hintBrackets says how a line that begins a table is to be written, if its brackets are
+// wrong; "": they are not, or it begins none.
+func hintBrackets(line string) string {
+	found := headerLine.FindStringSubmatch(line)
+	if found == nil || len(found[1]) == len(found[3]) && len(found[1]) <= 2 {
+		return ""
+	}
+	n, name := 1, found[2]
+	if slices.Contains(arrays, name[strings.LastIndex(name, ".")+1:]) {
+		n = 2
+	}
+	return fmt.Sprintf("%s has brackets that do not match; write %s%s%s", strings.TrimSpace(found[1]+found[2]+found[3]),
+		strings.Repeat("[", n), name, strings.Repeat("]", n))
+}
