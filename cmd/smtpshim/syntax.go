@@ -98,6 +98,8 @@ func unfinished(text string, line int, complaint string) (begun int, hint string
 		switch {
 		case strings.Contains(complaint, "array terminator"):
 			return begun, fmt.Sprintf(`the array that begins here is not closed: a "]", or a comma, is missing before line %d`, line)
+		case strings.HasPrefix(complaint, "unexpected EOF; expected '"):
+			return begun, "the text that begins here is not closed: its quotes are missing at its end"
 		case strings.Contains(complaint, "table terminator"):
 			return begun, fmt.Sprintf(`the table that begins here is not closed: a "}", or a comma, is missing before line %d`, line)
 		}

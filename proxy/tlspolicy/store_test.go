@@ -168,6 +168,27 @@ func TestDatesOfOurCertificatesAreWarnedOf(t *testing.T) {
 	}
 }
 
+func TestAShortRSAKeyIsNamedWithItsSize(t *testing.T) {
+	ca := (*signed)(nil).issue("Old CA", rsa1024(), isAuthority)
+	short, long := ca.issue(name, rsa1024()), (*signed)(nil).issue(name, rsa2048())
+	const want = "has an RSA key of 1024 bits; 2048 are wanted at least"
+	for what, texts := range map[string][]string{
+		"ours":           store(t, short, long).Warnings(time.Now()),
+		"an authority's": roots(t, ca).warnings(time.Now()),
+	} {
+		if !strings.Contains(strings.Join(texts, "\n"), want) {
+			t.Errorf("%s: %q", what, texts)
+		}
+	}
+	if texts := strings.Join(store(t, long).Warnings(time.Now()), "\n"); strings.Contains(texts, "RSA") {
+		t.Errorf("2048 bits: %s", texts)
+	}
+	_, err := NewAcceptor(ClientLeg{Store: store(t, short)})
+	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "allow breakable-short-rsa for those clients") {
+		t.Errorf("the only one: %v", err)
+	}
+}
+
 func TestTheCertificateFitsTheClient(t *testing.T) {
 	ec, short := (*signed)(nil).issue(name, newECDSA()), (*signed)(nil).issue("old.example.com", rsa1024())
 	long := (*signed)(nil).issue(name, rsa2048())
