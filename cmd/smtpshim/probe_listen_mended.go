@@ -122,6 +122,7 @@ func (m *mending) end() {
 // A mendedResult is what was seen of a client without smtpshim, and through it.
 type mendedResult struct {
 	Sessions int             `json:"sessions"` // through it, in which the client said something
+	Through  string          `json:"through"`  // the form of the server behind it in which the client first came through; "": in none
 	Without  int             `json:"without"`  // faults
 	With     []probe.Finding `json:"with"`     // faults
 	Untried  []string        `json:"untried"`  // forms of the server behind it that are still to be met
@@ -131,7 +132,7 @@ type mendedResult struct {
 func (c *mendedClient) result() mendedResult {
 	r := mendedResult{Without: len(c.known.Faults)}
 	for _, seen := range c.listener.Callers() { // one: smtpshim
-		r.Sessions, r.With, r.Untried = seen.Sessions, seen.Faults, seen.Untried
+		r.Sessions, r.Through, r.With, r.Untried = seen.Sessions, seen.Through, seen.Faults, seen.Untried
 	}
 	return r
 }
@@ -159,6 +160,9 @@ func (r mendedResult) String() string {
 		return "the client has said nothing to it"
 	}
 	text := fmt.Sprintf("without: %s; with: %d, in %s", plural(r.Without, "fault"), len(r.With), plural(r.Sessions, "session"))
+	if r.Through == "" {
+		text += "; it has sent no message to its end"
+	}
 	if r.With != nil {
 		text += "; what remains: " + listed(r.With)
 	}

@@ -109,7 +109,7 @@ func TestAListeningProbeTriesTheRouteOut(t *testing.T) {
 			t.Fatalf("%v in %s", err, lines)
 		}
 		got := all.Mended["127.0.0.1"]
-		if got.Without != test.without || got.With != nil || got.Untried != nil || got.Sessions < 3 || got.Err != "" {
+		if got.Without != test.without || got.With != nil || got.Untried != nil || got.Sessions < 3 || got.Through != "a server of today" || got.Err != "" {
 			t.Errorf("%s: %+v of\n%s", test.client, got, strings.Join(lines, "\n"))
 		}
 	}

@@ -35,8 +35,8 @@ type Listener struct {
 	Accept bool
 
 	// Strict has it refuse EHLO, HELO, MAIL and RCPT where there is something wrong with them,
-	// which counts only if the client does not do it right behind that. It meets a server of
-	// today first, and then no easier ones.
+	// which counts only if the client does not do it right behind that. It is a server of
+	// today first, which offers NTLM too, and then no easier ones.
 	Strict bool
 
 	// Pause is how long it waits where a client has to wait as well: before the greeting,

@@ -317,8 +317,10 @@ func (s *session) keywords() []string {
 		list = append(list, "STARTTLS")
 	}
 	s.offered = []string{"PLAIN", "LOGIN"}
-	if s.is&oldNames != 0 {
+	if s.is&oldNames != 0 || s.of.Strict {
 		s.offered = append(s.offered, "NTLM")
+	}
+	if s.is&oldNames != 0 {
 		list = append(list, "XAUTH NTLM", "XAUTH=NTLM", "AUTH=LOGIN")
 	}
 	return append(list, "AUTH "+strings.Join(s.offered, " "))

@@ -23,7 +23,7 @@ func (s *session) strictly(verb rewrite.Verb, text []byte, said string, known in
 		s.judgeName(strings.TrimLeft(string(text), blanks)[len("EHLO"):], said)
 	}
 	wrong := slices.DeleteFunc(slices.Clone(s.findings[known:]), func(f noted) bool { return f.Kind != probe.Fault })
-	if wrong == nil {
+	if len(wrong) == 0 {
 		return s.command(verb, text, said)
 	}
 	if s.refused == nil {
