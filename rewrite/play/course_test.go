@@ -185,9 +185,10 @@ func checkSecret(t *testing.T, text string) {
 
 // FuzzPlay plays anything that can be read.
 func FuzzPlay(f *testing.F) {
-	f.Add("standard", "S: 220 a\nC: EHLO sub2.\nS: 501 Invalid Address\nC: QUIT")
-	f.Add("auto", "S: 220 a\nC: AUTH LOGIN ...(8 octets)\nS: 334 ...(9999999999 octets)\n~ server again\n~ message 5 bytes\n~ server lost")
-	f.Fuzz(func(t *testing.T, rules, lines string) {
+	f.Add("standard", "S: 220 a\nC: EHLO sub2.\nS: 501 Invalid Address\nC: QUIT", "")
+	f.Add("label-8bit\nlong-lines\nleading-dots\ndot-with-text", "S: 220 a\nC: MAIL FROM:<a@b.c>\nS: 250 a\nC: RCPT TO:<a@b.c>\nS: 250 a\nC: DATA\nS: 354 a\n~ message 9 bytes\nS: 250 a\nC: QUIT", "A: \xe9\n\r\r\n..\r\n.\n.\r\n")
+	f.Add("auto", "S: 220 a\nC: AUTH LOGIN ...(8 octets)\nS: 334 ...(9999999999 octets)\n~ server again\n~ message 5 bytes\n~ server lost", ".\r\n")
+	f.Fuzz(func(t *testing.T, rules, lines, text string) {
 		file, err := transcript.Parse("x", []byte("-- rules --\n"+rules+"\n-- dialogue --\n"+lines+"\n"))
 		if err != nil {
 			return
@@ -196,7 +197,13 @@ func FuzzPlay(f *testing.F) {
 		if err != nil {
 			return
 		}
-		r := play.Play(file, policy, nil)
+		texts := play.Texts{}
+		for i, l := range file.Dialogue {
+			if l.IsMessage() {
+				texts[i] = text
+			}
+		}
+		r := play.Play(file, policy, texts)
 		if r.Played > r.Said || r.Played < 0 || r.Unknown.Line > len(file.Dialogue) || r.Assumed.Line > len(file.Dialogue) {
 			t.Errorf("%+v", r)
 		}
