@@ -128,6 +128,14 @@ func TestWhatIsDoneInAnyCaseTeachesNothing(t *testing.T) {
 	}
 }
 
+// What stands behind a response is for the server to judge.
+func TestAnAUTHWithMoreThanAResponseIsNotSplit(t *testing.T) {
+	k := after(t, memory{}, underRules(t, []string{"split-auth-line"}, map[string]map[string]any{"split-auth-line": {"lines": "all"}}))
+	k.hello("AUTH LOGIN")
+	k.client("AUTH LOGIN dXNlcg== more", "AUTH LOGIN dXNlcg== more", "")
+	k.server("501 no", "", "501 no")
+}
+
 // A client may say a secret where a mechanism is due. It is no part of what is remembered.
 func TestNothingThatAClientSaysIsRemembered(t *testing.T) {
 	const secret = "AHVzZXIAc2VjcmV0"

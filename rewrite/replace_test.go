@@ -205,7 +205,8 @@ func TestAReplacementIsTakenAwayByItsName(t *testing.T) {
 			t.Errorf("%q: %q, %v", c.names, rules.Names(), errs)
 		}
 	}
-	if _, errs := heal.Compile([]string{"size-zero", "-" + name}, nil); len(errs) == 0 {
-		t.Error("a replacement that is not there is taken away without a word")
+	_, errs := heal.Compile([]string{"size-zero", "-" + name}, nil)
+	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "removes a rule that no name before it adds") {
+		t.Errorf("a replacement that is not there is taken away: %v", errs)
 	}
 }
