@@ -44,8 +44,9 @@ func (t *table) included() (files []*table) {
 
 // wrongDir notes that a directory of files cannot be read.
 func (t *table) wrongDir(key, dir string, err error) {
+	cause := err
 	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		err = at.Err
+		err = at.Err // it says the path again
 	}
 	hint := ""
 	switch {
@@ -55,6 +56,7 @@ func (t *table) wrongDir(key, dir string, err error) {
 		hint = "; make it, or leave the key out"
 	}
 	t.wrong(key, "reading the directory %s: %v%s", dir, err, hint)
+	t.mistakes[len(t.mistakes)-1].cause = cause // by its path it is told whether that is out of reach
 }
 
 // onlyParts notes what a file that is included by the one at main may not have.

@@ -206,6 +206,8 @@ func TestALockedInProgramReachesNothingElse(t *testing.T) {
 		p.configure("", test.certificate, test.recorded, test.socket)
 		p.reload(test.key, outOfReach, "msg=\"not reloaded; what was in force goes on\"")
 	}
+	p.configure(fmt.Sprintf("include = %q\n", p.elsewhere), "tls", "recorded", "run/in.sock")
+	p.reload("key=include", outOfReach)
 	if n := files(t, p.elsewhere); n != 3 {
 		t.Errorf("%d files instead of 3", n)
 	}

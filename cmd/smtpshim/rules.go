@@ -58,7 +58,11 @@ func listRules(w io.Writer) {
 	listSymptoms(w)
 	fmt.Fprint(w, "\nRules, in the order in which commands meet them, and whom each heals:\n\n")
 	for _, r := range heal.Table() {
-		entry(w, 2, r.Name, 22, r.Heals)
+		needs := ""
+		if r.Needs != "" {
+			needs = "; needs " + r.Needs
+		}
+		entry(w, 2, r.Name, 22, r.Heals+needs)
 	}
 	fmt.Fprint(w, "\nSets, which can stand wherever a rule can:\n\n")
 	for _, s := range heal.Sets() {
