@@ -57,7 +57,10 @@ func replay(name string, text []byte, r *route) (page.Replay, error) {
 	of.explain(sessionExplainer())
 	var b strings.Builder
 	w := playWriter{out: &b}
-	w.file(of)
+	if w.file(of); len(r.logins) > 0 {
+		fmt.Fprintln(&b)
+		entry(&b, 2, "", 2, "Logins that end at smtpshim are not played: from such a one on it is not known what the server would say.")
+	}
 	shown.Text = b.String()
 	return shown, nil
 }

@@ -42,7 +42,7 @@ func TestARecordingCanBePlayedFromThePage(t *testing.T) {
 			Unknown: "the server is told EHLO sub2"}, nil
 	})
 	_, root := look(t, s, "")
-	if links := all(byID(t, root, "session-b"), "p", "actions"); len(links) != 1 || words(links[0]) != "Save the recording Replay it under the rules of now" {
+	if links := all(byID(t, root, "session-b"), "p", "actions"); len(links) != 1 || words(links[0]) != "Save the recording Replay it under the present rules" {
 		t.Fatalf("%d lists of links", len(links))
 	}
 	for _, id := range []string{"a", "c", "z"} { // without a recording

@@ -91,7 +91,7 @@ async function savesTheRecording(browser) {
 // replays plays the refused session again, without scripts and by keyboard, and gives where.
 async function replays(browser) {
   const { page, close } = await look(browser, { javaScriptEnabled: false }, "?outcome=refused");
-  await page.locator("text=Replay it under the rules of now").focus();
+  await page.locator("text=Replay it under the present rules").focus();
   await Promise.all([page.waitForURL(/replay\?session=/), page.keyboard.press("Enter")]);
   const text = await page.locator("pre").textContent();
   assert.ok(text.includes("Refusals that stay:") && text.includes('MAIL: 550 "5.7.1 <b>not you</b> \\x1b[2J"'), text);
