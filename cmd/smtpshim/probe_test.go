@@ -53,9 +53,10 @@ var standInProbes = map[string]standInProbe{
 	"message-guard":    {finds: []string{"ehlo-refused L21", "long-lines L118"}, mended: []string{"ehlo-refused L21"}},
 	"cisco-pix":        {finds: []string{"painted-greeting L06", "ehlo-painted L07"}},
 	"cisco-pix-noop":   {finds: []string{"painted-greeting L06", "ehlo-painted L07"}},
-	"imagerunner":      {finds: []string{"ehlo-refused L21", "~names L25"}, mended: []string{"ehlo-refused L21"}},
+	"imagerunner":      {finds: []string{"no-host-name L03", "ehlo-refused L21", "~names L25"}, mended: []string{"no-host-name L03", "ehlo-refused L21"}},
 	"bizhub":           {finds: []string{"empty-texts L61", "no-host-name L03", "ehlo-refused L21", "~names L25"}, mended: []string{"ehlo-refused L21"}},
-	"panasonic-dp":     {finds: []string{"no-last-line L82", "no-esmtp L02"}, mended: []string{"no-esmtp L02"}},
+	"panasonic-dp":     {finds: []string{"no-host-name L03", "no-last-line L82", "no-esmtp L02"}, mended: []string{"no-host-name L03", "no-esmtp L02"}},
+	"watchguard":       {finds: []string{"no-host-name L03", "no-esmtp L02"}, mended: []string{"no-host-name L03", "no-esmtp L02"}, unseen: "that it takes AUTH out of the EHLO reply (L117): a server may have none"},
 	"office-365":       {finds: []string{"first-ehlo L128"}},
 	"modern-strict":    {finds: []string{"~parameters L40"}},
 }
