@@ -67,6 +67,21 @@ func TestACodeOfAReplacementMakesNoYesOfARefusalNorTheReverse(t *testing.T) {
 	}
 }
 
+// The go-ahead to DATA keeps its code, and nothing has to be taken back.
+func TestACodeOfAReplacementLeavesTheGoAhead(t *testing.T) {
+	k := replacing(t, map[string]any{"on": "reply", "verbs": []string{"DATA"}, "match": ".", "code": int64(250)})
+	k.hello()
+	k.client("MAIL FROM:<a@example.net>", "MAIL FROM:<a@example.net>", "")
+	k.server("250 ok", "", "250 ok")
+	k.client("RCPT TO:<b@example.com>", "RCPT TO:<b@example.com>", "")
+	k.server("250 ok", "", "250 ok")
+	k.client("DATA", "DATA", "")
+	k.server("354 go on", "", "354 go on")
+	if k.broke != nil {
+		t.Errorf("taken back: %q", k.broke)
+	}
+}
+
 // What a client sends with AUTH and within its exchange is not looked at, whatever
 // verbs the replacement has.
 func TestAReplacementSeesNoPassword(t *testing.T) {
