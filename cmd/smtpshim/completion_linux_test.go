@@ -95,6 +95,7 @@ func TestShellsCompleteWhatThereIs(t *testing.T) {
 			}{
 				{[]string{""}, names},
 				{[]string{"ru"}, []string{"rules", "run"}},
+				{[]string{"help", "ru"}, []string{"rules", "run"}},
 				{[]string{"rules", ""}, rules},
 				{[]string{"rules", "join-d"}, []string{"join-data-reply"}},
 				{[]string{"rules", "-"}, flags["rules"]},

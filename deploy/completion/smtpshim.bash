@@ -18,6 +18,8 @@ _smtpshim() {
         esac
     elif [[ $current == -* ]]; then
         names=$(_smtpshim_names "$program" "$command" -h)
+    elif [[ $command == help ]]; then
+        names=$(_smtpshim_names "$program" help)
     elif [[ $command == rules ]]; then
         names=$(_smtpshim_names "$program" rules)
     elif [[ $command == play ]]; then

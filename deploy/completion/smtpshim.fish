@@ -31,6 +31,8 @@ function __smtpshim_complete
         end
     else if string match -q -- '-*' $current
         __smtpshim_names $program $command -h
+    else if test "$command" = help
+        __smtpshim_names $program help
     else if test "$command" = rules
         __smtpshim_names $program rules
     else if test "$command" = play
