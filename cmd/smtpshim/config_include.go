@@ -27,7 +27,7 @@ func (t *table) included() (files []*table) {
 		if entry.IsDir() || !strings.HasSuffix(name, ".toml") || strings.HasPrefix(name, ".") {
 			continue // what an editor or a package manager keeps there is no part yet
 		}
-		file, err := openSource(filepath.Join(dir, name))
+		file, err := openIncluded(filepath.Join(dir, name))
 		if err == nil {
 			files = append(files, file)
 			t.places = append(t.places, besides(file.source.path)...)
@@ -40,6 +40,34 @@ func (t *table) included() (files []*table) {
 		}
 	}
 	return files
+}
+
+// openIncluded opens a file of a directory. One that is no regular file is not opened: a
+// named pipe would have the reload wait for whoever writes into it.
+func openIncluded(path string) (*table, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // the directory has it
+		return nil, fmt.Errorf("reading %s: %w; it is a link to a file that is not there, or has gone meanwhile", path, fs.ErrNotExist)
+	case err != nil:
+		return nil, unreadable(path, err)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("reading %s: it is no file, but %s", path, kindOf(info.Mode()))
+	}
+	return openSource(path)
+}
+
+// kindOf is what something is that has the name of a file and is none.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a directory"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
 }
 
 // wrongDir notes that a directory of files cannot be read.

@@ -5,6 +5,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -70,7 +71,7 @@ type stray struct {
 
 // openSource decodes the file and returns its outermost table.
 func openSource(path string) (*table, error) {
-	text, err := os.ReadFile(path)
+	text, err := readBounded(path)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
@@ -79,6 +80,24 @@ func openSource(path string) (*table, error) {
 		return nil, mistakes{notTOML(path, string(text), err)}
 	}
 	return &table{source: &source{path: path, lines: indexKeys(string(text)), vast: vast}, values: values}, nil
+}
+
+// maxSource is the longest configuration that is read, in octets: a file that grows, or
+// has no end, is not one.
+const maxSource = 16 << 20
+
+// readBounded reads a file of at most maxSource octets.
+func readBounded(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxSource+1))
+	if err == nil && len(text) > maxSource {
+		return nil, fmt.Errorf("it has more than %d MiB, and is no configuration", maxSource>>20)
+	}
+	return text, err
 }
 
 // unreadable says that a file cannot be read, and what to do about it.
