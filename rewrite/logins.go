@@ -90,7 +90,9 @@ func (d *Dialogue) usesLogin() bool { return d.access != nil && d.access.login !
 const loginCause = "login"
 
 // caller is the client as logins see it.
-func (d *Dialogue) caller() Caller { return Caller{d.origin.client.Addr().Unmap(), d.seen.tls} }
+func (d *Dialogue) caller() Caller {
+	return Caller{d.origin.client.Addr().Unmap().WithZone(""), d.seen.tls} // no network contains an address with a zone
+}
 
 // logsIn reports whether a command has to do with a login of ours.
 func (d *Dialogue) logsIn(v Verb) bool {

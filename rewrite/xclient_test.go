@@ -35,6 +35,18 @@ func introduced() *Dialogue {
 	return d
 }
 
+// No network contains an address with a zone.
+func TestAClientOnTheLinkIsInItsNetwork(t *testing.T) {
+	link := netip.MustParsePrefix("fe80::/10")
+	d := New(&Policy{XCLIENTFrom: []netip.Prefix{link}}, netip.MustParseAddr("fe80::7%eth0"), &kept{})
+	if !d.introduces {
+		t.Error("it may not say XCLIENT")
+	}
+	if c := d.caller(); !link.Contains(c.Address) {
+		t.Errorf("logins are asked for %v, which %v does not hold", c.Address, link)
+	}
+}
+
 // FuzzXCLIENT: whatever a client says by XCLIENT, what the server is told by it
 // is lines of XCLIENT of at most 512 octets, which tell the same.
 func FuzzXCLIENT(f *testing.F) {
