@@ -13,7 +13,7 @@ import (
 )
 
 // holderOf is the process that listens where an address is taken, its name, and whether
-// that is a smtpshim; 0 if it is not known, as without the rights of root or of its user.
+// that is a smtpshim that runs: "demo -listen" and "probe -listen" are to end before. 0 if it is not known, as without the rights of root or of its user.
 func holderOf(to netip.AddrPort) (pid int, program string, ours bool) {
 	sockets := map[string]bool{} // as links in /proc/PID/fd have them
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
@@ -38,7 +38,11 @@ func holderOf(to netip.AddrPort) (pid int, program string, ours bool) {
 		if pid == 1 && name == "systemd" { // it has handed the socket to another, or is to
 			continue
 		}
-		return pid, name, name == "smtpshim" || name == nameOf("/proc/self")
+		if name != "smtpshim" && name != nameOf("/proc/self") {
+			return pid, name, false
+		}
+		command := commandOf(process)
+		return pid, strings.TrimSpace(name + " " + command), command == "run" || pid == os.Getpid()
 	}
 	return 0, "", false
 }
@@ -50,6 +54,17 @@ func nameOf(process string) string {
 		return "a program whose name is not known"
 	}
 	return strings.TrimSpace(string(name))
+}
+
+// commandOf is the first word behind the name of a program that runs; "": it is not known.
+func commandOf(process string) string {
+	line, err := os.ReadFile(filepath.Join(process, "cmdline"))
+	if err != nil {
+		return ""
+	}
+	_, behind, _ := strings.Cut(string(line), "\x00")
+	command, _, _ := strings.Cut(behind, "\x00")
+	return command
 }
 
 // listeningOn are the inodes of listening sockets of a table such as /proc/net/tcp that

@@ -75,6 +75,32 @@ func TestCheckDoesNotWarnOfThePortsOfTheSmtpshimThatRuns(t *testing.T) {
 	connect(t, address)("QUIT", "250") // it was not disturbed
 }
 
+// Who tries the proxy out is to end before it can listen.
+func TestCheckDoesNotTakeAProbeThatListensForTheSmtpshimThatRuns(t *testing.T) {
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	probe := exec.Command(path, "probe", "-listen", "127.0.0.1:0")
+	out, err := probe.StdoutPipe()
+	if err == nil {
+		err = probe.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { probe.Process.Kill(); probe.Wait() })
+	var address string
+	if _, err := fmt.Fscanf(out, "Examining the clients that come to %s\n", &address); err != nil {
+		t.Fatal(err)
+	}
+	address = strings.TrimSuffix(address, ".")
+	want := fmt.Sprintf("WARNING %s is taken by another program: smtpshim probe (process %d)", address, probe.Process.Pid)
+	if status, said := checkOf(t, true, address); status != failed || !strings.Contains(said, want) {
+		t.Errorf("%d, and not %q in\n%s", status, want, said)
+	}
+}
+
 func TestCheckNamesAnAddressThatIsNotOfThisMachine(t *testing.T) {
 	for _, listen := range []string{"192.0.2.77:2525", "[2001:db8::77]:2525"} {
 		if _, said := checkOf(t, false, listen); !strings.Contains(said, "WARNING "+listen+" is no address of this machine, so smtpshim cannot listen there; it has ") &&
