@@ -81,6 +81,7 @@ func TestEachFaultIsFoundAndNoOther(t *testing.T) {
 		"command-ends-lf":       {"EHLO a.example.com\n", "QUIT\n"},
 		"command-octets":        {"EHLO a.example.com\r\n", "NO\x00OP\r\n", "QUIT\r\n"},
 		"command-too-long":      {"EHLO a.example.com\r\n", "NOOP " + strings.Repeat("x", 5000) + "\r\n", "QUIT\r\n"},
+		"command-too-long ":     {"EHLO a.example.com\r\n", "NOOP " + strings.Repeat("x", 2*maxLine) + "\r\n", "QUIT\r\n"},
 		"blank-line":            {"EHLO a.example.com\r\n", "\r\nQUIT\r\n"},
 		"other-protocol":        {"GET / HTTP/1.1\r\n"},
 		"sends-ahead":           {"EHLO a.example.com\r\nMAIL FROM:<a@example.com>\r\n", "QUIT\r\n"},

@@ -83,7 +83,7 @@ type line struct {
 }
 
 func (w *wire) line() (l line, err error) {
-	for {
+	for before := byte(0); ; { // the octet before a part
 		part, err := w.part()
 		if room := maxLine - len(l.text); room < len(part) {
 			l.long = true
@@ -95,8 +95,18 @@ func (w *wire) line() (l line, err error) {
 			return l, err
 		}
 		if bytes.HasSuffix(part, []byte("\n")) {
+			if len(part) > 1 {
+				before = part[len(part)-2]
+			}
+			if l.end = "\n"; before == '\r' {
+				l.end = "\r\n"
+			}
 			break
 		}
+		before = part[len(part)-1]
+	}
+	if l.long { // the text does not have the end
+		return l, nil
 	}
 	bare := bytes.TrimRight(bytes.TrimSuffix(l.text, []byte("\n")), "\r")
 	l.text, l.end = bare, string(l.text[len(bare):])
