@@ -50,6 +50,8 @@ func hintCredential(path string, err error) string {
 	switch {
 	case !errors.Is(err, fs.ErrNotExist):
 		return ""
+	case strings.Contains(path, credentialsName) && (!strings.HasPrefix(path, credentials) || path == credentials):
+		return "; a credential of systemd's is written " + credentials + "NAME"
 	case strings.HasPrefix(path, credentials):
 		return "; systemd sets " + credentialsName + " for a service with LoadCredential=" + name + ":FILE. To check without the service, " +
 			"set it to a directory that has " + name

@@ -62,3 +62,14 @@ func TestACredentialWithoutSystemdSaysWhoHandsItOver(t *testing.T) {
 		t.Errorf("%d mistakes tell of it:\n%v", named, err)
 	}
 }
+
+func TestACredentialThatIsWrittenOtherwiseIsNamedSo(t *testing.T) {
+	for _, name := range []string{"$CREDENTIALS_DIRECTORY/office.password", "${CREDENTIALS_DIRECTORY}", "${CREDENTIALS_DIRECTORY}office.password"} {
+		path := filepath.Join(t.TempDir(), "smtpshim.toml")
+		write(t, path, strings.Replace(withCredentials, "${CREDENTIALS_DIRECTORY}/office.password", name, 1))
+		want := "account.password_file: there is no such file; a credential of systemd's is written ${CREDENTIALS_DIRECTORY}/NAME"
+		if _, err := readConfig(path, tlspolicy.SelfSigned); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: not %q in\n%v", name, want, err)
+		}
+	}
+}
