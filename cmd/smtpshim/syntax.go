@@ -15,13 +15,13 @@ import (
 // decode reads TOML. A number that is too large for int64 becomes the largest that is
 // not, and vast has it as it was written, by its line: so it is out of range as any
 // other is, and what is wrong behind it is found too.
-func decode(text string) (values map[string]any, vast map[int]string, err error) {
-	vast = map[int]string{}
-	for {
+func decode(text string) (values map[string]any, vast map[int][]string, err error) {
+	vast = map[int][]string{}
+	for found := 0; ; found++ {
 		values = map[string]any{}
 		_, err := toml.Decode(text, &values)
 		at, ok := errors.AsType[toml.ParseError](err)
-		if !ok || !strings.Contains(at.Message, " is out of range for ") {
+		if !ok || !strings.Contains(at.Message, " is out of range for ") || found == maxVast {
 			return values, vast, err
 		}
 		from, to := at.Position.Start, at.Position.Start+at.Position.Len
@@ -32,17 +32,25 @@ func decode(text string) (values map[string]any, vast map[int]string, err error)
 		if strings.HasPrefix(literal, "-") {
 			instead = strconv.FormatInt(math.MinInt64, 10)
 		}
-		vast[lineAt(text, from)] = literal
+		if line := lineAt(text, from); !slices.Contains(vast[line], literal) {
+			vast[line] = append(vast[line], literal)
+		}
 		text = text[:from] + instead + text[to:]
 	}
 }
 
-// asWritten puts a number that is too large in a text as the file has it.
+// maxVast is how many numbers that are too large a file may have: for each of them it is
+// decoded again.
+const maxVast = 100
+
+// asWritten puts a number that is too large in a text as the file has it. Where a line has
+// several, it is not known which of them it is.
 func (s *source) asWritten(line int, text string) string {
-	literal, ok := s.vast[line]
+	literals, ok := s.vast[line]
 	if !ok {
 		return text
 	}
+	literal := strings.Join(literals, " or ")
 	return strings.NewReplacer(strconv.FormatInt(math.MaxInt64, 10), literal, strconv.FormatInt(math.MinInt64, 10), literal).Replace(text)
 }
 

@@ -54,7 +54,7 @@ func (ms mistakes) Error() string {
 type source struct {
 	path     string
 	lines    keyIndex
-	vast     map[int]string // numbers beyond int64 as they are written, by line
+	vast     map[int][]string // numbers beyond int64 as they are written, by line
 	mistakes mistakes
 	unread   mistakes // those of files that it includes and that are no TOML
 	keys     []string // every key somebody asked for, present or not: the schema
