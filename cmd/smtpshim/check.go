@@ -52,7 +52,7 @@ func check(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stdout)
 	if bad := checkLive(stdout, c); bad > 0 {
-		fmt.Fprintf(stdout, "%s of no use like this.\n", plural(bad, "server"))
+		fmt.Fprintf(stdout, "%s failed.\n", plural(bad, "server"))
 		return failed
 	}
 	return status

@@ -59,9 +59,26 @@ func (f Finding) Catalogued() (Finding, error) {
 		f.Source = strings.ReplaceAll(entry.Source, "`", "")
 	}
 	if f.Heals == "" && f.Rule == "" {
-		f.Heals = strings.ReplaceAll(coverage.State(entry), "`", "")
+		f.Heals = healsOf(coverage, entry)
 	}
 	return f, nil
+}
+
+// healsOf is what becomes of an entry of the catalogue, as a finding says it: behind
+// "Heals:" nobody needs "healed:".
+func healsOf(c heal.Coverage, e heal.Entry) string {
+	state := strings.ReplaceAll(c.State(e), "`", "")
+	if c.Status(e) != heal.Healed {
+		return state
+	}
+	switch rules := c.Rules(e); len(rules) {
+	case 0:
+		return strings.TrimPrefix(state, string(heal.Healed)+": ")
+	case 1:
+		return "the rule " + rules[0]
+	default:
+		return "the rules " + strings.Join(rules, ", ")
+	}
 }
 
 // Line is one line of an exchange as Seen has it: side is 'C' or 'S', and text is without

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"smtpshim/rewrite"
@@ -16,6 +17,20 @@ func TestAFindingGetsWhatTheCatalogueSays(t *testing.T) {
 	own := Finding{Name: "x", Entry: "L23", Heals: "so", Source: "it"}
 	if f, err := own.Catalogued(); err != nil || f.Heals != "so" || f.Source != "it" {
 		t.Errorf("what it says itself is replaced: %+v, %v", f, err)
+	}
+	hidden := Finding{Name: "x"}
+	entries := 0
+	for _, subject := range heal.Catalogue() { // of each that is healed, by whom, and not that it is
+		for _, e := range subject.Entries {
+			hidden.Entry = e.Number
+			entries++
+			if f, err := hidden.Catalogued(); err != nil || strings.HasPrefix(f.Heals, "healed") || f.Heals == "" {
+				t.Errorf("%+v, %v", f, err)
+			}
+		}
+	}
+	if entries == 0 {
+		t.Error("the catalogue is empty")
 	}
 	if _, err := (Finding{Name: "x", Entry: "L999"}).Catalogued(); err == nil {
 		t.Error("there is an entry L999")
