@@ -49,7 +49,11 @@ func (w *playWriter) file(p *played) {
 	if w.files++; w.files > 1 {
 		fmt.Fprintln(w.out)
 	}
-	entry(w.out, 0, "", 0, fmt.Sprintf("%s: %s (%s), of which %d of %s were played, under %s", p.File, plural(p.Dialogues, "dialogue"), strings.Join(p.Sources, ", "), p.Played, plural(p.Lines, "line"), p.Under))
+	were := "were"
+	if p.Lines == 1 {
+		were = "was"
+	}
+	entry(w.out, 0, "", 0, fmt.Sprintf("%s: %s (%s), of which %d of %s %s played, under %s", p.File, plural(p.Dialogues, "dialogue"), strings.Join(p.Sources, ", "), p.Played, plural(p.Lines, "line"), were, p.Under))
 	if p.Cut > 0 {
 		entry(w.out, 2, "", 2, fmt.Sprintf("%s too long, and the rest of it was left out.", plural(p.Cut, "dialogue")))
 	}
@@ -114,7 +118,10 @@ func (w *playWriter) refusals(list []playedRefusal, more int, title string) {
 	for _, r := range list {
 		by := ""
 		if r.By != "" {
-			by = ", by smtpshim (" + r.By + ")"
+			by = ", by smtpshim"
+		}
+		if r.By != "" && r.By != "smtpshim" {
+			by += " (" + r.By + ")"
 		}
 		if r.Healed != "" {
 			by = ", by " + strings.ReplaceAll(r.Healed, ",", ", ")

@@ -249,3 +249,17 @@ func TestPlaySaysThatATextIsMissing(t *testing.T) {
 		t.Errorf("of one of two:\n%s", stdout)
 	}
 }
+
+func TestARefusalInPlaceOfAGreetingIsToldInPlainWords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "greeting.txt")
+	write(t, path, "-- rules --\nstandard\n-- dialogue --\nS+ 421 4.3.2 server not available\n")
+	refusing := filepath.Join(t.TempDir(), "refusing.txt")
+	write(t, refusing, "-- rules --\nstandard\n-- dialogue --\nS: 554 go away\n")
+	_, stdout, stderr := playing(t, "", path, refusing)
+	got := strings.Join(strings.Fields(stdout+stderr), " ")
+	for _, want := range []string{" 1 of 1 line was played", " greeting: 421 4.3.2 server not available, by smtpshim once"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in %s", want, got)
+		}
+	}
+}

@@ -224,7 +224,7 @@ func (g *game) refused(said, got []string, by string) {
 	switch {
 	case len(said) == 0 && became >= 400:
 		r.Code, r.Text = became, becameText
-		r.By, r.Verb = cmp.Or(by, "smtpshim"), g.course.saying
+		r.By, r.Verb = cmp.Or(by, "smtpshim"), cmp.Or(g.course.saying, rewrite.VerbGreeting.String())
 	case code < 400:
 		return
 	case became != code:
