@@ -127,7 +127,7 @@ type Ending struct {
 	Products               []rewrite.Product // that were recognised
 
 	Refused Refusal // that decided the outcome, or is of a recipient whose message went to others
-	While   string  // what was being done
+	While   string  // what was being done; "": the session came to its own end, and something was refused before
 	Err     string  // what went wrong; "" if nothing did
 	Lasted  time.Duration
 }

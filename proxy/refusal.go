@@ -292,6 +292,9 @@ func (s *session) conclude() {
 	switch s.outcome {
 	case vocabulary.OutcomeOK, vocabulary.OutcomeSilent, vocabulary.OutcomeDrained:
 		if s.refusals.standing().code != 0 {
+			if s.outcome == vocabulary.OutcomeOK {
+				s.while = "" // by QUIT, or in another orderly way, it came to its own end
+			}
 			s.outcome = vocabulary.OutcomeRefused
 		}
 	case vocabulary.OutcomeClientLost:

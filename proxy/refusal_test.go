@@ -100,6 +100,9 @@ func TestASessionWhoseMailWasRefusedEndsSo(t *testing.T) {
 			if got != test.want {
 				t.Errorf("ended %q, want %q", got, test.want)
 			}
+			if test.quits && e.While != "" {
+				t.Errorf("it came to its own end, and was %s", e.While)
+			}
 			if level := map[bool]string{true: "WARN", false: "INFO"}[e.Outcome == "refused"]; e.Level != level {
 				t.Errorf("level %s, want %s", e.Level, level)
 			}

@@ -176,7 +176,7 @@ func (s *session) logEnd() {
 			attrs = append(attrs, slog.String("means", refused.Means), slog.String("do", refused.Do))
 		}
 	}
-	if s.err != nil || !smooth {
+	if s.while != "" && (s.err != nil || !smooth) {
 		attrs = append(attrs, slog.String("while", s.while))
 	}
 	if s.err != nil {
