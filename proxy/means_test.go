@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"crypto/tls"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -113,4 +114,17 @@ func refusedLogin(ours *tls.Config, says string, auth []smtptest.Step, told stri
 	client = steps(smtptest.Expect(greeting), smtptest.Say("EHLO canon.example.com"), smtptest.Expect("250-mail.example.com", "250 AUTH LOGIN PLAIN"),
 		smtptest.Say(says), smtptest.Expect(told))
 	return server, client
+}
+
+// Our own 530 says what that of any server says; the log says whose it is.
+func TestTheLogSaysThatNoLoginFitsTheClient(t *testing.T) {
+	ours, theirs := testTLS(t)
+	office := account(t, login.AccountSettings{Name: "office", User: "office@example.com", Password: sasl.Password("long")})
+	elsewhere := login.Entry{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Account: office}
+	server := steps(smtptest.ServerTLS(ours), smtptest.Say("220 mail.example.com"), smtptest.Expect("EHLO c.example.com"),
+		smtptest.Say("250-mail.example.com", "250 AUTH PLAIN"), smtptest.ExpectEnd())
+	client := steps(smtptest.Expect("220 mail.example.com"), smtptest.Say("EHLO c.example.com"), smtptest.Expect("250 mail.example.com"),
+		smtptest.Say("MAIL FROM:<a@example.com>"), smtptest.Expect("530 5.7.0 authentication required"))
+	e := endOf(t, server, client, logsIn(t, theirs, elsewhere))
+	wantMeaning(t, e, "smtpshim refused it itself", "add the client's network to networks of a [[route.login]]")
 }

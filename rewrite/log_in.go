@@ -20,6 +20,13 @@ var (
 	loginBroken = Reply{454, []string{"4.7.0 the login at the server cannot go on"}}
 )
 
+// What it means that a MAIL is refused for want of a login, and what to do: the reply
+// itself says what many servers say, and not who.
+const (
+	NoLoginMeans = "smtpshim refused it itself: the client has not logged in, and no [[route.login]] of the route without a user has its address in networks"
+	NoLoginDo    = "add the client's network to networks of a [[route.login]], or give one a user, as which the client logs in"
+)
+
 // admitMail sees to it that a MAIL may go to the server, for the first time or once
 // more: that the session is logged in there, that there is room for a message, and that
 // the sender is one of the account's. If it is false the client has its answer.
@@ -40,6 +47,9 @@ func (t *Turn) admitMail() (ok bool) {
 	}
 	if refusal.Code != 0 && d.next != End {
 		d.access.explains(refusal, d.access.login)
+		if !d.usesLogin() {
+			d.access.means, d.access.do = NoLoginMeans, NoLoginDo
+		}
 		t.answered = refusal
 		t.giveAnswer()
 		d.access.explains(Reply{}, nil)
