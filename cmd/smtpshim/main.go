@@ -44,7 +44,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"run", "[-config FILE]", "run the proxy", runProxy},
-		{"check", "[-config FILE] [-live]", "what each route will do, or what is wrong", check},
+		{"check", "[-config FILE] [-live] [-strict]", "what each route will do, or what is wrong", check},
 		{"rules", "[-json] [NAME | TEXT]", "what each rule heals, and who says so", rules},
 		{"explain", "TEXT... | -", "what a bounce or a line of a log means", explain},
 		{"play", "[-rules LIST] FILE...", "what rules would do with recorded dialogues", play},
