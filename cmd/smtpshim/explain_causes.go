@@ -28,6 +28,7 @@ type cause struct {
 	Guess   bool     `json:"guess,omitempty"` // by words alone
 	vague   bool     // it says that something failed, and another line why
 	weight  float64  // the heaviest is told first
+	options bool     // the rule does nothing without options
 
 	otherStatus bool // the line and the symptom have different enhanced codes
 }
@@ -156,7 +157,8 @@ func outcomeCauses(line string) []cause {
 }
 
 func ruleCause(r rewrite.Rule) cause {
-	return cause{Rule: r.Name, Entries: r.Entries, Means: "this is known of " + r.Heals, Do: useOf(r.Name), Source: r.Source}
+	return cause{Rule: r.Name, Entries: r.Entries, Means: "this is known of " + r.Heals, Do: useOf(r.Name), Source: r.Source,
+		options: alsoOptions(r.Name) != ""}
 }
 
 // useOf says how to have a rule in force.

@@ -110,7 +110,15 @@ func (e *explainer) symptomCauses(line string) []cause {
 			}
 		}
 	}
-	slices.SortStableFunc(causes, func(a, b cause) int { return strings.Compare(a.Rule, b.Rule) })
+	slices.SortStableFunc(causes, func(a, b cause) int {
+		switch {
+		case a.options != b.options && a.options: // who has to be told what to do comes after who knows it
+			return 1
+		case a.options != b.options:
+			return -1
+		}
+		return strings.Compare(a.Rule, b.Rule)
+	})
 	return slices.DeleteFunc(causes, func(c cause) bool { return c.weight < longest/2 })
 }
 

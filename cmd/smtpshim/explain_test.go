@@ -41,6 +41,14 @@ func TestWhatIsSeenIsExplained(t *testing.T) {
 	}
 }
 
+// Of two rules that heal the same, the one that needs no options is told first.
+func TestARuleWithoutOptionsIsToldBeforeOneThatNeedsThem(t *testing.T) {
+	causes := newExplainer().causesOf("554 5.6.1 Body type not supported by Remote Host")
+	if len(causes) != 2 || causes[0].Rule != "offer-8bitmime" || causes[1].Rule != "hide-keywords" {
+		t.Errorf("%+v", causes)
+	}
+}
+
 func TestOrdinaryRefusalsAreToldAsSuch(t *testing.T) {
 	explains := newExplainer()
 	for text, want := range map[string]string{

@@ -44,7 +44,7 @@ func TestAFailedSessionSaysWhyAndWhatHealsIt(t *testing.T) {
 	}{
 		{"a rule that is not in force", refused(552, "Too many recipients"), "too-many-recipients", "this is known of ", `add "too-many-recipients" to rules of the route in, `, false},
 		{"a rule in force that did not act", refused(501, "5.5.4 Invalid Address"), "fix-hello-name", "this is known of ", "is in force on this route, and found nothing to act on", false},
-		{"a rule that needs options", refused(500, "Host does not support 8bitmime"), "hide-keywords", "this is known of ", `which are ["standard"] where the file does not say, and its options, which "smtpshim rules hide-keywords" tells, and reload`, false},
+		{"a rule that needs options", refused(550, "SMTPUTF8 is required, but was not offered by host"), "hide-keywords", "this is known of ", `which are ["standard"] where the file does not say, and its options, which "smtpshim rules hide-keywords" tells, and reload`, false},
 		{"a rule that is observed", seen, "fix-hello-name", "this is known of ", `would have acted in this session, and the route seen only observes: take mode = "observe" away, and reload`, false},
 		{"a rule that acted", acted, "fix-hello-name", "this is known of ", "has acted in this session", false},
 		{"a route that is gone", gone, "fix-hello-name", "this is known of ", "the rule fix-hello-name heals it", false},
