@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"smtpshim/metrics"
+	"smtpshim/rewrite/oneof"
 )
 
 // A config is what a configuration file says. Every field holds: what the file
@@ -77,10 +78,9 @@ func readSettings(t *table, made makeCertificates) (c *config, more []*table) {
 		r.done()
 	}
 	for _, file := range files {
-		hasRoute = hasRoute || file.has("route")
-	}
-	if !hasRoute {
-		t.wrong("", "there is no route; write [[route]] and below it name, listen and servers")
+		for key := range file.values { // a misspelt one is said to be that
+			hasRoute = hasRoute || oneof.Nearest(key, []string{"route"}) != ""
+		}
 	}
 	t.done()
 	c.places = t.places
@@ -89,7 +89,21 @@ func readSettings(t *table, made makeCertificates) (c *config, more []*table) {
 		c.included = append(c.included, file.source.path)
 		c.places = append(c.places, file.places...)
 	}
+	if !hasRoute && len(t.unread) == 0 {
+		t.noRoute()
+	}
 	return c, more
+}
+
+// noRoute notes that there is no route, here or in the files that are included.
+func (t *table) noRoute() {
+	const write = "write [[route]] and below it name, listen and servers"
+	after := []string{"include"}
+	if dir, _ := t.values["include"].(string); dir != "" {
+		t.follows(after, "", "there is no route: neither this file nor a *.toml in %s has one; %s", dir, write)
+		return
+	}
+	t.follows(after, "", "there is no route; %s", write)
 }
 
 var routeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
@@ -98,7 +112,7 @@ var routeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 func checkName(t *table, name, what, example string, names map[string]*table) {
 	switch first, taken := names[name]; {
 	case !t.has("name"):
-		t.wrong("name", `is missing; write for example name = %q`, example)
+		t.follows(nil, "name", `is missing; write for example name = %q`, example)
 	case !routeName.MatchString(name):
 		if _, ok := t.values["name"].(string); ok {
 			t.wrong("name", "%q is no name; letters, digits, dots, hyphens and underscores are wanted, at most 63", name)

@@ -35,7 +35,7 @@ func readAccount(t *table, state string) *account {
 		Wait:              t.duration("wait", 10*time.Second, time.Second, 15*time.Second),
 	}}
 	if a.User == "" {
-		t.wrong("user", `is missing: the name to log in with, as in user = "scanner@example.com"`)
+		t.follows(nil, "user", `is missing: the name to log in with, as in user = "scanner@example.com"`)
 	}
 	var refused refusal
 	t.word("refusal", &refused)
@@ -59,7 +59,7 @@ func readAccount(t *table, state string) *account {
 		}
 		a.Password, a.passwordFile = t.password("password_file", password), password
 	default:
-		t.wrong("method", `is missing: "password" or "oauth"`)
+		t.follows(nil, "method", `is missing: "password" or "oauth"`)
 	}
 	return a
 }
@@ -166,7 +166,7 @@ func (t *table) wrongFile(key string, err *fs.PathError) {
 // password reads the first line of a file.
 func (t *table) password(key, file string) sasl.Secret {
 	if file == "" {
-		t.wrong(key, "is missing: the name of a file whose first line is the password")
+		t.follows(nil, key, "is missing: the name of a file whose first line is the password")
 		return sasl.Secret{}
 	}
 	t.places = append(t.places, besides(file)...)

@@ -33,7 +33,7 @@ func readPassword(t *table) *metrics.Password {
 		return nil
 	}
 	if user == "" {
-		t.wrong("user", "is missing; whoever has a password has a name")
+		t.follows(nil, "user", "is missing; whoever has a password has a name")
 	} else if strings.Contains(user, ":") {
 		t.wrong("user", "%q has a colon, where the name would end (RFC 7617)", user)
 	}

@@ -78,6 +78,9 @@ func (t *table) wrongDir(key, dir string, err error) {
 	}
 	hint := ""
 	switch {
+	case strings.ContainsAny(filepath.Base(dir), "*?"):
+		name, _ := t.values[key].(string)
+		hint = fmt.Sprintf("; write the directory alone, %q: of that all *.toml are read", filepath.Dir(name))
 	case strings.HasSuffix(dir, ".toml"):
 		hint = "; the name of a directory is wanted, whose files are all read"
 	case errors.Is(err, fs.ErrNotExist):

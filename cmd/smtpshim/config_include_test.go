@@ -141,3 +141,16 @@ func TestObserveChangesTheFilesThatItIsAbout(t *testing.T) {
 		t.Errorf("%v\n%s", err, &out)
 	}
 }
+
+func TestADirectoryWithoutRoutesIsNamed(t *testing.T) {
+	path := included(t, "", map[string]string{"10-a.toml": "# nothing yet\n"})
+	_, err := readConfig(path, tlspolicy.SelfSigned)
+	want := path + ": there is no route: neither this file nor a *.toml in conf.d has one; write [[route]] and below it name, listen and servers"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	write(t, filepath.Join(filepath.Dir(path), "conf.d", "10-a.toml"), "[[route]\n")
+	if _, err := readConfig(path, tlspolicy.SelfSigned); err == nil || strings.Contains(err.Error(), "there is no route") {
+		t.Errorf("a file that is no TOML may have one: %v", err)
+	}
+}

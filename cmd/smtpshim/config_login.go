@@ -48,9 +48,10 @@ func readLogin(t *table, r *route, accounts []*account) routeLogin {
 		}
 		switch {
 		case !t.has("account"):
-			t.wrong("account", `is missing: the name of an [[account]]`)
+			t.follows(nil, "account", `is missing: the name of an [[account]]`)
 		case len(names) == 0:
 			t.wrong("account", `%q is no account: there is none; write [[account]] and below it name, user and method`, l.account)
+			t.mistakes[len(t.mistakes)-1].after = []string{"account"} // [[acount]]
 		default:
 			t.wrong("account", `%q is no account; there is %s%s`, l.account, oneof.And(names), oneof.DidYouMean(l.account, names))
 		}
@@ -66,7 +67,7 @@ func readLogin(t *table, r *route, accounts []*account) routeLogin {
 	}
 	t.readClientSecret(&l)
 	if len(l.Networks) == 0 && l.User == "" && !t.says("networks") {
-		t.wrong("", "networks, or a user with a password, is missing: without either, anybody could send mail as this account")
+		t.follows([]string{"networks", "user"}, "", "networks, or a user with a password, is missing: without either, anybody could send mail as this account")
 	}
 	if l.User != "" && len(l.Networks) == 0 && !t.says("networks") && r.ClientTLS.Mode <= rewrite.ClientTLSHide {
 		t.wrong("user", `%q can log in from nowhere: that is done inside TLS, for which client_tls.mode = "offer", "require" or "implicit" is wanted, `+
@@ -109,7 +110,7 @@ func (t *table) readClientSecret(l *routeLogin) {
 	case file != "":
 		l.Secret, l.passwordFile = t.password("password_file", file), file
 	default:
-		t.wrong("", "the password of user %q is missing: password_hash, or password_file", l.User)
+		t.follows([]string{"password_hash", "password_file"}, "", "the password of user %q is missing: password_hash, or password_file", l.User)
 	}
 }
 
@@ -117,8 +118,10 @@ func (t *table) readClientSecret(l *routeLogin) {
 // right server alone.
 func checkLoginRoute(t *table, r *route) {
 	tls := t.table("server_tls")
-	if _, ok := tls.values["mode"]; !ok || r.ServerTLS.Dialer != nil || r.ServerTLS.Mode == rewrite.ServerTLSOff { // else what is wrong is said
+	if !tls.has("mode") || r.ServerTLS.Dialer != nil || r.ServerTLS.Mode == rewrite.ServerTLSOff { // else what is wrong is said
 		switch m := r.ServerTLS.Mode; {
+		case !tls.has("mode"):
+			tls.follows(nil, "mode", `is missing: with [[route.login]] credentials go inside TLS alone; write mode = "require", or "implicit" for port 465`)
 		case m != rewrite.ServerTLSRequire && m != rewrite.ServerTLSImplicit:
 			tls.wrong("mode", `%q does not go with [[route.login]]: credentials go inside TLS alone; write mode = "require", or "implicit" for port 465`, m)
 		case !r.ServerTLS.Verified:

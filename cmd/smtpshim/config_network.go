@@ -29,7 +29,7 @@ func readNetwork(t *table, r *route) {
 	case wanted && len(r.Servers) > 1:
 		t.wrong("servers", "%q stands alone: the client says where it goes", proxy.OriginalDestination)
 	case wanted && len(r.Destinations) == 0:
-		origin.wrong("", `networks is missing: those that clients may go to, as in networks = ["192.0.2.0/24"]; ["0.0.0.0/0", "::/0"] is anywhere`)
+		origin.follows([]string{"networks"}, "", `networks is missing: those that clients may go to, as in networks = ["192.0.2.0/24"]; ["0.0.0.0/0", "::/0"] is anywhere`)
 	case wanted && r.Health.Interval > 0:
 		t.table("health").wrong("interval", "no health can be checked where the client says who the server is; leave it at \"0s\"")
 	case !wanted && len(r.Destinations) > 0:

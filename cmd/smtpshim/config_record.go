@@ -35,7 +35,7 @@ func readRecord(t *table, r *route) *record.Route {
 	}
 	if rec.Dir == "" {
 		if len(from.values) > 0 && !from.has("dir") {
-			from.wrong("", `dir is missing: where recordings are written, as in dir = "/var/lib/smtpshim/recorded"`)
+			from.follows([]string{"dir"}, "", `dir is missing: where recordings are written, as in dir = "/var/lib/smtpshim/recorded"`)
 		}
 		return nil
 	}

@@ -28,7 +28,7 @@ func readReplacements(t *table, options map[string]map[string]any) (names []stri
 		_, given := options[rule]
 		switch {
 		case !at.has("name"):
-			at.wrong("name", `is missing: logs and metrics call the rule by it, as in name = "noop"`)
+			at.follows(nil, "name", `is missing: logs and metrics call the rule by it, as in name = "noop"`)
 		case !replaceName.MatchString(name):
 			at.wrong("name", "%q is no name; it has small letters, digits, and hyphens between them", name)
 		case slices.Contains(knownRules(), name):

@@ -89,7 +89,7 @@ func networks(t *table, key string) []netip.Prefix {
 func addresses(t *table, key, example string) []string {
 	list := t.texts(key)
 	if raw, ok := t.values[key].([]any); !t.has(key) {
-		t.wrong(key, "is missing; write for example %s = [%q]", key, example)
+		t.follows(nil, key, "is missing; write for example %s = [%q]", key, example)
 	} else if ok && len(raw) == 0 {
 		t.wrong(key, "is empty; write for example %s = [%q]", key, example)
 	}

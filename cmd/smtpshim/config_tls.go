@@ -38,15 +38,15 @@ func readClientTLS(t *table, own ownCertificates) (proxy.ClientTLS, *clientLeg) 
 			t.wrong("names", `only certificate = "self-signed" uses it; other certificates have their names in them`)
 		}
 		if leg.Store = t.store(certificates.sources); !t.says("certificate") && !t.says("pkcs12") {
-			t.wrong("certificate", `is missing; mode %q needs one: the name of a PEM file, or "self-signed"`, mode)
+			t.follows([]string{"certificate", "pkcs12"}, "certificate", `is missing; mode %q needs one: the name of a PEM file, or "self-signed"`, mode)
 			if !t.says("key") {
-				t.wrong("key", "is missing; it goes with the certificate: the name of a PEM file, which may be the same")
+				t.follows([]string{"key", "pkcs12"}, "key", "is missing; it goes with the certificate: the name of a PEM file, which may be the same")
 			}
 		}
 	}
 	leg.ClientRoots, leg.RequireCertificate = t.roots("client_ca", authorities), asked == "require"
 	if asked == "ask" && !t.says("client_ca") {
-		t.wrong("client_ca", "is missing; whoever asks for certificates needs the authorities that sign them")
+		t.follows(nil, "client_ca", "is missing; whoever asks for certificates needs the authorities that sign them")
 	}
 	var err error
 	if leg.acceptor, err = tlspolicy.NewAcceptor(leg.ClientLeg); err != nil {

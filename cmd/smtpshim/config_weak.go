@@ -58,7 +58,7 @@ func readAllowance(t *table, networks string) tlspolicy.Allowance {
 		a.Weaknesses |= weakness
 	}
 	if _, wrong := t.values["allow"].(string); len(names) == 0 && (!t.has("allow") || wrong || !t.says("allow")) {
-		t.wrong("allow", `is missing; write for example allow = ["obsolete-tls-1.0"]; there are %s`, tlspolicy.AllWeaknesses())
+		t.follows(nil, "allow", `is missing; write for example allow = ["obsolete-tls-1.0"]; there are %s`, tlspolicy.AllWeaknesses())
 	}
 	if networks != "" {
 		for _, text := range t.texts(networks) {

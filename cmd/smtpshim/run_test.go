@@ -291,7 +291,7 @@ func TestABadFileChangesNothing(t *testing.T) {
 }
 
 func TestWhoNeedsNoPasswordIsToldOnlyWhereAMistakeIs(t *testing.T) {
-	bad := staleAfter("a.toml", mistakes{{"a.toml", 7, "route.servers", `"secret" is no address`, nil}, {"a.toml", 0, "admin", "x", nil}, {"a.toml", 9, "", "y", nil}, {"a.toml", 10, "z", "z", nil}})
+	bad := staleAfter("a.toml", mistakes{{file: "a.toml", line: 7, key: "route.servers", text: `"secret" is no address`}, {file: "a.toml", line: 0, key: "admin", text: "x"}, {file: "a.toml", line: 9, key: "", text: "y"}, {file: "a.toml", line: 10, key: "z", text: "z"}})
 	for _, c := range []struct {
 		started config
 		want    string

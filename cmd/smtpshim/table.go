@@ -23,6 +23,9 @@ type mistake struct {
 	text string // what is wrong, and what would be right
 
 	cause error // nil: nothing but the text
+
+	path  string   // of the key, with the numbers of arrays' tables
+	after []string // paths of keys from whose mistakes it may follow; nil: it is one of its own
 }
 
 func (m mistake) Unwrap() error { return m.cause }
@@ -121,6 +124,7 @@ func (s *source) wrongs() mistakes {
 	for _, u := range s.unknown {
 		u.table.wrong(u.key, "unknown key%s", u.table.hintPlace(u.key))
 	}
+	s.mistakes = s.withoutFollowing(s.mistakes)
 	s.unknown = nil
 	slices.SortFunc(s.mistakes, func(a, b mistake) int {
 		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.key, b.key), cmp.Compare(a.text, b.text))
@@ -154,7 +158,7 @@ func (t *table) wrong(key, format string, args ...any) {
 	if key != "" {
 		m.key, path = join(t.name, key), join(t.path, key)
 	}
-	m.line = t.lines.line(path)
+	m.path, m.line = path, t.lines.line(path)
 	m.text = t.asWritten(m.line, m.text)
 	t.mistakes = append(t.mistakes, m)
 }
