@@ -17,7 +17,7 @@ func TestALiveCheckLogsIn(t *testing.T) {
 		"the server refuses": {func() { p.refuses.Store(true) }, failed, []string{
 			"login account office FAILED: the server refused the login; mechanism XOAUTH2; reply 535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox.",
 			"it means: login by SMTP AUTH is turned off for this mailbox", "what to do: turn SMTP AUTH on for the mailbox",
-			"FAILED account office cannot log in, so its clients send no mail", "1 server of no use"}},
+			"FAILED account office cannot log in, so its clients send no mail", "1 server failed"}},
 		"the secret is wrong": {func() { write(t, filepath.Join(p.dir, "office.secret"), "another-made-up\n") }, failed, []string{
 			"login account office FAILED: no token for an account", "AADSTS7000215", "what to do: "}},
 	} {

@@ -126,7 +126,7 @@ func TestALiveCheckTellsOfTLS(t *testing.T) {
 		{"not believed", server, "[route.server_tls]\nmode = \"require\"", failed,
 			append([]string{version + "; if its certificate is not verified"}, append(whose, "FAILED TLS fails, so there is no mail: ")...), "~ server TLS"},
 		{"not offered", clear, "[route.server_tls]\nmode = \"require\"", failed,
-			[]string{"TLS is not offered", "FAILED TLS is required and not offered, so there is no mail", "1 server of no use"}, "SHA-256"},
+			[]string{"TLS is not offered", "FAILED TLS is required and not offered, so there is no mail", "1 server failed"}, "SHA-256"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			status, said := checkedLive(t, []string{c.server}, c.more)
