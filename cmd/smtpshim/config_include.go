@@ -36,7 +36,8 @@ func (t *table) included() (files []*table) {
 		if list, ok := errors.AsType[mistakes](err); ok {
 			t.unread = append(t.unread, list...)
 		} else {
-			t.unread = append(t.unread, mistake{file: filepath.Join(dir, name), text: err.Error(), cause: err})
+			path := filepath.Join(dir, name)
+			t.unread = append(t.unread, mistake{file: path, text: err.Error(), cause: &fs.PathError{Op: "open", Path: path, Err: err}})
 		}
 	}
 	return files

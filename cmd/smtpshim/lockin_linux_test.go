@@ -221,6 +221,20 @@ func TestALockedInProgramReachesNothingElse(t *testing.T) {
 	}
 }
 
+func TestALockedInProgramSaysWhichIncludedFileIsOutOfItsReach(t *testing.T) {
+	parts := real.Dir(t)
+	p := lockedIn(t, fmt.Sprintf("include = %q\n", parts))
+	const outOfReach = "this is out of its reach: stop it and start it again"
+	write(t, p.elsewhere+"/more.toml", routeText("more", real.FreeAddr()))
+	if err := os.Symlink(p.elsewhere+"/more.toml", parts+"/more.toml"); err != nil {
+		t.Fatal(err)
+	}
+	p.reload("file="+parts+"/more.toml", outOfReach, "msg=\"not reloaded; what was in force goes on\"")
+	p.configure(fmt.Sprintf("include = %q\n", p.elsewhere), "tls", "recorded", "run/in.sock")
+	p.reload("key=include", outOfReach, "msg=\"not reloaded; what was in force goes on\"")
+	p.delivers("tcp", p.addr, p.dir+"/tls")
+}
+
 func TestWithoutLockInAReloadReachesEverything(t *testing.T) {
 	p := lockedIn(t, "lock_in = false")
 	p.configure("lock_in = true", p.elsewhere, p.elsewhere+"/recorded", "../"+filepath.Base(p.elsewhere)+"/in.sock")
