@@ -20,13 +20,14 @@ type observed struct {
 	journal *journal.Journal
 	writer  *record.Writer
 	record  *record.Route // nil: nothing is
+	setup   *journal.Setup
 
 	evidence *evidence.Book // nil: the route does not observe
 }
 
 // Dialogue is proxy.DialogueObserver's.
 func (o *observed) Dialogue(b proxy.Beginning) proxy.DialogueListener {
-	kept := o.journal.Dialogue(b)
+	kept := o.journal.Dialogue(b, o.setup)
 	var recorded proxy.DialogueListener
 	if o.record != nil {
 		recorded = o.writer.Dialogue(o.record, b)

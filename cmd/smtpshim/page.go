@@ -190,15 +190,14 @@ func (p *instance) lastEnded(session string) (*journal.Entry, error) {
 	return &recent[at], nil
 }
 
-// shownRecording is the recording of a session: the file, which has the rules that were
-// in force then, or else what the journal keeps.
+// shownRecording is the recording of a session: the file, or else what the journal keeps.
+// Both have the rules that were in force then.
 func (p *instance) shownRecording(session string) (name string, text []byte, err error) {
 	e, err := p.lastEnded(session)
 	if err != nil {
 		return "", nil, err
 	}
-	r := p.config.Load().route(e.Route)
-	if path := recordingOf(r, e); path != "" {
+	if path := recordingOf(p.config.Load().route(e.Route), e); path != "" {
 		if text, err := os.ReadFile(path); err == nil {
 			return record.FileName(e), text, nil
 		}
@@ -206,9 +205,5 @@ func (p *instance) shownRecording(session string) (name string, text []byte, err
 	if len(e.Lines) == 0 {
 		return "", nil, errors.New("there is no recording of this session, or no longer")
 	}
-	played := &record.Route{Name: e.Route}
-	if r != nil {
-		played.Rules, played.Options, played.Settings = playedRules(r), playedOptions(r), playedSettings(r)
-	}
-	return record.FileName(e), record.Format(e, played), nil
+	return record.FileName(e), record.Format(e), nil
 }

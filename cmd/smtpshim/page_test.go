@@ -249,6 +249,41 @@ func TestARecordingOfWhatTheJournalKeepsHasNoSecrets(t *testing.T) {
 	}
 }
 
+func TestARecordingHasTheRulesOfItsTime(t *testing.T) {
+	listen, server := freeAddress(t), mailServer(t)
+	r := startRoute(t, listen, server, "rules = []\n")
+	r.get("/") // somebody looks
+	say := connect(t, listen)
+	say("EHLO sub2.", "")
+	say("QUIT", "2")
+	r.logged("outcome=")
+	recording := func() string {
+		_, body := r.get("/")
+		_, link, _ := strings.Cut(body, `href="recording?session=`)
+		link, _, _ = strings.Cut(link, `"`)
+		status, text := r.get("/recording?session=" + link)
+		if status != http.StatusOK || !strings.Contains(text, "\nC: EHLO sub2.\n") {
+			t.Fatalf("%d, %s", status, text)
+		}
+		return text
+	}
+	before := recording()
+	if strings.Contains(before, "fix-hello-name") {
+		t.Errorf("there were no rules:\n%s", before)
+	}
+	r.route = mendsEveryName
+	r.configure(listen, server, "")
+	r.reloaded()
+	if after := recording(); after != before {
+		t.Errorf("once the route has rules it is\n%s", after)
+	}
+	write(t, r.path, strings.ReplaceAll(mustReadText(t, r.path), `name = "in"`, `name = "out"`))
+	r.reloaded()
+	if after := recording(); after != before {
+		t.Errorf("once the route is gone it is\n%s", after)
+	}
+}
+
 func TestAFailedReloadOfTheConfigurationHasItsTimeAndItsMistakes(t *testing.T) {
 	configDir(t)
 	write(t, "smtpshim.toml", "admin.listen = \"\"\n[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n"+

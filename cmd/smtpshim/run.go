@@ -257,7 +257,7 @@ func (p *instance) apply(c *config) error {
 		}
 		counts := p.metrics.Route(r.Name, r.Rules.Names(), r.possible(), countedProducts(r.computed())...)
 		counts.Observes(r.Observed.Names())
-		r.Observer = &observed{counts, p.journal, p.writer, r.record, p.evidenceOf(r)}
+		r.Observer = &observed{counts, p.journal, p.writer, r.record, &journal.Setup{Rules: playedRules(r), Options: playedOptions(r), Settings: playedSettings(r)}, p.evidenceOf(r)}
 		p.watchCertificates(r, counts)
 		routes = append(routes, r.Route)
 	}

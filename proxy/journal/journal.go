@@ -24,12 +24,21 @@ import (
 // An Entry is one session.
 type Entry struct {
 	ID, Route string
+	Setup     *Setup     // nil: it is not known
 	Client    netip.Addr // invalid if it is not known
 	Began     time.Time
 	Lines     []Line // none if nobody looked when the session began; not to be changed
 	Ended     bool
 	End       proxy.Ending // once it has ended
 	Omitted   int          // lines that were left out of the middle of Lines, where an event says so
+}
+
+// A Setup is what it takes to play a session again: what its route had in force when it
+// began; see transcript.File. It is not to be changed.
+type Setup struct {
+	Rules    []string
+	Options  map[string]map[string]any
+	Settings map[string]string // without the client's address
 }
 
 // Healed says that a rule has changed something, as far as is known. What the
@@ -95,12 +104,13 @@ func New(sessions, octets int) *Journal {
 }
 
 // Dialogue returns who hears a session that begins, or nil if nobody watches, nor
-// has called Recent within five minutes: lines cost nothing then.
-func (j *Journal) Dialogue(b proxy.Beginning) proxy.DialogueListener {
+// has called Recent within five minutes: lines cost nothing then. setup may be nil.
+func (j *Journal) Dialogue(b proxy.Beginning, setup *Setup) proxy.DialogueListener {
 	if j.watched.Load() == 0 && b.At.Sub(time.Unix(0, j.looked.Load())) > looking {
 		return nil
 	}
 	s := &session{journal: j, dialogue: begin(b)}
+	s.entry.Setup = setup
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.running[s] = struct{}{}

@@ -51,7 +51,7 @@ func ids(list []journal.Entry) (ids []string) {
 func TestDialoguesAreKeptWhileSomebodyLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := journal.New(10, 1<<20)
-		asked := func() bool { return j.Dialogue(beginning("x", "in")) != nil }
+		asked := func() bool { return j.Dialogue(beginning("x", "in"), nil) != nil }
 		if asked() {
 			t.Error("kept before anybody looked")
 		}
@@ -82,10 +82,10 @@ func TestRecentSessionsComeFirst(t *testing.T) {
 		j.Ended(beginning("1", "in"), proxy.Ending{Outcome: "ok"})
 		j.Recent()
 		<-time.After(time.Second)
-		old := j.Dialogue(beginning("2", "in"))
+		old := j.Dialogue(beginning("2", "in"), nil)
 		old.Line(said)
 		<-time.After(time.Second)
-		young := j.Dialogue(beginning("3", "in"))
+		young := j.Dialogue(beginning("3", "in"), nil)
 		<-time.After(1500 * time.Millisecond)
 		young.Line(healed)
 		young.Line(said)
@@ -119,7 +119,7 @@ func TestAJournalIsBounded(t *testing.T) {
 	small := journal.New(100, 8<<10)
 	small.Recent()
 	for i := range 100 {
-		d := small.Dialogue(beginning(fmt.Sprint(i), "in"))
+		d := small.Dialogue(beginning(fmt.Sprint(i), "in"), nil)
 		d.Line(transcript.Line{Side: 'C', Mark: ':', Text: strings.Repeat("x", 1000)})
 		d.End(proxy.Ending{})
 	}
@@ -159,7 +159,7 @@ func TestWhoWatchesHearsWhatHeAskedFor(t *testing.T) {
 	mended, stopMended := j.Watch(journal.Filter{Healed: true})
 	defer stopAll()
 	defer stopIn()
-	a, b := j.Dialogue(beginning("a", "in")), j.Dialogue(beginning("b", "out"))
+	a, b := j.Dialogue(beginning("a", "in"), nil), j.Dialogue(beginning("b", "out"), nil)
 	a.Line(said)
 	b.Line(said)
 	if got := next(mended); got != nil {
@@ -193,7 +193,7 @@ func TestWhoWatchesAnOutcomeHearsOfWholeSessionsAtTheirEnd(t *testing.T) {
 	defer stopRefused()
 	defer stopFailed()
 	defer stopBoth()
-	a, b := j.Dialogue(beginning("a", "in")), j.Dialogue(beginning("b", "in"))
+	a, b := j.Dialogue(beginning("a", "in"), nil), j.Dialogue(beginning("b", "in"), nil)
 	a.Line(said)
 	b.Line(healed)
 	for _, events := range []<-chan journal.Event{refused, failed, both} {
@@ -222,7 +222,7 @@ func TestWhatTheConfigurationChangesHealsNothing(t *testing.T) {
 	defer stop()
 	var d proxy.DialogueListener
 	for _, cause := range []string{"", "client_tls", "server_tls", "not-carried", "message_size", "limits", "channel-binding", "requiretls", "xclient"} {
-		d = j.Dialogue(beginning(cause, "in"))
+		d = j.Dialogue(beginning(cause, "in"), nil)
 		d.Line(transcript.Line{Side: transcript.Server, Mark: transcript.Removed, Text: "250 X", Rule: cause})
 		if e := j.Recent()[0]; e.ID != cause || e.Healed() {
 			t.Errorf("%q heals: %+v", cause, e)
@@ -237,7 +237,7 @@ func TestWhatTheConfigurationChangesHealsNothing(t *testing.T) {
 		names = append(names, r.Name)
 	}
 	for _, name := range names {
-		d = j.Dialogue(beginning(name, "in"))
+		d = j.Dialogue(beginning(name, "in"), nil)
 		d.Line(transcript.Line{Side: transcript.Server, Mark: transcript.Removed, Text: "250 X", Rule: "client_tls," + name})
 		if e := j.Recent()[0]; e.ID != name || !e.Healed() {
 			t.Errorf("%s does not heal: %+v", name, e)
@@ -256,7 +256,7 @@ func TestABalancersChecksLeaveRoomForTheOthers(t *testing.T) {
 	all, stop := j.Watch(journal.Filter{})
 	defer stop()
 	for range 10 {
-		j.Dialogue(beginning("heard", "in")).End(proxy.Ending{Outcome: "silent"})
+		j.Dialogue(beginning("heard", "in"), nil).End(proxy.Ending{Outcome: "silent"})
 		j.Ended(beginning("unheard", "in"), proxy.Ending{Outcome: "silent"})
 	}
 	if got := ids(j.Recent()); !slices.Equal(got, []string{"real true 0"}) {
@@ -272,7 +272,7 @@ func TestASlowReaderIsToldHowMuchHeMissed(t *testing.T) {
 	j := journal.New(10, 1<<20)
 	events, stop := j.Watch(journal.Filter{})
 	defer stop()
-	d := j.Dialogue(beginning("a", "in"))
+	d := j.Dialogue(beginning("a", "in"), nil)
 	for range n {
 		d.Line(said)
 	}

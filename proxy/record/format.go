@@ -27,9 +27,14 @@ func newPlayed(r *Route) played {
 	return played{text[:at+1], text[at+len(line):]}
 }
 
-// Format returns a session as its recording has it, whether it was recorded or not. Of
-// the route it takes what it takes to be played.
-func Format(e *journal.Entry, r *Route) []byte { return format(e, newPlayed(r)) }
+// Format returns a session as its recording has it, whether it was recorded or not.
+func Format(e *journal.Entry) []byte {
+	r := Route{Name: e.Route}
+	if e.Setup != nil {
+		r.Rules, r.Options, r.Settings = e.Setup.Rules, e.Setup.Options, e.Setup.Settings
+	}
+	return format(e, newPlayed(&r))
+}
 
 // format writes a recording as a transcript. What a transcript has no place for
 // is in its prose.
