@@ -200,7 +200,7 @@ func endedAs(n journal.Notice) string {
 		parts = append(parts, refused.String())
 	}
 	if n.Err != "" {
-		parts = append(parts, n.While+": "+n.Err)
+		parts = append(parts, strings.TrimPrefix(n.While+": "+n.Err, ": "))
 	}
 	return strings.Join(parts, ", ")
 }
