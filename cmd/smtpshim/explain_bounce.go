@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"golang.org/x/net/html"
+	"golang.org/x/text/encoding/charmap"
 )
 
 // asMessage parses a message, whole or cut off, with or without the line that begins it
@@ -63,7 +64,11 @@ func (r *report) read(field func(string) string, body io.Reader, reported bool, 
 	if err != nil {
 		kind = "text/plain" // RFC 2045, 5.2
 	}
-	switch body = decoded(field("Content-Transfer-Encoding"), body); {
+	body = decoded(field("Content-Transfer-Encoding"), body)
+	if strings.HasPrefix(kind, "text/") {
+		body = inUTF8(params["charset"], body)
+	}
+	switch {
 	case depth == maxDepth:
 	case strings.HasPrefix(kind, "multipart/"):
 		parts := multipart.NewReader(body, params["boundary"])
@@ -121,6 +126,23 @@ func writeText(b *bytes.Buffer, body io.Reader) {
 // returns: qmail's, Exim's, Sendmail's and Exchange's.
 var returned = regexp.MustCompile(`(?im)^[ \t]*-*[ \t]*(?:below this line is (?:a copy of the message|the original bounce)|` +
 	`this is a copy of (?:the|your) message|(?:original|unsent) message follows|message header follows|original message headers:)`)
+
+// inUTF8 is text in UTF-8, where its charset is one of 8 bits that is known.
+func inUTF8(charset string, body io.Reader) io.Reader {
+	bare := func(name string) string {
+		return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(name))
+	}
+	name := bare(charset)
+	if name == "latin1" || name == "iso88591" {
+		name = "windows1252" // which has characters where ISO-8859-1 has controls, and is often meant
+	}
+	for _, e := range charmap.All {
+		if m, is := e.(*charmap.Charmap); is && bare(m.String()) == name {
+			return m.NewDecoder().Reader(body)
+		}
+	}
+	return body
+}
 
 // decoded undoes a Content-Transfer-Encoding (RFC 2045, 6).
 func decoded(encoding string, body io.Reader) io.Reader {
