@@ -22,7 +22,7 @@ const straySafeguard = "stray-bytes"
 func readRules(t *table, r *route) {
 	names := t.texts("rules")
 	if !t.has("rules") {
-		names = []string{"standard"}
+		names, r.unruled = []string{"standard"}, true
 	}
 	all := t.table("options")
 	options := map[string]map[string]any{}

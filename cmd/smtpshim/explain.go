@@ -18,7 +18,7 @@ func explain(args []string, stdout, stderr io.Writer) int {
 // explainFrom is explain with standard input.
 func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	f := flags("explain", "[-json] TEXT...", "Says what a text means that a bounce, a log or a device's display has, and what heals it. "+
-		"TEXT is one line, in quotes or not, or - for the lines of standard input: a bounce, of which the message that it returns is "+
+		"TEXT is one line, in quotes or not, or a file or - for standard input: a bounce, of which the message that it returns is "+
 		"not read, a part of a log of smtpshim, Postfix, Exim, Sendmail, Exchange or IIS, or what swaks or curl -v printed; "+
 		"lines may be broken or quoted. What is only guessed is told as \"Perhaps\". The exit status is 1 if nothing is known.", stderr)
 	asJSON := f.Bool("json", false, "print what is found as JSON")
@@ -30,13 +30,16 @@ func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		f.Usage()
 		return misused
 	}
-	text := io.Reader(strings.NewReader(strings.Join(f.Args(), " ")))
+	text, of := io.Reader(strings.NewReader(strings.Join(f.Args(), " "))), "the text"
 	if f.Arg(0) == "-" {
-		text = stdin
+		text, of = stdin, "standard input"
+	} else if file := fileNamed(f.Args()); file != nil {
+		defer file.Close()
+		text, of = file, file.Name()
 	}
 	explained, err := newExplainer().explain(text)
 	if err != nil {
-		fmt.Fprintf(stderr, "smtpshim explain: reading standard input: %v\n", err)
+		fmt.Fprintf(stderr, "smtpshim explain: reading %s: %v\n", of, err)
 		return failed
 	}
 	if *asJSON {
@@ -54,6 +57,21 @@ func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return failed
 	}
 	return succeeded
+}
+
+// fileNamed opens the file that args name; nil: they are a text.
+func fileNamed(args []string) *os.File {
+	if len(args) != 1 {
+		return nil
+	}
+	if info, err := os.Stat(args[0]); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	file, err := os.Open(args[0])
+	if err != nil {
+		return nil
+	}
+	return file
 }
 
 // An explanation is what is known about some lines.
@@ -218,7 +236,7 @@ func printExplained(w io.Writer, e explanation) {
 		}
 		f.print(w)
 		if f.Lines > 1 {
-			entry(w, 2, "Lines:", explainColumn, fmt.Sprintf("%d of %d say so", f.Lines, e.Lines))
+			entry(w, 2, "Lines:", explainColumn, fmt.Sprintf("in %d of the %d lines", f.Lines, e.Lines))
 		}
 	}
 	if e.Found == nil || e.Unknown == nil {

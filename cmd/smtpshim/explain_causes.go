@@ -30,7 +30,8 @@ type cause struct {
 	weight  float64  // the heaviest is told first
 	options bool     // the rule does nothing without options
 
-	otherStatus bool // the line and the symptom have different enhanced codes
+	ends        vocabulary.Outcome // of sessions that end with this text of ours; "": it is no such text
+	otherStatus bool               // the line and the symptom have different enhanced codes
 }
 
 // key tells causes apart.
@@ -62,6 +63,7 @@ const explainColumn = 14
 // The weights of causes in one line. A symptom of a rule weighs as many words as it has:
 // one of six words is more than an enhanced code, which says of many refusals the same.
 const (
+	weightOwn      = 200 // a text of our own
 	weightProvider = 100 // a text of a large provider's
 	weightOrdinary = 50  // a text of an everyday refusal
 	weightStatus   = 5   // an enhanced code
@@ -79,7 +81,9 @@ func (e *explainer) causesOf(line string) []cause {
 // knownCauses returns what a line tells for sure.
 func (e *explainer) knownCauses(line string) []cause {
 	line = plain(line)
-	causes := refusalCauses(line)
+	said := line
+	own, line := e.ownCauses(line)
+	causes := slices.Concat(own, refusalCauses(line))
 	symptoms := e.symptomCauses(line)
 	if slices.ContainsFunc(causes, func(c cause) bool { return c.weight == weightProvider }) { // who knows this code knows what it means
 		symptoms = slices.DeleteFunc(symptoms, func(c cause) bool { return c.otherStatus })
@@ -91,9 +95,24 @@ func (e *explainer) knownCauses(line string) []cause {
 	if causes == nil {
 		causes = e.statusCauses(line)
 	}
-	causes = append(causes, outcomeCauses(line)...)
+	if oursIn.MatchString(said) {
+		for i := range causes {
+			causes[i].Do = adviceHere(causes[i], failure{}, nil)
+		}
+	}
+	causes = append(causes, outcomeCauses(said, own)...)
 	slices.SortStableFunc(causes, func(a, b cause) int { return cmp.Compare(b.weight, a.weight) })
-	return causes
+	return distinct(causes)
+}
+
+// distinct leaves out causes that a line tells twice.
+func distinct(causes []cause) (list []cause) {
+	for _, c := range causes {
+		if !slices.ContainsFunc(list, func(o cause) bool { return o.key() == c.key() }) {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // refusalCauses are those of providers and of servers that want a login.
@@ -120,16 +139,18 @@ func refusalCauses(line string) (causes []cause) {
 	return causes
 }
 
-// outcomeIn and whileIn find the outcome of a session, and what was being done, in a line
-// of our log, as text or as JSON.
+// oursIn finds that a line is one of our log, as text or as JSON, and outcomeIn and whileIn
+// the outcome of the session and what was being done.
 var (
 	outcomeIn = regexp.MustCompile(`\boutcome(?:=|":)"?([a-z-]+)`)
+	oursIn    = regexp.MustCompile(`\bmsg(?:=|":)"?session\b`)
 	whileIn   = regexp.MustCompile(`\bwhile(?:=|":)"([^"]*)"`)
 )
 
 // outcomeCauses are why a session of ours may have ended as the line tells, or else how it
 // ended.
-func outcomeCauses(line string) []cause {
+// What own says of it already is not told again.
+func outcomeCauses(line string, own []cause) []cause {
 	if !strings.Contains(line, "outcome") {
 		return nil
 	}
@@ -150,6 +171,9 @@ func outcomeCauses(line string) []cause {
 			return guesses
 		}
 	}
+	if slices.ContainsFunc(own, func(c cause) bool { return c.ends != "" }) {
+		return nil
+	}
 	c := endOf(o)
 	c.Do += "; the line has the error as err and the reply as text, and the dialogue is in smtpshim watch, on the page and in recordings"
 	c.Source, c.vague, c.weight = fmt.Sprintf("outcome %s of a session", o), true, weightVague
@@ -167,7 +191,7 @@ func useOf(rule string) string {
 	case rule == "stray-bytes":
 		return "put smtpshim between: the rule stray-bytes heals it, and is in force on every route"
 	case slices.Contains(setsOf(rule), "standard"):
-		return fmt.Sprintf("put smtpshim between: the rule %s heals it, and is in force where a route has no rules of its own", rule)
+		return fmt.Sprintf("put smtpshim between: the rule %s heals it%s", rule, andStandard)
 	}
 	return fmt.Sprintf("put smtpshim between, with rules = [\"standard\", %q] in its route%s", rule, alsoOptions(rule))
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"slices"
 	"strings"
+
+	providers "smtpshim/proxy/provider"
 )
 
 // An ordinary refusal is no fault of either side's SMTP, or one that smtpshim mends
@@ -131,10 +133,12 @@ func aboutPolicies() []ordinary {
 }
 
 func aboutDialogue() []ordinary {
+	basic, _ := providers.Explain(535, "5.7.139") // a test has that it is known
 	return []ordinary{
+		{texts: []string{"basic authentication is disabled"}, means: basic.Means, do: basic.Do, source: "smtpshim's table of refusals, deploy/doc/login.md"},
 		{codes: []string{"530", "550", "553", "554", "503", "535"}, texts: []string{"client was not authenticated", "client not authenticated", "authentication required", "authentication is required",
 			"unauthenticated senders not allowed", "must authenticate", "must be authenticated", "sender address rejected: not logged in"},
-			means: "the client has not logged in", do: "have the client log in, or give it a login", source: "RFC 4954, 6"},
+			means: "the client has not logged in", do: "have the client log in, or give it a login; where it was smtpshim that said so, no [[route.login]] of the route fits the client's address", source: "RFC 4954, 6"},
 		{texts: []string{"not owned by user", "not permitted to send as", "not allowed to send as"},
 			means: "the account may not send as this sender", do: "give the login a sender, or let the server allow the account this one", source: "RFC 6409, 6.1; Postfix, reject_sender_login_mismatch"},
 		{codes: []string{"530"}, texts: []string{"must issue a starttls command first"},
@@ -152,10 +156,10 @@ func aboutDialogue() []ordinary {
 		{texts: []string{"need fully-qualified hostname"},
 			means: "the server wants a name with a domain in EHLO or HELO, and the client says one word", do: "put smtpshim between, with domain or name in [route.options.fix-hello-name]", source: "RFC 5321, 2.3.5; Postfix, reject_non_fqdn_helo_hostname"},
 		{codes: []string{"501", "550", "552"}, texts: []string{" ehlo - +", " helo - +"},
-			means: "a server of Microsoft's refuses the name in EHLO or HELO", do: "put smtpshim between: the rule fix-hello-name heals it, and is in force where a route has no rules of its own", source: "KB Q240832"},
+			means: "a server of Microsoft's refuses the name in EHLO or HELO", do: "put smtpshim between: the rule fix-hello-name heals it" + andStandard, source: "KB Q240832"},
 		{codes: []string{"505"}, texts: []string{" mail - +"},
 			means: "a server of Microsoft's wants TLS or a login first, and says so by a code that senders do not know",
-			do:    "put smtpshim between: the rules mend-505 and retry-starttls are for it, and are in force where a route has no rules of its own", source: "KB Q279214"},
+			do:    "put smtpshim between: the rules mend-505 and retry-starttls are for it" + andAllStandard, source: "KB Q279214"},
 	}
 }
 

@@ -17,6 +17,7 @@ type explainer struct {
 	with     map[string][]int   // the symptoms that have this word
 	rarity   map[string]float64 // of a word, from 0: how much it says
 	ordinary []ordinary
+	own      []ownText
 }
 
 // A symptom is what is seen of an ill that a rule heals.
@@ -43,7 +44,7 @@ func newSymptom(told cause, text string) symptom {
 }
 
 func newExplainer() *explainer {
-	e := &explainer{whole: map[string][]int{}, with: map[string][]int{}, rarity: map[string]float64{}, ordinary: ordinaryRefusals()}
+	e := &explainer{whole: map[string][]int{}, with: map[string][]int{}, rarity: map[string]float64{}, ordinary: ordinaryRefusals(), own: ownTexts()}
 	for _, r := range heal.Table() {
 		told := ruleCause(r)
 		for _, text := range r.Symptoms {

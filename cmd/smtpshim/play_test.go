@@ -263,3 +263,13 @@ func TestARefusalInPlaceOfAGreetingIsToldInPlainWords(t *testing.T) {
 		}
 	}
 }
+
+func TestAdviceOnARecordingTakesSmtpshimForGranted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "refused.txt")
+	write(t, path, "-- rules --\n-- dialogue --\nS: 220 mail.example.com ESMTP\nC: EHLO sub2.\nS: 501 5.5.4 Invalid Address\nC: QUIT\nS: 221 bye\n")
+	_, stdout, stderr := playing(t, "", path)
+	got := strings.Join(strings.Fields(stdout+stderr), " ")
+	if !strings.Contains(got, `write "fix-hello-name" into rules of the route`) || strings.Contains(got, "put smtpshim") {
+		t.Errorf("told as %s", got)
+	}
+}

@@ -120,6 +120,7 @@ type playedRefusal struct {
 	First   placed  `json:"first"`
 	Causes  []cause `json:"causes,omitempty"`
 	inForce []string
+	between bool // smtpshim stood between
 }
 
 // A playedChange is where it is not known any more how a dialogue goes on.
@@ -305,7 +306,7 @@ func (p *played) refusal(d *dialogues.Dialogue, r player.Refusal, inForce []stri
 			return
 		}
 		at = len(*list)
-		*list = append(*list, playedRefusal{Verb: r.Verb, Code: r.Code, Text: text, By: r.By, Healed: r.Healed, First: placeIn(d, r.Line), inForce: inForce})
+		*list = append(*list, playedRefusal{Verb: r.Verb, Code: r.Code, Text: text, By: r.By, Healed: r.Healed, First: placeIn(d, r.Line), inForce: inForce, between: d.Source == dialogues.Transcript})
 	}
 	(*list)[at].Count++
 }
@@ -320,6 +321,9 @@ func (p *played) explain(e *explainer) {
 		for _, c := range e.causesOf(fmt.Sprintf("%d %s", r.Code, r.Text)) {
 			if c.Guess || len(r.Causes) == maxGuesses {
 				break
+			}
+			if r.between {
+				c.Do = adviceBetween(c)
 			}
 			if slices.Contains(r.inForce, c.Rule) {
 				c.Do = fmt.Sprintf("the rule %s is in force, and did not see there what it acts on: look at the dialogue, %s", c.Rule, p.where)

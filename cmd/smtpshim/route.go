@@ -19,6 +19,7 @@ type route struct {
 	idle   []option   // said of rules that are not in force
 
 	options map[string]map[string]any // of the rules, as the configuration has them
+	unruled bool                      // the configuration has no rules for it, which are those of the set standard then
 
 	device bool          // timeouts are for clients that give up soon
 	record *record.Route // nil: nothing is

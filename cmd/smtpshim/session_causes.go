@@ -66,7 +66,8 @@ func (f failure) causes(looked func(rule string) bool) []cause {
 		if r.Means != "" {
 			add(cause{Means: r.Means, Do: r.Do, Source: "smtpshim's table of refusals, deploy/doc/login.md"})
 		}
-		add(sessionExplainer().causesOf(fmt.Sprint(r.Code, " ", r.Text))...)
+		said := sessionExplainer().causesOf(fmt.Sprint(r.Code, " ", r.Text))
+		add(slices.DeleteFunc(said, func(c cause) bool { return c.ends != "" && c.ends == f.outcome })...) // the end and the error say more
 	}
 	isGuess := func(c cause) bool { return c.Guess }
 	if err, _, _ := strings.Cut(f.err, "we said "); err != "" { // what we said tells no more of why
@@ -159,13 +160,7 @@ var outcomeAdvice = map[vocabulary.Outcome]string{
 func adviceHere(c cause, f failure, at *route) string {
 	switch {
 	case c.Rule == "" || at == nil:
-		if rest, ok := strings.CutPrefix(c.Do, "put smtpshim between: "); ok {
-			return rest
-		}
-		if rest, ok := strings.CutPrefix(c.Do, "put smtpshim between, with "); ok {
-			return "set " + rest
-		}
-		return c.Do
+		return adviceBetween(c)
 	case f.acted[c.Rule] > 0:
 		return fmt.Sprintf("the rule %s has acted in this session, and that was not enough: look at the dialogue", c.Rule)
 	case f.would[c.Rule] > 0:
@@ -175,9 +170,42 @@ func adviceHere(c cause, f failure, at *route) string {
 	case slices.Contains(at.Rules.Names(), c.Rule):
 		return fmt.Sprintf("the rule %s is in force on this route, and found nothing to act on: its description says what it looks for, and has its options", c.Rule)
 	}
-	also := alsoOptions(c.Rule)
-	if also != "" {
-		also += ","
+	var also []string
+	if at.unruled {
+		also = append(also, "which are [\"standard\"] where the file does not say")
 	}
-	return fmt.Sprintf("add %q to rules of the route %s, which are [\"standard\"] where the file does not say,%s and reload", c.Rule, at.Name, also)
+	if options := alsoOptions(c.Rule); options != "" {
+		also = append(also, strings.TrimSpace(options))
+	}
+	if also == nil {
+		return fmt.Sprintf("add %q to rules of the route %s, and reload", c.Rule, at.Name)
+	}
+	return fmt.Sprintf("add %q to rules of the route %s, %s, and reload", c.Rule, at.Name, strings.Join(also, ", "))
 }
+
+// adviceBetween is what to do about a cause where smtpshim stands between already, and it
+// is not known which rules its route has.
+func adviceBetween(c cause) string {
+	if c.Rule != "" && c.Rule != straySafeguard && c.Do == useOf(c.Rule) {
+		return fmt.Sprintf("write %q into rules of the route%s, unless it is in force there", c.Rule, alsoOptions(c.Rule))
+	}
+	if rest, ok := strings.CutPrefix(c.Do, "put smtpshim between: "); ok {
+		if rule, _, is := strings.Cut(rest, andStandard); is {
+			return rule + ": write it into rules of the route, unless it is in force there"
+		}
+		if rules, _, are := strings.Cut(rest, andAllStandard); are {
+			return rules + ": write them into rules of the route, unless they are in force there"
+		}
+		return rest
+	}
+	if rest, ok := strings.CutPrefix(c.Do, "put smtpshim between, with "); ok {
+		return "set " + rest
+	}
+	return c.Do
+}
+
+// How advice ends that names rules of the set standard.
+const (
+	andStandard    = ", and is in force where a route has no rules of its own"
+	andAllStandard = ", and are in force where a route has no rules of its own"
+)

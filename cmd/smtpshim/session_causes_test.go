@@ -15,7 +15,8 @@ import (
 func explaining(t *testing.T, rules string) *instance {
 	t.Helper()
 	config, _ := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nrules = "+rules+"\n"+
-		"[[route]]\nname = \"seen\"\nlisten = [\"127.0.0.1:2526\"]\nservers = [\"127.0.0.1:25\"]\nmode = \"observe\"\n")
+		"[[route]]\nname = \"seen\"\nlisten = [\"127.0.0.1:2526\"]\nservers = [\"127.0.0.1:25\"]\nmode = \"observe\"\n"+
+		"[[route]]\nname = \"plain\"\nlisten = [\"127.0.0.1:2527\"]\nservers = [\"127.0.0.1:25\"]\n")
 	p := newInstance("", config, t.Output())
 	t.Cleanup(func() { p.writer.Close() })
 	return p
@@ -28,6 +29,8 @@ func TestAFailedSessionSaysWhyAndWhatHealsIt(t *testing.T) {
 	}
 	acted := refused(501, "5.5.4 Invalid Address")
 	acted.acted = map[string]int{"fix-hello-name": 1}
+	plain := refused(550, "SMTPUTF8 is required, but was not offered by host")
+	plain.route = "plain"
 	gone := refused(501, "5.5.4 Invalid Address")
 	gone.route = "gone"
 	seen := refused(501, "5.5.4 Invalid Address")
@@ -44,10 +47,11 @@ func TestAFailedSessionSaysWhyAndWhatHealsIt(t *testing.T) {
 	}{
 		{"a rule that is not in force", refused(552, "Too many recipients"), "too-many-recipients", "this is known of ", `add "too-many-recipients" to rules of the route in, `, false},
 		{"a rule in force that did not act", refused(501, "5.5.4 Invalid Address"), "fix-hello-name", "this is known of ", "is in force on this route, and found nothing to act on", false},
-		{"a rule that needs options", refused(550, "SMTPUTF8 is required, but was not offered by host"), "hide-keywords", "this is known of ", `which are ["standard"] where the file does not say, and its options, which "smtpshim rules hide-keywords" tells, and reload`, false},
+		{"a rule that needs options", refused(550, "SMTPUTF8 is required, but was not offered by host"), "hide-keywords", "this is known of ", `add "hide-keywords" to rules of the route in, and its options, which "smtpshim rules hide-keywords" tells, and reload`, false},
+		{"a route without rules of its own", plain, "hide-keywords", "this is known of ", `add "hide-keywords" to rules of the route plain, which are ["standard"] where the file does not say, and its options, `, false},
 		{"a rule that is observed", seen, "fix-hello-name", "this is known of ", `would have acted in this session, and the route seen only observes: take mode = "observe" away, and reload`, false},
 		{"a rule that acted", acted, "fix-hello-name", "this is known of ", "has acted in this session", false},
-		{"a route that is gone", gone, "fix-hello-name", "this is known of ", "the rule fix-hello-name heals it", false},
+		{"a route that is gone", gone, "fix-hello-name", "this is known of ", `write "fix-hello-name" into rules of the route, unless it is in force there`, false},
 		{"a refusal that the proxy knows", login, "", "login by password is turned off", "use OAuth", false},
 		{"an everyday refusal", refused(550, "5.1.1 User unknown"), "", "the server does not know the recipient", "correct the address", false},
 		{"an unknown refusal", refused(599, "Xyzzy"), "", "mail was refused, and not accepted later in the session; nothing is known of this refusal", "read the reply", false},
@@ -139,7 +143,7 @@ func TestEveryFailureHasAReasonAndAdvice(t *testing.T) {
 func TestALineOfTheLogIsExplainedAsThePageDoes(t *testing.T) {
 	p := explaining(t, "[]")
 	for _, o := range vocabulary.Outcomes() {
-		told := outcomeCauses(fmt.Sprintf("level=WARN msg=session outcome=%s messages=0", o))
+		told := outcomeCauses(fmt.Sprintf("level=WARN msg=session outcome=%s messages=0", o), nil)
 		if len(told) > 0 != o.Failed() {
 			t.Errorf("%s is told: %+v", o, told)
 		}

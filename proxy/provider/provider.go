@@ -17,6 +17,7 @@ type refusal struct {
 
 const (
 	useOAuth = "use OAuth: a login whose account has method oauth"
+	viaOAuth = "have smtpshim log in by OAuth in the client's place: [[account]] with method oauth, and [[route.login]], as in the recipe scanners-microsoft-365"
 	turnOn   = "turn SMTP AUTH on for the mailbox (Set-CASMailbox -SmtpClientAuthenticationDisabled $false)"
 	sendAs   = "give the login a sender, or the account the permission SendAs"
 )
@@ -31,9 +32,9 @@ var refusals = []refusal{
 	{535, "smtpclientauthentication is disabled for the mailbox", Meaning{ // learn.microsoft.com, authenticated-client-smtp-submission; assumed for the text
 		"login by SMTP AUTH is turned off for this mailbox, also by token", turnOn}},
 	{535, "5.7.139", Meaning{ // rpremraj/mailR#107, nodemailer/nodemailer#1714
-		"login by password is turned off by a policy, for the tenant or for the mailbox", useOAuth + ", or turn it on for the mailbox"}},
+		"login by password is turned off by a policy, for the tenant or for the mailbox", viaOAuth + ", or turn login by password on for the mailbox"}},
 	{550, "5.7.30 basic authentication", Meaning{ // captaindns.com, microsoft-exchange-basic-auth-smtp-end; 5.7.30 alone is REQUIRETLS (RFC 8689)
-		"login by password has ended at Microsoft 365", useOAuth}},
+		"login by password has ended at Microsoft 365", viaOAuth}},
 	{535, "5.7.3", Meaning{ // MS-SMTPNTLM, 2.2.1.4; rustdesk/rustdesk-server-pro#942, jstedfast/MailKit#1126
 		"the password or the token is not accepted",
 		"check user and password; of a token the scope, the permission SMTP.SendAsApp, that the service principal has the ObjectId of the enterprise application, and that SMTP AUTH is on for the mailbox"}},
@@ -86,7 +87,7 @@ var refusals = []refusal{
 // general are refusals as the RFCs define them, for everybody (RFC 4954, 6). They count
 // where none of refusals fits.
 var general = []refusal{
-	{530, "5.7.0 authentication required", Meaning{"the client has not logged in", "have the client log in, or give it a login"}},
+	{530, "5.7.0 authentication required", Meaning{"the client has not logged in", "have the client log in, or give it a login; where it was smtpshim that said so, no [[route.login]] of the route fits the client's address"}},
 	{534, "5.7.9", Meaning{"the server wants a stronger mechanism than this one", "let the account use more mechanisms, or " + useOAuth}},
 	{535, "5.7.8", Meaning{"user and password, or the token, are not accepted", "check user and password; where there is two-step verification an app password is needed"}},
 }
