@@ -152,3 +152,43 @@ func needsRights(addresses []string) string {
 	}
 	return ""
 }
+
+// takenPorts are what would keep us from listening, by the address.
+func (c *config) takenPorts() takenPorts {
+	taken := takenPorts{}
+	look := func(address string) {
+		for _, f := range lookAtPorts(c, address) {
+			if to, err := toBind(address); err == nil {
+				if f.expect {
+					f.text = strings.Replace(f.text, ", ", " is taken, ", 1)
+				}
+				taken[to] = f.text
+			}
+		}
+	}
+	for _, r := range c.routes {
+		for _, address := range r.Listen {
+			look(address)
+		}
+	}
+	if c.admin != "" {
+		look(c.admin)
+	}
+	return taken
+}
+
+type takenPorts map[netip.AddrPort]string
+
+// explain puts what check would say into an error of listening.
+func (taken takenPorts) explain(err error) error {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "listen" || op.Addr == nil {
+		return err
+	}
+	to, wrong := toBind(op.Addr.String())
+	text := taken[to]
+	if wrong != nil || text == "" {
+		return err
+	}
+	return errors.New(strings.Replace(err.Error(), op.Error(), text, 1))
+}

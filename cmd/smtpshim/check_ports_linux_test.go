@@ -148,3 +148,24 @@ func TestCheckSaysThatAPortIsForRoot(t *testing.T) {
 		t.Errorf("%v, and not %q in\n%s", err, want, out)
 	}
 }
+
+func TestRunSaysWhoHasAPortAsCheckDoes(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	address := l.Addr().String()
+	for _, text := range []string{
+		"admin.listen = \"\"\n" + routeText("in", address),
+		fmt.Sprintf("admin.listen = %q\n", address) + routeText("in", "127.0.0.1:0"),
+	} {
+		path := filepath.Join(t.TempDir(), "smtpshim.toml")
+		write(t, path, strings.Replace(text, "127.0.0.1:0", freeAddress(t), 1))
+		var log strings.Builder
+		status := serve(path, nil, &log, func(enclosure) (int, error) { return 0, nil })
+		if want := fmt.Sprintf("%s is taken, by the smtpshim that runs (process %d)", address, os.Getpid()); status != failed || !strings.Contains(log.String(), want) {
+			t.Errorf("%d, and not %q in\n%s", status, want, &log)
+		}
+	}
+}

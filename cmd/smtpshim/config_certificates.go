@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -167,6 +168,11 @@ func (t *table) store(sources []tlspolicy.Source) *tlspolicy.Store {
 		_, err := tlspolicy.NewStore(source)
 		switch {
 		case err == nil:
+		case source.Key != "" && missing(source.Certificate) != nil && missing(source.Key) != nil: // err has the first alone
+			t.wrong("certificate", "%v", err)
+			t.wrong("key", "%v", missing(source.Key))
+		case source.Key == "" && missing(source.Certificate) != nil:
+			t.wrong("certificate", "%v; where its key is in another file, key has to name that", err)
 		case source.Certificate != "" && source.Key == "":
 			t.wrong(keyOf(source, err), "%v (no key is named, so it has to be in the same file)", err)
 		default:
@@ -181,6 +187,15 @@ func (t *table) store(sources []tlspolicy.Source) *tlspolicy.Store {
 		t.wrong(keyOf(sources[0], err), "%v", err)
 	}
 	return store
+}
+
+// missing is the error that there is no file of that name; nil if there is one, or none
+// is named.
+func missing(name string) error {
+	if _, err := os.Stat(name); name != "" && errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // keyOf is the key that names the file an error is about.

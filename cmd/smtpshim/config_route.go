@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"smtpshim/proxy"
@@ -75,7 +77,7 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates, a
 // networks reads an array of networks.
 func networks(t *table, key string) []netip.Prefix {
 	var list []netip.Prefix
-	for _, text := range t.texts(key) {
+	for _, text := range t.oneByOne(key) {
 		network, err := rewrite.ParseNetwork(text)
 		if err != nil {
 			t.wrong(key, "%v", err)
@@ -85,9 +87,28 @@ func networks(t *table, key string) []netip.Prefix {
 	return list
 }
 
+// oneByOne reads an array of strings of which none has a comma: somebody would mean
+// several.
+func (t *table) oneByOne(key string) (list []string) {
+	for _, text := range t.texts(key) {
+		if _, isPath := socketPath(text); isPath || !strings.Contains(text, ",") {
+			list = append(list, text)
+			continue
+		}
+		var each []string
+		for part := range strings.SplitSeq(text, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				each = append(each, strconv.Quote(part))
+			}
+		}
+		t.wrong(key, "%q has a comma between its quotes; write [%s]", text, strings.Join(each, ", "))
+	}
+	return list
+}
+
 // addresses reads an array of strings that must be there and not be empty.
 func addresses(t *table, key, example string) []string {
-	list := t.texts(key)
+	list := t.oneByOne(key)
 	if raw, ok := t.values[key].([]any); !t.has(key) {
 		t.follows(nil, key, "is missing; write for example %s = [%q]", key, example)
 	} else if ok && len(raw) == 0 {

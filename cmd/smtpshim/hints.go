@@ -8,11 +8,15 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"smtpshim/rewrite"
 	"smtpshim/rewrite/oneof"
 )
 
 // hintPlace is what to add to an error about a key that its table does not have.
 func (t *table) hintPlace(key string) string {
+	if t.name == "route" && forClientsToCome.MatchString(key) && !t.namesWeakness(key) {
+		return "; clients names who is served, and everybody else gets 554"
+	}
 	isTable := false
 	switch t.values[key].(type) {
 	case map[string]any, []map[string]any:
@@ -59,6 +63,19 @@ func (t *table) hintPlace(key string) string {
 		return " here; it belongs below " + strings.Join(elsewhere, " or ")
 	}
 	return "; there are " + oneof.Names(t.asked)
+}
+
+// forClientsToCome is what others call the key clients of a route.
+var forClientsToCome = regexp.MustCompile(`(?i)^(?:networks|mynetworks|(?:allow|deny|permit|whitelist|blacklist|trusted).*|.*_allowed)$`)
+
+// namesWeakness reports whether a key is that of [[route.server_tls.weak]], of the same name.
+func (t *table) namesWeakness(key string) bool {
+	list, _ := t.values[key].([]any)
+	return key == "allow" && slices.ContainsFunc(list, func(v any) bool {
+		text, _ := v.(string)
+		_, err := rewrite.ParseNetwork(text)
+		return err != nil
+	})
 }
 
 // within says whether a table is another, or in it.

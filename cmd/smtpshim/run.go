@@ -66,6 +66,7 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer, lock func(en
 	defer func() { p.accounts.closeNow() }()
 	defer p.proxy.Close()
 	var before *predecessor
+	taken := c.takenPorts() // before the lock, since nobody sees other processes' sockets then
 	if err = c.makeStateDir(); err == nil {
 		err = p.lockIn(lock)
 	}
@@ -80,7 +81,7 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer, lock func(en
 		err = p.apply(c)
 	}
 	if err != nil {
-		p.log.Error("not started", "err", err)
+		p.log.Error("not started", "err", taken.explain(err))
 		return failed
 	}
 	p.settle()

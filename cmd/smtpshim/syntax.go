@@ -66,19 +66,23 @@ func notTOML(path, text string, err error) mistake {
 	if !ok {
 		return mistake{file: path, text: "not TOML: " + err.Error()}
 	}
+	if hint := notText([]byte(text)); hint != "" {
+		return mistake{file: path, text: "not TOML: " + hint}
+	}
 	line := lineAt(text, at.Position.Start+at.Position.Len-1)
+	if lines := strings.Split(text, "\n"); line <= len(lines) {
+		if hint := hintCurly(lines[line-1]); hint != "" {
+			return mistake{file: path, line: line, text: "not TOML: " + hint}
+		}
+	}
 	if begun, hint := unfinished(text, line, at.Message); hint != "" {
 		return mistake{file: path, line: begun, text: "not TOML: " + hint}
 	}
-	m := mistake{file: path, line: line, text: "not TOML: " + at.Message}
 	hint := hintQuotes(text, line)
-	if strings.HasPrefix(at.Message, `expected '.' or '='`) {
-		hint = "a key is wanted, then = and its value"
+	if hint == "" || strings.HasPrefix(at.Message, `expected '.' or '='`) {
+		hint = inPlainWords(at.Message)
 	}
-	if hint != "" {
-		m.text = fmt.Sprintf("not TOML: %s (%s)", hint, at.Message)
-	}
-	return m
+	return mistake{file: path, line: line, text: "not TOML: " + hint}
 }
 
 // headerLine is a line that begins a table, whatever its brackets, and then a comment.
