@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/aymanbagabas/go-udiff"
 )
 
 // top is the folder that the documents' paths are relative to.
@@ -163,7 +165,7 @@ func betweenMarks(t *testing.T, file, begin, end, want string) {
 			t.Fatal(err)
 		}
 	default:
-		t.Errorf("%s: go test ./cmd/smtpshim -run TheDocumentsHave -update writes it anew; between its marks it has\n%s\nwant\n%s", file, got, want)
+		t.Errorf("%s: go test ./cmd/smtpshim -run TheDocumentsHave -update writes it anew:\n%s", file, udiff.Unified("is", "is to be", got, want))
 	}
 }
 

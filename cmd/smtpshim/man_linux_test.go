@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aymanbagabas/go-udiff"
+
 	"smtpshim/proxy/smtptest/real"
 )
 
@@ -74,7 +76,7 @@ func between(t *testing.T, file, name, text string) {
 		return
 	}
 	if got := string(page[from:to]); got != text {
-		t.Errorf("%s, %s: go test -run Manual -update writes it anew; it has\n%s\nwant\n%s", file, name, got, text)
+		t.Errorf("%s, %s: go test ./cmd/smtpshim -run TheManualHas -update writes it anew:\n%s", file, name, udiff.Unified("is", "is to be", got, text))
 	}
 }
 
