@@ -95,7 +95,7 @@ func (e *explainer) knownCauses(line string) []cause {
 	if causes == nil {
 		causes = e.statusCauses(line)
 	}
-	if oursIn.MatchString(said) {
+	if own != nil || oursIn.MatchString(said) {
 		for i := range causes {
 			causes[i].Do = adviceHere(causes[i], failure{}, nil)
 		}

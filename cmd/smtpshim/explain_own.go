@@ -12,7 +12,7 @@ type ownText struct {
 	text      string // with its code; a part of the reply may do
 	means, do string
 	ends      vocabulary.Outcome // of the sessions that it ends, which says more; "": there is none
-	rules     bool               // rules are known by this text, and are told before
+	rules     bool               // rules are known by this text, and are told too
 }
 
 // ownCauses are the texts of ours that a line has. rest is the line without those that no
@@ -31,10 +31,10 @@ func (e *explainer) ownCauses(line string) (causes []cause, rest string) {
 			continue
 		}
 		own := cause{Means: o.means, Do: o.do, Source: ownSource, weight: weightOwn, ends: o.ends}
-		if o.rules {
-			own.weight = weightVague
-		} else {
+		if !o.rules {
 			line = short
+		} else if strings.Contains(line, "outcome") {
+			own.weight = weightVague // a line of our log tells more
 		}
 		causes = append(causes, own)
 	}
