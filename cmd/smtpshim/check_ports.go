@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -156,6 +157,9 @@ func needsRights(addresses []string) string {
 // takenPorts are what would keep us from listening, by the address.
 func (c *config) takenPorts() takenPorts {
 	taken := takenPorts{}
+	if os.Getenv(handedOver) != "" {
+		return taken // by our predecessor, who gives them to us
+	}
 	look := func(address string) {
 		for _, f := range lookAtPorts(c, address) {
 			if to, err := toBind(address); err == nil {

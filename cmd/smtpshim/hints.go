@@ -70,7 +70,10 @@ var forClientsToCome = regexp.MustCompile(`(?i)^(?:networks|mynetworks|(?:allow|
 
 // namesWeakness reports whether a key is that of [[route.server_tls.weak]], of the same name.
 func (t *table) namesWeakness(key string) bool {
-	list, _ := t.values[key].([]any)
+	list, ok := t.values[key].([]any)
+	if !ok {
+		list = []any{t.values[key]}
+	}
 	return key == "allow" && slices.ContainsFunc(list, func(v any) bool {
 		text, _ := v.(string)
 		_, err := rewrite.ParseNetwork(text)

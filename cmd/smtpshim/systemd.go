@@ -13,6 +13,10 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
+// handedOver is the variable that has the names of the sockets at descriptors 4
+// and on, as JSON.
+const handedOver = "SMTPSHIM_SOCKETS"
+
 // inherit takes the sockets that were handed to us, by the process that we are to
 // take over from or by systemd (sd_listen_fds(3)), under the names that listen has
 // for them. They can be asked for once.

@@ -30,10 +30,6 @@ import (
 // upgradeSignals ask for an upgrade.
 var upgradeSignals = []os.Signal{syscall.SIGUSR2}
 
-// handedOver is the variable that has the names of the sockets at descriptors 4
-// and on, as JSON.
-const handedOver = "SMTPSHIM_SOCKETS"
-
 // startLimit is how long a new process may take until it serves.
 const startLimit = time.Minute
 
