@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"unicode"
 
 	"golang.org/x/net/html"
 	"golang.org/x/text/encoding/charmap"
@@ -129,19 +131,34 @@ var returned = regexp.MustCompile(`(?im)^[ \t]*-*[ \t]*(?:below this line is (?:
 
 // inUTF8 is text in UTF-8, where its charset is one of 8 bits that is known.
 func inUTF8(charset string, body io.Reader) io.Reader {
-	bare := func(name string) string {
-		return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(name))
-	}
-	name := bare(charset)
-	if name == "latin1" || name == "iso88591" {
-		name = "windows1252" // which has characters where ISO-8859-1 has controls, and is often meant
-	}
-	for _, e := range charmap.All {
-		if m, is := e.(*charmap.Charmap); is && bare(m.String()) == name {
-			return m.NewDecoder().Reader(body)
-		}
+	if m := charsets()[bareCharset(charset)]; m != nil {
+		return m.NewDecoder().Reader(body)
 	}
 	return body
+}
+
+// charsets are those of 8 bits, by their bare names. A hostile message has many parts, so
+// they are gathered once.
+var charsets = sync.OnceValue(func() map[string]*charmap.Charmap {
+	known := map[string]*charmap.Charmap{}
+	for _, e := range charmap.All {
+		if m, is := e.(*charmap.Charmap); is {
+			known[bareCharset(m.String())] = m
+		}
+	}
+	known["latin1"] = charmap.Windows1252 // which has characters where ISO-8859-1 has controls, and is often meant
+	known["iso88591"] = charmap.Windows1252
+	return known
+})
+
+// bareCharset is the name of a charset without what its spellings differ in.
+func bareCharset(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r == ' ' {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, name)
 }
 
 // decoded undoes a Content-Transfer-Encoding (RFC 2045, 6).

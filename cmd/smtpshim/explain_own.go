@@ -10,6 +10,7 @@ import (
 // An ownText is one with which smtpshim itself refuses, and what it says by it.
 type ownText struct {
 	text      string // with its code; a part of the reply may do
+	bare      string // the same without its code, in small letters
 	means, do string
 	ends      vocabulary.Outcome // of the sessions that it ends, which says more; "": there is none
 	rules     bool               // rules are known by this text, and are told too
@@ -18,21 +19,19 @@ type ownText struct {
 // ownCauses are the texts of ours that a line has. rest is the line without those that no
 // rule is known by: what anybody else means by such words does not count.
 func (e *explainer) ownCauses(line string) (causes []cause, rest string) {
-	if strings.Contains(strings.ToLower(line), strings.ToLower(rewrite.NoLoginMeans)) {
+	lower := strings.ToLower(line) // once: most lines have none
+	if strings.Contains(lower, noLoginMeans) {
 		causes = append(causes, cause{Means: rewrite.NoLoginMeans, Do: rewrite.NoLoginDo, Source: ownSource, weight: weightOwn})
 		return causes, cutOut(cutOut(line, "530 5.7.0 authentication required"), rewrite.NoLoginMeans)
 	}
 	for _, o := range e.own {
-		short := cutOut(line, o.text)
-		if short == line {
-			short = cutOut(line, o.text[len("421 "):]) // some leave the code out
-		}
-		if short == line {
+		if !strings.Contains(lower, o.bare) {
 			continue
 		}
+		short := cutOut(cutOut(line, o.text), o.bare) // some leave the code out
 		own := cause{Means: o.means, Do: o.do, Source: ownSource, weight: weightOwn, ends: o.ends}
 		if !o.rules {
-			line = short
+			line, lower = short, strings.ToLower(short)
 		} else if strings.Contains(line, "outcome") {
 			own.weight = weightVague // a line of our log tells more
 		}
@@ -40,6 +39,8 @@ func (e *explainer) ownCauses(line string) (causes []cause, rest string) {
 	}
 	return causes, line
 }
+
+var noLoginMeans = strings.ToLower(rewrite.NoLoginMeans)
 
 const ownSource = "smtpshim's own text"
 
@@ -60,7 +61,7 @@ func cutOut(line, text string) string {
 // words is not among them.
 func ownTexts() []ownText {
 	list := append(ownEnds(), ownLimits()...)
-	return append(list, []ownText{
+	list = append(list, []ownText{
 		{text: rewrite.NotServedText, means: "smtpshim says this: the route does not serve clients from this address", do: "add the client's network to clients of the route"},
 		{text: "421 4.3.5 no server can be reached this way", means: "smtpshim says this: the address to which the client wanted to go is not known, or is smtpshim's own", do: "see how the connection is redirected to the route (deploy/doc/network.md), or name servers there"},
 		{text: "421 4.7.0 no PROXY header is taken from here", means: "smtpshim says this: the client began with a PROXY header, and the route takes none from its address", do: "add the balancer's address to proxy_protocol.accept_from"},
@@ -75,6 +76,11 @@ func ownTexts() []ownText {
 		{text: "554 5.5.0 nothing may be sent behind STARTTLS before its answer", means: aheadMeans, do: aheadDo},
 		{text: "554 5.5.0 the message was sent before DATA was accepted", means: aheadMeans, do: aheadDo},
 	}...)
+	for i := range list {
+		_, bare, _ := strings.Cut(list[i].text, " ")
+		list[i].bare = strings.ToLower(bare)
+	}
+	return list
 }
 
 const (
