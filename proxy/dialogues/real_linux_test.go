@@ -134,6 +134,20 @@ func TestWhatRealServersLogIsPlayed(t *testing.T) {
 	}
 }
 
+func TestWhatSendmailNotesOfItsSessionsIsPlayed(t *testing.T) {
+	server := real.Sendmail(t, real.Options{})
+	if out, status := real.Swaks(t, server.Addr); status != 0 {
+		t.Fatal(out)
+	}
+	real.Wait(t, "the session in what sendmail notes", func() bool { return strings.Contains(server.Traffic(t), " >>> 221 ") })
+	lines := linesOf(one(t, server.Traffic(t), dialogues.Sendmail))
+	for _, want := range []string{"S: 220 sendmail.example.com ESMTP", "C: EHLO ", "C: MAIL FROM:<sender@example.com>", " bytes\n", "S: 250 2.0.0 ", "C: QUIT\nS: 221 2.0.0 "} {
+		if !strings.Contains(lines, want) {
+			t.Errorf("%q is not in\n%s", want, lines)
+		}
+	}
+}
+
 // onlyOf lets through the packets that go to a TCP port over IPv4, or come from there:
 // other tests send mail too, more than there is room for.
 func onlyOf(port uint32) []bpf.RawInstruction {

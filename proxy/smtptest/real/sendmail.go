@@ -31,9 +31,22 @@ func Sendmail(t testing.TB, o Options) *Server {
 	}
 	write(t, s.dir, map[string]string{"sendmail.cf": config, "switch": "hosts files\naliases files\npasswd files\n",
 		"hosts": fmt.Sprintf("127.0.0.1 localhost\n127.0.0.1 %[1]s.example.com %[1]s\n", name)})
-	startApart(t, s.dir, map[string]string{"hosts": "/etc/hosts"}, sendmail, "-C", filepath.Join(s.dir, "sendmail.cf"), "-bD")
+	startApart(t, s.dir, map[string]string{"hosts": "/etc/hosts"}, sendmail, "-C", filepath.Join(s.dir, "sendmail.cf"), "-X", filepath.Join(s.dir, traffic), "-bD")
 	Listening(t, s.Addr)
 	return s
+}
+
+// traffic is the file that sendmail writes with -X.
+const traffic = "traffic"
+
+// Traffic is what sendmail has noted of its sessions until now, by its option -X.
+func (s *Server) Traffic(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.dir, traffic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // sendmailCF has one mailer for everything, which is never called: the queue is not run.
