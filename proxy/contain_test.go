@@ -311,6 +311,8 @@ func panicsAmongOthers(t *testing.T, p *proxy.Proxy, c defectCase, trusting *tls
 // wantOneDefect wants one line in the log, with a stack, one count, and the outcome.
 func wantOneDefect(t *testing.T, log defectLog, counts *counts, at string) {
 	t.Helper()
+	// A session that has left may still be about to say so.
+	eventually(t, func() bool { return len(log.of(t, "bad", "ERROR")) > 0 && counts.get("defect") > 0 })
 	defects := log.of(t, "bad", "ERROR")
 	if len(defects) != 1 {
 		t.Fatalf("%d lines tell of it", len(defects))
@@ -327,7 +329,11 @@ func wantOneDefect(t *testing.T, log defectLog, counts *counts, at string) {
 	if n := counts.get("ended defect"); n != 1 && at != "End" && at != "log" {
 		t.Errorf("the outcome defect is counted %d times", n)
 	}
-	if ended := log.of(t, "bad", "WARN"); at != "log" && (len(ended) == 0 || ended[0].Outcome != "defect") {
+	if at == "log" {
+		return
+	}
+	eventually(t, func() bool { return len(log.of(t, "bad", "WARN")) > 0 })
+	if ended := log.of(t, "bad", "WARN"); ended[0].Outcome != "defect" {
 		t.Errorf("the log has %+v", ended)
 	}
 }
