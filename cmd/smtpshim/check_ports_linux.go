@@ -13,7 +13,8 @@ import (
 )
 
 // holderOf is the process that listens where an address is taken, its name, and whether
-// that is a smtpshim that runs: "demo -listen" and "probe -listen" are to end before. 0 if it is not known, as without the rights of root or of its user.
+// that is a smtpshim that runs: "demo -listen" and "probe -listen" are none. 0 if it is
+// not known, as without the rights of root or of its user.
 func holderOf(to netip.AddrPort) (pid int, program string, ours bool) {
 	sockets := map[string]bool{} // as links in /proc/PID/fd have them
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {

@@ -148,8 +148,7 @@ var (
 )
 
 // outcomeCauses are why a session of ours may have ended as the line tells, or else how it
-// ended.
-// What own says of it already is not told again.
+// ended. What own says of it already is not told again.
 func outcomeCauses(line string, own []cause) []cause {
 	if !strings.Contains(line, "outcome") {
 		return nil

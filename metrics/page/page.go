@@ -146,7 +146,7 @@ type Line struct {
 	Rule       string        // names with commas between them; "": as it was said
 }
 
-//go:embed page.html rule.html replay.html observed.html page.css page.js page.svg
+//go:embed page.html alone.html rule.html replay.html observed.html page.css page.js page.svg
 var files embed.FS
 
 // New answers for the page at /, for what belongs to it, and for s.Events at

@@ -228,9 +228,9 @@ func (h headerLimits) begin(*rewrite.Text) rewrite.Filter {
 }
 
 // shieldsExchange50 is for KB Q169174, KB Q188341 and KB Q166570, of which the first and
-// the last are about addresses that are none. How long a line of
-// AUTH, and how many wrong recipients, are harmless nobody says: NTLM's lines and
-// most people's mistakes are within the limits.
+// the last are about addresses that are none. Nobody says how long a line of AUTH, and how
+// many wrong recipients, are harmless: NTLM's lines and most people's mistakes are within
+// the limits.
 func shieldsExchange50() map[string]any {
 	return map[string]any{"auth_length": int64(1024), "refused_recipients": int64(50), "malformed": "refuse"}
 }
