@@ -31,12 +31,12 @@ func keepHeapFloor() {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	use := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/globals:bytes"}, {Name: "/gc/scan/stack:bytes"}}
 	now := 0
 	var collected func()
 	adjust := func() {
-		metrics.Read(live)
-		percent := floorPercent(live[0].Value.Uint64())
+		metrics.Read(use)
+		percent := floorPercent(use[0].Value.Uint64(), use[1].Value.Uint64()+use[2].Value.Uint64())
 		if percent < now || percent > now+now/4 { // to set it stops the world for a moment
 			debug.SetGCPercent(percent)
 			now = percent
@@ -50,14 +50,15 @@ func keepHeapFloor() {
 }
 
 // floorPercent is the GOGC with which so many octets in use may grow up to heapFloor, or
-// twice as many if that is more. The runtime lets any heap grow to 4 MiB with a GOGC of
-// 100, and to as many times that as GOGC is more.
-func floorPercent(live uint64) int {
+// twice as many if that is more. The runtime counts global variables and stacks as if they
+// were in use, too, and lets any heap grow to 4 MiB with a GOGC of 100, and to as many times
+// that as GOGC is more.
+func floorPercent(live, besides uint64) int {
 	const most = 700
 	if live == 0 {
 		return most
 	}
-	return int(min(max(math.Round(100*float64(heapFloor)/float64(live))-100, 100), most))
+	return int(min(max(math.Round(100*(float64(heapFloor)-float64(live))/float64(live+besides)), 100), most))
 }
 
 const (
@@ -68,11 +69,15 @@ const (
 	// worthReturning is how much garbage a heap has at least that is looked through for
 	// its sake, and a fourth of what is in use if that is more.
 	worthReturning = 4 << 20
+
+	// quietSeconds is how many seconds in a row pass without work before that: what is
+	// given back has to be asked for again, page by page, when work goes on.
+	quietSeconds = 10
 )
 
-// returnMemory gives memory back to the system in seconds without work, for as long as
-// it is told of seconds: what the beginning of sessions has left behind would lie there
-// for minutes while they wait.
+// returnMemory gives memory back to the system after some seconds without work, for as
+// long as it is told of seconds: what the beginning of sessions has left behind would lie
+// there for minutes while they wait.
 func returnMemory(seconds <-chan time.Time) {
 	c := calm{}
 	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
@@ -85,12 +90,18 @@ func returnMemory(seconds <-chan time.Time) {
 }
 
 // A calm looks for seconds without work.
-type calm struct{ allocated uint64 }
+type calm struct {
+	allocated uint64
+	seconds   int // so many in a row
+}
 
 // isDue says whether it is worth to look for garbage now, from the octets that were
 // ever allocated, were in use at the last collection, and are taken now.
 func (c *calm) isDue(allocated, live, taken uint64) bool {
-	working := allocated-c.allocated > quietAllocation
+	c.seconds++
+	if allocated-c.allocated > quietAllocation {
+		c.seconds = 0
+	}
 	c.allocated = allocated
-	return !working && taken > live && taken-live > max(worthReturning, live/4)
+	return c.seconds >= quietSeconds && taken > live && taken-live > max(worthReturning, live/4)
 }

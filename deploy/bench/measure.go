@@ -231,7 +231,7 @@ func (s *stage) one(w *workload, r *running, length time.Duration) (figure, erro
 func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 // settling is how long memory is given to come to rest.
-const settling = 4 * time.Second
+const settling = 14 * time.Second
 
 // weigh finds what an idle session takes, each time with fresh processes.
 func (b *bench) weigh(ctx context.Context, w *workload) error {
