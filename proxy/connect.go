@@ -68,7 +68,6 @@ type greeting struct {
 
 func (g greeting) close() {
 	if g.server != nil {
-		g.server.release()
 		g.server.close()
 	}
 }
@@ -147,7 +146,6 @@ func (s *session) greetedOnce(name string) (*leg, []byte, error) {
 		return server, nil, err
 	}
 	if err != nil {
-		server.release()
 		server.close()
 		s.failed(vocabulary.ServerGreeting)
 		return nil, nil, s.namesHeader(fmt.Errorf("waiting for the greeting: %w", err))

@@ -85,7 +85,6 @@ func (s *session) linger() {
 
 func (s *session) closeClient() {
 	if s.client != nil {
-		s.client.release()
 		s.client.close()
 	}
 }

@@ -395,7 +395,12 @@ func (l *leg) closeWrite() {
 	}
 }
 
-func (l *leg) close() { l.conn.Close() }
+// close ends the connection. Nobody reads or writes it any more.
+func (l *leg) close() {
+	l.release()
+	l.conn.Close()
+	l.letGo()
+}
 
 // cut closes without a word, for which TLS would wait.
 func (l *leg) cut() {

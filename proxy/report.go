@@ -131,12 +131,13 @@ func (s *session) logEnd() {
 	if !s.log.Enabled(context.Background(), level) {
 		return
 	}
-	attrs := []slog.Attr{
+	now := time.Now()
+	attrs := append(make([]slog.Attr, 0, 16),
 		slog.String("route", s.route.Name), slog.String("session", s.id), s.caller(),
 		slog.String("server", s.serverName), slog.String("hello", printable(s.dialogue.Hello())), slog.String("outcome", string(s.outcome)),
 		slog.Int("messages", s.sum.messages), slog.Int64("bytes", s.sum.octets),
-		slog.Float64("seconds", float64(time.Since(s.began).Milliseconds())/1000),
-	}
+		slog.Float64("seconds", float64(now.Sub(s.began).Milliseconds())/1000),
+	)
 	if s.balancer.IsValid() {
 		attrs = append(attrs, slog.Any("proxy", s.balancer))
 	}
@@ -182,7 +183,9 @@ func (s *session) logEnd() {
 	if s.err != nil {
 		attrs = append(attrs, slog.String("err", printable(s.err.Error())))
 	}
-	s.log.LogAttrs(context.Background(), level, "session", attrs...)
+	r := slog.NewRecord(now, level, "session", 0) // to look for the place in the source would be a sixth of the line's cost
+	r.AddAttrs(attrs...)
+	_ = s.log.Handler().Handle(context.Background(), r)
 }
 
 // caller is the client's address as the log has it: "local" of one that came by a

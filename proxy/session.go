@@ -446,7 +446,6 @@ func (s *session) failure() error {
 func (s *session) closeServer() {
 	if s.server != nil {
 		s.serverIn += s.server.total
-		s.server.release()
 		s.server.close()
 		s.setServer(nil)
 	}
