@@ -241,8 +241,9 @@ func TestAPanicCostsOneSession(t *testing.T) {
 			f := &fuse{at: at}
 			log := newDefectLog(f)
 			shaken := &fusedTLS{f, secure, trusting}
+			heard := fused{newCounts(), f}
 			bad := &proxy.Route{Name: "bad", Listen: []string{"127.0.0.1:0"}, Servers: []string{server}, Rules: mendsEveryName(t, "standard"),
-				Observer: fused{newCounts(), f}, Limits: proxy.Limits{Sessions: 1},
+				Observer: heard, Dialogue: heard.Dialogue, Limits: proxy.Limits{Sessions: 1},
 				ClientTLS: proxy.ClientTLS{Acceptor: acceptor{shaken}}, ServerTLS: proxy.ServerTLS{Dialer: shaken}}
 			good := &proxy.Route{Name: "good", Listen: []string{"127.0.0.2:0"}, Servers: []string{server}}
 			if c.change != nil {

@@ -45,7 +45,7 @@ func TestEverySessionEndsOnceForWhoHearsItOrDoesNot(t *testing.T) {
 	for _, wants := range []bool{false, true} {
 		server := startServer(t, legacyServer(t, "modern"))
 		o := endings{newCounts(), wants, make(chan told, 10)}
-		p, dial := startProxy(t, &proxy.Route{Servers: []string{server.Addr()}, Observer: o})
+		p, dial := startProxy(t, &proxy.Route{Servers: []string{server.Addr()}, Observer: o, Dialogue: o.Dialogue, Ended: o.Ended})
 		conn, err := dial()
 		if err != nil {
 			t.Fatal(err)

@@ -9,13 +9,16 @@ import (
 // finish closes both sides and tells how it was. Each of its steps is done once:
 // called again after one has panicked, it goes on behind that.
 func (s *session) finish() {
-	steps := [...]func(){s.settle, s.closeDialogue, s.closeServer, s.uncount, s.linger, s.closeClient, s.conclude, s.vacate,
-		s.countOctets, s.countEnd, s.tellEnd, s.logEnd, s.leave}
-	for int(s.finished) < len(steps) {
+	for int(s.finished) < len(finishing) {
 		s.finished++
-		steps[s.finished-1]()
+		finishing[s.finished-1](s)
 	}
 }
+
+// finishing are the steps of finish.
+var finishing = [...]func(*session){(*session).settle, (*session).closeDialogue, (*session).closeServer, (*session).uncount, (*session).linger,
+	(*session).closeClient, (*session).conclude, (*session).vacate, (*session).countOctets, (*session).countEnd, (*session).tellEnd, (*session).logEnd,
+	(*session).leave}
 
 // settle decides on the outcome.
 func (s *session) settle() {

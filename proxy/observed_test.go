@@ -66,7 +66,7 @@ func TestAnObservedSessionTellsWhatWouldHealIt(t *testing.T) {
 		server := startServer(t, legacyServer(t, "raptor"))
 		rules := compile(t, "standard")
 		o := endings{newCounts(), wants, make(chan told, 10)}
-		_, dial := startProxy(t, &proxy.Route{Servers: []string{server.Addr()}, Observed: rules, Observer: o})
+		_, dial := startProxy(t, &proxy.Route{Servers: []string{server.Addr()}, Observed: rules, Observer: o, Dialogue: o.Dialogue, Ended: o.Ended})
 		conn, err := dial()
 		if err != nil {
 			t.Fatal(err)

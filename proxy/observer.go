@@ -69,26 +69,11 @@ type Observer interface {
 	Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome)
 }
 
-// A DialogueObserver is an Observer that may also want whole dialogues.
-type DialogueObserver interface {
-	Observer
-	// Dialogue is asked when a session begins. nil says that nobody wants to
-	// hear this one, which then costs nothing more.
-	Dialogue(b Beginning) DialogueListener
-}
-
 // A WouldObserver is an Observer that also hears what observed rules would do.
 type WouldObserver interface {
 	Observer
 	// RuleWouldApply is one departure that a rule of Route.Observed would have made.
 	RuleWouldApply(rule string)
-}
-
-// An EndingObserver is an Observer that also wants to know how each session was
-// whose dialogue nobody wants to hear.
-type EndingObserver interface {
-	Observer
-	Ended(b Beginning, e Ending)
 }
 
 // A DialogueListener hears one session's dialogue. Its methods are called one

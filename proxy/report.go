@@ -61,8 +61,8 @@ func (s *session) begin() {
 	s.waits = uint32(s.began.UnixNano() >> 10) // so that it is not always the same one that is told of
 	s.log = s.proxy.logger()
 	var listener rewrite.Listener = heard{s}
-	if o, ok := s.route.Observer.(DialogueObserver); ok {
-		s.listener = o.Dialogue(s.beginning())
+	if s.route.Dialogue != nil {
+		s.listener = s.route.Dialogue(s.beginning())
 	}
 	if s.listener != nil || s.log.Enabled(context.Background(), slog.LevelDebug) {
 		listener = traced{heard{s}}
@@ -82,13 +82,12 @@ func (s *session) beginning() Beginning {
 // tellEnd says how the session was to whoever has heard its dialogue, or wants to
 // know without.
 func (s *session) tellEnd() {
-	observer, asks := s.route.Observer.(EndingObserver)
 	if s.begun && s.route.Observer != nil {
 		for _, p := range s.dialogue.Products() {
 			s.route.Observer.Recognised(p.Name, p.By)
 		}
 	}
-	if !s.begun || s.listener == nil && !asks {
+	if !s.begun || s.listener == nil && s.route.Ended == nil {
 		return
 	}
 	e := Ending{
@@ -101,7 +100,7 @@ func (s *session) tellEnd() {
 		e.Err = s.err.Error()
 	}
 	if s.listener == nil {
-		observer.Ended(s.beginning(), e)
+		s.route.Ended(s.beginning(), e)
 		return
 	}
 	s.listener.End(e)

@@ -65,6 +65,12 @@ type Route struct {
 	Timeouts Timeouts
 
 	Observer Observer // nil: nobody listens
+
+	// Dialogue returns who listens to the session that begins; nil if nobody does, and
+	// the session costs nothing more. Ended is told how a session was that nobody has
+	// listened to. Either may be nil. Both are called as the methods of Observer are.
+	Dialogue func(b Beginning) DialogueListener
+	Ended    func(b Beginning, e Ending)
 }
 
 // ClientTLS is TLS between the client and us.

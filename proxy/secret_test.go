@@ -61,7 +61,7 @@ func recorded(t *testing.T, server, client []smtptest.Step, change func(*proxy.R
 	debug := &slog.HandlerOptions{Level: slog.LevelDebug}
 	s := startScripted(t, plays(server...))
 	r := plainRoute(s)
-	r.Name, r.Listen, r.Observer = "test", []string{"127.0.0.1:0"}, rec
+	r.Name, r.Listen, r.Observer, r.Dialogue = "test", []string{"127.0.0.1:0"}, rec, rec.Dialogue
 	if change != nil {
 		change(r)
 	}

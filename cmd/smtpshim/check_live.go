@@ -101,7 +101,6 @@ func (v *visit) as(tls proxy.ServerTLS) *proxy.Route {
 
 // A liveSession is a session that says hello and leaves: no mail.
 type liveSession struct {
-	unheard
 	auth  bool // it says AUTH, for a login of ours
 	tls   watchedDialer
 	lines []transcript.Line
@@ -112,7 +111,7 @@ type liveSession struct {
 // hold has the session, until ctx ends.
 func (s *liveSession) hold(ctx context.Context, r *proxy.Route) {
 	s.tls.Dialer = r.ServerTLS.Dialer
-	r.ServerTLS.Dialer, r.Observer = &s.tls, s
+	r.ServerTLS.Dialer, r.Dialogue = &s.tls, s.dialogue
 	p := proxy.Proxy{Logger: slog.New(slog.DiscardHandler)}
 	defer p.Close()
 	near, far := net.Pipe()
@@ -164,8 +163,8 @@ func (s *liveSession) hear(replies *bufio.Reader) {
 	}
 }
 
-// Dialogue is proxy.DialogueObserver's.
-func (s *liveSession) Dialogue(proxy.Beginning) proxy.DialogueListener { return s }
+// dialogue is proxy.Route's.
+func (s *liveSession) dialogue(proxy.Beginning) proxy.DialogueListener { return s }
 
 // Line is proxy.DialogueListener's.
 func (s *liveSession) Line(l transcript.Line) { s.lines = append(s.lines, l) }

@@ -160,7 +160,7 @@ func (s scene) healed() (outcome string, lines []transcript.Line, err error) {
 	}
 	defer running.Close()
 	heard := newListener()
-	route := &proxy.Route{Name: "demo", Listen: []string{loopback}, Servers: []string{running.Addr()}, Observer: heard}
+	route := &proxy.Route{Name: "demo", Listen: []string{loopback}, Servers: []string{running.Addr()}, Dialogue: heard.dialogue}
 	if s.secure {
 		route.ClientTLS = proxy.ClientTLS{Mode: rewrite.ClientTLSOffer, Acceptor: proxy.AcceptWith(server.TLS)}
 		route.ServerTLS = proxy.ServerTLS{Mode: rewrite.ServerTLSRequire, Dialer: proxy.DialWith(client.TLS)}
@@ -305,7 +305,7 @@ func demoServer(address, name string, bare, mended bool, stdout, stderr io.Write
 	}
 	if !bare {
 		show := &showLines{out: demoOutput{stdout, colourful(stdout)}}
-		p, err := startDemoProxy(&proxy.Route{Name: name, Listen: []string{address}, Servers: []string{running.Addr()}, Observer: show}, demoSets(name, stdout))
+		p, err := startDemoProxy(&proxy.Route{Name: name, Listen: []string{address}, Servers: []string{running.Addr()}, Dialogue: show.dialogue}, demoSets(name, stdout))
 		if err != nil {
 			fmt.Fprintln(stderr, "smtpshim demo:", err)
 			return failed

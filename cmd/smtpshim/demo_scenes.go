@@ -10,7 +10,6 @@ import (
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite/transcript"
 
-	"smtpshim/rewrite/vocabulary"
 )
 
 // A scene is one founding article: two legacy peers that fail with each other.
@@ -70,57 +69,29 @@ func (s scene) peers() (smtptest.Server, smtptest.Client, error) {
 	return s.server, s.client, nil
 }
 
-// unheard is an observer that hears nothing.
-type unheard struct{}
-
-func (unheard) SessionBegan()                                  {}
-func (unheard) SessionEnded(vocabulary.Outcome, time.Duration) {}
-func (unheard) LimitMet(vocabulary.Limit)                      {}
-func (unheard) Recognised(string, vocabulary.Sign)             {}
-func (unheard) Refused(vocabulary.Rejection)                   {}
-func (unheard) Command(string)                                 {}
-func (unheard) Reply(int)                                      {}
-func (unheard) RuleApplied(string)                             {}
-func (unheard) RuleBroken(string)                              {}
-func (unheard) Message(vocabulary.MessageOutcome, int64)       {}
-func (unheard) Bytes(vocabulary.Side, int64)                   {}
-func (unheard) ServerConnected(time.Duration)                  {}
-func (unheard) ServerAgain()                                   {}
-func (unheard) ServerReplied(string, time.Duration)            {}
-func (unheard) ServerFailed(vocabulary.ServerFailure)          {}
-func (unheard) BadReply(vocabulary.BadReply)                   {}
-func (unheard) Held(time.Duration)                             {}
-func (unheard) TLS(vocabulary.Side, string, string)            {}
-func (unheard) TLSFailed(vocabulary.Side, string)              {}
-func (unheard) Authenticated(vocabulary.Side, vocabulary.Mechanism, vocabulary.AuthOutcome) {
-}
-func (unheard) Defect() {}
-
 // lineListener keeps the lines of a scene's sessions.
 type lineListener struct {
-	unheard
 	lines []transcript.Line
 	ended chan struct{}
 }
 
 func newListener() *lineListener { return &lineListener{ended: make(chan struct{}, attempts)} }
 
-func (l *lineListener) SessionEnded(vocabulary.Outcome, time.Duration) { l.ended <- struct{}{} }
-
-func (l *lineListener) Dialogue(proxy.Beginning) proxy.DialogueListener { return l }
+// dialogue is proxy.Route's.
+func (l *lineListener) dialogue(proxy.Beginning) proxy.DialogueListener { return l }
 
 func (l *lineListener) Line(line transcript.Line) { l.lines = append(l.lines, line) }
 
-func (*lineListener) End(proxy.Ending) {}
+func (l *lineListener) End(proxy.Ending) { l.ended <- struct{}{} }
 
 // showLines prints lines as they come.
 type showLines struct {
-	unheard
 	mu  sync.Mutex
 	out demoOutput
 }
 
-func (s *showLines) Dialogue(b proxy.Beginning) proxy.DialogueListener {
+// dialogue is proxy.Route's.
+func (s *showLines) dialogue(b proxy.Beginning) proxy.DialogueListener {
 	return shownSession{s, b.Session}
 }
 

@@ -53,7 +53,7 @@ func TestALineOfTheDialogueFitsTheTerminalWhole(t *testing.T) {
 	for _, rule := range []string{"", "fall-back-to-helo", "starttls-keyword,translate-xauth,fall-back-to-helo"} {
 		var b strings.Builder
 		show := &showLines{out: demoOutput{w: &b}}
-		lines := show.Dialogue(proxy.Beginning{Session: "1a"})
+		lines := show.dialogue(proxy.Beginning{Session: "1a"})
 		lines.Line(transcript.Line{Side: transcript.Server, Mark: transcript.Removed, Text: long, Rule: rule})
 		lines.Line(transcript.Line{Text: long})
 		for line := range strings.Lines(b.String()) {

@@ -13,10 +13,9 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// An observed is who hears what happens on one route: its sessions are counted, the
-// last ones kept, some recorded, and what its observed rules would do is noted.
+// An observed is who hears the sessions of one route: the last ones are kept, some
+// recorded, and what its observed rules would do is noted.
 type observed struct {
-	*metrics.Route
 	journal *journal.Journal
 	writer  *record.Writer
 	record  *record.Route // nil: nothing is
@@ -25,7 +24,7 @@ type observed struct {
 	evidence *evidence.Book // nil: the route does not observe
 }
 
-// Dialogue is proxy.DialogueObserver's.
+// Dialogue is proxy.Route's.
 func (o *observed) Dialogue(b proxy.Beginning) proxy.DialogueListener {
 	kept := o.journal.Dialogue(b, o.setup)
 	var recorded proxy.DialogueListener
@@ -47,7 +46,7 @@ func (o *observed) Dialogue(b proxy.Beginning) proxy.DialogueListener {
 	return both{kept, recorded}
 }
 
-// Ended is proxy.EndingObserver's.
+// Ended is proxy.Route's.
 func (o *observed) Ended(b proxy.Beginning, e proxy.Ending) {
 	o.journal.Ended(b, e)
 	if o.evidence != nil {

@@ -24,7 +24,7 @@ import (
 func TestASessionIsKeptOnce(t *testing.T) {
 	for _, c := range []struct{ watched, recorded bool }{{false, false}, {false, true}, {true, false}, {true, true}} {
 		written := 0
-		o := &observed{Route: metrics.New(prometheus.NewRegistry(), "").Route("in", nil, metrics.TLS{}), journal: journal.New(10, 1<<20),
+		o := &observed{journal: journal.New(10, 1<<20),
 			writer: record.Start(func(string, error) { written++ }), evidence: new(evidence.Book)}
 		o.evidence.Observe("in")
 		if c.recorded {

@@ -226,7 +226,7 @@ func startProposed(text string) (address string, stop func(), err error) {
 		return "", nil, err
 	}
 	r := c.routes[0].Route
-	r.Listen, r.Observer = []string{loopback}, unheard{}
+	r.Listen = []string{loopback}
 	p := &proxy.Proxy{Logger: slog.New(slog.DiscardHandler)}
 	if err := p.Apply([]*proxy.Route{r}); err != nil {
 		p.Close()

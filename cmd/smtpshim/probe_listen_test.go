@@ -243,7 +243,7 @@ func proxyOf(t *testing.T, text string) smtptest.Dial {
 		t.Fatalf("%v in\n%s", err, text)
 	}
 	r := c.routes[0].Route
-	r.Listen, r.Observer = []string{loopback}, unheard{}
+	r.Listen = []string{loopback}
 	p := &proxy.Proxy{Logger: slog.New(slog.DiscardHandler)}
 	if err := p.Apply([]*proxy.Route{r}); err != nil {
 		t.Fatal(err)

@@ -30,13 +30,14 @@ func startRecorded(t testing.TB, server, dir string, told func(error)) (address 
 	if errs != nil {
 		t.Fatal(errs)
 	}
-	o := &observed{Route: metrics.New(prometheus.NewRegistry(), "").Route("in", rules.Names(), metrics.TLS{}),
-		journal: journal.New(journalSessions, journalOctets), writer: record.Start(func(_ string, err error) { told(err) })}
+	counts := metrics.New(prometheus.NewRegistry(), "").Route("in", rules.Names(), metrics.TLS{})
+	o := &observed{journal: journal.New(journalSessions, journalOctets), writer: record.Start(func(_ string, err error) { told(err) })}
 	if dir != "" {
 		o.record = &record.Route{Name: "in", Dir: dir, Octets: 1 << 30, Rules: rules.Names()}
 	}
 	p := &proxy.Proxy{Logger: slog.New(slog.DiscardHandler)}
-	if err := p.Apply([]*proxy.Route{{Name: "in", Listen: []string{loopback}, Servers: []string{server}, Rules: rules, Observer: o}}); err != nil {
+	if err := p.Apply([]*proxy.Route{{Name: "in", Listen: []string{loopback}, Servers: []string{server}, Rules: rules,
+		Observer: counts, Dialogue: o.Dialogue, Ended: o.Ended}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(o.writer.Close)
