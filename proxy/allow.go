@@ -3,6 +3,7 @@ package proxy
 import (
 	"log/slog"
 
+	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -15,12 +16,12 @@ func (s *session) mayCome() bool {
 	case !s.address.IsValid(), s.balancer.IsValid() && !s.ends.Client.IsValid():
 		return true
 	}
-	return s.isListed() || covers(s.route.XCLIENTFrom, s.address)
+	return s.isListed() || rewrite.InNetworks(s.address, s.route.XCLIENTFrom)
 }
 
 // isListed reports whether the client's address is in [Route.Clients].
 func (s *session) isListed() bool {
-	return len(s.route.Clients) == 0 || covers(s.route.Clients, s.address)
+	return len(s.route.Clients) == 0 || rewrite.InNetworks(s.address, s.route.Clients)
 }
 
 // severity is how loud the log is about a client that is refused. That one is not on the

@@ -32,14 +32,3 @@ func localOf(conn net.Conn) netip.AddrPort {
 	}
 	return header.AddrPort(conn.LocalAddr())
 }
-
-// covers says whether one of the networks holds the address.
-func covers(networks []netip.Prefix, a netip.Addr) bool {
-	a = a.WithZone("") // Contains says no to any zone
-	for _, n := range networks {
-		if n.Contains(a) {
-			return true
-		}
-	}
-	return false
-}

@@ -144,7 +144,7 @@ func (s *session) identify(conn net.Conn) (refusal vocabulary.Rejection, err err
 	if s.route.tellsDestination() {
 		s.ends.Destination = localOf(conn)
 	}
-	if covers(s.route.ProxyFrom, s.address) {
+	if rewrite.InNetworks(s.address, s.route.ProxyFrom) {
 		s.balancer = s.address
 		s.ends, err = header.Read(conn, s.route.Timeouts.header())
 		s.now = time.Now()

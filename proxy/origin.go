@@ -10,6 +10,7 @@ import (
 
 	"smtpshim/proxy/header"
 	"smtpshim/proxy/servers"
+	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -32,7 +33,7 @@ func (s *session) aim(conn net.Conn) (refusal vocabulary.Rejection, err error) {
 	case err != nil:
 	case s.wouldLoop(to):
 		err = fmt.Errorf("the client was going to %v, where we listen ourselves: that would go round in circles", to)
-	case !covers(s.route.Destinations, to.Addr()):
+	case !rewrite.InNetworks(to.Addr(), s.route.Destinations):
 		err = fmt.Errorf("the client was going to %v, which is in none of the networks allowed", to)
 	default:
 		err = s.travels(trip{remoteOf(conn), to})

@@ -47,7 +47,7 @@ var ours = map[string][]string{
 	"proxy/evidence":            {"proxy"},
 	"proxy/dialogues":           {"rewrite", "rewrite/transcript"},
 	"proxy/journal":             {"proxy", "rewrite", "rewrite/heal", "rewrite/transcript", "rewrite/vocabulary"},
-	"proxy/record":              {"proxy", "proxy/journal", "rewrite/transcript", "rewrite/vocabulary"},
+	"proxy/record":              {"proxy", "proxy/journal", "rewrite", "rewrite/transcript", "rewrite/vocabulary"},
 	"proxy/probe":               {"rewrite", "rewrite/heal", "rewrite/transcript", "proxy/provider", "proxy/tlspolicy"},
 	"proxy/probe/listen":        {"proxy/probe", "proxy/tlspolicy", "proxy/login/ntlm", "proxy/login/sasl", "rewrite", "rewrite/heal"},
 	"proxy/login":               {"proxy/login/sasl", "proxy/login/token", "proxy/provider", "rewrite", "rewrite/oneof", "rewrite/vocabulary"},

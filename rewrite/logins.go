@@ -91,7 +91,7 @@ const loginCause = "login"
 
 // caller is the client as logins see it.
 func (d *Dialogue) caller() Caller {
-	return Caller{d.origin.client.Addr().Unmap().WithZone(""), d.seen.tls} // no network contains an address with a zone
+	return Caller{d.origin.client.Addr().Unmap().WithZone(""), d.seen.tls}
 }
 
 // logsIn reports whether a command has to do with a login of ours.

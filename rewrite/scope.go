@@ -98,6 +98,13 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
+// InNetworks reports whether one of the networks contains an address. The address may
+// have a zone, which no [netip.Prefix] contains, and may be an IPv4 address in IPv6.
+func InNetworks(a netip.Addr, networks []netip.Prefix) bool {
+	a = a.Unmap().WithZone("")
+	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(a) })
+}
+
 // reach is where the rules with a scope stand in one session. A rule acts if it
 // is in none of the sets.
 type reach struct {
@@ -132,10 +139,7 @@ func (r *Rules) clientsOutside(client netip.Addr) ruleSet {
 	if r.start.clients.empty() {
 		return ruleSet{} // no rule is for some clients alone
 	}
-	client = client.Unmap().WithZone("") // no network contains an address with a zone
-	return r.outside(func(s *scope) bool {
-		return s.clients == nil || slices.ContainsFunc(s.clients, func(n netip.Prefix) bool { return n.Contains(client) })
-	})
+	return r.outside(func(s *scope) bool { return s.clients == nil || InNetworks(client, s.clients) })
 }
 
 // acts reports whether a rule acts in this session, as far as is known.

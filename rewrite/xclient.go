@@ -109,8 +109,7 @@ func (d *Dialogue) Ends() (client, destination netip.AddrPort) {
 // mayIntroduce says whether an address may say by XCLIENT who its clients are.
 // Who may is decided once: no XCLIENT changes it.
 func (p *Policy) mayIntroduce(a netip.Addr) bool {
-	a = a.WithZone("") // no network contains an address with a zone
-	return slices.ContainsFunc(p.XCLIENTFrom, func(n netip.Prefix) bool { return n.Contains(a) })
+	return InNetworks(a, p.XCLIENTFrom)
 }
 
 // obeysXCLIENT says whether XCLIENT is offered to this client.

@@ -87,7 +87,7 @@ func New(s Settings) (*Logins, error) {
 }
 
 func (e *Entry) contains(a netip.Addr) bool {
-	return e.anybody || a.IsValid() && slices.ContainsFunc(e.Networks, func(n netip.Prefix) bool { return n.Contains(a) })
+	return e.anybody || a.IsValid() && rewrite.InNetworks(a, e.Networks)
 }
 
 // takes reports whether a client may log in by the entry's user and password.

@@ -18,6 +18,7 @@ import (
 
 	"smtpshim/proxy"
 	"smtpshim/proxy/journal"
+	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -63,7 +64,7 @@ func (r *Route) Check() error {
 
 // wants says that the dialogues of a client are recorded.
 func (r *Route) wants(client netip.Addr) bool {
-	return len(r.Clients) == 0 || slices.ContainsFunc(r.Clients, func(p netip.Prefix) bool { return p.Contains(client.WithZone("")) })
+	return len(r.Clients) == 0 || rewrite.InNetworks(client, r.Clients)
 }
 
 // asked says that a session that has ended is to be written.
