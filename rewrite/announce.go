@@ -8,10 +8,11 @@ import (
 
 const badAnnouncement = "501 5.5.4 a command that announces text ends with CRLF and has no control characters in it"
 
-// Announces reports whether a client's line, however it is spelled, announces octets
-// that are not commands: BDAT, and DATA and XEXCH50 too, which a client may send ahead
-// of its text. Control characters count as if they were not there. If we cannot take
-// the line, what follows it must not be read as commands.
+// Announces reports whether a client's line, in any spelling, announces octets that are
+// not commands: BDAT does, and so do DATA and XEXCH50, behind which a client may send its
+// text without waiting for the reply. Control characters in the line are ignored. If a
+// line that announces octets cannot be accepted, the octets behind it must not be read as
+// commands.
 func Announces(line []byte) bool {
 	var room [len("XEXCH50") + 1]byte
 	word := room[:0]
@@ -29,16 +30,17 @@ func Announces(line []byte) bool {
 
 func isControlOrBlank(c rune) bool { return c <= ' ' || c == 0x7f }
 
-// misspelt reports whether a line announces text and is no command that we can take.
+// misspelt reports whether a line announces octets but is not a command that we can
+// accept.
 func misspelt(v Verb, isLine bool, line []byte) bool {
 	return (!isLine || v == VerbOther) && Announces(line)
 }
 
-// announcing are the verbs of Announces.
+// announcing is the set of verbs that Announces looks for.
 var announcing = SetOf(VerbBDAT, VerbDATA, VerbXEXCH50)
 
-// unreadable ends the session of a client that has announced text in a line that we
-// cannot take.
+// unreadable ends the session of a client whose line announces octets and cannot be
+// accepted.
 func (d *Dialogue) unreadable(text string) {
 	d.server.gone = true
 	d.end(vocabulary.OutcomeClientProtocol, text)

@@ -7,26 +7,26 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// An attempt is the AUTH exchange of a turn, with the client and with the server, until
-// the listener has been told how it ended.
+// An attempt is the AUTH exchange of a turn, both with the client and with the server. It
+// lasts until the listener has been told the outcome.
 type attempt struct {
-	client, server vocabulary.Mechanism   // "": there is no exchange, or the listener has been told
-	verdict        vocabulary.AuthOutcome // of the server; "": it has not answered
-	asterisk       [2]bool                // the last line was "*": of the client's to us, and of ours to the server
+	client, server vocabulary.Mechanism   // "": no exchange, or the listener was told its outcome
+	verdict        vocabulary.AuthOutcome // the server's; "": it has not replied yet
+	asterisk       [2]bool                // whether the last line was "*", from the client and to the server
 }
 
-// fromClient and toServer are places in attempt.asterisk.
+// fromClient and toServer index attempt.asterisk.
 const (
 	fromClient = iota
 	toServer
 )
 
-// mechanismTold is the mechanism of an AUTH command as listeners are told.
+// mechanismTold returns the mechanism of an AUTH command as listeners are told it.
 func mechanismTold(command []byte) vocabulary.Mechanism {
 	named := mechanismNamed(command)
 	switch {
 	case named == "NTLMSSP", ParseVerb(command) == VerbXAUTH && (named == "" || strings.HasPrefix(named, ntlmMessage)):
-		return vocabulary.MechanismNTLM // XAUTH may leave it out
+		return vocabulary.MechanismNTLM // XAUTH need not name it
 	case bindsTLS(named):
 		named = strings.TrimSuffix(named, "-PLUS")
 	}
@@ -36,16 +36,16 @@ func mechanismTold(command []byte) vocabulary.Mechanism {
 	return vocabulary.MechanismOther
 }
 
-// ntlmMessage is how every NTLM message begins in base64, in upper case.
+// ntlmMessage is the base64 prefix of every NTLM message, in upper case.
 const ntlmMessage = "TLRMTVNTUA"
 
-// attempts begins the exchange with the client.
+// attempts starts recording the client's AUTH exchange.
 func (t *Turn) attempts(command []byte) { t.attempt = &attempt{client: mechanismTold(command)} }
 
-// replies notes a line of the client's within the exchange.
+// replies records a client's line within the exchange.
 func (t *Turn) replies(line []byte) { t.attempt.asterisk[fromClient] = string(line) == "*" }
 
-// asks notes a line of ours to the server: an AUTH command, or one within its exchange.
+// asks records a line sent to the server: an AUTH command or a line of its exchange.
 func (t *Turn) asks(line []byte) {
 	a := t.attempt
 	switch {
@@ -61,8 +61,8 @@ func (t *Turn) asks(line []byte) {
 	a.server, a.verdict, a.asterisk[toServer] = mechanismTold(line), "", false
 }
 
-// hears notes a reply of the server's. A yes is told at once; a refusal once it is
-// certain that no rule has AUTH said in another form.
+// hears records a server's reply. The listener is told of a positive reply at once. It is
+// told of a refusal only when no rule will send AUTH again in another form.
 func (t *Turn) hears(code int) {
 	a := t.attempt
 	if a == nil || a.server == "" || a.verdict != "" || code == 334 {
@@ -73,15 +73,15 @@ func (t *Turn) hears(code int) {
 	}
 }
 
-// loses notes that the server has hung up on our line: what it says on a fresh connection
-// is no answer to that.
+// loses records that the server hung up in place of a reply. A reply on a fresh
+// connection does not answer the lost line.
 func (t *Turn) loses() {
 	if a := t.attempt; a != nil && a.server != "" && a.verdict == "" {
 		a.verdict = vocabulary.AuthUnfinished
 	}
 }
 
-// tellServerAuth tells the listener what the server has answered last.
+// tellServerAuth tells the listener the server's last verdict.
 func (t *Turn) tellServerAuth() {
 	if a := t.attempt; a != nil && a.server != "" && a.verdict != "" {
 		t.d.listener.Authenticated(vocabulary.SideServer, a.server, a.verdict)
@@ -89,8 +89,8 @@ func (t *Turn) tellServerAuth() {
 	}
 }
 
-// tellClientAuth tells the listener what the client was told, and what the server has
-// said before.
+// tellClientAuth tells the listener the server's last verdict, if that was not told, and
+// then the outcome that the client was given.
 func (t *Turn) tellClientAuth(code int) {
 	if a := t.attempt; a != nil && a.client != "" && code != 334 {
 		t.tellServerAuth()
@@ -109,7 +109,8 @@ func authOutcome(code int, asterisk bool) vocabulary.AuthOutcome {
 	return vocabulary.AuthRefused
 }
 
-// leaveAttempt tells the listener of an exchange in which the session has ended.
+// leaveAttempt tells the listener of an exchange that the end of the session has cut
+// short.
 func (d *Dialogue) leaveAttempt() {
 	t := d.turn
 	if t == nil || t.attempt == nil {

@@ -6,18 +6,18 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// chunkState is what is true of a message that comes by BDAT.
+// chunkState is the state of a message that the client sends by BDAT.
 type chunkState struct {
-	octets  int64 // of its chunks so far
-	refused bool  // one was; the others are, until RSET
-	open    bool  // it goes on as DATA, and the server waits for more of it
-	last    bool  // the chunk that is under way is the last one
+	octets  int64 // in all its chunks so far
+	refused bool  // a chunk was refused; later ones are refused too, until RSET
+	open    bool  // the chunks are sent on by DATA, and the server waits for more text
+	last    bool  // the chunk in transit is the last one
 }
 
 const badChunk = "501 5.5.4 BDAT wants a number of octets, and LAST or nothing"
 
-// swallowChunk refuses BDAT and has its octets dropped, so that they are never
-// taken for commands (RFC 3030, 2). What we cannot count ends the session.
+// swallowChunk refuses a BDAT and discards its octets, so that they are never read as
+// commands (RFC 3030, 2). It ends the session if the size of the chunk cannot be read.
 func (d *Dialogue) swallowChunk(line []byte, text string) {
 	size, last, ok := parseChunk(line)
 	if !ok {
@@ -39,7 +39,8 @@ func (d *Dialogue) discard(size int64) {
 	}
 }
 
-// refusesChunk says why a chunk may not go on; "" if it may.
+// refusesChunk returns the reply that refuses a chunk of this size; "" if the chunk may
+// be sent on.
 func (d *Dialogue) refusesChunk(size int64) string {
 	limit := d.policy.Limits.MessageSize
 	switch {
@@ -51,10 +52,9 @@ func (d *Dialogue) refusesChunk(size int64) string {
 	return ""
 }
 
-// passChunk sends BDAT on with the chunk behind it. It goes alone, as DATA does:
-// among replies to earlier commands, one that comes before the chunk has been
-// sent would not be seen for what it is, and in the end be taken for the answer
-// to the message.
+// passChunk sends on a BDAT and its chunk. It does so only when no reply is outstanding,
+// as for DATA. Otherwise an early reply to the chunk would be lost among the replies to
+// earlier commands, and a later one would be taken for the reply to the message.
 func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 	size, last, ok := parseChunk(line)
 	why := d.refusesChunk(size)
@@ -88,7 +88,7 @@ func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 	}
 	v := VerbBDAT
 	if last {
-		v = VerbMessage // its answer is that of the message
+		v = VerbMessage // the reply to the last chunk is the reply to the message
 		d.seen.messages++
 	}
 	d.seen.idle = 0
@@ -105,13 +105,14 @@ func (d *Dialogue) passChunk(line, raw []byte) (taken bool) {
 	return true
 }
 
-// ruledChunk has the rules see a BDAT. It is false where none of them answers
-// it, or has its chunks sent by DATA. A message that goes on as DATA does so to
-// its end, whatever the rules say: the server takes all it gets for its text.
+// ruledChunk runs the rules on a BDAT. It returns false if no rule answers the command or
+// has its chunks sent by DATA. A message whose first chunk was sent by DATA is sent by
+// DATA to its end, whatever the rules do later: the server reads all that it receives as
+// text.
 func (d *Dialogue) ruledChunk(line, raw []byte, size int64, last bool) bool {
 	t := d.newTurn(VerbBDAT, line)
 	t.runCommand()
-	t.held = false // only the first chunk by DATA is: below
+	t.held = false // only the first chunk by DATA holds the turn; see below
 	switch {
 	case t.answered.Code != 0:
 		d.trace('C', VerbBDAT, raw, nil, t.byRules(t.replyBy))
@@ -129,13 +130,13 @@ func (d *Dialogue) ruledChunk(line, raw []byte, size int64, last bool) bool {
 	if d.chunk.open {
 		d.trace('C', VerbBDAT, raw, nil, t.byRules(t.lineBy))
 		d.convert()
-	} else { // the first chunk begins it
+	} else { // this chunk begins the message
 		d.hold(t)
 	}
 	return true
 }
 
-// sayDATA begins a message whose chunks go on as DATA.
+// sayDATA sends DATA for a message whose chunks are sent on by DATA.
 func (t *Turn) sayDATA() {
 	d := t.d
 	e := t.sayTheirs("DATA")
@@ -155,7 +156,7 @@ func (t *Turn) sayDATA() {
 	}
 }
 
-// convert moves the octets of a chunk on as text.
+// convert makes the dialogue wait for the octets of a chunk, to be sent on as text.
 func (d *Dialogue) convert() {
 	d.turn.held = false
 	d.chunk.open = true
@@ -164,11 +165,11 @@ func (d *Dialogue) convert() {
 	d.event(fmt.Sprintf("chunk %d bytes", d.chunkSize))
 }
 
-// ChunkIsLast says whether the chunk that AwaitChunkText waits for ends the
+// ChunkIsLast reports whether the chunk that AwaitChunkText waits for is the last of its
 // message.
 func (d *Dialogue) ChunkIsLast() bool { return d.chunk.last }
 
-// ChunkEnd says that the octets of a chunk have been moved or dropped.
+// ChunkEnd tells the dialogue that all octets of a chunk were sent on or discarded.
 func (d *Dialogue) ChunkEnd() {
 	was := d.next
 	d.next = AwaitCommand
@@ -180,8 +181,8 @@ func (d *Dialogue) ChunkEnd() {
 	}
 	d.Text().stuffed = nil
 	if !d.chunk.last {
-		// RFC 3030, 2: it says only that the octets have come; whether there is a
-		// message is for the last one to say.
+		// This reply says only that the octets were received. The reply to the last chunk
+		// says whether the message was accepted (RFC 3030, 2).
 		d.answer(VerbBDAT, fmt.Sprintf("250 2.0.0 %d octets received", d.chunkSize))
 		return
 	}
@@ -193,8 +194,9 @@ func (d *Dialogue) ChunkEnd() {
 	d.grouping = false
 }
 
-// RefuseChunk gives up a message that goes on as DATA, and tells the client why.
-// The server never gets its end. The octets of this chunk have been dropped.
+// RefuseChunk refuses a message that is sent on by DATA, with text as the reply to the
+// client. The caller has discarded the octets of the present chunk. The server never
+// receives the end of the message.
 func (d *Dialogue) RefuseChunk(text string) {
 	d.endText()
 	if d.chunk.last {
@@ -206,8 +208,9 @@ func (d *Dialogue) RefuseChunk(text string) {
 	d.spend(vocabulary.OutcomeMessageRefused, weSaid+text)
 }
 
-// EarlyChunkReply is the server's answer to a message that goes on as DATA and
-// has not ended. It is false, and nothing has happened, if that is no refusal.
+// EarlyChunkReply takes a reply that the server sends before the end of a message that is
+// sent on by DATA. If the reply is not a refusal, EarlyChunkReply does nothing and
+// returns false.
 func (d *Dialogue) EarlyChunkReply(raw []byte) bool {
 	if code, err := replyCode(raw); err != nil || code < 400 {
 		return false
@@ -224,8 +227,8 @@ func (d *Dialogue) EarlyChunkReply(raw []byte) bool {
 	return true
 }
 
-// betweenChunks answers what is said while a message goes on as DATA: the
-// server can hear nothing but the message.
+// betweenChunks answers a command between two chunks of a message that is sent on by
+// DATA. Such a command cannot be sent to the server, which would read it as text.
 func (d *Dialogue) betweenChunks(v Verb) {
 	switch v {
 	case VerbNOOP:
@@ -233,7 +236,7 @@ func (d *Dialogue) betweenChunks(v Verb) {
 	case VerbQUIT:
 		d.server.gone = true
 		d.Finish("221 2.0.0 closing connection")
-	case VerbRSET: // what the server has of the message dies with its connection
+	case VerbRSET: // closing the connection discards the text that the server has received
 		d.endText()
 		d.endTransaction()
 		d.answer(v, "250 2.0.0 ok")

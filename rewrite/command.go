@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// A Verb is the first word of a command. Verbs that no part of the program
-// speaks about are one: VerbOther.
+// A Verb is the first word of a command. All verbs that the program does not know are
+// VerbOther.
 type Verb uint8
 
 const (
 	VerbOther    Verb = iota
-	VerbGreeting      // not a command: what the server's greeting answers
-	VerbMessage       // not a command: what the answer to the end of a message answers
+	VerbGreeting      // not a command: stands for what the server's greeting answers
+	VerbMessage       // not a command: stands for the end of a message
 	VerbEHLO
 	VerbHELO
 	VerbLHLO // of LMTP (RFC 2033)
@@ -48,16 +48,17 @@ var verbNames = [verbs]string{
 	"XCLIENT", "XFORWARD", "PROXY", "XEXCH50", "X-LINK2STATE",
 }
 
-// String gives the verb as it is written, or "other", "greeting", "end-of-data".
+// String returns the verb as it is written in a command, or "other", "greeting" or
+// "end-of-data".
 func (v Verb) String() string { return verbNames[v] }
 
-// VerbNames lists every name that String can give.
+// VerbNames returns every name that String can return.
 func VerbNames() []string { return append([]string(nil), verbNames[:]...) }
 
 // A VerbSet is a set of verbs.
 type VerbSet uint32
 
-// SetOf returns the set of these verbs.
+// SetOf returns the set of the given verbs.
 func SetOf(vs ...Verb) VerbSet {
 	var s VerbSet
 	for _, v := range vs {
@@ -69,7 +70,7 @@ func SetOf(vs ...Verb) VerbSet {
 // Has reports whether v is in the set.
 func (s VerbSet) Has(v Verb) bool { return s&(1<<v) != 0 }
 
-// String lists the verbs of the set.
+// String returns the verbs of the set as a list.
 func (s VerbSet) String() string {
 	var names []string
 	for v := range Verb(verbs) {
@@ -80,33 +81,35 @@ func (s VerbSet) String() string {
 	return strings.Join(names, ", ")
 }
 
-// EveryVerb is the set of all verbs, with the greeting and the end of a message.
+// EveryVerb is the set of all verbs, including VerbGreeting and VerbMessage.
 const EveryVerb = VerbSet(1<<verbs - 1)
 
-// BeforeHello is what may be said between a handshake and EHLO, and without TLS
-// where TLS is required (RFC 3207, 4).
+// BeforeHello is the set of commands that a client may send between a TLS handshake and
+// EHLO, and, where TLS is required, before TLS (RFC 3207, 4).
 const BeforeHello = VerbSet(1<<VerbEHLO | 1<<VerbHELO | 1<<VerbLHLO | 1<<VerbNOOP | 1<<VerbRSET | 1<<VerbQUIT | 1<<VerbSTARTTLS | 1<<VerbHELP)
 
 var (
-	// What swaps the roles, makes the server trust our address, or carries a
-	// payload that we cannot count (LEGACY.md: L54, and commands of Microsoft's own).
+	// uncarried is the set of commands that are never sent on: they swap the roles of
+	// client and server, make the server trust our address, or announce octets that we
+	// cannot count (LEGACY.md: L54, and Microsoft's own commands).
 	uncarried = SetOf(VerbTURN, VerbATRN, VerbXCLIENT, VerbXFORWARD, VerbPROXY, VerbXEXCH50, VerbXLINK2STATE)
-	// What a group may go on behind (RFC 2920, 3.1).
+	// groupable is the set of commands behind which a group may continue (RFC 2920, 3.1).
 	groupable = SetOf(VerbMAIL, VerbRCPT, VerbRSET)
-	// What is sent before earlier commands are answered. Some servers throw away a group
-	// of commands that ends with QUIT but for the QUIT (Exchange 2010 SP1), and a yes to
-	// QUIT, NOOP or VRFY would pass for the answer to the first of them; one to DATA
-	// would not.
+	// joining is the set of commands that may be sent before earlier ones are answered.
+	// Of a group that ends with QUIT, some servers discard everything but the QUIT
+	// (Exchange 2010 SP1). Its positive reply, like one to NOOP or VRFY, would pass for
+	// the reply to the first command of the group. A reply to DATA would not.
 	joining = groupable | SetOf(VerbDATA)
 	sasl    = SetOf(VerbAUTH, VerbXAUTH, VerbXEXPS)
 	hello   = SetOf(VerbEHLO, VerbHELO, VerbLHLO)
-	esmtp   = SetOf(VerbEHLO, VerbLHLO) // whose replies list keywords
-	// The engine or a rule has to see the reply to these before anything else is sent.
+	esmtp   = SetOf(VerbEHLO, VerbLHLO) // their replies list keywords
+	// alone is the set of commands after which nothing may be sent until the engine or a
+	// rule has seen the reply.
 	alone = hello | sasl | SetOf(VerbSTARTTLS, VerbAnonymousTLS)
 )
 
-// ParseVerb finds the verb of a command line in any case, behind blanks or not:
-// lenient servers read it so (RFC 5321, 2.4 and 4.1.1).
+// ParseVerb returns the verb of a command line. It ignores case and leading blanks, as
+// lenient servers do (RFC 5321, 2.4 and 4.1.1).
 func ParseVerb(line []byte) Verb {
 	start := 0
 	for start < len(line) && isBlank(line[start]) {
@@ -129,9 +132,9 @@ func ParseVerb(line []byte) Verb {
 	return verbNamed(word[:end-start])
 }
 
-const maxVerb = len("X-ANONYMOUSTLS") // the longest
+const maxVerb = len("X-ANONYMOUSTLS") // the longest name of a verb
 
-// verbNamed finds a verb by its name, in upper case.
+// verbNamed returns the verb with this name, which is in upper case.
 func verbNamed(name []byte) Verb {
 	switch string(name) {
 	case "EHLO":
@@ -190,7 +193,7 @@ func verbNamed(name []byte) Verb {
 	return VerbOther
 }
 
-// foldEqual compares without regard to case; upper is in upper case already.
+// foldEqual reports whether b equals upper, ignoring case. upper must be in upper case.
 func foldEqual(b []byte, upper string) bool {
 	if len(b) != len(upper) {
 		return false
@@ -206,7 +209,7 @@ func foldEqual(b []byte, upper string) bool {
 	return true
 }
 
-// Argument returns what stands behind the verb, without blanks at its ends.
+// Argument returns the text behind the verb, without leading and trailing blanks.
 func Argument(line []byte) []byte {
 	line = bytes.TrimLeft(line, blanks)
 	i := bytes.IndexAny(line, blanks+"=")
@@ -216,8 +219,8 @@ func Argument(line []byte) []byte {
 	return bytes.Trim(line[i+1:], blanks)
 }
 
-// cutCRLF gives the line without its end, and whether it is a line: ended by
-// CRLF, and without CR, LF or NUL in it (RFC 5321, 2.3.8).
+// cutCRLF returns raw without its CRLF. ok reports whether raw is a well-formed line: it
+// ends with CRLF and has no other CR or LF, and no NUL (RFC 5321, 2.3.8).
 func cutCRLF(raw []byte) (line []byte, ok bool) {
 	line, ok = bytes.CutSuffix(raw, crlf)
 	return line, ok && isLine(line)
@@ -233,9 +236,9 @@ func isLine(b []byte) bool {
 	return bytes.IndexByte(b, '\r') < 0 && bytes.IndexByte(b, '\n') < 0 && bytes.IndexByte(b, 0) < 0
 }
 
-// parseChunk reads the argument of BDAT strictly: digits, and LAST or nothing
-// (RFC 3030, 2). What is lenient here is a hole: two readers would count
-// differently, and so they would beyond what 32 bits hold.
+// parseChunk parses the argument of BDAT: digits, then LAST or nothing (RFC 3030, 2). It
+// is strict, because the server might count differently and read octets of the chunk as
+// commands. For the same reason it refuses a size that does not fit in 32 bits.
 func parseChunk(line []byte) (size int64, last, ok bool) {
 	const verb = "BDAT "
 	if len(line) <= len(verb) || line[4] != ' ' {

@@ -7,14 +7,14 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// Command takes a command line of the client's with its line end. ahead says
-// that the client has sent more behind it. If taken is false the replies to
-// earlier commands have to come first, and the line has to be given again.
+// Command takes a command line of the client, with its line end. ahead reports whether
+// the client has sent more behind the line. If taken is false, the replies to earlier
+// commands must come first; the caller then passes the same line again.
 func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 	d.goesOn()
 	line, ok := cutCRLF(raw)
 	var by ruleSet
-	for range 2 { // the line that one rule returns may be a BDAT for another
+	for range 2 { // the line that one rule returns may be a malformed BDAT, for another rule
 		if ok && !badBDAT(line) {
 			break
 		}
@@ -34,7 +34,7 @@ func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 	return taken
 }
 
-// badBDAT reports whether a line is a BDAT whose argument cannot be read.
+// badBDAT reports whether a line is a BDAT with an argument that cannot be parsed.
 func badBDAT(line []byte) bool {
 	if len(line) < len("BDAT") || !foldEqual(line[:len("BDAT")], "BDAT") {
 		return false
@@ -43,7 +43,8 @@ func badBDAT(line []byte) bool {
 	return !ok
 }
 
-// take is Command for a line without its end, if ok says that it is one.
+// take is Command for a line without its line end. ok reports whether the line is well
+// formed.
 func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 	spelt := ParseVerb(line)
 	verb := VerbOther
@@ -52,7 +53,7 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 	}
 	d.commandTells(verb)
 	if sasl.Has(spelt) && !ok || spelt == VerbOther && looksLikeAUTH(line) {
-		d.seen.suspect = true // a client that does not heed the answer sends its credentials next
+		d.seen.suspect = true // a client that ignores the refusal sends its credentials next
 	}
 	if d.seen.dataAnswered {
 		d.seen.dataAnswered = false
@@ -103,8 +104,8 @@ func (d *Dialogue) take(line, raw []byte, ok, ahead bool) (taken bool) {
 	return true
 }
 
-// forbids says why a command may not go to a server that would take it, and what the
-// client is told; "" if it may go.
+// forbids returns the safeguard that keeps a command from the server, and the reply for
+// the client. Both are "" if the command may be sent on.
 func (d *Dialogue) forbids(v Verb, line []byte) (guard vocabulary.Safeguard, text string) {
 	switch {
 	case sasl.Has(v):
@@ -115,15 +116,15 @@ func (d *Dialogue) forbids(v Verb, line []byte) (guard vocabulary.Safeguard, tex
 	return "", ""
 }
 
-// TooLong takes the place of a command whose line was longer than the limit
-// and has been dropped to its end. announces is what [Announces] says of it.
+// TooLong stands for Command when a line is longer than the limit. The caller has
+// discarded the line to its end. announces is the result of [Announces] for it.
 func (d *Dialogue) TooLong(announces bool) (taken bool) {
 	if d.sent.n > 0 {
 		d.grouping = false
 		return false
 	}
 	d.heard(VerbOther)
-	d.seen.suspect = true // it may have begun an AUTH exchange
+	d.seen.suspect = true // the line may have been an AUTH command
 	d.listener.Limited(vocabulary.LimitCommandLine)
 	d.event("a line that was too long")
 	if announces {
@@ -134,8 +135,8 @@ func (d *Dialogue) TooLong(announces bool) (taken bool) {
 	return true
 }
 
-// ownMatter says whether a command is answered by us without asking a rule or
-// the server.
+// ownMatter reports whether we answer a command ourselves, without running a rule or
+// asking the server.
 func (d *Dialogue) ownMatter(v Verb, isLine bool) bool {
 	switch {
 	case !isLine, d.refusal != "", uncarried.Has(v):
@@ -150,7 +151,7 @@ func (d *Dialogue) ownMatter(v Verb, isLine bool) bool {
 		return true
 	case d.chunk.open:
 		return v != VerbBDAT
-	case v == VerbOther && d.policy.Logins != nil: // SEND, SOML, SAML and BURL would name no sender that we see
+	case v == VerbOther && d.policy.Logins != nil: // SEND, SOML, SAML and BURL name a sender that we would not see
 		return true
 	case v == VerbBDAT:
 		return d.server.known&offersCHUNKING == 0 && !d.policy.Rules.seesCommand(v, false)
@@ -158,24 +159,25 @@ func (d *Dialogue) ownMatter(v Verb, isLine bool) bool {
 	return false
 }
 
-// passesTLS says that STARTTLS is a matter between client and server. Where the
-// server takes our XCLIENT it would take the client's too, and we not see it.
+// passesTLS reports whether STARTTLS is sent on, so that TLS is between client and
+// server. It is not where we send XCLIENT: inside TLS, the server would accept an XCLIENT
+// of the client too, and we would not see it.
 func (d *Dialogue) passesTLS() bool {
 	return d.policy.ClientTLS == ClientTLSPass && !d.server.tls && d.policy.XCLIENT == XCLIENTNever
 }
 
-// endsTLS says that STARTTLS is a matter between the client and us.
+// endsTLS reports whether we answer the client's STARTTLS ourselves.
 func (d *Dialogue) endsTLS() bool {
 	switch d.policy.ClientTLS {
 	case ClientTLSOffer, ClientTLSRequire:
 		return true
-	case ClientTLSImplicit: // the client came in clear, and a rule lets it
+	case ClientTLSImplicit: // the client came in clear, and a rule allows it
 		return !d.seen.tls
 	}
 	return false
 }
 
-// reject answers what ownMatter found.
+// reject answers a command of which ownMatter is true.
 func (d *Dialogue) reject(v Verb, line []byte, isLine, ahead bool) {
 	switch {
 	case d.refusal != "":
@@ -207,12 +209,13 @@ func (d *Dialogue) reject(v Verb, line []byte, isLine, ahead bool) {
 		d.answer(v, "502 5.5.1 command not available here")
 	case d.policy.ClientTLS == ClientTLSRequire && !d.seen.tls:
 		d.answer(v, "530 5.7.0 Must issue a STARTTLS command first")
-	default: // TLS with the server begins with the client's hello, and so does XCLIENT
+	default: // the hello begins TLS with the server, and XCLIENT
 		d.answer(v, "503 5.5.1 EHLO first")
 	}
 }
 
-// mistake answers a command that is none, and ends a session of too many.
+// mistake answers a line that is not a command, and ends the session after too many of
+// them.
 func (d *Dialogue) mistake(text string) {
 	d.errors++
 	if limit := d.policy.Limits.Errors; limit > 0 && int(d.errors) > limit {
@@ -223,10 +226,10 @@ func (d *Dialogue) mistake(text string) {
 	d.answer(VerbOther, text)
 }
 
-// startClientTLS answers STARTTLS ourselves. What was sent behind it in clear
-// would be taken for encrypted: it ends the session (RFC 3207, 6; CVE-2011-0411).
-// In a transaction or after AUTH it would carry over what someone else may have
-// said in clear.
+// startClientTLS answers a STARTTLS that we end. If the client has sent more behind it in
+// clear, the session ends, because that would be read as encrypted (RFC 3207, 6;
+// CVE-2011-0411). STARTTLS is refused in a transaction and after AUTH, which someone else
+// may have begun in clear.
 func (d *Dialogue) startClientTLS(line []byte, ahead bool) {
 	switch {
 	case ahead:
@@ -243,8 +246,8 @@ func (d *Dialogue) startClientTLS(line []byte, ahead bool) {
 	}
 }
 
-// ClientTLS is the end of a handshake with the client, a good one. What was
-// known from before it is forgotten (RFC 3207, 4.2).
+// ClientTLS tells the dialogue that a TLS handshake with the client has succeeded. The
+// client must say EHLO again (RFC 3207, 4.2).
 func (d *Dialogue) ClientTLS() {
 	d.seen.tls = true
 	d.seen.helloOwed = true
@@ -254,7 +257,7 @@ func (d *Dialogue) ClientTLS() {
 
 const aheadText = "554 5.5.0 nothing may be sent behind STARTTLS before its answer"
 
-// pass sends a command on, through the rules that ask for it.
+// pass runs the rules on a command and sends it on.
 func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 	ruled := d.policy.Rules.seesCommand(v, d.seen.helloOwed)
 	helloless := d.saysHello(v)
@@ -316,13 +319,13 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 	return true
 }
 
-// send writes a command as it came.
+// send sends a command on unchanged.
 func (d *Dialogue) send(v Verb, line, raw []byte) {
 	d.ToServer = append(d.ToServer, raw...)
 	d.pushed(v, line, line)
 }
 
-// sendTurn writes a command that the rules have seen and nobody holds.
+// sendTurn sends on a command that the rules have seen and that is not held.
 func (d *Dialogue) sendTurn(v Verb) {
 	t := d.turn
 	start := len(d.ToServer)
@@ -346,8 +349,8 @@ func (d *Dialogue) pushed(v Verb, said, line []byte) {
 	d.grouping = groupable.Has(v) && (d.policy.Groups || d.server.known&offersPIPELINING != 0) && !d.server.short
 }
 
-// MessageEnd says that a message has ended, and how long it was; ToServer had
-// it to its final dot, or nobody did.
+// MessageEnd tells the dialogue that a message of this many octets has ended. Either
+// ToServer held all of it including the final dot, or all of it was discarded.
 func (d *Dialogue) MessageEnd(octets int64) {
 	if d.tracer != nil {
 		d.event(fmt.Sprintf("message %d bytes", octets))
@@ -366,7 +369,7 @@ func (d *Dialogue) MessageEnd(octets int64) {
 	d.next = AwaitCommand
 }
 
-// heard reports a command of the client's.
+// heard tells the listener of a command of the client.
 func (d *Dialogue) heard(v Verb) {
 	d.listener.Command(v)
 	if !d.seen.transaction && !mailing.Has(v) {

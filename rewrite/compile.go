@@ -11,10 +11,10 @@ import (
 	"unicode/utf8"
 )
 
-// maxRules is how many rules one route may have in force.
+// maxRules is the largest number of rules that may be in force on one route.
 const maxRules = 128
 
-// A ruleSet is a set of rules in force, by their place.
+// A ruleSet is a set of rules in force. A rule is identified by its index in Rules.rules.
 type ruleSet [maxRules / 64]uint64
 
 func (s *ruleSet) add(i int)      { s[i/64] |= 1 << (i % 64) }
@@ -27,7 +27,7 @@ func (s *ruleSet) addAll(o ruleSet) {
 
 func (s *ruleSet) empty() bool { return *s == ruleSet{} }
 
-// each calls f for every rule of the set, first to last.
+// each calls f for every rule of the set, in ascending order.
 func (s ruleSet) each(f func(i int)) {
 	for w, word := range s {
 		for ; word != 0; word &= word - 1 {
@@ -36,41 +36,41 @@ func (s ruleSet) each(f func(i int)) {
 	}
 }
 
-// Rules are the rules of one route with their options, ready for many
-// sessions at once. They do not change.
+// Rules are the rules in force on one route, with their options. They are immutable, and
+// many sessions may use them at once.
 type Rules struct {
 	rules  []active
-	scoped bool  // any of them acts in some sessions only
-	start  reach // of a session of which nothing is known
+	scoped bool  // some rule acts in some sessions only
+	start  reach // the reach of a session of which nothing is known yet
 
-	chosen   []string  // names of rules and sets, as Compile got them
-	products []product // that are looked for
-	says     VerbSet   // that tell any of them
+	chosen   []string  // names of rules and sets, as passed to Compile
+	products []product // the products that are looked for
+	says     VerbSet   // verbs that are a sign of one of them
 
-	commands, owed                      VerbSet // what any rule's Command is for
-	replies, refusals                   VerbSet // what any rule's Reply is for
-	multiline, odd                      VerbSet // also
-	offers, lines, sasl, opens, repairs bool    // whether any has such a function
-	messages                            int     // how many have Message
+	commands, owed                      VerbSet // verbs for which some rule's Command is called
+	replies, refusals                   VerbSet // verbs for which some rule's Reply is called
+	multiline, odd                      VerbSet // likewise
+	offers, lines, sasl, opens, repairs bool    // whether some rule has such a function
+	messages                            int     // the number of rules that have Message
 }
 
-// active is a rule in force.
+// An active is a rule in force.
 type active struct {
 	name  string
 	scope scope
 	Actions
 }
 
-// Names lists the rules in force, in the order of the book.
+// Names returns the names of the rules in force, in the order of the book.
 func (r *Rules) Names() []string {
 	var names []string
 	for _, a := range r.active() {
 		names = append(names, a.name)
 	}
-	return slices.Compact(names) // a rule that products have with options of their own is there several times
+	return slices.Compact(names) // a rule with different options for different products is listed several times
 }
 
-// OfMessages lists the names of the rules that look at the text of messages.
+// OfMessages returns the names of the rules that look at the text of messages.
 func (r *Rules) OfMessages() (names []string) {
 	for _, a := range r.active() {
 		if a.Message != nil {
@@ -80,7 +80,7 @@ func (r *Rules) OfMessages() (names []string) {
 	return slices.Compact(names)
 }
 
-// Chosen lists the names of rules and sets that Compile got.
+// Chosen returns the names of rules and sets that were passed to Compile.
 func (r *Rules) Chosen() []string {
 	if r == nil {
 		return nil
@@ -88,7 +88,7 @@ func (r *Rules) Chosen() []string {
 	return slices.Clone(r.chosen)
 }
 
-// Scope describes in which sessions a rule acts; "" if in all.
+// Scope describes the sessions in which a rule acts; "" if it acts in all of them.
 func (r *Rules) Scope(name string) string {
 	var texts, products []string
 	for _, a := range r.active() {
@@ -116,49 +116,50 @@ func (r *Rules) active() []active {
 	return r.rules
 }
 
-// seesCommand reports whether any rule asks for this verb.
+// seesCommand reports whether some rule's Command is called for this verb. owed reports
+// whether the client owes an EHLO after its TLS handshake.
 func (r *Rules) seesCommand(v Verb, owed bool) bool {
 	return r != nil && (r.commands.Has(v) || owed && r.owed.Has(v))
 }
 
-// maySee reports whether there is a reply to a verb that any rule asks for.
+// maySee reports whether some rule's Reply is called for some reply to this verb.
 func (r *Rules) maySee(v Verb) bool {
 	return r != nil && (r.replies | r.refusals | r.multiline | r.odd).Has(v)
 }
 
-// seesLoss reports whether any rule asks to hear that the server was lost in place of a
-// reply to a verb.
+// seesLoss reports whether some rule's Reply is called if the server is lost instead of
+// replying to this verb.
 func (r *Rules) seesLoss(v Verb) bool { return r != nil && r.replies.Has(v) }
 
-// seesRaw reports whether any rule asks for this reply to a verb, which is well formed.
+// seesRaw reports whether some rule's Reply is called for raw, a well-formed reply to v.
 func (r *Rules) seesRaw(v Verb, raw []byte) bool {
 	return r != nil && (r.replies.Has(v) || r.refusals.Has(v) && codeOf(raw) >= 400 ||
 		r.multiline.Has(v) && len(raw) > 3 && raw[3] == '-' || r.odd.Has(v) && isOdd(raw))
 }
 
-// seesReply reports whether any rule asks for this reply to a verb.
+// seesReply reports whether some rule's Reply is called for this reply to v.
 func (r *Rules) seesReply(v Verb, reply *Reply) bool {
 	return r != nil && (r.replies.Has(v) || r.refusals.Has(v) && reply.Code >= 400 ||
 		r.multiline.Has(v) && len(reply.Lines) > 1 || r.odd.Has(v) && reply.isOdd())
 }
 
-// sees reports whether the rule asks for this reply to a verb.
+// sees reports whether the rule's Reply is called for this reply to v.
 func (a *Actions) sees(v Verb, r *Reply) bool {
 	return a.Reply != nil && (a.Replies.Has(v) || a.Refusals.Has(v) && r.Code >= 400 ||
 		a.Multiline.Has(v) && len(r.Lines) > 1 || a.Odd.Has(v) && r.isOdd())
 }
 
-// maxOldText is how long the text of a reply line is at most: with its code and CRLF
-// it has 512 octets (RFC 5321, 4.5.3.1.5).
+// maxOldText is the longest text of a reply line, in octets. With its code and CRLF such
+// a line has 512 octets (RFC 5321, 4.5.3.1.5).
 const maxOldText = 512 - len("250 \r\n")
 
-// isOdd reports whether a line of the reply has no text, is too long, or has octets
-// that are not ASCII.
+// isOdd reports whether some line of the reply has no text, is longer than maxOldText, or
+// has octets that are not ASCII.
 func (r *Reply) isOdd() bool {
 	return slices.ContainsFunc(r.Lines, func(text string) bool { return isOddText(text) })
 }
 
-// isOdd is [Reply.isOdd] of a reply as it came.
+// isOdd is [Reply.isOdd] for a reply in wire format.
 func isOdd(raw []byte) bool {
 	for line := range bytes.Lines(raw) {
 		if isOddText(bytes.TrimRight(line[min(len(line), 4):], "\r\n")) {
@@ -179,7 +180,7 @@ func isOddText[T string | []byte](text T) bool {
 	return blank || len(text) > maxOldText
 }
 
-// nameSet joins the names of a set of rules with commas.
+// nameSet returns the names of the rules in the set, separated by commas.
 func (r *Rules) nameSet(s ruleSet) string {
 	if s.empty() {
 		return ""
@@ -213,9 +214,10 @@ func (r *Rules) add(a active) {
 	}
 }
 
-// Compile makes Rules of names of rules and sets; "-name" takes one away from
-// those named before it, or a product that one of them looks for. options are by
-// rule and option. Every mistake is reported, as a *ConfigError.
+// Compile returns the Rules for a list of names of rules and sets. A name with "-" before
+// it removes a rule, or the rules of a set, that earlier names have added, or a product
+// that an earlier set looks for. options holds the configured values, by rule and option.
+// The errors are all mistakes found, each a *ConfigError.
 func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules, []error) {
 	chosen, products, errs := b.choose(names)
 	ofSets := b.optionsOfSets(names)
@@ -229,7 +231,7 @@ func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules
 	for _, row := range b.Rules {
 		for i, v := range variants(row.Name, chosen[row.Name], ofSets[row.Name], products) {
 			a, bad := row.setUp(v, options[row.Name])
-			if i == 0 || len(errs) == 0 { // the same mistake would be in each
+			if i == 0 || len(errs) == 0 { // the other variants have the same mistakes
 				errs = append(errs, bad...)
 			}
 			if v.chosen && len(bad) == 0 {
@@ -250,7 +252,8 @@ func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules
 	return rules, errs
 }
 
-// setUp makes a rule of a row. own are the options of the configuration.
+// setUp makes a rule in force from a row and one of its variants. own are the configured
+// options, which take precedence over those of sets.
 func (r *Rule) setUp(v variant, own map[string]any) (active, []error) {
 	given := maps.Clone(v.options)
 	if given == nil {
@@ -272,8 +275,8 @@ func (r *Rule) setUp(v variant, own map[string]any) (active, []error) {
 	return active{r.Name, scope, a}, nil
 }
 
-// optionsOfSets joins the options of the sets among the names, by rule. Of two
-// sets that set the same option the last one counts.
+// optionsOfSets merges the options of the named sets, by rule. If several sets set the
+// same option, the last of them wins.
 func (b Book) optionsOfSets(names []string) map[string]map[string]any {
 	all := map[string]map[string]any{}
 	for _, name := range names {
@@ -298,13 +301,13 @@ func (b Book) optionsOfSets(names []string) map[string]map[string]any {
 	return all
 }
 
-// A choice is where a rule was chosen.
+// A choice says in which sessions a rule is to act.
 type choice struct {
-	always   bool     // for every session
-	products []string // for sessions with these
+	always   bool     // in every session
+	products []string // in sessions with these products
 }
 
-// choose follows a list of names of rules, sets, and either with "-" before it.
+// choose resolves a list of names of rules and sets, each with or without "-" before it.
 // products are the sets whose signs are looked for, in order.
 func (b Book) choose(names []string) (chosen map[string]choice, products []Set, errs []error) {
 	sets := map[string]Set{}
@@ -344,8 +347,8 @@ func (b Book) choose(names []string) (chosen map[string]choice, products []Set, 
 	return chosen, products, errs
 }
 
-// forget takes a product away: it is no longer looked for, and rules that are in force
-// for other reasons stay.
+// forget stops looking for a product. A rule that is also chosen for another reason
+// stays.
 func forget(chosen map[string]choice, product Set) {
 	for _, r := range product.Rules {
 		c := chosen[r]
@@ -356,7 +359,8 @@ func forget(chosen map[string]choice, product Set) {
 	}
 }
 
-// chooseProduct adds a set to the products that are looked for, or takes it away.
+// chooseProduct adds a set to the products that are looked for; with minus, it removes
+// the set.
 func chooseProduct(chosen map[string]choice, products []Set, set Set, minus bool) []Set {
 	at := slices.IndexFunc(products, func(s Set) bool { return s.Name == set.Name })
 	switch {
@@ -375,16 +379,16 @@ func chooseProduct(chosen map[string]choice, products []Set, set Set, minus bool
 	return products
 }
 
-// A variant is a rule with the options that it has in some sessions.
+// A variant is a rule with one choice of options, for some sessions or for all.
 type variant struct {
 	chosen   bool
-	options  map[string]any // of sets
-	products productSet     // none: in every session
+	options  map[string]any // from sets, not from the configuration
+	products productSet     // 0: it acts in every session
 }
 
-// variants are the ways in which a rule is in force: with the options of the sets
-// that are chosen, and with those of the products that change any of them. The first
-// is there in any case.
+// variants returns the variants of a rule: one with the options of the chosen sets, and
+// one for each different choice of options that products make. The first is always
+// present, even if it is not chosen.
 func variants(rule string, c choice, ofSets map[string]any, products []Set) []variant {
 	all := []variant{{chosen: c.always, options: ofSets}}
 	for i, set := range products {
@@ -406,13 +410,12 @@ func variants(rule string, c choice, ofSets map[string]any, products []Set) []va
 	return all
 }
 
-// sameOptions compares options as they are written in a set: no two values of an
-// option are written alike.
+// sameOptions compares options by their printed form. No two different values of an
+// option print alike.
 func sameOptions(a, b map[string]any) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
 
-// Repairs reports whether any rule looks at replies that are none.
+// Repairs reports whether some rule looks at malformed replies.
 func (r *Rules) Repairs() bool { return r != nil && r.repairs }
 
-// Repairs reports whether any rule looks at replies that are none, be it to act or to be
-// observed.
+// Repairs reports whether some rule, in force or observed, looks at malformed replies.
 func (d *Dialogue) Repairs() bool { return d.policy.Rules.Repairs() || d.policy.Observed.Repairs() }

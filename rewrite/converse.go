@@ -6,10 +6,10 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// converse is a held turn from top to bottom: what rules have said first, the
-// client's line, the replies that lead rules to say it again, the lines of an
-// AUTH exchange, and the reply that the client gets. However it ends, the turn is held
-// no more: the session may go on.
+// converse runs a held turn from beginning to end: the commands that rules send first,
+// the client's line, the lines that rules send in place of passing on the reply, the AUTH
+// exchange, and the reply to the client. When converse returns, the turn is no longer
+// held.
 func (t *Turn) converse() {
 	defer func() { t.held = false }()
 	d := t.d
@@ -49,7 +49,7 @@ func (t *Turn) converse() {
 	}
 }
 
-// sayLine says the client's line, as the rules have left it.
+// sayLine sends the client's line, as the rules have left it.
 func (t *Turn) sayLine() (raw []byte, ok bool) {
 	if hello.Has(t.verb) {
 		return t.sayHello(string(t.line))
@@ -57,7 +57,7 @@ func (t *Turn) sayLine() (raw []byte, ok bool) {
 	return t.exchange(string(t.line))
 }
 
-// sayFirst says what a rule has said before the client's line.
+// sayFirst sends a command that a rule sends before the client's line.
 func (t *Turn) sayFirst(f first) (ok bool) {
 	d, by := t.d, t.d.policy.Rules.rules[f.by].name
 	v := ParseVerb([]byte(f.line))
@@ -78,7 +78,7 @@ func (t *Turn) sayFirstHello(v Verb, line, by string) (ok bool) {
 	d := t.d
 	became := t.recallUnasked(line)
 	for became == answered || became == reconnects {
-		if became == reconnects && (d.wantsTLS() || d.wantsXCLIENT()) { // as on any fresh connection
+		if became == reconnects && (d.wantsTLS() || d.wantsXCLIENT()) { // as on every fresh connection
 			raw, ok := t.sayHello(line)
 			if ok {
 				d.swallow(raw, by)
@@ -106,10 +106,11 @@ func (t *Turn) sayFirstHello(v Verb, line, by string) (ok bool) {
 	return became != over
 }
 
-// sayHello says EHLO or HELO, and does what is due behind it: STARTTLS with its
-// handshake, XCLIENT. The server forgets the hello in either, so it is said
-// again. A client's HELO hides whether there is STARTTLS or XCLIENT: EHLO goes
-// ahead of it. The result is the reply to line.
+// sayHello sends EHLO or HELO, and then the STARTTLS with its handshake, and the XCLIENT,
+// that the policy requires. The server forgets the hello at each of these, so sayHello
+// sends it again. The reply to HELO does not show whether the server offers STARTTLS or
+// XCLIENT, so if either is required, sayHello sends EHLO before HELO. raw is the reply to
+// line.
 func (t *Turn) sayHello(line string) (raw []byte, ok bool) {
 	d, ours := t.d, !hello.Has(t.verb)
 	for {
@@ -158,8 +159,9 @@ func (t *Turn) sayHello(line string) (raw []byte, ok bool) {
 	}
 }
 
-// afterHello does what is due behind a hello, once it was answered. ours: it
-// was not the client's own, and a refusal of it is nobody's business.
+// afterHello does what must follow the reply to a hello: STARTTLS, or XCLIENT. ours
+// reports whether the hello was not the client's own; a refusal of it is then not passed
+// on.
 func (t *Turn) afterHello(asked string, e *event, ours bool) aftermath {
 	d, good := t.d, e.kind == replied && e.code < 300
 	switch {
@@ -197,8 +199,8 @@ func (t *Turn) afterHello(asked string, e *event, ours bool) aftermath {
 	return t.sayXCLIENT()
 }
 
-// sayAgain says what a rule wants said in place of giving a reply, on a fresh
-// connection if the rule wants that.
+// sayAgain sends the line that a rule has chosen in place of passing on the reply. It
+// does so on a fresh connection if the rule asks for that.
 func (t *Turn) sayAgain(raw []byte) (reply []byte, ok bool) {
 	d := t.d
 	t.commands++
@@ -231,7 +233,7 @@ func (t *Turn) sayAgain(raw []byte) (reply []byte, ok bool) {
 		}
 		d.swallow(raw, t.ownCause())
 	}
-	if d.logsIn(t.verb) && !t.admitMail() { // a rule may have named the client's sender again
+	if d.logsIn(t.verb) && !t.admitMail() { // the rule may have put the client's sender back
 		return nil, false
 	}
 	return t.exchange(string(t.line))

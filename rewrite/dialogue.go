@@ -8,176 +8,177 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// Next is what a dialogue waits for.
+// Next is what a dialogue waits for. The comments name the method to call when that has
+// happened.
 type Next uint8
 
 const (
-	AwaitServer       Next = iota // a connection to the server, and its greeting: Greeting or Lost
+	AwaitServer       Next = iota // a connection to the server and its greeting: Greeting or Lost
 	AwaitCommand                  // the client's line: Command
-	AwaitReply                    // the server's whole reply: Reply or Lost
+	AwaitReply                    // a whole reply of the server: Reply or Lost
 	AwaitSASL                     // the client's line of an AUTH exchange: SASL
-	AwaitMessage                  // the client's message, to the server: MessageEnd
-	AwaitDiscard                  // the client's message, to nobody: MessageEnd
-	AwaitChunk                    // ChunkSize octets, to the server: ChunkEnd
-	AwaitChunkDiscard             // ChunkSize octets, to nobody: ChunkEnd
-	AwaitChunkText                // ChunkSize octets, to the server through a Stuffer, with its End if ChunkIsLast: ChunkEnd
-	AwaitClientTLS                // a handshake with the client: ClientTLS
-	AwaitServerTLS                // a handshake with the server: ServerTLS, ServerTLSAgain or ServerTLSFailed
+	AwaitMessage                  // the client's message, to be sent to the server: MessageEnd
+	AwaitDiscard                  // the client's message, to be discarded: MessageEnd
+	AwaitChunk                    // ChunkSize octets, to be sent to the server: ChunkEnd
+	AwaitChunkDiscard             // ChunkSize octets, to be discarded: ChunkEnd
+	AwaitChunkText                // likewise, through a Stuffer, with its End if ChunkIsLast: ChunkEnd
+	AwaitClientTLS                // a TLS handshake with the client: ClientTLS
+	AwaitServerTLS                // a TLS handshake with the server: one of the methods ServerTLS...
 	AwaitOctets                   // the client's first octets after a SASL exchange: Octets
-	AwaitWork                     // Work, where nobody else has to wait: Worked
-	AwaitAdmission                // whether the client that Ends gives now is served: Admitted
-	Opaque                        // nothing we can read, in both directions, until the end
-	End                           // both connections are closed once everything is written
+	AwaitWork                     // a call of Work, where it blocks nobody else: Worked
+	AwaitAdmission                // the decision whether to serve the client that Ends now names: Admitted
+	Opaque                        // nothing: octets pass unread in both directions until the end
+	End                           // nothing: both connections are closed once everything is written
 )
 
-// OfMessage says that octets of a message, or of a chunk of one, are waited for.
+// OfMessage reports whether the dialogue waits for octets of a message or of a chunk.
 func (n Next) OfMessage() bool { return n >= AwaitMessage && n <= AwaitChunkText }
 
-// A Policy is what is the same for all sessions of a route.
+// A Policy is what all sessions of a route have in common.
 type Policy struct {
-	Rules     *Rules // nil: none
-	Observed  *Rules // computed and told of, see Witness, and never acted on; nil: none
+	Rules     *Rules // nil: no rule acts
+	Observed  *Rules // rules that are computed and reported to a Witness, and never act; nil: none
 	ClientTLS ClientTLS
 	ServerTLS ServerTLS
-	Turns     *Turns // nil: nothing is kept
-	Logins    Logins // nil: clients log in at the server themselves, or not
-	Hostname  string // our name, in replies of our own
+	Turns     *Turns // nil: no turn is kept for reuse
+	Logins    Logins // nil: no login of ours; clients log in at the server themselves
+	Hostname  string // our host name, for our own replies
 	Limits    Limits
 
 	ClearLogin     ClearLogin
-	VerifiesServer bool // the server's certificate is verified before anything is said inside TLS
+	VerifiesServer bool // the server's certificate is verified before anything is sent inside TLS
 
 	XCLIENT     SendXCLIENT
-	XCLIENTFrom []netip.Prefix // who may say XCLIENT; it is hidden from everybody else
-	Groups      bool           // groups of commands go on as they come, also where PIPELINING is not offered
-	Afresh      bool           // a connection to the server says at its beginning who the client is
+	XCLIENTFrom []netip.Prefix // networks of clients that may say XCLIENT; others are not offered it
+	Groups      bool           // groups of commands are sent on even if the server does not offer PIPELINING
+	Afresh      bool           // a fresh connection to the server begins by telling it who the client is
 
-	// Stamp returns the present time as a date of RFC 5322, 3.3, and a word of letters and
-	// digits that it never returns again, for the Date and the Message-ID of a message that
-	// has none. nil: rules get neither.
+	// Stamp returns the present time as a date of RFC 5322, 3.3, and a word of letters
+	// and digits that is different on each call. Rules use them for the Date and the
+	// Message-ID of a message that has none. If Stamp is nil, rules get neither.
 	Stamp func() (date, word string)
 }
 
-// A Listener hears what the dialogue does; it decides nothing.
+// A Listener is told what the dialogue does. It decides nothing.
 type Listener interface {
-	Command(v Verb) // a command of the client's
-	// Replied is a reply that the client gets. text is what stands in its first
-	// line behind the code; it is the callee's until it returns, and nil where it
-	// may hold a secret.
+	Command(v Verb) // the client has sent a command
+	// Replied reports a reply that the client gets. text is the text of its first line,
+	// without the code. It is valid until Replied returns, and nil if it may contain a
+	// secret.
 	Replied(v Verb, code int, text []byte)
-	Applied(rule string)            // a departure that is delivered
-	Broke(rule, why string)         // a rule made what cannot be, or panicked; what it made was left out
-	Limited(limit vocabulary.Limit) // the client met a limit
+	Applied(rule string)            // a change that a rule has made was delivered
+	Broke(rule, why string)         // a rule panicked, or its result was not allowed and was dropped
+	Limited(limit vocabulary.Limit) // the client has exceeded a limit
 
-	// Authenticated is the end of an AUTH exchange with the client, as the client was
-	// told, or with the server, as that has said. Where rules had a refused AUTH said in
-	// another form, it is the end of the last.
+	// Authenticated reports the outcome of an AUTH exchange: with the client as the
+	// client was told, with the server as the server has replied. If a rule has AUTH sent
+	// again in another form, only the last outcome is reported.
 	Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome)
 }
 
-// A Tracer is a Listener that also wants the lines. Credentials, SASL lines
-// and the text of messages are never in them.
+// A Tracer is a Listener that is also told the lines of the dialogue. These never contain
+// credentials, SASL lines or the text of messages.
 type Tracer interface {
 	Listener
-	// Exchanged is one command or reply: what one side said, what the other got of
-	// it, and on whose account that differs. Lines are without CRLF, and the
-	// slices are the callee's until it returns. side is 'C' or 'S': who said it.
+	// Exchanged reports one command or reply: said by one side, got by the other, and the
+	// causes of the difference. side is the side that said it, 'C' or 'S'. The lines have
+	// no CRLF. The slices are valid until Exchanged returns.
 	Exchanged(side byte, said, got []string, by Causes)
 	Event(what string)
 }
 
-// A Dialogue is one session. It is not safe for use by several goroutines.
+// A Dialogue is one session. It is not safe for concurrent use.
 type Dialogue struct {
-	// ToServer and ToClient are what is to be written before the next wait.
-	// The caller empties them.
+	// ToServer and ToClient are the octets to be written before the next wait. The caller
+	// empties them.
 	ToServer, ToClient []byte
 
 	policy   *Policy
 	client   netip.Addr
 	origin   origin
 	listener Listener
-	tracer   *tracer // nil: nobody wants the lines
+	tracer   *tracer // nil: no listener wants the lines
 
-	cause     *cause // why it ended before its time; nil: it did not
+	cause     *cause // why the dialogue ended early; nil: it did not
 	chunkSize int64
 
-	sent       sentQueue // commands whose replies are outstanding, oldest first
-	turn       *Turn     // the last one that rules or the engine had to look at; nil: none is kept
-	hello      []byte    // the last EHLO or HELO as the server got it
-	secrets    *secrets  // what the client said in the AUTH exchange under way; nil: there is none
-	early      []byte    // the server's answer to a message that is still being sent
-	refusal    string    // what every command gets from now on: "" or a reply
+	sent       sentQueue // commands that await replies, oldest first
+	turn       *Turn     // the last turn that rules or the engine looked at; nil: none is kept
+	hello      []byte    // the last EHLO or HELO, as sent to the server
+	secrets    *secrets  // what the client said in the present AUTH exchange; nil: there is none
+	early      []byte    // the server's reply to a message that is still being sent
+	refusal    string    // the reply to every further command; "": commands are handled as usual
 	errors     int32
-	patience   int32 // milliseconds that a rule gives the server for its answer; 0: no rule does
+	patience   int32 // milliseconds that a rule allows the server for its reply; 0: no rule sets a limit
 	next       Next
 	introduces bool // the client may say XCLIENT
-	grouping   bool // another command may join those that are sent
-	spent      bool // a message has cost the connection to the server: see spend
-	parting    bool // what the client got for that message was a 421
+	grouping   bool // another command may be sent before the present ones are answered
+	spent      bool // the connection to the server was given up for a message: see spend
+	parting    bool // the client's last reply announced the end: see Parting
 	inText     bool // the command may be a line of a message: see CommandInText
-	long       bool // the last command that was sent may be taken for several
+	long       bool // the last command sent may be read as several: see MaySplit
 
 	server     serverState
 	seen       clientState
 	recipients *recipients // nil: this is SMTP, not LMTP
 	chunk      chunkState
-	text       *Text        // the message that is under way; nil: none is
-	spare      *Text        // for the next one; nil: there is none
-	states     []ruleState  // of the rules that have asked for one
-	reach      *reach       // of the rules that act in some sessions only; nil: there are none
-	memory     Memory       // of the server; nil: nothing is kept
-	observed   *observation // of what further rules would do; nil: there are none
-	access     *access      // of a policy that has Logins; nil: it has none
+	text       *Text        // the message in transit; nil: none is
+	spare      *Text        // kept for the next message; nil: none is
+	states     []ruleState  // the states of rules that have asked for one
+	reach      *reach       // of rules limited to some sessions; nil: there are none
+	memory     Memory       // what is remembered of the server; nil: nothing is
+	observed   *observation // of the rules that are only observed; nil: there are none
+	access     *access      // to an account, if the policy has Logins; nil: it has none
 
-	scratch []string // the lines of a reply before a rule has seen it
+	scratch []string // lines of a reply before a rule has seen it
 }
 
-// A cause is why a dialogue ends before its time.
+// A cause is why a dialogue ended early.
 type cause struct {
 	failure vocabulary.Outcome
-	reason  string // the same for people
+	reason  string // the same in words for people
 }
 
-// A ruleState is what a rule keeps for the session.
+// A ruleState is the state that a rule keeps for the session.
 type ruleState struct {
-	rule  int // by its place
+	rule  int // the index of the rule
 	state any
 }
 
-// serverState is what is true of the connection to the server; a fresh one
-// begins with nothing.
+// serverState is the state of the connection to the server. A fresh connection begins
+// with the zero value, except for tls.
 type serverState struct {
-	offer      Reply        // its EHLO reply, as the rules have it, or the first line of that to HELO; no code: none
-	packed     string       // the lines of that, while they are not there
-	known      keywords     // of that
-	attributes attributeSet // that it offers to be told by XCLIENT
-	loggedIn   bool         // by us
-	logins     *logins      // what it offers in clear and inside TLS; nil: none in clear, or nobody asks
-	introduced bool         // XCLIENT was said, or is not to be had
-	hello      Verb         // of those it has accepted and not forgotten, the last
-	oneHello   bool         // it has refused another
-	short      bool         // it has answered for fewer recipients than it had accepted
+	offer      Reply        // its EHLO reply as the rules have left it, or the first line of its HELO reply
+	packed     string       // the lines of offer while offer.Lines is nil
+	known      keywords     // keywords in offer
+	attributes attributeSet // attributes that it accepts by XCLIENT
+	loggedIn   bool         // we have logged in
+	logins     *logins      // that it offers; nil: none in clear, or not needed
+	introduced bool         // XCLIENT was sent, or is not going to be
+	hello      Verb         // the verb of the last hello that it has accepted and not forgotten
+	oneHello   bool         // it has refused a second hello
+	short      bool         // it has sent fewer replies to a message than it accepted recipients
 	tls        bool
 	refuses    bool  // its greeting was a refusal
-	plain      bool  // TLS was tried or is not to be had: go on without
-	gone       bool  // not to be used any more
-	last       int16 // the code of its last reply; 0: none
+	plain      bool  // TLS was tried, or cannot be had: the session goes on without
+	gone       bool  // the connection must not be used any more
+	last       int16 // the code of its last reply; 0: there was none
 }
 
-// forget is what a server does with all that it has said, at a handshake, and
-// at XCLIENT.
+// forget resets what a server forgets at a TLS handshake and at XCLIENT.
 func (s *serverState) forget() {
 	s.offer, s.packed, s.known, s.attributes, s.hello = Reply{}, "", 0, 0, VerbOther
 }
 
-// pack keeps the EHLO reply in one piece of memory.
+// pack joins the lines of the EHLO reply into one string, to save memory while the
+// session waits.
 func (s *serverState) pack() {
 	if s.offer.Lines != nil {
 		s.packed, s.offer.Lines = strings.Join(s.offer.Lines, "\n"), nil
 	}
 }
 
-// unpacked is the EHLO reply.
+// unpacked returns the EHLO reply and undoes pack.
 func (s *serverState) unpacked() *Reply {
 	if s.packed != "" {
 		s.offer.Lines, s.packed = strings.Split(s.packed, "\n"), ""
@@ -185,29 +186,29 @@ func (s *serverState) unpacked() *Reply {
 	return &s.offer
 }
 
-// clientState is what is true of the session as the client sees it.
+// clientState is the state of the session as the client sees it.
 type clientState struct {
 	tls           bool
-	hello         Verb // EHLO, HELO or LHLO, the last that was accepted
-	anew          bool // XCLIENT was said and no EHLO since
-	helloOwed     bool // TLS has begun and no EHLO was said since
-	transaction   bool // MAIL was accepted
+	hello         Verb // the verb of the last accepted hello
+	anew          bool // XCLIENT was accepted and no EHLO has followed
+	helloOwed     bool // TLS has begun and no EHLO has followed
+	transaction   bool // a MAIL was accepted and its transaction is open
 	authenticated bool
-	suspect       bool   // lines that are no commands may be credentials whose AUTH, or text whose DATA, was refused
-	esmtp         bool   // the server has greeted with the word ESMTP, or answered EHLO well
+	suspect       bool   // a line that is no command may be a credential or text, its AUTH or DATA refused
+	esmtp         bool   // the server's greeting had the word ESMTP, or the server has accepted EHLO
 	sealed        bool   // the client has begun a sealed stream
-	dataAnswered  bool   // DATA was refused without asking the server, and nothing has come since
-	recipients    int32  // of this transaction, that were accepted
-	refused       int32  // those that were
-	deferred      int32  // of those, the ones that got 4xx
+	dataAnswered  bool   // DATA was refused without asking the server, and nothing has followed
+	recipients    int32  // RCPT commands of this transaction that were accepted
+	refused       int32  // RCPT commands of this transaction that were refused
+	deferred      int32  // refused ones whose reply was 4xx
 	idle          int32  // commands outside of transactions since the last message
-	mails         int32  // MAIL commands accepted
-	messages      int32  // begun
-	shown         *Reply // the EHLO reply that the client got; nil: the server's
+	mails         int32  // MAIL commands that were accepted
+	messages      int32  // messages that were begun
+	shown         *Reply // the EHLO reply that the client got; nil: it is the server's
 }
 
-// New begins a dialogue. client is the client's address, for an EHLO without
-// a name and for XCLIENT. A listener that is a Tracer hears the lines too.
+// New returns a new dialogue. client is the client's address, for an EHLO without a name
+// and for XCLIENT. If the listener is a Tracer it is also told the lines.
 func New(p *Policy, client netip.Addr, l Listener) *Dialogue {
 	d := &Dialogue{policy: p, client: client, introduces: p.mayIntroduce(client), listener: l, next: AwaitServer}
 	d.reach = p.Rules.newReach(client)
@@ -224,8 +225,8 @@ func New(p *Policy, client netip.Addr, l Listener) *Dialogue {
 	return d
 }
 
-// Next says what to wait for. more says whether a further line of the client's
-// is there already: it may join a group.
+// Next returns what to wait for. more reports whether another line of the client is
+// already there, which may be sent before the present commands are answered.
 func (d *Dialogue) Next(more bool) Next {
 	switch {
 	case d.next != AwaitCommand || d.sent.n == 0:
@@ -236,7 +237,7 @@ func (d *Dialogue) Next(more bool) Next {
 	return AwaitReply
 }
 
-// Outstanding is the number of replies that have not come.
+// Outstanding returns the number of replies that have not come.
 func (d *Dialogue) Outstanding() int {
 	if d.sent.n > 0 && d.sent.first() == VerbMessage {
 		return int(d.sent.n) - 1 + d.recipients.due()
@@ -244,12 +245,12 @@ func (d *Dialogue) Outstanding() int {
 	return int(d.sent.n)
 }
 
-// Patience is for how many milliseconds to wait for the reply that is awaited
-// before [Dialogue.Silent] is called, where a rule allows less than the route
-// does; 0: none does.
+// Patience returns how many milliseconds to wait for the next reply before calling
+// [Dialogue.Silent], if a rule allows less time than the route; 0 if no rule does.
 func (d *Dialogue) Patience() int64 { return int64(d.patience) }
 
-// Awaited is the verb whose reply comes next: "greeting", "end-of-data", "MAIL", ...
+// Awaited returns the verb whose reply comes next, such as VerbGreeting, VerbMessage or
+// VerbMAIL. It is VerbOther if no reply is awaited.
 func (d *Dialogue) Awaited() Verb {
 	switch {
 	case d.next == AwaitServer:
@@ -260,22 +261,25 @@ func (d *Dialogue) Awaited() Verb {
 	return d.sent.first()
 }
 
-// ChunkSize is the number of octets that AwaitChunk waits for.
+// ChunkSize returns the number of octets that AwaitChunk, AwaitChunkDiscard or
+// AwaitChunkText waits for.
 func (d *Dialogue) ChunkSize() int64 { return d.chunkSize }
 
-// ServerGone says that the connection to the server is of no use any more and
-// is to be closed, whatever becomes of the client's.
+// ServerGone reports that the connection to the server must be closed. The connection to
+// the client may stay open.
 func (d *Dialogue) ServerGone() bool { return d.server.gone }
 
-// Idle says that no transaction is open: a session that may be asked to leave.
+// Idle reports whether the dialogue waits for a command outside of a transaction. Such a
+// session may be asked to leave.
 func (d *Dialogue) Idle() bool { return d.next == AwaitCommand && d.sent.n == 0 && !d.seen.transaction }
 
-// Mailing says that a transaction is open, or a message on its way: somebody's
-// mail is at stake.
+// Mailing reports whether a transaction is open or a message is in transit, so that
+// ending the session would affect somebody's mail.
 func (d *Dialogue) Mailing() bool { return d.seen.transaction || d.next.OfMessage() }
 
-// Serves says with which server the session is, before its greeting, and what
-// is remembered of it. Opportunistic TLS that failed a while ago is not tried.
+// Serves tells the dialogue, before the greeting, what is remembered of the server that
+// it is connected to. If opportunistic TLS with that server failed a short time ago, it
+// is not tried again.
 func (d *Dialogue) Serves(m Memory) {
 	d.memory = m
 	d.observed.serves(m)
@@ -284,8 +288,9 @@ func (d *Dialogue) Serves(m Memory) {
 	}
 }
 
-// tlsFailed is remembered of a server that offered STARTTLS and could not do
-// it, for half an hour: each session would cost it a connection more.
+// tlsFailed is the key under which a failed handshake is remembered for a server that
+// offers STARTTLS. It is kept for half an hour, because trying again costs each session
+// another connection.
 const (
 	tlsFailed     = "server_tls"
 	tlsFailedRest = 30 * 60
@@ -297,7 +302,7 @@ func (d *Dialogue) rememberTLSFailed() {
 	}
 }
 
-// Rest gives back what is needed only while something is under way.
+// Rest releases memory that is not needed while the session waits.
 func (d *Dialogue) Rest() {
 	d.ToServer, d.ToClient = nil, nil
 	d.sent.rest()
@@ -308,7 +313,7 @@ func (d *Dialogue) Rest() {
 	}
 }
 
-// dropTurn leaves the last turn to other dialogues.
+// dropTurn releases the last turn for reuse by other dialogues.
 func (d *Dialogue) dropTurn() {
 	if d.turn != nil {
 		d.policy.Turns.keepTurn(d.turn)
@@ -316,8 +321,8 @@ func (d *Dialogue) dropTurn() {
 	}
 }
 
-// Close ends the dialogue. A held turn is given up; nothing may be called
-// afterwards but what asks how it was.
+// Close ends the dialogue and gives up a held turn. Afterwards only methods that report
+// on the dialogue may be called.
 func (d *Dialogue) Close() {
 	d.stopTurn()
 	d.leaveAttempt()
@@ -327,7 +332,7 @@ func (d *Dialogue) Close() {
 	d.dropTurn()
 }
 
-// newTurn is the turn of another command.
+// newTurn returns the turn for another command.
 func (d *Dialogue) newTurn(v Verb, line []byte) *Turn {
 	t := d.turn
 	if t == nil {
@@ -335,15 +340,15 @@ func (d *Dialogue) newTurn(v Verb, line []byte) *Turn {
 		d.turn = t
 	}
 	said, firsts := append(t.said[:0], line...), t.firsts[:0]
-	*t = Turn{} // and nothing in it: that would be made elsewhere, and copied
+	*t = Turn{} // a literal with values would be built elsewhere and copied
 	t.d, t.verb, t.said, t.line, t.firsts = d, v, said, said, firsts
 	return t
 }
 
-// Hello is the last EHLO or HELO that the server got; "" if none.
+// Hello returns the last EHLO or HELO that the server was sent; "" if there was none.
 func (d *Dialogue) Hello() string { return string(d.hello) }
 
-// Failure is why the dialogue ended before its time; "" if it did not.
+// Failure returns why the dialogue ended early; "" if it did not.
 func (d *Dialogue) Failure() vocabulary.Outcome {
 	if d.cause == nil {
 		return ""
@@ -351,8 +356,8 @@ func (d *Dialogue) Failure() vocabulary.Outcome {
 	return d.cause.failure
 }
 
-// Reason says for people what Failure is about; "" if there is none. It is in
-// words of our own: nothing that a peer said is in it.
+// Reason explains Failure for people; "" if there is none. It contains nothing that a
+// peer has said.
 func (d *Dialogue) Reason() string {
 	if d.cause == nil {
 		return ""
@@ -360,8 +365,8 @@ func (d *Dialogue) Reason() string {
 	return d.cause.reason
 }
 
-// Finish ends the session from outside with a reply of our own, when the
-// client waits for nothing else. A client that is Parting has had its last reply.
+// Finish ends the session with a reply of our own, while the client waits for no other
+// reply. A client that is Parting gets no further reply.
 func (d *Dialogue) Finish(text string) {
 	if !d.parting {
 		d.answer(VerbOther, text)
@@ -369,22 +374,22 @@ func (d *Dialogue) Finish(text string) {
 	d.next = End
 }
 
-// fail keeps why the dialogue goes no further. The first reason is the real one.
+// fail records why the dialogue ends. Only the first reason is kept.
 func (d *Dialogue) fail(failure vocabulary.Outcome, reason string) {
 	d.sent.forget()
 	d.stopTurn()
 	d.cause = &cause{failure, cmp.Or(d.Reason(), reason)}
 }
 
-// end is the last thing that happens: the client gets a 421, or a 554, and a reason.
+// end ends the session and gives the client text, a 421 or 5xx reply.
 func (d *Dialogue) end(failure vocabulary.Outcome, text string) {
 	d.fail(failure, weSaid+text)
 	d.answer(VerbOther, text)
 	d.next = End
 }
 
-// refuse keeps the client, and answers everything but QUIT with the same
-// temporary refusal. The server is not needed any more.
+// refuse keeps the client connected, and answers every command but QUIT with text. The
+// server is no longer needed.
 func (d *Dialogue) refuse(failure vocabulary.Outcome, text, reason string) {
 	d.fail(failure, reason)
 	d.server.gone = true
@@ -392,13 +397,13 @@ func (d *Dialogue) refuse(failure vocabulary.Outcome, text, reason string) {
 	d.next = AwaitCommand
 }
 
-// weSaid is where the reason of a failure is what the client was told.
+// weSaid begins a reason that quotes our reply to the client.
 const weSaid = "we said "
 
 // answer gives the client a reply of our own.
 func (d *Dialogue) answer(v Verb, text string) { d.answerFor(v, text, Causes{}) }
 
-// answerFor is answer with the cause that a trace names.
+// answerFor is answer with the causes that a tracer is told.
 func (d *Dialogue) answerFor(v Verb, text string, by Causes) {
 	start := len(d.ToClient)
 	d.ToClient = append(append(d.ToClient, text...), crlf...)

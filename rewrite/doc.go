@@ -1,130 +1,138 @@
-// Package rewrite decides. It knows SMTP's dialogue and runs the rules that mend
-// it, and knows nothing of connections, clocks or logs. The rules themselves are
-// in package heal.
+// Package rewrite is the engine: it decides what the proxy sends to the client and to the
+// server. It implements the dialogue of SMTP and runs rules that change it. It does no
+// I/O, and uses no clock and no log. The rules themselves are in package heal.
 //
-// A [Dialogue] is one session as a state machine: it is fed with the client's
-// commands, the server's replies and what happened to the connections, and says
-// what is to be written ([Dialogue.ToServer], [Dialogue.ToClient]) and what to
-// wait for ([Dialogue.Next]).
+// A [Dialogue] is one session, as a state machine. Its caller passes it the client's
+// commands, the server's replies and the events of both connections. The dialogue says
+// which octets to write ([Dialogue.ToServer], [Dialogue.ToClient]) and what to wait for
+// next ([Dialogue.Next]).
+//
+// In the comments of this package, "we" are the proxy, a hello is EHLO, HELO or LHLO, a
+// yes is a positive reply (2xx, or 3xx where one is due), and a refusal is a 4xx or 5xx
+// reply. A turn is a command with its reply. It is held if nothing else is sent until the
+// client has the reply.
 //
 // # Stages
 //
-// A [Rule] is a row: a name, texts for people, options, and functions for the
-// stages it wants ([Actions]). A session passes these stages:
+// A [Rule] is a row of a table: a name, texts for people, options, and functions for the
+// stages that it wants ([Actions]). A session passes these stages:
 //
-//   - First octets ([Opening]): the client has not been greeted. A rule may have
-//     a TLS handshake come first, go on in clear where TLS is due, or wait up to
-//     five seconds for the client's first octets.
-//   - Line: what a client sent up to an LF is no line: it does not end with CRLF,
-//     or has a CR, LF or NUL in it. Or it is a BDAT whose argument cannot be read. A rule may return the line that is meant,
-//     without its end. It must be a line, and no longer than what came.
-//   - Reply repair ([Repair]): what a server sent is no well-formed reply, no
-//     whole one, or more than one. A rule may replace it by one whole reply, or
-//     drop it. The reply is never of a better class than the worst code in it,
-//     and only a yes that nobody asked for, or what has no code, is dropped.
-//   - Offer ([Extensions]): the server has answered EHLO. What a rule changes is
-//     what the server means: for us, for other rules and for the client.
-//   - Command ([Turn]): a rule may change the client's line, answer it, have other
-//     commands said first, or give the server less time for its answer than the
-//     route does.
-//   - SASL ([Turn]): a rule may change a line of an AUTH exchange, answer it, with
-//     334 too, or swallow it. Where the server has not sent a 334, what the rules
-//     leave must be an AUTH command. No rule sees "*", with which a client cancels.
-//   - Greeting and reply ([Turn]): a rule may change the reply, or have a line
-//     said in its place, on the same connection or on a fresh one. To a 334 that
-//     line is the client's next SASL line.
-//   - Message ([Text], [Filter]): a rule may change the text while it streams by,
-//     or have the message refused at its end.
+//   - First octets ([Opening]): the client has not been greeted yet. A rule may start a
+//     TLS handshake, go on in clear where TLS is due, or wait up to five seconds for the
+//     client's first octets.
+//   - Line: the octets that the client sent up to an LF are not a well-formed line,
+//     because they do not end with CRLF, or contain a CR, LF or NUL; or they are a BDAT
+//     whose argument cannot be parsed. A rule may return the line that is meant, without
+//     its line end. The result must be a line, and no longer than what the client sent.
+//   - Reply repair ([Repair]): the octets that the server sent are not exactly one
+//     well-formed reply. A rule may replace them by one whole reply, or drop them. The
+//     class of the new reply is never better than that of the worst code in the octets.
+//     Only octets without a code, and a yes that answers nothing, may be dropped.
+//   - Offer ([Extensions]): the server has answered EHLO. What a rule changes counts as
+//     what the server has offered, for the engine, for other rules and for the client.
+//   - Command ([Turn]): a rule may change the client's command, answer it, send other
+//     commands before it, or give the server less time for its reply than the route does.
+//   - SASL ([Turn]): a rule may change a line of an AUTH exchange, answer it, also with
+//     334, or swallow it. If the server does not wait for a SASL line, the result must be
+//     an AUTH command. Rules do not see "*", which cancels the exchange.
+//   - Greeting and reply ([Turn]): a rule may change the reply. In place of passing it
+//     on, a rule may send another line, on the same connection or on a fresh one. In
+//     place of a 334 that line is the client's next SASL line.
+//   - Message ([Text], [Filter]): a rule may change the text of the message as it passes,
+//     or refuse the message at its end.
 //
-// Commands, SASL lines, messages and first octets meet the rules first to last;
-// offers and replies meet them last to first. Every rule sees what the rules
-// before it have left, and each that has changed something is counted
-// ([Listener.Applied]) when what it did is delivered.
+// Rules run first to last on first octets, commands, SASL lines and messages. They run
+// last to first on offers and replies. Each rule sees the result of the rules that ran
+// before it. A rule that has changed something is counted ([Listener.Applied]) when the
+// result is delivered.
 //
 // # The second EHLO
 //
-// A client repeats its hello within TLS, and behind XCLIENT. Where either ends here and
-// the server refuses the second hello of its connection as such, the client gets what
-// the server answered to the first. [Turn.Recall] asks for that in other cases. It is
-// the only reply of class 2 in place of a refusal: the server has given it, on the same
-// connection, to the same command.
+// A client repeats its hello after a TLS handshake and after XCLIENT. If we end the TLS
+// or take the XCLIENT, the server sees two hellos on one connection, and may refuse the
+// second for that reason. The client then gets the server's reply to the first hello. A
+// rule may ask for the same in other cases by [Turn.Recall]. This is the only case in
+// which a 2xx reply takes the place of a refusal: the server has given that reply to the
+// same command on the same connection.
 //
 // # LMTP
 //
-// A session whose LHLO was accepted is one of LMTP (RFC 2033). The server answers the
-// end of a message once for each recipient that it has accepted: see
+// A session whose LHLO was accepted is a session of LMTP (RFC 2033). The server then
+// answers the end of a message once for each recipient that it has accepted: see
 // [Dialogue.Suffices].
 //
 // # Products
 //
-// A Set may carry the Signs of the product that it is for, and another set may name it
-// among its Products. Then its rules, with its options, act in those sessions alone
-// that show a sign: in the greeting, in the server's reply to EHLO or HELP, or in a
-// verb that the client says. In all other sessions a rule acts as it does without that
-// set, or not at all. See Dialogue.Products. A product that a reply has told is
-// remembered of the server for a day, and counts in later sessions from the greeting
-// on, unless that has changed. An EHLO reply without the sign ends this for its session.
+// A Set may carry Signs, by which the product that it is for can be recognised, and
+// another Set may list it among its Products. Its rules and options then apply only in
+// sessions that show one of the signs: in the greeting, in the server's reply to EHLO or
+// HELP, or in a verb that the client says. In all other sessions each rule acts as it
+// would without that set. See Dialogue.Products.
+//
+// A product that a reply has shown is remembered for that server for a day. Later
+// sessions start with it if the greeting has not changed. An EHLO reply without the sign
+// ends this for its session.
 //
 // # Observing
 //
-// Rules of Policy.Observed are computed and never act: both sides get what they get
-// without these rules, to the octet. At each stage the rules run on the line, the
-// reply or the message as it came, each on what the rules before it would have left;
-// what they make of it is told to a Witness, and thrown away. What cannot be seen so
-// can only be guessed, or not at all:
+// The rules of Policy.Observed are computed and never act: both sides get the same octets
+// as without these rules. At each stage the observed rules run on the line, reply or
+// message as it came, each on the result of the rules before it. The results are reported
+// to a Witness and discarded. What follows from a change cannot be observed:
 //
-//   - what comes of a departure: how the server would have answered a line that was
-//     not said, said again, or said first, and what other rules would have made of that;
+//   - how the server would have answered a line that was not sent, sent again or sent
+//     first, and what other rules would have made of that reply;
 //   - the rest of an AUTH exchange that a rule would have answered or changed;
-//   - Opening: whether a client is silent because it waits for a greeting in clear;
-//   - a server that is silent: a rule that would give it less time is told of once the
-//     route's own time is over;
-//   - octets that are no reply: the session ends at once, as without the rule, and what
-//     would have followed is not seen;
-//   - what rules learn of a server is kept for observed rules alone.
+//   - at the stage Opening: whether a client is silent because it waits for a greeting in
+//     clear;
+//   - a server that is silent: a rule that would give it less time is reported only when
+//     the route's own time has passed;
+//   - octets that are not a reply: the session ends at once, as without the rule, and
+//     what would have followed is not seen;
+//   - what a rule learns about a server: only observed rules see it.
 //
 // # Logins
 //
-// Under a [Policy] with [Logins] a client's AUTH ends here, and the engine logs in at the
-// server, inside verified TLS only, before the first MAIL goes there. What the server
-// offers for logins is replaced before any rule sees it, so that rules act on what we
-// take. What may take a while is done while [AwaitWork] is next. A MAIL names the sender
-// that the login has, whoever says it and however often.
+// Under a [Policy] with [Logins] a client logs in to the proxy, and the engine logs in at
+// the server before it sends the first MAIL. It does so only inside TLS with a verified
+// server. What the server offers for logins is replaced by what we accept before any rule
+// sees it, so that rules act on the client's login. Work that may block is done while
+// [AwaitWork] is next. Every MAIL names the sender that the login prescribes, whether a
+// client or a rule says it.
 //
 // # What the engine checks
 //
-// After each rule the engine checks what it did. If that cannot be, or the rule
-// panics, what it did is taken back and [Listener.Broke] is called; the other
-// rules go on. In a message of which a part has gone out already, the message is
-// refused instead. The checks are:
+// After each call of a rule the engine checks the result. If the result is not allowed,
+// or the rule panics, the engine undoes the change and calls [Listener.Broke]. The other
+// rules go on. If part of a message has already been sent, the message is refused
+// instead. The checks are:
 //
-//   - A line has no CR, LF or NUL, is not empty unless it was, and is no longer
-//     than 4,094 octets (12,286 in an AUTH exchange) unless it was.
-//   - No rule has said first, or makes of another command, what carries octets
-//     that are not lines, swaps the roles, has the server trust us, or is not to be
-//     said yet, for want of TLS, XCLIENT or EHLO.
-//   - A command keeps its kind, or the reply to one would answer another: MAIL,
-//     RCPT and DATA stay what they are, EHLO may become HELO, and one spelling of
-//     AUTH another. The same holds for what is said again.
-//   - A refusal stays one, and may become temporary. A 3xx keeps its code, and so
-//     does the 220 to STARTTLS. A yes to MAIL, RCPT or a finished message stays a
-//     yes. No rule answers MAIL, RCPT, DATA, BDAT or STARTTLS with a yes, nor EHLO
-//     before the server has accepted one, nor EHLO and RSET in a transaction
-//     unless RSET is said first.
-//   - A repair makes one reply of one while several are awaited, and drops none
+//   - A line has no CR, LF or NUL. It is not empty unless it was before. It is no longer
+//     than 4,094 octets (12,286 in an AUTH exchange) unless it was before.
+//   - A rule must not send first, nor make of another command, a command that announces
+//     octets that are not lines, swaps the roles of client and server, makes the server
+//     trust us, or must not be sent yet because TLS, XCLIENT or EHLO is missing.
+//   - A command keeps its kind, because its reply would otherwise answer another command:
+//     MAIL, RCPT and DATA keep their verbs, EHLO may become HELO, and one spelling of
+//     AUTH another. The same holds for a line that is sent again.
+//   - A refusal stays a refusal, and may become temporary. A 3xx keeps its code, and so
+//     does the 220 to STARTTLS. A yes to MAIL, RCPT or a finished message stays a yes.
+//   - A rule must not answer with a yes: MAIL, RCPT, DATA, BDAT or STARTTLS at any time;
+//     EHLO before the server has accepted one; EHLO and RSET in a transaction, unless the
+//     rule sends RSET first.
+//   - While several replies are awaited, a repair does not merge replies, and drops none
 //     that is awaited.
-//   - A rule asks at each stage for what the stage has: a line is said first, or
-//     held, before it is said; it is said again once its reply is there.
-//   - Nothing is said again that could be done twice: only EHLO, HELO, STARTTLS,
-//     AUTH before its first 334, and the first MAIL of a session; and in another
-//     form MAIL, RCPT, DATA, RSET and NOOP whose form the server has refused (500,
-//     501, 502, 504, 553, 554, 555). A turn may say four lines first, four again,
-//     and make two fresh connections.
-//   - The text of a message has no bare CR, bare LF or NUL, no line of one dot,
-//     and ends with CRLF.
-//   - An exchange that a rule ends is cancelled at a server that waits for a SASL
-//     line.
+//   - A rule calls only the methods of its stage: it sends lines first, or holds the
+//     turn, before the line is sent, and sends a line again after the reply.
+//   - A line is sent again only if nothing can happen twice: EHLO, HELO, STARTTLS, AUTH
+//     before its first 334, and the first MAIL of a session; and, in another form, a
+//     MAIL, RCPT, DATA, RSET or NOOP whose form the server has refused (500, 501, 502,
+//     504, 553, 554, 555). A turn may send four lines first, send four lines again, and
+//     make two fresh connections.
+//   - The text of a message has no bare CR, bare LF or NUL, and no line of a single dot.
+//     It ends with CRLF.
+//   - If a rule ends an AUTH exchange while the server waits for a SASL line, the engine
+//     cancels the exchange at the server.
 //
-// Behind the rules the engine makes the EHLO reply true of the session: see
-// [Policy].
+// After the rules, the engine adapts the EHLO reply to the session: see [Policy].
 package rewrite

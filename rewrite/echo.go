@@ -6,31 +6,32 @@ import (
 	"slices"
 )
 
-// secrets are what the client has said in an AUTH exchange that is under way. Some
-// servers repeat in a refusal what they refuse; with secrets it is found out
-// whether one does.
+// secrets holds what the client has said in the present AUTH exchange. Some servers
+// repeat in a refusal what they refuse; secrets finds such a repetition in a reply.
 type secrets struct {
-	octets int      // said so far
-	whole  [][]byte // words that a reply may not have in it, folded
-	parts  []uint64 // hashes of the parts of words that a reply may not have in it either
-	sorted bool     // parts are
+	octets int      // octets said so far
+	whole  [][]byte // words, in upper case, that a reply must not contain
+	parts  []uint64 // hashes of parts of words that a reply must not contain
+	sorted bool     // parts is sorted
 }
 
 const (
-	// maxSecrets bounds what is kept of one exchange, in octets: more than one line
-	// may have (RFC 4954, 4). Beyond it every reply counts as an echo.
+	// maxSecrets is the largest number of octets kept of one exchange. It is more than
+	// one line may have (RFC 4954, 4). In a longer exchange every reply counts as a
+	// repetition.
 	maxSecrets = 16 << 10
-	// A server may cut short what it repeats. A part of a credential in base64 is
-	// recognized from encodedPart octets on; one of what it decodes to from
-	// decodedPart on, because it shares more with the words of a reply.
+	// encodedPart and decodedPart are the shortest parts of a credential that are
+	// recognised, in octets, because a server may repeat only a part: encodedPart in
+	// base64, decodedPart after decoding. Decoded text needs a longer part, because it
+	// has more in common with the words of a reply.
 	encodedPart = 6
 	decodedPart = 12
-	// minDecoded is the shortest word within a decoded credential that is looked
-	// for, in octets. Shorter ones are in every text.
+	// minDecoded is the length, in octets, of the shortest word in a decoded credential
+	// that is looked for. Shorter words occur in every text.
 	minDecoded = 3
 )
 
-// add takes the argument of an AUTH command, or a SASL line.
+// add records the argument of an AUTH command, or a SASL line.
 func (s *secrets) add(text []byte) {
 	if s.octets += len(text); s.octets > maxSecrets {
 		s.whole, s.parts = nil, nil
@@ -38,7 +39,7 @@ func (s *secrets) add(text []byte) {
 	}
 	for word := range bytes.FieldsSeq(text) {
 		if isMechanism(word) || string(word) == "*" || string(word) == "=" || sasl.Has(ParseVerb(word)) { // RFC 4954, 4
-			continue // a verb is the beginning of "authentication failed", too
+			continue // "auth" also begins "authentication failed"
 		}
 		s.keep(bytes.ToUpper(word), encodedPart)
 		decoded, err := base64.RawStdEncoding.DecodeString(string(bytes.TrimRight(word, "=")))
@@ -53,8 +54,8 @@ func (s *secrets) add(text []byte) {
 	}
 }
 
-// keep has a word found again; of a long one each part of size octets. A word with
-// an @ in it is somebody's address, and shares its domain with much that is no secret.
+// keep records a word, and of a long word each part of size octets. A decoded word with
+// an @ is recorded only as a whole: it is an address, whose domain is not secret.
 func (s *secrets) keep(word []byte, size int) {
 	if len(word) <= size || size == decodedPart && bytes.IndexByte(word, '@') >= 0 {
 		s.whole = append(s.whole, word)
@@ -66,8 +67,7 @@ func (s *secrets) keep(word []byte, size int) {
 	s.sorted = false
 }
 
-// repeatedIn reports whether text has a credential in it, or a part of one, in
-// upper or lower case.
+// repeatedIn reports whether text contains a credential or a part of one, ignoring case.
 func (s *secrets) repeatedIn(text []byte) bool {
 	if s.octets > maxSecrets {
 		return true
@@ -96,7 +96,7 @@ func (s *secrets) hasPart(b []byte) bool {
 	return found
 }
 
-// hash is FNV-1a.
+// hash returns the FNV-1a hash of b.
 func hash(b []byte) uint64 {
 	h := uint64(14695981039346656037)
 	for _, c := range b {
@@ -105,7 +105,7 @@ func hash(b []byte) uint64 {
 	return h
 }
 
-// beginAUTH remembers the argument of a command that begins an AUTH exchange.
+// beginAUTH records the argument of a command that begins an AUTH exchange.
 func (d *Dialogue) beginAUTH(v Verb, line []byte) {
 	if !sasl.Has(v) {
 		return
@@ -118,8 +118,9 @@ func (d *Dialogue) beginAUTH(v Verb, line []byte) {
 	}
 }
 
-// mayEcho reports whether a line of a reply may repeat a credential. What is no
-// command may be one whose AUTH was refused, and is not kept to compare.
+// mayEcho reports whether a line of a reply may repeat a credential. A line that is no
+// command may be a credential whose AUTH was refused; it is not recorded, so its reply is
+// judged by the code.
 func (d *Dialogue) mayEcho(v Verb, line []byte) bool {
 	switch {
 	case len(line) <= 4:
@@ -133,14 +134,14 @@ func (d *Dialogue) mayEcho(v Verb, line []byte) bool {
 	return line[0] == '5' && line[1] == '0' && (sasl.Has(v) || v == VerbOther)
 }
 
-// MayRepeatCredentials reports whether the client has said what may be a credential,
-// so that a reply to what is no command, or to nothing, may repeat it.
+// MayRepeatCredentials reports whether the client has said something that may be a
+// credential, so that a reply to a line that is no command, or to nothing, may repeat it.
 func (d *Dialogue) MayRepeatCredentials() bool {
 	return d.seen.suspect || d.seen.authenticated || d.secrets != nil
 }
 
-// tellable is the text of a reply's first line behind its code, for the listener:
-// a slice of raw, nil where it may hold a secret.
+// tellable returns what a listener may be told of a reply: the text of its first line,
+// without the code. The result is a slice of raw; nil if the text may contain a secret.
 func (d *Dialogue) tellable(v Verb, raw []byte) []byte {
 	line, _, _ := bytes.Cut(raw, crlf)
 	if bytes.HasPrefix(line, []byte("334")) || d.mayEcho(v, line) {

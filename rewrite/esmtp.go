@@ -2,8 +2,9 @@ package rewrite
 
 import "bytes"
 
-// HasWord reports whether a text has a word, which is given in upper case, in any case.
-// The word ESMTP in a greeting promises that the server knows EHLO (RFC 1869, 4.1.1).
+// HasWord reports whether text contains a word, ignoring case. word must be in upper
+// case. The word ESMTP in a greeting promises that the server knows EHLO (RFC 1869,
+// 4.1.1).
 func HasWord(text []byte, word string) bool {
 	for w := range bytes.FieldsFuncSeq(text, isPunctuation) {
 		if foldEqual(w, word) {
@@ -13,19 +14,20 @@ func HasWord(text []byte, word string) bool {
 	return false
 }
 
-// isPunctuation says what may surround a word: "(ESMTP)" has it, "ESMTPS" not.
+// isPunctuation reports whether r may surround a word: "(ESMTP)" contains the word ESMTP,
+// "ESMTPS" does not.
 func isPunctuation(r rune) bool {
 	return r < '0' || r > '9' && r < 'A' || r > 'Z' && r < 'a' || r > 'z' && r < 0x80
 }
 
-// ehloKnown is remembered, for a day, of a server that has answered EHLO well and does
-// not say in its greeting that it would.
+// ehloKnown is the key under which a server is remembered, for a day, that has accepted
+// EHLO without having ESMTP in its greeting.
 const (
 	ehloKnown     = "ehlo"
 	ehloKnownRest = 24 * 60 * 60
 )
 
-// knowsEHLO notes that the server has answered EHLO well.
+// knowsEHLO records that the server has accepted EHLO.
 func (d *Dialogue) knowsEHLO() {
 	if !d.seen.esmtp && d.memory != nil {
 		d.memory.Remember(ehloKnown, ehloKnownRest)
@@ -33,13 +35,13 @@ func (d *Dialogue) knowsEHLO() {
 	d.seen.esmtp = true
 }
 
-// speaksESMTP is [Session.SpeaksESMTP].
+// speaksESMTP implements [Session.SpeaksESMTP].
 func (d *Dialogue) speaksESMTP() bool {
 	return d.seen.esmtp || d.memory != nil && d.memory.Remembers(ehloKnown)
 }
 
-// SpeaksESMTP reports whether the server is known to know EHLO: it has greeted with the
-// word ESMTP, or answered EHLO well in this session or within a day before. If it hangs
-// up on EHLO, that says nothing of EHLO: HELO would give up TLS and AUTH, and whoever can
-// cut a connection could have that.
+// SpeaksESMTP reports whether the server is known to support EHLO: its greeting has the
+// word ESMTP, or it has accepted EHLO in this session or within the last day. If such a
+// server hangs up on EHLO, the reason is not EHLO. Falling back to HELO would give up TLS
+// and AUTH, and anybody who can cut a connection could cause that.
 func (s Session) SpeaksESMTP() bool { return s.d.speaksESMTP() }

@@ -5,19 +5,20 @@ import (
 	"strings"
 )
 
-// Extensions are the keywords of an EHLO reply with their parameters, in the
-// order of the reply (RFC 5321, 4.1.1.1). Names compare without regard to case.
-// A line that no method changes stays as it was spelled: "AUTH=LOGIN" is the
-// keyword AUTH with the parameter LOGIN, and remains "AUTH=LOGIN".
+// Extensions are the keywords of an EHLO reply with their parameters, in the order of the
+// reply (RFC 5321, 4.1.1.1). Names of keywords ignore case. A line that no method changes
+// keeps its spelling: "AUTH=LOGIN" is the keyword AUTH with the parameter LOGIN, and
+// stays "AUTH=LOGIN".
 //
-// The zero Extensions are empty, and changing them has no effect. Nor has it
-// with those of [Session.Server] and [Session.Shown], which were said already.
+// The zero Extensions are empty, and changes to them have no effect. Changes to those of
+// [Session.Server] and [Session.Shown] have no effect either, because the client has been
+// told them.
 type Extensions struct {
-	reply *Reply // the lines behind its first are the keywords
-	said  bool   // they do not change any more
+	reply *Reply // its lines after the first are the keywords
+	said  bool   // the reply was delivered: changes have no effect
 }
 
-// changing are the keyword lines where they may be changed.
+// changing returns the keyword lines, or nil if they must not be changed.
 func (e Extensions) changing() []string {
 	if e.said {
 		return nil
@@ -25,7 +26,7 @@ func (e Extensions) changing() []string {
 	return e.lines()
 }
 
-// lines are the keyword lines.
+// lines returns the keyword lines.
 func (e Extensions) lines() []string {
 	if e.reply == nil || len(e.reply.Lines) < 2 {
 		return nil
@@ -33,11 +34,11 @@ func (e Extensions) lines() []string {
 	return e.reply.Lines[1:]
 }
 
-// Lines returns a copy of the lines, one keyword each, without code and separator.
+// Lines returns a copy of the keyword lines, without code and separator.
 func (e Extensions) Lines() []string { return slices.Clone(e.lines()) }
 
-// Has reports whether the keyword is there with each of these parameters.
-// Several lines of one keyword count as one.
+// Has reports whether the keyword is present with all of these parameters. The parameters
+// may be spread over several lines of the keyword.
 func (e Extensions) Has(name string, params ...string) bool {
 	found := false
 	var missing []string
@@ -55,7 +56,7 @@ func (e Extensions) Has(name string, params ...string) bool {
 	return found && len(missing) == 0
 }
 
-// lacking returns the words that are not among the parameters.
+// lacking returns the words that are not among params.
 func lacking(words []string, params string) (left []string) {
 	for _, word := range words {
 		found := false
@@ -69,7 +70,7 @@ func lacking(words []string, params string) (left []string) {
 	return left
 }
 
-// Params returns the parameters of every line with this keyword, in order.
+// Params returns the parameters of each line with this keyword, in order.
 func (e Extensions) Params(name string) []string {
 	var all []string
 	for _, line := range e.lines() {
@@ -81,7 +82,8 @@ func (e Extensions) Params(name string) []string {
 	return all
 }
 
-// Add appends lines, before the OK that Windows' SMTP service says last (KB257569).
+// Add appends lines. If the last line is OK, as Windows' SMTP service sends it
+// (KB257569), Add inserts them before it.
 func (e Extensions) Add(lines ...string) {
 	if e.reply == nil || e.said {
 		return
@@ -93,9 +95,8 @@ func (e Extensions) Add(lines ...string) {
 	e.reply.Lines = append(e.reply.Lines[:at:at], append(slices.Clone(lines), e.reply.Lines[at:]...)...)
 }
 
-// Extend appends a parameter to the first line that begins with this spelling
-// of a keyword and its separator, such as "AUTH " or "AUTH=". It reports
-// whether there is such a line.
+// Extend appends a parameter to the first line that begins with spelling, a keyword with
+// its separator, such as "AUTH " or "AUTH=". It reports whether there is such a line.
 func (e Extensions) Extend(spelling, param string) bool {
 	for i, line := range e.changing() {
 		if len(line) > len(spelling) && strings.EqualFold(line[:len(spelling)], spelling) {
@@ -106,15 +107,15 @@ func (e Extensions) Extend(spelling, param string) bool {
 	return false
 }
 
-// Drop removes every line with one of these keywords.
+// Drop removes all lines with any of these keywords.
 func (e Extensions) Drop(names ...string) {
 	e.DropFunc(func(name, _ string) bool {
 		return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
 	})
 }
 
-// DropFunc removes the lines for which drop returns true. drop gets the keyword
-// in upper case and its parameters as they were spelled.
+// DropFunc removes the lines for which drop returns true. drop gets the keyword in upper
+// case, and the parameters as they are spelled.
 func (e Extensions) DropFunc(drop func(name, params string) bool) {
 	lines := e.changing()
 	if len(lines) == 0 {
@@ -127,8 +128,9 @@ func (e Extensions) DropFunc(drop func(name, params string) bool) {
 	e.reply.Lines = e.reply.Lines[:1+len(left)]
 }
 
-// Rename gives the last line with the keyword old the keyword name and no
-// parameters. Where name is there already, or old is not, nothing changes.
+// Rename replaces the last line with the keyword old by the keyword name without
+// parameters, and reports whether it did. It changes nothing if name is already present
+// or old is not.
 func (e Extensions) Rename(old, name string) bool {
 	if e.Has(name) {
 		return false
@@ -142,7 +144,7 @@ func (e Extensions) Rename(old, name string) bool {
 	return false
 }
 
-// Set gives every line with this keyword these parameters.
+// Set replaces the parameters of each line with this keyword.
 func (e Extensions) Set(name, params string) {
 	for i, line := range e.changing() {
 		if isKeyword(line, name) {
@@ -151,8 +153,8 @@ func (e Extensions) Set(name, params string) {
 	}
 }
 
-// Place moves the first line with this keyword to a place among the others,
-// counted from 0. It reports whether there is such a line.
+// Place moves the first line with this keyword to index at among the keyword lines. It
+// reports whether there is such a line.
 func (e Extensions) Place(name string, at int) bool {
 	lines := e.changing()
 	from := slices.IndexFunc(lines, func(line string) bool { return isKeyword(line, name) })
@@ -170,17 +172,17 @@ func (e Extensions) Place(name string, at int) bool {
 	return true
 }
 
-// isKeyword reports whether this is the keyword of a line.
+// isKeyword reports whether name is the keyword of a line.
 func isKeyword(line, name string) bool {
 	return len(line) >= len(name) && strings.EqualFold(line[:len(name)], name) &&
 		(len(line) == len(name) || isSeparator(rune(line[len(name)])))
 }
 
-// isSeparator says what may stand behind a keyword: "AUTH=LOGIN" is an old form.
+// isSeparator reports whether c may follow a keyword. "AUTH=LOGIN" is an old form.
 func isSeparator(c rune) bool { return c == ' ' || c == '=' || c == '\t' }
 
-// cutKeyword takes a line apart: its keyword as it is spelled, and its
-// parameters. "auth=LOGIN NTLM" is "auth" with "LOGIN NTLM".
+// cutKeyword splits a line into its keyword, as it is spelled, and its parameters. For
+// "auth=LOGIN NTLM" these are "auth" and "LOGIN NTLM".
 func cutKeyword(line string) (name, params string) {
 	end := 0
 	for end < len(line) && line[end] != ' ' && line[end] != '=' && line[end] != '\t' {
@@ -192,7 +194,7 @@ func cutKeyword(line string) (name, params string) {
 	return line[:end], params
 }
 
-// keywords are those on which the engine itself acts.
+// keywords is the set of keywords on which the engine itself acts.
 type keywords uint8
 
 const (
@@ -203,10 +205,10 @@ const (
 	offersLIMITS
 	offersREQUIRETLS
 	offersLogin     // AUTH, XAUTH or X-EXPS
-	offersUncarried // what dropUncarried looks at
+	offersUncarried // a keyword that dropUncarried may remove
 )
 
-// known reads the keywords on which the engine acts.
+// known returns the keywords on which the engine acts.
 func (e Extensions) known() (k keywords) {
 	for _, line := range e.lines() {
 		name, _ := cutKeyword(line)
@@ -233,8 +235,8 @@ func (e Extensions) known() (k keywords) {
 	return k
 }
 
-// upperASCII is a word in upper case; letters beyond ASCII stay: the long s is
-// no S in a keyword.
+// upperASCII returns a word in upper case. It leaves letters beyond ASCII unchanged: the
+// long s is not an S in a keyword.
 func upperASCII(word string) string {
 	return strings.Map(func(c rune) rune {
 		if 'a' <= c && c <= 'z' {
@@ -244,7 +246,7 @@ func upperASCII(word string) string {
 	}, word)
 }
 
-// upper writes a word in upper case to room; "" if it is longer than that.
+// upper writes word in upper case to room and returns it; "" if room is too small.
 func upper(room []byte, word string) []byte {
 	if len(word) > len(room) {
 		return nil

@@ -2,21 +2,21 @@ package rewrite
 
 import "bytes"
 
-// maxText is the longest line of a message, without its CRLF and without a dot
-// that it begins with, which is there for DATA alone (RFC 5321, 4.5.3.1.6).
+// maxText is the longest line of a message, in octets without its CRLF, and without the
+// dot that DATA adds to a line that begins with one (RFC 5321, 4.5.3.1.6).
 const maxText = 998
 
-// Lines follows the lines of a message as Message gives them: CRLF is their
-// only end. The zero Lines stands before the first octet.
+// Lines measures and folds the lines of a message. Its input is the output of a Message,
+// so that CRLF is the only line end. The zero Lines is ready for the first octet.
 type Lines struct {
-	Max int // octets that a line may have without its CRLF; 0: 998
+	Max int // longest line in octets without its CRLF; 0: 998
 
-	length int // of the line that is under way
+	length int // octets of the present line so far
 	begun  bool
 	long   int64
 }
 
-// Long counts the lines that were too long so far (RFC 5321, 4.5.3.1.6).
+// Long returns the number of lines so far that were too long (RFC 5321, 4.5.3.1.6).
 func (l *Lines) Long() int64 { return l.long }
 
 func (l *Lines) most() int {
@@ -26,7 +26,7 @@ func (l *Lines) most() int {
 	return maxText
 }
 
-// Measure looks for lines that are too long.
+// Measure counts the lines of src that are too long.
 func (l *Lines) Measure(src []byte) {
 	for len(src) > 0 {
 		l.begin(src[0])
@@ -41,7 +41,7 @@ func (l *Lines) Measure(src []byte) {
 	}
 }
 
-// begin sees the first octet of what is there of a line.
+// begin takes the first octet of a piece of a line.
 func (l *Lines) begin(first byte) {
 	if !l.begun && first == '.' {
 		l.length = -1
@@ -56,9 +56,9 @@ func (l *Lines) grow(n int) {
 	l.length += n
 }
 
-// Fold breaks lines that are too long with CRLF and a blank, as a header line
-// is folded. What needs none comes back as it is; else it is made in dst[:0],
-// which must not overlap src. A line that was broken never begins with a dot.
+// Fold breaks lines that are too long with CRLF and a blank, as a header field is folded.
+// If src has no such line, Fold returns src; otherwise it returns a result in dst[:0],
+// which must not overlap src. The rest of a broken line never begins with a dot.
 func (l *Lines) Fold(dst, src []byte) []byte {
 	out := dst[:0]
 	folded := false
@@ -92,7 +92,7 @@ func (l *Lines) Fold(dst, src []byte) []byte {
 	return out
 }
 
-// appendFolded appends text, broken wherever the line has become full.
+// appendFolded appends text to out, and breaks it wherever the line is full.
 func (l *Lines) appendFolded(out, text []byte) []byte {
 	most := l.most()
 	for l.length+len(text) > most {

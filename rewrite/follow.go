@@ -1,10 +1,10 @@
 package rewrite
 
-// follow keeps the client's state by what it was told.
+// follow updates the client's state by a reply that the client gets.
 func (d *Dialogue) follow(v Verb, code int) {
 	good := code < 300
 	if code == 421 {
-		if v == VerbOther { // nobody has asked, so the server does not go on
+		if v == VerbOther { // nobody has asked: the server is about to hang up
 			d.server.gone = true
 			d.leave()
 			return
@@ -35,7 +35,7 @@ func (d *Dialogue) follow(v Verb, code int) {
 	case v == VerbDATA:
 		d.seen.suspect = true
 	case v == VerbMessage:
-		if d.sent.n == 0 { // the last of them
+		if d.sent.n == 0 { // the last one of the message
 			d.endTransaction()
 		}
 	case good && (v == VerbRSET || hello.Has(v)):
@@ -61,7 +61,7 @@ func (d *Dialogue) endTransaction() {
 	d.chunk, d.text = chunkState{}, nil
 }
 
-// followSASL keeps the state of an AUTH exchange.
+// followSASL updates the state of an AUTH exchange.
 func (d *Dialogue) followSASL(code int) {
 	if code != 334 {
 		d.secrets = nil

@@ -13,35 +13,35 @@ import (
 type event struct {
 	kind eventKind
 	code int    // of a reply
-	raw  []byte // a reply, or a line of the client's; good until the next wait
+	raw  []byte // a reply, or a line of the client; valid until the next wait
 
-	swallowed bool // the tracer knows that the client does not get it
-	recalled  bool // the server has given it to an earlier hello
+	swallowed bool // the tracer was told that the client does not get it
+	recalled  bool // it repeats the server's reply to an earlier hello
 }
 
 type eventKind uint8
 
 const (
 	replied   eventKind = iota // the server's reply, or its greeting on a fresh connection
-	lost                       // the server hung up in its place
-	late                       // it did not answer in time, and its connection is closed
-	secured                    // the handshake with the server went well
-	insecure                   // it did not, and the connection is closed
-	unsettled                  // it did not, and may go well on a fresh connection
+	lost                       // the server hung up in place of a reply
+	late                       // the server did not reply in time; its connection is closed
+	secured                    // the TLS handshake with the server succeeded
+	insecure                   // the TLS handshake failed; the connection is closed
+	unsettled                  // the TLS handshake failed, and may succeed on a fresh connection
 	saidSASL                   // the client's line of an AUTH exchange
-	worked                     // what was to be done is done
+	worked                     // the work of AwaitWork is done
 )
 
-// An aftermath is what becomes of a server behind a hello.
+// An aftermath says how a session goes on after a hello and what followed it.
 type aftermath uint8
 
 const (
-	settled   aftermath = iota // it goes on from here
-	forgetful                  // it wants a hello again
-	ended                      // the client has its answer
+	settled   aftermath = iota // the session goes on from here
+	forgetful                  // the server needs a hello again
+	ended                      // the client has its reply
 )
 
-// A conversation is what a held turn runs on: a coroutine, so that a turn that
+// A conversation is the coroutine that runs a held turn, so that the code of a turn that
 // waits for several replies reads from top to bottom.
 type conversation struct {
 	turn  *Turn
@@ -51,7 +51,7 @@ type conversation struct {
 	over  bool // it is being stopped
 }
 
-// waits reports whether the turn waits for something, rather than being done.
+// waits reports whether the turn waits for something; it is done otherwise.
 type waits bool
 
 func newConversation() *conversation {
@@ -59,9 +59,9 @@ func newConversation() *conversation {
 	c.next, c.stop = iter.Pull(func(yield func(waits) bool) {
 		defer func() {
 			if c.over {
-				recover() // await's, see there
+				recover() // recover from the panic of await
 			} else if r := recover(); r != nil {
-				panic(&Panic{r, string(debug.Stack())}) // in whoever resumes the turn, who does not see this stack
+				panic(&Panic{r, string(debug.Stack())}) // the goroutine that resumes the turn does not see this stack
 			}
 		}()
 		c.yield = yield
@@ -73,7 +73,7 @@ func newConversation() *conversation {
 	return c
 }
 
-// A Panic is one of the engine's own, or of a Listener's, while a turn was held.
+// A Panic is a panic of the engine, or of a Listener, while a turn was held.
 type Panic struct {
 	Value any
 	Stack string
@@ -81,26 +81,26 @@ type Panic struct {
 
 func (p *Panic) Error() string { return fmt.Sprint(p.Value) }
 
-// Turns keeps turns, and what held turns run on, for later turns: a conversation's
-// stack has grown already. Many dialogues may share one.
+// Turns is a pool of turns and of conversations, whose stacks have already grown. Many
+// dialogues may share one.
 type Turns struct {
 	conversations chan *conversation
 	turns         chan *Turn
 }
 
-// turnsAConversation is how many turns are kept for each conversation: a turn is
-// small, and a session has it for longer.
+// turnsAConversation is how many turns are pooled for each conversation. A turn is small,
+// and a session needs it for longer.
 const turnsAConversation = 8
 
-// NewTurns keeps as many conversations as so many.
+// NewTurns returns a pool of up to most conversations.
 func NewTurns(most int) *Turns {
 	return &Turns{make(chan *conversation, most), make(chan *Turn, most*turnsAConversation)}
 }
 
-// Kept is how many conversations are kept at the moment.
+// Kept returns the number of conversations in the pool.
 func (ts *Turns) Kept() int { return len(ts.conversations) }
 
-// Close gives up what is kept.
+// Close releases the conversations in the pool.
 func (ts *Turns) Close() {
 	for {
 		select {
@@ -145,8 +145,8 @@ func (ts *Turns) takeTurn() *Turn {
 	return &Turn{}
 }
 
-// keepTurn keeps a turn that its dialogue needs no more, and nothing of what was
-// said in it.
+// keepTurn puts a turn that its dialogue no longer needs into the pool. It erases what
+// was said in the turn.
 func (ts *Turns) keepTurn(t *Turn) {
 	if ts == nil || t.on != nil || t.running {
 		return
@@ -164,11 +164,11 @@ func (ts *Turns) keepTurn(t *Turn) {
 	}
 }
 
-// keptLine is the longest line, in octets, whose room is kept.
+// keptLine is the capacity, in octets, of the largest buffer for a line that is pooled.
 const keptLine = 256
 
-// hold begins the conversation of a held turn. From here on it runs whenever
-// what it waits for has come, until the client has its reply.
+// hold starts a conversation for a turn. It runs whenever what it waits for has happened,
+// until the client has its reply.
 func (d *Dialogue) hold(t *Turn) {
 	t.held = true
 	t.on = d.policy.Turns.takeConversation()
@@ -176,7 +176,7 @@ func (d *Dialogue) hold(t *Turn) {
 	d.resume(event{})
 }
 
-// resume has the turn run until its next wait, or its end.
+// resume runs the held turn until its next wait or its end.
 func (d *Dialogue) resume(e event) {
 	t := d.turn
 	t.event, t.running = e, true
@@ -187,7 +187,7 @@ func (d *Dialogue) resume(e event) {
 	}
 }
 
-// stopTurn ends a conversation whose dialogue goes no further.
+// stopTurn stops the conversation of a dialogue that ends.
 func (d *Dialogue) stopTurn() {
 	t := d.turn
 	if t == nil {
@@ -201,8 +201,8 @@ func (d *Dialogue) stopTurn() {
 	}
 }
 
-// await waits for what the dialogue says that it waits for. It does not return
-// to a conversation that is stopped.
+// await suspends the turn until n has happened. If the conversation is stopped, await
+// does not return.
 func (t *Turn) await(n Next) event {
 	t.d.next = n
 	if !t.on.yield(true) {
@@ -211,14 +211,13 @@ func (t *Turn) await(n Next) event {
 	return t.event
 }
 
-// say has a line of our own, or of a rule's, said to the server, and waits for
-// the reply.
+// say sends a line of our own, or of a rule, and waits for the reply.
 func (t *Turn) say(line, cause string) event {
 	t.tell(line, nil, cause)
 	return t.await(AwaitReply)
 }
 
-// sayTheirs is say for the client's line, whatever has become of it.
+// sayTheirs is say for the client's line, which rules may have changed.
 func (t *Turn) sayTheirs(line string) event {
 	var said []byte
 	if !t.traced {
@@ -234,7 +233,8 @@ func (t *Turn) sayTheirs(line string) event {
 	return e
 }
 
-// exchange says a line of the client's, whose loss rules may hear of.
+// exchange sends a line of the client and waits for the reply. If the server is lost, it
+// runs the rules that want to know.
 func (t *Turn) exchange(line string) (raw []byte, ok bool) {
 	if e := t.sayTheirs(line); e.kind == replied {
 		return e.raw, true
@@ -242,7 +242,7 @@ func (t *Turn) exchange(line string) (raw []byte, ok bool) {
 	return t.wasLost()
 }
 
-// reconnect has a fresh connection made, and waits for its greeting.
+// reconnect makes a fresh connection and waits for its greeting.
 func (t *Turn) reconnect() (ok bool) {
 	d := t.d
 	d.sent.forget()
@@ -262,16 +262,15 @@ func (t *Turn) reconnect() (ok bool) {
 	return true
 }
 
-// refuseClear answers the client where TLS with the server is required and not to
-// be had.
+// refuseClear answers the client if TLS with the server is required and cannot be had.
 func (t *Turn) refuseClear(reason string) aftermath {
 	t.d.refuse(vocabulary.OutcomeTLS, noTLSText, reason)
 	t.d.answer(t.verb, noTLSText)
 	return ended
 }
 
-// tell writes a line for the server. said is what the client has said for it;
-// nil: nothing, or the tracer knows.
+// tell writes a line to the server. said is the client's line that it stands for; nil if
+// there is none or the tracer was told of it.
 func (t *Turn) tell(line string, said []byte, cause string) {
 	d := t.d
 	t.spoken = VerbOther
@@ -290,7 +289,7 @@ func (t *Turn) tell(line string, said []byte, cause string) {
 	if hello.Has(t.spoken) {
 		d.hello = append(d.hello[:0], line...)
 	}
-	if d.secrets != nil && line != string(t.said) { // a rule's, with what the client said in it
+	if d.secrets != nil && line != string(t.said) { // a rule made this line of what the client said
 		d.secrets.add([]byte(line))
 	}
 	if d.tracer == nil {
@@ -310,7 +309,7 @@ func (t *Turn) tell(line string, said []byte, cause string) {
 	d.tracer.Exchanged('C', was, []string{text}, Causes{Rules: cause})
 }
 
-// lineCause says on whose account the client's line is said as it is.
+// lineCause returns the cause, for a trace, of sending the client's line as it is sent.
 func (t *Turn) lineCause() string {
 	if t.commands == 0 && !t.lineBy.empty() {
 		return t.d.policy.Rules.nameSet(t.lineBy)
@@ -318,7 +317,7 @@ func (t *Turn) lineCause() string {
 	return t.ownCause()
 }
 
-// ownCause says on whose account the server is told what the client has not said.
+// ownCause returns the cause, for a trace, of sending what the client has not said.
 func (t *Turn) ownCause() string {
 	if t.redials {
 		return t.causeOf(spentCause)
@@ -332,7 +331,7 @@ func (t *Turn) ownCause() string {
 	return t.causeOf(serverTLSCause)
 }
 
-// causeOf is cause, unless a rule has had all of this said again.
+// causeOf returns cause, or the rules that have a line sent again if there are any.
 func (t *Turn) causeOf(cause string) string {
 	if t.commands > 0 {
 		return t.d.policy.Rules.nameSet(t.againBy)

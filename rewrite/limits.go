@@ -8,21 +8,21 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// Limits bound what a client may ask for in one session. Zero is no limit.
+// Limits bound what a client may do in one session. A limit of 0 is none.
 type Limits struct {
-	Errors      int   // commands that were none, before 421
-	Idle        int   // commands in a row outside of a transaction, before 421
-	Recipients  int   // of one transaction; more get 452
-	Messages    int   // of one session, before 421
+	Errors      int   // lines that are no commands; one more gets 421
+	Idle        int   // commands in a row outside of a transaction; one more gets 421
+	Recipients  int   // recipients of one transaction; more get 452
+	Messages    int   // messages of one session; one more gets 421
 	MessageSize int64 // octets of one message; a larger one gets 552
-	ReplyLine   int   // octets of a line of the server's, for Repair; 0: 4,096
+	ReplyLine   int   // octets of a line of a reply, for Repair; 0: 4,096
 }
 
-// mailing are the verbs that bring a message.
+// mailing is the set of commands that carry a mail on, or end the session.
 var mailing = SetOf(VerbMAIL, VerbRCPT, VerbDATA, VerbBDAT, VerbQUIT)
 
-// exceeds names the limit that a command meets, and says what it gets for that;
-// "" if it meets none.
+// exceeds returns the limit that a command exceeds, and the reply to the command; "" if
+// it exceeds none.
 func (d *Dialogue) exceeds(v Verb, line []byte) (limit vocabulary.Limit, text string) {
 	l := &d.policy.Limits
 	switch {
@@ -44,7 +44,7 @@ func (d *Dialogue) tooLarge() string {
 	return fmt.Sprintf("552 5.3.4 a message may have %d octets here", d.policy.Limits.MessageSize) // RFC 1870, 6.1
 }
 
-// meetsLimit answers a command that meets a limit.
+// meetsLimit answers a command that exceeds a limit.
 func (d *Dialogue) meetsLimit(v Verb, limit vocabulary.Limit, text string) {
 	d.listener.Limited(limit)
 	if strings.HasPrefix(text, "421") {
@@ -54,8 +54,8 @@ func (d *Dialogue) meetsLimit(v Verb, limit vocabulary.Limit, text string) {
 	d.answer(v, text)
 }
 
-// declaredSize reads the parameter SIZE of a MAIL command (RFC 1870, 5); 0 if
-// there is none that can be read.
+// declaredSize returns the parameter SIZE of a MAIL command (RFC 1870, 5); 0 if there is
+// none or it is not a number.
 func declaredSize(line []byte) int64 {
 	for word := range strings.FieldsSeq(string(line)) {
 		if len(word) > len("SIZE=") && strings.EqualFold(word[:len("SIZE=")], "SIZE=") {
@@ -67,8 +67,9 @@ func declaredSize(line []byte) int64 {
 	return 0
 }
 
-// RefuseMessage gives up a message that is being sent to the server, which never
-// gets its end. The rest is dropped, and the client hears why at its end.
+// RefuseMessage refuses a message that is being sent to the server. The server never
+// receives its end. The rest of the message is discarded, and the client gets text at its
+// end.
 func (d *Dialogue) RefuseMessage(text string) {
 	d.early = []byte(text + "\r\n")
 	d.server.gone = true
@@ -77,7 +78,7 @@ func (d *Dialogue) RefuseMessage(text string) {
 	d.event("message refused: " + text)
 }
 
-// TooLarge is RefuseMessage for a message over the limit.
+// TooLarge is RefuseMessage for a message that exceeds the limit of size.
 func (d *Dialogue) TooLarge() {
 	d.listener.Limited(vocabulary.LimitMessageSize)
 	d.RefuseMessage(d.tooLarge())

@@ -8,8 +8,9 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// maxAuthLine is the longest AUTH command, in octets, that every server takes (RFC 5321,
-// 4.5.3.1.4). RFC 4954, 4 asks for 12,288, and some servers do not know (PHPMailer#3169).
+// maxAuthLine is the length, in octets, of the longest AUTH command that every server
+// accepts (RFC 5321, 4.5.3.1.4). RFC 4954, 4 requires 12,288, which some servers do not
+// support (PHPMailer#3169).
 const maxAuthLine = 512
 
 var (
@@ -20,16 +21,17 @@ var (
 	loginBroken = Reply{454, []string{"4.7.0 the login at the server cannot go on"}}
 )
 
-// What it means that a MAIL is refused for want of a login, and what to do: the reply
-// itself says what many servers say, and not who.
+// NoLoginMeans and NoLoginDo explain the refusal of a MAIL for want of a login. The reply
+// itself does not show who sent it, since many servers send the same.
 const (
 	NoLoginMeans = "smtpshim refused it itself: the client has not logged in, and no [[route.login]] of the route without a user has its address in networks"
 	NoLoginDo    = "add the client's network to networks of a [[route.login]], or give one a user, as which the client logs in"
 )
 
-// admitMail sees to it that a MAIL may go to the server, for the first time or once
-// more: that the session is logged in there, that there is room for a message, and that
-// the sender is one of the account's. If it is false the client has its answer.
+// admitMail prepares the session for a MAIL, whether it is sent for the first time or
+// again: the session is logged in at the server, the login admits one more message, and
+// the MAIL names a sender that the account may use. If ok is false, the client has its
+// reply.
 func (t *Turn) admitMail() (ok bool) {
 	d := t.d
 	if !d.usesLogin() {
@@ -40,7 +42,7 @@ func (t *Turn) admitMail() (ok bool) {
 		refusal = t.logIn()
 	}
 	if refusal.Code == 0 && d.next != End && t.commands == 0 && !d.seen.transaction {
-		t.apart(func(ctx context.Context) { refusal = d.access.login.Admit(ctx) })
+		t.doWork(func(ctx context.Context) { refusal = d.access.login.Admit(ctx) })
 	}
 	if refusal.Code == 0 && d.next != End {
 		refusal = t.sendAs()
@@ -57,7 +59,7 @@ func (t *Turn) admitMail() (ok bool) {
 	return refusal.Code == 0 && d.next != End
 }
 
-// sendAs has MAIL name the sender that the login has, and nobody else.
+// sendAs makes the MAIL name the sender that the login prescribes, and no other.
 func (t *Turn) sendAs() (refusal Reply) {
 	p, address, ok := senderOf(t.line)
 	if !ok {
@@ -79,9 +81,9 @@ func (t *Turn) sendAs() (refusal Reply) {
 	return Reply{}
 }
 
-// sendUnclear has a MAIL of which the sender is not clear name that of the login, and
-// nothing else: devices give names with blanks in them. If the login has none the
-// client has to say it right.
+// sendUnclear is sendAs for a MAIL whose sender cannot be parsed, as from devices that
+// send names with blanks. It drops the parameters. If the login prescribes no other
+// sender, the MAIL is refused.
 func (t *Turn) sendUnclear() (refusal Reply) {
 	said := string(Argument(t.line))
 	instead, refusal := t.d.access.login.Sender(said)
@@ -95,8 +97,8 @@ func (t *Turn) sendUnclear() (refusal Reply) {
 	return Reply{}
 }
 
-// logIn logs in at the server by the session's login, if this connection is not logged
-// in yet. A refusal is for the client.
+// logIn logs in at the server with the session's login, unless this connection is already
+// logged in. The refusal is the reply for the client.
 func (t *Turn) logIn() (refusal Reply) {
 	d := t.d
 	if d.server.loggedIn {
@@ -113,7 +115,7 @@ func (t *Turn) logIn() (refusal Reply) {
 		return clearLogin
 	}
 	var x Exchange
-	t.apart(func(ctx context.Context) { x, refusal = d.access.login.Begin(ctx, d.access.mechanisms) })
+	t.doWork(func(ctx context.Context) { x, refusal = d.access.login.Begin(ctx, d.access.mechanisms) })
 	if refusal.Code != 0 {
 		return refusal
 	}
@@ -124,7 +126,7 @@ func (t *Turn) logIn() (refusal Reply) {
 	if d.next == End {
 		return Reply{}
 	}
-	if err == nil && e.code < 300 && e.code != 235 { // RFC 4954, 4: it may be a second reply to what was said before
+	if err == nil && e.code < 300 && e.code != 235 { // only 235 is a yes to AUTH (RFC 4954, 4)
 		d.breach()
 		return Reply{}
 	}
@@ -137,7 +139,7 @@ func (t *Turn) logIn() (refusal Reply) {
 	switch refusal = d.access.login.Ended(r, err); {
 	case good && refusal.Code == 0:
 		d.server.loggedIn = true
-	case good: // the server believes us, and we do not believe it
+	case good: // the server accepts the login, but the exchange does not accept the server
 		d.breach()
 	case refusal.Code < 400:
 		return loginBroken
@@ -145,7 +147,8 @@ func (t *Turn) logIn() (refusal Reply) {
 	return refusal
 }
 
-// ownName is what an EHLO of our own says: what the client's last hello did, or our name.
+// ownName returns the name for an EHLO of our own: that of the client's last hello, or
+// our host name.
 func (t *Turn) ownName() string {
 	if name := string(Argument(t.d.hello)); name != "" {
 		return name
@@ -153,15 +156,15 @@ func (t *Turn) ownName() string {
 	return t.d.policy.Hostname
 }
 
-// prove is the exchange with the server, up to its last reply. err says why it could
-// not go on.
+// prove runs the AUTH exchange with the server and returns the last reply. err says why
+// the exchange could not continue.
 func (t *Turn) prove(x Exchange) (e event, err error) {
 	initial, err := x.Start()
 	if err != nil {
 		return event{}, err
 	}
 	line := "AUTH " + x.Name()
-	if apart := len(line)+len(" ")+len(initial)+len(crlf) > maxAuthLine; apart {
+	if long := len(line)+len(" ")+len(initial)+len(crlf) > maxAuthLine; long {
 		if e = t.proof(line); e.kind == replied && e.code == 334 {
 			e = t.proof(initial)
 		}
@@ -181,7 +184,7 @@ func (t *Turn) prove(x Exchange) (e event, err error) {
 	return e, nil
 }
 
-// proof says one line of the exchange with the server.
+// proof sends one line of the exchange to the server and returns the reply.
 func (t *Turn) proof(line string) event {
 	e := t.say(line, loginCause)
 	if e.kind != replied {
@@ -192,7 +195,7 @@ func (t *Turn) proof(line string) event {
 	return e
 }
 
-// tellableReply is a reply to our own AUTH, with no line that may repeat a secret.
+// tellableReply returns a reply to our own AUTH, without lines that may repeat a secret.
 func (t *Turn) tellableReply(raw []byte) Reply {
 	r := parseReply(raw)
 	for i, line := range r.Lines {

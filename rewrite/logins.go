@@ -6,115 +6,119 @@ import (
 	"strings"
 )
 
-// Logins log in at the server in place of clients that cannot. A client logs in to us,
-// or need not; what the server offers for logins the client is not shown.
+// Logins logs in at the server in place of clients that cannot. A client logs in to the
+// proxy, or need not. The server's own offer of logins is hidden from it.
 type Logins interface {
-	// Mechanisms lists the mechanisms by which a client may log in to us; none: AUTH is
-	// not offered to it.
+	// Mechanisms returns the mechanisms by which a client may log in to us. If there are
+	// none, the client is not offered AUTH.
 	Mechanisms(Caller) []string
 
-	// Accept begins an AUTH exchange by one of them, which is in upper case. It returns
-	// nil if this client may not use it.
+	// Accept begins an AUTH exchange by one of these mechanisms, named in upper case. It
+	// returns nil if this client may not use it.
 	Accept(c Caller, mechanism string) Acceptance
 
-	// Unasked is the login of a client that need not log in to us; nil: it has to.
+	// Unasked returns the login of a client that need not log in to us; nil if the client
+	// must.
 	Unasked(Caller) Login
 }
 
-// A Caller is a client that wants to use a login.
+// A Caller is a client that may use a login.
 type Caller struct {
-	Address netip.Addr // as a PROXY header or XCLIENT has it; not valid: not known
-	TLS     bool       // the connection to it is encrypted, and ends here
+	Address netip.Addr // from the connection, a PROXY header or XCLIENT; the zero Addr: not known
+	TLS     bool       // the connection is encrypted, and we end its TLS
 }
 
-// An Acceptance is the exchange in which one client logs in to us.
+// An Acceptance is the AUTH exchange in which a client logs in to us.
 type Acceptance interface {
-	// Next takes a SASL line of the client's, or, the first time, what its AUTH command
-	// has behind the mechanism; "": nothing. It may block until ctx ends. If more is
-	// true the client is to answer the challenge, which is the text of a 334; else
-	// Login has the result.
+	// Next takes a SASL line of the client. The first line is the initial response of the
+	// AUTH command, "" if there is none. Next may block until ctx is done. If more is
+	// true, challenge is the text of a 334 that the client must answer. Otherwise the
+	// exchange is over and Login returns the result.
 	Next(ctx context.Context, line string) (challenge string, more bool)
 
-	// Login is what the client has logged in for. If it is nil, the client gets the
-	// refusal.
+	// Login returns the login that the client has obtained. If it is nil, refusal is the
+	// reply to the client.
 	Login() (l Login, refusal Reply)
 }
 
-// A Login is the use of one account by one session. Its functions that have a context
-// may block until that ends. A Reply of theirs without a code means that all is well;
-// any other has a code of 400 or more and is given to the client.
+// A Login is the use of one account by one session. Methods with a context may block
+// until it is done. A Reply with Code 0 means success; any other has a code of 400 or
+// more and is given to the client.
 type Login interface {
-	// Begin gets what there has to be before the server is asked, and begins an
-	// exchange by one of the mechanisms that it offers, which are in upper case.
+	// Begin makes the preparations for a login, and returns an exchange by one of the
+	// offered mechanisms, which are in upper case.
 	Begin(ctx context.Context, offered []string) (Exchange, Reply)
 
-	// Ended says what the client is told of the exchange once the server has answered
-	// it, or if it could not go on; then err says why. Nothing in r repeats what is
-	// secret.
+	// Ended is called when the exchange is over: r is the server's last reply, and err
+	// says why the exchange could not continue, if it could not. Lines of r that may
+	// repeat a secret are replaced. The result is the reply for the client.
 	Ended(r Reply, err error) Reply
 
-	// Admit waits for room for one more message.
+	// Admit waits until the account may send one more message.
 	Admit(ctx context.Context) Reply
 
-	// Sender says which sender MAIL names instead of this one, both without brackets.
+	// Sender returns the sender that MAIL must name in place of address. Neither has
+	// brackets.
 	Sender(address string) (instead string, refusal Reply)
 
-	// Why says for people what a refusal means that one of these functions has returned
-	// last, and what to do about it; "" of any other reply. Nothing that a peer said is in
-	// it, and no secret.
+	// Why explains a refusal that one of these methods has just returned: what it means,
+	// and what to do about it. Both are "" for any other reply. They contain no secret
+	// and nothing that a peer has said.
 	Why(Reply) (means, do string)
 
-	// Close gives up the account, whatever is under way.
+	// Close releases the account, also while another method is running.
 	Close()
 }
 
-// An Exchange is an AUTH exchange in which we log in at the server, in the encoding of
-// RFC 4954, 4.
+// An Exchange is an AUTH exchange in which we log in at the server. Its lines are encoded
+// as in RFC 4954, 4. An error cancels the exchange.
 type Exchange interface {
-	Name() string                                   // of the mechanism, in upper case
-	Start() (initial string, err error)             // for the AUTH command; "": the server speaks first
-	Next(challenge string) (line string, err error) // challenge is the text of a 334; err: the exchange is cancelled
+	Name() string                                   // the mechanism, in upper case
+	Start() (initial string, err error)             // the initial response of AUTH; "": none
+	Next(challenge string) (line string, err error) // challenge is the text of a 334
 }
 
-// access is what a dialogue keeps of logins.
+// access is the state of logins in a dialogue.
 type access struct {
-	login      Login                 // what the session uses; nil: nothing yet
-	mechanisms []string              // that the server offers, in upper case
-	work       func(context.Context) // what AwaitWork is for
-	means, do  string                // of the refusal that the client is given, as the login has it
+	login      Login                 // the session's login; nil: it has none yet
+	mechanisms []string              // offered by the server, in upper case
+	work       func(context.Context) // what AwaitWork is to do
+	means, do  string                // the login's explanation of the refusal that the client is given
 }
 
-// usesLogin reports whether the session uses a login, whether the server knows or not.
+// usesLogin reports whether the session has a login, whether or not it is logged in at
+// the server.
 func (d *Dialogue) usesLogin() bool { return d.access != nil && d.access.login != nil }
 
 const loginCause = "login"
 
-// caller is the client as logins see it.
+// caller returns the client as Logins sees it.
 func (d *Dialogue) caller() Caller {
 	return Caller{d.origin.client.Addr().Unmap().WithZone(""), d.seen.tls}
 }
 
-// logsIn reports whether a command has to do with a login of ours.
+// logsIn reports whether a command involves a login of ours.
 func (d *Dialogue) logsIn(v Verb) bool {
 	return d.policy.Logins != nil && (v == VerbMAIL || sasl.Has(v))
 }
 
-// Work is to be called where it keeps nobody waiting when AwaitWork is next, and
-// Worked behind it. ctx bounds how long it takes.
+// Work does what AwaitWork waits for. It may block until ctx is done, so the caller calls
+// it where it delays nobody else, and then calls Worked.
 func (d *Dialogue) Work(ctx context.Context) { d.access.work(ctx) }
 
-// Worked says that Work is done.
+// Worked tells the dialogue that Work has returned.
 func (d *Dialogue) Worked() { d.resume(event{kind: worked}) }
 
-// apart has something done that may take a while.
-func (t *Turn) apart(work func(context.Context)) {
+// doWork has the caller of the dialogue run work, which may block, and waits until that
+// is done.
+func (t *Turn) doWork(work func(context.Context)) {
 	t.d.access.work = work
 	t.await(AwaitWork)
 	t.d.access.work = nil
 }
 
-// Explanation is what a login says of its refusal, while the listener hears that the
-// client gets it: what it means, and what to do. Both are "" of any other reply.
+// Explanation returns what a login's refusal means and what to do about it, while the
+// listener is told that the client gets it. Both are "" for any other reply.
 func (d *Dialogue) Explanation() (means, do string) {
 	if d.access == nil {
 		return "", ""
@@ -122,7 +126,7 @@ func (d *Dialogue) Explanation() (means, do string) {
 	return d.access.means, d.access.do
 }
 
-// explains keeps what a login, if there is one, says of a refusal.
+// explains records the explanation that l, which may be nil, gives of r.
 func (a *access) explains(r Reply, l Login) {
 	a.means, a.do = "", ""
 	if l != nil {
@@ -130,7 +134,8 @@ func (a *access) explains(r Reply, l Login) {
 	}
 }
 
-// use is the session's login from now on; nil: it has none.
+// use makes l the session's login and closes the login before it. nil: the session has
+// none.
 func (a *access) use(l Login) {
 	if a.login != nil {
 		a.login.Close()
@@ -138,8 +143,8 @@ func (a *access) use(l Login) {
 	a.login = l
 }
 
-// offerLogins replaces what an EHLO reply offers for logins by what we take from this
-// client. What rules do with logins they do with ours.
+// offerLogins replaces the logins in an EHLO reply by the mechanisms that we accept from
+// this client. Rules see only these.
 func (d *Dialogue) offerLogins(e Extensions) {
 	e.DropFunc(func(name, _ string) bool { return isLoginKeyword(name) })
 	if ours := d.policy.Logins.Mechanisms(d.caller()); len(ours) > 0 {
@@ -147,8 +152,8 @@ func (d *Dialogue) offerLogins(e Extensions) {
 	}
 }
 
-// useLogin does what a command has to do with a login. goesOn is false if the client
-// has its answer.
+// useLogin does for a command what the session's login requires. If goesOn is false, the
+// client has its reply.
 func (t *Turn) useLogin() (goesOn bool) {
 	if t.verb == VerbMAIL {
 		return t.admitMail()
@@ -157,7 +162,8 @@ func (t *Turn) useLogin() (goesOn bool) {
 	return false
 }
 
-// acceptLogin takes the client's AUTH, logs in at the server, and answers.
+// acceptLogin runs the client's AUTH exchange, logs in at the server, and answers the
+// client.
 func (t *Turn) acceptLogin() {
 	d := t.d
 	if d.tracer != nil {
@@ -179,7 +185,7 @@ func (t *Turn) acceptLogin() {
 	}
 	if refusal.Code != 0 {
 		d.access.explains(refusal, l)
-		d.access.use(nil) // the next exchange may be for another
+		d.access.use(nil) // the client may try another account
 		t.answerLogin(refusal)
 		d.access.explains(Reply{}, nil)
 		return
@@ -187,11 +193,11 @@ func (t *Turn) acceptLogin() {
 	t.answerLogin(Reply{235, []string{"2.7.0 authentication succeeded"}})
 }
 
-// answerLogin gives the client a reply of our own to its AUTH.
+// answerLogin gives the client a reply of our own to its AUTH or SASL line.
 func (t *Turn) answerLogin(r Reply) { t.d.give(t.verb, nil, r) }
 
-// clientLogin is the exchange with the client. Whatever comes of it, the client is yet to
-// be answered, unless the dialogue has ended.
+// clientLogin runs the AUTH exchange with the client. It leaves the final reply to its
+// caller.
 func (t *Turn) clientLogin() (l Login, refusal Reply) {
 	d := t.d
 	a := d.policy.Logins.Accept(d.caller(), mechanismNamed(t.line))
@@ -200,7 +206,7 @@ func (t *Turn) clientLogin() (l Login, refusal Reply) {
 	}
 	for line := authInitial(t.line); ; {
 		challenge, more := "", false
-		t.apart(func(ctx context.Context) { challenge, more = a.Next(ctx, line) })
+		t.doWork(func(ctx context.Context) { challenge, more = a.Next(ctx, line) })
 		if !more {
 			return a.Login()
 		}
@@ -214,7 +220,7 @@ func (t *Turn) clientLogin() (l Login, refusal Reply) {
 	}
 }
 
-// authInitial is what stands behind the mechanism of an AUTH command.
+// authInitial returns the initial response of an AUTH command.
 func authInitial(line []byte) string {
 	_, rest, _ := strings.Cut(strings.Trim(string(Argument(line)), blanks), " ")
 	return strings.Trim(rest, blanks)

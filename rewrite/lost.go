@@ -7,7 +7,8 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// wasLost has the rules hear that the server hung up on the client's line.
+// wasLost runs the rules on the loss of the server in place of a reply to the client's
+// line. If a rule sends a line again, the result is the reply to that.
 func (t *Turn) wasLost() (raw []byte, ok bool) {
 	d := t.d
 	d.observed.heldLoss(t)
@@ -24,8 +25,8 @@ func (t *Turn) wasLost() (raw []byte, ok bool) {
 	return t.sayAgain(nil)
 }
 
-// endLost ends the session of a server that has hung up. If it had refused the client's
-// line before another was said in its place, the client gets that refusal, as it would
+// endLost ends a session whose server has hung up. If the server had refused the client's
+// line before another was sent in its place, the client gets that refusal, as it would
 // without us.
 func (t *Turn) endLost() {
 	d := t.d
@@ -44,7 +45,7 @@ func (t *Turn) endLost() {
 	d.next = End
 }
 
-// refuses notes a refusal that the client does not get yet.
+// refuses keeps a refusal that is not passed on to the client yet.
 func (t *Turn) refuses(raw []byte) {
 	if codeOf(raw) >= 400 {
 		t.refusal = bytes.Clone(raw)

@@ -2,66 +2,67 @@ package rewrite
 
 import "bytes"
 
-// pieceSize bounds what is judged, and if need be mended, at one time: small
-// enough to stay in the processor's first cache while it is looked at thrice.
+// pieceSize is the number of octets that are scanned, and mended if need be, at one time.
+// Such a piece stays in the processor's first cache while it is read three times.
 const pieceSize = 16 << 10
 
-// A Message follows one message from behind the 354 to its end while it
-// streams by. The end is CRLF.CRLF, or .CRLF before anything else, and nothing
-// else (RFC 5321, 2.3.8 and 4.1.1.4). Whatever some reader takes for a line end
-// though it is none is mended, so that all of them see the end where it is:
+// A Message finds the end of one message in a stream of octets that begins behind the
+// 354, and mends its line ends. The end is CRLF.CRLF, or .CRLF at the beginning, and
+// nothing else (RFC 5321, 2.3.8 and 4.1.1.4). Octets that some reader takes for a line
+// end, though they are none, are replaced, so that all readers see the same end:
 //
-//   - a bare LF becomes CRLF. Where a dot follows it, see below;
-//   - CRs directly before CRLF go: CR CR LF is one line end, written by a client that
-//     converts line ends twice. A run of over maxCRs CRs is not one. Where a line of
-//     one dot is left, the dot is doubled;
-//   - any other bare CR becomes a blank;
-//   - a NUL becomes a blank. Deleting it could join a dot to its line end.
+//   - A bare LF becomes CRLF. For a dot behind it, see below.
+//   - CRs directly before CRLF are removed: CR CR LF is one line end, from a client that
+//     converts line ends twice. A run of more than maxCRs CRs is not a line end. If a
+//     line of one dot would result, the dot is doubled.
+//   - Any other bare CR becomes a blank.
+//   - A NUL becomes a blank. Removing it could join a dot to its line end.
 //
-// All other octets stay as they are, dots that the client left single among them.
+// All other octets stay as they are, even a dot that the client should have doubled.
 //
-// Some clients that end lines with LF double the dot that follows (RFC 5321, 4.5.2),
-// others do not, and both expect it to arrive as in the original. A line of ".x"
-// behind a bare LF shows that the client does not; a line of ".." shows that it does,
-// unless there was a line of ".x" before. So a single dot behind a bare LF is doubled,
-// and two dots stay as they are until a single one has been seen.
+// A client that ends lines with LF may or may not double a dot that follows (RFC 5321,
+// 4.5.2). Either way it expects the line to arrive as it was before. A line of ".x"
+// behind a bare LF shows that the client does not double dots. A line that begins with
+// ".." shows that it does, unless a line of ".x" came before. So a single dot behind a
+// bare LF is doubled, and two dots stay as they are until a single one has been seen.
 //
-// The zero Message stands before the first octet. It is good for one message.
+// The zero Message is ready for the first octet of one message.
 type Message struct {
-	// LF takes LF for a line end too, and so LF.LF for an end: only for clients
-	// that are known to mean it (KB Q152944).
+	// LF makes a bare LF a line end too, and so LF.LF the end of the message. It is only
+	// for clients that are known to mean that (KB Q152944).
 	LF bool
 
 	at     place
-	single bool // a bare LF was followed by ".x": the client does not double dots there
-	crs    int  // CRs in a row that are done with and of which nothing has gone out; 0, or at least 2
+	single bool // a bare LF was followed by ".x": the client does not double dots
+	crs    int  // CRs in a row that were read and not yet written; 0, or at least 2
 	mended int64
 	lfs    int64
 }
 
-// maxCRs is the longest run of CRs, in octets, that may belong to a line end.
+// maxCRs is the length, in octets, of the longest run of CRs that may belong to a line
+// end.
 const maxCRs = 4096
 
-// A place is where the next octet stands.
+// A place is the position of the next octet in its line.
 type place uint8
 
 const (
-	lineStart place = iota // behind CRLF, or first of all
-	madeStart              // behind a CRLF that was a bare LF
+	lineStart place = iota // behind CRLF, or at the beginning
+	madeStart              // behind a CRLF that replaces a bare LF
 	inLine
 )
 
-// Next passes on what it can of src, which begins with the first octet of the
-// message that was not done with before. It returns how many octets of src are
-// done with now, what goes out in their place, and whether the message ends
-// with them; out then ends with the line of one dot, and src[n:] is the
-// client's next command.
+// Next converts octets of the message. src must begin with the first octet that earlier
+// calls have not consumed. Next consumes n octets of src and returns the octets to send
+// in their place. end reports whether these include the end of the message; out then ends
+// with the line of one dot, and src[n:] is the client's next command.
 //
-// What needs no mending comes back as out = src[:n], without an allocation;
-// the rest is made in dst[:0], which must not overlap src: as much as it has room
-// for, or 32 KiB, and up to maxCRs octets more. Next is to be called again with src[n:] until the end, or until n is 0:
-// then it takes more octets to tell, and src is at most two long ("\r" or, at
-// the start of a line, "." or ".\r").
+// If nothing needs mending, out is src[:n], without an allocation. Otherwise out is made
+// in dst[:0], which must not overlap src. Next consumes what fits dst, or 32 KiB, and out
+// may be longer by up to maxCRs octets.
+//
+// Call Next again with src[n:] until the end, or until n is 0. In that case Next needs
+// more octets, and src has at most three: "\r" or, at the start of a line, "." or ".\r".
 func (m *Message) Next(dst, src []byte) (out []byte, n int, end bool) {
 	if m.crs > 0 {
 		return m.mend(dst, src[:min(len(src), max(pieceSize, cap(dst)/2))])
@@ -69,12 +70,12 @@ func (m *Message) Next(dst, src []byte) (out []byte, n int, end bool) {
 	for n < len(src) && !end {
 		piece := src[n:min(n+pieceSize, len(src))]
 		s := scanPiece(piece, m.at, true)
-		if !s.clean { // or the guesses were wrong
+		if !s.clean { // not clean, or a guess was wrong
 			s = scanPiece(piece, m.at, false)
 		}
 		if !s.clean {
 			if n > 0 {
-				break // first what is clean
+				break // send the clean pieces first
 			}
 			return m.mend(dst, src[:min(len(src), max(pieceSize, cap(dst)/2))])
 		}
@@ -86,16 +87,16 @@ func (m *Message) Next(dst, src []byte) (out []byte, n int, end bool) {
 	return src[:n], n, end
 }
 
-// Mended counts the bare CRs, bare LFs and NULs that were replaced or left out so far. At 0
-// the message is as the client sent it.
+// Mended returns the number of bare CRs, bare LFs and NULs that were replaced or removed
+// so far. If it is 0, the message is unchanged.
 func (m *Message) Mended() int64 { return m.mended }
 
-// LFs counts the line ends so far that were LF alone and were taken for what
-// the client means, which is with LF only.
+// LFs returns the number of bare LFs so far that were taken for line ends because LF is
+// set.
 func (m *Message) LFs() int64 { return m.lfs }
 
-// A span is the beginning of a piece: n octets, and where they lead. Unless it
-// is clean the other fields mean nothing.
+// A span is the beginning of a piece: n octets, and the state behind them. If clean is
+// false, the other fields are undefined.
 type span struct {
 	n     int
 	at    place
@@ -103,16 +104,16 @@ type span struct {
 	clean bool
 }
 
-// scanPiece goes over p from line end to line end, as far as the end of the message
-// or until it takes more octets to tell. With guess, when three lines had the
-// same length, it looks for the end of the next one at that distance before it
-// searches, which is all it takes in base64. A guess may skip line ends and
-// whatever is wrong between them; therefore CRs and LFs are counted: if there
-// are no more of either than line ends found, none was skipped and none is bare.
+// scanPiece scans p line by line, up to the end of the message or to octets that cannot
+// be judged yet. With guess, when three lines had the same length, it looks for the next
+// line end at that distance before it searches; in base64 no search is needed. A wrong
+// guess may skip line ends and octets that need mending. Therefore the CRs and LFs are
+// counted: if there are no more of either than line ends found, none was skipped and none
+// is bare.
 func scanPiece(p []byte, at place, guess bool) span {
 	s := span{at: at}
 	ends, guesses := 0, 0
-	length, same := -1, 0 // of the line before; how often it came in a row
+	length, same := -1, 0 // length of the last line, and how many lines in a row had it
 	for s.n < len(p) {
 		line := p[s.n:]
 		if line[0] == '.' && s.at != inLine {
@@ -138,7 +139,7 @@ func scanPiece(p []byte, at place, guess bool) span {
 			if cr < 0 {
 				cr = len(line)
 			}
-			if cr >= len(line)-1 { // no CR, or its LF has yet to come
+			if cr >= len(line)-1 { // no CR, or its LF has not come yet
 				if cr > 0 {
 					s.n, s.at = s.n+cr, inLine
 				}
@@ -156,30 +157,30 @@ func scanPiece(p []byte, at place, guess bool) span {
 		s.n, s.at = s.n+cr+2, lineStart
 		ends++
 	}
-	seen := p[:s.n] // what comes behind the end is none of our business
+	seen := p[:s.n] // ignore what follows the end of the message
 	s.clean = bytes.Count(seen, []byte{'\n'}) == ends &&
 		(guesses == 0 || bytes.Count(seen, []byte{'\r'}) == ends) &&
 		bytes.IndexByte(seen, 0) < 0
 	return s
 }
 
-// A dot is what a dot at the start of a line turns out to be.
+// A dot is the meaning of a dot at the start of a line.
 type dot uint8
 
 const (
-	dotText      dot = iota // stuffed, or the client forgot to; not ours to tell
+	dotText      dot = iota // text: a doubled dot, or one that the client should have doubled
 	dotLast                 // the end of the message
-	dotUnstuffed            // to be doubled
-	dotUndecided            // until more octets have come
+	dotUnstuffed            // a dot that must be doubled
+	dotUndecided            // unknown until more octets have come
 	dotLastLF               // the end of the message for a client that ends lines with LF
 )
 
-// judgeDot says what the dot is that line begins with, behind CRLF.
+// judgeDot returns the meaning of the dot that begins line. The line stands behind CRLF.
 func judgeDot(line []byte) dot {
 	switch {
 	case len(line) == 1:
 		return dotUndecided
-	case line[1] == '\n': // it would be the last, once its line end is mended
+	case line[1] == '\n': // with a mended line end, it would be the end of the message
 		return dotUnstuffed
 	case line[1] != '\r':
 		return dotText
@@ -190,11 +191,10 @@ func judgeDot(line []byte) dot {
 	case line[2] == '\r': // likewise
 		return dotUnstuffed
 	}
-	return dotText // . and a bare CR: soon a dot and a blank
+	return dotText // a dot and a bare CR, which becomes a blank
 }
 
-// judge is judgeDot for the present place, and for a client that ends lines with LF
-// if m.LF is set.
+// judge is judgeDot for a line at m.at. If m.LF is set, LF ends a line.
 func (m *Message) judge(line []byte) dot {
 	if m.LF || m.at == lineStart {
 		d := judgeDot(line)
@@ -217,7 +217,8 @@ func (m *Message) judge(line []byte) dot {
 	return dotUnstuffed
 }
 
-// indexFrom is the place of c in p at or behind n, or the end.
+// indexFrom returns the index of the first c in p at or after n, or len(p) if there is
+// none.
 func indexFrom(p []byte, n int, c byte) int {
 	if i := bytes.IndexByte(p[n:], c); i >= 0 {
 		return n + i
@@ -225,11 +226,11 @@ func indexFrom(p []byte, n int, c byte) int {
 	return len(p)
 }
 
-// mend is Next for a piece in which something is wrong. What it makes is at most
-// twice as long.
+// mend is Next for octets that may need mending. out is at most twice as long as p, plus
+// a run of CRs.
 func (m *Message) mend(dst, p []byte) (out []byte, n int, end bool) {
 	out = dst[:0]
-	lf, cr, nul := -1, -1, -1 // the next of each: most messages have no NUL at all, and CRs in every line or none
+	lf, cr, nul := -1, -1, -1 // the next of each; most messages have no NUL, and CRs in every line or in none
 	for n < len(p) {
 		if m.crs > 0 {
 			var crs int
@@ -283,7 +284,7 @@ func (m *Message) mend(dst, p []byte) (out []byte, n int, end bool) {
 			n++
 		case c == '\r' && p[n+1] == '\r':
 			m.crs = 2
-			m.mended++ // one of them goes, or both become blanks
+			m.mended++ // one of the two CRs is removed, or both become blanks
 			n++
 		default:
 			out, m.at = append(out, ' '), inLine
@@ -294,8 +295,8 @@ func (m *Message) mend(dst, p []byte) (out []byte, n int, end bool) {
 	return out, n, false
 }
 
-// endRun takes the octets of p that go on with a run of CRs, with the LF that may
-// follow, and appends what becomes of the run once that is known.
+// endRun consumes the octets of p that continue a run of CRs, and an LF that follows.
+// Once the run is complete, endRun appends what replaces it.
 func (m *Message) endRun(dst, p []byte) (n int, out []byte) {
 	for n < len(p) && p[n] == '\r' && m.crs < maxCRs {
 		n++

@@ -8,64 +8,65 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A Witness is a Listener that also hears what the rules of [Policy.Observed] would do.
+// A Witness is a Listener that is also told what the rules of [Policy.Observed] would do.
 type Witness interface {
 	Listener
-	// Would is a departure that a rule would have made. line is the line of the client's
-	// or the server's that it would have made it of, without credentials; "" where there is
-	// none or where it may hold a secret. It may hold whatever else a peer can say.
+	// Would reports a change that a rule would have made. line is the client's command,
+	// or the first line of the server's reply, that it would have changed, without
+	// credentials. It is "" if there is none or it may contain a secret. Apart from that
+	// it may contain anything that a peer can say.
 	Would(rule, line string)
 }
 
-// An observation computes what the rules of Policy.Observed would do in a dialogue, and
-// does nothing of it. The rules run on a shadow: a dialogue that is never fed, and that
-// is given the state of the real one before each stage. What they make of a line or a
-// reply is counted and thrown away. The real dialogue does not know these rules, so it
-// cannot do what they say.
+// An observation computes what the rules of Policy.Observed would do in a dialogue. The
+// rules run on a shadow, a second dialogue that receives no input. Before each stage the
+// shadow gets the state of the real dialogue. The changes that rules make to a line or a
+// reply are counted and discarded. The real dialogue does not know these rules, so it
+// cannot act on them.
 //
-// Every rule sees what the rules before it would have left, within one line or reply.
-// It does not see what its own departures would have led to: what a server would have
-// answered to a line that was not said.
+// Within one line or reply, each rule sees the result of the rules before it. No rule
+// sees what its own change would have led to, such as the reply to a line that was not
+// sent.
 type observation struct {
 	d, shadow *Dialogue
-	witness   Witness // nil: nobody wants to hear it
+	witness   Witness // nil: nobody wants to be told
 
-	begun begun                 // by the command that is being taken
-	turn  begun                 // by the one whose turn is held
-	marks [maxGroup + 2]markSet // of the commands of Dialogue.sent, by their place there
-	first bool                  // a command has come: the client's first octets are seen
+	begun begun                 // for the command being taken
+	turn  begun                 // for the command whose turn is held
+	marks [maxGroup + 2]markSet // for the commands in Dialogue.sent, by index
+	first bool                  // a command has come, so that the client's first octets are known
 
-	offered bool    // offer is what the server's last EHLO reply would be
-	offer   Reply   // as the rules would have left it
-	offerBy ruleSet // who would have changed it
+	offered bool    // offer is set
+	offer   Reply   // the server's last EHLO reply, as the observed rules would have left it
+	offerBy ruleSet // the rules that would have changed it
 
-	line   string // that the rules look at
-	quiet  bool   // the shadow's events are about what is not done
-	mended bool   // the reply that is awaited would have been mended: it is counted once
+	line   string // the line that the rules look at
+	quiet  bool   // suppress the shadow's events, which did not happen
+	mended bool   // the awaited reply would have been mended; it is counted once
 
-	rest  []byte // of a message: octets that the shadow cannot judge yet
+	rest  []byte // octets of a message that the shadow cannot judge yet
 	ended bool   // the message would have ended
 }
 
-// begun is what rules would do to a command.
+// A begun is what observed rules would do to a command.
 type begun struct {
 	by, recallBy ruleSet
 	line         string
 	marks        markSet
-	diverged     bool // the AUTH exchange would go on otherwise than it does
+	diverged     bool // the rules would have led the AUTH exchange elsewhere
 }
 
-// A markSet says of a command what its reply has to be judged by.
+// A markSet says what observed rules would have done to a command, for judging its reply.
 type markSet uint8
 
 const (
-	wouldHold   markSet = 1 << iota // the reply would be seen before anything else is sent
-	wouldAnswer                     // the server would not be asked
-	wouldHurry                      // the server would have less time than the route gives it
+	wouldHold   markSet = 1 << iota // nothing else would be sent before the reply
+	wouldAnswer                     // the command would not be sent to the server
+	wouldHurry                      // the server would have less time than the route allows
 )
 
-// observe returns the observation of a dialogue that begins; nil if its policy has
-// nothing to observe.
+// observe returns the observation of a new dialogue; nil if its policy has no observed
+// rules.
 func observe(d *Dialogue) *observation {
 	p := d.policy
 	if p.Observed == nil {
@@ -81,8 +82,8 @@ func observe(d *Dialogue) *observation {
 	return o
 }
 
-// look gives the shadow the state of the dialogue. What the server offers is as the
-// rules would have it, and what rules keep is theirs.
+// look copies the state of the dialogue to the shadow. The server's offer is replaced by
+// what the observed rules would have made of it, and the rules keep states of their own.
 func (o *observation) look() *Dialogue {
 	d, s := o.d, o.shadow
 	s.client, s.origin, s.hello, s.secrets, s.next = d.client, d.origin, d.hello, d.secrets, d.next
@@ -98,7 +99,7 @@ func (o *observation) look() *Dialogue {
 	return s
 }
 
-// shadowOf is the shadow of an observation; nil if there is none.
+// shadowOf returns the shadow; nil if there is no observation.
 func (o *observation) shadowOf() *Dialogue {
 	if o == nil {
 		return nil
@@ -106,7 +107,7 @@ func (o *observation) shadowOf() *Dialogue {
 	return o.shadow
 }
 
-// turnOf is the shadow's turn for a held one of the dialogue.
+// turnOf returns a turn of the shadow that corresponds to t, a held turn of the dialogue.
 func (o *observation) turnOf(t *Turn) *Turn {
 	st := o.look().newTurn(t.verb, t.said)
 	st.line, st.held, st.recallBy = t.line, true, o.turn.recallBy
@@ -115,8 +116,8 @@ func (o *observation) turnOf(t *Turn) *Turn {
 	return st
 }
 
-// command runs the rules on what the client has sent up to a line end, before anything
-// becomes of it. It may be called again for the same line.
+// command runs the observed rules on a line of the client, before the dialogue handles
+// it. It may be called again for the same line.
 func (o *observation) command(line, raw []byte, isLine bool) {
 	if o == nil {
 		return
@@ -159,7 +160,7 @@ func (o *observation) command(line, raw []byte, isLine bool) {
 	o.turn = o.begun
 }
 
-// marks are what the reply to the shadow's command has to be judged by.
+// marks returns the marks of the turn's command.
 func (t *Turn) marks() (m markSet) {
 	if t.held {
 		m |= wouldHold
@@ -173,7 +174,7 @@ func (t *Turn) marks() (m markSet) {
 	return m
 }
 
-// taken counts what rules would have done to a command that was taken.
+// taken counts what observed rules would have done to the command that was just taken.
 func (o *observation) taken() {
 	if o != nil {
 		o.count(o.begun.by, o.begun.line)
@@ -181,21 +182,21 @@ func (o *observation) taken() {
 	}
 }
 
-// sends notes that the command that is being taken goes to the server.
+// sends records that the command being taken was sent to the server.
 func (o *observation) sends() {
 	if o != nil {
 		o.marks[o.d.sent.place(int(o.d.sent.n)-1)] = o.begun.marks
 	}
 }
 
-// sendsMessage notes that the end of a message has gone to the server.
+// sendsMessage records that the end of a message was sent to the server.
 func (o *observation) sendsMessage() {
 	if o != nil {
 		o.marks[o.d.sent.place(int(o.d.sent.n)-1)] = 0
 	}
 }
 
-// oldest is what was noted of the command whose reply comes next.
+// oldest returns the marks of the command whose reply comes next.
 func (o *observation) oldest() markSet {
 	if o == nil {
 		return 0
@@ -203,7 +204,7 @@ func (o *observation) oldest() markSet {
 	return o.marks[o.d.sent.head]
 }
 
-// reply runs the rules on a reply to a command that is not held.
+// reply runs the observed rules on a reply to a command that is not held.
 func (o *observation) reply(v Verb, said, line, raw []byte, marks markSet) {
 	if o == nil {
 		return
@@ -233,7 +234,8 @@ func (o *observation) learns(r *Reply) {
 	o.offer, o.offered = s.server.offer.clone(), true
 }
 
-// heldReply runs the rules on a reply that a held turn is about to give the client.
+// heldReply runs the observed rules on a reply that a held turn is about to give the
+// client.
 func (o *observation) heldReply(t *Turn, raw []byte) {
 	if o == nil {
 		return
@@ -261,7 +263,7 @@ func (o *observation) heldReply(t *Turn, raw []byte) {
 	o.forgets(st)
 }
 
-// says runs the rules on a line of the client's in an AUTH exchange.
+// says runs the observed rules on a line of the client in an AUTH exchange.
 func (o *observation) says(t *Turn, line []byte) {
 	if o == nil || o.turn.diverged {
 		return
@@ -273,7 +275,7 @@ func (o *observation) says(t *Turn, line []byte) {
 	o.turn.diverged = st.answered.Code != 0 || st.swallow
 }
 
-// mendsSASL runs the rules on what is no line, in an AUTH exchange.
+// mendsSASL runs the observed rules on a malformed line in an AUTH exchange.
 func (o *observation) mendsSASL(raw []byte) {
 	if o != nil {
 		_, by := o.look().runLine(raw)
@@ -281,7 +283,8 @@ func (o *observation) mendsSASL(raw []byte) {
 	}
 }
 
-// heldLoss runs the rules on the loss of the server in place of a reply to a held turn.
+// heldLoss runs the observed rules on the loss of the server in place of a reply to a
+// held turn.
 func (o *observation) heldLoss(t *Turn) {
 	if o == nil || t.sasl || o.turn.marks&wouldAnswer != 0 || !o.shadow.policy.Rules.seesLoss(t.verb) {
 		return
@@ -289,8 +292,9 @@ func (o *observation) heldLoss(t *Turn) {
 	o.loses(o.turnOf(t))
 }
 
-// loss runs the rules on the loss of the server in place of the reply that comes next,
-// if they would have seen it. silent says that the server is not lost but silent.
+// loss runs the observed rules on the loss of the server in place of the next reply, if
+// they would have seen it. silent reports that the server is not lost, but has not
+// replied in time.
 func (o *observation) loss(silent bool) {
 	if o == nil || o.d.sent.n == 0 {
 		return
@@ -303,7 +307,7 @@ func (o *observation) loss(silent bool) {
 		return
 	}
 	if d.holds() {
-		if silent { // whether it is lost the turn hears itself
+		if silent { // a held turn calls heldLoss itself if the server is lost
 			st := o.turnOf(d.turn)
 			st.silent = true
 			o.loses(st)
@@ -325,9 +329,10 @@ func (o *observation) loses(t *Turn) {
 	o.forgets(t)
 }
 
-// repair asks the rules about octets that are no well-formed reply. The result is after
-// how much quiet to ask again, where the rest of a reply is waited for in any case. What is
-// no reply ends the session, so that the rules are told that nothing more came.
+// repair runs the observed rules on octets that are not a well-formed reply. If the
+// octets are the beginning of a reply, the result says after how many quiet milliseconds
+// to ask again. If they are no reply, the session ends; repair then runs the rules as if
+// nothing more had come.
 func (o *observation) repair(of Repair) (wait int64) {
 	if o == nil || o.mended || len(of.octets) == 0 {
 		return 0
@@ -355,7 +360,8 @@ func (o *observation) repair(of Repair) (wait int64) {
 	}
 }
 
-// text passes octets of a message to the rules' filters, as the client has sent them.
+// text passes octets of a message, as the client sent them, to the filters of the
+// observed rules.
 func (o *observation) text(src []byte) {
 	if o == nil || o.ended || o.shadow.policy.Rules.messages == 0 {
 		return
@@ -382,7 +388,7 @@ func (o *observation) text(src []byte) {
 	o.rest = append(o.rest[:0], src...)
 }
 
-// endText counts what rules would have done to a message.
+// endText counts what observed rules would have done to a message.
 func (o *observation) endText() {
 	if o == nil {
 		return
@@ -392,8 +398,8 @@ func (o *observation) endText() {
 	o.shadow.spare, o.rest, o.ended, o.quiet = nil, nil, false, false
 }
 
-// forgets gives up what the rules keep of a session whose line they would have had said
-// again: nobody knows what the server would have answered.
+// forgets drops the states of rules that would have sent a line again, because nobody
+// knows how the server would have replied.
 func (o *observation) forgets(t *Turn) {
 	if !t.repeats {
 		return
@@ -405,7 +411,7 @@ func (o *observation) forgets(t *Turn) {
 	})
 }
 
-// count tells of what rules would have done to a line.
+// count reports what rules would have done to a line.
 func (o *observation) count(by ruleSet, line string) {
 	if !by.empty() {
 		o.line = line
@@ -413,7 +419,7 @@ func (o *observation) count(by ruleSet, line string) {
 	}
 }
 
-// firstLine is the first line of a reply as it may be told.
+// firstLine returns the first line of a reply, without secrets.
 func (d *Dialogue) firstLine(v Verb, raw []byte) string {
 	line, _, _ := bytes.Cut(raw, crlf)
 	line, _, _ = bytes.Cut(line, crlf[1:])
@@ -424,7 +430,8 @@ func (d *Dialogue) firstLine(v Verb, raw []byte) string {
 	return texts[0]
 }
 
-// overheard hears the shadow of a dialogue: what its rules apply, they would.
+// overheard is the listener of the shadow. What a rule applies there is reported as what
+// it would apply.
 type overheard struct{ o *observation }
 
 func (h overheard) Command(Verb)                                                                {}
@@ -440,8 +447,8 @@ func (h overheard) Applied(rule string) {
 	}
 }
 
-// Broke passes on that a rule has panicked. Other faults are none of its own here: it was
-// not obeyed, so that what comes next may not fit what it has asked for.
+// Broke passes on that a rule has panicked. It ignores other faults: because the dialogue
+// did not act on the rule, what follows may not fit what the rule expects.
 func (h overheard) Broke(rule, why string) {
 	if strings.HasPrefix(why, panicPrefix) {
 		h.o.d.listener.Broke(rule, why)
@@ -454,8 +461,8 @@ func (h overheard) Event(what string) {
 	}
 }
 
-// An apprentice is the memory of a server that observed rules have: what they learn is
-// theirs, and is nothing that rules in force act on.
+// An apprentice is the memory of a server for observed rules. They see what rules in
+// force have stored; rules in force do not see what they store.
 type apprentice struct{ Memory }
 
 const observedPrefix = "observed "
@@ -465,7 +472,7 @@ func (a apprentice) Remembers(key string) bool {
 	return a.Memory.Remembers(key) || a.Memory.Remembers(observedPrefix+key)
 }
 
-// serves is [Dialogue.Serves] for the shadow.
+// serves implements [Dialogue.Serves] for the shadow.
 func (o *observation) serves(m Memory) {
 	if o == nil {
 		return

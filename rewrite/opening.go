@@ -1,7 +1,6 @@
 package rewrite
 
-// An Opening is the beginning of a client's connection, before its greeting,
-// as the rules see it.
+// An Opening is the beginning of a client's connection, before the greeting.
 type Opening struct {
 	Session
 	octets   []byte
@@ -18,40 +17,40 @@ const (
 	inClear
 )
 
-// maxOpening bounds how long a rule may keep a client waiting: a client that
-// waits for its greeting gives up some time.
+// maxOpening is the longest time, in milliseconds, that a rule may make a client wait. A
+// client that waits for its greeting gives up some time.
 const maxOpening = 5000
 
-// Octets are the first of what the client has sent, three at most. They stay
-// there to be read.
+// Octets returns the first octets that the client has sent, three at most. They are not
+// consumed.
 func (o *Opening) Octets() []byte { return o.octets }
 
-// TLSDue reports whether the connection is to begin with TLS.
+// TLSDue reports whether the connection should begin with TLS by the configuration.
 func (o *Opening) TLSDue() bool { return o.d.policy.ClientTLS == ClientTLSImplicit }
 
-// Wait asks for as many milliseconds, five seconds at most, in which the client
-// may send something if it has not. The rules are asked again then, once.
+// Wait asks for a delay of up to five seconds in which the client may send its first
+// octets. After it, or as soon as octets come, the rules run once more.
 func (o *Opening) Wait(milliseconds int64) { o.wait = max(o.wait, min(milliseconds, maxOpening)) }
 
-// Waited reports whether that time is over.
+// Waited reports whether the delay has passed.
 func (o *Opening) Waited() bool { return o.waited }
 
-// BeginTLS has a handshake come before the greeting, where we end TLS with the
+// BeginTLS starts a TLS handshake before the greeting, on a route that ends TLS with the
 // client.
 func (o *Opening) BeginTLS() { o.decision = withTLS }
 
-// GoInClear has the greeting come without the TLS that is due.
+// GoInClear greets the client without the TLS that is due.
 func (o *Opening) GoInClear() { o.decision = inClear }
 
-// Opens reports whether any rule wants to look at the client's first octets, which
-// matters where we end TLS with the client.
+// Opens reports whether some rule looks at the client's first octets. It is false on a
+// route that does not end TLS with the client.
 func (d *Dialogue) Opens() bool {
 	return d.policy.Rules != nil && d.policy.Rules.opens && (d.policy.ClientTLS == ClientTLSImplicit || d.endsTLS() && !d.seen.tls)
 }
 
-// Open asks the rules about a client that was not greeted yet, and returns for
-// how many milliseconds to wait for its first octets before asking again. 0: the
-// session begins, with TLS if BeginsTLS says so.
+// Open runs the rules on a client that has not been greeted yet. It returns for how many
+// milliseconds to wait for the client's first octets before Open is called again. If it
+// returns 0, the session begins, with TLS if BeginsTLS reports it.
 func (d *Dialogue) Open(octets []byte, waited bool) (wait int64) {
 	if !d.Opens() {
 		return 0
@@ -85,10 +84,9 @@ func (d *Dialogue) Open(octets []byte, waited bool) (wait int64) {
 	return wait
 }
 
-// BeginsTLS reports whether the client's connection begins with TLS, or goes on
-// with TLS before its greeting.
+// BeginsTLS reports whether a TLS handshake with the client comes before the greeting.
 func (d *Dialogue) BeginsTLS() bool { return d.seen.tls }
 
-// IsTLS reports whether octets begin a TLS handshake: the type of its record,
-// and SSL's major version (RFC 8446, 5.1).
+// IsTLS reports whether octets begin a TLS handshake: with its record type and SSL's
+// major version (RFC 8446, 5.1).
 func IsTLS(octets []byte) bool { return len(octets) >= 2 && octets[0] == 22 && octets[1] == 3 }

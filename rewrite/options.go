@@ -12,20 +12,20 @@ import (
 // An Option is one key of [route.options.NAME].
 type Option struct {
 	Name    string
-	Default any // string, int64, []string or map[string]string; also its type
+	Default any // string, int64, []string or map[string]string; it also determines the type
 	Doc     string
-	Values  []string // of a string: what it may be; nil: anything
-	Most    int64    // of a number: the largest it may be
+	Values  []string // the allowed values of a string; nil: any
+	Most    int64    // the largest allowed number
 }
 
-// Options are the values of a rule's options. All are there, of the type of
-// their default; asking for another type or name panics.
+// Options are the values of a rule's options. Each option is present, with the type of
+// its default. A method panics if the name is unknown or the type differs.
 type Options map[string]any
 
-// Text returns the value of an option that is a string.
+// Text returns the value of a string option.
 func (o Options) Text(name string) string { return o[name].(string) }
 
-// Number returns the value of an option that is a number.
+// Number returns the value of a number option.
 func (o Options) Number(name string) int64 { return o[name].(int64) }
 
 // List returns the value of an option that is a list of strings.
@@ -34,17 +34,17 @@ func (o Options) List(name string) []string { return o[name].([]string) }
 // Table returns the value of an option that is a table of strings.
 func (o Options) Table(name string) map[string]string { return o[name].(map[string]string) }
 
-// A ConfigError says what is wrong with the choice of rules or an option.
+// A ConfigError is a mistake in the choice of a rule or in an option.
 type ConfigError struct {
-	Rule   string // as it was given
-	Option string // "": the rule's name itself is wrong
+	Rule   string // the name as it was given
+	Option string // "": the name of the rule itself is wrong
 	Err    error
 }
 
 func (e *ConfigError) Error() string { return e.Err.Error() }
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// checkOptions fills in defaults and reports what does not fit.
+// checkOptions returns the options with defaults filled in, and the mistakes found.
 func (r *Rule) checkOptions(given map[string]any) (Options, []error) {
 	known := slices.Concat(r.Options, ScopeOptions())
 	values := Options{}
@@ -76,7 +76,7 @@ func (r *Rule) noSuchOption(name string, known []Option) error {
 	return fmt.Errorf("%s has no option %q; it has %s", r.Name, name, oneof.Names(have))
 }
 
-// check brings a value to the option's type.
+// check converts a value to the option's type.
 func (o *Option) check(v any) (any, error) {
 	switch want := o.Default.(type) {
 	case map[string]string:
@@ -110,7 +110,7 @@ func (o *Option) check(v any) (any, error) {
 	}
 }
 
-// asWritten formats a value of the configuration file for a message.
+// asWritten formats a value as in the configuration file, for a message.
 func asWritten(v any) string {
 	switch v := v.(type) {
 	case string:

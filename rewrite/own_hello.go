@@ -1,19 +1,19 @@
 package rewrite
 
-// introducing is what a client may say first that says no hello.
+// introducing is the set of commands with which a client may begin that omits the hello.
 var introducing = SetOf(VerbMAIL) | sasl
 
-// saysHello reports whether a command of a client that has said no hello is preceded
-// by an EHLO in our own name: TLS with the server begins behind one, and so does
-// XCLIENT. A server need not require a hello (Postfix: smtpd_helo_required = no), so
-// the client was served without us.
+// saysHello reports whether an EHLO in our own name must precede a command of a client
+// that has sent no hello. TLS with the server and XCLIENT need one. A server need not
+// require a hello (Postfix: smtpd_helo_required = no), so such a client was served
+// without us.
 func (d *Dialogue) saysHello(v Verb) bool {
 	return introducing.Has(v) && len(d.hello) == 0 && !d.seen.anew && !d.seen.helloOwed && (d.wantsTLS() || d.wantsXCLIENT() || d.policy.Logins != nil)
 }
 
-// sayOwnHello says EHLO in our own name, and does what is due behind it. Whether the
-// server goes on without a hello that it has refused is its own matter. If it hangs up
-// where TLS is opportunistic, nothing is said first on the next connection.
+// sayOwnHello sends EHLO in our own name, and what must follow it. If the server refuses
+// the EHLO, the session goes on, since the server may not require one. If the server
+// hangs up and TLS is opportunistic, the next connection begins without an EHLO.
 func (t *Turn) sayOwnHello() (ok bool) {
 	raw, ok := t.sayHello("EHLO " + t.d.policy.Hostname)
 	if ok && raw != nil {
@@ -22,7 +22,7 @@ func (t *Turn) sayOwnHello() (ok bool) {
 	return ok
 }
 
-// sayOne says a hello: one of our own, the EHLO ahead of the client's HELO, or the
+// sayOne sends one hello: one of our own, the EHLO before the client's HELO, or the
 // client's line.
 func (t *Turn) sayOne(asked, line string, ours bool) event {
 	switch {
@@ -34,8 +34,8 @@ func (t *Turn) sayOne(asked, line string, ours bool) event {
 	return t.sayTheirs(asked)
 }
 
-// sayAhead says EHLO ahead of the client's HELO. If the server refuses the client's
-// name in it, ours does: the EHLO is our own, and all it is for is STARTTLS.
+// sayAhead sends EHLO before the client's HELO. If the server refuses the client's name
+// in it, sayAhead uses our own name: the EHLO is our own and only serves to begin TLS.
 func (t *Turn) sayAhead(ehlo string) event {
 	e := t.say(ehlo, t.ownCause())
 	if e.kind != replied || !t.d.wantsTLS() {

@@ -7,12 +7,12 @@ import (
 
 // A Path is the argument of MAIL or RCPT (RFC 5321, 4.1.1.2 and 4.1.1.3).
 type Path struct {
-	Prefix  string   // what stands before the address, as spelled: "MAIL FROM:"
-	Address string   // with its angle brackets, if it has any
-	Params  []string // "SIZE=1000", "BODY=8BITMIME"
+	Prefix  string   // the text before the address, as spelled: "MAIL FROM:"
+	Address string   // with its angle brackets, if it has them
+	Params  []string // such as "SIZE=1000" or "BODY=8BITMIME"
 }
 
-// Keyword returns the keyword of a parameter in upper case: SIZE of "size=1000".
+// Keyword returns the keyword of a parameter in upper case. For "size=1000" it is "SIZE".
 func (Path) Keyword(param string) string {
 	name, _, _ := strings.Cut(param, "=")
 	return strings.ToUpper(name)
@@ -23,8 +23,8 @@ func (p Path) String() string {
 	return strings.TrimRight(p.Prefix+p.Address+" "+strings.Join(p.Params, " "), " ")
 }
 
-// ParsePath takes a MAIL or RCPT command apart, given without its CRLF. ok is false
-// where it is not clear which part of the line is the address.
+// ParsePath parses a MAIL or RCPT command without its CRLF. ok is false if it is not
+// clear which part of the line is the address.
 func ParsePath(line []byte) (p Path, ok bool) {
 	colon := strings.IndexByte(string(line), ':')
 	if colon < 0 || strings.ContainsAny(string(line[:colon]), `<"`) {
@@ -47,9 +47,9 @@ func ParsePath(line []byte) (p Path, ok bool) {
 	return p, true
 }
 
-// addressEnd finds the end of the address that begins at start: behind its ">",
-// which does not count within a quoted string (RFC 5321, 4.1.2), or at the next
-// blank where it has no brackets. It is -1 if a bracket or quotation is open.
+// addressEnd returns the index behind the address that begins at start: behind its ">",
+// unless that is inside a quoted string (RFC 5321, 4.1.2), or at the next blank if the
+// address has no brackets. It returns -1 if a bracket or a quoted string is not closed.
 func addressEnd(line []byte, start int) int {
 	if start == len(line) || line[start] != '<' {
 		for start < len(line) && !isBlank(line[start]) {
@@ -71,9 +71,9 @@ func addressEnd(line []byte, start int) int {
 	return -1
 }
 
-// saysREQUIRETLS reports whether a MAIL command has the parameter REQUIRETLS, in any
-// spelling (RFC 8689, 2). Where the address cannot be told from the parameters, any
-// word of the line counts.
+// saysREQUIRETLS reports whether a MAIL command has the parameter REQUIRETLS, in any case
+// (RFC 8689, 2). If the parameters cannot be told from the address, it looks at every
+// word of the line.
 func saysREQUIRETLS(line []byte) bool {
 	if !containsFold(line, "REQUIRETLS") {
 		return false
@@ -85,8 +85,8 @@ func saysREQUIRETLS(line []byte) bool {
 	return slices.ContainsFunc(p.Params, func(param string) bool { return p.Keyword(param) == "REQUIRETLS" })
 }
 
-// containsFold reports whether a line has a word, which is in upper case, anywhere in
-// it in any case.
+// containsFold reports whether line contains word, ignoring case. word must be in upper
+// case.
 func containsFold(line []byte, word string) bool {
 	for len(line) >= len(word) {
 		if foldEqual(line[:len(word)], word) {

@@ -5,10 +5,9 @@ import (
 	"strings"
 )
 
-// PlainWords returns octets of a server's that may repeat a credential, or be a
-// challenge, with every word replaced by its length but codes, numbers of up to five
-// digits, and words that such replies are made of. So a reply can be read, and what it
-// repeats cannot.
+// PlainWords returns octets of a server that may repeat a credential, or be a challenge,
+// in a form that may be shown. It keeps codes, numbers of up to five digits, and words
+// that such replies usually consist of. It replaces every other word by its length.
 func PlainWords(octets []byte) string {
 	var b strings.Builder
 	for len(octets) > 0 {
@@ -31,9 +30,9 @@ func PlainWords(octets []byte) string {
 	return b.String()
 }
 
-// isPlain reports whether a word of a reply says nothing of what the client said.
+// isPlain reports whether a word of a reply reveals nothing of what the client said.
 func isPlain(word []byte) bool {
-	if len(word) >= 4 && word[3] == '-' && isPlain(word[:3]) { // of a line that another follows
+	if len(word) >= 4 && word[3] == '-' && isPlain(word[:3]) { // of a line that is followed by another
 		word = word[4:]
 	}
 	word = bytes.Trim(word, `.,:;!?"'()[]<>-`)
@@ -43,8 +42,8 @@ func isPlain(word []byte) bool {
 	return len(word) <= longestPlain && strings.Contains(plainWords, " "+strings.ToLower(string(word))+" ")
 }
 
-// plainWords are words of refusals of AUTH and of what is no command, as common servers
-// give them. None of them stands for a name or a password.
+// plainWords are words that common servers use in refusals of AUTH and of lines that are
+// no commands. None of them is likely to be a name or a password.
 const plainWords = " a abort aborted accepted again already an and argument arguments auth authenticated authentication available " +
 	"bad base64 be been broken bytes cancel cancelled canceled cannot challenge characters client closed closing command commands " +
 	"connect connection could credentials data decode decoding disabled does encoding encrypted encryption error errors exceeded " +

@@ -2,36 +2,36 @@ package rewrite
 
 import "smtpshim/rewrite/oneof"
 
-// ClientTLS says what becomes of TLS between the client and us.
+// ClientTLS says who ends TLS with the client.
 type ClientTLS uint8
 
 const (
-	ClientTLSPass     ClientTLS = iota // STARTTLS is between client and server; after it we read nothing
-	ClientTLSHide                      // the client is never offered it
-	ClientTLSOffer                     // we offer it and end it
-	ClientTLSRequire                   // and do nothing without it
-	ClientTLSImplicit                  // the connection begins with it
+	ClientTLSPass     ClientTLS = iota // the server: STARTTLS is sent on, and after it we read nothing
+	ClientTLSHide                      // nobody: the client is never offered TLS
+	ClientTLSOffer                     // we do: we offer STARTTLS
+	ClientTLSRequire                   // we do, and the client can do nothing without TLS
+	ClientTLSImplicit                  // we do: the connection begins with TLS
 )
 
-// ServerTLS says what becomes of TLS between us and the server.
+// ServerTLS says when we encrypt the connection to the server.
 type ServerTLS uint8
 
 const (
-	ServerTLSOff           ServerTLS = iota // never by us
-	ServerTLSOpportunistic                  // wherever the server offers it (RFC 7435)
-	ServerTLSRequire                        // or no mail
-	ServerTLSImplicit                       // the connection begins with it
+	ServerTLSOff           ServerTLS = iota // never
+	ServerTLSOpportunistic                  // if the server offers it (RFC 7435)
+	ServerTLSRequire                        // always, or no mail is sent
+	ServerTLSImplicit                       // always: the connection begins with TLS
 )
 
-// ClearLogin says whether a client in clear may log in by what the server offers only
-// inside TLS that was begun here.
+// ClearLogin says whether a client in clear may use logins that the server offers only
+// inside a TLS that we have begun.
 type ClearLogin uint8
 
 const (
 	// ClearLoginDefault is ClearLoginRefuse under ServerTLSOpportunistic, and otherwise
-	// ClearLoginAllow. Without a proxy a server shows a client in clear what it offers in
-	// clear; opportunistic TLS is to leave that as it is. Where TLS with the server is
-	// required, the client could not use the server at all without the proxy.
+	// ClearLoginAllow. Without a proxy, a client in clear is offered only what the server
+	// offers in clear, and opportunistic TLS must not change that. If TLS with the server
+	// is required, the client could not use the server at all without the proxy.
 	ClearLoginDefault ClearLogin = iota
 	ClearLoginAllow
 	ClearLoginRefuse
@@ -47,28 +47,28 @@ var (
 func (m ClientTLS) String() string { return clientTLSNames[m] }
 func (m ServerTLS) String() string { return serverTLSNames[m] }
 
-// Refuses reports whether such logins are refused where TLS with the server is this.
+// Refuses reports whether such logins are refused under this ServerTLS.
 func (m ClearLogin) Refuses(server ServerTLS) bool {
 	return m == ClearLoginRefuse || m == ClearLoginDefault && server == ServerTLSOpportunistic
 }
 
 func (m ClearLogin) String() string { return clearLoginNames[m] }
 
-// UnmarshalText accepts the names that String gives.
+// UnmarshalText accepts the names that String returns.
 func (m *ClearLogin) UnmarshalText(text []byte) error {
 	i, err := oneof.Index(string(text), clearLoginNames[:])
 	*m = ClearLogin(i)
 	return err
 }
 
-// UnmarshalText accepts the names that String gives.
+// UnmarshalText accepts the names that String returns.
 func (m *ClientTLS) UnmarshalText(text []byte) error {
 	i, err := oneof.Index(string(text), clientTLSNames[:])
 	*m = ClientTLS(i)
 	return err
 }
 
-// UnmarshalText accepts the names that String gives.
+// UnmarshalText accepts the names that String returns.
 func (m *ServerTLS) UnmarshalText(text []byte) error {
 	i, err := oneof.Index(string(text), serverTLSNames[:])
 	*m = ServerTLS(i)

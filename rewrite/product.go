@@ -10,41 +10,41 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// Signs are how a product shows in a session. Each of them is enough. The regular
-// expressions (RE2) meet the texts of a whole reply, without codes and with LF between
-// lines; "" stands for none. A pattern that begins with a word costs next to nothing.
+// Signs tell a product in a session. One of them is enough. The regular expressions (RE2)
+// are matched with the texts of a whole reply, without codes and with LF between lines.
+// "" matches nothing. A pattern that begins with a literal word costs little.
 type Signs struct {
-	Greeting string  // of the server
-	Offer    string  // its reply to EHLO, the first line with it
-	Help     string  // its reply to HELP, which clients rarely say
-	Says     VerbSet // the client has said one of these
+	Greeting string  // the server's greeting
+	Offer    string  // the server's reply to EHLO, including the first line
+	Help     string  // the server's reply to HELP, which clients rarely send
+	Says     VerbSet // the client has sent one of these
 }
 
-// A Product is one that a session has recognised at one of its ends.
+// A Product is a product that a session has recognised, and the sign of it.
 type Product struct {
-	Name string // of its set
+	Name string // the name of its set
 	By   vocabulary.Sign
 }
 
-// maxProducts is how many products may be looked for on one route.
+// maxProducts is the largest number of products that may be looked for on one route.
 const maxProducts = 64
 
-// A productSet is a set of them, by their place.
+// A productSet is a set of products, each identified by its index in Rules.products.
 type productSet uint64
 
 func (s productSet) has(i int) bool { return s&(1<<i) != 0 }
 
-// product is a set whose signs are looked for.
+// A product is a set whose signs are looked for.
 type product struct {
 	name                  string
-	greeting, offer, help *regexp.Regexp // nil: no sign
+	greeting, offer, help *regexp.Regexp // nil: there is no such sign
 	says                  VerbSet
 }
 
-// matches reports whether a text shows a sign. nil is the sign that is never shown.
+// matches reports whether text shows a sign. A nil sign is never shown.
 func matches(sign *regexp.Regexp, text string) bool { return sign != nil && sign.MatchString(text) }
 
-// lookFor has these products looked for.
+// lookFor makes the rules look for the products of these sets.
 func (r *Rules) lookFor(sets []Set) (errs []error) {
 	if len(sets) > maxProducts {
 		return []error{&ConfigError{Err: fmt.Errorf("%d products are chosen; a route may have at most %d", len(sets), maxProducts)}}
@@ -69,7 +69,7 @@ func (r *Rules) lookFor(sets []Set) (errs []error) {
 	return errs
 }
 
-// Products lists the products that are looked for, by the names of their sets.
+// Products returns the names of the products that are looked for. They are names of sets.
 func (r *Rules) Products() []string {
 	if r == nil {
 		return nil
@@ -77,7 +77,8 @@ func (r *Rules) Products() []string {
 	return r.productNames(1<<len(r.products) - 1)
 }
 
-// Shown lists the products that are looked for, each with every sign that may tell it.
+// Shown returns the products that are looked for, once for each kind of sign by which a
+// product can be recognised.
 func (r *Rules) Shown() (list []Product) {
 	if r == nil {
 		return nil
@@ -110,8 +111,8 @@ func (r *Rules) productNames(s productSet) (names []string) {
 	return names
 }
 
-// besideProducts is the set of rules that do not act in a session with these
-// products: those of other products, and those whose place one of a product takes.
+// besideProducts returns the set of rules that do not act in a session with these
+// products: rules for other products, and variants of a rule that a product replaces.
 func (r *Rules) besideProducts(found productSet) (out ruleSet) {
 	for start := 0; start < len(r.rules); {
 		end, acting := start, -1
@@ -135,21 +136,21 @@ func (r *Rules) besideProducts(found productSet) (out ruleSet) {
 	return out
 }
 
-// A recognition is what a session knows of the products at its ends.
+// A recognition is what a session knows about the products of its client and server.
 type recognition struct {
 	found  []found
-	told   productSet // that the tracer has heard of
-	banner string     // the key of what is remembered of a server that greets so; "": nothing is kept
+	told   productSet // the tracer was told of these
+	banner string     // key in the memory of a server with this greeting; "": none
 }
 
-// found is a product, by its place, and what has told.
+// A found is a product, by its index, and the sign that has shown it.
 type found struct {
 	product int
 	by      vocabulary.Sign
 }
 
-// Products are those that the session has recognised: the server's of the present
-// connection to it, and the client's.
+// Products returns the products that the session has recognised: those of the server of
+// the present connection, and those of the client.
 func (d *Dialogue) Products() []Product {
 	if s := d.observed.shadowOf(); s != nil && d.reach == nil {
 		return s.Products()
@@ -164,7 +165,7 @@ func (d *Dialogue) Products() []Product {
 	return list
 }
 
-// recognise notes a product, unless it is known already.
+// recognise records a product, unless it is already known.
 func (d *Dialogue) recognise(product int, by vocabulary.Sign) {
 	k := &d.reach.known
 	if slices.ContainsFunc(k.found, func(f found) bool { return f.product == product }) {
@@ -177,7 +178,7 @@ func (d *Dialogue) recognise(product int, by vocabulary.Sign) {
 	}
 }
 
-// signText names a sign for people.
+// signText describes a sign for people.
 func signText(s vocabulary.Sign) string {
 	switch s {
 	case vocabulary.SignGreeting:
@@ -192,13 +193,13 @@ func signText(s vocabulary.Sign) string {
 	return "the client's command"
 }
 
-// forgetProducts takes away what these signs have told.
+// forgetProducts drops the products that these signs have shown.
 func (d *Dialogue) forgetProducts(signs ...vocabulary.Sign) {
 	k := &d.reach.known
 	k.found = slices.DeleteFunc(k.found, func(f found) bool { return slices.Contains(signs, f.by) })
 }
 
-// chooseRules has the rules act that the products need.
+// chooseRules makes the rules act that the recognised products need.
 func (d *Dialogue) chooseRules() {
 	var all productSet
 	for _, f := range d.reach.known.found {
@@ -211,12 +212,12 @@ func (d *Dialogue) chooseRules() {
 	d.reach.products = d.policy.Rules.besideProducts(all)
 }
 
-// productRest is for how many seconds it is remembered which product a server is whose
-// greeting does not tell.
+// productRest is the number of seconds for which a server's product is remembered if a
+// reply and not the greeting has shown it.
 const productRest = 24 * 60 * 60
 
-// greetingTells looks for products in the greeting of a connection to the server. What
-// an earlier connection has told is forgotten: this may be another server.
+// greetingTells looks for products in the greeting of a server. It drops what an earlier
+// connection has shown, because this may be another server.
 func (d *Dialogue) greetingTells(text string) {
 	products := d.policy.Rules.products
 	if len(products) == 0 {
@@ -234,7 +235,8 @@ func (d *Dialogue) greetingTells(text string) {
 	d.chooseRules()
 }
 
-// remembered looks for what an earlier session has learned of a server with this greeting.
+// remembered looks for products that an earlier session has found behind the same
+// greeting.
 func (d *Dialogue) remembered(greeting string) {
 	k := &d.reach.known
 	k.banner = "product " + strconv.FormatUint(bannerHash(greeting), 36)
@@ -248,7 +250,8 @@ func (d *Dialogue) remembered(greeting string) {
 	}
 }
 
-// learnProduct notes a product that a reply tells, for later sessions too.
+// learnProduct records a product that a reply has shown, and remembers it for later
+// sessions.
 func (d *Dialogue) learnProduct(product int, by vocabulary.Sign) {
 	d.recognise(product, by)
 	if banner := d.reach.known.banner; banner != "" {
@@ -257,7 +260,8 @@ func (d *Dialogue) learnProduct(product int, by vocabulary.Sign) {
 	}
 }
 
-// offerTells looks for products in a good EHLO reply. It is newer than what is remembered.
+// offerTells looks for products in a positive EHLO reply. The reply overrides what is
+// remembered.
 func (d *Dialogue) offerTells(lines []string) {
 	if d.reach == nil || len(d.policy.Rules.products) == 0 {
 		return
@@ -302,9 +306,9 @@ func (d *Dialogue) commandTells(v Verb) {
 	d.chooseRules()
 }
 
-// bannerHash is a number for a greeting that changes with the server's name and its
-// program, and not with the time or a number that each session has. Words with a digit
-// do not count, but for versions such as 5.0.2172.1; nor do names of days and months.
+// bannerHash returns a hash of a greeting that depends on the names of server and
+// program, and not on the time or a session number. It ignores words with a digit, other
+// than versions such as 5.0.2172.1 and host names, and the names of days and months.
 func bannerHash(greeting string) uint64 {
 	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a
 	hash := uint64(offset)
@@ -320,8 +324,9 @@ func bannerHash(greeting string) uint64 {
 	return hash
 }
 
-// isPassing reports whether a word of a greeting may be another one next time: one with
-// a digit that is neither a version, such as 5.0.2172.1 or 8.6.12/8.6.9, nor a host name.
+// isPassing reports whether a word of a greeting may be different next time. Such a word
+// has a digit and is neither a version, such as 5.0.2172.1 or 8.6.12/8.6.9, nor a host
+// name; or it names a day or a month.
 func isPassing(word string) bool {
 	word = strings.Trim(word, "(),;")
 	if len(word) == 3 && strings.Contains("Mon Tue Wed Thu Fri Sat Sun Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec", word) {

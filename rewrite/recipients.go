@@ -6,33 +6,35 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// maxRecipients bounds the recipients of a transaction of LMTP, and keptPath the length
-// in octets of the paths that are compared (RFC 5321, 4.5.3.1.3 has 256 of them).
+// maxRecipients is the largest number of recipients in a transaction of LMTP. keptPath is
+// the length, in octets, of the longest path that is compared (RFC 5321, 4.5.3.1.3 allows
+// 256).
 const (
 	maxRecipients = 10_000
 	keptPath      = 320
-	// keptRecipients is for how many the room is kept from one message to the next.
+	// keptRecipients is the number of recipients for which memory is kept for the next
+	// message.
 	keptRecipients = 64
 )
 
-// recipients are those of a transaction of LMTP, in which the server answers the end
-// of a message once for each RCPT that it has accepted, in their order (RFC 2033, 4.2),
-// and BDAT LAST likewise (4.3). A nil *recipients is a session of SMTP.
+// recipients are the recipients of a transaction of LMTP. The server answers the end of a
+// message, and BDAT LAST, once for each RCPT that it has accepted, in their order (RFC
+// 2033, 4.2 and 4.3). In a session of SMTP, the *recipients is nil.
 type recipients struct {
-	asked     []string // the paths of RCPT commands whose replies are outstanding
+	asked     []string // the paths of RCPT commands that have no reply yet
 	accepted  []recipient
-	distinct  int  // how many paths are among the accepted ones
-	last      bool // the last reply to RCPT has accepted one
+	distinct  int  // the number of different paths in accepted
+	last      bool // the last reply to RCPT was a yes
 	answered  int  // replies to the end of the message so far
-	pipelined bool // the client has sent more before it had the first of them
+	pipelined bool // the client has sent more before it got the first of these replies
 }
 
 type recipient struct {
-	path   string // in lower case; "": it is not kept
-	untold bool   // a rule has refused it, and the client does not wait for its reply
+	path   string // in lower case; "": not kept
+	untold bool   // a rule has refused it, so the client expects no reply for it
 }
 
-// ask notes a RCPT command that the server gets.
+// ask records a RCPT command that was sent to the server.
 func (r *recipients) ask(line []byte) {
 	if r == nil {
 		return
@@ -44,7 +46,7 @@ func (r *recipients) ask(line []byte) {
 	r.asked = append(r.asked, path)
 }
 
-// hear takes the server's reply to the oldest RCPT command.
+// hear records the server's reply to the oldest RCPT command.
 func (r *recipients) hear(code int) {
 	if r == nil || len(r.asked) == 0 {
 		return
@@ -64,14 +66,14 @@ func (r *recipients) hear(code int) {
 	r.accepted = append(r.accepted, recipient{path: path})
 }
 
-// refuse notes that the client was told that its last recipient is refused.
+// refuse records that the client was told that its last recipient is refused.
 func (r *recipients) refuse() {
 	if r != nil && r.last {
 		r.accepted[len(r.accepted)-1].untold, r.last = true, false
 	}
 }
 
-// reset forgets the recipients of a transaction.
+// reset drops the recipients of a transaction.
 func (r *recipients) reset() {
 	if r == nil {
 		return
@@ -82,7 +84,7 @@ func (r *recipients) reset() {
 	}
 }
 
-// due is how many replies to the message have not come. There is one at least.
+// due returns how many replies to the message have not come. It is at least 1.
 func (r *recipients) due() int {
 	if r == nil {
 		return 1
@@ -90,7 +92,7 @@ func (r *recipients) due() int {
 	return max(len(r.accepted)-r.answered, 1)
 }
 
-// told is how many replies to the message the client waits for.
+// told returns how many replies to the message the client expects.
 func (r *recipients) told() (n int) {
 	if r != nil {
 		for _, o := range r.accepted {
@@ -102,7 +104,7 @@ func (r *recipients) told() (n int) {
 	return max(n, 1)
 }
 
-// recipientReply takes a reply to the end of a message of LMTP.
+// recipientReply takes one reply to the end of a message in a session of LMTP.
 func (d *Dialogue) recipientReply(raw []byte, ahead bool) {
 	r := d.recipients
 	if r.answered == 0 {
@@ -124,21 +126,23 @@ func (d *Dialogue) recipientReply(raw []byte, ahead bool) {
 	}
 }
 
-// Suffices reports whether the replies to a message of LMTP that have come may be all
-// that come, if the client goes on and the server says nothing more: a server may
-// answer once for a recipient that it was given twice (smtp-server 3.21.6), and one
-// that answers once for all suits a client that reads one reply. A client that sent
-// its next command before it had the first reply is not known to be content. If DATA was
-// accepted although no recipient was, no reply at all may come (RFC 2033, 4.2).
+// Suffices reports whether the server may have sent all its replies to a message of LMTP,
+// although fewer came than it accepted recipients. The caller asks when the server is
+// silent and the client goes on. Some servers answer once for a recipient that was given
+// twice (smtp-server 3.21.6). Some answer once for all recipients, which suits a client
+// that reads one reply; but a client that sent its next command before the first reply
+// may expect more. If DATA was accepted without any recipient, no reply need come at all
+// (RFC 2033, 4.2).
 func (d *Dialogue) Suffices() bool {
 	r := d.recipients
 	return r != nil && d.sent.n == 1 && d.sent.first() == VerbMessage &&
 		(r.answered > 0 && (r.answered >= r.distinct || !r.pipelined) || len(r.accepted) == 0)
 }
 
-// Settle ends the wait for replies to a message, where Suffices is true. A reply that
-// comes all the same would be taken for the answer to the next command. Without groups
-// and BDAT no message is ended by that: DATA is refused, or not answered with 354.
+// Settle ends the wait for replies to a message, when Suffices is true. If such a reply
+// comes later, it is taken for the reply to the next command. No message gets lost by
+// that, because groups and BDAT are no longer used: DATA is refused, or not answered with
+// 354.
 func (d *Dialogue) Settle() {
 	d.event("no more replies to the message")
 	d.sent.pop()
@@ -147,8 +151,7 @@ func (d *Dialogue) Settle() {
 	d.next = AwaitCommand
 }
 
-// refuseShort ends a session that would send BDAT to a server for whose missing
-// replies Settle has not waited.
+// refuseShort ends a session in which BDAT would be sent to a server after Settle.
 func (d *Dialogue) refuseShort() {
 	d.server.gone = true
 	d.end(vocabulary.OutcomeServerProtocol, shortText)
@@ -156,15 +159,16 @@ func (d *Dialogue) refuseShort() {
 
 const shortText = "421 4.3.0 the server answered for fewer recipients than it accepted, connect again"
 
-// answerEach answers the end of a message ourselves, for each recipient.
+// answerEach answers the end of a message with a reply of our own, once for each
+// recipient.
 func (d *Dialogue) answerEach(v Verb, text string) {
 	for range d.recipients.told() {
 		d.answer(v, text)
 	}
 }
 
-// giveEach gives the client a reply of the server's to the end of a message that the
-// server has not got, for each recipient.
+// giveEach gives the client raw as the reply to the end of a message, once for each
+// recipient. The server has not received that end.
 func (d *Dialogue) giveEach(raw []byte) {
 	for range d.recipients.told() {
 		if d.deliver(VerbMessage, nil, nil, raw, 0); d.next == End || d.parting {

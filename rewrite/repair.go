@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// A Repair is what the server has sent that is no well-formed reply, or no
-// whole one, or more than one, as the rules before have left it.
+// A Repair is a call of a rule for octets of the server that are not exactly one
+// well-formed reply, as the rules before it have left them.
 type Repair struct {
 	Session
 	octets  []byte
@@ -19,22 +19,24 @@ type Repair struct {
 	n    int
 	made []byte
 	done bool
-	part bool // of what the rules behind this one complete
+	part bool // made is lines that the rules after this one complete
 }
 
-// Bounds of a repair: how much may be looked at, and how long waited for.
+// maxRepair and maxRepairQuiet bound how many octets a repair may look at and how long it
+// may wait.
 const (
 	maxRepair      = 64 << 10
 	maxRepairQuiet = 5000
 	untilMore      = 1 << 40 // ms: longer than any timeout
 )
 
-// Octets are what the server has sent and nobody has read. They must not be
-// changed, and are good until the function returns.
+// Octets returns the octets that the server has sent and that have not been consumed.
+// They must not be changed, and are valid until the function returns.
 func (r *Repair) Octets() []byte { return r.octets }
 
-// Awaited is the verb whose reply is waited for: VerbGreeting for a greeting,
-// VerbMessage for the answer to a message, VerbOther if none is or the verb is not known.
+// Awaited returns the verb whose reply is awaited: VerbGreeting for a greeting,
+// VerbMessage for the end of a message. It is VerbOther if no reply is awaited or the
+// verb is unknown.
 func (r *Repair) Awaited() Verb {
 	if r.unasked {
 		return VerbOther
@@ -42,65 +44,64 @@ func (r *Repair) Awaited() Verb {
 	return r.d.Awaited()
 }
 
-// Unasked reports whether nothing is waited for, not even the reply to a command whose
-// verb is not known.
+// Unasked reports whether no reply is awaited, not even one to a command of unknown verb.
 func (r *Repair) Unasked() bool {
 	return r.unasked || r.d.next != AwaitServer && r.d.sent.n == 0
 }
 
-// InMessage reports whether a message, or a chunk of one, is on its way to the
-// server, which has nothing to say before its end.
+// InMessage reports whether a message or a chunk is being sent to the server. The server
+// should say nothing before its end.
 func (r *Repair) InMessage() bool { return r.d.next.OfMessage() }
 
-// Last is the code of the server's last reply on this connection; 0 if there was none.
+// Last returns the code of the server's last reply on this connection; 0 if there was
+// none.
 func (r *Repair) Last() int { return int(r.d.server.last) }
 
-// Closed reports whether the octets are the last that the server says: it has
-// hung up behind them, or says that it does so.
+// Closed reports whether the server has hung up behind the octets, or announces that it
+// does.
 func (r *Repair) Closed() bool { return r.closed }
 
-// Limit is how many octets a line of a reply may have, with its end.
+// Limit returns the largest number of octets in a line of a reply, with its line end.
 func (r *Repair) Limit() int { return cmp.Or(r.d.policy.Limits.ReplyLine, 4096) }
 
-// Quiet is for how many milliseconds nothing more has come.
+// Quiet returns for how many milliseconds nothing more has come.
 func (r *Repair) Quiet() int64 { return r.quiet }
 
-// Wait asks to be called again once nothing more has come for so many
-// milliseconds in all, five seconds at most, or more has.
+// Wait asks for another call once nothing has come for the given time in all, at most
+// five seconds, or once more octets have come.
 func (r *Repair) Wait(milliseconds int64) { r.wait = min(milliseconds, maxRepairQuiet) }
 
-// Await says that the octets begin a reply, and asks to be called again when
-// more has come. The rest is waited for as any reply is.
+// Await says that the octets begin a reply, and asks for another call when more octets
+// have come. The rest is awaited like any reply.
 func (r *Repair) Await() { r.wait = untilMore }
 
-// Replace has the first n octets be these: one well-formed reply, with its line
-// ends; or none, if the first n octets are no reply and have no code. The rules
-// behind this one are not asked.
+// Replace replaces the first n octets by reply, one well-formed reply with its line ends.
+// reply may be empty if the first n octets are not a reply and have no code. The rules
+// after this one are not run.
 func (r *Repair) Replace(n int, reply []byte) { r.n, r.made, r.done, r.part = n, reply, true, false }
 
-// Edit has the first n octets, which are whole lines, be these lines for the
-// rules behind this one. If all rules together make one well-formed reply of the
-// lines, or drop them, it takes effect. If they make the beginning of one, its
-// rest is waited for.
+// Edit replaces the first n octets, which are whole lines, by lines, and the rules after
+// this one see the result. If all rules together make one well-formed reply, or drop the
+// lines, the repair takes effect. If they make the beginning of a reply, its rest is
+// awaited.
 func (r *Repair) Edit(n int, lines []byte) { r.n, r.made, r.done, r.part = n, lines, true, true }
 
-// Repair asks the rules about octets of the server's in which ScanReply finds no
-// reply (err), no whole one, or one reply and more behind it. quiet is for how
-// many milliseconds nothing more has come. Of the result, the first n octets are
-// to be replaced by made if ok; else wait says after how much quiet to ask again,
-// 0: not.
+// Repair runs the rules on octets of the server if ScanReply finds an error in them, no
+// whole reply, or a reply with more behind it. quiet is the time in milliseconds for
+// which nothing more has come. If ok is true, the caller replaces the first n octets by
+// made. Otherwise wait is the quiet time after which to call Repair again; 0: do not.
 func (d *Dialogue) Repair(octets []byte, quiet int64) (n int, made []byte, ok bool, wait int64) {
 	return d.repair(Repair{octets: octets, quiet: quiet})
 }
 
-// RepairUnasked is Repair for octets that came before the server was asked for
-// them, although a command may be ready to be sent.
+// RepairUnasked is Repair for octets that came while no reply was due, even if a command
+// is about to be sent.
 func (d *Dialogue) RepairUnasked(octets []byte) (n int, made []byte, ok bool) {
 	n, made, ok, _ = d.repair(Repair{octets: octets, unasked: true})
 	return n, made, ok
 }
 
-// RepairCutOff is Repair for octets behind which the server has hung up.
+// RepairCutOff is Repair for octets after which the server has hung up.
 func (d *Dialogue) RepairCutOff(octets []byte) (n int, made []byte, ok bool) {
 	n, made, ok, _ = d.repair(Repair{octets: octets, closed: true})
 	return n, made, ok
@@ -113,7 +114,7 @@ func (d *Dialogue) repair(of Repair) (n int, made []byte, ok bool, wait int64) {
 		return 0, nil, false, observed
 	}
 	var by ruleSet
-	r := new(Repair) // one for all rules: most replies are right
+	r := new(Repair) // one for all rules: few replies need a repair
 	for i := range d.policy.Rules.rules {
 		rule := &d.policy.Rules.rules[i]
 		if rule.Repair == nil || !d.acts(i) {
@@ -152,8 +153,8 @@ func (d *Dialogue) repair(of Repair) (n int, made []byte, ok bool, wait int64) {
 	return 0, nil, false, wait
 }
 
-// joinRepairs adds a repair of the first m octets of what an earlier one has
-// left, which has replaced n octets by made.
+// joinRepairs combines two repairs: the first has replaced n octets by made, the second
+// replaces the first m octets of the result by then.
 func joinRepairs(n int, made []byte, m int, then []byte) (int, []byte) {
 	if m < len(made) {
 		return n, append(then[:len(then):len(then)], made[m:]...)
@@ -161,15 +162,16 @@ func joinRepairs(n int, made []byte, m int, then []byte) (int, []byte) {
 	return n + m - len(made), then
 }
 
-// repaired counts a repair for its rules.
+// repaired counts a repair for its rules and returns the results of Repair.
 func (d *Dialogue) repaired(by ruleSet, n int, made []byte) (int, []byte, bool, int64) {
 	d.departed(by)
 	d.event(fmt.Sprintf("reply mended by %s", d.policy.Rules.nameSet(by)))
 	return n, made, true, 0
 }
 
-// fault says why a repair cannot be. What comes of it has the class of the worst
-// code in the octets, or a worse one: a repair never makes a yes (promise 3).
+// fault returns why a repair is not allowed; "" if it is. The class of the result must
+// not be better than the class of the worst code in the octets: a repair never makes a
+// yes (promise 3).
 func (r *Repair) fault() string {
 	if r.n <= 0 || r.n > len(r.octets) {
 		return fmt.Sprintf("it replaced %d octets of %d", r.n, len(r.octets))
@@ -189,14 +191,14 @@ func (r *Repair) fault() string {
 	case why != "":
 		return why
 	case makes < replies && !r.isAlone():
-		return fmt.Sprintf("it made one reply of %d", replies) // the others are for other commands
+		return fmt.Sprintf("it made one reply of %d", replies) // the others answer other commands
 	case code == worst:
 		return ""
 	case r.closed && code == "421":
 		return ""
 	case code == "", worst == "" && code[0] < '4', worst != "" && code[0] < worst[0]:
 		return fmt.Sprintf("it made %q of %q", code, worst)
-	case worst != "" && (code[0] == '3' || worst[0] == '3') && code != worst: // or the two sides would not agree on whose turn it is
+	case worst != "" && (code[0] == '3' || worst[0] == '3') && code != worst: // or they do not agree on whose turn it is
 		return fmt.Sprintf("it made %q of %q", code, worst)
 	case worst != "" && worst[0] == '2' && worst != "221" && code[0] != '2' && actedOn.Has(r.Awaited()): // see Turn.replyFault; 221 is no yes
 		return fmt.Sprintf("it made %q of a yes to %v", code, r.Awaited())
@@ -206,13 +208,13 @@ func (r *Repair) fault() string {
 	return ""
 }
 
-// isAlone reports whether all that the server says answers one question: nothing
-// was asked before the greeting, and nothing is asked with EHLO.
+// isAlone reports whether all that the server sends answers one question, because nothing
+// was asked before the greeting, or together with EHLO.
 func (r *Repair) isAlone() bool {
 	return r.Awaited() == VerbGreeting || r.Awaited() == VerbEHLO && r.d.sent.n == 1
 }
 
-// wholeFault says why what a rule made is not one whole reply.
+// wholeFault returns why the result of Replace is not one whole reply; "" if it is.
 func (r *Repair) wholeFault() string {
 	scan, err := ScanReply(r.made)
 	if err != nil || scan.N != len(r.made) {
@@ -224,7 +226,7 @@ func (r *Repair) wholeFault() string {
 	return ""
 }
 
-// partFault says why lines cannot be part of a reply.
+// partFault returns why the result of Edit cannot be a part of a reply; "" if it can.
 func (r *Repair) partFault(more bool) string {
 	switch {
 	case r.octets[r.n-1] != '\n' || r.made[len(r.made)-1] != '\n':
@@ -235,9 +237,8 @@ func (r *Repair) partFault(more bool) string {
 	return ""
 }
 
-// dropFault says why octets whose worst code is this cannot be dropped. A yes
-// that nobody has asked for says nothing new, unless the server has a message
-// to answer.
+// dropFault returns why octets whose worst code is worst must not be dropped; "" if they
+// may. An unasked yes means nothing, unless a message awaits its reply.
 func (r *Repair) dropFault(worst string) string {
 	switch dropped := r.octets[:r.n]; {
 	case worst != "" && (worst[0] != '2' || !r.Unasked() || r.InMessage()):
@@ -248,9 +249,9 @@ func (r *Repair) dropFault(worst string) string {
 	return ""
 }
 
-// codesIn looks at the lines that begin with a code, however they end and
-// whatever is no text before the code. worst is the code with the largest first
-// digit, "" if no line begins with one; replies counts the lines that end a reply.
+// codesIn looks at the lines that begin with a code, whatever their line ends, and
+// whatever precedes the code that is not text. worst is the code with the largest first
+// digit, "" if there is none. replies is the number of lines that end a reply.
 func codesIn(octets []byte) (worst string, replies int) {
 	isEnd := func(c rune) bool { return c == '\r' || c == '\n' }
 	isText := func(c rune) bool { return ' ' < c && c <= '~' }

@@ -16,7 +16,7 @@ const (
 
 const earlyReason = "the server answered before the message had ended"
 
-// Greeting is the reply with which a connection to the server begins.
+// Greeting takes the server's greeting.
 func (d *Dialogue) Greeting(raw []byte) {
 	d.server = serverState{tls: d.policy.ServerTLS == ServerTLSImplicit, plain: d.server.plain}
 	if d.recipients != nil {
@@ -38,7 +38,7 @@ func (d *Dialogue) Greeting(raw []byte) {
 	d.deliver(VerbGreeting, nil, nil, raw, 0)
 }
 
-// Lost says that the server hung up, or could not be reached.
+// Lost tells the dialogue that the server hung up or could not be reached.
 func (d *Dialogue) Lost() {
 	d.event("server lost")
 	d.observed.loss(false)
@@ -52,7 +52,7 @@ func (d *Dialogue) Lost() {
 		d.resume(event{kind: lost})
 	case d.asksForGoodbye():
 		d.Finish("221 2.0.0 closing connection")
-	case d.sent.n > 0 && d.server.last == 421: // the client was told that the session ends
+	case d.sent.n > 0 && d.server.last == 421: // the 421 has told the client that the session ends
 		d.leave()
 	case d.sent.n == 0 && d.next == AwaitCommand && isGoodbye(d.server.last):
 		d.fail(vocabulary.OutcomeServerLost, fmt.Sprintf("the server hung up after it said %d", d.server.last))
@@ -62,17 +62,17 @@ func (d *Dialogue) Lost() {
 	}
 }
 
-// asksForGoodbye reports whether the server owes an answer to QUIT.
+// asksForGoodbye reports whether the server owes a reply to QUIT.
 func (d *Dialogue) asksForGoodbye() bool { return d.sent.n > 0 && d.sent.first() == VerbQUIT }
 
-// isGoodbye reports whether a server that hangs up after a reply with this code
-// has told the client so.
+// isGoodbye reports whether a reply with this code has told the client that the server
+// may hang up.
 func isGoodbye(code int16) bool { return code == 221 || code >= 400 }
 
-// LastWord is what the server has said unasked before it hung up: a refusal, or
-// its goodbye. The client must not take it for a yes to its next command, so that
-// a rule may make it a 421. It is false if it is a yes and no rule does so; then
-// nothing has happened.
+// LastWord takes a reply that the server sent unasked before it hung up: a refusal, or a
+// goodbye. The client gets it as the last reply. A yes must not reach the client, which
+// would take it for the reply to its next command. If raw is one, and no rule makes a 421
+// of it, LastWord does nothing and returns false.
 func (d *Dialogue) LastWord(raw []byte) bool {
 	if _, made, ok, _ := d.repair(Repair{octets: raw, unasked: true, closed: true}); ok && len(made) > 0 {
 		raw = made
@@ -87,28 +87,31 @@ func (d *Dialogue) LastWord(raw []byte) bool {
 	return true
 }
 
-// holds reports whether a turn is held: nothing but it is under way.
+// holds reports whether a turn is held, so that nothing else is in progress.
 func (d *Dialogue) holds() bool { return d.turn != nil && d.turn.held }
 
-// ServerTLS is the end of a good handshake with the server.
+// ServerTLS tells the dialogue that the TLS handshake with the server has succeeded.
 func (d *Dialogue) ServerTLS() { d.resume(event{kind: secured}) }
 
-// ServerTLSFailed says that a handshake with the server went wrong, and that
-// its connection is closed. Opportunistic TLS goes on without, on a fresh one.
+// ServerTLSFailed tells the dialogue that the TLS handshake with the server has failed
+// and the connection is closed. If TLS is opportunistic, the session goes on without it
+// on a fresh connection.
 func (d *Dialogue) ServerTLSFailed() { d.resume(event{kind: insecure}) }
 
-// ServerTLSLost says that the server was lost, or silent, in a handshake, and that its
-// connection is closed. Opportunistic TLS is tried once more on a fresh one.
+// ServerTLSLost tells the dialogue that the server hung up or was silent in a TLS
+// handshake, and that the connection is closed. If TLS is opportunistic, it is tried once
+// more on a fresh connection.
 func (d *Dialogue) ServerTLSLost() { d.resume(event{kind: lost}) }
 
-// ServerTLSAgain says that a handshake with the server went wrong, that its connection
-// is closed, and that the handshake may go better on a fresh one. It counts as
-// ServerTLSFailed where that was so before for the same command.
+// ServerTLSAgain tells the dialogue that a TLS handshake with the server has failed, that
+// the connection is closed, and that another handshake may succeed. The handshake is
+// tried once more on a fresh connection. The second call for the same command counts as
+// ServerTLSFailed.
 func (d *Dialogue) ServerTLSAgain() { d.resume(event{kind: unsettled}) }
 
-// Reply is a whole reply of the server's, that ScanReply has found. ahead says
-// that the client has sent something that it ought to have sent after seeing
-// this reply; behind, that the server has sent something after it already.
+// Reply takes a whole reply of the server, as ScanReply has found it. ahead reports
+// whether the client has sent something that it should have sent only after this reply.
+// behind reports whether the server has sent something after it.
 func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 	code, err := replyCode(raw)
 	switch {
@@ -117,8 +120,8 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 	case d.next == AwaitMessage:
 		d.earlyReply(code, raw)
 	case d.sent.n == 0:
-		// Nobody waits for it. A 421 may come at any time (RFC 5321, 3.8);
-		// anything else would be taken for the answer to the next command.
+		// No reply is awaited. A 421 may come at any time (RFC 5321, 3.8). Any other
+		// reply would be taken for the reply to the next command.
 		if code == 421 {
 			d.server.gone = true
 			d.give(VerbOther, raw, Reply{})
@@ -130,8 +133,8 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 	case !d.fits(code):
 		d.breach()
 	case code == 220 && d.startsTLS() && behind:
-		d.breach() // it would be taken for encrypted (CVE-2011-0411)
-	case code == 220 && d.startsTLS() && ahead && startsTLS.Has(d.turn.verb): // TLS of the client's
+		d.breach() // octets in clear would be taken for encrypted (CVE-2011-0411)
+	case code == 220 && d.startsTLS() && ahead && startsTLS.Has(d.turn.verb): // the client's own TLS
 		d.server.gone = true
 		d.end(vocabulary.OutcomeClientProtocol, aheadText)
 	case d.holds():
@@ -160,13 +163,13 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 	}
 }
 
-// startsTLS reports whether a handshake follows if the reply that is awaited is good.
+// startsTLS reports whether a TLS handshake follows a positive reply to the last command.
 func (d *Dialogue) startsTLS() bool { return d.holds() && startsTLS.Has(d.turn.spoken) }
 
 var startsTLS = SetOf(VerbSTARTTLS, VerbAnonymousTLS)
 
-// Silent says that the server was silent for too long. If that is because of
-// Patience, the rules may go on with a fresh connection.
+// Silent tells the dialogue that the server has not replied in time. If the time was that
+// of Patience, the rules may go on with a fresh connection.
 func (d *Dialogue) Silent() {
 	d.observed.loss(true)
 	d.server.gone = true
@@ -182,17 +185,17 @@ func (d *Dialogue) Silent() {
 	d.end(vocabulary.OutcomeServerTimeout, silentText)
 }
 
-// Garbage says that what the server sent is no reply.
+// Garbage tells the dialogue that the server has sent octets that are not a reply.
 func (d *Dialogue) Garbage() { d.breach() }
 
-// breach ends a session whose server cannot be followed any more: a reply out
-// of step becomes a false yes.
+// breach ends a session whose server does not follow the protocol. With a reply out of
+// step, a refusal would become a yes to another command.
 func (d *Dialogue) breach() {
 	d.server.gone = true
 	d.end(vocabulary.OutcomeServerProtocol, brokenText)
 }
 
-// fits reports whether a reply with this code can be the one that is awaited.
+// fits reports whether a reply with this code can be the awaited one.
 func (d *Dialogue) fits(code int) bool {
 	switch {
 	case !d.holds():
@@ -205,7 +208,7 @@ func (d *Dialogue) fits(code int) bool {
 	return fits(d.turn.spoken, code)
 }
 
-// fits reports whether a reply with this code can be one to this verb.
+// fits reports whether a reply with this code can answer v.
 func fits(v Verb, code int) bool {
 	if v == VerbDATA {
 		return code == 354 || code >= 400
@@ -213,17 +216,17 @@ func fits(v Verb, code int) bool {
 	return code < 300 || code >= 400
 }
 
-// leaves reports whether the server says goodbye instead of answering: 221 is the answer
-// to QUIT alone (RFC 5321, 4.2.3).
+// leaves reports whether a 221 means that the server hangs up instead of answering. 221
+// is the reply to QUIT alone (RFC 5321, 4.2.3).
 func (d *Dialogue) leaves(code int) bool {
 	return code == 221 && mail.Has(d.sent.first())
 }
 
-// mail is the verbs whose yes carries a mail on.
+// mail is the set of verbs that carry a mail on if the reply is a yes.
 var mail = SetOf(VerbMAIL, VerbRCPT, VerbDATA, VerbBDAT, VerbMessage, VerbRSET)
 
-// earlyReply is an answer to a message that is still being sent. The rest is
-// dropped, and the client gets it at the message's end.
+// earlyReply takes a reply to a message that is still being sent. The rest of the message
+// is discarded, and the client gets the reply at its end.
 func (d *Dialogue) earlyReply(code int, raw []byte) {
 	if code < 400 {
 		d.breach()
@@ -235,31 +238,31 @@ func (d *Dialogue) earlyReply(code int, raw []byte) {
 	d.event("server answers before the message has ended")
 }
 
-// MessageLost says that the server was lost while a message was sent to it.
-// The rest is dropped; the client learns it at the message's end.
+// MessageLost tells the dialogue that the server was lost while a message was sent to it.
+// The rest of the message is discarded, and the client gets a 421 at its end.
 func (d *Dialogue) MessageLost() {
 	d.earlyReply(421, []byte(lostText+"\r\n"))
 	d.cause = &cause{vocabulary.OutcomeServerLost, "the server was lost before the message had ended"}
 }
 
-// afterData ends a session whose client did not wait for the answer to DATA
-// and was refused: what it sent would run as commands.
+// afterData ends the session if DATA was refused and the client has sent its text without
+// waiting. The text would be read as commands.
 func (d *Dialogue) afterData(v Verb, code int, ahead bool) {
 	if v == VerbDATA && code != 354 && ahead && d.next != End {
 		d.end(vocabulary.OutcomeClientProtocol, "554 5.5.0 the message was sent before DATA was accepted")
 	}
 }
 
-// answeredDATA is afterData where the server was not asked, so that the client's text
-// may come a moment later than our refusal. Its first line shows that it is text: see
+// answeredDATA is afterData for a DATA that we have refused ourselves. The client's text
+// may come a moment after our reply; its first line shows that it is text: see
 // Dialogue.take.
 func (d *Dialogue) answeredDATA(ahead bool) {
 	d.seen.dataAnswered = true
 	d.afterData(VerbDATA, 503, ahead)
 }
 
-// deliver gives the client a reply, through the rules that ask for it. marks are what
-// an observation has noted of the command.
+// deliver gives the client a reply, through the rules that see it. marks are those of the
+// command, for an observation.
 func (d *Dialogue) deliver(v Verb, said, line, raw []byte, marks markSet) {
 	d.observed.reply(v, said, line, raw, marks)
 	if d.policy.Rules.seesRaw(v, raw) {
@@ -269,8 +272,8 @@ func (d *Dialogue) deliver(v Verb, said, line, raw []byte, marks markSet) {
 	d.give(v, raw, Reply{})
 }
 
-// ruledReply gives the client what the rules make of a reply to a command that
-// is not held.
+// ruledReply gives the client the result of the rules for a reply to a command that is
+// not held.
 func (d *Dialogue) ruledReply(v Verb, said, line, raw []byte) {
 	t := d.newTurn(v, said)
 	t.line, t.raw, t.reply = line, raw, parseReply(raw)
@@ -283,8 +286,8 @@ func (d *Dialogue) ruledReply(v Verb, said, line, raw []byte) {
 	d.give(v, raw, t.reply)
 }
 
-// finish gives the client what the rules make of the reply. It is false where a
-// rule wants something said again in place of that.
+// finish gives the client the result of the rules for a reply to a held turn. It returns
+// false if a rule sends another line instead.
 func (t *Turn) finish(raw []byte) bool {
 	d := t.d
 	d.observed.heldReply(t, raw)
@@ -311,7 +314,7 @@ func (t *Turn) finish(raw []byte) bool {
 	}
 	if esmtp.Has(t.verb) && t.reply.Code < 300 {
 		t.show(&t.reply)
-	} else if t.recalled != "" { // HELO: no keyword was shown
+	} else if t.recalled != "" { // HELO: the client was shown no keywords
 		shown := t.reply.clone()
 		d.seen.shown = &shown
 	}
@@ -327,7 +330,7 @@ func (t *Turn) finish(raw []byte) bool {
 	return true
 }
 
-// show makes an EHLO reply true of the session, and keeps what the client is offered.
+// show adapts an EHLO reply to the session and records what the client is offered.
 func (t *Turn) show(r *Reply) {
 	d := t.d
 	d.account(r, &t.causes)
@@ -350,7 +353,7 @@ func (t *Turn) giveAnswer() {
 	t.d.give(t.verb, nil, r)
 }
 
-// learn reads the server's EHLO reply, as the rules have it.
+// learn reads the server's EHLO reply and runs the rules' Offer functions on it.
 func (t *Turn) learn(raw []byte) {
 	d := t.d
 	d.server.offer, d.server.packed, t.causes = parseReply(raw), "", nil
@@ -374,8 +377,8 @@ func (t *Turn) learn(raw []byte) {
 	}
 }
 
-// give is the last step of every reply of the server's: r, or raw if r is
-// none, goes to the client, and the session's state follows.
+// give gives the client r, or raw if r has no code, as the reply to v, and updates the
+// state of the session. Every reply of the server passes it.
 func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 	start, isOurs := len(d.ToClient), raw == nil
 	code := r.Code
@@ -400,7 +403,7 @@ func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 		}
 		d.trace('S', v, raw, d.ToClient[start:], by)
 	}
-	if t := d.turn; t != nil { // nothing of it is kept while the session is idle
+	if t := d.turn; t != nil { // keep no reply while the session waits
 		t.reply, t.raw, t.causes = Reply{}, nil, nil
 	}
 	if d.next != End {
@@ -415,11 +418,11 @@ func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 	d.follow(v, code)
 }
 
-// wantsTLS says that the connection to the server is to be encrypted and is not.
+// wantsTLS reports whether the connection to the server must still be encrypted.
 func (d *Dialogue) wantsTLS() bool {
 	m := d.policy.ServerTLS
 	return (m == ServerTLSOpportunistic || m == ServerTLSRequire) && !d.server.tls && !d.server.plain
 }
 
-// commandIs says whether a line's verb is this.
+// commandIs reports whether v is the verb of line.
 func commandIs(line []byte, v Verb) bool { return ParseVerb(line) == v }

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// A Reply is a whole answer of a server (RFC 5321, 4.2).
+// A Reply is a whole reply of a server (RFC 5321, 4.2).
 type Reply struct {
 	Code  int
-	Lines []string // the texts, at least one; without code and separator
+	Lines []string // the text of each line, without code and separator; at least one
 }
 
 var (
@@ -18,16 +18,15 @@ var (
 	errMixed    = errors.New("a reply with different codes in its lines")
 )
 
-// A Scan is what one pass over the octets of a reply finds.
+// A Scan is the result of one pass over the octets of a reply.
 type Scan struct {
-	N       int  // octets of the reply; 0: its last line is not there yet
+	N       int  // octets of the reply; 0: its last line has not come
 	Lines   int  // whole lines so far
-	Longest int  // octets of the longest line so far, with its end if that is there
-	Mixed   bool // the lines bear different codes (RFC 5321, 4.2.1)
+	Longest int  // octets of the longest line so far, with its line end if that has come
+	Mixed   bool // the lines have different codes (RFC 5321, 4.2.1)
 }
 
-// ScanReply looks for a whole reply at the beginning of b. Lines end with CRLF
-// and nothing else.
+// ScanReply looks for a whole reply at the beginning of b. Only CRLF ends a line.
 func ScanReply(b []byte) (s Scan, err error) {
 	for at := 0; ; {
 		length := bytes.IndexByte(b[at:], '\n') + 1
@@ -59,8 +58,8 @@ func hasCode(line []byte) bool {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// replyCode reads the code of a whole reply that ScanReply found, and checks
-// that all its lines bear it (RFC 5321, 4.2.1).
+// replyCode returns the code of a whole reply that ScanReply has found. It is an error if
+// the lines have different codes (RFC 5321, 4.2.1).
 func replyCode(raw []byte) (int, error) {
 	if len(raw) < 5 || !hasCode(raw[:3]) {
 		return 0, errNotReply
@@ -75,7 +74,7 @@ func replyCode(raw []byte) (int, error) {
 	return codeOf(raw), nil
 }
 
-// codeOf is the code of a reply that replyCode has found good.
+// codeOf returns the code of a reply for which replyCode returns no error.
 func codeOf(raw []byte) int {
 	if len(raw) < 3 {
 		return 0
@@ -83,7 +82,7 @@ func codeOf(raw []byte) int {
 	return int(raw[0]-'0')*100 + int(raw[1]-'0')*10 + int(raw[2]-'0')
 }
 
-// parseReply takes a whole reply apart.
+// parseReply parses a whole reply.
 func parseReply(raw []byte) Reply {
 	r := Reply{Code: codeOf(raw), Lines: make([]string, 0, bytes.Count(raw, []byte("\n")))}
 	for line := range strings.Lines(string(raw)) {
@@ -97,7 +96,7 @@ func parseReply(raw []byte) Reply {
 	return r
 }
 
-// appendTo writes the reply as it goes over the wire.
+// appendTo appends the reply to b in wire format.
 func (r Reply) appendTo(b []byte) []byte {
 	for i, text := range r.Lines {
 		b = append(b, byte('0'+r.Code/100), byte('0'+r.Code/10%10), byte('0'+r.Code%10))
@@ -115,7 +114,7 @@ func (r Reply) clone() Reply {
 	return Reply{r.Code, append([]string(nil), r.Lines...)}
 }
 
-// equal says whether both would be the same octets.
+// equal reports whether r and o have the same wire format.
 func (r Reply) equal(o Reply) bool {
 	if r.Code != o.Code || len(r.Lines) != len(o.Lines) {
 		return false

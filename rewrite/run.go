@@ -173,10 +173,11 @@ func (t *Turn) saysFirst(vs VerbSet) bool {
 	return slices.ContainsFunc(t.firsts, func(f first) bool { return vs.Has(ParseVerb([]byte(f.line))) })
 }
 
-// actedOn is the verbs to which a yes is the server's alone: it acts on it.
+// actedOn is the set of verbs to which no rule may answer yes, because the server acts on
+// them.
 var actedOn = SetOf(VerbMAIL, VerbRCPT, VerbMessage)
 
-// sameKind reports whether the reply to one verb may be taken for that to the other.
+// sameKind reports whether the reply to one verb may be taken for the reply to the other.
 func sameKind(v, w Verb) bool {
 	own := uncarried | unsaid | hello | sasl | SetOf(VerbMAIL, VerbRCPT)
 	return v == w || hello.Has(v) && hello.Has(w) || sasl.Has(v) && sasl.Has(w) || !own.Has(v) && !own.Has(w)

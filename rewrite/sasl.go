@@ -6,8 +6,8 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// SASL takes a client's line of an AUTH exchange, with its line end. It passes
-// unseen, whatever it spells (RFC 4954, 4).
+// SASL takes a client's line of an AUTH exchange, with its line end. The line is not a
+// command, even if it reads like one (RFC 4954, 4).
 func (d *Dialogue) SASL(raw []byte) {
 	line, ok := cutCRLF(raw)
 	if !ok {
@@ -27,8 +27,8 @@ func (d *Dialogue) SASL(raw []byte) {
 	d.resume(event{kind: saidSASL, raw: line})
 }
 
-// saySASL waits for the client's line of an AUTH exchange and says what the
-// rules make of it. Where the server waits for a command, that must be AUTH.
+// saySASL waits for the client's line of an AUTH exchange and sends the result of the
+// rules. If the server waits for a command, the result must be AUTH.
 func (t *Turn) saySASL() (raw []byte, ok bool) {
 	d, command := t.d, t.line
 	for {
@@ -37,7 +37,7 @@ func (t *Turn) saySASL() (raw []byte, ok bool) {
 		t.step++
 		t.replies(said)
 		t.line = said
-		if string(said) != "*" { // a cancellation is nobody's to change
+		if string(said) != "*" { // no rule may change a cancellation
 			d.observed.says(t, said)
 			t.runSASL()
 		}
@@ -56,19 +56,19 @@ func (t *Turn) saySASL() (raw []byte, ok bool) {
 			d.traceSASL(said, nil, t.byRules(t.lineBy))
 			return nil, t.answered.Code == 334 || t.cancel()
 		}
-		if !t.pending { // a rule has made a command of what the client has said
+		if !t.pending { // a rule has made a command of the client's line
 			d.traceSASL(said, nil, t.byRules(t.lineBy))
 			t.line = bytes.Clone(line)
 			return t.exchange(string(line))
 		}
-		if d.secrets != nil && !bytes.Equal(line, said) { // a rule's, with what the client said in it
+		if d.secrets != nil && !bytes.Equal(line, said) { // a rule made this line of what the client said
 			d.secrets.add(line)
 		}
 		d.traceSASL(said, line, t.byRules(t.lineBy))
 		d.ToServer = append(append(d.ToServer, line...), crlf...)
 		d.sent.push(t.verb)
 		t.asks(line)
-		d.long = false // whoever knows AUTH takes lines of 12,288 octets in it (RFC 4954, 4)
+		d.long = false // a server that supports AUTH accepts 12,288 octets in a SASL line (RFC 4954, 4)
 		if e := t.await(AwaitReply); e.kind == replied {
 			return e.raw, true
 		}
@@ -77,9 +77,9 @@ func (t *Turn) saySASL() (raw []byte, ok bool) {
 	}
 }
 
-// cancel ends the server's part of an exchange that a rule has ended for the
-// client: the server would take the next command for a SASL line. It does
-// nothing if the server waits for a command.
+// cancel cancels at the server an exchange that a rule has ended with the client.
+// Otherwise the server would take the next command for a SASL line. If the server waits
+// for a command, cancel does nothing.
 func (t *Turn) cancel() (ok bool) {
 	if !t.pending {
 		return true
@@ -89,7 +89,7 @@ func (t *Turn) cancel() (ok bool) {
 	case e.kind == lost:
 		d.end(vocabulary.OutcomeServerLost, lostText)
 		return false
-	case e.code < 400: // it goes on with the exchange, or was content with what it had
+	case e.code < 400: // the server goes on with the exchange, or has accepted it
 		d.breach()
 		return false
 	default:
@@ -98,7 +98,7 @@ func (t *Turn) cancel() (ok bool) {
 	}
 }
 
-// traceSASL tells the tracer of a SASL line, of which it hears the length only.
+// traceSASL tells the tracer the length of a SASL line.
 func (d *Dialogue) traceSASL(said, got []byte, by Causes) {
 	if d.tracer == nil {
 		return
@@ -113,7 +113,7 @@ func (d *Dialogue) traceSASL(said, got []byte, by Causes) {
 	d.tracer.Exchanged('C', was, is, by)
 }
 
-// mechanismOf reads the mechanism of an AUTH command, in upper case.
+// mechanismOf returns the mechanism of an AUTH command, in upper case.
 func mechanismOf(command []byte) string {
 	word, _, _ := bytes.Cut(Argument(command), []byte(" "))
 	return string(bytes.ToUpper(word))

@@ -11,8 +11,8 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// ScopeOptions are the options that every rule has: each limits the rule to
-// some sessions.
+// ScopeOptions returns the options that every rule has. Each limits the rule to some
+// sessions.
 func ScopeOptions() []Option {
 	return []Option{
 		{Name: "clients", Default: []string{}, Doc: "the rule acts for clients in these networks only"},
@@ -21,18 +21,18 @@ func ScopeOptions() []Option {
 	}
 }
 
-// A scope says in which sessions a rule acts. The zero scope is all of them.
+// A scope says in which sessions a rule acts. The zero scope means all sessions.
 type scope struct {
 	clients       []netip.Prefix
 	hello, banner *regexp.Regexp
-	products      productSet // any of them; none: whatever the product
+	products      productSet // one of these; 0: any product or none
 }
 
 func (s *scope) isEverySession() bool {
 	return s.clients == nil && s.hello == nil && s.banner == nil && s.products == 0
 }
 
-// newScope reads ScopeOptions. given are the options that the configuration has.
+// newScope reads ScopeOptions from o. given are the options present in the configuration.
 func newScope(rule string, o Options, given map[string]any) (s scope, errs []error) {
 	wrong := func(option string, err error) { errs = append(errs, &ConfigError{rule, option, err}) }
 	if list, ok := given["clients"].([]any); ok && len(list) == 0 {
@@ -59,7 +59,7 @@ func newScope(rule string, o Options, given map[string]any) (s scope, errs []err
 	return s, errs
 }
 
-// String describes the scope; "" if it is every session.
+// String describes the scope; "" if it is all sessions.
 func (s scope) String() string {
 	var parts []string
 	if s.clients != nil {
@@ -78,8 +78,8 @@ func (s scope) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// ParseNetwork reads a network, or an address as the network of it alone. One
-// of IPv4 addresses that are mapped to IPv6 is that of the IPv4 addresses.
+// ParseNetwork parses a network, or an address as a network of that address alone. It
+// converts a network of IPv4-mapped IPv6 addresses to the IPv4 network.
 func ParseNetwork(text string) (netip.Prefix, error) {
 	if ip, err := netip.ParseAddr(text); err == nil && ip.Zone() == "" {
 		ip = ip.Unmap()
@@ -98,23 +98,24 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// InNetworks reports whether one of the networks contains an address. The address may
-// have a zone, which no [netip.Prefix] contains, and may be an IPv4 address in IPv6.
+// InNetworks reports whether one of the networks contains an address. It ignores the zone
+// of the address, which no [netip.Prefix] does, and takes an IPv4-mapped IPv6 address for
+// the IPv4 address.
 func InNetworks(a netip.Addr, networks []netip.Prefix) bool {
 	a = a.Unmap().WithZone("")
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(a) })
 }
 
-// reach is where the rules with a scope stand in one session. A rule acts if it
-// is in none of the sets.
+// A reach says which rules with a scope do not act in one session. A rule acts if it is
+// in none of the sets.
 type reach struct {
-	clients, hello, banner ruleSet // whose scope this session is outside of
-	products               ruleSet // that leave this session to what its products need
+	clients, hello, banner ruleSet // rules whose scope excludes this session
+	products               ruleSet // rules for other products, or replaced by a variant for a product
 	known                  recognition
 }
 
-// outside computes the set of rules whose scope excludes the session, by one
-// part of it. matches reports whether a scope's part, if it has one, holds.
+// outside returns the rules whose scope excludes the session in one respect. matches
+// reports whether a scope admits the session in that respect.
 func (r *Rules) outside(matches func(*scope) bool) (out ruleSet) {
 	for i := range r.rules {
 		if !matches(&r.rules[i].scope) {
@@ -124,8 +125,8 @@ func (r *Rules) outside(matches func(*scope) bool) (out ruleSet) {
 	return out
 }
 
-// newReach is the reach of a session of which only the client is known; nil if
-// no rule has a scope.
+// newReach returns the reach of a session of which only the client is known; nil if no
+// rule has a scope.
 func (r *Rules) newReach(client netip.Addr) *reach {
 	if r == nil || !r.scoped {
 		return nil
@@ -137,18 +138,19 @@ func (r *Rules) newReach(client netip.Addr) *reach {
 
 func (r *Rules) clientsOutside(client netip.Addr) ruleSet {
 	if r.start.clients.empty() {
-		return ruleSet{} // no rule is for some clients alone
+		return ruleSet{} // no rule is limited to clients
 	}
 	return r.outside(func(s *scope) bool { return s.clients == nil || InNetworks(client, s.clients) })
 }
 
-// acts reports whether a rule acts in this session, as far as is known.
+// acts reports whether a rule acts in this session, by what is known so far.
 func (d *Dialogue) acts(rule int) bool {
 	r := d.reach
 	return r == nil || !r.clients.has(rule) && !r.hello.has(rule) && !r.banner.has(rule) && !r.products.has(rule)
 }
 
-// clientIs, helloIs and bannerIs tell the scopes what has become known.
+// clientIs, helloIs and bannerIs update the reach when the client, its hello or the
+// greeting becomes known.
 func (d *Dialogue) clientIs(client netip.Addr) {
 	d.client = client
 	if s := d.observed.shadowOf(); s != nil {

@@ -6,37 +6,38 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// Some servers take one EHLO in a session. Exchange 5.5 answers a second one with 503
-// (KB Q297269), OpenSMTPD 6.8 and qpsmtpd 0.94 likewise; msmtpd 1.8.23 answers 500 and
-// hangs up. Where TLS with the client ends here, or an XCLIENT command of the client's
-// does, the client has to say EHLO again, and the server knows no reason for it. The
-// server's answer to the first EHLO is true still. That the client has to forget what
-// it heard before TLS (RFC 3207, 4.2) does not matter: we heard it over the connection
-// to the server, which nobody has changed since.
+// Some servers accept one EHLO in a session. Exchange 5.5, OpenSMTPD 6.8 and qpsmtpd 0.94
+// answer the second with 503 (KB Q297269); msmtpd 1.8.23 answers 500 and hangs up. If we
+// end TLS with the client, or take its XCLIENT, the client must say EHLO again, and the
+// server sees no reason for that. The server's reply to the first EHLO is still true. The
+// client must forget what it was told before TLS (RFC 3207, 4.2), but the reply came over
+// the connection to the server, which has not changed since.
 
-// oneHello is remembered of a server that takes one hello in a session, for a day.
+// oneHello is the key under which a server is remembered, for a day, that accepts one
+// hello in a session.
 const (
 	oneHello     = "one_hello"
 	oneHelloRest = 24 * 60 * 60
 )
 
-// A secondHello is what became of a hello that is not the first on its connection.
+// A secondHello says how a hello that is not the first on its connection was answered.
 type secondHello uint8
 
 const (
-	answered   secondHello = iota // the reply is the server's own
-	recalled                      // the answer to the first one holds
-	reconnects                    // it is to be said on the fresh connection
-	over                          // the session has ended
+	answered   secondHello = iota // by the server's reply
+	recalled                      // by the recalled reply to an earlier hello
+	reconnects                    // not yet: it must be sent on a fresh connection
+	over                          // not at all: the session has ended
 )
 
-// Recall has a hello that the server refuses, or hangs up on, because it takes one in
-// a session, answered with what it has answered before on this connection. The engine
-// does so without being asked where the client repeats its hello because of TLS or
-// XCLIENT that end here. A rule may ask for it where the client says EHLO, HELO or LHLO.
+// Recall answers a hello with the server's reply to an earlier hello on this connection,
+// if the server refuses the hello, or hangs up on it, because it accepts one in a
+// session. The engine does so by itself if the client repeats its hello because of a TLS
+// or XCLIENT that ends here. A rule may call Recall for EHLO, HELO and LHLO.
 func (t *Turn) Recall() { t.recallBy.add(t.rule) }
 
-// recallCause names who has the answer recalled; "" if nobody has.
+// recallCause returns the cause, for a trace, of recalling a reply; "" if there is no
+// reason to recall one.
 func (t *Turn) recallCause() string {
 	d := t.d
 	switch {
@@ -46,15 +47,15 @@ func (t *Turn) recallCause() string {
 		return xclientCause
 	case d.seen.helloOwed, d.server.oneHello && d.seen.tls:
 		return clientTLSCause
-	case d.server.oneHello: // what was hidden once stays so
+	case d.server.oneHello: // what was hidden once stays hidden
 		return xclientCause
 	}
 	return ""
 }
 
-// mayRecall reports whether an answer of this connection can be one to this verb. The
-// answer to HELO offers nothing, so it is one to EHLO only where the client has to say
-// that anew.
+// mayRecall reports whether the recalled reply may answer v. The reply to HELO offers
+// nothing, so it answers EHLO only if the client repeats its hello because of TLS or
+// XCLIENT.
 func (t *Turn) mayRecall(v Verb) bool {
 	first, owed := t.d.server.hello, t.d.seen.helloOwed || t.d.seen.anew
 	switch {
@@ -66,12 +67,12 @@ func (t *Turn) mayRecall(v Verb) bool {
 	return (v == VerbLHLO) == (first == VerbLHLO)
 }
 
-// refusesSecond reports whether a code can mean that a hello came at the wrong time,
-// or that it is not known at this time. 501, 550 and 553 judge the name.
+// refusesSecond reports whether a code can mean that a hello comes at the wrong time.
+// 501, 550 and 553 refuse the name in it.
 func refusesSecond(code int) bool { return code == 500 || 502 <= code && code <= 504 }
 
-// recallUnasked recalls the answer to a hello that the server would refuse, without
-// asking it. HELO says less than EHLO, so EHLO behind HELO is always asked.
+// recallUnasked recalls the reply to a hello without sending the hello, if the server is
+// known to refuse it. An EHLO after HELO is always sent, because its reply says more.
 func (t *Turn) recallUnasked(line string) secondHello {
 	d, v := t.d, ParseVerb([]byte(line))
 	if v != d.server.hello && v != VerbHELO || !t.mayRecall(v) || !d.takesOneHello() {
@@ -89,12 +90,12 @@ func (d *Dialogue) takesOneHello() bool {
 	return d.server.oneHello || d.memory != nil && d.memory.Remembers(oneHello)
 }
 
-// tooMany says what becomes of a hello whose reply, or loss, is e. RSET tells whether
-// the connection still stands, and ends a transaction, as a second EHLO would (RFC
-// 5321, 4.1.4).
+// tooMany says how to answer a hello whose reply, or loss, is e. If the server refuses a
+// second hello, tooMany sends RSET, which shows whether the connection still works, and
+// ends a transaction as a second EHLO would (RFC 5321, 4.1.4).
 //
-// 421 is a loss where the server would not have heard this hello without us. It may
-// have another reason, and is not remembered.
+// A 421 counts as a loss if the server would not have seen this hello without us. It may
+// have another reason, so the server is not remembered for it.
 func (t *Turn) tooMany(line string, e *event) secondHello {
 	d := t.d
 	leaves := e.kind == replied && e.code == 421 && (d.seen.helloOwed || d.seen.anew) && t.mayReconnect()
@@ -116,14 +117,15 @@ func (t *Turn) tooMany(line string, e *event) secondHello {
 	d.swallow(e.raw, t.recallCause())
 	e.swallowed = true
 	if e.code == 503 && !hello.Has(t.verb) {
-		return recalled // nobody is told, and the client's command comes next
+		return recalled // nobody is told of this hello, and the client's command comes next
 	}
 	return t.resetServer()
 }
 
-// resetServer says RSET. A server that refuses it may have reached its limit of errors,
-// and hang up next: where nothing is lost with the connection, a fresh one is made. After
-// a login without a transaction there was nothing to reset.
+// resetServer sends RSET. A server that refuses it may have reached its limit of errors
+// and hang up next, so resetServer makes a fresh connection if nothing is lost by that.
+// If a login, but no transaction, would be lost, it ignores the refusal, since there was
+// nothing to reset.
 func (t *Turn) resetServer() secondHello {
 	d := t.d
 	e := t.say("RSET", t.recallCause())
@@ -143,11 +145,11 @@ func (t *Turn) resetServer() secondHello {
 	return over
 }
 
-// mayReconnect reports whether nothing is lost with the connection to the server.
+// mayReconnect reports whether a fresh connection to the server loses nothing.
 func (t *Turn) mayReconnect() bool { return !t.d.seen.transaction && !t.d.seen.authenticated }
 
-// reconnectForHello has a fresh connection made for a hello, unless the one that is
-// lost had a transaction or a login.
+// reconnectForHello makes a fresh connection for a hello. It ends the session instead if
+// a transaction or a login would be lost.
 func (t *Turn) reconnectForHello() secondHello {
 	d := t.d
 	switch {
@@ -162,15 +164,15 @@ func (t *Turn) reconnectForHello() secondHello {
 	if !t.reconnect() {
 		return over
 	}
-	d.server.oneHello = true // of this server too, once it has answered one
+	d.server.oneHello = true // assume it of this server too, once it has accepted one
 	return reconnects
 }
 
-// recall makes e the reply that is recalled. HELO gets its first line.
+// recall makes e the recalled reply. For HELO it is only the first line.
 func (t *Turn) recall(v Verb, e *event) {
 	t.applied.addAll(t.recallBy)
 	t.recalled = t.recallCause()
-	if t.d.policy.Logins != nil { // the client may log in inside TLS otherwise than in clear
+	if t.d.policy.Logins != nil { // the client may be offered other logins inside TLS than in clear
 		t.d.offerLogins(Extensions{reply: t.d.server.unpacked()})
 	}
 	offer := *t.d.server.unpacked()
@@ -180,13 +182,13 @@ func (t *Turn) recall(v Verb, e *event) {
 	*e = event{code: offer.Code, raw: offer.appendTo(nil), swallowed: true, recalled: true}
 }
 
-// accepted keeps what the server has answered to a hello.
+// accepted records the server's positive reply to a hello.
 func (t *Turn) accepted(v Verb, raw []byte) {
 	s := &t.d.server
 	if esmtp.Has(v) {
 		t.learn(raw)
 	} else {
-		s.forget() // a server that has heard HELO may not know BDAT any more
+		s.forget() // the server may accept BDAT no longer after HELO
 		line, _, _ := bytes.Cut(raw, crlf)
 		s.offer = parseReply(append(bytes.Clone(line), crlf...))
 	}

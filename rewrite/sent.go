@@ -1,28 +1,28 @@
 package rewrite
 
-// maxGroup bounds the commands that wait for replies at once.
+// maxGroup is the largest number of commands that may await replies at the same time.
 const maxGroup = 64
 
-// sentQueue are the commands whose replies are outstanding, oldest first.
+// A sentQueue is a queue of the commands that await replies, oldest first.
 type sentQueue struct {
 	verbs   [maxGroup + 2]Verb
 	head, n uint8
-	lines   *sentLines // of those whose replies rules want to see; nil: none is kept
+	lines   *sentLines // for commands whose replies rules see; nil: no line is kept
 }
 
-// sentLines are what clients said and what servers got for it, one behind the
-// other, with their lengths by the command's place in the queue. Most groups are
-// of one command: the lengths are as many as the group needed so far.
+// sentLines holds, one after the other, what the client said and what the server was sent
+// for each command. lengths is indexed like the queue. Most groups have one command, so
+// lengths grows only as needed.
 type sentLines struct {
 	text    []byte
-	done    int // of text
+	done    int // octets of text that are no longer needed
 	lengths []sentLengths
 }
 
-// sentLengths are in octets; both are 0 where no line is kept.
+// sentLengths are lengths in octets; both are 0 if no line is kept.
 type sentLengths struct{ said, line uint16 }
 
-// place is where the command is that i others are before.
+// place returns the index in verbs of the command that has i others before it.
 func (q *sentQueue) place(i int) int { return (int(q.head) + i) % len(q.verbs) }
 
 func (q *sentQueue) push(v Verb) {
@@ -37,14 +37,14 @@ func (q *sentQueue) push(v Verb) {
 	q.n++
 }
 
-// pushLines is push with what the client said, and what the server got for it.
+// pushLines is push that also keeps what the client said and what the server was sent.
 func (q *sentQueue) pushLines(v Verb, said, line []byte) {
 	if q.lines == nil {
 		q.lines = &sentLines{}
 	}
 	q.push(v)
 	l := q.lines
-	if l.done >= len(l.text)-l.done { // a group that goes on and on never empties the queue
+	if l.done >= len(l.text)-l.done { // in a long group the queue never becomes empty
 		l.text, l.done = l.text[:copy(l.text, l.text[l.done:])], 0
 	}
 	l.text = append(append(l.text, said...), line...)
@@ -55,7 +55,7 @@ func (q *sentQueue) pushLines(v Verb, said, line []byte) {
 	l.lengths[at] = sentLengths{uint16(len(said)), uint16(len(line))}
 }
 
-// count is how many commands with this verb are outstanding.
+// count returns how many commands with this verb await replies.
 func (q *sentQueue) count(v Verb) (n int) {
 	for i := range int(q.n) {
 		if q.verbs[q.place(i)] == v {
@@ -67,8 +67,8 @@ func (q *sentQueue) count(v Verb) (n int) {
 
 func (q *sentQueue) first() Verb { return q.verbs[q.head] }
 
-// pop takes the oldest command. said and line are empty unless they were kept,
-// and good until the next push.
+// pop removes the oldest command. said and line are empty unless they were kept, and are
+// valid until the next push.
 func (q *sentQueue) pop() (v Verb, said, line []byte) {
 	v = q.verbs[q.head]
 	if l := q.lines; l != nil && int(q.head) < len(l.lengths) {
@@ -82,7 +82,7 @@ func (q *sentQueue) pop() (v Verb, said, line []byte) {
 	return v, said, line
 }
 
-// forget drops every command, without a reply.
+// forget removes all commands.
 func (q *sentQueue) forget() {
 	q.n = 0
 	if q.lines != nil {
@@ -90,7 +90,7 @@ func (q *sentQueue) forget() {
 	}
 }
 
-// rest gives back what only outstanding commands need.
+// rest releases memory that is needed only while commands await replies.
 func (q *sentQueue) rest() {
 	if q.n == 0 {
 		q.lines = nil

@@ -2,7 +2,7 @@ package rewrite
 
 import "smtpshim/rewrite/vocabulary"
 
-// startTLS says STARTTLS and shakes hands.
+// startTLS sends STARTTLS and performs the handshake.
 func (t *Turn) startTLS() aftermath {
 	d := t.d
 	e := t.say("STARTTLS", t.ownCause())
@@ -22,13 +22,13 @@ func (t *Turn) startTLS() aftermath {
 	case lost:
 		return t.tlsLost()
 	}
-	d.event("server TLS") // what was known before is forgotten (RFC 3207, 4.2)
+	d.event("server TLS") // the server's earlier replies are forgotten (RFC 3207, 4.2)
 	d.server.tls = true
 	d.server.forget()
 	return forgetful
 }
 
-// shakeAgain begins again on a fresh connection where another handshake may go better.
+// shakeAgain makes a fresh connection for one more handshake.
 func (t *Turn) shakeAgain() aftermath {
 	if t.reshaken {
 		return t.handshakeFailed()
@@ -40,7 +40,7 @@ func (t *Turn) shakeAgain() aftermath {
 	return forgetful
 }
 
-// inClear goes on without TLS, or refuses to.
+// inClear goes on without TLS, or refuses if TLS is required.
 func (t *Turn) inClear(reason string) aftermath {
 	d := t.d
 	if d.policy.ServerTLS == ServerTLSRequire {
@@ -50,10 +50,10 @@ func (t *Turn) inClear(reason string) aftermath {
 	return settled
 }
 
-// ehloLost is what comes of a server that has hung up on the EHLO that goes ahead of a
-// client's HELO. EHLO is said once more on a fresh connection. If that is lost too, the
-// session goes on without TLS, or not at all: not in clear with a server that is known to
-// speak ESMTP.
+// ehloLost handles a server that hung up on the EHLO before a client's HELO. The EHLO is
+// sent once more on a fresh connection. If that is lost too, the session goes on without
+// TLS. But with a server that is known to support ESMTP, the session ends rather than go
+// on in clear.
 func (t *Turn) ehloLost() aftermath {
 	d := t.d
 	if t.insisted && d.policy.ServerTLS == ServerTLSOpportunistic && d.speaksESMTP() {
@@ -63,9 +63,9 @@ func (t *Turn) ehloLost() aftermath {
 	return t.tlsLost()
 }
 
-// tlsLost begins again on a fresh connection where the server was lost on the way to
-// opportunistic TLS. The second time TLS has failed: one lost connection must not have a
-// session go in clear.
+// tlsLost handles a server that was lost on the way to opportunistic TLS. The first time
+// it makes a fresh connection to try again, so that one lost connection does not cause a
+// session in clear. The second time, TLS has failed.
 func (t *Turn) tlsLost() aftermath {
 	if t.insisted || t.d.policy.ServerTLS != ServerTLSOpportunistic {
 		return t.handshakeFailed()
@@ -77,7 +77,8 @@ func (t *Turn) tlsLost() aftermath {
 	return forgetful
 }
 
-// handshakeFailed goes on without TLS on a fresh connection, or refuses to.
+// handshakeFailed goes on without TLS on a fresh connection, or refuses if TLS is
+// required.
 func (t *Turn) handshakeFailed() aftermath {
 	d := t.d
 	if d.policy.ServerTLS != ServerTLSOpportunistic {
@@ -91,9 +92,9 @@ func (t *Turn) handshakeFailed() aftermath {
 	return forgetful
 }
 
-// CarriesTLS says that the client has begun TLS where a greeting was due, and that the
-// server does so too: nothing of the session can be read. It is for a policy under which
-// neither TLS with the client nor that with the server ends here.
+// CarriesTLS tells the dialogue that the client has begun TLS where a greeting was due,
+// and that the server has answered it, so that nothing of the session can be read. It is
+// only for policies under which we end no TLS on either side.
 func (d *Dialogue) CarriesTLS() {
 	d.event("opaque")
 	d.next = Opaque

@@ -8,10 +8,10 @@ const (
 	spentOkText = "250 2.0.0 ok"
 )
 
-// spend goes on without the server, which will not hear the end of a message that was
-// begun. The client, which has its answer, keeps its session: what comes before the next
-// mail is answered here, and that mail begins with a fresh connection, see redial. A
-// client that was told 421 may hang up, or go on likewise.
+// spend gives up the connection to the server, which will not receive the end of a
+// message that was begun. The client has its reply and keeps its session. What it sends
+// before the next mail is answered here, and that mail begins with a fresh connection:
+// see redial. A client that was told 421 may hang up, or go on likewise.
 func (d *Dialogue) spend(failure vocabulary.Outcome, reason string) {
 	parting := d.next == End || d.parting
 	d.fail(failure, reason)
@@ -20,29 +20,29 @@ func (d *Dialogue) spend(failure vocabulary.Outcome, reason string) {
 	d.next = AwaitCommand
 }
 
-// Parting reports whether the client's last reply said that the session ends, though
-// another command would be answered: if none comes soon, none will.
+// Parting reports whether the client's last reply has announced the end of the session.
+// Another command would still be answered, but if none comes soon, none will come.
 func (d *Dialogue) Parting() bool { return d.parting }
 
-// CommandInText is Command for a client that got the answer to its message before the
-// end, and has not sent that end. What looks like a command may be a line of the
-// message, so nothing is begun.
+// CommandInText is Command for a client that got the reply to its message before it has
+// sent the end. The line may be a part of the message, so it never begins anything.
 func (d *Dialogue) CommandInText(raw []byte) {
 	d.inText = true
 	d.Command(raw, false)
 	d.inText = false
 }
 
-// answersSpent reports whether a command that comes after spend is answered here. What
-// the client has logged in for cannot be done on a fresh connection.
+// answersSpent reports whether we answer a command ourselves after spend. If the client
+// has logged in, that holds for all commands, because a fresh connection would not be
+// logged in.
 func (d *Dialogue) answersSpent(v Verb) bool {
 	return d.spent && (beforeMail.Has(v) || d.inText || d.seen.authenticated)
 }
 
-// beforeMail is what needs no server while no transaction is open.
+// beforeMail is the set of commands that need no server while no transaction is open.
 var beforeMail = SetOf(VerbNOOP, VerbRSET, VerbQUIT, VerbRCPT, VerbDATA, VerbBDAT)
 
-// answerSpent answers what answersSpent reports.
+// answerSpent answers a command of which answersSpent is true.
 func (d *Dialogue) answerSpent(v Verb, line []byte) {
 	d.parting = false
 	switch v {
@@ -62,9 +62,8 @@ func (d *Dialogue) answerSpent(v Verb, line []byte) {
 	}
 }
 
-// redial has a fresh connection made in place of the one that a message has cost, and
-// the client's hello said again, unless the client says one itself. It is false if the
-// session ends for it.
+// redial makes a fresh connection after spend, and sends the client's hello again unless
+// the present command is one. It returns false if the session has ended.
 func (t *Turn) redial() (ok bool) {
 	d := t.d
 	d.spent, d.parting, d.cause = false, false, nil

@@ -26,18 +26,18 @@ type Text struct {
 
 // A Filter is what a rule does to one message. Any function may be nil.
 type Filter struct {
-	// Text returns what goes out in place of src: src itself, or what it makes in
-	// dst[:0], which does not overlap src. What it returns is not written to, nor is
-	// src to be. Text is as it is on the wire: lines end with CRLF, which is never split, and a dot that begins one is doubled
-	// (RFC 5321, 4.5.2). The line that ends the message is not in it. A piece is
-	// either of the header, with the empty line behind it, or of the body.
+	// Text returns the octets to send in place of src: src itself, or a result in
+	// dst[:0], which does not overlap src. It must not write to src, nor will the engine
+	// write to the result. The octets are in wire format: lines end with CRLF, which is
+	// never split, and a dot at the start of a line is doubled (RFC 5321, 4.5.2). The
+	// line that ends the message is not included. src belongs either to the header, with
+	// the empty line after it, or to the body.
 	Text func(m *Text, dst, src []byte) []byte
 
-	// End returns what Text has held back. It is called once, when all text has
-	// been seen.
+	// End returns what Text has held back. It is called once, after all text.
 	End func(m *Text) []byte
 
-	// Look is called behind each piece of the message, of whatever length.
+	// Look is called after each piece of the message, of whatever length.
 	Look func(m *Text)
 }
 
@@ -229,8 +229,8 @@ func (m *Text) filter(text []byte) []byte {
 	return append(head, body...)
 }
 
-// endFilters appends to the last text what the filters have held back, each of
-// it as the filters behind have it. The text may be in the room of one of them.
+// endFilters appends to the last text what the filters have held back. Each such part
+// passes the later filters. last may be in the buffer of one of them.
 func (m *Text) endFilters(last []byte) []byte {
 	owned := false
 	for i := range m.filters {
@@ -262,7 +262,7 @@ func (m *Text) endFilters(last []byte) []byte {
 // filterPart runs each filter on text of one part of the message, and checks the result.
 func (m *Text) filterPart(text []byte) []byte { return m.filterFrom(0, text) }
 
-// filterFrom is filterPart for the filters from one on.
+// filterFrom is filterPart for the filters from index first on.
 func (m *Text) filterFrom(first int, text []byte) []byte {
 	for i := first; i < len(m.filters) && len(text) > 0; i++ {
 		f := &m.filters[i]

@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// A tracer is the Tracer of one dialogue, with what keeps telling it cheap.
+// A tracer is the Tracer of one dialogue, with buffers that keep the calls cheap.
 type tracer struct {
 	Tracer
-	said, got []string // for the next line or reply
+	said, got []string // reused for the next line or reply
 	texts     strings.Builder
 }
 
-// textsAtOnce is how many octets of lines share a piece of memory: a dialogue with
-// one message has about as many.
+// textsAtOnce is the size, in octets, of a block of memory for lines. A dialogue with one
+// message has about as many octets in its lines.
 const textsAtOnce = 512
 
-// keep is a copy of a line that stays as it is.
+// keep returns a copy of a line.
 func (t *tracer) keep(line []byte) string {
-	if t.texts.Cap()-t.texts.Len() < len(line) { // to grow would copy what is there
+	if t.texts.Cap()-t.texts.Len() < len(line) { // growing would copy the content
 		t.texts.Reset()
 		t.texts.Grow(max(textsAtOnce, len(line)))
 	}
@@ -29,14 +29,14 @@ func (t *tracer) keep(line []byte) string {
 	return t.texts.String()[start:]
 }
 
-// event tells the tracer of something that is no line.
+// event tells the tracer of an event that is not a line.
 func (d *Dialogue) event(what string) {
 	if d.tracer != nil {
 		d.tracer.Event(what)
 	}
 }
 
-// departed counts what the rules did, once it is on its way.
+// departed counts the rules of s, when what they changed is on its way.
 func (d *Dialogue) departed(s ruleSet) {
 	s.each(func(i int) { d.listener.Applied(d.policy.Rules.rules[i].name) })
 }
@@ -56,10 +56,10 @@ func (d *Dialogue) trace(side byte, v Verb, said, got []byte, by Causes) {
 	t.Exchanged(side, t.said, after, by)
 }
 
-// byRules are the causes of a line that is not a reply.
+// byRules returns the causes of a change to a line that is not a reply.
 func (t *Turn) byRules(s ruleSet) Causes { return Causes{Rules: t.d.policy.Rules.nameSet(s)} }
 
-// swallow tells the tracer of a reply that the client never gets.
+// swallow tells the tracer of a reply that the client does not get.
 func (d *Dialogue) swallow(raw []byte, cause string) {
 	if d.tracer == nil {
 		return
@@ -71,7 +71,7 @@ func (d *Dialogue) swallow(raw []byte, cause string) {
 	d.tracer.Exchanged('S', d.lines(nil, 'S', v, raw), nil, Causes{Rules: cause})
 }
 
-// lines appends octets, taken apart for the tracer, without what is secret in them.
+// lines appends the lines in b to lines, without secrets.
 func (d *Dialogue) lines(lines []string, side byte, v Verb, b []byte) []string {
 	for line := range bytes.Lines(b) {
 		line = bytes.TrimSuffix(line, crlf)
@@ -91,9 +91,9 @@ func (d *Dialogue) lines(lines []string, side byte, v Verb, b []byte) []string {
 	return lines
 }
 
-// redacted is a command line without credentials. What is no command may be a
-// credential whose AUTH was refused, or whose client lost its place, or spelt
-// its verb in a way of its own.
+// redacted returns a command line without credentials. A line that is no command may be a
+// credential: of a client whose AUTH was refused, that lost track of the dialogue, or
+// that spells AUTH in its own way.
 func (d *Dialogue) redacted(v Verb, line []byte) string {
 	switch {
 	case sasl.Has(v):
@@ -112,7 +112,7 @@ func (d *Dialogue) redacted(v Verb, line []byte) string {
 		return string(verb) + string(mechanism) + " " + hidden(len(blob))
 	case v == VerbOther && (d.seen.suspect || looksLikeAUTH(line)):
 		return hidden(len(line))
-	case v == VerbOther: // PASS, as somebody's POP client says it
+	case v == VerbOther: // such as PASS, from a POP client
 		if word, rest, ok := bytes.Cut(line, []byte(" ")); ok {
 			return string(word) + " " + hidden(len(rest))
 		}
@@ -124,7 +124,7 @@ func looksLikeAUTH(line []byte) bool {
 	return containsFold(line, "AUTH") || containsFold(line, "X-EXPS")
 }
 
-// redactedReply is a line of a reply without a SASL challenge.
+// redactedReply returns a line of a reply without a SASL challenge.
 func (d *Dialogue) redactedReply(line []byte) string {
 	if bytes.HasPrefix(line, []byte("334")) && len(line) > len("334 VXNlcm5hbWU6") && !bytes.Contains(line[4:], []byte(" ")) {
 		return string(line[:4]) + hidden(len(line)-4)
@@ -132,8 +132,8 @@ func (d *Dialogue) redactedReply(line []byte) string {
 	return d.tracer.keep(line)
 }
 
-// mechanisms are the names that may stand in a log: any other word behind AUTH
-// may be a credential in the wrong place.
+// mechanisms are the names that may appear in a log. Any other word after AUTH may be a
+// misplaced credential.
 var mechanisms = []string{"NTLM", "NTLMSSP", "LOGIN", "PLAIN", "GSSAPI", "GSS-SPNEGO", "CRAM-MD5", "DIGEST-MD5",
 	"EXTERNAL", "XOAUTH2", "OAUTHBEARER", "SCRAM-SHA-1", "SCRAM-SHA-256"}
 
@@ -143,8 +143,7 @@ func isMechanism(word []byte) bool {
 
 func hidden(n int) string { return fmt.Sprintf("...(%d octets)", n) }
 
-// mendedLine counts the rule that has made a line of what was none, and tells the
-// tracer, to whom the line is as it was mended.
+// mendedLine counts the rule that has mended a malformed line, and tells the tracer.
 func (d *Dialogue) mendedLine(by ruleSet) {
 	if by.empty() {
 		return

@@ -10,29 +10,28 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// SendXCLIENT says whether the server is told by XCLIENT who the client is.
-// A server that judges by our address instead may relay for everybody.
+// SendXCLIENT says whether we tell the server by XCLIENT who the client is. A server that
+// judges clients by our address instead may become an open relay.
 type SendXCLIENT uint8
 
 const (
 	XCLIENTNever    SendXCLIENT = iota
-	XCLIENTOffered              // where the server offers it
-	XCLIENTRequired             // or the session ends with 421
+	XCLIENTOffered              // if the server offers XCLIENT
+	XCLIENTRequired             // always, or the session ends with 421
 )
 
 var xclientNames = [...]string{"", "offered", "require"}
 
 func (m SendXCLIENT) String() string { return xclientNames[m] }
 
-// UnmarshalText accepts the names that String gives.
+// UnmarshalText accepts the names that String returns.
 func (m *SendXCLIENT) UnmarshalText(text []byte) error {
 	i, err := oneof.Index(string(text), xclientNames[:])
 	*m = SendXCLIENT(i)
 	return err
 }
 
-// An attribute is one of those that XCLIENT can give, by its place in
-// attributeNames.
+// An attribute is an attribute of XCLIENT, as an index of attributeNames.
 type attribute uint8
 
 const (
@@ -61,31 +60,32 @@ func attributeOf(name string) (attribute, bool) {
 
 const (
 	unavailable   = "[UNAVAILABLE]"
-	temporary     = "[TEMPUNAVAIL]" // of a name only
+	temporary     = "[TEMPUNAVAIL]" // for NAME only
 	addressPrefix = "IPV6:"
 	maxAttribute  = 255 // octets of a value (XCLIENT_README, note 1)
-	maxXCLIENT    = 510 // octets of a command without its CRLF (the same; RFC 5321, 4.5.3.1.4)
+	maxXCLIENT    = 510 // octets of a command without its CRLF (XCLIENT_README, note 1; RFC 5321, 4.5.3.1.4)
 
 	notOfferedText = "421 4.3.5 the server does not offer XCLIENT"
-	notTakenText   = "421 4.3.5 the server answered XCLIENT with " // its code follows
+	notTakenText   = "421 4.3.5 the server answered XCLIENT with " // the code follows
 	maskedText     = "421 4.7.0 a sealed stream is not passed to a server that is told XCLIENT"
 	crowdedText    = "421 4.7.0 too many sessions, try again later"
 )
 
-// NotServedText is the reply, in place of a greeting, to a client that is not served
-// (RFC 5321, 3.1 and 4.2.1; RFC 3463, 3.8).
+// NotServedText is sent in place of a greeting to a client that is not served (RFC 5321,
+// 3.1 and 4.2.1; RFC 3463, 3.8).
 const NotServedText = "554 5.7.1 no service for clients from this address"
 
-// origin is who the client is, as far as that is known.
+// An origin is what is known about the client.
 type origin struct {
-	client, destination netip.AddrPort // an address that is not valid, port 0: not known
-	said                *introduction  // nil: no XCLIENT command of the client's was taken
+	client, destination netip.AddrPort // invalid address or port 0: not known
+	said                *introduction  // from the client's XCLIENT commands; nil: none was accepted
 }
 
-// An introduction is what only an XCLIENT command of the client's can tell; "": it has not.
+// An introduction is what only an XCLIENT command of the client can tell. "" means not
+// known.
 type introduction struct{ name, proto, hello, login string }
 
-// introduction is what XCLIENT has said so far.
+// introduction returns what XCLIENT has told so far.
 func (o *origin) introduction() introduction {
 	if o.said == nil {
 		return introduction{}
@@ -93,33 +93,33 @@ func (o *origin) introduction() introduction {
 	return *o.said
 }
 
-// Connected says between which two ends the client's connection is, for XCLIENT;
-// the zero AddrPort is one that is not known.
+// Connected tells the dialogue both ends of the client's connection, for XCLIENT. The
+// zero AddrPort means that an end is not known.
 func (d *Dialogue) Connected(client, destination netip.AddrPort) {
 	d.origin.client, d.origin.destination = client, destination
-	d.introduces = d.policy.mayIntroduce(client.Addr()) // not whoever a balancer does not know
+	d.introduces = d.policy.mayIntroduce(client.Addr()) // false if a load balancer does not know the client
 }
 
-// Ends gives the ends of the client's connection as they are known now: an
-// XCLIENT command may have said others than Connected.
+// Ends returns both ends of the client's connection as known now: from Connected, or from
+// an XCLIENT command after it.
 func (d *Dialogue) Ends() (client, destination netip.AddrPort) {
 	return d.origin.client, d.origin.destination
 }
 
-// mayIntroduce says whether an address may say by XCLIENT who its clients are.
-// Who may is decided once: no XCLIENT changes it.
+// mayIntroduce reports whether a client at this address may say by XCLIENT who its own
+// client is. This is decided once for a connection: no XCLIENT changes it.
 func (p *Policy) mayIntroduce(a netip.Addr) bool {
 	return InNetworks(a, p.XCLIENTFrom)
 }
 
-// obeysXCLIENT says whether XCLIENT is offered to this client.
+// obeysXCLIENT reports whether XCLIENT is offered to this client.
 func (d *Dialogue) obeysXCLIENT() bool {
 	return d.introduces && (d.seen.tls || d.policy.ClientTLS != ClientTLSRequire)
 }
 
-// takeXCLIENT takes the command from a client that may say it. It takes the
-// session back to where it began, for the client that it names; so it has no
-// place in a transaction, or where somebody has logged in.
+// takeXCLIENT handles an XCLIENT of a client that may send it. The session starts again
+// for the client that it names. Therefore it is refused in a transaction and after a
+// login.
 func (d *Dialogue) takeXCLIENT(line []byte) {
 	o := d.origin
 	switch {
@@ -134,9 +134,10 @@ func (d *Dialogue) takeXCLIENT(line []byte) {
 	}
 }
 
-// Admitted says why the client that an XCLIENT command has named is not served; "": it
-// is. The command is answered now. Where a connection to the server begins with
-// telling it who the client is, the answer is the greeting of a fresh one.
+// Admitted reports whether the client that an XCLIENT command names is served: refusal is
+// "" if it is. The XCLIENT is answered now. If each connection to the server begins by
+// telling it who the client is, a fresh connection is made, and its greeting is the
+// reply.
 func (d *Dialogue) Admitted(refusal vocabulary.Rejection) {
 	d.seen.anew = true
 	d.server.introduced = false
@@ -154,8 +155,8 @@ func (d *Dialogue) Admitted(refusal vocabulary.Rejection) {
 	}
 }
 
-// amend reads an XCLIENT command; what it does not name stays. But an address is
-// that of another client, of whom nothing else is known yet.
+// amend applies an XCLIENT command to o. Attributes that it does not name are kept. But
+// an address means another client, of which nothing else is known yet.
 func (o *origin) amend(line []byte) bool {
 	words := strings.Split(string(line), " ")
 	if len(words) < 2 || !strings.EqualFold(words[0], "XCLIENT") {
@@ -163,7 +164,7 @@ func (o *origin) amend(line []byte) bool {
 	}
 	var values [attributes]string
 	var named attributeSet
-	said := o.introduction() // of its own: an XCLIENT that is refused changes nothing
+	said := o.introduction() // a copy, because a refused XCLIENT must change nothing
 	o.said = &said
 	for _, word := range words[1:] {
 		name, text, _ := strings.Cut(word, "=")
@@ -182,7 +183,7 @@ func (o *origin) amend(line []byte) bool {
 	if named.has(attrDESTADDR) {
 		o.destination = netip.AddrPort{}
 	}
-	for a, value := range values { // an address before its port
+	for a, value := range values { // an address comes before its port
 		if named.has(attribute(a)) && !o.set(attribute(a), value) {
 			return false
 		}
@@ -190,7 +191,7 @@ func (o *origin) amend(line []byte) bool {
 	return true
 }
 
-// set takes the value of one attribute, and says whether it can be one.
+// set sets one attribute and reports whether the value is valid.
 func (o *origin) set(a attribute, value string) (ok bool) {
 	unknown := strings.EqualFold(value, unavailable)
 	if unknown {
@@ -240,8 +241,8 @@ func isHostname(s string) bool {
 	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == ""
 }
 
-// fromXtext decodes xtext (RFC 3461, 4). A value that is empty, too long or has
-// control characters in it is none.
+// fromXtext decodes xtext (RFC 3461, 4). ok is false if the value is empty, too long or
+// has control characters.
 func fromXtext(text string) (value string, ok bool) {
 	var b []byte
 	for i := 0; i < len(text); i++ {
@@ -265,7 +266,8 @@ func fromXtext(text string) (value string, ok bool) {
 	return string(b), 0 < len(b) && len(b) <= maxAttribute
 }
 
-// toXtext encodes a value; one that is empty, or gets too long by it, is not available.
+// toXtext encodes a value as xtext. If the value is empty, or the result too long, the
+// result is [UNAVAILABLE].
 func toXtext(value string) string {
 	const digits = "0123456789ABCDEF"
 	var b strings.Builder
@@ -282,8 +284,8 @@ func toXtext(value string) string {
 	return b.String()
 }
 
-// attributesOffered reads what XCLIENT may tell the server of this EHLO reply.
-// XCLIENT without ADDR is of no use.
+// attributesOffered returns the attributes that the server accepts by XCLIENT, from its
+// EHLO reply. Without ADDR there are none, because XCLIENT would be useless.
 func attributesOffered(e Extensions) (s attributeSet) {
 	for _, word := range e.Params("XCLIENT") {
 		if a, ok := attributeOf(word); ok {
@@ -296,13 +298,14 @@ func attributesOffered(e Extensions) (s attributeSet) {
 	return s
 }
 
-// wantsXCLIENT says that the server is to be told who the client is, and was not.
+// wantsXCLIENT reports whether the server is yet to be told who the client is.
 func (d *Dialogue) wantsXCLIENT() bool {
 	return d.policy.XCLIENT != XCLIENTNever && !d.server.introduced
 }
 
-// xclientComes says, after an EHLO or HELO that the server has answered, whether
-// XCLIENT comes next. Where it is not offered, and need not be, that is settled.
+// xclientComes reports, after the server's reply to a hello, whether XCLIENT must be sent
+// next. If the server does not offer it and the policy does not require it, none is sent
+// on this connection.
 func (d *Dialogue) xclientComes() bool {
 	if !d.wantsXCLIENT() {
 		return false
@@ -314,9 +317,9 @@ func (d *Dialogue) xclientComes() bool {
 	return true
 }
 
-// sayXCLIENT tells the server who the client is, in as many commands as it
-// takes. A refusal is of the command, or of the client that it names: that one
-// the client gets.
+// sayXCLIENT tells the server who the client is, in one or several commands. If the
+// server refuses the client, the client gets that refusal. If the server refuses the
+// command, the session ends.
 func (t *Turn) sayXCLIENT() aftermath {
 	d := t.d
 	if d.server.attributes == 0 {
@@ -350,14 +353,14 @@ func (t *Turn) sayXCLIENT() aftermath {
 	return forgetful
 }
 
-// refusesXCLIENT says that the server means the command and not the client
+// refusesXCLIENT reports whether a code refuses the command and not the client
 // (XCLIENT_README, reply codes; RFC 5321, 4.2.4).
 func refusesXCLIENT(code int) bool {
 	return code == 421 || code == 550 || 500 <= code && code <= 504
 }
 
-// xclientLines are the commands that tell the server who the client is, by the
-// attributes that it offers.
+// xclientLines returns the commands that tell the server who the client is, with the
+// attributes that it accepts.
 func (d *Dialogue) xclientLines() []string {
 	var lines []string
 	line := "XCLIENT"
@@ -375,7 +378,7 @@ func (d *Dialogue) xclientLines() []string {
 	return append(lines, line)
 }
 
-// value is what is known of the client; "" if nothing is.
+// value returns the value of an attribute; "" if it is not known.
 func (d *Dialogue) value(a attribute) string {
 	o := &d.origin
 	switch a {
@@ -400,7 +403,7 @@ func (d *Dialogue) value(a attribute) string {
 	return portText(o.destination.Port())
 }
 
-// proto is how the client said hello.
+// proto returns the protocol of the client's hello: SMTP, ESMTP or LMTP.
 func (d *Dialogue) proto() string {
 	said := d.seen.hello
 	if d.turn != nil && d.turn.held && hello.Has(d.turn.verb) {
