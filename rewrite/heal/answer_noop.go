@@ -17,7 +17,7 @@ func answerNOOP() rewrite.Rule {
 		Entries: []string{"L09"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{
-				State:   func() any { return new(bool) }, // whether a PIX has painted the greeting over
+				State:   func() any { return new(bool) }, // whether a PIX has masked the server's greeting
 				Replies: rewrite.SetOf(rewrite.VerbGreeting), Reply: func(t *rewrite.Turn) {
 					if !t.Lost() && isPIX(strings.Join(t.Reply().Lines, " ")) {
 						*t.State().(*bool) = true
@@ -33,8 +33,8 @@ func answerNOOP() rewrite.Rule {
 	}
 }
 
-// isPIX reports whether a greeting is what a PIX leaves of one: asterisks (KB320027),
-// or SMTP/cmap, as version 4 has it (KB Q295725).
+// isPIX reports whether a greeting has passed a PIX, which masks it with asterisks
+// (KB320027) or, in version 4, replaces it by SMTP/cmap (KB Q295725).
 func isPIX(greeting string) bool {
 	return 2*strings.Count(greeting, "*") > len(greeting) || strings.HasPrefix(greeting, "SMTP/cmap")
 }

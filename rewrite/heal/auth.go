@@ -8,21 +8,20 @@ import (
 	"smtpshim/rewrite"
 )
 
-// standsFor reports whether one mechanism of AUTH stands for another, which the
-// server offers while it does not offer the one.
+// standsFor reports whether the client can be shown one mechanism of AUTH in place of
+// another: the server offers known and does not offer shown.
 func standsFor(t *rewrite.Turn, shown, known string) bool {
 	return t.Server().Has("AUTH", known) && !t.Server().Has("AUTH", shown)
 }
 
-// offerMechanism shows the client a mechanism that stands for another.
+// offerMechanism offers the client shown if the server offers only known.
 func offerMechanism(t *rewrite.Turn, shown, known string) {
 	if standsFor(t, shown, known) && !t.Extensions().Extend("AUTH ", shown) {
 		t.Extensions().Add("AUTH " + shown)
 	}
 }
 
-// initialResponse is what stands behind the mechanism of an AUTH command; "" if
-// nothing does.
+// initialResponse returns the initial response of an AUTH command; "" if it has none.
 func initialResponse(t *rewrite.Turn) string {
 	_, response, _ := strings.Cut(string(rewrite.Argument(t.Line())), " ")
 	return strings.Trim(response, blanks)
@@ -32,12 +31,12 @@ func initialResponse(t *rewrite.Turn) string {
 // (RFC 4954, 4).
 const maxSASL = 12288 - 2
 
-// sayCredentials says AUTH PLAIN with a name and a password in base64. What is
-// not base64, or has a NUL in it, which would be another name, gets 501, and what
-// is too long 500.
+// sayCredentials sends AUTH PLAIN with a name and a password, which are in base64. The
+// client gets 501 if one of them is not base64 or has a NUL, which would end the name,
+// and 500 if the line would be too long.
 func sayCredentials(t *rewrite.Turn, name, password string) {
 	if name == "=" {
-		name = "" // on the line of AUTH (RFC 4954, 4)
+		name = "" // "=" on the line of AUTH is an empty response (RFC 4954, 4)
 	}
 	user, userErr := base64.StdEncoding.DecodeString(name)
 	secret, secretErr := base64.StdEncoding.DecodeString(password)

@@ -7,7 +7,8 @@ import (
 	"smtpshim/rewrite"
 )
 
-// The prompts of AUTH LOGIN that every client knows, in base64.
+// usernamePrompt and passwordPrompt are the prompts of AUTH LOGIN that every client
+// knows, in base64.
 const (
 	usernamePrompt = "VXNlcm5hbWU6" // Username:
 	passwordPrompt = "UGFzc3dvcmQ6" // Password:
@@ -46,8 +47,9 @@ func authPrompts() rewrite.Rule {
 	}
 }
 
-// loginPrompt is the prompt that means the same as text. Where that does not say what
-// it asks for, it is known by how much the client has said.
+// loginPrompt returns the well-known prompt with the same meaning as text. If text does
+// not show what it asks for, that follows from said, the number of lines the client has
+// said.
 func loginPrompt(text string, said int) string {
 	switch {
 	case said > 1:
@@ -66,7 +68,7 @@ func asksForName(text string) bool {
 	return (strings.Contains(words, "user") || strings.Contains(words, "name")) && !strings.Contains(words, "pass")
 }
 
-// promptWords are what a prompt says, in lower case, be it in base64 or not.
+// promptWords returns the words of a prompt in lower case. text may be in base64 or not.
 func promptWords(text string) string {
 	if decoded, err := base64.StdEncoding.DecodeString(text); err == nil {
 		text = string(decoded)

@@ -40,22 +40,22 @@ const (
 	equalsAUTH = "AUTH="
 )
 
-// addBlankAUTH adds AUTH with the mechanisms that stand behind an equals sign, if
-// they stand nowhere else.
+// addBlankAUTH adds an AUTH line with the mechanisms of AUTH= lines, unless AUTH lines
+// already list some.
 func addBlankAUTH(e rewrite.Extensions) {
 	if mechanisms := authBehind(e, equalsAUTH); len(mechanisms) > 0 && len(authBehind(e, blankAUTH)) == 0 {
 		e.Add(blankAUTH + strings.Join(mechanisms, " "))
 	}
 }
 
-// addEqualsAUTH adds the old spelling.
+// addEqualsAUTH adds an AUTH= line, the old spelling.
 func addEqualsAUTH(e rewrite.Extensions) {
 	if mechanisms := authBehind(e, blankAUTH); len(mechanisms) > 0 && len(authBehind(e, equalsAUTH)) == 0 {
 		e.Add(equalsAUTH + strings.Join(mechanisms, " "))
 	}
 }
 
-// dropEqualsAUTH leaves the lines of AUTH that have no equals sign.
+// dropEqualsAUTH removes the AUTH= lines.
 func dropEqualsAUTH(e rewrite.Extensions) {
 	if len(authBehind(e, equalsAUTH)) == 0 {
 		return
@@ -67,7 +67,8 @@ func dropEqualsAUTH(e rewrite.Extensions) {
 	}
 }
 
-// authBehind lists the mechanisms of the lines that begin so, each once.
+// authBehind returns the mechanisms of the lines that begin with spelling, without
+// duplicates.
 func authBehind(e rewrite.Extensions, spelling string) (mechanisms []string) {
 	if !e.Has("AUTH") {
 		return nil

@@ -21,8 +21,8 @@ func bdatBlanks() rewrite.Rule {
 	}
 }
 
-// oneBlankEach returns BDAT with one blank before each argument; nil where more is wrong
-// than blanks.
+// oneBlankEach returns a BDAT with one blank before each argument; nil if more than its
+// blanks is wrong.
 func oneBlankEach(octets []byte) []byte {
 	line, ok := bytes.CutSuffix(octets, []byte("\r\n"))
 	if !ok || bytes.HasPrefix(line, []byte(" ")) || bytes.ContainsAny(line, "\r\n\x00\t\v\f") {

@@ -7,29 +7,29 @@ import (
 	"smtpshim/rewrite"
 )
 
-// An Entry is one way in which old and modern SMTP miss each other. Which rules
-// heal it is not written here: they say so in their field Entries.
+// An Entry is one way in which old and modern SMTP do not work together. It does not list
+// the rules that heal it: those name the entry in their field Entries.
 type Entry struct {
-	Number string // as rules name it: "L02"
+	Number string // such as "L02"; rules refer to it
 	Wrong  string // what goes wrong
-	Source string // who says so
+	Source string // where this is documented
 	How    string // what a rule does about it, as fields of [rewrite.Actions] and calls
 
 	Proxy  string   // what heals it, in whole or in part, without a rule
-	Remark string   // what one has to know about that, or about the rules
-	Untold string   // the set for it, if that is one of [Untold]
-	Left   string   // what a rule could heal and none does
-	Out    string   // what stays out of the rules, and why
-	As     []string // a product has no state of its own: it does what these entries say
+	Remark string   // what to know about Proxy or about the rules
+	Untold string   // the set that heals it, if [Untold] has it
+	Left   string   // what a rule could heal although none does
+	Out    string   // what rules leave alone, and why
+	As     []string // the entries that a product has; such an entry has no status of its own
 }
 
-// A Subject is a group of entries.
+// A Subject is a group of entries about one subject.
 type Subject struct {
 	Name    string
 	Entries []Entry
 }
 
-// Catalogue lists all entries, by number.
+// Catalogue returns all entries, by number.
 func Catalogue() []Subject {
 	return []Subject{
 		greetingEntries(), helloEntries(), authEntries(), envelopeEntries(), messageEntries(), replyEntries(), orderEntries(),
@@ -40,21 +40,21 @@ func Catalogue() []Subject {
 // A Status says how much of an entry is healed.
 type Status string
 
-// The statuses of entries.
+// The statuses of an entry.
 const (
 	Healed   Status = "healed"
 	InPart   Status = "in part"    // some of it is healed
-	Possible Status = "a rule can" // nobody has written the rule yet
+	Possible Status = "a rule can" // a rule could heal it, but nobody has written one
 	StaysOut Status = "stays out"
 )
 
-// A Coverage knows which rules heal each entry.
+// A Coverage knows, for each entry, the rules that heal it.
 type Coverage struct {
-	rules   map[string][]string // by number, in the order of the table
+	rules   map[string][]string // by number of the entry, in the order of the table
 	entries map[string]Entry
 }
 
-// Cover compares the catalogue with the Entries of rules.
+// Cover returns the coverage of the catalogue by these rules.
 func Cover(subjects []Subject, rules []rewrite.Rule) Coverage {
 	c := Coverage{map[string][]string{}, map[string]Entry{}}
 	for _, s := range subjects {
@@ -76,8 +76,9 @@ func (c Coverage) Entry(number string) (e Entry, ok bool) {
 	return e, ok
 }
 
-// Rules lists the rules that heal an entry or a part of it, in the order of the
-// table. Those of a product are its own, then those of the entries that it is like.
+// Rules returns the names of the rules that heal an entry or a part of it, in the order
+// of the table. For a product these are its own rules, followed by those of the entries
+// in As.
 func (c Coverage) Rules(e Entry) []string {
 	rules := slices.Clone(c.rules[e.Number])
 	for _, number := range e.As {
@@ -90,8 +91,8 @@ func (c Coverage) Rules(e Entry) []string {
 	return rules
 }
 
-// Status returns how much of an entry is healed. A product is healed if all
-// entries that it is like are.
+// Status returns how much of an entry is healed. For a product it is the status that all
+// entries in As have, or InPart if they differ.
 func (c Coverage) Status(e Entry) Status {
 	if e.As != nil {
 		first := c.Status(c.entries[e.As[0]])
@@ -114,8 +115,8 @@ func (c Coverage) Status(e Entry) Status {
 	return Possible
 }
 
-// State returns the status of an entry in words: what heals it, what does not,
-// and why. Names of rules stand in backquotes.
+// State describes the status of an entry: what heals it, what does not, and why. Names of
+// rules are in backquotes.
 func (c Coverage) State(e Entry) string {
 	var parts []string
 	if e.As != nil {

@@ -2,8 +2,9 @@ package heal
 
 import "smtpshim/rewrite"
 
-// heldText is how many octets of a message are held back for its end: enough for a few
-// lines, and with the dot within any segment of TCP (RFC 9293, 3.7.1: 536 octets).
+// heldText is the number of octets of a message that are held back until its end. They
+// are enough for a few lines, and fit with the dot into any segment of TCP (RFC 9293,
+// 3.7.1: 536 octets).
 const heldText = 512
 
 func dotWithText() rewrite.Rule {
@@ -32,7 +33,7 @@ func holdEnd(*rewrite.Text) rewrite.Filter {
 			}
 			out := append(append(dst[:0], held...), src...)
 			goes := len(out) - heldText
-			if goes > 0 && out[goes-1] == '\r' { // its LF would be alone
+			if goes > 0 && out[goes-1] == '\r' { // otherwise its LF would come alone
 				goes--
 			}
 			held = append(held[:0], out[goes:]...)

@@ -10,7 +10,7 @@ import (
 
 // eightBit is the state of offer-8bitmime.
 type eightBit struct {
-	declared bool // the last MAIL that began a transaction, or was to, has BODY=8BITMIME
+	declared bool // the last MAIL in the present or next transaction has BODY=8BITMIME
 }
 
 func offer8BITMIME() rewrite.Rule {
@@ -40,7 +40,7 @@ func offer8BITMIME() rewrite.Rule {
 			a := rewrite.Actions{
 				Replies: rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbLHLO), Reply: add8BITMIME,
 				Commands: rewrite.SetOf(rewrite.VerbMAIL), Command: func(t *rewrite.Turn) {
-					if encodes && !t.Transaction() { // within one, MAIL is refused
+					if encodes && !t.Transaction() { // in a transaction, MAIL is refused
 						t.State().(*eightBit).declared = rewrite.HasWord(t.Said(), "8BITMIME")
 					}
 					takeBODYOut(t, encodes)
@@ -77,8 +77,9 @@ func add8BITMIME(t *rewrite.Turn) {
 	}
 }
 
-// takeBODYOut takes BODY out of a MAIL to a server that has not offered it, and, where the
-// text will grow, SIZE (RFC 1870, 6.1). BODY=BINARYMIME was not offered by us.
+// takeBODYOut removes BODY from a MAIL to a server that has not offered it. If the text
+// will grow, it also removes SIZE (RFC 1870, 6.1). It keeps BODY=BINARYMIME, which we
+// have not offered.
 func takeBODYOut(t *rewrite.Turn, grows bool) {
 	if t.Server().Has("8BITMIME") || !rewrite.HasWord(t.Said(), "BODY") {
 		return
@@ -89,16 +90,16 @@ func takeBODYOut(t *rewrite.Turn, grows bool) {
 	})
 }
 
-// takeSIZEOut takes SIZE out of a MAIL whose message may grow: the client's number would be
-// too small (RFC 1870, 6.1).
+// takeSIZEOut removes SIZE from a MAIL whose message may grow, because the client's
+// number would be too small (RFC 1870, 6.1).
 func takeSIZEOut(t *rewrite.Turn) {
 	if rewrite.HasWord(t.Line(), "SIZE") {
 		leaveOut(t, func(_, keyword string) bool { return keyword == "SIZE" })
 	}
 }
 
-// reencoded is a Filter that changes a message by a plan. look is called behind each piece.
-// A message of which readers may disagree where its parts end is refused.
+// reencoded returns a Filter that encodes a message by a plan. It calls look after each
+// piece. It refuses a message if readers may disagree on where its parts end.
 func reencoded(plan mimetext.Plan, look func(*rewrite.Text, *mimetext.Writer)) rewrite.Filter {
 	w := mimetext.New(plan)
 	judge := func(m *rewrite.Text) {

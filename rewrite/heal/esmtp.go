@@ -39,26 +39,26 @@ func advertiseESMTP() rewrite.Rule {
 	}
 }
 
-// advertiser puts the word ESMTP into greetings.
+// An advertiser adds the word ESMTP to greetings.
 type advertiser struct {
 	word   func(*rewrite.Turn)
 	always bool
 }
 
-// esmtpState is what a session knows of its server's EHLO.
+// An esmtpState is what a session knows about EHLO at its server.
 type esmtpState struct {
-	unsaid   bool // the server's greeting lacks the word
-	promised bool // the client's has it
-	refused  bool // EHLO was refused, and HELO has no answer yet
+	unsaid   bool // the server's greeting does not have the word
+	promised bool // the client's greeting has the word
+	refused  bool // EHLO was refused, and the HELO in its place awaits a reply
 	refusal  ehloRefusal
 }
 
-// rejectsEHLO is remembered, for a day, of a server that has refused EHLO although
-// the word was promised for it. That one accepts EHLO the engine remembers.
+// rejectsEHLO is the key under which a server is remembered, for a day, that has refused
+// EHLO after we added the word. The engine remembers servers that accept EHLO.
 const rejectsEHLO = "rejects EHLO"
 
-// ehloPatience is for how many milliseconds EHLO may have no answer where the
-// promise is ours: less than the 30 seconds after which impatient clients leave.
+// ehloPatience is the time, in milliseconds, that a server has to answer an EHLO that we
+// have caused. Impatient clients leave after 30 seconds.
 const ehloPatience = 15_000
 
 func waitForEHLO(t *rewrite.Turn) {
@@ -80,13 +80,13 @@ func (a advertiser) hear(t *rewrite.Turn) {
 		keepPromise(t, state)
 	case !t.Lost() && !isEHLO && t.Reply().Code == 250 && state.refused:
 		t.Remember(rejectsEHLO, dayLong)
-		t.Reply().Lines = t.Reply().Lines[:1] // any further line would be a keyword
+		t.Reply().Lines = t.Reply().Lines[:1] // a client would take further lines for keywords
 	case !t.Lost() && !isEHLO:
 		state.refusal.give(t)
 	}
 }
 
-// greet adds the word where something says that the server knows EHLO.
+// greet adds the word if there is evidence that the server knows EHLO.
 func (a advertiser) greet(t *rewrite.Turn, state *esmtpState) {
 	if t.Lost() || t.Reply().Code != 220 {
 		return
@@ -104,10 +104,10 @@ func (a advertiser) greet(t *rewrite.Turn, state *esmtpState) {
 	}
 }
 
-// keepPromise says HELO where EHLO is refused: the client would have said it
-// without the word. A lost connection alone is no refusal: EHLO is said once
-// more. Where the server has accepted EHLO before, a closed connection does not
-// lead to HELO, for AUTH and STARTTLS need EHLO.
+// keepPromise sends HELO if EHLO is refused, because without the word the client would
+// have sent HELO. A lost connection alone is no refusal: EHLO is sent once more. If the
+// server has accepted EHLO before, a lost connection never leads to HELO, because AUTH
+// and STARTTLS need EHLO.
 func keepPromise(t *rewrite.Turn, state *esmtpState) {
 	closes := t.Lost() || t.Reply().Code == 421 // RFC 5321, 3.8
 	switch {
@@ -172,15 +172,15 @@ func fallBackToHELO() rewrite.Rule {
 	}
 }
 
-// ehloRefusal is what the server has answered to EHLO, while HELO is said in its place.
+// An ehloRefusal is the server's refusal of EHLO, kept while HELO is sent in its place.
 type ehloRefusal struct{ rewrite.Reply }
 
 func (e *ehloRefusal) keep(t *rewrite.Turn) {
 	e.Reply = rewrite.Reply{Code: t.Reply().Code, Lines: slices.Clone(t.Reply().Lines)}
 }
 
-// give has the client hear that, if the server knows no HELO either: the client has not
-// said it.
+// give replaces a reply that the server does not know HELO either by the refusal of EHLO,
+// because the client has not sent HELO.
 func (e *ehloRefusal) give(t *rewrite.Turn) {
 	if r := t.Reply(); e.Code != 0 && (r.Code == 500 || r.Code == 502) {
 		*r = e.Reply
@@ -191,27 +191,28 @@ func (e *ehloRefusal) give(t *rewrite.Turn) {
 func helloInstead(t *rewrite.Turn) {
 	r, refused := t.Reply(), t.State().(*ehloRefusal)
 	switch isEHLO := rewrite.ParseVerb(t.Line()) == rewrite.VerbEHLO; {
-	case t.Lost() && t.Authenticated(): // the login is lost with the connection
+	case t.Lost() && t.Authenticated(): // the login would be lost with the connection
 	case t.Lost() && isEHLO:
 		insist(t)
-	case t.Lost() && t.Fresh() == 0: // some refuse EHLO and hang up then
+	case t.Lost() && t.Fresh() == 0: // some servers refuse EHLO and then hang up
 		t.AgainAfresh(heloFor(t))
 	case isEHLO && (refusesEHLO(r) || r.Code == 503 && !t.Introduced()): // github.com/pear/Net_SMTP/issues/5
 		refused.keep(t)
 		t.Again(heloFor(t))
 	case !isEHLO && r.Code == 250:
 		refused.Reply = rewrite.Reply{}
-		r.Lines = r.Lines[:1] // any further line would be a keyword
+		r.Lines = r.Lines[:1] // a client would take further lines for keywords
 	case !isEHLO && !t.Lost():
 		refused.give(t)
 	}
 }
 
-// hangsUp is remembered of a server, for a day, that has hung up on EHLO twice in a row.
+// hangsUp is the key under which a server is remembered, for a day, that has hung up on
+// EHLO twice in a row.
 const hangsUp = "hangs up on EHLO"
 
-// insist says EHLO once more to a server that has hung up on it, and HELO if that is no
-// use, or has been none before.
+// insist sends EHLO once more to a server that has hung up on it. If that fails, or is
+// known to fail, it sends HELO.
 func insist(t *rewrite.Turn) {
 	switch {
 	case t.Fresh() == 0 && (t.SpeaksESMTP() || !t.Remembers(hangsUp)):
@@ -223,8 +224,8 @@ func insist(t *rewrite.Turn) {
 	}
 }
 
-// heloFor is HELO with the name that the line has, or with the client's address if it
-// has none: HELO needs a name (RFC 5321, 4.1.1.1).
+// heloFor returns HELO with the name in the line. If there is none, the name is the
+// client's address, because HELO needs a name (RFC 5321, 4.1.1.1).
 func heloFor(t *rewrite.Turn) string {
 	name := string(rewrite.Argument(t.Line()))
 	if name == "" {
@@ -233,7 +234,8 @@ func heloFor(t *rewrite.Turn) string {
 	return "HELO " + name
 }
 
-// refusesEHLO says that the server does not know EHLO, rather than the name in it.
+// refusesEHLO reports whether a refusal means that the server does not know EHLO, and not
+// that it rejects the name.
 func refusesEHLO(r *rewrite.Reply) bool {
 	switch r.Code {
 	case 500, 502, 504, 550, 554:
@@ -244,10 +246,11 @@ func refusesEHLO(r *rewrite.Reply) bool {
 	return false
 }
 
-// blamesArgument reads a 501, whose code serves for unknown commands too.
+// blamesArgument reports whether a 501 is about the argument. The code is also used for
+// unknown commands.
 func blamesArgument(r *rewrite.Reply) bool {
 	text := strings.ToLower(strings.Join(r.Lines, " "))
-	text = strings.ReplaceAll(text, "syntax error in parameters or arguments", "") // what 501 means (RFC 821, 4.2.1)
+	text = strings.ReplaceAll(text, "syntax error in parameters or arguments", "") // the general meaning of 501 (RFC 821, 4.2.1)
 	for _, word := range []string{"5.5.4", "address", "argument", "domain", "host", "name", "parameter", "operand"} {
 		if strings.Contains(text, word) {
 			return true

@@ -56,10 +56,10 @@ func hostNameFirst() rewrite.Rule {
 	}
 }
 
-// hostNames puts names into greetings and answers to hellos.
+// hostNames adds a host name to greetings and to replies to hellos.
 type hostNames struct{ name string }
 
-// greetingHost is the name that the server's greeting has; "" if it has none.
+// A greetingHost is the host name in the server's greeting; "" if it has none.
 type greetingHost struct{ name string }
 
 func (h hostNames) put(t *rewrite.Turn) {
@@ -85,9 +85,9 @@ func (h hostNames) put(t *rewrite.Turn) {
 	r.Lines[0] = strings.TrimRight(name+" "+strings.TrimLeft(unpainted(r.Lines[0]), " "), " ")
 }
 
-// isHostName reports whether a word tells a host: a domain of several labels, whose last
-// is no number, or an address in brackets. A single label may be any word. Underscores
-// and punctuation behind it are taken.
+// isHostName reports whether a word names a host: it is a domain of several labels, the
+// last of which is not a number, or an address in brackets. A single label may be any
+// word. Underscores, and punctuation behind the name, are allowed.
 func isHostName(word string) bool {
 	if strings.HasPrefix(word, "[") {
 		return isHelloName(word)
@@ -97,8 +97,8 @@ func isHostName(word string) bool {
 	return dot > 0 && strings.Trim(word[dot+1:], "0123456789") != "" && isDomain(word)
 }
 
-// unpainted is a text without the words that PIX has painted over, of which it leaves
-// 2, 0 and blanks (KB320027).
+// unpainted returns a text without the words that a PIX has masked. A PIX leaves the
+// characters 2, 0 and blank unmasked (KB320027).
 func unpainted(text string) string {
 	if strings.Count(text, "*") < leastPainted {
 		return text
@@ -112,8 +112,8 @@ func unpainted(text string) string {
 	return strings.Join(left, " ")
 }
 
-// leastPainted is how many asterisks a word has at least that is painted over: fewer may
-// be an ornament.
+// leastPainted is the least number of asterisks in a masked word. Fewer may be an
+// ornament.
 const leastPainted = 4
 
 func refusedGreeting() rewrite.Rule {
@@ -128,7 +128,7 @@ func refusedGreeting() rewrite.Rule {
 			return rewrite.Actions{
 				State:    func() any { return new(bool) }, // whether the server's greeting was a refusal
 				Refusals: rewrite.SetOf(rewrite.VerbGreeting), Reply: func(t *rewrite.Turn) { *t.State().(*bool) = true },
-				// BDAT is refused where it was not offered, unless a rule wants it.
+				// Without an offer, BDAT is refused unless some rule sees it.
 				Commands: rewrite.EveryVerb &^ rewrite.SetOf(rewrite.VerbQUIT, rewrite.VerbBDAT), Command: func(t *rewrite.Turn) {
 					if !t.Introduced() && *t.State().(*bool) {
 						t.Answer(rewrite.Reply{Code: 503, Lines: []string{"5.5.1 the server has refused this session; say QUIT"}})

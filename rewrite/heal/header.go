@@ -53,7 +53,7 @@ func headerFields() rewrite.Rule {
 	}
 }
 
-// addable are the fields that can be added (RFC 5322, 3.6.1 and 3.6.4).
+// addable are the fields that header-fields can add (RFC 5322, 3.6.1 and 3.6.4).
 var addable = []string{"Date", "Message-ID"}
 
 func hasFold(names []string, name string) bool {
@@ -65,20 +65,20 @@ const (
 	maxText      = 998 // octets of a line without its CRLF (RFC 5322, 2.1.1)
 )
 
-// headerChange is what the options of header-fields say.
+// A headerChange is the options of header-fields.
 type headerChange struct{ unfold, remove, add []string }
 
-// headerReader goes through one message's header.
+// A headerReader edits the header of one message.
 type headerReader struct {
 	headerChange
-	line    []byte   // the line that is under way, up to maxText and its CRLF
-	mid     bool     // its beginning has gone already
-	fields  int      // so far
-	seen    []string // of add
-	drops   bool     // the present field is left out
-	joins   bool     // the present field becomes one line; its last CRLF is held back
-	held    bool     // that CRLF is
-	length  int      // octets of the line that goes out, if joins
+	line    []byte   // the present line so far, at most maxText octets and CRLF
+	mid     bool     // the beginning of the present line has been written
+	fields  int      // number of fields so far
+	seen    []string // fields of add that the header has
+	drops   bool     // the present field is removed
+	joins   bool     // the present field becomes one line, so its last CRLF is held back
+	held    bool     // a CRLF is held back
+	length  int      // octets of the output line so far, if joins
 	over    bool     // the header has ended
 	changed bool
 }
@@ -96,7 +96,7 @@ func (h headerChange) begin(*rewrite.Text) rewrite.Filter {
 			}
 			return out
 		},
-		End: func(m *rewrite.Text) []byte { // a message without an empty line
+		End: func(m *rewrite.Text) []byte { // for a message without an empty line
 			if r.over {
 				return nil
 			}
@@ -109,7 +109,7 @@ func (h headerChange) begin(*rewrite.Text) rewrite.Filter {
 	}
 }
 
-// text appends what becomes of src, of which the header may be over.
+// text appends to dst what replaces src. The header may end in src.
 func (r *headerReader) text(m *rewrite.Text, dst, src []byte) []byte {
 	for len(src) > 0 && !r.over {
 		n := bytes.IndexByte(src, '\n') + 1
@@ -140,7 +140,7 @@ func (r *headerReader) text(m *rewrite.Text, dst, src []byte) []byte {
 	return dst
 }
 
-// take deals with a line of the header, or with a part of one that is long.
+// take handles a line of the header, or a part of a long one.
 func (r *headerReader) take(m *rewrite.Text, dst, line []byte) []byte {
 	first := !r.mid
 	text, ends := bytes.CutSuffix(line, []byte("\r\n"))
@@ -151,7 +151,7 @@ func (r *headerReader) take(m *rewrite.Text, dst, line []byte) []byte {
 		return dst
 	case !first, folds && !r.joins:
 		return r.pass(dst, text, ends)
-	case folds: // unfolded, unless the line would be too long
+	case folds: // unfold, unless the line would be too long
 		if r.held && ends && r.length+len(text) <= maxText {
 			r.held, r.changed = false, true
 		} else {
@@ -165,9 +165,9 @@ func (r *headerReader) take(m *rewrite.Text, dst, line []byte) []byte {
 	name = bytes.TrimRight(name, " \t")
 	switch {
 	case is && len(name) > 0 && !bytes.ContainsAny(name, " \t"):
-	case r.fields == 0 && (bytes.HasPrefix(line, []byte("From ")) || bytes.HasPrefix(line, []byte(">From "))): // of a mailbox file
+	case r.fields == 0 && (bytes.HasPrefix(line, []byte("From ")) || bytes.HasPrefix(line, []byte(">From "))): // from a mailbox file
 		return append(dst, line...)
-	default: // the body begins, for many readers
+	default: // many readers take this for the beginning of the body
 		return append(r.end(m, dst, r.fields == 0), line...)
 	}
 	dst = r.release(dst)
@@ -184,7 +184,8 @@ func (r *headerReader) take(m *rewrite.Text, dst, line []byte) []byte {
 	return r.pass(dst, text, ends)
 }
 
-// pass appends text of a field, and its line end unless that may have to go.
+// pass appends text of a field. It holds the line end back if that may have to be
+// removed.
 func (r *headerReader) pass(dst, text []byte, ends bool) []byte {
 	dst = append(dst, text...)
 	r.length += len(text)
@@ -198,7 +199,7 @@ func (r *headerReader) pass(dst, text []byte, ends bool) []byte {
 	return dst
 }
 
-// release appends the line end that is held back.
+// release appends the line end that was held back.
 func (r *headerReader) release(dst []byte) []byte {
 	if r.held {
 		dst = append(dst, "\r\n"...)
@@ -207,8 +208,8 @@ func (r *headerReader) release(dst []byte) []byte {
 	return dst
 }
 
-// end ends the header with the fields that are missing, and, where a body without a
-// header follows, with an empty line.
+// end ends the header: it adds the missing fields and, if a body follows without a
+// header, an empty line.
 func (r *headerReader) end(m *rewrite.Text, dst []byte, body bool) []byte {
 	dst = r.release(dst)
 	r.over = true

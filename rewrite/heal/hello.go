@@ -28,13 +28,14 @@ func maskedEHLO() rewrite.Rule {
 	}
 }
 
-// maskedState is what a session knows of an EHLO that had a lone OK.
+// A maskedState is what a session knows about an EHLO that was answered with a lone OK.
 type maskedState struct {
-	helo  bool // HELO was said in its place, and has no answer yet
-	plain bool // such an OK is the server's own answer
+	helo  bool // HELO was sent in its place and awaits a reply
+	plain bool // the server itself answers EHLO with a lone OK
 }
 
-// answersOK is remembered, for a day, of a server whose answer to EHLO is a lone OK.
+// answersOK is the key under which a server is remembered, for a day, that answers EHLO
+// with a lone OK.
 const answersOK = "answers OK"
 
 func seeThrough(t *rewrite.Turn) {
@@ -59,7 +60,7 @@ func seeThrough(t *rewrite.Turn) {
 	state.helo = false
 	switch {
 	case r.Code == 250:
-		r.Lines = r.Lines[:1] // any further line would be a keyword
+		r.Lines = r.Lines[:1] // a client would take further lines for keywords
 	case r.Code == 503 && t.Fresh() == 0:
 		state.plain = true
 		t.Remember(answersOK, dayLong)
@@ -67,14 +68,15 @@ func seeThrough(t *rewrite.Turn) {
 	}
 }
 
-// isLoneOK recognises the answer to NOOP, with an enhanced status code or without.
+// isLoneOK reports whether text is a reply to NOOP: OK, with or without an enhanced
+// status code.
 func isLoneOK(text string) bool {
 	_, text = cutStatus(text)
 	return strings.EqualFold(strings.Trim(text, " "), "OK")
 }
 
-// isPainted recognises a keyword that was painted over: X's, behind which its last
-// letter may be left, in upper case.
+// isPainted reports whether a keyword was masked: it is a row of X's, and may end with
+// its own last letter in upper case.
 func isPainted(name string) bool {
 	left := strings.TrimLeft(name, "X")
 	return len(name)-len(left) >= 3 && (left == "" || len(left) == 1 && 'A' <= left[0] && left[0] <= 'Z')
@@ -93,7 +95,7 @@ func heloToEHLO() rewrite.Rule {
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{
 				Commands: rewrite.SetOf(rewrite.VerbHELO), Command: func(t *rewrite.Turn) {
-					saysBoth := !t.Introduced() && t.Hello() != "" // the client, whose EHLO was refused
+					saysBoth := !t.Introduced() && t.Hello() != "" // the client has sent EHLO before, and it was refused
 					if name := rewrite.Argument(t.Line()); len(name) > 0 && !saysBoth && t.SpeaksESMTP() {
 						t.SetLine("EHLO " + string(name))
 					}
@@ -113,7 +115,7 @@ func answerHELO(t *rewrite.Turn) {
 		t.AgainAfresh(heloFor(t))
 	case t.Lost():
 	case r.Code == 250 && len(r.Lines) == 1 && isLoneOK(r.Lines[0]) && t.Untouched() && t.Fresh() == 0:
-		t.AgainAfresh(heloFor(t)) // a firewall may have made NOOP of EHLO: see masked-ehlo
+		t.AgainAfresh(heloFor(t)) // a firewall may have replaced EHLO by NOOP: see masked-ehlo
 	case r.Code == 250:
 		r.Lines = r.Lines[:1]
 	case r.Code >= 500:
@@ -132,7 +134,7 @@ func retryEHLO() rewrite.Rule {
 		Entries:  []string{"L128"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{
-				State:    func() any { return new(bool) }, // whether a hello was said once more in this session
+				State:    func() any { return new(bool) }, // whether a hello was repeated in this session
 				Refusals: hellos, Reply: func(t *rewrite.Turn) {
 					if t.Lost() || t.Reply().Code != 500 || !strings.HasPrefix(t.Reply().Lines[0], "5.3.3 ") {
 						return

@@ -70,22 +70,22 @@ func (e *invalidName) Error() string {
 	return fmt.Sprintf("%q is not a name for EHLO; write a domain name, or an address in brackets such as [192.0.2.1]", e.name)
 }
 
-// helloNames mends the argument of HELO and EHLO.
+// helloNames corrects the argument of HELO and EHLO.
 type helloNames struct {
 	name, domain string
 	replace      map[string]string
 	always       bool
 }
 
-// helloState is what a session knows of the names that its server refuses.
+// A helloState is what a session knows about names that its server refuses.
 type helloState struct {
-	product bool     // the greeting is that of a product that refuses them
-	refused []string // faults of names that were refused, and taken without the fault
-	tried   string   // the fault of a name that was refused, while the mended name has no answer
+	product bool     // the greeting is that of a product that refuses such names
+	refused []string // faults of names that the server refuses and, once corrected, accepts
+	tried   string   // the fault of a refused name, while the corrected name awaits a reply
 }
 
-// fix mends the line before the server sees it, where the configuration asks
-// for that or this server is known to refuse such a name.
+// fix corrects the name before the server sees it, if the configuration asks for that or
+// the server is known to refuse such names.
 func (f *helloNames) fix(t *rewrite.Turn) {
 	state := t.State().(*helloState)
 	state.tried = ""
@@ -98,8 +98,8 @@ func (f *helloNames) fix(t *rewrite.Turn) {
 	}
 }
 
-// hear looks for evidence in the greeting and in the answers to EHLO and HELO.
-// A refused name is mended and said again.
+// hear looks in the greeting and in replies to EHLO and HELO for signs that the server
+// refuses a name. If it does, hear sends the hello again with a corrected name.
 func (f *helloNames) hear(t *rewrite.Turn) {
 	state, r := t.State().(*helloState), t.Reply()
 	if t.Verb() == rewrite.VerbGreeting {
@@ -139,15 +139,15 @@ func (f *helloNames) hear(t *rewrite.Turn) {
 	state.tried = fault
 }
 
-// refusesNames recognises the greetings of IIS 4 and MCIS 2 (KB Q240832) and of
+// refusesNames reports whether a greeting is that of IIS 4 or MCIS 2 (KB Q240832), or of
 // IIS 5 (KB254560).
 func refusesNames(r *rewrite.Reply) bool {
 	text := strings.Join(r.Lines, " ")
 	return strings.Contains(text, "Microsoft SMTP MAIL ready") || strings.Contains(text, "Microsoft ESMTP MAIL Service, Version: 5.0.")
 }
 
-// refusesName reports whether a reply to EHLO or HELO is against a name with
-// this fault. Where the name is valid, the text has to say so.
+// refusesName reports whether a reply to EHLO or HELO refuses a name because of this
+// fault. If the name is valid, the text of the reply must say so.
 func refusesName(r *rewrite.Reply, fault string) bool {
 	text := strings.ToLower(strings.Join(r.Lines, " "))
 	blamed := blamesArgument(r) || strings.Contains(text, "helo") || strings.Contains(text, "ehlo")
@@ -162,8 +162,8 @@ func refusesName(r *rewrite.Reply, fault string) bool {
 	return false
 }
 
-// The faults of names and lines. What is remembered of a server is a fault, or
-// several joined with "+".
+// The faults of names and lines. A server is remembered for one fault, or for several
+// joined with "+".
 const (
 	blanksFault     = "blanks"
 	missingFault    = "missing"
@@ -175,9 +175,9 @@ const (
 	loopbackFault   = "loopback"
 )
 
-// mend returns the line of HELO or EHLO with a name that every server has to
-// take. fault says what was wrong with it, "" if nothing was; wished reports
-// whether an option asks for the change.
+// mend returns the line of HELO or EHLO with a name that every server must accept. fault
+// is what was wrong with the name, "" if nothing was. wished reports whether an option
+// asks for the change.
 func (f *helloNames) mend(line string, s rewrite.Session) (fixed, fault string, wished bool) {
 	verb := strings.TrimLeft(line, blanks)
 	verb = verb[:min(len(verb), len("EHLO"))]
@@ -201,9 +201,9 @@ func (f *helloNames) mend(line string, s rewrite.Session) (fixed, fault string, 
 	return fixed, fault, wished
 }
 
-// mendName returns a name that every server has to take, "" if no change makes
-// one of this name, and what is wrong with it. It never takes away what tells
-// one host from another: "-x-.example" does not become "x.example".
+// mendName returns a name that every server must accept, "" if no correction of this name
+// would be one, and the faults of the name. It never removes what distinguishes one host
+// from another: "-x-.example" does not become "x.example".
 func mendName(name string) (mended, fault string) {
 	switch {
 	case name == "":
@@ -246,8 +246,8 @@ func (f *helloNames) qualify(name string) string {
 	return name
 }
 
-// fallback is the name that is said in place of one that cannot be mended. If that
-// is a loopback name, another one is no help.
+// fallback returns the name to use in place of one that cannot be corrected. If the name
+// is a loopback name, it returns no other loopback name.
 func (f *helloNames) fallback(s rewrite.Session, isLoopback bool) string {
 	if f.name != "" {
 		return f.name
@@ -258,7 +258,7 @@ func (f *helloNames) fallback(s rewrite.Session, isLoopback bool) string {
 	return nameOf(s)
 }
 
-// nameOf is a name for a client that has given none: its address as a literal.
+// nameOf returns a name for a client that has given none: its address as a literal.
 func nameOf(s rewrite.Session) string {
 	if literal, ok := addressLiteral(s.Client().String()); ok {
 		return literal
@@ -266,8 +266,8 @@ func nameOf(s rewrite.Session) string {
 	return s.Hostname()
 }
 
-// isLoopback reports whether a name says "this host" and nothing about which
-// one it is, with brackets or without.
+// isLoopback reports whether a name, with or without brackets, only means "this host" and
+// does not identify it.
 func isLoopback(name string) bool {
 	switch strings.ToLower(name) {
 	case "localhost", "localhost.localdomain", "localhost.local", "localhost.localhost":
@@ -278,7 +278,8 @@ func isLoopback(name string) bool {
 	return ok && a.Unmap().IsLoopback()
 }
 
-// parseAddr is netip.ParseAddr, without the error that most names would cost.
+// parseAddr is netip.ParseAddr without the cost of an error, since most names are no
+// addresses.
 func parseAddr(s string) (a netip.Addr, ok bool) {
 	if s == "" || !isDigit(s[0]) && strings.IndexByte(s, ':') < 0 {
 		return netip.Addr{}, false
@@ -287,7 +288,7 @@ func parseAddr(s string) (a netip.Addr, ok bool) {
 	return a, err == nil
 }
 
-// addressLiteral puts an address in brackets (RFC 5321, 4.1.3).
+// addressLiteral returns an address in brackets (RFC 5321, 4.1.3).
 func addressLiteral(s string) (string, bool) {
 	s, _ = cutIPv6(s)
 	a, ok := parseAddr(s)
@@ -300,8 +301,8 @@ func addressLiteral(s string) (string, bool) {
 	return "[IPv6:" + a.String() + "]", true
 }
 
-// isHelloName says whether a server has to accept it as it stands: a domain or
-// an address literal (RFC 5321, 4.1.1.1).
+// isHelloName reports whether s is a valid name for EHLO: a domain or an address literal
+// (RFC 5321, 4.1.1.1).
 func isHelloName(s string) bool {
 	inner, isLiteral := strings.CutPrefix(s, "[")
 	if !isLiteral {
@@ -317,7 +318,7 @@ func isHelloName(s string) bool {
 	return ok && a.Is6() == is6 && a.Zone() == ""
 }
 
-// cutIPv6 takes the tag off an IPv6 address literal, in any case.
+// cutIPv6 removes the tag of an IPv6 address literal, ignoring case.
 func cutIPv6(s string) (bare string, found bool) {
 	const tag = "IPv6:"
 	if len(s) >= len(tag) && strings.EqualFold(s[:len(tag)], tag) {
@@ -326,8 +327,8 @@ func cutIPv6(s string) (bare string, found bool) {
 	return s, false
 }
 
-// isDomain checks letters, digits and hyphens in labels (RFC 5321, 4.1.2), and
-// the lengths of RFC 1035, 2.3.4.
+// isDomain reports whether s is a domain: its labels have letters, digits and hyphens
+// (RFC 5321, 4.1.2), and its lengths are within RFC 1035, 2.3.4.
 func isDomain(s string) bool {
 	if len(s) > 253 {
 		return false

@@ -22,7 +22,7 @@ func hideFailedSTARTTLS() rewrite.Rule {
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			rest := int(o.Number("seconds"))
 			return rewrite.Actions{
-				State:   func() any { return new(bool) }, // whether the server has refused it in this session
+				State:   func() any { return new(bool) }, // whether the server has refused STARTTLS in this session
 				Replies: rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbSTARTTLS), Reply: func(t *rewrite.Turn) {
 					switch {
 					case t.Lost() || t.EndsClientTLS() || t.ClientTLS():
@@ -30,7 +30,7 @@ func hideFailedSTARTTLS() rewrite.Rule {
 						if t.Extensions().Has("STARTTLS") && (*t.State().(*bool) || t.Remembers(refusesSTARTTLS)) {
 							t.Extensions().Drop("STARTTLS")
 						}
-					case t.Reply().Code == 454, t.Reply().Code >= 500 && t.Reply().Code != 503: // 503: EHLO has to come first
+					case t.Reply().Code == 454, t.Reply().Code >= 500 && t.Reply().Code != 503: // 503: EHLO must come first
 						*t.State().(*bool) = true
 						t.Remember(refusesSTARTTLS, rest)
 					}
@@ -40,5 +40,5 @@ func hideFailedSTARTTLS() rewrite.Rule {
 	}
 }
 
-// refusesSTARTTLS is remembered of a server.
+// refusesSTARTTLS is the key under which a server is remembered that refuses STARTTLS.
 const refusesSTARTTLS = "refuses STARTTLS"

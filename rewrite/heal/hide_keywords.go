@@ -46,7 +46,7 @@ func hideKeywords() rewrite.Rule {
 	}
 }
 
-// commandsOf are the commands that are keywords too.
+// commandsOf returns the commands that have the name of one of these keywords.
 func commandsOf(keywords []string) (verbs rewrite.VerbSet) {
 	for _, keyword := range keywords {
 		switch v := rewrite.ParseVerb([]byte(keyword)); v {

@@ -29,13 +29,13 @@ func joinDataReply() rewrite.Rule {
 	}
 }
 
-// maxJoined keeps the line within what RFC 5321, 4.5.3.1.5 lets a client
-// expect: 512 octets with code, blank and CRLF.
+// maxJoined is the length of the longest text that a client must accept in a line: 512
+// octets with code, blank and CRLF (RFC 5321, 4.5.3.1.5).
 const maxJoined = 512 - 6
 
 func joinLines(t *rewrite.Turn) {
 	r := t.Reply()
-	if len(r.Lines) < 2 || r.Code == 334 { // a challenge, not text
+	if len(r.Lines) < 2 || r.Code == 334 { // 334 is a challenge, not text
 		return
 	}
 	status, _, _ := strings.Cut(r.Lines[0], " ")
@@ -56,7 +56,7 @@ func joinLines(t *rewrite.Turn) {
 	r.Lines = []string{joined}
 }
 
-// cutStatus takes the enhanced status code off a text; "" if there is none.
+// cutStatus splits text into its enhanced status code, "" if it has none, and the rest.
 func cutStatus(text string) (status, rest string) {
 	word, rest, _ := strings.Cut(text, " ")
 	if !isStatus(word) {
@@ -65,7 +65,7 @@ func cutStatus(text string) (status, rest string) {
 	return word, rest
 }
 
-// refuseAs gives a refusal another code, and each of its lines this enhanced status code.
+// refuseAs sets the code of a refusal, and the enhanced status code of each of its lines.
 func refuseAs(r *rewrite.Reply, code int, status string) {
 	r.Code = code
 	for i, text := range r.Lines {
@@ -74,7 +74,7 @@ func refuseAs(r *rewrite.Reply, code int, status string) {
 	}
 }
 
-// isStatus recognises an enhanced status code (RFC 3463, 2).
+// isStatus reports whether word is an enhanced status code (RFC 3463, 2).
 func isStatus(word string) bool {
 	return len(word) >= 5 && strings.Count(word, ".") == 2 && strings.Trim(word, "0123456789.") == ""
 }

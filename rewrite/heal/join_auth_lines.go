@@ -35,19 +35,20 @@ func joinAuthLines() rewrite.Rule {
 // RFC 4422, A; Google's XOAUTH2).
 var clientFirst = []string{"PLAIN", "XOAUTH2", "OAUTHBEARER", "EXTERNAL"}
 
-// wantsResponse is remembered of a server, with the mechanism behind it.
+// wantsResponse, followed by a mechanism, is the key under which a server is remembered
+// that refuses AUTH without an initial response.
 const wantsResponse = "wants the first response on the line of "
 
-// joiner puts responses on the lines of AUTH.
+// A joiner moves the client's first response to the line of AUTH.
 type joiner struct{ always bool }
 
-// joinState is what a session knows of its server, and of the exchange that is under way.
+// A joinState is what a session knows about its server and the present exchange.
 type joinState struct {
-	refused []string // mechanisms that the server has refused without a response
-	command string   // that waits for its response; "": none
+	refused []string // mechanisms that the server has refused without an initial response
+	command string   // the command that waits for its response; "": none does
 }
 
-// ask asks the client for the response in the server's place.
+// ask sends the client the 334 in place of the server, to get its response.
 func (j joiner) ask(t *rewrite.Turn) {
 	if !saysMechanismAlone(t.Line(), t.Mechanism()) {
 		return
@@ -55,7 +56,7 @@ func (j joiner) ask(t *rewrite.Turn) {
 	state := t.State().(*joinState)
 	state.command = ""
 	if !t.Server().Has("AUTH", t.Mechanism()) {
-		return // it would refuse what the client ought not to say then
+		return // the server would refuse the mechanism, so the client must not send its response
 	}
 	if j.always || slices.Contains(state.refused, t.Mechanism()) || t.Remembers(wantsResponse+t.Mechanism()) {
 		state.command = "AUTH " + t.Mechanism()
@@ -63,7 +64,7 @@ func (j joiner) ask(t *rewrite.Turn) {
 	}
 }
 
-// join says the command with the response behind it.
+// join sends the command with its initial response.
 func (j joiner) join(t *rewrite.Turn) {
 	if t.Step() != 1 || !saysMechanismAlone(t.Said(), t.Mechanism()) {
 		return
@@ -80,8 +81,8 @@ func (j joiner) join(t *rewrite.Turn) {
 	state.command = ""
 }
 
-// learnToJoin notes that the server has refused a command that it cannot have refused
-// for what stands in it.
+// learnToJoin records that the server refuses a mechanism without an initial response. It
+// does so if the command has nothing else that the server could refuse.
 func learnToJoin(t *rewrite.Turn) {
 	if t.Lost() || t.Challenged() || !saysMechanismAlone(t.Line(), t.Mechanism()) || !t.Server().Has("AUTH", t.Mechanism()) {
 		return
@@ -94,8 +95,8 @@ func learnToJoin(t *rewrite.Turn) {
 	}
 }
 
-// saysMechanismAlone reports whether a command names a mechanism in which the client
-// speaks first, and nothing else.
+// saysMechanismAlone reports whether a command has a mechanism in which the client speaks
+// first, and no initial response.
 func saysMechanismAlone(line []byte, mechanism string) bool {
 	return slices.Contains(clientFirst, mechanism) && len(rewrite.Argument(line)) == len(mechanism)
 }

@@ -29,14 +29,14 @@ func plainKeywords() rewrite.Rule {
 	}
 }
 
-// A keywordLine is one line of an EHLO reply, taken apart.
+// A keywordLine is a parsed line of an EHLO reply.
 type keywordLine struct {
 	name   string // in upper case
-	equals bool   // "=" stands behind it
-	params string // with one blank between them
+	equals bool   // "=" follows the name
+	params string // separated by one blank
 }
 
-// readKeyword takes a line apart. ok is false if it has no keyword (RFC 5321, 4.1.1.1).
+// readKeyword parses a line. ok is false if it has no keyword (RFC 5321, 4.1.1.1).
 func readKeyword(line string) (k keywordLine, ok bool) {
 	line = strings.Join(strings.Fields(line), " ")
 	if at := strings.Index(line, " ["); at >= 0 && strings.HasSuffix(line, "]") {
@@ -57,7 +57,7 @@ func isKeywordName(name string) bool {
 	return name != "" && name[0] != '-' && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == ""
 }
 
-// spellPlainly writes the keywords as RFC 5321 and RFC 4954 have them.
+// spellPlainly writes the keywords in the form of RFC 5321 and RFC 4954.
 func spellPlainly(e rewrite.Extensions) {
 	was := e.Lines()
 	if len(was) == 0 {
@@ -65,7 +65,7 @@ func spellPlainly(e rewrite.Extensions) {
 	}
 	var lines, mechanisms []string
 	var read []keywordLine
-	at := -1 // of AUTH
+	at := -1 // the index of AUTH
 	for _, line := range was {
 		k, ok := readKeyword(line)
 		switch {
@@ -94,7 +94,7 @@ func spellPlainly(e rewrite.Extensions) {
 		switch {
 		case k.name == "AUTH" && len(mechanisms) == 0:
 		case k.name == "AUTH":
-			for _, line := range cutKeyword([]byte("AUTH " + strings.Join(mechanisms, " "))) { // of 512 octets at most
+			for _, line := range cutKeyword([]byte("AUTH " + strings.Join(mechanisms, " "))) { // in lines of at most 512 octets
 				lines = append(lines, string(line))
 			}
 		case k.equals && slices.ContainsFunc(read, func(o keywordLine) bool { return o.name == k.name && !o.equals }):
@@ -105,8 +105,8 @@ func spellPlainly(e rewrite.Extensions) {
 	setLines(e, was, lines)
 }
 
-// addMechanisms appends the mechanisms of a line that are not there yet, in upper case
-// (RFC 4422, 3.1).
+// addMechanisms appends to all the mechanisms in params that it lacks, in upper case (RFC
+// 4422, 3.1).
 func addMechanisms(all []string, params string) []string {
 	for m := range strings.FieldsSeq(strings.ToUpper(params)) {
 		if isMechanism(m) && !slices.Contains(all, m) {
@@ -120,7 +120,7 @@ func isMechanism(word string) bool {
 	return word != "" && strings.Trim(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
 }
 
-// setLines has the keywords be these lines in place of what they were.
+// setLines replaces the keyword lines was by lines.
 func setLines(e rewrite.Extensions, was, lines []string) {
 	if slices.Equal(was, lines) {
 		return

@@ -16,13 +16,14 @@ func loginToPlain() rewrite.Rule {
 		Source: "RFC 4616, 2; Beckhoff TwinCAT SMTP Server (0x8016); github.com/JustinIven/smtp-oauth-relay/issues/57; cakephp/cakephp#14639", Entries: []string{"L31", "L32"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{SASL: sayPLAIN, Command: sayPLAIN, Commands: rewrite.SetOf(rewrite.VerbAUTH),
-				State: func() any { return new([]string) }, // the client's name, in base64, once it is said
+				State: func() any { return new([]string) }, // the client's name in base64, once the client has sent it
 				Reply: func(t *rewrite.Turn) { offerMechanism(t, "LOGIN", "PLAIN") }, Replies: rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbLHLO)}, nil
 		},
 	}
 }
 
-// sayPLAIN asks for what the client has not said yet, or says all of it to the server.
+// sayPLAIN asks the client for its name or password, whichever is missing, or sends both
+// to the server.
 func sayPLAIN(t *rewrite.Turn) {
 	name, said := t.State().(*[]string), strings.Trim(string(t.Line()), blanks)
 	if t.Step() == 0 {

@@ -8,8 +8,9 @@ import (
 	"smtpshim/rewrite/mimetext"
 )
 
-// shortestLine is the shortest line, in octets, that lines may be broken to: lines of
-// quoted-printable have 76, and what stays within 78 need not be broken (RFC 5322, 2.1.1).
+// shortestLine is the least length, in octets, that the option may set. A line of
+// quoted-printable has 76 octets, and lines of up to 78 need not be broken (RFC 5322,
+// 2.1.1).
 const shortestLine = 78
 
 func longLines() rewrite.Rule {
@@ -93,7 +94,8 @@ func encodeLongLines(length int) func(*rewrite.Text) rewrite.Filter {
 		header, body := headerFolder{most: length}, rewrite.Lines{Max: length}
 		encoder := reencoded(mimetext.Plan{Encode: mimetext.EveryText, Break: length}, func(*rewrite.Text, *mimetext.Writer) {})
 		inBody, midLine := false, false
-		// What the encoder has held back of the header comes out with the first of the body.
+		// The encoder returns the part of the header that it has held back together with
+		// the first of the body.
 		judge := func(m *rewrite.Text, out []byte) []byte {
 			from := 0
 			if !inBody && len(out) > 0 {
@@ -118,8 +120,8 @@ func encodeLongLines(length int) func(*rewrite.Text) rewrite.Filter {
 	}
 }
 
-// headerLength is how much of text is header, with the empty line behind it, and whether
-// that line is there.
+// headerLength returns how many octets of text are header, including the empty line after
+// it. all reports whether that line is in text.
 func headerLength(text []byte, midLine bool) (n int, all bool) {
 	if !midLine && bytes.HasPrefix(text, []byte("\r\n")) {
 		return len("\r\n"), true
@@ -130,17 +132,17 @@ func headerLength(text []byte, midLine bool) (n int, all bool) {
 	return len(text), false
 }
 
-// A headerFolder folds the lines of a header that are too long: before the last white
-// space that is within the length, or where there is none at the length, with CRLF and a
-// blank.
+// A headerFolder folds the lines of a header that are too long. It breaks a line before
+// the last white space within the length, or at the length if there is none, and inserts
+// CRLF and a blank.
 type headerFolder struct {
-	most   int    // octets that a line may have, without its CRLF
-	line   []byte // the line that is under way
-	folded bool   // some line was
-	broken bool   // this line was
+	most   int    // longest line in octets, without its CRLF
+	line   []byte // the present line so far
+	folded bool   // some line was folded
+	broken bool   // the present line was folded
 }
 
-// fold appends what becomes of src to dst[:0], but for a line that has not ended.
+// fold appends the folded lines of src to dst[:0]. It keeps a line that has not ended.
 func (f *headerFolder) fold(dst, src []byte) []byte {
 	out := dst[:0]
 	for len(src) > 0 {
@@ -149,7 +151,7 @@ func (f *headerFolder) fold(dst, src []byte) []byte {
 		if !ends {
 			n = len(src)
 		}
-		n = min(n, f.most+len("\r\n")) // so that the line stays short
+		n = min(n, f.most+len("\r\n")) // to bound the memory of the line
 		f.line = append(f.line, src[:n]...)
 		src = src[n:]
 		ends = f.line[len(f.line)-1] == '\n'
@@ -157,7 +159,7 @@ func (f *headerFolder) fold(dst, src []byte) []byte {
 			out = f.breakLine(out)
 		}
 		if ends {
-			if !f.broken || len(bytes.Trim(f.line, " \t\r\n")) > 0 { // else a line of blanks would be left
+			if !f.broken || len(bytes.Trim(f.line, " \t\r\n")) > 0 { // do not leave a line of blanks
 				out = append(out, f.line...)
 			}
 			f.line, f.broken = f.line[:0], false
@@ -166,7 +168,8 @@ func (f *headerFolder) fold(dst, src []byte) []byte {
 	return out
 }
 
-// length is that of the line so far, without its CRLF and a dot that is there for DATA alone.
+// length returns the length of the line so far, without its CRLF and without the dot that
+// DATA adds.
 func (f *headerFolder) length() int {
 	n := len(bytes.TrimRight(f.line, "\r\n"))
 	if n > 0 && f.line[0] == '.' {
@@ -175,8 +178,8 @@ func (f *headerFolder) length() int {
 	return n
 }
 
-// breakLine appends the beginning of the line, with CRLF; the rest of it begins with white
-// space.
+// breakLine appends the beginning of the line, with CRLF. The rest of the line begins
+// with white space.
 func (f *headerFolder) breakLine(out []byte) []byte {
 	f.folded, f.broken = true, true
 	end := f.most

@@ -39,20 +39,20 @@ func mapAuthNames() rewrite.Rule {
 	}
 }
 
-// authNames are the server's names by the client's.
+// authNames maps names that clients use to names that the server knows.
 type authNames map[string]string
 
-// onCommand maps the name in a response that stands on the command's line.
+// onCommand maps the name in the initial response of an AUTH command.
 func (n authNames) onCommand(t *rewrite.Turn) {
 	short, response, ok := cutResponse(t.Line())
-	if ok && t.Mechanism() != "CRAM-MD5" { // in which the server speaks first
+	if ok && t.Mechanism() != "CRAM-MD5" { // in CRAM-MD5 the server speaks first
 		if mapped, ok := n.response(t.Mechanism(), response); ok {
 			t.SetLine(short + " " + mapped)
 		}
 	}
 }
 
-// inExchange maps the name in the client's first line.
+// inExchange maps the name in the client's first SASL line.
 func (n authNames) inExchange(t *rewrite.Turn) {
 	if _, _, ok := cutResponse(t.Said()); ok || t.Step() != 1 {
 		return
@@ -62,7 +62,7 @@ func (n authNames) inExchange(t *rewrite.Turn) {
 	}
 }
 
-// response maps the name in a response; ok is false where there is none to map.
+// response maps the name in a response. ok is false if there is no name to map.
 func (n authNames) response(mechanism, response string) (mapped string, ok bool) {
 	octets, err := base64.StdEncoding.DecodeString(response)
 	if err != nil {
@@ -78,7 +78,7 @@ func (n authNames) response(mechanism, response string) (mapped string, ok bool)
 			return "", false
 		}
 		text, ok = n[text[:at]]+text[at:], true
-	case "PLAIN": // whom to act for, NUL, name, NUL, password
+	case "PLAIN": // authorization identity, NUL, name, NUL, password
 		parts := strings.Split(text, "\x00")
 		if len(parts) != 3 {
 			return "", false

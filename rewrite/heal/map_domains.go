@@ -57,8 +57,8 @@ func mapDomains() rewrite.Rule {
 	}
 }
 
-// namesOneOf is a quick look: whether a line has one of these domains, which are in lower
-// case, behind an @.
+// namesOneOf is a quick test: it reports whether line contains @ and one of these
+// domains, which are in lower case.
 func namesOneOf(line []byte, domains map[string]string) bool {
 	for ; len(line) > 0; line = line[1:] {
 		if line[0] != '@' {
@@ -73,8 +73,8 @@ func namesOneOf(line []byte, domains map[string]string) bool {
 	return false
 }
 
-// equalsLower reports whether octets are a text in any case, which is in lower case and
-// as long.
+// equalsLower reports whether octets equal lower, ignoring case. lower must be in lower
+// case and have the same length.
 func equalsLower(octets []byte, lower string) bool {
 	for i, c := range octets {
 		if 'A' <= c && c <= 'Z' {
@@ -87,13 +87,13 @@ func equalsLower(octets []byte, lower string) bool {
 	return true
 }
 
-// isMailDomain reports whether a text may stand behind the @ of an address: a domain, or
-// an address literal.
+// isMailDomain reports whether text may follow the @ of an address: it is a domain or an
+// address literal.
 func isMailDomain(text string) bool {
 	return text != "" && !strings.ContainsAny(text, "@<>\"(),; \t\r\n\x00\\")
 }
 
-// cutBrackets takes the angle brackets off an address; ok is false if it has none.
+// cutBrackets removes the angle brackets of an address. ok is false if it has none.
 func cutBrackets(address string) (mailbox string, ok bool) {
 	if len(address) < 2 || address[0] != '<' || address[len(address)-1] != '>' {
 		return "", false

@@ -72,8 +72,8 @@ func lfEnds() rewrite.Rule {
 	}
 }
 
-// hideChunking keeps BDAT, whose octets pass by count, from what has to see
-// every message.
+// hideChunking removes CHUNKING from the offer, for rules that must see every message as
+// text.
 func hideChunking(_ rewrite.Session, e rewrite.Extensions) { e.Drop("CHUNKING", "BINARYMIME") }
 
 func chunking() rewrite.Rule {
@@ -109,7 +109,7 @@ func bdatToData() rewrite.Rule {
 				Commands: rewrite.SetOf(rewrite.VerbBDAT), Command: func(t *rewrite.Turn) {
 					switch r := t.Recipients(); {
 					case t.Server().Has("CHUNKING"):
-					case r.AllRefused(): // the server may take DATA all the same
+					case r.AllRefused(): // the server may accept DATA nevertheless
 						t.Answer(refusalFor(r))
 					default:
 						t.AsData()

@@ -34,7 +34,7 @@ func noValidRecipients() rewrite.Rule {
 	}
 }
 
-// refusalFor is the answer to a message for these recipients.
+// refusalFor returns the reply to a message with these recipients.
 func refusalFor(r rewrite.Recipients) rewrite.Reply {
 	if r.Deferred > 0 {
 		return rewrite.Reply{Code: 451, Lines: []string{"4.5.1 no valid recipients"}}

@@ -45,7 +45,7 @@ func otherProtocols() rewrite.Rule {
 	}
 }
 
-// maxFields is how many lines that look like fields of a header end the session.
+// maxFields is the number of lines like header fields that end the session.
 const maxFields = 3
 
 func refuseOthers(t *rewrite.Turn) {
@@ -62,8 +62,8 @@ func refuseOthers(t *rewrite.Turn) {
 	}
 }
 
-// isRequest reports whether a line is the first of a request of HTTP or SIP: a
-// method, a target, and the protocol with its version, or a method that no SMTP has.
+// isRequest reports whether line begins a request of HTTP or SIP: it has a method, a
+// target and a protocol with a version, or a method that is no verb of SMTP.
 func isRequest(line []byte) bool {
 	method, rest, ok := bytes.Cut(line, []byte(" "))
 	if !ok || len(method) == 0 {
@@ -77,7 +77,7 @@ func isRequest(line []byte) bool {
 	return at > 0 && (bytes.HasPrefix(rest[at+1:], []byte("HTTP/")) || bytes.HasPrefix(rest[at+1:], []byte("SIP/")))
 }
 
-// isField reports whether a line begins with the name of a header field and a colon.
+// isField reports whether line begins with a field name and a colon.
 func isField(line []byte) bool {
 	for i, c := range line {
 		switch {

@@ -48,8 +48,8 @@ func makePlain(t *rewrite.Turn) {
 	}
 }
 
-// runeStart is the place up to at in a text where a character begins, so that a cut
-// there leaves it whole; at itself where the text is not UTF-8.
+// runeStart returns the index of the last beginning of a character at or before at, so
+// that a cut there does not split it. If text is not UTF-8, it returns at.
 func runeStart[T string | []byte](text T, at int) int {
 	for start := at; start > 0 && start > at-utf8.UTFMax; start-- {
 		if utf8.RuneStart(text[start]) {

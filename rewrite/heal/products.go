@@ -6,15 +6,15 @@ import (
 	"smtpshim/rewrite"
 )
 
-// withProducts adds three things to the sets of table.go, of which standard is the first:
-// the sets of further products, the signs of every set that has any, and auto, which
+// withProducts adds to the sets of table.go, of which standard is the first: the sets of
+// further products; the signs of all products that have signs; and auto, the set that
 // looks for them.
 //
-// In auto the rules of standard act in every session, with the options that they have
-// there, and so do two more that wait for the fault to show. What a product's set says of
-// a rule takes their place in the product's sessions: it is known to need that, where
-// standard asks for evidence first. Of two products in one session the first set that has
-// options for a rule counts.
+// In auto, the rules of standard act in every session with their options there, and so do
+// two more rules, which act only after a fault. In a session of a product, the options of
+// the product's set replace these: the product is known to need them, so that the rule
+// need not wait for evidence. If a session has two products, the first set that has
+// options for a rule applies.
 func withProducts(sets []rewrite.Set) []rewrite.Set {
 	sets = append(sets, productSets()...)
 	signs := productSigns()
@@ -32,8 +32,8 @@ func withProducts(sets []rewrite.Set) []rewrite.Set {
 	return slices.Insert(sets, 1, auto)
 }
 
-// productSigns are how products show, by set. The greetings are those of rapid7/recog,
-// smtp_banners.xml, and of what stands behind each.
+// productSigns returns the signs of products, by set. The greetings are from
+// rapid7/recog, smtp_banners.xml, and from the sources in the comments.
 func productSigns() map[string]rewrite.Signs {
 	return map[string]rewrite.Signs{
 		"exchange-5.0": {
@@ -42,7 +42,7 @@ func productSigns() map[string]rewrite.Signs {
 		},
 		"exchange-5.5": {
 			Greeting: `Microsoft Exchange Internet Mail Service 5\.5\.`, // KB Q173656, KB Q194131
-			Offer:    `^[^\n]*\nXEXCH50(?:\n[^\n]*)*\nAUTH=LOGIN$`,      // KB Q262945: no other list has XEXCH50 first
+			Offer:    `^[^\n]*\nXEXCH50(?:\n[^\n]*)*\nAUTH=LOGIN$`,      // KB Q262945: no other offer begins with XEXCH50
 		},
 		"exchange-2003": {
 			Offer: `\nX-LINK2STATE`, // KB 257569
@@ -51,7 +51,7 @@ func productSigns() map[string]rewrite.Signs {
 		"exchange-2007": {Greeting: `Microsoft ESMTP MAIL Service ready at`},
 		"iis-4":         {Greeting: `Microsoft SMTP MAIL ready at`},                  // KB Q240832
 		"iis-5":         {Greeting: `Microsoft ESMTP MAIL Service, Version: 5\.0\.`}, // KB 254560
-		"windows-2003":  {Greeting: `Microsoft ESMTP MAIL Service, Version: 6\.0\.`}, // as a sender it does not show
+		"windows-2003":  {Greeting: `Microsoft ESMTP MAIL Service, Version: 6\.0\.`}, // a sender of this product has no sign
 		"sendmail-8.6": {
 			Greeting: `Sendmail (?:8\.[1-6]\.|[45]\.)`,                    // Sendmail 8.7's release notes; KB Q112286 has 4.1
 			Help:     `This is [Ss]endmail version (?:8\.[1-6]\.|[45]\.)`, // rapid7/recog, smtp_help.xml
@@ -77,8 +77,9 @@ func productSigns() map[string]rewrite.Signs {
 	}
 }
 
-// Untold are the sets of products that auto does not look for, each with the reason: it
-// would have to guess. Whoever has such a product names its set.
+// Untold returns the sets of products that auto does not look for, each with the reason:
+// it would have to guess. For such a product, the administrator must choose the set by
+// name.
 func Untold() map[string]string {
 	return map[string]string{
 		"exchange-4.0":    `its greeting, "220 imc.example.com service ready", may be anybody's, and its set changes messages`,                       // KB Q146157
@@ -89,9 +90,9 @@ func Untold() map[string]string {
 	}
 }
 
-// productSets are the sets of products of which one or two facts are known. Several
-// have rules of standard alone: then the set says which of them the product needs, and
-// auto tells that it was there.
+// productSets returns the sets of products of which only one or two facts are known. Some
+// have only rules of standard. Such a set documents which of them the product needs, and
+// lets auto report that the product was there.
 func productSets() []rewrite.Set {
 	return []rewrite.Set{
 		{Name: "exchange-2003", Doc: "Exchange 2000 and 2003, as senders and as servers", // KB912341, KB 257569
@@ -131,8 +132,9 @@ func productSets() []rewrite.Set {
 	}
 }
 
-// withoutParameters is for products that are known to offer little, and has parameters
-// left out that they do not offer, where auto waits for a refusal. It adds to options.
+// withoutParameters adds options for products that are known to offer little:
+// strip-parameters then removes parameters that are not offered, without waiting for a
+// refusal.
 func withoutParameters(options map[string]map[string]any) map[string]map[string]any {
 	if options == nil {
 		options = map[string]map[string]any{}

@@ -6,16 +6,16 @@ import (
 	"smtpshim/rewrite"
 )
 
-// A replyLine is a line of the server's that ends with LF, however ill formed.
+// A replyLine is a line of the server that ends with LF. It may be malformed.
 type replyLine struct {
-	whole []byte // with its end
-	text  []byte // without CR, LF and NUL at its end
-	code  []byte // the three digits with which it begins; nil: none
-	junk  int    // octets before the code that are no text
-	hides bool   // a code stands behind a bare CR: some readers see two replies
+	whole []byte // with its line end
+	text  []byte // without trailing CR, LF and NUL
+	code  []byte // the three digits at its beginning; nil: none
+	junk  int    // octets before the code that are not text
+	hides bool   // another code follows a bare CR, so some readers see two replies
 }
 
-// cutLine takes the first line off octets. It is false if there is no LF.
+// cutLine splits octets after the first line. ok is false if there is no LF.
 func cutLine(octets []byte) (l replyLine, rest []byte, ok bool) {
 	n := bytes.IndexByte(octets, '\n') + 1
 	if n == 0 {
@@ -36,8 +36,8 @@ func cutLine(octets []byte) (l replyLine, rest []byte, ok bool) {
 	return l, octets[n:], true
 }
 
-// codeOf returns the code with which a text begins, and how many octets before it
-// are no text.
+// codeOf returns the code at the beginning of a text, and the number of octets before it
+// that are not text.
 func codeOf(text []byte) (code []byte, junk int) {
 	junk = max(0, bytes.IndexFunc(text, isText))
 	if code = text[junk:]; len(code) >= 3 && '2' <= code[0] && code[0] <= '5' && isDigit(code[1]) && isDigit(code[2]) {
@@ -48,25 +48,25 @@ func codeOf(text []byte) (code []byte, junk int) {
 
 func isText(c rune) bool { return ' ' < c && c <= '~' }
 
-// isBlank reports whether a line has no text in it.
+// isBlank reports whether the line has no text.
 func (l replyLine) isBlank() bool { return bytes.IndexFunc(l.text, isText) < 0 }
 
-// behind is what follows the code.
+// behind returns the text after the code.
 func (l replyLine) behind() []byte { return l.text[l.junk+len(l.code):] }
 
-// isReadable reports whether the line has one code, which is no part of a longer
+// isReadable reports whether the line has one code, and the code is not part of a longer
 // number.
 func (l replyLine) isReadable() bool {
 	b := l.behind()
 	return l.code != nil && !l.hides && (len(b) == 0 || !isDigit(b[0]))
 }
 
-// goesOn reports whether the line says that another follows (RFC 5321, 4.2.1).
+// goesOn reports whether the line announces another one (RFC 5321, 4.2.1).
 func (l replyLine) goesOn() bool { b := l.behind(); return len(b) > 0 && b[0] == '-' }
 
-// firstReply takes the first reply apart. All its lines have a readable code.
-// whole is false if its last line is not there yet, n the octets of its lines so
-// far. ok is false if it is no reply.
+// firstReply parses the first reply in octets. All its lines have a readable code. whole
+// reports whether its last line is there. n is the number of octets of its lines so far.
+// ok is false if octets do not begin with a reply.
 func firstReply(octets []byte) (lines []replyLine, n int, whole, ok bool) {
 	lines = make([]replyLine, 0, 8)
 	for rest := octets; ; {
@@ -85,13 +85,13 @@ func firstReply(octets []byte) (lines []replyLine, n int, whole, ok bool) {
 	}
 }
 
-// isWellFormed reports whether all is well with the first reply, and no more is there.
+// isWellFormed reports whether octets are exactly one well-formed reply.
 func isWellFormed(octets []byte) bool {
 	scan, err := rewrite.ScanReply(octets)
 	return err == nil && scan.N > 0 && !scan.Mixed
 }
 
-// classOf is the class of the worst code of lines.
+// classOf returns the first digit of the worst code in lines.
 func classOf(lines []replyLine) (worst byte) {
 	for _, l := range lines {
 		worst = max(worst, l.code[0])

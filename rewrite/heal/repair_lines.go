@@ -6,7 +6,7 @@ import (
 	"smtpshim/rewrite"
 )
 
-// repairs is a row's Setup for a rule that only mends replies.
+// repairs returns the Setup of a rule that only repairs replies.
 func repairs(f func(*rewrite.Repair)) func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 	return func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) { return rewrite.Actions{Repair: f}, nil }
 }
@@ -24,7 +24,8 @@ func emptyReplyLines() rewrite.Rule {
 	}
 }
 
-// codelessWait is how long a reply may follow a line without a code, in milliseconds.
+// codelessWait is the time, in milliseconds, in which a reply may follow a line without a
+// code.
 const codelessWait = 1000
 
 func dropEmptyLines(r *rewrite.Repair) {
@@ -49,7 +50,7 @@ func dropEmptyLines(r *rewrite.Repair) {
 	dropInnerLines(r)
 }
 
-// dropInnerLines drops the lines without a code from the first reply.
+// dropInnerLines removes the lines without a code from the first reply.
 func dropInnerLines(r *rewrite.Repair) {
 	var kept []byte
 	n, dropped := 0, false
@@ -111,10 +112,10 @@ func endLines(r *rewrite.Repair) {
 	}
 }
 
-// endRefusal gives the last line of a refusal its end, behind which the server has hung
-// up. Readers that take lines up to the end of the stream have heard it: Python's smtplib,
-// Go's net/textproto. A hello, and STARTTLS behind it, are said once more where a
-// connection is lost; a refusal could cost TLS, so that it has to be a whole one.
+// endRefusal adds the missing line end to a refusal after which the server has hung up.
+// Readers that accept a last line without an end take it for a reply, as Python's smtplib
+// and Go's net/textproto do. It must be a whole refusal, and not one to a hello: a hello
+// is sent again if the connection is lost, whereas a refusal could cost TLS.
 func endRefusal(r *rewrite.Repair) {
 	lines, n, whole, ok := firstReply(append(bytes.Clone(r.Octets()), '\n'))
 	if !ok || !whole || n != len(r.Octets())+1 || hellos.Has(r.Awaited()) {
@@ -134,7 +135,7 @@ func endRefusal(r *rewrite.Repair) {
 	r.Replace(len(r.Octets()), replyOf(lines[0].code, texts))
 }
 
-// blankOut makes blanks of bare CRs and NULs.
+// blankOut replaces bare CRs and NULs by blanks.
 func blankOut(text []byte) []byte {
 	if !bytes.ContainsAny(text, "\r\x00") {
 		return text
@@ -177,9 +178,9 @@ func separateCodes(r *rewrite.Repair) {
 			made = append(append(made, ' '), bytes.TrimLeft(b[1:], " \t")...)
 		case len(b) > 0:
 			made = append(append(made, ' '), b...)
-		case len(lines) == 1 && r.Awaited() == rewrite.VerbGreeting && l.code[0] == '2': // RFC 5321, 4.2: a name follows
+		case len(lines) == 1 && r.Awaited() == rewrite.VerbGreeting && l.code[0] == '2': // RFC 5321, 4.2: a greeting has a host name
 			made = append(append(made, ' '), r.Hostname()...)
-		case len(lines) > 1 && r.Awaited() != rewrite.VerbEHLO: // there is a text already
+		case len(lines) > 1 && r.Awaited() != rewrite.VerbEHLO: // another line already has the text
 			made = append(made, ' ')
 		default:
 			made = append(append(made, ' '), textFor(l.code)...)
@@ -191,7 +192,7 @@ func separateCodes(r *rewrite.Repair) {
 	}
 }
 
-// textFor is what a code alone is taken to say.
+// textFor returns a text for a reply that consists of a code alone.
 func textFor(code []byte) string {
 	switch {
 	case string(code) == "334":

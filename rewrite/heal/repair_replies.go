@@ -56,8 +56,9 @@ func longReplyLines() rewrite.Rule {
 	}
 }
 
-// maxReplyLine is the longest line that cutLongLines makes, with CRLF. Clients
-// expect 512 octets (RFC 5321, 4.5.3.1.5), and some take 512 for two lines.
+// maxReplyLine is the length of the longest line that cutLongLines makes, with CRLF.
+// Clients must accept 512 octets (RFC 5321, 4.5.3.1.5), but some read a line of 512 as
+// two.
 const maxReplyLine = 510
 
 func cutLongLines(r *rewrite.Repair) {
@@ -100,7 +101,7 @@ func cutLongLines(r *rewrite.Repair) {
 	r.Edit(n, replyOf(lines[len(lines)-1].code, texts))
 }
 
-// replyOf writes a reply with these texts.
+// replyOf returns a reply with these texts in wire format.
 func replyOf(code []byte, texts [][]byte) (made []byte) {
 	for i, text := range texts {
 		sep := byte('-')
@@ -112,12 +113,12 @@ func replyOf(code []byte, texts [][]byte) (made []byte) {
 	return made
 }
 
-// roomForText is what a line has for its text.
+// roomForText is the length of the longest text of such a line.
 const roomForText = maxReplyLine - len("250 \r\n")
 
-// cutText cuts a text into pieces that fit a line, at blanks if there are any, and
-// within no UTF-8 character. Every piece has the enhanced status code of the first
-// (RFC 2034, 4).
+// cutText splits a text into pieces that fit a line. It splits at blanks if there are
+// any, and never inside a UTF-8 character. Each piece gets the enhanced status code of
+// the first (RFC 2034, 4).
 func cutText(text []byte) (pieces [][]byte) {
 	status, _, _ := bytes.Cut(text, []byte(" "))
 	if !isStatus(string(status)) || len(status) > len("5.999.999") { // RFC 3463, 2
@@ -137,12 +138,12 @@ func cutText(text []byte) (pieces [][]byte) {
 	return append(pieces, text)
 }
 
-// cutKeyword cuts the line of a keyword at its blanks. AUTH goes on in further
-// lines; of other keywords the parameters that do not fit are left out.
+// cutKeyword splits a keyword line at its blanks. AUTH continues in further lines. For
+// other keywords, parameters that do not fit are dropped.
 func cutKeyword(text []byte) (lines [][]byte) {
 	words := bytes.Fields(text)
 	if len(words) == 0 || len(words[0]) > roomForText {
-		return nil // no client could use it
+		return nil // no client could use such a line
 	}
 	line := bytes.Clone(words[0])
 	for _, word := range words[1:] {
@@ -173,8 +174,8 @@ func joinHelloReplies() rewrite.Rule {
 	}
 }
 
-// helloReplyState is what join-hello-replies keeps of a session.
-type helloReplyState struct{ ehlo bool } // the last reply that it saw was one to EHLO
+// A helloReplyState is the state of join-hello-replies in a session.
+type helloReplyState struct{ ehlo bool } // the last reply that the rule saw answers EHLO
 
 const (
 	lateHello     = "late"
@@ -198,7 +199,7 @@ func joinHellos(r *rewrite.Repair) {
 	var texts [][]byte
 	for rest := octets; len(rest) > 0; {
 		l, behind, ended := cutLine(rest)
-		if rest = behind; !ended { // its end is on its way
+		if rest = behind; !ended { // the line end has not come yet
 			r.Wait(lateHelloWait)
 			return
 		}
@@ -239,7 +240,7 @@ func unendedReplies() rewrite.Rule {
 	}
 }
 
-// endHello ends a reply whose last line says that another follows.
+// endHello ends a reply whose last line announces another.
 func endHello(r *rewrite.Repair, wait int64) {
 	switch r.Awaited() {
 	case rewrite.VerbGreeting, rewrite.VerbEHLO, rewrite.VerbHELO:
@@ -320,11 +321,11 @@ func lastWords() rewrite.Rule {
 	}
 }
 
-// answersMessage are the verbs whose 221 stays what it is: a goodbye that was
+// answersMessage is the set of verbs whose 221 stays unchanged: it is a goodbye that was
 // asked for, or a yes to a message, which must not become a refusal.
 var answersMessage = rewrite.SetOf(rewrite.VerbQUIT, rewrite.VerbMessage, rewrite.VerbBDAT)
 
-// temporary gives a text the enhanced status code of a temporary refusal, if it has any.
+// temporary changes the class of the enhanced status code in text, if it has one, to 4.
 func temporary(text []byte) []byte {
 	status, _, _ := bytes.Cut(text, []byte(" "))
 	if !isStatus(string(status)) {

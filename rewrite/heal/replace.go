@@ -11,12 +11,12 @@ import (
 	"smtpshim/rewrite"
 )
 
-// ReplacePrefix begins the name of every rule that [[route.replace]] makes. No rule
-// of the Table has it.
+// ReplacePrefix begins the name of each rule that [[route.replace]] defines. No rule of
+// the Table has this prefix.
 const ReplacePrefix = "replace-"
 
-// replacements are the rules of the configuration's own: each name that begins with
-// ReplacePrefix is one, with ReplaceOptions as its options.
+// replacements returns the rules that the configuration defines: one for each name with
+// ReplacePrefix. Their options are ReplaceOptions.
 func replacements(names []string) (rules []rewrite.Rule) {
 	for _, name := range names {
 		if name = strings.TrimPrefix(name, "-"); !strings.HasPrefix(name, ReplacePrefix) {
@@ -29,7 +29,7 @@ func replacements(names []string) (rules []rewrite.Rule) {
 	return rules
 }
 
-// ReplaceOptions are what a rule of [[route.replace]] has, besides
+// ReplaceOptions returns the options of a rule of [[route.replace]], without
 // rewrite.ScopeOptions.
 func ReplaceOptions() []rewrite.Option {
 	return []rewrite.Option{
@@ -41,12 +41,12 @@ func ReplaceOptions() []rewrite.Option {
 	}
 }
 
-// sameText leaves a match as it is.
+// sameText is the replacement that changes nothing.
 const sameText = "$0"
 
-// replace is the last resort: what the configuration says to change, for a quirk that
-// no rule knows. It is nearest to the server: it sees commands behind all other rules, and
-// replies before them.
+// replace returns a rule of [[route.replace]], for a fault that no other rule heals. It
+// is nearest to the server: it runs after all other rules on commands, and before them on
+// replies.
 func replace(name string) rewrite.Rule {
 	return rewrite.Rule{
 		Name:  name,
@@ -59,8 +59,8 @@ func replace(name string) rewrite.Rule {
 	}
 }
 
-// setUpReplacement reads the options, and refuses those with which the rule could
-// never act, or the engine would take back what it does.
+// setUpReplacement reads the options. It refuses those with which the rule could never
+// act, and those whose result the engine would undo.
 func setUpReplacement(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 	r := &replacement{on: o.Text("on"), with: o.Text("with"), code: int(o.Number("code"))}
 	for _, check := range []struct {
@@ -85,7 +85,7 @@ type replacement struct {
 	verbs rewrite.VerbSet
 	match *regexp.Regexp
 	with  string
-	code  int // 0: stays
+	code  int // 0: the code stays
 }
 
 func (r *replacement) readOn(rewrite.Options) error {
@@ -108,7 +108,8 @@ func (r *replacement) readMatch(o rewrite.Options) error {
 	return nil
 }
 
-// neverCarried are the verbs that no rule gets to see: see the engine's documentation.
+// neverCarried is the set of verbs that no rule sees: see the documentation of package
+// rewrite.
 var neverCarried = rewrite.SetOf(rewrite.VerbTURN, rewrite.VerbATRN, rewrite.VerbXCLIENT, rewrite.VerbXFORWARD, rewrite.VerbPROXY,
 	rewrite.VerbXEXCH50, rewrite.VerbXLINK2STATE)
 
@@ -135,7 +136,7 @@ func (r *replacement) readVerbs(o rewrite.Options) error {
 	return nil
 }
 
-// verbNamed finds a verb by the name that it has in logs, in any case.
+// verbNamed returns the verb with this name, as logs write it, ignoring case.
 func verbNamed(name string) (v rewrite.Verb, ok bool) {
 	for v := range rewrite.Verb(len(rewrite.VerbNames())) {
 		if strings.EqualFold(v.String(), name) {
@@ -145,10 +146,10 @@ func verbNamed(name string) (v rewrite.Verb, ok bool) {
 	return 0, false
 }
 
-// groupIn finds what Regexp.Expand takes for a group: $1, ${1}, $name, ${name}, and $$.
+// groupIn matches what Regexp.Expand takes for a group: $1, ${1}, $name, ${name} and $$.
 var groupIn = regexp.MustCompile(`\$(\$|\w+|\{\w+\})`)
 
-// beginsWithCode finds the code that a text begins with.
+// beginsWithCode matches a text that begins with a code.
 var beginsWithCode = regexp.MustCompile(`^([2-5][0-9]{2})(?:[ -]|$)`)
 
 func (r *replacement) readWith(rewrite.Options) error {
@@ -175,8 +176,7 @@ func (r *replacement) readWith(rewrite.Options) error {
 	return nil
 }
 
-// matchesCode finds the first digit of the codes that a regular expression is for,
-// where it begins with it.
+// matchesCode matches a regular expression that begins with a first digit of codes.
 var matchesCode = regexp.MustCompile(`^\^([2-5])[^|]*$`)
 
 func (r *replacement) readCode(rewrite.Options) error {
@@ -212,9 +212,9 @@ func (r *replacement) command(t *rewrite.Turn) {
 	t.Answer(rewrite.Reply{Code: r.code, Lines: []string{string(text)}})
 }
 
-// reply changes the lines of a reply that match, and its code. A yes stays a yes, a
-// refusal a refusal, and a challenge is not looked at. A line that nothing is left of is
-// left out, if another stays.
+// reply changes the matching lines of a reply, and its code. A yes stays a yes and a
+// refusal a refusal. It ignores challenges. A line that becomes empty is removed, unless
+// no other line is left.
 func (r *replacement) reply(t *rewrite.Turn) {
 	reply := t.Reply()
 	if t.Lost() || reply.Code == 334 || r.code != 0 && (reply.Code/100 == 3 || (reply.Code >= 400) != (r.code >= 400)) {

@@ -42,10 +42,10 @@ func replyCodes() rewrite.Rule {
 // A codeChange is one entry of the option codes.
 type codeChange struct {
 	from, to int
-	text     *regexp.Regexp // of a line of the text; nil: any
+	text     *regexp.Regexp // matches a line of the text; nil: any
 }
 
-// readCodes reads the option codes. The changes are in the order of their keys.
+// readCodes parses the option codes. The changes are in the order of their keys.
 func readCodes(given map[string]string) ([]codeChange, error) {
 	var list []codeChange
 	for _, key := range slices.Sorted(maps.Keys(given)) {
@@ -73,7 +73,7 @@ func readCodes(given map[string]string) ([]codeChange, error) {
 	return list, nil
 }
 
-// refusalCode reads a reply code of 400 to 599.
+// refusalCode parses a reply code of 400 to 599.
 func refusalCode(text string) (code int, ok bool) {
 	n, err := strconv.Atoi(text)
 	return n, err == nil && len(text) == 3 && 400 <= n && n <= 599
@@ -99,14 +99,14 @@ func mendCode(t *rewrite.Turn, table []codeChange) {
 	}
 }
 
-// setRefusal gives a refusal another code, and its enhanced status codes that class.
+// setRefusal sets the code of a refusal, and the class of its enhanced status codes.
 func setRefusal(r *rewrite.Reply, code int) {
 	r.Code = code
 	mendStatus(r)
 }
 
-// mendStatus gives each enhanced status code of a reply the class of the reply's code
-// (RFC 2034, 4).
+// mendStatus sets the class of each enhanced status code of a reply to the class of its
+// code (RFC 2034, 4).
 func mendStatus(r *rewrite.Reply) {
 	class := byte('0' + r.Code/100)
 	for i, text := range r.Lines {

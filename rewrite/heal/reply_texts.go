@@ -33,7 +33,7 @@ func giveText(t *rewrite.Turn) {
 	case 220:
 		r.Lines[last] = "ready"
 		if t.Verb() == rewrite.VerbGreeting {
-			r.Lines[0] = t.Hostname() // a host name comes first (RFC 5321, 4.2)
+			r.Lines[0] = t.Hostname() // the host name comes first (RFC 5321, 4.2)
 		}
 	case 221:
 		r.Lines[last] = "closing connection"
@@ -48,5 +48,5 @@ func giveText(t *rewrite.Turn) {
 	}
 }
 
-// hasText reports whether a line of a reply has more than blanks.
+// hasText reports whether a line of a reply has text other than blanks.
 func hasText(text string) bool { return strings.Trim(text, blanks) != "" }

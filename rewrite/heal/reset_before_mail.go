@@ -28,13 +28,13 @@ func resetBeforeMail() rewrite.Rule {
 	}
 }
 
-// resetState is what a session knows of how its server takes MAIL.
+// A resetState is what a session knows about how its server handles MAIL.
 type resetState struct {
-	needed bool // it has refused one although no transaction was open
-	said   bool // RSET was said before the last MAIL
+	needed bool // the server has refused a MAIL although no transaction was open
+	said   bool // RSET was sent before the last MAIL
 }
 
-// needsRSET is remembered of a server.
+// needsRSET is the key under which such a server is remembered.
 const needsRSET = "needs RSET before MAIL"
 
 func sayRSET(t *rewrite.Turn) {

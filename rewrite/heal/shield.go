@@ -54,7 +54,7 @@ func shield() rewrite.Rule {
 	}
 }
 
-// shieldLimits are the options of shield. A number of 0 is no limit.
+// shieldLimits are the options of shield. A limit of 0 is none.
 type shieldLimits struct {
 	hello, path, verb, auth, refused int64
 	characters                       string
@@ -79,7 +79,7 @@ func (s *shieldLimits) actions() rewrite.Actions {
 	return a
 }
 
-// over reports whether something is longer than its limit.
+// over reports whether octets exceed limit.
 func over(octets int, limit int64) bool { return limit > 0 && int64(octets) > limit }
 
 func refuse(t *rewrite.Turn, code int, format string, args ...any) {
@@ -115,16 +115,16 @@ func (s *shieldLimits) command(t *rewrite.Turn) {
 	}
 }
 
-// sasl refuses an AUTH command, and a line within its exchange. The reply says
-// nothing of what is in it.
+// sasl refuses an AUTH command, or a line in its exchange, that is too long. The reply
+// does not repeat it.
 func (s *shieldLimits) sasl(t *rewrite.Turn) {
 	if over(len(t.Line()), s.auth) {
 		refuse(t, 500, "5.5.6 a line of %d octets, and the server may see %d", len(t.Line()), s.auth) // RFC 4954, 4
 	}
 }
 
-// address refuses a command for its address. Most lines are so short, and so
-// plain, that the address need not be found in them.
+// address refuses a command because of its address. Most lines are so short and plain
+// that the address need not be parsed.
 func (s *shieldLimits) address(t *rewrite.Turn, status string) {
 	line := t.Line()
 	mayBeOdd := hasControl(line) || s.characters != "" && bytes.ContainsAny(line, s.characters) ||
@@ -133,7 +133,7 @@ func (s *shieldLimits) address(t *rewrite.Turn, status string) {
 		s.form(t, status)
 		return
 	}
-	address := string(rewrite.Argument(line)) // all of it, where it is not clear what is the address
+	address := string(rewrite.Argument(line)) // all of it, if it is not clear which part is the address
 	if path, ok := t.Path(); ok {
 		address = path.Address
 	}
@@ -151,15 +151,15 @@ func (s *shieldLimits) address(t *rewrite.Turn, status string) {
 	}
 }
 
-// form refuses MAIL and RCPT whose address is none. 553 is for the syntax of a mailbox
-// (RFC 5321, 4.2.2).
+// form refuses a MAIL or RCPT without a valid address. 553 refuses the syntax of a
+// mailbox (RFC 5321, 4.2.2).
 func (s *shieldLimits) form(t *rewrite.Turn, status string) {
 	if s.refusesMalformed && (t.Verb() == rewrite.VerbMAIL || t.Verb() == rewrite.VerbRCPT) && !hasAddress(t.Verb(), t.Line()) {
 		refuse(t, 553, "%s this is no address, and the server must not see it", status)
 	}
 }
 
-// hasControl reports whether text has a control character. A TAB is a blank here.
+// hasControl reports whether text has a control character other than TAB.
 func hasControl(text []byte) bool {
 	for _, c := range text {
 		if c < ' ' && c != '\t' || c == 0x7f {
@@ -179,18 +179,18 @@ func isAtLoopback(address string) bool {
 	return found && closed && err == nil && ip.Is4() && ip.IsLoopback()
 }
 
-// headerLimits are the limits of what a header has, in octets; 0: none.
+// headerLimits are the limits of a header, in octets; 0: none.
 type headerLimits struct {
 	subject, field, all int64
-	characters          string // that no Subject may have
+	characters          string // characters that a Subject must not have
 }
 
 const subjectName = "subject:"
 
-// begin looks at the header of one message.
+// begin returns the filter for one message.
 func (h headerLimits) begin(*rewrite.Text) rewrite.Filter {
 	var (
-		name       = make([]byte, 0, len(subjectName)) // how the present field begins
+		name       = make([]byte, 0, len(subjectName)) // the beginning of the present field
 		field, all int
 		midLine    bool
 	)
@@ -205,7 +205,7 @@ func (h headerLimits) begin(*rewrite.Text) rewrite.Filter {
 				n = len(rest)
 			}
 			part := rest[:n]
-			if !midLine && part[0] != ' ' && part[0] != '\t' { // no line that goes on (RFC 5322, 2.2.3)
+			if !midLine && part[0] != ' ' && part[0] != '\t' { // not the continuation of a field (RFC 5322, 2.2.3)
 				name, field = name[:0], 0
 			}
 			ofName := min(len(part), cap(name)-len(name))
@@ -227,24 +227,25 @@ func (h headerLimits) begin(*rewrite.Text) rewrite.Filter {
 	}}
 }
 
-// shieldsExchange50 is for KB Q169174, KB Q188341 and KB Q166570, of which the first and
-// the last are about addresses that are none. Nobody says how long a line of AUTH, and how
-// many wrong recipients, are harmless: NTLM's lines and most people's mistakes are within
-// the limits.
+// shieldsExchange50 returns options against KB Q169174, KB Q188341 and KB Q166570; the
+// first and the last are about malformed addresses. No source says how long an AUTH line,
+// and how many refused recipients, are harmless. The limits admit the lines of NTLM and
+// the mistakes of most users.
 func shieldsExchange50() map[string]any {
 	return map[string]any{"auth_length": int64(1024), "refused_recipients": int64(50), "malformed": "refuse"}
 }
 
-// shieldsExchange55 is for KB Q188341 and KB822992.
+// shieldsExchange55 returns options against KB Q188341 and KB822992.
 func shieldsExchange55() map[string]any {
 	return map[string]any{"auth_length": int64(1024), "subject_length": int64(1000)}
 }
 
-// shieldsDomino5 is for CVE-1999-0284, CVE-1999-1012, SAFER 010123.EXP.1.10 and CVE-2000-1203.
-// A path may have 256 octets (RFC 5321, 4.5.3.1.3).
+// shieldsDomino5 returns options against CVE-1999-0284, CVE-1999-1012, SAFER
+// 010123.EXP.1.10 and CVE-2000-1203. A path may have 256 octets (RFC 5321, 4.5.3.1.3).
 func shieldsDomino5() map[string]any {
 	return map[string]any{"path_length": int64(256), "loopback": "refuse"}
 }
 
-// shieldsSendmail86 is for CVE-1999-0203: such an address names a program.
+// shieldsSendmail86 returns options against CVE-1999-0203, in which an address names a
+// program.
 func shieldsSendmail86() map[string]any { return map[string]any{"path_characters": "|"} }

@@ -40,32 +40,35 @@ func splitAuthLine() rewrite.Rule {
 	}
 }
 
-// splitter splits AUTH commands from their first response.
+// A splitter sends an AUTH command without its initial response, which it sends when the
+// server asks for it.
 type splitter struct {
-	all    bool // of any length
-	always bool // also where the server has refused none
+	all    bool // commands of any length
+	always bool // even if the server has refused none
 }
 
-// splitState is what a session knows of its server, and of the command that is under way.
+// A splitState is what a session knows about its server and the present command.
 type splitState struct {
-	refused  []string // by the server, as it is remembered
-	split    bool     // the server is to ask for the response
-	response string   // if so
+	refused  []string // keys under which the server is remembered
+	split    bool     // the command was sent without its response
+	response string   // the response, if split
 }
 
-// commandLength is how long a command may be, in octets with CRLF (RFC 5321, 4.5.3.1.4).
+// commandLength is the length, in octets with CRLF, of the longest command that a server
+// must accept (RFC 5321, 4.5.3.1.4).
 const commandLength = 512
 
-// What is remembered of a server: that it refuses a long line, or, with the mechanism
-// behind it, which is one that the server offers, a line of any length.
+// A server is remembered under longAUTH if it refuses long lines, and under anyAUTH
+// followed by a mechanism, which the server must offer, if it refuses lines of any
+// length.
 const (
 	longAUTH     = "refuses long AUTH lines"
 	anyAUTH      = "refuses a first response of "
 	maxMechanism = 20 // octets (RFC 4422, 3.1)
 )
 
-// concerns says as what a refusal of the client's line is remembered; "": it is not
-// split.
+// concerns returns the key under which a refusal of the client's line is remembered; ""
+// if the line is not split.
 func (s splitter) concerns(t *rewrite.Turn) (key string) {
 	if len(t.Said())+len("\r\n") > commandLength {
 		return longAUTH
@@ -77,7 +80,8 @@ func (s splitter) concerns(t *rewrite.Turn) (key string) {
 	return ""
 }
 
-// sayShort splits the line where the server is known to refuse it, or has to be spared it.
+// sayShort splits the line if the server is known to refuse it, or the option asks for
+// that.
 func (s splitter) sayShort(t *rewrite.Turn) {
 	key := s.concerns(t)
 	if key == "" {
@@ -92,8 +96,9 @@ func (s splitter) sayShort(t *rewrite.Turn) {
 	}
 }
 
-// hear answers the server's 334 to the short command, and says that where the long one
-// was refused. The line may be other than what the client has said, but it is AUTH.
+// hear sends the response when the server answers the short command with 334. If the
+// server refuses the long command, hear sends the short one. Another rule may have
+// changed the line, but it must still be AUTH.
 func (s splitter) hear(t *rewrite.Turn) {
 	if t.Challenged() || rewrite.ParseVerb(t.Line()) != t.Verb() {
 		return
@@ -105,7 +110,7 @@ func (s splitter) hear(t *rewrite.Turn) {
 	state := t.State().(*splitState)
 	short, response, ok := cutResponse(t.Line())
 	switch r := t.Reply(); {
-	case t.Lost() && key != longAUTH: // for another reason
+	case t.Lost() && key != longAUTH: // the length is not the reason
 	case t.Lost(), r.Code == 421 && isTooLong(r):
 		if ok && t.Untouched() && t.Fresh() == 0 {
 			state.split, state.response = true, response
@@ -116,7 +121,7 @@ func (s splitter) hear(t *rewrite.Turn) {
 		if r.Code != 334 {
 			return
 		}
-		if !s.always && !slices.Contains(state.refused, key) { // else nobody knows whether it refuses them
+		if !s.always && !slices.Contains(state.refused, key) { // with always, nobody knows whether the server refuses such lines
 			state.refused = append(state.refused, key)
 			t.Remember(key, dayLong)
 		}
@@ -132,9 +137,9 @@ func (s splitter) hear(t *rewrite.Turn) {
 	}
 }
 
-// refusesResponse reports whether the server has refused the line rather than what it
-// says. It cannot have refused the name on the line of AUTH LOGIN, of which it has not
-// heard the password.
+// refusesResponse reports whether the server has refused the form of the line and not the
+// credentials. For AUTH LOGIN it cannot be the credentials, because the server has not
+// got the password.
 func refusesResponse(t *rewrite.Turn, r *rewrite.Reply) bool {
 	switch r.Code {
 	case 500, 501, 555:
@@ -145,14 +150,14 @@ func refusesResponse(t *rewrite.Turn, r *rewrite.Reply) bool {
 	return r.Code >= 500 && isTooLong(r)
 }
 
-// isTooLong reports whether a refusal is for the length of the line.
+// isTooLong reports whether a refusal is about the length of the line.
 func isTooLong(r *rewrite.Reply) bool {
 	text := strings.ToLower(strings.Join(r.Lines, " "))
 	return strings.Contains(text, "too long") || strings.Contains(text, "too large") || strings.Contains(text, "length")
 }
 
-// cutResponse takes the first response off an AUTH command; ok is false if there is
-// none. The response "=" is an empty one (RFC 4954, 4).
+// cutResponse splits an AUTH command from its initial response. ok is false if it has
+// none. The response "=" is empty (RFC 4954, 4).
 func cutResponse(line []byte) (short, response string, ok bool) {
 	fields := strings.Fields(string(line))
 	if len(fields) != 3 {

@@ -44,14 +44,14 @@ func statusCodes() rewrite.Rule {
 	}
 }
 
-// mendRefusal mends the enhanced status codes of a refusal.
+// mendRefusal corrects the enhanced status codes of a refusal.
 func mendRefusal(t *rewrite.Turn) {
 	if !t.Lost() && t.Reply().Code >= 400 {
 		mendStatus(t.Reply())
 	}
 }
 
-// stripStatus takes the enhanced status codes off a reply that may have them.
+// stripStatus removes the enhanced status codes from a reply.
 func stripStatus(t *rewrite.Turn) {
 	r := t.Reply()
 	if t.Lost() || r.Code/100 == 3 || t.Verb() == rewrite.VerbGreeting && r.Code < 400 {

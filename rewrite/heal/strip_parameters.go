@@ -10,7 +10,7 @@ import (
 	"smtpshim/rewrite"
 )
 
-// offeredBy names the extension that a parameter of MAIL or RCPT belongs to.
+// offeredBy maps parameters of MAIL and RCPT to the extensions that define them.
 var offeredBy = map[string]string{"SIZE": "SIZE", "BODY": "8BITMIME", "SMTPUTF8": "SMTPUTF8", "AUTH": "AUTH",
 	"RET": "DSN", "ENVID": "DSN", "NOTIFY": "DSN", "ORCPT": "DSN", "MT-PRIORITY": "MT-PRIORITY", "BY": "DELIVERBY",
 	"HOLDFOR": "FUTURERELEASE", "HOLDUNTIL": "FUTURERELEASE", "SUBMITTER": "SUBMITTER", "TRANSID": "CHECKPOINT",
@@ -63,27 +63,28 @@ func refusedError(name string) error {
 	return fmt.Errorf("%q is no parameter of MAIL or RCPT that is known; write for example [\"AUTH\", \"BODY\"]", name)
 }
 
-// stripper leaves parameters out.
+// A stripper removes parameters.
 type stripper struct {
 	doubtful []string // parameters that a server may refuse although it offers them
-	waits    bool     // with those that it does not offer, until it refuses one
+	waits    bool     // wait for a refusal before removing parameters that are not offered
 }
 
-// dispensable are the parameters without which a message is the same, and travels at
-// the same time.
+// dispensable are the parameters without which the message stays the same and is
+// delivered at the same time.
 var dispensable = []string{"SIZE", "BODY", "AUTH", "RET", "ENVID", "NOTIFY", "ORCPT", "MT-PRIORITY", "SUBMITTER"}
 
-// stripState is what a session knows of its server.
+// A stripState is what a session knows about its server.
 type stripState struct {
-	refused []string // parameters that it refuses although it offers them
-	tried   []string // that the line which is said again lacks, while it has no answer
+	refused []string // parameters that the server refuses although it offers them
+	tried   []string // parameters removed from the line that was sent again, while it awaits a reply
 }
 
-// refusesParameter is remembered of a server, with the parameter behind it.
+// refusesParameter, followed by a parameter, is the key under which a server is
+// remembered that refuses it.
 const refusesParameter = "refuses the parameter "
 
-// learn notes that the server has taken the last line without what it had refused: no
-// refusal was heard.
+// learn records that the server has accepted the last line without the parameters that it
+// had refused. It is called when no refusal has come.
 func (s *stripState) learn(t *rewrite.Turn) {
 	for _, name := range s.tried {
 		s.refused = append(s.refused, name)
@@ -92,8 +93,8 @@ func (s *stripState) learn(t *rewrite.Turn) {
 	s.tried = nil
 }
 
-// say leaves out what the server does not offer, or is known to refuse. A line with a
-// parameter that it may refuse is held, so that it can be said again.
+// say removes parameters that the server does not offer or is known to refuse. If the
+// server may refuse another one, say holds the turn, so that the line can be sent again.
 func (s stripper) say(t *rewrite.Turn) {
 	if !s.mayAct(t) {
 		return
@@ -106,7 +107,7 @@ func (s stripper) say(t *rewrite.Turn) {
 		case extension == "":
 			return false
 		case name == "SMTPUTF8" && !isASCII(string(t.Line())):
-			return false // the server is to refuse the address, not to take it for another one
+			return false // the server must refuse the address rather than take it for another one
 		case !s.waits && !t.Server().Has(extension):
 			return true
 		case s.mayDrop(t, p):
@@ -122,8 +123,8 @@ func (s stripper) say(t *rewrite.Turn) {
 	}
 }
 
-// leaveOut takes those parameters out of MAIL or RCPT for which drop is true; it gets each
-// with its keyword in upper case.
+// leaveOut removes the parameters of MAIL or RCPT for which drop returns true. drop gets
+// each parameter and its keyword in upper case.
 func leaveOut(t *rewrite.Turn, drop func(param, keyword string) bool) {
 	path, ok := t.Path()
 	if !ok {
@@ -136,8 +137,8 @@ func leaveOut(t *rewrite.Turn, drop func(param, keyword string) bool) {
 	}
 }
 
-// mayAct is a quick look at a line: whether it has a parameter that the server does not
-// offer, or may refuse. It may be true where there is none.
+// mayAct is a quick test: it reports whether a line has a parameter that the server does
+// not offer or may refuse. It may return true if there is none.
 func (s stripper) mayAct(t *rewrite.Turn) bool {
 	end := bytes.IndexByte(t.Line(), '>')
 	if end < 0 {
@@ -167,11 +168,11 @@ func (s stripper) mayAct(t *rewrite.Turn) bool {
 	return false
 }
 
-// longestParameter is how long a name of offeredBy may be, in octets.
+// longestParameter is the length, in octets, of the longest name in offeredBy.
 const longestParameter = 16
 
-// mayDrop reports whether a parameter may be left out because the server refuses it.
-// Without BODY=BINARYMIME a message would be another one.
+// mayDrop reports whether a parameter may be removed if the server refuses it.
+// BODY=BINARYMIME may not, because the message would be read differently.
 func (s stripper) mayDrop(t *rewrite.Turn, param string) bool {
 	name := rewrite.Path{}.Keyword(param)
 	unoffered := s.waits && slices.Contains(dispensable, name) && !t.Server().Has(offeredBy[name])
@@ -182,7 +183,7 @@ func (s stripper) isRefused(t *rewrite.Turn, name string) bool {
 	return slices.Contains(t.State().(*stripState).refused, name) || t.Remembers(refusesParameter+name)
 }
 
-// sayWithout says a refused command again without what may be the reason.
+// sayWithout sends a refused command again without the parameters that may be the reason.
 func (s stripper) sayWithout(t *rewrite.Turn) {
 	t.State().(*stripState).tried = nil
 	path, ok := t.Path()

@@ -1,31 +1,31 @@
-// Package heal has the rules: what each legacy system cannot live with, and what
-// is done about it. It uses package rewrite as anybody may; a rule is a row of
-// the [Table], in the file of its subject.
+// Package heal contains the rules. A rule describes what some client or server cannot
+// handle, and heals it. Each rule is a row of the [Table] and uses only the exported API
+// of package rewrite.
 package heal
 
 import "smtpshim/rewrite"
 
-// Table lists every rule there is. Commands meet them first to last, replies
-// last to first.
+// Table returns all rules. They run first to last on commands, and last to first on
+// replies.
 func Table() []rewrite.Rule {
 	return []rewrite.Rule{
-		oneLineReplies(), // last of all to see a reply
+		oneLineReplies(), // the last to see a reply
 		joinDataReply(),
-		plainReplies(), // sees texts that other rules have made
-		statusCodes(),  // sees codes that other rules have made
+		plainReplies(), // sees texts of other rules
+		statusCodes(),  // sees codes of other rules
 		replyTexts(),
 		hideKeywords(),
 		sizeZero(),
 		authSpelling(),
-		authPrompts(), // sees what split-auth-line and login-to-plain leave of an exchange
+		authPrompts(), // sees the exchange after split-auth-line and login-to-plain
 		deferAuthFailures(),
 		hideFailedSTARTTLS(),
-		hostNameFirst(), // sees the greeting once advertise-esmtp has looked for asterisks
-		hideESMTP(),     // takes out what advertise-esmtp puts in
+		hostNameFirst(), // sees the greeting after advertise-esmtp has looked for asterisks
+		hideESMTP(),     // removes what advertise-esmtp adds
 		refusedGreeting(),
 		tooManyRecipients(),
 		noValidRecipients(),
-		plainKeywords(), // sees what the offers of the rules below have left
+		plainKeywords(), // sees offers after the rules below
 		oneAuthLine(),
 		offerAuth(),
 		translateXAUTH(),
@@ -34,40 +34,40 @@ func Table() []rewrite.Rule {
 		greetInClear(),
 		repeatEHLO(),
 		secondEHLO(),
-		mend505(), // sees what retry-starttls leaves
+		mend505(), // sees replies after retry-starttls
 		retrySTARTTLS(),
 		fallBackToHELO(),
 		maskedEHLO(),
 		advertiseESMTP(),
-		heloToEHLO(),   // sees what fix-hello-name cannot mend
+		heloToEHLO(),   // sees names that fix-hello-name cannot correct
 		retryEHLO(),    // sees a refusal before EHLO is given up
-		fixHelloName(), // sees a refused name before fall-back-to-helo gives EHLO up
+		fixHelloName(), // sees a refused name before fall-back-to-helo gives up EHLO
 		answerNOOP(),
 		resetBeforeMail(),
 		bdatToData(),
 		bdatBlanks(),
-		mapAuthNames(), // before login-to-plain makes one line of name and password
+		mapAuthNames(), // before login-to-plain joins name and password
 		joinAuthLines(),
 		splitAuthLine(),
 		loginToPlain(),
 		mapDomains(),
-		headerFields(), // before signatures and labels are looked at
+		headerFields(), // before other rules look at signatures and labels
 		label8Bit(),
-		offer8BITMIME(), // encodes what label-8bit has labelled; sees BODY before strip-parameters takes it out
+		offer8BITMIME(), // after label-8bit; sees BODY before strip-parameters removes it
 		stripParameters(),
 		tidyCommands(),
 		upperCaseVerbs(),
 		blankLines(),
 		otherProtocols(),
-		shield(), // sees the commands that other rules have made
+		shield(), // sees commands that other rules have made
 		chunking(),
 		lfEnds(),
-		commandEnds(), // takes what lf-ends leaves
+		commandEnds(), // sees lines after lf-ends
 		strayBytes(),
 		leadingDots(),
-		longLines(),       // folds what the rules before it have made
-		dotWithText(),     // last of all to see a message
-		emptyReplyLines(), // the rules from here on see a reply in this order
+		longLines(),       // folds lines that other rules have made
+		dotWithText(),     // the last to see a message
+		emptyReplyLines(), // from here on, rules run on a reply in this order
 		replyLineEnds(),
 		replySeparators(),
 		mixedReplyCodes(),
@@ -76,11 +76,11 @@ func Table() []rewrite.Rule {
 		unendedReplies(),
 		secondReplies(),
 		lastWords(),
-		replyCodes(), // its Reply sees the server's own code, before any rule acts on that
+		replyCodes(), // its Reply sees the server's own code, before any other rule
 	}
 }
 
-// Sets lists the names for several rules.
+// Sets returns the names for several rules.
 func Sets() []rewrite.Set {
 	return withProducts([]rewrite.Set{
 		{Name: "standard", Doc: "what acts only on its own evidence and harms nobody; the default", Rules: []string{
@@ -112,16 +112,17 @@ func Sets() []rewrite.Set {
 	})
 }
 
-// mendsEveryName is for products that are known to refuse names (KB Q240832).
+// mendsEveryName returns options for products that are known to refuse names (KB
+// Q240832).
 func mendsEveryName() map[string]map[string]any {
 	return map[string]map[string]any{"fix-hello-name": {"when": "always"}}
 }
 
-// Book is the table and the sets.
+// Book returns the book of all rules and sets.
 func Book() rewrite.Book { return rewrite.Book{Rules: Table(), Sets: Sets()} }
 
-// Compile is [rewrite.Book.Compile] for Book, with a rule for each name that begins
-// with ReplacePrefix.
+// Compile is [rewrite.Book.Compile] for Book, which also has a rule for each name that
+// begins with ReplacePrefix.
 func Compile(names []string, options map[string]map[string]any) (*rewrite.Rules, []error) {
 	book := Book()
 	book.Rules = append(book.Rules, replacements(names)...) // nearest to the server

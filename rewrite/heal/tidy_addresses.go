@@ -8,19 +8,19 @@ import (
 	"smtpshim/rewrite"
 )
 
-// Faults of an address in MAIL or RCPT, beside those of tidy_commands.go.
+// The faults of an address in MAIL or RCPT, in addition to those of tidy_commands.go.
 const (
 	nameOn       = "name"        // a display name, or a second pair of brackets
-	apostrophes  = "apostrophes" // around the address, within its brackets
-	routeOn      = "route"       // a source route before it
-	quotesOff    = "unquoted"    // a local part that has to be quoted is not
-	quotesOn     = "quoted"      // one that need not be is
+	apostrophes  = "apostrophes" // apostrophes around the address, inside its brackets
+	routeOn      = "route"       // a source route before the address
+	quotesOff    = "unquoted"    // a local part that lacks its quotes
+	quotesOn     = "quoted"      // a local part with needless quotes
 	addressChars = "!#$%&'*+-/=?^_`{|}~"
 )
 
-// isTidyAddress is a quick look at what stands behind the colon of MAIL or RCPT and
-// begins with a bracket: there is nothing for tidyAddress or innerPath to do. It may be
-// false where they find nothing either.
+// isTidyAddress is a quick test of the text that follows the colon of MAIL or RCPT and
+// begins with a bracket. If it returns true, tidyAddress and innerPath find no fault. It
+// may return false even if they find none.
 func isTidyAddress(path []byte) bool {
 	if last := bytes.LastIndexByte(path, '<'); last > 0 && path[last-1] != '=' { // AUTH=<>
 		return false
@@ -29,7 +29,7 @@ func isTidyAddress(path []byte) bool {
 		switch c := path[i]; {
 		case c == '>':
 			return true
-		case c == '@': // else a source route, or a part of one
+		case c == '@': // otherwise it is a source route or a part of one
 			domain, _, _ := bytes.Cut(path[i+1:], []byte(">"))
 			return i > 1 && bytes.IndexByte(domain, '@') < 0
 		case c == '.' && (i == 1 || path[i-1] == '.' || i+1 < len(path) && path[i+1] == '@'):
@@ -41,14 +41,15 @@ func isTidyAddress(path []byte) bool {
 	return false
 }
 
-// isAtom reports whether an octet may stand in an address without quotes. Octets beyond
-// ASCII may, with SMTPUTF8 (RFC 5321, 4.1.2; RFC 6531, 3.3).
+// isAtom reports whether an octet may appear in an address without quotes. Octets beyond
+// ASCII may, for SMTPUTF8 (RFC 5321, 4.1.2; RFC 6531, 3.3).
 func isAtom(c byte) bool {
 	return isDigit(c) || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c >= 0x80 || strings.IndexByte(addressChars, c) >= 0
 }
 
-// innerPath takes a command apart in which the address stands within a display name's
-// brackets or behind one: `RCPT TO:<Joe <joe@example.com>>`, `RCPT TO:Joe <joe@example.com>`.
+// innerPath parses a command with a display name, whose address is inside a second pair
+// of brackets or follows the name: `RCPT TO:<Joe <joe@example.com>>`, `RCPT TO:Joe
+// <joe@example.com>`.
 func innerPath(line string) (p rewrite.Path, ok bool) {
 	colon := strings.IndexByte(line, ':')
 	if colon < 0 || strings.ContainsAny(line[:colon], `<"`) {
@@ -70,7 +71,7 @@ func innerPath(line string) (p rewrite.Path, ok bool) {
 	return rewrite.Path{}, false
 }
 
-// isPlainMailbox reports whether a text is an address and nothing else.
+// isPlainMailbox reports whether text is an address without brackets and nothing else.
 func isPlainMailbox(text string) bool {
 	local, domain, ok := strings.Cut(text, "@")
 	return ok && isDotString(local) && isMailDomain(domain)
@@ -81,8 +82,8 @@ func isDotString(local string) bool {
 	return isOfAtoms(local) && local[0] != '.' && !strings.HasSuffix(local, ".") && !strings.Contains(local, "..")
 }
 
-// isOfAtoms reports whether a local part has nothing but dots and what may stand
-// without quotes.
+// isOfAtoms reports whether a local part consists of dots and of octets that need no
+// quotes.
 func isOfAtoms(local string) bool {
 	for i := range len(local) {
 		if local[i] != '.' && !isAtom(local[i]) {
@@ -92,7 +93,7 @@ func isOfAtoms(local string) bool {
 	return local != ""
 }
 
-// isNoParameter reports whether a word is no parameter of MAIL or RCPT.
+// isNoParameter reports whether a word cannot be a parameter of MAIL or RCPT.
 func isNoParameter(word string) bool {
 	name, _, _ := strings.Cut(word, "=")
 	return name == "" || strings.ContainsFunc(name, func(c rune) bool {
@@ -100,8 +101,8 @@ func isNoParameter(word string) bool {
 	})
 }
 
-// tidyAddress returns an address in brackets without what RFC 5321 does not have, and
-// the faults that it had.
+// tidyAddress returns an address in brackets without what RFC 5321 does not allow, and
+// the faults it had.
 func tidyAddress(address string) (tidy string, found []string) {
 	mailbox, ok := cutBrackets(address)
 	if !ok {
@@ -111,9 +112,9 @@ func tidyAddress(address string) (tidy string, found []string) {
 		mailbox, found = inner, append(found, apostrophes)
 	}
 	if route, behind, ok := strings.Cut(mailbox, ":"); ok && strings.HasPrefix(route, "@") && strings.Contains(behind, "@") {
-		mailbox, found = behind, append(found, routeOn) // RFC 5321, C: such a route is to be ignored
+		mailbox, found = behind, append(found, routeOn) // RFC 5321, C: a source route should be ignored
 	} else if colon := strings.LastIndexByte(mailbox, ':'); colon > 0 && strings.Contains(mailbox[:colon], "@") && isPlainMailbox(mailbox[colon+1:]) && !strings.Contains(mailbox, `"`) {
-		mailbox, found = mailbox[colon+1:], append(found, routeOn) // one of addresses, KB Q140940
+		mailbox, found = mailbox[colon+1:], append(found, routeOn) // a route of addresses, KB Q140940
 	}
 	at := strings.LastIndexByte(mailbox, '@')
 	if at < 0 {
@@ -130,13 +131,13 @@ func tidyAddress(address string) (tidy string, found []string) {
 	return "<" + local + domain + ">", found
 }
 
-// isNoText reports whether a letter may not stand in quotes as it is, or says that
-// something else is meant than a local part.
+// isNoText reports whether a character may not stand in quotes without a backslash, or
+// shows that the text is not a local part.
 func isNoText(c rune) bool { return c < ' ' || c == 0x7f || strings.ContainsRune(`"\@<>:`, c) }
 
-// hasAddress reports whether MAIL or RCPT has an address, or what is one once it is tidy:
-// the null path of MAIL, a local part alone, as in <postmaster>, or a mailbox (RFC 5321,
-// 4.1.2).
+// hasAddress reports whether MAIL or RCPT has a valid address, or one that is valid once
+// tidied: the null path of MAIL, a local part alone, as in <postmaster>, or a mailbox
+// (RFC 5321, 4.1.2).
 func hasAddress(verb rewrite.Verb, command []byte) bool {
 	line := string(command)
 	if !isTidy(verb, command) {
@@ -159,8 +160,8 @@ func hasAddress(verb rewrite.Verb, command []byte) bool {
 	return ok && (isDotString(local) || isQuotedString(local))
 }
 
-// isDomainOrLiteral reports whether a text has no more in it than domains and address
-// literals have. An underscore is in some names of hosts.
+// isDomainOrLiteral reports whether text has only characters of domains and address
+// literals. Underscores occur in some host names.
 func isDomainOrLiteral(text string) bool {
 	inner, opened := strings.CutPrefix(text, "[")
 	inner, closed := strings.CutSuffix(inner, "]")
@@ -173,8 +174,8 @@ func isDomainOrLiteral(text string) bool {
 	})
 }
 
-// isQuotedString reports whether a local part is in quotes, and nothing but what is
-// behind a backslash ends them before (RFC 5321, 4.1.2).
+// isQuotedString reports whether a local part is one quoted string, in which quotes are
+// preceded by a backslash (RFC 5321, 4.1.2).
 func isQuotedString(local string) bool {
 	if len(local) < 2 || local[0] != '"' {
 		return false

@@ -34,30 +34,30 @@ func tidyCommands() rewrite.Rule {
 	}
 }
 
-// untidied are the verbs of the commands that are tidied.
+// untidied is the set of verbs whose commands are tidied.
 var untidied = rewrite.SetOf(rewrite.VerbMAIL, rewrite.VerbRCPT, rewrite.VerbDATA, rewrite.VerbRSET, rewrite.VerbNOOP,
 	rewrite.VerbSTARTTLS, rewrite.VerbAUTH)
 
-// tidyState is what a session knows of the forms that its server takes.
+// A tidyState is what a session knows about the forms that its server accepts.
 type tidyState struct {
-	held           faults   // of the line that was said last and held, while no refusal of it was heard
-	tried          faults   // of a refused line, while the form of the tidy one was not refused
-	taken, refused []faults // by the server
+	held           faults   // faults of the last line that was held, while no refusal of it has come
+	tried          faults   // faults of a refused line, while the tidy line was not refused for its form
+	taken, refused []faults // faults of lines that the server accepts or refuses
 }
 
-// faults are what is not tidy in a command: some of these, joined with "+". A server
-// may take one and refuse another.
+// faults are the faults of a command: some of the constants below, joined with "+". A
+// server may accept one fault and refuse another.
 type faults string
 
 const (
 	colonOff      = "colon"      // blanks around the colon of MAIL or RCPT, or before the verb
 	bracketsOff   = "brackets"   // no brackets around the address
 	parametersOff = "parameters" // blanks before or behind the parameters
-	endOff        = "end"        // blanks around a command without a path, or too many within it
+	endOff        = "end"        // blanks around a command without a path, or too many inside it
 )
 
-// sayTidy tidies a command where the server is known to refuse its form. Where
-// that is not known the command is held, so that it can be said again.
+// sayTidy tidies a command if the server is known to refuse its form. If that is not
+// known, it holds the turn, so that the command can be sent again.
 func sayTidy(t *rewrite.Turn) {
 	if isTidy(t.Verb(), t.Line()) {
 		return
@@ -84,8 +84,8 @@ func sayTidy(t *rewrite.Turn) {
 	}
 }
 
-// repeatTidy says a refused command again, if it was held and its form may be the
-// reason.
+// repeatTidy sends a refused command again in its tidy form, if it was held and its form
+// may be the reason.
 func repeatTidy(t *rewrite.Turn) {
 	if isTidy(t.Verb(), t.Said()) {
 		return
@@ -104,7 +104,7 @@ func repeatTidy(t *rewrite.Turn) {
 	}
 }
 
-// refusesForm reports whether a refusal may be for how a command is written.
+// refusesForm reports whether a refusal may be about the form of a command.
 func refusesForm(r *rewrite.Reply) bool {
 	switch r.Code {
 	case 500, 501, 502, 504, 553, 554, 555:
@@ -113,8 +113,8 @@ func refusesForm(r *rewrite.Reply) bool {
 	return r.Code == 550 && strings.Contains(strings.ToLower(r.Lines[0]), "syntax") // hMailServer
 }
 
-// isTidy is a quick look at a command: there is nothing for tidy to do. It may
-// be false where tidy finds nothing either.
+// isTidy is a quick test. If it returns true, tidy finds no fault. It may return false
+// even if tidy finds none.
 func isTidy(v rewrite.Verb, line []byte) bool {
 	if len(line) == 0 || isBlank(line[0]) || isBlank(line[len(line)-1]) || bytes.IndexByte(line, '\t') >= 0 {
 		return false
@@ -133,8 +133,8 @@ func isTidy(v rewrite.Verb, line []byte) bool {
 
 func isBlank(c byte) bool { return strings.IndexByte(blanks, c) >= 0 }
 
-// tidy returns the command without blanks that do not belong there, with brackets
-// around its address, and with nothing else in them; wrong is "" where it has nothing to do.
+// tidy returns the command with brackets around its address, without misplaced blanks,
+// and with nothing but the address in the brackets. wrong is "" if the command is tidy.
 func tidy(verb rewrite.Verb, command []byte) (line string, wrong faults) {
 	said := string(command)
 	isPath := verb == rewrite.VerbMAIL || verb == rewrite.VerbRCPT
@@ -180,13 +180,13 @@ func tidy(verb rewrite.Verb, command []byte) (line string, wrong faults) {
 	return path.String(), faults(strings.Join(append(found, more...), "+"))
 }
 
-// oneBlank has one blank between the words of a line, and none around them.
+// oneBlank returns line with one blank between its words and none around them.
 func oneBlank(line string) string {
 	return strings.Join(strings.FieldsFunc(line, func(c rune) bool { return strings.ContainsRune(blanks, c) }), " ")
 }
 
-// isBareAddress reports whether an address lacks its brackets and nothing else:
-// in `Joe <joe@example.com>` and `Joe joe@example.com` the first word is none.
+// isBareAddress reports whether an address only lacks its brackets. In `Joe
+// <joe@example.com>` and `Joe joe@example.com`, the first word is no address.
 func isBareAddress(p rewrite.Path) bool {
 	return !strings.ContainsAny(p.Address, `<>"(),;\`) && !slices.ContainsFunc(p.Params, isNoParameter)
 }

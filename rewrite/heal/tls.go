@@ -143,8 +143,8 @@ func greetInClear() rewrite.Rule {
 	}
 }
 
-// openInClear waits for a client that ought to begin with TLS, and greets it in
-// clear if it begins with nothing, or with something else.
+// openInClear waits for the first octets of a client that should begin with TLS. If the
+// client sends nothing, or something else, it is greeted in clear.
 func openInClear(c *rewrite.Opening) {
 	switch {
 	case !c.TLSDue() || rewrite.IsTLS(c.Octets()):

@@ -26,7 +26,7 @@ func tooManyRecipients() rewrite.Rule {
 				for _, text := range r.Lines {
 					status, _ := cutStatus(text)
 					if status != "" && status != "5.5.3" || status == "" && fullMailbox.MatchString(text) {
-						return // 5.2.2: a full mailbox
+						return // 5.2.2 is a full mailbox
 					}
 				}
 				refuseAs(r, 452, "4.5.3")

@@ -35,8 +35,8 @@ func upperCaseVerbs() rewrite.Rule {
 	}
 }
 
-// keywordLength is how many octets of a command may be said in any case, its verb
-// among them.
+// keywordLength returns the number of octets at the beginning of a command that ignore
+// case. They include the verb.
 func keywordLength(v rewrite.Verb, line []byte) int {
 	verb := wordEnd(line, 0)
 	switch v {
@@ -50,7 +50,7 @@ func keywordLength(v rewrite.Verb, line []byte) int {
 	return verb
 }
 
-// wordEnd is where the word ends that is the next from at.
+// wordEnd returns the index of the end of the next word at or after at.
 func wordEnd(line []byte, at int) int {
 	for at < len(line) && isBlank(line[at]) {
 		at++

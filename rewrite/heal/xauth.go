@@ -36,18 +36,18 @@ func translateXAUTH() rewrite.Rule {
 	}
 }
 
-// xauthShown says what clients are shown.
+// An xauthShown says what clients are offered.
 type xauthShown struct {
-	both   bool // XAUTH=NTLM beside XAUTH NTLM
-	extend bool // NTLM joins mechanisms that clients can use
+	both   bool // XAUTH=NTLM in addition to XAUTH NTLM
+	extend bool // NTLM in addition to mechanisms that clients can use
 }
 
-// xauthState is what a session has shown of its server.
+// An xauthState is what a session knows about its server.
 type xauthState struct {
-	exchange55 bool // the greeting is Exchange 5.5's, which accepts NTLM without listing it (KB Q262945)
+	exchange55 bool // the greeting is that of Exchange 5.5, which accepts NTLM without offering it (KB Q262945)
 }
 
-// wantsXAUTH and wantsAUTH say which of the two the server understands alone.
+// wantsAUTH and wantsXAUTH report whether the server knows only that one of the two.
 func wantsAUTH(t *rewrite.Turn) bool {
 	e := t.Server()
 	return !offersXAUTH(e) && (offersAUTHNTLM(e) || (e.Has("AUTH") || e.Has("X-EXPS")) && t.State().(*xauthState).exchange55)
@@ -59,7 +59,7 @@ func offersAUTHNTLM(e rewrite.Extensions) bool {
 	return e.Has("AUTH", "NTLM") || e.Has("X-EXPS", "NTLM")
 }
 
-// offersXAUTH reports whether XAUTH is offered, with NTLM or without a mechanism.
+// offersXAUTH reports whether the server offers XAUTH, with NTLM or without a mechanism.
 func offersXAUTH(e rewrite.Extensions) bool {
 	return e.Has("XAUTH", "NTLM") || e.Has("XAUTH") && len(e.Params("XAUTH")) == 0
 }
@@ -74,8 +74,8 @@ func xauthCommand(t *rewrite.Turn) {
 	}
 }
 
-// xauthForms are the ways to say the client's command to the server, likeliest
-// first; nil: as the client has said it.
+// xauthForms returns the forms in which to send the client's command to the server,
+// likeliest first. nil means: as the client has sent it.
 func xauthForms(t *rewrite.Turn, blob string) []string {
 	switch {
 	case t.Verb() == rewrite.VerbXAUTH && wantsAUTH(t):
@@ -88,7 +88,7 @@ func xauthForms(t *rewrite.Turn, blob string) []string {
 	return nil
 }
 
-// forms are a command with its first message on the line, and without.
+// forms returns a command with its initial response, and without.
 func forms(command, blob string) []string {
 	if blob == "" {
 		return []string{command}
@@ -112,7 +112,7 @@ func (x xauthShown) reply(t *rewrite.Turn) {
 	}
 }
 
-// offerBoth shows the client both ways to log in where the server has one.
+// offerBoth offers the client the second way to log in if the server offers one.
 func (x xauthShown) offerBoth(t *rewrite.Turn, e rewrite.Extensions) {
 	switch {
 	case wantsAUTH(t):
@@ -130,15 +130,15 @@ func (x xauthShown) offerBoth(t *rewrite.Turn, e rewrite.Extensions) {
 	}
 }
 
-// offersPassword reports whether AUTH has a mechanism that every client with a
-// name and a password can use.
+// offersPassword reports whether AUTH has a mechanism for every client with a name and a
+// password.
 func offersPassword(e rewrite.Extensions) bool {
 	return e.Has("AUTH", "LOGIN") || e.Has("AUTH", "PLAIN") || e.Has("AUTH", "CRAM-MD5")
 }
 
-// retryXAUTH says a refused command in its next form. NTLM's first message has
-// no state: it can be said again until the server has answered it with a
-// challenge. Where the form had no room for it, it follows the server's 334.
+// retryXAUTH sends a refused command in its next form. NTLM's first message has no state,
+// so it can be sent again until the server has answered it with a challenge. If the form
+// has no room for the message, it follows the server's 334.
 func retryXAUTH(t *rewrite.Turn) {
 	blob, ok := ntlmArgument(string(t.Said()))
 	forms := xauthForms(t, blob)
@@ -160,11 +160,11 @@ func retryXAUTH(t *rewrite.Turn) {
 	}
 }
 
-// ntlmBase64 is how every NTLM message begins in base64.
+// ntlmBase64 is the base64 prefix of every NTLM message.
 const ntlmBase64 = "TlRMTVNTUA"
 
-// ntlmArgument reads AUTH or XAUTH with NTLM: the first message, if it is on the
-// line. XAUTH may leave the mechanism out, or glue it on with "=".
+// ntlmArgument parses AUTH or XAUTH with NTLM. blob is its initial response, "" if it has
+// none. XAUTH may omit the mechanism, or join it with "=".
 func ntlmArgument(line string) (blob string, ok bool) {
 	arg := string(rewrite.Argument([]byte(line)))
 	if rewrite.ParseVerb([]byte(line)) == rewrite.VerbXAUTH && (arg == "" || strings.HasPrefix(arg, ntlmBase64)) {
