@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// A field is a field of a header with its folds (RFC 5322, 2.2).
+// A field is a header field, with its folds (RFC 5322, 2.2).
 type field struct {
-	name, value string // in lower case; without folds and blanks at its ends
-	from, to    int    // its place in the header
+	name, value string // name in lower case; value without folds and surrounding blanks
+	from, to    int    // the field is header[from:to]
 }
 
-// fields takes a header apart. ok is false where a line is neither a field nor a
-// continuation of one: some readers take it for the beginning of the body.
+// fields parses a header. ok is false if a line is neither a field nor the continuation
+// of one; some readers take such a line for the beginning of the body.
 func fields(header []byte) (all []field, ok bool) {
 	at := 0
 	ok = true
@@ -42,14 +42,14 @@ func fields(header []byte) (all []field, ok bool) {
 	return all, ok
 }
 
-// An entity is what the header of a message or of a body part says (RFC 2045, 2.4).
+// An entity is what the header of a message or body part declares (RFC 2045, 2.4).
 type entity struct {
-	media    string // "text/plain"
+	media    string // such as "text/plain"
 	params   map[string]string
 	encoding string // in lower case; "": none is given
-	typed    bool   // there is a Content-Type
+	typed    bool   // there is a Content-Type field
 	versioned,
-	signed, // by DKIM or a like signature in the header
+	signed, // the header has a signature by DKIM or the like
 	unclear bool
 }
 
@@ -81,8 +81,8 @@ func (w *Writer) entity(all []field) entity {
 	return e
 }
 
-// contains reports whether the entity has others inside, and may be labelled 7bit or 8bit
-// only (RFC 2045, 6.4).
+// contains reports whether the entity contains others. Such an entity may be labelled
+// 7bit, 8bit or binary only (RFC 2045, 6.4).
 func (e *entity) contains() bool {
 	return strings.HasPrefix(e.media, "multipart/") || e.media == "message/rfc822"
 }
@@ -92,13 +92,13 @@ func (e *entity) seals() bool {
 	return e.unclear || e.media == "multipart/signed" || e.media == "multipart/encrypted" || strings.HasPrefix(e.media, "application/pkcs7-")
 }
 
-// plain reports whether the text of the entity is as it is read.
+// plain reports whether the text of the entity is not encoded.
 func (e *entity) plain() bool {
 	return e.encoding == "" || e.encoding == "7bit" || e.encoding == "8bit"
 }
 
-// decide reads the header that is complete, sets what is done to the body, and returns
-// the header as it goes out.
+// decide parses a complete header, decides what is done to the body, and returns the
+// header to write.
 func (w *Writer) decide() []byte {
 	all, ok := fields(w.header)
 	e := w.entity(all)
@@ -132,7 +132,8 @@ func (w *Writer) decide() []byte {
 	return w.relabel(all, e, message)
 }
 
-// seal has the entity pass as it is. One of a multipart ends at the delimiter of that.
+// seal leaves the entity unchanged. An entity in a multipart ends at the next delimiter
+// of the multipart, any other at the end of the message.
 func (w *Writer) seal(top bool) {
 	if !top {
 		w.noteHeader(w.header)
@@ -142,7 +143,7 @@ func (w *Writer) seal(top bool) {
 	}
 }
 
-// relabel returns the header with the labels that the body will deserve.
+// relabel returns the header with the labels for the body as it will be written.
 func (w *Writer) relabel(all []field, e entity, message bool) []byte {
 	text := strings.HasPrefix(e.media, "text/")
 	label := ""

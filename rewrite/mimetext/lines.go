@@ -4,9 +4,9 @@ import "bytes"
 
 const hexDigits = "0123456789ABCDEF"
 
-// quote appends a line of quoted-printable, or the beginning of one. What begins it is
-// encoded where it could be taken for something else: for a delimiter, which the text may
-// have had within a line, and with Plan.Dots for the end of the message.
+// quote appends a line of quoted-printable, or the beginning of one. It encodes the first
+// character of the line if that could be misread: as a delimiter, which the text may have
+// contained inside a line, or, with Plan.Dots, as the end of the message.
 func (w *Writer) quote(dst, line []byte) []byte {
 	for {
 		c := line[0]
@@ -28,14 +28,13 @@ func (w *Writer) quote(dst, line []byte) []byte {
 }
 
 // breakQuoted appends text of a line of quoted-printable that is too long, with soft line
-// breaks (RFC 2045, 6.7). The text of the line so far is in w.encoded, up to a line's
-// length.
+// breaks (RFC 2045, 6.7). w.encoded holds the present output line so far.
 func (w *Writer) breakQuoted(dst, text []byte, first bool) []byte {
 	if first {
 		w.encoded.Reset()
 	}
 	for _, c := range text {
-		// No break comes within =XX: a line ends before the = that would not fit.
+		// Never break inside =XX: break before the = if it would not fit.
 		if n := w.encoded.Len(); c != '\r' && c != '\n' && (n >= softLine-1 || c == '=' && n >= softLine-3) {
 			dst = w.quote(dst, append(w.encoded.Bytes(), "=\r\n"...))
 			w.encoded.Reset()
@@ -49,15 +48,15 @@ func (w *Writer) breakQuoted(dst, text []byte, first bool) []byte {
 	return dst
 }
 
-// breakBase64 appends text of a line of base64 that is too long, in several lines: line
-// ends are no part of what is encoded (RFC 2045, 6.8).
+// breakBase64 appends text of a line of base64 that is too long as several lines. Line
+// ends are not part of the encoded data (RFC 2045, 6.8).
 func (w *Writer) breakBase64(dst, text []byte, first bool) []byte {
 	if first {
 		w.encoded.Reset()
 	}
 	flush := func() {
 		line := w.encoded.Bytes()
-		if line[0] == '.' { // no character of base64, and so of no meaning there
+		if line[0] == '.' { // not a character of base64, so readers ignore it
 			dst, w.dots = append(dst, '.'), true
 		}
 		w.note(line, false)

@@ -1,11 +1,11 @@
 // Package mimetext changes the transfer encoding of the parts of a message (RFC 2045)
-// while the message streams by. It knows nothing of SMTP but the dots that are doubled
-// (RFC 5321, 4.5.2), and keeps no more than one header and one line.
+// while the message passes. Its input and output have doubled dots, as in SMTP (RFC 5321,
+// 4.5.2). It holds at most one header and one line in memory.
 //
-// What is signed stays as it is: multipart/signed, multipart/encrypted and
-// application/pkcs7-* with all that they contain, and, unless Plan.BreakSignatures is
-// set, a message whose header has a signature of the body (DKIM, ARC). So does what
-// cannot be read in one way only: a header with two Content-Types, say.
+// Signed and encrypted content is not changed: multipart/signed, multipart/encrypted and
+// application/pkcs7-*, with all that they contain, and, unless Plan.BreakSignatures is
+// set, a message whose header has a signature of the body (DKIM, ARC). Nor is content
+// that readers may interpret differently, such as a part with two Content-Type fields.
 package mimetext
 
 import (
@@ -14,65 +14,65 @@ import (
 )
 
 const (
-	maxHeader = 64 << 10 // octets of a header; a longer one, and all behind it, passes as it is
-	maxDepth  = 32       // multiparts within multiparts; deeper ones pass as they are
+	maxHeader = 64 << 10 // octets of a header; a longer one is not changed, nor is what follows it
+	maxDepth  = 32       // nesting depth of multiparts; deeper ones are not changed
 	maxLine   = 1024     // octets of a line that are looked at together
 	softLine  = 76       // octets of a line of an encoded part (RFC 2045, 6.7 and 6.8)
 )
 
-// Texts are the text parts that become quoted-printable.
+// Texts says which text parts become quoted-printable.
 type Texts uint8
 
 const (
 	NoTexts       Texts = iota
-	LabelledTexts       // those whose Content-Transfer-Encoding is 8bit
-	EveryText           // those without one, with 7bit and with 8bit
+	LabelledTexts       // parts whose Content-Transfer-Encoding is 8bit
+	EveryText           // parts whose Content-Transfer-Encoding is missing, 7bit or 8bit
 )
 
 // A Plan says what a Writer does.
 type Plan struct {
 	Encode Texts
 
-	// Label gives every part that has no Content-Transfer-Encoding, or 7bit, the label
-	// 8bit, if it is text or contains other parts.
+	// Label adds the label 8bit to every part that is text or contains other parts and
+	// whose Content-Transfer-Encoding is missing or 7bit.
 	Label bool
 
-	// Charset is added to a text part that is encoded or labelled and names no charset,
-	// or us-ascii. "": none is added.
+	// Charset is added to a text part that is encoded or labelled and whose charset is
+	// missing or us-ascii. "": none is added.
 	Charset string
 
-	// Dots has a dot that begins a line of quoted-printable encoded (RFC 2045, 6.7).
+	// Dots encodes a dot at the beginning of a line of quoted-printable (RFC 2045, 6.7).
 	Dots bool
 
-	// Prefix has a blank put before a dot that begins a line of text that is not encoded,
-	// which changes what is read.
+	// Prefix inserts a blank before a dot at the beginning of a line of text that is not
+	// encoded. This changes the text.
 	Prefix bool
 
-	// Break is the length, in octets, beyond which lines of quoted-printable and base64 are
-	// broken. It is at least 78; 0: they are not broken.
+	// Break is the length, in octets, above which lines of quoted-printable and base64
+	// are broken. It is at least 78; 0: lines are not broken.
 	Break int
 
-	BreakSignatures bool // also where DKIM-Signature and its like become invalid
+	BreakSignatures bool // change messages even if that breaks DKIM-Signature and the like
 }
 
-// A Writer changes one message.
+// A Writer changes one message by a Plan.
 type Writer struct {
 	plan    Plan
-	line    []byte // the octets so far of a line that has not ended
-	mid     bool   // the beginning of that line has been dealt with
-	header  []byte // of the entity that begins; complete up to the last line
+	line    []byte // octets of a line that has not ended
+	mid     bool   // the beginning of that line has been written
+	header  []byte // of the entity that begins, up to the last complete line
 	inside  bool   // a header is being read
-	top     bool   // it is that of the whole message
-	message bool   // it is that of a message, not of a body part
-	sealed  bool   // what follows passes as it is, to the end of the message
+	top     bool   // it is the header of the whole message
+	message bool   // it is the header of a message, not of a body part
+	sealed  bool   // nothing is changed any more, to the end of the message
 	stack   []enclosing
 	leaf    treatment
 	encoder *quotedprintable.Writer
 	encoded bytes.Buffer
 	changed bool
-	eight   bool // an 8-bit octet of the body has gone out
-	dots    bool // a line has gone out that begins with a dot
-	unclear bool // an encoded part may have ended, or not
+	eight   bool // an octet beyond ASCII of the body has been written
+	dots    bool // a line that begins with a dot has been written
+	unclear bool // readers may differ on whether an encoded part has ended
 }
 
 // An enclosing is a multipart whose parts are being read.
@@ -86,31 +86,31 @@ type treatment uint8
 
 const (
 	asItIs   treatment = iota
-	encode             // to quoted-printable
-	quoted             // it is quoted-printable
-	base64ed           // it is base64
-	prefixed           // a blank goes before a dot that begins a line
+	encode             // encode as quoted-printable
+	quoted             // the body is quoted-printable
+	base64ed           // the body is base64
+	prefixed           // insert a blank before a dot at the beginning of a line
 )
 
-// New returns a Writer that stands before the first octet of a message.
+// New returns a Writer for one message.
 func New(plan Plan) *Writer { return &Writer{plan: plan, inside: true, top: true, message: true} }
 
-// Changed reports whether anything was changed so far.
+// Changed reports whether anything has been changed so far.
 func (w *Writer) Changed() bool { return w.changed }
 
-// EightBit reports whether an octet beyond ASCII has gone out so far, but for those in
-// the message's own header.
+// EightBit reports whether an octet beyond ASCII has been written so far. It ignores the
+// message's own header.
 func (w *Writer) EightBit() bool { return w.eight }
 
-// Unclear reports whether readers may differ about where a part ends that was encoded so
-// far. The message must not be passed on.
+// Unclear reports whether readers may differ on where an encoded part ends. Such a
+// message must not be sent on.
 func (w *Writer) Unclear() bool { return w.unclear }
 
-// LeadingDots reports whether a line has gone out so far that begins with a dot.
+// LeadingDots reports whether a line that begins with a dot has been written so far.
 func (w *Writer) LeadingDots() bool { return w.dots }
 
-// Append appends what becomes of src, which is text as on the wire: lines end with CRLF,
-// which is never split, and a dot that begins one is doubled.
+// Append appends the changed src to dst. src is text in wire format: lines end with CRLF,
+// which is never split, and a dot at the start of a line is doubled.
 func (w *Writer) Append(dst, src []byte) []byte {
 	for len(src) > 0 {
 		n := bytes.IndexByte(src, '\n') + 1
@@ -118,7 +118,7 @@ func (w *Writer) Append(dst, src []byte) []byte {
 		if !ends {
 			n = len(src)
 		}
-		if room := maxLine - len(w.line); n > room { // the same parts, however src is split
+		if room := maxLine - len(w.line); n > room { // so that the result does not depend on how src is split
 			n, ends = room, false
 		}
 		if ends && len(w.line) == 0 {
@@ -142,9 +142,9 @@ func (w *Writer) Append(dst, src []byte) []byte {
 	return dst
 }
 
-// End appends what was held back. All of the message has been seen.
+// End appends what was held back. It must be called once, after all of the message.
 func (w *Writer) End(dst []byte) []byte {
-	if w.inside { // a header without a body
+	if w.inside { // there is no body
 		dst = w.passHeader(dst, w.header)
 	}
 	if len(w.line) > 0 {
@@ -154,7 +154,7 @@ func (w *Writer) End(dst []byte) []byte {
 	return dst
 }
 
-// take deals with a line, or with a part of one that is long.
+// take handles a line, or a part of a long line.
 func (w *Writer) take(dst, line []byte) []byte {
 	first, ends := !w.mid, line[len(line)-1] == '\n'
 	w.mid = !ends
@@ -162,7 +162,7 @@ func (w *Writer) take(dst, line []byte) []byte {
 		if depth, last, ok := w.delimits(line); ok {
 			return w.delimiter(dst, line, depth, last)
 		}
-		if w.sealed { // it cannot be told
+		if w.sealed { // where parts end is no longer clear
 			dst = w.passHeader(dst, w.header)
 			w.header, w.inside = nil, false
 		}
@@ -181,13 +181,13 @@ func (w *Writer) take(dst, line []byte) []byte {
 	return dst
 }
 
-// beginBody passes the empty line behind a header.
+// beginBody writes the empty line after a header.
 func (w *Writer) beginBody(dst, line []byte) []byte {
 	w.header = w.header[:0]
 	return append(dst, line...)
 }
 
-// passHeader passes a header as it is.
+// passHeader writes a header unchanged.
 func (w *Writer) passHeader(dst, header []byte) []byte {
 	if !w.top {
 		w.noteHeader(header)
@@ -197,8 +197,8 @@ func (w *Writer) passHeader(dst, header []byte) []byte {
 }
 
 // delimits reports whether a line is a delimiter of one of the multiparts, and of which.
-// Where readers may differ, the rest of the message is sealed: RFC 2046, 5.1.1, has
-// them look at the beginning of the line only, and many look at all of it.
+// If readers may differ on that, the rest of the message is not changed: RFC 2046, 5.1.1,
+// has them compare the beginning of the line only, whereas many compare all of it.
 func (w *Writer) delimits(line []byte) (depth int, last, ok bool) {
 	if !bytes.HasPrefix(line, []byte("--")) {
 		return 0, false, false
@@ -224,7 +224,7 @@ func (w *Writer) delimits(line []byte) (depth int, last, ok bool) {
 	return 0, false, false
 }
 
-// delimiter passes a delimiter, and begins what is behind it.
+// delimiter writes a delimiter and prepares for what follows it.
 func (w *Writer) delimiter(dst, line []byte, depth int, last bool) []byte {
 	if w.inside { // the part has no body
 		dst = w.passHeader(dst, w.header)
@@ -236,13 +236,13 @@ func (w *Writer) delimiter(dst, line []byte, depth int, last bool) []byte {
 		w.stack = w.stack[:depth]
 	}
 	w.mid = false
-	if line[len(line)-1] != '\n' { // the blanks behind it go on
+	if line[len(line)-1] != '\n' { // the blanks after it are still to come
 		w.mid, w.sealed, w.inside = true, true, false
 	}
 	return append(dst, line...)
 }
 
-// body deals with a line of a body, or with a part of one.
+// body handles a line of a body, or a part of a long line.
 func (w *Writer) body(dst, line []byte, first bool) []byte {
 	text := line
 	if first && line[0] == '.' {
@@ -276,7 +276,7 @@ func (w *Writer) body(dst, line []byte, first bool) []byte {
 	return append(dst, line...)
 }
 
-// note looks at what goes out as it came.
+// note records properties of text that is written unchanged.
 func (w *Writer) note(text []byte, first bool) {
 	w.dots = w.dots || first && text[0] == '.'
 	if !w.eight {

@@ -1,5 +1,5 @@
-// Package oneof says of a word that is not one of those that are known which there are,
-// and which one was probably meant.
+// Package oneof makes messages about a word that is not one of the known words: they list
+// those, and the one that was probably meant.
 package oneof
 
 import (
@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// Index returns the place of word among words. The error lists them.
+// Index returns the index of word in words. If it is not there, the error lists the
+// words.
 func Index[W ~string](word string, words []W) (int, error) {
 	if i := slices.Index(words, W(word)); i >= 0 {
 		return i, nil
@@ -17,10 +18,10 @@ func Index[W ~string](word string, words []W) (int, error) {
 	return 0, fmt.Errorf("%q is not one of %s%s", word, Or(words), DidYouMean(word, words))
 }
 
-// Or lists words as in "a", "b" or "c".
+// Or returns the words as in "a", "b" or "c".
 func Or[W ~string](words []W) string { return list(words, " or ") }
 
-// And lists words as in "a", "b" and "c".
+// And returns the words as in "a", "b" and "c".
 func And[W ~string](words []W) string { return list(words, " and ") }
 
 func list[W ~string](words []W, last string) string {
@@ -31,7 +32,7 @@ func list[W ~string](words []W, last string) string {
 	return join(quoted, last)
 }
 
-// Names lists what is known by its form, such as keys, as in a, b and c.
+// Names returns words that need no quotes, such as keys, as in a, b and c.
 func Names(words []string) string { return join(words, " and ") }
 
 func join(words []string, last string) string {
@@ -41,9 +42,9 @@ func join(words []string, last string) string {
 	return strings.Join(words[:len(words)-1], ", ") + last + words[len(words)-1]
 }
 
-// DidYouMean is what to add to an error about a word that is not in known: what was
-// probably meant, or nothing. That is the word that differs by the fewest slips; or
-// those, if they are few, of which it is a part, as pix is of cisco-pix.
+// DidYouMean returns what to add to an error about a word that is not in known: a
+// question with the word that was probably meant, or "". That is the word with the fewest
+// typing errors, or the few words of which word is a part, as pix is of cisco-pix.
 func DidYouMean[W ~string](word string, known []W) string {
 	if best := Nearest(word, known); best != "" {
 		return fmt.Sprintf("; did you mean %q?", best)
@@ -60,8 +61,8 @@ func DidYouMean[W ~string](word string, known []W) string {
 	return "; did you mean " + Or(longer) + "?"
 }
 
-// Nearest is the word of known that differs from word by the fewest slips; "": by too
-// many.
+// Nearest returns the word of known that differs from word by the fewest typing errors;
+// "" if all differ by too many.
 func Nearest[W ~string](word string, known []W) string {
 	best, least := "", 1+max(1, len(word)/3)
 	for _, k := range known {
@@ -72,13 +73,13 @@ func Nearest[W ~string](word string, known []W) string {
 	return best
 }
 
-// between is a word with a hyphen before each of its parts and behind the last.
+// between returns word with a hyphen before each of its parts and after the last.
 func between(word string) string {
 	return "-" + strings.ReplaceAll(strings.ToLower(word), "_", "-") + "-"
 }
 
-// distance is the number of octets to put in, take out, replace or swap with
-// their neighbours that make b of a.
+// distance returns the least number of octets to insert, delete, replace or swap with a
+// neighbour to make b from a.
 func distance(a, b string) int {
 	before, row := make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {

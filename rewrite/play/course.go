@@ -8,30 +8,30 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// A course compares a dialogue with what its recording had: what the server was told, and
-// what the client heard.
+// A course compares a dialogue with its recording: what the server was told, and what the
+// client got.
 type course struct {
-	told    []string   // to the server, that is not told yet
-	heard   [][]string // replies that the client got, and has not got yet
+	told    []string   // what the server was told in the recording, and not yet now
+	heard   [][]string // replies that the client got in the recording, and not yet now
 	saying  string     // the verb of the client's last command
-	login   bool       // the client has said what may be a credential, which replies may repeat
-	refuses string     // the verb to which the server's reply is
+	login   bool       // the client may have said a credential, which replies may repeat
+	refuses string     // the verb that the server's reply answers
 	doubt   *doubt
 	assumed Change
 	unknown Change
 
-	offered, shown string // the lines of the last reply to EHLO in the recording, and now
+	offered, shown string // the lines of the last EHLO reply, in the recording and now
 }
 
-// A doubt is that the server is told something else than in the recording.
+// A doubt is a line to the server that is not in the recording.
 type doubt struct {
-	replies   int    // that come before the one that is in doubt
-	sameVerb  bool   // and only the rest differs
-	told, was string // now, and in the recording
+	replies   int    // replies that come before the reply to that line
+	sameVerb  bool   // only its argument differs
+	told, was string // the line now, and in the recording
 	line      int
 }
 
-// newCourse reads a recording.
+// newCourse returns the course of a recording.
 func newCourse(lines []transcript.Line) *course {
 	c := &course{}
 	var reply []string
@@ -50,10 +50,10 @@ func newCourse(lines []transcript.Line) *course {
 	return c
 }
 
-// goesOn says that a line of a reply is not its last.
+// goesOn reports whether a line of a reply announces another.
 func goesOn(line string) bool { return len(line) > 3 && line[3] == '-' }
 
-// toServer takes what the server is told.
+// toServer takes lines that the server is told.
 func (c *course) toServer(lines []string, p *player, at int) {
 	for i, line := range lines {
 		switch {
@@ -75,14 +75,14 @@ func (c *course) toServer(lines []string, p *player, at int) {
 	}
 }
 
-// mayBeLeftOut are commands after which a server goes on as if they had not been said.
+// mayBeLeftOut is the set of commands that do not change the state of a server.
 var mayBeLeftOut = rewrite.SetOf(rewrite.VerbNOOP, rewrite.VerbHELP, rewrite.VerbVRFY, rewrite.VerbOther)
 
-// mostSkipped is how many commands in a row may be left out.
+// mostSkipped is the largest number of commands in a row that are left out.
 const mostSkipped = 100
 
-// skip leaves out commands, with their replies, that the server is not told now, if after
-// them the recording has the line.
+// skip leaves out commands of the recording that the server is not told now, with their
+// replies, if line follows them in the recording. It reports whether it did.
 func (c *course) skip(line string, p *player, at int) bool {
 	n := 0
 	for n < len(c.told) && !same(c.told[n], line) {
@@ -123,8 +123,8 @@ func (c *course) assume(line int, why string) {
 	}
 }
 
-// reply looks at a reply of the server's before it is given: whether the recording has
-// one to what the server was told.
+// reply examines a reply of the server before the dialogue gets it: whether the recording
+// has a reply to what the server was told.
 func (c *course) reply(said []string, p *player) {
 	c.refuses = p.d.Awaited().String()
 	last := said[len(said)-1]
@@ -145,7 +145,7 @@ func (c *course) reply(said []string, p *player) {
 	}
 }
 
-// toClient takes what the client hears.
+// toClient takes lines that the client gets.
 func (c *course) toClient(lines []string, p *player, at int) {
 	var reply []string
 	for _, line := range lines {
@@ -168,20 +168,20 @@ func (c *course) toClient(lines []string, p *player, at int) {
 	}
 }
 
-// kind is what of a reply's last line decides how a client goes on: it does so alike after
-// a refusal for good and one for now.
+// kind returns the part of a reply's last line that decides how a client continues. A
+// permanent and a temporary refusal are the same in that.
 func kind(line string) int {
 	code, _ := codeOf(line)
 	return min(code/100, 4)
 }
 
-// needs are the keywords without which a client does not say a command.
+// needs maps commands to the keyword without which a client does not use them.
 var needs = map[rewrite.Verb]string{
 	rewrite.VerbBDAT: "CHUNKING", rewrite.VerbSTARTTLS: "STARTTLS", rewrite.VerbAUTH: "AUTH", rewrite.VerbXCLIENT: "XCLIENT",
 }
 
-// says looks at the client's next line: whether it would say it. What it was offered in
-// the recording, and is not offered now, it does not use.
+// says reports whether the client would say its next line: it does not use what it was
+// offered in the recording and is not offered now.
 func (c *course) says(line string, p *player) bool {
 	if p.d.Next(true) == rewrite.AwaitSASL {
 		return true
@@ -197,8 +197,8 @@ func (c *course) says(line string, p *player) bool {
 	return true
 }
 
-// same says that what the server is told is what it was told in the recording, as far as
-// that has it.
+// same reports whether the server is told what it was told in the recording, as far as
+// the recording shows that.
 func same(was, told string) bool {
 	if before, n := cutHidden(was); n >= 0 {
 		return strings.HasPrefix(told, before)
@@ -206,11 +206,11 @@ func same(was, told string) bool {
 	return was == told
 }
 
-// mayHoldCredentials are commands that are not printed as they are: AUTH, and what is no
-// command, as a line of a SASL exchange.
+// mayHoldCredentials is the set of commands that are not printed unchanged: AUTH, and
+// lines that are no commands, such as those of a SASL exchange.
 var mayHoldCredentials = rewrite.SetOf(rewrite.VerbAUTH, rewrite.VerbXAUTH, rewrite.VerbXEXPS, rewrite.VerbOther)
 
-// command is a command as it is printed, without credentials.
+// command returns a command without credentials, for printing.
 func command(text string) string {
 	switch v := rewrite.ParseVerb([]byte(text)); {
 	case v == rewrite.VerbOther:
@@ -221,7 +221,7 @@ func command(text string) string {
 	return short(text)
 }
 
-// quoted is a line of a reply as it is printed, without what may be a credential.
+// quoted returns a line of a reply without credentials, for printing.
 func (c *course) quoted(line string) string {
 	if c.login && len(line) > 4 {
 		line = line[:4] + rewrite.PlainWords([]byte(line[4:]))
@@ -229,7 +229,7 @@ func (c *course) quoted(line string) string {
 	return short(line)
 }
 
-// printed is a line of a recording as it is printed.
+// printed returns a line of a recording for printing.
 func (c *course) printed(l transcript.Line) string {
 	switch l.Side {
 	case transcript.Client:
@@ -240,7 +240,7 @@ func (c *course) printed(l transcript.Line) string {
 	return l.String()
 }
 
-// short is what a peer said, escaped, and cut off if it is long.
+// short returns text of a peer, escaped, and shortened if it is long.
 func short(text string) string {
 	const most = 100
 	if len(text) > most {

@@ -5,13 +5,13 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// Delivered plays a file and returns the dialogue as it is on the wire: each line that is
-// said and each that is delivered, with credentials. What the dialogue never waits for is
-// in it as such. The listener, which may be a Tracer, hears the dialogue, and ended is
-// called at its end, before it is closed.
+// Delivered plays a file and returns the dialogue on the wire: each line said and each
+// line delivered, with credentials. Lines of the file for which the dialogue never waits
+// are in it too. l, which may be a Tracer, is told of the dialogue. ended is called at
+// the end of the dialogue, before it is closed.
 //
-// The peers say all that the file has, whatever they are told: a test compares the
-// dialogue that comes of it with the file.
+// Both peers say all that the file has, whatever they are told. A test compares the
+// resulting dialogue with the file.
 func Delivered(f *transcript.File, policy *rewrite.Policy, l rewrite.Listener, ended func(*rewrite.Dialogue)) []transcript.Line {
 	w := &wire{}
 	p := newPlayer(f, policy, l, w)
@@ -28,7 +28,7 @@ func Delivered(f *transcript.File, policy *rewrite.Policy, l rewrite.Listener, e
 	return w.heard
 }
 
-// wire writes down what comes out of a dialogue.
+// A wire records the output of a dialogue.
 type wire struct{ heard []transcript.Line }
 
 func (w *wire) fed(client, server, toServer, toClient []string) {

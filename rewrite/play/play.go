@@ -1,14 +1,15 @@
-// Package play plays recorded dialogues against rules, without a network: what both
-// sides said in a recording is said again, in the order in which each side said it, and
-// the dialogue of package rewrite does with it what it does in a session.
+// Package play plays recorded dialogues against rules, without a network. Both sides say
+// again what they said in the recording, each in its order, and the dialogue of package
+// rewrite handles it as in a session.
 //
-// A recording knows only what the server answered to what it was told, and what the
-// client said to what it heard. Under other rules they may be told something else. Play
-// goes on where that makes no difference to what is known, and ends where it does; it
-// never makes up what a peer would say.
+// A recording only has the server's replies to what it was told then, and the client's
+// lines after what it got then. Under other rules either may be told something else. Play
+// goes on as long as that makes no difference, and stops where it does. It never makes up
+// what a peer would say.
 //
-// A recording has no text of messages, so rules that change only that do nothing, unless
-// another program has written the text down; nor do logins that end at smtpshim.
+// A recording does not contain the text of messages. Rules that change only the text
+// therefore do nothing, unless another program has recorded the text. Logins of
+// smtpshim's own do nothing either.
 package play
 
 import (
@@ -22,60 +23,60 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A Result is what came of a recording under some rules.
+// A Result is the result of playing a recording.
 type Result struct {
-	// Lines are the dialogue as it would be, with the rules that change it. They have no
-	// credentials and no SASL lines, whatever the recording has.
+	// Lines are the resulting dialogue, each changed line with the rules that changed it.
+	// They contain no credentials and no SASL lines, even if the recording does.
 	Lines []transcript.Line
 
-	Rules    []Act     // that acted, the first to act first
-	Refusals []Refusal // that the client would get, or the server gave
-	Broke    []string  // rules that did what cannot be, and how
+	Rules    []Act     // what rules did, in the order in which they first acted
+	Refusals []Refusal // refusals that the client would get, or that the server gave
+	Broke    []string  // rules that panicked or whose result was not allowed, and why
 
-	// Assumed is where the server is told something else than in the recording, of the
-	// same kind, and said yes; its answers from there on are assumed to be the same.
+	// Assumed is the first line of which the recording only has another form, accepted by
+	// the server. The replies from there on are assumed to be the same.
 	Assumed Change
-	// Unknown is where the recording does not tell any more how the dialogue goes on.
-	// What follows it was not played.
+	// Unknown is where the recording no longer shows how the dialogue goes on. What
+	// follows was not played.
 	Unknown Change
-	Played  int // lines of the recording that were said, messages included
-	Said    int // lines of the recording that were said in it
+	Played  int // lines of the recording that were said, including messages
+	Said    int // lines that a side says in the recording
 }
 
 // An Act is what one rule did.
 type Act struct {
 	Rule  string
 	Count int
-	Line  int             // of the recording's dialogue, from 1 on, at which it acted first
-	Said  transcript.Line // the first line that it changed, without credentials; none if it changed another thing, as the text of a message
+	Line  int             // the line of the recording's dialogue, from 1 on, at which it first acted
+	Said  transcript.Line // the first line that it changed, without credentials; zero: it changed no line
 }
 
-// A Refusal is a reply of 4xx or 5xx.
+// A Refusal is a 4xx or 5xx reply.
 type Refusal struct {
-	Line   int    // of the recording's dialogue, from 1 on
-	Verb   string // that was refused
-	Code   int    // that the server said, or smtpshim where By says so
-	Text   string // behind the code, of the first line; what a peer said
-	By     string // on whose account smtpshim refused; "": the server did
-	Healed string // the rules, or the setting, that made another reply of it or had the command said again; "": nobody
+	Line   int    // the line of the recording's dialogue, from 1 on
+	Verb   string // the verb that was refused
+	Code   int    // the code that the server said, or smtpshim if By is set
+	Text   string // the text of the first line, without the code, as a peer said it
+	By     string // the reason for which smtpshim refused; "": the server did
+	Healed string // the rules or the setting that changed the reply or had the command sent again; "": none
 }
 
-// Unhealed says that the client gets the refusal as it was said.
+// Unhealed reports whether the client gets the refusal unchanged.
 func (r Refusal) Unhealed() bool { return r.Healed == "" }
 
-// A Change is where a dialogue leaves its recording.
+// A Change is where a dialogue departs from its recording.
 type Change struct {
-	Line int    // of the recording's dialogue, from 1 on; 0: there is none
-	Why  string // for people; "": there is none
+	Line int    // the line of the recording's dialogue, from 1 on; 0: it does not
+	Why  string // the reason for people; "": there is none
 }
 
-// Texts are messages, by the place of their event in the dialogue: as they are on the wire,
-// with the line that ends them.
+// Texts are the texts of messages, by the index of their event in the dialogue. Each is
+// in wire format, including the line that ends it.
 type Texts = map[int]string
 
-// Play plays a recording under a policy. The recording's settings count as far as they
-// are about its peers: client, begins and pipelines. texts are those of its messages, as
-// far as they are known; nil: none is.
+// Play plays a recording under a policy. Of the recording's settings it uses those about
+// the peers: client, begins and pipelines. texts are the messages of the recording, as
+// far as they are known.
 func Play(recording *transcript.File, policy *rewrite.Policy, texts Texts) *Result {
 	f := *recording
 	lines, rest := upToGap(f.Dialogue)
@@ -97,8 +98,8 @@ func Play(recording *transcript.File, policy *rewrite.Policy, texts Texts) *Resu
 	return &g.result
 }
 
-// upToGap are the lines before those that a recording has left out, and the rest; nil if
-// it has left out none.
+// upToGap splits lines at the event that stands for lines left out. If there is none,
+// rest is nil.
 func upToGap(lines []transcript.Line) (before, rest []transcript.Line) {
 	if at := slices.IndexFunc(lines, transcript.Line.IsLeftOut); at >= 0 {
 		return lines[:at], lines[at:]
@@ -106,7 +107,7 @@ func upToGap(lines []transcript.Line) (before, rest []transcript.Line) {
 	return lines, nil
 }
 
-// countSaid counts the lines that one of the sides says.
+// countSaid returns the number of lines that a side says.
 func countSaid(lines []transcript.Line) (n int) {
 	for _, l := range lines {
 		if l.Side != 0 && l.Mark != transcript.Added || isOfMessage(l) {
@@ -116,8 +117,8 @@ func countSaid(lines []transcript.Line) (n int) {
 	return n
 }
 
-// visible fills in what a recording has left out of lines, so that it can be said again:
-// as many octets of base64.
+// visible replaces octets that a recording has hidden by as many octets of base64, so
+// that the lines can be said again.
 func visible(lines []transcript.Line) []transcript.Line {
 	lines = slices.Clone(lines)
 	filled := 0
@@ -133,9 +134,9 @@ func visible(lines []transcript.Line) []transcript.Line {
 	return lines
 }
 
-// standIn is n octets in place of those that were left out.
+// standIn returns n octets in place of hidden ones.
 func standIn(before string, n int) string {
-	const ntlm = "TlRMTVNTUAAB"                                    // the beginning of an NTLM message
+	const ntlm = "TlRMTVNTUAAB"                                    // how an NTLM message begins
 	text := strings.Repeat("QUFB", n/4) + strings.Repeat("=", n%4) // "AAA"
 	switch word := strings.TrimSpace(before); {
 	case n == 1 && word == "":
@@ -146,14 +147,14 @@ func standIn(before string, n int) string {
 	return text
 }
 
-// What is filled in, in octets: of one line, and of all.
+// The most octets that are replaced, in one line and in all.
 const (
 	mostHidden = 12 << 10
 	mostFilled = 512 << 10
 )
 
-// cutHidden takes what stands for octets that were left out off the end of a line; n is
-// how many, or -1 if there are none.
+// cutHidden removes the note about hidden octets from the end of a line. n is their
+// number, or -1 if there is no note.
 func cutHidden(text string) (before string, n int) {
 	at := strings.LastIndex(text, "...(")
 	if at < 0 || !strings.HasSuffix(text, " octets)") {
@@ -165,15 +166,15 @@ func cutHidden(text string) (before string, n int) {
 	return text[:at], n
 }
 
-// A game is one play whose result is wanted. It is what the dialogue tells, and what the
-// player tells.
+// A game is a play of which the result is wanted. It gets what the dialogue and the
+// player report.
 type game struct {
 	player    *player
 	course    *course
 	recording []transcript.Line
 	result    Result
-	told      []transcript.Line // since the player said something
-	applied   []string          // by rules, as often
+	told      []transcript.Line // since the player last said something
+	applied   []string          // rules that acted, once for each time
 	first     map[string]int    // the line of the recording, from 1 on, that a rule changed first
 }
 
@@ -203,20 +204,20 @@ func (g *game) Exchanged(side byte, said, got []string, by rewrite.Causes) {
 	}
 }
 
-// Event takes what the dialogue tells; the player tells some of it too.
+// Event is called by the dialogue, and by the player for some events.
 func (g *game) Event(what string) { g.told = append(g.told, transcript.Line{Text: what}) }
 
 func (g *game) event(string)             {}
 func (g *game) passed(l transcript.Line) { g.told = append(g.told, l) }
 
-// lost takes a failed handshake; the dialogue tells of a server that hung up.
+// lost is called for a failed handshake. The dialogue reports a server that hung up.
 func (g *game) lost(what string) {
 	if what != serverLost {
 		g.told = append(g.told, transcript.Line{Text: what})
 	}
 }
 
-// refused notes a reply that is a refusal.
+// refused records a reply that is a refusal.
 func (g *game) refused(said, got []string, by string) {
 	code, text := codeOf(first(said))
 	became, becameText := codeOf(first(got))
@@ -233,7 +234,7 @@ func (g *game) refused(said, got []string, by string) {
 	g.result.Refusals = append(g.result.Refusals, r)
 }
 
-// first is the first of some lines; "" if there is none.
+// first returns the first of the lines; "" if there is none.
 func first(lines []string) string {
 	if len(lines) == 0 {
 		return ""
@@ -241,7 +242,7 @@ func first(lines []string) string {
 	return lines[0]
 }
 
-// codeOf is the code of a line of a reply, with the text behind it; 0 if it has none.
+// codeOf returns the code of a line of a reply, 0 if it has none, and the text after it.
 func codeOf(line string) (code int, text string) {
 	if len(line) < 3 {
 		return 0, ""
@@ -255,7 +256,7 @@ func codeOf(line string) (code int, text string) {
 	return code, line[min(4, len(line)):]
 }
 
-// fed takes what came of what one side has said.
+// fed is called with the output after each input.
 func (g *game) fed(_, _, toServer, toClient []string) {
 	at := g.player.place + 1
 	for _, rule := range g.applied {
@@ -273,7 +274,7 @@ func (g *game) fed(_, _, toServer, toClient []string) {
 	g.course.toClient(toClient, g.player, at)
 }
 
-// firstBy is the first line that a rule changed: as it was said, if it was.
+// firstBy returns the first line that a rule has changed, as it was said if it was said.
 func firstBy(rule string, lines []transcript.Line) transcript.Line {
 	for _, l := range lines {
 		if l.Side != 0 && slices.Contains(strings.Split(l.Rule, ","), rule) {
@@ -288,8 +289,8 @@ func (g *game) replies(said []string) { g.course.reply(said, g.player) }
 
 func (g *game) says(line string) bool { return g.course.says(line, g.player) }
 
-// cutShort adds the rules that changed a command whose reply is not known. The dialogue
-// counts them with the reply.
+// cutShort adds the rules that have changed a command without a known reply. The dialogue
+// would count them when the reply comes.
 func (g *game) cutShort(rules []string) {
 	for _, rule := range rules {
 		if line := g.first[rule]; line > 0 && !slices.ContainsFunc(g.result.Rules, func(a Act) bool { return a.Rule == rule }) {
@@ -298,7 +299,7 @@ func (g *game) cutShort(rules []string) {
 	}
 }
 
-// finish says how far the recording was played.
+// finish records how far the recording was played.
 func (g *game) finish() {
 	r, left := &g.result, g.player.left()
 	g.result.Lines = append(g.result.Lines, g.told...)

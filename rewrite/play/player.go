@@ -10,37 +10,37 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// A player feeds a dialogue with what both sides of a file say, each in its
-// order, whenever the dialogue waits for it.
+// A player passes to a dialogue what both sides of a file say, each in its order, when
+// the dialogue waits for it.
 type player struct {
 	d              *rewrite.Dialogue
 	file           []transcript.Line
-	client, server []input // what is left to be said
-	place          int     // in file, of what was said last
-	pipelines      string  // "groups": the client waits for as little as RFC 2920 asks; "everything": for nothing
+	client, server []input // what the sides have not said yet
+	place          int     // the index in file of the last line said
+	pipelines      string  // "groups": the client waits for as few replies as RFC 2920 allows; "everything": for none
 	said           string  // the client's last line
-	behind         bool    // the server has said more than this reply
+	behind         bool    // the server has said more after this reply
 	connections    int
-	ended          bool         // by serverEnds
-	unasked        map[int]bool // places of replies to nothing
+	ended          bool         // serverEnds has been called
+	unasked        map[int]bool // indexes of replies that nothing asked for
 	texts          Texts
 	to             listening
 }
 
-// listening is who is told how a play goes.
+// A listening is told how a play proceeds.
 type listening interface {
-	// fed is told of what one side has said, that nothing of it, and what else came out;
-	// of one that says nothing both are nil.
+	// fed is called with what one side has said, or nil for both, and the dialogue's
+	// output for that.
 	fed(client, server, toServer, toClient []string)
-	event(what string)        // which the dialogue tells its tracer too
-	lost(what string)         // which the dialogue does not tell
-	passed(l transcript.Line) // what nobody can read any more
-	goesOn() bool             // is false to end the play
-	replies(said []string)    // before the server's reply is given
-	says(line string) bool    // before the client's line is given; false if the client would not say it
+	event(what string)        // an event that the dialogue reports to its tracer too
+	lost(what string)         // an event that the dialogue does not report
+	passed(l transcript.Line) // a line that passes unread
+	goesOn() bool             // false ends the play
+	replies(said []string)    // called before the dialogue gets the server's reply
+	says(line string) bool    // called before the dialogue gets the client's line; false if the client would not say it
 }
 
-// An input is a line of a file that one side says, with its place there.
+// An input is a line of a file that one side says, with its index there.
 type input struct {
 	place int
 	line  transcript.Line
@@ -64,9 +64,9 @@ func newPlayer(f *transcript.File, policy *rewrite.Policy, l rewrite.Listener, t
 	return p
 }
 
-// speaksUnasked says that it is the server's turn although a line or a message of the
-// client's is waited for: it says something to nothing, hangs up, or answers before the
-// message has ended.
+// speaksUnasked reports whether the server is next in the file although the dialogue
+// waits for a line or a message of the client: it sends an unasked reply, hangs up, or
+// replies before the end of a message.
 func (p *player) speaksUnasked(next rewrite.Next) bool {
 	if len(p.server) == 0 {
 		return false
@@ -78,9 +78,9 @@ func (p *player) speaksUnasked(next rewrite.Next) bool {
 	return p.serverFirst() && (p.d.Outstanding() > 0 || p.unasked[p.server[0].place])
 }
 
-// unasked are the places of replies to nothing that the server was told before. The
-// recording of a session has commands that are said first before the one for which they
-// are, which the client has said before that.
+// unasked returns the indexes of replies for which no command is outstanding. In a
+// recording, a command that a rule sends first precedes the client's command, although
+// the client has sent that before.
 func unasked(lines []transcript.Line) map[int]bool {
 	places, owed := map[int]bool{}, 1 // the greeting
 	for i, l := range lines {
@@ -111,15 +111,15 @@ const (
 	serverAgain = "server again"
 	tlsFailed   = "server TLS failed"
 
-	answersEarly = "server answers before the message has ended" // with the reply behind the message
+	answersEarly = "server answers before the message has ended" // its reply follows the message
 )
 
-// isOfMessage says that a line stands for a message, or for a chunk of one.
+// isOfMessage reports whether a line stands for a message or a chunk.
 func isOfMessage(l transcript.Line) bool {
 	return l.IsMessage() || l.Side == 0 && strings.HasPrefix(l.Text, "chunk ") && strings.HasSuffix(l.Text, " bytes")
 }
 
-// play plays the file, as far as it goes.
+// play plays the file as far as it can.
 func (p *player) play(begins string) {
 	if begins != "" {
 		p.open(begins)
@@ -128,7 +128,7 @@ func (p *player) play(begins string) {
 	}
 }
 
-// open is the beginning of a client's connection, which a rule has to take.
+// open plays the beginning of a client's connection. Some rule must act on it.
 func (p *player) open(begins string) {
 	switch begins {
 	case "tls":
@@ -142,7 +142,7 @@ func (p *player) open(begins string) {
 	}
 }
 
-// left is what neither side could say.
+// left returns the lines that neither side could say.
 func (p *player) left() (lines []transcript.Line) {
 	for _, in := range append(p.client, p.server...) {
 		if in.line.Text != serverAgain || in.line.Side != 0 {
@@ -152,8 +152,8 @@ func (p *player) left() (lines []transcript.Line) {
 	return lines
 }
 
-// step does what the dialogue waits for. It is false when the end has come, or
-// when the file has nothing of what is waited for.
+// step does what the dialogue waits for. It returns false at the end, or if the file does
+// not have that.
 func (p *player) step() bool {
 	d := p.d
 	next := d.Next(p.ahead() || len(p.client) > 0 && !p.serverFirst())
@@ -196,7 +196,7 @@ func (p *player) step() bool {
 	return true
 }
 
-// greeting takes the server's, on the first connection or on another.
+// greeting passes the server's next greeting, on the first connection or a later one.
 func (p *player) greeting() bool {
 	p.forgetAgain()
 	return p.reply(func(raw []byte) {
@@ -207,14 +207,14 @@ func (p *player) greeting() bool {
 	})
 }
 
-// forgetAgain leaves out that another connection was made.
+// forgetAgain drops the event of a fresh connection.
 func (p *player) forgetAgain() {
 	for len(p.server) > 0 && p.server[0].line == (transcript.Line{Text: serverAgain}) {
 		p.server = p.server[1:]
 	}
 }
 
-// serverFirst says that in the file it is the server's turn.
+// serverFirst reports whether the server is next in the file.
 func (p *player) serverFirst() bool {
 	for _, in := range p.server {
 		if in.line.Text != serverAgain || in.line.Side != 0 {
@@ -224,19 +224,19 @@ func (p *player) serverFirst() bool {
 	return false
 }
 
-// ahead says that the client has sent more already.
+// ahead reports whether the client has already sent more.
 func (p *player) ahead() bool {
 	return len(p.client) > 0 && (p.pipelines == "everything" || p.pipelines == "groups" && inGroup(p.said))
 }
 
-// inGroup says that a group goes on behind this command (RFC 2920, 3.1).
+// inGroup reports whether a group may continue after this command (RFC 2920, 3.1).
 func inGroup(command string) bool {
 	verb, _, _ := strings.Cut(command, " ")
 	return verb == "MAIL" || verb == "RCPT" || verb == "RSET"
 }
 
-// reply takes the server's next reply, or its hanging up. What follows it
-// without anything between came with it.
+// reply passes the server's next reply, or its hanging up. Lines that follow the reply
+// immediately count as received with it.
 func (p *player) reply(give func(raw []byte)) bool {
 	if len(p.server) == 0 {
 		return p.serverEnds()
@@ -245,7 +245,7 @@ func (p *player) reply(give func(raw []byte)) bool {
 	if text := p.server[0].line.Text; p.server[0].line.Side == 0 && text != tlsFailed {
 		if text == serverLost {
 			p.server = p.server[1:]
-		} // else another connection follows, which tells it
+		} // otherwise a fresh connection follows, with an event of its own
 		p.to.lost(serverLost)
 		p.d.Lost()
 		p.flush(nil, nil)
@@ -276,8 +276,8 @@ func (p *player) reply(give func(raw []byte)) bool {
 	return true
 }
 
-// serverEnds is what the server did in place of a reply, where the recording of a session
-// has only what the client heard of it: that it was silent, or broke the protocol.
+// serverEnds makes the server do what it did in place of a reply, if the recording only
+// shows what the client got: the server was silent, broke the protocol or hung up.
 func (p *player) serverEnds() bool {
 	if len(p.file) == 0 {
 		return false
@@ -299,7 +299,7 @@ func (p *player) serverEnds() bool {
 	return true
 }
 
-// firstReply takes the lines of the first reply, as they are.
+// firstReply returns the first reply in said, and its number of lines.
 func firstReply(said []string) (raw []byte, lines int) {
 	for _, text := range said {
 		if lines++; len(text) < 4 || text[3] != '-' {
@@ -309,8 +309,8 @@ func firstReply(said []string) (raw []byte, lines int) {
 	return []byte(strings.Join(said[:lines], "\r\n") + "\r\n"), lines
 }
 
-// mend has the rules repair what the server says at once. It returns the reply that
-// they make of the first lines; of none if they mend nothing.
+// mend runs the rules that repair replies on what the server says at one time. It returns
+// the repaired reply and the number of lines that it replaces, 0 if nothing was repaired.
 func (p *player) mend(said []string) (raw []byte, lines int) {
 	octets := []byte(strings.Join(said, "\r\n") + "\r\n")
 	for quiet := int64(0); ; {
@@ -325,11 +325,11 @@ func (p *player) mend(said []string) (raw []byte, lines int) {
 	}
 }
 
-// mostTogether is how many lines are looked at as what the server says at once.
+// mostTogether is the largest number of lines that count as said at one time.
 const mostTogether = 512
 
-// together is what the server says at once: in the file there is nothing between
-// but what it does not say.
+// together returns what the server says at one time: lines between which the file has
+// only lines that the server did not say.
 func (p *player) together() (said []string) {
 	for i, in := range p.server[:min(len(p.server), mostTogether)] {
 		if in.line.Side != transcript.Server || i > 0 && !p.follows(p.server[i-1].place, in.place) {
@@ -340,7 +340,8 @@ func (p *player) together() (said []string) {
 	return said
 }
 
-// follows reports whether the server says the line at next with the one at place.
+// follows reports whether the line at index next was said at one time with the line at
+// index place.
 func (p *player) follows(place, next int) bool {
 	for _, l := range p.file[place+1 : next] {
 		if l.Side != transcript.Server || l.Mark != transcript.Added {
@@ -350,7 +351,7 @@ func (p *player) follows(place, next int) bool {
 	return true
 }
 
-// line takes the client's next line.
+// line passes the client's next line.
 func (p *player) line(give func(raw []byte) bool) bool {
 	if len(p.client) == 0 {
 		return p.serverEnds()
@@ -374,7 +375,7 @@ func (p *player) line(give func(raw []byte) bool) bool {
 	return true
 }
 
-// counted takes a message or chunk.
+// counted passes a message or chunk.
 func (p *player) counted(format string, give func(int64)) bool {
 	if len(p.client) == 0 {
 		return false
@@ -391,7 +392,7 @@ func (p *player) counted(format string, give func(int64)) bool {
 	return true
 }
 
-// text has the rules see the text of the message at the present place, if it is known.
+// text runs the rules on the text of the present message, if it is known.
 func (p *player) text() {
 	src := []byte(p.texts[p.place])
 	if len(src) == 0 {
@@ -409,7 +410,7 @@ func (p *player) text() {
 	}
 }
 
-// chunk takes a chunk. One that went to nobody is not in the recording of a session.
+// chunk passes a chunk. A recording has no event for a chunk that was discarded.
 func (p *player) chunk() bool {
 	if len(p.client) > 0 && !isOfMessage(p.client[0].line) {
 		p.d.ChunkEnd()
@@ -430,7 +431,7 @@ func (p *player) serverTLS() {
 	p.d.ServerTLS()
 }
 
-// octets takes the client's first octets after a SASL exchange.
+// octets passes the client's first octets after a SASL exchange.
 func (p *player) octets() bool {
 	if len(p.client) == 0 {
 		return false
@@ -438,7 +439,7 @@ func (p *player) octets() bool {
 	p.place = p.client[0].place
 	text := p.client[0].line.Text
 	p.d.Octets([]byte(text + "\r\n"))
-	if p.d.Next(false) == rewrite.End { // they go nowhere
+	if p.d.Next(false) == rewrite.End { // the session has ended, so nothing comes of them
 		p.client = p.client[1:]
 		p.flush([]string{text}, nil)
 	}
@@ -446,7 +447,7 @@ func (p *player) octets() bool {
 	return true
 }
 
-// opaque passes on what is left, in the order of the file.
+// opaque passes the remaining lines, in the order of the file.
 func (p *player) opaque() bool {
 	p.to.event("opaque")
 	for len(p.client)+len(p.server) > 0 {
@@ -462,7 +463,7 @@ func (p *player) opaque() bool {
 	return false
 }
 
-// flush tells what came out for what one side has said.
+// flush reports the dialogue's output for what one side has said.
 func (p *player) flush(client, server []string) {
 	toServer, toClient := linesOf(p.d.ToServer), linesOf(p.d.ToClient)
 	p.d.ToServer, p.d.ToClient = nil, nil

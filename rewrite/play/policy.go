@@ -11,11 +11,11 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// Policy is what a file's rules, options and settings ask for. The settings are named as
-// the keys of the configuration: client_tls, server_tls, auth_in_clear, verified, xclient,
-// xclient_from, chunking, message_size, recipients, messages, idle, and afresh, which says
-// that a connection to the server begins with who the client is. Others are not of the
-// policy.
+// Policy returns the policy for a file's rules, options and settings. The settings have
+// the names of configuration keys: client_tls, server_tls, auth_in_clear, verified,
+// xclient, xclient_from, chunking, message_size, recipients, messages and idle. The
+// setting afresh says that a connection to the server begins by telling it who the client
+// is. Other settings are ignored.
 func Policy(f *transcript.File) (*rewrite.Policy, error) {
 	names := f.Rules
 	if f.Settings["chunking"] == "hide" {
@@ -39,7 +39,7 @@ func Policy(f *transcript.File) (*rewrite.Policy, error) {
 	return policy, nil
 }
 
-// settingsOf are what sets each part of the policy that has a value of its own.
+// settingsOf returns, for each setting of a policy, the function that sets it.
 func settingsOf(policy *rewrite.Policy) map[string]func(string) error {
 	number := func(to any) func(string) error {
 		return func(v string) error { _, err := fmt.Sscan(v, to); return err }
@@ -61,8 +61,8 @@ func settingsOf(policy *rewrite.Policy) map[string]func(string) error {
 	}
 }
 
-// Client is the address of a file's client: its setting, or 192.0.2.7 where it has none
-// that can be read.
+// Client returns the address of a file's client: its setting, or 192.0.2.7 if that is
+// missing or cannot be parsed.
 func Client(f *transcript.File) netip.Addr {
 	if client, err := netip.ParseAddr(f.Settings["client"]); err == nil {
 		return client
@@ -70,7 +70,7 @@ func Client(f *transcript.File) netip.Addr {
 	return netip.MustParseAddr("192.0.2.7")
 }
 
-// destination is where the client of a file has connected to.
+// destination returns the address to which a file's client has connected.
 func destination(f *transcript.File) netip.AddrPort {
 	if Client(f).Is6() {
 		return netip.MustParseAddrPort("[::1]:25")

@@ -1,5 +1,5 @@
-// Package testdata has the transcripts of the rules, for the program to show. They
-// are the files that the tests of package rewrite and package proxy play.
+// Package testdata contains the transcripts of the rules, which the program shows, and
+// which tests of package rewrite and package proxy play.
 package testdata
 
 import (
@@ -14,8 +14,8 @@ import (
 //go:embed *.txt
 var files embed.FS
 
-// Of returns the transcript NAME.txt, of which that with a rule's name shows what the
-// rule does; nil if there is none, as for rules that change only the text of messages.
+// Of returns the transcript NAME.txt. For the name of a rule it shows what the rule does.
+// It returns nil if there is none, as for rules that change only the text of messages.
 func Of(name string) (*transcript.File, error) {
 	name += ".txt"
 	text, err := files.ReadFile(name)
@@ -28,7 +28,7 @@ func Of(name string) (*transcript.File, error) {
 	return transcript.Parse(name, text)
 }
 
-// All returns every transcript, by its file's name without .txt.
+// All returns all transcripts, by the names of their files without .txt.
 func All() (map[string]*transcript.File, error) {
 	entries, err := files.ReadDir(".")
 	if err != nil {

@@ -6,11 +6,10 @@ import (
 	"strings"
 )
 
-// Diff sets what one side said against what was delivered to the other. Lines
-// that both have in the same order, as many as can be, are Unchanged; what
-// stands between them is first Removed, then Added, by rule. Time and memory
-// grow with the product of the numbers of lines, less those that are the same
-// at either end.
+// Diff compares what one side said with what was delivered to the other. A longest common
+// subsequence of the lines is Unchanged. Between its lines stand first those Removed,
+// then those Added, by rule. Time and memory grow with the product of the numbers of
+// lines, not counting equal lines at either end.
 func Diff(side Side, said, delivered []string, rule string) []Line {
 	var lines []Line
 	for _, s := range align(said, delivered) {
@@ -23,9 +22,9 @@ func Diff(side Side, said, delivered []string, rule string) []Line {
 	return lines
 }
 
-// Compare gives "" when two dialogues are the same, and else says for people
-// where they differ, with up to three lines around each difference. The rules
-// of lines, and lines that only set parts apart, make no difference.
+// Compare returns "" if two dialogues are the same, and otherwise a description of their
+// differences for people, with up to three lines around each. It ignores the rules of
+// lines and empty lines.
 func Compare(want, got []Line) string {
 	steps := align(compared(want), compared(got))
 	near := make([]bool, len(steps))
@@ -63,7 +62,7 @@ func Compare(want, got []Line) string {
 	return b.String()
 }
 
-// compared is what counts of a dialogue when it is compared.
+// compared returns the lines of a dialogue that Compare looks at.
 func compared(lines []Line) []string {
 	var texts []string
 	for _, l := range lines {
@@ -80,8 +79,8 @@ type step struct {
 	text string
 }
 
-// align finds a longest common subsequence of a and b. Between its lines stand
-// those of a alone, Removed, and then those of b alone, Added.
+// align returns a longest common subsequence of a and b. Between its lines stand the
+// lines of a alone, Removed, and then those of b alone, Added.
 func align(a, b []string) []step {
 	head := 0
 	for head < len(a) && head < len(b) && a[head] == b[head] {
@@ -104,7 +103,7 @@ func mark(steps []step, m Mark, lines []string) []step {
 }
 
 func alignAll(a, b []string) []step {
-	// common[i][j] is how long the subsequence of a[i:] and b[j:] is.
+	// common[i][j] is the length of the subsequence of a[i:] and b[j:].
 	common := make([][]int32, len(a)+1)
 	for i := range common {
 		common[i] = make([]int32, len(b)+1)
@@ -119,7 +118,7 @@ func alignAll(a, b []string) []step {
 		}
 	}
 	var steps []step
-	i, j := 0, 0 // everything before them is in steps
+	i, j := 0, 0 // steps has everything before them
 	for x, y := 0, 0; ; {
 		switch {
 		case x == len(a) || y == len(b):

@@ -2,9 +2,9 @@ package transcript
 
 import "slices"
 
-// Exchange sets one command or reply against what was delivered of it, as Diff does.
-// Each line that differs names who changed it: of returns that for a line of a reply,
-// which includes its code, and rules is the answer for all others.
+// Exchange is Diff for one command or reply, and names the cause of each changed line.
+// For a line of a reply, of returns the cause; line includes the code. For all other lines
+// the cause is rules.
 func Exchange(side Side, said, delivered []string, rules string, of func(line string, added bool) string) []Line {
 	if slices.Equal(said, delivered) {
 		lines := make([]Line, 0, len(said))
@@ -20,9 +20,9 @@ func Exchange(side Side, said, delivered []string, rules string, of func(line st
 	return lines
 }
 
-// nameCauses says of each line of a reply that was changed on whose account.
-// Where a line is another one's neighbour now, and so has another separator, it
-// is what changed last in the reply.
+// nameCauses names the cause of each changed line of a reply. If only the separator of a
+// line has changed, because it has another neighbour, the cause is that of the last
+// change in the reply.
 func nameCauses(lines []Line, rules string, of func(line string, added bool) string) {
 	last := rules
 	var separated []*Line
@@ -41,7 +41,7 @@ func nameCauses(lines []Line, rules string, of func(line string, added bool) str
 	}
 }
 
-// separatorsDiffer says that two lines of replies differ in nothing but what stands
+// separatorsDiffer reports whether two lines of replies differ only in the separator
 // between code and text.
 func separatorsDiffer(a, b string) bool {
 	return len(a) > 4 && len(a) == len(b) && a[:3] == b[:3] && a[4:] == b[4:] && a[3] != b[3]

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Parse reads a file. Lines end with LF. The first mistake is the error, with
-// name and line.
+// Parse parses a file, whose lines end with LF. The error is the first mistake, with name
+// and line.
 func Parse(name string, data []byte) (*File, error) {
 	p := parser{seen: map[string]bool{}}
 	number := 0
@@ -64,7 +64,7 @@ func (p *parser) line(line string) error {
 	return p.file.parseSetting(line)
 }
 
-// checkText keeps from a file what could do something to a terminal.
+// checkText refuses characters that could control a terminal.
 func checkText(line string) error {
 	for _, r := range line {
 		if unicode.IsControl(r) && r != '\t' || r == utf8.RuneError {
@@ -103,7 +103,8 @@ func (f *File) parseRule(line string) error {
 	return nil
 }
 
-// parseDialogue keeps empty lines between others, as one.
+// parseDialogue parses a line of the dialogue. It keeps an empty line between other
+// lines, but only one in a row.
 func (f *File) parseDialogue(line string) error {
 	if line == "" {
 		if n := len(f.Dialogue); n > 0 && f.Dialogue[n-1] != (Line{}) {
@@ -170,8 +171,8 @@ func unquote(s string) (string, error) {
 	return text, nil
 }
 
-// parseOption reads RULE.OPTION = VALUE. The names of rules may have dots in
-// them, those of options have none.
+// parseOption parses RULE.OPTION = VALUE. The name of a rule may contain dots, that of an
+// option may not.
 func (f *File) parseOption(line string) error {
 	key, value, ok := strings.Cut(line, " = ")
 	dot := strings.LastIndexByte(key, '.')
@@ -272,7 +273,7 @@ func parseList(s string) ([]string, error) {
 	}
 }
 
-// cutQuoted takes a quoted string and the blanks around it off s.
+// cutQuoted splits s after a quoted string and the blanks around it.
 func cutQuoted(s string) (text, rest string, err error) {
 	s = strings.TrimSpace(s)
 	quoted, err := strconv.QuotedPrefix(s)
@@ -302,7 +303,7 @@ func (f *File) parseSetting(line string) error {
 	return nil
 }
 
-// isName says that s is made of letters, digits, "-", "_" and ".".
+// isName reports whether s consists of letters, digits, "-", "_" and ".".
 func isName(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.')

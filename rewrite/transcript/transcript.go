@@ -1,13 +1,13 @@
-// Package transcript has the notation for a dialogue that a proxy listens to:
-// the RFCs' own C: and S:, with a diff in the margin.
+// Package transcript defines a notation for a dialogue that passes a proxy: the C: and S:
+// of the RFCs, with the marks of a diff.
 //
 //	C: S:   said, and passed on as it was
 //	C- S-   said, and not delivered
 //	C+ S+   delivered, and not said by the other side
 //	~       something that is not a line, such as a TLS handshake
 //
-// A file begins with prose: a title, where each line is attested, or that it is
-// assumed. Sections follow, each at most once, all but the last optional:
+// A file begins with prose: a title, and where each line is attested, or that it is
+// assumed. Sections follow, each at most once. All but the last are optional:
 //
 //	An invented server that greets without the word ESMTP. All lines assumed.
 //	-- rules --
@@ -21,8 +21,8 @@
 //	S- 220 mail.example.com ready
 //	S+ 220 mail.example.com ESMTP ready
 //
-// The package only reads and writes the notation. What a rule, an option, a
-// setting or an event means is known to whoever plays the file.
+// The package only parses and formats the notation. The meaning of rules, options,
+// settings and events is up to its callers.
 package transcript
 
 import (
@@ -33,8 +33,7 @@ import (
 	"strings"
 )
 
-// A Side is who said a line, or should have: 'C', 'S', or 0 for what is not a
-// line.
+// A Side is the side that said a line: 'C', 'S', or 0 for an event.
 type Side byte
 
 // The two sides.
@@ -43,7 +42,7 @@ const (
 	Server Side = 'S'
 )
 
-// A Mark is what became of a line.
+// A Mark says what became of a line.
 type Mark byte
 
 // The marks in the margin.
@@ -53,18 +52,18 @@ const (
 	Added     Mark = '+' // delivered, and not said
 )
 
-// A Line is one line of a dialogue. Without a Side it is an event, and without
-// a Text too it is the empty line that sets parts of a dialogue apart.
+// A Line is one line of a dialogue. If Side is 0, it is an event. If Text is empty as
+// well, it is the empty line that separates parts of a dialogue.
 type Line struct {
 	Side Side
 	Mark Mark   // 0 for an event
-	Text string // without CRLF, otherwise any octets
-	Rule string // which rule changed it, for Print; never in a file
+	Text string // any octets, without CRLF
+	Rule string // the rule that changed it, for Print; never in a file
 }
 
-// String gives the line as a file has it. It is printable ASCII whatever the
-// Text: one with other octets, with a blank at its end, with a quotation mark
-// at its beginning, or without any is quoted as Go does.
+// String returns the line as a file has it, in printable ASCII. It quotes Text as Go does
+// if that is empty, has other octets or a trailing blank, or begins with a quotation
+// mark.
 func (l Line) String() string {
 	switch {
 	case l.Side != 0:
@@ -82,7 +81,7 @@ func quoteUnlessPlain(text string) string {
 	return strconv.QuoteToASCII(text)
 }
 
-// isPlain says that a text can be written as it is and be read again.
+// isPlain reports whether a text can be written unquoted and parsed again.
 func isPlain(text string) bool {
 	return text != "" && text[0] != '"' && text[len(text)-1] != ' ' && isPrintable(text)
 }
@@ -91,8 +90,7 @@ func isPrintable(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
-// LeftOut is the event that stands for lines that a long dialogue had, and that were not
-// kept.
+// LeftOut returns the event that stands for this many lines, left out of a long dialogue.
 func LeftOut(lines int) Line { return Line{Text: strconv.Itoa(lines) + leftOut} }
 
 const leftOut = " lines left out"
@@ -109,15 +107,15 @@ func (l Line) IsMessage() bool {
 	return l.Side == 0 && strings.HasPrefix(l.Text, "message ") && strings.HasSuffix(l.Text, " bytes")
 }
 
-// A File is a dialogue and what it takes to play it.
+// A File is a dialogue and what is needed to play it.
 type File struct {
-	About string // the prose, with LF between its lines and no empty ones around
+	About string // the prose, with LF between its lines, without empty lines around it
 
-	// Rules are names of rules and sets, "-name" takes one away.
+	// Rules are names of rules and sets; "-name" removes one.
 	Rules []string
 
-	// Options are by rule and by option. A value is a string, a bool, an int64,
-	// a []string or a map[string]string.
+	// Options are values by rule and option. A value is a string, a bool, an int64, a
+	// []string or a map[string]string.
 	Options map[string]map[string]any
 
 	Settings map[string]string
@@ -134,10 +132,9 @@ const (
 
 func heading(section string) string { return "-- " + section + " --" }
 
-// Format gives the file in its canonical form: sections in order and without
-// empty lines, options and settings sorted. Parse makes the same File of it
-// again if Parse could have made this one; it panics at an option of any other
-// type.
+// Format returns the file in canonical form: sections in order and without empty lines,
+// options and settings sorted. Parse returns an equal File for it if Parse could have
+// returned this one. Format panics if an option has any other type.
 func (f *File) Format() []byte {
 	var b strings.Builder
 	if f.About != "" {

@@ -1,8 +1,8 @@
-// Package vocabulary defines the words in which the program tells what
-// happened: in the log, in metrics, on the status page and in recordings.
+// Package vocabulary defines the words with which the program reports what happened, in
+// the log, in metrics, on the status page and in recordings.
 //
-// Each kind of word is a type with a closed list. A value is the word itself, as
-// logs and metric labels have it. Nothing that a peer sent is ever one.
+// Each kind of word is a type with a closed list of values. A value is the word itself,
+// as in logs and metric labels. None of them is text from a peer.
 package vocabulary
 
 // An Outcome says how a session ended.
@@ -13,7 +13,7 @@ const (
 	OutcomeOK                Outcome = "ok"
 	OutcomeSilent            Outcome = "silent"  // the client sent nothing and hung up, as health checks do
 	OutcomeDrained           Outcome = "drained" // an idle client was asked to leave
-	OutcomeOpaque            Outcome = "opaque"  // the session became unreadable, and ended so
+	OutcomeOpaque            Outcome = "opaque"  // the session became unreadable and ended
 	OutcomeRefused           Outcome = "refused" // mail was refused, and not accepted later in the session
 	OutcomeMessageRefused    Outcome = "message-refused"
 	OutcomeClientLost        Outcome = "client-lost"
@@ -23,11 +23,11 @@ const (
 	OutcomeServerLost        Outcome = "server-lost"
 	OutcomeServerTimeout     Outcome = "server-timeout"
 	OutcomeServerProtocol    Outcome = "server-protocol"
-	OutcomeTLS               Outcome = "tls"     // TLS is required and failed
-	OutcomeXCLIENT           Outcome = "xclient" // XCLIENT is required and was not taken
+	OutcomeTLS               Outcome = "tls"     // required TLS failed
+	OutcomeXCLIENT           Outcome = "xclient" // required XCLIENT was refused or not offered
 	OutcomeUnknown           Outcome = "unknown" // the server was lost after the final dot
 	OutcomeCutOff            Outcome = "cut-off" // we closed the session: draining took too long
-	OutcomeDefect            Outcome = "defect"  // a panic of smtpshim's ended it
+	OutcomeDefect            Outcome = "defect"  // a panic of smtpshim ended it
 )
 
 // Outcomes lists every Outcome.
@@ -37,7 +37,7 @@ func Outcomes() []Outcome {
 		OutcomeServerTimeout, OutcomeServerProtocol, OutcomeTLS, OutcomeXCLIENT, OutcomeUnknown, OutcomeCutOff, OutcomeDefect}
 }
 
-// Means says of an outcome for people what it means; "" if there is no such outcome.
+// Means returns what the outcome means, for people; "" if there is no such outcome.
 func (o Outcome) Means() string { return meanings[o] }
 
 var meanings = map[Outcome]string{
@@ -61,7 +61,7 @@ var meanings = map[Outcome]string{
 	OutcomeDefect:            "smtpshim itself failed, and contained it: the log line with the stack is for a bug report",
 }
 
-// Failed reports whether a session that ended so needs somebody's attention.
+// Failed reports whether a session with this outcome needs attention.
 func (o Outcome) Failed() bool {
 	switch o {
 	case OutcomeOK, OutcomeSilent, OutcomeDrained, OutcomeOpaque:
@@ -70,11 +70,10 @@ func (o Outcome) Failed() bool {
 	return true
 }
 
-// AnyFailed is the name of all outcomes that have failed, where outcomes are
-// chosen by name.
+// AnyFailed stands for all failed outcomes where outcomes are chosen by name.
 const AnyFailed = "failed"
 
-// OutcomeNames lists the names by which outcomes are chosen.
+// OutcomeNames returns the names by which outcomes are chosen.
 func OutcomeNames() []string {
 	names := []string{AnyFailed}
 	for _, o := range Outcomes() {
@@ -83,8 +82,8 @@ func OutcomeNames() []string {
 	return names
 }
 
-// Named reports whether a name chooses the outcome: "" chooses every one,
-// AnyFailed each that has failed, and the outcome's own name itself.
+// Named reports whether name chooses the outcome: "" chooses all, AnyFailed chooses the
+// failed ones, and any other name the outcome of that name.
 func (o Outcome) Named(name string) bool {
 	return name == "" || name == string(o) || name == AnyFailed && o.Failed()
 }
@@ -94,13 +93,13 @@ type Rejection string
 
 // The reasons for which connections get no session.
 const (
-	RejectionSessions           Rejection = "sessions" // the route has as many as it may
+	RejectionSessions           Rejection = "sessions" // the route has as many sessions as it may have
 	RejectionSessionsPerAddress Rejection = "sessions-per-address"
 	RejectionSessionsPerMinute  Rejection = "sessions-per-minute"
 	RejectionPROXYHeader        Rejection = "proxy-header"
 	RejectionDraining           Rejection = "draining"
 	RejectionDestination        Rejection = "destination"
-	RejectionClients            Rejection = "clients" // the route does not serve clients from there
+	RejectionClients            Rejection = "clients" // the route does not serve clients at that address
 )
 
 // Rejections lists every Rejection.
@@ -109,10 +108,10 @@ func Rejections() []Rejection {
 		RejectionDraining, RejectionDestination, RejectionClients}
 }
 
-// A Limit is one that a client can meet in its session.
+// A Limit is a limit that a client can exceed in its session.
 type Limit string
 
-// The limits that a client can meet in its session.
+// The limits that a client can exceed in its session.
 const (
 	LimitCommandLine  Limit = "command-line"
 	LimitSASLLine     Limit = "sasl-line"
@@ -130,17 +129,17 @@ func Limits() []Limit {
 		LimitMessageSize, LimitMessageRate}
 }
 
-// A Safeguard is what a session is kept from without any rule, so that it is no less
-// safe than one without a proxy. It is counted under this name as what a rule does is
-// under the rule's.
+// A Safeguard is a change that the proxy makes without any rule, so that a session is no
+// less safe than without a proxy. It is counted under its name, like the change of a
+// rule.
 type Safeguard string
 
 // The safeguards.
 const (
-	SafeguardExternal       Safeguard = "external"        // AUTH EXTERNAL, where TLS ends here
-	SafeguardChannelBinding Safeguard = "channel-binding" // mechanisms that end with -PLUS, where TLS ends here
-	SafeguardAuthInClear    Safeguard = "auth-in-clear"   // AUTH that the server offers inside TLS, from a client in clear
-	SafeguardRequireTLS     Safeguard = "requiretls"      // REQUIRETLS, where it could not be kept
+	SafeguardExternal       Safeguard = "external"        // AUTH EXTERNAL, if we end TLS
+	SafeguardChannelBinding Safeguard = "channel-binding" // mechanisms that end with -PLUS, if we end TLS
+	SafeguardAuthInClear    Safeguard = "auth-in-clear"   // for a client in clear, AUTH that the server offers inside TLS only
+	SafeguardRequireTLS     Safeguard = "requiretls"      // REQUIRETLS, if it cannot be kept
 )
 
 // Safeguards lists every Safeguard.
@@ -156,7 +155,7 @@ const (
 	MessageAccepted MessageOutcome = "accepted"
 	MessageRefused  MessageOutcome = "refused"
 	MessageUnknown  MessageOutcome = "unknown" // the server was lost after the final dot
-	MessageCut      MessageOutcome = "cut"     // the client or the server was lost before it
+	MessageCut      MessageOutcome = "cut"     // the client or the server was lost before the final dot
 )
 
 // MessageOutcomes lists every MessageOutcome.
@@ -164,12 +163,12 @@ func MessageOutcomes() []MessageOutcome {
 	return []MessageOutcome{MessageAccepted, MessageRefused, MessageUnknown, MessageCut}
 }
 
-// A ServerFailure says how a server failed us.
+// A ServerFailure says how a server has failed.
 type ServerFailure string
 
 // The ways in which servers fail.
 const (
-	ServerConnect  ServerFailure = "connect"  // it could not be connected to
+	ServerConnect  ServerFailure = "connect"  // connecting to it failed
 	ServerGreeting ServerFailure = "greeting" // it did not greet
 	ServerTimeout  ServerFailure = "timeout"
 	ServerLost     ServerFailure = "lost"
@@ -182,7 +181,7 @@ func ServerFailures() []ServerFailure {
 	return []ServerFailure{ServerConnect, ServerGreeting, ServerTimeout, ServerLost, ServerTLS, ServerProtocol}
 }
 
-// A BadReply says what is wrong with what a server sent.
+// A BadReply says what is wrong with octets that a server sent.
 type BadReply string
 
 // The faults of replies.
@@ -212,10 +211,10 @@ const (
 // Sides lists every Side.
 func Sides() []Side { return []Side{SideClient, SideServer} }
 
-// A Mechanism is one of SASL's by which clients log in.
+// A Mechanism is a SASL mechanism by which clients log in.
 type Mechanism string
 
-// The mechanisms that are told apart.
+// The mechanisms that are distinguished.
 const (
 	MechanismPlain       Mechanism = "PLAIN"
 	MechanismLogin       Mechanism = "LOGIN"
@@ -254,14 +253,14 @@ func AuthOutcomes() []AuthOutcome {
 	return []AuthOutcome{AuthOK, AuthRefused, AuthCancelled, AuthUnfinished}
 }
 
-// A LoginOutcome says what became of a login of ours at a server.
+// A LoginOutcome says how a login of ours at a server ended.
 type LoginOutcome string
 
 // The outcomes of logins at servers.
 const (
 	LoginOK            LoginOutcome = "ok"
-	LoginRefused       LoginOutcome = "refused"        // by the server, or because it refused the account a moment ago
-	LoginFailed        LoginOutcome = "failed"         // the exchange could not go on
+	LoginRefused       LoginOutcome = "refused"        // by the server, now or a moment ago
+	LoginFailed        LoginOutcome = "failed"         // the exchange could not continue
 	LoginNoCredentials LoginOutcome = "no-credentials" // there was no token
 	LoginBusy          LoginOutcome = "busy"           // the account had as many sessions as it may have
 )
@@ -290,16 +289,16 @@ func TokenOutcomes() []TokenOutcome {
 	return []TokenOutcome{TokenOK, TokenUnreachable, TokenUnavailable, TokenInvalidClient, TokenInvalidGrant, TokenRejected, TokenLocal}
 }
 
-// A Sign is what has told which product is at an end of a session.
+// A Sign is what has shown which product is at one end of a session.
 type Sign string
 
 // The signs of products.
 const (
 	SignGreeting   Sign = "greeting"
-	SignEHLO       Sign = "ehlo"       // the reply to it
-	SignHELP       Sign = "help"       // the reply to it
-	SignRemembered Sign = "remembered" // an earlier session with a server that greeted so
-	SignCommand    Sign = "command"    // of the client's
+	SignEHLO       Sign = "ehlo"       // the server's reply to EHLO
+	SignHELP       Sign = "help"       // the server's reply to HELP
+	SignRemembered Sign = "remembered" // an earlier session with a server of the same greeting
+	SignCommand    Sign = "command"    // a command of the client
 )
 
 // Signs lists every Sign.
