@@ -7,16 +7,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A Certificate is one of ours, in use on one side of a route.
+// A Certificate is a certificate of ours that is in use on one side of a route.
 type Certificate struct {
 	Route, Side string
-	Name        string // the first it is for
+	Name        string // the first of its names
 	Fingerprint string // SHA-256
 	NotAfter    time.Time
 }
 
-// CertificateExpiry tells when each certificate of ours ends. list gives those
-// in use now; it is called at every scrape, from several goroutines.
+// CertificateExpiry reports when each certificate of ours ends. list returns those in
+// use. It is called at each scrape, from several goroutines.
 func CertificateExpiry(list func() []Certificate) prometheus.Collector {
 	return certificates{list, prometheus.NewDesc("smtpshim_certificate_expiry_timestamp_seconds",
 		"When a certificate of ours ends, in seconds since 1970.", []string{"route", "side", "name", "fingerprint"}, nil)}
@@ -27,13 +27,13 @@ type certificates struct {
 	desc *prometheus.Desc
 }
 
-// Describe is prometheus.Collector's.
+// Describe implements prometheus.Collector.
 func (c certificates) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
 
-// Collect is prometheus.Collector's.
+// Collect implements prometheus.Collector.
 func (c certificates) Collect(to chan<- prometheus.Metric) {
 	type place struct{ route, side, fingerprint string }
-	seen := map[place]bool{} // one may be in two files
+	seen := map[place]bool{} // a certificate may be in two files
 	for _, cert := range c.list() {
 		at := place{cert.Route, cert.Side, cert.Fingerprint}
 		if seen[at] {
@@ -45,14 +45,15 @@ func (c certificates) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// An AccountCertificate is one by which an account proves itself to its token endpoint.
+// An AccountCertificate is a certificate with which an account authenticates to its token
+// endpoint.
 type AccountCertificate struct {
 	Account  string
 	NotAfter time.Time
 }
 
-// AccountCertificateExpiry tells when each of them ends. list gives those in use now; it
-// is called at every scrape, from several goroutines.
+// AccountCertificateExpiry reports when each of these ends. list returns those in use. It
+// is called at each scrape, from several goroutines.
 func AccountCertificateExpiry(list func() []AccountCertificate) prometheus.Collector {
 	return accountCertificates{list, prometheus.NewDesc("smtpshim_account_certificate_expiry_timestamp_seconds",
 		"When the client certificate of an account ends, in seconds since 1970.", []string{"account"}, nil)}
@@ -63,10 +64,10 @@ type accountCertificates struct {
 	desc *prometheus.Desc
 }
 
-// Describe is prometheus.Collector's.
+// Describe implements prometheus.Collector.
 func (c accountCertificates) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
 
-// Collect is prometheus.Collector's.
+// Collect implements prometheus.Collector.
 func (c accountCertificates) Collect(to chan<- prometheus.Metric) {
 	for _, cert := range c.list() {
 		to <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(cert.NotAfter.Unix()), cert.Account)

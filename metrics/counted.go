@@ -2,13 +2,13 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// LogLinesDropped counts lines of the log; dropped is called at every scrape.
+// LogLinesDropped counts lines dropped from the log. dropped is called at each scrape.
 func LogLinesDropped(dropped func() uint64) prometheus.Collector {
 	return counted("log_lines_dropped_total", "Lines of the log that were dropped, because nobody read them in time.", dropped)
 }
 
-// LoopTurnsHeld counts turns of the loops that took too long; held is called at every
-// scrape.
+// LoopTurnsHeld counts turns of the event loops that took too long. held is called at
+// each scrape.
 func LoopTurnsHeld(held func() uint64) prometheus.Collector {
 	return counted("loop_turns_held_total", "Turns of the loops that sessions run in which took more than 100 ms, so that other sessions waited.", held)
 }

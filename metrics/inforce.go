@@ -2,16 +2,16 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// A Standing is what the configuration in force says of one route.
+// A Standing is what the present configuration says about one route.
 type Standing struct {
 	Route    string
 	Rules    []string
-	Sessions int // that it may have at once
+	Sessions int // the limit of sessions at a time
 }
 
-// InForce tells what the configuration says, so that what happens can be held
-// against it: a rule that has not acted for long, a limit that is near. list is
-// called at every scrape, from several goroutines.
+// InForce reports the present configuration, to compare with what happens: a rule that
+// has not acted for a long time, or a limit that is nearly reached. list is called at
+// each scrape, from several goroutines.
 func InForce(list func() []Standing) prometheus.Collector {
 	return inForce{list,
 		prometheus.NewDesc("smtpshim_rules_in_force", "Always 1, for each rule in force.", []string{"route", "rule"}, nil),
@@ -23,13 +23,13 @@ type inForce struct {
 	rules, sessions *prometheus.Desc
 }
 
-// Describe is prometheus.Collector's.
+// Describe implements prometheus.Collector.
 func (f inForce) Describe(to chan<- *prometheus.Desc) {
 	to <- f.rules
 	to <- f.sessions
 }
 
-// Collect is prometheus.Collector's.
+// Collect implements prometheus.Collector.
 func (f inForce) Collect(to chan<- prometheus.Metric) {
 	for _, s := range f.list() {
 		to <- prometheus.MustNewConstMetric(f.sessions, prometheus.GaugeValue, float64(s.Sessions), s.Route)

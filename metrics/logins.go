@@ -10,35 +10,35 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// An Account is one of the configuration's, by which we log in to servers.
+// An Account is an account of the configuration, with which we log in to servers.
 type Account struct {
 	Name       string
-	Routes     []string // whose clients use it
-	Mechanisms []string // that it may use, as the AUTH command names them
-	Tokens     bool     // it logs in by access tokens
+	Routes     []string // routes whose clients use it
+	Mechanisms []string // mechanisms that it may use, as the AUTH command names them
+	Tokens     bool     // it logs in with access tokens
 }
 
-// noMechanism is the mechanism of a login that ended before one was chosen, since
-// Prometheus takes an empty label for one that is missing.
+// noMechanism is the label of a login that ended before a mechanism was chosen.
+// Prometheus treats an empty label as missing.
 const noMechanism = "none"
 
-// Logins count logins of ours at servers, and requests for the tokens that they need.
-// They satisfy login.Observer and token.Observer without knowing them, and are safe for
-// concurrent use. Only accounts in force are counted.
+// Logins counts logins of ours at servers, and requests for the tokens that they need. It
+// implements login.Observer and token.Observer without importing them. It is safe for
+// concurrent use. It counts only for accounts that are in force.
 type Logins struct {
 	logins   *prometheus.CounterVec
 	requests *prometheus.CounterVec
 	expiry   *prometheus.GaugeVec
 
 	mu     sync.RWMutex
-	uses   map[use]map[string]bool // with the mechanisms that have a series
-	tokens map[string]bool         // accounts that log in by tokens
+	uses   map[use]map[string]bool // the mechanisms that have a series, by use
+	tokens map[string]bool         // accounts that log in with tokens
 }
 
-// A use is that of an account by a route.
+// A use is the use of an account by a route.
 type use struct{ route, account string }
 
-// NewLogins registers them with reg.
+// NewLogins returns a Logins that is registered with reg.
 func NewLogins(reg prometheus.Registerer) *Logins {
 	l := &Logins{
 		logins: counters("logins_total", "Logins of ours at servers, by account, mechanism and what became of them.", "account", "mechanism", "outcome"),
@@ -51,9 +51,10 @@ func NewLogins(reg prometheus.Registerer) *Logins {
 	return l
 }
 
-// InForce says which accounts the configuration in force has. Their counts begin at 0,
-// or go on where they were; the series of all others are taken away. Call it before
-// the accounts are used: what happens to one that is not in force is not counted.
+// InForce sets the accounts of the present configuration. The counts of an account begin
+// at 0, or continue if it was in force before. The series of all other accounts are
+// removed. Call InForce before the accounts are used: events of other accounts are not
+// counted.
 func (l *Logins) InForce(accounts []Account) {
 	uses, tokens := map[use]map[string]bool{}, map[string]bool{}
 	for _, a := range accounts {
@@ -91,7 +92,7 @@ func (l *Logins) InForce(accounts []Account) {
 	l.begin()
 }
 
-// begin gives each account in force the series that it may need. The caller holds mu.
+// begin creates the series that each account in force may need. The caller holds mu.
 func (l *Logins) begin() {
 	for u, mechanisms := range l.uses {
 		for m := range mechanisms {
@@ -109,7 +110,8 @@ func (l *Logins) begin() {
 	}
 }
 
-// possible reports whether a login may end so by a mechanism, or before one was chosen.
+// possible reports whether a login by a mechanism, or before one was chosen, may end with
+// this outcome.
 func possible(mechanism string, outcome vocabulary.LoginOutcome) bool {
 	switch outcome {
 	case vocabulary.LoginOK:
@@ -120,7 +122,7 @@ func possible(mechanism string, outcome vocabulary.LoginOutcome) bool {
 	return true
 }
 
-// LoggedIn counts a login. mechanism is "" where none was chosen.
+// LoggedIn counts a login. mechanism is "" if none was chosen.
 func (l *Logins) LoggedIn(route, account, mechanism string, outcome vocabulary.LoginOutcome) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -146,7 +148,7 @@ func (l *Logins) TokenRequest(account string, outcome vocabulary.TokenOutcome) {
 	}
 }
 
-// TokenExpires notes when an account's new token ends.
+// TokenExpires records when an account's new token ends.
 func (l *Logins) TokenExpires(account string, at time.Time) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -155,7 +157,7 @@ func (l *Logins) TokenExpires(account string, at time.Time) {
 	}
 }
 
-// known is the word as a label value if the list has it, else "other".
+// known returns word if the list has it, else "other".
 func known[T ~string](word T, list []T) string {
 	if slices.Contains(list, word) {
 		return string(word)

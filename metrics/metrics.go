@@ -1,10 +1,9 @@
-// Package metrics counts what the proxy does, for Prometheus, and serves the
-// admin listener.
+// Package metrics counts what the proxy does, for Prometheus, and serves the admin
+// listener.
 //
-// A Route satisfies proxy.Observer without knowing the proxy. Label values
-// come from closed sets: names of routes and rules as the configuration has
-// them, and the lists in this package; whatever is in none of them is counted
-// as "other". Nothing that a peer said becomes a label.
+// A Route implements proxy.Observer without importing the proxy. Label values come from
+// closed sets: the names of routes and rules in the configuration, and the lists in this
+// package. Any other value is counted as "other". No label contains text from a peer.
 package metrics
 
 import (
@@ -15,14 +14,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// buckets, in seconds, reach from a server on the same machine to the longest
-// wait of RFC 5321, 4.5.3.2.
+// buckets, in seconds, range from a server on the same machine to the longest timeout of
+// RFC 5321, 4.5.3.2.
 var buckets = []float64{.001, .005, .01, .05, .1, .5, 1, 5, 10, 30, 60, 300, 600}
 
-// quickBuckets, in seconds, are for what is done without waiting for anybody.
+// quickBuckets, in seconds, are for work that waits for nobody.
 var quickBuckets = []float64{1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, .001, .005, .01, .05, .1, .5}
 
-// Metrics are the collectors of one program. They are safe for concurrent use.
+// Metrics are the collectors of one program, safe for concurrent use.
 type Metrics struct {
 	sessions       *prometheus.CounterVec
 	active         *prometheus.GaugeVec
@@ -57,8 +56,8 @@ type Metrics struct {
 	certificateReloads *prometheus.CounterVec
 }
 
-// New registers all collectors with reg, those of the Go runtime and of the
-// process included. It panics if reg has any of them already.
+// New returns a Metrics whose collectors are registered with reg, including those of the
+// Go runtime and of the process. It panics if reg already has one of them.
 func New(reg prometheus.Registerer, version string) *Metrics {
 	m := &Metrics{
 		sessions:       counters("sessions_total", "Sessions that ended, by how they ended.", "outcome"),
@@ -114,7 +113,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 	return m
 }
 
-// Reloaded counts one more reading of the configuration; err is what came of it.
+// Reloaded counts a reload of the configuration. err is nil if it succeeded.
 func (m *Metrics) Reloaded(err error) {
 	m.reloads.WithLabelValues(outcome(err)).Inc()
 	if err != nil {
@@ -124,7 +123,7 @@ func (m *Metrics) Reloaded(err error) {
 	m.inForce()
 }
 
-// inForce notes that what the file says is in force from now on.
+// inForce records that the configuration file is in force.
 func (m *Metrics) inForce() {
 	m.reloaded.Set(1)
 	m.reloadedAt.SetToCurrentTime()
@@ -145,9 +144,9 @@ func counters(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts(opts(name, help)), append([]string{"route"}, labels...))
 }
 
-// histograms have buckets for whoever reads text, and for who reads protobuf
-// native ones too: each is at most a tenth wider than the one before, and there
-// are never more than 100.
+// histograms returns histograms with buckets for scrapes in text, and native ones for
+// scrapes in protobuf. Each native bucket is at most a tenth wider than the one before,
+// and there are at most 100.
 func histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "smtpshim", Name: name, Help: help, Buckets: buckets,

@@ -13,23 +13,24 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// A Password is what the admin listener asks for (Basic, RFC 7617).
+// A Password protects the admin listener (Basic, RFC 7617).
 type Password struct {
-	User string // without colons
-	Hash []byte // by bcrypt
+	User string // must not contain a colon
+	Hash []byte // a bcrypt hash
 }
 
-// The costs of a hash: less is guessed too fast, more would keep us busy.
+// The range of costs of a hash. With a lower cost, guessing is too fast; with a higher
+// one, checking takes too long.
 const (
 	leastCost = 10
 	mostCost  = 14
 )
 
-// CheckHash says what is wrong with the hash of a password.
+// CheckHash returns an error if hash cannot be the hash of a password.
 func CheckHash(hash string) error {
 	const how = "htpasswd -nBC 12 USER prints one behind the colon"
 	cost, err := bcrypt.Cost([]byte(hash))
-	if err != nil || len(hash) != 60 { // Cost looks at the beginning alone
+	if err != nil || len(hash) != 60 { // Cost only reads the beginning
 		return fmt.Errorf("no hash by bcrypt; %s", how)
 	}
 	if cost < leastCost || cost > mostCost {
@@ -38,11 +39,12 @@ func CheckHash(hash string) error {
 	return nil
 }
 
-// Protect lets nobody without the password have anything of next but /healthz
-// and /readyz. One hash is made at a time, and one for each
-// guess, whatever is wrong with it: guessing is slow and tells nothing; who was right before is known without it.
+// Protect requires the password for everything in next but /healthz and /readyz. It
+// computes one hash at a time, and one for each wrong guess, whether the user or the
+// password is wrong. Guessing is therefore slow and reveals nothing. A password that was
+// right before is accepted without a hash.
 func (p Password) Protect(next http.Handler) http.Handler {
-	d := &door{Password: p, one: make(chan struct{}, 1)}
+	d := &gate{Password: p, one: make(chan struct{}, 1)}
 	rand.Read(d.key[:])
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/healthz" && r.URL.Path != "/readyz" {
@@ -57,15 +59,15 @@ func (p Password) Protect(next http.Handler) http.Handler {
 	})
 }
 
-// A door is where the password is asked for.
-type door struct {
+// A gate checks the password.
+type gate struct {
 	Password
 	key   [32]byte
-	known atomic.Pointer[[]byte] // what was right, under key
-	one   chan struct{}          // has whoever makes a hash
+	known atomic.Pointer[[]byte] // HMAC of the last right credentials, under key
+	one   chan struct{}          // a semaphore: one hash at a time
 }
 
-func (d *door) opens(ctx context.Context, user, password string) bool {
+func (d *gate) opens(ctx context.Context, user, password string) bool {
 	mac := hmac.New(sha256.New, d.key[:])
 	fmt.Fprintf(mac, "%d:%s%s", len(user), user, password)
 	sum := mac.Sum(nil)

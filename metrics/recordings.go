@@ -2,25 +2,25 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Recordings count dialogues that were to be written into files. They are safe for
-// concurrent use.
+// Recordings counts recordings of dialogues, written or lost. It is safe for concurrent
+// use.
 type Recordings struct{ total *prometheus.CounterVec }
 
-// NewRecordings registers them with reg.
+// NewRecordings returns a Recordings that is registered with reg.
 func NewRecordings(reg prometheus.Registerer) *Recordings {
 	r := &Recordings{counters("recordings_total", "Recorded dialogues, by what became of them.", "outcome")}
 	reg.MustRegister(r.total)
 	return r
 }
 
-// Route has a route's counts begin at 0.
+// Route creates a route's series, so that its counts begin at 0.
 func (r *Recordings) Route(name string) {
 	for _, outcome := range []string{"written", "lost"} {
 		r.total.WithLabelValues(name, outcome)
 	}
 }
 
-// Count counts one of a route's; err is why it was lost.
+// Count counts a recording of a route. err says why it was lost; nil: it was written.
 func (r *Recordings) Count(route string, err error) {
 	outcome := "written"
 	if err != nil {

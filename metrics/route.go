@@ -9,24 +9,24 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// The closed sets of label values that package vocabulary does not have. What is
-// in no set is "other".
+// The closed sets of label values that package vocabulary does not define. Any other
+// value is "other".
 var (
 	verbs = []string{"ehlo", "helo", "lhlo", "starttls", "auth", "xauth", "mail", "rcpt", "data", "bdat", "rset",
 		"noop", "quit", "vrfy", "expn", "help", "etrn", "turn", "atrn", "xclient", "xforward", "proxy", "xexch50",
 		"x-link2state", "x-anonymoustls", "x-exps", "other"}
-	// timed are the verbs whose replies have a histogram of their own; each
-	// costs a series for every bucket.
+	// timed are the verbs whose replies have a histogram of their own. Each costs a
+	// series for every bucket.
 	timed   = []string{"ehlo", "helo", "starttls", "auth", "mail", "rcpt", "data", "end-of-data", "bdat", "quit", "other"}
 	classes = []string{"2xx", "3xx", "4xx", "5xx"}
-	// handshakes are the reasons for which TLS fails.
+	// handshakes are the reasons for which TLS handshakes fail.
 	handshakes = []string{"version", "cipher", "certificate-expired", "certificate-not-yet-valid", "certificate-name",
 		"certificate-authority", "certificate-weak", "certificate-refused", "pin", "client-certificate",
 		"timeout", "closed", "garbage", "other"}
 )
 
-// A Route counts what happens on one route. Its methods neither wait nor
-// allocate; they are safe for concurrent use.
+// A Route counts what happens on one route. Its methods do not block or allocate, and are
+// safe for concurrent use.
 type Route struct {
 	active         prometheus.Gauge
 	sessionSeconds prometheus.Observer
@@ -59,14 +59,14 @@ type Route struct {
 	certificateReloads family[prometheus.Counter]
 }
 
-// An exchange is one of AUTH.
+// An exchange is a kind of AUTH exchange.
 type exchange struct {
 	side      vocabulary.Side
 	mechanism vocabulary.Mechanism
 	outcome   vocabulary.AuthOutcome
 }
 
-// exchanges has a counter for each that there may be.
+// exchanges returns a counter for each kind of exchange.
 func (m *Metrics) exchanges(route string) map[exchange]prometheus.Counter {
 	all := map[exchange]prometheus.Counter{}
 	for _, side := range vocabulary.Sides() {
@@ -79,7 +79,7 @@ func (m *Metrics) exchanges(route string) map[exchange]prometheus.Counter {
 	return all
 }
 
-// A Product is one that is looked for, with what may tell it.
+// A Product is a product that is looked for, with a sign of it.
 type Product struct {
 	Name string
 	By   vocabulary.Sign
@@ -93,10 +93,10 @@ func (m *Metrics) products(route string, looked []Product) map[Product]prometheu
 	return all
 }
 
-// A Cipher is a version of TLS with a suite, by the names an event has for them.
+// A Cipher is a version of TLS and a cipher suite, by the names that events use.
 type Cipher struct{ Version, Suite string }
 
-// A legTLS counts the TLS of one side.
+// A legTLS counts TLS on one side.
 type legTLS struct {
 	sessions map[Cipher]prometheus.Counter
 	other    func() prometheus.Counter
@@ -120,12 +120,13 @@ func (m *Metrics) legTLS(route string, side vocabulary.Side, possible []Cipher) 
 	return l
 }
 
-// TLS says what TLS is possible on a route; a side that has none is empty.
+// TLS says which ciphers are possible on each side of a route; none if the side has no
+// TLS.
 type TLS struct{ Client, Server []Cipher }
 
-// Route returns the counters of the route of that name, with one for each rule
-// in force there, for each product that is looked for, and for all TLS that is possible. Asked again, as after a
-// reload, it goes on counting where it was.
+// Route returns the counters of a route, including one for each rule in force, each
+// product that is looked for, and each possible cipher. Called again, as after a reload,
+// it returns counters that continue.
 func (m *Metrics) Route(name string, rules []string, tls TLS, products ...Product) *Route {
 	route := prometheus.Labels{"route": name}
 	counters := func(v *prometheus.CounterVec, values []string) family[prometheus.Counter] {
@@ -164,33 +165,33 @@ func (m *Metrics) Route(name string, rules []string, tls TLS, products ...Produc
 	}
 }
 
-// SessionBegan counts a session as under way.
+// SessionBegan counts the beginning of a session.
 func (r *Route) SessionBegan() { r.active.Inc() }
 
-// SessionEnded counts a session as over.
+// SessionEnded counts the end of a session.
 func (r *Route) SessionEnded(outcome vocabulary.Outcome, lasted time.Duration) {
 	r.active.Dec()
 	r.sessions.of(string(outcome)).Inc()
 	r.sessionSeconds.Observe(lasted.Seconds())
 }
 
-// Defect counts a panic that cost a session, or a check of a server.
+// Defect counts a panic that ended a session or a check of a server.
 func (r *Route) Defect() { r.defects.Inc() }
 
-// Refused counts a connection that got no session.
+// Refused counts a connection that was refused a session.
 func (r *Route) Refused(reason vocabulary.Rejection) { r.refused.of(string(reason)).Inc() }
 
-// LimitMet counts a limit that a client met.
+// LimitMet counts a client that exceeded a limit.
 func (r *Route) LimitMet(limit vocabulary.Limit) { r.limitsMet.of(string(limit)).Inc() }
 
-// Recognised counts a product. What is not looked for is not counted.
+// Recognised counts a recognised product. It ignores products that are not looked for.
 func (r *Route) Recognised(product string, by vocabulary.Sign) {
 	if c, ok := r.recognised[Product{product, by}]; ok {
 		c.Inc()
 	}
 }
 
-// Held times what is done between two waits.
+// Held records the time that a session's work took between two waits.
 func (r *Route) Held(took time.Duration) { r.held.Observe(took.Seconds()) }
 
 // Command counts a client's command.
@@ -205,8 +206,9 @@ func (r *Route) Reply(code int) {
 	r.replies.of(class).Inc()
 }
 
-// RuleApplied counts a departure from what was said. A safeguard gets a series when it
-// happens first: one that never happens is no rule that could be taken away.
+// RuleApplied counts a change by a rule or safeguard. The series of a safeguard is
+// created when it first acts, because a safeguard that never acts, unlike a rule, is
+// nothing that could be removed.
 func (r *Route) RuleApplied(rule string) {
 	if slices.Contains(vocabulary.Safeguards(), vocabulary.Safeguard(rule)) {
 		r.ruleApplied.with(rule).Inc()
@@ -215,17 +217,17 @@ func (r *Route) RuleApplied(rule string) {
 	r.ruleApplied.of(rule).Inc()
 }
 
-// Observes has a counter for each of the rules that are observed on the route and do
-// not act.
+// Observes creates the counters of the rules that are observed on the route and do not
+// act.
 func (r *Route) Observes(rules []string) { r.ruleWould = resolve(r.ruleWould.with, rules) }
 
-// RuleWouldApply counts a departure that an observed rule would have made.
+// RuleWouldApply counts a change that an observed rule would have made.
 func (r *Route) RuleWouldApply(rule string) { r.ruleWould.of(rule).Inc() }
 
-// RuleBroken counts a line that a rule spoilt.
+// RuleBroken counts a rule that panicked or whose result was not allowed.
 func (r *Route) RuleBroken(rule string) { r.ruleBroken.of(rule).Inc() }
 
-// Authenticated counts an AUTH exchange. What is in no closed set is not counted.
+// Authenticated counts an AUTH exchange. It ignores values outside the closed sets.
 func (r *Route) Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome) {
 	if c, ok := r.auth[exchange{side, m, outcome}]; ok {
 		c.Inc()
@@ -247,26 +249,27 @@ func (r *Route) Bytes(side vocabulary.Side, n int64) {
 	}
 }
 
-// ServerConnected times a connection to a server up to its greeting.
+// ServerConnected records the time from the beginning of a connection to a server to its
+// greeting.
 func (r *Route) ServerConnected(took time.Duration) { r.serverConnect.Observe(took.Seconds()) }
 
-// ServerAgain counts a connection to a server that was not a session's first.
+// ServerAgain counts a connection to a server that is not the first of its session.
 func (r *Route) ServerAgain() { r.serverAgain.Inc() }
 
-// ServerReplied times a reply.
+// ServerReplied records the time that a server took to reply.
 func (r *Route) ServerReplied(verb string, took time.Duration) {
 	r.serverReply.of(verb).Observe(took.Seconds())
 }
 
-// ServerFailed counts a server that failed.
+// ServerFailed counts a failure of a server.
 func (r *Route) ServerFailed(reason vocabulary.ServerFailure) {
 	r.serverErrors.of(string(reason)).Inc()
 }
 
-// BadReply counts what a server may not say.
+// BadReply counts octets from a server that are no proper reply.
 func (r *Route) BadReply(why vocabulary.BadReply) { r.badReplies.of(string(why)).Inc() }
 
-// TLS counts a handshake that ended well.
+// TLS counts a successful handshake.
 func (r *Route) TLS(side vocabulary.Side, version, suite string) {
 	leg := r.leg(side)
 	counter, ok := leg.sessions[Cipher{version, suite}]
@@ -286,18 +289,18 @@ func (r *Route) leg(side vocabulary.Side) *legTLS {
 	return &r.serverTLS
 }
 
-// CertificateReloaded counts one more change of certificates' files; err is what
-// came of it.
+// CertificateReloaded counts a change of certificate files. err is nil if the new ones
+// are used.
 func (r *Route) CertificateReloaded(err error) { r.certificateReloads.of(outcome(err)).Inc() }
 
-// add keeps a counter from panicking at a negative count.
+// add adds n to a counter. It ignores a negative n, for which Add panics.
 func add(c prometheus.Counter, n int64) {
 	if n > 0 {
 		c.Add(float64(n))
 	}
 }
 
-// words are label values of a kind.
+// words returns the values of a list as strings.
 func words[T ~string](list []T) []string {
 	values := make([]string, len(list))
 	for i, word := range list {
@@ -306,8 +309,8 @@ func words[T ~string](list []T) []string {
 	return values
 }
 
-// A family holds one vector's children on one route, by the value of the label
-// that is left, so that an event costs one look into a map.
+// A family holds the children of one metric on one route, by the value of the remaining
+// label, so that an event costs one map lookup.
 type family[T any] struct {
 	children map[string]T
 	with     func(...string) T
@@ -321,8 +324,8 @@ func resolve[T any](with func(...string) T, values []string) family[T] {
 	return f
 }
 
-// of returns the child for value. One that is in no closed set gets a series
-// only when it happens.
+// of returns the child for value. For a value outside the closed set it creates the
+// series when that first occurs.
 func (f family[T]) of(value string) T {
 	if child, ok := f.children[value]; ok {
 		return child

@@ -2,14 +2,14 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// A Server is one of a route's.
+// A Server is a server of a route.
 type Server struct {
 	Route, Name string // as the configuration has them
-	Sessions    int    // that it has
-	Up          bool   // it greeted when it was tried last, and its checks go well
+	Sessions    int    // sessions that it has at present
+	Up          bool   // it greeted at the last attempt, and its health checks succeed
 }
 
-// Servers tells how servers stand. list is called at every scrape, from several
+// Servers reports the state of servers. list is called at each scrape, from several
 // goroutines.
 func Servers(list func() []Server) prometheus.Collector {
 	labels := []string{"route", "server"}
@@ -23,13 +23,13 @@ type servers struct {
 	up, sessions *prometheus.Desc
 }
 
-// Describe is prometheus.Collector's.
+// Describe implements prometheus.Collector.
 func (s servers) Describe(to chan<- *prometheus.Desc) {
 	to <- s.up
 	to <- s.sessions
 }
 
-// Collect is prometheus.Collector's.
+// Collect implements prometheus.Collector.
 func (s servers) Collect(to chan<- prometheus.Metric) {
 	for _, server := range s.list() {
 		up := 0.

@@ -2,23 +2,23 @@ package page
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// A series is a metric of one route, by one more label; by is "" for the sum
-// over it.
+// A series is a metric of one route with one value of a further label. by is "" for the
+// sum over all values.
 type series struct{ name, route, by string }
 
-// counts are the numbers that the page shows, as they are now.
+// counts are the present values of the metrics that the page shows.
 type counts map[series]int64
 
-// count reads the metrics. What cannot be read counts as nothing.
+// count gathers the metrics. It skips those that cannot be gathered.
 func count(gatherer prometheus.Gatherer) counts {
 	c := counts{}
-	wanted := map[string]string{ // by which label
+	wanted := map[string]string{ // the further label
 		"smtpshim_sessions_active":    "",
 		"smtpshim_sessions_total":     "outcome",
 		"smtpshim_messages_total":     "outcome",
 		"smtpshim_rule_applied_total": "rule",
 	}
-	families, _ := gatherer.Gather() // has what was right beside an error
+	families, _ := gatherer.Gather() // with an error, it still returns the other metrics
 	for _, f := range families {
 		label, ok := wanted[f.GetName()]
 		if !ok {

@@ -8,39 +8,38 @@ import (
 	"time"
 )
 
-// A turn is what belongs together in a dialogue: commands, and the replies to
-// them. The first is the greeting.
+// A turn is a part of a dialogue: commands and the replies to them. The first turn is the
+// greeting.
 type turn struct {
 	After  string // when it began
 	Blocks []block
 }
 
-// A block is lines that passed, lines that the same rules have changed, or an
-// event.
+// A block is either lines that passed unchanged, or lines that the same rules have
+// changed, or an event.
 type block struct {
 	Event   string
-	Changed bool     // else the lines passed
-	Why     []reason // of a change; none: that is not told
+	Changed bool     // otherwise the lines passed unchanged
+	Why     []reason // the causes of a change; none: not shown
 	Rows    []row
 }
 
-// A row is one line on both legs. Where it was changed one of them may have
-// none.
+// A row is one line on both sides. If it was changed, one side may have no line.
 type row struct{ Client, Server cell }
 
-// A cell is a line on one leg, behind its margin.
+// A cell is a line on one side, with its margin.
 type cell struct {
 	Margin, Text string // Margin "": there is no line
-	Removed      bool   // else, in a change, it was added
+	Removed      bool   // in a change, the line was removed; otherwise it was added
 }
 
-// A reason is a rule, or what of the configuration changed a line.
+// A reason is a rule, or a setting of the configuration, that changed a line.
 type reason struct {
 	Name, Says, Source string
 	Described          bool // there is a description of the rule
 }
 
-// turns sets a dialogue's legs against each other.
+// turns arranges a dialogue with the client's and the server's lines side by side.
 func turns(lines []Line, rules map[string]Rule) []turn {
 	var all []turn
 	last := byte('S') // who spoke before
@@ -72,8 +71,7 @@ func turns(lines []Line, rules map[string]Rule) []turn {
 	return all
 }
 
-// example sets a dialogue's legs against each other without saying when lines passed,
-// and why they were changed.
+// example is turns without times and without the causes of changes.
 func example(lines []Line) []turn {
 	all := untimed(turns(lines, nil))
 	for i := range all {
@@ -84,7 +82,7 @@ func example(lines []Line) []turn {
 	return all
 }
 
-// untimed leaves out when lines passed.
+// untimed removes the times of lines.
 func untimed(all []turn) []turn {
 	for i := range all {
 		all[i].After = ""
@@ -92,7 +90,7 @@ func untimed(all []turn) []turn {
 	return all
 }
 
-// pass adds a line that passed.
+// pass adds a line that passed unchanged.
 func (t *turn) pass(r row) {
 	if n := len(t.Blocks); n > 0 && t.Blocks[n-1].Event == "" && !t.Blocks[n-1].Changed {
 		t.Blocks[n-1].Rows = append(t.Blocks[n-1].Rows, r)
@@ -105,8 +103,7 @@ func unchanged(l Line) cell {
 	return cell{Margin: string(rune(l.Side)) + ":", Text: quoted(l.Text)}
 }
 
-// changed sets the first line that was said against the first that was
-// delivered, and so on. All are of one side.
+// changed pairs lines said with lines delivered, in order. All lines are of one side.
 func changed(lines []Line) []row {
 	var said, delivered []cell
 	for _, l := range lines {
@@ -136,7 +133,7 @@ func changed(lines []Line) []row {
 	return rows
 }
 
-// reasons explain names that have commas between them. There is always one.
+// reasons explains names separated by commas. It returns at least one reason.
 func reasons(names string, rules map[string]Rule) []reason {
 	if names == "" {
 		return []reason{{Name: "smtpshim", Says: "No rule did this: it keeps the session in order, or ends it."}}
@@ -148,8 +145,8 @@ func reasons(names string, rules map[string]Rule) []reason {
 	return list
 }
 
-// quoted is text as a transcript has it: printable ASCII whatever it was, so that
-// it can neither hide something nor look like something else.
+// quoted returns text as a transcript has it: in printable ASCII, so that it can neither
+// hide anything nor look like something else.
 func quoted(text string) string {
 	plain := text != "" && text[0] != '"' && text[len(text)-1] != ' ' &&
 		!strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
@@ -159,5 +156,5 @@ func quoted(text string) string {
 	return strconv.QuoteToASCII(text)
 }
 
-// after is when something was said, in seconds.
+// after formats the time of a line in seconds.
 func after(d time.Duration) string { return fmt.Sprintf("+%.2f s", d.Seconds()) }

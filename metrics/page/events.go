@@ -8,14 +8,14 @@ import (
 )
 
 const (
-	mostListeners = 16               // of one stream
-	heartbeat     = 15 * time.Second // between signs of life where nothing happens
-	patience      = 30 * time.Second // with a reader who takes nothing
+	mostListeners = 16               // listeners of one stream
+	heartbeat     = 15 * time.Second // between signs of life when nothing happens
+	patience      = 30 * time.Second // for a listener that reads nothing
 )
 
-// A Stream serves events as Server-Sent Events (HTML Living Standard, 9.2), each
-// with the JSON of its notice as data. It takes at most 16 listeners at once, and
-// says 503 to more.
+// A Stream serves events as Server-Sent Events (HTML Living Standard, 9.2). The data of
+// each is the JSON of its notice. A Stream has at most 16 listeners at a time and answers
+// 503 to others.
 type Stream[E any] struct {
 	watch  func(Filter) (events <-chan E, stop func())
 	notice func(E) any
@@ -24,20 +24,21 @@ type Stream[E any] struct {
 	close  func()
 }
 
-// NewStream returns a stream of what watch gives for the filter of a request's
-// query (route, healed, outcome), until it is stopped. notice makes of an event what
-// listeners get. It is called once for each listener, and may take its time: only
-// that listener waits.
+// NewStream returns a stream. For each listener it calls watch with the filter from the
+// request's query (route, healed, outcome), and calls stop when the listener has gone.
+// notice returns what a listener gets for an event. It is called once for each listener
+// and may block: it delays only that listener.
 func NewStream[E any](watch func(Filter) (events <-chan E, stop func()), notice func(E) any) *Stream[E] {
 	done := make(chan struct{})
 	return &Stream[E]{watch, notice, make(chan struct{}, mostListeners), done, sync.OnceFunc(func() { close(done) })}
 }
 
-// Close ends what is being served, and all that comes after; it is for
-// http.Server.RegisterOnShutdown, which nothing else would end this for.
+// Close ends all requests, present and future. Register it by
+// http.Server.RegisterOnShutdown, because Shutdown would wait for these requests for
+// ever.
 func (s *Stream[E]) Close() { s.close() }
 
-// ServeHTTP lasts until the listener goes, takes nothing for half a minute, or
+// ServeHTTP serves events until the listener goes, reads nothing for half a minute, or
 // the stream is closed.
 func (s *Stream[E]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
@@ -52,9 +53,9 @@ func (s *Stream[E]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer stop()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Accel-Buffering", "no") // nginx
+	w.Header().Set("X-Accel-Buffering", "no") // for nginx
 	to := http.NewResponseController(w)
-	to.SetReadDeadline(time.Time{}) // it would end the request
+	to.SetReadDeadline(time.Time{}) // a deadline would end the request
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	text := []byte(": here is what happens from now on\n\n")

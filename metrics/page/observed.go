@@ -5,20 +5,19 @@ import (
 	"strings"
 )
 
-// An Observed is what the rules of a route would have done that are observed and do not
-// act.
+// An Observed is what the observed rules of a route would have done.
 type Observed struct {
 	Route             string
 	Sessions, Clients int
 	Rules             []ObservedRule // most clients first
 }
 
-// An ObservedRule is one that would have acted.
+// An ObservedRule is an observed rule that would have acted.
 type ObservedRule struct {
 	Name    string
-	Clients int      // different ones
-	Named   []string // some of them
-	Line    string   // the first that would have been changed: any octets; "": it is not to be told
+	Clients int      // number of different clients
+	Named   []string // addresses of some of them
+	Line    string   // the first line that would have been changed, any octets; "": it must not be shown
 }
 
 // An observedView is an Observed in words.
@@ -32,10 +31,10 @@ type observedRuleView struct {
 	Clients, Whom, Line string
 }
 
-// mostNamed is how many clients of a rule the page names.
+// mostNamed is the number of clients that the page shows for a rule.
 const mostNamed = 5
 
-// observed is what the rules of each route would have done that do not act.
+// observed returns what observed rules would have done, by route.
 func (p *page) observed() map[string]*observedView {
 	if p.Observed == nil {
 		return nil

@@ -1,10 +1,11 @@
-// Package page is the status page of the admin listener: the last sessions with both
-// legs of their dialogues side by side and, of those that failed, why and what heals
-// it; what needs looking at; and routes, servers, rules and certificates as they stand.
+// Package page is the status page of the admin listener. It shows the last sessions, with
+// the client's and the server's lines side by side, and, for those that failed, why and
+// what heals that; problems that need attention; and the state of routes, servers, rules
+// and certificates.
 //
-// It is HTML that is made here and asks nobody else for anything; a small script
-// keeps it up to date, and it does without. All that a peer has said is printable
-// ASCII before it comes into it: any other octet is quoted as transcripts do.
+// The page is HTML that is made here, and loads nothing from elsewhere. A small script
+// updates it; it also works without. Text from a peer is quoted as in transcripts, so
+// that it is printable ASCII.
 package page
 
 import (
@@ -24,133 +25,133 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A Source is what the page tells of. Its functions are called whenever somebody
-// looks, from several goroutines.
+// A Source provides what the page shows. Its functions are called at each request, from
+// several goroutines.
 type Source struct {
 	Version      string
-	Rules        map[string]Rule // by the names that lines and routes have for them
-	Ready        func() error    // why it takes no sessions; nil: it does
+	Rules        map[string]Rule // by the names in lines and routes
+	Ready        func() error    // why the program takes no sessions; nil: it does
 	Gatherer     prometheus.Gatherer
 	Routes       func() []Route
 	Servers      func() []metrics.Server
 	Certificates func() []metrics.Certificate
-	Events       http.Handler      // a Stream of what happens in the sessions
-	Observed     func() []Observed // nil: nothing is observed
-	Evidence     http.Handler      // the same for other programs, at /observed; nil: there is none
+	Events       http.Handler      // a Stream of events in the sessions
+	Observed     func() []Observed // nil: no rule is observed
+	Evidence     http.Handler      // serves Observed to other programs, at /observed; nil: not served
 
-	// FailedReloads are those that none has followed that succeeded.
+	// FailedReloads returns the failed reloads that no successful one has followed.
 	FailedReloads func() []FailedReload
 
-	// Sessions are the last ones, newest first. Recording is what a session's Recorded
-	// promises; name is that of a file.
+	// Sessions returns the last sessions, newest first. Recording returns the recording
+	// that a session's Recorded reports. name is its file name.
 	Sessions  func() []Session
 	Recording func(session string) (name string, text []byte, err error)
 
-	// Replay plays the recording of a session whose Replays is set; of one at a time. nil:
-	// none is played.
+	// Replay plays the recording of a session whose Replays is set. Only one call runs at
+	// a time. nil: recordings cannot be played.
 	Replay func(session string) (Replay, error)
 
-	// AnyHost lets the page be asked for under any name, as where a password
-	// protects it. Else it is to be had under an address or as localhost alone,
-	// so that no website can have its own name point here and read it (DNS
-	// rebinding).
+	// AnyHost serves the page under any host name, as is safe if a password protects it.
+	// Otherwise it is served only under an address or localhost, so that no website can
+	// point its own name here and read the page (DNS rebinding).
 	AnyHost bool
 }
 
-// A Rule is what one does, in a sentence, and who says that it has to; Source may
-// be "". Description is all that is known of it; nil: there is no more than this.
+// A Rule says in a sentence what a rule does, and the source that requires it; Source may
+// be "". Description is nil if there is none.
 type Rule struct {
 	Says, Source string
 	Description  func() Description
 }
 
-// A Description is what an administrator wants to know of a rule.
+// A Description is what an administrator needs to know about a rule.
 type Description struct {
-	Symptoms []string // what is seen of the ill
+	Symptoms []string // what an administrator sees of the fault
 	Does     string
-	Entries  []string // of the catalogue
-	Sets     []string // that have the rule
+	Entries  []string // entries of the catalogue that it heals
+	Sets     []string // sets that have the rule
 	Options  []Option
-	About    string // the dialogue
-	Lines    []Line // of a dialogue in which the rule acts
+	About    string // about the dialogue
+	Lines    []Line // a dialogue in which the rule acts
 }
 
-// An Option is one of a rule.
+// An Option is an option of a rule.
 type Option struct{ Name, Default, Says string }
 
-// A FailedReload is one of What, which goes on as it was before.
+// A FailedReload is a failed reload of What, which stays as it was before.
 type FailedReload struct {
 	What string
 	At   time.Time
-	Errs []string // what is wrong with it
+	Errs []string // the mistakes in it
 }
 
-// A Cause is why a session failed. No peer has said any of it.
+// A Cause is a reason for which a session failed. It contains no text from a peer.
 type Cause struct {
-	Rule      string // that heals it; "": none does
+	Rule      string // the rule that heals it; "": none does
 	Means, Do string
-	Source    string // who says so; "": nobody has to
-	Guess     bool   // it may be something else
+	Source    string // where that is documented; "": not needed
+	Guess     bool   // it may have another reason
 }
 
-// A Route is one of the configuration.
+// A Route is a route of the configuration.
 type Route struct {
 	Name   string
 	Listen []string
-	Rules  []string // in force
+	Rules  []string // rules in force
 }
 
-// A Session is one that is over or under way.
+// A Session is a session, ended or not.
 type Session struct {
 	ID, Route, Client    string
 	Began                time.Time
-	Ended                bool // what follows is known at the end alone, but for Lines
+	Ended                bool // the fields below, other than Lines, are set only at the end
 	Outcome              vocabulary.Outcome
 	Server, Hello        string
-	Messages             int // accepted
+	Messages             int // messages accepted
 	Octets               int64
-	Rules                map[string]int // how often each acted
-	Products             []string       // that were recognised, each with what told
-	ClientTLS, ServerTLS string         // versions; "" in clear
-	// By what the client has logged in, and somebody at the server; "": nobody has.
+	Rules                map[string]int // how often each rule acted
+	Products             []string       // products that were recognised, each with its sign
+	ClientTLS, ServerTLS string         // versions of TLS; "" in clear
+	// The mechanism by which the client has logged in, and by which a login at the server
+	// has succeeded; "": none has.
 	ClientAuth, ServerAuth vocabulary.Mechanism
 	Refused                Refusal
 	While, Err             string
 	Lasted                 time.Duration
 
-	Lines []Line // none if nobody looked when it began
+	Lines []Line // empty if nobody was watching when the session began
 
-	// Causes says why the session failed, or a recipient was refused in it, and what
-	// heals that, the surest cause first; nil: nothing failed.
+	// Causes returns the reasons for which the session failed or a recipient was refused,
+	// and what heals them, the likeliest first. nil: nothing failed.
 	Causes func() []Cause
 
-	// Recorded reports whether there is a recording; nil: there is none.
+	// Recorded reports whether there is a recording. nil: there is none.
 	Recorded func() bool
-	Replays  bool // the recording can be played, if there is one
+	Replays  bool // the recording, if there is one, can be played
 }
 
-// A Refusal is the reply with which mail was refused; Code 0: none was.
+// A Refusal is the reply that refused mail; Code 0: no mail was refused.
 type Refusal struct {
 	Verb string
 	Code int
 	Text string // any octets
 
-	Means, Do string // what it means and what to do about it; "": nothing is known
+	Means, Do string // what it means and what to do; "": not known
 }
 
-// A Line is one line of a dialogue, or an event, as package transcript has it.
+// A Line is one line of a dialogue, or an event, as in package transcript.
 type Line struct {
 	After      time.Duration // since the session began
 	Side, Mark byte          // 'C', 'S', or 0 for an event; ':', '-' or '+'
 	Text       string        // any octets
-	Rule       string        // names with commas between them; "": as it was said
+	Rule       string        // the rules that changed it, separated by commas; "": unchanged
 }
 
 //go:embed page.html alone.html rule.html replay.html observed.html page.css page.js page.svg
 var files embed.FS
 
-// New answers for the page at /, for what belongs to it, and for s.Events at
-// /events. rest answers for everything else.
+// New returns a handler for the page at /, its other files, and s.Events at /events. rest
+// handles all other requests.
 func New(s Source, rest http.Handler) http.Handler {
 	p := page{s, template.Must(template.New("page").ParseFS(files, "*.html")), make(chan struct{}, 1)}
 	mux := http.NewServeMux()
@@ -174,14 +175,14 @@ func New(s Source, rest http.Handler) http.Handler {
 type page struct {
 	Source
 	template  *template.Template
-	replaying chan struct{} // is full while a recording is played
+	replaying chan struct{} // full while a recording is being played
 }
 
-// policy lets the page load what is embedded here, and nothing else.
+// policy lets the page load only files that are embedded here.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// guard keeps what is on the page from other websites.
+// guard protects the page from other websites.
 func (p *page) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range map[string]string{
@@ -203,7 +204,7 @@ func (p *page) guard(next http.Handler) http.Handler {
 	})
 }
 
-// isAddress says that a Host is no name that somebody else could have chosen.
+// isAddress reports whether host is not a name that somebody else could have chosen.
 func isAddress(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -212,12 +213,12 @@ func isAddress(host string) bool {
 	return err == nil || strings.EqualFold(host, "localhost")
 }
 
-// show makes the page.
+// show serves the page.
 func (p *page) show(w http.ResponseWriter, r *http.Request) {
 	p.execute(w, "page.html", p.view(filterOf(r), time.Now()))
 }
 
-// describe shows the description of the rule that the query names.
+// describe serves the description of the rule that the query names.
 func (p *page) describe(w http.ResponseWriter, r *http.Request) {
 	name := r.URL.Query().Get("name")
 	rule := p.Rules[name]
@@ -235,7 +236,7 @@ func (p *page) describe(w http.ResponseWriter, r *http.Request) {
 	}{name, rule, d, "example", example(d.Lines)})
 }
 
-// record has the recording of the session that the query names saved as a file.
+// record serves the recording of the session that the query names, as a file to save.
 func (p *page) record(w http.ResponseWriter, r *http.Request) {
 	name, text, err := p.Recording(r.URL.Query().Get("session"))
 	if err != nil {
@@ -247,7 +248,7 @@ func (p *page) record(w http.ResponseWriter, r *http.Request) {
 	w.Write(text)
 }
 
-// execute answers with a template. It is whole or not sent at all.
+// execute answers with a template. If that fails, it sends nothing of it.
 func (p *page) execute(w http.ResponseWriter, name string, data any) {
 	var b bytes.Buffer
 	if err := p.template.ExecuteTemplate(&b, name, data); err != nil {
@@ -258,7 +259,7 @@ func (p *page) execute(w http.ResponseWriter, name string, data any) {
 	b.WriteTo(w)
 }
 
-// file answers with one that is embedded.
+// file serves an embedded file.
 func file(name string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, files, name)

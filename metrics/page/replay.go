@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// A Replay is what came of the recording of a session, played under what its route has
-// now.
+// A Replay is the result of playing a session's recording with the present configuration
+// of its route.
 type Replay struct {
 	Route   string
-	Text    string // as "smtpshim play" prints it
-	Lines   []Line // the dialogue as it would be
-	Unknown string // why the recording does not tell how it goes on; ""
+	Text    string // as printed by "smtpshim play"
+	Lines   []Line // the resulting dialogue
+	Unknown string // why the recording does not show how the dialogue goes on; "": it does
 }
 
-// replayOf is where the replay of a session is to be had; "": nowhere.
+// replayOf returns the link to the replay of a session; "": there is none.
 func (p *page) replayOf(s *Session) string {
 	if p.Replay == nil || !s.Replays {
 		return ""
@@ -24,8 +24,8 @@ func (p *page) replayOf(s *Session) string {
 	return "replay?" + url.Values{"session": {s.ID}}.Encode()
 }
 
-// replay plays the recording of the session that the query names. It plays one at a
-// time: whoever opens many has the processor no longer than for one.
+// replay plays the recording of the session that the query names. It plays one at a time,
+// so that a client that opens many takes no more of the processor than for one.
 func (p *page) replay(w http.ResponseWriter, r *http.Request) {
 	id := r.URL.Query().Get("session")
 	played, busy, err := p.playAlone(id)
@@ -53,7 +53,7 @@ func (p *page) replay(w http.ResponseWriter, r *http.Request) {
 	}{id, played, untimed(turns(lines, p.Rules))})
 }
 
-// playAlone plays a session unless another one is being played.
+// playAlone plays a session's recording unless another one is being played.
 func (p *page) playAlone(session string) (played Replay, busy bool, err error) {
 	select {
 	case p.replaying <- struct{}{}:
@@ -65,7 +65,7 @@ func (p *page) playAlone(session string) (played Replay, busy bool, err error) {
 	}
 }
 
-// printable is a text in lines without what is no printable ASCII.
+// printable returns a text of lines with all octets quoted that are not printable ASCII.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r != '\n' && (r < ' ' || r > '~') {

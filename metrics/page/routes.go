@@ -10,7 +10,7 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// Up to so many routes are shown open.
+// fewRoutes is the largest number of routes that are shown expanded.
 const fewRoutes = 3
 
 type routeView struct {
@@ -18,9 +18,9 @@ type routeView struct {
 	Listen                              []string
 	Active, Sessions, Messages, Changed string
 	Servers                             []metrics.Server
-	Down                                string // how many servers are; "": none is
+	Down                                string // the servers that are down, in words; "": none is
 	Certificates                        []certificateView
-	Acted, Idle                         []ruleView    // rules in force, by whether they have acted since we began
+	Acted, Idle                         []ruleView    // rules in force that have acted since the start, and that have not
 	Observed                            *observedView // nil: its rules act
 	Open                                bool
 }
@@ -34,10 +34,10 @@ type ruleView struct {
 type certificateView struct {
 	Name, Side, Left string
 	Until            string
-	Class            string // "bad": over, "soon": within two weeks
+	Class            string // "bad": it has ended; "soon": it ends within two weeks
 }
 
-// routes describes all routes, in the order of the configuration.
+// routes returns all routes, in the order of the configuration.
 func (p *page) routes(now time.Time) []routeView {
 	counted, servers, certificates, observed := count(p.Gatherer), p.Servers(), p.Certificates(), p.observed()
 	var list []routeView
@@ -93,18 +93,18 @@ func certificate(c metrics.Certificate, now time.Time) certificateView {
 	return v
 }
 
-// A problem is what somebody should look at in a route, whatever its sessions do.
+// A problem is a problem of a route that does not depend on its sessions.
 type problem struct{ Route, Text string }
 
-// At the top are so many problems, and reasons for not being ready, at most: sessions are
-// to begin on the first screen. The routes have all of them.
+// The largest number of problems, and of reasons for not being ready, at the top of the
+// page, so that sessions begin on the first screen. The routes show all of them.
 const (
 	mostProblems = 4
 	mostReasons  = 2
 )
 
-// problemsOf lists the routes with servers that are down, and then those with
-// certificates that end.
+// problemsOf returns the routes with servers that are down, followed by those with
+// certificates that have ended or end soon.
 func problemsOf(routes []routeView) []problem {
 	var list []problem
 	for _, r := range routes {

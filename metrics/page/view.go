@@ -14,26 +14,26 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// The page has so many sessions, and lines of one, at most: it is to be read.
+// The largest number of sessions on the page, and of lines of one session.
 const (
 	mostSessions = 50
 	mostLines    = 400
 )
 
-// A Filter is what the reader wants to see of the sessions.
+// A Filter selects sessions.
 type Filter struct {
-	Route   string // "": of all
-	Healed  bool   // those alone in which a rule acted
-	Outcome string // as vocabulary.Outcome.Named has it; with it, those alone that have ended
+	Route   string // "": all routes
+	Healed  bool   // only sessions in which a rule acted
+	Outcome string // a name for vocabulary.Outcome.Named; if set, only sessions that have ended
 }
 
-// filterOf reads the filter from a request's query.
+// filterOf parses the filter in a request's query.
 func filterOf(r *http.Request) Filter {
 	query := r.URL.Query()
 	return Filter{query.Get("route"), query.Get("healed") != "", query.Get("outcome")}
 }
 
-// query is the filter as filterOf reads it.
+// query returns the filter in the form that filterOf parses.
 func (f Filter) query() string {
 	query := url.Values{}
 	for _, q := range []struct{ name, value string }{{"route", f.Route}, {"outcome", f.Outcome}} {
@@ -52,8 +52,8 @@ func (p *page) wants(f Filter, s *Session) bool {
 		(f.Outcome == "" || s.Ended && s.Outcome.Named(f.Outcome))
 }
 
-// healed says that a rule has acted in a session. Before its end that is what its lines
-// show; what the configuration alone changes heals nothing.
+// healed reports whether a rule has acted in a session. Before the session ends, its
+// lines show that. Changes by the configuration do not count.
 func (p *page) healed(s *Session) bool {
 	if s.Ended {
 		return len(s.Rules) > 0
@@ -71,25 +71,25 @@ func (p *page) healed(s *Session) bool {
 // A view is what the template shows, in words.
 type view struct {
 	Version, Now string
-	NotReady     []string // why; none: it is
+	NotReady     []string // the reasons; none: ready
 	Failed       []reloadView
 	Problems     []problem
 	MoreProblems int
 	Filter       Filter
 	Choices      []choice
-	Outcomes     []string // to choose from
+	Outcomes     []string // names to choose from
 	Routes       []routeView
 	Sessions     []sessionView
-	More         int // sessions that are wanted and not shown
+	More         int // matching sessions that are not shown
 }
 
-// A reloadView is a reload that failed.
+// A reloadView is a failed reload.
 type reloadView struct {
 	What, At, Since string // At is for people, Since for machines
 	Errs            []string
 }
 
-// A choice is a link to the sessions of one kind, on the route that is looked at.
+// A choice is a link to the sessions of one kind, on the chosen route.
 type choice struct {
 	ID, Name, Link, Count string
 	Current               bool
@@ -97,22 +97,22 @@ type choice struct {
 
 type sessionView struct {
 	ID, Route, Client, Server string
-	Began, BeganAt            string // for people; for machines
+	Began, BeganAt            string // for people and for machines
 	Outcome, Class            string
-	Refused                   string // the reply, where one is why; ""
-	Trouble                   string // the error, where one is why; ""
+	Refused                   string // the reply that refused mail; "": none
+	Trouble                   string // the error that ended the session; "": none
 	Causes                    []causeView
 	Rules                     []string
 	Facts                     []fact
 	Turns                     []turn
 	LineCount                 string
-	Recording, Replay         string // where they are to be had; "": nowhere
+	Recording, Replay         string // links; "": there is none
 	Open                      bool
 }
 
 type causeView struct {
 	Cause
-	Described bool // there is a description of the rule
+	Described bool // the rule has a description
 }
 
 type fact struct{ Name, Value string }
@@ -154,7 +154,8 @@ func (p *page) view(f Filter, now time.Time) view {
 	return v
 }
 
-// choices are the kinds of sessions that people look for, each with how many there are.
+// choices returns the kinds of sessions that people look for, each with the number of its
+// sessions.
 func (p *page) choices(f Filter, sessions []Session) []choice {
 	list := []choice{{ID: "all", Name: "All"}, {ID: "failed", Name: "Failed"}, {ID: "refused", Name: "Refused"}, {ID: "healed", Name: "Healed"}}
 	filters := []Filter{{}, {Outcome: vocabulary.AnyFailed}, {Outcome: string(vocabulary.OutcomeRefused)}, {Healed: true}}
@@ -206,8 +207,8 @@ func (p *page) session(s *Session, now time.Time) sessionView {
 	return v
 }
 
-// tellFailure tells why a session failed, or a recipient was refused: what was said,
-// what is known of it, and what to do.
+// tellFailure describes why a session failed or a recipient was refused: what was said,
+// what is known about that, and what to do.
 func (p *page) tellFailure(s *Session, v *sessionView) {
 	if r := s.Refused; r.Code != 0 {
 		v.Refused = fmt.Sprintf("%s: %d %s", r.Verb, r.Code, quotedOr(r.Text, "(no text)"))
@@ -222,8 +223,8 @@ func (p *page) tellFailure(s *Session, v *sessionView) {
 	}
 }
 
-// acted names the rules of a session, each with how often it acted if that was
-// more than once. Before its end that is what the turns show.
+// acted returns the names of the rules of a session, each with the number of times it
+// acted if that is more than one. Before the session ends, the turns show that.
 func acted(s *Session, turns []turn) []string {
 	times := s.Rules
 	if !s.Ended {
@@ -231,7 +232,7 @@ func acted(s *Session, turns []turn) []string {
 		for _, t := range turns {
 			for _, b := range t.Blocks {
 				for _, why := range b.Why {
-					if why.Source != "" { // not of the configuration
+					if why.Source != "" { // a rule, not a setting of the configuration
 						times[why.Name]++
 					}
 				}
@@ -255,7 +256,7 @@ func quotedOr(text, none string) string {
 	return quoted(text)
 }
 
-// clock is a time of today, or one with its day.
+// clock formats a time of today, or a time with its day.
 func clock(t, now time.Time) string {
 	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
 		return t.Format(time.TimeOnly)
@@ -263,7 +264,7 @@ func clock(t, now time.Time) string {
 	return t.Format(time.DateTime)
 }
 
-// grouped writes a number with a comma before every three digits.
+// grouped formats a number with commas between groups of three digits.
 func grouped(n int64) string {
 	text := strconv.FormatInt(n, 10)
 	for i := len(text) - 3; i > 0; i -= 3 {
