@@ -19,8 +19,8 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// isCapture says that a file begins as a capture does: pcap in either order of octets and
-// with either unit of time, or pcapng.
+// isCapture reports whether a file is a capture, by its first octets: pcap in either byte
+// order and with either unit of time, or pcapng.
 func isCapture(start []byte) bool {
 	if len(start) < 4 {
 		return false
@@ -32,17 +32,17 @@ func isCapture(start []byte) bool {
 	return false
 }
 
-// What a capture may take.
+// The limits for a capture.
 const (
 	maxPacket      = 256 << 10 // octets
-	maxPages       = 4096      // of octets that wait for others before them, 2 KiB each
-	maxConnections = 4096      // at a time
-	maxHeld        = 8 << 20   // octets, of what these have said
-	maxInterfaces  = 1 << 20   // octets, of what a section of a pcapng file says of its interfaces
+	maxPages       = 4096      // pages of 2 KiB with octets that await others before them
+	maxConnections = 4096      // open at the same time
+	maxHeld        = 8 << 20   // octets of what open connections have said
+	maxInterfaces  = 1 << 20   // octets of the interface descriptions in a section of a pcapng file
 	quiet          = 10 * time.Minute
 )
 
-// packets is what both kinds of captures are read by.
+// packets is the interface of the readers of both formats.
 type packets interface {
 	ZeroCopyReadPacketData() ([]byte, gopacket.CaptureInfo, error)
 	LinkType() layers.LinkType
@@ -59,7 +59,7 @@ func openCapture(in *bufio.Reader) (packets, error) {
 	return r, err
 }
 
-// readCapture reads the dialogues of a capture.
+// readCapture reads the dialogues of a capture, and calls then with each.
 func readCapture(in *bufio.Reader, then func(*Dialogue) error) error {
 	from, err := openCapture(in)
 	if err != nil {
@@ -72,7 +72,7 @@ func readCapture(in *bufio.Reader, then func(*Dialogue) error) error {
 	for n := 1; c.err == nil; n++ {
 		data, info, err := from.ZeroCopyReadPacketData()
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			break // the capture may have been cut off
+			break // the capture may be cut off
 		}
 		if err != nil {
 			return fmt.Errorf("reading packet %d of the capture: %w", n, err)
@@ -89,17 +89,17 @@ func readCapture(in *bufio.Reader, then func(*Dialogue) error) error {
 	return c.err
 }
 
-// A capture is one that is being read.
+// A capture is a capture that is being read.
 type capture struct {
 	assembler   *reassembly.Assembler
 	then        func(*Dialogue) error
 	connections int
-	held        int   // octets that the connections hold
+	held        int   // octets that open connections hold
 	texts       int   // octets of messages that are kept
-	err         error // of then
+	err         error // the first error of then
 }
 
-// packet takes a packet. What is no TCP over IP is left out.
+// packet handles a packet. It ignores packets that are not TCP over IP.
 func (c *capture) packet(data []byte, info gopacket.CaptureInfo, link layers.LinkType) {
 	p := gopacket.NewPacket(data, link, gopacket.DecodeOptions{Lazy: true, NoCopy: true})
 	network := p.NetworkLayer()
@@ -113,37 +113,37 @@ func (c *capture) packet(data []byte, info gopacket.CaptureInfo, link layers.Lin
 	c.assembler.AssembleWithContext(network.NetworkFlow(), tcp, at(info))
 }
 
-// at is when a packet was captured, as the assembler asks for it.
+// An at is the time of capture of a packet, in the form that the assembler needs.
 type at gopacket.CaptureInfo
 
 func (a at) GetCaptureInfo() gopacket.CaptureInfo { return gopacket.CaptureInfo(a) }
 
-// New begins a connection.
+// New is called by the assembler for a new connection.
 func (c *capture) New(network, transport gopacket.Flow, _ *layers.TCP, _ reassembly.AssemblerContext) reassembly.Stream {
 	c.connections++
 	from := func(address, port gopacket.Endpoint) string { return net.JoinHostPort(address.String(), port.String()) }
 	return &stream{capture: c, ends: [2]string{from(network.Src(), transport.Src()), from(network.Dst(), transport.Dst())}}
 }
 
-// A stream is one connection, of which the octets come in order.
+// A stream is one connection. The assembler passes its octets in order.
 type stream struct {
 	capture *capture
-	ends    [2]string // who began it, or sent the first packet that was captured; and the other
+	ends    [2]string // the end that opened the connection, or sent the first captured packet, and the other one
 	session *session  // nil: nobody has said anything yet
-	server  int       // which of the ends is the server
-	halves  [2][]byte // the beginning of a line
-	held    int       // octets, of session and halves
-	skip    int64     // octets of a chunk of the client's that are still to come
-	useless bool      // it is no SMTP, or nothing can be read any more
+	server  int       // the index of the server in ends
+	halves  [2][]byte // the beginning of a line from each end
+	held    int       // octets held by session and halves
+	skip    int64     // octets of a chunk of the client that are still to come
+	useless bool      // the connection is not SMTP, or can no longer be read
 }
 
-// Accept takes all packets, also of a connection whose beginning was not captured.
+// Accept accepts all packets, also of a connection whose beginning was not captured.
 func (s *stream) Accept(_ *layers.TCP, _ gopacket.CaptureInfo, _ reassembly.TCPFlowDirection, _ reassembly.Sequence, start *bool, _ reassembly.AssemblerContext) bool {
 	*start = true
 	return true
 }
 
-// ReassembledSG takes octets of one side.
+// ReassembledSG takes octets of one side, in order.
 func (s *stream) ReassembledSG(sg reassembly.ScatterGather, _ reassembly.AssemblerContext) {
 	if s.useless || s.capture.err != nil {
 		return
@@ -153,7 +153,7 @@ func (s *stream) ReassembledSG(sg reassembly.ScatterGather, _ reassembly.Assembl
 	if direction == reassembly.TCPDirServerToClient {
 		side = 1
 	}
-	if skipped > 0 { // lost by whoever captured
+	if skipped > 0 { // the capture lacks a packet
 		s.useless = true
 		return
 	}
@@ -162,7 +162,7 @@ func (s *stream) ReassembledSG(sg reassembly.ScatterGather, _ reassembly.Assembl
 	s.hold()
 }
 
-// hold counts what the connection holds now.
+// hold updates the count of octets that the connection holds.
 func (s *stream) hold() {
 	before := s.held
 	s.held = cap(s.halves[0]) + cap(s.halves[1])
@@ -172,7 +172,7 @@ func (s *stream) hold() {
 	s.capture.held += s.held - before
 }
 
-// ReassemblyComplete ends the dialogue.
+// ReassemblyComplete is called at the end of a connection. It ends the dialogue.
 func (s *stream) ReassemblyComplete(reassembly.AssemblerContext) bool {
 	c := s.capture
 	c.connections--
@@ -187,7 +187,7 @@ func (s *stream) ReassemblyComplete(reassembly.AssemblerContext) bool {
 	return true
 }
 
-// octets takes what one side says.
+// octets splits octets of one side into lines.
 func (s *stream) octets(side int, octets []byte) {
 	if s.session == nil && len(octets) > 0 && !s.begin(side, octets) {
 		s.useless = true
@@ -214,12 +214,12 @@ func (s *stream) octets(side int, octets []byte) {
 	}
 }
 
-// appended adds octets to a line, as many as it may have.
+// appended appends octets to a line, up to the length of the longest line.
 func appended(line, octets []byte) []byte {
 	return append(line, octets[:min(len(octets), maxLine-len(line))]...)
 }
 
-// begin looks at the first octets of a connection. It is false if they are not of SMTP.
+// begin examines the first octets of a connection. It returns false if they are not SMTP.
 func (s *stream) begin(side int, octets []byte) bool {
 	line, _, _ := bytes.Cut(octets, []byte("\n"))
 	text := string(bytes.TrimSuffix(line, []byte("\r")))
@@ -239,13 +239,13 @@ func (s *stream) begin(side int, octets []byte) bool {
 	return true
 }
 
-// isHello says that a line is one with which a client begins.
+// isHello reports whether a line is a hello.
 func isHello(text string) bool {
 	verb, _, _ := bytes.Cut(bytes.ToUpper([]byte(text)), []byte(" "))
 	return bytes.Equal(verb, []byte("EHLO")) || bytes.Equal(verb, []byte("HELO")) || bytes.Equal(verb, []byte("LHLO"))
 }
 
-// line takes a line of one side.
+// line handles a line of one side.
 func (s *stream) line(side int, text string) {
 	if side != s.server {
 		inText := s.session.inText
@@ -256,23 +256,23 @@ func (s *stream) line(side int, text string) {
 		return
 	}
 	s.session.server(text)
-	if s.session.tls > 0 { // what follows cannot be read
+	if s.session.tls > 0 { // what follows is encrypted
 		s.session.add(transcript.Line{Text: "TLS"})
 		s.useless = true
 	}
 }
 
-// blocks bounds the blocks of a pcapng file, and leaves out those that are neither of a
-// packet nor needed to read one: each begins with its kind and its length
+// blocks limits the size of the blocks of a pcapng file. It skips blocks that are neither
+// packets nor needed to read one. Each block begins with its type and its length
 // (draft-ietf-opsawg-pcapng, 3.1).
 type blocks struct {
 	in         *bufio.Reader
-	rest       int // octets of the block that are still to be read
+	rest       int // octets of the present block that are still to be read
 	big        bool
-	interfaces int // octets that the section has said of its interfaces
+	interfaces int // octets of interface descriptions in the section
 }
 
-// The kinds of blocks that are needed.
+// The types of blocks that are needed.
 const (
 	sectionHeader  = 0x0a0d0d0a
 	ofInterface    = 1
@@ -299,9 +299,9 @@ func (b *blocks) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// begin looks at the head of a block, and leaves it out if it is not needed.
+// begin handles the head of a block, and skips the block if it is not needed.
 func (b *blocks) begin(head []byte) error {
-	if binary.BigEndian.Uint32(head) == sectionHeader { // the same in either order
+	if binary.BigEndian.Uint32(head) == sectionHeader { // a palindrome, so the byte order does not matter
 		section, err := b.in.Peek(12)
 		if err != nil {
 			return err
@@ -321,7 +321,7 @@ func (b *blocks) begin(head []byte) error {
 	case sectionHeader, oldPacket, simplePacket, enhancedPacket:
 		needed = true
 	case ofInterface:
-		const costs = 256 // besides its texts
+		const costs = 256 // in addition to its texts
 		b.interfaces += costs + int(length)
 		needed = b.interfaces <= maxInterfaces
 	}

@@ -1,9 +1,10 @@
-// Package dialogues reads SMTP dialogues out of files: transcripts and recordings of
-// smtpshim, what swaks, curl, msmtp, Python's smtplib, JavaMail and sendmail print, logs of
-// Postfix, Exim, Exchange and IIS, and captures of packets (pcap and pcapng) of sessions in clear.
+// Package dialogues reads SMTP dialogues from files: transcripts and recordings of
+// smtpshim; the output of swaks, curl, msmtp, Python's smtplib, JavaMail and sendmail;
+// logs of Postfix, Exim, Exchange and IIS; and packet captures (pcap and pcapng) of
+// sessions in clear.
 //
-// A file of any size is read in bounded memory, and what is wrong in it is left out. What
-// is longer than a dialogue may be is cut off.
+// A file of any size is read in bounded memory. Malformed parts are skipped, and
+// dialogues that are too long are cut off.
 package dialogues
 
 import (
@@ -17,29 +18,30 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// A Dialogue is one that a file has. Its Rules, Options and Settings are those of a
-// transcript; a dialogue of another program has none but the client's address, where
-// that is known, and client_tls and server_tls where it goes on inside TLS.
+// A Dialogue is a dialogue in a file. A transcript has its own Rules, Options and
+// Settings. For a dialogue of another program, Settings only has the client's address, if
+// known, and client_tls and server_tls if the dialogue continues inside TLS.
 type Dialogue struct {
 	transcript.File
 	Source Source
-	Name   string // in the file, for people: of whom it is, or at which line it begins; "" of a transcript
-	Places []int  // the lines of the file, from 1 on, that the lines of the dialogue are from; nil of a transcript or a capture
+	Name   string // for people: which dialogue of the file it is, or the line at which it begins; "" for a transcript
+	Places []int  // the line of the file, from 1 on, of each line of the dialogue; nil for a transcript or a capture
 
-	// Texts are the messages of which the file has the text, by the place of their event in
-	// the lines of the dialogue. They are as they were on the wire, with the line that ends them.
+	// Texts are the messages whose text is in the file, by the index of their event in
+	// the dialogue. They are in wire format, including the line that ends the message.
 	Texts map[int]string
 
-	// InTLS says that the dialogue is what was said inside TLS, behind the greeting. What
-	// was said in clear before is left out.
+	// InTLS reports that, after the greeting, the dialogue is what was said inside TLS.
+	// What was said in clear before is omitted.
 	InTLS bool
-	// Greeted says that the file has the greeting. Else one of ours stands for it.
+	// Greeted reports that the file has the greeting. Otherwise one made here stands in
+	// its place.
 	Greeted bool
-	// Cut says that the rest of a dialogue that is too long was left out.
+	// Cut reports that the dialogue is too long and its rest was omitted.
 	Cut bool
 }
 
-// A Source is the kind of a file or of a part of it.
+// A Source is the kind of a file, or of a part of a file.
 type Source string
 
 // The sources.
@@ -59,23 +61,24 @@ const (
 	Plain      Source = "text" // lines that begin with C: and S:
 )
 
-// What a file may take.
+// The limits for a file.
 const (
 	maxTranscript = 1 << 20   // octets of a transcript
-	maxDialogue   = 128 << 10 // octets of the lines of another dialogue, and lineCosts for each
+	maxDialogue   = 128 << 10 // octets of the lines of another dialogue, plus lineCosts for each line
 	lineCosts     = 64
-	maxLine       = 16 << 10 // octets of a line; what is longer is cut off
+	maxLine       = 16 << 10 // octets of a line; a longer line is cut off
 	maxOpen       = 256      // dialogues that are read at the same time
-	maxTexts      = 4 << 20  // octets of their messages; the text of others is not kept
+	maxTexts      = 4 << 20  // octets of the texts of messages; further texts are not kept
 )
 
-// ErrNone is why a file can be read and has no dialogue.
+// ErrNone is the error for a readable file without a dialogue.
 var ErrNone = errors.New("no dialogue was found; there may be a transcript or a recording of smtpshim, the output of swaks, curl -v, " +
 	"msmtp -d, sendmail -v, Python's smtplib or JavaMail (mail.debug), a log of Postfix (debug_peer_list), Exim (-v), Exchange (protocol log) or IIS (W3C), " +
 	"or a capture (pcap, pcapng) of sessions in clear")
 
-// Read calls then with each dialogue of a file, in the order in which they end. An error
-// of then ends it. name is the file's, for errors; the file may be compressed by gzip.
+// Read calls then with each dialogue of a file, in the order in which they end. It stops
+// at an error of then and returns it. name is the name of the file, for errors. The file
+// may be compressed with gzip.
 func Read(name string, r io.Reader, then func(*Dialogue) error) error {
 	in := bufio.NewReaderSize(r, 64<<10)
 	if start, _ := in.Peek(2); bytes.Equal(start, []byte{0x1f, 0x8b}) {
@@ -111,8 +114,8 @@ func Read(name string, r io.Reader, then func(*Dialogue) error) error {
 	return nil
 }
 
-// isTranscript looks for the heading of a dialogue, as far as a transcript's prose may be
-// expected to go.
+// isTranscript looks for the heading of a dialogue within the length that the prose of a
+// transcript may have.
 func isTranscript(in *bufio.Reader) bool {
 	start, _ := in.Peek(in.Size())
 	return bytes.HasPrefix(start, []byte("-- dialogue --\n")) || bytes.Contains(start, []byte("\n-- dialogue --\n"))

@@ -9,13 +9,14 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// A format is how a program writes what is said.
+// A format is the way in which a program writes dialogues.
 type format struct {
-	has   string // what stands in each line of it
+	has   string // text that each line of the format contains
 	parse func(line string) (said, bool)
 }
 
-// formats are tried in this order: those that are known by how a line begins come first.
+// formats are tried in this order, beginning with those that the beginning of a line
+// identifies.
 var formats = []format{
 	{" -> ", parseSwaks}, {" ~> ", parseSwaks}, {"<-  ", parseSwaks}, {"<~  ", parseSwaks},
 	{"<** ", parseSwaks}, {"<~* ", parseSwaks}, {"**> ", parseSwaks}, {"*~> ", parseSwaks},
@@ -34,7 +35,7 @@ var formats = []format{
 	{",", parseExchange},
 }
 
-// marked is a format in which a mark stands before each line.
+// marked returns a parser for lines that begin with a mark.
 func marked(source Source, server, client string) func(string) (said, bool) {
 	return func(line string) (said, bool) {
 		if text, ok := strings.CutPrefix(line, server); ok {
@@ -45,8 +46,8 @@ func marked(source Source, server, client string) func(string) (said, bool) {
 	}
 }
 
-// postfixTag names the program in a line of Postfix's log, of a peer in debug_peer_list or
-// with -v (postconf(5), DEBUG_README).
+// postfixTag matches the name of the program in a line of Postfix's log, for a peer in
+// debug_peer_list or with -v (postconf(5), DEBUG_README).
 var postfixTag = regexp.MustCompile(`^postfix[^ /]*/(?:[a-z0-9_.-]+/)*(smtpd|smtp|lmtp)\[([0-9]+)$`)
 
 var postfixSaid = regexp.MustCompile(`^([<>]) ([^ ]+\[[^\]]*\](?::[0-9]+)?): (.*)$`)
@@ -77,8 +78,8 @@ func parsePostfix(line string) (said, bool) {
 	return t, true
 }
 
-// eximSaid is a line of Exim's with -v or -d. Commands of a group have a bar or a plus in
-// the arrow.
+// eximSaid matches a line of Exim with -v or -d. The arrow of a command in a group has a
+// bar or a plus.
 var eximSaid = regexp.MustCompile(`^ *(?:([0-9]+) )?(?:[0-9:.]+ )? *SMTP(<<|>>|\|>|\+>|>\|) (.*)$`)
 
 func parseExim(line string) (said, bool) {
@@ -93,7 +94,7 @@ func parseExim(line string) (said, bool) {
 	return t, true
 }
 
-// parseConnecting finds where Exim or sendmail -v begins a session.
+// parseConnecting finds the line with which Exim or sendmail -v begins a session.
 func parseConnecting(line string) (said, bool) {
 	switch {
 	case strings.HasPrefix(line, "Connecting to "):
@@ -104,8 +105,8 @@ func parseConnecting(line string) (said, bool) {
 	return said{}, false
 }
 
-// sendmailSaid is a line that sendmail -v, or a bounce of its, has; with -X the number of
-// the process stands before it (sendmail(8)).
+// sendmailSaid matches a line of sendmail -v, or of a bounce from sendmail. With -X the
+// process ID precedes it (sendmail(8)).
 var sendmailSaid = regexp.MustCompile(`^(?:([0-9]+) )?(<<<|>>>) (.*)$`)
 
 func parseSendmail(line string) (said, bool) {
@@ -116,7 +117,7 @@ func parseSendmail(line string) (said, bool) {
 	return said{source: Sendmail, key: m[1], text: m[3], sent: m[2] == ">>>", got: m[2] == "<<<"}, true
 }
 
-// parsePostmaster is a line of the transcript that Postfix sends to the postmaster
+// parsePostmaster parses a line of the transcript that Postfix sends to the postmaster
 // (postconf(5), notify_classes).
 func parsePostmaster(line string) (said, bool) {
 	if text, ok := strings.CutPrefix(line, " Out: "); ok {
@@ -126,8 +127,9 @@ func parsePostmaster(line string) (said, bool) {
 	return said{source: Postfix, side: transcript.Client, text: text}, ok
 }
 
-// exchangeDate begins a line of Exchange's protocol log (SMTP Receive and SMTP
-// Send): date, connector, session, number, local and remote endpoint, event, data, context.
+// exchangeDate matches the beginning of a line of Exchange's protocol log (SMTP Receive
+// and SMTP Send). The line has date, connector, session, number, local and remote
+// endpoint, event, data, context.
 var exchangeDate = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z,`)
 
 func parseExchange(line string) (said, bool) {
@@ -156,7 +158,7 @@ func parseExchange(line string) (said, bool) {
 	return t, true
 }
 
-// parsePython is a line of smtplib with set_debuglevel.
+// parsePython parses a line of smtplib with set_debuglevel.
 func parsePython(line string) (said, bool) {
 	if strings.HasPrefix(line, "connect: (") {
 		return said{source: Python, what: begins}, true
@@ -176,7 +178,7 @@ func parsePython(line string) (said, bool) {
 	return said{source: Python, side: transcript.Server, text: strings.TrimRight(octets, "\r\n")}, ok
 }
 
-// unquotePython reads a literal of Python's.
+// unquotePython returns the value of a Python string literal.
 func unquotePython(text string) (string, bool) {
 	text = strings.TrimPrefix(text, "b")
 	if len(text) < 2 || text[0] != text[len(text)-1] || text[0] != '\'' && text[0] != '"' {
@@ -187,7 +189,7 @@ func unquotePython(text string) (string, bool) {
 	for rest != "" {
 		r, wide, tail, err := strconv.UnquoteChar(rest, quote)
 		switch {
-		case err != nil && len(rest) > 1 && rest[0] == '\\': // the other quote
+		case err != nil && len(rest) > 1 && rest[0] == '\\': // a quote of the other kind
 			b.WriteByte(rest[1])
 			rest = rest[2:]
 			continue
@@ -203,7 +205,8 @@ func unquotePython(text string) (string, bool) {
 	return b.String(), true
 }
 
-// parseSwaks is a line of swaks, behind a hint of what it is (swaks(1), OUTPUT).
+// parseSwaks parses a line of swaks, after its hint of what the line is (swaks(1),
+// OUTPUT).
 func parseSwaks(line string) (said, bool) {
 	for _, hint := range []struct {
 		text string
@@ -231,7 +234,7 @@ func parseSwaksStatus(line string) (said, bool) {
 	return said{}, false
 }
 
-// parseCurlStatus is a line of curl's own (curl(1), --verbose).
+// parseCurlStatus parses a status line of curl (curl(1), --verbose).
 func parseCurlStatus(line string) (said, bool) {
 	switch {
 	case strings.HasPrefix(line, "* Connected to "):

@@ -7,16 +7,17 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// What JavaMail, now Jakarta Mail, prints with mail.debug: it marks only what it says about
-// the dialogue, whose lines stand as they are. It leaves AUTH out unless mail.debug.auth is
-// set (package com.sun.mail.smtp, SMTPTransport).
+// The lines that JavaMail, now Jakarta Mail, prints with mail.debug. It marks only its
+// own remarks about the dialogue and prints the lines of the dialogue unmarked. It omits
+// AUTH unless mail.debug.auth is set (package com.sun.mail.smtp, SMTPTransport).
 const (
 	javaConnects = "DEBUG SMTP: trying to connect to host "
 	javaEOF      = "DEBUG SMTP: EOF: "
 	javaNote     = "DEBUG"
 )
 
-// parseJavaMail finds where JavaMail begins a session, or the server has hung up.
+// parseJavaMail finds the remarks that a session of JavaMail begins or that the server
+// has hung up.
 func parseJavaMail(line string) (said, bool) {
 	switch {
 	case strings.HasPrefix(line, javaConnects):
@@ -27,8 +28,8 @@ func parseJavaMail(line string) (said, bool) {
 	return said{}, false
 }
 
-// bare takes a line without a mark that belongs to a session of JavaMail's, the last that
-// was added to. ok is false if it is none.
+// bare handles an unmarked line that may belong to a session of JavaMail, the last one
+// that was added to. ok is false if the line does not belong to one.
 func (l *log) bare(line string) (t said, ok bool) {
 	if l.order.Len() == 0 {
 		return t, false
@@ -52,7 +53,7 @@ func (l *log) bare(line string) (t said, ok bool) {
 	return t, rewrite.ParseVerb([]byte(line)) != rewrite.VerbOther || o.prompted()
 }
 
-// prompted says that the server waits for a line of a SASL exchange.
+// prompted reports whether the server waits for a line of a SASL exchange.
 func (s *session) prompted() bool {
 	if !s.begun() {
 		return false

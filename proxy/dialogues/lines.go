@@ -12,52 +12,53 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// A said is what a line of a log tells.
+// A said is the content of a line of a log.
 type said struct {
 	source Source
-	key    string // of the session among those of the source
+	key    string // identifies the session among those of the source
 	side   transcript.Side
-	sent   bool // side is not known: the program that wrote the log has sent it, or
-	got    bool // has got it
+	sent   bool // side is unknown: the program that wrote the log has sent the line,
+	got    bool // or has received it
 	text   string
-	octets int64  // of a message, in place of text; side is the client's
-	whole  string // the message of octets; "": it is not there
+	octets int64  // size of a message, in place of text; side is the client
+	whole  string // the text of that message; "": not in the log
 	what   event
-	inTLS  bool // of begins: the session is in TLS from its beginning
+	inTLS  bool // with begins: the session is in TLS from its beginning
 }
 
-// An event is what happens besides lines.
+// An event is a log line that is not a line of the dialogue.
 type event int
 
 const (
 	none   event = iota
-	begins       // of another session
-	ends         // of the session
+	begins       // another session begins
+	ends         // the session ends
 	lost         // the server has hung up
-	wrote        // the message, whose text is not there
+	wrote        // the message was sent; its text is not in the log
 )
 
 // A log is a file of lines that is being read.
 type log struct {
-	open   map[string]*list.Element // sessions, by source and key
-	order  *list.List               // of them, those that were added to last at the end
+	open   map[string]*list.Element // open sessions, by source and key
+	order  *list.List               // of the same sessions; the one added to last is at the end
 	then   func(*Dialogue) error
-	number int   // of the line
-	failed error // of then, while a session began
+	number int   // number of the present line
+	failed error // an error of then at the beginning of a session
 	w3c    w3c
 	texts  int // octets of messages that are kept
 }
 
-// An opened is a session of a log, and what is known of who wrote it.
+// An opened is an open session of a log, and what is known of the program that wrote the
+// log.
 type opened struct {
 	*session
 	name     string
-	sentBy   transcript.Side // the side that the program that wrote the log is on; 0: not known
-	goesOn   bool            // a line without a mark belongs to it: Exim's and sendmail's replies
+	sentBy   transcript.Side // the side of the program that wrote the log; 0: not known
+	goesOn   bool            // a line without a mark belongs to it, as with replies in logs of Exim and sendmail
 	lastSide transcript.Side
 }
 
-// readLines reads the dialogues of a file that has lines.
+// readLines reads the dialogues of a file of lines, and calls then with each.
 func readLines(in *bufio.Reader, then func(*Dialogue) error) error {
 	l := &log{open: map[string]*list.Element{}, order: list.New(), then: then}
 	for {
@@ -83,7 +84,7 @@ func readLines(in *bufio.Reader, then func(*Dialogue) error) error {
 	return nil
 }
 
-// readLine reads a line without its end, and leaves out what is too much of it.
+// readLine reads a line without its line end. It drops the excess of a long line.
 func readLine(in *bufio.Reader) (string, error) {
 	var line []byte
 	for {
@@ -95,7 +96,7 @@ func readLine(in *bufio.Reader) (string, error) {
 	}
 }
 
-// line takes a line of the file.
+// line handles a line of the file.
 func (l *log) line(text string) error {
 	if t, ok := l.bare(text); ok {
 		return l.said(t)
@@ -122,7 +123,7 @@ func (l *log) line(text string) error {
 	return l.unmarked(text)
 }
 
-// unmarked takes a line that may belong to a reply of which the lines before have told.
+// unmarked handles a line that may continue a reply.
 func (l *log) unmarked(text string) error {
 	if l.order.Len() == 0 {
 		return nil
@@ -135,7 +136,7 @@ func (l *log) unmarked(text string) error {
 	return l.server(o, l.order.Back(), reply)
 }
 
-// said takes what a line tells.
+// said handles the content of a log line.
 func (l *log) said(t said) error {
 	key := string(t.source) + " " + t.key
 	at := l.open[key]
@@ -187,8 +188,9 @@ func (l *log) said(t said) error {
 	return l.server(o, at, t.text)
 }
 
-// sideOf is who has said a line. Who wrote the log is told by the first line that it has
-// sent or got: replies have codes.
+// sideOf returns the side that said a line. The side of the program that wrote the log
+// follows from the first line that it has sent or received, because replies begin with a
+// code.
 func (o *opened) sideOf(t said) transcript.Side {
 	if t.side != 0 {
 		return t.side
@@ -208,7 +210,7 @@ func (o *opened) sideOf(t said) transcript.Side {
 	return transcript.Client
 }
 
-// server takes a line of the server's, perhaps of another session.
+// server handles a line of the server, which may belong to a new session.
 func (l *log) server(o *opened, at *list.Element, text string) error {
 	if o.greets(text) {
 		if err := l.close(at); err != nil {
@@ -228,7 +230,8 @@ func (l *log) server(o *opened, at *list.Element, text string) error {
 	return nil
 }
 
-// begin begins a session; the one that has waited longest ends if there are too many.
+// begin begins a session. If too many are open, it closes the one that has waited
+// longest.
 func (l *log) begin(key string, t said) *list.Element {
 	if l.order.Len() >= maxOpen {
 		l.failed = cmp.Or(l.failed, l.close(l.order.Front()))
@@ -239,7 +242,7 @@ func (l *log) begin(key string, t said) *list.Element {
 	return at
 }
 
-// close ends a session, and gives its dialogue.
+// close ends a session, and calls then with its dialogue.
 func (l *log) close(at *list.Element) error {
 	o := l.order.Remove(at).(*opened)
 	delete(l.open, o.name)

@@ -14,32 +14,32 @@ import (
 type session struct {
 	d      Dialogue
 	cost   int
-	line   int            // of the file, that is being read; 0: it has none
-	owed   []rewrite.Verb // of commands whose replies have not come, oldest first
+	line   int            // the present line of the file; 0: the file has no lines
+	owed   []rewrite.Verb // verbs of commands whose replies have not come, oldest first
 	inText bool           // DATA was accepted, and the message has not ended
-	octets int64          // of the message, as far as the file has it
-	lines  bool           // the file has lines of the message
+	octets int64          // octets of the message that the file has
+	lines  bool           // the file has the message as lines
 	kept   []byte         // the message so far, if all of it could be kept
-	partly bool           // not all of the message could be kept
-	eol    string         // how lines of the message end; "": as they should
-	texts  *int           // octets of messages that are kept, of all sessions
-	own    int            // of them, of this one
-	rest   bool           // the server answered before they ended, and the rest of them is no command
-	tls    int            // where TLS begins, among the lines; 0: nowhere
+	partly bool           // a part of the message could not be kept
+	eol    string         // the line ends of the message; "": CRLF
+	texts  *int           // octets of messages kept for all sessions
+	own    int            // octets of messages kept for this session
+	rest   bool           // the server replied before the message ended: what remains of it is not a command
+	tls    int            // the index in the dialogue at which TLS begins; 0: there is none
 	over   bool           // QUIT was answered
-	mailed bool           // MAIL was said
+	mailed bool           // MAIL was sent
 }
 
-// greetingMissing stands for a greeting that a file does not have.
+// greetingMissing replaces a greeting that is not in the file.
 const greetingMissing = "220 a greeting that was not recorded"
 
-// newSession begins a session. texts counts the octets of messages that are kept, of all
-// sessions that are read at the same time.
+// newSession returns a new session. texts counts the octets of messages that are kept for
+// all sessions being read.
 func newSession(source Source, name string, texts *int) *session {
 	return &session{d: Dialogue{Source: source, Name: name}, texts: texts}
 }
 
-// begun says that something was said.
+// begun reports whether anything was said.
 func (s *session) begun() bool { return len(s.d.Dialogue) > 0 }
 
 // add adds a line or an event, if there is room.
@@ -57,7 +57,7 @@ func (s *session) add(l transcript.Line) {
 	}
 }
 
-// client takes a line of the client's.
+// client handles a line of the client.
 func (s *session) client(text string) {
 	switch {
 	case text == "." && (s.inText || s.rest):
@@ -86,10 +86,10 @@ func (s *session) client(text string) {
 	}
 }
 
-// maxOwed is how many commands may wait for their replies.
+// maxOwed is the largest number of commands that may await replies.
 const maxOwed = 1000
 
-// chunkSize is the number of octets that follow BDAT.
+// chunkSize returns the number of octets that follow a BDAT.
 func chunkSize(text string) (n int64, ok bool) {
 	fields := strings.Fields(text)
 	if len(fields) < 2 || len(fields) > 3 || !strings.EqualFold(fields[0], "BDAT") {
@@ -99,8 +99,8 @@ func chunkSize(text string) (n int64, ok bool) {
 	return n, err == nil && n >= 0
 }
 
-// text takes octets of a message that the file does not have as lines; whole is all of
-// them, as they were on the wire, or "".
+// text adds octets of a message that the file does not have as lines. whole is their text
+// in wire format, "" if the file does not have it.
 func (s *session) text(octets int64, whole string) {
 	if s.inText {
 		s.octets += octets
@@ -109,7 +109,7 @@ func (s *session) text(octets int64, whole string) {
 	}
 }
 
-// keep keeps a part of a message.
+// keep keeps a part of the message.
 func (s *session) keep(text, end string) {
 	n := len(text) + len(end)
 	if s.partly = s.partly || *s.texts+n > maxTexts; s.partly {
@@ -121,14 +121,14 @@ func (s *session) keep(text, end string) {
 	s.own += n
 }
 
-// forget forgets the present message.
+// forget drops the message.
 func (s *session) forget() {
 	*s.texts -= len(s.kept)
 	s.own -= len(s.kept)
 	s.kept = nil
 }
 
-// endText is the end of a message; whole says that all of it has come.
+// endText ends a message. whole reports whether all of its text was added.
 func (s *session) endText(whole bool) {
 	if !s.inText {
 		return
@@ -148,10 +148,10 @@ func (s *session) endText(whole bool) {
 	s.owed = append([]rewrite.Verb{rewrite.VerbMessage}, s.owed...)
 }
 
-// server takes a line of the server's.
+// server handles a line of the server.
 func (s *session) server(text string) {
 	s.rest = s.rest || s.inText && s.lines
-	s.endText(!s.lines) // a log may leave the text out, or the line that ends it
+	s.endText(!s.lines) // a log may lack the text, or the line that ends it
 	if !s.begun() {
 		s.d.Greeted = true
 	}
@@ -172,26 +172,27 @@ func (s *session) server(text string) {
 	}
 }
 
-// isReply says that a line begins as one of a reply does.
+// isReply reports whether a line begins as a line of a reply does.
 func isReply(text string) bool {
 	return len(text) >= 3 && '2' <= text[0] && text[0] <= '5' && isDigit(text[1]) && isDigit(text[2]) && (len(text) == 3 || text[3] == ' ' || text[3] == '-')
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// greets says that a line of the server's is a greeting where none is due: that of
-// another session.
+// greets reports whether a line of the server is a greeting in the wrong place, so that
+// it begins another session.
 func (s *session) greets(text string) bool {
 	return s.begun() && len(s.owed) == 0 && !s.inText && strings.HasPrefix(text, "220") && isReply(text) && !s.greetingGoesOn()
 }
 
-// greetingGoesOn says that nothing was said yet but a part of the greeting.
+// greetingGoesOn reports whether only a part of the greeting has been said.
 func (s *session) greetingGoesOn() bool {
 	last := s.d.Dialogue[len(s.d.Dialogue)-1]
 	return last.Side == transcript.Server && len(last.Text) > 3 && last.Text[3] == '-'
 }
 
-// lost says that the server hung up where it owed a reply.
+// lost records that the server hung up. If it owed a reply, the dialogue gets an event
+// for that.
 func (s *session) lost() {
 	if s.begun() && !s.over && (len(s.owed) > 0 || s.inText) {
 		s.inText = false
@@ -200,8 +201,8 @@ func (s *session) lost() {
 	s.over = true
 }
 
-// end gives the dialogue; nil if nothing was said by both sides. Where lines within TLS
-// are known, they are the dialogue, with TLS on both sides from the beginning.
+// end returns the dialogue; nil if only one side has said something. If lines inside TLS
+// are known, they become the dialogue, with TLS on both sides from the beginning.
 func (s *session) end() *Dialogue {
 	*s.texts -= s.own
 	lines := s.d.Dialogue
@@ -220,7 +221,7 @@ func (s *session) end() *Dialogue {
 	return &s.d
 }
 
-// moved are the texts of places from one on, by their new places.
+// moved returns the texts at indexes from from on, with by added to their indexes.
 func moved(texts map[int]string, from, by int) map[int]string {
 	if texts == nil {
 		return nil
@@ -234,14 +235,14 @@ func moved(texts map[int]string, from, by int) map[int]string {
 	return at
 }
 
-// inTLS says that what is told was said inside TLS.
+// inTLS records that the dialogue was inside TLS.
 func (s *session) inTLS() {
 	s.d.InTLS = true
 	s.set("client_tls", "implicit")
 	s.set("server_tls", "implicit")
 }
 
-// refusedGreeting says that the server has turned the client away.
+// refusedGreeting reports whether the server has refused the session in its greeting.
 func (s *session) refusedGreeting() bool {
 	return len(s.d.Dialogue) > 0 && s.d.Dialogue[0].Text >= "4" && isReply(s.d.Dialogue[0].Text)
 }
@@ -262,7 +263,7 @@ func saidBy(lines []transcript.Line, side transcript.Side) bool {
 	return false
 }
 
-// greetingOf is a copy of the lines with which the server begins.
+// greetingOf returns a copy of the server's first lines.
 func greetingOf(lines []transcript.Line) (greeting []transcript.Line) {
 	for _, l := range lines {
 		if l.Side != transcript.Server {

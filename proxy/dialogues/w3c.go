@@ -8,18 +8,19 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// A w3c is a log of the SMTP service of IIS in the W3C extended format, also of Exchange
-// 2000 and 2003 (learn.microsoft.com, "Log Formats" of Windows Server 2003; the format is
-// www.w3.org/TR/WD-logfile). A plus stands for each blank. "-" is nothing.
+// A w3c parses the log of the SMTP service of IIS in the W3C extended format, as also
+// written by Exchange 2000 and 2003 (learn.microsoft.com, "Log Formats" of Windows Server
+// 2003; the format is www.w3.org/TR/WD-logfile). A plus stands for a blank, and "-" for
+// an empty field.
 //
-// Of what a client says it has the command, and of the reply the code alone; of what the
-// service says to another server both, and the first line of the reply. It has no number
-// of the session, so sessions of one address at one time are taken for one.
+// For a client, the log has the command and only the code of the reply. For the service
+// as a client of another server, it has the command and the first line of the reply.
+// Sessions have no number, so those of one address at one time are taken for one.
 type w3c struct {
-	at map[string]int // the columns, by name; nil: the file has not named them
+	at map[string]int // the index of each column; nil: the file has not named them yet
 }
 
-// directive takes a line that names the columns. It reports whether the line is one.
+// directive parses a line that names the columns, and reports whether the line is one.
 func (w *w3c) directive(line string) bool {
 	list, ok := strings.CutPrefix(line, "#Fields: ")
 	if !ok {
@@ -30,21 +31,21 @@ func (w *w3c) directive(line string) bool {
 		w.at[name] = i
 	}
 	if _, ok := w.at["cs-method"]; !ok {
-		w.at = nil // of another program
+		w.at = nil // from another program
 	}
 	return true
 }
 
-// The values of cs-username where the service is the client.
+// The values of cs-username for lines in which the service is the client.
 const (
 	outCommand = "OutboundConnectionCommand"
 	outReply   = "OutboundConnectionResponse"
 )
 
-// notLogged stands for the text of a reply of which the log has the code.
+// notLogged replaces the text of a reply whose code alone was logged.
 const notLogged = " a text that was not logged"
 
-// parse takes a line apart; there is more than one said where the log has one line for a
+// parse parses a line. It returns two lines of the dialogue if the log has one line for a
 // command and its reply.
 func (w *w3c) parse(line string) []said {
 	if w.at == nil || strings.HasPrefix(line, "#") {
@@ -65,14 +66,14 @@ func (w *w3c) parse(line string) []said {
 		if !isReply(rest) {
 			return nil
 		}
-		if len(rest) > 3 { // the log has one line of each
+		if len(rest) > 3 { // the log has a line for each of them
 			rest = rest[:3] + " " + rest[4:]
 		}
 		return []said{{source: IIS, key: "to " + ip, side: transcript.Server, text: rest}}
 	}
 	v := rewrite.ParseVerb([]byte(verb))
 	if v == rewrite.VerbOther {
-		return nil // a web server's, or what the service notes
+		return nil // from a web server, or a note of the service
 	}
 	from := said{source: IIS, key: "from " + ip, side: transcript.Client}
 	command, reply := from, from
@@ -81,8 +82,8 @@ func (w *w3c) parse(line string) []said {
 	command.text = strings.TrimSpace(verb + " " + rest)
 	switch {
 	case v == rewrite.VerbQUIT:
-		command.text, status = verb, "221" // the log has a number of its own
-	case v == rewrite.VerbDATA && strings.HasPrefix(rest, "<") && isReply(status): // what the service calls the message, which it has taken
+		command.text, status = verb, "221" // for QUIT the log has a number of its own
+	case v == rewrite.VerbDATA && strings.HasPrefix(rest, "<") && isReply(status): // the name of a message that the service has accepted
 		command.text = verb
 		begins, text := reply, from
 		begins.text = "354" + notLogged
@@ -98,7 +99,7 @@ func (w *w3c) parse(line string) []said {
 	return []said{command, reply}
 }
 
-// reply is one with this code. Exchange logs the text of a refusal in a column that is
+// reply returns the reply with this code. Exchange logs the text of a refusal in a column
 // for web servers.
 func (w *w3c) reply(status string, fields []string) string {
 	for _, f := range fields {
@@ -109,7 +110,7 @@ func (w *w3c) reply(status string, fields []string) string {
 	return status + notLogged
 }
 
-// unplus gives a text its blanks back, outside of addresses.
+// unplus replaces plus signs by blanks, except in addresses.
 func unplus(text string) string {
 	b, inside := []byte(text), false
 	for i, c := range b {
@@ -123,8 +124,8 @@ func unplus(text string) string {
 	return string(b)
 }
 
-// anotherHello says that a session of a log without greetings is over, since its client
-// says hello behind a transaction.
+// anotherHello reports whether a session without a greeting in its log has ended, because
+// its client says hello after a transaction.
 func (s *session) anotherHello(text string) bool {
 	return s.d.Source == IIS && !s.d.Greeted && s.mailed && hellos.Has(rewrite.ParseVerb([]byte(text)))
 }
