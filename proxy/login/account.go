@@ -16,31 +16,32 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// An Observer is told of each login at a server. It returns at once, and may be called
-// from any goroutine.
+// An Observer is told of each login at a server. Its method may be called from any
+// goroutine and must return at once.
 type Observer interface {
-	// LoggedIn is called with the route, the account and the mechanism, which is ""
-	// where none was chosen.
+	// LoggedIn is called with the route, the account and the mechanism of a login.
+	// mechanism is "" if none was chosen.
 	LoggedIn(route, account, mechanism string, outcome vocabulary.LoginOutcome)
 }
 
-// AccountSettings say how an account logs in. One of Password and Tokens is set.
+// AccountSettings say how an account logs in. Exactly one of Password and Tokens must be
+// set.
 type AccountSettings struct {
-	Name string // of the account, for people
-	User string // at the server
+	Name string // the name of the account, for people
+	User string // the name of the user at the server
 
 	Password sasl.Secret
 	Tokens   *token.Source
 
-	Mechanisms []string // that may be used; nil: all
+	Mechanisms []string // mechanisms that may be used; nil: all
 
-	Sessions          int           // at once; 0: no limit
+	Sessions          int           // limit of sessions at a time; 0: no limit
 	MessagesPerMinute int           // 0: no limit
-	Wait              time.Duration // for a session or a message at most; 0: 10 s
+	Wait              time.Duration // longest wait for a session or a message; 0: 10 s
 
-	// Temporary has clients told 454 where the server or the token endpoint refuses the
-	// account for good: they try again, and the mail is not returned while somebody
-	// mends the account.
+	// Temporary answers clients with 454 if the server or the token endpoint refuses the
+	// account permanently. Clients then try again, and mail is not returned while
+	// somebody corrects the account.
 	Temporary bool
 
 	Log      *slog.Logger     // nil: no log
@@ -48,25 +49,25 @@ type AccountSettings struct {
 	Now      func() time.Time // nil: time.Now
 }
 
-// An Account is used by all its sessions, of every route. It is for concurrent use.
+// An Account is used by all its sessions, on every route. It is safe for concurrent use.
 type Account struct {
 	AccountSettings
-	places  chan struct{} // a session's each; nil: no limit
+	places  chan struct{} // a semaphore of sessions; nil: no limit
 	minute  *minute       // nil: no limit
 	mu      sync.Mutex
-	refused reason // what clients are told until then, and why
+	refused reason // the refusal that clients get until then, and its meaning
 	until   time.Time
-	open    int  // sessions that may use it
-	retired bool // it is closed once there is none
+	open    int  // sessions that may use the account
+	retired bool // close the account when there are no such sessions
 }
 
-// refusedFor is how long the server is not asked again after it has refused an account:
-// many clients of one account must not have it locked.
+// refusedFor is the time for which the server is not asked again after it has refused an
+// account, so that the many clients of an account do not cause it to be locked.
 const refusedFor = 30 * time.Second
 
 const defaultWait = 10 * time.Second
 
-// NewAccount returns an account, or what is wrong with its settings.
+// NewAccount returns an account. The error says what is wrong with its settings.
 func NewAccount(s AccountSettings) (*Account, error) {
 	switch {
 	case s.User == "":
@@ -100,10 +101,10 @@ func NewAccount(s AccountSettings) (*Account, error) {
 	return a, nil
 }
 
-// errBusy means that there was no room in time.
+// errBusy means that there was no room for a session in time.
 var errBusy = errors.New("no room in time")
 
-// enter waits for a session's place.
+// enter waits for room for one more session.
 func (a *Account) enter(ctx context.Context) error {
 	if a.places == nil {
 		return nil
@@ -129,8 +130,8 @@ func (a *Account) leave() {
 	}
 }
 
-// identity is who we are to the server now. The token is the zero Token where a
-// password is used.
+// identity returns the identity to present to the server. The Token is zero if the
+// account has a password.
 func (a *Account) identity(ctx context.Context) (sasl.Identity, token.Token, error) {
 	who := sasl.Identity{User: a.User, Password: a.Password}
 	if a.Tokens == nil {
@@ -144,7 +145,7 @@ func (a *Account) identity(ctx context.Context) (sasl.Identity, token.Token, err
 	return who, t, nil
 }
 
-// Retire closes the account's source of tokens once the sessions that use it have ended.
+// Retire closes the account's source of tokens when the sessions that use it have ended.
 func (a *Account) Retire() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -152,7 +153,7 @@ func (a *Account) Retire() {
 	a.closeUnused()
 }
 
-// use counts a session that begins, or one that ends: n is 1 or -1.
+// use counts a session that begins, with n 1, or ends, with n -1.
 func (a *Account) use(n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -160,15 +161,16 @@ func (a *Account) use(n int) {
 	a.closeUnused()
 }
 
-// closeUnused is called with mu held. Close may have to wait for a request.
+// closeUnused closes the source of tokens of a retired account without sessions. mu must
+// be held. Close may wait for a request, so it runs in another goroutine.
 func (a *Account) closeUnused() {
 	if a.retired && a.open == 0 && a.Tokens != nil {
 		go a.Tokens.Close()
 	}
 }
 
-// lately is what the server has refused the account with a moment ago; no code: it has
-// not.
+// lately returns the server's recent refusal of the account; its code is 0 if there is
+// none.
 func (a *Account) lately() reason {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -184,7 +186,8 @@ func (a *Account) remember(r reason) {
 	a.refused, a.until = r, a.Now().Add(refusedFor)
 }
 
-// forGood is what a client is told of a refusal that somebody has to mend.
+// forGood returns the reply to a client if the refusal lasts until somebody corrects the
+// account.
 func (a *Account) forGood(text string) rewrite.Reply {
 	if a.Temporary {
 		return rewrite.Reply{Code: 454, Lines: []string{"4.7.0 " + text}}

@@ -14,39 +14,39 @@ import (
 	"smtpshim/rewrite"
 )
 
-// An Entry says which clients use an account.
+// An Entry determines which clients use an account.
 type Entry struct {
-	// Networks are those whose clients use the entry. Without a User they need not log
-	// in to us. With one they have to, and may do so in clear.
+	// Networks are the networks of the clients that may use the entry. If User is empty,
+	// they need not log in to us. Otherwise they must, and may do so in clear.
 	Networks []netip.Prefix
-	User     string      // with which a client logs in to us, from anywhere if there are no networks
-	Secret   sasl.Secret // of the user
-	NTLMv1   bool        // the user may log in by NTLMv1, as Exchange 5.0 and 5.5 do
+	User     string      // the user of clients that log in to us; without Networks they may be anywhere, and need TLS
+	Secret   sasl.Secret // the user's password
+	NTLMv1   bool        // the user may log in with NTLMv1, as Exchange 5.0 and 5.5 do
 
 	Account *Account
-	Sender  string   // what MAIL names in place of the client's sender; "": that
-	Senders []string // that are allowed, or their domains: "@example.com"; nil: all
+	Sender  string   // the sender that MAIL must name; "": the client's
+	Senders []string // senders that are allowed, or their domains: "@example.com"; nil: all
 
-	anybody bool // may use it: see [Trial]
+	anybody bool // any client may use the entry: see [Trial]
 }
 
-// Settings are the logins of one route.
+// Settings are the settings of the logins of one route.
 type Settings struct {
-	Route   string  // its name, for the observer
-	Entries []Entry // the first that fits counts
-	Host    string  // our name, for challenges
+	Route   string  // the route's name, for the observer
+	Entries []Entry // the first that fits applies
+	Host    string  // our host name, for challenges
 	Log     *slog.Logger
 	Now     func() time.Time // nil: time.Now
 }
 
-// Logins implement rewrite.Logins.
+// Logins implements rewrite.Logins.
 type Logins struct {
 	Settings
-	users   sasl.Lookup // all of them; nil: there are none
+	users   sasl.Lookup // of all entries; nil: no entry has a user
 	strikes strikes
 }
 
-// New returns the logins of a route, or what is wrong with the settings.
+// New returns the logins of a route. The error says what is wrong with the settings.
 func New(s Settings) (*Logins, error) {
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
@@ -90,12 +90,12 @@ func (e *Entry) contains(a netip.Addr) bool {
 	return e.anybody || a.IsValid() && rewrite.InNetworks(a, e.Networks)
 }
 
-// takes reports whether a client may log in by the entry's user and password.
+// takes reports whether a client may log in as the entry's user.
 func (e *Entry) takes(c rewrite.Caller) bool {
 	return e.User != "" && (len(e.Networks) == 0 && c.TLS || e.contains(c.Address))
 }
 
-// unasked is the entry of a client that need not log in; nil: there is none.
+// unasked returns the entry of a client that need not log in; nil: there is none.
 func (l *Logins) unasked(c rewrite.Caller) *Entry {
 	for i := range l.Entries {
 		if e := &l.Entries[i]; e.User == "" && e.contains(c.Address) {
@@ -105,7 +105,8 @@ func (l *Logins) unasked(c rewrite.Caller) *Entry {
 	return nil
 }
 
-// entryOf is the entry of a user that this client may be; nil: there is none.
+// entryOf returns the entry of a user as which this client may log in; nil: there is
+// none.
 func (l *Logins) entryOf(user string, c rewrite.Caller) *Entry {
 	for i := range l.Entries {
 		if e := &l.Entries[i]; e.takes(c) && strings.EqualFold(e.User, user) {
@@ -115,8 +116,9 @@ func (l *Logins) entryOf(user string, c rewrite.Caller) *Entry {
 	return nil
 }
 
-// lookup finds the users that this client may be. What the others' names and passwords
-// are, it cannot find out: they fail as unknown ones do.
+// lookup finds only users as which this client may log in. Logins as other users fail
+// like those of unknown users, so that the client learns nothing about their names and
+// passwords.
 func (l *Logins) lookup(c rewrite.Caller) sasl.Lookup {
 	return func(name string) (sasl.User, bool) {
 		u, ok := l.users(name)
@@ -176,7 +178,7 @@ func (l *Logins) begin(e *Entry, c rewrite.Caller) *session {
 	return &session{route: l.Route, account: e.Account, entry: e, client: c.Address.String()}
 }
 
-// An acceptance is a client's exchange with us.
+// An acceptance is the AUTH exchange in which a client logs in to us.
 type acceptance struct {
 	logins    *Logins
 	caller    rewrite.Caller
@@ -232,19 +234,19 @@ func (a *acceptance) Login() (rewrite.Login, rewrite.Reply) {
 	return nil, rewrite.Reply{Code: 535, Lines: []string{"5.7.8 user or password not accepted"}}
 }
 
-// A welcome is the exchange of a client that need not log in and does: devices often
-// cannot leave it out. Any user and password will do.
+// A welcome is the AUTH exchange of a client that need not log in, since devices often
+// cannot be told not to. It accepts any user and password.
 type welcome struct {
 	logins *Logins
 	entry  *Entry
 	caller rewrite.Caller
-	asks   []string // in turn
+	asks   []string // prompts that are still to be sent
 	begun  bool
 }
 
 // Next implements rewrite.Acceptance.
 func (w *welcome) Next(_ context.Context, line string) (challenge string, more bool) {
-	if !w.begun && line != "" { // the first response is on the AUTH line
+	if !w.begun && line != "" { // the initial response answers the first prompt
 		w.asks = w.asks[1:]
 	}
 	w.begun = true

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// A minute lets so many messages pass in any minute.
+// A minute limits the number of messages in any period of a minute.
 type minute struct {
 	mu   sync.Mutex
-	past []time.Time // of the last messages, the oldest at next
+	past []time.Time // times of the last messages; the oldest is at next
 	next int
 }
 
 func newMinute(messages int) *minute { return &minute{past: make([]time.Time, messages)} }
 
-// take counts a message, or returns how long it has to wait first.
+// take counts a message. If there is no room for one, it returns how long to wait.
 func (m *minute) take(now time.Time) (wait time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -29,7 +29,8 @@ func (m *minute) take(now time.Time) (wait time.Duration) {
 	return 0
 }
 
-// pass waits until a message may pass, unless that takes longer than most.
+// pass waits for room for a message. It fails at once if that would take longer than
+// most.
 func (m *minute) pass(ctx context.Context, now func() time.Time, most time.Duration) error {
 	last := now().Add(most)
 	for {

@@ -16,29 +16,29 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A session is the use of an account by one session.
+// A session is the use of an account by one session of the proxy.
 type session struct {
 	route   string
 	account *Account
 	entry   *Entry
-	client  string      // its address, for the log
-	proof   sasl.Client // that is under way
-	token   token.Token // in it
+	client  string      // the client's address, for the log
+	proof   sasl.Client // the exchange in progress
+	token   token.Token // the token used in it
 
 	mu      sync.Mutex
-	inside  bool // it has a place
+	inside  bool // the session counts for the account's limit
 	closed  bool
-	proving string // the mechanism of a login that the server is yet to answer; "": none
+	proving string // the mechanism of a login that the server has not answered; "": none
 	last    reason
 }
 
-// A reason is a refusal and what it is about.
+// A reason is a refusal and its meaning.
 type reason struct {
 	rewrite.Reply
 	provider.Meaning
 }
 
-// refuses keeps why the client is refused.
+// refuses records why the client is refused, for Why.
 func (s *session) refuses(r rewrite.Reply, means, do string) rewrite.Reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,7 +56,8 @@ func (s *session) Why(r rewrite.Reply) (means, do string) {
 	return s.last.Means, s.last.Do
 }
 
-// Begin implements rewrite.Login. A session that is not let in keeps no place.
+// Begin implements rewrite.Login. A session that is refused does not count for the
+// account's limit.
 func (s *session) Begin(ctx context.Context, offered []string) (rewrite.Exchange, rewrite.Reply) {
 	refusal := s.begin(ctx, offered)
 	if refusal.Code != 0 {
@@ -67,8 +68,8 @@ func (s *session) Begin(ctx context.Context, offered []string) (rewrite.Exchange
 	return exchange{s.proof}, rewrite.Reply{}
 }
 
-// proves notes that a login by a mechanism begins at the server, or that the one under
-// way has ended: "".
+// proves records that a login by a mechanism begins at the server, or with "" that it has
+// ended.
 func (s *session) proves(mechanism string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +105,7 @@ func (s *session) begin(ctx context.Context, offered []string) (refusal rewrite.
 	return rewrite.Reply{}
 }
 
-// An exchange is a sasl.Client in the encoding of the dialogue.
+// An exchange is a sasl.Client with the encoding of RFC 4954.
 type exchange struct{ client sasl.Client }
 
 func (x exchange) Name() string { return x.client.Name() }
@@ -152,10 +153,10 @@ func (s *session) observe(mechanism string, outcome vocabulary.LoginOutcome) {
 	}
 }
 
-// askedAgain is what to do where a token endpoint has failed for now.
+// askedAgain is the advice if a token endpoint fails temporarily.
 const askedAgain = "nothing: it is asked again by itself"
 
-// withoutToken is what the client is told where there is no token.
+// withoutToken returns the reply to the client if there is no token.
 func (s *session) withoutToken(err error) rewrite.Reply {
 	a := s.account
 	var e *token.Error
@@ -231,8 +232,8 @@ func (s *session) Admit(ctx context.Context) rewrite.Reply {
 		"the account has sent as many messages in a minute as it may", "raise messages_per_minute of the account, if the provider allows more, or its wait")
 }
 
-// Sender implements rewrite.Login. The empty sender of a bounce stays: a bounce that
-// names a sender would be answered.
+// Sender implements rewrite.Login. It leaves the empty sender of a bounce: with a sender,
+// a bounce would be answered.
 func (s *session) Sender(address string) (instead string, refusal rewrite.Reply) {
 	switch e := s.entry; {
 	case address == "":
@@ -246,9 +247,10 @@ func (s *session) Sender(address string) (instead string, refusal rewrite.Reply)
 	return address, rewrite.Reply{}
 }
 
-// fits reports whether an address is the allowed one, or in the allowed domain, which
-// begins with "@". Case counts in neither, but Unicode also folds a long s to an s, and the
-// sign of the kelvin to a k: these are longer in UTF-8, and other mailboxes.
+// fits reports whether an address is the allowed address, or in the allowed domain, which
+// begins with "@". Case is ignored. But Unicode also folds the long s to s, and the
+// Kelvin sign to k. These are longer in UTF-8 and mean other mailboxes, so the lengths
+// must be equal.
 func fits(allowed, address string) bool {
 	if strings.HasPrefix(allowed, "@") {
 		at := strings.LastIndexByte(address, '@')
@@ -260,8 +262,9 @@ func fits(allowed, address string) bool {
 	return len(allowed) == len(address) && strings.EqualFold(allowed, address)
 }
 
-// Close implements rewrite.Login. A login that the server has not answered has failed:
-// the connection was lost, the server broke the protocol, or nobody waits any more.
+// Close implements rewrite.Login. A login that the server has not answered counts as
+// failed: the connection was lost, the server broke the protocol, or nobody waits any
+// more.
 func (s *session) Close() {
 	s.mu.Lock()
 	before, unanswered := s.closed, s.proving
@@ -277,7 +280,7 @@ func (s *session) Close() {
 	}
 }
 
-// leave gives the session's place to others.
+// leave gives up the session's share of the account's limit.
 func (s *session) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

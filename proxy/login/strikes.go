@@ -9,31 +9,31 @@ import (
 )
 
 const (
-	// strikePause is how long the answer to a wrong password takes.
+	// strikePause is the delay of the reply to a wrong password.
 	strikePause = 2 * time.Second
 
-	maxStrikes     = 10 // wrong passwords of one address, or /64, within strikesLast
+	maxStrikes     = 10 // wrong passwords of one address, or of a /64, within strikesLast
 	strikesLast    = 10 * time.Minute
 	strikesAtOnce  = 10_000 // addresses that are remembered
-	strikeNetwork6 = 64     // bits of an IPv6 address that count
+	strikeNetwork6 = 64     // bits of an IPv6 address that are compared
 )
 
 var errStruck = errors.New("too many failed logins from this address")
 
-// strikes count wrong passwords by address. The zero value is ready for use.
+// strikes counts wrong passwords by address. The zero value is ready for use.
 type strikes struct {
 	mu sync.Mutex
 	by map[netip.Prefix]*struck
 }
 
 type struck struct {
-	n        int // wrong passwords since then
+	n        int // wrong passwords since that time
 	since    time.Time
-	checking int           // passwords that are being checked
-	checked  chan struct{} // is closed once one of them is; nil: nobody waits
+	checking int           // checks in progress
+	checked  chan struct{} // closed when one of these ends; nil: nobody waits
 }
 
-// strikesOf is what an address counts as.
+// strikesOf returns the network in which addresses are counted together with a.
 func strikesOf(a netip.Addr) netip.Prefix {
 	bits := a.BitLen()
 	if a.Is6() {
@@ -43,24 +43,24 @@ func strikesOf(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// check runs a check of a password, which returns whether it was wrong, and counts
-// those. It returns errStruck without a check if the address has no try left. Checks that
-// are under way count as wrong until they end: an address has no more tries over many
-// connections than over one. Where the tries that are left are all under way, check
-// waits for one of them, at most until ctx ends.
+// check calls wrong, which checks a password and reports whether it was wrong, and counts
+// wrong ones. If the address has no attempt left, check returns errStruck instead. Checks
+// in progress count as wrong until they end, so that an address gets no more attempts by
+// using many connections. If all attempts that are left are in progress, check waits for
+// one of them, at most until ctx is done.
 func (s *strikes) check(ctx context.Context, a netip.Addr, now func() time.Time, wrong func() bool) error {
 	p := strikesOf(a)
 	at, err := s.begin(ctx, p, now)
 	if err != nil {
 		return err
 	}
-	failed := true // if wrong panics, too
+	failed := true // also if wrong panics
 	defer func() { s.end(p, at, failed, now()) }()
 	failed = wrong()
 	return nil
 }
 
-// begin reserves a try.
+// begin reserves an attempt.
 func (s *strikes) begin(ctx context.Context, p netip.Prefix, now func() time.Time) (*struck, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,7 +88,7 @@ func (s *strikes) begin(ctx context.Context, p netip.Prefix, now func() time.Tim
 	}
 }
 
-// end gives the try back, unless the password was wrong.
+// end ends an attempt and counts it if the password was wrong.
 func (s *strikes) end(p netip.Prefix, at *struck, wrong bool, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,8 +107,8 @@ func (s *strikes) end(p netip.Prefix, at *struck, wrong bool, now time.Time) {
 	}
 }
 
-// of returns what is counted of an address, and makes room for it if need be. What is
-// being checked is not forgotten: there is no more of it than there are sessions.
+// of returns the count of an address, and makes room for it if necessary. An address with
+// a check in progress is not dropped; there are no more of these than sessions.
 func (s *strikes) of(p netip.Prefix, now time.Time) *struck {
 	at := s.by[p]
 	if at == nil {
@@ -124,8 +124,8 @@ func (s *strikes) of(p netip.Prefix, now time.Time) *struck {
 	return at
 }
 
-// makeRoom forgets addresses where there are as many as are remembered: those of long
-// ago, or else the one with the fewest strikes.
+// makeRoom drops addresses if too many are remembered: the expired ones or, if there are
+// none, the one with the fewest strikes.
 func (s *strikes) makeRoom(now time.Time) {
 	if len(s.by) < strikesAtOnce {
 		return
@@ -146,7 +146,7 @@ func (s *strikes) makeRoom(now time.Time) {
 	}
 }
 
-// pause waits, at most until ctx ends.
+// pause sleeps for d, at most until ctx is done.
 func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

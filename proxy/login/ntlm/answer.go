@@ -11,19 +11,19 @@ import (
 )
 
 var (
-	// ErrWrong means that the answer is not made of the password.
+	// ErrWrong means that the answer was not made with this password.
 	ErrWrong = errors.New("wrong password")
 
-	// ErrWeak means that the answer is NTLMv1, which is not accepted. Nothing is
-	// said of the password.
+	// ErrWeak means that the answer is NTLMv1, which is not accepted. It says nothing
+	// about the password.
 	ErrWeak = errors.New("the client answers with NTLMv1, and only NTLMv2 is accepted")
 
 	// ErrChanged means that the integrity code of the messages is wrong: somebody in
-	// between has changed one.
+	// between has changed a message.
 	ErrChanged = errors.New("the integrity code of the ntlm messages is wrong")
 )
 
-// An Answer is what a client says to a challenge.
+// An Answer is a client's answer to a challenge.
 type Answer struct {
 	user, domain string
 	lm, nt       []byte // responses
@@ -34,9 +34,9 @@ type Answer struct {
 }
 
 const (
-	authenticateOctets = 52 // without session key and flags, as of old clients
+	authenticateOctets = 52 // without session key and flags, as from old clients
 	authenticateFull   = 64
-	authenticateMIC    = 72 // where the integrity code is
+	authenticateMIC    = 72 // offset of the integrity code
 	micOctets          = 16
 
 	responseOctets = 24 // of LM, LMv2 and NTLMv1; NTLMv2 is longer
@@ -44,8 +44,8 @@ const (
 	blobOctets     = 28 // of NTLMv2_CLIENT_CHALLENGE without attributes
 )
 
-// Authenticate reads an AUTHENTICATE_MESSAGE. It may be called once: a second
-// answer to the same challenge is an error. The error wraps [ErrMalformed].
+// Authenticate parses an AUTHENTICATE_MESSAGE. A second call is an error, because a
+// challenge accepts one answer. The error wraps [ErrMalformed].
 func (x *Exchange) Authenticate(message []byte) (*Answer, error) {
 	if x.answered {
 		return nil, fmt.Errorf("%w: a second answer to one challenge", ErrMalformed)
@@ -86,7 +86,7 @@ func (x *Exchange) Authenticate(message []byte) (*Answer, error) {
 	return a, nil
 }
 
-// headerEnd returns where the first payload begins, which is where the fields end.
+// headerEnd returns the offset of the first payload, at which the fields end.
 func headerEnd(m []byte) int {
 	end := len(m)
 	for at := 12; at < authenticateOctets; at += 8 {
@@ -97,8 +97,8 @@ func headerEnd(m []byte) int {
 	return end
 }
 
-// name decodes a name in the character set that the client's flags say, or if they
-// say none, as JavaMail's, in the one that was agreed.
+// name decodes a name in the character set of the client's flags. If the message has no
+// flags, as from JavaMail, the agreed ones apply.
 func (a *Answer) name(octets []byte) (string, error) {
 	flags := a.flags
 	if flags&(flagUnicode|flagOEM) == 0 {
@@ -110,9 +110,9 @@ func (a *Answer) name(octets []byte) (string, error) {
 	return fromUnicode(octets)
 }
 
-// Names returns the names by which the configuration may know the user, the most
-// likely first and at least one: as said, as user@domain and DOMAIN\user, and
-// without a domain.
+// Names returns the names by which the configuration may know the user, the likeliest
+// first: the name as sent, user@domain, DOMAIN\user, and the name without a domain. There
+// is at least one.
 func (a *Answer) Names() []string {
 	names := []string{a.user}
 	if a.domain != "" {
@@ -127,14 +127,14 @@ func (a *Answer) Names() []string {
 	return names
 }
 
-// V2 reports whether the answer is NTLMv2 or LMv2, which is not weak.
+// V2 reports whether the answer is NTLMv2 or LMv2, which are not weak.
 func (a *Answer) V2() bool {
 	return len(a.nt) > responseOctets || len(a.nt) == 0 && len(a.lm) == responseOctets
 }
 
-// Check reports whether the answer is made of the password: nil, [ErrWrong],
-// [ErrWeak] if it is NTLMv1 and v1 is false, or [ErrChanged]. LM alone is never
-// accepted. The time that it takes does not depend on the password.
+// Check reports whether the answer was made with this password. It returns nil,
+// [ErrWrong], [ErrWeak] if the answer is NTLMv1 and v1 is false, or [ErrChanged]. It
+// never accepts LM alone. Its running time does not depend on the password.
 func (a *Answer) Check(password string, v1 bool) error {
 	key := ntowf1(password)
 	if len(a.nt) == responseOctets {
@@ -153,7 +153,7 @@ func (a *Answer) Check(password string, v1 bool) error {
 	return a.checkIntegrity(session)
 }
 
-// challenge1 returns what an answer of NTLMv1 is made of: the server's challenge,
+// challenge1 returns the challenge that an answer of NTLMv1 is made from: the server's,
 // and with extended session security also the client's ([MS-NLMP] 3.3.1).
 func (a *Answer) challenge1() []byte {
 	server := a.exchange.server[:]
@@ -178,9 +178,9 @@ func (a *Answer) sessionResponse() bool {
 	return true
 }
 
-// check2 checks NTLMv2, or if there is no NT response LMv2 ([MS-NLMP] 3.3.2), and
-// returns the session base key. Clients do not agree how to write the domain that
-// the answer is made of: as sent, in capitals, or not at all. Samba tries the same
+// check2 checks NTLMv2, or LMv2 if there is no NT response ([MS-NLMP] 3.3.2), and returns
+// the session base key. Clients differ in the form of the domain that they use in the
+// answer: as sent, in upper case, or empty. check2 tries all three, as Samba does
 // (libcli/auth/ntlm_check.c).
 func (a *Answer) check2(ntowf1 []byte) (session []byte, right bool) {
 	server := a.exchange.server[:]
@@ -202,8 +202,8 @@ func (a *Answer) check2(ntowf1 []byte) (session []byte, right bool) {
 	return session, right
 }
 
-// checkIntegrity checks the code over the three messages if the client says, in
-// what its answer is made of, that there is one ([MS-NLMP] 3.2.5.1.2).
+// checkIntegrity checks the code over the three messages, if the client's answer declares
+// that there is one ([MS-NLMP] 3.2.5.1.2).
 func (a *Answer) checkIntegrity(session []byte) error {
 	if len(a.nt) < proofOctets+blobOctets {
 		return nil

@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// An Exchange is one login. Its challenge is random, and good for one answer: what
-// an eavesdropper replays meets another.
+// An Exchange is one login. Its challenge is random and accepts one answer, so that a
+// replayed answer of another exchange fails.
 type Exchange struct {
 	negotiate []byte // the client's first message
 	message   []byte // our challenge message
-	flags     uint32 // agreed
+	flags     uint32 // agreed flags
 	server    [8]byte
 	answered  bool
 }
 
 const (
-	negotiateOctets  = 16 // of the least NEGOTIATE_MESSAGE: signature, type, flags
-	challengeOctets  = 48 // of a CHALLENGE_MESSAGE without version and payload
+	negotiateOctets  = 16 // length of the shortest NEGOTIATE_MESSAGE: signature, type, flags
+	challengeOctets  = 48 // length of a CHALLENGE_MESSAGE without version and payload
 	versionOctets    = 8
 	challengeAt      = 24
 	challengeInfoAt  = 40
@@ -27,14 +27,14 @@ const (
 	challengeFlagsAt = 20
 )
 
-// Begin reads a NEGOTIATE_MESSAGE and makes the challenge to it. Host is our name,
-// of which clients see the first label as name of the server and its domain. Now is
-// what clients with no clock of their own go by. The error wraps [ErrMalformed].
+// Begin parses a NEGOTIATE_MESSAGE and makes the challenge. host is our host name;
+// clients see its first label as the name of the server and of its domain. now is the
+// time for clients without a clock. The error wraps [ErrMalformed].
 func Begin(negotiate []byte, host string, now time.Time) (*Exchange, error) {
 	return begin(negotiate, host, now, nil)
 }
 
-// begin takes the server's challenge, or a random one if that is nil.
+// begin is Begin with the given challenge, or a random one if challenge is nil.
 func begin(negotiate []byte, host string, now time.Time, challenge []byte) (*Exchange, error) {
 	if err := checkHeader(negotiate, kindNegotiate, negotiateOctets); err != nil {
 		return nil, err
@@ -54,12 +54,12 @@ func begin(negotiate []byte, host string, now time.Time, challenge []byte) (*Exc
 
 // agree chooses among the flags that a client offers ([MS-NLMP] 3.2.5.1.1).
 //
-// Sealing is never agreed to, nor is signing with clients that know no extended
-// session security: Exchange 5.5 would go on in a stream that has no lines (KB
-// Q245565). Clients that know it get signing, the exchange of a key, and a version:
-// none of them signs SMTP, and .NET on Linux refuses a challenge without
-// (dotnet/runtime, NegotiateAuthenticationPal.ManagedNtlm.cs, s_requiredFlags).
-// LM_KEY is not agreed to either: it weakens the key.
+// Sealing is never agreed to, nor is signing with clients without extended session
+// security: Exchange 5.5 would continue in a stream without lines (KB Q245565). Clients
+// with it get signing, key exchange and a version. None of them signs SMTP, and .NET on
+// Linux refuses a challenge without these flags (dotnet/runtime,
+// NegotiateAuthenticationPal.ManagedNtlm.cs, s_requiredFlags). LM_KEY, which weakens the
+// key, is not agreed to.
 func agree(offered uint32) uint32 {
 	flags := uint32(flagNTLM)
 	if offered&flagUnicode != 0 {
@@ -74,8 +74,8 @@ func agree(offered uint32) uint32 {
 	if offered&flagExtended != 0 {
 		flags |= offered & (flagSign | flagKeyExchange | flagVersion)
 	}
-	// curl offers no target information and says NTLMv2 only if it gets some. Older
-	// clients get a message as short as Exim's.
+	// curl does not offer target information, and answers with NTLMv2 only if it gets
+	// some. Older clients get a message as short as that of Exim.
 	if offered&(flagExtended|flagTargetInfo) != 0 {
 		flags |= flagTargetInfo
 	}
@@ -93,7 +93,7 @@ func (x *Exchange) challengeMessage(host string, now time.Time) []byte {
 	binary.LittleEndian.PutUint32(m[challengeFlagsAt:], x.flags)
 	copy(m[challengeAt:], x.server[:])
 	if x.flags&flagVersion != 0 {
-		const revision = 15 // NTLMSSP_REVISION_W2K3, the only one that there is
+		const revision = 15 // NTLMSSP_REVISION_W2K3, the only one
 		m[size-1] = revision
 	}
 	computer, _, _ := strings.Cut(host, ".")
@@ -106,7 +106,7 @@ func (x *Exchange) challengeMessage(host string, now time.Time) []byte {
 		}
 	}
 	if x.flags&flagTargetInfo != 0 {
-		info = appendAV(info, avDomain, toUnicode(computer)) // a server that is in no domain
+		info = appendAV(info, avDomain, toUnicode(computer)) // as a server outside of a domain
 		info = appendAV(info, avComputer, toUnicode(computer))
 		info = appendAV(info, avDNSDomain, toUnicode(host))
 		info = appendAV(info, avDNSComputer, toUnicode(host))
@@ -117,7 +117,7 @@ func (x *Exchange) challengeMessage(host string, now time.Time) []byte {
 	return putField(m, challengeInfoAt, info)
 }
 
-// fileTime counts units of 100 ns since 1601 ([MS-DTYP] 2.3.3).
+// fileTime returns the time in units of 100 ns since 1601 ([MS-DTYP] 2.3.3).
 func fileTime(t time.Time) uint64 {
 	const from1601To1970 = 116444736000000000
 	return uint64(t.UnixNano()/100 + from1601To1970)

@@ -1,8 +1,7 @@
-// Package ntlm is the server half of NTLM ([MS-NLMP]) as SMTP has it
-// ([MS-SMTPNTLM]): it challenges a client and checks its answer against a password
-// that is known in clear. It authenticates and nothing else: it never agrees to
-// encrypt what follows, as Exchange 5.5 would, and derives keys only to check the
-// integrity of the three messages.
+// Package ntlm implements the server side of NTLM ([MS-NLMP]) for SMTP ([MS-SMTPNTLM]):
+// it challenges a client and checks the answer against a password in clear. It only
+// authenticates. It never agrees to encrypt what follows, as Exchange 5.5 would, and
+// derives keys only to check the integrity of the three messages.
 //
 // One exchange is
 //
@@ -11,13 +10,13 @@
 //	a, err := x.Authenticate(receive())
 //	err = a.Check(passwordOf(a.Names()), false)
 //
-// Clients answer with NTLMv2, with NTLMv1 (Exchange 5.0 and 5.5, msmtp, mutt, swaks
-// and Exim), or with NTLMv1 and a client challenge, also called NTLM2 session
-// response. The last two are weak: an eavesdropper who has one finds the password by
-// trying, at the speed of DES.
+// Clients answer with NTLMv2, with NTLMv1 (Exchange 5.0 and 5.5, msmtp, mutt, swaks and
+// Exim), or with NTLMv1 and a client challenge, also called NTLM2 session response. The
+// last two are weak: an eavesdropper can find the password from an answer by trial, at
+// the speed of DES.
 package ntlm
 
-// The flags of [MS-NLMP] 2.2.2.5 that mean something here.
+// The flags of [MS-NLMP] 2.2.2.5 that this package uses.
 const (
 	flagUnicode       = 0x00000001
 	flagOEM           = 0x00000002
@@ -25,7 +24,7 @@ const (
 	flagSign          = 0x00000010
 	flagNTLM          = 0x00000200
 	flagAlwaysSign    = 0x00008000
-	flagTargetServer  = 0x00020000 // the target name is a server's
+	flagTargetServer  = 0x00020000 // the target name is that of a server
 	flagExtended      = 0x00080000 // extended session security
 	flagTargetInfo    = 0x00800000
 	flagVersion       = 0x02000000

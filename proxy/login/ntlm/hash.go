@@ -1,22 +1,22 @@
 package ntlm
 
 import (
-	"crypto/des" // NTLM is made of it
+	"crypto/des" // part of NTLM
 	"crypto/hmac"
 	"crypto/md5"
 
 	"golang.org/x/crypto/md4" //lint:ignore SA1019 NTLM is made of it
 )
 
-// ntowf1 is NTOWFv1 of [MS-NLMP] 3.3.1, the key that a Windows domain keeps.
+// ntowf1 returns NTOWFv1 of [MS-NLMP] 3.3.1, the key that a Windows domain stores.
 func ntowf1(password string) []byte { return md4Sum(toUnicode(password)) }
 
-// ntowf2 is NTOWFv2 of [MS-NLMP] 3.3.2.
+// ntowf2 returns NTOWFv2 of [MS-NLMP] 3.3.2.
 func ntowf2(ntowf1 []byte, user, domain string) []byte {
 	return hmacMD5(ntowf1, toUnicode(upper(user)+domain))
 }
 
-// desl is DESL of [MS-NLMP] 6: 24 octets, made of a key of 16 and data of 8.
+// desl returns DESL of [MS-NLMP] 6: 24 octets, from a key of 16 octets and data of 8.
 func desl(key, data []byte) []byte {
 	padded := make([]byte, 21)
 	copy(padded, key)
@@ -28,8 +28,8 @@ func desl(key, data []byte) []byte {
 	return out
 }
 
-// parity spreads the 56 bits of a key over 8 octets, with room for the parity that
-// DES ignores.
+// parity spreads the 56 bits of a key over 8 octets. It leaves the parity bits, which DES
+// ignores, at 0.
 func parity(key []byte) []byte {
 	return []byte{
 		key[0],

@@ -9,10 +9,11 @@ import (
 	"unicode/utf8"
 )
 
-// ErrMalformed means that a message is none, or that a field points out of it.
+// ErrMalformed means that octets are not an NTLM message, or that a field points outside
+// of it.
 var ErrMalformed = errors.New("malformed ntlm message")
 
-// checkHeader looks for the signature and the type that each message begins with.
+// checkHeader checks the signature and the type at the beginning of a message.
 func checkHeader(message []byte, kind uint32, size int) error {
 	if len(message) < size || !strings.HasPrefix(string(message), signature) {
 		return fmt.Errorf("%w: %d octets, want NTLMSSP and %d or more", ErrMalformed, len(message), size)
@@ -23,9 +24,9 @@ func checkHeader(message []byte, kind uint32, size int) error {
 	return nil
 }
 
-// payload returns what the field at an offset points to. The field has a length, a
-// maximum length that is ignored, and an offset ([MS-NLMP] 2.2.1). What is empty
-// may point anywhere.
+// payload returns the data that the field at offset at points to. A field has a length, a
+// maximum length, which is ignored, and an offset ([MS-NLMP] 2.2.1). The offset of an
+// empty field may have any value.
 func payload(message []byte, at int) ([]byte, error) {
 	length := uint64(binary.LittleEndian.Uint16(message[at:]))
 	offset := uint64(binary.LittleEndian.Uint32(message[at+4:]))
@@ -38,7 +39,7 @@ func payload(message []byte, at int) ([]byte, error) {
 	return message[offset : offset+length], nil
 }
 
-// putField writes a field that points to what is appended to the message.
+// putField appends data to the message and writes a field that points to it.
 func putField(message []byte, at int, data []byte) []byte {
 	binary.LittleEndian.PutUint16(message[at:], uint16(len(data)))
 	binary.LittleEndian.PutUint16(message[at+2:], uint16(len(data)))
@@ -67,8 +68,8 @@ func fromUnicode(octets []byte) (string, error) {
 	return string(utf16.Decode(units)), nil
 }
 
-// fromOEM decodes a name in the code page of the client, which nobody tells: it is
-// assumed to be UTF-8 if it can be, and else Latin-1.
+// fromOEM decodes a name in the client's code page, which is unknown: it is UTF-8 if the
+// name is valid UTF-8, and otherwise Latin-1.
 func fromOEM(octets []byte) string {
 	if utf8.Valid(octets) {
 		return string(octets)
@@ -80,8 +81,7 @@ func fromOEM(octets []byte) string {
 	return string(runes)
 }
 
-// upper puts a name in capitals, rune by rune: as Windows does, no rune becomes
-// two.
+// upper returns name in upper case. As in Windows, each rune stays one rune.
 func upper(name string) string { return strings.ToUpper(name) }
 
 // The attributes of target information ([MS-NLMP] 2.2.2.1).
@@ -103,8 +103,8 @@ func appendAV(info []byte, id uint16, value []byte) []byte {
 	return append(info, value...)
 }
 
-// findAV returns the value of an attribute, nil if there is none. A list that ends
-// too early ends there: some clients have none.
+// findAV returns the value of an attribute, nil if there is none. A truncated list ends
+// where it is cut; some clients send no list.
 func findAV(info []byte, id uint16) []byte {
 	for len(info) >= avHeaderOctets {
 		got := binary.LittleEndian.Uint16(info)

@@ -7,33 +7,32 @@ import (
 	"strings"
 )
 
-// An Identity is who we are to a server. One of Password and Token is set.
+// An Identity is what we present to a server. Exactly one of Password and Token must be
+// set.
 type Identity struct {
 	User     string // such as scanner@example.com; for NTLM also DOMAIN\user
 	Password Secret // a password in clear
 	Token    Secret // an OAuth access token
 
-	// The server that a token is meant for, as OAUTHBEARER tells it (RFC 7628, section
-	// 3.1). Both may be left out.
+	// Host and Port name the server that a token is meant for, as OAUTHBEARER states it
+	// (RFC 7628, section 3.1). Both are optional.
 	Host string
 	Port uint16
 }
 
-// passwordOrder and tokenOrder name the mechanisms of clients, the strongest
-// first. XOAUTH2 precedes OAUTHBEARER because both Microsoft and Google document
-// it.
+// passwordOrder and tokenOrder return the mechanisms of clients, the strongest first.
+// XOAUTH2 precedes OAUTHBEARER because Microsoft and Google both document it.
 func passwordOrder() []string { return []string{SCRAMSHA256, SCRAMSHA1, CRAMMD5, NTLM, Plain, Login} }
 func tokenOrder() []string    { return []string{XOAuth2, OAuthBearer} }
 
-// ClientMechanisms returns the mechanisms that [Strongest] chooses from, the
-// strongest first: those of a password, then those of a token.
+// ClientMechanisms returns the mechanisms that [Strongest] chooses from, the strongest
+// first: those for a password, then those for a token.
 func ClientMechanisms() []string { return append(passwordOrder(), tokenOrder()...) }
 
-// Strongest returns the client of the strongest mechanism for what the identity
-// has, a password or a token, among those that the server offers, as the reply to
-// EHLO has them after AUTH, and that allowed names; nil allows all. Case does not
-// matter. The error wraps [ErrMechanism] if there is none, and says what is
-// offered and what would be allowed.
+// Strongest returns a client for the strongest mechanism that fits the password or token
+// of the identity, is among offered, the words after AUTH in the reply to EHLO, and is
+// among allowed; nil allows all. Case is ignored. If there is none, the error wraps
+// [ErrMechanism] and says which mechanisms are offered and which would be allowed.
 func Strongest(offered, allowed []string, who Identity) (Client, error) {
 	order := passwordOrder()
 	if !who.Token.Zero() {
@@ -62,8 +61,8 @@ func containsFold(names []string, name string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
 }
 
-// NewClient returns the client of one mechanism. The error wraps [ErrMechanism] if
-// the mechanism is unknown.
+// NewClient returns a client for a mechanism. The error wraps [ErrMechanism] if the
+// mechanism is unknown.
 func NewClient(mechanism string, who Identity) (Client, error) {
 	mechanism = strings.ToUpper(mechanism)
 	secret := who.Password
@@ -94,8 +93,8 @@ func NewClient(mechanism string, who Identity) (Client, error) {
 	return nil, fmt.Errorf("log in by %s: %w", quoted(mechanism), ErrMechanism)
 }
 
-// checkText refuses what no mechanism can carry (RFC 4616, section 2) and what
-// could be taken for another field of XOAUTH2.
+// checkText refuses characters that no mechanism can carry (RFC 4616, section 2), or that
+// XOAUTH2 would take for the separator of fields.
 func checkText(user, secret string) error {
 	switch {
 	case user == "":
@@ -108,9 +107,9 @@ func checkText(user, secret string) error {
 	return nil
 }
 
-// Accept reports whether the server's yes may count: the error is nil unless the
-// mechanism has the server prove itself, as SCRAM does, and it has not, or the
-// exchange was not at a place where a yes can follow.
+// Accept returns nil if the client accepts a positive reply of the server. It returns an
+// error if the mechanism makes the server prove itself, as SCRAM does, and the server has
+// not, or if the exchange was not complete.
 func Accept(c Client) error {
 	if v, ok := c.(interface{ accept() error }); ok {
 		return v.accept()
@@ -118,8 +117,8 @@ func Accept(c Client) error {
 	return nil
 }
 
-// Explanation returns why the server refused, as far as the exchange said so and in
-// words that are safe to log, and else "". XOAUTH2 and OAUTHBEARER have one.
+// Explanation returns the server's reason for a refusal, in words that are safe to log,
+// if the exchange has given one, as with XOAUTH2 and OAUTHBEARER; otherwise "".
 func Explanation(c Client) string {
 	if e, ok := c.(interface{ explanation() string }); ok {
 		return e.explanation()
@@ -127,7 +126,7 @@ func Explanation(c Client) string {
 	return ""
 }
 
-// errTooMany is the answer to a challenge after the last.
+// errTooMany returns the error for a challenge after the last one.
 func errTooMany(name string) error {
 	return fmt.Errorf("log in by %s: the server asks for more than the mechanism has", name)
 }

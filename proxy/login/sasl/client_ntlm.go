@@ -7,8 +7,8 @@ import (
 	"github.com/Azure/go-ntlmssp"
 )
 
-// An ntlmClient is the client of NTLM, which answers with NTLMv2 alone. The user
-// may be DOMAIN\user or user@domain.
+// An ntlmClient is the client of NTLM. It answers with NTLMv2 only. The user may be
+// DOMAIN\user or user@domain.
 type ntlmClient struct {
 	user     string
 	password Secret
@@ -17,7 +17,7 @@ type ntlmClient struct {
 
 func (c *ntlmClient) Name() string { return NTLM }
 
-// Start has an initial response: Exchange, Exim, Cyrus and Dovecot take it on the
+// Start returns an initial response: Exchange, Exim, Cyrus and Dovecot accept it on the
 // AUTH line.
 func (c *ntlmClient) Start() ([]byte, error) { return ntlmssp.NewNegotiateMessage("", "") }
 
@@ -31,13 +31,13 @@ func (c *ntlmClient) Next(challenge []byte) (response []byte, err error) {
 		return nil, err
 	}
 	response, err = ntlmssp.NewAuthenticateMessage(challenge, c.user, password, nil)
-	if err != nil { // it may quote the server
+	if err != nil { // the error may quote the server
 		return nil, fmt.Errorf("log in by NTLM: %s", quoted(err.Error()))
 	}
 	return response, nil
 }
 
-// accept wants the challenge answered: a yes before that would be another's.
+// accept fails if the challenge was not answered: the reply would not be for this login.
 func (c *ntlmClient) accept() error {
 	if !c.answered {
 		return errors.New("log in by NTLM: the server said yes before it had the answer")

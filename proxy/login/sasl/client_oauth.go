@@ -11,7 +11,7 @@ type oauthClient struct {
 	name    string
 	who     Identity
 	refused bool   // the server has sent its error
-	why     string // what that says, safe to log
+	why     string // the server's error in words that are safe to log
 }
 
 func (c *oauthClient) Name() string { return c.name }
@@ -39,9 +39,8 @@ func (c *oauthClient) Start() ([]byte, error) {
 // saslname escapes a name in the header of GS2 (RFC 5801, section 4).
 var saslname = strings.NewReplacer("=", "=3D", ",", "=2C")
 
-// Next answers the error of a server that refuses: with an empty response in
-// XOAUTH2, and with 0x01 in OAUTHBEARER (RFC 7628, section 3.2.3). The reply that
-// follows is the refusal.
+// Next answers the error that a server sends before it refuses: with an empty response in
+// XOAUTH2, and with 0x01 in OAUTHBEARER (RFC 7628, section 3.2.3). The refusal follows.
 func (c *oauthClient) Next(challenge []byte) ([]byte, error) {
 	if c.refused {
 		return nil, errTooMany(c.name)
@@ -58,7 +57,7 @@ func (c *oauthClient) Next(challenge []byte) ([]byte, error) {
 	return []byte{1}, nil
 }
 
-// accept refuses a yes after the error: the server has taken it back before.
+// accept fails if the server has sent its error before the positive reply.
 func (c *oauthClient) accept() error {
 	if c.refused {
 		return fmt.Errorf("log in by %s: the server said yes after it refused the token", c.name)
@@ -68,11 +67,11 @@ func (c *oauthClient) accept() error {
 
 func (c *oauthClient) explanation() string { return c.why }
 
-// explain puts a server's error in words. It leaves out a value that holds the
-// token, or that the token holds if it is long enough to matter.
+// explain returns a server's error in words. It omits a value that contains the token, or
+// that the token contains, if the value is long enough to matter.
 func explain(challenge []byte, token string) string {
 	var e struct {
-		Status any    `json:"status"` // a number in some servers
+		Status any    `json:"status"` // some servers send a number
 		Scope  string `json:"scope"`
 	}
 	if json.Unmarshal(challenge, &e) != nil {
@@ -84,7 +83,7 @@ func explain(challenge []byte, token string) string {
 	safe := func(text string) string {
 		const most = 100 // octets
 		text = text[:min(len(text), most)]
-		const telling = 16 // octets of a token
+		const telling = 16 // octets of a token that would reveal it
 		for at := 0; at+telling <= len(text); at++ {
 			if strings.Contains(token, text[at:at+telling]) {
 				return hidden

@@ -23,19 +23,19 @@ func (c *plainClient) Start() ([]byte, error) {
 
 func (c *plainClient) Next([]byte) ([]byte, error) { return nil, errTooMany(Plain) }
 
-// A loginClient is the client of LOGIN. It answers the first prompt with the user
-// and the second with the password, whatever they say: texts in the wild are
-// "Username:", "User Name\x00", other languages, and nothing.
+// A loginClient is the client of LOGIN. It answers the first prompt with the user and the
+// second with the password, whatever the prompts say. Servers send "Username:", "User
+// Name\x00", other languages, and nothing.
 type loginClient struct {
 	user     string
 	password Secret
 	step     int
-	prompt   string // the first
+	prompt   string // the first prompt
 }
 
 func (c *loginClient) Name() string { return Login }
 
-// Start has no initial response: servers disagree about what it means.
+// Start returns no initial response, because servers disagree on its meaning.
 func (c *loginClient) Start() ([]byte, error) { return nil, nil }
 
 func (c *loginClient) Next(challenge []byte) ([]byte, error) {
@@ -45,7 +45,7 @@ func (c *loginClient) Next(challenge []byte) ([]byte, error) {
 		c.prompt = strings.ToLower(string(challenge))
 		return []byte(c.user), nil
 	case 2:
-		// A server that asks for the user again would have the password in its log.
+		// A server that asks for the user again would write the password to its log.
 		if c.prompt == strings.ToLower(string(challenge)) && strings.Contains(c.prompt, "user") {
 			return nil, errors.New("log in by LOGIN: the server asks for the user again")
 		}
@@ -75,7 +75,7 @@ func (c *cramClient) Next(challenge []byte) ([]byte, error) {
 	return []byte(c.user + " " + cramDigest(password, challenge)), err
 }
 
-// cramDigest is the proof of RFC 2195, section 2.
+// cramDigest returns the digest of RFC 2195, section 2.
 func cramDigest(password string, challenge []byte) string {
 	mac := hmac.New(md5.New, []byte(password))
 	mac.Write(challenge)

@@ -9,14 +9,14 @@ import (
 	"github.com/xdg-go/scram"
 )
 
-// scramMechanism is the client of SCRAM-SHA-1 and SCRAM-SHA-256 (RFC 5802, RFC
-// 7677), without channel binding.
+// A scramMechanism is the client of SCRAM-SHA-1 and SCRAM-SHA-256 (RFC 5802, RFC 7677),
+// without channel binding.
 type scramMechanism struct {
 	name string
-	// talk is the exchange, a function so that fmt cannot print what it holds.
+	// talk returns the exchange. It is a function so that fmt cannot print the content.
 	talk     func() *scram.ClientConversation
 	step     int
-	verified bool // the server has proved that it knows the password too
+	verified bool // the server has proved that it knows the password
 }
 
 func newSCRAMClient(mechanism string, c *scram.Client) *scramMechanism {
@@ -42,14 +42,15 @@ func (c *scramMechanism) Next(challenge []byte) ([]byte, error) {
 		}
 	}
 	response, err := c.talk().Step(string(challenge))
-	if err != nil { // it may quote the server
+	if err != nil { // the error may quote the server
 		return nil, fmt.Errorf("log in by %s: %s", c.name, quoted(err.Error()))
 	}
 	c.verified = c.talk().Valid()
 	return []byte(response), nil
 }
 
-// checkIterations refuses a server's first message that would keep us busy.
+// checkIterations refuses a first message of the server that would take us too long to
+// answer.
 func checkIterations(first string) error {
 	for field := range strings.SplitSeq(first, ",") {
 		text, ok := strings.CutPrefix(field, "i=")

@@ -1,11 +1,11 @@
-// Package sasl has the SASL mechanisms of SMTP AUTH (RFC 4954): the client half,
-// which proves to a server who we are, and the server half, which checks who a
-// client is. It does no I/O: the caller carries each message, encodes and decodes
-// base64 with [Encode], [EncodeInitial], [DecodeChallenge] and [DecodeResponse], and
-// reads the replies.
+// Package sasl implements the SASL mechanisms of SMTP AUTH (RFC 4954): the client side,
+// which proves our identity to a server, and the server side, which verifies a client's.
+// It does no I/O: the caller sends and receives the messages, encodes and decodes base64
+// with [Encode], [EncodeInitial], [DecodeChallenge] and [DecodeResponse], and interprets
+// replies.
 //
-// No error, and no text of a value under any verb of fmt or in log/slog, holds a
-// password, a hash or a token.
+// No error contains a password, a hash or a token. Nor does any output of a value of this
+// package by fmt or log/slog.
 package sasl
 
 import "errors"
@@ -22,49 +22,49 @@ const (
 	OAuthBearer = "OAUTHBEARER"   // RFC 7628
 )
 
-// A Client proves to a server who we are, in one exchange. It is not for
-// concurrent use. [Accept] has to be asked before the server's yes counts.
+// A Client proves our identity to a server, in one exchange. It is not safe for
+// concurrent use. Before relying on the server's positive reply, the caller must call
+// [Accept].
 type Client interface {
-	// Name is the mechanism, as in the AUTH command.
+	// Name returns the mechanism, as in the AUTH command.
 	Name() string
 
-	// Start returns the initial response. It is nil if there is none: the server
-	// speaks first. The caller may say AUTH without it and send it after the first
-	// 334, whose text is then of no meaning (RFC 4954, section 4). Start is called
-	// once.
+	// Start returns the initial response. It is nil if there is none because the server
+	// speaks first. The caller may send AUTH without it and send it after the first 334,
+	// whose text then has no meaning (RFC 4954, section 4). Start must be called once.
 	Start() (initial []byte, err error)
 
-	// Next answers a challenge, which is what the 334 holds. An empty response is
-	// not nil. After an error the exchange cannot go on: the caller cancels it
-	// with "*".
+	// Next answers a challenge, the content of a 334. An empty response is not nil. After
+	// an error the caller must cancel the exchange with "*".
 	Next(challenge []byte) (response []byte, err error)
 }
 
-// A Server checks who a client is, in one exchange. It is not for concurrent use.
+// A Server verifies the identity of a client, in one exchange. It is not safe for
+// concurrent use.
 type Server interface {
-	// Next takes the client's next message; nil means that the AUTH command had no
-	// initial response, which only the first call may say. It returns what the
-	// next 334 holds, or that the client is logged in. An empty challenge is sent
-	// as "334 " with the space: msmtp, gsasl and swaks fail without it.
+	// Next takes the client's next message. On the first call, nil means that the AUTH
+	// command had no initial response. Next returns the content of the next 334, or done
+	// if the client has logged in. An empty challenge must be sent as "334 " with the
+	// blank: msmtp, gsasl and swaks fail without it.
 	//
-	// The error is or wraps [ErrRefused] or [ErrMalformed]. It ends the exchange,
-	// and every later call returns an error.
+	// The error is or wraps [ErrRefused] or [ErrMalformed]. It ends the exchange: every
+	// later call returns an error.
 	Next(response []byte) (challenge []byte, done bool, err error)
 
-	// User is who has logged in, as the Lookup spells the name, and "" before Next
-	// has said done.
+	// User returns the user who has logged in, as the Lookup spells the name. It is ""
+	// until Next has returned done.
 	User() string
 }
 
 var (
-	// ErrRefused means that the user is unknown or the proof wrong: 535 5.7.8. What
-	// wraps it says which, for the log; the client must not be told.
+	// ErrRefused means that the user is unknown or the proof is wrong: 535 5.7.8. An
+	// error that wraps it says which, for the log; the client must not be told.
 	ErrRefused = errors.New("authentication refused")
 
-	// ErrMalformed means that a message is none of the mechanism: 501 5.5.2.
+	// ErrMalformed means that a message does not belong to the mechanism: 501 5.5.2.
 	ErrMalformed = errors.New("malformed authentication message")
 
-	// ErrMechanism means that the mechanism is unknown, or needs something that
-	// there is not: 504 5.5.4 towards a client.
+	// ErrMechanism means that the mechanism is unknown, or needs something that is
+	// missing: 504 5.5.4 for a client.
 	ErrMechanism = errors.New("mechanism not available")
 )

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// Encode returns the line that carries a response, or the text of the 334 that
-// carries a challenge. An empty one is an empty line.
+// Encode returns the line with a response, or the text of the 334 with a challenge. An
+// empty message is an empty line.
 func Encode(message []byte) string {
 	return base64.StdEncoding.EncodeToString(message)
 }
 
-// EncodeInitial returns the argument of the AUTH command that carries an initial
-// response, which is "=" for an empty one (RFC 4954, section 4).
+// EncodeInitial returns an initial response as the argument of the AUTH command: "=" if
+// it is empty (RFC 4954, section 4).
 func EncodeInitial(initial []byte) string {
 	if len(initial) == 0 {
 		return "="
@@ -21,9 +21,9 @@ func EncodeInitial(initial []byte) string {
 	return Encode(initial)
 }
 
-// DecodeChallenge returns what the text of a 334 holds for the client of a
-// mechanism. LOGIN takes a text that is no base64 as it stands, since servers are
-// allowed any prompt there; to other mechanisms it is an error.
+// DecodeChallenge returns the challenge in the text of a 334, for the client of a
+// mechanism. For LOGIN, a text that is not base64 is returned unchanged, because servers
+// may send any prompt. For other mechanisms it is an error.
 func DecodeChallenge(mechanism, text string) ([]byte, error) {
 	challenge, err := decode(text)
 	if err == nil {
@@ -35,9 +35,9 @@ func DecodeChallenge(mechanism, text string) ([]byte, error) {
 	return nil, fmt.Errorf("decode the challenge of %s: %d octets that are no base64", mechanism, len(text))
 }
 
-// DecodeResponse returns what a line of the client holds. An initial response, the
-// argument of AUTH, is empty if it is "=". The result is never nil without an
-// error. The error wraps [ErrMalformed] and does not quote the line.
+// DecodeResponse returns the response in a line of the client. If initial is set, line is
+// the initial response of AUTH, in which "=" means empty. The result is nil only with an
+// error, which wraps [ErrMalformed] and does not quote the line.
 func DecodeResponse(line string, initial bool) ([]byte, error) {
 	if initial && line == "=" {
 		return []byte{}, nil
@@ -49,9 +49,8 @@ func DecodeResponse(line string, initial bool) ([]byte, error) {
 	return response, nil
 }
 
-// decode reads base64 with the padding of RFC 4648 or without it, between
-// blanks. The result is not nil. A line end within is an error, though package
-// base64 ignores it.
+// decode decodes base64, with or without the padding of RFC 4648, between blanks. The
+// result is not nil. A line end inside is an error, although package base64 ignores it.
 func decode(text string) ([]byte, error) {
 	text = strings.Trim(text, " \t")
 	if at := strings.IndexAny(text, "\r\n"); at >= 0 {

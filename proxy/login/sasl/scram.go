@@ -9,15 +9,16 @@ import (
 	"github.com/xdg-go/scram"
 )
 
-// iterations is how often a password is hashed for SCRAM by our server. It is the
-// least that RFC 5802 (section 5.1) and RFC 7677 (section 4) allow: a device with
-// a slow processor has to do as many.
+// iterations is the number of times our server hashes a password for SCRAM. It is the
+// least that RFC 5802 (section 5.1) and RFC 7677 (section 4) allow, because a device with
+// a slow processor must do as many.
 const iterations = 4096
 
-// mostIterations is the most that a server may ask of our client, some 0.5 s.
+// mostIterations is the largest number that our client accepts from a server, which takes
+// about 0.5 s.
 const mostIterations = 1_000_000
 
-// scramKeys are what a server keeps of a password, computed once.
+// scramKeys are the keys that a server derives from a password, computed once.
 type scramKeys struct {
 	once   sync.Once
 	stored scram.StoredCredentials
@@ -31,8 +32,8 @@ func scramHash(mechanism string) scram.HashGeneratorFcn {
 	return scram.SHA256
 }
 
-// scramClient prepares a user and a password by SASLprep, and leaves them as they
-// are if that forbids them: many servers do not prepare either.
+// scramClient prepares user and password with SASLprep. If SASLprep forbids them, it
+// leaves them unchanged, as many servers do.
 func scramClient(mechanism, user, password string) *scram.Client {
 	hash := scramHash(mechanism)
 	c, err := hash.NewClient(user, password, "")
@@ -42,9 +43,9 @@ func scramClient(mechanism, user, password string) *scram.Client {
 	return c
 }
 
-// scram returns the keys of the secret for a mechanism. If the secret is not known
-// in clear, or known is false, they are those of no password, and the salt depends
-// on the name, as it would if each name were a user's.
+// scram returns the keys of the secret for a mechanism. If the secret is not known in
+// clear, or known is false, the keys match no password. The salt then depends on the
+// name, as if each name were a user.
 func (s Secret) scram(mechanism, name string, known bool) scram.StoredCredentials {
 	h := s.held()
 	if !s.Clear() || !known {
@@ -61,7 +62,8 @@ func (s Secret) scram(mechanism, name string, known bool) scram.StoredCredential
 	}
 	keys.once.Do(func() {
 		factors := scram.KeyFactors{Salt: string(h.derive("salt", mechanism)[:saltSize]), Iters: iterations}
-		// The user is no part of the keys. An error is that of a hash which fails.
+		// The keys do not depend on the user. An error means that the hash function
+		// fails.
 		keys.stored, _ = scramClient(mechanism, "user", h.text).GetStoredCredentialsWithError(factors)
 	})
 	return keys.stored
@@ -69,7 +71,7 @@ func (s Secret) scram(mechanism, name string, known bool) scram.StoredCredential
 
 const saltSize = 16 // octets
 
-// derive returns octets that only whoever has the secret's key can know.
+// derive returns octets that nobody can compute without the secret's key.
 func (h *held) derive(words ...string) []byte {
 	mac := hmac.New(sha256.New, h.key[:])
 	for _, word := range words {

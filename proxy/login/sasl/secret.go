@@ -14,29 +14,28 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// A Secret proves who somebody is: a password, a token, or the hash of a
-// password. What it holds is printed by no verb of fmt and by no log. The zero
-// Secret is none: it matches nothing. A Secret is for concurrent use, and copies
-// share what was computed once.
+// A Secret is a password, a token, or the hash of a password. No verb of fmt and no log
+// prints its content. The zero Secret is none: it matches nothing. A Secret is safe for
+// concurrent use, and copies share what was computed once.
 type Secret struct {
-	// held is a function because fmt prints the address of one under every verb. It
-	// follows a pointer, and calls no Format of an unexported field.
+	// held is a function because fmt prints only its address. fmt would follow a pointer,
+	// and calls no Format of an unexported field.
 	held func() *held
 }
 
-// held is what a secret is. One of text and hash is set.
+// A held is the content of a Secret. Exactly one of text and hash is set.
 type held struct {
 	text string // the password or token in clear
 	hash []byte // the bcrypt hash of the password
 
-	known atomic.Pointer[[sha256.Size]byte] // the password that fitted hash, under key
+	known atomic.Pointer[[sha256.Size]byte] // MAC, under key, of the password that matched hash
 	key   [sha256.Size]byte
 
 	sha1, sha256 scramKeys
 }
 
-// Password returns the secret that is a password or a token in clear. An empty one
-// is the zero Secret.
+// Password returns a Secret that is a password or token in clear. For "" it is the zero
+// Secret.
 func Password(text string) Secret {
 	if text == "" {
 		return Secret{}
@@ -44,8 +43,8 @@ func Password(text string) Secret {
 	return newSecret(&held{text: text})
 }
 
-// Hash returns the secret that is known only by its bcrypt hash, as "htpasswd -nB"
-// prints it behind the colon. It serves PLAIN and LOGIN alone.
+// Hash returns a Secret of which only the bcrypt hash is known, as "htpasswd -nB" prints
+// it after the colon. It is only of use for PLAIN and LOGIN.
 func Hash(hash string) (Secret, error) {
 	if _, err := bcrypt.Cost([]byte(hash)); err != nil || len(hash) != bcryptLength {
 		return Secret{}, fmt.Errorf("a password hash of %d octets is no bcrypt hash; htpasswd -nBC 12 USER prints one behind the colon", len(hash))
@@ -60,17 +59,17 @@ func newSecret(h *held) Secret {
 	return Secret{func() *held { return h }}
 }
 
-// Zero reports whether the secret is none.
+// Zero reports whether s is the zero Secret.
 func (s Secret) Zero() bool { return s.held == nil }
 
-// Clear reports whether the secret is known in clear: without that only PLAIN and
-// LOGIN can check it, and no client can use it.
+// Clear reports whether the secret is known in clear. If it is not, only PLAIN and LOGIN
+// can check it, and no client can use it.
 func (s Secret) Clear() bool { return s.held != nil && s.held().text != "" }
 
-// errNotClear is the answer to a client that was given a hash, or nothing.
+// errNotClear is the error of a client whose secret is a hash or zero.
 var errNotClear = errors.New("the password or token is not known in clear")
 
-// Equal reports whether two secrets are of the same kind and hold the same.
+// Equal reports whether two secrets have the same kind and content.
 func (s Secret) Equal(other Secret) bool {
 	if s.Zero() || other.Zero() {
 		return s.Zero() == other.Zero()
@@ -87,9 +86,9 @@ func (s Secret) reveal() (string, error) {
 	return s.held().text, nil
 }
 
-// matches reports whether password is what the secret stands for. The time that it
-// takes depends on the kind of the secret and, of a hash, on whether the same
-// password was right before; a wrong one always costs a whole bcrypt.
+// matches reports whether password is the one that the secret is or is a hash of. The
+// time depends on the kind of the secret and, for a hash, on whether the same password
+// was right before. A wrong password always costs one bcrypt.
 func (s Secret) matches(password []byte) bool {
 	if s.Zero() || len(password) == 0 {
 		return false
@@ -131,8 +130,7 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
 // MarshalText hides the secret from encoders, such as JSON's.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
-// quoted prepares text of the other side for an error or a log: at most 200
-// octets, quoted.
+// quoted prepares text of a peer for an error or a log: at most 200 octets of it, quoted.
 func quoted(text string) string {
 	const most = 200
 	if len(text) > most {

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// A Realm is what clients log in to.
+// A Realm is the server that clients log in to.
 type Realm struct {
 	Lookup Lookup
-	Host   string           // our name, for the challenges; "" is localhost
-	Now    func() time.Time // what NTLM tells clients of the time; nil is time.Now
+	Host   string           // our host name, for challenges; "": localhost
+	Now    func() time.Time // the time that NTLM tells clients; nil: time.Now
 }
 
-// NewServer returns the server of one exchange of a mechanism. The error wraps
-// [ErrMechanism] if the mechanism is unknown. Whether the mechanism was offered is
-// the caller's business.
+// NewServer returns the server of one exchange by a mechanism. The error wraps
+// [ErrMechanism] if the mechanism is unknown. NewServer does not check whether the
+// mechanism was offered.
 func NewServer(mechanism string, realm Realm) (Server, error) {
 	s := &server{realm: realm}
 	switch mechanism = strings.ToUpper(mechanism); mechanism {
@@ -37,9 +37,9 @@ func NewServer(mechanism string, realm Realm) (Server, error) {
 	return s, nil
 }
 
-// Mechanisms returns the mechanisms that can check each of the secrets, the
-// strongest first: a client that chooses one must not fail because its user's
-// secret is a hash.
+// Mechanisms returns the mechanisms that can check all of the secrets, the strongest
+// first. Otherwise a client that chooses one could fail because its user's secret is a
+// hash.
 func Mechanisms(secrets ...Secret) []string {
 	if len(secrets) == 0 {
 		return nil
@@ -50,8 +50,8 @@ func Mechanisms(secrets ...Secret) []string {
 	return passwordOrder()
 }
 
-// A server is one exchange. next is the step that is due. What the client has said
-// is held by the step alone, where fmt does not print it.
+// A server is one exchange. next is the next step. Only the step holds what the client
+// has said, so that fmt does not print it.
 type server struct {
 	realm  Realm
 	next   step
@@ -60,7 +60,7 @@ type server struct {
 	ended  bool
 }
 
-// A step takes one message of the client.
+// A step handles one message of the client.
 type step func(response []byte) (challenge []byte, done bool, err error)
 
 func (s *server) User() string { return s.user }
@@ -88,7 +88,7 @@ func (s *server) host() string {
 	return s.realm.Host
 }
 
-// find asks the Lookup. The secret is never none.
+// find returns the user that Lookup finds. Its secret is never zero.
 func (s *server) find(name string) (u User, known bool) {
 	u, known = s.realm.Lookup(name)
 	if u.Secret.Zero() {
@@ -104,11 +104,11 @@ func (s *server) check(name string, password []byte) (done bool, err error) {
 	return s.settle(u, known, right)
 }
 
-// errActAs refuses a client that logs in and asks to act as somebody else.
+// errActAs refuses a client that logs in and asks to act as another user.
 var errActAs = fmt.Errorf("%w: the client asks to act as another user", ErrRefused)
 
-// settle ends the exchange. The caller has spent the same time whether or not the
-// user is known.
+// settle ends the exchange. The time that the caller has spent must not depend on whether
+// the user is known.
 func (s *server) settle(u User, known, right bool) (done bool, err error) {
 	switch {
 	case !known:

@@ -9,8 +9,8 @@ import (
 	"smtpshim/proxy/login/ntlm"
 )
 
-// ntlm takes the NEGOTIATE_MESSAGE of NTLM, on the AUTH line or after an empty
-// challenge ([MS-SMTPNTLM] 3.2.5).
+// ntlm handles the NEGOTIATE_MESSAGE of NTLM, which comes on the AUTH line or after an
+// empty challenge ([MS-SMTPNTLM] 3.2.5).
 func (s *server) ntlm(response []byte) ([]byte, bool, error) {
 	if response == nil {
 		return []byte{}, false, nil
@@ -39,8 +39,8 @@ func (s *server) ntlmAnswer(x *ntlm.Exchange, response []byte) ([]byte, bool, er
 			break
 		}
 	}
-	// Without the password in clear nothing is right, and a random one costs the
-	// same time.
+	// Without a password in clear no answer can be right. Checking it against a random
+	// password takes the same time.
 	password, err := u.Secret.reveal()
 	if err != nil {
 		password = rand.Text()

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// plain checks the only message of PLAIN (RFC 4616): who to act as, who logs in,
-// and the password. Nobody acts as somebody else.
+// plain checks the only message of PLAIN (RFC 4616): the user to act as, the user who
+// logs in, and the password. Nobody may act as another user.
 func (s *server) plain(response []byte) ([]byte, bool, error) {
 	if response == nil {
 		return []byte{}, false, nil
@@ -27,16 +27,16 @@ func (s *server) plain(response []byte) ([]byte, bool, error) {
 	return nil, done, err
 }
 
-// The prompts of LOGIN as servers word them. Clients such as Outlook ignore what
-// they say, others look for just these.
+// The prompts of LOGIN in their usual form. Clients such as Outlook ignore the text,
+// others require it.
 const (
 	promptUser     = "Username:"
 	promptPassword = "Password:"
 )
 
-// login takes the user of LOGIN, on the AUTH line or after a prompt.
+// login handles the user of LOGIN, which comes on the AUTH line or after a prompt.
 func (s *server) login(response []byte) ([]byte, bool, error) {
-	if len(response) == 0 { // there was none, or "="
+	if len(response) == 0 { // no initial response, or "="
 		s.next = s.loginUser
 		return []byte(promptUser), false, nil
 	}
@@ -55,8 +55,8 @@ func (s *server) loginUser(response []byte) ([]byte, bool, error) {
 	return []byte(promptPassword), false, nil
 }
 
-// cram sends the challenge of CRAM-MD5 (RFC 2195): a message identifier that was
-// never used before. The client may not speak first.
+// cram sends the challenge of CRAM-MD5 (RFC 2195), a unique message identifier. The
+// client must not speak first.
 func (s *server) cram(response []byte) ([]byte, bool, error) {
 	if len(response) > 0 {
 		return nil, false, fmt.Errorf("%w: CRAM-MD5 has no initial response", ErrMalformed)
@@ -67,14 +67,14 @@ func (s *server) cram(response []byte) ([]byte, bool, error) {
 }
 
 func (s *server) cramAnswer(challenge, response []byte) ([]byte, bool, error) {
-	// A user may have blanks in its name, so the last one counts.
+	// The name of the user may contain blanks, so the last blank separates.
 	space := bytes.LastIndexByte(response, ' ')
 	if space <= 0 {
 		return nil, false, fmt.Errorf("%w: CRAM-MD5 wants a user, a space and a digest", ErrMalformed)
 	}
 	u, known := s.find(string(response[:space]))
-	// Without the password in clear nothing is right, and a random one costs the
-	// same time.
+	// Without a password in clear no answer can be right. Checking it against a random
+	// password takes the same time.
 	password, err := u.Secret.reveal()
 	if err != nil {
 		password = rand.Text()

@@ -7,7 +7,7 @@ import (
 	"github.com/xdg-go/scram"
 )
 
-// scram takes the client's first message of SCRAM (RFC 5802, section 5).
+// scram handles the client's first message of SCRAM (RFC 5802, section 5).
 func (s *server) scram(mechanism string) step {
 	return func(response []byte) ([]byte, bool, error) {
 		if response == nil {
@@ -25,7 +25,7 @@ func (s *server) scram(mechanism string) step {
 		}
 		talk := checker.NewConversation()
 		challenge, err := talk.Step(string(response))
-		if err != nil { // it may quote the client
+		if err != nil { // the error may quote the client
 			return nil, false, fmt.Errorf("%w: no first message of %s without channel binding", ErrMalformed, mechanism)
 		}
 		s.next = func(response []byte) ([]byte, bool, error) { return s.scramFinal(talk, u, known, response) }
@@ -33,8 +33,8 @@ func (s *server) scram(mechanism string) step {
 	}
 }
 
-// scramFinal checks the client's proof, and proves in turn that we know the
-// password. The client is logged in once it has answered that.
+// scramFinal checks the client's proof, and proves that we know the password. The client
+// is logged in when it has answered that.
 func (s *server) scramFinal(talk *scram.ServerConversation, u User, known bool, response []byte) ([]byte, bool, error) {
 	proof, err := talk.Step(string(response))
 	if err != nil && proof == "" {
@@ -45,7 +45,7 @@ func (s *server) scramFinal(talk *scram.ServerConversation, u User, known bool, 
 		return nil, false, err
 	}
 	user := s.user
-	s.user = "" // until the client has answered
+	s.user = "" // not yet logged in
 	if actAs := talk.AuthzID(); actAs != "" && actAs != talk.Username() && !strings.EqualFold(actAs, user) {
 		return nil, false, errActAs
 	}

@@ -12,28 +12,28 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// A User may log in to us.
+// A User is a user who may log in to us.
 type User struct {
 	Name   string
 	Secret Secret
 
-	// NTLMv1 accepts answers of NTLMv1 too, which are weak. Exchange 5.0 and 5.5,
-	// msmtp, mutt, swaks and Exim know no others.
+	// NTLMv1 also accepts answers of NTLMv1, which are weak. Exchange 5.0 and 5.5, msmtp,
+	// mutt, swaks and Exim send no others.
 	NTLMv1 bool
 }
 
-// A Lookup finds who may log in. If there is no such user it returns false, and a
-// User with a secret that costs as much to check as a real one; [Users] does so.
-// It is for concurrent use.
+// A Lookup finds a user who may log in. If there is none, it returns false and a User
+// whose secret takes as long to check as a real one, as [Users] does. It must be safe for
+// concurrent use.
 type Lookup func(name string) (User, bool)
 
-// Users returns the Lookup of a fixed set. A name is found in any case, since old
-// NTLM clients send it in capitals. It is an error if two names differ in nothing
-// but case, or a user has no secret.
+// Users returns the Lookup of a fixed set of users. It ignores the case of names, because
+// old NTLM clients send them in upper case. It is an error if two names differ only in
+// case, or if a user has no secret.
 //
-// For a name that is unknown the Lookup returns a secret of the kind of some
-// user's, always of the same kind for the same name, so neither time nor a
-// challenge tells that there is no such user.
+// For an unknown name, the Lookup returns a secret of the kind that some user has, and
+// always the same kind for the same name. Neither time nor challenges then reveal that
+// there is no such user.
 func Users(list ...User) (Lookup, error) {
 	byName := make(map[string]User, len(list))
 	kinds := make([]Secret, 0, len(list))
@@ -49,7 +49,7 @@ func Users(list ...User) (Lookup, error) {
 			return nil, fmt.Errorf("user %q is there twice: also as %q", u.Name, other.Name)
 		}
 		byName[folded] = u
-		if u.Secret.Clear() { // now, so that the first login costs no more than others
+		if u.Secret.Clear() { // so that the first login takes no longer than others
 			u.Secret.scram(SCRAMSHA1, u.Name, true)
 			u.Secret.scram(SCRAMSHA256, u.Name, true)
 		}
@@ -73,14 +73,14 @@ func Users(list ...User) (Lookup, error) {
 	}, nil
 }
 
-// decoy returns a secret of the same kind as s that nobody knows.
+// decoy returns an unknown secret of the same kind as s.
 func decoy(s Secret) Secret {
 	random := rand.Text()
 	if s.Clear() {
 		return Password(random)
 	}
-	// The hash of no known password, which costs as much as s: salt and sum are
-	// 53 octets in the alphabet of bcrypt.
-	cost, _ := bcrypt.Cost(s.held().hash) // Hash has looked
+	// A hash that no known password matches, with the cost of s. Salt and sum are 53
+	// octets in the alphabet of bcrypt.
+	cost, _ := bcrypt.Cost(s.held().hash) // Hash has checked it
 	return newSecret(&held{hash: fmt.Appendf(nil, "$2a$%02d$%.53s", cost, random+rand.Text()+rand.Text())})
 }

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// byNumber says what to do about Microsoft's numbers
-// (learn.microsoft.com/entra/identity-platform/reference-error-codes). %s stands
-// for the account's name.
+// byNumber maps Microsoft's error numbers to advice
+// (learn.microsoft.com/entra/identity-platform/reference-error-codes). %s stands for the
+// account's name.
 var byNumber = map[string]string{
 	"7000215": "the client secret is wrong: store the secret's value, not its ID",
 	"7000222": "the client secret has expired: make a new one and store its value",
@@ -35,9 +35,9 @@ var byNumber = map[string]string{
 	"50057":   "the user's account is disabled: enable it",
 }
 
-// Explain says what an endpoint means by a text that names one of Microsoft's numbers, as
-// AADSTS7000222, or an error of OAuth's (RFC 6749, 5.2), and what to do; "" is what is
-// not known. The account is NAME.
+// Explain explains a text of an endpoint that contains one of Microsoft's numbers, such
+// as AADSTS7000222, or an error of OAuth (RFC 6749, 5.2): its meaning and what to do. A
+// result is "" if it is not known. The account is called NAME.
 func Explain(text string) (means, do string) {
 	for _, m := range aadsts.FindAllStringSubmatch(text, -1) {
 		if known := byNumber[m[1]]; known != "" {
@@ -55,7 +55,7 @@ func Explain(text string) (means, do string) {
 	return "", ""
 }
 
-// advice says what to do about a reply of the endpoint; "": nothing is known.
+// advice returns what to do about a reply of the endpoint; "" if that is not known.
 func advice(e *Error, s Settings) string {
 	text := byNumber[e.AADSTS]
 	if text == "" {
@@ -79,7 +79,7 @@ func advice(e *Error, s Settings) string {
 	return named(text, s.Account)
 }
 
-// unreachableAdvice says what to do about an endpoint that has not replied.
+// unreachableAdvice returns what to do about an endpoint that has not replied.
 func unreachableAdvice(cause error, s Settings) string {
 	var (
 		unknown x509.UnknownAuthorityError
@@ -103,7 +103,7 @@ func unreachableAdvice(cause error, s Settings) string {
 	return "check token_url and whether this machine may reach it; if it reaches the Internet through a proxy only, write proxy_url"
 }
 
-// named puts the account's name where text has a place for it.
+// named inserts the account's name into text.
 func named(text, account string) string {
 	for i := range len(text) {
 		if text[i] == '%' {
@@ -113,9 +113,9 @@ func named(text, account string) string {
 	return text
 }
 
-// retryAfter reads the header of that name in either form (RFC 9110, 10.2.3). Of
-// a date it takes the distance from the reply's own Date, since the local clock
-// may be off. 0: there is none.
+// retryAfter parses the header Retry-After in either form (RFC 9110, 10.2.3). It
+// interprets a date relative to the reply's own Date, because the local clock may be
+// wrong. It returns 0 if there is no such header.
 func retryAfter(h http.Header) time.Duration {
 	text := h.Get("Retry-After")
 	if n, err := strconv.Atoi(text); err == nil {

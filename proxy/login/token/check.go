@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Check returns all that is wrong with the settings, joined, or nil. It reads the files
-// that they name, and changes nothing: unlike [New] it does not make StateDir.
+// Check returns all mistakes in the settings, joined, or nil. It reads the files that
+// they name. Unlike [New], it does not create StateDir.
 func (s Settings) Check() error {
 	_, err := s.source()
 	return err
 }
 
-// source returns a source that is yet to be started.
+// source returns a source that is not started.
 func (s Settings) source() (*Source, error) {
 	s, err := s.filled()
 	if err != nil {
@@ -26,8 +26,7 @@ func (s Settings) source() (*Source, error) {
 	return source, source.readable()
 }
 
-// readable reads the files of the credentials, to find mistakes before the first
-// request.
+// readable reads the files of the credentials, to find mistakes before the first request.
 func (s *Source) readable() error {
 	switch s.settings.Flow {
 	case ServiceAccount:
@@ -47,8 +46,8 @@ func (s *Source) readable() error {
 	return nil
 }
 
-// CertificateEnds returns when the client certificate of the settings ends: the
-// only credential whose end its file tells. The zero time: there is none.
+// CertificateEnds returns when the client certificate of the settings ends. It is zero if
+// there is none. No other credential shows its end in its file.
 func (s Settings) CertificateEnds() (time.Time, error) {
 	if s.ClientCertificate == "" {
 		return time.Time{}, nil
@@ -60,8 +59,8 @@ func (s Settings) CertificateEnds() (time.Time, error) {
 	return leaf.NotAfter, nil
 }
 
-// Stored returns nil if [Login] has stored a refresh token for these settings, and else
-// why not. It does not find out whether the token is still good.
+// Stored returns nil if [Login] has stored a refresh token for these settings, and
+// otherwise an error. It does not check whether the endpoint still accepts the token.
 func (s Settings) Stored() error {
 	s, err := s.filled()
 	if err != nil {

@@ -13,15 +13,15 @@ import (
 	"time"
 )
 
-// commandDelay is how long a program that was killed, or that has left its output
-// to a child, may take to end.
+// commandDelay is the time in which a program must end after it was killed, or after it
+// has left its output to a child.
 const commandDelay = time.Second
 
-// A bounded buffer takes as many octets as a reply of an endpoint may have. It
-// does not embed the buffer, whose ReadFrom has no bound.
+// A bounded is a buffer for as many octets as the reply of an endpoint may have. It does
+// not embed the bytes.Buffer, whose ReadFrom is unbounded.
 type bounded struct {
 	text bytes.Buffer
-	over bool // there was more
+	over bool // more octets were written than fit
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
@@ -34,9 +34,9 @@ func (b *bounded) Write(p []byte) (int, error) {
 
 var errLong = fmt.Errorf("it prints more than %d octets", maxReply)
 
-// commanded runs the account's program, which prints a token, or JSON with
-// access_token and expires_in. Its other output and its arguments are not
-// repeated: either may hold a secret.
+// commanded runs the account's program, which prints a token, or JSON with access_token
+// and expires_in. Errors repeat neither its other output nor its arguments, because both
+// may contain a secret.
 func (s *Source) commanded(ctx context.Context) (grant, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, s.settings.CommandTimeout)
 	defer cancel()
@@ -52,7 +52,7 @@ func (s *Source) commanded(ctx context.Context) (grant, *Error) {
 		return grant{}, s.settings.fault(Closed, nil)
 	case ctx.Err() != nil:
 		err = fmt.Errorf("it did not end within %v: %w", s.settings.CommandTimeout, ctx.Err())
-	case out.over: // the error may be that of the broken pipe
+	case out.over: // err may be due to the broken pipe
 		err = errLong
 	case errors.As(err, &exit):
 		err = fmt.Errorf("%v; run it by hand to see why", exit)
@@ -65,8 +65,8 @@ func (s *Source) commanded(ctx context.Context) (grant, *Error) {
 	return grant{}, s.settings.fault(Local, fmt.Errorf("run %q: %w", s.settings.Command[0], err))
 }
 
-// printed reads what a program has printed. Of the ways to say when the token
-// ends it knows expires_in alone: a point in time depends on the clock.
+// printed parses the output of a program. Of the ways to tell the end of a token it
+// supports only expires_in, because a point in time would depend on the clock.
 func printed(text string) (grant, error) {
 	text = strings.TrimSpace(text)
 	got := grant{access: text}
@@ -97,7 +97,7 @@ func printed(text string) (grant, error) {
 	return got, usable(text, "")
 }
 
-// seconds reads a number of seconds, which some write as a string.
+// seconds parses a number of seconds, which some programs write as a string.
 func seconds(v any) (time.Duration, bool) {
 	n, ok := v.(float64)
 	if text, isText := v.(string); isText {

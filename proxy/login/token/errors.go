@@ -18,12 +18,12 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// A Kind says why there is no token.
+// A Kind is the kind of reason for which there is no token.
 type Kind uint8
 
 const (
 	Unreachable   Kind = iota // the endpoint did not reply: dial, TLS, timeout
-	Unavailable               // the endpoint replied that it cannot now: 5xx, 429
+	Unavailable               // the endpoint replied that it is temporarily unable to: 5xx, 429
 	InvalidClient             // the endpoint does not accept the application's ID, secret or certificate
 	InvalidGrant              // the endpoint does not accept the refresh token or assertion, or there is none
 	Rejected                  // the endpoint refused for another reason, or sent no token
@@ -33,34 +33,34 @@ const (
 
 var kinds = []string{"unreachable", "unavailable", "invalid-client", "invalid-grant", "rejected", "local", "closed"}
 
-// String returns the kind's name in metrics: "unreachable", "unavailable",
+// String returns the name of the kind in metrics: "unreachable", "unavailable",
 // "invalid-client", "invalid-grant", "rejected", "local" or "closed".
 func (k Kind) String() string { return kinds[k] }
 
 var meanings = []string{"token endpoint does not reply", "token endpoint is unavailable", "client is not accepted",
 	"grant is not accepted", "token endpoint gives none", "local failure", "source is closed"}
 
-// Means returns the kind in words for people.
+// Means describes the kind for people.
 func (k Kind) Means() string { return meanings[k] }
 
-// An Error says why there is no token for an account. It holds no secret: what
-// the endpoint wrote is part of it only as a known code, an AADSTS number, and a
-// description without anything that may be a secret.
+// An Error says why there is no token for an account. It contains no secret: of the
+// endpoint's text it repeats only a registered code, an AADSTS number, and a description
+// without words that may be secret.
 type Error struct {
 	Account     string
 	Kind        Kind
 	Status      int           // of the HTTP reply; 0: none
-	Code        string        // the "error" of the reply, if it is a registered one
+	Code        string        // the "error" in the reply, if it is a registered code
 	AADSTS      string        // Microsoft's number, digits only
-	Description string        // of the endpoint, cut and cleaned
-	RetryAfter  time.Duration // that the endpoint asked for; 0: nothing
+	Description string        // the endpoint's description, shortened and without secrets
+	RetryAfter  time.Duration // the wait that the endpoint asked for; 0: none
 	Advice      string        // what to do about it
-	Err         error         // the cause, where there is one
+	Err         error         // the underlying error; may be nil
 }
 
-// Temporary reports whether trying again later may help without anybody's doing
-// at the provider: a client should be told 4xx then. A reply that has neither a token
-// nor a reason, such as the page of a captive portal, refuses nobody.
+// Temporary reports whether a later attempt may succeed without any change at the
+// provider, so that a client should be told 4xx. This includes a reply with neither a
+// token nor an error, such as the page of a captive portal.
 func (e *Error) Temporary() bool {
 	switch e.Kind {
 	case InvalidClient, InvalidGrant:
@@ -102,11 +102,10 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// codes are the values of "error" that an Error repeats: those of RFC 6749 (5.2,
-// 4.1.2.1) and RFC 8628 (3.5), interaction_required of OpenID Connect Core, and
-// authorization_declined, which Microsoft has for access_denied
-// (learn.microsoft.com, v2-oauth2-device-code).
-// Any other text may be a secret that the endpoint repeats.
+// codes are the values of "error" that an Error repeats: those of RFC 6749 (5.2, 4.1.2.1)
+// and RFC 8628 (3.5), interaction_required of OpenID Connect Core, and
+// authorization_declined, which Microsoft sends for access_denied (learn.microsoft.com,
+// v2-oauth2-device-code). Any other text may be a secret that the endpoint repeats.
 var codes = []string{
 	"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client",
 	"unsupported_grant_type", "invalid_scope", "access_denied", "server_error",
@@ -114,8 +113,8 @@ var codes = []string{
 	"interaction_required", "consent_required", "login_required",
 }
 
-// replied explains a reply of the endpoint that is no token. It never repeats
-// one of secrets.
+// replied returns an Error for a reply of the endpoint without a token. It repeats none
+// of secrets.
 func (s *Source) replied(reply *oauth2.RetrieveError, secrets []string) *Error {
 	e := s.settings.fault(Rejected, nil)
 	e.Status = reply.Response.StatusCode
@@ -142,12 +141,12 @@ func (s *Source) replied(reply *oauth2.RetrieveError, secrets []string) *Error {
 	return e
 }
 
-// fault makes an Error of the account.
+// fault returns an Error for the account.
 func (s Settings) fault(kind Kind, err error) *Error {
 	return &Error{Account: s.Account, Kind: kind, Err: err}
 }
 
-// explained makes an Error of whatever a request returned.
+// explained returns an Error for any error of a request.
 func (s *Source) explained(err error, secrets []string) *Error {
 	var typed *Error
 	if errors.As(err, &typed) {
@@ -170,7 +169,7 @@ func (s *Source) explained(err error, secrets []string) *Error {
 	return e
 }
 
-// unreachable makes an Error of an endpoint that has not replied.
+// unreachable returns an Error for an endpoint that has not replied.
 func (s *Source) unreachable(cause error) *Error {
 	e := s.settings.fault(Unreachable, plain(cause, s.settings.Timeout))
 	e.Advice = unreachableAdvice(cause, s.settings)
@@ -182,7 +181,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &n) && n.Timeout()
 }
 
-// plain returns a cause whose text cannot quote what a peer has sent.
+// plain returns an error whose text cannot quote what a peer has sent.
 func plain(err error, timeout time.Duration) error {
 	var (
 		operation *net.OpError
@@ -209,8 +208,8 @@ func plain(err error, timeout time.Duration) error {
 	return errors.New("the connection failed, or its reply is not HTTP")
 }
 
-// unprinted are characters that do not belong in one line of a log, and spelled
-// finds words that are long enough to be a token, a code or a key.
+// unprinted matches characters that do not belong in one line of a log. spelled matches
+// words that are long enough to be a token, a code or a key.
 var (
 	aadsts    = regexp.MustCompile(`\bAADSTS([0-9]{4,10})\b`)
 	unprinted = regexp.MustCompile(`[^ -~]+`)
@@ -218,8 +217,8 @@ var (
 	trace     = regexp.MustCompile(`\s*Trace ID:.*`)
 )
 
-// clean makes a description fit for a log: one line of at most 200 characters
-// that holds none of secrets and no word that may be one.
+// clean returns a description for a log: one line of at most 200 characters, without
+// secrets and without words that may be secret.
 func clean(description string, secrets []string) string {
 	text := unprinted.ReplaceAllString(description, " ")
 	for _, hide := range secrets {

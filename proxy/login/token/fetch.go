@@ -13,22 +13,22 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 )
 
-// A grant is what a request has obtained.
+// A grant is the result of a request.
 type grant struct {
 	access  string
-	life    time.Duration // from the request on
-	known   bool          // the endpoint gave a lifetime
-	refresh secret        // the refresh token for the next request; of RefreshToken alone
+	life    time.Duration // lifetime from the request on
+	known   bool          // the endpoint has given the lifetime
+	refresh secret        // the next refresh token, for RefreshToken
 }
 
-// grants is what a source learns from one request for the next.
+// grants is what a source learns from its requests.
 type grants struct {
-	style   oauth2.AuthStyle // how the endpoint wants the client's secret; 0: not known yet
+	style   oauth2.AuthStyle // how the endpoint accepts the client's secret; 0: not known yet
 	skew    time.Duration    // how far the endpoint's clock is ahead
 	unsaved rotation         // a refresh token that could not be stored
 }
 
-// obtain gets a token by the account's flow.
+// obtain requests a token by the account's flow.
 func (s *Source) obtain(ctx context.Context) (grant, *Error) {
 	switch s.settings.Flow {
 	case RefreshToken:
@@ -62,8 +62,8 @@ func (s *Source) clientSecret() (secret, *Error) {
 	return newSecret(text), nil
 }
 
-// readSecret returns a file's content without the spaces and line ends around
-// it, which editors leave there.
+// readSecret returns the content of a file without surrounding white space, which editors
+// may add.
 func readSecret(name string) (string, error) {
 	b, err := readSmall(name)
 	if err != nil {
@@ -76,10 +76,10 @@ func readSecret(name string) (string, error) {
 	return text, nil
 }
 
-// maxFile is the size of the largest file of credentials, in octets.
+// maxFile is the size, in octets, of the largest file of credentials.
 const maxFile = 64 << 10
 
-// readSmall reads a regular file: a pipe or device might block the request.
+// readSmall reads a regular file. It refuses a pipe or device, which might block.
 func readSmall(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -105,10 +105,10 @@ func (s *Source) clientCredentials(client secret, parameters url.Values, style o
 	}
 }
 
-// styled makes a request with the client's secret in the body, as every provider
-// that is known by name wants it. RFC 6749 (2.3.1) obliges an endpoint only to
-// take it by HTTP Basic: where the first way is refused as invalid_client, which
-// spends nothing, the other is tried once.
+// styled makes a request with the client's secret in the body, as all known providers
+// accept it. RFC 6749 (2.3.1) requires an endpoint to support only HTTP Basic. So if the
+// endpoint refuses the first form as invalid_client, which has no effect, styled tries
+// the other one once.
 func (s *Source) styled(ctx context.Context, client secret, ask func(context.Context, oauth2.AuthStyle) (*oauth2.Token, error), secrets ...string) (grant, *Error) {
 	style := s.grants.style
 	if style == 0 {
@@ -124,13 +124,13 @@ func (s *Source) styled(ctx context.Context, client secret, ask func(context.Con
 	}
 	got, again := s.ask(ctx, oauth2.AuthStyleInHeader, ask, secrets)
 	if again != nil {
-		return grant{}, err // the first reply says why
+		return grant{}, err // the first error says why
 	}
 	s.grants.style = oauth2.AuthStyleInHeader
 	return got, nil
 }
 
-// ask makes one request and checks what it gives.
+// ask makes one request and checks the result.
 func (s *Source) ask(ctx context.Context, style oauth2.AuthStyle, ask func(context.Context, oauth2.AuthStyle) (*oauth2.Token, error), secrets []string) (grant, *Error) {
 	ctx, trip := s.recorded(ctx)
 	started := time.Now()
@@ -149,18 +149,18 @@ func (s *Source) ask(ctx context.Context, style oauth2.AuthStyle, ask func(conte
 		got.refresh = newSecret(t.RefreshToken)
 	}
 	if !t.Expiry.IsZero() {
-		// The library counts from the reply; a token's life begins earlier.
+		// The library counts from the reply, but the lifetime begins earlier.
 		got.life, got.known = time.Until(t.Expiry)-time.Since(started), true
 	}
 	return got, nil
 }
 
-// maxToken is the length of the longest token that is used, in octets. SMTP
-// servers limit a line of SASL to 12,288 octets (RFC 4954, 4).
+// maxToken is the length, in octets, of the longest token that is accepted. A SASL line
+// in SMTP has at most 12,288 octets (RFC 4954, 4).
 const maxToken = 16 << 10
 
-// usable checks a token: anything but visible ASCII would change the SASL message
-// that it becomes part of (RFC 6750, 2.1; RFC 7628, 3.1).
+// usable checks a token. It must consist of visible ASCII, or it would change the SASL
+// message that contains it (RFC 6750, 2.1; RFC 7628, 3.1).
 func usable(access, kind string) error {
 	if kind != "" && !strings.EqualFold(kind, "Bearer") {
 		return errors.New("its token_type is not Bearer")
@@ -174,7 +174,7 @@ func usable(access, kind string) error {
 	return nil
 }
 
-// lookAtFiles returns a text that changes with the files of the credentials.
+// lookAtFiles returns a text that changes whenever a file of the credentials does.
 func (s *Source) lookAtFiles() string {
 	var b strings.Builder
 	for _, name := range s.settings.files() {
@@ -191,7 +191,7 @@ func (s *Source) lookAtFiles() string {
 	return b.String()
 }
 
-// files are the files that hold credentials.
+// files returns the files that contain credentials.
 func (s Settings) files() []string {
 	list := []string{s.ClientSecretFile, s.ClientCertificate, s.ClientKey, s.KeyFile}
 	if s.Flow == RefreshToken {

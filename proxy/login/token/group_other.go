@@ -4,5 +4,5 @@ package token
 
 import "os/exec"
 
-// withChildren does nothing: children that outlive the program lose its output.
+// withChildren does nothing here. Children that outlive the program lose its output.
 func withChildren(*exec.Cmd) {}

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// withChildren has the end of a program's context end its children too.
+// withChildren makes the end of a program's context kill its children too.
 func withChildren(c *exec.Cmd) {
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }

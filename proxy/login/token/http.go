@@ -18,12 +18,12 @@ import (
 )
 
 const (
-	maxReply  = 256 << 10 // octets of a reply's body that are read; a token has some 2 KiB
+	maxReply  = 256 << 10 // octets read of a reply's body; a token has about 2 KiB
 	maxHeader = 64 << 10  // octets of a reply's header
 )
 
-// client returns the HTTP client for requests of an account. It has its own
-// connections, follows no redirect, and takes no proxy from the environment.
+// client returns the HTTP client for the requests of an account. It has its own
+// connections, follows no redirects, and ignores proxy settings in the environment.
 func (s Settings) client() (*http.Client, error) {
 	trip := s.HTTP
 	if trip == nil {
@@ -48,7 +48,7 @@ func (s Settings) client() (*http.Client, error) {
 		if s.ProxyURL != "" {
 			proxy, err := url.Parse(s.ProxyURL)
 			if err != nil || proxy.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, proxy.Scheme) {
-				// The text is not repeated: it may hold a password.
+				// The error does not quote the URL, which may contain a password.
 				return nil, errors.New("proxy_url is not a URL such as \"http://192.0.2.1:3128\"")
 			}
 			own.Proxy = http.ProxyURL(proxy)
@@ -61,18 +61,18 @@ func (s Settings) client() (*http.Client, error) {
 	}, nil
 }
 
-// A recorder is a transport that bounds a request and the body of its reply, and
-// notes the endpoint's clock. The library that makes the requests leaves some
-// without a context, and some bodies open.
+// A recorder is a transport that limits the time of a request and the size of its reply,
+// and records the endpoint's clock. The library that makes the requests makes some
+// without a context, and leaves some bodies open.
 type recorder struct {
 	next    http.RoundTripper
-	ctx     context.Context // ends every request
-	timeout time.Duration   // of each
+	ctx     context.Context // cancels every request
+	timeout time.Duration   // of each request
 	skew    time.Duration   // how far the endpoint's clock is ahead of ours
 	seen    bool            // a reply had a Date
 }
 
-// recorded returns a context whose requests go through a recorder.
+// recorded returns a context whose requests use a recorder.
 func (s *Source) recorded(ctx context.Context) (context.Context, *recorder) {
 	r := &recorder{next: s.client.Transport, ctx: ctx, timeout: s.settings.Timeout}
 	client := *s.client

@@ -23,17 +23,17 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// assertionLife is for how long an assertion is valid. Microsoft advises 5 to 10
-// minutes; Google takes up to an hour.
+// assertionLife is the lifetime of an assertion. Microsoft recommends 5 to 10 minutes;
+// Google accepts up to an hour.
 const assertionLife = 5 * time.Minute
 
-// clockMatters is how far apart the clocks have to be for a refused assertion to
-// be sent once more with the endpoint's time.
+// clockMatters is the least difference between the clocks for which a refused assertion
+// is sent again with the endpoint's time.
 const clockMatters = 30 * time.Second
 
-// asserted makes a request that is signed with a time in it. Where the endpoint
-// refuses it and its clock is not ours, the request is repeated once by the
-// endpoint's clock, which is used from then on.
+// asserted makes a request that is signed together with the time. If the endpoint refuses
+// it and the clocks differ, asserted repeats it once with the endpoint's time, which is
+// used from then on.
 func (s *Source) asserted(ctx context.Context, request func(ctx context.Context, now time.Time) (grant, *Error)) (grant, *Error) {
 	used := s.grants.skew
 	if used.Abs() < clockMatters {
@@ -51,9 +51,9 @@ func (s *Source) asserted(ctx context.Context, request func(ctx context.Context,
 	return request(ctx, time.Now().Add(s.grants.skew))
 }
 
-// signedClient authenticates the application with a signed assertion instead of
-// a secret: private_key_jwt (RFC 7523, 2.2 and 3), with the header that Microsoft
-// asks for (learn.microsoft.com/entra/identity-platform/certificate-credentials).
+// signedClient authenticates the application with a signed assertion instead of a secret:
+// private_key_jwt (RFC 7523, 2.2 and 3), with the header that Microsoft requires
+// (learn.microsoft.com/entra/identity-platform/certificate-credentials).
 func (s *Source) signedClient(ctx context.Context, now time.Time) (grant, *Error) {
 	parameters, err := s.clientAssertion(now)
 	if err != nil {
@@ -108,7 +108,7 @@ func (s Settings) certificate() (*x509.Certificate, crypto.Signer, error) {
 	return pair.Leaf, key, nil
 }
 
-// signer returns a key that sign can use.
+// signer returns key as a key that sign supports.
 func signer(key any) (crypto.Signer, error) {
 	switch key := key.(type) {
 	case *rsa.PrivateKey:
@@ -124,8 +124,8 @@ func signer(key any) (crypto.Signer, error) {
 	return nil, errors.New("the key is neither RSA nor P-256")
 }
 
-// sign returns a JWT in compact form (RFC 7515, 7.1): signed with ES256 where the
-// key is of P-256, else with PS256 or RS256 (RFC 7518, 3.3 to 3.5).
+// sign returns a JWT in compact form (RFC 7515, 7.1). It is signed with ES256 if the key
+// is of P-256, and otherwise with PS256 or RS256 (RFC 7518, 3.3 to 3.5).
 func sign(key crypto.Signer, header, claims map[string]any, pss bool) (string, error) {
 	header["typ"] = "JWT"
 	_, curve := key.Public().(*ecdsa.PublicKey)
@@ -169,7 +169,7 @@ func sign(key crypto.Signer, header, claims map[string]any, pss bool) (string, e
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature), nil
 }
 
-// A keyFile is a service account's key as Google's console gives it.
+// A keyFile is a service account's key file, as Google's console creates it.
 type keyFile struct {
 	Type    string `json:"type"`
 	Email   string `json:"client_email"`
@@ -203,7 +203,7 @@ func (s Settings) keyFile() (*keyFile, error) {
 	return &k, nil
 }
 
-// serviceAccount presents an assertion of a service account as the grant
+// serviceAccount requests a token with an assertion of the service account as the grant
 // (RFC 7523, 2.1; developers.google.com/identity/protocols/oauth2/service-account).
 func (s *Source) serviceAccount(ctx context.Context, now time.Time) (grant, *Error) {
 	k, err := s.settings.keyFile()

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tryLock locks a file that no other process has locked, and reports whether it
-// has. The lock ends when the file is closed, as it is by the end of the process.
+// tryLock locks a file if no other process has, and reports whether it did. The lock ends
+// when the file is closed, and so at the end of the process.
 func tryLock(f *os.File) (bool, error) {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR) {
@@ -20,8 +20,8 @@ func tryLock(f *os.File) (bool, error) {
 	return err == nil, err
 }
 
-// likeDirectory gives a file to the owner of its directory where we are root, as
-// whoever runs "smtpshim login" may be, so that the service can read it.
+// likeDirectory gives a file to the owner of its directory, if we are root, so that the
+// service can read it. Whoever runs "smtpshim login" may be root.
 func likeDirectory(f *os.File, dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -40,7 +40,7 @@ func likeDirectory(f *os.File, dir string) error {
 // othersRead reports whether users other than a file's owner can read it.
 func othersRead(info os.FileInfo) bool { return info.Mode().Perm()&0o077 != 0 }
 
-// syncDirectory makes the names in a directory durable.
+// syncDirectory makes changes of names in a directory durable.
 func syncDirectory(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -48,7 +48,7 @@ func syncDirectory(dir string) error {
 	}
 	err = d.Sync()
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
-		err = nil // the file system has no such thing
+		err = nil // not supported by the file system
 	}
 	return errors.Join(err, d.Close())
 }

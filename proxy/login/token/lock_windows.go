@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// tryLock locks a file that no other process has locked, and reports whether it
-// has. The lock ends when the file is closed, as it is by the end of the process.
+// tryLock locks a file if no other process has, and reports whether it did. The lock ends
+// when the file is closed, and so at the end of the process.
 func tryLock(f *os.File) (bool, error) {
 	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, new(windows.Overlapped))
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
@@ -17,11 +17,12 @@ func tryLock(f *os.File) (bool, error) {
 	return err == nil, err
 }
 
-// likeDirectory does nothing: files inherit the directory's access control list.
+// likeDirectory does nothing, because a file inherits the access control list of its
+// directory.
 func likeDirectory(*os.File, string) error { return nil }
 
-// othersRead is false: the mode does not tell who can read a file.
+// othersRead returns false, because the mode does not show who can read a file.
 func othersRead(os.FileInfo) bool { return false }
 
-// syncDirectory does nothing: Windows keeps no directory open for writing.
+// syncDirectory does nothing, because Windows cannot open a directory for writing.
 func syncDirectory(string) error { return nil }

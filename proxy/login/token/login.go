@@ -13,23 +13,23 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// A Prompt is what somebody has to do to let an account's login happen: open URL
-// in a browser on any device, and type Code there.
+// A Prompt is what somebody must do for an account to log in: open URL in a browser on
+// any device, and enter Code there.
 type Prompt struct {
 	URL      string
 	Code     string    // short, for people; not a secret of the account
-	Complete string    // URL with the code in it; "": there is none
+	Complete string    // URL including the code; "": there is none
 	Until    time.Time // when the code ends
 }
 
-// unknownCode is the life of a device code that is assumed where the endpoint
-// gives none, which RFC 8628 (3.2) obliges it to.
+// unknownCode is the assumed lifetime of a device code if the endpoint does not give one,
+// as RFC 8628 (3.2) requires.
 const unknownCode = 15 * time.Minute
 
-// Login obtains a refresh token with a device code (RFC 8628) and stores it in
-// StateDir, where a running [Source] finds it within seconds. It calls prompt
-// once and then waits until somebody has logged in, refused, or the code or ctx
-// ends. Errors are of type [*Error], but for those of settings and prompt.
+// Login obtains a refresh token with a device code (RFC 8628) and stores it in StateDir,
+// where a running [Source] finds it within seconds. It calls prompt once, and then waits
+// until somebody has logged in or refused, the code has expired, or ctx is done. Errors
+// are of type [*Error], other than those of settings and prompt.
 func Login(ctx context.Context, settings Settings, prompt func(Prompt) error) error {
 	settings.Flow = RefreshToken
 	s, err := New(settings)
@@ -63,8 +63,7 @@ func Login(ctx context.Context, settings Settings, prompt func(Prompt) error) er
 	return nil
 }
 
-// writable finds out whether a refresh token can be stored, before somebody
-// takes the trouble to log in.
+// writable checks that a refresh token can be stored, before anybody logs in for it.
 func (s *Source) writable(ctx context.Context) error {
 	unlock, err := s.settings.lock(ctx)
 	if err != nil {
@@ -79,7 +78,7 @@ func (s *Source) writable(ctx context.Context) error {
 	return errors.Join(err, f.Close(), os.Remove(f.Name()))
 }
 
-// deviceCode asks for a device code, shows it, and waits for the token.
+// deviceCode requests a device code, shows it, and waits for the token.
 func (s *Source) deviceCode(ctx context.Context, prompt func(Prompt) error) (grant, error) {
 	client, failure := s.clientSecret()
 	if failure != nil {
@@ -108,10 +107,11 @@ func (s *Source) deviceCode(ctx context.Context, prompt func(Prompt) error) (gra
 	return s.poll(ctx, client, c, device, hide)
 }
 
-// askDevice asks for a device code. An application with a secret has to prove itself here
-// too (RFC 8628, 3.1); but Google and Microsoft do not ask for that, and x/oauth2 does not
-// do it, so the secret goes only where the endpoint refuses a request without: as RFC 6749,
-// 2.3.1 has every endpoint take it, and then among the parameters.
+// askDevice requests a device code. An application with a secret must authenticate here
+// too (RFC 8628, 3.1). But Google and Microsoft do not require it, and x/oauth2 does not
+// support it. So the secret is sent only if the endpoint refuses a request without it:
+// first with HTTP Basic, which RFC 6749, 2.3.1 requires every endpoint to support, and
+// then in the parameters.
 func (s *Source) askDevice(ctx context.Context, c *oauth2.Config, hide []string) (*oauth2.DeviceAuthResponse, *Error) {
 	proof := s.clientProof()
 	asking, trip := s.recorded(ctx)
@@ -134,7 +134,7 @@ func (s *Source) askDevice(ctx context.Context, c *oauth2.Config, hide []string)
 	return nil, s.explained(err, hide)
 }
 
-// basic proves an application by its secret in the header.
+// A basic authenticates an application with its secret in the header.
 type basic struct {
 	next http.RoundTripper
 	c    *oauth2.Config
@@ -146,7 +146,7 @@ func (b basic) RoundTrip(q *http.Request) (*http.Response, error) {
 	return b.next.RoundTrip(q)
 }
 
-// shownTo checks what the endpoint wants shown: it goes to a terminal.
+// shownTo checks what the endpoint wants shown, because it goes to a terminal.
 func shownTo(device *oauth2.DeviceAuthResponse) (Prompt, error) {
 	p := Prompt{URL: device.VerificationURI, Code: device.UserCode, Complete: device.VerificationURIComplete, Until: device.Expiry}
 	for _, text := range []string{p.URL, p.Complete, p.Code} {
@@ -166,13 +166,13 @@ func shownTo(device *oauth2.DeviceAuthResponse) (Prompt, error) {
 	return p, nil
 }
 
-// poll waits for the token of a device code. It outlives failures that pass, as
-// RFC 8628 (3.5) advises.
+// poll waits for the token of a device code. It continues after temporary failures, as
+// RFC 8628 (3.5) recommends.
 func (s *Source) poll(ctx context.Context, client secret, c *oauth2.Config, device *oauth2.DeviceAuthResponse, hide []string) (grant, error) {
 	for {
 		got, failure := s.styled(ctx, client, func(ctx context.Context, style oauth2.AuthStyle) (*oauth2.Token, error) {
 			c.Endpoint.AuthStyle = style
-			// The assertion in clientProof has to be younger than assertionLife.
+			// The assertion in clientProof must be younger than assertionLife.
 			ctx, cancel := context.WithTimeout(ctx, assertionLife-s.settings.Timeout)
 			defer cancel()
 			return c.DeviceAccessToken(ctx, device, s.clientProof()...)
@@ -197,15 +197,15 @@ func (s *Source) poll(ctx context.Context, client secret, c *oauth2.Config, devi
 	}
 }
 
-// clientProof returns the parameters of the application's signed assertion, where
-// it authenticates with a certificate.
+// clientProof returns the parameters with the application's signed assertion, if it
+// authenticates with a certificate.
 func (s *Source) clientProof() []oauth2.AuthCodeOption {
 	if s.settings.ClientCertificate == "" {
 		return nil
 	}
 	parameters, err := s.clientAssertion(time.Now().Add(s.grants.skew))
 	if err != nil {
-		return nil // New has read the files; the endpoint's refusal says the rest
+		return nil // New has read the files; the endpoint's refusal will say more
 	}
 	var list []oauth2.AuthCodeOption
 	for key := range parameters {

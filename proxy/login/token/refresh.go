@@ -12,18 +12,18 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// saveAgain is how often a refresh token that could not be stored is tried again.
+// saveAgain is the interval at which storing a refresh token is tried again.
 const saveAgain = time.Minute
 
-// A rotation is a refresh token that could not be stored, for example on a full
-// disk. It replaces spent, which the file still holds.
+// A rotation is a refresh token that could not be stored, for example because the disk is
+// full. It replaces spent, which is still in the file.
 type rotation struct {
 	spent, fresh secret
 }
 
-// refreshed gets a token by the stored refresh token. It holds the account's
-// lock from reading the refresh token until its successor is stored, so that no
-// other process spends the same one.
+// refreshed requests a token with the stored refresh token. It holds the account's lock
+// from reading the refresh token until its successor is stored, so that no other process
+// spends the same one.
 func (s *Source) refreshed(ctx context.Context) (grant, *Error) {
 	unlock, err := s.settings.lock(ctx)
 	switch {
@@ -43,11 +43,11 @@ func (s *Source) refreshed(ctx context.Context) (grant, *Error) {
 	if err != nil {
 		return grant{}, s.unread(err)
 	}
-	// From here on the end of ctx changes nothing: a refresh token that has been
-	// sent may be spent, and its successor must not be lost.
+	// From here on ctx is ignored: a refresh token that was sent may be spent, and its
+	// successor must not be lost.
 	got, failure := s.spend(current)
 	if failure != nil && failure.Kind == InvalidGrant {
-		// Somebody who does not know the lock may have written another.
+		// A program that ignores the lock may have written another one.
 		if other, err := s.settings.readState(); err == nil && !other.equal(current) && !other.equal(s.grants.unsaved.spent) {
 			current = other
 			got, failure = s.spend(current)
@@ -60,8 +60,8 @@ func (s *Source) refreshed(ctx context.Context) (grant, *Error) {
 	return got, nil
 }
 
-// current returns the refresh token to use: the one in the file, unless we hold
-// the successor of just that one.
+// current returns the refresh token to use: the one in the file, or its unsaved successor
+// if there is one.
 func (s *Source) current() (secret, error) {
 	file, err := s.settings.readState()
 	if info, err := os.Stat(s.settings.stateFile()); err == nil && othersRead(info) {
@@ -73,13 +73,13 @@ func (s *Source) current() (secret, error) {
 		return file, err
 	}
 	if err == nil && !file.equal(unsaved.spent) {
-		s.grants.unsaved = rotation{} // another process or Login has written a newer one
+		s.grants.unsaved = rotation{} // another process or Login has stored a newer one
 		return file, nil
 	}
 	return unsaved.fresh, nil
 }
 
-// unread explains why there is no refresh token.
+// unread returns the Error for a missing refresh token.
 func (s *Source) unread(err error) *Error {
 	if !errors.Is(err, errNoToken) {
 		return s.settings.fault(Local, err)
@@ -98,7 +98,7 @@ func (s *Source) spend(refresh secret) (grant, *Error) {
 			parameters := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh.reveal()}}
 			maps.Copy(parameters, more)
 			c := s.clientCredentials(client, parameters, style)
-			c.Scopes = nil // those that Login was granted (RFC 6749, 6)
+			c.Scopes = nil // keep the scopes granted to Login (RFC 6749, 6)
 			return c.Token(ctx)
 		}, refresh.reveal(), more.Get("client_assertion"))
 	}
@@ -118,9 +118,9 @@ func (s *Source) spend(refresh secret) (grant, *Error) {
 	return request(ctx, client, nil)
 }
 
-// store writes the successor of the refresh token that was used. Where that
-// fails, the source keeps it in memory and tries again later: until then, the
-// end of the process loses it. The caller holds the lock.
+// store stores the successor of a refresh token that was used. If that fails, the source
+// keeps it in memory and tries again later. If the process ends before that, it is lost.
+// The caller holds the lock.
 func (s *Source) store(used, fresh secret) {
 	if fresh.value == nil || fresh.equal(used) && s.grants.unsaved.fresh.value == nil {
 		return
@@ -137,7 +137,8 @@ func (s *Source) store(used, fresh secret) {
 	s.grants.unsaved = rotation{}
 }
 
-// unstored says that a refresh token is in memory only, and has it stored later.
+// unstored reports that a refresh token is only in memory, and arranges to store it
+// later.
 func (s *Source) unstored(err error) {
 	s.log().Error("the new refresh token is in memory only: it is lost when this process ends, unless it can be stored before",
 		"account", s.settings.Account, "file", s.settings.stateFile(), "err", err)
@@ -148,7 +149,7 @@ func (s *Source) unstored(err error) {
 	}
 }
 
-// saveLater has a refresh token stored that could not be stored before.
+// saveLater arranges to store the unsaved refresh token later.
 func (s *Source) saveLater() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,7 +158,7 @@ func (s *Source) saveLater() {
 	}
 }
 
-// saveUnsaved tries once more to store a refresh token that could not be stored.
+// saveUnsaved tries again to store the unsaved refresh token.
 func (s *Source) saveUnsaved() {
 	s.requests.Lock()
 	defer s.requests.Unlock()

@@ -20,21 +20,21 @@ import (
 type Flow string
 
 const (
-	ClientCredentials Flow = "client-credentials" // RFC 6749, 4.4: with a secret or a certificate of the application
-	RefreshToken      Flow = "refresh-token"      // RFC 6749, 6: with the refresh token that [Login] has stored
+	ClientCredentials Flow = "client-credentials" // RFC 6749, 4.4: with a secret or certificate of the application
+	RefreshToken      Flow = "refresh-token"      // RFC 6749, 6: with the refresh token stored by [Login]
 	ServiceAccount    Flow = "service-account"    // RFC 7523, 2.1: with a Google JSON key file
 	Command           Flow = "command"            // a program prints the token
 )
 
 var flows = []Flow{ClientCredentials, RefreshToken, ServiceAccount, Command}
 
-// Settings say how the tokens of one account are obtained. Files are read again
-// for each request, so a replaced secret is used without a restart.
+// Settings say how to obtain the tokens of one account. Files are read again for each
+// request, so that a replaced secret is used without a restart.
 type Settings struct {
-	Account  string // the account's name, in errors and as name of its file in StateDir
-	Provider string // "microsoft" or "google" fill TokenURL, DeviceURL, AuthURL and Scopes where they are empty; "" fills nothing
+	Account  string // the account's name, in errors and in file names in StateDir
+	Provider string // "microsoft" or "google" set TokenURL, DeviceURL, AuthURL and Scopes if they are empty; "" sets none
 	Flow     Flow
-	Tenant   string // of Microsoft: the directory's ID or domain
+	Tenant   string // for Microsoft: the directory's ID or domain
 
 	TokenURL  string // https; http only to a loopback address
 	DeviceURL string // for Login (RFC 8628)
@@ -42,32 +42,32 @@ type Settings struct {
 
 	ClientID          string
 	ClientSecretFile  string // ClientCredentials; optional with RefreshToken
-	ClientCertificate string // PEM file; with ClientKey instead of ClientSecretFile (private_key_jwt)
-	ClientKey         string // PEM file with the certificate's RSA or P-256 key; "": in ClientCertificate
+	ClientCertificate string // PEM file, used instead of ClientSecretFile (private_key_jwt)
+	ClientKey         string // PEM file with the certificate's RSA or P-256 key; "": it is in ClientCertificate
 	KeyFile           string // ServiceAccount: the JSON key file
 	Subject           string // ServiceAccount: the user to act for (domain-wide delegation); "": the service account itself
 
-	Command        []string      // Command: the program and its arguments; no shell is involved
+	Command        []string      // Command: the program and its arguments, run without a shell
 	CommandTimeout time.Duration // 0: 30 s
 
-	StateDir string // RefreshToken: the directory that holds Account.token
+	StateDir string // RefreshToken: the directory of the file Account.token
 
 	ProxyURL string            // an HTTP or SOCKS5 proxy for requests; "": none, whatever the environment says
-	CA       string            // PEM file of the authorities for TokenURL and DeviceURL; "": those of the system
-	Timeout  time.Duration     // for a request, from the dial to the end of the reply; 0: 30 s
-	HTTP     http.RoundTripper // makes the requests instead of ProxyURL and CA; nil: those
+	CA       string            // PEM file of the authorities for TokenURL and DeviceURL; "": the system's
+	Timeout  time.Duration     // of a request, from the dial to the end of the reply; 0: 30 s
+	HTTP     http.RoundTripper // makes the requests instead of ProxyURL and CA; nil: those are used
 
 	Log      *slog.Logger // nil: no log
 	Observer Observer     // nil: none
 }
 
-// An Observer is told what becomes of requests. Its methods are called from any
-// goroutine and return at once.
+// An Observer is told the results of requests. Its methods may be called from any
+// goroutine and must return at once.
 type Observer interface {
-	// TokenRequest is called after each attempt to obtain a token with TokenOK or the
+	// TokenRequest is called after each attempt to obtain a token, with TokenOK or the
 	// name of the error's [Kind].
 	TokenRequest(account string, outcome vocabulary.TokenOutcome)
-	// TokenExpires is called with the end of each new token.
+	// TokenExpires is called for each new token, with its end.
 	TokenExpires(account string, at time.Time)
 }
 
@@ -85,8 +85,8 @@ var (
 	tenantName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$`)
 )
 
-// filled returns the settings with the provider's endpoints and defaults where
-// nothing was given, or all that is wrong with them, joined.
+// filled returns the settings with the provider's endpoints and defaults in place of
+// empty fields. The error has all mistakes, joined.
 func (s Settings) filled() (Settings, error) {
 	if s.Timeout == 0 {
 		s.Timeout = defaultTimeout
@@ -120,7 +120,7 @@ func (s Settings) filled() (Settings, error) {
 	return s, errors.Join(wrong...)
 }
 
-// patience is how long one attempt to obtain a token may take.
+// patience returns the time limit of one attempt to obtain a token.
 func (s Settings) patience() time.Duration {
 	if s.Flow == Command {
 		return s.CommandTimeout
@@ -128,7 +128,7 @@ func (s Settings) patience() time.Duration {
 	return s.Timeout
 }
 
-// fillProvider sets what the provider's name stands for, where it is empty.
+// fillProvider sets empty fields to the values of the provider.
 func (s *Settings) fillProvider() error {
 	var token, device, scope string
 	switch s.Provider {
@@ -175,8 +175,8 @@ func (s *Settings) fillProvider() error {
 	return nil
 }
 
-// wrongTenant checks Microsoft's tenant. The application of client credentials
-// belongs to one directory, so the names for all of them are of no use there.
+// wrongTenant checks Microsoft's tenant. With client credentials the application belongs
+// to one directory, so the names for all directories are refused.
 func (s *Settings) wrongTenant() error {
 	if s.Tenant == "" {
 		return errors.New("tenant is missing: the directory's ID or domain, such as \"contoso.onmicrosoft.com\"")
@@ -190,7 +190,7 @@ func (s *Settings) wrongTenant() error {
 	return nil
 }
 
-// wrongCredentials checks which credentials are given, not what they hold.
+// wrongCredentials checks which credentials are given. It does not read them.
 func (s *Settings) wrongCredentials() error {
 	var wrong []error
 	if s.ClientID == "" && s.Flow != ServiceAccount {
@@ -213,11 +213,11 @@ func (s *Settings) wrongCredentials() error {
 	return errors.Join(wrong...)
 }
 
-// wrongURL requires https, since the request holds a secret; http is for a
-// stand-in on this machine.
+// wrongURL requires https, because the request contains a secret. http is allowed for a
+// server on this machine, as in tests.
 func wrongURL(key, text string) error {
 	if text == "" {
-		return nil // said by fillProvider
+		return nil // fillProvider reports that
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {

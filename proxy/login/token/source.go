@@ -16,70 +16,70 @@ import (
 )
 
 const (
-	// renewBefore is how long before a token's end its successor is at hand. Some
-	// servers refuse a token that ends within about ten minutes (501 5.5.127 of
-	// Microsoft's High Volume Email).
+	// renewBefore is the time before a token's end at which its successor should be
+	// there. Some servers refuse a token that ends within about ten minutes (501 5.5.127
+	// of Microsoft's High Volume Email).
 	renewBefore = 10 * time.Minute
-	// unknownLife is assumed where the endpoint or program gives no lifetime.
+	// unknownLife is the assumed lifetime of a token if the endpoint or program does not
+	// give one.
 	unknownLife = 5 * time.Minute
-	// shortest is the lifetime below which a token is not renewed unless somebody
-	// asks for one, so that an endpoint that gives such tokens is not asked all day.
+	// shortest is the least lifetime of a token that is renewed without being asked for,
+	// so that an endpoint that issues shorter ones is not asked all day.
 	shortest = time.Minute
-	// leastUse is how long even a token that ends at once is used, which bounds
-	// the rate of requests.
+	// leastUse is the time for which even an expired token is used. It limits the rate of
+	// requests.
 	leastUse = time.Second
 
-	// A failure is answered from memory for so long, and twice as long after each
-	// further one, up to the longest.
+	// After a failure, further calls get the same error for firstPause, and for twice as
+	// long after each further failure, up to longestPause.
 	firstPause, longestPause   = time.Second, time.Minute
 	firstRefusal, longRefusals = 30 * time.Second, 10 * time.Minute
-	// recheck is how often the files of the credentials are looked at during the
-	// pause after a failure that new ones may mend.
+	// recheck is the interval at which the files of the credentials are looked at after a
+	// failure that new ones may correct.
 	recheck = 5 * time.Second
 
 	// After a server has refused a token, the next one that it refuses is kept for
-	// so long, and twice as long each time, up to the longest.
+	// firstSpare, and for twice as long each time, up to longestSpare.
 	firstSpare, longestSpare = time.Minute, time.Hour
 )
 
-// A Source keeps a token for one account. Its methods may be called from any
-// goroutine.
+// A Source provides tokens for one account. It is safe for concurrent use.
 type Source struct {
 	settings Settings
 	client   *http.Client
-	ctx      context.Context // ends with Close
+	ctx      context.Context // cancelled by Close
 	cancel   context.CancelFunc
-	work     sync.WaitGroup // the request under way, and attempts to store a refresh token
+	work     sync.WaitGroup // the request in progress, and attempts to store a refresh token
 
 	requests sync.Mutex // guards grants; held during a request
 	grants   grants
 
 	mu      sync.Mutex
 	closed  bool
-	token   Token     // the zero Token: none
-	renew   time.Time // when its successor is requested
-	dead    time.Time // when it is not given out any more
-	flight  *flight   // the request under way; nil: none
+	token   Token     // zero: none
+	renew   time.Time // when to request its successor
+	dead    time.Time // when it is no longer returned
+	flight  *flight   // the request in progress; nil: none
 	alarm   *time.Timer
 	saver   *time.Timer // tries again to store a refresh token
 	failure *Error      // of the last request; nil: it succeeded
-	failed  int         // requests that failed in a row
+	failed  int         // failed requests in a row
 	retry   time.Time
-	files   string    // what the files of the credentials looked like before the failed request
-	spare   time.Time // until when a refused token is kept
-	refused int       // tokens dropped, each soon after the one before
+	files   string    // result of lookAtFiles before the failed request
+	spare   time.Time // end of the time for which a refused token is kept
+	refused int       // tokens dropped in a row, each soon after the one before
 }
 
-// A flight is one request, which any number of callers await.
+// A flight is one request, for which any number of callers wait.
 type flight struct {
 	done  chan struct{}
-	token Token // valid once done is closed, as is err
+	token Token // valid when done is closed, like err
 	err   error
 }
 
-// New returns a source, or all that is wrong with the settings. It reads the
-// files that they name, to find mistakes, and requests nothing: see
-// [Source.Prefetch]. Close it after use.
+// New returns a source. The error has all mistakes in the settings. New reads the files
+// that they name, and requests nothing: see [Source.Prefetch]. The caller must call
+// Close.
 func New(settings Settings) (*Source, error) {
 	s, err := settings.source()
 	if err == nil && settings.Flow == RefreshToken {
@@ -96,10 +96,10 @@ func New(settings Settings) (*Source, error) {
 	return s, nil
 }
 
-// Token returns a token that a server should accept: at once where one is at
-// hand or a recent request has failed, and otherwise after the request that is
-// under way or begins now. The end of ctx ends the caller's wait, not the
-// request. The error is an [*Error].
+// Token returns a token that a server should accept. It returns at once if there is one
+// or a recent request has failed; otherwise it waits for the request in progress, or
+// begins one. The end of ctx ends the caller's wait but not the request. The error is an
+// [*Error].
 func (s *Source) Token(ctx context.Context) (Token, error) {
 	s.mu.Lock()
 	now := time.Now()
@@ -135,7 +135,7 @@ func (s *Source) Token(ctx context.Context) (Token, error) {
 	}
 }
 
-// Prefetch begins to obtain a token if there is none, and returns at once.
+// Prefetch begins to obtain a token if there is none. It does not block.
 func (s *Source) Prefetch() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,11 +144,11 @@ func (s *Source) Prefetch() {
 	}
 }
 
-// Refused tells the source that a server did not accept t, and reports whether
-// Token returns, or waits for, another one. The source drops a refused token
-// once: where its successor is refused soon after, the fault is not the token's
-// but that of the account's permissions, and the successor is kept for a while,
-// so that a server that refuses everything causes no stream of requests.
+// Refused tells the source that a server has refused t. It reports whether Token will
+// return another token. The source drops a refused token once. If its successor is
+// refused soon after, the cause is not the token but the account's permissions. The
+// successor is then kept for a while, so that a server that refuses everything does not
+// cause a stream of requests.
 func (s *Source) Refused(t Token) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,7 +161,7 @@ func (s *Source) Refused(t Token) bool {
 	case now.Before(s.spare):
 		return false
 	case s.flight == nil && s.failure != nil && now.Before(s.retry):
-		return false // there is no other to be had now
+		return false // no other token can be had now
 	}
 	if now.Sub(s.spare) > longestSpare {
 		s.refused = 0
@@ -175,14 +175,14 @@ func (s *Source) Refused(t Token) bool {
 	return true
 }
 
-// A State is what a source knows at one moment.
+// A State is the state of a source at one moment.
 type State struct {
-	Expires time.Time // of the token at hand; zero: there is none
+	Expires time.Time // end of the present token; zero: there is none
 	Failure *Error    // of the last request; nil: it succeeded, or there was none
-	Retry   time.Time // when the next request may begin after Failure
+	Retry   time.Time // earliest time of the next request after Failure
 }
 
-// State returns what the source knows now.
+// State returns the present state.
 func (s *Source) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,9 +196,9 @@ func (s *Source) State() State {
 	return state
 }
 
-// Close ends the source: Token fails from now on. It cancels a request that is
-// under way, but waits for one that spends a refresh token, at most three times
-// Settings.Timeout, since the token that comes back must not be lost.
+// Close ends the source: further calls of Token fail. It cancels the request in progress.
+// But it waits for a request that spends a refresh token, at most three times
+// Settings.Timeout, because its result must not be lost.
 func (s *Source) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -213,7 +213,7 @@ func (s *Source) Close() error {
 	return nil
 }
 
-// begin starts a request. The caller holds mu, and there is none under way.
+// begin starts a request. mu must be held, and no request be in progress.
 func (s *Source) begin() {
 	f := &flight{done: make(chan struct{})}
 	s.flight = f
@@ -221,7 +221,7 @@ func (s *Source) begin() {
 	s.work.Go(func() { s.fly(f) })
 }
 
-// fly makes the request and lands its outcome.
+// fly makes the request and publishes the result.
 func (s *Source) fly(f *flight) {
 	files := s.lookAtFiles()
 	started := time.Now()
@@ -243,9 +243,9 @@ func (s *Source) fly(f *flight) {
 	close(f.done)
 }
 
-// safely obtains a token. A panic becomes an error, since one account's defect
-// is not to end the sessions of all the others. What the panic says may quote a
-// secret, and is not repeated.
+// safely obtains a token. It turns a panic into an error, so that a defect in one account
+// does not end the sessions of all others. The text of the panic may quote a secret and
+// is not repeated.
 func (s *Source) safely() (got grant, err *Error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -260,9 +260,8 @@ func (s *Source) safely() (got grant, err *Error) {
 	return s.obtain(ctx)
 }
 
-// take keeps a token. Its end is counted from before the request by the
-// monotonic clock: what the endpoint's clock shows does not matter. The caller
-// holds mu.
+// take stores a token. Its lifetime counts from before the request by the monotonic
+// clock; the endpoint's clock does not matter. mu must be held.
 func (s *Source) take(got grant, started time.Time) Token {
 	life := got.life
 	if !got.known {
@@ -283,14 +282,14 @@ func (s *Source) take(got grant, started time.Time) Token {
 	return s.token
 }
 
-// fail remembers a failure and when to try again. The caller holds mu.
+// fail records a failure and when to try again. mu must be held.
 func (s *Source) fail(err *Error, files string) {
 	first, longest := firstPause, longestPause
 	if !err.Temporary() {
 		first, longest = firstRefusal, longRefusals
 	}
 	pause := min(first<<min(s.failed, 16), longest)
-	// The jitter keeps the processes of a site from asking at the same moment.
+	// The jitter spreads the requests of the processes at a site.
 	pause = time.Duration(float64(pause) * (0.8 + 0.4*rand.Float64()))
 	pause = max(pause, min(err.RetryAfter, longRefusals))
 	s.failure, s.files = err, files
@@ -301,8 +300,8 @@ func (s *Source) fail(err *Error, files string) {
 	}
 }
 
-// ring begins a request when it is time for one, or when the files of
-// credentials that were refused have changed.
+// ring begins a request when one is due, or when the files of refused credentials have
+// changed.
 func (s *Source) ring() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -327,7 +326,7 @@ func (s *Source) ring() {
 	}
 }
 
-// report tells the observer and the log what became of a request.
+// report tells the observer and the log the result of a request.
 func (s *Source) report(t Token, err *Error, pause time.Duration) {
 	if err != nil && err.Kind == Closed {
 		return

@@ -11,22 +11,23 @@ import (
 	"time"
 )
 
-// A stored refresh token is the content of Account.token. It names where the
-// token belongs: it is not sent to another endpoint, or for another application,
-// after the configuration has changed.
+// A stored is the content of Account.token. It names the endpoint and application of the
+// refresh token, so that the token is sent to no other after a change of the
+// configuration.
 type stored struct {
 	RefreshToken string    `json:"refresh_token"`
 	ClientID     string    `json:"client_id"`
 	TokenURL     string    `json:"token_url"`
-	Written      time.Time `json:"written"` // for people; nothing compares it
+	Written      time.Time `json:"written"` // for people; never compared
 }
 
 func (s Settings) stateFile() string { return filepath.Join(s.StateDir, s.Account+".token") }
 
-// lockFile is never removed: a lock on a removed file would lock nobody out.
+// lockFile returns the name of the lock file. It is never removed: a lock on a removed
+// file would exclude nobody.
 func (s Settings) lockFile() string { return filepath.Join(s.StateDir, s.Account+".lock") }
 
-// errNoToken says that Login has not run.
+// errNoToken means that Login has not been run.
 var errNoToken = errors.New("no refresh token is stored")
 
 // readState returns the stored refresh token.
@@ -48,8 +49,8 @@ func (s Settings) readState() (secret, error) {
 	return newSecret(file.RefreshToken), nil
 }
 
-// writeState stores a refresh token: after a crash at any moment the file holds
-// the old token or the new one. The caller holds the lock.
+// writeState stores a refresh token. If the system crashes, the file has the old token or
+// the new one. The caller holds the lock.
 func (s Settings) writeState(refresh secret) error {
 	b, err := json.Marshal(stored{RefreshToken: refresh.reveal(), ClientID: s.ClientID, TokenURL: s.TokenURL, Written: time.Now().UTC().Truncate(time.Second)})
 	if err != nil {
@@ -75,21 +76,21 @@ func (s Settings) writeState(refresh secret) error {
 	return syncDirectory(s.StateDir)
 }
 
-// errLocked says that another process has the lock for too long.
+// errLocked means that another process has held the lock for too long.
 var errLocked = errors.New("another process holds the lock")
 
-// lockPoll is how often a lock that is held is tried again. No system has a way
-// to wait for a file's lock that can be given up.
+// lockPoll is the interval at which a held lock is tried again. No system can wait for a
+// file lock in a way that can be cancelled.
 const lockPoll = 20 * time.Millisecond
 
-// lock takes the account's lock, for which it waits until ctx ends or the
-// timeout passes. Otherwise two processes might spend one refresh token, and the
-// provider might then revoke both (RFC 9700, 4.14.2).
+// lock acquires the account's lock. It waits until ctx is done or the timeout passes.
+// Without the lock two processes might spend one refresh token, and the provider might
+// then revoke both (RFC 9700, 4.14.2).
 func (s Settings) lock(ctx context.Context) (unlock func(), err error) {
 	f, err := os.OpenFile(s.lockFile(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		var again error
-		if f, again = os.Open(s.lockFile()); again != nil { // a full or read-only file system
+		if f, again = os.Open(s.lockFile()); again != nil { // the file system is full or read-only
 			return nil, err
 		}
 	} else if err := likeDirectory(f, s.StateDir); err != nil {

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// A Token is an access token (RFC 6750). The zero Token holds none. Every way of
-// printing it hides the token itself.
+// A Token is an access token (RFC 6750). The zero Token is none. Printing a Token in any
+// way hides the content.
 type Token struct {
-	// value is a pointer since package fmt prints the fields of a Token that is an
-	// unexported field of another struct: of a pointer it prints the address.
+	// value is a pointer because fmt prints the fields of a Token in an unexported field
+	// of another struct, but only the address of a pointer.
 	value   *string
 	expires time.Time
 }
@@ -29,8 +29,8 @@ func (t Token) Secret() string {
 	return *t.value
 }
 
-// Expires returns when the token ends, by the local clock and the lifetime that
-// the endpoint gave in seconds. Where it gave none, [unknownLife] is assumed.
+// Expires returns when the token ends, by the local clock and the lifetime that the
+// endpoint gave. If it gave none, [unknownLife] is assumed.
 func (t Token) Expires() time.Time { return t.expires }
 
 // equal reports whether both are the same token.
@@ -48,8 +48,8 @@ func (t Token) LogValue() slog.Value { return slog.StringValue(hidden) }
 // fields.
 func (t Token) Format(f fmt.State, _ rune) { fmt.Fprint(f, hidden) }
 
-// A secret is a password, refresh token or the like. Every way of printing it
-// hides it.
+// A secret is a password, refresh token or the like. Printing it in any way hides the
+// content.
 type secret struct{ value *string }
 
 func newSecret(value string) secret { return secret{&value} }

@@ -1,5 +1,5 @@
-// Package sasltest has the server half of XOAUTH2 and OAUTHBEARER, for tests that
-// stand in for a provider: smtpshim takes no tokens from clients.
+// Package sasltest implements the server side of XOAUTH2 and OAUTHBEARER, for tests that
+// imitate a provider. smtpshim itself accepts no tokens from clients.
 package sasltest
 
 import (
@@ -14,12 +14,12 @@ import (
 type Provider struct {
 	Tokens map[string]string // access tokens by user
 
-	// Refusal is the JSON that a refused client is told in a 334 before the 535, as
-	// Google does and RFC 7628 asks; empty: it is refused at once, as Microsoft does.
+	// Refusal is the JSON that a refused client gets in a 334 before the 535, as from
+	// Google and as RFC 7628 requires; "": it gets the 535 at once, as from Microsoft.
 	Refusal string
 }
 
-// NewServer returns the server of one exchange by XOAUTH2 or OAUTHBEARER.
+// NewServer returns the server of one exchange with XOAUTH2 or OAUTHBEARER.
 func (p Provider) NewServer(mechanism string) (sasl.Server, error) {
 	switch mechanism = strings.ToUpper(mechanism); mechanism {
 	case sasl.XOAuth2, sasl.OAuthBearer:
@@ -32,7 +32,7 @@ type server struct {
 	provider  Provider
 	mechanism string
 	user      string
-	told      bool // the client has been told the refusal
+	told      bool // the client has got the Refusal
 	over      bool
 }
 
@@ -71,7 +71,7 @@ func (s *server) Next(response []byte) (challenge []byte, done bool, err error) 
 	return []byte(s.provider.Refusal), false, nil
 }
 
-// parse reads fields that end with 0x01, and an empty one behind them.
+// parse parses fields that end with 0x01, and the empty one after them.
 func (s *server) parse(message string) (user, token string, err error) {
 	if s.mechanism == sasl.OAuthBearer {
 		header, rest, ok := strings.Cut(message, ",\x01")
