@@ -37,8 +37,8 @@ func (v *visit) lookAtNoop() {
 	}
 }
 
-// lookAtLineFeed says a command that ends with LF alone. Whoever waits for CRLF gets it
-// a little later.
+// lookAtLineFeed sends a command that ends with LF alone. A little later it sends the
+// CRLF that the server may be waiting for.
 func (v *visit) lookAtLineFeed() {
 	if !v.session() {
 		return
@@ -53,8 +53,8 @@ func (v *visit) lookAtLineFeed() {
 		Means: "it does not take a command that ends with LF alone, as RFC 5321 has it, and some scripts and devices end theirs so"})
 }
 
-// lookAtAuth begins the logins that are offered in clear, and cancels each. No name and
-// no password is said.
+// lookAtAuth begins each login that is offered in clear, and cancels it. It sends no name
+// and no password.
 func (v *visit) lookAtAuth() {
 	if !v.offer.has("AUTH") && !v.offer.has("AUTH=") {
 		v.untried = "it does not offer a login in clear"
@@ -76,10 +76,10 @@ func (v *visit) lookAtAuth() {
 	}
 }
 
-// errAsksOn ends a conversation with a server that goes on with a login that was cancelled.
+// errAsksOn ends a conversation with a server that continues a cancelled login.
 var errAsksOn = errors.New("it goes on with a login that was cancelled")
 
-// lookAtPrompt begins a login, and finds f where its challenge is not right.
+// lookAtPrompt begins a login, and reports f if its challenge is wrong.
 func (v *visit) lookAtPrompt(mechanism string, right func(challenge string) bool, f Finding) {
 	if !v.session() {
 		return
@@ -91,7 +91,7 @@ func (v *visit) lookAtPrompt(mechanism string, right func(challenge string) bool
 			f.Seen = seen(e)
 			v.find(f)
 		}
-		if v.say("*").code/100 == 3 { // it takes the next line for a password, even QUIT
+		if v.say("*").code/100 == 3 { // the server takes the next line for a password, even QUIT
 			v.talk.lost = errAsksOn
 			v.hangUp()
 		}
@@ -102,7 +102,7 @@ func (v *visit) lookAtPrompt(mechanism string, right func(challenge string) bool
 	}
 }
 
-// lookAtHelp also hears what becomes of a command that the server does not know.
+// lookAtHelp also looks at the reply to an unknown command.
 func (v *visit) lookAtHelp() {
 	if !v.session() {
 		return

@@ -1,6 +1,6 @@
-// Package probe examines SMTP peers and tells what they do otherwise than RFC 5321 and
-// its extensions have it, or than other peers can live with.
+// Package probe examines SMTP clients and servers. It reports where they differ from RFC
+// 5321 and its extensions, or do something that other programs cannot handle.
 //
-// A [Finding] is one such thing: what was said on the wire, what that means, which entry
-// of the catalogue of package heal it is, and which rule or setting heals it.
+// A [Finding] is one such difference: what was said on the wire, what that means, its
+// entry in the catalogue of package heal, and the rule or setting that heals it.
 package probe

@@ -1,25 +1,26 @@
 package probe
 
-// Needs is what an examination says besides greetings and keywords.
+// Needs says what an examination sends, apart from hellos and other commands without a
+// sender.
 type Needs int
 
-// What examinations need.
+// The needs of examinations.
 const (
 	NeedsNothing Needs = iota
 	NeedsMail          // MAIL and RSET
-	NeedsMessage       // a message of its own
+	NeedsMessage       // a message
 )
 
-// An Examination is one thing to look for.
+// An Examination is one thing that is examined.
 type Examination struct {
 	Name, Says string
 	Needs      Needs
-	session    bool // it needs a hello that the server takes
+	session    bool // it needs a session in which the server has accepted a hello
 	look       func(*visit)
 }
 
-// Examinations lists all, in the order in which they are made. Those that go on in one
-// session stand together. The form of each reply is looked at in all of them.
+// Examinations returns all examinations in the order in which they are made. Examinations
+// that share a session are adjacent. All of them check the form of each reply.
 func Examinations() []Examination {
 	return []Examination{
 		{"greeting", "how it greets, and whether it says ESMTP and its name", NeedsNothing, false, (*visit).lookAtGreeting},
@@ -42,7 +43,7 @@ func Examinations() []Examination {
 	}
 }
 
-// beyond is what no examination tries.
+// beyond returns what no examination tries.
 func beyond() []Untried {
 	return []Untried{
 		{"logins", "they need a password: see smtpshim check -live"},

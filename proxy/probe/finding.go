@@ -9,36 +9,35 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// A Finding is one thing that a peer does and that others may not be able to live with.
-// All texts are printable ASCII, whatever the peer has said.
+// A Finding is one thing that a client or server does and that others may not handle. All
+// its texts are printable ASCII, whatever the peer has said.
 type Finding struct {
 	Name    string   `json:"name"` // of what was found, such as "second-ehlo"; two findings never share it
 	Kind    Kind     `json:"kind"`
 	Seen    []string `json:"seen"`              // the lines that show it, in the notation of package transcript
-	Means   string   `json:"means"`             // for people: what is wrong, and whom it hurts
+	Means   string   `json:"means"`             // for people: what is wrong, and who suffers from it
 	Entry   string   `json:"entry,omitempty"`   // of the catalogue, such as "L23"; "": it has none
 	Rule    string   `json:"rule,omitempty"`    // that heals it; "": none does
-	Setting string   `json:"setting,omitempty"` // the key of the configuration that heals it, as it is to be written
+	Setting string   `json:"setting,omitempty"` // the configuration key that heals it, in the form in which to write it
 	Heals   string   `json:"heals"`             // how it is healed, or why nothing heals it
-	Source  string   `json:"source,omitempty"`  // who else has seen it
+	Source  string   `json:"source,omitempty"`  // where else it was seen
 }
 
-// A Kind says how much a finding weighs.
+// A Kind says how severe a finding is.
 type Kind string
 
 // The kinds of findings.
 const (
-	Fault  Kind = "fault"  // the peer breaks a promise of the RFCs, or others are known to fail on it
-	Strict Kind = "strict" // the peer refuses what the RFCs let it refuse, and old peers do that
-	Note   Kind = "note"   // the peer is right, and only some old peer cannot live with it
+	Fault  Kind = "fault"  // the peer breaks an RFC, or other programs are known to fail on it
+	Strict Kind = "strict" // the peer refuses what the RFCs allow it to refuse, and old programs send that
+	Note   Kind = "note"   // the peer is right, and only some old program cannot handle it
 )
 
 // Healed reports whether a rule or a setting heals the finding.
 func (f Finding) Healed() bool { return f.Rule != "" || f.Setting != "" }
 
-// Catalogued fills in what the catalogue says about the finding's entry: the source, and
-// what becomes of it where the finding does not say so itself. It fails where there is no
-// such entry.
+// Catalogued returns the finding completed from the catalogue's entry: the source, and
+// how it is healed if the finding does not say so. It fails if there is no such entry.
 func (f Finding) Catalogued() (Finding, error) {
 	switch {
 	case f.Heals != "" || f.Rule == "":
@@ -64,8 +63,8 @@ func (f Finding) Catalogued() (Finding, error) {
 	return f, nil
 }
 
-// healsOf is what becomes of an entry of the catalogue, as a finding says it: behind
-// "Heals:" nobody needs "healed:".
+// healsOf describes how an entry of the catalogue is healed, in the form for a finding.
+// It omits "healed:", because "Heals:" precedes it.
 func healsOf(c heal.Coverage, e heal.Entry) string {
 	state := strings.ReplaceAll(c.State(e), "`", "")
 	if c.Status(e) != heal.Healed {
@@ -81,8 +80,8 @@ func healsOf(c heal.Coverage, e heal.Entry) string {
 	}
 }
 
-// Line is one line of an exchange as Seen has it: side is 'C' or 'S', and text is without
-// its CRLF. With side 0 it is an event.
+// Line returns a line of an exchange in the form of Seen. side is 'C' or 'S', or 0 for an
+// event. text has no CRLF.
 func Line(side transcript.Side, text string) string {
 	mark := transcript.Unchanged
 	if side == 0 {

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// A form is what can be wrong with a reply, whatever was asked.
+// A form is a fault in the form of a reply to any command.
 type form struct {
 	finding Finding
 	has     func(e exchange) bool
 }
 
-// forms lists them. Those that make others unreadable come first.
+// forms returns all forms. Those that make others undetectable come first.
 func forms() []form {
 	return []form{
 		{Finding{Name: "line-ends", Kind: Fault, Entry: "L83", Rule: "reply-line-ends",
@@ -40,7 +40,7 @@ func forms() []form {
 	}
 }
 
-// lookAtForm finds what is wrong with the form of a reply.
+// lookAtForm reports faults in the form of a reply.
 func (v *visit) lookAtForm(e exchange) {
 	for _, f := range forms() {
 		if f.has(e) {
@@ -50,7 +50,7 @@ func (v *visit) lookAtForm(e exchange) {
 	}
 }
 
-// lookAtUnasked finds a reply that nothing was said for.
+// lookAtUnasked reports a reply that answers nothing.
 func (v *visit) lookAtUnasked(late reply) {
 	if late.code == 421 || late.code == 0 {
 		return
@@ -108,8 +108,8 @@ func bareCode(e exchange) bool {
 	return len(e.lines) == 1 && codeOf(e.lines[0]) != 0 && len(strings.TrimRight(e.lines[0], "\r\n")) == 3
 }
 
-// emptyText leaves out 334, whose text is a challenge, and the reply to EHLO, whose lines
-// are names.
+// emptyText reports whether a reply lacks text. It ignores 334, whose text is a
+// challenge, and the reply to EHLO, whose lines are keywords.
 func emptyText(e exchange) bool {
 	return !bareCode(e) && e.code != 0 && e.code != 334 && !isHello(e.command) && strings.TrimSpace(e.text()) == ""
 }

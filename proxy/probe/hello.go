@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// slowGreeting is for how long some clients wait for a greeting: scanners of several
-// makes, see the key device.
+// slowGreeting is the time for which some clients wait for a greeting: scanners of
+// several makes, see the key device.
 const slowGreeting = 20 * time.Second
 
 // lookAtGreeting makes the first connection.
@@ -49,7 +49,7 @@ func (v *visit) lookAtGreeting() {
 	}
 }
 
-// lookAtHost looks for the server's name in its greeting.
+// lookAtHost looks for a host name in the server's greeting.
 func (v *visit) lookAtHost(g exchange) {
 	first, _, _ := strings.Cut(g.texts()[0], " ")
 	host := Finding{Name: "no-host-name", Kind: Fault, Entry: "L03", Rule: "host-name-first", Setting: v.nameSetting(), Seen: seen(g),
@@ -64,7 +64,8 @@ func (v *visit) lookAtHost(g exchange) {
 	}
 }
 
-// nameSetting has the server's name put into its greeting, or else its address.
+// nameSetting returns the setting that puts the server's name, or its address, into the
+// greeting.
 func (v *visit) nameSetting() string {
 	name := v.Host
 	if !hostName.MatchString(name) {
@@ -80,11 +81,11 @@ func (v *visit) nameSetting() string {
 	return fmt.Sprintf("options.host-name-first.name = %q", name)
 }
 
-// hostName is a domain of several labels or an address literal, as the rule
-// host-name-first knows them.
+// hostName matches a domain of several labels, or an address literal, as the rule
+// host-name-first does.
 var hostName = regexp.MustCompile(`^(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.[A-Za-z0-9_-]*[A-Za-z_-][A-Za-z0-9_-]*|\[[0-9A-Fa-f.:IPv]+\])[.,:;]?$`)
 
-// lookAtHello finds the hello that the server takes, in the session with the first
+// lookAtHello finds a hello that the server accepts, in the session of the first
 // greeting.
 func (v *visit) lookAtHello() {
 	refusal := v.say("EHLO " + v.Name)
@@ -127,7 +128,7 @@ func (v *visit) lookAtHello() {
 	v.tryHelo(refusal, f)
 }
 
-// tryHelo says HELO where EHLO was refused, and finds f if it is taken.
+// tryHelo sends HELO after EHLO was refused, and reports f if it is accepted.
 func (v *visit) tryHelo(refusal exchange, f Finding) {
 	if v.hungUp() && !v.greetedAnew() {
 		return
@@ -143,7 +144,7 @@ func (v *visit) tryHelo(refusal exchange, f Finding) {
 	v.find(f)
 }
 
-// takes notes the hello that the server has taken.
+// takes records the hello that the server has accepted.
 func (v *visit) takes(verb string, e exchange) {
 	v.verb, v.hello, v.talk.hello = verb, e, true
 	if verb == "EHLO" {
@@ -151,14 +152,14 @@ func (v *visit) takes(verb string, e exchange) {
 	}
 }
 
-// isLoneOK recognises a reply to EHLO that is the answer to NOOP.
+// isLoneOK reports whether a reply to EHLO is the reply to NOOP.
 func isLoneOK(r reply) bool {
 	text := strings.TrimSpace(r.text())
 	return len(r.lines) == 1 && strings.EqualFold(strings.TrimSpace(status.ReplaceAllString(text, "")), "OK")
 }
 
-// lookBehindOK says HELO: where a firewall makes NOOP of EHLO, the server has not heard
-// one, and answers HELO with something else.
+// lookBehindOK sends HELO. If a firewall has replaced EHLO by NOOP, the server has not
+// seen a hello and answers HELO differently.
 func (v *visit) lookBehindOK(ok exchange) {
 	e := v.say("HELO " + v.Name)
 	if !e.ok() || isLoneOK(e.reply) {
@@ -172,7 +173,7 @@ func (v *visit) lookBehindOK(ok exchange) {
 
 var esmtp = regexp.MustCompile(`(?i)\bESMTP\b`)
 
-// lookAtKeywords looks at the EHLO reply, and whether the greeting announces it.
+// lookAtKeywords looks at the EHLO reply, and whether the greeting announces ESMTP.
 func (v *visit) lookAtKeywords() {
 	if v.verb != "EHLO" {
 		v.untried = "it takes HELO alone"
@@ -189,9 +190,9 @@ func (v *visit) lookAtKeywords() {
 	v.lookAtOffer(v.hello, v.offer)
 }
 
-// greetsPlainly reports whether the greeting of another session lacks the word too: the
-// first of a day does that behind advertise-esmtp, which has yet to learn what the server
-// takes.
+// greetsPlainly reports whether the greeting of another session also lacks the word
+// ESMTP. Behind advertise-esmtp, the first greeting of a day may lack it, because the
+// rule has not learned yet what the server supports.
 func (v *visit) greetsPlainly() bool {
 	if !v.fresh() {
 		v.untried = ""
@@ -216,12 +217,13 @@ func (v *visit) lookAtSecondHello() {
 		Means: "it refuses a second EHLO or HELO in a session, which clients say inside TLS, behind a login, or for the next message"})
 }
 
-// oddNames are names that clients are known to say.
+// oddNames returns names that some clients are known to send.
 func oddNames() []string {
 	return []string{"host.example.com.", "my_host.example.com", "printer", "192.0.2.1", ""}
 }
 
-// lookAtNames says hello with odd names, each in a session without one where that matters.
+// lookAtNames sends hellos with odd names, each in a session without a hello if that
+// matters.
 func (v *visit) lookAtNames() {
 	var refused []exchange
 	dot := false
@@ -250,14 +252,14 @@ func (v *visit) lookAtNames() {
 	}
 }
 
-// lookAtEarlyTalk says EHLO at once.
+// lookAtEarlyTalk sends EHLO without waiting for the greeting.
 func (v *visit) lookAtEarlyTalk() {
 	if !v.fresh() {
 		return
 	}
 	e := v.talk.say(v.verb + " " + v.Name)
 	if e.ok() {
-		e.reply = v.talk.hear(v.Wait, true) // behind the greeting
+		e.reply = v.talk.hear(v.Wait, true) // the reply after the greeting
 	}
 	if v.retry {
 		return

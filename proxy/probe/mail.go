@@ -9,7 +9,7 @@ import (
 	"smtpshim/proxy/provider"
 )
 
-// lookAtMail says a MAIL that every server has to take, and another behind RSET.
+// lookAtMail sends a MAIL that every server should accept, and another after RSET.
 func (v *visit) lookAtMail() {
 	if !v.session() {
 		return
@@ -30,10 +30,10 @@ func (v *visit) lookAtMail() {
 	v.say("RSET")
 }
 
-// wantsTLS recognises a refusal for want of TLS.
+// wantsTLS matches a refusal that asks for TLS.
 var wantsTLS = regexp.MustCompile(`(?i)\bSTARTTLS\b|\bTLS\b`)
 
-// lookAtRefusal says what the refusal of the first MAIL means.
+// lookAtRefusal reports what the refusal of the first MAIL means.
 func (v *visit) lookAtRefusal(e exchange) {
 	v.refusing = "it refuses MAIL"
 	if e.lost != nil {
@@ -62,17 +62,18 @@ func (v *visit) lookAtRefusal(e exchange) {
 	v.find(f)
 }
 
-// mailForm is a form of MAIL that some clients say.
+// A mailForm is a form of MAIL that some clients send.
 type mailForm struct{ name, format string }
 
-// mailForms begin with the one that more servers refuse: the rule tidy-commands takes a
-// session in which the server has taken blanks at the colon for one in which it does.
+// mailForms returns all forms. The one that more servers refuse comes first: once a
+// server has accepted blanks at the colon, the rule tidy-commands assumes for the session
+// that it accepts them.
 func mailForms() []mailForm {
 	return []mailForm{{"L41", "MAIL FROM :<%s>"}, {"L41", "MAIL FROM: <%s>"}, {"L42", "MAIL FROM:%s"}, {"L43", "MAIL FROM:<<%s>>"},
 		{"L44", "MAIL FROM:<@relay.example.com:%s>"}, {"L95", "mail from:<%s>"}, {"L95", "MAIL FROM:<%s> "}}
 }
 
-// lookAtMailForms finds all forms that are refused as one finding.
+// lookAtMailForms reports all refused forms as one finding.
 func (v *visit) lookAtMailForms() {
 	var refused []exchange
 	entry := ""
@@ -94,7 +95,8 @@ func (v *visit) lookAtMailForms() {
 	}
 }
 
-// mail says a MAIL in a session, and RSET behind it. ok: there was a session.
+// mail sends a MAIL in a session, and RSET after it. ok reports whether there was a
+// session.
 func (v *visit) mail(command string) (e exchange, ok bool) {
 	if !v.session() {
 		return e, false
@@ -106,20 +108,20 @@ func (v *visit) mail(command string) (e exchange, ok bool) {
 	return e, true
 }
 
-// A parameter is one of MAIL, and the keyword that offers it.
+// A parameter is a parameter of MAIL, and the keyword that offers it.
 type parameter struct{ keyword, text string }
 
 func parameters() []parameter {
 	return []parameter{{"SIZE", "SIZE=1000"}, {"8BITMIME", "BODY=8BITMIME"}, {"DSN", "RET=HDRS"}, {"SMTPUTF8", "SMTPUTF8"}, {"AUTH", "AUTH=<>"}}
 }
 
-// lookAtParameters says each parameter by itself.
+// lookAtParameters sends each parameter by itself.
 func (v *visit) lookAtParameters() {
 	var strict []exchange
 	for _, p := range parameters() {
 		offered := v.offer.has(p.keyword)
 		if p.keyword == "SMTPUTF8" && !offered {
-			continue // nobody says it then
+			continue // clients do not send it then
 		}
 		e, ok := v.mail("MAIL FROM:<" + v.Mail + "> " + p.text)
 		switch {
@@ -154,7 +156,7 @@ func (v *visit) lookAtNullSender() {
 	}
 }
 
-// lookAtPipelining says MAIL and RSET in one write (RFC 2920).
+// lookAtPipelining sends MAIL and RSET in one write (RFC 2920).
 func (v *visit) lookAtPipelining() {
 	if !v.offer.has("PIPELINING") {
 		v.untried = "it does not offer PIPELINING"
@@ -172,7 +174,7 @@ func (v *visit) lookAtPipelining() {
 	}
 }
 
-// lookAtMessage sends the one message.
+// lookAtMessage sends the message.
 func (v *visit) lookAtMessage() {
 	if !v.session() {
 		return
@@ -216,7 +218,7 @@ var (
 	number  = regexp.MustCompile(`\b[0-9]{2,3}\b`)
 )
 
-// text is the message, with dots doubled (RFC 5321, 4.5.2), without its last dot.
+// text returns the message with doubled dots (RFC 5321, 4.5.2) and without its final dot.
 func (v *visit) text() string {
 	return "From: <" + v.Mail + ">\r\nTo: <" + v.To + ">\r\nSubject: smtpshim probe\r\nAuto-Submitted: auto-generated\r\n\r\n" +
 		"You, or somebody who has your address, examine this mail server with \"smtpshim probe\".\r\n" +

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// An offer is the keywords of a reply to EHLO, in upper case, and the parameters of each
-// line that has it. AUTH=LOGIN is a keyword of its own, "AUTH=".
+// An offer maps the keywords of an EHLO reply, in upper case, to the parameters of each
+// of their lines. AUTH=LOGIN is the keyword "AUTH=".
 type offer map[string][]string
 
 func offerOf(r reply) offer {
@@ -24,19 +24,19 @@ func offerOf(r reply) offer {
 
 func (o offer) has(keyword string) bool { return o[keyword] != nil }
 
-// mechanism reports whether AUTH or AUTH= has this mechanism.
+// mechanism reports whether AUTH or AUTH= lists this mechanism.
 func (o offer) mechanism(name string) bool {
 	return slices.ContainsFunc(slices.Concat(o["AUTH"], o["AUTH="]), func(p string) bool { return slices.Contains(strings.Fields(p), name) })
 }
 
-// A keywordFault is what an offer has that clients fail on.
+// A keywordFault is something in an offer that clients fail on.
 type keywordFault struct {
 	finding Finding
-	line    *regexp.Regexp // the lines that show it, in upper case; nil: the whole offer does
+	line    *regexp.Regexp // matches the lines that show it, in upper case; nil: the whole offer does
 	has     func(offer) bool
 }
 
-// keywordFaults lists them.
+// keywordFaults returns all of them.
 func keywordFaults() []keywordFault {
 	return []keywordFault{
 		{Finding{Name: "auth-equals", Kind: Fault, Entry: "L30", Rule: "auth-spelling",
@@ -91,7 +91,7 @@ func differentAuth(o offer) bool {
 	return len(slices.Compact(lines)) > 1
 }
 
-// lookAtOffer finds what clients fail on in a reply to EHLO.
+// lookAtOffer reports what clients fail on in a reply to EHLO.
 func (v *visit) lookAtOffer(e exchange, o offer) {
 	for _, k := range keywordFaults() {
 		if !k.has(o) {

@@ -11,13 +11,13 @@ import (
 
 // A Proposal is the part of a route that heals findings.
 type Proposal struct {
-	Rules    []string // rules and sets, "standard" first
-	Settings []string // further lines of the route, as "server_tls.mode = \"require\"", sorted
+	Rules    []string // names of rules and sets, "standard" first
+	Settings []string // other lines of the route, such as "server_tls.mode = \"require\"", sorted
 }
 
-// Propose gives the route that heals the faults of a report, and what the server is
-// strict about. Notes are left to the administrator: a rule for some old client may be
-// wrong for others.
+// Propose returns the route that heals the findings of the kinds Fault and Strict. Notes
+// are left to the administrator, because a rule for some old client may be wrong for
+// others.
 func (r Report) Propose() Proposal {
 	sets := heal.Sets()
 	standard, p := sets[0], Proposal{Rules: []string{"standard"}}
@@ -53,13 +53,13 @@ func (r Report) Propose() Proposal {
 	return p
 }
 
-// hideSetting is the key for keywords that are to be hidden.
+// hideSetting is the key for keywords to hide.
 const hideSetting = "options.hide-keywords.keywords = "
 
-// hide is the setting that hides a keyword.
+// hide returns the setting that hides a keyword.
 func hide(keyword string) string { return fmt.Sprintf("%s[%q]", hideSetting, keyword) }
 
-// Route is the proposal as a whole [[route]] of a configuration.
+// Route returns the proposal as a complete [[route]] of a configuration.
 func (p Proposal) Route(name, listen, server string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "[[route]]\nname = %q\nlisten = [%q]\nservers = [%q]\nrules = [\"%s\"]\n", name, listen, server, strings.Join(p.Rules, `", "`))
@@ -69,7 +69,7 @@ func (p Proposal) Route(name, listen, server string) string {
 	return b.String()
 }
 
-// products are the sets whose signs the server has shown.
+// products returns the sets whose signs the server has shown.
 func (v *visit) products() (list []string) {
 	shows := func(pattern string, r reply) bool {
 		if pattern == "" || r.code/100 != 2 {

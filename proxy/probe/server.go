@@ -10,52 +10,53 @@ import (
 	"time"
 )
 
-// A Server is a server to examine, and how far that may go.
+// A Server is a server to examine, and how far the examination may go.
 type Server struct {
 	Dial func(context.Context) (net.Conn, error)
-	Host string // the server's name, if it is known
-	Name string // ours, in EHLO; a domain or an address literal
+	Host string // the server's host name, if it is known
+	Name string // our name in EHLO, a domain or an address literal
 
-	// Mail is an address to say MAIL with, each time with RSET behind; "": MAIL and RSET
-	// are not said.
+	// Mail is the address for MAIL; each MAIL is followed by RSET. If it is "", neither
+	// is sent.
 	Mail string
-	// To is an address to send one message to, from Mail; "": none is sent.
+	// To is the address to which one message is sent, from Mail; "": none is sent.
 	To string
 
 	Pause    time.Duration // between two connections
-	Wait     time.Duration // for the greeting and for each reply; 0: 30 seconds
-	Rest     time.Duration // for the next line of a reply that has begun; 0: 3 seconds
-	Linger   time.Duration // for lines behind the last one of a greeting or of a reply to a hello; 0: 300 ms
+	Wait     time.Duration // longest wait for the greeting and each reply; 0: 30 seconds
+	Rest     time.Duration // longest wait for the next line of a reply; 0: 3 seconds
+	Linger   time.Duration // wait for lines after the last one of a greeting or of a reply to a hello; 0: 300 ms
 	Progress func(name string, done, all int)
 }
 
-// maxConnections is how many connections an examination makes at most.
+// maxConnections is the largest number of connections for an examination.
 const maxConnections = 16
 
-// maxCommands is how many commands are said in a session: Exim ends one behind ten that
-// send no mail (smtp_accept_max_nonmail), of which RSET is one and MAIL is none.
+// maxCommands is the largest number of commands in a session. Exim ends a session after
+// ten commands that are not for mail (smtp_accept_max_nonmail); these include RSET but
+// not MAIL.
 const maxCommands = 14
 
-// A Report is what an examination has found.
+// A Report is the result of an examination.
 type Report struct {
 	Findings    []Finding `json:"findings"`
 	Untried     []Untried `json:"untried"`
-	Products    []string  `json:"products,omitempty"` // whose set of rules knows the server by its signs
-	TLS         string    `json:"tls,omitempty"`      // the version and suite that STARTTLS led to
+	Products    []string  `json:"products,omitempty"` // sets of rules whose signs the server has shown
+	TLS         string    `json:"tls,omitempty"`      // the version and suite of the TLS begun by STARTTLS
 	Connections int       `json:"connections"`
 
-	// Missed is why no session could be had for some examination. What is not found may be
-	// there all the same. It is "" if there was one for all.
+	// Missed is the reason for which some examination got no session, so that its
+	// findings may be missing; "" if all got one.
 	Missed string `json:"missed,omitempty"`
 }
 
-// Untried is what was not examined, and why.
+// An Untried is something that was not examined, and the reason.
 type Untried struct {
 	Name string `json:"name"`
 	Why  string `json:"why"`
 }
 
-// Count is how many findings of a kind there are.
+// Count returns the number of findings of a kind.
 func (r Report) Count(k Kind) (n int) {
 	for _, f := range r.Findings {
 		if f.Kind == k {
@@ -65,8 +66,8 @@ func (r Report) Count(k Kind) (n int) {
 	return n
 }
 
-// Examine holds the sessions. It says QUIT at the end of each. The error says why the
-// server could not be examined, and is that of ctx if that has ended.
+// Examine examines the server. It ends each session with QUIT. The error says why the
+// server could not be examined; if ctx was done, it is that of ctx.
 func (s Server) Examine(ctx context.Context) (Report, error) {
 	s = s.withDefaults()
 	v := &visit{Server: s, ctx: ctx, offer: offer{}}
@@ -109,28 +110,28 @@ func (s Server) withDefaults() Server {
 	return s
 }
 
-// A visit is an examination under way.
+// A visit is an examination in progress.
 type visit struct {
 	Server
 	ctx    context.Context
-	talk   *conversation // nil: there is none
+	talk   *conversation // nil: there is no connection
 	report Report
 
 	greeted  exchange // the first greeting
-	verb     string   // the hello that the server takes; "": none is known
-	retry    bool     // it takes the second hello
-	hello    exchange // the first hello that it took
-	offer    offer    // of that hello
-	again    bool     // it takes a second hello in a session
-	help     reply    // to HELP
-	refusing string   // why it takes no MAIL from us; "": it takes one
-	closed   bool     // its greeting was a refusal
+	verb     string   // the hello that the server accepts; "": not known
+	retry    bool     // the server accepts a hello when it is repeated
+	hello    exchange // the first accepted hello
+	offer    offer    // the offer in its reply
+	again    bool     // the server accepts a second hello in a session
+	help     reply    // the reply to HELP
+	refusing string   // why the server refuses our MAIL; "": it does not
+	closed   bool     // the greeting was a refusal
 
-	untried string // why the examination under way could not look
+	untried string // why the present examination could not be made
 	failed  error  // why no connection could be made
 }
 
-// unmet says what an examination lacks; "": nothing.
+// unmet returns what an examination lacks; "": nothing.
 func (v *visit) unmet(e Examination) string {
 	switch {
 	case v.failed != nil:
@@ -149,7 +150,7 @@ func (v *visit) unmet(e Examination) string {
 	return ""
 }
 
-// find notes a finding, the first of its name.
+// find records a finding, unless there is one of the same name.
 func (v *visit) find(f Finding) {
 	for _, known := range v.report.Findings {
 		if known.Name == f.Name {
@@ -158,12 +159,12 @@ func (v *visit) find(f Finding) {
 	}
 	full, err := f.Catalogued()
 	if err != nil {
-		panic(err) // a test sees to it that each entry is there
+		panic(err) // a test checks that each entry exists
 	}
 	v.report.Findings = append(v.report.Findings, full)
 }
 
-// fresh connects and hears the greeting. Where that fails it says why in untried.
+// fresh makes a connection. If that fails, it records the reason in untried.
 func (v *visit) fresh() bool {
 	v.hangUp()
 	if v.report.Connections == maxConnections {
@@ -185,7 +186,7 @@ func (v *visit) fresh() bool {
 	return true
 }
 
-// miss notes why there is no session for the examination under way.
+// miss records why there is no session for the present examination.
 func (v *visit) miss(why string) {
 	v.untried = why
 	v.report.Missed = cmp.Or(v.report.Missed, why)
@@ -203,7 +204,7 @@ func (v *visit) pause() bool {
 	}
 }
 
-// hangUp ends the session under way, if there is one.
+// hangUp ends the present session, if there is one.
 func (v *visit) hangUp() {
 	if v.talk != nil {
 		v.talk.close()
@@ -211,7 +212,7 @@ func (v *visit) hangUp() {
 	}
 }
 
-// say says a command, and looks at the form of the reply.
+// say sends a command and checks the form of the reply.
 func (v *visit) say(command string) exchange {
 	if late, ok := v.talk.unasked(); ok {
 		v.lookAtUnasked(late)
@@ -221,7 +222,7 @@ func (v *visit) say(command string) exchange {
 	return e
 }
 
-// greetedAnew makes a connection whose greeting is a yes, before any hello.
+// greetedAnew makes a connection with a positive greeting, before any hello.
 func (v *visit) greetedAnew() bool {
 	if !v.fresh() {
 		return false
@@ -236,7 +237,7 @@ func (v *visit) greetedAnew() bool {
 	return true
 }
 
-// session makes sure of a connection on which a hello was accepted, in clear.
+// session provides a connection in clear on which a hello was accepted.
 func (v *visit) session() bool {
 	if v.talk != nil && v.talk.hello && !v.talk.secure && v.talk.said < maxCommands && !v.talk.gone(time.Millisecond) {
 		return true
@@ -247,7 +248,7 @@ func (v *visit) session() bool {
 	return v.sayHello()
 }
 
-// sayHello says the hello that the server is known to take.
+// sayHello sends the hello that the server is known to accept.
 func (v *visit) sayHello() bool {
 	e := v.say(v.verb + " " + v.Name)
 	if v.retry && !e.ok() && e.lost == nil {
@@ -260,7 +261,7 @@ func (v *visit) sayHello() bool {
 	return v.talk != nil
 }
 
-// hungUp reports whether the server has ended the connection under way.
+// hungUp reports whether the server has ended the present connection.
 func (v *visit) hungUp() bool {
 	return v.talk.lost != nil && !errors.Is(v.talk.lost, context.Canceled)
 }

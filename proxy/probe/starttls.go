@@ -8,12 +8,12 @@ import (
 	"smtpshim/proxy/tlspolicy"
 )
 
-// throughTLS are the settings for a server whose TLS clients cannot live with: smtpshim
-// speaks it in their place, and they stay in clear.
+// throughTLS are the settings for a server with a TLS that clients cannot handle:
+// smtpshim uses that TLS, and the clients stay in clear.
 const throughTLS = `client_tls.mode = "hide" # or "offer", with a certificate, for clients that want TLS` + "\n" + `server_tls.mode = "opportunistic"`
 
-// lookAtTLS begins TLS, of any version that crypto/tls has and with any certificate, and
-// looks at what comes behind it.
+// lookAtTLS begins TLS, with any version that crypto/tls supports and any certificate,
+// and examines what follows.
 func (v *visit) lookAtTLS() {
 	if !v.offer.has("STARTTLS") {
 		v.untried = "it does not offer STARTTLS"
@@ -75,7 +75,7 @@ func (v *visit) secure() (state tls.ConnectionState, err error) {
 	return conn.ConnectionState(), nil
 }
 
-// lookAtMailInTLS says MAIL in the first TLS session: IIS forgets that it is one.
+// lookAtMailInTLS sends MAIL in the first TLS session. IIS forgets that TLS is in use.
 func (v *visit) lookAtMailInTLS() {
 	if v.Mail == "" || !v.talk.hello {
 		return

@@ -14,33 +14,33 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// What is read of a server is bounded: octets of a line, lines of a reply, and octets of
-// a connection.
+// Limits for what is read from a server: octets of a line, lines of a reply, and octets
+// of a connection.
 const (
 	maxLine       = 16 << 10
 	maxLines      = 512
 	maxConnection = 1 << 20
 )
 
-// errTooMuch ends a conversation with a server that does not stop talking.
+// errTooMuch ends a conversation with a server that sends without end.
 var errTooMuch = errors.New("it said more than any reply has")
 
-// A reply is what came back for a command, well formed or not.
+// A reply is a server's answer to a command, well formed or not.
 type reply struct {
-	lines []string // with their ends
-	code  int      // of the last line; 0: it has none
-	open  bool     // the last line says that another follows, and none has come
+	lines []string // with their line ends
+	code  int      // the code of the last line; 0: it has none
+	open  bool     // the last line announces another one, which did not come
 	early bool     // several lines look like the last one
-	lost  error    // why the connection is over; nil: it is not
+	lost  error    // why the connection has ended; nil: it has not
 }
 
-// ok reports whether the reply is a yes.
+// ok reports whether the reply is positive.
 func (r reply) ok() bool { return r.lost == nil && r.code/100 == 2 }
 
-// refused reports whether the reply says that the command will never be taken.
+// refused reports whether the reply is a permanent refusal.
 func (r reply) refused() bool { return r.code/100 == 5 }
 
-// texts are the lines without their ends, codes and separators.
+// texts returns the lines without line ends, codes and separators.
 func (r reply) texts() []string {
 	var list []string
 	for _, line := range r.lines {
@@ -57,7 +57,7 @@ func (r reply) texts() []string {
 
 func (r reply) text() string { return strings.Join(r.texts(), "\n") }
 
-// codeOf is the code with which a line begins; 0: it has none.
+// codeOf returns the code at the beginning of a line; 0: there is none.
 func codeOf(line string) int {
 	if len(line) < 3 || line[0] < '2' || line[0] > '5' || !isDigit(line[1]) || !isDigit(line[2]) || len(line) > 3 && isDigit(line[3]) {
 		return 0
@@ -73,7 +73,7 @@ type exchange struct {
 	reply
 }
 
-// seen are the lines of exchanges for a finding, the longest replies cut short.
+// seen returns the lines of exchanges for a finding. It shortens long replies.
 func seen(list ...exchange) []string {
 	const maxSeen, maxText = 12, 300
 	var lines []string
@@ -116,19 +116,19 @@ type conversation struct {
 	conn   net.Conn
 	r      *bufio.Reader
 	times  times
-	said   int   // commands
+	said   int   // number of commands
 	hello  bool  // a hello was accepted, inside TLS if there is TLS
 	secure bool  // inside TLS
-	lost   error // why it is over; nil: it is not
+	lost   error // why the connection has ended; nil: it has not
 	end    func() bool
 }
 
-// times bound what a conversation waits for.
+// times are the longest times that a conversation waits.
 type times struct {
-	greeting time.Duration // the greeting
-	reply    time.Duration // any other reply
-	rest     time.Duration // the next line of a reply that has begun
-	linger   time.Duration // lines behind the last one of a greeting or of a reply to a hello
+	greeting time.Duration // for the greeting
+	reply    time.Duration // for any other reply
+	rest     time.Duration // for the next line of a reply
+	linger   time.Duration // for lines after the last one of a greeting or of a reply to a hello
 }
 
 func converse(conn net.Conn, t times) *conversation {
@@ -137,23 +137,23 @@ func converse(conn net.Conn, t times) *conversation {
 	return c
 }
 
-// use goes on over conn, such as TLS.
+// use replaces the connection by conn, such as TLS over it.
 func (c *conversation) use(conn net.Conn) {
 	c.conn = conn
 	c.r = bufio.NewReaderSize(&io.LimitedReader{R: conn, N: maxConnection}, maxLine)
 }
 
-// greeting hears the greeting.
+// greeting reads the greeting.
 func (c *conversation) greeting() exchange {
 	return exchange{reply: c.hear(c.times.greeting, true)}
 }
 
-// say says a command and hears its reply.
+// say sends a command and reads its reply.
 func (c *conversation) say(command string) exchange {
 	return c.send(command, command+"\r\n")
 }
 
-// send is say with octets that are no line.
+// send is say for octets that are not a line.
 func (c *conversation) send(command, octets string) exchange {
 	if c.lost != nil {
 		return exchange{command, reply{lost: c.lost}}
@@ -165,7 +165,7 @@ func (c *conversation) send(command, octets string) exchange {
 		return exchange{command, reply{lost: err}}
 	}
 	e := exchange{command, c.hear(c.times.reply, isHello(command))}
-	if e.code == 421 { // RFC 5321, 3.8: it closes the connection
+	if e.code == 421 { // the server closes the connection (RFC 5321, 3.8)
 		c.lost = io.EOF
 	}
 	return e
@@ -176,7 +176,7 @@ func isHello(command string) bool {
 	return strings.EqualFold(verb, "EHLO") || strings.EqualFold(verb, "HELO")
 }
 
-// unasked hears what has come without having been asked for; false: nothing has.
+// unasked returns octets that have come without a command. ok is false if there are none.
 func (c *conversation) unasked() (reply, bool) {
 	if c.lost != nil || !c.more(time.Millisecond) {
 		return reply{}, false
@@ -184,7 +184,7 @@ func (c *conversation) unasked() (reply, bool) {
 	return c.hear(c.times.rest, false), true
 }
 
-// gone waits for the server to hang up or to say 421, and reports whether it has.
+// gone waits for the server to hang up or to send 421, and reports whether it has.
 func (c *conversation) gone(wait time.Duration) bool {
 	if c.lost != nil {
 		return true
@@ -208,7 +208,7 @@ func (c *conversation) more(wait time.Duration) bool {
 	return err == nil
 }
 
-// hear reads a reply. One to a hello goes on as long as lines with its code are there.
+// hear reads a reply. For a hello, further lines with the same code belong to it.
 func (c *conversation) hear(wait time.Duration, isHello bool) (r reply) {
 	if c.lost != nil {
 		r.lost = c.lost
@@ -243,8 +243,8 @@ func (c *conversation) hear(wait time.Duration, isHello bool) (r reply) {
 	return r
 }
 
-// ends notes that no line came. Where a reply has begun and nothing more comes, the
-// server waits for the next command.
+// ends records that no line came. If a reply has begun, the server waits for the next
+// command.
 func (c *conversation) ends(r *reply, err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) && r.code != 0 && r.lines[len(r.lines)-1] != "" {
 		r.open = true
@@ -256,7 +256,7 @@ func (c *conversation) ends(r *reply, err error) {
 	c.lost, r.lost = err, err
 }
 
-// sameFollows reports whether a line with this code is there.
+// sameFollows reports whether a line with this code has come.
 func (c *conversation) sameFollows(code []byte) bool {
 	code = bytes.Clone(code)
 	if !c.more(c.times.linger) {
@@ -267,12 +267,12 @@ func (c *conversation) sameFollows(code []byte) bool {
 	return bytes.HasPrefix(next, code)
 }
 
-// close says QUIT where that can be said, and hangs up.
+// close sends QUIT if possible and hangs up.
 func (c *conversation) close() {
 	switch {
 	case c.lost == nil:
 		c.say("QUIT")
-	case errors.Is(c.lost, os.ErrDeadlineExceeded): // it may wait for the end of a line
+	case errors.Is(c.lost, os.ErrDeadlineExceeded): // the server may wait for the end of a line
 		c.conn.SetWriteDeadline(time.Now().Add(c.times.linger))
 		io.WriteString(c.conn, "\r\nQUIT\r\n")
 	}

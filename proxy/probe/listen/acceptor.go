@@ -2,9 +2,9 @@ package listen
 
 import "smtpshim/proxy/tlspolicy"
 
-// Acceptor makes the side of TLS for a Listener: with certificates that we sign ourselves,
-// for names and addresses, kept in a directory, and with every version and suite that
-// there is, so that it shows which are the best that a client knows.
+// Acceptor returns an acceptor of TLS for a Listener. Its certificates are self-signed,
+// for the given names and addresses, and stored in dir. It allows all versions and
+// suites, so that it shows the best that a client supports.
 func Acceptor(dir string, names ...string) (*tlspolicy.Acceptor, error) {
 	sources, err := tlspolicy.SelfSigned(dir, names...)
 	if err != nil {

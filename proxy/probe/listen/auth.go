@@ -11,8 +11,8 @@ import (
 	"smtpshim/rewrite"
 )
 
-// mechanismOf takes an AUTH command apart, in any spelling of it. The mechanism is one of
-// those that are known here, or "other".
+// mechanismOf parses an AUTH command in any spelling. The mechanism is one of those known
+// here, or "other".
 func mechanismOf(verb rewrite.Verb, text []byte) (mechanism, response string) {
 	words := strings.FieldsFunc(string(text), func(c rune) bool { return strings.ContainsRune(blanks, c) })
 	if len(words) == 0 {
@@ -28,7 +28,7 @@ func mechanismOf(verb rewrite.Verb, text []byte) (mechanism, response string) {
 		switch {
 		case known:
 			mechanism, words = name, words[1:]
-		case verb == rewrite.VerbXAUTH: // the name of NTLM left out
+		case verb == rewrite.VerbXAUTH: // without the name of NTLM
 		default:
 			mechanism, words = "other", words[1:]
 		}
@@ -39,8 +39,8 @@ func mechanismOf(verb rewrite.Verb, text []byte) (mechanism, response string) {
 	return mechanism, strings.Join(words, " ")
 }
 
-// An exchange is how many responses a mechanism takes, and what asks for each. A prompt
-// may depend on the response before it.
+// An exchange is the prompts for the responses of a mechanism. A prompt may depend on the
+// response before it.
 type exchange struct {
 	responses int
 	prompt    func(s *session, n int, before []byte) (text string, ok bool)
@@ -75,7 +75,7 @@ var exchanges = map[string]exchange{
 
 func empty(*session, int, []byte) (string, bool) { return "", true }
 
-// auth plays an exchange. Every response is right, and none is kept.
+// auth plays an exchange. It accepts every response and keeps none.
 func (s *session) auth(verb rewrite.Verb, text []byte, said string) error {
 	mechanism, first := mechanismOf(verb, text)
 	s.judgeAUTH(verb, mechanism, first, said)
@@ -122,13 +122,13 @@ func (s *session) auth(verb rewrite.Verb, text []byte, said string) error {
 	return s.answer("AUTH", oneLineReader, "235", "2.7.0 any password is right here", said)
 }
 
-// decoded is the response of a line; "=" is an empty one.
+// decoded decodes a response; "=" is an empty one.
 func decoded(line string) ([]byte, bool) {
 	response, err := base64.StdEncoding.DecodeString(strings.TrimRight(line, " "))
 	return response, err == nil || line == "="
 }
 
-// judgeAUTH judges an AUTH command as such.
+// judgeAUTH reports faults of an AUTH command.
 func (s *session) judgeAUTH(verb rewrite.Verb, mechanism, first, said string) {
 	switch {
 	case verb == rewrite.VerbXAUTH:

@@ -11,11 +11,11 @@ import (
 	"smtpshim/rewrite/heal"
 )
 
-// blanks are what lenient servers take for a blank in a command.
+// blanks are the octets that lenient servers accept as a blank in a command.
 const blanks = " \t\v\f"
 
-// shown is a command as it may be printed: nothing of what may be a secret. Of a command
-// that is not known only the first word is shown.
+// shown returns a command for printing, without what may be a secret. Of an unknown
+// command it only returns the first word.
 func (s *session) shown(text []byte) string {
 	verb := rewrite.ParseVerb(text)
 	start := len(text) - len(bytes.TrimLeft(text, blanks))
@@ -43,7 +43,7 @@ func (s *session) shown(text []byte) string {
 	return printed(word)
 }
 
-// judgeLine judges a command as a line.
+// judgeLine reports faults of a command as a line.
 func (s *session) judgeLine(l line, said string) {
 	verb := rewrite.ParseVerb(l.text)
 	switch {
@@ -72,10 +72,12 @@ func (s *session) judgeLine(l line, said string) {
 	}
 }
 
-// maxCommand is how long a command of no exchange may be for the proxy, by default.
+// maxCommand is the length, in octets, of the longest command outside of exchanges that
+// the proxy accepts by default.
 const maxCommand = 4094
 
-// judgeAhead judges what a client has sent behind a command, before the reply.
+// judgeAhead reports whether a client has sent more without waiting for the reply to a
+// command.
 func (s *session) judgeAhead(verb rewrite.Verb, said string) {
 	n := s.r.Buffered()
 	if n == 0 {
@@ -98,7 +100,7 @@ func (s *session) judgeAhead(verb rewrite.Verb, said string) {
 	}
 }
 
-// judgeHello judges EHLO or HELO with its name.
+// judgeHello reports faults of EHLO or HELO.
 func (s *session) judgeHello(verb rewrite.Verb, argument, said string) {
 	s.judgeName(argument, said)
 	if s.introduced {
@@ -115,7 +117,7 @@ func (s *session) judgeHello(verb rewrite.Verb, argument, said string) {
 	}
 }
 
-// judgeName judges the name of EHLO or HELO alone.
+// judgeName reports faults of the name in EHLO or HELO.
 func (s *session) judgeName(argument, said string) {
 	name := strings.Trim(argument, blanks+"=:")
 	faults := heal.HelloFaults(name)
@@ -133,13 +135,13 @@ func (s *session) judgeName(argument, said string) {
 	}
 }
 
-// transactionParams are the parameters of what is offered.
+// transactionParams are the parameters that the listener offers, by verb.
 var transactionParams = map[rewrite.Verb][]string{
 	rewrite.VerbMAIL: {"SIZE", "BODY", "AUTH", "RET", "ENVID", "SMTPUTF8"},
 	rewrite.VerbRCPT: {"NOTIFY", "ORCPT"},
 }
 
-// path takes MAIL or RCPT apart and judges it.
+// path parses MAIL or RCPT and reports faults.
 func (s *session) path(verb rewrite.Verb, text []byte, said string) rewrite.Path {
 	tidied, _ := heal.Untidy(text)
 	p, ok := rewrite.ParsePath([]byte(tidied))
@@ -170,7 +172,7 @@ func (s *session) mailCommand(text []byte, said string) error {
 	default:
 		s.found(noHello, said)
 	}
-	s.introduced = true // what else it says is not to be judged by that
+	s.introduced = true // do not report further commands because of that
 	if s.mail != nil {
 		s.found(badOrder, said)
 	}

@@ -9,21 +9,21 @@ import (
 	"smtpshim/rewrite/heal"
 )
 
-// A row is something that a client may do, what is wrong with it and what heals it.
+// A row is something that a client may do, with its meaning and what heals it.
 type row struct {
 	name  string
 	entry string // of the catalogue
 	means string
 
-	rule    string // that heals it
-	option  string // of the rule, as a line of [route.options.NAME]; "": it needs none
-	setting string // what heals it besides, as a line of a route, or in words where ok is set
+	rule    string // the rule that heals it
+	option  string // an option that the rule needs, as a line of [route.options.NAME]; "": none
+	setting string // the setting that heals it, as a line of a route; with always, a remark
 
-	always bool // the proxy heals it without a rule or a setting, and setting says how
-	note   bool // it is right by the RFCs, or harms nobody; some servers refuse it all the same
+	always bool // the proxy heals it without any rule or setting
+	note   bool // it conforms to the RFCs or is harmless, although some servers refuse it
 }
 
-// What clients do before and between commands.
+// Faults before and between commands.
 var (
 	earlyTalk = row{name: "early-talk", entry: "L12", always: true, setting: "the client's octets wait for the greeting",
 		means: "it speaks before the greeting, which Exim, Sendmail and Postfix refuse"}
@@ -56,7 +56,7 @@ var (
 	noQUIT = row{name: "no-quit", note: true, means: "it hangs up without QUIT; RFC 5321, 4.1.1.10 wants it"}
 )
 
-// What clients say in EHLO and HELO.
+// Faults of EHLO and HELO.
 var (
 	badHello = map[string]row{
 		"missing":    helloRow("missing", "the name in its EHLO or HELO is missing"),
@@ -83,7 +83,7 @@ func helloRow(fault, means string) row {
 	return row{name: "hello-" + fault, entry: "L25", rule: "fix-hello-name", means: means}
 }
 
-// What clients say in MAIL and RCPT, by what [heal.Untidy] finds.
+// untidy maps the faults that [heal.Untidy] finds in MAIL and RCPT to rows.
 var untidy = map[string]row{
 	"colon":       tidyRow("blank-at-colon", "L41", "there are blanks around the colon of its MAIL or RCPT"),
 	"brackets":    tidyRow("no-brackets", "L42", "its addresses have no angle brackets"),
@@ -108,7 +108,7 @@ var (
 		means: "it says a parameter whose extension it was not offered"}
 )
 
-// What clients do with AUTH and STARTTLS.
+// Faults of AUTH and STARTTLS.
 var (
 	authAfterHELO = row{name: "auth-after-helo", entry: "L22", rule: "helo-to-ehlo",
 		means: "it says HELO and then AUTH, which servers take after EHLO alone"}
@@ -132,10 +132,10 @@ var (
 		means: "it sends commands behind STARTTLS before the handshake, which anybody may have put there"}
 )
 
-// loginSetting has a route log in at its server.
+// loginSetting makes a route log in at its server.
 const loginSetting = "[[route.login]]"
 
-// What clients do in messages.
+// Faults in messages.
 var (
 	bareLF     = row{name: "bare-lf", entry: "L63", rule: "stray-bytes", means: "lines of its message end with LF alone"}
 	lfEnd      = row{name: "ends-with-lf", entry: "L64", rule: "lf-ends", means: "it ends its message with LF.LF"}
@@ -154,13 +154,13 @@ var (
 	noFrom = row{name: "no-from", entry: "L72", means: "its message has no From"}
 )
 
-// A noted finding is one with its row.
+// A noted is a finding with its row.
 type noted struct {
 	probe.Finding
 	row
 }
 
-// finding makes a row one, with what was seen.
+// finding returns the row as a finding, with the lines that show it.
 func (r row) finding(seen []string) probe.Finding {
 	f := probe.Finding{Name: r.name, Seen: seen, Means: r.means, Entry: r.entry, Rule: r.rule, Setting: r.setting}
 	if f.Kind = probe.Fault; r.note {
@@ -180,14 +180,14 @@ func (r row) finding(seen []string) probe.Finding {
 	default:
 		f.Heals = "no rule does"
 	}
-	f, _ = f.Catalogued() // a test has that there are all entries
+	f, _ = f.Catalogued() // a test checks that each entry exists
 	return f
 }
 
-// maxSeen is how many octets of a line are shown.
+// maxSeen is the number of octets of a line that are shown.
 const maxSeen = 200
 
-// printed is a line of the client's as a finding shows it.
+// printed returns a line of the client for a finding.
 func printed(text string) string {
 	if len(text) > maxSeen {
 		text = text[:maxSeen] + "..."

@@ -6,43 +6,44 @@ import (
 	"smtpshim/proxy/login/sasl"
 )
 
-// traits are in what a server differs from those of today.
+// traits are the ways in which a server differs from a modern one.
 type traits uint16
 
 const (
-	noTLS        traits = 1 << iota // it offers no STARTTLS
-	oldNames                        // it offers AUTH=LOGIN, XAUTH and NTLM too
-	oneLineHello                    // its answer to EHLO is one line
-	noEHLO                          // it refuses EHLO
-	twoLines                        // its replies have two lines, with a pause between
-	noESMTP                         // its greeting lacks the word
-	noText                          // its replies are a code and a blank
-	otherPrompts                    // its AUTH LOGIN asks in other words
+	noTLS        traits = 1 << iota // offers no STARTTLS
+	oldNames                        // also offers AUTH=LOGIN, XAUTH and NTLM
+	oneLineHello                    // answers EHLO with one line
+	noEHLO                          // refuses EHLO
+	twoLines                        // answers with two lines, and a pause between them
+	noESMTP                         // does not have ESMTP in its greeting
+	noText                          // answers with a code and a blank
+	otherPrompts                    // has other prompts in AUTH LOGIN
 )
 
-// A form is what a server is like in a session.
+// A form is the way in which the listener behaves in a session.
 type form struct {
 	name, says string
 	traits     traits
 
-	// harder: it is met by a client that comes through, to see whether it does here too.
-	// Else it is met by one that does not.
+	// harder: the form is for a client that has delivered a message, to see whether it
+	// still does. Otherwise it is for a client that has not.
 	harder bool
 	fits   need
-	row    row // what it means if a client comes through here alone; harder: if it does not
+	row    row // the finding if the client only delivers a message in this form; if harder, if it does not
 }
 
-// need is what has to have been seen of a client for a form to be worth a session.
+// A need is what a client must have shown for a form to be of use.
 type need uint8
 
 const (
 	always need = iota
 	sawTLS
 	sawLogin
-	sawNeither // AUTH and TLS are to be had after EHLO alone
+	sawNeither // neither TLS nor AUTH, which HELO does not offer
 )
 
-// forms are what a client meets, in this order. The first is that of a server of today.
+// forms returns all forms in the order in which clients meet them. The first is a modern
+// server.
 func forms() []*form { return formTable }
 
 var formTable = []*form{
@@ -65,7 +66,8 @@ var formTable = []*form{
 		rule: "fall-back-to-helo", means: "it does not say HELO where EHLO is refused"}},
 }
 
-// needs is what the form means in which a client comes through for the first time.
+// needs returns the finding about a client that delivers its first message in this
+// session's form.
 func (s *session) needs() row {
 	switch {
 	case s.is&oldNames != 0 && s.hasFound(xauth.name):
@@ -76,7 +78,8 @@ func (s *session) needs() row {
 	return s.form.row
 }
 
-// history is what the sessions of a client have shown that decides which forms fit.
+// A history is what the sessions of a client have shown, as far as it decides which forms
+// fit.
 type history struct{ tls, auth, login, ehlo bool }
 
 func (h *history) add(more history) {
@@ -87,8 +90,8 @@ func (h history) has(n need) bool {
 	return n == always || n == sawTLS && h.tls || n == sawLogin && h.login || n == sawNeither && !h.tls && !h.auth
 }
 
-// form is the one of the next session: the first that the client has not met and that
-// fits, or the first of all.
+// form returns the form of the next session: the first that fits and that the client has
+// not met, or the first of all.
 func (c *Caller) form() *form {
 	for _, f := range formTable {
 		if !c.tried[f.name] && c.mayMeet(f) {
@@ -105,7 +108,7 @@ func (c *Caller) mayMeet(f *form) bool {
 	return f.harder == (c.Through != "") && c.seen.has(f.fits)
 }
 
-// untried names the forms that are still to be met.
+// untried describes the forms that the client has not met yet.
 func (c *Caller) untried() (list []string) {
 	for _, f := range formTable {
 		if !c.tried[f.name] && c.mayMeet(f) {

@@ -1,6 +1,6 @@
-// Package listen has a server that examines its clients and delivers nothing: it takes
-// what an old device or a scanner says, and says what is wrong with that, which rule or
-// setting of smtpshim heals it, and what the client can.
+// Package listen implements a server that examines its clients and delivers nothing. It
+// accepts what an old device or a scanner sends, and reports what is wrong with that,
+// which rule or setting of smtpshim heals it, and what the client supports.
 package listen
 
 import (
@@ -17,44 +17,45 @@ import (
 	"smtpshim/proxy/tlspolicy"
 )
 
-// A Listener is a server that examines the clients that talk to it and delivers nothing.
-// It takes whatever form of a command a client says, where that can be understood, so
-// that as much as possible is seen of it, and answers the end of each message with a
-// refusal. It forgets messages while it reads them, and keeps no response of an AUTH
-// exchange.
+// A Listener is a server that examines its clients and delivers nothing. It accepts any
+// form of a command that it can understand, to see as much of the client as possible, and
+// refuses each message at its end. It discards messages while it reads them, and keeps no
+// response of an AUTH exchange.
 //
-// A client that does not come through meets the next of a table of forms at its next
-// session, until it does; one that comes through meets forms of servers of other times.
-// Set the fields before Serve.
+// A client that does not deliver a message meets another form of server in each session,
+// until it does. A client that does meets forms of servers of other times. Set the fields
+// before Serve.
 type Listener struct {
 	Hostname string
-	TLS      *tlspolicy.Acceptor // nil: it offers no STARTTLS
+	TLS      *tlspolicy.Acceptor // nil: STARTTLS is not offered
 
-	// Accept has it answer the end of a message with 250, for clients that go on only
-	// then. They take the message for delivered, and it is not.
+	// Accept answers the end of a message with 250, for clients that continue only then.
+	// They take the message for delivered, although it is not.
 	Accept bool
 
-	// Strict has it refuse EHLO, HELO, MAIL and RCPT where there is something wrong with them,
-	// which counts only if the client does not do it right behind that. It is a server of
-	// today first, which offers NTLM too, and then no easier ones.
+	// Strict refuses EHLO, HELO, MAIL and RCPT if something is wrong with them. The fault
+	// is reported only if the client does not send the command correctly next. A strict
+	// listener first behaves like a modern server that also offers NTLM, and never easier
+	// than that.
 	Strict bool
 
-	// Pause is how long it waits where a client has to wait as well: before the greeting,
-	// between two lines of a reply, and behind what may be the end of a message.
+	// Pause is the time that the listener waits where the client must wait too: before
+	// the greeting, between two lines of a reply, and after what may be the end of a
+	// message.
 	Pause time.Duration
 
-	// Timeout is for each read and write; 2 minutes if it is 0. A session is ended after
-	// five times as long.
+	// Timeout is the time limit of each read and write; 0: 2 minutes. A session is ended
+	// after five times as long.
 	Timeout time.Duration
 
-	Visited func(Visit) // is told of each session when it is over, of one at a time; may be nil
+	Visited func(Visit) // called after each session, one call at a time; may be nil
 
-	// Mended says who takes a session of a client that is [Caller.Mendable], and returns
-	// when that is over; nil: it is examined here. It is called for one at a time, and must
-	// not wait, nor call the listener.
+	// Mended returns a function that handles a session of a client that is
+	// [Caller.Mendable] and returns at its end; nil: the session is examined here. Mended
+	// is called for one session at a time. It must not block or call the listener.
 	Mended func(Caller) (take func(net.Conn))
 
-	waits func(at string) time.Duration // for tests: the pause at "the greeting" or behind a command; nil: Pause
+	waits func(at string) time.Duration // for tests: the pause before "the greeting" or after a command; nil: Pause
 
 	mu       sync.Mutex
 	callers  map[netip.Addr]*Caller
@@ -66,14 +67,14 @@ type Listener struct {
 	telling  sync.Mutex
 }
 
-// Bounds of a listener.
+// The limits of a listener.
 const (
-	maxSessions = 20  // at once
+	maxSessions = 20  // at a time
 	maxCallers  = 256 // that are remembered
-	maxFailures = 100 // of accepting, one behind the other
+	maxFailures = 100 // failures to accept a connection, in a row
 )
 
-// Serve takes sessions until Close. Its error is nil then.
+// Serve handles sessions until Close. It then returns nil.
 func (l *Listener) Serve(listener net.Listener) error {
 	l.mu.Lock()
 	l.listener = listener
@@ -107,7 +108,7 @@ func (l *Listener) isClosed() bool {
 	return l.closed
 }
 
-// begin starts a session, unless there are too many.
+// begin starts a session. It returns false if there are too many.
 func (l *Listener) begin(conn net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -130,14 +131,15 @@ func (l *Listener) begin(conn net.Conn) bool {
 	return true
 }
 
-// refuseSession tells a client that it is one too many. It does not wait.
+// refuseSession tells a client that there are too many sessions. It does not wait for the
+// client.
 func refuseSession(conn net.Conn) {
 	conn.SetWriteDeadline(time.Now().Add(time.Second))
 	conn.Write([]byte("421 4.3.2 too many sessions, or too many clients\r\n"))
 	conn.Close()
 }
 
-// caller returns what is known of the client at an address; nil: there are too many.
+// caller returns the record of the client at an address; nil: there are too many clients.
 func (l *Listener) caller(address netip.Addr) *Caller {
 	c := l.callers[address]
 	if c == nil && len(l.callers) < maxCallers {
@@ -151,7 +153,7 @@ func (l *Listener) caller(address netip.Addr) *Caller {
 	return c
 }
 
-// end learns from a session that is over, and tells of it.
+// end records what a session has shown and calls Visited.
 func (l *Listener) end(conn net.Conn, c *Caller, s *session) {
 	l.telling.Lock()
 	defer l.telling.Unlock()
@@ -179,7 +181,7 @@ func (l *Listener) Close() {
 }
 
 // Callers returns what was found out about each client that has said something, in the
-// order in which they came.
+// order of their first connections.
 func (l *Listener) Callers() (list []Caller) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -199,23 +201,23 @@ func addressOf(conn net.Conn) netip.Addr {
 	return a.Addr().Unmap().WithZone("")
 }
 
-// A Visit is one session of a client, and what was seen in it.
+// A Visit is one session of a client and what it has shown.
 type Visit struct {
 	Client  netip.Addr      `json:"client"`
-	Session int             `json:"session"` // of this client's, from 1
-	Form    string          `json:"form"`    // what the server was like
-	Through bool            `json:"through"` // it has sent a message to its end
-	Ended   string          `json:"ended"`   // how
-	Faults  []probe.Finding `json:"faults"`  // that no session before has shown
-	Notes   []probe.Finding `json:"notes"`   // likewise; what is right by the RFCs, and worth knowing
-	Can     []string        `json:"can"`     // what it has shown to know, likewise
+	Session int             `json:"session"` // number of the client's session, from 1
+	Form    string          `json:"form"`    // the form of server that the client met
+	Through bool            `json:"through"` // the client has sent a message to its end
+	Ended   string          `json:"ended"`   // how the session ended
+	Faults  []probe.Finding `json:"faults"`  // faults that no earlier session has shown
+	Notes   []probe.Finding `json:"notes"`   // likewise, but conforming to the RFCs
+	Can     []string        `json:"can"`     // what the client supports, likewise
 	Next    string          `json:"next"`    // the form of the next session; "": all have been met
 }
 
-// A Caller is a client, and what was found out about it.
+// A Caller is a client and what was found out about it.
 type Caller struct {
 	Client   netip.Addr      `json:"client"`
-	Sessions int             `json:"sessions"` // in which it said something
+	Sessions int             `json:"sessions"` // sessions in which it said something
 	Through  string          `json:"through"`  // the form in which it first came through; "": in none
 	Faults   []probe.Finding `json:"faults"`
 	Notes    []probe.Finding `json:"notes"`
@@ -224,11 +226,11 @@ type Caller struct {
 
 	tried  map[string]bool
 	strict bool
-	base   traits // of the form in which it came through
+	base   traits // traits of the form in which it delivered a message
 	seen   history
 	weak   tlspolicy.Weaknesses
 	cbc    bool
-	rows   []row  // of the faults
+	rows   []row  // rows of Faults
 	idle   string // the form of the last session
 }
 
@@ -239,7 +241,7 @@ func (c *Caller) copy() Caller {
 	return it
 }
 
-// learn takes what a session has shown.
+// learn records what a session has shown.
 func (c *Caller) learn(s *session) Visit {
 	v := Visit{Client: c.Client, Form: s.form.says, Through: s.through, Ended: s.ended}
 	if !s.spoke {
@@ -251,8 +253,9 @@ func (c *Caller) learn(s *session) Visit {
 	c.seen.add(s.seen)
 	c.weak, c.cbc = c.weak|s.weak, c.cbc || s.cbc
 	first := c.Through == ""
-	// A session that ends before the form has shown, as of those who only look whether
-	// the server is there, says nothing; twice is enough.
+	// A session that ends before the client has met what is special about the form shows
+	// nothing; the client may only check that the server is there. After two such
+	// sessions, the form counts as met.
 	shown := s.through || s.odd || s.lost
 	if !s.form.harder || shown || c.idle == s.form.name {
 		c.tried[s.form.name] = true
@@ -289,7 +292,7 @@ func (c *Caller) learn(s *session) Visit {
 	return v
 }
 
-// maxCan is how much is listed of what a client can.
+// maxCan is the largest number of items in a list of what a client supports.
 const maxCan = 32
 
 func (l *Listener) pause(at string) time.Duration {

@@ -5,14 +5,15 @@ import (
 	"slices"
 )
 
-// Mendable reports whether the client has met every form, and a route can heal something
-// of what it gets wrong, without a login of its own.
+// Mendable reports whether the client has met every form, and a route without a login of
+// its own can heal some of its faults.
 func (c *Caller) Mendable() bool {
 	return c.Sessions > 0 && c.untried() == nil && Route([]Caller{*c}, "", "") != "" &&
 		!slices.ContainsFunc(c.rows, func(r row) bool { return r.setting == loginSetting })
 }
 
-// mend gives the session of a client to whom Mended says; l.mu is held.
+// mend passes a session to Mended. It returns false if the listener must handle it. l.mu
+// must be held.
 func (l *Listener) mend(conn net.Conn, c *Caller) bool {
 	if l.Mended == nil || !c.Mendable() {
 		return false

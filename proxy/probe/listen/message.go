@@ -7,32 +7,32 @@ import (
 	"strings"
 )
 
-// A text is what was seen of a message while it went by. Nothing of it is kept but
-// numbers, and which fields its header has.
+// A text is what was seen of a message while it passed: numbers, and which fields its
+// header has. Nothing else is kept.
 type text struct {
 	octets, lines int
-	length        int // octets of the line so far, without its end
+	length        int // octets of the line so far, without its line end
 	prev          byte
-	body          bool // the empty line behind the header has come
+	body          bool // the empty line after the header has passed
 	name          []byte
-	named         bool // the name of the field is over
+	named         bool // the name of the field is complete
 	fields        map[string]bool
 
-	crlfs                              int // lines that end with CRLF
-	bareLF, bareCR, nul, long, longest int // the first line with one, from 1; the octets of the longest
+	crlfs                              int // number of lines that end with CRLF
+	bareLF, bareCR, nul, long, longest int // the first line with the fault, from 1; longest: octets of the longest line
 	undoubled                          int
 	eight, eightHeader                 int
 	crlf                               bool // the line before ended with CRLF
-	lfEnd                              bool // the end was a dot between LFs
+	lfEnd                              bool // the message ended with a dot between LFs
 }
 
-// wanted are the fields of a header that are looked for.
+// wanted are the header fields that are looked for.
 var wanted = []string{"date", "message-id", "from", "mime-version"}
 
-// maxName is more than the longest of them has.
+// maxName is longer than the longest of these.
 const maxName = 16
 
-// write looks at octets of the message, with dots undone.
+// write examines octets of the message, without doubled dots.
 func (t *text) write(octets []byte) {
 	for _, c := range octets {
 		t.octets++
@@ -59,7 +59,7 @@ func (t *text) write(octets []byte) {
 	}
 }
 
-// field takes an octet of the name of a header field.
+// field handles an octet of the name of a header field.
 func (t *text) field(c byte) {
 	switch {
 	case c == ':' || len(t.name) == maxName:
@@ -72,7 +72,7 @@ func (t *text) field(c byte) {
 				t.fields[name] = true
 			}
 		}
-	case len(t.name) == 0 && strings.IndexByte(blanks, c) >= 0: // a field goes on
+	case len(t.name) == 0 && strings.IndexByte(blanks, c) >= 0: // the continuation of a field
 		t.named = true
 	default:
 		t.name = append(t.name, c)
@@ -95,7 +95,7 @@ func (t *text) endLine() {
 	t.length, t.name, t.named = 0, t.name[:0], false
 }
 
-// first keeps the first number.
+// first sets n to the number of the line, unless it is set.
 func first(n *int, line int) {
 	if *n == 0 {
 		*n = line
@@ -122,7 +122,7 @@ func (s *session) data(said string) error {
 	return s.verdict(t)
 }
 
-// readText reads a message to its end, by CRLF.CRLF or by what its client means.
+// readText reads a message to its end: CRLF.CRLF, or what its client means by that.
 func (s *session) readText(t *text) error {
 	start := true
 	for {
@@ -135,7 +135,7 @@ func (s *session) readText(t *text) error {
 			case ".\r\n":
 				t.lfEnd = t.lines > 0 && t.crlfs == 0
 				return nil
-			case ".\n": // an end only if the client waits for an answer now
+			case ".\n": // the end, if the client waits for a reply now
 				if t.lfEnd = !s.speaks(s.of.pause(endOfText)); t.lfEnd {
 					return nil
 				}
@@ -152,7 +152,7 @@ func (s *session) readText(t *text) error {
 	}
 }
 
-// bdat takes one chunk (RFC 3030).
+// bdat handles one chunk (RFC 3030).
 func (s *session) bdat(command []byte, said string) error {
 	words := strings.Fields(string(command))
 	var n int
@@ -189,7 +189,7 @@ func (s *session) bdat(command []byte, said string) error {
 	return s.answer("BDAT", row{}, "250", "2.0.0 chunk ok", said)
 }
 
-// judgeText judges a message that has ended.
+// judgeText reports faults of a complete message.
 func (s *session) judgeText(t *text) {
 	at := func(line int) string { return fmt.Sprintf("~ the message, line %d", line) }
 	header := "~ the header of the message"

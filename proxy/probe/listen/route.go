@@ -10,8 +10,9 @@ import (
 	"smtpshim/rewrite/heal"
 )
 
-// keyed are the rules that are not in force by their names, and the key of a route that
-// has them act for some clients; "": they act where nothing else is said.
+// keyed are rules that are not in force by their names but by a key of a route. Each
+// function returns the key that makes the rule act for some clients. "" means that the
+// rule acts by default.
 var keyed = map[string]func(clients []string) string{
 	"stray-bytes": func([]string) string { return "" },
 	"lf-ends":     func(clients []string) string { return "lf_ends = " + array(clients) },
@@ -20,19 +21,19 @@ var keyed = map[string]func(clients []string) string{
 
 // A proposal is a route that heals what some clients do.
 type proposal struct {
-	clients map[string][]string // of each rule
-	options map[string][]string // of rules, as lines
-	logIn   bool                // a client needs a login of ours
-	hide    bool                // a client comes through without STARTTLS alone
+	clients map[string][]string // the clients that need each rule
+	options map[string][]string // options of rules, as lines
+	logIn   bool                // a client needs the route to log in
+	hide    bool                // a client only delivers messages without STARTTLS
 	tls     bool
 	legacy  bool
 	weak    tlspolicy.Weaknesses
 	weakFor []string
 }
 
-// Route proposes a route that heals what these clients do, as a part of a configuration:
-// it listens at an address and leads to a server. It is "" where there is nothing to
-// heal, or nothing that a route can.
+// Route returns a route that heals what these clients do, as a part of a configuration.
+// It listens at an address and connects to a server. It is "" if there is nothing to
+// heal, or nothing that a route can heal.
 func Route(callers []Caller, listen, server string) string {
 	p := proposal{clients: map[string][]string{}, options: map[string][]string{}}
 	for _, c := range callers {
@@ -65,7 +66,7 @@ func (p *proposal) add(c Caller) {
 	}
 }
 
-// rules are the rules and sets of the route.
+// rules returns the rules and sets of the route.
 func (p *proposal) rules() []string {
 	list := []string{"standard"}
 	for _, rule := range heal.Table() {
@@ -76,12 +77,12 @@ func (p *proposal) rules() []string {
 	return list
 }
 
-// named reports whether a rule is in force only where a route names it.
+// named reports whether a rule is only in force if a route names it.
 func (p *proposal) named(rule string) bool {
 	return keyed[rule] == nil && !slices.Contains(heal.Sets()[0].Rules, rule)
 }
 
-// settings are the further lines of the route.
+// settings returns the other lines of the route.
 func (p *proposal) settings() (list []string) {
 	for _, rule := range heal.Table() {
 		clients := p.clients[rule.Name]
@@ -108,7 +109,7 @@ func (p *proposal) settings() (list []string) {
 	return append(list, p.clientTLS()...)
 }
 
-// clientTLS are the settings of TLS with clients.
+// clientTLS returns the settings of TLS with clients.
 func (p *proposal) clientTLS() []string {
 	switch {
 	case p.hide:
@@ -123,11 +124,11 @@ func (p *proposal) clientTLS() []string {
 	if p.weak != 0 {
 		list = append(list, fmt.Sprintf("client_tls.weak = [{allow = %s, networks = %s}]", array(namesOf(p.weak)), array(p.weakFor)))
 	}
-	// Else what the client has encrypted goes on in clear.
+	// Otherwise what the client has encrypted would be sent on in clear.
 	return append(list, `server_tls.mode = "opportunistic" # or "require", if the server has a right certificate`)
 }
 
-// namesOf are the names of weaknesses, one by one.
+// namesOf returns the names of weaknesses.
 func namesOf(weak tlspolicy.Weaknesses) (names []string) {
 	for _, w := range weak.List() {
 		names = append(names, w.String())
@@ -135,7 +136,7 @@ func namesOf(weak tlspolicy.Weaknesses) (names []string) {
 	return names
 }
 
-// array is a list as TOML has it.
+// array returns a list in TOML.
 func array(list []string) string {
 	quoted := make([]string, len(list))
 	for i, text := range list {

@@ -20,47 +20,47 @@ type session struct {
 	*wire
 	of   *Listener
 	form *form
-	is   traits // of the form, and of the one in which the client comes through
+	is   traits // of the form, and of the one in which the client delivers messages
 
 	spoke   bool // the client has sent something
 	through bool
-	ended   string  // how
-	odd     bool    // the last reply was not what a server of today says
-	lost    bool    // the client is out of step: what it says now shows nothing
+	ended   string  // how the session has ended
+	odd     bool    // the last reply differs from that of a modern server
+	lost    bool    // the client has lost track of the dialogue: what it sends now shows nothing
 	knew    history // what earlier sessions of the client have shown
 	seen    history
-	weak    tlspolicy.Weaknesses // that its TLS needs
+	weak    tlspolicy.Weaknesses // weaknesses that its TLS needs
 	cbc     bool                 // its TLS needs legacy suites
 
 	findings []noted
 	can      []string
-	refused  map[rewrite.Verb][]noted // findings of a command that was refused, and not said again since
+	refused  map[rewrite.Verb][]noted // findings about a refused command that was not repeated since
 
 	last       string // what was answered last
 	hello      rewrite.Verb
-	secure     bool     // in TLS
-	introduced bool     // EHLO or HELO was accepted, in TLS if that is up
-	saysAUTH   bool     // so that what is said may be a secret
-	offered    []string // mechanisms
+	secure     bool     // inside TLS
+	introduced bool     // EHLO or HELO was accepted, inside TLS if there is TLS
+	saysAUTH   bool     // lines may be secret because the client has sent AUTH
+	offered    []string // mechanisms that were offered
 	mail       *mail
 	commands   int
 }
 
-// mail is a transaction.
+// A mail is the state of a transaction.
 type mail struct {
 	body8, utf8 bool // BODY=8BITMIME or more, SMTPUTF8
 	rcpt        int
-	text        *text // of BDAT
+	text        *text // the text of a message by BDAT
 }
 
-// What a session has come to, beside commands.
+// Values of last that are not commands.
 const (
 	greeting  = "the greeting"
 	handshake = "the handshake"
 	endOfText = "the message"
 )
 
-// maxCommands bounds a session, and maxFindings what is noted of it.
+// maxCommands limits a session, and maxFindings what is recorded of it.
 const (
 	maxCommands = 500
 	maxFindings = 100
@@ -71,10 +71,10 @@ func newSession(l *Listener, conn net.Conn, c *Caller) *session {
 	return &session{wire: newWire(conn, l.timeout()), of: l, form: f, is: f.traits | c.base, knew: c.seen}
 }
 
-// errOver ends a session of which all is said.
+// errOver ends a session to which nothing remains to be said.
 var errOver = errors.New("the session is over")
 
-// run returns when the session is over.
+// run handles the session to its end.
 func (s *session) run() {
 	defer func() {
 		s.conn.Close()
@@ -96,7 +96,7 @@ func (s *session) run() {
 	}
 }
 
-// ending says how a session has ended by an error.
+// ending describes how an error has ended the session.
 func (s *session) ending(err error) string {
 	behind := "before the greeting"
 	switch s.last {
@@ -121,7 +121,8 @@ func (s *session) ending(err error) string {
 	return "it hung up " + behind
 }
 
-// found notes a finding, once, unless the client is out of step.
+// found records a finding once. It ignores it if the client has lost track of the
+// dialogue.
 func (s *session) found(r row, seen ...string) {
 	seen = slices.DeleteFunc(seen, func(line string) bool { return line == "" })
 	if s.lost || r.name == "" || s.hasFound(r.name) || len(s.findings) >= maxFindings {
@@ -134,14 +135,14 @@ func (s *session) hasFound(name string) bool {
 	return slices.ContainsFunc(s.findings, func(f noted) bool { return f.name == name })
 }
 
-// shows notes what the client can.
+// shows records something that the client supports.
 func (s *session) shows(format string, args ...any) {
 	if what := fmt.Sprintf(format, args...); !slices.Contains(s.can, what) && len(s.can) < maxCan && !s.lost {
 		s.can = append(s.can, what)
 	}
 }
 
-// open greets the client, who may speak first.
+// open greets the client, which may speak first.
 func (s *session) open() error {
 	if s.speaks(s.of.pause("")) {
 		s.spoke = true
@@ -168,10 +169,10 @@ func (s *session) open() error {
 	return s.answer(greeting, oneLineGreeting, "220", s.of.Hostname+" "+word+"smtpshim, which examines clients and delivers nothing", "")
 }
 
-// answer says a reply to what the client said. In a form of two lines they come apart,
-// unless early is none; a client that speaks between them shows that it reads one. It is
-// a reply behind from then on, and could take the yes to a command for one to its message,
-// so its session ends.
+// answer sends a reply. If the form has two lines, there is a pause between them, unless
+// early is zero. A client that speaks in the pause only reads one line of a reply. From
+// then on it is one reply behind and might take the positive reply to a command for the
+// reply to its message, so answer ends the session.
 func (s *session) answer(to string, early row, code, text string, seen string) error {
 	s.last = to
 	s.odd = to == greeting && s.is&noESMTP != 0
@@ -197,13 +198,13 @@ func (s *session) answer(to string, early row, code, text string, seen string) e
 	return s.say(code + " second line of two\r\n")
 }
 
-// refuse says a reply that is no success.
+// refuse sends a negative reply.
 func (s *session) refuse(to, text string) error {
 	s.last, s.odd = to, false
 	return s.say(text + "\r\n")
 }
 
-// next takes one command.
+// next handles one command.
 func (s *session) next() error {
 	if s.last == greeting {
 		switch octets, err := s.peek(); {
@@ -273,7 +274,7 @@ func (s *session) command(verb rewrite.Verb, text []byte, said string) error {
 		return errOver
 	}
 	if len(strings.TrimSpace(string(text))) == 0 {
-		return nil // a blank line: nobody awaits a reply
+		return nil // a blank line: nobody waits for a reply
 	}
 	s.found(unknown, said)
 	return s.refuse("an unknown command", "500 5.5.1 unknown command")
@@ -307,10 +308,10 @@ func (s *session) helloCommand(verb rewrite.Verb, text []byte, said string) erro
 	return s.say(reply.String())
 }
 
-// keywords are what the form offers.
+// keywords returns the keywords that the form offers.
 func (s *session) keywords() []string {
 	list := []string{"SIZE 35882577", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8", "CHUNKING"}
-	if s.is&twoLines == 0 { // else who speaks between two lines has read one
+	if s.is&twoLines == 0 { // with two lines, a client that pipelines looks like one that reads one line
 		list = append(list, "PIPELINING")
 	}
 	if s.of.TLS != nil && !s.secure && s.is&noTLS == 0 {
@@ -326,7 +327,7 @@ func (s *session) keywords() []string {
 	return append(list, "AUTH "+strings.Join(s.offered, " "))
 }
 
-// offers reports whether the client was shown extensions.
+// offers reports whether the client was offered extensions.
 func (s *session) offers() bool {
 	return s.introduced && s.hello != rewrite.VerbHELO && s.is&oneLineHello == 0
 }
@@ -352,7 +353,7 @@ func (s *session) startTLS(said string) error {
 	return s.handshake()
 }
 
-// handshake begins TLS. What was read of it already is read again.
+// handshake begins TLS. Octets of the handshake that were already read are passed on.
 func (s *session) handshake() error {
 	s.seen.tls = true
 	ctx, cancel := context.WithDeadline(context.Background(), s.within(s.timeout))
@@ -382,7 +383,7 @@ func (s *session) handshake() error {
 	return nil
 }
 
-// tlsFailed says why a handshake failed.
+// tlsFailed records why a handshake failed.
 func (s *session) tlsFailed(err error) {
 	reason, text := tlspolicy.Explain(err)
 	s.ended = "its TLS handshake failed: " + text
@@ -398,11 +399,11 @@ func (s *session) tlsFailed(err error) {
 	s.found(fails, "~ "+text)
 }
 
-// readAhead is a connection of which some octets were read already.
+// A readAhead is a connection of which some octets were already read.
 type readAhead struct {
 	net.Conn
 	r io.Reader
 }
 
-// Read is net.Conn's.
+// Read implements net.Conn.
 func (c readAhead) Read(b []byte) (int, error) { return c.r.Read(b) }

@@ -8,12 +8,13 @@ import (
 	"smtpshim/rewrite"
 )
 
-// refusable are the commands that a strict listener refuses where something is wrong with
-// them, and after which a client can say them again.
+// refusable is the set of commands that a strict listener refuses if they have a fault,
+// and that a client can repeat after that.
 var refusable = rewrite.SetOf(rewrite.VerbEHLO, rewrite.VerbHELO, rewrite.VerbMAIL, rewrite.VerbRCPT)
 
-// strictly refuses a command with which there is something wrong: a finding since there
-// were known of them. What was found of such a command before is forgotten.
+// strictly refuses a command if it has a fault, that is, a finding beyond the first known
+// ones. It drops earlier findings about such a command, which the client has now
+// repeated.
 func (s *session) strictly(verb rewrite.Verb, text []byte, said string, known int) error {
 	delete(s.refused, verb)
 	switch verb {

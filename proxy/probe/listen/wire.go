@@ -9,18 +9,18 @@ import (
 )
 
 const (
-	maxLine  = 64 << 10 // octets of a line with its end that are kept
-	maxTotal = 64 << 20 // octets that are read in one session
+	maxLine  = 64 << 10 // octets of a line, with its line end, that are kept
+	maxTotal = 64 << 20 // octets that are read in a session
 )
 
 var errTooMuch = errors.New("it sent more than 64 MiB")
 
-// A wire is the connection of a session, with a bound for time and for octets.
+// A wire is the connection of a session, with limits of time and octets.
 type wire struct {
 	conn    net.Conn
 	r       *bufio.Reader
 	timeout time.Duration // of each read and write
-	over    time.Time     // when the session ends
+	over    time.Time     // the end of the session
 	left    int           // octets that may still be read
 }
 
@@ -28,13 +28,14 @@ func newWire(conn net.Conn, timeout time.Duration) *wire {
 	return &wire{conn: conn, r: bufio.NewReader(conn), timeout: timeout, over: time.Now().Add(5 * timeout), left: maxTotal}
 }
 
-// change goes on over another connection, made of this one.
+// change replaces the connection by another one, such as TLS over it.
 func (w *wire) change(conn net.Conn) {
 	w.conn = conn
 	w.r = bufio.NewReader(conn)
 }
 
-// within sets a deadline for what comes next, at the end of the session at the latest.
+// within sets a deadline for the next read or write, at the latest the end of the
+// session.
 func (w *wire) within(d time.Duration) time.Time {
 	at := time.Now().Add(d)
 	if at.After(w.over) {
@@ -43,7 +44,7 @@ func (w *wire) within(d time.Duration) time.Time {
 	return at
 }
 
-// speaks reports whether something comes from the client within a time.
+// speaks reports whether the client sends something within a time.
 func (w *wire) speaks(within time.Duration) bool {
 	if w.r.Buffered() > 0 {
 		return true
@@ -53,7 +54,7 @@ func (w *wire) speaks(within time.Duration) bool {
 	return len(octets) > 0
 }
 
-// peek waits for something from the client, and leaves it to be read.
+// peek waits for octets of the client and does not consume them.
 func (w *wire) peek() ([]byte, error) {
 	w.conn.SetReadDeadline(w.within(w.timeout))
 	if _, err := w.r.Peek(1); err != nil {
@@ -62,7 +63,7 @@ func (w *wire) peek() ([]byte, error) {
 	return w.r.Peek(w.r.Buffered())
 }
 
-// part reads to the next LF, or as much of that as there is room for.
+// part reads up to the next LF, or as much as fits the buffer.
 func (w *wire) part() ([]byte, error) {
 	w.conn.SetReadDeadline(w.within(w.timeout))
 	part, err := w.r.ReadSlice('\n')
@@ -77,9 +78,9 @@ func (w *wire) part() ([]byte, error) {
 
 // A line is what a client sent up to an LF.
 type line struct {
-	text []byte // without its end; no more than maxLine octets of it
-	end  string // CRLF, or what there was
-	long bool   // there was more
+	text []byte // without its line end; at most maxLine octets
+	end  string // CRLF, or what the client sent instead
+	long bool   // the line was longer
 }
 
 func (w *wire) line() (l line, err error) {
@@ -105,7 +106,7 @@ func (w *wire) line() (l line, err error) {
 		}
 		before = part[len(part)-1]
 	}
-	if l.long { // the text does not have the end
+	if l.long { // text does not include the line end
 		return l, nil
 	}
 	bare := bytes.TrimRight(bytes.TrimSuffix(l.text, []byte("\n")), "\r")
@@ -113,7 +114,7 @@ func (w *wire) line() (l line, err error) {
 	return l, nil
 }
 
-// octets reads n octets and has them looked at.
+// octets reads n octets and passes them to look.
 func (w *wire) octets(n int, look func([]byte)) error {
 	buffer := make([]byte, 4096)
 	for n > 0 {
