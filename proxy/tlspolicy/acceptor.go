@@ -14,31 +14,29 @@ import (
 	"time"
 )
 
-// ClientLeg is what is wanted of TLS between clients and us.
+// A ClientLeg is the TLS wanted between clients and us.
 type ClientLeg struct {
 	Protocol
 	Store *Store // our certificates
 
-	// ClientRoots are the authorities of clients' certificates; nil: clients are
-	// not asked for one. One that is shown has to be good. RequireCertificate
-	// refuses clients that show none. A public port should not ask: servers that
-	// deliver there show certificates nobody vouches for.
+	// ClientRoots are the authorities of clients' certificates. If it is nil, clients are
+	// not asked for a certificate. A certificate that a client shows must be valid.
+	// RequireCertificate refuses clients that show none. A public port should not ask:
+	// servers that deliver there show certificates from unknown authorities.
 	ClientRoots        *Roots
 	RequireCertificate bool
 }
 
-// Acceptor makes our side of TLS with clients. Two acceptors share nothing, so
-// that a session ticket of one is worth nothing with another. Safe for use by
-// several goroutines.
+// An Acceptor is our side of TLS with clients. Two acceptors share nothing: a session
+// ticket of one is not valid for another. It is safe for concurrent use.
 type Acceptor struct {
 	leg ClientLeg
 
 	mu      sync.Mutex
-	configs map[Weaknesses]*tls.Config // for each set of weaknesses that was met
+	configs map[Weaknesses]*tls.Config // by the weaknesses that are allowed together
 }
 
-// NewAcceptor checks what is wanted. Its error joins a [*SettingError] for each
-// mistake.
+// NewAcceptor returns an acceptor. The error joins a [*SettingError] for each mistake.
 func NewAcceptor(leg ClientLeg) (*Acceptor, error) {
 	known := leg.known()
 	errs := []error{leg.check()}
@@ -59,9 +57,9 @@ func NewAcceptor(leg ClientLeg) (*Acceptor, error) {
 	return &Acceptor{leg: leg, configs: make(map[Weaknesses]*tls.Config)}, nil
 }
 
-// Config is the configuration for a client at this address, today. It is made
-// once for each set of weaknesses that are allowed together, and has its own
-// keys for session tickets. It must not be changed or cloned.
+// Config returns the configuration for a client at this address, today. There is one
+// configuration for each set of weaknesses that are allowed together, with its own keys
+// for session tickets. The caller must not change or clone it.
 func (a *Acceptor) Config(client netip.Addr) *tls.Config {
 	active := a.leg.active(client, time.Now())
 	a.mu.Lock()
@@ -91,7 +89,7 @@ func (a *Acceptor) config(active Weaknesses) *tls.Config {
 	return c
 }
 
-// unsigned are the terms without suites in which we would have to sign.
+// unsigned returns the terms without the suites for which we would have to sign.
 func (t terms) unsigned() terms {
 	var suites []uint16
 	for _, s := range suiteTable() {
@@ -103,8 +101,8 @@ func (t terms) unsigned() terms {
 	return t
 }
 
-// noSignature says whether a client ends at TLS 1.2 and verifies SHA-1 alone,
-// by which Go does not sign there. In key exchange by RSA nothing is signed.
+// noSignature reports whether a client supports at most TLS 1.2, and only SHA-1 in
+// signatures, which Go does not make there. Key exchange by RSA needs no signature.
 func noSignature(hello *tls.ClientHelloInfo) bool {
 	if len(hello.SupportedVersions) == 0 || slices.Max(hello.SupportedVersions) != tls.VersionTLS12 {
 		return false
@@ -134,7 +132,7 @@ func (a *Acceptor) configFor(t terms) *tls.Config {
 	}
 	if a.leg.ClientRoots != nil {
 		v := verifier{peer: "client", roots: a.leg.ClientRoots, usage: x509.ExtKeyUsageClientAuth, allowed: active}
-		c.ClientCAs = a.leg.ClientRoots.pool // only to tell clients which to show
+		c.ClientCAs = a.leg.ClientRoots.pool // only to tell clients which certificates to show
 		c.ClientAuth = tls.RequestClientCert
 		c.VerifyConnection = func(state tls.ConnectionState) error {
 			if len(state.PeerCertificates) == 0 && !a.leg.RequireCertificate {
@@ -146,25 +144,25 @@ func (a *Acceptor) configFor(t terms) *tls.Config {
 	return c
 }
 
-// An offer is what a client said in its hello, kept for an explanation.
+// An offer is what a client has offered in its hello, kept for an explanation.
 type offer struct {
-	hello            bool // there was one
+	hello            bool // there was a hello
 	versions, suites []uint16
-	unsigned         bool // it knows no signature that we make
-	unfit            bool // it can use none of our certificates
+	unsigned         bool // the client supports no signature that we make
+	unfit            bool // the client can use none of our certificates
 }
 
 type offerKey struct{}
 
-// Stale reports whether files of certificates are to be looked at again.
+// Stale reports whether files of certificates should be looked at again.
 func (a *Acceptor) Stale() bool { return a.leg.Store.Stale() }
 
-// Refresh looks at them: see [Store.Refresh].
+// Refresh looks at these files: see [Store.Refresh].
 func (a *Acceptor) Refresh() { a.leg.Store.Refresh() }
 
-// Handshake shakes hands with a client at this address. Its error is an
-// [*Error], for [Explain], and the connection is then dead. The context bounds
-// the handshake alone.
+// Handshake performs the handshake with a client at this address. The error is an
+// [*Error], for [Explain]; the connection is then unusable. ctx limits only the
+// handshake.
 func (a *Acceptor) Handshake(ctx context.Context, conn net.Conn, client netip.Addr) (*tls.Conn, error) {
 	var o offer
 	secure := tls.Server(conn, a.Config(client))
@@ -175,7 +173,7 @@ func (a *Acceptor) Handshake(ctx context.Context, conn net.Conn, client netip.Ad
 	return secure, nil
 }
 
-// explain says why the handshake failed, by what the client offered.
+// explain returns why the handshake failed, from the client's offer.
 func (a *Acceptor) explain(err error, o offer, client netip.Addr) *Error {
 	if known, ok := errors.AsType[*Error](err); ok {
 		return known
@@ -201,7 +199,7 @@ func (a *Acceptor) explain(err error, o offer, client netip.Addr) *Error {
 	return e
 }
 
-// newest says what a client goes up to.
+// newest returns the newest version that a client supports, in words.
 func (o offer) newest() string {
 	if len(o.versions) == 0 {
 		return "SSL 3.0 or a TLS that is unknown"
@@ -209,7 +207,7 @@ func (o offer) newest() string {
 	return versionName(slices.Max(o.versions)) + " at most"
 }
 
-// list names suites for a text.
+// list returns the names of suites, in words.
 func list(suites []uint16) string {
 	var names []string
 	for _, id := range suites {
@@ -227,7 +225,7 @@ func list(suites []uint16) string {
 	return strings.Join(names, ", ")
 }
 
-// span names the versions that may be used.
+// span returns the versions that may be used, in words.
 func (t terms) span() string {
 	switch {
 	case t.minimum > t.maximum:
@@ -238,7 +236,7 @@ func (t terms) span() string {
 	return fmt.Sprintf("TLS %s to %s", Version(t.minimum), Version(t.maximum))
 }
 
-// shared are those suites of an offer that these terms allow in a version.
+// shared returns the suites of an offer that these terms allow in a version.
 func (t terms) shared(offered []uint16, version uint16) []uint16 {
 	var ids []uint16
 	for _, s := range suiteTable() {
@@ -250,8 +248,8 @@ func (t terms) shared(offered []uint16, version uint16) []uint16 {
 	return ids
 }
 
-// advice says which weaknesses would let this client in, the fewest of them,
-// or that nothing would.
+// advice returns the smallest set of weaknesses to allow for this client, or says that
+// none would help.
 func (a *Acceptor) advice(t terms, o offer, client netip.Addr, now time.Time) string {
 	if len(o.versions) > 0 && slices.Min(o.versions) > t.maximum {
 		return "; see maximum"
@@ -289,8 +287,8 @@ func (a *Acceptor) advice(t terms, o offer, client netip.Addr, now time.Time) st
 	return fmt.Sprintf("; it would need %s allowed", best)
 }
 
-// Warnings says what an administrator should know: allowances that end or have
-// ended, certificates and authorities near their end.
+// Warnings returns what an administrator should know: allowances that end or have ended,
+// and certificates and authorities near their end.
 func (a *Acceptor) Warnings(now time.Time) []string {
 	return slices.Concat(a.leg.warnings(now), a.leg.Store.Warnings(now), a.leg.ClientRoots.warnings(now))
 }

@@ -17,7 +17,7 @@ import (
 // A Pin is the SHA-256 fingerprint of a certificate.
 type Pin [sha256.Size]byte
 
-// ParsePin reads a fingerprint: 64 hexadecimal digits, with or without colons.
+// ParsePin parses a fingerprint: 64 hexadecimal digits, with or without colons.
 func ParsePin(text string) (Pin, error) {
 	raw, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(text), ":", ""))
 	if err != nil || len(raw) != sha256.Size {
@@ -26,7 +26,7 @@ func ParsePin(text string) (Pin, error) {
 	return Pin(raw), nil
 }
 
-// String gives the fingerprint as OpenSSL prints it.
+// String returns the fingerprint as OpenSSL prints it.
 func (p Pin) String() string {
 	var b strings.Builder
 	for i, octet := range p {
@@ -40,10 +40,10 @@ func (p Pin) String() string {
 
 func fingerprint(cert *x509.Certificate) Pin { return sha256.Sum256(cert.Raw) }
 
-// Info is what a certificate says, for those who look after it.
+// An Info is the content of a certificate, for administrators.
 type Info struct {
-	Source      string   // the file it came from
-	Names       []string // host names and addresses it is for
+	Source      string   // the file that it is from
+	Names       []string // host names and addresses that it is for
 	Subject     string
 	Issuer      string
 	Fingerprint Pin
@@ -53,8 +53,8 @@ type Info struct {
 	SelfSigned  bool
 }
 
-// DaysLeft is how many whole days it is still valid; below zero: how many it
-// has been over.
+// DaysLeft returns for how many whole days the certificate is still valid. It is negative
+// after the end.
 func (i Info) DaysLeft(now time.Time) int { return int(i.NotAfter.Sub(now) / (24 * time.Hour)) }
 
 func info(cert *x509.Certificate, source string) Info {
@@ -65,7 +65,7 @@ func info(cert *x509.Certificate, source string) Info {
 	}
 }
 
-// selfSigned says whether a certificate names itself its issuer.
+// selfSigned reports whether a certificate names itself as its issuer.
 func selfSigned(cert *x509.Certificate) bool {
 	return bytes.Equal(cert.RawSubject, cert.RawIssuer)
 }
@@ -82,7 +82,7 @@ func keyName(key crypto.PublicKey) string {
 	return "of a kind Go's TLS does not have"
 }
 
-// rsaBits is the size of an RSA key; 0 for others.
+// rsaBits returns the size of an RSA key; 0 for other keys.
 func rsaBits(cert *x509.Certificate) int {
 	if key, ok := cert.PublicKey.(*rsa.PublicKey); ok {
 		return key.N.BitLen()
@@ -90,7 +90,7 @@ func rsaBits(cert *x509.Certificate) int {
 	return 0
 }
 
-// signedWeakly says whether a certificate's signature rests on SHA-1 or MD5.
+// signedWeakly reports whether a certificate is signed with SHA-1 or MD5.
 func signedWeakly(cert *x509.Certificate) bool {
 	switch cert.SignatureAlgorithm {
 	case x509.SHA1WithRSA, x509.ECDSAWithSHA1, x509.DSAWithSHA1, x509.MD5WithRSA, x509.MD2WithRSA:
@@ -99,7 +99,7 @@ func signedWeakly(cert *x509.Certificate) bool {
 	return false
 }
 
-// keyWeakness is that of a certificate's key.
+// keyWeakness returns the weaknesses of a certificate's key.
 func keyWeakness(cert *x509.Certificate) Weaknesses {
 	if bits := rsaBits(cert); bits > 0 && bits < 2048 {
 		return BreakableShortRSA
@@ -107,8 +107,8 @@ func keyWeakness(cert *x509.Certificate) Weaknesses {
 	return 0
 }
 
-// weaknessesOf are those of a certificate of ours. How one is signed that is its
-// own authority proves nothing, so it is no weakness.
+// weaknessesOf returns the weaknesses of a certificate of ours. The signature of a
+// self-signed certificate proves nothing, so it is not counted.
 func weaknessesOf(cert *x509.Certificate) Weaknesses {
 	w := keyWeakness(cert)
 	if signedWeakly(cert) && !selfSigned(cert) {
@@ -117,7 +117,7 @@ func weaknessesOf(cert *x509.Certificate) Weaknesses {
 	return w
 }
 
-// hosts are the names and addresses that a certificate is for.
+// hosts returns the names and addresses that a certificate is for.
 func hosts(cert *x509.Certificate) []string {
 	list := append([]string(nil), cert.DNSNames...)
 	for _, ip := range cert.IPAddresses {
@@ -126,8 +126,7 @@ func hosts(cert *x509.Certificate) []string {
 	return list
 }
 
-// names says for a text whom a certificate is for. What a peer wrote is quoted
-// and cut.
+// names returns these in words. Text of a peer is quoted and shortened.
 func names(cert *x509.Certificate) string {
 	list := hosts(cert)
 	if len(list) == 0 {
@@ -146,7 +145,7 @@ func names(cert *x509.Certificate) string {
 
 func subject(cert *x509.Certificate) string { return quote(cert.Subject.String()) }
 
-// quote makes what a peer wrote fit for a log.
+// quote quotes text of a peer for a log.
 func quote(text string) string {
 	if len(text) > 100 {
 		return fmt.Sprintf("%q...", text[:100])
@@ -154,11 +153,11 @@ func quote(text string) string {
 	return fmt.Sprintf("%q", text)
 }
 
-// describe says which certificate it is that one speaks of.
+// describe identifies a certificate in words.
 func describe(cert *x509.Certificate) string {
 	return fmt.Sprintf("certificate for %s, issued by %s, valid %s to %s, SHA-256 %s", names(cert), quote(cert.Issuer.String()),
 		cert.NotBefore.Format(time.DateOnly), cert.NotAfter.Format(time.DateOnly), fingerprint(cert))
 }
 
-// Inspect tells of a certificate that a peer has shown.
+// Inspect returns the content of a certificate that a peer has shown.
 func Inspect(cert *x509.Certificate) Info { return info(cert, "") }

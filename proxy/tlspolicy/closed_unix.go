@@ -4,5 +4,5 @@ package tlspolicy
 
 import "syscall"
 
-// hungUp are the errors of the system that say the peer has closed.
+// hungUp are the system errors that mean that the peer has closed the connection.
 var hungUp = []error{syscall.ECONNRESET, syscall.EPIPE}

@@ -2,5 +2,5 @@ package tlspolicy
 
 import "golang.org/x/sys/windows"
 
-// hungUp are the errors of the system that say the peer has closed.
+// hungUp are the system errors that mean that the peer has closed the connection.
 var hungUp = []error{windows.WSAECONNRESET, windows.WSAECONNABORTED, windows.WSAESHUTDOWN}

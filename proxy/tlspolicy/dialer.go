@@ -14,32 +14,33 @@ import (
 	"time"
 )
 
-// Verification says how a server proves who it is.
+// A Verification says how a server's identity is verified.
 type Verification int
 
-// The kinds of verification there are.
+// The kinds of verification.
 const (
 	Verified      Verification = iota // by authority and name, or by pins
-	Unverified                        // not at all, by the administrator's will
+	Unverified                        // not at all, as the administrator wants
 	Opportunistic                     // not at all, because any encryption is better than none (RFC 7435)
 )
 
-// ServerLeg is what is wanted of TLS between us and servers.
+// A ServerLeg is the TLS wanted between us and servers.
 type ServerLeg struct {
-	// Protocol of an opportunistic leg is all that Go can do, from TLS 1.0 on, but
-	// for what its Minimum, Maximum and Ciphers leave out.
+	// Protocol limits versions and suites. For an opportunistic leg it allows all that Go
+	// supports, from TLS 1.0 on, other than what its Minimum, Maximum and Ciphers
+	// exclude.
 	Protocol
 	Verification Verification
 
 	KeyExchange KeyExchange
 
-	ServerName string // that we ask for, and its certificate has to bear; "": the server's own
+	ServerName string // the name to ask for, which the certificate must have; "": that of the server
 	Roots      *Roots // nil: the system's
-	Pins       []Pin  // one of these certificates it has to be; then authority, name and dates do not matter
+	Pins       []Pin  // the certificate must be one of these; authority, name and dates then do not matter
 	Store      *Store // our certificates, for servers that ask for one; nil: none
 }
 
-// Dialer makes our side of TLS with servers. Safe for use by several goroutines.
+// A Dialer is our side of TLS with servers. It is safe for concurrent use.
 type Dialer struct {
 	leg ServerLeg
 
@@ -47,19 +48,18 @@ type Dialer struct {
 	configs map[toServer]*tls.Config
 }
 
-// toServer is what a configuration is made for. Each has its own session cache.
+// A toServer is the key of a configuration. Each configuration has its own session cache.
 type toServer struct {
 	name    string
 	active  Weaknesses
-	classic bool // the hello has no ML-KEM in it
+	classic bool // the hello does not offer ML-KEM
 }
 
-// manyServers is how many configurations are kept; then it begins anew. Names
-// can come from where clients were going, so there is no other limit to them.
+// manyServers is the number of configurations after which all are dropped. Names may come
+// from the destinations of clients, so their number is otherwise unlimited.
 const manyServers = 1000
 
-// NewDialer checks what is wanted. Its error joins a [*SettingError] for each
-// mistake.
+// NewDialer returns a dialer. The error joins a [*SettingError] for each mistake.
 func NewDialer(leg ServerLeg) (*Dialer, error) {
 	var errs []error
 	named := leg.known()
@@ -90,12 +90,12 @@ func NewDialer(leg ServerLeg) (*Dialer, error) {
 		return nil, err
 	}
 	if leg.Verification == Verified && leg.Roots == nil {
-		x509.SystemCertPool() // reads the system's authorities now, and not in a handshake
+		x509.SystemCertPool() // read the system's authorities now and not in a handshake
 	}
 	return &Dialer{leg: leg, configs: make(map[toServer]*tls.Config)}, nil
 }
 
-// opportunistic allows all that was not left out in so many words.
+// opportunistic returns p with everything allowed that is not explicitly excluded.
 func (p Protocol) opportunistic() Protocol {
 	all := ofProtocol
 	if p.Minimum > tls.VersionTLS10 {
@@ -111,11 +111,11 @@ func (p Protocol) opportunistic() Protocol {
 	return p
 }
 
-// Config is the configuration for a server of this name or address (without a
-// port), today. It has its own session cache. It must not be changed or cloned.
+// Config returns the configuration for a server of this name or address, without a port,
+// today. It has its own session cache. The caller must not change or clone it.
 func (d *Dialer) Config(server string) *tls.Config { return d.configFor(server, false) }
 
-// configFor is Config, without ML-KEM if classic says so.
+// configFor is Config; with classic it offers no ML-KEM.
 func (d *Dialer) configFor(server string, classic bool) *tls.Config {
 	key := toServer{server, d.leg.active(netip.Addr{}, time.Now()), classic}
 	d.mu.Lock()
@@ -139,14 +139,14 @@ func (d *Dialer) config(to toServer) *tls.Config {
 	}
 	c.ClientSessionCache = tls.NewLRUClientSessionCache(8)
 	if to.classic || d.leg.KeyExchange == ClassicKeyExchange || to.active&ofProtocol != 0 {
-		// Without the keys of ML-KEM the hello is one packet, and shorter than what
-		// old servers read at once.
+		// Without the keys of ML-KEM the hello fits one packet, and is shorter than what
+		// old servers read at one time.
 		c.CurvePreferences = classicGroups()
 	}
 	if d.leg.Store != nil {
 		c.GetClientCertificate = d.leg.Store.client
 	}
-	c.InsecureSkipVerify = true // what is to be verified, VerifyConnection verifies
+	c.InsecureSkipVerify = true // VerifyConnection verifies instead
 	if d.leg.Verification == Verified {
 		v := verifier{peer: "server", name: c.ServerName, roots: d.leg.Roots, usage: x509.ExtKeyUsageServerAuth, allowed: to.active, pins: d.leg.Pins}
 		c.VerifyConnection = func(state tls.ConnectionState) error {
@@ -156,19 +156,19 @@ func (d *Dialer) config(to toServer) *tls.Config {
 	return c
 }
 
-// Stale reports whether files of our certificates are to be looked at again.
+// Stale reports whether files of our certificates should be looked at again.
 func (d *Dialer) Stale() bool { return d.leg.Store != nil && d.leg.Store.Stale() }
 
-// Refresh looks at them: see [Store.Refresh].
+// Refresh looks at these files: see [Store.Refresh].
 func (d *Dialer) Refresh() {
 	if d.leg.Store != nil {
 		d.leg.Store.Refresh()
 	}
 }
 
-// Handshake shakes hands with a server of this name or address. Its error is an
-// [*Error], for [Explain], and the connection is then dead. The context bounds
-// the handshake alone.
+// Handshake performs the handshake with a server of this name or address. The error is an
+// [*Error], for [Explain]; the connection is then unusable. ctx limits only the
+// handshake.
 func (d *Dialer) Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
 	return d.handshake(ctx, conn, d.configFor(server, false))
 }
@@ -192,7 +192,7 @@ func (d *Dialer) handshake(ctx context.Context, conn net.Conn, config *tls.Confi
 	return nil, e
 }
 
-// explain says why the handshake failed, and what we had offered.
+// explain returns why the handshake failed, with what we had offered.
 func (d *Dialer) explain(err error) *Error {
 	if known, ok := errors.AsType[*Error](err); ok {
 		return known
@@ -215,9 +215,9 @@ func (d *Dialer) explain(err error) *Error {
 	case e.Reason == "version" && !t.active.Has(ObsoleteTLS10):
 		more = (ObsoleteTLS10 | ObsoleteTLS11) &^ t.active
 	case e.Reason == "cipher":
-		more = ofProtocol &^ t.active // GnuTLS says handshake_failure of a version too
+		more = ofProtocol &^ t.active // GnuTLS sends handshake_failure for a version too
 		if t.active.Has(ObsoleteTLS10) {
-			more &^= ObsoleteTLS11 // comes with it
+			more &^= ObsoleteTLS11 // it is implied
 		}
 	}
 	switch {
@@ -229,9 +229,8 @@ func (d *Dialer) explain(err error) *Error {
 	return e
 }
 
-// Warnings says what an administrator should know: allowances that end or have
-// ended, servers that are not verified, certificates and authorities near their
-// end.
+// Warnings returns what an administrator should know: allowances that end or have ended,
+// servers that are not verified, and certificates and authorities near their end.
 func (d *Dialer) Warnings(now time.Time) []string {
 	texts := d.leg.warnings(now)
 	if d.leg.Verification == Unverified {

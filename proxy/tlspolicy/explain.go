@@ -14,16 +14,16 @@ import (
 	"unicode"
 )
 
-// Error is an error of a handshake that we know the reason of.
+// An Error is a failed handshake with a known reason.
 type Error struct {
 	Reason string // one of [Reasons]
-	Text   string // what was seen and what would have been right; fit for a log
-	Err    error  // what crypto/tls or crypto/x509 said; may be nil
+	Text   string // what was seen and what would have been right, for a log
+	Err    error  // the error of crypto/tls or crypto/x509; may be nil
 
-	// Hybrid reports that the server has not got beyond a hello of ours that offers
-	// ML-KEM: [Dialer.HandshakeClassic] on a fresh connection may go better.
+	// Hybrid reports that the server did not answer a hello of ours that offers ML-KEM.
+	// [Dialer.HandshakeClassic] on a fresh connection may succeed.
 	Hybrid bool
-	// Silent reports that the client hung up before it said hello, as checks of
+	// Silent reports that the client hung up before its hello, as health checks of load
 	// balancers do.
 	Silent bool
 }
@@ -35,19 +35,19 @@ func refuse(reason string, err error, format string, args ...any) *Error {
 	return &Error{Reason: reason, Text: fmt.Sprintf(format, args...), Err: err}
 }
 
-// Reasons lists all reasons [Explain] gives.
+// Reasons returns all reasons that [Explain] can return.
 func Reasons() []string {
 	return []string{
-		"version",                   // no version of TLS that both sides may speak
-		"cipher",                    // no suite, curve or signature that both sides may use
-		"certificate-expired",       // the peer's
-		"certificate-not-yet-valid", // the peer's
-		"certificate-name",          // the peer's is for others
-		"certificate-authority",     // the peer's is signed by nobody we believe
-		"certificate-weak",          // the peer's, or all of ours, are weak in a way that is not allowed
-		"certificate-refused",       // the peer does not believe ours
-		"pin",                       // the peer's is not one of those pinned
-		"client-certificate",        // the client showed none and has to
+		"version",                   // no common version of TLS
+		"cipher",                    // no common suite, curve or signature
+		"certificate-expired",       // the peer's certificate has expired
+		"certificate-not-yet-valid", // the peer's certificate is not valid yet
+		"certificate-name",          // the peer's certificate is for other names
+		"certificate-authority",     // the peer's certificate is from an unknown authority
+		"certificate-weak",          // the peer's certificate, or all of ours, have a weakness that is not allowed
+		"certificate-refused",       // the peer does not accept our certificate
+		"pin",                       // the peer's certificate is not one of the pins
+		"client-certificate",        // the client has shown no certificate, which is required
 		"timeout",                   // the handshake took too long
 		"closed",                    // the peer hung up
 		"garbage",                   // the peer does not speak TLS
@@ -55,10 +55,9 @@ func Reasons() []string {
 	}
 }
 
-// Explain says why a handshake failed, or a TLS connection after it: a reason
-// for metrics, one of [Reasons], and a text for the log. The errors of
-// [Acceptor.Handshake] and [Dialer.Handshake] know most; for any other error it
-// makes the best of what there is.
+// Explain returns why a handshake, or a TLS connection after it, has failed: a reason for
+// metrics, one of [Reasons], and a text for the log. It knows most about the errors of
+// [Acceptor.Handshake] and [Dialer.Handshake], and accepts any other error.
 func Explain(err error) (reason, text string) {
 	if err == nil {
 		return "", ""
@@ -70,8 +69,8 @@ func Explain(err error) (reason, text string) {
 	return e.Reason, e.Text
 }
 
-// classify explains an error by itself; peer is what the text calls the other
-// side.
+// classify explains an error from its value alone. peer is the name of the other side in
+// the text.
 func classify(err error, peer string) *Error {
 	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return noTLS(err, peer, header.RecordHeader[:])
@@ -89,14 +88,14 @@ func classify(err error, peer string) *Error {
 	return said(err)
 }
 
-// HungUp reports whether an error says that the peer has closed the connection, between
-// what it has to say.
+// HungUp reports whether an error means that the peer has closed the connection between
+// two messages.
 func HungUp(err error) bool {
 	return errors.Is(err, io.EOF) || slices.ContainsFunc(hungUp, func(want error) bool { return errors.Is(err, want) })
 }
 
-// noTLS explains a record that is none, by its first five octets: all that
-// crypto/tls gives away.
+// noTLS explains a malformed record by its first five octets, the only ones that
+// crypto/tls reveals.
 func noTLS(err error, peer string, head []byte) *Error {
 	text := string(head)
 	switch {
@@ -110,8 +109,8 @@ func noTLS(err error, peer string, head []byte) *Error {
 	return refuse("garbage", err, "%s does not speak TLS: it sent %q where a handshake was due", peer, text)
 }
 
-// alert is the number of the alert by which the peer ended the handshake. Its
-// type is not exported; its kind and its place are known since Go 1.
+// alert returns the number of the alert with which the peer ended the handshake. Its type
+// is not exported, but its kind and position have been the same since Go 1.
 func alert(err error) (uint8, bool) {
 	op, ok := errors.AsType[*net.OpError](err)
 	if !ok || op.Op != "remote error" || op.Err == nil {
@@ -142,8 +141,8 @@ func alerted(err error, peer string, n uint8) *Error {
 	return refuse(reason, err, "%s %s (alert %d: %s)", peer, what, n, name)
 }
 
-// said explains the errors of crypto/tls that have nothing but a text. A newer
-// Go may say it otherwise: then they are "other", and nothing else is lost.
+// said explains errors of crypto/tls that consist of a text only. If a newer Go changes a
+// text, the reason becomes "other", and nothing else is lost.
 func said(err error) *Error {
 	text := err.Error()
 	if _, number, ok := strings.Cut(text, "server selected unsupported protocol version "); ok {
@@ -172,7 +171,7 @@ func said(err error) *Error {
 	return refuse("other", err, "%s", plain(err))
 }
 
-// versionName names a version a peer spoke of, also those we do not.
+// versionName returns the name of a peer's version, also if we do not support it.
 func versionName(v uint16) string {
 	switch {
 	case v == 0x0300:
@@ -185,7 +184,7 @@ func versionName(v uint16) string {
 	return "TLS " + Version(v)
 }
 
-// plain is an error's text without what could harm a log.
+// plain returns the text of an error without characters that could harm a log.
 func plain(err error) string {
 	text := strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

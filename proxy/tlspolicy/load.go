@@ -18,15 +18,15 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// A Source says which files hold a certificate, its chain and its key: two PEM
-// files, or one that holds both (Key is empty), or a PKCS#12 file and a file
-// with its password (its first line; no file: the password is empty).
+// A Source names the files with a certificate, its chain and its key: two PEM files; one
+// PEM file with both, if Key is empty; or a PKCS#12 file, and a file with its password in
+// the first line. Without that file the password is empty.
 type Source struct {
 	Certificate, Key     string
 	PKCS12, PasswordFile string
 }
 
-// files are those whose changes are looked for.
+// files returns the files to watch for changes.
 func (s Source) files() []string {
 	var names []string
 	for _, name := range []string{s.Certificate, s.Key, s.PKCS12, s.PasswordFile} {
@@ -37,7 +37,7 @@ func (s Source) files() []string {
 	return names
 }
 
-// name is the file one speaks of.
+// name returns the file name for messages.
 func (s Source) name() string {
 	if s.PKCS12 != "" {
 		return s.PKCS12
@@ -45,7 +45,7 @@ func (s Source) name() string {
 	return s.Certificate
 }
 
-// load reads an identity, or says what is wrong with the files.
+// load reads an identity. The error says what is wrong with the files.
 func (s Source) load() (*identity, error) {
 	switch {
 	case s.PKCS12 != "" && (s.Certificate != "" || s.Key != ""):
@@ -133,7 +133,7 @@ func readCertificates(name string) ([]*x509.Certificate, error) {
 	return nil, fmt.Errorf("%q %s; a PEM file with a certificate is wanted", name, notPEM(text))
 }
 
-// readKey reads the first key of a PEM file.
+// readKey reads the first key in a PEM file.
 func readKey(name string) (crypto.PrivateKey, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -164,7 +164,7 @@ func readKey(name string) (crypto.PrivateKey, error) {
 	return nil, fmt.Errorf("%q %s; a PEM file with a key is wanted", name, notPEM(text))
 }
 
-// parseKey reads a key in any of the forms of a PEM file: PKCS#8, PKCS#1, SEC 1.
+// parseKey parses a key in any of the forms in PEM files: PKCS#8, PKCS#1, SEC 1.
 func parseKey(der []byte) (crypto.PrivateKey, error) {
 	key, err := x509.ParsePKCS8PrivateKey(der)
 	if err == nil {
@@ -179,7 +179,7 @@ func parseKey(der []byte) (crypto.PrivateKey, error) {
 	return nil, fmt.Errorf("it is no key for RSA, ECDSA or Ed25519: %w", err)
 }
 
-// notPEM says what a file is that has no PEM in it.
+// notPEM describes a file without PEM.
 func notPEM(text []byte) string {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return "is empty"
@@ -199,8 +199,8 @@ func notPEM(text []byte) string {
 	return "is no PEM file"
 }
 
-// newIdentity puts a key and its certificates together. The chain is put in
-// order; what was not in order is noted.
+// newIdentity combines a key and its certificates. It orders the chain and records what
+// was out of order.
 func newIdentity(source Source, keyFile string, key crypto.PrivateKey, certs []*x509.Certificate) (*identity, error) {
 	signer, ok := key.(crypto.Signer)
 	if !ok {
@@ -231,10 +231,10 @@ func newIdentity(source Source, keyFile string, key crypto.PrivateKey, certs []*
 	return id, nil
 }
 
-// arrange orders the chain from the leaf up, and says what was not right.
+// arrange orders the chain from the leaf up, and returns notes on what was wrong.
 func (id *identity) arrange(certs []*x509.Certificate, first int) (notes []string) {
 	file := id.source.name()
-	places := []int{first} // in the file, of each certificate of the chain
+	places := []int{first} // in the file, of each certificate in the chain
 	id.chain = []*x509.Certificate{id.leaf}
 	for last := id.leaf; !selfSigned(last); {
 		next := slices.IndexFunc(certs, func(c *x509.Certificate) bool {

@@ -21,19 +21,19 @@ import (
 	"time"
 )
 
-// How long a certificate of our own making is valid, and how long before its
-// end a new one is made.
+// The lifetime of a self-signed certificate, and the time before its end at which it is
+// replaced.
 const (
 	selfSignedYears = 5
 	selfSignedRenew = 30 * 24 * time.Hour
 )
 
-// SelfSigned keeps two certificates that we signed ourselves in a directory,
-// one with an ECDSA key (P-256) and one with an RSA key (2048 bits), for those
-// who have none, and gives their files. The directory is made if it is not
-// there; names are host names and addresses. Certificates are made once, and
-// anew when they end within 30 days or are for other names: so those who pinned
-// one need not follow at every start. Sets of names need a directory each.
+// SelfSigned keeps two self-signed certificates in a directory, one with an ECDSA key
+// (P-256) and one with an RSA key (2048 bits), and returns their files. names are host
+// names and addresses. SelfSigned creates the directory if necessary. It creates a
+// certificate once, and again if it ends within 30 days or is for other names. A pin of a
+// certificate therefore survives restarts. Each set of names needs a directory of its
+// own.
 func SelfSigned(dir string, names ...string) ([]Source, error) {
 	if len(names) == 0 {
 		return nil, errors.New("a certificate of our own making needs a host name")
@@ -84,8 +84,8 @@ func sameNames(a, b []string) bool {
 	return slices.Equal(a, b)
 }
 
-// writeSelfSigned makes a certificate and writes it with its key in one file,
-// which is there whole or not at all.
+// writeSelfSigned creates a certificate and writes it with its key to one file. The file
+// is complete or does not exist.
 func writeSelfSigned(name string, key crypto.Signer, names []string) error {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
@@ -95,7 +95,7 @@ func writeSelfSigned(name string, key crypto.Signer, names []string) error {
 	template := &x509.Certificate{
 		SerialNumber:          serial.Add(serial, big.NewInt(1)),
 		Subject:               pkix.Name{CommonName: names[0][:min(len(names[0]), 64)]}, // RFC 5280, appendix A: ub-common-name
-		NotBefore:             now.Add(-24 * time.Hour),                                 // for peers whose clock is behind
+		NotBefore:             now.Add(-24 * time.Hour),                                 // for peers with a slow clock
 		NotAfter:              now.AddDate(selfSignedYears, 0, 0),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
@@ -128,13 +128,13 @@ func writeSelfSigned(name string, key crypto.Signer, names []string) error {
 	return replace(name, text.Bytes())
 }
 
-// replace writes a file, readable by us alone, in the place of another.
+// replace replaces a file by a new one that only we can read.
 func replace(name string, text []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*") // with mode 0600
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // nothing, once it has its name
+	defer os.Remove(f.Name()) // does nothing after the file was renamed
 	_, err = f.Write(text)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err

@@ -12,44 +12,44 @@ import (
 	"time"
 )
 
-// Store holds certificates of ours with their keys, and follows their files: Refresh
-// looks at them again if the last look was five seconds ago. A file that changed and
-// is good is used from then on, one that changed and is bad changes nothing. Sessions
-// that are up are not touched. Safe for use by several goroutines; handshakes use what
-// was read and wait for no file.
+// A Store holds our certificates with their keys, and follows changes of their files:
+// Refresh looks at them if the last look was at least five seconds ago. A changed file
+// that is valid is used from then on. A changed file that is not valid has no effect.
+// Open sessions are not affected. A Store is safe for concurrent use. Handshakes use what
+// was read and never wait for a file.
 type Store struct {
-	// Reloaded, if not nil, is told when files changed: nil if they are used
-	// now, an error if they are bad and the ones before stay in use; the same
-	// error only once. Set it before the store is used. It must not block.
+	// Reloaded, if not nil, is called when files have changed: with nil if they are now
+	// used, or with an error if they are not valid and the old ones stay in use. The same
+	// error is reported once. Set Reloaded before using the store. It must not block.
 	Reloaded func(error)
 
-	identities atomic.Pointer[[]*identity] // never changed, only replaced
+	identities atomic.Pointer[[]*identity] // the slice is replaced, never changed
 	next       atomic.Int64                // when to look at the files again, in Unix nanoseconds
-	looking    atomic.Bool                 // a look is under way
+	looking    atomic.Bool                 // a look is in progress
 }
 
-// every is how often the files are looked at, at most.
+// every is the shortest time between two looks at the files.
 const every = 5 * time.Second
 
-// lookLimit is how long Refresh waits for files, which may lie elsewhere.
+// lookLimit is the longest time that Refresh waits for files, which may be on a network.
 const lookLimit = time.Second
 
-// An identity is one certificate of ours, as it was read.
+// An identity is one certificate of ours, as read from its files.
 type identity struct {
 	source      Source
 	certificate *tls.Certificate
 	leaf        *x509.Certificate
-	chain       []*x509.Certificate // that is sent, the leaf first
+	chain       []*x509.Certificate // the chain to send, beginning with the leaf
 	root        *x509.Certificate   // nil: not in the file
 	weak        Weaknesses
-	notes       []string // what was not right with its files, and did not matter much
+	notes       []string // minor faults of the files
 
-	stats []os.FileInfo // of the files, as they were read
-	bad   string        // the last error with them since then, which was reported
-	badAt time.Time     // when that was
+	stats []os.FileInfo // of the files when they were read
+	bad   string        // the last error that was reported for them since
+	badAt time.Time     // the time of that error
 }
 
-// NewStore reads certificates. The error has all that is wrong.
+// NewStore reads certificates. The error has all mistakes.
 func NewStore(sources ...Source) (*Store, error) {
 	var identities []*identity
 	var errs []error
@@ -73,8 +73,8 @@ func NewStore(sources ...Source) (*Store, error) {
 	return s, nil
 }
 
-// read reads an identity and remembers how its files looked. They are looked
-// at before they are read: a change in between is found the next time.
+// read reads an identity and records the state of its files. It takes the state before it
+// reads, so that a change in between is detected at the next look.
 func read(source Source) (*identity, error) {
 	stats, err := look(source)
 	if err != nil {
@@ -100,16 +100,16 @@ func look(source Source) ([]os.FileInfo, error) {
 	return stats, nil
 }
 
-// current are the identities to use now.
+// current returns the identities in use.
 func (s *Store) current() []*identity { return *s.identities.Load() }
 
-// Stale reports whether the last look at the files was five seconds ago, and none is
-// under way.
+// Stale reports whether the last look at the files was at least five seconds ago and no
+// look is in progress.
 func (s *Store) Stale() bool { return time.Now().UnixNano() >= s.next.Load() && !s.looking.Load() }
 
-// Refresh looks at the files, if the store is stale. It waits for them, for at most a
-// second: then a look that takes longer goes on, and its result is used when it is
-// there. Of several callers one looks, and the others go on with what there is.
+// Refresh looks at the files if the store is stale, and waits for that, at most a second.
+// A look that takes longer goes on, and its result is used when it is there. If several
+// callers call Refresh, one looks, and the others return at once.
 func (s *Store) Refresh() {
 	if !s.Stale() || !s.looking.CompareAndSwap(false, true) {
 		return
@@ -141,7 +141,7 @@ func (s *Store) look() {
 	s.identities.Store(&identities)
 }
 
-// reread gives what files hold now, or what they held before if they are bad.
+// reread returns the present content of files, or old if they are not valid.
 func (s *Store) reread(old *identity) *identity {
 	id, err := read(old.source)
 	if err != nil {
@@ -167,7 +167,7 @@ func unchanged(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-// Infos are the certificates in use, in the order they were given.
+// Infos returns the certificates in use, in the order in which they were given.
 func (s *Store) Infos() []Info {
 	s.Refresh()
 	var infos []Info
@@ -177,15 +177,15 @@ func (s *Store) Infos() []Info {
 	return infos
 }
 
-// A Failure is a certificate whose files changed and are bad, so that the one read
-// before stays in use.
+// A Failure is a certificate whose changed files are not valid, so that the old
+// certificate stays in use.
 type Failure struct {
 	File string    // of the certificate
-	At   time.Time // when that was found out
-	Err  string    // what is wrong with it
+	At   time.Time // when that was detected
+	Err  string    // what is wrong with the files
 }
 
-// Failures lists the certificates whose files are bad, as of the last look at them.
+// Failures returns the failures found at the last look at the files.
 func (s *Store) Failures() []Failure {
 	var list []Failure
 	for _, id := range s.current() {
@@ -196,8 +196,8 @@ func (s *Store) Failures() []Failure {
 	return list
 }
 
-// Warnings says what is not right with the certificates in use: their dates,
-// their chains, files that changed and are bad.
+// Warnings returns what is wrong with the certificates in use: their dates, their chains,
+// and changed files that are not valid.
 func (s *Store) Warnings(now time.Time) []string {
 	s.Refresh()
 	var texts []string
@@ -226,7 +226,7 @@ func (s *Store) Warnings(now time.Time) []string {
 	return texts
 }
 
-// weakSpots says what is weak in the certificates of the chain.
+// weakSpots describes what is weak in the certificates of the chain.
 func (id *identity) weakSpots() (texts []string) {
 	for i, cert := range id.chain {
 		if keyWeakness(cert) != 0 {
@@ -239,7 +239,7 @@ func (id *identity) weakSpots() (texts []string) {
 	return texts
 }
 
-// whyWeak says what is weak in all certificates.
+// whyWeak describes what is weak in all certificates.
 func (s *Store) whyWeak() string {
 	var texts []string
 	for _, id := range s.current() {
@@ -248,13 +248,13 @@ func (s *Store) whyWeak() string {
 	return strings.Join(texts, "; ")
 }
 
-// gap says that the chain does not reach an authority anybody could know.
+// gap describes a chain that does not end at a known authority.
 func (id *identity) gap() string {
 	last := id.chain[len(id.chain)-1]
 	if id.root != nil || selfSigned(last) {
 		return ""
 	}
-	// Valid whenever the certificate is: dates are warned of by themselves.
+	// At this time the certificate is valid. Other warnings are about dates.
 	_, err := last.Verify(x509.VerifyOptions{CurrentTime: last.NotBefore.Add(time.Second), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); !unknown {
 		return ""
@@ -263,8 +263,8 @@ func (id *identity) gap() string {
 		id.source.name(), quote(last.Issuer.String()))
 }
 
-// missing are the fewest weaknesses that would have to be allowed besides these
-// before a certificate can be shown; 0: one can.
+// missing returns the smallest set of weaknesses that must also be allowed before a
+// certificate can be shown; 0: one can be shown now.
 func (s *Store) missing(allowed Weaknesses) Weaknesses {
 	least := unnamed
 	for _, id := range s.current() {
@@ -275,12 +275,12 @@ func (s *Store) missing(allowed Weaknesses) Weaknesses {
 	return least
 }
 
-// server chooses the certificate for a client: one that bears the name it
-// wants and that it can use, else one that it can use; of these ECDSA first.
-// Weak ones are for those with whom they are allowed, and first for clients
-// that end at TLS 1.1, which cannot say what signatures they know. With none
-// that fits, any is given and fit is false: the handshake then fails as the
-// protocol has it. Nil: there is none that is allowed.
+// server chooses the certificate for a client. It prefers one that has the wanted name
+// and that the client can use, then one that the client can use, and among these ECDSA.
+// Weak certificates are only for clients with which they are allowed. They come first for
+// clients that support at most TLS 1.1, which cannot tell the signatures that they
+// support. If no certificate fits, server returns any allowed one, fit is false, and the
+// handshake fails by the protocol. It returns nil if none is allowed.
 func (s *Store) server(hello *tls.ClientHelloInfo, active Weaknesses) (certificate *tls.Certificate, fit bool) {
 	old := len(hello.SupportedVersions) > 0 && slices.Max(hello.SupportedVersions) < tls.VersionTLS12
 	var allowed []*identity
@@ -305,7 +305,7 @@ func (s *Store) server(hello *tls.ClientHelloInfo, active Weaknesses) (certifica
 	return allowed[0].certificate, false
 }
 
-// rank orders identities; the lowest is tried first.
+// rank returns the order in which identities are tried. The lowest is first.
 func (id *identity) rank(oldClient bool) int {
 	rank := 0
 	if (id.weak != 0) != oldClient {
@@ -317,8 +317,8 @@ func (id *identity) rank(oldClient bool) int {
 	return rank
 }
 
-// client chooses the certificate for a server that asks; an empty one if none
-// is what it asks for.
+// client chooses the certificate for a server that asks for one. It returns an empty one
+// if none fits.
 func (s *Store) client(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	for _, id := range s.current() {
 		if request.SupportsCertificate(id.certificate) == nil {

@@ -10,7 +10,7 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// versions are the names of TLS's versions, oldest first.
+// versions are the names of TLS versions, oldest first.
 var versions = [...]struct {
 	id   uint16
 	name string
@@ -21,7 +21,7 @@ var versions = [...]struct {
 	{tls.VersionTLS13, "1.3"},
 }
 
-// Version names a version: "1.0" to "1.3", or "other".
+// Version returns the name of a version: "1.0" to "1.3", or "other".
 func Version(id uint16) string {
 	for _, v := range versions {
 		if v.id == id {
@@ -31,7 +31,7 @@ func Version(id uint16) string {
 	return "other"
 }
 
-// Versions lists all that [Version] says.
+// Versions returns all names that [Version] can return.
 func Versions() []string {
 	var names []string
 	for _, v := range versions {
@@ -40,7 +40,7 @@ func Versions() []string {
 	return append(names, "other")
 }
 
-// ParseVersion gives a version by its name, "1.0" to "1.3".
+// ParseVersion returns the version of a name, "1.0" to "1.3".
 func ParseVersion(name string) (uint16, error) {
 	for _, v := range versions {
 		if v.name == name {
@@ -53,30 +53,30 @@ func ParseVersion(name string) (uint16, error) {
 	}
 	hint := ""
 	for _, v := range versions {
-		if strings.HasSuffix(bare, v.name) { // TLSv1.2
+		if strings.HasSuffix(bare, v.name) { // such as TLSv1.2
 			hint = fmt.Sprintf("; did you mean %q?", v.name)
 		}
 	}
 	return 0, fmt.Errorf(`%q is no version of TLS; there are "1.0", "1.1", "1.2" and "1.3"%s`, name, hint)
 }
 
-// cannot is the error for what crypto/tls does not have.
+// cannot returns the error for something that crypto/tls does not support.
 func cannot(what string) error {
 	return fmt.Errorf("%s cannot be had: Go's TLS does not have it. For a peer that knows nothing better, put a TLS of its time in front, such as stunnel with an old OpenSSL", what)
 }
 
-// A suite is one that crypto/tls has.
+// A suite is a cipher suite of crypto/tls.
 type suite struct {
 	id    uint16
-	name  string     // IANA's
-	weak  Weaknesses // all that has to be allowed
-	since uint16     // the first version that has it
+	name  string     // IANA's name
+	weak  Weaknesses // weaknesses that must be allowed for it
+	since uint16     // the first version with it
 	aead  bool
 	tls13 bool
 }
 
-// suiteTable lists all suites crypto/tls has, by what their names say of them. It
-// is made once: every handshake asks it.
+// suiteTable returns all cipher suites of crypto/tls, classified by their names. It is
+// computed once, because each handshake uses it.
 var suiteTable = sync.OnceValue(func() []suite {
 	var table []suite
 	for _, c := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
@@ -94,14 +94,14 @@ var suiteTable = sync.OnceValue(func() []suite {
 			}
 		}
 		if c.Insecure && s.weak == 0 {
-			s.weak = unnamed // a newer Go knows worse of it than we do
+			s.weak = unnamed // a newer Go considers it insecure for an unknown reason
 		}
 		table = append(table, s)
 	}
 	return table
 })
 
-// Suite names a suite as IANA does, or "other" if crypto/tls does not have it.
+// Suite returns IANA's name of a suite, or "other" if crypto/tls does not support it.
 func Suite(id uint16) string {
 	for _, s := range suiteTable() {
 		if s.id == id {
@@ -111,7 +111,7 @@ func Suite(id uint16) string {
 	return "other"
 }
 
-// Suites lists all that [Suite] says.
+// Suites returns all names that [Suite] can return.
 func Suites() []string {
 	var names []string
 	for _, s := range suiteTable() {
@@ -120,20 +120,20 @@ func Suites() []string {
 	return append(names, "other")
 }
 
-// Ciphers says which suites of TLS 1.2 and before are used; those of TLS 1.3
-// are all good and are not chosen among. The zero value is modern.
+// Ciphers says which suites of TLS 1.2 and before are used. All suites of TLS 1.3 are
+// good and cannot be chosen. The zero value is modern.
 //
-// Modern are suites with forward secrecy and authenticated encryption (ECDHE
-// with AES-GCM or ChaCha20), legacy those with ECDHE and CBC as well. Either
-// grows by what is allowed: a suite is used if all its weaknesses are, and with
-// TLS 1.0 or 1.1 allowed those with ECDHE and CBC are. A list is exactly that
-// list, less what is not allowed with this peer.
+// Modern are suites with forward secrecy and authenticated encryption: ECDHE with AES-GCM
+// or ChaCha20. Legacy also has those with ECDHE and CBC. Allowances add to both: a suite
+// is used if all its weaknesses are allowed, and suites with ECDHE and CBC if TLS 1.0 or
+// 1.1 is allowed. A list of suites is exactly that list, without those that are not
+// allowed with the peer.
 type Ciphers struct {
 	word string
 	list []uint16
 }
 
-// ParseCiphers reads "modern", "legacy", or a list of suites by IANA's names.
+// ParseCiphers parses "modern", "legacy", or a list of suites by IANA's names.
 func ParseCiphers(words ...string) (Ciphers, error) {
 	if len(words) == 1 && (words[0] == "modern" || words[0] == "legacy") {
 		return Ciphers{word: words[0]}, nil
@@ -169,7 +169,7 @@ func parseSuite(name string) (uint16, error) {
 	if name == "modern" || name == "legacy" {
 		return 0, fmt.Errorf("%q cannot stand in a list of suites; it stands alone", name)
 	}
-	// Every other name of this form is one that crypto/tls does not have, or a slip.
+	// Any other name of this form is unsupported or misspelt.
 	if strings.HasPrefix(name, "TLS_") || strings.HasPrefix(name, "SSL_") {
 		for _, part := range []string{"_EXPORT", "_DES_", "_DES40_", "_MD5", "_DHE_", "_DH_", "_DSS_", "_anon_", "_NULL_",
 			"_IDEA_", "_SEED_", "_CAMELLIA_", "_ARIA_", "_RC2_", "_PSK_", "_SRP_", "_KRB5_", "_CCM", "SSL_"} {
@@ -181,7 +181,7 @@ func parseSuite(name string) (uint16, error) {
 	return 0, fmt.Errorf("%q is no suite there is by IANA's names; there are %s%s", name, oneof.Names(names), oneof.DidYouMean(name, names))
 }
 
-// include says whether a suite belongs to them, its weaknesses being allowed.
+// include reports whether a suite belongs to c, if the active weaknesses are allowed.
 func (c Ciphers) include(s suite, active Weaknesses) bool {
 	if c.list != nil {
 		return slices.Contains(c.list, s.id)
@@ -189,8 +189,8 @@ func (c Ciphers) include(s suite, active Weaknesses) bool {
 	return s.aead || s.weak != 0 || c.word == "legacy" || active&(ObsoleteTLS10|ObsoleteTLS11) != 0
 }
 
-// lost are suites that old peers offer and crypto/tls does not have, so that
-// an explanation can call them by name (IANA's registry).
+// lost are suites that old peers offer and crypto/tls does not support, with their names
+// for explanations (IANA's registry).
 var lost = map[uint16]string{
 	0x0003: "TLS_RSA_EXPORT_WITH_RC4_40_MD5",
 	0x0004: "TLS_RSA_WITH_RC4_128_MD5",
@@ -213,7 +213,7 @@ var lost = map[uint16]string{
 	0x009F: "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384",
 }
 
-// suiteName names a suite of a peer's offer, whatever it is.
+// suiteName returns the name of any suite in a peer's offer.
 func suiteName(id uint16) string {
 	if name, ok := lost[id]; ok {
 		return name

@@ -1,26 +1,25 @@
-// Package tlspolicy decides which TLS may be spoken with whom, and makes the
+// Package tlspolicy decides which TLS may be used with which peer, and makes the
 // configurations of crypto/tls for it.
 //
-// There are two legs. An [Acceptor] is our side towards clients, where we are
-// TLS's server; a [Dialer] is our side towards servers, where we are TLS's
-// client. Both begin with today's TLS: 1.2 and 1.3, with forward secrecy and
-// authenticated encryption. Whatever is weaker is one of the [Weaknesses], has
-// a name that says what is wrong with it, and has to be allowed by an
-// [Allowance]: for some clients, and until some day, if so wished.
+// There are two legs. An [Acceptor] is our side towards clients, where we are the TLS
+// server. A [Dialer] is our side towards servers, where we are the TLS client. Both begin
+// with modern TLS: 1.2 and 1.3, with forward secrecy and authenticated encryption.
+// Anything weaker is one of the [Weaknesses]. Each has a name that says what is wrong
+// with it, and must be allowed by an [Allowance], which may be limited to some clients
+// and to a date.
 //
-// Our certificates are in a [Store], which follows its files. An error of a
-// handshake is explained by [Explain]: what the peer showed, and what would
-// have been right.
+// Our certificates are in a [Store], which follows their files. [Explain] explains a
+// failed handshake: what the peer showed, and what would have been right.
 //
-// Everything is said to crypto/tls in code, but for one thing that has no other
-// switch: the program sets x509negativeserial=1 of GODEBUG. The other switches hold for
-// a whole process too, and most of those about TLS end with Go 1.27.
+// All settings of crypto/tls are made in code, with one exception for which there is no
+// other switch: the program sets x509negativeserial=1 of GODEBUG. Switches of GODEBUG
+// hold for a whole process, and most of those about TLS end with Go 1.27.
 //
-// What crypto/tls does not have cannot be allowed: SSL 2.0 and 3.0 and their
-// hello, export suites, single DES, RC4 with MD5, key exchange by
-// Diffie-Hellman over integers (DHE), keys for DSA, RSA keys under 1024 bits.
-// For peers that need one of these a TLS of their time has to stand in front,
-// such as stunnel with an old OpenSSL.
+// What crypto/tls does not support cannot be allowed: SSL 2.0 and 3.0 and their hello,
+// export suites, single DES, RC4 with MD5, key exchange by Diffie-Hellman over integers
+// (DHE), keys for DSA, and RSA keys of less than 1024 bits. Peers that need one of these
+// need an old implementation of TLS in front of them, such as stunnel with an old
+// OpenSSL.
 package tlspolicy
 
 import (
@@ -33,22 +32,21 @@ import (
 	"time"
 )
 
-// Protocol says which versions and suites may be used on one leg. The zero
-// value is today's TLS.
+// A Protocol says which versions and suites may be used on one leg. The zero value is
+// modern TLS.
 type Protocol struct {
-	// Minimum and Maximum are versions as crypto/tls counts them, see
-	// [ParseVersion]; 0: TLS 1.2 and 1.3. One below 1.2 needs an allowance. An
-	// allowance of an older version lowers the minimum by itself, for those it
-	// is for.
+	// Minimum and Maximum are versions as in crypto/tls, see [ParseVersion]; 0: TLS 1.2
+	// and 1.3. A version below 1.2 needs an allowance. An allowance of an older version
+	// lowers the minimum for its clients.
 	Minimum, Maximum uint16
 
 	Ciphers Ciphers
 	Allow   []Allowance
 }
 
-// SettingError says which setting is wrong, by the name it has in a
-// configuration: minimum, maximum, ciphers, allow, certificate, client_ca, ca,
-// pins, verify. [NewAcceptor] and [NewDialer] join one for each mistake.
+// A SettingError is a mistake in a setting, by its name in a configuration: minimum,
+// maximum, ciphers, allow, certificate, client_ca, ca, pins, verify. [NewAcceptor] and
+// [NewDialer] join one for each mistake.
 type SettingError struct {
 	Setting string
 	Err     error
@@ -61,19 +59,19 @@ func wrong(setting, format string, args ...any) error {
 	return &SettingError{setting, fmt.Errorf(format, args...)}
 }
 
-// terms are what holds with one peer.
+// terms are the versions and suites for one peer.
 type terms struct {
 	minimum, maximum uint16
-	suites           []uint16 // of TLS 1.2 and before
+	suites           []uint16 // for TLS 1.2 and before
 	active           Weaknesses
 }
 
-// terms are those for a peer with which these weaknesses are allowed.
+// terms returns the terms for a peer with which these weaknesses are allowed.
 func (p Protocol) terms(active Weaknesses) terms {
 	t := terms{
 		minimum: cmp.Or(p.Minimum, tls.VersionTLS12),
 		maximum: cmp.Or(p.Maximum, tls.VersionTLS13),
-		suites:  []uint16{}, // nil would be crypto/tls's own
+		suites:  []uint16{}, // nil would mean the default of crypto/tls
 		active:  active,
 	}
 	switch {
@@ -95,13 +93,13 @@ func (p Protocol) terms(active Weaknesses) terms {
 	return t
 }
 
-// config is the beginning of a configuration: made new each time, because a
-// clone would share the keys of its session tickets.
+// config returns a new configuration. A clone would share the keys of its session
+// tickets.
 func (t terms) config() *tls.Config {
 	return &tls.Config{MinVersion: t.minimum, MaxVersion: t.maximum, CipherSuites: t.suites}
 }
 
-// version is the newest version that both these terms and a peer have; 0: none.
+// version returns the newest version that these terms and a peer have in common; 0: none.
 func (t terms) version(offered []uint16) uint16 {
 	best := uint16(0)
 	for _, v := range offered {
@@ -112,7 +110,7 @@ func (t terms) version(offered []uint16) uint16 {
 	return best
 }
 
-// known are all weaknesses that some peer may be allowed some day.
+// known returns all weaknesses that any allowance allows.
 func (p Protocol) known() Weaknesses {
 	var all Weaknesses
 	for _, a := range p.Allow {
@@ -121,7 +119,7 @@ func (p Protocol) known() Weaknesses {
 	return all
 }
 
-// active are the weaknesses that are allowed with a peer now.
+// active returns the weaknesses that are allowed with a peer now.
 func (p Protocol) active(peer netip.Addr, now time.Time) Weaknesses {
 	var w Weaknesses
 	for _, a := range p.Allow {
@@ -132,7 +130,7 @@ func (p Protocol) active(peer netip.Addr, now time.Time) Weaknesses {
 	return w
 }
 
-// check finds what in the settings contradicts itself.
+// check reports contradictions in the settings.
 func (p Protocol) check() error {
 	var errs []error
 	known := p.known()
@@ -174,7 +172,7 @@ func (p Protocol) check() error {
 	return errors.Join(errs...)
 }
 
-// warnings tells of allowances that end soon or have ended.
+// warnings returns texts about allowances that end soon or have ended.
 func (p Protocol) warnings(now time.Time) []string {
 	var texts []string
 	for _, a := range p.Allow {

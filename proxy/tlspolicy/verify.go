@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// Roots are the authorities whose certificates are believed. Nil stands for
-// those of the system.
+// Roots are trusted authorities. Nil means those of the system.
 type Roots struct {
 	pool  *x509.CertPool
 	certs []*x509.Certificate
@@ -41,7 +40,7 @@ func ReadRoots(files ...string) (*Roots, error) {
 	return r, errors.Join(errs...)
 }
 
-// Infos are the authorities, as they were read.
+// Infos returns the authorities as they were read.
 func (r *Roots) Infos() []Info {
 	var infos []Info
 	for _, cert := range r.certs {
@@ -76,7 +75,7 @@ func (r *Roots) where() string {
 	return "the authorities in " + r.files
 }
 
-// trusted gives the pool; nil is the system's.
+// trusted returns the pool; nil is the system's.
 func (r *Roots) trusted() *x509.CertPool {
 	if r == nil {
 		return nil
@@ -84,18 +83,18 @@ func (r *Roots) trusted() *x509.CertPool {
 	return r.pool
 }
 
-// A verifier decides whether a peer's certificate is believed.
+// A verifier verifies a peer's certificate.
 type verifier struct {
 	peer    string // "server" or "client"
-	name    string // that the certificate has to bear; "": any
+	name    string // the name that the certificate must have; "": any
 	roots   *Roots
 	usage   x509.ExtKeyUsage
 	allowed Weaknesses
 	pins    []Pin
 }
 
-// verify gives nil or an [*Error]. Weaknesses count one by one: what is allowed
-// is passed over, all the rest is checked as ever.
+// verify returns nil or an [*Error]. Each weakness counts by itself: allowed ones are
+// ignored, and everything else is verified as usual.
 func (v verifier) verify(certs []*x509.Certificate, now time.Time) error {
 	if len(certs) == 0 {
 		return refuse("client-certificate", nil, "the %s showed no certificate; one is required", v.peer)
@@ -136,9 +135,9 @@ func (v verifier) verify(certs []*x509.Certificate, now time.Time) error {
 	return v.strong(chains)
 }
 
-// pinned compares with the pins. As with DANE-EE (RFC 7672, 3.1.1) neither
-// authority nor name nor date of a pinned certificate matter; but a key that
-// can be broken is no better for being known.
+// pinned compares a certificate with the pins. As with DANE-EE (RFC 7672, 3.1.1),
+// authority, name and dates of a pinned certificate do not matter. A weak key does, since
+// it can be broken.
 func (v verifier) pinned(leaf *x509.Certificate) error {
 	seen := fingerprint(leaf)
 	if !slices.Contains(v.pins, seen) {
@@ -155,7 +154,7 @@ func (v verifier) pinned(leaf *x509.Certificate) error {
 	return nil
 }
 
-// lastGood is the last moment at which nothing had expired: now, if nothing has.
+// lastGood returns the last time at which nothing had expired: now, if nothing has.
 func (v verifier) lastGood(certs []*x509.Certificate, now time.Time) time.Time {
 	known := slices.Clone(certs)
 	if v.roots != nil {
@@ -173,7 +172,7 @@ func (v verifier) lastGood(certs []*x509.Certificate, now time.Time) time.Time {
 	return now
 }
 
-// strong says whether one of the chains has nothing weak that is not allowed.
+// strong checks that some chain has no weakness that is not allowed.
 func (v verifier) strong(chains [][]*x509.Certificate) error {
 	var first error
 	for _, chain := range chains {
@@ -191,8 +190,9 @@ func (v verifier) strong(chains [][]*x509.Certificate) error {
 func (v verifier) strongChain(chain []*x509.Certificate) error {
 	for i, cert := range chain {
 		weak := keyWeakness(cert)
-		// The last is believed for itself, however it is signed. Any other counts,
-		// also one that names itself its issuer: that is easily written.
+		// The last certificate is trusted by itself, however it is signed. Any other
+		// signature counts, even if the certificate names itself as its issuer, which
+		// anybody can write.
 		if signedWeakly(cert) && i < len(chain)-1 {
 			weak |= ForgeableSHA1Certificates
 		}
@@ -208,9 +208,9 @@ func (v verifier) weak(cert *x509.Certificate, missing Weaknesses) error {
 		v.peer, cert.SignatureAlgorithm, keyName(cert.PublicKey), missing, describe(cert))
 }
 
-// signed finds a way from the leaf to what is trusted, by names and signatures,
-// where crypto/x509 finds none because it takes no SHA-1: nil, if there is
-// none. Nothing but signatures is checked. It looks at a bounded number of them.
+// signed returns a chain from the leaf to a trusted certificate, by names and signatures.
+// It is for chains that crypto/x509 does not find because it does not accept SHA-1. It
+// returns nil if there is none. It checks only signatures, and a limited number of them.
 func (v verifier) signed(certs []*x509.Certificate, options x509.VerifyOptions) []*x509.Certificate {
 	pool := slices.Clone(certs[1:])
 	if v.roots != nil {
@@ -231,7 +231,7 @@ func (v verifier) signed(certs []*x509.Certificate, options x509.VerifyOptions) 
 				continue
 			}
 			budget--
-			// This takes SHA-1, and MD5 never.
+			// CheckSignature accepts SHA-1, but never MD5.
 			if parent.CheckSignature(last.SignatureAlgorithm, last.RawTBSCertificate, last.Signature) != nil {
 				continue
 			}
@@ -244,10 +244,9 @@ func (v verifier) signed(certs []*x509.Certificate, options x509.VerifyOptions) 
 	return climb(certs[:1:1])
 }
 
-// verifyStandIns has crypto/x509 check everything in a chain but its
-// signatures, which have been checked: dates, names, name constraints, use,
-// path length, who may sign. It is shown copies that say the same, with
-// signatures by keys of ours.
+// verifyStandIns makes crypto/x509 verify everything in a chain except its signatures,
+// which have been checked: dates, names, name constraints, key usage, path length, and
+// who may sign. It passes copies with the same content, signed with keys of our own.
 func verifyStandIns(chain []*x509.Certificate, options x509.VerifyOptions) error {
 	copies := make([]*x509.Certificate, len(chain))
 	var parent ed25519.PrivateKey
@@ -274,8 +273,8 @@ func verifyStandIns(chain []*x509.Certificate, options x509.VerifyOptions) error
 	return err
 }
 
-// explain makes of an error of crypto/x509 one that says what was seen, and
-// what would have been right.
+// explain converts an error of crypto/x509 to an Error that says what was seen and what
+// would have been right.
 func (v verifier) explain(err error, certs []*x509.Certificate, now time.Time) error {
 	leaf := certs[0]
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {

@@ -10,14 +10,14 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// Weaknesses is a set of what is weaker than today's TLS. Each has a name that
-// says what is wrong with it, so that whoever allows it reads it.
+// Weaknesses is a set of weaknesses compared with modern TLS. Each has a name that says
+// what is wrong with it, so that whoever allows it reads that.
 type Weaknesses uint16
 
-// The weaknesses there are. Those about certificates hold for what we verify:
-// servers' certificates, and clients' where we ask for them. The first two of
-// them also hold for our own: a certificate of ours that is weak in that way is
-// shown only to clients with whom it is allowed.
+// The weaknesses. Those about certificates apply to certificates that we verify: those of
+// servers, and those of clients if we ask for them. The first two also apply to our own:
+// a certificate of ours with such a weakness is shown only to clients with which it is
+// allowed.
 const (
 	ObsoleteTLS10 Weaknesses = 1 << iota
 	ObsoleteTLS11
@@ -27,17 +27,17 @@ const (
 	RecordableRSAKeyExchange
 	ForgeableSHA1Certificates
 	BreakableShortRSA
-	ExpiredCertificates // servers' only
-	AnyName             // servers' only
+	ExpiredCertificates // servers' certificates only
+	AnyName             // servers' certificates only
 
 	unnamed Weaknesses = math.MaxUint16 // what can never be allowed
 )
 
-// ofProtocol are all weaknesses of versions and suites.
+// ofProtocol is the set of weaknesses of versions and suites.
 const ofProtocol = ObsoleteTLS10 | ObsoleteTLS11 | BrokenRC4 | Broken3DES | LeakyCBCSHA256 | RecordableRSAKeyExchange
 
-// forServers are the weaknesses that only the leg to the server can have,
-// ofCertificates those that are in a certificate we verify.
+// forServers is the set of weaknesses that only the leg to servers can have.
+// ofCertificates is the set of weaknesses of certificates that we verify.
 const (
 	forServers     = ExpiredCertificates | AnyName
 	ofCertificates = ForgeableSHA1Certificates | BreakableShortRSA | forServers
@@ -59,7 +59,7 @@ var weaknessTable = [...]struct {
 	{AnyName, "any-name-in-certificates", "a server's certificate may bear any name, if only an authority signed it: any other customer of that authority can pose as this server."},
 }
 
-// ParseWeakness gives the weakness of a name. The error lists what there is.
+// ParseWeakness returns the weakness of this name. The error lists all names.
 func ParseWeakness(name string) (Weaknesses, error) {
 	for _, row := range weaknessTable {
 		if row.name == name {
@@ -78,7 +78,8 @@ func ParseWeakness(name string) (Weaknesses, error) {
 	return 0, fmt.Errorf("%q is no weakness there is; there are %s%s", name, oneof.Names(names), oneof.DidYouMean(name, names))
 }
 
-// AllWeaknesses is the set of all; [Weaknesses.List] gives them one by one.
+// AllWeaknesses returns the set of all weaknesses. [Weaknesses.List] returns them one by
+// one.
 func AllWeaknesses() Weaknesses {
 	var all Weaknesses
 	for _, row := range weaknessTable {
@@ -87,10 +88,10 @@ func AllWeaknesses() Weaknesses {
 	return all
 }
 
-// Has says whether all of these are in the set.
+// Has reports whether w contains all of these.
 func (w Weaknesses) Has(these Weaknesses) bool { return w&these == these }
 
-// List gives the weaknesses of the set one by one, in the order of the table.
+// List returns the weaknesses of the set one by one, in the order of the table.
 func (w Weaknesses) List() []Weaknesses {
 	var each []Weaknesses
 	for _, row := range weaknessTable {
@@ -101,7 +102,7 @@ func (w Weaknesses) List() []Weaknesses {
 	return each
 }
 
-// String gives the names, separated by commas.
+// String returns the names of the weaknesses, separated by commas.
 func (w Weaknesses) String() string {
 	var names []string
 	for _, row := range weaknessTable {
@@ -112,7 +113,7 @@ func (w Weaknesses) String() string {
 	return strings.Join(names, ", ")
 }
 
-// Doc says what is weak, a line for each of the set.
+// Doc describes each weakness of the set in one line.
 func (w Weaknesses) Doc() string {
 	var docs []string
 	for _, row := range weaknessTable {
@@ -123,21 +124,21 @@ func (w Weaknesses) Doc() string {
 	return strings.Join(docs, "\n")
 }
 
-// An Allowance lets weaknesses be used.
+// An Allowance allows weaknesses.
 type Allowance struct {
 	Weaknesses Weaknesses
 
-	// Networks are the clients it is for; none: everybody. The leg to the server
-	// has none.
+	// Networks are the networks of the clients that it is for; none: all clients. On the
+	// leg to servers it has none.
 	Networks []netip.Prefix
 
-	// Until is when it ends; zero: never. After that it is still in force, and
-	// warned of, but with RefuseAfter it is not in force any more.
+	// Until is its end; zero: it has none. After the end the allowance stays in force,
+	// with a warning, unless RefuseAfter is set.
 	Until       time.Time
 	RefuseAfter bool
 }
 
-// covers says whether it is for this peer.
+// covers reports whether the allowance is for this peer.
 func (a Allowance) covers(peer netip.Addr) bool {
 	if len(a.Networks) == 0 {
 		return true
@@ -157,10 +158,10 @@ func (a Allowance) inForce(now time.Time) bool {
 
 func (a Allowance) over(now time.Time) bool { return !a.Until.IsZero() && !now.Before(a.Until) }
 
-// soon is how long before something ends it is warned of.
+// soon is the time before the end of something at which there is a warning.
 const soon = 30 * 24 * time.Hour
 
-// warning says that it ends soon or has ended; "" otherwise.
+// warning returns a warning if the allowance ends soon or has ended; otherwise "".
 func (a Allowance) warning(now time.Time) string {
 	switch {
 	case a.over(now) && a.RefuseAfter:
@@ -175,7 +176,7 @@ func (a Allowance) warning(now time.Time) string {
 
 func date(t time.Time) string { return t.Format("2006-01-02 15:04 MST") }
 
-// days gives a duration in whole days, as one says it.
+// days formats a duration in whole days.
 func days(d time.Duration) string {
 	switch n := int(d / (24 * time.Hour)); n {
 	case 0:
@@ -187,9 +188,9 @@ func days(d time.Duration) string {
 	}
 }
 
-// Needs says what has to be allowed for a version of TLS with a suite, as crypto/tls
-// counts them, and whether it takes the legacy [Ciphers] as well: for CBC in TLS 1.2. It
-// says nothing of certificates.
+// Needs returns the weaknesses that must be allowed for a version of TLS with a suite,
+// both as in crypto/tls. legacy reports whether legacy [Ciphers] are needed too, as for
+// CBC in TLS 1.2. Needs ignores certificates.
 func Needs(version, suite uint16) (weak Weaknesses, legacy bool) {
 	weak = versionWeakness(version)
 	for _, s := range suiteTable() {
@@ -201,5 +202,5 @@ func Needs(version, suite uint16) (weak Weaknesses, legacy bool) {
 	return weak, legacy
 }
 
-// OfProtocol is the set of all weaknesses of versions and suites.
+// OfProtocol returns the set of all weaknesses of versions and suites.
 func OfProtocol() Weaknesses { return ofProtocol }
