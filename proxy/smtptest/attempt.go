@@ -9,24 +9,24 @@ import (
 	"time"
 )
 
-// attempt is one connection of a client. Its methods return errHungUp when
-// the outcome is known and QUIT was said.
+// An attempt is one connection of a client. Its methods return errHungUp when the outcome
+// is known and QUIT was sent.
 type attempt struct {
 	Client
 	w       *wire
 	message Message
-	keys    []string // the keywords that EHLO offered
+	keys    []string // keywords that EHLO offered
 	result  Result
 }
 
-// reply is what the client took for one.
+// A reply is the lines that the client takes for a reply.
 type reply struct{ lines []string }
 
 func (r reply) is(prefix string) bool {
 	return strings.HasPrefix(r.lines[len(r.lines)-1], prefix)
 }
 
-// last is the line that decides.
+// last returns the line that decides.
 func (r reply) last() string { return r.lines[len(r.lines)-1] }
 
 func (a *attempt) run() error {
@@ -51,7 +51,7 @@ func (a *attempt) run() error {
 	return a.quit()
 }
 
-// hear reads a reply. With FirstLineNever it is read to its last line.
+// hear reads a reply. With FirstLineNever it reads to the last line.
 func (a *attempt) hear(first FirstLine) (reply, error) {
 	var r reply
 	for {
@@ -84,7 +84,8 @@ func (a *attempt) quit() error {
 	return errHungUp
 }
 
-// giveUp ends the attempt for this reply: 5xx bounces, all else stays queued.
+// giveUp ends the attempt because of a reply: after 5xx the message bounces, otherwise it
+// stays queued.
 func (a *attempt) giveUp(r reply) error {
 	if r.is("5") {
 		return a.bounce(r.last())
@@ -132,7 +133,7 @@ func (a *attempt) helo() error {
 	return err
 }
 
-// refused ends an attempt whose client the server does not want to know.
+// refused ends an attempt whose hello the server refuses.
 func (a *attempt) refused(r reply) error {
 	if a.HelloRefused == Bounced {
 		return a.bounce(r.last())
@@ -192,7 +193,7 @@ func (a *attempt) authenticate() error {
 		return err
 	}
 	if r.is("334") && !strings.Contains(a.Auth.Line, "{type-1}") {
-		if r, err = a.say(NTLM1(asks)); err != nil { // the text of this 334 means nothing
+		if r, err = a.say(NTLM1(asks)); err != nil { // the text of this 334 has no meaning
 			return err
 		}
 	}
@@ -214,7 +215,7 @@ func (a *attempt) authenticate() error {
 	return nil
 }
 
-// envelope says MAIL and RCPT. The first one refused decides for the message.
+// envelope sends MAIL and RCPT. The first refusal decides for the whole message.
 func (a *attempt) envelope() error {
 	line := a.fill(a.Says.Mail)
 	if a.offered("SIZE") {

@@ -8,79 +8,78 @@ import (
 	"time"
 )
 
-// A Client is a row of the table of clients: what a product says and what it
-// gets wrong. The zero value of a field is the right behaviour, or the
-// default that its comment names.
+// A Client is a row of the table of clients: what a product sends, and its faults. The
+// zero value of a field is the correct behaviour, or the default that its comment names.
 type Client struct {
-	Name string // as in "exchange-5.0"
-	Doc  string // what it stands for and what it gets wrong
+	Name string // such as "exchange-5.0"
+	Doc  string // which product it stands for, and its faults
 
 	Says     Commands
-	Requires string // a keyword; if EHLO does not offer it in some spelling, the client bounces with Missing
-	Missing  Text   // the text of that report
-	// Auth is the form of AUTH or XAUTH that it says, whether or not that is
-	// offered; none: it says neither.
+	Requires string // a keyword; if EHLO does not offer it in any spelling, the message bounces with Missing
+	Missing  Text   // the text of that bounce
+	// Auth is the form of AUTH or XAUTH that the client sends, whether or not it is
+	// offered; zero: it sends neither.
 	Auth Text
 
-	Hello    string        // its own name; client.example.com
-	Password string        // NTLM; "password"
-	Timeout  time.Duration // of each read and write; 1 minute
-	TLS      *tls.Config   // nil: no STARTTLS; else nothing goes in clear
+	Hello    string        // its host name; default client.example.com
+	Password string        // for NTLM; default "password"
+	Timeout  time.Duration // of each read and write; default 1 minute
+	TLS      *tls.Config   // nil: no STARTTLS; otherwise nothing is sent in clear
 
-	NeedsESMTP   bool      // says EHLO only if the greeting has that word
-	HeloAfter    []string  // how EHLO replies begin after which it says HELO
-	HelloRefused Outcome   // when HELO is refused too, or must not be said
-	EhloAfterTLS bool      // as RFC 3207, 4.2 wants it
-	Seal         bool      // asks for a sealed stream after 235, and seals
-	AsksSeal     bool      // asks for it and goes on in clear
-	FirstLine    FirstLine // what it takes for the answer to DATA
+	NeedsESMTP   bool      // sends EHLO only if the greeting has the word ESMTP
+	HeloAfter    []string  // beginnings of EHLO replies after which it sends HELO
+	HelloRefused Outcome   // if HELO is refused too, or must not be sent
+	EhloAfterTLS bool      // as RFC 3207, 4.2 requires
+	Seal         bool      // asks for a sealed stream and seals after 235
+	AsksSeal     bool      // asks for a sealed stream and continues in clear
+	FirstLine    FirstLine // what it takes for the reply to DATA
 }
 
-// Commands are what a client says, without CRLF.
+// Commands are the commands that a client sends, without CRLF.
 type Commands struct {
 	Ehlo, Helo             Text
 	Mail, Rcpt             Text
-	MailSize, MailReturn   Text // parameters if SIZE, if DSN is offered, with the blank before
-	RcptNotify             Text // if DSN is offered
+	MailSize, MailReturn   Text // parameters, with the blank before them, sent if SIZE or DSN is offered
+	RcptNotify             Text // sent if DSN is offered
 	Data, Reset, Quit, TLS Text
 }
 
-// FirstLine is when the first line of the answer to DATA is taken for all of
-// it. KB 912341 tells that a slow last line makes it likely; how the first
-// line is taken is assumed.
+// A FirstLine says when a client takes the first line of the reply to DATA for the whole
+// reply. KB 912341 says that a slow last line makes this likely. In what way it happens
+// is assumed.
 type FirstLine int
 
 const (
 	FirstLineNever  FirstLine = iota
-	FirstLineAlone            // when nothing else was received yet
-	FirstLineAlways           // the others are left for later
+	FirstLineAlone            // if nothing else was received yet
+	FirstLineAlways           // always; the other lines stay unread
 )
 
-// Outcome is what became of a message.
+// An Outcome is what became of a message.
 type Outcome int
 
 const (
-	Queued    Outcome = iota // kept, to be sent again
-	Delivered                // the server said 250 and was understood
-	Bounced                  // sent back with a report, the NDR
+	Queued    Outcome = iota // it is kept and will be sent again
+	Delivered                // the server replied 250 and the client understood
+	Bounced                  // it was returned with a report, the NDR
 )
 
 func (o Outcome) String() string {
 	return [...]string{"queued", "delivered", "bounced"}[o]
 }
 
-// Result is what came of one attempt to deliver a message.
+// A Result is the result of one attempt to deliver a message.
 type Result struct {
 	Outcome  Outcome
-	NDR      string // the text in the report, if it bounced
+	NDR      string // the text in the report, if the message bounced
 	Dialogue Dialogue
-	Err      error // why the attempt broke off, if not for a reply; the message is queued
+	Err      error // why the attempt broke off without a reply; the message is queued
 }
 
 // A Dial makes a connection to the server.
 type Dial func() (net.Conn, error)
 
-// Deliver makes one attempt over one connection.
+// Deliver makes one attempt to deliver a message, over one connection.
 func (c Client) Deliver(dial Dial, m Message) Result {
 	if c.Hello == "" {
 		c.Hello = "client.example.com"
@@ -105,8 +104,8 @@ func (c Client) Deliver(dial Dial, m Message) Result {
 	return a.result
 }
 
-// DeliverUntilDone makes attempts until one does not leave the message in the
-// queue, or there were so many. It gives all results.
+// DeliverUntilDone makes attempts until the message is no longer queued, or up to this
+// number. It returns all results.
 func (c Client) DeliverUntilDone(dial Dial, m Message, attempts int) []Result {
 	var results []Result
 	for range attempts {
@@ -119,7 +118,7 @@ func (c Client) DeliverUntilDone(dial Dial, m Message, attempts int) []Result {
 	return results
 }
 
-// fill gives a command with its names filled in.
+// fill returns a command with its names filled in.
 func (a *attempt) fill(t Text, more ...string) string {
 	return t.fill(append(more,
 		"{hello}", a.Hello,

@@ -1,6 +1,6 @@
 package smtptest
 
-// Clients gives the table of clients, new at each call.
+// Clients returns the table of clients, a new copy at each call.
 func Clients() []Client {
 	return []Client{
 		exchange50Client(),
@@ -12,7 +12,7 @@ func Clients() []Client {
 	}
 }
 
-// LookupClient finds a row by its name.
+// LookupClient returns the row of this name.
 func LookupClient(name string) (Client, bool) {
 	for _, c := range Clients() {
 		if c.Name == name {
@@ -22,14 +22,14 @@ func LookupClient(name string) (Client, bool) {
 	return Client{}, false
 }
 
-// WithAuth says this form of AUTH or XAUTH.
+// WithAuth returns c with this form of AUTH or XAUTH.
 func (c Client) WithAuth(form string) Client {
 	c.Auth = Text{form, "assumed: chosen for a variant"}
 	return c
 }
 
-// imsCommands are those of the Internet Mail Service, as a server of that kind
-// logged them.
+// imsCommands returns the commands of the Internet Mail Service, as a server of the same
+// kind logged them.
 func imsCommands() Commands {
 	return Commands{
 		Ehlo:       Text{"EHLO {hello}", "KB Q262945"},
@@ -46,8 +46,8 @@ func imsCommands() Commands {
 	}
 }
 
-// exchange50Client is set up to authenticate to the server's domain. How 5.0
-// says XAUTH is not on record, see [XauthForms].
+// exchange50Client returns a client that is set up to authenticate to the server's
+// domain. How Exchange 5.0 sends XAUTH is not documented, see [XauthForms].
 func exchange50Client() Client {
 	return Client{
 		Name:     "exchange-5.0",
@@ -59,10 +59,9 @@ func exchange50Client() Client {
 	}
 }
 
-// exchange55Client says nothing of AUTH as it is in the table; with
-// WithAuth(AuthInitial) it says it unasked, as KB Q262945 shows, and with TLS
-// it says STARTTLS and then MAIL. Whether it says EHLO between the two is not
-// on record: EhloAfterTLS is for that.
+// exchange55Client returns a client without AUTH. WithAuth(AuthInitial) makes it send
+// AUTH unasked, as KB Q262945 shows. With TLS it sends STARTTLS and then MAIL. Whether it
+// sends EHLO in between is not documented; EhloAfterTLS makes it do so.
 func exchange55Client() Client {
 	return Client{
 		Name:         "exchange-5.5",
@@ -87,9 +86,9 @@ func plainCommands(evidence string) Commands {
 	}
 }
 
-// windows2003Client says RSET and QUIT after an answer that it does not
-// understand; that it says just these is assumed, and that it keeps the message
-// is KB 912341.
+// windows2003Client returns a client that sends RSET and QUIT after a reply that it does
+// not understand. That it sends exactly these is assumed; that it keeps the message is
+// from KB 912341.
 func windows2003Client() Client {
 	return Client{
 		Name:      "windows-2003",
@@ -100,8 +99,8 @@ func windows2003Client() Client {
 	}
 }
 
-// notesClient stands for the sender of KB Q240832. That the mail stays with it,
-// rather than bounces, is assumed.
+// notesClient returns the sender of KB Q240832. That it keeps the mail, rather than
+// returning it, is assumed.
 func notesClient() Client {
 	says := plainCommands("assumed: no product's, right by RFC 5321")
 	says.Ehlo.Evidence = "KB Q240832"
@@ -116,7 +115,8 @@ func notesClient() Client {
 	}
 }
 
-// needsESMTPClient looks for the word as Sendmail since 8.7 does.
+// needsESMTPClient returns a client that looks for the word ESMTP as Sendmail does since
+// 8.7.
 func needsESMTPClient() Client {
 	return Client{
 		Name:         "needs-esmtp",

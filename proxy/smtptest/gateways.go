@@ -1,11 +1,11 @@
 package smtptest
 
-// These are gateways, firewalls and devices, of which a line or two is known each. What
-// is not known is a plain reply of RFC 821.
+// The servers of this file are gateways, firewalls and devices, of each of which only a
+// line or two is known. Everything else is a plain reply of RFC 821.
 
 const inNmap = "nmap, nmap-service-probes"
 
-// plainReplies are those of nobody: what RFC 821 allows.
+// plainReplies returns replies of no particular product, as RFC 821 allows them.
 func plainReplies() Replies {
 	return Replies{
 		Hello:     Text{"250 {host}", plainSMTP},
@@ -23,7 +23,7 @@ func plainReplies() Replies {
 	}
 }
 
-// knowsEHLO has a server without ESMTP know EHLO.
+// knowsEHLO makes a server without ESMTP support EHLO.
 func knowsEHLO(s *Server) {
 	s.Ehlo, s.Closes = []Text{{"{host}", plainSMTP}, {"SIZE", plainSMTP}}, false
 }
@@ -188,9 +188,10 @@ func messageGuardServer() Server {
 	return s
 }
 
-// watchguardServer: the article has it that the firewall can be told to let AUTH pass, or
-// AUTH-LOGON, and that mail from clients that log in stops where it does not. What it does
-// with the command is not known: here it passes, for offer-auth to have something to show.
+// watchguardServer: the article says that the firewall can be configured to pass AUTH, or
+// AUTH-LOGON, and that otherwise mail from clients that log in is not delivered. What the
+// firewall does with the command is not known. Here it passes it, so that offer-auth has
+// an effect.
 func watchguardServer() Server {
 	const behind = "assumed: as Exchange 5.5, KB Q262945; what the firewall lets pass is not known"
 	s := exchange55Server()
@@ -282,7 +283,7 @@ func exchangeOnlineServer() Server {
 	return s
 }
 
-// strictServer stands for no product.
+// strictServer does not stand for a product.
 func strictServer() Server {
 	s := modernServer()
 	s.Name = "modern-strict"

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// The mechanisms of AUTH, besides NTLM, that a server may understand. Each has an
-// initial response or none.
+// The mechanisms of AUTH, other than NTLM, that a server may understand. A command may
+// have an initial response or not.
 const (
 	AuthLogin       = "AUTH LOGIN"
 	AuthPlain       = "AUTH PLAIN"
@@ -15,18 +15,18 @@ const (
 	AuthOAuthBearer = "AUTH OAUTHBEARER"
 )
 
-// offersAuth reports whether a line of an EHLO answer has to do with authentication.
+// offersAuth reports whether a line of an EHLO reply is about authentication.
 func offersAuth(line string) bool {
 	return offers(line, "AUTH") || offers(line, "XAUTH") || offers(line, "X-EXPS")
 }
 
-// understands reports whether a form is one of Auth.
+// understands reports whether Auth contains a form.
 func (s *session) understands(form string) bool {
 	return slices.ContainsFunc(s.Auth, func(t Text) bool { return t.Line == form })
 }
 
-// logIn plays a mechanism that is not NTLM. It is false if the command names none that
-// is understood.
+// logIn plays a mechanism other than NTLM. played is false if the command names none that
+// the server understands.
 func (s *session) logIn(line string) (played bool, err error) {
 	words := append(strings.Fields(line), "", "")
 	form, initial := strings.ToUpper(words[0]+" "+words[1]), words[2]
@@ -61,7 +61,7 @@ func (s *session) logIn(line string) (played bool, err error) {
 		}
 		right = len(fields) >= 2 && s.isUser(userField(fields[0])) && s.isBearer(fields)
 		if !right && s.Replies.Failure.Line != "" && err == nil {
-			_, err = hear(strings.TrimPrefix(s.Replies.Failure.Line, "334 ")) // an empty line, or AQ==
+			_, err = hear(strings.TrimPrefix(s.Replies.Failure.Line, "334 ")) // the client sends an empty line, or AQ==
 		}
 	default:
 		return false, nil
@@ -76,7 +76,7 @@ func (s *session) logIn(line string) (played bool, err error) {
 	return true, s.deny()
 }
 
-// deny says that the credentials are not right.
+// deny refuses the credentials.
 func (s *session) deny() error {
 	if len(s.Replies.DeniedLines) == 0 {
 		return s.say(s.Replies.Denied)
@@ -101,7 +101,7 @@ func (s *session) isBearer(fields []string) bool {
 	})
 }
 
-// userField is the user of "user=" (XOAUTH2) or "n,a=," (RFC 7628, 3.1).
+// userField returns the user in "user=" (XOAUTH2) or "n,a=," (RFC 7628, 3.1).
 func userField(field string) string {
 	if user, ok := strings.CutPrefix(field, "user="); ok {
 		return user
@@ -109,7 +109,7 @@ func userField(field string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(field, "n,a="), ",")
 }
 
-// decoded is what base64 stands for; "": it is none.
+// decoded decodes base64; "" if text is not base64.
 func decoded(text string) string {
 	octets, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
@@ -118,8 +118,8 @@ func decoded(text string) string {
 	return string(octets)
 }
 
-// mayMail is what MAIL is answered with before the client is who it has to be; no line:
-// it may go on.
+// mayMail returns the refusal of a MAIL if the client must first use TLS, log in or show
+// a certificate; zero: MAIL is accepted.
 func (s *session) mayMail() Text {
 	switch {
 	case s.RequiresTLS && s.TLS != nil && (!s.secure || s.forgets):

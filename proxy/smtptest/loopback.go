@@ -6,10 +6,10 @@ import (
 	"runtime"
 )
 
-// Loopback is an address of this machine to listen on, drawn from all of 127/8 so
-// that nobody else has it: a port there that its listener has given up stays free.
-// On 127.0.0.1 the next test or program may have it at once. Only Linux has all of
-// 127/8; other systems get 127.0.0.1.
+// Loopback returns an address of this machine to listen on, at random from all of 127/8.
+// A port there stays free after its listener was closed, whereas on 127.0.0.1 the next
+// test or program may get it at once. Only Linux has all of 127/8; on other systems the
+// result is 127.0.0.1.
 func Loopback() string {
 	if runtime.GOOS != "linux" {
 		return "127.0.0.1"

@@ -10,28 +10,28 @@ import (
 	"net"
 )
 
-// The forms of a command that begins NTLM. AUTH with the first message on its
-// line is attested (KB Q262945), and alone ([MS-SMTPNTLM] 4.1). Of XAUTH only
-// the name is attested (KB Q195201): every form of it is assumed.
+// The forms of a command that begins NTLM. AUTH is attested with the first message on its
+// line (KB Q262945), and without ([MS-SMTPNTLM] 4.1). Of XAUTH only the name is attested
+// (KB Q195201), so every form of it is assumed.
 const (
 	AuthInitial  = "AUTH NTLM {type-1}"
 	AuthPrompted = "AUTH NTLM"
 
-	XauthInitial  = "XAUTH NTLM {type-1}"    // as IMS 5.5 says AUTH
-	XauthPrompted = "XAUTH NTLM"             // as [MS-SMTPNTLM] says AUTH
-	XauthBare     = "XAUTH {type-1}"         // if XAUTH could mean NTLM only
-	XauthEquals   = "XAUTH=NTLM {type-1}"    // as AUTH= in EHLO
+	XauthInitial  = "XAUTH NTLM {type-1}"    // as IMS 5.5 sends AUTH
+	XauthPrompted = "XAUTH NTLM"             // as [MS-SMTPNTLM] describes AUTH
+	XauthBare     = "XAUTH {type-1}"         // if XAUTH only meant NTLM
+	XauthEquals   = "XAUTH=NTLM {type-1}"    // like AUTH= in EHLO replies
 	XauthNTLMSSP  = "XAUTH NTLMSSP {type-1}" // the name of the provider
 )
 
-// XauthForms are all forms of the verb XAUTH.
+// XauthForms returns all forms of XAUTH.
 func XauthForms() []string {
 	return []string{XauthInitial, XauthPrompted, XauthBare, XauthEquals, XauthNTLMSSP}
 }
 
-// XauthSpellings are the ways in which a server may offer XAUTH in answer to
-// EHLO; each is one or more keywords. None is attested: KB Q195201 says only
-// that XAUTH is in the list.
+// XauthSpellings returns the ways in which a server may offer XAUTH in its EHLO reply;
+// each is one or more keywords. None is attested: KB Q195201 only says that XAUTH is
+// listed.
 func XauthSpellings() [][]string {
 	return [][]string{
 		{"XAUTH NTLM"},
@@ -48,14 +48,14 @@ const (
 	ntlmHeader2   = 48
 	ntlmHeader3   = 64
 
-	// As decoded from the blobs of KB Q262945; both have SEAL.
+	// As in the messages of KB Q262945, decoded; both have SEAL.
 	ntlmFlags1 = 0x400092b7
 	ntlmFlags3 = 0x400182b5
 	ntlmSeal   = 0x20
 )
 
-// ntlmChallenge is the same in each type-2 message: a dialogue that is played
-// twice is the same twice.
+// ntlmChallenge is the same in each type-2 message, so that a dialogue played twice is
+// the same.
 var ntlmChallenge = [8]byte{'0', '1', '2', '3', '4', '5', '6', '7'}
 
 func ntlmMessage(size int, kind uint32) []byte {
@@ -72,29 +72,28 @@ func ntlmFlags(flags uint32, seal bool) uint32 {
 	return flags
 }
 
-// NTLM1 is a first message in base64: what the client can do, here whether it
-// can seal.
+// NTLM1 returns a first message in base64. seal reports whether the client can seal.
 func NTLM1(seal bool) string {
 	m := ntlmMessage(ntlmHeader1, 1)
 	binary.LittleEndian.PutUint32(m[12:], ntlmFlags(ntlmFlags1, seal))
 	return base64.StdEncoding.EncodeToString(m)
 }
 
-// NTLM2 is the server's message in base64: its challenge, for a client that can do
-// all that NTLM1 says.
+// NTLM2 returns the server's message in base64: its challenge for a client with all flags
+// of NTLM1.
 func NTLM2() string { return ntlmType2(ntlmFlags1) }
 
-// ntlmType2 has those of the server's flags that the client has too.
+// ntlmType2 returns a message with the server's flags that the client has too.
 func ntlmType2(client uint32) string {
-	const domain = 0x10000 // which the server alone says: its name is a domain's
+	const domain = 0x10000 // sent by the server only: its name is that of a domain
 	m := ntlmMessage(ntlmHeader2, 2)
 	binary.LittleEndian.PutUint32(m[20:], ntlmFlags3&(client|domain))
 	copy(m[24:], ntlmChallenge[:])
 	return base64.StdEncoding.EncodeToString(m)
 }
 
-// NTLM3 is the answer in base64 to type2, the challenge in base64: NTLMv1, of the user
-// "exchange" and the password. Seal is bit 0x20 of the flags at octet 60.
+// NTLM3 returns the answer to type2, the challenge, both in base64. The answer is NTLMv1,
+// of the user "exchange" and the password. seal sets bit 0x20 of the flags at octet 60.
 func NTLM3(type2, password string, seal bool) (string, error) {
 	challenge, err := ntlmParse(type2, 2, ntlmHeader2)
 	if err != nil {
@@ -114,7 +113,7 @@ func NTLM3(type2, password string, seal bool) (string, error) {
 	return base64.StdEncoding.EncodeToString(m), nil
 }
 
-// ntlmCheck reads a third message.
+// ntlmCheck checks a third message.
 func ntlmCheck(type3, password string) (right, seal bool, err error) {
 	m, err := ntlmParse(type3, 3, ntlmHeader3)
 	if err != nil {
@@ -124,8 +123,8 @@ func ntlmCheck(type3, password string) (right, seal bool, err error) {
 	return ntlmRight(password, ntlmChallenge[:], ntlmField(m, 20), ntlmField(m, 36), ntlmField(m, 28)), seal, nil
 }
 
-// ntlmField is what a message has behind its header; nil: nothing, or not what the
-// header says.
+// ntlmField returns the payload of the field at offset at; nil if it is empty or the
+// field is invalid.
 func ntlmField(m []byte, at int) []byte {
 	size, begin := uint64(binary.LittleEndian.Uint16(m[at:])), uint64(binary.LittleEndian.Uint32(m[at+4:]))
 	if begin+size > uint64(len(m)) {
@@ -148,13 +147,13 @@ func ntlmParse(text string, kind uint32, size int) ([]byte, error) {
 	return m, nil
 }
 
-// sealed stands for the stream that IMS encrypts with the session key after
-// 235 (KB Q245565: in blocks). The cipher is not imitated, only what it means
-// to somebody in between: the octets are no lines. Each write is one block, a
-// length of four octets and the octets masked.
+// A sealed imitates the stream that IMS encrypts with the session key after 235 (KB
+// Q245565: in blocks). It does not imitate the cipher but its effect on a program in
+// between: the octets are not lines. Each write is one block: its length in four octets,
+// and the masked octets.
 type sealed struct {
 	net.Conn
-	rest []byte // of the block read last
+	rest []byte // unread octets of the last block
 }
 
 const (

@@ -1,7 +1,7 @@
 package smtptest
 
 import (
-	"crypto/des" // NTLM is made of it
+	"crypto/des" // part of NTLM
 	"crypto/hmac"
 	"crypto/md5"
 	"encoding/binary"
@@ -11,7 +11,7 @@ import (
 	"golang.org/x/crypto/md4" //lint:ignore SA1019 NTLM is made of it
 )
 
-// unicode is UTF-16, little endian.
+// unicode returns text in UTF-16, little endian.
 func unicode(text string) (octets []byte) {
 	for _, u := range utf16.Encode([]rune(text)) {
 		octets = binary.LittleEndian.AppendUint16(octets, u)
@@ -25,7 +25,7 @@ func ntlmKey(password string) []byte {
 	return h.Sum(nil)
 }
 
-// ntlmAnswer is the NT response of NTLMv1, 24 octets ([MS-NLMP] 3.3.1).
+// ntlmAnswer returns the NT response of NTLMv1, 24 octets ([MS-NLMP] 3.3.1).
 func ntlmAnswer(password string, challenge []byte) []byte {
 	key := append(ntlmKey(password), 0, 0, 0, 0, 0)
 	out := make([]byte, 24)
@@ -41,8 +41,8 @@ func ntlmAnswer(password string, challenge []byte) []byte {
 	return out
 }
 
-// ntlmRight reports whether a response is made of the password, by NTLMv1 or NTLMv2
-// ([MS-NLMP] 3.3). The user and domain are in UTF-16.
+// ntlmRight reports whether a response was made with the password, by NTLMv1 or NTLMv2
+// ([MS-NLMP] 3.3). user and domain are in UTF-16.
 func ntlmRight(password string, challenge, response, user, domain []byte) bool {
 	if len(response) <= 24 {
 		return hmac.Equal(response, ntlmAnswer(password, challenge))

@@ -1,7 +1,7 @@
 package smtptest
 
-// These are where old machines have to log in today. What is known of them are dialogues
-// that others have published; a row's lines are those, without the names of hosts.
+// The servers of this file are those at which old machines must log in today. They are
+// known from published dialogues; a row has their lines without host names.
 
 const (
 	outlookSeen = "github.com/simonrob/email-oauth2-proxy#95, a dialogue of 2022"
@@ -10,7 +10,7 @@ const (
 	gmailTaken  = "github.com/The-Login/SMTP-Smuggling-Tools#11, Google's MX in 2024"
 )
 
-// outlookReplies are common to submission and MX.
+// outlookReplies returns the replies that submission and MX have in common.
 func outlookReplies() Replies {
 	return Replies{
 		Hello:           Text{"250 {host} Hello [{client}]", outlookLike},
@@ -35,16 +35,16 @@ func outlookReplies() Replies {
 	}
 }
 
-// Replies of Microsoft 365 to a login that may take the place of Denied.
+// Replies of Microsoft 365 to a login, for use as Denied.
 var (
-	// TenantDisabled is of a tenant, MailboxDisabled of a mailbox whose SMTP AUTH is off.
-	// BasicDisabled refuses passwords alone.
+	// TenantDisabled and MailboxDisabled mean that SMTP AUTH is off for the tenant or the
+	// mailbox. BasicDisabled refuses only passwords.
 	TenantDisabled  = Text{"535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant. Visit https://aka.ms/smtp_auth_disabled for more information. [{host}]", "github.com/simonrob/email-oauth2-proxy#193"}
 	MailboxDisabled = Text{"535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox. Visit https://aka.ms/smtp_auth_disabled for more information. [{host}]", "assumed: as of a tenant, in the words of administrators"}
 	BasicDisabled   = Text{"535 5.7.139 Authentication unsuccessful, basic authentication is disabled. [{host}]", "assumed: as administrators report it"}
 )
 
-// microsoft365Server is smtp.office365.com, port 587.
+// microsoft365Server returns smtp.office365.com, port 587.
 func microsoft365Server() Server {
 	return Server{
 		Name: "microsoft-365",
@@ -77,7 +77,7 @@ func microsoft365Server() Server {
 	}
 }
 
-// directSendServer is the MX of a tenant, where machines have sent to its own users
+// directSendServer returns the MX of a tenant, where machines have sent mail to its users
 // without a login.
 func directSendServer() Server {
 	s := microsoft365Server()
@@ -89,7 +89,7 @@ func directSendServer() Server {
 	return s
 }
 
-// gmailServer is smtp.gmail.com, port 587.
+// gmailServer returns smtp.gmail.com, port 587.
 func gmailServer() Server {
 	return Server{
 		Name: "gmail",
@@ -145,6 +145,6 @@ func gmailServer() Server {
 	}
 }
 
-// AppPasswordNeeded is Google's reply to a password of an account with two-step
+// AppPasswordNeeded is Google's reply to the password of an account with two-step
 // verification.
 var AppPasswordNeeded = Text{"534 5.7.9 Application-specific password required. - gsmtp", "assumed: its code is in issues of many programs"}

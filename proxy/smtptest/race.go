@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// RaceDetected says whether the program was built with the race detector, which makes
-// all slower and keeps a record of memory in memory.
+// RaceDetected reports whether the program was built with the race detector, which makes
+// everything slower and needs more memory.
 func RaceDetected() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})

@@ -15,7 +15,7 @@ type Step struct {
 	do   func(*wire) error
 }
 
-// Say writes lines, each with its CRLF, all at once.
+// Say writes lines, each with its CRLF, in one write.
 func Say(lines ...string) Step {
 	return Step{fmt.Sprintf("saying %q", lines), func(w *wire) error { return w.say(lines...) }}
 }
@@ -25,7 +25,7 @@ func Send(octets string) Step {
 	return Step{fmt.Sprintf("sending %q", cut(octets)), func(w *wire) error { return w.send([]byte(octets)) }}
 }
 
-// Expect reads lines that must be these and no others.
+// Expect reads lines and fails if they differ from these.
 func Expect(lines ...string) Step {
 	return Step{fmt.Sprintf("expecting %q", lines), func(w *wire) error {
 		for _, want := range lines {
@@ -41,7 +41,7 @@ func Expect(lines ...string) Step {
 	}}
 }
 
-// ExpectOctets reads as many octets, which must be these.
+// ExpectOctets reads octets and fails if they differ from these.
 func ExpectOctets(octets string) Step {
 	return Step{fmt.Sprintf("expecting the octets %q", cut(octets)), func(w *wire) error {
 		w.conn.SetReadDeadline(time.Now().Add(w.timeout))
@@ -57,7 +57,7 @@ func ExpectOctets(octets string) Step {
 	}}
 }
 
-// ExpectEnd waits for the peer to hang up, and for nothing before it.
+// ExpectEnd waits for the peer to hang up, and fails if it sends anything.
 func ExpectEnd() Step {
 	return Step{"expecting the end", func(w *wire) error {
 		w.conn.SetReadDeadline(time.Now().Add(w.timeout))
@@ -74,13 +74,12 @@ func ExpectEnd() Step {
 	}}
 }
 
-// Pause calls wait, and goes on when it returns.
+// Pause calls wait and continues when it returns.
 func Pause(wait func()) Step {
 	return Step{"pausing", func(*wire) error { wait(); return nil }}
 }
 
-// ServerTLS begins TLS as the server, ClientTLS as the client. Octets that the
-// peer sent too early are an error.
+// ServerTLS begins TLS as the server. It fails if the peer has sent octets too early.
 func ServerTLS(config *tls.Config) Step {
 	return Step{"TLS as the server", func(w *wire) error { return handshake(w, tls.Server(w.conn, config)) }}
 }
@@ -103,9 +102,9 @@ func Close() Step {
 	return Step{"closing", func(w *wire) error { return w.conn.Close() }}
 }
 
-// Play takes the steps in order over a connection, and gives the first error
-// with the number of its step, from 1. Each read and write may take as long as
-// timeout. The connection stays open unless there is a step [Close].
+// Play performs the steps in order over a connection. The error is the first one, with
+// the number of its step, from 1. timeout limits each read and write. The connection
+// stays open unless there is a step [Close].
 func Play(conn net.Conn, timeout time.Duration, steps ...Step) error {
 	w := newWire(conn, timeout, "C")
 	for i, step := range steps {
@@ -116,7 +115,7 @@ func Play(conn net.Conn, timeout time.Duration, steps ...Step) error {
 	return nil
 }
 
-// cut keeps an error message short.
+// cut shortens s for an error message.
 func cut(s string) string {
 	if len(s) > 100 {
 		return s[:100] + "..."

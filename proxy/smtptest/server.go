@@ -11,61 +11,58 @@ import (
 	"time"
 )
 
-// A Server is a row of the table of servers: what a product says and what it
-// gets wrong. The zero value of a field is the right behaviour, or the
-// default that its comment names.
+// A Server is a row of the table of servers: what a product sends, and its faults. The
+// zero value of a field is the correct behaviour, or the default that its comment names.
 type Server struct {
-	Name string // as in "exchange-5.0"
-	Doc  string // what it stands for and what it gets wrong
+	Name string // such as "exchange-5.0"
+	Doc  string // which product it stands for, and its faults
 
 	Greeting []Text
-	// Ehlo is the answer to EHLO without its codes, the first line and the
-	// keywords; none: EHLO is no command. STARTTLS is left out without TLS
-	// and under it, and whatever offers authentication without Auth, and in clear
-	// with AuthSecure.
+	// Ehlo is the reply to EHLO without its codes: the first line and the keywords; none:
+	// EHLO is unknown. STARTTLS is omitted without TLS and inside TLS. Keywords for
+	// authentication are omitted without Auth, and in clear with AuthSecure.
 	Ehlo    []Text
 	Replies Replies
-	Verbs   map[string]Text // answers to other verbs, in upper case
+	Verbs   map[string]Text // replies to other verbs, which are in upper case
 	Auth    []Text          // forms of AUTH and XAUTH that are understood
 
-	Host     string                  // its own name; mail.example.com
-	User     string                  // of Password and Token; "": whoever says it
-	Password string                  // NTLM, LOGIN and PLAIN; "password"
-	Token    string                  // XOAUTH2 and OAUTHBEARER; "token"
-	Accepts  func(token string) bool // takes the place of Token; nil: that
-	Timeout  time.Duration           // of each read and write; 5 minutes
+	Host     string                  // its host name; default mail.example.com
+	User     string                  // the user of Password and Token; "": any
+	Password string                  // for NTLM, LOGIN and PLAIN; default "password"
+	Token    string                  // for XOAUTH2 and OAUTHBEARER; default "token"
+	Accepts  func(token string) bool // checks tokens instead of Token; nil: Token does
+	Timeout  time.Duration           // of each read and write; default 5 minutes
 	TLS      *tls.Config             // nil: no STARTTLS
-	Lasts    bool                    // long: it keeps neither dialogues nor messages
+	Lasts    bool                    // it runs for long, and keeps neither dialogues nor messages
 
-	HangsUp      bool    // on EHLO, without a word
-	OneHello     bool    // EHLO or HELO once is all it takes
-	RefusesDot   bool    // a dot at the end of the client's name
-	RefusesEmpty bool    // EHLO and HELO without a name
-	RequiresTLS  bool    // MAIL only after STARTTLS, if there is TLS
-	Forgets      Forgets // that TLS is up; only with RequiresTLS
-	AuthSecure   bool    // offers and takes authentication inside TLS only
-	RequiresAuth bool    // MAIL only after AUTH
-	Seals        bool    // after 235, if the client's type-3 message asks for it
+	HangsUp      bool    // hangs up on EHLO without a reply
+	OneHello     bool    // accepts one EHLO or HELO in a session
+	RefusesDot   bool    // refuses a dot at the end of the client's name
+	RefusesEmpty bool    // refuses EHLO and HELO without a name
+	RequiresTLS  bool    // accepts MAIL only after STARTTLS, if there is TLS
+	Forgets      Forgets // forgets that TLS is in use; only with RequiresTLS
+	AuthSecure   bool    // offers and accepts authentication inside TLS only
+	RequiresAuth bool    // accepts MAIL only after AUTH
+	Seals        bool    // seals after 235, if the client's type-3 message asks for it
 
-	Closes      bool // after a command that it does not know
-	LateHello   bool // the first EHLO or HELO of a session is no command to it
-	HidesEhlo   bool // EHLO reaches it as NOOP, and MAIL has to wait for HELO
-	NoLast      bool // its EHLO reply has no last line
-	Strict      bool // about blanks in MAIL and RCPT, and parameters that it has not offered
-	CutsAtDot   bool // a message at a line that begins with a dot
-	LongestLine int  // octets of a line of a message without its end; 0: any
+	Closes      bool // hangs up after an unknown command
+	LateHello   bool // does not know the first EHLO or HELO of a session
+	HidesEhlo   bool // sees NOOP instead of EHLO, and accepts MAIL only after HELO
+	NoLast      bool // sends no last line of the EHLO reply
+	Strict      bool // refuses misplaced blanks in MAIL and RCPT, and parameters not offered
+	CutsAtDot   bool // cuts a message at a line that begins with a dot
+	LongestLine int  // octets of the longest line in a message, without its line end; 0: no limit
 
-	RequiresCertificate bool // MAIL only if the client has shown a certificate; TLS says which are right
+	RequiresCertificate bool // accepts MAIL only after the client has shown a certificate that TLS accepts
 
-	Gap     time.Duration // longest pause after the first line of an answer to DATA; ends when the client speaks
-	GapFunc func()        // takes the place of Gap; Close waits for it to return
+	Gap     time.Duration // longest pause after the first line of the reply to DATA; it ends when the client sends something
+	GapFunc func()        // called instead of the pause; Close waits for it to return
 
-	// Mend changes a row to one without what it gets wrong. nil: it gets nothing wrong
-	// that it could get right.
+	// Mend removes the faults of a row. nil: it has none that the product could lack.
 	Mend func(*Server)
 }
 
-// Mended is the row without what it gets wrong; false: there is no such row.
+// Mended returns the row without its faults; false: there is no such row.
 func (s Server) Mended() (Server, bool) {
 	if s.Mend == nil {
 		return s, false
@@ -77,52 +74,52 @@ func (s Server) Mended() (Server, bool) {
 	return s, true
 }
 
-// Replies are a server's answers, each a whole line with its code.
+// Replies are a server's replies, each a whole line with its code.
 type Replies struct {
 	Hello    Text // to HELO
 	BadHello Text // to a name that it refuses
 	Order    Text // to a command out of order
 	Mail     Text
-	MailSize Text // to MAIL with SIZE; none: Mail
+	MailSize Text // to MAIL with SIZE; zero: Mail
 	Rcpt     Text
-	Data     []Text // lines with their codes; more than one may come apart, see Gap
+	Data     []Text // lines with their codes; with several, there may be a pause after the first, see Gap
 	Accepted Text   // to the end of a message
 	Reset    Text   // to RSET
 	Noop     Text
 	Quit     Text //
-	Unknown  Text // to what is no command
-	BadPath  Text // to a blank before a path, and to a path that is none, if Strict; none: Unknown
-	BadParam Text // to a parameter that was not offered, if Strict
+	Unknown  Text // to an unknown command
+	BadPath  Text // with Strict, to a blank before a path and to an invalid path; zero: Unknown
+	BadParam Text // with Strict, to a parameter that was not offered
 	LongLine Text // to a message with a line over LongestLine
 
-	StartTLS        Text   // the go-ahead
+	StartTLS        Text   // to STARTTLS
 	NeedTLS         Text   // to MAIL in clear
-	Prompt          Text   // 334 to an AUTH that has no first message
+	Prompt          Text   // 334 to an AUTH without a first message
 	Authenticated   Text   // 235
 	Denied          Text   // to a wrong password
-	DeniedLines     []Text // whole lines; take the place of Denied for whatever is not NTLM
-	Failure         Text   // 334 to a wrong token, before that; none: that comes at once
-	NeedAuth        Text   // to MAIL before AUTH, with RequiresAuth
-	NeedCertificate Text   // to MAIL of a client without, with RequiresCertificate
-	Cancelled       Text   // to "*", and to what is no NTLM message
-	OtherAuth       Text   // to AUTH and XAUTH in a form that is not in Auth
+	DeniedLines     []Text // whole lines; sent instead of Denied for mechanisms other than NTLM
+	Failure         Text   // 334 to a wrong token, before Denied; zero: none
+	NeedAuth        Text   // with RequiresAuth, to MAIL before AUTH
+	NeedCertificate Text   // with RequiresCertificate, to MAIL from a client without one
+	Cancelled       Text   // to "*", and to a malformed NTLM message
+	OtherAuth       Text   // to AUTH and XAUTH in a form that Auth does not have
 }
 
-// Forgets is when a server with TLS up says that STARTTLS has to come first.
-// The article (KB Q279214) tells that a first message fails and a second one
-// passes, and not what tells them apart; all of these are assumed.
+// A Forgets says when a server inside TLS replies that STARTTLS must come first. The
+// article (KB Q279214) says that a first message fails and a second one passes, but not
+// what makes the difference. All of these are assumed.
 type Forgets int
 
 const (
 	ForgetsNothing   Forgets = iota
 	ForgetsFirst             // on the first TLS connection from each address
-	ForgetsUnresumed         // whenever the TLS session is not a resumed one
+	ForgetsUnresumed         // on each TLS session that is not resumed
 	ForgetsAlways            // on every connection
-	ForgetsUntilEhlo         // until EHLO is said again under TLS
+	ForgetsUntilEhlo         // until EHLO is repeated inside TLS
 )
 
-// WithXauth offers XAUTH by these keywords, see [XauthSpellings], in the place
-// of the ones that the row has.
+// WithXauth returns s with XAUTH offered by these keywords instead of its own, see
+// [XauthSpellings].
 func (s Server) WithXauth(keywords ...string) Server {
 	isXauth := func(t Text) bool { return offers(t.Line, "XAUTH") }
 	at := slices.IndexFunc(s.Ehlo, isXauth)
@@ -137,7 +134,7 @@ func (s Server) WithXauth(keywords ...string) Server {
 	return s
 }
 
-// WithAuth understands these forms of AUTH and XAUTH and no others.
+// WithAuth returns s with only these forms of AUTH and XAUTH.
 func (s Server) WithAuth(forms ...string) Server {
 	s.Auth = nil
 	for _, form := range forms {
@@ -146,7 +143,7 @@ func (s Server) WithAuth(forms ...string) Server {
 	return s
 }
 
-// ehlo is the answer to EHLO with its codes.
+// ehlo returns the reply to EHLO with its codes.
 func (s Server) ehlo(secure bool, fill ...string) []string {
 	var lines []string
 	for i, t := range s.Ehlo {
@@ -165,8 +162,8 @@ func (s Server) ehlo(secure bool, fill ...string) []string {
 	return lines
 }
 
-// offers reports whether a line of an EHLO answer has this keyword, in any
-// spelling: alone, before a blank, or before an equals sign.
+// offers reports whether a line of an EHLO reply has this keyword, in any spelling:
+// alone, before a blank, or before an equals sign.
 func offers(line, keyword string) bool {
 	if len(line) < len(keyword) || !strings.EqualFold(line[:len(keyword)], keyword) {
 		return false
@@ -175,23 +172,23 @@ func offers(line, keyword string) bool {
 	return rest == "" || rest[0] == ' ' || rest[0] == '='
 }
 
-// Running is a server that answers connections.
+// A Running is a server that serves connections.
 type Running struct {
 	server   Server
 	listener net.Listener
-	accepts  chan struct{} // closed when no more connections are accepted
+	accepts  chan struct{} // closed when no further connections are accepted
 
 	mu       sync.Mutex
-	ended    *sync.Cond // a session has
+	ended    *sync.Cond // signals the end of a session
 	closed   bool
 	open     map[net.Conn]bool
 	wires    []*wire
 	messages []Message
-	taken    int             // messages
+	taken    int             // number of messages accepted
 	knownTLS map[string]bool // addresses that have had a TLS connection
 }
 
-// Start answers each connection to l until Close; l is its own from now on.
+// Start serves each connection to l until Close. Afterwards l belongs to the server.
 func (s Server) Start(l net.Listener) *Running {
 	if s.Host == "" {
 		s.Host = "mail.example.com"
@@ -254,18 +251,17 @@ func (r *Running) accept() {
 	}
 }
 
-// Addr is where the server listens.
+// Addr returns the address at which the server listens.
 func (r *Running) Addr() string { return r.listener.Addr().String() }
 
-// Messages are the messages that were answered with 250, or were about to be.
+// Messages returns the messages that were answered with 250, or were about to be.
 func (r *Running) Messages() []Message {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.messages)
 }
 
-// Dialogues are what was said on each connection, in the order in which the
-// connections came.
+// Dialogues returns the dialogue of each connection, in the order of the connections.
 func (r *Running) Dialogues() []Dialogue {
 	r.mu.Lock()
 	wires := slices.Clone(r.wires)
@@ -277,7 +273,7 @@ func (r *Running) Dialogues() []Dialogue {
 	return dialogues
 }
 
-// Wait returns when every connection that was accepted so far has ended.
+// Wait waits until all connections accepted so far have ended.
 func (r *Running) Wait() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -286,8 +282,7 @@ func (r *Running) Wait() {
 	}
 }
 
-// Close closes the listener and every connection, and returns when nothing
-// runs any more.
+// Close closes the listener and all connections, and waits until nothing runs any more.
 func (r *Running) Close() error {
 	r.mu.Lock()
 	r.closed = true
@@ -301,8 +296,8 @@ func (r *Running) Close() error {
 	return err
 }
 
-// stored takes a message that is about to be answered with 250, and gives its
-// number, from 1.
+// stored records a message that is about to be answered with 250, and returns its number,
+// from 1.
 func (r *Running) stored(m Message) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -313,7 +308,7 @@ func (r *Running) stored(m Message) int {
 	return r.taken
 }
 
-// firstTLS reports whether this address had no TLS connection before.
+// firstTLS reports whether this address has had no TLS connection before.
 func (r *Running) firstTLS(address string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

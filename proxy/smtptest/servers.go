@@ -2,7 +2,7 @@ package smtptest
 
 import "time"
 
-// Servers gives the table of servers, new at each call.
+// Servers returns the table of servers, a new copy at each call.
 func Servers() []Server {
 	return []Server{
 		exchange50Server(),
@@ -37,7 +37,7 @@ func Servers() []Server {
 	}
 }
 
-// LookupServer finds a row by its name.
+// LookupServer returns the row of this name.
 func LookupServer(name string) (Server, bool) {
 	for _, s := range Servers() {
 		if s.Name == name {
@@ -54,9 +54,9 @@ const (
 	plainSMTP   = "assumed: a reply that RFC 5321 allows"
 )
 
-// exchange50Server: no EHLO answer of Exchange 5.0 is on record. Established
-// are the greeting, that SIZE, DSN and from SP1 ETRN are there, that XAUTH is
-// a keyword and a verb, and that AUTH is not understood.
+// exchange50Server: no EHLO reply of Exchange 5.0 is documented. It is known that it has
+// this greeting, SIZE, DSN and since SP1 ETRN, that XAUTH is a keyword and a verb, and
+// that it does not understand AUTH.
 func exchange50Server() Server {
 	return Server{
 		Name: "exchange-5.0",
@@ -158,8 +158,8 @@ func exchange55Server() Server {
 	}
 }
 
-// iisReplies are those of the SMTP service of the NT 4 Option Pack, which IIS 4
-// and MCIS share.
+// iisReplies returns the replies of the SMTP service of the NT 4 Option Pack, which IIS 4
+// and MCIS have in common.
 func iisReplies() Replies {
 	return Replies{
 		Hello:         Text{"250 {host} Hello [{client}]", "assumed: as the Windows 2000 service, KB 251581"},
@@ -183,8 +183,8 @@ func iisReplies() Replies {
 	}
 }
 
-// iis4Server: no whole EHLO answer of IIS 4 is on record; the keywords are
-// documented one by one.
+// iis4Server: no complete EHLO reply of IIS 4 is documented; the keywords are documented
+// one by one.
 func iis4Server() Server {
 	return Server{
 		Name: "iis-4",
@@ -212,7 +212,7 @@ func iis4Server() Server {
 	}
 }
 
-// mendIIS is what the hotfixes of KB Q240832 and KB Q279214 do.
+// mendIIS makes the changes of the hotfixes of KB Q240832 and KB Q279214.
 func mendIIS(s *Server) { s.RefusesDot, s.RefusesEmpty, s.Forgets = false, false, ForgetsNothing }
 
 func mcis2Server() Server {
@@ -333,7 +333,7 @@ func exchange2003Server() Server {
 	}
 }
 
-// sendmail86Server has the HangsUp variant too.
+// sendmail86Server also has a variant with HangsUp.
 func sendmail86Server() Server {
 	return Server{
 		Name: "sendmail-8.6",
@@ -359,8 +359,8 @@ func sendmail86Server() Server {
 	}
 }
 
-// modernServer stands for no product: it is the other side of legacy clients.
-// Its lines are made up and its behaviour is that of the RFCs.
+// modernServer does not stand for a product. It is the other side of legacy clients. Its
+// lines are invented, and its behaviour is that of the RFCs.
 func modernServer() Server {
 	const rfc = "assumed: no product's, right by RFC 5321"
 	return Server{
@@ -400,8 +400,8 @@ func modernServer() Server {
 	}
 }
 
-// SlowData answers DATA with the two lines of KB 912341. The second one waits
-// for the client's next octet, or gap, or what GapFunc does.
+// SlowData returns s with a reply to DATA in the two lines of KB 912341. The second comes
+// after gap, when the client sends something, or when GapFunc returns.
 func (s Server) SlowData(gap time.Duration) Server {
 	s.Replies.Data = []Text{
 		{"354-Line 1", "KB 912341"},

@@ -13,17 +13,17 @@ import (
 	"time"
 )
 
-// session is one connection of a server.
+// A session is one connection of a server.
 type session struct {
 	Server
 	running *Running
 	w       *wire
 
-	hello   string // the client's name
-	said    bool   // EHLO or HELO was said
-	greeted bool   // and accepted
+	hello   string // the name in the client's hello
+	said    bool   // EHLO or HELO was sent
+	greeted bool   // and it was accepted
 	secure  bool   // TLS is up
-	forgets bool   // and the server does not know it
+	forgets bool   // the server has forgotten that TLS is in use
 	mail    bool   // a transaction is open
 
 	authenticated bool
@@ -32,7 +32,7 @@ type session struct {
 	message Message
 }
 
-// errHungUp ends a session that is over.
+// errHungUp ends a session.
 var errHungUp = errors.New("the session is over")
 
 // serve returns when the client or the server ends the session.
@@ -55,7 +55,7 @@ func (s *session) serve() error {
 	}
 }
 
-// address is the client's, without its port.
+// address returns the client's address without its port.
 func (s *session) address() string {
 	address := s.w.conn.RemoteAddr().String()
 	if host, _, err := net.SplitHostPort(address); err == nil {
@@ -107,7 +107,7 @@ func (s *session) command(line string) error {
 	return s.unknown(s.Replies.Unknown)
 }
 
-// unknown answers what is no command.
+// unknown answers an unknown command.
 func (s *session) unknown(reply Text) error {
 	if err := s.say(reply); err != nil || !s.Closes {
 		return err
@@ -184,7 +184,7 @@ func (s *session) startTLS() error {
 	return nil
 }
 
-// authenticate plays NTLM, whatever the verb is called here, or another mechanism.
+// authenticate plays NTLM, whatever its verb is here, or another mechanism.
 func (s *session) authenticate(line string) error {
 	form, blob := ntlmForm(line)
 	if played, err := s.logIn(line); played {
@@ -230,8 +230,7 @@ func (s *session) authenticate(line string) error {
 	return nil
 }
 
-// ntlmForm gives the form of a command as its pattern, and the first message
-// if the command has one.
+// ntlmForm returns the form of a command, and its first message if it has one.
 func ntlmForm(line string) (form, blob string) {
 	verb, rest, _ := strings.Cut(line, " ")
 	verb = strings.ToUpper(verb)
@@ -254,7 +253,7 @@ func ntlmForm(line string) (form, blob string) {
 	return form, blob
 }
 
-// path gives what stands between < and >, and the parameters behind.
+// path returns the text between < and >, and the parameters after it.
 func path(rest, prefix string) (address string, parameters []string, ok bool) {
 	if len(rest) < len(prefix) || !strings.EqualFold(rest[:len(prefix)], prefix) {
 		return "", nil, false
@@ -289,7 +288,7 @@ func (s *session) mailCommand(rest string) error {
 	return s.say(s.Replies.Mail, "{from}", from)
 }
 
-// refusesPath gives the refusal of an argument of MAIL or RCPT; none: it is taken.
+// refusesPath returns the refusal of the argument of MAIL or RCPT; zero: it is accepted.
 func (s *session) refusesPath(rest, prefix string, parameters []string, ok bool) Text {
 	switch {
 	case s.Strict && (!ok || strings.HasPrefix(rest[len(prefix):], " ")):
@@ -302,8 +301,8 @@ func (s *session) refusesPath(rest, prefix string, parameters []string, ok bool)
 	return Text{}
 }
 
-// offered reports whether the EHLO reply has the extension of a parameter. The
-// parameters of DSN, and BODY, have other names than theirs.
+// offered reports whether the EHLO reply has the extension of a parameter. The parameters
+// of DSN, and BODY, have other names than their extensions.
 func (s *session) offered(parameter string) bool {
 	name, _, _ := strings.Cut(strings.ToUpper(parameter), "=")
 	switch name {
@@ -353,7 +352,7 @@ func (s *session) data() error {
 	body, err := readMessage(s.w.r)
 	if errors.Is(err, errTooLarge) {
 		s.reset()
-		return s.w.say("552 message too large") // RFC 5321, 4.2.3; no product's text
+		return s.w.say("552 message too large") // RFC 5321, 4.2.3; not of a product
 	}
 	if err != nil {
 		return err
@@ -369,7 +368,8 @@ func (s *session) data() error {
 	return s.accepted()
 }
 
-// longestLine counts the octets of the longest line of a message, without its end.
+// longestLine returns the number of octets in the longest line of a message, without its
+// line end.
 func longestLine(body []byte) (longest int) {
 	for line := range bytes.SplitSeq(body, []byte("\r\n")) {
 		longest = max(longest, len(line))
@@ -377,7 +377,7 @@ func longestLine(body []byte) (longest int) {
 	return longest
 }
 
-// cutAtDot is a message up to its first line that begins with a dot.
+// cutAtDot returns a message up to its first line that begins with a dot.
 func cutAtDot(body []byte) []byte {
 	if bytes.HasPrefix(body, []byte(".")) {
 		return nil
@@ -396,7 +396,7 @@ func (s *session) accepted() error {
 	return s.say(s.Replies.Accepted, "{id}", id)
 }
 
-// bdat takes one chunk (RFC 3030) if CHUNKING was offered.
+// bdat handles one chunk (RFC 3030) if CHUNKING was offered.
 func (s *session) bdat(rest string) error {
 	if !slices.ContainsFunc(s.Ehlo, func(t Text) bool { return offers(t.Line, "CHUNKING") }) {
 		return s.say(s.Replies.Unknown)
@@ -405,7 +405,7 @@ func (s *session) bdat(rest string) error {
 	n, err := strconv.Atoi(size)
 	if err != nil || n < 0 || len(s.message.Body)+n > maxMessage {
 		s.say(s.Replies.Unknown)
-		return errHungUp // nobody knows where the chunk ends
+		return errHungUp // the end of the chunk is not known
 	}
 	s.w.conn.SetReadDeadline(time.Now().Add(s.Timeout))
 	chunk := make([]byte, n)

@@ -14,22 +14,22 @@ import (
 
 const (
 	maxLine    = 64 << 10 // octets of a line with its CRLF
-	maxMessage = 64 << 20 // octets of a message, unstuffed
+	maxMessage = 64 << 20 // octets of a message, without doubled dots
 )
 
-// errTooLarge is a message beyond maxMessage; it was read to its end.
+// errTooLarge means that a message is longer than maxMessage. It was read to its end.
 var errTooLarge = fmt.Errorf("the message has more than %d octets", maxMessage)
 
-// wire is one end of a connection. What is said and heard is put on record.
+// A wire is one end of a connection. It records what is said and heard.
 type wire struct {
 	conn    net.Conn
 	r       *bufio.Reader
 	timeout time.Duration // of each read and each write
 	says    string        // our side, "C" or "S"
-	hears   string        // the other
-	forgets bool          // keeps no record
+	hears   string        // the other side
+	forgets bool          // records nothing
 
-	mu     sync.Mutex // the record is read while the dialogue goes on
+	mu     sync.Mutex // the record may be read during the dialogue
 	record Dialogue
 }
 
@@ -67,7 +67,7 @@ func (w *wire) hear() (string, error) {
 	return line, nil
 }
 
-// say writes all lines at once.
+// say writes lines in one write.
 func (w *wire) say(lines ...string) error {
 	for _, line := range lines {
 		w.note(w.says, line)
@@ -81,15 +81,15 @@ func (w *wire) send(octets []byte) error {
 	return err
 }
 
-// awaitOctet returns when the peer has sent something that was not read yet,
-// or has gone, or after limit.
+// awaitOctet returns when the peer has sent something that was not read yet, or has hung
+// up, or after limit.
 func (w *wire) awaitOctet(limit time.Duration) {
 	w.conn.SetReadDeadline(time.Now().Add(limit))
 	w.r.Peek(1)
 }
 
-// change goes on over another connection, made of this one. Octets read
-// ahead belong to the old one and may not be taken for the new one's.
+// change replaces the connection by another one over it. It is an error if octets of the
+// old connection were already read, since they could be taken for octets of the new one.
 func (w *wire) change(conn net.Conn, what string) error {
 	if n := w.r.Buffered(); n > 0 {
 		return fmt.Errorf("%d octets sent before the change to %s", n, what)
@@ -100,8 +100,8 @@ func (w *wire) change(conn net.Conn, what string) error {
 	return nil
 }
 
-// readLine reads to the next CRLF and gives the line without it. A bare LF or
-// CR is part of the line.
+// readLine reads up to the next CRLF and returns the line without it. A bare LF or CR is
+// part of the line.
 func readLine(r *bufio.Reader) (string, error) {
 	var line []byte
 	for {
@@ -122,8 +122,8 @@ func readLine(r *bufio.Reader) (string, error) {
 	}
 }
 
-// readMessage reads to the final dot and undoes the dot-stuffing
-// (RFC 5321, 4.5.2). Only CRLF . CRLF ends a message.
+// readMessage reads up to the final dot and removes the doubling of dots (RFC 5321,
+// 4.5.2). Only CRLF . CRLF ends a message.
 func readMessage(r *bufio.Reader) ([]byte, error) {
 	var body []byte
 	tooLarge := false
@@ -151,8 +151,8 @@ func readMessage(r *bufio.Reader) ([]byte, error) {
 	return body, nil
 }
 
-// stuff makes a body ready for the wire: a dot before each line that begins
-// with one, CRLF at the end, and the final dot.
+// stuff prepares a body for the wire: it doubles a dot at the beginning of a line, and
+// adds a missing CRLF and the final dot.
 func stuff(body []byte) []byte {
 	out := make([]byte, 0, len(body)+len(body)/64+8)
 	start := true

@@ -20,9 +20,9 @@ import (
 	"time"
 )
 
-// A CA is a certificate authority that lives as long as its test.
+// A CA is a certificate authority for the duration of a test.
 type CA struct {
-	File string // its certificate, PEM
+	File string // file with its certificate, PEM
 
 	dir  string
 	cert *x509.Certificate
@@ -31,7 +31,7 @@ type CA struct {
 	issued atomic.Int64
 }
 
-// NewCA makes an authority.
+// NewCA returns a new authority.
 func NewCA(t testing.TB) *CA {
 	t.Helper()
 	ca := &CA{dir: Dir(t), key: newECDSA(t)}
@@ -47,15 +47,15 @@ func NewCA(t testing.TB) *CA {
 	return ca
 }
 
-// Issue makes a server's certificate for a name or an IP address, and returns
-// the files of the certificate and its key.
+// Issue issues a server's certificate for a name or an IP address, and returns the files
+// of the certificate and its key.
 func (ca *CA) Issue(t testing.TB, host string) (certificate, key string) {
 	t.Helper()
 	return ca.IssueFor(t, host, newECDSA(t), nil)
 }
 
-// IssueFor is Issue with a key of the caller's, and with changes to the
-// certificate before it is signed; nil: none.
+// IssueFor is Issue with a given key. change may change the certificate before it is
+// signed; nil: no change.
 func (ca *CA) IssueFor(t testing.TB, host string, signer crypto.Signer, change func(*x509.Certificate)) (certificate, key string) {
 	t.Helper()
 	template := &x509.Certificate{
@@ -87,8 +87,8 @@ func newECDSA(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-// issue signs a certificate for a key, the authority's own if it has none yet,
-// and writes it and the key to files of that name.
+// issue signs a certificate for a key, with that key if the authority has none yet, and
+// writes both to files of this name.
 func (ca *CA) issue(t testing.TB, template *x509.Certificate, name string, key crypto.Signer) *x509.Certificate {
 	t.Helper()
 	template.SerialNumber = big.NewInt(time.Now().UnixNano())
@@ -108,7 +108,7 @@ func (ca *CA) issue(t testing.TB, template *x509.Certificate, name string, key c
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Exim reads its key after it has become somebody else; this one guards nothing.
+	// Exim reads its key after it has changed its user. This key protects nothing.
 	for file, block := range map[string]*pem.Block{
 		name + ".crt": {Type: "CERTIFICATE", Bytes: der},
 		name + ".key": {Type: "PRIVATE KEY", Bytes: keyDER},

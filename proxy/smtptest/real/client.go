@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Swaks sends a message to addr, from and to an address of example.com. args are
-// added to its command line. It returns the dialogue that it printed, and its
-// exit status: 0 if the message was taken.
+// Swaks sends a message to addr, with sender and recipient in example.com. args are
+// appended to its command line. It returns the dialogue that swaks printed, and its exit
+// status, 0 if the message was accepted.
 func Swaks(t testing.TB, addr string, args ...string) (output string, status int) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)
@@ -25,8 +25,8 @@ func Swaks(t testing.TB, addr string, args ...string) (output string, status int
 	}, args...)...)
 }
 
-// Curl sends a message to addr as Swaks does. What it returns has the dialogue
-// without the message.
+// Curl sends a message to addr as Swaks does. It returns the dialogue without the
+// message.
 func Curl(t testing.TB, addr, message string, args ...string) (output string, status int) {
 	t.Helper()
 	curl := Bin(t, "curl", "curl")
@@ -37,8 +37,8 @@ func Curl(t testing.TB, addr, message string, args ...string) (output string, st
 	}, args...)...)
 }
 
-// Msmtp sends a message to addr as Swaks does. args are added to its command line. What it
-// returns has the dialogue.
+// Msmtp sends a message to addr as Swaks does. args are appended to its command line. It
+// returns the dialogue.
 func Msmtp(t testing.TB, addr, message string, args ...string) (output string, status int) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)
@@ -49,8 +49,9 @@ func Msmtp(t testing.TB, addr, message string, args ...string) (output string, s
 		"--host=" + host, "--port=" + port, "--domain=msmtp.example.com", "--from=sender@example.com"}, args...), "recipient@example.com")...)
 }
 
-// Mutt sends a text to addr, from and to an address of example.com, by the rules of its
-// configuration, such as `set ssl_starttls=no`. user is name:password, "" for nobody.
+// Mutt sends a text to addr, with sender and recipient in example.com. settings are
+// commands of its configuration, such as `set ssl_starttls=no`. user is name:password, ""
+// for no login.
 func Mutt(t testing.TB, addr, text, user string, settings ...string) (output string, status int) {
 	t.Helper()
 	mutt := Bin(t, "mutt", "mutt")
@@ -65,8 +66,8 @@ func Mutt(t testing.TB, addr, text, user string, settings ...string) (output str
 	return run(t, []string{"HOME=" + dir}, text, mutt, "-n", "-F", filepath.Join(dir, "muttrc"), "-s", "mutt", "recipient@example.com")
 }
 
-// SMTPSource sends messages to addr with Postfix's load generator; args are its
-// options (-m messages, -s sessions, -l length, ...).
+// SMTPSource sends messages to addr with Postfix's load generator. args are its options
+// (-m messages, -s sessions, -l length, ...).
 func SMTPSource(t testing.TB, addr string, args ...string) (output string, status int) {
 	t.Helper()
 	source := Bin(t, "postfix", "smtp-source")
@@ -74,8 +75,8 @@ func SMTPSource(t testing.TB, addr string, args ...string) (output string, statu
 		"-M", "source.example.com", "-f", "sender@example.com", "-t", "recipient@example.com", "inet:"+addr)...)
 }
 
-// SMTPSink starts Postfix's receiver for tests, which stores each message in a
-// file, behind header lines with the envelope. args are further options of it.
+// SMTPSink starts Postfix's test receiver. It stores each message in a file, after header
+// lines with the envelope. args are further options.
 func SMTPSink(t testing.TB, args ...string) *Server {
 	t.Helper()
 	sink := Bin(t, "postfix", "smtp-sink")
@@ -88,7 +89,7 @@ func SMTPSink(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// Python runs a script with Python 3, and fails the test if that ends with an error.
+// Python runs a script with Python 3, and fails the test if the script fails.
 func Python(t testing.TB, script string, args ...string) (output string) {
 	t.Helper()
 	output, status := run(t, nil, script, Bin(t, "python", "python3"), append([]string{"-"}, args...)...)

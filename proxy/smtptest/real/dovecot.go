@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// DovecotLMTP starts a Dovecot that speaks LMTP on a socket in the file system and
-// takes mail for its users ann, bob and cid, in every domain. Its Addr is "unix:" and a
-// path; see Mailbox for what it stores.
+// DovecotLMTP starts a Dovecot that serves LMTP on a Unix socket and accepts mail for its
+// users ann, bob and cid, in every domain. Its Addr is "unix:" and a path. For what it
+// stores, see Mailbox.
 func DovecotLMTP(t testing.TB) *Server {
 	t.Helper()
 	dir := Dir(t)
@@ -29,10 +29,9 @@ func DovecotLMTP(t testing.TB) *Server {
 	return &Server{Addr: "unix:" + socket, dir: dir}
 }
 
-// dovecotTokens starts a Dovecot that answers Postfix's smtpd about XOAUTH2 and
-// OAUTHBEARER, and returns its address. It takes tokens that are JWTs, signed by RS256
-// with the key whose public half is in the file key (PEM), for the user whom their claim
-// "email" names.
+// dovecotTokens starts a Dovecot that checks XOAUTH2 and OAUTHBEARER for Postfix's smtpd,
+// and returns its address. It accepts tokens that are JWTs signed by RS256, for the user
+// in the claim "email". The file key (PEM) has the public key.
 func dovecotTokens(t testing.TB, key string) string {
 	t.Helper()
 	dir, addr := Dir(t), FreeAddr()
@@ -44,7 +43,7 @@ func dovecotTokens(t testing.TB, key string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The names of folders and file: the claim azp, the algorithm, the header kid.
+	// The names of folders and file are the claim azp, the algorithm, and the header kid.
 	mkdirs(t, dir, 0, 0o755, "keys", "keys/default", "keys/default/RS256")
 	write(t, dir, map[string]string{
 		"keys/default/RS256/default": string(public),
@@ -55,10 +54,10 @@ func dovecotTokens(t testing.TB, key string) string {
 	return addr
 }
 
-// dovecot starts a Dovecot that has its files in dir, and waits until it listens.
+// dovecot starts a Dovecot with its files in dir, and waits until it listens.
 //
-// An unpacked Dovecot looks for its programs where the package has them, so it runs in
-// a mount namespace of its own, in which they are there.
+// A Dovecot looks for its programs at the paths of its package. An unpacked one therefore
+// runs in a mount namespace in which they are at these paths.
 func dovecot(t testing.TB, dir, conf, network, addr string) {
 	t.Helper()
 	program := Bin(t, "dovecot", "dovecot")
@@ -85,8 +84,8 @@ func dovecot(t testing.TB, dir, conf, network, addr string) {
 	printIfFailed(t, filepath.Join(dir, "log"))
 }
 
-// Mailbox is the server as far as it has stored mail for one user, the local part of
-// an address.
+// Mailbox returns a view of the server with the mail stored for one user, named by a
+// local part.
 func (s *Server) Mailbox(t testing.TB, user string) *Server {
 	t.Helper()
 	of := *s
@@ -98,7 +97,7 @@ func (s *Server) Mailbox(t testing.TB, user string) *Server {
 	return &of
 }
 
-// dovecotConf runs under users that every Debian system has.
+// dovecotConf uses users that every Debian system has.
 const dovecotConf = `
 base_dir = @DIR@/run
 state_dir = @DIR@/state

@@ -12,12 +12,12 @@ import (
 	"testing"
 )
 
-// eximUser is compiled into Debian's Exim, which does not start without it.
+// eximUser is compiled into Debian's Exim, which does not start if the user is missing.
 const eximUser = "Debian-exim"
 
-// Exim starts an Exim that offers PIPELINING, SIZE, 8BITMIME, SMTPUTF8, DSN and
-// CHUNKING, takes mail for every address from anybody on loopback, and stores or
-// relays it. Its client uses BDAT where that is offered, and TLS where it can.
+// Exim starts an Exim that offers PIPELINING, SIZE, 8BITMIME, SMTPUTF8, DSN and CHUNKING.
+// It accepts mail for every address from loopback, and stores or relays it. As a client,
+// it uses BDAT if it is offered, and TLS if possible.
 func Exim(t testing.TB, o Options) *Server {
 	t.Helper()
 	exim := Bin(t, "exim", "exim4")
@@ -42,8 +42,8 @@ func Exim(t testing.TB, o Options) *Server {
 	return s
 }
 
-// eximConf is what Exim is to do. It never becomes root again: the unpacked
-// program has no set-user-id bit.
+// eximConf returns the configuration of Exim. Exim must not become root again, since the
+// unpacked program has no set-user-id bit.
 func (s *Server) eximConf(t testing.TB, exim string, o Options) string {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(s.Addr)
@@ -93,7 +93,7 @@ func (s *Server) eximConf(t testing.TB, exim string, o Options) string {
 	return strings.Join(main, "\n") + "\n" + rest + o.eximAuthenticators()
 }
 
-// eximTakes is what Exim does with a recipient.
+// eximTakes returns what Exim does with a recipient.
 func (o Options) eximTakes() string {
 	if o.Mechanisms != nil && o.Relay == "" {
 		return "${if def:sender_host_authenticated {accept}{deny}}"
@@ -101,7 +101,7 @@ func (o Options) eximTakes() string {
 	return "accept"
 }
 
-// eximAuthenticators is how Exim's clients log in, or how it logs in where it relays.
+// eximAuthenticators returns how Exim's clients log in, or how it logs in when it relays.
 func (o Options) eximAuthenticators() string {
 	mechanisms := o.Mechanisms
 	if mechanisms == nil && o.Users != nil {
@@ -154,14 +154,14 @@ relay:
   allow_localhost
 `
 
-// eximAuthenticators are what Exim knows, by mechanism.
+// eximAuthenticators are the authenticators of Exim, by mechanism.
 var eximAuthenticators = map[string]struct{ common, server, client string }{
 	"NTLM": {
 		"  driver = spa\n",
 		"  server_password = ${extract{$auth1}{@USERS@}{$value}fail}\n  server_set_id = $auth1\n",
 		"  client_username = @NAME@\n  client_password = @PASSWORD@\n",
 	},
-	"EXTERNAL": { // by the certificate of TLS, if tls_verify_certificates has its authority
+	"EXTERNAL": { // by the TLS certificate, if its authority is in tls_verify_certificates
 		"  driver = external\n",
 		"  server_param2 = ${certextract{subject,CN}{$tls_in_peercert}}\n" +
 			"  server_condition = ${if eq{$tls_in_certificate_verified}{1}}\n  server_set_id = $auth1\n",

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OwnFiles has what the calling test mounts, or a program that it starts, seen by
-// nobody else; it ends with the test. This holds for the goroutine of the test and
-// for programs; what runs in another goroutine is where it was.
+// OwnFiles hides what the calling test, or a program that it starts, mounts from
+// everybody else. The mounts end with the test. OwnFiles affects the goroutine of the
+// test and the programs that it starts, but no other goroutine.
 func OwnFiles(t testing.TB) {
 	t.Helper()
 	apart(t, unix.CLONE_NEWNS)
@@ -24,22 +24,22 @@ func OwnFiles(t testing.TB) {
 	}
 }
 
-// apart gives the goroutine of the test a namespace.
+// apart moves the goroutine of the test to a new namespace.
 func apart(t testing.TB, kind int) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		Missing(t, "only root can make namespaces")
 	}
-	runtime.LockOSThread() // for good: the thread ends with the test's goroutine
+	runtime.LockOSThread() // never unlocked: the thread ends with the test's goroutine
 	if err := unix.Unshare(kind); err != nil {
 		Missing(t, fmt.Sprintf("namespaces: %v", err))
 	}
 }
 
-// OwnMachine is OwnFiles with a network of its own: what the test, or a program that
-// it starts, listens at or dials is nobody else's. It has loopback and, on that, the
-// addresses of names, a table as /etc/hosts is, which takes the place of that file.
-// The connections of an http.Client are made in another goroutine, and elsewhere.
+// OwnMachine is OwnFiles with a network that only the test and the programs that it
+// starts can use. It has loopback, with the addresses in names, which replaces /etc/hosts
+// and has its format. Connections of an http.Client are made in another goroutine, and so
+// in the machine's network.
 func OwnMachine(t testing.TB, names string) {
 	t.Helper()
 	hosts := filepath.Join(Dir(t), "hosts")
@@ -63,7 +63,7 @@ func OwnMachine(t testing.TB, names string) {
 	}
 }
 
-// Bind has a file or a folder appear at another place of the test's own machine.
+// Bind mounts a file or folder at another place of the test's own machine.
 func Bind(t testing.TB, from, to string) {
 	t.Helper()
 	if err := unix.Mount(from, to, "", unix.MS_BIND, ""); err != nil {
@@ -71,8 +71,8 @@ func Bind(t testing.TB, from, to string) {
 	}
 }
 
-// startApart is Start for a program that sees files of dir, by their names, at other places;
-// nobody else does.
+// startApart is Start for a program that sees files of dir at other places, given by the
+// files' names. No other program sees them there.
 func startApart(t testing.TB, dir string, places map[string]string, program string, args ...string) {
 	t.Helper()
 	script := "set -e\n"

@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// OpenSMTPD starts an OpenSMTPD that takes mail for every address from anybody, and keeps
-// it in its queue, in clear: each handshake fails in the one of Debian 12, 6.8.0p2 with
-// OpenSSL 3. Its folders and users are compiled into it, so it sees some of its own in
-// their place.
+// OpenSMTPD starts an OpenSMTPD that accepts mail for every address from anybody, and
+// keeps it in its queue. It has no TLS: in Debian 12, each handshake of 6.8.0p2 with
+// OpenSSL 3 fails. Its folders and users are compiled into it, so it runs where it sees
+// other ones in their place.
 func OpenSMTPD(t testing.TB) *Server {
 	t.Helper()
 	smtpd := Bin(t, "opensmtpd", "smtpd")
@@ -32,7 +32,7 @@ func OpenSMTPD(t testing.TB) *Server {
 	return s
 }
 
-// withFile is a file with more at its end.
+// withFile returns the path of a copy of a file with text appended.
 func withFile(t testing.TB, name, more string) string {
 	t.Helper()
 	text, err := os.ReadFile(name)

@@ -12,15 +12,14 @@ import (
 	"testing"
 )
 
-// A Pipe is a program that runs until its test ends, and what it reads and
-// writes.
+// A Pipe is a program that runs until its test ends, with its standard input and output.
 type Pipe struct {
 	io.Reader      // its standard output
 	io.WriteCloser // its standard input
 }
 
-// StartPipe runs a program that speaks with the test. What it writes to its
-// standard error is printed if the test failed.
+// StartPipe starts a program that the test talks to. If the test fails, the program's
+// standard error is printed.
 func StartPipe(t testing.TB, env []string, program string, args ...string) *Pipe {
 	t.Helper()
 	var errs bytes.Buffer

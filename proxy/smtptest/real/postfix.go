@@ -13,17 +13,17 @@ import (
 	"testing"
 )
 
-// Postfix runs under users that every Debian system has, so that none need to
-// be made for it. They must be three different ones, and not root.
+// Postfix runs as users that every Debian system has, so that none need be created. They
+// must be three different users, and not root.
 const (
 	postfixOwner = "mail"
 	postfixUID   = 8 // mail's
 	postfixGroup = "uucp"
 )
 
-// Postfix starts a Postfix that offers PIPELINING, SIZE, 8BITMIME, SMTPUTF8,
-// DSN and CHUNKING, takes mail for every address of example.com from anybody on
-// loopback, in messages of up to 256 MB, and stores or relays it.
+// Postfix starts a Postfix that offers PIPELINING, SIZE, 8BITMIME, SMTPUTF8, DSN and
+// CHUNKING. It accepts mail for every address of example.com from loopback, in messages
+// of up to 256 MB, and stores or relays it.
 func Postfix(t testing.TB, o Options) *Server {
 	t.Helper()
 	master := Bin(t, "postfix", "master")
@@ -50,18 +50,18 @@ func Postfix(t testing.TB, o Options) *Server {
 	return s
 }
 
-// postfixEnv has an unpacked Postfix find its libraries.
+// postfixEnv returns the environment in which an unpacked Postfix finds its libraries.
 func postfixEnv() []string {
 	return []string{"LD_LIBRARY_PATH=" + filepath.Join(folder("postfix"), "usr/lib/postfix")}
 }
 
-// mainCF is what Postfix is to do.
+// mainCF returns the lines of Postfix's main.cf.
 func (s *Server) mainCF(t testing.TB, root string, o Options) []string {
 	t.Helper()
 	lines := []string{
 		"compatibility_level = 3.6",
 		"maillog_file_prefixes = /",
-		"maillog_file = /dev/null", // postlog's affair
+		"maillog_file = /dev/null", // postlog does that
 		"config_directory = " + s.dir + "/etc",
 		"queue_directory = " + s.dir + "/queue",
 		"data_directory = " + s.dir + "/data",
@@ -108,7 +108,7 @@ func (s *Server) mainCF(t testing.TB, root string, o Options) []string {
 	return append(lines, o.smtpdSASL(t, filepath.Join(s.dir, "etc"))...)
 }
 
-// smtpdTakes is whose mail Postfix takes.
+// smtpdTakes returns whose mail Postfix accepts.
 func (o Options) smtpdTakes() string {
 	if o.TokenKey != "" || o.Mechanisms != nil && o.Relay == "" {
 		return "permit_sasl_authenticated, reject"
@@ -116,7 +116,7 @@ func (o Options) smtpdTakes() string {
 	return "permit_mynetworks, reject"
 }
 
-// smtpdSASL are the settings of a Postfix whose clients may log in.
+// smtpdSASL returns the settings of a Postfix whose clients may log in.
 func (o Options) smtpdSASL(t testing.TB, etc string) []string {
 	t.Helper()
 	common := []string{
@@ -135,7 +135,7 @@ func (o Options) smtpdSASL(t testing.TB, etc string) []string {
 	return nil
 }
 
-// relay are the settings of a Postfix that sends everything to one place.
+// relay returns the settings of a Postfix that sends all mail to one server.
 func (s *Server) relay(o Options) []string {
 	host, port, _ := net.SplitHostPort(o.Relay)
 	level := o.RelayTLS
@@ -160,9 +160,9 @@ func (s *Server) relay(o Options) []string {
 	return lines
 }
 
-// postlog collects what Postfix logs, in place of its own postlogd, which has
-// master wait for ever if there are a dozen lines before it is up. The lines
-// are printed if the test failed.
+// postlog collects what Postfix logs. It replaces Postfix's postlogd, with which master
+// hangs if there are a dozen lines before postlogd is ready. The lines are printed if the
+// test fails.
 func postlog(t testing.TB, path string) *journal {
 	t.Helper()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path})
@@ -195,7 +195,7 @@ func postlog(t testing.TB, path string) *journal {
 	return log
 }
 
-// A journal is what was logged until now.
+// A journal is the log so far.
 type journal struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -213,7 +213,7 @@ func (j *journal) String() string {
 	return j.text.String()
 }
 
-// smtpServices is who takes connections, and what that needs.
+// smtpServices returns the services that accept connections, and those that they need.
 func (o Options) smtpServices() string {
 	if o.Postscreen {
 		return "- 1 postscreen\nsmtpd pass - - n - - smtpd\ndnsblog unix - - n - 0 dnsblog\ntlsproxy unix - - n - 0 tlsproxy"
@@ -221,7 +221,7 @@ func (o Options) smtpServices() string {
 	return "- - smtpd"
 }
 
-// masterCF is Postfix's usual table of services, nothing in a chroot.
+// masterCF is Postfix's usual table of services, without chroot.
 const masterCF = `
 @ADDR@    inet  n - n @SMTP@
 pickup    unix  n - n 1     1 pickup

@@ -22,11 +22,11 @@ import (
 	"smtpshim/proxy/smtptest"
 )
 
-// patience bounds every wait in this package: for a server to listen, for mail
-// to arrive, for a program to end.
+// patience limits every wait in this package: for a server to listen, for mail to arrive,
+// for a program to end.
 const patience = 60 * time.Second
 
-// Wait returns as soon as holds does, and fails the test if that takes too long.
+// Wait returns as soon as holds returns true. It fails the test if that takes too long.
 func Wait(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	late := time.After(patience)
@@ -40,7 +40,7 @@ func Wait(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// Listening waits until somebody accepts connections at addr.
+// Listening waits until a program accepts connections at addr.
 func Listening(t testing.TB, addr string) {
 	t.Helper()
 	Wait(t, "a listener at "+addr, func() bool {
@@ -52,15 +52,16 @@ func Listening(t testing.TB, addr string) {
 	})
 }
 
-// FreeAddr is a place on loopback where nobody listens, drawn from so many that no
-// two ever meet. It is not tried by listening there: a program that is being started
-// at that moment would inherit the listener, and be taken for the one that we wait for.
+// FreeAddr returns an address on loopback at which nothing listens, at random from so
+// many that no two calls return the same. It does not try to listen there: a program
+// started at that moment would inherit the listener, and the test would mistake it for
+// the awaited program.
 func FreeAddr() string {
 	return fmt.Sprintf("%s:%d", smtptest.Loopback(), 10000+rand.N(20000))
 }
 
-// Dir is a folder that every user of the machine can reach (t.TempDir is not),
-// with a path short enough for the names of Unix sockets. It goes with the test.
+// Dir returns a folder that every user of the machine can reach, unlike t.TempDir, with a
+// path short enough for names of Unix sockets. It is removed at the end of the test.
 func Dir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "smtpshim-")
@@ -70,26 +71,26 @@ func Dir(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { // again if somebody just killed was still writing
+	t.Cleanup(func() { // once more if a killed process was still writing
 		Wait(t, "an empty "+dir, func() bool { return os.RemoveAll(dir) == nil })
 	})
 	return dir
 }
 
-// Start is StartLogged for those who do not look at the output.
+// Start is StartLogged for tests that do not need the output.
 func Start(t testing.TB, env []string, program string, args ...string) *os.Process {
 	t.Helper()
 	proc, _ := StartLogged(t, env, program, args...)
 	return proc
 }
 
-// A Log is what a program has written so far.
+// A Log is the output of a program so far.
 type Log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-// Write is the program's.
+// Write implements io.Writer for the program.
 func (l *Log) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,9 +103,9 @@ func (l *Log) String() string {
 	return l.text.String()
 }
 
-// StartLogged runs a program until the test ends. Then it and its children are
-// killed: nothing that they leave is used again, and Postfix takes seconds to
-// end by itself. Its output is printed if the test failed.
+// StartLogged starts a program and kills it, with its children, at the end of the test.
+// They are killed because nothing of theirs is used again, and Postfix takes seconds to
+// end by itself. If the test fails, the output is printed.
 func StartLogged(t testing.TB, env []string, program string, args ...string) (*os.Process, *Log) {
 	t.Helper()
 	cmd := exec.Command(program, args...)
@@ -113,12 +114,12 @@ func StartLogged(t testing.TB, env []string, program string, args ...string) (*o
 	return cmd.Process, out
 }
 
-// StartCommand is StartLogged for a program that needs more than words.
+// StartCommand is StartLogged for a program that needs more than arguments.
 func StartCommand(t testing.TB, cmd *exec.Cmd) *Log {
 	t.Helper()
 	out := &Log{}
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.WaitDelay = patience // a child that fled may hold its output open
+	cmd.WaitDelay = patience // an escaped child may hold the output open
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -134,8 +135,8 @@ func StartCommand(t testing.TB, cmd *exec.Cmd) *Log {
 	return out
 }
 
-// guard returns a func that kills a group of processes, and kills it even if the
-// test's own process is killed: then the shell's input ends.
+// guard returns a function that kills a process group. If the test's own process is
+// killed, the group is killed too, because the input of the guarding shell then ends.
 func guard(t testing.TB, pgid int) func() {
 	t.Helper()
 	sh := exec.Command("sh", "-c", "read line; kill -s KILL -- -$0", strconv.Itoa(pgid))
@@ -153,7 +154,7 @@ func guard(t testing.TB, pgid int) func() {
 	}
 }
 
-// printIfFailed prints files at the end of a test that failed.
+// printIfFailed prints files at the end of the test if it fails.
 func printIfFailed(t testing.TB, files ...string) {
 	t.Cleanup(func() {
 		for _, name := range files {
@@ -178,7 +179,7 @@ func run(t testing.TB, env []string, stdin, program string, args ...string) (out
 	return out.String(), cmd.ProcessState.ExitCode()
 }
 
-// write makes files below dir, by their paths.
+// write creates files below dir, by their paths.
 func write(t testing.TB, dir string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
@@ -188,7 +189,7 @@ func write(t testing.TB, dir string, files map[string]string) {
 	}
 }
 
-// mkdirs makes folders below dir, for the user owner.
+// mkdirs creates folders below dir, owned by owner.
 func mkdirs(t testing.TB, dir string, owner int, mode fs.FileMode, names ...string) {
 	t.Helper()
 	for _, name := range names {

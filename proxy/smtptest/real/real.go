@@ -1,16 +1,15 @@
 //go:build linux
 
-// Package real starts mail servers and clients that other people wrote, so that
-// tests can put something between them: Postfix with Cyrus SASL or Dovecot, Exim, sendmail, OpenSMTPD,
-// smtp-sink, smtp-source, swaks, curl, msmtp, mutt, HAProxy, and of TLS OpenSSL's
-// s_client and s_server, gnutls-cli, sslscan, posttls-finger.
+// Package real starts mail servers and clients of other projects, so that tests can put
+// something between them: Postfix with Cyrus SASL or Dovecot, Exim, sendmail, OpenSMTPD,
+// smtp-sink, smtp-source, swaks, curl, msmtp, mutt and HAProxy, and for TLS OpenSSL's
+// s_client and s_server, gnutls-cli, sslscan and posttls-finger.
 //
-// Programs are looked for in the folder that SMTPSHIM_PEERS names, where .ci/run
-// unpacks them, and then in PATH. A test whose program is missing is skipped;
-// with SMTPSHIM_REQUIRE_PEERS set it fails. Every server has its own
-// configuration, spool and address on loopback, so many can run at once, and
-// each is stopped and removed with the test that started it. Postfix and Exim
-// need root, as they do everywhere, and Linux.
+// Programs are searched in the folder that SMTPSHIM_PEERS names, where .ci/run unpacks
+// them, and then in PATH. A test whose program is missing is skipped; with
+// SMTPSHIM_REQUIRE_PEERS set it fails. Each server has its own configuration, spool and
+// address on loopback, so that many can run at a time. It is stopped and removed at the
+// end of the test that started it. Postfix and Exim need root and Linux.
 package real
 
 import (
@@ -23,44 +22,43 @@ import (
 
 // A Server is a mail server that runs until its test ends.
 type Server struct {
-	Addr string // where it listens, host:port
+	Addr string // the address at which it listens, host:port
 
-	dir      string   // everything it has on disk
-	mail     string   // the folder with one file for each stored message
+	dir      string   // folder with all its files
+	mail     string   // folder with a file for each stored message
 	sendmail []string // the command that puts a message into its queue
-	env      []string // for every program of it
-	log      *journal // what Postfix logs
+	env      []string // of all its programs
+	log      *journal // the log of Postfix
 }
 
-// Options of a server. The zero value stores what it gets and speaks in clear.
+// Options are the options of a server. The zero value stores mail and uses no TLS.
 type Options struct {
-	CA    *CA               // STARTTLS is offered with a certificate of this authority; as a client, it is believed
-	Cert  [2]string         // files of a certificate and its key, in place of one that CA makes
-	Users map[string]string // passwords by name; AUTH is offered (Postfix: PLAIN, Exim: NTLM)
+	CA    *CA               // offer STARTTLS with a certificate of this authority; as a client, trust it
+	Cert  [2]string         // files of a certificate and its key, instead of one issued by CA
+	Users map[string]string // passwords by name; offer AUTH (Postfix: PLAIN, Exim: NTLM)
 
-	// Mechanisms are offered in place of those, the first before the others, and mail is
-	// taken from users alone. Postfix asks Cyrus SASL, for users of the domain
-	// example.com, whose names are given without it. An Exim that relays uses them for
-	// Login.
+	// Mechanisms are offered instead of these, in this order, and only users may send
+	// mail. Postfix uses Cyrus SASL, for users in the domain example.com, whose names are
+	// given without it. An Exim that relays uses them for Login.
 	Mechanisms []string
 
-	// TokenKey is the file (PEM) of the public key of OAuth tokens: JWTs signed by RS256,
-	// with the user as the claim "email". Postfix offers XOAUTH2 and OAUTHBEARER, asks
-	// Dovecot, and takes mail from users alone.
+	// TokenKey is the file (PEM) of the public key of OAuth tokens. These are JWTs signed
+	// by RS256, with the user in the claim "email". Postfix offers XOAUTH2 and
+	// OAUTHBEARER, asks Dovecot, and only users may send mail.
 	TokenKey string
 
-	Relay    string // host:port; mail is not stored but sent there from the queue
+	Relay    string // host:port to which mail is sent from the queue, instead of storing it
 	RelayTLS string // Postfix's smtp_tls_security_level for that: "none" (or ""), "may", "encrypt", "verify"; Exim knows "" as "may"
-	Login    string // name:password, said to Relay with AUTH
+	Login    string // name:password for AUTH at Relay
 
-	Listen string // host:port in place of a free one on loopback; ":25" is every address (Postfix)
+	Listen string // host:port, instead of a free address on loopback; ":25" is every address (Postfix)
 
-	Postscreen bool // connections come to Postfix's postscreen, whose settings are among Settings
+	Postscreen bool // connections go to Postfix's postscreen, which Settings configure
 
 	Settings []string // further lines of Postfix's main.cf or of Exim's main section
 }
 
-// certificate names the files of the one that the server shows.
+// certificate returns the files of the certificate that the server shows and of its key.
 func (o Options) certificate(t testing.TB, host string) (certificate, key string) {
 	t.Helper()
 	if o.Cert[0] != "" {
@@ -69,14 +67,14 @@ func (o Options) certificate(t testing.TB, host string) (certificate, key string
 	return o.CA.Issue(t, host)
 }
 
-// A Message is one that a server stored, with line feeds for line ends.
+// A Message is a message that a server has stored, with LF as line end.
 type Message struct {
-	Header string // as stored: what the server added, and what was sent
+	Header string // as stored: with the fields that the server has added
 	Body   []byte
 }
 
-// Messages waits until the server has stored n messages, and returns all it has
-// in no certain order.
+// Messages waits until the server has stored n messages, and returns all of them in no
+// particular order.
 func (s *Server) Messages(t testing.TB, n int) []Message {
 	t.Helper()
 	var files []os.DirEntry
@@ -97,9 +95,8 @@ func (s *Server) Messages(t testing.TB, n int) []Message {
 	return all
 }
 
-// Sendmail puts a message into the server's queue. args are sendmail's: options
-// and recipients.
-// It returns what sendmail printed.
+// Sendmail puts a message into the server's queue. args are the arguments of sendmail:
+// options and recipients. It returns the output of sendmail.
 func (s *Server) Sendmail(t testing.TB, message string, args ...string) (output string) {
 	t.Helper()
 	args = append(s.sendmail[1:len(s.sendmail):len(s.sendmail)], args...)
@@ -110,11 +107,11 @@ func (s *Server) Sendmail(t testing.TB, message string, args ...string) (output 
 	return output
 }
 
-// Log is what the server has logged until now (Postfix).
+// Log returns what the server has logged so far (Postfix).
 func (s *Server) Log() string { return s.log.String() }
 
-// Bin is the path of a program of a peer ("postfix", "exim", "prometheus"). The
-// test is skipped, or fails, if there is none.
+// Bin returns the path of a program of a peer ("postfix", "exim", "prometheus"). If there
+// is none, the test is skipped or fails.
 func Bin(t testing.TB, peer, program string) string {
 	t.Helper()
 	for _, sub := range []string{"usr/sbin", "usr/bin", "usr/lib/postfix/sbin", "usr/libexec/sendmail"} {
@@ -130,7 +127,8 @@ func Bin(t testing.TB, peer, program string) string {
 	return path
 }
 
-// folder is where a peer's package was unpacked, or the root if it is installed.
+// folder returns the folder in which a peer's package was unpacked, or the root if it is
+// installed.
 func folder(peer string) string {
 	if peers := os.Getenv("SMTPSHIM_PEERS"); peers != "" {
 		return filepath.Join(peers, peer)
@@ -138,7 +136,7 @@ func folder(peer string) string {
 	return "/"
 }
 
-// Missing skips the test, or fails it where real peers are required.
+// Missing skips the test; if real peers are required, it fails it.
 func Missing(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("SMTPSHIM_REQUIRE_PEERS") != "" {
@@ -147,7 +145,8 @@ func Missing(t testing.TB, why string) {
 	t.Skip("a real peer is missing: " + why)
 }
 
-// needRoot is for programs that give up root's rights and so must have them.
+// needRoot skips or fails a test of programs that drop root's rights, and so need them,
+// unless it runs as root.
 func needRoot(t testing.TB, program string) {
 	t.Helper()
 	if os.Getuid() != 0 {

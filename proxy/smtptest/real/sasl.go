@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// passwords answers Postfix's smtpd as a Dovecot authentication server does
-// (Dovecot Authentication Protocol, version 1.1), for PLAIN only, and returns
-// its address. So Postfix can offer AUTH without another daemon.
+// passwords serves Postfix's smtpd like a Dovecot authentication server (Dovecot
+// Authentication Protocol, version 1.1), for PLAIN only, and returns its address. With
+// it, Postfix can offer AUTH without another daemon.
 func passwords(t testing.TB, users map[string]string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -34,7 +34,7 @@ func passwords(t testing.TB, users map[string]string) string {
 	return l.Addr().String()
 }
 
-// judge answers the requests of one connection.
+// judge answers the requests on one connection.
 func judge(conn net.Conn, users map[string]string) {
 	defer conn.Close()
 	fmt.Fprint(conn, "VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t0123456789abcdef\nDONE\n")
@@ -46,7 +46,7 @@ func judge(conn net.Conn, users map[string]string) {
 		}
 		_, response, _ := strings.Cut(lines.Text(), "\tresp=")
 		blob, _ := base64.StdEncoding.DecodeString(response)
-		said := strings.Split(string(blob), "\x00") // authorization, name, password: RFC 4616
+		said := strings.Split(string(blob), "\x00") // authorization identity, name, password: RFC 4616
 		if len(said) == 3 && said[2] != "" && said[2] == users[said[1]] {
 			fmt.Fprintf(conn, "OK\t%s\tuser=%s\n", field[1], said[1])
 		} else {
@@ -55,9 +55,9 @@ func judge(conn net.Conn, users map[string]string) {
 	}
 }
 
-// cyrusSASL makes the configuration of a Cyrus SASL that offers mechanisms and has its
-// own database of users, where Debian's Postfix looks for it whatever
-// cyrus_sasl_config_path says: in the folder sasl beside main.cf.
+// cyrusSASL creates the configuration of a Cyrus SASL with these mechanisms and its own
+// database of users. It is in the folder sasl beside main.cf, where Debian's Postfix
+// looks for it, whatever cyrus_sasl_config_path says.
 func cyrusSASL(t testing.TB, etc string, users map[string]string, mechanisms []string) {
 	t.Helper()
 	mkdirs(t, etc, postfixUID, 0o755, "sasl")
@@ -70,7 +70,7 @@ func cyrusSASL(t testing.TB, etc string, users map[string]string, mechanisms []s
 	}
 }
 
-// cyrusUser is a script that puts a user of example.com into a database of Cyrus SASL.
+// cyrusUser is a script that adds a user of example.com to a database of Cyrus SASL.
 const cyrusUser = `
 import ctypes as c, os, sys
 

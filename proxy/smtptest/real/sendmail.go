@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// Sendmail starts a sendmail that takes mail for every address from anybody, and keeps it
-// in its queue. It offers TLS if there is a CA. It waits a minute where the machine's name
-// is not a whole one, so it sees a table of hosts of its own, where it is.
+// Sendmail starts a sendmail that accepts mail for every address from anybody, and keeps
+// it in its queue. It offers TLS if there is a CA. It would wait a minute if the
+// machine's name had no domain, so it sees a table of hosts of its own.
 func Sendmail(t testing.TB, o Options) *Server {
 	t.Helper()
 	sendmail := Bin(t, "sendmail", "sendmail")
@@ -36,10 +36,10 @@ func Sendmail(t testing.TB, o Options) *Server {
 	return s
 }
 
-// traffic is the file that sendmail writes with -X.
+// traffic is the name of the file that sendmail writes with -X.
 const traffic = "traffic"
 
-// Traffic is what sendmail has noted of its sessions until now, by its option -X.
+// Traffic returns what sendmail has recorded of its sessions so far, with its option -X.
 func (s *Server) Traffic(t testing.TB) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.dir, traffic))
@@ -49,7 +49,8 @@ func (s *Server) Traffic(t testing.TB) string {
 	return string(text)
 }
 
-// sendmailCF has one mailer for everything, which is never called: the queue is not run.
+// sendmailCF has one mailer for everything. It is never called, because the queue is not
+// run.
 const sendmailCF = `V10/Berkeley
 Cwsendmail.example.com
 DSsendmail.example.com

@@ -8,31 +8,31 @@ import (
 	"testing"
 )
 
-// SClient connects OpenSSL's s_client to addr; what is written goes to the
-// server, what is read comes from it. args say which TLS, and -starttls smtp
-// whether there is SMTP before.
+// SClient connects OpenSSL's s_client to addr. What is written to the Pipe goes to the
+// server, and what is read comes from it. args select the TLS; -starttls smtp begins it
+// in SMTP.
 func SClient(t testing.TB, addr string, args ...string) *Pipe {
 	t.Helper()
 	return StartPipe(t, nil, Bin(t, "openssl", "openssl"), append([]string{"s_client", "-quiet", "-connect", addr}, args...)...)
 }
 
-// SClientReport has s_client shake hands with addr by STARTTLS and hang up. What
-// it returns tells of the session.
+// SClientReport performs a handshake with addr by STARTTLS, using s_client, and hangs up.
+// It returns the report of s_client.
 func SClientReport(t testing.TB, addr string, args ...string) (output string, status int) {
 	t.Helper()
 	return run(t, nil, "QUIT\r\n", Bin(t, "openssl", "openssl"), append([]string{"s_client", "-brief", "-ign_eof", "-starttls", "smtp", "-connect", addr}, args...)...)
 }
 
-// SServer starts OpenSSL's s_server at addr, for one connection. What is written
-// goes to its client, when there is one. args say which TLS.
+// SServer starts OpenSSL's s_server at addr, for one connection. What is written to the
+// Pipe goes to the client, if there is one. args select the TLS.
 func SServer(t testing.TB, addr, certificate, key string, args ...string) *Pipe {
 	t.Helper()
 	return StartPipe(t, nil, Bin(t, "openssl", "openssl"), append([]string{"s_server", "-quiet", "-naccept", "1",
 		"-accept", addr, "-cert", certificate, "-key", key}, args...)...)
 }
 
-// GnuTLS connects gnutls-cli to addr, begins TLS by STARTTLS under a priority
-// string of GnuTLS, and speaks on within.
+// GnuTLS connects gnutls-cli to addr and begins TLS by STARTTLS, with a GnuTLS priority
+// string. The Pipe continues inside TLS.
 func GnuTLS(t testing.TB, addr, priority string) *Pipe {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)
@@ -45,14 +45,14 @@ func GnuTLS(t testing.TB, addr, priority string) *Pipe {
 		"--disable-sni", "--priority", priority, "--port", port, host)
 }
 
-// SSLScan scans addr after STARTTLS.
+// SSLScan runs sslscan on addr, with STARTTLS.
 func SSLScan(t testing.TB, addr string) (output string, status int) {
 	t.Helper()
 	return run(t, nil, "", Bin(t, "sslscan", "sslscan"), "--no-colour", "--starttls-smtp", "--no-heartbleed", "--no-compression", "--no-groups", addr)
 }
 
-// PostTLSFinger has Postfix's prober look at addr, whose certificate should be
-// for name, by the authorities in a file.
+// PostTLSFinger runs Postfix's posttls-finger on addr. It verifies the certificate for
+// name, with the authorities in a file.
 func PostTLSFinger(t testing.TB, addr, name, authorities string) (output string, status int) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)

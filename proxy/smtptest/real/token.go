@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// A TokenKey signs OAuth access tokens, as Options.TokenKey wants them.
+// A TokenKey signs OAuth access tokens for Options.TokenKey.
 type TokenKey struct {
-	File string // its public half, PEM
+	File string // file with its public key, PEM
 
 	key *rsa.PrivateKey
 }
 
-// NewTokenKey makes a key.
+// NewTokenKey returns a new key.
 func NewTokenKey(t testing.TB) *TokenKey {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -39,7 +39,7 @@ func NewTokenKey(t testing.TB) *TokenKey {
 	return &TokenKey{filepath.Join(dir, "token.pub"), key}
 }
 
-// Token is a token (JWT) for a user, with further claims. Each is another.
+// Token returns a token (JWT) for a user, with further claims. No two are the same.
 func (k *TokenKey) Token(user string, expires time.Time, more map[string]any) (string, error) {
 	now := time.Now().Add(-time.Minute).Unix()
 	claims := map[string]any{"iss": "https://login.example.com/", "aud": "https://mail.example.com/", "sub": user, "email": user,
