@@ -1,10 +1,10 @@
-// Package evidence keeps what observed rules would have done: for each route and rule how
-// often, for which clients and servers, and an example. It is bounded, whoever connects:
-// of clients it counts so many and names a few.
+// Package evidence collects what observed rules would have done: for each route and rule
+// how often, for which clients and servers, and an example. Its memory is bounded: it
+// counts a limited number of clients and names a few.
 //
-// It hears the ends of sessions, and so has no credentials and no text of messages. The
-// example is a line as a peer said it, and may hold whatever else that can say: whoever
-// shows it quotes it.
+// It is told of sessions when they end, and gets no credentials and no text of messages.
+// The example is a line as a peer said it and may otherwise contain anything that a peer
+// can say. Callers that show it must quote it.
 package evidence
 
 import (
@@ -17,40 +17,41 @@ import (
 	"smtpshim/proxy"
 )
 
-// What is kept of a route, and of a rule on it.
+// The limits for one route, and for one rule on it.
 const (
-	// MostClients is how many different clients are told apart. Beyond, there are at least
-	// so many.
+	// MostClients is the largest number of clients that are distinguished. If there are
+	// more, the count stays at it.
 	MostClients = 1000
-	// MostNamed is how many clients and servers of a rule are named.
+	// MostNamed is the largest number of clients, and of servers, that are named for a
+	// rule.
 	MostNamed = 20
 	mostRules = 256
 )
 
-// A Route is what was observed on one.
+// A Route is the evidence of one route.
 type Route struct {
 	Name     string    `json:"route"`
 	Since    time.Time `json:"since"`
-	Sessions int       `json:"sessions"`         // that ended
-	Failed   int       `json:"failed,omitempty"` // of them
-	Clients  int       `json:"clients"`          // different ones, MostClients at most
-	Rules    []Rule    `json:"rules"`            // that would have acted, most clients first
+	Sessions int       `json:"sessions"`         // sessions that have ended
+	Failed   int       `json:"failed,omitempty"` // sessions that have failed
+	Clients  int       `json:"clients"`          // number of different clients, at most MostClients
+	Rules    []Rule    `json:"rules"`            // rules that would have acted, those with most clients first
 }
 
-// A Rule is one that would have acted.
+// A Rule is the evidence about a rule that would have acted.
 type Rule struct {
 	Name     string   `json:"rule"`
 	Times    int      `json:"times"`
 	Sessions int      `json:"sessions"`
-	Failed   int      `json:"failed,omitempty"` // of them
-	Clients  int      `json:"clients"`          // different ones, MostClients at most
-	Named    []string `json:"named"`            // the first of them, MostNamed at most
+	Failed   int      `json:"failed,omitempty"` // sessions that have failed
+	Clients  int      `json:"clients"`          // number of different clients, at most MostClients
+	Named    []string `json:"named"`            // the first clients, at most MostNamed
 	Servers  []string `json:"servers,omitempty"`
 	Line     string   `json:"line,omitempty"` // the first that would have been changed; "": of a message, or not to be told
 }
 
-// A Book keeps the evidence of all routes that observe. Its methods are safe for
-// concurrent use.
+// A Book collects the evidence of all routes with observed rules. Its methods are safe
+// for concurrent use.
 type Book struct {
 	mu     sync.Mutex
 	routes map[string]*route
@@ -70,7 +71,8 @@ type rule struct {
 	line                    string
 }
 
-// Observe names the routes that observe from now on. What was kept of others is dropped.
+// Observe sets the routes that have observed rules. The evidence of other routes is
+// dropped.
 func (b *Book) Observe(names ...string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -83,7 +85,8 @@ func (b *Book) Observe(names ...string) {
 	b.routes = routes
 }
 
-// Ended takes the end of a session. One whose route does not observe is left out.
+// Ended adds the evidence of a session that has ended. It ignores sessions of routes
+// without observed rules.
 func (b *Book) Ended(s proxy.Beginning, e proxy.Ending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -118,7 +121,7 @@ func (b *Book) Ended(s proxy.Beginning, e proxy.Ending) {
 	}
 }
 
-// add notes a client, and reports whether it is one more.
+// add adds a client, and reports whether it is new.
 func add(clients map[netip.Addr]struct{}, client netip.Addr) bool {
 	if _, known := clients[client]; known || len(clients) >= MostClients {
 		return false
@@ -134,7 +137,7 @@ func clientName(client netip.Addr) string {
 	return client.Unmap().WithZone("").String()
 }
 
-// withName adds a name to a list, if there is room for it and it is new.
+// withName adds a name to a list, if it is new and the list is not full.
 func withName(list []string, name string) []string {
 	if name == "" || len(list) >= MostNamed || slices.Contains(list, name) {
 		return list
@@ -142,7 +145,7 @@ func withName(list []string, name string) []string {
 	return append(list, name)
 }
 
-// Routes returns the evidence so far, routes by their names.
+// Routes returns the evidence so far, sorted by the names of routes.
 func (b *Book) Routes() []Route {
 	b.mu.Lock()
 	defer b.mu.Unlock()

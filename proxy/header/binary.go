@@ -12,34 +12,34 @@ import (
 	binaryproto "github.com/pires/go-proxyproto"
 )
 
-// Signature is what a PROXY header of version 2 begins with (PROXY protocol
-// specification, 2.2). To a server that knows no headers it is four lines.
+// Signature begins a PROXY header of version 2 (PROXY protocol specification, 2.2). To a
+// server that does not know the protocol it is four lines.
 const Signature = "\r\n\r\n\x00\r\nQUIT\n"
 
 const (
-	fixedHeader = len(Signature) + 4 // before the addresses: Signature, command, family, length
+	fixedHeader = len(Signature) + 4 // octets before the addresses: Signature, command, family, length
 
-	// maxBinaryHeader is the longest header of version 2 that is read: the
-	// addresses take at most 36 octets, and what else balancers tell, such as a
-	// client's certificate, is at most some KiB.
+	// maxBinaryHeader is the length of the longest header of version 2 that is accepted.
+	// The addresses need at most 36 octets, and other values, such as a client's
+	// certificate, a few KiB.
 	maxBinaryHeader = 4 << 10
 )
 
-// Octets of the fixed part.
+// Octets of the fixed part, and a type of the values after the addresses.
 const (
-	commandLocal = 0x20 // version 2, and the connection is the balancer's own
+	commandLocal = 0x20 // version 2; the connection is the balancer's own
 	commandProxy = 0x21
 	familyNone   = 0x00
 	familyTCP4   = 0x11
 	familyTCP6   = 0x21
 	familyUnix   = 0x31
 
-	typeCRC32C = 0x03 // of a value behind the addresses
+	typeCRC32C = 0x03 // the type of a checksum
 )
 
 // readBinaryHeader reads a header of version 2 from its second octet on.
 func readBinaryHeader(conn net.Conn, header []byte) (Ends, error) {
-	for len(header) < len(Signature) { // octet by octet: who says something else is not waited for
+	for len(header) < len(Signature) { // octet by octet, to fail at once if it is not a header
 		n, err := conn.Read(header[len(header) : len(header)+1])
 		if err != nil {
 			return Ends{}, fmt.Errorf("reading the PROXY header after %q: %w", header, err)
@@ -65,14 +65,14 @@ func readBinaryHeader(conn net.Conn, header []byte) (Ends, error) {
 		return Ends{}, fmt.Errorf("reading the PROXY header: %w", err)
 	}
 	if command == commandLocal {
-		return Ends{}, nil // and whatever is behind that is to be ignored
+		return Ends{}, nil // the rest is to be ignored
 	}
 	return parseBinaryHeader(header, family)
 }
 
-// parseBinaryHeader gives the ends that a whole header with the command PROXY
-// tells of. The receiver is free to take one of no family, as it has to with
-// version 1's UNKNOWN; a client on a Unix socket has no address either.
+// parseBinaryHeader returns the ends in a complete header with the command PROXY. For an
+// unknown address family the receiver may accept the connection, as it must for UNKNOWN
+// in version 1. A client on a Unix socket has no address either.
 func parseBinaryHeader(header []byte, family byte) (Ends, error) {
 	addresses := map[byte]int{familyNone: 0, familyTCP4: 12, familyTCP6: 36, familyUnix: 216}
 	octets, known := addresses[family]
@@ -95,9 +95,9 @@ func parseBinaryHeader(header []byte, family byte) (Ends, error) {
 	return Ends{AddrPort(parsed.SourceAddr), AddrPort(parsed.DestinationAddr)}, nil
 }
 
-// checkValues goes through the values behind the addresses, each a type, a length
-// and so many octets. None means anything to us but the checksum of the whole
-// header, which is made with its own place at zero (2.2.5).
+// checkValues checks the values after the addresses. Each has a type, a length and so
+// many octets. All are ignored but the checksum of the whole header, which is computed
+// with the checksum itself set to zero (2.2.5).
 func checkValues(header []byte, from int) error {
 	for rest := header[from:]; len(rest) > 0; {
 		if len(rest) < 3 || len(rest)-3 < int(binary.BigEndian.Uint16(rest[1:])) {

@@ -1,5 +1,5 @@
-// Package header reads and writes the header of the PROXY protocol, versions 1 and 2, with
-// which a balancer says whose connection it passes on.
+// Package header reads and writes the headers of the PROXY protocol, versions 1 and 2, in
+// which a load balancer says whose connection it passes on.
 package header
 
 import (
@@ -16,25 +16,25 @@ import (
 	proxyproto "github.com/armon/go-proxyproto"
 )
 
-// maxHeader is the longest PROXY header of version 1, with its CRLF (PROXY
+// maxHeader is the length of the longest PROXY header of version 1, with its CRLF (PROXY
 // protocol specification, 2.1).
 const maxHeader = 107
 
-// ErrNothing says that not one octet came.
+// ErrNothing means that no octet came.
 var ErrNothing = errors.New("reading the PROXY header")
 
 var errHeader = errors.New("not a PROXY header")
 
-// Ends are those of a client's connection, as the client has them.
+// Ends are both ends of a client's connection, as the client sees them.
 type Ends struct {
 	Client      netip.AddrPort // zero: not known
-	Destination netip.AddrPort // where the client connected to; zero: not known
+	Destination netip.AddrPort // the address to which the client connected; zero: not known
 }
 
-// Read takes the PROXY header that a connection has to begin with, of
-// either version, and gives the ends that it tells of: none if it says that the
-// balancer does not know them, or that the connection is the balancer's own. Not
-// one octet behind the header is read, and the timeout is for all of it.
+// Read reads the PROXY header, of either version, with which a connection must begin, and
+// returns its ends. They are zero if the balancer does not know them or the connection is
+// the balancer's own. Read consumes no octet after the header. timeout limits the time
+// for the whole header.
 func Read(conn net.Conn, timeout time.Duration) (Ends, error) {
 	conn.SetReadDeadline(time.Now().Add(timeout))
 	first := make([]byte, 1, maxHeader)
@@ -49,9 +49,8 @@ func Read(conn net.Conn, timeout time.Duration) (Ends, error) {
 
 // readTextHeader reads a header of version 1 from its second octet on.
 //
-// go-proxyproto (armon) takes connections without a header, headers of any
-// length, LF alone and ports that are none; so what it gets to parse has been
-// read and checked here before.
+// go-proxyproto (armon) accepts connections without a header, headers of any length, LF
+// alone and invalid ports. Therefore it only parses what was read and checked here.
 func readTextHeader(conn net.Conn, line []byte) (Ends, error) {
 	header, err := readHeaderLine(conn, line)
 	if err != nil {
@@ -71,7 +70,7 @@ func readTextHeader(conn net.Conn, line []byte) (Ends, error) {
 	return said, nil
 }
 
-// readHeaderLine reads octet by octet, so that what follows stays unread.
+// readHeaderLine reads octet by octet, so that it consumes nothing after the line.
 func readHeaderLine(conn net.Conn, line []byte) (string, error) {
 	const prefix = "PROXY "
 	for {
@@ -96,8 +95,8 @@ func readHeaderLine(conn net.Conn, line []byte) (string, error) {
 	}
 }
 
-// checkHeader holds a header to the letter: PROXY, TCP4 or TCP6, two addresses
-// of that family, two ports, one blank between each.
+// checkHeader checks that a header is exactly PROXY, TCP4 or TCP6, two addresses of that
+// family and two ports, separated by one blank each.
 func checkHeader(header string) error {
 	fields := strings.Split(header, " ")
 	if len(fields) != 6 || fields[1] != "TCP4" && fields[1] != "TCP6" {
@@ -118,7 +117,7 @@ func checkHeader(header string) error {
 	return nil
 }
 
-// replayed is a connection whose first octets have been read already.
+// A replayed is a connection whose first octets have already been read.
 type replayed struct {
 	net.Conn
 	rest *bytes.Reader
@@ -126,11 +125,11 @@ type replayed struct {
 
 func (r *replayed) Read(b []byte) (int, error) { return r.rest.Read(b) }
 
-// SetReadDeadline does nothing: go-proxyproto would take ours away.
+// SetReadDeadline does nothing, because go-proxyproto would remove our deadline.
 func (r *replayed) SetReadDeadline(time.Time) error { return nil }
 
-// AddrPort is the address and port of one end of a TCP connection, an IPv4 address as
-// such; zero if it is none.
+// AddrPort returns the address and port of one end of a TCP connection, with an
+// IPv4-mapped address as IPv4. It is zero if a is not one.
 func AddrPort(a net.Addr) netip.AddrPort {
 	if tcp, ok := a.(*net.TCPAddr); ok && tcp != nil {
 		ap := tcp.AddrPort()

@@ -11,8 +11,7 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// A Version is that of the PROXY header which connections to servers begin
-// with.
+// A Version is the version of the PROXY header with which connections to servers begin.
 type Version uint8
 
 const (
@@ -32,9 +31,9 @@ func (v *Version) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Write says to a server, before anything else and no later than the deadline, whose
-// connection this is; no ends: our own. Without a version it says nothing. After an error
-// the connection is of no more use.
+// Write writes a header that tells a server whose connection this is. It must be called
+// before anything else is written. Zero ends mean our own connection. With the version
+// None, Write does nothing. After an error the connection must not be used.
 func Write(conn net.Conn, v Version, e Ends, deadline time.Time) error {
 	if v == None {
 		return nil
@@ -51,8 +50,8 @@ func Write(conn net.Conn, v Version, e Ends, deadline time.Time) error {
 	return nil
 }
 
-// format is the PROXY header that tells of these ends: UNKNOWN, or LOCAL, if the
-// client's is not known.
+// format returns the PROXY header for these ends. If the client is not known, it is
+// UNKNOWN or LOCAL.
 func (e Ends) format(v Version) ([]byte, error) {
 	if !e.Client.IsValid() {
 		return binaryproto.HeaderProxyFromAddrs(byte(v), nil, nil).Format()

@@ -1,10 +1,10 @@
-// Package journal keeps the last sessions in memory, with their dialogues while
-// somebody looks, and tells those who watch of lines as they pass.
+// Package journal keeps the last sessions in memory, with their dialogues while somebody
+// is watching, and reports lines to watchers as they pass.
 //
-// It hears sessions as the proxy tells of them, and so has neither credentials,
-// SASL lines nor the text of messages. What a peer may say besides is in it as it
-// was said: whoever shows a Text, a Hello or an Err quotes it. A Notice, which is
-// an Event for other programs, has that done.
+// It gets sessions as the proxy reports them, without credentials, SASL lines and the
+// text of messages. Other text of a peer is kept unchanged: callers that show a Text, a
+// Hello or an Err must quote it. A Notice, which is an Event for other programs, is
+// quoted already.
 package journal
 
 import (
@@ -24,30 +24,30 @@ import (
 // An Entry is one session.
 type Entry struct {
 	ID, Route string
-	Setup     *Setup     // nil: it is not known
-	Client    netip.Addr // invalid if it is not known
+	Setup     *Setup     // nil: not known
+	Client    netip.Addr // invalid: not known
 	Began     time.Time
-	Lines     []Line // none if nobody looked when the session began; not to be changed
+	Lines     []Line // none if nobody was watching when the session began; must not be changed
 	Ended     bool
-	End       proxy.Ending // once it has ended
-	Omitted   int          // lines that were left out of the middle of Lines, where an event says so
+	End       proxy.Ending // set when the session has ended
+	Omitted   int          // lines left out of the middle of Lines; an event there says so
 }
 
-// A Setup is what it takes to play a session again: what its route had in force when it
-// began; see transcript.File. It is not to be changed.
+// A Setup is what is needed to play a session again: the configuration of its route when
+// the session began. See transcript.File. It must not be changed.
 type Setup struct {
 	Rules    []string
 	Options  map[string]map[string]any
 	Settings map[string]string // without the client's address
 }
 
-// Healed says that a rule has changed something, as far as is known. What the
-// configuration alone changes, such as client_tls, heals nothing.
+// Healed reports whether a rule has changed something so far. Changes by the
+// configuration, such as client_tls, do not count.
 func (e Entry) Healed() bool {
 	return len(e.End.Rules) > 0 || slices.ContainsFunc(e.Lines, func(l Line) bool { return heals(l.Rule) })
 }
 
-// heals says that a rule is among names with commas between them.
+// heals reports whether a rule is among names separated by commas.
 func heals(names string) bool {
 	for name := range strings.SplitSeq(names, ",") {
 		if rules[name] || strings.HasPrefix(name, heal.ReplacePrefix) {
@@ -57,7 +57,7 @@ func heals(names string) bool {
 	return false
 }
 
-// rules are those of the table. A line may also be changed on the account of the
+// rules are the rules of the table. A line may also be changed because of the
 // configuration.
 var rules = func() map[string]bool {
 	names := map[string]bool{}
@@ -67,44 +67,45 @@ var rules = func() map[string]bool {
 	return names
 }()
 
-// Failed says that the session has ended, and not well.
+// Failed reports whether the session has ended with an outcome that has failed.
 func (e Entry) Failed() bool {
 	return e.Ended && e.End.Outcome.Failed()
 }
 
-// A Line is one of a dialogue.
+// A Line is a line of a dialogue.
 type Line struct {
-	After time.Duration // since the session began
+	After time.Duration // time since the session began
 	transcript.Line
 }
 
-// looking is how long after somebody has looked dialogues are still kept.
+// looking is how long dialogues are kept after the last call of Recent.
 const looking = 5 * time.Minute
 
-// A Journal holds the last sessions. Its methods are safe for concurrent use, and
-// none waits.
+// A Journal holds the last sessions. Its methods are safe for concurrent use and do not
+// block.
 type Journal struct {
 	sessions, octets int
 
-	watched atomic.Int32 // how many watch
-	looked  atomic.Int64 // when somebody called Recent, in nanoseconds since 1970
+	watched atomic.Int32 // number of watchers
+	looked  atomic.Int64 // time of the last call of Recent, in nanoseconds since 1970
 
 	mu       sync.Mutex
 	running  map[*session]struct{}
-	ended    []Entry // the oldest first
-	held     int     // octets of them
+	ended    []Entry // oldest first
+	held     int     // octets of ended
 	watchers map[*watcher]struct{}
 }
 
-// New returns a journal that keeps at most so many sessions that have ended, and
-// at most so many octets of them, about. Sessions under way come on top, each with
-// at most 32 KiB.
+// New returns a journal that keeps at most the given number of ended sessions, and about
+// the given number of octets of them. Running sessions are kept in addition, each with at
+// most 32 KiB.
 func New(sessions, octets int) *Journal {
 	return &Journal{sessions: sessions, octets: octets, running: map[*session]struct{}{}, watchers: map[*watcher]struct{}{}}
 }
 
-// Dialogue returns who hears a session that begins, or nil if nobody watches, nor
-// has called Recent within five minutes: lines cost nothing then. setup may be nil.
+// Dialogue returns a listener for a session that begins. It returns nil if nobody watches
+// and Recent was not called within the last five minutes, so that lines then cost
+// nothing. setup may be nil.
 func (j *Journal) Dialogue(b proxy.Beginning, setup *Setup) proxy.DialogueListener {
 	if j.watched.Load() == 0 && b.At.Sub(time.Unix(0, j.looked.Load())) > looking {
 		return nil
@@ -118,7 +119,7 @@ func (j *Journal) Dialogue(b proxy.Beginning, setup *Setup) proxy.DialogueListen
 	return s
 }
 
-// Ended takes the end of a session whose Dialogue was nil.
+// Ended records the end of a session for which Dialogue returned nil.
 func (j *Journal) Ended(b proxy.Beginning, e proxy.Ending) {
 	d := begin(b)
 	d.end(e)
@@ -127,11 +128,10 @@ func (j *Journal) Ended(b proxy.Beginning, e proxy.Ending) {
 	j.end(d.entry)
 }
 
-// Recent returns the sessions that the journal has, the last to begin first; those
-// under way only if they began while somebody looked. Clients that hung up without
-// a word, as health checks do, are not among those that have ended: they would
-// leave no room for the others. Whoever calls it looks, so that for five minutes
-// dialogues are kept.
+// Recent returns the sessions of the journal, newest first. It includes running ones if
+// they began while somebody was watching. It does not include ended sessions of clients
+// that hung up without a word, as health checks do, because they would displace the
+// others. For five minutes after the call, dialogues are kept.
 func (j *Journal) Recent() []Entry {
 	j.looked.Store(time.Now().UnixNano())
 	j.mu.Lock()
@@ -144,7 +144,7 @@ func (j *Journal) Recent() []Entry {
 	return list
 }
 
-// end takes a session that has ended, and tells those who watch; j.mu is held.
+// end records an ended session and tells the watchers. j.mu must be held.
 func (j *Journal) end(e Entry) {
 	if e.End.Outcome != vocabulary.OutcomeSilent {
 		j.ended = append(j.ended, e)
@@ -162,7 +162,8 @@ func (j *Journal) end(e Entry) {
 	j.tell(Event{Kind: Ended, Entry: e}, wanted)
 }
 
-// tellWhole tells those of a session who have heard nothing of it; j.mu is held.
+// tellWhole tells the beginning and all lines of a session to watchers that were not told
+// of it. j.mu must be held.
 func (j *Journal) tellWhole(e Entry, lines []Line, wanted func(Filter) bool) {
 	j.tell(Event{Kind: Began, Entry: e}, wanted)
 	for _, line := range lines {
@@ -170,7 +171,7 @@ func (j *Journal) tellWhole(e Entry, lines []Line, wanted func(Filter) bool) {
 	}
 }
 
-// Size is about what the entry takes in memory, in octets.
+// Size returns about how many octets of memory the entry takes.
 func (e Entry) Size() int {
 	n := 512 + len(e.End.Hello) + len(e.End.Err) + len(e.End.Refused.Text)
 	for _, l := range e.Lines {
@@ -179,7 +180,7 @@ func (e Entry) Size() int {
 	return n
 }
 
-// A session is one that is heard.
+// A session is a running session.
 type session struct {
 	journal *Journal
 	mu      sync.Mutex
@@ -188,8 +189,9 @@ type session struct {
 }
 
 // keep adds a line. It returns the session without its lines, the line, and whether a
-// rule has acted by now; if it is the first that does, those who watch what is healed
-// have heard nothing yet, and before has all lines until now.
+// rule has acted so far. first reports that this line is the first that a rule has
+// changed. Watchers of healed sessions then have been told nothing yet, and before has
+// all lines so far.
 func (s *session) keep(l transcript.Line) (e Entry, line Line, healed, first bool, before []Line) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,7 +203,7 @@ func (s *session) keep(l transcript.Line) (e Entry, line Line, healed, first boo
 	return s.entry, line, s.healed, first, before
 }
 
-// Line keeps a line, and tells those who watch.
+// Line records a line and tells the watchers.
 func (s *session) Line(l transcript.Line) {
 	e, line, healed, first, before := s.keep(l)
 	j := s.journal
@@ -216,7 +218,7 @@ func (s *session) Line(l transcript.Line) {
 	}
 }
 
-// End moves the session to those that have ended.
+// End records the end of the session.
 func (s *session) End(e proxy.Ending) {
 	whole := s.finish(e)
 	j := s.journal
@@ -226,7 +228,7 @@ func (s *session) End(e proxy.Ending) {
 	j.end(whole)
 }
 
-// finish notes how the session has ended, and returns it.
+// finish sets the ending and returns the session.
 func (s *session) finish(e proxy.Ending) Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -234,7 +236,7 @@ func (s *session) finish(e proxy.Ending) Entry {
 	return s.whole()
 }
 
-// now is the session as it is now.
+// now returns the session in its present state.
 func (s *session) now() Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()

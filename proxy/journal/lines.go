@@ -8,29 +8,29 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// most is what is kept of the first lines of a long dialogue, and again of the
-// last ones, in octets.
+// most is the number of octets that are kept of the first lines of a long dialogue, and
+// of the last ones.
 const most = 16 << 10
 
-// usual is how many lines a dialogue with one message may have.
+// usual is the number of lines in a dialogue with one message.
 const usual = 20
 
-// size is about what a line takes, in octets.
+// size returns about how many octets of memory a line takes.
 func (l Line) size() int { return 64 + len(l.Text) }
 
-// A dialogue is a session with its lines: the first and the last, if there are
-// many. It is not safe for concurrent use.
+// A dialogue is a session with its lines, or with the first and last of many. It is not
+// safe for concurrent use.
 type dialogue struct {
-	entry       Entry // without its lines
+	entry       Entry // without Lines
 	first, last []Line
-	octets      [2]int // of them
+	octets      [2]int // octets of first and last
 }
 
 func begin(b proxy.Beginning) dialogue {
 	return dialogue{entry: Entry{ID: b.Session, Route: b.Route, Client: b.Client, Began: b.At}}
 }
 
-// add keeps a line, with its time.
+// add adds a line, with its time.
 func (d *dialogue) add(said transcript.Line) Line {
 	l := Line{time.Since(d.entry.Began), said}
 	n := l.size()
@@ -53,11 +53,11 @@ func (d *dialogue) add(said transcript.Line) Line {
 	return l
 }
 
-// whole is the session with its lines, as they are now.
+// whole returns the session with its lines so far.
 func (d *dialogue) whole() Entry {
 	e := d.entry
 	if e.Lines = slices.Clip(d.first); d.last == nil {
-		return e // what is added to d.first later does not show
+		return e // lines added to d.first later are beyond its length
 	}
 	if e.Omitted > 0 {
 		e.Lines = append(e.Lines, Line{d.last[0].After, transcript.LeftOut(e.Omitted)})
@@ -66,12 +66,12 @@ func (d *dialogue) whole() Entry {
 	return e
 }
 
-// end says how the session was.
+// end sets the ending.
 func (d *dialogue) end(e proxy.Ending) { d.entry.Ended, d.entry.End = true, e }
 
-// Collect returns a listener that keeps a dialogue, of a long one the first and
-// the last 16 KiB, and gives it to then when it has ended, to keep; then is on the
-// path of the mail.
+// Collect returns a listener that collects a dialogue. Of a long one it keeps the first
+// and the last 16 KiB. At the end of the session it passes the entry, which it does not
+// use afterwards, to then. then runs on the path of mail, so it must be fast.
 func Collect(b proxy.Beginning, then func(*Entry)) proxy.DialogueListener {
 	return &collected{begin(b), then}
 }

@@ -13,62 +13,62 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A Notice is an Event for other programs, as JSON has it. What a peer said is in
-// it as a transcript has it: printable ASCII, quoted as Go does where it was not.
-// What does not apply is left out.
+// A Notice is the JSON form of an Event, for other programs. Text from a peer is in the
+// form of a transcript: printable ASCII, quoted as Go does if necessary. Fields that do
+// not apply are omitted.
 type Notice struct {
 	Kind   string    `json:"kind"`            // "began", "line", "ended", or "lost", which has Lost alone
-	ID     string    `json:"id,omitempty"`    // of the session, as in the log
-	Route  string    `json:"route,omitempty"` // its name
+	ID     string    `json:"id,omitempty"`    // the session's ID, as in the log
+	Route  string    `json:"route,omitempty"` // the route's name
 	Client string    `json:"client,omitempty"`
 	At     time.Time `json:"at,omitzero"` // when it happened
 
-	// Of "line".
+	// For "line".
 	Side string `json:"side,omitempty"` // "C" or "S"; an event has none
 	Mark string `json:"mark,omitempty"` // ":", "-", "+", or "~" for an event
-	Text string `json:"text,omitempty"` // without CRLF; an empty line is left out
-	Rule string `json:"rule,omitempty"` // that changed it
+	Text string `json:"text,omitempty"` // without CRLF; omitted if empty
+	Rule string `json:"rule,omitempty"` // the rules that changed it
 
-	// Of "ended".
+	// For "ended".
 	Outcome    vocabulary.Outcome   `json:"outcome,omitempty"`
 	Server     string               `json:"server,omitempty"`
 	Hello      string               `json:"hello,omitempty"`
-	Messages   int                  `json:"messages,omitempty"` // accepted
+	Messages   int                  `json:"messages,omitempty"` // messages accepted
 	Octets     int64                `json:"octets,omitempty"`   // of messages
-	Rules      map[string]int       `json:"rules,omitempty"`    // how often each acted
+	Rules      map[string]int       `json:"rules,omitempty"`    // how often each rule acted
 	Would      map[string]int       `json:"would,omitempty"`    // how often each observed rule would have acted
 	ClientTLS  string               `json:"client_tls,omitempty"`
 	ServerTLS  string               `json:"server_tls,omitempty"`
-	ClientAuth vocabulary.Mechanism `json:"client_auth,omitempty"` // by which somebody logged in
+	ClientAuth vocabulary.Mechanism `json:"client_auth,omitempty"` // the mechanism by which somebody logged in
 	ServerAuth vocabulary.Mechanism `json:"server_auth,omitempty"`
-	Products   []Product            `json:"products,omitempty"` // that were recognised
+	Products   []Product            `json:"products,omitempty"` // recognised products
 	Refused    *Refusal             `json:"refused,omitempty"`
-	While      string               `json:"while,omitempty"` // what was being done
-	Err        string               `json:"err,omitempty"`   // what went wrong
+	While      string               `json:"while,omitempty"` // what the session was doing
+	Err        string               `json:"err,omitempty"`   // the error
 	Seconds    float64              `json:"seconds,omitempty"`
-	// Causes is why the session failed, or a recipient was refused, the surest cause
-	// first, as far as that is known. Whoever makes the notice puts it in.
+	// Causes are the reasons for which the session failed or a recipient was refused, as
+	// far as they are known, the likeliest first. The caller of Notice sets them.
 	Causes []Cause `json:"causes,omitempty"`
 
 	Lost int `json:"lost,omitempty"` // events that the reader has missed
 }
 
-// A Cause is what is known of a failure. No peer has said any of it.
+// A Cause is a reason for a failure. It contains no text from a peer.
 type Cause struct {
-	Rule   string `json:"rule,omitempty"` // that heals it
+	Rule   string `json:"rule,omitempty"` // the rule that heals it
 	Means  string `json:"means"`
-	Do     string `json:"do"`               // what heals it
-	Source string `json:"source,omitempty"` // who says so
-	Guess  bool   `json:"guess,omitempty"`  // it may be something else
+	Do     string `json:"do"`               // what to do about it
+	Source string `json:"source,omitempty"` // where that is documented
+	Guess  bool   `json:"guess,omitempty"`  // it may have another reason
 }
 
 // A Product is a rewrite.Product for other programs.
 type Product struct {
 	Name string          `json:"name"`
-	By   vocabulary.Sign `json:"by"` // what has told
+	By   vocabulary.Sign `json:"by"` // the sign
 }
 
-// productsOf gives products for other programs.
+// productsOf converts products for other programs.
 func productsOf(products []rewrite.Product) (list []Product) {
 	for _, p := range products {
 		list = append(list, Product(p))
@@ -80,13 +80,13 @@ func productsOf(products []rewrite.Product) (list []Product) {
 type Refusal struct {
 	Verb string `json:"verb"`
 	Code int    `json:"code"`
-	Text string `json:"text,omitempty"` // quoted like all that a peer said
+	Text string `json:"text,omitempty"` // quoted if necessary
 
-	Means string `json:"means,omitempty"` // what it means, where that is known
+	Means string `json:"means,omitempty"` // what it means, if that is known
 	Do    string `json:"do,omitempty"`    // what to do about it
 }
 
-// String gives the refusal in one line.
+// String returns the refusal in one line.
 func (r Refusal) String() string {
 	line := strings.TrimSpace(fmt.Sprintf("%s: %d %s", r.Verb, r.Code, r.Text))
 	if r.Means != "" {
@@ -95,7 +95,7 @@ func (r Refusal) String() string {
 	return line
 }
 
-// refusalOf gives what was refused for other programs; nil if nothing was.
+// refusalOf converts a refusal for other programs; nil if mail was not refused.
 func refusalOf(r proxy.Refusal) *Refusal {
 	if r.Code == 0 {
 		return nil
@@ -103,14 +103,14 @@ func refusalOf(r proxy.Refusal) *Refusal {
 	return &Refusal{r.Verb, r.Code, Printable(r.Text), r.Means, r.Do}
 }
 
-// Notice is the event for other programs.
+// Notice returns the event for other programs.
 func (e Event) Notice() Notice {
 	if e.Kind == Lost {
 		return Notice{Kind: Lost, Lost: e.Lost}
 	}
 	n := Notice{Kind: e.Kind, ID: e.Entry.ID, Route: e.Entry.Route, At: e.Entry.Began}
 	if e.Entry.Client.IsValid() {
-		n.Client = Printable(e.Entry.Client.String()) // a zone may be anything
+		n.Client = Printable(e.Entry.Client.String()) // a zone may contain anything
 	}
 	switch e.Kind {
 	case Said:
@@ -132,10 +132,10 @@ func (e Event) Notice() Notice {
 	return n
 }
 
-// MarshalJSON gives the event's Notice.
+// MarshalJSON returns the event's Notice as JSON.
 func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.Notice()) }
 
-// Line is the line of a notice of that kind, as it was said.
+// Line returns the line of a notice of kind "line", as it was said.
 func (n Notice) Line() transcript.Line {
 	l := transcript.Line{Text: n.Text, Rule: n.Rule}
 	if text, err := strconv.Unquote(n.Text); err == nil && n.Text[0] == '"' {
@@ -147,8 +147,8 @@ func (n Notice) Line() transcript.Line {
 	return l
 }
 
-// Printable is what a peer said as a transcript has it: in printable ASCII, and
-// quoted as Go does if it was anything else. "" stays so.
+// Printable returns text from a peer in the form of a transcript: in printable ASCII,
+// quoted as Go does if necessary. "" stays "".
 func Printable(text string) string {
 	if text == "" {
 		return ""

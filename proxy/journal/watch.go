@@ -2,16 +2,16 @@ package journal
 
 import "sync"
 
-// A Filter says what somebody wants to watch.
+// A Filter selects what to watch.
 type Filter struct {
 	Route  string // "": all
-	Healed bool   // only sessions in which a rule acts, which are told of once the first has
-	// Outcome chooses sessions by how they end, as vocabulary.Outcome.Named has it.
-	// With it sessions are told of at their end, with all their lines.
+	Healed bool   // only sessions in which a rule acts; they are reported from that moment on
+	// Outcome selects sessions by their outcome, as vocabulary.Outcome.Named does. If it
+	// is set, a session is reported at its end, with all its lines.
 	Outcome string
 }
 
-// live reports whether sessions are told of as they happen.
+// live reports whether sessions are reported while they run.
 func (f Filter) live() bool { return f.Outcome == "" }
 
 // The kinds of events.
@@ -19,19 +19,19 @@ const (
 	Began = "began"
 	Said  = "line"
 	Ended = "ended"
-	Lost  = "lost" // the reader is slow, and has missed events
+	Lost  = "lost" // the reader is slow and has missed events
 )
 
-// An Event is something that happened in a session.
+// An Event is an event of a session.
 type Event struct {
 	Kind  string
 	Entry Entry // without Lines
-	Line  Line  // of Said
-	Lost  int   // how many events were missed
+	Line  Line  // with Said
+	Lost  int   // number of missed events, with Lost
 }
 
-// pending is how many events wait for a reader before some are lost: enough for
-// the whole of a long dialogue.
+// pending is the number of events that may wait for a reader before some are dropped. It
+// is enough for a long dialogue.
 const pending = 1024
 
 type watcher struct {
@@ -40,10 +40,10 @@ type watcher struct {
 	lost   int
 }
 
-// Watch gives the events that f asks for from now on. A reader who is slow loses
-// some, and is told how many; nobody waits for him. Sessions that were under way
-// before anybody looked have an end and no lines. stop ends it and closes the
-// channel; it may be called again.
+// Watch returns a channel of the events that f selects, from now on. A slow reader loses
+// events and is told how many; it delays nobody. A session that began before anybody was
+// watching only has an end. stop ends the watch and closes the channel. It may be called
+// several times.
 func (j *Journal) Watch(f Filter) (events <-chan Event, stop func()) {
 	w := &watcher{Filter: f, events: make(chan Event, pending)}
 	j.mu.Lock()
@@ -59,7 +59,7 @@ func (j *Journal) Watch(f Filter) (events <-chan Event, stop func()) {
 	})
 }
 
-// tell gives an event to all who want it; j.mu is held.
+// tell sends an event to all watchers that want it. j.mu must be held.
 func (j *Journal) tell(e Event, wanted func(Filter) bool) {
 	for w := range j.watchers {
 		if (w.Route == "" || w.Route == e.Entry.Route) && wanted(w.Filter) {
@@ -79,7 +79,7 @@ func (w *watcher) tell(e Event) {
 	}
 }
 
-// offer is false if the reader has too much before him already.
+// offer returns false if too many events wait for the reader.
 func (w *watcher) offer(e Event) bool {
 	select {
 	case w.events <- e:

@@ -1,14 +1,14 @@
-// Package provider says what the refusals of large mail providers mean, and what to do
-// about them. It knows no connection and no configuration.
+// Package provider explains refusals of large mail providers: what they mean and what to
+// do about them. It only knows codes and texts of replies.
 package provider
 
 import "strings"
 
-// A Meaning says for people what a refusal means, and what to do. Nothing that a peer
-// said is in it.
+// A Meaning explains a refusal for people: what it means and what to do. It contains no
+// text from a peer.
 type Meaning struct{ Means, Do string }
 
-// A refusal is known by its code and by a text in lower case that stands in it.
+// A refusal is identified by its code and a text in lower case that the reply contains.
 type refusal struct {
 	code int
 	text string
@@ -22,9 +22,9 @@ const (
 	sendAs   = "give the login a sender, or the account the permission SendAs"
 )
 
-// refusals are those of Microsoft 365, Google and Exim for logins and submission. Where
-// several fit, the first counts. Behind each is who reports
-// it; the numbers are GitHub's issues.
+// refusals are refusals by Microsoft 365, Google and Exim of logins and submissions. The
+// first that fits applies. The comment of each names its source; numbers are GitHub
+// issues.
 var refusals = []refusal{
 	// Microsoft 365, logins.
 	{535, "smtpclientauthentication is disabled for the tenant", Meaning{ // simonrob/email-oauth2-proxy#193
@@ -78,14 +78,14 @@ var refusals = []refusal{
 	{550, "5.4.5 daily user sending", Meaning{ // onepub-dev/onepub#543, PHPMailer/PHPMailer#2113
 		"the account has sent as much as it may in a day", "wait for a day, or send from several accounts"}},
 
-	// Exim. That its NTLM refuses NTLMv2 is seen with 4.96.
+	// Exim. That its NTLM refuses NTLMv2 was observed with 4.96.
 	{535, "incorrect authentication data", Meaning{
 		"user and password are not accepted; an Exim that offers NTLM knows NTLMv1 alone, which an account never uses",
 		"check user and password; where the mechanism is NTLM, give the account mechanisms without it"}},
 }
 
-// general are refusals as the RFCs define them, for everybody (RFC 4954, 6). They count
-// where none of refusals fits.
+// general are refusals that the RFCs define for all servers (RFC 4954, 6). They apply if
+// none of refusals fits.
 var general = []refusal{
 	{530, "5.7.0 authentication required", Meaning{"the client has not logged in", "have the client log in, or give it a login; where it was smtpshim that said so, no [[route.login]] of the route fits the client's address"}},
 	{534, "5.7.9", Meaning{"the server wants a stronger mechanism than this one", "let the account use more mechanisms, or " + useOAuth}},
@@ -94,9 +94,9 @@ var general = []refusal{
 
 var outdated = Meaning{"the Exchange server that sends is out of date, and is throttled or blocked", "update that server"}
 
-// Explain says what a refusal means. text is what stands behind the code, which is 0 where
-// it was not told: then the enhanced code with which text begins has to do. ok is false
-// where nothing is known.
+// Explain explains a refusal. text is the reply's text after the code. code is 0 if it is
+// not known; the enhanced status code at the beginning of text then decides. ok is false
+// if the refusal is not known.
 func Explain(code int, text string) (m Meaning, ok bool) {
 	if m, ok = find(refusals, code, text); ok {
 		return m, ok
@@ -104,8 +104,8 @@ func Explain(code int, text string) (m Meaning, ok bool) {
 	return Generally(code, text)
 }
 
-// Generally is Explain for refusals of which nobody is known who says them: what an
-// RFC says that they mean. Some text behind the code may say more.
+// Generally is Explain for a refusal by an unknown server. It only returns what an RFC
+// says about it; the text of the reply may say more.
 func Generally(code int, text string) (m Meaning, ok bool) { return find(general, code, text) }
 
 func find(list []refusal, code int, text string) (m Meaning, ok bool) {
@@ -124,8 +124,8 @@ func find(list []refusal, code int, text string) (m Meaning, ok bool) {
 	return Meaning{}, false
 }
 
-// contains reports whether a text is in another and does not go on there with a digit:
-// 5.7.3 is no part of 5.7.30.
+// contains reports whether text occurs in all and no digit follows it there: 5.7.30 does
+// not contain 5.7.3.
 func contains(all, text string) bool {
 	for {
 		at := strings.Index(all, text)

@@ -11,18 +11,18 @@ import (
 	"smtpshim/proxy/journal"
 )
 
-// A place is where the files of a route are.
+// A place identifies the files of a route.
 type place struct{ dir, route string }
 
-// An archive is the files of one route in one directory, and knows of them what
-// was there when it looked last and what it has written since.
+// An archive is the files of one route in one directory: those that were there at the
+// last look, and those written since.
 type archive struct {
 	place
 	bounds *Route
-	files  []file // the oldest first
-	octets int64  // of all
+	files  []file // oldest first
+	octets int64  // octets of all files
 
-	played   played // of playedOf, which was written last
+	played   played // the setup of playedOf, as written last
 	playedOf *Route
 }
 
@@ -31,10 +31,10 @@ type file struct {
 	octets int64
 }
 
-// archives are those that there are.
+// archives are the archives in use.
 type archives map[place]*archive
 
-// of is the archive of a route, which is opened if need be.
+// of returns the archive of a route, which it opens if necessary.
 func (all archives) of(r *Route) *archive {
 	p := place{r.Dir, r.Name}
 	if all[p] == nil {
@@ -49,11 +49,12 @@ func openArchive(r *Route) *archive {
 	return a
 }
 
-// look finds the files that are there: another process, from which we take over,
-// may still write some. A directory that cannot be read has none: writing will tell.
+// look lists the files that are there. Another process, from which this one takes over,
+// may still write some. If the directory cannot be read, look finds none; the next write
+// reports the error.
 func (a *archive) look() {
 	a.files, a.octets = nil, 0
-	list, _ := os.ReadDir(a.dir) // by name, and so by time
+	list, _ := os.ReadDir(a.dir) // sorted by name, and so by time
 	for _, entry := range list {
 		info, err := entry.Info()
 		if _, ours := ended(entry.Name(), a.route); !ours || err != nil || !info.Mode().IsRegular() {
@@ -64,19 +65,21 @@ func (a *archive) look() {
 	}
 }
 
-// stamp is how a file's name begins: when the session ended.
+// stamp is the format of the time at the beginning of a file name, the end of the
+// session.
 const stamp = "20060102T150405.000Z"
 
-// FileName is the name of a session's file. No session's name has a hyphen in it.
+// FileName returns the name of the file for a session. Session IDs contain no hyphen.
 func FileName(e *journal.Entry) string {
 	return e.Began.Add(e.End.Lasted).UTC().Format(stamp) + "-" + e.Route + "-" + e.ID + ".txt"
 }
 
-// Path is where the recording of a session is, if it has ended and there is one.
+// Path returns the path of a session's recording, if the session has ended and was
+// recorded.
 func (r *Route) Path(e *journal.Entry) string { return filepath.Join(r.Dir, FileName(e)) }
 
-// ended reads from the name of a file when its session ended, if it is one of the
-// route's.
+// ended returns the time in the name of a file. ours reports whether the file is one of
+// the route.
 func ended(name, route string) (at time.Time, ours bool) {
 	if len(name) < len(stamp) {
 		return at, false
@@ -87,7 +90,7 @@ func ended(name, route string) (at time.Time, ours bool) {
 	return at, err == nil && ok && text && id != "" && !strings.Contains(id, "-")
 }
 
-// write writes a recording, and makes room for it before.
+// write makes room for a recording and writes it.
 func (a *archive) write(r recording) error {
 	if a.playedOf != r.route {
 		a.playedOf, a.played = r.route, newPlayed(r.route)
@@ -111,8 +114,8 @@ func (a *archive) write(r recording) error {
 	return nil
 }
 
-// trim removes the oldest files until what is left is within the bounds, with one
-// more file of so many octets if that is not 0.
+// trim removes the oldest files until the rest is within the limits. If more is not 0, it
+// makes room for another file of that many octets.
 func (a *archive) trim(more int64, now time.Time) error {
 	for len(a.files) > 0 {
 		b, count := a.bounds, len(a.files)

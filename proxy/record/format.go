@@ -12,8 +12,9 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// A played is what it takes to play a route's dialogues, as their files have it:
-// all that stands between the prose and the dialogue, without the client's address.
+// A played is what is needed to play a route's dialogues, as in their files: everything
+// between the prose and the dialogue. before and after surround the setting of the
+// client's address.
 type played struct{ before, after []byte }
 
 func newPlayed(r *Route) played {
@@ -23,11 +24,11 @@ func newPlayed(r *Route) played {
 	settings["client"] = somebody
 	f := transcript.File{Rules: r.Rules, Options: r.Options, Settings: settings}
 	text, line := f.Format(), []byte("\nclient = "+strconv.Quote(somebody)+"\n")
-	at := bytes.LastIndex(text, line) // options come before
+	at := bytes.LastIndex(text, line) // options precede it
 	return played{text[:at+1], text[at+len(line):]}
 }
 
-// Format returns a session as its recording has it, whether it was recorded or not.
+// Format returns a session in the form of a recording, whether or not it was recorded.
 func Format(e *journal.Entry) []byte {
 	r := Route{Name: e.Route}
 	if e.Setup != nil {
@@ -36,8 +37,8 @@ func Format(e *journal.Entry) []byte {
 	return format(e, newPlayed(&r))
 }
 
-// format writes a recording as a transcript. What a transcript has no place for
-// is in its prose.
+// format returns a recording as a transcript. Its prose has what the format has no place
+// for.
 func format(e *journal.Entry, p played) []byte {
 	text := append(about(e), p.before...)
 	if e.Client.IsValid() {
@@ -50,8 +51,8 @@ func format(e *journal.Entry, p played) []byte {
 	return text
 }
 
-// about is a recording's prose: which session it was, how it ended, and for each
-// line of the dialogue when it passed and which rule changed it.
+// about returns the prose of a recording: which session it was, how it ended, and for
+// each line its time and the rules that changed it.
 func about(e *journal.Entry) []byte {
 	var b []byte
 	line := func(name string, text ...string) {
@@ -106,7 +107,7 @@ func about(e *journal.Entry) []byte {
 	return append(b, '\n')
 }
 
-// times names rules, each with how often it acted.
+// times returns the names of rules, each with how often it acted.
 func times(rules map[string]int) string {
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(rules)) {
@@ -115,7 +116,7 @@ func times(rules map[string]int) string {
 	return strings.Join(list, ", ")
 }
 
-// padded appends text with blanks before it, to a width.
+// padded appends text, padded with blanks on the left to a width.
 func padded(b []byte, width int, text string) []byte {
 	for n := len(text); n < width; n++ {
 		b = append(b, ' ')

@@ -1,8 +1,8 @@
-// Package record writes the dialogues of sessions into files, as transcripts that
-// can be played again, and bounds how much of the disk they take.
+// Package record writes the dialogues of sessions to files, as transcripts that can be
+// played again, and limits the disk space that they take.
 //
-// One goroutine writes, after a session's end and never in the way of mail: what
-// the disk cannot take in time, or at all, is lost and counted.
+// One goroutine writes, after the end of a session, and never delays mail. A recording
+// that the disk does not take in time, or not at all, is lost and counted.
 package record
 
 import (
@@ -22,29 +22,29 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A Route says what is recorded of one route, and how much of it is kept.
+// A Route says what is recorded of one route, and how much is kept.
 type Route struct {
-	Name    string         // of the route: letters, digits, dots, hyphens, underscores
-	Dir     string         // where the files are
-	Clients []netip.Prefix // whose sessions; none: everybody's
+	Name    string         // the name of the route: letters, digits, dots, hyphens, underscores
+	Dir     string         // the directory of the files
+	Clients []netip.Prefix // clients whose sessions are recorded; none: all
 
-	// OnlyHealed and OnlyFailed leave out sessions in which no rule acted, and those
-	// that ended well. With both, one of the two is enough. A client that said nothing
-	// is never recorded.
+	// OnlyHealed restricts recordings to sessions in which a rule acted, OnlyFailed to
+	// sessions that failed. If both are set, either is enough. The session of a client
+	// that said nothing is never recorded.
 	OnlyHealed, OnlyFailed bool
 
-	Keep   int           // files; 0: any number
-	Age    time.Duration // how long a file is kept; 0: any time
-	Octets int64         // in all files of the route
+	Keep   int           // largest number of files; 0: no limit
+	Age    time.Duration // how long a file is kept; 0: for ever
+	Octets int64         // largest number of octets in all files of the route
 
-	// What a recording takes to be played; see transcript.File. Settings get the
-	// client's address for each session.
+	// What is needed to play a recording; see transcript.File. The client's address is
+	// added to Settings for each session.
 	Rules    []string
 	Options  map[string]map[string]any
 	Settings map[string]string
 }
 
-// Check says why files cannot be made in the directory.
+// Check returns an error if files cannot be created in the directory.
 func (r *Route) Check() error {
 	info, err := os.Stat(r.Dir)
 	if err == nil && !info.IsDir() {
@@ -57,17 +57,17 @@ func (r *Route) Check() error {
 		}
 	}
 	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		err = at.Err // it says a path of its own
+		err = at.Err // the error has a path of its own
 	}
 	return &fs.PathError{Op: "writing to", Path: r.Dir, Err: err}
 }
 
-// wants says that the dialogues of a client are recorded.
+// wants reports whether sessions of a client may be recorded.
 func (r *Route) wants(client netip.Addr) bool {
 	return len(r.Clients) == 0 || rewrite.InNetworks(client, r.Clients)
 }
 
-// asked says that a session that has ended is to be written.
+// asked reports whether an ended session is to be recorded.
 func (r *Route) asked(e *journal.Entry) bool {
 	if e.End.Outcome == vocabulary.OutcomeSilent {
 		return false
@@ -75,40 +75,41 @@ func (r *Route) asked(e *journal.Entry) bool {
 	return !r.OnlyHealed && !r.OnlyFailed || r.OnlyHealed && e.Healed() || r.OnlyFailed && e.Failed()
 }
 
-// What waits for the disk before more is lost: octets, about, of sessions that have
-// ended. Those of a short moment are written together, which costs mail less.
+// The largest number of octets of ended sessions that wait for the disk; further
+// recordings are lost. Sessions that end in short order are written together, which
+// delays mail less.
 const (
 	waiting = 32 << 20
-	much    = 24 << 20 // from here on it is written without a rest
+	much    = 24 << 20 // with more than this, the writer does not rest
 	moment  = 20 * time.Millisecond
 )
 
-// share says how much of the time is spent on writing while little waits, one part
-// in so many: sessions have the rest.
+// share limits the time spent on writing while little waits: one part in share. The rest
+// is for sessions.
 const share = 20
 
-// rested is how long the writer rests at most, however slow the disk was.
+// rested is the longest rest of the writer, however slow the disk is.
 const rested = time.Second
 
-// tending is how often files that are too old are looked for.
+// tending is the interval at which expired files are removed.
 const tending = time.Minute
 
-// farewell is how long Close waits for the disk.
+// farewell is the longest time that Close waits for the disk.
 const farewell = 5 * time.Second
 
-// A Writer writes the recordings of all routes. Its methods are safe for
-// concurrent use, and none but Close waits for the disk.
+// A Writer writes the recordings of all routes. Its methods are safe for concurrent use.
+// Only Close waits for the disk.
 type Writer struct {
 	told    func(route string, err error)
-	ended   chan struct{} // queue has something
-	changed chan struct{} // bounds has
+	ended   chan struct{} // signals that queue is not empty
+	changed chan struct{} // signals that bounds has changed
 	closing chan struct{}
 	closed  chan struct{}
 
 	mu     sync.Mutex
 	over   bool
 	queue  []recording
-	octets int // of the queue
+	octets int // octets in queue
 	bounds map[place]*Route
 }
 
@@ -117,8 +118,8 @@ type recording struct {
 	entry *journal.Entry
 }
 
-// Start returns a writer. After each recording told is called with its route and
-// nil, or with why it was lost; from many goroutines at once, on the path of the
+// Start returns a new writer. told is called for each recording, with its route and nil,
+// or with the reason for which it was lost. It is called concurrently, on the path of
 // mail.
 func Start(told func(route string, err error)) *Writer {
 	w := &Writer{told: told, ended: make(chan struct{}, 1), changed: make(chan struct{}, 1),
@@ -127,8 +128,8 @@ func Start(told func(route string, err error)) *Writer {
 	return w
 }
 
-// Close writes what waits, for at most five seconds, and ends the writer; what
-// comes later is lost.
+// Close writes what waits, for at most five seconds, and closes the writer. Later
+// recordings are lost.
 func (w *Writer) Close() {
 	w.mu.Lock()
 	if !w.over {
@@ -144,8 +145,8 @@ func (w *Writer) Close() {
 	}
 }
 
-// Tend has the writer bound a route's files from now on, those of earlier runs
-// too. It is called again when the bounds change.
+// Tend limits the files of a route from now on, including those of earlier runs. Call it
+// again when the limits change.
 func (w *Writer) Tend(r *Route) {
 	w.mu.Lock()
 	w.bounds[place{r.Dir, r.Name}] = r
@@ -153,7 +154,7 @@ func (w *Writer) Tend(r *Route) {
 	signal(w.changed)
 }
 
-// signal sends without waiting; one that is not yet received is enough.
+// signal sends without blocking. One signal that has not been received is enough.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -161,8 +162,8 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// Dialogue returns who hears a session of the route that begins, or nil if it is
-// not recorded.
+// Dialogue returns a listener for a session of the route that begins; nil if the session
+// is not recorded.
 func (w *Writer) Dialogue(r *Route, b proxy.Beginning) proxy.DialogueListener {
 	if !r.wants(b.Client) {
 		return nil
@@ -174,7 +175,7 @@ func (w *Writer) Dialogue(r *Route, b proxy.Beginning) proxy.DialogueListener {
 	})
 }
 
-// errSlow is why a recording is lost that nobody had time to write.
+// errSlow means that a recording was lost because the writer had no time for it.
 var errSlow = errors.New("the disk is slower than the sessions")
 
 func (w *Writer) take(r recording) {
@@ -218,7 +219,8 @@ func (w *Writer) run() {
 	}
 }
 
-// write writes what waits, without haste unless it is much or the end.
+// write writes what waits. It rests in between, unless much waits or the writer is being
+// closed.
 func (w *Writer) write(archives archives) {
 	w.mu.Lock()
 	queue := w.queue
@@ -238,7 +240,7 @@ func (w *Writer) write(archives archives) {
 	}
 }
 
-// rest lasts at most as long as it is told to, and not beyond the end.
+// rest sleeps for at most this time, and wakes when the writer is closed.
 func (w *Writer) rest(most time.Duration) {
 	t := time.NewTimer(most)
 	defer t.Stop()
@@ -248,7 +250,7 @@ func (w *Writer) rest(most time.Duration) {
 	}
 }
 
-// tend removes what is beyond the bounds.
+// tend removes files beyond the limits.
 func (w *Writer) tend(archives archives) {
 	w.mu.Lock()
 	bounds := slices.Collect(maps.Values(w.bounds))
@@ -257,6 +259,6 @@ func (w *Writer) tend(archives archives) {
 		a := archives.of(r)
 		a.bounds = r
 		a.look()
-		a.trim(0, time.Now()) // what cannot be removed now is tried again, and nothing is written until it could
+		a.trim(0, time.Now()) // a file that cannot be removed is tried again; until then nothing is written
 	}
 }
