@@ -1,5 +1,5 @@
-// Package servers says which of a route's servers a session tries next: what is known of
-// each, from sessions that have tried it and from checks of its health.
+// Package servers chooses the server of a route that a session tries next. It uses what
+// is known about each server from sessions that have tried it and from health checks.
 package servers
 
 import (
@@ -10,14 +10,14 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// Balance says which of a route's servers a session tries first. The others
-// are tried when that one does not greet.
+// Balance says which of a route's servers a session tries first. It tries the others if
+// that one does not greet.
 type Balance uint8
 
 const (
 	First         Balance = iota // in the order of the configuration
-	RoundRobin                   // whose last turn is longest ago
-	LeastSessions                // that has the fewest; of several, whose last turn is longest ago
+	RoundRobin                   // the server whose last turn is longest ago
+	LeastSessions                // the server with the fewest sessions; among equals, as RoundRobin
 )
 
 var balances = []string{"first", "round-robin", "least-sessions"}
@@ -31,46 +31,48 @@ func (b *Balance) UnmarshalText(text []byte) error {
 	return err
 }
 
-// A server that did not greet is left alone for so long, and twice as long each
-// time that it does not greet after that, up to LongestRest.
+// A server that does not greet rests for FirstRest: sessions prefer other servers. The
+// rest doubles each time the server does not greet after it, up to LongestRest.
 const (
 	FirstRest   = 30 * time.Second
 	LongestRest = 5 * time.Minute
 )
 
-// A Server is what is known of one server of a route. Its fleet guards it.
+// A Server is what is known about one server of a route. The mutex of its Fleet guards
+// it.
 type Server struct {
-	address  string // as the configuration has it
-	sessions int    // that it has, or that try it
-	turn     uint64 // its last
-	failures int    // to greet, in a row, each after the rest before it
+	address  string // as in the configuration
+	sessions int    // sessions that it has, or that are trying it
+	turn     uint64 // the number of its last turn
+	failures int    // failures to greet in a row, each after the rest for the one before
 	failed   time.Time
-	rest     time.Time // until when it is left alone; of no meaning without failures
-	retried  bool      // the rest is over, and a session finds out
-	missed   int       // health checks that failed, in a row
+	rest     time.Time // end of the rest; undefined without failures
+	retried  bool      // the rest is over, and a session is trying the server
+	missed   int       // failed health checks in a row
 }
 
-// Address is the server's, as the configuration has it.
+// Address returns the server's address as in the configuration.
 func (s *Server) Address() string { return s.address }
 
-// rests says whether it is left alone.
+// rests reports whether other servers are preferred.
 func (s *Server) rests(now time.Time) bool {
-	return s.sick() || s.failures > 0 && (s.retried || now.Before(s.rest))
+	return s.unhealthy() || s.failures > 0 && (s.retried || now.Before(s.rest))
 }
 
-// sick says that checks have found it to be. One check that fails may be chance.
-func (s *Server) sick() bool { return s.missed >= 2 }
+// unhealthy reports whether health checks have failed. A single failed check may be
+// chance.
+func (s *Server) unhealthy() bool { return s.missed >= 2 }
 
-// A Fleet has the servers of a route. It outlasts the reading of the configuration, so
-// that nothing is forgotten of the servers that stay. The zero value has none.
+// A Fleet holds the servers of a route. It outlives a reload of the configuration, so
+// that what is known about servers that stay is kept. The zero value has no servers.
 type Fleet struct {
 	mu    sync.Mutex
 	known map[string]*Server // by address
 	turns uint64
 }
 
-// Join gives the servers with these addresses, in their order, and forgets all others.
-// Without checks nothing that they found stays.
+// Join returns the servers with these addresses, in order, and drops all others. checked
+// reports whether there are health checks; if not, results of earlier ones are dropped.
 func (f *Fleet) Join(addresses []string, checked bool) []*Server {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -89,9 +91,9 @@ func (f *Fleet) Join(addresses []string, checked bool) []*Server {
 	return list
 }
 
-// Next gives the one of the servers to try after those that were tried, nil after the
-// last. Those that are left alone come last, but they do come: nobody is refused because
-// a server rests. The session counts for it then, and no longer for from.
+// Next returns the server to try after those in tried; nil if all were tried. Resting
+// servers come last, but they do come, so that no session is refused because a server
+// rests. The session then counts for that server and no longer for from.
 func (f *Fleet) Next(servers []*Server, balance Balance, from *Server, tried []*Server, now time.Time) *Server {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -111,13 +113,13 @@ func (f *Fleet) Next(servers []*Server, balance Balance, from *Server, tried []*
 	return best
 }
 
-// before says whether a is to be tried before b, which comes first in the configuration.
+// before reports whether to try a before b. b is earlier in the configuration.
 func before(a, b *Server, balance Balance, now time.Time) bool {
 	switch rests, other := a.rests(now), b.rests(now); {
 	case rests != other:
 		return other
-	case rests && a.sick() != b.sick():
-		return b.sick()
+	case rests && a.unhealthy() != b.unhealthy():
+		return b.unhealthy()
 	case rests:
 		return a.rest.Before(b.rest)
 	}
@@ -130,14 +132,14 @@ func before(a, b *Server, balance Balance, now time.Time) bool {
 	return a.turn < b.turn
 }
 
-// Move has a session count for a server, and no longer for another; nil is none.
+// Move counts a session for to and no longer for from. Either may be nil.
 func (f *Fleet) Move(from, to *Server) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	move(from, to)
 }
 
-// move has a session count for another server; nil is none.
+// move is Move without the lock.
 func move(from, to *Server) {
 	if from != nil {
 		from.sessions--
@@ -147,7 +149,7 @@ func move(from, to *Server) {
 	}
 }
 
-// Greets notes that a server greets. It is again if it had failed before.
+// Greets records that a server has greeted. again reports whether it had failed before.
 func (f *Fleet) Greets(s *Server) (again bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -156,9 +158,10 @@ func (f *Fleet) Greets(s *Server) (again bool) {
 	return again
 }
 
-// Fails notes that a server has not greeted who tried it since began, and says
-// for how long it is left alone for that: not at all if others that tried it at
-// the same time, or while it rested, have said so already.
+// Fails records that a server has not greeted a session that began to try it at began. It
+// returns for how long the server rests for that. The result is 0 if another session,
+// which tried the server at the same time or during its rest, has already reported the
+// failure.
 func (f *Fleet) Fails(s *Server, began, now time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -166,7 +169,7 @@ func (f *Fleet) Fails(s *Server, began, now time.Time) time.Duration {
 		return 0
 	}
 	rest := LongestRest
-	if s.failures < 4 { // no more is needed, and a shift may be too far
+	if s.failures < 4 { // with more failures the shift could overflow
 		rest = min(FirstRest<<s.failures, LongestRest)
 	}
 	s.failures++
@@ -174,37 +177,37 @@ func (f *Fleet) Fails(s *Server, began, now time.Time) time.Duration {
 	return rest
 }
 
-// Leaves notes that nobody finds out any more.
+// Leaves records that the session that was trying a server after its rest has given up.
 func (f *Fleet) Leaves(s *Server) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.retried = false
 }
 
-// Checked counts a check of a server's health, and says whether it was left alone for
-// those before, and is for this one.
+// Checked records the result of a health check. It returns whether the server was
+// unhealthy before and is now.
 func (f *Fleet) Checked(s *Server, err error) (before, now bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	before = s.sick()
+	before = s.unhealthy()
 	if err == nil {
 		s.missed, s.failures, s.retried = 0, 0, false
 	} else {
 		s.missed++
 	}
-	return before, s.sick()
+	return before, s.unhealthy()
 }
 
-// A State is how a server stands.
+// A State is the state of a server.
 type State struct {
-	Sessions int  // that it has, or that are trying it
-	Up       bool // it is not left alone, and greeted when it was tried last
-	Healthy  bool // so say its checks, or there are none
+	Sessions int  // sessions that it has, or that are trying it
+	Up       bool // it is not resting, and greeted at the last attempt
+	Healthy  bool // its health checks succeed, or there are none
 }
 
-// State says how a server stands.
+// State returns the state of a server.
 func (f *Fleet) State(s *Server) State {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return State{s.sessions, s.failures == 0 && !s.sick(), !s.sick()}
+	return State{s.sessions, s.failures == 0 && !s.unhealthy(), !s.unhealthy()}
 }
