@@ -10,17 +10,17 @@ import (
 	"smtpshim/proxy/login/token"
 )
 
-// An accountInUse is one that sessions log in with.
+// An accountInUse is an account that sessions log in with.
 type accountInUse struct {
 	*account
 	use *login.Account
 }
 
-// accounts are those of the configuration in force, by name.
+// accounts are the accounts of the present configuration, by name.
 type accounts map[string]*accountInUse
 
-// accountsOf opens the accounts of a configuration. One that was in use before and is
-// the same goes on: its token stays, and what is counted of it.
+// accountsOf opens the accounts of a configuration. An account that was already in use
+// and has not changed is kept, with its token and its counts.
 func (before accounts) accountsOf(c *config, log *slog.Logger, o *metrics.Logins) (accounts, error) {
 	all := accounts{}
 	for _, a := range c.accounts {
@@ -38,8 +38,8 @@ func (before accounts) accountsOf(c *config, log *slog.Logger, o *metrics.Logins
 	return all, nil
 }
 
-// makeStateDir makes the directory that refresh tokens are kept in. It has to be there
-// before the program locks itself in.
+// makeStateDir creates the directory for refresh tokens. It must exist before the program
+// locks itself in.
 func (c *config) makeStateDir() error {
 	for _, a := range c.accounts {
 		if a.tokens != nil && a.tokens.Flow == token.RefreshToken {
@@ -51,7 +51,7 @@ func (c *config) makeStateDir() error {
 	return nil
 }
 
-// open begins the use of an account. Nil counts nothing.
+// open opens an account. If o is nil, nothing is counted.
 func (a *account) open(log *slog.Logger, o *metrics.Logins) (*accountInUse, error) {
 	s := a.AccountSettings
 	s.Log = log
@@ -77,7 +77,7 @@ func (a *account) open(log *slog.Logger, o *metrics.Logins) (*accountInUse, erro
 	return &accountInUse{a, use}, nil
 }
 
-// prefetch has each account begin to get a token, if it needs one and has none.
+// prefetch makes each account that needs a token and has none obtain one.
 func (all accounts) prefetch() {
 	for _, a := range all {
 		if a.use.Tokens != nil {
@@ -86,7 +86,7 @@ func (all accounts) prefetch() {
 	}
 }
 
-// counted says which accounts a configuration has, for the metrics.
+// counted returns the accounts of a configuration, for the metrics.
 func (c *config) counted() (list []metrics.Account) {
 	for _, a := range c.accounts {
 		m := metrics.Account{Name: a.Name, Routes: c.usesOf(a), Mechanisms: a.Mechanisms, Tokens: a.tokens != nil}
@@ -100,8 +100,7 @@ func (c *config) counted() (list []metrics.Account) {
 	return list
 }
 
-// accountCertificates are those whose end is known: of accounts that have one, and whose
-// files can be read.
+// accountCertificates returns the accounts' client certificates whose files can be read.
 func (c *config) accountCertificates() (list []metrics.AccountCertificate) {
 	for _, a := range c.accounts {
 		if a.tokens == nil {
@@ -114,8 +113,7 @@ func (c *config) accountCertificates() (list []metrics.AccountCertificate) {
 	return list
 }
 
-// close ends the use of accounts that are not in the others, once their sessions have
-// ended.
+// close closes the accounts that are not in others, when their sessions have ended.
 func (all accounts) close(others accounts) {
 	for name, a := range all {
 		if others[name] != a {
@@ -124,8 +122,8 @@ func (all accounts) close(others accounts) {
 	}
 }
 
-// closeNow ends the use of all accounts. What a request under way brings is stored
-// before.
+// closeNow closes all accounts. It waits for the results of requests in progress and
+// stores them.
 func (all accounts) closeNow() {
 	for _, a := range all {
 		if a.use.Tokens != nil {
@@ -134,7 +132,7 @@ func (all accounts) closeNow() {
 	}
 }
 
-// loginsWith returns what a route does about logins; nil: nothing.
+// loginsWith returns the logins of a route; nil: it has none.
 func (r *route) loginsWith(all accounts, log *slog.Logger) (*login.Logins, error) {
 	if len(r.logins) == 0 {
 		return nil, nil

@@ -16,14 +16,13 @@ import (
 	"syscall"
 )
 
-// adminListen is where the admin listener is unless the configuration says
-// otherwise.
+// adminListen is the default address of the admin listener.
 const adminListen = "127.0.0.1:9525"
 
 const adminHelp = "without URL: the admin listener of the configuration in `FILE`"
 
-// adminAt is where a running smtpshim can be asked: at base, or if that is "" at
-// the admin listener of a configuration, or if there is none at the usual one.
+// adminAt returns the URL of a running smtpshim's admin listener: base if it is not "",
+// or the listener of a configuration if there is one, or the default.
 func adminAt(base, config string) (*url.URL, error) {
 	if base == "" {
 		address := adminListen
@@ -53,7 +52,8 @@ func adminAt(base, config string) (*url.URL, error) {
 	return u, nil
 }
 
-// reachable is the host by which somebody on this machine gets to a listener on host.
+// reachable returns the host by which a program on this machine reaches a listener on
+// host.
 func reachable(host string) string {
 	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
 		return "localhost"
@@ -61,8 +61,8 @@ func reachable(host string) string {
 	return host
 }
 
-// unasked tells why there is nobody to ask, and returns the exit status of that: a URL
-// that is none is a wrong use of f.
+// unasked prints why nobody can be asked, and returns the exit status. A malformed URL is
+// wrong usage of f.
 func unasked(f *flag.FlagSet, err error) (status int) {
 	fmt.Fprintf(f.Output(), "smtpshim %s: %v\n", f.Name(), err)
 	if f.NArg() > 0 {
@@ -71,8 +71,8 @@ func unasked(f *flag.FlagSet, err error) (status int) {
 	return failed
 }
 
-// askAdmin asks an admin listener for what is at a URL and has the media type kind; what
-// says what that is. The caller closes the body.
+// askAdmin requests a URL of an admin listener. The answer must have the media type kind;
+// what describes it for messages. The caller closes the body.
 func askAdmin(ctx context.Context, from, kind, what string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
@@ -90,11 +90,12 @@ func askAdmin(ctx context.Context, from, kind, what string) (*http.Response, err
 	return nil, fmt.Errorf("%s says %s, and has %q instead of %s%s", r.URL.Redacted(), answer.Status, said, what, hintAdmin(answer.StatusCode))
 }
 
-// unanswered says why an admin listener has not answered, and what to do about it.
+// unanswered returns an error that says why an admin listener has not answered, and what
+// to do about it.
 func unanswered(at *url.URL, err error) error {
 	host := at.Scheme + "://" + at.Host
 	if of, ok := errors.AsType[*url.Error](err); ok {
-		err = of.Err // it says the URL again
+		err = of.Err // the error repeats the URL
 	}
 	var unknown *net.DNSError
 	var timeout net.Error
@@ -117,8 +118,8 @@ func unanswered(at *url.URL, err error) error {
 	return fmt.Errorf("asking %s: %w%s", host, err, hint)
 }
 
-// routesAt are the names of the routes of a smtpshim, as its metrics have them; nil if
-// they do not tell.
+// routesAt returns the names of a running smtpshim's routes, from its metrics; nil if
+// they cannot be read.
 func routesAt(ctx context.Context, from *url.URL) (names []string) {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
@@ -138,7 +139,7 @@ func routesAt(ctx context.Context, from *url.URL) (names []string) {
 
 var activeRoute = regexp.MustCompile(`^smtpshim_sessions_active\{route="([^"]+)"\}`)
 
-// hintAdmin says what to do about a status.
+// hintAdmin returns what to do about a status.
 func hintAdmin(status int) string {
 	switch status {
 	case http.StatusUnauthorized:

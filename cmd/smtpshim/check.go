@@ -12,7 +12,7 @@ import (
 	"smtpshim/proxy/header"
 )
 
-// The -config flag of the commands that read a configuration.
+// The flag -config of the commands that read a configuration.
 const (
 	configFile = "smtpshim.toml"
 	configHelp = "read the configuration from `FILE`"
@@ -58,7 +58,7 @@ func check(args []string, stdout, stderr io.Writer) int {
 	return status
 }
 
-// printAll says what a configuration does, and how many warnings there are.
+// printAll prints what a configuration does, and returns the number of warnings.
 func printAll(w io.Writer, c *config) (warned int) {
 	said := said{}
 	warn := func(indent int, list ...string) {
@@ -107,11 +107,11 @@ func plural(n int, word string) string {
 	return fmt.Sprintf("%d %s", n, word)
 }
 
-// said has what was said, and of which route first.
+// A said maps each text that was printed to the route for which it was printed first.
 type said map[string]string
 
-// once is text, or if that is longer than a line and was said of another route,
-// where.
+// once returns text, or, if it is longer than a line and was printed for another route, a
+// reference to that route.
 func (s said) once(text, route string) string {
 	if first, ok := s[text]; ok && first != route && len(wrap(text, columns-18)) > 1 {
 		return "as in route " + first
@@ -120,7 +120,7 @@ func (s said) once(text, route string) string {
 	return text
 }
 
-// printRoute says what a route does.
+// printRoute prints what a route does.
 func printRoute(w io.Writer, r *route, said said) {
 	line := func(name, text string) { entry(w, 2, name, 17, text) }
 	fmt.Fprintf(w, "route %s\n", r.Name)
@@ -188,7 +188,7 @@ func printRoute(w io.Writer, r *route, said said) {
 	}
 }
 
-// changedLimits names the limits that are not the defaults.
+// changedLimits returns the limits that differ from the defaults, in words.
 func changedLimits(l proxy.Limits) string {
 	var changed []string
 	for _, l := range limitsOf(&l) {
@@ -199,7 +199,7 @@ func changedLimits(l proxy.Limits) string {
 	return strings.Join(changed, ", ")
 }
 
-// changedTimeouts names the timeouts that are not the defaults.
+// changedTimeouts returns the timeouts that differ from the defaults, in words.
 func changedTimeouts(t proxy.Timeouts) string {
 	var changed []string
 	for _, t := range timeoutsOf(&t, false) {

@@ -10,7 +10,7 @@ import (
 	"smtpshim/proxy/login/token"
 )
 
-// printAccount says how an account logs in.
+// printAccount prints how an account logs in.
 func printAccount(w io.Writer, a *account, c *config) {
 	line := func(name, text string) { entry(w, 2, name, 17, text) }
 	fmt.Fprintf(w, "account %s\n", a.Name)
@@ -31,7 +31,7 @@ func printAccount(w io.Writer, a *account, c *config) {
 	}
 }
 
-// means says what an account proves itself by.
+// means describes the credentials of an account.
 func (a *account) means() string {
 	if a.tokens == nil {
 		return "by password, by the strongest mechanism that the server offers"
@@ -45,7 +45,7 @@ func (a *account) means() string {
 	case t.Tenant != "":
 		text += ", tenant " + t.Tenant
 	case t.Flow == token.Command:
-		text += ": " + t.Command[0] // its arguments may hold a secret
+		text += ": " + t.Command[0] // the arguments may contain a secret
 		if n := len(t.Command) - 1; n > 0 {
 			text += ", with " + plural(n, "argument")
 		}
@@ -56,7 +56,7 @@ func (a *account) means() string {
 	return text
 }
 
-// pace says how much at once the account takes.
+// pace describes the limits of the account.
 func (a *account) pace() string {
 	var list []string
 	if a.Sessions > 0 {
@@ -71,7 +71,7 @@ func (a *account) pace() string {
 	return strings.Join(list, " and ") + ", counted by each smtpshim for itself; whoever is over that waits " + brief(a.Wait) + ", then hears 451"
 }
 
-// usesOf lists the routes whose logins use an account.
+// usesOf returns the routes whose logins use an account.
 func (c *config) usesOf(a *account) (routes []string) {
 	for _, r := range c.routes {
 		if slices.ContainsFunc(r.logins, func(l routeLogin) bool { return l.account == a.Name }) {
@@ -81,10 +81,11 @@ func (c *config) usesOf(a *account) (routes []string) {
 	return routes
 }
 
-// soon is how long before its end a credential is warned of.
+// soon is the time before a credential's end at which there is a warning.
 const soon = 30 * 24 * time.Hour
 
-// warnAccount lists what may be a mistake in an account, or may become one with time.
+// warnAccount returns warnings about an account: possible mistakes, and what will become
+// one with time.
 func (c *config) warnAccount(a *account, now time.Time) (list []string) {
 	if len(c.usesOf(a)) == 0 {
 		list = append(list, "no [[route.login]] names this account: it is not used.")

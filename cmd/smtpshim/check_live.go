@@ -24,11 +24,11 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// liveWait bounds all that is asked of one server.
+// liveWait limits the time for one server.
 const liveWait = 30 * time.Second
 
-// checkLive has a session with each server of the routes, all at once, and prints
-// what it was like. It returns how many of the servers are of no use as they are.
+// checkLive has a session with each server of the routes, concurrently, and prints the
+// results. It returns the number of servers that cannot be used as configured.
 func checkLive(w io.Writer, c *config) (bad int) {
 	var visits []*visit
 	var all sync.WaitGroup
@@ -58,18 +58,18 @@ func checkLive(w io.Writer, c *config) (bad int) {
 type visit struct {
 	route    *route
 	server   string
-	accounts []*account // of the configuration
+	accounts []*account // all accounts of the configuration
 
-	session liveSession // as the route has it
-	look    liveSession // with TLS whatever certificate there is, if the route has none or it failed
-	late    bool        // the time was over
+	session liveSession // with the route's settings
+	look    liveSession // with TLS and any certificate, if the route uses no TLS or it failed
+	late    bool        // the time limit was reached
 	logins  []loginTrial
 }
 
 func (v *visit) make() {
 	ctx, cancel := context.WithTimeout(context.Background(), liveWait)
 	defer cancel()
-	anybody, _ := tlspolicy.NewDialer(tlspolicy.ServerLeg{Verification: tlspolicy.Opportunistic}) // asks for nothing that could be wrong
+	anybody, _ := tlspolicy.NewDialer(tlspolicy.ServerLeg{Verification: tlspolicy.Opportunistic}) // no setting can be wrong
 	as := v.route.ServerTLS
 	if as.Dialer == nil {
 		as.Dialer = anybody
@@ -87,28 +87,28 @@ func (v *visit) make() {
 	v.late = ctx.Err() != nil
 }
 
-// as is the route with this server alone, for a client that is on no network.
+// as returns the route with this server alone, for a client that is not on a network.
 func (v *visit) as(tls proxy.ServerTLS) *proxy.Route {
 	r := *v.route.Route
 	r.Servers, r.ServerTLS, r.Logins = []string{v.server}, tls, nil
 	r.Health = proxy.Health{}
 	r.Source.Client = false
 	if r.ClientTLS.Mode == rewrite.ClientTLSImplicit {
-		r.ClientTLS.Mode = rewrite.ClientTLSHide // what is said within
+		r.ClientTLS.Mode = rewrite.ClientTLSHide // our client is in clear
 	}
 	return &r
 }
 
-// A liveSession is a session that says hello and leaves: no mail.
+// A liveSession is a session that sends a hello and leaves, without mail.
 type liveSession struct {
-	auth  bool // it says AUTH, for a login of ours
+	auth  bool // send AUTH, for a login of ours
 	tls   watchedDialer
 	lines []transcript.Line
 	end   proxy.Ending
-	codes []string // of the replies that the client got
+	codes []string // codes of the replies that the client got
 }
 
-// hold has the session, until ctx ends.
+// hold runs the session, until ctx is done.
 func (s *liveSession) hold(ctx context.Context, r *proxy.Route) {
 	s.tls.Dialer = r.ServerTLS.Dialer
 	r.ServerTLS.Dialer, r.Dialogue = &s.tls, s.dialogue
@@ -130,17 +130,17 @@ func (s *liveSession) hold(ctx context.Context, r *proxy.Route) {
 		}
 	}
 	for _, command := range commands {
-		io.WriteString(near, command+"\r\n") // if the session has ended, no reply says so
+		io.WriteString(near, command+"\r\n") // if the session has ended, there is no reply
 		s.hear(replies)
 	}
 	near.Close()
 	<-ended
 }
 
-// welcome says whether the greeting was a good one.
+// welcome reports whether the greeting was positive.
 func (s *liveSession) welcome() bool { return len(s.codes) > 0 && s.codes[0][0] == '2' }
 
-// liveName is what we call ourselves, as a client.
+// liveName returns our name as a client.
 func liveName() string {
 	name, err := os.Hostname()
 	if err != nil {
@@ -149,7 +149,7 @@ func liveName() string {
 	return name
 }
 
-// hear notes the code of a reply.
+// hear records the code of a reply.
 func (s *liveSession) hear(replies *bufio.Reader) {
 	for {
 		line, err := replies.ReadString('\n')
@@ -163,16 +163,16 @@ func (s *liveSession) hear(replies *bufio.Reader) {
 	}
 }
 
-// dialogue is proxy.Route's.
+// dialogue is the Dialogue of a proxy.Route.
 func (s *liveSession) dialogue(proxy.Beginning) proxy.DialogueListener { return s }
 
-// Line is proxy.DialogueListener's.
+// Line implements proxy.DialogueListener.
 func (s *liveSession) Line(l transcript.Line) { s.lines = append(s.lines, l) }
 
-// End is proxy.DialogueListener's.
+// End implements proxy.DialogueListener.
 func (s *liveSession) End(e proxy.Ending) { s.end = e }
 
-// offersTLS says whether the server has the keyword.
+// offersTLS reports whether the server offers STARTTLS.
 func (s *liveSession) offersTLS() bool {
 	return slices.ContainsFunc(s.lines, func(l transcript.Line) bool {
 		said := l.Side == 'S' && l.Mark != transcript.Added && len(l.Text) > 4
@@ -180,15 +180,15 @@ func (s *liveSession) offersTLS() bool {
 	})
 }
 
-// A watchedDialer notes how the last handshake has gone.
+// A watchedDialer records the result of the last handshake.
 type watchedDialer struct {
 	proxy.Dialer
-	state   *tls.ConnectionState // nil: there was none
+	state   *tls.ConnectionState // nil: there was no handshake
 	err     error
-	classic bool // it was without ML-KEM, because one with it had failed
+	classic bool // it offered no ML-KEM, because one with it had failed
 }
 
-// Handshake is proxy.Dialer's.
+// Handshake implements proxy.Dialer.
 func (d *watchedDialer) Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
 	secure, err := d.Dialer.Handshake(ctx, conn, server)
 	return secure, d.note(secure, err)
@@ -209,7 +209,7 @@ func (d *watchedDialer) note(secure *tls.Conn, err error) error {
 	return err
 }
 
-// trouble says why the server is of no use as it is; "" if it is.
+// trouble returns why the server cannot be used as configured; "" if it can.
 func (v *visit) trouble() string {
 	s, mode := &v.session, v.route.ServerTLS.Mode
 	switch {
@@ -235,7 +235,7 @@ func (v *visit) trouble() string {
 	return ""
 }
 
-// said is what went wrong, as the log would have it of this server.
+// said returns the error as the log would have it for this server.
 func (v *visit) said() string {
 	why, _, _ := strings.Cut(v.session.end.Err, "; then we said ")
 	return strings.TrimPrefix(why, "server "+v.server+": ")
@@ -280,7 +280,7 @@ func (v *visit) print(w io.Writer) {
 	}
 }
 
-// printTLS says what TLS there is.
+// printTLS prints which TLS the server supports.
 func (v *visit) printTLS(w io.Writer, line func(name, text string)) {
 	mode, s := v.route.ServerTLS.Mode, &v.session
 	state := cmp.Or(s.tls.state, v.look.tls.state)

@@ -13,18 +13,18 @@ import (
 	"smtpshim/proxy/login/token"
 )
 
-// A loginTrial is how an account was tried at one server.
+// A loginTrial is a trial of an account at one server.
 type loginTrial struct {
 	account string
-	refused string // why it cannot log in; "": it can
+	refused string // why the account cannot log in; "": it can
 }
 
-// tryLogins has each account of the route log in at the server, over connections that
-// are as right as the route wants them.
+// tryLogins makes each account of the route log in at the server, over connections with
+// the route's settings.
 func (v *visit) tryLogins(ctx context.Context) {
 	s := &v.session
 	if s.tls.err != nil || s.tls.state == nil || !s.welcome() {
-		return // no credentials go there, and the trouble is said
+		return // send no credentials; trouble is reported elsewhere
 	}
 	var tried []string
 	for _, l := range v.route.logins {
@@ -62,7 +62,7 @@ func (v *visit) tryLogin(ctx context.Context, a *account) loginTrial {
 	return l
 }
 
-// means says what came of a trial.
+// means describes the result of a trial.
 func (l loginTrial) means() (name, text string) {
 	if l.refused != "" {
 		return "login", fmt.Sprintf("account %s FAILED: %s", l.account, l.refused)
@@ -70,7 +70,7 @@ func (l loginTrial) means() (name, text string) {
 	return "login", fmt.Sprintf("account %s is logged in", l.account)
 }
 
-// A lastWarning is a slog.Handler that keeps what the log says of a login last.
+// A lastWarning is a slog.Handler that keeps the last warning about a login.
 type lastWarning struct {
 	mu   sync.Mutex
 	said string
@@ -93,7 +93,7 @@ func (w *lastWarning) Handle(_ context.Context, r slog.Record) error {
 		case "account", "client":
 		case "do":
 			if do := a.Value.String(); do != "" {
-				text = strings.Replace(text, "; "+do, "", 1) + "; what to do: " + do // an error may say it itself
+				text = strings.Replace(text, "; "+do, "", 1) + "; what to do: " + do // an error may contain it already
 			}
 		case "means":
 			text += "; it means: " + a.Value.String()

@@ -7,7 +7,7 @@ import (
 	"smtpshim/rewrite"
 )
 
-// openListeners lists where a route listens for other machines.
+// openListeners returns the listen addresses of a route that other machines can reach.
 func openListeners(r *route) (open []string) {
 	for _, address := range r.Listen {
 		if strings.HasPrefix(address, systemdPrefix) {
@@ -20,7 +20,7 @@ func openListeners(r *route) (open []string) {
 	return open
 }
 
-// mayBeInClear reports whether a client may give commands outside of TLS.
+// mayBeInClear reports whether a client may send commands outside of TLS.
 func mayBeInClear(r *route) bool {
 	switch r.ClientTLS.Mode {
 	case rewrite.ClientTLSRequire:
@@ -31,13 +31,14 @@ func mayBeInClear(r *route) bool {
 	return true
 }
 
-// clearMayLogIn reports whether a client in clear may log in by what the server offers
+// clearMayLogIn reports whether a client in clear may use logins that the server offers
 // only inside TLS.
 func clearMayLogIn(r *route) bool {
 	return len(r.logins) == 0 && r.ServerTLS.Mode != rewrite.ServerTLSOff && mayBeInClear(r) && !r.ServerTLS.ClearLogin.Refuses(r.ServerTLS.Mode)
 }
 
-// loginsMean says which logins do not pass, where TLS may end here; "" if all do.
+// loginsMean describes which logins are not passed on because TLS ends here; "" if all
+// are.
 func loginsMean(r *route) string {
 	if len(r.logins) > 0 {
 		return "what the server offers for logins is hidden; who fits none of the above hears 530"

@@ -14,15 +14,15 @@ import (
 	"time"
 )
 
-// A portFinding is what would keep smtpshim from listening on an address, were it started
-// here by whoever asks.
+// A portFinding is a reason for which smtpshim could not listen on an address if the
+// present user started it here.
 type portFinding struct {
 	text   string
-	expect bool // it is as it is to be: the smtpshim that runs listens there
+	expect bool // as expected: the running smtpshim listens there
 }
 
-// lookAtPorts tries to bind the addresses of a configuration, without listening, so that
-// no client and no other program notices.
+// lookAtPorts binds the addresses of a configuration, without listening, so that no
+// client and no other program notices.
 func lookAtPorts(c *config, addresses ...string) (list []portFinding) {
 	for _, address := range addresses {
 		if _, ok := socketPath(address); ok || strings.HasPrefix(address, systemdPrefix) {
@@ -39,7 +39,7 @@ func lookAtPorts(c *config, addresses ...string) (list []portFinding) {
 	return list
 }
 
-// findingOf says what it means that an address could not be bound.
+// findingOf returns the meaning of an error in binding an address.
 func (c *config) findingOf(address string, to netip.AddrPort, err error) portFinding {
 	var unknown *net.DNSError
 	switch {
@@ -66,8 +66,8 @@ func (c *config) findingOf(address string, to netip.AddrPort, err error) portFin
 	return portFinding{text: address + " is taken: another program listens there, or a smtpshim whose admin listener does not answer"}
 }
 
-// toBind is the address that net.Listen would bind: the first of a name, IPv4 if it has
-// one.
+// toBind returns the address that net.Listen would bind: the first address of a name,
+// IPv4 if there is one.
 func toBind(address string) (netip.AddrPort, error) {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
@@ -93,16 +93,16 @@ func toBind(address string) (netip.AddrPort, error) {
 			ip = list[i].Unmap()
 		}
 	}
-	if ip.IsUnspecified() { // Go listens on both families then
+	if ip.IsUnspecified() { // Go then listens on both families
 		ip = netip.IPv6Unspecified()
 	}
 	return netip.AddrPortFrom(ip.Unmap(), uint16(port)), nil
 }
 
-// nameWithin is how long the name of a listen address may take to be looked up.
+// nameWithin is the longest time for looking up the name of a listen address.
 const nameWithin = 5 * time.Second
 
-// ownAddresses names the addresses that this machine has; "" if they are not known.
+// ownAddresses returns the addresses of this machine, in words; "" if they are not known.
 func ownAddresses() string {
 	const most = 4
 	found, err := net.InterfaceAddrs()
@@ -124,7 +124,7 @@ func ownAddresses() string {
 	return "; it has " + strings.Join(list, ", ")
 }
 
-// answers reports whether a smtpshim with this configuration's admin listener runs.
+// answers reports whether a smtpshim with this configuration's admin listener is running.
 func (c *config) answers() bool {
 	if c.admin == "" {
 		return false
@@ -137,12 +137,12 @@ func (c *config) answers() bool {
 	return err == nil
 }
 
-// needsRights says what root, who checks, need not know of: that another user may not bind
-// these addresses.
+// needsRights returns a warning that other users may not bind these addresses, if root
+// checks, who may.
 func needsRights(addresses []string) string {
 	first := firstFreePort()
 	if !isRoot() {
-		return "" // trying has told
+		return "" // binding has shown that
 	}
 	for _, address := range addresses {
 		if _, text, err := net.SplitHostPort(address); err == nil {
@@ -154,11 +154,11 @@ func needsRights(addresses []string) string {
 	return ""
 }
 
-// takenPorts are what would keep us from listening, by the address.
+// takenPorts returns what would keep us from listening, by address.
 func (c *config) takenPorts() takenPorts {
 	taken := takenPorts{}
 	if os.Getenv(handedOver) != "" {
-		return taken // by our predecessor, who gives them to us
+		return taken // our predecessor holds them and hands them to us
 	}
 	look := func(address string) {
 		for _, f := range lookAtPorts(c, address) {
@@ -183,7 +183,7 @@ func (c *config) takenPorts() takenPorts {
 
 type takenPorts map[netip.AddrPort]string
 
-// explain puts what check would say into an error of listening.
+// explain adds what check would report to an error of listening.
 func (taken takenPorts) explain(err error) error {
 	op, ok := errors.AsType[*net.OpError](err)
 	if !ok || op.Op != "listen" || op.Addr == nil {

@@ -12,11 +12,11 @@ import (
 	"strings"
 )
 
-// holderOf is the process that listens where an address is taken, its name, and whether
-// that is a smtpshim that runs: "demo -listen" and "probe -listen" are none. 0 if it is
-// not known, as without the rights of root or of its user.
+// holderOf returns the process that listens on an address, its name, and whether it is a
+// running smtpshim, other than "demo -listen" and "probe -listen". pid is 0 if it is not
+// known, which needs the rights of root or of the process's user.
 func holderOf(to netip.AddrPort) (pid int, program string, ours bool) {
-	sockets := map[string]bool{} // as links in /proc/PID/fd have them
+	sockets := map[string]bool{} // in the form of links in /proc/PID/fd
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		for _, inode := range listeningOn(table, to) {
 			sockets["socket:["+inode+"]"] = true
@@ -36,7 +36,7 @@ func holderOf(to netip.AddrPort) (pid int, program string, ours bool) {
 			continue
 		}
 		name := nameOf(process)
-		if pid == 1 && name == "systemd" { // it has handed the socket to another, or is to
+		if pid == 1 && name == "systemd" { // it holds the socket for another program
 			continue
 		}
 		if name != "smtpshim" && name != nameOf("/proc/self") {
@@ -48,7 +48,7 @@ func holderOf(to netip.AddrPort) (pid int, program string, ours bool) {
 	return 0, "", false
 }
 
-// nameOf is the name of a process, by its directory.
+// nameOf returns the name of a process, given its directory.
 func nameOf(process string) string {
 	name, err := os.ReadFile(filepath.Join(process, "comm"))
 	if err != nil {
@@ -57,7 +57,7 @@ func nameOf(process string) string {
 	return strings.TrimSpace(string(name))
 }
 
-// commandOf is the first word behind the name of a program that runs; "": it is not known.
+// commandOf returns the first argument of a running program; "": not known.
 func commandOf(process string) string {
 	line, err := os.ReadFile(filepath.Join(process, "cmdline"))
 	if err != nil {
@@ -68,8 +68,8 @@ func commandOf(process string) string {
 	return command
 }
 
-// listeningOn are the inodes of listening sockets of a table such as /proc/net/tcp that
-// are in the way of an address (proc_pid_net(5)).
+// listeningOn returns the inodes of the listening sockets in a table such as
+// /proc/net/tcp that conflict with an address (proc_pid_net(5)).
 func listeningOn(table string, to netip.AddrPort) (inodes []string) {
 	const listens = "0A" // TCP_LISTEN
 	file, err := os.Open(table)
@@ -95,8 +95,8 @@ func listeningOn(table string, to netip.AddrPort) (inodes []string) {
 	return inodes
 }
 
-// addressIn reads an address as such a table has it: words of 32 bits in the order of
-// this machine.
+// addressIn parses an address in such a table, words of 32 bits in the byte order of this
+// machine.
 func addressIn(digits string) (netip.Addr, bool) {
 	octets, err := hex.DecodeString(digits)
 	if err != nil || len(octets)%4 != 0 {
@@ -109,7 +109,7 @@ func addressIn(digits string) (netip.Addr, bool) {
 	return at.Unmap(), ok
 }
 
-// firstFreePort is the first one that everybody may bind.
+// firstFreePort returns the first port that every user may bind.
 func firstFreePort() int {
 	first := 1024
 	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start"); err == nil {

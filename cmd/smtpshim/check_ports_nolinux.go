@@ -4,8 +4,8 @@ package main
 
 import "net/netip"
 
-// holderOf knows nobody: only Linux tells who listens.
+// holderOf knows no process: only Linux shows which one listens.
 func holderOf(netip.AddrPort) (pid int, program string, ours bool) { return 0, "", false }
 
-// firstFreePort is the first one that everybody may bind.
+// firstFreePort returns the first port that every user may bind.
 func firstFreePort() int { return 1024 }

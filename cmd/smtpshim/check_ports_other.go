@@ -4,7 +4,7 @@ package main
 
 import "net/netip"
 
-// bindOnly is not done here: there is no way to do so that no other program could notice.
+// bindOnly does nothing, because on this system other programs could notice it.
 func bindOnly(netip.AddrPort) error { return nil }
 
 func isRoot() bool { return false }

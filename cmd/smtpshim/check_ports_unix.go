@@ -9,20 +9,20 @@ import (
 	"syscall"
 )
 
-// bindOnly binds an address and lets it go again. Nobody can connect meanwhile, and who
-// listens there, or begins to, is not disturbed: a socket that is bound alone is in
-// nobody's way who has SO_REUSEADDR, as every listener of Go's has.
+// bindOnly binds an address and releases it. Nobody can connect in between. It does not
+// disturb a program that listens there or begins to: a socket that is only bound does not
+// conflict with sockets that have SO_REUSEADDR, as all listeners of Go do.
 func bindOnly(to netip.AddrPort) error {
 	ip := to.Addr()
 	if ip.Zone() != "" {
-		return nil // it has no number here
+		return nil // the zone has no number here
 	}
 	if ip.Is4() {
 		return bindAs(syscall.AF_INET, &syscall.SockaddrInet4{Port: int(to.Port()), Addr: ip.As4()})
 	}
 	err := bindAs(syscall.AF_INET6, &syscall.SockaddrInet6{Port: int(to.Port()), Addr: ip.As16()})
 	if ip.IsUnspecified() && (errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)) {
-		return bindAs(syscall.AF_INET, &syscall.SockaddrInet4{Port: int(to.Port())}) // a machine without IPv6
+		return bindAs(syscall.AF_INET, &syscall.SockaddrInet4{Port: int(to.Port())}) // this machine has no IPv6
 	}
 	return err
 }
@@ -53,5 +53,5 @@ func bindAs(family int, to syscall.Sockaddr) error {
 	return os.NewSyscallError("bind", syscall.Bind(fd, to))
 }
 
-// isRoot reports whether ports below firstFreePort are for who runs this.
+// isRoot reports whether the present user may bind ports below firstFreePort.
 func isRoot() bool { return os.Geteuid() == 0 }

@@ -7,9 +7,9 @@ import (
 	"smtpshim/rewrite/heal"
 )
 
-// rulesMean lists the rules in force, but those that are idle, with the sessions in which
-// they act if not in all. The rule that mends what is stray in messages is in force
-// anyway.
+// rulesMean returns the rules in force other than idle ones, each with the sessions in
+// which it acts if those are not all. It omits the rule for stray octets in messages,
+// which is always in force.
 func rulesMean(rules *rewrite.Rules, idle []rewrite.Rule) (list []string) {
 	for _, name := range rules.Names() {
 		scope := rules.Scope(name)
@@ -26,7 +26,7 @@ func rulesMean(rules *rewrite.Rules, idle []rewrite.Rule) (list []string) {
 	return list
 }
 
-// idleRules are those of a route that cannot act under its TLS.
+// idleRules returns the rules of a route that cannot act under its TLS.
 func idleRules(r *route) (idle []rewrite.Rule) {
 	names := r.computed().Names()
 	for _, rule := range heal.Table() {

@@ -7,8 +7,8 @@ import (
 	"runtime"
 )
 
-// warnSecret warns of a file with a secret that every user of this machine can read;
-// "": they cannot, or it is not known.
+// warnSecret returns a warning if every user of this machine can read a file with a
+// secret; "": they cannot, or it is not known.
 func warnSecret(key, file string) string {
 	if file == "" || !allRead(file) {
 		return ""
@@ -17,10 +17,10 @@ func warnSecret(key, file string) string {
 		`"install -o smtpshim -g smtpshim -m 600" makes such a file.`, key, file)
 }
 
-// allRead reports whether the modes of a file, and of the directories that lead to it,
-// let everybody read it.
+// allRead reports whether the modes of a file, and of the directories above it, let
+// everybody read it.
 func allRead(file string) bool {
-	if runtime.GOOS == "windows" { // the mode does not tell
+	if runtime.GOOS == "windows" { // the mode does not show it
 		return false
 	}
 	path, err := filepath.EvalSymlinks(file)
@@ -42,12 +42,12 @@ func allRead(file string) bool {
 	}
 }
 
-// secretFiles are the files that hold what an account proves itself by, by their keys.
+// secretFiles returns the files with the credentials of an account, by their keys.
 func (a *account) secretFiles() [][2]string {
 	list := [][2]string{{"password_file", a.passwordFile}}
 	if t := a.tokens; t != nil {
 		list = append(list, [2]string{"client_secret_file", t.ClientSecretFile}, [2]string{"client_key", t.ClientKey}, [2]string{"key_file", t.KeyFile})
-		if t.ClientKey == "" { // the key is with the certificate
+		if t.ClientKey == "" { // the key is in the file of the certificate
 			list = append(list, [2]string{"client_certificate", t.ClientCertificate})
 		}
 	}

@@ -18,8 +18,8 @@ import (
 	"smtpshim/rewrite"
 )
 
-// rehearse makes certificates of our own making as the program would when it is
-// started, but in copies below temp: to check a file changes nothing.
+// rehearse makes self-signed certificates as the program does when it starts, but in
+// copies below temp, so that a check changes nothing.
 func rehearse(temp string) makeCertificates {
 	return func(dir string, names ...string) ([]tlspolicy.Source, error) {
 		trial, err := os.MkdirTemp(temp, "")
@@ -33,16 +33,16 @@ func rehearse(temp string) makeCertificates {
 	}
 }
 
-// A tlsPrinter says what TLS on one side is.
+// A tlsPrinter prints the TLS of one side.
 type tlsPrinter struct {
 	w    io.Writer
 	now  time.Time
-	once func(text string) string // text, or where it was said before
+	once func(text string) string // returns text, or a reference to where it was printed
 }
 
 func (p tlsPrinter) line(name, text string) { entry(p.w, 4, name, 17, text) }
 
-// client tells of TLS with clients.
+// client prints the TLS with clients.
 func (p tlsPrinter) client(r *route) {
 	leg := r.client
 	if leg == nil {
@@ -70,7 +70,7 @@ func (p tlsPrinter) client(r *route) {
 	}
 }
 
-// server tells of TLS with servers.
+// server prints the TLS with servers.
 func (p tlsPrinter) server(r *route) {
 	leg := r.server
 	if leg == nil {
@@ -96,12 +96,12 @@ func (p tlsPrinter) server(r *route) {
 	}
 }
 
-// lost names the rules that act no more once client and server have begun TLS
-// between them.
+// lost prints the rules that no longer act once client and server have begun TLS with
+// each other.
 func (p tlsPrinter) lost(r *route) {
 	inClear := []string{"advertise-esmtp", "accept-early-tls", "greet-in-clear", "starttls-keyword", "fall-back-to-helo", "stray-bytes"}
 	for _, rule := range idleRules(r) {
-		inClear = append(inClear, rule.Name) // these heal nothing anyway
+		inClear = append(inClear, rule.Name) // such a rule has no effect anyway
 	}
 	var lost []string
 	for _, name := range r.Rules.Names() {
@@ -114,7 +114,7 @@ func (p tlsPrinter) lost(r *route) {
 	}
 }
 
-// config tells which versions and suites there are.
+// config prints the versions and suites.
 func (p tlsPrinter) config(indent string, c *tls.Config) {
 	versions := "TLS " + tlspolicy.Version(c.MinVersion) + " to " + tlspolicy.Version(c.MaxVersion)
 	switch {
@@ -140,7 +140,7 @@ func (p tlsPrinter) config(indent string, c *tls.Config) {
 	p.line(indent+"ciphers", p.once(strings.Join(sets, ", ")))
 }
 
-// modernSuites are those where nothing else is said.
+// modernSuites returns the default suites.
 func modernSuites() []uint16 {
 	dialer, err := tlspolicy.NewDialer(tlspolicy.ServerLeg{})
 	if err != nil {
@@ -149,8 +149,8 @@ func modernSuites() []uint16 {
 	return dialer.Config("").CipherSuites
 }
 
-// without gives those of a list that are not in some, and whether all of some
-// are in it.
+// without returns list without the elements of some. all reports whether list had all of
+// these.
 func without(list, some []uint16) (others []uint16, all bool) {
 	for _, id := range list {
 		if !slices.Contains(some, id) {
@@ -160,8 +160,8 @@ func without(list, some []uint16) (others []uint16, all bool) {
 	return others, len(others)+len(some) == len(list)
 }
 
-// certificate tells of one of ours; own is the directory of those of our own
-// making, which may be yet to be made.
+// certificate prints a certificate of ours. own is the directory of self-signed ones,
+// which may not exist yet.
 func (p tlsPrinter) certificate(info tlspolicy.Info, own string) {
 	file := info.Source
 	if own != "" {
@@ -177,7 +177,7 @@ func (p tlsPrinter) certificate(info tlspolicy.Info, own string) {
 	p.fingerprint("SHA-256", info.Fingerprint)
 }
 
-// described says whose a certificate is, who has signed it, and until when it is good.
+// described returns the names, the issuer and the end of a certificate, in words.
 func (p tlsPrinter) described(info tlspolicy.Info) string {
 	names := strings.Join(info.Names, ", ")
 	if names == "" {
@@ -194,16 +194,16 @@ func (p tlsPrinter) described(info tlspolicy.Info) string {
 	return fmt.Sprintf("for %s; %s; signed %s; until %s, %s", names, info.Key, by, info.NotAfter.Local().Format(time.DateOnly), left)
 }
 
-// fingerprint has a line of its own, to be copied from.
+// fingerprint prints a fingerprint on a line of its own, for copying.
 func (p tlsPrinter) fingerprint(name string, pin tlspolicy.Pin) {
 	entry(p.w, 4, name, 13, hexadecimal(pin))
 }
 
-// hexadecimal is a fingerprint without colons, which fits a line.
+// hexadecimal returns a fingerprint without colons, which fits a line.
 func hexadecimal(pin tlspolicy.Pin) string { return fmt.Sprintf("%x", [len(pin)]byte(pin)) }
 
-// allowance tells what is allowed that is weak, to whom, until when, and what
-// is wrong with it.
+// allowance prints which weakness is allowed, to whom, until when, and what is wrong with
+// it.
 func (p tlsPrinter) allowance(a tlspolicy.Allowance, whom string) {
 	p.line("WEAK", allowed(a, whom))
 	for _, w := range a.Weaknesses.List() {
@@ -211,7 +211,8 @@ func (p tlsPrinter) allowance(a tlspolicy.Allowance, whom string) {
 	}
 }
 
-// allowed says in a line what an allowance is; with whom, if it does not say.
+// allowed describes an allowance in one line. It uses whom if the allowance has no
+// networks.
 func allowed(a tlspolicy.Allowance, whom string) string {
 	if len(a.Networks) > 0 {
 		whom = "clients in " + networkList(a.Networks)
@@ -226,7 +227,7 @@ func allowed(a tlspolicy.Allowance, whom string) string {
 	return fmt.Sprintf("%s with %s, %s", a.Weaknesses, whom, when)
 }
 
-// authorities names them.
+// authorities returns the authorities in words.
 func authorities(roots *tlspolicy.Roots) string {
 	var list []string
 	for _, info := range roots.Infos() {
@@ -266,7 +267,7 @@ func serverTLSMeans(r *route) string {
 	}
 }
 
-// verified says how a server proves who it is.
+// verified describes how a server's identity is verified.
 func verified(leg *serverLeg) string {
 	known := tlspolicy.Weaknesses(0)
 	for _, a := range leg.Allow {

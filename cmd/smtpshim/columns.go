@@ -7,11 +7,11 @@ import (
 	"unicode/utf8"
 )
 
-// columns is the width of a terminal that everybody has.
+// columns is the usual width of a terminal.
 const columns = 80
 
-// entry prints a name at indent and a text from column start on, over as many
-// lines as it takes. A name that reaches into the text has a line of its own.
+// entry prints a name at indent, and text in the columns from start on, over as many
+// lines as needed. A name that reaches into these columns gets a line of its own.
 func entry(w io.Writer, indent int, name string, start int, text string) {
 	head := strings.Repeat(" ", indent) + name
 	if utf8.RuneCountInString(head)+2 > start && name != "" {
@@ -24,8 +24,8 @@ func entry(w io.Writer, indent int, name string, start int, text string) {
 	}
 }
 
-// wrap breaks text at blanks into lines of at most width runes, unless one word
-// is longer. There is always a line.
+// wrap breaks text at blanks into lines of at most width runes, or of one longer word. It
+// returns at least one line.
 func wrap(text string, width int) []string {
 	var lines []string
 	line := ""

@@ -9,24 +9,23 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// A config is what a configuration file says. Every field holds: what the file
-// leaves out has its default.
+// A config is the content of a configuration file, with defaults for what the file omits.
 type config struct {
-	drain    time.Duration     // how long messages under way may take when we stop
-	admin    string            // host:port of the admin listener; "": none
-	profiles bool              // it serves /debug/pprof/ too
-	password *metrics.Password // that it asks for; nil: none
+	drain    time.Duration     // how long messages in transit may take when we stop
+	admin    string            // address of the admin listener; "": there is none
+	profiles bool              // the admin listener also serves /debug/pprof/
+	password *metrics.Password // of the admin listener; nil: none
 	level    slog.Level
 	format   logFormat
-	lockIn   bool // reaches nothing but places, and what every configuration needs
+	lockIn   bool // restrict the program to places, and to what every configuration needs
 	places   []place
-	included []string // files that it has routes and accounts from, besides its own
+	included []string // other files with routes and accounts
 	accounts []*account
 	routes   []*route
 }
 
-// readConfig reads the file at path. An error about what it says is mistakes:
-// all of them. Certificates of our own making are made by made.
+// readConfig reads the configuration file at path. An error about its content is of type
+// mistakes and has all of them. made makes self-signed certificates.
 func readConfig(path string, made makeCertificates) (*config, error) {
 	t, err := openSource(path)
 	if err != nil {
@@ -43,8 +42,8 @@ func readConfig(path string, made makeCertificates) (*config, error) {
 	return c, nil
 }
 
-// readSettings reads the outermost table, and those of the files that it includes, which
-// it returns; it and the functions it calls are the schema.
+// readSettings reads the outermost table, and those of the included files, which it
+// returns as more. This function and those that it calls are the schema.
 func readSettings(t *table, made makeCertificates) (c *config, more []*table) {
 	c = &config{drain: t.duration("drain", 30*time.Second, 0, time.Hour), format: "text",
 		lockIn: t.boolean("lock_in", true)}
@@ -78,7 +77,7 @@ func readSettings(t *table, made makeCertificates) (c *config, more []*table) {
 		r.done()
 	}
 	for _, file := range files {
-		for key := range file.values { // a misspelt one is said to be that
+		for key := range file.values { // a misspelt key is reported as such
 			hasRoute = hasRoute || oneof.Nearest(key, []string{"route"}) != ""
 		}
 	}
@@ -95,7 +94,7 @@ func readSettings(t *table, made makeCertificates) (c *config, more []*table) {
 	return c, more
 }
 
-// noRoute notes that there is no route, here or in the files that are included.
+// noRoute reports that there is no route, either here or in the included files.
 func (t *table) noRoute() {
 	const write = "write [[route]] and below it name, listen and servers"
 	after := []string{"include"}
@@ -108,7 +107,8 @@ func (t *table) noRoute() {
 
 var routeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
-// checkName notes a name that is wrong or taken; names has the tables of those before.
+// checkName reports a name that is malformed or taken. names has the tables with earlier
+// names.
 func checkName(t *table, name, what, example string, names map[string]*table) {
 	switch first, taken := names[name]; {
 	case !t.has("name"):
@@ -124,14 +124,14 @@ func checkName(t *table, name, what, example string, names map[string]*table) {
 	}
 }
 
-// A logFormat is how the log is written.
+// A logFormat is the format of the log.
 type logFormat string
 
 func (f *logFormat) UnmarshalText(text []byte) error {
 	return chooseWord(f, text, "text", "json")
 }
 
-// A logLevel takes only the plain words; slog's own would also take "INFO+2".
+// A logLevel accepts only plain words; slog.Level also accepts "INFO+2".
 type logLevel struct{ slog.Level }
 
 func (l *logLevel) UnmarshalText(text []byte) error {

@@ -19,14 +19,14 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// An account is an [[account]]: how we log in at a server.
+// An account is an [[account]], with which we log in at a server.
 type account struct {
 	login.AccountSettings
-	tokens       *token.Settings // nil: it has a password
-	passwordFile string          // "": it has none
+	tokens       *token.Settings // nil: the account has a password
+	passwordFile string          // "": the account has no password
 }
 
-// readAccount reads one [[account]]. What it keeps is below the directory state.
+// readAccount reads one [[account]]. state is the directory for what it stores.
 func readAccount(t *table, state string) *account {
 	a := &account{AccountSettings: login.AccountSettings{
 		Name: t.text("name", ""), User: t.text("user", ""),
@@ -44,7 +44,7 @@ func readAccount(t *table, state string) *account {
 	known := t.word("method", &method)
 	password := t.beside(t.text("password_file", ""))
 	tokens := t.tokens(a.Name, state)
-	t.ask("mechanisms") // whatever the method is
+	t.ask("mechanisms") // whatever the method is, so that the key is known
 	switch {
 	case !known:
 	case method == "oauth":
@@ -64,11 +64,11 @@ func readAccount(t *table, state string) *account {
 	return a
 }
 
-// tokenKeys are those of method "oauth" alone.
+// tokenKeys are the keys for method "oauth" only.
 var tokenKeys = []string{"provider", "flow", "tenant", "client_id", "client_secret_file", "client_certificate", "client_key", "key_file",
 	"subject", "command", "command_timeout", "token_url", "device_url", "scopes", "proxy_url", "ca", "timeout"}
 
-// flowKeys are those of tokenKeys that a flow uses.
+// flowKeys are the keys of tokenKeys that a flow uses.
 var flowKeys = map[token.Flow][]string{
 	token.ClientCredentials: {"provider", "flow", "tenant", "client_id", "client_secret_file", "client_certificate", "client_key", "token_url", "scopes", "proxy_url", "ca", "timeout"},
 	token.RefreshToken:      {"provider", "flow", "tenant", "client_id", "client_secret_file", "client_certificate", "client_key", "token_url", "device_url", "scopes", "proxy_url", "ca", "timeout"},
@@ -76,14 +76,14 @@ var flowKeys = map[token.Flow][]string{
 	token.Command:           {"flow", "command", "command_timeout"},
 }
 
-// useless notes a key that says something that nothing listens to.
+// useless reports a key that has no effect.
 func (t *table) useless(key, why string) {
 	if t.says(key) {
 		t.wrong(key, "%s", why)
 	}
 }
 
-// tokens reads where tokens come from.
+// tokens reads the settings for obtaining tokens.
 func (t *table) tokens(name, state string) token.Settings {
 	s := token.Settings{
 		Account: name, StateDir: state,
@@ -101,7 +101,7 @@ func (t *table) tokens(name, state string) token.Settings {
 	return s
 }
 
-// file is the path of a file that is read again later.
+// file returns the path of a file that is read again later.
 func (t *table) file(key string) string {
 	name := t.beside(t.text(key, ""))
 	if name != "" {
@@ -110,7 +110,8 @@ func (t *table) file(key string) string {
 	return name
 }
 
-// program is the path of a program that is run later, and of what that may run.
+// program returns the path of a program that is run later, and reports if it cannot be
+// run.
 func (t *table) program(key, name string) string {
 	path := t.beside(name)
 	if info, err := os.Stat(path); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
@@ -122,8 +123,8 @@ func (t *table) program(key, name string) string {
 	return path
 }
 
-// checkTokens notes what is wrong with the settings, each at its key: that is how the
-// errors begin.
+// checkTokens reports mistakes in the settings, each at the key with which the error
+// begins.
 func (t *table) checkTokens(s token.Settings) {
 	if uses := flowKeys[s.Flow]; uses != nil {
 		for _, key := range tokenKeys {
@@ -142,14 +143,14 @@ func (t *table) checkTokens(s token.Settings) {
 			t.wrongFile(key, at)
 		case slices.Contains(tokenKeys, key):
 			t.wrong(key, "%s", rest)
-		case !strings.HasPrefix(text, "account name "): // said of the name
+		case !strings.HasPrefix(text, "account name "): // readAccount reports mistakes in the name
 			t.wrong("", "%v", err)
 		}
 	}
 }
 
-// wrongFile notes that the file named at key cannot be read. A name that no file has may
-// be the secret itself, so it is not repeated.
+// wrongFile reports that the file named at key cannot be read. A name of no existing file
+// may be the secret itself, so it is not repeated.
 func (t *table) wrongFile(key string, err *fs.PathError) {
 	switch hint := hintCredential(err.Path, err); {
 	case hint != "":
@@ -188,13 +189,13 @@ func (t *table) password(key, file string) sasl.Secret {
 	return sasl.Password(string(line))
 }
 
-// What an account can log in by.
+// The mechanisms that an account can use.
 var (
 	tokenMechanisms    = []string{sasl.XOAuth2, sasl.OAuthBearer}
 	passwordMechanisms = []string{sasl.SCRAMSHA256, sasl.SCRAMSHA1, sasl.CRAMMD5, sasl.NTLM, sasl.Plain, sasl.Login}
 )
 
-// mechanisms reads names of mechanisms by which we log in; nil: all of the known.
+// mechanisms reads the names of mechanisms for our logins; nil: all of known.
 func (t *table) mechanisms(key string, known []string) []string {
 	var names []string
 	for _, name := range t.texts(key) {
@@ -206,8 +207,8 @@ func (t *table) mechanisms(key string, known []string) []string {
 	return names
 }
 
-// equal reports whether two accounts are the same but for their place in the file. What
-// files hold counts only where it is not read again.
+// equal reports whether two accounts are the same, apart from their position in the file.
+// It compares the contents of files only if these are not read again later.
 func (a *account) equal(b *account) bool {
 	one, other := a.AccountSettings, b.AccountSettings
 	if one.Name != other.Name || one.User != other.User || !one.Password.Equal(other.Password) || !slices.Equal(one.Mechanisms, other.Mechanisms) ||
@@ -220,14 +221,14 @@ func (a *account) equal(b *account) bool {
 	return reflect.DeepEqual(*a.tokens, *b.tokens)
 }
 
-// A loginMethod is how an account proves itself.
+// A loginMethod says which credentials an account has.
 type loginMethod string
 
 func (m *loginMethod) UnmarshalText(text []byte) error {
 	return chooseWord(m, text, "password", "oauth")
 }
 
-// A refusal is what clients are told of an account that is refused.
+// A refusal says what clients are told if the account is refused.
 type refusal string
 
 func (r *refusal) UnmarshalText(text []byte) error {

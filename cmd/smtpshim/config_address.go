@@ -10,19 +10,20 @@ import (
 	"strings"
 )
 
-// hostName is RFC 1123, 2.1, and the underscores that are found in the wild.
+// hostName matches a host name of RFC 1123, 2.1, and allows underscores, which occur in
+// practice.
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?$`)
 
-// A purpose is what an address in the configuration is for.
+// A purpose says what an address in the configuration is for.
 type purpose uint8
 
 const (
 	forServers purpose = iota
-	forClients         // they connect to it; the host may be left out
-	forAdmin           // the admin listener's; so it may there
+	forClients         // clients connect to it; the host may be omitted
+	forAdmin           // the admin listener; the host may be omitted
 )
 
-// port is the usual one for the purpose.
+// port returns the usual port for the purpose.
 func (p purpose) port() string {
 	if p == forAdmin {
 		_, port, _ := net.SplitHostPort(adminListen)
@@ -31,11 +32,10 @@ func (p purpose) port() string {
 	return "25"
 }
 
-// ports are those of services by the names that others have for them (IANA's registry,
-// RFC 8314, RFC 2033).
+// ports maps common names of services to ports (IANA's registry, RFC 8314, RFC 2033).
 var ports = map[string]string{"smtp": "25", "relay": "25", "lmtp": "24", "submission": "587", "smtps": "465", "ssmtp": "465", "submissions": "465"}
 
-// checkAddress says what is wrong with a host:port, and what would be right.
+// checkAddress returns what is wrong with a host:port, and what would be right.
 func checkAddress(address string, p purpose) error {
 	if path, ok := socketPath(address); ok {
 		return checkSocket(path)
@@ -69,7 +69,7 @@ func checkAddress(address string, p purpose) error {
 	return nil
 }
 
-// incomplete says what an address that is no host:port lacks.
+// incomplete returns what an address lacks that is not a host:port.
 func incomplete(address string, p purpose) error {
 	switch ip, err := netip.ParseAddr(strings.Trim(address, "[]")); {
 	case err == nil:
@@ -84,7 +84,7 @@ func incomplete(address string, p purpose) error {
 	return fmt.Errorf(`%q is no address; host:port is wanted, as in "192.0.2.1:25"`, address)
 }
 
-// hosts are those that a port alone may be meant for.
+// hosts returns the hosts that a port without host may be meant for.
 func (p purpose) hosts(port string) string {
 	switch p {
 	case forServers:
@@ -96,11 +96,11 @@ func (p purpose) hosts(port string) string {
 		`or "127.0.0.1:%[1]s" for this machine alone`, port)
 }
 
-// urlForm is a URL, or the transport:host of a Postfix: what stands before the host, which
-// may have a user and a password in it, the host with its port, and the rest.
+// urlForm matches a URL, or the transport:host of a Postfix: what precedes the host,
+// which may include user and password; the host with its port; and the rest.
 var urlForm = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*):(?://(?:[^/]*@)?([^/?#]*)(?:[/?#].*)?|(\[.*|[^:]+:[0-9]+))$`)
 
-// checkNoURL says what to write in place of a URL. It does not repeat what may be a
+// checkNoURL returns what to write in place of a URL. It does not repeat what may be a
 // secret.
 func checkNoURL(address string, p purpose) error {
 	parts := urlForm.FindStringSubmatch(address)
@@ -110,7 +110,7 @@ func checkNoURL(address string, p purpose) error {
 	scheme, rest := strings.ToLower(parts[1]), parts[2]+parts[3]
 	port, known := ports[scheme]
 	if parts[3] != "" && !known {
-		return nil // a name with too many ports
+		return nil // a name with several ports
 	}
 	if !known {
 		port = p.port()
@@ -134,21 +134,20 @@ func checkNoURL(address string, p purpose) error {
 	return fmt.Errorf(`host:port is wanted, and no "%s:"; write %q%s`, parts[1], right, hint)
 }
 
-// allDigits finds what looks like an IPv4 address and is none, such as
-// 192.0.2.256; no name of a host ends in a label of digits (RFC 1123, 2.1).
+// allDigits reports whether host looks like an IPv4 address, such as 192.0.2.256. No host
+// name ends with a label of digits (RFC 1123, 2.1).
 func allDigits(host string) bool { return strings.Trim(host, "0123456789.") == "" }
 
-// listeners are the addresses that are taken, by port and host, and who has
-// them.
+// listeners are the addresses in use, by port and host, with their owners.
 type listeners map[string]map[string]owner
 
-// An owner is who listens.
+// An owner is what listens on an address.
 type owner struct {
 	name string
-	at   *table // of the route; nil: it is none
+	at   *table // the table of the route; nil: not a route
 }
 
-// toldTo says who it is and where it stands, to somebody who reads the file of t.
+// toldTo describes the owner and its position to a reader of the file of t.
 func (o owner) toldTo(t *table) string {
 	if o.at == nil {
 		return o.name
@@ -156,7 +155,7 @@ func (o owner) toldTo(t *table) string {
 	return o.name + ", " + o.at.placeFor(t)
 }
 
-// add notes an address that is wrong or taken.
+// add adds an address, or reports that it is malformed or taken.
 func (l listeners) add(t *table, key, address string, p purpose, by owner) {
 	if err := checkAddress(address, p); err != nil {
 		t.wrong(key, "%v", err)
@@ -175,13 +174,13 @@ func (l listeners) add(t *table, key, address string, p purpose, by owner) {
 	l[port][host] = by
 }
 
-// everywhere is the host of an address that has none: every interface.
+// everywhere stands for the missing host of an address on all interfaces.
 const everywhere = "*"
 
-// fileSystem is the host of a socket whose port is a path.
+// fileSystem stands for the host of a Unix socket; its port is a path.
 const fileSystem = "unix:"
 
-// splitAddress returns the parts of a right address in one spelling.
+// splitAddress returns the parts of a valid address in canonical form.
 func splitAddress(address string) (host, port string) {
 	if path, ok := socketPath(address); ok {
 		return fileSystem, filepath.Clean(path)
@@ -189,7 +188,7 @@ func splitAddress(address string) (host, port string) {
 	host, port, _ = net.SplitHostPort(address)
 	ip, err := netip.ParseAddr(host)
 	switch {
-	case host == "" || err == nil && ip.IsUnspecified(): // Go listens on both families then
+	case host == "" || err == nil && ip.IsUnspecified(): // Go then listens on both families
 		host = everywhere
 	case err == nil:
 		host = ip.Unmap().String()
@@ -202,15 +201,15 @@ func splitAddress(address string) (host, port string) {
 	return host, port
 }
 
-// isLoopback says whether only this machine can reach a listen address.
+// isLoopback reports whether only this machine can reach a listen address.
 func isLoopback(address string) bool {
 	host, _ := splitAddress(address)
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || host == fileSystem || err == nil && ip.IsLoopback()
 }
 
-// goesToItself says whether a server's address is where we listen: such a
-// session would call itself until nothing is left.
+// goesToItself reports whether a server's address is one at which we listen. Such a
+// session would connect to itself until no resources are left.
 func goesToItself(server string, listen []string) bool {
 	host, port := splitAddress(server)
 	for _, l := range listen {

@@ -26,7 +26,7 @@ func readAdmin(t *table, c *config, taken listeners) {
 	t.done()
 }
 
-// readPassword returns the password of the admin listener, or nil.
+// readPassword returns the password of the admin listener; nil if there is none.
 func readPassword(t *table) *metrics.Password {
 	user, hash := t.text("user", ""), t.text("password_hash", "")
 	if user == "" && hash == "" {
@@ -43,11 +43,11 @@ func readPassword(t *table) *metrics.Password {
 	return &metrics.Password{User: user, Hash: []byte(hash)}
 }
 
-// hasPage says whether the admin listener shows dialogues, which have the
-// addresses of people in them: not to everybody who can reach it.
+// hasPage reports whether the admin listener shows dialogues. They contain people's
+// addresses, so not everybody may see them.
 func (c *config) hasPage() bool { return c.password != nil || isLoopback(c.admin) }
 
-// adminMeans says what the admin listener has, and for whom.
+// adminMeans describes what the admin listener serves, and to whom.
 func adminMeans(c *config) string {
 	switch {
 	case c.admin == "":

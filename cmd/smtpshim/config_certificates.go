@@ -12,14 +12,14 @@ import (
 	"smtpshim/proxy/tlspolicy"
 )
 
-// reach notes a directory that is needed for as long as the program runs; "": none.
+// reach records a directory that the program needs while it runs; "" is ignored.
 func (t *table) reach(dir string, may landlock.AccessFSSet) {
 	if dir != "" {
 		t.places = append(t.places, place{dir, may})
 	}
 }
 
-// roots reads the authorities in the files that key names, if it names any.
+// roots reads the authorities in the files that key names; nil if it names none.
 func (t *table) roots(key string, files []string) *tlspolicy.Roots {
 	if len(files) == 0 {
 		return nil
@@ -31,7 +31,7 @@ func (t *table) roots(key string, files []string) *tlspolicy.Roots {
 	return roots
 }
 
-// each are the errors that were joined into one, and those joined into them.
+// each returns the errors that were joined into err, recursively.
 func each(err error) (list []error) {
 	if err == nil {
 		return nil
@@ -46,22 +46,22 @@ func each(err error) (list []error) {
 	return list
 }
 
-// ownCertificates says where certificates of our own making are, and how they
-// come about.
+// ownCertificates says where self-signed certificates are, and how they are made.
 type ownCertificates struct {
-	state string // the directory for what is kept; "": the file names none
-	route string // whose they are; "": its name is wrong
+	state string // the state directory; "": the file names none
+	route string // the name of their route; "": the name is malformed
 	make  makeCertificates
 }
 
-// makeCertificates keeps certificates for these names in a directory, as
-// [tlspolicy.SelfSigned] does.
+// A makeCertificates keeps certificates for these names in a directory, like
+// [tlspolicy.SelfSigned].
 type makeCertificates func(dir string, names ...string) ([]tlspolicy.Source, error)
 
-// dir is the directory of one route: it may have names that others have not.
+// dir returns the directory for one route. Each route has its own, because its names may
+// differ from those of others.
 func (own ownCertificates) dir() string { return filepath.Join(own.state, own.route) }
 
-// selfSigned gives the certificates of our own making; nil if that is not to be.
+// selfSigned returns the self-signed certificates; nil if there are to be none.
 func (t *table) selfSigned(own ownCertificates, names []string) *tlspolicy.Store {
 	before := len(t.mistakes)
 	for _, name := range names {
@@ -94,7 +94,7 @@ func (t *table) selfSigned(own ownCertificates, names []string) *tlspolicy.Store
 	return store
 }
 
-// An identities says which certificates are ours.
+// An identities names the files of our certificates.
 type identities struct {
 	sources    []tlspolicy.Source
 	selfSigned bool
@@ -126,18 +126,18 @@ func (t *table) identities() identities {
 	return all
 }
 
-// pairs says whether there is another for each of the files, or none at all.
+// pairs reports whether there is one file in others for each of files, or none at all.
 func (t *table) pairs(key string, files []string, other string, others []string) bool {
 	if len(others) == 0 || len(others) == len(files) {
 		return true
 	}
-	if t.says(key) == (len(files) > 0) { // what is wrong with the first is said already
+	if t.says(key) == (len(files) > 0) { // the mistake was already reported
 		t.wrong(other, "names %s, and %s %d; each has its own", plural(len(others), "file"), key, len(files))
 	}
 	return false
 }
 
-// nth is the n-th of a list that may be empty.
+// nth returns the n-th element of a list that may be empty.
 func nth(list []string, n int) string {
 	if len(list) == 0 {
 		return ""
@@ -145,7 +145,7 @@ func nth(list []string, n int) string {
 	return list[n]
 }
 
-// paths reads the name of a file, or an array of them.
+// paths reads the name of a file, or an array of names.
 func (t *table) paths(key string) []string {
 	var paths []string
 	for _, name := range t.oneOrMore(key) {
@@ -168,7 +168,7 @@ func (t *table) store(sources []tlspolicy.Source) *tlspolicy.Store {
 		_, err := tlspolicy.NewStore(source)
 		switch {
 		case err == nil:
-		case source.Key != "" && missing(source.Certificate) != nil && missing(source.Key) != nil: // err has the first alone
+		case source.Key != "" && missing(source.Certificate) != nil && missing(source.Key) != nil: // err only has the first of them
 			t.wrong("certificate", "%v", err)
 			t.wrong("key", "%v", missing(source.Key))
 		case source.Key == "" && missing(source.Certificate) != nil:
@@ -183,14 +183,13 @@ func (t *table) store(sources []tlspolicy.Source) *tlspolicy.Store {
 		return nil
 	}
 	store, err := tlspolicy.NewStore(sources...)
-	if err != nil { // they have changed just now
+	if err != nil { // the files have changed in between
 		t.wrong(keyOf(sources[0], err), "%v", err)
 	}
 	return store
 }
 
-// missing is the error that there is no file of that name; nil if there is one, or none
-// is named.
+// missing returns the error that a file does not exist; nil if it does, or name is "".
 func missing(name string) error {
 	if _, err := os.Stat(name); name != "" && errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -198,7 +197,7 @@ func missing(name string) error {
 	return nil
 }
 
-// keyOf is the key that names the file an error is about.
+// keyOf returns the key that names the file of an error.
 func keyOf(source tlspolicy.Source, err error) string {
 	if at, ok := errors.AsType[*os.PathError](err); ok {
 		switch at.Path {

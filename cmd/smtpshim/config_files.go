@@ -8,23 +8,24 @@ import (
 	"strings"
 )
 
-// Files of secrets may be credentials that systemd hands to the service, in a directory
-// of its own (systemd.exec(5), LoadCredential=).
+// A file with a secret may be a credential that systemd passes to the service, in a
+// directory of its own (systemd.exec(5), LoadCredential=).
 const (
 	credentials     = "${CREDENTIALS_DIRECTORY}/"
 	credentialsName = "CREDENTIALS_DIRECTORY"
-	// unitCredentials are those of the unit in deploy/systemd while that runs. Root sees
-	// them there, who checks what the service is to read again.
+	// unitCredentials is the directory of the credentials of the unit in deploy/systemd
+	// while it runs. When root checks the configuration, it finds there what the service
+	// will read again.
 	unitCredentials = "/run/credentials/smtpshim.service"
 )
 
-// beside is the path of a file that the configuration names.
+// beside returns the path of a file that the configuration names.
 func (t *table) beside(name string) string {
 	if credential, ok := strings.CutPrefix(name, credentials); ok {
 		if dir := credentialsDir(); dir != "" {
 			return filepath.Join(dir, credential)
 		}
-		return name // no such file: see hintCredential
+		return name // it does not exist: see hintCredential
 	}
 	if name == "" || filepath.IsAbs(name) {
 		return name
@@ -32,7 +33,7 @@ func (t *table) beside(name string) string {
 	return filepath.Join(filepath.Dir(t.source.path), name)
 }
 
-// credentialsDir is where the credentials are; "": nowhere.
+// credentialsDir returns the directory of the credentials; "": there is none.
 func credentialsDir() string {
 	if dir := os.Getenv(credentialsName); dir != "" {
 		return dir
@@ -43,8 +44,8 @@ func credentialsDir() string {
 	return ""
 }
 
-// hintCredential is what to add to an error about a file that is to be a credential of
-// systemd's; "": it is none.
+// hintCredential returns what to add to an error about a missing credential of systemd;
+// "" for any other file.
 func hintCredential(path string, err error) string {
 	name, dir := filepath.Base(path), credentialsDir()
 	switch {

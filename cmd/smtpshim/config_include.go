@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// included opens the files of the directory that the key include names, in the order of
+// included opens the files in the directory that the key include names, in the order of
 // their names.
 func (t *table) included() (files []*table) {
 	dir := t.beside(t.text("include", ""))
@@ -25,7 +25,7 @@ func (t *table) included() (files []*table) {
 	for _, entry := range found {
 		name := entry.Name()
 		if entry.IsDir() || !strings.HasSuffix(name, ".toml") || strings.HasPrefix(name, ".") {
-			continue // what an editor or a package manager keeps there is no part yet
+			continue // files of editors and package managers are not included
 		}
 		file, err := openIncluded(filepath.Join(dir, name))
 		if err == nil {
@@ -43,12 +43,12 @@ func (t *table) included() (files []*table) {
 	return files
 }
 
-// openIncluded opens a file of a directory. One that is no regular file is not opened: a
-// named pipe would have the reload wait for whoever writes into it.
+// openIncluded opens a file of a directory. It opens only regular files: a named pipe
+// would block a reload.
 func openIncluded(path string) (*table, error) {
 	info, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // the directory has it
+	case errors.Is(err, fs.ErrNotExist): // although the directory lists it
 		return nil, fmt.Errorf("reading %s: %w; it is a link to a file that is not there, or has gone meanwhile", path, fs.ErrNotExist)
 	case err != nil:
 		return nil, unreadable(path, err)
@@ -58,7 +58,7 @@ func openIncluded(path string) (*table, error) {
 	return openSource(path)
 }
 
-// kindOf is what something is that has the name of a file and is none.
+// kindOf describes a file that is not a regular one.
 func kindOf(mode fs.FileMode) string {
 	switch {
 	case mode.IsDir():
@@ -71,11 +71,11 @@ func kindOf(mode fs.FileMode) string {
 	return "a device"
 }
 
-// wrongDir notes that a directory of files cannot be read.
+// wrongDir reports that a directory of files cannot be read.
 func (t *table) wrongDir(key, dir string, err error) {
 	cause := err
 	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		err = at.Err // it says the path again
+		err = at.Err // the error repeats the path
 	}
 	hint := ""
 	switch {
@@ -88,10 +88,10 @@ func (t *table) wrongDir(key, dir string, err error) {
 		hint = "; make it, or leave the key out"
 	}
 	t.wrong(key, "reading the directory %s: %v%s", dir, err, hint)
-	t.mistakes[len(t.mistakes)-1].cause = cause // by its path it is told whether that is out of reach
+	t.mistakes[len(t.mistakes)-1].cause = cause // its path shows whether it is out of reach
 }
 
-// onlyParts notes what a file that is included by the one at main may not have.
+// onlyParts reports keys that a file must not have if the file at main includes it.
 func (t *table) onlyParts(main string) {
 	for key := range t.values {
 		if key != "route" && key != "account" {
@@ -100,7 +100,7 @@ func (t *table) onlyParts(main string) {
 	}
 }
 
-// tablesOf are the tables of an array that several files may have.
+// tablesOf returns the tables of an array that several files may have.
 func tablesOf(files []*table, key string) (all []*table) {
 	for _, file := range files {
 		all = append(all, file.tables(key)...)
@@ -108,7 +108,7 @@ func tablesOf(files []*table, key string) (all []*table) {
 	return all
 }
 
-// placeFor says where a table stands, to somebody who reads the file of another.
+// placeFor describes the position of a table to a reader of the file of other.
 func (t *table) placeFor(other *table) string {
 	line := fmt.Sprintf("line %d", t.lines.line(t.path))
 	if t.source != other.source {

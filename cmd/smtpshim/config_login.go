@@ -13,14 +13,14 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// A routeLogin is a [[route.login]]: which clients use which account.
+// A routeLogin is a [[route.login]]: it says which clients use which account.
 type routeLogin struct {
-	login.Entry         // without its account
-	account      string // its name
-	passwordFile string // of the user; "": none
+	login.Entry         // without Account
+	account      string // name of the account
+	passwordFile string // file with the user's password; "": none
 }
 
-// readLogins reads the logins of the route in t, of which TLS and servers have been
+// readLogins reads the logins of the route in t. Its TLS and servers have already been
 // read.
 func readLogins(t *table, r *route, accounts []*account) {
 	users := map[string]int{}
@@ -87,7 +87,7 @@ func readLogin(t *table, r *route, accounts []*account) routeLogin {
 	return l
 }
 
-// readClientSecret reads the password that a client logs in with to us.
+// readClientSecret reads the password with which a client logs in to us.
 func (t *table) readClientSecret(l *routeLogin) {
 	hash, file := t.text("password_hash", ""), t.beside(t.text("password_file", ""))
 	switch {
@@ -114,11 +114,11 @@ func (t *table) readClientSecret(l *routeLogin) {
 	}
 }
 
-// checkLoginRoute notes what a route with logins must not do: what is secret goes to the
-// right server alone.
+// checkLoginRoute reports settings that a route with logins must not have, because they
+// could send credentials to the wrong server.
 func checkLoginRoute(t *table, r *route) {
 	tls := t.table("server_tls")
-	if !tls.has("mode") || r.ServerTLS.Dialer != nil || r.ServerTLS.Mode == rewrite.ServerTLSOff { // else what is wrong is said
+	if !tls.has("mode") || r.ServerTLS.Dialer != nil || r.ServerTLS.Mode == rewrite.ServerTLSOff { // otherwise it was reported
 		switch m := r.ServerTLS.Mode; {
 		case !tls.has("mode"):
 			tls.follows(nil, "mode", `is missing: with [[route.login]] credentials go inside TLS alone; write mode = "require", or "implicit" for port 465`)
@@ -133,14 +133,14 @@ func checkLoginRoute(t *table, r *route) {
 	}
 }
 
-// isAddress reports whether a text is an address as a login may give it: without
-// quoting and source routes.
+// isAddress reports whether text is an address that a login may have: without quoting and
+// source routes.
 func isAddress(text string) bool {
 	local, domain, ok := strings.Cut(text, "@")
 	return ok && local != "" && len(text) <= 254 && !strings.ContainsAny(local, " \t<>()[]\\,;:\"\r\n") && hostName.MatchString(domain)
 }
 
-// loginMeans says who logs in how.
+// loginMeans describes a login: who logs in, and how.
 func loginMeans(l routeLogin) string {
 	list := networkList(l.Networks)
 	who := "clients in " + list
@@ -166,7 +166,7 @@ func loginMeans(l routeLogin) string {
 	return fmt.Sprintf("%s: as account %s, with any sender", who, l.account)
 }
 
-// warnLogins are mistakes that a route's logins may be.
+// warnLogins returns warnings about possible mistakes in a route's logins.
 func warnLogins(r *route) (list []string) {
 	var before []netip.Prefix
 	for _, l := range r.logins {

@@ -9,8 +9,8 @@ import (
 	"smtpshim/proxy"
 )
 
-// readNetwork reads what a route asks of the network: from where clients come, where
-// they were going, and from which address servers are dialled.
+// readNetwork reads the network settings of a route: where clients come from, where they
+// were going, and the source address for connections to servers.
 func readNetwork(t *table, r *route) {
 	r.Clients = networks(t, "clients")
 	r.Transparent = t.boolean("transparent", false)
@@ -37,7 +37,7 @@ func readNetwork(t *table, r *route) {
 	}
 }
 
-// networkList lists networks as check does.
+// networkList returns networks in words.
 func networkList(networks []netip.Prefix) string {
 	list := make([]string, len(networks))
 	for i, n := range networks {
@@ -46,12 +46,12 @@ func networkList(networks []netip.Prefix) string {
 	return strings.Join(list, ", ")
 }
 
-// servesEverybody reports whether clients from anywhere are served.
+// servesEverybody reports whether clients at any address are served.
 func servesEverybody(r *route) bool {
 	return len(r.Clients) == 0 || slices.ContainsFunc(r.Clients, func(n netip.Prefix) bool { return n.Bits() == 0 })
 }
 
-// readSource reads "client" or an address of this machine.
+// readSource reads "client", or an address of this machine.
 func readSource(t *table, r *route) proxy.Source {
 	text := t.text("source", "")
 	if text == "" || text == "client" {
@@ -71,11 +71,11 @@ func readSource(t *table, r *route) proxy.Source {
 	return proxy.Source{Address: a}
 }
 
-// systemdPrefix stands before the name of sockets that systemd hands to us.
+// systemdPrefix precedes the name of sockets that systemd passes to us.
 const systemdPrefix = "systemd:"
 
-// checkSocketName says what is wrong with a name of sockets; FileDescriptorName=
-// takes no other (systemd.socket(5)).
+// checkSocketName returns what is wrong with a name of sockets. FileDescriptorName=
+// accepts no others (systemd.socket(5)).
 func checkSocketName(name string) error {
 	if name == "" || len(name) > 255 || strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' || c == ':' }) {
 		return fmt.Errorf(`%q is no name of sockets; write for example "systemd:smtp", with FileDescriptorName=smtp in the socket unit`, name)
@@ -83,7 +83,7 @@ func checkSocketName(name string) error {
 	return nil
 }
 
-// networkMeans is what check says of the network, by name and text.
+// networkMeans describes the network settings for check, by name and text.
 func networkMeans(r *route) (lines [][2]string) {
 	if len(r.Clients) > 0 {
 		lines = append(lines, [2]string{"clients", "only from " + networkList(r.Clients) + "; the others get 554"})

@@ -9,14 +9,14 @@ import (
 	"smtpshim/rewrite"
 )
 
-// What is kept of recordings unless the file says otherwise.
+// The default limits of recordings.
 const (
 	recordAge    = 7 * 24 * time.Hour
 	recordOctets = 100 << 20
 )
 
-// readRecord reads [route.record] of the route in t, of which all else has been
-// read. nil: nothing is recorded.
+// readRecord reads [route.record] of the route in t. All else of the route has already
+// been read. nil: nothing is recorded.
 func readRecord(t *table, r *route) *record.Route {
 	from := t.table("record")
 	defer from.done()
@@ -48,7 +48,7 @@ func readRecord(t *table, r *route) *record.Route {
 	return rec
 }
 
-// playedRules are the names that have the same rules act when the dialogue is played.
+// playedRules returns names with which the same rules act when the dialogue is played.
 func playedRules(r *route) []string {
 	if looksForProducts(r) {
 		return r.Rules.Chosen()
@@ -56,10 +56,10 @@ func playedRules(r *route) []string {
 	return r.Rules.Names()
 }
 
-// looksForProducts says that what a session shows decides which rules act.
+// looksForProducts reports whether products shown in a session decide which rules act.
 func looksForProducts(r *route) bool { return len(r.Rules.Products()) > 0 }
 
-// playedOptions are those of the rules in force, as a transcript has them.
+// playedOptions returns the options of the rules in force, for a transcript.
 func playedOptions(r *route) map[string]map[string]any {
 	all := map[string]map[string]any{}
 	for _, rule := range r.Rules.Names() {
@@ -87,7 +87,7 @@ func playedOptions(r *route) map[string]map[string]any {
 	return all
 }
 
-// playedSettings are what else a dialogue follows, as a transcript has it.
+// playedSettings returns the other settings that affect a dialogue, for a transcript.
 func playedSettings(r *route) map[string]string {
 	settings := map[string]string{}
 	if r.ClientTLS.Mode != rewrite.ClientTLSPass {
@@ -105,7 +105,7 @@ func playedSettings(r *route) map[string]string {
 	if r.XCLIENTSend != rewrite.XCLIENTNever {
 		settings["xclient"] = r.XCLIENTSend.String()
 	}
-	if slices.Contains(r.Rules.Names(), "chunking") && !looksForProducts(r) { // else it may be for a product
+	if slices.Contains(r.Rules.Names(), "chunking") && !looksForProducts(r) { // otherwise it may be for a product only
 		settings["chunking"] = "hide"
 	}
 	if r.Limits.MessageSize > 0 {
@@ -114,7 +114,7 @@ func playedSettings(r *route) map[string]string {
 	return settings
 }
 
-// recordMeans says what is recorded, and how long it is kept.
+// recordMeans describes what is recorded, and how long it is kept.
 func recordMeans(r *record.Route) string {
 	what := "dialogues"
 	switch {

@@ -8,12 +8,12 @@ import (
 	"smtpshim/rewrite/heal"
 )
 
-// replaceName is what a [[route.replace]] may be called: as a rule's name in logs,
-// metrics and recordings.
+// replaceName matches a name that a [[route.replace]] may have, as the name of a rule in
+// logs, metrics and recordings.
 var replaceName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
-// readReplacements reads [[route.replace]]. Each is a rule of its own, whose options
-// go to options. It returns their names, in the order of the file, and their tables.
+// readReplacements reads [[route.replace]]. Each becomes a rule, with its options in
+// options. It returns the names of the rules, in the order of the file, and their tables.
 func readReplacements(t *table, options map[string]map[string]any) (names []string, replaced map[string]*table) {
 	replaced = map[string]*table{}
 	for _, at := range t.tables("replace") {
@@ -37,7 +37,7 @@ func readReplacements(t *table, options map[string]map[string]any) (names []stri
 			at.wrong("name", "%q is the name of another [[route.replace]] of this route", name)
 		case given:
 			at.wrong("name", "%q has options in route.options.%s too; write them here", name, rule)
-			delete(options, rule) // so that it is not called unknown
+			delete(options, rule) // so that the rule is not reported as unknown
 		default:
 			names = append(names, rule)
 			replaced[rule], options[rule] = at, values
@@ -46,7 +46,7 @@ func readReplacements(t *table, options map[string]map[string]any) (names []stri
 	return names, replaced
 }
 
-// knownRules lists the names of rules and sets.
+// knownRules returns the names of all rules and sets.
 func knownRules() (known []string) {
 	for _, r := range heal.Table() {
 		known = append(known, r.Name)

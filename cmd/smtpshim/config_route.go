@@ -13,8 +13,8 @@ import (
 	"smtpshim/rewrite"
 )
 
-// readRoute reads one [[route]]. Where it listens goes to taken; certificates of
-// our own making are below the directory state.
+// readRoute reads one [[route]]. It adds the listen addresses to taken. Self-signed
+// certificates are below the directory state.
 func readRoute(t *table, taken listeners, state string, made makeCertificates, accounts []*account) *route {
 	r := &route{Route: &proxy.Route{
 		Name:    t.text("name", ""),
@@ -30,7 +30,7 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates, a
 	}
 	for i, address := range r.Servers {
 		if address == proxy.OriginalDestination {
-			continue // readNetwork looks at it
+			continue // readNetwork checks it
 		}
 		if err := checkAddress(address, forServers); err != nil {
 			t.wrong("servers", "%v", err)
@@ -87,8 +87,7 @@ func networks(t *table, key string) []netip.Prefix {
 	return list
 }
 
-// oneByOne reads an array of strings of which none has a comma: somebody would mean
-// several.
+// oneByOne reads an array of strings without commas. A comma would mean several elements.
 func (t *table) oneByOne(key string) (list []string) {
 	for _, text := range t.texts(key) {
 		if _, isPath := socketPath(text); isPath || !strings.Contains(text, ",") {
@@ -106,7 +105,7 @@ func (t *table) oneByOne(key string) (list []string) {
 	return list
 }
 
-// addresses reads an array of strings that must be there and not be empty.
+// addresses reads an array of strings that must not be missing or empty.
 func addresses(t *table, key, example string) []string {
 	list := t.oneByOne(key)
 	if raw, ok := t.values[key].([]any); !t.has(key) {
@@ -117,15 +116,15 @@ func addresses(t *table, key, example string) []string {
 	return list
 }
 
-// A limit is one key of [route.limits].
+// A limit is a key of [route.limits].
 type limit struct {
 	key                 string
 	value               *int
 	normal, least, most int
 }
 
-// limitsOf lists the limits. A command line may not be made shorter than RFC
-// 5321, 4.5.3.1.4 and 4.5.3.1.5 promise the peers.
+// limitsOf returns the limits. A command line must not be limited to less than RFC 5321,
+// 4.5.3.1.4 and 4.5.3.1.5 promise the peers.
 func limitsOf(l *proxy.Limits) []limit {
 	return []limit{
 		{"sessions", &l.Sessions, 1000, 1, 1_000_000},
@@ -143,19 +142,20 @@ func limitsOf(l *proxy.Limits) []limit {
 	}
 }
 
-// A timeout is one key of [route.timeouts].
+// A timeout is a key of [route.timeouts].
 type timeout struct {
 	key    string
 	value  *time.Duration
 	normal time.Duration
 }
 
-// forDevices are the timeouts that are shorter where clients give up after some 20
-// seconds and try once, such as scanners: the next server has to be tried by then. Those
-// behind a message stay: whoever gives up sooner there sends it twice.
+// forDevices are the timeouts that are shorter for clients that give up after about 20
+// seconds and try once, such as scanners, so that the next server is tried in time. The
+// timeouts after a message are not shortened: giving up earlier there causes duplicates.
 var forDevices = map[string]time.Duration{"connect": 5 * time.Second, "greeting": 10 * time.Second, "tls": 10 * time.Second}
 
-// timeoutsOf lists the timeouts, with the defaults of a route for devices or another.
+// timeoutsOf returns the timeouts, with the defaults of a route for devices or of any
+// other route.
 func timeoutsOf(t *proxy.Timeouts, device bool) []timeout {
 	list := []timeout{
 		{"connect", &t.Connect, 30 * time.Second},

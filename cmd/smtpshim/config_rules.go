@@ -13,12 +13,12 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// straySafeguard is the rule that keeps one message one, and so is in force on every
-// route, also where the others are observed.
+// straySafeguard is the rule that keeps one message from becoming two. It is in force on
+// every route, even if other rules are only observed.
 const straySafeguard = "stray-bytes"
 
-// readRules reads rules and their options, and compiles them. Options of rules
-// that are not in force are idle.
+// readRules reads rules and their options, and compiles them. It records options of rules
+// that are not in force as idle.
 func readRules(t *table, r *route) {
 	names := t.texts("rules")
 	if !t.has("rules") {
@@ -76,15 +76,14 @@ func readMode(t *table) string {
 	return w.word
 }
 
-// observes has the rules of these names observed, and in force only what keeps one
-// message one. They compile: all of them have.
+// observes makes the rules with these names observed, and keeps only straySafeguard in
+// force. The names must compile.
 func (r *route) observes(names []string) {
 	r.Observed, _ = heal.Compile(append(slices.Clone(names), "-"+straySafeguard), r.options)
 	r.Rules, _ = heal.Compile([]string{straySafeguard}, map[string]map[string]any{straySafeguard: r.options[straySafeguard]})
 }
 
-// computed are the rules whose evidence sessions are looked at for: those in force, or
-// those that are observed.
+// computed returns the rules that look at sessions: those in force, or those observed.
 func (r *route) computed() *rewrite.Rules {
 	if r.Observed != nil {
 		return r.Observed
@@ -92,9 +91,9 @@ func (r *route) computed() *rewrite.Rules {
 	return r.Rules
 }
 
-// ruleKeys reads the keys of a route that put a rule in force and set one of its
-// options, and gives the names of these rules. What is stray in messages is
-// looked after on every route.
+// ruleKeys reads the keys of a route that put a rule in force and set one of its options,
+// and returns the names of these rules. The rule for stray octets is in force on every
+// route.
 func ruleKeys(t *table, options map[string]map[string]any) []string {
 	names := []string{straySafeguard}
 	set := func(key, rule, option string, value any) {
@@ -118,7 +117,7 @@ func ruleKeys(t *table, options map[string]map[string]any) []string {
 		names = append(names, "lf-ends")
 		clients := make([]string, 0, len(list))
 		for _, network := range list {
-			if network.IsValid() && network == network.Masked() { // what is not was reported
+			if network.IsValid() && network == network.Masked() { // other networks were already reported
 				clients = append(clients, network.String())
 			}
 		}
@@ -132,8 +131,8 @@ func ruleKeys(t *table, options map[string]map[string]any) []string {
 	return names
 }
 
-// chosenWord reads a key that is one of these words; "" if it is not there, or
-// wrong and reported.
+// chosenWord reads a key that must be one of these words; "" if it is missing, or wrong
+// and reported.
 func chosenWord(t *table, key string, words ...string) string {
 	w := chosen{words: words}
 	if !t.word(key, &w) {
@@ -142,7 +141,7 @@ func chosenWord(t *table, key string, words ...string) string {
 	return w.word
 }
 
-// chosen is one of some words.
+// A chosen is one of some words.
 type chosen struct {
 	words []string
 	word  string
@@ -150,7 +149,7 @@ type chosen struct {
 
 func (c *chosen) UnmarshalText(text []byte) error { return chooseWord(&c.word, text, c.words...) }
 
-// hintRule returns what to add to an error about a rule that does not exist.
+// hintRule returns what to add to an error about an unknown rule.
 func hintRule(name string) string {
 	name = strings.TrimPrefix(name, "-")
 	known := knownRules()
@@ -160,7 +159,7 @@ func hintRule(name string) string {
 	return cmp.Or(oneof.DidYouMean(name, known), `; "smtpshim rules" lists them`)
 }
 
-// hintOption returns what to add to an error about an option that does not exist.
+// hintOption returns what to add to an error about an unknown option.
 func hintOption(e *rewrite.ConfigError) string {
 	var known []string
 	for _, r := range heal.Table() {

@@ -13,13 +13,13 @@ import (
 	"smtpshim/proxy/tlspolicy"
 )
 
-// socketPath is the path in an address such as unix:/run/smtpshim.sock.
+// socketPath returns the path in an address such as unix:/run/smtpshim.sock.
 func socketPath(address string) (path string, ok bool) { return strings.CutPrefix(address, fileSystem) }
 
-// longestPath is what fits into an address of a socket (unix(7)).
+// longestPath is the length of the longest path in the address of a socket (unix(7)).
 const longestPath = 107
 
-// checkSocket says what is wrong with the path of a socket.
+// checkSocket returns what is wrong with the path of a socket.
 func checkSocket(path string) error {
 	if !filepath.IsAbs(path) {
 		return fmt.Errorf(`"unix:%s" has no absolute path; write for example "unix:/run/smtpshim/in.sock"`, path)
@@ -30,10 +30,10 @@ func checkSocket(path string) error {
 	return nil
 }
 
-// A socketMode says who may connect to a socket in the file system.
+// A socketMode says who may connect to a Unix socket.
 type socketMode fs.FileMode
 
-// UnmarshalText accepts permissions as chmod has them, in octal digits.
+// UnmarshalText accepts permissions in octal digits, as chmod does.
 func (m *socketMode) UnmarshalText(text []byte) error {
 	n, err := strconv.ParseUint(string(text), 8, 32)
 	if err != nil || n == 0 || n > 0o777 {
@@ -43,8 +43,8 @@ func (m *socketMode) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// readServers reads how the servers are chosen and looked after, and who may
-// connect to sockets of ours.
+// readServers reads how servers are chosen and checked, and who may connect to our Unix
+// sockets.
 func readServers(t *table, r *proxy.Route) {
 	t.word("balance", &r.Balance)
 	mode := socketMode(0o660)
@@ -66,7 +66,7 @@ func readHealth(t *table) proxy.Health {
 	return h
 }
 
-// checkServerNames notes servers without a name where a certificate has to bear it.
+// checkServerNames reports servers without a name whose certificate must have one.
 func checkServerNames(t *table, r *route) {
 	if r.server == nil || r.server.Verification != tlspolicy.Verified || r.server.ServerName != "" || len(r.server.Pins) > 0 {
 		return
@@ -78,7 +78,7 @@ func checkServerNames(t *table, r *route) {
 	}
 }
 
-// serversAre says in which order a route's servers are tried.
+// serversAre describes the order in which a route's servers are tried.
 func serversAre(r *proxy.Route) string {
 	if len(r.Servers) == 1 {
 		return r.Servers[0]

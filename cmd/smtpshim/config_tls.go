@@ -10,8 +10,8 @@ import (
 	"smtpshim/rewrite"
 )
 
-// readClientTLS reads [route.client_tls]. Each route gets an acceptor of its
-// own: routes that shared one would take each other's session tickets.
+// readClientTLS reads [route.client_tls]. Each route gets an acceptor of its own. Routes
+// with a common acceptor would accept each other's session tickets.
 func readClientTLS(t *table, own ownCertificates) (proxy.ClientTLS, *clientLeg) {
 	defer t.done()
 	mode := rewrite.ClientTLSPass
@@ -117,8 +117,8 @@ func readServerTLS(t *table) (proxy.ServerTLS, *serverLeg) {
 	return proxy.ServerTLS{Mode: mode, Dialer: leg.dialer, Verified: leg.Verification == tlspolicy.Verified, ClearLogin: clear}, leg
 }
 
-// digits are those of a fingerprint, without the name that openssl x509 prints
-// before it: "sha256 Fingerprint=", or "SHA256 Fingerprint=" before OpenSSL 3.
+// digits returns a fingerprint without the name that openssl x509 prints before it:
+// "sha256 Fingerprint=", or "SHA256 Fingerprint=" before OpenSSL 3.
 func digits(fingerprint string) string {
 	name, rest, named := strings.Cut(fingerprint, "=")
 	if named && strings.EqualFold(strings.TrimSpace(name), "sha256 fingerprint") {
@@ -127,7 +127,7 @@ func digits(fingerprint string) string {
 	return fingerprint
 }
 
-// A clientCertificate says whether clients are to show one.
+// A clientCertificate says whether clients must show a certificate.
 type clientCertificate string
 
 func (c *clientCertificate) UnmarshalText(text []byte) error {
@@ -137,8 +137,8 @@ func (c *clientCertificate) UnmarshalText(text []byte) error {
 	return chooseWord(c, text, "ask", "require")
 }
 
-// settings notes what tlspolicy finds wrong. A mistake in one allowance, which
-// alone finds, stands where that is written; one in the certificates counts
+// settings reports the mistakes that tlspolicy finds. A mistake in one allowance, which
+// alone finds, is reported at that allowance. A mistake in the certificates is reported
 // only if they could be read.
 func (t *table) settings(err error, read bool, allow []tlspolicy.Allowance, alone func(tlspolicy.Allowance) error) {
 	for i, a := range allow {
@@ -162,7 +162,7 @@ func (t *table) settings(err error, read bool, allow []tlspolicy.Allowance, alon
 	}
 }
 
-// settingErrors are those that were joined into err.
+// settingErrors returns the errors that were joined into err.
 func settingErrors(err error) (list []*tlspolicy.SettingError) {
 	for _, err := range each(err) {
 		if e, ok := errors.AsType[*tlspolicy.SettingError](err); ok {
@@ -172,7 +172,7 @@ func settingErrors(err error) (list []*tlspolicy.SettingError) {
 	return list
 }
 
-// says says whether a key has a value other than "", [] and true.
+// says reports whether a key has a value other than "", [] and true.
 func (t *table) says(key string) bool {
 	switch v := t.values[key].(type) {
 	case nil:
@@ -187,8 +187,8 @@ func (t *table) says(key string) bool {
 	return true
 }
 
-// unused notes keys that say something their mode does not listen to, and
-// whether there was one.
+// unused reports keys that have no effect in this mode. found reports whether there was
+// one.
 func (t *table) unused(mode fmt.Stringer, modes string, keys ...string) (found bool) {
 	for _, key := range keys {
 		if t.says(key) {

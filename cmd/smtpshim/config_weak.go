@@ -7,8 +7,8 @@ import (
 	"smtpshim/rewrite"
 )
 
-// protocol reads which TLS may be spoken. networks is the key that limits what
-// is weak to some peers; "": there is none.
+// protocol reads which TLS may be used. networks is the key that limits a weakness to
+// some peers; "": there is none.
 func (t *table) protocol(networks string) tlspolicy.Protocol {
 	var p tlspolicy.Protocol
 	p.Minimum, p.Maximum = t.version("minimum"), t.version("maximum")
@@ -32,7 +32,7 @@ func (t *table) protocol(networks string) tlspolicy.Protocol {
 	return p
 }
 
-// version reads a version of TLS; 0 is none.
+// version reads a version of TLS; 0: none.
 func (t *table) version(key string) uint16 {
 	text := t.text(key, "")
 	if text == "" {
@@ -83,8 +83,8 @@ func readAllowance(t *table, networks string) tlspolicy.Allowance {
 	return a
 }
 
-// lastMoment reads a day and gives the last moment of it, where we are: printed
-// in any way it is that day.
+// lastMoment reads a day and returns the last moment of it in local time. In any format
+// it is printed as that day.
 func (t *table) lastMoment(key string) time.Time {
 	const want = "a day such as 2027-01-31"
 	var day time.Time
@@ -92,7 +92,7 @@ func (t *table) lastMoment(key string) time.Time {
 	case nil:
 		return time.Time{}
 	case time.Time:
-		if v.Location().String() != "date-local" { // as the decoder calls days
+		if v.Location().String() != "date-local" { // the decoder's name for a day
 			t.wrong(key, "%s is wanted, without a time", want)
 			return time.Time{}
 		}
@@ -110,7 +110,7 @@ func (t *table) lastMoment(key string) time.Time {
 	return time.Date(day.Year(), day.Month(), day.Day()+1, 0, 0, 0, 0, time.Local).Add(-time.Nanosecond)
 }
 
-// An afterwards says what becomes of an allowance when it is over.
+// An afterwards says what happens to an allowance after its end.
 type afterwards string
 
 func (a *afterwards) UnmarshalText(text []byte) error {

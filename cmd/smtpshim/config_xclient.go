@@ -5,7 +5,7 @@ import (
 	"smtpshim/rewrite"
 )
 
-// readXCLIENT reads [route.xclient]; the route's client_tls has been read.
+// readXCLIENT reads [route.xclient]. The route's client_tls has already been read.
 func readXCLIENT(t *table, r *proxy.Route) {
 	right := t.word("send", &r.XCLIENTSend)
 	r.XCLIENTFrom = networks(t, "accept_from")
@@ -16,7 +16,7 @@ func readXCLIENT(t *table, r *proxy.Route) {
 	}
 }
 
-// xclientMeans says what a route does with XCLIENT.
+// xclientMeans describes what a route does with XCLIENT.
 func xclientMeans(r *proxy.Route) (means []string) {
 	switch r.XCLIENTSend {
 	case rewrite.XCLIENTOffered:

@@ -24,8 +24,8 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// demo shows the founding dialogues, each told twice over real connections:
-// without the proxy, and with it.
+// demo shows the founding dialogues, each twice over real connections: without the proxy
+// and with it.
 func demo(args []string, stdout, stderr io.Writer) int {
 	f := flags("demo", "[-listen ADDR [-bare] [-mended]] [NAME]", "Simulated legacy servers and clients on loopback, without the proxy and then with it "+
 		"between. NAME is one article or server. With -listen, a simulated server stays up behind "+
@@ -80,7 +80,8 @@ func demo(args []string, stdout, stderr io.Writer) int {
 	return succeeded
 }
 
-// nothingCalled says that there is nothing to show of a name, and what it may be.
+// nothingCalled returns the message that there is nothing with this name, and what was
+// probably meant.
 func nothingCalled(name string) string {
 	var names []string
 	for _, s := range scenes() {
@@ -96,13 +97,14 @@ func nothingCalled(name string) string {
 	return fmt.Sprintf("nothing that is simulated is called %q%s", name, cmp.Or(hint, "."))
 }
 
-// isCalled says whether a scene is meant by an article's number or a server's name.
+// isCalled reports whether name is the number of the scene's article or the name of its
+// server.
 func (s scene) isCalled(name string) bool {
 	name = strings.ToLower(name)
 	return name == strings.ToLower(s.article) || name == s.server.Name || name == s.client.Name
 }
 
-// play shows one scene, and whether it ended well.
+// play shows one scene, and reports whether it ended well.
 func (o demoOutput) play(s scene) bool {
 	o.print("%s\n", o.paint(heading, s.article+"  "+s.title))
 	entry(o.w, 0, "", 0, s.about)
@@ -130,7 +132,7 @@ func (o demoOutput) play(s scene) bool {
 	return with == onceDelivered
 }
 
-// begin starts a scene's server, and gives the client with it.
+// begin starts a scene's server and returns it with the client.
 func (s scene) begin() (*smtptest.Running, smtptest.Client, smtptest.Server, error) {
 	server, client, err := s.peers()
 	if err != nil {
@@ -152,7 +154,7 @@ func (s scene) alone() (outcome string, err error) {
 	return tell(results, len(running.Messages())), nil
 }
 
-// healed plays a scene with the proxy between.
+// healed plays a scene with the proxy in between.
 func (s scene) healed() (outcome string, lines []transcript.Line, err error) {
 	running, client, server, err := s.begin()
 	if err != nil {
@@ -182,7 +184,8 @@ func (s scene) healed() (outcome string, lines []transcript.Line, err error) {
 	return tell(results, len(running.Messages())), heard.lines, nil
 }
 
-// attempts is how often a client of the demo tries to deliver.
+// attempts is the number of times that a client of the demo tries to deliver. sessionEnd
+// is the longest time until the proxy has ended a session.
 const (
 	attempts   = 3
 	sessionEnd = 10 * time.Second
@@ -191,7 +194,7 @@ const (
 
 const onceDelivered = "the message is delivered, once"
 
-// tell says in one line what became of the message.
+// tell describes in one line what became of the message.
 func tell(results []smtptest.Result, copies int) string {
 	last := results[len(results)-1]
 	hello := last.Dialogue.Said("C")
@@ -221,8 +224,8 @@ func startDemoProxy(route *proxy.Route, sets []string) (*proxy.Proxy, error) {
 	return p, p.Apply([]*proxy.Route{route})
 }
 
-// demoSets are the sets that heal a simulated server: auto, and one of its own where
-// auto does not look for it, which is told.
+// demoSets returns the sets that heal a simulated server: auto, and the server's own set
+// if auto does not look for it. It tells the user about the latter.
 func demoSets(server string, w io.Writer) []string {
 	why := heal.Untold()[server]
 	if why == "" {
@@ -245,8 +248,8 @@ func dialer(address string) smtptest.Dial {
 	return func() (net.Conn, error) { return net.Dial("tcp", address) }
 }
 
-// secure gives a stand-in that takes logins inside TLS alone a certificate, whose
-// fingerprint it returns; "": it is none.
+// secure gives a certificate to a server that accepts logins inside TLS only, and returns
+// its fingerprint; "": the server is not one.
 func secure(s *smtptest.Server) (fingerprint string, err error) {
 	if !s.AuthSecure {
 		return "", nil
@@ -259,7 +262,7 @@ func secure(s *smtptest.Server) (fingerprint string, err error) {
 	return fmt.Sprintf("%x", sha256.Sum256(certificate.Certificate[0])), nil
 }
 
-// demoServer keeps a simulated server up: behind the proxy, or bare.
+// demoServer runs a simulated server, behind the proxy or bare.
 func demoServer(address, name string, bare, mended bool, stdout, stderr io.Writer) int {
 	server, ok := smtptest.LookupServer(name)
 	if !ok {

@@ -10,13 +10,13 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// demoOutput is what demo writes to. No line is wider than a terminal.
+// A demoOutput is the output of demo. No line is wider than a terminal.
 type demoOutput struct {
 	w      io.Writer
 	colour bool
 }
 
-// What colours mean (ECMA-48, 8.3.117).
+// Colours (ECMA-48, 8.3.117) and their meanings.
 const (
 	heading = "\x1b[1m"
 	dim     = "\x1b[2m"
@@ -34,8 +34,7 @@ func (o demoOutput) paint(how, text string) string {
 	return how + text + "\x1b[0m"
 }
 
-// colourful says whether w is a terminal whose user wants colours
-// (no-color.org).
+// colourful reports whether w is a terminal whose user wants colours (no-color.org).
 func colourful(w io.Writer) bool {
 	file, ok := fileOf(w)
 	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
@@ -45,7 +44,7 @@ func colourful(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// verdict says how it went.
+// verdict prints the result.
 func (o demoOutput) verdict(name, how, text string) {
 	const start = 11
 	for _, line := range wrap(text, columns-1-start) {
@@ -54,8 +53,7 @@ func (o demoOutput) verdict(name, how, text string) {
 	}
 }
 
-// dialogue prints lines, and behind them, in one column, the rules that changed
-// them.
+// dialogue prints lines, each followed by the rules that changed it, in one column.
 func (o demoOutput) dialogue(lines []transcript.Line) {
 	longest, column := 0, 0
 	for _, l := range lines {
@@ -68,8 +66,8 @@ func (o demoOutput) dialogue(lines []transcript.Line) {
 	}
 }
 
-// line prints one line behind a prefix, over as many lines as it takes, and the
-// rule that changed it at column or, if several did, before.
+// line prints one line after a prefix, over as many lines as needed, with the rules that
+// changed it at column, or further left if the names are long.
 func (o demoOutput) line(prefix string, l transcript.Line, column int) {
 	const hang = len("S: ")
 	how, end := "", columns-1
@@ -97,8 +95,8 @@ func (o demoOutput) line(prefix string, l transcript.Line, column int) {
 	o.print("%s", b.String())
 }
 
-// fold breaks text of printable ASCII into parts of at most width octets, at a
-// blank if there is one. All but the first begin with hang blanks.
+// fold breaks text of printable ASCII into parts of at most width octets, at blanks if
+// there are any. All parts but the first begin with hang blanks.
 func fold(text string, width, hang int) []string {
 	var parts []string
 	for len(text) > width {
@@ -112,7 +110,7 @@ func fold(text string, width, hang int) []string {
 	return append(parts, text)
 }
 
-// ruleColumn is where a rule's name begins that ends at the edge at the latest.
+// ruleColumn returns the column at which the longest name of a rule still fits.
 func ruleColumn() int {
 	longest := 0
 	for _, r := range heal.Table() {

@@ -9,15 +9,14 @@ import (
 	"smtpshim/proxy"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite/transcript"
-
 )
 
-// A scene is one founding article: two legacy peers that fail with each other.
+// A scene is a founding article: two legacy programs that fail with each other.
 type scene struct {
 	article, title, about string
 	server                smtptest.Server
 	client                smtptest.Client
-	secure                bool // both can do TLS
+	secure                bool // both programs support TLS
 }
 
 var demoMessage = smtptest.Message{
@@ -55,7 +54,7 @@ func scenes() []scene {
 	}
 }
 
-// peers are a scene's two, with certificates if they need any.
+// peers returns the two programs of a scene, with certificates if they need any.
 func (s scene) peers() (smtptest.Server, smtptest.Client, error) {
 	if s.secure {
 		certificate, pool, err := smtptest.Certificate("mail.example.com")
@@ -69,7 +68,7 @@ func (s scene) peers() (smtptest.Server, smtptest.Client, error) {
 	return s.server, s.client, nil
 }
 
-// lineListener keeps the lines of a scene's sessions.
+// A lineListener collects the lines of a scene's sessions.
 type lineListener struct {
 	lines []transcript.Line
 	ended chan struct{}
@@ -84,7 +83,7 @@ func (l *lineListener) Line(line transcript.Line) { l.lines = append(l.lines, li
 
 func (l *lineListener) End(proxy.Ending) { l.ended <- struct{}{} }
 
-// showLines prints lines as they come.
+// A showLines prints lines as they come.
 type showLines struct {
 	mu  sync.Mutex
 	out demoOutput
@@ -95,7 +94,7 @@ func (s *showLines) dialogue(b proxy.Beginning) proxy.DialogueListener {
 	return shownSession{s, b.Session}
 }
 
-// shownSession prints the lines of one session.
+// A shownSession prints the lines of one session.
 type shownSession struct {
 	*showLines
 	name string

@@ -8,7 +8,7 @@ import (
 	"smtpshim/proxy/evidence"
 )
 
-// observing lists the routes whose rules are observed.
+// observing returns the routes whose rules are observed.
 func (c *config) observing() (names []string) {
 	for _, r := range c.routes {
 		if r.Observed != nil {
@@ -18,7 +18,7 @@ func (c *config) observing() (names []string) {
 	return names
 }
 
-// evidenceOf is where it is kept what the rules of a route would do; nil if they act.
+// evidenceOf returns the book with the evidence of a route; nil if its rules act.
 func (p *instance) evidenceOf(r *route) *evidence.Book {
 	if r.Observed == nil {
 		return nil
@@ -26,7 +26,7 @@ func (p *instance) evidenceOf(r *route) *evidence.Book {
 	return &p.evidence
 }
 
-// shownObserved is what observed rules would have done, as the page has it.
+// shownObserved returns what observed rules would have done, for the page.
 func (p *instance) shownObserved() (list []page.Observed) {
 	for _, r := range p.evidence.Routes() {
 		o := page.Observed{Route: r.Name, Sessions: r.Sessions, Clients: r.Clients}
@@ -38,7 +38,7 @@ func (p *instance) shownObserved() (list []page.Observed) {
 	return list
 }
 
-// tellObserved answers with the same as JSON, for "smtpshim observe".
+// tellObserved serves the same as JSON, for "smtpshim observe".
 func (p *instance) tellObserved(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(p.evidence.Routes())

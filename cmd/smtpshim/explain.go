@@ -15,7 +15,7 @@ func explain(args []string, stdout, stderr io.Writer) int {
 	return explainFrom(args, os.Stdin, stdout, stderr)
 }
 
-// explainFrom is explain with standard input.
+// explainFrom is explain with a given standard input.
 func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	f := flags("explain", "[-json] TEXT...", "Says what a text means that a bounce, a log or a device's display has, and what heals it. "+
 		"TEXT is one line, in quotes or not, or a file or - for standard input: a bounce, of which the message that it returns is "+
@@ -59,7 +59,7 @@ func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return succeeded
 }
 
-// fileNamed opens the file that args name; nil: they are a text.
+// fileNamed opens the file that args name; nil: args are a text.
 func fileNamed(args []string) *os.File {
 	if len(args) != 1 {
 		return nil
@@ -78,25 +78,25 @@ func fileNamed(args []string) *os.File {
 type explanation struct {
 	Lines int       `json:"lines"`
 	Found []finding `json:"found"`
-	// Unknown are lines that tell of a refusal, and of which nothing is known; the
-	// first of them.
+	// Unknown are lines about a refusal of which nothing is known; only the first few.
 	Unknown  []string `json:"unknown,omitempty"`
-	unknowns int      // how many there are
+	unknowns int      // the number of these lines
 }
 
-// A finding is one cause, and the lines that told it.
+// A finding is one cause, and the lines that show it.
 type finding struct {
-	Text  string `json:"text"`  // the first of those lines
-	Lines int    `json:"lines"` // how many there are
+	Text  string `json:"text"`  // the first of these lines
+	Lines int    `json:"lines"` // the number of these lines
 	cause
-	rank int // the lowest is told first
+	rank int // the lowest is shown first
 }
 
-// explain explains what r has. A cause that several lines tell is found once. What
-// is only guessed counts where nothing else is found.
+// explain explains the text of r. A cause that several lines show is one finding. Guesses
+// are returned only if there is nothing else.
 //
-// Lines that tell of a refusal come first, since a bounce says in its own words too what
-// the refusal may mean; then come others, and last what says only that something failed.
+// Causes from lines about a refusal come first, because a bounce also describes in its
+// own words what the refusal may mean. Other causes follow, and last those that only say
+// that something failed.
 func (e *explainer) explain(r io.Reader) (explanation, error) {
 	b := builder{explains: e, sure: map[string]int{}}
 	if err := eachLine(r, b.line); err != nil {
@@ -111,21 +111,21 @@ func (e *explainer) explain(r io.Reader) (explanation, error) {
 	return known, nil
 }
 
-// A builder makes an explanation of lines.
+// A builder makes an explanation line by line.
 type builder struct {
 	explanation
 	explains *explainer
-	sure     map[string]int // the place in Found, by what was found
+	sure     map[string]int // the index in Found, by key of the cause
 	guesses  []finding
-	before   []string // the last lines, two at most, if nothing is known of them and the next may go on with them
+	before   []string // up to two last lines of which nothing is known, if the next line may continue them
 }
 
-// maxGuesses is how many guesses are worth a look, and maxUnknown how many lines are
-// shown of which nothing is known.
+// maxGuesses is the largest number of guesses, and maxUnknown that of unknown lines, that
+// are shown.
 const maxGuesses, maxUnknown = 3, 3
 
-// line explains one more line. One of which nothing is known may be the rest of what
-// stands before it: mail readers and displays break lines where they are full.
+// line explains one more line. A line of which nothing is known may continue the one
+// before it, because mail readers and displays break long lines.
 func (b *builder) line(line string) {
 	if line == "" {
 		b.before = nil
@@ -150,7 +150,7 @@ func (b *builder) line(line string) {
 	}
 }
 
-// tell takes the causes that a line tells; it returns whether one of them is sure.
+// tell records the causes that a line shows, and reports whether one of them is certain.
 func (b *builder) tell(line string, causes []cause) (sure bool) {
 	for _, c := range causes {
 		f := finding{Text: line, Lines: 1, cause: c, rank: 1}
@@ -175,7 +175,8 @@ func (b *builder) tell(line string, causes []cause) (sure bool) {
 	return sure
 }
 
-// guess takes a guess; of several of one cause the heaviest.
+// guess records a guess. For several guesses of one cause it keeps the one with the
+// greatest weight.
 func (b *builder) guess(f finding) {
 	at := slices.IndexFunc(b.guesses, func(g finding) bool { return g.key() == f.key() })
 	switch {
@@ -195,15 +196,16 @@ func (b *builder) unknown(line string) {
 	}
 }
 
-// maxBroken is how long a line may be, in octets, that somebody has broken.
+// maxBroken is the length, in octets, of the longest line that may be a part of a broken
+// one.
 const maxBroken = 150
 
-// begins is how a line begins that does not go on with the one before: with a code, a
-// time, a mark or a key.
+// begins matches a line that does not continue another: it begins with a code, a time, a
+// mark or a key.
 var begins = regexp.MustCompile(`^(?:[2-5][0-9]{2}\b|[0-9]{4}[-/]|[A-Z][a-z]{2} +[0-9]+ |[<{\[(*=~]|-+>|[A-Za-z-]+[:=]|@[0-9a-f]{8})`)
 
 // tellsRefusal reports whether a line of a bounce, or of a log of Postfix, Exim, Sendmail
-// or IIS, tells of a refusal.
+// or IIS, is about a refusal.
 func tellsRefusal(line string) bool {
 	for at := range codesIn(line) {
 		before, after := strings.ToLower(strings.TrimSuffix(line[max(0, at-8):at], " ")), line[at+3:]
@@ -256,7 +258,7 @@ func printExplained(w io.Writer, e explanation) {
 	}
 }
 
-// printUnknown says that nothing is known, and how to learn more.
+// printUnknown prints that nothing is known, and how to learn more.
 func printUnknown(w io.Writer, lines int) {
 	what := "this text"
 	if lines > 1 {

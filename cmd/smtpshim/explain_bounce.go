@@ -19,8 +19,8 @@ import (
 	"golang.org/x/text/encoding/charmap"
 )
 
-// asMessage parses a message, whole or cut off, with or without the line that begins it
-// in a mailbox; nil if the text is none.
+// asMessage parses a message, complete or truncated, with or without the line that
+// precedes it in a mailbox file; nil if data is not a message.
 func asMessage(data []byte) *mail.Message {
 	if bytes.HasPrefix(data, []byte("From ")) {
 		_, data, _ = bytes.Cut(data, []byte("\n"))
@@ -37,9 +37,9 @@ func asMessage(data []byte) *mail.Message {
 	return nil
 }
 
-// reportIn is the text with which a message reports: its parts of text and of status
-// (RFC 3464), decoded, without the message that it returns (RFC 6522). HTML counts where
-// there is nothing else. rest is what follows on what m has of its body.
+// reportIn returns the text of a bounce: its parts of text and of delivery status (RFC
+// 3464), decoded, without the returned message (RFC 6522). HTML is used only if there is
+// nothing else. rest is the rest of the body after what m has.
 func reportIn(m *mail.Message, rest io.Reader) []byte {
 	var r report
 	r.read(m.Header.Get, io.LimitReader(io.MultiReader(m.Body, rest), maxMessage), false, 0)
@@ -49,18 +49,20 @@ func reportIn(m *mail.Message, rest io.Reader) []byte {
 	return r.plain.Bytes()
 }
 
-// A report is what was found in the parts of a message, at most maxReport octets of either.
+// A report collects the text of a message's parts, at most maxReport octets of either
+// kind.
 type report struct{ plain, html bytes.Buffer }
 
 const (
 	maxReport  = 1 << 20
-	maxMessage = 16 << 20 // what is behind it of a message is not read
+	maxMessage = 16 << 20 // octets of a message that are read
 )
 
-// maxDepth is how deep parts within parts are read.
+// maxDepth is the depth to which nested parts are read.
 const maxDepth = 10
 
-// read reads a part with these fields, of a multipart/report or not.
+// read reads a part with these fields. reported says that it belongs to a
+// multipart/report.
 func (r *report) read(field func(string) string, body io.Reader, reported bool, depth int) {
 	kind, params, err := mime.ParseMediaType(field("Content-Type"))
 	if err != nil {
@@ -76,14 +78,14 @@ func (r *report) read(field func(string) string, body io.Reader, reported bool, 
 		parts := multipart.NewReader(body, params["boundary"])
 		for {
 			p, err := parts.NextRawPart()
-			if err != nil { // the last, or the rest is missing
+			if err != nil { // the end, or the message is truncated
 				return
 			}
 			r.read(p.Header.Get, p, reported || kind == "multipart/report", depth+1)
 		}
 	case kind == "message/rfc822" || kind == "message/global":
 		if reported {
-			return // that is what is returned
+			return // this is the returned message
 		}
 		if m, err := mail.ReadMessage(bufio.NewReader(body)); err == nil {
 			r.read(m.Header.Get, m.Body, false, depth+1)
@@ -101,12 +103,12 @@ func (r *report) read(field func(string) string, body io.Reader, reported bool, 
 
 var statusReports = []string{"message/delivery-status", "message/global-delivery-status", "message/feedback-report"}
 
-// writeText writes the text of HTML, with a line for each tag and comment.
+// writeText writes the text in HTML. Each tag and comment begins a new line.
 func writeText(b *bytes.Buffer, body io.Reader) {
-	tokens, code := html.NewTokenizer(body), false // code: of a script, or a style
+	tokens, code := html.NewTokenizer(body), false // code: inside a script or style
 	for {
 		switch tokens.Next() {
-		case html.ErrorToken: // the end, or the rest is missing
+		case html.ErrorToken: // the end, or the message is truncated
 			b.WriteByte('\n')
 			return
 		case html.TextToken:
@@ -124,12 +126,12 @@ func writeText(b *bytes.Buffer, body io.Reader) {
 	}
 }
 
-// returned is the line behind which a bounce without parts has the message that it
-// returns: qmail's, Exim's, Sendmail's and Exchange's.
+// returned matches the line after which a bounce without parts has the returned message:
+// those of qmail, Exim, Sendmail and Exchange.
 var returned = regexp.MustCompile(`(?im)^[ \t]*-*[ \t]*(?:below this line is (?:a copy of the message|the original bounce)|` +
 	`this is a copy of (?:the|your) message|(?:original|unsent) message follows|message header follows|original message headers:)`)
 
-// inUTF8 is text in UTF-8, where its charset is one of 8 bits that is known.
+// inUTF8 converts text to UTF-8 if its charset is a known 8-bit one.
 func inUTF8(charset string, body io.Reader) io.Reader {
 	if m := charsets()[bareCharset(charset)]; m != nil {
 		return m.NewDecoder().Reader(body)
@@ -137,8 +139,8 @@ func inUTF8(charset string, body io.Reader) io.Reader {
 	return body
 }
 
-// charsets are those of 8 bits, by their bare names. A hostile message has many parts, so
-// they are gathered once.
+// charsets are the 8-bit charsets, by their bare names. They are collected once, because
+// a hostile message may have many parts.
 var charsets = sync.OnceValue(func() map[string]*charmap.Charmap {
 	known := map[string]*charmap.Charmap{}
 	for _, e := range charmap.All {
@@ -146,12 +148,12 @@ var charsets = sync.OnceValue(func() map[string]*charmap.Charmap {
 			known[bareCharset(m.String())] = m
 		}
 	}
-	known["latin1"] = charmap.Windows1252 // which has characters where ISO-8859-1 has controls, and is often meant
+	known["latin1"] = charmap.Windows1252 // a superset of ISO-8859-1 that is often meant
 	known["iso88591"] = charmap.Windows1252
 	return known
 })
 
-// bareCharset is the name of a charset without what its spellings differ in.
+// bareCharset returns the name of a charset without differences in spelling.
 func bareCharset(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '-' || r == '_' || r == ' ' {
@@ -161,7 +163,7 @@ func bareCharset(name string) string {
 	}, name)
 }
 
-// decoded undoes a Content-Transfer-Encoding (RFC 2045, 6).
+// decoded decodes a Content-Transfer-Encoding (RFC 2045, 6).
 func decoded(encoding string, body io.Reader) io.Reader {
 	switch strings.ToLower(strings.TrimSpace(encoding)) {
 	case "base64":

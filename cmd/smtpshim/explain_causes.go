@@ -16,25 +16,25 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A cause is what a line tells: an ill that a rule heals, a refusal of a provider's or
-// of its token endpoint, or how a session of ours ended.
+// A cause is what a line shows: a fault that a rule heals, a refusal by a provider or its
+// token endpoint, or the end of a session of ours.
 type cause struct {
 	Rule    string   `json:"rule,omitempty"`
 	Entries []string `json:"entries,omitempty"` // of the catalogue
 	Means   string   `json:"means"`
 	Do      string   `json:"do"`
-	Symptom string   `json:"symptom,omitempty"` // that the line has
+	Symptom string   `json:"symptom,omitempty"` // the symptom that the line contains
 	Source  string   `json:"source,omitempty"`
-	Guess   bool     `json:"guess,omitempty"` // by words alone
-	vague   bool     // it says that something failed, and another line why
-	weight  float64  // the heaviest is told first
-	options bool     // the rule does nothing without options
+	Guess   bool     `json:"guess,omitempty"` // based on similar words only
+	vague   bool     // it only says that something failed; another line says why
+	weight  float64  // the greatest is shown first
+	options bool     // the rule has no effect without options
 
-	ends        vocabulary.Outcome // of sessions that end with this text of ours; "": it is no such text
-	otherStatus bool               // the line and the symptom have different enhanced codes
+	ends        vocabulary.Outcome // the outcome of sessions that end with this text of ours; "": not such a text
+	otherStatus bool               // the enhanced status codes of line and symptom differ
 }
 
-// key tells causes apart.
+// key identifies causes that are the same.
 func (c cause) key() string { return c.Rule + "\n" + c.Means }
 
 func (c cause) print(w io.Writer) {
@@ -49,7 +49,7 @@ func (c cause) print(w io.Writer) {
 	}
 }
 
-// catalogued names the entries of the catalogue, and how to read one.
+// catalogued names the entries of the catalogue, and the command that shows one.
 func (c cause) catalogued() string {
 	if c.Entries == nil {
 		return ""
@@ -57,20 +57,22 @@ func (c cause) catalogued() string {
 	return fmt.Sprintf("%s; see \"smtpshim rules %s\"", strings.Join(c.Entries, ", "), c.Entries[0])
 }
 
-// explainColumn is where the texts of an explanation begin.
+// explainColumn is the column at which the texts of an explanation begin.
 const explainColumn = 14
 
-// The weights of causes in one line. A symptom of a rule weighs as many words as it has:
-// one of six words is more than an enhanced code, which says of many refusals the same.
+// The weights of causes in one line. A symptom of a rule weighs as much as it has words:
+// with six words it outweighs an enhanced status code, which is the same for many
+// refusals.
 const (
 	weightOwn      = 200 // a text of our own
 	weightProvider = 100 // a text of a large provider's
 	weightOrdinary = 50  // a text of an everyday refusal
-	weightStatus   = 5   // an enhanced code
+	weightStatus   = 5   // an enhanced status code
 	weightVague    = 1
 )
 
-// causesOf returns what a line tells, the surest first; guesses if nothing is known.
+// causesOf returns the causes that a line shows, the likeliest first; guesses if none is
+// known.
 func (e *explainer) causesOf(line string) []cause {
 	if causes := e.knownCauses(line); causes != nil {
 		return causes
@@ -78,14 +80,14 @@ func (e *explainer) causesOf(line string) []cause {
 	return e.guesses(plain(line))
 }
 
-// knownCauses returns what a line tells for sure.
+// knownCauses returns the causes that a line shows for certain.
 func (e *explainer) knownCauses(line string) []cause {
 	line = plain(line)
 	said := line
 	own, line := e.ownCauses(line)
 	causes := slices.Concat(own, refusalCauses(line))
 	symptoms := e.symptomCauses(line)
-	if slices.ContainsFunc(causes, func(c cause) bool { return c.weight == weightProvider }) { // who knows this code knows what it means
+	if slices.ContainsFunc(causes, func(c cause) bool { return c.weight == weightProvider }) { // the code's meaning is known
 		symptoms = slices.DeleteFunc(symptoms, func(c cause) bool { return c.otherStatus })
 	}
 	causes = slices.Concat(causes, e.ordinaryCauses(line), symptoms)
@@ -105,7 +107,7 @@ func (e *explainer) knownCauses(line string) []cause {
 	return distinct(causes)
 }
 
-// distinct leaves out causes that a line tells twice.
+// distinct removes duplicate causes.
 func distinct(causes []cause) (list []cause) {
 	for _, c := range causes {
 		if !slices.ContainsFunc(list, func(o cause) bool { return o.key() == c.key() }) {
@@ -115,7 +117,8 @@ func distinct(causes []cause) (list []cause) {
 	return list
 }
 
-// refusalCauses are those of providers and of servers that want a login.
+// refusalCauses returns the causes known for refusals of providers and of servers that
+// require a login.
 func refusalCauses(line string) (causes []cause) {
 	tell := func(code int, text string) {
 		m, ok := providers.Explain(code, text)
@@ -132,23 +135,23 @@ func refusalCauses(line string) (causes []cause) {
 		code, _ := strconv.Atoi(line[at : at+3])
 		tell(code, line[at+3:])
 	}
-	// .NET leaves the code out.
+	// .NET omits the code.
 	if _, said, ok := strings.Cut(line, "server response was: "); ok && causes == nil {
 		tell(0, said)
 	}
 	return causes
 }
 
-// oursIn finds that a line is one of our log, as text or as JSON, and outcomeIn and whileIn
-// the outcome of the session and what was being done.
+// oursIn matches a line of our log, as text or JSON. outcomeIn and whileIn match the
+// outcome of the session and what it was doing.
 var (
 	outcomeIn = regexp.MustCompile(`\boutcome(?:=|":)"?([a-z-]+)`)
 	oursIn    = regexp.MustCompile(`\bmsg(?:=|":)"?session\b`)
 	whileIn   = regexp.MustCompile(`\bwhile(?:=|":)"([^"]*)"`)
 )
 
-// outcomeCauses are why a session of ours may have ended as the line tells, or else how it
-// ended. What own says of it already is not told again.
+// outcomeCauses returns why the session of a log line ended, or else how it ended, unless
+// own already says so.
 func outcomeCauses(line string, own []cause) []cause {
 	if !strings.Contains(line, "outcome") {
 		return nil
@@ -184,7 +187,7 @@ func ruleCause(r rewrite.Rule) cause {
 		options: alsoOptions(r.Name) != ""}
 }
 
-// useOf says how to have a rule in force.
+// useOf returns how to put a rule in force.
 func useOf(rule string) string {
 	switch {
 	case rule == "stray-bytes":
@@ -195,7 +198,8 @@ func useOf(rule string) string {
 	return fmt.Sprintf("put smtpshim between, with rules = [\"standard\", %q] in its route%s", rule, alsoOptions(rule))
 }
 
-// alsoOptions says that a rule does nothing without options, if so; check refuses it then.
+// alsoOptions says that the rule also needs options, if it has no effect without; check
+// refuses it then.
 func alsoOptions(rule string) string {
 	if _, errs := heal.Compile([]string{rule}, nil); errs == nil {
 		return ""

@@ -7,14 +7,14 @@ import (
 	providers "smtpshim/proxy/provider"
 )
 
-// An ordinary refusal is no fault of either side's SMTP, or one that smtpshim mends
-// without a rule.
+// An ordinary is a refusal that is not due to a fault in either side's SMTP, or that
+// smtpshim heals without a rule.
 type ordinary struct {
-	codes     []string // of which the line has one; none: any
-	texts     []string // of which the line has one, in small letters
+	codes     []string // the line has one of these; none: any
+	texts     []string // the line has one of these, in lower case
 	means, do string
 	source    string
-	vague     bool // it says that something failed, and another line why
+	vague     bool // it only says that something failed; another line says why
 }
 
 func (o ordinary) cause() cause {
@@ -25,7 +25,7 @@ func (o ordinary) cause() cause {
 	return c
 }
 
-// ordinaryCauses are the ordinary refusals that a line tells of.
+// ordinaryCauses returns the ordinary refusals that a line shows.
 func (e *explainer) ordinaryCauses(line string) (causes []cause) {
 	text := strings.ToLower(strings.Join(strings.Fields(line), " ")) + " "
 	var codes []string
@@ -45,7 +45,7 @@ func (e *explainer) ordinaryCauses(line string) (causes []cause) {
 
 const endsHere = "have TLS end at smtpshim, by client_tls and server_tls, with weak for the old side (deploy/doc/tls.md, Old TLS, with a way out)"
 
-// What the ordinary refusals mean that an enhanced code alone tells, too.
+// The meanings of ordinary refusals that an enhanced status code alone may show too.
 const (
 	unknownRecipient = "the server does not know the recipient: this is about the address, not about SMTP"
 	unknownSender    = "the server does not find the domain of the sender's address in the DNS"
@@ -61,9 +61,9 @@ const (
 	namelessAddress  = "the server finds no name in the DNS for this address, or one that does not lead back to it"
 )
 
-// ordinaryRefusals are those of everyday mail: of people and addresses, then of
-// networks, of the dialogue, and of TLS. The texts are those that Postfix, Exim,
-// Sendmail, qmail, Exchange, Domino and large providers say.
+// ordinaryRefusals returns the refusals of everyday mail: about people and addresses,
+// then about networks, the dialogue and TLS. The texts are those of Postfix, Exim,
+// Sendmail, qmail, Exchange, Domino and large providers.
 func ordinaryRefusals() []ordinary {
 	return slices.Concat(aboutAddresses(), aboutPolicies(), aboutDialogue(), aboutTLS())
 }
@@ -133,7 +133,7 @@ func aboutPolicies() []ordinary {
 }
 
 func aboutDialogue() []ordinary {
-	basic, _ := providers.Explain(535, "5.7.139") // a test has that it is known
+	basic, _ := providers.Explain(535, "5.7.139") // a test checks that it is known
 	return []ordinary{
 		{texts: []string{"basic authentication is disabled"}, means: basic.Means, do: basic.Do, source: "smtpshim's table of refusals, deploy/doc/login.md"},
 		{codes: []string{"530", "550", "553", "554", "503", "535"}, texts: []string{"client was not authenticated", "client not authenticated", "authentication required", "authentication is required",

@@ -7,19 +7,20 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// An ownText is one with which smtpshim itself refuses, and what it says by it.
+// An ownText is a text with which smtpshim itself refuses, and its meaning.
 type ownText struct {
-	text      string // with its code; a part of the reply may do
-	bare      string // the same without its code, in small letters
+	text      string // including the code; possibly a part of the reply
+	bare      string // the same without the code, in lower case
 	means, do string
-	ends      vocabulary.Outcome // of the sessions that it ends, which says more; "": there is none
-	rules     bool               // rules are known by this text, and are told too
+	ends      vocabulary.Outcome // the outcome of sessions that it ends, which says more; "": it ends none
+	rules     bool               // the text is also a symptom of rules, which are shown too
 }
 
-// ownCauses are the texts of ours that a line has. rest is the line without those that no
-// rule is known by: what anybody else means by such words does not count.
+// ownCauses returns the causes of our own texts in a line. rest is the line without those
+// that are not symptoms of rules, so that they are not compared with texts of other
+// programs.
 func (e *explainer) ownCauses(line string) (causes []cause, rest string) {
-	lower := strings.ToLower(line) // once: most lines have none
+	lower := strings.ToLower(line) // once, because most lines have none
 	if strings.Contains(lower, noLoginMeans) {
 		causes = append(causes, cause{Means: rewrite.NoLoginMeans, Do: rewrite.NoLoginDo, Source: ownSource, weight: weightOwn})
 		return causes, cutOut(cutOut(line, "530 5.7.0 authentication required"), rewrite.NoLoginMeans)
@@ -28,12 +29,12 @@ func (e *explainer) ownCauses(line string) (causes []cause, rest string) {
 		if !strings.Contains(lower, o.bare) {
 			continue
 		}
-		short := cutOut(cutOut(line, o.text), o.bare) // some leave the code out
+		short := cutOut(cutOut(line, o.text), o.bare) // some programs omit the code
 		own := cause{Means: o.means, Do: o.do, Source: ownSource, weight: weightOwn, ends: o.ends}
 		if !o.rules {
 			line, lower = short, strings.ToLower(short)
 		} else if strings.Contains(line, "outcome") {
-			own.weight = weightVague // a line of our log tells more
+			own.weight = weightVague // a line of our log says more
 		}
 		causes = append(causes, own)
 	}
@@ -44,7 +45,7 @@ var noLoginMeans = strings.ToLower(rewrite.NoLoginMeans)
 
 const ownSource = "smtpshim's own text"
 
-// cutOut takes a text out of a line wherever it is, in whatever letters it is.
+// cutOut removes a text from a line wherever it occurs, ignoring case.
 func cutOut(line, text string) string {
 	text = strings.ToLower(text)
 	for {
@@ -57,8 +58,8 @@ func cutOut(line, text string) string {
 	}
 }
 
-// ownTexts are those with which sessions are refused or end. What the RFCs say in the same
-// words is not among them.
+// ownTexts returns the texts with which sessions are refused or end, other than those in
+// the words of RFCs.
 func ownTexts() []ownText {
 	list := append(ownEnds(), ownLimits()...)
 	list = append(list, []ownText{
@@ -88,7 +89,7 @@ const (
 	aheadDo    = "have the client wait for the answer; the dialogue shows what it sent"
 )
 
-// ownEnds are texts of sessions that cannot go on.
+// ownEnds returns texts of sessions that cannot continue.
 func ownEnds() []ownText {
 	ends := func(text, when string, o vocabulary.Outcome) ownText {
 		return ownText{text: text, means: "smtpshim says this when " + when, do: outcomeAdvice[o], ends: o}
@@ -114,7 +115,7 @@ func ownEnds() []ownText {
 	}
 }
 
-// ownLimits are texts of limits.
+// ownLimits returns texts of limits.
 func ownLimits() []ownText {
 	limit := func(text, what, keys string) ownText {
 		return ownText{text: text, means: "smtpshim says this: " + what, do: "see whether the client is right to do so; " + keys + " of the route allows more"}

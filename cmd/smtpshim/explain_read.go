@@ -17,19 +17,19 @@ import (
 )
 
 const (
-	// maxLine is how long a line may be that is explained, in octets; what is longer is
-	// cut off.
+	// maxLine is the length, in octets, of the longest line that is explained; a longer
+	// line is cut off.
 	maxLine = 16 << 10
-	// maxHead is how much of a text is looked at to see whether it is a message: its
-	// header has to end there.
+	// maxHead is the number of octets of a text that are examined to see whether it is a
+	// message. Its header must end there.
 	maxHead = 1 << 20
 )
 
-// eachLine tells the lines that are to be explained, in their order: those of a log, or
-// of a message what it says itself, and not what it returns. A line that is "" stands for
-// one or more without text. Memory is bounded, whatever is read.
+// eachLine calls tell with the lines to explain, in order: those of a log, or, of a
+// message, those of its own text and not of a message that it returns. "" stands for one
+// or more empty lines. Memory is bounded for any input.
 //
-// Text in UTF-16 is read where it says so by its first octets, as logs of Windows do.
+// Text in UTF-16 is decoded if it begins with a byte order mark, as logs of Windows do.
 func eachLine(r io.Reader, tell func(string)) error {
 	in := bufio.NewReaderSize(transform.NewReader(r, unicode.BOMOverride(transform.Nop)), maxHead)
 	head, err := in.Peek(maxHead)
@@ -40,7 +40,7 @@ func eachLine(r io.Reader, tell func(string)) error {
 	if m == nil {
 		return foldedLines(in, tell)
 	}
-	head = bytes.Clone(head) // reading on overwrites it
+	head = bytes.Clone(head) // reading on overwrites head
 	m = asMessage(head)
 	if _, err := in.Discard(len(head)); err != nil {
 		return err
@@ -57,10 +57,10 @@ func eachLine(r io.Reader, tell func(string)) error {
 	return foldedLines(bytes.NewReader(head), tell)
 }
 
-// foldedLines tells the lines of a text. One that begins with a blank goes on with the
-// line before it, as the fields of a bounce do (RFC 5322, 2.2.3), unless a mark shows
-// that it is one of its own, as in what swaks prints. So does one behind a line that
-// ends with = where it is too long for 76 columns (RFC 2045, 6.7).
+// foldedLines calls tell with the lines of a text. A line that begins with a blank
+// continues the one before it, as in the fields of a bounce (RFC 5322, 2.2.3), unless it
+// begins with a mark, as in the output of swaks. A line that ends with = at the length of
+// quoted-printable continues in the next one (RFC 2045, 6.7).
 func foldedLines(r io.Reader, tell func(string)) error {
 	in, held, soft := bufio.NewReaderSize(r, maxLine), []byte(nil), false
 	flush := func() {
@@ -107,7 +107,7 @@ func foldedLines(r io.Reader, tell func(string)) error {
 	}
 }
 
-// readLine reads a line with its end, of which it returns at most maxLine octets.
+// readLine reads a line with its line end, of which it returns at most maxLine octets.
 func readLine(in *bufio.Reader) (string, error) {
 	part, err := in.ReadSlice('\n')
 	line := string(part)
@@ -117,7 +117,7 @@ func readLine(in *bufio.Reader) (string, error) {
 	return line, err
 }
 
-// printable is a line without octets that are no text.
+// printable returns a line without octets that are not text.
 func printable(line string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -132,10 +132,10 @@ func printable(line string) string {
 	}, line)
 }
 
-// marked is how a line of a dialogue begins.
+// marked matches the beginning of a line of a dialogue.
 var marked = regexp.MustCompile(`^(?:<[-~*=<]|[-~=>*]+>|>>>|<<<|\*\*\*|===|[CS][:+-] )`)
 
-// unquoted takes the marks away with which a mail reader quotes a line (RFC 3676, 4.5).
+// unquoted removes the marks with which a mail reader quotes a line (RFC 3676, 4.5).
 func unquoted(line string) string {
 	if strings.IndexByte(line, '>') < 0 {
 		return line
@@ -145,12 +145,13 @@ func unquoted(line string) string {
 
 var quoteMarks = regexp.MustCompile(`^(?:[ \t]*>)+ ?`)
 
-// softBreak reports whether a line is one of quoted-printable text that goes on.
+// softBreak reports whether a line is quoted-printable text that continues in the next
+// one.
 func softBreak(line []byte) bool {
 	return len(line) > 60 && bytes.HasSuffix(line, []byte("=")) && !bytes.HasSuffix(line, []byte("==")) && bytes.IndexByte(line, ' ') >= 0
 }
 
-// quotedOctets undoes =XX where it stands for a character of ASCII.
+// quotedOctets decodes =XX if it stands for an ASCII character.
 func quotedOctets(line string) string {
 	return quotedOctet.ReplaceAllStringFunc(line, func(q string) string {
 		var n byte
@@ -167,8 +168,8 @@ func quotedOctets(line string) string {
 
 var quotedOctet = regexp.MustCompile(`=[2-7][0-9A-F]`)
 
-// plain is a line as a server said it: without what programs put around its reply. It is
-// what is compared; people see the line as it came.
+// plain returns a line as a server said it, without what programs add to a reply. It is
+// used for comparison; users see the original line.
 func plain(line string) string {
 	if strings.Contains(line, `\`) {
 		line = escapes.Replace(line)
@@ -191,7 +192,7 @@ func plain(line string) string {
 	return line
 }
 
-// codesIn are the places of what looks like the code of a refusal.
+// codesIn returns the indexes of what looks like the code of a refusal.
 func codesIn(line string) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for at := 0; at+3 <= len(line); at++ {
@@ -207,18 +208,18 @@ func isLetterOrDigit(c byte) bool {
 	return isDigit(c) || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
 }
 
-// escapes undoes those of JSON (RFC 8259, 7) that texts of replies have.
+// escapes decodes the escapes of JSON (RFC 8259, 7) that occur in texts of replies.
 var escapes = strings.NewReplacer(`\r`, " ", `\n`, " ", `\t`, " ", `\"`, `"`, `\/`, "/", `\u003c`, "<", `\u003e`, ">", `\u0026`, "&", `\u0027`, "'")
 
-// pythonReply is how Python prints a reply: its code, and its text as bytes.
+// pythonReply matches a reply as Python prints it: its code, and its text as bytes.
 var pythonReply = regexp.MustCompile(`\b([2-5][0-9]{2}), b?['"]`)
 
-// loggedReply is how a line of our log has a reply, as text or as JSON: its code, and its
+// loggedReply matches a reply in a line of our log, as text or JSON: its code and its
 // text.
 var loggedReply = regexp.MustCompile(`\bcode(?:=|":)([2-5][0-9]{2})(?: |,")text(?:=|":)"?`)
 
-// unplus gives a line of a W3C log, in which a plus stands for each blank, its blanks
-// back (www.w3.org/TR/WD-logfile).
+// unplus replaces the plus signs in a line of a W3C log by blanks
+// (www.w3.org/TR/WD-logfile).
 func unplus(line string) string {
 	if plussed.MatchString(line) {
 		return strings.ReplaceAll(line, "+", " ")
@@ -228,8 +229,8 @@ func unplus(line string) string {
 
 var plussed = regexp.MustCompile(`\b[245][0-9]{2}[+-][0-9A-Za-z#.]+\+`)
 
-// unrepeated joins a reply of several lines that stands in one: the code, and the
-// enhanced code behind it, stay where they are said first.
+// unrepeated joins a reply of several lines that is on one line. It keeps the first code
+// and enhanced status code, and removes the repeated ones.
 func unrepeated(line string) string {
 	at := -1
 	for place := range codesIn(line) {

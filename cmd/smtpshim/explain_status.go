@@ -6,10 +6,11 @@ import (
 	"strings"
 )
 
-// byStatus says what enhanced codes mean (RFC 3463, 3, and IANA's registry of them), with
-// their class where that matters, where they say it of all servers. Those that servers use
-// for anything are not here: 5.4.1 (the recipient, at Exchange Online), 4.2.1, x.0.0, x.7.0, x.7.1, x.1.10
-// (Exchange knows no such recipient, and IANA no server) and others.
+// byStatus maps enhanced status codes to their meanings (RFC 3463, 3, and IANA's
+// registry), with the class if that matters, as far as the meaning is the same for all
+// servers. It omits codes that servers use for various things: 5.4.1 (the recipient, at
+// Exchange Online), 4.2.1, x.0.0, x.7.0, x.7.1, x.1.10 (for Exchange an unknown
+// recipient, for IANA a missing server) and others.
 var byStatus = map[string]string{
 	"1.1": unknownRecipient, "1.2": unknownServer, "1.6": unknownRecipient,
 	"1.8": unknownSender, "5.2.1": disabledMailbox, "2.2": fullMailbox, "2.3": largeMessage, "4.3.1": fullServer, "3.4": largeMessage,
@@ -18,10 +19,10 @@ var byStatus = map[string]string{
 	"7.25": namelessAddress,
 }
 
-// statusIn is an enhanced code where one stands in a reply, a bounce or a log.
+// statusIn matches an enhanced status code in a reply, a bounce or a log.
 var statusIn = regexp.MustCompile(`(?i)(?:^|\b[45][0-9]{2}[- ]+#?|\bdsn=|\bstatus: ?|#)([45])\.([0-9]{1,3}\.[0-9]{1,3})\b`)
 
-// statusCauses are what the enhanced codes of a line mean.
+// statusCauses returns the meanings of the enhanced status codes in a line.
 func (e *explainer) statusCauses(line string) []cause {
 	if !strings.Contains(line, "4.") && !strings.Contains(line, "5.") {
 		return nil

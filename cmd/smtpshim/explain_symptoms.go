@@ -10,26 +10,26 @@ import (
 	"smtpshim/rewrite/heal"
 )
 
-// An explainer knows the symptoms of every rule, and the everyday refusals.
+// An explainer knows the symptoms of all rules, and the ordinary refusals.
 type explainer struct {
 	symptoms []symptom
-	whole    map[string][]int   // the symptoms that are looked for where this word is
-	with     map[string][]int   // the symptoms that have this word
+	whole    map[string][]int   // indexes of symptoms to look for if a line has this word
+	with     map[string][]int   // indexes of symptoms that contain this word
 	rarity   map[string]float64 // of a word, from 0: how much it says
 	ordinary []ordinary
 	own      []ownText
 }
 
-// A symptom is what is seen of an ill that a rule heals.
+// A symptom is what an administrator sees of a fault that a rule heals.
 type symptom struct {
 	rule     string
-	told     cause // what a line tells that has it
+	told     cause // the cause that a line with the symptom shows
 	words    []string
-	enhanced string // the enhanced code that it has; "": none
-	exact    bool   // the enhanced code counts, since there is nothing else but the code
+	enhanced string // its enhanced status code; "": none
+	exact    bool   // the enhanced status code must match, since there is nothing else but the code
 }
 
-// newSymptom is a text that is seen of the ill that told tells.
+// newSymptom returns a symptom with this text.
 func newSymptom(told cause, text string) symptom {
 	all := allWordsIn(text)
 	s := symptom{rule: told.Rule, told: told, words: wordsIn(text)}
@@ -70,8 +70,9 @@ func newExplainer() *explainer {
 	return e
 }
 
-// symptomCauses are the rules one of whose symptoms the line has. Where it has
-// several, the longest of them counts, and rules with a shorter one are left out.
+// symptomCauses returns the rules with a symptom that the line contains. For several
+// symptoms of one rule it uses the longest. It omits rules whose symptom is much shorter
+// than the longest one found.
 func (e *explainer) symptomCauses(line string) []cause {
 	all := allWordsIn(line)
 	said := withoutStatus(slices.Clone(all))
@@ -113,7 +114,7 @@ func (e *explainer) symptomCauses(line string) []cause {
 	}
 	slices.SortStableFunc(causes, func(a, b cause) int {
 		switch {
-		case a.options != b.options && a.options: // who has to be told what to do comes after who knows it
+		case a.options != b.options && a.options: // rules with known options first
 			return 1
 		case a.options != b.options:
 			return -1
@@ -123,18 +124,18 @@ func (e *explainer) symptomCauses(line string) []cause {
 	return slices.DeleteFunc(causes, func(c cause) bool { return c.weight < longest/2 })
 }
 
-// minPiece and maxPiece are between how many words a line has that may be a piece of a
-// symptom: of half of its words or more.
+// A line with minPiece to maxPiece words may be a piece of a symptom, if it has at least
+// half of the symptom's words.
 const minPiece, maxPiece = 2, 16
 
-// isIn reports whether a line has the words of the symptom in one piece. One word is
-// enough only where there is little else.
+// isIn reports whether a line contains the words of the symptom contiguously. For a
+// symptom of one word, the line must have little else.
 func (s symptom) isIn(line []string) bool {
 	return (len(s.words) > 1 || len(line) <= 3) && isIn(s.words, line)
 }
 
-// isIn reports whether the words of a symptom are in a line, in one piece. The names
-// and addresses of examples stand for any.
+// isIn reports whether line contains words contiguously. Names and addresses of examples
+// match any others.
 func isIn(words, line []string) bool {
 	for at := range len(line) - len(words) + 1 {
 		if slices.EqualFunc(words, line[at:at+len(words)], func(s, l string) bool { return s == l || isExample(s) }) {
@@ -144,7 +145,7 @@ func isIn(words, line []string) bool {
 	return false
 }
 
-// contains reports whether words are in a list, in one piece.
+// contains reports whether list contains words contiguously.
 func contains(list, words []string) bool {
 	for at := range len(list) - len(words) + 1 {
 		if slices.Equal(words, list[at:at+len(words)]) {
@@ -158,8 +159,8 @@ func isExample(word string) bool {
 	return strings.Contains(word, "example.") || strings.Contains(word, "192.0.2.") || strings.Contains(word, "2001:db8")
 }
 
-// guesses are the rules of which a line has most of a symptom, by how much its words
-// say: three words or more, in their order, and not far from each other.
+// guesses returns the rules of which the line has most of a symptom, weighted by how much
+// its words say: at least three words, in order, and not far apart.
 func (e *explainer) guesses(line string) []cause {
 	said := wordsIn(line)
 	count := map[int]int{}
@@ -187,9 +188,9 @@ func (e *explainer) guesses(line string) []cause {
 	return causes[:min(len(causes), maxGuesses)]
 }
 
-// inOrder is how much the words say that a line has of a symptom, in their order: that
-// part of the line counts which has most, and three words besides a code. Between two of them there are maxBetween others
-// at most.
+// inOrder returns how much the words of a symptom that the line has, in order, say. It
+// uses the part of the line with the greatest result. There must be three words besides a
+// code, with at most maxBetween others between two of them.
 func (e *explainer) inOrder(symptom, line []string) (most float64) {
 	for begin := range line {
 		at, next, words, has := begin, 0, 0, 0.0
@@ -216,11 +217,11 @@ func (e *explainer) inOrder(symptom, line []string) (most float64) {
 	return most
 }
 
-// maxBetween is how many other words may stand between two of a symptom.
+// maxBetween is the largest number of other words between two of a symptom.
 const maxBetween = 3
 
-// sameKind reports whether a line with a code of a refusal has that of the symptom, if
-// the symptom has one.
+// sameKind reports whether line and symptom have the same code. It is true if one of them
+// has no code of a refusal.
 func sameKind(symptom, line []string) bool {
 	coded := slices.ContainsFunc(line, isCode)
 	return !coded || !isCode(symptom[0]) || slices.Contains(line, symptom[0])
@@ -236,17 +237,17 @@ func unique(words []string) []string {
 	return slices.Compact(words)
 }
 
-// wordsIn are the words of a text without enhanced codes (RFC 3463), in which servers
-// differ.
+// wordsIn returns the words of a text without enhanced status codes (RFC 3463), which
+// differ between servers.
 func wordsIn(text string) []string { return withoutStatus(allWordsIn(text)) }
 
 func withoutStatus(words []string) []string {
 	return slices.DeleteFunc(words, func(w string) bool { return w[0] >= '2' && w[0] <= '5' && enhanced.MatchString(w) })
 }
 
-// allWordsIn are the words of a text in small letters, without marks around them. The
-// code of a reply's line is one, and the text behind its hyphen another. What a PIX has
-// painted over is a word of its own.
+// allWordsIn returns the words of a text in lower case, without surrounding marks. The
+// code of a reply line is one word, and the text after its hyphen another. Text that a
+// PIX has masked is a word of its own.
 func allWordsIn(text string) []string {
 	if strings.Contains(text, "-") {
 		text = codeAndHyphen.ReplaceAllString(text, "$1 ")
@@ -261,7 +262,7 @@ func allWordsIn(text string) []string {
 	return slices.DeleteFunc(words, func(w string) bool { return w == "" })
 }
 
-// isMark reports whether a character stands between words.
+// isMark reports whether a character separates words.
 func isMark(r rune) bool {
 	switch r {
 	case ' ', '\t', '\r', '\n', '"', '\'', '`', '(', ')', '[', ']', '<', '>', '{', '}', ',', ';', '=', '|', '*', '#', '_':
@@ -271,9 +272,10 @@ func isMark(r rune) bool {
 }
 
 var (
-	// codeAndHyphen is how a reply's lines begin but for the last.
+	// codeAndHyphen matches the beginning of all lines of a reply but the last.
 	codeAndHyphen = regexp.MustCompile(`\b([2-5][0-9]{2})-`)
-	// painted is a greeting of which a PIX leaves 2, 0 and blanks alone (KB320027).
+	// painted matches a greeting masked by a PIX, which leaves 2, 0 and blanks
+	// (KB320027).
 	painted  = regexp.MustCompile(`\*{8}[*20 ]*`)
 	enhanced = regexp.MustCompile(`^[245]\.[0-9]{1,3}\.[0-9]{1,3}$`)
 )

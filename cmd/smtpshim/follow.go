@@ -6,9 +6,9 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// follows notes at key what may be wrong only because something else is: it is left out
-// where one of these keys of the table, key itself if none is named, has a mistake of its
-// own, or its name or that of a table around it is misspelt.
+// follows reports a mistake at key that may be a consequence of another one. It is
+// omitted if one of these keys of the table, or key itself if none is given, has a
+// mistake of its own, or if the name of the key or of a table around it is misspelt.
 func (t *table) follows(keys []string, key, format string, args ...any) {
 	t.wrong(key, format, args...)
 	if keys == nil {
@@ -20,7 +20,7 @@ func (t *table) follows(keys []string, key, format string, args ...any) {
 	}
 }
 
-// withoutFollowing are mistakes without those that only follow from others.
+// withoutFollowing returns the mistakes that are not consequences of others.
 func (s *source) withoutFollowing(all mistakes) mistakes {
 	return slices.DeleteFunc(slices.Clone(all), func(m mistake) bool {
 		return slices.ContainsFunc(m.after, func(path string) bool {
@@ -29,8 +29,8 @@ func (s *source) withoutFollowing(all mistakes) mistakes {
 	})
 }
 
-// misspelt reports whether an unknown key is probably meant to be this one, or a table
-// that this one is in.
+// misspelt reports whether an unknown key is probably a misspelling of this one, or of a
+// table around it.
 func (s *source) misspelt(path string) bool {
 	return slices.ContainsFunc(s.unknown, func(u stray) bool {
 		meant := oneof.Nearest(u.key, u.table.asked)

@@ -12,7 +12,7 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// hintPlace is what to add to an error about a key that its table does not have.
+// hintPlace returns what to add to an error about a key that its table does not have.
 func (t *table) hintPlace(key string) string {
 	if t.name == "route" && forClientsToCome.MatchString(key) && !t.namesWeakness(key) {
 		return "; clients names who is served, and everybody else gets 554"
@@ -22,7 +22,7 @@ func (t *table) hintPlace(key string) string {
 	case map[string]any, []map[string]any:
 		isTable = true
 	}
-	var headers, elsewhere []string // in tables around this one or in it, and in others
+	var headers, elsewhere []string // tables around or inside this one, and other tables
 	for _, name := range t.keys {
 		around := parent(name)
 		if around == t.name || name != join(around, key) {
@@ -65,10 +65,10 @@ func (t *table) hintPlace(key string) string {
 	return "; there are " + oneof.Names(t.asked)
 }
 
-// forClientsToCome is what others call the key clients of a route.
+// forClientsToCome matches names that other programs use for the key clients of a route.
 var forClientsToCome = regexp.MustCompile(`(?i)^(?:networks|mynetworks|(?:allow|deny|permit|whitelist|blacklist|trusted).*|.*_allowed)$`)
 
-// namesWeakness reports whether a key is that of [[route.server_tls.weak]], of the same name.
+// namesWeakness reports whether a key has the name of a key of [[route.server_tls.weak]].
 func (t *table) namesWeakness(key string) bool {
 	list, ok := t.values[key].([]any)
 	if !ok {
@@ -81,12 +81,12 @@ func (t *table) namesWeakness(key string) bool {
 	})
 }
 
-// within says whether a table is another, or in it.
+// within reports whether name is the table around, or a table inside it.
 func within(name, around string) bool {
 	return around == "" || name == around || strings.HasPrefix(name, around+".")
 }
 
-// header is the line with which a table begins; "" for the outermost.
+// header returns the line with which a table begins; "" for the outermost.
 func (s *source) header(name string) string {
 	switch {
 	case name == "":
@@ -102,8 +102,8 @@ var (
 	number    = regexp.MustCompile(`^[-+_0-9]+$`)
 )
 
-// hintQuotes is what an error of syntax in a line may be: a text without quotes,
-// or a Boolean that is not in small letters. "": something else.
+// hintQuotes returns a likely reason for a syntax error in a line: a text without quotes,
+// or a Boolean in upper case. "": some other reason.
 func hintQuotes(text string, line int) string {
 	lines := strings.Split(text, "\n")
 	if line < 1 || line > len(lines) || strings.HasPrefix(strings.TrimSpace(lines[line-1]), "[") {

@@ -6,17 +6,15 @@ import (
 	"strings"
 )
 
-// A keyIndex knows the line on which each key and table of a TOML file stands.
-// The decoder finds mistakes of syntax and their places; of what it decoded it
-// keeps no places.
+// A keyIndex maps keys and tables of a TOML file to their lines. The decoder reports the
+// positions of syntax errors, but not of what it has decoded.
 //
-// Paths are as in "route[0].client_tls.mode": tables of an array by number,
-// keys that are not bare in quotes. Keys inside an array or an inline table
-// are not indexed; they stand where that begins.
+// Paths are as in "route[0].client_tls.mode": tables of an array are numbered, and keys
+// that are not bare are quoted. Keys inside an array or an inline table are not indexed;
+// they are at the line where that begins.
 type keyIndex map[string]int
 
-// line returns the line of path or else of the nearest table around it; 0 if
-// there is none.
+// line returns the line of path, or of the nearest table around it; 0 if there is none.
 func (x keyIndex) line(path string) int {
 	for {
 		if n, ok := x[path]; ok || path == "" {
@@ -45,7 +43,7 @@ func item(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]"
 
 func parent(path string) string { return path[:len(path)-len(lastPart.FindString(path))] }
 
-// indexKeys reads text, which must be TOML that the decoder accepts.
+// indexKeys indexes text, which the decoder must accept.
 func indexKeys(text string) keyIndex {
 	s := keyScanner{text: text, line: 1, index: keyIndex{}, items: map[string]int{}}
 	for s.skipBlank(); s.text != ""; s.skipBlank() {
@@ -59,10 +57,10 @@ func indexKeys(text string) keyIndex {
 }
 
 type keyScanner struct {
-	text  string // what is still to be read
+	text  string // the text that remains to be read
 	line  int
-	table string         // the path of the table we are in
-	items map[string]int // how many tables an array of tables has so far
+	table string         // path of the present table
+	items map[string]int // number of tables so far in each array of tables
 	index keyIndex
 }
 
@@ -120,7 +118,7 @@ func (s *keyScanner) keyValue() {
 	}
 }
 
-// keys reads a dotted key up to the = or ] behind it.
+// keys reads a dotted key up to the = or ] after it.
 func (s *keyScanner) keys() []string {
 	var keys []string
 	for {
@@ -141,7 +139,7 @@ func (s *keyScanner) keys() []string {
 	}
 }
 
-// quoted reads a string of any of the four kinds and returns what it says.
+// quoted reads a string of any of the four kinds and returns its value.
 func (s *keyScanner) quoted() string {
 	mark := s.text[:1]
 	if triple := strings.Repeat(mark, 3); strings.HasPrefix(s.text, triple) {
@@ -154,7 +152,7 @@ func (s *keyScanner) quoted() string {
 		}
 		end++
 	}
-	if len(mark) == 3 { // up to two quotation marks may end the text itself
+	if len(mark) == 3 { // up to two quotation marks may belong to the text
 		for strings.HasPrefix(s.text[min(end+1, len(s.text)):], mark) {
 			end++
 		}
@@ -181,7 +179,7 @@ func (s *keyScanner) skip(n int) {
 	s.text = s.text[n:]
 }
 
-// skipLine stops before the line's end.
+// skipLine skips to the line end.
 func (s *keyScanner) skipLine() {
 	if end := strings.IndexByte(s.text, '\n'); end >= 0 {
 		s.skip(end)

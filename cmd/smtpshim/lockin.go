@@ -16,15 +16,14 @@ import (
 	kernel "github.com/landlock-lsm/go-landlock/landlock/syscall"
 )
 
-// A place is a file, or a directory and all beneath it, and what may be done there
-// by a program that has locked itself in.
+// A place is a file, or a directory with everything below it, and what a program that has
+// locked itself in may do there.
 type place struct {
 	path string
 	may  landlock.AccessFSSet
 }
 
-// What may be done. Links cannot be made anywhere, and files not be moved from one
-// directory to another.
+// The rights. Nowhere may links be made, or files be moved between directories.
 const (
 	reading   landlock.AccessFSSet = kernel.AccessFSReadFile | kernel.AccessFSReadDir
 	executing landlock.AccessFSSet = reading | kernel.AccessFSExecute
@@ -33,21 +32,21 @@ const (
 	listening landlock.AccessFSSet = kernel.AccessFSMakeSock | kernel.AccessFSRemoveFile
 )
 
-// A enclosure is what a program that has locked itself in can still reach.
+// An enclosure is everything that a program that has locked itself in can reach.
 type enclosure []place
 
-// newEnclosure is what has to be reached with a configuration, and the reload of one in
-// the same directory. Rules of the kernel hold for the file that is there now, and
-// not for one that takes its name; so they are made for directories, of which /etc
-// is one: resolv.conf and hosts are replaced there.
+// newEnclosure returns what a configuration needs, and what a reload from the same
+// directory may need. The kernel's rules apply to existing files and not to later ones of
+// the same name. Therefore the rules are for directories, such as /etc, in which
+// resolv.conf and hosts are replaced.
 func newEnclosure(c *config, path string) enclosure {
 	places := append(enclosure{
 		{"/etc", reading},
-		{"/usr", reading}, // time zones, certificates of authorities, libraries
+		{"/usr", reading}, // time zones, certificate authorities, libraries
 		{"/lib", reading},
-		{"/var/lib/ca-certificates", reading}, // SUSE has them there
+		{"/var/lib/ca-certificates", reading}, // used by SUSE
 		{"/lib64", reading},
-		{"/proc", reading}, // metrics of the process; its own directory is a new one each time the kernel forgets it
+		{"/proc", reading}, // metrics of the process; its own directory may be a new one each time
 		{"/sys/fs/cgroup", reading},
 		{"/sys/kernel/mm", reading},
 		{"/dev/null", kernel.AccessFSReadFile | kernel.AccessFSWriteFile},
@@ -83,8 +82,8 @@ func newEnclosure(c *config, path string) enclosure {
 	})
 }
 
-// besides is where a file is, and where its successor will be. If it is a link,
-// that is so for what it leads to, too.
+// besides returns the directory of a file, in which its successor will appear. If the
+// file is a link, the result includes the directory that it points to.
 func besides(file string) []place {
 	places := []place{{filepath.Dir(file), reading}}
 	if to, err := filepath.EvalSymlinks(file); err == nil && to != file {
@@ -93,8 +92,8 @@ func besides(file string) []place {
 	return places
 }
 
-// loaderOf is what the kernel executes first to start a program with shared
-// libraries; "" if it has none.
+// loaderOf returns the program that the kernel executes first to start a program with
+// shared libraries; "" if there is none.
 func loaderOf(program string) string {
 	f, err := elf.Open(program)
 	if err != nil {
@@ -113,9 +112,9 @@ func loaderOf(program string) string {
 	return loader
 }
 
-// lockIn takes from this process, for good, all rights to files beyond c, and to get
-// any by what it executes (no_new_privs). It returns what the kernel can do of it:
-// the version of Landlock, 0 if it has none.
+// lockIn permanently removes from this process all rights to files outside of c, and the
+// right to gain any by executing a program (no_new_privs). It returns the kernel's
+// version of Landlock, 0 if it has none.
 func lockIn(c enclosure) (version int, err error) {
 	if version, err = kernel.LandlockGetABIVersion(); err != nil {
 		return 0, nil
@@ -124,16 +123,16 @@ func lockIn(c enclosure) (version int, err error) {
 	for _, p := range c {
 		rules = append(rules, landlock.PathAccess(p.may, p.path))
 	}
-	// What versions after 5 could take away is needed: sockets, the service manager's
-	// among them, and signals.
+	// Later versions could also remove sockets, such as that of the service manager, and
+	// signals, which are needed.
 	err = landlock.V5.BestEffort().RestrictPaths(rules...)
 	if errors.Is(err, syscall.E2BIG) {
-		return version, nil // started by one that was started by one ...: it is locked in by all of them
+		return version, nil // nested too deep: an ancestor has already locked it in
 	}
 	return version, err
 }
 
-// lockIn locks the program in, if the configuration has it so.
+// lockIn locks the program in if the configuration says so.
 func (p *instance) lockIn(lock func(enclosure) (int, error)) error {
 	if !p.started.lockIn {
 		return nil
@@ -155,7 +154,7 @@ func (p *instance) lockIn(lock func(enclosure) (int, error)) error {
 	return nil
 }
 
-// hint says of an error what it cannot say itself: that a file is out of reach.
+// hint returns what to add to an error about a file that is out of reach.
 func (c enclosure) hint(err error) string {
 	if c == nil || !errors.Is(err, fs.ErrPermission) {
 		return ""
@@ -172,7 +171,7 @@ func (c enclosure) hint(err error) string {
 	return "; smtpshim locked itself in when it was started, and this is out of its reach: stop it and start it again (lock_in)"
 }
 
-// has says whether a file is in one of the places.
+// has reports whether a file is in one of the places.
 func (c enclosure) has(file string) bool {
 	if to, err := filepath.EvalSymlinks(file); err == nil {
 		file = to

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// newLog returns the log, which is written to w. In text that goes to the journal
-// of systemd, maybe by way of a lineQueue, each line begins with its priority and has
-// no time, which the journal has itself (sd-daemon(3)).
+// newLog returns a log that is written to w. In text format for the journal of systemd,
+// possibly through a lineQueue, each line begins with its priority and has no time, since
+// the journal adds it (sd-daemon(3)).
 func newLog(w io.Writer, format logFormat, level slog.Leveler) *slog.Logger {
-	_, _ = time.Now().Zone() // reads the file of the time zone now, and not while mail waits
+	_, _ = time.Now().Zone() // read the file of the time zone now and not while mail waits
 	to := w
 	queue, queued := w.(*lineQueue)
 	if queued {
@@ -42,7 +42,7 @@ func newHandler(w io.Writer, format logFormat, journal bool, level slog.Leveler)
 	return slog.NewTextHandler(w, options)
 }
 
-// The priorities of syslog(3), and the least level of each.
+// The priorities of syslog(3), each with its lowest level.
 var priorities = [...]struct {
 	least  slog.Level
 	prefix string
@@ -53,7 +53,7 @@ var priorities = [...]struct {
 	{slog.LevelDebug, "<7>"},
 }
 
-// A prioritized hands each record to the handler of its priority.
+// A prioritized passes each record to the handler for its priority.
 type prioritized [len(priorities)]slog.Handler
 
 func newPrioritized(w io.Writer, level slog.Leveler) prioritized {
@@ -71,12 +71,12 @@ func newPrioritized(w io.Writer, level slog.Leveler) prioritized {
 	return p
 }
 
-// Enabled is slog.Handler's.
+// Enabled implements slog.Handler.
 func (p prioritized) Enabled(ctx context.Context, level slog.Level) bool {
 	return p[0].Enabled(ctx, level)
 }
 
-// Handle is slog.Handler's.
+// Handle implements slog.Handler.
 func (p prioritized) Handle(ctx context.Context, r slog.Record) error {
 	for i, priority := range priorities {
 		if r.Level >= priority.least {
@@ -86,7 +86,7 @@ func (p prioritized) Handle(ctx context.Context, r slog.Record) error {
 	return p[len(p)-1].Handle(ctx, r)
 }
 
-// WithAttrs is slog.Handler's.
+// WithAttrs implements slog.Handler.
 func (p prioritized) WithAttrs(attrs []slog.Attr) slog.Handler {
 	for i := range p {
 		p[i] = p[i].WithAttrs(attrs)
@@ -94,7 +94,7 @@ func (p prioritized) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return p
 }
 
-// WithGroup is slog.Handler's.
+// WithGroup implements slog.Handler.
 func (p prioritized) WithGroup(name string) slog.Handler {
 	for i := range p {
 		p[i] = p[i].WithGroup(name)
@@ -102,10 +102,10 @@ func (p prioritized) WithGroup(name string) slog.Handler {
 	return p
 }
 
-// A prefixed puts a prefix before each line, in the same write.
+// A prefixed writes a prefix before each line, in the same write.
 type prefixed struct {
 	w      io.Writer
-	mu     *sync.Mutex // of all that write to w
+	mu     *sync.Mutex // shared by all that write to w
 	prefix string
 	line   []byte
 }

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// isJournal says that w is the stream that JOURNAL_STREAM means, by device and
-// inode (systemd.exec(5)): who has redirected it wants no priorities.
+// isJournal reports whether w is the stream that JOURNAL_STREAM identifies by device and
+// inode (systemd.exec(5)). If it was redirected, nobody wants priorities.
 func isJournal(w io.Writer, stream string) bool {
 	f, ok := w.(*os.File)
 	if !ok || stream == "" {

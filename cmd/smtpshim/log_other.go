@@ -4,5 +4,5 @@ package main
 
 import "io"
 
-// isJournal is false where there is no systemd.
+// isJournal returns false, because there is no systemd.
 func isJournal(io.Writer, string) bool { return false }

@@ -7,60 +7,61 @@ import (
 	"time"
 )
 
-// What waits at most for whoever reads the log: lines, and octets of them, those that
-// are being written included.
+// The largest number of lines, and of their octets, that wait for the reader of the log,
+// including those being written.
 const (
 	queueLines  = 8192
 	queueOctets = 1 << 20
 )
 
 const (
-	// gathering is how long lines are gathered before they are written together: to
-	// wake the writer for each costs mail more than the line itself.
+	// gathering is the time for which lines are collected before they are written
+	// together. Waking the writer for each line would delay mail more than the line
+	// itself.
 	gathering = 20 * time.Millisecond
 
-	// atomicWrite is how many octets a pipe takes at once or not at all (PIPE_BUF,
-	// pipe(7)): the lines of two processes that share it, as in an upgrade, stay whole.
+	// atomicWrite is the number of octets that a pipe accepts at one time or not at all
+	// (PIPE_BUF, pipe(7)). Lines of two processes that share a pipe, as in an upgrade,
+	// then stay whole.
 	atomicWrite = 4096
 
-	// lostLine is the room that is kept for a line that tells of lines dropped.
+	// lostLine is the number of octets reserved for a line about dropped lines.
 	lostLine = 512
 
-	// lastLines is how long Close waits for whoever reads the log.
+	// lastLines is the longest time that Close waits for the reader of the log.
 	lastLines = 5 * time.Second
 )
 
-// A lineQueue writes lines to another writer, from a goroutine of its own: nobody who
-// logs waits for whoever reads the log. Lines beyond the bounds are dropped and
-// counted, and so are those that the other writer refuses; the next line that fits
-// comes behind one that says how many. Lines keep their order.
+// A lineQueue writes lines to another writer from a goroutine of its own, so that nobody
+// who logs waits for the reader of the log. Lines beyond the limits, and lines that the
+// other writer refuses, are dropped and counted. A line with their number precedes the
+// next line that fits. Lines keep their order.
 type lineQueue struct {
 	to   io.Writer
-	most int // octets that are written at once, if there are several lines
+	most int // octets written at one time, if that is several lines
 
-	wake   chan struct{} // has one when there is something to write
-	hurry  chan struct{} // closed: lines are no longer gathered
-	ended  chan struct{} // closed once the writer has ended
+	wake   chan struct{} // has one element if there is something to write
+	hurry  chan struct{} // closed: lines are not collected any longer
+	ended  chan struct{} // closed when the writer has ended
 	closer sync.Once
 
 	mu      sync.Mutex
-	lost    func(lines uint64) []byte // makes the line that says how many were dropped; nil: there is none
+	lost    func(lines uint64) []byte // returns the line about this many dropped lines; nil: there is none
 	waiting batch
-	lines   int    // in waiting, and those being written
-	octets  int    // of them
-	dropped uint64 // so far
-	told    uint64 // of those dropped, how many a line tells of
+	lines   int    // lines in waiting and being written
+	octets  int    // octets of these lines
+	dropped uint64 // lines dropped so far
+	told    uint64 // lines dropped that were reported
 	closed  bool
 }
 
-// A batch is lines, one behind the other.
+// A batch is a sequence of lines.
 type batch struct {
 	text []byte
-	ends []int // of each line in text
+	ends []int // the end of each line in text
 }
 
-// newLineQueue starts a queue of lines for w, which is written to line by line unless
-// it is a file.
+// newLineQueue starts a queue of lines for w. If w is not a file, each line is one write.
 func newLineQueue(w io.Writer) *lineQueue {
 	q := &lineQueue{to: w, wake: make(chan struct{}, 1), hurry: make(chan struct{}), ended: make(chan struct{})}
 	if _, ok := w.(*os.File); ok {
@@ -70,7 +71,7 @@ func newLineQueue(w io.Writer) *lineQueue {
 	return q
 }
 
-// Write takes one line, or drops it. It neither waits nor fails.
+// Write queues one line or drops it. It does not wait or fail.
 func (q *lineQueue) Write(line []byte) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -85,19 +86,19 @@ func (q *lineQueue) Write(line []byte) (int, error) {
 	q.add(line)
 	select {
 	case q.wake <- struct{}{}:
-	default: // it is awake
+	default: // it has been woken already
 	}
 	return len(line), nil
 }
 
-// tell has lines made by lost tell of lines that were dropped.
+// tell sets the function that returns the line about dropped lines.
 func (q *lineQueue) tell(lost func(lines uint64) []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.lost = lost
 }
 
-// add queues a line. The lock is held.
+// add queues a line. The lock must be held.
 func (q *lineQueue) add(line []byte) {
 	q.waiting.text = append(q.waiting.text, line...)
 	q.waiting.ends = append(q.waiting.ends, len(q.waiting.text))
@@ -105,15 +106,15 @@ func (q *lineQueue) add(line []byte) {
 	q.octets += len(line)
 }
 
-// Dropped is how many lines were dropped so far.
+// Dropped returns the number of lines dropped so far.
 func (q *lineQueue) Dropped() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.dropped
 }
 
-// Close writes what waits, for at most five seconds, and ends the queue. What comes
-// later is dropped.
+// Close writes what waits, for at most five seconds, and ends the queue. Later lines are
+// dropped.
 func (q *lineQueue) Close() error {
 	q.closer.Do(func() {
 		q.mu.Lock()
@@ -145,13 +146,13 @@ func (q *lineQueue) run() {
 			case <-q.hurry:
 			}
 		case <-q.hurry:
-			closing = true // and nothing is added any more
+			closing = true // nothing is added any more
 		}
 		spare = q.writeAll(q.take(spare))
 	}
 }
 
-// take returns what waits, for which spare is used from now on.
+// take returns what waits. From now on spare is used for new lines.
 func (q *lineQueue) take(spare batch) batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -160,10 +161,10 @@ func (q *lineQueue) take(spare batch) batch {
 	return b
 }
 
-// keptBatch is how much room for lines is kept for the next ones.
+// keptBatch is the capacity, in octets, of the largest batch that is reused.
 const keptBatch = 64 << 10
 
-// writeAll writes lines, and returns their room.
+// writeAll writes lines and returns their memory for reuse.
 func (q *lineQueue) writeAll(b batch) (spare batch) {
 	for from, first := 0, 0; first < len(b.ends); {
 		next := first + 1
@@ -181,7 +182,7 @@ func (q *lineQueue) writeAll(b batch) (spare batch) {
 	return batch{b.text[:0], b.ends[:0]}
 }
 
-// wrote makes room for as much as was written, or refused.
+// wrote makes room for what was written or refused.
 func (q *lineQueue) wrote(lines, octets int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// logIn obtains a refresh token for an account, with somebody's help.
+// logIn obtains a refresh token for an account with the help of a person.
 func logIn(args []string, stdout, stderr io.Writer) int {
 	f := flags("login", "[-config FILE] ACCOUNT", "Obtains the refresh token of an account whose flow is \"refresh-token\": shows an address "+
 		"and a code, waits until somebody has opened the one in a browser and typed the other, and stores what comes of it "+
@@ -48,7 +48,7 @@ func logIn(args []string, stdout, stderr io.Writer) int {
 		advised := ok && e.Advice != ""
 		text := err.Error()
 		if advised {
-			text = strings.Replace(text, "; "+e.Advice, "", 1) // it has a line of its own
+			text = strings.Replace(text, "; "+e.Advice, "", 1) // it is printed on a line of its own
 		}
 		fmt.Fprintln(stderr, "smtpshim login:", text)
 		if advised {
@@ -60,8 +60,8 @@ func logIn(args []string, stdout, stderr io.Writer) int {
 	return succeeded
 }
 
-// madeByRoot is a note for root, before it makes a state directory that is not there:
-// files of a directory that is there belong to its owner, and these would belong to root.
+// madeByRoot returns a note for root before it creates a missing state directory. Files
+// in an existing directory belong to its owner; these would belong to root.
 func madeByRoot(dir string, uid int) string {
 	if _, err := os.Stat(dir); uid != 0 || !errors.Is(err, fs.ErrNotExist) {
 		return ""
@@ -69,7 +69,8 @@ func madeByRoot(dir string, uid int) string {
 	return fmt.Sprintf("Root has made that directory. If the service runs as another user, give it to that one: chown -R smtpshim:smtpshim %s\n", dir)
 }
 
-// loginAccount is the account of this name, which must be one that somebody logs in.
+// loginAccount returns the account of this name. It must be one that needs a person to
+// log in.
 func (c *config) loginAccount(name string) (*account, error) {
 	var names []string
 	for _, a := range c.accounts {

@@ -1,15 +1,14 @@
-// Servers and authorities whose certificates have a negative serial number are taken,
-// as OpenSSL takes them: RFC 5280, 4.1.2.2 asks for it. The number decides nothing.
+// Certificates of servers and authorities with a negative serial number are accepted, as
+// by OpenSSL. RFC 5280, 4.1.2.2 recommends that. The number does not affect verification.
 
 //go:debug x509negativeserial=1
 
-// Smtpshim stands between a legacy mail server and a modern one, passes every
-// line of their dialogue on, and changes only the lines that one of the two
-// cannot live with.
+// Smtpshim is a transparent SMTP proxy between a legacy mail server and a modern one. It
+// passes on every line of their dialogue, and changes only lines that one of the two
+// cannot handle.
 //
-// This package is the command: it reads flags and the configuration and puts
-// the other packages together. The exit status is 0, 1 if something failed, or
-// 2 if the command was used wrongly.
+// This package is the command: it reads flags and the configuration, and combines the
+// other packages. The exit status is 0; 1 if something failed; or 2 for wrong usage.
 package main
 
 import (
@@ -35,7 +34,7 @@ const (
 	misused   = 2
 )
 
-// A command is one word of the command line, and what it does.
+// A command is a word of the command line and what it does.
 type command struct {
 	name, args, does string
 	run              func(args []string, stdout, stderr io.Writer) int
@@ -58,7 +57,7 @@ func commands() []command {
 	}
 }
 
-// run is the program, less the process around it.
+// run is the program, without the process around it.
 func run(args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
 		usage(stderr)
@@ -68,7 +67,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return out.status(args[0], dispatch(args, out, stderr), stderr)
 }
 
-// dispatch runs the command that the first of args names.
+// dispatch runs the command that args[0] names.
 func dispatch(args []string, stdout, stderr io.Writer) int {
 	var names []string
 	for _, c := range commands() {
@@ -122,11 +121,11 @@ func flags(name, args, more string, stderr io.Writer) *flag.FlagSet {
 	return f
 }
 
-// anyText is for [parse]: all words behind the flags are text, and may begin with "-".
+// anyText tells [parse] that all words after the flags are text, and may begin with "-".
 const anyText = -1
 
-// parse reads args, of which at most operands may be no flags; flags may also stand
-// behind those. If the command is not to go on, it returns false and the exit status.
+// parse parses args. At most operands of them may be operands, and flags may follow
+// these. If the command must not continue, ok is false and status is the exit status.
 func parse(f *flag.FlagSet, args []string, operands int) (status int, ok bool) {
 	var words []string
 	for {
@@ -144,7 +143,7 @@ func parse(f *flag.FlagSet, args []string, operands int) (status int, ok bool) {
 		}
 		words, args = append(words, rest[0]), rest[1:]
 	}
-	f.Parse(append([]string{"--"}, words...)) // so that f.Args has them
+	f.Parse(append([]string{"--"}, words...)) // so that f.Args returns them
 	if operands != anyText && f.NArg() > operands {
 		fmt.Fprintf(f.Output(), "smtpshim %s: %q is one word too many\n\n", f.Name(), f.Arg(operands))
 		f.Usage()

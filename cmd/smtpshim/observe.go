@@ -55,13 +55,13 @@ func observe(args []string, stdout, stderr io.Writer) int {
 	return succeeded
 }
 
-// Bounds of what is asked for.
+// Limits for the answer.
 const (
 	observedWithin = 10 * time.Second
 	observedOctets = 16 << 20
 )
 
-// askObserved asks an admin listener what was observed.
+// askObserved asks an admin listener for what was observed.
 func askObserved(from *url.URL) ([]evidence.Route, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), observedWithin)
 	defer cancel()
@@ -78,21 +78,21 @@ func askObserved(from *url.URL) ([]evidence.Route, error) {
 	return routes, nil
 }
 
-// A proposal is what was observed, and the configuration that heals it.
+// A proposal is what was observed, and the change of the configuration that heals it.
 type proposal struct {
 	File   string          `json:"file"`
 	Routes []proposedRoute `json:"routes"`
 	Diff   string          `json:"diff"` // of File, or of several that it includes; "": there is nothing to change
-	files  []string        // those of Diff
+	files  []string        // the files that Diff changes
 }
 
 // A proposedRoute is what was observed on one route.
 type proposedRoute struct {
 	evidence.Route
-	Proposed []string `json:"proposed,omitempty"` // rules; nil: none would have acted, or the file has no such route
+	Proposed []string `json:"proposed,omitempty"` // rules; nil: none would have acted, or the file lacks the route
 }
 
-// print prints the evidence, in lines that patch leaves out, and the diff.
+// print prints the evidence, in lines that patch ignores, and the diff.
 func (p *proposal) print(w io.Writer) {
 	for _, r := range p.Routes {
 		fmt.Fprintf(w, "# route %s: %s of %s since %s", journal.Printable(r.Name), plural(r.Sessions, "session"), atLeast(r.Clients, "client"),
@@ -129,7 +129,7 @@ func (p *proposal) print(w io.Writer) {
 	fmt.Fprint(w, p.Diff)
 }
 
-// named lists the clients of a rule, as far as they are known.
+// named returns the clients of a rule, as far as they are known.
 func named(rule evidence.Rule) string {
 	list := make([]string, 0, len(rule.Named)+1)
 	for _, name := range rule.Named {
@@ -141,7 +141,7 @@ func named(rule evidence.Rule) string {
 	return cmp.Or(strings.Join(list, ", "), "unknown")
 }
 
-// countOf writes a count of clients, which ends at evidence.MostClients.
+// countOf formats a number of clients, which is at most evidence.MostClients.
 func countOf(n int) string {
 	if n >= evidence.MostClients {
 		return fmt.Sprintf("%d or more", n)

@@ -16,8 +16,8 @@ import (
 	"smtpshim/rewrite/heal"
 )
 
-// propose says what to change in the file at path, or in those that it includes, so that
-// what was observed is healed. The evidence is in the result also if there is an error.
+// propose returns how to change the file at path, or those that it includes, to heal what
+// was observed. If there is an error, the result still has the evidence.
 func propose(path string, routes []evidence.Route) (*proposal, error) {
 	p := &proposal{File: path}
 	for _, r := range routes {
@@ -56,7 +56,7 @@ func propose(path string, routes []evidence.Route) (*proposal, error) {
 	return p, nil
 }
 
-// heal says what to change in one file, as a diff; "": nothing.
+// heal returns the change of one file as a diff; "": none.
 func (p *proposal) heal(file *table) (diff string, err error) {
 	path := file.source.path
 	text, err := os.ReadFile(path)
@@ -64,7 +64,7 @@ func (p *proposal) heal(file *table) (diff string, err error) {
 		return "", unreadable(path, err)
 	}
 	edited := splitLines(string(text))
-	for _, t := range file.tables("route") { // an edit leaves every line its number
+	for _, t := range file.tables("route") { // an edit does not change the numbers of other lines
 		at := slices.IndexFunc(p.Routes, func(r proposedRoute) bool { return r.Name == t.text("name", "") })
 		if at < 0 || t.text("mode", "") != "observe" || len(p.Routes[at].Rules) == 0 {
 			continue
@@ -82,9 +82,9 @@ func (p *proposal) heal(file *table) (diff string, err error) {
 	return udiff.ToUnified(path, path, string(text), udiff.Lines(string(text), edited.String()), udiff.DefaultContextLines)
 }
 
-// proposedRules are those names of a configuration that have evidence: a rule that would
-// have acted, or a set of which one would. What acts on its own evidence alone stays: with
-// it, what only shows behind another departure is healed too.
+// proposedRules returns the names of a configuration for which there is evidence: rules
+// that would have acted, and sets with such a rule. It keeps sets that act only on
+// evidence of their own, because these also heal what shows only after another change.
 func proposedRules(names []string, acted []evidence.Rule) []string {
 	kept, covered := []string{}, []string{}
 	for _, name := range names {
@@ -106,8 +106,8 @@ func proposedRules(names []string, acted []evidence.Rule) []string {
 	return kept
 }
 
-// rulesNamed are the rules that a name of a rule or a set stands for, with the sets of its
-// products.
+// rulesNamed returns the rules that the name of a rule or a set stands for, including the
+// sets of its products.
 func rulesNamed(name string) []string {
 	for _, s := range heal.Sets() {
 		if s.Name != name {
@@ -122,20 +122,20 @@ func rulesNamed(name string) []string {
 	return []string{name}
 }
 
-// actsOnSigns says that a set acts only where a session shows a product.
+// actsOnSigns reports whether a set acts only in sessions that show a product.
 func actsOnSigns(name string) bool {
 	return slices.ContainsFunc(heal.Sets(), func(s rewrite.Set) bool { return s.Name == name && len(s.Products) > 0 })
 }
 
-// fileLines are the lines of a file, each with its end.
+// fileLines are the lines of a file, each with its line end.
 type fileLines []string
 
 func splitLines(text string) fileLines { return strings.SplitAfter(text, "\n") }
 
 func (l fileLines) String() string { return strings.Join(l, "") }
 
-// heal takes the mode of a route away, and gives it these rules. It changes whole lines
-// and looks at the result: what it cannot change so it leaves.
+// heal removes the mode of a route and sets its rules. It changes whole lines and checks
+// the result. If that is not right, it returns the lines unchanged, with an error.
 func (l fileLines) heal(t *table, rules []string) (fileLines, error) {
 	edits := map[string]string{"mode": ""}
 	if t.has("rules") && !slices.Equal(rules, t.texts("rules")) {
@@ -167,7 +167,8 @@ func (l fileLines) heal(t *table, rules []string) (fileLines, error) {
 	return made, nil
 }
 
-// endOf is the number of the last line of a key's value; the first has the index given.
+// endOf returns the number of the last line of a key's value. first is the index of its
+// first line.
 func (l fileLines) endOf(first int, key string) (int, error) {
 	const most = 1000
 	text := ""
@@ -181,8 +182,8 @@ func (l fileLines) endOf(first int, key string) (int, error) {
 	return 0, errNoEdit
 }
 
-// differOnly reports whether the lines say the same as before, but for the mode and the
-// rules of the route.
+// differOnly reports whether the lines have the same meaning as before, except for the
+// mode and the rules of the route.
 func (l fileLines) differOnly(before fileLines, t *table, newRules bool, rules []string) bool {
 	var was, is map[string]any
 	if _, err := toml.Decode(before.String(), &was); err != nil {
@@ -207,7 +208,7 @@ func (l fileLines) differOnly(before fileLines, t *table, newRules bool, rules [
 	return reflect.DeepEqual(was, is)
 }
 
-// tomlArray writes names as an array of TOML.
+// tomlArray returns names as a TOML array.
 func tomlArray(names []string) string {
 	quoted := make([]string, len(names))
 	for i, name := range names {

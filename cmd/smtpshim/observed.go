@@ -13,18 +13,18 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// An observed is who hears the sessions of one route: the last ones are kept, some
-// recorded, and what its observed rules would do is noted.
+// An observed is told of the sessions of one route. It keeps the last ones, records some,
+// and collects what observed rules would do.
 type observed struct {
 	journal *journal.Journal
 	writer  *record.Writer
-	record  *record.Route // nil: nothing is
+	record  *record.Route // nil: nothing is recorded
 	setup   *journal.Setup
 
-	evidence *evidence.Book // nil: the route does not observe
+	evidence *evidence.Book // nil: the route has no observed rules
 }
 
-// Dialogue is proxy.Route's.
+// Dialogue is the Dialogue of a proxy.Route.
 func (o *observed) Dialogue(b proxy.Beginning) proxy.DialogueListener {
 	kept := o.journal.Dialogue(b, o.setup)
 	var recorded proxy.DialogueListener
@@ -46,7 +46,7 @@ func (o *observed) Dialogue(b proxy.Beginning) proxy.DialogueListener {
 	return both{kept, recorded}
 }
 
-// Ended is proxy.Route's.
+// Ended is the Ended of a proxy.Route.
 func (o *observed) Ended(b proxy.Beginning, e proxy.Ending) {
 	o.journal.Ended(b, e)
 	if o.evidence != nil {
@@ -54,7 +54,7 @@ func (o *observed) Ended(b proxy.Beginning, e proxy.Ending) {
 	}
 }
 
-// A noted hears a dialogue, and has the evidence of it noted at its end.
+// A noted listens to a dialogue, and adds its evidence at the end.
 type noted struct {
 	proxy.DialogueListener
 	o *observed
@@ -66,7 +66,7 @@ func (n noted) End(e proxy.Ending) {
 	n.o.evidence.Ended(n.b, e)
 }
 
-// A summary hears how a session ends.
+// A summary is told how a session ends.
 type summary struct {
 	o *observed
 	proxy.Beginning
@@ -76,7 +76,7 @@ func (summary) Line(transcript.Line) {}
 
 func (s summary) End(e proxy.Ending) { s.o.Ended(s.Beginning, e) }
 
-// both hear a dialogue.
+// A both passes a dialogue to two listeners.
 type both [2]proxy.DialogueListener
 
 func (b both) Line(l transcript.Line) {
@@ -91,10 +91,10 @@ func (b both) End(e proxy.Ending) {
 	}
 }
 
-// complaining is how long it is not said again that recordings are lost.
+// complaining is the shortest time between two log lines about lost recordings.
 const complaining = time.Minute
 
-// A losses tells of recordings that are lost, of each route once in a while.
+// A losses logs lost recordings, for each route from time to time.
 type losses struct {
 	log    *slog.Logger
 	counts *metrics.Recordings
@@ -102,7 +102,7 @@ type losses struct {
 	said   map[string]time.Time
 }
 
-// recorded takes what became of a recording.
+// recorded is called with the result of each recording.
 func (l *losses) recorded(route string, err error) {
 	l.counts.Count(route, err)
 	if err == nil {

@@ -7,18 +7,18 @@ import (
 	"sync"
 )
 
-// An output is what a command prints to. It remembers that something could not be
-// written, as on a full disk: who reads the file would take the rest for all there is.
+// An output is the output of a command. It remembers that a write has failed, as on a
+// full disk; a reader would take what was written for complete.
 type output struct {
 	to     io.Writer
 	mu     sync.Mutex
-	err    error         // the first
-	failed chan struct{} // closed then
+	err    error         // the first error
+	failed chan struct{} // closed after it
 }
 
 func newOutput(to io.Writer) *output { return &output{to: to, failed: make(chan struct{})} }
 
-// Write is io.Writer's. After an error nothing more is written, so that no line is
+// Write implements io.Writer. After an error it writes nothing more, so that no line is
 // missing between others.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
@@ -34,8 +34,8 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// status is the exit status of a command that has ended with one. That its output is
-// not whole is a failure.
+// status returns the exit status of a command that ended with status ended. Incomplete
+// output is a failure.
 func (o *output) status(command string, ended int, stderr io.Writer) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -46,8 +46,8 @@ func (o *output) status(command string, ended int, stderr io.Writer) int {
 	return max(ended, failed)
 }
 
-// failedOutput is closed once something could not be written to w; nil: that is not
-// known of w.
+// failedOutput returns a channel that is closed when a write to w has failed; nil if w
+// does not report that.
 func failedOutput(w io.Writer) <-chan struct{} {
 	if o, ok := w.(*output); ok {
 		return o.failed
@@ -55,7 +55,7 @@ func failedOutput(w io.Writer) <-chan struct{} {
 	return nil
 }
 
-// fileOf is the file that w writes to, if it is one.
+// fileOf returns the file that w writes to, if it is one.
 func fileOf(w io.Writer) (*os.File, bool) {
 	if o, ok := w.(*output); ok {
 		w = o.to

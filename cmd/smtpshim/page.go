@@ -16,8 +16,7 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// addPage has the admin listener show the page, to whom it may be shown, and ask
-// for the password.
+// addPage makes the admin listener show the page, if it may, and ask for the password.
 func (p *instance) addPage(admin *http.Server) {
 	c := p.config.Load()
 	if c.hasPage() {
@@ -48,8 +47,8 @@ func (p *instance) addPage(admin *http.Server) {
 	}
 }
 
-// notice is an event as those who watch get it: at the end of a session that failed,
-// with the reason.
+// notice returns an event for watchers. At the end of a failed session it includes the
+// causes.
 func (p *instance) notice(e journal.Event) any {
 	n := e.Notice()
 	if f, ok := failureOf(e.Entry); ok && e.Kind == journal.Ended {
@@ -58,7 +57,7 @@ func (p *instance) notice(e journal.Event) any {
 	return n
 }
 
-// explained is what the page says of each name that a changed line can have.
+// explained returns what the page says about each name that a changed line can have.
 func explained() map[string]page.Rule {
 	all := map[string]page.Rule{
 		"client_tls":       {Says: "The route's client_tls: TLS with the client begins and ends here."},
@@ -86,14 +85,14 @@ func shownRule(r rewrite.Rule) page.Description {
 	for _, o := range allOptions(r) {
 		d.Options = append(d.Options, page.Option{Name: o.Name, Default: tomlValue(o.Default), Says: o.Doc})
 	}
-	if f, err := testdata.Of(r.Name); f != nil && err == nil { // a test reads them all
+	if f, err := testdata.Of(r.Name); f != nil && err == nil { // a test reads all of them
 		d.About = f.About
 		d.Lines = shownLines(f.Dialogue)
 	}
 	return d
 }
 
-// shownLines are lines of a dialogue of which it is not known when they passed.
+// shownLines returns lines of a dialogue without times.
 func shownLines(dialogue []transcript.Line) []page.Line {
 	lines := make([]page.Line, len(dialogue))
 	for i, l := range dialogue {
@@ -110,7 +109,7 @@ func (p *instance) shownRoutes() []page.Route {
 	return list
 }
 
-// shownProducts are products as people read them.
+// shownProducts returns products in words.
 func shownProducts(products []rewrite.Product) []string {
 	var list []string
 	for _, p := range products {
@@ -119,8 +118,8 @@ func shownProducts(products []rewrite.Product) []string {
 	return list
 }
 
-// shownSessions are the last ones. Whoever asks for them has the lines of those to
-// come kept for a while.
+// shownSessions returns the last sessions. The call makes the journal keep the lines of
+// coming sessions for a while.
 func (p *instance) shownSessions() []page.Session {
 	var list []page.Session
 	for _, e := range p.journal.Recent() {
@@ -149,7 +148,7 @@ func (p *instance) shownSessions() []page.Session {
 	return list
 }
 
-// shownCauses says why a session failed.
+// shownCauses returns why a session failed.
 func (p *instance) shownCauses(f failure) []page.Cause {
 	var list []page.Cause
 	for _, c := range p.causesOf(f) {
@@ -158,14 +157,14 @@ func (p *instance) shownCauses(f failure) []page.Cause {
 	return list
 }
 
-// recorded reports whether the page has a recording of a session that has ended: what
-// the journal keeps, or the file.
+// recorded reports whether the page has a recording of an ended session, either the file
+// or what the journal keeps.
 func (p *instance) recorded(e *journal.Entry) bool {
 	return len(e.Lines) > 0 || recordingOf(p.config.Load().route(e.Route), e) != ""
 }
 
-// recordingOf is the file with the recording of a session; "": there is none. r is nil if
-// the route is no longer there.
+// recordingOf returns the path of a session's recording; "": there is none. r is nil if
+// the route no longer exists.
 func recordingOf(r *route, e *journal.Entry) string {
 	if r == nil || r.record == nil {
 		return ""
@@ -177,10 +176,11 @@ func recordingOf(r *route, e *journal.Entry) string {
 	return path
 }
 
-// maxRecording is how many octets a file may have: one that we wrote has fewer.
+// maxRecording is the size, in octets, of the largest file that is read. Those that we
+// write are smaller.
 const maxRecording = 1 << 20
 
-// lastEnded is the session of that name among the last ones that have ended.
+// lastEnded returns the session of this name among those that ended last.
 func (p *instance) lastEnded(session string) (*journal.Entry, error) {
 	recent := p.journal.Recent()
 	at := slices.IndexFunc(recent, func(e journal.Entry) bool { return e.ID == session && e.Ended })
@@ -190,8 +190,8 @@ func (p *instance) lastEnded(session string) (*journal.Entry, error) {
 	return &recent[at], nil
 }
 
-// shownRecording is the recording of a session: the file, or else what the journal keeps.
-// Both have the rules that were in force then.
+// shownRecording returns the recording of a session: the file, or else what the journal
+// keeps. Both have the rules in force at the time of the session.
 func (p *instance) shownRecording(session string) (name string, text []byte, err error) {
 	e, err := p.lastEnded(session)
 	if err != nil {

@@ -16,7 +16,7 @@ func play(args []string, stdout, stderr io.Writer) int {
 	return playFrom(args, os.Stdin, stdout, stderr)
 }
 
-// playFrom is play with standard input.
+// playFrom is play with a given standard input.
 func playFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	f, o := playFlags(stderr)
 	if status, ok := parse(f, args, len(args)); !ok {
@@ -93,7 +93,7 @@ func playFlags(stderr io.Writer) (*flag.FlagSet, *playOptions) {
 	return f, o
 }
 
-// misused says what is wrong with the flags; "" if nothing is.
+// misused returns what is wrong with the flags; "" if nothing is.
 func (o *playOptions) misused(f *flag.FlagSet) string {
 	switch {
 	case f.NArg() == 0:
@@ -110,8 +110,8 @@ func (o *playOptions) misused(f *flag.FlagSet) string {
 	return ""
 }
 
-// under reads what the dialogues are played under: these rules, or a route of a
-// configuration, or their own where both are "".
+// under returns what the dialogues are played under: these rules, or a route of a
+// configuration, or, if both are "", each dialogue's own.
 func (o *playOptions) under(rules, config, route string) (*under, error) {
 	switch {
 	case config != "":
@@ -126,7 +126,7 @@ func (o *playOptions) under(rules, config, route string) (*under, error) {
 	return &under{name: "its own rules", own: true, rules: []string{"standard"}}, nil
 }
 
-// underPresent is what a route does, or would do if the rules acted that it only observes.
+// underPresent returns what a route does. Rules that it only observes act.
 func underPresent(name string, r *route) *under {
 	if r.Observed == nil {
 		return &under{name: name, rules: playedRules(r), options: playedOptions(r), settings: playedSettings(r), route: true}

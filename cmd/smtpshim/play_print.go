@@ -9,7 +9,7 @@ import (
 	player "smtpshim/rewrite/play"
 )
 
-// A playWriter prints what came of files.
+// A playWriter prints the results for files.
 type playWriter struct {
 	out      io.Writer
 	dialogue bool
@@ -17,13 +17,13 @@ type playWriter struct {
 	files    int
 }
 
-// Where the texts of play begin.
+// The columns at which the texts of play begin.
 const (
 	playColumn   = 4
 	playedColumn = 24
 )
 
-// each prints a dialogue as it would be.
+// each prints the resulting dialogue.
 func (w *playWriter) each(p *played, d *dialogues.Dialogue, r *player.Result) {
 	if !w.dialogue {
 		return
@@ -44,7 +44,7 @@ func titleOf(file, dialogue string) string {
 	return file + ", " + dialogue
 }
 
-// file prints what came of a file.
+// file prints the result for a file.
 func (w *playWriter) file(p *played) {
 	if w.files++; w.files > 1 {
 		fmt.Fprintln(w.out)
@@ -72,7 +72,7 @@ func (w *playWriter) file(p *played) {
 	w.differences(p)
 }
 
-// textless prints which rules want a text that is not there.
+// textless prints the rules that need the text of messages if it is missing.
 func (w *playWriter) textless(p *played) {
 	if p.TextRules == nil {
 		return

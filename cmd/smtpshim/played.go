@@ -16,23 +16,23 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// An under is what dialogues are played under.
+// An under is the rules and settings under which dialogues are played.
 type under struct {
 	name     string
-	own      bool // that of a dialogue counts, if it has any
-	route    bool // settings are a route's
+	own      bool // those of the dialogue take precedence, if it has any
+	route    bool // settings are those of a route
 	rules    []string
 	options  map[string]map[string]any
 	settings map[string]string
 }
 
-// settingsOfPeers are the settings of a recording that are about its peers, and not about
+// settingsOfPeers are the settings of a recording that are about its peers and not about
 // the route.
 var settingsOfPeers = []string{"client", "begins", "pipelines"}
 
-// file is a dialogue with what it is to be played under. TLS and XCLIENT of a route are
-// left out of dialogues of other programs, which show only what one of its two legs is
-// like.
+// file returns a dialogue with the rules and settings to play it under. For dialogues of
+// other programs it omits the TLS and XCLIENT of a route, because they show only one of
+// its two legs.
 func (u *under) file(d *dialogues.Dialogue) *transcript.File {
 	f := d.File
 	ofOurs := d.Source == dialogues.Transcript
@@ -50,9 +50,9 @@ func (u *under) file(d *dialogues.Dialogue) *transcript.File {
 		if size, ok := u.settings["message_size"]; ok {
 			settings["message_size"] = size
 		}
-	case !u.route: // rules alone: all else is as it was
+	case !u.route: // only the rules change
 		maps.Copy(settings, d.Settings)
-		delete(settings, "chunking") // that is a rule
+		delete(settings, "chunking") // this setting stands for a rule
 	default:
 		maps.Copy(settings, u.settings)
 		for _, key := range settingsOfPeers {
@@ -65,7 +65,7 @@ func (u *under) file(d *dialogues.Dialogue) *transcript.File {
 	return &f
 }
 
-// play plays a dialogue, under these rules.
+// play plays a dialogue and returns the result and the rules.
 func (u *under) play(d *dialogues.Dialogue) (r *player.Result, rules *rewrite.Rules, err error) {
 	f := u.file(d)
 	policy, err := player.Policy(f)
@@ -75,11 +75,11 @@ func (u *under) play(d *dialogues.Dialogue) (r *player.Result, rules *rewrite.Ru
 	return player.Play(f, policy, d.Texts), policy.Rules, nil
 }
 
-// A placed is a place in a file.
+// A placed is a position in a file.
 type placed struct {
 	Dialogue string `json:"dialogue,omitempty"`
 	Line     int    `json:"line"`                // of the dialogue
-	FileLine int    `json:"file_line,omitempty"` // where the file has lines of its own
+	FileLine int    `json:"file_line,omitempty"` // the line of the file, if the dialogue has lines in it
 }
 
 func placeIn(d *dialogues.Dialogue, line int) placed {
@@ -106,45 +106,45 @@ type playedRule struct {
 	Count     int    `json:"count"`
 	Dialogues int    `json:"dialogues"`
 	First     placed `json:"first"`
-	Said      string `json:"said,omitempty"` // the line that it changes first
+	Said      string `json:"said,omitempty"` // the first line that it changes
 }
 
-// A playedRefusal is one that dialogues of a file have.
+// A playedRefusal is a refusal in dialogues of a file.
 type playedRefusal struct {
 	Verb    string  `json:"verb"`
 	Code    int     `json:"code"`
-	Text    string  `json:"text,omitempty"` // as a transcript has it
-	By      string  `json:"by,omitempty"`   // on whose account smtpshim refuses; else the server does
+	Text    string  `json:"text,omitempty"` // in the form of a transcript
+	By      string  `json:"by,omitempty"`   // the reason for which smtpshim refuses; "": the server does
 	Healed  string  `json:"healed,omitempty"`
 	Count   int     `json:"count"`
 	First   placed  `json:"first"`
 	Causes  []cause `json:"causes,omitempty"`
 	inForce []string
-	between bool // smtpshim stood between
+	between bool // smtpshim stood in between
 }
 
-// A playedChange is where it is not known any more how a dialogue goes on.
+// A playedChange is a point after which it is not known how a dialogue goes on.
 type playedChange struct {
 	At  placed `json:"at"`
 	Why string `json:"why"`
 }
 
-// A playedDifference is a dialogue that two configurations make different.
+// A playedDifference is a dialogue that differs under two configurations.
 type playedDifference struct {
 	Dialogue string   `json:"dialogue"`
-	Lines    string   `json:"lines"`           // that differ, as transcript.Compare has them
-	Rules    []string `json:"rules,omitempty"` // that act under one of them alone, or more often
+	Lines    string   `json:"lines"`           // the different lines, from transcript.Compare
+	Rules    []string `json:"rules,omitempty"` // rules that act under only one of them, or more often
 }
 
-// A played is what came of a file.
+// A played is the result of playing a file.
 type played struct {
 	File      string   `json:"file"`
 	Under     string   `json:"under"`
 	Against   string   `json:"against,omitempty"`
 	Sources   []string `json:"sources"`
 	Dialogues int      `json:"dialogues"`
-	Lines     int      `json:"lines"`  // that were said
-	Played    int      `json:"played"` // of them
+	Lines     int      `json:"lines"`  // lines that a side says
+	Played    int      `json:"played"` // lines that were played
 	Cut       int      `json:"cut,omitempty"`
 
 	Rules    []playedRule    `json:"rules"`
@@ -155,24 +155,24 @@ type played struct {
 	Broke    []string        `json:"broke,omitempty"`
 
 	Messages  int      `json:"messages"`
-	Textless  int      `json:"textless,omitempty"`   // of them: the file does not have their text
-	TextRules []string `json:"text_rules,omitempty"` // of which it is not known therefore what they would do with it
+	Textless  int      `json:"textless,omitempty"`   // messages whose text is not in the file
+	TextRules []string `json:"text_rules,omitempty"` // rules that need that text, so that their effect is not known
 
 	Differences []playedDifference `json:"differences,omitempty"`
 
-	// Left out of the lists, which have the first of each.
-	MoreRefusals    int `json:"more_refusals,omitempty"` // unhealed ones
+	// The number of elements omitted from the lists, which have the first of each.
+	MoreRefusals    int `json:"more_refusals,omitempty"` // not healed
 	MoreHealed      int `json:"more_healed,omitempty"`
 	MoreUnknown     int `json:"more_unknown,omitempty"`
 	MoreAssumed     int `json:"more_assumed,omitempty"`
 	MoreDifferences int `json:"more_differences,omitempty"`
 
 	with, against *under
-	where         string // the dialogue is shown, for people
+	where         string // where to find the dialogue, for people
 	each          func(*played, *dialogues.Dialogue, *player.Result)
 }
 
-// What is told of a file that has very many dialogues.
+// The limits for a file with very many dialogues.
 const (
 	maxRefusals    = 100
 	maxChanges     = 20
@@ -203,7 +203,7 @@ func (p *played) read(stdin io.Reader) error {
 	return dialogues.Read(p.File, in, p.dialogue)
 }
 
-// dialogue plays one of them.
+// dialogue plays one dialogue.
 func (p *played) dialogue(d *dialogues.Dialogue) error {
 	r, rules, err := p.with.play(d)
 	if err != nil {
@@ -248,7 +248,7 @@ func (p *played) dialogue(d *dialogues.Dialogue) error {
 	return err
 }
 
-// messages counts messages, and those whose text would have to be there.
+// messages counts messages, and those without text that rules would need.
 func (p *played) messages(d *dialogues.Dialogue, rules *rewrite.Rules) {
 	for i, l := range d.Dialogue {
 		if !l.IsMessage() {
@@ -267,7 +267,7 @@ func (p *played) messages(d *dialogues.Dialogue, rules *rewrite.Rules) {
 	}
 }
 
-// withChange adds a change to those that are told.
+// withChange adds a change to a list, or counts it if the list is full.
 func withChange(list []playedChange, more int, d *dialogues.Dialogue, c player.Change) ([]playedChange, int) {
 	if len(list) == maxChanges {
 		return list, more + 1
@@ -311,7 +311,7 @@ func (p *played) refusal(d *dialogues.Dialogue, r player.Refusal, inForce []stri
 	(*list)[at].Count++
 }
 
-// explain adds to refusals that stay what is known about them.
+// explain adds what is known about the refusals that are not healed.
 func (p *played) explain(e *explainer) {
 	for i := range p.Unhealed {
 		r := &p.Unhealed[i]
@@ -333,7 +333,7 @@ func (p *played) explain(e *explainer) {
 	}
 }
 
-// compare notes how a dialogue differs under the two.
+// compare records how a dialogue differs under the two configurations.
 func (p *played) compare(d *dialogues.Dialogue, a, b *player.Result) {
 	lines := "the dialogues differ, and are too long to be shown"
 	here, there := withoutRemarks(a.Lines), withoutRemarks(b.Lines)
@@ -353,13 +353,13 @@ func (p *played) compare(d *dialogues.Dialogue, a, b *player.Result) {
 	p.Differences = append(p.Differences, playedDifference{d.Name, lines, rules})
 }
 
-// withoutRemarks leaves out events that say only what smtpshim has recognised or by which
-// rule it did something, such as "exchange-5.0 by its greeting".
+// withoutRemarks removes events that only say what smtpshim has recognised or which rule
+// has acted, such as "exchange-5.0 by its greeting".
 func withoutRemarks(lines []transcript.Line) []transcript.Line {
 	return slices.DeleteFunc(slices.Clone(lines), func(l transcript.Line) bool { return l.Side == 0 && strings.Contains(l.Text, " by ") })
 }
 
-// rulesApart are the rules that act in one of two results alone, or more often.
+// rulesApart returns the rules that act in only one of two results, or more often.
 func rulesApart(a, b []player.Act) (names []string) {
 	counts := map[string]int{}
 	for _, act := range a {
@@ -378,7 +378,7 @@ func rulesApart(a, b []player.Act) (names []string) {
 
 func (p *played) differs() bool { return len(p.Differences) > 0 }
 
-// hintOf is what to add to an error about rules.
+// hintOf returns what to add to an error about rules.
 func hintOf(err error) string {
 	if e, ok := errors.AsType[*rewrite.ConfigError](err); ok {
 		return hintRule(e.Rule)

@@ -79,7 +79,7 @@ func probeServer(args []string, stdout, stderr io.Writer) int {
 	return succeeded
 }
 
-// probing is what the command line asks for.
+// A probing is the request on the command line.
 type probing struct {
 	server               string // host:port
 	host, name           string
@@ -90,10 +90,11 @@ type probing struct {
 	rest, linger         time.Duration // 0: the defaults
 }
 
-// An address to say in MAIL and RCPT: nothing that could be another command or parameter.
+// mailAddress matches an address for MAIL without characters that could begin another
+// command or parameter.
 var mailAddress = regexp.MustCompile(`^[!-;=?-~]+@[0-9A-Za-z.:\[\]-]+$`)
 
-// misuse reads the operand, and says what is wrong with the command line; "": nothing.
+// misuse parses the operand and returns what is wrong with the command line; "": nothing.
 func (p *probing) misuse(operand string) string {
 	if operand == "" {
 		return "HOST is missing: the mail server to examine, as in mail.example.com or mail.example.com:587"
@@ -127,16 +128,16 @@ func (p *probing) misuse(operand string) string {
 
 var helloName = regexp.MustCompile(`^[0-9A-Za-z.-]+$|^\[[0-9A-Fa-f.:IPv]+\]$`)
 
-// A probed server is what the command prints.
+// A probed is the result that the command prints.
 type probed struct {
 	Server  string        `json:"server"`
 	Without probe.Report  `json:"without"`
 	Route   string        `json:"route,omitempty"` // to paste; "": it needs none
-	With    *probe.Report `json:"with,omitempty"`  // through that route; nil: not tried
+	With    *probe.Report `json:"with,omitempty"`  // through the proposed route; nil: not tried
 }
 
-// remains reports whether the server has, or may have, faults that the route was not
-// seen to heal.
+// remains reports whether the server has, or may have, faults that the route was not seen
+// to heal.
 func (p probed) remains() bool {
 	last := p.Without
 	if p.With != nil {
@@ -145,7 +146,7 @@ func (p probed) remains() bool {
 	return last.Count(probe.Fault) > 0 || last.Missed != ""
 }
 
-// examine examines the server, and again through the route that heals it.
+// examine examines the server, directly and through the route that heals it.
 func (p *probing) examine(ctx context.Context) (probed, error) {
 	found := probed{Server: p.server}
 	s := probe.Server{Host: p.host, Name: p.name, Mail: p.mail, Pause: p.pause, Wait: p.wait, Rest: p.rest, Linger: p.linger, Dial: dialTo(p.server)}
@@ -193,8 +194,8 @@ func dialTo(address string) func(context.Context) (net.Conn, error) {
 	return func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }
 }
 
-// ownName is a name for EHLO: that of this machine if it is a whole one, or else an
-// address literal.
+// ownName returns a name for EHLO: that of this machine if it has a domain, or otherwise
+// an address literal.
 func ownName() string {
 	name := liveName()
 	if strings.Contains(name, ".") && helloName.MatchString(name) {
@@ -217,7 +218,7 @@ func startProposed(text string) (address string, stop func(), err error) {
 	}
 	defer os.RemoveAll(temp)
 	file := filepath.Join(temp, configFile)
-	text = fmt.Sprintf("state_dir = %q\n", temp) + text // for a certificate of our own making
+	text = fmt.Sprintf("state_dir = %q\n", temp) + text // for self-signed certificates
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return "", nil, err
 	}
@@ -235,13 +236,13 @@ func startProposed(text string) (address string, stop func(), err error) {
 	return p.Addr(loopback).String(), func() { p.Close() }, nil
 }
 
-// A progress is a line of a terminal that says what goes on.
+// A progress is a line on a terminal about what is in progress.
 type progress struct {
 	w     io.Writer
 	shown bool
 }
 
-// of shows the progress of one examination; nil: nobody sees it.
+// of shows the progress of one examination; nil: it is not shown.
 func (p *progress) of(what string) func(name string, done, all int) {
 	if !p.shown {
 		return nil
@@ -258,7 +259,7 @@ func (p *progress) clear() {
 	}
 }
 
-// isTerminal says whether somebody looks at w.
+// isTerminal reports whether w is a terminal.
 func isTerminal(w io.Writer) bool {
 	file, ok := fileOf(w)
 	if !ok {
@@ -268,7 +269,7 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
 }
 
-// printProbed prints what was found, as explain does.
+// printProbed prints the result in the format of explain.
 func printProbed(w io.Writer, p probed) {
 	for _, kind := range []probe.Kind{probe.Fault, probe.Strict, probe.Note} {
 		for _, f := range p.Without.Findings {

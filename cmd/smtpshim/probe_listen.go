@@ -21,21 +21,23 @@ import (
 	"smtpshim/proxy/tlspolicy"
 )
 
-// A listenProbe examines the clients that come to an address, until its context ends.
+// A listenProbe examines the clients that connect to an address, until its context is
+// done.
 type listenProbe struct {
 	address string
-	accept  bool // 250 at the end of a message, which is thrown away all the same
+	accept  bool // answer the end of a message with 250, although the message is discarded
 	asJSON  bool
-	proxy   bool // a client whose faults are known is examined again through smtpshim
+	proxy   bool // examine a client with known faults again, through smtpshim
 	pause   time.Duration
 
-	listening func(net.Addr) // is told where it listens; may be nil
+	listening func(net.Addr) // called with the address at which it listens; may be nil
 }
 
-// listenPause is how long a client has to wait where it has to wait anyway.
+// listenPause is the delay wherever a client must wait anyway.
 const listenPause = 500 * time.Millisecond
 
-// command runs it until a signal comes, unless the command line is about a server too.
+// command runs the probe until a signal comes, unless the command line is also about a
+// server.
 func (p listenProbe) command(f *flag.FlagSet, stdout, stderr io.Writer) int {
 	wrong := ""
 	f.Visit(func(g *flag.Flag) {
@@ -66,7 +68,7 @@ func (p listenProbe) command(f *flag.FlagSet, stdout, stderr io.Writer) int {
 	return p.run(ctx, stdout, stderr)
 }
 
-// run returns once ctx has ended and what is known of each client is printed.
+// run returns when ctx is done and what is known of each client has been printed.
 func (p listenProbe) run(ctx context.Context, stdout, stderr io.Writer) int {
 	fail := func(doing string, err error) int {
 		fmt.Fprintf(stderr, "smtpshim probe: %s: %v\n", doing, err)
@@ -112,8 +114,8 @@ func (p listenProbe) run(ctx context.Context, stdout, stderr io.Writer) int {
 	return succeeded
 }
 
-// proposed is the route through which the next session of a visitor goes; "": it goes
-// through none.
+// proposed returns the route through which the next session of a client goes; "": through
+// none.
 func proposed(l *probelisten.Listener, m *mending, v probelisten.Visit, address string) string {
 	callers := l.Callers()
 	at := slices.IndexFunc(callers, func(c probelisten.Caller) bool { return c.Client == v.Client })
@@ -123,7 +125,7 @@ func proposed(l *probelisten.Listener, m *mending, v probelisten.Visit, address 
 	return probelisten.Route(callers[at:at+1], address, "mail.example.com:25")
 }
 
-// acceptor makes a certificate that is thrown away.
+// acceptor returns an acceptor with a temporary certificate.
 func (p listenProbe) acceptor() (*tlspolicy.Acceptor, error) {
 	dir, err := os.MkdirTemp("", "smtpshim-probe-")
 	if err != nil {
@@ -139,13 +141,13 @@ func (p listenProbe) acceptor() (*tlspolicy.Acceptor, error) {
 	return probelisten.Acceptor(dir, names...)
 }
 
-// A listenReport prints what is found out about clients.
+// A listenReport prints what was found out about clients.
 type listenReport struct {
 	w      io.Writer
 	asJSON bool
 
 	mu  sync.Mutex
-	err error // the first of printing JSON
+	err error // the first error of printing JSON
 }
 
 func (r *listenReport) begin(at net.Addr, accept bool) {
@@ -162,10 +164,10 @@ func (r *listenReport) begin(at net.Addr, accept bool) {
 	fmt.Fprintln(r.w)
 }
 
-// listenColumn is where the texts about a client begin.
+// listenColumn is the column at which the texts about a client begin.
 const listenColumn = 14
 
-// visit prints one session, and the route that the next one goes through.
+// visit prints one session, and the route through which the next one goes.
 func (r *listenReport) visit(v probelisten.Visit, route string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -191,7 +193,8 @@ func (r *listenReport) visit(v probelisten.Visit, route string) {
 	}
 }
 
-// session prints what a session was like. done is what comes next once all forms were met.
+// session prints what a session was like. done says what happens next if the client has
+// met every form.
 func (r *listenReport) session(v probelisten.Visit, done string) {
 	r.line("Met:", v.Form)
 	how := "it sent no message"
@@ -209,7 +212,7 @@ func (r *listenReport) session(v probelisten.Visit, done string) {
 	r.line("Next:", next)
 }
 
-// line prints one thing about a client.
+// line prints one fact about a client.
 func (r *listenReport) line(name, text string) { entry(r.w, 2, name, listenColumn, text) }
 
 // end prints what is known of all clients, and a route for them.
@@ -220,7 +223,7 @@ func (r *listenReport) end(callers []probelisten.Caller, mended map[netip.Addr]m
 	if r.asJSON {
 		r.encode(struct {
 			Callers []probelisten.Caller        `json:"callers"`
-			Mended  map[netip.Addr]mendedResult `json:"mended,omitempty"` // through smtpshim with the route for the client
+			Mended  map[netip.Addr]mendedResult `json:"mended,omitempty"` // through smtpshim, with the route for the client
 			Route   string                      `json:"route,omitempty"`
 		}{callers, mended, route})
 		return

@@ -13,8 +13,8 @@ import (
 	probelisten "smtpshim/proxy/probe/listen"
 )
 
-// A mending has clients whose faults are known talk to smtpshim, with the route that heals
-// them, and examines what comes out of it.
+// A mending connects clients with known faults to smtpshim, with the route that heals
+// these, and examines the result.
 type mending struct {
 	examiner func() *probelisten.Listener
 	report   *listenReport
@@ -23,16 +23,17 @@ type mending struct {
 	clients map[netip.Addr]*mendedClient
 }
 
-// maxMended is of how many clients the route is tried: each has a proxy of its own.
+// maxMended is the number of clients for which a route is tried. Each needs a proxy of
+// its own.
 const maxMended = 16
 
-// A mendedClient is a client that talks to smtpshim, and that one to a listener.
+// A mendedClient is a client that talks to smtpshim, which talks to a listener.
 type mendedClient struct {
 	known    probelisten.Caller // without smtpshim
 	listener *probelisten.Listener
 	once     sync.Once
 	address  string // of smtpshim
-	err      error  // why it is not running
+	err      error  // why smtpshim is not running
 	stop     func()
 }
 
@@ -43,7 +44,7 @@ func (m *mending) takes(c probelisten.Caller) bool {
 	return c.Mendable() && (m.clients[c.Client] != nil || len(m.clients) < maxMended)
 }
 
-// of has a client talk to smtpshim; nil: there are too many.
+// of connects a client to smtpshim; nil: there are too many.
 func (m *mending) of(c probelisten.Caller) (take func(net.Conn)) {
 	if !m.takes(c) {
 		return nil
@@ -53,7 +54,7 @@ func (m *mending) of(c probelisten.Caller) (take func(net.Conn)) {
 	client := m.clients[c.Client]
 	if client == nil {
 		client = &mendedClient{known: c, listener: m.examiner(), stop: func() {}}
-		client.listener.Strict = true // some rules act once a server has refused something
+		client.listener.Strict = true // some rules act after a server has refused something
 		client.listener.Visited = func(v probelisten.Visit) { m.report.mended(client, v) }
 		m.clients[c.Client] = client
 	}
@@ -69,7 +70,7 @@ func (m *mending) of(c probelisten.Caller) (take func(net.Conn)) {
 	}
 }
 
-// start runs the route for the client, before its listener.
+// start runs the route for the client, in front of its listener.
 func (c *mendedClient) start() {
 	var at net.Listener
 	if at, c.err = net.Listen("tcp", loopback); c.err != nil {
@@ -78,7 +79,7 @@ func (c *mendedClient) start() {
 	go c.listener.Serve(at)
 	c.stop = c.listener.Close
 	here := c.known
-	here.Client = netip.MustParseAddr("127.0.0.1") // smtpshim sees it come from here
+	here.Client = netip.MustParseAddr("127.0.0.1") // the client as smtpshim sees it
 	address, stop, err := startProposed(probelisten.Route([]probelisten.Caller{here}, "127.0.0.1:2525", at.Addr().String()))
 	if c.err = err; err != nil {
 		return
@@ -89,7 +90,7 @@ func (c *mendedClient) start() {
 	}
 }
 
-// pass carries a connection of the client to smtpshim, until it is over.
+// pass forwards a connection of the client to smtpshim until it ends.
 func (c *mendedClient) pass(conn net.Conn) error {
 	to, err := net.Dial("tcp", c.address)
 	if err != nil {
@@ -98,7 +99,7 @@ func (c *mendedClient) pass(conn net.Conn) error {
 	var up sync.WaitGroup
 	up.Go(func() {
 		if _, err := io.Copy(to, conn); errors.Is(err, net.ErrClosed) {
-			to.Close() // we are about to end
+			to.Close() // the command is ending
 		}
 		to.(*net.TCPConn).CloseWrite()
 	})
@@ -109,7 +110,7 @@ func (c *mendedClient) pass(conn net.Conn) error {
 	return nil
 }
 
-// end stops all of it, once no client talks to it any more.
+// end stops everything when no client talks to it any more.
 func (m *mending) end() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -119,25 +120,25 @@ func (m *mending) end() {
 	}
 }
 
-// A mendedResult is what was seen of a client without smtpshim, and through it.
+// A mendedResult is what was seen of a client without smtpshim and through it.
 type mendedResult struct {
-	Sessions int             `json:"sessions"` // through it, in which the client said something
+	Sessions int             `json:"sessions"` // sessions through smtpshim in which the client said something
 	Through  string          `json:"through"`  // the form of the server behind it in which the client first came through; "": in none
-	Without  int             `json:"without"`  // faults
-	With     []probe.Finding `json:"with"`     // faults
-	Untried  []string        `json:"untried"`  // forms of the server behind it that are still to be met
+	Without  int             `json:"without"`  // number of faults
+	With     []probe.Finding `json:"with"`     // faults through smtpshim
+	Untried  []string        `json:"untried"`  // forms of the server behind it that the client has not met
 	Err      string          `json:"err,omitempty"`
 }
 
 func (c *mendedClient) result() mendedResult {
 	r := mendedResult{Without: len(c.known.Faults)}
-	for _, seen := range c.listener.Callers() { // one: smtpshim
+	for _, seen := range c.listener.Callers() { // there is one: smtpshim
 		r.Sessions, r.Through, r.With, r.Untried = seen.Sessions, seen.Through, seen.Faults, seen.Untried
 	}
 	return r
 }
 
-// results are those of all clients, after the end.
+// results returns the results of all clients. It must be called after end.
 func (m *mending) results() map[netip.Addr]mendedResult {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -180,7 +181,7 @@ func (r *listenReport) mended(c *mendedClient, v probelisten.Visit) {
 	if v.Client = c.known.Client; r.asJSON {
 		r.encode(struct {
 			probelisten.Visit
-			Smtpshim mendedResult `json:"smtpshim"` // that the session went through
+			Smtpshim mendedResult `json:"smtpshim"` // the smtpshim that the session went through
 		}{v, result})
 		return
 	}

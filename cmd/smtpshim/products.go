@@ -11,7 +11,7 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// signMeans says for people what has told a product.
+// signMeans describes the signs of products for people.
 var signMeans = map[vocabulary.Sign]string{
 	vocabulary.SignGreeting:   "its greeting",
 	vocabulary.SignEHLO:       "its EHLO reply",
@@ -20,7 +20,7 @@ var signMeans = map[vocabulary.Sign]string{
 	vocabulary.SignCommand:    "the client's command",
 }
 
-// countedProducts are the products that are looked for, as metrics have them.
+// countedProducts returns the products that are looked for, for the metrics.
 func countedProducts(rules *rewrite.Rules) (list []metrics.Product) {
 	for _, p := range rules.Shown() {
 		list = append(list, metrics.Product(p))
@@ -28,7 +28,7 @@ func countedProducts(rules *rewrite.Rules) (list []metrics.Product) {
 	return list
 }
 
-// productMeans says of a product what has told, and what its set is for.
+// productMeans describes the sign of a product and the purpose of its set.
 func productMeans(p rewrite.Product) string {
 	for _, s := range heal.Sets() {
 		if s.Name == p.Name {
@@ -38,7 +38,8 @@ func productMeans(p rewrite.Product) string {
 	return p.Name + ", by " + signMeans[p.By]
 }
 
-// printSigns prints how a set's product shows, and what products it looks for.
+// printSigns prints the signs of a set's product, and the products that the set looks
+// for.
 func printSigns(w io.Writer, s rewrite.Set) {
 	shows := []struct{ in, pattern string }{{"greeting", s.Signs.Greeting}, {"EHLO reply", s.Signs.Offer}, {"HELP reply", s.Signs.Help}}
 	if s.Signs != (rewrite.Signs{}) {
@@ -62,7 +63,7 @@ func printSigns(w io.Writer, s rewrite.Set) {
 	}
 }
 
-// notByAuto says why a set is none of those that auto looks for.
+// notByAuto describes why auto does not look for a set.
 func notByAuto(why string) string {
 	return "rules = [\"auto\"] does not look for it: " + why + ". Name the set where such a product is."
 }

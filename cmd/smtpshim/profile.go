@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// init has a program that is built with the tag profile say where it spends its time, in
-// the file SMTPSHIM_PROFILE, a minute after its start. deploy/bench/profile makes
-// default.pgo of that, by which the compiler knows what is worth its room.
+// init makes a program built with the tag profile write a CPU profile to the file
+// SMTPSHIM_PROFILE, a minute after its start. deploy/bench/profile makes default.pgo from
+// it, which tells the compiler what to optimize.
 func init() {
 	path := os.Getenv("SMTPSHIM_PROFILE")
 	if path == "" || len(os.Args) < 2 || os.Args[1] == "version" {

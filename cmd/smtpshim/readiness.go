@@ -7,9 +7,9 @@ import (
 	"smtpshim/metrics"
 )
 
-// readiness says why new sessions should go elsewhere; nil: they are welcome.
-// Only checks count for this: without them nobody would find out that a server
-// is back, once nobody comes any more.
+// readiness returns why new sessions should go elsewhere; nil: they are welcome. Only
+// health checks count. Without them, nobody would notice that a server is back once no
+// session comes any more.
 func (p *instance) readiness() error {
 	if !p.ready.Load() {
 		return errors.New("it is starting or stopping")
@@ -31,10 +31,11 @@ func (p *instance) readiness() error {
 	return errors.Join(errs...)
 }
 
-// readyz is what /readyz says: readiness, and whether the configuration is stale.
+// readyz returns the result for /readyz: readiness, and whether the configuration is
+// stale.
 func (p *instance) readyz() (note string, err error) { return p.publicStaleness(), p.readiness() }
 
-// inForce is what the configuration says of each route, as the metrics have it.
+// inForce returns what the configuration says about each route, for the metrics.
 func (p *instance) inForce() []metrics.Standing {
 	var list []metrics.Standing
 	for _, r := range p.config.Load().routes {
@@ -43,7 +44,7 @@ func (p *instance) inForce() []metrics.Standing {
 	return list
 }
 
-// servers are those of all routes, as the metrics have them.
+// servers returns the servers of all routes, for the metrics.
 func (p *instance) servers() []metrics.Server {
 	var list []metrics.Server
 	for _, s := range p.proxy.Servers() {

@@ -40,11 +40,11 @@ func ready(args []string, stdout, stderr io.Writer) int {
 	return succeeded
 }
 
-// readyWithin is how long an answer may take that needs no more than a look.
+// readyWithin is the longest time for an answer.
 const readyWithin = 5 * time.Second
 
-// askReady says why whoever is at url is not ready; or, if it is, what it says
-// besides.
+// askReady returns an error that says why the program at url is not ready. If it is
+// ready, note is its remark.
 func askReady(url string) (note string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
 	defer cancel()

@@ -10,14 +10,15 @@ import (
 	player "smtpshim/rewrite/play"
 )
 
-// What the page plays of a recording: octets, and lines of the dialogue. One that we wrote
-// has some 32 KiB of lines, at most 512, and as much about them.
+// The limits of recordings that the page plays: octets, and lines of the dialogue. A
+// recording of ours has about 32 KiB of lines, at most 512 lines, and as much prose.
 const (
 	maxReplayed      = 256 << 10
 	maxReplayedLines = 1000
 )
 
-// shownReplay plays the recording of a session under what its route has now.
+// shownReplay plays the recording of a session with the present configuration of its
+// route.
 func (p *instance) shownReplay(session string) (page.Replay, error) {
 	e, err := p.lastEnded(session)
 	if err != nil {
@@ -34,7 +35,7 @@ func (p *instance) shownReplay(session string) (page.Replay, error) {
 	return replay(name, text, r)
 }
 
-// replay plays a recording, and tells of it as "smtpshim play" does.
+// replay plays a recording and describes the result as "smtpshim play" does.
 func replay(name string, text []byte, r *route) (page.Replay, error) {
 	shown := page.Replay{Route: r.Name}
 	if len(text) > maxReplayed {

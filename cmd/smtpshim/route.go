@@ -11,39 +11,38 @@ import (
 	"smtpshim/proxy/tlspolicy"
 )
 
-// A route is one of the configuration, with what its TLS is made of.
+// A route is a route of the configuration, with the parts of its TLS.
 type route struct {
 	*proxy.Route
-	client *clientLeg // nil: TLS with clients is none of ours
-	server *serverLeg // nil: we begin none with servers
-	idle   []option   // said of rules that are not in force
+	client *clientLeg // nil: we do not end TLS with clients
+	server *serverLeg // nil: we do not begin TLS with servers
+	idle   []option   // options of rules that are not in force
 
-	options map[string]map[string]any // of the rules, as the configuration has them
-	unruled bool                      // the configuration has no rules for it, which are those of the set standard then
+	options map[string]map[string]any // options of rules, as in the configuration
+	unruled bool                      // the configuration names no rules, so that those of the set standard are in force
 
-	device bool          // timeouts are for clients that give up soon
-	record *record.Route // nil: nothing is
+	device bool          // timeouts are for clients that give up early
+	record *record.Route // nil: nothing is recorded
 	logins []routeLogin
 }
 
-// An option is one of a rule.
+// An option is an option of a rule.
 type option struct{ rule, name string }
 
-// A clientLeg is TLS between clients and us.
+// A clientLeg is the TLS between clients and us.
 type clientLeg struct {
 	tlspolicy.ClientLeg
 	acceptor   *tlspolicy.Acceptor
-	selfSigned string // the directory with certificates of our own making; "": there are none
+	selfSigned string // the directory of self-signed certificates; "": there are none
 }
 
-// A serverLeg is TLS between us and servers.
+// A serverLeg is the TLS between us and servers.
 type serverLeg struct {
 	tlspolicy.ServerLeg
 	dialer *tlspolicy.Dialer
 }
 
-// possible is all TLS that the route may ever speak, with anybody and at any
-// time.
+// possible returns all TLS that the route may ever use, with any peer and at any time.
 func (r *route) possible() metrics.TLS {
 	var all metrics.TLS
 	if r.client != nil {
@@ -63,7 +62,7 @@ func (r *route) possible() metrics.TLS {
 	return all
 }
 
-// forEverybody is one allowance of all that is allowed to anybody.
+// forEverybody returns one allowance of everything that is allowed to any peer.
 func forEverybody(allow []tlspolicy.Allowance) []tlspolicy.Allowance {
 	var all tlspolicy.Weaknesses
 	for _, a := range allow {
@@ -75,7 +74,7 @@ func forEverybody(allow []tlspolicy.Allowance) []tlspolicy.Allowance {
 	return []tlspolicy.Allowance{{Weaknesses: all}}
 }
 
-// ciphers are those that a handshake under c can end with.
+// ciphers returns the ciphers with which a handshake under c can end.
 func ciphers(c *tls.Config) []metrics.Cipher {
 	var list []metrics.Cipher
 	for _, suite := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
@@ -89,13 +88,13 @@ func ciphers(c *tls.Config) []metrics.Cipher {
 	return list
 }
 
-// A sided store holds the certificates we show on one side.
+// A sided is the store of the certificates that we show on one side.
 type sided struct {
 	side  string
 	store *tlspolicy.Store
 }
 
-// route is the route of that name; nil: there is none.
+// route returns the route of this name; nil: there is none.
 func (c *config) route(name string) *route {
 	for _, r := range c.routes {
 		if r.Name == name {
@@ -105,7 +104,7 @@ func (c *config) route(name string) *route {
 	return nil
 }
 
-// stores are those of a route's certificates.
+// stores returns the stores of a route's certificates.
 func (r *route) stores() []sided {
 	var list []sided
 	if r.client != nil && r.client.Store != nil {
@@ -117,7 +116,7 @@ func (r *route) stores() []sided {
 	return list
 }
 
-// certificates are ours that are in use now.
+// certificates returns our certificates that are in use.
 func (c *config) certificates() []metrics.Certificate {
 	var list []metrics.Certificate
 	for _, r := range c.routes {

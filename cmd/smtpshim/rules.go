@@ -77,7 +77,7 @@ func listRules(w io.Writer) {
 		"of NAME, such as a line of a log, it finds the rules for it.\n")
 }
 
-// tellOf prints what is known under a name: a rule, a set, an entry of the
+// tellOf prints what is known under a name: about a rule, a set or an entry of the
 // catalogue, or the rules for a text.
 func tellOf(name string, stdout, stderr io.Writer) int {
 	for _, r := range heal.Table() {
@@ -113,7 +113,7 @@ func tellOf(name string, stdout, stderr io.Writer) int {
 	return failed
 }
 
-// entryNumber is what entries of the catalogue are called.
+// entryNumber matches the number of an entry of the catalogue.
 var entryNumber = regexp.MustCompile(`^[Ll][0-9]+$`)
 
 func printSet(w io.Writer, s rewrite.Set) {
@@ -129,7 +129,7 @@ func printSet(w io.Writer, s rewrite.Set) {
 	printSigns(w, s)
 }
 
-// printSetOptions prints the options whose defaults a set changes.
+// printSetOptions prints the options that a set changes.
 func printSetOptions(w io.Writer, s rewrite.Set) {
 	if len(s.Options) == 0 {
 		return
@@ -142,7 +142,7 @@ func printSetOptions(w io.Writer, s rewrite.Set) {
 	}
 }
 
-// printRule tells all about a rule: what is seen, what it does, who says so, and
+// printRule prints everything about a rule: its symptoms, what it does, its sources, and
 // what goes over the wire.
 func printRule(w, stderr io.Writer, r rewrite.Rule) int {
 	fmt.Fprintln(w, r.Name)
@@ -181,7 +181,7 @@ func printRule(w, stderr io.Writer, r rewrite.Rule) int {
 	return succeeded
 }
 
-// setsOf lists the sets that a rule is in.
+// setsOf returns the sets that contain a rule.
 func setsOf(rule string) (names []string) {
 	for _, s := range heal.Sets() {
 		if slices.Contains(s.Rules, rule) {
@@ -191,12 +191,12 @@ func setsOf(rule string) (names []string) {
 	return names
 }
 
-// allOptions lists a rule's own options and those that every rule has.
+// allOptions returns a rule's own options and those of every rule.
 func allOptions(r rewrite.Rule) []rewrite.Option {
 	return slices.Concat(r.Options, rewrite.ScopeOptions())
 }
 
-// tomlValue formats the default of an option as the configuration file has it.
+// tomlValue formats the default of an option for the configuration file.
 func tomlValue(v any) string {
 	switch v := v.(type) {
 	case map[string]string:
@@ -211,7 +211,7 @@ func tomlValue(v any) string {
 	return fmt.Sprintf("%#v", v)
 }
 
-// markdownRules prints what deploy/doc/rules.md has.
+// markdownRules prints deploy/doc/rules.md.
 func markdownRules(w io.Writer) {
 	fmt.Fprint(w, "| rule | heals | source |\n|---|---|---|\n")
 	for _, r := range heal.Table() {
@@ -223,5 +223,5 @@ func markdownRules(w io.Writer) {
 	}
 }
 
-// cell is text as a cell of a table.
+// cell escapes text for a cell of a table.
 func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }

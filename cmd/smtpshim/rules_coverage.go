@@ -11,7 +11,7 @@ import (
 	"smtpshim/rewrite/testdata"
 )
 
-// covered compares the catalogue with the rules that there are.
+// covered returns the coverage of the catalogue by the rules.
 func covered() heal.Coverage { return heal.Cover(heal.Catalogue(), heal.Table()) }
 
 // printWire prints the transcript of a rule, if it has one.
@@ -47,7 +47,7 @@ func printEntry(w io.Writer, e heal.Entry) {
 	}
 }
 
-// sum counts the entries of the catalogue by how much of them is healed.
+// sum counts the entries of the catalogue by status.
 func sum(c heal.Coverage) string {
 	n, all := map[heal.Status]int{}, 0
 	for _, s := range heal.Catalogue() {
@@ -73,7 +73,7 @@ func listCoverage(w io.Writer) {
 	entry(w, 0, "", 0, sum(c))
 }
 
-// markdownCoverage prints what the README of package rewrite has.
+// markdownCoverage prints the table in the README of package rewrite.
 func markdownCoverage(w io.Writer) {
 	c := covered()
 	fmt.Fprintln(w, sum(c))
@@ -85,7 +85,7 @@ func markdownCoverage(w io.Writer) {
 	}
 }
 
-// A ruleJSON is a rule as -json has it.
+// A ruleJSON is a rule as -json prints it.
 type ruleJSON struct {
 	Name     string       `json:"name"`
 	Heals    string       `json:"heals"`
@@ -110,7 +110,7 @@ type setJSON struct {
 	Rules   []string                  `json:"rules"`
 	Options map[string]map[string]any `json:"options,omitempty"`
 
-	Products []string `json:"products,omitempty"` // the sets that it looks for
+	Products []string `json:"products,omitempty"` // the sets whose products it looks for
 	Untold   string   `json:"untold,omitempty"`   // why auto does not look for it
 }
 
@@ -124,8 +124,7 @@ type entryJSON struct {
 	Rules   []string    `json:"rules,omitempty"`
 }
 
-// jsonRules prints all rules, sets and entries, each list in the order that it has
-// everywhere.
+// jsonRules prints all rules, sets and entries, each list in its usual order.
 func jsonRules(stdout, stderr io.Writer) int {
 	var all struct {
 		Rules   []ruleJSON  `json:"rules"`

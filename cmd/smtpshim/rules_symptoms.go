@@ -12,8 +12,8 @@ import (
 	"smtpshim/rewrite/heal"
 )
 
-// symptomGroups are headings for symptoms, by what the first word, a reply code,
-// begins with. The longest beginning counts.
+// symptomGroups are headings for symptoms, by the beginning of the first word, a reply
+// code. The longest beginning applies.
 var symptomGroups = []struct {
 	heading string
 	codes   []string
@@ -27,7 +27,7 @@ var symptomGroups = []struct {
 	{"Without a code: what programs, devices and logs say", []string{""}},
 }
 
-// symptomGroup is the index of the heading for a symptom.
+// symptomGroup returns the index of the heading for a symptom.
 func symptomGroup(symptom string) int {
 	best, length := len(symptomGroups)-1, 0
 	for i, g := range symptomGroups {
@@ -40,14 +40,14 @@ func symptomGroup(symptom string) int {
 	return best
 }
 
-// hasReplyCode reports whether a text begins with the code of a reply.
+// hasReplyCode reports whether a text begins with a reply code.
 func hasReplyCode(text string) bool {
 	return len(text) >= 3 && text[0] >= '2' && text[0] <= '5' && isDigit(text[1]) && isDigit(text[2]) && (len(text) == 3 || !isDigit(text[3]))
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-// listSymptoms prints what administrators see, and the rules for it.
+// listSymptoms prints what administrators see, with the rules for it.
 func listSymptoms(w io.Writer) {
 	fmt.Fprint(w, "What is seen in bounces, logs and displays, and the rules that heal it.\n")
 	groups := make([]map[string][]string, len(symptomGroups))
@@ -72,15 +72,15 @@ func listSymptoms(w io.Writer) {
 	}
 }
 
-// A found is a rule, or an entry without one, that a text leads to.
+// A found is a rule, or an entry without a rule, found for a text.
 type found struct {
 	rule     rewrite.Rule
-	symptoms []string // those that the text is about
+	symptoms []string // symptoms that match the text
 }
 
-// findRules returns the rules for a text that an administrator has before him. Those
-// that have it as a symptom come first. If there are none, it returns those whose
-// description has all its words.
+// findRules returns the rules for a text that an administrator sees. Those with a symptom
+// in the text come first. If there are none, it returns those whose description has all
+// words of the text.
 func findRules(text string) []found {
 	var symptom, words []found
 	catalogue := covered()
@@ -104,7 +104,7 @@ func findRules(text string) []found {
 	return words
 }
 
-// wordsOf is all that is known of a rule, in words.
+// wordsOf returns everything that is known about a rule, as words.
 func wordsOf(r rewrite.Rule, catalogue heal.Coverage) []string {
 	texts := append([]string{r.Name, r.Heals, r.Doc, r.Source}, r.Symptoms...)
 	for _, number := range r.Entries {
@@ -115,8 +115,8 @@ func wordsOf(r rewrite.Rule, catalogue heal.Coverage) []string {
 	return tokens(strings.Join(texts, " "))
 }
 
-// sameSymptom reports whether one of two texts is in the other. Case, marks and
-// enhanced codes do not matter, since servers differ in them.
+// sameSymptom reports whether one of two texts contains the other. It ignores case, marks
+// and enhanced status codes, which differ between servers.
 func sameSymptom(symptom, text string) bool {
 	s, t := strings.ToLower(symptom), strings.Join(strings.Fields(strings.ToLower(text)), " ")
 	if strings.Contains(t, s) || len(t) >= 3 && strings.Contains(s, t) {
@@ -134,15 +134,15 @@ func sameSymptom(symptom, text string) bool {
 	return false
 }
 
-// tokens are the words of a text in small letters. The digits of enhanced codes are
-// left out.
+// tokens returns the words of a text in lower case, without the digits of enhanced status
+// codes.
 func tokens(text string) []string {
 	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	return slices.DeleteFunc(words, func(w string) bool { return len(w) == 1 && isDigit(w[0]) })
 }
 
-// hasWords reports whether each word is the beginning of one in all. No words are in
-// nothing.
+// hasWords reports whether each of words begins some word in all. It returns false for no
+// words.
 func hasWords(all, words []string) bool {
 	for _, w := range words {
 		if !slices.ContainsFunc(all, func(a string) bool { return strings.HasPrefix(a, w) }) {

@@ -39,7 +39,7 @@ func runProxy(args []string, _, stderr io.Writer) int {
 		return status
 	}
 	tune()
-	signal.Ignore(syscall.SIGPIPE) // a reader of the log that ends is no reason to end, too
+	signal.Ignore(syscall.SIGPIPE) // the end of the log's reader must not end the program
 	if status, ok := asService(func(signals <-chan os.Signal, log io.Writer) int { return serve(*path, signals, log, lockIn) }); ok {
 		return status
 	}
@@ -49,13 +49,13 @@ func runProxy(args []string, _, stderr io.Writer) int {
 	return serve(*path, signals, stderr, lockIn)
 }
 
-// serve runs the proxy, locked in by lock, until a signal ends it, and returns the
-// exit status.
+// serve runs the proxy, locked in by lock, until a signal ends it, and returns the exit
+// status.
 func serve(path string, signals <-chan os.Signal, stderr io.Writer, lock func(enclosure) (int, error)) int {
 	lines := newLineQueue(stderr)
 	defer lines.Close()
 	defer log.SetOutput(log.Writer())
-	log.SetOutput(lines) // packages of others write to it
+	log.SetOutput(lines) // other packages write to it
 	c, err := readConfig(path, tlspolicy.SelfSigned)
 	if err != nil {
 		fmt.Fprintln(lines, err)
@@ -66,7 +66,7 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer, lock func(en
 	defer func() { p.accounts.closeNow() }()
 	defer p.proxy.Close()
 	var before *predecessor
-	taken := c.takenPorts() // before the lock, since nobody sees other processes' sockets then
+	taken := c.takenPorts() // before the lock, which hides other processes' sockets
 	if err = c.makeStateDir(); err == nil {
 		err = p.lockIn(lock)
 	}
@@ -94,7 +94,7 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer, lock func(en
 	return succeeded
 }
 
-// follow does what signals ask for, until one ends the process.
+// follow handles signals until one ends the process.
 func (p *instance) follow(signals <-chan os.Signal) {
 	living, end := context.WithCancel(context.Background())
 	defer end()
@@ -102,10 +102,10 @@ func (p *instance) follow(signals <-chan os.Signal) {
 	day := time.NewTicker(24 * time.Hour)
 	defer day.Stop()
 	var upgraded <-chan upgrade // nil unless a new process is being started
-	again := false              // the configuration is to be read again by whoever goes on
+	again := false              // whoever continues must read the configuration again
 	for {
 		select {
-		case <-day.C: // certificates end, and so does what is allowed until a day
+		case <-day.C: // for certificates, and allowances until a day
 			p.warn()
 		case u := <-upgraded:
 			if upgraded = nil; u.err != nil {
@@ -123,7 +123,7 @@ func (p *instance) follow(signals <-chan os.Signal) {
 		case sig := <-signals:
 			switch {
 			case sig == syscall.SIGHUP && upgraded != nil:
-				again = true // the new process may have read it before it was changed
+				again = true // the new process may have read it before the change
 			case sig == syscall.SIGHUP:
 				p.reload()
 			case slices.Contains(upgradeSignals, sig):
@@ -148,18 +148,18 @@ func (p *instance) follow(signals <-chan os.Signal) {
 type instance struct {
 	path      string
 	enclosure enclosure              // nil: not locked in
-	started   *config                // with which we began: what needs a restart is as it says
-	config    atomic.Pointer[config] // in force
+	started   *config                // the configuration at the start: its values hold for what needs a restart
+	config    atomic.Pointer[config] // the present configuration
 	level     *slog.LevelVar
 	log       *slog.Logger
 	gather    prometheus.Gatherer
 	metrics   *metrics.Metrics
 	proxy     proxy.Proxy
-	ready     atomic.Bool           // takes new sessions
-	stale     atomic.Pointer[stale] // nil: the configuration in force is that of the file
+	ready     atomic.Bool           // new sessions are accepted
+	stale     atomic.Pointer[stale] // nil: the present configuration is that of the file
 
 	admin       *http.Server
-	adminSocket net.Listener // nil: there is none
+	adminSocket net.Listener // nil: there is no admin listener
 
 	accounts accounts
 	logins   *metrics.Logins
@@ -170,7 +170,7 @@ type instance struct {
 	recordings *metrics.Recordings
 }
 
-// What the journal keeps: sessions, and octets of them.
+// The limits of the journal: sessions, and octets of them.
 const (
 	journalSessions = 200
 	journalOctets   = 4 << 20
@@ -199,11 +199,11 @@ func newInstance(path string, c *config, stderr io.Writer) *instance {
 	return p
 }
 
-// adminPrefix is before the address of the admin listener, where it is one of
-// the sockets that we were handed.
+// adminPrefix precedes the address of the admin listener in the names of sockets that
+// were passed to us.
 const adminPrefix = "admin:"
 
-// listenAdmin opens the admin listener, if there is to be one.
+// listenAdmin opens the admin listener if the configuration has one.
 func (p *instance) listenAdmin() error {
 	p.admin = metrics.Admin(p.gather, p.readyz, p.config.Load().profiles)
 	p.admin.ErrorLog = slog.NewLogLogger(p.log.Handler(), slog.LevelWarn)
@@ -224,7 +224,7 @@ func (p *instance) listenAdmin() error {
 	return nil
 }
 
-// serveAdmin answers who asks the admin listener.
+// serveAdmin serves the admin listener.
 func (p *instance) serveAdmin() {
 	if p.adminSocket == nil {
 		return
@@ -237,7 +237,7 @@ func (p *instance) serveAdmin() {
 	}()
 }
 
-// apply puts a configuration in force, or changes nothing.
+// apply puts a configuration in force. If it fails, nothing changes.
 func (p *instance) apply(c *config) error {
 	if err := p.checkInherited(c); err != nil {
 		return err
@@ -289,7 +289,7 @@ func (p *instance) apply(c *config) error {
 	return nil
 }
 
-// warn has the log tell of what may be a mistake, or may become one with time.
+// warn logs possible mistakes, and what will become one with time.
 func (p *instance) warn() {
 	c := p.config.Load()
 	for _, r := range c.routes {
@@ -304,7 +304,7 @@ func (p *instance) warn() {
 	}
 }
 
-// watchCertificates has the log and the metrics tell of certificates whose files change.
+// watchCertificates logs and counts changes of certificate files.
 func (p *instance) watchCertificates(r *route, counts *metrics.Route) {
 	for _, s := range r.stores() {
 		s.store.Reloaded = func(err error) {
@@ -318,8 +318,8 @@ func (p *instance) watchCertificates(r *route, counts *metrics.Route) {
 	}
 }
 
-// reload reads the configuration again, and tells the service manager. A bad one
-// changes nothing.
+// reload reads the configuration again and tells the service manager. If the file has
+// mistakes, nothing changes.
 func (p *instance) reload() {
 	p.notify(reloading())
 	defer func() { p.notify(daemon.SdNotifyReady, p.status("serving")) }()
@@ -347,7 +347,7 @@ func (p *instance) reload() {
 	p.log.Info("reloaded", "config", p.path)
 }
 
-// needRestart lists the keys that c has changed and only a restart puts in force.
+// needRestart returns the keys that c changes and that take effect only after a restart.
 func needRestart(started, c *config) []string {
 	var keys []string
 	for _, k := range []struct {

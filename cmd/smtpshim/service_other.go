@@ -7,5 +7,5 @@ import (
 	"os"
 )
 
-// asService is for Windows. Elsewhere a service is a process like any other.
+// asService is for Windows. On other systems a service is an ordinary process.
 func asService(func(<-chan os.Signal, io.Writer) int) (status int, ok bool) { return 0, false }

@@ -12,19 +12,19 @@ import (
 	"golang.org/x/sys/windows/svc/eventlog"
 )
 
-// serviceName is that of the service where it is the only one in its process, and
-// the source of its events.
+// serviceName is the name of the service, if it is the only one in its process, and the
+// source of its events.
 const serviceName = "smtpshim"
 
-// asService has serve run as a Windows service, if that is how we were started: the
-// service manager's requests are its signals, and its log is the event log.
+// asService runs serve as a Windows service, if we were started as one. Requests of the
+// service manager become signals, and the event log is the log.
 func asService(serve func(<-chan os.Signal, io.Writer) int) (status int, ok bool) {
 	if is, err := svc.IsWindowsService(); err != nil || !is {
 		return 0, false
 	}
 	log, err := eventlog.Open(serviceName)
 	if err != nil {
-		return failed, true // there is nobody to tell
+		return failed, true // nobody can be told
 	}
 	defer log.Close()
 	s := &service{serve: serve, log: &events{log}}
@@ -35,15 +35,15 @@ func asService(serve func(<-chan os.Signal, io.Writer) int) (status int, ok bool
 	return s.status, true
 }
 
-// A service is serve as the service manager sees it.
+// A service runs serve for the service manager.
 type service struct {
 	serve  func(<-chan os.Signal, io.Writer) int
 	log    io.Writer
 	status int // the exit status of serve
 }
 
-// Execute is svc.Handler's. Stop and Shutdown are SIGTERM, and so let messages under
-// way finish; ParamChange reads the configuration again, as SIGHUP does.
+// Execute implements svc.Handler. Stop and Shutdown become SIGTERM, which lets messages
+// in transit finish. ParamChange reads the configuration again, like SIGHUP.
 func (s *service) Execute(_ []string, requests <-chan svc.ChangeRequest, states chan<- svc.Status) (specific bool, exit uint32) {
 	const accepted = svc.AcceptStop | svc.AcceptShutdown | svc.AcceptParamChange
 	signals, ended := make(chan os.Signal, 4), make(chan int, 1)
@@ -67,18 +67,18 @@ func (s *service) Execute(_ []string, requests <-chan svc.ChangeRequest, states 
 	}
 }
 
-// An eventSink takes events, as an *eventlog.Log does.
+// An eventSink accepts events, as an *eventlog.Log does.
 type eventSink interface {
 	Error(id uint32, text string) error
 	Warning(id uint32, text string) error
 	Info(id uint32, text string) error
 }
 
-// eventID is the only one there is: what an event is about, its text says.
+// eventID is the ID of all events. Their text says what they are about.
 const eventID = 1
 
-// events makes an event of each line that is written, of the kind that its
-// priority says. What has none is an error, or a line of JSON.
+// events writes each line as an event of the kind that its priority says. A line without
+// a priority is an error or JSON.
 type events struct{ sink eventSink }
 
 func (e *events) Write(line []byte) (int, error) {
@@ -102,7 +102,8 @@ func (e *events) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// isJournal says that w wants priorities instead of the time, as the event log does.
+// isJournal reports whether w wants priorities instead of the time, as the event log
+// does.
 func isJournal(w io.Writer, _ string) bool {
 	_, ok := w.(*events)
 	return ok

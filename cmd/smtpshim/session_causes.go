@@ -12,32 +12,32 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A failure is what a session tells of why it failed, or why a recipient was refused.
+// A failure is what a session shows of why it failed, or why a recipient was refused.
 type failure struct {
 	route      string
 	outcome    vocabulary.Outcome
 	refused    proxy.Refusal
 	while, err string
-	acted      map[string]int // how often each rule did
-	would      map[string]int // how often each observed rule would have
+	acted      map[string]int // how often each rule acted
+	would      map[string]int // how often each observed rule would have acted
 }
 
-// failureOf is that of a session that has ended; ok is false if nothing failed.
+// failureOf returns the failure of an ended session. ok is false if nothing failed.
 func failureOf(e journal.Entry) (f failure, ok bool) {
 	end := e.End
 	f = failure{e.Route, end.Outcome, end.Refused, end.While, end.Err, end.Rules, end.Would.Counts()}
 	return f, e.Ended && (end.Outcome.Failed() || end.Refused.Code != 0)
 }
 
-// mostCauses is how many causes of one failure are worth a look.
+// mostCauses is the largest number of causes for one failure.
 const mostCauses = 2
 
-// sessionExplainer explains what sessions heard. It is made once, when the first is
-// explained, and does not change.
+// sessionExplainer explains the texts in sessions. It is made for the first one and does
+// not change.
 var sessionExplainer = sync.OnceValue(newExplainer)
 
-// causesOf returns why a session failed and what heals that on its route, the surest
-// cause first. There is one at least if the session failed.
+// causesOf returns why a session failed and what heals that on its route, the likeliest
+// cause first. If the session failed, there is at least one.
 func (p *instance) causesOf(f failure) []journal.Cause {
 	at := p.config.Load().route(f.route)
 	var list []journal.Cause
@@ -50,9 +50,9 @@ func (p *instance) causesOf(f failure) []journal.Cause {
 	return list
 }
 
-// causes are what explain knows of the reply and the error, or else what the end of the
-// session tells. What is only guessed is not, if a rule that would heal it has looked, and
-// found nothing.
+// causes returns what explain knows about the reply and the error, or else the causes
+// that the end of the session shows. It omits a guess at a rule that has looked at the
+// session and found nothing.
 func (f failure) causes(looked func(rule string) bool) []cause {
 	var causes []cause
 	add := func(list ...cause) {
@@ -67,11 +67,11 @@ func (f failure) causes(looked func(rule string) bool) []cause {
 			add(cause{Means: r.Means, Do: r.Do, Source: "smtpshim's table of refusals, deploy/doc/login.md"})
 		}
 		said := sessionExplainer().causesOf(fmt.Sprint(r.Code, " ", r.Text))
-		add(slices.DeleteFunc(said, func(c cause) bool { return c.ends != "" && c.ends == f.outcome })...) // the end and the error say more
+		add(slices.DeleteFunc(said, func(c cause) bool { return c.ends != "" && c.ends == f.outcome })...) // outcome and error say more
 	}
 	isGuess := func(c cause) bool { return c.Guess }
-	if err, _, _ := strings.Cut(f.err, "we said "); err != "" { // what we said tells no more of why
-		add(slices.DeleteFunc(sessionExplainer().causesOf(err), isGuess)...) // our own words are no symptoms
+	if err, _, _ := strings.Cut(f.err, "we said "); err != "" { // our own words do not say why
+		add(slices.DeleteFunc(sessionExplainer().causesOf(err), isGuess)...) // the error is in our words, so it has no symptoms
 	}
 	if slices.ContainsFunc(causes, func(c cause) bool { return !c.Guess }) {
 		causes = slices.DeleteFunc(causes, isGuess)
@@ -86,11 +86,11 @@ func (f failure) causes(looked func(rule string) bool) []cause {
 	return causes[:min(len(causes), mostCauses)]
 }
 
-// An ending is an ill that ends sessions without a word.
+// An ending is a fault that ends sessions without a reply.
 type ending struct {
 	outcomes []vocabulary.Outcome
-	while    string // the beginning of what was being done
-	rule     string // that heals it
+	while    string // the beginning of what the session was doing
+	rule     string // the rule that heals it
 	means    string
 }
 
@@ -105,7 +105,7 @@ var endings = []ending{
 		"hide-failed-starttls", "the server offers STARTTLS, and hung up on it"},
 }
 
-// endings are the causes that the end of the session tells.
+// endings returns the causes that the end of the session shows.
 func (f failure) endings() []cause {
 	var causes []cause
 	for _, e := range endings {
@@ -122,7 +122,7 @@ func (f failure) endings() []cause {
 	return causes
 }
 
-// end is how the session ended, where nothing else is known of why.
+// end returns the outcome of the session as a cause, for use if nothing else is known.
 func (f failure) end() cause {
 	c := endOf(f.outcome)
 	if f.refused.Code != 0 {
@@ -131,12 +131,12 @@ func (f failure) end() cause {
 	return c
 }
 
-// endOf is what is known of every session with the outcome.
+// endOf returns what is known of every session with the outcome.
 func endOf(o vocabulary.Outcome) cause {
 	return cause{Means: strings.ReplaceAll(o.Means(), "`", ""), Do: outcomeAdvice[o]}
 }
 
-// outcomeAdvice is what to do about sessions that failed where nothing else is known.
+// outcomeAdvice is what to do about failed sessions if nothing else is known.
 var outcomeAdvice = map[vocabulary.Outcome]string{
 	vocabulary.OutcomeRefused: "read the reply, and in the dialogue the command that it answers; " +
 		"where a rule can heal it that nobody has written yet, [[route.replace]] may do",
@@ -155,8 +155,8 @@ var outcomeAdvice = map[vocabulary.Outcome]string{
 	vocabulary.OutcomeDefect:            "report it, with the line of the log that has the stack",
 }
 
-// adviceHere is what to do about a cause where smtpshim stands between already; at is
-// nil if the route is no longer there.
+// adviceHere returns what to do about a cause if smtpshim is already in between. at is
+// nil if the route no longer exists.
 func adviceHere(c cause, f failure, at *route) string {
 	switch {
 	case c.Rule == "" || at == nil:
@@ -183,8 +183,8 @@ func adviceHere(c cause, f failure, at *route) string {
 	return fmt.Sprintf("add %q to rules of the route %s, %s, and reload", c.Rule, at.Name, strings.Join(also, ", "))
 }
 
-// adviceBetween is what to do about a cause where smtpshim stands between already, and it
-// is not known which rules its route has.
+// adviceBetween returns what to do about a cause if smtpshim is already in between, with
+// unknown rules.
 func adviceBetween(c cause) string {
 	if c.Rule != "" && c.Rule != straySafeguard && c.Do == useOf(c.Rule) {
 		return fmt.Sprintf("write %q into rules of the route%s, unless it is in force there", c.Rule, alsoOptions(c.Rule))
@@ -204,7 +204,7 @@ func adviceBetween(c cause) string {
 	return c.Do
 }
 
-// How advice ends that names rules of the set standard.
+// Endings of advice about rules of the set standard.
 const (
 	andStandard    = ", and is in force where a route has no rules of its own"
 	andAllStandard = ", and are in force where a route has no rules of its own"

@@ -10,17 +10,17 @@ import (
 	"smtpshim/metrics/page"
 )
 
-// A stale configuration is in force although its file has changed since, because
-// the file could not be read or used.
+// A stale says why the present configuration is older than its file: the file could not
+// be read or used.
 type stale struct {
 	at     time.Time
 	path   string
-	errs   []string // what is wrong, in full: they may quote values of the file
+	errs   []string // the mistakes in full, which may quote values of the file
 	why    string   // the same in one sentence
-	places string   // without values, for those who need no password
+	places string   // without values, for readers without a password
 }
 
-// staleAfter describes a reload of the configuration that failed with err just now.
+// staleAfter describes a reload of the configuration that has just failed with err.
 func staleAfter(path string, err error) *stale {
 	const most = 3 // mistakes that are named
 	whole, places := []string{err.Error()}, []string(nil)
@@ -44,8 +44,8 @@ func staleAfter(path string, err error) *stale {
 	return s
 }
 
-// place says where a mistake is, without the directory of its file, and without the
-// file if that is the one at path.
+// place returns the position of a mistake, without the directory of its file, and without
+// the file if that is the one at path.
 func (m mistake) place(path string) string {
 	file := ""
 	if m.file != path {
@@ -60,8 +60,8 @@ func (m mistake) place(path string) string {
 	return fmt.Sprintf("%sline %d: %s", file, m.line, m.key)
 }
 
-// failedReloads are those of the configuration and of certificates that none has
-// followed that succeeded.
+// failedReloads returns the failed reloads of the configuration and of certificates that
+// no successful one has followed.
 func (p *instance) failedReloads() []page.FailedReload {
 	var list []page.FailedReload
 	if s := p.stale.Load(); s != nil {
@@ -78,14 +78,14 @@ func (p *instance) failedReloads() []page.FailedReload {
 	return list
 }
 
-// publicStaleness says why the configuration in force is older than its file, to whoever
-// may ask without a password; "": it is not.
+// publicStaleness says why the present configuration is older than its file, for readers
+// without a password; "": it is not.
 func (p *instance) publicStaleness() string {
 	s := p.stale.Load()
 	switch {
 	case s == nil:
 		return ""
-	case p.started.password == nil && p.started.hasPage(): // on this machine alone
+	case p.started.password == nil && p.started.hasPage(): // only this machine can read it
 		return s.why
 	}
 	return s.places

@@ -14,11 +14,11 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// A farewell is how long a process that takes no new sessions may go on: until
-// drain is over once it is told to end, or until it is told so twice.
+// A farewell is the end of a process that accepts no new sessions: it ends when drain has
+// passed after the process is told to end, or when it is told so twice.
 type farewell struct {
 	drain      time.Duration
-	mu         sync.Mutex // of signal
+	mu         sync.Mutex // guards signal
 	told, over context.Context
 	tell       context.CancelFunc
 	end        context.CancelCauseFunc
@@ -44,7 +44,7 @@ func newFarewell(drain time.Duration, signals <-chan os.Signal, log *slog.Logger
 	return f
 }
 
-// signal is for each time that the process is told to end.
+// signal is called each time the process is told to end.
 func (f *farewell) signal() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -56,8 +56,8 @@ func (f *farewell) signal() {
 	time.AfterFunc(f.drain, func() { f.end(fmt.Errorf("drain = %q is over", brief(f.drain))) })
 }
 
-// drain asks idle clients to leave, and lets messages under way finish until the
-// time is over or another signal comes.
+// drain asks idle clients to leave, and lets messages in transit finish until the time
+// has passed or another signal comes.
 func (p *instance) drain(signals <-chan os.Signal) {
 	p.ready.Store(false)
 	p.notify(daemon.SdNotifyStopping, p.status("draining"))
@@ -68,18 +68,18 @@ func (p *instance) drain(signals <-chan os.Signal) {
 	p.empty(f)
 }
 
-// retire leaves new sessions to the process that has taken over. Those under way
-// go on as if nothing had happened; who is still there when drain is over is asked
-// to leave once idle, and nothing is cut off unless the process is told to end, or
-// the new one has ended: whoever started us waits for our end to start us again.
-// Who asks us last whether sessions are welcome here hears that they are.
+// retire leaves new sessions to the process that has taken over. Running sessions
+// continue as before. When drain has passed, idle clients are asked to leave. Nothing is
+// cut off unless the process is told to end, or the new process has ended: then this
+// process must end for the service manager to start it again. Readiness requests that
+// still come are answered as ready.
 func (p *instance) retire(signals <-chan os.Signal, next *successor) {
 	f := newFarewell(p.config.Load().drain, signals, p.log)
 	defer f.end(nil)
 	go func() {
 		select {
 		case how := <-next.lost():
-			if how != nil { // else it was told to end, or has handed over itself
+			if how != nil { // otherwise it was told to end, or has handed over itself
 				p.log.Error("the process that took over has ended, and nobody takes new sessions", "err", how)
 				f.signal()
 			}
@@ -109,12 +109,12 @@ func (p *instance) empty(f *farewell) {
 	p.log.Info("stopped")
 }
 
-// lastAnswers is how long the admin listener goes on with whom it has accepted.
+// lastAnswers is how long the admin listener serves connections that it has accepted.
 const lastAnswers = time.Second
 
-// closeAdmin leaves the admin listener to another process. Who has connected is
-// still answered: Shutdown would drop a request that it has not read yet. Who
-// follows events is cut off, to come again.
+// closeAdmin leaves the admin listener to another process. Clients that have connected
+// are still served; Shutdown would drop a request that was not read yet. Watchers of
+// events are cut off and connect again.
 func (p *instance) closeAdmin() {
 	if p.adminSocket == nil {
 		return

@@ -12,9 +12,9 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// decode reads TOML. A number that is too large for int64 becomes the largest that is
-// not, and vast has it as it was written, by its line: so it is out of range as any
-// other is, and what is wrong behind it is found too.
+// decode decodes TOML. A number that is too large for int64 becomes the largest int64, so
+// that it is out of range like any other, and later mistakes are found too. vast has such
+// numbers as they were written, by line.
 func decode(text string) (values map[string]any, vast map[int][]string, err error) {
 	vast = map[int][]string{}
 	for found := 0; ; found++ {
@@ -39,12 +39,12 @@ func decode(text string) (values map[string]any, vast map[int][]string, err erro
 	}
 }
 
-// maxVast is how many numbers that are too large a file may have: for each of them it is
-// decoded again.
+// maxVast is the largest number of too large numbers in a file. For each of them the file
+// is decoded again.
 const maxVast = 100
 
-// asWritten puts a number that is too large in a text as the file has it. Where a line has
-// several, it is not known which of them it is.
+// asWritten replaces the largest int64 in a text by the number in the file. If a line has
+// several, it is not known which is meant.
 func (s *source) asWritten(line int, text string) string {
 	literals, ok := s.vast[line]
 	if !ok {
@@ -54,13 +54,13 @@ func (s *source) asWritten(line int, text string) string {
 	return strings.NewReplacer(strconv.FormatInt(math.MaxInt64, 10), literal, strconv.FormatInt(math.MinInt64, 10), literal).Replace(text)
 }
 
-// lineAt is the line of an octet of a text.
+// lineAt returns the line at an offset of a text.
 func lineAt(text string, offset int) int {
 	return 1 + strings.Count(text[:max(0, min(offset, len(text)))], "\n")
 }
 
-// notTOML says what is wrong with a text that is no TOML, and where. The decoder calls
-// the line that it has got to, which may be one behind that of the mistake.
+// notTOML returns the mistake in a text that is not TOML, and its line. The decoder
+// reports the line that it has reached, which may be after that of the mistake.
 func notTOML(path, text string, err error) mistake {
 	at, ok := errors.AsType[toml.ParseError](err)
 	if !ok {
@@ -85,12 +85,13 @@ func notTOML(path, text string, err error) mistake {
 	return mistake{file: path, line: line, text: "not TOML: " + hint}
 }
 
-// headerLine is a line that begins a table, whatever its brackets, and then a comment.
+// headerLine matches a line that begins a table, with any brackets, and a comment after
+// it.
 var headerLine = regexp.MustCompile(`^(\[+)[ \t]*([^\[\]#"',]*?)[ \t]*(\]*)[ \t]*(#.*)?$`)
 
-// unfinished looks for what begins on a line up to that of the decoder's complaint and
-// is not brought to its end, and says how it would be. hint is "" if there is nothing of
-// that kind.
+// unfinished looks for a string or table header that begins on a line up to that of the
+// decoder's complaint and is not finished. hint says how to finish it; "" if there is
+// none.
 func unfinished(text string, line int, complaint string) (begun int, hint string) {
 	s := keyScanner{text: text, line: 1, index: keyIndex{}, items: map[string]int{}}
 	for s.skipBlank(); s.text != "" && s.line <= line; s.skipBlank() {
@@ -119,11 +120,11 @@ func unfinished(text string, line int, complaint string) (begun int, hint string
 	return 0, ""
 }
 
-// arrays are the last words in the names of tables of which there may be several.
+// arrays are the last parts of the names of arrays of tables.
 var arrays = []string{"account", "route", "login", "replace", "weak"}
 
-// hintBrackets says how a line that begins a table is to be written, if its brackets are
-// wrong; "": they are not, or it begins none.
+// hintBrackets returns how to write a line that begins a table with wrong brackets; "":
+// the line is not one.
 func hintBrackets(line string) string {
 	found := headerLine.FindStringSubmatch(line)
 	if found == nil || len(found[1]) == len(found[3]) && len(found[1]) <= 2 {

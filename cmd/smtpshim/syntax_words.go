@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// notText says what is wrong with a file that is in another encoding than UTF-8; "":
-// nothing.
+// notText returns what is wrong with a file in another encoding than UTF-8; "": nothing.
 func notText(text []byte) string {
 	begin := text[:min(4, len(text))]
 	switch {
@@ -19,7 +18,7 @@ func notText(text []byte) string {
 	return ""
 }
 
-// plainWords are those for what the decoder says of mistakes that are often made.
+// plainWords replaces what the decoder says about frequent mistakes.
 var plainWords = []struct {
 	said *regexp.Regexp
 	mean string
@@ -45,7 +44,8 @@ var plainWords = []struct {
 	{regexp.MustCompile(`^invalid datetime: (".*")`), "$1 is no day or time"},
 }
 
-// inPlainWords says what the decoder says, plainly where it is one of them.
+// inPlainWords returns the decoder's message, in plain words if it is about a frequent
+// mistake.
 func inPlainWords(said string) string {
 	for _, w := range plainWords {
 		if at := w.said.FindStringSubmatchIndex(said); at != nil {
@@ -55,14 +55,15 @@ func inPlainWords(said string) string {
 	return said
 }
 
-// curly are quotes that word processors and web pages write.
+// curly are the quotes that word processors and web pages write.
 const curly = "“”„‟‘’‚‛«»"
 
-// hintCurly says that a line has such quotes where plain ones are wanted; "": it has not.
+// hintCurly returns a hint if a line has such quotes in place of plain ones; "": it does
+// not.
 func hintCurly(line string) string {
 	at := strings.IndexAny(line, "“”„‟")
 	if single := strings.IndexAny(line, curly); at < 0 && single >= 0 && !strings.ContainsAny(line[:single], `"'`) {
-		at = single // else it may be an apostrophe
+		at = single // otherwise it may be an apostrophe
 	}
 	if at < 0 || strings.Contains(line[:at], "#") {
 		return ""

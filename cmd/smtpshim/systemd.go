@@ -13,13 +13,12 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// handedOver is the variable that has the names of the sockets at descriptors 4
-// and on, as JSON.
+// handedOver is the environment variable with the names of the sockets at descriptors 4
+// and up, as JSON.
 const handedOver = "SMTPSHIM_SOCKETS"
 
-// inherit takes the sockets that were handed to us, by the process that we are to
-// take over from or by systemd (sd_listen_fds(3)), under the names that listen has
-// for them. They can be asked for once.
+// inherit takes the sockets that were passed to us, by the process that we take over from
+// or by systemd (sd_listen_fds(3)), under their names in listen. It can be called once.
 func (p *instance) inherit() (before *predecessor, err error) {
 	before, p.proxy.Inherited, err = fromPredecessor()
 	if before != nil || err != nil {
@@ -33,7 +32,7 @@ func (p *instance) inherit() (before *predecessor, err error) {
 	return nil, nil
 }
 
-// checkInherited says which sockets the routes want and nobody has handed to us.
+// checkInherited reports sockets that the routes need and that were not passed to us.
 func (p *instance) checkInherited(c *config) error {
 	for _, r := range c.routes {
 		for _, address := range r.Listen {
@@ -52,9 +51,9 @@ func (p *instance) checkInherited(c *config) error {
 	return nil
 }
 
-// settle closes, of the sockets that were handed to us, those that no route wants:
-// clients would wait there for ever. Of the rest it keeps a second descriptor only
-// where systemd made them: a route may be taken away and brought back.
+// settle closes the passed sockets that no route uses, because clients would wait there
+// for ever. Of the others it keeps a second descriptor only if they are from systemd: a
+// route may be removed and added again.
 func (p *instance) settle() {
 	used := map[string]bool{adminPrefix + p.config.Load().admin: true}
 	for _, r := range p.config.Load().routes {
@@ -76,21 +75,21 @@ func (p *instance) settle() {
 	}
 }
 
-// notify tells the service manager how we are (sd_notify(3)), if there is one
-// that wants to know.
+// notify tells the service manager the state of the program (sd_notify(3)), if there is a
+// service manager that wants to know.
 func (p *instance) notify(states ...string) {
 	if _, err := daemon.SdNotify(false, strings.Join(states, "\n")); err != nil {
 		p.log.Warn("telling the service manager", "err", err)
 	}
 }
 
-// reloading is what the service manager is told before a reload. It goes by the
-// clock whether that is the reload it has asked for.
+// reloading returns what the service manager is told before a reload. The time in it
+// shows which reload it is.
 func reloading() string {
 	return daemon.SdNotifyReloading + "\n" + strings.TrimSpace(daemon.SdNotifyMonotonicUsec())
 }
 
-// status is what systemctl status shows.
+// status returns what systemctl status shows.
 func (p *instance) status(text string) string {
 	if p.stale.Load() != nil {
 		text += ", with a configuration that is older than its file"
@@ -98,11 +97,11 @@ func (p *instance) status(text string) string {
 	return fmt.Sprintf("STATUS=%s: %s, %s", text, plural(len(p.config.Load().routes), "route"), plural(p.proxy.Sessions(), "session"))
 }
 
-// watch tells the service manager that we live, as often as it asks for
-// (WatchdogSec=), until ctx ends. Whoever holds the lock of the proxy for good
-// keeps this from it, and so has us started again.
+// watch tells the service manager that the program is alive, as often as it requires
+// (WatchdogSec=), until ctx is done. It needs the lock of the proxy. If that is held for
+// ever, the program is restarted.
 func (p *instance) watch(ctx context.Context) {
-	limit, err := daemon.SdWatchdogEnabled(false) // as a new process will ask too
+	limit, err := daemon.SdWatchdogEnabled(false) // a new process asks too
 	if err != nil {
 		p.log.Warn("asking the service manager for its watchdog", "err", err)
 	}

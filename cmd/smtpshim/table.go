@@ -15,17 +15,17 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// A mistake is one thing that is wrong in a file, and where.
+// A mistake is something that is wrong in a file, and its position.
 type mistake struct {
 	file string
-	line int    // 0: nowhere in particular
-	key  string // as one would write it in full; "": none
+	line int    // 0: at no particular line
+	key  string // the full name of the key; "": none
 	text string // what is wrong, and what would be right
 
-	cause error // nil: nothing but the text
+	cause error // nil: there is only the text
 
-	path  string   // of the key, with the numbers of arrays' tables
-	after []string // paths of keys from whose mistakes it may follow; nil: it is one of its own
+	path  string   // path of the key, with numbers of tables in arrays
+	after []string // paths of keys whose mistakes may cause this one; nil: it is not a consequence
 }
 
 func (m mistake) Unwrap() error { return m.cause }
@@ -41,7 +41,7 @@ func (m mistake) Error() string {
 	return place + ": " + m.text
 }
 
-// mistakes are all of a file's, in the order of its lines.
+// mistakes are the mistakes in a file, in the order of its lines.
 type mistakes []mistake
 
 func (ms mistakes) Error() string {
@@ -52,27 +52,27 @@ func (ms mistakes) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// A source is a TOML file that is being read: everything wrong with it is
-// collected, not only the first.
+// A source is a TOML file that is being read. It collects all mistakes, not only the
+// first.
 type source struct {
 	path     string
 	lines    keyIndex
-	vast     map[int][]string // numbers beyond int64 as they are written, by line
+	vast     map[int][]string // numbers beyond int64 as written, by line
 	mistakes mistakes
-	unread   mistakes // those of files that it includes and that are no TOML
-	keys     []string // every key somebody asked for, present or not: the schema
-	arrays   []string // those of keys that are arrays of tables
+	unread   mistakes // mistakes in included files that are not TOML
+	keys     []string // every key that was asked for, present or not: the schema
+	arrays   []string // those keys that are arrays of tables
 	unknown  []stray
-	places   []place // what the program has to reach when it runs
+	places   []place // what the program must reach while it runs
 }
 
-// A stray is a key that nobody asked for.
+// A stray is a key of the file that was not asked for.
 type stray struct {
 	table *table
 	key   string
 }
 
-// openSource decodes the file and returns its outermost table.
+// openSource decodes a file and returns its outermost table.
 func openSource(path string) (*table, error) {
 	text, err := readBounded(path)
 	if err != nil {
@@ -85,8 +85,8 @@ func openSource(path string) (*table, error) {
 	return &table{source: &source{path: path, lines: indexKeys(string(text)), vast: vast}, values: values}, nil
 }
 
-// maxSource is the longest configuration that is read, in octets: a file that grows, or
-// has no end, is not one.
+// maxSource is the size, in octets, of the largest configuration that is read. A file
+// that grows or has no end is not a configuration.
 const maxSource = 16 << 20
 
 // readBounded reads a file of at most maxSource octets.
@@ -103,10 +103,10 @@ func readBounded(path string) ([]byte, error) {
 	return text, err
 }
 
-// unreadable says that a file cannot be read, and what to do about it.
+// unreadable returns the error that a file cannot be read, and what to do about it.
 func unreadable(path string, err error) error {
 	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		err = at.Err // it says the path again
+		err = at.Err // the error repeats the path
 	}
 	hint := ""
 	switch {
@@ -118,8 +118,8 @@ func unreadable(path string, err error) error {
 	return fmt.Errorf("reading %s: %w%s", path, err, hint)
 }
 
-// wrongs returns the mistakes. It is for the end: only then is it known where a key
-// belongs that stands elsewhere.
+// wrongs returns the mistakes. It must be called at the end: only then is it known where
+// a misplaced key belongs.
 func (s *source) wrongs() mistakes {
 	for _, u := range s.unknown {
 		u.table.wrong(u.key, "unknown key%s", u.table.hintPlace(u.key))
@@ -132,18 +132,18 @@ func (s *source) wrongs() mistakes {
 	return append(s.mistakes, s.unread...)
 }
 
-// A table is one table of a source. Its methods return the value of a key, or
-// the default if the key is absent or its value is wrong, which they note. A
-// table that the file does not have is an empty one.
+// A table is one table of a source. Its methods return the value of a key. If the key is
+// missing, they return the default; if its value is wrong, they also report that. A table
+// that the file does not have is an empty one.
 type table struct {
 	*source
-	path   string // with the numbers of arrays' tables
-	name   string // without
+	path   string // with numbers of tables in arrays
+	name   string // without these numbers
 	values map[string]any
 	asked  []string
 }
 
-// wrong notes a mistake at key, or at the table itself if key is "".
+// wrong reports a mistake at key, or at the table itself if key is "".
 func (t *table) wrong(key, format string, args ...any) {
 	m := mistake{file: t.source.path, key: t.name, text: fmt.Sprintf(format, args...)}
 	for _, arg := range args {
@@ -163,7 +163,7 @@ func (t *table) wrong(key, format string, args ...any) {
 	t.mistakes = append(t.mistakes, m)
 }
 
-// ask returns the value of key, whatever its type; nil if there is none.
+// ask returns the value of key, of any type; nil if there is none.
 func (t *table) ask(key string) any {
 	if !slices.Contains(t.asked, key) {
 		t.asked = append(t.asked, key)
@@ -174,7 +174,7 @@ func (t *table) ask(key string) any {
 	return t.values[key]
 }
 
-// has says whether the file has key.
+// has reports whether the file has key.
 func (t *table) has(key string) bool { _, ok := t.values[key]; return ok }
 
 // value returns the value of key if it has type T.
@@ -207,7 +207,7 @@ func (t *table) number(key string, normal, least, most int) int {
 	return int(t.octets(key, int64(normal), int64(least), int64(most)))
 }
 
-// octets is number where int may be too small, on a machine of 32 bits.
+// octets is number for values that may not fit an int on a machine of 32 bits.
 func (t *table) octets(key string, normal, least, most int64) int64 {
 	v, ok := value[int64](t, key, "a whole number")
 	if !ok {
@@ -238,7 +238,7 @@ func (t *table) duration(key string, normal, least, most time.Duration) time.Dur
 	return normal
 }
 
-// brief writes a duration without the zeros at its end.
+// brief formats a duration without trailing zeros.
 func brief(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
@@ -250,8 +250,8 @@ func brief(d time.Duration) string {
 	return text
 }
 
-// word reads one of several words into v, whose UnmarshalText says which they
-// are when it is another. It returns false if there is a word that is wrong.
+// word reads one of several words into v, whose UnmarshalText reports any other. It
+// returns false if the word is wrong.
 func (t *table) word(key string, v encoding.TextUnmarshaler) bool {
 	text, ok := value[string](t, key, "a string")
 	if !ok {
@@ -295,7 +295,7 @@ func (t *table) texts(key string) []string {
 	return texts
 }
 
-// oneOrMore reads a string, or an array of them. "" and [] are none.
+// oneOrMore reads a string or an array of strings. "" and [] are none.
 func (t *table) oneOrMore(key string) []string {
 	text, isText := t.ask(key).(string)
 	switch _, isArray := t.values[key].([]any); {
@@ -329,7 +329,7 @@ func (t *table) tables(key string) []*table {
 	case nil:
 	case []map[string]any:
 		list = v
-	case []any: // empty, or of inline tables
+	case []any: // empty, or an array of inline tables
 		for _, v := range v {
 			if values, ok := v.(map[string]any); ok {
 				list = append(list, values)
@@ -348,8 +348,8 @@ func (t *table) tables(key string) []*table {
 	return tables
 }
 
-// done notes each key that nobody asked for. Every table that was got must be
-// done in the end.
+// done reports each key that was not asked for. It must be called for every table in the
+// end.
 func (t *table) done() {
 	for key := range t.values {
 		if !slices.Contains(t.asked, key) {
@@ -358,7 +358,7 @@ func (t *table) done() {
 	}
 }
 
-// describe says what a value of the wrong type is.
+// describe describes a value of the wrong type.
 func describe(v any) string {
 	switch v := v.(type) {
 	case string:

@@ -19,21 +19,24 @@ import (
 	"smtpshim/proxy"
 )
 
-// An upgrade starts the program again, as it lies on the disk by then, and hands
-// the new process every socket that we listen on. They are the same sockets in
-// both processes, so a client that has connected waits at worst until one of them
-// accepts it. Descriptor 3 of the new process is one end of a line between the
-// two: it writes an octet when it serves, and the old one closes the other end
-// when it has told the service manager which process is the main one now. Until
-// then whatever goes wrong ends the new process, and the old one goes on.
+// An upgrade starts the program again, in the version that is then on the disk, and
+// passes all sockets on which we listen to the new process. They are the same sockets in
+// both processes, so a client that has connected waits at worst until one of them accepts
+// it.
+//
+// Descriptor 3 of the new process is one end of a line between the two. The new process
+// writes an octet when it serves. The old one closes its end when it has told the service
+// manager which process is now the main one. Any failure before that ends the new
+// process, and the old one continues.
 
-// upgradeSignals ask for an upgrade.
+// upgradeSignals are the signals that start an upgrade.
 var upgradeSignals = []os.Signal{syscall.SIGUSR2}
 
-// startLimit is how long a new process may take until it serves.
+// startLimit is the longest time until a new process serves.
 const startLimit = time.Minute
 
-// leaving is how long one is waited for that is told to end before it serves.
+// leaving is the time for which a new process that was told to end before it serves may
+// take to end.
 const leaving = time.Second
 
 // A successor is a new process that is to take over from this one.
@@ -43,14 +46,14 @@ type successor struct {
 	ended chan error
 }
 
-// An upgrade is how the start of a new process went.
+// An upgrade is the result of starting a new process.
 type upgrade struct {
-	next *successor // serves
+	next *successor // nil: it does not serve
 	err  error
 }
 
-// upgrade starts the new process, and tells when it serves, or why it does not.
-// If ctx ends before, so does it.
+// upgrade starts the new process. The channel gets the result: it serves, or why it does
+// not. If ctx is done before, the new process is stopped.
 func (p *instance) upgrade(ctx context.Context) <-chan upgrade {
 	p.log.Info("upgrading", "program", os.Args[0])
 	done := make(chan upgrade, 1)
@@ -74,7 +77,7 @@ func (p *instance) startSuccessor() (*successor, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
 	}
-	unix.SetNonblock(ends[0], true) // so that reading has a deadline
+	unix.SetNonblock(ends[0], true) // so that reads have a deadline
 	ours, theirs := os.NewFile(uintptr(ends[0]), "line"), os.NewFile(uintptr(ends[1]), "line")
 	defer theirs.Close()
 
@@ -102,13 +105,13 @@ func (p *instance) startSuccessor() (*successor, error) {
 	return s, nil
 }
 
-// successorEnviron is what a new process may know of ours: the watchdog is to
-// watch it as it does us.
+// successorEnviron returns the environment of a new process. The watchdog must watch it
+// as it watches us.
 func successorEnviron(environ []string) []string {
 	return slices.DeleteFunc(environ, func(v string) bool { return strings.HasPrefix(v, "WATCHDOG_PID=") })
 }
 
-// serves waits until the new process does. It kills one that does not in time.
+// serves waits until the new process serves. It kills a process that takes too long.
 func (s *successor) serves(ctx context.Context) error {
 	s.line.SetReadDeadline(time.Now().Add(startLimit))
 	stop := context.AfterFunc(ctx, func() { s.line.SetReadDeadline(time.Now()) })
@@ -121,7 +124,7 @@ func (s *successor) serves(ctx context.Context) error {
 		s.end()
 		select {
 		case <-s.ended:
-		case <-time.After(leaving): // it serves clients already, and ends with them
+		case <-time.After(leaving): // it already serves clients, and ends with them
 		}
 		return errors.New("this process was told to end")
 	}
@@ -133,7 +136,7 @@ func (s *successor) serves(ctx context.Context) error {
 	return fmt.Errorf("the new process ended before it served: %w", ended)
 }
 
-// kill ends the new process, and says how it ended.
+// kill kills the new process and returns how it ended.
 func (s *successor) kill() error {
 	defer s.line.Close()
 	s.cmd.Process.Kill()
@@ -143,20 +146,20 @@ func (s *successor) kill() error {
 	return errors.New("exit status 0")
 }
 
-// end has the new process end as one does that is told to: it may serve clients.
+// end tells the new process to end in the usual way, because it may serve clients.
 func (s *successor) end() {
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	s.line.Close()
 }
 
-// lost is when the new process has ended, and how: nil if as it was to.
+// lost returns a channel that gets the new process's end: nil if it was as expected.
 func (s *successor) lost() <-chan error { return s.ended }
 
-// handOver makes the new process the main one, and if again has it read the
-// configuration once more.
+// handOver makes the new process the main one. With again, it makes the new process read
+// the configuration once more.
 func (p *instance) handOver(s *successor, again bool) {
 	pid := s.cmd.Process.Pid
-	p.notify(fmt.Sprintf("MAINPID=%d", pid)) // nothing is told of ourselves after this
+	p.notify(fmt.Sprintf("MAINPID=%d", pid)) // the last notification about ourselves
 	s.line.Close()
 	p.log.Info("handed over", "pid", pid)
 	if again {
@@ -164,8 +167,8 @@ func (p *instance) handOver(s *successor, again bool) {
 	}
 }
 
-// sockets are copies of all that we listen on, by the names under which
-// p.inherited has them in the new process.
+// sockets returns copies of all sockets on which we listen, by the names that p.inherited
+// uses in the new process.
 func (p *instance) sockets() (map[string][]*os.File, error) {
 	sockets, err := p.proxy.Sockets()
 	if err != nil || p.adminSocket == nil {
@@ -183,8 +186,8 @@ func (p *instance) sockets() (map[string][]*os.File, error) {
 // A predecessor is the process that has started this one to take over from it.
 type predecessor struct{ line *os.File }
 
-// fromPredecessor gives the sockets of the process before us, by the names that
-// listen has for them; a nil predecessor means that there was none.
+// fromPredecessor returns the sockets of the process before us, by their names in listen.
+// A nil predecessor means that there was none.
 func fromPredecessor() (*predecessor, map[string][]*os.File, error) {
 	list, ok := os.LookupEnv(handedOver)
 	if !ok {
@@ -205,8 +208,8 @@ func fromPredecessor() (*predecessor, map[string][]*os.File, error) {
 	return &predecessor{os.NewFile(line, "line")}, sockets, nil
 }
 
-// relieve tells the predecessor that we serve, and waits until it has made us the
-// main process. If it is no more, we are that anyway.
+// relieve tells the predecessor that we serve, and waits until it has made us the main
+// process. If the predecessor has ended, we are that anyway.
 func (b *predecessor) relieve() {
 	if b == nil {
 		return

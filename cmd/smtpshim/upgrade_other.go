@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// upgradeSignals are none: upgrades are for Linux.
+// upgradeSignals is empty: upgrades are for Linux.
 var upgradeSignals []os.Signal
 
 type (
@@ -25,5 +25,5 @@ func (s *successor) end()                                  {}
 func (s *successor) lost() <-chan error                    { return nil }
 func (b *predecessor) relieve()                            {}
 
-// fromPredecessor is for those whom an upgrade has started.
+// fromPredecessor returns nil, because there are no upgrades.
 func fromPredecessor() (*predecessor, map[string][]*os.File, error) { return nil, nil, nil }

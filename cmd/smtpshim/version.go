@@ -8,8 +8,8 @@ import (
 	"runtime/debug"
 )
 
-// release is the version, where the one who builds sets it:
-// go build -ldflags "-X main.release=1.2.3".
+// release is the version, set by the build with go build -ldflags "-X
+// main.release=1.2.3".
 var release string
 
 func version(args []string, stdout, stderr io.Writer) int {
@@ -20,8 +20,8 @@ func version(args []string, stdout, stderr io.Writer) int {
 	return succeeded
 }
 
-// buildVersion is the release, or what the go command knows: the tag of the
-// commit, or what stands for it.
+// buildVersion returns the release, or what the go command knows: the tag of the commit,
+// or its pseudo-version.
 func buildVersion() string {
 	known := ""
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -30,7 +30,7 @@ func buildVersion() string {
 	return cmp.Or(release, known, "(devel)")
 }
 
-// buildCommit says which commit this is, of when, as the go command found it.
+// buildCommit returns the commit and its time, as the go command recorded them.
 func buildCommit() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -39,7 +39,7 @@ func buildCommit() string {
 	return commitOf(info.Settings)
 }
 
-// commitOf is buildCommit of what a program was built with.
+// commitOf is buildCommit for the settings with which a program was built.
 func commitOf(settings []debug.BuildSetting) string {
 	found := map[string]string{}
 	for _, s := range settings {

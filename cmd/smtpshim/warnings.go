@@ -12,8 +12,8 @@ import (
 	"smtpshim/rewrite"
 )
 
-// warnings lists what a route does that its administrator should know of and
-// that may yet be meant.
+// warnings returns what an administrator should know about a route, although it may be
+// intended.
 func warnings(r *route, now time.Time) []string {
 	var list []string
 	open := openListeners(r)
@@ -73,7 +73,7 @@ func warnings(r *route, now time.Time) []string {
 	return list
 }
 
-// warnPorts tells of servers whose port wants TLS in the other way (RFC 8314, 3.3).
+// warnPorts warns of servers whose port uses TLS in the other way (RFC 8314, 3.3).
 func warnPorts(r *route) (list []string) {
 	for _, server := range r.Servers {
 		switch mode := r.ServerTLS.Mode; {
@@ -86,8 +86,8 @@ func warnPorts(r *route) (list []string) {
 	return list
 }
 
-// weak names what is allowed on one side that is weak and in force. What is over
-// tlspolicy warns of.
+// weak describes the weaknesses allowed on one side now. tlspolicy warns of allowances
+// that have ended.
 func weak(side, whom string, allow []tlspolicy.Allowance, now time.Time) []string {
 	var list []string
 	for _, a := range allow {

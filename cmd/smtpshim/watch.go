@@ -65,7 +65,7 @@ func watch(args []string, stdout, stderr io.Writer) int {
 	return succeeded
 }
 
-// eventsAt is where the events of an admin listener are that pass a filter.
+// eventsAt returns the URL of the events of an admin listener that pass a filter.
 func eventsAt(admin *url.URL, f journal.Filter) string {
 	u := admin.JoinPath("events")
 	query := url.Values{}
@@ -90,11 +90,11 @@ type watching struct {
 	pause time.Duration // before it connects again
 }
 
-// silence is how long nothing may come, not even a sign of life.
+// silence is the longest time in which nothing comes, not even a sign of life.
 const silence = time.Minute
 
-// run prints events until ctx is done. Once it was connected it connects again,
-// whatever happens.
+// run prints events until ctx is done. After the first connection it always connects
+// again, whatever happens.
 func (w *watching) run(ctx context.Context) error {
 	for connected := false; ; {
 		err := w.follow(ctx, func() { connected = true })
@@ -113,7 +113,7 @@ func (w *watching) run(ctx context.Context) error {
 	}
 }
 
-// follow prints what one connection brings, until it ends.
+// follow prints the events of one connection until it ends.
 func (w *watching) follow(ctx context.Context, connected func()) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -132,7 +132,7 @@ func (w *watching) follow(ctx context.Context, connected func()) error {
 		alive.Reset(silence)
 		data, ok := strings.CutPrefix(lines.Text(), "data:")
 		if !ok {
-			continue // a sign of life, or the end of an event: each is one line of data
+			continue // a sign of life, or the end of an event, which is one line of data
 		}
 		var n journal.Notice
 		if err := json.Unmarshal([]byte(data), &n); err != nil {
@@ -149,7 +149,7 @@ func (w *watching) follow(ctx context.Context, connected func()) error {
 	return errors.New("smtpshim closed the connection, as it does when it ends")
 }
 
-// print prints an event behind the name of its session.
+// print prints an event after the name of its session.
 func (w *watching) print(n journal.Notice) {
 	l := transcript.Line{}
 	switch n.Kind {
@@ -163,7 +163,7 @@ func (w *watching) print(n journal.Notice) {
 	case journal.Lost:
 		l.Text = fmt.Sprintf("%s left out: this terminal is slower than the sessions", plural(n.Lost, "event"))
 	default:
-		return // of a newer smtpshim
+		return // from a newer smtpshim
 	}
 	name := n.ID
 	if n.Kind == journal.Lost {
@@ -177,7 +177,7 @@ func (w *watching) print(n journal.Notice) {
 	}
 }
 
-// told is a cause in one line, in the words of explain.
+// told returns a cause in one line, in the words of explain.
 func told(c journal.Cause) string {
 	head := "Means: "
 	if c.Guess {
@@ -186,7 +186,7 @@ func told(c journal.Cause) string {
 	return head + c.Means + ". Do: " + c.Do
 }
 
-// endedAs says in one line how a session was.
+// endedAs describes in one line how a session ended.
 func endedAs(n journal.Notice) string {
 	parts := []string{string(n.Outcome), plural(n.Messages, "message"), fmt.Sprintf("%.1f s", n.Seconds)}
 	if n.Server != "" {
@@ -195,7 +195,7 @@ func endedAs(n journal.Notice) string {
 	if n.Refused != nil {
 		refused := *n.Refused
 		if n.Causes != nil {
-			refused.Means, refused.Do = "", "" // the first of the causes
+			refused.Means, refused.Do = "", "" // they are in the first of the causes
 		}
 		parts = append(parts, refused.String())
 	}
