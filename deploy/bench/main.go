@@ -1,19 +1,19 @@
 //go:build linux
 
-// Command bench measures what a session, a message or a command costs through
-// smtpshim, next to HAProxy and nginx, and prints a table. deploy/bench/run builds
-// and runs it; nothing leaves the machine.
+// Command bench measures what a session, a message or a command costs through smtpshim,
+// compared with HAProxy and nginx, and prints a table. deploy/bench/run builds and runs
+// it. Nothing leaves the machine.
 //
-// A generator sends mail through each proxy to a sink that counts and forgets it.
-// Generator, sink and every proxy are processes of their own, the first two of
-// this program, so that the kernel's accounts tell what each of them uses. They
-// share the machine's processors: with every core busy, a proxy as cheap as
-// generator and sink together has half the rate of none.
+// A generator sends mail through each proxy to a sink, which counts and discards it.
+// Generator, sink and each proxy are processes of their own, the first two of this
+// program, so that the kernel accounts for them separately. They share the machine's
+// processors: with all cores busy, a proxy that costs as much as generator and sink
+// together halves the rate.
 //
-// The speed of a virtual machine changes from one second to the next, so only
-// ratios mean anything: each run through a proxy stands between two without, and
-// is set against their mean. What the sink has taken must be what was sent, to the
-// last octet; a run in which it is not, is an error and no result.
+// The speed of a virtual machine changes from one second to the next, so only ratios are
+// meaningful. Each run through a proxy is between two runs without one and is compared
+// with their mean. The sink must receive exactly the octets that were sent. A run in
+// which it does not is an error and has no result.
 package main
 
 import (

@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// A Behaviour is what the scripted server does, read from a file of the folder
-// behaviours. The file begins with one line of prose. Then come events, each with
-// the acts that answer it:
+// A Behaviour is what the scripted server does. It is read from a file in the folder
+// behaviours. The file begins with one line of prose. Events follow, each with the acts
+// that answer it:
 //
 //	on EHLO
 //	S: 250-zoo.example.com
 //	S: 250 SIZE
 //
-// An event is "connect", the beginning of a command line, "text" (the first line of
-// a message has come), "." (a message has ended) or "no recipients" (DATA after no
-// RCPT was accepted). The longest event that a command begins with is taken. A file
-// says only where it differs from base.txt. The acts are
+// An event is "connect", the beginning of a command line, "text" (the first line of a
+// message has come), "." (a message has ended) or "no recipients" (DATA without an
+// accepted RCPT). If several events match a command, the longest is used. A file contains
+// only what differs from base.txt. The acts are
 //
 //	S: LINE          say a line; Go-quoted, if it is more than printable ASCII
 //	O: "OCTETS"      say octets as they are
@@ -35,11 +35,11 @@ import (
 //	~ close          send what was said so far, and hang up
 //	~ hang           say no more until the client hangs up
 //
-// All that an event says between two such acts is one write.
+// All that an event sends between two such acts is one write.
 type Behaviour struct {
 	Name   string
 	About  string
-	Login  bool // the client is to log in: the file has the line "login"
+	Login  bool // the client must log in: the file has the line "login"
 	events map[string][]act
 }
 

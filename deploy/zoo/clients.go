@@ -13,11 +13,11 @@ import (
 // patience is how long a client may take before it counts as hung.
 const patience = 12 * time.Second
 
-// A Delivery is what one run of a client came to.
+// A Delivery is the result of one run of a client.
 type Delivery struct {
-	Status   int // exit status; -1: it hung
+	Status   int // exit status; -1: the client hung
 	Messages []string
-	Lines    []string // what it said and heard
+	Lines    []string // what the client sent and received
 	Took     time.Duration
 	Output   string
 }

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// A Dialogue is what a scripted client does, read from a file of the folder
-// dialogues. A file is a group: a line of prose, and dialogues behind headings
-// "-- NAME --". The client reads the greeting first. The steps are
+// A Dialogue is what a scripted client does. It is read from a file in the folder
+// dialogues. A file is a group: one line of prose, and dialogues under headings "-- NAME
+// --". The client reads the greeting first. The steps are
 //
 //	C: LINE          say a line, with what waits to be sent, and read the replies
 //	C, LINE          the same, but wait with sending for the next step
@@ -45,7 +45,7 @@ type step struct {
 	wait time.Duration
 }
 
-// Case names the dialogue in results.
+// Case returns the name of the dialogue in results.
 func (d *Dialogue) Case() string { return d.Group + "/" + d.Name }
 
 // readDialogues reads the files of a folder, in the order of their names.

@@ -10,7 +10,7 @@ import (
 	"os"
 )
 
-// Kept is what one peer came to, as a line of a file of results has it.
+// A Kept is the results for one peer, as a line of a file of results.
 type Kept struct {
 	Half, Peer string
 	Results    []Result

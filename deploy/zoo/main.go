@@ -1,14 +1,14 @@
 //go:build linux
 
-// Command zoo runs mail programs of other people against each other, direct and
+// Command zoo runs mail programs of other projects against each other, directly and
 // through smtpshim, and compares what happens step by step. See README.md.
 //
 //	zoo -smtpshim PROGRAM -tree DIR [-core] [-half clients|servers] [-peer NAME,...] [-case NAME,...] [-keep FILE] [-page FILE] [-j N] [-v]
 //
 // It runs real clients against a scripted server, and scripted clients against real
-// servers. It needs root, Linux, and a network of its own, which deploy/zoo/run
-// makes. It exits with 1 if anything is worse through smtpshim and the table
-// reasons.txt does not say why.
+// servers. It needs Linux, root, and a network of its own, which deploy/zoo/run creates.
+// The exit status is 1 if anything is worse through smtpshim and the table reasons.txt
+// does not say why.
 package main
 
 import (

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// A Matrix is all that a run found.
+// A Matrix is the results of a run.
 type Matrix struct {
 	core       bool
 	verbose    bool

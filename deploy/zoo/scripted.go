@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// A ScriptedServer behaves as a file says, and keeps the messages that it accepted.
-// It ends a line at LF, with or without CR before it, as Postfix 3.7 and Sendmail
-// 8.17 do.
+// A ScriptedServer follows a Behaviour and keeps the messages that it accepts. For it, LF
+// ends a line, with or without CR before it, as for Postfix 3.7 and Sendmail 8.17.
 type ScriptedServer struct {
 	Addr string
 
@@ -47,8 +46,8 @@ func startScripted(b *Behaviour) (*ScriptedServer, error) {
 	return s, nil
 }
 
-// Take returns the messages accepted since the last call, with LF at the end of
-// each line and without the dots that were stuffed.
+// Take returns the messages accepted since the last call, with LF as line end and without
+// doubled dots.
 func (s *ScriptedServer) Take() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,14 +56,14 @@ func (s *ScriptedServer) Take() []string {
 	return m
 }
 
-// Close ends the server and all of its connections.
+// Close ends the server and all its connections.
 func (s *ScriptedServer) Close() {
 	s.listener.Close()
 	s.HangUp()
 	s.done.Wait()
 }
 
-// HangUp ends the connections that are left over.
+// HangUp ends the connections that are still open.
 func (s *ScriptedServer) HangUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

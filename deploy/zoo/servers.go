@@ -137,10 +137,10 @@ func (s *running) revive() error {
 	return s.start()
 }
 
-// Spoken is what one play of a dialogue came to.
+// Spoken is the result of playing a dialogue once.
 type Spoken struct {
-	Lines  []string // what the scripted client said and heard
-	Octets []byte   // what the server got, if the dialogue is exact
+	Lines  []string // what the scripted client sent and received
+	Octets []byte   // what the server received, if the dialogue is exact
 }
 
 // play plays a dialogue to an address. The tap is before the server.

@@ -18,7 +18,7 @@ import (
 type Route struct {
 	Server string   // host:port
 	Rules  []string // of the route
-	Addr   string   // where it listens; startShim sets it
+	Addr   string   // the address at which it listens; set by startShim
 }
 
 // A Shim is a running smtpshim.

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A Tap stands between a client and what it speaks to, and writes down what the
-// client says and hears, in the order in which it passes.
+// A Tap forwards connections from clients to an address. It records the lines that the
+// clients send and receive, in the order in which they pass.
 type Tap struct {
 	Addr string
 
@@ -45,7 +45,7 @@ func startTap(to string) (*Tap, error) {
 	return t, nil
 }
 
-// Close ends the tap and its connections. It returns the lines.
+// Close ends the tap and its connections, and returns the lines.
 func (t *Tap) Close() []string {
 	t.listener.Close()
 	t.hangUp()
@@ -61,7 +61,7 @@ func (t *Tap) hangUp() {
 	}
 }
 
-// Reset ends the connections that are left over, and forgets what was said.
+// Reset ends the connections that are still open, and drops the lines.
 func (t *Tap) Reset() {
 	t.hangUp()
 	t.idle(time.Minute)
@@ -71,8 +71,8 @@ func (t *Tap) Reset() {
 	t.sent.Reset()
 }
 
-// Sent waits until the connections have ended, but no longer than patience, and
-// returns all that the clients sent since the last Reset.
+// Sent waits until the connections have ended, at most for patience, and returns all
+// octets that the clients have sent since the last Reset.
 func (t *Tap) Sent(patience time.Duration) []byte {
 	t.idle(patience)
 	t.mu.Lock()

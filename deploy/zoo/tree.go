@@ -15,14 +15,15 @@ import (
 	"time"
 )
 
-// A Tree is the folder of unpacked packages that a program sees as its /.
+// A Tree is a folder of unpacked packages, which is the root directory of the programs in
+// it.
 type Tree struct {
 	Root string
 }
 
-// A Peer is a client or a server of somebody else: a program in the folder clients
-// or servers. Its first lines have a comment "zoo: " and words: "core" if it belongs
-// to the core, "server" and so on are for people.
+// A Peer is a client or server of another project: a program in the folder clients or
+// servers. Its first lines have a comment "zoo: " with words. "core" means that it
+// belongs to the core; other words, such as "server", are for people.
 type Peer struct {
 	Name string
 	Core bool
@@ -87,7 +88,7 @@ func (t Tree) peers(dir string) ([]Peer, error) {
 	return peers, nil
 }
 
-// A Run is a program that was started in the tree.
+// A Run is a program running in the tree.
 type Run struct {
 	cmd  *exec.Cmd
 	out  *lockedBuffer
@@ -153,7 +154,7 @@ func (t Tree) start(p Peer, vars ...string) (*Run, error) {
 	return r, nil
 }
 
-// Wait returns the exit status: -1 if the program has not ended in time.
+// Wait returns the exit status; -1: the program has not ended in time.
 func (r *Run) Wait(patience time.Duration) int {
 	select {
 	case <-r.done:
@@ -163,8 +164,8 @@ func (r *Run) Wait(patience time.Duration) int {
 	}
 }
 
-// Close ends the program and all that it started. A program that left its group is
-// found by its folder, which its environment names.
+// Close ends the program and all that it started. A program that left the process group
+// is found by its folder, which is in its environment.
 func (r *Run) Close() {
 	syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL)
 	<-r.done

@@ -10,26 +10,26 @@ import (
 	"time"
 )
 
-// A Verdict compares what happened through smtpshim with what happens direct.
+// A Verdict compares what happens through smtpshim with what happens without it.
 type Verdict byte
 
 const (
 	Same     Verdict = '='
 	Better   Verdict = '+'
 	Worse    Verdict = '-'
-	Differs  Verdict = '~' // another outcome of which nobody is the worse
-	Unsteady Verdict = '?' // worse, but the peer alone is not the same twice either
+	Differs  Verdict = '~' // a different outcome, which is not worse for anybody
+	Unsteady Verdict = '?' // worse, but the peer also differs between two runs without smtpshim
 )
 
-// A Result is one comparison.
+// A Result is the result of one comparison.
 type Result struct {
 	Half    string // "clients" or "servers"
 	Peer    string
 	Case    string // a behaviour, or group/dialogue
 	Rules   string // "[]" or "standard"
 	Verdict Verdict
-	Why     string // what changed, in a few words
-	Direct  string // the first line that differs, as it is direct
+	Why     string // the change, in a few words
+	Direct  string // the first line that differs, without smtpshim
 	Through string // and through smtpshim
 	Reason  string // why it may be worse, from the table of reasons
 

@@ -1,16 +1,16 @@
 //go:build linux
 
-// Confined runs a program under the system call filters of a service unit, where
-// no systemd runs that would do it: SystemCallFilter=, RestrictAddressFamilies=
-// and the filter of MemoryDenyWriteExecute=. The unit is read, and systemd-analyze
-// asked for the groups of system calls in it.
+// Confined runs a program under the system call filters of a service unit, on machines
+// without a systemd that does so. It applies SystemCallFilter=, RestrictAddressFamilies=
+// and the filter of MemoryDenyWriteExecute=. It reads the unit, and asks systemd-analyze
+// for the groups of system calls in it.
 //
 //	go build -o /tmp/confined ./deploy/systemd/confined
 //	/tmp/confined deploy/systemd/smtpshim.service PROGRAM [ARGUMENT ...]
 //	go test -exec "/tmp/confined $PWD/deploy/systemd/smtpshim.service" ./proxy
 //
-// Under systemd a call that the unit does not allow fails; here it ends the
-// program, with SIGSYS, so that not one goes unseen.
+// Under systemd, a system call that the unit does not allow fails. Here it ends the
+// program with SIGSYS, so that none goes unnoticed.
 package main
 
 import (
