@@ -45,9 +45,10 @@ type Filter struct {
 // line where its text so far ends.
 type textFilter struct {
 	Filter
-	rule int
-	room []byte
-	at   textPlace
+	rule     int
+	room     []byte
+	at       textPlace
+	compared *comparison // nil: all text so far has passed as it was
 }
 
 // A textPlace is the place of the next octet of text within its line.
@@ -125,7 +126,8 @@ func (m *Text) LFs() int64 { return m.reader.LFs() }
 // Body reports whether the present piece belongs to the body.
 func (m *Text) Body() bool { return m.inBody }
 
-// Applied counts the running rule as one that has changed this message.
+// Applied counts the running rule as one that has changed this message. A rule whose
+// filter changes the text is counted without it, at the end of the message.
 func (m *Text) Applied() { m.applied.add(m.rule) }
 
 // Refuse replies to the client at the end of the message, and never sends that end to
@@ -190,6 +192,11 @@ func (m *Text) pass(out []byte, end bool) []byte {
 	if end && m.changes {
 		changed = m.endFilters(changed)
 		m.checkLastLine()
+		for i := range m.filters {
+			if f := &m.filters[i]; f.compared.differs() {
+				m.applied.add(f.rule)
+			}
+		}
 	}
 	if !same(changed, text) {
 		if out = changed; end {
@@ -244,6 +251,7 @@ func (m *Text) endFilters(last []byte) []byte {
 		m.rule = f.rule
 		var made []byte
 		why := contained(func(m *Text) { made = f.End(m) }, m)
+		f.compare(nil, made)
 		if why == "" {
 			why = textFault(made)
 		}
@@ -272,6 +280,7 @@ func (m *Text) filterFrom(first int, text []byte) []byte {
 		m.rule = f.rule
 		made := text
 		why := contained(func(m *Text) { made = f.Text(m, f.room[:0], text[:len(text):len(text)]) }, m)
+		f.compare(text, made)
 		if !same(made, text) {
 			f.makeRoom(len(made))
 		}
