@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Logins logs in at the server in place of clients that cannot. A client logs in to the
-// proxy, or need not. The server's own offer of logins is hidden from it.
+// Logins logs in at the server in place of clients that cannot. Some clients must log in
+// to the proxy, others need not. No client is shown the server's own offer of logins.
 type Logins interface {
 	// Mechanisms returns the mechanisms by which a client may log in to us. If there are
 	// none, the client is not offered AUTH.

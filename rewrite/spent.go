@@ -24,8 +24,9 @@ func (d *Dialogue) spend(failure vocabulary.Outcome, reason string) {
 // Another command would still be answered, but if none comes soon, none will come.
 func (d *Dialogue) Parting() bool { return d.parting }
 
-// CommandInText is Command for a client that got the reply to its message before it has
-// sent the end. The line may be a part of the message, so it never begins anything.
+// CommandInText is Command for a client that got the reply to its message before it sent
+// the end of the message. The line may be a command or text of the message, so it is
+// answered here and never sent to a server.
 func (d *Dialogue) CommandInText(raw []byte) {
 	d.inText = true
 	d.Command(raw, false)

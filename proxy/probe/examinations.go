@@ -11,7 +11,7 @@ const (
 	NeedsMessage       // a message
 )
 
-// An Examination is one thing that is examined.
+// An Examination is one check of a server, such as whether it takes a second EHLO.
 type Examination struct {
 	Name, Says string
 	Needs      Needs

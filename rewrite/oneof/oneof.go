@@ -42,9 +42,10 @@ func join(words []string, last string) string {
 	return strings.Join(words[:len(words)-1], ", ") + last + words[len(words)-1]
 }
 
-// DidYouMean returns what to add to an error about a word that is not in known: a
-// question with the word that was probably meant, or "". That is the word with the fewest
-// typing errors, or the few words of which word is a part, as pix is of cisco-pix.
+// DidYouMean returns a question to append to an error about a word that is not in known,
+// such as `; did you mean "auto"?`, or "". It suggests the known word that differs by the
+// fewest typing errors. If all differ by too many, it suggests the known words, if they
+// are few, that have word as a part, as cisco-pix has pix.
 func DidYouMean[W ~string](word string, known []W) string {
 	if best := Nearest(word, known); best != "" {
 		return fmt.Sprintf("; did you mean %q?", best)

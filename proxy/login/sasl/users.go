@@ -31,9 +31,9 @@ type Lookup func(name string) (User, bool)
 // old NTLM clients send them in upper case. It is an error if two names differ only in
 // case, or if a user has no secret.
 //
-// For an unknown name, the Lookup returns a secret of the kind that some user has, and
-// always the same kind for the same name. Neither time nor challenges then reveal that
-// there is no such user.
+// For an unknown name, the Lookup returns an unknown secret of the same kind, in clear or
+// hashed, as that of some user. The kind is always the same for the same name. Neither
+// time nor challenges then reveal that there is no such user.
 func Users(list ...User) (Lookup, error) {
 	byName := make(map[string]User, len(list))
 	kinds := make([]Secret, 0, len(list))
