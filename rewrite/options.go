@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,16 +24,24 @@ type Option struct {
 type Options map[string]any
 
 // Text returns the value of a string option.
-func (o Options) Text(name string) string { return o[name].(string) }
+func (o Options) Text(name string) string { return optionOf[string](o, name) }
 
 // Number returns the value of a number option.
-func (o Options) Number(name string) int64 { return o[name].(int64) }
+func (o Options) Number(name string) int64 { return optionOf[int64](o, name) }
 
 // List returns the value of an option that is a list of strings.
-func (o Options) List(name string) []string { return o[name].([]string) }
+func (o Options) List(name string) []string { return optionOf[[]string](o, name) }
 
 // Table returns the value of an option that is a table of strings.
-func (o Options) Table(name string) map[string]string { return o[name].(map[string]string) }
+func (o Options) Table(name string) map[string]string { return optionOf[map[string]string](o, name) }
+
+func optionOf[T any](o Options, name string) T {
+	v, ok := o[name].(T)
+	if !ok {
+		panic(fmt.Sprintf("the rule reads an option %q of type %T; it has %v", name, v, slices.Sorted(maps.Keys(o))))
+	}
+	return v
+}
 
 // A ConfigError is a mistake in the choice of a rule or in an option.
 type ConfigError struct {

@@ -2,6 +2,7 @@ package rewrite_test
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,13 +43,14 @@ func parseFile(t *testing.T, name string) *transcript.File {
 
 func playFile(t *testing.T, name string) {
 	f := parseFile(t, name)
-	got := play(t, f, silent{})
+	var l reasons
+	got := play(t, f, &l)
 	diff := transcript.Compare(f.Dialogue, got)
 	if diff == "" {
 		return
 	}
 	if !*update {
-		t.Fatalf("%s:\n%s", name, diff)
+		t.Fatalf("%s:\n%s%s", name, diff, strings.Join(l.broke, ""))
 	}
 	f.Dialogue = got
 	if err := os.WriteFile(name, f.Format(), 0o644); err != nil {
@@ -79,6 +81,16 @@ func policyOf(t *testing.T, f *transcript.File) *rewrite.Policy {
 		t.Fatal(err)
 	}
 	return policy
+}
+
+// reasons is a listener that keeps why the engine did not take what a rule made.
+type reasons struct {
+	silent
+	broke []string
+}
+
+func (r *reasons) Broke(rule, why string) {
+	r.broke = append(r.broke, fmt.Sprintf("\nwhat %s made was not taken: %s", rule, why))
 }
 
 // silent is a listener that hears nothing.

@@ -26,12 +26,14 @@ type Text struct {
 
 // A Filter is what a rule does to one message. Any function may be nil.
 type Filter struct {
-	// Text returns the octets to send in place of src: src itself, or a result in
-	// dst[:0], which does not overlap src. It must not write to src, nor will the engine
-	// write to the result. The octets are in wire format: lines end with CRLF, which is
-	// never split, and a dot at the start of a line is doubled (RFC 5321, 4.5.2). The
-	// line that ends the message is not included. src belongs either to the header, with
-	// the empty line after it, or to the body.
+	// Text returns the octets to send in place of src: src or a part of it, a result in
+	// dst[:0], which does not overlap src, memory of its own, or nothing yet (see End).
+	// It must not write to src, nor will the engine write to the result. The octets are
+	// in wire format: lines end with CRLF, which is never split, and a dot at the start
+	// of a line is doubled (RFC 5321, 4.5.2). A piece may end anywhere else, within a line
+	// too. The line that ends the message is not included. src belongs either to the
+	// header, with the empty line after it, or to the body. A rule's Message is called
+	// for each message, so what Text keeps from piece to piece can be in its closure.
 	Text func(m *Text, dst, src []byte) []byte
 
 	// End returns what Text has held back. It is called once, after all text.

@@ -155,7 +155,7 @@ func TestTheExampleHasEveryOptionAtItsDefault(t *testing.T) {
 				got = texts
 			}
 			if !ok || !reflect.DeepEqual(got, o.Default) {
-				t.Errorf("%s.%s: %v, want %v", rule.Name, o.Name, got, o.Default)
+				t.Errorf("config.example.toml, [route.options.%s]: %s is %v; want it there, commented out, with its default %v", rule.Name, o.Name, got, o.Default)
 			}
 		}
 	}

@@ -132,7 +132,7 @@ func TestACodeWithAnotherEnhancedCodeIsNotASymptom(t *testing.T) {
 		"552 5.5.3 <b@example.com>: Recipient limit is 100": "too-many-recipients",
 		"Subject: 550 questions":                            "",
 		"550 5.7.1 not you":                                 "",
-		"552 5.2.2 Mailbox full":                            "",
+		"552 5.9.7 zork":                                    "",
 	} {
 		got := ""
 		for _, c := range explains.causesOf(text) {
