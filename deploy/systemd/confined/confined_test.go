@@ -42,7 +42,7 @@ func installed(t *testing.T, dropIns ...string) (root string) {
 		copyUnit("smtpshim.service", here),
 		copyUnit("smtpshim.socket", here),
 	}
-	for _, program := range []string{"smtpshim", "kill"} {
+	for _, program := range []string{"smtpshim", "sh", "kill"} {
 		all = append(all, os.WriteFile(root+"/usr/bin/"+program, nil, 0o755))
 	}
 	for _, name := range dropIns {
