@@ -44,6 +44,7 @@ func writeRecipeFiles(t *testing.T, dir string) {
 	for name, text := range map[string]string{
 		"office.secret":     "made-up-secret",
 		"gmail.password":    "abcdefghijklmnop",
+		"provider.password": "made-up-password",
 		"scale.password":    "kg4711",
 		"ibmi.password":     "qsecofr9",
 		"sap.password":      "month-end",
