@@ -26,7 +26,7 @@ func TestTheHookOfACMEHandsARenewedCertificateOver(t *testing.T) {
 	if err := os.Chmod(filepath.Join(programs, "systemctl"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	hook := strings.NewReplacer("/etc/smtpshim", etc, "-o root -g smtpshim ", "").Replace(readRecipe(t, "acme-certificates.md").blocks("sh")[0])
+	hook := strings.NewReplacer("/etc/smtpshim", etc, "-o smtpshim -g smtpshim ", "").Replace(readRecipe(t, "acme-certificates.md").blocks("sh")[0])
 	renew := func(lineage string) {
 		t.Helper()
 		made, _, err := smtptest.Certificate("mail.example.com")
