@@ -2,9 +2,11 @@ package main
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -44,5 +46,21 @@ func TestTheDocumentsExplainEveryAttributeOfASessionsLine(t *testing.T) {
 		if !strings.Contains(table, "`"+a[1]+"`") {
 			t.Errorf("the table does not have %s", a[1])
 		}
+	}
+}
+
+// TestTheDocumentsHaveEveryNameOfWeak reads the first column of a table.
+func TestTheDocumentsHaveEveryNameOfWeak(t *testing.T) {
+	_, table, _ := strings.Cut(read(t, top+"/deploy/doc/tls.md"), "| name | allows | for |\n|---|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var want, got []string
+	for _, w := range tlspolicy.AllWeaknesses().List() {
+		want = append(want, w.String())
+	}
+	for row := range strings.Lines(table) {
+		got = append(got, strings.Trim(strings.Split(row, "|")[1], " `"))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the table has %q,\nwant %q", got, want)
 	}
 }
