@@ -53,9 +53,12 @@ type ConfigError struct {
 func (e *ConfigError) Error() string { return e.Err.Error() }
 func (e *ConfigError) Unwrap() error { return e.Err }
 
+// AllOptions returns the rule's own options and those that every rule has.
+func (r *Rule) AllOptions() []Option { return slices.Concat(r.Options, ScopeOptions()) }
+
 // checkOptions returns the options with defaults filled in, and the mistakes found.
 func (r *Rule) checkOptions(given map[string]any) (Options, []error) {
-	known := slices.Concat(r.Options, ScopeOptions())
+	known := r.AllOptions()
 	values := Options{}
 	for _, o := range known {
 		values[o.Name] = o.Default

@@ -14,7 +14,7 @@ func rulesMean(rules *rewrite.Rules, idle []rewrite.Rule) (list []string) {
 	for _, name := range rules.Names() {
 		scope := rules.Scope(name)
 		switch {
-		case name == straySafeguard && scope == "":
+		case name == heal.Safeguard && scope == "":
 			continue
 		case slices.ContainsFunc(idle, func(r rewrite.Rule) bool { return r.Name == name }):
 			continue

@@ -31,7 +31,7 @@ func readReplacements(t *table, options map[string]map[string]any) (names []stri
 			at.follows(nil, "name", `is missing: logs and metrics call the rule by it, as in name = "noop"`)
 		case !replaceName.MatchString(name):
 			at.wrong("name", "%q is no name; it has small letters, digits, and hyphens between them", name)
-		case slices.Contains(knownRules(), name):
+		case slices.Contains(heal.Names(), name):
 			at.wrong("name", "%q is the name of a rule or set; choose another", name)
 		case replaced[rule] != nil:
 			at.wrong("name", "%q is the name of another [[route.replace]] of this route", name)
@@ -44,15 +44,4 @@ func readReplacements(t *table, options map[string]map[string]any) (names []stri
 		}
 	}
 	return names, replaced
-}
-
-// knownRules returns the names of all rules and sets.
-func knownRules() (known []string) {
-	for _, r := range heal.Table() {
-		known = append(known, r.Name)
-	}
-	for _, s := range heal.Sets() {
-		known = append(known, s.Name)
-	}
-	return known
 }

@@ -13,10 +13,6 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// straySafeguard is the rule that keeps one message from becoming two. It is in force on
-// every route, even if other rules are only observed.
-const straySafeguard = "stray-bytes"
-
 // readRules reads rules and their options, and compiles them. It records options of rules
 // that are not in force as idle.
 func readRules(t *table, r *route) {
@@ -76,11 +72,11 @@ func readMode(t *table) string {
 	return w.word
 }
 
-// observes makes the rules with these names observed, and keeps only straySafeguard in
+// observes makes the rules with these names observed, and keeps only heal.Safeguard in
 // force. The names must compile.
 func (r *route) observes(names []string) {
-	r.Observed, _ = heal.Compile(append(slices.Clone(names), "-"+straySafeguard), r.options)
-	r.Rules, _ = heal.Compile([]string{straySafeguard}, map[string]map[string]any{straySafeguard: r.options[straySafeguard]})
+	r.Observed, _ = heal.Compile(append(slices.Clone(names), "-"+heal.Safeguard), r.options)
+	r.Rules, _ = heal.Compile([]string{heal.Safeguard}, map[string]map[string]any{heal.Safeguard: r.options[heal.Safeguard]})
 }
 
 // computed returns the rules that look at sessions: those in force, or those observed.
@@ -95,7 +91,7 @@ func (r *route) computed() *rewrite.Rules {
 // and returns the names of these rules. The rule for stray octets is in force on every
 // route.
 func ruleKeys(t *table, options map[string]map[string]any) []string {
-	names := []string{straySafeguard}
+	names := []string{heal.Safeguard}
 	set := func(key, rule, option string, value any) {
 		if said, both := options[rule][option]; both && fmt.Sprint(said) != fmt.Sprint(value) {
 			t.wrong(key, "is %v, and route.options.%s.%s is %v; leave one of them out", value, rule, option, said)
@@ -107,7 +103,7 @@ func ruleKeys(t *table, options map[string]map[string]any) []string {
 		options[rule][option] = value
 	}
 	if mode := chosenWord(t, "stray_bytes", "mend", "refuse"); mode != "" {
-		set("stray_bytes", "stray-bytes", "mode", mode)
+		set("stray_bytes", heal.Safeguard, "mode", mode)
 	}
 	if mode := chosenWord(t, "long_lines", "pass", "fold", "refuse", "encode"); mode != "" && mode != "pass" {
 		names = append(names, "long-lines")
@@ -152,7 +148,7 @@ func (c *chosen) UnmarshalText(text []byte) error { return chooseWord(&c.word, t
 // hintRule returns what to add to an error about an unknown rule.
 func hintRule(name string) string {
 	name = strings.TrimPrefix(name, "-")
-	known := knownRules()
+	known := heal.Names()
 	if slices.Contains(known, name) {
 		return ""
 	}
@@ -164,7 +160,7 @@ func hintOption(e *rewrite.ConfigError) string {
 	var known []string
 	for _, r := range heal.Table() {
 		if r.Name == e.Rule {
-			for _, o := range allOptions(r) {
+			for _, o := range r.AllOptions() {
 				known = append(known, o.Name)
 			}
 		}

@@ -90,7 +90,7 @@ func nothingCalled(name string) string {
 	for _, s := range smtptest.Servers() {
 		names = append(names, s.Name)
 	}
-	if slices.Contains(knownRules(), name) {
+	if slices.Contains(heal.Names(), name) {
 		return fmt.Sprintf("%q is a rule, or a set of rules, of which \"smtpshim rules %[1]s\" tells, and nothing that is simulated.", name)
 	}
 	hint := oneof.DidYouMean(name, slices.Compact(slices.Sorted(slices.Values(names))))

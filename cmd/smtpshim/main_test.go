@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 
 	"smtpshim/proxy/tlspolicy"
-	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
 )
 
@@ -202,7 +200,7 @@ func TestRulesTellsAllThereIs(t *testing.T) {
 		_, one, _ := call("rules", r.Name)
 		one = strings.Join(strings.Fields(one), " ")
 		wanted := append([]string{r.Heals, r.Doc, r.Source}, r.Symptoms...)
-		for _, o := range slices.Concat(r.Options, rewrite.ScopeOptions()) {
+		for _, o := range r.AllOptions() {
 			wanted = append(wanted, o.Name+" = "+tomlValue(o.Default)+" "+o.Doc)
 		}
 		for _, want := range wanted {

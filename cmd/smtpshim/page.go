@@ -82,7 +82,7 @@ func shownRule(r rewrite.Rule) page.Description {
 			d.Entries = append(d.Entries, e.Number+" "+e.Wrong)
 		}
 	}
-	for _, o := range allOptions(r) {
+	for _, o := range r.AllOptions() {
 		d.Options = append(d.Options, page.Option{Name: o.Name, Default: tomlValue(o.Default), Says: o.Doc})
 	}
 	if f, err := testdata.Of(r.Name); f != nil && err == nil { // a test reads all of them

@@ -96,7 +96,7 @@ func tellOf(name string, stdout, stderr io.Writer) int {
 		return succeeded
 	}
 	hint := hintRule(name)
-	if strings.Contains(name, " ") || oneof.Nearest(name, knownRules()) == "" {
+	if strings.Contains(name, " ") || oneof.Nearest(name, heal.Names()) == "" {
 		if found := findRules(name); found != nil {
 			printFound(stdout, found)
 			return succeeded
@@ -171,7 +171,7 @@ func printRule(w, stderr io.Writer, r rewrite.Rule) int {
 		}
 	}
 	fmt.Fprintf(w, "\nOptions, in [route.options.%s]:\n\n", r.Name)
-	for _, o := range allOptions(r) {
+	for _, o := range r.AllOptions() {
 		entry(w, 2, fmt.Sprintf("%s = %s", o.Name, tomlValue(o.Default)), 22, o.Doc)
 	}
 	if err := printWire(w, r.Name); err != nil {
@@ -189,11 +189,6 @@ func setsOf(rule string) (names []string) {
 		}
 	}
 	return names
-}
-
-// allOptions returns a rule's own options and those of every rule.
-func allOptions(r rewrite.Rule) []rewrite.Option {
-	return slices.Concat(r.Options, rewrite.ScopeOptions())
 }
 
 // tomlValue formats the default of an option for the configuration file.

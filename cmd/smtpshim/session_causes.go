@@ -186,7 +186,7 @@ func adviceHere(c cause, f failure, at *route) string {
 // adviceBetween returns what to do about a cause if smtpshim is already in between, with
 // unknown rules.
 func adviceBetween(c cause) string {
-	if c.Rule != "" && c.Rule != straySafeguard && c.Do == useOf(c.Rule) {
+	if c.Rule != "" && c.Rule != heal.Safeguard && c.Do == useOf(c.Rule) {
 		return fmt.Sprintf("write %q into rules of the route%s, unless it is in force there", c.Rule, alsoOptions(c.Rule))
 	}
 	if rest, ok := strings.CutPrefix(c.Do, "put smtpshim between: "); ok {

@@ -121,7 +121,7 @@ func TestEveryFailureHasAReasonAndAdvice(t *testing.T) {
 			t.Errorf("%s: %+v", o, list)
 		}
 	}
-	known, healing := knownRules(), explaining(t, `["fall-back-to-helo"]`)
+	known, healing := heal.Names(), explaining(t, `["fall-back-to-helo"]`)
 	if list := healing.causesOf(failure{route: "in", outcome: vocabulary.OutcomeServerLost, while: "waiting for the reply to ehlo"}); len(list) != 1 || list[0].Guess {
 		t.Errorf("a rule in force has looked, and is guessed: %+v", list)
 	}

@@ -6,9 +6,13 @@ import (
 	"smtpshim/rewrite"
 )
 
+// Safeguard is the rule that keeps one message from becoming two. It is in force on
+// every route, even if other rules are only observed.
+const Safeguard = "stray-bytes"
+
 func strayBytes() rewrite.Rule {
 	return rewrite.Rule{
-		Name:  "stray-bytes",
+		Name:  Safeguard,
 		Heals: "messages with a bare CR, a bare LF or a NUL in them, which another reader takes for a line's end",
 		Doc: "What is stray in a message is never passed on. A bare LF becomes CRLF, and CRs directly before CRLF go: CR CR LF is one " +
 			"line end. Any other bare CR, and a NUL, becomes a blank. A single dot behind a bare LF is doubled, so that it arrives. " +

@@ -80,6 +80,17 @@ func Table() []rewrite.Rule {
 	}
 }
 
+// Names returns the names of rules and sets.
+func Names() (names []string) {
+	for _, r := range Table() {
+		names = append(names, r.Name)
+	}
+	for _, s := range Sets() {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
 // Sets returns the names for several rules.
 func Sets() []rewrite.Set {
 	return withProducts([]rewrite.Set{
