@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
 	"smtpshim/proxy/header"
 )
@@ -40,9 +41,9 @@ func check(args []string, stdout, stderr io.Writer) int {
 	count := printAll(stdout, c)
 	with := ""
 	if n := len(c.included); n > 0 {
-		with = fmt.Sprintf(", with %s of %s,", plural(n, "file"), filepath.Dir(c.included[0]))
+		with = fmt.Sprintf(", with %s of %s,", words.Plural(n, "file"), filepath.Dir(c.included[0]))
 	}
-	fmt.Fprintf(stdout, "%s%s is right: %s, %s.\n", *path, with, plural(len(c.routes), "route"), plural(count, "warning"))
+	fmt.Fprintf(stdout, "%s%s is right: %s, %s.\n", *path, with, words.Plural(len(c.routes), "route"), words.Plural(count, "warning"))
 	status := succeeded
 	if *strict && count > 0 {
 		status = failed
@@ -52,7 +53,7 @@ func check(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stdout)
 	if bad := checkLive(stdout, c); bad > 0 {
-		fmt.Fprintf(stdout, "%s failed.\n", plural(bad, "server"))
+		fmt.Fprintf(stdout, "%s failed.\n", words.Plural(bad, "server"))
 		return failed
 	}
 	return status
@@ -95,16 +96,9 @@ func printAll(w io.Writer, c *config) (warned int) {
 		ports(0, c.admin)
 	}
 	entry(w, 0, "log", 17, fmt.Sprintf("%s, level %s", c.format, strings.ToLower(c.level.String())))
-	entry(w, 0, "drain", 17, brief(c.drain))
+	entry(w, 0, "drain", 17, words.Brief(c.drain))
 	fmt.Fprint(w, "\n\"smtpshim rules\" tells whom each rule heals.\n")
 	return warned
-}
-
-func plural(n int, word string) string {
-	if n != 1 {
-		word += "s"
-	}
-	return fmt.Sprintf("%d %s", n, word)
 }
 
 // A said maps each text that was printed to the route for which it was printed first.
@@ -127,7 +121,7 @@ func printRoute(w io.Writer, r *route, said said) {
 	line("listens on", strings.Join(r.Listen, ", "))
 	line("servers", serversAre(r.Route))
 	if h := r.Health; h.Interval > 0 {
-		line("health", fmt.Sprintf("each server is connected to every %s, greets and answers EHLO within %s, or is left alone", brief(h.Interval), brief(h.Timeout)))
+		line("health", fmt.Sprintf("each server is connected to every %s, greets and answers EHLO within %s, or is left alone", words.Brief(h.Interval), words.Brief(h.Timeout)))
 	}
 	for _, l := range networkMeans(r) {
 		line(l[0], l[1])
@@ -141,7 +135,7 @@ func printRoute(w io.Writer, r *route, said said) {
 		line("early commands", "the server sees that a client speaks before its greeting, or in a group that it has not offered to take")
 	}
 	if len(r.ProxyFrom) > 0 {
-		line("PROXY header", "must come first from "+networkList(r.ProxyFrom))
+		line("PROXY header", "must come first from "+words.Networks(r.ProxyFrom))
 	}
 	if r.ProxySend != header.None {
 		line("PROXY header", "goes first to the server, in version "+r.ProxySend.String()[1:]+", with the client's addresses")
@@ -204,7 +198,7 @@ func changedTimeouts(t proxy.Timeouts) string {
 	var changed []string
 	for _, t := range timeoutsOf(&t, false) {
 		if *t.value != t.normal {
-			changed = append(changed, fmt.Sprintf("%s %s", t.key, brief(*t.value)))
+			changed = append(changed, fmt.Sprintf("%s %s", t.key, words.Brief(*t.value)))
 		}
 	}
 	return strings.Join(changed, ", ")

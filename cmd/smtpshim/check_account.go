@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy/login/token"
 )
 
@@ -47,7 +48,7 @@ func (a *account) means() string {
 	case t.Flow == token.Command:
 		text += ": " + t.Command[0] // the arguments may contain a secret
 		if n := len(t.Command) - 1; n > 0 {
-			text += ", with " + plural(n, "argument")
+			text += ", with " + words.Plural(n, "argument")
 		}
 	}
 	if t.TokenURL != "" {
@@ -60,15 +61,15 @@ func (a *account) means() string {
 func (a *account) pace() string {
 	var list []string
 	if a.Sessions > 0 {
-		list = append(list, plural(a.Sessions, "session")+" at once")
+		list = append(list, words.Plural(a.Sessions, "session")+" at once")
 	}
 	if a.MessagesPerMinute > 0 {
-		list = append(list, plural(a.MessagesPerMinute, "message")+" a minute")
+		list = append(list, words.Plural(a.MessagesPerMinute, "message")+" a minute")
 	}
 	if len(list) == 0 {
 		return "no limit"
 	}
-	return strings.Join(list, " and ") + ", counted by each smtpshim for itself; whoever is over that waits " + brief(a.Wait) + ", then hears 451"
+	return strings.Join(list, " and ") + ", counted by each smtpshim for itself; whoever is over that waits " + words.Brief(a.Wait) + ", then hears 451"
 }
 
 // usesOf returns the routes whose logins use an account.

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
 	"smtpshim/proxy/header"
 	"smtpshim/proxy/tlspolicy"
@@ -214,7 +215,7 @@ func (v *visit) trouble() string {
 	s, mode := &v.session, v.route.ServerTLS.Mode
 	switch {
 	case v.late:
-		return fmt.Sprintf("not done within %s: %s", brief(liveWait), cmp.Or(s.end.While, "connecting"))
+		return fmt.Sprintf("not done within %s: %s", words.Brief(liveWait), cmp.Or(s.end.While, "connecting"))
 	case s.tls.err != nil && mode >= rewrite.ServerTLSRequire:
 		_, text := tlspolicy.Explain(s.tls.err)
 		return "TLS fails, so there is no mail: " + text

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 )
@@ -183,7 +184,7 @@ func (p tlsPrinter) described(info tlspolicy.Info) string {
 	if names == "" {
 		names = "no host name"
 	}
-	left := fmt.Sprintf("%s left", plural(info.DaysLeft(p.now), "day"))
+	left := fmt.Sprintf("%s left", words.Plural(info.DaysLeft(p.now), "day"))
 	if p.now.After(info.NotAfter) {
 		left = "EXPIRED"
 	}
@@ -215,7 +216,7 @@ func (p tlsPrinter) allowance(a tlspolicy.Allowance, whom string) {
 // networks.
 func allowed(a tlspolicy.Allowance, whom string) string {
 	if len(a.Networks) > 0 {
-		whom = "clients in " + networkList(a.Networks)
+		whom = "clients in " + words.Networks(a.Networks)
 	}
 	when := "for ever"
 	if !a.Until.IsZero() {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy/tlspolicy"
 )
 
@@ -132,7 +133,7 @@ func (t *table) pairs(key string, files []string, other string, others []string)
 		return true
 	}
 	if t.says(key) == (len(files) > 0) { // the mistake was already reported
-		t.wrong(other, "names %s, and %s %d; each has its own", plural(len(others), "file"), key, len(files))
+		t.wrong(other, "names %s, and %s %d; each has its own", words.Plural(len(others), "file"), key, len(files))
 	}
 	return false
 }

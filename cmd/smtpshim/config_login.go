@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
 	"smtpshim/proxy/login"
 	"smtpshim/proxy/login/sasl"
@@ -142,7 +143,7 @@ func isAddress(text string) bool {
 
 // loginMeans describes a login: who logs in, and how.
 func loginMeans(l routeLogin) string {
-	list := networkList(l.Networks)
+	list := words.Networks(l.Networks)
 	who := "clients in " + list
 	if l.User != "" {
 		who = fmt.Sprintf("user %q, who logs in to us by %s", l.User, strings.Join(sasl.Mechanisms(l.Secret), ", "))

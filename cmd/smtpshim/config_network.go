@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
 )
 
@@ -35,15 +36,6 @@ func readNetwork(t *table, r *route) {
 	case !wanted && len(r.Destinations) > 0:
 		origin.wrong("networks", "means nothing here: servers is not [%q]", proxy.OriginalDestination)
 	}
-}
-
-// networkList returns networks in words.
-func networkList(networks []netip.Prefix) string {
-	list := make([]string, len(networks))
-	for i, n := range networks {
-		list[i] = n.String()
-	}
-	return strings.Join(list, ", ")
 }
 
 // servesEverybody reports whether clients at any address are served.
@@ -86,14 +78,14 @@ func checkSocketName(name string) error {
 // networkMeans describes the network settings for check, by name and text.
 func networkMeans(r *route) (lines [][2]string) {
 	if len(r.Clients) > 0 {
-		lines = append(lines, [2]string{"clients", "only from " + networkList(r.Clients) + "; the others get 554"})
+		lines = append(lines, [2]string{"clients", "only from " + words.Networks(r.Clients) + "; the others get 554"})
 	}
 	if slices.Contains(r.Servers, proxy.OriginalDestination) {
 		by := "as connection tracking has it (REDIRECT)"
 		if r.Transparent {
 			by = "to which the connection is made (TPROXY)"
 		}
-		lines = append(lines, [2]string{"destination", "where the client was going, " + by + ", if that is in " + networkList(r.Destinations)})
+		lines = append(lines, [2]string{"destination", "where the client was going, " + by + ", if that is in " + words.Networks(r.Destinations)})
 	}
 	if r.Transparent {
 		lines = append(lines, [2]string{"transparent", "connections to addresses of others are taken; needs CAP_NET_ADMIN"})

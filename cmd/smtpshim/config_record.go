@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy/record"
 	"smtpshim/rewrite"
 )
@@ -126,11 +127,11 @@ func recordMeans(r *record.Route) string {
 		what = "dialogues that fail"
 	}
 	if len(r.Clients) > 0 {
-		what += " of clients in " + networkList(r.Clients)
+		what += " of clients in " + words.Networks(r.Clients)
 	}
-	kept := "kept for " + brief(r.Age)
+	kept := "kept for " + words.Brief(r.Age)
 	if r.Age == 0 {
-		kept = "the last " + plural(r.Keep, "file")
+		kept = "the last " + words.Plural(r.Keep, "file")
 	}
 	return fmt.Sprintf("%s, in %s: %s, in all at most %d MiB", what, r.Dir, kept, r.Octets>>20)
 }

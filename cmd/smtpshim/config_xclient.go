@@ -1,6 +1,7 @@
 package main
 
 import (
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
 	"smtpshim/rewrite"
 )
@@ -25,7 +26,7 @@ func xclientMeans(r *proxy.Route) (means []string) {
 		means = append(means, "require: tells the server who the client is, or ends the session with 421")
 	}
 	if len(r.XCLIENTFrom) > 0 {
-		means = append(means, "taken from "+networkList(r.XCLIENTFrom))
+		means = append(means, "taken from "+words.Networks(r.XCLIENTFrom))
 	}
 	return means
 }

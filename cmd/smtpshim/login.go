@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy/login/token"
 	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite/oneof"
@@ -94,6 +95,6 @@ func prompt(w io.Writer, a *account, p token.Prompt) error {
 	if p.Complete != "" {
 		fmt.Fprintf(w, "This address has the code in it: %s\n", p.Complete)
 	}
-	fmt.Fprintf(w, "Waiting for that, at most %s ...\n", brief(minutes))
+	fmt.Fprintf(w, "Waiting for that, at most %s ...\n", words.Brief(minutes))
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy/evidence"
 	"smtpshim/proxy/journal"
 )
@@ -95,7 +96,7 @@ type proposedRoute struct {
 // print prints the evidence, in lines that patch ignores, and the diff.
 func (p *proposal) print(w io.Writer) {
 	for _, r := range p.Routes {
-		fmt.Fprintf(w, "# route %s: %s of %s since %s", journal.Printable(r.Name), plural(r.Sessions, "session"), atLeast(r.Clients, "client"),
+		fmt.Fprintf(w, "# route %s: %s of %s since %s", journal.Printable(r.Name), words.Plural(r.Sessions, "session"), atLeast(r.Clients, "client"),
 			r.Since.Local().Format("2006-01-02 15:04"))
 		if r.Failed > 0 {
 			fmt.Fprintf(w, ", of which %d failed", r.Failed)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy/dialogues"
 	player "smtpshim/rewrite/play"
 )
@@ -53,9 +54,9 @@ func (w *playWriter) file(p *played) {
 	if p.Lines == 1 {
 		were = "was"
 	}
-	entry(w.out, 0, "", 0, fmt.Sprintf("%s: %s (%s), of which %d of %s %s played, under %s", p.File, plural(p.Dialogues, "dialogue"), strings.Join(p.Sources, ", "), p.Played, plural(p.Lines, "line"), were, p.Under))
+	entry(w.out, 0, "", 0, fmt.Sprintf("%s: %s (%s), of which %d of %s %s played, under %s", p.File, words.Plural(p.Dialogues, "dialogue"), strings.Join(p.Sources, ", "), p.Played, words.Plural(p.Lines, "line"), were, p.Under))
 	if p.Cut > 0 {
-		entry(w.out, 2, "", 2, fmt.Sprintf("%s too long, and the rest of it was left out.", plural(p.Cut, "dialogue")))
+		entry(w.out, 2, "", 2, fmt.Sprintf("%s too long, and the rest of it was left out.", words.Plural(p.Cut, "dialogue")))
 	}
 	w.rules(p)
 	w.refusals(p.Unhealed, p.MoreRefusals, "Refusals that stay")
@@ -79,7 +80,7 @@ func (w *playWriter) textless(p *played) {
 	}
 	what := "The text of the messages is not there"
 	if p.Textless < p.Messages {
-		what = fmt.Sprintf("The text of %d of %s is not there", p.Textless, plural(p.Messages, "message"))
+		what = fmt.Sprintf("The text of %d of %s is not there", p.Textless, words.Plural(p.Messages, "message"))
 	}
 	fmt.Fprintln(w.out)
 	entry(w.out, 2, "", 2, what+": it is not known what these rules would do with it: "+strings.Join(p.TextRules, ", ")+".")
@@ -94,7 +95,7 @@ func (w *playWriter) rules(p *played) {
 	for _, r := range p.Rules {
 		text := times(r.Count)
 		if p.Dialogues > 1 {
-			text += " in " + plural(r.Dialogues, "dialogue")
+			text += " in " + words.Plural(r.Dialogues, "dialogue")
 		}
 		entry(w.out, playColumn, r.Rule, playedColumn, text+", first in "+r.First.String())
 		if r.Said != "" {

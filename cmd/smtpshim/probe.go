@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
 	"smtpshim/proxy/probe"
 )
@@ -288,7 +289,7 @@ func printProbed(w io.Writer, p probed) {
 	if faults == 0 && strict > 0 {
 		entry(w, 0, "", 0, "What it is strict about it may refuse, by the RFCs. Clients that say it all the same come through a route such as this:")
 	} else if p.Route != "" {
-		fmt.Fprintf(w, "%s: %s. A route that heals what can be healed:\n", p.Server, plural(faults, "fault"))
+		fmt.Fprintf(w, "%s: %s. A route that heals what can be healed:\n", p.Server, words.Plural(faults, "fault"))
 	}
 	if p.Route != "" {
 		fmt.Fprintf(w, "\n%s\n", indented(p.Route))
@@ -334,7 +335,7 @@ func printFinding(w io.Writer, f probe.Finding) {
 }
 
 func counted(r probe.Report) string {
-	text := plural(r.Count(probe.Fault), "fault") + ", strict about " + strconv.Itoa(r.Count(probe.Strict))
+	text := words.Plural(r.Count(probe.Fault), "fault") + ", strict about " + strconv.Itoa(r.Count(probe.Strict))
 	if r.Missed != "" {
 		text += "; not examined to the end: " + r.Missed
 	}

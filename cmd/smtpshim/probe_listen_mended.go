@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy/probe"
 	probelisten "smtpshim/proxy/probe/listen"
 )
@@ -160,7 +161,7 @@ func (r mendedResult) String() string {
 	case r.Sessions == 0:
 		return "the client has said nothing to it"
 	}
-	text := fmt.Sprintf("without: %s; with: %d, in %s", plural(r.Without, "fault"), len(r.With), plural(r.Sessions, "session"))
+	text := fmt.Sprintf("without: %s; with: %d, in %s", words.Plural(r.Without, "fault"), len(r.With), words.Plural(r.Sessions, "session"))
 	if r.Through == "" {
 		text += "; it has sent no message to its end"
 	}

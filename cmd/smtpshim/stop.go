@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+
+	"smtpshim/cmd/smtpshim/internal/words"
 )
 
 // A farewell is the end of a process that accepts no new sessions: it ends when drain has
@@ -53,7 +55,7 @@ func (f *farewell) signal() {
 		return
 	}
 	f.tell()
-	time.AfterFunc(f.drain, func() { f.end(fmt.Errorf("drain = %q is over", brief(f.drain))) })
+	time.AfterFunc(f.drain, func() { f.end(fmt.Errorf("drain = %q is over", words.Brief(f.drain))) })
 }
 
 // drain asks idle clients to leave, and lets messages in transit finish until the time

@@ -11,6 +11,8 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
+
+	"smtpshim/cmd/smtpshim/internal/words"
 )
 
 // handedOver is the environment variable with the names of the sockets at descriptors 4
@@ -94,7 +96,7 @@ func (p *instance) status(text string) string {
 	if p.stale.Load() != nil {
 		text += ", with a configuration that is older than its file"
 	}
-	return fmt.Sprintf("STATUS=%s: %s, %s", text, plural(len(p.config.Load().routes), "route"), plural(p.proxy.Sessions(), "session"))
+	return fmt.Sprintf("STATUS=%s: %s, %s", text, words.Plural(len(p.config.Load().routes), "route"), words.Plural(p.proxy.Sessions(), "session"))
 }
 
 // watch tells the service manager that the program is alive, as often as it requires

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/rewrite/oneof"
 )
 
@@ -231,23 +232,11 @@ func (t *table) duration(key string, normal, least, most time.Duration) time.Dur
 	case err != nil:
 		t.wrong(key, "%q is no duration; %s is wanted", text, want)
 	case v < least || v > most:
-		t.wrong(key, "%q is out of range; it may be %s to %s", text, brief(least), brief(most))
+		t.wrong(key, "%q is out of range; it may be %s to %s", text, words.Brief(least), words.Brief(most))
 	default:
 		return v
 	}
 	return normal
-}
-
-// brief formats a duration without trailing zeros.
-func brief(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }
 
 // word reads one of several words into v, whose UnmarshalText reports any other. It

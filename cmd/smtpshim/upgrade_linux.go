@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
 )
 
@@ -131,7 +132,7 @@ func (s *successor) serves(ctx context.Context) error {
 	ended := s.kill()
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("the new process did not serve within %s and was killed", brief(startLimit))
+		return fmt.Errorf("the new process did not serve within %s and was killed", words.Brief(startLimit))
 	}
 	return fmt.Errorf("the new process ended before it served: %w", ended)
 }

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy/journal"
 	"smtpshim/rewrite/oneof"
 	"smtpshim/rewrite/transcript"
@@ -117,7 +118,7 @@ func (w *watching) run(ctx context.Context) error {
 func (w *watching) follow(ctx context.Context, connected func()) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	alive := time.AfterFunc(silence, func() { cancel(fmt.Errorf("nothing came for %s", brief(silence))) })
+	alive := time.AfterFunc(silence, func() { cancel(fmt.Errorf("nothing came for %s", words.Brief(silence))) })
 	defer alive.Stop()
 	answer, err := askAdmin(ctx, w.url, "text/event-stream", "events")
 	if err != nil {
@@ -161,7 +162,7 @@ func (w *watching) print(n journal.Notice) {
 	case journal.Ended:
 		l.Text = endedAs(n)
 	case journal.Lost:
-		l.Text = fmt.Sprintf("%s left out: this terminal is slower than the sessions", plural(n.Lost, "event"))
+		l.Text = fmt.Sprintf("%s left out: this terminal is slower than the sessions", words.Plural(n.Lost, "event"))
 	default:
 		return // from a newer smtpshim
 	}
@@ -188,7 +189,7 @@ func told(c journal.Cause) string {
 
 // endedAs describes in one line how a session ended.
 func endedAs(n journal.Notice) string {
-	parts := []string{string(n.Outcome), plural(n.Messages, "message"), fmt.Sprintf("%.1f s", n.Seconds)}
+	parts := []string{string(n.Outcome), words.Plural(n.Messages, "message"), fmt.Sprintf("%.1f s", n.Seconds)}
 	if n.Server != "" {
 		parts = append(parts, "server "+n.Server)
 	}
