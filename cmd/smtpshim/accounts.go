@@ -89,12 +89,7 @@ func (all accounts) prefetch() {
 // counted returns the accounts of a configuration, for the metrics.
 func (c *config) counted() (list []metrics.Account) {
 	for _, a := range c.accounts {
-		m := metrics.Account{Name: a.Name, Routes: c.usesOf(a), Mechanisms: a.Mechanisms, Tokens: a.tokens != nil}
-		if m.Mechanisms == nil && a.tokens != nil {
-			m.Mechanisms = tokenMechanisms
-		} else if m.Mechanisms == nil {
-			m.Mechanisms = passwordMechanisms
-		}
+		m := metrics.Account{Name: a.Name, Routes: c.usesOf(a), Mechanisms: a.possible(), Tokens: a.tokens != nil}
 		list = append(list, m)
 	}
 	return list

@@ -181,25 +181,3 @@ func printRoute(w io.Writer, r *route, said said) {
 		line("logins", said.once(means, r.Name))
 	}
 }
-
-// changedLimits returns the limits that differ from the defaults, in words.
-func changedLimits(l proxy.Limits) string {
-	var changed []string
-	for _, l := range limitsOf(&l) {
-		if *l.value != l.normal {
-			changed = append(changed, fmt.Sprintf("%s %d", l.key, *l.value))
-		}
-	}
-	return strings.Join(changed, ", ")
-}
-
-// changedTimeouts returns the timeouts that differ from the defaults, in words.
-func changedTimeouts(t proxy.Timeouts) string {
-	var changed []string
-	for _, t := range timeoutsOf(&t, false) {
-		if *t.value != t.normal {
-			changed = append(changed, fmt.Sprintf("%s %s", t.key, words.Brief(*t.value)))
-		}
-	}
-	return strings.Join(changed, ", ")
-}

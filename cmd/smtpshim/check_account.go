@@ -3,9 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
-	"time"
 
 	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy/login/token"
@@ -70,46 +68,4 @@ func (a *account) pace() string {
 		return "no limit"
 	}
 	return strings.Join(list, " and ") + ", counted by each smtpshim for itself; whoever is over that waits " + words.Brief(a.Wait) + ", then hears 451"
-}
-
-// usesOf returns the routes whose logins use an account.
-func (c *config) usesOf(a *account) (routes []string) {
-	for _, r := range c.routes {
-		if slices.ContainsFunc(r.logins, func(l routeLogin) bool { return l.account == a.Name }) {
-			routes = append(routes, r.Name)
-		}
-	}
-	return routes
-}
-
-// soon is the time before a credential's end at which there is a warning.
-const soon = 30 * 24 * time.Hour
-
-// warnAccount returns warnings about an account: possible mistakes, and what will become
-// one with time.
-func (c *config) warnAccount(a *account, now time.Time) (list []string) {
-	if len(c.usesOf(a)) == 0 {
-		list = append(list, "no [[route.login]] names this account: it is not used.")
-	}
-	for _, f := range a.secretFiles() {
-		if text := warnSecret(f[0], f[1]); text != "" {
-			list = append(list, text)
-		}
-	}
-	if a.tokens == nil {
-		return list
-	}
-	if a.tokens.Flow == token.RefreshToken {
-		if err := a.tokens.Stored(); err != nil {
-			list = append(list, fmt.Sprintf("there is no login yet: %v. Run \"smtpshim login %s\".", err, a.Name))
-		}
-	}
-	if ends, err := a.tokens.CertificateEnds(); err == nil && !ends.IsZero() && ends.Before(now.Add(soon)) {
-		verb := "ends"
-		if ends.Before(now) {
-			verb = "has ended"
-		}
-		list = append(list, fmt.Sprintf("client_certificate %s on %s; the token endpoint takes none that has. Give the application a new one.", verb, ends.Format(time.DateOnly)))
-	}
-	return list
 }

@@ -1,41 +1,10 @@
 package main
 
 import (
-	"slices"
 	"strings"
 
 	"smtpshim/rewrite"
 )
-
-// openListeners returns the listen addresses of a route that other machines can reach.
-func openListeners(r *route) (open []string) {
-	for _, address := range r.Listen {
-		if strings.HasPrefix(address, systemdPrefix) {
-			address += " (if its socket unit says so)"
-		}
-		if !isLoopback(address) {
-			open = append(open, address)
-		}
-	}
-	return open
-}
-
-// mayBeInClear reports whether a client may send commands outside of TLS.
-func mayBeInClear(r *route) bool {
-	switch r.ClientTLS.Mode {
-	case rewrite.ClientTLSRequire:
-		return false
-	case rewrite.ClientTLSImplicit:
-		return slices.Contains(r.Rules.Names(), "greet-in-clear")
-	}
-	return true
-}
-
-// clearMayLogIn reports whether a client in clear may use logins that the server offers
-// only inside TLS.
-func clearMayLogIn(r *route) bool {
-	return len(r.logins) == 0 && r.ServerTLS.Mode != rewrite.ServerTLSOff && mayBeInClear(r) && !r.ServerTLS.ClearLogin.Refuses(r.ServerTLS.Mode)
-}
 
 // loginsMean describes which logins are not passed on because TLS ends here; "" if all
 // are.

@@ -212,22 +212,6 @@ func (p tlsPrinter) allowance(a tlspolicy.Allowance, whom string) {
 	}
 }
 
-// allowed describes an allowance in one line. It uses whom if the allowance has no
-// networks.
-func allowed(a tlspolicy.Allowance, whom string) string {
-	if len(a.Networks) > 0 {
-		whom = "clients in " + words.Networks(a.Networks)
-	}
-	when := "for ever"
-	if !a.Until.IsZero() {
-		when = "until " + a.Until.Format(time.DateOnly) + ", then warned of but still in force"
-		if a.RefuseAfter {
-			when = "until " + a.Until.Format(time.DateOnly) + ", then refused"
-		}
-	}
-	return fmt.Sprintf("%s with %s, %s", a.Weaknesses, whom, when)
-}
-
 // authorities returns the authorities in words.
 func authorities(roots *tlspolicy.Roots) string {
 	var list []string

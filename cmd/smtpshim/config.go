@@ -16,12 +16,22 @@ type config struct {
 	profiles bool              // the admin listener also serves /debug/pprof/
 	password *metrics.Password // of the admin listener; nil: none
 	level    slog.Level
-	format   logFormat
-	lockIn   bool // restrict the program to places, and to what every configuration needs
+	format   string // of the log: "text" or "json"
+	lockIn   bool   // restrict the program to places, and to what every configuration needs
 	places   []place
 	included []string // other files with routes and accounts
 	accounts []*account
 	routes   []*route
+}
+
+// route returns the route of this name; nil: there is none.
+func (c *config) route(name string) *route {
+	for _, r := range c.routes {
+		if r.Name == name {
+			return r
+		}
+	}
+	return nil
 }
 
 // readConfig reads the configuration file at path. An error about its content is of type
@@ -45,7 +55,7 @@ func readConfig(path string, made makeCertificates) (*config, error) {
 // readSettings reads the outermost table, and those of the included files, which it
 // returns as more. This function and those that it calls are the schema.
 func readSettings(t *table, made makeCertificates) (c *config, more []*table) {
-	c = &config{drain: t.duration("drain", 30*time.Second, 0, time.Hour), format: "text",
+	c = &config{drain: t.duration("drain", 30*time.Second, 0, time.Hour),
 		lockIn: t.boolean("lock_in", true)}
 
 	taken := listeners{}
@@ -54,8 +64,9 @@ func readSettings(t *table, made makeCertificates) (c *config, more []*table) {
 	log := t.table("log")
 	level := logLevel{slog.LevelInfo}
 	log.word("level", &level)
-	log.word("format", &c.format)
-	c.level = level.Level
+	format := logFormat("text")
+	log.word("format", &format)
+	c.level, c.format = level.Level, string(format)
 	log.done()
 
 	state := t.beside(t.text("state_dir", ""))

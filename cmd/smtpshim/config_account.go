@@ -195,6 +195,17 @@ var (
 	passwordMechanisms = []string{sasl.SCRAMSHA256, sasl.SCRAMSHA1, sasl.CRAMMD5, sasl.NTLM, sasl.Plain, sasl.Login}
 )
 
+// possible returns the mechanisms that the account may log in by.
+func (a *account) possible() []string {
+	switch {
+	case a.Mechanisms != nil:
+		return a.Mechanisms
+	case a.tokens != nil:
+		return tokenMechanisms
+	}
+	return passwordMechanisms
+}
+
 // mechanisms reads the names of mechanisms for our logins; nil: all of known.
 func (t *table) mechanisms(key string, known []string) []string {
 	var names []string

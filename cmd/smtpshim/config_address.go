@@ -69,6 +69,9 @@ func checkAddress(address string, p purpose) error {
 	return nil
 }
 
+// checkServer returns what is wrong with the address of a server, or nil.
+func checkServer(address string) error { return checkAddress(address, forServers) }
+
 // incomplete returns what an address lacks that is not a host:port.
 func incomplete(address string, p purpose) error {
 	switch ip, err := netip.ParseAddr(strings.Trim(address, "[]")); {

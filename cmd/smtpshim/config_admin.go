@@ -46,18 +46,3 @@ func readPassword(t *table) *metrics.Password {
 // hasPage reports whether the admin listener shows dialogues. They contain people's
 // addresses, so not everybody may see them.
 func (c *config) hasPage() bool { return c.password != nil || isLoopback(c.admin) }
-
-// adminMeans describes what the admin listener serves, and to whom.
-func adminMeans(c *config) string {
-	switch {
-	case c.admin == "":
-		return "off"
-	case c.password != nil && isLoopback(c.admin):
-		return c.admin + ", with a password"
-	case c.password != nil:
-		return c.admin + ", with a password, which is sent in clear unless something before it speaks TLS"
-	case c.hasPage():
-		return c.admin + ", for everybody on this machine"
-	}
-	return c.admin + ", metrics and health for everybody; no page, which needs a password there"
-}

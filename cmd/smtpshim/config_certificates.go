@@ -7,18 +7,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/landlock-lsm/go-landlock/landlock"
-
 	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy/tlspolicy"
 )
-
-// reach records a directory that the program needs while it runs; "" is ignored.
-func (t *table) reach(dir string, may landlock.AccessFSSet) {
-	if dir != "" {
-		t.places = append(t.places, place{dir, may})
-	}
-}
 
 // roots reads the authorities in the files that key names; nil if it names none.
 func (t *table) roots(key string, files []string) *tlspolicy.Roots {

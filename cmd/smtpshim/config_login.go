@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
 	"smtpshim/proxy/login"
 	"smtpshim/proxy/login/sasl"
@@ -139,32 +138,6 @@ func checkLoginRoute(t *table, r *route) {
 func isAddress(text string) bool {
 	local, domain, ok := strings.Cut(text, "@")
 	return ok && local != "" && len(text) <= 254 && !strings.ContainsAny(local, " \t<>()[]\\,;:\"\r\n") && hostName.MatchString(domain)
-}
-
-// loginMeans describes a login: who logs in, and how.
-func loginMeans(l routeLogin) string {
-	list := words.Networks(l.Networks)
-	who := "clients in " + list
-	if l.User != "" {
-		who = fmt.Sprintf("user %q, who logs in to us by %s", l.User, strings.Join(sasl.Mechanisms(l.Secret), ", "))
-		if l.NTLMv1 {
-			who += " (NTLMv1 too, which is weak)"
-		}
-		if list != "" {
-			who += ", also in clear, from " + list
-		} else {
-			who += ", inside TLS, from anywhere"
-		}
-	} else {
-		who += ", who need not log in to us"
-	}
-	switch {
-	case l.Sender != "":
-		return fmt.Sprintf("%s: as account %s, with the sender %s", who, l.account, l.Sender)
-	case len(l.Senders) > 0:
-		return fmt.Sprintf("%s: as account %s, with these senders only: %s", who, l.account, strings.Join(l.Senders, ", "))
-	}
-	return fmt.Sprintf("%s: as account %s, with any sender", who, l.account)
 }
 
 // warnLogins returns warnings about possible mistakes in a route's logins.

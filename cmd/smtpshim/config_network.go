@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
 )
 
@@ -73,28 +72,4 @@ func checkSocketName(name string) error {
 		return fmt.Errorf(`%q is no name of sockets; write for example "systemd:smtp", with FileDescriptorName=smtp in the socket unit`, name)
 	}
 	return nil
-}
-
-// networkMeans describes the network settings for check, by name and text.
-func networkMeans(r *route) (lines [][2]string) {
-	if len(r.Clients) > 0 {
-		lines = append(lines, [2]string{"clients", "only from " + words.Networks(r.Clients) + "; the others get 554"})
-	}
-	if slices.Contains(r.Servers, proxy.OriginalDestination) {
-		by := "as connection tracking has it (REDIRECT)"
-		if r.Transparent {
-			by = "to which the connection is made (TPROXY)"
-		}
-		lines = append(lines, [2]string{"destination", "where the client was going, " + by + ", if that is in " + words.Networks(r.Destinations)})
-	}
-	if r.Transparent {
-		lines = append(lines, [2]string{"transparent", "connections to addresses of others are taken; needs CAP_NET_ADMIN"})
-	}
-	switch {
-	case r.Source.Client:
-		lines = append(lines, [2]string{"source", "servers are dialled from the client's address; needs CAP_NET_ADMIN, and the answers have to come by here"})
-	case r.Source.Address.IsValid():
-		lines = append(lines, [2]string{"source", "servers are dialled from " + r.Source.Address.String()})
-	}
-	return lines
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"smtpshim/cmd/smtpshim/internal/words"
+	"smtpshim/proxy/journal"
 	"smtpshim/proxy/record"
 	"smtpshim/rewrite"
 )
@@ -45,8 +45,15 @@ func readRecord(t *table, r *route) *record.Route {
 	if err := rec.Check(); err != nil {
 		from.wrong("dir", "%v; it has to be there, and whoever runs smtpshim has to be able to write to it", err)
 	}
-	rec.Rules, rec.Options, rec.Settings = playedRules(r), playedOptions(r), playedSettings(r)
+	setup := r.setup()
+	rec.Rules, rec.Options, rec.Settings = setup.Rules, setup.Options, setup.Settings
 	return rec
+}
+
+// setup returns what a recording says of the route: the rules, options and settings with
+// which the dialogue can be played.
+func (r *route) setup() *journal.Setup {
+	return &journal.Setup{Rules: playedRules(r), Options: playedOptions(r), Settings: playedSettings(r)}
 }
 
 // playedRules returns names with which the same rules act when the dialogue is played.
@@ -113,25 +120,4 @@ func playedSettings(r *route) map[string]string {
 		settings["message_size"] = fmt.Sprint(r.Limits.MessageSize)
 	}
 	return settings
-}
-
-// recordMeans describes what is recorded, and how long it is kept.
-func recordMeans(r *record.Route) string {
-	what := "dialogues"
-	switch {
-	case r.OnlyHealed && r.OnlyFailed:
-		what = "dialogues that are healed or fail"
-	case r.OnlyHealed:
-		what = "dialogues that are healed"
-	case r.OnlyFailed:
-		what = "dialogues that fail"
-	}
-	if len(r.Clients) > 0 {
-		what += " of clients in " + words.Networks(r.Clients)
-	}
-	kept := "kept for " + words.Brief(r.Age)
-	if r.Age == 0 {
-		kept = "the last " + words.Plural(r.Keep, "file")
-	}
-	return fmt.Sprintf("%s, in %s: %s, in all at most %d MiB", what, r.Dir, kept, r.Octets>>20)
 }

@@ -9,9 +9,43 @@ import (
 	"strings"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
+	"smtpshim/proxy/record"
+	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 )
+
+// A route is a route of the configuration, with the parts of its TLS.
+type route struct {
+	*proxy.Route
+	client *clientLeg // nil: we do not end TLS with clients
+	server *serverLeg // nil: we do not begin TLS with servers
+	idle   []option   // options of rules that are not in force
+
+	options map[string]map[string]any // options of rules, as in the configuration
+	unruled bool                      // the configuration names no rules, so that those of the set standard are in force
+
+	device bool          // timeouts are for clients that give up early
+	record *record.Route // nil: nothing is recorded
+	logins []routeLogin
+}
+
+// An option is an option of a rule.
+type option struct{ rule, name string }
+
+// A clientLeg is the TLS between clients and us.
+type clientLeg struct {
+	tlspolicy.ClientLeg
+	acceptor   *tlspolicy.Acceptor
+	selfSigned string // the directory of self-signed certificates; "": there are none
+}
+
+// A serverLeg is the TLS between us and servers.
+type serverLeg struct {
+	tlspolicy.ServerLeg
+	dialer *tlspolicy.Dialer
+}
 
 // readRoute reads one [[route]]. It adds the listen addresses to taken. Self-signed
 // certificates are below the directory state.
@@ -174,4 +208,26 @@ func timeoutsOf(t *proxy.Timeouts, device bool) []timeout {
 		}
 	}
 	return list
+}
+
+// changedLimits returns the limits that differ from the defaults, in words.
+func changedLimits(l proxy.Limits) string {
+	var changed []string
+	for _, l := range limitsOf(&l) {
+		if *l.value != l.normal {
+			changed = append(changed, fmt.Sprintf("%s %d", l.key, *l.value))
+		}
+	}
+	return strings.Join(changed, ", ")
+}
+
+// changedTimeouts returns the timeouts that differ from the defaults, in words.
+func changedTimeouts(t proxy.Timeouts) string {
+	var changed []string
+	for _, t := range timeoutsOf(&t, false) {
+		if *t.value != t.normal {
+			changed = append(changed, fmt.Sprintf("%s %s", t.key, words.Brief(*t.value)))
+		}
+	}
+	return strings.Join(changed, ", ")
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"smtpshim/proxy"
-	"smtpshim/proxy/servers"
 	"smtpshim/proxy/tlspolicy"
 )
 
@@ -76,18 +75,4 @@ func checkServerNames(t *table, r *route) {
 			t.wrong("servers", "%q has no name for its certificate to bear; write server_name, or pins, in [route.server_tls]", server)
 		}
 	}
-}
-
-// serversAre describes the order in which a route's servers are tried.
-func serversAre(r *proxy.Route) string {
-	if len(r.Servers) == 1 {
-		return r.Servers[0]
-	}
-	switch r.Balance {
-	case servers.RoundRobin:
-		return strings.Join(r.Servers, ", ") + ": each in its turn, then the others"
-	case servers.LeastSessions:
-		return strings.Join(r.Servers, ", ") + ": the one with the fewest sessions, then the others"
-	}
-	return strings.Join(r.Servers, ", then ")
 }

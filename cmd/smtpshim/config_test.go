@@ -290,7 +290,7 @@ func TestAReplacementIsARuleOfItsOwn(t *testing.T) {
 	if got, want := r.Rules.Scope("replace-noop"), "clients 192.0.2.0/24"; got != want {
 		t.Errorf("the scope is %q, want %q", got, want)
 	}
-	if got, want := playedOptions(r)["replace-noop"], map[string]any{"on": "reply", "verbs": []string{"NOOP"}, "match": "^220",
+	if got, want := r.setup().Options["replace-noop"], map[string]any{"on": "reply", "verbs": []string{"NOOP"}, "match": "^220",
 		"code": int64(250), "clients": []string{"192.0.2.0/24"}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("a recording has the options %v, want %v", got, want)
 	}
@@ -301,7 +301,7 @@ func TestAReplacementIsARuleOfItsOwn(t *testing.T) {
 
 func TestLongLinesCanBeEncodedByTheKeyOfARoute(t *testing.T) {
 	c, _ := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nrules = []\nlong_lines = \"encode\"\n")
-	if got := playedOptions(c.routes[0])["long-lines"]["mode"]; got != "encode" {
+	if got := c.routes[0].setup().Options["long-lines"]["mode"]; got != "encode" {
 		t.Errorf("the mode of long-lines is %v", got)
 	}
 }

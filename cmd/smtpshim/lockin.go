@@ -16,22 +16,6 @@ import (
 	kernel "github.com/landlock-lsm/go-landlock/landlock/syscall"
 )
 
-// A place is a file, or a directory with everything below it, and what a program that has
-// locked itself in may do there.
-type place struct {
-	path string
-	may  landlock.AccessFSSet
-}
-
-// The rights. Nowhere may links be made, or files be moved between directories.
-const (
-	reading   landlock.AccessFSSet = kernel.AccessFSReadFile | kernel.AccessFSReadDir
-	executing landlock.AccessFSSet = reading | kernel.AccessFSExecute
-	writing   landlock.AccessFSSet = reading | kernel.AccessFSWriteFile | kernel.AccessFSTruncate | kernel.AccessFSMakeReg |
-		kernel.AccessFSMakeDir | kernel.AccessFSRemoveFile | kernel.AccessFSRemoveDir
-	listening landlock.AccessFSSet = kernel.AccessFSMakeSock | kernel.AccessFSRemoveFile
-)
-
 // An enclosure is everything that a program that has locked itself in can reach.
 type enclosure []place
 
@@ -80,16 +64,6 @@ func newEnclosure(c *config, path string) enclosure {
 		_, err := os.Stat(p.path)
 		return err != nil
 	})
-}
-
-// besides returns the directory of a file, in which its successor will appear. If the
-// file is a link, the result includes the directory that it points to.
-func besides(file string) []place {
-	places := []place{{filepath.Dir(file), reading}}
-	if to, err := filepath.EvalSymlinks(file); err == nil && to != file {
-		places = append(places, place{filepath.Dir(to), reading})
-	}
-	return places
 }
 
 // loaderOf returns the program that the kernel executes first to start a program with

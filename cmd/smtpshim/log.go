@@ -13,7 +13,7 @@ import (
 // newLog returns a log that is written to w. In text format for the journal of systemd,
 // possibly through a lineQueue, each line begins with its priority and has no time, since
 // the journal adds it (sd-daemon(3)).
-func newLog(w io.Writer, format logFormat, level slog.Leveler) *slog.Logger {
+func newLog(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	_, _ = time.Now().Zone() // read the file of the time zone now and not while mail waits
 	to := w
 	queue, queued := w.(*lineQueue)
@@ -31,7 +31,7 @@ func newLog(w io.Writer, format logFormat, level slog.Leveler) *slog.Logger {
 	return slog.New(newHandler(w, format, journal, level))
 }
 
-func newHandler(w io.Writer, format logFormat, journal bool, level slog.Leveler) slog.Handler {
+func newHandler(w io.Writer, format string, journal bool, level slog.Leveler) slog.Handler {
 	options := &slog.HandlerOptions{Level: level}
 	switch {
 	case format == "json":

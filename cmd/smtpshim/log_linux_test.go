@@ -30,7 +30,7 @@ func TestPrioritiesAreForTheJournalAlone(t *testing.T) {
 	t.Setenv("JOURNAL_STREAM", fmt.Sprintf("%d:%d", s.Dev, s.Ino))
 	for _, c := range []struct {
 		file   *os.File
-		format logFormat
+		format string
 		want   string
 	}{
 		{stream, "text", `^<6>level=INFO msg=x\n$`},

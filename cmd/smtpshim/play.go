@@ -129,7 +129,8 @@ func (o *playOptions) under(rules, config, route string) (*under, error) {
 // underPresent returns what a route does. Rules that it only observes act.
 func underPresent(name string, r *route) *under {
 	if r.Observed == nil {
-		return &under{name: name, rules: playedRules(r), options: playedOptions(r), settings: playedSettings(r), route: true}
+		setup := r.setup()
+		return &under{name: name, rules: setup.Rules, options: setup.Options, settings: setup.Settings, route: true}
 	}
 	acting, inner := *r, *r.Route
 	acting.Route, inner.Rules, inner.Observed = &inner, r.Observed, nil

@@ -107,7 +107,7 @@ func (p *probing) misuse(operand string) string {
 		p.host = strings.Trim(operand, "[]")
 		p.server = net.JoinHostPort(p.host, "25")
 	}
-	if err := checkAddress(p.server, forServers); err != nil {
+	if err := checkServer(p.server); err != nil {
 		return fmt.Sprintf("HOST is not right: %v", err)
 	}
 	switch {

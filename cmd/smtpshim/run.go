@@ -258,7 +258,7 @@ func (p *instance) apply(c *config) error {
 		}
 		counts := p.metrics.Route(r.Name, r.Rules.Names(), r.possible(), countedProducts(r.computed())...)
 		counts.Observes(r.Observed.Names())
-		heard := &observed{p.journal, p.writer, r.record, &journal.Setup{Rules: playedRules(r), Options: playedOptions(r), Settings: playedSettings(r)}, p.evidenceOf(r)}
+		heard := &observed{p.journal, p.writer, r.record, r.setup(), p.evidenceOf(r)}
 		r.Observer, r.Dialogue, r.Ended = counts, heard.Dialogue, heard.Ended
 		p.watchCertificates(r, counts)
 		routes = append(routes, r.Route)

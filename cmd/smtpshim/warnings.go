@@ -6,8 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
 	"smtpshim/proxy/header"
+	"smtpshim/proxy/login/token"
 	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 )
@@ -94,6 +96,94 @@ func weak(side, whom string, allow []tlspolicy.Allowance, now time.Time) []strin
 		if a.Until.IsZero() || now.Before(a.Until) {
 			list = append(list, side+": WEAK TLS is allowed: "+allowed(a, whom))
 		}
+	}
+	return list
+}
+
+// openListeners returns the listen addresses of a route that other machines can reach.
+func openListeners(r *route) (open []string) {
+	for _, address := range r.Listen {
+		if strings.HasPrefix(address, systemdPrefix) {
+			address += " (if its socket unit says so)"
+		}
+		if !isLoopback(address) {
+			open = append(open, address)
+		}
+	}
+	return open
+}
+
+// mayBeInClear reports whether a client may send commands outside of TLS.
+func mayBeInClear(r *route) bool {
+	switch r.ClientTLS.Mode {
+	case rewrite.ClientTLSRequire:
+		return false
+	case rewrite.ClientTLSImplicit:
+		return slices.Contains(r.Rules.Names(), "greet-in-clear")
+	}
+	return true
+}
+
+// clearMayLogIn reports whether a client in clear may use logins that the server offers
+// only inside TLS.
+func clearMayLogIn(r *route) bool {
+	return len(r.logins) == 0 && r.ServerTLS.Mode != rewrite.ServerTLSOff && mayBeInClear(r) && !r.ServerTLS.ClearLogin.Refuses(r.ServerTLS.Mode)
+}
+
+// allowed describes an allowance in one line. It uses whom if the allowance has no
+// networks.
+func allowed(a tlspolicy.Allowance, whom string) string {
+	if len(a.Networks) > 0 {
+		whom = "clients in " + words.Networks(a.Networks)
+	}
+	when := "for ever"
+	if !a.Until.IsZero() {
+		when = "until " + a.Until.Format(time.DateOnly) + ", then warned of but still in force"
+		if a.RefuseAfter {
+			when = "until " + a.Until.Format(time.DateOnly) + ", then refused"
+		}
+	}
+	return fmt.Sprintf("%s with %s, %s", a.Weaknesses, whom, when)
+}
+
+// usesOf returns the routes whose logins use an account.
+func (c *config) usesOf(a *account) (routes []string) {
+	for _, r := range c.routes {
+		if slices.ContainsFunc(r.logins, func(l routeLogin) bool { return l.account == a.Name }) {
+			routes = append(routes, r.Name)
+		}
+	}
+	return routes
+}
+
+// soon is the time before a credential's end at which there is a warning.
+const soon = 30 * 24 * time.Hour
+
+// warnAccount returns warnings about an account: possible mistakes, and what will become
+// one with time.
+func (c *config) warnAccount(a *account, now time.Time) (list []string) {
+	if len(c.usesOf(a)) == 0 {
+		list = append(list, "no [[route.login]] names this account: it is not used.")
+	}
+	for _, f := range a.secretFiles() {
+		if text := warnSecret(f[0], f[1]); text != "" {
+			list = append(list, text)
+		}
+	}
+	if a.tokens == nil {
+		return list
+	}
+	if a.tokens.Flow == token.RefreshToken {
+		if err := a.tokens.Stored(); err != nil {
+			list = append(list, fmt.Sprintf("there is no login yet: %v. Run \"smtpshim login %s\".", err, a.Name))
+		}
+	}
+	if ends, err := a.tokens.CertificateEnds(); err == nil && !ends.IsZero() && ends.Before(now.Add(soon)) {
+		verb := "ends"
+		if ends.Before(now) {
+			verb = "has ended"
+		}
+		list = append(list, fmt.Sprintf("client_certificate %s on %s; the token endpoint takes none that has. Give the application a new one.", verb, ends.Format(time.DateOnly)))
 	}
 	return list
 }

@@ -6,41 +6,8 @@ import (
 	"slices"
 
 	"smtpshim/metrics"
-	"smtpshim/proxy"
-	"smtpshim/proxy/record"
 	"smtpshim/proxy/tlspolicy"
 )
-
-// A route is a route of the configuration, with the parts of its TLS.
-type route struct {
-	*proxy.Route
-	client *clientLeg // nil: we do not end TLS with clients
-	server *serverLeg // nil: we do not begin TLS with servers
-	idle   []option   // options of rules that are not in force
-
-	options map[string]map[string]any // options of rules, as in the configuration
-	unruled bool                      // the configuration names no rules, so that those of the set standard are in force
-
-	device bool          // timeouts are for clients that give up early
-	record *record.Route // nil: nothing is recorded
-	logins []routeLogin
-}
-
-// An option is an option of a rule.
-type option struct{ rule, name string }
-
-// A clientLeg is the TLS between clients and us.
-type clientLeg struct {
-	tlspolicy.ClientLeg
-	acceptor   *tlspolicy.Acceptor
-	selfSigned string // the directory of self-signed certificates; "": there are none
-}
-
-// A serverLeg is the TLS between us and servers.
-type serverLeg struct {
-	tlspolicy.ServerLeg
-	dialer *tlspolicy.Dialer
-}
 
 // possible returns all TLS that the route may ever use, with any peer and at any time.
 func (r *route) possible() metrics.TLS {
@@ -92,16 +59,6 @@ func ciphers(c *tls.Config) []metrics.Cipher {
 type sided struct {
 	side  string
 	store *tlspolicy.Store
-}
-
-// route returns the route of this name; nil: there is none.
-func (c *config) route(name string) *route {
-	for _, r := range c.routes {
-		if r.Name == name {
-			return r
-		}
-	}
-	return nil
 }
 
 // stores returns the stores of a route's certificates.
