@@ -28,7 +28,7 @@ func (before accounts) accountsOf(c *config, log *slog.Logger, o *metrics.Logins
 			all[a.Name] = old
 			continue
 		}
-		u, err := a.open(log, o)
+		u, err := openAccount(a, log, o)
 		if err != nil {
 			all.close(before)
 			return nil, err
@@ -40,7 +40,7 @@ func (before accounts) accountsOf(c *config, log *slog.Logger, o *metrics.Logins
 
 // makeStateDir creates the directory for refresh tokens. It must exist before the program
 // locks itself in.
-func (c *config) makeStateDir() error {
+func makeStateDir(c *config) error {
 	for _, a := range c.accounts {
 		if a.tokens != nil && a.tokens.Flow == token.RefreshToken {
 			if err := os.MkdirAll(a.tokens.StateDir, 0o700); err != nil {
@@ -51,8 +51,8 @@ func (c *config) makeStateDir() error {
 	return nil
 }
 
-// open opens an account. If o is nil, nothing is counted.
-func (a *account) open(log *slog.Logger, o *metrics.Logins) (*accountInUse, error) {
+// openAccount opens an account. If o is nil, nothing is counted.
+func openAccount(a *account, log *slog.Logger, o *metrics.Logins) (*accountInUse, error) {
 	s := a.AccountSettings
 	s.Log = log
 	if o != nil {
@@ -86,8 +86,8 @@ func (all accounts) prefetch() {
 	}
 }
 
-// counted returns the accounts of a configuration, for the metrics.
-func (c *config) counted() (list []metrics.Account) {
+// countedAccounts returns the accounts of a configuration, for the metrics.
+func countedAccounts(c *config) (list []metrics.Account) {
 	for _, a := range c.accounts {
 		m := metrics.Account{Name: a.Name, Routes: c.usesOf(a), Mechanisms: a.possible(), Tokens: a.tokens != nil}
 		list = append(list, m)
@@ -96,7 +96,7 @@ func (c *config) counted() (list []metrics.Account) {
 }
 
 // accountCertificates returns the accounts' client certificates whose files can be read.
-func (c *config) accountCertificates() (list []metrics.AccountCertificate) {
+func accountCertificates(c *config) (list []metrics.AccountCertificate) {
 	for _, a := range c.accounts {
 		if a.tokens == nil {
 			continue
@@ -128,7 +128,7 @@ func (all accounts) closeNow() {
 }
 
 // loginsWith returns the logins of a route; nil: it has none.
-func (r *route) loginsWith(all accounts, log *slog.Logger) (*login.Logins, error) {
+func loginsWith(r *route, all accounts, log *slog.Logger) (*login.Logins, error) {
 	if len(r.logins) == 0 {
 		return nil, nil
 	}

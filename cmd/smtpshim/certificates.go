@@ -9,8 +9,8 @@ import (
 	"smtpshim/proxy/tlspolicy"
 )
 
-// possible returns all TLS that the route may ever use, with any peer and at any time.
-func (r *route) possible() metrics.TLS {
+// possibleTLS returns all TLS that the route may ever use, with any peer and at any time.
+func possibleTLS(r *route) metrics.TLS {
 	var all metrics.TLS
 	if r.client != nil {
 		leg := r.client.ClientLeg
@@ -61,8 +61,8 @@ type sided struct {
 	store *tlspolicy.Store
 }
 
-// stores returns the stores of a route's certificates.
-func (r *route) stores() []sided {
+// storesOf returns the stores of a route's certificates.
+func storesOf(r *route) []sided {
 	var list []sided
 	if r.client != nil && r.client.Store != nil {
 		list = append(list, sided{"client", r.client.Store})
@@ -73,11 +73,11 @@ func (r *route) stores() []sided {
 	return list
 }
 
-// certificates returns our certificates that are in use.
-func (c *config) certificates() []metrics.Certificate {
+// certificatesOf returns our certificates that are in use.
+func certificatesOf(c *config) []metrics.Certificate {
 	var list []metrics.Certificate
 	for _, r := range c.routes {
-		for _, s := range r.stores() {
+		for _, s := range storesOf(r) {
 			for _, info := range s.store.Infos() {
 				name := info.Subject
 				if len(info.Names) > 0 {

@@ -14,11 +14,11 @@ func printAccount(w io.Writer, a *account, c *config) {
 	line := func(name, text string) { entry(w, 2, name, 17, text) }
 	fmt.Fprintf(w, "account %s\n", a.Name)
 	line("user", a.User)
-	line("logs in", a.means())
+	line("logs in", accountMeans(a))
 	if len(a.Mechanisms) > 0 {
 		line("mechanisms", "only "+strings.Join(a.Mechanisms, ", "))
 	}
-	line("pace", a.pace())
+	line("pace", paceOf(a))
 	if a.Temporary {
 		line("refusal", "temporary: clients hear 454 of a login that is refused for good, and try again")
 	}
@@ -30,8 +30,8 @@ func printAccount(w io.Writer, a *account, c *config) {
 	}
 }
 
-// means describes the credentials of an account.
-func (a *account) means() string {
+// accountMeans describes the credentials of an account.
+func accountMeans(a *account) string {
 	if a.tokens == nil {
 		return "by password, by the strongest mechanism that the server offers"
 	}
@@ -55,8 +55,8 @@ func (a *account) means() string {
 	return text
 }
 
-// pace describes the limits of the account.
-func (a *account) pace() string {
+// paceOf describes the limits of the account.
+func paceOf(a *account) string {
 	var list []string
 	if a.Sessions > 0 {
 		list = append(list, words.Plural(a.Sessions, "session")+" at once")

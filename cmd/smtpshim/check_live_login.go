@@ -46,7 +46,7 @@ func (v *visit) tryLogin(ctx context.Context, a *account) loginTrial {
 		}
 	}
 	var told lastWarning
-	use, err := a.open(slog.New(&told), nil)
+	use, err := openAccount(a, slog.New(&told), nil)
 	if err != nil {
 		l.refused = err.Error()
 		return l

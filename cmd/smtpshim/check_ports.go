@@ -32,7 +32,7 @@ func lookAtPorts(c *config, addresses ...string) (list []portFinding) {
 		if err == nil {
 			err = bindOnly(to)
 		}
-		if f := c.findingOf(address, to, err); f.text != "" {
+		if f := findingOf(c, address, to, err); f.text != "" {
 			list = append(list, f)
 		}
 	}
@@ -40,7 +40,7 @@ func lookAtPorts(c *config, addresses ...string) (list []portFinding) {
 }
 
 // findingOf returns the meaning of an error in binding an address.
-func (c *config) findingOf(address string, to netip.AddrPort, err error) portFinding {
+func findingOf(c *config, address string, to netip.AddrPort, err error) portFinding {
 	var unknown *net.DNSError
 	switch {
 	case err == nil:
@@ -60,7 +60,7 @@ func (c *config) findingOf(address string, to netip.AddrPort, err error) portFin
 		return portFinding{fmt.Sprintf("%s, by the smtpshim that runs (process %d)", address, pid), true}
 	case pid != 0:
 		return portFinding{text: fmt.Sprintf("%s is taken by another program: %s (process %d)", address, program, pid)}
-	case c.answers():
+	case answers(c):
 		return portFinding{fmt.Sprintf("%s, presumably by the smtpshim that answers at %s", address, c.admin), true}
 	}
 	return portFinding{text: address + " is taken: another program listens there, or a smtpshim whose admin listener does not answer"}
@@ -125,7 +125,7 @@ func ownAddresses() string {
 }
 
 // answers reports whether a smtpshim with this configuration's admin listener is running.
-func (c *config) answers() bool {
+func answers(c *config) bool {
 	if c.admin == "" {
 		return false
 	}
@@ -154,8 +154,8 @@ func needsRights(addresses []string) string {
 	return ""
 }
 
-// takenPorts returns what would keep us from listening, by address.
-func (c *config) takenPorts() takenPorts {
+// portsTaken returns what would keep us from listening, by address.
+func portsTaken(c *config) takenPorts {
 	taken := takenPorts{}
 	if os.Getenv(handedOver) != "" {
 		return taken // our predecessor holds them and hands them to us

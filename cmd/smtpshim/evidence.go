@@ -9,7 +9,7 @@ import (
 )
 
 // observing returns the routes whose rules are observed.
-func (c *config) observing() (names []string) {
+func observing(c *config) (names []string) {
 	for _, r := range c.routes {
 		if r.Observed != nil {
 			names = append(names, r.Name)

@@ -36,7 +36,7 @@ func logIn(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return failed
 	}
-	a, err := c.loginAccount(f.Arg(0))
+	a, err := loginAccount(c, f.Arg(0))
 	if err != nil {
 		fmt.Fprintln(stderr, "smtpshim login:", err)
 		return misused
@@ -72,7 +72,7 @@ func madeByRoot(dir string, uid int) string {
 
 // loginAccount returns the account of this name. It must be one that needs a person to
 // log in.
-func (c *config) loginAccount(name string) (*account, error) {
+func loginAccount(c *config, name string) (*account, error) {
 	var names []string
 	for _, a := range c.accounts {
 		if a.Name == name && a.tokens != nil && a.tokens.Flow == token.RefreshToken {

@@ -31,7 +31,7 @@ func (p *instance) addPage(admin *http.Server) {
 			Gatherer:      p.gather,
 			Routes:        p.shownRoutes,
 			Servers:       p.servers,
-			Certificates:  func() []metrics.Certificate { return p.config.Load().certificates() },
+			Certificates:  func() []metrics.Certificate { return certificatesOf(p.config.Load()) },
 			FailedReloads: p.failedReloads,
 			Sessions:      p.shownSessions,
 			Recording:     p.shownRecording,

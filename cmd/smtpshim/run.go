@@ -66,8 +66,8 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer, lock func(en
 	defer func() { p.accounts.closeNow() }()
 	defer p.proxy.Close()
 	var before *predecessor
-	taken := c.takenPorts() // before the lock, which hides other processes' sockets
-	if err = c.makeStateDir(); err == nil {
+	taken := portsTaken(c) // before the lock, which hides other processes' sockets
+	if err = makeStateDir(c); err == nil {
 		err = p.lockIn(lock)
 	}
 	if err == nil {
@@ -181,7 +181,7 @@ func newInstance(path string, c *config, stderr io.Writer) *instance {
 	p := &instance{path: path, started: c, level: new(slog.LevelVar), gather: registry,
 		metrics: metrics.New(registry, buildVersion()), journal: journal.New(journalSessions, journalOctets)}
 	p.config.Store(c)
-	registry.MustRegister(metrics.CertificateExpiry(func() []metrics.Certificate { return p.config.Load().certificates() }), metrics.Servers(p.servers),
+	registry.MustRegister(metrics.CertificateExpiry(func() []metrics.Certificate { return certificatesOf(p.config.Load()) }), metrics.Servers(p.servers),
 		metrics.InForce(p.inForce), metrics.LoopTurnsHeld(p.proxy.TurnsHeld), metrics.LogLinesDropped(func() uint64 {
 			if lines, ok := stderr.(*lineQueue); ok {
 				return lines.Dropped()
@@ -193,7 +193,7 @@ func newInstance(path string, c *config, stderr io.Writer) *instance {
 	p.proxy.Logger = p.log
 	p.recordings = metrics.NewRecordings(registry)
 	p.logins = metrics.NewLogins(registry)
-	registry.MustRegister(metrics.AccountCertificateExpiry(func() []metrics.AccountCertificate { return p.config.Load().accountCertificates() }))
+	registry.MustRegister(metrics.AccountCertificateExpiry(func() []metrics.AccountCertificate { return accountCertificates(p.config.Load()) }))
 	lost := &losses{log: p.log, counts: p.recordings, said: map[string]time.Time{}}
 	p.writer = record.Start(lost.recorded)
 	return p
@@ -248,7 +248,7 @@ func (p *instance) apply(c *config) error {
 	}
 	var routes []*proxy.Route
 	for _, r := range c.routes {
-		logins, err := r.loginsWith(accounts, p.log)
+		logins, err := loginsWith(r, accounts, p.log)
 		if err != nil {
 			accounts.close(p.accounts)
 			return err
@@ -256,16 +256,16 @@ func (p *instance) apply(c *config) error {
 		if logins != nil {
 			r.Logins = logins
 		}
-		counts := p.metrics.Route(r.Name, r.Rules.Names(), r.possible(), countedProducts(r.computed())...)
+		counts := p.metrics.Route(r.Name, r.Rules.Names(), possibleTLS(r), countedProducts(r.computed())...)
 		counts.Observes(r.Observed.Names())
 		heard := &observed{p.journal, p.writer, r.record, r.setup(), p.evidenceOf(r)}
 		r.Observer, r.Dialogue, r.Ended = counts, heard.Dialogue, heard.Ended
 		p.watchCertificates(r, counts)
 		routes = append(routes, r.Route)
 	}
-	p.logins.InForce(c.counted())
+	p.logins.InForce(countedAccounts(c))
 	if err := p.proxy.Apply(routes); err != nil {
-		p.logins.InForce(p.config.Load().counted())
+		p.logins.InForce(countedAccounts(p.config.Load()))
 		accounts.close(p.accounts)
 		return err
 	}
@@ -273,7 +273,7 @@ func (p *instance) apply(c *config) error {
 	p.accounts = accounts
 	accounts.prefetch()
 	p.config.Store(c)
-	p.evidence.Observe(c.observing()...)
+	p.evidence.Observe(observing(c)...)
 	p.level.Set(c.level)
 	for _, r := range c.routes {
 		if r.record != nil {
@@ -306,7 +306,7 @@ func (p *instance) warn() {
 
 // watchCertificates logs and counts changes of certificate files.
 func (p *instance) watchCertificates(r *route, counts *metrics.Route) {
-	for _, s := range r.stores() {
+	for _, s := range storesOf(r) {
 		s.store.Reloaded = func(err error) {
 			counts.CertificateReloaded(err)
 			if err != nil {

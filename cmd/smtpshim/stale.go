@@ -28,7 +28,7 @@ func staleAfter(path string, err error) *stale {
 		whole = nil
 		for _, m := range list[:min(len(list), most)] {
 			whole = append(whole, m.Error())
-			places = append(places, m.place(path))
+			places = append(places, placeOf(m, path))
 		}
 		if more := len(list) - most; more > 0 {
 			whole = append(whole, fmt.Sprintf("%d more", more))
@@ -44,9 +44,9 @@ func staleAfter(path string, err error) *stale {
 	return s
 }
 
-// place returns the position of a mistake, without the directory of its file, and without
+// placeOf returns the position of a mistake, without the directory of its file, and without
 // the file if that is the one at path.
-func (m mistake) place(path string) string {
+func placeOf(m mistake, path string) string {
 	file := ""
 	if m.file != path {
 		file = filepath.Base(m.file) + ", "
@@ -68,7 +68,7 @@ func (p *instance) failedReloads() []page.FailedReload {
 		list = append(list, page.FailedReload{What: "the configuration, " + s.path, At: s.at, Errs: s.errs})
 	}
 	for _, r := range p.config.Load().routes {
-		for _, s := range r.stores() {
+		for _, s := range storesOf(r) {
 			for _, f := range s.store.Failures() {
 				what := fmt.Sprintf("the certificate %s, which the route %s shows to %ss", f.File, r.Name, s.side)
 				list = append(list, page.FailedReload{What: what, At: f.At, Errs: []string{f.Err}})
