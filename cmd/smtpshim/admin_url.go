@@ -16,9 +16,6 @@ import (
 	"syscall"
 )
 
-// adminListen is the default address of the admin listener.
-const adminListen = "127.0.0.1:9525"
-
 const adminHelp = "without URL: the admin listener of the configuration in `FILE`"
 
 // adminAt returns the URL of a running smtpshim's admin listener: base if it is not "",
@@ -27,11 +24,11 @@ func adminAt(base, config string) (*url.URL, error) {
 	if base == "" {
 		address := adminListen
 		if config != "" {
-			file, err := openSource(config)
-			if err != nil {
+			var err error
+			if address, err = readAdminListen(config); err != nil {
 				return nil, err
 			}
-			if address = file.table("admin").text("listen", adminListen); address == "" {
+			if address == "" {
 				return nil, fmt.Errorf("%s has the admin listener turned off; there is nobody to ask", config)
 			}
 		}

@@ -17,7 +17,7 @@ import (
 func checkOf(t *testing.T, strict bool, listen ...string) (status int, said string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "smtpshim.toml")
-	write(t, path, fmt.Sprintf("admin.listen = \"\"\n[[route]]\nname = \"in\"\nlisten = %s\nservers = [\"192.0.2.1:25\"]\nclients = [\"192.0.2.0/24\"]\n", tomlArray(listen)))
+	write(t, path, fmt.Sprintf("admin.listen = \"\"\n[[route]]\nname = \"in\"\nlisten = [\"%s\"]\nservers = [\"192.0.2.1:25\"]\nclients = [\"192.0.2.0/24\"]\n", strings.Join(listen, `", "`)))
 	args := []string{"check", "-config", path}
 	if strict {
 		args = append(args, "-strict")

@@ -6,6 +6,19 @@ import (
 	"smtpshim/metrics"
 )
 
+// adminListen is the default address of the admin listener.
+const adminListen = "127.0.0.1:9525"
+
+// readAdminListen reads the address of the admin listener from the file at path, whatever
+// else the file says; "": there is none.
+func readAdminListen(path string) (address string, err error) {
+	t, err := openSource(path)
+	if err != nil {
+		return "", err
+	}
+	return t.table("admin").text("listen", adminListen), nil
+}
+
 // readAdmin reads the table of the admin listener.
 func readAdmin(t *table, c *config, taken listeners) {
 	c.admin = t.text("listen", adminListen)

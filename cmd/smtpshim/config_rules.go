@@ -13,12 +13,15 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
+// standardRules are the rules of a route without the key rules.
+var standardRules = []string{"standard"}
+
 // readRules reads rules and their options, and compiles them. It records options of rules
 // that are not in force as idle.
 func readRules(t *table, r *route) {
 	names := t.texts("rules")
 	if !t.has("rules") {
-		names, r.unruled = []string{"standard"}, true
+		names, r.unruled = standardRules, true
 	}
 	all := t.table("options")
 	options := map[string]map[string]any{}

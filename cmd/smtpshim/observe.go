@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -156,5 +155,3 @@ func atLeast(n int, what string) string {
 	}
 	return countOf(n) + " " + what + "s"
 }
-
-var errNoEdit = errors.New("cannot be changed line by line")

@@ -57,6 +57,7 @@ func (ms mistakes) Error() string {
 // first.
 type source struct {
 	path     string
+	text     string
 	lines    keyIndex
 	vast     map[int][]string // numbers beyond int64 as written, by line
 	mistakes mistakes
@@ -83,7 +84,7 @@ func openSource(path string) (*table, error) {
 	if err != nil {
 		return nil, mistakes{notTOML(path, string(text), err)}
 	}
-	return &table{source: &source{path: path, lines: indexKeys(string(text)), vast: vast}, values: values}, nil
+	return &table{source: &source{path: path, text: string(text), lines: indexKeys(string(text)), vast: vast}, values: values}, nil
 }
 
 // maxSource is the size, in octets, of the largest configuration that is read. A file
