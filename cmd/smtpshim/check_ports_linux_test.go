@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"smtpshim/cmd/smtpshim/internal/config/configtest"
 	"smtpshim/proxy/smtptest/real"
 )
 
@@ -157,8 +158,8 @@ func TestRunSaysWhoHasAPortAsCheckDoes(t *testing.T) {
 	defer l.Close()
 	address := l.Addr().String()
 	for _, text := range []string{
-		"admin.listen = \"\"\n" + routeText("in", address),
-		fmt.Sprintf("admin.listen = %q\n", address) + routeText("in", "127.0.0.1:0"),
+		"admin.listen = \"\"\n" + configtest.Route("in", address),
+		fmt.Sprintf("admin.listen = %q\n", address) + configtest.Route("in", "127.0.0.1:0"),
 	} {
 		path := filepath.Join(t.TempDir(), "smtpshim.toml")
 		write(t, path, strings.Replace(text, "127.0.0.1:0", freeAddress(t), 1))

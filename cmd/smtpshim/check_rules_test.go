@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/config/configtest"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
 )
@@ -16,7 +17,7 @@ func TestCheckSaysWhichRulesCannotActUnderTheTLSOfARoute(t *testing.T) {
 		"client_tls.mode = \"hide\"\nserver_tls.mode = \"opportunistic\"\n": "accept-early-tls",
 		"client_tls = {mode = \"offer\", certificate = \"self-signed\"}\nserver_tls.mode = \"opportunistic\"\n": "",
 	} {
-		c, _ := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"192.0.2.1:25\"]\n"+strings.Replace(tls, `certificate = "self-signed"`, ownPEM(t), 1))
+		c := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"192.0.2.1:25\"]\n"+strings.Replace(tls, `certificate = "self-signed"`, ownPEM(t), 1))
 		var out strings.Builder
 		printRoute(&out, c.routes[0], said{})
 		words := strings.Join(strings.Fields(out.String()), " ")
@@ -31,7 +32,7 @@ func ownPEM(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	t.Chdir(dir)
-	writeCertificate(t, "cert.pem", writeKey(t, "key.pem"), time.Now().AddDate(1, 0, 0))
+	configtest.Certificate(t, "cert.pem", configtest.Key(t, "key.pem"), time.Now().AddDate(1, 0, 0))
 	return "certificate = " + quote(dir+"/cert.pem") + ", key = " + quote(dir+"/key.pem")
 }
 

@@ -3,10 +3,12 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/config/configtest"
 	"smtpshim/proxy/tlspolicy"
 )
 
@@ -21,15 +23,15 @@ func TestSecretsMayBeCredentialsOfSystemd(t *testing.T) {
 	t.Chdir(dir)
 	write(t, "office.password", "made-up\n")
 	write(t, "cloud.secret", "made-up\n")
-	key := writeKey(t, "mail.key")
-	writeCertificate(t, "mail.pem", key, time.Now().AddDate(1, 0, 0))
+	key := configtest.Key(t, "mail.key")
+	configtest.Certificate(t, "mail.pem", key, time.Now().AddDate(1, 0, 0))
 	write(t, path, withCredentials)
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
 	c := mustRead(t, path)
 	if file := c.accounts[0].passwordFile; file != filepath.Join(dir, "office.password") {
 		t.Errorf("the password is in %s", file)
 	}
-	if !enclosure(c.places).has(filepath.Join(dir, "cloud.secret")) {
+	if !slices.ContainsFunc(c.places, func(p place) bool { return p.path == dir }) {
 		t.Error("a program that has locked itself in cannot read them")
 	}
 	if err := os.Remove("office.password"); err != nil {

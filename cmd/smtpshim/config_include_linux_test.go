@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"smtpshim/cmd/smtpshim/internal/config/configtest"
 	"smtpshim/proxy/tlspolicy"
 )
 
@@ -26,7 +27,7 @@ func TestWhatIsNoFileIsNotIncluded(t *testing.T) {
 		long:                                 "it has more than 16 MiB, and is no configuration",
 		namedPipe(t):                         "it is no file, but a named pipe",
 	} {
-		path := included(t, routeText("a", "127.0.0.1:2501"), nil)
+		path := configtest.Including(t, configtest.Route("a", "127.0.0.1:2501"), nil)
 		part := filepath.Join(filepath.Dir(path), "conf.d", "x.toml")
 		if err := os.Symlink(what, part); err != nil {
 			t.Fatal(err)

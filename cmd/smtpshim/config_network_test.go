@@ -3,14 +3,13 @@ package main
 import (
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
 
 	"smtpshim/proxy"
 )
 
 func TestTheNetworkIsAsTheFileSays(t *testing.T) {
-	c, _ := readText(t, `
+	c := readText(t, `
 [[route]]
 name = "hidden"
 listen = ["systemd:smtp", ":2525"]
@@ -32,14 +31,5 @@ source = "::ffff:192.0.2.9"
 	}
 	if fixed.Transparent || fixed.Source != (proxy.Source{Address: netip.MustParseAddr("192.0.2.9")}) || fixed.Destinations != nil {
 		t.Errorf("fixed: %+v", fixed.Route)
-	}
-	var out strings.Builder
-	for _, r := range c.routes {
-		printRoute(&out, r, said{})
-	}
-	for _, want := range []string{"TPROXY", "192.0.2.0/24, ::/0", "client's address", "dialled from 192.0.2.9"} {
-		if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), want) {
-			t.Errorf("check does not say %q:\n%s", want, &out)
-		}
 	}
 }

@@ -1,17 +1,9 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"flag"
 	"io/fs"
 	"log/slog"
-	"math/big"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -21,66 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/config/configtest"
 	"smtpshim/proxy/header"
 	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
 )
-
-var update = flag.Bool("update", false, "write the .err files of testdata/config anew")
-
-// configDir makes a directory with the files of testdata/config and the
-// certificates and keys they name, and goes there.
-func configDir(t *testing.T) {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS("testdata/config")); err != nil {
-		t.Fatal(err)
-	}
-	t.Chdir(dir)
-	key := writeKey(t, "key.pem")
-	writeKey(t, "other-key.pem")
-	writeCertificate(t, "cert.pem", key, time.Now().AddDate(1, 0, 0))
-	writeCertificate(t, "old-cert.pem", key, time.Now().Add(-time.Hour))
-}
-
-func writeKey(t *testing.T, name string) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writePEM(t, name, "PRIVATE KEY", der)
-	return key
-}
-
-func writeCertificate(t *testing.T, name string, key *ecdsa.PrivateKey, until time.Time) {
-	t.Helper()
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mail.example.com"},
-		DNSNames: []string{"mail.example.com"}, NotBefore: until.AddDate(-2, 0, 0), NotAfter: until,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writePEM(t, name, "CERTIFICATE", der)
-}
-
-func writePEM(t *testing.T, name, kind string, der []byte) {
-	t.Helper()
-	write(t, name, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
-}
-
-func write(t *testing.T, name, text string) {
-	t.Helper()
-	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // Beside each file with mistakes lies what is said about it. A line of that
 // which ends in "..." is only the beginning: the rest are words of others.
@@ -89,7 +26,7 @@ func TestEveryMistakeIsReportedWithItsPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	configDir(t)
+	configtest.Dir(t, "testdata/config")
 	files, err := filepath.Glob("*.toml")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no files", err)
@@ -137,17 +74,8 @@ func sameLines(got, want string) bool {
 	return true
 }
 
-func mustRead(t *testing.T, path string) *config {
-	t.Helper()
-	c, err := readConfig(path, tlspolicy.SelfSigned)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
 func TestWhatTheFileSaysIsInForce(t *testing.T) {
-	configDir(t)
+	configtest.Dir(t, "testdata/config")
 	c := mustRead(t, "everything.toml")
 	if c.drain != time.Minute || c.admin != "" || c.level != slog.LevelDebug || c.format != "json" || len(c.routes) != 2 {
 		t.Fatalf("%+v", c)
@@ -228,7 +156,7 @@ func TestTextWithoutQuotesIsNamed(t *testing.T) {
 func TestWarningsNameWhatMayBeAMistake(t *testing.T) {
 	const route = "[[route]]\nname = \"in\"\nservers = [\"192.0.2.1:25\"]\n"
 	const toAll = "listen = [\":25\"]\nproxy_protocol.send = \"v2\"\n"
-	configDir(t)
+	configtest.Dir(t, "testdata/config")
 	for _, c := range []struct{ what, text, want string }{
 		{"nothing", "listen = [\"127.0.0.1:25\", \"[::1]:25\", \"localhost:26\"]\n", ""},
 		{"open to others", "listen = [\"127.0.0.1:25\", \"192.0.2.2:25\", \":26\"]\n", "192.0.2.2:25, :26"},
@@ -262,7 +190,7 @@ func TestWarningsNameWhatMayBeAMistake(t *testing.T) {
 }
 
 func TestAPortThatWantsTLSInTheOtherWayIsWarnedOf(t *testing.T) {
-	configDir(t)
+	configtest.Dir(t, "testdata/config")
 	for _, c := range []struct{ port, mode, want string }{
 		{"465", "require", `write mode = "implicit", or port 587`},
 		{"465", "opportunistic", `write mode = "implicit", or port 587`},
@@ -280,7 +208,7 @@ func TestAPortThatWantsTLSInTheOtherWayIsWarnedOf(t *testing.T) {
 // A [[route.replace]] is a rule like the others, in logs, metrics, on the page and in
 // recordings, under its own name.
 func TestAReplacementIsARuleOfItsOwn(t *testing.T) {
-	c, _ := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nrules = [\"reply-codes\"]\n"+
+	c := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nrules = [\"reply-codes\"]\n"+
 		"[[route.replace]]\nname = \"noop\"\non = \"reply\"\nverbs = [\"NOOP\"]\nmatch = \"^220\"\ncode = 250\nclients = [\"192.0.2.0/24\"]\n"+
 		"[[route.replace]]\nname = \"help\"\non = \"command\"\nverbs = [\"HELP\"]\nmatch = \".\"\nwith = \"5.5.1 no help\"\ncode = 502\n")
 	r := c.routes[0]
@@ -300,7 +228,7 @@ func TestAReplacementIsARuleOfItsOwn(t *testing.T) {
 }
 
 func TestLongLinesCanBeEncodedByTheKeyOfARoute(t *testing.T) {
-	c, _ := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nrules = []\nlong_lines = \"encode\"\n")
+	c := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nrules = []\nlong_lines = \"encode\"\n")
 	if got := c.routes[0].setup().Options["long-lines"]["mode"]; got != "encode" {
 		t.Errorf("the mode of long-lines is %v", got)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"smtpshim/cmd/smtpshim/internal/config/configtest"
 )
 
 // A block is a text in a document that is set apart, with its place.
@@ -106,7 +108,7 @@ func TestTheDocumentsConfigurationsAreRight(t *testing.T) {
 			checked++
 			dir := t.TempDir()
 			writeRecipeFiles(t, dir)
-			writeCertificate(t, dir+"/mail.example.com.pem", writeKey(t, dir+"/mail.example.com.key"), time.Now().AddDate(1, 0, 0))
+			configtest.Certificate(t, dir+"/mail.example.com.pem", configtest.Key(t, dir+"/mail.example.com.key"), time.Now().AddDate(1, 0, 0))
 			if err := os.MkdirAll(dir+"/recorded", 0o700); err != nil {
 				t.Fatal(err)
 			}

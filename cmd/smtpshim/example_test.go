@@ -28,8 +28,8 @@ func readExample(t *testing.T) (shipped, uncommented string) {
 	return string(text), commentedKey.ReplaceAllString(string(text), "$1")
 }
 
-// readText is readConfig of a text, with the schema that was asked for.
-func readText(t *testing.T, text string) (*config, []string) {
+// readSchema is readConfig of a text, with the schema that was asked for.
+func readSchema(t *testing.T, text string) (*config, []string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "smtpshim.toml")
 	write(t, path, text)
@@ -49,9 +49,9 @@ func TestTheExampleHasTheDefaults(t *testing.T) {
 	if shipped == uncommented {
 		t.Fatal("no key is commented out")
 	}
-	minimal, _ := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n")
+	minimal, _ := readSchema(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n")
 	for what, text := range map[string]string{"as it is shipped": shipped, "with every key": uncommented} {
-		got, _ := readText(t, text)
+		got, _ := readSchema(t, text)
 		if len(got.routes) != 1 {
 			t.Fatalf("%s: %d routes", what, len(got.routes))
 		}
@@ -78,8 +78,8 @@ func TestTheExampleHasTheDefaults(t *testing.T) {
 
 func TestTheExampleHasEveryKey(t *testing.T) {
 	_, uncommented := readExample(t)
-	_, keys := readText(t, uncommented)
-	_, schema := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n")
+	_, keys := readSchema(t, uncommented)
+	_, schema := readSchema(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n")
 	if len(schema) < 30 {
 		t.Fatalf("the schema has only %q", schema)
 	}
@@ -106,7 +106,7 @@ func TestTheExampleHasEveryWeakness(t *testing.T) {
 			t.Errorf("%s is not in the example", w)
 		}
 	}
-	_, schema := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n"+
+	_, schema := readSchema(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n"+
 		"server_tls = {mode = \"require\", weak = [{allow = \"broken-rc4\"}]}\n")
 	exampleHas(t, shipped, schema, 3, "route.server_tls.weak.")
 }
@@ -184,7 +184,7 @@ func TestTheExampleHasEveryKeyOfLogins(t *testing.T) {
 // A replacement is shown with values that go together, and not at their defaults.
 func TestTheExampleHasEveryKeyOfReplacements(t *testing.T) {
 	shipped, _ := readExample(t)
-	_, schema := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n"+
+	_, schema := readSchema(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n"+
 		"[[route.replace]]\nname = \"noop\"\non = \"reply\"\nverbs = [\"NOOP\"]\nmatch = \"^220\"\ncode = 250\n")
 	exampleHas(t, shipped, schema, 9, "route.replace.")
 }

@@ -17,6 +17,7 @@ import (
 
 	kernel "github.com/landlock-lsm/go-landlock/landlock/syscall"
 
+	"smtpshim/cmd/smtpshim/internal/config/configtest"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/proxy/smtptest/real"
 )
@@ -61,7 +62,7 @@ func lockedIn(t *testing.T, more string) *prisoner {
 func newIdentity(t *testing.T, dir string) {
 	t.Helper()
 	next := t.TempDir()
-	writeCertificate(t, next+"/cert.pem", writeKey(t, next+"/key.pem"), time.Now().AddDate(1, 0, 0))
+	configtest.Certificate(t, next+"/cert.pem", configtest.Key(t, next+"/key.pem"), time.Now().AddDate(1, 0, 0))
 	for _, file := range []string{"/cert.pem", "/key.pem"} {
 		if err := os.Rename(next+file, dir+file); err != nil {
 			t.Fatal(err)
@@ -225,7 +226,7 @@ func TestALockedInProgramSaysWhichIncludedFileIsOutOfItsReach(t *testing.T) {
 	parts := real.Dir(t)
 	p := lockedIn(t, fmt.Sprintf("include = %q\n", parts))
 	const outOfReach = "this is out of its reach: stop it and start it again"
-	write(t, p.elsewhere+"/more.toml", routeText("more", real.FreeAddr()))
+	write(t, p.elsewhere+"/more.toml", configtest.Route("more", real.FreeAddr()))
 	if err := os.Symlink(p.elsewhere+"/more.toml", parts+"/more.toml"); err != nil {
 		t.Fatal(err)
 	}

@@ -78,7 +78,7 @@ func TestThePageIsForWhomItMayBeShownTo(t *testing.T) {
 		{":9525", password, "shim.example.com", "wrong", 401, false},
 		{":9525", password, "shim.example.com", "secret", 200, true},
 	} {
-		config, _ := readText(t, fmt.Sprintf("[admin]\nlisten = %q\n%s\n[[route]]\nname = \"in\"\n"+
+		config := readText(t, fmt.Sprintf("[admin]\nlisten = %q\n%s\n[[route]]\nname = \"in\"\n"+
 			"listen = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n", c.listen, c.more))
 		p := newInstance("", config, t.Output())
 		t.Cleanup(func() { p.writer.Close() })

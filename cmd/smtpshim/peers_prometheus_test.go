@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/config/configtest"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/proxy/smtptest/real"
 )
@@ -155,7 +156,7 @@ func startWatched(t *testing.T) watched {
 
 	w := watched{admin: real.FreeAddr(), healing: real.FreeAddr(), down: real.FreeAddr(), wrong: real.FreeAddr(), office: real.FreeAddr(), observing: real.FreeAddr(), dir: real.Dir(t)}
 	office := startProvider(t)
-	writeCertificate(t, filepath.Join(w.dir, "cert.pem"), writeKey(t, filepath.Join(w.dir, "key.pem")), time.Now().AddDate(1, 0, 0))
+	configtest.Certificate(t, filepath.Join(w.dir, "cert.pem"), configtest.Key(t, filepath.Join(w.dir, "key.pem")), time.Now().AddDate(1, 0, 0))
 	if err := os.Mkdir(filepath.Join(w.dir, "recorded"), 0o700); err != nil {
 		t.Fatal(err)
 	}

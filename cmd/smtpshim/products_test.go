@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"os"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -27,19 +24,5 @@ func TestRulesTellsHowAProductShows(t *testing.T) {
 	} {
 		_, out, _ := call("rules", name)
 		wantInOrder(t, strings.ReplaceAll(strings.Join(strings.Fields(out), " "), "`", ""), want...)
-	}
-}
-
-// Played with the names of all rules that are in force for some product, a recording
-// would show what no session had.
-func TestARecordingUnderAutoIsPlayedUnderAuto(t *testing.T) {
-	configDir(t)
-	if err := os.Mkdir("recorded", 0o700); err != nil {
-		t.Fatal(err)
-	}
-	write(t, "smtpshim.toml", fmt.Sprintf("[[route]]\nname = \"in\"\nlisten = [%q]\nservers = [\"127.0.0.1:25\"]\nrules = [\"auto\", \"-last-words\"]\nrecord = {dir = \"recorded\"}\n", freeAddress(t)))
-	rec := mustRead(t, "smtpshim.toml").routes[0].record
-	if want := []string{"auto", "-last-words", "stray-bytes"}; !slices.Equal(rec.Rules, want) || rec.Settings["chunking"] != "" {
-		t.Errorf("it is played with the rules %q and the settings %v", rec.Rules, rec.Settings)
 	}
 }

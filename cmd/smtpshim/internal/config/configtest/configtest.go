@@ -1,0 +1,96 @@
+// Package configtest writes what tests of configurations need: their files, and those of
+// certificates.
+package configtest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// Dir makes a directory with the files of another, which are those of the tests of
+// package config, and the certificates and keys they name, and goes there.
+func Dir(t *testing.T, from string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	key := Key(t, "key.pem")
+	Key(t, "other-key.pem")
+	Certificate(t, "cert.pem", key, time.Now().AddDate(1, 0, 0))
+	Certificate(t, "old-cert.pem", key, time.Now().Add(-time.Hour))
+}
+
+// Key writes a new private key to a file.
+func Key(t *testing.T, name string) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePEM(t, name, "PRIVATE KEY", der)
+	return key
+}
+
+// Certificate writes one for mail.example.com, signed by its own key, to a file.
+func Certificate(t *testing.T, name string, key *ecdsa.PrivateKey, until time.Time) {
+	t.Helper()
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mail.example.com"},
+		DNSNames: []string{"mail.example.com"}, NotBefore: until.AddDate(-2, 0, 0), NotAfter: until,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePEM(t, name, "CERTIFICATE", der)
+}
+
+func writePEM(t *testing.T, name, kind string, der []byte) {
+	t.Helper()
+	Write(t, name, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
+}
+
+// Write writes a text to a file.
+func Write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Including writes files of a directory conf.d, and one that includes them, and returns
+// the path of that.
+func Including(t *testing.T, main string, parts map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "conf.d"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range parts {
+		Write(t, filepath.Join(dir, "conf.d", name), text)
+	}
+	path := filepath.Join(dir, "smtpshim.toml")
+	Write(t, path, "include = \"conf.d\"\n"+main)
+	return path
+}
+
+// Route is a route of that name in a configuration.
+func Route(name, listen string) string {
+	return fmt.Sprintf("[[route]]\nname = %q\nlisten = [%q]\nservers = [\"192.0.2.1:25\"]\n", name, listen)
+}
