@@ -82,7 +82,7 @@ func printAll(w io.Writer, c *config) (warned int) {
 		if needs := needsRights(r.Listen); needs != "" {
 			entry(w, 2, "needs", 17, said.once(needs, r.Name))
 		}
-		warn(2, warnings(r, time.Now())...)
+		warn(2, r.warnings(time.Now())...)
 		ports(2, r.Listen...)
 		fmt.Fprintln(w)
 	}

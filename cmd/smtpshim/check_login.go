@@ -17,8 +17,8 @@ func loginsMean(r *route) string {
 		list = append(list, "EXTERNAL and mechanisms with channel binding (-PLUS) are hidden and refused where TLS ends here")
 	}
 	switch {
-	case r.ServerTLS.Mode == rewrite.ServerTLSOff || !mayBeInClear(r):
-	case clearMayLogIn(r):
+	case r.ServerTLS.Mode == rewrite.ServerTLSOff || !r.mayBeInClear():
+	case r.clearMayLogIn():
 		list = append(list, "clients in clear may log in by what the server offers inside TLS only")
 	default:
 		list = append(list, "what the server offers inside TLS only is hidden from clients in clear, and refused "+

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -73,5 +75,17 @@ func TestACredentialThatIsWrittenOtherwiseIsNamedSo(t *testing.T) {
 		if _, err := readConfig(path, tlspolicy.SelfSigned); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: not %q in\n%v", name, want, err)
 		}
+	}
+}
+
+// By its cause it is told whether a file is out of the reach of a program that has locked
+// itself in.
+func TestAMistakeAboutAFileHasItsCause(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "smtpshim.toml")
+	write(t, path, configtest.Route("in", "127.0.0.1:2525")+"server_tls = {mode = \"require\", ca = \"none.pem\"}\n")
+	_, err := readConfig(path, tlspolicy.SelfSigned)
+	list, ok := err.(mistakes)
+	if !ok || len(list) != 1 || !errors.Is(list[0], fs.ErrNotExist) {
+		t.Errorf("%v", err)
 	}
 }

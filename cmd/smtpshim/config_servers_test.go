@@ -22,7 +22,7 @@ func TestTheServersAreAsTheFileSays(t *testing.T) {
 	if out.Balance != servers.First || out.Health != (proxy.Health{Timeout: 10 * time.Second}) || out.ListenMode != fs.FileMode(0o660) {
 		t.Errorf("%+v", out.Route)
 	}
-	if list := warnings(in, time.Now()); list != nil {
+	if list := in.warnings(time.Now()); list != nil {
 		t.Errorf("a socket that only this machine can reach is warned of: %q", list)
 	}
 }

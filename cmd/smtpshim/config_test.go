@@ -182,7 +182,7 @@ func TestWarningsNameWhatMayBeAMistake(t *testing.T) {
 		{"ended", "listen = [\"127.0.0.1:25\"]\nclient_tls = {mode = \"offer\", certificate = \"old-cert.pem\", key = \"key.pem\"}\n", "expired"},
 	} {
 		write(t, "warn.toml", route+c.text)
-		got := warnings(mustRead(t, "warn.toml").routes[0], time.Now())
+		got := mustRead(t, "warn.toml").routes[0].warnings(time.Now())
 		if c.want == "" && got != nil || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
 		}

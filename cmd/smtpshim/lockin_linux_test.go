@@ -188,7 +188,7 @@ func TestALockedInProgramDoesAllItsWork(t *testing.T) {
 func TestALockedInProgramReadsWhatIsIncludedAndHandedOver(t *testing.T) {
 	parts, given, address := real.Dir(t), real.Dir(t), real.FreeAddr()
 	write(t, given+"/office.password", "made-up\n")
-	t.Setenv(credentialsName, given)
+	t.Setenv("CREDENTIALS_DIRECTORY", given)
 	p := lockedIn(t, fmt.Sprintf("include = %q\n", parts))
 	write(t, parts+"/more.toml", fmt.Sprintf("[[account]]\nname = \"office\"\nuser = \"x\"\nmethod = \"password\"\npassword_file = \"${CREDENTIALS_DIRECTORY}/office.password\"\n"+
 		"[[route]]\nname = \"more\"\nlisten = [%q]\nservers = [%q]\nclient_tls = {mode = \"offer\", certificate = \"%s/tls/cert.pem\", key = \"%[3]s/tls/key.pem\"}\n", address, p.server, p.dir))
@@ -274,10 +274,10 @@ func TestOnlyWhatIsOutOfReachNeedsARestart(t *testing.T) {
 		{&fs.PathError{Op: "open", Path: "/srv/cert.pem", Err: syscall.EACCES}, true},
 		{fmt.Errorf("certificate: %w", &fs.PathError{Op: "open", Path: dir + "/../cert.pem", Err: syscall.EACCES}), true},
 		{&net.OpError{Op: "listen", Addr: &net.UnixAddr{Name: "/srv/in.sock"}, Err: syscall.EACCES}, true},
-		{mistake{cause: &fs.PathError{Op: "open", Path: "/srv/cert.pem", Err: syscall.EACCES}}, true},
+		{fmt.Errorf("is wrong: %w", &fs.PathError{Op: "open", Path: "/srv/cert.pem", Err: syscall.EACCES}), true},
 		{&fs.PathError{Op: "open", Path: dir + "/cert.pem", Err: syscall.EACCES}, false}, // by its mode
 		{&fs.PathError{Op: "open", Path: "/srv/cert.pem", Err: syscall.ENOENT}, false},
-		{mistake{text: "is wrong"}, false},
+		{errors.New("is wrong"), false},
 	} {
 		if got := within.hint(test.err) != ""; got != test.hint {
 			t.Errorf("%v: hint %v", test.err, got)

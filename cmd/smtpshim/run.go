@@ -293,7 +293,7 @@ func (p *instance) apply(c *config) error {
 func (p *instance) warn() {
 	c := p.config.Load()
 	for _, r := range c.routes {
-		for _, warning := range warnings(r, time.Now()) {
+		for _, warning := range r.warnings(time.Now()) {
 			p.log.Warn(warning, "route", r.Name)
 		}
 	}

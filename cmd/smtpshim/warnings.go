@@ -16,7 +16,7 @@ import (
 
 // warnings returns what an administrator should know about a route, although it may be
 // intended.
-func warnings(r *route, now time.Time) []string {
+func (r *route) warnings(now time.Time) []string {
 	var list []string
 	open := openListeners(r)
 	if open != nil && servesEverybody(r) && len(r.logins) == 0 && r.ProxySend == header.None && !r.Source.Client && r.XCLIENTSend != rewrite.XCLIENTRequired {
@@ -36,7 +36,7 @@ func warnings(r *route, now time.Time) []string {
 				"Name the proxies alone.", network))
 		}
 	}
-	if open != nil && clearMayLogIn(r) {
+	if open != nil && r.clearMayLogIn() {
 		list = append(list, `clients in clear can log in by what the server offers inside TLS only: whoever reads along between them and this machine `+
 			`has their passwords. Where they can do TLS, write client_tls.mode = "require"; where they need not log in, server_tls.auth_in_clear = "refuse".`)
 	}
@@ -114,7 +114,7 @@ func openListeners(r *route) (open []string) {
 }
 
 // mayBeInClear reports whether a client may send commands outside of TLS.
-func mayBeInClear(r *route) bool {
+func (r *route) mayBeInClear() bool {
 	switch r.ClientTLS.Mode {
 	case rewrite.ClientTLSRequire:
 		return false
@@ -126,8 +126,8 @@ func mayBeInClear(r *route) bool {
 
 // clearMayLogIn reports whether a client in clear may use logins that the server offers
 // only inside TLS.
-func clearMayLogIn(r *route) bool {
-	return len(r.logins) == 0 && r.ServerTLS.Mode != rewrite.ServerTLSOff && mayBeInClear(r) && !r.ServerTLS.ClearLogin.Refuses(r.ServerTLS.Mode)
+func (r *route) clearMayLogIn() bool {
+	return len(r.logins) == 0 && r.ServerTLS.Mode != rewrite.ServerTLSOff && r.mayBeInClear() && !r.ServerTLS.ClearLogin.Refuses(r.ServerTLS.Mode)
 }
 
 // allowed describes an allowance in one line. It uses whom if the allowance has no
