@@ -12,7 +12,7 @@ import (
 
 // An accountInUse is an account that sessions log in with.
 type accountInUse struct {
-	*account
+	*Account
 	use *login.Account
 }
 
@@ -21,10 +21,10 @@ type accounts map[string]*accountInUse
 
 // accountsOf opens the accounts of a configuration. An account that was already in use
 // and has not changed is kept, with its token and its counts.
-func (before accounts) accountsOf(c *config, log *slog.Logger, o *metrics.Logins) (accounts, error) {
+func (before accounts) accountsOf(c *Config, log *slog.Logger, o *metrics.Logins) (accounts, error) {
 	all := accounts{}
-	for _, a := range c.accounts {
-		if old := before[a.Name]; old != nil && old.equal(a) {
+	for _, a := range c.Accounts {
+		if old := before[a.Name]; old != nil && old.Equal(a) {
 			all[a.Name] = old
 			continue
 		}
@@ -40,10 +40,10 @@ func (before accounts) accountsOf(c *config, log *slog.Logger, o *metrics.Logins
 
 // makeStateDir creates the directory for refresh tokens. It must exist before the program
 // locks itself in.
-func makeStateDir(c *config) error {
-	for _, a := range c.accounts {
-		if a.tokens != nil && a.tokens.Flow == token.RefreshToken {
-			if err := os.MkdirAll(a.tokens.StateDir, 0o700); err != nil {
+func makeStateDir(c *Config) error {
+	for _, a := range c.Accounts {
+		if a.OAuth != nil && a.OAuth.Flow == token.RefreshToken {
+			if err := os.MkdirAll(a.OAuth.StateDir, 0o700); err != nil {
 				return fmt.Errorf("state_dir, for account %s: %w", a.Name, err)
 			}
 		}
@@ -52,14 +52,14 @@ func makeStateDir(c *config) error {
 }
 
 // openAccount opens an account. If o is nil, nothing is counted.
-func openAccount(a *account, log *slog.Logger, o *metrics.Logins) (*accountInUse, error) {
+func openAccount(a *Account, log *slog.Logger, o *metrics.Logins) (*accountInUse, error) {
 	s := a.AccountSettings
 	s.Log = log
 	if o != nil {
 		s.Observer = o
 	}
-	if a.tokens != nil {
-		t := *a.tokens
+	if a.OAuth != nil {
+		t := *a.OAuth
 		t.Log = log
 		if o != nil {
 			t.Observer = o
@@ -87,21 +87,21 @@ func (all accounts) prefetch() {
 }
 
 // countedAccounts returns the accounts of a configuration, for the metrics.
-func countedAccounts(c *config) (list []metrics.Account) {
-	for _, a := range c.accounts {
-		m := metrics.Account{Name: a.Name, Routes: c.usesOf(a), Mechanisms: a.possible(), Tokens: a.tokens != nil}
+func countedAccounts(c *Config) (list []metrics.Account) {
+	for _, a := range c.Accounts {
+		m := metrics.Account{Name: a.Name, Routes: c.UsesOf(a), Mechanisms: a.PossibleMechanisms(), Tokens: a.OAuth != nil}
 		list = append(list, m)
 	}
 	return list
 }
 
 // accountCertificates returns the accounts' client certificates whose files can be read.
-func accountCertificates(c *config) (list []metrics.AccountCertificate) {
-	for _, a := range c.accounts {
-		if a.tokens == nil {
+func accountCertificates(c *Config) (list []metrics.AccountCertificate) {
+	for _, a := range c.Accounts {
+		if a.OAuth == nil {
 			continue
 		}
-		if ends, err := a.tokens.CertificateEnds(); err == nil && !ends.IsZero() {
+		if ends, err := a.OAuth.CertificateEnds(); err == nil && !ends.IsZero() {
 			list = append(list, metrics.AccountCertificate{Account: a.Name, NotAfter: ends})
 		}
 	}
@@ -128,13 +128,13 @@ func (all accounts) closeNow() {
 }
 
 // loginsWith returns the logins of a route; nil: it has none.
-func loginsWith(r *route, all accounts, log *slog.Logger) (*login.Logins, error) {
-	if len(r.logins) == 0 {
+func loginsWith(r *Route, all accounts, log *slog.Logger) (*login.Logins, error) {
+	if len(r.LoginEntries) == 0 {
 		return nil, nil
 	}
 	s := login.Settings{Route: r.Name, Host: liveName(), Log: log.With("route", r.Name)}
-	for _, l := range r.logins {
-		l.Account = all[l.account].use
+	for _, l := range r.LoginEntries {
+		l.Account = all[l.AccountName].use
 		s.Entries = append(s.Entries, l.Entry)
 	}
 	logins, err := login.New(s)

@@ -22,10 +22,10 @@ const adminHelp = "without URL: the admin listener of the configuration in `FILE
 // or the listener of a configuration if there is one, or the default.
 func adminAt(base, config string) (*url.URL, error) {
 	if base == "" {
-		address := adminListen
+		address := DefaultAdmin
 		if config != "" {
 			var err error
-			if address, err = readAdminListen(config); err != nil {
+			if address, err = AdminListen(config); err != nil {
 				return nil, err
 			}
 			if address == "" {
@@ -44,7 +44,7 @@ func adminAt(base, config string) (*url.URL, error) {
 	}
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("%q is no URL, nor HOST:PORT; write for example http://%s", given, adminListen)
+		return nil, fmt.Errorf("%q is no URL, nor HOST:PORT; write for example http://%s", given, DefaultAdmin)
 	}
 	return u, nil
 }

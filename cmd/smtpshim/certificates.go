@@ -10,17 +10,17 @@ import (
 )
 
 // possibleTLS returns all TLS that the route may ever use, with any peer and at any time.
-func possibleTLS(r *route) metrics.TLS {
+func possibleTLS(r *Route) metrics.TLS {
 	var all metrics.TLS
-	if r.client != nil {
-		leg := r.client.ClientLeg
+	if r.Client != nil {
+		leg := r.Client.ClientLeg
 		leg.Allow = forEverybody(leg.Allow)
 		if acceptor, err := tlspolicy.NewAcceptor(leg); err == nil {
 			all.Client = ciphers(acceptor.Config(netip.Addr{}))
 		}
 	}
-	if r.server != nil {
-		leg := r.server.ServerLeg
+	if r.Server != nil {
+		leg := r.Server.ServerLeg
 		leg.Allow = forEverybody(leg.Allow)
 		if dialer, err := tlspolicy.NewDialer(leg); err == nil {
 			all.Server = ciphers(dialer.Config(""))
@@ -62,21 +62,21 @@ type sided struct {
 }
 
 // storesOf returns the stores of a route's certificates.
-func storesOf(r *route) []sided {
+func storesOf(r *Route) []sided {
 	var list []sided
-	if r.client != nil && r.client.Store != nil {
-		list = append(list, sided{"client", r.client.Store})
+	if r.Client != nil && r.Client.Store != nil {
+		list = append(list, sided{"client", r.Client.Store})
 	}
-	if r.server != nil && r.server.Store != nil {
-		list = append(list, sided{"server", r.server.Store})
+	if r.Server != nil && r.Server.Store != nil {
+		list = append(list, sided{"server", r.Server.Store})
 	}
 	return list
 }
 
 // certificatesOf returns our certificates that are in use.
-func certificatesOf(c *config) []metrics.Certificate {
+func certificatesOf(c *Config) []metrics.Certificate {
 	var list []metrics.Certificate
-	for _, r := range c.routes {
+	for _, r := range c.Routes {
 		for _, s := range storesOf(r) {
 			for _, info := range s.store.Infos() {
 				name := info.Subject

@@ -10,7 +10,7 @@ import (
 func TestEverythingThatMayBeSpokenIsCountedFromTheBeginning(t *testing.T) {
 	configDir(t)
 	c := mustRead(t, "tls-everything.toml")
-	in, anybody := possibleTLS(c.routes[0]), possibleTLS(c.routes[2])
+	in, anybody := possibleTLS(c.Routes[0]), possibleTLS(c.Routes[2])
 	for _, cipher := range []metrics.Cipher{
 		{Version: "1.0", Suite: "TLS_RSA_WITH_3DES_EDE_CBC_SHA"}, // with some networks only
 		{Version: "1.1", Suite: "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"},

@@ -33,17 +33,17 @@ func check(args []string, stdout, stderr io.Writer) int {
 		return failed
 	}
 	defer os.RemoveAll(temp)
-	c, err := readConfig(*path, rehearse(temp))
+	c, err := Read(*path, rehearse(temp))
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return failed
 	}
 	count := printAll(stdout, c)
 	with := ""
-	if n := len(c.included); n > 0 {
-		with = fmt.Sprintf(", with %s of %s,", words.Plural(n, "file"), filepath.Dir(c.included[0]))
+	if n := len(c.Included); n > 0 {
+		with = fmt.Sprintf(", with %s of %s,", words.Plural(n, "file"), filepath.Dir(c.Included[0]))
 	}
-	fmt.Fprintf(stdout, "%s%s is right: %s, %s.\n", *path, with, words.Plural(len(c.routes), "route"), words.Plural(count, "warning"))
+	fmt.Fprintf(stdout, "%s%s is right: %s, %s.\n", *path, with, words.Plural(len(c.Routes), "route"), words.Plural(count, "warning"))
 	status := succeeded
 	if *strict && count > 0 {
 		status = failed
@@ -60,7 +60,7 @@ func check(args []string, stdout, stderr io.Writer) int {
 }
 
 // printAll prints what a configuration does, and returns the number of warnings.
-func printAll(w io.Writer, c *config) (warned int) {
+func printAll(w io.Writer, c *Config) (warned int) {
 	said := said{}
 	warn := func(indent int, list ...string) {
 		for _, warning := range list {
@@ -77,26 +77,26 @@ func printAll(w io.Writer, c *config) (warned int) {
 			}
 		}
 	}
-	for _, r := range c.routes {
+	for _, r := range c.Routes {
 		printRoute(w, r, said)
 		if needs := needsRights(r.Listen); needs != "" {
 			entry(w, 2, "needs", 17, said.once(needs, r.Name))
 		}
-		warn(2, r.warnings(time.Now())...)
+		warn(2, r.Warnings(time.Now())...)
 		ports(2, r.Listen...)
 		fmt.Fprintln(w)
 	}
-	for _, a := range c.accounts {
+	for _, a := range c.Accounts {
 		printAccount(w, a, c)
-		warn(2, c.warnAccount(a, time.Now())...)
+		warn(2, c.AccountWarnings(a, time.Now())...)
 		fmt.Fprintln(w)
 	}
 	entry(w, 0, "admin listener", 17, adminMeans(c))
-	if c.admin != "" {
-		ports(0, c.admin)
+	if c.Admin != "" {
+		ports(0, c.Admin)
 	}
-	entry(w, 0, "log", 17, fmt.Sprintf("%s, level %s", c.format, strings.ToLower(c.level.String())))
-	entry(w, 0, "drain", 17, words.Brief(c.drain))
+	entry(w, 0, "log", 17, fmt.Sprintf("%s, level %s", c.Format, strings.ToLower(c.Level.String())))
+	entry(w, 0, "drain", 17, words.Brief(c.Drain))
 	fmt.Fprint(w, "\n\"smtpshim rules\" tells whom each rule heals.\n")
 	return warned
 }
@@ -115,7 +115,7 @@ func (s said) once(text, route string) string {
 }
 
 // printRoute prints what a route does.
-func printRoute(w io.Writer, r *route, said said) {
+func printRoute(w io.Writer, r *Route, said said) {
 	line := func(name, text string) { entry(w, 2, name, 17, text) }
 	fmt.Fprintf(w, "route %s\n", r.Name)
 	line("listens on", strings.Join(r.Listen, ", "))
@@ -143,20 +143,20 @@ func printRoute(w io.Writer, r *route, said said) {
 	for _, means := range xclientMeans(r.Route) {
 		line("XCLIENT", means)
 	}
-	if changed := changedLimits(r.Limits); changed != "" {
+	if changed := ChangedLimits(r.Limits); changed != "" {
 		line("limits", changed)
 	}
-	if r.device {
+	if r.Device {
 		line("device", "servers are given up in time for clients that wait 20 seconds and try once")
 	}
-	if changed := changedTimeouts(r.Timeouts); changed != "" {
+	if changed := ChangedTimeouts(r.Timeouts); changed != "" {
 		line("timeouts", changed)
 	}
-	if r.record != nil {
-		line("records", recordMeans(r.record))
+	if r.Record != nil {
+		line("records", recordMeans(r.Record))
 	}
 	idle := idleRules(r)
-	if names := rulesMean(r.computed(), idle); len(names) == 0 {
+	if names := rulesMean(r.Computed(), idle); len(names) == 0 {
 		line("rules", "none: every line passes as it is")
 	} else if r.Observed != nil {
 		line("observes", said.once(strings.Join(names, ", "), r.Name))
@@ -171,10 +171,10 @@ func printRoute(w io.Writer, r *route, said said) {
 		}
 		line("cannot act", "under this TLS: "+strings.Join(names, ", "))
 	}
-	if products := r.computed().Products(); len(products) > 0 {
+	if products := r.Computed().Products(); len(products) > 0 {
 		line("looks for", said.once("products: "+strings.Join(products, ", "), r.Name))
 	}
-	for _, l := range r.logins {
+	for _, l := range r.LoginEntries {
 		line("logs in", loginMeans(l))
 	}
 	if means := loginsMean(r); means != "" {

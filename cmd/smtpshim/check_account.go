@@ -10,7 +10,7 @@ import (
 )
 
 // printAccount prints how an account logs in.
-func printAccount(w io.Writer, a *account, c *config) {
+func printAccount(w io.Writer, a *Account, c *Config) {
 	line := func(name, text string) { entry(w, 2, name, 17, text) }
 	fmt.Fprintf(w, "account %s\n", a.Name)
 	line("user", a.User)
@@ -22,20 +22,20 @@ func printAccount(w io.Writer, a *account, c *config) {
 	if a.Temporary {
 		line("refusal", "temporary: clients hear 454 of a login that is refused for good, and try again")
 	}
-	if a.tokens != nil && a.tokens.Flow == token.RefreshToken {
-		line("kept", "the refresh token is in "+a.tokens.StateDir+". Several machines need a login each, or a directory that they share and that has locks.")
+	if a.OAuth != nil && a.OAuth.Flow == token.RefreshToken {
+		line("kept", "the refresh token is in "+a.OAuth.StateDir+". Several machines need a login each, or a directory that they share and that has locks.")
 	}
-	if used := c.usesOf(a); len(used) > 0 {
+	if used := c.UsesOf(a); len(used) > 0 {
 		line("used by", "route "+strings.Join(used, ", "))
 	}
 }
 
 // accountMeans describes the credentials of an account.
-func accountMeans(a *account) string {
-	if a.tokens == nil {
+func accountMeans(a *Account) string {
+	if a.OAuth == nil {
 		return "by password, by the strongest mechanism that the server offers"
 	}
-	t := a.tokens
+	t := a.OAuth
 	text := "by OAuth, " + string(t.Flow)
 	if t.Provider != "" {
 		text += " of " + t.Provider
@@ -56,7 +56,7 @@ func accountMeans(a *account) string {
 }
 
 // paceOf describes the limits of the account.
-func paceOf(a *account) string {
+func paceOf(a *Account) string {
 	var list []string
 	if a.Sessions > 0 {
 		list = append(list, words.Plural(a.Sessions, "session")+" at once")

@@ -30,12 +30,12 @@ const liveWait = 30 * time.Second
 
 // checkLive has a session with each server of the routes, concurrently, and prints the
 // results. It returns the number of servers that cannot be used as configured.
-func checkLive(w io.Writer, c *config) (bad int) {
+func checkLive(w io.Writer, c *Config) (bad int) {
 	var visits []*visit
 	var all sync.WaitGroup
-	for _, r := range c.routes {
+	for _, r := range c.Routes {
 		for _, server := range r.Servers {
-			v := &visit{route: r, server: server, accounts: c.accounts}
+			v := &visit{route: r, server: server, accounts: c.Accounts}
 			visits = append(visits, v)
 			if server != proxy.OriginalDestination {
 				all.Go(v.make)
@@ -57,9 +57,9 @@ func checkLive(w io.Writer, c *config) (bad int) {
 
 // A visit is what was found out about one server of a route.
 type visit struct {
-	route    *route
+	route    *Route
 	server   string
-	accounts []*account // all accounts of the configuration
+	accounts []*Account // all accounts of the configuration
 
 	session liveSession // with the route's settings
 	look    liveSession // with TLS and any certificate, if the route uses no TLS or it failed

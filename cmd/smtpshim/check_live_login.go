@@ -27,20 +27,20 @@ func (v *visit) tryLogins(ctx context.Context) {
 		return // send no credentials; trouble is reported elsewhere
 	}
 	var tried []string
-	for _, l := range v.route.logins {
-		i := slices.IndexFunc(v.accounts, func(a *account) bool { return a.Name == l.account })
-		if i < 0 || slices.Contains(tried, l.account) {
+	for _, l := range v.route.LoginEntries {
+		i := slices.IndexFunc(v.accounts, func(a *Account) bool { return a.Name == l.AccountName })
+		if i < 0 || slices.Contains(tried, l.AccountName) {
 			continue
 		}
-		tried = append(tried, l.account)
+		tried = append(tried, l.AccountName)
 		v.logins = append(v.logins, v.tryLogin(ctx, v.accounts[i]))
 	}
 }
 
-func (v *visit) tryLogin(ctx context.Context, a *account) loginTrial {
+func (v *visit) tryLogin(ctx context.Context, a *Account) loginTrial {
 	l := loginTrial{account: a.Name}
-	if a.tokens != nil && a.tokens.Flow == token.RefreshToken {
-		if err := a.tokens.Stored(); err != nil {
+	if a.OAuth != nil && a.OAuth.Flow == token.RefreshToken {
+		if err := a.OAuth.Stored(); err != nil {
 			l.refused = fmt.Sprintf("%v; run \"smtpshim login %s\"", err, a.Name)
 			return l
 		}

@@ -8,8 +8,8 @@ import (
 
 // loginsMean describes which logins are not passed on because TLS ends here; "" if all
 // are.
-func loginsMean(r *route) string {
-	if len(r.logins) > 0 {
+func loginsMean(r *Route) string {
+	if len(r.LoginEntries) > 0 {
 		return "what the server offers for logins is hidden; who fits none of the above hears 530"
 	}
 	var list []string
@@ -17,8 +17,8 @@ func loginsMean(r *route) string {
 		list = append(list, "EXTERNAL and mechanisms with channel binding (-PLUS) are hidden and refused where TLS ends here")
 	}
 	switch {
-	case r.ServerTLS.Mode == rewrite.ServerTLSOff || !r.mayBeInClear():
-	case r.clearMayLogIn():
+	case r.ServerTLS.Mode == rewrite.ServerTLSOff || !r.MayBeInClear():
+	case r.ClearMayLogIn():
 		list = append(list, "clients in clear may log in by what the server offers inside TLS only")
 	default:
 		list = append(list, "what the server offers inside TLS only is hidden from clients in clear, and refused "+

@@ -28,7 +28,7 @@ func serversAre(r *proxy.Route) string {
 }
 
 // networkMeans describes the network settings for check, by name and text.
-func networkMeans(r *route) (lines [][2]string) {
+func networkMeans(r *Route) (lines [][2]string) {
 	if len(r.Clients) > 0 {
 		lines = append(lines, [2]string{"clients", "only from " + words.Networks(r.Clients) + "; the others get 554"})
 	}
@@ -87,7 +87,7 @@ func recordMeans(r *record.Route) string {
 }
 
 // loginMeans describes a login: who logs in, and how.
-func loginMeans(l routeLogin) string {
+func loginMeans(l Login) string {
 	list := words.Networks(l.Networks)
 	who := "clients in " + list
 	if l.User != "" {
@@ -105,24 +105,24 @@ func loginMeans(l routeLogin) string {
 	}
 	switch {
 	case l.Sender != "":
-		return fmt.Sprintf("%s: as account %s, with the sender %s", who, l.account, l.Sender)
+		return fmt.Sprintf("%s: as account %s, with the sender %s", who, l.AccountName, l.Sender)
 	case len(l.Senders) > 0:
-		return fmt.Sprintf("%s: as account %s, with these senders only: %s", who, l.account, strings.Join(l.Senders, ", "))
+		return fmt.Sprintf("%s: as account %s, with these senders only: %s", who, l.AccountName, strings.Join(l.Senders, ", "))
 	}
-	return fmt.Sprintf("%s: as account %s, with any sender", who, l.account)
+	return fmt.Sprintf("%s: as account %s, with any sender", who, l.AccountName)
 }
 
 // adminMeans describes what the admin listener serves, and to whom.
-func adminMeans(c *config) string {
+func adminMeans(c *Config) string {
 	switch {
-	case c.admin == "":
+	case c.Admin == "":
 		return "off"
-	case c.password != nil && isLoopback(c.admin):
-		return c.admin + ", with a password"
-	case c.password != nil:
-		return c.admin + ", with a password, which is sent in clear unless something before it speaks TLS"
-	case c.hasPage():
-		return c.admin + ", for everybody on this machine"
+	case c.Password != nil && IsLoopback(c.Admin):
+		return c.Admin + ", with a password"
+	case c.Password != nil:
+		return c.Admin + ", with a password, which is sent in clear unless something before it speaks TLS"
+	case c.HasPage():
+		return c.Admin + ", for everybody on this machine"
 	}
-	return c.admin + ", metrics and health for everybody; no page, which needs a password there"
+	return c.Admin + ", metrics and health for everybody; no page, which needs a password there"
 }

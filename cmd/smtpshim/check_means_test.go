@@ -22,7 +22,7 @@ servers = ["192.0.2.1:25", "mail.example.com:25"]
 source = "::ffff:192.0.2.9"
 `)
 	var out strings.Builder
-	for _, r := range c.routes {
+	for _, r := range c.Routes {
 		printRoute(&out, r, said{})
 	}
 	for _, want := range []string{"TPROXY", "192.0.2.0/24, ::/0", "client's address", "dialled from 192.0.2.9"} {

@@ -23,9 +23,9 @@ type portFinding struct {
 
 // lookAtPorts binds the addresses of a configuration, without listening, so that no
 // client and no other program notices.
-func lookAtPorts(c *config, addresses ...string) (list []portFinding) {
+func lookAtPorts(c *Config, addresses ...string) (list []portFinding) {
 	for _, address := range addresses {
-		if _, ok := socketPath(address); ok || strings.HasPrefix(address, systemdPrefix) {
+		if _, ok := SocketPath(address); ok || strings.HasPrefix(address, SystemdPrefix) {
 			continue
 		}
 		to, err := toBind(address)
@@ -40,7 +40,7 @@ func lookAtPorts(c *config, addresses ...string) (list []portFinding) {
 }
 
 // findingOf returns the meaning of an error in binding an address.
-func findingOf(c *config, address string, to netip.AddrPort, err error) portFinding {
+func findingOf(c *Config, address string, to netip.AddrPort, err error) portFinding {
 	var unknown *net.DNSError
 	switch {
 	case err == nil:
@@ -61,7 +61,7 @@ func findingOf(c *config, address string, to netip.AddrPort, err error) portFind
 	case pid != 0:
 		return portFinding{text: fmt.Sprintf("%s is taken by another program: %s (process %d)", address, program, pid)}
 	case answers(c):
-		return portFinding{fmt.Sprintf("%s, presumably by the smtpshim that answers at %s", address, c.admin), true}
+		return portFinding{fmt.Sprintf("%s, presumably by the smtpshim that answers at %s", address, c.Admin), true}
 	}
 	return portFinding{text: address + " is taken: another program listens there, or a smtpshim whose admin listener does not answer"}
 }
@@ -125,11 +125,11 @@ func ownAddresses() string {
 }
 
 // answers reports whether a smtpshim with this configuration's admin listener is running.
-func answers(c *config) bool {
-	if c.admin == "" {
+func answers(c *Config) bool {
+	if c.Admin == "" {
 		return false
 	}
-	host, port, err := net.SplitHostPort(c.admin)
+	host, port, err := net.SplitHostPort(c.Admin)
 	if err != nil {
 		return false
 	}
@@ -155,7 +155,7 @@ func needsRights(addresses []string) string {
 }
 
 // portsTaken returns what would keep us from listening, by address.
-func portsTaken(c *config) takenPorts {
+func portsTaken(c *Config) takenPorts {
 	taken := takenPorts{}
 	if os.Getenv(handedOver) != "" {
 		return taken // our predecessor holds them and hands them to us
@@ -170,13 +170,13 @@ func portsTaken(c *config) takenPorts {
 			}
 		}
 	}
-	for _, r := range c.routes {
+	for _, r := range c.Routes {
 		for _, address := range r.Listen {
 			look(address)
 		}
 	}
-	if c.admin != "" {
-		look(c.admin)
+	if c.Admin != "" {
+		look(c.Admin)
 	}
 	return taken
 }

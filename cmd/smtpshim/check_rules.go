@@ -27,8 +27,8 @@ func rulesMean(rules *rewrite.Rules, idle []rewrite.Rule) (list []string) {
 }
 
 // idleRules returns the rules of a route that cannot act under its TLS.
-func idleRules(r *route) (idle []rewrite.Rule) {
-	names := r.computed().Names()
+func idleRules(r *Route) (idle []rewrite.Rule) {
+	names := r.Computed().Names()
 	for _, rule := range heal.Table() {
 		if rule.Acts != nil && slices.Contains(names, rule.Name) && !rule.Acts(r.ClientTLS.Mode, r.ServerTLS.Mode) {
 			idle = append(idle, rule)

@@ -19,7 +19,7 @@ func TestCheckSaysWhichRulesCannotActUnderTheTLSOfARoute(t *testing.T) {
 	} {
 		c := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"192.0.2.1:25\"]\n"+strings.Replace(tls, `certificate = "self-signed"`, ownPEM(t), 1))
 		var out strings.Builder
-		printRoute(&out, c.routes[0], said{})
+		printRoute(&out, c.Routes[0], said{})
 		words := strings.Join(strings.Fields(out.String()), " ")
 		if got := strings.Contains(words, "cannot act under this TLS: "); got != (want != "") || !strings.Contains(words, want) {
 			t.Errorf("%swant %q in\n%s", tls, want, out.String())

@@ -43,9 +43,9 @@ func allRead(file string) bool {
 }
 
 // secretFiles returns the files with the credentials of an account, by their keys.
-func (a *account) secretFiles() [][2]string {
+func (a *Account) secretFiles() [][2]string {
 	list := [][2]string{{"password_file", a.passwordFile}}
-	if t := a.tokens; t != nil {
+	if t := a.OAuth; t != nil {
 		list = append(list, [2]string{"client_secret_file", t.ClientSecretFile}, [2]string{"client_key", t.ClientKey}, [2]string{"key_file", t.KeyFile})
 		if t.ClientKey == "" { // the key is in the file of the certificate
 			list = append(list, [2]string{"client_certificate", t.ClientCertificate})

@@ -21,7 +21,7 @@ import (
 
 // rehearse makes self-signed certificates as the program does when it starts, but in
 // copies below temp, so that a check changes nothing.
-func rehearse(temp string) makeCertificates {
+func rehearse(temp string) MakeCertificates {
 	return func(dir string, names ...string) ([]tlspolicy.Source, error) {
 		trial, err := os.MkdirTemp(temp, "")
 		if err != nil {
@@ -44,17 +44,17 @@ type tlsPrinter struct {
 func (p tlsPrinter) line(name, text string) { entry(p.w, 4, name, 17, text) }
 
 // client prints the TLS with clients.
-func (p tlsPrinter) client(r *route) {
-	leg := r.client
+func (p tlsPrinter) client(r *Route) {
+	leg := r.Client
 	if leg == nil {
 		if r.ClientTLS.Mode == rewrite.ClientTLSPass && r.ServerTLS.Mode == rewrite.ServerTLSOff {
 			p.lost(r)
 		}
 		return
 	}
-	p.config("", leg.acceptor.Config(netip.Addr{}))
+	p.config("", leg.Acceptor.Config(netip.Addr{}))
 	for _, info := range leg.Store.Infos() {
-		p.certificate(info, leg.selfSigned)
+		p.certificate(info, leg.SelfSigned)
 	}
 	if leg.ClientRoots != nil {
 		asked := "clients are asked for a certificate; one that is shown has to be signed by "
@@ -66,20 +66,20 @@ func (p tlsPrinter) client(r *route) {
 	for _, a := range leg.Allow {
 		p.allowance(a, "everybody")
 		if len(a.Networks) > 0 {
-			p.config("  ", leg.acceptor.Config(a.Networks[0].Addr()))
+			p.config("  ", leg.Acceptor.Config(a.Networks[0].Addr()))
 		}
 	}
 }
 
 // server prints the TLS with servers.
-func (p tlsPrinter) server(r *route) {
-	leg := r.server
+func (p tlsPrinter) server(r *Route) {
+	leg := r.Server
 	if leg == nil {
 		return
 	}
-	p.config("", leg.dialer.Config(""))
+	p.config("", leg.Dialer.Config(""))
 	if leg.KeyExchange != tlspolicy.AutoKeyExchange {
-		p.line("key exchange", leg.dialer.KeyExchange())
+		p.line("key exchange", leg.Dialer.KeyExchange())
 	}
 	for _, pin := range leg.Pins {
 		p.fingerprint("pin", pin)
@@ -99,7 +99,7 @@ func (p tlsPrinter) server(r *route) {
 
 // lost prints the rules that no longer act once client and server have begun TLS with
 // each other.
-func (p tlsPrinter) lost(r *route) {
+func (p tlsPrinter) lost(r *Route) {
 	inClear := []string{"advertise-esmtp", "accept-early-tls", "greet-in-clear", "starttls-keyword", "fall-back-to-helo", "stray-bytes"}
 	for _, rule := range idleRules(r) {
 		inClear = append(inClear, rule.Name) // such a rule has no effect anyway
@@ -206,7 +206,7 @@ func hexadecimal(pin tlspolicy.Pin) string { return fmt.Sprintf("%x", [len(pin)]
 // allowance prints which weakness is allowed, to whom, until when, and what is wrong with
 // it.
 func (p tlsPrinter) allowance(a tlspolicy.Allowance, whom string) {
-	p.line("WEAK", allowed(a, whom))
+	p.line("WEAK", Allowed(a, whom))
 	for _, w := range a.Weaknesses.List() {
 		entry(p.w, 17, "", 19, w.String()+": "+w.Doc())
 	}
@@ -221,7 +221,7 @@ func authorities(roots *tlspolicy.Roots) string {
 	return strings.Join(list, ", ")
 }
 
-func clientTLSMeans(r *route) string {
+func clientTLSMeans(r *Route) string {
 	switch r.ClientTLS.Mode {
 	case rewrite.ClientTLSPass:
 		if r.ServerTLS.Mode != rewrite.ServerTLSOff {
@@ -239,21 +239,21 @@ func clientTLSMeans(r *route) string {
 	}
 }
 
-func serverTLSMeans(r *route) string {
+func serverTLSMeans(r *Route) string {
 	switch r.ServerTLS.Mode {
 	case rewrite.ServerTLSOff:
 		return "STARTTLS is never said to the server by the proxy itself"
 	case rewrite.ServerTLSOpportunistic:
 		return "STARTTLS wherever the server offers it; the certificate is not verified"
 	case rewrite.ServerTLSRequire:
-		return "STARTTLS, or no mail; " + verified(r.server)
+		return "STARTTLS, or no mail; " + verified(r.Server)
 	default:
-		return "connections begin with TLS; " + verified(r.server)
+		return "connections begin with TLS; " + verified(r.Server)
 	}
 }
 
 // verified describes how a server's identity is verified.
-func verified(leg *serverLeg) string {
+func verified(leg *ServerLeg) string {
 	known := tlspolicy.Weaknesses(0)
 	for _, a := range leg.Allow {
 		known |= a.Weaknesses

@@ -10,7 +10,7 @@ import (
 
 func TestCheckHasTheFingerprintsOfCertificatesOfOurOwnMaking(t *testing.T) {
 	configDir(t)
-	infos := mustRead(t, "tls-everything.toml").routes[0].client.Store.Infos()
+	infos := mustRead(t, "tls-everything.toml").Routes[0].Client.Store.Infos()
 	_, out, _ := call("check", "-config", "tls-everything.toml")
 	for _, info := range infos {
 		if want := hexadecimal(info.Fingerprint); !strings.Contains(out, want) {

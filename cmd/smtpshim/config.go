@@ -9,24 +9,24 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// A config is the content of a configuration file, with defaults for what the file omits.
-type config struct {
-	drain    time.Duration     // how long messages in transit may take when we stop
-	admin    string            // address of the admin listener; "": there is none
-	profiles bool              // the admin listener also serves /debug/pprof/
-	password *metrics.Password // of the admin listener; nil: none
-	level    slog.Level
-	format   string // of the log: "text" or "json"
-	lockIn   bool   // restrict the program to places, and to what every configuration needs
-	places   []place
-	included []string // other files with routes and accounts
-	accounts []*account
-	routes   []*route
+// A Config is the content of a configuration file, with defaults for what the file omits.
+type Config struct {
+	Drain    time.Duration     // how long messages in transit may take when we stop
+	Admin    string            // address of the admin listener; "": there is none
+	Profiles bool              // the admin listener also serves /debug/pprof/
+	Password *metrics.Password // of the admin listener; nil: none
+	Level    slog.Level
+	Format   string // of the log: "text" or "json"
+	LockIn   bool   // restrict the program to places, and to what every configuration needs
+	Places   []Place
+	Included []string // other files with routes and accounts
+	Accounts []*Account
+	Routes   []*Route
 }
 
-// route returns the route of this name; nil: there is none.
-func (c *config) route(name string) *route {
-	for _, r := range c.routes {
+// Route returns the route of this name; nil: there is none.
+func (c *Config) Route(name string) *Route {
+	for _, r := range c.Routes {
 		if r.Name == name {
 			return r
 		}
@@ -34,9 +34,9 @@ func (c *config) route(name string) *route {
 	return nil
 }
 
-// readConfig reads the configuration file at path. An error about its content is of type
+// Read reads the configuration file at path. An error about its content is of type
 // mistakes and has all of them. made makes self-signed certificates.
-func readConfig(path string, made makeCertificates) (*config, error) {
+func Read(path string, made MakeCertificates) (*Config, error) {
 	t, err := openSource(path)
 	if err != nil {
 		return nil, err
@@ -54,9 +54,9 @@ func readConfig(path string, made makeCertificates) (*config, error) {
 
 // readSettings reads the outermost table, and those of the included files, which it
 // returns as more. This function and those that it calls are the schema.
-func readSettings(t *table, made makeCertificates) (c *config, more []*table) {
-	c = &config{drain: t.duration("drain", 30*time.Second, 0, time.Hour),
-		lockIn: t.boolean("lock_in", true)}
+func readSettings(t *table, made MakeCertificates) (c *Config, more []*table) {
+	c = &Config{Drain: t.duration("drain", 30*time.Second, 0, time.Hour),
+		LockIn: t.boolean("lock_in", true)}
 
 	taken := listeners{}
 	readAdmin(t.table("admin"), c, taken)
@@ -66,7 +66,7 @@ func readSettings(t *table, made makeCertificates) (c *config, more []*table) {
 	log.word("level", &level)
 	format := logFormat("text")
 	log.word("format", &format)
-	c.level, c.format = level.Level, string(format)
+	c.Level, c.Format = level.Level, string(format)
 	log.done()
 
 	state := t.beside(t.text("state_dir", ""))
@@ -77,14 +77,14 @@ func readSettings(t *table, made makeCertificates) (c *config, more []*table) {
 	for _, a := range tablesOf(files, "account") {
 		account := readAccount(a, state)
 		checkName(a, account.Name, "account", "office", names)
-		c.accounts = append(c.accounts, account)
+		c.Accounts = append(c.Accounts, account)
 		a.done()
 	}
 	names, hasRoute := map[string]*table{}, false
 	for _, r := range tablesOf(files, "route") {
-		route := readRoute(r, taken, state, made, c.accounts)
+		route := readRoute(r, taken, state, made, c.Accounts)
 		checkName(r, route.Name, "route", "in", names)
-		c.routes = append(c.routes, route)
+		c.Routes = append(c.Routes, route)
 		r.done()
 	}
 	for _, file := range files {
@@ -93,11 +93,11 @@ func readSettings(t *table, made makeCertificates) (c *config, more []*table) {
 		}
 	}
 	t.done()
-	c.places = t.places
+	c.Places = t.places
 	for _, file := range more {
 		file.onlyParts(t.source.path)
-		c.included = append(c.included, file.source.path)
-		c.places = append(c.places, file.places...)
+		c.Included = append(c.Included, file.source.path)
+		c.Places = append(c.Places, file.places...)
 	}
 	if !hasRoute && len(t.unread) == 0 {
 		t.noRoute()

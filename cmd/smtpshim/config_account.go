@@ -19,16 +19,16 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// An account is an [[account]], with which we log in at a server.
-type account struct {
+// An Account is an [[account]], with which we log in at a server.
+type Account struct {
 	login.AccountSettings
-	tokens       *token.Settings // nil: the account has a password
+	OAuth        *token.Settings // nil: the account has a password
 	passwordFile string          // "": the account has no password
 }
 
 // readAccount reads one [[account]]. state is the directory for what it stores.
-func readAccount(t *table, state string) *account {
-	a := &account{AccountSettings: login.AccountSettings{
+func readAccount(t *table, state string) *Account {
+	a := &Account{AccountSettings: login.AccountSettings{
 		Name: t.text("name", ""), User: t.text("user", ""),
 		Sessions:          t.number("sessions", 0, 0, 1_000_000),
 		MessagesPerMinute: t.number("messages_per_minute", 0, 0, 1_000_000),
@@ -50,7 +50,7 @@ func readAccount(t *table, state string) *account {
 	case method == "oauth":
 		a.Mechanisms = t.mechanisms("mechanisms", tokenMechanisms)
 		t.useless("password_file", `method "oauth" does not use it; "password" does`)
-		a.tokens = &tokens
+		a.OAuth = &tokens
 		t.checkTokens(tokens)
 	case method == "password":
 		a.Mechanisms = t.mechanisms("mechanisms", passwordMechanisms)
@@ -105,7 +105,7 @@ func (t *table) tokens(name, state string) token.Settings {
 func (t *table) file(key string) string {
 	name := t.beside(t.text(key, ""))
 	if name != "" {
-		t.places = append(t.places, besides(name)...)
+		t.places = append(t.places, Besides(name)...)
 	}
 	return name
 }
@@ -118,7 +118,7 @@ func (t *table) program(key, name string) string {
 		t.wrong(key, "%q is no program: the path of one is wanted, as in command = [\"/usr/local/bin/print-token\"]", name)
 	}
 	for _, dir := range append([]string{filepath.Dir(path)}, "/bin", "/usr", "/lib", "/lib64") {
-		t.reach(dir, executing)
+		t.reach(dir, Executing)
 	}
 	return path
 }
@@ -170,7 +170,7 @@ func (t *table) password(key, file string) sasl.Secret {
 		t.follows(nil, key, "is missing: the name of a file whose first line is the password")
 		return sasl.Secret{}
 	}
-	t.places = append(t.places, besides(file)...)
+	t.places = append(t.places, Besides(file)...)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		if at, ok := errors.AsType[*fs.PathError](err); ok {
@@ -195,12 +195,12 @@ var (
 	passwordMechanisms = []string{sasl.SCRAMSHA256, sasl.SCRAMSHA1, sasl.CRAMMD5, sasl.NTLM, sasl.Plain, sasl.Login}
 )
 
-// possible returns the mechanisms that the account may log in by.
-func (a *account) possible() []string {
+// PossibleMechanisms returns the mechanisms that the account may log in by.
+func (a *Account) PossibleMechanisms() []string {
 	switch {
 	case a.Mechanisms != nil:
 		return a.Mechanisms
-	case a.tokens != nil:
+	case a.OAuth != nil:
 		return tokenMechanisms
 	}
 	return passwordMechanisms
@@ -218,18 +218,18 @@ func (t *table) mechanisms(key string, known []string) []string {
 	return names
 }
 
-// equal reports whether two accounts are the same, apart from their position in the file.
+// Equal reports whether two accounts are the same, apart from their position in the file.
 // It compares the contents of files only if these are not read again later.
-func (a *account) equal(b *account) bool {
+func (a *Account) Equal(b *Account) bool {
 	one, other := a.AccountSettings, b.AccountSettings
 	if one.Name != other.Name || one.User != other.User || !one.Password.Equal(other.Password) || !slices.Equal(one.Mechanisms, other.Mechanisms) ||
 		one.Sessions != other.Sessions || one.MessagesPerMinute != other.MessagesPerMinute || one.Wait != other.Wait || one.Temporary != other.Temporary {
 		return false
 	}
-	if a.tokens == nil || b.tokens == nil {
-		return a.tokens == b.tokens
+	if a.OAuth == nil || b.OAuth == nil {
+		return a.OAuth == b.OAuth
 	}
-	return reflect.DeepEqual(*a.tokens, *b.tokens)
+	return reflect.DeepEqual(*a.OAuth, *b.OAuth)
 }
 
 // A loginMethod says which credentials an account has.

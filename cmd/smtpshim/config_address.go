@@ -26,7 +26,7 @@ const (
 // port returns the usual port for the purpose.
 func (p purpose) port() string {
 	if p == forAdmin {
-		_, port, _ := net.SplitHostPort(adminListen)
+		_, port, _ := net.SplitHostPort(DefaultAdmin)
 		return port
 	}
 	return "25"
@@ -37,10 +37,10 @@ var ports = map[string]string{"smtp": "25", "relay": "25", "lmtp": "24", "submis
 
 // checkAddress returns what is wrong with a host:port, and what would be right.
 func checkAddress(address string, p purpose) error {
-	if path, ok := socketPath(address); ok {
+	if path, ok := SocketPath(address); ok {
 		return checkSocket(path)
 	}
-	if name, ok := strings.CutPrefix(address, systemdPrefix); ok && p == forClients {
+	if name, ok := strings.CutPrefix(address, SystemdPrefix); ok && p == forClients {
 		return checkSocketName(name)
 	}
 	if err := checkNoURL(address, p); err != nil {
@@ -52,7 +52,7 @@ func checkAddress(address string, p purpose) error {
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		hint := ""
-		if number, known := ports[strings.ToLower(port)]; known && host+":" != systemdPrefix {
+		if number, known := ports[strings.ToLower(port)]; known && host+":" != SystemdPrefix {
 			hint = fmt.Sprintf("; write %q", net.JoinHostPort(host, number))
 		}
 		return fmt.Errorf("%q is no port in %q; a number from 1 to 65535 is wanted%s", port, address, hint)
@@ -69,8 +69,8 @@ func checkAddress(address string, p purpose) error {
 	return nil
 }
 
-// checkServer returns what is wrong with the address of a server, or nil.
-func checkServer(address string) error { return checkAddress(address, forServers) }
+// CheckServer returns what is wrong with the address of a server, or nil.
+func CheckServer(address string) error { return checkAddress(address, forServers) }
 
 // incomplete returns what an address lacks that is not a host:port.
 func incomplete(address string, p purpose) error {
@@ -185,7 +185,7 @@ const fileSystem = "unix:"
 
 // splitAddress returns the parts of a valid address in canonical form.
 func splitAddress(address string) (host, port string) {
-	if path, ok := socketPath(address); ok {
+	if path, ok := SocketPath(address); ok {
 		return fileSystem, filepath.Clean(path)
 	}
 	host, port, _ = net.SplitHostPort(address)
@@ -204,8 +204,8 @@ func splitAddress(address string) (host, port string) {
 	return host, port
 }
 
-// isLoopback reports whether only this machine can reach a listen address.
-func isLoopback(address string) bool {
+// IsLoopback reports whether only this machine can reach a listen address.
+func IsLoopback(address string) bool {
 	host, _ := splitAddress(address)
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || host == fileSystem || err == nil && ip.IsLoopback()
@@ -217,7 +217,7 @@ func goesToItself(server string, listen []string) bool {
 	host, port := splitAddress(server)
 	for _, l := range listen {
 		lhost, lport := splitAddress(l)
-		if port == lport && (host == lhost || lhost == everywhere && isLoopback(server)) {
+		if port == lport && (host == lhost || lhost == everywhere && IsLoopback(server)) {
 			return true
 		}
 	}

@@ -6,35 +6,35 @@ import (
 	"smtpshim/metrics"
 )
 
-// adminListen is the default address of the admin listener.
-const adminListen = "127.0.0.1:9525"
+// DefaultAdmin is the default address of the admin listener.
+const DefaultAdmin = "127.0.0.1:9525"
 
-// readAdminListen reads the address of the admin listener from the file at path, whatever
+// AdminListen reads the address of the admin listener from the file at path, whatever
 // else the file says; "": there is none.
-func readAdminListen(path string) (address string, err error) {
+func AdminListen(path string) (address string, err error) {
 	t, err := openSource(path)
 	if err != nil {
 		return "", err
 	}
-	return t.table("admin").text("listen", adminListen), nil
+	return t.table("admin").text("listen", DefaultAdmin), nil
 }
 
 // readAdmin reads the table of the admin listener.
-func readAdmin(t *table, c *config, taken listeners) {
-	c.admin = t.text("listen", adminListen)
+func readAdmin(t *table, c *Config, taken listeners) {
+	c.Admin = t.text("listen", DefaultAdmin)
 	public := t.boolean("public", false)
-	c.profiles = t.boolean("pprof", false)
-	c.password = readPassword(t)
-	if _, ok := socketPath(c.admin); ok || strings.HasPrefix(c.admin, systemdPrefix) {
-		t.wrong("listen", "%q is no address; host:port is wanted here", c.admin)
-		c.admin = ""
+	c.Profiles = t.boolean("pprof", false)
+	c.Password = readPassword(t)
+	if _, ok := SocketPath(c.Admin); ok || strings.HasPrefix(c.Admin, SystemdPrefix) {
+		t.wrong("listen", "%q is no address; host:port is wanted here", c.Admin)
+		c.Admin = ""
 	}
-	if checkAddress(c.admin, forAdmin) == nil && !isLoopback(c.admin) && !public && c.password == nil {
+	if checkAddress(c.Admin, forAdmin) == nil && !IsLoopback(c.Admin) && !public && c.Password == nil {
 		t.wrong("listen", "%q can be reached from other machines, and there is no password; set user and password_hash, "+
-			"or write public = true to have the metrics there without one, and no page", c.admin)
+			"or write public = true to have the metrics there without one, and no page", c.Admin)
 	}
-	if c.admin != "" {
-		taken.add(t, "listen", c.admin, forAdmin, owner{name: "the admin listener"})
+	if c.Admin != "" {
+		taken.add(t, "listen", c.Admin, forAdmin, owner{name: "the admin listener"})
 	}
 	t.done()
 }
@@ -56,6 +56,6 @@ func readPassword(t *table) *metrics.Password {
 	return &metrics.Password{User: user, Hash: []byte(hash)}
 }
 
-// hasPage reports whether the admin listener shows dialogues. They contain people's
+// HasPage reports whether the admin listener shows dialogues. They contain people's
 // addresses, so not everybody may see them.
-func (c *config) hasPage() bool { return c.password != nil || isLoopback(c.admin) }
+func (c *Config) HasPage() bool { return c.Password != nil || IsLoopback(c.Admin) }

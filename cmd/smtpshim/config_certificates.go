@@ -42,12 +42,12 @@ func each(err error) (list []error) {
 type ownCertificates struct {
 	state string // the state directory; "": the file names none
 	route string // the name of their route; "": the name is malformed
-	make  makeCertificates
+	make  MakeCertificates
 }
 
-// A makeCertificates keeps certificates for these names in a directory, like
+// A MakeCertificates keeps certificates for these names in a directory, like
 // [tlspolicy.SelfSigned].
-type makeCertificates func(dir string, names ...string) ([]tlspolicy.Source, error)
+type MakeCertificates func(dir string, names ...string) ([]tlspolicy.Source, error)
 
 // dir returns the directory for one route. Each route has its own, because its names may
 // differ from those of others.
@@ -144,7 +144,7 @@ func (t *table) paths(key string) []string {
 		file := t.beside(name)
 		paths = append(paths, file)
 		if name != "self-signed" {
-			t.places = append(t.places, besides(file)...)
+			t.places = append(t.places, Besides(file)...)
 		}
 	}
 	return paths

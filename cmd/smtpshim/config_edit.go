@@ -11,16 +11,16 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// An edit is a file of the configuration whose lines can be changed.
-type edit struct {
-	path  string
-	text  string // as it was read
+// An Edit is a file of the configuration whose lines can be changed.
+type Edit struct {
+	Path  string
+	Text  string // as it was read
 	root  *table
 	lines fileLines
 }
 
-// openEdits opens the file at path and the files that it includes.
-func openEdits(path string) (files []*edit, err error) {
+// OpenEdits opens the file at path and the files that it includes.
+func OpenEdits(path string) (files []*Edit, err error) {
 	main, err := openSource(path)
 	if err != nil {
 		return nil, err
@@ -30,20 +30,20 @@ func openEdits(path string) (files []*edit, err error) {
 		return nil, main.unread
 	}
 	for _, file := range append([]*table{main}, included...) {
-		files = append(files, &edit{path: file.source.path, text: file.source.text, root: file, lines: splitLines(file.source.text)})
+		files = append(files, &Edit{Path: file.source.path, Text: file.source.text, root: file, lines: splitLines(file.source.text)})
 	}
 	return files, nil
 }
 
-// An observingRoute is a route with mode = "observe".
-type observingRoute struct {
-	name  string
-	rules []string
+// An ObservedRoute is a route with mode = "observe".
+type ObservedRoute struct {
+	Name  string
+	Rules []string
 	table *table
 }
 
-// observing returns the routes of the file that have mode = "observe".
-func (e *edit) observing() (list []observingRoute) {
+// Observed returns the routes of the file that have mode = "observe".
+func (e *Edit) Observed() (list []ObservedRoute) {
 	for _, t := range e.root.tables("route") {
 		if t.text("mode", "") != "observe" {
 			continue
@@ -52,23 +52,23 @@ func (e *edit) observing() (list []observingRoute) {
 		if t.has("rules") {
 			rules = t.texts("rules")
 		}
-		list = append(list, observingRoute{t.text("name", ""), rules, t})
+		list = append(list, ObservedRoute{t.text("name", ""), rules, t})
 	}
 	return list
 }
 
-// heal removes the mode of a route and sets its rules. Every line keeps its number.
-func (e *edit) heal(o observingRoute, rules []string) error {
+// Heal removes the mode of a route and sets its rules. Every line keeps its number.
+func (e *Edit) Heal(o ObservedRoute, rules []string) error {
 	lines, err := e.lines.heal(o.table, rules)
 	if err != nil {
-		return fmt.Errorf(`%s: route %q: %w; take mode = "observe" away by hand, and write rules = %s`, e.path, o.name, err, tomlArray(rules))
+		return fmt.Errorf(`%s: route %q: %w; take mode = "observe" away by hand, and write rules = %s`, e.Path, o.Name, err, tomlArray(rules))
 	}
 	e.lines = lines
 	return nil
 }
 
 // String returns the text of the file with its changes.
-func (e *edit) String() string { return e.lines.String() }
+func (e *Edit) String() string { return e.lines.String() }
 
 // fileLines are the lines of a file, each with its line end.
 type fileLines []string

@@ -22,7 +22,7 @@ const (
 // beside returns the path of a file that the configuration names.
 func (t *table) beside(name string) string {
 	if credential, ok := strings.CutPrefix(name, credentials); ok {
-		if dir := credentialsDir(); dir != "" {
+		if dir := CredentialsDir(); dir != "" {
 			return filepath.Join(dir, credential)
 		}
 		return name // it does not exist: see hintCredential
@@ -33,8 +33,8 @@ func (t *table) beside(name string) string {
 	return filepath.Join(filepath.Dir(t.source.path), name)
 }
 
-// credentialsDir returns the directory of the credentials; "": there is none.
-func credentialsDir() string {
+// CredentialsDir returns the directory of the credentials; "": there is none.
+func CredentialsDir() string {
 	if dir := os.Getenv(credentialsName); dir != "" {
 		return dir
 	}
@@ -47,7 +47,7 @@ func credentialsDir() string {
 // hintCredential returns what to add to an error about a missing credential of systemd;
 // "" for any other file.
 func hintCredential(path string, err error) string {
-	name, dir := filepath.Base(path), credentialsDir()
+	name, dir := filepath.Base(path), CredentialsDir()
 	switch {
 	case !errors.Is(err, fs.ErrNotExist):
 		return ""

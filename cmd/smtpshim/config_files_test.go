@@ -30,16 +30,16 @@ func TestSecretsMayBeCredentialsOfSystemd(t *testing.T) {
 	write(t, path, withCredentials)
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
 	c := mustRead(t, path)
-	if file := c.accounts[0].passwordFile; file != filepath.Join(dir, "office.password") {
+	if file := c.Accounts[0].passwordFile; file != filepath.Join(dir, "office.password") {
 		t.Errorf("the password is in %s", file)
 	}
-	if !slices.ContainsFunc(c.places, func(p place) bool { return p.path == dir }) {
+	if !slices.ContainsFunc(c.Places, func(p Place) bool { return p.Path == dir }) {
 		t.Error("a program that has locked itself in cannot read them")
 	}
 	if err := os.Remove("office.password"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readConfig(path, tlspolicy.SelfSigned); err == nil || !strings.Contains(err.Error(), "the service needs LoadCredential=office.password:FILE") {
+	if _, err := Read(path, tlspolicy.SelfSigned); err == nil || !strings.Contains(err.Error(), "the service needs LoadCredential=office.password:FILE") {
 		t.Errorf("one that was not handed over: %v", err)
 	}
 }
@@ -51,14 +51,14 @@ func TestACredentialWithoutSystemdSaysWhoHandsItOver(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "smtpshim.toml")
 	write(t, path, withCredentials)
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
-	_, err := readConfig(path, tlspolicy.SelfSigned)
-	list, ok := err.(mistakes)
+	_, err := Read(path, tlspolicy.SelfSigned)
+	list, ok := err.(Mistakes)
 	if !ok {
 		t.Fatal(err)
 	}
 	named := 0
 	for _, m := range list {
-		if strings.Contains(m.text, "systemd sets CREDENTIALS_DIRECTORY for a service with LoadCredential=") {
+		if strings.Contains(m.Text, "systemd sets CREDENTIALS_DIRECTORY for a service with LoadCredential=") {
 			named++
 		}
 	}
@@ -72,7 +72,7 @@ func TestACredentialThatIsWrittenOtherwiseIsNamedSo(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "smtpshim.toml")
 		write(t, path, strings.Replace(withCredentials, "${CREDENTIALS_DIRECTORY}/office.password", name, 1))
 		want := "account.password_file: there is no such file; a credential of systemd's is written ${CREDENTIALS_DIRECTORY}/NAME"
-		if _, err := readConfig(path, tlspolicy.SelfSigned); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Read(path, tlspolicy.SelfSigned); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: not %q in\n%v", name, want, err)
 		}
 	}
@@ -83,8 +83,8 @@ func TestACredentialThatIsWrittenOtherwiseIsNamedSo(t *testing.T) {
 func TestAMistakeAboutAFileHasItsCause(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "smtpshim.toml")
 	write(t, path, configtest.Route("in", "127.0.0.1:2525")+"server_tls = {mode = \"require\", ca = \"none.pem\"}\n")
-	_, err := readConfig(path, tlspolicy.SelfSigned)
-	list, ok := err.(mistakes)
+	_, err := Read(path, tlspolicy.SelfSigned)
+	list, ok := err.(Mistakes)
 	if !ok || len(list) != 1 || !errors.Is(list[0], fs.ErrNotExist) {
 		t.Errorf("%v", err)
 	}

@@ -16,7 +16,7 @@ func (t *table) included() (files []*table) {
 	if dir == "" {
 		return nil
 	}
-	t.reach(dir, reading)
+	t.reach(dir, Reading)
 	found, err := os.ReadDir(dir)
 	if err != nil {
 		t.wrongDir("include", dir, err)
@@ -30,14 +30,14 @@ func (t *table) included() (files []*table) {
 		file, err := openIncluded(filepath.Join(dir, name))
 		if err == nil {
 			files = append(files, file)
-			t.places = append(t.places, besides(file.source.path)...)
+			t.places = append(t.places, Besides(file.source.path)...)
 			continue
 		}
-		if list, ok := errors.AsType[mistakes](err); ok {
+		if list, ok := errors.AsType[Mistakes](err); ok {
 			t.unread = append(t.unread, list...)
 		} else {
 			path := filepath.Join(dir, name)
-			t.unread = append(t.unread, mistake{file: path, text: err.Error(), cause: &fs.PathError{Op: "open", Path: path, Err: err}})
+			t.unread = append(t.unread, Mistake{File: path, Text: err.Error(), cause: &fs.PathError{Op: "open", Path: path, Err: err}})
 		}
 	}
 	return files

@@ -32,7 +32,7 @@ func TestWhatIsNoFileIsNotIncluded(t *testing.T) {
 		if err := os.Symlink(what, part); err != nil {
 			t.Fatal(err)
 		}
-		_, err := readConfig(path, tlspolicy.SelfSigned)
+		_, err := Read(path, tlspolicy.SelfSigned)
 		if err == nil || !strings.Contains(err.Error(), part+": reading "+part+": ") || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%q: %v", want, err)
 		}

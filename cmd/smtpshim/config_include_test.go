@@ -22,11 +22,11 @@ func TestIncludedFilesAddRoutesAndAccountsInTheOrderOfTheirNames(t *testing.T) {
 	})
 	c := mustRead(t, path)
 	var names []string
-	for _, r := range c.routes {
+	for _, r := range c.Routes {
 		names = append(names, r.Name)
 	}
-	if got := strings.Join(names, " "); got != "main a b" || len(c.accounts) != 1 || len(c.included) != 3 {
-		t.Errorf("routes %s, %d accounts, files %q", got, len(c.accounts), c.included)
+	if got := strings.Join(names, " "); got != "main a b" || len(c.Accounts) != 1 || len(c.Included) != 3 {
+		t.Errorf("routes %s, %d accounts, files %q", got, len(c.Accounts), c.Included)
 	}
 }
 
@@ -37,7 +37,7 @@ func TestAMistakeInAnIncludedFileIsNamedWithFileAndLine(t *testing.T) {
 		"c.toml": configtest.Route("c", "127.0.0.1:2503") + "colour = 1\n",
 	})
 	dir := filepath.Dir(path)
-	_, err := readConfig(path, tlspolicy.SelfSigned)
+	_, err := Read(path, tlspolicy.SelfSigned)
 	if err == nil {
 		t.Fatal("it is taken")
 	}
@@ -62,7 +62,7 @@ func TestADirectoryThatCannotBeIncludedIsNamed(t *testing.T) {
 	} {
 		path := filepath.Join(t.TempDir(), "smtpshim.toml")
 		write(t, path, fmt.Sprintf("include = %q\n", name)+configtest.Route("a", "127.0.0.1:2501"))
-		if _, err := readConfig(path, tlspolicy.SelfSigned); err == nil || !strings.Contains(err.Error(), path+":1: include: reading the directory ") || !strings.Contains(err.Error(), want) {
+		if _, err := Read(path, tlspolicy.SelfSigned); err == nil || !strings.Contains(err.Error(), path+":1: include: reading the directory ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -70,13 +70,13 @@ func TestADirectoryThatCannotBeIncludedIsNamed(t *testing.T) {
 
 func TestADirectoryWithoutRoutesIsNamed(t *testing.T) {
 	path := configtest.Including(t, "", map[string]string{"10-a.toml": "# nothing yet\n"})
-	_, err := readConfig(path, tlspolicy.SelfSigned)
+	_, err := Read(path, tlspolicy.SelfSigned)
 	want := path + ": there is no route: neither this file nor a *.toml in conf.d has one; write [[route]] and below it name, listen and servers"
 	if err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 	write(t, filepath.Join(filepath.Dir(path), "conf.d", "10-a.toml"), "[[route]\n")
-	if _, err := readConfig(path, tlspolicy.SelfSigned); err == nil || strings.Contains(err.Error(), "there is no route") {
+	if _, err := Read(path, tlspolicy.SelfSigned); err == nil || strings.Contains(err.Error(), "there is no route") {
 		t.Errorf("a file that is no TOML may have one: %v", err)
 	}
 }

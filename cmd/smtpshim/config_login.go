@@ -13,16 +13,16 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// A routeLogin is a [[route.login]]: it says which clients use which account.
-type routeLogin struct {
+// A Login is a [[route.login]]: it says which clients use which account.
+type Login struct {
 	login.Entry         // without Account
-	account      string // name of the account
+	AccountName  string // name of the account
 	passwordFile string // file with the user's password; "": none
 }
 
 // readLogins reads the logins of the route in t. Its TLS and servers have already been
 // read.
-func readLogins(t *table, r *route, accounts []*account) {
+func readLogins(t *table, r *Route, accounts []*Account) {
 	users := map[string]int{}
 	for _, from := range t.tables("login") {
 		l := readLogin(from, r, accounts)
@@ -30,18 +30,18 @@ func readLogins(t *table, r *route, accounts []*account) {
 			from.wrong("user", "%q is also the user of the login on line %d; each needs its own", l.User, first)
 		}
 		users[strings.ToLower(l.User)] = from.lines.line(from.path)
-		r.logins = append(r.logins, l)
+		r.LoginEntries = append(r.LoginEntries, l)
 		from.done()
 	}
-	if len(r.logins) > 0 {
+	if len(r.LoginEntries) > 0 {
 		checkLoginRoute(t, r)
 	}
 }
 
-func readLogin(t *table, r *route, accounts []*account) routeLogin {
-	l := routeLogin{account: t.text("account", ""), Entry: login.Entry{Networks: networks(t, "networks"), User: t.text("user", ""),
+func readLogin(t *table, r *Route, accounts []*Account) Login {
+	l := Login{AccountName: t.text("account", ""), Entry: login.Entry{Networks: networks(t, "networks"), User: t.text("user", ""),
 		NTLMv1: t.boolean("ntlm_v1", false), Sender: t.text("sender", ""), Senders: t.texts("senders")}}
-	if !slices.ContainsFunc(accounts, func(a *account) bool { return a.Name == l.account }) {
+	if !slices.ContainsFunc(accounts, func(a *Account) bool { return a.Name == l.AccountName }) {
 		var names []string
 		for _, a := range accounts {
 			names = append(names, a.Name)
@@ -50,10 +50,10 @@ func readLogin(t *table, r *route, accounts []*account) routeLogin {
 		case !t.has("account"):
 			t.follows(nil, "account", `is missing: the name of an [[account]]`)
 		case len(names) == 0:
-			t.wrong("account", `%q is no account: there is none; write [[account]] and below it name, user and method`, l.account)
+			t.wrong("account", `%q is no account: there is none; write [[account]] and below it name, user and method`, l.AccountName)
 			t.mistakes[len(t.mistakes)-1].after = []string{"account"} // [[acount]]
 		default:
-			t.wrong("account", `%q is no account; there is %s%s`, l.account, oneof.And(names), oneof.DidYouMean(l.account, names))
+			t.wrong("account", `%q is no account; there is %s%s`, l.AccountName, oneof.And(names), oneof.DidYouMean(l.AccountName, names))
 		}
 	}
 	for _, n := range l.Networks {
@@ -88,7 +88,7 @@ func readLogin(t *table, r *route, accounts []*account) routeLogin {
 }
 
 // readClientSecret reads the password with which a client logs in to us.
-func (t *table) readClientSecret(l *routeLogin) {
+func (t *table) readClientSecret(l *Login) {
 	hash, file := t.text("password_hash", ""), t.beside(t.text("password_file", ""))
 	switch {
 	case l.User == "":
@@ -116,7 +116,7 @@ func (t *table) readClientSecret(l *routeLogin) {
 
 // checkLoginRoute reports settings that a route with logins must not have, because they
 // could send credentials to the wrong server.
-func checkLoginRoute(t *table, r *route) {
+func checkLoginRoute(t *table, r *Route) {
 	tls := t.table("server_tls")
 	if !tls.has("mode") || r.ServerTLS.Dialer != nil || r.ServerTLS.Mode == rewrite.ServerTLSOff { // otherwise it was reported
 		switch m := r.ServerTLS.Mode; {
@@ -128,7 +128,7 @@ func checkLoginRoute(t *table, r *route) {
 			tls.wrong("verify", "false does not go with [[route.login]]: anybody who stands between us and the server would get the credentials; use ca or pins")
 		}
 	}
-	if slices.Contains(r.Servers, proxy.OriginalDestination) && (r.server == nil || r.server.ServerName == "" && len(r.server.Pins) == 0) {
+	if slices.Contains(r.Servers, proxy.OriginalDestination) && (r.Server == nil || r.Server.ServerName == "" && len(r.Server.Pins) == 0) {
 		t.wrong("servers", "%q does not go with [[route.login]]: the client would choose who gets the credentials; write server_tls.server_name or pins", proxy.OriginalDestination)
 	}
 }
@@ -141,9 +141,9 @@ func isAddress(text string) bool {
 }
 
 // warnLogins returns warnings about possible mistakes in a route's logins.
-func warnLogins(r *route) (list []string) {
+func warnLogins(r *Route) (list []string) {
 	var before []netip.Prefix
-	for _, l := range r.logins {
+	for _, l := range r.LoginEntries {
 		for _, n := range l.Networks {
 			if i := slices.IndexFunc(before, func(b netip.Prefix) bool { return b.Bits() <= n.Bits() && b.Contains(n.Addr()) }); l.User == "" && i >= 0 {
 				list = append(list, fmt.Sprintf("login: %v is never looked at, since a login before it has %v and the first that fits counts", n, before[i]))

@@ -11,11 +11,11 @@ import (
 
 // readNetwork reads the network settings of a route: where clients come from, where they
 // were going, and the source address for connections to servers.
-func readNetwork(t *table, r *route) {
+func readNetwork(t *table, r *Route) {
 	r.Clients = networks(t, "clients")
 	r.Transparent = t.boolean("transparent", false)
 	for _, address := range r.Listen {
-		if _, ok := socketPath(address); ok && r.Transparent {
+		if _, ok := SocketPath(address); ok && r.Transparent {
 			t.wrong("transparent", "%q cannot be so: only TCP is", address)
 		}
 	}
@@ -38,12 +38,12 @@ func readNetwork(t *table, r *route) {
 }
 
 // servesEverybody reports whether clients at any address are served.
-func servesEverybody(r *route) bool {
+func servesEverybody(r *Route) bool {
 	return len(r.Clients) == 0 || slices.ContainsFunc(r.Clients, func(n netip.Prefix) bool { return n.Bits() == 0 })
 }
 
 // readSource reads "client", or an address of this machine.
-func readSource(t *table, r *route) proxy.Source {
+func readSource(t *table, r *Route) proxy.Source {
 	text := t.text("source", "")
 	if text == "" || text == "client" {
 		return proxy.Source{Client: text == "client"}
@@ -62,8 +62,8 @@ func readSource(t *table, r *route) proxy.Source {
 	return proxy.Source{Address: a}
 }
 
-// systemdPrefix precedes the name of sockets that systemd passes to us.
-const systemdPrefix = "systemd:"
+// SystemdPrefix precedes the name of sockets that systemd passes to us.
+const SystemdPrefix = "systemd:"
 
 // checkSocketName returns what is wrong with a name of sockets. FileDescriptorName=
 // accepts no others (systemd.socket(5)).

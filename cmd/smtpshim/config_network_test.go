@@ -24,7 +24,7 @@ listen = ["127.0.0.1:2526"]
 servers = ["192.0.2.1:25", "mail.example.com:25"]
 source = "::ffff:192.0.2.9"
 `)
-	hidden, fixed := c.routes[0], c.routes[1]
+	hidden, fixed := c.Routes[0], c.Routes[1]
 	networks := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("::/0")}
 	if !hidden.Transparent || hidden.Source != (proxy.Source{Client: true}) || !slices.Equal(hidden.Destinations, networks) {
 		t.Errorf("hidden: %+v", hidden.Route)

@@ -18,7 +18,7 @@ const (
 
 // readRecord reads [route.record] of the route in t. All else of the route has already
 // been read. nil: nothing is recorded.
-func readRecord(t *table, r *route) *record.Route {
+func readRecord(t *table, r *Route) *record.Route {
 	from := t.table("record")
 	defer from.done()
 	rec := &record.Route{Name: r.Name, Dir: from.text("dir", ""), Clients: networks(from, "clients"),
@@ -45,19 +45,19 @@ func readRecord(t *table, r *route) *record.Route {
 	if err := rec.Check(); err != nil {
 		from.wrong("dir", "%v; it has to be there, and whoever runs smtpshim has to be able to write to it", err)
 	}
-	setup := r.setup()
+	setup := r.Setup()
 	rec.Rules, rec.Options, rec.Settings = setup.Rules, setup.Options, setup.Settings
 	return rec
 }
 
-// setup returns what a recording says of the route: the rules, options and settings with
+// Setup returns what a recording says of the route: the rules, options and settings with
 // which the dialogue can be played.
-func (r *route) setup() *journal.Setup {
+func (r *Route) Setup() *journal.Setup {
 	return &journal.Setup{Rules: playedRules(r), Options: playedOptions(r), Settings: playedSettings(r)}
 }
 
 // playedRules returns names with which the same rules act when the dialogue is played.
-func playedRules(r *route) []string {
+func playedRules(r *Route) []string {
 	if looksForProducts(r) {
 		return r.Rules.Chosen()
 	}
@@ -65,10 +65,10 @@ func playedRules(r *route) []string {
 }
 
 // looksForProducts reports whether products shown in a session decide which rules act.
-func looksForProducts(r *route) bool { return len(r.Rules.Products()) > 0 }
+func looksForProducts(r *Route) bool { return len(r.Rules.Products()) > 0 }
 
 // playedOptions returns the options of the rules in force, for a transcript.
-func playedOptions(r *route) map[string]map[string]any {
+func playedOptions(r *Route) map[string]map[string]any {
 	all := map[string]map[string]any{}
 	for _, rule := range r.Rules.Names() {
 		for name, v := range r.options[rule] {
@@ -96,7 +96,7 @@ func playedOptions(r *route) map[string]map[string]any {
 }
 
 // playedSettings returns the other settings that affect a dialogue, for a transcript.
-func playedSettings(r *route) map[string]string {
+func playedSettings(r *Route) map[string]string {
 	settings := map[string]string{}
 	if r.ClientTLS.Mode != rewrite.ClientTLSPass {
 		settings["client_tls"] = r.ClientTLS.Mode.String()

@@ -16,48 +16,48 @@ import (
 	"smtpshim/rewrite"
 )
 
-// A route is a route of the configuration, with the parts of its TLS.
-type route struct {
+// A Route is a route of the configuration, with the parts of its TLS.
+type Route struct {
 	*proxy.Route
-	client *clientLeg // nil: we do not end TLS with clients
-	server *serverLeg // nil: we do not begin TLS with servers
+	Client *ClientLeg // nil: we do not end TLS with clients
+	Server *ServerLeg // nil: we do not begin TLS with servers
 	idle   []option   // options of rules that are not in force
 
 	options map[string]map[string]any // options of rules, as in the configuration
-	unruled bool                      // the configuration names no rules, so that those of the set standard are in force
+	Unruled bool                      // the configuration names no rules, so that those of the set standard are in force
 
-	device bool          // timeouts are for clients that give up early
-	record *record.Route // nil: nothing is recorded
-	logins []routeLogin
+	Device       bool          // timeouts are for clients that give up early
+	Record       *record.Route // nil: nothing is recorded
+	LoginEntries []Login
 }
 
 // An option is an option of a rule.
 type option struct{ rule, name string }
 
-// A clientLeg is the TLS between clients and us.
-type clientLeg struct {
+// A ClientLeg is the TLS between clients and us.
+type ClientLeg struct {
 	tlspolicy.ClientLeg
-	acceptor   *tlspolicy.Acceptor
-	selfSigned string // the directory of self-signed certificates; "": there are none
+	Acceptor   *tlspolicy.Acceptor
+	SelfSigned string // the directory of self-signed certificates; "": there are none
 }
 
-// A serverLeg is the TLS between us and servers.
-type serverLeg struct {
+// A ServerLeg is the TLS between us and servers.
+type ServerLeg struct {
 	tlspolicy.ServerLeg
-	dialer *tlspolicy.Dialer
+	Dialer *tlspolicy.Dialer
 }
 
 // readRoute reads one [[route]]. It adds the listen addresses to taken. Self-signed
 // certificates are below the directory state.
-func readRoute(t *table, taken listeners, state string, made makeCertificates, accounts []*account) *route {
-	r := &route{Route: &proxy.Route{
+func readRoute(t *table, taken listeners, state string, made MakeCertificates, accounts []*Account) *Route {
+	r := &Route{Route: &proxy.Route{
 		Name:    t.text("name", ""),
 		Listen:  addresses(t, "listen", "127.0.0.1:2525"),
 		Servers: addresses(t, "servers", "127.0.0.1:25"),
 	}}
 	readRules(t, r)
 	for _, address := range r.Listen {
-		if path, ok := socketPath(address); ok {
+		if path, ok := SocketPath(address); ok {
 			t.reach(filepath.Dir(path), listening)
 		}
 		taken.add(t, "listen", address, forClients, owner{fmt.Sprintf("route %q", r.Name), t})
@@ -81,8 +81,8 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates, a
 	if routeName.MatchString(r.Name) {
 		own.route = r.Name
 	}
-	r.ClientTLS, r.client = readClientTLS(t.table("client_tls"), own)
-	r.ServerTLS, r.server = readServerTLS(t.table("server_tls"))
+	r.ClientTLS, r.Client = readClientTLS(t.table("client_tls"), own)
+	r.ServerTLS, r.Server = readServerTLS(t.table("server_tls"))
 	checkServerNames(t, r)
 
 	header := t.table("proxy_protocol")
@@ -97,14 +97,14 @@ func readRoute(t *table, taken listeners, state string, made makeCertificates, a
 	}
 	r.Limits.MessageSize = limits.octets("message_size", 0, 0, 1<<40)
 	limits.done()
-	r.device = t.boolean("device", false)
+	r.Device = t.boolean("device", false)
 	timeouts := t.table("timeouts")
-	for _, w := range timeoutsOf(&r.Timeouts, r.device) {
+	for _, w := range timeoutsOf(&r.Timeouts, r.Device) {
 		*w.value = timeouts.duration(w.key, w.normal, time.Second, 24*time.Hour)
 	}
 	timeouts.done()
 	readLogins(t, r, accounts)
-	r.record = readRecord(t, r)
+	r.Record = readRecord(t, r)
 	return r
 }
 
@@ -124,7 +124,7 @@ func networks(t *table, key string) []netip.Prefix {
 // oneByOne reads an array of strings without commas. A comma would mean several elements.
 func (t *table) oneByOne(key string) (list []string) {
 	for _, text := range t.texts(key) {
-		if _, isPath := socketPath(text); isPath || !strings.Contains(text, ",") {
+		if _, isPath := SocketPath(text); isPath || !strings.Contains(text, ",") {
 			list = append(list, text)
 			continue
 		}
@@ -210,8 +210,8 @@ func timeoutsOf(t *proxy.Timeouts, device bool) []timeout {
 	return list
 }
 
-// changedLimits returns the limits that differ from the defaults, in words.
-func changedLimits(l proxy.Limits) string {
+// ChangedLimits returns the limits that differ from the defaults, in words.
+func ChangedLimits(l proxy.Limits) string {
 	var changed []string
 	for _, l := range limitsOf(&l) {
 		if *l.value != l.normal {
@@ -221,8 +221,8 @@ func changedLimits(l proxy.Limits) string {
 	return strings.Join(changed, ", ")
 }
 
-// changedTimeouts returns the timeouts that differ from the defaults, in words.
-func changedTimeouts(t proxy.Timeouts) string {
+// ChangedTimeouts returns the timeouts that differ from the defaults, in words.
+func ChangedTimeouts(t proxy.Timeouts) string {
 	var changed []string
 	for _, t := range timeoutsOf(&t, false) {
 		if *t.value != t.normal {

@@ -18,10 +18,10 @@ var standardRules = []string{"standard"}
 
 // readRules reads rules and their options, and compiles them. It records options of rules
 // that are not in force as idle.
-func readRules(t *table, r *route) {
+func readRules(t *table, r *Route) {
 	names := t.texts("rules")
 	if !t.has("rules") {
-		names, r.unruled = standardRules, true
+		names, r.Unruled = standardRules, true
 	}
 	all := t.table("options")
 	options := map[string]map[string]any{}
@@ -42,9 +42,9 @@ func readRules(t *table, r *route) {
 			at := cmp.Or(replaced[e.Rule], all.table(e.Rule))
 			at.wrong(e.Option, "%v%s", e, hintOption(e))
 		} else if slices.Contains(names, e.Rule) {
-			t.wrong("rules", "%v%s", e, hintRule(e.Rule))
+			t.wrong("rules", "%v%s", e, HintRule(e.Rule))
 		} else {
-			all.wrong(e.Rule, "%v%s", e, hintRule(e.Rule))
+			all.wrong(e.Rule, "%v%s", e, HintRule(e.Rule))
 		}
 	}
 	for _, rule := range slices.Sorted(maps.Keys(options)) {
@@ -77,13 +77,13 @@ func readMode(t *table) string {
 
 // observes makes the rules with these names observed, and keeps only heal.Safeguard in
 // force. The names must compile.
-func (r *route) observes(names []string) {
+func (r *Route) observes(names []string) {
 	r.Observed, _ = heal.Compile(append(slices.Clone(names), "-"+heal.Safeguard), r.options)
 	r.Rules, _ = heal.Compile([]string{heal.Safeguard}, map[string]map[string]any{heal.Safeguard: r.options[heal.Safeguard]})
 }
 
-// computed returns the rules that look at sessions: those in force, or those observed.
-func (r *route) computed() *rewrite.Rules {
+// Computed returns the rules that look at sessions: those in force, or those observed.
+func (r *Route) Computed() *rewrite.Rules {
 	if r.Observed != nil {
 		return r.Observed
 	}
@@ -148,8 +148,8 @@ type chosen struct {
 
 func (c *chosen) UnmarshalText(text []byte) error { return chooseWord(&c.word, text, c.words...) }
 
-// hintRule returns what to add to an error about an unknown rule.
-func hintRule(name string) string {
+// HintRule returns what to add to an error about an unknown rule.
+func HintRule(name string) string {
 	name = strings.TrimPrefix(name, "-")
 	known := heal.Names()
 	if slices.Contains(known, name) {

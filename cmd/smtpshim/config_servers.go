@@ -12,8 +12,8 @@ import (
 	"smtpshim/proxy/tlspolicy"
 )
 
-// socketPath returns the path in an address such as unix:/run/smtpshim.sock.
-func socketPath(address string) (path string, ok bool) { return strings.CutPrefix(address, fileSystem) }
+// SocketPath returns the path in an address such as unix:/run/smtpshim.sock.
+func SocketPath(address string) (path string, ok bool) { return strings.CutPrefix(address, fileSystem) }
 
 // longestPath is the length of the longest path in the address of a socket (unix(7)).
 const longestPath = 107
@@ -66,12 +66,12 @@ func readHealth(t *table) proxy.Health {
 }
 
 // checkServerNames reports servers without a name whose certificate must have one.
-func checkServerNames(t *table, r *route) {
-	if r.server == nil || r.server.Verification != tlspolicy.Verified || r.server.ServerName != "" || len(r.server.Pins) > 0 {
+func checkServerNames(t *table, r *Route) {
+	if r.Server == nil || r.Server.Verification != tlspolicy.Verified || r.Server.ServerName != "" || len(r.Server.Pins) > 0 {
 		return
 	}
 	for _, server := range r.Servers {
-		if _, ok := socketPath(server); ok {
+		if _, ok := SocketPath(server); ok {
 			t.wrong("servers", "%q has no name for its certificate to bear; write server_name, or pins, in [route.server_tls]", server)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 func TestTheServersAreAsTheFileSays(t *testing.T) {
 	configtest.Dir(t, "testdata/config")
 	c := mustRead(t, "servers-everything.toml")
-	in, out := c.routes[0], c.routes[1]
+	in, out := c.Routes[0], c.Routes[1]
 	if in.Balance != servers.LeastSessions || in.Health != (proxy.Health{Interval: 30 * time.Second, Timeout: 5 * time.Second}) ||
 		in.ListenMode != 0o600 || !reflect.DeepEqual(in.Listen, []string{"unix:/run/in.sock", "127.0.0.1:2525"}) || len(in.Servers) != 3 {
 		t.Errorf("%+v", in.Route)
@@ -22,7 +22,7 @@ func TestTheServersAreAsTheFileSays(t *testing.T) {
 	if out.Balance != servers.First || out.Health != (proxy.Health{Timeout: 10 * time.Second}) || out.ListenMode != fs.FileMode(0o660) {
 		t.Errorf("%+v", out.Route)
 	}
-	if list := in.warnings(time.Now()); list != nil {
+	if list := in.Warnings(time.Now()); list != nil {
 		t.Errorf("a socket that only this machine can reach is warned of: %q", list)
 	}
 }

@@ -35,7 +35,7 @@ func TestEveryMistakeIsReportedWithItsPlace(t *testing.T) {
 		expected := strings.TrimSuffix(file, ".toml") + ".err"
 		want, err := os.ReadFile(expected)
 		if os.IsNotExist(err) {
-			if _, err := readConfig(file, tlspolicy.SelfSigned); err != nil {
+			if _, err := Read(file, tlspolicy.SelfSigned); err != nil {
 				t.Errorf("a good file is refused:\n%v", err)
 			}
 			continue
@@ -43,7 +43,7 @@ func TestEveryMistakeIsReportedWithItsPlace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = readConfig(file, tlspolicy.SelfSigned)
+		_, err = Read(file, tlspolicy.SelfSigned)
 		if err == nil {
 			t.Errorf("%s: accepted", file)
 			continue
@@ -77,10 +77,10 @@ func sameLines(got, want string) bool {
 func TestWhatTheFileSaysIsInForce(t *testing.T) {
 	configtest.Dir(t, "testdata/config")
 	c := mustRead(t, "everything.toml")
-	if c.drain != time.Minute || c.admin != "" || c.level != slog.LevelDebug || c.format != "json" || len(c.routes) != 2 {
+	if c.Drain != time.Minute || c.Admin != "" || c.Level != slog.LevelDebug || c.Format != "json" || len(c.Routes) != 2 {
 		t.Fatalf("%+v", c)
 	}
-	in, out := c.routes[0], c.routes[1]
+	in, out := c.Routes[0], c.Routes[1]
 	for what, same := range map[string]bool{
 		"name":          in.Name == "in" && out.Name == "out",
 		"listen":        reflect.DeepEqual(in.Listen, []string{"[::1]:2525", "127.0.0.1:2525"}),
@@ -88,13 +88,13 @@ func TestWhatTheFileSaysIsInForce(t *testing.T) {
 		"rules":         len(in.Rules.Names()) > 1 && !strings.Contains(strings.Join(in.Rules.Names(), " "), "translate-xauth"),
 		"no rules":      slices.Equal(out.Rules.Names(), []string{"stray-bytes"}),
 		"client mode":   in.ClientTLS.Mode == rewrite.ClientTLSRequire,
-		"certificate":   len(in.client.Store.Infos()) == 1,
+		"certificate":   len(in.Client.Store.Infos()) == 1,
 		"server mode":   in.ServerTLS.Mode == rewrite.ServerTLSRequire,
-		"server name":   in.server.ServerName == "mail.example.net",
-		"authorities":   in.server.Roots != nil && out.server.Roots == nil,
-		"verified":      in.server.Verification == tlspolicy.Verified,
-		"not verified":  out.server.Verification == tlspolicy.Unverified,
-		"TLS 1.2":       in.client.acceptor.Config(netip.Addr{}).MinVersion == 0x303 && in.server.dialer.Config("").MinVersion == 0x303,
+		"server name":   in.Server.ServerName == "mail.example.net",
+		"authorities":   in.Server.Roots != nil && out.Server.Roots == nil,
+		"verified":      in.Server.Verification == tlspolicy.Verified,
+		"not verified":  out.Server.Verification == tlspolicy.Unverified,
+		"TLS 1.2":       in.Client.Acceptor.Config(netip.Addr{}).MinVersion == 0x303 && in.Server.Dialer.Config("").MinVersion == 0x303,
 		"networks":      reflect.DeepEqual(in.ProxyFrom, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")}),
 		"XCLIENT":       in.XCLIENTSend == rewrite.XCLIENTRequired && out.XCLIENTSend == rewrite.XCLIENTNever && len(out.XCLIENTFrom) == 0,
 		"XCLIENT from":  reflect.DeepEqual(in.XCLIENTFrom, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}),
@@ -111,7 +111,7 @@ func TestWhatTheFileSaysIsInForce(t *testing.T) {
 
 func TestAMissingFileIsAnError(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "none.toml")
-	_, err := readConfig(path, nil)
+	_, err := Read(path, nil)
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func TestWarningsNameWhatMayBeAMistake(t *testing.T) {
 		{"ended", "listen = [\"127.0.0.1:25\"]\nclient_tls = {mode = \"offer\", certificate = \"old-cert.pem\", key = \"key.pem\"}\n", "expired"},
 	} {
 		write(t, "warn.toml", route+c.text)
-		got := mustRead(t, "warn.toml").routes[0].warnings(time.Now())
+		got := mustRead(t, "warn.toml").Routes[0].Warnings(time.Now())
 		if c.want == "" && got != nil || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
 		}
@@ -198,7 +198,7 @@ func TestAPortThatWantsTLSInTheOtherWayIsWarnedOf(t *testing.T) {
 		{"465", "implicit", ""}, {"587", "require", ""}, {"465", "off", ""},
 	} {
 		write(t, "warn.toml", "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:25\"]\nservers = [\"192.0.2.1:"+c.port+"\"]\nserver_tls.mode = \""+c.mode+"\"\n")
-		got := warnPorts(mustRead(t, "warn.toml").routes[0])
+		got := warnPorts(mustRead(t, "warn.toml").Routes[0])
 		if c.want == "" && got != nil || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
 			t.Errorf("%s %s: %q, want %q", c.port, c.mode, got, c.want)
 		}
@@ -211,14 +211,14 @@ func TestAReplacementIsARuleOfItsOwn(t *testing.T) {
 	c := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nrules = [\"reply-codes\"]\n"+
 		"[[route.replace]]\nname = \"noop\"\non = \"reply\"\nverbs = [\"NOOP\"]\nmatch = \"^220\"\ncode = 250\nclients = [\"192.0.2.0/24\"]\n"+
 		"[[route.replace]]\nname = \"help\"\non = \"command\"\nverbs = [\"HELP\"]\nmatch = \".\"\nwith = \"5.5.1 no help\"\ncode = 502\n")
-	r := c.routes[0]
+	r := c.Routes[0]
 	if got, want := r.Rules.Names(), []string{"stray-bytes", "reply-codes", "replace-noop", "replace-help"}; !slices.Equal(got, want) {
 		t.Errorf("the rules in force are %q, want %q", got, want)
 	}
 	if got, want := r.Rules.Scope("replace-noop"), "clients 192.0.2.0/24"; got != want {
 		t.Errorf("the scope is %q, want %q", got, want)
 	}
-	if got, want := r.setup().Options["replace-noop"], map[string]any{"on": "reply", "verbs": []string{"NOOP"}, "match": "^220",
+	if got, want := r.Setup().Options["replace-noop"], map[string]any{"on": "reply", "verbs": []string{"NOOP"}, "match": "^220",
 		"code": int64(250), "clients": []string{"192.0.2.0/24"}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("a recording has the options %v, want %v", got, want)
 	}
@@ -229,7 +229,7 @@ func TestAReplacementIsARuleOfItsOwn(t *testing.T) {
 
 func TestLongLinesCanBeEncodedByTheKeyOfARoute(t *testing.T) {
 	c := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nrules = []\nlong_lines = \"encode\"\n")
-	if got := c.routes[0].setup().Options["long-lines"]["mode"]; got != "encode" {
+	if got := c.Routes[0].Setup().Options["long-lines"]["mode"]; got != "encode" {
 		t.Errorf("the mode of long-lines is %v", got)
 	}
 }

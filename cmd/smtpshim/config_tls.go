@@ -12,11 +12,11 @@ import (
 
 // readClientTLS reads [route.client_tls]. Each route gets an acceptor of its own. Routes
 // with a common acceptor would accept each other's session tickets.
-func readClientTLS(t *table, own ownCertificates) (proxy.ClientTLS, *clientLeg) {
+func readClientTLS(t *table, own ownCertificates) (proxy.ClientTLS, *ClientLeg) {
 	defer t.done()
 	mode := rewrite.ClientTLSPass
 	known := t.word("mode", &mode)
-	leg := &clientLeg{ClientLeg: tlspolicy.ClientLeg{Protocol: t.protocol("networks")}}
+	leg := &ClientLeg{ClientLeg: tlspolicy.ClientLeg{Protocol: t.protocol("networks")}}
 	certificates := t.identities()
 	names := t.texts("names")
 	var asked clientCertificate
@@ -31,7 +31,7 @@ func readClientTLS(t *table, own ownCertificates) (proxy.ClientTLS, *clientLeg) 
 		return proxy.ClientTLS{Mode: mode}, nil
 	}
 	if certificates.selfSigned {
-		leg.selfSigned = own.dir()
+		leg.SelfSigned = own.dir()
 		leg.Store = t.selfSigned(own, names)
 	} else {
 		if len(names) > 0 {
@@ -49,7 +49,7 @@ func readClientTLS(t *table, own ownCertificates) (proxy.ClientTLS, *clientLeg) 
 		t.follows(nil, "client_ca", "is missing; whoever asks for certificates needs the authorities that sign them")
 	}
 	var err error
-	if leg.acceptor, err = tlspolicy.NewAcceptor(leg.ClientLeg); err != nil {
+	if leg.Acceptor, err = tlspolicy.NewAcceptor(leg.ClientLeg); err != nil {
 		t.settings(err, leg.Store != nil, leg.Allow, func(a tlspolicy.Allowance) error {
 			one := leg.ClientLeg
 			one.Allow = []tlspolicy.Allowance{a}
@@ -58,15 +58,15 @@ func readClientTLS(t *table, own ownCertificates) (proxy.ClientTLS, *clientLeg) 
 		})
 		return proxy.ClientTLS{}, nil
 	}
-	return proxy.ClientTLS{Mode: mode, Acceptor: leg.acceptor}, leg
+	return proxy.ClientTLS{Mode: mode, Acceptor: leg.Acceptor}, leg
 }
 
 // readServerTLS reads [route.server_tls].
-func readServerTLS(t *table) (proxy.ServerTLS, *serverLeg) {
+func readServerTLS(t *table) (proxy.ServerTLS, *ServerLeg) {
 	defer t.done()
 	mode := rewrite.ServerTLSOff
 	known := t.word("mode", &mode)
-	leg := &serverLeg{ServerLeg: tlspolicy.ServerLeg{Protocol: t.protocol(""), ServerName: t.text("server_name", "")}}
+	leg := &ServerLeg{ServerLeg: tlspolicy.ServerLeg{Protocol: t.protocol(""), ServerName: t.text("server_name", "")}}
 	t.word("key_exchange", &leg.KeyExchange)
 	verify, authorities, certificates := t.boolean("verify", true), t.paths("ca"), t.identities()
 	var clear rewrite.ClearLogin
@@ -105,7 +105,7 @@ func readServerTLS(t *table) (proxy.ServerTLS, *serverLeg) {
 		leg.Store = t.store(certificates.sources)
 	}
 	var err error
-	if leg.dialer, err = tlspolicy.NewDialer(leg.ServerLeg); err != nil {
+	if leg.Dialer, err = tlspolicy.NewDialer(leg.ServerLeg); err != nil {
 		t.settings(err, true, leg.Allow, func(a tlspolicy.Allowance) error {
 			one := leg.ServerLeg
 			one.Allow = []tlspolicy.Allowance{a}
@@ -114,7 +114,7 @@ func readServerTLS(t *table) (proxy.ServerTLS, *serverLeg) {
 		})
 		return proxy.ServerTLS{}, nil
 	}
-	return proxy.ServerTLS{Mode: mode, Dialer: leg.dialer, Verified: leg.Verification == tlspolicy.Verified, ClearLogin: clear}, leg
+	return proxy.ServerTLS{Mode: mode, Dialer: leg.Dialer, Verified: leg.Verification == tlspolicy.Verified, ClearLogin: clear}, leg
 }
 
 // digits returns a fingerprint without the name that openssl x509 prints before it:

@@ -16,7 +16,7 @@ import (
 func TestWhatTheFileSaysOfTLSIsInForce(t *testing.T) {
 	configtest.Dir(t, "testdata/config")
 	c := mustRead(t, "tls-everything.toml")
-	in, old, anybody := c.routes[0], c.routes[1], c.routes[2]
+	in, old, anybody := c.Routes[0], c.Routes[1], c.Routes[2]
 	allowed := []tlspolicy.Allowance{
 		{Weaknesses: tlspolicy.ObsoleteTLS10 | tlspolicy.Broken3DES | tlspolicy.RecordableRSAKeyExchange, RefuseAfter: true,
 			Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::7/128")},
@@ -24,20 +24,20 @@ func TestWhatTheFileSaysOfTLSIsInForce(t *testing.T) {
 		{Weaknesses: tlspolicy.ObsoleteTLS11, Until: time.Date(2021, 1, 1, 0, 0, 0, 0, time.Local).Add(-1)},
 	}
 	for what, same := range map[string]bool{
-		"our own making":   len(in.client.Store.Infos()) == 2 && in.client.selfSigned == "state/in",
-		"names":            slices.Equal(in.client.Store.Infos()[0].Names, []string{"mail.example.com", "192.0.2.1"}),
-		"asked":            in.client.ClientRoots != nil && !in.client.RequireCertificate,
-		"weak":             reflect.DeepEqual(in.client.Allow, allowed),
-		"pins":             len(in.server.Pins) == 1 && in.server.Pins[0][15] == 0xFF,
-		"our certificate":  len(in.server.Store.Infos()) == 1,
-		"minimum":          in.server.Minimum == 0x304,
-		"two certificates": len(old.client.Store.Infos()) == 2,
-		"required":         old.client.RequireCertificate,
-		"maximum":          old.client.Maximum == 0x303,
-		"ciphers":          len(old.client.acceptor.Config(netip.Addr{}).CipherSuites) == 1,
-		"any name":         old.server.Allow[0].Weaknesses.Has(tlspolicy.AnyName),
-		"opportunistic":    anybody.server.Verification == tlspolicy.Opportunistic && anybody.server.dialer.Config("").MinVersion == 0x301,
-		"none":             anybody.client == nil && anybody.ClientTLS.Acceptor == nil,
+		"our own making":   len(in.Client.Store.Infos()) == 2 && in.Client.SelfSigned == "state/in",
+		"names":            slices.Equal(in.Client.Store.Infos()[0].Names, []string{"mail.example.com", "192.0.2.1"}),
+		"asked":            in.Client.ClientRoots != nil && !in.Client.RequireCertificate,
+		"weak":             reflect.DeepEqual(in.Client.Allow, allowed),
+		"pins":             len(in.Server.Pins) == 1 && in.Server.Pins[0][15] == 0xFF,
+		"our certificate":  len(in.Server.Store.Infos()) == 1,
+		"minimum":          in.Server.Minimum == 0x304,
+		"two certificates": len(old.Client.Store.Infos()) == 2,
+		"required":         old.Client.RequireCertificate,
+		"maximum":          old.Client.Maximum == 0x303,
+		"ciphers":          len(old.Client.Acceptor.Config(netip.Addr{}).CipherSuites) == 1,
+		"any name":         old.Server.Allow[0].Weaknesses.Has(tlspolicy.AnyName),
+		"opportunistic":    anybody.Server.Verification == tlspolicy.Opportunistic && anybody.Server.Dialer.Config("").MinVersion == 0x301,
+		"none":             anybody.Client == nil && anybody.ClientTLS.Acceptor == nil,
 	} {
 		if !same {
 			t.Errorf("%s is not as the file says", what)
@@ -48,7 +48,7 @@ func TestWhatTheFileSaysOfTLSIsInForce(t *testing.T) {
 func TestCertificatesOfOurOwnMakingStay(t *testing.T) {
 	configtest.Dir(t, "testdata/config")
 	made := func() (list []tlspolicy.Pin) {
-		for _, info := range mustRead(t, "tls-everything.toml").routes[0].client.Store.Infos() {
+		for _, info := range mustRead(t, "tls-everything.toml").Routes[0].Client.Store.Infos() {
 			list = append(list, info.Fingerprint)
 		}
 		return list
@@ -68,8 +68,8 @@ func TestAPinIsTakenAsOpenSSLPrintsIt(t *testing.T) {
 	} {
 		write(t, "pin.toml", "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"192.0.2.1:25\"]\n"+
 			"server_tls = {mode = \"require\", pins = [\""+text+"\"]}\n")
-		c, err := readConfig("pin.toml", tlspolicy.SelfSigned)
-		if err != nil || c.routes[0].server.Pins[0].String() != colons {
+		c, err := Read("pin.toml", tlspolicy.SelfSigned)
+		if err != nil || c.Routes[0].Server.Pins[0].String() != colons {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

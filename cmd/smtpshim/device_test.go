@@ -23,11 +23,11 @@ func TestADeviceHasShorterTimeoutsThatTheFileMayChange(t *testing.T) {
 		{"device = true\ntimeouts = {connect = \"3s\", greeting = \"5m\"}\n", 3 * time.Second, 5 * time.Minute, 10 * time.Second, "connect 3s, tls 10s"},
 	} {
 		write(t, path, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"192.0.2.1:25\"]\n"+c.says)
-		read, err := readConfig(path, rehearse(t.TempDir()))
+		read, err := Read(path, rehearse(t.TempDir()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := read.routes[0].Timeouts
+		got := read.Routes[0].Timeouts
 		if got.Connect != c.connect || got.Greeting != c.greets || got.TLS != c.tls || got.DataEnd != 10*time.Minute || got.Command != 5*time.Minute || got.Reply != 5*time.Minute {
 			t.Errorf("%q: %+v", c.says, got)
 		}

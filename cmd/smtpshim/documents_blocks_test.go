@@ -118,7 +118,7 @@ func TestTheDocumentsConfigurationsAreRight(t *testing.T) {
 			).Replace(wholeConfiguration(b.text))
 			file := filepath.Join(dir, "smtpshim.toml")
 			write(t, file, text)
-			if _, err := readConfig(file, rehearse(t.TempDir())); err != nil {
+			if _, err := Read(file, rehearse(t.TempDir())); err != nil {
 				t.Errorf("%s:%d: %v\n%s", b.file, b.line, err, text)
 			}
 		}

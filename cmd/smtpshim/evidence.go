@@ -9,8 +9,8 @@ import (
 )
 
 // observing returns the routes whose rules are observed.
-func observing(c *config) (names []string) {
-	for _, r := range c.routes {
+func observing(c *Config) (names []string) {
+	for _, r := range c.Routes {
 		if r.Observed != nil {
 			names = append(names, r.Name)
 		}
@@ -19,7 +19,7 @@ func observing(c *config) (names []string) {
 }
 
 // evidenceOf returns the book with the evidence of a route; nil if its rules act.
-func (p *instance) evidenceOf(r *route) *evidence.Book {
+func (p *instance) evidenceOf(r *Route) *evidence.Book {
 	if r.Observed == nil {
 		return nil
 	}

@@ -28,8 +28,8 @@ func readExample(t *testing.T) (shipped, uncommented string) {
 	return string(text), commentedKey.ReplaceAllString(string(text), "$1")
 }
 
-// readSchema is readConfig of a text, with the schema that was asked for.
-func readSchema(t *testing.T, text string) (*config, []string) {
+// readSchema is Read of a text, with the schema that was asked for.
+func readSchema(t *testing.T, text string) (*Config, []string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "smtpshim.toml")
 	write(t, path, text)
@@ -52,15 +52,15 @@ func TestTheExampleHasTheDefaults(t *testing.T) {
 	minimal, _ := readSchema(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n")
 	for what, text := range map[string]string{"as it is shipped": shipped, "with every key": uncommented} {
 		got, _ := readSchema(t, text)
-		if len(got.routes) != 1 {
-			t.Fatalf("%s: %d routes", what, len(got.routes))
+		if len(got.Routes) != 1 {
+			t.Fatalf("%s: %d routes", what, len(got.Routes))
 		}
 		// Rules hold functions, which cannot be compared; their names can,
 		// and their options are compared below.
-		if !slices.Equal(got.routes[0].Rules.Names(), minimal.routes[0].Rules.Names()) {
-			t.Errorf("%s: rules %q", what, got.routes[0].Rules.Names())
+		if !slices.Equal(got.Routes[0].Rules.Names(), minimal.Routes[0].Rules.Names()) {
+			t.Errorf("%s: rules %q", what, got.Routes[0].Rules.Names())
 		}
-		route, want := *got.routes[0].Route, *minimal.routes[0].Route
+		route, want := *got.Routes[0].Route, *minimal.Routes[0].Route
 		route.Rules, want.Rules = nil, nil
 		if len(route.ProxyFrom) == 0 {
 			route.ProxyFrom = nil
@@ -69,7 +69,7 @@ func TestTheExampleHasTheDefaults(t *testing.T) {
 			t.Errorf("%s:\n got %+v\nwant %+v", what, route, want)
 		}
 		one, two := *got, *minimal
-		one.routes, two.routes = nil, nil
+		one.Routes, two.Routes = nil, nil
 		if !reflect.DeepEqual(one, two) {
 			t.Errorf("%s:\n got %+v\nwant %+v", what, one, two)
 		}

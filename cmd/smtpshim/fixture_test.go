@@ -19,9 +19,9 @@ func configDir(t *testing.T) {
 	configtest.Dir(t, "testdata/config")
 }
 
-func mustRead(t *testing.T, path string) *config {
+func mustRead(t *testing.T, path string) *Config {
 	t.Helper()
-	c, err := readConfig(path, tlspolicy.SelfSigned)
+	c, err := Read(path, tlspolicy.SelfSigned)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func mustRead(t *testing.T, path string) *config {
 }
 
 // readText is mustRead of a text.
-func readText(t *testing.T, text string) *config {
+func readText(t *testing.T, text string) *Config {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "smtpshim.toml")
 	write(t, path, text)

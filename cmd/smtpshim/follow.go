@@ -21,10 +21,10 @@ func (t *table) follows(keys []string, key, format string, args ...any) {
 }
 
 // withoutFollowing returns the mistakes that are not consequences of others.
-func (s *source) withoutFollowing(all mistakes) mistakes {
-	return slices.DeleteFunc(slices.Clone(all), func(m mistake) bool {
+func (s *source) withoutFollowing(all Mistakes) Mistakes {
+	return slices.DeleteFunc(slices.Clone(all), func(m Mistake) bool {
 		return slices.ContainsFunc(m.after, func(path string) bool {
-			return s.misspelt(path) || slices.ContainsFunc(all, func(other mistake) bool { return other.after == nil && other.path == path })
+			return s.misspelt(path) || slices.ContainsFunc(all, func(other Mistake) bool { return other.after == nil && other.path == path })
 		})
 	})
 }

@@ -17,51 +17,51 @@ import (
 )
 
 // An enclosure is everything that a program that has locked itself in can reach.
-type enclosure []place
+type enclosure []Place
 
 // newEnclosure returns what a configuration needs, and what a reload from the same
 // directory may need. The kernel's rules apply to existing files and not to later ones of
 // the same name. Therefore the rules are for directories, such as /etc, in which
 // resolv.conf and hosts are replaced.
-func newEnclosure(c *config, path string) enclosure {
+func newEnclosure(c *Config, path string) enclosure {
 	places := append(enclosure{
-		{"/etc", reading},
-		{"/usr", reading}, // time zones, certificate authorities, libraries
-		{"/lib", reading},
-		{"/var/lib/ca-certificates", reading}, // used by SUSE
-		{"/lib64", reading},
-		{"/proc", reading}, // metrics of the process; its own directory may be a new one each time
-		{"/sys/fs/cgroup", reading},
-		{"/sys/kernel/mm", reading},
+		{"/etc", Reading},
+		{"/usr", Reading}, // time zones, certificate authorities, libraries
+		{"/lib", Reading},
+		{"/var/lib/ca-certificates", Reading}, // used by SUSE
+		{"/lib64", Reading},
+		{"/proc", Reading}, // metrics of the process; its own directory may be a new one each time
+		{"/sys/fs/cgroup", Reading},
+		{"/sys/kernel/mm", Reading},
 		{"/dev/null", kernel.AccessFSReadFile | kernel.AccessFSWriteFile},
-	}, c.places...)
-	places = append(places, besides(path)...)
-	places = append(places, besides("/etc/resolv.conf")...) // often a link to /run
+	}, c.Places...)
+	places = append(places, Besides(path)...)
+	places = append(places, Besides("/etc/resolv.conf")...) // often a link to /run
 	if file := os.Getenv("SSL_CERT_FILE"); file != "" {
-		places = append(places, besides(file)...)
+		places = append(places, Besides(file)...)
 	}
 	for _, dir := range filepath.SplitList(os.Getenv("SSL_CERT_DIR")) {
-		places = append(places, place{dir, reading})
+		places = append(places, Place{dir, Reading})
 	}
-	if dir := credentialsDir(); dir != "" {
-		places = append(places, place{dir, reading}) // a reload may be the first to name one
+	if dir := CredentialsDir(); dir != "" {
+		places = append(places, Place{dir, Reading}) // a reload may be the first to name one
 	}
 	if program, err := os.Executable(); err == nil {
-		places = append(places, place{filepath.Dir(program), executing})
+		places = append(places, Place{filepath.Dir(program), Executing})
 		if loader := loaderOf(program); loader != "" {
-			places = append(places, place{filepath.Dir(loader), executing})
+			places = append(places, Place{filepath.Dir(loader), Executing})
 		}
 	}
 	for i, p := range places {
-		if absolute, err := filepath.Abs(p.path); err == nil {
-			places[i].path = absolute
+		if absolute, err := filepath.Abs(p.Path); err == nil {
+			places[i].Path = absolute
 		}
-		if to, err := filepath.EvalSymlinks(places[i].path); err == nil {
-			places[i].path = to
+		if to, err := filepath.EvalSymlinks(places[i].Path); err == nil {
+			places[i].Path = to
 		}
 	}
-	return slices.DeleteFunc(places, func(p place) bool {
-		_, err := os.Stat(p.path)
+	return slices.DeleteFunc(places, func(p Place) bool {
+		_, err := os.Stat(p.Path)
 		return err != nil
 	})
 }
@@ -95,7 +95,7 @@ func lockIn(c enclosure) (version int, err error) {
 	}
 	var rules []landlock.Rule
 	for _, p := range c {
-		rules = append(rules, landlock.PathAccess(p.may, p.path))
+		rules = append(rules, landlock.PathAccess(p.May, p.Path))
 	}
 	// Later versions could also remove sockets, such as that of the service manager, and
 	// signals, which are needed.
@@ -108,7 +108,7 @@ func lockIn(c enclosure) (version int, err error) {
 
 // lockIn locks the program in if the configuration says so.
 func (p *instance) lockIn(lock func(enclosure) (int, error)) error {
-	if !p.started.lockIn {
+	if !p.started.LockIn {
 		return nil
 	}
 	c := newEnclosure(p.started, p.path)
@@ -122,7 +122,7 @@ func (p *instance) lockIn(lock func(enclosure) (int, error)) error {
 	}
 	p.enclosure = c
 	for _, place := range c {
-		p.log.Debug("can reach", "path", place.path, "may", place.may.String())
+		p.log.Debug("can reach", "path", place.Path, "may", place.May.String())
 	}
 	p.log.Info("locked in", "landlock", version)
 	return nil
@@ -151,8 +151,8 @@ func (c enclosure) has(file string) bool {
 		file = to
 	}
 	file, _ = filepath.Abs(file)
-	return slices.ContainsFunc(c, func(p place) bool {
-		beneath, err := filepath.Rel(p.path, file)
+	return slices.ContainsFunc(c, func(p Place) bool {
+		beneath, err := filepath.Rel(p.Path, file)
 		return err == nil && filepath.IsLocal(beneath)
 	})
 }

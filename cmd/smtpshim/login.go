@@ -31,7 +31,7 @@ func logIn(args []string, stdout, stderr io.Writer) int {
 		f.Usage()
 		return misused
 	}
-	c, err := readConfig(*path, tlspolicy.SelfSigned)
+	c, err := Read(*path, tlspolicy.SelfSigned)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return failed
@@ -41,10 +41,10 @@ func logIn(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "smtpshim login:", err)
 		return misused
 	}
-	note := madeByRoot(a.tokens.StateDir, os.Geteuid())
+	note := madeByRoot(a.OAuth.StateDir, os.Geteuid())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := token.Login(ctx, *a.tokens, func(p token.Prompt) error { return prompt(stdout, a, p) }); err != nil {
+	if err := token.Login(ctx, *a.OAuth, func(p token.Prompt) error { return prompt(stdout, a, p) }); err != nil {
 		e, ok := errors.AsType[*token.Error](err)
 		advised := ok && e.Advice != ""
 		text := err.Error()
@@ -57,7 +57,7 @@ func logIn(args []string, stdout, stderr io.Writer) int {
 		}
 		return failed
 	}
-	fmt.Fprintf(stdout, "The refresh token of account %s is stored in %s.\n%s", a.Name, a.tokens.StateDir, note)
+	fmt.Fprintf(stdout, "The refresh token of account %s is stored in %s.\n%s", a.Name, a.OAuth.StateDir, note)
 	return succeeded
 }
 
@@ -72,10 +72,10 @@ func madeByRoot(dir string, uid int) string {
 
 // loginAccount returns the account of this name. It must be one that needs a person to
 // log in.
-func loginAccount(c *config, name string) (*account, error) {
+func loginAccount(c *Config, name string) (*Account, error) {
 	var names []string
-	for _, a := range c.accounts {
-		if a.Name == name && a.tokens != nil && a.tokens.Flow == token.RefreshToken {
+	for _, a := range c.Accounts {
+		if a.Name == name && a.OAuth != nil && a.OAuth.Flow == token.RefreshToken {
 			return a, nil
 		}
 		if a.Name == name {
@@ -89,7 +89,7 @@ func loginAccount(c *config, name string) (*account, error) {
 	return nil, fmt.Errorf(`there is no account %q; there is %s%s`, name, oneof.And(names), oneof.DidYouMean(name, names))
 }
 
-func prompt(w io.Writer, a *account, p token.Prompt) error {
+func prompt(w io.Writer, a *Account, p token.Prompt) error {
 	minutes := time.Until(p.Until).Round(time.Minute)
 	_, err := fmt.Fprintf(w, "Open %s in a browser, on any machine,\nlog in as %s, and type this code:\n\n    %s\n\n", p.URL, a.User, p.Code)
 	if p.Complete != "" {

@@ -19,7 +19,7 @@ func propose(path string, routes []evidence.Route) (*proposal, error) {
 	for _, r := range routes {
 		p.Routes = append(p.Routes, proposedRoute{Route: r})
 	}
-	files, err := openEdits(path)
+	files, err := OpenEdits(path)
 	if err != nil {
 		return p, err
 	}
@@ -30,8 +30,8 @@ func propose(path string, routes []evidence.Route) (*proposal, error) {
 			return p, err
 		}
 		if diff != "" {
-			p.files = append(p.files, file.path)
-			diffs[file.path] = diff
+			p.files = append(p.files, file.Path)
+			diffs[file.Path] = diff
 		}
 	}
 	for _, r := range p.Routes {
@@ -49,19 +49,19 @@ func propose(path string, routes []evidence.Route) (*proposal, error) {
 }
 
 // heal returns the change of one file as a diff; "": none.
-func (p *proposal) heal(file *edit) (diff string, err error) {
-	for _, o := range file.observing() { // an edit leaves every line its number
-		at := slices.IndexFunc(p.Routes, func(r proposedRoute) bool { return r.Name == o.name })
+func (p *proposal) heal(file *Edit) (diff string, err error) {
+	for _, o := range file.Observed() { // an edit leaves every line its number
+		at := slices.IndexFunc(p.Routes, func(r proposedRoute) bool { return r.Name == o.Name })
 		if at < 0 || len(p.Routes[at].Rules) == 0 {
 			continue
 		}
 		r := &p.Routes[at]
-		r.Proposed = proposedRules(o.rules, r.Rules)
-		if err := file.heal(o, r.Proposed); err != nil {
+		r.Proposed = proposedRules(o.Rules, r.Rules)
+		if err := file.Heal(o, r.Proposed); err != nil {
 			return "", err
 		}
 	}
-	return udiff.ToUnified(file.path, file.path, file.text, udiff.Lines(file.text, file.String()), udiff.DefaultContextLines)
+	return udiff.ToUnified(file.Path, file.Path, file.Text, udiff.Lines(file.Text, file.String()), udiff.DefaultContextLines)
 }
 
 // proposedRules returns the names of a configuration for which there is evidence: rules

@@ -19,7 +19,7 @@ import (
 // addPage makes the admin listener show the page, if it may, and ask for the password.
 func (p *instance) addPage(admin *http.Server) {
 	c := p.config.Load()
-	if c.hasPage() {
+	if c.HasPage() {
 		stream := page.NewStream(func(f page.Filter) (<-chan journal.Event, func()) {
 			return p.journal.Watch(journal.Filter{Route: f.Route, Healed: f.Healed, Outcome: f.Outcome})
 		}, p.notice)
@@ -39,11 +39,11 @@ func (p *instance) addPage(admin *http.Server) {
 			Events:        stream,
 			Observed:      p.shownObserved,
 			Evidence:      http.HandlerFunc(p.tellObserved),
-			AnyHost:       c.password != nil,
+			AnyHost:       c.Password != nil,
 		}, admin.Handler)
 	}
-	if c.password != nil {
-		admin.Handler = c.password.Protect(admin.Handler)
+	if c.Password != nil {
+		admin.Handler = c.Password.Protect(admin.Handler)
 	}
 }
 
@@ -103,7 +103,7 @@ func shownLines(dialogue []transcript.Line) []page.Line {
 
 func (p *instance) shownRoutes() []page.Route {
 	var list []page.Route
-	for _, r := range p.config.Load().routes {
+	for _, r := range p.config.Load().Routes {
 		list = append(list, page.Route{Name: r.Name, Listen: r.Listen, Rules: r.Rules.Names()})
 	}
 	return list
@@ -135,7 +135,7 @@ func (p *instance) shownSessions() []page.Session {
 		}
 		if e.Ended {
 			s.Recorded = func() bool { return p.recorded(&e) }
-			s.Replays = p.config.Load().route(e.Route) != nil
+			s.Replays = p.config.Load().Route(e.Route) != nil
 		}
 		if f, ok := failureOf(e); ok {
 			s.Causes = func() []page.Cause { return p.shownCauses(f) }
@@ -160,16 +160,16 @@ func (p *instance) shownCauses(f failure) []page.Cause {
 // recorded reports whether the page has a recording of an ended session, either the file
 // or what the journal keeps.
 func (p *instance) recorded(e *journal.Entry) bool {
-	return len(e.Lines) > 0 || recordingOf(p.config.Load().route(e.Route), e) != ""
+	return len(e.Lines) > 0 || recordingOf(p.config.Load().Route(e.Route), e) != ""
 }
 
 // recordingOf returns the path of a session's recording; "": there is none. r is nil if
 // the route no longer exists.
-func recordingOf(r *route, e *journal.Entry) string {
-	if r == nil || r.record == nil {
+func recordingOf(r *Route, e *journal.Entry) string {
+	if r == nil || r.Record == nil {
 		return ""
 	}
-	path := r.record.Path(e)
+	path := r.Record.Path(e)
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || info.Size() > maxRecording {
 		return ""
 	}
@@ -197,7 +197,7 @@ func (p *instance) shownRecording(session string) (name string, text []byte, err
 	if err != nil {
 		return "", nil, err
 	}
-	if path := recordingOf(p.config.Load().route(e.Route), e); path != "" {
+	if path := recordingOf(p.config.Load().Route(e.Route), e); path != "" {
 		if text, err := os.ReadFile(path); err == nil {
 			return record.FileName(e), text, nil
 		}

@@ -127,9 +127,9 @@ func (o *playOptions) under(rules, config, route string) (*under, error) {
 }
 
 // underPresent returns what a route does. Rules that it only observes act.
-func underPresent(name string, r *route) *under {
+func underPresent(name string, r *Route) *under {
 	if r.Observed == nil {
-		setup := r.setup()
+		setup := r.Setup()
 		return &under{name: name, rules: setup.Rules, options: setup.Options, settings: setup.Settings, route: true}
 	}
 	acting, inner := *r, *r.Route
@@ -144,14 +144,14 @@ func underRoute(config, name string) (*under, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(temp)
-	c, err := readConfig(config, rehearse(temp))
+	c, err := Read(config, rehearse(temp))
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	for _, r := range c.routes {
+	for _, r := range c.Routes {
 		names = append(names, r.Name)
-		if r.Name == name || name == "" && len(c.routes) == 1 {
+		if r.Name == name || name == "" && len(c.Routes) == 1 {
 			return underPresent(config+", route "+r.Name, r), nil
 		}
 	}

@@ -381,7 +381,7 @@ func (p *played) differs() bool { return len(p.Differences) > 0 }
 // hintOf returns what to add to an error about rules.
 func hintOf(err error) string {
 	if e, ok := errors.AsType[*rewrite.ConfigError](err); ok {
-		return hintRule(e.Rule)
+		return HintRule(e.Rule)
 	}
 	return ""
 }

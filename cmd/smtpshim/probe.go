@@ -107,7 +107,7 @@ func (p *probing) misuse(operand string) string {
 		p.host = strings.Trim(operand, "[]")
 		p.server = net.JoinHostPort(p.host, "25")
 	}
-	if err := checkServer(p.server); err != nil {
+	if err := CheckServer(p.server); err != nil {
 		return fmt.Sprintf("HOST is not right: %v", err)
 	}
 	switch {
@@ -223,11 +223,11 @@ func startProposed(text string) (address string, stop func(), err error) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return "", nil, err
 	}
-	c, err := readConfig(file, rehearse(temp))
+	c, err := Read(file, rehearse(temp))
 	if err != nil {
 		return "", nil, err
 	}
-	r := c.routes[0].Route
+	r := c.Routes[0].Route
 	r.Listen = []string{loopback}
 	p := &proxy.Proxy{Logger: slog.New(slog.DiscardHandler)}
 	if err := p.Apply([]*proxy.Route{r}); err != nil {

@@ -157,7 +157,7 @@ func TestTheRouteOfAListeningProbeIsARoute(t *testing.T) {
 		}
 		path := filepath.Join(t.TempDir(), "smtpshim.toml")
 		write(t, path, "state_dir = "+quote(t.TempDir())+"\n"+route)
-		if _, err := readConfig(path, tlspolicy.SelfSigned); err != nil {
+		if _, err := Read(path, tlspolicy.SelfSigned); err != nil {
 			t.Errorf("%s: %v in\n%s", test.client, err, route)
 		}
 	}
@@ -238,11 +238,11 @@ func proxyOf(t *testing.T, text string) smtptest.Dial {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "smtpshim.toml")
 	write(t, path, "state_dir = "+quote(t.TempDir())+"\n"+text)
-	c, err := readConfig(path, tlspolicy.SelfSigned)
+	c, err := Read(path, tlspolicy.SelfSigned)
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, text)
 	}
-	r := c.routes[0].Route
+	r := c.Routes[0].Route
 	r.Listen = []string{loopback}
 	p := &proxy.Proxy{Logger: slog.New(slog.DiscardHandler)}
 	if err := p.Apply([]*proxy.Route{r}); err != nil {

@@ -38,7 +38,7 @@ func (p *instance) readyz() (note string, err error) { return p.publicStaleness(
 // inForce returns what the configuration says about each route, for the metrics.
 func (p *instance) inForce() []metrics.Standing {
 	var list []metrics.Standing
-	for _, r := range p.config.Load().routes {
+	for _, r := range p.config.Load().Routes {
 		list = append(list, metrics.Standing{Route: r.Name, Rules: r.Rules.Names(), Sessions: r.Limits.Sessions})
 	}
 	return list

@@ -24,7 +24,7 @@ func (p *instance) shownReplay(session string) (page.Replay, error) {
 	if err != nil {
 		return page.Replay{}, err
 	}
-	r := p.config.Load().route(e.Route)
+	r := p.config.Load().Route(e.Route)
 	if r == nil {
 		return page.Replay{}, fmt.Errorf("the route %q of the session is not configured any more, and what it would do is not known", e.Route)
 	}
@@ -36,7 +36,7 @@ func (p *instance) shownReplay(session string) (page.Replay, error) {
 }
 
 // replay plays a recording and describes the result as "smtpshim play" does.
-func replay(name string, text []byte, r *route) (page.Replay, error) {
+func replay(name string, text []byte, r *Route) (page.Replay, error) {
 	shown := page.Replay{Route: r.Name}
 	if len(text) > maxReplayed {
 		return shown, fmt.Errorf("the recording has %d octets, and here at most %d are played; save it, and have \"smtpshim play\" do it", len(text), maxReplayed)
@@ -58,7 +58,7 @@ func replay(name string, text []byte, r *route) (page.Replay, error) {
 	of.explain(sessionExplainer())
 	var b strings.Builder
 	w := playWriter{out: &b}
-	if w.file(of); len(r.logins) > 0 {
+	if w.file(of); len(r.LoginEntries) > 0 {
 		fmt.Fprintln(&b)
 		entry(&b, 2, "", 2, "Logins that end at smtpshim are not played: from such a one on it is not known what the server would say.")
 	}

@@ -95,7 +95,7 @@ func tellOf(name string, stdout, stderr io.Writer) int {
 		printEntry(stdout, e)
 		return succeeded
 	}
-	hint := hintRule(name)
+	hint := HintRule(name)
 	if strings.Contains(name, " ") || oneof.Nearest(name, heal.Names()) == "" {
 		if found := findRules(name); found != nil {
 			printFound(stdout, found)

@@ -56,7 +56,7 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer, lock func(en
 	defer lines.Close()
 	defer log.SetOutput(log.Writer())
 	log.SetOutput(lines) // other packages write to it
-	c, err := readConfig(path, tlspolicy.SelfSigned)
+	c, err := Read(path, tlspolicy.SelfSigned)
 	if err != nil {
 		fmt.Fprintln(lines, err)
 		return failed
@@ -148,8 +148,8 @@ func (p *instance) follow(signals <-chan os.Signal) {
 type instance struct {
 	path      string
 	enclosure enclosure              // nil: not locked in
-	started   *config                // the configuration at the start: its values hold for what needs a restart
-	config    atomic.Pointer[config] // the present configuration
+	started   *Config                // the configuration at the start: its values hold for what needs a restart
+	config    atomic.Pointer[Config] // the present configuration
 	level     *slog.LevelVar
 	log       *slog.Logger
 	gather    prometheus.Gatherer
@@ -176,7 +176,7 @@ const (
 	journalOctets   = 4 << 20
 )
 
-func newInstance(path string, c *config, stderr io.Writer) *instance {
+func newInstance(path string, c *Config, stderr io.Writer) *instance {
 	registry := prometheus.NewRegistry()
 	p := &instance{path: path, started: c, level: new(slog.LevelVar), gather: registry,
 		metrics: metrics.New(registry, buildVersion()), journal: journal.New(journalSessions, journalOctets)}
@@ -188,8 +188,8 @@ func newInstance(path string, c *config, stderr io.Writer) *instance {
 			}
 			return 0
 		}))
-	p.level.Set(c.level)
-	p.log = newLog(stderr, c.format, p.level)
+	p.level.Set(c.Level)
+	p.log = newLog(stderr, c.Format, p.level)
 	p.proxy.Logger = p.log
 	p.recordings = metrics.NewRecordings(registry)
 	p.logins = metrics.NewLogins(registry)
@@ -205,10 +205,10 @@ const adminPrefix = "admin:"
 
 // listenAdmin opens the admin listener if the configuration has one.
 func (p *instance) listenAdmin() error {
-	p.admin = metrics.Admin(p.gather, p.readyz, p.config.Load().profiles)
+	p.admin = metrics.Admin(p.gather, p.readyz, p.config.Load().Profiles)
 	p.admin.ErrorLog = slog.NewLogLogger(p.log.Handler(), slog.LevelWarn)
 	p.addPage(p.admin)
-	listen := p.config.Load().admin
+	listen := p.config.Load().Admin
 	if listen == "" {
 		return nil
 	}
@@ -238,7 +238,7 @@ func (p *instance) serveAdmin() {
 }
 
 // apply puts a configuration in force. If it fails, nothing changes.
-func (p *instance) apply(c *config) error {
+func (p *instance) apply(c *Config) error {
 	if err := p.checkInherited(c); err != nil {
 		return err
 	}
@@ -247,7 +247,7 @@ func (p *instance) apply(c *config) error {
 		return err
 	}
 	var routes []*proxy.Route
-	for _, r := range c.routes {
+	for _, r := range c.Routes {
 		logins, err := loginsWith(r, accounts, p.log)
 		if err != nil {
 			accounts.close(p.accounts)
@@ -256,9 +256,9 @@ func (p *instance) apply(c *config) error {
 		if logins != nil {
 			r.Logins = logins
 		}
-		counts := p.metrics.Route(r.Name, r.Rules.Names(), possibleTLS(r), countedProducts(r.computed())...)
+		counts := p.metrics.Route(r.Name, r.Rules.Names(), possibleTLS(r), countedProducts(r.Computed())...)
 		counts.Observes(r.Observed.Names())
-		heard := &observed{p.journal, p.writer, r.record, r.setup(), p.evidenceOf(r)}
+		heard := &observed{p.journal, p.writer, r.Record, r.Setup(), p.evidenceOf(r)}
 		r.Observer, r.Dialogue, r.Ended = counts, heard.Dialogue, heard.Ended
 		p.watchCertificates(r, counts)
 		routes = append(routes, r.Route)
@@ -274,11 +274,11 @@ func (p *instance) apply(c *config) error {
 	accounts.prefetch()
 	p.config.Store(c)
 	p.evidence.Observe(observing(c)...)
-	p.level.Set(c.level)
-	for _, r := range c.routes {
-		if r.record != nil {
+	p.level.Set(c.Level)
+	for _, r := range c.Routes {
+		if r.Record != nil {
 			p.recordings.Route(r.Name)
-			p.writer.Tend(r.record)
+			p.writer.Tend(r.Record)
 		}
 		p.log.Info("route", "route", r.Name,
 			"listen", strings.Join(r.Listen, ","), "servers", strings.Join(r.Servers, ","),
@@ -292,20 +292,20 @@ func (p *instance) apply(c *config) error {
 // warn logs possible mistakes, and what will become one with time.
 func (p *instance) warn() {
 	c := p.config.Load()
-	for _, r := range c.routes {
-		for _, warning := range r.warnings(time.Now()) {
+	for _, r := range c.Routes {
+		for _, warning := range r.Warnings(time.Now()) {
 			p.log.Warn(warning, "route", r.Name)
 		}
 	}
-	for _, a := range c.accounts {
-		for _, warning := range c.warnAccount(a, time.Now()) {
+	for _, a := range c.Accounts {
+		for _, warning := range c.AccountWarnings(a, time.Now()) {
 			p.log.Warn(warning, "account", a.Name)
 		}
 	}
 }
 
 // watchCertificates logs and counts changes of certificate files.
-func (p *instance) watchCertificates(r *route, counts *metrics.Route) {
+func (p *instance) watchCertificates(r *Route, counts *metrics.Route) {
 	for _, s := range storesOf(r) {
 		s.store.Reloaded = func(err error) {
 			counts.CertificateReloaded(err)
@@ -323,7 +323,7 @@ func (p *instance) watchCertificates(r *route, counts *metrics.Route) {
 func (p *instance) reload() {
 	p.notify(reloading())
 	defer func() { p.notify(daemon.SdNotifyReady, p.status("serving")) }()
-	c, err := readConfig(p.path, tlspolicy.SelfSigned)
+	c, err := Read(p.path, tlspolicy.SelfSigned)
 	if err == nil {
 		err = p.apply(c)
 	}
@@ -331,9 +331,9 @@ func (p *instance) reload() {
 	p.stale.Store(nil)
 	if err != nil {
 		p.stale.Store(staleAfter(p.path, err))
-		if list, ok := errors.AsType[mistakes](err); ok {
+		if list, ok := errors.AsType[Mistakes](err); ok {
 			for _, m := range list {
-				p.log.Error("mistake in the configuration", "file", m.file, "line", m.line, "key", m.key, "err", m.text+p.enclosure.hint(m))
+				p.log.Error("mistake in the configuration", "file", m.File, "line", m.Line, "key", m.Key, "err", m.Text+p.enclosure.hint(m))
 			}
 		} else {
 			p.log.Error("configuration", "err", err.Error()+p.enclosure.hint(err))
@@ -348,17 +348,17 @@ func (p *instance) reload() {
 }
 
 // needRestart returns the keys that c changes and that take effect only after a restart.
-func needRestart(started, c *config) []string {
+func needRestart(started, c *Config) []string {
 	var keys []string
 	for _, k := range []struct {
 		key     string
 		changed bool
 	}{
-		{"admin.listen", c.admin != started.admin},
-		{"admin.pprof", c.profiles != started.profiles},
-		{"admin.password_hash", !reflect.DeepEqual(c.password, started.password)},
-		{"log.format", c.format != started.format},
-		{"lock_in", c.lockIn != started.lockIn},
+		{"admin.listen", c.Admin != started.Admin},
+		{"admin.pprof", c.Profiles != started.Profiles},
+		{"admin.password_hash", !reflect.DeepEqual(c.Password, started.Password)},
+		{"log.format", c.Format != started.Format},
+		{"lock_in", c.LockIn != started.LockIn},
 	} {
 		if k.changed {
 			keys = append(keys, k.key)

@@ -291,14 +291,14 @@ func TestABadFileChangesNothing(t *testing.T) {
 }
 
 func TestWhoNeedsNoPasswordIsToldOnlyWhereAMistakeIs(t *testing.T) {
-	bad := staleAfter("a.toml", mistakes{{file: "a.toml", line: 7, key: "route.servers", text: `"secret" is no address`}, {file: "a.toml", line: 0, key: "admin", text: "x"}, {file: "a.toml", line: 9, key: "", text: "y"}, {file: "a.toml", line: 10, key: "z", text: "z"}})
+	bad := staleAfter("a.toml", Mistakes{{File: "a.toml", Line: 7, Key: "route.servers", Text: `"secret" is no address`}, {File: "a.toml", Line: 0, Key: "admin", Text: "x"}, {File: "a.toml", Line: 9, Key: "", Text: "y"}, {File: "a.toml", Line: 10, Key: "z", Text: "z"}})
 	for _, c := range []struct {
-		started config
+		started Config
 		want    string
 	}{
-		{config{admin: "127.0.0.1:9525"}, `the configuration in force is older than a.toml, which was not taken: a.toml:7: route.servers: "secret" is no address; a.toml: admin: x; a.toml:9: y; 1 more`},
-		{config{admin: "192.0.2.1:9525"}, "the configuration in force is older than its file, which was not taken: line 7: route.servers; admin; line 9; 1 more; smtpshim check says more"},
-		{config{admin: "127.0.0.1:9525", password: &metrics.Password{}}, "the configuration in force is older than its file, which was not taken: line 7: route.servers; admin; line 9; 1 more; smtpshim check says more"},
+		{Config{Admin: "127.0.0.1:9525"}, `the configuration in force is older than a.toml, which was not taken: a.toml:7: route.servers: "secret" is no address; a.toml: admin: x; a.toml:9: y; 1 more`},
+		{Config{Admin: "192.0.2.1:9525"}, "the configuration in force is older than its file, which was not taken: line 7: route.servers; admin; line 9; 1 more; smtpshim check says more"},
+		{Config{Admin: "127.0.0.1:9525", Password: &metrics.Password{}}, "the configuration in force is older than its file, which was not taken: line 7: route.servers; admin; line 9; 1 more; smtpshim check says more"},
 	} {
 		p := &instance{started: &c.started}
 		p.stale.Store(bad)
@@ -400,7 +400,7 @@ func TestRunFailsWhereItCannotListen(t *testing.T) {
 
 func TestTheLogCanBeJSON(t *testing.T) {
 	var log strings.Builder
-	p := newInstance("smtpshim.toml", &config{format: "json"}, &log)
+	p := newInstance("smtpshim.toml", &Config{Format: "json"}, &log)
 	p.log.Info("started")
 	if !strings.HasPrefix(log.String(), "{") || !strings.Contains(log.String(), `"msg":"started"`) {
 		t.Errorf("%s", &log)
@@ -476,7 +476,7 @@ func TestACertificateThatChangesIsLoggedAndCounted(t *testing.T) {
 		{nil, "msg=\"certificate reloaded\" route=in side=client"},
 		{errors.New("it is bad"), "msg=\"certificate not reloaded\" route=in side=client err=\"it is bad\""},
 	} {
-		c.routes[0].client.Store.Reloaded(test.err)
+		c.Routes[0].Client.Store.Reloaded(test.err)
 		if !strings.Contains(log.String(), test.logged) {
 			t.Errorf("not logged: %s", &log)
 		}
@@ -486,7 +486,7 @@ func TestACertificateThatChangesIsLoggedAndCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := fmt.Sprint(families)
-	info := c.routes[0].client.Store.Infos()[0]
+	info := c.Routes[0].Client.Store.Infos()[0]
 	for _, want := range []string{"smtpshim_certificate_reloads_total", hexadecimal(info.Fingerprint), "mail.example.com"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the metrics do not have %s", want)

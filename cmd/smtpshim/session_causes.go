@@ -39,7 +39,7 @@ var sessionExplainer = sync.OnceValue(newExplainer)
 // causesOf returns why a session failed and what heals that on its route, the likeliest
 // cause first. If the session failed, there is at least one.
 func (p *instance) causesOf(f failure) []journal.Cause {
-	at := p.config.Load().route(f.route)
+	at := p.config.Load().Route(f.route)
 	var list []journal.Cause
 	looked := func(rule string) bool {
 		return at != nil && (slices.Contains(at.Rules.Names(), rule) || slices.Contains(at.Observed.Names(), rule) && f.would[rule] == 0)
@@ -157,7 +157,7 @@ var outcomeAdvice = map[vocabulary.Outcome]string{
 
 // adviceHere returns what to do about a cause if smtpshim is already in between. at is
 // nil if the route no longer exists.
-func adviceHere(c cause, f failure, at *route) string {
+func adviceHere(c cause, f failure, at *Route) string {
 	switch {
 	case c.Rule == "" || at == nil:
 		return adviceBetween(c)
@@ -171,7 +171,7 @@ func adviceHere(c cause, f failure, at *route) string {
 		return fmt.Sprintf("the rule %s is in force on this route, and found nothing to act on: its description says what it looks for, and has its options", c.Rule)
 	}
 	var also []string
-	if at.unruled {
+	if at.Unruled {
 		also = append(also, "which are [\"standard\"] where the file does not say")
 	}
 	if options := alsoOptions(c.Rule); options != "" {

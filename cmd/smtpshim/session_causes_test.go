@@ -168,7 +168,7 @@ func TestALineOfTheLogIsExplainedAsThePageDoes(t *testing.T) {
 }
 
 func TestAdviceForARunningSmtpshimDoesNotSayToPutOneThere(t *testing.T) {
-	at := explaining(t, "[]").config.Load().routes[0]
+	at := explaining(t, "[]").config.Load().Routes[0]
 	var causes []cause
 	for _, r := range heal.Table() {
 		causes = append(causes, ruleCause(r))
@@ -177,7 +177,7 @@ func TestAdviceForARunningSmtpshimDoesNotSayToPutOneThere(t *testing.T) {
 		causes = append(causes, cause{Means: o.means, Do: o.do})
 	}
 	for _, c := range causes {
-		for _, at := range []*route{at, nil} {
+		for _, at := range []*Route{at, nil} {
 			if do := adviceHere(c, failure{}, at); do == "" || strings.Contains(do, "put smtpshim") {
 				t.Errorf("%s: %s", c.Means, do)
 			}

@@ -24,7 +24,7 @@ type stale struct {
 func staleAfter(path string, err error) *stale {
 	const most = 3 // mistakes that are named
 	whole, places := []string{err.Error()}, []string(nil)
-	if list, ok := errors.AsType[mistakes](err); ok {
+	if list, ok := errors.AsType[Mistakes](err); ok {
 		whole = nil
 		for _, m := range list[:min(len(list), most)] {
 			whole = append(whole, m.Error())
@@ -46,18 +46,18 @@ func staleAfter(path string, err error) *stale {
 
 // placeOf returns the position of a mistake, without the directory of its file, and without
 // the file if that is the one at path.
-func placeOf(m mistake, path string) string {
+func placeOf(m Mistake, path string) string {
 	file := ""
-	if m.file != path {
-		file = filepath.Base(m.file) + ", "
+	if m.File != path {
+		file = filepath.Base(m.File) + ", "
 	}
 	switch {
-	case m.line == 0:
-		return file + m.key
-	case m.key == "":
-		return fmt.Sprintf("%sline %d", file, m.line)
+	case m.Line == 0:
+		return file + m.Key
+	case m.Key == "":
+		return fmt.Sprintf("%sline %d", file, m.Line)
 	}
-	return fmt.Sprintf("%sline %d: %s", file, m.line, m.key)
+	return fmt.Sprintf("%sline %d: %s", file, m.Line, m.Key)
 }
 
 // failedReloads returns the failed reloads of the configuration and of certificates that
@@ -67,7 +67,7 @@ func (p *instance) failedReloads() []page.FailedReload {
 	if s := p.stale.Load(); s != nil {
 		list = append(list, page.FailedReload{What: "the configuration, " + s.path, At: s.at, Errs: s.errs})
 	}
-	for _, r := range p.config.Load().routes {
+	for _, r := range p.config.Load().Routes {
 		for _, s := range storesOf(r) {
 			for _, f := range s.store.Failures() {
 				what := fmt.Sprintf("the certificate %s, which the route %s shows to %ss", f.File, r.Name, s.side)
@@ -85,7 +85,7 @@ func (p *instance) publicStaleness() string {
 	switch {
 	case s == nil:
 		return ""
-	case p.started.password == nil && p.started.hasPage(): // only this machine can read it
+	case p.started.Password == nil && p.started.HasPage(): // only this machine can read it
 		return s.why
 	}
 	return s.places

@@ -63,7 +63,7 @@ func (f *farewell) signal() {
 func (p *instance) drain(signals <-chan os.Signal) {
 	p.ready.Store(false)
 	p.notify(daemon.SdNotifyStopping, p.status("draining"))
-	f := newFarewell(p.config.Load().drain, signals, p.log)
+	f := newFarewell(p.config.Load().Drain, signals, p.log)
 	defer f.end(nil)
 	p.log.Info("draining", "drain", f.drain.String())
 	f.signal()
@@ -76,7 +76,7 @@ func (p *instance) drain(signals <-chan os.Signal) {
 // process must end for the service manager to start it again. Readiness requests that
 // still come are answered as ready.
 func (p *instance) retire(signals <-chan os.Signal, next *successor) {
-	f := newFarewell(p.config.Load().drain, signals, p.log)
+	f := newFarewell(p.config.Load().Drain, signals, p.log)
 	defer f.end(nil)
 	go func() {
 		select {

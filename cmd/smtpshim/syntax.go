@@ -61,28 +61,28 @@ func lineAt(text string, offset int) int {
 
 // notTOML returns the mistake in a text that is not TOML, and its line. The decoder
 // reports the line that it has reached, which may be after that of the mistake.
-func notTOML(path, text string, err error) mistake {
+func notTOML(path, text string, err error) Mistake {
 	at, ok := errors.AsType[toml.ParseError](err)
 	if !ok {
-		return mistake{file: path, text: "not TOML: " + err.Error()}
+		return Mistake{File: path, Text: "not TOML: " + err.Error()}
 	}
 	if hint := notText([]byte(text)); hint != "" {
-		return mistake{file: path, text: "not TOML: " + hint}
+		return Mistake{File: path, Text: "not TOML: " + hint}
 	}
 	line := lineAt(text, at.Position.Start+at.Position.Len-1)
 	if lines := strings.Split(text, "\n"); line <= len(lines) {
 		if hint := hintCurly(lines[line-1]); hint != "" {
-			return mistake{file: path, line: line, text: "not TOML: " + hint}
+			return Mistake{File: path, Line: line, Text: "not TOML: " + hint}
 		}
 	}
 	if begun, hint := unfinished(text, line, at.Message); hint != "" {
-		return mistake{file: path, line: begun, text: "not TOML: " + hint}
+		return Mistake{File: path, Line: begun, Text: "not TOML: " + hint}
 	}
 	hint := hintQuotes(text, line)
 	if hint == "" || strings.HasPrefix(at.Message, `expected '.' or '='`) {
 		hint = inPlainWords(at.Message)
 	}
-	return mistake{file: path, line: line, text: "not TOML: " + hint}
+	return Mistake{File: path, Line: line, Text: "not TOML: " + hint}
 }
 
 // headerLine matches a line that begins a table, with any brackets, and a comment after

@@ -28,22 +28,22 @@ func (p *instance) inherit() (before *predecessor, err error) {
 	}
 	p.proxy.Inherited = map[string][]*os.File{}
 	for _, socket := range activation.Files(true) {
-		name := systemdPrefix + socket.Name()
+		name := SystemdPrefix + socket.Name()
 		p.proxy.Inherited[name] = append(p.proxy.Inherited[name], socket)
 	}
 	return nil, nil
 }
 
 // checkInherited reports sockets that the routes need and that were not passed to us.
-func (p *instance) checkInherited(c *config) error {
-	for _, r := range c.routes {
+func (p *instance) checkInherited(c *Config) error {
+	for _, r := range c.Routes {
 		for _, address := range r.Listen {
-			if _, ok := p.proxy.Inherited[address]; ok || !strings.HasPrefix(address, systemdPrefix) {
+			if _, ok := p.proxy.Inherited[address]; ok || !strings.HasPrefix(address, SystemdPrefix) {
 				continue
 			}
 			there := "no sockets were handed over: start smtpshim by its socket unit"
 			names := slices.Sorted(maps.Keys(p.proxy.Inherited))
-			names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, systemdPrefix) })
+			names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, SystemdPrefix) })
 			if len(names) > 0 {
 				there = "handed over were " + strings.Join(names, ", ") + ", as FileDescriptorName= in the socket units says"
 			}
@@ -57,14 +57,14 @@ func (p *instance) checkInherited(c *config) error {
 // for ever. Of the others it keeps a second descriptor only if they are from systemd: a
 // route may be removed and added again.
 func (p *instance) settle() {
-	used := map[string]bool{adminPrefix + p.config.Load().admin: true}
-	for _, r := range p.config.Load().routes {
+	used := map[string]bool{adminPrefix + p.config.Load().Admin: true}
+	for _, r := range p.config.Load().Routes {
 		for _, address := range r.Listen {
 			used[address] = true
 		}
 	}
 	for name, sockets := range p.proxy.Inherited {
-		if used[name] && strings.HasPrefix(name, systemdPrefix) {
+		if used[name] && strings.HasPrefix(name, SystemdPrefix) {
 			continue
 		}
 		for _, socket := range sockets {
@@ -96,7 +96,7 @@ func (p *instance) status(text string) string {
 	if p.stale.Load() != nil {
 		text += ", with a configuration that is older than its file"
 	}
-	return fmt.Sprintf("STATUS=%s: %s, %s", text, words.Plural(len(p.config.Load().routes), "route"), words.Plural(p.proxy.Sessions(), "session"))
+	return fmt.Sprintf("STATUS=%s: %s, %s", text, words.Plural(len(p.config.Load().Routes), "route"), words.Plural(p.proxy.Sessions(), "session"))
 }
 
 // watch tells the service manager that the program is alive, as often as it requires

@@ -16,12 +16,12 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// A mistake is something that is wrong in a file, and its position.
-type mistake struct {
-	file string
-	line int    // 0: at no particular line
-	key  string // the full name of the key; "": none
-	text string // what is wrong, and what would be right
+// A Mistake is something that is wrong in a file, and its position.
+type Mistake struct {
+	File string
+	Line int    // 0: at no particular line
+	Key  string // the full name of the key; "": none
+	Text string // what is wrong, and what would be right
 
 	cause error // nil: there is only the text
 
@@ -29,23 +29,23 @@ type mistake struct {
 	after []string // paths of keys whose mistakes may cause this one; nil: it is not a consequence
 }
 
-func (m mistake) Unwrap() error { return m.cause }
+func (m Mistake) Unwrap() error { return m.cause }
 
-func (m mistake) Error() string {
-	place := m.file
-	if m.line > 0 {
-		place = fmt.Sprintf("%s:%d", m.file, m.line)
+func (m Mistake) Error() string {
+	place := m.File
+	if m.Line > 0 {
+		place = fmt.Sprintf("%s:%d", m.File, m.Line)
 	}
-	if m.key != "" {
-		place += ": " + m.key
+	if m.Key != "" {
+		place += ": " + m.Key
 	}
-	return place + ": " + m.text
+	return place + ": " + m.Text
 }
 
-// mistakes are the mistakes in a file, in the order of its lines.
-type mistakes []mistake
+// Mistakes are the mistakes in a file, in the order of its lines.
+type Mistakes []Mistake
 
-func (ms mistakes) Error() string {
+func (ms Mistakes) Error() string {
 	var lines []string
 	for _, m := range ms {
 		lines = append(lines, m.Error())
@@ -60,12 +60,12 @@ type source struct {
 	text     string
 	lines    keyIndex
 	vast     map[int][]string // numbers beyond int64 as written, by line
-	mistakes mistakes
-	unread   mistakes // mistakes in included files that are not TOML
+	mistakes Mistakes
+	unread   Mistakes // mistakes in included files that are not TOML
 	keys     []string // every key that was asked for, present or not: the schema
 	arrays   []string // those keys that are arrays of tables
 	unknown  []stray
-	places   []place // what the program must reach while it runs
+	places   []Place // what the program must reach while it runs
 }
 
 // A stray is a key of the file that was not asked for.
@@ -82,7 +82,7 @@ func openSource(path string) (*table, error) {
 	}
 	values, vast, err := decode(string(text))
 	if err != nil {
-		return nil, mistakes{notTOML(path, string(text), err)}
+		return nil, Mistakes{notTOML(path, string(text), err)}
 	}
 	return &table{source: &source{path: path, text: string(text), lines: indexKeys(string(text)), vast: vast}, values: values}, nil
 }
@@ -122,14 +122,14 @@ func unreadable(path string, err error) error {
 
 // wrongs returns the mistakes. It must be called at the end: only then is it known where
 // a misplaced key belongs.
-func (s *source) wrongs() mistakes {
+func (s *source) wrongs() Mistakes {
 	for _, u := range s.unknown {
 		u.table.wrong(u.key, "unknown key%s", u.table.hintPlace(u.key))
 	}
 	s.mistakes = s.withoutFollowing(s.mistakes)
 	s.unknown = nil
-	slices.SortFunc(s.mistakes, func(a, b mistake) int {
-		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.key, b.key), cmp.Compare(a.text, b.text))
+	slices.SortFunc(s.mistakes, func(a, b Mistake) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Text, b.Text))
 	})
 	return append(s.mistakes, s.unread...)
 }
@@ -147,21 +147,21 @@ type table struct {
 
 // wrong reports a mistake at key, or at the table itself if key is "".
 func (t *table) wrong(key, format string, args ...any) {
-	m := mistake{file: t.source.path, key: t.name, text: fmt.Sprintf(format, args...)}
+	m := Mistake{File: t.source.path, Key: t.name, Text: fmt.Sprintf(format, args...)}
 	for _, arg := range args {
 		if err, ok := arg.(error); ok {
 			m.cause = err
 			if at, ok := errors.AsType[*fs.PathError](err); ok {
-				m.text += hintCredential(at.Path, err)
+				m.Text += hintCredential(at.Path, err)
 			}
 		}
 	}
 	path := t.path
 	if key != "" {
-		m.key, path = join(t.name, key), join(t.path, key)
+		m.Key, path = join(t.name, key), join(t.path, key)
 	}
-	m.path, m.line = path, t.lines.line(path)
-	m.text = t.asWritten(m.line, m.text)
+	m.path, m.Line = path, t.lines.line(path)
+	m.Text = t.asWritten(m.Line, m.Text)
 	t.mistakes = append(t.mistakes, m)
 }
 

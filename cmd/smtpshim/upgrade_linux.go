@@ -180,7 +180,7 @@ func (p *instance) sockets() (map[string][]*os.File, error) {
 		proxy.CloseSockets(sockets)
 		return nil, fmt.Errorf("copying the socket of the admin listener: %w", err)
 	}
-	sockets[adminPrefix+p.started.admin] = []*os.File{file}
+	sockets[adminPrefix+p.started.Admin] = []*os.File{file}
 	return sockets, nil
 }
 

@@ -14,12 +14,12 @@ import (
 	"smtpshim/rewrite"
 )
 
-// warnings returns what an administrator should know about a route, although it may be
+// Warnings returns what an administrator should know about a route, although it may be
 // intended.
-func (r *route) warnings(now time.Time) []string {
+func (r *Route) Warnings(now time.Time) []string {
 	var list []string
 	open := openListeners(r)
-	if open != nil && servesEverybody(r) && len(r.logins) == 0 && r.ProxySend == header.None && !r.Source.Client && r.XCLIENTSend != rewrite.XCLIENTRequired {
+	if open != nil && servesEverybody(r) && len(r.LoginEntries) == 0 && r.ProxySend == header.None && !r.Source.Client && r.XCLIENTSend != rewrite.XCLIENTRequired {
 		list = append(list, strings.Join(open, ", ")+" can be reached from other machines, and the server sees every client "+
 			"under this machine's address: if it relays for that address, anybody who gets here can send mail anywhere. "+
 			"Name the right hosts in clients, let only them through the firewall, or let the server not trust this address.")
@@ -36,7 +36,7 @@ func (r *route) warnings(now time.Time) []string {
 				"Name the proxies alone.", network))
 		}
 	}
-	if open != nil && r.clearMayLogIn() {
+	if open != nil && r.ClearMayLogIn() {
 		list = append(list, `clients in clear can log in by what the server offers inside TLS only: whoever reads along between them and this machine `+
 			`has their passwords. Where they can do TLS, write client_tls.mode = "require"; where they need not log in, server_tls.auth_in_clear = "refuse".`)
 	}
@@ -46,29 +46,29 @@ func (r *route) warnings(now time.Time) []string {
 	}
 	list = append(list, warnPorts(r)...)
 	list = append(list, warnLogins(r)...)
-	if leg := r.client; leg != nil {
+	if leg := r.Client; leg != nil {
 		list = append(list, weak("client_tls", "everybody", leg.Allow, now)...)
-		for _, text := range leg.acceptor.Warnings(now) {
+		for _, text := range leg.Acceptor.Warnings(now) {
 			list = append(list, "client_tls: "+text)
 		}
 	}
-	if leg := r.server; leg != nil {
+	if leg := r.Server; leg != nil {
 		list = append(list, weak("server_tls", "the server", leg.Allow, now)...)
 		side := "server_tls: "
 		if leg.Verification == tlspolicy.Unverified {
 			side = "server_tls, verify = false: "
 		}
-		for _, text := range leg.dialer.Warnings(now) {
+		for _, text := range leg.Dialer.Warnings(now) {
 			list = append(list, side+text)
 		}
 	}
-	if leg := r.server; leg != nil && slices.Contains(r.Servers, proxy.OriginalDestination) &&
+	if leg := r.Server; leg != nil && slices.Contains(r.Servers, proxy.OriginalDestination) &&
 		leg.Verification == tlspolicy.Verified && leg.ServerName == "" && len(leg.Pins) == 0 {
 		list = append(list, "server_tls wants certificates that bear the address to which the client was going, and few do: "+
 			"write server_name or pins, or mode = \"opportunistic\".")
 	}
 	if r.ServerTLS.Mode != rewrite.ServerTLSOff && r.ServerTLS.Mode != rewrite.ServerTLSImplicit &&
-		!slices.Contains(r.computed().Names(), "repeat-ehlo") {
+		!slices.Contains(r.Computed().Names(), "repeat-ehlo") {
 		list = append(list, "server_tls is on and the rule repeat-ehlo is not: a server that wants EHLO again after STARTTLS "+
 			"refuses clients that do not say it (KB Q279214).")
 	}
@@ -76,7 +76,7 @@ func (r *route) warnings(now time.Time) []string {
 }
 
 // warnPorts warns of servers whose port uses TLS in the other way (RFC 8314, 3.3).
-func warnPorts(r *route) (list []string) {
+func warnPorts(r *Route) (list []string) {
 	for _, server := range r.Servers {
 		switch mode := r.ServerTLS.Mode; {
 		case mode == rewrite.ServerTLSImplicit && strings.HasSuffix(server, ":587"):
@@ -94,27 +94,27 @@ func weak(side, whom string, allow []tlspolicy.Allowance, now time.Time) []strin
 	var list []string
 	for _, a := range allow {
 		if a.Until.IsZero() || now.Before(a.Until) {
-			list = append(list, side+": WEAK TLS is allowed: "+allowed(a, whom))
+			list = append(list, side+": WEAK TLS is allowed: "+Allowed(a, whom))
 		}
 	}
 	return list
 }
 
 // openListeners returns the listen addresses of a route that other machines can reach.
-func openListeners(r *route) (open []string) {
+func openListeners(r *Route) (open []string) {
 	for _, address := range r.Listen {
-		if strings.HasPrefix(address, systemdPrefix) {
+		if strings.HasPrefix(address, SystemdPrefix) {
 			address += " (if its socket unit says so)"
 		}
-		if !isLoopback(address) {
+		if !IsLoopback(address) {
 			open = append(open, address)
 		}
 	}
 	return open
 }
 
-// mayBeInClear reports whether a client may send commands outside of TLS.
-func (r *route) mayBeInClear() bool {
+// MayBeInClear reports whether a client may send commands outside of TLS.
+func (r *Route) MayBeInClear() bool {
 	switch r.ClientTLS.Mode {
 	case rewrite.ClientTLSRequire:
 		return false
@@ -124,15 +124,15 @@ func (r *route) mayBeInClear() bool {
 	return true
 }
 
-// clearMayLogIn reports whether a client in clear may use logins that the server offers
+// ClearMayLogIn reports whether a client in clear may use logins that the server offers
 // only inside TLS.
-func (r *route) clearMayLogIn() bool {
-	return len(r.logins) == 0 && r.ServerTLS.Mode != rewrite.ServerTLSOff && r.mayBeInClear() && !r.ServerTLS.ClearLogin.Refuses(r.ServerTLS.Mode)
+func (r *Route) ClearMayLogIn() bool {
+	return len(r.LoginEntries) == 0 && r.ServerTLS.Mode != rewrite.ServerTLSOff && r.MayBeInClear() && !r.ServerTLS.ClearLogin.Refuses(r.ServerTLS.Mode)
 }
 
-// allowed describes an allowance in one line. It uses whom if the allowance has no
+// Allowed describes an allowance in one line. It uses whom if the allowance has no
 // networks.
-func allowed(a tlspolicy.Allowance, whom string) string {
+func Allowed(a tlspolicy.Allowance, whom string) string {
 	if len(a.Networks) > 0 {
 		whom = "clients in " + words.Networks(a.Networks)
 	}
@@ -146,10 +146,10 @@ func allowed(a tlspolicy.Allowance, whom string) string {
 	return fmt.Sprintf("%s with %s, %s", a.Weaknesses, whom, when)
 }
 
-// usesOf returns the routes whose logins use an account.
-func (c *config) usesOf(a *account) (routes []string) {
-	for _, r := range c.routes {
-		if slices.ContainsFunc(r.logins, func(l routeLogin) bool { return l.account == a.Name }) {
+// UsesOf returns the routes whose logins use an account.
+func (c *Config) UsesOf(a *Account) (routes []string) {
+	for _, r := range c.Routes {
+		if slices.ContainsFunc(r.LoginEntries, func(l Login) bool { return l.AccountName == a.Name }) {
 			routes = append(routes, r.Name)
 		}
 	}
@@ -159,10 +159,10 @@ func (c *config) usesOf(a *account) (routes []string) {
 // soon is the time before a credential's end at which there is a warning.
 const soon = 30 * 24 * time.Hour
 
-// warnAccount returns warnings about an account: possible mistakes, and what will become
+// AccountWarnings returns warnings about an account: possible mistakes, and what will become
 // one with time.
-func (c *config) warnAccount(a *account, now time.Time) (list []string) {
-	if len(c.usesOf(a)) == 0 {
+func (c *Config) AccountWarnings(a *Account, now time.Time) (list []string) {
+	if len(c.UsesOf(a)) == 0 {
 		list = append(list, "no [[route.login]] names this account: it is not used.")
 	}
 	for _, f := range a.secretFiles() {
@@ -170,15 +170,15 @@ func (c *config) warnAccount(a *account, now time.Time) (list []string) {
 			list = append(list, text)
 		}
 	}
-	if a.tokens == nil {
+	if a.OAuth == nil {
 		return list
 	}
-	if a.tokens.Flow == token.RefreshToken {
-		if err := a.tokens.Stored(); err != nil {
+	if a.OAuth.Flow == token.RefreshToken {
+		if err := a.OAuth.Stored(); err != nil {
 			list = append(list, fmt.Sprintf("there is no login yet: %v. Run \"smtpshim login %s\".", err, a.Name))
 		}
 	}
-	if ends, err := a.tokens.CertificateEnds(); err == nil && !ends.IsZero() && ends.Before(now.Add(soon)) {
+	if ends, err := a.OAuth.CertificateEnds(); err == nil && !ends.IsZero() && ends.Before(now.Add(soon)) {
 		verb := "ends"
 		if ends.Before(now) {
 			verb = "has ended"
