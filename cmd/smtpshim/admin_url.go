@@ -19,22 +19,22 @@ import (
 const adminHelp = "without URL: the admin listener of the configuration in `FILE`"
 
 // adminAt returns the URL of a running smtpshim's admin listener: base if it is not "",
-// or the listener of a configuration if there is one, or the default.
-func adminAt(base, config string) (*url.URL, error) {
+// or the listener of the configuration in file if that is not "", or the default.
+func adminAt(base, file string) (*url.URL, error) {
 	if base == "" {
 		address := DefaultAdmin
-		if config != "" {
+		if file != "" {
 			var err error
-			if address, err = AdminListen(config); err != nil {
+			if address, err = AdminListen(file); err != nil {
 				return nil, err
 			}
 			if address == "" {
-				return nil, fmt.Errorf("%s has the admin listener turned off; there is nobody to ask", config)
+				return nil, fmt.Errorf("%s has the admin listener turned off; there is nobody to ask", file)
 			}
 		}
 		host, port, err := net.SplitHostPort(address)
 		if err != nil {
-			return nil, fmt.Errorf("admin.listen in %s: %w", config, err)
+			return nil, fmt.Errorf("admin.listen in %s: %w", file, err)
 		}
 		base = "http://" + net.JoinHostPort(reachable(host), port)
 	}

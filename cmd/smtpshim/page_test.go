@@ -78,9 +78,9 @@ func TestThePageIsForWhomItMayBeShownTo(t *testing.T) {
 		{":9525", password, "shim.example.com", "wrong", 401, false},
 		{":9525", password, "shim.example.com", "secret", 200, true},
 	} {
-		config := readText(t, fmt.Sprintf("[admin]\nlisten = %q\n%s\n[[route]]\nname = \"in\"\n"+
+		read := readText(t, fmt.Sprintf("[admin]\nlisten = %q\n%s\n[[route]]\nname = \"in\"\n"+
 			"listen = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\n", c.listen, c.more))
-		p := newInstance("", config, t.Output())
+		p := newInstance("", read, t.Output())
 		t.Cleanup(func() { p.writer.Close() })
 		admin := metrics.Admin(p.gather, p.readyz, false)
 		p.addPage(admin)

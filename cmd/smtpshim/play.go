@@ -112,10 +112,10 @@ func (o *playOptions) misused(f *flag.FlagSet) string {
 
 // under returns what the dialogues are played under: these rules, or a route of a
 // configuration, or, if both are "", each dialogue's own.
-func (o *playOptions) under(rules, config, route string) (*under, error) {
+func (o *playOptions) under(rules, file, route string) (*under, error) {
 	switch {
-	case config != "":
-		return underRoute(config, route)
+	case file != "":
+		return underRoute(file, route)
 	case rules != "":
 		u := &under{name: "rules " + rules, rules: strings.FieldsFunc(rules, func(r rune) bool { return r == ',' || r == ' ' })}
 		if _, errs := heal.Compile(u.rules, nil); errs != nil {
@@ -138,13 +138,13 @@ func underPresent(name string, r *Route) *under {
 }
 
 // underRoute reads a route of a configuration.
-func underRoute(config, name string) (*under, error) {
+func underRoute(file, name string) (*under, error) {
 	temp, err := os.MkdirTemp("", "smtpshim-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(temp)
-	c, err := Read(config, rehearse(temp))
+	c, err := Read(file, rehearse(temp))
 	if err != nil {
 		return nil, err
 	}
@@ -152,11 +152,11 @@ func underRoute(config, name string) (*under, error) {
 	for _, r := range c.Routes {
 		names = append(names, r.Name)
 		if r.Name == name || name == "" && len(c.Routes) == 1 {
-			return underPresent(config+", route "+r.Name, r), nil
+			return underPresent(file+", route "+r.Name, r), nil
 		}
 	}
 	if name == "" {
-		return nil, fmt.Errorf("%s has the routes %s; -route says which", config, strings.Join(names, ", "))
+		return nil, fmt.Errorf("%s has the routes %s; -route says which", file, strings.Join(names, ", "))
 	}
-	return nil, fmt.Errorf("%s has no route %q; there is %s%s", config, name, oneof.And(names), oneof.DidYouMean(name, names))
+	return nil, fmt.Errorf("%s has no route %q; there is %s%s", file, name, oneof.And(names), oneof.DidYouMean(name, names))
 }

@@ -14,10 +14,10 @@ import (
 // explaining is an instance with the route "in", which has rules.
 func explaining(t *testing.T, rules string) *instance {
 	t.Helper()
-	config := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nrules = "+rules+"\n"+
+	c := readText(t, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"127.0.0.1:25\"]\nrules = "+rules+"\n"+
 		"[[route]]\nname = \"seen\"\nlisten = [\"127.0.0.1:2526\"]\nservers = [\"127.0.0.1:25\"]\nmode = \"observe\"\n"+
 		"[[route]]\nname = \"plain\"\nlisten = [\"127.0.0.1:2527\"]\nservers = [\"127.0.0.1:25\"]\n")
-	p := newInstance("", config, t.Output())
+	p := newInstance("", c, t.Output())
 	t.Cleanup(func() { p.writer.Close() })
 	return p
 }
