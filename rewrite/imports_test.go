@@ -63,7 +63,7 @@ var ours = map[string][]string{
 
 func TestImportsPointOneWay(t *testing.T) {
 	packages := importsOf(t)
-	for _, dir := range []string{"rewrite", "rewrite/transcript", "rewrite/vocabulary", "proxy", "proxy/smtptest", "metrics", "cmd/smtpshim"} {
+	for _, dir := range []string{"rewrite", "rewrite/transcript", "rewrite/vocabulary", "proxy", "proxy/smtptest", "metrics", "cmd/smtpshim", "cmd/smtpshim/internal/config"} {
 		if _, ok := packages[dir]; !ok {
 			t.Errorf("there is no package %s", dir)
 		}

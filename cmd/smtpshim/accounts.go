@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/metrics"
 	"smtpshim/proxy/login"
 	"smtpshim/proxy/login/token"
@@ -12,7 +13,7 @@ import (
 
 // An accountInUse is an account that sessions log in with.
 type accountInUse struct {
-	*Account
+	*config.Account
 	use *login.Account
 }
 
@@ -21,7 +22,7 @@ type accounts map[string]*accountInUse
 
 // accountsOf opens the accounts of a configuration. An account that was already in use
 // and has not changed is kept, with its token and its counts.
-func (before accounts) accountsOf(c *Config, log *slog.Logger, o *metrics.Logins) (accounts, error) {
+func (before accounts) accountsOf(c *config.Config, log *slog.Logger, o *metrics.Logins) (accounts, error) {
 	all := accounts{}
 	for _, a := range c.Accounts {
 		if old := before[a.Name]; old != nil && old.Equal(a) {
@@ -40,7 +41,7 @@ func (before accounts) accountsOf(c *Config, log *slog.Logger, o *metrics.Logins
 
 // makeStateDir creates the directory for refresh tokens. It must exist before the program
 // locks itself in.
-func makeStateDir(c *Config) error {
+func makeStateDir(c *config.Config) error {
 	for _, a := range c.Accounts {
 		if a.OAuth != nil && a.OAuth.Flow == token.RefreshToken {
 			if err := os.MkdirAll(a.OAuth.StateDir, 0o700); err != nil {
@@ -52,7 +53,7 @@ func makeStateDir(c *Config) error {
 }
 
 // openAccount opens an account. If o is nil, nothing is counted.
-func openAccount(a *Account, log *slog.Logger, o *metrics.Logins) (*accountInUse, error) {
+func openAccount(a *config.Account, log *slog.Logger, o *metrics.Logins) (*accountInUse, error) {
 	s := a.AccountSettings
 	s.Log = log
 	if o != nil {
@@ -87,7 +88,7 @@ func (all accounts) prefetch() {
 }
 
 // countedAccounts returns the accounts of a configuration, for the metrics.
-func countedAccounts(c *Config) (list []metrics.Account) {
+func countedAccounts(c *config.Config) (list []metrics.Account) {
 	for _, a := range c.Accounts {
 		m := metrics.Account{Name: a.Name, Routes: c.UsesOf(a), Mechanisms: a.PossibleMechanisms(), Tokens: a.OAuth != nil}
 		list = append(list, m)
@@ -96,7 +97,7 @@ func countedAccounts(c *Config) (list []metrics.Account) {
 }
 
 // accountCertificates returns the accounts' client certificates whose files can be read.
-func accountCertificates(c *Config) (list []metrics.AccountCertificate) {
+func accountCertificates(c *config.Config) (list []metrics.AccountCertificate) {
 	for _, a := range c.Accounts {
 		if a.OAuth == nil {
 			continue
@@ -128,7 +129,7 @@ func (all accounts) closeNow() {
 }
 
 // loginsWith returns the logins of a route; nil: it has none.
-func loginsWith(r *Route, all accounts, log *slog.Logger) (*login.Logins, error) {
+func loginsWith(r *config.Route, all accounts, log *slog.Logger) (*login.Logins, error) {
 	if len(r.LoginEntries) == 0 {
 		return nil, nil
 	}

@@ -14,6 +14,8 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+
+	"smtpshim/cmd/smtpshim/internal/config"
 )
 
 const adminHelp = "without URL: the admin listener of the configuration in `FILE`"
@@ -22,10 +24,10 @@ const adminHelp = "without URL: the admin listener of the configuration in `FILE
 // or the listener of the configuration in file if that is not "", or the default.
 func adminAt(base, file string) (*url.URL, error) {
 	if base == "" {
-		address := DefaultAdmin
+		address := config.DefaultAdmin
 		if file != "" {
 			var err error
-			if address, err = AdminListen(file); err != nil {
+			if address, err = config.AdminListen(file); err != nil {
 				return nil, err
 			}
 			if address == "" {
@@ -44,7 +46,7 @@ func adminAt(base, file string) (*url.URL, error) {
 	}
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("%q is no URL, nor HOST:PORT; write for example http://%s", given, DefaultAdmin)
+		return nil, fmt.Errorf("%q is no URL, nor HOST:PORT; write for example http://%s", given, config.DefaultAdmin)
 	}
 	return u, nil
 }

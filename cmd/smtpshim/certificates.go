@@ -5,12 +5,13 @@ import (
 	"net/netip"
 	"slices"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/metrics"
 	"smtpshim/proxy/tlspolicy"
 )
 
 // possibleTLS returns all TLS that the route may ever use, with any peer and at any time.
-func possibleTLS(r *Route) metrics.TLS {
+func possibleTLS(r *config.Route) metrics.TLS {
 	var all metrics.TLS
 	if r.Client != nil {
 		leg := r.Client.ClientLeg
@@ -62,7 +63,7 @@ type sided struct {
 }
 
 // storesOf returns the stores of a route's certificates.
-func storesOf(r *Route) []sided {
+func storesOf(r *config.Route) []sided {
 	var list []sided
 	if r.Client != nil && r.Client.Store != nil {
 		list = append(list, sided{"client", r.Client.Store})
@@ -74,7 +75,7 @@ func storesOf(r *Route) []sided {
 }
 
 // certificatesOf returns our certificates that are in use.
-func certificatesOf(c *Config) []metrics.Certificate {
+func certificatesOf(c *config.Config) []metrics.Certificate {
 	var list []metrics.Certificate
 	for _, r := range c.Routes {
 		for _, s := range storesOf(r) {

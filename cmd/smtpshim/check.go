@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
 	"smtpshim/proxy/header"
@@ -33,7 +34,7 @@ func check(args []string, stdout, stderr io.Writer) int {
 		return failed
 	}
 	defer os.RemoveAll(temp)
-	c, err := Read(*path, rehearse(temp))
+	c, err := config.Read(*path, rehearse(temp))
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return failed
@@ -60,7 +61,7 @@ func check(args []string, stdout, stderr io.Writer) int {
 }
 
 // printAll prints what a configuration does, and returns the number of warnings.
-func printAll(w io.Writer, c *Config) (warned int) {
+func printAll(w io.Writer, c *config.Config) (warned int) {
 	said := said{}
 	warn := func(indent int, list ...string) {
 		for _, warning := range list {
@@ -115,7 +116,7 @@ func (s said) once(text, route string) string {
 }
 
 // printRoute prints what a route does.
-func printRoute(w io.Writer, r *Route, said said) {
+func printRoute(w io.Writer, r *config.Route, said said) {
 	line := func(name, text string) { entry(w, 2, name, 17, text) }
 	fmt.Fprintf(w, "route %s\n", r.Name)
 	line("listens on", strings.Join(r.Listen, ", "))
@@ -143,13 +144,13 @@ func printRoute(w io.Writer, r *Route, said said) {
 	for _, means := range xclientMeans(r.Route) {
 		line("XCLIENT", means)
 	}
-	if changed := ChangedLimits(r.Limits); changed != "" {
+	if changed := config.ChangedLimits(r.Limits); changed != "" {
 		line("limits", changed)
 	}
 	if r.Device {
 		line("device", "servers are given up in time for clients that wait 20 seconds and try once")
 	}
-	if changed := ChangedTimeouts(r.Timeouts); changed != "" {
+	if changed := config.ChangedTimeouts(r.Timeouts); changed != "" {
 		line("timeouts", changed)
 	}
 	if r.Record != nil {

@@ -5,12 +5,13 @@ import (
 	"io"
 	"strings"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy/login/token"
 )
 
 // printAccount prints how an account logs in.
-func printAccount(w io.Writer, a *Account, c *Config) {
+func printAccount(w io.Writer, a *config.Account, c *config.Config) {
 	line := func(name, text string) { entry(w, 2, name, 17, text) }
 	fmt.Fprintf(w, "account %s\n", a.Name)
 	line("user", a.User)
@@ -31,7 +32,7 @@ func printAccount(w io.Writer, a *Account, c *Config) {
 }
 
 // accountMeans describes the credentials of an account.
-func accountMeans(a *Account) string {
+func accountMeans(a *config.Account) string {
 	if a.OAuth == nil {
 		return "by password, by the strongest mechanism that the server offers"
 	}
@@ -56,7 +57,7 @@ func accountMeans(a *Account) string {
 }
 
 // paceOf describes the limits of the account.
-func paceOf(a *Account) string {
+func paceOf(a *config.Account) string {
 	var list []string
 	if a.Sessions > 0 {
 		list = append(list, words.Plural(a.Sessions, "session")+" at once")

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
 	"smtpshim/proxy/header"
@@ -30,7 +31,7 @@ const liveWait = 30 * time.Second
 
 // checkLive has a session with each server of the routes, concurrently, and prints the
 // results. It returns the number of servers that cannot be used as configured.
-func checkLive(w io.Writer, c *Config) (bad int) {
+func checkLive(w io.Writer, c *config.Config) (bad int) {
 	var visits []*visit
 	var all sync.WaitGroup
 	for _, r := range c.Routes {
@@ -57,9 +58,9 @@ func checkLive(w io.Writer, c *Config) (bad int) {
 
 // A visit is what was found out about one server of a route.
 type visit struct {
-	route    *Route
+	route    *config.Route
 	server   string
-	accounts []*Account // all accounts of the configuration
+	accounts []*config.Account // all accounts of the configuration
 
 	session liveSession // with the route's settings
 	look    liveSession // with TLS and any certificate, if the route uses no TLS or it failed

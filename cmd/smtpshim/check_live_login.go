@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/proxy/login"
 	"smtpshim/proxy/login/token"
 )
@@ -28,7 +29,7 @@ func (v *visit) tryLogins(ctx context.Context) {
 	}
 	var tried []string
 	for _, l := range v.route.LoginEntries {
-		i := slices.IndexFunc(v.accounts, func(a *Account) bool { return a.Name == l.AccountName })
+		i := slices.IndexFunc(v.accounts, func(a *config.Account) bool { return a.Name == l.AccountName })
 		if i < 0 || slices.Contains(tried, l.AccountName) {
 			continue
 		}
@@ -37,7 +38,7 @@ func (v *visit) tryLogins(ctx context.Context) {
 	}
 }
 
-func (v *visit) tryLogin(ctx context.Context, a *Account) loginTrial {
+func (v *visit) tryLogin(ctx context.Context, a *config.Account) loginTrial {
 	l := loginTrial{account: a.Name}
 	if a.OAuth != nil && a.OAuth.Flow == token.RefreshToken {
 		if err := a.OAuth.Stored(); err != nil {

@@ -3,12 +3,13 @@ package main
 import (
 	"strings"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/rewrite"
 )
 
 // loginsMean describes which logins are not passed on because TLS ends here; "" if all
 // are.
-func loginsMean(r *Route) string {
+func loginsMean(r *config.Route) string {
 	if len(r.LoginEntries) > 0 {
 		return "what the server offers for logins is hidden; who fits none of the above hears 530"
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
 	"smtpshim/proxy/login/sasl"
@@ -28,7 +29,7 @@ func serversAre(r *proxy.Route) string {
 }
 
 // networkMeans describes the network settings for check, by name and text.
-func networkMeans(r *Route) (lines [][2]string) {
+func networkMeans(r *config.Route) (lines [][2]string) {
 	if len(r.Clients) > 0 {
 		lines = append(lines, [2]string{"clients", "only from " + words.Networks(r.Clients) + "; the others get 554"})
 	}
@@ -87,7 +88,7 @@ func recordMeans(r *record.Route) string {
 }
 
 // loginMeans describes a login: who logs in, and how.
-func loginMeans(l Login) string {
+func loginMeans(l config.Login) string {
 	list := words.Networks(l.Networks)
 	who := "clients in " + list
 	if l.User != "" {
@@ -113,11 +114,11 @@ func loginMeans(l Login) string {
 }
 
 // adminMeans describes what the admin listener serves, and to whom.
-func adminMeans(c *Config) string {
+func adminMeans(c *config.Config) string {
 	switch {
 	case c.Admin == "":
 		return "off"
-	case c.Password != nil && IsLoopback(c.Admin):
+	case c.Password != nil && config.IsLoopback(c.Admin):
 		return c.Admin + ", with a password"
 	case c.Password != nil:
 		return c.Admin + ", with a password, which is sent in clear unless something before it speaks TLS"

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"smtpshim/cmd/smtpshim/internal/config"
 )
 
 // A portFinding is a reason for which smtpshim could not listen on an address if the
@@ -23,9 +25,9 @@ type portFinding struct {
 
 // lookAtPorts binds the addresses of a configuration, without listening, so that no
 // client and no other program notices.
-func lookAtPorts(c *Config, addresses ...string) (list []portFinding) {
+func lookAtPorts(c *config.Config, addresses ...string) (list []portFinding) {
 	for _, address := range addresses {
-		if _, ok := SocketPath(address); ok || strings.HasPrefix(address, SystemdPrefix) {
+		if _, ok := config.SocketPath(address); ok || strings.HasPrefix(address, config.SystemdPrefix) {
 			continue
 		}
 		to, err := toBind(address)
@@ -40,7 +42,7 @@ func lookAtPorts(c *Config, addresses ...string) (list []portFinding) {
 }
 
 // findingOf returns the meaning of an error in binding an address.
-func findingOf(c *Config, address string, to netip.AddrPort, err error) portFinding {
+func findingOf(c *config.Config, address string, to netip.AddrPort, err error) portFinding {
 	var unknown *net.DNSError
 	switch {
 	case err == nil:
@@ -125,7 +127,7 @@ func ownAddresses() string {
 }
 
 // answers reports whether a smtpshim with this configuration's admin listener is running.
-func answers(c *Config) bool {
+func answers(c *config.Config) bool {
 	if c.Admin == "" {
 		return false
 	}
@@ -155,7 +157,7 @@ func needsRights(addresses []string) string {
 }
 
 // portsTaken returns what would keep us from listening, by address.
-func portsTaken(c *Config) takenPorts {
+func portsTaken(c *config.Config) takenPorts {
 	taken := takenPorts{}
 	if os.Getenv(handedOver) != "" {
 		return taken // our predecessor holds them and hands them to us

@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
 )
@@ -27,7 +28,7 @@ func rulesMean(rules *rewrite.Rules, idle []rewrite.Rule) (list []string) {
 }
 
 // idleRules returns the rules of a route that cannot act under its TLS.
-func idleRules(r *Route) (idle []rewrite.Rule) {
+func idleRules(r *config.Route) (idle []rewrite.Rule) {
 	names := r.Computed().Names()
 	for _, rule := range heal.Table() {
 		if rule.Acts != nil && slices.Contains(names, rule.Name) && !rule.Acts(r.ClientTLS.Mode, r.ServerTLS.Mode) {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite"
@@ -21,7 +22,7 @@ import (
 
 // rehearse makes self-signed certificates as the program does when it starts, but in
 // copies below temp, so that a check changes nothing.
-func rehearse(temp string) MakeCertificates {
+func rehearse(temp string) config.MakeCertificates {
 	return func(dir string, names ...string) ([]tlspolicy.Source, error) {
 		trial, err := os.MkdirTemp(temp, "")
 		if err != nil {
@@ -44,7 +45,7 @@ type tlsPrinter struct {
 func (p tlsPrinter) line(name, text string) { entry(p.w, 4, name, 17, text) }
 
 // client prints the TLS with clients.
-func (p tlsPrinter) client(r *Route) {
+func (p tlsPrinter) client(r *config.Route) {
 	leg := r.Client
 	if leg == nil {
 		if r.ClientTLS.Mode == rewrite.ClientTLSPass && r.ServerTLS.Mode == rewrite.ServerTLSOff {
@@ -72,7 +73,7 @@ func (p tlsPrinter) client(r *Route) {
 }
 
 // server prints the TLS with servers.
-func (p tlsPrinter) server(r *Route) {
+func (p tlsPrinter) server(r *config.Route) {
 	leg := r.Server
 	if leg == nil {
 		return
@@ -99,7 +100,7 @@ func (p tlsPrinter) server(r *Route) {
 
 // lost prints the rules that no longer act once client and server have begun TLS with
 // each other.
-func (p tlsPrinter) lost(r *Route) {
+func (p tlsPrinter) lost(r *config.Route) {
 	inClear := []string{"advertise-esmtp", "accept-early-tls", "greet-in-clear", "starttls-keyword", "fall-back-to-helo", "stray-bytes"}
 	for _, rule := range idleRules(r) {
 		inClear = append(inClear, rule.Name) // such a rule has no effect anyway
@@ -206,7 +207,7 @@ func hexadecimal(pin tlspolicy.Pin) string { return fmt.Sprintf("%x", [len(pin)]
 // allowance prints which weakness is allowed, to whom, until when, and what is wrong with
 // it.
 func (p tlsPrinter) allowance(a tlspolicy.Allowance, whom string) {
-	p.line("WEAK", Allowed(a, whom))
+	p.line("WEAK", config.Allowed(a, whom))
 	for _, w := range a.Weaknesses.List() {
 		entry(p.w, 17, "", 19, w.String()+": "+w.Doc())
 	}
@@ -221,7 +222,7 @@ func authorities(roots *tlspolicy.Roots) string {
 	return strings.Join(list, ", ")
 }
 
-func clientTLSMeans(r *Route) string {
+func clientTLSMeans(r *config.Route) string {
 	switch r.ClientTLS.Mode {
 	case rewrite.ClientTLSPass:
 		if r.ServerTLS.Mode != rewrite.ServerTLSOff {
@@ -239,7 +240,7 @@ func clientTLSMeans(r *Route) string {
 	}
 }
 
-func serverTLSMeans(r *Route) string {
+func serverTLSMeans(r *config.Route) string {
 	switch r.ServerTLS.Mode {
 	case rewrite.ServerTLSOff:
 		return "STARTTLS is never said to the server by the proxy itself"
@@ -253,7 +254,7 @@ func serverTLSMeans(r *Route) string {
 }
 
 // verified describes how a server's identity is verified.
-func verified(leg *ServerLeg) string {
+func verified(leg *config.ServerLeg) string {
 	known := tlspolicy.Weaknesses(0)
 	for _, a := range leg.Allow {
 		known |= a.Weaknesses

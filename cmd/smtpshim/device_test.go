@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"smtpshim/cmd/smtpshim/internal/config"
 )
 
 func TestADeviceHasShorterTimeoutsThatTheFileMayChange(t *testing.T) {
@@ -23,7 +25,7 @@ func TestADeviceHasShorterTimeoutsThatTheFileMayChange(t *testing.T) {
 		{"device = true\ntimeouts = {connect = \"3s\", greeting = \"5m\"}\n", 3 * time.Second, 5 * time.Minute, 10 * time.Second, "connect 3s, tls 10s"},
 	} {
 		write(t, path, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"192.0.2.1:25\"]\n"+c.says)
-		read, err := Read(path, rehearse(t.TempDir()))
+		read, err := config.Read(path, rehearse(t.TempDir()))
 		if err != nil {
 			t.Fatal(err)
 		}

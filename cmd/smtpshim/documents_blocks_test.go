@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/cmd/smtpshim/internal/config/configtest"
 )
 
@@ -118,7 +119,7 @@ func TestTheDocumentsConfigurationsAreRight(t *testing.T) {
 			).Replace(wholeConfiguration(b.text))
 			file := filepath.Join(dir, "smtpshim.toml")
 			write(t, file, text)
-			if _, err := Read(file, rehearse(t.TempDir())); err != nil {
+			if _, err := config.Read(file, rehearse(t.TempDir())); err != nil {
 				t.Errorf("%s:%d: %v\n%s", b.file, b.line, err, text)
 			}
 		}

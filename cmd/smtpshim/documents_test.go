@@ -173,7 +173,7 @@ func TestTheTestsThatThePromisesNameExist(t *testing.T) {
 	_, promises, _ := strings.Cut(read(t, top+"/proxy/README.md"), "\n## What it promises\n")
 	promises, _, _ = strings.Cut(promises, "\n## ")
 	var sources strings.Builder
-	for _, folder := range []string{"cmd/smtpshim", "metrics", "proxy", "rewrite"} {
+	for _, folder := range []string{"cmd/smtpshim", "cmd/smtpshim/internal/config", "metrics", "proxy", "rewrite"} {
 		files, err := filepath.Glob(filepath.Join(top, folder, "*_test.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("no tests in %s: %v", folder, err)

@@ -4,12 +4,13 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/metrics/page"
 	"smtpshim/proxy/evidence"
 )
 
 // observing returns the routes whose rules are observed.
-func observing(c *Config) (names []string) {
+func observing(c *config.Config) (names []string) {
 	for _, r := range c.Routes {
 		if r.Observed != nil {
 			names = append(names, r.Name)
@@ -19,7 +20,7 @@ func observing(c *Config) (names []string) {
 }
 
 // evidenceOf returns the book with the evidence of a route; nil if its rules act.
-func (p *instance) evidenceOf(r *Route) *evidence.Book {
+func (p *instance) evidenceOf(r *config.Route) *evidence.Book {
 	if r.Observed == nil {
 		return nil
 	}

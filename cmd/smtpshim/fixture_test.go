@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/cmd/smtpshim/internal/config/configtest"
 	"smtpshim/proxy/tlspolicy"
 )
@@ -16,12 +17,12 @@ var write = configtest.Write
 // configDir goes to a directory with the files of the configuration's tests.
 func configDir(t *testing.T) {
 	t.Helper()
-	configtest.Dir(t, "testdata/config")
+	configtest.Dir(t, "internal/config/testdata")
 }
 
-func mustRead(t *testing.T, path string) *Config {
+func mustRead(t *testing.T, path string) *config.Config {
 	t.Helper()
-	c, err := Read(path, tlspolicy.SelfSigned)
+	c, err := config.Read(path, tlspolicy.SelfSigned)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +30,7 @@ func mustRead(t *testing.T, path string) *Config {
 }
 
 // readText is mustRead of a text.
-func readText(t *testing.T, text string) *Config {
+func readText(t *testing.T, text string) *config.Config {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "smtpshim.toml")
 	write(t, path, text)

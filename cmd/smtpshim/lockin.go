@@ -14,42 +14,44 @@ import (
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	kernel "github.com/landlock-lsm/go-landlock/landlock/syscall"
+
+	"smtpshim/cmd/smtpshim/internal/config"
 )
 
 // An enclosure is everything that a program that has locked itself in can reach.
-type enclosure []Place
+type enclosure []config.Place
 
 // newEnclosure returns what a configuration needs, and what a reload from the same
 // directory may need. The kernel's rules apply to existing files and not to later ones of
 // the same name. Therefore the rules are for directories, such as /etc, in which
 // resolv.conf and hosts are replaced.
-func newEnclosure(c *Config, path string) enclosure {
+func newEnclosure(c *config.Config, path string) enclosure {
 	places := append(enclosure{
-		{"/etc", Reading},
-		{"/usr", Reading}, // time zones, certificate authorities, libraries
-		{"/lib", Reading},
-		{"/var/lib/ca-certificates", Reading}, // used by SUSE
-		{"/lib64", Reading},
-		{"/proc", Reading}, // metrics of the process; its own directory may be a new one each time
-		{"/sys/fs/cgroup", Reading},
-		{"/sys/kernel/mm", Reading},
-		{"/dev/null", kernel.AccessFSReadFile | kernel.AccessFSWriteFile},
+		{Path: "/etc", May: config.Reading},
+		{Path: "/usr", May: config.Reading}, // time zones, certificate authorities, libraries
+		{Path: "/lib", May: config.Reading},
+		{Path: "/var/lib/ca-certificates", May: config.Reading}, // used by SUSE
+		{Path: "/lib64", May: config.Reading},
+		{Path: "/proc", May: config.Reading}, // metrics of the process; its own directory may be a new one each time
+		{Path: "/sys/fs/cgroup", May: config.Reading},
+		{Path: "/sys/kernel/mm", May: config.Reading},
+		{Path: "/dev/null", May: kernel.AccessFSReadFile | kernel.AccessFSWriteFile},
 	}, c.Places...)
-	places = append(places, Besides(path)...)
-	places = append(places, Besides("/etc/resolv.conf")...) // often a link to /run
+	places = append(places, config.Besides(path)...)
+	places = append(places, config.Besides("/etc/resolv.conf")...) // often a link to /run
 	if file := os.Getenv("SSL_CERT_FILE"); file != "" {
-		places = append(places, Besides(file)...)
+		places = append(places, config.Besides(file)...)
 	}
 	for _, dir := range filepath.SplitList(os.Getenv("SSL_CERT_DIR")) {
-		places = append(places, Place{dir, Reading})
+		places = append(places, config.Place{Path: dir, May: config.Reading})
 	}
-	if dir := CredentialsDir(); dir != "" {
-		places = append(places, Place{dir, Reading}) // a reload may be the first to name one
+	if dir := config.CredentialsDir(); dir != "" {
+		places = append(places, config.Place{Path: dir, May: config.Reading}) // a reload may be the first to name one
 	}
 	if program, err := os.Executable(); err == nil {
-		places = append(places, Place{filepath.Dir(program), Executing})
+		places = append(places, config.Place{Path: filepath.Dir(program), May: config.Executing})
 		if loader := loaderOf(program); loader != "" {
-			places = append(places, Place{filepath.Dir(loader), Executing})
+			places = append(places, config.Place{Path: filepath.Dir(loader), May: config.Executing})
 		}
 	}
 	for i, p := range places {
@@ -60,7 +62,7 @@ func newEnclosure(c *Config, path string) enclosure {
 			places[i].Path = to
 		}
 	}
-	return slices.DeleteFunc(places, func(p Place) bool {
+	return slices.DeleteFunc(places, func(p config.Place) bool {
 		_, err := os.Stat(p.Path)
 		return err != nil
 	})
@@ -151,7 +153,7 @@ func (c enclosure) has(file string) bool {
 		file = to
 	}
 	file, _ = filepath.Abs(file)
-	return slices.ContainsFunc(c, func(p Place) bool {
+	return slices.ContainsFunc(c, func(p config.Place) bool {
 		beneath, err := filepath.Rel(p.Path, file)
 		return err == nil && filepath.IsLocal(beneath)
 	})

@@ -17,6 +17,7 @@ import (
 
 	kernel "github.com/landlock-lsm/go-landlock/landlock/syscall"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/cmd/smtpshim/internal/config/configtest"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/proxy/smtptest/real"
@@ -249,7 +250,7 @@ func TestWithoutLockInAReloadReachesEverything(t *testing.T) {
 func TestAKernelWithoutLandlockIsToldOf(t *testing.T) {
 	for want, version := range map[string]int{"not locked in: the kernel has no Landlock": 0, "locked in": 7} {
 		var log strings.Builder
-		p := newInstance("smtpshim.toml", &Config{LockIn: true}, &log)
+		p := newInstance("smtpshim.toml", &config.Config{LockIn: true}, &log)
 		if err := p.lockIn(func(enclosure) (int, error) { return version, nil }); err != nil {
 			t.Error(err)
 		}
@@ -257,7 +258,7 @@ func TestAKernelWithoutLandlockIsToldOf(t *testing.T) {
 			t.Errorf("version %d: %q, %v", version, &log, p.enclosure)
 		}
 	}
-	p := newInstance("smtpshim.toml", &Config{LockIn: true}, &strings.Builder{})
+	p := newInstance("smtpshim.toml", &config.Config{LockIn: true}, &strings.Builder{})
 	err := p.lockIn(func(enclosure) (int, error) { return 0, syscall.EINVAL })
 	if !errors.Is(err, syscall.EINVAL) || !strings.Contains(err.Error(), "lock_in = false does without") {
 		t.Errorf("%v", err)
@@ -266,7 +267,7 @@ func TestAKernelWithoutLandlockIsToldOf(t *testing.T) {
 
 func TestOnlyWhatIsOutOfReachNeedsARestart(t *testing.T) {
 	dir := t.TempDir()
-	within := enclosure{{dir, Reading}}
+	within := enclosure{{Path: dir, May: config.Reading}}
 	for _, test := range []struct {
 		err  error
 		hint bool
@@ -300,7 +301,7 @@ func TestALinkIsReachedAtBothEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, p := range Besides(dir + "/live/cert.pem") {
+	for _, p := range config.Besides(dir + "/live/cert.pem") {
 		got = append(got, p.Path)
 	}
 	if want := dir + "/live " + dir + "/archive"; strings.Join(got, " ") != want {
@@ -324,7 +325,7 @@ func TestTheSeventeenthUpgradeIsLockedInByThoseBefore(t *testing.T) {
 		return
 	}
 	for i := range 20 {
-		if version, err := lockIn(enclosure{{"/proc", Reading}}); err != nil || version == 0 {
+		if version, err := lockIn(enclosure{{Path: "/proc", May: config.Reading}}); err != nil || version == 0 {
 			t.Fatalf("the %dth: %d, %v", i+1, version, err)
 		}
 	}

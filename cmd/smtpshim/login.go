@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy/login/token"
 	"smtpshim/proxy/tlspolicy"
@@ -31,7 +32,7 @@ func logIn(args []string, stdout, stderr io.Writer) int {
 		f.Usage()
 		return misused
 	}
-	c, err := Read(*path, tlspolicy.SelfSigned)
+	c, err := config.Read(*path, tlspolicy.SelfSigned)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return failed
@@ -72,7 +73,7 @@ func madeByRoot(dir string, uid int) string {
 
 // loginAccount returns the account of this name. It must be one that needs a person to
 // log in.
-func loginAccount(c *Config, name string) (*Account, error) {
+func loginAccount(c *config.Config, name string) (*config.Account, error) {
 	var names []string
 	for _, a := range c.Accounts {
 		if a.Name == name && a.OAuth != nil && a.OAuth.Flow == token.RefreshToken {
@@ -89,7 +90,7 @@ func loginAccount(c *Config, name string) (*Account, error) {
 	return nil, fmt.Errorf(`there is no account %q; there is %s%s`, name, oneof.And(names), oneof.DidYouMean(name, names))
 }
 
-func prompt(w io.Writer, a *Account, p token.Prompt) error {
+func prompt(w io.Writer, a *config.Account, p token.Prompt) error {
 	minutes := time.Until(p.Until).Round(time.Minute)
 	_, err := fmt.Fprintf(w, "Open %s in a browser, on any machine,\nlog in as %s, and type this code:\n\n    %s\n\n", p.URL, a.User, p.Code)
 	if p.Complete != "" {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/proxy/tlspolicy"
 	"smtpshim/rewrite/heal"
 )
@@ -179,7 +180,7 @@ func TestCheckReportsWhatReadConfigReports(t *testing.T) {
 	}
 	for _, file := range files {
 		file = strings.TrimSuffix(file, ".err") + ".toml"
-		_, want := Read(file, tlspolicy.SelfSigned)
+		_, want := config.Read(file, tlspolicy.SelfSigned)
 		if status, out, err := call("check", "-config", file); status != failed || out != "" || err != want.Error()+"\n" {
 			t.Errorf("%s: %d\n%s\n%s", file, status, out, err)
 		}

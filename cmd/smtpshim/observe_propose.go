@@ -7,6 +7,7 @@ import (
 
 	"github.com/aymanbagabas/go-udiff"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/proxy/evidence"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
@@ -19,7 +20,7 @@ func propose(path string, routes []evidence.Route) (*proposal, error) {
 	for _, r := range routes {
 		p.Routes = append(p.Routes, proposedRoute{Route: r})
 	}
-	files, err := OpenEdits(path)
+	files, err := config.OpenEdits(path)
 	if err != nil {
 		return p, err
 	}
@@ -49,7 +50,7 @@ func propose(path string, routes []evidence.Route) (*proposal, error) {
 }
 
 // heal returns the change of one file as a diff; "": none.
-func (p *proposal) heal(file *Edit) (diff string, err error) {
+func (p *proposal) heal(file *config.Edit) (diff string, err error) {
 	for _, o := range file.Observed() { // an edit leaves every line its number
 		at := slices.IndexFunc(p.Routes, func(r proposedRoute) bool { return r.Name == o.Name })
 		if at < 0 || len(p.Routes[at].Rules) == 0 {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/metrics"
 	"smtpshim/metrics/page"
 	"smtpshim/proxy/journal"
@@ -165,7 +166,7 @@ func (p *instance) recorded(e *journal.Entry) bool {
 
 // recordingOf returns the path of a session's recording; "": there is none. r is nil if
 // the route no longer exists.
-func recordingOf(r *Route, e *journal.Entry) string {
+func recordingOf(r *config.Route, e *journal.Entry) string {
 	if r == nil || r.Record == nil {
 		return ""
 	}

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/metrics"
 	"smtpshim/proxy/journal"
 	"smtpshim/rewrite/heal"
@@ -293,7 +294,7 @@ func TestAFailedReloadOfTheConfigurationHasItsTimeAndItsMistakes(t *testing.T) {
 	if list := p.failedReloads(); list != nil {
 		t.Errorf("before any: %+v", list)
 	}
-	p.stale.Store(staleAfter("smtpshim.toml", Mistakes{{File: "smtpshim.toml", Line: 7, Key: "route.servers", Text: "is missing"}}))
+	p.stale.Store(staleAfter("smtpshim.toml", config.Mistakes{{File: "smtpshim.toml", Line: 7, Key: "route.servers", Text: "is missing"}}))
 	list := p.failedReloads()
 	if len(list) != 1 || list[0].What != "the configuration, smtpshim.toml" || list[0].At.IsZero() ||
 		strings.Join(list[0].Errs, "; ") != "smtpshim.toml:7: route.servers: is missing" {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/oneof"
 )
@@ -127,7 +128,7 @@ func (o *playOptions) under(rules, file, route string) (*under, error) {
 }
 
 // underPresent returns what a route does. Rules that it only observes act.
-func underPresent(name string, r *Route) *under {
+func underPresent(name string, r *config.Route) *under {
 	if r.Observed == nil {
 		setup := r.Setup()
 		return &under{name: name, rules: setup.Rules, options: setup.Options, settings: setup.Settings, route: true}
@@ -144,7 +145,7 @@ func underRoute(file, name string) (*under, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(temp)
-	c, err := Read(file, rehearse(temp))
+	c, err := config.Read(file, rehearse(temp))
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/proxy/dialogues"
 	"smtpshim/proxy/journal"
 	"smtpshim/rewrite"
@@ -381,7 +382,7 @@ func (p *played) differs() bool { return len(p.Differences) > 0 }
 // hintOf returns what to add to an error about rules.
 func hintOf(err error) string {
 	if e, ok := errors.AsType[*rewrite.ConfigError](err); ok {
-		return HintRule(e.Rule)
+		return config.HintRule(e.Rule)
 	}
 	return ""
 }

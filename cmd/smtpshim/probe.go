@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
 	"smtpshim/proxy/probe"
@@ -107,7 +108,7 @@ func (p *probing) misuse(operand string) string {
 		p.host = strings.Trim(operand, "[]")
 		p.server = net.JoinHostPort(p.host, "25")
 	}
-	if err := CheckServer(p.server); err != nil {
+	if err := config.CheckServer(p.server); err != nil {
 		return fmt.Sprintf("HOST is not right: %v", err)
 	}
 	switch {
@@ -223,7 +224,7 @@ func startProposed(text string) (address string, stop func(), err error) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return "", nil, err
 	}
-	c, err := Read(file, rehearse(temp))
+	c, err := config.Read(file, rehearse(temp))
 	if err != nil {
 		return "", nil, err
 	}

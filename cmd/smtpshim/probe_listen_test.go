@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/proxy"
 	probelisten "smtpshim/proxy/probe/listen"
 	"smtpshim/proxy/smtptest"
@@ -157,7 +158,7 @@ func TestTheRouteOfAListeningProbeIsARoute(t *testing.T) {
 		}
 		path := filepath.Join(t.TempDir(), "smtpshim.toml")
 		write(t, path, "state_dir = "+quote(t.TempDir())+"\n"+route)
-		if _, err := Read(path, tlspolicy.SelfSigned); err != nil {
+		if _, err := config.Read(path, tlspolicy.SelfSigned); err != nil {
 			t.Errorf("%s: %v in\n%s", test.client, err, route)
 		}
 	}
@@ -238,7 +239,7 @@ func proxyOf(t *testing.T, text string) smtptest.Dial {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "smtpshim.toml")
 	write(t, path, "state_dir = "+quote(t.TempDir())+"\n"+text)
-	c, err := Read(path, tlspolicy.SelfSigned)
+	c, err := config.Read(path, tlspolicy.SelfSigned)
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, text)
 	}

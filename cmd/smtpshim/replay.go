@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/metrics/page"
 	"smtpshim/proxy/dialogues"
 	player "smtpshim/rewrite/play"
@@ -36,7 +37,7 @@ func (p *instance) shownReplay(session string) (page.Replay, error) {
 }
 
 // replay plays a recording and describes the result as "smtpshim play" does.
-func replay(name string, text []byte, r *Route) (page.Replay, error) {
+func replay(name string, text []byte, r *config.Route) (page.Replay, error) {
 	shown := page.Replay{Route: r.Name}
 	if len(text) > maxReplayed {
 		return shown, fmt.Errorf("the recording has %d octets, and here at most %d are played; save it, and have \"smtpshim play\" do it", len(text), maxReplayed)

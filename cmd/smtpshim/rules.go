@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/oneof"
@@ -95,7 +96,7 @@ func tellOf(name string, stdout, stderr io.Writer) int {
 		printEntry(stdout, e)
 		return succeeded
 	}
-	hint := HintRule(name)
+	hint := config.HintRule(name)
 	if strings.Contains(name, " ") || oneof.Nearest(name, heal.Names()) == "" {
 		if found := findRules(name); found != nil {
 			printFound(stdout, found)

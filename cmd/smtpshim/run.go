@@ -22,6 +22,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/metrics"
 	"smtpshim/proxy"
 	"smtpshim/proxy/evidence"
@@ -56,7 +57,7 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer, lock func(en
 	defer lines.Close()
 	defer log.SetOutput(log.Writer())
 	log.SetOutput(lines) // other packages write to it
-	c, err := Read(path, tlspolicy.SelfSigned)
+	c, err := config.Read(path, tlspolicy.SelfSigned)
 	if err != nil {
 		fmt.Fprintln(lines, err)
 		return failed
@@ -147,9 +148,9 @@ func (p *instance) follow(signals <-chan os.Signal) {
 // An instance is the running program.
 type instance struct {
 	path      string
-	enclosure enclosure              // nil: not locked in
-	started   *Config                // the configuration at the start: its values hold for what needs a restart
-	config    atomic.Pointer[Config] // the present configuration
+	enclosure enclosure                     // nil: not locked in
+	started   *config.Config                // the configuration at the start: its values hold for what needs a restart
+	config    atomic.Pointer[config.Config] // the present configuration
 	level     *slog.LevelVar
 	log       *slog.Logger
 	gather    prometheus.Gatherer
@@ -176,7 +177,7 @@ const (
 	journalOctets   = 4 << 20
 )
 
-func newInstance(path string, c *Config, stderr io.Writer) *instance {
+func newInstance(path string, c *config.Config, stderr io.Writer) *instance {
 	registry := prometheus.NewRegistry()
 	p := &instance{path: path, started: c, level: new(slog.LevelVar), gather: registry,
 		metrics: metrics.New(registry, buildVersion()), journal: journal.New(journalSessions, journalOctets)}
@@ -238,7 +239,7 @@ func (p *instance) serveAdmin() {
 }
 
 // apply puts a configuration in force. If it fails, nothing changes.
-func (p *instance) apply(c *Config) error {
+func (p *instance) apply(c *config.Config) error {
 	if err := p.checkInherited(c); err != nil {
 		return err
 	}
@@ -305,7 +306,7 @@ func (p *instance) warn() {
 }
 
 // watchCertificates logs and counts changes of certificate files.
-func (p *instance) watchCertificates(r *Route, counts *metrics.Route) {
+func (p *instance) watchCertificates(r *config.Route, counts *metrics.Route) {
 	for _, s := range storesOf(r) {
 		s.store.Reloaded = func(err error) {
 			counts.CertificateReloaded(err)
@@ -323,7 +324,7 @@ func (p *instance) watchCertificates(r *Route, counts *metrics.Route) {
 func (p *instance) reload() {
 	p.notify(reloading())
 	defer func() { p.notify(daemon.SdNotifyReady, p.status("serving")) }()
-	c, err := Read(p.path, tlspolicy.SelfSigned)
+	c, err := config.Read(p.path, tlspolicy.SelfSigned)
 	if err == nil {
 		err = p.apply(c)
 	}
@@ -331,7 +332,7 @@ func (p *instance) reload() {
 	p.stale.Store(nil)
 	if err != nil {
 		p.stale.Store(staleAfter(p.path, err))
-		if list, ok := errors.AsType[Mistakes](err); ok {
+		if list, ok := errors.AsType[config.Mistakes](err); ok {
 			for _, m := range list {
 				p.log.Error("mistake in the configuration", "file", m.File, "line", m.Line, "key", m.Key, "err", m.Text+p.enclosure.hint(m))
 			}
@@ -348,7 +349,7 @@ func (p *instance) reload() {
 }
 
 // needRestart returns the keys that c changes and that take effect only after a restart.
-func needRestart(started, c *Config) []string {
+func needRestart(started, c *config.Config) []string {
 	var keys []string
 	for _, k := range []struct {
 		key     string

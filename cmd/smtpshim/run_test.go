@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/metrics"
 	"smtpshim/proxy"
 	"smtpshim/proxy/smtptest"
@@ -291,14 +292,14 @@ func TestABadFileChangesNothing(t *testing.T) {
 }
 
 func TestWhoNeedsNoPasswordIsToldOnlyWhereAMistakeIs(t *testing.T) {
-	bad := staleAfter("a.toml", Mistakes{{File: "a.toml", Line: 7, Key: "route.servers", Text: `"secret" is no address`}, {File: "a.toml", Line: 0, Key: "admin", Text: "x"}, {File: "a.toml", Line: 9, Key: "", Text: "y"}, {File: "a.toml", Line: 10, Key: "z", Text: "z"}})
+	bad := staleAfter("a.toml", config.Mistakes{{File: "a.toml", Line: 7, Key: "route.servers", Text: `"secret" is no address`}, {File: "a.toml", Line: 0, Key: "admin", Text: "x"}, {File: "a.toml", Line: 9, Key: "", Text: "y"}, {File: "a.toml", Line: 10, Key: "z", Text: "z"}})
 	for _, c := range []struct {
-		started Config
+		started config.Config
 		want    string
 	}{
-		{Config{Admin: "127.0.0.1:9525"}, `the configuration in force is older than a.toml, which was not taken: a.toml:7: route.servers: "secret" is no address; a.toml: admin: x; a.toml:9: y; 1 more`},
-		{Config{Admin: "192.0.2.1:9525"}, "the configuration in force is older than its file, which was not taken: line 7: route.servers; admin; line 9; 1 more; smtpshim check says more"},
-		{Config{Admin: "127.0.0.1:9525", Password: &metrics.Password{}}, "the configuration in force is older than its file, which was not taken: line 7: route.servers; admin; line 9; 1 more; smtpshim check says more"},
+		{config.Config{Admin: "127.0.0.1:9525"}, `the configuration in force is older than a.toml, which was not taken: a.toml:7: route.servers: "secret" is no address; a.toml: admin: x; a.toml:9: y; 1 more`},
+		{config.Config{Admin: "192.0.2.1:9525"}, "the configuration in force is older than its file, which was not taken: line 7: route.servers; admin; line 9; 1 more; smtpshim check says more"},
+		{config.Config{Admin: "127.0.0.1:9525", Password: &metrics.Password{}}, "the configuration in force is older than its file, which was not taken: line 7: route.servers; admin; line 9; 1 more; smtpshim check says more"},
 	} {
 		p := &instance{started: &c.started}
 		p.stale.Store(bad)
@@ -400,7 +401,7 @@ func TestRunFailsWhereItCannotListen(t *testing.T) {
 
 func TestTheLogCanBeJSON(t *testing.T) {
 	var log strings.Builder
-	p := newInstance("smtpshim.toml", &Config{Format: "json"}, &log)
+	p := newInstance("smtpshim.toml", &config.Config{Format: "json"}, &log)
 	p.log.Info("started")
 	if !strings.HasPrefix(log.String(), "{") || !strings.Contains(log.String(), `"msg":"started"`) {
 		t.Errorf("%s", &log)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/proxy"
 	"smtpshim/proxy/journal"
 	"smtpshim/rewrite/heal"
@@ -157,7 +158,7 @@ var outcomeAdvice = map[vocabulary.Outcome]string{
 
 // adviceHere returns what to do about a cause if smtpshim is already in between. at is
 // nil if the route no longer exists.
-func adviceHere(c cause, f failure, at *Route) string {
+func adviceHere(c cause, f failure, at *config.Route) string {
 	switch {
 	case c.Rule == "" || at == nil:
 		return adviceBetween(c)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/proxy"
 	"smtpshim/proxy/journal"
 	"smtpshim/rewrite/heal"
@@ -177,7 +178,7 @@ func TestAdviceForARunningSmtpshimDoesNotSayToPutOneThere(t *testing.T) {
 		causes = append(causes, cause{Means: o.means, Do: o.do})
 	}
 	for _, c := range causes {
-		for _, at := range []*Route{at, nil} {
+		for _, at := range []*config.Route{at, nil} {
 			if do := adviceHere(c, failure{}, at); do == "" || strings.Contains(do, "put smtpshim") {
 				t.Errorf("%s: %s", c.Means, do)
 			}

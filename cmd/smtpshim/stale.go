@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/metrics/page"
 )
 
@@ -24,7 +25,7 @@ type stale struct {
 func staleAfter(path string, err error) *stale {
 	const most = 3 // mistakes that are named
 	whole, places := []string{err.Error()}, []string(nil)
-	if list, ok := errors.AsType[Mistakes](err); ok {
+	if list, ok := errors.AsType[config.Mistakes](err); ok {
 		whole = nil
 		for _, m := range list[:min(len(list), most)] {
 			whole = append(whole, m.Error())
@@ -46,7 +47,7 @@ func staleAfter(path string, err error) *stale {
 
 // placeOf returns the position of a mistake, without the directory of its file, and without
 // the file if that is the one at path.
-func placeOf(m Mistake, path string) string {
+func placeOf(m config.Mistake, path string) string {
 	file := ""
 	if m.File != path {
 		file = filepath.Base(m.File) + ", "

@@ -12,6 +12,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/cmd/smtpshim/internal/words"
 )
 
@@ -28,22 +29,22 @@ func (p *instance) inherit() (before *predecessor, err error) {
 	}
 	p.proxy.Inherited = map[string][]*os.File{}
 	for _, socket := range activation.Files(true) {
-		name := SystemdPrefix + socket.Name()
+		name := config.SystemdPrefix + socket.Name()
 		p.proxy.Inherited[name] = append(p.proxy.Inherited[name], socket)
 	}
 	return nil, nil
 }
 
 // checkInherited reports sockets that the routes need and that were not passed to us.
-func (p *instance) checkInherited(c *Config) error {
+func (p *instance) checkInherited(c *config.Config) error {
 	for _, r := range c.Routes {
 		for _, address := range r.Listen {
-			if _, ok := p.proxy.Inherited[address]; ok || !strings.HasPrefix(address, SystemdPrefix) {
+			if _, ok := p.proxy.Inherited[address]; ok || !strings.HasPrefix(address, config.SystemdPrefix) {
 				continue
 			}
 			there := "no sockets were handed over: start smtpshim by its socket unit"
 			names := slices.Sorted(maps.Keys(p.proxy.Inherited))
-			names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, SystemdPrefix) })
+			names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, config.SystemdPrefix) })
 			if len(names) > 0 {
 				there = "handed over were " + strings.Join(names, ", ") + ", as FileDescriptorName= in the socket units says"
 			}
@@ -64,7 +65,7 @@ func (p *instance) settle() {
 		}
 	}
 	for name, sockets := range p.proxy.Inherited {
-		if used[name] && strings.HasPrefix(name, SystemdPrefix) {
+		if used[name] && strings.HasPrefix(name, config.SystemdPrefix) {
 			continue
 		}
 		for _, socket := range sockets {

@@ -1,0 +1,163 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// An Edit is a file of the configuration whose lines can be changed.
+type Edit struct {
+	Path  string
+	Text  string // as it was read
+	root  *table
+	lines fileLines
+}
+
+// OpenEdits opens the file at path and the files that it includes.
+func OpenEdits(path string) (files []*Edit, err error) {
+	main, err := openSource(path)
+	if err != nil {
+		return nil, err
+	}
+	included := main.included()
+	if len(main.unread) > 0 {
+		return nil, main.unread
+	}
+	for _, file := range append([]*table{main}, included...) {
+		files = append(files, &Edit{Path: file.source.path, Text: file.source.text, root: file, lines: splitLines(file.source.text)})
+	}
+	return files, nil
+}
+
+// An ObservedRoute is a route with mode = "observe".
+type ObservedRoute struct {
+	Name  string
+	Rules []string
+	table *table
+}
+
+// Observed returns the routes of the file that have mode = "observe".
+func (e *Edit) Observed() (list []ObservedRoute) {
+	for _, t := range e.root.tables("route") {
+		if t.text("mode", "") != "observe" {
+			continue
+		}
+		rules := standardRules
+		if t.has("rules") {
+			rules = t.texts("rules")
+		}
+		list = append(list, ObservedRoute{t.text("name", ""), rules, t})
+	}
+	return list
+}
+
+// Heal removes the mode of a route and sets its rules. Every line keeps its number.
+func (e *Edit) Heal(o ObservedRoute, rules []string) error {
+	lines, err := e.lines.heal(o.table, rules)
+	if err != nil {
+		return fmt.Errorf(`%s: route %q: %w; take mode = "observe" away by hand, and write rules = %s`, e.Path, o.Name, err, tomlArray(rules))
+	}
+	e.lines = lines
+	return nil
+}
+
+// String returns the text of the file with its changes.
+func (e *Edit) String() string { return e.lines.String() }
+
+// fileLines are the lines of a file, each with its line end.
+type fileLines []string
+
+func splitLines(text string) fileLines { return strings.SplitAfter(text, "\n") }
+
+func (l fileLines) String() string { return strings.Join(l, "") }
+
+// heal removes the mode of a route and sets its rules. It changes whole lines and checks
+// the result. If that is not right, it returns the lines unchanged, with an error.
+func (l fileLines) heal(t *table, rules []string) (fileLines, error) {
+	edits := map[string]string{"mode": ""}
+	if t.has("rules") && !slices.Equal(rules, t.texts("rules")) {
+		edits["rules"] = "rules = " + tomlArray(rules)
+	}
+	made := slices.Clone(l)
+	for key, line := range edits {
+		first, ok := t.lines[join(t.path, key)]
+		if !ok {
+			return l, errNoEdit
+		}
+		last, err := made.endOf(first-1, key)
+		if err != nil {
+			return l, err
+		}
+		end := made[last-1][len(strings.TrimRight(made[last-1], "\r\n")):]
+		indent := made[first-1][:len(made[first-1])-len(strings.TrimLeft(made[first-1], " \t"))]
+		if line != "" {
+			line = indent + line + end
+		}
+		made[first-1] = line
+		for i := first; i < last; i++ {
+			made[i] = ""
+		}
+	}
+	if !made.differOnly(l, t, edits["rules"] != "", rules) {
+		return l, errNoEdit
+	}
+	return made, nil
+}
+
+// endOf returns the number of the last line of a key's value. first is the index of its
+// first line.
+func (l fileLines) endOf(first int, key string) (int, error) {
+	const most = 1000
+	text := ""
+	for i := first; i < len(l) && i < first+most; i++ {
+		text += l[i]
+		values := map[string]any{}
+		if _, err := toml.Decode(text, &values); err == nil && len(values) == 1 && values[key] != nil {
+			return i + 1, nil
+		}
+	}
+	return 0, errNoEdit
+}
+
+// differOnly reports whether the lines have the same meaning as before, except for the
+// mode and the rules of the route.
+func (l fileLines) differOnly(before fileLines, t *table, newRules bool, rules []string) bool {
+	var was, is map[string]any
+	if _, err := toml.Decode(before.String(), &was); err != nil {
+		return false
+	}
+	if _, err := toml.Decode(l.String(), &is); err != nil {
+		return false
+	}
+	routes, ok := was["route"].([]map[string]any)
+	i, err := strconv.Atoi(strings.Trim(strings.TrimPrefix(t.path, "route"), "[]"))
+	if !ok || err != nil || i >= len(routes) {
+		return false
+	}
+	delete(routes[i], "mode")
+	if newRules {
+		values := make([]any, len(rules))
+		for i, r := range rules {
+			values[i] = r
+		}
+		routes[i]["rules"] = values
+	}
+	return reflect.DeepEqual(was, is)
+}
+
+// tomlArray returns names as a TOML array.
+func tomlArray(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = strconv.Quote(name)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
+
+var errNoEdit = errors.New("cannot be changed line by line")

@@ -1,0 +1,233 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"smtpshim/cmd/smtpshim/internal/words"
+	"smtpshim/proxy"
+	"smtpshim/proxy/record"
+	"smtpshim/proxy/tlspolicy"
+	"smtpshim/rewrite"
+)
+
+// A Route is a route of the configuration, with the parts of its TLS.
+type Route struct {
+	*proxy.Route
+	Client *ClientLeg // nil: we do not end TLS with clients
+	Server *ServerLeg // nil: we do not begin TLS with servers
+	idle   []option   // options of rules that are not in force
+
+	options map[string]map[string]any // options of rules, as in the configuration
+	Unruled bool                      // the configuration names no rules, so that those of the set standard are in force
+
+	Device       bool          // timeouts are for clients that give up early
+	Record       *record.Route // nil: nothing is recorded
+	LoginEntries []Login
+}
+
+// An option is an option of a rule.
+type option struct{ rule, name string }
+
+// A ClientLeg is the TLS between clients and us.
+type ClientLeg struct {
+	tlspolicy.ClientLeg
+	Acceptor   *tlspolicy.Acceptor
+	SelfSigned string // the directory of self-signed certificates; "": there are none
+}
+
+// A ServerLeg is the TLS between us and servers.
+type ServerLeg struct {
+	tlspolicy.ServerLeg
+	Dialer *tlspolicy.Dialer
+}
+
+// readRoute reads one [[route]]. It adds the listen addresses to taken. Self-signed
+// certificates are below the directory state.
+func readRoute(t *table, taken listeners, state string, made MakeCertificates, accounts []*Account) *Route {
+	r := &Route{Route: &proxy.Route{
+		Name:    t.text("name", ""),
+		Listen:  addresses(t, "listen", "127.0.0.1:2525"),
+		Servers: addresses(t, "servers", "127.0.0.1:25"),
+	}}
+	readRules(t, r)
+	for _, address := range r.Listen {
+		if path, ok := SocketPath(address); ok {
+			t.reach(filepath.Dir(path), listening)
+		}
+		taken.add(t, "listen", address, forClients, owner{fmt.Sprintf("route %q", r.Name), t})
+	}
+	for i, address := range r.Servers {
+		if address == proxy.OriginalDestination {
+			continue // readNetwork checks it
+		}
+		if err := checkAddress(address, forServers); err != nil {
+			t.wrong("servers", "%v", err)
+		} else if slices.Contains(r.Servers[:i], address) {
+			t.wrong("servers", "%q is in it twice; once is enough", address)
+		} else if goesToItself(address, r.Listen) {
+			t.wrong("servers", "%q is where this route listens: sessions would go round in circles", address)
+		}
+	}
+	readServers(t, r.Route)
+	t.word("early_commands", &r.EarlyCommands)
+	readNetwork(t, r)
+	own := ownCertificates{state: state, make: made}
+	if routeName.MatchString(r.Name) {
+		own.route = r.Name
+	}
+	r.ClientTLS, r.Client = readClientTLS(t.table("client_tls"), own)
+	r.ServerTLS, r.Server = readServerTLS(t.table("server_tls"))
+	checkServerNames(t, r)
+
+	header := t.table("proxy_protocol")
+	r.ProxyFrom = networks(header, "accept_from")
+	header.word("send", &r.ProxySend)
+	header.done()
+	readXCLIENT(t.table("xclient"), r.Route)
+
+	limits := t.table("limits")
+	for _, l := range limitsOf(&r.Limits) {
+		*l.value = limits.number(l.key, l.normal, l.least, l.most)
+	}
+	r.Limits.MessageSize = limits.octets("message_size", 0, 0, 1<<40)
+	limits.done()
+	r.Device = t.boolean("device", false)
+	timeouts := t.table("timeouts")
+	for _, w := range timeoutsOf(&r.Timeouts, r.Device) {
+		*w.value = timeouts.duration(w.key, w.normal, time.Second, 24*time.Hour)
+	}
+	timeouts.done()
+	readLogins(t, r, accounts)
+	r.Record = readRecord(t, r)
+	return r
+}
+
+// networks reads an array of networks.
+func networks(t *table, key string) []netip.Prefix {
+	var list []netip.Prefix
+	for _, text := range t.oneByOne(key) {
+		network, err := rewrite.ParseNetwork(text)
+		if err != nil {
+			t.wrong(key, "%v", err)
+		}
+		list = append(list, network)
+	}
+	return list
+}
+
+// oneByOne reads an array of strings without commas. A comma would mean several elements.
+func (t *table) oneByOne(key string) (list []string) {
+	for _, text := range t.texts(key) {
+		if _, isPath := SocketPath(text); isPath || !strings.Contains(text, ",") {
+			list = append(list, text)
+			continue
+		}
+		var each []string
+		for part := range strings.SplitSeq(text, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				each = append(each, strconv.Quote(part))
+			}
+		}
+		t.wrong(key, "%q has a comma between its quotes; write [%s]", text, strings.Join(each, ", "))
+	}
+	return list
+}
+
+// addresses reads an array of strings that must not be missing or empty.
+func addresses(t *table, key, example string) []string {
+	list := t.oneByOne(key)
+	if raw, ok := t.values[key].([]any); !t.has(key) {
+		t.follows(nil, key, "is missing; write for example %s = [%q]", key, example)
+	} else if ok && len(raw) == 0 {
+		t.wrong(key, "is empty; write for example %s = [%q]", key, example)
+	}
+	return list
+}
+
+// A limit is a key of [route.limits].
+type limit struct {
+	key                 string
+	value               *int
+	normal, least, most int
+}
+
+// limitsOf returns the limits. A command line must not be limited to less than RFC 5321,
+// 4.5.3.1.4 and 4.5.3.1.5 promise the peers.
+func limitsOf(l *proxy.Limits) []limit {
+	return []limit{
+		{"sessions", &l.Sessions, 1000, 1, 1_000_000},
+		{"sessions_per_address", &l.SessionsPerAddress, 0, 0, 1_000_000},
+		{"sessions_per_minute", &l.SessionsPerMinute, 0, 0, 1_000_000},
+		{"command_line", &l.CommandLine, 4096, 512, 65536},
+		{"sasl_line", &l.SASLLine, 12288, 12288, 65536},
+		{"reply_line", &l.ReplyLine, 4096, 512, 65536},
+		{"reply_lines", &l.ReplyLines, 256, 16, 65536},
+		{"errors", &l.Errors, 20, 1, 1_000_000},
+		{"idle_commands", &l.Idle, 10_000, 10, 1_000_000},
+		{"recipients", &l.Recipients, 1000, 100, 1_000_000},
+		{"messages", &l.Messages, 1000, 1, 1_000_000},
+		{"message_rate", &l.MessageRate, 0, 0, 1_000_000},
+	}
+}
+
+// A timeout is a key of [route.timeouts].
+type timeout struct {
+	key    string
+	value  *time.Duration
+	normal time.Duration
+}
+
+// forDevices are the timeouts that are shorter for clients that give up after about 20
+// seconds and try once, such as scanners, so that the next server is tried in time. The
+// timeouts after a message are not shortened: giving up earlier there causes duplicates.
+var forDevices = map[string]time.Duration{"connect": 5 * time.Second, "greeting": 10 * time.Second, "tls": 10 * time.Second}
+
+// timeoutsOf returns the timeouts, with the defaults of a route for devices or of any
+// other route.
+func timeoutsOf(t *proxy.Timeouts, device bool) []timeout {
+	list := []timeout{
+		{"connect", &t.Connect, 30 * time.Second},
+		{"greeting", &t.Greeting, 5 * time.Minute},
+		{"tls", &t.TLS, 30 * time.Second},
+		{"header", &t.Header, 5 * time.Second},
+		{"command", &t.Command, 5 * time.Minute},
+		{"reply", &t.Reply, 5 * time.Minute},
+		{"data", &t.Data, 3 * time.Minute},
+		{"data_end", &t.DataEnd, 10 * time.Minute},
+		{"session", &t.Session, 6 * time.Hour},
+	}
+	for i, w := range list {
+		if shorter, ok := forDevices[w.key]; ok && device {
+			list[i].normal = shorter
+		}
+	}
+	return list
+}
+
+// ChangedLimits returns the limits that differ from the defaults, in words.
+func ChangedLimits(l proxy.Limits) string {
+	var changed []string
+	for _, l := range limitsOf(&l) {
+		if *l.value != l.normal {
+			changed = append(changed, fmt.Sprintf("%s %d", l.key, *l.value))
+		}
+	}
+	return strings.Join(changed, ", ")
+}
+
+// ChangedTimeouts returns the timeouts that differ from the defaults, in words.
+func ChangedTimeouts(t proxy.Timeouts) string {
+	var changed []string
+	for _, t := range timeoutsOf(&t, false) {
+		if *t.value != t.normal {
+			changed = append(changed, fmt.Sprintf("%s %s", t.key, words.Brief(*t.value)))
+		}
+	}
+	return strings.Join(changed, ", ")
+}
