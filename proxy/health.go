@@ -18,10 +18,13 @@ import (
 // not, twice in a row, is left alone until it is.
 type Health struct {
 	Interval time.Duration // from one check to the next, give or take a tenth; zero: there are none
-	Timeout  time.Duration // for all of a check; 10s
+	Timeout  time.Duration // for all of a check; zero: DefaultHealthTimeout
 }
 
-func (h Health) timeout() time.Duration { return or(h.Timeout, 10*time.Second) }
+// DefaultHealthTimeout limits a check if Health has no timeout.
+const DefaultHealthTimeout = 10 * time.Second
+
+func (h Health) timeout() time.Duration { return or(h.Timeout, DefaultHealthTimeout) }
 
 // startChecks looks after the servers until ctx ends.
 func (p *Proxy) startChecks(ctx context.Context, r *running) {

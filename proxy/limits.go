@@ -16,15 +16,31 @@ func or[T int | time.Duration](v, def T) T {
 	return v
 }
 
-func (l Limits) sessions() int    { return or(l.Sessions, 1000) }
-func (l Limits) commandLine() int { return or(l.CommandLine, 4096) }
-func (l Limits) replyLine() int   { return or(l.ReplyLine, 4096) }
-func (l Limits) replyLines() int  { return or(l.ReplyLines, 256) }
-func (l Limits) saslLine() int    { return or(l.SASLLine, 12288) } // RFC 4954, 4
-func (l Limits) errors() int      { return or(l.Errors, 20) }
-func (l Limits) idle() int        { return or(l.Idle, 10_000) }
-func (l Limits) recipients() int  { return or(l.Recipients, 1000) }
-func (l Limits) messages() int    { return or(l.Messages, 1000) }
+// DefaultLimits returns the limits that zero fields of Limits stand for. The limits of one
+// address are in sessionsFrom, since they depend on the address.
+func DefaultLimits() Limits { return defaultLimits }
+
+var defaultLimits = Limits{
+	Sessions:    1000,
+	CommandLine: 4096,
+	ReplyLine:   4096,
+	ReplyLines:  256,
+	SASLLine:    12288, // RFC 4954, 4
+	Errors:      20,
+	Idle:        10_000,
+	Recipients:  1000,
+	Messages:    1000,
+}
+
+func (l Limits) sessions() int    { return or(l.Sessions, defaultLimits.Sessions) }
+func (l Limits) commandLine() int { return or(l.CommandLine, defaultLimits.CommandLine) }
+func (l Limits) replyLine() int   { return or(l.ReplyLine, defaultLimits.ReplyLine) }
+func (l Limits) replyLines() int  { return or(l.ReplyLines, defaultLimits.ReplyLines) }
+func (l Limits) saslLine() int    { return or(l.SASLLine, defaultLimits.SASLLine) }
+func (l Limits) errors() int      { return or(l.Errors, defaultLimits.Errors) }
+func (l Limits) idle() int        { return or(l.Idle, defaultLimits.Idle) }
+func (l Limits) recipients() int  { return or(l.Recipients, defaultLimits.Recipients) }
+func (l Limits) messages() int    { return or(l.Messages, defaultLimits.Messages) }
 
 // sessionsFrom are the limits for one network: at once, and begun in a minute.
 // This machine itself has none by default: a balancer on it speaks for many. Who
@@ -47,15 +63,30 @@ func (l Limits) forDialogue() rewrite.Limits {
 	}
 }
 
-func (t Timeouts) connect() time.Duration  { return or(t.Connect, 30*time.Second) }
-func (t Timeouts) greeting() time.Duration { return or(t.Greeting, 5*time.Minute) }
-func (t Timeouts) tls() time.Duration      { return or(t.TLS, 30*time.Second) }
-func (t Timeouts) header() time.Duration   { return or(t.Header, 5*time.Second) }
-func (t Timeouts) command() time.Duration  { return or(t.Command, 5*time.Minute) }
-func (t Timeouts) reply() time.Duration    { return or(t.Reply, 5*time.Minute) }
-func (t Timeouts) data() time.Duration     { return or(t.Data, 3*time.Minute) }
-func (t Timeouts) dataEnd() time.Duration  { return or(t.DataEnd, 10*time.Minute) }
-func (t Timeouts) session() time.Duration  { return or(t.Session, 6*time.Hour) }
+// DefaultTimeouts returns the timeouts that zero fields of Timeouts stand for.
+func DefaultTimeouts() Timeouts { return defaultTimeouts }
+
+var defaultTimeouts = Timeouts{
+	Connect:  30 * time.Second,
+	Greeting: 5 * time.Minute,
+	TLS:      30 * time.Second,
+	Header:   5 * time.Second,
+	Command:  5 * time.Minute,
+	Reply:    5 * time.Minute,
+	Data:     3 * time.Minute,
+	DataEnd:  10 * time.Minute,
+	Session:  6 * time.Hour,
+}
+
+func (t Timeouts) connect() time.Duration  { return or(t.Connect, defaultTimeouts.Connect) }
+func (t Timeouts) greeting() time.Duration { return or(t.Greeting, defaultTimeouts.Greeting) }
+func (t Timeouts) tls() time.Duration      { return or(t.TLS, defaultTimeouts.TLS) }
+func (t Timeouts) header() time.Duration   { return or(t.Header, defaultTimeouts.Header) }
+func (t Timeouts) command() time.Duration  { return or(t.Command, defaultTimeouts.Command) }
+func (t Timeouts) reply() time.Duration    { return or(t.Reply, defaultTimeouts.Reply) }
+func (t Timeouts) data() time.Duration     { return or(t.Data, defaultTimeouts.Data) }
+func (t Timeouts) dataEnd() time.Duration  { return or(t.DataEnd, defaultTimeouts.DataEnd) }
+func (t Timeouts) session() time.Duration  { return or(t.Session, defaultTimeouts.Session) }
 
 // census counts the sessions of one route. It is guarded by its Proxy's lock.
 type census struct {

@@ -143,7 +143,7 @@ func (p *Proxy) Apply(routes []*Route) error {
 			}
 		}
 		if path, ok := socketPath(address); ok && err == nil {
-			err = os.Chmod(path, cmp.Or(run.ListenMode, 0o660))
+			err = os.Chmod(path, cmp.Or(run.ListenMode, DefaultListenMode))
 		}
 		if err == nil && run.Transparent {
 			err = l.beTransparent()

@@ -26,7 +26,7 @@ type Route struct {
 
 	Balance    servers.Balance // which server is tried first
 	Health     Health          // the zero value: servers are not looked after
-	ListenMode fs.FileMode     // who may connect to sockets of Listen; zero: 0660, the owner and the group
+	ListenMode fs.FileMode     // who may connect to sockets of Listen; zero: DefaultListenMode
 
 	// Transparent listeners take connections to addresses that are not of this
 	// machine, as TPROXY hands them over. That needs CAP_NET_ADMIN.
@@ -128,18 +128,23 @@ func (s *session) refresh(files any) {
 	}
 }
 
-// Limits bound what one peer can make us hold. Zero means the default.
+// DefaultListenMode is the mode of a socket if ListenMode is zero: the owner and the group
+// may connect.
+const DefaultListenMode fs.FileMode = 0o660
+
+// Limits bound what one peer can make us hold. Zero means the default: see
+// [DefaultLimits].
 type Limits struct {
-	Sessions           int // at once on this route; 1000
+	Sessions           int // at once on this route
 	SessionsPerAddress int // at once from one IPv4 address or IPv6 /64; 50, but no limit for loopback
-	CommandLine        int // octets of a command line with its CRLF; 4096
-	ReplyLine          int // octets of a reply line with its CRLF; 4096, after 334 as for SASLLine
-	ReplyLines         int // lines of one reply; 256
-	SASLLine           int // octets of a line of an AUTH exchange with its CRLF; 12288
-	Errors             int // commands of one session that were no commands, before 421; 20
-	Idle               int // commands in a row outside of a transaction, before 421; 10,000
-	Recipients         int // of one transaction; 1000
-	Messages           int // of one session; 1000
+	CommandLine        int // octets of a command line with its CRLF
+	ReplyLine          int // octets of a reply line with its CRLF; after 334 as for SASLLine
+	ReplyLines         int // lines of one reply
+	SASLLine           int // octets of a line of an AUTH exchange with its CRLF
+	Errors             int // commands of one session that were no commands, before 421
+	Idle               int // commands in a row outside of a transaction, before 421
+	Recipients         int // of one transaction
+	Messages           int // of one session
 	SessionsPerMinute  int // begun from one address or /64; 600, but no limit for loopback
 
 	MessageSize int64 // octets of one message; zero: whatever the server takes
@@ -149,15 +154,15 @@ type Limits struct {
 	MessageRate int
 }
 
-// Timeouts bound every wait (RFC 5321, 4.5.3.2). Zero means the default.
+// Timeouts bound every wait (RFC 5321, 4.5.3.2). Zero means the default: see [DefaultTimeouts].
 type Timeouts struct {
-	Connect  time.Duration // to each server; 30s
-	Greeting time.Duration // the server's 220; 5m
-	TLS      time.Duration // each handshake; 30s
-	Header   time.Duration // the PROXY header; 5s
-	Command  time.Duration // the client's next line; 5m
-	Reply    time.Duration // the server's answer; 5m
-	Data     time.Duration // each block of a message; 3m
-	DataEnd  time.Duration // the answer to its end; 10m
-	Session  time.Duration // the whole session, while the client is waited for; 6h
+	Connect  time.Duration // to each server
+	Greeting time.Duration // the server's 220
+	TLS      time.Duration // each handshake
+	Header   time.Duration // the PROXY header
+	Command  time.Duration // the client's next line
+	Reply    time.Duration // the server's answer
+	Data     time.Duration // each block of a message
+	DataEnd  time.Duration // the answer to its end
+	Session  time.Duration // the whole session, while the client is waited for
 }

@@ -37,7 +37,7 @@ type AccountSettings struct {
 
 	Sessions          int           // limit of sessions at a time; 0: no limit
 	MessagesPerMinute int           // 0: no limit
-	Wait              time.Duration // longest wait for a session or a message; 0: 10 s
+	Wait              time.Duration // longest wait for a session or a message; 0: DefaultWait
 
 	// Temporary answers clients with 454 if the server or the token endpoint refuses the
 	// account permanently. Clients then try again, and mail is not returned while
@@ -65,7 +65,8 @@ type Account struct {
 // account, so that the many clients of an account do not cause it to be locked.
 const refusedFor = 30 * time.Second
 
-const defaultWait = 10 * time.Second
+// DefaultWait is the wait for a session or a message if the settings have none.
+const DefaultWait = 10 * time.Second
 
 // NewAccount returns an account. The error says what is wrong with its settings.
 func NewAccount(s AccountSettings) (*Account, error) {
@@ -83,7 +84,7 @@ func NewAccount(s AccountSettings) (*Account, error) {
 		}
 	}
 	if s.Wait == 0 {
-		s.Wait = defaultWait
+		s.Wait = DefaultWait
 	}
 	if s.Now == nil {
 		s.Now = time.Now

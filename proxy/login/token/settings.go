@@ -48,13 +48,13 @@ type Settings struct {
 	Subject           string // ServiceAccount: the user to act for (domain-wide delegation); "": the service account itself
 
 	Command        []string      // Command: the program and its arguments, run without a shell
-	CommandTimeout time.Duration // 0: 30 s
+	CommandTimeout time.Duration // 0: DefaultTimeout
 
 	StateDir string // RefreshToken: the directory of the file Account.token
 
 	ProxyURL string            // an HTTP or SOCKS5 proxy for requests; "": none, whatever the environment says
 	CA       string            // PEM file of the authorities for TokenURL and DeviceURL; "": the system's
-	Timeout  time.Duration     // of a request, from the dial to the end of the reply; 0: 30 s
+	Timeout  time.Duration     // of a request, from the dial to the end of the reply; 0: DefaultTimeout
 	HTTP     http.RoundTripper // makes the requests instead of ProxyURL and CA; nil: those are used
 
 	Log      *slog.Logger // nil: no log
@@ -71,9 +71,10 @@ type Observer interface {
 	TokenExpires(account string, at time.Time)
 }
 
-const (
-	defaultTimeout = 30 * time.Second
+// DefaultTimeout limits a request, and a command, if the settings have no limit.
+const DefaultTimeout = 30 * time.Second
 
+const (
 	microsoftAuthority = "https://login.microsoftonline.com/"
 	googleTokenURL     = "https://oauth2.googleapis.com/token"
 	googleDeviceURL    = "https://oauth2.googleapis.com/device/code"
@@ -89,10 +90,10 @@ var (
 // empty fields. The error has all mistakes, joined.
 func (s Settings) filled() (Settings, error) {
 	if s.Timeout == 0 {
-		s.Timeout = defaultTimeout
+		s.Timeout = DefaultTimeout
 	}
 	if s.CommandTimeout == 0 {
-		s.CommandTimeout = defaultTimeout
+		s.CommandTimeout = DefaultTimeout
 	}
 	s.Scopes = slices.Clone(s.Scopes)
 	var wrong []error

@@ -32,7 +32,7 @@ func readAccount(t *table, state string) *Account {
 		Name: t.text("name", ""), User: t.text("user", ""),
 		Sessions:          t.number("sessions", 0, 0, 1_000_000),
 		MessagesPerMinute: t.number("messages_per_minute", 0, 0, 1_000_000),
-		Wait:              t.duration("wait", 10*time.Second, time.Second, 15*time.Second),
+		Wait:              t.duration("wait", login.DefaultWait, time.Second, 15*time.Second),
 	}}
 	if a.User == "" {
 		t.follows(nil, "user", `is missing: the name to log in with, as in user = "scanner@example.com"`)
@@ -92,8 +92,8 @@ func (t *table) tokens(name, state string) token.Settings {
 		ClientID: t.text("client_id", ""), ClientSecretFile: t.file("client_secret_file"),
 		ClientCertificate: t.file("client_certificate"), ClientKey: t.file("client_key"),
 		KeyFile: t.file("key_file"), Subject: t.text("subject", ""),
-		Command: t.texts("command"), CommandTimeout: t.duration("command_timeout", 30*time.Second, time.Second, 5*time.Minute),
-		ProxyURL: t.text("proxy_url", ""), CA: t.file("ca"), Timeout: t.duration("timeout", 30*time.Second, time.Second, 5*time.Minute),
+		Command: t.texts("command"), CommandTimeout: t.duration("command_timeout", token.DefaultTimeout, time.Second, 5*time.Minute),
+		ProxyURL: t.text("proxy_url", ""), CA: t.file("ca"), Timeout: t.duration("timeout", token.DefaultTimeout, time.Second, 5*time.Minute),
 	}
 	if s.Flow == token.Command && len(s.Command) > 0 && s.Command[0] != "" {
 		s.Command[0] = t.program("command", s.Command[0])

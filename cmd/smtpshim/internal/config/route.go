@@ -160,18 +160,19 @@ type limit struct {
 // limitsOf returns the limits. A command line must not be limited to less than RFC 5321,
 // 4.5.3.1.4 and 4.5.3.1.5 promise the peers.
 func limitsOf(l *proxy.Limits) []limit {
+	normal := proxy.DefaultLimits()
 	return []limit{
-		{"sessions", &l.Sessions, 1000, 1, 1_000_000},
+		{"sessions", &l.Sessions, normal.Sessions, 1, 1_000_000},
 		{"sessions_per_address", &l.SessionsPerAddress, 0, 0, 1_000_000},
 		{"sessions_per_minute", &l.SessionsPerMinute, 0, 0, 1_000_000},
-		{"command_line", &l.CommandLine, 4096, 512, 65536},
-		{"sasl_line", &l.SASLLine, 12288, 12288, 65536},
-		{"reply_line", &l.ReplyLine, 4096, 512, 65536},
-		{"reply_lines", &l.ReplyLines, 256, 16, 65536},
-		{"errors", &l.Errors, 20, 1, 1_000_000},
-		{"idle_commands", &l.Idle, 10_000, 10, 1_000_000},
-		{"recipients", &l.Recipients, 1000, 100, 1_000_000},
-		{"messages", &l.Messages, 1000, 1, 1_000_000},
+		{"command_line", &l.CommandLine, normal.CommandLine, 512, 65536},
+		{"sasl_line", &l.SASLLine, normal.SASLLine, 12288, 65536},
+		{"reply_line", &l.ReplyLine, normal.ReplyLine, 512, 65536},
+		{"reply_lines", &l.ReplyLines, normal.ReplyLines, 16, 65536},
+		{"errors", &l.Errors, normal.Errors, 1, 1_000_000},
+		{"idle_commands", &l.Idle, normal.Idle, 10, 1_000_000},
+		{"recipients", &l.Recipients, normal.Recipients, 100, 1_000_000},
+		{"messages", &l.Messages, normal.Messages, 1, 1_000_000},
 		{"message_rate", &l.MessageRate, 0, 0, 1_000_000},
 	}
 }
@@ -191,16 +192,17 @@ var forDevices = map[string]time.Duration{"connect": 5 * time.Second, "greeting"
 // timeoutsOf returns the timeouts, with the defaults of a route for devices or of any
 // other route.
 func timeoutsOf(t *proxy.Timeouts, device bool) []timeout {
+	normal := proxy.DefaultTimeouts()
 	list := []timeout{
-		{"connect", &t.Connect, 30 * time.Second},
-		{"greeting", &t.Greeting, 5 * time.Minute},
-		{"tls", &t.TLS, 30 * time.Second},
-		{"header", &t.Header, 5 * time.Second},
-		{"command", &t.Command, 5 * time.Minute},
-		{"reply", &t.Reply, 5 * time.Minute},
-		{"data", &t.Data, 3 * time.Minute},
-		{"data_end", &t.DataEnd, 10 * time.Minute},
-		{"session", &t.Session, 6 * time.Hour},
+		{"connect", &t.Connect, normal.Connect},
+		{"greeting", &t.Greeting, normal.Greeting},
+		{"tls", &t.TLS, normal.TLS},
+		{"header", &t.Header, normal.Header},
+		{"command", &t.Command, normal.Command},
+		{"reply", &t.Reply, normal.Reply},
+		{"data", &t.Data, normal.Data},
+		{"data_end", &t.DataEnd, normal.DataEnd},
+		{"session", &t.Session, normal.Session},
 	}
 	for i, w := range list {
 		if shorter, ok := forDevices[w.key]; ok && device {

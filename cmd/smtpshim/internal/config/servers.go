@@ -46,7 +46,7 @@ func (m *socketMode) UnmarshalText(text []byte) error {
 // sockets.
 func readServers(t *table, r *proxy.Route) {
 	t.word("balance", &r.Balance)
-	mode := socketMode(0o660)
+	mode := socketMode(proxy.DefaultListenMode)
 	t.word("listen_mode", &mode)
 	r.ListenMode = fs.FileMode(mode)
 	r.Health = readHealth(t.table("health"))
@@ -57,7 +57,7 @@ func readHealth(t *table) proxy.Health {
 	defer t.done()
 	h := proxy.Health{
 		Interval: t.duration("interval", 0, 0, 24*time.Hour),
-		Timeout:  t.duration("timeout", 10*time.Second, time.Second, time.Hour),
+		Timeout:  t.duration("timeout", proxy.DefaultHealthTimeout, time.Second, time.Hour),
 	}
 	if h.Interval > 0 && h.Interval < time.Second {
 		t.wrong("interval", `%v is too often; "1s" is the shortest, and "0s" is none`, h.Interval)
