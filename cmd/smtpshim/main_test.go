@@ -172,7 +172,7 @@ func TestCheckTellsWhatEachRouteWillDo(t *testing.T) {
 	}
 }
 
-func TestCheckReportsWhatReadConfigReports(t *testing.T) {
+func TestCheckReportsTheMistakesOfTheConfiguration(t *testing.T) {
 	configDir(t)
 	files, err := filepath.Glob("*.err")
 	if err != nil {
