@@ -108,6 +108,9 @@ func (e *explainer) explain(r io.Reader) (explanation, error) {
 		slices.SortStableFunc(b.guesses, func(a, b finding) int { return cmp.Compare(b.weight, a.weight) })
 		known.Found = b.guesses[:min(len(b.guesses), maxGuesses)]
 	}
+	if len(known.Found) == 0 {
+		known.Found = b.findings()
+	}
 	return known, nil
 }
 
@@ -117,6 +120,7 @@ type builder struct {
 	explains *explainer
 	sure     map[string]int // the index in Found, by key of the cause
 	guesses  []finding
+	first    string   // the first line that is not empty
 	before   []string // up to two last lines of which nothing is known, if the next line may continue them
 }
 
@@ -131,7 +135,9 @@ func (b *builder) line(line string) {
 		b.before = nil
 		return
 	}
-	b.Lines++
+	if b.Lines++; b.Lines == 1 {
+		b.first = line
+	}
 	before := b.before
 	b.before = nil
 	if b.tell(line, b.explains.causesOf(line)) {

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// printedFor returns what explain prints about a text, with single blanks, and what it
+// found.
+func printedFor(t *testing.T, text string) (printed string, e explanation) {
+	t.Helper()
+	e, err := newExplainer().explain(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	printExplained(&b, e)
+	return strings.Join(strings.Fields(b.String()), " "), e
+}
+
+// A firstAnswer is what the first answer to a text is.
+type firstAnswer struct {
+	text  string
+	sure  bool
+	rule  string // "": none
+	means string // a part of its meaning
+}
+
+func (c firstAnswer) check(t *testing.T) {
+	t.Helper()
+	_, e := printedFor(t, c.text)
+	if e.Found == nil {
+		t.Errorf("%q: nothing is found", c.text)
+		return
+	}
+	if got := e.Found[0]; got.Guess == c.sure || got.Rule != c.rule || !strings.Contains(got.Means, c.means) {
+		t.Errorf("%q: sure %t, rule %q, %q; want sure %t, rule %q, %q", c.text, !got.Guess, got.Rule, got.Means, c.sure, c.rule, c.means)
+	}
+}
+
+func TestANameThatIsRefusedInTheWordsOfServersLeadsToItsRule(t *testing.T) {
+	for _, text := range []string{
+		"#5.5.0 smtp;501 5.5.4 Invalid domain name", // a bounce of Exchange 2003
+		"501 5.5.4 Invalid domain name [AS4P189CA0060.EURP189.PROD.OUTLOOK.COM 2023-10-24T06:56:46.567Z 08DBD2CBA8497480]",
+		"501 Invalid domain name",
+		`smtp failed-command command="HELO " result="501 5.5.4 Invalid command arguments: Invalid domain name"`,
+		"550 5.5.0 Invalid EHLO/HELO domain.",
+		"550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)",
+	} {
+		firstAnswer{text, true, "fix-hello-name", "refuse the name"}.check(t)
+	}
+}
+
+// What "smtpshim rules TEXT" finds is a guess, since it may be the answer to something
+// else.
+func TestWhereNothingIsKnownTheRulesThatHaveTheWordsAreGuesses(t *testing.T) {
+	for _, c := range []firstAnswer{
+		{"553 5.5.4 line to submit longer", false, "long-lines", ""},
+		{"status=bounced (host mx.example.com[192.0.2.1] said: 559 5.5.4 Unexpected whitespace before (in reply to MAIL FROM command))", false, "tidy-commands", ""},
+	} {
+		c.check(t)
+		words := replyText(c.text)
+		if !slices.ContainsFunc(findRules(words), func(f found) bool { return f.rule.Name == c.rule }) {
+			t.Errorf("rules %q does not find %s", words, c.rule)
+		}
+	}
+	for _, text := range []string{"571 zork", "SMTP error", "the quick brown fox", "559 5.5.4 domain"} {
+		if printed, _ := printedFor(t, text); printed != "" {
+			t.Errorf("%q: %s", text, printed)
+		}
+	}
+}
+
+func TestTheTextOfAReplyIsFoundInALine(t *testing.T) {
+	for line, want := range map[string]string{
+		"501 5.5.4 Invalid domain name":                                      "Invalid domain name",
+		"#5.5.0 smtp;501 5.5.4 Invalid domain name":                          "Invalid domain name",
+		"said: 571 5.7.1 zork zork (in reply to RCPT TO command))":           "zork zork",
+		"571 zork [AS4P189CA0060.EURP189.PROD.OUTLOOK.COM 2023-10-24T06:56]": "zork",
+		"without a code": "without a code",
+	} {
+		if got := replyText(line); got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
