@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"smtpshim/rewrite"
+	"smtpshim/rewrite/heal"
 )
 
 // printedFor returns what explain prints about a text, with single blanks, and what it
@@ -82,6 +85,73 @@ func TestTheTextOfAReplyIsFoundInALine(t *testing.T) {
 	} {
 		if got := replyText(line); got != want {
 			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
+
+// An enhanced status code about an address or a mailbox is not about the name in EHLO,
+// whatever the text.
+func TestARefusalOfAnAddressIsNotTakenForOneOfTheNameInEHLO(t *testing.T) {
+	for _, c := range []firstAnswer{
+		{"501 5.1.3 Invalid address", true, "", "how the recipient's address is written"},
+		{"501 5.1.7 Invalid address", true, "", "how the sender's address is written"},
+		{"550 5.1.7 Invalid address", true, "", "how the sender's address is written"},
+		{"Mail: Mailserver response error -- 501 5.1.3 Invalid address", true, "", "how the recipient's address is written"},
+		{"501 5.5.4 Invalid Address", true, "fix-hello-name", ""},
+		{"501 Invalid Address", true, "fix-hello-name", ""},
+	} {
+		c.check(t)
+	}
+}
+
+func TestARefusalOfAnotherCommandDoesNotLeadToARule(t *testing.T) {
+	for text, rule := range map[string]string{
+		`500 Syntax error, command "XEXCH50" unrecognized`:                "fall-back-to-helo",
+		`500 5.5.1 Command unrecognized: "XEXCH50 1124 2"`:                "fall-back-to-helo",
+		"said: 501 Invalid Address (in reply to RCPT TO command)":         "fix-hello-name",
+		"after RCPT TO:<b@example.com>: 501 Invalid Address":              "fix-hello-name",
+		"said: 503 Bad Sequence (in reply to DATA command)":               "second-ehlo",
+		"said: 500 Line too long (in reply to end of DATA command)":       "split-auth-line",
+		"said: 552 Too many recipients (in reply to end of DATA command)": "too-many-recipients",
+		`the SMTP command "xexch50" with "505 Authentication required "`:  "mend-505",
+	} {
+		_, e := printedFor(t, text)
+		for _, f := range e.Found {
+			if f.Rule == rule {
+				t.Errorf("%q leads to %s", text, rule)
+			}
+		}
+	}
+	for text, rule := range map[string]string{
+		"said: 501 Invalid Address (in reply to EHLO command)":      "fix-hello-name",
+		"said: 500 Line too long (in reply to AUTH command)":        "split-auth-line",
+		`500 5.5.1 Command unrecognized: "EHLO relay"`:              "fall-back-to-helo",
+		"after EHLO relay.example.net: 503 Bad Sequence":            "second-ehlo",
+		"SMTP ERROR: MAIL FROM command failed: 503 EHLO first":      "repeat-ehlo",
+		"said: 500 Line too long (in reply to end of DATA command)": "long-lines",
+	} {
+		firstAnswer{text, true, rule, ""}.check(t)
+	}
+}
+
+func TestARefusalOfXEXCH50IsToldAsHarmless(t *testing.T) {
+	for _, text := range []string{
+		"504 Need to authenticate first",
+		`The remote host "mx.example.com", responded to the SMTP command "xexch50" with "504 Need to authenticate first ". The full command sent was "XEXCH50 2336 3 ".`,
+		`500 Syntax error, command "XEXCH50" unrecognized`,
+		`the SMTP command "xexch50" with "505 Authentication required "`,
+	} {
+		firstAnswer{text, true, "", "refuses XEXCH50"}.check(t)
+	}
+	if printed, _ := printedFor(t, "250-XEXCH50"); printed != "" {
+		t.Errorf("a keyword is told as %s", printed)
+	}
+}
+
+func TestTheRulesAndCommandsThatAreComparedAreThere(t *testing.T) {
+	for rule := range answersTo {
+		if !slices.ContainsFunc(heal.Table(), func(r rewrite.Rule) bool { return r.Name == rule }) {
+			t.Errorf("there is no rule %s", rule)
 		}
 	}
 }

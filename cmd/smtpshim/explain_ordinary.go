@@ -45,9 +45,13 @@ func (e *explainer) ordinaryCauses(line string) (causes []cause) {
 
 const endsHere = "have TLS end at smtpshim, by client_tls and server_tls, with weak for the old side (deploy/doc/tls.md, Old TLS, with a way out)"
 
+const tidied = "where the client writes it with a name, with blanks or without brackets, put smtpshim between: the rule tidy-commands heals that" + andStandard
+
 // The meanings of ordinary refusals that an enhanced status code alone may show too.
 const (
 	unknownRecipient = "the server does not know the recipient: this is about the address, not about SMTP"
+	wrongRecipient   = "the server finds a mistake in how the recipient's address is written: this is about RCPT, not about EHLO"
+	wrongSender      = "the server finds a mistake in how the sender's address is written: this is about MAIL, not about EHLO"
 	unknownSender    = "the server does not find the domain of the sender's address in the DNS"
 	unknownServer    = "the name of a server, or the domain of the recipient, is not found in the DNS"
 	unreachable      = "there is no connection to the server: nothing was said"
@@ -77,6 +81,10 @@ func aboutAddresses() []ordinary {
 			"is not a valid mailbox", "recipient address rejected: access denied", "recipient rejected", "recipient not found", "recipient addresses rejected", "this user doesn't have a",
 			"unknown or illegal alias", "no longer on server", "adresse destinataire invalide", "address not found", "mailbox unavailable or access denied"},
 			means: unknownRecipient, do: "correct the address; there is nothing to heal", source: "RFC 3463, 3.2 (5.1.1)"},
+		{texts: []string{"bad destination mailbox address syntax"},
+			means: wrongRecipient, do: "correct the address; " + tidied, source: "RFC 3463, 3.2 (5.1.3)"},
+		{texts: []string{"bad sender's mailbox address syntax"},
+			means: wrongSender, do: "correct the address; " + tidied, source: "RFC 3463, 3.2 (5.1.7); github.com/acassen/keepalived/issues/2365"},
 		{texts: []string{"account that you tried to reach is disabled", "mailbox disabled", "disabled recipient", "recipient disabled", "account disabled", "account is disabled",
 			"mailbox is disabled", "account has been disabled", "mailbox is inactive", "inactive email", "account inactive", "account is inactive", "mailbox is frozen", "account is locked", "account has been suspended", "account is suspended", "recipient account is blocked", "temporary locked"},
 			means: disabledMailbox, do: "ask the recipient by another way; there is nothing to heal", source: "RFC 3463, 3.3 (5.2.1)"},
@@ -147,6 +155,9 @@ func aboutDialogue() []ordinary {
 			means: "the client has sent something before it was its turn", do: "put smtpshim between: it holds what a client sends ahead, whatever the rules", source: "L12 and L91 of the catalogue; RFC 2920, 3.1"},
 		{codes: []string{"452"}, texts: []string{"too many recipients"},
 			means: "the server takes no more recipients in one message", do: "a sender that follows RFC 5321 sends to the others in another message; where it does not, let it name fewer", source: "RFC 5321, 4.5.3.1.10"},
+		{codes: []string{"500", "502", "504", "505"}, texts: []string{"xexch50", "need to authenticate first"},
+			means: "the server refuses XEXCH50, by which servers of Exchange tell each other what they know of a message; the sender then sends the message without",
+			do:    "nothing, if the mail arrives; where it stays in the queue, put smtpshim between, which hides XEXCH50 and never carries it", source: "KB843106; KB818222"},
 		{texts: []string{"connection timed out", "operation timed out", "connection refused", "no route to host", "network is unreachable", "econnrefused",
 			"failed to connect. winsock error code", "unable to connect to remote host", "could not connect to smtp host", "connection attempt failed"},
 			means: unreachable, do: "look at its address and port, and at firewalls between; smtpshim check -live tries each server of a route", source: "RFC 5321, 3.1"},

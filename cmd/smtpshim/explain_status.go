@@ -12,8 +12,8 @@ import (
 // Exchange Online), 4.2.1, x.0.0, x.7.0, x.7.1, x.1.10 (for Exchange an unknown
 // recipient, for IANA a missing server) and others.
 var byStatus = map[string]string{
-	"1.1": unknownRecipient, "1.2": unknownServer, "1.6": unknownRecipient,
-	"1.8": unknownSender, "5.2.1": disabledMailbox, "2.2": fullMailbox, "2.3": largeMessage, "4.3.1": fullServer, "3.4": largeMessage,
+	"1.1": unknownRecipient, "1.2": unknownServer, "1.3": wrongRecipient, "1.6": unknownRecipient,
+	"1.7": wrongSender, "1.8": unknownSender, "5.2.1": disabledMailbox, "2.2": fullMailbox, "2.3": largeMessage, "4.3.1": fullServer, "3.4": largeMessage,
 	"4.4.1": unreachable, "4.4": unknownServer, "4.6": circle, "4.7": expired,
 	"7.13": disabledMailbox, "7.20": bySender, "7.21": bySender, "7.22": bySender, "7.23": bySender, "7.24": bySender, "7.26": bySender,
 	"7.25": namelessAddress,

@@ -72,7 +72,8 @@ func newExplainer() *explainer {
 
 // symptomCauses returns the rules with a symptom that the line contains. For several
 // symptoms of one rule it uses the longest. It omits rules whose symptom is much shorter
-// than the longest one found.
+// than the longest one found, and rules whose symptoms answer other commands than the
+// line.
 func (e *explainer) symptomCauses(line string) []cause {
 	all := allWordsIn(line)
 	said := withoutStatus(slices.Clone(all))
@@ -121,7 +122,17 @@ func (e *explainer) symptomCauses(line string) []cause {
 		}
 		return strings.Compare(a.Rule, b.Rule)
 	})
-	return slices.DeleteFunc(causes, func(c cause) bool { return c.weight < longest/2 })
+	causes = slices.DeleteFunc(causes, func(c cause) bool { return c.weight < longest/2 })
+	return ofCommands(line, causes)
+}
+
+// ofCommands removes the rules whose symptoms answer other commands than the line.
+func ofCommands(line string, causes []cause) []cause {
+	if !slices.ContainsFunc(causes, func(c cause) bool { return answersTo[c.Rule] != nil }) {
+		return causes
+	}
+	commands := commandsNamed(line)
+	return slices.DeleteFunc(causes, func(c cause) bool { return !mayAnswer(c.Rule, commands) })
 }
 
 // A line with minPiece to maxPiece words may be a piece of a symptom, if it has at least
@@ -184,6 +195,7 @@ func (e *explainer) guesses(line string) []cause {
 			causes = append(causes, c)
 		}
 	}
+	causes = ofCommands(line, causes)
 	slices.SortStableFunc(causes, func(a, b cause) int { return cmp.Compare(b.weight, a.weight) })
 	return causes[:min(len(causes), maxGuesses)]
 }

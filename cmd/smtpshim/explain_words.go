@@ -45,7 +45,7 @@ func wordCauses(line string) (causes []cause) {
 		}
 		causes = append(causes, c)
 	}
-	return causes
+	return ofCommands(plain(line), causes)
 }
 
 // replyText returns the text of the last reply in a line, without codes and without what
