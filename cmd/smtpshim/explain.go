@@ -92,7 +92,7 @@ type finding struct {
 }
 
 // explain explains the text of r. A cause that several lines show is one finding. Guesses
-// are returned only if there is nothing else.
+// are returned only if there is nothing else, or behind what their line shows for certain.
 //
 // Causes from lines about a refusal come first, because a bounce also describes in its
 // own words what the refusal may mean. Other causes follow, and last those that only say
@@ -104,7 +104,9 @@ func (e *explainer) explain(r io.Reader) (explanation, error) {
 	}
 	known := b.explanation
 	slices.SortStableFunc(known.Found, func(a, b finding) int { return cmp.Compare(a.rank, b.rank) })
-	if known.Found == nil {
+	if known.Found != nil {
+		known.Found = alongside(known.Found, b.guesses)
+	} else {
 		slices.SortStableFunc(b.guesses, func(a, b finding) int { return cmp.Compare(b.weight, a.weight) })
 		known.Found = b.guesses[:min(len(b.guesses), maxGuesses)]
 	}

@@ -31,6 +31,7 @@ type cause struct {
 	options bool     // the rule has no effect without options
 
 	ends        vocabulary.Outcome // the outcome of sessions that end with this text of ours; "": not such a text
+	generic     bool               // the line has no more of the symptom than a generic text
 	otherStatus bool               // the enhanced status codes of line and symptom differ
 }
 
@@ -80,7 +81,8 @@ func (e *explainer) causesOf(line string) []cause {
 	return e.guesses(plain(line))
 }
 
-// knownCauses returns the causes that a line shows for certain.
+// knownCauses returns the causes that a line shows for certain, and the guesses that it
+// shows by a generic text.
 func (e *explainer) knownCauses(line string) []cause {
 	line = plain(line)
 	said := line
@@ -94,8 +96,8 @@ func (e *explainer) knownCauses(line string) []cause {
 	if means, do := token.Explain(line); means != "" {
 		causes = append(causes, cause{Means: means, Do: do, Source: "smtpshim's table of refusals, deploy/doc/login.md", weight: weightProvider})
 	}
-	if causes == nil {
-		causes = e.statusCauses(line)
+	if !slices.ContainsFunc(causes, func(c cause) bool { return !c.Guess }) {
+		causes = slices.Concat(e.statusCauses(line), causes)
 	}
 	if own != nil || oursIn.MatchString(said) {
 		for i := range causes {
@@ -103,7 +105,15 @@ func (e *explainer) knownCauses(line string) []cause {
 		}
 	}
 	causes = append(causes, outcomeCauses(said, own)...)
-	slices.SortStableFunc(causes, func(a, b cause) int { return cmp.Compare(b.weight, a.weight) })
+	slices.SortStableFunc(causes, func(a, b cause) int {
+		switch {
+		case a.Guess && !b.Guess: // guesses last
+			return 1
+		case b.Guess && !a.Guess:
+			return -1
+		}
+		return cmp.Compare(b.weight, a.weight)
+	})
 	return distinct(causes)
 }
 

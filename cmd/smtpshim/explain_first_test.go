@@ -68,7 +68,7 @@ func TestWhereNothingIsKnownTheRulesThatHaveTheWordsAreGuesses(t *testing.T) {
 			t.Errorf("rules %q does not find %s", words, c.rule)
 		}
 	}
-	for _, text := range []string{"571 zork", "SMTP error", "the quick brown fox", "559 5.5.4 domain"} {
+	for _, text := range []string{"571 zork", "SMTP error", "the quick brown fox", "559 5.5.4 domain", "550 Access denied"} {
 		if printed, _ := printedFor(t, text); printed != "" {
 			t.Errorf("%q: %s", text, printed)
 		}
@@ -153,5 +153,52 @@ func TestTheRulesAndCommandsThatAreComparedAreThere(t *testing.T) {
 		if !slices.ContainsFunc(heal.Table(), func(r rewrite.Rule) bool { return r.Name == rule }) {
 			t.Errorf("there is no rule %s", rule)
 		}
+	}
+}
+
+// Such texts are the answers of many servers to many mistakes.
+func TestARuleThatAGenericTextShowsIsAGuess(t *testing.T) {
+	for text, rule := range map[string]string{
+		"502 Command not implemented":                                  "upper-case-verbs",
+		"502 5.5.1 Command not implemented":                            "upper-case-verbs",
+		"503 Bad sequence of commands":                                 "second-ehlo",
+		"503 5.5.1 Bad sequence of commands":                           "second-ehlo",
+		"501 5.1.7 Bad sender address syntax":                          "strip-parameters",
+		"501 5.1.3 Bad recipient address syntax":                       "tidy-commands",
+		"501 Syntax error in parameters or arguments":                  "tidy-commands",
+		"501 Bad command":                                              "tidy-commands",
+		"500 Command unrecognized":                                     "fall-back-to-helo",
+		"555 5.5.2 Syntax error. abc123 - gsmtp":                       "split-auth-line",
+		"535 Authentication Failed":                                    "split-auth-line",
+		"535 5.7.8 Error: authentication failed":                       "login-to-plain",
+		"535 5.7.3 Authentication unsuccessful":                        "map-auth-names",
+		"535 Incorrect authentication data":                            "join-auth-lines",
+		"Login denied":                                                 "join-auth-lines",
+		"530 5.7.0 Authentication required":                            "helo-to-ehlo",
+		"500 5.5.2 Error: bad syntax":                                  "blank-lines",
+		"502 Invalid/unsupported command":                              "accept-early-tls",
+		"invalid response":                                             "reply-separators",
+		"said: 502 Command not implemented (in reply to EHLO command)": "upper-case-verbs",
+	} {
+		printed, e := printedFor(t, text)
+		at := slices.IndexFunc(e.Found, func(f finding) bool { return f.Rule == rule })
+		if at < 0 || !e.Found[at].Guess || !strings.Contains(printed, "Perhaps: this is known of "+strings.Join(strings.Fields(e.Found[at].Means[len("this is known of "):]), " ")) {
+			t.Errorf("%q: %s is not a guess: %s", text, rule, printed)
+		}
+	}
+	for text, rule := range map[string]string{ // as a server says it that has this fault, or with the command
+		"503 Bad Sequence": "second-ehlo",
+		"said: 503 Bad sequence of commands (in reply to EHLO command)": "second-ehlo",
+		"said: 500 Command unrecognized (in reply to EHLO command)":     "fall-back-to-helo",
+		"505 Authentication required":                                   "mend-505",
+	} {
+		firstAnswer{text, true, rule, ""}.check(t)
+	}
+}
+
+func TestAGuessIsToldBehindWhatTheSameLineShowsForCertain(t *testing.T) {
+	printed, e := printedFor(t, "571 5.1.1 zork\n501 5.1.7 Bad sender address syntax\n")
+	if len(e.Found) != 3 || e.Found[1].Means != wrongSender || e.Found[1].Guess || e.Found[2].Rule != "strip-parameters" || !e.Found[2].Guess {
+		t.Errorf("told as %s", printed)
 	}
 }

@@ -89,7 +89,7 @@ func (e *explainer) symptomCauses(line string) []cause {
 		default:
 			c.otherStatus = len(said) < len(all)
 		}
-		c.weight = weight
+		c.weight, c.generic = weight, isGeneric(s.words, said)
 		longest = max(longest, weight)
 		at := slices.IndexFunc(causes, func(c cause) bool { return c.Rule == s.rule })
 		switch {
@@ -123,7 +123,7 @@ func (e *explainer) symptomCauses(line string) []cause {
 		return strings.Compare(a.Rule, b.Rule)
 	})
 	causes = slices.DeleteFunc(causes, func(c cause) bool { return c.weight < longest/2 })
-	return ofCommands(line, causes)
+	return withGeneric(line, ofCommands(line, causes))
 }
 
 // ofCommands removes the rules whose symptoms answer other commands than the line.

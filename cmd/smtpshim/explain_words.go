@@ -23,22 +23,17 @@ func (b *builder) findings() (list []finding) {
 	return list
 }
 
-// The smallest number of words of a reply that are looked for in symptoms, and in
-// everything that is known about a rule.
-const leastInSymptom, leastInRule = 2, 3
+// leastWords is the smallest number of words of a reply that are looked for.
+const leastWords = 3
 
 // wordCauses returns the rules that "smtpshim rules TEXT" finds for the words of a reply,
 // as guesses. They may answer another code.
 func wordCauses(line string) (causes []cause) {
 	text := replyText(line)
-	words := len(tokens(text))
-	if words < leastInSymptom {
+	if len(tokens(text)) < leastWords {
 		return nil
 	}
 	for _, f := range findRules(text) {
-		if f.symptoms == nil && words < leastInRule {
-			break
-		}
 		c := ruleCause(f.rule)
 		if c.Guess = true; f.symptoms != nil {
 			c.Symptom = f.symptoms[0]

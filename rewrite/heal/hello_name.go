@@ -25,7 +25,7 @@ func fixHelloName() rewrite.Rule {
 			"what a server refuses, and mends that at once; it knows IIS 4 and 5 and MCIS 2 by their greeting.",
 		Symptoms: []string{"501 Invalid Address", "501 syntactically invalid HELO argument(s)", "syntactically invalid argument(s)",
 			"501 5.5.4 Empty HELO/EHLO argument not allowed, closing connection.", "501 EHLO requires a valid host name as operand", "552 Invalid domain name in HELO command",
-			"501 5.5.4 Invalid domain name", "501 5.5.4 Invalid command arguments: Invalid domain name", "550 5.5.0 Invalid EHLO/HELO domain", "550 Access denied - Invalid HELO name",
+			"501 5.5.4 Invalid domain name", "501 5.5.4 Invalid command arguments: Invalid domain name", "550 5.5.0 Invalid EHLO/HELO domain", "550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)",
 			"421-4.7.0 Try again later, closing connection. (EHLO)", "HELO/EHLO argument \"example.com\" invalid, closing connection.",
 			"Helo command rejected: Invalid name", "Helo command rejected: Host not found"},
 		Source: "KB Q240832; KB186142; RFC 5321, 4.1.1.1 and 4.1.3; RFC 5890, 2.3.2.1; Microsoft, Use Telnet to test SMTP communication (bb123686); " +
