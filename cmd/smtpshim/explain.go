@@ -52,7 +52,7 @@ func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	if explained.Found == nil {
 		if !*asJSON {
-			printUnknown(stderr, explained.Lines)
+			printUnknown(stderr, explained)
 		}
 		return failed
 	}
@@ -103,15 +103,21 @@ func (e *explainer) explain(r io.Reader) (explanation, error) {
 		return explanation{}, err
 	}
 	known := b.explanation
+	known.Unknown, known.unknowns = b.refusals.lines, b.refusals.n
 	slices.SortStableFunc(known.Found, func(a, b finding) int { return cmp.Compare(a.rank, b.rank) })
 	if known.Found != nil {
 		known.Found = alongside(known.Found, b.guesses)
 	} else {
 		slices.SortStableFunc(b.guesses, func(a, b finding) int { return cmp.Compare(b.weight, a.weight) })
 		known.Found = b.guesses[:min(len(b.guesses), maxGuesses)]
+		known.Unknown, known.unknowns = b.unguessed()
 	}
 	if len(known.Found) == 0 {
 		known.Found = b.findings()
+		for _, f := range known.Found {
+			b.refusals.remove(f.Text)
+		}
+		known.Unknown, known.unknowns = b.refusals.lines, b.refusals.n
 	}
 	return known, nil
 }
@@ -122,8 +128,50 @@ type builder struct {
 	explains *explainer
 	sure     map[string]int // the index in Found, by key of the cause
 	guesses  []finding
-	first    string   // the first line that is not empty
-	before   []string // up to two last lines of which nothing is known, if the next line may continue them
+	first    string  // the first line that is not empty
+	before   []part  // up to two last lines of which nothing is known, if the next line may continue them
+	refusals unknown // refusals of which nothing is known for certain
+	mere     unknown // those of them that show no guess either
+}
+
+// A part is a line that the next one may continue.
+type part struct {
+	line             string
+	refusal, guessed bool
+}
+
+// unknown are lines with a refusal; only the first few are kept.
+type unknown struct {
+	lines []string
+	n     int // the number of all
+}
+
+func (u *unknown) add(line string) {
+	if u.n++; len(u.lines) < maxUnknown && !slices.Contains(u.lines, line) {
+		u.lines = append(u.lines, line)
+	}
+}
+
+func (u *unknown) remove(line string) {
+	if at := slices.Index(u.lines, line); at >= 0 {
+		u.lines = slices.Delete(u.lines, at, at+1)
+		u.n--
+	}
+	if len(u.lines) == 0 {
+		u.lines = nil
+	}
+}
+
+// unguessed returns the refusals that show no guess, or one that is not shown, and their
+// number.
+func (b *builder) unguessed() ([]string, int) {
+	shown := b.guesses[:min(len(b.guesses), maxGuesses)]
+	for _, g := range b.guesses[len(shown):] {
+		if tellsRefusal(g.Text) && !slices.ContainsFunc(shown, func(s finding) bool { return s.Text == g.Text }) && !slices.Contains(b.mere.lines, g.Text) {
+			b.mere.add(g.Text)
+		}
+	}
+	return b.mere.lines, b.mere.n
 }
 
 // maxGuesses is the largest number of guesses, and maxUnknown that of unknown lines, that
@@ -142,20 +190,46 @@ func (b *builder) line(line string) {
 	}
 	before := b.before
 	b.before = nil
-	if b.tell(line, b.explains.causesOf(line)) {
+	causes := b.explains.causesOf(line)
+	if b.tell(line, causes) {
 		return
 	}
 	if before == nil || begins.MatchString(line) {
 		before = nil
-	} else if joined := strings.Join(before, " ") + " " + line; b.tell(joined, b.explains.knownCauses(joined)) {
+	} else if joined := joinParts(before, line); b.tell(joined, b.explains.knownCauses(joined)) {
+		for _, p := range before {
+			b.withdraw(p)
+		}
 		return
 	}
+	p := part{line, tellsRefusal(line), causes != nil}
 	if len(line) <= maxBroken {
-		b.before = append(before[max(0, len(before)-1):], line)
+		b.before = append(before[max(0, len(before)-1):], p)
 	}
-	if tellsRefusal(line) {
-		b.unknown(line)
+	if p.refusal {
+		b.refusals.add(line)
+		if !p.guessed {
+			b.mere.add(line)
+		}
 	}
+}
+
+// withdraw removes a line from the unknown ones: the next line has completed it.
+func (b *builder) withdraw(p part) {
+	if p.refusal {
+		b.refusals.remove(p.line)
+		if !p.guessed {
+			b.mere.remove(p.line)
+		}
+	}
+}
+
+func joinParts(parts []part, line string) string {
+	var b strings.Builder
+	for _, p := range parts {
+		b.WriteString(p.line + " ")
+	}
+	return b.String() + line
 }
 
 // tell records the causes that a line shows, and reports whether one of them is certain.
@@ -198,12 +272,6 @@ func (b *builder) guess(f finding) {
 	}
 }
 
-func (b *builder) unknown(line string) {
-	if b.unknowns++; len(b.Unknown) < maxUnknown && !slices.Contains(b.Unknown, line) {
-		b.Unknown = append(b.Unknown, line)
-	}
-}
-
 // maxBroken is the length, in octets, of the longest line that may be a part of a broken
 // one.
 const maxBroken = 150
@@ -232,51 +300,3 @@ var (
 	refusedInW3C = regexp.MustCompile(` (?:EHLO|HELO|MAIL|RCPT|DATA|AUTH|STARTTLS) - \S+ [45][0-9]{2}[ -]`)
 	failedInExim = regexp.MustCompile(` (?:\*\*|==) \S+ R=`)
 )
-
-func printExplained(w io.Writer, e explanation) {
-	for i, f := range e.Found {
-		if i > 0 {
-			fmt.Fprintln(w)
-		}
-		if i == 0 || e.Found[i-1].Text != f.Text {
-			for _, line := range wrap(f.Text, columns-1) {
-				fmt.Fprintln(w, line)
-			}
-			fmt.Fprintln(w)
-		}
-		f.print(w)
-		if f.Lines > 1 {
-			entry(w, 2, "Lines:", explainColumn, fmt.Sprintf("in %d of the %d lines", f.Lines, e.Lines))
-		}
-	}
-	if e.Found == nil || e.Unknown == nil {
-		return
-	}
-	which := "this line"
-	if e.unknowns > 1 {
-		which = fmt.Sprintf("%d lines", e.unknowns)
-	}
-	fmt.Fprintf(w, "\nNothing is known of %s with a refusal", which)
-	if e.unknowns > len(e.Unknown) {
-		fmt.Fprint(w, ", among them")
-	}
-	fmt.Fprint(w, ":\n\n")
-	for _, line := range e.Unknown {
-		entry(w, 2, "", 4, line)
-	}
-}
-
-// printUnknown prints that nothing is known, and how to learn more.
-func printUnknown(w io.Writer, lines int) {
-	what := "this text"
-	if lines > 1 {
-		what = fmt.Sprintf("these %d lines", lines)
-	}
-	fmt.Fprintf(w, "smtpshim explain: nothing is known about %s.\n\n", what)
-	entry(w, 0, "", 0, "Ask the two themselves: \"smtpshim probe HOST\" says what a server gets wrong, and \"smtpshim probe -listen ADDR\" what a client "+
-		"does that is pointed there, such as a scanner.")
-	fmt.Fprintln(w)
-	entry(w, 0, "", 0, "The dialogue tells more than a report of it. Put smtpshim between the two (deploy/doc/network.md, In front of a legacy server) and look at the "+
-		"lines of a session that fails: with \"smtpshim watch\", on the page, or in a recording ([route.record] with only_failed). "+
-		"Then explain the first refusal in it.")
-}

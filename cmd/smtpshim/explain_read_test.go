@@ -198,7 +198,7 @@ func FuzzExplainText(f *testing.F) {
 		}
 		var b bytes.Buffer
 		printExplained(&b, e)
-		printUnknown(&b, e.Lines)
+		printUnknown(&b, e)
 		for _, r := range b.String() {
 			if r != '\n' && !unicode.IsPrint(r) {
 				t.Fatalf("%q is printed of %q", r, text)

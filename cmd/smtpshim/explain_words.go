@@ -8,7 +8,7 @@ import (
 // findings returns what "smtpshim rules TEXT" finds for the lines with a refusal, or for a
 // text of one line, as guesses; nil if it finds nothing.
 func (b *builder) findings() (list []finding) {
-	lines := b.Unknown
+	lines := b.refusals.lines
 	if lines == nil && b.Lines == 1 {
 		lines = []string{b.first}
 	}
