@@ -92,6 +92,9 @@ func (e *explainer) knownCauses(line string) []cause {
 	if slices.ContainsFunc(causes, func(c cause) bool { return c.weight == weightProvider }) { // the code's meaning is known
 		symptoms = slices.DeleteFunc(symptoms, func(c cause) bool { return c.otherStatus })
 	}
+	if c, is := maskedCause(line); is {
+		causes, symptoms = append(causes, c), withoutFirewall(symptoms)
+	}
 	causes = slices.Concat(causes, e.ordinaryCauses(line), symptoms)
 	if means, do := token.Explain(line); means != "" {
 		causes = append(causes, cause{Means: means, Do: do, Source: "smtpshim's table of refusals, deploy/doc/login.md", weight: weightProvider})

@@ -202,3 +202,39 @@ func TestAGuessIsToldBehindWhatTheSameLineShowsForCertain(t *testing.T) {
 		t.Errorf("told as %s", printed)
 	}
 }
+
+// What a firewall has masked says nothing about the server behind it.
+func TestWhatAFirewallHasMaskedIsToldAsSuch(t *testing.T) {
+	for _, text := range []string{
+		"220 ****************************************2******0*****",
+		"<- 220 *2************0*",
+		"220 SMTP/cmap_____________________________________read",
+		"250-XXXXXXXX",
+		"250 XXXA",
+		"250-XXXX LOGIN PLAIN",
+		`500 Syntax error, command "XXXX" unrecognized`,
+		`500 5.5.1 Command unrecognized: "XXXX relay.example.net"`,
+	} {
+		printed, e := printedFor(t, text)
+		if len(e.Found) != 1 || e.Found[0].Guess || !strings.Contains(e.Found[0].Means, "Cisco's PIX") || strings.Contains(printed, "Exchange 5.0") {
+			t.Errorf("%q: %s", text, printed)
+		}
+		for _, name := range []string{`rules = ["standard", "cisco-pix"]`, "masked-ehlo"} {
+			if !strings.Contains(printed, name) {
+				t.Errorf("%q does not name %s: %s", text, name, printed)
+			}
+		}
+	}
+	for _, text := range []string{"220 mail.example.com ESMTP", "250-XEXCH50", "250 XXL", "password: XXXX", "*****", "220 2 0 20", `500 Command unrecognized: "XXXXA"`} {
+		if printed, _ := printedFor(t, text); strings.Contains(printed, "PIX") {
+			t.Errorf("%q: %s", text, printed)
+		}
+	}
+	set := slices.IndexFunc(heal.Sets(), func(s rewrite.Set) bool { return s.Name == "cisco-pix" })
+	c, _ := maskedCause("")
+	for _, rule := range []string{"masked-ehlo", "fall-back-to-helo", "host-name-first", "advertise-esmtp"} {
+		if set < 0 || !slices.Contains(heal.Sets()[set].Rules, rule) || !strings.Contains(c.Do, rule) {
+			t.Errorf("the set cisco-pix, or the advice, does not have %s", rule)
+		}
+	}
+}
