@@ -102,6 +102,7 @@ func (e *explainer) explain(r io.Reader) (explanation, error) {
 	if err := eachLine(r, b.line); err != nil {
 		return explanation{}, err
 	}
+	b.description()
 	known := b.explanation
 	known.Unknown, known.unknowns = b.refusals.lines, b.refusals.n
 	slices.SortStableFunc(known.Found, func(a, b finding) int { return cmp.Compare(a.rank, b.rank) })
@@ -132,6 +133,9 @@ type builder struct {
 	before   []part  // up to two last lines of which nothing is known, if the next line may continue them
 	refusals unknown // refusals of which nothing is known for certain
 	mere     unknown // those of them that show no guess either
+
+	replied   bool   // a line repeats the reply of another server, in the form of Exchange 5.5
+	described string // the last line with Exchange's own words for it
 }
 
 // A part is a line that the next one may continue.
@@ -190,6 +194,10 @@ func (b *builder) line(line string) {
 	}
 	before := b.before
 	b.before = nil
+	b.replied = b.replied || imsReplyIn(line) != ""
+	if b.describes(line) {
+		return
+	}
 	causes := b.explains.causesOf(line)
 	if b.tell(line, causes) {
 		return
@@ -291,7 +299,7 @@ func tellsRefusal(line string) bool {
 			return true
 		}
 	}
-	return strings.Contains(line, "status=bounced") || strings.Contains(line, "status=deferred") || strings.Contains(line, " R=") && failedInExim.MatchString(line) ||
+	return imsReplyIn(line) != "" || strings.Contains(line, "status=bounced") || strings.Contains(line, "status=deferred") || strings.Contains(line, " R=") && failedInExim.MatchString(line) ||
 		strings.Contains(line, " - ") && refusedInW3C.MatchString(line)
 }
 

@@ -81,9 +81,8 @@ func (e *explainer) causesOf(line string) []cause {
 	return e.guesses(plain(line))
 }
 
-// knownCauses returns the causes that a line shows for certain, and the guesses that it
-// shows by a generic text.
-func (e *explainer) knownCauses(line string) []cause {
+// causesIn is knownCauses for a line without regard to replies that it repeats.
+func (e *explainer) causesIn(line string) []cause {
 	line = plain(line)
 	said := line
 	own, line := e.ownCauses(line)

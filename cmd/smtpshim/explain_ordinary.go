@@ -111,7 +111,7 @@ func aboutAddresses() []ordinary {
 
 func aboutPolicies() []ordinary {
 	return []ordinary{
-		{texts: []string{"relay access denied", "unable to relay", "relaying denied", "relay not permitted", "relaying not permitted", "relaying not allowed", "relay denied", "no relaying", "relaying prohibited", "not configured to relay",
+		{texts: []string{"relay access denied", "unable to relay", "relaying denied", "relay not permitted", "relaying not permitted", "relaying not allowed", "relay denied", "no relaying", "relaying prohibited", "relaying is prohibited", "not configured to relay",
 			"not allowed to relay", "isn't in my list of allowed rcpthosts", "that domain isn't in my list", "relaying is not", "requires authentication when attempting to send to a non-local"},
 			means: "the server relays for clients alone that it knows",
 			do:    "have the client log in, or give it a login; where the server goes by addresses, it sees that of smtpshim: name it there, or pass the client's on by xclient", source: "RFC 3463, 3.8 (5.7.1)"},
