@@ -18,7 +18,7 @@ func explain(args []string, stdout, stderr io.Writer) int {
 // explainFrom is explain with a given standard input.
 func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	f := flags("explain", "[-json] TEXT...", "Says what a text means that a bounce, a log or a device's display has, and what heals it. "+
-		"TEXT is one line, in quotes or not, or a file or - for standard input: a bounce, of which the message that it returns is "+
+		"TEXT is one line, in quotes or not, or one or several files, or - for standard input: a bounce, of which the message that it returns is "+
 		"not read, a part of a log of smtpshim, Postfix, Exim, Sendmail, Exchange or IIS, or what swaks or curl -v printed; "+
 		"lines may be broken or quoted. What is only guessed is told as \"Perhaps\". The exit status is 1 if nothing is known.", stderr)
 	asJSON := f.Bool("json", false, "print what is found as JSON")
@@ -30,16 +30,22 @@ func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		f.Usage()
 		return misused
 	}
-	text, of := io.Reader(strings.NewReader(strings.Join(f.Args(), " "))), "the text"
-	if f.Arg(0) == "-" {
-		text, of = stdin, "standard input"
-	} else if file := fileNamed(f.Args()); file != nil {
-		defer file.Close()
-		text, of = file, file.Name()
-	}
-	explained, err := newExplainer().explain(text)
+	list, note, err := inputs(f.Args(), stdin)
 	if err != nil {
-		fmt.Fprintf(stderr, "smtpshim explain: reading %s: %v\n", of, err)
+		fmt.Fprintf(stderr, "smtpshim explain: %v\n", err)
+		return failed
+	}
+	defer closeAll(list)
+	if note != "" {
+		fmt.Fprintf(stderr, "smtpshim explain: %s\n\n", note)
+	}
+	var readers []io.Reader
+	for _, s := range list {
+		readers = append(readers, s)
+	}
+	explained, err := newExplainer().explain(readers...)
+	if err != nil {
+		fmt.Fprintf(stderr, "smtpshim explain: reading %s: %v\n", names(list), err)
 		return failed
 	}
 	if *asJSON {
@@ -51,27 +57,16 @@ func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		printExplained(stdout, explained)
 	}
 	if explained.Found == nil {
-		if !*asJSON {
+		switch {
+		case *asJSON:
+		case explained.Lines == 0:
+			fmt.Fprintf(stderr, "smtpshim explain: there is no text in %s\n", names(list))
+		default:
 			printUnknown(stderr, explained)
 		}
 		return failed
 	}
 	return succeeded
-}
-
-// fileNamed opens the file that args name; nil: args are a text.
-func fileNamed(args []string) *os.File {
-	if len(args) != 1 {
-		return nil
-	}
-	if info, err := os.Stat(args[0]); err != nil || !info.Mode().IsRegular() {
-		return nil
-	}
-	file, err := os.Open(args[0])
-	if err != nil {
-		return nil
-	}
-	return file
 }
 
 // An explanation is what is known about some lines.
@@ -91,16 +86,20 @@ type finding struct {
 	rank int // the lowest is shown first
 }
 
-// explain explains the text of r. A cause that several lines show is one finding. Guesses
-// are returned only if there is nothing else, or behind what their line shows for certain.
+// explain explains texts together. A cause that several lines show is one finding. Guesses
+// are returned only if there is nothing else, or behind what their line shows for
+// certain.
 //
 // Causes from lines about a refusal come first, because a bounce also describes in its
 // own words what the refusal may mean. Other causes follow, and last those that only say
 // that something failed.
-func (e *explainer) explain(r io.Reader) (explanation, error) {
+func (e *explainer) explain(texts ...io.Reader) (explanation, error) {
 	b := builder{explains: e, sure: map[string]int{}}
-	if err := eachLine(r, b.line); err != nil {
-		return explanation{}, err
+	for _, r := range texts {
+		b.before = nil
+		if err := eachLine(r, b.line); err != nil {
+			return explanation{}, err
+		}
 	}
 	b.description()
 	known := b.explanation
