@@ -78,7 +78,11 @@ func (e *explainer) causesOf(line string) []cause {
 	if causes := e.knownCauses(line); causes != nil {
 		return causes
 	}
-	return e.guesses(plain(line))
+	line = plain(line)
+	if causes := e.bareCauses(line); causes != nil {
+		return causes
+	}
+	return e.guesses(line)
 }
 
 // causesIn is knownCauses for a line without regard to replies that it repeats.

@@ -238,3 +238,52 @@ func TestWhatAFirewallHasMaskedIsToldAsSuch(t *testing.T) {
 		}
 	}
 }
+
+func TestTextsOfServersThatWereNotFoundAreKnown(t *testing.T) {
+	for _, c := range []firstAnswer{
+		{"451 5.7.3 STARTTLS is required to send mail", true, "", "inside TLS only"},
+		{"451 5.7.3 Must issue a STARTTLS command first.", true, "", "inside TLS only"},
+		{"451 STARTTLS is required for this sender - psmtp", true, "", "inside TLS only"},
+		{"LED=450 4.4.317 Cannot connect to remote server [Message=451 5.7.3 STARTTLS is required to send mail]", true, "", "inside TLS only"},
+		{"454 5.7.3 Client does not have permission to submit mail to this server", true, "", "has not logged in"},
+		{"The server response was: 454 5.7.3 Client does not have permission to submit mail to this server", true, "", "has not logged in"},
+		{"421 4.4.2 Connection dropped due to SocketError", true, "", "no version of TLS in common"},
+		{"550 5.4.300 Message expired -> 451 4.4.397 Error communicating with target host. -> 421 4.4.2 Connection dropped due to ConnectionReset", true, "", "no version of TLS in common"},
+		{"503 5.5.1 Error: send HELO/EHLO first", true, "", "has not heard EHLO"},
+		{"503 Error: send HELO first", true, "", "has not heard EHLO"},
+		{"503 EHLO/HELO first please", true, "", "has not heard EHLO"},
+		{"503 5.5.2 Send hello first", true, "repeat-ehlo", ""},
+		{"501 5.5.4 Invalid arguments", false, "strip-parameters", ""},
+		{"454 TLS not available due to temporary reason", true, "hide-failed-starttls", ""},
+		{"550 Relaying is prohibited", true, "", "relays for clients alone"},
+	} {
+		c.check(t)
+	}
+}
+
+func TestACodeThatStandsAloneMeansWhatTheStandardSays(t *testing.T) {
+	for _, c := range []firstAnswer{
+		{"550 5.7.1", false, "", "by a rule of its operator's"},
+		{"5.7.1", false, "", "by a rule of its operator's"},
+		{"#5.7.1#", false, "", "by a rule of its operator's"},
+		{"dsn=5.6.1", false, "", "of a kind that the recipient's system does not take"},
+		{"554-5.6.1", false, "", "of a kind that the recipient's system does not take"},
+		{"550 5.1.1", true, "", "does not know the recipient"},
+	} {
+		c.check(t)
+	}
+	printed, e := printedFor(t, "5.6.1")
+	if len(e.Found) < 2 || e.Found[1].Rule != "offer-8bitmime" || strings.Contains(printed, nothingKnown) || !strings.Contains(printed, "RFC 3463, 3.7") {
+		t.Errorf("5.6.1 is told as %s", printed)
+	}
+	for _, text := range []string{"550", "2.1.5", "250 2.0.0", "550 5.7.1 zork", "5.9.99", "version 5.7.1"} {
+		if printed, _ := printedFor(t, text); printed != "" {
+			t.Errorf("%q is told as %s", text, printed)
+		}
+	}
+	for status := range statusMeanings {
+		if byStatus[status] != "" {
+			t.Errorf("%s is known for certain, and as a guess", status)
+		}
+	}
+}

@@ -113,17 +113,20 @@ func (e *explainer) symptomCauses(line string) []cause {
 			}
 		}
 	}
-	slices.SortStableFunc(causes, func(a, b cause) int {
-		switch {
-		case a.options != b.options && a.options: // rules with known options first
-			return 1
-		case a.options != b.options:
-			return -1
-		}
-		return strings.Compare(a.Rule, b.Rule)
-	})
+	slices.SortStableFunc(causes, byOptions)
 	causes = slices.DeleteFunc(causes, func(c cause) bool { return c.weight < longest/2 })
 	return withGeneric(line, ofCommands(line, causes))
+}
+
+// byOptions compares two causes: rules that need no options come first.
+func byOptions(a, b cause) int {
+	switch {
+	case a.options && !b.options:
+		return 1
+	case b.options && !a.options:
+		return -1
+	}
+	return strings.Compare(a.Rule, b.Rule)
 }
 
 // ofCommands removes the rules whose symptoms answer other commands than the line.

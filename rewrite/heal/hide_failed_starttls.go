@@ -10,8 +10,8 @@ func hideFailedSTARTTLS() rewrite.Rule {
 			"between client and server, and the refusal reaches the client, which may bounce the mail. Once the server has refused it, the " +
 			"keyword is hidden for a while. Whoever stands between can forge such a refusal, and mail goes in clear " +
 			"then: the rule is in no set, and only for networks that are trusted. Where TLS with the server is ours, server_tls.mode decides.",
-		Symptoms: []string{"554 Unable to initialize security subsystem", "454 TLS currently unavailable", "454 4.7.0 TLS not available due to local problem"},
-		Source:   "KB Q237327; github.com/bbottema/simple-java-mail/issues/266; Sendmail, Try_TLS; Postfix, smtpd",
+		Symptoms: []string{"554 Unable to initialize security subsystem", "454 TLS currently unavailable", "454 TLS not available due to temporary reason", "454 4.7.0 TLS not available due to local problem"},
+		Source:   "KB Q237327; RFC 3207, 4; github.com/bbottema/simple-java-mail/issues/266; Sendmail, Try_TLS; Postfix, smtpd",
 		Entries:  []string{"L100"},
 		Needs:    "client_tls.mode pass and server_tls.mode off",
 		Acts: func(client rewrite.ClientTLS, server rewrite.ServerTLS) bool {

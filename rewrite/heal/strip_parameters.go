@@ -27,9 +27,10 @@ func stripParameters() rewrite.Rule {
 			"said again without the parameters of the option `refused`, and for a day they are left out at once. With `when = \"refused\"`, " +
 			"as the set `auto` has it, that goes for parameters that are not offered too. SMTPUTF8, and what says when or how a message may " +
 			"travel, as HOLDFOR does, then stays, and the refusal with it.",
-		Symptoms: []string{"501 Parameter RET is not recognised", "501 Parameter AUTH is not recognised", "501 5.1.7 Bad sender address syntax", "555 5.5.4 Unsupported option"},
+		Symptoms: []string{"501 Parameter RET is not recognised", "501 Parameter AUTH is not recognised", "501 5.1.7 Bad sender address syntax", "555 5.5.4 Unsupported option",
+			"501 5.5.4 Invalid arguments"},
 		Source: "RFC 5321, 4.1.1.11; Postfix 2.9 release notes; github.com/rnwood/smtp4dev/issues/1212; github.com/rnwood/smtp4dev/issues/565; " +
-			"github.com/andris9/simplesmtp/pull/17",
+			"github.com/andris9/simplesmtp/pull/17; github.com/mobizt/ESP-Mail-Client/discussions/69",
 		Entries: []string{"L21", "L37", "L40", "L50", "L51"},
 		Options: []rewrite.Option{
 			{Name: "refused", Default: []string{"AUTH"},
