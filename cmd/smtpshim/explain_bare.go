@@ -27,8 +27,8 @@ var statusMeanings = map[string]string{
 // the standard, and the rules with a symptom of that code. nil: there is more in the line,
 // or nothing is known.
 func (e *explainer) bareCauses(line string) (causes []cause) {
-	status := ""
-	for _, w := range allWordsIn(line) {
+	status, words := "", allWordsIn(line)
+	for _, w := range words {
 		switch {
 		case isCode(w), w == "dsn", w == "status", w == "smtp":
 		case enhanced.MatchString(w) && w[0] != '2':
@@ -48,7 +48,7 @@ func (e *explainer) bareCauses(line string) (causes []cause) {
 	causes = []cause{{Means: "the code alone says: " + means, Do: "look for the text that the server said with it, in the bounce or in the sender's log, and explain that",
 		Symptom: status, Source: "RFC 3463, 3." + string(subject[0]+1), Guess: true}}
 	for _, s := range e.symptoms {
-		if s.enhanced == status && !slices.ContainsFunc(causes, func(c cause) bool { return c.Rule == s.rule }) {
+		if s.enhanced == status && !s.exact && sameKind(s.words, words) && !slices.ContainsFunc(causes, func(c cause) bool { return c.Rule == s.rule }) {
 			c := s.told
 			c.Guess = true
 			causes = append(causes, c)

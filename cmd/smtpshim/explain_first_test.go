@@ -159,26 +159,33 @@ func TestTheRulesAndCommandsThatAreComparedAreThere(t *testing.T) {
 // Such texts are the answers of many servers to many mistakes.
 func TestARuleThatAGenericTextShowsIsAGuess(t *testing.T) {
 	for text, rule := range map[string]string{
-		"502 Command not implemented":                                  "upper-case-verbs",
-		"502 5.5.1 Command not implemented":                            "upper-case-verbs",
-		"503 Bad sequence of commands":                                 "second-ehlo",
-		"503 5.5.1 Bad sequence of commands":                           "second-ehlo",
-		"501 5.1.7 Bad sender address syntax":                          "strip-parameters",
-		"501 5.1.3 Bad recipient address syntax":                       "tidy-commands",
-		"501 Syntax error in parameters or arguments":                  "tidy-commands",
-		"501 Bad command":                                              "tidy-commands",
-		"500 Command unrecognized":                                     "fall-back-to-helo",
-		"555 5.5.2 Syntax error. abc123 - gsmtp":                       "split-auth-line",
-		"535 Authentication Failed":                                    "split-auth-line",
-		"535 5.7.8 Error: authentication failed":                       "login-to-plain",
-		"535 5.7.3 Authentication unsuccessful":                        "map-auth-names",
-		"535 Incorrect authentication data":                            "join-auth-lines",
-		"Login denied":                                                 "join-auth-lines",
-		"530 5.7.0 Authentication required":                            "helo-to-ehlo",
-		"500 5.5.2 Error: bad syntax":                                  "blank-lines",
-		"502 Invalid/unsupported command":                              "accept-early-tls",
-		"invalid response":                                             "reply-separators",
-		"said: 502 Command not implemented (in reply to EHLO command)": "upper-case-verbs",
+		"502 Command not implemented":                   "upper-case-verbs",
+		"502 5.5.1 Command not implemented":             "upper-case-verbs",
+		"503 Bad sequence of commands":                  "second-ehlo",
+		"503 5.5.1 Bad sequence of commands":            "second-ehlo",
+		"501 5.1.7 Bad sender address syntax":           "strip-parameters",
+		"501 5.1.3 Bad recipient address syntax":        "tidy-commands",
+		"501 Syntax error in parameters or arguments":   "tidy-commands",
+		"501 Bad command":                               "tidy-commands",
+		"500 Command unrecognized":                      "fall-back-to-helo",
+		"555 5.5.2 Syntax error. abc123 - gsmtp":        "split-auth-line",
+		"535 Authentication Failed":                     "split-auth-line",
+		"535 5.7.8 Error: authentication failed":        "login-to-plain",
+		"535 5.7.3 Authentication unsuccessful":         "map-auth-names",
+		"535 Incorrect authentication data":             "join-auth-lines",
+		"Login denied":                                  "join-auth-lines",
+		"530 5.7.0 Authentication required":             "helo-to-ehlo",
+		"530 5.7.0 Must issue a STARTTLS command first": "retry-starttls",
+		"250-Hello":          "unended-replies",
+		"<- 250-Hello relay": "unended-replies",
+		"smtplib.SMTPNotSupportedError: STARTTLS extension not supported by server.":  "starttls-keyword",
+		"smtplib.SMTPNotSupportedError: SMTP AUTH extension not supported by server.": "auth-spelling",
+		"No compatible authentication mechanisms found.":                              "plain-keywords",
+		"500 5.3.3 Unrecognized command":                                              "retry-ehlo",
+		"500 5.5.2 Error: bad syntax":                                                 "blank-lines",
+		"502 Invalid/unsupported command":                                             "accept-early-tls",
+		"invalid response":                                                            "reply-separators",
+		"said: 502 Command not implemented (in reply to EHLO command)":                "upper-case-verbs",
 	} {
 		printed, e := printedFor(t, text)
 		at := slices.IndexFunc(e.Found, func(f finding) bool { return f.Rule == rule })
@@ -191,6 +198,8 @@ func TestARuleThatAGenericTextShowsIsAGuess(t *testing.T) {
 		"said: 503 Bad sequence of commands (in reply to EHLO command)": "second-ehlo",
 		"said: 500 Command unrecognized (in reply to EHLO command)":     "fall-back-to-helo",
 		"505 Authentication required":                                   "mend-505",
+		"500 5.3.3 Unrecognized command '????'":                         "retry-ehlo",
+		"500 5.3.3 Unrecognized command 'unknown'":                      "retry-ehlo",
 	} {
 		firstAnswer{text, true, rule, ""}.check(t)
 	}
@@ -275,6 +284,9 @@ func TestACodeThatStandsAloneMeansWhatTheStandardSays(t *testing.T) {
 	printed, e := printedFor(t, "5.6.1")
 	if len(e.Found) < 2 || e.Found[1].Rule != "offer-8bitmime" || strings.Contains(printed, nothingKnown) || !strings.Contains(printed, "RFC 3463, 3.7") {
 		t.Errorf("5.6.1 is told as %s", printed)
+	}
+	if printed, e := printedFor(t, "550 5.7.1"); len(e.Found) != 1 {
+		t.Errorf("550 5.7.1 is told as %s", printed)
 	}
 	for _, text := range []string{"550", "2.1.5", "250 2.0.0", "550 5.7.1 zork", "5.9.99", "version 5.7.1"} {
 		if printed, _ := printedFor(t, text); printed != "" {

@@ -7,6 +7,7 @@ import (
 )
 
 func printExplained(w io.Writer, e explanation) {
+	told := false // the number of rules for this line
 	for i, f := range e.Found {
 		if i > 0 {
 			fmt.Fprintln(w)
@@ -16,7 +17,10 @@ func printExplained(w io.Writer, e explanation) {
 				fmt.Fprintln(w, line)
 			}
 			fmt.Fprintln(w)
-			if n := alternatives(e.Found[i:]); n > 1 {
+			told = false
+		}
+		if n := alternatives(e.Found[i:]); f.Rule != "" && !told {
+			if told = true; n > 1 {
 				entry(w, 2, "", 2, fmt.Sprintf("%d rules may heal this; try them in this order.", n))
 				fmt.Fprintln(w)
 			}

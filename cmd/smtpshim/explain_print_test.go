@@ -72,6 +72,10 @@ func TestOfSeveralRulesItIsSaidWhichToTryFirst(t *testing.T) {
 	if at < 0 || at > first || first > second {
 		t.Errorf("it is told as %s", stdout)
 	}
+	stdout, _ = saidOf("535 5.7.3 Authentication unsuccessful\n")
+	if at, means, rule := strings.Index(stdout, order), strings.Index(stdout, "Means: the password"), strings.Index(stdout, "Perhaps:"); means < 0 || at < means || rule < at {
+		t.Errorf("what is no rule is told as %s", stdout)
+	}
 	for text, why := range map[string]string{
 		"505 Must issue a STARTTLS command first": "both rules are in force by themselves",
 		"502 Server does not support AUTH.":       "there is one rule",
