@@ -73,7 +73,7 @@ func (s *session) clientBeginsTLS() bool {
 	}
 	first := s.client.buffered()
 	if len(first) == 0 {
-		first = s.client.peek(longAgo)
+		first = s.client.peek(time.Time{})
 	}
 	return rewrite.IsTLS(first)
 }

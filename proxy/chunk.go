@@ -202,9 +202,6 @@ func (c *chunk) end() {
 	}
 }
 
-// conduitSize is what a conduit may hold, and the least that is worth one.
-const conduitSize = 1 << 20
-
 // unspliced are the last octets of a chunk, and a whole one that is no longer:
 // they go through memory, so that the server can be looked at before the last.
 const unspliced = 64 << 10
@@ -212,7 +209,7 @@ const unspliced = 64 << 10
 // splices says whether the kernel can move what comes next.
 func (c *chunk) splices() bool {
 	s := c.s
-	if c.left <= unspliced || s.client.raw == nil || s.server.raw == nil || len(s.client.buffered()) > 0 {
+	if c.left <= unspliced || !s.client.canSplice() || !s.server.canSplice() || len(s.client.buffered()) > 0 {
 		return false
 	}
 	if c.conduit == nil {
@@ -224,10 +221,10 @@ func (c *chunk) splices() bool {
 // splice waits for octets of the chunk and moves them to the server.
 func (c *chunk) splice() error {
 	s := c.s
-	s.client.into, s.client.most, s.client.took = c.conduit, int(min(c.left-unspliced, conduitSize)), 0
+	s.client.divert(c.conduit, int(min(c.left-unspliced, conduitSize)))
 	err := c.more()
-	s.client.into = nil
-	c.left -= int64(s.client.took)
+	c.left -= int64(s.client.diverted())
+	s.client.divert(nil, 0)
 	if err != nil || !c.forward {
 		return err
 	}

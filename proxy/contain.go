@@ -3,60 +3,24 @@ package proxy
 import (
 	"errors"
 	"fmt"
-	"runtime/debug"
 
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A panic costs the session it happens in, and no other: contain is the one place
-// that recovers. Whatever begins a goroutine, a coroutine or a callback of a loop
-// calls it. What the runtime itself gives up on, such as a data race on a map or a
-// stack without an end, ends the process all the same.
-
-// A defect is a panic that was contained.
-type defect struct {
-	value string // of the panic, quoted if it is not plain
-	stack string // where it happened
-}
-
-// maxDefect is how many octets of a panic's value are kept.
+// maxDefect is how many octets of a panic's value are logged.
 const maxDefect = 1000
-
-// contain calls f. It returns the panic of f; nil if there was none.
-func contain(f func()) (d *defect) {
-	defer func() {
-		switch r := recover().(type) {
-		case nil:
-		case *defect: // one from another goroutine of the session
-			d = r
-		case *rewrite.Panic: // one from the coroutine of a turn
-			d = newDefect(r.Value, r.Stack)
-		default:
-			d = newDefect(r, string(debug.Stack()))
-		}
-	}()
-	f()
-	return nil
-}
-
-func newDefect(panicked any, stack string) *defect {
-	value := fmt.Sprint(panicked)
-	return &defect{printable(value[:min(len(value), maxDefect)]), stack}
-}
-
-// guard calls f, which belongs to no session, and logs a panic of it.
-func (p *Proxy) guard(doing string, f func()) {
-	if d := contain(f); d != nil {
-		p.reportDefect(d, doing)
-	}
-}
 
 // reportDefect logs a defect. Attrs tell where it happened, as for slog.Logger.Log.
 // A panic of the log itself has nowhere to go.
 func (p *Proxy) reportDefect(d *defect, doing string, attrs ...any) {
 	contain(func() {
-		attrs := append(attrs, "while", doing, "panic", d.value, "stack", d.stack)
+		panicked, stack := d.value, d.stack
+		if of, ok := panicked.(*rewrite.Panic); ok { // from the coroutine of a turn
+			panicked, stack = of.Value, of.Stack
+		}
+		value := fmt.Sprint(panicked)
+		attrs := append(attrs, "while", doing, "panic", printable(value[:min(len(value), maxDefect)]), "stack", stack)
 		p.logger().Error("a defect of smtpshim; please report this line", attrs...)
 	})
 }
@@ -122,7 +86,7 @@ func (s *session) defective(d *defect) {
 	contain(s.apologize)
 	for _, l := range []*leg{s.client, s.server} {
 		if l != nil {
-			l.buf, l.r, l.w = nil, 0, 0 // not back into a pool: it may be there already
+			l.forget()
 		}
 	}
 }

@@ -6,7 +6,7 @@ import "sync/atomic"
 // their stacks have grown, and to grow one again costs a fifth of the work of a
 // short session.
 type crew struct {
-	proxy *Proxy
+	guard func(doing string, f func())
 	work  chan func()     // for those that are kept
 	done  <-chan struct{} // none is kept any longer
 	kept  atomic.Int32
@@ -26,7 +26,7 @@ func (c *crew) do(f func()) {
 
 func (c *crew) run(f func()) {
 	for f != nil {
-		c.proxy.guard("running a session", f)
+		c.guard("running a session", f)
 		f = c.next()
 	}
 }

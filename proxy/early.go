@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-	"syscall"
 	"time"
 
 	"smtpshim/rewrite/vocabulary"
@@ -65,25 +64,4 @@ func (s *session) peek(allowed time.Duration) []byte {
 	first := s.client.peek(s.now.Add(allowed))
 	s.now = time.Now()
 	return first
-}
-
-// peek gives the first octets of what the other side has sent, and leaves them
-// to be read. It waits for some until the deadline, not at all if that is past.
-func (l *leg) peek(deadline time.Time) []byte {
-	if l.raw == nil {
-		return nil
-	}
-	first := make([]byte, 3)
-	n, waits := 0, deadline.After(time.Now())
-	look := func(fd uintptr) bool {
-		var err error
-		n, err = peek(fd, first)
-		return !waits || err != syscall.EAGAIN && err != syscall.EINTR
-	}
-	if !waits {
-		l.raw.Control(func(fd uintptr) { look(fd) })
-	} else if l.setAlarm(deadline) != nil || l.raw.Read(look) != nil {
-		return nil
-	}
-	return first[:max(n, 0)]
 }

@@ -135,6 +135,6 @@ func (s *session) speaksFirst() bool {
 	if b := s.client.buffered(); len(b) > 0 {
 		return b[0] != handshake
 	}
-	first := s.client.peek(longAgo)
+	first := s.client.peek(time.Time{})
 	return len(first) > 0 && first[0] != handshake
 }

@@ -15,20 +15,20 @@ func (r *Route) tellsDestination() bool {
 
 // An addressed connection has its addresses in the form that is wanted.
 type addressed interface {
-	remoteAddrPort() netip.AddrPort
-	localAddrPort() netip.AddrPort
+	RemoteAddrPort() netip.AddrPort
+	LocalAddrPort() netip.AddrPort
 }
 
 func remoteOf(conn net.Conn) netip.AddrPort {
 	if a, ok := conn.(addressed); ok {
-		return a.remoteAddrPort()
+		return a.RemoteAddrPort()
 	}
 	return header.AddrPort(conn.RemoteAddr())
 }
 
 func localOf(conn net.Conn) netip.AddrPort {
 	if a, ok := conn.(addressed); ok {
-		return a.localAddrPort()
+		return a.LocalAddrPort()
 	}
 	return header.AddrPort(conn.LocalAddr())
 }

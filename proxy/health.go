@@ -116,33 +116,33 @@ func (p *Proxy) examineOnce(ctx context.Context, r *running, server string, by t
 	}
 	l := newLeg(conn)
 	defer l.release()
-	code, err := l.hears(by)
+	code, err := hear(l, by)
 	switch {
 	case err != nil:
 		return fmt.Errorf("waiting for the greeting: %w", err)
 	case code[0] != '2':
 		return fmt.Errorf("greeted with %s", code)
 	}
-	if code, err = l.says("EHLO "+r.policy.Hostname, by); err != nil {
+	if code, err = say(l, "EHLO "+r.policy.Hostname, by); err != nil {
 		return fmt.Errorf("waiting for the answer to EHLO: %w", err)
 	}
 	if code[0] != '2' && code[0] != '5' {
 		return fmt.Errorf("EHLO answered with %s", code)
 	}
-	l.says("QUIT", by)
+	say(l, "QUIT", by)
 	return nil
 }
 
-// says writes a command and gives the code of the answer.
-func (l *leg) says(command string, by time.Time) (code string, err error) {
+// say writes a command and gives the code of the answer.
+func say(l *leg, command string, by time.Time) (code string, err error) {
 	if err := l.write([]byte(command+"\r\n"), time.Until(by)); err != nil {
 		return "", err
 	}
-	return l.hears(by)
+	return hear(l, by)
 }
 
-// hears waits for a whole reply and gives its code.
-func (l *leg) hears(by time.Time) (code string, err error) {
+// hear waits for a whole reply and gives its code.
+func hear(l *leg, by time.Time) (code string, err error) {
 	for {
 		b := l.buffered()
 		scan, err := rewrite.ScanReply(b)

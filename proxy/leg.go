@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -98,7 +99,7 @@ func (l *leg) read() error {
 			began := time.Now()
 			err = l.writeRaw(l.rest, l.allowed)
 			l.broken = l.broken || err != nil
-			if isTimeout(err) {
+			if timedOut(err) {
 				return err
 			}
 			if !l.deadline.IsZero() {
@@ -260,6 +261,20 @@ func (l *leg) readFD(fd uintptr) bool {
 	return false
 }
 
+// canSplice says whether the leg is a plain socket, between which and a pipe the kernel
+// can move octets.
+func (l *leg) canSplice() bool { return l.raw != nil }
+
+// divert has each fill move what there is into a pipe, so many octets at most, until it
+// is called with nil.
+func (l *leg) divert(p *conduit, most int) {
+	l.take()
+	l.into, l.most, l.took = p, most, 0
+}
+
+// diverted is how many octets the last fill has moved into the pipe.
+func (l *leg) diverted() int { return l.took }
+
 // takeFD is readFD for a pipe.
 func (l *leg) takeFD(fd uintptr) bool {
 	l.took, l.readErr = l.into.take(fd, l.most)
@@ -346,6 +361,11 @@ func (l *leg) interrupt() {
 	l.conn.SetReadDeadline(longAgo)
 }
 
+// timedOut says whether a deadline is why a connection failed.
+func timedOut(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}
+
 var longAgo = time.Unix(1, 0)
 
 func (l *leg) interrupted(err error) bool {
@@ -386,6 +406,27 @@ func (l *leg) sent() bool {
 		n, _ = peek(fd, one[:])
 	})
 	return n > 0
+}
+
+// peek gives the first octets of what the other side has sent, and leaves them
+// to be read. It waits for some until the deadline, not at all if that is past.
+func (l *leg) peek(deadline time.Time) []byte {
+	if l.raw == nil {
+		return nil
+	}
+	first := make([]byte, 3)
+	n, waits := 0, deadline.After(time.Now())
+	look := func(fd uintptr) bool {
+		var err error
+		n, err = peek(fd, first)
+		return !waits || err != syscall.EAGAIN && err != syscall.EINTR
+	}
+	if !waits {
+		l.raw.Control(func(fd uintptr) { look(fd) })
+	} else if l.setAlarm(deadline) != nil || l.raw.Read(look) != nil {
+		return nil
+	}
+	return first[:max(n, 0)]
 }
 
 // closeWrite tells the other side that nothing more comes, where that can be told.

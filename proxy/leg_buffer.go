@@ -17,6 +17,13 @@ var (
 	largeBuffers  = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 )
 
+// A mendBuffer is one of middle size, for what is mended of a message.
+type mendBuffer = [middleBuffer]byte
+
+// getBuffer takes one, putBuffer gives it back.
+func getBuffer() *mendBuffer  { return middleBuffers.Get().(*mendBuffer) }
+func putBuffer(b *mendBuffer) { middleBuffers.Put(b) }
+
 // consume drops n octets from the front; an empty buffer goes back.
 func (l *leg) consume(n int) {
 	l.r += n
@@ -36,6 +43,10 @@ func (l *leg) release() {
 	}
 	l.buf, l.r, l.w = nil, 0, 0
 }
+
+// forget drops what is buffered. The buffer does not go back: after a panic it may be
+// there already.
+func (l *leg) forget() { l.buf, l.r, l.w = nil, 0, 0 }
 
 // replace puts other octets in the place of the first n.
 func (l *leg) replace(n int, octets []byte) {

@@ -38,7 +38,7 @@ func keepsNoLargerBuffer(t *testing.T, connected func() (near, far net.Conn)) {
 				}
 			}
 			l.consume(c.consumed)
-			if err := l.fill(time.Now().Add(time.Millisecond)); !isTimeout(err) {
+			if err := l.fill(time.Now().Add(time.Millisecond)); !timedOut(err) {
 				t.Fatalf("%v; want that nothing comes", err)
 			}
 			if len(l.buf) != c.kept {

@@ -33,7 +33,7 @@ func TestAWriteThatWasInterruptedBeforeItBeganDoesNotWait(t *testing.T) {
 		l := newLeg(near)
 		l.interruptWrite()
 		began := time.Now()
-		if err := l.write([]byte("x"), time.Hour); !isTimeout(err) || time.Since(began) != 0 {
+		if err := l.write([]byte("x"), time.Hour); !timedOut(err) || time.Since(began) != 0 {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
@@ -65,4 +65,30 @@ func TestACommandThatWaitsForRoomDoesNotTakeTheTimeOfItsAnswer(t *testing.T) {
 	if err := l.fill(began.Add(allowed)); err != nil {
 		t.Error(err)
 	}
+}
+
+// Whoever ends a wait may come before it: what happened then must not wait for
+// the timeout.
+func TestAnInterruptIsNotLostBetweenTwoReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer near.Close()
+		defer far.Close()
+		l := newLeg(near)
+		for _, after := range []time.Duration{0, time.Second} {
+			if after == 0 {
+				l.interrupt()
+			} else {
+				time.AfterFunc(after, l.interrupt)
+			}
+			began := time.Now()
+			if err := l.fill(began.Add(time.Hour)); !l.interrupted(err) || time.Since(began) != after {
+				t.Errorf("%v after %v, want an interrupt after %v", err, time.Since(began), after)
+			}
+			began = time.Now()
+			if err := l.fill(began.Add(time.Minute)); !timedOut(err) || l.interrupted(err) || time.Since(began) != time.Minute {
+				t.Errorf("the fill behind it: %v after %v", err, time.Since(began))
+			}
+		}
+	})
 }

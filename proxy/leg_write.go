@@ -50,7 +50,7 @@ func (l *leg) writeRaw(b []byte, allowed time.Duration) error {
 		if err == nil {
 			return l.writeErr
 		}
-		if l.writeArmed || !isTimeout(err) {
+		if l.writeArmed || !timedOut(err) {
 			return err
 		}
 		if err := l.armWrite(); err != nil { // it was the deadline of an earlier write

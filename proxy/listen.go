@@ -17,12 +17,8 @@ import (
 
 // A listener accepts clients on one address, for whatever route it has now.
 type listener struct {
-	proxy   *Proxy
-	sockets []net.Listener // more than one only where they were handed to us
-	route   atomic.Pointer[running]
-
-	pause atomic.Int64 // after the failure to accept; 0: the last did not fail
-	told  logLimiter
+	*plaza
+	route atomic.Pointer[running]
 }
 
 func (p *Proxy) listen(address string, r *Route) (*listener, error) {
@@ -56,27 +52,24 @@ func (p *Proxy) listen(address string, r *Route) (*listener, error) {
 	return p.listening(l)
 }
 
-func (l *listener) close() {
-	for _, socket := range l.sockets {
-		socket.Close()
+// listening is a listener on these sockets, which belong to the loops from then on.
+func (p *Proxy) listening(sockets ...net.Listener) (*listener, error) {
+	p.mu.Lock()
+	stopped, all := p.stopped, p.loops
+	p.mu.Unlock()
+	if stopped {
+		return nil, errStopped // nobody would close the loops
 	}
+	accepts, err := all.listen(sockets...)
+	if err != nil {
+		return nil, err
+	}
+	return &listener{plaza: accepts}, nil
 }
 
-// accepted notes that a connection was. It arrives until it has entered.
-func (l *listener) accepted() {
-	l.proxy.arriving.Add(1)
-	l.pause.Store(0)
-}
-
-// failed notes that none could be, as when there are no descriptors, and says how long
-// to leave it.
-func (l *listener) failed(at net.Addr, err error) time.Duration {
-	pause := min(max(2*time.Duration(l.pause.Load()), 5*time.Millisecond), time.Second)
-	l.pause.Store(int64(pause))
-	if l.told.allows(time.Now()) { // failures and successes may take turns for long
-		l.proxy.logger().Error("accepting a connection", "listen", at.String(), "err", err, "again_in", pause)
-	}
-	return pause
+// begin lets clients in.
+func (l *listener) begin(p *Proxy) {
+	l.letIn(func(c *coroutine, conn net.Conn) { p.open(c, conn, l.route.Load()) })
 }
 
 // open makes a session of a connection: it finds out whether there is room and who

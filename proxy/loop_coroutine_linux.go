@@ -18,8 +18,8 @@ type coroutine struct {
 	again func() // has it go on; made once
 	reads int32  // since the loop has seen to others
 
-	spoilt  bool     // its work has panicked: it is not used again
-	session *session // that it runs; nil: none
+	spoilt bool  // its work has panicked: it is not used again
+	owner  owner // the session that it runs; nil: none
 }
 
 // A wish is what a coroutine stops for.
@@ -65,9 +65,9 @@ func (c *coroutine) run() {
 	c.work = nil
 	if d := contain(func() { f(c) }); d != nil {
 		c.spoilt = true
-		c.loop.proxy.reportDefect(d, "running a session")
+		c.loop.loops.defect(d, "running a session")
 	}
-	c.session = nil
+	c.owner = nil
 }
 
 // drive resumes it until it stops. The caller is the loop.
@@ -77,7 +77,7 @@ func (c *coroutine) drive() {
 	switch w, ok := c.next(); {
 	case !ok: // it is spoilt, and has ended
 	case w == toLeave:
-		l.proxy.crew.do(c.apart)
+		l.loops.crew.do(c.apart)
 	case w == toRest && len(l.resting) < maxResting:
 		l.resting = append(l.resting, c)
 	case w == toRest:
@@ -111,9 +111,9 @@ func (c *coroutine) read() {
 }
 
 // runs notes whose work it does.
-func (c *coroutine) runs(s *session) {
+func (c *coroutine) runs(s owner) {
 	if c != nil {
-		c.session = s
+		c.owner = s
 	}
 }
 

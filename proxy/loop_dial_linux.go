@@ -3,7 +3,6 @@
 package proxy
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"net"
@@ -14,91 +13,69 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"smtpshim/proxy/header"
 )
-
-// dialServer dials a server for a session, in its loop if the address says where to.
-// Names, sockets in the file system and addresses to dial from are package net's.
-func (s *session) dialServer(ctx context.Context, server string) (net.Conn, error) {
-	c, source := s.co, s.route.Source
-	if c == nil {
-		return s.dialAs(ctx, server)
-	}
-	to, err := netip.ParseAddrPort(server)
-	if err == nil && s.proxy.dial == nil && !source.Client && !source.Address.IsValid() {
-		deadline, _ := ctx.Deadline()
-		to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
-		conn, err := s.connectTo(to, deadline)
-		if err != nil {
-			return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(to), Err: err}
-		}
-		return conn, nil
-	}
-	back := s.apart()
-	conn, err := s.dialAs(ctx, server)
-	if err == nil {
-		conn, err = c.loop.adopt(conn)
-	}
-	back()
-	if adopted, ok := conn.(*socket); ok {
-		adopted.bind(c)
-	}
-	return conn, err
-}
 
 // adopt takes a connection of package net into the loop. One that is no socket stays
 // as it is.
-func (l *loop) adopt(conn net.Conn) (net.Conn, error) {
+func (c *coroutine) adopt(conn net.Conn, remote netip.AddrPort) (net.Conn, error) {
 	if _, ok := conn.(plain); !ok {
 		return conn, nil
 	}
 	defer conn.Close()
+	s, err := c.loop.adopt(conn, remote)
+	if err != nil {
+		return nil, err // s is no nil net.Conn
+	}
+	s.bind(c)
+	return s, nil
+}
+
+func (l *loop) adopt(conn net.Conn, remote netip.AddrPort) (*socket, error) {
 	fd, err := copySocket(conn)
 	if err != nil {
 		return nil, err
 	}
-	s, err := l.newSocket(fd, header.AddrPort(conn.RemoteAddr()), received)
-	if err != nil {
-		return nil, err // s is no nil net.Conn
-	}
-	return s, nil
+	return l.newSocket(fd, remote, received)
 }
 
-// connectTo dials an address, in the loop.
-func (s *session) connectTo(to netip.AddrPort, deadline time.Time) (*socket, error) {
+// connect begins to connect to an address, in the loop. What it returns is a connection
+// once awaitConnected has said so.
+func (c *coroutine) connect(to netip.AddrPort) (net.Conn, error) {
 	fd, err := startConnecting(to)
 	if err != nil {
 		return nil, err
 	}
-	return s.connects(fd, to, deadline)
-}
-
-// connects has a descriptor that begins to connect be a connection, in the loop.
-func (s *session) connects(fd int, to netip.AddrPort, deadline time.Time) (*socket, error) {
-	conn, err := s.co.loop.newSocket(fd, to, received|unix.EPOLLOUT)
+	conn, err := c.connecting(fd, to)
 	if err != nil {
-		return nil, err
-	}
-	conn.bind(s.co)
-	if err = s.departs(conn); err == nil {
-		err = s.awaitConnection(conn, deadline)
-	}
-	if err == nil && s.co.loop.ephemeral.has(to.Port()) && conn.isItsOwnPeer() {
-		err = os.NewSyscallError("connect", syscall.ECONNREFUSED) // nobody listens there, and by chance it was our own port
-	}
-	if err != nil {
-		conn.Close()
-		s.forgetServerTrip()
-		return nil, err
+		return nil, err // conn is no nil net.Conn
 	}
 	return conn, nil
+}
+
+// connecting has a descriptor that begins to connect be a socket in the loop.
+func (c *coroutine) connecting(fd int, to netip.AddrPort) (*socket, error) {
+	conn, err := c.loop.newSocket(fd, to, received|unix.EPOLLOUT)
+	if err != nil {
+		return nil, err
+	}
+	conn.bind(c)
+	return conn, nil
+}
+
+// awaitConnected waits until what connect has begun is done.
+func (c *coroutine) awaitConnected(conn net.Conn, deadline time.Time) error {
+	s := conn.(*socket)
+	err := s.connected(deadline)
+	if err == nil && c.loop.ephemeral.has(s.remote.Port()) && s.isItsOwnPeer() {
+		err = os.NewSyscallError("connect", syscall.ECONNREFUSED) // nobody listens there, and by chance it was our own port
+	}
+	return err
 }
 
 // isItsOwnPeer says whether a connection leads to itself. The kernel is asked for its
 // peer: one to 0.0.0.0 has another than was dialled.
 func (s *socket) isItsOwnPeer() bool {
-	local := s.localAddrPort()
+	local := s.LocalAddrPort()
 	if local.Port() != s.remote.Port() {
 		return false
 	}
@@ -109,16 +86,6 @@ func (s *socket) isItsOwnPeer() bool {
 		}
 	})
 	return local == peer
-}
-
-// awaitConnection waits until there is one, or the session is killed.
-func (s *session) awaitConnection(conn *socket, deadline time.Time) error {
-	s.setDialling(conn)
-	defer s.setDialling(nil)
-	if err := s.proxy.ending.Err(); err != nil { // if not yet, kill finds it
-		return err
-	}
-	return conn.connected(deadline)
 }
 
 func startConnecting(to netip.AddrPort) (fd int, err error) {

@@ -4,37 +4,15 @@ package proxy
 
 import (
 	"errors"
-	"io"
 	"net"
 	"net/netip"
-	"runtime"
-	"strings"
+	"os"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-func TestADialInALoopSaysWhyItFails(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := netip.MustParseAddrPort(free.Addr().String())
-	free.Close()
-	l, failed := newTestLoop(t), make(chan error, 1)
-	l.do(func() {
-		l.begin(func(c *coroutine) {
-			s := &session{proxy: l.proxy, co: c}
-			_, err := s.connectTo(nobody, time.Now().Add(time.Minute))
-			failed <- err
-		})
-	})
-	if err := <-failed; !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Error(err)
-	}
-}
 
 // The kernel may choose the very port that is dialled where nobody listens there. The test
 // binds the socket to it, so that it does so each time.
@@ -58,37 +36,17 @@ func TestAConnectionToItselfIsRefused(t *testing.T) {
 		l, failed := newTestLoop(t), make(chan error, 1)
 		l.do(func() {
 			l.begin(func(c *coroutine) {
-				_, err := (&session{proxy: l.proxy, co: c}).connects(fd, to, time.Now().Add(time.Minute))
+				conn, err := c.connecting(fd, to)
+				if err == nil {
+					err = c.awaitConnected(conn, time.Now().Add(time.Minute))
+					conn.Close()
+				}
 				failed <- err
 			})
 		})
 		if err := <-failed; !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("%v from its own port: %v", to, err)
 		}
-	}
-}
-
-// TestADialThatFailsLeavesNoTrip: its port is the next one's to have, to the same place.
-func TestADialThatFailsLeavesNoTrip(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := netip.MustParseAddrPort(free.Addr().String())
-	free.Close()
-	l, left := newTestLoop(t), make(chan int, 1)
-	l.do(func() {
-		l.begin(func(c *coroutine) {
-			s := &session{proxy: l.proxy, co: c, destination: nobody.String()}
-			s.travels(trip{nobody, nobody}) // the client's own, which stays
-			if _, err := s.connectTo(nobody, time.Now().Add(time.Minute)); err == nil {
-				t.Error("nobody listens, and it is connected")
-			}
-			left <- len(s.trips)
-		})
-	})
-	if n := <-left; n != 1 {
-		t.Errorf("%d trips are noted, want the client's alone", n)
 	}
 }
 
@@ -105,7 +63,7 @@ func TestPortsThatTheKernelChoosesAreEphemeral(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		if port := localOf(conn).Port(); !p.has(port) {
+		if port := netip.MustParseAddrPort(conn.LocalAddr().String()).Port(); !p.has(port) {
 			t.Errorf("the kernel chose %d, which is not in %+v", port, p)
 		}
 	}
@@ -114,57 +72,31 @@ func TestPortsThatTheKernelChoosesAreEphemeral(t *testing.T) {
 	}
 }
 
-// deaf is a server that takes no connection and refuses none: its queue is full.
-func deaf(t *testing.T) netip.AddrPort {
-	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+func TestZonesHaveTheNamesThatPackageNetGivesThem(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		t.Fatal(err)
+		t.Skip(os.NewSyscallError("socket", err))
 	}
-	t.Cleanup(func() { unix.Close(fd) })
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
+	defer unix.Close(fd)
+	all, err := net.Interfaces()
+	if err != nil || len(all) == 0 {
+		t.Skip("no interfaces: ", err)
 	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := addrPortOf(fd, name)
-	for {
-		conn, err := net.DialTimeout("tcp", at.String(), 200*time.Millisecond)
-		if err != nil {
-			return at
+	for _, i := range all {
+		if got := zoneOf(fd, uint32(i.Index)); got != i.Name {
+			t.Errorf("interface %d is named %q; want %q", i.Index, got, i.Name)
 		}
-		t.Cleanup(func() { conn.Close() })
+		if got := zoneID(fd, i.Name); got != uint32(i.Index) {
+			t.Errorf("interface %s is number %d; want %d", i.Name, got, i.Index)
+		}
 	}
-}
-
-func TestAServerThatDoesNotConnectIsLeftAtItsTimeAndWhenAllEnds(t *testing.T) {
-	server := deaf(t)
-	for name, timeout := range map[string]time.Duration{"time": 100 * time.Millisecond, "the end": time.Hour} {
-		t.Run(name, func(t *testing.T) {
-			p := apply(t, &Route{Listen: []string{"127.0.0.1:0"}, Servers: []string{server.String()}, Timeouts: Timeouts{Connect: timeout}})
-			conn, err := net.Dial("tcp", p.Addr("127.0.0.1:0").String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			if name == "the end" {
-				for dialling := false; !dialling; runtime.Gosched() {
-					p.mu.Lock()
-					for s := range p.sessions {
-						s.mu.Lock()
-						dialling = s.dialling != nil
-						s.mu.Unlock()
-					}
-					p.mu.Unlock()
-				}
-				p.Close()
-			}
-			conn.SetDeadline(time.Now().Add(time.Minute))
-			if answer, err := io.ReadAll(conn); err != nil && !errors.Is(err, syscall.ECONNRESET) || name == "time" && !strings.HasPrefix(string(answer), "421 4.3.2 ") {
-				t.Errorf("the client hears %q, %v", answer, err)
-			}
-		})
+	if got := zoneOf(fd, 1<<30); got != "1073741824" {
+		t.Errorf("an interface that is not there is named %q", got)
+	}
+	if got := zoneID(fd, "1073741824"); got != 1<<30 {
+		t.Errorf("number %d", got)
+	}
+	if got := zoneID(fd, "nowhere"); got != 0 {
+		t.Errorf("an interface that is not there has number %d", got)
 	}
 }

@@ -20,8 +20,8 @@ type door struct {
 
 	mu     sync.RWMutex // whoever accepts reads
 	loops  []*loop
-	at     *listener // whose it is; nil: nobody is let in yet
-	unlink bool      // from the file system, when it is closed
+	at     *plaza // whose it is; nil: nobody is let in yet
+	unlink bool   // from the file system, when it is closed
 	closed bool
 	shut   *time.Timer // nil: it is not
 }
@@ -78,13 +78,13 @@ func (d *door) Close() error {
 }
 
 // letIn lets clients in, each by one of the loops, or tries to again after a while.
-func (d *door) letIn(at *listener, loops []*loop) {
+func (d *door) letIn(at *plaza, loops []*loop) {
 	if err := d.open(at, loops); err != nil {
 		d.fails(err)
 	}
 }
 
-func (d *door) open(at *listener, loops []*loop) error {
+func (d *door) open(at *plaza, loops []*loop) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -104,7 +104,7 @@ func (d *door) event(l *loop, _ uint32) {
 	s, at, err := d.accept(l)
 	begin := func(c *coroutine) {
 		s.bind(c)
-		at.proxy.open(c, s, at.route.Load())
+		at.open(c, s)
 	}
 	switch {
 	case err == nil && s.loop == l:
@@ -119,7 +119,7 @@ func (d *door) event(l *loop, _ uint32) {
 
 // accept takes a connection, and has it arrive before anybody who closes the door
 // can ask whether somebody does.
-func (d *door) accept(l *loop) (*socket, *listener, error) {
+func (d *door) accept(l *loop) (*socket, *plaza, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if d.closed {
@@ -162,7 +162,7 @@ func (d *door) fails(err error) {
 	}
 	at, loops := d.at, d.loops
 	d.shut = time.AfterFunc(at.failed(d.addr, err), func() {
-		at.proxy.guard("accepting connections", func() { d.letIn(at, loops) })
+		at.loops.guard("accepting connections", func() { d.letIn(at, loops) })
 	})
 }
 

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Whoever handed us a socket has it open still, and the kernel goes on to tell of it.
@@ -17,16 +19,16 @@ func TestALoopHearsNothingOfADoorThatIsClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := CopySocket(listener)
+	second, err := copySocket(listener)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer second.Close()
+	defer unix.Close(second)
 	d, err := newDoor(listener)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.open(&listener0, []*loop{l}); err != nil {
+	if err := d.open(&plaza{loops: l.loops}, []*loop{l}); err != nil {
 		t.Fatal(err)
 	}
 	if !tells(t, l, d.fd) {
@@ -37,9 +39,6 @@ func TestALoopHearsNothingOfADoorThatIsClosed(t *testing.T) {
 		t.Error("it does")
 	}
 }
-
-// listener0 is whose a door is that nobody comes to.
-var listener0 = listener{proxy: &Proxy{}}
 
 // tells says whether the kernel tells the loop of a descriptor (proc_pid_fdinfo(5)).
 func tells(t *testing.T, l *loop, fd int) bool {

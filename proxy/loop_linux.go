@@ -19,7 +19,7 @@ import (
 // command costs more than a session has to do with it: a look at what else could
 // run, a thread to run it on, and one more thread to watch over both.
 type loop struct {
-	proxy *Proxy
+	loops *loops
 	epoll int
 	bell  int // an eventfd, rung by whoever has something for a loop that waits
 	start time.Time
@@ -65,13 +65,13 @@ const (
 )
 
 // startLoop starts one more. It runs until it is closed.
-func startLoop(p *Proxy) (*loop, error) {
+func startLoop(ls *loops) (*loop, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
 	now := time.Now()
-	l := &loop{proxy: p, epoll: epoll, start: now, woke: now, done: make(chan struct{}), ephemeral: ephemeralPorts()}
+	l := &loop{loops: ls, epoll: epoll, start: now, woke: now, done: make(chan struct{}), ephemeral: ephemeralPorts()}
 	if l.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		unix.Close(epoll)
 		return nil, os.NewSyscallError("eventfd", err)
@@ -93,7 +93,7 @@ func (l *loop) run() {
 	for turned := l.start; ; {
 		now := time.Now()
 		if now.Sub(l.woke) > heldTurn {
-			l.proxy.turnsHeld.Add(1)
+			l.loops.turnsHeld.Add(1)
 		}
 		if now.Sub(turned) > turn {
 			runtime.Gosched()
@@ -158,12 +158,12 @@ func (l *loop) each(n int, f func(int), of func(int) watched) {
 // is one.
 func (l *loop) defective(w watched, d *defect) {
 	if socket, ok := w.(*socket); ok {
-		if s := socket.session(); s != nil && s.owns(socket) {
-			l.proxy.guard("ending a session", func() { s.lose(d) })
+		if s := socket.session(); s != nil && owns(s, socket) {
+			l.loops.guard("ending a session", func() { s.lose(d) })
 			return
 		}
 	}
-	l.proxy.reportDefect(d, "running a loop")
+	l.loops.defect(d, "running a loop")
 }
 
 // wait takes events from the kernel.
@@ -180,7 +180,7 @@ func (l *loop) wait(events []unix.EpollEvent, timeout int) int {
 // hang then until their time is over.
 func (l *loop) failed(last *logLimiter, err error) {
 	if last.allows(time.Now()) {
-		l.proxy.guard("logging", func() { l.proxy.logger().Error("a loop fails", "err", err) })
+		l.loops.guard("logging", func() { l.loops.logger().Error("a loop fails", "err", err) })
 	}
 }
 

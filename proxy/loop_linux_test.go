@@ -6,32 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
-	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"smtpshim/proxy/smtptest"
 )
 
 func newTestLoop(t *testing.T) *loop {
 	t.Helper()
-	p := &Proxy{Logger: slog.New(slog.DiscardHandler)}
-	p.prepare()
-	l, err := startLoop(p)
+	return startTestLoop(t, io.Discard)
+}
+
+// startTestLoop starts a loop with a log.
+func startTestLoop(t *testing.T, log io.Writer) *loop {
+	t.Helper()
+	l, err := startLoop(newTestLoops(t, log))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		l.close()
-		p.Close()
-	})
+	t.Cleanup(l.close)
 	return l
 }
 
@@ -40,11 +38,11 @@ func inLoop(t *testing.T) (near *socket, far *net.TCPConn) {
 	t.Helper()
 	l := newTestLoop(t)
 	a, b := connected(t)
-	conn, err := l.adopt(a)
+	near, err := l.adopt(a, netip.MustParseAddrPort(a.RemoteAddr().String()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	near = conn.(*socket)
+	a.Close()
 	t.Cleanup(func() { near.Close() })
 	near.SetDeadline(time.Now().Add(time.Minute)) // or a test that fails would never end
 	return near, b.(*net.TCPConn)
@@ -282,10 +280,12 @@ func TestAClientThatSendsWithoutEndDoesNotKeepTheLoop(t *testing.T) {
 	l.do(func() {
 		l.begin(func(c *coroutine) {
 			near.bind(c)
-			n, reader := 0, &session{route: &running{Route: &Route{}}, co: c, client: newLeg(near)}
-			for reader.fill(reader.client, time.Now().Add(time.Minute)) == nil {
-				n += len(reader.client.buffered())
-				reader.client.consume(len(reader.client.buffered()))
+			n, leg := 0, newLeg(near)
+			for err := error(nil); err == nil; {
+				n += len(leg.buffered())
+				leg.consume(len(leg.buffered()))
+				c.read()
+				err = leg.fill(time.Now().Add(time.Minute))
 			}
 			near.bind(nil)
 			ended = true
@@ -300,71 +300,4 @@ func TestAClientThatSendsWithoutEndDoesNotKeepTheLoop(t *testing.T) {
 	if n, least := result[1], size/smallBuffer/maxReads/2; n < least {
 		t.Errorf("others had their turn %d times; want %d at least", n, least)
 	}
-}
-
-func TestConnectionsInALoopSendAtOnce(t *testing.T) {
-	near := make(chan *socket, 1)
-	p := apply(t, &Route{Listen: []string{"127.0.0.1:0"}, Servers: []string{deaf(t).String()}})
-	conn, err := net.Dial("tcp", p.Addr("127.0.0.1:0").String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	for len(near) == 0 {
-		p.mu.Lock()
-		for s := range p.sessions {
-			near <- s.client.socket()
-		}
-		p.mu.Unlock()
-	}
-	(*rawSocket)(<-near).Control(func(fd uintptr) {
-		if on, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY); on == 0 || err != nil {
-			t.Errorf("TCP_NODELAY is %d, %v", on, err)
-		}
-	})
-}
-
-func TestAnIdleSessionHasNothingToRunOn(t *testing.T) {
-	dir := t.TempDir()
-	greeter(t, "unix", filepath.Join(dir, "out.sock"), "a")
-	p := apply(t, &Route{Listen: []string{"unix:" + filepath.Join(dir, "in.sock")}, Servers: []string{"unix:" + filepath.Join(dir, "out.sock")}})
-	conn, err := net.Dial("unix", filepath.Join(dir, "in.sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	parked := smtptest.Pause(func() {
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for range tick.C {
-			if isParked(p) {
-				return
-			}
-		}
-	})
-	if err := smtptest.Play(conn, time.Minute, smtptest.Expect("220 a"), parked,
-		smtptest.Say("NOOP"), smtptest.Expect("250 ok"), parked, smtptest.Say("QUIT"), smtptest.Expect("221 bye"), smtptest.ExpectEnd()); err != nil {
-		t.Error(err)
-	}
-}
-
-// isParked says whether the client and the server of a session are waited for so, with
-// nothing to read and write with.
-func isParked(p *Proxy) bool {
-	n := 0
-	for _, l := range p.loops {
-		l.mu.Lock()
-		watched := append([]watched(nil), l.watched...)
-		l.mu.Unlock()
-		for _, w := range watched {
-			if s, ok := w.(*socket); ok {
-				s.mu.Lock()
-				if p, ok := s.ways[reading].waiter.(*parked); ok && p.session.client.hands == nil && p.session.server.hands == nil {
-					n++
-				}
-				s.mu.Unlock()
-			}
-		}
-	}
-	return n == 2
 }

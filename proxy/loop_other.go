@@ -3,9 +3,9 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -18,45 +18,57 @@ func (*loop) close() {}
 // A coroutine is what a session runs on in a loop.
 type coroutine struct{}
 
-func (*coroutine) read()         {}
-func (*coroutine) runs(*session) {}
-func (*coroutine) spoil()        {}
+func (*coroutine) read()                               {}
+func (*coroutine) runs(owner)                          {}
+func (*coroutine) spoil()                              {}
+func (*coroutine) leave(_, _ *leg)                     {}
+func (*coroutine) comeBack(_, _ *leg)                  {}
+func (*coroutine) mayPark(_, _ *leg, _ time.Time) bool { return false }
+func (*coroutine) park(owner, *leg, *leg) bool         { return false }
+func (*coroutine) unpark(_, _ *leg)                    {}
 
-func (p *Proxy) listening(sockets ...net.Listener) (*listener, error) {
-	return &listener{proxy: p, sockets: sockets}, nil
+func (*coroutine) connect(netip.AddrPort) (net.Conn, error) { return nil, errors.ErrUnsupported }
+func (*coroutine) awaitConnected(net.Conn, time.Time) error { return errors.ErrUnsupported }
+func (*coroutine) adopt(net.Conn, netip.AddrPort) (net.Conn, error) {
+	return nil, errors.ErrUnsupported
 }
 
-// letIn lets clients in by one of the sockets until that is closed.
-func (l *listener) letIn(socket net.Listener) { l.proxy.arriving.Go(func() { l.run(socket) }) }
+// listen has connections be accepted by sockets.
+func (ls *loops) listen(sockets ...net.Listener) (*plaza, error) {
+	return &plaza{loops: ls, sockets: sockets}, nil
+}
 
-func (l *listener) run(socket net.Listener) {
+// letIn has a session opened for each connection, until p is closed.
+func (p *plaza) letIn(open func(*coroutine, net.Conn)) {
+	p.open = open
+	for _, socket := range p.sockets {
+		p.loops.arriving.Go(func() { p.run(socket) })
+	}
+}
+
+func (p *plaza) run(socket net.Listener) {
 	for open := true; open; {
-		l.proxy.guard("accepting connections", func() { open = l.accept(socket) })
+		p.loops.guard("accepting connections", func() { open = p.accept(socket) })
 	}
 }
 
 // accept accepts one connection. It reports whether there may be more.
-func (l *listener) accept(socket net.Listener) (open bool) {
+func (p *plaza) accept(socket net.Listener) (open bool) {
 	conn, err := socket.Accept()
 	switch {
 	case err == nil:
-		l.accepted()
-		l.proxy.crew.do(func() { l.proxy.open(nil, conn, l.route.Load()) })
+		p.accepted()
+		p.loops.crew.do(func() { p.open(nil, conn) })
 	case errors.Is(err, net.ErrClosed):
 		return false
 	default:
-		time.Sleep(l.failed(socket.Addr(), err))
+		time.Sleep(p.failed(socket.Addr(), err))
 	}
 	return true
 }
 
-func (s *session) apart() (back func()) { return func() {} }
-
-func (s *session) park(time.Time) bool { return false }
-
-func (s *session) dialServer(ctx context.Context, server string) (net.Conn, error) {
-	return s.dialAs(ctx, server)
-}
+// run has f run on a goroutine.
+func (ls *loops) run(f func(*coroutine)) { ls.crew.do(func() { f(nil) }) }
 
 func (w *watch) inLoop(func()) bool { return false }
 func (w *watch) leaveLoop()         {}

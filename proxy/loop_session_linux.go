@@ -3,73 +3,95 @@
 package proxy
 
 import (
+	"errors"
 	"net"
 	"runtime"
 	"sync/atomic"
 	"time"
 )
 
-// listening is a listener on these sockets, which are doors of the loops from then
-// on. Each loop keeps one of the runtime's processors (runtime.GOMAXPROCS) to itself,
-// even while it waits. One is left for everything else, such as collecting garbage.
-func (p *Proxy) listening(sockets ...net.Listener) (*listener, error) {
-	if err := p.startLoops(); err != nil {
+// listen has connections be accepted by sockets, which are doors of the loops from
+// then on. Each loop keeps one of the runtime's processors (runtime.GOMAXPROCS) to
+// itself, even while it waits. One is left for everything else, such as collecting
+// garbage.
+func (ls *loops) listen(sockets ...net.Listener) (*plaza, error) {
+	if err := ls.start(); err != nil {
 		return nil, err
 	}
-	l := &listener{proxy: p}
+	p := &plaza{loops: ls}
 	for _, socket := range sockets {
 		d, err := newDoor(socket)
 		if err != nil {
-			l.close()
+			p.close()
 			return nil, err
 		}
-		l.sockets = append(l.sockets, d)
+		p.sockets = append(p.sockets, d)
 	}
-	return l, nil
+	return p, nil
 }
 
-// startLoops starts as many loops as there are to be.
-func (p *Proxy) startLoops() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopped {
-		return errStopped // nobody would close them
+var errLoopsClosed = errors.New("the loops are closed")
+
+// start starts as many loops as there are to be.
+func (ls *loops) start() error {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.closed {
+		return errLoopsClosed // nobody would close these
 	}
-	for n := max(runtime.GOMAXPROCS(0)-1, 1); len(p.loops) < n; {
-		l, err := startLoop(p)
+	for n := max(runtime.GOMAXPROCS(0)-1, 1); len(ls.all) < n; {
+		l, err := startLoop(ls)
 		if err != nil {
 			return err
 		}
-		p.loops = append(p.loops, l)
+		ls.all = append(ls.all, l)
 	}
 	return nil
 }
 
-// letIn lets clients in by one of the sockets.
-func (l *listener) letIn(socket net.Listener) { socket.(*door).letIn(l, l.proxy.loops) }
-
-// apart has a session leave its loop, for what would keep that from the others; back
-// has it return. Meanwhile its connections can be waited for by any goroutine.
-func (s *session) apart() (back func()) {
-	c := s.co
-	if c == nil {
-		return func() {}
-	}
-	s.bind(nil)
-	c.yield(toLeave)
-	return func() {
-		s.bind(c)
-		c.yield(toReturn)
+// letIn has a session opened for each connection, until p is closed.
+func (p *plaza) letIn(open func(*coroutine, net.Conn)) {
+	p.open = open
+	p.loops.mu.Lock()
+	all := p.loops.all
+	p.loops.mu.Unlock()
+	for _, socket := range p.sockets {
+		socket.(*door).letIn(p, all)
 	}
 }
 
-// bind says what the session runs on: a coroutine, or a goroutine (nil).
-func (s *session) bind(c *coroutine) {
-	s.co = c
-	for _, l := range []*leg{s.client, s.server} {
-		if socket := l.socket(); socket != nil {
-			socket.bind(c)
-		}
+// run has f run in a loop, if there is one.
+func (ls *loops) run(f func(*coroutine)) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if len(ls.all) == 0 {
+		ls.crew.do(func() { f(nil) })
+		return
+	}
+	l := ls.all[0]
+	l.do(func() { l.begin(f) })
+}
+
+// leave has a session leave its loop, for what would keep that from the others, until
+// comeBack. Meanwhile its connections can be waited for by any goroutine.
+func (c *coroutine) leave(client, server *leg) {
+	bind(nil, client, server)
+	c.yield(toLeave)
+}
+
+// comeBack has it return to the loop.
+func (c *coroutine) comeBack(client, server *leg) {
+	bind(c, client, server)
+	c.yield(toReturn)
+}
+
+// bind says what waits for the legs: a coroutine, or goroutines (nil).
+func bind(c *coroutine, client, server *leg) {
+	if socket := client.socket(); socket != nil {
+		socket.bind(c)
+	}
+	if socket := server.socket(); socket != nil {
+		socket.bind(c)
 	}
 }
 
@@ -87,57 +109,53 @@ func (l *leg) socket() *socket {
 }
 
 // owns says whether a socket is one of the session's connections.
-func (s *session) owns(socket *socket) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.client.socket() == socket || s.server.socket() == socket
+func owns(s owner, socket *socket) bool {
+	client, server := s.legs()
+	return client.socket() == socket || server.socket() == socket
 }
 
 // A parked session waits for the client, the server, the end of its time, or to be
 // asked to leave, whichever comes first. It has no coroutine meanwhile, hence no
 // stack, and no buffer.
 type parked struct {
-	session *session
-	loop    *loop
-	gone    atomic.Bool
+	owner owner
+	loop  atomic.Pointer[loop] // nil: it has been woken
 }
 
 func (p *parked) wake() {
-	if p.gone.CompareAndSwap(false, true) {
-		p.loop.do(func() { p.loop.begin(p.resume) })
+	if l := p.loop.Swap(nil); l != nil {
+		l.do(func() { l.begin(p.owner.resumeOn) })
 	}
 }
 
-func (p *parked) resume(c *coroutine) {
-	s := p.session
-	s.hold(func() {
-		s.client.socket().unawait()
-		s.server.socket().unawait()
-		s.bind(c)
-		s.resume()
-	})
+// mayPark says whether a session can be parked until a time, at most. The next thing
+// that it does then is to park.
+func (c *coroutine) mayPark(client, server *leg, until time.Time) bool {
+	if c == nil || client.socket() == nil || server.socket() == nil || len(client.buffered()) > 0 {
+		return false
+	}
+	return client.setAlarm(until) == nil && server.setAlarm(time.Time{}) == nil && !client.woken.Load()
 }
 
-// park has the session wait so. It is false if that cannot be done; else the session
-// is somebody else's from here on.
-func (s *session) park(limit time.Time) bool {
-	client, server := s.client.socket(), s.server.socket()
-	if s.co == nil || client == nil || server == nil || len(s.client.buffered()) > 0 {
-		return false
-	}
-	if s.client.setAlarm(limit) != nil || s.server.setAlarm(time.Time{}) != nil || s.client.woken.Load() {
-		return false
-	}
-	s.idleUntil = limit.Sub(s.began)
-	s.dialogue.Rest()
-	s.client.letGo()
-	s.server.letGo()
-	p := &parked{session: s, loop: s.co.loop}
-	if client.await(p) && server.await(p) {
+// park has a session wait so. It is false if that cannot be done; else the session is
+// somebody else's from here on.
+func (c *coroutine) park(s owner, client, server *leg) bool {
+	client.letGo()
+	server.letGo()
+	p := &parked{owner: s}
+	p.loop.Store(c.loop)
+	if client.socket().await(p) && server.socket().await(p) {
 		return true
 	}
-	client.unawait()
-	return !p.gone.CompareAndSwap(false, true)
+	client.socket().unawait()
+	return p.loop.Swap(nil) == nil
+}
+
+// unpark is the end of that: c waits for the connections from here on.
+func (c *coroutine) unpark(client, server *leg) {
+	client.socket().unawait()
+	server.socket().unawait()
+	bind(c, client, server)
 }
 
 // inLoop has the loop look at the server, if the session runs in one.

@@ -88,14 +88,14 @@ func (s *socket) event(_ *loop, events uint32) {
 }
 
 // session is the one that waits for the socket; nil if none is known to.
-func (s *socket) session() *session {
+func (s *socket) session() owner {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p, ok := s.ways[reading].waiter.(*parked); ok {
-		return p.session
+		return p.owner
 	}
 	if s.co != nil {
-		return s.co.session
+		return s.co.owner
 	}
 	return nil
 }
@@ -324,7 +324,7 @@ func (s *socket) setDeadline(which int, t time.Time) error {
 }
 
 func (s *socket) RemoteAddr() net.Addr { return s.addr(s.remote) }
-func (s *socket) LocalAddr() net.Addr  { return s.addr(s.localAddrPort()) }
+func (s *socket) LocalAddr() net.Addr  { return s.addr(s.LocalAddrPort()) }
 
 func (s *socket) addr(a netip.AddrPort) net.Addr {
 	if s.local {
@@ -333,9 +333,9 @@ func (s *socket) addr(a netip.AddrPort) net.Addr {
 	return net.TCPAddrFromAddrPort(a)
 }
 
-func (s *socket) remoteAddrPort() netip.AddrPort { return s.remote }
+func (s *socket) RemoteAddrPort() netip.AddrPort { return s.remote }
 
-func (s *socket) localAddrPort() (a netip.AddrPort) {
+func (s *socket) LocalAddrPort() (a netip.AddrPort) {
 	(*rawSocket)(s).Control(func(fd uintptr) {
 		if name, err := syscall.Getsockname(int(fd)); err == nil {
 			a = addrPortOf(int(fd), name)

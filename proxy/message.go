@@ -63,14 +63,14 @@ type transfer struct {
 	since    []byte                    // what it has sent since then, as long as that may be a command
 	last     lastOctets                // of the client's
 
-	mends  bool                // something had to be mended: more will have to be
-	mended *[middleBuffer]byte // what mended pieces are made in; nil until then
+	mends  bool        // something had to be mended: more will have to be
+	mended *mendBuffer // what mended pieces are made in; nil until then
 }
 
 // room is for a mended piece: large once one has been seen.
 func (m *transfer) room() []byte {
 	if m.mended == nil && m.mends {
-		m.mended = middleBuffers.Get().(*[middleBuffer]byte)
+		m.mended = getBuffer()
 	}
 	if m.mended == nil {
 		return nil
@@ -263,7 +263,7 @@ func (m *transfer) end() {
 // spare gives back what nothing is in while the client is waited for.
 func (m *transfer) spare() {
 	if m.mended != nil {
-		middleBuffers.Put(m.mended)
+		putBuffer(m.mended)
 		m.mended = nil
 	}
 }

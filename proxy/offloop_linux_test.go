@@ -8,13 +8,10 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"runtime"
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"smtpshim/proxy/header"
 	"smtpshim/proxy/smtptest"
@@ -115,6 +112,7 @@ func TestFilesOfCertificatesKeepNoOtherSessionWaiting(t *testing.T) {
 }
 
 func TestAddressesOfThisMachineKeepNoOtherSessionWaiting(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2)) // one loop
 	server := greeter(t, "tcp", "127.0.0.1:0", "a").Addr().String()
 	slow := newObstacle(t)
 	p := apply(t, &Route{Listen: []string{"0.0.0.0:0"}, Servers: []string{server}})
@@ -124,16 +122,13 @@ func TestAddressesOfThisMachineKeepNoOtherSessionWaiting(t *testing.T) {
 	}
 	port := header.AddrPort(p.Addr("0.0.0.0:0")).Port()
 	loops := make(chan bool, 1)
-	l := p.loops[0]
-	l.do(func() {
-		l.begin(func(c *coroutine) {
-			s := &session{proxy: p, co: c, route: &running{Route: &Route{}}}
-			loops <- s.wouldLoop(netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), port))
-		})
+	p.loops.run(func(c *coroutine) {
+		s := &session{proxy: p, co: c, route: &running{Route: &Route{}}}
+		loops <- s.wouldLoop(netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), port))
 	})
 	slow.meet(t)
 	done := make(chan struct{})
-	l.do(func() { close(done) })
+	p.loops.run(func(*coroutine) { close(done) })
 	select {
 	case <-done:
 	case <-time.After(time.Minute):
@@ -168,33 +163,4 @@ func TestApplyKeepsNoSessionWaiting(t *testing.T) {
 		t.Error("a name that is not known is listened on")
 	}
 	wantOthersServed(t, p, "127.0.0.1:0")
-}
-
-func TestZonesHaveTheNamesThatPackageNetGivesThem(t *testing.T) {
-	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Skip(os.NewSyscallError("socket", err))
-	}
-	defer unix.Close(fd)
-	all, err := net.Interfaces()
-	if err != nil || len(all) == 0 {
-		t.Skip("no interfaces: ", err)
-	}
-	for _, i := range all {
-		if got := zoneOf(fd, uint32(i.Index)); got != i.Name {
-			t.Errorf("interface %d is named %q; want %q", i.Index, got, i.Name)
-		}
-		if got := zoneID(fd, i.Name); got != uint32(i.Index) {
-			t.Errorf("interface %s is number %d; want %d", i.Name, got, i.Index)
-		}
-	}
-	if got := zoneOf(fd, 1<<30); got != "1073741824" {
-		t.Errorf("an interface that is not there is named %q", got)
-	}
-	if got := zoneID(fd, "1073741824"); got != 1<<30 {
-		t.Errorf("number %d", got)
-	}
-	if got := zoneID(fd, "nowhere"); got != 0 {
-		t.Errorf("an interface that is not there has number %d", got)
-	}
 }

@@ -8,6 +8,27 @@ import (
 // errParked says that a session waits without anything to run on.
 var errParked = errors.New("parked")
 
+// park has the session wait for the client, the server or the end of its time with
+// nothing to run on. It is false if that cannot be done; else the session is somebody
+// else's from here on.
+func (s *session) park(limit time.Time) bool {
+	if !s.co.mayPark(s.client, s.server, limit) {
+		return false
+	}
+	s.idleUntil = limit.Sub(s.began)
+	s.dialogue.Rest()
+	return s.co.park(s, s.client, s.server)
+}
+
+// resumeOn has the session go on after park, in the loop that c is of.
+func (s *session) resumeOn(c *coroutine) {
+	s.co = c
+	s.hold(func() {
+		c.unpark(s.client, s.server)
+		s.resume()
+	})
+}
+
 // resume runs a session that was parked.
 func (s *session) resume() {
 	s.now = time.Now()

@@ -48,13 +48,12 @@ type Proxy struct {
 	routes    []*running
 	checks    sync.WaitGroup
 	unchecked context.CancelFunc // ends the checks of routes
-	loops     []*loop            // that sessions run in; none until there is a listener
-	crew      crew
-	turns     *rewrite.Turns // of sessions in all loops
-	arriving  sync.WaitGroup // who accepts, and connections that have not entered yet
-	stopped   bool           // listens no more
-	draining  bool           // and asks its sessions to leave
-	none      chan struct{}  // nil while it listens; closed when no session is left
+	loops     *loops             // that sessions run in
+	turns     *rewrite.Turns     // of sessions in all loops
+	arriving  sync.WaitGroup     // who accepts, and connections that have not entered yet
+	stopped   bool               // listens no more
+	draining  bool               // and asks its sessions to leave
+	none      chan struct{}      // nil while it listens; closed when no session is left
 
 	ending context.Context // is done when what is left is to be closed
 	end    context.CancelFunc
@@ -62,13 +61,19 @@ type Proxy struct {
 
 	addresses func() ([]net.Addr, error) // of this machine; nil: net.InterfaceAddrs
 
-	id        atomic.Uint64
-	turnsHeld atomic.Uint64
+	id atomic.Uint64
 }
 
 // TurnsHeld is how many turns of the loops took more than 100 ms, during which the
 // other sessions of the loop waited. It stays zero where there are no loops.
-func (p *Proxy) TurnsHeld() uint64 { return p.turnsHeld.Load() }
+func (p *Proxy) TurnsHeld() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.loops == nil {
+		return 0
+	}
+	return p.loops.held()
+}
 
 // running is a route that is served, with what its sessions share.
 type running struct {
@@ -203,7 +208,9 @@ func (p *Proxy) prepare() {
 	p.ending, p.end = context.WithCancel(context.Background())
 	p.unchecked = func() {}
 	p.turns = rewrite.NewTurns(maxTurns)
-	p.crew = crew{proxy: p, work: make(chan func()), done: p.ending.Done()}
+	p.loops = newLoops(loopsConfig{
+		logger: p.logger, defect: func(d *defect, doing string) { p.reportDefect(d, doing) }, arriving: &p.arriving, done: p.ending.Done(),
+	})
 	p.id.Store(rand.Uint64() >> 24)
 }
 
@@ -245,8 +252,8 @@ func (p *Proxy) replace(wanted map[string]*running, opened map[string]*listener)
 			if local {
 				unlinkOnClose(socket, true) // also if it was handed to us
 			}
-			l.letIn(socket)
 		}
+		l.begin(p)
 	}
 	return left
 }
@@ -289,13 +296,7 @@ func (p *Proxy) Drain(ctx context.Context) error {
 
 // closeLoops ends what sessions run in, once there are none.
 func (p *Proxy) closeLoops() {
-	p.mu.Lock()
-	loops := p.loops
-	p.loops = nil
-	p.mu.Unlock()
-	for _, l := range loops {
-		l.close()
-	}
+	p.loops.close()
 	p.turns.Close()
 }
 

@@ -1,14 +1,12 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
 	"net"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,31 +129,6 @@ func TestASessionHasAnEnd(t *testing.T) {
 		}
 		far.Close()
 		p.Close()
-	})
-}
-
-func TestWhoCannotAcceptTriesAgainAfterAWhileThatGrows(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		l := &listener{proxy: &Proxy{Logger: slog.New(slog.NewTextHandler(&log, nil))}}
-		l.proxy.prepare()
-		defer l.proxy.Close()
-		began := time.Now()
-		for _, want := range []time.Duration{5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000} {
-			if pause := l.failed(&net.TCPAddr{}, syscall.EMFILE); pause != want*time.Millisecond {
-				t.Errorf("a pause of %v; want %v ms", pause, int(want))
-			}
-			time.Sleep(want * time.Millisecond)
-		}
-		told := strings.Count(log.String(), "accepting a connection")
-		if most := int(time.Since(began)/time.Second) + 1; told < 2 || told > most {
-			t.Errorf("%d lines in the log, of %v", told, time.Since(began))
-		}
-		l.accepted()
-		l.proxy.arriving.Done()
-		if pause := l.failed(&net.TCPAddr{}, syscall.EMFILE); pause != 5*time.Millisecond {
-			t.Errorf("a pause of %v after a success", pause)
-		}
 	})
 }
 

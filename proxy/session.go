@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -463,9 +462,7 @@ func (s *session) setDialling(c io.Closer) {
 	s.dialling = c
 }
 
-func isTimeout(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || err == errSlow
-}
+func isTimeout(err error) bool { return timedOut(err) || err == errSlow }
 
 // setClient changes the client's leg; the one before must be empty.
 func (s *session) setClient(l *leg) {

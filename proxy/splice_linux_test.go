@@ -14,8 +14,7 @@ func TestAFillThatIsInterruptedHasTakenNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.close()
-	l.take()
-	l.into, l.most = c, conduitSize
+	l.divert(c, conduitSize)
 	if _, err := near.Write([]byte("12345")); err != nil {
 		t.Fatal(err)
 	}

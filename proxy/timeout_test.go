@@ -357,32 +357,6 @@ func TestCloseDoesNotWaitForAConnectionBeingMade(t *testing.T) {
 	})
 }
 
-// Whoever ends a wait may come before it: what happened then must not wait for
-// the timeout.
-func TestAnInterruptIsNotLostBetweenTwoReads(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		near, far := net.Pipe()
-		defer near.Close()
-		defer far.Close()
-		l := newLeg(near)
-		for _, after := range []time.Duration{0, time.Second} {
-			if after == 0 {
-				l.interrupt()
-			} else {
-				time.AfterFunc(after, l.interrupt)
-			}
-			began := time.Now()
-			if err := l.fill(began.Add(time.Hour)); !l.interrupted(err) || time.Since(began) != after {
-				t.Errorf("%v after %v, want an interrupt after %v", err, time.Since(began), after)
-			}
-			began = time.Now()
-			if err := l.fill(began.Add(time.Minute)); !isTimeout(err) || l.interrupted(err) || time.Since(began) != time.Minute {
-				t.Errorf("the fill behind it: %v after %v", err, time.Since(began))
-			}
-		}
-	})
-}
-
 // A client that goes on sending, however slowly, hears at the end of its message what
 // the server said in the middle; one that pauses hears it then.
 func TestAnAnswerInAMessageWaitsForTheEndOrAPause(t *testing.T) {

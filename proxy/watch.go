@@ -34,7 +34,7 @@ func startWatch(server *leg, wake func()) *watch {
 func (w *watch) run(wake func()) {
 	defer close(w.done)
 	w.defect = contain(func() { w.err = w.server.read() })
-	if w.defect != nil || !isTimeout(w.err) {
+	if w.defect != nil || !timedOut(w.err) {
 		w.fired.Store(true)
 		wake()
 	}
@@ -54,7 +54,7 @@ func (w *watch) stop() (spoke bool, err error) {
 	if w.defect != nil {
 		panic(w.defect)
 	}
-	if isTimeout(w.err) {
+	if timedOut(w.err) {
 		return false, nil
 	}
 	return true, w.err

@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// apart has a session leave its loop, for what would keep that from the others; back
+// has it return. Meanwhile its connections can be waited for by any goroutine.
+func (s *session) apart() (back func()) {
+	c := s.co
+	if c == nil {
+		return func() {}
+	}
+	s.co = nil
+	c.leave(s.client, s.server)
+	return func() {
+		s.co = c
+		c.comeBack(s.client, s.server)
+	}
+}
+
+// legs returns the connections that the session has.
+func (s *session) legs() (client, server *leg) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.client, s.server
+}
+
+// dialServer dials a server for a session, in its loop if the address says where to.
+// Names, sockets in the file system and addresses to dial from are package net's.
+func (s *session) dialServer(ctx context.Context, server string) (net.Conn, error) {
+	c, source := s.co, s.route.Source
+	if c == nil {
+		return s.dialAs(ctx, server)
+	}
+	to, err := netip.ParseAddrPort(server)
+	if err == nil && s.proxy.dial == nil && !source.Client && !source.Address.IsValid() {
+		deadline, _ := ctx.Deadline()
+		to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
+		conn, err := s.connectTo(to, deadline)
+		if err != nil {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(to), Err: err}
+		}
+		return conn, nil
+	}
+	back := s.apart()
+	conn, err := s.dialAs(ctx, server)
+	if err == nil {
+		conn, err = c.adopt(conn, remoteOf(conn))
+	}
+	back()
+	return conn, err
+}
+
+// connectTo dials an address, in the loop.
+func (s *session) connectTo(to netip.AddrPort, deadline time.Time) (net.Conn, error) {
+	conn, err := s.co.connect(to)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.departs(conn); err == nil {
+		err = s.awaitConnection(conn, deadline)
+	}
+	if err != nil {
+		conn.Close()
+		s.forgetServerTrip()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// awaitConnection waits until there is one, or the session is killed.
+func (s *session) awaitConnection(conn net.Conn, deadline time.Time) error {
+	s.setDialling(conn)
+	defer s.setDialling(nil)
+	if err := s.proxy.ending.Err(); err != nil { // if not yet, kill finds it
+		return err
+	}
+	return s.co.awaitConnected(conn, deadline)
+}
