@@ -9,6 +9,7 @@ import (
 
 	"smtpshim/proxy/header"
 	"smtpshim/proxy/servers"
+	"smtpshim/proxy/wire"
 	"smtpshim/rewrite"
 )
 
@@ -48,7 +49,7 @@ func (r *Route) mayCarryTLS() bool {
 // is silent because it waits for a TLS handshake, and the client has begun one.
 func (s *session) greetingOrTLS(name string) ([]byte, error) {
 	by, asked := s.now.Add(s.route.Timeouts.greeting()), false
-	for look := firstLook; len(s.server.buffered()) == 0; look = min(2*look, lastLook) {
+	for look := firstLook; len(s.server.Buffered()) == 0; look = min(2*look, lastLook) {
 		err := s.fill(s.server, earlier(by, s.now.Add(look)))
 		if err != nil && !isTimeout(err) {
 			return nil, err
@@ -71,9 +72,9 @@ func (s *session) clientBeginsTLS() bool {
 	if s.serverName != "" {
 		return false
 	}
-	first := s.client.buffered()
+	first := s.client.Buffered()
 	if len(first) == 0 {
-		first = s.client.peek(time.Time{})
+		first = s.client.Peek(time.Time{})
 	}
 	return rewrite.IsTLS(first)
 }
@@ -142,7 +143,7 @@ func (c *firstOctets) areTLS() bool {
 }
 
 // carry goes on with a server that begins with TLS, as does the client.
-func (s *session) carry(t *servers.Server, server *leg, took time.Duration) {
+func (s *session) carry(t *servers.Server, server *wire.Leg, took time.Duration) {
 	s.counts(t)
 	s.serverName = s.addressOf(t)
 	s.setServer(server)

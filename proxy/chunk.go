@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"smtpshim/proxy/wire"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -14,9 +15,9 @@ type chunk struct {
 	bodyWait
 	size      int64
 	left      int64
-	forward   bool     // to the server; false: dropped
-	converted bool     // it goes by DATA
-	conduit   *conduit // nil: none yet, or none to be had
+	forward   bool             // to the server; false: dropped
+	converted bool             // it goes by DATA
+	pipe      *wire.SplicePipe // nil: none yet, or none to be had
 
 	refusal []byte // the server's, before it had the whole chunk; nil: none
 	lost    bool   // the server was, before it had the whole chunk
@@ -26,7 +27,7 @@ type chunk struct {
 
 func (s *session) beginChunk(forward bool) chunk {
 	size := s.dialogue.ChunkSize()
-	s.client.large = size > smallBuffer
+	s.client.Large = size > wire.SmallBuffer
 	forward = forward && s.server != nil
 	return chunk{bodyWait: bodyWait{s: s, began: s.now, watches: forward}, size: size, left: size, forward: forward}
 }
@@ -35,7 +36,7 @@ func (s *session) beginChunk(forward bool) chunk {
 // Nothing without an error means that something else came first.
 func (c *chunk) next(most int64) ([]byte, error) {
 	s := c.s
-	if len(s.client.buffered()) == 0 {
+	if len(s.client.Buffered()) == 0 {
 		if c.dropped > maxDiscarded {
 			return nil, c.overrun()
 		}
@@ -43,7 +44,7 @@ func (c *chunk) next(most int64) ([]byte, error) {
 			return nil, err
 		}
 	}
-	b := s.client.buffered()
+	b := s.client.Buffered()
 	b = b[:min(int64(len(b)), c.left, most)]
 	c.left -= int64(len(b))
 	if !c.forward {
@@ -57,7 +58,7 @@ func (c *chunk) more() error {
 	s := c.s
 	err := c.fill(c.size - c.left)
 	switch {
-	case err == nil, s.client.interrupted(err):
+	case err == nil, s.client.Interrupted(err):
 		return nil
 	case err == errServerFirst:
 		return c.answered(c.serverErr)
@@ -86,7 +87,7 @@ func (c *chunk) writeFailed(err error) error {
 	}
 	c.forward = false
 	if c.s.server != nil {
-		c.s.server.closeWrite()
+		c.s.server.CloseWrite()
 	}
 	return nil
 }
@@ -118,7 +119,7 @@ func (c *chunk) answered(err error) error {
 	case err == nil: // a yes to what the server does not have yet
 		s.trouble(fmt.Errorf("%w to a chunk that has not ended: %q", errBadReply, cut(raw)))
 		return c.broken(errUnasked)
-	case errors.Is(err, errBadReply), errors.Is(err, errFull):
+	case errors.Is(err, errBadReply), errors.Is(err, wire.ErrFull):
 		return c.broken(err)
 	}
 	s.trouble(err)
@@ -196,9 +197,9 @@ func (c *chunk) overrun() error {
 
 func (c *chunk) end() {
 	c.stop()
-	c.s.client.large = false
-	if c.conduit != nil {
-		c.conduit.close()
+	c.s.client.Large = false
+	if c.pipe != nil {
+		c.pipe.Close()
 	}
 }
 
@@ -209,26 +210,26 @@ const unspliced = 64 << 10
 // splices says whether the kernel can move what comes next.
 func (c *chunk) splices() bool {
 	s := c.s
-	if c.left <= unspliced || !s.client.canSplice() || !s.server.canSplice() || len(s.client.buffered()) > 0 {
+	if c.left <= unspliced || !s.client.CanSplice() || !s.server.CanSplice() || len(s.client.Buffered()) > 0 {
 		return false
 	}
-	if c.conduit == nil {
-		c.conduit, _ = newConduit()
+	if c.pipe == nil {
+		c.pipe, _ = wire.NewSplicePipe()
 	}
-	return c.conduit != nil
+	return c.pipe != nil
 }
 
 // splice waits for octets of the chunk and moves them to the server.
 func (c *chunk) splice() error {
 	s := c.s
-	s.client.divert(c.conduit, int(min(c.left-unspliced, conduitSize)))
+	s.client.Divert(c.pipe, int(min(c.left-unspliced, wire.SplicePipeSize)))
 	err := c.more()
-	c.left -= int64(s.client.diverted())
-	s.client.divert(nil, 0)
+	c.left -= int64(s.client.Diverted())
+	s.client.Divert(nil, 0)
 	if err != nil || !c.forward {
 		return err
 	}
-	if err := s.serverSplice(c.conduit); err != nil {
+	if err := s.serverSplice(c.pipe); err != nil {
 		return c.writeFailed(err)
 	}
 	return nil
@@ -261,7 +262,7 @@ func (s *session) chunk(forward bool) error {
 		if err := c.pass(b); err != nil {
 			return err
 		}
-		s.client.consume(len(b))
+		s.client.Consume(len(b))
 	}
 	if c.conclude() {
 		return nil
@@ -277,7 +278,7 @@ func (s *session) chunk(forward bool) error {
 func (c *chunk) pass(b []byte) error {
 	s := c.s
 	if c.forward && c.left == 0 && c.refusal == nil {
-		if c.stop() || s.server.spoke() {
+		if c.stop() || s.server.Spoke() {
 			if err := c.answered(c.serverErr); err != nil {
 				return err
 			}
@@ -329,7 +330,7 @@ func (s *session) chunkText() error {
 				}
 			}
 		}
-		s.client.consume(len(b))
+		s.client.Consume(len(b))
 	}
 	return c.endText(refusal)
 }
@@ -355,7 +356,7 @@ func (c *chunk) endText(refusal string) error {
 		d.RefuseChunk(refusal)
 		return nil
 	}
-	if spoke := c.stop(); last && c.forward && (spoke || s.server.spoke()) {
+	if spoke := c.stop(); last && c.forward && (spoke || s.server.Spoke()) {
 		if err := c.answered(c.serverErr); err != nil {
 			return err
 		}

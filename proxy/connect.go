@@ -13,6 +13,7 @@ import (
 	"smtpshim/proxy/header"
 	"smtpshim/proxy/servers"
 	"smtpshim/proxy/tlspolicy"
+	"smtpshim/proxy/wire"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -61,14 +62,14 @@ func (s *session) connect() error {
 // A greeting is a server that has greeted, well or not, and how long that took.
 type greeting struct {
 	standing *servers.Server
-	server   *leg // nil: none has
+	server   *wire.Leg // nil: none has
 	raw      []byte
 	took     time.Duration
 }
 
 func (g greeting) close() {
 	if g.server != nil {
-		g.server.close()
+		g.server.Close()
 	}
 }
 
@@ -89,13 +90,13 @@ func (s *session) take(g greeting) error {
 	s.text = chunkText{}
 	s.dialogue.Serves((*taught)(s))
 	s.dialogue.Greeting(g.raw)
-	g.server.consume(len(g.raw))
+	g.server.Consume(len(g.raw))
 	s.answered = true
 	return nil
 }
 
 // greeted dials one server and waits for its greeting, where TLS may take two tries.
-func (s *session) greeted(name string) (*leg, []byte, error) {
+func (s *session) greeted(name string) (*wire.Leg, []byte, error) {
 	server, raw, err := s.greetedOnce(name)
 	if err != nil && s.route.triesClassic(name, err) {
 		s.trouble(err)
@@ -104,7 +105,7 @@ func (s *session) greeted(name string) (*leg, []byte, error) {
 	return server, raw, err
 }
 
-func (s *session) greetedOnce(name string) (*leg, []byte, error) {
+func (s *session) greetedOnce(name string) (*wire.Leg, []byte, error) {
 	conn, err := s.dial(deadlined{s.proxy.ending, s.now.Add(s.route.Timeouts.connect())}, name)
 	if err == nil {
 		if err = header.Write(conn, s.route.ProxySend, s.ends, s.now.Add(s.route.Timeouts.connect())); err != nil {
@@ -116,7 +117,7 @@ func (s *session) greetedOnce(name string) (*leg, []byte, error) {
 		s.failed(vocabulary.ServerConnect)
 		return nil, nil, err
 	}
-	server := newLeg(conn)
+	server := wire.NewLeg(conn)
 	s.setServer(server)
 	raw, err := []byte(nil), s.proxy.ending.Err() // if not yet, kill finds the server
 	if err == nil && s.route.ServerTLS.Mode == rewrite.ServerTLSImplicit {
@@ -127,7 +128,7 @@ func (s *session) greetedOnce(name string) (*leg, []byte, error) {
 			s.failed(vocabulary.ServerTLS)
 			return nil, nil, err
 		}
-		server = newLeg(secure)
+		server = wire.NewLeg(secure)
 		s.setServer(server)
 	}
 	if err == nil {
@@ -146,7 +147,7 @@ func (s *session) greetedOnce(name string) (*leg, []byte, error) {
 		return server, nil, err
 	}
 	if err != nil {
-		server.close()
+		server.Close()
 		s.failed(vocabulary.ServerGreeting)
 		return nil, nil, s.namesHeader(fmt.Errorf("waiting for the greeting: %w", err))
 	}
@@ -160,7 +161,7 @@ func (s *session) clientTLS() error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	if len(s.client.buffered()) > 0 {
+	if len(s.client.Buffered()) > 0 {
 		return s.over(vocabulary.OutcomeClientProtocol, errors.New("octets in clear behind STARTTLS"))
 	}
 	if err := s.shakeClient(); err != nil {
@@ -173,14 +174,14 @@ func (s *session) clientTLS() error {
 // serverTLS shakes hands with the server.
 func (s *session) serverTLS() error {
 	s.while = "in the TLS handshake with the server"
-	if len(s.server.buffered()) > 0 {
-		s.trouble(fmt.Errorf("octets in clear behind the answer to STARTTLS: %q", cut(s.server.buffered())))
+	if len(s.server.Buffered()) > 0 {
+		s.trouble(fmt.Errorf("octets in clear behind the answer to STARTTLS: %q", cut(s.server.Buffered())))
 		s.misspoke(vocabulary.BadReplyBehindSTARTTLS)
 		s.dialogue.Garbage()
 		return nil
 	}
-	s.server.disarm()
-	conn, err := s.shakeServer(s.server.conn, s.serverName)
+	s.server.Disarm()
+	conn, err := s.shakeServer(s.server.Conn, s.serverName)
 	if err != nil {
 		s.trouble(err)
 		if s.route.triesClassic(s.serverName, err) {
@@ -197,9 +198,9 @@ func (s *session) serverTLS() error {
 		}
 		return nil
 	}
-	total := s.server.total
-	secure := newLeg(conn)
-	secure.total = total
+	total := s.server.Total
+	secure := wire.NewLeg(conn)
+	secure.Total = total
 	s.setServer(secure)
 	s.dialogue.ServerTLS()
 	return nil
@@ -233,7 +234,7 @@ func (s *session) shake(side vocabulary.Side, conn net.Conn, with func(context.C
 		s.refresh(s.route.dialer)
 	}
 	conn.SetDeadline(s.now.Add(s.route.Timeouts.tls()))
-	secure, err := with(context.Background(), wired(conn))
+	secure, err := with(context.Background(), wire.ForTLS(conn))
 	conn.SetDeadline(time.Time{})
 	s.now = time.Now()
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"smtpshim/proxy/wire"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -13,9 +14,9 @@ const maxDefect = 1000
 
 // reportDefect logs a defect. Attrs tell where it happened, as for slog.Logger.Log.
 // A panic of the log itself has nowhere to go.
-func (p *Proxy) reportDefect(d *defect, doing string, attrs ...any) {
-	contain(func() {
-		panicked, stack := d.value, d.stack
+func (p *Proxy) reportDefect(d *wire.Defect, doing string, attrs ...any) {
+	wire.Contain(func() {
+		panicked, stack := d.Value, d.Stack
 		if of, ok := panicked.(*rewrite.Panic); ok { // from the coroutine of a turn
 			panicked, stack = of.Value, of.Stack
 		}
@@ -32,8 +33,8 @@ var errDefect = errors.New("a panic in smtpshim, whose stack is in the log")
 // hold runs f, a stretch of the session: to the end of the session, or until it is
 // parked. After a panic it ends the session.
 func (s *session) hold(f func()) {
-	s.co.runs(s)
-	for d := contain(f); d != nil; d = contain(s.finish) { // finish goes on behind the step that panicked
+	s.runner.Runs(s)
+	for d := wire.Contain(f); d != nil; d = wire.Contain(s.finish) { // finish goes on behind the step that panicked
 		s.defective(d)
 	}
 }
@@ -41,13 +42,13 @@ func (s *session) hold(f func()) {
 // guard runs f, part of the session, on another goroutine than the session's. After
 // a panic it closes both connections, so that the session ends.
 func (s *session) guard(f func()) {
-	if d := contain(f); d != nil {
-		s.lose(d)
+	if d := wire.Contain(f); d != nil {
+		s.Lose(d)
 	}
 }
 
 // lose ends the session for a defect that another goroutine, or the loop, has met.
-func (s *session) lose(d *defect) {
+func (s *session) Lose(d *wire.Defect) {
 	s.lost.CompareAndSwap(nil, d)
 	s.kill()
 }
@@ -58,20 +59,20 @@ func (s *session) kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.client != nil {
-		s.client.cut()
+		s.client.Cut()
 	}
 	if s.dialling != nil {
 		s.dialling.Close()
 	}
 	if s.server != nil {
-		s.server.cut()
+		s.server.Cut()
 	}
 }
 
 // defective is what becomes of the session for a defect: finish does the rest. Only
 // the first of a session is told of.
-func (s *session) defective(d *defect) {
-	s.co.spoil()
+func (s *session) defective(d *wire.Defect) {
+	s.runner.Spoil()
 	s.outcome, s.err = vocabulary.OutcomeDefect, errDefect
 	if s.isDefective {
 		return
@@ -82,11 +83,11 @@ func (s *session) defective(d *defect) {
 		attrs = append(attrs, "session", s.id)
 	}
 	s.proxy.reportDefect(d, s.while, attrs...)
-	contain(s.countDefect)
-	contain(s.apologize)
-	for _, l := range []*leg{s.client, s.server} {
+	wire.Contain(s.countDefect)
+	wire.Contain(s.apologize)
+	for _, l := range []*wire.Leg{s.client, s.server} {
 		if l != nil {
-			l.forget()
+			l.Forget()
 		}
 	}
 }
@@ -107,10 +108,10 @@ func (s *session) countDefect() {
 // have been in the middle of it.
 func (s *session) apologize() {
 	inClear := s.route.ClientTLS.Mode == rewrite.ClientTLSImplicit && s.sum.clientTLS == ""
-	if s.client == nil || s.client.broken || s.mute || inClear || s.finished > 0 || s.lost.Load() != nil {
+	if s.client == nil || s.client.Broken || s.mute || inClear || s.finished > 0 || s.lost.Load() != nil {
 		return
 	}
-	if s.client.write([]byte("421 4.3.0 internal error\r\n"), refusalWait) == nil && s.route.Observer != nil {
+	if s.client.Write([]byte("421 4.3.0 internal error\r\n"), refusalWait) == nil && s.route.Observer != nil {
 		s.route.Observer.Reply(421)
 	}
 }

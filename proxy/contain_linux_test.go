@@ -3,16 +3,37 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"smtpshim/proxy/smtptest"
+	"smtpshim/proxy/wire"
 )
+
+// A lockedBuffer is written to and read by several goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
 
 // starttlsServer is a server that goes opaque after STARTTLS and says what it hears.
 func starttlsServer(t *testing.T) (address string) {
@@ -62,7 +83,7 @@ func awaitParked(t *testing.T, p *Proxy) *session {
 // inLoopOf runs f in the loop of a proxy.
 func inLoopOf(p *Proxy, f func()) {
 	done := make(chan struct{})
-	p.loops.run(func(*coroutine) {
+	p.loops.Go(func(*wire.Runner) {
 		defer close(done)
 		f()
 	})
@@ -107,14 +128,14 @@ func wantDefect(t *testing.T, p *Proxy, log *lockedBuffer) {
 }
 
 func TestAPanicInAnOpaqueStretchEndsItWithoutAWord(t *testing.T) {
-	for half, leg := range map[string]func(*session) *leg{
-		"from the client": func(s *session) *leg { return s.client },
-		"from the server": func(s *session) *leg { return s.server },
+	for half, leg := range map[string]func(*session) *wire.Leg{
+		"from the client": func(s *session) *wire.Leg { return s.client },
+		"from the server": func(s *session) *wire.Leg { return s.server },
 	} {
 		t.Run(half, func(t *testing.T) {
 			log, p, s, client := parkedSession(t)
 			inLoopOf(p, func() {
-				leg(s).onDrained(func() {
+				leg(s).OnDrained(func() {
 					if s.mute {
 						panic("boom")
 					}
@@ -131,7 +152,7 @@ func TestAPanicInAnOpaqueStretchEndsItWithoutAWord(t *testing.T) {
 
 func TestAPanicWithinAReadLeavesNoLockBehind(t *testing.T) {
 	log, p, s, client := parkedSession(t)
-	inLoopOf(p, func() { s.client.onDrained(func() { panic("boom") }) })
+	inLoopOf(p, func() { s.client.OnDrained(func() { panic("boom") }) })
 	if err := smtptest.Play(client, time.Minute, smtptest.Say("NOOP"), smtptest.Expect("421 4.3.0 internal error"), smtptest.ExpectEnd()); err != nil {
 		t.Error(err)
 	}
@@ -140,7 +161,7 @@ func TestAPanicWithinAReadLeavesNoLockBehind(t *testing.T) {
 
 func TestASessionThatIsLostEndsWithoutAWord(t *testing.T) {
 	log, p, s, client := parkedSession(t)
-	s.lose(contain(func() { panic("boom") }))
+	s.Lose(wire.Contain(func() { panic("boom") }))
 	if err := smtptest.Play(client, time.Minute, smtptest.ExpectEnd()); err != nil {
 		t.Error(err)
 	}

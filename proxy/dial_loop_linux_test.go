@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"smtpshim/proxy/wire"
 )
 
 // looped is a proxy that has loops.
@@ -23,7 +25,7 @@ func looped(t *testing.T) *Proxy {
 	p := &Proxy{Logger: slog.New(slog.DiscardHandler)}
 	p.prepare()
 	t.Cleanup(func() { p.Close() })
-	if _, err := p.loops.listen(); err != nil {
+	if _, err := p.loops.Listen(); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -37,8 +39,8 @@ func TestADialInALoopSaysWhyItFails(t *testing.T) {
 	nobody := netip.MustParseAddrPort(free.Addr().String())
 	free.Close()
 	p, failed := looped(t), make(chan error, 1)
-	p.loops.run(func(c *coroutine) {
-		s := &session{proxy: p, co: c}
+	p.loops.Go(func(c *wire.Runner) {
+		s := &session{proxy: p, runner: c}
 		_, err := s.connectTo(nobody, time.Now().Add(time.Minute))
 		failed <- err
 	})
@@ -56,8 +58,8 @@ func TestADialThatFailsLeavesNoTrip(t *testing.T) {
 	nobody := netip.MustParseAddrPort(free.Addr().String())
 	free.Close()
 	p, left := looped(t), make(chan int, 1)
-	p.loops.run(func(c *coroutine) {
-		s := &session{proxy: p, co: c, destination: nobody.String()}
+	p.loops.Go(func(c *wire.Runner) {
+		s := &session{proxy: p, runner: c, destination: nobody.String()}
 		s.travels(trip{nobody, nobody}) // the client's own, which stays
 		if _, err := s.connectTo(nobody, time.Now().Add(time.Minute)); err == nil {
 			t.Error("nobody listens, and it is connected")

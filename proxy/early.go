@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"smtpshim/proxy/wire"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -45,8 +46,8 @@ func (s *session) askToOpen() {
 
 // shakeClient shakes hands with the client, whose leg is TLS from then on.
 func (s *session) shakeClient() error {
-	s.client.disarm()
-	conn, err := s.shake(vocabulary.SideClient, s.client.conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
+	s.client.Disarm()
+	conn, err := s.shake(vocabulary.SideClient, s.client.Conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
 		return s.route.ClientTLS.Acceptor.Handshake(ctx, conn, s.address)
 	})
 	switch {
@@ -55,13 +56,13 @@ func (s *session) shakeClient() error {
 	case err != nil:
 		return s.over(vocabulary.OutcomeTLS, err)
 	}
-	s.setClient(newLeg(conn))
+	s.setClient(wire.NewLeg(conn))
 	return nil
 }
 
 // peek is a wait for the client's first octets.
 func (s *session) peek(allowed time.Duration) []byte {
-	first := s.client.peek(s.now.Add(allowed))
+	first := s.client.Peek(s.now.Add(allowed))
 	s.now = time.Now()
 	return first
 }

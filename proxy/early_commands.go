@@ -75,7 +75,7 @@ func (s *session) greetingShown(name string) ([]byte, error) {
 // nothing has come.
 func (s *session) endGreeting(by time.Time) {
 	for {
-		b, n := s.server.buffered(), 0
+		b, n := s.server.Buffered(), 0
 		for bytes.HasPrefix(b[n:], []byte("220-")) {
 			end := bytes.IndexByte(b[n:], '\n')
 			if end < 0 {
@@ -89,12 +89,12 @@ func (s *session) endGreeting(by time.Time) {
 		case next[0] != '2' || bytes.HasPrefix(next, []byte("22")):
 			return
 		case n == 0:
-			s.server.replace(0, []byte("220 "+s.route.policy.Hostname+"\r\n"))
+			s.server.Replace(0, []byte("220 "+s.route.policy.Hostname+"\r\n"))
 			return
 		default:
 			teaser := bytes.Clone(b[:n])
 			teaser[bytes.LastIndexByte(teaser[:n-1], '\n')+len("220-")] = ' '
-			s.server.replace(n, teaser)
+			s.server.Replace(n, teaser)
 			return
 		}
 		if s.fill(s.server, by) != nil {
@@ -111,7 +111,7 @@ func (s *session) afterNOOP(greeting []byte) ([]byte, error) {
 	if refused {
 		wait = min(wait, lastWords)
 	}
-	s.server.consume(len(greeting))
+	s.server.Consume(len(greeting))
 	raw, err := s.readReply(wait)
 	switch {
 	case refused && err != nil:
@@ -121,8 +121,8 @@ func (s *session) afterNOOP(greeting []byte) ([]byte, error) {
 	case !refused && (bytes.HasPrefix(raw, []byte("421")) || bytes.HasPrefix(raw, []byte("554"))):
 		return raw, nil
 	}
-	s.server.replace(len(raw), greeting)
-	return s.server.buffered()[:len(greeting)], nil
+	s.server.Replace(len(raw), greeting)
+	return s.server.Buffered()[:len(greeting)], nil
 }
 
 // speaksFirst reports, without waiting, whether the client has sent something before
@@ -132,9 +132,9 @@ func (s *session) speaksFirst() bool {
 	if s.serverName != "" {
 		return false
 	}
-	if b := s.client.buffered(); len(b) > 0 {
+	if b := s.client.Buffered(); len(b) > 0 {
 		return b[0] != handshake
 	}
-	first := s.client.peek(time.Time{})
+	first := s.client.Peek(time.Time{})
 	return len(first) > 0 && first[0] != handshake
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"time"
 
+	"smtpshim/proxy/wire"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -50,7 +51,7 @@ func (s *session) vacate() { s.proxy.vacate(s) }
 // leave is the end of the session: Drain and Close wait for it.
 func (s *session) leave() {
 	if s.isDefective {
-		contain(s.kill) // what closes it may be what has panicked
+		wire.Contain(s.kill) // what closes it may be what has panicked
 	}
 	if !s.entered {
 		s.entered = true
@@ -72,15 +73,15 @@ func (s *session) linger() {
 	if s.client == nil || s.isDefective && s.mute {
 		return
 	}
-	clean := (s.outcome == vocabulary.OutcomeOK || s.outcome == vocabulary.OutcomeSilent) && len(s.client.buffered()) == 0
+	clean := (s.outcome == vocabulary.OutcomeOK || s.outcome == vocabulary.OutcomeSilent) && len(s.client.Buffered()) == 0
 	if clean || s.outcome == vocabulary.OutcomeClientLost || s.outcome == vocabulary.OutcomeCutOff || s.outcome == vocabulary.OutcomeOpaque {
 		return
 	}
-	s.client.closeWrite()
+	s.client.CloseWrite()
 	deadline := time.Now().Add(lingering)
-	for most := s.client.total + lingeringOctets; s.client.total < most; {
-		s.client.consume(len(s.client.buffered()))
-		if err := s.fill(s.client, deadline); err != nil && !s.client.interrupted(err) {
+	for most := s.client.Total + lingeringOctets; s.client.Total < most; {
+		s.client.Consume(len(s.client.Buffered()))
+		if err := s.fill(s.client, deadline); err != nil && !s.client.Interrupted(err) {
 			break
 		}
 	}
@@ -88,7 +89,7 @@ func (s *session) linger() {
 
 func (s *session) closeClient() {
 	if s.client != nil {
-		s.client.close()
+		s.client.Close()
 	}
 }
 

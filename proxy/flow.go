@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"smtpshim/proxy/tlspolicy"
+	"smtpshim/proxy/wire"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -38,7 +39,7 @@ func (s *session) flushClient() error {
 // saidNothingYet reports whether an error is that the client has hung up before it said
 // anything, as checks of balancers do, whether by a FIN or a RST.
 func (s *session) saidNothingYet(err error) bool {
-	if s.client.total > 0 {
+	if s.client.Total > 0 {
 		return false
 	}
 	failed, ok := errors.AsType[*tlspolicy.Error](err)
@@ -67,27 +68,27 @@ func (s *session) serverWrite(b []byte) error {
 }
 
 // fill is a wait for octets of one side.
-func (s *session) fill(l *leg, deadline time.Time) error {
+func (s *session) fill(l *wire.Leg, deadline time.Time) error {
 	s.tellHeld()
-	s.co.read()
-	err := l.fill(deadline)
+	s.runner.BeforeRead()
+	err := l.Fill(deadline)
 	s.now = time.Now()
 	return err
 }
 
 // write is a wait only if the other side does not take it.
-func (s *session) write(l *leg, b []byte) error {
-	err := l.write(b, s.route.Timeouts.data())
-	if l.stalled() {
+func (s *session) write(l *wire.Leg, b []byte) error {
+	err := l.Write(b, s.route.Timeouts.data())
+	if l.Stalled() {
 		s.now = time.Now()
 	}
 	return err
 }
 
 // serverSplice is serverWrite for what is in a conduit.
-func (s *session) serverSplice(c *conduit) error {
-	err := s.server.writeConduit(c, s.route.Timeouts.data())
-	if s.server.stalled() {
+func (s *session) serverSplice(c *wire.SplicePipe) error {
+	err := s.server.WritePipe(c, s.route.Timeouts.data())
+	if s.server.Stalled() {
 		s.now = time.Now()
 	}
 	if err != nil {

@@ -3,9 +3,8 @@ package proxy
 import (
 	"fmt"
 	"os"
-	"syscall"
 
-	"golang.org/x/sys/unix"
+	"smtpshim/proxy/wire"
 )
 
 // Sockets are copies of what the proxy listens on, and of what it was handed, by
@@ -39,7 +38,7 @@ func (p *Proxy) Sockets() (_ map[string][]*os.File, err error) {
 		if _, ok := p.Inherited[address]; ok {
 			continue
 		}
-		for _, socket := range l.sockets {
+		for _, socket := range l.Sockets {
 			if err := add(address, socket); err != nil {
 				return nil, err
 			}
@@ -52,27 +51,11 @@ func (p *Proxy) Sockets() (_ map[string][]*os.File, err error) {
 // Unlike the copy that a listener makes of itself, it can be given to another
 // process without making the first one block.
 func CopySocket(socket any) (*os.File, error) {
-	fd, err := copySocket(socket)
+	fd, err := wire.DuplicateSocket(socket)
 	if err != nil {
 		return nil, err
 	}
 	return os.NewFile(uintptr(fd), "socket"), nil
-}
-
-func copySocket(socket any) (second int, err error) {
-	s, ok := socket.(syscall.Conn)
-	if !ok {
-		return 0, fmt.Errorf("%T has no descriptor", socket)
-	}
-	raw, err := s.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	err = control(raw, func(fd int) error {
-		second, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-		return os.NewSyscallError("fcntl", err)
-	})
-	return second, err
 }
 
 // CloseSockets closes all of them.

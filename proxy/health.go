@@ -9,6 +9,7 @@ import (
 
 	"smtpshim/proxy/header"
 	"smtpshim/proxy/servers"
+	"smtpshim/proxy/wire"
 	"smtpshim/rewrite"
 )
 
@@ -39,10 +40,10 @@ func (p *Proxy) startChecks(ctx context.Context, r *running) {
 // check finds out again and again how a server is.
 func (p *Proxy) check(ctx context.Context, r *running, t *servers.Server) {
 	for {
-		if d := contain(func() { p.checkOnce(ctx, r, t) }); d != nil {
+		if d := wire.Contain(func() { p.checkOnce(ctx, r, t) }); d != nil {
 			p.reportDefect(d, "checking a server", "route", r.Name, "server", t.Address())
 			if r.Observer != nil {
-				contain(r.Observer.Defect)
+				wire.Contain(r.Observer.Defect)
 			}
 		}
 		wait := time.NewTimer(jittered(r.Health.Interval))
@@ -114,8 +115,8 @@ func (p *Proxy) examineOnce(ctx context.Context, r *running, server string, by t
 		}
 		conn = secure
 	}
-	l := newLeg(conn)
-	defer l.release()
+	l := wire.NewLeg(conn)
+	defer l.Release()
 	code, err := hear(l, by)
 	switch {
 	case err != nil:
@@ -134,29 +135,29 @@ func (p *Proxy) examineOnce(ctx context.Context, r *running, server string, by t
 }
 
 // say writes a command and gives the code of the answer.
-func say(l *leg, command string, by time.Time) (code string, err error) {
-	if err := l.write([]byte(command+"\r\n"), time.Until(by)); err != nil {
+func say(l *wire.Leg, command string, by time.Time) (code string, err error) {
+	if err := l.Write([]byte(command+"\r\n"), time.Until(by)); err != nil {
 		return "", err
 	}
 	return hear(l, by)
 }
 
 // hear waits for a whole reply and gives its code.
-func hear(l *leg, by time.Time) (code string, err error) {
+func hear(l *wire.Leg, by time.Time) (code string, err error) {
 	for {
-		b := l.buffered()
+		b := l.Buffered()
 		scan, err := rewrite.ScanReply(b)
 		switch {
 		case err != nil:
 			return "", fmt.Errorf("%w: %w: %q", errBadReply, err, cut(b))
 		case scan.N > 0:
 			code = string(b[:3])
-			l.consume(scan.N)
+			l.Consume(scan.N)
 			return code, nil
 		case len(b) >= maxReply:
 			return "", fmt.Errorf("%w: over %d octets", errBadReply, maxReply)
 		}
-		if err := l.fill(by); err != nil {
+		if err := l.Fill(by); err != nil {
 			return "", err
 		}
 	}

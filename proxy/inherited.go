@@ -50,7 +50,7 @@ func listening(file *os.File) bool {
 // route no longer asks for it: nobody minds, and whoever handed them to us may
 // have made them so.
 func (l *listener) beTransparent() error {
-	for _, socket := range l.sockets {
+	for _, socket := range l.Sockets {
 		tcp, ok := socket.(syscall.Conn)
 		if _, isTCP := socket.Addr().(*net.TCPAddr); !ok || !isTCP {
 			return fmt.Errorf("%v cannot be transparent: it is no TCP address", socket.Addr())

@@ -35,13 +35,14 @@ func leftOver() string {
 // sessions is how many goroutines the proxy has.
 func sessions() int { return len(ofTheProxy()) }
 
-// ofTheProxy are the stacks that have a method of the proxy's in them.
+// ofTheProxy are the stacks that have a method of the proxy's, or of package wire's, in
+// them.
 func ofTheProxy() []string {
 	stacks := make([]byte, 16<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	var found []string
 	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
-		if strings.Contains(stack, "smtpshim/proxy.(") {
+		if strings.Contains(stack, "smtpshim/proxy.(") || strings.Contains(stack, "smtpshim/proxy/wire.(") {
 			found = append(found, stack)
 		}
 	}

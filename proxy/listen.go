@@ -11,13 +11,14 @@ import (
 
 	"smtpshim/proxy/header"
 	"smtpshim/proxy/tlspolicy"
+	"smtpshim/proxy/wire"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
 
 // A listener accepts clients on one address, for whatever route it has now.
 type listener struct {
-	*plaza
+	*wire.Listener
 	route atomic.Pointer[running]
 }
 
@@ -31,7 +32,7 @@ func (p *Proxy) listen(address string, r *Route) (*listener, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, socket := range l.sockets {
+		for _, socket := range l.Sockets {
 			unlinkOnClose(socket, false) // until it is ours: see replace
 		}
 		return l, nil
@@ -60,24 +61,24 @@ func (p *Proxy) listening(sockets ...net.Listener) (*listener, error) {
 	if stopped {
 		return nil, errStopped // nobody would close the loops
 	}
-	accepts, err := all.listen(sockets...)
+	accepts, err := all.Listen(sockets...)
 	if err != nil {
 		return nil, err
 	}
-	return &listener{plaza: accepts}, nil
+	return &listener{Listener: accepts}, nil
 }
 
 // begin lets clients in.
 func (l *listener) begin(p *Proxy) {
-	l.letIn(func(c *coroutine, conn net.Conn) { p.open(c, conn, l.route.Load()) })
+	l.Serve(func(c *wire.Runner, conn net.Conn) { p.open(c, conn, l.route.Load()) })
 }
 
 // open makes a session of a connection: it finds out whether there is room and who
 // is there, and does the TLS handshake if the connection begins with one. Then the
 // session runs.
-func (p *Proxy) open(c *coroutine, conn net.Conn, route *running) {
+func (p *Proxy) open(c *wire.Runner, conn net.Conn, route *running) {
 	now := time.Now()
-	s := &session{co: c, proxy: p, route: route, began: now, now: now, while: "beginning"}
+	s := &session{runner: c, proxy: p, route: route, began: now, now: now, while: "beginning"}
 	s.hold(func() { s.open(conn) })
 	if s.client == nil {
 		conn.Close()
@@ -87,7 +88,7 @@ func (p *Proxy) open(c *coroutine, conn net.Conn, route *running) {
 func (s *session) open(conn net.Conn) {
 	p := s.proxy
 	s.address = remoteOf(conn).Addr()
-	s.client = newLeg(conn)
+	s.client = wire.NewLeg(conn)
 	if !p.enter(s) {
 		return
 	}
@@ -174,15 +175,15 @@ func (p *Proxy) refuse(s *session, reason vocabulary.Rejection, err error) {
 	switch reason {
 	case vocabulary.RejectionPROXYHeader:
 	case vocabulary.RejectionDraining:
-		s.client.write([]byte(drainingText+"\r\n"), refusalWait)
+		s.client.Write([]byte(drainingText+"\r\n"), refusalWait)
 	case vocabulary.RejectionClients:
-		s.client.write([]byte(rewrite.NotServedText+"\r\n"), refusalWait)
+		s.client.Write([]byte(rewrite.NotServedText+"\r\n"), refusalWait)
 	case vocabulary.RejectionDestination:
-		s.client.write([]byte("421 4.3.5 no server can be reached this way\r\n"), refusalWait)
+		s.client.Write([]byte("421 4.3.5 no server can be reached this way\r\n"), refusalWait)
 	default:
-		s.client.write([]byte("421 4.7.0 too many sessions, try again later\r\n"), refusalWait)
+		s.client.Write([]byte("421 4.7.0 too many sessions, try again later\r\n"), refusalWait)
 	}
-	s.client.close()
+	s.client.Close()
 }
 
 // refusalWait is for a client that does not even read its refusal.

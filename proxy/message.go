@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"smtpshim/proxy/wire"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -25,7 +26,7 @@ func (s *session) message(forward bool) error {
 	m := transfer{bodyWait: bodyWait{s: s, began: s.now}, forward: forward && s.server != nil, text: s.dialogue.Text()}
 	m.watches = m.forward
 	defer m.end()
-	defer func() { s.client.large = false }()
+	defer func() { s.client.Large = false }()
 	for {
 		end, err := m.piece()
 		if err != nil {
@@ -63,14 +64,14 @@ type transfer struct {
 	since    []byte                    // what it has sent since then, as long as that may be a command
 	last     lastOctets                // of the client's
 
-	mends  bool        // something had to be mended: more will have to be
-	mended *mendBuffer // what mended pieces are made in; nil until then
+	mends  bool         // something had to be mended: more will have to be
+	mended *wire.Buffer // what mended pieces are made in; nil until then
 }
 
 // room is for a mended piece: large once one has been seen.
 func (m *transfer) room() []byte {
 	if m.mended == nil && m.mends {
-		m.mended = getBuffer()
+		m.mended = wire.GetBuffer()
 	}
 	if m.mended == nil {
 		return nil
@@ -84,9 +85,9 @@ func (m *transfer) room() []byte {
 func (m *transfer) piece() (end bool, err error) {
 	s := m.s
 	for {
-		src := s.client.buffered()
+		src := s.client.Buffered()
 		if m.text.Changes() { // to something as long again
-			src = src[:min(len(src), middleBuffer)]
+			src = src[:min(len(src), wire.MiddleBuffer)]
 		}
 		out, n, end := m.text.Next(m.room(), src)
 		m.mends = m.text.Mends()
@@ -101,7 +102,7 @@ func (m *transfer) piece() (end bool, err error) {
 			m.dropped += int64(n)
 		}
 		if m.forward && end {
-			if m.stop() || s.server.spoke() {
+			if m.stop() || s.server.Spoke() {
 				if err := m.answered(m.serverErr); err != nil {
 					return false, err
 				}
@@ -115,8 +116,8 @@ func (m *transfer) piece() (end bool, err error) {
 				}
 			}
 		}
-		s.client.consume(n)
-		if end || n == 0 || len(s.client.buffered()) == 0 {
+		s.client.Consume(n)
+		if end || n == 0 || len(s.client.Buffered()) == 0 {
 			return end, nil
 		}
 	}
@@ -152,16 +153,16 @@ func (m *transfer) more() error {
 		m.held = m.asks() || s.draining.Load()
 	}
 	m.spare()
-	s.client.large = m.octets > 0 // a short message fits the small buffer
+	s.client.Large = m.octets > 0 // a short message fits the small buffer
 	err := m.fill(m.octets)
 	switch {
-	case err == nil, s.client.interrupted(err):
+	case err == nil, s.client.Interrupted(err):
 		return nil
 	case err == errServerFirst:
 		return m.answered(m.serverErr)
 	case err == errPause:
 		return m.give()
-	case errors.Is(err, errFull):
+	case errors.Is(err, wire.ErrFull):
 		return fmt.Errorf("message buffer: %w", err)
 	}
 	m.report(cmp.Or(m.outcome, vocabulary.MessageCut))
@@ -263,7 +264,7 @@ func (m *transfer) end() {
 // spare gives back what nothing is in while the client is waited for.
 func (m *transfer) spare() {
 	if m.mended != nil {
-		putBuffer(m.mended)
+		wire.PutBuffer(m.mended)
 		m.mended = nil
 	}
 }

@@ -3,6 +3,8 @@ package proxy
 import (
 	"errors"
 	"time"
+
+	"smtpshim/proxy/wire"
 )
 
 const (
@@ -32,11 +34,11 @@ var (
 type bodyWait struct {
 	s         *session
 	began     time.Time
-	watches   bool   // the server is to be watched
-	whole     bool   // the server gets all of the body whatever it says: writes to it go on
-	held      bool   // an answer is held for the end: fill reports a pause of the client
-	watch     *watch // that is under way; nil: none
-	serverErr error  // of the server's connection, with errServerFirst; nil: it has spoken, or the error is not known yet
+	watches   bool        // the server is to be watched
+	whole     bool        // the server gets all of the body whatever it says: writes to it go on
+	held      bool        // an answer is held for the end: fill reports a pause of the client
+	watch     *wire.Watch // that is under way; nil: none
+	serverErr error       // of the server's connection, with errServerFirst; nil: it has spoken, or the error is not known yet
 }
 
 // fill waits until the client has sent more of a body of which so many octets have
@@ -70,13 +72,13 @@ func (w *bodyWait) fill(octets int64) error {
 			until = earlier(limit, s.now.Add(watchAfter))
 		}
 		err := s.fill(s.client, until)
-		if w.watch != nil && w.watch.fired.Load() && w.stop() {
+		if w.watch != nil && w.watch.HasFired() && w.stop() {
 			return errServerFirst
 		}
 		switch {
 		case err == nil:
 			return w.rate(octets)
-		case !isTimeout(err) || s.client.interrupted(err) || !until.Before(limit):
+		case !isTimeout(err) || s.client.Interrupted(err) || !until.Before(limit):
 			return err
 		case w.held:
 			return errPause
@@ -110,13 +112,13 @@ func (p *Proxy) isCrowded(r *running) bool {
 // start begins to watch the server. It is false if the server has spoken already.
 func (w *bodyWait) start() bool {
 	server, client, whole := w.s.server, w.s.client, w.whole
-	if w.serverErr = nil; server.spoke() {
+	if w.serverErr = nil; server.Spoke() {
 		return false
 	}
-	w.watch = startWatch(server, func() {
-		client.interrupt()
+	w.watch = wire.StartWatch(server, func() {
+		client.Interrupt()
 		if !whole {
-			server.interruptWrite()
+			server.InterruptWrite()
 		}
 	})
 	return true
@@ -128,9 +130,9 @@ func (w *bodyWait) stop() (spoke bool) {
 	if w.watch == nil {
 		return false
 	}
-	spoke, w.serverErr = w.watch.stop()
+	spoke, w.serverErr = w.watch.Stop()
 	w.watch = nil
-	w.s.server.resumeWrite()
+	w.s.server.ResumeWrite()
 	return spoke
 }
 
@@ -139,7 +141,7 @@ func (w *bodyWait) stop() (spoke bool) {
 func (w *bodyWait) reasonFor(failed error) error {
 	w.serverErr = nil
 	w.stop()
-	if isTimeout(failed) && w.serverErr == nil && !w.s.server.spoke() {
+	if isTimeout(failed) && w.serverErr == nil && !w.s.server.Spoke() {
 		return failed
 	}
 	return w.serverErr

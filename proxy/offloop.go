@@ -5,25 +5,27 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"smtpshim/proxy/wire"
 )
 
 // apart has a session leave its loop, for what would keep that from the others; back
 // has it return. Meanwhile its connections can be waited for by any goroutine.
 func (s *session) apart() (back func()) {
-	c := s.co
+	c := s.runner
 	if c == nil {
 		return func() {}
 	}
-	s.co = nil
-	c.leave(s.client, s.server)
+	s.runner = nil
+	c.Leave(s.client, s.server)
 	return func() {
-		s.co = c
-		c.comeBack(s.client, s.server)
+		s.runner = c
+		c.Return(s.client, s.server)
 	}
 }
 
 // legs returns the connections that the session has.
-func (s *session) legs() (client, server *leg) {
+func (s *session) Legs() (client, server *wire.Leg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.client, s.server
@@ -32,7 +34,7 @@ func (s *session) legs() (client, server *leg) {
 // dialServer dials a server for a session, in its loop if the address says where to.
 // Names, sockets in the file system and addresses to dial from are package net's.
 func (s *session) dialServer(ctx context.Context, server string) (net.Conn, error) {
-	c, source := s.co, s.route.Source
+	c, source := s.runner, s.route.Source
 	if c == nil {
 		return s.dialAs(ctx, server)
 	}
@@ -49,7 +51,7 @@ func (s *session) dialServer(ctx context.Context, server string) (net.Conn, erro
 	back := s.apart()
 	conn, err := s.dialAs(ctx, server)
 	if err == nil {
-		conn, err = c.adopt(conn, remoteOf(conn))
+		conn, err = c.Adopt(conn, remoteOf(conn))
 	}
 	back()
 	return conn, err
@@ -57,7 +59,7 @@ func (s *session) dialServer(ctx context.Context, server string) (net.Conn, erro
 
 // connectTo dials an address, in the loop.
 func (s *session) connectTo(to netip.AddrPort, deadline time.Time) (net.Conn, error) {
-	conn, err := s.co.connect(to)
+	conn, err := s.runner.Connect(to)
 	if err != nil {
 		return nil, err
 	}
@@ -79,5 +81,5 @@ func (s *session) awaitConnection(conn net.Conn, deadline time.Time) error {
 	if err := s.proxy.ending.Err(); err != nil { // if not yet, kill finds it
 		return err
 	}
-	return s.co.awaitConnected(conn, deadline)
+	return s.runner.AwaitConnected(conn, deadline)
 }

@@ -15,6 +15,7 @@ import (
 
 	"smtpshim/proxy/header"
 	"smtpshim/proxy/smtptest"
+	"smtpshim/proxy/wire"
 	"smtpshim/rewrite"
 )
 
@@ -122,13 +123,13 @@ func TestAddressesOfThisMachineKeepNoOtherSessionWaiting(t *testing.T) {
 	}
 	port := header.AddrPort(p.Addr("0.0.0.0:0")).Port()
 	loops := make(chan bool, 1)
-	p.loops.run(func(c *coroutine) {
-		s := &session{proxy: p, co: c, route: &running{Route: &Route{}}}
+	p.loops.Go(func(c *wire.Runner) {
+		s := &session{proxy: p, runner: c, route: &running{Route: &Route{}}}
 		loops <- s.wouldLoop(netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), port))
 	})
 	slow.meet(t)
 	done := make(chan struct{})
-	p.loops.run(func(*coroutine) { close(done) })
+	p.loops.Go(func(*wire.Runner) { close(done) })
 	select {
 	case <-done:
 	case <-time.After(time.Minute):

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"smtpshim/proxy/wire"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -21,8 +22,8 @@ func (s *session) opaque() error {
 		return s.over(vocabulary.OutcomeServerLost, nil)
 	}
 	s.mute = true
-	client.take() // before both ways do, at the same time
-	server.take()
+	client.Prepare() // before both ways do, at the same time
+	server.Prepare()
 	defer s.apart()()
 	if s.dialogue.Sealed() {
 		if err := s.firstBlock(); err != nil {
@@ -44,19 +45,19 @@ func (s *session) opaque() error {
 
 // pump moves octets one way. It ends when the source does, or when nothing has
 // moved either way for as long as an answer to a message may take.
-func (s *session) pump(to, from *leg, last *atomic.Int64) error {
-	defer to.closeWrite()
+func (s *session) pump(to, from *wire.Leg, last *atomic.Int64) error {
+	defer to.CloseWrite()
 	allowed := s.route.Timeouts.dataEnd()
-	var b bulk
-	defer b.end(from)
+	var b wire.Bulk
+	defer b.End(from)
 	for {
-		if moved, err := b.pass(to, from, allowed); err != nil {
-			from.interrupt()
+		if moved, err := b.Pass(to, from, allowed); err != nil {
+			from.Interrupt()
 			return err
 		} else if moved {
 			last.Store(time.Now().UnixNano())
 		}
-		err := from.fill(time.Unix(0, last.Load()).Add(allowed))
+		err := from.Fill(time.Unix(0, last.Load()).Add(allowed))
 		switch {
 		case err == nil:
 		case err == io.EOF:
@@ -65,7 +66,7 @@ func (s *session) pump(to, from *leg, last *atomic.Int64) error {
 			// the other way was busy
 		default:
 			s.closing.Store(true)
-			to.interrupt()
+			to.Interrupt()
 			return err
 		}
 	}

@@ -175,7 +175,7 @@ func (p *Proxy) listensOn(port uint16) (hosts []netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, l := range p.listeners {
-		for _, socket := range l.sockets {
+		for _, socket := range l.Sockets {
 			if at := zoneless(header.AddrPort(socket.Addr())); at.Port() == port {
 				hosts = append(hosts, at.Addr())
 			}

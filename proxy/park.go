@@ -3,6 +3,8 @@ package proxy
 import (
 	"errors"
 	"time"
+
+	"smtpshim/proxy/wire"
 )
 
 // errParked says that a session waits without anything to run on.
@@ -12,19 +14,19 @@ var errParked = errors.New("parked")
 // nothing to run on. It is false if that cannot be done; else the session is somebody
 // else's from here on.
 func (s *session) park(limit time.Time) bool {
-	if !s.co.mayPark(s.client, s.server, limit) {
+	if !s.runner.MayIdle(s.client, s.server, limit) {
 		return false
 	}
 	s.idleUntil = limit.Sub(s.began)
 	s.dialogue.Rest()
-	return s.co.park(s, s.client, s.server)
+	return s.runner.Idle(s, s.client, s.server)
 }
 
 // resumeOn has the session go on after park, in the loop that c is of.
-func (s *session) resumeOn(c *coroutine) {
-	s.co = c
+func (s *session) ResumeOn(c *wire.Runner) {
+	s.runner = c
 	s.hold(func() {
-		c.unpark(s.client, s.server)
+		c.Resume(s.client, s.server)
 		s.resume()
 	})
 }
@@ -32,7 +34,7 @@ func (s *session) resumeOn(c *coroutine) {
 // resume runs a session that was parked.
 func (s *session) resume() {
 	s.now = time.Now()
-	if s.server.spoke() {
+	if s.server.Spoke() {
 		if err := s.unasked(nil); err != nil {
 			s.finish()
 			return

@@ -25,7 +25,7 @@ func TestConnectionsInALoopSendAtOnce(t *testing.T) {
 	for len(near) == 0 {
 		p.mu.Lock()
 		for s := range p.sessions {
-			near <- s.client.conn
+			near <- s.client.Conn
 		}
 		p.mu.Unlock()
 	}
@@ -66,4 +66,4 @@ func TestAnIdleSessionHasNothingToRunOn(t *testing.T) {
 
 // isParked says whether a session has nothing to run on, and nothing to read and write
 // with.
-func isParked(p *Proxy) bool { return p.loops.idle() == 1 }
+func isParked(p *Proxy) bool { return p.loops.Idle() == 1 }

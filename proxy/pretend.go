@@ -20,7 +20,7 @@ func (s *session) pretends(line []byte) bool {
 	}
 	rest := []byte(header.Signature[s.claimed:])
 	switch {
-	case bytes.HasPrefix(s.client.buffered(), rest):
+	case bytes.HasPrefix(s.client.Buffered(), rest):
 		return true
 	case bytes.HasPrefix(rest, line):
 		s.claimed += int32(len(line))
@@ -33,7 +33,7 @@ func (s *session) pretends(line []byte) bool {
 // namesHeader adds to why a server did not greet that it may wait for the PROXY header
 // with which the client has begun, and how that would pass.
 func (s *session) namesHeader(err error) error {
-	if first := string(s.client.peek(time.Time{})); first != "PRO" && first != header.Signature[:3] {
+	if first := string(s.client.Peek(time.Time{})); first != "PRO" && first != header.Signature[:3] {
 		return err
 	}
 	return fmt.Errorf("%w; the client begins as with a PROXY header, which proxy_protocol.accept_from would take, and proxy_protocol.send give the server", err)

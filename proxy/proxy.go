@@ -26,6 +26,7 @@ import (
 
 	"smtpshim/proxy/header"
 	"smtpshim/proxy/servers"
+	"smtpshim/proxy/wire"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -48,7 +49,7 @@ type Proxy struct {
 	routes    []*running
 	checks    sync.WaitGroup
 	unchecked context.CancelFunc // ends the checks of routes
-	loops     *loops             // that sessions run in
+	loops     *wire.Loops        // that sessions run in
 	turns     *rewrite.Turns     // of sessions in all loops
 	arriving  sync.WaitGroup     // who accepts, and connections that have not entered yet
 	stopped   bool               // listens no more
@@ -72,7 +73,7 @@ func (p *Proxy) TurnsHeld() uint64 {
 	if p.loops == nil {
 		return 0
 	}
-	return p.loops.held()
+	return p.loops.HeldTurns()
 }
 
 // running is a route that is served, with what its sessions share.
@@ -193,7 +194,7 @@ func (p *Proxy) putInForce(runs []*running, wanted map[string]*running, opened m
 
 func closeAll(listeners map[string]*listener) {
 	for _, l := range listeners {
-		l.close()
+		l.Close()
 	}
 }
 
@@ -208,8 +209,8 @@ func (p *Proxy) prepare() {
 	p.ending, p.end = context.WithCancel(context.Background())
 	p.unchecked = func() {}
 	p.turns = rewrite.NewTurns(maxTurns)
-	p.loops = newLoops(loopsConfig{
-		logger: p.logger, defect: func(d *defect, doing string) { p.reportDefect(d, doing) }, arriving: &p.arriving, done: p.ending.Done(),
+	p.loops = wire.NewLoops(wire.Config{
+		Logger: p.logger, Defect: func(d *wire.Defect, doing string) { p.reportDefect(d, doing) }, Arriving: &p.arriving, Done: p.ending.Done(),
 	})
 	p.id.Store(rand.Uint64() >> 24)
 }
@@ -248,7 +249,7 @@ func (p *Proxy) replace(wanted map[string]*running, opened map[string]*listener)
 	}
 	for address, l := range opened {
 		_, local := socketPath(address)
-		for _, socket := range l.sockets {
+		for _, socket := range l.Sockets {
 			if local {
 				unlinkOnClose(socket, true) // also if it was handed to us
 			}
@@ -264,7 +265,7 @@ func (p *Proxy) Addr(address string) net.Addr {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if l := p.listeners[address]; l != nil {
-		return l.sockets[0].Addr()
+		return l.Sockets[0].Addr()
 	}
 	return nil
 }
@@ -296,7 +297,7 @@ func (p *Proxy) Drain(ctx context.Context) error {
 
 // closeLoops ends what sessions run in, once there are none.
 func (p *Proxy) closeLoops() {
-	p.loops.close()
+	p.loops.Close()
 	p.turns.Close()
 }
 
@@ -337,12 +338,12 @@ func (p *Proxy) stopListening(unlink bool) {
 	p.listeners = map[string]*listener{}
 	p.mu.Unlock()
 	for _, l := range listeners {
-		for _, socket := range l.sockets {
+		for _, socket := range l.Sockets {
 			if !unlink {
 				unlinkOnClose(socket, false)
 			}
 		}
-		l.close()
+		l.Close()
 	}
 }
 

@@ -20,7 +20,7 @@ func (s *session) readSome(allowed time.Duration) (raw []byte, settled bool, err
 		switch {
 		case err == nil, !isTimeout(err), !s.now.Before(deadline):
 			return raw, false, err
-		case len(s.server.buffered()) == 0 && s.client.spoke():
+		case len(s.server.Buffered()) == 0 && s.client.Spoke():
 			s.settleMessage()
 			return nil, true, nil
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"smtpshim/proxy/wire"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -34,14 +35,14 @@ func (s *session) premature() bool {
 		return false
 	}
 	s.answered = false
-	if !s.server.spoke() {
+	if !s.server.Spoke() {
 		return false
 	}
-	if len(s.server.buffered()) == 0 {
+	if len(s.server.Buffered()) == 0 {
 		s.fill(s.server, s.now.Add(spokeWait))
 	}
 	s.dropUnasked()
-	b := s.server.buffered()
+	b := s.server.Buffered()
 	return len(b) > 0 && !bytes.HasPrefix(b, []byte("421"))
 }
 
@@ -81,7 +82,7 @@ func (s *session) ask() error {
 		return nil
 	}
 	s.asked = s.now.Sub(s.began)
-	if s.answered && s.server.ask(d.ToServer, s.route.Timeouts.data()) {
+	if s.answered && s.server.Ask(d.ToServer, s.route.Timeouts.data()) {
 		s.answered = false
 		return nil
 	}
@@ -105,12 +106,12 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 	}
 	deadline, flushAt, heard := s.now.Add(allowed), s.now.Add(min(holdReplies, allowed)), s.now
 	for {
-		had := len(s.server.buffered())
+		had := len(s.server.Buffered())
 		raw, wait, bad := s.nextReply(s.now.Sub(heard))
 		if raw != nil || bad != nil && wait == 0 {
 			return raw, bad
 		}
-		if had > 0 && len(s.server.buffered()) == 0 && s.unawaited() {
+		if had > 0 && len(s.server.Buffered()) == 0 && s.unawaited() {
 			return nil, errDropped
 		}
 		until, flushes := deadline, len(s.dialogue.ToClient) > 0
@@ -130,14 +131,14 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 			if err := s.flushClient(); err != nil {
 				return nil, err
 			}
-		case err == errSpoke && s.dropUnasked():
+		case err == wire.ErrSpoke && s.dropUnasked():
 			if err := s.serverWrite(s.dialogue.ToServer); err != nil {
 				return nil, err
 			}
-		case err == errSpoke && !bytes.HasPrefix(s.server.buffered(), []byte("421")):
+		case err == wire.ErrSpoke && !bytes.HasPrefix(s.server.Buffered(), []byte("421")):
 			return nil, errUnasked
-		case err == errSpoke:
-		case !isTimeout(err) && !errors.Is(err, errFull) && s.isCutOff(): // the last line is whole now
+		case err == wire.ErrSpoke:
+		case !isTimeout(err) && !errors.Is(err, wire.ErrFull) && s.isCutOff(): // the last line is whole now
 		case bad != nil: // what was waited for might have made a reply of it
 			return nil, bad
 		default:
@@ -156,7 +157,7 @@ func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration
 		return raw, 0, err
 	}
 	for range maxRepairs {
-		b := s.server.buffered()
+		b := s.server.Buffered()
 		if len(b) == 0 || err == nil && s.asAsked(b[len(raw):]) && !s.doubtful(raw) {
 			break
 		}
@@ -168,7 +169,7 @@ func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration
 			break
 		}
 		s.badReply(err)
-		s.server.replace(n, made)
+		s.server.Replace(n, made)
 		raw, err = s.wholeReply()
 	}
 	return raw, 0, err
@@ -177,13 +178,13 @@ func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration
 // isCutOff reports whether the rules have made a reply of what the server has said
 // before it hung up.
 func (s *session) isCutOff() bool {
-	b := s.server.buffered()
+	b := s.server.Buffered()
 	if len(b) == 0 || !s.dialogue.Repairs() {
 		return false
 	}
 	n, made, ok := s.dialogue.RepairCutOff(b)
 	if ok && len(made) > 0 {
-		s.server.replace(n, made)
+		s.server.Replace(n, made)
 	}
 	return ok && len(made) > 0
 }
@@ -236,20 +237,20 @@ func (s *session) unawaited() bool {
 // dropUnasked has the rules drop what the server has said and nobody has asked
 // for. It reports whether that was all.
 func (s *session) dropUnasked() bool {
-	if len(s.server.buffered()) == 0 || !s.dialogue.Repairs() {
+	if len(s.server.Buffered()) == 0 || !s.dialogue.Repairs() {
 		return false
 	}
 	for range maxRepairs {
-		n, made, ok := s.dialogue.RepairUnasked(s.server.buffered())
+		n, made, ok := s.dialogue.RepairUnasked(s.server.Buffered())
 		if !ok {
 			return false
 		}
 		s.badReply(errUnasked)
-		s.server.replace(n, made)
+		s.server.Replace(n, made)
 		if len(made) > 0 {
 			return false
 		}
-		if len(s.server.buffered()) == 0 {
+		if len(s.server.Buffered()) == 0 {
 			return true
 		}
 	}
@@ -262,7 +263,7 @@ func (s *session) saidNothing() bool {
 	if !s.route.Rules.Repairs() {
 		return s.dropUnasked() // observed rules see it, and drop nothing
 	}
-	if len(s.server.buffered()) == 0 {
+	if len(s.server.Buffered()) == 0 {
 		s.fill(s.server, s.now.Add(spokeWait)) // if that fails, the next read says why
 	}
 	return s.dropUnasked()
@@ -289,7 +290,7 @@ func (s *session) lastWord() bool {
 func (s *session) hungUp() bool {
 	for until := s.now.Add(hangsUpWithin); ; {
 		if err := s.fill(s.server, until); err != nil {
-			return !isTimeout(err) && !errors.Is(err, errFull)
+			return !isTimeout(err) && !errors.Is(err, wire.ErrFull)
 		}
 	}
 }
@@ -300,7 +301,7 @@ const hangsUpWithin = 500 * time.Millisecond
 // wholeReply takes a reply from what is buffered, if it is whole and within the
 // limits.
 func (s *session) wholeReply() ([]byte, error) {
-	b := s.server.buffered()
+	b := s.server.Buffered()
 	scan, err := rewrite.ScanReply(b)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w: %s", errBadReply, err, s.quoted(s.dialogue.Awaited(), b))
@@ -354,7 +355,7 @@ func (s *session) replied(raw []byte, err error) error {
 		s.failed(vocabulary.ServerProtocol)
 		d.Split()
 	case errors.Is(err, errUnasked) && s.server != nil && s.lastWord():
-	case errors.Is(err, errBadReply), errors.Is(err, errFull):
+	case errors.Is(err, errBadReply), errors.Is(err, wire.ErrFull):
 		s.trouble(err)
 		s.badReply(err)
 		s.failed(vocabulary.ServerProtocol)
@@ -388,12 +389,12 @@ func (s *session) replyIs(raw []byte) {
 	d := s.dialogue
 	verb, asked := d.Awaited(), d.Outstanding()
 	looks := verb == rewrite.VerbDATA && raw[0] != '3' || verb == rewrite.VerbMessage && asked > 1
-	ahead := len(s.client.buffered()) > 0 || looks && s.client.sent()
-	more := s.server.buffered()[len(raw):]
+	ahead := len(s.client.Buffered()) > 0 || looks && s.client.Sent()
+	more := s.server.Buffered()[len(raw):]
 	if asked > 0 && s.route.Observer != nil {
 		s.route.Observer.ServerReplied(verbNames[verb], s.now.Sub(s.began)-s.asked)
 	}
-	if asked == 1 && verb == rewrite.VerbMessage && s.server.broken && raw[0] == '2' {
+	if asked == 1 && verb == rewrite.VerbMessage && s.server.Broken && raw[0] == '2' {
 		d.Garbage()
 	} else {
 		d.Reply(raw, ahead, len(more) > 0)
@@ -404,7 +405,7 @@ func (s *session) replyIs(raw []byte) {
 		if asked == 0 {
 			to = "anything that was asked"
 		}
-		s.trouble(fmt.Errorf("%w to %s: %s", errBadReply, to, s.quoted(verb, s.server.buffered())))
+		s.trouble(fmt.Errorf("%w to %s: %s", errBadReply, to, s.quoted(verb, s.server.Buffered())))
 		s.misspoke(vocabulary.BadReplyUnfitting)
 		if verb == rewrite.VerbMessage {
 			s.unknown()
@@ -418,7 +419,7 @@ func (s *session) replyIs(raw []byte) {
 	case verb == rewrite.VerbMessage:
 		s.sawReply(raw)
 	}
-	s.server.consume(len(raw))
+	s.server.Consume(len(raw))
 	s.answered = d.Outstanding() == 0
 }
 
@@ -436,7 +437,7 @@ func (s *session) badReply(err error) {
 	case o == nil:
 	case errors.Is(err, errUnasked):
 		o.BadReply(vocabulary.BadReplyUnasked)
-	case errors.Is(err, errTooMuch), errors.Is(err, errFull):
+	case errors.Is(err, errTooMuch), errors.Is(err, wire.ErrFull):
 		o.BadReply(vocabulary.BadReplyTooLong)
 	case errors.Is(err, errMixed):
 		o.BadReply(vocabulary.BadReplyMixedCodes)

@@ -245,9 +245,9 @@ func (s *session) countOctets() {
 	if s.route.Observer == nil || !s.begun {
 		return
 	}
-	now := [2]int64{s.client.total, s.serverIn}
+	now := [2]int64{s.client.Total, s.serverIn}
 	if s.server != nil {
-		now[1] += s.server.total
+		now[1] += s.server.Total
 	}
 	for i, side := range [2]vocabulary.Side{vocabulary.SideClient, vocabulary.SideServer} {
 		s.route.Observer.Bytes(side, now[i]-s.sum.counted[i])

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"smtpshim/proxy/wire"
 	"smtpshim/rewrite/vocabulary"
 )
 
@@ -12,28 +13,28 @@ import (
 // leg. Otherwise a client could have anything pass unread by sending four octets.
 func (s *session) firstBlock() error {
 	server, client := s.server, s.client
-	block := s.dialogue.SealedBlock(client.buffered())
+	block := s.dialogue.SealedBlock(client.Buffered())
 	deadline := time.Now().Add(s.route.Timeouts.dataEnd())
-	w := startWatch(server, client.interrupt)
+	w := wire.StartWatch(server, client.Interrupt)
 	err := func() error {
 		for {
-			octets := client.buffered()
+			octets := client.Buffered()
 			n, ok := block.Next(octets)
 			if !ok {
 				return errEnded
 			}
-			if err := server.write(octets[:n], s.route.Timeouts.data()); err != nil {
+			if err := server.Write(octets[:n], s.route.Timeouts.data()); err != nil {
 				return err
 			}
-			if client.consume(n); n < len(octets) || block.Done() {
+			if client.Consume(n); n < len(octets) || block.Done() {
 				return nil
 			}
-			if err := client.fill(deadline); err != nil {
+			if err := client.Fill(deadline); err != nil {
 				return err
 			}
 		}
 	}()
-	spoke, serverErr := w.stop()
+	spoke, serverErr := w.Stop()
 	switch {
 	case err == errEnded:
 		s.flushClient()
@@ -42,12 +43,12 @@ func (s *session) firstBlock() error {
 		return s.over(vocabulary.OutcomeClientLost, err)
 	case spoke && serverErr != nil:
 		return s.over(vocabulary.OutcomeServerLost, serverErr)
-	case len(server.buffered()) == 0:
-		if err := server.fill(deadline); err != nil {
+	case len(server.Buffered()) == 0:
+		if err := server.Fill(deadline); err != nil {
 			return s.over(vocabulary.OutcomeServerLost, fmt.Errorf("waiting for the answer to a sealed block: %w", err))
 		}
 	}
-	if !s.dialogue.ServerSealed(server.buffered()) {
+	if !s.dialogue.ServerSealed(server.Buffered()) {
 		s.flushClient()
 		return s.failure()
 	}

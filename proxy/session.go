@@ -15,6 +15,7 @@ import (
 
 	"smtpshim/proxy/header"
 	"smtpshim/proxy/servers"
+	"smtpshim/proxy/wire"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
@@ -24,14 +25,14 @@ import (
 // only an opaque stretch, and without a loop a long message, have a goroutine more. An
 // idle session in a loop has nothing to run on: see parked.
 type session struct {
-	proxy *Proxy
-	route *running
-	co    *coroutine // that it runs on, in a loop; nil: it runs on a goroutine
-	id    string
-	log   *slog.Logger
+	proxy  *Proxy
+	route  *running
+	runner *wire.Runner // that it runs on, in a loop; nil: it runs on a goroutine
+	id     string
+	log    *slog.Logger
 
 	mu             sync.Mutex // of client and server, against other goroutines that end the session
-	client, server *leg       // server is nil until there is one
+	client, server *wire.Leg  // server is nil until there is one
 	dialling       io.Closer  // nil: nobody is dialled in the loop
 
 	began       time.Time
@@ -53,7 +54,7 @@ type session struct {
 
 	closing atomic.Bool // one way of an opaque stretch has failed
 
-	lost atomic.Pointer[defect] // a panic that another goroutine has met for it
+	lost atomic.Pointer[wire.Defect] // a panic that another goroutine has met for it
 
 	now       time.Time     // when the last wait ended: until the next, no time passes to speak of
 	idleUntil time.Duration // from began, while the client's next line is waited for, parked; 0: it is not
@@ -110,11 +111,11 @@ func (s *session) step() error {
 	if d.ServerGone() {
 		s.closeServer()
 	}
-	switch d.Next(s.client.line() != nil) {
+	switch d.Next(s.client.Line() != nil) {
 	case rewrite.AwaitServer:
 		return s.connect()
 	case rewrite.AwaitCommand:
-		if s.answered && s.server != nil && len(s.server.buffered()) > 0 {
+		if s.answered && s.server != nil && len(s.server.Buffered()) > 0 {
 			return s.unasked(nil) // more than one reply to a command
 		}
 		return s.command()
@@ -162,7 +163,7 @@ func (s *session) command() error {
 	case err == errTooLong:
 		if s.dialogue.TooLong(s.announces) {
 			s.unfit(s.long, s.tooLong())
-			s.client.consume(len(line))
+			s.client.Consume(len(line))
 		}
 		return nil
 	case err != nil:
@@ -173,12 +174,12 @@ func (s *session) command() error {
 	if s.pretends(line) {
 		return s.unmask()
 	}
-	ahead := len(s.client.buffered()) > len(line)
+	ahead := len(s.client.Buffered()) > len(line)
 	if s.dialogue.Command(line, ahead) {
 		if why := whyUnfit(line); why != nil {
 			s.unfit(spelt(line), why)
 		}
-		s.client.consume(len(line))
+		s.client.Consume(len(line))
 	}
 	return nil
 }
@@ -225,7 +226,7 @@ func (s *session) saslLine() error {
 	if why := whyUnfit(line); why != nil {
 		s.unfit(rewrite.VerbAUTH, why)
 	}
-	s.client.consume(len(line))
+	s.client.Consume(len(line))
 	return nil
 }
 
@@ -233,13 +234,13 @@ func (s *session) saslLine() error {
 func (s *session) octets() error {
 	s.while = "waiting for the first octets after AUTH"
 	deadline := s.commandBy()
-	for len(s.client.buffered()) < 4 && s.client.line() == nil {
+	for len(s.client.Buffered()) < 4 && s.client.Line() == nil {
 		if ready, err := s.awaitClient(deadline); err != nil || !ready {
 			return err
 		}
 	}
 	s.idleUntil = 0
-	b := s.client.buffered()
+	b := s.client.Buffered()
 	s.dialogue.Octets(b[:min(len(b), 16)])
 	return nil
 }
@@ -253,7 +254,7 @@ var errTooLong = errors.New("line too long")
 func (s *session) clientLine(limit func(b []byte) int) ([]byte, error) {
 	deadline := s.commandBy()
 	for {
-		if line := s.client.line(); line != nil {
+		if line := s.client.Line(); line != nil {
 			s.idleUntil = 0
 			if len(line) > limit(line) {
 				s.long, s.announces = spelt(line), rewrite.Announces(line)
@@ -261,7 +262,7 @@ func (s *session) clientLine(limit func(b []byte) int) ([]byte, error) {
 			}
 			return line, nil
 		}
-		if b := s.client.buffered(); len(b) >= limit(b) {
+		if b := s.client.Buffered(); len(b) >= limit(b) {
 			return s.dropLine(deadline)
 		}
 		if ready, err := s.awaitClient(deadline); err != nil || !ready {
@@ -273,14 +274,14 @@ func (s *session) clientLine(limit func(b []byte) int) ([]byte, error) {
 // dropLine reads the rest of a line that is too long, up to a bound: beyond it
 // the client is no SMTP client. What comes with its end is not dropped yet.
 func (s *session) dropLine(deadline time.Time) ([]byte, error) {
-	s.long, s.announces = spelt(s.client.buffered()), rewrite.Announces(s.client.buffered())
+	s.long, s.announces = spelt(s.client.Buffered()), rewrite.Announces(s.client.Buffered())
 	for dropped := 0; dropped < maxDroppedLine; {
-		if line := s.client.line(); line != nil {
+		if line := s.client.Line(); line != nil {
 			return line, errTooLong
 		}
-		dropped += len(s.client.buffered())
-		s.client.consume(len(s.client.buffered()))
-		if err := s.fill(s.client, deadline); err != nil && !s.client.interrupted(err) {
+		dropped += len(s.client.Buffered())
+		s.client.Consume(len(s.client.Buffered()))
+		if err := s.fill(s.client, deadline); err != nil && !s.client.Interrupted(err) {
 			return nil, s.clientFailed(err)
 		}
 	}
@@ -311,7 +312,7 @@ func (s *session) awaitClient(limit time.Time) (ready bool, err error) {
 	if err == nil {
 		return true, nil
 	}
-	if s.client.interrupted(err) {
+	if s.client.Interrupted(err) {
 		return false, nil
 	}
 	if !isTimeout(err) || quick == limit {
@@ -326,22 +327,22 @@ const watchAfter = 100 * time.Millisecond
 
 // awaitBoth waits for whoever speaks first.
 func (s *session) awaitBoth(limit time.Time) (ready bool, err error) {
-	if s.server.spoke() { // what TLS has read already, nobody else would see
+	if s.server.Spoke() { // what TLS has read already, nobody else would see
 		return false, s.unasked(nil)
 	}
 	if s.park(limit) {
 		return false, errParked
 	}
 	defer s.apart()()
-	w := startWatch(s.server, s.client.interrupt)
+	w := wire.StartWatch(s.server, s.client.Interrupt)
 	err = s.fill(s.client, limit)
-	spoke, serverErr := w.stop()
+	spoke, serverErr := w.Stop()
 	switch {
 	case spoke:
 		return false, s.unasked(serverErr)
 	case err == nil:
 		return true, nil
-	case s.client.interrupted(err):
+	case s.client.Interrupted(err):
 		return false, nil
 	}
 	return false, s.clientFailed(err)
@@ -444,13 +445,13 @@ func (s *session) failure() error {
 
 func (s *session) closeServer() {
 	if s.server != nil {
-		s.serverIn += s.server.total
-		s.server.close()
+		s.serverIn += s.server.Total
+		s.server.Close()
 		s.setServer(nil)
 	}
 }
 
-func (s *session) setServer(l *leg) {
+func (s *session) setServer(l *wire.Leg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.server = l
@@ -462,13 +463,13 @@ func (s *session) setDialling(c io.Closer) {
 	s.dialling = c
 }
 
-func isTimeout(err error) bool { return timedOut(err) || err == errSlow }
+func isTimeout(err error) bool { return wire.IsTimeout(err) || err == errSlow }
 
 // setClient changes the client's leg; the one before must be empty.
-func (s *session) setClient(l *leg) {
+func (s *session) setClient(l *wire.Leg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l.total = s.client.total
+	l.Total = s.client.Total
 	s.client = l
 }
 
@@ -477,6 +478,6 @@ func (s *session) wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.client != nil {
-		s.client.interrupt()
+		s.client.Interrupt()
 	}
 }

@@ -14,12 +14,12 @@ const splitWait = 500 * time.Millisecond
 func (s *session) onlyReply(n int) ([]byte, error) {
 	const goodbye = "421"
 	deadline := s.now.Add(splitWait)
-	for len(s.server.buffered()) < n+len(goodbye) {
+	for len(s.server.Buffered()) < n+len(goodbye) {
 		if err := s.fill(s.server, deadline); err != nil {
 			break // what is wrong, the next read says too
 		}
 	}
-	b := s.server.buffered()
+	b := s.server.Buffered()
 	if more := b[n:]; len(more) > 0 && !bytes.HasPrefix(more, []byte(goodbye)) {
 		return nil, errSplit
 	}

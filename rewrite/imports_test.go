@@ -41,7 +41,7 @@ var ours = map[string][]string{
 	"rewrite":                   {"rewrite/oneof", "rewrite/vocabulary"},
 	"rewrite/heal":              {"rewrite", "rewrite/mimetext"},
 	"rewrite/play":              {"rewrite", "rewrite/heal", "rewrite/transcript", "rewrite/vocabulary"},
-	"proxy":                     {"rewrite", "rewrite/oneof", "rewrite/transcript", "rewrite/vocabulary", "proxy/header", "proxy/provider", "proxy/servers", "proxy/tlspolicy"},
+	"proxy":                     {"rewrite", "rewrite/oneof", "rewrite/transcript", "rewrite/vocabulary", "proxy/header", "proxy/provider", "proxy/servers", "proxy/tlspolicy", "proxy/wire"},
 	"proxy/header":              {"rewrite/oneof"},
 	"proxy/servers":             {"rewrite/oneof"},
 	"proxy/evidence":            {"proxy"},

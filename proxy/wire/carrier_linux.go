@@ -1,0 +1,53 @@
+package wire
+
+import (
+	"os"
+	"syscall"
+)
+
+// A partWritten is a write that is under way.
+type partWritten struct {
+	rest []byte
+	err  error
+	some func(fd uintptr) bool // write; made once
+}
+
+// readWaiting reads as TCPConn does, without telling the runtime: see rawOctets.
+func (w *wire) readWaiting(b []byte) (int, error) {
+	w.b = b
+	return w.have(w.raw.Read(w.readFD))
+}
+
+// Write writes as TCPConn does, without telling the runtime.
+func (w *wire) Write(b []byte) (int, error) {
+	if w.out.some == nil {
+		w.out.some = w.out.write
+	}
+	w.out.rest, w.out.err = b, nil
+	err := w.raw.Write(w.out.some)
+	n := len(b) - len(w.out.rest)
+	w.out.rest = nil
+	if err == nil {
+		err = w.out.err
+	}
+	return n, err
+}
+
+// write writes what there is room for. It says whether it is done, rather than to
+// be called again.
+func (w *partWritten) write(fd uintptr) bool {
+	for len(w.rest) > 0 {
+		n, err := writeNow(fd, w.rest)
+		switch {
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			return false
+		case err != nil:
+			w.err = os.NewSyscallError("write", err)
+			return true
+		default:
+			w.rest = w.rest[n:]
+		}
+	}
+	return true
+}

@@ -1,0 +1,27 @@
+package wire
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// copySocket is a second descriptor of a socket, such as a net.Conn, a net.Listener or
+// an *os.File. The caller closes it.
+func DuplicateSocket(socket any) (second int, err error) {
+	s, ok := socket.(syscall.Conn)
+	if !ok {
+		return 0, fmt.Errorf("%T has no descriptor", socket)
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	closed := raw.Control(func(fd uintptr) { second, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	if closed != nil {
+		return 0, closed
+	}
+	return second, os.NewSyscallError("fcntl", err)
+}

@@ -1,0 +1,317 @@
+//go:build !portable
+
+package wire
+
+import (
+	"encoding/binary"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A loop waits for the sockets of many sessions at once, and has each session go
+// on, as a [coroutine], when there is something for it. To the runtime all of that
+// is one goroutine, which waits in one system call. Waking a goroutine for each
+// command costs more than a session has to do with it: a look at what else could
+// run, a thread to run it on, and one more thread to watch over both.
+type loop struct {
+	loops *Loops
+	epoll int
+	bell  int // an eventfd, rung by whoever has something for a loop that waits
+	start time.Time
+	done  chan struct{}
+	load  atomic.Int32 // sockets
+
+	ephemeral ports // as they were at the start
+
+	mu      sync.Mutex
+	watched []watched // by descriptor
+	due     []func()  // what is to be done next
+	alarms  alarms
+	asleep  bool // it waits, or is about to
+	closed  bool
+
+	// Of the loop's own goroutine.
+	resting []*Runner
+	woke    time.Time // when the last wait ended
+
+	waitFailed, controlFailed, bellFailed logLimiter
+}
+
+// watched is what a loop has the kernel tell of.
+type watched interface {
+	// event is called by the loop that hears of it.
+	event(l *loop, events uint32)
+}
+
+const (
+	maxEvents = 128 // that are taken from the kernel at once
+
+	// turn is for how long a loop goes on before it gives the runtime a chance to
+	// run something else. After 10 ms the runtime would take that chance, and its
+	// thread for such cases would then look about every 20 us for a while.
+	turn = 8 * time.Millisecond
+
+	// heldTurn is how long one turn may take before it is counted: every session of
+	// the loop waits for it.
+	heldTurn = 100 * time.Millisecond
+
+	// failedWait is how long a loop leaves the kernel alone that has refused a wait.
+	failedWait = 10 * time.Millisecond
+)
+
+// startLoop starts one more. It runs until it is closed.
+func startLoop(ls *Loops) (*loop, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	now := time.Now()
+	l := &loop{loops: ls, epoll: epoll, start: now, woke: now, done: make(chan struct{}), ephemeral: ephemeralPorts()}
+	if l.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		unix.Close(epoll)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	if err := l.control(unix.EPOLL_CTL_ADD, l.bell, unix.EPOLLIN|unix.EPOLLET); err != nil {
+		unix.Close(l.bell)
+		unix.Close(epoll)
+		return nil, err
+	}
+	go l.run()
+	return l, nil
+}
+
+func (l *loop) run() {
+	defer close(l.done)
+	events := make([]unix.EpollEvent, maxEvents)
+	told := make([]watched, 0, maxEvents)
+	var due []func()
+	for turned := l.start; ; {
+		now := time.Now()
+		if now.Sub(l.woke) > heldTurn {
+			l.loops.turnsHeld.Add(1)
+		}
+		if now.Sub(turned) > turn {
+			runtime.Gosched()
+			turned = now
+		}
+		timeout, ok := l.sleep(now.Sub(l.start))
+		if !ok {
+			break
+		}
+		n := l.wait(events, timeout)
+		l.woke = time.Now()
+		told = l.woken(told[:0], events[:n])
+		l.each(len(told), func(i int) {
+			if told[i] != nil {
+				told[i].event(l, events[i].Events)
+			}
+		}, func(i int) watched { return told[i] })
+		clear(told)
+		l.ring()
+		due = l.take(due[:0])
+		l.each(len(due), func(i int) { due[i]() }, func(int) watched { return nil })
+		clear(due)
+	}
+	for _, c := range l.resting {
+		c.stop()
+	}
+	unix.Close(l.bell)
+	unix.Close(l.epoll)
+}
+
+// sleep says for how many milliseconds to wait, -1 for ever, and has whoever comes
+// meanwhile ring the bell. It is not ok if the loop is closed.
+func (l *loop) sleep(now time.Duration) (timeout int, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case len(l.due) > 0:
+		return 0, true
+	case l.closed:
+		return 0, false
+	}
+	l.asleep = true
+	return l.alarms.wait(now), true
+}
+
+// each calls f with 0 to n-1. After a panic it goes on with the next.
+func (l *loop) each(n int, f func(int), of func(int) watched) {
+	for next := 0; next < n; {
+		d := Contain(func() {
+			for next < n {
+				next++
+				f(next - 1)
+			}
+		})
+		if d != nil {
+			l.defective(of(next-1), d)
+		}
+	}
+}
+
+// defective is what becomes of a panic: the session that w belongs to ends, if there
+// is one.
+func (l *loop) defective(w watched, d *Defect) {
+	if socket, ok := w.(*socket); ok {
+		if s := socket.session(); s != nil && owns(s, socket) {
+			l.loops.guard("ending a session", func() { s.Lose(d) })
+			return
+		}
+	}
+	l.loops.config.Defect(d, "running a loop")
+}
+
+// wait takes events from the kernel.
+func (l *loop) wait(events []unix.EpollEvent, timeout int) int {
+	n, err := unix.EpollWait(l.epoll, events, timeout)
+	if err != nil && err != unix.EINTR {
+		l.failed(&l.waitFailed, os.NewSyscallError("epoll_wait", err))
+		time.Sleep(failedWait) // there are callbacks to be done, and others' processors to be left alone
+	}
+	return max(n, 0)
+}
+
+// failed logs that the kernel has refused what it should not. Sessions of the loop may
+// hang then until their time is over.
+func (l *loop) failed(last *logLimiter, err error) {
+	if last.allows(time.Now()) {
+		l.loops.guard("logging", func() { l.loops.config.Logger().Error("a loop fails", "err", err) })
+	}
+}
+
+// woken is the end of a wait: it gives what the events are of.
+func (l *loop) woken(told []watched, events []unix.EpollEvent) []watched {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asleep = false
+	for _, e := range events {
+		var w watched
+		if int(e.Fd) < len(l.watched) {
+			w = l.watched[e.Fd]
+		}
+		told = append(told, w)
+	}
+	return told
+}
+
+// ring has those go on whose time is over.
+func (l *loop) ring() {
+	for w := l.late(); w != nil; w = l.late() {
+		if d := Contain(w.expire); d != nil {
+			l.defective(w.socket, d)
+		}
+	}
+}
+
+// late gives one of those; nil if there is none.
+func (l *loop) late() *way {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.alarms) == 0 || l.alarms[0].at > l.woke.Sub(l.start) {
+		return nil
+	}
+	return l.alarms.pop()
+}
+
+// isOver says whether a way that was late is still: that nobody has changed its alarm.
+func (l *loop) isOver(w *way) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return w.place == 0 && w.at > 0
+}
+
+func (l *loop) take(due []func()) []func() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	due, l.due = l.due, due
+	return due
+}
+
+// do has the loop do something soon.
+func (l *loop) do(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.due = append(l.due, f)
+	l.wake()
+}
+
+// wake ends the wait that is under way. The lock is held.
+func (l *loop) wake() {
+	if !l.asleep {
+		return
+	}
+	l.asleep = false
+	if err := ringBell(l.bell); err != nil {
+		l.failed(&l.bellFailed, os.NewSyscallError("write", err))
+	}
+}
+
+// ringBell adds one to an eventfd, for an event of its own each time (EPOLLET). Its
+// counter, which nobody reads, has 64 bits; should it ever be full it begins anew.
+func ringBell(bell int) error {
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	_, err := unix.Write(bell, one[:])
+	if err == unix.EAGAIN {
+		var counter [8]byte
+		unix.Read(bell, counter[:])
+		_, err = unix.Write(bell, one[:])
+	}
+	return err
+}
+
+// alarm has a way expire at a time; zero: never.
+func (l *loop) alarm(w *way, t time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t.IsZero() {
+		l.alarms.remove(w)
+		return
+	}
+	if first := l.alarms.set(w, max(t.Sub(l.start), 1)); first {
+		l.wake()
+	}
+}
+
+// watch has the loop hear of a descriptor.
+func (l *loop) watch(w watched, fd int, events uint32) error {
+	l.mu.Lock()
+	for len(l.watched) <= fd {
+		l.watched = append(l.watched, nil)
+	}
+	l.watched[fd] = w
+	l.mu.Unlock()
+	return l.control(unix.EPOLL_CTL_ADD, fd, events)
+}
+
+// unwatch is the end of that, for a descriptor that is closed then.
+func (l *loop) unwatch(fd int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watched[fd] = nil
+}
+
+func (l *loop) control(op, fd int, events uint32) error {
+	event := unix.EpollEvent{Events: events, Fd: int32(fd)}
+	err := unix.EpollCtl(l.epoll, op, fd, &event)
+	if err == nil || op == unix.EPOLL_CTL_DEL && err == unix.ENOENT { // a door that is shut is deleted already
+		return nil
+	}
+	err = os.NewSyscallError("epoll_ctl", err)
+	l.failed(&l.controlFailed, err)
+	return err
+}
+
+// close ends the loop, once there are no sessions any more.
+func (l *loop) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.wake()
+	l.mu.Unlock()
+	<-l.done
+}

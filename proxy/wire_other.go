@@ -1,9 +1,0 @@
-//go:build !linux
-
-package proxy
-
-// partWritten is nothing where TCPConn writes.
-type partWritten struct{}
-
-// readWaiting reads as TCPConn does.
-func (w *wire) readWaiting(b []byte) (int, error) { return w.plain.Read(b) }
