@@ -102,7 +102,7 @@ func (s *session) serverBeginsWithTLS(name string, by time.Time) bool {
 // askForTLS is serverBeginsWithTLS on a connection of its own. err is why that one could
 // not be made.
 func (s *session) askForTLS(name string, by time.Time) (begins bool, err error) {
-	defer s.apart()()
+	defer s.offLoop()()
 	ctx, cancel := context.WithDeadline(s.proxy.ending, by)
 	defer cancel()
 	conn, err := s.proxy.dialAs(ctx, s.route.Source, s.address, name)

@@ -31,7 +31,7 @@ func (p *Proxy) reportDefect(d *wire.Defect, doing string, attrs ...any) {
 var errDefect = errors.New("a panic in smtpshim, whose stack is in the log")
 
 // hold runs f, a stretch of the session: to the end of the session, or until it is
-// parked. After a panic it ends the session.
+// idle. After a panic it ends the session.
 func (s *session) hold(f func()) {
 	s.runner.Runs(s)
 	for d := wire.Contain(f); d != nil; d = wire.Contain(s.finish) { // finish goes on behind the step that panicked
@@ -47,7 +47,7 @@ func (s *session) guard(f func()) {
 	}
 }
 
-// lose ends the session for a defect that another goroutine, or the loop, has met.
+// Lose ends the session for a defect that another goroutine, or the loop, has met.
 func (s *session) Lose(d *wire.Defect) {
 	s.lost.CompareAndSwap(nil, d)
 	s.kill()

@@ -60,16 +60,16 @@ func starttlsServer(t *testing.T) (address string) {
 	return l.Addr().String()
 }
 
-// awaitParked waits until the one session of a proxy is parked, and returns it.
-func awaitParked(t *testing.T, p *Proxy) *session {
+// awaitIdle waits until the one session of a proxy is idle, and returns it.
+func awaitIdle(t *testing.T, p *Proxy) *session {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for late := time.After(time.Minute); !isParked(p); {
+	for late := time.After(time.Minute); !isIdle(p); {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatal("no session is parked")
+			t.Fatal("no session is idle")
 		}
 	}
 	p.mu.Lock()
@@ -90,9 +90,9 @@ func inLoopOf(p *Proxy, f func()) {
 	<-done
 }
 
-// parkedSession is a session that waits for its client, who has the greeting and the
+// idleSession is a session that waits for its client, who has the greeting and the
 // answer to EHLO.
-func parkedSession(t *testing.T) (log *lockedBuffer, p *Proxy, s *session, client net.Conn) {
+func idleSession(t *testing.T) (log *lockedBuffer, p *Proxy, s *session, client net.Conn) {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2)) // one loop
 	log = new(lockedBuffer)
@@ -110,7 +110,7 @@ func parkedSession(t *testing.T) (log *lockedBuffer, p *Proxy, s *session, clien
 		smtptest.Expect("250-a"), smtptest.Expect("250 STARTTLS")); err != nil {
 		t.Fatal(err)
 	}
-	return log, p, awaitParked(t, p), client
+	return log, p, awaitIdle(t, p), client
 }
 
 // wantDefect wants the session to end for a defect that is logged once.
@@ -133,7 +133,7 @@ func TestAPanicInAnOpaqueStretchEndsItWithoutAWord(t *testing.T) {
 		"from the server": func(s *session) *wire.Leg { return s.server },
 	} {
 		t.Run(half, func(t *testing.T) {
-			log, p, s, client := parkedSession(t)
+			log, p, s, client := idleSession(t)
 			inLoopOf(p, func() {
 				leg(s).OnDrained(func() {
 					if s.mute {
@@ -151,7 +151,7 @@ func TestAPanicInAnOpaqueStretchEndsItWithoutAWord(t *testing.T) {
 }
 
 func TestAPanicWithinAReadLeavesNoLockBehind(t *testing.T) {
-	log, p, s, client := parkedSession(t)
+	log, p, s, client := idleSession(t)
 	inLoopOf(p, func() { s.client.OnDrained(func() { panic("boom") }) })
 	if err := smtptest.Play(client, time.Minute, smtptest.Say("NOOP"), smtptest.Expect("421 4.3.0 internal error"), smtptest.ExpectEnd()); err != nil {
 		t.Error(err)
@@ -160,7 +160,7 @@ func TestAPanicWithinAReadLeavesNoLockBehind(t *testing.T) {
 }
 
 func TestASessionThatIsLostEndsWithoutAWord(t *testing.T) {
-	log, p, s, client := parkedSession(t)
+	log, p, s, client := idleSession(t)
 	s.Lose(wire.Contain(func() { panic("boom") }))
 	if err := smtptest.Play(client, time.Minute, smtptest.ExpectEnd()); err != nil {
 		t.Error(err)

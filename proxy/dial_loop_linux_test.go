@@ -49,8 +49,8 @@ func TestADialInALoopSaysWhyItFails(t *testing.T) {
 	}
 }
 
-// TestADialThatFailsLeavesNoTrip: its port is the next one's to have, to the same place.
-func TestADialThatFailsLeavesNoTrip(t *testing.T) {
+// TestADialThatFailsLeavesNoHop: its port is the next one's to have, to the same place.
+func TestADialThatFailsLeavesNoHop(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -60,14 +60,14 @@ func TestADialThatFailsLeavesNoTrip(t *testing.T) {
 	p, left := looped(t), make(chan int, 1)
 	p.loops.Go(func(c *wire.Runner) {
 		s := &session{proxy: p, runner: c, destination: nobody.String()}
-		s.travels(trip{nobody, nobody}) // the client's own, which stays
+		s.addHop(hop{nobody, nobody}) // the client's own, which stays
 		if _, err := s.connectTo(nobody, time.Now().Add(time.Minute)); err == nil {
 			t.Error("nobody listens, and it is connected")
 		}
-		left <- len(s.trips)
+		left <- len(s.hops)
 	})
 	if n := <-left; n != 1 {
-		t.Errorf("%d trips are noted, want the client's alone", n)
+		t.Errorf("%d hops are recorded, want the client's alone", n)
 	}
 }
 

@@ -9,33 +9,34 @@ import (
 	"smtpshim/proxy/wire"
 )
 
-// apart has a session leave its loop, for what would keep that from the others; back
-// has it return. Meanwhile its connections can be waited for by any goroutine.
-func (s *session) apart() (back func()) {
-	c := s.runner
-	if c == nil {
+// offLoop takes the session off its loop, for what would keep the loop's other sessions
+// waiting, until back is called. Meanwhile any goroutine may wait for its connections.
+func (s *session) offLoop() (back func()) {
+	r := s.runner
+	if r == nil {
 		return func() {}
 	}
 	s.runner = nil
-	c.Leave(s.client, s.server)
+	r.Leave(s.client, s.server)
 	return func() {
-		s.runner = c
-		c.Return(s.client, s.server)
+		s.runner = r
+		r.Return(s.client, s.server)
 	}
 }
 
-// legs returns the connections that the session has.
+// Legs returns the legs that the session has, for the loop.
 func (s *session) Legs() (client, server *wire.Leg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.client, s.server
 }
 
-// dialServer dials a server for a session, in its loop if the address says where to.
-// Names, sockets in the file system and addresses to dial from are package net's.
+// dialServer dials a server, in the session's loop if that takes no more than connecting to
+// an address. Package net deals with names, sockets in the file system and addresses to dial
+// from.
 func (s *session) dialServer(ctx context.Context, server string) (net.Conn, error) {
-	c, source := s.runner, s.route.Source
-	if c == nil {
+	r, source := s.runner, s.route.Source
+	if r == nil {
 		return s.dialAs(ctx, server)
 	}
 	to, err := netip.ParseAddrPort(server)
@@ -48,10 +49,10 @@ func (s *session) dialServer(ctx context.Context, server string) (net.Conn, erro
 		}
 		return conn, nil
 	}
-	back := s.apart()
+	back := s.offLoop()
 	conn, err := s.dialAs(ctx, server)
 	if err == nil {
-		conn, err = c.Adopt(conn, remoteOf(conn))
+		conn, err = r.Adopt(conn, remoteOf(conn))
 	}
 	back()
 	return conn, err
@@ -68,13 +69,13 @@ func (s *session) connectTo(to netip.AddrPort, deadline time.Time) (net.Conn, er
 	}
 	if err != nil {
 		conn.Close()
-		s.forgetServerTrip()
+		s.forgetServerHop()
 		return nil, err
 	}
 	return conn, nil
 }
 
-// awaitConnection waits until there is one, or the session is killed.
+// awaitConnection waits until the server is connected, or the session is killed.
 func (s *session) awaitConnection(conn net.Conn, deadline time.Time) error {
 	s.setDialling(conn)
 	defer s.setDialling(nil)

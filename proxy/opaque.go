@@ -24,7 +24,7 @@ func (s *session) opaque() error {
 	s.mute = true
 	client.Prepare() // before both ways do, at the same time
 	server.Prepare()
-	defer s.apart()()
+	defer s.offLoop()()
 	if s.dialogue.Sealed() {
 		if err := s.firstBlock(); err != nil {
 			return err

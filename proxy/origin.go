@@ -36,7 +36,7 @@ func (s *session) aim(conn net.Conn) (refusal vocabulary.Rejection, err error) {
 	case !rewrite.InNetworks(to.Addr(), s.route.Destinations):
 		err = fmt.Errorf("the client was going to %v, which is in none of the networks allowed", to)
 	default:
-		err = s.travels(trip{remoteOf(conn), to})
+		err = s.addHop(hop{remoteOf(conn), to})
 	}
 	if err != nil {
 		return vocabulary.RejectionDestination, err
@@ -48,37 +48,37 @@ func (s *session) aim(conn net.Conn) (refusal vocabulary.Rejection, err error) {
 	return "", nil
 }
 
-// A trip is a connection by its ends as the firewall first saw them.
-type trip struct{ from, to netip.AddrPort }
+// A hop is a connection by its ends as the firewall first saw them.
+type hop struct{ from, to netip.AddrPort }
 
-// travels notes a trip of the session, the client's or its own to the server. If
-// another session makes the same, its connection is ours, and the firewall hands
-// us what we have sent ourselves. Whichever of the two comes second sees it.
-func (s *session) travels(t trip) error {
+// addHop records a hop of the session, the client's or its own to the server. If another
+// session has recorded the same hop, its connection is ours, and the firewall hands us what
+// we have sent ourselves: we are looped. Whichever of the two comes second finds it.
+func (s *session) addHop(h hop) error {
 	p := s.proxy
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if other := p.trips[t]; other != nil && other != s {
-		return fmt.Errorf("the firewall hands us our own connection from %v to %v: that would go round in circles", t.from, t.to)
+	if other := p.hops[h]; other != nil && other != s {
+		return fmt.Errorf("the firewall hands us our own connection from %v to %v: that would go round in circles", h.from, h.to)
 	}
-	if p.trips == nil {
-		p.trips = map[trip]*session{}
+	if p.hops == nil {
+		p.hops = map[hop]*session{}
 	}
-	p.trips[t] = s
-	s.trips = append(s.trips, t)
+	p.hops[h] = s
+	s.hops = append(s.hops, h)
 	return nil
 }
 
-// arrives forgets a session's trips; the client's is the first. The lock of the
-// proxy is held.
-func (s *session) arrives(from int) {
-	from = min(from, len(s.trips))
-	for _, t := range s.trips[from:] {
-		if s.proxy.trips[t] == s {
-			delete(s.proxy.trips, t)
+// forgetHops forgets the session's hops from that one on; the client's is the first. The
+// lock of the proxy is held.
+func (s *session) forgetHops(from int) {
+	from = min(from, len(s.hops))
+	for _, h := range s.hops[from:] {
+		if s.proxy.hops[h] == s {
+			delete(s.proxy.hops, h)
 		}
 	}
-	s.trips = s.trips[:from]
+	s.hops = s.hops[:from]
 }
 
 // errNameless says that a PROXY header would have the server go by our address.
@@ -92,15 +92,15 @@ func (s *session) dial(ctx context.Context, server string) (net.Conn, error) {
 	return s.dialServer(ctx, server)
 }
 
-// departs notes the trip of a connection to the server that the firewall may hand back
-// to us. In a loop it is noted before the connection is there: what is handed back may
-// come before that is known.
+// departs records the hop of a connection to the server that the firewall may hand back to
+// us. In a loop it is recorded before the connection is made: what is handed back may come
+// before we know that.
 func (s *session) departs(conn net.Conn) error {
 	if s.destination == "" {
 		return nil
 	}
-	s.forgetServerTrip()
-	return s.travels(trip{localOf(conn), remoteOf(conn)})
+	s.forgetServerHop()
+	return s.addHop(hop{localOf(conn), remoteOf(conn)})
 }
 
 // dialAs dials from the address that the route wants, by package net.
@@ -116,12 +116,12 @@ func (s *session) dialAs(ctx context.Context, server string) (net.Conn, error) {
 	return conn, nil
 }
 
-// forgetServerTrip forgets the trip to the server before: its connection is closed, and
+// forgetServerHop forgets the hop to the server before: its connection is closed, and
 // its port may be somebody else's by now.
-func (s *session) forgetServerTrip() {
+func (s *session) forgetServerHop() {
 	s.proxy.mu.Lock()
 	defer s.proxy.mu.Unlock()
-	s.arrives(1)
+	s.forgetHops(1)
 }
 
 // addressOf is that of a server of the route, for this session.
@@ -166,7 +166,7 @@ func (s *session) wouldLoop(to netip.AddrPort) bool {
 	if !slices.ContainsFunc(hosts, netip.Addr.IsUnspecified) {
 		return false
 	}
-	defer s.apart()() // the kernel may take its time
+	defer s.offLoop()() // the kernel may take its time
 	return s.proxy.ofThisMachine(to.Addr())
 }
 

@@ -44,7 +44,7 @@ type Proxy struct {
 	listeners map[string]*listener // by address as in the route
 	sessions  map[*session]struct{}
 	census    map[string]*census        // by route
-	trips     map[trip]*session         // of sessions to original destinations
+	hops      map[hop]*session          // of sessions to original destinations
 	fleets    map[string]*servers.Fleet // by route
 	routes    []*running
 	checks    sync.WaitGroup
@@ -418,7 +418,7 @@ func (p *Proxy) vacate(s *session) {
 		return
 	}
 	s.placed = false
-	s.arrives(0)
+	s.forgetHops(0)
 	p.census[s.route.Name].leave(s.network)
 }
 

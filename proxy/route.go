@@ -123,7 +123,7 @@ type refresher interface {
 // refresh has an Acceptor or a Dialer look at its files, if it has to.
 func (s *session) refresh(files any) {
 	if r, ok := files.(refresher); ok && r.Stale() {
-		defer s.apart()()
+		defer s.offLoop()()
 		r.Refresh()
 	}
 }

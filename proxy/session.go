@@ -23,7 +23,7 @@ import (
 // A session is one client, one server and the dialogue between them. It takes turns
 // between the two, on a coroutine of a loop, or on a goroutine where there is no loop;
 // only an opaque stretch, and without a loop a long message, have a goroutine more. An
-// idle session in a loop has nothing to run on: see parked.
+// idle session in a loop has nothing to run on: see waitIdle.
 type session struct {
 	proxy  *Proxy
 	route  *running
@@ -44,7 +44,7 @@ type session struct {
 	network     netip.Prefix     // what it is counted for; zero until it is
 	serverName  string           // of Route.Servers
 	destination string           // where the client was going; "": to Route.Servers
-	trips       []trip           // to original destinations
+	hops        []hop            // to original destinations
 	standing    *servers.Server  // of the server that it counts for; nil: none yet
 	dialogue    *rewrite.Dialogue
 
@@ -57,7 +57,7 @@ type session struct {
 	lost atomic.Pointer[wire.Defect] // a panic that another goroutine has met for it
 
 	now       time.Time     // when the last wait ended: until the next, no time passes to speak of
-	idleUntil time.Duration // from began, while the client's next line is waited for, parked; 0: it is not
+	idleUntil time.Duration // from began, while the client's next line is waited for by waitIdle; 0: it is not
 	asked     time.Duration // from began, when the server was given what it has not answered
 	waits     uint32        // so far, from anywhere
 
@@ -95,7 +95,7 @@ var errEnded = errors.New("session ended")
 func (s *session) run() {
 	for s.outcome == "" {
 		switch err := s.step(); {
-		case err == errParked:
+		case err == errIdle:
 			return // from here on it is somebody else's
 		case err != nil:
 			s.finish()
@@ -330,10 +330,10 @@ func (s *session) awaitBoth(limit time.Time) (ready bool, err error) {
 	if s.server.Spoke() { // what TLS has read already, nobody else would see
 		return false, s.unasked(nil)
 	}
-	if s.park(limit) {
-		return false, errParked
+	if s.waitIdle(limit) {
+		return false, errIdle
 	}
-	defer s.apart()()
+	defer s.offLoop()()
 	w := wire.StartWatch(s.server, s.client.Interrupt)
 	err = s.fill(s.client, limit)
 	spoke, serverErr := w.Stop()

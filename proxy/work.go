@@ -16,15 +16,15 @@ func (s *session) work() error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	s.workApart()
+	s.workOffLoop()
 	s.now = time.Now()
 	s.dialogue.Worked()
 	return nil
 }
 
-func (s *session) workApart() {
+func (s *session) workOffLoop() {
 	ctx, cancel := context.WithTimeout(s.proxy.ending, workWithin)
 	defer cancel()
-	defer s.apart()()
+	defer s.offLoop()()
 	s.dialogue.Work(ctx)
 }

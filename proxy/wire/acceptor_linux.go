@@ -12,96 +12,96 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A door is a listening socket in loops: a net.Listener that nobody but those can
-// accept from, and a syscall.Conn.
-type door struct {
+// An acceptor is a listening socket from which the loops accept. It is a net.Listener,
+// whose Accept always fails, and a syscall.Conn.
+type acceptor struct {
 	fd   int
 	addr net.Addr
 
-	mu     sync.RWMutex // whoever accepts reads
-	loops  []*loop
-	at     *Listener // whose it is; nil: nobody is let in yet
-	unlink bool      // from the file system, when it is closed
-	closed bool
-	shut   *time.Timer // nil: it is not
+	mu       sync.RWMutex // held for reading by whoever accepts
+	loops    []*loop
+	listener *Listener // that it belongs to; nil: nothing is accepted yet
+	unlink   bool      // remove it from the file system on Close
+	closed   bool
+	paused   *time.Timer // ends a pause; nil: there is none
 }
 
-// newDoor makes a door of a listener of package net, which is of no more use then.
-func newDoor(from net.Listener) (*door, error) {
+// newAcceptor makes an acceptor of a listener of package net, and closes that.
+func newAcceptor(from net.Listener) (*acceptor, error) {
 	defer from.Close()
 	fd, err := DuplicateSocket(from)
 	if err != nil {
 		return nil, err
 	}
-	d := &door{fd: fd, addr: from.Addr()}
+	a := &acceptor{fd: fd, addr: from.Addr()}
 	if local, ok := from.(*net.UnixListener); ok {
-		d.unlink = true
+		a.unlink = true
 		local.SetUnlinkOnClose(false)
-	} else if err := noDelay(d.fd); err != nil { // which connections inherit
-		unix.Close(d.fd)
+	} else if err := noDelay(a.fd); err != nil { // connections inherit it
+		unix.Close(a.fd)
 		return nil, err
 	}
-	return d, nil
+	return a, nil
 }
 
-// Accept is for net.Listener.
-func (d *door) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+// Accept always fails: the loops accept.
+func (a *acceptor) Accept() (net.Conn, error) { return nil, net.ErrClosed }
 
-func (d *door) Addr() net.Addr { return d.addr }
+func (a *acceptor) Addr() net.Addr { return a.addr }
 
-func (d *door) SetUnlinkOnClose(unlink bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.unlink = unlink
+func (a *acceptor) SetUnlinkOnClose(unlink bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unlink = unlink
 }
 
-// Close lets nobody in any more, once it returns.
-func (d *door) Close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
+// Close stops accepting. No connection is accepted after it has returned.
+func (a *acceptor) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
 		return net.ErrClosed
 	}
-	d.closed = true
-	if d.shut != nil {
-		d.shut.Stop()
+	a.closed = true
+	if a.paused != nil {
+		a.paused.Stop()
 	}
-	for _, l := range d.loops {
-		l.control(unix.EPOLL_CTL_DEL, d.fd, 0) // whoever handed us the socket may have it open still
-		l.unwatch(d.fd)
+	for _, l := range a.loops {
+		l.control(unix.EPOLL_CTL_DEL, a.fd, 0) // another process may have the socket open still
+		l.unwatch(a.fd)
 	}
-	unix.Close(d.fd)
-	if d.unlink {
-		os.Remove(d.addr.String())
+	unix.Close(a.fd)
+	if a.unlink {
+		os.Remove(a.addr.String())
 	}
 	return nil
 }
 
-// letIn lets clients in, each by one of the loops, or tries to again after a while.
-func (d *door) letIn(at *Listener, loops []*loop) {
-	if err := d.open(at, loops); err != nil {
-		d.fails(err)
+// serve has the loops accept for a Listener. After an error it pauses and tries again.
+func (a *acceptor) serve(at *Listener, loops []*loop) {
+	if err := a.open(at, loops); err != nil {
+		a.pause(err)
 	}
 }
 
-func (d *door) open(at *Listener, loops []*loop) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
+func (a *acceptor) open(at *Listener, loops []*loop) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
 		return net.ErrClosed
 	}
-	d.at, d.loops, d.shut = at, loops, nil
+	a.listener, a.loops, a.paused = at, loops, nil
 	for _, l := range loops {
-		if err := l.watch(d, d.fd, unix.EPOLLIN|unix.EPOLLEXCLUSIVE); err != nil {
+		if err := l.watch(a, a.fd, unix.EPOLLIN|unix.EPOLLEXCLUSIVE); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// event lets one client in; if there are more, the loop hears of it again.
-func (d *door) event(l *loop, _ uint32) {
-	s, at, err := d.accept(l)
+// event accepts one connection. If there are more, the kernel reports the socket again.
+func (a *acceptor) event(l *loop, _ uint32) {
+	s, at, err := a.accept(l)
 	begin := func(c *Runner) {
 		s.bind(c)
 		at.open(c, s)
@@ -111,37 +111,37 @@ func (d *door) event(l *loop, _ uint32) {
 		l.begin(begin)
 	case err == nil:
 		s.loop.do(func() { s.loop.begin(begin) })
-	case err == syscall.EAGAIN, err == syscall.EINTR, err == syscall.ECONNABORTED: // another loop has taken it, or it has gone
+	case err == syscall.EAGAIN, err == syscall.EINTR, err == syscall.ECONNABORTED: // another loop has accepted it, or the client has gone
 	default:
-		d.fails(os.NewSyscallError("accept4", err))
+		a.pause(os.NewSyscallError("accept4", err))
 	}
 }
 
-// accept takes a connection, and has it arrive before anybody who closes the door
-// can ask whether somebody does.
-func (d *door) accept(l *loop) (*socket, *Listener, error) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.closed {
+// accept accepts a connection and counts it. It holds mu meanwhile: when Close returns,
+// every connection that was accepted has been counted.
+func (a *acceptor) accept(l *loop) (*socket, *Listener, error) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if a.closed {
 		return nil, nil, syscall.EAGAIN
 	}
-	fd, name, err := syscall.Accept4(d.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	fd, name, err := syscall.Accept4(a.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := d.lightest(l).newSocket(fd, addrPortOf(fd, name), received)
+	s, err := a.lightest(l).newSocket(fd, addrPortOf(fd, name), received)
 	if err != nil {
 		return nil, nil, err
 	}
-	d.at.accepted()
-	return s, d.at, nil
+	a.listener.accepted()
+	return s, a.listener, nil
 }
 
-// lightest is a loop for one session more: this one, unless another has far less to
-// do. The kernel tends to wake the same one as long as that is not busy.
-func (d *door) lightest(l *loop) *loop {
+// lightest returns the loop for a new session: l, unless another has far fewer sockets.
+// The kernel tends to wake the same loop as long as that is not busy.
+func (a *acceptor) lightest(l *loop) *loop {
 	best, least := l, l.load.Load()/2-8
-	for _, other := range d.loops {
+	for _, other := range a.loops {
 		if n := other.load.Load(); n < least {
 			best, least = other, n
 		}
@@ -149,37 +149,37 @@ func (d *door) lightest(l *loop) *loop {
 	return best
 }
 
-// fails shuts the door for a while: what there is too little of now, such as
-// descriptors, may be there again then.
-func (d *door) fails(err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed || d.shut != nil {
+// pause stops accepting for a while: a shortage, such as of descriptors, may be over by
+// then.
+func (a *acceptor) pause(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed || a.paused != nil {
 		return
 	}
-	for _, l := range d.loops {
-		l.control(unix.EPOLL_CTL_DEL, d.fd, 0)
+	for _, l := range a.loops {
+		l.control(unix.EPOLL_CTL_DEL, a.fd, 0)
 	}
-	at, loops := d.at, d.loops
-	d.shut = time.AfterFunc(at.failed(d.addr, err), func() {
-		at.loops.guard("accepting connections", func() { d.letIn(at, loops) })
+	at, loops := a.listener, a.loops
+	a.paused = time.AfterFunc(at.failed(a.addr, err), func() {
+		at.loops.guard("accepting connections", func() { a.serve(at, loops) })
 	})
 }
 
-func (d *door) SyscallConn() (syscall.RawConn, error) { return (*rawDoor)(d), nil }
+func (a *acceptor) SyscallConn() (syscall.RawConn, error) { return (*rawAcceptor)(a), nil }
 
-// A rawDoor is a door as a syscall.RawConn, of which it has Control.
-type rawDoor door
+// A rawAcceptor is an acceptor as a syscall.RawConn, of which only Control works.
+type rawAcceptor acceptor
 
-func (d *rawDoor) Control(f func(fd uintptr)) error {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.closed {
+func (a *rawAcceptor) Control(f func(fd uintptr)) error {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if a.closed {
 		return net.ErrClosed
 	}
-	f(uintptr(d.fd))
+	f(uintptr(a.fd))
 	return nil
 }
 
-func (d *rawDoor) Read(func(fd uintptr) bool) error  { return net.ErrClosed }
-func (d *rawDoor) Write(func(fd uintptr) bool) error { return net.ErrClosed }
+func (a *rawAcceptor) Read(func(fd uintptr) bool) error  { return net.ErrClosed }
+func (a *rawAcceptor) Write(func(fd uintptr) bool) error { return net.ErrClosed }

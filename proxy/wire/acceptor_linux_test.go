@@ -13,7 +13,7 @@ import (
 )
 
 // Whoever handed us a socket has it open still, and the kernel goes on to tell of it.
-func TestALoopHearsNothingOfADoorThatIsClosed(t *testing.T) {
+func TestALoopHearsNothingOfAnAcceptorThatIsClosed(t *testing.T) {
 	l := newTestLoop(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -24,7 +24,7 @@ func TestALoopHearsNothingOfADoorThatIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(second)
-	d, err := newDoor(listener)
+	d, err := newAcceptor(listener)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func tells(t *testing.T, l *loop, fd int) bool {
 
 func TestALoopThatHasFarMoreToDoLeavesSessionsToAnother(t *testing.T) {
 	a, b := &loop{}, &loop{}
-	d := &door{loops: []*loop{a, b}}
+	d := &acceptor{loops: []*loop{a, b}}
 	for _, test := range []struct{ a, b int32 }{{0, 0}, {16, 0}, {100, 50}} {
 		a.load.Store(test.a)
 		b.load.Store(test.b)

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// alarms are the ways of sockets that have deadlines, the earliest first.
-type alarms []*way
+// alarms is a heap of the directions that have deadlines, the earliest first.
+type alarms []*direction
 
-// set gives a way a deadline, and says whether it is the first now.
-func (a *alarms) set(w *way, at time.Duration) (first bool) {
+// set sets the deadline of a direction, and reports whether it is the first now.
+func (a *alarms) set(w *direction, at time.Duration) (first bool) {
 	w.at = at
 	if w.place > 0 {
 		heap.Fix(a, w.place-1)
@@ -21,18 +21,18 @@ func (a *alarms) set(w *way, at time.Duration) (first bool) {
 	return (*a)[0] == w
 }
 
-// remove takes its deadline away, if it has one.
-func (a *alarms) remove(w *way) {
+// remove removes the deadline of a direction, if it has one.
+func (a *alarms) remove(w *direction) {
 	w.at = 0
 	if w.place > 0 {
 		heap.Remove(a, w.place-1)
 	}
 }
 
-// pop takes the first away, which keeps its deadline.
-func (a *alarms) pop() *way { return heap.Pop(a).(*way) }
+// pop removes the first from the heap. The direction keeps the time of its deadline.
+func (a *alarms) pop() *direction { return heap.Pop(a).(*direction) }
 
-// wait is how many milliseconds there are until the first, at least; -1: there is none.
+// wait returns the milliseconds until the first deadline, rounded up; -1 if there is none.
 func (a alarms) wait(now time.Duration) int {
 	if len(a) == 0 {
 		return -1
@@ -50,8 +50,8 @@ func (a alarms) Swap(i, j int) {
 }
 
 func (a *alarms) Push(w any) {
-	*a = append(*a, w.(*way))
-	w.(*way).place = len(*a)
+	*a = append(*a, w.(*direction))
+	w.(*direction).place = len(*a)
 }
 
 func (a *alarms) Pop() any {

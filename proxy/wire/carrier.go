@@ -12,10 +12,10 @@ type plain interface {
 	CloseWrite() error
 }
 
-// A wire is a TCP connection below TLS that can be read without waiting: TLS
-// then says whether there is text for us, or no more than a session ticket, and
-// needs no buffer of ours while there is none.
-type wire struct {
+// A carrier is a TCP connection below TLS that can be read without waiting. TLS then tells
+// whether there is text for us, or only a session ticket, and needs no buffer of ours
+// while there is none.
+type carrier struct {
 	plain
 	raw      syscall.RawConn
 	patience patience // of Read; set by the only reader
@@ -26,13 +26,14 @@ type wire struct {
 	readFD  func(fd uintptr) bool
 	lookFD  func(fd uintptr)
 	awaitFD func(fd uintptr) bool
-	quiet   quiet // nil: nobody wants to know
+	quiet   quiet // plain if it is quiet; else nil
 	waited  bool
 
 	out partWritten // tls.Conn does one write at a time
 }
 
-// wired makes a wire of a TCP connection; any other comes back as it is.
+// ForTLS returns a TCP connection in the form that a Leg wants below TLS, and any other
+// connection as it is.
 func ForTLS(conn net.Conn) net.Conn {
 	tcp, ok := conn.(plain)
 	if _, unix := conn.(*net.UnixConn); !ok || unix {
@@ -42,7 +43,7 @@ func ForTLS(conn net.Conn) net.Conn {
 	if err != nil {
 		return conn
 	}
-	w := &wire{plain: tcp, raw: raw}
+	w := &carrier{plain: tcp, raw: raw}
 	w.readFD = func(fd uintptr) bool {
 		w.n, w.err = readNow(fd, w.b)
 		if w.err == nil && w.n < len(w.b) && w.quiet != nil {
@@ -53,14 +54,14 @@ func ForTLS(conn net.Conn) net.Conn {
 	w.quiet, _ = conn.(quiet)
 	w.lookFD = func(fd uintptr) { w.readFD(fd) }
 	w.awaitFD = func(fd uintptr) bool {
-		told := w.waited || w.quiet != nil // that it is called says so
+		told := w.waited || w.quiet != nil // being called says so
 		w.waited = true
 		return told || readable(fd)
 	}
 	return w
 }
 
-func (w *wire) Read(b []byte) (int, error) {
+func (w *carrier) Read(b []byte) (int, error) {
 	if w.patience == waits {
 		return w.readWaiting(b)
 	}
@@ -76,8 +77,8 @@ func (w *wire) Read(b []byte) (int, error) {
 	return w.have(err)
 }
 
-// have is what a look at the socket has given, unless that could not be.
-func (w *wire) have(err error) (int, error) {
+// have returns what a look at the socket has found, unless err says that it failed.
+func (w *carrier) have(err error) (int, error) {
 	w.b = nil
 	if err != nil {
 		return 0, err
@@ -85,23 +86,23 @@ func (w *wire) have(err error) (int, error) {
 	return w.n, w.err
 }
 
-// patience is what a read does while there is nothing.
+// patience says what a read does if there is nothing.
 type patience uint8
 
 const (
 	waits  patience = iota
-	looks           // it gives errNothing, once it has looked
-	ifTold          // it gives errNothing, and looks only if the connection has been told of something
+	looks           // it looks, and returns errNothing
+	ifTold          // it returns errNothing, and looks only if the kernel has reported something
 )
 
 // await waits, under the read deadline, until there is something to read.
-func (w *wire) await() error {
+func (w *carrier) await() error {
 	w.waited = false
 	return w.raw.Read(w.awaitFD)
 }
 
-// errNothing is what TLS hears when there is nothing to read now. It is
-// temporary: the connection goes on.
+// errNothing tells TLS that there is nothing to read now. It is temporary: TLS keeps the
+// connection.
 var errNothing net.Error = nothing{}
 
 type nothing struct{}
@@ -110,7 +111,7 @@ func (nothing) Error() string   { return "nothing to read now" }
 func (nothing) Timeout() bool   { return true }
 func (nothing) Temporary() bool { return true }
 
-// readable says whether a read would not wait: for octets, the end or an error.
+// readable reports whether a read would not wait: there are octets, the end or an error.
 func readable(fd uintptr) bool {
 	var one [1]byte
 	_, err := peek(fd, one[:])

@@ -13,13 +13,13 @@ type partWritten struct {
 }
 
 // readWaiting reads as TCPConn does, without telling the runtime: see rawOctets.
-func (w *wire) readWaiting(b []byte) (int, error) {
+func (w *carrier) readWaiting(b []byte) (int, error) {
 	w.b = b
 	return w.have(w.raw.Read(w.readFD))
 }
 
 // Write writes as TCPConn does, without telling the runtime.
-func (w *wire) Write(b []byte) (int, error) {
+func (w *carrier) Write(b []byte) (int, error) {
 	if w.out.some == nil {
 		w.out.some = w.out.write
 	}
@@ -33,8 +33,8 @@ func (w *wire) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// write writes what there is room for. It says whether it is done, rather than to
-// be called again.
+// write writes what there is room for. It reports whether it is done; else it is called
+// again.
 func (w *partWritten) write(fd uintptr) bool {
 	for len(w.rest) > 0 {
 		n, err := writeNow(fd, w.rest)

@@ -6,4 +6,4 @@ package wire
 type partWritten struct{}
 
 // readWaiting reads as TCPConn does.
-func (w *wire) readWaiting(b []byte) (int, error) { return w.plain.Read(b) }
+func (w *carrier) readWaiting(b []byte) (int, error) { return w.plain.Read(b) }

@@ -20,15 +20,15 @@ type socket struct {
 	fd     int32
 	local  bool // in the file system
 
-	// By mu.
+	// Guarded by mu.
 	closed  bool
-	writes  bool // the loop is told when there is room
-	unclear bool // there may be more to read than was said: the end, an error, urgent octets
+	writes  bool // the kernel also reports room to write
+	unclear bool // a read may find more than was reported: the end, an error, urgent octets
 
-	mu    sync.Mutex
-	ways  [2]way  // reading, writing
-	co    *Runner // who waits; nil: goroutines do
-	calls int     // on the descriptor, that are under way
+	mu         sync.Mutex
+	directions [2]direction // reading, writing
+	runner     *Runner      // what waits for it; nil: goroutines do
+	calls      int          // under way on the descriptor
 }
 
 const (
@@ -36,12 +36,12 @@ const (
 	writing
 )
 
-// A way is one of the two of a socket.
-type way struct {
+// A direction is reading or writing of a socket.
+type direction struct {
 	socket  *socket
-	ready   bool // it may be of use to try
-	drained bool // the call that is under way has found out that it is not
-	expired bool // its deadline is over
+	ready   bool // a call is worth trying
+	drained bool // the call that is under way has found that another is not
+	expired bool // its deadline has passed
 	waiter  waiter
 	signal  signal // nil: no goroutine has waited yet
 
@@ -49,7 +49,8 @@ type way struct {
 	place int           // among the alarms, from 1; 0: not there
 }
 
-// A waiter is who goes on when a way is ready, expired or closed. It is woken once.
+// A waiter is woken when a direction is ready, has expired or is closed: once, with the
+// lock of the socket held. So wake must not wait, nor touch the socket.
 type waiter interface{ wake() }
 
 // A signal wakes a goroutine.
@@ -57,15 +58,16 @@ type signal chan struct{}
 
 func (s signal) wake() { s <- struct{}{} }
 
-// received is what a loop is told of at once, each time that more comes.
+// received are the events that the kernel reports from the start, each time that more
+// has come.
 const received = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET
 
-// newSocket has the loop look after a connection, which is closed if that cannot be.
-// What has come already, it is told of at its next wait.
+// newSocket makes a socket of a connection's descriptor, which it closes if it fails. What
+// has come already is reported at the loop's next wait.
 func (l *loop) newSocket(fd int, remote netip.AddrPort, events uint32) (*socket, error) {
 	s := &socket{loop: l, fd: int32(fd), remote: remote, local: !remote.IsValid(), writes: events&unix.EPOLLOUT != 0}
-	s.ways[reading].socket, s.ways[writing].socket = s, s
-	s.ways[writing].ready = !s.writes
+	s.directions[reading].socket, s.directions[writing].socket = s, s
+	s.directions[writing].ready = !s.writes
 	if err := l.watch(s, fd, events); err != nil {
 		l.unwatch(fd)
 		unix.Close(fd)
@@ -80,51 +82,51 @@ func (s *socket) event(_ *loop, events uint32) {
 	defer s.mu.Unlock()
 	s.unclear = s.unclear || events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLPRI) != 0
 	if events&^unix.EPOLLOUT != 0 {
-		s.ways[reading].isReady()
+		s.directions[reading].isReady()
 	}
 	if events&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-		s.ways[writing].isReady()
+		s.directions[writing].isReady()
 	}
 }
 
-// session is the one that waits for the socket; nil if none is known to.
+// session returns the session that waits for the socket; nil if none is known.
 func (s *socket) session() Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p, ok := s.ways[reading].waiter.(*parked); ok {
-		return p.owner
+	if p, ok := s.directions[reading].waiter.(*idle); ok {
+		return p.session
 	}
-	if s.co != nil {
-		return s.co.owner
+	if s.runner != nil {
+		return s.runner.session
 	}
 	return nil
 }
 
-func (w *way) isReady() {
+func (w *direction) isReady() {
 	w.ready = true
 	w.wake()
 }
 
-func (w *way) wake() {
+func (w *direction) wake() {
 	if waiter := w.waiter; waiter != nil {
 		w.waiter = nil // before the call: one that panics is not woken again
 		waiter.wake()
 	}
 }
 
-// expire is what an alarm does.
-func (w *way) expire() {
+// expire is called when an alarm is due.
+func (w *direction) expire() {
 	w.socket.mu.Lock()
 	defer w.socket.mu.Unlock()
-	if w.socket.loop.isOver(w) {
+	if w.socket.loop.expired(w) {
 		w.expired = true
 		w.wake()
 	}
 }
 
-// do has f called when it may be of use, until it is done.
+// do calls f each time that the direction is ready, until f reports that it is done.
 func (s *socket) do(which int, f func(fd uintptr) bool) error {
-	w := &s.ways[which]
+	w := &s.directions[which]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
@@ -143,21 +145,21 @@ func (s *socket) do(which int, f func(fd uintptr) bool) error {
 	}
 }
 
-// attempt has f called on a way that is ready. It stays so, if f is done and does not
-// say that it has left nothing.
-func (s *socket) attempt(w *way, f func(fd uintptr) bool) (done bool) {
-	w.ready, w.drained = false, false // before the call: what comes during it is not lost
+// attempt calls f for a direction that is ready. The direction stays ready if f is done
+// and did not find that it has left nothing.
+func (s *socket) attempt(w *direction, f func(fd uintptr) bool) (done bool) {
+	w.ready, w.drained = false, false // before the call, so that an event during it is not lost
 	if done = s.call(f); done {
 		w.ready = w.ready || !w.drained || s.unclear
 	}
 	return done
 }
 
-// look has f called if it may be of use, whatever the read deadline.
+// look calls f if the direction is ready, whatever the read deadline.
 func (s *socket) look(f func(fd uintptr) bool) (looked bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := &s.ways[reading]
+	r := &s.directions[reading]
 	switch {
 	case s.closed:
 		return false, net.ErrClosed
@@ -168,7 +170,7 @@ func (s *socket) look(f func(fd uintptr) bool) (looked bool, err error) {
 	return true, nil
 }
 
-// call calls f without the lock, with a descriptor that stays open meanwhile.
+// call calls f without the lock. The descriptor stays open meanwhile.
 func (s *socket) call(f func(fd uintptr) bool) bool {
 	s.calls++
 	s.mu.Unlock()
@@ -181,14 +183,14 @@ func (s *socket) call(f func(fd uintptr) bool) bool {
 	return f(uintptr(s.fd))
 }
 
-// wait waits until a way is ready, expired or closed.
+// wait waits until a direction is ready, has expired or is closed.
 func (s *socket) wait(which int) {
-	w := &s.ways[which]
+	w := &s.directions[which]
 	if which == writing && !s.writes {
 		s.writes = true
-		s.loop.control(unix.EPOLL_CTL_MOD, int(s.fd), received|unix.EPOLLOUT) // which tells at once if there is room by now
+		s.loop.control(unix.EPOLL_CTL_MOD, int(s.fd), received|unix.EPOLLOUT) // reported at once if there is room by now
 	}
-	if c := s.co; c != nil {
+	if c := s.runner; c != nil {
 		w.waiter = c
 		s.mu.Unlock()
 		c.yield(toWait)
@@ -203,46 +205,46 @@ func (s *socket) wait(which int) {
 	s.mu.Lock()
 }
 
-// bind says who waits from now on: a coroutine, or goroutines (nil).
+// bind sets what waits from now on: a Runner, or goroutines (nil).
 func (s *socket) bind(c *Runner) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.co = c
+	s.runner = c
 }
 
-// await has w woken when there is something to read, or that cannot be any more. It
-// is false, and w is not woken, if that is so already.
+// await has w woken when the next read would not wait. It returns false, and does not
+// wake w, if that is so already.
 func (s *socket) await(w waiter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := &s.ways[reading]
-	if s.closed || r.expired || s.readable() || r.expired || s.closed { // either may be so since it has looked
+	r := &s.directions[reading]
+	if s.closed || r.expired || s.readable() || r.expired || s.closed { // readable has released the lock meanwhile
 		return false
 	}
 	r.waiter = w
 	return true
 }
 
-// readable looks whether what the kernel has told of is still there. The lock is held,
+// readable reports whether what the kernel has reported is still there. The lock is held,
 // but not while it looks.
 func (s *socket) readable() bool {
-	r := &s.ways[reading]
+	r := &s.directions[reading]
 	if r.ready {
 		s.attempt(r, readable)
 	}
 	return r.ready
 }
 
-// unawait takes await back.
+// unawait undoes await.
 func (s *socket) unawait() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ways[reading].waiter = nil
+	s.directions[reading].waiter = nil
 }
 
-// quiet says, within a read that do makes, that it has left nothing: it has got less
-// than it wanted (epoll(7)).
-func (s *socket) quiet() { s.ways[reading].drained = true }
+// quiet is called within a read that do makes, once that has got less than it asked for:
+// it has left nothing (epoll(7)).
+func (s *socket) quiet() { s.directions[reading].drained = true }
 
 func (s *socket) Read(b []byte) (n int, err error) {
 	waited := s.do(reading, func(fd uintptr) bool {
@@ -271,8 +273,8 @@ func (s *socket) Close() error {
 		return net.ErrClosed
 	}
 	s.closed = true
-	s.ways[reading].wake()
-	s.ways[writing].wake()
+	s.directions[reading].wake()
+	s.directions[writing].wake()
 	if s.calls == 0 {
 		s.end()
 	}
@@ -281,14 +283,14 @@ func (s *socket) Close() error {
 
 // end closes the descriptor.
 func (s *socket) end() {
-	s.loop.alarm(&s.ways[reading], time.Time{})
-	s.loop.alarm(&s.ways[writing], time.Time{})
+	s.loop.alarm(&s.directions[reading], time.Time{})
+	s.loop.alarm(&s.directions[writing], time.Time{})
 	s.loop.unwatch(int(s.fd))
 	s.loop.load.Add(-1)
 	unix.Close(int(s.fd))
 }
 
-// CloseWrite is for the other side the end of what we send.
+// CloseWrite tells the peer that nothing more comes.
 func (s *socket) CloseWrite() error {
 	var err error
 	closed := (*rawSocket)(s).Control(func(fd uintptr) { err = unix.Shutdown(int(fd), unix.SHUT_WR) })
@@ -314,7 +316,7 @@ func (s *socket) setDeadline(which int, t time.Time) error {
 	if s.closed {
 		return net.ErrClosed
 	}
-	w := &s.ways[which]
+	w := &s.directions[which]
 	if w.expired = !t.IsZero() && time.Until(t) <= 0; w.expired {
 		t = time.Time{}
 		w.wake()

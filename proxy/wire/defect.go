@@ -2,23 +2,24 @@ package wire
 
 import "runtime/debug"
 
-// A panic costs the session it happens in, and no other: contain is the one place
-// that recovers. Whatever begins a goroutine, a coroutine or a callback of a loop
-// calls it. What the runtime itself gives up on, such as a data race on a map or a
-// stack without an end, ends the process all the same.
+// A panic ends the session that it happens in, and no other. Contain is the only function
+// that recovers: every goroutine, every Runner and every callback of a loop runs under it.
+// What the runtime itself does not survive, such as concurrent writes to a map or a stack
+// overflow, still ends the process.
 
-// A defect is a panic that was contained.
+// A Defect is a panic that was contained.
 type Defect struct {
 	Value any
 	Stack string // where it happened
 }
 
-// contain calls f. It returns the panic of f; nil if there was none.
+// Contain calls f. It returns the panic of f; nil if there was none. A panic with a
+// *Defect is one that another goroutine of the session has met: that is returned.
 func Contain(f func()) (d *Defect) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
-		case *Defect: // one from another goroutine of the session
+		case *Defect:
 			d = r
 		default:
 			d = &Defect{r, string(debug.Stack())}

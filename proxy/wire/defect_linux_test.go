@@ -18,15 +18,15 @@ type boom struct{}
 
 func (boom) wake() { panic("boom") }
 
-// lostOwner is a session that a loop may lose.
-type lostOwner struct {
+// fakeSession is a session that a loop may lose.
+type fakeSession struct {
 	client, server *Leg
 	lost           []*Defect
 }
 
-func (o *lostOwner) Legs() (client, server *Leg) { return o.client, o.server }
-func (o *lostOwner) Lose(d *Defect)              { o.lost = append(o.lost, d) }
-func (o *lostOwner) ResumeOn(*Runner)            {}
+func (o *fakeSession) Legs() (client, server *Leg) { return o.client, o.server }
+func (o *fakeSession) Lose(d *Defect)              { o.lost = append(o.lost, d) }
+func (o *fakeSession) ResumeOn(*Runner)            {}
 
 func TestAPanicInACallbackOfTheLoopEndsItsSessionAlone(t *testing.T) {
 	log := new(lockedBuffer)
@@ -41,10 +41,10 @@ func TestAPanicInACallbackOfTheLoopEndsItsSessionAlone(t *testing.T) {
 		return s
 	}
 	client, server, other := adopted(), adopted(), adopted()
-	o := &lostOwner{client: NewLeg(client), server: NewLeg(server)}
+	o := &fakeSession{client: NewLeg(client), server: NewLeg(server)}
 	panics := func(socket *socket) {
 		socket.mu.Lock()
-		socket.ways[writing].waiter = boom{} // behind the reading way, whose waiter names the session
+		socket.directions[writing].waiter = boom{} // behind the reading way, whose waiter names the session
 		socket.mu.Unlock()
 		l.each(1, func(int) { socket.event(l, unix.EPOLLOUT) }, func(int) watched { return socket })
 	}
@@ -52,7 +52,7 @@ func TestAPanicInACallbackOfTheLoopEndsItsSessionAlone(t *testing.T) {
 	l.do(func() {
 		l.begin(func(c *Runner) {
 			if !c.MayIdle(o.client, o.server, time.Now().Add(time.Hour)) || !c.Idle(o, o.client, o.server) {
-				t.Error("the session is not parked")
+				t.Error("the session is not idle")
 			}
 		})
 		panics(client)
@@ -75,7 +75,7 @@ func TestAPanicOfARunningSessionIsItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	o, owner := &lostOwner{client: NewLeg(s)}, make(chan Session)
+	o, owner := &fakeSession{client: NewLeg(s)}, make(chan Session)
 	l.do(func() {
 		l.begin(func(c *Runner) {
 			c.Runs(o)
@@ -115,7 +115,7 @@ func TestALoopGoesOnAfterPanicsOfItsCallbacks(t *testing.T) {
 		done := make(chan int)
 		l.do(func() { done <- len(l.resting) })
 		if n := <-done; n != 0 {
-			t.Fatal("a coroutine that panicked is kept")
+			t.Fatal("a Runner that panicked is kept")
 		}
 	}
 	l.unwatch(int(read.Fd()))

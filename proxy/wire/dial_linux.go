@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// adopt takes a connection of package net into the loop. One that is no socket stays
-// as it is.
+// Adopt moves a connection of package net into the loop of r, which waits for it from then
+// on, and closes the original. A connection that is no socket is returned as it is.
 func (c *Runner) Adopt(conn net.Conn, remote netip.AddrPort) (net.Conn, error) {
 	if _, ok := conn.(plain); !ok {
 		return conn, nil
@@ -38,8 +38,8 @@ func (l *loop) adopt(conn net.Conn, remote netip.AddrPort) (*socket, error) {
 	return l.newSocket(fd, remote, received)
 }
 
-// connect begins to connect to an address, in the loop. What it returns is a connection
-// once awaitConnected has said so.
+// Connect starts to connect to an address, in the loop. It does not wait: the result is
+// not connected before AwaitConnected has returned nil.
 func (c *Runner) Connect(to netip.AddrPort) (net.Conn, error) {
 	fd, err := startConnecting(to)
 	if err != nil {
@@ -52,7 +52,7 @@ func (c *Runner) Connect(to netip.AddrPort) (net.Conn, error) {
 	return conn, nil
 }
 
-// connecting has a descriptor that begins to connect be a socket in the loop.
+// connecting makes a socket of a descriptor that has started to connect.
 func (c *Runner) connecting(fd int, to netip.AddrPort) (*socket, error) {
 	conn, err := c.loop.newSocket(fd, to, received|unix.EPOLLOUT)
 	if err != nil {
@@ -62,18 +62,18 @@ func (c *Runner) connecting(fd int, to netip.AddrPort) (*socket, error) {
 	return conn, nil
 }
 
-// awaitConnected waits until what connect has begun is done.
+// AwaitConnected waits for a connection that Connect has started.
 func (c *Runner) AwaitConnected(conn net.Conn, deadline time.Time) error {
 	s := conn.(*socket)
 	err := s.connected(deadline)
 	if err == nil && c.loop.ephemeral.has(s.remote.Port()) && s.isItsOwnPeer() {
-		err = os.NewSyscallError("connect", syscall.ECONNREFUSED) // nobody listens there, and by chance it was our own port
+		err = os.NewSyscallError("connect", syscall.ECONNREFUSED) // nobody listens there, and the kernel chose that very port for us
 	}
 	return err
 }
 
-// isItsOwnPeer says whether a connection leads to itself. The kernel is asked for its
-// peer: one to 0.0.0.0 has another than was dialled.
+// isItsOwnPeer reports whether a connection leads to itself. The kernel is asked for the
+// peer, which is not the address that was dialled if that was 0.0.0.0.
 func (s *socket) isItsOwnPeer() bool {
 	local := s.LocalAddrPort()
 	if local.Port() != s.remote.Port() {
@@ -109,14 +109,14 @@ func startConnecting(to netip.AddrPort) (fd int, err error) {
 	return fd, err
 }
 
-// connected waits until a socket is.
+// connected waits until a socket is connected.
 func (s *socket) connected(deadline time.Time) error {
 	if err := s.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
 	var failed error
 	err := s.do(writing, func(fd uintptr) bool {
-		if !s.isUnclear() || isConnected(int(fd)) { // who may be written to, and heard of no error or end, is connected
+		if !s.isUnclear() || isConnected(int(fd)) { // it is writable, and no error or end was reported: it is connected
 			return true
 		}
 		code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
@@ -143,20 +143,20 @@ func (s *socket) isUnclear() bool {
 	return s.unclear
 }
 
-// isConnected says whether a socket is by now.
+// isConnected reports whether a socket is connected by now.
 func isConnected(fd int) bool {
 	_, err := syscall.Getpeername(fd)
 	return err == nil
 }
 
-// ports are those from the first to the last.
+// ports is a range of ports, both ends included.
 type ports struct{ first, last uint16 }
 
 func (p ports) has(port uint16) bool { return p.first <= port && port <= p.last }
 
-// ephemeralPorts are those that the kernel takes for connections which were given
-// none (ip(7), ip_local_port_range). Where it does not say which, they may be any
-// that need no privilege.
+// ephemeralPorts returns the ports from which the kernel chooses that of an outgoing
+// connection (ip(7), ip_local_port_range). If it does not say, these are all that need no
+// privilege.
 func ephemeralPorts() ports {
 	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	var p ports
@@ -166,12 +166,12 @@ func ephemeralPorts() ports {
 	return p
 }
 
-// noDelay has what is written go at once.
+// noDelay has the kernel send at once what is written.
 func noDelay(fd int) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 }
 
-// sockaddrOf is an address as the kernel wants it. Any socket will do for fd.
+// sockaddrOf converts an address for the kernel. fd may be any socket.
 func sockaddrOf(fd int, a netip.AddrPort) unix.Sockaddr {
 	if a.Addr().Is4() {
 		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
@@ -183,9 +183,8 @@ func sockaddrOf(fd int, a netip.AddrPort) unix.Sockaddr {
 	return six
 }
 
-// addrPortOf is an address as the kernel gives it; zero if it is not one of TCP.
-// It is got by package syscall, since x/sys/unix asks which protocol it is of, too.
-// Any socket will do for fd.
+// addrPortOf converts an address of the kernel; zero if it is not one of TCP. It takes
+// package syscall's, since x/sys/unix also asks for the protocol. fd may be any socket.
 func addrPortOf(fd int, name syscall.Sockaddr) netip.AddrPort {
 	switch name := name.(type) {
 	case *syscall.SockaddrInet4:
@@ -200,9 +199,9 @@ func addrPortOf(fd int, name syscall.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// zoneOf names a zone, which is an interface, as package net does. That asks by netlink
-// for all of them and may wait for whoever changes one; these calls wait for nobody
-// (netdevice(7)). Any socket will do for fd.
+// zoneOf returns the name of a zone, which is an interface, as package net does. Package
+// net asks for all interfaces by netlink, and may wait for whoever changes one; these calls
+// do not wait (netdevice(7)). fd may be any socket.
 func zoneOf(fd int, id uint32) string {
 	if request, err := unix.NewIfreq(""); err == nil {
 		request.SetUint32(id)
@@ -213,8 +212,8 @@ func zoneOf(fd int, id uint32) string {
 	return strconv.FormatUint(uint64(id), 10)
 }
 
-// zoneID is the number of a zone by its name, or by its number in digits; 0: there is
-// none. Any socket will do for fd.
+// zoneID returns the number of a zone by its name, or by its number in digits; 0 if there
+// is none. fd may be any socket.
 func zoneID(fd int, zone string) uint32 {
 	if request, err := unix.NewIfreq(zone); err == nil && unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, request) == nil {
 		return request.Uint32()

@@ -12,44 +12,47 @@ import (
 	"time"
 )
 
-// A leg is one side of a session: the connection to the client or to the
-// server, with the one buffer that is ever read into. It holds no buffer while
-// there is nothing in it.
+// A Leg is one side of a session: the connection to the client or to the server, with the
+// only buffer that is read into. It holds no buffer while nothing is buffered. At any time
+// one goroutine may read it and one may write it, once Prepare has been called; Interrupt,
+// InterruptWrite and Cut may be called by any.
 type Leg struct {
-	Conn net.Conn
-	raw  syscall.RawConn // of conn, if it is a plain socket; else nil
-	wire *wire           // below conn, if that is TLS over TCP; else nil
+	Conn    net.Conn
+	raw     syscall.RawConn // of Conn if that is a plain socket; else nil
+	carrier *carrier        // below Conn if that is TLS over TCP; else nil
 
 	buf  []byte // from a pool; nil while empty
 	r, w int    // what has been read and not consumed is buf[r:w]
 
-	*hands // nil while nothing is read or written
+	*ioState // nil while nothing is read or written
 
-	Total int64     // octets read so far
-	alarm time.Time // the read deadline of conn, unless it has been woken
-	quiet quiet     // nil: nobody wants to know
+	Total int64     // octets read so far; a caller may carry on the count of a leg before
+	alarm time.Time // the read deadline of Conn, unless it was interrupted
+	quiet quiet     // Conn if it is quiet; else nil
 
-	woken      atomic.Bool // by interrupt, and no fill has seen it yet
-	writeWoken atomic.Bool // by interruptWrite, until resumeWrite
-	Large      bool        // a message is on its way: large buffers pay
-	Broken     bool        // a write has failed: the other side does not have all
+	woken      atomic.Bool // by Interrupt, and no Fill has seen it yet
+	writeWoken atomic.Bool // by InterruptWrite, until ResumeWrite
+	Large      bool        // set by a caller that reads a message: large buffers pay
+	Broken     bool        // a write has failed: the peer has not received everything
 }
 
-// A quiet connection wants to know of reads that have left nothing: it does not look
-// for more then until the kernel says that there is some.
+// A quiet connection is told of reads that have left nothing. It does not try again before
+// the kernel has reported more.
 type quiet interface {
-	// quiet says, within a read, that it has left nothing.
+	// quiet is called within a read that has left nothing.
 	quiet()
-	// look has f read, if the kernel has said that there may be something since. It
-	// does not wait.
+	// look calls f, which reads, if the kernel has reported something since. It does not
+	// wait.
 	look(f func(fd uintptr) bool) (looked bool, err error)
 }
 
+// NewLeg makes a leg of a connection: a socket of this package or of package net, TLS over
+// what ForTLS returns, or any other.
 func NewLeg(conn net.Conn) *Leg {
 	l := &Leg{Conn: conn}
 	switch c := conn.(type) {
 	case *tls.Conn:
-		l.wire, _ = c.NetConn().(*wire)
+		l.carrier, _ = c.NetConn().(*carrier)
 	case plain:
 		if raw, err := rawOf(c); err == nil {
 			l.quiet, _ = c.(quiet)
@@ -59,10 +62,10 @@ func NewLeg(conn net.Conn) *Leg {
 	return l
 }
 
-// buffered is what has been read and not consumed. It is valid until the next fill.
+// Buffered returns what has been read and not consumed. It is valid until the next Fill.
 func (l *Leg) Buffered() []byte { return l.buf[l.r:l.w] }
 
-// line is the first whole line of what is buffered, with its LF, or nil.
+// Line returns the first line of what is buffered, with its LF; nil if it is not whole.
 func (l *Leg) Line() []byte {
 	b := l.Buffered()
 	if i := bytes.IndexByte(b, '\n'); i >= 0 {
@@ -71,10 +74,10 @@ func (l *Leg) Line() []byte {
 	return nil
 }
 
-// errFull says that something is longer than the largest buffer.
+// ErrFull says that something is longer than the largest buffer.
 var ErrFull = errors.New("longer than the largest buffer")
 
-// fill waits for more octets, at most until the deadline.
+// Fill waits for more octets, at most until the deadline.
 func (l *Leg) Fill(deadline time.Time) error {
 	l.Prepare()
 	l.deadline, l.took = deadline, 0
@@ -89,9 +92,8 @@ func (l *Leg) Fill(deadline time.Time) error {
 	return err
 }
 
-// read waits for more octets. A deadline is set only if there is nothing yet, and
-// if none is that comes before: a timer costs more than to be woken too early
-// now and then.
+// read waits for more octets. It sets a deadline only if there is nothing yet, and if no
+// earlier one is set: a timer costs more than waking up too early now and then.
 func (l *Leg) read() error {
 	for {
 		err := l.readOnce()
@@ -103,9 +105,9 @@ func (l *Leg) read() error {
 				return err
 			}
 			if !l.deadline.IsZero() {
-				l.deadline = l.deadline.Add(time.Since(began)) // it is for the answer
+				l.deadline = l.deadline.Add(time.Since(began)) // the deadline is that of the answer
 			}
-			continue // also if it failed: what was said before says why
+			continue // even if it failed: what the peer said before says why
 		}
 		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || l.woken.Load() || l.late() {
 			return err
@@ -113,16 +115,16 @@ func (l *Leg) read() error {
 		if err := l.setAlarm(l.deadline); err != nil {
 			return err
 		}
-		if l.woken.Load() { // and the alarm has been undone
+		if l.woken.Load() { // and setAlarm has undone it
 			return os.ErrDeadlineExceeded
 		}
 	}
 }
 
-// late says whether the deadline is over.
+// late reports whether the deadline has passed.
 func (l *Leg) late() bool { return !l.deadline.IsZero() && !time.Now().Before(l.deadline) }
 
-// arm sees to it that the wait that follows does not outlast the deadline.
+// arm ensures that the next wait does not outlast the deadline.
 func (l *Leg) arm() error {
 	if l.alarm.IsZero() || !l.deadline.IsZero() && l.deadline.Before(l.alarm) {
 		if err := l.setAlarm(l.deadline); err != nil {
@@ -140,7 +142,7 @@ func (l *Leg) setAlarm(at time.Time) error {
 	return l.Conn.SetReadDeadline(at)
 }
 
-// disarm takes all deadlines away, for what has its own.
+// Disarm removes all deadlines, for a caller that sets its own.
 func (l *Leg) Disarm() {
 	l.setAlarm(time.Time{})
 	l.Conn.SetWriteDeadline(time.Time{})
@@ -155,7 +157,7 @@ func (l *Leg) readOnce() error {
 		if l.asking != nil {
 			err = l.askNow()
 		}
-		if err == nil && !l.done && l.quiet != nil { // then it may wait without asking readFD first
+		if err == nil && !l.done && l.quiet != nil { // raw.Read may then wait before it calls readFD
 			l.spare()
 			err = l.arm()
 		}
@@ -166,7 +168,7 @@ func (l *Leg) readOnce() error {
 			err = l.readErr
 		}
 		return l.have(l.readN, err)
-	case l.wire != nil:
+	case l.carrier != nil:
 		for {
 			if err := l.readNow(ifTold); err != errNothing {
 				l.readOn(err)
@@ -176,7 +178,7 @@ func (l *Leg) readOnce() error {
 			if err := l.arm(); err != nil {
 				return err
 			}
-			if err := l.wire.await(); err != nil {
+			if err := l.carrier.await(); err != nil {
 				return err
 			}
 		}
@@ -187,7 +189,7 @@ func (l *Leg) readOnce() error {
 	return l.readConn()
 }
 
-// readConn reads with a buffer in hand.
+// readConn reads from a connection that is no plain socket: the buffer is taken first.
 func (l *Leg) readConn() error {
 	l.room()
 	if l.w == len(l.buf) {
@@ -202,21 +204,21 @@ func (l *Leg) readConn() error {
 
 // readNow reads from TLS without waiting; errNothing if there is nothing.
 func (l *Leg) readNow(below patience) error {
-	l.wire.patience = below
+	l.carrier.patience = below
 	err := l.readConn()
-	l.wire.patience = waits
+	l.carrier.patience = waits
 	if err, ok := err.(net.Error); ok && err == errNothing {
 		return errNothing
 	}
 	return err
 }
 
-// manyRecords is how much of a message that comes by TLS is read at once, if it is
-// there: what came by one record would else go by one call.
+// manyRecords is how much of a message under TLS is read at once, if it is there.
+// Otherwise each record would be written on its own.
 const manyRecords = 128 << 10
 
-// readOn reads the records of a message behind the first. What goes wrong, the next
-// read hears too.
+// readOn reads the records of a message behind the first. It ignores errors: the next
+// read returns them too.
 func (l *Leg) readOn(err error) {
 	for err == nil && l.Large && l.w < manyRecords {
 		err = l.readNow(ifTold)
@@ -232,8 +234,8 @@ func (l *Leg) have(n int, err error) error {
 	return err
 }
 
-// readFD is called when there may be something to read; only then a buffer is
-// taken. It says whether it is done, rather than to be called again.
+// readFD is called when there may be something to read; only then a buffer is taken. It
+// reports whether it is done; else it is called again.
 func (l *Leg) readFD(fd uintptr) bool {
 	if l.into != nil {
 		return l.takeFD(fd)
@@ -261,18 +263,18 @@ func (l *Leg) readFD(fd uintptr) bool {
 	return false
 }
 
-// canSplice says whether the leg is a plain socket, between which and a pipe the kernel
-// can move octets.
+// CanSplice reports whether the kernel can move octets between the leg and a SplicePipe:
+// whether it is a plain socket.
 func (l *Leg) CanSplice() bool { return l.raw != nil }
 
-// divert has each fill move what there is into a pipe, so many octets at most, until it
-// is called with nil.
+// Divert has each Fill move octets into p instead of the buffer, at most so many, until
+// Divert is called with nil.
 func (l *Leg) Divert(p *SplicePipe, most int) {
 	l.Prepare()
 	l.into, l.most, l.took = p, most, 0
 }
 
-// diverted is how many octets the last fill has moved into the pipe.
+// Diverted returns how many octets the last Fill has moved into the pipe.
 func (l *Leg) Diverted() int { return l.took }
 
 // takeFD is readFD for a pipe.
@@ -286,10 +288,10 @@ func (l *Leg) takeFD(fd uintptr) bool {
 	return true
 }
 
-// ask has b written by the next fill, once that has seen that the other side has
-// said nothing: else it gives errSpoke, and nothing is written. This costs no
-// system call that writing and waiting would not. It is false if this cannot be
-// done here, and then nothing is. b has to stay as it is until then.
+// Ask has the next Fill write b, once that has found that the peer has said nothing. If it
+// has, Fill returns ErrSpoke and writes nothing. This needs no more system calls than
+// writing and waiting. Ask returns false if the leg cannot do this; then nothing happens. b
+// must not be changed until Fill has returned.
 func (l *Leg) Ask(b []byte, allowed time.Duration) bool {
 	if l.raw == nil || l.r < l.w {
 		return false
@@ -299,15 +301,17 @@ func (l *Leg) Ask(b []byte, allowed time.Duration) bool {
 	return true
 }
 
-var (
-	ErrSpoke   = errors.New("the other side spoke before it was asked")
-	errBlocked = errors.New("there is no room for all of it") // but for rest there will be
-)
+// ErrSpoke says that the peer spoke before it was asked: see Ask.
+var ErrSpoke = errors.New("the other side spoke before it was asked")
 
-// askNow asks, unless the other side has spoken. A connection that is told by the
-// kernel when there is something to read is believed: a read in vain would cost each
-// command a system call more. What comes in the moment before the question is missed,
-// as is what comes in the moment behind it; the end of a message is looked at closer.
+// errBlocked says that there is no room for all of the question. The ioState's rest is what
+// is left to write.
+var errBlocked = errors.New("there is no room for all of it")
+
+// askNow asks, unless the peer has spoken. If the kernel reports what there is to read, its
+// word is enough: a read in vain would cost one more system call for each command. What
+// comes in the moment before the question is missed, as is what comes in the moment after
+// it. The end of a message is checked by Spoke.
 func (l *Leg) askNow() error {
 	if l.quiet != nil {
 		looked, err := l.quiet.look(l.readFunc)
@@ -319,7 +323,7 @@ func (l *Leg) askNow() error {
 	return l.raw.Control(l.askFunc)
 }
 
-// askFD is what askNow does where nothing is known to be there.
+// askFD is askNow where nothing is known to be there.
 func (l *Leg) askFD(fd uintptr) {
 	if l.quiet != nil {
 		l.readErr = l.asked(fd, errNothing)
@@ -329,7 +333,7 @@ func (l *Leg) askFD(fd uintptr) {
 	l.done = l.readErr != errNothing
 }
 
-// asked writes what is to be asked if a read has found nothing.
+// asked writes the question if a read has found nothing.
 func (l *Leg) asked(fd uintptr, found error) error {
 	b := l.asking
 	l.asking = nil
@@ -348,37 +352,39 @@ func (l *Leg) asked(fd uintptr, found error) error {
 		l.rest = b[max(n, 0):]
 		return errBlocked
 	}
-	l.Broken = true // what was said before may be there still, and says why
+	l.Broken = true // what the peer said before may still be there, and says why
 	l.room()
 	l.readN, err = readNow(fd, l.buf[l.w:])
 	return err
 }
 
-// interrupt ends the fill that is under way, or else the next one, with a
-// timeout; interrupted tells it from a real one.
+// Interrupt ends the Fill that is under way, or else the next one, with a timeout. Any
+// goroutine may call it.
 func (l *Leg) Interrupt() {
 	l.woken.Store(true)
 	l.Conn.SetReadDeadline(longAgo)
 }
 
-// timedOut says whether a deadline is why a connection failed.
+// IsTimeout reports whether err is that of a deadline.
 func IsTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
 var longAgo = time.Unix(1, 0)
 
+// Interrupted reports whether the error of a Fill comes from Interrupt, and not from the
+// deadline.
 func (l *Leg) Interrupted(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) && !l.late()
 }
 
-// spoke says, without waiting, whether there is anything to read or the other
-// side has hung up.
+// Spoke reports, without waiting, whether there is anything to read or the peer has hung
+// up.
 func (l *Leg) Spoke() bool {
 	switch {
 	case l.w > l.r:
 		return true
-	case l.wire != nil:
+	case l.carrier != nil:
 		return l.readNow(looks) != errNothing
 	case l.raw == nil:
 		return false
@@ -389,12 +395,12 @@ func (l *Leg) Spoke() bool {
 	return l.ready
 }
 
-// sent says, without waiting, whether there are octets to read.
+// Sent reports, without waiting, whether there are octets to read.
 func (l *Leg) Sent() bool {
 	switch {
 	case l.w > l.r:
 		return true
-	case l.wire != nil:
+	case l.carrier != nil:
 		l.readNow(looks)
 		return l.w > l.r
 	case l.raw == nil:
@@ -408,8 +414,8 @@ func (l *Leg) Sent() bool {
 	return n > 0
 }
 
-// peek gives the first octets of what the other side has sent, and leaves them
-// to be read. It waits for some until the deadline, not at all if that is past.
+// Peek returns the first octets that there are to read, three at most, and leaves them
+// there. It waits for some until the deadline; not at all if that has passed.
 func (l *Leg) Peek(deadline time.Time) []byte {
 	if l.raw == nil {
 		return nil
@@ -429,21 +435,22 @@ func (l *Leg) Peek(deadline time.Time) []byte {
 	return first[:max(n, 0)]
 }
 
-// closeWrite tells the other side that nothing more comes, where that can be told.
+// CloseWrite tells the peer that nothing more comes, if the connection can.
 func (l *Leg) CloseWrite() {
 	if c, ok := l.Conn.(interface{ CloseWrite() error }); ok {
 		c.CloseWrite()
 	}
 }
 
-// close ends the connection. Nobody reads or writes it any more.
+// Close closes the connection. Nobody may read or write the leg any more.
 func (l *Leg) Close() {
 	l.Release()
 	l.Conn.Close()
-	l.letGo()
+	l.releaseIO()
 }
 
-// cut closes without a word, for which TLS would wait.
+// Cut closes the connection at once, without the alert of TLS, which may have to wait. Any
+// goroutine may call it: reads and writes fail.
 func (l *Leg) Cut() {
 	conn := l.Conn
 	if secure, ok := conn.(*tls.Conn); ok {

@@ -17,14 +17,16 @@ var (
 	largeBuffers  = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 )
 
-// A mendBuffer is one of middle size, for what is mended of a message.
+// A Buffer is a buffer of middle size, for what is mended of a message.
 type Buffer = [MiddleBuffer]byte
 
-// getBuffer takes one, putBuffer gives it back.
-func GetBuffer() *Buffer  { return middleBuffers.Get().(*Buffer) }
+// GetBuffer takes a Buffer from its pool.
+func GetBuffer() *Buffer { return middleBuffers.Get().(*Buffer) }
+
+// PutBuffer gives a Buffer back.
 func PutBuffer(b *Buffer) { middleBuffers.Put(b) }
 
-// consume drops n octets from the front; an empty buffer goes back.
+// Consume drops the first n octets. An empty buffer goes back to its pool.
 func (l *Leg) Consume(n int) {
 	l.r += n
 	if l.r == l.w {
@@ -32,6 +34,7 @@ func (l *Leg) Consume(n int) {
 	}
 }
 
+// Release drops what is buffered.
 func (l *Leg) Release() {
 	switch len(l.buf) {
 	case SmallBuffer:
@@ -44,11 +47,11 @@ func (l *Leg) Release() {
 	l.buf, l.r, l.w = nil, 0, 0
 }
 
-// forget drops what is buffered. The buffer does not go back: after a panic it may be
-// there already.
+// Forget drops what is buffered, and the buffer: after a panic it may be in its pool
+// already.
 func (l *Leg) Forget() { l.buf, l.r, l.w = nil, 0, 0 }
 
-// replace puts other octets in the place of the first n.
+// Replace replaces the first n octets by others.
 func (l *Leg) Replace(n int, octets []byte) {
 	rest := append([]byte(nil), l.buf[l.r+n:l.w]...)
 	for l.r = 0; len(octets)+len(rest) > len(l.buf); {

@@ -2,13 +2,14 @@ package wire
 
 import "time"
 
-// bulk has the kernel move what comes in such amounts that it pays.
+// Bulk moves octets one way between two legs, within the kernel when that pays. The zero
+// value is ready to use.
 type Bulk struct {
 	pipe *SplicePipe // nil: it does not pay now, or none is to be had
 }
 
-// pass moves what the last fill has read, in one write, and says how the next is
-// to read.
+// Pass writes what the last Fill of from has read, in one write, and decides how the next
+// one reads. It reports whether there was anything.
 func (b *Bulk) Pass(to, from *Leg, allowed time.Duration) (moved bool, err error) {
 	if from.into != nil {
 		if from.took == 0 {
@@ -37,6 +38,7 @@ func (b *Bulk) Pass(to, from *Leg, allowed time.Duration) (moved bool, err error
 	return true, nil
 }
 
+// End must be called when nothing more is passed from the leg.
 func (b *Bulk) End(from *Leg) {
 	from.Divert(nil, 0)
 	if b.pipe != nil {

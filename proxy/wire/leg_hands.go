@@ -5,35 +5,35 @@ import (
 	"time"
 )
 
-// hands are what a leg reads and writes with. Most sessions wait for their clients: they
-// read and write nothing, and their legs have none.
-type hands struct {
+// An ioState is what a leg needs while it reads or writes. Most sessions wait for their
+// clients, and their legs have none.
+type ioState struct {
 	leg *Leg
 
 	deadline time.Time   // of the read that is under way
-	into     *SplicePipe // where fill puts what there is, instead of the buffer; nil: nowhere else
-	most     int         // octets at once
-	took     int         // octets that the last fill has put there
-	asking   []byte      // what the next fill writes, once it has seen that nothing was said
+	into     *SplicePipe // where Fill puts what there is; nil: into the buffer
+	most     int         // octets at once, for into
+	took     int         // octets that the last Fill has moved into it
+	asking   []byte      // what the next Fill writes, once it has found that nothing was said
 	readN    int
 	readErr  error
 	done     bool
 	ready    bool
 
-	from       *SplicePipe // what write sends, instead of octets in memory
-	rest       []byte      // of the write that is under way
+	from       *SplicePipe // what a write sends; nil: rest
+	rest       []byte      // what is left of the write that is under way
 	allowed    time.Duration
 	writeErr   error
 	writeArmed bool
 
-	// Made once: a command must not allocate.
+	// Made once, so that a command does not allocate.
 	readFunc, writeFunc func(fd uintptr) bool
 	lookFunc, askFunc   func(fd uintptr)
 }
 
-// idleHands are nobody's.
-var idleHands = sync.Pool{New: func() any {
-	h := &hands{}
+// ioStates are those that no leg has.
+var ioStates = sync.Pool{New: func() any {
+	h := &ioState{}
 	h.readFunc = func(fd uintptr) bool { return h.leg.readFD(fd) }
 	h.writeFunc = func(fd uintptr) bool { return h.leg.writeFD(fd) }
 	h.askFunc = func(fd uintptr) { h.leg.askFD(fd) }
@@ -41,22 +41,22 @@ var idleHands = sync.Pool{New: func() any {
 	return h
 }}
 
-// take sees to it that the leg has hands. Two goroutines that share a leg have it take
-// them before they begin.
+// Prepare gets the leg what it reads and writes with. It must be called before two
+// goroutines use the leg at the same time.
 func (l *Leg) Prepare() {
-	if l.hands == nil {
-		l.hands = idleHands.Get().(*hands)
-		l.hands.leg = l
+	if l.ioState == nil {
+		l.ioState = ioStates.Get().(*ioState)
+		l.ioState.leg = l
 	}
 }
 
-// letGo gives them back, where nothing is read or written.
-func (l *Leg) letGo() {
-	h := l.hands
+// releaseIO gives that back. Nothing may be read or written meanwhile.
+func (l *Leg) releaseIO() {
+	h := l.ioState
 	if h == nil {
 		return
 	}
-	l.hands = nil
-	*h = hands{readFunc: h.readFunc, writeFunc: h.writeFunc, lookFunc: h.lookFunc, askFunc: h.askFunc}
-	idleHands.Put(h)
+	l.ioState = nil
+	*h = ioState{readFunc: h.readFunc, writeFunc: h.writeFunc, lookFunc: h.lookFunc, askFunc: h.askFunc}
+	ioStates.Put(h)
 }

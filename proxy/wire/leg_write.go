@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// write sends all of b, at most for so long after it first has to wait.
+// Write sends all of b. Once it has to wait for room, it may take as long as allowed.
 func (l *Leg) Write(b []byte, allowed time.Duration) error {
 	if len(b) == 0 {
 		return nil
@@ -28,7 +28,7 @@ func (l *Leg) Write(b []byte, allowed time.Duration) error {
 	return err
 }
 
-// writeConduit is write for what is in a pipe, to a leg that is a plain socket.
+// WritePipe is Write for what is in a pipe. The leg must be a plain socket.
 func (l *Leg) WritePipe(p *SplicePipe, allowed time.Duration) error {
 	l.Prepare()
 	l.from = p
@@ -38,10 +38,10 @@ func (l *Leg) WritePipe(p *SplicePipe, allowed time.Duration) error {
 	return err
 }
 
-// stalled says whether the last write had to wait, as far as that is known.
-func (l *Leg) Stalled() bool { return l.raw == nil || l.hands != nil && l.writeArmed }
+// Stalled reports whether the last write may have waited.
+func (l *Leg) Stalled() bool { return l.raw == nil || l.ioState != nil && l.writeArmed }
 
-// writeRaw sets the deadline only if it has to wait.
+// writeRaw writes to a plain socket. It sets a deadline only if it has to wait.
 func (l *Leg) writeRaw(b []byte, allowed time.Duration) error {
 	l.rest, l.allowed, l.writeArmed, l.writeErr = b, allowed, false, nil
 	defer func() { l.rest = nil }()
@@ -73,8 +73,8 @@ func (l *Leg) armWrite() error {
 	return nil
 }
 
-// writeFD is called when there may be room. It says whether it is done, rather
-// than to be called again.
+// writeFD is called when there may be room. It reports whether it is done; else it is
+// called again.
 func (l *Leg) writeFD(fd uintptr) bool {
 	for len(l.rest) > 0 || l.from != nil && l.from.n > 0 {
 		switch err := l.writeSome(fd); err {
@@ -99,11 +99,12 @@ func (l *Leg) writeSome(fd uintptr) error {
 	return err
 }
 
-// interruptWrite ends the writes that have to wait, from another goroutine,
-// until resumeWrite.
+// InterruptWrite makes writes that would wait fail with a timeout, until ResumeWrite. Any
+// goroutine may call it.
 func (l *Leg) InterruptWrite() {
 	l.writeWoken.Store(true)
 	l.Conn.SetWriteDeadline(longAgo)
 }
 
+// ResumeWrite undoes InterruptWrite.
 func (l *Leg) ResumeWrite() { l.writeWoken.Store(false) }

@@ -13,58 +13,58 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A loop waits for the sockets of many sessions at once, and has each session go
-// on, as a [coroutine], when there is something for it. To the runtime all of that
-// is one goroutine, which waits in one system call. Waking a goroutine for each
-// command costs more than a session has to do with it: a look at what else could
-// run, a thread to run it on, and one more thread to watch over both.
+// A loop waits for the sockets of many sessions at once (epoll), and resumes the [Runner]
+// of each session that has something to do. To the runtime all of that is one goroutine,
+// which waits in one system call. Waking a goroutine for each command costs more than the
+// session's own work for it: the scheduler looks for other work, wakes a thread, and has
+// one more thread watch both.
 type loop struct {
 	loops *Loops
 	epoll int
-	bell  int // an eventfd, rung by whoever has something for a loop that waits
+	bell  int // an eventfd, written to by whoever has something for a loop that waits
 	start time.Time
 	done  chan struct{}
 	load  atomic.Int32 // sockets
 
-	ephemeral ports // as they were at the start
+	ephemeral ports // as of the start
 
 	mu      sync.Mutex
 	watched []watched // by descriptor
-	due     []func()  // what is to be done next
+	due     []func()  // to be called next
 	alarms  alarms
-	asleep  bool // it waits, or is about to
+	asleep  bool // it waits in the kernel, or is about to
 	closed  bool
 
-	// Of the loop's own goroutine.
+	// Used only by the loop's own goroutine.
 	resting []*Runner
 	woke    time.Time // when the last wait ended
 
 	waitFailed, controlFailed, bellFailed logLimiter
 }
 
-// watched is what a loop has the kernel tell of.
+// watched is what the kernel reports events of to a loop.
 type watched interface {
-	// event is called by the loop that hears of it.
+	// event is called by the loop that the event is reported to.
 	event(l *loop, events uint32)
 }
 
 const (
-	maxEvents = 128 // that are taken from the kernel at once
+	maxEvents = 128 // taken from the kernel at once
 
-	// turn is for how long a loop goes on before it gives the runtime a chance to
-	// run something else. After 10 ms the runtime would take that chance, and its
-	// thread for such cases would then look about every 20 us for a while.
+	// turn is how long a loop runs before it yields to the runtime's scheduler. After
+	// 10 ms the runtime would preempt it, and its monitor thread would then wake up
+	// every 20 us for a while.
 	turn = 8 * time.Millisecond
 
-	// heldTurn is how long one turn may take before it is counted: every session of
-	// the loop waits for it.
+	// heldTurn is how long one turn may take before it is counted: all other sessions
+	// of the loop wait meanwhile.
 	heldTurn = 100 * time.Millisecond
 
-	// failedWait is how long a loop leaves the kernel alone that has refused a wait.
+	// failedWait is how long a loop sleeps after the kernel has refused a wait.
 	failedWait = 10 * time.Millisecond
 )
 
-// startLoop starts one more. It runs until it is closed.
+// startLoop starts a loop. It runs until close.
 func startLoop(ls *Loops) (*loop, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -124,8 +124,8 @@ func (l *loop) run() {
 	unix.Close(l.epoll)
 }
 
-// sleep says for how many milliseconds to wait, -1 for ever, and has whoever comes
-// meanwhile ring the bell. It is not ok if the loop is closed.
+// sleep returns for how many milliseconds to wait, -1 for ever. From then on do and alarm
+// ring the bell. It is not ok if the loop is closed.
 func (l *loop) sleep(now time.Duration) (timeout int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,7 +139,7 @@ func (l *loop) sleep(now time.Duration) (timeout int, ok bool) {
 	return l.alarms.wait(now), true
 }
 
-// each calls f with 0 to n-1. After a panic it goes on with the next.
+// each calls f with 0 to n-1. After a panic it continues with the next.
 func (l *loop) each(n int, f func(int), of func(int) watched) {
 	for next := 0; next < n; {
 		d := Contain(func() {
@@ -154,8 +154,7 @@ func (l *loop) each(n int, f func(int), of func(int) watched) {
 	}
 }
 
-// defective is what becomes of a panic: the session that w belongs to ends, if there
-// is one.
+// defective deals with a panic: it ends the session that w belongs to, or else logs it.
 func (l *loop) defective(w watched, d *Defect) {
 	if socket, ok := w.(*socket); ok {
 		if s := socket.session(); s != nil && owns(s, socket) {
@@ -171,20 +170,20 @@ func (l *loop) wait(events []unix.EpollEvent, timeout int) int {
 	n, err := unix.EpollWait(l.epoll, events, timeout)
 	if err != nil && err != unix.EINTR {
 		l.failed(&l.waitFailed, os.NewSyscallError("epoll_wait", err))
-		time.Sleep(failedWait) // there are callbacks to be done, and others' processors to be left alone
+		time.Sleep(failedWait) // callbacks are still to be called, without taking a whole processor
 	}
 	return max(n, 0)
 }
 
-// failed logs that the kernel has refused what it should not. Sessions of the loop may
-// hang then until their time is over.
+// failed logs an error of the kernel, at most once a second. Sessions of the loop may
+// hang then until their deadlines.
 func (l *loop) failed(last *logLimiter, err error) {
 	if last.allows(time.Now()) {
 		l.loops.guard("logging", func() { l.loops.config.Logger().Error("a loop fails", "err", err) })
 	}
 }
 
-// woken is the end of a wait: it gives what the events are of.
+// woken ends a wait. It appends to told what each event belongs to, nil for none.
 func (l *loop) woken(told []watched, events []unix.EpollEvent) []watched {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -199,7 +198,7 @@ func (l *loop) woken(told []watched, events []unix.EpollEvent) []watched {
 	return told
 }
 
-// ring has those go on whose time is over.
+// ring expires the directions whose deadlines have passed.
 func (l *loop) ring() {
 	for w := l.late(); w != nil; w = l.late() {
 		if d := Contain(w.expire); d != nil {
@@ -208,8 +207,8 @@ func (l *loop) ring() {
 	}
 }
 
-// late gives one of those; nil if there is none.
-func (l *loop) late() *way {
+// late returns one of those, without its alarm; nil if there is none.
+func (l *loop) late() *direction {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.alarms) == 0 || l.alarms[0].at > l.woke.Sub(l.start) {
@@ -218,8 +217,8 @@ func (l *loop) late() *way {
 	return l.alarms.pop()
 }
 
-// isOver says whether a way that was late is still: that nobody has changed its alarm.
-func (l *loop) isOver(w *way) bool {
+// expired reports whether the direction's deadline passed and was not moved since.
+func (l *loop) expired(w *direction) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return w.place == 0 && w.at > 0
@@ -232,7 +231,7 @@ func (l *loop) take(due []func()) []func() {
 	return due
 }
 
-// do has the loop do something soon.
+// do has the loop call f soon. Any goroutine may call it, with the lock of a socket held.
 func (l *loop) do(f func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -240,7 +239,7 @@ func (l *loop) do(f func()) {
 	l.wake()
 }
 
-// wake ends the wait that is under way. The lock is held.
+// wake ends the wait that is under way, if there is one. The lock is held.
 func (l *loop) wake() {
 	if !l.asleep {
 		return
@@ -251,8 +250,8 @@ func (l *loop) wake() {
 	}
 }
 
-// ringBell adds one to an eventfd, for an event of its own each time (EPOLLET). Its
-// counter, which nobody reads, has 64 bits; should it ever be full it begins anew.
+// ringBell adds one to an eventfd, which is an event each time (EPOLLET). Nobody reads its
+// counter, which has 64 bits; should it ever be full, it starts again.
 func ringBell(bell int) error {
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
@@ -265,8 +264,8 @@ func ringBell(bell int) error {
 	return err
 }
 
-// alarm has a way expire at a time; zero: never.
-func (l *loop) alarm(w *way, t time.Time) {
+// alarm sets the deadline of a direction; zero: none.
+func (l *loop) alarm(w *direction, t time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if t.IsZero() {
@@ -278,7 +277,7 @@ func (l *loop) alarm(w *way, t time.Time) {
 	}
 }
 
-// watch has the loop hear of a descriptor.
+// watch has the kernel report events of a descriptor to the loop.
 func (l *loop) watch(w watched, fd int, events uint32) error {
 	l.mu.Lock()
 	for len(l.watched) <= fd {
@@ -289,7 +288,7 @@ func (l *loop) watch(w watched, fd int, events uint32) error {
 	return l.control(unix.EPOLL_CTL_ADD, fd, events)
 }
 
-// unwatch is the end of that, for a descriptor that is closed then.
+// unwatch forgets a descriptor, which the caller closes next.
 func (l *loop) unwatch(fd int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -299,7 +298,7 @@ func (l *loop) unwatch(fd int) {
 func (l *loop) control(op, fd int, events uint32) error {
 	event := unix.EpollEvent{Events: events, Fd: int32(fd)}
 	err := unix.EpollCtl(l.epoll, op, fd, &event)
-	if err == nil || op == unix.EPOLL_CTL_DEL && err == unix.ENOENT { // a door that is shut is deleted already
+	if err == nil || op == unix.EPOLL_CTL_DEL && err == unix.ENOENT { // an acceptor that pauses is deleted already
 		return nil
 	}
 	err = os.NewSyscallError("epoll_ctl", err)
@@ -307,7 +306,7 @@ func (l *loop) control(op, fd int, events uint32) error {
 	return err
 }
 
-// close ends the loop, once there are no sessions any more.
+// close ends the loop. It must be called after the last session has ended.
 func (l *loop) close() {
 	l.mu.Lock()
 	l.closed = true

@@ -104,9 +104,9 @@ func TestAWaitInALoopKeepsNoLargerBufferThanItNeeds(t *testing.T) {
 func TestALookInVainIsNotRepeatedUntilThereIsSomething(t *testing.T) {
 	near, far := inLoop(t)
 	near.mu.Lock()
-	near.ways[reading].ready = true // as for octets that somebody has read already
+	near.directions[reading].ready = true // as for octets that somebody has read already
 	near.mu.Unlock()
-	w := ForTLS(near).(*wire)
+	w := ForTLS(near).(*carrier)
 	w.patience = ifTold
 	b := make([]byte, 100)
 	if n, err := w.Read(b); n != 0 || err != errNothing {
@@ -171,7 +171,7 @@ func TestAWaitForASocketEndsWithItsDeadlineOrItsClose(t *testing.T) {
 			}()
 			for waits := false; !waits; runtime.Gosched() {
 				near.mu.Lock()
-				waits = near.ways[reading].waiter != nil
+				waits = near.directions[reading].waiter != nil
 				near.mu.Unlock()
 			}
 			test.end(near)
@@ -197,7 +197,7 @@ func TestADeadlineThatIsTakenAwayDoesNotCount(t *testing.T) {
 }
 
 func TestAlarmsComeInTheOrderOfTheirTimes(t *testing.T) {
-	ways, r := make([]way, 200), rand.New(rand.NewPCG(1, 2))
+	ways, r := make([]direction, 200), rand.New(rand.NewPCG(1, 2))
 	var a alarms
 	for range 5000 {
 		w := &ways[r.IntN(len(ways))]
@@ -232,7 +232,7 @@ func TestAlarmsComeInTheOrderOfTheirTimes(t *testing.T) {
 	}
 }
 
-func TestALoopGoesOnWhileACoroutineIsApart(t *testing.T) {
+func TestALoopGoesOnWhileARunnerIsOffIt(t *testing.T) {
 	l := newTestLoop(t)
 	release, steps := make(chan struct{}), make(chan string, 10)
 	l.do(func() {
@@ -257,7 +257,7 @@ func TestALoopGoesOnWhileACoroutineIsApart(t *testing.T) {
 	rested := make(chan int, 1)
 	l.do(func() { rested <- len(l.resting) })
 	if n := <-rested; n != 1 {
-		t.Errorf("%d coroutines are kept; want the one", n)
+		t.Errorf("%d Runners are kept; want the one", n)
 	}
 }
 

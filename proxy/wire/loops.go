@@ -8,34 +8,41 @@ import (
 	"time"
 )
 
-// loops are what sessions run in: on Linux as many loops as there are processors for
-// them, elsewhere none, and each session has a goroutine.
+// Loops run sessions. On Linux there is one event loop for each processor but one;
+// elsewhere there is none, and each session has a goroutine.
 type Loops struct {
 	config Config
 
 	mu     sync.Mutex
-	all    []*loop // none until there is a listener
+	all    []*loop // empty until the first Listen
 	closed bool
 
-	crew      crew
+	workers   workers
 	turnsHeld atomic.Uint64
 }
 
-// loopsConfig is what loops need to know of whom they serve.
+// A Config is what Loops need from whoever uses them. All of its fields must be set.
 type Config struct {
-	Logger   func() *slog.Logger           // for what the kernel refuses
-	Defect   func(d *Defect, doing string) // logs a panic that belongs to no session
-	Arriving *sync.WaitGroup               // counts who accepts, and each connection until its session calls Done
-	Done     <-chan struct{}               // closed: no goroutine is kept for further sessions
+	// Logger returns the log for errors of the kernel.
+	Logger func() *slog.Logger
+	// Defect logs a panic that belongs to no session.
+	Defect func(d *Defect, doing string)
+	// Arriving counts the goroutines that accept connections, and the accepted
+	// connections. Whoever serves a connection calls Done once it has counted it.
+	Arriving *sync.WaitGroup
+	// Done is closed when no goroutine is to be kept for further sessions.
+	Done <-chan struct{}
 }
 
+// NewLoops returns Loops that have started nothing yet.
 func NewLoops(c Config) *Loops {
 	ls := &Loops{config: c}
-	ls.crew = crew{guard: ls.guard, work: make(chan func()), done: c.Done}
+	ls.workers = workers{guard: ls.guard, work: make(chan func()), done: c.Done}
 	return ls
 }
 
-// held is how many turns of the loops took more than heldTurn.
+// HeldTurns returns how many turns of the loops took longer than 100 ms. The other
+// sessions of the loop waited meanwhile.
 func (ls *Loops) HeldTurns() uint64 { return ls.turnsHeld.Load() }
 
 // guard calls f, which belongs to no session, and logs a panic of it.
@@ -45,7 +52,7 @@ func (ls *Loops) guard(doing string, f func()) {
 	}
 }
 
-// close ends the loops, once there are no sessions any more.
+// Close ends the loops. It must be called after the last session has ended.
 func (ls *Loops) Close() {
 	ls.mu.Lock()
 	all := ls.all
@@ -56,47 +63,49 @@ func (ls *Loops) Close() {
 	}
 }
 
-// An owner is the session that a connection belongs to.
+// A Session is what a loop knows of the session that a connection belongs to.
 type Session interface {
-	// legs returns its connections to the client and the server, nil where there is
-	// none. Any goroutine may call it.
+	// Legs returns the session's legs to the client and to the server, nil for one
+	// that it does not have. Any goroutine may call it.
 	Legs() (client, server *Leg)
-	// lose ends the session for a panic that the loop has met.
+	// Lose ends the session after a panic that the loop has contained.
 	Lose(d *Defect)
-	// resumeOn has the session go on with c, after park.
-	ResumeOn(c *Runner)
+	// ResumeOn continues the session on r, after Runner.Idle.
+	ResumeOn(r *Runner)
 }
 
-// A plaza is where connections are accepted at one address.
+// A Listener accepts connections at one address.
 type Listener struct {
-	loops   *Loops
-	Sockets []net.Listener // more than one only where they were handed to us
-	open    func(c *Runner, conn net.Conn)
+	// Sockets are what it listens on: more than one only if they were inherited.
+	Sockets []net.Listener
 
-	pause atomic.Int64 // after the failure to accept; 0: the last did not fail
-	told  logLimiter
+	loops *Loops
+	open  func(r *Runner, conn net.Conn)
+
+	pause  atomic.Int64 // the pause after the last failure to accept; 0: the last accept was good
+	logged logLimiter
 }
 
-// close lets nobody in any more, once it returns.
-func (p *Listener) Close() {
-	for _, socket := range p.Sockets {
+// Close stops accepting. No connection is accepted after it has returned.
+func (l *Listener) Close() {
+	for _, socket := range l.Sockets {
 		socket.Close()
 	}
 }
 
-// accepted notes that a connection was. It arrives until it has entered.
-func (p *Listener) accepted() {
-	p.loops.config.Arriving.Add(1)
-	p.pause.Store(0)
+// accepted counts a connection that was accepted, until its session calls Done.
+func (l *Listener) accepted() {
+	l.loops.config.Arriving.Add(1)
+	l.pause.Store(0)
 }
 
-// failed notes that none could be, as when there are no descriptors, and says how long
-// to leave it.
-func (p *Listener) failed(at net.Addr, err error) time.Duration {
-	pause := min(max(2*time.Duration(p.pause.Load()), 5*time.Millisecond), time.Second)
-	p.pause.Store(int64(pause))
-	if p.told.allows(time.Now()) { // failures and successes may take turns for long
-		p.loops.config.Logger().Error("accepting a connection", "listen", at.String(), "err", err, "again_in", pause)
+// failed logs a failure to accept, for want of descriptors for example, and returns how
+// long to pause.
+func (l *Listener) failed(at net.Addr, err error) time.Duration {
+	pause := min(max(2*time.Duration(l.pause.Load()), 5*time.Millisecond), time.Second)
+	l.pause.Store(int64(pause))
+	if l.logged.allows(time.Now()) { // failures and successes may alternate for a long time
+		l.loops.config.Logger().Error("accepting a connection", "listen", at.String(), "err", err, "again_in", pause)
 	}
 	return pause
 }

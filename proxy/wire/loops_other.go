@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// A loop is what sessions run in on Linux, unless the program is built with the tag
-// portable, as tests do. Here there is none: each runs, and waits, on a goroutine.
+// A loop runs sessions on Linux, unless the program is built with the tag portable, as
+// tests do. Here there is none: each session runs, and waits, on a goroutine.
 type loop struct{}
 
 func (*loop) close() {}
 
-// A coroutine is what a session runs on in a loop.
+// A Runner is what a session runs on in a lool.
 type Runner struct{}
 
 func (*Runner) BeforeRead()                         {}
@@ -33,42 +33,43 @@ func (*Runner) Adopt(net.Conn, netip.AddrPort) (net.Conn, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// listen has connections be accepted by sockets.
+// Listen returns a Listener that accepts from sockets.
 func (ls *Loops) Listen(sockets ...net.Listener) (*Listener, error) {
 	return &Listener{loops: ls, Sockets: sockets}, nil
 }
 
-// letIn has a session opened for each connection, until p is closed.
-func (p *Listener) Serve(open func(*Runner, net.Conn)) {
-	p.open = open
-	for _, socket := range p.Sockets {
-		p.loops.config.Arriving.Go(func() { p.run(socket) })
+// Serve calls open with each connection that is accepted, on a worker, until the Listener
+// is closed. It does not wait.
+func (l *Listener) Serve(open func(*Runner, net.Conn)) {
+	l.open = open
+	for _, socket := range l.Sockets {
+		l.loops.config.Arriving.Go(func() { l.run(socket) })
 	}
 }
 
-func (p *Listener) run(socket net.Listener) {
+func (l *Listener) run(socket net.Listener) {
 	for open := true; open; {
-		p.loops.guard("accepting connections", func() { open = p.accept(socket) })
+		l.loops.guard("accepting connections", func() { open = l.accept(socket) })
 	}
 }
 
-// accept accepts one connection. It reports whether there may be more.
-func (p *Listener) accept(socket net.Listener) (open bool) {
+// accept accepts one connection. It reports whether the socket is still open.
+func (l *Listener) accept(socket net.Listener) (open bool) {
 	conn, err := socket.Accept()
 	switch {
 	case err == nil:
-		p.accepted()
-		p.loops.crew.do(func() { p.open(nil, conn) })
+		l.accepted()
+		l.loops.workers.do(func() { l.open(nil, conn) })
 	case errors.Is(err, net.ErrClosed):
 		return false
 	default:
-		time.Sleep(p.failed(socket.Addr(), err))
+		time.Sleep(l.failed(socket.Addr(), err))
 	}
 	return true
 }
 
-// run has f run on a goroutine.
-func (ls *Loops) Go(f func(*Runner)) { ls.crew.do(func() { f(nil) }) }
+// Go runs f on a worker. It does not wait.
+func (ls *Loops) Go(f func(*Runner)) { ls.workers.do(func() { f(nil) }) }
 
 func (w *Watch) inLoop(func()) bool { return false }
 func (w *Watch) leaveLoop()         {}

@@ -49,17 +49,17 @@ func newTestLoops(t *testing.T, log io.Writer) *Loops {
 	return ls
 }
 
-func TestACrewSurvivesAPanic(t *testing.T) {
+func TestAWorkerSurvivesAPanic(t *testing.T) {
 	log := new(lockedBuffer)
 	ls := newTestLoops(t, log)
 	done := make(chan struct{})
-	ls.crew.do(func() {
+	ls.workers.do(func() {
 		defer close(done)
 		panic("boom")
 	})
 	<-done
 	again := make(chan struct{})
-	ls.crew.do(func() { close(again) })
+	ls.workers.do(func() { close(again) })
 	<-again
 }
 

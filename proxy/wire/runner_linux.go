@@ -6,123 +6,124 @@ import (
 	"iter"
 )
 
-// A coroutine is what a session runs on in a loop: it goes on where it was when what
-// it waits for has come, without the runtime's scheduler. What would keep the loop
-// from its other sessions it does on a goroutine, apart from the loop.
+// A Runner runs a session in a loop. It is a coroutine: the loop resumes it where it
+// waits, without the runtime's scheduler. For what would keep the loop's other sessions
+// waiting, it leaves the loop for a goroutine. A nil *Runner stands for a goroutine.
 type Runner struct {
 	loop  *loop
 	work  func(*Runner)
-	next  func() (wish, bool)
+	next  func() (interest, bool)
 	stop  func()
-	yield func(wish) bool
-	again func() // has it go on; made once
-	reads int32  // since the loop has seen to others
+	yield func(interest) bool
+	again func() // drive; made once
+	reads int32  // since the loop last served others
 
-	spoilt bool    // its work has panicked: it is not used again
-	owner  Session // the session that it runs; nil: none
+	spoilt  bool    // its work has panicked: it is not used again
+	session Session // that it runs; nil: none is known
 }
 
-// A wish is what a coroutine stops for.
-type wish uint8
+// An interest is why a Runner yields.
+type interest uint8
 
 const (
-	toWait   wish = iota // until whoever it has asked wakes it
-	toLeave              // the loop
-	toReturn             // to it
-	toRest               // its work is done
+	toWait   interest = iota // until it is woken
+	toLeave                  // the loop
+	toReturn                 // to the loop
+	toRest                   // its work is done
 )
 
-// maxResting is how many a loop keeps for the next sessions, whose stacks have grown.
+// maxResting is how many Runners a loop keeps for further sessions. Their stacks have
+// grown already.
 const maxResting = 64
 
-// begin has f run on a coroutine, at once. The caller is the loop.
+// begin runs f on a Runner, at once. Only the loop calls it.
 func (l *loop) begin(f func(*Runner)) {
-	var c *Runner
+	var r *Runner
 	if last := len(l.resting) - 1; last >= 0 {
-		c, l.resting = l.resting[last], l.resting[:last]
+		r, l.resting = l.resting[last], l.resting[:last]
 	} else {
-		c = l.newCoroutine()
+		r = l.newRunner()
 	}
-	c.work = f
-	c.drive()
+	r.work = f
+	r.drive()
 }
 
-func (l *loop) newCoroutine() *Runner {
-	c := &Runner{loop: l}
-	c.again = c.drive
-	c.next, c.stop = iter.Pull(func(yield func(wish) bool) {
-		c.yield = yield
-		for more := true; more; more = !c.spoilt && yield(toRest) {
-			c.run()
+func (l *loop) newRunner() *Runner {
+	r := &Runner{loop: l}
+	r.again = r.drive
+	r.next, r.stop = iter.Pull(func(yield func(interest) bool) {
+		r.yield = yield
+		for more := true; more; more = !r.spoilt && yield(toRest) {
+			r.run()
 		}
 	})
-	return c
+	return r
 }
 
-// run does its work.
-func (c *Runner) run() {
-	f := c.work
-	c.work = nil
-	if d := Contain(func() { f(c) }); d != nil {
-		c.spoilt = true
-		c.loop.loops.config.Defect(d, "running a session")
+// run does the work that begin was given.
+func (r *Runner) run() {
+	f := r.work
+	r.work = nil
+	if d := Contain(func() { f(r) }); d != nil {
+		r.spoilt = true
+		r.loop.loops.config.Defect(d, "running a session")
 	}
-	c.owner = nil
+	r.session = nil
 }
 
-// drive resumes it until it stops. The caller is the loop.
-func (c *Runner) drive() {
-	l := c.loop
-	c.reads = 0
-	switch w, ok := c.next(); {
+// drive resumes r until it yields. Only the loop calls it.
+func (r *Runner) drive() {
+	l := r.loop
+	r.reads = 0
+	switch why, ok := r.next(); {
 	case !ok: // it is spoilt, and has ended
-	case w == toLeave:
-		l.loops.crew.do(c.apart)
-	case w == toRest && len(l.resting) < maxResting:
-		l.resting = append(l.resting, c)
-	case w == toRest:
-		c.stop()
+	case why == toLeave:
+		l.loops.workers.do(r.runOffLoop)
+	case why == toRest && len(l.resting) < maxResting:
+		l.resting = append(l.resting, r)
+	case why == toRest:
+		r.stop()
 	}
 }
 
-// apart has it run on this goroutine, until it returns to the loop or is done.
-func (c *Runner) apart() {
-	if w, _ := c.next(); w == toReturn {
-		c.loop.do(c.again)
+// runOffLoop runs r on this goroutine, until it returns to the loop or its work is done.
+func (r *Runner) runOffLoop() {
+	if why, _ := r.next(); why == toReturn {
+		r.loop.do(r.again)
 		return
 	}
-	c.stop()
+	r.stop()
 }
 
-// maxReads is how often a coroutine may read before others have their turn: a client
-// that sends faster than it is read would keep the loop for ever.
+// maxReads is how often a Runner may read before others have their turn. A client that
+// sends faster than it is read would otherwise keep the loop for ever.
 const maxReads = 16
 
-// read counts one that is about to be made, and lets the loop see to others first if
-// they have to have their turn.
-func (c *Runner) BeforeRead() {
-	if c == nil {
+// BeforeRead counts a read that is about to be made. After maxReads it lets the loop
+// serve others first.
+func (r *Runner) BeforeRead() {
+	if r == nil {
 		return
 	}
-	if c.reads++; c.reads > maxReads {
-		c.wake()
-		c.yield(toWait)
+	if r.reads++; r.reads > maxReads {
+		r.wake()
+		r.yield(toWait)
 	}
 }
 
-// runs notes whose work it does.
-func (c *Runner) Runs(s Session) {
-	if c != nil {
-		c.owner = s
+// Runs tells which session r runs, so that a panic of the loop can be blamed on it.
+func (r *Runner) Runs(s Session) {
+	if r != nil {
+		r.session = s
 	}
 }
 
-// spoil has it end with the work that it does now.
-func (c *Runner) Spoil() {
-	if c != nil {
-		c.spoilt = true
+// Spoil ends r with the work that it does now: it has panicked.
+func (r *Runner) Spoil() {
+	if r != nil {
+		r.spoilt = true
 	}
 }
 
-// wake resumes it where it waits.
-func (c *Runner) wake() { c.loop.do(c.again) }
+// wake has the loop resume r soon.
+func (r *Runner) wake() { r.loop.do(r.again) }

@@ -2,9 +2,9 @@
 
 package wire
 
-// What follows is for tests of what uses legs and loops.
+// What follows is for tests of the packages that use this one.
 
-// idle is how many sessions are parked, and have nothing to read and write with.
+// Idle returns how many sessions wait by Runner.Idle. It is for tests.
 func (ls *Loops) Idle() (n int) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -21,21 +21,22 @@ func (ls *Loops) Idle() (n int) {
 	return n / 2 // each has two sockets
 }
 
-// isIdle says whether a parked session waits for the socket.
+// isIdle reports whether an idle session waits for the socket.
 func (s *socket) isIdle() bool {
 	s.mu.Lock()
-	p, ok := s.ways[reading].waiter.(*parked)
+	p, ok := s.directions[reading].waiter.(*idle)
 	s.mu.Unlock()
 	if !ok {
 		return false
 	}
-	client, server := p.owner.Legs() // which locks the session: see kill
+	client, server := p.session.Legs() // before the lock: Legs locks the session, which locks the socket to close it
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ways[reading].waiter == p && client.hands == nil && server.hands == nil
+	return s.directions[reading].waiter == p && client.ioState == nil && server.ioState == nil
 }
 
-// onDrained has f called within each read of a socket in a loop that has left nothing.
+// OnDrained has f called within each read of a socket in a loop that has left nothing. It
+// is for tests.
 func (l *Leg) OnDrained(f func()) { l.quiet = drained{l.quiet, f} }
 
 type drained struct {

@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A conduit moves octets from one plain socket to another within the kernel: a
-// chunk of BDAT, which nobody looks into, costs less that way. It knows how many
-// octets are in it, so that none is lost count of.
+// A SplicePipe moves octets from one plain socket to another within the kernel, which
+// costs less where nobody looks at them. It counts the octets that are in it.
 type SplicePipe struct {
 	r, w int
 	n    int // octets in it
 }
 
+// NewSplicePipe makes one.
 func NewSplicePipe() (*SplicePipe, error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
@@ -24,13 +24,14 @@ func NewSplicePipe() (*SplicePipe, error) {
 	return &SplicePipe{r: fds[0], w: fds[1]}, nil
 }
 
+// Close closes the pipe, with what is in it.
 func (c *SplicePipe) Close() {
 	unix.Close(c.r)
 	unix.Close(c.w)
 }
 
-// take moves octets that a connection has sent into the pipe, most of them at
-// most, without waiting.
+// take moves octets that a connection has received into the pipe, at most so many, without
+// waiting.
 func (c *SplicePipe) take(fd uintptr, most int) (int, error) {
 	n, err := unix.Splice(int(fd), nil, c.w, nil, most, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
 	for err == unix.EINTR {

@@ -4,12 +4,13 @@ package wire
 
 import "errors"
 
-// A conduit moves octets within the kernel on Linux. Here there is none to be had,
-// and they go through memory.
+// A SplicePipe moves octets within the kernel on Linux. Here there is none, and octets go
+// through memory.
 type SplicePipe struct {
 	n int // octets in it
 }
 
+// NewSplicePipe makes one.
 func NewSplicePipe() (*SplicePipe, error) { return nil, errors.ErrUnsupported }
 
 func (*SplicePipe) Close()                         {}

@@ -1,4 +1,4 @@
 package wire
 
-// conduitSize is what a conduit may hold, and the least that is worth one.
+// SplicePipeSize is how many octets a SplicePipe may hold.
 const SplicePipeSize = 1 << 20

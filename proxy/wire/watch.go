@@ -5,24 +5,25 @@ import (
 	"time"
 )
 
-// A watch looks at the server while something else is waited for: what it says
-// unasked, or its hanging up, ends that wait at once. In a loop the kernel says so;
-// else it is read in the background, and what was read stays in the server's leg.
+// A Watch watches the server's leg while the session waits for something else, so that
+// what the server says unasked, or its hanging up, ends that wait at once. In a loop the
+// kernel reports it. Otherwise a goroutine reads, and what it reads stays in the leg.
 type Watch struct {
 	server  *Leg
 	fired   atomic.Bool
 	looped  bool // there is no goroutine
-	stopped bool // of that in a loop
+	stopped bool // by Stop, in a loop
 	done    chan struct{}
 	err     error   // why the read ended; valid once done
-	defect  *Defect // a panic of the read, which stop repeats; valid once done
+	defect  *Defect // a panic of the read, which Stop repeats; valid once done
 }
 
-// startWatch begins to look. wake is called, on another goroutine or by the loop, when
-// there is something to read or the connection has ended.
+// StartWatch begins to watch. wake is called once, by another goroutine or by the loop, when
+// there is something to read or the connection has ended. It must not wait. Nobody else may
+// read the leg until Stop.
 func StartWatch(server *Leg, wake func()) *Watch {
 	w := &Watch{server: server, done: make(chan struct{})}
-	server.Prepare() // before anybody else does, at the same time
+	server.Prepare() // before the goroutine does, at the same time as somebody else
 	server.deadline = time.Time{}
 	server.setAlarm(time.Time{})
 	if w.looped = w.inLoop(wake); !w.looped {
@@ -40,10 +41,10 @@ func (w *Watch) run(wake func()) {
 	}
 }
 
-// hasFired says whether wake has been called, or is about to be.
+// HasFired reports whether wake has been called, or is about to be.
 func (w *Watch) HasFired() bool { return w.fired.Load() }
 
-// stop takes that back. It reports whether the server has said something or has gone,
+// Stop ends the watch. It reports whether the server has said something or has hung up,
 // with the error if that is known.
 func (w *Watch) Stop() (spoke bool, err error) {
 	if w.looped {

@@ -2,44 +2,43 @@ package wire
 
 import "sync/atomic"
 
-// A crew is goroutines that sessions run on. Some are kept for the next session:
-// their stacks have grown, and to grow one again costs a fifth of the work of a
-// short session.
-type crew struct {
+// workers are goroutines that sessions run on outside a loop. Some are kept for further
+// sessions: growing a new stack costs a fifth of the work of a short session.
+type workers struct {
 	guard func(doing string, f func())
-	work  chan func()     // for those that are kept
-	done  <-chan struct{} // none is kept any longer
+	work  chan func()     // received by those that are kept
+	done  <-chan struct{} // closed: none is kept any longer
 	kept  atomic.Int32
 }
 
-// maxKept is how many wait for work at most.
+// maxKept is how many workers wait for work at most.
 const maxKept = 64
 
-// do has f run on a goroutine of the crew's.
-func (c *crew) do(f func()) {
+// do runs f on a worker.
+func (w *workers) do(f func()) {
 	select {
-	case c.work <- f:
+	case w.work <- f:
 	default:
-		go c.run(f)
+		go w.run(f)
 	}
 }
 
-func (c *crew) run(f func()) {
+func (w *workers) run(f func()) {
 	for f != nil {
-		c.guard("running a session", f)
-		f = c.next()
+		w.guard("running a session", f)
+		f = w.next()
 	}
 }
 
-// next waits for work; nil if there is enough of a crew.
-func (c *crew) next() (f func()) {
-	defer c.kept.Add(-1)
-	if c.kept.Add(1) > maxKept {
+// next waits for work. It returns nil if enough workers wait already.
+func (w *workers) next() (f func()) {
+	defer w.kept.Add(-1)
+	if w.kept.Add(1) > maxKept {
 		return nil
 	}
 	select {
-	case f = <-c.work:
-	case <-c.done:
+	case f = <-w.work:
+	case <-w.done:
 	}
 	return f
 }

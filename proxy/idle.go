@@ -7,13 +7,12 @@ import (
 	"smtpshim/proxy/wire"
 )
 
-// errParked says that a session waits without anything to run on.
-var errParked = errors.New("parked")
+// errIdle says that the session waits with nothing to run on: see wire.Runner.Idle.
+var errIdle = errors.New("idle")
 
-// park has the session wait for the client, the server or the end of its time with
-// nothing to run on. It is false if that cannot be done; else the session is somebody
-// else's from here on.
-func (s *session) park(limit time.Time) bool {
+// waitIdle lets the session wait for the client, the server or the time limit with nothing
+// to run on. If it returns true, the caller must not touch the session any more.
+func (s *session) waitIdle(limit time.Time) bool {
 	if !s.runner.MayIdle(s.client, s.server, limit) {
 		return false
 	}
@@ -22,16 +21,16 @@ func (s *session) park(limit time.Time) bool {
 	return s.runner.Idle(s, s.client, s.server)
 }
 
-// resumeOn has the session go on after park, in the loop that c is of.
-func (s *session) ResumeOn(c *wire.Runner) {
-	s.runner = c
+// ResumeOn continues the session after waitIdle.
+func (s *session) ResumeOn(r *wire.Runner) {
+	s.runner = r
 	s.hold(func() {
-		c.Resume(s.client, s.server)
+		r.Resume(s.client, s.server)
 		s.resume()
 	})
 }
 
-// resume runs a session that was parked.
+// resume runs a session that was idle.
 func (s *session) resume() {
 	s.now = time.Now()
 	if s.server.Spoke() {

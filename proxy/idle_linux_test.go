@@ -49,21 +49,21 @@ func TestAnIdleSessionHasNothingToRunOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	parked := smtptest.Pause(func() {
+	idle := smtptest.Pause(func() {
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
 		for range tick.C {
-			if isParked(p) {
+			if isIdle(p) {
 				return
 			}
 		}
 	})
-	if err := smtptest.Play(conn, time.Minute, smtptest.Expect("220 a"), parked,
-		smtptest.Say("NOOP"), smtptest.Expect("250 ok"), parked, smtptest.Say("QUIT"), smtptest.Expect("221 bye"), smtptest.ExpectEnd()); err != nil {
+	if err := smtptest.Play(conn, time.Minute, smtptest.Expect("220 a"), idle,
+		smtptest.Say("NOOP"), smtptest.Expect("250 ok"), idle, smtptest.Say("QUIT"), smtptest.Expect("221 bye"), smtptest.ExpectEnd()); err != nil {
 		t.Error(err)
 	}
 }
 
-// isParked says whether a session has nothing to run on, and nothing to read and write
+// isIdle says whether a session has nothing to run on, and nothing to read and write
 // with.
-func isParked(p *Proxy) bool { return p.loops.Idle() == 1 }
+func isIdle(p *Proxy) bool { return p.loops.Idle() == 1 }
