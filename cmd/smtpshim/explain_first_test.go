@@ -241,6 +241,9 @@ func TestWhatAFirewallHasMaskedIsToldAsSuch(t *testing.T) {
 	}
 	set := slices.IndexFunc(heal.Sets(), func(s rewrite.Set) bool { return s.Name == "cisco-pix" })
 	c, _ := maskedCause("")
+	if do := adviceBetween(c); !strings.HasPrefix(do, "set rules = ") {
+		t.Errorf("with smtpshim between the advice is %q", do)
+	}
 	for _, rule := range []string{"masked-ehlo", "fall-back-to-helo", "host-name-first", "advertise-esmtp"} {
 		if set < 0 || !slices.Contains(heal.Sets()[set].Rules, rule) || !strings.Contains(c.Do, rule) {
 			t.Errorf("the set cisco-pix, or the advice, does not have %s", rule)

@@ -45,7 +45,7 @@ func (e *explainer) ordinaryCauses(line string) (causes []cause) {
 
 const endsHere = "have TLS end at smtpshim, by client_tls and server_tls, with weak for the old side (deploy/doc/tls.md, Old TLS, with a way out)"
 
-const tidied = "where the client writes it with a name, with blanks or without brackets, put smtpshim between: the rule tidy-commands heals that" + andStandard
+const tidied = "the rule tidy-commands heals one that the client writes with a name, with blanks or without brackets" + andStandard
 
 // The meanings of ordinary refusals that an enhanced status code alone may show too.
 const (
@@ -165,7 +165,7 @@ func aboutDialogue() []ordinary {
 			means: "the server takes no more recipients in one message", do: "a sender that follows RFC 5321 sends to the others in another message; where it does not, let it name fewer", source: "RFC 5321, 4.5.3.1.10"},
 		{codes: []string{"500", "502", "504", "505"}, texts: []string{"xexch50", "need to authenticate first"},
 			means: "the server refuses XEXCH50, by which servers of Exchange tell each other what they know of a message; the sender then sends the message without",
-			do:    "nothing, if the mail arrives; where it stays in the queue, put smtpshim between, which hides XEXCH50 and never carries it", source: "KB843106; KB818222"},
+			do:    "nothing, if the mail arrives; where it stays in the queue, smtpshim between the two helps: it hides XEXCH50 and never carries it", source: "KB843106; KB818222"},
 		{texts: []string{"connection timed out", "operation timed out", "connection refused", "no route to host", "network is unreachable", "econnrefused",
 			"failed to connect. winsock error code", "unable to connect to remote host", "could not connect to smtp host", "connection attempt failed"},
 			means: unreachable, do: "look at its address and port, and at firewalls between; smtpshim check -live tries each server of a route", source: "RFC 5321, 3.1"},
