@@ -19,7 +19,7 @@ type Certificate struct {
 // use. It is called at each scrape, from several goroutines.
 func CertificateExpiry(list func() []Certificate) prometheus.Collector {
 	return certificates{list, prometheus.NewDesc("smtpshim_certificate_expiry_timestamp_seconds",
-		"When a certificate of ours ends, in seconds since 1970.", []string{"route", "side", "name", "fingerprint"}, nil)}
+		"When a certificate of smtpshim ends, in seconds since 1970.", []string{"route", "side", "name", "fingerprint"}, nil)}
 }
 
 type certificates struct {

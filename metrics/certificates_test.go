@@ -18,7 +18,7 @@ func TestCertificatesTellTheirEnd(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(CertificateExpiry(func() []Certificate { return list }))
 	const name = "smtpshim_certificate_expiry_timestamp_seconds"
-	if err := testutil.GatherAndCompare(reg, strings.NewReader(`# HELP `+name+` When a certificate of ours ends, in seconds since 1970.
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(`# HELP `+name+` When a certificate of smtpshim ends, in seconds since 1970.
 # TYPE `+name+` gauge
 `+name+`{fingerprint="aa",name="mail.example.com",route="in",side="client"} 1.8e+09
 `+name+`{fingerprint="bb",name="CN=?",route="out",side="server"} 1.7e+09

@@ -41,9 +41,9 @@ type use struct{ route, account string }
 // NewLogins returns a Logins that is registered with reg.
 func NewLogins(reg prometheus.Registerer) *Logins {
 	l := &Logins{
-		logins: counters("logins_total", "Logins of ours at servers, by account, mechanism and what became of them.", "account", "mechanism", "outcome"),
+		logins: counters("logins_total", "Logins of smtpshim at servers, by account, mechanism and outcome.", "account", "mechanism", "outcome"),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts(opts("token_requests_total",
-			"Requests for access tokens, by account and what became of them.")), []string{"account", "outcome"}),
+			"Requests for access tokens, by account and outcome.")), []string{"account", "outcome"}),
 		expiry: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("token_expiry_timestamp_seconds",
 			"When the access token of an account ends that was obtained last, in seconds since 1970.")), []string{"account"}),
 	}

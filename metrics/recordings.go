@@ -8,7 +8,7 @@ type Recordings struct{ total *prometheus.CounterVec }
 
 // NewRecordings returns a Recordings that is registered with reg.
 func NewRecordings(reg prometheus.Registerer) *Recordings {
-	r := &Recordings{counters("recordings_total", "Recorded dialogues, by what became of them.", "outcome")}
+	r := &Recordings{counters("recordings_total", "Recorded dialogues, by outcome.", "outcome")}
 	reg.MustRegister(r.total)
 	return r
 }

@@ -16,7 +16,7 @@ func TestRecordingsAreCountedFromTheBeginning(t *testing.T) {
 	r.Count("in", nil)
 	r.Route("in") // again, as after a reload
 	r.Count("out", errors.New("full"))
-	want := `# HELP smtpshim_recordings_total Recorded dialogues, by what became of them.
+	want := `# HELP smtpshim_recordings_total Recorded dialogues, by outcome.
 # TYPE smtpshim_recordings_total counter
 smtpshim_recordings_total{outcome="lost",route="in"} 0
 smtpshim_recordings_total{outcome="written",route="in"} 1

@@ -162,7 +162,7 @@ func (s *session) clientTLS() error {
 		return err
 	}
 	if len(s.client.Buffered()) > 0 {
-		return s.over(vocabulary.OutcomeClientProtocol, errors.New("octets in clear behind STARTTLS"))
+		return s.over(vocabulary.OutcomeClientProtocol, errors.New("octets in clear after STARTTLS"))
 	}
 	if err := s.shakeClient(); err != nil {
 		return err
@@ -175,7 +175,7 @@ func (s *session) clientTLS() error {
 func (s *session) serverTLS() error {
 	s.while = "in the TLS handshake with the server"
 	if len(s.server.Buffered()) > 0 {
-		s.trouble(fmt.Errorf("octets in clear behind the answer to STARTTLS: %q", cut(s.server.Buffered())))
+		s.trouble(fmt.Errorf("octets in clear after the reply to STARTTLS: %q", cut(s.server.Buffered())))
 		s.misspoke(vocabulary.BadReplyBehindSTARTTLS)
 		s.dialogue.Garbage()
 		return nil

@@ -296,7 +296,7 @@ func TestAServerThatHearsOnlyTheQUITOfAGroupGetsIt(t *testing.T) {
 
 // A client that ends its message so waits for an answer, and hangs up without it.
 func TestTheLogNamesTheKeyForAMessageThatEndsAtLFAlone(t *testing.T) {
-	const key = "the last line of the message is a dot and a line end with LF alone, which lf_ends would take for the message's end"
+	const key = "the last line of the message is a dot and LF alone; with lf_ends it would end the message"
 	for sent, want := range map[string]string{
 		"text\n.\n":       key,
 		"text\n.\r\n":     key,
@@ -336,7 +336,7 @@ func TestTheLogNamesTheKeyForAMessageThatEndsAtLFAlone(t *testing.T) {
 func TestTheLogSaysInFewWordsWhyAReplyIsNone(t *testing.T) {
 	for said, want := range map[string]string{
 		"what":                    `not a reply: no line begins with a code from 200 to 599 and a blank or hyphen: "what\r\n"`,
-		"250 ok\r\n550 no longer": `not a reply to anything that was asked: "550 no longer\r\n"`,
+		"250 ok\r\n550 no longer": `not a reply to any command: "550 no longer\r\n"`,
 	} {
 		t.Run(said, func(t *testing.T) {
 			t.Parallel()

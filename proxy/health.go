@@ -73,7 +73,7 @@ func (p *Proxy) found(r *running, t *servers.Server, err error) {
 	before, now := r.fleet.Checked(t, err)
 	switch {
 	case now && !before:
-		p.logger().Warn("the server fails its checks and is left alone", "route", r.Name, "server", t.Address(), "err", printable(err.Error()))
+		p.logger().Warn("the server fails its checks and is not used", "route", r.Name, "server", t.Address(), "err", printable(err.Error()))
 	case before && !now:
 		p.logger().Info("the server passes its checks again", "route", r.Name, "server", t.Address())
 	}

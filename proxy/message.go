@@ -188,7 +188,7 @@ func (l *lastOctets) lfEnd() bool {
 }
 
 // errLFEnd is why a client waited in vain for the answer to its message.
-var errLFEnd = errors.New("the last line of the message is a dot and a line end with LF alone, which lf_ends would take for the message's end")
+var errLFEnd = errors.New("the last line of the message is a dot and LF alone; with lf_ends it would end the message")
 
 // give gives the client, which has paused, the answer that is held for the end of
 // its message: it may be waiting for that. What it sends up to that end is dropped,
@@ -242,7 +242,7 @@ func (m *transfer) overrun() error {
 }
 
 // errOverrun is why a client is not read any more.
-var errOverrun = fmt.Errorf("the client went on for over %d octets with what nobody takes", maxDiscarded)
+var errOverrun = fmt.Errorf("the client continued with over %d octets that nobody accepts", maxDiscarded)
 
 // report reports the message, once, if the outcome is not up to the answer to its
 // final dot.

@@ -13,7 +13,7 @@ import (
 // opaque moves octets both ways until both sides have ended. One read is one
 // write: receivers of sealed blocks break on joined ones (KB Q245565).
 func (s *session) opaque() error {
-	s.while = "passing on what cannot be read"
+	s.while = "passing on opaque data"
 	if err := s.flush(); err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (s *session) aim(conn net.Conn) (refusal vocabulary.Rejection, err error) {
 	switch {
 	case err != nil:
 	case s.wouldLoop(to):
-		err = fmt.Errorf("the client was going to %v, where we listen ourselves: that would go round in circles", to)
+		err = fmt.Errorf("the client was going to %v, where smtpshim itself listens: the connection would loop", to)
 	case !rewrite.InNetworks(to.Addr(), s.route.Destinations):
 		err = fmt.Errorf("the client was going to %v, which is in none of the networks allowed", to)
 	default:
@@ -59,7 +59,7 @@ func (s *session) addHop(h hop) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if other := p.hops[h]; other != nil && other != s {
-		return fmt.Errorf("the firewall hands us our own connection from %v to %v: that would go round in circles", h.from, h.to)
+		return fmt.Errorf("the firewall redirects our own connection from %v to %v to us: the connection would loop", h.from, h.to)
 	}
 	if p.hops == nil {
 		p.hops = map[hop]*session{}
@@ -82,7 +82,7 @@ func (s *session) forgetHops(from int) {
 }
 
 // errNameless says that a PROXY header would have the server go by our address.
-var errNameless = errors.New("XCLIENT gave the client no address to tell the server")
+var errNameless = errors.New("XCLIENT has no address of the client to send to the server")
 
 // dial dials a server from the address that the route wants.
 func (s *session) dial(ctx context.Context, server string) (net.Conn, error) {
@@ -146,7 +146,7 @@ func origin(conn net.Conn, transparent bool) (netip.AddrPort, error) {
 		return to, fmt.Errorf("the connection was made to %v itself and not redirected to it", local)
 	}
 	if err != nil {
-		return to, fmt.Errorf("asking for the original destination: %w", err)
+		return to, fmt.Errorf("reading the original destination: %w", err)
 	}
 	return to, nil
 }

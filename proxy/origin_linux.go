@@ -54,7 +54,7 @@ func destinationOf(fd int, ipv4 bool) (netip.AddrPort, error) {
 func checkOrigin() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("asking whether original destinations are known: %w", err)
+		return fmt.Errorf("checking whether original destinations are known: %w", err)
 	}
 	defer unix.Close(fd)
 	if _, err := destinationOf(fd, true); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTCONN) {

@@ -16,5 +16,5 @@ var errUntracked = errors.New("no original destination")
 func tracked(net.Conn, bool) (netip.AddrPort, error) { return netip.AddrPort{}, errUntracked }
 
 func checkOrigin() error {
-	return fmt.Errorf("%s needs Linux, whose firewall tells where connections were going; this is %s", OriginalDestination, runtime.GOOS)
+	return fmt.Errorf("%s needs Linux, whose firewall knows where connections were going; this is %s", OriginalDestination, runtime.GOOS)
 }

@@ -10,7 +10,7 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-var errPretends = errors.New("the client begins with a PROXY header, and none is taken from it")
+var errPretends = errors.New("the client begins with a PROXY header, and none is accepted from its address")
 
 // pretends says whether the client has begun with a header of version 2, which
 // is not taken from it. One of version 1 is a command, and refused as such.
@@ -36,7 +36,7 @@ func (s *session) namesHeader(err error) error {
 	if first := string(s.client.Peek(time.Time{})); first != "PRO" && first != header.Signature[:3] {
 		return err
 	}
-	return fmt.Errorf("%w; the client begins as with a PROXY header, which proxy_protocol.accept_from would take, and proxy_protocol.send give the server", err)
+	return fmt.Errorf("%w; the client begins as with a PROXY header: proxy_protocol.accept_from would accept it, and proxy_protocol.send would pass it to the server", err)
 }
 
 // unmask ends the session of a client that pretends.

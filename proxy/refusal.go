@@ -253,13 +253,13 @@ func spelt(line []byte) rewrite.Verb {
 
 // errTooLongFor is a line that is longer than a key of the configuration allows.
 func errTooLongFor(what, key string, limit int) error {
-	return fmt.Errorf("%s has over %d octets, which a larger %s would allow", what, limit, key)
+	return fmt.Errorf("%s has over %d octets; a larger %s would allow it", what, limit, key)
 }
 
 var (
-	errBareLF      = errors.New("a line of the client's ends with LF alone, which lf_ends would allow, or, where it is a command, the rule command-ends")
-	errManyCRs     = errors.New("a line of the client's ends with CR CR LF, which the rule command-ends would allow")
-	errStrayOctets = errors.New("a line of the client's has a bare CR, a bare LF or a NUL in it, which nothing allows")
+	errBareLF      = errors.New("a line of the client ends with LF alone; lf_ends would allow it, or, for a command, the rule command-ends")
+	errManyCRs     = errors.New("a line of the client ends with CR CR LF; the rule command-ends would allow it")
+	errStrayOctets = errors.New("a line of the client has a bare CR, a bare LF or a NUL in it, which nothing allows")
 )
 
 // unfit notes why a line of the client's, which has its answer, was no command.

@@ -122,15 +122,15 @@ func TestTheLogNamesTheKeyThatWouldAllowARefusedLine(t *testing.T) {
 		change         func(*proxy.Route)
 		outcome, err   string // what is in err
 	}{
-		"LF alone":              {nil, bareLF, nil, "refused", "ends with LF alone, which lf_ends would allow"},
-		"LF alone, QUIT":        {quitServer, list(bareLF, quitClient), nil, "refused", "which lf_ends would allow"},
-		"too long":              {nil, steps(smtptest.Say("MAIL FROM:<"+long+">"), smtptest.Expect(tooLong)), nil, "refused", "a command has over 4096 octets, which a larger limits.command_line would allow"},
+		"LF alone":              {nil, bareLF, nil, "refused", "ends with LF alone; lf_ends would allow it"},
+		"LF alone, QUIT":        {quitServer, list(bareLF, quitClient), nil, "refused", "lf_ends would allow it"},
+		"too long":              {nil, steps(smtptest.Say("MAIL FROM:<"+long+">"), smtptest.Expect(tooLong)), nil, "refused", "a command has over 4096 octets; a larger limits.command_line would allow it"},
 		"too long, own limit":   {nil, steps(smtptest.Say("MAIL FROM:<"+long[:1000]+">"), smtptest.Expect(tooLong)), func(r *proxy.Route) { r.Limits.CommandLine = 600 }, "refused", "over 600 octets"},
 		"NUL":                   {nil, steps(smtptest.Send("MAIL\x00FROM:<>\r\n"), smtptest.Expect(notALine)), nil, "refused", "which nothing allows"},
-		"too many":              {nil, append(bareLF, smtptest.Send("x\n"), smtptest.Expect("421 4.7.0 too many errors")), func(r *proxy.Route) { r.Limits.Errors = 1 }, "client-protocol", "421 4.7.0 too many errors; before that a line of the client's ends with LF alone, which lf_ends"},
-		"a SASL line, too long": {asks, append(asked, smtptest.Say(long+long+long), smtptest.Expect(badSASL)), nil, "client-protocol", "a SASL line has over 12288 octets, which a larger limits.sasl_line would allow"},
-		"a SASL line, LF alone": {asks, append(asked, smtptest.Send("AGEAYg==\n"), smtptest.Expect(badSASL)), nil, "client-protocol", "which lf_ends would allow"},
-		"no mail":               {nil, steps(smtptest.Send("NOOP\n"), smtptest.Expect(notALine)), nil, "client-lost", "which lf_ends would allow"},
+		"too many":              {nil, append(bareLF, smtptest.Send("x\n"), smtptest.Expect("421 4.7.0 too many errors")), func(r *proxy.Route) { r.Limits.Errors = 1 }, "client-protocol", "421 4.7.0 too many errors; before that a line of the client ends with LF alone; lf_ends"},
+		"a SASL line, too long": {asks, append(asked, smtptest.Say(long+long+long), smtptest.Expect(badSASL)), nil, "client-protocol", "a SASL line has over 12288 octets; a larger limits.sasl_line would allow it"},
+		"a SASL line, LF alone": {asks, append(asked, smtptest.Send("AGEAYg==\n"), smtptest.Expect(badSASL)), nil, "client-protocol", "lf_ends would allow it"},
+		"no mail":               {nil, steps(smtptest.Send("NOOP\n"), smtptest.Expect(notALine)), nil, "client-lost", "lf_ends would allow it"},
 		"no mail, QUIT":         {quitServer, list(steps(smtptest.Send("NOOP\n"), smtptest.Expect(notALine)), quitClient), nil, "ok", ""},
 		"and then well":         {passes[3:], list(bareLF, passed[3:]), nil, "client-lost", ""},
 	} {

@@ -227,7 +227,7 @@ const maxRepairs = 16
 
 // errDropped says that nobody waited for a reply, and that the rules have dropped
 // all that the server said.
-var errDropped = errors.New("the server said nothing that counts")
+var errDropped = errors.New("the server sent no reply that counts")
 
 // unawaited reports whether the server has nothing to say now.
 func (s *session) unawaited() bool {
@@ -403,7 +403,7 @@ func (s *session) replyIs(raw []byte) {
 	case d.Failure() == "server-protocol":
 		to := verbNames[verb]
 		if asked == 0 {
-			to = "anything that was asked"
+			to = "any command"
 		}
 		s.trouble(fmt.Errorf("%w to %s: %s", errBadReply, to, s.quoted(verb, s.server.Buffered())))
 		s.misspoke(vocabulary.BadReplyUnfitting)
@@ -411,7 +411,7 @@ func (s *session) replyIs(raw []byte) {
 			s.unknown()
 		}
 	case asked > 0 && bytes.HasPrefix(raw, []byte("221")) && d.Failure() == vocabulary.OutcomeServerLost:
-		s.trouble(fmt.Errorf("the server left with %s, which is no answer to %s", s.quoted(verb, raw), verbNames[verb]))
+		s.trouble(fmt.Errorf("the server hung up with %s, which is no reply to %s", s.quoted(verb, raw), verbNames[verb]))
 		s.failed(vocabulary.ServerLost)
 		if verb == rewrite.VerbMessage {
 			s.unknown()

@@ -285,7 +285,7 @@ func (h heard) Applied(rule string) {
 }
 
 func (h heard) Broke(rule, why string) {
-	h.s.log.Error("a rule failed, and what it did was left out", "route", h.s.route.Name, "session", h.s.id, "rule", rule, "why", why)
+	h.s.log.Error("a rule failed, and its change was discarded", "route", h.s.route.Name, "session", h.s.id, "rule", rule, "why", why)
 	if o := h.s.route.Observer; o != nil {
 		o.RuleBroken(rule)
 	}

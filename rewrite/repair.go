@@ -201,7 +201,7 @@ func (r *Repair) fault() string {
 	case worst != "" && (code[0] == '3' || worst[0] == '3') && code != worst: // or they do not agree on whose turn it is
 		return fmt.Sprintf("it made %q of %q", code, worst)
 	case worst != "" && worst[0] == '2' && worst != "221" && code[0] != '2' && actedOn.Has(r.Awaited()): // see Turn.replyFault; 221 is no yes
-		return fmt.Sprintf("it made %q of a yes to %v", code, r.Awaited())
+		return fmt.Sprintf("it made %q of a positive reply to %v", code, r.Awaited())
 	case (code == "220") != (worst == "220") && r.d.startsTLS():
 		return fmt.Sprintf("it made %q of %q, and client and server do not agree whether TLS begins", code, worst)
 	}

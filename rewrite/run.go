@@ -82,7 +82,7 @@ func (t *Turn) runOne(i int, f func(*Turn), fault func(before []byte) string) (o
 		why = fault(line)
 	}
 	if why == "" && t.repeats {
-		why = "it has a line said again before there is a reply"
+		why = "it sends a line again before there is a reply"
 	}
 	if why != "" {
 		t.line, t.firsts, t.held, t.asData, t.recallBy = line, t.firsts[:firsts], held, asData, recallBy
@@ -121,7 +121,7 @@ func (t *Turn) commandFault(before []byte) string {
 	case !sameKind(v, ParseVerb(before)):
 		return fmt.Sprintf("it made %v of %v", v, ParseVerb(before))
 	case v != t.verb && t.d.forbidden(v):
-		return fmt.Sprintf("it made %v of %v, which the client may not say now", v, t.verb)
+		return fmt.Sprintf("it made %v of %v, which the client may not send now", v, t.verb)
 	case t.asData && t.verb != VerbBDAT:
 		return "only BDAT can go on as DATA"
 	case t.verb == VerbBDAT && (len(t.firsts) > 0 || string(t.line) != string(before)):
@@ -131,14 +131,14 @@ func (t *Turn) commandFault(before []byte) string {
 	case t.swallow && len(bytes.Trim(t.said, blanks)) > 0:
 		return "only a blank line and a SASL line can be swallowed"
 	case len(t.firsts) > maxFirst:
-		return fmt.Sprintf("it has more than %d commands said first", maxFirst)
+		return fmt.Sprintf("it sends more than %d commands first", maxFirst)
 	}
 	for _, f := range t.firsts {
 		if why := lineFault([]byte(f.line), nil, maxCommand); why != "" {
 			return why
 		}
 		if v := ParseVerb([]byte(f.line)); (uncarried | unsaid | sasl).Has(v) || t.d.forbidden(v) {
-			return fmt.Sprintf("it has %v said first", v)
+			return fmt.Sprintf("it sends %v first", v)
 		}
 	}
 	if why := t.loginFault(t.line, before); why != "" {
@@ -159,11 +159,11 @@ func (t *Turn) answerFault() string {
 	case code/100 == 3 && !(code == 334 && sasl.Has(t.verb)):
 		return fmt.Sprintf("it answered %v with %d", t.verb, code)
 	case good && t.verb != VerbQUIT && (unsaid.Has(t.verb) || actedOn.Has(t.verb)):
-		return fmt.Sprintf("it answered %v with a yes", t.verb)
+		return fmt.Sprintf("it answered %v with a positive reply", t.verb)
 	case good && hello.Has(t.verb) && (seen.hello == VerbOther || seen.helloOwed || seen.anew):
-		return fmt.Sprintf("it answered %v with a yes, and the server has accepted none", t.verb)
+		return fmt.Sprintf("it answered %v with a positive reply, and the server has accepted none", t.verb)
 	case good && seen.transaction && (hello.Has(t.verb) || t.verb == VerbRSET) && !t.saysFirst(SetOf(VerbRSET)):
-		return fmt.Sprintf("it answered %v with a yes, and the server goes on with the transaction", t.verb)
+		return fmt.Sprintf("it answered %v with a positive reply, and the server goes on with the transaction", t.verb)
 	}
 	return replyFault(t.answered, Reply{})
 }
@@ -207,7 +207,7 @@ func (t *Turn) saslFault(before []byte) string {
 	case code/100 == 3 && code != 334:
 		return fmt.Sprintf("it answered a SASL line with %d", code)
 	case len(t.firsts) > 0 || t.asData:
-		return "nothing is said first within an AUTH exchange"
+		return "no command can be sent first within an AUTH exchange"
 	}
 	if !t.pending {
 		if why := t.loginFault(t.line, before); why != "" {
@@ -288,7 +288,7 @@ func (t *Turn) forget() {
 func (t *Turn) replyFault(before Reply) string {
 	if !t.repeats {
 		if actedOn.Has(t.verb) && before.Code/100 == 2 && t.reply.Code >= 300 {
-			return fmt.Sprintf("it made %d of a yes to %v", t.reply.Code, t.verb) // the client would send again what the server has
+			return fmt.Sprintf("it made %d of a positive reply to %v", t.reply.Code, t.verb) // the client would send again what the server has
 		}
 		if startsTLS.Has(t.verb) && (t.reply.Code == 220) != (before.Code == 220) {
 			return fmt.Sprintf("it made %d of %d, and client and server do not agree whether TLS begins", t.reply.Code, before.Code)
@@ -298,19 +298,19 @@ func (t *Turn) replyFault(before Reply) string {
 	challenge := before.Code == 334
 	switch v := ParseVerb([]byte(t.again)); {
 	case !t.held:
-		return "a command that is not held cannot be said again"
+		return "a command that is not held cannot be sent again"
 	case t.lost && !t.afresh:
-		return "the server has hung up, and hears nothing but on a fresh connection"
+		return "the server has hung up, and nothing can be sent except on a fresh connection"
 	case !challenge && !t.MayRepeat():
-		return fmt.Sprintf("%v may not be said again here", t.verb)
+		return fmt.Sprintf("%v may not be sent again here", t.verb)
 	case !challenge && !t.mayRepeatAfresh() && t.afresh:
-		return fmt.Sprintf("%v may not be said on another connection", t.verb)
+		return fmt.Sprintf("%v may not be sent on another connection", t.verb)
 	case !challenge && !t.mayRepeatAfresh() && (t.again == string(t.line) || v != t.verb):
-		return fmt.Sprintf("%v was refused, and may be said again in another form only", t.verb)
+		return fmt.Sprintf("%v was refused, and may be sent again in another form only", t.verb)
 	case challenge && t.afresh:
 		return "a challenge is answered on its own connection"
 	case !challenge && !sameKind(v, t.verb):
-		return fmt.Sprintf("it has %v said in place of %v", v, t.verb)
+		return fmt.Sprintf("it sends %v in place of %v", v, t.verb)
 	}
 	if !challenge {
 		if why := t.loginFault([]byte(t.again), nil); why != "" {

@@ -16,8 +16,8 @@ import (
 func ScopeOptions() []Option {
 	return []Option{
 		{Name: "clients", Default: []string{}, Doc: "the rule acts for clients in these networks only"},
-		{Name: "hello", Default: "", Doc: "the rule acts once the client has said EHLO or HELO with a name that matches this regular expression"},
-		{Name: "banner", Default: "", Doc: "the rule acts before servers only whose greeting matches this regular expression"},
+		{Name: "hello", Default: "", Doc: "the rule acts once the client has sent EHLO or HELO with a name that matches this regular expression"},
+		{Name: "banner", Default: "", Doc: "the rule acts only before servers whose greeting matches this regular expression"},
 	}
 }
 

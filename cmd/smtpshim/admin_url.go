@@ -31,7 +31,7 @@ func adminAt(base, file string) (*url.URL, error) {
 				return nil, err
 			}
 			if address == "" {
-				return nil, fmt.Errorf("%s has the admin listener turned off; there is nobody to ask", file)
+				return nil, fmt.Errorf("the admin listener is turned off in %s", file)
 			}
 		}
 		host, port, err := net.SplitHostPort(address)
@@ -102,13 +102,13 @@ func unanswered(at *url.URL, err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 	case errors.As(err, &unknown):
-		return fmt.Errorf("nobody knows the host of %s (%w)", host, unknown)
+		return fmt.Errorf("the host of %s has no address (%w)", host, unknown)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("nobody listens at %s (%w): no smtpshim runs there, or its admin.listen is another address, which -config FILE would read", host, syscall.ECONNREFUSED)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		hint = ": is it reachable from here, and admin.listen not for its own machine alone?"
 	case strings.Contains(err.Error(), "malformed HTTP"):
-		return fmt.Errorf("what answers at %s is no admin listener: that speaks HTTP, and is where admin.listen says, not where a route listens", host)
+		return fmt.Errorf("what answers at %s is no admin listener: an admin listener speaks HTTP, at the address in admin.listen, not at that of a route", host)
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		hint = "; write http://"
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):

@@ -23,8 +23,8 @@ const (
 func check(args []string, stdout, stderr io.Writer) int {
 	f := flags("check", "[-config FILE] [-live] [-strict]", "Prints what each route of the configuration will do, or every mistake in it.", stderr)
 	path := f.String("config", configFile, configHelp)
-	live := f.Bool("live", false, "also say hello to each server, and log in where the route does")
-	strict := f.Bool("strict", false, "have warnings fail too: the exit status is 1")
+	live := f.Bool("live", false, "also connect to each server, and log in if the route does")
+	strict := f.Bool("strict", false, "treat warnings as mistakes: the exit status is 1")
 	if status, ok := parse(f, args, 0); !ok {
 		return status
 	}
@@ -98,7 +98,7 @@ func printAll(w io.Writer, c *config.Config) (warned int) {
 	}
 	entry(w, 0, "log", 17, fmt.Sprintf("%s, level %s", c.Format, strings.ToLower(c.Level.String())))
 	entry(w, 0, "drain", 17, words.Brief(c.Drain))
-	fmt.Fprint(w, "\n\"smtpshim rules\" tells whom each rule heals.\n")
+	fmt.Fprint(w, "\n\"smtpshim rules\" lists what each rule heals.\n")
 	return warned
 }
 
@@ -122,7 +122,7 @@ func printRoute(w io.Writer, r *config.Route, said said) {
 	line("listens on", strings.Join(r.Listen, ", "))
 	line("servers", serversAre(r.Route))
 	if h := r.Health; h.Interval > 0 {
-		line("health", fmt.Sprintf("each server is connected to every %s, greets and answers EHLO within %s, or is left alone", words.Brief(h.Interval), words.Brief(h.Timeout)))
+		line("health", fmt.Sprintf("every %s each server must greet and answer EHLO within %s, or smtpshim stops using it", words.Brief(h.Interval), words.Brief(h.Timeout)))
 	}
 	for _, l := range networkMeans(r) {
 		line(l[0], l[1])
@@ -133,7 +133,7 @@ func printRoute(w io.Writer, r *config.Route, said said) {
 	line("server TLS", r.ServerTLS.Mode.String()+": "+serverTLSMeans(r))
 	tls.server(r)
 	if r.EarlyCommands == proxy.EarlyShown {
-		line("early commands", "the server sees that a client speaks before its greeting, or in a group that it has not offered to take")
+		line("early commands", "shown: the server sees commands that a client sends before the greeting, or in a group without PIPELINING")
 	}
 	if len(r.ProxyFrom) > 0 {
 		line("PROXY header", "must come first from "+words.Networks(r.ProxyFrom))
@@ -148,7 +148,7 @@ func printRoute(w io.Writer, r *config.Route, said said) {
 		line("limits", changed)
 	}
 	if r.Device {
-		line("device", "servers are given up in time for clients that wait 20 seconds and try once")
+		line("device", "timeouts are short, for clients that wait 20 seconds and try once")
 	}
 	if changed := config.ChangedTimeouts(r.Timeouts); changed != "" {
 		line("timeouts", changed)
@@ -158,10 +158,10 @@ func printRoute(w io.Writer, r *config.Route, said said) {
 	}
 	idle := idleRules(r)
 	if names := rulesMean(r.Computed(), idle); len(names) == 0 {
-		line("rules", "none: every line passes as it is")
+		line("rules", "none: every line passes unchanged")
 	} else if r.Observed != nil {
 		line("observes", said.once(strings.Join(names, ", "), r.Name))
-		line("rules", "none: every line passes as it is, and what these would do is told")
+		line("rules", "none: every line passes unchanged, and smtpshim reports what these rules would do")
 	} else {
 		line("rules", said.once(strings.Join(names, ", "), r.Name))
 	}

@@ -21,10 +21,10 @@ func printAccount(w io.Writer, a *config.Account, c *config.Config) {
 	}
 	line("pace", paceOf(a))
 	if a.Temporary {
-		line("refusal", "temporary: clients hear 454 of a login that is refused for good, and try again")
+		line("refusal", "temporary: clients get 454 for a login that is refused for good, and try again")
 	}
 	if a.OAuth != nil && a.OAuth.Flow == token.RefreshToken {
-		line("kept", "the refresh token is in "+a.OAuth.StateDir+". Several machines need a login each, or a directory that they share and that has locks.")
+		line("kept", "the refresh token is in "+a.OAuth.StateDir+". Several machines need one login each, or a shared directory that supports locks.")
 	}
 	if used := c.UsesOf(a); len(used) > 0 {
 		line("used by", "route "+strings.Join(used, ", "))
@@ -68,5 +68,5 @@ func paceOf(a *config.Account) string {
 	if len(list) == 0 {
 		return "no limit"
 	}
-	return strings.Join(list, " and ") + ", counted by each smtpshim for itself; whoever is over that waits " + words.Brief(a.Wait) + ", then hears 451"
+	return strings.Join(list, " and ") + ", counted by each smtpshim for itself; a client over the limit waits " + words.Brief(a.Wait) + ", then gets 451"
 }

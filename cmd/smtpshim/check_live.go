@@ -47,7 +47,7 @@ func checkLive(w io.Writer, c *config.Config) (bad int) {
 	for _, v := range visits {
 		fmt.Fprintf(w, "server %s of route %s\n", v.server, v.route.Name)
 		if v.server == proxy.OriginalDestination {
-			entry(w, 2, "", 2, "nothing to ask: each client brings the server that it means")
+			entry(w, 2, "", 2, "nothing to check: each client has a server of its own")
 		} else if v.print(w); v.trouble() != "" {
 			bad++
 		}
@@ -225,9 +225,9 @@ func (v *visit) trouble() string {
 	case mode == rewrite.ServerTLSRequire && s.tls.state == nil:
 		return "TLS is required and not offered, so there is no mail"
 	case s.end.Outcome == vocabulary.OutcomeXCLIENT:
-		return v.said() + "; a Postfix offers it to those that its smtpd_authorized_xclient_hosts names"
+		return v.said() + "; Postfix offers it to the hosts that smtpd_authorized_xclient_hosts names"
 	case !s.welcome() || slices.Contains(s.codes, "421"):
-		return cmp.Or(v.said(), "it does not take sessions from here")
+		return cmp.Or(v.said(), "it does not accept sessions from this machine")
 	}
 	for _, l := range v.logins {
 		if l.refused != "" {
@@ -262,17 +262,17 @@ func (v *visit) print(w io.Writer) {
 	}
 	for _, name := range v.route.Rules.Names() {
 		if acted[name] > 0 && strings.HasPrefix(name, heal.ReplacePrefix) {
-			line("rule", name+" acts; [[route.replace]] says so")
+			line("rule", name+" acts, by [[route.replace]]")
 		}
 	}
 	if v.route.ProxySend != header.None {
-		line("PROXY header", "was sent, with no client in it; the server has to be set up to take one from this machine")
+		line("PROXY header", "was sent, without a client; the server must be configured to accept it from this machine")
 	}
 	if v.route.XCLIENTSend != rewrite.XCLIENTNever {
-		line("XCLIENT", "is for a server that trusts this machine; it hears that the client is not known")
+		line("XCLIENT", "is for a server that trusts this machine; this check sends that the client is not known")
 	}
 	if v.route.Source.Client {
-		line("source", "this machine's own address, since no client was there")
+		line("source", "this machine's own address, because this check has no client")
 	}
 	for _, l := range v.logins {
 		line(l.means())
@@ -298,7 +298,7 @@ func (v *visit) printTLS(w io.Writer, line func(name, text string)) {
 	}
 	use := ""
 	if mode == rewrite.ServerTLSOff {
-		use = "; offered, and used where client and server begin it between them"
+		use = "; offered, and used if the client begins it with the server"
 		if v.route.ClientTLS.Mode != rewrite.ClientTLSPass {
 			use = "; offered, and not used: server_tls.mode is off"
 		}
@@ -308,10 +308,10 @@ func (v *visit) printTLS(w io.Writer, line func(name, text string)) {
 	line("TLS", tlspolicy.Version(state.Version)+", "+tlspolicy.Suite(state.CipherSuite)+use)
 	switch {
 	case s.tls.classic && s.tls.err == nil:
-		line("key exchange", "the server does not get beyond a hello with ML-KEM, and takes one without: "+
+		line("key exchange", "the handshake fails with ML-KEM, and succeeds without: "+
 			`key_exchange = "classic" saves a connection an hour`)
 	case s.tls.err != nil && v.look.tls.state != nil && !v.look.tls.classic:
-		line("key exchange", "that was said to a hello without ML-KEM, which fits one packet")
+		line("key exchange", "this was the reply to a ClientHello without ML-KEM, which fits one packet")
 	}
 	p := tlsPrinter{w: w, now: time.Now()}
 	info := tlspolicy.Inspect(state.PeerCertificates[0])

@@ -118,7 +118,7 @@ func TestALiveCheckTellsOfTLS(t *testing.T) {
 		{"not used", server, "[route.client_tls]\nmode = \"hide\"", succeeded,
 			append([]string{version + "; offered, and not used: server_tls.mode is off"}, whose...), "FAILED"},
 		{"passed on", server, "", succeeded,
-			append([]string{version + "; offered, and used where client and server begin it between them"}, whose...), "FAILED"},
+			append([]string{version + "; offered, and used if the client begins it with the server"}, whose...), "FAILED"},
 		{"opportunistic", server, "[route.server_tls]\nmode = \"opportunistic\"", succeeded,
 			append([]string{"~ server TLS", version}, whose...), "FAILED"},
 		{"pinned", server, "[route.server_tls]\nmode = \"require\"\npins = [\"" + pin + "\"]", succeeded,
@@ -176,7 +176,7 @@ func TestALiveCheckSaysWhatTheServerHasToTrustUsFor(t *testing.T) {
 	if got := <-heard; got != "PROXY UNKNOWN\r\n" {
 		t.Errorf("the server heard %q", got)
 	}
-	wantInOrder(t, said, "PROXY header was sent, with no client in it; the server has to be set up to take one from this machine")
+	wantInOrder(t, said, "PROXY header was sent, without a client; the server must be configured to accept it from this machine")
 }
 
 // script plays a server once, and returns its address. It says nothing more then

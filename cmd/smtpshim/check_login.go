@@ -11,7 +11,7 @@ import (
 // are.
 func loginsMean(r *config.Route) string {
 	if len(r.LoginEntries) > 0 {
-		return "what the server offers for logins is hidden; who fits none of the above hears 530"
+		return "the server's AUTH is hidden; a client that fits none of the above gets 530"
 	}
 	var list []string
 	if r.ServerTLS.Mode != rewrite.ServerTLSOff || r.ClientTLS.Mode >= rewrite.ClientTLSOffer {
@@ -20,9 +20,9 @@ func loginsMean(r *config.Route) string {
 	switch {
 	case r.ServerTLS.Mode == rewrite.ServerTLSOff || !r.MayBeInClear():
 	case r.ClearMayLogIn():
-		list = append(list, "clients in clear may log in by what the server offers inside TLS only")
+		list = append(list, "clients in clear may log in by mechanisms that the server offers only inside TLS")
 	default:
-		list = append(list, "what the server offers inside TLS only is hidden from clients in clear, and refused "+
+		list = append(list, "mechanisms that the server offers only inside TLS are hidden from clients in clear, and refused "+
 			"(server_tls.auth_in_clear = \"allow\" would pass it)")
 	}
 	return strings.Join(list, "; ")

@@ -15,10 +15,10 @@ func TestCheckTellsWhichLoginsDoNotPass(t *testing.T) {
 		saysNo []string
 	}{
 		{"", nil, []string{external, inClear}},
-		{"server_tls.mode = \"opportunistic\"\n", []string{external, "is hidden from clients in clear", inClear}, nil},
+		{"server_tls.mode = \"opportunistic\"\n", []string{external, "are hidden from clients in clear", inClear}, nil},
 		{"server_tls.mode = \"require\"\n", []string{external, "clients in clear may log in"}, []string{inClear}},
 		{"server_tls = {mode = \"opportunistic\", auth_in_clear = \"allow\"}\n", []string{external, "clients in clear may log in"}, []string{inClear}},
-		{"server_tls = {mode = \"implicit\", auth_in_clear = \"refuse\"}\n", []string{external, "is hidden from clients in clear", inClear}, nil},
+		{"server_tls = {mode = \"implicit\", auth_in_clear = \"refuse\"}\n", []string{external, "are hidden from clients in clear", inClear}, nil},
 	} {
 		write(t, path, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"192.0.2.1:25\"]\n"+c.tls)
 		var out, errors strings.Builder

@@ -41,11 +41,11 @@ func networkMeans(r *config.Route) (lines [][2]string) {
 		lines = append(lines, [2]string{"destination", "where the client was going, " + by + ", if that is in " + words.Networks(r.Destinations)})
 	}
 	if r.Transparent {
-		lines = append(lines, [2]string{"transparent", "connections to addresses of others are taken; needs CAP_NET_ADMIN"})
+		lines = append(lines, [2]string{"transparent", "connections to addresses of other machines are accepted; needs CAP_NET_ADMIN"})
 	}
 	switch {
 	case r.Source.Client:
-		lines = append(lines, [2]string{"source", "servers are dialled from the client's address; needs CAP_NET_ADMIN, and the answers have to come by here"})
+		lines = append(lines, [2]string{"source", "servers are dialled from the client's address; needs CAP_NET_ADMIN, and the servers' packets must come back through this machine"})
 	case r.Source.Address.IsValid():
 		lines = append(lines, [2]string{"source", "servers are dialled from " + r.Source.Address.String()})
 	}
@@ -56,12 +56,12 @@ func networkMeans(r *config.Route) (lines [][2]string) {
 func xclientMeans(r *proxy.Route) (means []string) {
 	switch r.XCLIENTSend {
 	case rewrite.XCLIENTOffered:
-		means = append(means, "offered: tells the server who the client is where it takes that, and where not it judges by our address")
+		means = append(means, "offered: sends the client's address if the server offers XCLIENT; otherwise the server sees the address of this machine")
 	case rewrite.XCLIENTRequired:
-		means = append(means, "require: tells the server who the client is, or ends the session with 421")
+		means = append(means, "require: sends the client's address, or ends the session with 421")
 	}
 	if len(r.XCLIENTFrom) > 0 {
-		means = append(means, "taken from "+words.Networks(r.XCLIENTFrom))
+		means = append(means, "accepted from "+words.Networks(r.XCLIENTFrom))
 	}
 	return means
 }

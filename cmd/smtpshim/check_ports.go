@@ -48,12 +48,12 @@ func findingOf(c *config.Config, address string, to netip.AddrPort, err error) p
 	case err == nil:
 		return portFinding{}
 	case errors.As(err, &unknown):
-		return portFinding{text: fmt.Sprintf("%s: nobody knows an address of that name (%v); smtpshim cannot listen there", address, unknown)}
+		return portFinding{text: fmt.Sprintf("%s: this name has no address (%v), so smtpshim cannot listen there", address, unknown)}
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return portFinding{text: fmt.Sprintf("%s is no address of this machine, so smtpshim cannot listen there%s", address, ownAddresses())}
 	case errors.Is(err, syscall.EACCES):
-		return portFinding{text: fmt.Sprintf("%s may not be bound by whoever runs this: ports below %d are for root, and for programs with "+
-			"CAP_NET_BIND_SERVICE. Under systemd smtpshim.socket has it listen, or ports.conf gives the right.", address, firstFreePort())}
+		return portFinding{text: fmt.Sprintf("%s may not be bound by this user: ports below %d are for root, and for programs with "+
+			"CAP_NET_BIND_SERVICE. Under systemd, smtpshim.socket listens there, or ports.conf grants it.", address, firstFreePort())}
 	case !errors.Is(err, syscall.EADDRINUSE):
 		return portFinding{text: fmt.Sprintf("%s cannot be bound: %v", address, err)}
 	}
@@ -61,11 +61,11 @@ func findingOf(c *config.Config, address string, to netip.AddrPort, err error) p
 	case ours:
 		return portFinding{fmt.Sprintf("%s, by the smtpshim that runs (process %d)", address, pid), true}
 	case pid != 0:
-		return portFinding{text: fmt.Sprintf("%s is taken by another program: %s (process %d)", address, program, pid)}
+		return portFinding{text: fmt.Sprintf("%s is in use by another program: %s (process %d)", address, program, pid)}
 	case answers(c):
 		return portFinding{fmt.Sprintf("%s, presumably by the smtpshim that answers at %s", address, c.Admin), true}
 	}
-	return portFinding{text: address + " is taken: another program listens there, or a smtpshim whose admin listener does not answer"}
+	return portFinding{text: address + " is in use: another program listens there, or a smtpshim whose admin listener does not answer"}
 }
 
 // toBind returns the address that net.Listen would bind: the first address of a name,

@@ -54,7 +54,7 @@ func TestCheckSaysWhoHasAPort(t *testing.T) {
 	file.Close()
 	_, port, _ := net.SplitHostPort(address)
 	for _, listen := range []string{address, ":" + port} {
-		want := fmt.Sprintf("WARNING %s is taken by another program: cat (process %d)", listen, other.Process.Pid)
+		want := fmt.Sprintf("WARNING %s is in use by another program: cat (process %d)", listen, other.Process.Pid)
 		if status, said := checkOf(t, false, listen); status != succeeded || !strings.Contains(said, want) || !strings.Contains(said, " 1 warning.") {
 			t.Errorf("%d, and not %q in\n%s", status, want, said)
 		}
@@ -96,7 +96,7 @@ func TestCheckDoesNotTakeAProbeThatListensForTheSmtpshimThatRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	address = strings.TrimSuffix(address, ".")
-	want := fmt.Sprintf("WARNING %s is taken by another program: smtpshim probe (process %d)", address, probe.Process.Pid)
+	want := fmt.Sprintf("WARNING %s is in use by another program: smtpshim probe (process %d)", address, probe.Process.Pid)
 	if status, said := checkOf(t, true, address); status != failed || !strings.Contains(said, want) {
 		t.Errorf("%d, and not %q in\n%s", status, want, said)
 	}
@@ -145,7 +145,7 @@ func TestCheckSaysThatAPortIsForRoot(t *testing.T) {
 	check := exec.Command(path, "check", "-config", file)
 	check.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	out, err := check.Output()
-	if want := "WARNING " + address + " may not be bound by whoever runs this"; err != nil || !strings.Contains(strings.Join(strings.Fields(string(out)), " "), want) {
+	if want := "WARNING " + address + " may not be bound by this user"; err != nil || !strings.Contains(strings.Join(strings.Fields(string(out)), " "), want) {
 		t.Errorf("%v, and not %q in\n%s", err, want, out)
 	}
 }

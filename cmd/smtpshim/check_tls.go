@@ -58,9 +58,9 @@ func (p tlsPrinter) client(r *config.Route) {
 		p.certificate(info, leg.SelfSigned)
 	}
 	if leg.ClientRoots != nil {
-		asked := "clients are asked for a certificate; one that is shown has to be signed by "
+		asked := "clients may present a certificate; it must be signed by "
 		if leg.RequireCertificate {
-			asked = "clients have to show a certificate signed by "
+			asked = "clients must present a certificate signed by "
 		}
 		p.line("client CA", asked+authorities(leg.ClientRoots))
 	}
@@ -112,7 +112,7 @@ func (p tlsPrinter) lost(r *config.Route) {
 		}
 	}
 	if len(lost) > 0 {
-		p.line("costs", p.once("after STARTTLS nothing can be read, and these rules heal nothing: "+strings.Join(lost, ", ")))
+		p.line("costs", p.once("after STARTTLS smtpshim can read nothing, and these rules heal nothing: "+strings.Join(lost, ", ")))
 	}
 }
 
@@ -226,7 +226,7 @@ func clientTLSMeans(r *config.Route) string {
 	switch r.ClientTLS.Mode {
 	case rewrite.ClientTLSPass:
 		if r.ServerTLS.Mode != rewrite.ServerTLSOff {
-			return "clients are not offered STARTTLS where it is said to the server"
+			return "clients are not offered STARTTLS if the proxy uses it with the server"
 		}
 		return "STARTTLS is between client and server"
 	case rewrite.ClientTLSHide:
@@ -243,7 +243,7 @@ func clientTLSMeans(r *config.Route) string {
 func serverTLSMeans(r *config.Route) string {
 	switch r.ServerTLS.Mode {
 	case rewrite.ServerTLSOff:
-		return "STARTTLS is never said to the server by the proxy itself"
+		return "the proxy itself never sends STARTTLS to the server"
 	case rewrite.ServerTLSOpportunistic:
 		return "STARTTLS wherever the server offers it; the certificate is not verified"
 	case rewrite.ServerTLSRequire:

@@ -36,7 +36,7 @@ func TestCheckMakesNoCertificates(t *testing.T) {
 }
 
 func TestCheckTellsWhatSTARTTLSBetweenTheOthersCosts(t *testing.T) {
-	const costs = "costs after STARTTLS nothing can be read, and these rules heal nothing: join-data-reply, no-valid-recipients, one-auth-line, translate-xauth"
+	const costs = "costs after STARTTLS smtpshim can read nothing, and these rules heal nothing: join-data-reply, no-valid-recipients, one-auth-line, translate-xauth"
 	for _, mode := range []string{"off", "opportunistic", "require"} {
 		file := filepath.Join(t.TempDir(), "smtpshim.toml")
 		write(t, file, fmt.Sprintf("[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:2525\"]\nservers = [\"mail.example.com:25\"]\nserver_tls.mode = %q\n", mode))
@@ -55,14 +55,14 @@ func TestCheckTellsWhatIsWeak(t *testing.T) {
 		"WEAK obsolete-tls-1.0, broken-3des, recordable-rsa-key-exchange with clients in 192.0.2.0/24, 2001:db8::7/128, until 2099-01-31, then refused",
 		"broken-3des: suites with 3DES",
 		"versions TLS 1.0 to 1.3 ciphers modern (ECDHE with AES-GCM or ChaCha20), TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
-		"WEAK obsolete-tls-1.1 with everybody, until 2020-12-31, then warned of but still in force",
+		"WEAK obsolete-tls-1.1 with everybody, until 2020-12-31, then still in force, with a warning",
 		"WARNING client_tls: WEAK TLS is allowed: obsolete-tls-1.0, broken-3des, recordable-rsa-key-exchange with clients in 192.0.2.0/24",
 		"WARNING client_tls: obsolete-tls-1.1: allowed until 2020-12-31",
 		"WARNING server_tls: WEAK TLS is allowed: obsolete-tls-1.0, broken-rc4, any-name-in-certificates with the server, for ever",
 		"the certificate must be one that is pinned versions TLS 1.3 ciphers those of TLS 1.3 pin 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
 		"EXPIRED", "days left",
-		"client CA clients have to show a certificate signed by CN=mail.example.com",
-		"client TLS pass: clients are not offered STARTTLS where it is said to the server",
+		"client CA clients must present a certificate signed by CN=mail.example.com",
+		"client TLS pass: clients are not offered STARTTLS if the proxy uses it with the server",
 	} {
 		if !strings.Contains(words, want) {
 			t.Errorf("check does not say %q:\n%s", want, out)

@@ -32,7 +32,7 @@ func demo(args []string, stdout, stderr io.Writer) int {
 		"the proxy, to talk to with telnet or swaks: smtpshim demo -listen 127.0.0.1:2525 iis-4", stderr)
 	address := f.String("listen", "", "stay up, with the simulated server NAME behind the proxy on `ADDR`")
 	bare := f.Bool("bare", false, "with -listen: the simulated server itself on ADDR, and no proxy")
-	mended := f.Bool("mended", false, "with -listen: the simulated server without what it gets wrong")
+	mended := f.Bool("mended", false, "with -listen: the simulated server without its faults")
 	if status, ok := parse(f, args, 1); !ok {
 		return status
 	}
@@ -40,10 +40,10 @@ func demo(args []string, stdout, stderr io.Writer) int {
 	case *address != "":
 		return demoServer(*address, f.Arg(0), *bare, *mended, stdout, stderr)
 	case *bare:
-		fmt.Fprintln(stderr, "smtpshim demo: -bare needs -listen ADDR: where the simulated server shall be")
+		fmt.Fprintln(stderr, "smtpshim demo: -bare needs -listen ADDR, the address of the simulated server")
 		return misused
 	case *mended:
-		fmt.Fprintln(stderr, "smtpshim demo: -mended needs -listen ADDR: where the simulated server shall be")
+		fmt.Fprintln(stderr, "smtpshim demo: -mended needs -listen ADDR, the address of the simulated server")
 		return misused
 	}
 	chosen := slices.DeleteFunc(scenes(), func(s scene) bool { return f.NArg() > 0 && !s.isCalled(f.Arg(0)) })
@@ -61,9 +61,9 @@ func demo(args []string, stdout, stderr io.Writer) int {
 	out := demoOutput{stdout, colourful(stdout)}
 	if f.NArg() == 0 {
 		entry(stdout, 0, "", 0, "Old mail servers fail against modern ones for reasons that fit in one line. Here are "+
-			"five, each told twice over real connections on this machine: first the two alone, then "+
-			"with smtpshim between. C is the client, S the server; a colon is passed on as it was, "+
-			"- was said and not delivered, + delivered in its place, ~ is no line. A line without any of these goes on with the one above.")
+			"five, each shown twice over real connections on this machine: first the two alone, then "+
+			"with smtpshim between. C is the client, S the server; a line with a colon passed unchanged, "+
+			"- was sent and not delivered, + was delivered in its place, ~ is no line. A line without any of these continues the one above.")
 		fmt.Fprintln(stdout)
 	}
 	healed := 0
@@ -76,7 +76,11 @@ func demo(args []string, stdout, stderr io.Writer) int {
 		out.print("%s\n", out.paint(bad, fmt.Sprintf("%d of %d were not healed.", len(chosen)-healed, len(chosen))))
 		return failed
 	}
-	out.print("%s\n", out.paint(good, fmt.Sprintf("All %d healed.", healed)))
+	all := fmt.Sprintf("All %d were healed.", healed)
+	if healed == 1 {
+		all = "It was healed."
+	}
+	out.print("%s\n", out.paint(good, all))
 	return succeeded
 }
 
@@ -91,10 +95,10 @@ func nothingCalled(name string) string {
 		names = append(names, s.Name)
 	}
 	if slices.Contains(heal.Names(), name) {
-		return fmt.Sprintf("%q is a rule, or a set of rules, of which \"smtpshim rules %[1]s\" tells, and nothing that is simulated.", name)
+		return fmt.Sprintf("%q is a rule or a set of rules, and no simulation: see \"smtpshim rules %[1]s\".", name)
 	}
 	hint := oneof.DidYouMean(name, slices.Compact(slices.Sorted(slices.Values(names))))
-	return fmt.Sprintf("nothing that is simulated is called %q%s", name, cmp.Or(hint, "."))
+	return fmt.Sprintf("there is no simulation %q%s", name, cmp.Or(hint, "."))
 }
 
 // isCalled reports whether name is the number of the scene's article or the name of its
@@ -278,7 +282,7 @@ func demoServer(address, name string, bare, mended bool, stdout, stderr io.Write
 	}
 	if mended {
 		if server, ok = server.Mended(); !ok {
-			fmt.Fprintf(stderr, "smtpshim demo: %s gets nothing wrong that could be mended; leave -mended out\n", name)
+			fmt.Fprintf(stderr, "smtpshim demo: %s has no faults that could be mended; leave -mended out\n", name)
 			return misused
 		}
 	}

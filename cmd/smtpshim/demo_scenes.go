@@ -35,7 +35,7 @@ func scenes() []scene {
 			server("exchange-5.0"), client("needs-esmtp"), false},
 		{"Q195201", "Exchange 5.0 knows XAUTH, Exchange 5.5 knows AUTH",
 			"Exchange 5.0 looks for XAUTH among what Exchange 5.5 offers, finds AUTH, and bounces the " +
-				"mail. smtpshim offers both, and says to each what it understands.",
+				"mail. smtpshim offers both, and sends to each what it understands.",
 			server("exchange-5.5").WithAuth(smtptest.AuthInitial, smtptest.AuthPrompted), client("exchange-5.0"), false},
 		{"Q279214", "IIS asks for STARTTLS although TLS is up",
 			"On its first encrypted connection IIS 4 answers MAIL with 505, and Exchange 5.5 bounces the " +

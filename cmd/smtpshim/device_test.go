@@ -35,7 +35,7 @@ func TestADeviceHasShorterTimeoutsThatTheFileMayChange(t *testing.T) {
 		}
 		_, out, _ := call("check", "-config", path)
 		words := strings.Join(strings.Fields(out), " ")
-		if device := strings.Contains(words, "device servers are given up in time"); device != (c.shown != "") || !strings.Contains(words, c.shown) {
+		if device := strings.Contains(words, "device timeouts are short"); device != (c.shown != "") || !strings.Contains(words, c.shown) {
 			t.Errorf("%q: check says\n%s", c.says, out)
 		}
 	}

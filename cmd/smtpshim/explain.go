@@ -17,11 +17,11 @@ func explain(args []string, stdout, stderr io.Writer) int {
 
 // explainFrom is explain with a given standard input.
 func explainFrom(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	f := flags("explain", "[-json] TEXT...", "Says what a text means that a bounce, a log or a device's display has, and what heals it. "+
-		"TEXT is one line, in quotes or not, or one or several files, or - for standard input: a bounce, of which the message that it returns is "+
-		"not read, a part of a log of smtpshim, Postfix, Exim, Sendmail, Exchange or IIS, or what swaks or curl -v printed; "+
-		"lines may be broken or quoted. What is only guessed is told as \"Perhaps\". The exit status is 1 if nothing is known.", stderr)
-	asJSON := f.Bool("json", false, "print what is found as JSON")
+	f := flags("explain", "[-json] TEXT...", "Explains a text from a bounce, a log or the display of a device, and prints what heals it. "+
+		"TEXT is one line, in quotes or not, one or several files, or - for standard input: a bounce, without the message that it returns; "+
+		"a part of a log of smtpshim, Postfix, Exim, Sendmail, Exchange or IIS; or the output of swaks or curl -v. "+
+		"Lines may be broken or quoted. \"Perhaps\" marks a guess. The exit status is 1 if nothing is known.", stderr)
+	asJSON := f.Bool("json", false, "print the findings as JSON")
 	if status, ok := parse(f, args, anyText); !ok {
 		return status
 	}

@@ -220,5 +220,5 @@ func alsoOptions(rule string) string {
 	if _, errs := heal.Compile([]string{rule}, nil); errs == nil {
 		return ""
 	}
-	return fmt.Sprintf(" and its options, which \"smtpshim rules %s\" tells", rule)
+	return fmt.Sprintf(" and its options, which \"smtpshim rules %s\" lists", rule)
 }

@@ -267,7 +267,7 @@ func TestTextsOfServersThatWereNotFoundAreKnown(t *testing.T) {
 		{"503 5.5.2 Send hello first", true, "repeat-ehlo", ""},
 		{"501 5.5.4 Invalid arguments", false, "strip-parameters", ""},
 		{"454 TLS not available due to temporary reason", true, "hide-failed-starttls", ""},
-		{"550 Relaying is prohibited", true, "", "relays for clients alone"},
+		{"550 Relaying is prohibited", true, "", "relays only for clients"},
 	} {
 		c.check(t)
 	}

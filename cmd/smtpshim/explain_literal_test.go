@@ -19,7 +19,7 @@ func aBounceOfIMS(indent, end string) string {
 func TestTheReplyThatExchangeRepeatsCountsAndNotItsOwnWords(t *testing.T) {
 	for _, indent := range []string{"", "    "} {
 		for end, want := range map[string]firstAnswer{
-			"(000B09B6) 550 5.7.1 Unable to relay for ben@example.com": {sure: true, means: "relays for clients alone"},
+			"(000B09B6) 550 5.7.1 Unable to relay for ben@example.com": {sure: true, means: "relays only for clients"},
 			"(000B09B6) 501 Invalid Address":                           {sure: true, rule: "fix-hello-name"},
 			"(000B09B6) 550 5.1.1 User unknown":                        {sure: true, means: unknownRecipient},
 			"(000B09B6) 502 Command not implemented":                   {sure: false, rule: "upper-case-verbs"},
@@ -39,8 +39,8 @@ func TestTheReplyThatExchangeRepeatsCountsAndNotItsOwnWords(t *testing.T) {
 		}
 	}
 	for _, c := range []firstAnswer{
-		{"<mail.example.com #5.1.1 smtp;550 5.7.1 Unable to relay for ben@example.com>", true, "", "relays for clients alone"},
-		{"The e-mail account does not exist at the organization this message was sent to. <mail.example.com #5.1.1 smtp;550 Relaying is prohibited>", true, "", "relays for clients alone"},
+		{"<mail.example.com #5.1.1 smtp;550 5.7.1 Unable to relay for ben@example.com>", true, "", "relays only for clients"},
+		{"The e-mail account does not exist at the organization this message was sent to. <mail.example.com #5.1.1 smtp;550 Relaying is prohibited>", true, "", "relays only for clients"},
 		{"The e-mail account does not exist at the organization this message was sent to. <mail.example.com #5.1.1>", true, "", "does not know the recipient"},
 		{"The recipient name is not recognized", true, "", "does not know the recipient"},
 		{"Recipient name is not recognized\nOne line more\n", true, "", "does not know the recipient"},

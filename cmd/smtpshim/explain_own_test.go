@@ -54,7 +54,7 @@ func TestEveryTextOfOurOwnIsExplainedAsSuchAndOnce(t *testing.T) {
 }
 
 func TestThatNoServerWasReachedIsToldOnceAndAsOurs(t *testing.T) {
-	const reached = "smtpshim says this when it reached no server"
+	const reached = "smtpshim sends this when it reached no server"
 	explains := newExplainer()
 	if causes := explains.causesOf("421 4.3.2 server not available"); len(causes) != 1 || causes[0].Means != reached {
 		t.Errorf("told as %+v", causes)
@@ -97,7 +97,7 @@ func TestARefusalForWantOfALoginIsToldAsOursWhereTheLogSaysSo(t *testing.T) {
 		}
 	}
 	plainly := newExplainer().causesOf("530 5.7.0 authentication required")
-	if len(plainly) == 0 || !strings.Contains(plainly[0].Do, "where it was smtpshim that said so, no [[route.login]]") {
+	if len(plainly) == 0 || !strings.Contains(plainly[0].Do, "if smtpshim itself sent this, no [[route.login]]") {
 		t.Errorf("without the log it is told as %+v", plainly)
 	}
 }

@@ -82,8 +82,8 @@ func printUnknown(w io.Writer, e explanation) {
 		printRefusals(w, e)
 		fmt.Fprintln(w)
 	}
-	entry(w, 0, "", 0, "Ask the two themselves: \"smtpshim probe HOST\" says what a server gets wrong, and \"smtpshim probe -listen ADDR\" what a client "+
-		"does that is pointed there, such as a scanner.")
+	entry(w, 0, "", 0, "Examine the two themselves: \"smtpshim probe HOST\" prints the faults of a server, and \"smtpshim probe -listen ADDR\" those of a client "+
+		"that connects there, such as a scanner.")
 	fmt.Fprintln(w)
 	entry(w, 0, "", 0, "The dialogue tells more than a report of it. Put smtpshim between the two (deploy/doc/network.md, In front of a legacy server) and look at the "+
 		"lines of a session that fails: with \"smtpshim watch\", on the page, or in a recording ([route.record] with only_failed). "+

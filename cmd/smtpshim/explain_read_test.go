@@ -86,7 +86,7 @@ func TestBrokenLinesArePutTogether(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := e.Found != nil && strings.Contains(e.Found[0].Means, "relays for clients alone"); got != want {
+		if got := e.Found != nil && strings.Contains(e.Found[0].Means, "relays only for clients"); got != want {
 			t.Errorf("%q: what it means is found: %t, want %t", text, got, want)
 		}
 	}

@@ -117,7 +117,7 @@ func (p *instance) lockIn(lock func(enclosure) (int, error)) error {
 	version, err := lock(c)
 	switch {
 	case err != nil:
-		return fmt.Errorf("locking in: %w; lock_in = false does without", err)
+		return fmt.Errorf("locking in: %w; lock_in = false turns this off", err)
 	case version == 0:
 		p.log.Info("not locked in: the kernel has no Landlock")
 		return nil

@@ -206,7 +206,7 @@ func TestALockedInProgramReachesNothingElse(t *testing.T) {
 		{"tls", "recorded", "../" + filepath.Base(p.elsewhere) + "/in.sock", "listen unix"},
 	} {
 		p.configure("", test.certificate, test.recorded, test.socket)
-		p.reload(test.key, outOfReach, "msg=\"not reloaded; what was in force goes on\"")
+		p.reload(test.key, outOfReach, "msg=\"not reloaded; the configuration in force stays\"")
 	}
 	p.configure(fmt.Sprintf("include = %q\n", p.elsewhere), "tls", "recorded", "run/in.sock")
 	p.reload("key=include", outOfReach)
@@ -231,9 +231,9 @@ func TestALockedInProgramSaysWhichIncludedFileIsOutOfItsReach(t *testing.T) {
 	if err := os.Symlink(p.elsewhere+"/more.toml", parts+"/more.toml"); err != nil {
 		t.Fatal(err)
 	}
-	p.reload("file="+parts+"/more.toml", outOfReach, "msg=\"not reloaded; what was in force goes on\"")
+	p.reload("file="+parts+"/more.toml", outOfReach, "msg=\"not reloaded; the configuration in force stays\"")
 	p.configure(fmt.Sprintf("include = %q\n", p.elsewhere), "tls", "recorded", "run/in.sock")
-	p.reload("key=include", outOfReach, "msg=\"not reloaded; what was in force goes on\"")
+	p.reload("key=include", outOfReach, "msg=\"not reloaded; the configuration in force stays\"")
 	p.delivers("tcp", p.addr, p.dir+"/tls")
 }
 
@@ -260,7 +260,7 @@ func TestAKernelWithoutLandlockIsToldOf(t *testing.T) {
 	}
 	p := newInstance("smtpshim.toml", &config.Config{LockIn: true}, &strings.Builder{})
 	err := p.lockIn(func(enclosure) (int, error) { return 0, syscall.EINVAL })
-	if !errors.Is(err, syscall.EINVAL) || !strings.Contains(err.Error(), "lock_in = false does without") {
+	if !errors.Is(err, syscall.EINVAL) || !strings.Contains(err.Error(), "lock_in = false turns this off") {
 		t.Errorf("%v", err)
 	}
 }

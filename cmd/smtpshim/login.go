@@ -21,8 +21,8 @@ import (
 // logIn obtains a refresh token for an account with the help of a person.
 func logIn(args []string, stdout, stderr io.Writer) int {
 	f := flags("login", "[-config FILE] ACCOUNT", "Obtains the refresh token of an account whose flow is \"refresh-token\": shows an address "+
-		"and a code, waits until somebody has opened the one in a browser and typed the other, and stores what comes of it "+
-		"in state_dir. A smtpshim that runs takes it from there within seconds. As root it gives the file to the owner of state_dir.", stderr)
+		"and a code, waits until somebody has opened the address in a browser and typed the code, and stores the token "+
+		"in state_dir. A running smtpshim reads it there within seconds. As root it gives the file to the owner of state_dir.", stderr)
 	path := f.String("config", configFile, configHelp)
 	if status, ok := parse(f, args, 1); !ok {
 		return status

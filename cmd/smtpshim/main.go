@@ -44,15 +44,15 @@ func commands() []command {
 	return []command{
 		{"run", "[-config FILE]", "run the proxy", runProxy},
 		{"check", "[-config FILE] [-live] [-strict]", "what each route will do, or what is wrong", check},
-		{"rules", "[-json] [NAME | TEXT]", "what each rule heals, and who says so", rules},
+		{"rules", "[-json] [NAME | TEXT]", "what each rule heals, and its source", rules},
 		{"explain", "TEXT... | -", "what a bounce or a line of a log means", explain},
 		{"play", "[-rules LIST] FILE...", "what rules would do with recorded dialogues", play},
 		{"probe", "[-json] HOST[:PORT]", "what a server gets wrong, and what heals it", probeServer},
 		{"demo", "[-listen ADDR] [NAME]", "see it work, with simulated legacy servers", demo},
-		{"observe", "[-config FILE] [URL]", "what rules would heal that only observe", observe},
-		{"login", "[-config FILE] ACCOUNT", "let an account log in, with a browser", logIn},
-		{"watch", "[-route NAME] [-healed] [URL]", "dialogues, live, of a smtpshim that runs", watch},
-		{"ready", "[-alive] [URL]", "ask one that runs whether it is ready", ready},
+		{"observe", "[-config FILE] [URL]", "what observing rules would heal", observe},
+		{"login", "[-config FILE] ACCOUNT", "log an account in, with a browser", logIn},
+		{"watch", "[-route NAME] [-healed] [URL]", "live dialogues of a running smtpshim", watch},
+		{"ready", "[-alive] [URL]", "whether a running smtpshim is ready", ready},
 		{"version", "", "print the version", version},
 	}
 }

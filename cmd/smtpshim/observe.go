@@ -17,9 +17,9 @@ import (
 )
 
 func observe(args []string, stdout, stderr io.Writer) int {
-	f := flags("observe", "[-config FILE] [-json] [URL]", "Asks a smtpshim that runs what the rules of routes with mode = \"observe\" would have done, "+
-		"for which clients, and prints the configuration that heals them as a diff against FILE, for patch. "+
-		"URL is its admin listener, http://USER:PASSWORD@HOST:PORT where it wants that; without, that of FILE.", stderr)
+	f := flags("observe", "[-config FILE] [-json] [URL]", "Prints what the rules of routes with mode = \"observe\" in a running smtpshim would have done, "+
+		"for which clients, and the configuration that heals them, as a diff against FILE, for patch. "+
+		"URL is its admin listener, http://USER:PASSWORD@HOST:PORT if it requires a password; default: that of FILE.", stderr)
 	path := f.String("config", configFile, "compare with the configuration in `FILE`")
 	asJSON := f.Bool("json", false, "print JSON")
 	if status, ok := parse(f, args, 1); !ok {

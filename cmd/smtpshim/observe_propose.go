@@ -37,7 +37,7 @@ func propose(path string, routes []evidence.Route) (*proposal, error) {
 	}
 	for _, r := range p.Routes {
 		if len(r.Rules) > 0 && r.Proposed == nil {
-			return p, fmt.Errorf("%s has no route %q that observes; the smtpshim that was asked runs with another file, or has not read this one", path, r.Name)
+			return p, fmt.Errorf("%s has no route %q that observes; the running smtpshim has another file, or has not read this one", path, r.Name)
 		}
 	}
 	for _, name := range p.files {

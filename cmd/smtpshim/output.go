@@ -42,7 +42,7 @@ func (o *output) status(command string, ended int, stderr io.Writer) int {
 	if o.err == nil {
 		return ended
 	}
-	fmt.Fprintf(stderr, "smtpshim %s: what it printed is not whole: %v\n", command, o.err)
+	fmt.Fprintf(stderr, "smtpshim %s: its output is incomplete: %v\n", command, o.err)
 	return max(ended, failed)
 }
 

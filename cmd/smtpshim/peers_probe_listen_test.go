@@ -56,7 +56,7 @@ func TestAListeningProbeFindsNothingToHealInMailProgramsOfToday(t *testing.T) {
 		}
 		c := all.Callers[0]
 		t.Logf("%s: %d sessions, can %q, notes %v", from.name, c.Sessions, c.Can, c.Notes)
-		if c.Through != "a server of today" || c.Faults != nil || all.Route != "" || len(c.Untried) > 0 {
+		if c.Through != "a modern server" || c.Faults != nil || all.Route != "" || len(c.Untried) > 0 {
 			t.Errorf("%s: through %q, faults %v, untried %q, route %s", from.name, c.Through, c.Faults, c.Untried, all.Route)
 		}
 	}
@@ -95,7 +95,7 @@ func TestAListeningProbeFindsNothingToHealInMailServersOfToday(t *testing.T) {
 		}
 		c := l.Callers()[0]
 		t.Logf("%s: %d sessions, can %q, notes %v", name, c.Sessions, c.Can, c.Notes)
-		if c.Through != "a server of today" || c.Faults != nil || len(c.Untried) > 0 {
+		if c.Through != "a modern server" || c.Faults != nil || len(c.Untried) > 0 {
 			t.Errorf("%s: through %q, faults %v, untried %q", name, c.Through, c.Faults, c.Untried)
 		}
 	}

@@ -179,7 +179,7 @@ func TestAClientThatBreaksTheHandshakeIsLogged(t *testing.T) {
 	for name, c := range map[string]struct{ sends, reason, logged string }{
 		"clear text": {"MAIL FROM:<sender@example.com>\r\n", "garbage", `goes on in clear, \"MAIL \", where TLS was due`},
 		"HTTP":       {"GET / HTTP/1.1\r\n\r\n", "garbage", `goes on in clear, \"GET /\", where TLS was due`},
-		"SSL 2.0":    {"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10", "version", "says hello in the form of SSL 2.0"},
+		"SSL 2.0":    {"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10", "version", "sends a ClientHello in the form of SSL 2.0"},
 		"silence":    {"", "timeout", "the handshake was not over in time"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -165,10 +165,10 @@ func TestALiveCheckTellsOfAServerThatCannotTakeMLKEM(t *testing.T) {
 	if status != succeeded {
 		t.Errorf("status %d", status)
 	}
-	wantInOrder(t, said, "~ server again", "TLS 1.3, ", "does not get beyond a hello with ML-KEM")
+	wantInOrder(t, said, "~ server again", "TLS 1.3, ", "the handshake fails with ML-KEM")
 	status, said = checkedLive(t, []string{server.addr}, leg+"key_exchange = \"hybrid\"")
 	if status != failed {
 		t.Errorf("status %d", status)
 	}
-	wantInOrder(t, said, "to a hello without ML-KEM", "FAILED TLS fails", "our hello offered ML-KEM")
+	wantInOrder(t, said, "to a ClientHello without ML-KEM", "FAILED TLS fails", "our ClientHello offered ML-KEM")
 }

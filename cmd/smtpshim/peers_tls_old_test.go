@@ -73,7 +73,7 @@ func TestAnOldServerGetsNoMailWhereItIsNotAllowed(t *testing.T) {
 	ca := real.NewCA(t)
 	to := oldServer(t, ca)
 	for name, c := range map[string]struct{ says, logged string }{
-		"nothing":        {"", "the server finds nothing it may use in what we have (alert 40: handshake failure); we offered TLS 1.2 to 1.3"},
+		"nothing":        {"", "the server finds nothing in our offer that it may use (alert 40: handshake failure); we offered TLS 1.2 to 1.3"},
 		"no suite":       {old("obsolete-tls-1.0"), "it may need one of these allowed: broken-rc4, broken-3des, leaky-cbc-sha256, recordable-rsa-key-exchange"},
 		"no certificate": {old("obsolete-tls-1.0", "broken-3des", "recordable-rsa-key-exchange"), "to take it, allow forgeable-sha1-certificates"},
 	} {

@@ -78,10 +78,10 @@ type playOptions struct {
 func playFlags(stderr io.Writer) (*flag.FlagSet, *playOptions) {
 	o := &playOptions{}
 	f := flags("play", "[-rules LIST] [-config FILE [-route NAME]] FILE...",
-		"Plays the SMTP dialogues of each FILE against rules, without a network, and says which rules would act, and which refusals would stay. "+
+		"Plays the SMTP dialogues of each FILE against rules, without a network, and prints which rules would act, and which refusals would stay. "+
 			"FILE is a recording or a transcript of smtpshim, what swaks, curl -v, msmtp -d, sendmail -v, Python's smtplib or JavaMail (mail.debug) printed, a log of Postfix (debug_peer_list), "+
 			"Exim (-v, -d), Exchange (protocol log) or IIS (W3C), or a capture (pcap, pcapng) of sessions in clear; or - for standard input. "+
-			"Where the server would be told something that it was not told then, its answer is not known, and the dialogue ends. "+
+			"If the server would get something that it did not get then, its reply is not known, and the dialogue ends. "+
 			"Without -rules and -config, a recording is played under its own rules, and others under \"standard\". "+
 			"The exit status is 1 if a refusal stays, or with -against or -against-rules if there is a difference.", stderr)
 	f.StringVar(&o.rules, "rules", "", "the rules and sets of `LIST`, with commas between, as standard,-mend-505")
@@ -90,7 +90,7 @@ func playFlags(stderr io.Writer) (*flag.FlagSet, *playOptions) {
 	f.StringVar(&o.against, "against", "", "compare with a route of the configuration in `FILE`")
 	f.StringVar(&o.againstRules, "against-rules", "", "compare with the rules and sets of `LIST`")
 	f.BoolVar(&o.dialogue, "dialogue", false, "also print each dialogue as it would be")
-	f.BoolVar(&o.json, "json", false, "print what is found as JSON, a line for each FILE")
+	f.BoolVar(&o.json, "json", false, "print the findings as JSON, a line for each FILE")
 	return f, o
 }
 
@@ -100,11 +100,11 @@ func (o *playOptions) misused(f *flag.FlagSet) string {
 	case f.NArg() == 0:
 		return "FILE is missing: a recording, a log or a capture, or - to read standard input"
 	case o.rules != "" && o.config != "":
-		return "-rules and -config both say which rules there are; leave one out"
+		return "-rules and -config both choose the rules; leave one out"
 	case o.against != "" && o.againstRules != "":
-		return "-against and -against-rules both say what to compare with; leave one out"
+		return "-against and -against-rules both choose what to compare with; leave one out"
 	case o.route != "" && o.config == "" && o.against == "":
-		return "-route names one of a configuration; -config or -against is missing"
+		return "-route chooses a route of a configuration; -config or -against is missing"
 	case o.dialogue && o.json:
 		return "-dialogue is for people, and -json for programs; leave one out"
 	}
@@ -157,7 +157,7 @@ func underRoute(file, name string) (*under, error) {
 		}
 	}
 	if name == "" {
-		return nil, fmt.Errorf("%s has the routes %s; -route says which", file, strings.Join(names, ", "))
+		return nil, fmt.Errorf("%s has the routes %s; choose one with -route", file, strings.Join(names, ", "))
 	}
 	return nil, fmt.Errorf("%s has no route %q; there is %s%s", file, name, oneof.And(names), oneof.DidYouMean(name, names))
 }

@@ -33,7 +33,7 @@ func (w *playWriter) each(p *played, d *dialogues.Dialogue, r *player.Result) {
 	out.print("%s\n\n", titleOf(p.File, d.Name))
 	out.dialogue(r.Lines)
 	if r.Unknown.Why != "" {
-		entry(w.out, 2, "", 2, "From here on it is not known: "+r.Unknown.Why+".")
+		entry(w.out, 2, "", 2, "From here on the dialogue is not known: "+r.Unknown.Why+".")
 	}
 	out.print("\n")
 }
@@ -61,8 +61,8 @@ func (w *playWriter) file(p *played) {
 	w.rules(p)
 	w.refusals(p.Unhealed, p.MoreRefusals, "Refusals that stay")
 	w.refusals(p.Healed, p.MoreHealed, "Refusals that are healed")
-	w.changes(p.Unknown, p.MoreUnknown, "What comes then is not known")
-	w.changes(p.Assumed, p.MoreAssumed, "The server's answers from there on are taken to be the same")
+	w.changes(p.Unknown, p.MoreUnknown, "What follows is not known")
+	w.changes(p.Assumed, p.MoreAssumed, "The server's replies from there on are assumed to be the same")
 	w.textless(p)
 	if p.Broke != nil {
 		fmt.Fprint(w.out, "\n  Rules that failed:\n\n")

@@ -112,11 +112,11 @@ func TestPlayShowsWhatDiffers(t *testing.T) {
 
 func TestPlayDoesNotMakeUpWhatAServerWouldSay(t *testing.T) {
 	status, p := playedJSON(t, "S: 220 mail.example.com ESMTP\nC: EHLO sub2.\nS: 501 Invalid Address\nC: QUIT\nS: 221 bye\n", "-")
-	if status != succeeded || len(p.Unhealed) != 0 || len(p.Unknown) != 1 || p.Unknown[0].Why != "the server is told EHLO sub2; in the recording it was told QUIT" {
+	if status != succeeded || len(p.Unhealed) != 0 || len(p.Unknown) != 1 || p.Unknown[0].Why != "the server gets EHLO sub2; in the recording it got QUIT" {
 		t.Errorf("status %d: %+v", status, p)
 	}
 	_, stdout, _ := playing(t, "S: 220 mail.example.com ESMTP\nC: EHLO sub2.\nS: 501 Invalid Address\nC: QUIT\nS: 221 bye\n", "-dialogue", "-")
-	for _, want := range []string{"C+ EHLO sub2", "From here on it is not known: the server is told EHLO sub2", "EHLO: 501 Invalid Address, by fix-hello-name"} {
+	for _, want := range []string{"C+ EHLO sub2", "From here on the dialogue is not known: the server gets EHLO sub2", "EHLO: 501 Invalid Address, by fix-hello-name"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("%q is not in\n%s", want, stdout)
 		}
@@ -167,7 +167,7 @@ func TestARouteOfAConfigurationIsPlayed(t *testing.T) {
 			t.Errorf("%s: the rules are %q", route, rules)
 		}
 	}
-	if status, _, stderr := playing(t, swaksOf(taken), "-config", config, "-"); status != failed || !strings.Contains(stderr, "has the routes in, out; -route says which") {
+	if status, _, stderr := playing(t, swaksOf(taken), "-config", config, "-"); status != failed || !strings.Contains(stderr, "has the routes in, out; choose one with -route") {
 		t.Errorf("status %d, %q", status, stderr)
 	}
 	if status, _, stderr := playing(t, swaksOf(taken), "-config", config, "-route", "int", "-"); status != failed || !strings.Contains(stderr, `has no route "int"; there is "in" and "out"; did you mean "in"?`) {

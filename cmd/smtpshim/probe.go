@@ -24,26 +24,26 @@ import (
 )
 
 func probeServer(args []string, stdout, stderr io.Writer) int {
-	f := flags("probe", "[-mail FROM [-message -to TO]] HOST[:PORT] | -listen ADDR", "Examines a mail server and tells what others cannot live with, what heals "+
-		"it, and a route to paste, which is tried out at once. It says greetings, EHLO, HELO, NOOP, HELP and STARTTLS, begins each login that is "+
-		"offered and cancels it, and ends every session with QUIT; the server's log shows all of that. MAIL is said with -mail only, and RSET behind each; "+
-		"a message is sent with -message only. The exit status is 0 if the server needs nothing, or the route heals it, and 1 if something remains, or if the server "+
-		"does not take enough sessions to find that out. "+
+	f := flags("probe", "[-mail FROM [-message -to TO]] HOST[:PORT] | -listen ADDR", "Examines a mail server and prints its faults, what heals "+
+		"them, and a route to paste, which it tries out at once. It sends EHLO, HELO, NOOP, HELP and STARTTLS, begins each login that the server "+
+		"offers and cancels it, and ends every session with QUIT; the server's log shows all of this. It sends MAIL only with -mail, and RSET after each; "+
+		"it sends a message only with -message. The exit status is 0 if the server needs nothing, or the route heals it, and 1 if something remains, or if the server "+
+		"does not accept enough sessions to find that out. "+
 		"With -listen it is a server that examines its clients, and delivers nothing: "+
-		"point a scanner there, and it tells what that gets wrong, and at last has it talk to smtpshim, to see that healed.", stderr)
+		"point a scanner there. It prints the faults of the scanner, and then passes its sessions through smtpshim, to show that these are healed.", stderr)
 	var p probing
-	f.StringVar(&p.mail, "mail", "", "also say MAIL from the address `FROM`, many times, with RSET behind")
+	f.StringVar(&p.mail, "mail", "", "also send MAIL with the address `FROM`, many times, with RSET after each")
 	f.BoolVar(&p.message, "message", false, "also send one message, from the address of -mail to that of -to")
 	f.StringVar(&p.to, "to", "", "your own address `TO` at that server, for -message")
-	f.StringVar(&p.name, "name", "", "say this `NAME` in EHLO; default: this machine's name or address")
+	f.StringVar(&p.name, "name", "", "send this `NAME` in EHLO; default: this machine's name or address")
 	f.BoolVar(&p.proxy, "proxy", true, "examine it again through smtpshim with that route")
-	f.DurationVar(&p.pause, "pause", time.Second, "wait so long between two connections")
-	f.DurationVar(&p.wait, "wait", 30*time.Second, "wait so long for a greeting and for a reply")
+	f.DurationVar(&p.pause, "pause", time.Second, "wait this long between two connections")
+	f.DurationVar(&p.wait, "wait", 30*time.Second, "wait this long for a greeting and for a reply")
 	f.DurationVar(&p.timeout, "timeout", 10*time.Minute, "give up after this time")
-	asJSON := f.Bool("json", false, "print what is found as JSON")
+	asJSON := f.Bool("json", false, "print the findings as JSON")
 	l := listenProbe{pause: listenPause}
-	f.StringVar(&l.address, "listen", "", "examine the clients that come to `ADDR`, until Ctrl-C")
-	f.BoolVar(&l.accept, "accept", false, "with -listen: say 250 to a message, and throw it away")
+	f.StringVar(&l.address, "listen", "", "examine the clients that connect to `ADDR`, until Ctrl-C")
+	f.BoolVar(&l.accept, "accept", false, "with -listen: answer a message with 250, and discard it")
 	if status, ok := parse(f, args, 1); !ok {
 		return status
 	}
@@ -288,7 +288,7 @@ func printProbed(w io.Writer, p probed) {
 		fmt.Fprintf(w, "%s: nothing to heal.\n", p.Server)
 	}
 	if faults == 0 && strict > 0 {
-		entry(w, 0, "", 0, "What it is strict about it may refuse, by the RFCs. Clients that say it all the same come through a route such as this:")
+		entry(w, 0, "", 0, "By the RFCs a server may be strict about this. Clients that send it all the same get through with a route such as this:")
 	} else if p.Route != "" {
 		fmt.Fprintf(w, "%s: %s. A route that heals what can be healed:\n", p.Server, words.Plural(faults, "fault"))
 	}

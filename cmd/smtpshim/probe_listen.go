@@ -47,7 +47,7 @@ func (p listenProbe) command(f *flag.FlagSet, stdout, stderr io.Writer) int {
 	})
 	switch {
 	case p.address == "":
-		wrong = "-accept needs -listen ADDR: where clients are to come"
+		wrong = "-accept needs -listen ADDR, to which clients connect"
 	case f.NArg() > 0:
 		wrong = fmt.Sprintf("-listen examines clients, and %q would be a server; leave one of them out", f.Arg(0))
 	}
@@ -156,11 +156,11 @@ func (r *listenReport) begin(at net.Addr, accept bool) {
 	}
 	ends := "refused at its end with 554, so that nobody takes it for delivered"
 	if accept {
-		ends = "answered with 250 and thrown away: whoever sends it takes it for delivered, and it is not"
+		ends = "answered with 250 and discarded: its sender takes it for delivered, and it is not"
 	}
 	fmt.Fprintf(r.w, "Examining the clients that come to %s.\n\n", at)
-	entry(r.w, 0, "", 0, "Nothing is delivered: each message is "+ends+". Have the client send a message there, and again as long as a next session is "+
-		"announced here. What is seen of a login is not printed. Ctrl-C ends it, and prints a route.")
+	entry(r.w, 0, "", 0, "Nothing is delivered: each message is "+ends+". Have the client send a message there, and again as long as another session is "+
+		"announced here. Logins are not printed. Ctrl-C ends this, and prints a route.")
 	fmt.Fprintln(r.w)
 }
 
@@ -176,13 +176,13 @@ func (r *listenReport) visit(v probelisten.Visit, route string) {
 		return
 	}
 	if v.Session == 0 {
-		fmt.Fprintf(r.w, "%s: a connection without a word\n\n", v.Client)
+		fmt.Fprintf(r.w, "%s: a connection without a command\n\n", v.Client)
 		return
 	}
 	fmt.Fprintf(r.w, "%s, session %d\n", v.Client, v.Session)
-	done := "nothing new: it has met every form"
+	done := "nothing new: it has met every form of server"
 	if route != "" {
-		done = "it has met every form, and goes through smtpshim with a route that heals it, to be examined behind that:"
+		done = "it goes through smtpshim with a route that heals it, because it has met every form of server:"
 	}
 	if r.session(v, done); route != "" {
 		fmt.Fprintf(r.w, "\n%s", indented(route))
@@ -233,7 +233,7 @@ func (r *listenReport) end(callers []probelisten.Caller, mended map[netip.Addr]m
 		line := r.line
 		line("Sessions:", fmt.Sprint(c.Sessions))
 		if c.Through == "" {
-			line("Through:", "it has sent no message to its end, whatever it met")
+			line("Through:", "it has not sent a complete message to any form of server")
 		} else {
 			line("Through:", "it sends a message to "+c.Through)
 		}
@@ -253,7 +253,7 @@ func (r *listenReport) end(callers []probelisten.Caller, mended map[netip.Addr]m
 	}
 	switch {
 	case callers == nil:
-		fmt.Fprintln(r.w, "No client has said anything.")
+		fmt.Fprintln(r.w, "No client has sent anything.")
 	case route == "":
 		fmt.Fprintln(r.w, "There is nothing that a route could heal.")
 	default:

@@ -159,7 +159,7 @@ func (r mendedResult) String() string {
 	case r.Err != "":
 		return "the route could not be tried out: " + r.Err
 	case r.Sessions == 0:
-		return "the client has said nothing to it"
+		return "the client has sent nothing to it"
 	}
 	text := fmt.Sprintf("without: %s; with: %d, in %s", words.Plural(r.Without, "fault"), len(r.With), words.Plural(r.Sessions, "session"))
 	if r.Through == "" {

@@ -75,8 +75,8 @@ func TestAListeningProbePrintsWhatAClientGetsWrong(t *testing.T) {
 	printed := e.stop()
 	for _, want := range []string{
 		"Examining the clients that come to " + e.addr + ".", "127.0.0.1, session 1\n", "  Fault:      the name in its EHLO or HELO ends with a dot\n",
-		"\nC: EHLO sub2.\n", "  Next:       a server whose replies have two lines that come apart\n",
-		"127.0.0.1, in all\n", "  Through:    it sends a message to a server of today\n", "hello-dot (L25)", "rules = [\"standard\"",
+		"\nC: EHLO sub2.\n", "  Next:       a server whose replies have two lines that arrive separately\n",
+		"127.0.0.1, in all\n", "  Through:    it sends a message to a modern server\n", "hello-dot (L25)", "rules = [\"standard\"",
 	} {
 		if !strings.Contains(printed, want) {
 			t.Errorf("%q is not in\n%s", want, printed)
@@ -110,7 +110,7 @@ func TestAListeningProbeTriesTheRouteOut(t *testing.T) {
 			t.Fatalf("%v in %s", err, lines)
 		}
 		got := all.Mended["127.0.0.1"]
-		if got.Without != test.without || got.With != nil || got.Untried != nil || got.Sessions < 3 || got.Through != "a server of today" || got.Err != "" {
+		if got.Without != test.without || got.With != nil || got.Untried != nil || got.Sessions < 3 || got.Through != "a modern server" || got.Err != "" {
 			t.Errorf("%s: %+v of\n%s", test.client, got, strings.Join(lines, "\n"))
 		}
 	}
@@ -121,7 +121,7 @@ func TestAListeningProbeSaysHowTheRouteDoes(t *testing.T) {
 	e.sends(t, "notes", 16, nil)
 	printed := e.stop()
 	for _, want := range []string{
-		"goes through smtpshim with a route", "\n\n  [[route]]\n", "127.0.0.1, through smtpshim, session 1\n  Met:        a server of today\n",
+		"goes through smtpshim with a route", "\n\n  [[route]]\n", "127.0.0.1, through smtpshim, session 1\n  Met:        a modern server\n",
 		"  Faults:     without: 2; with: 0\n", "  Smtpshim:   without: 2 faults; with: 0, in ",
 	} {
 		if !strings.Contains(printed, want) {

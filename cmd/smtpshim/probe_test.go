@@ -190,7 +190,7 @@ func TestAProbeSaysWhatItFindsAndTheRouteIsRight(t *testing.T) {
 	}
 	wantInOrder(t, strings.Join(strings.Fields(out), " "), "C: EHLO host.example.com. S: 501 Invalid Address", "Fault: it refuses a name with a dot",
 		"Catalogue: L25", "Strict: ", "Note: ", server.Addr()+": 1 fault.", `rules = ["standard"]`, "without: 1 fault", "with: 0 faults",
-		"the signs of iis-4", "Not tried:", "MAIL is said with -mail ADDRESS only")
+		"the signs of iis-4", "Not tried:", "MAIL is sent with -mail ADDRESS only")
 	for line := range strings.Lines(out) {
 		if n := width(line); n >= columns {
 			t.Errorf("%d columns: %s", n, line)

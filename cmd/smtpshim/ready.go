@@ -12,10 +12,10 @@ import (
 )
 
 func ready(args []string, stdout, stderr io.Writer) int {
-	f := flags("ready", "[-alive] [-config FILE] [URL]", "Asks a smtpshim that runs whether it takes sessions and has servers for them, for a "+
-		"balancer or a script. The exit status is 0 if so, and 1 if not or if nobody answers. "+
+	f := flags("ready", "[-alive] [-config FILE] [URL]", "Checks whether a running smtpshim accepts sessions and has servers for them, for a "+
+		"balancer or a script. The exit status is 0 if so, and 1 if not or if there is no answer. "+
 		"URL is its admin listener, http://HOST:PORT.", stderr)
-	alive := f.Bool("alive", false, "ask only whether it answers, for whoever would start it again if not")
+	alive := f.Bool("alive", false, "check only whether it answers, for a supervisor that restarts it if not")
 	path := f.String("config", "", adminHelp)
 	if status, ok := parse(f, args, 1); !ok {
 		return status

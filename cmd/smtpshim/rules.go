@@ -17,7 +17,7 @@ import (
 
 func rules(args []string, stdout, stderr io.Writer) int {
 	f := flags("rules", "[-coverage] [-json] [-markdown] [NAME]", "Lists what administrators see, the rules that heal it, and the sets of rules. "+
-		"NAME is a rule, a set or an entry of the catalogue, as L01, to be described; or a text in quotes, such as a line of a log: "+
+		"NAME is a rule, a set or an entry of the catalogue such as L01, which is then described; or a text in quotes, such as a line of a log: "+
 		"the rules that heal it are listed.", stderr)
 	coverage := f.Bool("coverage", false, "list the catalogue: what goes wrong between mail\nsystems, and which rules heal it")
 	asJSON := f.Bool("json", false, "print rules, sets and catalogue as JSON")
@@ -57,7 +57,7 @@ func rules(args []string, stdout, stderr io.Writer) int {
 
 func listRules(w io.Writer) {
 	listSymptoms(w)
-	fmt.Fprint(w, "\nRules, in the order in which commands meet them, and whom each heals:\n\n")
+	fmt.Fprint(w, "\nRules, in the order in which commands meet them, and what each heals:\n\n")
 	for _, r := range heal.Table() {
 		needs := ""
 		if r.Needs != "" {

@@ -20,7 +20,7 @@ func printWire(w io.Writer, rule string) error {
 	if f == nil || err != nil {
 		return err
 	}
-	fmt.Fprint(w, "\nOn the wire; - marks a line that is not passed on, + what is said in its place:\n\n")
+	fmt.Fprint(w, "\nOn the wire; - marks a line that does not pass, + the line sent instead:\n\n")
 	for _, line := range strings.Split(f.About, "\n") {
 		entry(w, 2, "", 2, line)
 	}

@@ -18,13 +18,13 @@ var symptomGroups = []struct {
 	heading string
 	codes   []string
 }{
-	{"A greeting or a yes that the other side does not take for one: 2xx", []string{"2", "3"}},
+	{"A greeting or a positive reply that the other side does not take for one: 2xx", []string{"2", "3"}},
 	{"The session ends: 421", []string{"421"}},
 	{"Later, perhaps: 4xx", []string{"4"}},
 	{"A command is not known or not understood, or comes too early: 500 to 505, 555", []string{"50", "555"}},
 	{"A login or TLS is asked for or refused: 530 to 538", []string{"53"}},
 	{"An address or a message is refused: other 5xx", []string{"5"}},
-	{"Without a code: what programs, devices and logs say", []string{""}},
+	{"Without a code: what programs, devices and logs show", []string{""}},
 }
 
 // symptomGroup returns the index of the heading for a symptom.
@@ -168,5 +168,5 @@ func printFound(w io.Writer, list []found) {
 			entry(w, 2, "In sets:", 12, strings.Join(sets, ", "))
 		}
 	}
-	fmt.Fprint(w, "\n\"smtpshim rules NAME\" tells more of one.\n")
+	fmt.Fprint(w, "\n\"smtpshim rules NAME\" describes one.\n")
 }

@@ -33,8 +33,8 @@ import (
 
 func runProxy(args []string, _, stderr io.Writer) int {
 	f := flags("run", "[-config FILE]", "Runs the proxy. SIGHUP reads the configuration again; SIGUSR2 starts the program "+
-		"anew, as it is on the disk, and leaves new sessions to it; SIGTERM and SIGINT let "+
-		"messages under way finish, a second one does not. The log goes to stderr.", stderr)
+		"again from the disk, and passes new sessions to it; SIGTERM and SIGINT let "+
+		"messages under way finish, and a second one closes them. The log goes to stderr.", stderr)
 	path := f.String("config", configFile, configHelp)
 	if status, ok := parse(f, args, 0); !ok {
 		return status
@@ -339,11 +339,11 @@ func (p *instance) reload() {
 		} else {
 			p.log.Error("configuration", "err", err.Error()+p.enclosure.hint(err))
 		}
-		p.log.Error("not reloaded; what was in force goes on", "config", p.path)
+		p.log.Error("not reloaded; the configuration in force stays", "config", p.path)
 		return
 	}
 	for _, key := range needRestart(p.started, c) {
-		p.log.Warn("changed in the file, and stays as it was until the program is started again", "key", key)
+		p.log.Warn("changed in the file; takes effect when the program is started again", "key", key)
 	}
 	p.log.Info("reloaded", "config", p.path)
 }

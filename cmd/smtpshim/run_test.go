@@ -258,7 +258,7 @@ func TestABadFileChangesNothing(t *testing.T) {
 	r := start(t, address, server)
 	for _, c := range []struct{ what, listen, more, says string }{
 		{"a mistake", other, "colour = \"blue\"", "colour"},
-		{"an address that is not free", server, "", "go round in circles"},
+		{"an address that is not free", server, "", "would loop"},
 	} {
 		r.configure(c.listen, server, c.more)
 		r.signals <- syscall.SIGHUP
@@ -381,7 +381,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	if status := r.ended(); status != succeeded {
 		t.Errorf("exit status %d", status)
 	}
-	r.logged("was closed")
+	r.logged("were closed")
 }
 
 func TestRunFailsWhereItCannotListen(t *testing.T) {

@@ -45,7 +45,7 @@ func TestCheckTellsHowServersAreChosen(t *testing.T) {
 		"":                                  "192.0.2.1:25, then 192.0.2.2:25",
 		"balance = \"round-robin\"\n":       "192.0.2.1:25, 192.0.2.2:25: each in its turn",
 		"balance = \"least-sessions\"\n":    "192.0.2.1:25, 192.0.2.2:25: the one with the fewest sessions",
-		"health = {interval = \"1m30s\"}\n": "connected to every 1m30s",
+		"health = {interval = \"1m30s\"}\n": "every 1m30s each server must greet",
 	} {
 		write(t, path, "[[route]]\nname = \"in\"\nlisten = [\"127.0.0.1:25\"]\nservers = [\"192.0.2.1:25\", \"192.0.2.2:25\"]\n"+more)
 		var out, errors strings.Builder

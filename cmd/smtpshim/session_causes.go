@@ -97,7 +97,7 @@ type ending struct {
 
 var endings = []ending{
 	{[]vocabulary.Outcome{vocabulary.OutcomeServerLost}, "waiting for the reply to ehlo",
-		"fall-back-to-helo", "the server hung up on EHLO, as servers do that know HELO alone"},
+		"fall-back-to-helo", "the server hung up on EHLO, as servers do that know only HELO"},
 	{[]vocabulary.Outcome{vocabulary.OutcomeServerTimeout}, "waiting for the reply to ehlo",
 		"unended-replies", "the server's reply to EHLO has no last line, or never came"},
 	{[]vocabulary.Outcome{vocabulary.OutcomeServerTimeout, vocabulary.OutcomeUnknown}, "waiting for the reply to end-of-data",
@@ -140,18 +140,18 @@ func endOf(o vocabulary.Outcome) cause {
 // outcomeAdvice is what to do about failed sessions if nothing else is known.
 var outcomeAdvice = map[vocabulary.Outcome]string{
 	vocabulary.OutcomeRefused: "read the reply, and in the dialogue the command that it answers; " +
-		"where a rule can heal it that nobody has written yet, [[route.replace]] may do",
+		"if no rule heals it yet, [[route.replace]] may do so",
 	vocabulary.OutcomeMessageRefused:    "the error says what the message has, and which key lets it through: stray_bytes, long_lines or limits.message_size",
-	vocabulary.OutcomeClientLost:        "look at the last reply before the end: a client that hangs up mostly cannot live with that; \"smtpshim rules\" lists what clients are known for",
+	vocabulary.OutcomeClientLost:        "look at the last reply before the end: a client that hangs up usually cannot handle that reply; \"smtpshim rules\" lists what clients are known for",
 	vocabulary.OutcomeClientTimeout:     "look at the last lines: the client has gone, or waits for something; [route.timeouts] gives it longer",
 	vocabulary.OutcomeClientProtocol:    "the error names what the client sent, or the limit that it met and the key that raises it",
-	vocabulary.OutcomeServerUnreachable: "see whether a server listens at this address and port, and lets smtpshim in; \"smtpshim check -live\" tries each server of a route",
-	vocabulary.OutcomeServerLost:        "look at the last command before the end, and into the server's log",
-	vocabulary.OutcomeServerTimeout:     "look into the server's log; where it is only slow, [route.timeouts] gives it longer",
+	vocabulary.OutcomeServerUnreachable: "check whether a server listens at this address and port, and admits smtpshim; \"smtpshim check -live\" tries each server of a route",
+	vocabulary.OutcomeServerLost:        "look at the last command before the end, and at the server's log",
+	vocabulary.OutcomeServerTimeout:     "look at the server's log; if the server is only slow, [route.timeouts] gives it longer",
 	vocabulary.OutcomeServerProtocol:    "the error shows the octets; \"smtpshim rules\" lists what servers are known for, and a recording tells more ([route.record])",
-	vocabulary.OutcomeTLS:               "the error says which side cannot, and what; weak in client_tls or server_tls allows old versions and suites (deploy/doc/tls.md, Old TLS, with a way out)",
+	vocabulary.OutcomeTLS:               "the error names the side that fails, and why; weak in client_tls or server_tls allows old versions and suites (deploy/doc/tls.md, Old TLS, with a way out)",
 	vocabulary.OutcomeXCLIENT:           "have the server trust smtpshim's address for XCLIENT, or do without ([route.xclient])",
-	vocabulary.OutcomeUnknown:           "look into the server's log whether it has the message, before it is sent again",
+	vocabulary.OutcomeUnknown:           "check in the server's log whether it has the message, before the message is sent again",
 	vocabulary.OutcomeCutOff:            "the client tries again; the key drain gives sessions longer when smtpshim stops",
 	vocabulary.OutcomeDefect:            "report it, with the line of the log that has the stack",
 }
@@ -165,7 +165,7 @@ func adviceHere(c cause, f failure, at *config.Route) string {
 	case f.acted[c.Rule] > 0:
 		return fmt.Sprintf("the rule %s has acted in this session, and that was not enough: look at the dialogue", c.Rule)
 	case f.would[c.Rule] > 0:
-		return fmt.Sprintf("the rule %s would have acted in this session, and the route %s only observes: take mode = \"observe\" away, and reload", c.Rule, at.Name)
+		return fmt.Sprintf("the rule %s would have acted in this session, and the route %s only observes: remove mode = \"observe\", and reload", c.Rule, at.Name)
 	case slices.Contains(at.Observed.Names(), c.Rule):
 		return fmt.Sprintf("the rule %s is observed on this route, and found nothing to act on: its description says what it looks for, and has its options", c.Rule)
 	case slices.Contains(at.Rules.Names(), c.Rule):
@@ -173,7 +173,7 @@ func adviceHere(c cause, f failure, at *config.Route) string {
 	}
 	var also []string
 	if at.Unruled {
-		also = append(also, "which are [\"standard\"] where the file does not say")
+		also = append(also, "which are [\"standard\"] if the file has none")
 	}
 	if options := alsoOptions(c.Rule); options != "" {
 		also = append(also, strings.TrimSpace(options))
@@ -207,6 +207,6 @@ func adviceBetween(c cause) string {
 
 // Endings of advice about rules of the set standard.
 const (
-	andStandard    = ", and is in force where a route has no rules of its own"
-	andAllStandard = ", and are in force where a route has no rules of its own"
+	andStandard    = ", and is in force if a route has no rules of its own"
+	andAllStandard = ", and are in force if a route has no rules of its own"
 )

@@ -36,7 +36,7 @@ func newFarewell(drain time.Duration, signals <-chan os.Signal, log *slog.Logger
 			case <-f.over.Done():
 			case sig := <-signals:
 				if sig == syscall.SIGHUP || slices.Contains(upgradeSignals, sig) {
-					log.Warn("this process takes no new sessions, and has no use for the signal", "signal", sig.String())
+					log.Warn("this process accepts no new sessions, and ignores the signal", "signal", sig.String())
 				} else {
 					f.signal()
 				}
@@ -51,7 +51,7 @@ func (f *farewell) signal() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.told.Err() != nil {
-		f.end(errors.New("told to end twice"))
+		f.end(errors.New("second signal to end"))
 		return
 	}
 	f.tell()
@@ -82,7 +82,7 @@ func (p *instance) retire(signals <-chan os.Signal, next *successor) {
 		select {
 		case how := <-next.lost():
 			if how != nil { // otherwise it was told to end, or has handed over itself
-				p.log.Error("the process that took over has ended, and nobody takes new sessions", "err", how)
+				p.log.Error("the process that took over has ended, and no process accepts new sessions", "err", how)
 				f.signal()
 			}
 		case <-f.over.Done():
@@ -98,14 +98,14 @@ func (p *instance) retire(signals <-chan os.Signal, next *successor) {
 		p.log.Info("stopped")
 		return
 	}
-	p.log.Info("asking idle clients to leave", "sessions", p.proxy.Sessions())
+	p.log.Info("closing idle sessions with 421", "sessions", p.proxy.Sessions())
 	p.empty(f)
 }
 
 // empty asks idle clients to leave, and waits until there are no sessions.
 func (p *instance) empty(f *farewell) {
 	if err := p.proxy.Drain(f.over); err != nil {
-		p.log.Warn("stopped; what was still under way was closed", "err", context.Cause(f.over))
+		p.log.Warn("stopped; sessions that were still under way were closed", "err", context.Cause(f.over))
 		return
 	}
 	p.log.Info("stopped")

@@ -42,11 +42,11 @@ func (p *instance) checkInherited(c *config.Config) error {
 			if _, ok := p.proxy.Inherited[address]; ok || !strings.HasPrefix(address, config.SystemdPrefix) {
 				continue
 			}
-			there := "no sockets were handed over: start smtpshim by its socket unit"
+			there := "systemd has passed no sockets: start smtpshim by its socket unit"
 			names := slices.Sorted(maps.Keys(p.proxy.Inherited))
 			names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, config.SystemdPrefix) })
 			if len(names) > 0 {
-				there = "handed over were " + strings.Join(names, ", ") + ", as FileDescriptorName= in the socket units says"
+				there = "systemd has passed " + strings.Join(names, ", ") + ", the names of FileDescriptorName= in the socket units"
 			}
 			return fmt.Errorf("route %s: listening on %s: %s", r.Name, address, there)
 		}
@@ -73,7 +73,7 @@ func (p *instance) settle() {
 		}
 		delete(p.proxy.Inherited, name)
 		if !used[name] {
-			p.log.Warn("closed what was handed to us and nothing listens on", "listen", name)
+			p.log.Warn("closed sockets that were handed over and that no route uses", "listen", name)
 		}
 	}
 }
@@ -82,7 +82,7 @@ func (p *instance) settle() {
 // service manager that wants to know.
 func (p *instance) notify(states ...string) {
 	if _, err := daemon.SdNotify(false, strings.Join(states, "\n")); err != nil {
-		p.log.Warn("telling the service manager", "err", err)
+		p.log.Warn("notifying the service manager", "err", err)
 	}
 }
 
@@ -106,7 +106,7 @@ func (p *instance) status(text string) string {
 func (p *instance) watch(ctx context.Context) {
 	limit, err := daemon.SdWatchdogEnabled(false) // a new process asks too
 	if err != nil {
-		p.log.Warn("asking the service manager for its watchdog", "err", err)
+		p.log.Warn("reading the watchdog settings of the service manager", "err", err)
 	}
 	if limit == 0 {
 		return

@@ -182,8 +182,8 @@ func TestSocketsOfSystemdAreServedWithoutAnyRights(t *testing.T) {
 func TestASocketThatWasNotHandedOverIsNamed(t *testing.T) {
 	const config = "listen = [\"systemd:smtp\"]\nservers = [\"192.0.2.1:25\"]\n"
 	for want, sockets := range map[string]map[string]*os.File{
-		"handed over were systemd:other": {"other": bound(t, "127.0.0.1:0")},
-		"no sockets were handed over":    nil,
+		"systemd has passed systemd:other": {"other": bound(t, "127.0.0.1:0")},
+		"systemd has passed no sockets":    nil,
 	} {
 		cmd, log := asNobody(t, config, sockets)
 		if cmd.Wait() == nil || !strings.Contains(log.String(), want) {

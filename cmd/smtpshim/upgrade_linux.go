@@ -127,7 +127,7 @@ func (s *successor) serves(ctx context.Context) error {
 		case <-s.ended:
 		case <-time.After(leaving): // it already serves clients, and ends with them
 		}
-		return errors.New("this process was told to end")
+		return errors.New("this process got a signal to end")
 	}
 	ended := s.kill()
 	switch {

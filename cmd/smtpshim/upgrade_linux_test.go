@@ -416,7 +416,7 @@ func TestASessionOutlivesTheProcessesInBetween(t *testing.T) {
 	idle("NOOP", "250")
 	s.upgrade()
 	idle("QUIT", "221")
-	if said := s.log.String(); strings.Contains(said, "has ended") || strings.Contains(said, "asking idle clients") {
+	if said := s.log.String(); strings.Contains(said, "has ended") || strings.Contains(said, "closing idle sessions") {
 		t.Error(said)
 	}
 }

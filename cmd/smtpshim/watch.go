@@ -24,12 +24,12 @@ import (
 )
 
 func watch(args []string, stdout, stderr io.Writer) int {
-	f := flags("watch", "[-config FILE] [-route NAME] [-healed] [-ended HOW] [URL]", "Prints the dialogues of a smtpshim that runs, as they happen, each line behind the name "+
-		"of its session. URL is its admin listener; http://USER:PASSWORD@HOST:PORT where it wants that.", stderr)
+	f := flags("watch", "[-config FILE] [-route NAME] [-healed] [-ended HOW] [URL]", "Prints the dialogues of a running smtpshim, as they happen, each line after the name "+
+		"of its session. URL is its admin listener; http://USER:PASSWORD@HOST:PORT if it requires a password.", stderr)
 	path := f.String("config", "", adminHelp)
 	route := f.String("route", "", "only the route `NAME`")
 	healed := f.Bool("healed", false, "only sessions in which a rule acts, from then on")
-	outcome := f.String("ended", "", "only sessions that ended `HOW`: an outcome, or \"failed\"; told at the end")
+	outcome := f.String("ended", "", "only sessions that end `HOW`: an outcome, or \"failed\"; shown at the end")
 	if status, ok := parse(f, args, 1); !ok {
 		return status
 	}

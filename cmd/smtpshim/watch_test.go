@@ -130,7 +130,7 @@ func TestWatchSaysWhyThereIsNothingToWatch(t *testing.T) {
 		{"watch " + strings.Replace(locked.URL, "//", "//anna:secret@", 1), failed, "//anna:xxxxx@"},
 		{"watch " + gone, failed, "nobody listens at " + gone},
 		{"watch " + strings.TrimPrefix(gone, "http://"), failed, "nobody listens at " + gone},
-		{"watch " + mailServer(t), failed, "is no admin listener: that speaks HTTP"},
+		{"watch " + mailServer(t), failed, "is no admin listener: an admin listener speaks HTTP"},
 		{"watch example.com", misused, `"example.com" is no URL`},
 		{"watch -config none.toml", failed, "reading none.toml"},
 		{"watch -config everything.toml", failed, "turned off"},

@@ -39,7 +39,7 @@ func TestARecordingCanBePlayedFromThePage(t *testing.T) {
 			return Replay{}, errors.New("there is no such session")
 		}
 		return Replay{Route: "in", Text: "No rule would act.\n", Lines: said("S: 220 ready", "C- EHLO sub2.  # fix-hello-name", "C+ EHLO sub2  # fix-hello-name"),
-			Unknown: "the server is told EHLO sub2"}, nil
+			Unknown: "the server gets EHLO sub2"}, nil
 	})
 	_, root := look(t, s, "")
 	if links := all(byID(t, root, "session-b"), "p", "actions"); len(links) != 1 || words(links[0]) != "Save the recording Replay it under the present rules" {
@@ -56,7 +56,7 @@ func TestARecordingCanBePlayedFromThePage(t *testing.T) {
 		t.Fatal(status, text, err)
 	}
 	got := words(root)
-	for _, want := range []string{"Replay of session b", "No rule would act.", "C- EHLO sub2.", "C+ EHLO sub2", "Heals names with dots.", "From here on it is not known: the server is told EHLO sub2."} {
+	for _, want := range []string{"Replay of session b", "No rule would act.", "C- EHLO sub2.", "C+ EHLO sub2", "Heals names with dots.", "From here on the dialogue is not known: the server gets EHLO sub2."} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in %s", want, got)
 		}

@@ -24,7 +24,7 @@ func TestThePageTellsHowItStands(t *testing.T) {
 			"127.0.0.1:2525, [::1]:2525 → to 192.0.2.25:25 up 1 now 192.0.2.26:25 down 0 now",
 		"mail.example.com to clients, until", "90 days left", "has ended", "1 day left",
 		"fix-hello-name 1,234 Heals names with dots. Source: KB Q240832 About fix-hello-name 1 not yet needed advertise-esmtp",
-		"where each client was going", "none: every line passes as it is",
+		"where each client was going", "none: every line passes unchanged",
 		"Look at in 1 of 2 servers down in certificate old.example.com to clients: has ended in certificate soon.example.com to servers: 1 day left",
 		"under way 192.0.2.9 in · c advertise-esmtp fix-hello-name",
 		"ok 192.0.2.7 → to 192.0.2.25:25 in · b advertise-esmtp fix-hello-name ×2", "hello sub2", "messages 1 (1,024 octets)",

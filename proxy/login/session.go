@@ -154,7 +154,7 @@ func (s *session) observe(mechanism string, outcome vocabulary.LoginOutcome) {
 }
 
 // askedAgain is the advice if a token endpoint fails temporarily.
-const askedAgain = "nothing: it is asked again by itself"
+const askedAgain = "nothing: smtpshim requests a token again by itself"
 
 // withoutToken returns the reply to the client if there is no token.
 func (s *session) withoutToken(err error) rewrite.Reply {
@@ -196,7 +196,7 @@ func (s *session) ended(r rewrite.Reply, err error) (refusal rewrite.Reply) {
 		s.observe(c.Name(), vocabulary.LoginFailed)
 		a.Log.Error("the login at the server could not go on", "account", a.Name, "mechanism", c.Name(), "client", s.client, "err", err)
 		return s.refuses(forNow("the login at the server could not go on, try again"),
-			"the server said what does not belong to the login", "check the server and the account; the log has the error")
+			"the server sent something that does not belong to the login", "check the server and the account; the log has the error")
 	}
 	s.observe(c.Name(), vocabulary.LoginRefused)
 	attrs := []any{"account", a.Name, "mechanism", c.Name(), "client", s.client, "reply", fmt.Sprintf("%d %s", r.Code, text)}

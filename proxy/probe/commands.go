@@ -23,7 +23,7 @@ func (v *visit) lookAtNoop() {
 		Finding
 	}{
 		{"noop", Finding{Name: "small-letters", Kind: Fault, Entry: "L95", Rule: "upper-case-verbs",
-			Means: "it knows commands in capital letters only, and some clients say them in small ones"}},
+			Means: "it knows commands in upper case only, and some clients send them in lower case"}},
 		{"NOOP ", Finding{Name: "trailing-blank", Kind: Fault, Entry: "L95", Rule: "tidy-commands",
 			Means: "it refuses a command with a blank at its end, which some clients send"}},
 	} {
@@ -50,7 +50,7 @@ func (v *visit) lookAtLineFeed() {
 		return
 	}
 	v.find(Finding{Name: "line-feed", Kind: Strict, Entry: "L63", Rule: "command-ends", Seen: seen(e),
-		Means: "it does not take a command that ends with LF alone, as RFC 5321 has it, and some scripts and devices end theirs so"})
+		Means: "it does not accept a command that ends with LF alone, as RFC 5321 requires, and some scripts and devices send such commands"})
 }
 
 // lookAtAuth begins each login that is offered in clear, and cancels it. It sends no name
@@ -117,7 +117,7 @@ func (v *visit) lookAtHelp() {
 	case v.hungUp():
 		v.find(Finding{Name: "unknown-hangs-up", Kind: Fault, Entry: "L110", Seen: seen(e, behind),
 			Means: "it hangs up on a command that it does not know: clients that try one, such as EHLO or RSET, lose the session",
-			Heals: "nothing for all commands: rules keep EHLO from it, and others can be answered here with hide-keywords and its option refuse"})
+			Heals: "nothing for all commands: rules keep EHLO from it, and smtpshim can answer others itself, by hide-keywords and its option refuse"})
 	case e.ok() && e.code != 211 && e.code != 214 && e.code != 250 && e.code != 252:
 		v.find(Finding{Name: "help", Kind: Note, Entry: "L53", Rule: "reply-codes", Seen: seen(e),
 			Means: "it answers HELP with another code than 211 or 214"})

@@ -23,23 +23,23 @@ type Examination struct {
 // that share a session are adjacent. All of them check the form of each reply.
 func Examinations() []Examination {
 	return []Examination{
-		{"greeting", "how it greets, and whether it says ESMTP and its name", NeedsNothing, false, (*visit).lookAtGreeting},
-		{"ehlo", "whether it takes EHLO, HELO, or the second of them", NeedsNothing, false, (*visit).lookAtHello},
+		{"greeting", "its greeting, and whether that has ESMTP and its name", NeedsNothing, false, (*visit).lookAtGreeting},
+		{"ehlo", "whether it accepts EHLO, HELO, or the second of them", NeedsNothing, false, (*visit).lookAtHello},
 		{"keywords", "what the EHLO reply offers, and how it is spelt", NeedsNothing, true, (*visit).lookAtKeywords},
-		{"second-ehlo", "whether it takes another EHLO", NeedsNothing, true, (*visit).lookAtSecondHello},
-		{"noop", "NOOP, in small letters and with a blank at its end too", NeedsNothing, true, (*visit).lookAtNoop},
-		{"line-feed", "whether it takes a command that ends with LF alone", NeedsNothing, true, (*visit).lookAtLineFeed},
+		{"second-ehlo", "whether it accepts another EHLO", NeedsNothing, true, (*visit).lookAtSecondHello},
+		{"noop", "NOOP, also in lower case and with a blank at its end", NeedsNothing, true, (*visit).lookAtNoop},
+		{"line-feed", "whether it accepts a command that ends with LF alone", NeedsNothing, true, (*visit).lookAtLineFeed},
 		{"auth", "the prompts of the logins that it offers, each cancelled at once", NeedsNothing, true, (*visit).lookAtAuth},
 		{"help", "HELP, and whether it hangs up on what it does not know", NeedsNothing, true, (*visit).lookAtHelp},
 		{"names", "names in EHLO: a dot at the end, an underscore, one label, a bare address, none", NeedsNothing, true, (*visit).lookAtNames},
-		{"starttls", "TLS, what it takes, and what comes behind it", NeedsNothing, true, (*visit).lookAtTLS},
-		{"mail", "MAIL, and again behind RSET", NeedsMail, true, (*visit).lookAtMail},
-		{"mail-forms", "the forms in which old clients say MAIL", NeedsMail, true, (*visit).lookAtMailForms},
+		{"starttls", "TLS, what it accepts, and what follows", NeedsNothing, true, (*visit).lookAtTLS},
+		{"mail", "MAIL, and again after RSET", NeedsMail, true, (*visit).lookAtMail},
+		{"mail-forms", "the forms in which old clients send MAIL", NeedsMail, true, (*visit).lookAtMailForms},
 		{"parameters", "parameters of MAIL that it offers, and those that it does not", NeedsMail, true, (*visit).lookAtParameters},
 		{"null-sender", "MAIL of a bounce", NeedsMail, true, (*visit).lookAtNullSender},
 		{"pipelining", "two commands at once, if it offers that", NeedsMail, true, (*visit).lookAtPipelining},
 		{"message", "a message with long lines and dots", NeedsMessage, true, (*visit).lookAtMessage},
-		{"early-talk", "a client that speaks before the greeting", NeedsNothing, true, (*visit).lookAtEarlyTalk},
+		{"early-talk", "a client that sends commands before the greeting", NeedsNothing, true, (*visit).lookAtEarlyTalk},
 	}
 }
 
@@ -50,7 +50,7 @@ func beyond() []Untried {
 		{"what becomes of a message", "one has to read it where it arrives: lines that begin with a dot (L66), 8-bit text, long lines that are cut"},
 		{"many recipients, large messages, long commands", "they load the server, or make it an open question who gets the mail"},
 		{"BDAT", "its chunks are messages"},
-		{"what it says to a client that is idle", "it takes minutes"},
+		{"what it sends to a client that is idle", "it takes minutes"},
 		{"servers that fail under load or at times", "a probe sees a few sessions"},
 	}
 }

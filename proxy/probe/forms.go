@@ -20,7 +20,7 @@ func forms() []form {
 		{Finding{Name: "lines-without-code", Kind: Fault, Entry: "L84", Rule: "empty-reply-lines",
 			Means: "it sends lines without a code in its replies, which are no SMTP: clients take the next reply for that of another command"}, codeless},
 		{Finding{Name: "separators", Kind: Fault, Entry: "L84", Rule: "reply-separators",
-			Means: "something else than a blank or a hyphen stands behind the code of a reply, and clients cannot read it"}, oddSeparators},
+			Means: "something other than a blank or a hyphen follows the code of a reply, and clients cannot read it"}, oddSeparators},
 		{Finding{Name: "mixed-codes", Kind: Fault, Entry: "L81", Rule: "mixed-reply-codes",
 			Means: "lines of one reply have different codes, and clients go by the first or by the last"}, mixed},
 		{Finding{Name: "bare-codes", Kind: Fault, Entry: "L61", Rule: "reply-separators",
@@ -28,10 +28,10 @@ func forms() []form {
 		{Finding{Name: "empty-texts", Kind: Fault, Entry: "L61", Rule: "reply-texts",
 			Means: "a reply is a code without a text: some clients read a text and fail without it"}, emptyText},
 		{Finding{Name: "early-end", Kind: Fault, Entry: "L82", Rule: "join-hello-replies",
-			Means: "each line of its greeting or of its reply to EHLO looks like the last one, so clients stop behind the first, and are a reply behind from then on"},
+			Means: "each line of its greeting or of its reply to EHLO looks like the last one, so clients stop after the first, and are a reply behind from then on"},
 			func(e exchange) bool { return e.early }},
 		{Finding{Name: "no-last-line", Kind: Fault, Entry: "L82", Rule: "unended-replies",
-			Means: "the last line of a reply says that another follows, and none does: clients wait until their time is over"},
+			Means: "the last line of a reply says that another follows, and none does: clients wait until their timeout"},
 			func(e exchange) bool { return e.open }},
 		{Finding{Name: "reply-texts", Kind: Fault, Entry: "L87", Rule: "plain-replies",
 			Means: "lines of its replies are longer than 512 octets, or have octets that are not ASCII: some clients cut or refuse them"}, notPlain},
@@ -56,11 +56,11 @@ func (v *visit) lookAtUnasked(late reply) {
 		return
 	}
 	f := Finding{Name: "second-reply", Kind: Fault, Seen: seen(exchange{reply: late}),
-		Means: "it sends a reply that nothing was said for, and clients take it for the answer to their next command"}
+		Means: "it sends a reply to no command, and clients take it for the reply to their next command"}
 	if late.code/100 == 2 {
-		f.Rule, f.Heals = "second-replies", "the rule second-replies drops a second yes"
+		f.Rule, f.Heals = "second-replies", "the rule second-replies drops a second positive reply"
 	} else {
-		f.Heals = "nothing: whether a refusal was meant for the command before or behind is not known, so the session ends with 421"
+		f.Heals = "nothing: it is not known whether a refusal belongs to the command before or after it, so the session ends with 421"
 	}
 	v.find(f)
 }

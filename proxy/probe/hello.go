@@ -27,15 +27,15 @@ func (v *visit) lookAtGreeting() {
 	switch {
 	case g.lost != nil && len(g.lines) == 0:
 		v.closed = true
-		v.find(Finding{Name: "no-greeting", Kind: Fault, Entry: "L11", Seen: seen(g), Means: "it takes the connection and does not greet",
+		v.find(Finding{Name: "no-greeting", Kind: Fault, Entry: "L11", Seen: seen(g), Means: "it accepts the connection and does not greet",
 			Heals: "nothing makes it greet; through smtpshim the client gets 421 once timeouts.greeting is over, and can try another server"})
 		return
 	case !g.ok():
 		v.closed = true
 		v.report.Missed = "its greeting is a refusal"
 		v.find(Finding{Name: "greeting-refuses", Kind: Note, Entry: "L05", Rule: "refused-greeting", Seen: seen(g),
-			Means: "its greeting is a refusal: it takes no session from here, so nothing else can be examined",
-			Heals: "nothing takes the refusal back: let the server know this machine. For clients that talk on after it there is the rule refused-greeting"})
+			Means: "its greeting is a refusal: it accepts no session from this machine, so nothing else can be examined",
+			Heals: "nothing changes the refusal: have the server accept this machine. For clients that continue after it, there is the rule refused-greeting"})
 		return
 	case took > slowGreeting:
 		v.find(Finding{Name: "slow-greeting", Kind: Note, Entry: "L11", Seen: seen(g),
@@ -45,7 +45,7 @@ func (v *visit) lookAtGreeting() {
 	v.lookAtHost(g)
 	if len(g.lines) > 1 && !g.early {
 		v.find(Finding{Name: "greeting-lines", Kind: Note, Entry: "L01", Rule: "one-line-replies", Seen: seen(g),
-			Means: "its greeting has several lines, and some old clients take the second for the answer to their hello"})
+			Means: "its greeting has several lines, and some old clients take the second for the reply to HELO or EHLO"})
 	}
 }
 
@@ -57,7 +57,7 @@ func (v *visit) lookAtHost(g exchange) {
 	switch {
 	case strings.Count(g.text(), "*") >= 4 && strings.Trim(g.text(), "*20 \n") == "" || strings.HasPrefix(first, "SMTP/cmap"):
 		host.Name, host.Entry = "painted-greeting", "L06"
-		host.Means = "a firewall on the way, such as Cisco's PIX, paints the greeting over: clients see no name and no ESMTP, and it does more than that"
+		host.Means = "a firewall on the way, such as Cisco's PIX, overwrites the greeting: clients see no name and no ESMTP. The firewall does more than that"
 		v.find(host)
 	case !hostName.MatchString(first):
 		v.find(host)
@@ -97,8 +97,8 @@ func (v *visit) lookAtHello() {
 		v.takes("EHLO", refusal)
 		return
 	case errors.Is(refusal.lost, os.ErrDeadlineExceeded):
-		v.tryHelo(refusal, Finding{Name: "ehlo-unanswered", Kind: Fault, Entry: "L20", Means: "it does not answer EHLO: clients wait until their time is over",
-			Heals: "nothing finds out in time; where the client can say HELO, have it say that"})
+		v.tryHelo(refusal, Finding{Name: "ehlo-unanswered", Kind: Fault, Entry: "L20", Means: "it does not answer EHLO: clients wait until their timeout",
+			Heals: "nothing finds out in time; if the client can send HELO, configure that"})
 		return
 	}
 	if v.hungUp() {
@@ -110,7 +110,7 @@ func (v *visit) lookAtHello() {
 	if second.ok() {
 		v.retry = true
 		v.find(Finding{Name: "first-ehlo", Kind: Fault, Entry: "L128", Rule: "retry-ehlo", Seen: seen(refusal, second),
-			Means: "it refuses the first EHLO of a session and takes the second: clients stay with HELO, or give up"})
+			Means: "it refuses the first EHLO of a session and accepts the second: clients use HELO, or give up"})
 		v.takes("EHLO", second)
 		return
 	}
@@ -123,7 +123,7 @@ func (v *visit) lookAtHello() {
 		Means: "it does not know EHLO, and clients that do not try HELO by themselves send no mail"}
 	if strings.Contains(refusal.text(), "XXXX") {
 		f.Name, f.Entry = "ehlo-painted", "L07"
-		f.Means = "a firewall on the way makes XXXX of EHLO, as Cisco's PIX does: the server behind it does not know that"
+		f.Means = "a firewall on the way changes EHLO to XXXX, as Cisco's PIX does: the server behind it does not know this command"
 	}
 	v.tryHelo(refusal, f)
 }
@@ -136,8 +136,8 @@ func (v *visit) tryHelo(refusal exchange, f Finding) {
 	e := v.say("HELO " + v.Name)
 	f.Seen = seen(refusal, e)
 	if !e.ok() {
-		f.Means += "; it does not take HELO either"
-		f.Rule, f.Heals = "", "nothing: it takes no session from here, whatever is said"
+		f.Means += "; it does not accept HELO either"
+		f.Rule, f.Heals = "", "nothing: it accepts no session from this machine"
 	} else {
 		v.takes("HELO", e)
 	}
@@ -168,7 +168,7 @@ func (v *visit) lookBehindOK(ok exchange) {
 	}
 	v.takes("HELO", e)
 	v.find(Finding{Name: "ehlo-painted", Kind: Fault, Entry: "L07", Rule: "masked-ehlo", Seen: seen(ok, e),
-		Means: "a firewall on the way makes NOOP of EHLO, as Cisco's PIX does: the server has heard no hello, and refuses MAIL"})
+		Means: "a firewall on the way changes EHLO to NOOP, as Cisco's PIX does: the server has received no EHLO, and refuses MAIL"})
 }
 
 var esmtp = regexp.MustCompile(`(?i)\bESMTP\b`)
@@ -176,7 +176,7 @@ var esmtp = regexp.MustCompile(`(?i)\bESMTP\b`)
 // lookAtKeywords looks at the EHLO reply, and whether the greeting announces ESMTP.
 func (v *visit) lookAtKeywords() {
 	if v.verb != "EHLO" {
-		v.untried = "it takes HELO alone"
+		v.untried = "it accepts only HELO"
 		return
 	}
 	if len(v.offer) == 0 {
@@ -185,7 +185,7 @@ func (v *visit) lookAtKeywords() {
 	}
 	if !esmtp.MatchString(v.greeted.text()) && v.greetsPlainly() {
 		v.find(Finding{Name: "no-esmtp", Kind: Fault, Entry: "L02", Rule: "advertise-esmtp", Seen: append(seen(v.greeted), seen(v.hello)...),
-			Means: "it speaks ESMTP and does not say so in its greeting: clients that look for the word stay with HELO, and have no SIZE, DSN or AUTH"})
+			Means: "it supports ESMTP and does not say so in its greeting: clients that look for the word use HELO, and have no SIZE, DSN or AUTH"})
 	}
 	v.lookAtOffer(v.hello, v.offer)
 }
@@ -214,7 +214,7 @@ func (v *visit) lookAtSecondHello() {
 		return
 	}
 	v.find(Finding{Name: "second-ehlo", Kind: Fault, Entry: "L23", Rule: "second-ehlo", Setting: `options.second-ehlo.when = "always"`, Seen: seen(e),
-		Means: "it refuses a second EHLO or HELO in a session, which clients say inside TLS, behind a login, or for the next message"})
+		Means: "it refuses a second EHLO or HELO in a session, which clients send inside TLS, after a login, or for the next message"})
 }
 
 // oddNames returns names that some clients are known to send.
@@ -242,10 +242,10 @@ func (v *visit) lookAtNames() {
 		}
 	}
 	f := Finding{Name: "names", Kind: Strict, Entry: "L25", Rule: "fix-hello-name", Seen: seen(refused...),
-		Means: "it refuses names in EHLO and HELO that RFC 5321 does not have, and old clients and devices say such names"}
+		Means: "it refuses names in EHLO and HELO that RFC 5321 does not allow, and old clients and devices send such names"}
 	if dot {
 		f.Kind = Fault
-		f.Means = "it refuses a name with a dot at its end in EHLO and HELO, by which hosts mean a whole name: their mail stops"
+		f.Means = "it refuses a name with a dot at its end in EHLO and HELO, by which hosts mark a whole name: their mail stops"
 	}
 	if refused != nil {
 		v.find(f)
@@ -266,6 +266,6 @@ func (v *visit) lookAtEarlyTalk() {
 	}
 	if e.refused() || e.code/100 == 4 {
 		v.find(Finding{Name: "early-talk", Kind: Strict, Entry: "L12", Seen: seen(e),
-			Means: "it refuses clients that speak before its greeting, which RFC 5321 forbids and some do"})
+			Means: "it refuses clients that send commands before its greeting, which RFC 5321 forbids and some do"})
 	}
 }

@@ -23,7 +23,7 @@ func (v *visit) lookAtMail() {
 	second := v.say("MAIL FROM:<" + v.Mail + ">")
 	if !second.ok() {
 		v.find(Finding{Name: "second-mail", Kind: Fault, Entry: "L49", Rule: "reset-before-mail", Seen: seen(e, reset, second),
-			Means: "it takes one MAIL in a session, and refuses the next although RSET has ended that: the second message of a session is lost"})
+			Means: "it accepts one MAIL in a session, and refuses the next although RSET has ended the transaction: the second message of a session is lost"})
 		v.hangUp()
 		return
 	}
@@ -40,15 +40,15 @@ func (v *visit) lookAtRefusal(e exchange) {
 		v.refusing = "it hangs up on MAIL"
 		return
 	}
-	f := Finding{Name: "mail-refused", Kind: Note, Seen: seen(e), Means: "it takes no mail from " + Line('C', v.Mail)[3:] + " as it was said",
-		Heals: "nothing that smtpshim changes in a line; the text of the reply tells"}
+	f := Finding{Name: "mail-refused", Kind: Note, Seen: seen(e), Means: "it refuses MAIL from " + Line('C', v.Mail)[3:],
+		Heals: "nothing that smtpshim could change in the command; the text of the reply has the reason"}
 	means, known := provider.Explain(e.code, e.text())
 	switch {
 	case wantsTLS.MatchString(e.text()) && (e.code == 530 || e.code == 505 || e.code == 503) && v.offer.has("STARTTLS"):
-		v.refusing = "it takes MAIL inside TLS only"
+		v.refusing = "it accepts MAIL inside TLS only"
 		f.Name, f.Kind, f.Setting = "tls-wanted", Strict, throughTLS
-		f.Means = "it takes mail inside TLS only, and old clients have none"
-		f.Heals = "smtpshim speaks TLS with it (server_tls), also for clients that have none; with require in place of opportunistic its certificate is looked at"
+		f.Means = "it accepts mail inside TLS only, and old clients have none"
+		f.Heals = "smtpshim uses TLS with it (server_tls), also for clients that have none; with require in place of opportunistic, smtpshim verifies its certificate"
 		if e.code == 505 {
 			f.Kind, f.Entry, f.Rule = Fault, "L107", "mend-505"
 			f.Means += "; 505 is a code that clients do not know, and they return the mail"
@@ -56,7 +56,7 @@ func (v *visit) lookAtRefusal(e exchange) {
 	case known:
 		f.Means, f.Heals = means.Means, means.Do
 	case e.code == 530 || e.code == 550 && strings.Contains(strings.ToLower(e.text()), "auth"):
-		f.Means = "it takes mail behind a login only"
+		f.Means = "it accepts mail only after a login"
 		f.Heals = "smtpshim can log in for clients that cannot: [[account]] and [[route.login]]"
 	}
 	v.find(f)
@@ -91,7 +91,7 @@ func (v *visit) lookAtMailForms() {
 	}
 	if refused != nil {
 		v.find(Finding{Name: "mail-forms", Kind: Strict, Entry: entry, Rule: "tidy-commands", Seen: seen(refused...),
-			Means: "it refuses forms of MAIL that RFC 5321 does not have, such as a blank before the address, and old clients say some of them"})
+			Means: "it refuses forms of MAIL that RFC 5321 does not allow, such as a blank before the address, and old clients send some of them"})
 	}
 }
 
@@ -132,7 +132,7 @@ func (v *visit) lookAtParameters() {
 			strict = append(strict, e)
 		case p.keyword == "AUTH":
 			v.find(Finding{Name: "auth-parameter", Kind: Fault, Entry: "L37", Rule: "strip-parameters", Seen: seen(e),
-				Means: "it offers AUTH and refuses MAIL with AUTH=<>, which clients say that have logged in"})
+				Means: "it offers AUTH and refuses MAIL with AUTH=<>, which clients send after a login"})
 		default:
 			f := Finding{Name: "untrue-" + strings.ToLower(p.keyword), Kind: Fault, Rule: "hide-keywords", Setting: hide(p.keyword), Seen: append(seen(v.hello), seen(e)...),
 				Means: "it offers " + p.keyword + " and refuses MAIL with " + p.text + ": clients that use it send no mail"}
@@ -145,7 +145,7 @@ func (v *visit) lookAtParameters() {
 	}
 	if strict != nil {
 		v.find(Finding{Name: "parameters", Kind: Strict, Entry: "L40", Rule: "strip-parameters", Seen: seen(strict...),
-			Means: "it refuses parameters of MAIL that it has not offered, as RFC 5321 has it, and some clients say them all the same"})
+			Means: "it refuses parameters of MAIL that it has not offered, as RFC 5321 allows, and some clients send them all the same"})
 	}
 }
 
@@ -170,7 +170,7 @@ func (v *visit) lookAtPipelining() {
 	second := exchange{"RSET", v.talk.hear(v.talk.times.reply, false)}
 	if first.lost != nil || second.lost != nil {
 		v.find(Finding{Name: "pipelining", Kind: Fault, Entry: "L92", Rule: "hide-keywords", Setting: hide("PIPELINING"), Seen: seen(first, second),
-			Means: "it offers PIPELINING and loses commands that come together: sessions hang", Heals: "the rule hide-keywords hides PIPELINING"})
+			Means: "it offers PIPELINING and loses commands that arrive together: sessions hang", Heals: "the rule hide-keywords hides PIPELINING"})
 	}
 }
 

@@ -137,15 +137,15 @@ func (v *visit) unmet(e Examination) string {
 	case v.failed != nil:
 		return v.failed.Error()
 	case v.closed:
-		return "the server does not take sessions from here"
+		return "the server does not accept sessions from this machine"
 	case e.Needs == NeedsMail && v.Mail == "":
-		return "MAIL is said with -mail ADDRESS only"
+		return "MAIL is sent with -mail ADDRESS only"
 	case e.Needs == NeedsMessage && v.To == "":
 		return "a message is sent with -message only"
 	case e.Needs != NeedsNothing && v.refusing != "":
 		return v.refusing
 	case e.session && v.verb == "":
-		return "the server takes no EHLO and no HELO"
+		return "the server accepts neither EHLO nor HELO"
 	}
 	return ""
 }
@@ -255,7 +255,7 @@ func (v *visit) sayHello() bool {
 		e = v.say(v.verb + " " + v.Name)
 	}
 	if v.talk.hello = e.ok(); !v.talk.hello {
-		v.miss("the server has not taken another hello")
+		v.miss("the server has not accepted another EHLO or HELO")
 		v.hangUp()
 	}
 	return v.talk != nil

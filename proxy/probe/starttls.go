@@ -25,7 +25,7 @@ func (v *visit) lookAtTLS() {
 	e := v.say("STARTTLS")
 	if e.code != 220 {
 		v.find(Finding{Name: "starttls-refused", Kind: Fault, Entry: "L100", Rule: "hide-failed-starttls", Seen: seen(e),
-			Means: "it offers STARTTLS and refuses it: clients that would use it give the mail up"})
+			Means: "it offers STARTTLS and refuses it: clients that would use it give up the mail"})
 		v.hangUp()
 		return
 	}
@@ -33,21 +33,21 @@ func (v *visit) lookAtTLS() {
 	if err != nil {
 		_, text := tlspolicy.Explain(err)
 		v.find(Finding{Name: "tls-fails", Kind: Fault, Entry: "L101", Setting: throughTLS, Seen: append(seen(e), Line(0, "TLS fails: "+text)),
-			Means: "it says yes to STARTTLS and TLS fails, as behind a firewall that answers itself, or with TLS that nobody speaks any more",
-			Heals: "smtpshim tries TLS with it, and goes on in clear where it fails"})
+			Means: "it accepts STARTTLS and TLS fails, as behind a firewall that answers itself, or with TLS that nobody supports any more",
+			Heals: "smtpshim tries TLS with it, and continues in clear if that fails"})
 		v.hangUp()
 		return
 	}
 	v.report.TLS = "TLS " + tlspolicy.Version(state.Version) + ", " + tlspolicy.Suite(state.CipherSuite)
 	if weak, _ := tlspolicy.Needs(state.Version, state.CipherSuite); weak != 0 {
 		v.find(Finding{Name: "old-tls", Kind: Fault, Entry: "L103", Setting: throughTLS, Seen: append(seen(e), Line(0, v.report.TLS)),
-			Means: "it speaks old TLS only, which modern clients refuse",
-			Heals: "smtpshim speaks it in their place; to look at its certificate too, use require and allow under weak: " + weak.String()})
+			Means: "it supports only old TLS, which modern clients refuse",
+			Heals: "smtpshim uses it in their place; to verify its certificate too, use require and allow under weak: " + weak.String()})
 	}
 	hello := v.say("EHLO " + v.Name)
 	if v.talk.hello = hello.ok(); !hello.ok() {
 		v.find(Finding{Name: "tls-ehlo", Kind: Fault, Entry: "L23", Rule: "second-ehlo", Setting: throughTLS, Seen: append(seen(e), append([]string{Line(0, v.report.TLS)}, seen(hello)...)...),
-			Means: "it refuses EHLO inside TLS, which RFC 3207 wants said again"})
+			Means: "it refuses EHLO inside TLS, which RFC 3207 requires"})
 	} else if inside := offerOf(hello.reply); inside.has("STARTTLS") {
 		v.find(Finding{Name: "starttls-again", Kind: Note, Seen: append([]string{Line(0, v.report.TLS)}, seen(hello)...),
 			Means: "it offers STARTTLS inside TLS, and some clients begin it again", Heals: "smtpshim hides it from a client whose TLS it has begun itself"})
@@ -88,6 +88,6 @@ func (v *visit) lookAtMailInTLS() {
 	if wantsTLS.MatchString(e.text()) && (e.code == 505 || e.code == 530 || e.code == 503) {
 		v.find(Finding{Name: "tls-forgotten", Kind: Fault, Entry: "L107", Rule: "retry-starttls", Setting: throughTLS,
 			Seen: append([]string{Line(0, v.report.TLS)}, seen(e)...), Means: "inside TLS it asks for STARTTLS all the same, as IIS 4 and 5 do on a first connection: the mail is returned",
-			Heals: "smtpshim speaks TLS with it, and tries again on a fresh connection"})
+			Heals: "smtpshim uses TLS with it, and tries again on a fresh connection"})
 	}
 }

@@ -23,7 +23,7 @@ const (
 )
 
 // errTooMuch ends a conversation with a server that sends without end.
-var errTooMuch = errors.New("it said more than any reply has")
+var errTooMuch = errors.New("it sent more than a reply may have")
 
 // A reply is a server's answer to a command, well formed or not.
 type reply struct {

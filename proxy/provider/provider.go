@@ -87,7 +87,7 @@ var refusals = []refusal{
 // general are refusals that the RFCs define for all servers (RFC 4954, 6). They apply if
 // none of refusals fits.
 var general = []refusal{
-	{530, "5.7.0 authentication required", Meaning{"the client has not logged in", "have the client log in, or give it a login; where it was smtpshim that said so, no [[route.login]] of the route fits the client's address"}},
+	{530, "5.7.0 authentication required", Meaning{"the client has not logged in", "have the client log in, or give it a login; if smtpshim itself sent this, no [[route.login]] of the route fits the client's address"}},
 	{534, "5.7.9", Meaning{"the server wants a stronger mechanism than this one", "let the account use more mechanisms, or " + useOAuth}},
 	{535, "5.7.8", Meaning{"user and password, or the token, are not accepted", "check user and password; where there is two-step verification an app password is needed"}},
 }

@@ -65,7 +65,7 @@ func exchange50Client() Client {
 func exchange55Client() Client {
 	return Client{
 		Name:         "exchange-5.5",
-		Doc:          "Exchange 5.5 Internet Mail Service: after any error to EHLO it says HELO (KB Q241892); a 5xx to the first MAIL bounces the message (KB Q279214)",
+		Doc:          "Exchange 5.5 Internet Mail Service: after any error to EHLO it sends HELO (KB Q241892); a 5xx to the first MAIL bounces the message (KB Q279214)",
 		Says:         imsCommands(),
 		HeloAfter:    []string{"4", "5"},
 		HelloRefused: Bounced,
@@ -108,7 +108,7 @@ func notesClient() Client {
 	says.Quit.Evidence = "KB Q240832"
 	return Client{
 		Name:      "notes",
-		Doc:       "a sender whose name ends in a dot: it says EHLO sub2., on 501 HELO sub2., on 501 QUIT, and mail stops (KB Q240832)",
+		Doc:       "a sender whose name ends in a dot: it sends EHLO sub2., after 501 HELO sub2., after 501 QUIT, and no mail passes (KB Q240832)",
 		Says:      says,
 		Hello:     "sub2.",
 		HeloAfter: []string{"501"},
@@ -120,7 +120,7 @@ func notesClient() Client {
 func needsESMTPClient() Client {
 	return Client{
 		Name:         "needs-esmtp",
-		Doc:          "a client that says EHLO only to a server whose greeting has the word ESMTP, as Sendmail since 8.7 (sendmail RELEASE_NOTES) and the one of KB Q164060",
+		Doc:          "a client that sends EHLO only to a server whose greeting has the word ESMTP, as Sendmail since 8.7 (sendmail RELEASE_NOTES) and the one of KB Q164060",
 		Says:         plainCommands("assumed: no product's, right by RFC 5321"),
 		NeedsESMTP:   true,
 		HeloAfter:    []string{"5"},

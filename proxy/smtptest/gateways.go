@@ -42,7 +42,7 @@ func exchange40Server() Server {
 func mailGatewayServer() Server {
 	s := Server{
 		Name:     "mail-gateway-3.0",
-		Doc:      "Microsoft Mail Gateway to SMTP 3.0: names no host, hangs up on EHLO (KB Q100352) and on every command that it does not know, and says 250 without a text (KB Q112286)",
+		Doc:      "Microsoft Mail Gateway to SMTP 3.0: names no host, hangs up on EHLO (KB Q100352) and on every command that it does not know, and sends 250 without a text (KB Q112286)",
 		Greeting: []Text{{"220 All set, fire away", "KB Q112286"}},
 		Replies:  plainReplies(),
 		Verbs:    map[string]Text{"EHLO": {"550 Huh?", "KB Q100352"}},
@@ -83,7 +83,7 @@ func vmServer() Server {
 func dominoServer() Server {
 	s := Server{
 		Name:     "domino",
-		Doc:      "Lotus Domino: refuses EHLO without a name, and shows logins as AUTH=LOGIN alone, as 5.0.4 did (Postfix HISTORY 20010121)",
+		Doc:      "Lotus Domino: refuses EHLO without a name, and offers logins as AUTH=LOGIN alone, as 5.0.4 did (Postfix HISTORY 20010121)",
 		Greeting: []Text{{"220 {host} ESMTP Service (Lotus Domino Release 8.5.3) ready at Tue, 4 Sep 2012 10:00:00 +0200", "rapid7/recog"}},
 		Ehlo: []Text{
 			{"{host} Hello {hello} ([{client}]), pleased to meet you", noSource},
@@ -109,7 +109,7 @@ func dominoServer() Server {
 func groupwiseServer() Server {
 	s := Server{
 		Name:     "groupwise",
-		Doc:      "Novell GroupWise Internet Agent; nothing is known that it gets wrong",
+		Doc:      "Novell GroupWise Internet Agent; no faults are known",
 		Greeting: []Text{{"220 {host} GroupWise Internet Agent 5.5.1 Ready (C)1993, 1998 Novell, Inc.", "rapid7/recog"}},
 		Ehlo:     []Text{{"{host}", inNmap}, {"AUTH LOGIN", inNmap}, {"8BITMIME", inNmap}, {"SIZE", inNmap}, {"DSN", inNmap}},
 		Replies:  plainReplies(),
@@ -196,7 +196,7 @@ func watchguardServer() Server {
 	const behind = "assumed: as Exchange 5.5, KB Q262945; what the firewall lets pass is not known"
 	s := exchange55Server()
 	s.Name = "watchguard"
-	s.Doc = "WatchGuard's SMTP proxy before Exchange 5.5: takes AUTH out of the EHLO reply (KB Q305007)"
+	s.Doc = "WatchGuard's SMTP proxy before Exchange 5.5: removes AUTH from the EHLO reply (KB Q305007)"
 	s.Greeting = []Text{{"220 SMTP service ready", inNmap}}
 	s.Ehlo = []Text{{"{host} Hello [{client}]", "KB Q326322, KB Q262945"}, {"HELP", behind}, {"ETRN", behind}, {"DSN", behind}, {"SIZE 0", behind}}
 	s.Auth = []Text{{AuthLogin, "assumed: that the command passes"}}
@@ -212,7 +212,7 @@ func watchguardServer() Server {
 func pixServer() Server {
 	s := Server{
 		Name:     "cisco-pix",
-		Doc:      "Cisco PIX with fixup protocol smtp before a server: paints the greeting over, and EHLO to XXXX (KB 320027)",
+		Doc:      "Cisco PIX with fixup protocol smtp before a server: overwrites the greeting, and changes EHLO to XXXX (KB 320027)",
 		Greeting: []Text{{"220 ****************************************2******0*****", "KB 320027"}},
 		Replies:  plainReplies(),
 		Mend: func(s *Server) { // as without the fixup
@@ -227,7 +227,7 @@ func pixServer() Server {
 func pixNoopServer() Server {
 	s := pixServer()
 	s.Name = "cisco-pix-noop"
-	s.Doc = "Cisco PIX with fixup protocol smtp before a server, where it makes NOOP of EHLO: the reply is 250 OK, and the server has heard no hello (KB 320027)"
+	s.Doc = "Cisco PIX with fixup protocol smtp before a server, where it changes EHLO to NOOP: the reply is 250 OK, and the server has received no EHLO (KB 320027)"
 	s.HidesEhlo = true
 	mend := s.Mend
 	s.Mend = func(s *Server) { mend(s); s.HidesEhlo = false }
@@ -277,7 +277,7 @@ func panasonicServer() Server {
 func exchangeOnlineServer() Server {
 	s := directSendServer()
 	s.Name = "office-365"
-	s.Doc = "Microsoft 365, an MX: does not know the first EHLO of some sessions, and takes the second (muquit/mailsend#152)"
+	s.Doc = "Microsoft 365, an MX: does not know the first EHLO of some sessions, and accepts the second (muquit/mailsend#152)"
 	s.RequiresCertificate, s.LateHello = false, true
 	s.Mend = func(s *Server) { s.LateHello = false }
 	return s

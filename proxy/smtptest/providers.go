@@ -48,7 +48,7 @@ var (
 func microsoft365Server() Server {
 	return Server{
 		Name: "microsoft-365",
-		Doc:  "Microsoft 365, submission on port 587: shows AUTH inside TLS only, and refuses a wrong token at once",
+		Doc:  "Microsoft 365, submission on port 587: offers AUTH inside TLS only, and refuses a wrong token at once",
 		Greeting: []Text{
 			{"220 {host} Microsoft ESMTP MAIL Service ready at Wed, 9 Nov 2022 10:09:41 +0000", outlookSeen},
 		},
@@ -93,7 +93,7 @@ func directSendServer() Server {
 func gmailServer() Server {
 	return Server{
 		Name: "gmail",
-		Doc:  "Gmail, submission on port 587: tells a wrong token's fault in a 334, and the refusal once the client has answered that; knows OAUTHBEARER",
+		Doc:  "Gmail, submission on port 587: sends the fault of a wrong token in a 334, and the refusal once the client has answered that; knows OAUTHBEARER",
 		Greeting: []Text{
 			{"220 {host} ESMTP x144sm11813878oif.23 - gsmtp", gmailSeen},
 		},

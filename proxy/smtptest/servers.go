@@ -60,7 +60,7 @@ const (
 func exchange50Server() Server {
 	return Server{
 		Name: "exchange-5.0",
-		Doc:  "Exchange 5.0 Internet Mail Service: speaks ESMTP and does not say so in its greeting (KB Q164060); knows XAUTH and not AUTH (KB Q195201)",
+		Doc:  "Exchange 5.0 Internet Mail Service: supports ESMTP and does not say so in its greeting (KB Q164060); knows XAUTH and not AUTH (KB Q195201)",
 		Greeting: []Text{
 			{"220 {host} Microsoft Exchange Internet Mail Service 5.0.1460.8 ready", "KB Q164060; the build from rapid7/recog"},
 		},
@@ -109,7 +109,7 @@ func exchange50Server() Server {
 func exchange55Server() Server {
 	return Server{
 		Name: "exchange-5.5",
-		Doc:  "Exchange 5.5 Internet Mail Service: refuses a second EHLO (KB Q297269); takes AUTH NTLM that it does not offer, and may seal the stream after it (KB Q262945, Q245565)",
+		Doc:  "Exchange 5.5 Internet Mail Service: refuses a second EHLO (KB Q297269); accepts AUTH NTLM that it does not offer, and may seal the stream after it (KB Q262945, Q245565)",
 		Greeting: []Text{
 			{"220 {host} ESMTP Server (Microsoft Exchange Internet Mail Service 5.5.2653.13) ready", "KB Q173656; the build from rapid7/recog"},
 		},
@@ -365,7 +365,7 @@ func modernServer() Server {
 	const rfc = "assumed: no product's, right by RFC 5321"
 	return Server{
 		Name: "modern",
-		Doc:  "a server that does nothing wrong; DATA may be answered in two lines that come apart, as KB 912341 has it",
+		Doc:  "a server that does nothing wrong; the reply to DATA may have two lines that arrive separately (KB 912341)",
 		Greeting: []Text{
 			{"220 {host} ESMTP", rfc},
 		},

@@ -47,7 +47,7 @@ func NewAcceptor(leg ClientLeg) (*Acceptor, error) {
 		errs = append(errs, wrong("client_ca", "certificates of clients are required, but no authority is given that signs them"))
 	}
 	if leg.Store == nil {
-		errs = append(errs, wrong("certificate", "there is none; who accepts TLS needs one"))
+		errs = append(errs, wrong("certificate", "there is none; accepting TLS needs one"))
 	} else if missing := leg.Store.missing(known); missing != 0 {
 		errs = append(errs, wrong("certificate", "%s; use another, or allow %s for those clients that need it", leg.Store.whyWeak(), missing))
 	}

@@ -72,15 +72,15 @@ func NewDialer(leg ServerLeg) (*Dialer, error) {
 	case leg.Verification == Opportunistic && len(leg.Allow) > 0:
 		errs = append(errs, wrong("allow", "opportunistic TLS allows %s anyway; minimum and ciphers take away from it", named))
 	case leg.Verification == Unverified && named&ofCertificates != 0:
-		errs = append(errs, wrong("allow", "%s says nothing where certificates are not verified", named&ofCertificates))
+		errs = append(errs, wrong("allow", "%s has no effect if certificates are not verified", named&ofCertificates))
 	case len(leg.Pins) > 0 && named&ofCertificates&^BreakableShortRSA != 0:
-		errs = append(errs, wrong("allow", "%s says nothing where the certificate is pinned", named&ofCertificates&^BreakableShortRSA))
+		errs = append(errs, wrong("allow", "%s has no effect if the certificate is pinned", named&ofCertificates&^BreakableShortRSA))
 	}
 	if leg.Verification != Verified && len(leg.Pins) > 0 {
-		errs = append(errs, wrong("pins", "they are not looked at where certificates are not verified"))
+		errs = append(errs, wrong("pins", "they have no effect if certificates are not verified"))
 	}
 	if leg.Roots != nil && (leg.Verification != Verified || len(leg.Pins) > 0) {
-		errs = append(errs, wrong("ca", "it is not looked at where certificates are pinned or not verified"))
+		errs = append(errs, wrong("ca", "it has no effect if certificates are pinned or not verified"))
 	}
 	if leg.Verification == Opportunistic {
 		leg.Protocol = leg.opportunistic()
@@ -186,7 +186,7 @@ func (d *Dialer) handshake(ctx context.Context, conn net.Conn, config *tls.Confi
 	}
 	e := d.explain(err)
 	if offersMLKEM(config) && stopsAtHello(secure, e) {
-		e.Text += `; our hello offered ML-KEM, which some cannot take: key_exchange = "classic" leaves it out`
+		e.Text += `; our ClientHello offered ML-KEM, which some cannot handle: key_exchange = "classic" leaves it out`
 		e.Hybrid = d.leg.KeyExchange == AutoKeyExchange
 	}
 	return nil, e

@@ -100,7 +100,7 @@ func noTLS(err error, peer string, head []byte) *Error {
 	text := string(head)
 	switch {
 	case head[0] == 0x80 && head[2] == 0x01:
-		return refuse("version", err, "%s says hello in the form of SSL 2.0 (it begins %q), which Go's TLS does not read; SSL 2.0 has to be turned off there, or a TLS of its time put in front", peer, text)
+		return refuse("version", err, "%s sends a ClientHello in the form of SSL 2.0 (it begins %q), which Go's TLS does not read; SSL 2.0 has to be turned off there, or a TLS of its time put in front", peer, text)
 	case len(strings.TrimLeft(text[:3], "0123456789")) == 0 && strings.ContainsAny(text[3:4], " -"):
 		return refuse("garbage", err, "%s answered in clear, %q, where TLS was due", peer, text)
 	case !slices.ContainsFunc(head, func(b byte) bool { return b != '\r' && b != '\n' && (b < ' ' || b > '~') }):
@@ -130,9 +130,9 @@ func alerted(err error, peer string, n uint8) *Error {
 	case 70: // protocol_version
 		reason, what = "version", "refuses every version of TLS we may speak with it"
 	case 40, 71: // handshake_failure, insufficient_security
-		reason, what = "cipher", "finds nothing it may use in what we have"
+		reason, what = "cipher", "finds nothing in our offer that it may use"
 	case 42, 43, 44, 45, 46, 48, 49, 51: // bad, unsupported, revoked, expired, unknown certificate; unknown CA; access denied; decrypt error
-		reason, what = "certificate-refused", "does not believe our certificate"
+		reason, what = "certificate-refused", "does not trust our certificate"
 	case 41, 116: // no_certificate (SSL 3.0), certificate_required
 		reason, what = "client-certificate", "requires a certificate of ours"
 	case 0, 90: // close_notify, user_canceled

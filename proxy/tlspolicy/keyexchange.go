@@ -57,9 +57,9 @@ func stopsAtHello(conn *tls.Conn, e *Error) bool {
 func (d *Dialer) KeyExchange() string {
 	switch {
 	case !offersMLKEM(d.Config("")):
-		return "classic: the hello fits one packet, and does not offer ML-KEM"
+		return "classic: the ClientHello fits one packet, and does not offer ML-KEM"
 	case d.leg.KeyExchange == HybridKeyExchange:
-		return "hybrid: the hello offers ML-KEM, and a server that cannot take that has no TLS with us"
+		return "hybrid: the ClientHello offers ML-KEM, and TLS fails with a server that cannot handle that"
 	}
-	return "the hello offers ML-KEM; where a server does not get beyond that, one without is tried"
+	return "the ClientHello offers ML-KEM; if a server cannot handle that, one without is tried"
 }

@@ -259,7 +259,7 @@ func (id *identity) arrange(certs []*x509.Certificate, first int) (notes []strin
 		notes = append(notes, fmt.Sprintf("%q: the certificates are in the wrong order; right, and so they are sent, is %s", file, strings.Join(right, ", ")))
 	}
 	if id.root != nil {
-		notes = append(notes, fmt.Sprintf("%q: the root %s is in the chain; who believes it has it, so it is not sent", file, subject(id.root)))
+		notes = append(notes, fmt.Sprintf("%q: the root %s is in the chain; whoever trusts it has it, so it is not sent", file, subject(id.root)))
 	}
 	for i, cert := range certs {
 		if !slices.Contains(places, i) {

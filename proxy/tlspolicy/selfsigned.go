@@ -36,7 +36,7 @@ const (
 // own.
 func SelfSigned(dir string, names ...string) ([]Source, error) {
 	if len(names) == 0 {
-		return nil, errors.New("a certificate of our own making needs a host name")
+		return nil, errors.New("a self-signed certificate needs a host name")
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func SelfSigned(dir string, names ...string) ([]Source, error) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
-			return nil, fmt.Errorf("a certificate of our own making: %w; remove the file to have it made anew", err)
+			return nil, fmt.Errorf("a self-signed certificate: %w; remove the file, and smtpshim makes it anew", err)
 		case sameNames(hosts(id.leaf), names) && time.Until(id.leaf.NotAfter) > selfSignedRenew:
 			continue
 		}

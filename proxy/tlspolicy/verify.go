@@ -103,7 +103,7 @@ func (v verifier) verify(certs []*x509.Certificate, now time.Time) error {
 		return v.pinned(certs[0])
 	}
 	if v.name == "" && v.usage == x509.ExtKeyUsageServerAuth && !v.allowed.Has(AnyName) {
-		return refuse("certificate-name", nil, "it is not known which name the server's certificate has to bear (%s)", describe(certs[0]))
+		return refuse("certificate-name", nil, "it is not known which name the server's certificate must have (%s)", describe(certs[0]))
 	}
 	options := x509.VerifyOptions{
 		Roots:         v.roots.trusted(),

@@ -49,13 +49,13 @@ var weaknessTable = [...]struct {
 }{
 	{ObsoleteTLS10, "obsolete-tls-1.0", "TLS 1.0 and 1.1: signatures and records rest on MD5 and SHA-1; withdrawn in 2021 (RFC 8996). Brings the suites with ECDHE and CBC with it: there are no better ones before 1.2."},
 	{ObsoleteTLS11, "obsolete-tls-1.1", "TLS 1.1: as 1.0 (RFC 8996)."},
-	{BrokenRC4, "broken-rc4", "suites with RC4: its key stream gives the text away to whoever records enough of it (RFC 7465)."},
+	{BrokenRC4, "broken-rc4", "suites with RC4: whoever records enough of its key stream can read the text (RFC 7465)."},
 	{Broken3DES, "broken-3des", "suites with 3DES: blocks of 64 bits repeat within some gigabytes of one session (CVE-2016-2183, Sweet32)."},
 	{LeakyCBCSHA256, "leaky-cbc-sha256", "suites with CBC and SHA-256: Go's TLS does not hide how long their padding takes to check (CVE-2013-0169, Lucky 13)."},
 	{RecordableRSAKeyExchange, "recordable-rsa-key-exchange", "suites whose key is sent under the certificate's RSA key: no forward secrecy. Who records today and gets the key later reads it all."},
 	{ForgeableSHA1Certificates, "forgeable-sha1-certificates", "certificates signed with SHA-1: a second one with the same signature can be made (RFC 9155)."},
 	{BreakableShortRSA, "breakable-short-rsa", "certificates with RSA keys of 1024 to 2047 bits: within reach of whoever can afford it (NIST SP 800-131A)."},
-	{ExpiredCertificates, "expired-certificates", "certificates of servers past their date: verified as of the last moment at which all of them were valid. Revocations after that are nobody's business any more."},
+	{ExpiredCertificates, "expired-certificates", "certificates of servers past their date: verified as of the last moment at which all of them were valid. Revocations after that have no effect."},
 	{AnyName, "any-name-in-certificates", "a server's certificate may bear any name, if only an authority signed it: any other customer of that authority can pose as this server."},
 }
 

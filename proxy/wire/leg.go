@@ -302,7 +302,7 @@ func (l *Leg) Ask(b []byte, allowed time.Duration) bool {
 }
 
 // ErrSpoke says that the peer spoke before it was asked: see Ask.
-var ErrSpoke = errors.New("the other side spoke before it was asked")
+var ErrSpoke = errors.New("the other side sent data before it was expected")
 
 // errBlocked says that there is no room for all of the question. The ioState's rest is what
 // is left to write.

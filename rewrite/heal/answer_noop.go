@@ -9,10 +9,10 @@ import (
 func answerNOOP() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "answer-noop",
-		Heals: "a Cisco PIX that paints parts of a message over with X's once the client has said NOOP",
-		Doc: "PIX 4.2(2) takes what follows a NOOP for commands that it does not know (CSCdk46673). Where the greeting is one that a PIX " +
-			"has painted over, NOOP is answered with 250 here, and the server never hears it. A client that says NOOP to keep a session " +
-			"open does not do so then: the server's own timeout counts. The proxy itself says no NOOP.",
+		Heals: "a Cisco PIX that overwrites parts of a message with X's once the client has sent NOOP",
+		Doc: "PIX 4.2(2) takes what follows a NOOP for commands that it does not know (CSCdk46673). If a PIX has overwritten the " +
+			"greeting, the rule answers NOOP with 250, and the server never receives it. So a client that sends NOOP does not keep the " +
+			"session open: the server's own timeout counts. The proxy itself sends no NOOP.",
 		Source:  "KB Q197183; KB320027; KB Q295725",
 		Entries: []string{"L09"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {

@@ -18,10 +18,10 @@ func authPrompts() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "auth-prompts",
 		Heals: "clients that compare the prompts of AUTH LOGIN letter by letter, or fail on a first 334 that is not base64",
-		Doc: "Clients are to ignore what AUTH LOGIN asks, and servers ask in many words. Xerox's printers, Outlook Express and some " +
-			"libraries know `Username:` and `Password:` alone, and hang up at anything else: the two prompts become these. Exchange " +
-			"answers AUTH NTLM and AUTH GSSAPI with words such as `334 ntlm supported`, which strict clients decode as base64: where the " +
-			"client has said nothing beyond the mechanism, such words are left out.",
+		Doc: "Clients should ignore the text of the prompts of AUTH LOGIN, and servers send many different texts. Xerox's printers, " +
+			"Outlook Express and some libraries know only `Username:` and `Password:`, and hang up at anything else: the rule sends " +
+			"these two. Exchange answers AUTH NTLM and AUTH GSSAPI with words such as `334 ntlm supported`, which strict clients decode " +
+			"as base64. If the client has sent nothing but the mechanism, the rule removes such words.",
 		Symptoms: []string{"non-empty initial GSSAPI challenge from server", "334 ntlm supported", "Server Response got no username request",
 			"Server Response got no password request"},
 		Source: "draft-murchison-sasl-login-00, 2; Exim specification, LOGIN; MS-SMTPNTLM; Postfix, smtp_reply_filter; Beckhoff TwinCAT SMTP Server (0x8013, 0x8014); " +

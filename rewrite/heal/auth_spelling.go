@@ -11,10 +11,10 @@ func authSpelling() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "auth-spelling",
 		Heals: "clients that know AUTH=LOGIN or AUTH LOGIN, before servers that offer the other",
-		Doc: "An obsolete form of AUTH has an equals sign behind the keyword. Outlook Express 4 to 6 and Exchange 5.0 look for that, and do not log " +
-			"in without it; Lotus Domino 5.0.4 offers nothing else, and clients of today find no AUTH there. Where the server offers AUTH " +
-			"with the sign alone, it is shown without the sign too, for us and for the client. Old clients need the option " +
-			"`show`, which is off at first: strict clients of today refuse a keyword with an equals sign in it.",
+		Doc: "An obsolete form of AUTH has an equals sign after the keyword. Outlook Express 4 to 6 and Exchange 5.0 look for this form, " +
+			"and do not log in without it. Lotus Domino 5.0.4 offers no other, and modern clients find no AUTH there. If the server " +
+			"offers AUTH only with the sign, the rule also offers it without, to the proxy and to the client. Old clients need the " +
+			"option `show`, which is off by default: strict modern clients refuse a keyword with an equals sign in it.",
 		Symptoms: []string{"SMTP AUTH extension not supported by server", "EHLO keyword contains invalid character"},
 		Source: "Postfix, broken_sasl_auth_clients, and HISTORY 20010121 and 20010515; RFC 4954; " +
 			"github.com/thunderbird/thunderbird-android/issues/8715",

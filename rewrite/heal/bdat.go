@@ -10,10 +10,10 @@ import (
 func bdatBlanks() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "bdat-blanks",
-		Heals: "clients that say BDAT with more blanks than its form has",
-		Doc: "RFC 3030 has one blank before the number and one before LAST, and servers do not agree on what more of them mean. " +
-			"Blanks too many, between the words and at the end, are left out. Any other BDAT that cannot be read ends the session, " +
-			"for its octets would be read as commands.",
+		Heals: "clients that send BDAT with more blanks than its syntax has",
+		Doc: "RFC 3030 has one blank before the number and one before LAST, and servers disagree about further blanks. The rule removes " +
+			"these, between the words and at the end. Any other BDAT that cannot be read ends the session, because its octets would be " +
+			"read as commands.",
 		Source: "RFC 3030, 2",
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{Line: func(_ rewrite.Session, octets []byte) []byte { return oneBlankEach(octets) }}, nil

@@ -12,10 +12,10 @@ func deferAuthFailures() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "defer-auth-failures",
 		Heals: "senders that bounce their whole queue while the server refuses their login for a while",
-		Doc: "A server whose directory is down, or a password that has expired, leads to 535, and some senders return every mail then. " +
-			"The refusal becomes 454, as Postfix does it for itself with smtp_sasl_auth_soft_bounce, and the mail stays in the " +
-			"sender's queue. People who type a password must hear that it is wrong, and a sender that tries again may have its account " +
-			"locked: name the senders in the option `clients`.",
+		Doc: "A server answers 535 if its directory is down or a password has expired, and some senders then return every mail. The rule " +
+			"changes this refusal to 454, as Postfix does for itself with smtp_sasl_auth_soft_bounce, and the mail stays in the sender's " +
+			"queue. People who type a password need to see that it is wrong, and a sender that tries again may have its account locked: " +
+			"name the senders in the option `clients`.",
 		Symptoms: []string{"535 5.7.3 Authentication unsuccessful", "535 5.7.8 Error: authentication failed"},
 		Source:   "Postfix, smtp_sasl_auth_soft_bounce; RFC 4954, 6",
 		Entries:  []string{"L39"},

@@ -10,10 +10,10 @@ const heldText = 512
 func dotWithText() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "dot-with-text",
-		Heals: "firewalls and servers that do not see the end of a message when its dot comes in a packet of its own",
-		Doc: "The last 512 octets of a message are held back until its end is there, and go in one write with the dot. The PIX loses " +
-			"an end that two packets share (CSCds90792). If more than that is written at the end, the network may still part it, but " +
-			"seldom at the dot. CHUNKING, which a PIX does not know, passes by count.",
+		Heals: "firewalls and servers that do not see the end of a message if its dot comes in a packet of its own",
+		Doc: "The rule holds back the last 512 octets of a message until it ends, and sends them in one write with the dot. The PIX loses " +
+			"an end that two packets share (CSCds90792). If the last write is longer, the network may still split it, but seldom at the " +
+			"dot. CHUNKING, which a PIX does not know, passes by count.",
 		Symptoms: []string{"timed out while sending end of data -- message may be sent more than once"},
 		Source:   "KB Q295725; Postfix, smtp_pix_workarounds; Exim specification, tcp_nodelay",
 		Entries:  []string{"L08", "L74"},

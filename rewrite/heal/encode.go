@@ -17,14 +17,14 @@ func offer8BITMIME() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "offer-8bitmime",
 		Heals: "senders that bounce 8-bit mail because the server does not offer 8BITMIME",
-		Doc: "Where the server does not offer 8BITMIME the client is offered it, and BODY is taken out of MAIL. A message that the " +
-			"client has declared with BODY=8BITMIME goes to the server with its text parts that are labelled 8bit made " +
-			"quoted-printable (RFC 6152, 3), and SIZE is taken out of its MAIL. All else passes as it is. What has 8-bit " +
-			"octets then is refused at its end with 554 5.6.3: other parts than text, parts that are signed or encrypted, parts " +
-			"without the label or that cannot be read in one way only, and, unless `signatures` says otherwise, messages with " +
-			"DKIM-Signature, which encoding makes invalid. 8-bit octets in the message's own header pass. CHUNKING of such a " +
-			"server is hidden, so that every message is seen. With `text = \"pass\"` messages pass unchanged, for servers " +
-			"that take 8 bits and do not say so.",
+		Doc: "If the server does not offer 8BITMIME, the rule offers it to the client, and removes BODY from MAIL. If the client has " +
+			"declared a message with BODY=8BITMIME, its text parts that are labelled 8bit become quoted-printable (RFC 6152, 3), and " +
+			"SIZE is removed from its MAIL. Everything else passes unchanged. If a message then still has 8-bit octets in its body, it " +
+			"is refused at its end with 554 5.6.3. This concerns parts other than text, parts that are signed or encrypted, parts " +
+			"without the label, parts that can be read in more than one way, and, unless `signatures` says otherwise, messages with " +
+			"DKIM-Signature, which encoding makes invalid. 8-bit octets in the message's own header pass. The rule hides CHUNKING of " +
+			"such a server, so that it sees every message. With `text = \"pass\"` messages pass unchanged, for servers that accept 8 " +
+			"bits and do not offer 8BITMIME.",
 		Symptoms: []string{"554 5.6.1 Body type not supported by Remote Host", "500 Host does not support 8bitmime",
 			"554 5.6.3 the message has 8-bit text that cannot be made 7-bit"},
 		Source:  "RFC 6152, 3; RFC 2045, 6.4 and 6.7; RFC 6376, 5.3; KB320027; KB Q198415; KB Q295734; Domino 8 help",
@@ -129,11 +129,11 @@ func label8Bit() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "label-8bit",
 		Heals: "clients that send 8-bit text without a label that says so",
-		Doc: "Every text part of a message that has no Content-Transfer-Encoding, or 7bit, is labelled 8bit, with the character set " +
-			"of the option `charset` where it names none or us-ascii, and MAIL says BODY=8BITMIME where the server offers that. Or, " +
-			"with `mode = \"encode\"`, it becomes quoted-printable. The header has gone when the first 8-bit octet comes, so that " +
-			"this is done to messages of 7 bits too: name the clients that need it with the option `clients`. What is signed " +
-			"stays as it is. CHUNKING is hidden from these clients, and SIZE taken out of their MAIL.",
+		Doc: "If a text part of a message has no Content-Transfer-Encoding, or 7bit, the rule labels it 8bit. If the part names no " +
+			"character set, or us-ascii, it gets that of the option `charset`. MAIL gets BODY=8BITMIME if the server offers that. With " +
+			"`mode = \"encode\"` the part becomes quoted-printable instead. The header has already passed when the first 8-bit octet " +
+			"comes, so messages of 7 bits are changed too: name the clients that need this with the option `clients`. Signed parts stay " +
+			"as they are. The rule hides CHUNKING from these clients, and removes SIZE from their MAIL.",
 		Source:  "RFC 1428; RFC 2045, 6.1; Sendmail 8.12.10 release notes; KB Q195215",
 		Entries: []string{"L69"},
 		Options: []rewrite.Option{
@@ -174,11 +174,11 @@ func leadingDots() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "leading-dots",
 		Heals: "servers that cut messages at lines that begin with a dot",
-		Doc: "In parts that are quoted-printable a dot that begins a line becomes =2E, which changes nothing for the reader. Text parts " +
-			"of 7 or 8 bits become quoted-printable with `mode = \"encode\"`, all of them, since the header has gone when the dot comes; " +
-			"or get a blank before the dot with `mode = \"blank\"`, which the reader sees. Base64 has no dots. Where such a line is " +
-			"left, in a part that is signed, say, the message passes, or is refused with 554 at its end with `rest = \"refuse\"`. " +
-			"CHUNKING is hidden, so that every message is seen.",
+		Doc: "In quoted-printable parts a dot that begins a line becomes =2E, which changes nothing for the reader. With `mode = " +
+			"\"encode\"`, text parts of 7 or 8 bits become quoted-printable; all of them do, because the header has already passed when " +
+			"the dot comes. With `mode = \"blank\"` they get a blank before the dot, which the reader sees. Base64 has no dots. If such " +
+			"a line is left, for example in a signed part, the message passes, or with `rest = \"refuse\"` is refused with 554 at its " +
+			"end. The rule hides CHUNKING, so that it sees every message.",
 		Source:  "KB Q140935; KB843401; RFC 2045, 6.7; Sendmail 8.7.2 release notes",
 		Entries: []string{"L66"},
 		Options: []rewrite.Option{

@@ -11,11 +11,11 @@ func advertiseESMTP() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "advertise-esmtp",
 		Heals: "Exchange 5.0, which speaks ESMTP and does not say so in its greeting",
-		Doc: "Clients that look for the word ESMTP in the greeting stay with HELO, and have no SIZE, AUTH, DSN or STARTTLS. " +
-			"A 220 greeting without the word gets it behind the host name, or in a line of its own as Microsoft's fix does it, " +
-			"if it is Exchange 5.0's, if a firewall has painted it over, or if this server has accepted EHLO within a day. " +
-			"Should the server refuse EHLO after all, in whatever words, or not answer it in 15 seconds, HELO is said instead, " +
-			"and for a day the word is not promised again.",
+		Doc: "Clients that look for the word ESMTP in the greeting and do not find it use HELO, and have no SIZE, AUTH, DSN or STARTTLS. " +
+			"The rule adds the word to a 220 greeting, after the host name, or in a line of its own as Microsoft's fix does. It does so " +
+			"if the greeting is Exchange 5.0's, if a firewall has overwritten it, or if this server has accepted EHLO within a day. If " +
+			"the server refuses EHLO after all, with any text, or does not answer it in 15 seconds, the rule sends HELO instead, and " +
+			"does not add the word again for a day.",
 		Symptoms: []string{"220 ****************"},
 		Source:   "KB Q164060; KB Q194131; RFC 1869, 4.1.1; github.com/pear/Net_SMTP/issues/5",
 		Entries:  []string{"L02", "L06"},
@@ -23,7 +23,7 @@ func advertiseESMTP() rewrite.Rule {
 			{Name: "style", Default: "word", Values: []string{"word", "line"},
 				Doc: "\"word\": 220 host ESMTP rest; \"line\": 220-host rest, 220 ESMTP spoken here"},
 			{Name: "when", Default: "known", Values: []string{"known", "always"},
-				Doc: "\"known\": where something says that the server knows EHLO; \"always\": before every server"},
+				Doc: "\"known\": if something shows that the server knows EHLO; \"always\": before every server"},
 		},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			a := advertiser{word: advertiseWord, always: o.Text("when") == "always"}
@@ -140,19 +140,19 @@ func fallBackToHELO() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "fall-back-to-helo",
 		Heals: "servers that refuse EHLO or hang up on it, for clients that do not try HELO by themselves",
-		Doc: "Sendmail 8.6, old gateways and firewalls answer EHLO with 500 or hang up. HELO is said instead, on a fresh " +
-			"connection if need be, and the client gets an EHLO answer without keywords. A 501 for the name in it passes. " +
-			"A server that knows neither, as one of LMTP, is heard on EHLO. " +
-			"Where the server hangs up, EHLO is said once more before, and HELO never to a server that greets with the word ESMTP " +
-			"or has answered EHLO within a day: one lost connection must not cost TLS and AUTH. " +
-			"A server that has hung up twice is remembered for a day.",
+		Doc: "Sendmail 8.6, old gateways and firewalls answer EHLO with 500 or hang up. The rule sends HELO instead, on a fresh " +
+			"connection if necessary, and the client gets an EHLO reply without keywords. A 501 for the name in EHLO passes. If the " +
+			"server knows neither command, as one of LMTP, the client gets its reply to EHLO. If the server hangs up, the rule sends " +
+			"EHLO once more before it sends HELO. It never sends HELO to a server that greets with the word ESMTP or has answered EHLO " +
+			"within a day: one lost connection must not cost TLS and AUTH. If a server has hung up twice, the rule remembers this for a " +
+			"day.",
 		Symptoms: []string{"500 Command unrecognized", "500 Syntax error, command \"XXXX\" unrecognized", "550 Huh?",
 			"while performing the EHLO handshake", "Remote host closed connection in response to EHLO"},
 		Source:  "KB Q245787; KB Q100352; KB Q197142; RFC 5321, 3.2 and 4.1.4; KB320027",
 		Entries: []string{"L07", "L20", "L21"},
 		Options: []rewrite.Option{
 			{Name: "remembered", Default: "ehlo", Values: []string{"ehlo", "helo"},
-				Doc: "what a server gets first that has hung up on EHLO twice within a day: \"ehlo\": EHLO, in case it has learned; " +
+				Doc: "what the rule sends first to a server that has hung up on EHLO twice within a day; \"ehlo\": EHLO, in case the server has changed; " +
 					"\"helo\": HELO at once, which saves a connection for each session, and costs TLS and AUTH if something else cut those connections"},
 		},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {

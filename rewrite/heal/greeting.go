@@ -10,10 +10,10 @@ import (
 func hideESMTP() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "hide-esmtp",
-		Heals: "clients that say EHLO where the greeting has the word ESMTP, and are better off with HELO",
-		Doc: "The word ESMTP in a 220 greeting becomes SMTP, as the switch AdvertiseSMTPExtensions of Exchange 5.0 and 5.5 has it, " +
-			"so that clients that go by the greeting stay with HELO. An EHLO that comes all the same passes. Limit the rule to such " +
-			"clients with the option `clients`: without EHLO there is no AUTH, SIZE, DSN or STARTTLS.",
+		Heals: "clients that send EHLO if the greeting has the word ESMTP, and work better with HELO",
+		Doc: "The rule changes the word ESMTP in a 220 greeting to SMTP, as the switch AdvertiseSMTPExtensions of Exchange 5.0 and 5.5 " +
+			"does, so that clients that go by the greeting use HELO. If a client sends EHLO all the same, it passes. Limit the rule to " +
+			"such clients with the option `clients`: without EHLO there is no AUTH, SIZE, DSN or STARTTLS.",
 		Source:  "KB Q194131; RFC 1869, 4.1.1",
 		Entries: []string{"L02"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
@@ -34,9 +34,9 @@ func hostNameFirst() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "host-name-first",
 		Heals: "clients that want the server's name as the first word of the greeting and of the answer to HELO and EHLO",
-		Doc: "IBM VM SMTP V2R2 hangs up on `220 All set, fire away`, and RFC 5321 has a domain as the first word. Where the first word is " +
-			"no domain with a dot and no address in brackets, a name is put before the text: the option `name`, or the name that the " +
-			"greeting has, or the proxy's own. Words that a firewall has painted over with asterisks give way to it.",
+		Doc: "IBM VM SMTP V2R2 hangs up on `220 All set, fire away`, and RFC 5321 requires a domain as the first word. If the first word " +
+			"is neither a domain with a dot nor an address in brackets, the rule puts a name before the text: the option `name`, or the " +
+			"name in the greeting, or the proxy's own. The name replaces words that a firewall has overwritten with asterisks.",
 		Symptoms: []string{"220 All set, fire away", "250 Hi there, pleased to meet you", "220 SMTP/cmap"},
 		Source:   "KB Q102107; KB Q112286; KB320027; RFC 5321, 4.2; rapid7/recog (Lotus Domino)",
 		Entries:  []string{"L03", "L06", "L110", "L112", "L125"},
@@ -119,9 +119,9 @@ const leastPainted = 4
 func refusedGreeting() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "refused-greeting",
-		Heals: "servers whose greeting refuses the client, and that go on all the same, for clients that do not heed it",
-		Doc: "After a greeting of 4xx or 5xx every command but QUIT is answered with 503 (BDAT with 502), and the server does not get it. The text of the " +
-			"greeting passes as it came: senders go to another server by it.",
+		Heals: "servers that refuse the client in their greeting, and continue all the same, for clients that ignore the refusal",
+		Doc: "After a greeting of 4xx or 5xx the rule answers every command but QUIT with 503 (BDAT with 502), and the server does not " +
+			"get it. The text of the greeting passes unchanged: senders use it to decide whether to try another server.",
 		Source:  "RFC 5321, 3.1; Postfix smtp_skip_5xx_greeting",
 		Entries: []string{"L05"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {

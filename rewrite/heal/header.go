@@ -14,18 +14,18 @@ func headerFields() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "header-fields",
 		Heals: "readers that want From on one line, refuse a Sender, or miss the Date or the Message-ID",
-		Doc: "In the message's own header the fields that `unfold` names become one line each, as long as that is not over 998 octets; " +
-			"those that `remove` names are left out; and those of `add`, Date and Message-ID, are put before the empty line if they are " +
-			"not there. A message that has no header at all gets one then. The Date is the time when the message is passed on. " +
-			"A signature of the sender's (DKIM) that covers such a field may become invalid. CHUNKING is hidden, so that every " +
-			"message is seen, and SIZE taken out of MAIL where fields are added.",
+		Doc: "The rule changes the message's own header. It makes each field that `unfold` names one line, if that has no more than 998 " +
+			"octets; it removes the fields that `remove` names; and it adds the fields of `add`, Date and Message-ID, before the empty " +
+			"line if they are missing. A message that has no header at all then gets one. The Date is the time when the message is " +
+			"passed on. A signature of the sender's (DKIM) that covers such a field may become invalid. The rule hides CHUNKING, so that " +
+			"it sees every message, and removes SIZE from MAIL if it adds fields.",
 		Symptoms: []string{"554 Originator address does not match authentication credential"},
 		Source:   "Sendmail operations guide, SingleLineFromHeader; KB Q188250; KB Q199051; RFC 5322, 2.2.3 and 3.6",
 		Entries:  []string{"L72", "L120"},
 		Options: []rewrite.Option{
 			{Name: "unfold", Default: []string{}, Doc: "the fields that become one line, as in [\"From\"]"},
-			{Name: "remove", Default: []string{}, Doc: "the fields that are left out, as in [\"Sender\"]"},
-			{Name: "add", Default: []string{}, Doc: "the fields that are added where they are missing: \"Date\", \"Message-ID\""},
+			{Name: "remove", Default: []string{}, Doc: "the fields that are removed, as in [\"Sender\"]"},
+			{Name: "add", Default: []string{}, Doc: "the fields that are added if they are missing: \"Date\", \"Message-ID\""},
 		},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			h := headerChange{unfold: o.List("unfold"), remove: o.List("remove"), add: o.List("add")}

@@ -9,10 +9,11 @@ import (
 func maskedEHLO() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "masked-ehlo",
-		Heals: "firewalls that make NOOP of EHLO, or paint keywords over with X's, as Cisco's PIX does",
-		Doc: "EHLO behind such a firewall gets the server's answer to NOOP, a lone `250 OK`, and the server then refuses MAIL for want of " +
-			"a hello. HELO is said, and the client gets its answer. Should the server refuse it with 503, it has known EHLO: EHLO is " +
-			"said on a fresh connection, its answer passes, and for a day so do others. Keywords of nothing but X's are left out.",
+		Heals: "firewalls that change EHLO to NOOP, or overwrite keywords with X's, as Cisco's PIX does",
+		Doc: "Behind such a firewall, EHLO gets the server's reply to NOOP, a lone `250 OK`, and the server then refuses MAIL because it " +
+			"has got no EHLO or HELO. The rule sends HELO, and the client gets the reply to it. If the server refuses HELO with 503, the " +
+			"lone OK was its reply to EHLO: the rule sends EHLO on a fresh connection and lets the reply pass, as all such replies for a " +
+			"day. It removes keywords that consist of X's only.",
 		Symptoms: []string{"250-XXXXXXXX"},
 		Source:   "KB320027; nmap service probes (ArGoSoft behind PIX)",
 		Entries:  []string{"L07"},
@@ -85,10 +86,10 @@ func isPainted(name string) bool {
 func heloToEHLO() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "helo-to-ehlo",
-		Heals: "printers and old programs that say HELO to a server that takes logins only after EHLO",
-		Doc: "Where the server is known to speak ESMTP, it gets EHLO for the client's HELO, and the client the first line of the answer. " +
-			"A client that says AUTH without having been offered it can log in then. If the server refuses EHLO, it gets HELO. No rule " +
-			"does what a client does not do by itself: a device that has no password does not log in.",
+		Heals: "printers and old programs that send HELO to a server that accepts logins only after EHLO",
+		Doc: "If the server is known to support ESMTP, the rule sends it EHLO in place of the client's HELO, and the client gets the " +
+			"first line of the reply. A client that sends AUTH without having been offered it can then log in. If the server refuses " +
+			"EHLO, the rule sends HELO. No rule does what a client does not do by itself: a device that has no password does not log in.",
 		Symptoms: []string{"503 5.5.1 Error: authentication not enabled", "530 5.7.0 Authentication required", "503 AUTH command used when not advertised"},
 		Source:   "simonrob/email-oauth2-proxy#232; 4IceG/luci-app-sms-tool-js#46; Exim specification, allow_auth_unadvertised; nodemailer/nodemailer#18; RFC 5321, 4.1.1.1",
 		Entries:  []string{"L22", "L129"},
@@ -126,9 +127,9 @@ func answerHELO(t *rewrite.Turn) {
 func retryEHLO() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "retry-ehlo",
-		Heals: "Office 365, which refuses the first EHLO of some clients with 500 5.3.3, and takes the second",
-		Doc: "An EHLO or HELO that gets 500 with the enhanced status code 5.3.3 is said once more, once in a session. If something " +
-			"before it has got there, such as a PROXY header that the server was not told of, this hides it.",
+		Heals: "Office 365, which refuses the first EHLO of some clients with 500 5.3.3, and accepts the second",
+		Doc: "If an EHLO or HELO gets 500 with the enhanced status code 5.3.3, the rule sends it once more, once in a session. The rule " +
+			"also hides the cause if the server has received something else before, such as a PROXY header that it does not expect.",
 		Symptoms: []string{"500 5.3.3 Unrecognized command '????'"},
 		Source:   "muquit/mailsend#152",
 		Entries:  []string{"L128"},

@@ -16,13 +16,13 @@ func fixHelloName() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "fix-hello-name",
 		Heals: "servers that refuse the name in HELO or EHLO: a dot at its end, underscores, bare addresses, none",
-		Doc: "IIS 4 and 5 and MCIS 2 answer `EHLO sub2.` with 501 Invalid Address, HELO likewise, and mail stops. " +
-			"Others refuse underscores, an address without brackets, blanks, or an empty argument. " +
-			"The name passes as it came. Once this server has refused it, the rule says EHLO again: " +
-			"dots at the end and blanks go, underscores become hyphens, an address is put in brackets, a name in letters " +
-			"beyond ASCII becomes its A-label; no name, or one that cannot be mended, becomes the option `name` or the " +
-			"client's address, and so do localhost and 127.0.0.1 if the server refuses them. The rule remembers for a day " +
-			"what a server refuses, and mends that at once; it knows IIS 4 and 5 and MCIS 2 by their greeting.",
+		Doc: "IIS 4 and 5 and MCIS 2 answer `EHLO sub2.` with 501 Invalid Address, and HELO likewise, and no mail passes. Other servers " +
+			"refuse underscores, an address without brackets, blanks, or an empty argument. At first the name passes unchanged. Once " +
+			"this server has refused it, the rule sends EHLO again with a mended name: it removes dots at the end and blanks, changes " +
+			"underscores to hyphens, puts an address in brackets, and changes a name with letters beyond ASCII to its A-label. A name " +
+			"that is missing or cannot be mended becomes the option `name` or the client's address, and so do localhost and 127.0.0.1 if " +
+			"the server refuses them. The rule remembers for a day what a server refuses, and mends that at once; it recognises IIS 4 " +
+			"and 5 and MCIS 2 by their greeting.",
 		Symptoms: []string{"501 Invalid Address", "501 syntactically invalid HELO argument(s)", "syntactically invalid argument(s)",
 			"501 5.5.4 Empty HELO/EHLO argument not allowed, closing connection.", "501 EHLO requires a valid host name as operand", "552 Invalid domain name in HELO command",
 			"501 5.5.4 Invalid domain name", "501 5.5.4 Invalid command arguments: Invalid domain name", "550 5.5.0 Invalid EHLO/HELO domain", "550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)",
@@ -33,7 +33,7 @@ func fixHelloName() rewrite.Rule {
 			"github.com/AfterShip/email-verifier/issues/52; github.com/zone-eu/zone-mta/issues/162",
 		Entries: []string{"L03", "L25"},
 		Options: []rewrite.Option{
-			{Name: "name", Default: "", Doc: "said at once in place of a name that is missing, cannot be mended, or is localhost; default: the client's address, once the server has refused the name"},
+			{Name: "name", Default: "", Doc: "sent at once in place of a name that is missing, cannot be mended, or is localhost; default: the client's address, once the server has refused the name"},
 			{Name: "domain", Default: "", Doc: "appended at once to a name of one label: \"example.com\" makes sub2.example.com of sub2"},
 			{Name: "map", Default: map[string]string{}, Doc: `names replaced at once by others, compared without regard to case, as in { "sub2" = "mail.example.com" }`},
 			{Name: "when", Default: "refused", Values: []string{"refused", "always"},

@@ -5,11 +5,12 @@ import "smtpshim/rewrite"
 func hideFailedSTARTTLS() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "hide-failed-starttls",
-		Heals: "servers that offer STARTTLS and refuse it, for clients that then give the mail up",
-		Doc: "A server without a certificate may offer STARTTLS all the same and answer 454 or 554. With client_tls.mode pass, STARTTLS is " +
-			"between client and server, and the refusal reaches the client, which may bounce the mail. Once the server has refused it, the " +
-			"keyword is hidden for a while. Whoever stands between can forge such a refusal, and mail goes in clear " +
-			"then: the rule is in no set, and only for networks that are trusted. Where TLS with the server is ours, server_tls.mode decides.",
+		Heals: "servers that offer STARTTLS and refuse it, for clients that then give up the mail",
+		Doc: "A server without a certificate may offer STARTTLS all the same, and answer it with 454 or 554. With client_tls.mode pass, " +
+			"STARTTLS is between client and server, and the refusal reaches the client, which may bounce the mail. After a refusal the " +
+			"rule hides the keyword for a while. An attacker on the network can forge the refusal, and mail then goes in clear. So the " +
+			"rule is in no set, and only for trusted networks. If smtpshim itself uses TLS with the server, server_tls.mode decides " +
+			"instead.",
 		Symptoms: []string{"554 Unable to initialize security subsystem", "454 TLS currently unavailable", "454 TLS not available due to temporary reason", "454 4.7.0 TLS not available due to local problem"},
 		Source:   "KB Q237327; RFC 3207, 4; github.com/bbottema/simple-java-mail/issues/266; Sendmail, Try_TLS; Postfix, smtpd",
 		Entries:  []string{"L100"},
@@ -18,7 +19,7 @@ func hideFailedSTARTTLS() rewrite.Rule {
 			return client == rewrite.ClientTLSPass && server == rewrite.ServerTLSOff
 		},
 		Options: []rewrite.Option{{Name: "seconds", Default: int64(3600), Most: dayLong,
-			Doc: "for how long the keyword is hidden behind a refusal"}},
+			Doc: "seconds for which the keyword is hidden after a refusal"}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			rest := int(o.Number("seconds"))
 			return rewrite.Actions{

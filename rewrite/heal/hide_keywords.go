@@ -10,20 +10,20 @@ func hideKeywords() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "hide-keywords",
 		Heals: "clients that fail on an extension that the server offers, or use it wrongly",
-		Doc: "The keywords of the option `keywords` are taken out of the EHLO reply that the client gets. The server still " +
-			"knows them, and the proxy uses them. With the option `clients` they are hidden from some clients only: " +
-			"PIPELINING from Windows 2003, say, which counts the replies to a group wrongly (KB822105). The other options " +
-			"are for clients that use a hidden extension all the same, and for servers that cannot do what they offer.",
+		Doc: "The rule removes the keywords of the option `keywords` from the EHLO reply that the client gets. The server still knows them, " +
+			"and the proxy still uses them. The option `clients` hides them from some clients only, such as PIPELINING from Windows 2003, " +
+			"which miscounts the replies to a group of commands (KB822105). The other options are for clients that use a hidden extension " +
+			"all the same, and for servers that cannot do what they offer.",
 		Symptoms: []string{"554 5.6.1 Body type not supported by Remote Host", "500 Host does not support 8bitmime", "SMTPUTF8 is required, but was not offered by host"},
 		Source:   "KB822105; KB Q198415; KB Q262168; KB Q252148; Exim specification, hosts_avoid_pipelining; KB320027; grommunio/gromox#275",
 		Entries:  []string{"L28", "L48", "L50", "L51", "L52", "L54", "L71", "L92"},
 		Options: []rewrite.Option{
 			{Name: "keywords", Default: []string{}, Doc: "the keywords to hide, as in [\"PIPELINING\", \"DSN\"]"},
 			{Name: "use", Default: "proxy", Values: []string{"proxy", "nobody"},
-				Doc: "who may use what is hidden; \"proxy\": the proxy, and clients that have not asked; \"nobody\": it counts as not offered, so that without " +
-					"PIPELINING clients that send ahead have their commands said one by one"},
+				Doc: "who may use a hidden extension; \"proxy\": the proxy, and clients that do not look; \"nobody\": it counts as not offered, so that without " +
+					"PIPELINING the commands of clients that send ahead are sent one by one"},
 			{Name: "refuse", Default: "never", Values: []string{"never", "always"},
-				Doc: "whether the commands AUTH, ETRN, EXPN, HELP and VRFY get 502 where the keyword of that name is hidden"},
+				Doc: "whether the commands AUTH, ETRN, EXPN, HELP and VRFY get 502 if the keyword of that name is hidden"},
 		},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			keywords := o.List("keywords")

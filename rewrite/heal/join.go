@@ -10,10 +10,10 @@ func joinDataReply() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "join-data-reply",
 		Heals: "Windows 2003 and Exchange 2000 and 2003 as senders, which take the first line of a 354 for all of it",
-		Doc: "If the lines of the answer to DATA come apart, the sender takes the first for the whole answer and the next for the " +
-			"answer to its message: it keeps a message that was delivered, and sends it again until it expires. " +
-			"An answer to DATA with several lines becomes one line, in one write, with all their text. " +
-			"With `replies = \"all\"` every reply but EHLO's and 334 becomes one line, for clients that cannot read more.",
+		Doc: "If the lines of the reply to DATA arrive separately, the sender takes the first line for the whole reply, and the next line " +
+			"for the reply to its message. It keeps a message that was delivered, and sends it again until it expires. The rule makes a " +
+			"reply to DATA with several lines one line, in one write, with the text of all lines. With `replies = \"all\"` it does so " +
+			"with every reply but a 334 and the reply to EHLO, for clients that cannot read more.",
 		Symptoms: []string{"messages to certain domains are retried until they expire", "recipients may receive multiple copies"},
 		Source:   "KB912341; RFC 5321, 4.2.1",
 		Entries:  []string{"L60"},

@@ -9,11 +9,11 @@ import (
 func joinAuthLines() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "join-auth-lines",
-		Heals: "servers that take AUTH PLAIN with its response on the same line only, for clients that send it when they are asked",
-		Doc: "RFC 4954 lets a client say the mechanism alone and answer an empty 334. Some servers refuse the command then, before they " +
-			"have heard a name or a password. A server that has refused AUTH with a mechanism in which the client speaks first " +
-			"gets the next one with the response on its line: the client hears the 334 from us. For a day this is done at once; the " +
-			"first client hears the refusal, unless the option `when` says that the server is known to need it.",
+		Heals: "servers that accept AUTH PLAIN only with its response on the same line, for clients that send the response after a 334",
+		Doc: "RFC 4954 lets a client send the mechanism alone and answer an empty 334. Some servers refuse the command then, before they " +
+			"have received a name or a password. Once a server has refused AUTH with a mechanism in which the client sends first, the " +
+			"rule answers the next such AUTH with the 334 itself, and sends AUTH to the server with the response on its line. It does so " +
+			"at once for a day. The first client gets the refusal, unless the option `when` says that the server is known to need this.",
 		Symptoms: []string{"535 Incorrect authentication data", "Login denied"},
 		Source:   "RFC 4954, 4; github.com/curl/curl/issues/4080",
 		Entries:  []string{"L33"},

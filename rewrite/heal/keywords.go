@@ -13,11 +13,12 @@ func plainKeywords() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "plain-keywords",
 		Heals: "strict clients that fail on an EHLO reply with `AUTH=LOGIN`, AUTH without a mechanism, text in brackets or a last line OK",
-		Doc: "Exchange, Domino, Courier and others list keywords that RFC 5321 does not have, and clients give up or do not log in. " +
-			"AUTH becomes one line with every mechanism of the lines AUTH and AUTH=; where these have none, with those of X-EXPS, and " +
-			"where that has none either, it goes. Other keywords with `=` get a blank, or go if they are there with one. Keywords are " +
-			"written in upper case, and with one blank between their words; the line OK, text in brackets and what is no keyword go. " +
-			"Old clients want AUTH=LOGIN: keep the rule from them with the option `clients`.",
+		Doc: "Exchange, Domino, Courier and others list keywords that RFC 5321 does not allow, and clients give up or do not log in. AUTH " +
+			"becomes one line with every mechanism of the lines AUTH and AUTH=. If these have none, it gets those of X-EXPS; if X-EXPS " +
+			"has none either, AUTH is removed. Other keywords with `=` get a blank instead, or are removed if the server also offers " +
+			"them with a blank. Keywords become upper case, with one blank between their words. The rule removes the line OK, text in " +
+			"brackets, and everything that is no keyword. Old clients need AUTH=LOGIN: exclude them from the rule with the option " +
+			"`clients`.",
 		Symptoms: []string{"Cannot connect to server. (EHLO keyword contains invalid character)",
 			"Received invalid EHLO response line: Unexpected character in EHLO keyword", "No compatible authentication mechanisms found."},
 		Source: "RFC 5321, 4.1.1.1; thunderbird/thunderbird-android#6062 and #8715; svarshavchik/courier#50; mailcow/mailcow-dockerized#1619; jakartaee/mail-api#242; jstedfast/MailKit#603; KB257569; " +
@@ -133,8 +134,8 @@ func oneAuthLine() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "one-auth-line",
 		Heals: "servers that offer AUTH in several lines with different mechanisms, of which clients read one",
-		Doc: "The mechanisms of all lines `AUTH ...` go into the first of them, each once, as far as 512 octets go: else all lines stay. " +
-			"`AUTH=...`, which old clients read, stays as it is.",
+		Doc: "The rule puts the mechanisms of all lines `AUTH ...` into the first of them, each once, if they fit into 512 octets; " +
+			"otherwise all lines stay. A line `AUTH=...`, which old clients read, stays as it is.",
 		Source:  "Postfix HISTORY 20051119; RFC 4954, 3",
 		Entries: []string{"L27"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
@@ -180,9 +181,9 @@ func offerAuth() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "offer-auth",
 		Heals: "clients behind a firewall that takes AUTH out of the server's EHLO reply, as WatchGuard's Firebox does",
-		Doc: "The mechanisms of the option `mechanisms` are offered where the server's EHLO reply has no AUTH. That helps if the firewall " +
-			"takes away the keyword alone and lets the command pass. Where the server offers STARTTLS and TLS with it has not begun, " +
-			"nothing is offered: it may take logins inside TLS only.",
+		Doc: "If the server's EHLO reply has no AUTH, the rule offers the mechanisms of the option `mechanisms`. That helps if the " +
+			"firewall removes only the keyword and lets the command pass. If the server offers STARTTLS, and TLS with it has not begun, " +
+			"the rule offers nothing: the server may accept logins only inside TLS.",
 		Source:  "KB Q305007",
 		Entries: []string{"L117"},
 		Options: []rewrite.Option{{Name: "mechanisms", Default: []string{}, Doc: "what the server is known to take, as in [\"LOGIN\", \"PLAIN\"]"}},

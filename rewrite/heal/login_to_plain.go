@@ -10,7 +10,8 @@ func loginToPlain() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "login-to-plain",
 		Heals: "clients that log in with AUTH LOGIN alone, before servers that offer AUTH PLAIN and not LOGIN",
-		Doc:   "The client is asked for name and password; the server hears both in one AUTH PLAIN, and the client its answer.",
+		Doc: "The proxy asks the client for name and password, and sends both to the server in one AUTH PLAIN. The client gets the " +
+			"server's reply.",
 		Symptoms: []string{"504 5.7.4 Unrecognized authentication type", "535 5.7.8 Error: authentication failed: Invalid authentication mechanism",
 			"Authentication type not supported by smtp server"},
 		Source: "RFC 4616, 2; Beckhoff TwinCAT SMTP Server (0x8016); github.com/JustinIven/smtp-oauth-relay/issues/57; cakephp/cakephp#14639", Entries: []string{"L31", "L32"},

@@ -17,12 +17,12 @@ func longLines() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "long-lines",
 		Heals: "servers that refuse or cut the lines of a message that are over 998 octets long",
-		Doc: "Folds such lines, those of the header at white space (RFC 5322, 2.2.3), and elsewhere with CRLF and a blank, as a header " +
-			"line is folded; or refuses the message with 554 at its end. With `mode = \"encode\"` text of 7 or 8 bits becomes " +
-			"quoted-printable, all of it, since the header has gone when the long line comes. The lines of quoted-printable and base64 " +
-			"are broken as these allow. A message is refused if another line of its body is too long: one in a signed part, " +
-			"say. `length` is for servers that take shorter lines than others: 254 for Secure Message Guard. " +
-			"The key `long_lines` puts it in force.",
+		Doc: "The rule folds such lines, those of the header at white space (RFC 5322, 2.2.3), and others with CRLF and a blank, as a " +
+			"header line is folded; or it refuses the message with 554 at its end. With `mode = \"encode\"`, text of 7 or 8 bits becomes " +
+			"quoted-printable; all of it does, because the header has already passed when the long line comes. Lines of quoted-printable " +
+			"and base64 are broken as these encodings allow. If another line of the body is too long, for example in a signed part, the " +
+			"message is refused. The option `length` is for servers that accept only shorter lines: 254 for Secure Message Guard. The " +
+			"key `long_lines` puts the rule in force.",
 		Symptoms: []string{"554 Input line to submit longer than 254 characters", "500 5.0.0 Line too long", "501 Syntax error - line too long", "message has lines too long for transport"},
 		Source:   "RFC 5321, 4.5.3.1.6; RFC 5322, 2.2.3; RFC 2045, 6.7; KB Q180414; Exim specification, message_linelength_limit; OpenSMTPD/OpenSMTPD#1134; MailCleaner/MailCleaner#480; Kitura/Swift-SMTP#106",
 		Entries:  []string{"L10", "L67", "L118"},

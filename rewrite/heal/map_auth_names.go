@@ -14,15 +14,15 @@ import (
 func mapAuthNames() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "map-auth-names",
-		Heals: "clients that log in with a name that the server does not know, such as a directory name, and cannot be set up anew",
-		Doc: "Exchange 5.5 refuses distinguished names, and devices may hold a name that the server has not had for years. In AUTH PLAIN, LOGIN and " +
-			"CRAM-MD5 a name that is in the option `names` is replaced by the other. The password is the client's own and stays as it is; " +
-			"names are compared letter by letter.",
+		Heals: "clients that log in with a name that the server does not know, such as a directory name, and cannot be reconfigured",
+		Doc: "Exchange 5.5 refuses distinguished names, and devices may hold a name that the server has not had for years. In AUTH PLAIN, " +
+			"LOGIN and CRAM-MD5 the rule replaces a name that is in the option `names`. The password is the client's own and stays as it " +
+			"is. The rule compares names letter by letter.",
 		Symptoms: []string{"535 5.7.3 Authentication unsuccessful"},
 		Source:   "KB Q235627; RFC 4616, 2; RFC 2195, 2",
 		Entries:  []string{"L36"},
 		Options: []rewrite.Option{{Name: "names", Default: map[string]string{},
-			Doc: `the server's names by the client's, as in { "cn=scan,o=example" = "scanner" }`}},
+			Doc: `the client's names, each with the server's name that replaces it, as in { "cn=scan,o=example" = "scanner" }`}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			names := authNames(o.Table("names"))
 			if len(names) == 0 {

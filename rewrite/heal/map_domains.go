@@ -14,12 +14,13 @@ func mapDomains() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "map-domains",
 		Heals: "servers that do not know an address such as user@[192.0.2.1], or know a domain by another name",
-		Doc: "Exchange 4.0 and 5.0 do not know that mail to their own address in brackets is theirs, and refuse the recipient. The " +
-			"domain of the address in MAIL and RCPT is replaced where it is in the option `domains`. The header of the message stays as it is.",
+		Doc: "Exchange 4.0 and 5.0 do not know that mail to their own address in brackets is theirs, and refuse the recipient. The rule " +
+			"replaces the domain of the address in MAIL and RCPT if it is in the option `domains`. The header of the message stays as it " +
+			"is.",
 		Source:  "KB Q194742; RFC 5321, 4.1.3",
 		Entries: []string{"L45"},
 		Options: []rewrite.Option{{Name: "domains", Default: map[string]string{},
-			Doc: `the server's domains by the clients', compared without regard to case, as in { "[192.0.2.1]" = "example.com" }; both may be address literals`}},
+			Doc: `the clients' domains, each with the server's domain that replaces it, compared without regard to case, as in { "[192.0.2.1]" = "example.com" }; both may be address literals`}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			domains, given := map[string]string{}, o.Table("domains")
 			for _, from := range slices.Sorted(maps.Keys(given)) {

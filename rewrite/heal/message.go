@@ -14,11 +14,11 @@ func strayBytes() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  Safeguard,
 		Heals: "messages with a bare CR, a bare LF or a NUL in them, which another reader takes for a line's end",
-		Doc: "What is stray in a message is never passed on. A bare LF becomes CRLF, and CRs directly before CRLF go: CR CR LF is one " +
-			"line end. Any other bare CR, and a NUL, becomes a blank. A single dot behind a bare LF is doubled, so that it arrives. " +
-			"Two dots there stay as they are, from a client that doubles dots, until a single one shows that it does not. " +
-			"This rule counts the messages that were mended so, or refuses them with 554 at their end. It is in force on " +
-			"every route: `stray_bytes` chooses between the two.",
+		Doc: "Stray octets in a message never pass. A bare LF becomes CRLF, and CRs directly before CRLF are removed: CR CR LF is one " +
+			"line end. Any other bare CR, and a NUL, becomes a blank. A single dot after a bare LF is doubled, so that it arrives. Two " +
+			"dots there stay as they are, as from a client that doubles dots, until a single dot shows that this one does not. This rule " +
+			"counts the messages that were mended in this way, or refuses them with 554 at their end. It is in force on every route: " +
+			"`stray_bytes` chooses between the two.",
 		Symptoms: []string{"451 See http://pobox.com/~djb/docs/smtplf.html", "451 Failed Naked LF", "550 5.6.11 SMTPSEND.BareLinefeedsAreIllegal",
 			"Error: bare <LF> received"},
 		Source:  "RFC 5321, 2.3.8 and 4.1.1.4; Postfix, smtpd_forbid_bare_newline; CVE-2023-51764; bruceg/nullmailer#76 (CR CR LF); KB2998901",
@@ -49,8 +49,8 @@ func lfEnds() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "lf-ends",
 		Heals: "clients that end lines with LF alone, and messages with LF.LF",
-		Doc: "Their lines are taken as if CRLF ended them. For anybody else that is how one message is made two: " +
-			"the key `lf_ends` puts the rule in force for the networks that it names.",
+		Doc: "The proxy reads the lines of such clients as if CRLF ended them. From any other client, one message could become two in " +
+			"this way. So the key `lf_ends` puts the rule in force only for the networks that it names.",
 		Symptoms: []string{"while waiting for the message body", "500 5.5.2 a command ends with CRLF"},
 		Source:   "KB Q152944; RFC 5321, 2.3.8",
 		Entries:  []string{"L63", "L64"},
@@ -84,7 +84,7 @@ func chunking() rewrite.Rule {
 	return rewrite.Rule{
 		Name:    "chunking",
 		Heals:   "servers whose CHUNKING or BINARYMIME does not work, and firewalls that do not know BDAT",
-		Doc:     "Takes both keywords out of the EHLO reply, so that clients send by DATA. The key `chunking` puts it in force.",
+		Doc:     "The rule removes both keywords from the EHLO reply, so that clients send by DATA. The key `chunking` puts the rule in force.",
 		Source:  "KB821733; KB973486",
 		Entries: []string{"L70", "L71"},
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
@@ -96,10 +96,11 @@ func chunking() rewrite.Rule {
 func bdatToData() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "bdat-to-data",
-		Heals: "servers without CHUNKING, for clients that know BDAT alone, or do better with it",
-		Doc: "The client is offered CHUNKING (never BINARYMIME), and its chunks go to the server as one message by DATA, with " +
-			"dots stuffed and stray line ends mended. Each chunk but the last is answered by us as received; the last by the " +
-			"server. RSET between chunks costs the connection to the server. It is in no set: a client that can do BDAT can do DATA.",
+		Heals: "servers without CHUNKING, for clients that support only BDAT, or work better with it",
+		Doc: "The rule offers CHUNKING to the client (never BINARYMIME), and sends the client's chunks to the server as one message by " +
+			"DATA, with dots stuffed and stray line ends mended. The proxy itself confirms each chunk but the last; the server answers " +
+			"the last. RSET between chunks costs the connection to the server. The rule is in no set: a client that supports BDAT also " +
+			"supports DATA.",
 		Symptoms: []string{"550 5.6.11 SMTPSEND.BareLinefeedsAreIllegal"},
 		Source:   "RFC 3030; KB821733; KB2998901",
 		Entries:  []string{"L70"},

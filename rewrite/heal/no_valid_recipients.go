@@ -6,10 +6,10 @@ func noValidRecipients() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "no-valid-recipients",
 		Heals: "servers that take a message although they have refused all its recipients, and lose it",
-		Doc: "Where the server has refused every recipient of a mail, the client gets 554 for DATA, or 451 if a refusal was " +
-			"temporary, and the server does not get the command. Where DATA went out with the recipients in a group, and the server " +
-			"says 354, the message is refused at its end, which the server never gets. A message of nothing but its end passes: a " +
-			"client that has read the refusals cancels in that way.",
+		Doc: "If the server has refused every recipient of a mail, the client gets 554 for DATA, or 451 if a refusal was temporary, and " +
+			"the server does not get the command. If DATA was sent in a group with the recipients, and the server answers 354, the rule " +
+			"refuses the message at its end, and the server never gets the end. A message that consists of its end alone passes: a " +
+			"client that has read the refusals cancels in this way.",
 		Source: "Sendmail 5.61; RFC 2920, 3.1; RFC 5321, 3.3",
 		Setup: func(rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			return rewrite.Actions{

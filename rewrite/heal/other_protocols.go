@@ -9,10 +9,10 @@ import (
 func blankLines() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "blank-lines",
-		Heals: "servers that answer a blank line with 500, for clients that send one between commands and take that for another answer",
-		Doc: "Such a client does not know that it has sent a line, mostly a CRLF too many behind its message, and takes the 500 " +
-			"for the answer to its next command. A line of blanks goes nowhere and has no answer. Whoever types a blank line to " +
-			"see whether the server is there sees nothing.",
+		Heals: "servers that answer a blank line with 500, for clients that send one between commands and take that for another reply",
+		Doc: "Such a client does not know that it has sent a line, mostly a CRLF too many after its message, and takes the 500 for the " +
+			"reply to its next command. The rule drops a line of blanks, and nobody answers it. If somebody types a blank line to test " +
+			"the server, no reply comes.",
 		Symptoms: []string{"500 5.5.2 Error: bad syntax"},
 		Source:   "Postfix, postconf(5), smtpd_command_filter; RFC 5321, 4.1.1",
 		Entries:  []string{"L94"},
@@ -30,9 +30,9 @@ func otherProtocols() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "other-protocols",
 		Heals: "servers behind a client that speaks HTTP: a browser or a proxy that somebody has sent to the mail server",
-		Doc: "What such a client sends has commands in it that somebody else has written. A request line of HTTP or SIP ends " +
-			"the session with 421 at once. A line that looks like a field of a header, which no command of SMTP does, gets 500, and the " +
-			"session ends with the third. Nothing of either reaches the server.",
+		Doc: "The data of such a client contains commands that somebody else has written. A request line of HTTP or SIP ends the session " +
+			"with 421 at once. A line that looks like a field of a header, as no command of SMTP does, gets 500, and the third such line " +
+			"ends the session. None of these lines reaches the server.",
 		Symptoms: []string{"221 2.7.0 Error: I can break rules, too. Goodbye.", "non-SMTP command from"},
 		Source:   "Postfix, postconf(5), smtpd_forbidden_commands; J. Topf, The HTML Form Protocol Attack, 2001; RFC 9110, 9.1",
 		Entries:  []string{"L96"},

@@ -10,10 +10,10 @@ import (
 func plainReplies() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "plain-replies",
-		Heals: "clients that fail on lines of replies over 512 octets, or on octets that are not ASCII in them",
-		Doc: "A line of a reply may have 512 octets with its code and CRLF, and has ASCII alone unless the client has asked for " +
-			"UTF-8. What is longer is cut off, from EHLO's keywords at a blank, so that no parameter is cut in two. Any character " +
-			"beyond ASCII becomes a question mark where the client was not offered SMTPUTF8. A 334 stays: it is a challenge.",
+		Heals: "clients that fail on reply lines over 512 octets, or on octets in them that are not ASCII",
+		Doc: "A line of a reply may have 512 octets, with its code and CRLF, and only ASCII unless the client has asked for UTF-8. The " +
+			"rule cuts off longer lines; in the reply to EHLO it cuts them at a blank, so that no parameter is cut in two. Any character " +
+			"beyond ASCII becomes a question mark if the client was not offered SMTPUTF8. A 334 stays as it is: it is a challenge.",
 		Symptoms: []string{"UnicodeDecodeError: 'ascii' codec can't decode byte"},
 		Source:   "RFC 5321, 4.2 and 4.5.3.1.5; RFC 6531, 3.7.4.2",
 		Entries:  []string{"L87"},

@@ -21,7 +21,7 @@ func withProducts(sets []rewrite.Set) []rewrite.Set {
 	for i, s := range sets {
 		sets[i].Signs = signs[s.Name]
 	}
-	auto := rewrite.Set{Name: "auto", Doc: "standard, two rules more that wait for a fault, and the set of each product that the greeting, the EHLO or HELP reply, or the client's commands show",
+	auto := rewrite.Set{Name: "auto", Doc: "standard, two more rules that act only after a fault, and the set of each product that the greeting, the EHLO or HELP reply, or the client's commands show",
 		Rules:   append(slices.Clone(sets[0].Rules), "strip-parameters", "reply-texts"),
 		Options: map[string]map[string]any{"strip-parameters": {"when": "refused"}}}
 	for _, s := range sets {
@@ -97,14 +97,14 @@ func productSets() []rewrite.Set {
 	return []rewrite.Set{
 		{Name: "exchange-2003", Doc: "Exchange 2000 and 2003, as senders and as servers", // KB912341, KB 257569
 			Rules: []string{"join-data-reply", "repeat-ehlo", "auth-prompts"}},
-		{Name: "exchange-2007", Doc: "Exchange 2007 and later, which want EHLO said again inside TLS", // xhit/go-simple-mail#94
+		{Name: "exchange-2007", Doc: "Exchange 2007 and later, which require a second EHLO inside TLS", // xhit/go-simple-mail#94
 			Rules: []string{"repeat-ehlo"}},
 		{Name: "mail-gateway-3.0", Doc: "Microsoft Mail Gateway to SMTP 2.1 and 3.0: hangs up on EHLO and on every command that it does not know, and names no host", // KB Q100352, Q99854, Q112286
 			Rules:   []string{"host-name-first", "fall-back-to-helo", "strip-parameters", "fix-hello-name"},
 			Options: withoutParameters(map[string]map[string]any{"fall-back-to-helo": {"remembered": "helo"}, "fix-hello-name": {"when": "always"}})},
 		{Name: "vm-smtp", Doc: "IBM's SMTP for VM: HELO alone, and with a host name", // KB Q102107
 			Rules: []string{"fall-back-to-helo", "strip-parameters", "fix-hello-name"}, Options: withoutParameters(mendsEveryName())},
-		{Name: "domino", Doc: "Lotus Domino and Notes: particular about the name in EHLO, AUTH=LOGIN alone, and without 8BITMIME and DSN unless told otherwise", // nmap; KB Q295734; Postfix HISTORY 20010121
+		{Name: "domino", Doc: "Lotus Domino and Notes: particular about the name in EHLO, AUTH=LOGIN alone, and without 8BITMIME and DSN unless configured otherwise", // nmap; KB Q295734; Postfix HISTORY 20010121
 			Rules: []string{"host-name-first", "fix-hello-name", "strip-parameters", "auth-spelling"}, Options: withoutParameters(mendsEveryName())},
 		{Name: "domino-5", Doc: "Lotus Domino 4.6 to 5.0.8 as a server",
 			Rules: []string{"shield"}, Options: map[string]map[string]any{"shield": shieldsDomino5()}},
@@ -118,7 +118,7 @@ func productSets() []rewrite.Set {
 			Rules: []string{"strip-parameters", "join-hello-replies", "unended-replies"}, Options: withoutParameters(nil)},
 		{Name: "fw-1", Doc: "Check Point FireWall-1's SMTP security server", // rapid7/recog, smtp_banners.xml and smtp_noop.xml
 			Rules: []string{"reply-codes", "fall-back-to-helo"}},
-		{Name: "cisco-pix", Doc: "Cisco PIX and ASA with inspection of SMTP: paint greetings over, know neither EHLO nor BDAT, and lose a dot that comes by itself; ASA drops long AUTH lines", // KB320027, KB Q295725, Cisco ASA CLI guide
+		{Name: "cisco-pix", Doc: "Cisco PIX and ASA with inspection of SMTP: overwrite greetings, know neither EHLO nor BDAT, and lose a dot that comes by itself; ASA drops long AUTH lines", // KB320027, KB Q295725, Cisco ASA CLI guide
 			Rules:   []string{"host-name-first", "masked-ehlo", "advertise-esmtp", "fall-back-to-helo", "answer-noop", "chunking", "dot-with-text", "split-auth-line"},
 			Options: map[string]map[string]any{"split-auth-line": {"when": "always"}}},
 		{Name: "panasonic-dp", Doc: "Panasonic's DP copiers as servers: name no host, and their EHLO reply has no end", // nmap

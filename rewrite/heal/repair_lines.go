@@ -14,9 +14,9 @@ func repairs(f func(*rewrite.Repair)) func(rewrite.Options) (rewrite.Actions, *r
 func emptyReplyLines() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "empty-reply-lines",
-		Heals: "servers that send an empty line, or one without a code, before, behind or within a reply",
-		Doc: "Such a line is no reply, and cannot be taken for one: it is dropped. A line with text and no code before a reply is " +
-			"dropped if the reply follows within a second; otherwise the session ends, as with anything that is no SMTP.",
+		Heals: "servers that send an empty line, or one without a code, before, after or within a reply",
+		Doc: "Such a line is no reply, and cannot be taken for one: the rule drops it. It drops a line with text and no code before a " +
+			"reply if the reply follows within a second; otherwise the session ends, as with anything that is not SMTP.",
 		Symptoms: []string{"421 4.3.0 server broke the protocol"},
 		Source:   "internetstandards/Internet.nl#560; RFC 5321, 4.2",
 		Entries:  []string{"L84"},
@@ -81,9 +81,9 @@ func replyLineEnds() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "reply-line-ends",
 		Heals: "servers whose replies end with LF, CR CR LF or a NUL, or have a bare CR or a NUL in them",
-		Doc: "LF, with what CRs and NULs stand before it, ends a line of a reply, and becomes CRLF. A bare CR or a NUL within a line " +
-			"becomes a blank, unless a code stands behind a bare CR: then it is not known how many replies there are. A refusal whose " +
-			"last line has no end because the server has hung up is one all the same, but to a hello; a yes is not.",
+		Doc: "LF, with the CRs and NULs before it, ends a line of a reply, and becomes CRLF. A bare CR or a NUL within a line becomes a " +
+			"blank, unless a code follows a bare CR: then the number of replies is not known. If the server hangs up before the last " +
+			"line of a refusal has an end, the refusal counts all the same, except in reply to EHLO or HELO; a positive reply does not.",
 		Symptoms: []string{"421 4.3.2 server not available", "421 4.3.0 server broke the protocol"},
 		Source:   "RFC 5321, 2.3.8; Postfix and smtplib read such replies",
 		Entries:  []string{"L83"},
@@ -151,10 +151,10 @@ func blankOut(text []byte) []byte {
 func replySeparators() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "reply-separators",
-		Heals: "clients that need a blank and a text behind the code of a reply, before servers that send a code alone, a TAB, or text glued to the code",
-		Doc: "`250<TAB>OK`, `250:OK` and `250OK` become `250 OK`, and so does a code alone, with a text of ours: in a greeting our " +
-			"name, where the server's is due. A 334 gets the blank alone, for its text is the challenge. Octets that are no text " +
-			"before the code are dropped.",
+		Heals: "clients that need a blank and a text after the code of a reply, before servers that send a code alone, a TAB, or text right after the code",
+		Doc: "`250<TAB>OK`, `250:OK` and `250OK` become `250 OK`. A code alone also gets a text; in a greeting, where the server's name " +
+			"belongs, this is the proxy's name. A 334 gets only the blank, because its text is the challenge. Octets before the code " +
+			"that are no text are dropped.",
 		Symptoms: []string{"short response", "invalid response"},
 		Source:   "RFC 5321, 4.2; Alinto/sope#68; rnwood/smtp4dev#1548",
 		Entries:  []string{"L61", "L84", "L89"},

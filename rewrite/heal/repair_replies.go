@@ -10,9 +10,9 @@ import (
 func mixedReplyCodes() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "mixed-reply-codes",
-		Heals: "servers whose replies have different codes in their lines, as a greeting of 220- and 521",
-		Doc: "The last line's code is the reply, as Postfix has it, and all lines get it. If the last line is of a better class than " +
-			"another one, the session ends: it must not become a yes.",
+		Heals: "servers whose replies have different codes in their lines, such as a greeting of 220- and 521",
+		Doc: "The code of the last line counts, as in Postfix, and all lines get it. If the last line is of a better class than another " +
+			"one, the session ends: such a reply must not become a positive one.",
 		Symptoms: []string{"421 4.3.2 server not available"},
 		Source:   "RFC 5321, 4.2.1; vert-x3/vertx-mail-client#81",
 		Entries:  []string{"L04", "L81"},
@@ -45,10 +45,10 @@ func takeLastCode(r *rewrite.Repair) {
 func longReplyLines() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "long-reply-lines",
-		Heals: "servers whose replies have lines longer than `limits.reply_line`, which end the session otherwise",
-		Doc: "The text is cut into lines of 510 octets at most with their CRLF, each with the code; RFC 5321 lets a client expect 512. " +
-			"A keyword of an EHLO reply keeps the parameters that its line has room for, and AUTH gets a line more for the others. " +
-			"A 334 is not cut: `limits.sasl_line` bounds it. A reply may have 64 KiB.",
+		Heals: "servers whose replies have lines longer than `limits.reply_line`, which otherwise end the session",
+		Doc: "The rule cuts the text into lines of at most 510 octets with their CRLF, each with the code; RFC 5321 lets a client expect " +
+			"512. A keyword of an EHLO reply keeps the parameters for which its line has room, and AUTH gets a further line for the " +
+			"others. A 334 is not cut: `limits.sasl_line` bounds it. A reply may have 64 KiB.",
 		Symptoms: []string{"421 4.3.0 server broke the protocol"},
 		Source:   "RFC 5321, 4.5.3.1.5",
 		Entries:  []string{"L87"},
@@ -161,10 +161,10 @@ func cutKeyword(text []byte) (lines [][]byte) {
 func joinHelloReplies() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "join-hello-replies",
-		Heals: "servers whose greeting or EHLO reply has a blank behind every code, as if each line were a reply",
-		Doc: "Lines with the same code that are there when the first one is read are lines of the same reply: nothing else was asked. " +
-			"What comes too late for that is dropped by `second-replies`. Such a server is remembered for a day, and its next " +
-			"EHLO reply of one line is held back for a fifth of a second.",
+		Heals: "servers whose greeting or EHLO reply has a blank after every code, as if each line were a reply",
+		Doc: "Lines with the same code that have arrived when the first one is read are lines of the same reply, because no other command " +
+			"was sent. `second-replies` drops lines that arrive later. The rule remembers such a server for a day, and then holds back " +
+			"its EHLO reply of one line for a fifth of a second.",
 		Symptoms: []string{"421 4.3.0 server broke the protocol"},
 		Source:   "RIPE-NCC/whois#1713; RFC 5321, 4.2.1",
 		Entries:  []string{"L82", "L84"},
@@ -224,15 +224,15 @@ func joinHellos(r *rewrite.Repair) {
 func unendedReplies() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "unended-replies",
-		Heals: "servers whose EHLO reply, greeting or answer to HELO ends with a line that says that another follows",
-		Doc: "InterLock answers EHLO with a lone line `250-Hello`, and client and proxy wait for the next one. Once nothing more has come " +
-			"for as long as the option `wait` says, the last line is the end of the reply. A server that is only slow is out of step " +
-			"then, and its session ends: limit the rule to servers that are known for this with the option `banner`.",
+		Heals: "servers whose EHLO reply, greeting or reply to HELO ends with a line that says that another follows",
+		Doc: "InterLock answers EHLO with a lone line `250-Hello`, and client and proxy wait for the next one. If nothing more arrives in " +
+			"the time of the option `wait`, the last line ends the reply. A server that is only slow is out of step then, and its " +
+			"session ends: limit the rule to servers that are known for this fault with the option `banner`.",
 		Symptoms: []string{"250-Hello", "421 4.4.2 no answer from server in time"},
 		Source:   "KB Q228725; nmap service probes (Canon imageRUNNER); RFC 5321, 4.2.1",
 		Entries:  []string{"L82", "L115", "L125"},
 		Options: []rewrite.Option{{Name: "wait", Default: int64(2000), Most: 5000,
-			Doc: "for how many milliseconds nothing more may come before the reply is taken as it is; less than 100 count as 100"}},
+			Doc: "milliseconds without further data, after which the reply counts as complete; less than 100 counts as 100"}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			wait := max(o.Number("wait"), 100)
 			return repairs(func(r *rewrite.Repair) { endHello(r, wait) })(o)
@@ -268,9 +268,9 @@ func endHello(r *rewrite.Repair, wait int64) {
 func secondReplies() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "second-replies",
-		Heals: "servers that say yes to a command or a message twice",
-		Doc: "A second positive reply that is there before anything else was asked says nothing new: it is dropped. In the middle of a " +
-			"message nothing is dropped, and a reply of another class ends the session once the client has the first.",
+		Heals: "servers that send two positive replies to one command or message",
+		Doc: "A second positive reply that arrives before another command was sent has no new information: the rule drops it. In the " +
+			"middle of a message it drops nothing, and a reply of another class ends the session once the client has the first.",
 		Symptoms: []string{"421 4.3.0 server broke the protocol", "the same message is delivered again and again"},
 		Source:   "buggregator/server#274; RFC 1047",
 		Setup: repairs(func(r *rewrite.Repair) {
@@ -291,9 +291,9 @@ func secondReplies() rewrite.Rule {
 func lastWords() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "last-words",
-		Heals: "servers that say 451, 221 or 500 to an idle client before they hang up, where RFC 5321 has 421",
-		Doc: "The client hears 421 with the server's text, which it cannot take for the answer to its next command. A 221 to anything " +
-			"but QUIT is such a goodbye too.",
+		Heals: "servers that send 451, 221 or 500 to an idle client before they hang up, where RFC 5321 has 421",
+		Doc: "The client gets 421 with the server's text, which it cannot take for the reply to its next command. A 221 to anything but " +
+			"QUIT is such a goodbye too.",
 		Symptoms: []string{"421 4.3.0 server broke the protocol", "451 4.7.0 Timeout waiting for client input"},
 		Source:   "RFC 5321, 3.8; scout.rt#1986; filtermail#143; nodemailer#9",
 		Entries:  []string{"L14"},

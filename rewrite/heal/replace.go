@@ -183,17 +183,17 @@ func (r *replacement) readCode(rewrite.Options) error {
 	switch c := r.code; {
 	case c == 0 || c >= 400:
 	case r.on == "command":
-		return fmt.Errorf("%d is no code of a refusal, 400 to 599; only the server says yes to a command", c)
+		return fmt.Errorf("%d is no code of a refusal, 400 to 599; only the server accepts a command", c)
 	case c < 200 || c >= 300:
-		return fmt.Errorf("%d is no code that a reply can get: it is 200 to 299 for a yes, and 400 to 599 for a refusal", c)
+		return fmt.Errorf("%d is no code that a reply can get: that is 200 to 299 for a positive reply, and 400 to 599 for a refusal", c)
 	case r.verbs.Has(rewrite.VerbGreeting) && c != 220:
-		return fmt.Errorf("%d is no code of a greeting that says yes, which is 220", c)
+		return fmt.Errorf("%d is no code of a positive greeting, which is 220", c)
 	case r.verbs.Has(rewrite.VerbSTARTTLS):
-		return fmt.Errorf("%d would be a yes to STARTTLS, whose code stays", c)
+		return fmt.Errorf("%d would accept STARTTLS, whose code stays", c)
 	}
 	if found := matchesCode.FindStringSubmatch(r.match.String()); r.on == "reply" && r.code != 0 && found != nil {
 		if refusal := found[1] >= "4"; refusal != (r.code >= 400) {
-			return fmt.Errorf("%q matches replies of %sxx, and none of them can get %d: a refusal stays one, and so does a yes", r.match, found[1], r.code)
+			return fmt.Errorf("%q matches replies of %sxx, and none of them can get %d: a refusal stays one, and so does a positive reply", r.match, found[1], r.code)
 		}
 	}
 	return nil

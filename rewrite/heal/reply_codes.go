@@ -14,12 +14,12 @@ import (
 func replyCodes() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "reply-codes",
-		Heals: "servers whose codes say something else than they mean",
-		Doc: "FireWall-1 answers NOOP with 220, and ZMailer HELP with 241: they become 250 and 214. The option `codes` lists " +
-			"refusals that mean something else: a code and a regular expression for the text, and the code that takes its place, as in " +
-			"{ \"550 does not match IP\" = \"451\" }; a sender then keeps the message and tries again. A line of the text has to match. " +
-			"Of several entries that match, the first in the order of the alphabet counts. Refusals stay refusals, in a greeting " +
-			"too. An enhanced status code takes the class of the new code.",
+		Heals: "servers that send the wrong code for what they mean",
+		Doc: "FireWall-1 answers NOOP with 220, and ZMailer HELP with 241: the rule changes these to 250 and 214. The option `codes` " +
+			"lists refusals that mean something else: a code and a regular expression for the text, and the code that replaces it, as in " +
+			"{ \"550 does not match IP\" = \"451\" }; a sender then keeps the message and tries again. The expression must match a line " +
+			"of the text. If several entries match, the first in alphabetical order counts. Refusals stay refusals, in a greeting too. " +
+			"An enhanced status code gets the class of the new code.",
 		Symptoms: []string{"550 Quoted name does not match IP Address"},
 		Source:   "rapid7/recog, SMTP banners and NOOP (220, 241); KB Q317099 (550 for a DNS failure); RFC 5321, 4.2.1",
 		Entries:  []string{"L53", "L86", "L116"},

@@ -10,10 +10,10 @@ import (
 func replyTexts() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "reply-texts",
-		Heals: "clients that need a text behind the code of a reply, which some servers leave out",
-		Doc: "A server may send a code alone, or a code and a blank (RFC 5321, 4.2); some clients read text and fail without it. " +
-			"A reply that has no text in any line gets one that says what its code says. An answer to EHLO, whose lines are " +
-			"names, and a 334, whose text is a challenge, stay as they are.",
+		Heals: "clients that need a text after the code of a reply, which some servers leave out",
+		Doc: "A server may send a code alone, or a code and a blank (RFC 5321, 4.2). Some clients read the text and fail without it. If " +
+			"no line of a reply has a text, the rule adds one that describes the code. A reply to EHLO, whose lines are keywords, and a " +
+			"334, whose text is a challenge, stay as they are.",
 		Symptoms: []string{"Unexpected end of stream (no more line)"},
 		Source:   "github.com/ctabin/smtp4j/issues/60 (354); KB Q112286 (250); nmap's service probes, Konica Minolta (220, 501); RFC 5321, 4.2",
 		Entries:  []string{"L61", "L89"},

@@ -9,11 +9,11 @@ import (
 func resetBeforeMail() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "reset-before-mail",
-		Heals: "servers that take the next MAIL of a session for one within the last transaction, and answer 503",
-		Doc: "The answer to a message ends its transaction. A server that does not know that refuses the next MAIL of the session, and the " +
-			"sender bounces the mail. Where the server says that there is a sender already although no transaction is open, the " +
-			"client gets 451 and keeps the mail. For a day RSET is said before each MAIL of a session but its first. " +
-			"If the server refuses that too, the client gets 421 and comes again on a fresh connection.",
+		Heals: "servers that take the next MAIL of a session for a part of the last transaction, and answer 503",
+		Doc: "The reply to a message ends its transaction. A server that does not know this refuses the next MAIL of the session, and the " +
+			"sender bounces the mail. If the server replies that there is already a sender, although no transaction is open, the client " +
+			"gets 451 and keeps the mail. For a day the rule then sends RSET before each MAIL of a session but the first. If the server " +
+			"refuses that too, the client gets 421 and comes again on a fresh connection.",
 		Symptoms: []string{"503 Sender already specified", "503 5.5.2 Sender already specified", "503 5.5.1 Error: nested MAIL command", "503 Issue a reset if you want to start over"},
 		Source:   "KB Q202765; RFC 5321, 4.1.1.4; github.com/eventmachine/eventmachine/pull/351; github.com/knadh/listmonk/issues/966",
 		Entries:  []string{"L49"},

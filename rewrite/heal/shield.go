@@ -13,11 +13,11 @@ func shield() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "shield",
 		Heals: "old servers that a long name, address, verb or header field, or an odd character in one, crashes or misleads",
-		Doc: "What is over a limit is refused before the server sees it, and the reply names it. The defaults are lengths that RFC 5321 " +
-			"asks servers to take, or more, and that no mail exceeds; the sets of products have others, by the advisories for them. " +
-			"Where a header is looked at, BDAT is hidden. Some faults need no rule: XEXCH50 is never carried (MS03-046), a BDAT that cannot be " +
-			"read never passes, and the server sees the proxy's address and its name, not the client's (MS02-037), unless " +
-			"`source` or XCLIENT says so.",
+		Doc: "If something exceeds a limit, the rule refuses it before the server gets it, and names the limit in its reply. The defaults " +
+			"are lengths that RFC 5321 requires servers to accept, or more, and that no mail exceeds. The sets of products have others, " +
+			"from the advisories for these products. If the rule checks a header, it hides BDAT. Some faults need no rule: XEXCH50 never " +
+			"passes (MS03-046), nor does a BDAT that cannot be read, and the server gets the proxy's address and name, not the client's " +
+			"(MS02-037), unless `source` or XCLIENT says otherwise.",
 		Symptoms: []string{"msexcimc.exe - Application Error"},
 		Source: "KB Q169174 and KB822992 (path, Subject); KB Q188341 (AUTH); KB Q166570 (wrong addresses); KB Q239816 (characters of the Subject); MS02-037; MS03-046; " +
 			"CVE-1999-0284, CVE-1999-1012, SAFER 010123.EXP.1.10, CVE-2000-1203 (Domino); CVE-1999-0203 (Sendmail); RFC 5321, 4.5.3.1",
@@ -29,7 +29,7 @@ func shield() rewrite.Rule {
 			{Name: "malformed", Default: "pass", Values: []string{"pass", "refuse"},
 				Doc: "what is no address, in MAIL or RCPT; what `tidy-commands` can make one passes"},
 			{Name: "loopback", Default: "pass", Values: []string{"pass", "refuse"}, Doc: "senders at an address of 127.0.0.0/8 in brackets"},
-			{Name: "verb_length", Default: int64(32), Most: 4096, Doc: "octets of the first word of a command that nobody knows; 0: no limit"},
+			{Name: "verb_length", Default: int64(32), Most: 4096, Doc: "octets of the first word of an unknown command; 0: no limit"},
 			{Name: "auth_length", Default: int64(0), Most: 12288, Doc: "octets of a line of AUTH, and of those within its exchange; 0: no limit"},
 			{Name: "refused_recipients", Default: int64(0), Most: 1000, Doc: "how many recipients of a message may be refused before the others get 452; 0: any number"},
 			{Name: "subject_length", Default: int64(0), Most: 1 << 20, Doc: "octets of the field Subject with its name; 0: no limit"},

@@ -5,9 +5,10 @@ import "smtpshim/rewrite"
 func sizeZero() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "size-zero",
-		Heals: "clients that take SIZE 0, by which a server says that it has no limit, for a limit of nothing",
-		Doc: "RFC 1870 has SIZE 0 mean that no fixed limit is in force, and SIZE without a number say nothing of one. Some clients " +
-			"compare every message with the 0 and send none. SIZE 0 becomes SIZE, with which the client may still declare the size of a message.",
+		Heals: "clients that take SIZE 0, which means that there is no limit, for a limit of zero octets",
+		Doc: "By RFC 1870, SIZE 0 means that there is no fixed limit, and SIZE without a number says nothing about a limit. Some clients " +
+			"compare every message with the 0 and send none. The rule changes SIZE 0 to SIZE, so that the client may still declare the " +
+			"size of a message.",
 		Symptoms: []string{"exceeds the maximum allowed size of 0.00 MB"},
 		Source:   "RFC 1870, 4; github.com/frappe/frappe/issues/38429; github.com/HubSpot/NioSmtpClient/pull/63",
 		Entries:  []string{"L47"},

@@ -10,21 +10,20 @@ import (
 func splitAuthLine() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "split-auth-line",
-		Heals: "servers and firewalls that refuse an AUTH with its first response, or hang up on it: one that is too long for their lines, as OAuth tokens are, or any",
-		Doc: "RFC 4954 has a client leave the first response off the AUTH command where that would be over 512 octets; many put a " +
-			"token of 1,400 octets on it. A server that refuses such a line, before any challenge, hears AUTH with the " +
-			"mechanism alone, and the response once it has asked for it. One that hangs up on it hears that on a fresh connection. " +
-			"For a day later ones are split at once. Cisco's ASA drops the connection without a word, so that client and server wait " +
-			"for each other: `when = \"always\"` splits the first one too. Some servers take " +
-			"no first response of any length, above all the name on the line of AUTH LOGIN: they refuse it, or ask for the name " +
-			"again. The option `lines` is for them.",
+		Heals: "servers and firewalls that refuse AUTH with its first response on the line, or hang up on it: a response that is too long, such as an OAuth token, or any response",
+		Doc: "By RFC 4954 a client leaves the first response off the AUTH command if the line would have over 512 octets; many put a " +
+			"token of 1,400 octets on it. If a server refuses such a line before any challenge, the rule sends AUTH with the mechanism " +
+			"alone, and the response after the server's 334. If the server hangs up instead, the rule does so on a fresh connection. For " +
+			"a day it splits later lines at once. Cisco's ASA drops the connection silently, so that client and server wait for each " +
+			"other: `when = \"always\"` splits the first line too. Some servers accept no first response of any length, above all the " +
+			"name on the line of AUTH LOGIN: they refuse it, or ask for the name again. The option `lines` is for them.",
 		Symptoms: []string{"500 5.5.2 Error: command line too long", "555 5.5.2 Syntax error", "500 Line too long", "535 Authentication Failed"},
 		Source: "RFC 4954, 4; github.com/PHPMailer/PHPMailer/issues/3169; github.com/roundcube/roundcubemail/issues/8623; github.com/jstedfast/MailKit/issues/1343; " +
 			"github.com/OpenSMTPD/OpenSMTPD/issues/422; github.com/xhit/go-simple-mail/issues/117; Cisco ASA CLI guide, Defaults for ESMTP Inspection",
 		Entries: []string{"L10", "L32", "L33", "L35"},
 		Options: []rewrite.Option{
 			{Name: "lines", Default: "long", Values: []string{"long", "all"},
-				Doc: "which lines are split; \"long\": those over 512 octets; \"all\": those of any length, and a name that the server asks for again is said again"},
+				Doc: "which lines are split; \"long\": those over 512 octets; \"all\": those of any length, and a name that the server asks for again is sent again"},
 			{Name: "when", Default: "refused", Values: []string{"refused", "always"},
 				Doc: "\"refused\": once the server has refused such a line; \"always\": before it can"},
 		},

@@ -10,10 +10,10 @@ func statusCodes() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "status-codes",
 		Heals: "clients that go by an enhanced status code where it contradicts the reply's code, or cannot read one at all",
-		Doc: "The first digit of an enhanced status code is that of the reply's code (RFC 2034, 4). Where a server says 550 4.7.1 " +
-			"some clients try again and others do not: it becomes 550 5.7.1. With `strip = \"unannounced\"` clients " +
-			"that were not offered ENHANCEDSTATUSCODES get no such codes; with \"always\" nobody does, and the keyword is not offered. " +
-			"A 3xx, a greeting, and a good answer to EHLO or HELO have none anyway (RFC 2034, 4).",
+		Doc: "The first digit of an enhanced status code is that of the reply's code (RFC 2034, 4). If a server sends 550 4.7.1, some " +
+			"clients try again and others do not: the rule makes it 550 5.7.1. With `strip = \"unannounced\"`, clients that were not " +
+			"offered ENHANCEDSTATUSCODES get no such codes. With \"always\", no client gets them, and the keyword is not offered. A 3xx, " +
+			"a greeting, and a positive reply to EHLO or HELO have none anyway (RFC 2034, 4).",
 		Symptoms: []string{"550 4.7.1", "450 5.7.1"},
 		Source:   "RFC 2034, 4; RFC 3463, 2; Sendmail release notes, 8.13.0",
 		Entries:  []string{"L85"},

@@ -20,13 +20,13 @@ func stripParameters() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "strip-parameters",
 		Heals: "servers that refuse a MAIL or RCPT with a parameter whose extension they have not offered",
-		Doc: "Some clients say SIZE, BODY or RET to every server, and the server answers 501. A parameter of a known extension " +
-			"that the server's EHLO reply does not offer is left out; after HELO all of them are. A parameter of an unknown " +
-			"extension passes, and so do REQUIRETLS, without which the message must not travel, and SMTPUTF8 with an address that needs it. With NOTIFY and RET " +
-			"the sender's wish for delivery reports is lost. Some servers refuse what they offer, AUTH=<> above all: a refused command is " +
-			"said again without the parameters of the option `refused`, and for a day they are left out at once. With `when = \"refused\"`, " +
-			"as the set `auto` has it, that goes for parameters that are not offered too. SMTPUTF8, and what says when or how a message may " +
-			"travel, as HOLDFOR does, then stays, and the refusal with it.",
+		Doc: "Some clients send SIZE, BODY or RET to every server, and the server answers 501. The rule removes a parameter of a known " +
+			"extension that the server's EHLO reply does not offer; after HELO it removes all of them. A parameter of an unknown " +
+			"extension passes. So do REQUIRETLS, without which the message must not travel, and SMTPUTF8 with an address that needs it. " +
+			"Without NOTIFY and RET the sender's request for delivery reports is lost. Some servers refuse what they offer, above all " +
+			"AUTH=<>. The rule sends a refused command again without the parameters of the option `refused`, and for a day removes these " +
+			"at once. With `when = \"refused\"`, as in the set `auto`, it also does so with parameters that the server does not offer. " +
+			"SMTPUTF8, and parameters that say when or how a message may travel, such as HOLDFOR, then stay, and so does the refusal.",
 		Symptoms: []string{"501 Parameter RET is not recognised", "501 Parameter AUTH is not recognised", "501 5.1.7 Bad sender address syntax", "555 5.5.4 Unsupported option",
 			"501 5.5.4 Invalid arguments"},
 		Source: "RFC 5321, 4.1.1.11; Postfix 2.9 release notes; github.com/rnwood/smtp4dev/issues/1212; github.com/rnwood/smtp4dev/issues/565; " +
@@ -34,9 +34,9 @@ func stripParameters() rewrite.Rule {
 		Entries: []string{"L21", "L37", "L40", "L50", "L51"},
 		Options: []rewrite.Option{
 			{Name: "refused", Default: []string{"AUTH"},
-				Doc: "the parameters that are left out where the server has offered their extension and refuses a command that has them, as in [\"AUTH\", \"BODY\"]"},
+				Doc: "the parameters that the rule removes if the server has offered their extension and refuses a command that has them, as in [\"AUTH\", \"BODY\"]"},
 			{Name: "when", Default: "always", Values: []string{"always", "refused"},
-				Doc: "when parameters are left out that the server has not offered; \"always\": before it sees them; \"refused\": once it has refused a command that has them"},
+				Doc: "when the rule removes parameters that the server has not offered; \"always\": before the server gets them; \"refused\": once it has refused a command that has them"},
 		},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			s := stripper{waits: o.Text("when") == "refused"}

@@ -94,7 +94,7 @@ func Names() (names []string) {
 // Sets returns the names for several rules.
 func Sets() []rewrite.Set {
 	return withProducts([]rewrite.Set{
-		{Name: "standard", Doc: "what acts only on its own evidence and harms nobody; the default", Rules: []string{
+		{Name: "standard", Doc: "rules that act only on evidence of their own, and harm nobody; the default", Rules: []string{
 			"join-data-reply", "fix-hello-name", "translate-xauth", "starttls-keyword", "accept-early-tls", "repeat-ehlo", "second-ehlo",
 			"mend-505", "retry-starttls", "fall-back-to-helo", "advertise-esmtp", "no-valid-recipients", "bdat-blanks",
 			"command-ends", "empty-reply-lines", "reply-line-ends", "reply-separators", "mixed-reply-codes",

@@ -13,11 +13,11 @@ func tidyCommands() rewrite.Rule {
 		Name:  "tidy-commands",
 		Heals: "servers that refuse `MAIL FROM: <a>`, an address without brackets or with a name before it, or a blank at the end of a command",
 		Doc: "Printers, scripts and Exchange's Internet Mail Connector put blanks around the colon of MAIL and RCPT, two before a " +
-			"parameter, one behind DATA, or leave the brackets out; others say `<Joe <joe@example.com>>`, `<'joe@example.com'>` or " +
-			"`<@relay:joe@example.com>`. A local part with a dot at its end, or with two in a row, has to be in quotes; some clients leave " +
-			"them out, and some servers take none. Many servers take all that, and some answer 501 or 553. " +
-			"The command passes as it came. Once this server has refused it, it is said again without such blanks, with brackets, " +
-			"and with the address alone; later ones are tidied at once, for a day.",
+			"parameter, one after DATA, or leave the brackets out. Others send `<Joe <joe@example.com>>`, `<'joe@example.com'>` or " +
+			"`<@relay:joe@example.com>`. A local part with a dot at its end, or with two in a row, needs quotes; some clients leave them " +
+			"out, and some servers accept none. Many servers accept all this, and some answer 501 or 553. At first the command passes " +
+			"unchanged. Once this server has refused it, the rule sends it again without such blanks, with brackets, and with the " +
+			"address alone. For a day it tidies later commands at once.",
 		Symptoms: []string{"501 5.5.4 Invalid FROM: Unexpected whitespace before path", "501 Bad command", "553 5.1.0 Sender address syntax error",
 			"501 5.5.4 Syntax error in parameters or arguments (invalid TO parameter)", "553 malformed address:",
 			"501 5.1.3 Bad recipient address syntax", "missing or malformed local part"},

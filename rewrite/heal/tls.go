@@ -9,9 +9,9 @@ import (
 func repeatEHLO() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "repeat-ehlo",
-		Heals: "clients that go on with MAIL after STARTTLS without saying EHLO again, as Exchange 5.5 may",
-		Doc: "After TLS has begun, what was said before it is void, and servers refuse MAIL with `503 Send hello first`. " +
-			"A client that says anything else first has its last EHLO said for it; the answer is swallowed. " +
+		Heals: "clients that send MAIL after STARTTLS without sending EHLO again, as Exchange 5.5 may",
+		Doc: "Once TLS has begun, everything that client and server have exchanged before is void, and servers refuse MAIL with `503 Send " +
+			"hello first`. If a client sends anything but EHLO first, the rule sends the client's last EHLO again, and drops the reply. " +
 			"Without this rule such a client gets 503.",
 		Symptoms: []string{"503 5.5.2 Send hello first", "503 5.5.1 EHLO first"},
 		Source:   "KB Q279214; RFC 3207, 4.2; xhit/go-simple-mail#94",
@@ -35,10 +35,10 @@ func retrySTARTTLS() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "retry-starttls",
 		Heals: "IIS 4 and 5 with 128-bit TLS required: 505 Must issue a STARTTLS command first, although TLS is up",
-		Doc: "IIS refuses the first MAIL of the first TLS session of a client, and Exchange 5.5 bounces the message; the " +
-			"second try goes through. A 505 or 530 that asks for STARTTLS where TLS is in use is not passed on: a fresh " +
-			"connection is made, with EHLO, STARTTLS (resuming the TLS session), EHLO, and MAIL is said again, twice at most. " +
-			"After that, or where AUTH or an earlier message may not be repeated, the client gets 451 and keeps the mail.",
+		Doc: "IIS refuses the first MAIL of the first TLS session of a client, and Exchange 5.5 bounces the message; a second attempt " +
+			"succeeds. A 505 or 530 that asks for STARTTLS although TLS is in use does not pass. Instead the proxy makes a fresh " +
+			"connection, with EHLO, STARTTLS (resuming the TLS session) and EHLO, and sends MAIL again, twice at most. After that, or if " +
+			"AUTH or an earlier message may not be repeated, the client gets 451 and keeps the mail.",
 		Symptoms: []string{"505 Must issue a STARTTLS command first", "530 5.7.0 Must issue a STARTTLS command first",
 			"530 5.7.0 Must issue a start TLS command first."},
 		Source:  "KB Q279214; KB329061",
@@ -79,8 +79,8 @@ func starttlsKeyword() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "starttls-keyword",
 		Heals: "Exchange 5.5 where it offers TLS by the keyword TLS, which nobody looks for",
-		Doc: "The manual of Exchange 5.5 SP1 shows `250 TLS` in the EHLO reply, while the command is STARTTLS everywhere. " +
-			"The keyword TLS becomes STARTTLS, for the client and for our own use of it, where STARTTLS itself is not offered.",
+		Doc: "The manual of Exchange 5.5 SP1 has `250 TLS` in the EHLO reply, while the command is STARTTLS everywhere. If the server " +
+			"does not offer STARTTLS itself, the rule changes the keyword TLS to STARTTLS, for the client and for the proxy's own use.",
 		Symptoms: []string{"STARTTLS extension not supported by server"},
 		Source:   "Exchange 5.5 SP1 on-line help, How ESMTP Works; KB Q255753; RFC 2487, 3; docusealco/docuseal#372 (its text)",
 		Entries:  []string{"L102"},
@@ -98,9 +98,9 @@ func acceptEarlyTLS() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "accept-early-tls",
 		Heals: "printers and scanners that begin with TLS on port 25 or 587, where a greeting is due",
-		Doc: "HP's multifunction printers do so, and a server takes the ClientHello for a command and answers 502. " +
-			"If a client's first octets are there before the server's greeting and begin a TLS handshake, it is done first. " +
-			"A client whose ClientHello comes later than the greeting needs the option `wait`.",
+		Doc: "HP's multifunction printers do so; a server takes the ClientHello for a command and answers 502. If a client's first octets " +
+			"arrive before the server's greeting and begin a TLS handshake, the handshake comes first. A client whose ClientHello " +
+			"arrives after the greeting needs the option `wait`.",
 		Symptoms: []string{"502 Invalid/unsupported command"},
 		Source:   "github.com/postalserver/postal/issues/2005",
 		Entries:  []string{"L13"},
@@ -109,7 +109,7 @@ func acceptEarlyTLS() rewrite.Rule {
 			return client == rewrite.ClientTLSOffer || client == rewrite.ClientTLSRequire
 		},
 		Options: []rewrite.Option{{Name: "wait", Default: int64(0), Most: 5000,
-			Doc: "milliseconds for which every client's greeting is held back, to see whether it begins with TLS"}},
+			Doc: "milliseconds for which every client's greeting is held back, to see whether the client begins with TLS"}},
 		Setup: func(o rewrite.Options) (rewrite.Actions, *rewrite.ConfigError) {
 			wait := o.Number("wait")
 			return rewrite.Actions{Open: func(c *rewrite.Opening) {
@@ -128,10 +128,10 @@ func acceptEarlyTLS() rewrite.Rule {
 func greetInClear() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "greet-in-clear",
-		Heals: "clients that come in clear to a port where TLS begins at once, and wait for a greeting",
-		Doc: "On a route with client_tls.mode implicit, a client that has sent nothing for three seconds is greeted in clear and " +
-			"offered STARTTLS. Whoever stands between can hold a ClientHello back and so have the greeting in clear: it is " +
-			"in no set, and only for networks that are trusted.",
+		Heals: "clients that connect in clear to a port where TLS begins at once, and wait for a greeting",
+		Doc: "On a route with client_tls.mode implicit, a client that has sent nothing for three seconds gets a greeting in clear and is " +
+			"offered STARTTLS. An attacker on the network can delay a ClientHello, and so force the greeting in clear. So the rule is in " +
+			"no set, and only for trusted networks.",
 		Symptoms: []string{"Greeting never received"},
 		Source:   "RFC 8314, 3.3; nodemailer/smtp-server#166",
 		Entries:  []string{"L13"},
@@ -158,9 +158,9 @@ func openInClear(c *rewrite.Opening) {
 func mend505() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "mend-505",
-		Heals: "senders that do not know 505, with which IIS 4 asks for STARTTLS and Exchange 5.5 for AUTH",
-		Doc: "505 is in no list of codes. Where it asks for STARTTLS or for authentication it becomes 530, which says the same " +
-			"to everybody, with the enhanced code 5.7.0 and the server's text.",
+		Heals: "senders that do not know 505, by which IIS 4 asks for STARTTLS and Exchange 5.5 for AUTH",
+		Doc: "505 is in no list of codes. If it asks for STARTTLS or for authentication, the rule changes it to 530, which every client " +
+			"knows, with the enhanced code 5.7.0 and the server's text.",
 		Symptoms: []string{"505 Authentication required", "505 Must issue a STARTTLS command first"},
 		Source:   "KB Q279214; KB Q181481; KB843106; RFC 3207, 4; RFC 4954, 6",
 		Entries:  []string{"L86", "L107"},

@@ -9,10 +9,11 @@ import (
 func tooManyRecipients() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "too-many-recipients",
-		Heals: "senders that bounce the recipients which a server has no more room for in one message",
-		Doc: "RFC 821 had 552 for too many recipients, and some servers say 522. A sender that takes either for a permanent " +
-			"refusal returns the mail; 452 has it send to the rest in another message. A 552 or 522 to RCPT becomes 452, with " +
-			"the enhanced code 4.5.3, where neither an enhanced code nor the text says that it is about a full mailbox or anything else.",
+		Heals: "senders that bounce the recipients for which a server has no room in one message",
+		Doc: "In RFC 821, 552 is the code for too many recipients, and some servers send 522. A sender that takes either for a permanent " +
+			"refusal returns the mail; after 452 it sends to the other recipients in another message. The rule changes a 552 or 522 to " +
+			"RCPT to 452, with the enhanced code 4.5.3, unless an enhanced code or the text shows that the reason is a full mailbox or " +
+			"anything else.",
 		Symptoms: []string{"552 Too many recipients", "522 too many recipients", "552 5.5.3"},
 		Source:   "RFC 5321, 4.5.3.1.10; KB Q176477; KB822105",
 		Entries:  []string{"L48", "L86"},

@@ -9,10 +9,10 @@ import (
 func upperCaseVerbs() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "upper-case-verbs",
-		Heals: "servers that know commands in upper case only, before clients such as Python's that say ehlo",
-		Doc: "Verbs and the words FROM and TO may be said in any case, and RFC 5321 knows that a few servers want upper case. The verb " +
-			"of each command, the word up to the colon of MAIL and RCPT, and the mechanism of AUTH are put into upper case. Addresses, " +
-			"parameters and what clients say within AUTH stay as they are; so does BDAT.",
+		Heals: "servers that know commands in upper case only, before clients such as Python's that send ehlo",
+		Doc: "Verbs and the words FROM and TO may have any case, and RFC 5321 notes that a few servers require upper case. The rule " +
+			"changes the verb of each command, the word before the colon of MAIL and RCPT, and the mechanism of AUTH to upper case. " +
+			"Addresses, parameters and the client's lines of an AUTH exchange stay as they are; so does BDAT.",
 		Symptoms: []string{"500 Expected EHLO or HELO", "502 Command not implemented"},
 		Source:   "RFC 5321, 2.4; github.com/marlam/msmtp/issues/45; github.com/jfoucher/Mailocal/issues/7",
 		Entries:  []string{"L95"},

@@ -9,19 +9,19 @@ import (
 func translateXAUTH() rewrite.Rule {
 	return rewrite.Rule{
 		Name:  "translate-xauth",
-		Heals: "Exchange 5.0, which logs in with XAUTH, and everybody else, who says AUTH NTLM: each understands the other",
-		Doc: "Exchange 5.0 looks for XAUTH in the EHLO reply and bounces the mail with `502 Server does not support AUTH.` where " +
-			"there is none; as a server it answers AUTH with 500. A server that offers AUTH with NTLM is shown with XAUTH NTLM " +
-			"too, and XAUTH in any form becomes AUTH NTLM; a server that offers XAUTH, and no AUTH with LOGIN, PLAIN or " +
-			"CRAM-MD5, is shown with AUTH NTLM too, and AUTH NTLM becomes XAUTH. A form that is refused before any challenge is said in another. " +
-			"Exchange 5.5 accepts NTLM and does not list it (KB Q262945). The NTLM messages are not touched. " +
-			"How Exchange 5.0 spells XAUTH is documented nowhere; every plausible spelling is accepted.",
+		Heals: "Exchange 5.0, which logs in with XAUTH, and all others, which use AUTH NTLM: the rule translates between them",
+		Doc: "Exchange 5.0 looks for XAUTH in the EHLO reply, and without it bounces the mail with `502 Server does not support AUTH.`; " +
+			"as a server it answers AUTH with 500. If a server offers AUTH with NTLM, the rule also offers XAUTH NTLM, and changes XAUTH " +
+			"in any form to AUTH NTLM. If a server offers XAUTH, and no AUTH with LOGIN, PLAIN or CRAM-MD5, the rule also offers AUTH " +
+			"NTLM, and changes AUTH NTLM to XAUTH. If the server refuses one form before any challenge, the rule sends another. Exchange " +
+			"5.5 accepts NTLM and does not list it (KB Q262945). The NTLM messages stay unchanged. No document has the spelling of XAUTH " +
+			"in Exchange 5.0, so the rule accepts every plausible one.",
 		Symptoms: []string{"502 Server does not support AUTH."},
 		Source:   "KB Q195201; KB Q262945; MS-SMTPNTLM; github.com/thunderbird/thunderbird-android/issues/6062",
 		Entries:  []string{"L30", "L33"},
 		Options: []rewrite.Option{
 			{Name: "spelling", Default: "blank", Values: []string{"blank", "both"},
-				Doc: "how XAUTH is shown; \"blank\": XAUTH NTLM; \"both\": XAUTH=NTLM too, which other clients refuse as no keyword (RFC 5321, 4.1.1.1)"},
+				Doc: "how XAUTH is offered; \"blank\": XAUTH NTLM; \"both\": XAUTH=NTLM too, which other clients refuse as no keyword (RFC 5321, 4.1.1.1)"},
 			{Name: "extend", Default: "never", Values: []string{"never", "always"},
 				Doc: "whether NTLM joins a list of AUTH that has LOGIN, PLAIN or CRAM-MD5; \"never\": clients would prefer NTLM to what works already"},
 		},

@@ -99,7 +99,7 @@ func (c *course) skip(line string, p *player, at int) bool {
 			return false
 		}
 	}
-	c.assume(at, "the server is not told "+command(c.told[0]))
+	c.assume(at, "the server does not get "+command(c.told[0]))
 	c.told = c.told[n+1:]
 	return true
 }
@@ -135,13 +135,13 @@ func (c *course) reply(said []string, p *player) {
 		doubt.replies--
 	case doubt.sameVerb && code > 0 && code < 400:
 		c.doubt = nil
-		c.assume(doubt.line, fmt.Sprintf("the server is told %s, and was told %s", command(doubt.told), command(doubt.was)))
+		c.assume(doubt.line, fmt.Sprintf("the server gets %s, and got %s", command(doubt.told), command(doubt.was)))
 	case doubt.sameVerb:
-		c.unknown = Change{doubt.line, fmt.Sprintf("the server is told %s; it refused %s with %s", command(doubt.told), command(doubt.was), c.quoted(last))}
+		c.unknown = Change{doubt.line, fmt.Sprintf("the server gets %s; it refused %s with %s", command(doubt.told), command(doubt.was), c.quoted(last))}
 	case doubt.was != "":
-		c.unknown = Change{doubt.line, fmt.Sprintf("the server is told %s; in the recording it was told %s", command(doubt.told), command(doubt.was))}
+		c.unknown = Change{doubt.line, fmt.Sprintf("the server gets %s; in the recording it got %s", command(doubt.told), command(doubt.was))}
 	default:
-		c.unknown = Change{doubt.line, fmt.Sprintf("the server is told %s; the recording does not have that", command(doubt.told))}
+		c.unknown = Change{doubt.line, fmt.Sprintf("the server gets %s; the recording does not have that", command(doubt.told))}
 	}
 }
 
@@ -161,7 +161,7 @@ func (c *course) toClient(lines []string, p *player, at int) {
 			c.offered, c.shown = strings.ToUpper(strings.Join(was, "\n")), strings.ToUpper(strings.Join(reply, "\n"))
 		}
 		if kind(was[len(was)-1]) != kind(line) && len(p.client) > 0 && c.unknown.Why == "" {
-			c.unknown = Change{at, fmt.Sprintf("the client hears %s; in the recording it heard %s", c.quoted(reply[0]), c.quoted(was[0]))}
+			c.unknown = Change{at, fmt.Sprintf("the client gets %s; in the recording it got %s", c.quoted(reply[0]), c.quoted(was[0]))}
 			return
 		}
 		reply = nil
@@ -189,7 +189,7 @@ func (c *course) says(line string, p *player) bool {
 	v := rewrite.ParseVerb([]byte(line))
 	if keyword := needs[v]; keyword != "" && strings.Contains(c.offered, keyword) && !strings.Contains(c.shown, keyword) {
 		at := p.client[0].place + 1
-		c.unknown = Change{at, fmt.Sprintf("the client says %s, because it was offered %s; now it is not", v, keyword)}
+		c.unknown = Change{at, fmt.Sprintf("the client sends %s, because it was offered %s; now it is not", v, keyword)}
 		return false
 	}
 	c.saying = v.String()

@@ -28,39 +28,39 @@ func TestWhatTheServerWouldAnswerIsNotMadeUp(t *testing.T) {
 	}{
 		"the rule changes what was refused": {
 			"strip-parameters", "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 250 hello\nC: MAIL FROM:<a@example.net> SIZE=10\nS: 501 syntax\nC: QUIT\nS: 221 bye",
-			play.Change{Line: 4, Why: "the server is told MAIL FROM:<a@example.net>; it refused MAIL FROM:<a@example.net> SIZE=10 with 501 syntax"}, play.Change{}, "250 hello",
+			play.Change{Line: 4, Why: "the server gets MAIL FROM:<a@example.net>; it refused MAIL FROM:<a@example.net> SIZE=10 with 501 syntax"}, play.Change{}, "250 hello",
 		},
 		"what was refused in many words": {
 			"strip-parameters", "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 250 hello\nC: MAIL FROM:<a@example.net> SIZE=10\nS: 501 Syntax error in parameters\nC: QUIT\nS: 221 bye",
-			play.Change{Line: 4, Why: "the server is told MAIL FROM:<a@example.net>; it refused MAIL FROM:<a@example.net> SIZE=10 with 501 Syntax error in parameters"}, play.Change{}, "250 hello",
+			play.Change{Line: 4, Why: "the server gets MAIL FROM:<a@example.net>; it refused MAIL FROM:<a@example.net> SIZE=10 with 501 Syntax error in parameters"}, play.Change{}, "250 hello",
 		},
 		"the rule changes what was accepted": {
 			"strip-parameters", "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 250 hello\nC: MAIL FROM:<a@example.net> SIZE=10\nS: 250 ok\nC: QUIT\nS: 221 bye",
-			play.Change{}, play.Change{Line: 4, Why: "the server is told MAIL FROM:<a@example.net>, and was told MAIL FROM:<a@example.net> SIZE=10"}, "221 bye",
+			play.Change{}, play.Change{Line: 4, Why: "the server gets MAIL FROM:<a@example.net>, and got MAIL FROM:<a@example.net> SIZE=10"}, "221 bye",
 		},
 		"the rule has what was refused said again": {
 			"fix-hello-name", "S: 220 mail.example.com ESMTP\nC: EHLO sub2.\nS: 501 Invalid Address\nC: QUIT\nS: 221 bye",
-			play.Change{Line: 3, Why: "the server is told EHLO sub2; in the recording it was told QUIT"}, play.Change{}, "220 mail.example.com ESMTP",
+			play.Change{Line: 3, Why: "the server gets EHLO sub2; in the recording it got QUIT"}, play.Change{}, "220 mail.example.com ESMTP",
 		},
 		"the rule says what the recording has next": {
 			"fall-back-to-helo", "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 500 what?\nC: HELO client.example.net\nS: 250 hello\nC: QUIT\nS: 221 bye",
-			play.Change{Line: 5, Why: "the client hears 250 hello; in the recording it heard 500 what?"}, play.Change{}, "250 hello",
+			play.Change{Line: 5, Why: "the client gets 250 hello; in the recording it got 500 what?"}, play.Change{}, "250 hello",
 		},
 		"the rule says what the recording does not have": {
 			"fall-back-to-helo", "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 500 what?\nC: QUIT\nS: 221 bye",
-			play.Change{Line: 3, Why: "the server is told HELO client.example.net; in the recording it was told QUIT"}, play.Change{}, "220 mail.example.com ESMTP",
+			play.Change{Line: 3, Why: "the server gets HELO client.example.net; in the recording it got QUIT"}, play.Change{}, "220 mail.example.com ESMTP",
 		},
 		"the rule that said something is gone": {
 			"answer-noop", "S: 220 mail.example.com ESMTP\nC- EHLO client.example.net\nC+ HELO client.example.net\nS: 250 hello\nC: QUIT\nS: 221 bye",
-			play.Change{Line: 2, Why: "the server is told EHLO client.example.net; in the recording it was told HELO client.example.net"}, play.Change{}, "220 mail.example.com ESMTP",
+			play.Change{Line: 2, Why: "the server gets EHLO client.example.net; in the recording it got HELO client.example.net"}, play.Change{}, "220 mail.example.com ESMTP",
 		},
 		"the rule answers in place of the server": {
 			"answer-noop", "S: 220 **************\nC: EHLO client.example.net\nS: 250 hello\nC: NOOP\nS: 250 yes\nC: QUIT\nS: 221 bye",
-			play.Change{}, play.Change{Line: 6, Why: "the server is not told NOOP"}, "221 bye",
+			play.Change{}, play.Change{Line: 6, Why: "the server does not get NOOP"}, "221 bye",
 		},
 		"what the client used is not offered any more": {
 			"chunking", "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 250-mail.example.com\nS: 250 CHUNKING\nC: MAIL FROM:<a@example.net>\nS: 250 ok\nC: RCPT TO:<b@example.com>\nS: 250 ok\nC: BDAT 10 LAST\n~ chunk 10 bytes\nS: 250 queued",
-			play.Change{Line: 9, Why: "the client says BDAT, because it was offered CHUNKING; now it is not"}, play.Change{}, "250 ok",
+			play.Change{Line: 9, Why: "the client sends BDAT, because it was offered CHUNKING; now it is not"}, play.Change{}, "250 ok",
 		},
 		"a refusal becomes one of the same class": {
 			"mend-505", "S: 220 mail.example.com ESMTP\nC: EHLO client.example.net\nS: 250 mail.example.com\nC: MAIL FROM:<a@example.net>\nS: 505 Must issue a STARTTLS command first\nC: QUIT\nS: 221 bye",
@@ -134,7 +134,7 @@ S: 501 what is AHVzZXIAc2VjcmV0?`, ""},
 		"a refusal that repeats": {[]string{"login-to-plain"}, hello + `S: 250 AUTH PLAIN
 C: AUTH LOGIN dXNlcg==
 S: 504 dXNlcg== is no mechanism
-C: QUIT`, "the client hears 334 ...(12 octets); in the recording it heard 504 ...(8 octets) is no mechanism"},
+C: QUIT`, "the client gets 334 ...(12 octets); in the recording it got 504 ...(8 octets) is no mechanism"},
 		"another name in the login": {[]string{"advertise-esmtp"}, hello + `S: 250 AUTH LOGIN
 C: AUTH LOGIN
 S: 334 VXNlcm5hbWU6
@@ -142,7 +142,7 @@ C- dXNlcg==
 C+ c2VjcmV0
 S: 334 UGFzc3dvcmQ6
 C: c2VjcmV0
-S: 235 ok`, "the server is told ...(8 octets); in the recording it was told ...(8 octets)"},
+S: 235 ok`, "the server gets ...(8 octets); in the recording it got ...(8 octets)"},
 		"a login that nobody answers": {[]string{"advertise-esmtp"}, hello + `S: 250 AUTH LOGIN
 C: AUTH LOGIN
 C: dXNlcg==`, "the recording does not have what comes next: C: ...(8 octets) is not what is waited for"},
@@ -150,7 +150,7 @@ C: dXNlcg==`, "the recording does not have what comes next: C: ...(8 octets) is 
 C- AUTH PLAIN AHVzZXIAc2VjcmV0
 C+ AUTH=c2VjcmV0
 S: 535 c2VjcmV0 not known
-C: QUIT`, "the server is told AUTH ...; it refused AUTH ... with 535 ...(8 octets) not ...(5 octets)"},
+C: QUIT`, "the server gets AUTH ...; it refused AUTH ... with 535 ...(8 octets) not ...(5 octets)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, rules := range c.rules {
@@ -218,7 +218,7 @@ func FuzzPlay(f *testing.F) {
 func TestARuleIsNamedAtTheCommandThatItChanges(t *testing.T) {
 	for name, c := range map[string]struct{ reply, why string }{
 		"known":     {"250 hello", ""},
-		"not known": {"501 Invalid Address", "the server is told EHLO sub2; it refused EHLO sub2. with 501 Invalid Address"},
+		"not known": {"501 Invalid Address", "the server gets EHLO sub2; it refused EHLO sub2. with 501 Invalid Address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := playedAs(t, dialogueOf(t, "fix-hello-name", "S: 220-mail.example.com Microsoft SMTP MAIL ready at Sat, 28 Aug 1999\nS: 220 ESMTP spoken here\nC: EHLO sub2.\nS: "+c.reply+"\nC: QUIT\nS: 221 bye"))

@@ -125,7 +125,7 @@ func build(t *testing.T, what string) (program string) {
 func TestTheProgramNeedsOnlyWhatTheUnitAllows(t *testing.T) {
 	needSystemd(t)
 	launcher, program := build(t, "."), build(t, "smtpshim/cmd/smtpshim")
-	if out, killed := launched(t, launcher, "", program, "demo"); killed || !strings.Contains(out, "All 5 healed.") {
+	if out, killed := launched(t, launcher, "", program, "demo"); killed || !strings.Contains(out, "All 5 were healed.") {
 		t.Errorf("killed: %v\n%s", killed, out)
 	}
 	for _, call := range []string{"epoll_create1", "accept4", "@network-io"} {

@@ -40,7 +40,7 @@ func (c *ntlmClient) Next(challenge []byte) (response []byte, err error) {
 // accept fails if the challenge was not answered: the reply would not be for this login.
 func (c *ntlmClient) accept() error {
 	if !c.answered {
-		return errors.New("log in by NTLM: the server said yes before it had the answer")
+		return errors.New("log in by NTLM: the server accepted before it had the response")
 	}
 	return nil
 }

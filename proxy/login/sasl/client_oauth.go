@@ -60,7 +60,7 @@ func (c *oauthClient) Next(challenge []byte) ([]byte, error) {
 // accept fails if the server has sent its error before the positive reply.
 func (c *oauthClient) accept() error {
 	if c.refused {
-		return fmt.Errorf("log in by %s: the server said yes after it refused the token", c.name)
+		return fmt.Errorf("log in by %s: the server accepted after it had refused the token", c.name)
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func checkIterations(first string) error {
 
 func (c *scramMechanism) accept() error {
 	if !c.verified {
-		return errors.New("log in by " + c.name + ": the server said yes and has not proved that it knows the password")
+		return errors.New("log in by " + c.name + ": the server accepted and has not proved that it knows the password")
 	}
 	return nil
 }

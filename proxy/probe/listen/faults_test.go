@@ -169,7 +169,7 @@ func TestWhatComesBeforeTheGreetingIsFound(t *testing.T) {
 			converse(t, tls.Client(conn, &tls.Config{InsecureSkipVerify: true}), "EHLO a.example.com\r\n", mailFrom+"\r\n", "QUIT\r\n")
 		}
 		conn.Close()
-		if v := visit(t, visits); !slices.Equal(names(v.Faults), []string{name}) || v.Ended != "it said QUIT" {
+		if v := visit(t, visits); !slices.Equal(names(v.Faults), []string{name}) || v.Ended != "it sent QUIT" {
 			t.Errorf("%s: found %q, ended %q", name, names(v.Faults), v.Ended)
 		}
 	}
@@ -358,7 +358,7 @@ func allRows() []row {
 func TestAClientThatSendsAheadReadsWholeReplies(t *testing.T) {
 	_, addr, visits := start(t, nil)
 	says(t, addr, "EHLO a.example.com\r\n", mailFrom+"\r\n", rcptTo+"\r\n", "DATA\r\n", whole+".\r\n", "QUIT\r\n")
-	if v := visit(t, visits); v.Next != "a server whose replies have two lines that come apart" {
+	if v := visit(t, visits); v.Next != "a server whose replies have two lines that arrive separately" {
 		t.Fatalf("next is %q", v.Next)
 	}
 	says(t, addr, "EHLO a.example.com\r\n", mailFrom+"\r\n"+rcptTo+"\r\nQUIT\r\n", "", "")
@@ -372,7 +372,7 @@ func TestAMessageInChunksIsJudgedLikeOneOfDATA(t *testing.T) {
 	says(t, addr, "EHLO a.example.com\r\n", mailFrom+" BODY=8BITMIME\r\n", rcptTo+"\r\n",
 		fmt.Sprintf("BDAT %d\r\n%s", len(header), header), "BDAT 12 LAST\r\n\r\n.gr\xfcn\nok\r\n", "QUIT\r\n")
 	v := visit(t, visits)
-	if want := []string{"bare-lf", "8-bit-unlabelled"}; !slices.Equal(names(v.Faults), want) || !v.Through || v.Ended != "it said QUIT" {
+	if want := []string{"bare-lf", "8-bit-unlabelled"}; !slices.Equal(names(v.Faults), want) || !v.Through || v.Ended != "it sent QUIT" {
 		t.Errorf("found %q, through: %v, %s", names(v.Faults), v.Through, v.Ended)
 	}
 	if want := []string{"EHLO", "BODY=8BITMIME", "BDAT"}; !slices.Equal(v.Can, want) {
@@ -401,7 +401,7 @@ func TestASilentClientIsNotWaitedForLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if v := visit(t, visits); v.Ended != "it was silent for 100ms behind the greeting" {
+	if v := visit(t, visits); v.Ended != "it was silent for 100ms after the greeting" {
 		t.Errorf("it ended so: %s", v.Ended)
 	}
 }

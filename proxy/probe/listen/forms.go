@@ -47,23 +47,23 @@ const (
 func forms() []*form { return formTable }
 
 var formTable = []*form{
-	{name: "today", says: "a server of today"},
+	{name: "today", says: "a modern server"},
 	{name: "no-tls", says: "a server without STARTTLS", traits: noTLS, fits: sawTLS, row: row{name: "needs-no-tls",
-		setting: `client_tls.mode = "hide"`, means: "it fails where STARTTLS is offered, and comes through where it is not"}},
+		setting: `client_tls.mode = "hide"`, means: "it fails if STARTTLS is offered, and gets through if not"}},
 	{name: "old-names", says: "a server with AUTH=LOGIN, XAUTH and NTLM", traits: oldNames, row: row{name: "needs-old-names", entry: "L30",
-		rule: "auth-spelling", option: `show = "both"`, means: "it comes through only where AUTH is offered in an old spelling, or NTLM or XAUTH is"}},
-	{name: "one-line-hello", says: "a server whose answer to EHLO is one line", traits: oneLineHello, row: row{name: "needs-one-line", entry: "L80",
-		rule: "one-line-replies", means: "it comes through only where the answer to EHLO is one line"}},
+		rule: "auth-spelling", option: `show = "both"`, means: "it gets through only if AUTH is offered in an old spelling, or NTLM or XAUTH is"}},
+	{name: "one-line-hello", says: "a server whose reply to EHLO is one line", traits: oneLineHello, row: row{name: "needs-one-line", entry: "L80",
+		rule: "one-line-replies", means: "it gets through only if the reply to EHLO is one line"}},
 	{name: "plain-greeting", says: "a server whose greeting lacks the word ESMTP", traits: noESMTP, row: row{name: "needs-no-esmtp", entry: "L02",
-		rule: "hide-esmtp", means: "it comes through only where the greeting lacks the word ESMTP, and says HELO there"}},
-	{name: "two-lines", says: "a server whose replies have two lines that come apart", traits: twoLines, harder: true, row: oneLineReader},
+		rule: "hide-esmtp", means: "it gets through only if the greeting lacks the word ESMTP, and sends HELO then"}},
+	{name: "two-lines", says: "a server whose replies have two lines that arrive separately", traits: twoLines, harder: true, row: oneLineReader},
 	{name: "no-esmtp", says: "a server whose greeting lacks the word ESMTP", traits: noESMTP, harder: true, row: needsESMTP},
 	{name: "no-text", says: "a server whose replies have no text", traits: noText, harder: true, row: row{name: "needs-text", entry: "L61",
-		rule: "reply-texts", means: "it does not come through where a reply has a code and no text"}},
-	{name: "prompts", says: "a server whose AUTH LOGIN asks in other words", traits: otherPrompts, harder: true, fits: sawLogin, row: row{name: "needs-prompts",
-		entry: "L31", rule: "auth-prompts", means: "it compares the prompts of AUTH LOGIN, and gives up where they are not Username: and Password:"}},
+		rule: "reply-texts", means: "it does not get through if a reply has a code and no text"}},
+	{name: "prompts", says: "a server with other prompts in AUTH LOGIN", traits: otherPrompts, harder: true, fits: sawLogin, row: row{name: "needs-prompts",
+		entry: "L31", rule: "auth-prompts", means: "it compares the prompts of AUTH LOGIN, and gives up if they are not Username: and Password:"}},
 	{name: "no-ehlo", says: "a server that refuses EHLO", traits: noEHLO, harder: true, fits: sawNeither, row: row{name: "needs-ehlo", entry: "L21",
-		rule: "fall-back-to-helo", means: "it does not say HELO where EHLO is refused"}},
+		rule: "fall-back-to-helo", means: "it does not send HELO after EHLO was refused"}},
 }
 
 // needs returns the finding about a client that delivers its first message in this

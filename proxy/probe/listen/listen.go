@@ -264,7 +264,7 @@ func (c *Caller) learn(s *session) Visit {
 	switch {
 	case s.through && first:
 		c.Through, c.base = s.form.says, s.form.traits
-		s.found(s.needs(), "~ it comes through at "+c.Through+" first")
+		s.found(s.needs(), "~ it gets through at "+c.Through+" first")
 	case !first && s.form.harder && !s.through && s.odd && !s.hasFound(s.form.row.name):
 		s.found(s.form.row, "~ "+s.ended)
 	}

@@ -85,7 +85,7 @@ func (s *session) run() {
 	err := s.open()
 	for err == nil {
 		if s.commands++; s.commands > maxCommands {
-			s.ended = fmt.Sprintf("it was stopped: it had said %d commands", maxCommands)
+			s.ended = fmt.Sprintf("it was stopped: it had sent %d commands", maxCommands)
 			s.say("421 4.7.0 too many commands\r\n")
 			return
 		}
@@ -102,9 +102,9 @@ func (s *session) ending(err error) string {
 	switch s.last {
 	case "":
 	case greeting, handshake:
-		behind = "behind " + s.last
+		behind = "after " + s.last
 	default:
-		behind = "behind the answer to " + s.last
+		behind = "after the reply to " + s.last
 	}
 	netErr, isNet := errors.AsType[net.Error](err)
 	switch {
@@ -212,7 +212,7 @@ func (s *session) next() error {
 			return err
 		case rewrite.IsTLS(octets):
 			s.spoke, s.seen.tls = true, true
-			s.found(lateTLS, "~ a TLS handshake behind the greeting")
+			s.found(lateTLS, "~ a TLS handshake after the greeting")
 			s.ended = "it began TLS where EHLO was due"
 			return errOver
 		}
@@ -270,7 +270,7 @@ func (s *session) command(verb rewrite.Verb, text []byte, said string) error {
 	case rewrite.VerbQUIT:
 		s.last = "QUIT"
 		s.say("221 2.0.0 bye\r\n")
-		s.ended = "it said QUIT"
+		s.ended = "it sent QUIT"
 		return errOver
 	}
 	if len(strings.TrimSpace(string(text))) == 0 {

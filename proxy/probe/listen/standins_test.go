@@ -85,15 +85,15 @@ func TestEachStandInIsFoundOut(t *testing.T) {
 	}{
 		{"exchange-5.0", nil, "a server with AUTH=LOGIN, XAUTH and NTLM", []string{"L30"}, "xauth", []string{"translate-xauth"}},
 		// Its answer to an error of EHLO, HELO, is right; that it bounces after a 5xx to MAIL is the server's doing (L107).
-		{"exchange-5.5", nil, "a server of today", nil, "", nil},
-		{"exchange-5.5", func(c *smtptest.Client) { *c = c.WithAuth(smtptest.AuthInitial) }, "a server of today", []string{"L33"}, "auth-not-offered", nil},
-		{"exchange-5.5", func(c *smtptest.Client) { c.TLS = believing }, "a server of today", []string{"L24"}, "no-ehlo-after-tls", []string{"repeat-ehlo"}},
-		{"windows-2003", nil, "a server of today", []string{"L60"}, "reads-one-line-of-354", []string{"join-data-reply"}},
-		{"notes", nil, "a server of today", []string{"L25", "L21"}, "hello-dot needs-ehlo", // HELO behind 501 alone
+		{"exchange-5.5", nil, "a modern server", nil, "", nil},
+		{"exchange-5.5", func(c *smtptest.Client) { *c = c.WithAuth(smtptest.AuthInitial) }, "a modern server", []string{"L33"}, "auth-not-offered", nil},
+		{"exchange-5.5", func(c *smtptest.Client) { c.TLS = believing }, "a modern server", []string{"L24"}, "no-ehlo-after-tls", []string{"repeat-ehlo"}},
+		{"windows-2003", nil, "a modern server", []string{"L60"}, "reads-one-line-of-354", []string{"join-data-reply"}},
+		{"notes", nil, "a modern server", []string{"L25", "L21"}, "hello-dot needs-ehlo", // HELO behind 501 alone
 			[]string{"fix-hello-name", "fall-back-to-helo"}},
-		{"needs-esmtp", nil, "a server of today", []string{"L02"}, "needs-esmtp", []string{"advertise-esmtp"}},
-		{"modern", nil, "a server of today", nil, "", nil},
-		{"modern", func(c *smtptest.Client) { c.TLS = believing }, "a server of today", nil, "", nil},
+		{"needs-esmtp", nil, "a modern server", []string{"L02"}, "needs-esmtp", []string{"advertise-esmtp"}},
+		{"modern", nil, "a modern server", nil, "", nil},
+		{"modern", func(c *smtptest.Client) { c.TLS = believing }, "a modern server", nil, "", nil},
 		{"modern", func(c *smtptest.Client) { c.TLS = unbelieving }, "", nil, "", nil}, // it sends nothing without TLS
 	} {
 		client, ok := smtptest.LookupClient(test.name)

@@ -20,7 +20,7 @@ func TestNoMessageIsAcceptedUnlessAskedTo(t *testing.T) {
 			t.Errorf("the answer is %q, not %q", got, want)
 		}
 		v := visit(t, visits)
-		if !v.Through || v.Ended != "it said QUIT" {
+		if !v.Through || v.Ended != "it sent QUIT" {
 			t.Errorf("through: %v, %s", v.Through, v.Ended)
 		}
 		for v.Next != "" { // whatever the server is like

@@ -46,7 +46,7 @@ func readPassword(t *table) *metrics.Password {
 		return nil
 	}
 	if user == "" {
-		t.follows(nil, "user", "is missing; whoever has a password has a name")
+		t.follows(nil, "user", "is missing; a password needs a user")
 	} else if strings.Contains(user, ":") {
 		t.wrong("user", "%q has a colon, where the name would end (RFC 7617)", user)
 	}

@@ -70,8 +70,8 @@ func readLogin(t *table, r *Route, accounts []*Account) Login {
 		t.follows([]string{"networks", "user"}, "", "networks, or a user with a password, is missing: without either, anybody could send mail as this account")
 	}
 	if l.User != "" && len(l.Networks) == 0 && !t.says("networks") && r.ClientTLS.Mode <= rewrite.ClientTLSHide {
-		t.wrong("user", `%q can log in from nowhere: that is done inside TLS, for which client_tls.mode = "offer", "require" or "implicit" is wanted, `+
-			`or in clear, from networks that are named here`, l.User)
+		t.wrong("user", `%q cannot log in from anywhere; for logins inside TLS write client_tls.mode = "offer", "require" or "implicit", `+
+			`for logins in clear name networks here`, l.User)
 	}
 	if l.Sender != "" && !isAddress(l.Sender) {
 		t.wrong("sender", "%q is no address such as scanner@example.com", l.Sender)
@@ -146,7 +146,7 @@ func warnLogins(r *Route) (list []string) {
 	for _, l := range r.LoginEntries {
 		for _, n := range l.Networks {
 			if i := slices.IndexFunc(before, func(b netip.Prefix) bool { return b.Bits() <= n.Bits() && b.Contains(n.Addr()) }); l.User == "" && i >= 0 {
-				list = append(list, fmt.Sprintf("login: %v is never looked at, since a login before it has %v and the first that fits counts", n, before[i]))
+				list = append(list, fmt.Sprintf("login: %v has no effect, because a login before it has %v and the first that fits counts", n, before[i]))
 			}
 		}
 		if l.User == "" {
@@ -156,7 +156,7 @@ func warnLogins(r *Route) (list []string) {
 			list = append(list, text)
 		}
 		if l.NTLMv1 {
-			list = append(list, fmt.Sprintf("login: user %q may log in by NTLMv1, which anybody can break who reads along: "+
+			list = append(list, fmt.Sprintf("login: user %q may log in by NTLMv1, which anybody who reads along can break: "+
 				"only for Exchange 5.0 and 5.5 and clients like them, on a network of your own", l.User))
 		}
 	}

@@ -16,7 +16,7 @@ func readNetwork(t *table, r *Route) {
 	r.Transparent = t.boolean("transparent", false)
 	for _, address := range r.Listen {
 		if _, ok := SocketPath(address); ok && r.Transparent {
-			t.wrong("transparent", "%q cannot be so: only TCP is", address)
+			t.wrong("transparent", "%q cannot be transparent: only TCP can be", address)
 		}
 	}
 	r.Source = readSource(t, r)
@@ -27,13 +27,13 @@ func readNetwork(t *table, r *Route) {
 	wanted := slices.Contains(r.Servers, proxy.OriginalDestination)
 	switch {
 	case wanted && len(r.Servers) > 1:
-		t.wrong("servers", "%q stands alone: the client says where it goes", proxy.OriginalDestination)
+		t.wrong("servers", "%q must be the only server: the connection of each client decides where it goes", proxy.OriginalDestination)
 	case wanted && len(r.Destinations) == 0:
 		origin.follows([]string{"networks"}, "", `networks is missing: those that clients may go to, as in networks = ["192.0.2.0/24"]; ["0.0.0.0/0", "::/0"] is anywhere`)
 	case wanted && r.Health.Interval > 0:
-		t.table("health").wrong("interval", "no health can be checked where the client says who the server is; leave it at \"0s\"")
+		t.table("health").wrong("interval", "health cannot be checked if each client decides who the server is; leave it at \"0s\"")
 	case !wanted && len(r.Destinations) > 0:
-		origin.wrong("networks", "means nothing here: servers is not [%q]", proxy.OriginalDestination)
+		origin.wrong("networks", "has no effect: servers is not [%q]", proxy.OriginalDestination)
 	}
 }
 

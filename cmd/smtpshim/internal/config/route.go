@@ -71,7 +71,7 @@ func readRoute(t *table, taken listeners, state string, made MakeCertificates, a
 		} else if slices.Contains(r.Servers[:i], address) {
 			t.wrong("servers", "%q is in it twice; once is enough", address)
 		} else if goesToItself(address, r.Listen) {
-			t.wrong("servers", "%q is where this route listens: sessions would go round in circles", address)
+			t.wrong("servers", "%q is where this route listens: sessions would loop", address)
 		}
 	}
 	readServers(t, r.Route)

@@ -72,7 +72,7 @@ func checkServerNames(t *table, r *Route) {
 	}
 	for _, server := range r.Servers {
 		if _, ok := SocketPath(server); ok {
-			t.wrong("servers", "%q has no name for its certificate to bear; write server_name, or pins, in [route.server_tls]", server)
+			t.wrong("servers", "%q has no name for its certificate; write server_name, or pins, in [route.server_tls]", server)
 		}
 	}
 }

@@ -10,11 +10,11 @@ import (
 func TestMistakesOfSyntaxAreToldPlainly(t *testing.T) {
 	for text, want := range map[string]string{
 		"rules = [\"a\" \"b\"]":         `a comma is missing in the array, or its "]"`,
-		"rules = [\"a\", \"b]":          "a text has quotes at one end alone",
+		"rules = [\"a\", \"b]":          "a text has quotes at one end only",
 		"rules = [\"a\",, \"b\"]":       "there is a comma without a value before it",
 		"name = \"a\",":                 "the comma at the end has to go: each key has a line of its own",
-		"name = \"a\" b":                "behind the value there may be a comment alone, not 'b'",
-		"name =":                        "a value is missing behind the =",
+		"name = \"a\" b":                "after the value there may only be a comment, not 'b'",
+		"name =":                        "a value is missing after the =",
 		"name: \"a\"":                   "a key is wanted, then = and its value",
 		"= \"a\"":                       "a key is missing before the =",
 		"a = {b = \"1\" c = 2}":         `a comma is missing in the table, or its "}"`,
@@ -30,7 +30,7 @@ func TestMistakesOfSyntaxAreToldPlainly(t *testing.T) {
 		"\xff\xfea\x00 \x00=\x00":       "this file is UTF-16; save it as UTF-8",
 		"\xfe\xff\x00a\x00=":            "this file is UTF-16; save it as UTF-8",
 		"a\x00 \x00=\x00 \x001\x00":     "this file is UTF-16; save it as UTF-8",
-		"chunking = \"a\" # it’s\nb = ": "a value is missing behind the =",
+		"chunking = \"a\" # it’s\nb = ": "a value is missing after the =",
 	} {
 		path := filepath.Join(t.TempDir(), "smtpshim.toml")
 		write(t, path, text+"\n")

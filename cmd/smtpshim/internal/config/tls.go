@@ -46,7 +46,7 @@ func readClientTLS(t *table, own ownCertificates) (proxy.ClientTLS, *ClientLeg) 
 	}
 	leg.ClientRoots, leg.RequireCertificate = t.roots("client_ca", authorities), asked == "require"
 	if asked == "ask" && !t.says("client_ca") {
-		t.follows(nil, "client_ca", "is missing; whoever asks for certificates needs the authorities that sign them")
+		t.follows(nil, "client_ca", "is missing: the authorities that sign the certificates of clients")
 	}
 	var err error
 	if leg.Acceptor, err = tlspolicy.NewAcceptor(leg.ClientLeg); err != nil {
@@ -100,7 +100,7 @@ func readServerTLS(t *table) (proxy.ServerTLS, *ServerLeg) {
 	}
 	leg.Roots = t.roots("ca", authorities)
 	if certificates.selfSigned {
-		t.wrong("certificate", `"self-signed" is for clients; a server that asks for a certificate has to know it before`)
+		t.wrong("certificate", `"self-signed" is for clients; a server that asks for a certificate must know it beforehand`)
 	} else {
 		leg.Store = t.store(certificates.sources)
 	}

@@ -26,19 +26,19 @@ func (r *Route) Warnings(now time.Time) []string {
 	}
 	for _, network := range r.ProxyFrom {
 		if network.Bits() == 0 {
-			list = append(list, fmt.Sprintf("proxy_protocol.accept_from has %s in it: everybody can say that he is whoever the server "+
-				"trusts. Name the balancers alone.", network))
+			list = append(list, fmt.Sprintf("proxy_protocol.accept_from has %s in it: anybody can pose as a client that the server "+
+				"trusts. Name only the balancers.", network))
 		}
 	}
 	for _, network := range r.XCLIENTFrom {
 		if network.Bits() == 0 {
-			list = append(list, fmt.Sprintf("xclient.accept_from has %s in it: everybody can say that he is whoever you trust. "+
-				"Name the proxies alone.", network))
+			list = append(list, fmt.Sprintf("xclient.accept_from has %s in it: anybody can pose as a client that you trust. "+
+				"Name only the proxies.", network))
 		}
 	}
 	if open != nil && r.ClearMayLogIn() {
-		list = append(list, `clients in clear can log in by what the server offers inside TLS only: whoever reads along between them and this machine `+
-			`has their passwords. Where they can do TLS, write client_tls.mode = "require"; where they need not log in, server_tls.auth_in_clear = "refuse".`)
+		list = append(list, `clients in clear can log in by mechanisms that the server offers only inside TLS: whoever reads along between them and this machine `+
+			`gets their passwords. If they support TLS, write client_tls.mode = "require"; if they need not log in, server_tls.auth_in_clear = "refuse".`)
 	}
 	for _, o := range r.idle {
 		list = append(list, fmt.Sprintf("route.options.%s.%s does nothing: the rule %s is not in force in route %q. "+
@@ -64,13 +64,13 @@ func (r *Route) Warnings(now time.Time) []string {
 	}
 	if leg := r.Server; leg != nil && slices.Contains(r.Servers, proxy.OriginalDestination) &&
 		leg.Verification == tlspolicy.Verified && leg.ServerName == "" && len(leg.Pins) == 0 {
-		list = append(list, "server_tls wants certificates that bear the address to which the client was going, and few do: "+
+		list = append(list, "server_tls requires certificates for the address to which the client was going, and few are: "+
 			"write server_name or pins, or mode = \"opportunistic\".")
 	}
 	if r.ServerTLS.Mode != rewrite.ServerTLSOff && r.ServerTLS.Mode != rewrite.ServerTLSImplicit &&
 		!slices.Contains(r.Computed().Names(), "repeat-ehlo") {
-		list = append(list, "server_tls is on and the rule repeat-ehlo is not: a server that wants EHLO again after STARTTLS "+
-			"refuses clients that do not say it (KB Q279214).")
+		list = append(list, "server_tls is on and the rule repeat-ehlo is not: a server that requires EHLO again after STARTTLS "+
+			"refuses clients that do not send it (KB Q279214).")
 	}
 	return list
 }
@@ -138,7 +138,7 @@ func Allowed(a tlspolicy.Allowance, whom string) string {
 	}
 	when := "for ever"
 	if !a.Until.IsZero() {
-		when = "until " + a.Until.Format(time.DateOnly) + ", then warned of but still in force"
+		when = "until " + a.Until.Format(time.DateOnly) + ", then still in force, with a warning"
 		if a.RefuseAfter {
 			when = "until " + a.Until.Format(time.DateOnly) + ", then refused"
 		}
@@ -183,7 +183,7 @@ func (c *Config) AccountWarnings(a *Account, now time.Time) (list []string) {
 		if ends.Before(now) {
 			verb = "has ended"
 		}
-		list = append(list, fmt.Sprintf("client_certificate %s on %s; the token endpoint takes none that has. Give the application a new one.", verb, ends.Format(time.DateOnly)))
+		list = append(list, fmt.Sprintf("client_certificate %s on %s; the token endpoint accepts no expired certificate. Give the application a new one.", verb, ends.Format(time.DateOnly)))
 	}
 	return list
 }

@@ -70,7 +70,7 @@ func readAllowance(t *table, networks string) tlspolicy.Allowance {
 			a.Networks = append(a.Networks, network)
 		}
 		if list, ok := t.values[networks].([]any); ok && len(list) == 0 {
-			t.wrong(networks, "is empty; without it everybody is meant")
+			t.wrong(networks, "is empty; leave it out to mean everybody")
 		}
 	}
 	a.Until = t.lastMoment("until")
@@ -78,7 +78,7 @@ func readAllowance(t *table, networks string) tlspolicy.Allowance {
 	t.word("then", &then)
 	a.RefuseAfter = then == "refuse"
 	if t.has("then") && !t.has("until") {
-		t.wrong("then", "says what comes after the day until, which is missing")
+		t.wrong("then", "decides what happens after the day until, which is missing")
 	}
 	return a
 }

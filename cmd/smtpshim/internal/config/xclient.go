@@ -11,7 +11,7 @@ func readXCLIENT(t *table, r *proxy.Route) {
 	r.XCLIENTFrom = networks(t, "accept_from")
 	t.done()
 	if right && r.XCLIENTSend != rewrite.XCLIENTNever && r.ClientTLS.Mode == rewrite.ClientTLSPass {
-		t.wrong("send", `%q does not go with client_tls.mode "pass": once the client speaks TLS with the server it could say XCLIENT itself, `+
-			`and be believed; write mode = "hide", "offer", "require" or "implicit"`, r.XCLIENTSend)
+		t.wrong("send", `%q does not go with client_tls.mode "pass": once the client uses TLS with the server it could send XCLIENT itself, `+
+			`and the server would believe it; write mode = "hide", "offer", "require" or "implicit"`, r.XCLIENTSend)
 	}
 }
