@@ -43,9 +43,10 @@ type Rules struct {
 	scoped bool  // some rule acts in some sessions only
 	start  reach // the reach of a session of which nothing is known yet
 
-	chosen   []string  // names of rules and sets, as passed to Compile
-	products []product // the products that are looked for
-	says     VerbSet   // verbs that are a sign of one of them
+	chosen    []string  // names of rules and sets, as passed to Compile
+	products  []product // the products that are looked for
+	greetings *sieve    // of the products
+	says      VerbSet   // verbs that are a sign of one of them
 
 	commands, owed                      VerbSet // verbs for which some rule's Command is called
 	replies, refusals                   VerbSet // verbs for which some rule's Reply is called

@@ -17,7 +17,7 @@ const module = "smtpshim"
 // pure are the packages that a package that only decides may use: they have no
 // clock, no files, no network and no goroutines. A context only passes through.
 var pure = []string{
-	"bytes", "cmp", "context", "encoding/base64", "encoding/binary", "errors", "fmt", "hash/maphash", "iter", "maps", "math", "math/bits", "mime", "mime/quotedprintable", "net/netip", "regexp", "runtime/debug", "slices",
+	"bytes", "cmp", "context", "encoding/base64", "encoding/binary", "errors", "fmt", "hash/maphash", "iter", "maps", "math", "math/bits", "mime", "mime/quotedprintable", "net/netip", "regexp", "regexp/syntax", "runtime/debug", "slices",
 	"sort", "strconv", "strings", "unicode/utf8", "golang.org/x/net/idna", "smtpshim/rewrite", "smtpshim/rewrite/heal", "smtpshim/rewrite/mimetext", "smtpshim/rewrite/oneof", "smtpshim/rewrite/transcript", "smtpshim/rewrite/vocabulary",
 }
 

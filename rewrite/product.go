@@ -2,7 +2,7 @@ package rewrite
 
 import (
 	"fmt"
-	"regexp"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,7 +12,8 @@ import (
 
 // Signs tell a product in a session. One of them is enough. The regular expressions (RE2)
 // are matched with the texts of a whole reply, without codes and with LF between lines.
-// "" matches nothing. A pattern that begins with a literal word costs little.
+// "" matches nothing. A pattern with a literal in each of its matches costs next to nothing
+// while no text has that literal.
 type Signs struct {
 	Greeting string  // the server's greeting
 	Offer    string  // the server's reply to EHLO, including the first line
@@ -37,33 +38,32 @@ func (s productSet) has(i int) bool { return s&(1<<i) != 0 }
 // A product is a set whose signs are looked for.
 type product struct {
 	name                  string
-	greeting, offer, help *regexp.Regexp // nil: there is no such sign
+	greeting, offer, help *pattern // nil: there is no such sign
 	says                  VerbSet
 }
-
-// matches reports whether text shows a sign. A nil sign is never shown.
-func matches(sign *regexp.Regexp, text string) bool { return sign != nil && sign.MatchString(text) }
 
 // lookFor makes the rules look for the products of these sets.
 func (r *Rules) lookFor(sets []Set) (errs []error) {
 	if len(sets) > maxProducts {
 		return []error{&ConfigError{Err: fmt.Errorf("%d products are chosen; a route may have at most %d", len(sets), maxProducts)}}
 	}
+	r.greetings = new(sieve)
 	for _, s := range sets {
 		p := product{name: s.Name, says: s.Signs.Says}
-		for text, to := range map[*string]**regexp.Regexp{
+		for text, to := range map[*string]**pattern{
 			&s.Signs.Greeting: &p.greeting, &s.Signs.Offer: &p.offer, &s.Signs.Help: &p.help,
 		} {
 			if *text == "" {
 				continue
 			}
-			re, err := regexp.Compile(*text)
+			sign, err := newPattern(*text)
 			if err != nil {
 				errs = append(errs, &ConfigError{Rule: s.Name, Err: fmt.Errorf("the set %s has a sign that is not a regular expression (RE2): %w", s.Name, err)})
 			}
-			*to = re
+			*to = sign
 		}
 		r.products = append(r.products, p)
+		r.greetings.add(len(r.products)-1, p.greeting)
 		r.scoped, r.says = true, r.says|p.says
 	}
 	return errs
@@ -218,19 +218,19 @@ const productRest = 24 * 60 * 60
 
 // greetingTells looks for products in the greeting of a server. It drops what an earlier
 // connection has shown, because this may be another server.
-func (d *Dialogue) greetingTells(text string) {
+func (d *Dialogue) greetingTells(text []byte) {
 	products := d.policy.Rules.products
 	if len(products) == 0 {
 		return
 	}
 	d.forgetProducts(vocabulary.SignGreeting, vocabulary.SignEHLO, vocabulary.SignHELP, vocabulary.SignRemembered)
-	for i := range products {
-		if matches(products[i].greeting, text) {
+	for may := d.policy.Rules.greetings.sift(text); may != 0; may &= may - 1 {
+		if i := bits.TrailingZeros64(uint64(may)); products[i].greeting.matches(text) {
 			d.recognise(i, vocabulary.SignGreeting)
 		}
 	}
 	if d.memory != nil {
-		d.remembered(text)
+		d.remembered(string(text))
 	}
 	d.chooseRules()
 }
@@ -266,10 +266,12 @@ func (d *Dialogue) offerTells(lines []string) {
 	if d.reach == nil || len(d.policy.Rules.products) == 0 {
 		return
 	}
-	text := strings.Join(lines, "\n")
+	var room [ordinaryText]byte
+	text := joinLines(room[:0], lines)
 	d.forgetProducts(vocabulary.SignRemembered)
-	for i, p := range d.policy.Rules.products {
-		if matches(p.offer, text) {
+	products := d.policy.Rules.products
+	for i := range products {
+		if products[i].offer.matches(text) {
 			d.learnProduct(i, vocabulary.SignEHLO)
 		}
 	}
@@ -284,13 +286,24 @@ func (d *Dialogue) helpTells(raw []byte) {
 	if d.reach == nil || len(d.policy.Rules.products) == 0 {
 		return
 	}
-	text := strings.Join(parseReply(raw).Lines, "\n")
+	var room [ordinaryText]byte
+	text := textOf(room[:0], raw)
 	for i, p := range d.policy.Rules.products {
-		if matches(p.help, text) {
+		if p.help.matches(text) {
 			d.learnProduct(i, vocabulary.SignHELP)
 		}
 	}
 	d.chooseRules()
+}
+
+// joinLines appends lines to b, with LF between them.
+func joinLines(b []byte, lines []string) []byte {
+	separator := ""
+	for _, line := range lines {
+		b, separator = append(b, separator...), "\n"
+		b = append(b, line...)
+	}
+	return b
 }
 
 // commandTells looks for products in the verb of the client's command.

@@ -95,6 +95,83 @@ func TestTheGreetingOfAProductHasItsRulesActWithItsOptions(t *testing.T) {
 	k.traces("~ old by its greeting", "~ gateway by its greeting")
 }
 
+// signed has a set for each of these greetings.
+func signed(t *testing.T, greetings ...string) *rewrite.Rules {
+	t.Helper()
+	var book rewrite.Book
+	all := rewrite.Set{Name: "all"}
+	for i, greeting := range greetings {
+		name := string(rune('a' + i))
+		book.Sets = append(book.Sets, rewrite.Set{Name: name, Signs: rewrite.Signs{Greeting: greeting, Offer: `\nX-` + greeting}})
+		all.Products = append(all.Products, name)
+	}
+	book.Sets = append(book.Sets, all)
+	rules, errs := book.Compile([]string{"all"}, nil)
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	return rules
+}
+
+// told are the products of a session with a server that greets so, and that offers these
+// keywords if there are any.
+func told(t *testing.T, rules *rewrite.Rules, greeting string, keywords ...string) string {
+	t.Helper()
+	k := &talk{T: t}
+	k.d = rewrite.New(&rewrite.Policy{Rules: rules}, netip.Addr{}, &k.ledger)
+	t.Cleanup(k.d.Close)
+	k.server(greeting, "", greeting)
+	if keywords != nil {
+		k.hello(keywords...)
+	}
+	var names []string
+	for _, p := range k.d.Products() {
+		names = append(names, p.Name)
+	}
+	return strings.Join(names, " ")
+}
+
+func TestOfProductsThatBeginAlikeEachIsTold(t *testing.T) {
+	rules := signed(t, `Old Mail`, `Old Mailer`, `Old (?:Post|Letters)`, `Ol[ds] [0-9]`, `(?i)OLDER`, `^[*2 ]*\*[*2 ]*$`)
+	for greeting, want := range map[string]string{
+		"Old Mail": "a", "Old Mailer": "a b", "Old Post": "c", "Old Letters": "c", "Ols 2": "d", "Old 2": "d", "Old": "", "O": "", "Old Mai": "",
+		"oLdeR": "e", "**2**": "f", "*": "f", "2*": "f", "OldMail, Old Mail Old Mailer older": "a b e", "OldMail": "",
+	} {
+		if got := told(t, rules, "220 "+greeting); got != want {
+			t.Errorf("%q tells %q, not %q", greeting, got, want)
+		}
+	}
+}
+
+// The time of day is in many greetings.
+func TestAGreetingThatChangesWithTheClockTellsTheSameProduct(t *testing.T) {
+	rules := signed(t, `Old Mail [0-9.]+ ready at`)
+	for _, at := range []string{"Sat, 28 Aug 1999 09:32:00 -0400", "Sun, 29 Aug 1999 00:00:00 -0400", "Sat, 28 Aug 1999 09:32:00 -0400"} {
+		if got := told(t, rules, "220 mail.example.com Old Mail 1.0 ready at "+at); got != "a" {
+			t.Errorf("at %s it tells %q", at, got)
+		}
+		if got := told(t, rules, "220 mail.example.com New Mail 1.0 ready at "+at); got != "" {
+			t.Errorf("another server at %s tells %q", at, got)
+		}
+	}
+}
+
+func TestASignIsFoundAnywhereInALongReply(t *testing.T) {
+	rules := signed(t, `^first\n\n?mail`, `last$`, `FAR`)
+	long := strings.Repeat("x", 400)
+	for greeting, want := range map[string]string{
+		"220-first|220 mail": "a", "220-first|220-|220 mail": "a", "220-|220-first|220 mail": "",
+		"220-" + long + "|220-" + long + "|220 last": "b", "220-last|220 " + long: "",
+	} {
+		if got := told(t, rules, greeting); got != want {
+			t.Errorf("%.40q tells %q, not %q", greeting, got, want)
+		}
+	}
+	if got := told(t, rules, "220 mail.example.com", "SIZE", "X-"+long, "X-FAR"); got != "c" {
+		t.Errorf("the last of many keywords tells %q", got)
+	}
+}
+
 func TestAnEHLOReplyTellsAProductAndIsRememberedUntilTheGreetingChanges(t *testing.T) {
 	m := memory{}
 	k := productTalk(t, m, "mail.example.com 1.0 ready at Sat, 28 Aug 1999 09:32:00 -0400 id a1b2c3d4.5")

@@ -96,6 +96,21 @@ func parseReply(raw []byte) Reply {
 	return r
 }
 
+// ordinaryText is the length of the text of a reply, in octets, that few are longer than.
+const ordinaryText = 512
+
+// textOf appends the text of a whole reply to b: its lines without codes, and LF between
+// them.
+func textOf(b, raw []byte) []byte {
+	separator := ""
+	for line := range bytes.Lines(raw) {
+		b, separator = append(b, separator...), "\n"
+		line = bytes.TrimSuffix(line, crlf)
+		b = append(b, line[min(len(line), 4):]...)
+	}
+	return b
+}
+
 // appendTo appends the reply to b in wire format.
 func (r Reply) appendTo(b []byte) []byte {
 	for i, text := range r.Lines {

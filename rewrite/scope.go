@@ -175,9 +175,11 @@ func (d *Dialogue) bannerIs(raw []byte) {
 		s.bannerIs(raw)
 	}
 	if d.reach != nil {
-		text := strings.Join(parseReply(raw).Lines, "\n")
+		var room [ordinaryText]byte
+		text := textOf(room[:0], raw)
 		if !d.policy.Rules.start.banner.empty() {
-			d.reach.banner = d.policy.Rules.outside(func(s *scope) bool { return s.banner == nil || s.banner.MatchString(text) })
+			banner := string(text)
+			d.reach.banner = d.policy.Rules.outside(func(s *scope) bool { return s.banner == nil || s.banner.MatchString(banner) })
 		}
 		d.greetingTells(text)
 	}

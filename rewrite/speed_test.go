@@ -69,9 +69,13 @@ func BenchmarkEHLOReply(b *testing.B) {
 }
 
 // BenchmarkSession is all that is decided in a session of one message, with the
-// standard rules. BenchmarkSessionWithAllRules is the same with every rule in force,
-// BenchmarkObservedSession with the standard rules observed.
+// standard rules. BenchmarkSessionUnderAuto is the same with those of auto,
+// BenchmarkSessionWithAllRules with every rule in force, and BenchmarkObservedSession
+// with the standard rules observed.
 func BenchmarkSession(b *testing.B) { benchmarkSession(b, rewrite.Policy{Rules: standard(b)}) }
+func BenchmarkSessionUnderAuto(b *testing.B) {
+	benchmarkSession(b, rewrite.Policy{Rules: compile(b, "auto")})
+}
 func BenchmarkSessionWithAllRules(b *testing.B) {
 	benchmarkSession(b, rewrite.Policy{Rules: everyRule(b)})
 }
