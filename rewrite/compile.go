@@ -40,8 +40,9 @@ func (s ruleSet) each(f func(i int)) {
 // many sessions may use them at once.
 type Rules struct {
 	rules  []active
-	scoped bool  // some rule acts in some sessions only
-	start  reach // the reach of a session of which nothing is known yet
+	stages stages // of the rules
+	scoped bool   // some rule acts in some sessions only
+	start  reach  // the reach of a session of which nothing is known yet
 
 	chosen    []string  // names of rules and sets, as passed to Compile
 	products  []product // the products that are looked for
@@ -193,6 +194,7 @@ func (r *Rules) nameSet(s ruleSet) string {
 
 // add puts a rule in force.
 func (r *Rules) add(a active) {
+	r.stages.add(uint8(len(r.rules)), &a.Actions)
 	r.rules = append(r.rules, a)
 	if a.Command != nil {
 		r.commands |= a.Commands

@@ -115,9 +115,10 @@ func (d *Dialogue) repair(of Repair) (n int, made []byte, ok bool, wait int64) {
 	}
 	var by ruleSet
 	r := new(Repair) // one for all rules: few replies need a repair
-	for i := range d.policy.Rules.rules {
+	for _, place := range d.policy.Rules.stages.repair {
+		i := int(place)
 		rule := &d.policy.Rules.rules[i]
-		if rule.Repair == nil || !d.acts(i) {
+		if !d.acts(i) {
 			continue
 		}
 		*r = of

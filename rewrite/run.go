@@ -41,10 +41,14 @@ func (d *Dialogue) broke(rule int, why string) {
 // runCommand runs the rules on the client's command, first to last, until one
 // answers it.
 func (t *Turn) runCommand() {
-	rules := t.d.policy.Rules.active()
-	for i := range rules {
-		r := &rules[i]
-		if r.Command == nil || !r.Commands.Has(t.verb) && !(t.d.seen.helloOwed && r.Owed.Has(t.verb)) || !t.d.acts(i) {
+	rules := t.d.policy.Rules
+	if rules == nil {
+		return
+	}
+	for _, place := range rules.stages.command[t.verb] {
+		i := int(place)
+		r := &rules.rules[i]
+		if !r.Commands.Has(t.verb) && !t.d.seen.helloOwed || !t.d.acts(i) {
 			continue
 		}
 		if t.runOne(i, r.Command, t.commandFault) && t.answered.Code != 0 {
@@ -235,9 +239,13 @@ func cutShort(b []byte) []byte { return b[:min(len(b), 20)] }
 // runReply runs the rules on the server's reply, last to first, until one sends
 // another line instead of passing the reply on.
 func (t *Turn) runReply() {
-	rules := t.d.policy.Rules.active()
-	for i := len(rules) - 1; i >= 0; i-- {
-		r := &rules[i]
+	rules := t.d.policy.Rules
+	if rules == nil {
+		return
+	}
+	for _, place := range slices.Backward(rules.stages.reply[t.verb]) {
+		i := int(place)
+		r := &rules.rules[i]
 		if !r.sees(t.verb, &t.reply) || !t.d.acts(i) {
 			continue
 		}
@@ -348,9 +356,10 @@ func (d *Dialogue) runOffer(r *Reply, c *causes) (by ruleSet) {
 	if d.policy.Rules == nil || !d.policy.Rules.offers {
 		return by
 	}
-	for i := len(d.policy.Rules.rules) - 1; i >= 0; i-- {
+	for _, place := range slices.Backward(d.policy.Rules.stages.offer) {
+		i := int(place)
 		rule := &d.policy.Rules.rules[i]
-		if rule.Offer == nil || !d.acts(i) {
+		if !d.acts(i) {
 			continue
 		}
 		before := Reply{r.Code, append(d.scratch[:0], r.Lines...)}
