@@ -68,7 +68,7 @@ func (l replyLine) goesOn() bool { b := l.behind(); return len(b) > 0 && b[0] ==
 // reports whether its last line is there. n is the number of octets of its lines so far.
 // ok is false if octets do not begin with a reply.
 func firstReply(octets []byte) (lines []replyLine, n int, whole, ok bool) {
-	lines = make([]replyLine, 0, 8)
+	lines = make([]replyLine, 0, min(bytes.Count(octets, []byte{'\n'}), 8))
 	for rest := octets; ; {
 		l, behind, ended := cutLine(rest)
 		switch {
