@@ -19,6 +19,7 @@ import (
 // A plan is what goes wrong in one session.
 type plan struct {
 	random       *rand.Rand
+	greeting     string
 	client, sink *damage
 	early        early
 	refuses      map[string]bool // messages by id
@@ -187,7 +188,7 @@ func (v *visit) say(reply string) error {
 
 func (v *visit) serve() {
 	v.r = bufio.NewReader(v.conn)
-	err := v.say("220 sink.example.net ESMTP")
+	err := v.say("220 " + v.plan.greeting)
 	for err == nil {
 		var line string
 		if line, err = v.line(); err == nil {

@@ -17,7 +17,6 @@ import (
 
 	"smtpshim/proxy"
 	"smtpshim/rewrite"
-	"smtpshim/rewrite/heal"
 )
 
 // TestNoFalseYesWhateverBreaks has many sessions between a client and a sink
@@ -25,7 +24,9 @@ import (
 // what the client was told is accepted, the sink has, once and unchanged; what
 // the sink has, the client was told, or it was told 421, or lost its connection.
 //
-// SMTPSHIM_CHAOS is the number of sessions, SMTPSHIM_CHAOS_SEED where they begin.
+// SMTPSHIM_CHAOS is the number of sessions, SMTPSHIM_CHAOS_SEED where they begin, and
+// SMTPSHIM_CHAOS_WAIT how long a peer may be silent: on a busy machine most sessions time
+// out before anything else goes wrong if that is too short.
 // SMTPSHIM_CHAOS_RULES names sets and rules, with commas between: the sessions have each
 // of them in turn. "all" is every rule there is. Without it they have chaosMix.
 func TestNoFalseYesWhateverBreaks(t *testing.T) {
@@ -36,6 +37,7 @@ func TestNoFalseYesWhateverBreaks(t *testing.T) {
 	for name, set := range map[string]func(string) error{
 		"SMTPSHIM_CHAOS":      func(v string) (err error) { sessions, err = strconv.Atoi(v); return err },
 		"SMTPSHIM_CHAOS_SEED": func(v string) (err error) { seed, err = strconv.ParseUint(v, 10, 64); return err },
+		"SMTPSHIM_CHAOS_WAIT": func(v string) (err error) { _, err = time.ParseDuration(v); return err },
 	} {
 		if v := os.Getenv(name); v != "" {
 			if err := set(v); err != nil {
@@ -110,6 +112,7 @@ type chaosWorker struct {
 	t        *testing.T
 	number   uint64
 	mayChunk bool // by BDAT
+	greets   []string
 	seed     uint64
 	address  string
 	ended    *counts
@@ -118,74 +121,18 @@ type chaosWorker struct {
 	told     tally
 }
 
-// A chaosKind is the rules of a route, and how mail may be sent under them.
-type chaosKind struct {
-	rules    func(t *testing.T) *rewrite.Rules
-	offers   bool // the sink offers CHUNKING
-	mayChunk bool // the client may send by BDAT
-}
-
-// chaosMix is what routes have; half of the sessions have nothing special.
-var chaosMix = []chaosKind{
-	{func(*testing.T) *rewrite.Rules { return nil }, true, true},
-	{func(t *testing.T) *rewrite.Rules { return compile(t, "standard") }, true, true},
-	{func(t *testing.T) *rewrite.Rules { return compile(t, "chunking") }, true, true},
-	{func(t *testing.T) *rewrite.Rules { return withMode(t, "stray-bytes", "refuse") }, true, true},
-	{func(t *testing.T) *rewrite.Rules { return withMode(t, "long-lines", "fold") }, true, true},
-	{func(t *testing.T) *rewrite.Rules { return compile(t, "standard", "bdat-to-data") }, false, true},
-	{everyRule, true, true},
-}
-
-// everyRule is all rules there are, with the options that they need, but for those that
-// change what a message has: the sink would get another one.
-func everyRule(t *testing.T) *rewrite.Rules {
-	t.Helper()
-	var names []string
-	for _, r := range heal.Table() {
-		switch r.Name {
-		case "header-fields", "label-8bit", "leading-dots":
-		default:
-			names = append(names, r.Name)
-		}
-	}
-	rules, errs := heal.Compile(names, map[string]map[string]any{
-		"hide-keywords":  {"keywords": []any{"DSN"}},
-		"map-domains":    {"domains": map[string]any{"old.example.net": "example.net"}},
-		"map-auth-names": {"names": map[string]any{"old": "user"}},
-		"offer-auth":     {"mechanisms": []any{"LOGIN"}},
-	})
-	if errs != nil {
-		t.Fatal(errs)
-	}
-	return rules
-}
-
-// chaosKinds are chaosMix, or what SMTPSHIM_CHAOS_RULES names.
-func chaosKinds() []chaosKind {
-	names := os.Getenv("SMTPSHIM_CHAOS_RULES")
-	if names == "" {
-		return chaosMix
-	}
-	var kinds []chaosKind
-	for name := range strings.SplitSeq(names, ",") {
-		kind := chaosKind{everyRule, true, true}
-		if name != "all" {
-			kind.rules = func(t *testing.T) *rewrite.Rules { return compile(t, name) }
-		}
-		kinds = append(kinds, kind)
-	}
-	return kinds
-}
-
 func newChaosWorker(t *testing.T, number, seed uint64, ours, theirs *tls.Config) (*chaosWorker, *proxy.Route) {
-	const wait = 60 * time.Millisecond
+	wait := 60 * time.Millisecond
+	if d, err := time.ParseDuration(os.Getenv("SMTPSHIM_CHAOS_WAIT")); err == nil {
+		wait = d
+	}
 	w := &chaosWorker{t: t, number: number, seed: seed, ended: newCounts(), told: tally{n: map[string]int{}}}
 	w.sink = newSink(t, ours)
 	r := &proxy.Route{Name: fmt.Sprint("chaos-", number), Listen: []string{fmt.Sprintf("127.0.0.%d:0", number+2)}, Servers: []string{w.sink.listener.Addr().String()},
 		Observer: w.ended, Timeouts: proxy.Timeouts{Connect: time.Second, Greeting: wait, TLS: wait, Command: wait, Reply: wait, Data: wait, DataEnd: wait}}
 	kinds := chaosKinds()
 	kind := kinds[int(number)%len(kinds)]
-	r.Rules, w.sink.chunking, w.mayChunk = kind.rules(t), kind.offers, kind.mayChunk
+	r.Rules, w.sink.chunking, w.mayChunk, w.greets = kind.rules(t), kind.offers, kind.mayChunk, kind.greets
 	switch number % 4 {
 	case 1:
 		clientLeg(rewrite.ClientTLSOffer, ours)(r)
@@ -208,12 +155,15 @@ type mail struct {
 // session is one session with one thing wrong in it, by its number.
 func (w *chaosWorker) session(n int) {
 	random := rand.New(rand.NewPCG(w.seed, uint64(n)))
-	plan := &plan{random: random}
+	plan := &plan{random: random, greeting: "sink.example.net ESMTP"}
 	var mails []*mail
 	for i := range 1 + random.IntN(3) {
 		mails = append(mails, newMail(random, fmt.Sprintf("%d-%d", n, i), w.mayChunk))
 	}
 	plan.draw(mails)
+	if w.greets != nil {
+		plan.greeting = w.greets[random.IntN(len(w.greets))]
+	}
 	w.sink.begin(plan)
 	conn, err := net.Dial("tcp", w.address)
 	if err != nil {
