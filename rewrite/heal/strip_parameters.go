@@ -78,6 +78,7 @@ var dispensable = []string{"SIZE", "BODY", "AUTH", "RET", "ENVID", "NOTIFY", "OR
 type stripState struct {
 	refused []string // parameters that the server refuses although it offers them
 	tried   []string // parameters removed from the line that was sent again, while it awaits a reply
+	again   string   // that line
 }
 
 // refusesParameter, followed by a parameter, is the key under which a server is
@@ -186,9 +187,13 @@ func (s stripper) isRefused(t *rewrite.Turn, name string) bool {
 
 // sayWithout sends a refused command again without the parameters that may be the reason.
 func (s stripper) sayWithout(t *rewrite.Turn) {
-	t.State().(*stripState).tried = nil
+	state := t.State().(*stripState)
+	if string(t.Line()) != state.again { // the server has accepted that line
+		state.learn(t)
+	}
+	state.tried = nil
 	path, ok := t.Path()
-	if !ok || t.Lost() || !t.MayRepeat() || !refusesParameters(t.Reply().Code) {
+	if !ok || !t.MayRepeat() || !refusesParameters(t.Reply().Code) {
 		return
 	}
 	var left []string
@@ -200,9 +205,9 @@ func (s stripper) sayWithout(t *rewrite.Turn) {
 		return true
 	})
 	if len(left) > 0 {
-		t.State().(*stripState).tried = left
 		path.Params = kept
-		t.Again(path.String())
+		state.tried, state.again = left, path.String()
+		t.Again(state.again)
 	}
 }
 
