@@ -235,16 +235,23 @@ func TestLookingForProductsCostsOneAllocationASession(t *testing.T) {
 	}
 }
 
-// greetAndHello is a session up to the EHLO reply, with a server that shows no product.
+// A server that shows no product, and a client's EHLO.
+var (
+	plainGreeting = []byte("220 mail.example.com ESMTP Postfix\r\n")
+	plainHello    = []byte("EHLO client.example.net\r\n")
+	plainReply    = []byte("250-mail.example.com\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-ETRN\r\n250-AUTH PLAIN LOGIN\r\n" +
+		"250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 DSN\r\n")
+)
+
+// greetAndHello is a session up to the EHLO reply.
 func greetAndHello(policy *rewrite.Policy, memory rewrite.Memory) {
 	d := rewrite.New(policy, netip.Addr{}, deaf{})
 	if memory != nil {
 		d.Serves(memory)
 	}
-	d.Greeting([]byte("220 mail.example.com ESMTP Postfix\r\n"))
-	d.Command([]byte("EHLO client.example.net\r\n"), false)
-	d.Reply([]byte("250-mail.example.com\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-ETRN\r\n250-AUTH PLAIN LOGIN\r\n"+
-		"250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 DSN\r\n"), false, false)
+	d.Greeting(plainGreeting)
+	d.Command(plainHello, false)
+	d.Reply(plainReply, false, false)
 	d.Close()
 }
 
