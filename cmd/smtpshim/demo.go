@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/proxy"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
@@ -56,6 +57,7 @@ func demo(args []string, stdout, stderr io.Writer) int {
 		for _, s := range scenes() {
 			entry(stderr, 2, s.article, 12, s.server.Name)
 		}
+		fmt.Fprintln(stderr, "\"smtpshim demo -listen ADDR\" lists more servers to talk to.")
 		return misused
 	}
 	out := demoOutput{stdout, colourful(stdout)}
@@ -278,6 +280,10 @@ func demoServer(address, name string, bare, mended bool, stdout, stderr io.Write
 		for _, s := range smtptest.Servers() {
 			entry(stderr, 2, s.Name, 18, s.Doc)
 		}
+		return misused
+	}
+	if err := config.CheckListen(address); err != nil && !strings.HasSuffix(address, ":0") { // any free port
+		fmt.Fprintf(stderr, "smtpshim demo: -listen: %v\n", err)
 		return misused
 	}
 	if mended {

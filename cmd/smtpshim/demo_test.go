@@ -97,6 +97,13 @@ func TestDemoSaysWhatThereIs(t *testing.T) {
 	}
 }
 
+func TestTheDemosAddressIsReadAsThatOfARoute(t *testing.T) {
+	status, out, err := call("demo", "-listen", "2525", "iis-4")
+	if status != misused || out != "" || !strings.Contains(err, `"2525" has no host; write ":2525"`) {
+		t.Errorf("exit status %d, %q, %q", status, out, err)
+	}
+}
+
 func TestABareServerNeedsAPlace(t *testing.T) {
 	if status, _, err := call("demo", "-bare", "iis-4"); status != misused || !strings.Contains(err, "-bare needs -listen ADDR") {
 		t.Errorf("exit status %d, %q", status, err)

@@ -58,16 +58,21 @@ func (p *instance) notice(e journal.Event) any {
 	return n
 }
 
+// besideRules says what each name means that stands beside a changed line and is no rule.
+var besideRules = map[string]string{
+	"client_tls":       "The route's client_tls: TLS with the client begins and ends here.",
+	"server_tls":       "The route's server_tls: TLS with the server begins and ends here.",
+	"xclient":          "The route's xclient: who the client is, by XCLIENT.",
+	"fresh-connection": "A message that was refused before its end has cost the connection to the server: the next mail begins with another.",
+	"not-carried":      "What cannot be carried through safely is neither offered nor asked for.",
+	"message_size":     "The route's limit message_size is what is offered.",
+}
+
 // explained returns what the page says about each name that a changed line can have.
 func explained() map[string]page.Rule {
-	all := map[string]page.Rule{
-		"client_tls":       {Says: "The route's client_tls: TLS with the client begins and ends here."},
-		"server_tls":       {Says: "The route's server_tls: TLS with the server begins and ends here."},
-		"xclient":          {Says: "The route's xclient: who the client is, by XCLIENT."},
-		"fresh-connection": {Says: "A message that was refused before its end has cost the connection to the server: the next mail begins with another."},
-		"not-carried":      {Says: "What cannot be carried through safely is neither offered nor asked for."},
-		"message_size":     {Says: "The route's limit message_size is what is offered."},
-		"chunking":         {Says: "BDAT is hidden: the route says so, or looks into messages."},
+	all := map[string]page.Rule{}
+	for name, says := range besideRules {
+		all[name] = page.Rule{Says: says}
 	}
 	for _, r := range heal.Table() {
 		all[r.Name] = page.Rule{Says: "Heals " + r.Heals + ".", Source: r.Source, Description: func() page.Description { return shownRule(r) }}

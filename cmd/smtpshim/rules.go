@@ -96,6 +96,10 @@ func tellOf(name string, stdout, stderr io.Writer) int {
 		printEntry(stdout, e)
 		return succeeded
 	}
+	if says := besideRules[name]; says != "" {
+		entry(stdout, 0, name, 18, "is no rule. "+says)
+		return succeeded
+	}
 	hint := config.HintRule(name)
 	if strings.Contains(name, " ") || oneof.Nearest(name, heal.Names()) == "" {
 		if found := findRules(name); found != nil {

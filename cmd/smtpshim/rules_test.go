@@ -50,6 +50,16 @@ func TestEachSymptomLeadsToItsRules(t *testing.T) {
 	}
 }
 
+// Whoever asks for a name that stands beside a changed line learns what it means.
+func TestRulesTellsOfNamesThatAreNoRules(t *testing.T) {
+	for name, says := range besideRules {
+		status, out, _ := call("rules", name)
+		if got := strings.Join(strings.Fields(out), " "); status != succeeded || got != name+" is no rule. "+says {
+			t.Errorf("%s: %d, %s", name, status, out)
+		}
+	}
+}
+
 func TestSymptomsStandUnderTheCodeThatTheyBeginWith(t *testing.T) {
 	for symptom, want := range map[string]string{
 		"220 ready": "2xx", "354": "2xx", "421 bye": "421", "451 later": "4xx", "500-what": "500 to 505", "505 no": "500 to 505", "555 no": "500 to 505",

@@ -281,10 +281,14 @@ func (p *instance) apply(c *config.Config) error {
 			p.recordings.Route(r.Name)
 			p.writer.Tend(r.Record)
 		}
-		p.log.Info("route", "route", r.Name,
+		attrs := []any{"route", r.Name,
 			"listen", strings.Join(r.Listen, ","), "servers", strings.Join(r.Servers, ","),
 			"client_tls", r.ClientTLS.Mode.String(), "server_tls", r.ServerTLS.Mode.String(),
-			"rules", strings.Join(r.Rules.Names(), ","), "observes", strings.Join(r.Observed.Names(), ","))
+			"rules", strings.Join(r.Rules.Names(), ",")}
+		if observed := r.Observed.Names(); len(observed) > 0 {
+			attrs = append(attrs, "observes", strings.Join(observed, ","))
+		}
+		p.log.Info("route", attrs...)
 	}
 	p.warn()
 	return nil

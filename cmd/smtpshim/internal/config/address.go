@@ -72,6 +72,9 @@ func checkAddress(address string, p purpose) error {
 // CheckServer returns what is wrong with the address of a server, or nil.
 func CheckServer(address string) error { return checkAddress(address, forServers) }
 
+// CheckListen returns what is wrong with an address that clients connect to, or nil.
+func CheckListen(address string) error { return checkAddress(address, forClients) }
+
 // incomplete returns what an address lacks that is not a host:port.
 func incomplete(address string, p purpose) error {
 	switch ip, err := netip.ParseAddr(strings.Trim(address, "[]")); {

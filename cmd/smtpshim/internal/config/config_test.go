@@ -160,6 +160,8 @@ func TestWarningsNameWhatMayBeAMistake(t *testing.T) {
 	for _, c := range []struct{ what, text, want string }{
 		{"nothing", "listen = [\"127.0.0.1:25\", \"[::1]:25\", \"localhost:26\"]\n", ""},
 		{"open to others", "listen = [\"127.0.0.1:25\", \"192.0.2.2:25\", \":26\"]\n", "192.0.2.2:25, :26"},
+		{"open to some others", "listen = [\":25\"]\nclients = [\"192.0.2.0/24\"]\n", ""},
+		{"open to everybody, as it is written", "listen = [\":25\"]\nclients = [\"0.0.0.0/0\", \"::/0\"]\n", ""},
 		{"open to others, and the server sees who they are", "listen = [\":25\"]\nproxy_protocol.send = \"v2\"\n", ""},
 		{"anybody's header", "listen = [\"127.0.0.1:25\"]\nproxy_protocol.accept_from = [\"0.0.0.0/0\", \"192.0.2.0/24\"]\n", "accept_from has 0.0.0.0/0"},
 		{"open to others, and the server is told who they are", "listen = [\":25\"]\nclient_tls.mode = \"hide\"\nxclient.send = \"require\"\n", ""},

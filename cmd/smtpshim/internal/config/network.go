@@ -37,11 +37,6 @@ func readNetwork(t *table, r *Route) {
 	}
 }
 
-// servesEverybody reports whether clients at any address are served.
-func servesEverybody(r *Route) bool {
-	return len(r.Clients) == 0 || slices.ContainsFunc(r.Clients, func(n netip.Prefix) bool { return n.Bits() == 0 })
-}
-
 // readSource reads "client", or an address of this machine.
 func readSource(t *table, r *Route) proxy.Source {
 	text := t.text("source", "")

@@ -19,10 +19,11 @@ import (
 func (r *Route) Warnings(now time.Time) []string {
 	var list []string
 	open := openListeners(r)
-	if open != nil && servesEverybody(r) && len(r.LoginEntries) == 0 && r.ProxySend == header.None && !r.Source.Client && r.XCLIENTSend != rewrite.XCLIENTRequired {
+	if open != nil && len(r.Clients) == 0 && len(r.LoginEntries) == 0 && r.ProxySend == header.None && !r.Source.Client && r.XCLIENTSend != rewrite.XCLIENTRequired {
 		list = append(list, strings.Join(open, ", ")+" can be reached from other machines, and the server sees every client "+
 			"under this machine's address: if it relays for that address, anybody who gets here can send mail anywhere. "+
-			"Name the right hosts in clients, let only them through the firewall, or let the server not trust this address.")
+			"Name the right hosts in clients, let only them through the firewall, or let the server not trust this address. "+
+			`If everybody is right, as for the mail of a domain, write clients = ["0.0.0.0/0", "::/0"].`)
 	}
 	for _, network := range r.ProxyFrom {
 		if network.Bits() == 0 {
