@@ -261,9 +261,9 @@ func TestTextsOfServersThatWereNotFoundAreKnown(t *testing.T) {
 		{"The server response was: 454 5.7.3 Client does not have permission to submit mail to this server", true, "", "has not logged in"},
 		{"421 4.4.2 Connection dropped due to SocketError", true, "", "no version of TLS in common"},
 		{"550 5.4.300 Message expired -> 451 4.4.397 Error communicating with target host. -> 421 4.4.2 Connection dropped due to ConnectionReset", true, "", "no version of TLS in common"},
-		{"503 5.5.1 Error: send HELO/EHLO first", true, "", "has not heard EHLO"},
-		{"503 Error: send HELO first", true, "", "has not heard EHLO"},
-		{"503 EHLO/HELO first please", true, "", "has not heard EHLO"},
+		{"503 5.5.1 Error: send HELO/EHLO first", true, "", "has not received EHLO"},
+		{"503 Error: send HELO first", true, "", "has not received EHLO"},
+		{"503 EHLO/HELO first please", true, "", "has not received EHLO"},
 		{"503 5.5.2 Send hello first", true, "repeat-ehlo", ""},
 		{"501 5.5.4 Invalid arguments", false, "strip-parameters", ""},
 		{"454 TLS not available due to temporary reason", true, "hide-failed-starttls", ""},
@@ -275,9 +275,9 @@ func TestTextsOfServersThatWereNotFoundAreKnown(t *testing.T) {
 
 func TestACodeThatStandsAloneMeansWhatTheStandardSays(t *testing.T) {
 	for _, c := range []firstAnswer{
-		{"550 5.7.1", false, "", "by a rule of its operator's"},
-		{"5.7.1", false, "", "by a rule of its operator's"},
-		{"#5.7.1#", false, "", "by a rule of its operator's"},
+		{"550 5.7.1", false, "", "by a rule of its operator"},
+		{"5.7.1", false, "", "by a rule of its operator"},
+		{"#5.7.1#", false, "", "by a rule of its operator"},
 		{"dsn=5.6.1", false, "", "of a kind that the recipient's system does not take"},
 		{"554-5.6.1", false, "", "of a kind that the recipient's system does not take"},
 		{"550 5.1.1", true, "", "does not know the recipient"},

@@ -41,7 +41,7 @@ func inputs(args []string, stdin io.Reader) (list []input, note string, err erro
 	switch {
 	case len(there) == len(args):
 	case len(there) > 0 && len(there)+len(missing) == len(args):
-		return nil, "", fmt.Errorf("no file %s; name files that are there, or a text in quotes", strings.Join(missing, ", "))
+		return nil, "", fmt.Errorf("no file %s; name files that exist, or a text in quotes", strings.Join(missing, ", "))
 	case len(there) == 0 && len(missing) == len(args):
 		return text, fmt.Sprintf("no file %s; taken as text", strings.Join(missing, ", ")), nil
 	default:

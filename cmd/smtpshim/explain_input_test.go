@@ -47,7 +47,7 @@ func TestAFileThatIsNotThereIsSaidToBeMissing(t *testing.T) {
 	}{
 		{[]string{"nofile.eml"}, failed, "no file nofile.eml; taken as text"},
 		{[]string{"no.log", "no.eml"}, failed, "no file no.log, no.eml; taken as text"},
-		{[]string{"a.eml", "no.eml"}, failed, "no file no.eml; name files that are there"},
+		{[]string{"a.eml", "no.eml"}, failed, "no file no.eml; name files that exist"},
 		{[]string{"./nowhere"}, failed, "no file ./nowhere; taken as text"},
 		{[]string{"./d"}, failed, "./d is a directory; name the files in it"},
 		{[]string{"-", "a.eml"}, failed, "- is standard input, and stands alone"},

@@ -22,9 +22,9 @@ func TestALineIsNotBothExplainedAndUnknown(t *testing.T) {
 		"505 You must please issue the STARTTLS command first": "mend-505",
 		"502 Command not implemented":                          "upper-case-verbs",
 		"501 5.1.7 Bad sender address syntax":                  "strip-parameters",
-		"559 5.5.4 Unexpected whitespace before":               "tidy-commands",      // by its words
-		"554 5.7.1 Relay access\ndenied\n":                     "relays for clients", // of two lines
-		"said: 554 5.7.1 Relay\naccess\ndenied\n":              "relays for clients",
+		"559 5.5.4 Unexpected whitespace before":               "tidy-commands",           // by its words
+		"554 5.7.1 Relay access\ndenied\n":                     "relays only for clients", // of two lines
+		"said: 554 5.7.1 Relay\naccess\ndenied\n":              "relays only for clients",
 		"502 Command not\nimplemented so far\n":                "",
 	} {
 		if stdout, _ := saidOf(text); want != "" && !strings.Contains(stdout, want) || strings.Contains(stdout, nothingKnown) {

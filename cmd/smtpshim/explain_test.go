@@ -71,8 +71,8 @@ func TestOrdinaryRefusalsAreToldAsSuch(t *testing.T) {
 		"554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org":                          "the server accepts no mail from this address, because of a list of addresses",
 		"550 5.7.26 This mail has been blocked because the sender is unauthenticated":                                    "the server refuses by the domain of the sender: SPF, DKIM or DMARC",
 		"certificate verify failed for mx.example.com: self-signed certificate":                                          "one side does not accept the certificate of the other",
-		"2003-08-28 09:32:00 192.0.2.1 sub2. SMTPSVC1 MAIL 192.0.2.2 0 EHLO - +sub2. 501 0 32 10 0 SMTP":                 "a server of Microsoft's refuses the name in EHLO or HELO",
-		"2003-08-28 09:32:00 192.0.2.1 client SMTPSVC1 MAIL 192.0.2.2 0 MAIL - +FROM:<a@example.com> 505 0 32 10 0 SMTP": "a server of Microsoft's wants TLS or a login first, and says so by a code that senders do not know",
+		"2003-08-28 09:32:00 192.0.2.1 sub2. SMTPSVC1 MAIL 192.0.2.2 0 EHLO - +sub2. 501 0 32 10 0 SMTP":                 "a Microsoft server refuses the name in EHLO or HELO",
+		"2003-08-28 09:32:00 192.0.2.1 client SMTPSVC1 MAIL 192.0.2.2 0 MAIL - +FROM:<a@example.com> 505 0 32 10 0 SMTP": "a Microsoft server requires TLS or a login first, and says so by a code that senders do not know",
 		"(host mx.example.com[192.0.2.1] said: 552-5.3.4 Your message file exceeded (in reply to MAIL))":                 "the message is larger than the server accepts",
 	} {
 		if causes := explains.causesOf(text); len(causes) == 0 || causes[0].Means != want || causes[0].Guess {
