@@ -7,10 +7,11 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// mayCome reports whether the client is one of [Route.Clients]. A balancer comes too where
-// it names no client of its own, as in a health check, and whoever may name clients by
-// XCLIENT: either could give any address. A client by a socket in the file system has
-// none; [Route.ListenMode] is about it.
+// mayCome reports whether we serve the client: whether its address is in [Route.Clients].
+// There are three exceptions. A balancer may connect for itself, as in a health check: its
+// PROXY header then has no client address. A client in [Route.XCLIENTFrom] may connect.
+// Both could name any address as the client's anyway. The client of a Unix domain socket
+// has no address: [Route.ListenMode] governs who may connect.
 func (s *session) mayCome() bool {
 	switch {
 	case !s.address.IsValid(), s.balancer.IsValid() && !s.ends.Client.IsValid():
@@ -24,8 +25,9 @@ func (s *session) isListed() bool {
 	return len(s.route.Clients) == 0 || rewrite.InNetworks(s.address, s.route.Clients)
 }
 
-// severity is how loud the log is about a client that is refused. That one is not on the
-// list is as the configuration has it.
+// severity returns the level at which a refused connection is logged. A client that is not
+// in [Route.Clients] is refused as the configuration asks, which is no reason for a
+// warning.
 func severity(reason vocabulary.Rejection) slog.Level {
 	if reason == vocabulary.RejectionClients {
 		return slog.LevelInfo

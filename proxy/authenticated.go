@@ -6,8 +6,8 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// Authenticated tells the observer of an AUTH exchange, and keeps by what somebody has
-// logged in.
+// Authenticated tells the observer the outcome of an AUTH exchange. If the exchange
+// succeeded, Authenticated records its mechanism in the session.
 func (h heard) Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome) {
 	if outcome == vocabulary.AuthOK {
 		h.s.auth[place(side)] = uint8(slices.Index(vocabulary.Mechanisms(), m) + 1)
@@ -17,8 +17,8 @@ func (h heard) Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outco
 	}
 }
 
-// mechanism is by what the client has logged in, or somebody at the server; "": nobody
-// has. It is kept in an octet, since most sessions wait, and many at once.
+// mechanism returns the mechanism of the last AUTH exchange that succeeded on this side;
+// "" if none did. The session keeps it in one octet, because many sessions wait at once.
 func (s *session) mechanism(side vocabulary.Side) vocabulary.Mechanism {
 	if n := s.auth[place(side)]; n > 0 {
 		return vocabulary.Mechanisms()[n-1]

@@ -13,13 +13,14 @@ import (
 	"smtpshim/rewrite"
 )
 
-// Where TLS is a matter between client and server, both may begin with it, as on port
-// 465 (RFC 8314, 3.3): the server says nothing before the client's ClientHello. Such a
-// session is carried as it is behind STARTTLS. The client's octets alone are no evidence:
-// before a server that is slow to greet, it could have commands pass unread with them. So
-// the server is asked on a connection of its own, with a ClientHello of ours.
+// If TLS is between client and server, both may begin the session with it, as on port 465
+// (RFC 8314, 3.3). The server then sends nothing before the client's ClientHello. We pass
+// on such a session unread, as after a STARTTLS that we pass on. The client's octets alone
+// do not show that the server begins with TLS: if the server is only slow to greet, the
+// client could send commands that nobody reads. We therefore connect to the server once
+// more and send it a ClientHello of our own.
 
-// The lessons about a server that a client has begun TLS with, and how long they last.
+// Lessons about whether a server begins with TLS, and how long each is remembered.
 const (
 	beginsWithTLS      = "begins with TLS"
 	beginsWithTLSLasts = time.Hour
@@ -27,20 +28,22 @@ const (
 	greetsInClearLasts = 10 * time.Minute
 )
 
-// tlsProbe bounds how long a server is asked whether it begins with TLS.
+// tlsProbe limits how long we try to find out whether a server begins with TLS.
 const tlsProbe = 10 * time.Second
 
-// A client is looked at that has not been greeted after firstLook, and then every
-// lastLook at least.
+// Until the server greets, we check whether the client has begun TLS: first after
+// firstLook, then at intervals that double up to lastLook.
 const (
 	firstLook = 100 * time.Millisecond
 	lastLook  = time.Second
 )
 
-// errBeginsWithTLS says that no greeting comes: client and server begin with TLS.
+// errBeginsWithTLS means that no greeting will come, because client and server begin with
+// TLS.
 var errBeginsWithTLS = errors.New("client and server begin with TLS")
 
-// mayCarryTLS reports whether TLS may be a matter between client and server.
+// mayCarryTLS reports whether TLS may be between client and server: the route ends TLS on
+// neither side and sends no XCLIENT.
 func (r *Route) mayCarryTLS() bool {
 	return r.ClientTLS.Mode == rewrite.ClientTLSPass && r.ServerTLS.Mode == rewrite.ServerTLSOff && r.XCLIENTSend == rewrite.XCLIENTNever
 }
@@ -79,8 +82,8 @@ func (s *session) clientBeginsTLS() bool {
 	return rewrite.IsTLS(first)
 }
 
-// serverBeginsWithTLS reports whether a server answers a ClientHello where a greeting
-// is due.
+// serverBeginsWithTLS reports whether a server answers a ClientHello when a greeting is
+// due. It remembers the answer for a while.
 func (s *session) serverBeginsWithTLS(name string, by time.Time) bool {
 	switch l := &s.route.lessons; {
 	case l.remembers(lesson{name, beginsWithTLS}):
@@ -99,8 +102,8 @@ func (s *session) serverBeginsWithTLS(name string, by time.Time) bool {
 	return begins
 }
 
-// askForTLS is serverBeginsWithTLS on a connection of its own. err is why that one could
-// not be made.
+// askForTLS connects to a server once more, sends it a ClientHello, and reports whether
+// the server answers with TLS. err is not nil if the connection could not be made.
 func (s *session) askForTLS(name string, by time.Time) (begins bool, err error) {
 	defer s.offLoop()()
 	ctx, cancel := context.WithDeadline(s.proxy.ending, by)
@@ -114,14 +117,14 @@ func (s *session) askForTLS(name string, by time.Time) (begins bool, err error) 
 		return false, err
 	}
 	heard := &firstOctets{Conn: conn}
-	tls.Client(heard, &tls.Config{ // nothing is said within it; without ML-KEM it fits one packet
+	tls.Client(heard, &tls.Config{ // we send no data in it; without ML-KEM, the hello fits one packet
 		ServerName: hostOf(name), InsecureSkipVerify: true, MinVersion: tls.VersionTLS10,
 		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256},
 	}).HandshakeContext(ctx)
 	return heard.areTLS(), nil
 }
 
-// firstOctets remembers the first two octets that it reads.
+// firstOctets is a connection that keeps the first two octets read from it.
 type firstOctets struct {
 	net.Conn
 	octets []byte
@@ -135,14 +138,16 @@ func (c *firstOctets) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// areTLS reports whether the octets begin a record of a handshake or an alert (RFC 8446,
-// 5.1): a server that refuses our hello speaks TLS too.
+// areTLS reports whether the octets begin a TLS record of a handshake or an alert (RFC
+// 8446, 5.1). An alert counts, because a server that refuses our ClientHello speaks TLS
+// too.
 func (c *firstOctets) areTLS() bool {
 	const alert, handshake, major = 21, 22, 3
 	return len(c.octets) == 2 && (c.octets[0] == alert || c.octets[0] == handshake) && c.octets[1] == major
 }
 
-// carry goes on with a server that begins with TLS, as does the client.
+// carry continues a session in which both client and server begin with TLS. Nothing of the
+// session can be read.
 func (s *session) carry(t *servers.Server, server *wire.Leg, took time.Duration) {
 	s.counts(t)
 	s.serverName = s.addressOf(t)

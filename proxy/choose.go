@@ -8,8 +8,8 @@ import (
 	"smtpshim/proxy/servers"
 )
 
-// choose gives the server to try after those that were tried; nil after the last.
-// A session that has been with a server stays with it.
+// choose returns the server to try after those in tried; nil after the last. A session
+// that has had a server stays with that server.
 func (s *session) choose(tried []*servers.Server) *servers.Server {
 	if s.serverName != "" {
 		if len(tried) > 0 {
@@ -24,7 +24,8 @@ func (s *session) choose(tried []*servers.Server) *servers.Server {
 	return next
 }
 
-// counts has the session count for a server, and for no other; nil is none.
+// counts counts the session for server t and for no other. If t is nil, the session counts
+// for no server.
 func (s *session) counts(t *servers.Server) {
 	if s.standing == t {
 		return
@@ -33,8 +34,8 @@ func (s *session) counts(t *servers.Server) {
 	s.standing = t
 }
 
-// judge notes whether a server has greeted this session, that tried it since
-// began. What is this machine's fault says nothing of a server.
+// judge records whether server t has greeted this session, which began to try it at began.
+// A failure that this machine or the client has caused says nothing about the server.
 func (s *session) judge(t *servers.Server, began time.Time, err error) {
 	f, log := s.route.fleet, s.proxy.logger()
 	switch {
@@ -42,7 +43,8 @@ func (s *session) judge(t *servers.Server, began time.Time, err error) {
 		if f.Greets(t) && len(s.route.standings) > 1 {
 			log.Info("the server greets again", "route", s.route.Name, "server", t.Address())
 		}
-	case s.proxy.ending.Err() != nil, s.route.ours(err), s.destination != "": // of which there are as many as clients like
+	case s.proxy.ending.Err() != nil, s.route.ours(err), s.destination != "":
+		// Clients choose original destinations: there may be any number of them.
 		f.Leaves(t)
 	default:
 		if rest := f.Fails(t, began, s.now); rest > 0 && len(s.route.standings) > 1 {
@@ -52,9 +54,10 @@ func (s *session) judge(t *servers.Server, began time.Time, err error) {
 	}
 }
 
-// ours says that a connection failed for want of something here, or because of
-// this client's address: the next client's may be another. An address of ours
-// that does not go with a server never will.
+// ours reports whether the cause of a failed connection is a shortage on this machine or
+// the address of this client. Another client may have a suitable address. If the address
+// in [Route.Source] does not suit a server, no connection to that server can succeed; ours
+// returns false then.
 func (r *Route) ours(err error) bool {
 	if r.Source.Client && errors.Is(err, errSource) {
 		return true
@@ -62,13 +65,13 @@ func (r *Route) ours(err error) bool {
 	return errors.Is(err, errNameless) || slices.ContainsFunc(shortages, func(want error) bool { return errors.Is(err, want) })
 }
 
-// A ServerState is how one server of a route stands.
+// A ServerState is the state of one server of a route.
 type ServerState struct {
 	Route, Server string // as the configuration names them
 	servers.State
 }
 
-// Servers tells how the servers of all routes stand.
+// Servers returns the states of the servers of all routes.
 func (p *Proxy) Servers() []ServerState {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,19 +10,19 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A chunk is the octets of one BDAT under way (RFC 3030, 2).
+// A chunk is the transfer of the octets of one BDAT (RFC 3030, 2).
 type chunk struct {
 	bodyWait
 	size      int64
 	left      int64
-	forward   bool             // to the server; false: dropped
-	converted bool             // it goes by DATA
-	pipe      *wire.SplicePipe // nil: none yet, or none to be had
+	forward   bool             // octets go to the server; false: they are discarded
+	converted bool             // octets go to the server by DATA
+	pipe      *wire.SplicePipe // nil: not made yet, or it could not be made
 
-	refusal []byte // the server's, before it had the whole chunk; nil: none
-	lost    bool   // the server was, before it had the whole chunk
-	given   bool   // the client has got the answer before the end of the chunk
-	dropped int64  // octets that went to nobody
+	refusal []byte // the server's, sent before it had the whole chunk; nil: none
+	lost    bool   // the server was lost before it had the whole chunk
+	given   bool   // the client got the reply before the end of the chunk
+	dropped int64  // octets that were discarded
 }
 
 func (s *session) beginChunk(forward bool) chunk {
@@ -32,8 +32,9 @@ func (s *session) beginChunk(forward bool) chunk {
 	return chunk{bodyWait: bodyWait{s: s, began: s.now, watches: forward}, size: size, left: size, forward: forward}
 }
 
-// next waits for more of the chunk, and gives it. What goes to nobody is bounded.
-// Nothing without an error means that something else came first.
+// next waits for octets of the chunk and returns up to most of them. It fails once too
+// many octets were discarded. If it returns neither octets nor an error, something else
+// ended the wait.
 func (c *chunk) next(most int64) ([]byte, error) {
 	s := c.s
 	if len(s.client.Buffered()) == 0 {
@@ -53,7 +54,8 @@ func (c *chunk) next(most int64) ([]byte, error) {
 	return b, nil
 }
 
-// more waits for more of the chunk, and for what the server says before its end.
+// more waits for octets of the chunk. If the server speaks meanwhile, more handles what it
+// says. If the client pauses, more sends it a reply that is held.
 func (c *chunk) more() error {
 	s := c.s
 	err := c.fill(c.size - c.left)
@@ -69,7 +71,8 @@ func (c *chunk) more() error {
 	return s.clientFailed(err)
 }
 
-// cut reports a message that has ended in the middle of this chunk.
+// cut reports a message that ends in the middle of this chunk, unless the client already
+// has the reply to the chunk.
 func (c *chunk) cut() {
 	if !c.given {
 		c.s.sum.message(c.size - c.left)
@@ -77,8 +80,9 @@ func (c *chunk) cut() {
 	}
 }
 
-// writeFailed looks for the reason that the server gave before it went. The server
-// has not got all of the chunk: what followed would be taken for the rest of it.
+// writeFailed handles a failed write to the server. It reads the reason that the server
+// may have given before it hung up. The server lacks part of the chunk and would take
+// anything that follows for that part, so nothing more is written to it.
 func (c *chunk) writeFailed(err error) error {
 	if c.refusal == nil {
 		if err := c.answered(c.reasonFor(err)); err != nil {
@@ -92,10 +96,10 @@ func (c *chunk) writeFailed(err error) error {
 	return nil
 }
 
-// answered is the server's answer, or its loss, before it has the whole chunk. A
-// refusal, or the news of the loss, is held for the end of the chunk, or for a
-// pause of the client. The server gets the rest of a chunk that it has refused:
-// it counts the octets.
+// answered handles a reply of the server, or its loss, before it has the whole chunk. err
+// is nil if the server has spoken. A refusal, or the report of the loss, is held until the
+// end of the chunk or a pause of the client. A server that has refused a chunk gets the
+// rest of it, because it counts the octets. By DATA it gets no more.
 func (c *chunk) answered(err error) error {
 	s := c.s
 	var raw []byte
@@ -116,7 +120,7 @@ func (c *chunk) answered(err error) error {
 			s.closeServer()
 		}
 		return nil
-	case err == nil: // a yes to what the server does not have yet
+	case err == nil: // a positive reply before the end of the chunk
 		s.trouble(fmt.Errorf("%w to a chunk that has not ended: %q", errBadReply, cut(raw)))
 		return c.broken(errUnasked)
 	case errors.Is(err, errBadReply), errors.Is(err, wire.ErrFull):
@@ -133,7 +137,8 @@ func (c *chunk) answered(err error) error {
 	return nil
 }
 
-// broken ends the session of a server that has said what cannot be an answer.
+// broken ends the session because the server sent something that cannot be a reply to the
+// chunk.
 func (c *chunk) broken(err error) error {
 	s := c.s
 	s.trouble(err)
@@ -144,8 +149,8 @@ func (c *chunk) broken(err error) error {
 	return s.end()
 }
 
-// give gives the client, which has paused, the answer that is held for the end of
-// the chunk: it may be waiting for that.
+// give sends the client the reply that is held for the end of the chunk. The client has
+// paused and may be waiting for that reply.
 func (c *chunk) give() error {
 	c.conclude()
 	if c.s.dialogue.Next(false) == rewrite.End {
@@ -154,8 +159,8 @@ func (c *chunk) give() error {
 	return c.s.flushClient()
 }
 
-// conclude has the dialogue answer a chunk of which the server has not got all.
-// It is false if the server has.
+// conclude has the dialogue answer, once, a chunk that the server has not received in
+// full. It returns false if the server has received all of the chunk.
 func (c *chunk) conclude() bool {
 	s := c.s
 	switch {
@@ -179,12 +184,12 @@ func (c *chunk) conclude() bool {
 	return true
 }
 
-// overrun ends a session whose client goes on sending a chunk that nobody takes.
-// The client gets now what it would get at the chunk's end.
+// overrun ends the session of a client that goes on sending a chunk that nobody accepts.
+// The client gets now the reply that it would get at the end of the chunk.
 func (c *chunk) overrun() error {
 	s := c.s
 	s.trouble(errOverrun)
-	if c.given || !c.conclude() { // the client was told before it sent the chunk
+	if c.given || !c.conclude() { // the client has the reply to the chunk already
 		c.cut()
 		s.dialogue.Finish("421 4.3.0 what is being sent was refused long ago")
 	}
@@ -203,11 +208,12 @@ func (c *chunk) end() {
 	}
 }
 
-// unspliced are the last octets of a chunk, and a whole one that is no longer:
-// they go through memory, so that the server can be looked at before the last.
+// unspliced is the number of octets at the end of a chunk that go through memory. A whole
+// chunk goes through memory if it is no longer than that. Before the last octets are sent,
+// we can then check whether the server has spoken.
 const unspliced = 64 << 10
 
-// splices says whether the kernel can move what comes next.
+// splices reports whether the kernel can move the next octets of the chunk.
 func (c *chunk) splices() bool {
 	s := c.s
 	if c.left <= unspliced || !s.client.CanSplice() || !s.server.CanSplice() || len(s.client.Buffered()) > 0 {
@@ -219,7 +225,7 @@ func (c *chunk) splices() bool {
 	return c.pipe != nil
 }
 
-// splice waits for octets of the chunk and moves them to the server.
+// splice waits for octets of the chunk and has the kernel move them to the server.
 func (c *chunk) splice() error {
 	s := c.s
 	s.client.Divert(c.pipe, int(min(c.left-unspliced, wire.SplicePipeSize)))
@@ -235,8 +241,8 @@ func (c *chunk) splice() error {
 	return nil
 }
 
-// chunk moves the octets of BDAT, to the server or to nobody. The reply to this
-// BDAT is the only one that is outstanding.
+// chunk moves the octets of a BDAT to the server, or discards them. No other reply than
+// the one to this BDAT is outstanding.
 func (s *session) chunk(forward bool) error {
 	s.while = "passing on a chunk"
 	if s.premature() {
@@ -273,8 +279,9 @@ func (s *session) chunk(forward bool) error {
 	return nil
 }
 
-// pass sends the server octets of the chunk as they are. Before the last of them it
-// is looked at: what it has said by then is no answer to the whole chunk.
+// pass sends octets of the chunk to the server unchanged. Before the last of them, pass
+// checks whether the server has spoken: what it has said by then is no reply to the whole
+// chunk.
 func (c *chunk) pass(b []byte) error {
 	s := c.s
 	if c.forward && c.left == 0 && c.refusal == nil {
@@ -293,16 +300,18 @@ func (c *chunk) pass(b []byte) error {
 	return nil
 }
 
-// chunkText is a message that comes by BDAT and goes by DATA.
+// chunkText is the state of a message that the client sends by BDAT and the server gets by
+// DATA.
 type chunkText struct {
-	open    bool   // the server waits for another chunk
-	refusal []byte // the server's, which came between two chunks; nil: none
+	open    bool   // the server waits for the octets of another chunk
+	refusal []byte // the server's, sent between two chunks; nil: none
 }
 
-// stuffedPiece is how much of a chunk is made text at a time.
+// stuffedPiece is how many octets of a chunk are dot-stuffed at a time.
 const stuffedPiece = 32 << 10
 
-// chunkText moves the octets of BDAT as part of a message that goes by DATA.
+// chunkText moves the octets of a BDAT to the server as part of a message that goes by
+// DATA.
 func (s *session) chunkText() error {
 	s.while = "passing on a chunk as text"
 	if err := s.flush(); err != nil {
@@ -335,9 +344,8 @@ func (s *session) chunkText() error {
 	return c.endText(refusal)
 }
 
-// endText is the end of a chunk, and with the last one that of the message. A
-// server that has not got all of it, or has answered already, does not get a final
-// dot.
+// endText ends a chunk. The end of the last chunk is the end of the message. A server that
+// lacks part of the message, or that has already replied, does not get the final dot.
 func (c *chunk) endText(refusal string) error {
 	s, d := c.s, c.s.dialogue
 	last := d.ChunkIsLast()

@@ -2,9 +2,9 @@ package proxy
 
 import "bytes"
 
-// commandLimit is how many octets a command may have that begins so. An AUTH command
-// may have as many as a line of the exchange that it begins: its initial response is
-// one (RFC 4954, 4).
+// commandLimit returns how many octets a command line that begins with b may have. An AUTH
+// command may be as long as a line of the exchange that it begins, because it may contain
+// the client's initial response (RFC 4954, 4).
 func (s *session) commandLimit(b []byte) int {
 	limit := s.route.Limits.commandLine()
 	if len(b) >= limit && isAUTH(spelt(bytes.TrimLeft(b, " \t\v\f"))) {
@@ -13,7 +13,8 @@ func (s *session) commandLimit(b []byte) int {
 	return limit
 }
 
-// tooLong says of the last command that was too long which limit it has met.
+// tooLong returns the error for the last command that was too long. It names the limit
+// that the command exceeded.
 func (s *session) tooLong() error {
 	if isAUTH(s.long) {
 		return errTooLongFor("an AUTH command", "limits.sasl_line", max(s.route.Limits.commandLine(), s.route.Limits.saslLine()))
