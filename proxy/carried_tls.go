@@ -17,8 +17,8 @@ import (
 // (RFC 8314, 3.3). The server then sends nothing before the client's ClientHello. We pass
 // on such a session unread, as after a STARTTLS that we pass on. The client's octets alone
 // do not show that the server begins with TLS: if the server is only slow to greet, the
-// client could send commands that nobody reads. We therefore connect to the server once
-// more and send it a ClientHello of our own.
+// client's commands after them would be passed on unread. We therefore connect to the
+// server once more and send it a ClientHello of our own.
 
 // Lessons about whether a server begins with TLS, and how long each is remembered.
 const (
@@ -117,7 +117,7 @@ func (s *session) askForTLS(name string, by time.Time) (begins bool, err error) 
 		return false, err
 	}
 	heard := &firstOctets{Conn: conn}
-	tls.Client(heard, &tls.Config{ // we send no data in it; without ML-KEM, the hello fits one packet
+	tls.Client(heard, &tls.Config{ // we send no data in it; without ML-KEM the hello fits one packet
 		ServerName: hostOf(name), InsecureSkipVerify: true, MinVersion: tls.VersionTLS10,
 		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256},
 	}).HandshakeContext(ctx)

@@ -18,9 +18,9 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// connect finds a server that greets, and gives the dialogue its greeting. A
-// server that greets with 4xx or 5xx counts as the last resort: if no other greets
-// at all, the client hears it.
+// connect tries servers until one greets with 2xx, and passes the greeting to the
+// dialogue. If no server greets with 2xx, the dialogue gets the last greeting with another
+// code.
 func (s *session) connect() error {
 	s.while = "connecting to the server"
 	s.closeServer()
@@ -59,10 +59,10 @@ func (s *session) connect() error {
 	return s.take(resort)
 }
 
-// A greeting is a server that has greeted, well or not, and how long that took.
+// A greeting is a server that has greeted, with any code, and the time that this took.
 type greeting struct {
 	standing *servers.Server
-	server   *wire.Leg // nil: none has
+	server   *wire.Leg // nil: no server has greeted
 	raw      []byte
 	took     time.Duration
 }
@@ -73,7 +73,7 @@ func (g greeting) close() {
 	}
 }
 
-// take goes on with the server that has greeted.
+// take continues the session with a server that has greeted.
 func (s *session) take(g greeting) error {
 	if o := s.route.Observer; o != nil && s.serverName != "" {
 		o.ServerAgain()
@@ -95,7 +95,8 @@ func (s *session) take(g greeting) error {
 	return nil
 }
 
-// greeted dials one server and waits for its greeting, where TLS may take two tries.
+// greeted dials a server and waits for its greeting. It does so again if the TLS handshake
+// may have failed because of ML-KEM.
 func (s *session) greeted(name string) (*wire.Leg, []byte, error) {
 	server, raw, err := s.greetedOnce(name)
 	if err != nil && s.route.triesClassic(name, err) {
@@ -119,7 +120,7 @@ func (s *session) greetedOnce(name string) (*wire.Leg, []byte, error) {
 	}
 	server := wire.NewLeg(conn)
 	s.setServer(server)
-	raw, err := []byte(nil), s.proxy.ending.Err() // if not yet, kill finds the server
+	raw, err := []byte(nil), s.proxy.ending.Err() // if it ends later, kill finds the server
 	if err == nil && s.route.ServerTLS.Mode == rewrite.ServerTLSImplicit {
 		secure, err := s.shakeServer(conn, name)
 		if err != nil {
@@ -154,7 +155,8 @@ func (s *session) greetedOnce(name string) (*wire.Leg, []byte, error) {
 	return server, raw, nil
 }
 
-// clientTLS shakes hands with the client. Nothing read in clear may be left.
+// clientTLS does the TLS handshake with the client after STARTTLS. It ends the session if
+// the client has sent octets in clear after STARTTLS.
 func (s *session) clientTLS() error {
 	s.while = "in the TLS handshake with the client"
 	s.mute = true
@@ -171,7 +173,7 @@ func (s *session) clientTLS() error {
 	return nil
 }
 
-// serverTLS shakes hands with the server.
+// serverTLS does the TLS handshake with the server after STARTTLS.
 func (s *session) serverTLS() error {
 	s.while = "in the TLS handshake with the server"
 	if len(s.server.Buffered()) > 0 {
@@ -206,14 +208,14 @@ func (s *session) serverTLS() error {
 	return nil
 }
 
-// isLost reports whether a handshake failed because the connection was lost, or nothing
-// came any more, rather than for something that the server said.
+// isLost reports whether a handshake failed because the connection was lost or because
+// nothing more came, rather than because of something that the server sent.
 func isLost(err error) bool {
 	return isTimeout(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// shakeServer shakes hands with a server.
+// shakeServer does the TLS handshake with a server.
 func (s *session) shakeServer(conn net.Conn, name string) (*tls.Conn, error) {
 	with, classic := s.route.handshake(name)
 	secure, err := s.shake(vocabulary.SideServer, conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
@@ -225,7 +227,8 @@ func (s *session) shakeServer(conn net.Conn, name string) (*tls.Conn, error) {
 	return secure, err
 }
 
-// shake does a handshake.
+// shake does a TLS handshake with the client or the server, by the function with, and
+// reports the result to the observer.
 func (s *session) shake(side vocabulary.Side, conn net.Conn, with func(context.Context, net.Conn) (*tls.Conn, error)) (*tls.Conn, error) {
 	if side == vocabulary.SideClient {
 		s.mute = true

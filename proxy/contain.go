@@ -12,12 +12,12 @@ import (
 // maxDefect is how many octets of a panic's value are logged.
 const maxDefect = 1000
 
-// reportDefect logs a defect. Attrs tell where it happened, as for slog.Logger.Log.
-// A panic of the log itself has nowhere to go.
+// reportDefect logs a defect of smtpshim, which is a panic. attrs say where it happened,
+// as for slog.Logger.Log. A panic of the logger itself cannot be reported.
 func (p *Proxy) reportDefect(d *wire.Defect, doing string, attrs ...any) {
 	wire.Contain(func() {
 		panicked, stack := d.Value, d.Stack
-		if of, ok := panicked.(*rewrite.Panic); ok { // from the coroutine of a turn
+		if of, ok := panicked.(*rewrite.Panic); ok { // the coroutine of a turn has panicked
 			panicked, stack = of.Value, of.Stack
 		}
 		value := fmt.Sprint(panicked)
@@ -26,35 +26,37 @@ func (p *Proxy) reportDefect(d *wire.Defect, doing string, attrs ...any) {
 	})
 }
 
-// errDefect is why a session ended that met a defect. The panic's value stays in the
-// log: nobody knows what it holds.
+// errDefect is the error of a session that a defect has ended. It does not contain the
+// panic's value, because that may hold anything. Only the log has the value.
 var errDefect = errors.New("a panic in smtpshim, whose stack is in the log")
 
-// hold runs f, a stretch of the session: to the end of the session, or until it is
-// idle. After a panic it ends the session.
+// hold runs f, which runs the session until it ends or is idle. If f panics, hold ends the
+// session.
 func (s *session) hold(f func()) {
 	s.runner.Runs(s)
-	for d := wire.Contain(f); d != nil; d = wire.Contain(s.finish) { // finish goes on behind the step that panicked
+	// If finish panics, the next call continues after the step that panicked.
+	for d := wire.Contain(f); d != nil; d = wire.Contain(s.finish) {
 		s.defective(d)
 	}
 }
 
-// guard runs f, part of the session, on another goroutine than the session's. After
-// a panic it closes both connections, so that the session ends.
+// guard runs f, a part of the session, on a goroutine other than the session's. If f
+// panics, guard closes the connections to client and server, so that the session ends.
 func (s *session) guard(f func()) {
 	if d := wire.Contain(f); d != nil {
 		s.Lose(d)
 	}
 }
 
-// Lose ends the session for a defect that another goroutine, or the loop, has met.
+// Lose ends the session because of a defect that another goroutine, or the loop, has met.
 func (s *session) Lose(d *wire.Defect) {
 	s.lost.CompareAndSwap(nil, d)
 	s.kill()
 }
 
-// kill closes the client's connection and the server's, from another goroutine:
-// whatever waits on them fails. A message under way ends without its dot.
+// kill closes the connections to client and server, also one that is being made, so that
+// reads and writes fail. Any goroutine may call it. A message in transit ends without its
+// final dot.
 func (s *session) kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,8 +71,8 @@ func (s *session) kill() {
 	}
 }
 
-// defective is what becomes of the session for a defect: finish does the rest. Only
-// the first of a session is told of.
+// defective records that a defect ends the session; finish does the rest. Only the first
+// defect of a session is reported.
 func (s *session) defective(d *wire.Defect) {
 	s.runner.Spoil()
 	s.outcome, s.err = vocabulary.OutcomeDefect, errDefect
@@ -103,9 +105,8 @@ func (s *session) countDefect() {
 	}
 }
 
-// apologize tells the client, where it can hear it: nowhere else than where a reply
-// may begin. What it has not been told yet it is not told any more: the dialogue may
-// have been in the middle of it.
+// apologize sends the client a 421 if a reply may begin at this point. Replies that are not
+// written yet are never written, because the dialogue may have been in the middle of one.
 func (s *session) apologize() {
 	inClear := s.route.ClientTLS.Mode == rewrite.ClientTLSImplicit && s.sum.clientTLS == ""
 	if s.client == nil || s.client.Broken || s.mute || inClear || s.finished > 0 || s.lost.Load() != nil {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// dialServer dials a server. A name is looked up each time, and all of its
-// addresses are tried (RFC 8305).
+// dialServer dials a server. A host name is resolved each time, and all of its addresses
+// are tried (RFC 8305).
 func dialServer(ctx context.Context, server string) (net.Conn, error) {
 	dialer := net.Dialer{KeepAlive: -1}
 	dialer.SetMultipathTCP(false)
@@ -23,13 +23,13 @@ func dialServer(ctx context.Context, server string) (net.Conn, error) {
 		return dialer.DialContext(ctx, "tcp", server)
 	}
 	deadline, _ := ctx.Deadline()
-	ctx, cancel := context.WithDeadline(ctx, deadline) // a resolver wants a timer
+	ctx, cancel := context.WithDeadline(ctx, deadline) // the resolver needs a timer
 	defer cancel()
 	return dialer.DialContext(ctx, "tcp", server)
 }
 
-// hostOf is the host of a server, whose certificate has to bear its name. A
-// socket in the file system has none.
+// hostOf returns the host of a server, which the server's certificate must name; "" for a
+// Unix domain socket.
 func hostOf(server string) string {
 	if _, ok := socketPath(server); ok {
 		return ""
@@ -41,8 +41,8 @@ func hostOf(server string) string {
 	return host
 }
 
-// A deadlined context has a deadline for those who ask for it, as net.Dialer
-// does, but no timer: each session would have to pay for one.
+// A deadlined is a context with a deadline but without a timer, which each session would
+// have to pay for. Only callees that ask for the deadline, as net.Dialer does, respect it.
 type deadlined struct {
 	context.Context
 	deadline time.Time

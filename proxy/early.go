@@ -10,7 +10,8 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// openTLS begins the TLS that a client's connection begins with.
+// openTLS does the TLS handshake of a connection that begins with TLS. It does nothing if
+// a rule has the session begin in clear.
 func (s *session) openTLS() error {
 	s.while = "in the TLS handshake with the client"
 	s.hasOpened = true
@@ -20,8 +21,8 @@ func (s *session) openTLS() error {
 	return s.shakeClient()
 }
 
-// earlyTLS begins TLS with a client that has done so itself, where a greeting
-// was due.
+// earlyTLS does the TLS handshake with a client that begins TLS where a greeting is due,
+// if a rule allows that.
 func (s *session) earlyTLS() error {
 	if s.hasOpened {
 		return nil
@@ -34,7 +35,8 @@ func (s *session) earlyTLS() error {
 	return s.shakeClient()
 }
 
-// askToOpen has the rules look at the client's first octets.
+// askToOpen passes the client's first octets to the rules. If a rule wants to wait for
+// them, askToOpen waits.
 func (s *session) askToOpen() {
 	if !s.dialogue.Opens() {
 		return
@@ -44,7 +46,7 @@ func (s *session) askToOpen() {
 	}
 }
 
-// shakeClient shakes hands with the client, whose leg is TLS from then on.
+// shakeClient does the TLS handshake with the client. After it, the client's leg uses TLS.
 func (s *session) shakeClient() error {
 	s.client.Disarm()
 	conn, err := s.shake(vocabulary.SideClient, s.client.Conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
@@ -60,7 +62,8 @@ func (s *session) shakeClient() error {
 	return nil
 }
 
-// peek is a wait for the client's first octets.
+// peek waits for the client's first octets, at most for the time allowed, and returns
+// them. It does not consume them.
 func (s *session) peek(allowed time.Duration) []byte {
 	first := s.client.Peek(s.now.Add(allowed))
 	s.now = time.Now()

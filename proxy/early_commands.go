@@ -8,35 +8,37 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// EarlyCommands says what becomes of commands that a client sends before it may: before
-// the server's greeting, or in a group where the server does not offer PIPELINING.
-// Servers tell senders of spam by that.
+// EarlyCommands says what we do with commands that a client sends too early: before the
+// server's greeting, or in a group although the server does not offer PIPELINING. Servers
+// recognize senders of spam by such commands.
 type EarlyCommands uint8
 
 const (
-	EarlyHeld  EarlyCommands = iota // the server gets each once it has answered what came before
-	EarlyShown                      // the server notices that the client does not wait
+	EarlyHeld  EarlyCommands = iota // the server gets each once it has answered everything before
+	EarlyShown                      // the server can see that the client does not wait
 )
 
 var earlyCommands = []string{"hold", "show"}
 
 func (e EarlyCommands) String() string { return earlyCommands[e] }
 
-// UnmarshalText takes "hold" and "show".
+// UnmarshalText accepts "hold" and "show".
 func (e *EarlyCommands) UnmarshalText(text []byte) error {
 	i, err := oneof.Index(string(text), earlyCommands)
 	*e = EarlyCommands(i)
 	return err
 }
 
-// earlyLook is how often a client is looked at that has not been greeted.
+// earlyLook is how often, before the greeting, we check whether the client has sent
+// anything.
 const earlyLook = 50 * time.Millisecond
 
-// greetingShown waits for the server's greeting. If the client speaks before that, the
-// server gets a NOOP at once, so that it sees what it would see of the client: what the
-// client has sent is not passed on unread. The answer to NOOP goes to nobody, unless it
-// ends the session: then it takes the place of the greeting. A server that answers
-// NOOP and does not greet is taken to have greeted: see endGreeting.
+// greetingShown waits for the server's greeting. If the client sends anything before that,
+// the server gets a NOOP at once, so that it can see that the client does not wait. The
+// client's own octets are not sent on, because nobody has read them yet. The client does
+// not get the reply to NOOP, unless that reply ends the session: it then takes the place
+// of the greeting. If a server answers NOOP and does not greet, we take it to have
+// greeted: see endGreeting.
 func (s *session) greetingShown(name string) ([]byte, error) {
 	said, by := false, s.now.Add(s.route.Timeouts.greeting())
 	for {
@@ -46,7 +48,7 @@ func (s *session) greetingShown(name string) ([]byte, error) {
 		if !said && s.speaksFirst() {
 			said, s.early = true, true
 			if err := s.serverWrite([]byte("NOOP\r\n")); err != nil {
-				said = false // the greeting says why
+				said = false // reading the greeting returns the reason
 			}
 		}
 		if said {
@@ -67,12 +69,12 @@ func (s *session) greetingShown(name string) ([]byte, error) {
 	}
 }
 
-// endGreeting waits until the server has sent the last line of its greeting, or has
-// begun to answer NOOP with a yes. In the second case it ends the greeting where the
-// answer begins, or puts one in its place if there is none: postscreen sends no more
-// than a 220- line, or nothing, to a client that it fails for speaking first, and goes
-// on with the answer (postscreen_greet_action = enforce). The next read says why
-// nothing has come.
+// endGreeting waits for the last line of the server's greeting, or for the beginning of a
+// positive reply to NOOP. If the reply to NOOP comes first, endGreeting completes the
+// greeting: it makes the last line received the last line of the greeting. If there is no
+// line, it inserts a greeting. Postfix needs this (postscreen_greet_action = enforce): to
+// a client that speaks first, postscreen sends only a 220- line, or nothing, and then the
+// reply to NOOP. If nothing comes, the next read returns the reason.
 func (s *session) endGreeting(by time.Time) {
 	for {
 		b, n := s.server.Buffered(), 0
@@ -103,9 +105,10 @@ func (s *session) endGreeting(by time.Time) {
 	}
 }
 
-// afterNOOP returns the greeting, once NOOP is answered, or the answer if the server
-// refuses the session by it. A server that has refused the session by its greeting waits
-// for QUIT (RFC 5321, 3.1), and so answers NOOP, or hangs up.
+// afterNOOP waits for the reply to NOOP and returns the greeting. If the reply ends the
+// session (421 or 554), afterNOOP returns the reply instead. A server that has refused the
+// session by its greeting waits for QUIT (RFC 5321, 3.1). It answers NOOP or hangs up;
+// afterNOOP then returns the greeting.
 func (s *session) afterNOOP(greeting []byte) ([]byte, error) {
 	refused, wait := greeting[0] != '2', s.route.Timeouts.reply()
 	if refused {
@@ -125,8 +128,8 @@ func (s *session) afterNOOP(greeting []byte) ([]byte, error) {
 	return s.server.Buffered()[:len(greeting)], nil
 }
 
-// speaksFirst reports, without waiting, whether the client has sent something before
-// any server has greeted it. A TLS handshake is no command.
+// speaksFirst reports, without waiting, whether the client has sent anything before any
+// server has greeted it. A TLS handshake does not count, because it is no command.
 func (s *session) speaksFirst() bool {
 	const handshake = 22 // RFC 8446, 5.1
 	if s.serverName != "" {

@@ -8,12 +8,13 @@ import (
 	"smtpshim/rewrite"
 )
 
-// tellsDestination says whether servers may be told where a client connected to.
+// tellsDestination reports whether servers may be told the address that the client
+// connected to.
 func (r *Route) tellsDestination() bool {
 	return r.ProxySend != header.None || r.XCLIENTSend != rewrite.XCLIENTNever
 }
 
-// An addressed connection has its addresses in the form that is wanted.
+// An addressed is a connection that has its addresses as netip.AddrPort.
 type addressed interface {
 	RemoteAddrPort() netip.AddrPort
 	LocalAddrPort() netip.AddrPort

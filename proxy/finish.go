@@ -7,8 +7,9 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// finish closes both sides and tells how it was. Each of its steps is done once:
-// called again after one has panicked, it goes on behind that.
+// finish closes the connections to client and server and reports how the session ended.
+// Each of its steps runs once: after a panic, the next call continues after the step that
+// panicked.
 func (s *session) finish() {
 	for int(s.finished) < len(finishing) {
 		s.finished++
@@ -16,12 +17,12 @@ func (s *session) finish() {
 	}
 }
 
-// finishing are the steps of finish.
+// finishing holds the steps of finish, in order.
 var finishing = [...]func(*session){(*session).settle, (*session).closeDialogue, (*session).closeServer, (*session).uncount, (*session).linger,
 	(*session).closeClient, (*session).conclude, (*session).vacate, (*session).countOctets, (*session).countEnd, (*session).tellEnd, (*session).logEnd,
 	(*session).leave}
 
-// settle decides on the outcome.
+// settle determines the outcome of the session.
 func (s *session) settle() {
 	if d := s.lost.Load(); d != nil {
 		s.defective(d)
@@ -36,22 +37,22 @@ func (s *session) settle() {
 	}
 }
 
-// closeDialogue gives up a turn that is held.
+// closeDialogue closes the dialogue, which gives up a held turn.
 func (s *session) closeDialogue() {
 	if s.dialogue != nil {
 		s.dialogue.Close()
 	}
 }
 
-// uncount has the session count for no server any more.
+// uncount makes the session count for no server.
 func (s *session) uncount() { s.counts(nil) }
 
 func (s *session) vacate() { s.proxy.vacate(s) }
 
-// leave is the end of the session: Drain and Close wait for it.
+// leave removes the session from the Proxy. Drain and Close wait for that.
 func (s *session) leave() {
 	if s.isDefective {
-		wire.Contain(s.kill) // what closes it may be what has panicked
+		wire.Contain(s.kill) // the step that closes a connection may have panicked
 	}
 	if !s.entered {
 		s.entered = true
@@ -60,15 +61,17 @@ func (s *session) leave() {
 	s.proxy.leave(s)
 }
 
-// countEnd tells the observer that the session has ended, if it knows that it began.
+// countEnd tells the observer that the session has ended, if the observer knows that it
+// began.
 func (s *session) countEnd() {
 	if s.begun && s.route.Observer != nil {
 		s.route.Observer.SessionEnded(s.outcome, time.Since(s.began))
 	}
 }
 
-// linger waits until the client has what was written: a close with octets unread
-// would take it back (RFC 1122, 4.2.2.13).
+// linger waits until the client has received what we wrote. It reads and discards
+// what the client still sends: closing a connection with unread octets resets it, and the
+// client may then lose what we wrote (RFC 1122, 4.2.2.13).
 func (s *session) linger() {
 	if s.client == nil || s.isDefective && s.mute {
 		return
@@ -93,7 +96,7 @@ func (s *session) closeClient() {
 	}
 }
 
-// How long, and how much of it, a client is read after its last reply.
+// lingering and lingeringOctets limit for how long, and how much, linger reads.
 const (
 	lingering       = time.Second
 	lingeringOctets = 16 << 20

@@ -9,8 +9,9 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// flush writes what the dialogue has for either side. An error of the server's
-// shows when its reply is read: it may have said why before it went.
+// flush writes the dialogue's output to the server and to the client. It ignores an error
+// of the server's connection, because the server may have given the reason before it hung
+// up. Reading the reply returns that reason, or the error.
 func (s *session) flush() error {
 	d := s.dialogue
 	if len(d.ToServer) > 0 {
@@ -36,8 +37,8 @@ func (s *session) flushClient() error {
 	return s.over(vocabulary.OutcomeClientLost, err)
 }
 
-// saidNothingYet reports whether an error is that the client has hung up before it said
-// anything, as checks of balancers do, whether by a FIN or a RST.
+// saidNothingYet reports whether err means that the client hung up, by FIN or RST, before
+// it sent anything. Health checks of load balancers do that.
 func (s *session) saidNothingYet(err error) bool {
 	if s.client.Total > 0 {
 		return false
@@ -49,7 +50,7 @@ func (s *session) saidNothingYet(err error) bool {
 	return tlspolicy.HungUp(err)
 }
 
-// reuse empties a buffer and keeps it if it is small.
+// reuse returns b without its contents, for further use; nil if b is large.
 func reuse(b []byte) []byte {
 	if cap(b) > keptOutput {
 		return nil
@@ -67,7 +68,7 @@ func (s *session) serverWrite(b []byte) error {
 	return err
 }
 
-// fill is a wait for octets of one side.
+// fill waits until octets come from one side, at most until the deadline.
 func (s *session) fill(l *wire.Leg, deadline time.Time) error {
 	s.tellHeld()
 	s.runner.BeforeRead()
@@ -76,7 +77,7 @@ func (s *session) fill(l *wire.Leg, deadline time.Time) error {
 	return err
 }
 
-// write is a wait only if the other side does not take it.
+// write writes to one side. It waits only while that side does not read.
 func (s *session) write(l *wire.Leg, b []byte) error {
 	err := l.Write(b, s.route.Timeouts.data())
 	if l.Stalled() {
@@ -85,7 +86,7 @@ func (s *session) write(l *wire.Leg, b []byte) error {
 	return err
 }
 
-// serverSplice is serverWrite for what is in a conduit.
+// serverSplice is serverWrite for the contents of a SplicePipe.
 func (s *session) serverSplice(c *wire.SplicePipe) error {
 	err := s.server.WritePipe(c, s.route.Timeouts.data())
 	if s.server.Stalled() {
