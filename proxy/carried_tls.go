@@ -117,7 +117,8 @@ func (s *session) askForTLS(name string, by time.Time) (begins bool, err error) 
 		return false, err
 	}
 	heard := &firstOctets{Conn: conn}
-	tls.Client(heard, &tls.Config{ // we send no data in it; without ML-KEM the hello fits one packet
+	// We send no data within TLS. Without ML-KEM, the ClientHello fits one packet.
+	tls.Client(heard, &tls.Config{
 		ServerName: hostOf(name), InsecureSkipVerify: true, MinVersion: tls.VersionTLS10,
 		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256},
 	}).HandshakeContext(ctx)

@@ -32,9 +32,9 @@ func (s *session) beginChunk(forward bool) chunk {
 	return chunk{bodyWait: bodyWait{s: s, began: s.now, watches: forward}, size: size, left: size, forward: forward}
 }
 
-// next waits for octets of the chunk and returns up to most of them. It fails once too
-// many octets were discarded. If it returns neither octets nor an error, something else
-// ended the wait.
+// next waits for octets of the chunk and returns them, at most as many as most says. It
+// fails once too many octets were discarded. If it returns neither octets nor an error,
+// something else ended the wait.
 func (c *chunk) next(most int64) ([]byte, error) {
 	s := c.s
 	if len(s.client.Buffered()) == 0 {
@@ -96,10 +96,11 @@ func (c *chunk) writeFailed(err error) error {
 	return nil
 }
 
-// answered handles a reply of the server, or its loss, before it has the whole chunk. err
-// is nil if the server has spoken. A refusal, or the report of the loss, is held until the
-// end of the chunk or a pause of the client. A server that has refused a chunk gets the
-// rest of it, because it counts the octets. By DATA it gets no more.
+// answered handles the server's reply, or the loss of the server, before the server has
+// the whole chunk. err is nil if the server has spoken. A refusal, or the report of the
+// loss, is held until the end of the chunk or a pause of the client. A server that has
+// refused a chunk gets the rest of it, because it counts the octets. If the chunk goes by
+// DATA, the server gets no more of it.
 func (c *chunk) answered(err error) error {
 	s := c.s
 	var raw []byte

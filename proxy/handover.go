@@ -5,11 +5,11 @@ import (
 	"net"
 )
 
-// Retire stops listening, because another process does now, and lets every
-// session go on to its own end. It returns when none is left; when ctx ends
-// before, the error is that of ctx, and the rest goes on until Drain or Close.
+// Retire stops listening, because another process listens now, and lets every session go
+// on to its own end. It returns when no session is left. If ctx ends first, Retire returns
+// the error of ctx, and the remaining sessions go on until Drain or Close.
 func (p *Proxy) Retire(ctx context.Context) error {
-	p.stopListening(false) // sockets in the file system are the other's by now
+	p.stopListening(false) // Unix domain sockets belong to the other process now
 	select {
 	case <-p.noneLeft():
 		return nil
@@ -18,8 +18,7 @@ func (p *Proxy) Retire(ctx context.Context) error {
 	}
 }
 
-// unlinkOnClose says whether a socket in the file system goes from there when it
-// is closed.
+// unlinkOnClose sets whether closing a Unix domain socket removes it from the file system.
 func unlinkOnClose(socket net.Listener, unlink bool) {
 	if l, ok := socket.(interface{ SetUnlinkOnClose(bool) }); ok {
 		l.SetUnlinkOnClose(unlink)

@@ -7,9 +7,9 @@ import (
 	"smtpshim/proxy/wire"
 )
 
-// Sockets are copies of what the proxy listens on, and of what it was handed, by
-// the names that the routes have for them: what another process wants as
-// Inherited to listen there too. The caller closes them.
+// Sockets returns copies of the sockets that the proxy listens on and of those that it was
+// handed. The keys are the addresses as the routes name them. Another process that has the
+// copies as its Inherited listens on the same addresses. The caller closes the copies.
 func (p *Proxy) Sockets() (_ map[string][]*os.File, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -47,9 +47,9 @@ func (p *Proxy) Sockets() (_ map[string][]*os.File, err error) {
 	return sockets, nil
 }
 
-// CopySocket is a second descriptor of a socket, a net.Listener or an *os.File.
-// Unlike the copy that a listener makes of itself, it can be given to another
-// process without making the first one block.
+// CopySocket returns a second descriptor of a socket, which is a net.Listener or an
+// *os.File. Unlike the file that a listener's File method returns, it can be given to
+// another process without making the socket block in this one.
 func CopySocket(socket any) (*os.File, error) {
 	fd, err := wire.DuplicateSocket(socket)
 	if err != nil {
@@ -58,7 +58,7 @@ func CopySocket(socket any) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "socket"), nil
 }
 
-// CloseSockets closes all of them.
+// CloseSockets closes all of the sockets.
 func CloseSockets(sockets map[string][]*os.File) {
 	for _, files := range sockets {
 		for _, file := range files {

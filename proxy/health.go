@@ -13,21 +13,21 @@ import (
 	"smtpshim/rewrite"
 )
 
-// Health is how a route's servers are looked after: each is connected to, has to
-// greet, is told EHLO, and QUIT. It is in good health if it greets with 2xx and
-// answers EHLO with 2xx, or with 5xx as servers without ESMTP do. One that is
-// not, twice in a row, is left alone until it is.
+// Health configures the health checks of a route's servers. A check connects to a server,
+// waits for its greeting, and sends EHLO and QUIT. The check succeeds if the server greets
+// with 2xx and replies to EHLO with 2xx, or with 5xx as servers without ESMTP do. A server
+// that fails two checks in a row is not used until a check succeeds.
 type Health struct {
-	Interval time.Duration // from one check to the next, give or take a tenth; zero: there are none
-	Timeout  time.Duration // for all of a check; zero: DefaultHealthTimeout
+	Interval time.Duration // from one check to the next, give or take a tenth; zero: no checks
+	Timeout  time.Duration // of a whole check; zero: DefaultHealthTimeout
 }
 
-// DefaultHealthTimeout limits a check if Health has no timeout.
+// DefaultHealthTimeout is the timeout of a check if Health has none.
 const DefaultHealthTimeout = 10 * time.Second
 
 func (h Health) timeout() time.Duration { return or(h.Timeout, DefaultHealthTimeout) }
 
-// startChecks looks after the servers until ctx ends.
+// startChecks starts the checks of a route's servers. They go on until ctx ends.
 func (p *Proxy) startChecks(ctx context.Context, r *running) {
 	if r.Health.Interval == 0 {
 		return
@@ -37,7 +37,7 @@ func (p *Proxy) startChecks(ctx context.Context, r *running) {
 	}
 }
 
-// check finds out again and again how a server is.
+// check checks a server repeatedly until ctx ends.
 func (p *Proxy) check(ctx context.Context, r *running, t *servers.Server) {
 	for {
 		if d := wire.Contain(func() { p.checkOnce(ctx, r, t) }); d != nil {
@@ -56,19 +56,21 @@ func (p *Proxy) check(ctx context.Context, r *running, t *servers.Server) {
 	}
 }
 
-// checkOnce finds out how a server is.
+// checkOnce checks a server and records the result. It ignores a failure that says nothing
+// about the server.
 func (p *Proxy) checkOnce(ctx context.Context, r *running, t *servers.Server) {
 	if err := p.examine(ctx, r, t.Address()); ctx.Err() == nil && !r.ours(err) {
 		p.found(r, t, err)
 	}
 }
 
-// jittered keeps checks that began together from coming together for good.
+// jittered returns d, give or take a tenth at random, so that checks that start together
+// do not stay together.
 func jittered(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1)
 }
 
-// found notes how a check has gone.
+// found records the result of a check, and logs a change of the server's health.
 func (p *Proxy) found(r *running, t *servers.Server, err error) {
 	before, now := r.fleet.Checked(t, err)
 	switch {
@@ -79,7 +81,8 @@ func (p *Proxy) found(r *running, t *servers.Server, err error) {
 	}
 }
 
-// examine is one check, in which TLS may take two tries.
+// examine does one check. It tries again if the TLS handshake may have failed because of
+// ML-KEM.
 func (p *Proxy) examine(ctx context.Context, r *running, server string) error {
 	by := time.Now().Add(r.Health.timeout())
 	ctx, cancel := context.WithDeadline(ctx, by)
@@ -92,12 +95,13 @@ func (p *Proxy) examine(ctx context.Context, r *running, server string) error {
 }
 
 func (p *Proxy) examineOnce(ctx context.Context, r *running, server string, by time.Time) error {
-	conn, err := p.dialAs(ctx, Source{Address: r.Source.Address}, netip.Addr{}, server) // no client, no address of its
+	// A check has no client whose address it could dial from.
+	conn, err := p.dialAs(ctx, Source{Address: r.Source.Address}, netip.Addr{}, server)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })() // whatever it waits for
+	defer context.AfterFunc(ctx, func() { conn.Close() })() // this ends any wait
 	if err := header.Write(conn, r.ProxySend, header.Ends{}, by); err != nil {
 		return err
 	}
@@ -134,7 +138,7 @@ func (p *Proxy) examineOnce(ctx context.Context, r *running, server string, by t
 	return nil
 }
 
-// say writes a command and gives the code of the answer.
+// say sends a command and returns the code of the reply.
 func say(l *wire.Leg, command string, by time.Time) (code string, err error) {
 	if err := l.Write([]byte(command+"\r\n"), time.Until(by)); err != nil {
 		return "", err
@@ -142,7 +146,7 @@ func say(l *wire.Leg, command string, by time.Time) (code string, err error) {
 	return hear(l, by)
 }
 
-// hear waits for a whole reply and gives its code.
+// hear waits for a whole reply and returns its code.
 func hear(l *wire.Leg, by time.Time) (code string, err error) {
 	for {
 		b := l.Buffered()

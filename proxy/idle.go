@@ -7,11 +7,11 @@ import (
 	"smtpshim/proxy/wire"
 )
 
-// errIdle says that the session waits with nothing to run on: see wire.Runner.Idle.
+// errIdle means that the session waits without a Runner: see wire.Runner.Idle.
 var errIdle = errors.New("idle")
 
-// waitIdle lets the session wait for the client, the server or the time limit with nothing
-// to run on. If it returns true, the caller must not touch the session any more.
+// waitIdle lets the session wait without a Runner for the client, the server or the time
+// limit. If it returns true, the caller must not touch the session any more.
 func (s *session) waitIdle(limit time.Time) bool {
 	if !s.runner.MayIdle(s.client, s.server, limit) {
 		return false
@@ -21,7 +21,7 @@ func (s *session) waitIdle(limit time.Time) bool {
 	return s.runner.Idle(s, s.client, s.server)
 }
 
-// ResumeOn continues the session after waitIdle.
+// ResumeOn continues the session on r after waitIdle.
 func (s *session) ResumeOn(r *wire.Runner) {
 	s.runner = r
 	s.hold(func() {
@@ -42,20 +42,22 @@ func (s *session) resume() {
 	s.run()
 }
 
-// commandBy is until when the client's next line has to be there.
+// commandBy returns the deadline for the client's next line.
 func (s *session) commandBy() time.Time {
 	if s.idleUntil != 0 {
-		return s.began.Add(s.idleUntil) // it has been waited for already
+		return s.began.Add(s.idleUntil) // this wait has begun already
 	}
 	return s.by(s.patience(s.route.Timeouts.command()))
 }
 
-// parting is how long a client that was told 421 by the server has to read that and
-// to go on, before its connection is closed. Some clients report a closed connection
-// rather than the reply that came with it (emacs smtpmail, aiosmtplib 2.0).
+// parting is how long we keep the connection of a client that was told 421 by the server.
+// The client can read that reply, or send another command, before we close the connection.
+// Some clients report a closed connection rather than the reply that came with it (emacs
+// smtpmail, aiosmtplib 2.0).
 const parting = 2 * time.Second
 
-// patience is how long the client is waited for where it may take so long.
+// patience returns how long to wait for the client: the time allowed, but no longer than
+// parting once the client was told that the session ends.
 func (s *session) patience(allowed time.Duration) time.Duration {
 	if s.dialogue.Parting() {
 		return min(allowed, parting)

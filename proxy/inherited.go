@@ -8,9 +8,8 @@ import (
 	"syscall"
 )
 
-// inherit listens on sockets that we were handed. They stay open
-// behind the listeners that come of it, so that a route which is taken away and
-// brought back finds them again.
+// inherit returns listeners on sockets that were handed to us. The files stay open, so
+// that a route that is removed and added again can listen on them again.
 func inherit(files []*os.File) (sockets []net.Listener, err error) {
 	defer func() {
 		if err != nil {
@@ -32,7 +31,7 @@ func inherit(files []*os.File) (sockets []net.Listener, err error) {
 	return sockets, nil
 }
 
-// listening says whether a file is a socket that connections can be accepted from.
+// listening reports whether a file is a socket that accepts connections.
 func listening(file *os.File) bool {
 	raw, err := file.SyscallConn()
 	if err != nil {
@@ -46,9 +45,9 @@ func listening(file *os.File) bool {
 	return err == nil && accepts
 }
 
-// beTransparent makes a listener's sockets transparent. They stay so when a
-// route no longer asks for it: nobody minds, and whoever handed them to us may
-// have made them so.
+// beTransparent makes the sockets of a listener transparent. They stay transparent even if
+// the route no longer asks for it: this does no harm, and whoever handed us the sockets
+// may have made them transparent.
 func (l *listener) beTransparent() error {
 	for _, socket := range l.Sockets {
 		tcp, ok := socket.(syscall.Conn)

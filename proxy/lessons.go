@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// lessons are what was learned of the servers of a route, each with its end:
-// that STARTTLS fails, say. The zero value holds none.
+// lessons holds what was learned about the servers of a route, such as that STARTTLS
+// fails, and when each lesson ends. The zero value holds none.
 type lessons struct {
 	mu    sync.Mutex
 	until map[lesson]time.Time
@@ -15,8 +15,8 @@ type lessons struct {
 
 type lesson struct{ server, key string }
 
-// maxLessons bounds how many are kept: where clients say who the server is,
-// there may be any number of servers.
+// maxLessons limits how many lessons are kept. Where clients choose the server, there may
+// be any number of servers.
 const maxLessons = 10_000
 
 func (l *lessons) remember(what lesson, lasts time.Duration) {
@@ -48,7 +48,8 @@ func (l *lessons) remembers(what lesson) bool {
 	return known
 }
 
-// A taught session is what its dialogue knows of its server: a rewrite.Memory.
+// A taught is a session as the rewrite.Memory of its dialogue. It holds the lessons about
+// the session's server.
 type taught session
 
 func (s *taught) Remember(key string, seconds int) {

@@ -8,7 +8,7 @@ import (
 	"smtpshim/rewrite"
 )
 
-// or gives a limit, or its default where it is zero.
+// or returns v, or the default def if v is zero.
 func or[T int | time.Duration](v, def T) T {
 	if v == 0 {
 		return def
@@ -16,8 +16,8 @@ func or[T int | time.Duration](v, def T) T {
 	return v
 }
 
-// DefaultLimits returns the limits that zero fields of Limits stand for. The limits of one
-// address are in sessionsFrom, since they depend on the address.
+// DefaultLimits returns the limits that zero fields of Limits stand for. It leaves out the
+// limits for one address, because they depend on the address: see sessionsFrom.
 func DefaultLimits() Limits { return defaultLimits }
 
 var defaultLimits = Limits{
@@ -42,9 +42,10 @@ func (l Limits) idle() int        { return or(l.Idle, defaultLimits.Idle) }
 func (l Limits) recipients() int  { return or(l.Recipients, defaultLimits.Recipients) }
 func (l Limits) messages() int    { return or(l.Messages, defaultLimits.Messages) }
 
-// sessionsFrom are the limits for one network: at once, and begun in a minute.
-// This machine itself has none by default: a balancer on it speaks for many. Who
-// has no address, but came by a socket of this machine, has none at all.
+// sessionsFrom returns how many sessions a network may have at once and how many it may
+// begin in a minute. By default, loopback addresses have no limits, because a balancer on
+// this machine connects for many clients. A client of a Unix domain socket has no address
+// and never has these limits.
 func (l Limits) sessionsFrom(network netip.Prefix) (atOnce, inMinute int) {
 	if !network.IsValid() {
 		return math.MaxInt, math.MaxInt
@@ -55,7 +56,7 @@ func (l Limits) sessionsFrom(network netip.Prefix) (atOnce, inMinute int) {
 	return or(l.SessionsPerAddress, 50), or(l.SessionsPerMinute, 600)
 }
 
-// forDialogue are the limits that the dialogue keeps.
+// forDialogue returns the limits that the dialogue enforces.
 func (l Limits) forDialogue() rewrite.Limits {
 	return rewrite.Limits{
 		Errors: l.errors(), Idle: l.idle(), Recipients: l.recipients(), Messages: l.messages(), MessageSize: l.MessageSize,
@@ -88,17 +89,17 @@ func (t Timeouts) data() time.Duration     { return or(t.Data, defaultTimeouts.D
 func (t Timeouts) dataEnd() time.Duration  { return or(t.DataEnd, defaultTimeouts.DataEnd) }
 func (t Timeouts) session() time.Duration  { return or(t.Session, defaultTimeouts.Session) }
 
-// census counts the sessions of one route. It is guarded by its Proxy's lock.
+// census counts the sessions of one route. The mutex of its Proxy guards it.
 type census struct {
 	all  int
 	from map[netip.Prefix]int
 
-	minute int64                // since 1970
-	begun  map[netip.Prefix]int // sessions in it
+	minute int64                // the latest minute with a session, since 1970
+	begun  map[netip.Prefix]int // the sessions begun in that minute
 }
 
-// begins counts a session that begins now, and says how many have in this
-// minute from that network.
+// begins counts a session that begins now. It returns how many sessions the network has
+// begun in this minute.
 func (c *census) begins(network netip.Prefix, now time.Time) int {
 	if minute := now.Unix() / 60; minute != c.minute || c.begun == nil {
 		c.minute, c.begun = minute, map[netip.Prefix]int{}
@@ -109,11 +110,12 @@ func (c *census) begins(network netip.Prefix, now time.Time) int {
 	return c.begun[network]
 }
 
-// maxCounted bounds the networks that are counted in one minute.
+// maxCounted limits the number of networks that are counted in one minute. For further
+// networks, begins returns 0.
 const maxCounted = 100_000
 
-// leave counts a session out. Its network is the zero Prefix if it was never
-// counted in for one.
+// leave ends the count of a session. network is the zero Prefix if the session was not
+// counted for a network.
 func (c *census) leave(network netip.Prefix) {
 	c.all--
 	if c.from[network]--; c.from[network] <= 0 {
@@ -121,7 +123,7 @@ func (c *census) leave(network netip.Prefix) {
 	}
 }
 
-// networkOf is what one client can be thought to have: an IPv4 address, or an
+// networkOf returns the network that one client is assumed to have: an IPv4 address, or an
 // IPv6 network of 64 bits.
 func networkOf(a netip.Addr) netip.Prefix {
 	bits := 32

@@ -16,7 +16,7 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A listener accepts clients on one address, for whatever route it has now.
+// A listener accepts clients on one address, for the route that currently has the address.
 type listener struct {
 	*wire.Listener
 	route atomic.Pointer[running]
@@ -33,7 +33,7 @@ func (p *Proxy) listen(address string, r *Route) (*listener, error) {
 			return nil, err
 		}
 		for _, socket := range l.Sockets {
-			unlinkOnClose(socket, false) // until it is ours: see replace
+			unlinkOnClose(socket, false) // replace sets it once we use the socket
 		}
 		return l, nil
 	}
@@ -53,7 +53,7 @@ func (p *Proxy) listen(address string, r *Route) (*listener, error) {
 	return p.listening(l)
 }
 
-// listening is a listener on these sockets, which belong to the loops from then on.
+// listening returns a listener on these sockets, which belong to the loops afterwards.
 func (p *Proxy) listening(sockets ...net.Listener) (*listener, error) {
 	p.mu.Lock()
 	stopped, all := p.stopped, p.loops
@@ -68,14 +68,13 @@ func (p *Proxy) listening(sockets ...net.Listener) (*listener, error) {
 	return &listener{Listener: accepts}, nil
 }
 
-// begin lets clients in.
+// begin starts to accept clients.
 func (l *listener) begin(p *Proxy) {
 	l.Serve(func(c *wire.Runner, conn net.Conn) { p.open(c, conn, l.route.Load()) })
 }
 
-// open makes a session of a connection: it finds out whether there is room and who
-// is there, and does the TLS handshake if the connection begins with one. Then the
-// session runs.
+// open makes a session of a connection. It checks whether there is room and who the client
+// is, does the TLS handshake if the connection begins with one, and runs the session.
 func (p *Proxy) open(c *wire.Runner, conn net.Conn, route *running) {
 	now := time.Now()
 	s := &session{runner: c, proxy: p, route: route, began: now, now: now, while: "beginning"}
@@ -93,7 +92,7 @@ func (s *session) open(conn net.Conn) {
 		return
 	}
 	refusal, err := s.identify(conn)
-	if errors.Is(err, header.ErrNothing) && tlspolicy.HungUp(err) { // a balancer's check
+	if errors.Is(err, header.ErrNothing) && tlspolicy.HungUp(err) { // a balancer's health check
 		s.begin()
 		s.over(vocabulary.OutcomeSilent, nil)
 		s.finish()
@@ -119,8 +118,8 @@ func (s *session) open(conn net.Conn) {
 	s.run()
 }
 
-// enter counts a session in, or refuses it. Whoever waits until nobody arrives
-// any more knows then that it is a session, or has heard why not.
+// enter counts a session in, or refuses it. When arriving no longer counts a connection,
+// the connection either has a session or was refused.
 func (p *Proxy) enter(s *session) bool {
 	defer p.arriving.Done()
 	s.entered = true
@@ -131,8 +130,8 @@ func (p *Proxy) enter(s *session) bool {
 	return refusal == ""
 }
 
-// identify finds out who the client is, whether it is served, whether there is room for
-// one more from there, and where to go from here.
+// identify finds out who the client is, whether we serve it, whether its network may have
+// another session, and where the session is to go.
 func (s *session) identify(conn net.Conn) (refusal vocabulary.Rejection, err error) {
 	s.ends.Client = remoteOf(conn)
 	if s.route.tellsDestination() {
@@ -158,8 +157,8 @@ func (s *session) identify(conn net.Conn) (refusal vocabulary.Rejection, err err
 	return s.aim(conn)
 }
 
-// refuse answers a connection that gets no session, and closes it. One that
-// lies about who it is gets no answer.
+// refuse sends a refusal to a client that gets no session, and closes the connection. A
+// client whose PROXY header cannot be read gets no reply.
 func (p *Proxy) refuse(s *session, reason vocabulary.Rejection, err error) {
 	if s.route.Observer != nil {
 		s.route.Observer.Refused(reason)
@@ -186,10 +185,10 @@ func (p *Proxy) refuse(s *session, reason vocabulary.Rejection, err error) {
 	s.client.Close()
 }
 
-// refusalWait is for a client that does not even read its refusal.
+// refusalWait limits how long we wait for a client that does not read our last reply.
 const refusalWait = 5 * time.Second
 
-// ownName is what we call ourselves in replies of our own.
+// ownName returns the host name that we use in our own replies.
 func ownName() string {
 	name, err := os.Hostname()
 	if err != nil || name == "" {
