@@ -54,10 +54,10 @@ func TestOfGuessesAndUnknownRefusalsBothAreShown(t *testing.T) {
 func TestWhereNothingIsKnownTheRefusalsAreShown(t *testing.T) {
 	const zork = "status=bounced (host mx.example.com[192.0.2.1] said: 571 zork (in reply to RCPT TO command))"
 	stdout, stderr := saidOf("one\n\n" + zork + "\n\nthree\n")
-	if want := "nothing is known about these 3 lines. Nothing is known of this line with a refusal: " + zork + " Ask the two"; stdout != "" || !strings.Contains(stderr, want) {
+	if want := "nothing is known about these 3 lines. Nothing is known of this line with a refusal: " + zork + " Examine the two"; stdout != "" || !strings.Contains(stderr, want) {
 		t.Errorf("it is told as %s, want %s", stderr, want)
 	}
-	if _, stderr = saidOf("571 zork\n571 bork\n"); !strings.Contains(stderr, "Nothing is known of 2 lines with a refusal: 571 zork 571 bork Ask") {
+	if _, stderr = saidOf("571 zork\n571 bork\n"); !strings.Contains(stderr, "Nothing is known of 2 lines with a refusal: 571 zork 571 bork Examine") {
 		t.Errorf("two are told as %s", stderr)
 	}
 	if _, stderr = saidOf("571 zork\n"); strings.Contains(stderr, nothingKnown+" this") {
