@@ -9,110 +9,120 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// An Observer hears what happens on one route; it decides nothing. Its methods
-// are called from many goroutines at once, on the path of the mail, and must
-// return without waiting. All strings come from closed sets: no argument ever
-// holds what a peer said.
+// An Observer is told what happens on one route. It decides nothing. Many goroutines call
+// its methods at the same time, and mail waits for the calls, so the methods must not
+// block. All strings come from closed sets: no argument ever holds what a peer said.
 type Observer interface {
-	// SessionBegan and SessionEnded come in pairs.
+	// SessionBegan reports that a session begins, and SessionEnded that it has ended.
+	// Each SessionBegan is followed by one SessionEnded.
 	SessionBegan()
 	SessionEnded(outcome vocabulary.Outcome, lasted time.Duration)
-	// Defect is one panic that cost a session, or a check of a server.
+	// Defect reports a panic that ended a session or a health check.
 	Defect()
-	// Recognised is one product that a session had at one of its ends, by the name of
-	// its set. It comes at the session's end.
+	// Recognised reports a product that was recognised as the client or the server of a
+	// session, by the name of its set of rules. It is called at the session's end.
 	Recognised(product string, by vocabulary.Sign)
-	// LimitMet is one limit that a client met in its session.
+	// LimitMet reports a limit that a client has exceeded in its session.
 	LimitMet(limit vocabulary.Limit)
-	// Refused is a connection that got no session: "sessions",
-	// "sessions-per-address", "sessions-per-minute", "proxy-header", "draining", "destination",
-	// "clients". A client that begins with a PROXY header and may not ("proxy-header") had one,
-	// and so has one whom XCLIENT names where there is no room, or none for it.
+	// Refused reports a connection that got no session. The reason is "sessions",
+	// "sessions-per-address", "sessions-per-minute", "proxy-header", "draining",
+	// "destination" or "clients". Two clients did get a session before they were refused:
+	// one that began with a PROXY header although it may not ("proxy-header"), and one
+	// that was named by XCLIENT, which is not served or exceeds a limit of sessions.
 	Refused(reason vocabulary.Rejection)
 
-	// Command is one command of the client's, by verb in lower case or "other".
+	// Command reports a command of the client, by its verb in lower case, or "other".
 	Command(verb string)
-	// Reply is one reply that the client got.
+	// Reply reports a reply that the client got.
 	Reply(code int)
-	// RuleApplied is one departure that was delivered.
+	// RuleApplied reports that a change that a rule has made was delivered.
 	RuleApplied(rule string)
-	// RuleBroken is one line that a rule made and that was no line.
+	// RuleBroken reports that a rule panicked, or that its result was not allowed and was
+	// discarded.
 	RuleBroken(rule string)
-	// Message is one message at its end.
+	// Message reports the outcome of a message, and its size.
 	Message(outcome vocabulary.MessageOutcome, octets int64)
-	// Bytes are octets read from one side. Called at a session's end and after
-	// each message.
+	// Bytes reports n more octets read from one side. It is called after each message and
+	// at the session's end.
 	Bytes(side vocabulary.Side, n int64)
 
-	// ServerConnected is the time from dialling to the server's greeting.
+	// ServerConnected reports the time from dialling a server to its greeting.
 	ServerConnected(took time.Duration)
-	// ServerAgain is one more connection of a session that has had one to a server.
+	// ServerAgain reports that a session that has been connected to its server connects to
+	// it once more.
 	ServerAgain()
-	// ServerReplied is the time from a command to its reply, by verb; "end-of-data"
-	// is the answer to a message.
+	// ServerReplied reports the time from a command to its reply, by the verb of the
+	// command. The verb is "end-of-data" for the reply to a message.
 	ServerReplied(verb string, took time.Duration)
-	// ServerFailed is one failure of a server.
+	// ServerFailed reports a failure of a server.
 	ServerFailed(reason vocabulary.ServerFailure)
-	// BadReply is one thing that a server said and that could not be followed.
+	// BadReply reports a reply of a server that is malformed or violates the protocol.
 	BadReply(why vocabulary.BadReply)
-	// Held is for how long the proxy had something to do between two waits: the
-	// time that it adds, but for what the kernel takes to send a command on. One
-	// wait in so many is told of.
+	// Held reports for how long the proxy worked between two waits. That is the time that
+	// the proxy adds to a session, apart from the time that the kernel takes to send.
+	// Only a sample of the waits is reported.
 	Held(took time.Duration)
-	// TLS is one handshake that ended well, with version and suite as
-	// tlspolicy.Versions and tlspolicy.Suites have them.
+	// TLS reports a successful handshake. version is one of tlspolicy.Versions, suite is
+	// one of tlspolicy.Suites.
 	TLS(side vocabulary.Side, version, suite string)
-	// TLSFailed is one that did not, for a reason of tlspolicy.Reasons.
+	// TLSFailed reports a handshake that failed. reason is one of tlspolicy.Reasons.
 	TLSFailed(side vocabulary.Side, reason string)
-	// Authenticated is the end of one AUTH exchange on one side: of the client's with
-	// whoever answers it, or of whoever logs in at the server.
+	// Authenticated reports the outcome of an AUTH exchange on one side. The client's
+	// exchange may be with the server or with us. The exchange with the server may be the
+	// client's or ours.
 	Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome)
 }
 
-// A WouldObserver is an Observer that also hears what observed rules would do.
+// A WouldObserver is an Observer that is also told what observed rules would do.
 type WouldObserver interface {
 	Observer
-	// RuleWouldApply is one departure that a rule of Route.Observed would have made.
+	// RuleWouldApply reports a change that a rule of Route.Observed would have made.
 	RuleWouldApply(rule string)
 }
 
-// A DialogueListener hears one session's dialogue. Its methods are called one
-// after the other, on the path of the mail, and must return without waiting.
+// A DialogueListener is told the dialogue of one session. Its methods are called one
+// after the other. Mail waits for the calls, so the methods must not block.
 type DialogueListener interface {
-	// Line is a line of the dialogue, with the rule's name where it was changed,
-	// or an event. SASL lines, credentials and message text have been taken out
-	// before; whatever else a peer may say can be in it, control characters too.
+	// Line reports a line of the dialogue, or an event. The line has the name of the rule
+	// that changed it, if one did. It never contains SASL lines, credentials or message
+	// text. Apart from that it may contain anything that a peer can say, such as control
+	// characters.
 	Line(l transcript.Line)
-	// End is the last call.
+	// End reports the end of the session. It is the last call.
 	End(e Ending)
 }
 
 // A Beginning is what is known of a session when it begins.
 type Beginning struct {
-	Session string // its name in the log
+	Session string // the session's name in the log
 	Route   string
 	Client  netip.Addr // invalid if it is not known
 	At      time.Time
 }
 
-// An Ending is what is told of a session at its end. Hello and Err may hold
+// An Ending is what is known of a session at its end. Hello, Refused.Text and Err may hold
 // what a peer said.
 type Ending struct {
 	Outcome              vocabulary.Outcome
-	Server               string         // of Route.Servers; "" if none has greeted
+	Server               string         // the server as in Route.Servers; "": none has greeted
 	Hello                string         // the last EHLO or HELO that the server got
-	Messages             int            // accepted
-	Octets               int64          // of messages
+	Messages             int            // how many messages were accepted
+	Octets               int64          // the size of all messages
 	Rules                map[string]int // how often each rule acted
 	Would                Would          // what observed rules would have done; nil: nothing
-	ClientTLS, ServerTLS string         // versions; "" in clear
-	// ClientAuth is by what the client has logged in, ServerAuth by what somebody has at
-	// the server; "": nobody has.
+	ClientTLS, ServerTLS string         // the TLS versions; "": in clear
+	// ClientAuth is the mechanism by which the client has logged in. ServerAuth is the
+	// mechanism by which the client, or we, have logged in at the server. "": there was no
+	// login.
 	ClientAuth, ServerAuth vocabulary.Mechanism
-	Products               []rewrite.Product // that were recognised
+	Products               []rewrite.Product // the products that were recognised
 
-	Refused Refusal // that decided the outcome, or is of a recipient whose message went to others
-	While   string  // what was being done; "": the session came to its own end, and something was refused before
-	Err     string  // what went wrong; "" if nothing did
-	Lasted  time.Duration
+	// Refused is the refusal that decided the outcome. If there is none, it is the refusal
+	// of a recipient whose message other recipients got.
+	Refused Refusal
+	// While is what was being done at the end. It is "" if the client ended the session in
+	// an orderly way, and something was refused before.
+	While  string
+	Err    string // what went wrong; "": nothing
+	Lasted time.Duration
 }
