@@ -11,11 +11,11 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// holdReplies is how long the client of a group waits for replies that are
-// here while others are not: they go out in one write if they come in time.
+// holdReplies is how long replies to a group of commands are held back while others of the
+// group have not come. If these come in time, all are sent to the client in one write.
 const holdReplies = 100 * time.Millisecond
 
-// What cannot be followed ends the session.
+// The faults of replies after which the session cannot go on.
 var (
 	errBadReply = errors.New("not a reply")
 	errUnasked  = fmt.Errorf("%w to anything: it came before the command", errBadReply)
@@ -24,12 +24,13 @@ var (
 	errMixed    = fmt.Errorf("%w: different codes in its lines", errBadReply) // RFC 5321, 4.2.1
 )
 
-// spokeWait is for octets that are there already.
+// spokeWait is how long to wait for octets that the server has sent already.
 const spokeWait = 100 * time.Millisecond
 
-// premature says whether the server has spoken although all it was asked has
-// been answered, and what is to be asked is not written yet: that would be
-// taken for the answer, and every later one with it. A 421 may come at any time.
+// premature reports whether the server has sent a reply before the command that is about to
+// be written. If that command were written, the reply would be taken for the reply to it,
+// and each later reply for that to the wrong command. A 421 is never premature: it may come
+// at any time.
 func (s *session) premature() bool {
 	if !s.answered || s.server == nil || len(s.dialogue.ToServer) == 0 {
 		return false
@@ -46,7 +47,7 @@ func (s *session) premature() bool {
 	return len(b) > 0 && !bytes.HasPrefix(b, []byte("421"))
 }
 
-// reply reads the server's answer to the oldest command and gives it to the dialogue.
+// reply reads the server's reply to the oldest command and gives it to the dialogue.
 func (s *session) reply() error {
 	d := s.dialogue
 	s.while = replyWaits[d.Awaited()]
@@ -61,7 +62,7 @@ func (s *session) reply() error {
 		allowed = min(allowed, time.Duration(p)*time.Millisecond)
 	}
 	if d.Parting() {
-		allowed = min(allowed, lastWords) // a server that said 421 hangs up, or goes on at once
+		allowed = min(allowed, lastWords) // a server that said 421 hangs up, or replies at once
 	}
 	raw, settled, err := s.readSome(allowed)
 	if err == nil && !settled && d.MaySplit() {
@@ -74,8 +75,8 @@ func (s *session) reply() error {
 	return s.replied(raw, err)
 }
 
-// ask gives the server what the dialogue has for it, or has the wait for its
-// answer do so.
+// ask sends the server what the dialogue has for it, or lets the wait for the reply send it
+// (see [wire.Leg.Ask]). An error of the connection shows when the reply is read.
 func (s *session) ask() error {
 	d := s.dialogue
 	if len(d.ToServer) == 0 || s.server == nil {
@@ -97,9 +98,9 @@ func (s *session) ask() error {
 	return nil
 }
 
-// readReply waits for a whole reply, however slowly it comes, but no longer
-// than allowed for all of it. Replies that were read before are given to the
-// client if this one does not follow soon.
+// readReply waits for a whole reply. All of the reply must come within the time allowed. If
+// it does not come within holdReplies, readReply sends the client the replies that were
+// read before.
 func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 	if s.server == nil {
 		return nil, errBadReply
@@ -126,7 +127,7 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 		switch {
 		case err == nil:
 			heard = s.now
-		case repairs && isTimeout(err) && !s.now.Before(until): // the rules are asked again
+		case repairs && isTimeout(err) && !s.now.Before(until): // ask the rules again
 		case flushes && isTimeout(err):
 			if err := s.flushClient(); err != nil {
 				return nil, err
@@ -138,8 +139,8 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 		case err == wire.ErrSpoke && !bytes.HasPrefix(s.server.Buffered(), []byte("421")):
 			return nil, errUnasked
 		case err == wire.ErrSpoke:
-		case !isTimeout(err) && !errors.Is(err, wire.ErrFull) && s.isCutOff(): // the last line is whole now
-		case bad != nil: // what was waited for might have made a reply of it
+		case !isTimeout(err) && !errors.Is(err, wire.ErrFull) && s.isCutOff(): // the rules have completed the last line
+		case bad != nil: // nothing came with which the rules would have repaired the reply
 			return nil, bad
 		default:
 			return nil, err
@@ -147,10 +148,10 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 	}
 }
 
-// nextReply is wholeReply once the rules have mended what is no whole reply, or
-// more than one. quiet is for how long nothing more has come. If wait is not 0,
-// the rules want to look again when more has come, or nothing more for so long;
-// err is what is wrong then if they cannot mend it.
+// nextReply is wholeReply after the rules have repaired what the server sent, if that is no
+// whole reply or more than one. quiet is the time for which nothing more has come. If wait
+// is not 0, the caller asks again when more has come, or when nothing has come for that
+// time. err is then what is wrong with the reply if the rules do not repair it.
 func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration, err error) {
 	raw, err = s.wholeReply()
 	if !s.dialogue.Repairs() {
@@ -175,8 +176,8 @@ func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration
 	return raw, 0, err
 }
 
-// isCutOff reports whether the rules have made a reply of what the server has said
-// before it hung up.
+// isCutOff reports whether the rules have made a reply of an incomplete one, after which the
+// server has hung up.
 func (s *session) isCutOff() bool {
 	b := s.server.Buffered()
 	if len(b) == 0 || !s.dialogue.Repairs() {
@@ -189,8 +190,8 @@ func (s *session) isCutOff() bool {
 	return ok && len(made) > 0
 }
 
-// asAsked reports whether what is behind a reply are whole replies, no more than are
-// awaited: they need no repair before they are first.
+// asAsked reports whether b, which follows a reply, consists of whole replies, and of no
+// more than are due. Each of them needs no repair until it is the first.
 func (s *session) asAsked(b []byte) bool {
 	for n := s.dialogue.Outstanding() - 1; len(b) > 0; n-- {
 		scan, err := rewrite.ScanReply(b)
@@ -202,9 +203,10 @@ func (s *session) asAsked(b []byte) bool {
 	return true
 }
 
-// doubtful reports whether rules look at a reply although it is whole: behind an EHLO
-// reply of one line more may follow, a code without a blank behind it is no reply to
-// some clients, and a goodbye is no yes to a command.
+// doubtful reports whether the rules look at a reply although it is whole. There are three
+// such replies. A reply of one line to EHLO may have more lines that follow it. A reply
+// 221 to a command other than QUIT is a goodbye and does not accept the command. A last line
+// that ends right after its code is no reply to some clients.
 func (s *session) doubtful(raw []byte) bool {
 	switch s.dialogue.Awaited() {
 	case rewrite.VerbGreeting:
@@ -222,20 +224,21 @@ func (s *session) doubtful(raw []byte) bool {
 	return len(last) == len("250\r\n")
 }
 
-// maxRepairs bounds what rules may mend of a server's octets before more come.
+// maxRepairs bounds how often the rules may repair what the server sent before more comes.
 const maxRepairs = 16
 
-// errDropped says that nobody waited for a reply, and that the rules have dropped
-// all that the server said.
+// errDropped says that no reply was due, and that the rules have dropped all that the server
+// sent.
 var errDropped = errors.New("the server sent no reply that counts")
 
-// unawaited reports whether the server has nothing to say now.
+// unawaited reports whether no reply is due: no command waits for one, or a message is being
+// sent.
 func (s *session) unawaited() bool {
 	return s.dialogue.Awaited() == rewrite.VerbOther || s.dialogue.Next(false).OfMessage()
 }
 
-// dropUnasked has the rules drop what the server has said and nobody has asked
-// for. It reports whether that was all.
+// dropUnasked lets the rules drop what the server has sent while no reply was due. It reports
+// whether they have dropped all of it.
 func (s *session) dropUnasked() bool {
 	if len(s.server.Buffered()) == 0 || !s.dialogue.Repairs() {
 		return false
@@ -257,20 +260,21 @@ func (s *session) dropUnasked() bool {
 	return false
 }
 
-// saidNothing waits for a moment for what the server has said unasked, and has
-// the rules drop it. It reports whether that was all.
+// saidNothing is dropUnasked for octets that may not be buffered yet. It waits for them for
+// up to spokeWait.
 func (s *session) saidNothing() bool {
 	if !s.route.Rules.Repairs() {
-		return s.dropUnasked() // observed rules see it, and drop nothing
+		return s.dropUnasked() // observed rules look at it, and drop nothing
 	}
 	if len(s.server.Buffered()) == 0 {
-		s.fill(s.server, s.now.Add(spokeWait)) // if that fails, the next read says why
+		s.fill(s.server, s.now.Add(spokeWait)) // the next read returns the error, if any
 	}
 	return s.dropUnasked()
 }
 
-// lastWord gives the client what the server has said unasked before it hung up. It
-// is false if that was no refusal and no goodbye, or if the server has not hung up.
+// lastWord gives the client the reply that the server sent unasked before it hung up: a
+// goodbye (221), or a refusal after which the server hangs up. For any other reply it
+// returns false, and so for a 421, which needs no such care.
 func (s *session) lastWord() bool {
 	raw, err := s.wholeReply()
 	if err != nil || len(raw) == 0 || bytes.HasPrefix(raw, []byte("421")) {
@@ -286,7 +290,7 @@ func (s *session) lastWord() bool {
 	return true
 }
 
-// hungUp reports whether the server hangs up now.
+// hungUp reports whether the server hangs up within hangsUpWithin.
 func (s *session) hungUp() bool {
 	for until := s.now.Add(hangsUpWithin); ; {
 		if err := s.fill(s.server, until); err != nil {
@@ -295,11 +299,11 @@ func (s *session) hungUp() bool {
 	}
 }
 
-// hangsUpWithin is how soon a server that leaves hangs up after its last word.
+// hangsUpWithin is how soon after its last reply a server hangs up.
 const hangsUpWithin = 500 * time.Millisecond
 
-// wholeReply takes a reply from what is buffered, if it is whole and within the
-// limits.
+// wholeReply returns the first reply that is buffered; nil if it is not whole yet. It is an
+// error if the reply is malformed or exceeds a limit. The reply stays buffered.
 func (s *session) wholeReply() ([]byte, error) {
 	b := s.server.Buffered()
 	scan, err := rewrite.ScanReply(b)
@@ -325,14 +329,14 @@ func (s *session) wholeReply() ([]byte, error) {
 	return b[:scan.N], nil
 }
 
-// maxReply bounds a whole reply.
+// maxReply bounds a whole reply, in octets.
 const maxReply = 64 << 10
 
-// cut keeps what a peer said short enough for a log.
+// cut shortens what a peer said for the log.
 func cut(b []byte) []byte { return b[:min(len(b), 120)] }
 
-// quoted is what the server said, cut, and without what may be a SASL challenge or
-// repeat a credential.
+// quoted returns what the server said, shortened and quoted for the log. If it may contain a
+// SASL challenge or repeat a credential, only its plain words are kept.
 func (s *session) quoted(v rewrite.Verb, b []byte) string {
 	switch {
 	case isAUTH(v), bytes.HasPrefix(b, []byte("334")), v == rewrite.VerbOther && s.dialogue.MayRepeatCredentials():
@@ -341,7 +345,7 @@ func (s *session) quoted(v rewrite.Verb, b []byte) string {
 	return fmt.Sprintf("%q", cut(b))
 }
 
-// replied gives the dialogue a reply, or what came in its place.
+// replied gives the dialogue a reply, or tells it why none came.
 func (s *session) replied(raw []byte, err error) error {
 	d := s.dialogue
 	switch {
@@ -381,10 +385,10 @@ func (s *session) replied(raw []byte, err error) error {
 	return nil
 }
 
-// replyIs gives the dialogue a whole reply. A server that has not got all of a
-// message cannot have taken it. What stands behind the reply is looked at once the
-// client has it: the first reply is the answer, or a message that was delivered
-// would be sent again.
+// replyIs gives the dialogue a whole reply. A positive reply to a message does not count if
+// the server has not received all of the message. What follows the reply is examined after
+// the client has got the reply: the first reply is the one to the command. If it were
+// dropped, the client would send again a message that was delivered.
 func (s *session) replyIs(raw []byte) {
 	d := s.dialogue
 	verb, asked := d.Awaited(), d.Outstanding()
@@ -423,14 +427,14 @@ func (s *session) replyIs(raw []byte) {
 	s.answered = d.Outstanding() == 0
 }
 
-// unknown counts a message whose final dot was sent and whose answer is lost:
-// the server may have it (RFC 1047).
+// unknown reports a message whose final dot was sent and whose reply is lost: the server may
+// have accepted it (RFC 1047).
 func (s *session) unknown() {
 	s.messageOutcome(vocabulary.MessageUnknown)
 	s.unsure = true
 }
 
-// badReply tells what was wrong with a reply, if that is the error.
+// badReply reports what is wrong with a reply, if err is a fault of one.
 func (s *session) badReply(err error) {
 	o := s.route.Observer
 	switch {
@@ -446,7 +450,7 @@ func (s *session) badReply(err error) {
 	}
 }
 
-// misspoke reports a server that has said what it may not.
+// misspoke reports that the server has violated the protocol.
 func (s *session) misspoke(why vocabulary.BadReply) {
 	if o := s.route.Observer; o != nil {
 		o.BadReply(why)
@@ -454,7 +458,7 @@ func (s *session) misspoke(why vocabulary.BadReply) {
 	s.failed(vocabulary.ServerProtocol)
 }
 
-// failed reports a server that failed us; not when we close everything.
+// failed reports a failure of the server, unless we are closing everything.
 func (s *session) failed(reason vocabulary.ServerFailure) {
 	if s.route.Observer != nil && s.proxy.ending.Err() == nil {
 		s.route.Observer.ServerFailed(reason)
