@@ -139,7 +139,7 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 		case err == wire.ErrSpoke && !bytes.HasPrefix(s.server.Buffered(), []byte("421")):
 			return nil, errUnasked
 		case err == wire.ErrSpoke:
-		case !isTimeout(err) && !errors.Is(err, wire.ErrFull) && s.isCutOff(): // the rules have completed the last line
+		case !isTimeout(err) && !errors.Is(err, wire.ErrFull) && s.isCutOff(): // the rules have completed it
 		case bad != nil: // nothing came with which the rules would have repaired the reply
 			return nil, bad
 		default:

@@ -20,83 +20,86 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A session is one client, one server and the dialogue between them. It takes turns
-// between the two, on a coroutine of a loop, or on a goroutine where there is no loop;
-// only an opaque stretch, and without a loop a long message, have a goroutine more. An
-// idle session in a loop has nothing to run on: see waitIdle.
+// A session is one client, one server and the dialogue between them. It serves the two in
+// turn, on one coroutine of a loop, or on one goroutine where there is no loop. Only two
+// things need a second goroutine: an opaque session, and a long message where there is no
+// loop. An idle session in a loop has neither coroutine nor goroutine: see waitIdle.
 type session struct {
 	proxy  *Proxy
 	route  *running
-	runner *wire.Runner // that it runs on, in a loop; nil: it runs on a goroutine
+	runner *wire.Runner // runs the session in a loop; nil: the session runs on a goroutine
 	id     string
 	log    *slog.Logger
 
-	mu             sync.Mutex // of client and server, against other goroutines that end the session
-	client, server *wire.Leg  // server is nil until there is one
-	dialling       io.Closer  // nil: nobody is dialled in the loop
+	mu             sync.Mutex // guards these three: other goroutines may end the session
+	client, server *wire.Leg  // server is nil while there is no connection to a server
+	dialling       io.Closer  // the connection that is being made in the loop; nil: none
 
 	began       time.Time
-	address     netip.Addr
-	ends        header.Ends      // of the client's connection; none if a balancer's header had none
-	balancer    netip.Addr       // whose PROXY header said so; zero: nobody's
-	introducer  netip.Addr       // who has named the client by XCLIENT; zero: nobody
-	listener    DialogueListener // nil: nobody wants its dialogue
-	network     netip.Prefix     // what it is counted for; zero until it is
-	serverName  string           // of Route.Servers
-	destination string           // where the client was going; "": to Route.Servers
-	hops        []hop            // to original destinations
-	standing    *servers.Server  // of the server that it counts for; nil: none yet
+	address     netip.Addr       // of the client; invalid: not known
+	ends        header.Ends      // of the client's connection; none if a PROXY header had none
+	balancer    netip.Addr       // the load balancer that sent a PROXY header; zero: none did
+	introducer  netip.Addr       // the peer that has named the client by XCLIENT; zero: none has
+	listener    DialogueListener // is told the dialogue; may be nil
+	network     netip.Prefix     // the client's network, for which the session counts; zero: none
+	serverName  string           // the address of the server that has greeted; "": none has
+	destination string           // the client's original destination; "": use Route.Servers
+	hops        []hop            // the connections recorded by addHop
+	standing    *servers.Server  // the server for which the session counts; nil: none
 	dialogue    *rewrite.Dialogue
 
-	claimed   int32 // octets of a PROXY header that the client began with; -1: it did not
-	hasOpened bool  // the client has begun TLS, or will not before its greeting
+	claimed   int32 // octets of a PROXY header that the client has begun with; -1: it has not
+	hasOpened bool  // it is decided whether the client begins with TLS
 	draining  atomic.Bool
 
-	closing atomic.Bool // one way of an opaque stretch has failed
+	closing atomic.Bool // one direction of an opaque session has failed
 
-	lost atomic.Pointer[wire.Defect] // a panic that another goroutine has met for it
+	lost atomic.Pointer[wire.Defect] // a panic of this session on another goroutine
 
-	now       time.Time     // when the last wait ended: until the next, no time passes to speak of
-	idleUntil time.Duration // from began, while the client's next line is waited for by waitIdle; 0: it is not
-	asked     time.Duration // from began, when the server was given what it has not answered
-	waits     uint32        // so far, from anywhere
+	// now is when the last wait ended. It stands for the present time until the next wait.
+	now time.Time
+	// idleUntil is the deadline of the client's next line, as the time from began. It is 0
+	// if the session has not been idle since the last line.
+	idleUntil time.Duration
+	asked     time.Duration // when the server got the oldest unanswered command, from began
+	waits     uint32        // counts waits, for a sample of them: see tellHeld
 
-	// These share a word or two.
-	answered    bool         // the server has answered all, and was given nothing since
-	unsure      bool         // a message's answer was lost: the server may have it
-	cut         bool         // what went wrong is that we have closed: see kill
-	recipient   bool         // one was accepted in this transaction
-	taken       bool         // the message was, for one recipient of LMTP
-	long        rewrite.Verb // that began the last line that was too long
-	announces   bool         // that line announced text
-	entered     bool         // the Proxy's arriving does not count it any more
-	placed      bool         // the census counts it
-	early       bool         // the server was shown that the client spoke before its greeting
-	classic     bool         // TLS with the server had to do without ML-KEM
-	begun       bool         // the observer has heard of it
-	mute        bool         // the client could not read a reply: TLS begins, or the stretch is opaque
-	isDefective bool         // a panic has ended it
+	// The small fields stand together, so that they share a word or two.
+	answered    bool         // the server has replied to all commands, and got nothing since
+	unsure      bool         // the reply to a message was lost: the server may have accepted it
+	cut         bool         // the session failed because we closed a connection: see kill
+	recipient   bool         // a recipient was accepted in the present transaction
+	taken       bool         // LMTP: the message was accepted for at least one recipient
+	long        rewrite.Verb // the verb of the last line that was too long
+	announces   bool         // that line announced more octets: see rewrite.Announces
+	entered     bool         // the session no longer counts in Proxy.arriving
+	placed      bool         // the session counts in Proxy.census
+	early       bool         // the server was shown that the client spoke before the greeting
+	classic     bool         // TLS with the server succeeded only without ML-KEM
+	begun       bool         // the observer was told that the session began
+	mute        bool         // the client cannot read a reply: TLS begins, or all is opaque
+	isDefective bool         // a panic has ended the session
 	finished    uint8        // how many steps of finish have begun
-	auth        [2]uint8     // by what the client has logged in, and somebody at the server: see mechanism
+	auth        [2]uint8     // the mechanisms of logins, by side: see mechanism
 
-	outcome  vocabulary.Outcome // "" while it runs
+	outcome  vocabulary.Outcome // "" while the session runs
 	while    string             // what is being done
-	err      error              // what went wrong
+	err      error              // the first error
 	sum      summary
 	refusals refusals
-	text     chunkText // of a message that came by BDAT and goes by DATA
-	serverIn int64     // octets from connections to the server that are closed
+	text     chunkText // a message that comes by BDAT and is sent by DATA
+	serverIn int64     // octets read from connections to servers that are closed now
 }
 
-// errEnded says that the session has an outcome and nothing more is to be done.
+// errEnded says that the session has its outcome and must stop.
 var errEnded = errors.New("session ended")
 
-// run is the session, from the server's greeting to the end.
+// run runs the session from the server's greeting to its end, or until it is idle.
 func (s *session) run() {
 	for s.outcome == "" {
 		switch err := s.step(); {
 		case err == errIdle:
-			return // from here on it is somebody else's
+			return // another goroutine may have resumed the session already
 		case err != nil:
 			s.finish()
 			return
@@ -116,7 +119,7 @@ func (s *session) step() error {
 		return s.connect()
 	case rewrite.AwaitCommand:
 		if s.answered && s.server != nil && len(s.server.Buffered()) > 0 {
-			return s.unasked(nil) // more than one reply to a command
+			return s.unasked(nil) // the server sent more than one reply to a command
 		}
 		return s.command()
 	case rewrite.AwaitSASL:
@@ -152,7 +155,7 @@ func (s *session) step() error {
 
 // command reads the client's next line and gives it to the dialogue.
 func (s *session) command() error {
-	if !s.dialogue.Parting() { // or what was being done has ended the session
+	if !s.dialogue.Parting() { // else keep what was being done when the session failed
 		s.while = "waiting for a command"
 	}
 	if s.draining.Load() && s.dialogue.Idle() {
@@ -169,7 +172,7 @@ func (s *session) command() error {
 	case err != nil:
 		return err
 	case line == nil:
-		return nil // the server spoke, or we are to leave
+		return nil // the server sent something, or the proxy is draining
 	}
 	if s.pretends(line) {
 		return s.unmask()
@@ -184,8 +187,8 @@ func (s *session) command() error {
 	return nil
 }
 
-// by is the end of a wait that may take so long, or that of the session if it
-// comes first.
+// by returns the deadline of a wait that begins now. It is never later than the deadline of
+// the session.
 func (s *session) by(allowed time.Duration) time.Time {
 	end, last := s.now.Add(allowed), s.began.Add(s.route.Timeouts.session())
 	if end.After(last) {
@@ -194,7 +197,7 @@ func (s *session) by(allowed time.Duration) time.Time {
 	return end
 }
 
-// drained asks an idle client to leave.
+// drained ends an idle session because the proxy is draining.
 func (s *session) drained() error {
 	s.dialogue.Finish(drainingText)
 	s.flushClient()
@@ -245,12 +248,13 @@ func (s *session) octets() error {
 	return nil
 }
 
-// errTooLong is a line over the limit, given with it as far as it is there still.
+// errTooLong says that a line exceeds its limit. The line is returned with it, or what is
+// left of the line.
 var errTooLong = errors.New("line too long")
 
-// clientLine waits for a line of the client's, which may have as many octets as limit
-// says of those that have come so far. nil without an error means that something else
-// has come first.
+// clientLine waits for a line of the client. limit returns how many octets the line may
+// have, given those that have come so far. If clientLine returns neither a line nor an
+// error, something else has come first.
 func (s *session) clientLine(limit func(b []byte) int) ([]byte, error) {
 	deadline := s.commandBy()
 	for {
@@ -271,8 +275,9 @@ func (s *session) clientLine(limit func(b []byte) int) ([]byte, error) {
 	}
 }
 
-// dropLine reads the rest of a line that is too long, up to a bound: beyond it
-// the client is no SMTP client. What comes with its end is not dropped yet.
+// dropLine reads and drops a line that is too long, up to its last part, which it returns. A
+// client that sends more than maxDroppedLine octets without a line end does not speak SMTP:
+// dropLine ends the session.
 func (s *session) dropLine(deadline time.Time) ([]byte, error) {
 	s.long, s.announces = spelt(s.client.Buffered()), rewrite.Announces(s.client.Buffered())
 	for dropped := 0; dropped < maxDroppedLine; {
@@ -297,9 +302,9 @@ func (s *session) dropLine(deadline time.Time) ([]byte, error) {
 
 const maxDroppedLine = 1 << 20
 
-// awaitClient flushes both sides and waits until the client has sent something.
-// After a short while the server is watched too: ready is false if it spoke, or
-// if the session is to leave.
+// awaitClient flushes both sides and waits until the client has sent something. After
+// watchAfter it also watches the server. ready is false if the server sent something first,
+// or if the wait was interrupted because the proxy is draining.
 func (s *session) awaitClient(limit time.Time) (ready bool, err error) {
 	if err := s.flush(); err != nil {
 		return false, err
@@ -321,13 +326,13 @@ func (s *session) awaitClient(limit time.Time) (ready bool, err error) {
 	return s.awaitBoth(limit)
 }
 
-// watchAfter is how long a client is silent before the server is watched: long
-// enough that a busy session never pays for it.
+// watchAfter is how long a client must be silent before the server is watched. A session
+// that is busy then never pays for it.
 const watchAfter = 100 * time.Millisecond
 
-// awaitBoth waits for whoever speaks first.
+// awaitBoth waits until the client or the server sends something.
 func (s *session) awaitBoth(limit time.Time) (ready bool, err error) {
-	if s.server.Spoke() { // what TLS has read already, nobody else would see
+	if s.server.Spoke() { // a wait would not see what TLS has read already
 		return false, s.unasked(nil)
 	}
 	if s.waitIdle(limit) {
@@ -348,8 +353,8 @@ func (s *session) awaitBoth(limit time.Time) (ready bool, err error) {
 	return false, s.clientFailed(err)
 }
 
-// unasked deals with what the server said, or its hanging up, while the client
-// was to speak.
+// unasked handles what the server sent while the client's next line was awaited. If err is
+// not nil, the server's connection failed instead.
 func (s *session) unasked(err error) error {
 	if err != nil {
 		s.trouble(err)
@@ -362,7 +367,7 @@ func (s *session) unasked(err error) error {
 	}
 	raw, err := s.readReply(min(lastWords, s.route.Timeouts.reply()))
 	if err == nil && s.text.open && raw[0] >= '4' && !bytes.HasPrefix(raw, []byte("421")) {
-		s.text.refusal = bytes.Clone(raw) // to be given as the answer to the next chunk
+		s.text.refusal = bytes.Clone(raw) // the reply to the next chunk
 		s.closeServer()
 		return nil
 	}
@@ -372,7 +377,7 @@ func (s *session) unasked(err error) error {
 	return s.replied(raw, err)
 }
 
-// clientFailed ends the session for want of a client.
+// clientFailed ends the session because the client's connection failed or timed out.
 func (s *session) clientFailed(err error) error {
 	late := isTimeout(err)
 	if err == errSlow {
@@ -383,7 +388,7 @@ func (s *session) clientFailed(err error) error {
 		s.flushClient()
 	}
 	switch {
-	case s.dialogue.Failure() != "": // it has nothing more to wait for
+	case s.dialogue.Failure() != "": // the dialogue has ended, and knows why
 		return s.failure()
 	case late:
 		return s.over(vocabulary.OutcomeClientTimeout, err)
@@ -393,7 +398,7 @@ func (s *session) clientFailed(err error) error {
 	return s.over(vocabulary.OutcomeClientLost, err)
 }
 
-// lateText is what a client hears that is too slow.
+// lateText returns the reply to a client that is too slow.
 func (s *session) lateText(err error) string {
 	switch {
 	case err == errSlow:
@@ -404,19 +409,20 @@ func (s *session) lateText(err error) string {
 	return "421 4.4.2 no command in time"
 }
 
-// over sets the outcome; the first one stays.
+// over sets the outcome, unless there is one, and records the error. It returns errEnded.
 func (s *session) over(outcome vocabulary.Outcome, err error) error {
 	if s.outcome == "" {
 		s.outcome = outcome
 		s.trouble(err)
 		if s.cut && outcome != vocabulary.OutcomeOK {
-			s.outcome = vocabulary.OutcomeCutOff // nobody else's doing
+			s.outcome = vocabulary.OutcomeCutOff // we ended it, not a peer
 		}
 	}
 	return errEnded
 }
 
-// trouble keeps the first error for the log. Where we have closed it is none.
+// trouble keeps the first error for the log. It ignores io.EOF, and all errors once we have
+// closed a connection ourselves.
 func (s *session) trouble(err error) {
 	s.cut = s.cut || errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled)
 	if s.err == nil && err != nil && err != io.EOF && !s.cut {
@@ -424,7 +430,7 @@ func (s *session) trouble(err error) {
 	}
 }
 
-// end is the end that the dialogue has come to.
+// end ends the session because the dialogue has ended.
 func (s *session) end() error {
 	if s.dialogue.Failure() != "" {
 		s.failure()
@@ -433,8 +439,8 @@ func (s *session) end() error {
 	return s.over(vocabulary.OutcomeOK, nil)
 }
 
-// failure is the end for which the dialogue has a reason, which comes behind
-// the trouble that there may have been before.
+// failure ends the session with the outcome and the reason that the dialogue has for it. The
+// log gives the reason after the first error, if there was one.
 func (s *session) failure() error {
 	reason := errors.New(s.dialogue.Reason())
 	if s.err != nil && s.outcome == "" && !s.cut {
@@ -465,7 +471,7 @@ func (s *session) setDialling(c io.Closer) {
 
 func isTimeout(err error) bool { return wire.IsTimeout(err) || err == errSlow }
 
-// setClient changes the client's leg; the one before must be empty.
+// setClient replaces the client's leg. Nothing may be buffered in the old one.
 func (s *session) setClient(l *wire.Leg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -473,7 +479,7 @@ func (s *session) setClient(l *wire.Leg) {
 	s.client = l
 }
 
-// wake ends the wait for an idle client, from another goroutine.
+// wake interrupts the wait for the client. It may be called by any goroutine.
 func (s *session) wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
