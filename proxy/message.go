@@ -13,11 +13,11 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// maxDiscarded bounds what is read and dropped of a message or chunk that nobody
-// takes any more, in octets.
+// maxDiscarded bounds how many octets of a message or chunk are read and dropped.
 const maxDiscarded = 256 << 20
 
-// message moves a message of the client's to its end, to the server or to nobody.
+// message reads a message of the client to its end. If forward is true it sends the message
+// to the server, else it drops the message.
 func (s *session) message(forward bool) error {
 	s.while = "passing on a message"
 	if err := s.flush(); err != nil {
@@ -51,24 +51,24 @@ func (s *session) message(forward bool) error {
 	return nil
 }
 
-// A transfer is one message under way.
+// A transfer is a message that is being read from the client.
 type transfer struct {
 	bodyWait
 	text     *rewrite.Text
-	forward  bool                      // to the server; false: dropped
-	octets   int64                     // of the client's
-	outcome  vocabulary.MessageOutcome // "": the server has yet to say
-	reported bool                      // the outcome is
-	given    bool                      // the client has got its answer before the end: what is left is dropped
-	dropped  int64                     // octets of the client's that went to nobody
-	since    []byte                    // what it has sent since then, as long as that may be a command
-	last     lastOctets                // of the client's
+	forward  bool                      // the server gets the message; false: it is dropped
+	octets   int64                     // how many the client has sent
+	outcome  vocabulary.MessageOutcome // "": the server's reply decides
+	reported bool                      // the observer was told the outcome
+	given    bool                      // the client got its reply before the end of the message
+	dropped  int64                     // how many octets of the client were dropped
+	since    []byte                    // what came after the reply, if that may be a command
+	last     lastOctets                // the last octets that the client has sent
 
-	mends  bool         // something had to be mended: more will have to be
-	mended *wire.Buffer // what mended pieces are made in; nil until then
+	mends  bool         // a piece had to be mended, so later ones probably have to be
+	mended *wire.Buffer // the buffer for mended pieces; nil: none
 }
 
-// room is for a mended piece: large once one has been seen.
+// room returns the buffer for the next mended piece. It is nil until a piece was mended.
 func (m *transfer) room() []byte {
 	if m.mended == nil && m.mends {
 		m.mended = wire.GetBuffer()
@@ -79,14 +79,13 @@ func (m *transfer) room() []byte {
 	return m.mended[:0]
 }
 
-// piece moves what is buffered. The server is asked before its final dot
-// whether it has not answered already: such an answer would be taken for the
-// one to the dot.
+// piece sends on, or drops, what is buffered. Before it sends the final dot it checks that
+// the server has not replied already: such a reply would be taken for the reply to the dot.
 func (m *transfer) piece() (end bool, err error) {
 	s := m.s
 	for {
 		src := s.client.Buffered()
-		if m.text.Changes() { // to something as long again
+		if m.text.Changes() { // the result may be as long again
 			src = src[:min(len(src), wire.MiddleBuffer)]
 		}
 		out, n, end := m.text.Next(m.room(), src)
@@ -123,8 +122,9 @@ func (m *transfer) piece() (end bool, err error) {
 	}
 }
 
-// judge holds a piece against what the route lets through, and refuses the
-// message, or gives the piece as it may pass.
+// judge checks the message against the limit of size and the rules' verdict. It returns the
+// piece if the message may go on. Otherwise it refuses the message, closes the server's
+// connection and returns nil.
 func (m *transfer) judge(out []byte, end bool) []byte {
 	s, limit, size := m.s, m.s.route.Limits.MessageSize, m.octets
 	if end {
@@ -143,7 +143,7 @@ func (m *transfer) judge(out []byte, end bool) []byte {
 	return nil
 }
 
-// more waits for more of the message, and for an answer before its end.
+// more waits for more of the message, or for a reply of the server before its end.
 func (m *transfer) more() error {
 	s := m.s
 	if m.dropped > maxDiscarded {
@@ -172,7 +172,7 @@ func (m *transfer) more() error {
 	return s.clientFailed(err)
 }
 
-// lastOctets are the last four of a text, zero where it has not so many.
+// lastOctets are the last four octets of a text. If the text is shorter, the first are zero.
 type lastOctets [4]byte
 
 func (l *lastOctets) add(more []byte) {
@@ -181,18 +181,19 @@ func (l *lastOctets) add(more []byte) {
 	copy(l[n:], more)
 }
 
-// lfEnd reports whether a message that has not ended has its end where a reader that
-// ends lines at LF looks for it. The client waits for an answer then.
+// lfEnd reports whether a reader that accepts LF as a line end would take the octets for the
+// end of a message. The client that sent them waits for its reply.
 func (l *lastOctets) lfEnd() bool {
 	return string(l[1:]) == "\n.\n" || string(l[:]) == "\n.\r\n"
 }
 
-// errLFEnd is why a client waited in vain for the answer to its message.
+// errLFEnd says why a client waited in vain for the reply to its message.
 var errLFEnd = errors.New("the last line of the message is a dot and LF alone; with lf_ends it would end the message")
 
-// give gives the client, which has paused, the answer that is held for the end of
-// its message: it may be waiting for that. What it sends up to that end is dropped,
-// unless it is a command, after which the client waits once more.
+// give sends the client a reply before the end of its message, because the client has
+// paused. The first time that is the reply held for the end of the message: the client may
+// be waiting for it. What the client sends after that is dropped, up to the end of the
+// message. But if it is a command and the client pauses again, give replies to the command.
 func (m *transfer) give() error {
 	s, d := m.s, m.s.dialogue
 	switch {
@@ -211,11 +212,11 @@ func (m *transfer) give() error {
 	return s.flushClient()
 }
 
-// maxCommand is the longest command (RFC 5321, 4.5.3.1.4).
+// maxCommand is the longest command line, in octets with its CRLF (RFC 5321, 4.5.3.1.4).
 const maxCommand = 512
 
-// asks reports whether a client that has got its answer before the end of its
-// message has sent one command since, rather than more of the message.
+// asks reports whether the client, which got its reply before the end of its message, has
+// sent one command since, and not more of the message.
 func (m *transfer) asks() bool {
 	if len(m.since) < 6 || len(m.since) > maxCommand || bytes.IndexByte(m.since, '\n') != len(m.since)-1 {
 		return false
@@ -227,9 +228,9 @@ func (m *transfer) asks() bool {
 	return false
 }
 
-// overrun ends a session whose client goes on sending a message that nobody takes.
-// The client gets now what it would get at the message's end, and the session's
-// outcome says who is to blame: not the client, which cannot know.
+// overrun ends a session whose client goes on to send a message that is dropped. The client
+// gets the reply that is held for the end of the message. The session's outcome does not
+// blame the client, which cannot know that its message is dropped.
 func (m *transfer) overrun() error {
 	s := m.s
 	m.report(m.outcome)
@@ -241,11 +242,11 @@ func (m *transfer) overrun() error {
 	return s.failure()
 }
 
-// errOverrun is why a client is not read any more.
+// errOverrun says why the rest of a message is not read.
 var errOverrun = fmt.Errorf("the client continued with over %d octets that nobody accepts", maxDiscarded)
 
-// report reports the message, once, if the outcome is not up to the answer to its
-// final dot.
+// report reports the outcome of the message, once. It is called if the server's reply to the
+// final dot does not decide the outcome.
 func (m *transfer) report(outcome vocabulary.MessageOutcome) {
 	m.stop()
 	if !m.reported {
@@ -255,13 +256,13 @@ func (m *transfer) report(outcome vocabulary.MessageOutcome) {
 	}
 }
 
-// end gives everything back.
+// end stops the watch and releases the buffer.
 func (m *transfer) end() {
 	m.stop()
 	m.spare()
 }
 
-// spare gives back what nothing is in while the client is waited for.
+// spare releases the buffer, which is empty while we wait for the client.
 func (m *transfer) spare() {
 	if m.mended != nil {
 		wire.PutBuffer(m.mended)
@@ -269,14 +270,16 @@ func (m *transfer) spare() {
 	}
 }
 
-// writeFailed looks for the reason that the server gave before it went.
+// writeFailed handles a failed write to the server. The server may have sent a reply that
+// says why it hung up.
 func (m *transfer) writeFailed(err error) error {
 	return m.answered(m.reasonFor(err))
 }
 
-// answered is the server's answer, or its loss, before the message's end: from
-// here on nothing more is written to it, unless it has said nothing that counts. A
-// refusal, or the news of the loss, is held for the end of the message, or for a pause of the client.
+// answered handles what the server sent before the end of the message, or, if err is not nil,
+// the loss of its connection. If the rules drop all that the server sent, the message goes
+// on. Otherwise the server gets no more of it. The client gets the refusal, or a reply about
+// the loss, at the end of the message or when it pauses.
 func (m *transfer) answered(err error) error {
 	s := m.s
 	var raw []byte
@@ -319,6 +322,5 @@ func (m *transfer) answered(err error) error {
 	return nil
 }
 
-// lastWords is how long a server that fails in the middle of a message is
-// waited for to say why.
+// lastWords is how long to wait for a reply of a server that has failed or is about to leave.
 const lastWords = 5 * time.Second

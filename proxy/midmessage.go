@@ -8,18 +8,17 @@ import (
 )
 
 const (
-	// watchedMessage is the length from which a message is watched for an answer
-	// before its end although the client never pauses. A shorter one has arrived
-	// before the server can answer it.
+	// watchedMessage is the size, in octets, from which the server is watched during a
+	// message although the client never pauses. A shorter message has arrived before the
+	// server can reply to it.
 	watchedMessage = 64 << 10
 
-	// answerAfter is how long a client has to be silent in the middle of a message
-	// before it gets the answer that is held for the end of that message: it may be
-	// waiting for one.
+	// answerAfter is how long a client must be silent within a message before it gets the
+	// reply that is held for the end of the message. The client may be waiting for it.
 	answerAfter = time.Second
 )
 
-// crowdedRate is octets a second at which a message must come, by default, where
+// crowdedRate is the default of the lowest rate of a message, in octets a second, while
 // sessions are scarce.
 const crowdedRate = 64
 
@@ -34,25 +33,24 @@ var (
 type bodyWait struct {
 	s         *session
 	began     time.Time
-	watches   bool        // the server is to be watched
-	whole     bool        // the server gets all of the body whatever it says: writes to it go on
-	held      bool        // an answer is held for the end: fill reports a pause of the client
-	watch     *wire.Watch // that is under way; nil: none
-	serverErr error       // of the server's connection, with errServerFirst; nil: it has spoken, or the error is not known yet
+	watches   bool        // watch the server
+	whole     bool        // the server gets all of the body: do not interrupt writes to it
+	held      bool        // a reply is held for the end: fill reports a pause of the client
+	watch     *wire.Watch // nil: the server is not being watched
+	serverErr error       // why its connection failed; nil: the server spoke, or not known yet
 }
 
-// fill waits until the client has sent more of a body of which so many octets have
-// come. It returns
+// fill waits until the client has sent more of the body. octets is how many have come. fill
+// returns
 //
-//   - errServerFirst if the server has spoken or hung up. It is watched once the
-//     client has been silent for watchAfter, so that a message that flows does not
-//     pay for it, or has sent watchedMessage octets;
-//   - errPause if an answer is held and the client is silent for answerAfter, or
-//     the session is to leave;
-//   - errSlow if the client falls below the smallest rate, where there is one. The
-//     first minute does not count;
-//   - the error of the client's connection, a timeout after Timeouts.Data, or sooner if
-//     the client was told 421, or an interrupt, after which it can be called again.
+//   - errServerFirst if the server has sent something or hung up. The server is watched
+//     once the client has been silent for watchAfter, or has sent watchedMessage octets. A
+//     short message that comes without a pause does not pay for the watch;
+//   - errPause if a reply is held and the client is silent for answerAfter, or the proxy
+//     is draining;
+//   - errSlow if the client falls below the lowest rate, if there is one. See rate;
+//   - the error of the client's connection. A timeout comes after Timeouts.Data, or sooner
+//     if the client was told 421. After an interrupt, fill can be called again.
 func (w *bodyWait) fill(octets int64) error {
 	s := w.s
 	limit := s.by(s.patience(s.route.Timeouts.data()))
@@ -88,9 +86,10 @@ func (w *bodyWait) fill(octets int64) error {
 	}
 }
 
-// rate returns errSlow if the client falls below the smallest rate. By default there is
-// one only while sessions are scarce: a radio link of 300 baud brings 28 octets a
-// second, and RFC 5321, 4.5.3.2.5 allows a pause of three minutes before any block.
+// rate returns errSlow if the client has fallen below the lowest rate after the first minute.
+// By default there is a lowest rate only while sessions are scarce: a radio link of 300 baud
+// brings 28 octets a second, and RFC 5321, 4.5.3.2.5 allows a pause of three minutes before
+// any block.
 func (w *bodyWait) rate(octets int64) error {
 	limit, took := w.s.route.Limits.MessageRate, w.s.now.Sub(w.began)
 	tooSlow := took > time.Minute && float64(octets) < took.Seconds()*float64(or(limit, crowdedRate))
@@ -100,8 +99,7 @@ func (w *bodyWait) rate(octets int64) error {
 	return nil
 }
 
-// isCrowded reports whether more than half of the sessions that a route may have are
-// taken.
+// isCrowded reports whether a route has more than half of the sessions that it may have.
 func (p *Proxy) isCrowded(r *running) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -109,7 +107,8 @@ func (p *Proxy) isCrowded(r *running) bool {
 	return c != nil && 2*c.all > r.Limits.sessions()
 }
 
-// start begins to watch the server. It is false if the server has spoken already.
+// start begins to watch the server. It returns false if the server has sent something, or
+// hung up, already.
 func (w *bodyWait) start() bool {
 	server, client, whole := w.s.server, w.s.client, w.whole
 	if w.serverErr = nil; server.Spoke() {
@@ -124,8 +123,8 @@ func (w *bodyWait) start() bool {
 	return true
 }
 
-// stop ends the watch, if there is one. It reports whether the server has spoken
-// or hung up; what was read of its words stays buffered.
+// stop ends the watch, if there is one. It reports whether the server has sent something or
+// hung up. What was read of the server stays buffered.
 func (w *bodyWait) stop() (spoke bool) {
 	if w.watch == nil {
 		return false
@@ -136,8 +135,9 @@ func (w *bodyWait) stop() (spoke bool) {
 	return spoke
 }
 
-// reasonFor returns why a write to the server failed: the error of its connection,
-// nil if it can be asked for its last words, or the timeout of the write.
+// reasonFor returns why a write to the server failed: the error of its connection, or the
+// timeout of the write. It returns nil if the server may have sent a reply, which is still
+// to be read.
 func (w *bodyWait) reasonFor(failed error) error {
 	w.serverErr = nil
 	w.stop()

@@ -5,15 +5,16 @@ import "strings"
 // Would is what observed rules would have done in a session, by rule.
 type Would map[string]Departures
 
-// Departures are those that one rule would have made in a session.
+// Departures are the changes that one rule would have made in a session.
 type Departures struct {
 	Times int
-	// Line is the first line of which the rule would have made another, cut to some 200
-	// octets, without credentials; "" if it is of a message, or may hold a secret.
+	// Line is the first line that the rule would have changed, without credentials. At most
+	// 200 octets of it are kept. It is "" if the line belongs to a message or may contain a
+	// secret.
 	Line string
 }
 
-// Counts are the departures of each rule.
+// Counts returns how many changes each rule would have made.
 func (w Would) Counts() map[string]int {
 	if w == nil {
 		return nil
@@ -25,10 +26,10 @@ func (w Would) Counts() map[string]int {
 	return counts
 }
 
-// maxEvidence bounds the line that is kept of a rule, in octets.
+// maxEvidence bounds the line that is kept for a rule, in octets.
 const maxEvidence = 200
 
-// Would passes on what an observed rule would have done.
+// Would counts a change that an observed rule would have made, and tells the observer.
 func (h heard) Would(rule, line string) {
 	sum := &h.s.sum
 	if sum.would == nil {

@@ -9,8 +9,9 @@ import (
 	"smtpshim/proxy/wire"
 )
 
-// offLoop takes the session off its loop, for what would keep the loop's other sessions
-// waiting, until back is called. Meanwhile any goroutine may wait for its connections.
+// offLoop moves the session from its loop to a goroutine until back is called. It is for work
+// that would keep the loop's other sessions waiting. Meanwhile any goroutine may wait for
+// the session's connections.
 func (s *session) offLoop() (back func()) {
 	r := s.runner
 	if r == nil {
@@ -24,16 +25,16 @@ func (s *session) offLoop() (back func()) {
 	}
 }
 
-// Legs returns the legs that the session has, for the loop.
+// Legs returns the session's legs, for the loop. Either may be nil.
 func (s *session) Legs() (client, server *wire.Leg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.client, s.server
 }
 
-// dialServer dials a server, in the session's loop if that takes no more than connecting to
-// an address. Package net deals with names, sockets in the file system and addresses to dial
-// from.
+// dialServer dials a server. It does so in the session's loop if it only has to connect to an
+// IP address. Otherwise package net dials: to a name, to a socket in the file system, or from
+// a given address.
 func (s *session) dialServer(ctx context.Context, server string) (net.Conn, error) {
 	r, source := s.runner, s.route.Source
 	if r == nil {
@@ -75,11 +76,11 @@ func (s *session) connectTo(to netip.AddrPort, deadline time.Time) (net.Conn, er
 	return conn, nil
 }
 
-// awaitConnection waits until the server is connected, or the session is killed.
+// awaitConnection waits until conn is connected, or the session is killed.
 func (s *session) awaitConnection(conn net.Conn, deadline time.Time) error {
 	s.setDialling(conn)
 	defer s.setDialling(nil)
-	if err := s.proxy.ending.Err(); err != nil { // if not yet, kill finds it
+	if err := s.proxy.ending.Err(); err != nil { // if it ends later, kill closes conn
 		return err
 	}
 	return s.runner.AwaitConnected(conn, deadline)

@@ -10,8 +10,8 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// opaque moves octets both ways until both sides have ended. One read is one
-// write: receivers of sealed blocks break on joined ones (KB Q245565).
+// opaque passes octets on in both directions, unread, until both sides have ended. It makes
+// one write of each read: receivers of sealed blocks break on joined ones (KB Q245565).
 func (s *session) opaque() error {
 	s.while = "passing on opaque data"
 	if err := s.flush(); err != nil {
@@ -22,7 +22,7 @@ func (s *session) opaque() error {
 		return s.over(vocabulary.OutcomeServerLost, nil)
 	}
 	s.mute = true
-	client.Prepare() // before both ways do, at the same time
+	client.Prepare() // here, because both directions would do it at the same time
 	server.Prepare()
 	defer s.offLoop()()
 	if s.dialogue.Sealed() {
@@ -43,8 +43,8 @@ func (s *session) opaque() error {
 	return s.over(vocabulary.OutcomeOpaque, errors.Join(fromClient, fromServer))
 }
 
-// pump moves octets one way. It ends when the source does, or when nothing has
-// moved either way for as long as an answer to a message may take.
+// pump passes octets on in one direction. It ends when from ends, or when nothing has moved in
+// either direction for Timeouts.DataEnd.
 func (s *session) pump(to, from *wire.Leg, last *atomic.Int64) error {
 	defer to.CloseWrite()
 	allowed := s.route.Timeouts.dataEnd()
@@ -63,7 +63,7 @@ func (s *session) pump(to, from *wire.Leg, last *atomic.Int64) error {
 		case err == io.EOF:
 			return nil
 		case isTimeout(err) && time.Since(time.Unix(0, last.Load())) < allowed && !s.closing.Load():
-			// the other way was busy
+			// the other direction was busy
 		default:
 			s.closing.Store(true)
 			to.Interrupt()
