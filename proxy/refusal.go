@@ -11,49 +11,55 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A Refusal is the reply with which a client's mail was refused; Code 0: none was.
+// A Refusal is the reply by which a client's mail was refused. If Code is 0, none was.
 type Refusal struct {
-	Verb string // of the command that it answers: "MAIL", "end-of-data", "greeting", ...
+	Verb string // what was replied to: "MAIL", "end-of-data", "greeting", ...
 	Code int    // 4xx or 5xx
-	// Text is the reply's first line behind the code, at most 200 octets of it. A
-	// peer may have said it. It is "" where it may hold a credential.
+	// Text is the first line of the reply after the code, cut to 200 octets. A peer may
+	// have said it. It is "" if it may contain a credential.
 	Text string
-	// Means and Do say for people what it means and what to do about it, where that is
-	// known; "" where it is not. No peer has said any of it.
+	// Means explains the reply for people, and Do says what to do about it. Both are "" if
+	// no explanation is known. They contain nothing that a peer has said.
 	Means, Do string
 }
 
-// refusalText is how much of a reply's text is kept, in octets.
+// refusalText bounds the text that is kept of a reply, in octets.
 const refusalText = 200
 
-// refusals follow which of a client's mail is refused.
+// refusals records the refusals in a session, to find out at its end whether mail of the
+// client was refused for good. A client may try again what was refused, and succeed:
 //
-// What is refused may be tried again, and pass. A refusal of the session (of the
-// greeting, a hello, STARTTLS or AUTH) is over once MAIL is accepted. A refusal of a
-// mail is over once that mail is accepted. A client that says MAIL again after MAIL
-// was refused tries the same mail again; after RSET, or the answer to a message, it
-// goes on with another. What was refused before a successful STARTTLS or AUTH counts
-// as a refusal of the session. A MAIL that gets 530 where AUTH was refused is refused
-// because of that, and does not count.
+//   - There are refusals of the session and refusals of a mail. A refusal of the greeting,
+//     EHLO, HELO, LHLO, STARTTLS or AUTH is one of the session. It no longer counts once
+//     MAIL is accepted.
+//   - A refusal of a mail no longer counts once that mail is accepted.
+//   - A client that says MAIL after MAIL was refused tries the same mail again. After RSET,
+//     or the reply to a message, it begins another mail.
+//   - If STARTTLS or AUTH succeeds, the last refusal of a mail before it counts as one of
+//     the session.
+//   - If AUTH was refused, and MAIL gets 530 for that reason, the refusal of MAIL does not
+//     count.
 type refusals struct {
-	noted *notedRefusals // nil: nothing was refused so far; a session that waits is no larger for it
+	// noted is nil while nothing was refused. It is a pointer so that most sessions stay
+	// small.
+	noted *notedRefusals
 }
 
 type notedRefusals struct {
-	session refusal // that still stands
-	mail    refusal // of the mail that is being tried
-	lost    refusal // of the last mail that the client has given up
-	partial refusal // of a recipient whose message went to others
-	each    refusal // the first of the replies to a message of LMTP that are there so far
-	unfit   error   // why a line of the client's was no command; nil: none was, or it has tried again
+	session refusal // the refusal of the session that still counts
+	mail    refusal // the refusal of the present mail
+	lost    refusal // the refusal of the last mail that the client has given up
+	partial refusal // the refusal of a recipient whose message other recipients got
+	each    refusal // LMTP: the first refusal among the replies so far to the present message
+	unfit   error   // why a line was no command; nil: none, or the client has tried again
 }
 
-// A refusal is a Refusal; code 0: none.
+// A refusal is the internal form of a Refusal. If code is 0, there is none.
 type refusal struct {
 	verb rewrite.Verb
 	code int
 	text string
-	why  provider.Meaning // as a login of ours has it; what a provider means is found out from the text
+	why  provider.Meaning // as our login explains it; else package provider explains the text
 }
 
 func (r refusal) exported() Refusal {
@@ -67,8 +73,8 @@ func (r refusal) exported() Refusal {
 	return Refusal{r.verb.String(), r.code, r.text, why.Means, why.Do}
 }
 
-// standing is the refusal that matters at the end of a session: the last one that
-// nothing has made up for.
+// standing returns the refusal that counts if the session ends now: the last one after which
+// the client did not succeed.
 func (r *refusals) standing() refusal {
 	switch n := r.noted; {
 	case n == nil:
@@ -84,8 +90,8 @@ func (r *refusals) standing() refusal {
 	}
 }
 
-// refusal is what the end of the session tells of: the refusal that still stands, if
-// the session has failed, or else that of a recipient.
+// refusal returns the refusal to report at the end of the session. If the session has failed,
+// that is the refusal that still counts, else the refusal of a recipient.
 func (s *session) refusal() Refusal {
 	last := s.refusals.standing()
 	switch {
@@ -97,8 +103,8 @@ func (s *session) refusal() Refusal {
 	return s.refusals.noted.partial.exported()
 }
 
-// replied takes a reply that the client got, and what is known of its reason. recipient,
-// which it keeps, says whether one was accepted in this transaction.
+// replied records a reply that the client got. why is what is known of its reason. replied
+// keeps *recipient up to date: whether a recipient was accepted in the present transaction.
 func (r *refusals) replied(v rewrite.Verb, code int, text []byte, why provider.Meaning, recipient *bool) {
 	switch {
 	case code >= 400:
@@ -118,7 +124,7 @@ func (r *refusals) replied(v rewrite.Verb, code int, text []byte, why provider.M
 	}
 }
 
-// succeeded takes a positive completion reply to anything but MAIL and RCPT.
+// succeeded records a positive completion reply to anything but MAIL and RCPT.
 func (n *notedRefusals) succeeded(v rewrite.Verb) {
 	switch v {
 	case rewrite.VerbMessage:
@@ -148,8 +154,8 @@ func (n *notedRefusals) succeeded(v rewrite.Verb) {
 	}
 }
 
-// refused takes a reply that refuses something. Where no mail depends on it, it
-// does not count.
+// refused records a reply that refuses something. A refusal of a command on which no mail
+// depends does not count.
 func (r *refusals) refused(last refusal, text []byte, recipient bool) {
 	switch v := last.verb; v {
 	case rewrite.VerbMAIL:
@@ -182,8 +188,8 @@ func (r *refusals) note() *notedRefusals {
 	return r.noted
 }
 
-// decided reports whether the refusal of a command follows from an earlier one: of
-// MAIL, of all recipients, or of an earlier chunk.
+// decided reports whether the refusal of a command follows from an earlier refusal: of MAIL,
+// of all recipients, or of an earlier chunk.
 func (n *notedRefusals) decided(v rewrite.Verb, recipient bool) bool {
 	switch n.mail.verb {
 	case rewrite.VerbMAIL, rewrite.VerbBDAT:
@@ -194,8 +200,9 @@ func (n *notedRefusals) decided(v rewrite.Verb, recipient bool) bool {
 	return false
 }
 
-// giveUp notes that the client goes on without the mail that was refused. Where
-// MAIL was refused because something has to come first, that still may.
+// giveUp records that the client has given up the mail that was refused. If MAIL was refused
+// because another command has to come first, that command may still come: the refusal
+// becomes one of the session.
 func (n *notedRefusals) giveUp() {
 	switch {
 	case n.mail.code == 0:
@@ -209,35 +216,35 @@ func (n *notedRefusals) giveUp() {
 	n.mail = refusal{}
 }
 
-// wantsAUTH reports whether MAIL was refused because AUTH was (RFC 4954, 6).
+// wantsAUTH reports whether MAIL was refused because AUTH was refused before (RFC 4954, 6).
 func (n *notedRefusals) wantsAUTH() bool {
 	return n.mail.verb == rewrite.VerbMAIL && n.mail.code == 530 && isAUTH(n.session.verb)
 }
 
-// asksFirst reports whether a code refuses MAIL because another command has to come
-// before it (RFC 5321, 4.2.2; RFC 4954, 6). IIS 4 and Exchange 5.5 use 505 for it
-// (KB Q279214, KB Q181481).
+// asksFirst reports whether a code refuses MAIL because another command has to come before it
+// (RFC 5321, 4.2.2; RFC 4954, 6). IIS 4 and Exchange 5.5 use 505 for this (KB Q279214, KB
+// Q181481).
 func asksFirst(code int) bool { return code == 503 || code == 505 || code == 530 }
 
 func isAUTH(v rewrite.Verb) bool {
 	return v == rewrite.VerbAUTH || v == rewrite.VerbXAUTH || v == rewrite.VerbXEXPS
 }
 
-// unfit notes that the client got a reply of ours to a line that is no command, and
-// why that is so. The reply is the last one in toClient.
+// unfit records that the client got our reply to a line that is no command, and why it is
+// none. The reply is the last one in toClient.
 func (r *refusals) unfit(v rewrite.Verb, toClient []byte, recipient bool, why error) {
 	reply := bytes.TrimSuffix(toClient, []byte("\r\n"))
 	reply = reply[bytes.LastIndexByte(reply, '\n')+1:]
 	switch {
 	case bytes.HasPrefix(reply, []byte("500 ")):
 		r.refused(refusal{verb: v, code: 500}, reply[4:], recipient)
-	case !bytes.HasPrefix(reply, []byte("421 ")): // one too many
+	case !bytes.HasPrefix(reply, []byte("421 ")): // 421 says that there were too many errors
 		return
 	}
 	r.note().unfit = why
 }
 
-// spelt is the verb that a line begins with, though the line may be none.
+// spelt returns the verb with which a line begins, even if the line is no command.
 func spelt(line []byte) rewrite.Verb {
 	word := line[:min(len(line), len("X-ANONYMOUSTLS")+1)]
 	if end := bytes.IndexAny(word, " \t=:\r\n\x00"); end >= 0 {
@@ -251,7 +258,7 @@ func spelt(line []byte) rewrite.Verb {
 	return rewrite.VerbOther
 }
 
-// errTooLongFor is a line that is longer than a key of the configuration allows.
+// errTooLongFor says that a line is longer than a key of the configuration allows.
 func errTooLongFor(what, key string, limit int) error {
 	return fmt.Errorf("%s has over %d octets; a larger %s would allow it", what, limit, key)
 }
@@ -262,12 +269,12 @@ var (
 	errStrayOctets = errors.New("a line of the client has a bare CR, a bare LF or a NUL in it, which nothing allows")
 )
 
-// unfit notes why a line of the client's, which has its answer, was no command.
+// unfit records why a line of the client was no command. The dialogue has replied to it.
 func (s *session) unfit(v rewrite.Verb, why error) {
 	s.refusals.unfit(v, s.dialogue.ToClient, s.recipient, why)
 }
 
-// whyUnfit says why a line of the client's is none (RFC 5321, 2.3.8); nil: it is one.
+// whyUnfit returns why what the client sent is not a line (RFC 5321, 2.3.8); nil: it is one.
 func whyUnfit(line []byte) error {
 	text, ok := bytes.CutSuffix(line, []byte("\r\n"))
 	if !ok {
@@ -285,20 +292,20 @@ func whyUnfit(line []byte) error {
 	return nil
 }
 
-// conclude settles how the session ended when what was refused is taken into
-// account: an outcome that says that all went well, or that the client hung up,
-// does not hide that its mail was refused.
+// conclude makes the outcome "refused" if mail of the client was refused and the outcome so
+// far says that all went well, or that the client hung up. If a session has failed, conclude
+// also adds to its error why a line of the client was no command.
 func (s *session) conclude() {
 	switch s.outcome {
 	case vocabulary.OutcomeOK, vocabulary.OutcomeSilent, vocabulary.OutcomeDrained:
 		if s.refusals.standing().code != 0 {
 			if s.outcome == vocabulary.OutcomeOK {
-				s.while = "" // by QUIT, or in another orderly way, it came to its own end
+				s.while = "" // the client ended the session in an orderly way
 			}
 			s.outcome = vocabulary.OutcomeRefused
 		}
 	case vocabulary.OutcomeClientLost:
-		// The client may have hung up in the middle of another mail.
+		// If the client hung up within another mail, that is the outcome.
 		n := s.refusals.noted
 		if n != nil && s.refusals.standing().code != 0 && (n.mail.code != 0 && !s.dialogue.Next(false).OfMessage() || !s.dialogue.Mailing()) {
 			s.outcome = vocabulary.OutcomeRefused

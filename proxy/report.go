@@ -17,7 +17,7 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// verbNames are the verbs as the observer hears them.
+// verbNames are the names of verbs as the observer gets them, by verb.
 var verbNames = func() []string {
 	names := rewrite.VerbNames()
 	for i, name := range names {
@@ -26,7 +26,7 @@ var verbNames = func() []string {
 	return names
 }()
 
-// replyWaits say, by verb, that its reply is waited for.
+// replyWaits say that a session waits for the reply to a verb, by verb.
 var replyWaits = func() []string {
 	waits := slices.Clone(verbNames)
 	for i, name := range waits {
@@ -35,30 +35,30 @@ var replyWaits = func() []string {
 	return waits
 }()
 
-// Verbs lists the names of verbs that an Observer can hear.
+// Verbs lists the names of verbs that an Observer can get.
 func Verbs() []string { return slices.Clone(verbNames) }
 
-// summary is what the line at the end of a session tells.
+// A summary is what is reported of a session at its end.
 type summary struct {
-	messages             int   // accepted
-	octets               int64 // of messages
-	unanswered           int64 // octets of the message whose answer is outstanding
-	rules                map[string]int
-	would                Would // nil: nothing
-	clientTLS, serverTLS string
-	counted              [2]int64 // octets of client and server that the observer knows of
+	messages             int            // how many messages were accepted
+	octets               int64          // the size of all messages
+	unanswered           int64          // the size of the message that has no reply yet
+	rules                map[string]int // how often each rule acted
+	would                Would          // nil: nothing
+	clientTLS, serverTLS string         // the TLS versions; "": in clear
+	counted              [2]int64       // octets of client and server that were reported
 }
 
-// message adds octets of a message, or of a chunk of one.
+// message adds octets of a message, or of a chunk of a message.
 func (s *summary) message(octets int64) {
 	s.octets += octets
 	s.unanswered += octets
 }
 
-// begin gives the session its name, its dialogue and its log.
+// begin gives the session its name, its log and its dialogue, and tells the observer.
 func (s *session) begin() {
 	s.id = s.proxy.newID()
-	s.waits = uint32(s.began.UnixNano() >> 10) // so that it is not always the same one that is told of
+	s.waits = uint32(s.began.UnixNano() >> 10) // sessions sample different waits
 	s.log = s.proxy.logger()
 	var listener rewrite.Listener = heard{s}
 	if s.route.Dialogue != nil {
@@ -79,8 +79,8 @@ func (s *session) beginning() Beginning {
 	return Beginning{Session: s.id, Route: s.route.Name, Client: s.address, At: s.began}
 }
 
-// tellEnd says how the session was to whoever has heard its dialogue, or wants to
-// know without.
+// tellEnd tells the observer the products that were recognised. It reports the session's end
+// to the listener of the dialogue, or to Route.Ended if there is no listener.
 func (s *session) tellEnd() {
 	if s.begun && s.route.Observer != nil {
 		for _, p := range s.dialogue.Products() {
@@ -106,7 +106,7 @@ func (s *session) tellEnd() {
 	s.listener.End(e)
 }
 
-// logEnd writes the one line that a session has in the log.
+// logEnd writes the line of the session in the log. A session has one such line.
 func (s *session) logEnd() {
 	if !s.begun {
 		return
@@ -125,7 +125,7 @@ func (s *session) logEnd() {
 		level = slog.LevelWarn
 	}
 	if smooth && s.balancer.IsValid() && s.address == s.balancer && s.sum.messages == 0 {
-		level = slog.LevelDebug // the balancer's own connection: a health check
+		level = slog.LevelDebug // a health check of the balancer
 	}
 	if !s.log.Enabled(context.Background(), level) {
 		return
@@ -182,13 +182,14 @@ func (s *session) logEnd() {
 	if s.err != nil {
 		attrs = append(attrs, slog.String("err", printable(s.err.Error())))
 	}
-	r := slog.NewRecord(now, level, "session", 0) // to look for the place in the source would be a sixth of the line's cost
+	// The record has no source line: finding it would take a sixth of the time.
+	r := slog.NewRecord(now, level, "session", 0)
 	r.AddAttrs(attrs...)
 	_ = s.log.Handler().Handle(context.Background(), r)
 }
 
-// caller is the client's address as the log has it: "local" of one that came by a
-// socket in the file system, "unknown" of one whose XCLIENT names none.
+// caller returns the client's address for the log. It is "local" if the client came by a
+// socket in the file system, and "unknown" if XCLIENT named no address.
 func (s *session) caller() slog.Attr {
 	switch {
 	case s.address.IsValid():
@@ -199,9 +200,9 @@ func (s *session) caller() slog.Attr {
 	return slog.String("client", "local")
 }
 
-// printable is what a peer said as it may stand in a log, quoted if it is not
-// plain. The handlers of log/slog let DEL pass, and in JSON also the control
-// characters beyond ASCII, on which a terminal acts.
+// printable returns what a peer said in a form that is safe in a log: quoted if it is not
+// plain. The handlers of log/slog do not escape DEL, and in JSON they do not escape control
+// characters beyond ASCII either. A terminal acts on these.
 func printable(s string) string {
 	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) < 0 {
 		return s
@@ -209,7 +210,7 @@ func printable(s string) string {
 	return strconv.Quote(s)
 }
 
-// ruleList names rules, with how often each acted if more than once.
+// ruleList lists rules. If a rule acted more than once, its name is followed by how often.
 func ruleList(times map[string]int) string {
 	var list []string
 	for name, n := range times {
@@ -222,7 +223,7 @@ func ruleList(times map[string]int) string {
 	return strings.Join(list, ",")
 }
 
-// productList names products, each with what has told.
+// productList lists products, each with the sign by which it was recognised.
 func productList(products []rewrite.Product) string {
 	var list []string
 	for _, p := range products {
@@ -231,7 +232,7 @@ func productList(products []rewrite.Product) string {
 	return strings.Join(list, ",")
 }
 
-// messageOutcome reports a message at its end.
+// messageOutcome reports the outcome of a message.
 func (s *session) messageOutcome(outcome vocabulary.MessageOutcome) {
 	if s.route.Observer != nil {
 		s.route.Observer.Message(outcome, s.sum.unanswered)
@@ -240,7 +241,7 @@ func (s *session) messageOutcome(outcome vocabulary.MessageOutcome) {
 	s.sum.unanswered = 0
 }
 
-// countOctets tells the observer of what has been read since it was told last.
+// countOctets reports the octets that have been read since it was called last.
 func (s *session) countOctets() {
 	if s.route.Observer == nil || !s.begun {
 		return
@@ -255,7 +256,8 @@ func (s *session) countOctets() {
 	s.sum.counted = now
 }
 
-// heard passes on to the observer what the dialogue does.
+// heard is the listener of the dialogue. It passes on to the observer what it is told, and
+// records it for the end of the session.
 type heard struct{ s *session }
 
 func (h heard) Command(v rewrite.Verb) {
@@ -293,25 +295,26 @@ func (h heard) Broke(rule, why string) {
 
 func (h heard) Limited(limit vocabulary.Limit) { h.s.limited(limit) }
 
-// limited reports a limit that the client meets.
+// limited reports a limit that the client has exceeded.
 func (s *session) limited(limit vocabulary.Limit) {
 	if s.route.Observer != nil {
 		s.route.Observer.LimitMet(limit)
 	}
 }
 
-// tellHeld tells now and then how long there was something to do before a wait.
+// tellHeld reports for how long the session worked before the wait that begins now. It does
+// so for one wait in heldEvery.
 func (s *session) tellHeld() {
 	if s.waits++; s.waits%heldEvery == 0 && s.route.Observer != nil {
 		s.route.Observer.Held(time.Since(s.now))
 	}
 }
 
-// heldEvery is of how many waits one is told of: looking at the clock costs too.
-// It is prime, so that it is not always the same step of a client's round.
+// heldEvery is the sampling rate of Observer.Held: reading the clock costs time. It is prime,
+// so that the sample does not always hit the same step of a dialogue that repeats.
 const heldEvery = 17
 
-// traced also passes on the lines, in the notation of transcripts.
+// traced is heard that also passes on the lines, in the notation of transcripts.
 type traced struct{ heard }
 
 func (t traced) Exchanged(side byte, said, got []string, by rewrite.Causes) {
