@@ -1,10 +1,11 @@
-// Package proxy moves bytes: it listens, dials, and carries out what package
-// rewrite decides, line by line and reply by reply, with TLS on either side.
+// Package proxy does the input and output of SMTP sessions: it listens, dials, and does TLS
+// on either side. Package rewrite decides what to do with each line and each reply, and
+// package proxy carries it out.
 //
-// A [Proxy] serves [Route]s. Each client's connection is a session, which takes
-// turns between the client and the server, with a time limit on every wait. On
-// Linux sessions run as coroutines in a few loops, elsewhere each on its
-// goroutine. What happens is reported to the route's [Observer].
+// A [Proxy] serves [Route]s. Each connection of a client is a session. A session serves the
+// client and the server in turn, with a time limit on every wait. On Linux, sessions run as
+// coroutines in a few loops; elsewhere each session has a goroutine. The route's [Observer]
+// is told what happens.
 package proxy
 
 import (
@@ -31,42 +32,46 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A Proxy listens on the addresses of its routes. The zero value has none; it
-// is safe for use by several goroutines.
+// A Proxy listens on the addresses of its routes. The zero value has no routes. A Proxy is
+// safe for concurrent use.
 type Proxy struct {
 	Logger *slog.Logger // nil: slog.Default
-	// Inherited are listening sockets that we were handed, by the name that
-	// Route.Listen has in place of an address.
+	// Inherited are the listening sockets that we were handed, by name. Route.Listen has
+	// the name in place of an address.
 	Inherited map[string][]*os.File
 
-	applying  sync.Mutex           // held by Apply, which may wait for names and files
-	mu        sync.Mutex           // of what follows; loops wait for it, so nobody waits for anything else meanwhile
+	applying sync.Mutex // held by Apply, which may wait for names and files
+
+	// mu guards what follows. Loops wait for it, so whoever holds it must not block.
+	mu        sync.Mutex
 	listeners map[string]*listener // by address as in the route
 	sessions  map[*session]struct{}
-	census    map[string]*census        // by route
-	hops      map[hop]*session          // of sessions to original destinations
-	fleets    map[string]*servers.Fleet // by route
+	census    map[string]*census        // by name of the route
+	hops      map[hop]*session          // the sessions to original destinations, by connection
+	fleets    map[string]*servers.Fleet // by name of the route
 	routes    []*running
-	checks    sync.WaitGroup
-	unchecked context.CancelFunc // ends the checks of routes
-	loops     *wire.Loops        // that sessions run in
-	turns     *rewrite.Turns     // of sessions in all loops
-	arriving  sync.WaitGroup     // who accepts, and connections that have not entered yet
-	stopped   bool               // listens no more
-	draining  bool               // and asks its sessions to leave
-	none      chan struct{}      // nil while it listens; closed when no session is left
+	checks    sync.WaitGroup     // the health checks that run
+	unchecked context.CancelFunc // ends the health checks
+	loops     *wire.Loops        // run the sessions
+	turns     *rewrite.Turns     // the turns of sessions in all loops
+	arriving  sync.WaitGroup     // acceptors, and connections that have not entered yet
+	stopped   bool               // the proxy no longer listens
+	draining  bool               // sessions are asked to leave
+	none      chan struct{}      // nil until noneLeft; closed when no session is left
 
-	ending context.Context // is done when what is left is to be closed
+	ending context.Context // done when all connections that are left must be closed
 	end    context.CancelFunc
-	dial   func(ctx context.Context, server string) (net.Conn, error) // keeps to the deadline of ctx by itself
+	// dial dials a server in tests; nil: dialServer does. It obeys the deadline of ctx
+	// without a timer of ctx.
+	dial func(ctx context.Context, server string) (net.Conn, error)
 
-	addresses func() ([]net.Addr, error) // of this machine; nil: net.InterfaceAddrs
+	addresses func() ([]net.Addr, error) // this machine's addresses; nil: net.InterfaceAddrs
 
 	id atomic.Uint64
 }
 
-// TurnsHeld is how many turns of the loops took more than 100 ms, during which the
-// other sessions of the loop waited. It stays zero where there are no loops.
+// TurnsHeld returns how many turns of the loops took more than 100 ms. During such a turn the
+// other sessions of the loop wait. It is 0 where there are no loops.
 func (p *Proxy) TurnsHeld() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -76,14 +81,14 @@ func (p *Proxy) TurnsHeld() uint64 {
 	return p.loops.HeldTurns()
 }
 
-// running is a route that is served, with what its sessions share.
+// A running is a route that is being served, with what its sessions share.
 type running struct {
 	*Route
 	policy rewrite.Policy
 	dialer Dialer
 
 	fleet     *servers.Fleet
-	standings []*servers.Server // of Servers
+	standings []*servers.Server // what is known of each of Route.Servers
 
 	lessons lessons
 }
@@ -106,14 +111,14 @@ func newRunning(r *Route, hostname string) *running {
 	return run
 }
 
-// joins has the route's servers stand as the fleet knows them.
+// joins makes f the fleet of the route. What f knows of the route's servers is kept.
 func (r *running) joins(f *servers.Fleet) {
 	r.fleet, r.standings = f, f.Join(r.Servers, r.Health.Interval > 0)
 }
 
-// Apply serves these routes and no others. Listeners of addresses that stay are
-// kept; sessions that run go on under the route they began with. On an error
-// nothing has changed.
+// Apply makes the proxy serve these routes and no others. It keeps the listeners of addresses
+// that stay. Sessions that run go on with the route that they began with. If Apply returns an
+// error, nothing has changed.
 func (p *Proxy) Apply(routes []*Route) error {
 	p.applying.Lock()
 	defer p.applying.Unlock()
@@ -169,7 +174,7 @@ func (p *Proxy) Apply(routes []*Route) error {
 
 var errStopped = errors.New("applying routes: the proxy listens no more")
 
-// listenersNow returns the listeners there are, by address.
+// listenersNow returns the present listeners, by address.
 func (p *Proxy) listenersNow() (map[string]*listener, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -180,8 +185,9 @@ func (p *Proxy) listenersNow() (map[string]*listener, error) {
 	return maps.Clone(p.listeners), nil
 }
 
-// putInForce serves routes, with the listeners that are wanted of those there were and
-// those that were opened. The caller closes those that are left.
+// putInForce makes the proxy serve the routes of runs. wanted has the route of each address
+// to listen on, and opened the listeners that are new. putInForce returns the listeners that
+// are no longer wanted, which the caller closes.
 func (p *Proxy) putInForce(runs []*running, wanted map[string]*running, opened map[string]*listener) (left map[string]*listener, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -198,7 +204,7 @@ func closeAll(listeners map[string]*listener) {
 	}
 }
 
-// prepare makes the zero Proxy ready.
+// prepare initialises the Proxy, unless it was called before. The caller holds p.mu.
 func (p *Proxy) prepare() {
 	if p.sessions != nil {
 		return
@@ -215,8 +221,8 @@ func (p *Proxy) prepare() {
 	p.id.Store(rand.Uint64() >> 24)
 }
 
-// serve has these routes go on with what is known of their servers, and looks
-// after those.
+// serve makes runs the routes of the proxy, keeps what is known of their servers, and starts
+// their health checks. The caller holds p.mu.
 func (p *Proxy) serve(runs []*running) {
 	p.unchecked()
 	ctx, cancel := context.WithCancel(p.ending)
@@ -231,8 +237,8 @@ func (p *Proxy) serve(runs []*running) {
 	p.unchecked, p.fleets, p.routes = cancel, fleets, runs
 }
 
-// replace puts the listeners of Apply in place, and starts those that are new. It
-// returns those that nobody wants any more.
+// replace installs the listeners of Apply, and starts those that are new. It returns the
+// listeners that are no longer wanted. The caller holds p.mu.
 func (p *Proxy) replace(wanted map[string]*running, opened map[string]*listener) (left map[string]*listener) {
 	left = map[string]*listener{}
 	for address, l := range p.listeners {
@@ -259,8 +265,8 @@ func (p *Proxy) replace(wanted map[string]*running, opened map[string]*listener)
 	return left
 }
 
-// Addr is where the proxy listens for an address of a route: the port is the
-// real one where the route has 0. nil: nowhere.
+// Addr returns where the proxy listens for an address of a route, or nil if it does not. If
+// the port of the route is 0, Addr has the real one.
 func (p *Proxy) Addr(address string) net.Addr {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -270,16 +276,16 @@ func (p *Proxy) Addr(address string) net.Addr {
 	return nil
 }
 
-// Sessions is how many there are now.
+// Sessions returns the number of sessions.
 func (p *Proxy) Sessions() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.sessions)
 }
 
-// Drain stops listening, asks idle clients to leave and lets messages under way
-// end. It returns when no session is left. When ctx ends before, the rest is
-// closed, a message under way without its final dot, and the error is that of ctx.
+// Drain stops listening, asks idle clients to leave and lets messages under way end. It
+// returns when no session is left. If ctx ends first, Drain closes the sessions that are left
+// and returns the error of ctx. A message under way is then cut off before its final dot.
 func (p *Proxy) Drain(ctx context.Context) error {
 	none := p.askToLeave()
 	defer p.closeLoops()
@@ -295,16 +301,16 @@ func (p *Proxy) Drain(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// closeLoops ends what sessions run in, once there are none.
+// closeLoops ends the loops and the turns. No session may be left.
 func (p *Proxy) closeLoops() {
 	p.loops.Close()
 	p.turns.Close()
 }
 
-// maxTurns is how many turns keep their stacks for the next.
+// maxTurns bounds how many turns keep their stacks for reuse.
 const maxTurns = 16
 
-// Close ends everything at once.
+// Close stops listening and closes all sessions at once.
 func (p *Proxy) Close() error {
 	none := p.askToLeave()
 	p.closeSessions()
@@ -314,7 +320,8 @@ func (p *Proxy) Close() error {
 	return nil
 }
 
-// askToLeave has nobody arrive any more, and every session end when it can.
+// askToLeave stops listening and asks every session to end as soon as it can. It returns the
+// channel of noneLeft.
 func (p *Proxy) askToLeave() (none <-chan struct{}) {
 	p.stopListening(true)
 	p.mu.Lock()
@@ -328,8 +335,8 @@ func (p *Proxy) askToLeave() (none <-chan struct{}) {
 	return p.noneLeft()
 }
 
-// stopListening closes the listeners for good. Unlink says whether sockets in the file
-// system go from there.
+// stopListening closes the listeners for good. unlink says whether to remove the sockets in
+// the file system.
 func (p *Proxy) stopListening(unlink bool) {
 	p.mu.Lock()
 	p.prepare()
@@ -347,8 +354,9 @@ func (p *Proxy) stopListening(unlink bool) {
 	}
 }
 
-// noneLeft is closed when no session is left, once nobody listens: who was
-// accepted before is one of them.
+// noneLeft returns a channel that is closed when no session is left. The proxy must not listen
+// any more. noneLeft first waits until each connection that was accepted is a session or was
+// refused.
 func (p *Proxy) noneLeft() <-chan struct{} {
 	p.arriving.Wait()
 	p.mu.Lock()
@@ -371,7 +379,8 @@ func (p *Proxy) closeSessions() {
 	}
 }
 
-// admit counts a session in, or says why not. Whose it is may not be known yet.
+// admit counts a session for its route, or returns why it is refused. The client's address
+// may not be known yet.
 func (p *Proxy) admit(s *session) (refusal vocabulary.Rejection) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -392,7 +401,7 @@ func (p *Proxy) admit(s *session) (refusal vocabulary.Rejection) {
 	return ""
 }
 
-// locate counts a session in for its address, or says why not.
+// locate counts a session for the client's network, or returns why it is refused.
 func (p *Proxy) locate(s *session) (refusal vocabulary.Rejection) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -409,8 +418,9 @@ func (p *Proxy) locate(s *session) (refusal vocabulary.Rejection) {
 	return ""
 }
 
-// vacate gives a session's place to another: before anybody hears that it has
-// ended, or a client that comes again at once could be told that it is one too many.
+// vacate forgets a session's hops and no longer counts it for its route and its network. That
+// happens before anybody can notice the session's end: else a client that connects again at
+// once might be refused for too many sessions.
 func (p *Proxy) vacate(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -422,7 +432,8 @@ func (p *Proxy) vacate(s *session) {
 	p.census[s.route.Name].leave(s.network)
 }
 
-// leave is the last of a session: a drain has waited for all that it tells.
+// leave removes a session from the proxy. It is the last step of a session, so that Drain
+// waits until the session has reported its end.
 func (p *Proxy) leave(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -442,5 +453,5 @@ func (p *Proxy) logger() *slog.Logger {
 	return p.Logger
 }
 
-// newID names a session, in the log and wherever else it is seen.
+// newID returns a new name for a session, for the log and for reports.
 func (p *Proxy) newID() string { return strconv.FormatUint(p.id.Add(1), 36) }
