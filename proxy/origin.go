@@ -14,16 +14,17 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// OriginalDestination stands alone in Route.Servers: the server is the one that
-// the client meant, before the firewall handed its connection to us. With
-// REDIRECT (nftables, iptables) connection tracking knows it (SO_ORIGINAL_DST);
-// with TPROXY, which needs Route.Transparent, the connection itself has it for
-// its local address.
+// OriginalDestination, as the only entry of Route.Servers, makes each client's original
+// destination its server: the address to which the client connected before the firewall
+// redirected the connection to us. With REDIRECT (nftables, iptables), connection tracking
+// knows the destination (SO_ORIGINAL_DST). With TPROXY, which needs Route.Transparent, it is
+// the local address of the connection.
 const OriginalDestination = "original-destination"
 
 func (r *Route) toOrigin() bool { return slices.Contains(r.Servers, OriginalDestination) }
 
-// aim finds out where the client was going, and whether we may go there.
+// aim finds out the client's original destination, and whether we may connect to it. On other
+// routes it does nothing.
 func (s *session) aim(conn net.Conn) (refusal vocabulary.Rejection, err error) {
 	if !s.route.toOrigin() {
 		return "", nil
@@ -48,12 +49,13 @@ func (s *session) aim(conn net.Conn) (refusal vocabulary.Rejection, err error) {
 	return "", nil
 }
 
-// A hop is a connection by its ends as the firewall first saw them.
+// A hop identifies a connection by its two addresses, as the firewall first saw them.
 type hop struct{ from, to netip.AddrPort }
 
-// addHop records a hop of the session, the client's or its own to the server. If another
-// session has recorded the same hop, its connection is ours, and the firewall hands us what
-// we have sent ourselves: we are looped. Whichever of the two comes second finds it.
+// addHop records a hop of the session: the connection of the client, or ours to the server. If
+// another session has recorded the same hop, the connection of one to its server is the
+// client's connection of the other: the firewall redirects our own connection to us. The
+// session that comes second returns an error.
 func (s *session) addHop(h hop) error {
 	p := s.proxy
 	p.mu.Lock()
@@ -69,8 +71,8 @@ func (s *session) addHop(h hop) error {
 	return nil
 }
 
-// forgetHops forgets the session's hops from that one on; the client's is the first. The
-// lock of the proxy is held.
+// forgetHops forgets the session's hops with the index from and above. The client's hop is the
+// first. The caller holds the proxy's mu.
 func (s *session) forgetHops(from int) {
 	from = min(from, len(s.hops))
 	for _, h := range s.hops[from:] {
@@ -81,10 +83,11 @@ func (s *session) forgetHops(from int) {
 	s.hops = s.hops[:from]
 }
 
-// errNameless says that a PROXY header would have the server go by our address.
+// errNameless says that XCLIENT has named a client without an address. With a PROXY header that
+// has none, the server would take our address for the client's.
 var errNameless = errors.New("XCLIENT has no address of the client to send to the server")
 
-// dial dials a server from the address that the route wants.
+// dial dials a server from the address in Route.Source.
 func (s *session) dial(ctx context.Context, server string) (net.Conn, error) {
 	if s.introducer.IsValid() && !s.ends.Client.IsValid() && s.route.ProxySend != header.None {
 		return nil, errNameless
@@ -92,9 +95,9 @@ func (s *session) dial(ctx context.Context, server string) (net.Conn, error) {
 	return s.dialServer(ctx, server)
 }
 
-// departs records the hop of a connection to the server that the firewall may hand back to
-// us. In a loop it is recorded before the connection is made: what is handed back may come
-// before we know that.
+// departs records the hop of a connection to the server, which the firewall may redirect to us.
+// In a loop it is called before the connection is made: the redirected connection may come
+// before we know that ours is made.
 func (s *session) departs(conn net.Conn) error {
 	if s.destination == "" {
 		return nil
@@ -103,7 +106,7 @@ func (s *session) departs(conn net.Conn) error {
 	return s.addHop(hop{localOf(conn), remoteOf(conn)})
 }
 
-// dialAs dials from the address that the route wants, by package net.
+// dialAs dials from the address in Route.Source, by package net.
 func (s *session) dialAs(ctx context.Context, server string) (net.Conn, error) {
 	conn, err := s.proxy.dialAs(ctx, s.route.Source, s.address, server)
 	if err != nil {
@@ -116,15 +119,16 @@ func (s *session) dialAs(ctx context.Context, server string) (net.Conn, error) {
 	return conn, nil
 }
 
-// forgetServerHop forgets the hop to the server before: its connection is closed, and
-// its port may be somebody else's by now.
+// forgetServerHop forgets the hop to the previous server. That connection is closed, and
+// another connection may use its port by now.
 func (s *session) forgetServerHop() {
 	s.proxy.mu.Lock()
 	defer s.proxy.mu.Unlock()
 	s.forgetHops(1)
 }
 
-// addressOf is that of a server of the route, for this session.
+// addressOf returns the address to dial for a server of the route: the client's original
+// destination, if the session has one.
 func (s *session) addressOf(t *servers.Server) string {
 	if s.destination != "" {
 		return s.destination
@@ -132,7 +136,7 @@ func (s *session) addressOf(t *servers.Server) string {
 	return t.Address()
 }
 
-// origin is where a connection was going before it was handed to us.
+// origin returns the original destination of a connection.
 func origin(conn net.Conn, transparent bool) (netip.AddrPort, error) {
 	local := zoneless(localOf(conn))
 	if !local.IsValid() {
@@ -151,13 +155,12 @@ func origin(conn net.Conn, transparent bool) (netip.AddrPort, error) {
 	return to, nil
 }
 
-// zoneless is an address without the interface it is on, which an original
-// destination does not have.
+// zoneless returns an address without its IPv6 zone. An original destination has no zone.
 func zoneless(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().WithZone(""), a.Port())
 }
 
-// wouldLoop reports whether one of our own listeners is at an address.
+// wouldLoop reports whether we listen on an address ourselves.
 func (s *session) wouldLoop(to netip.AddrPort) bool {
 	hosts := s.proxy.listensOn(to.Port())
 	if slices.Contains(hosts, to.Addr()) {
@@ -166,11 +169,11 @@ func (s *session) wouldLoop(to netip.AddrPort) bool {
 	if !slices.ContainsFunc(hosts, netip.Addr.IsUnspecified) {
 		return false
 	}
-	defer s.offLoop()() // the kernel may take its time
+	defer s.offLoop()() // asking the kernel may take long
 	return s.proxy.ofThisMachine(to.Addr())
 }
 
-// listensOn returns the addresses that we listen at on a port.
+// listensOn returns the addresses on which we listen with a port.
 func (p *Proxy) listensOn(port uint16) (hosts []netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -184,8 +187,8 @@ func (p *Proxy) listensOn(port uint16) (hosts []netip.Addr) {
 	return hosts
 }
 
-// ofThisMachine says whether an address is one of ours. In doubt it is: then a
-// session is refused that might have been good, and none goes round in circles.
+// ofThisMachine reports whether an address is one of this machine. If that cannot be found out
+// it returns true: to refuse a good session is better than to let one loop.
 func (p *Proxy) ofThisMachine(a netip.Addr) bool {
 	if a.IsLoopback() || a.IsUnspecified() {
 		return true

@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errUntracked is what tracked gives of a connection that nobody has redirected.
+// errUntracked is the error of tracked for a connection that was not redirected.
 const errUntracked = unix.ENOENT
 
-// tracked is the destination of a connection as connection tracking knows it.
+// tracked returns the original destination of a connection as connection tracking knows it.
 func tracked(conn net.Conn, ipv4 bool) (to netip.AddrPort, err error) {
 	socket, ok := conn.(syscall.Conn)
 	if !ok {
@@ -28,9 +28,10 @@ func tracked(conn net.Conn, ipv4 bool) (to netip.AddrPort, err error) {
 	return to, errors.Join(asked, err)
 }
 
-// destinationOf asks the socket fd (netfilter's SO_ORIGINAL_DST and
-// IP6T_SO_ORIGINAL_DST, which are the same number). x/sys/unix has no call for a
-// bare sockaddr, so structures are used that begin as one does or are as long.
+// destinationOf returns the original destination of the socket fd. It uses netfilter's options
+// SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST, which have the same number. Package x/sys/unix has
+// no call for a bare sockaddr, so destinationOf uses structures that begin with a sockaddr or
+// are as long.
 func destinationOf(fd int, ipv4 bool) (netip.AddrPort, error) {
 	if ipv4 { // struct sockaddr_in: family, port, address
 		raw, err := unix.GetsockoptIPv6Mreq(fd, unix.SOL_IP, unix.SO_ORIGINAL_DST)
@@ -44,13 +45,13 @@ func destinationOf(fd int, ipv4 bool) (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
-	var port [2]byte // as on the wire
+	var port [2]byte // in network byte order
 	binary.NativeEndian.PutUint16(port[:], raw.Addr.Port)
 	return netip.AddrPortFrom(netip.AddrFrom16(raw.Addr.Addr), binary.BigEndian.Uint16(port[:])), nil
 }
 
-// checkOrigin says whether this system can tell original destinations: without
-// connection tracking it cannot.
+// checkOrigin returns an error if this system does not know original destinations, because it
+// has no connection tracking.
 func checkOrigin() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 
 var errUntracked = errors.New("no original destination")
 
-// tracked is never asked: checkOrigin has refused the route.
+// tracked is never called: checkOrigin refuses the route.
 func tracked(net.Conn, bool) (netip.AddrPort, error) { return netip.AddrPort{}, errUntracked }
 
 func checkOrigin() error {

@@ -12,8 +12,8 @@ import (
 
 var errPretends = errors.New("the client begins with a PROXY header, and none is accepted from its address")
 
-// pretends says whether the client has begun with a header of version 2, which
-// is not taken from it. One of version 1 is a command, and refused as such.
+// pretends reports whether the client has begun with a PROXY header of version 2, which we do
+// not accept from it. A header of version 1 is refused like an unknown command.
 func (s *session) pretends(line []byte) bool {
 	if s.claimed < 0 {
 		return false
@@ -30,8 +30,9 @@ func (s *session) pretends(line []byte) bool {
 	return false
 }
 
-// namesHeader adds to why a server did not greet that it may wait for the PROXY header
-// with which the client has begun, and how that would pass.
+// namesHeader adds a hint to the error of a server that did not greet, if the client has begun
+// with a PROXY header: the server may be waiting for that header. The hint says how to accept
+// the header and pass it on.
 func (s *session) namesHeader(err error) error {
 	if first := string(s.client.Peek(time.Time{})); first != "PRO" && first != header.Signature[:3] {
 		return err
@@ -39,7 +40,7 @@ func (s *session) namesHeader(err error) error {
 	return fmt.Errorf("%w; the client begins as with a PROXY header: proxy_protocol.accept_from would accept it, and proxy_protocol.send would pass it to the server", err)
 }
 
-// unmask ends the session of a client that pretends.
+// unmask ends the session of a client for which pretends is true.
 func (s *session) unmask() error {
 	if s.route.Observer != nil {
 		s.route.Observer.Refused(vocabulary.RejectionPROXYHeader)

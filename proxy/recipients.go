@@ -7,12 +7,13 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// settleAfter is for how long a server of LMTP says nothing more to a message before a
-// client that goes on is believed to have all its replies.
+// settleAfter is how long an LMTP server must be silent before a client that goes on is taken
+// to have all replies to its message.
 const settleAfter = 2 * time.Second
 
-// readSome is readReply where the reply may not come: settled reports that a message of
-// LMTP has had all its replies, since the client goes on and the server is silent.
+// readSome is readReply, except that some replies to an LMTP message may never come. settled
+// reports that no more replies to the message are expected: the server is silent and the
+// client goes on. See [rewrite.Dialogue.Suffices].
 func (s *session) readSome(allowed time.Duration) (raw []byte, settled bool, err error) {
 	deadline := s.now.Add(allowed)
 	for s.dialogue.Suffices() && s.server != nil {
@@ -30,7 +31,7 @@ func (s *session) readSome(allowed time.Duration) (raw []byte, settled bool, err
 	return raw, false, err
 }
 
-// settleMessage ends the wait for replies to a message of LMTP.
+// settleMessage ends the wait for further replies to an LMTP message.
 func (s *session) settleMessage() {
 	s.dialogue.Settle()
 	s.answered = true
@@ -38,7 +39,7 @@ func (s *session) settleMessage() {
 	s.recipientsDone()
 }
 
-// sawReply counts the answer to a message, once the last of its replies is there.
+// sawReply records a reply to a message. With the last reply it counts the message.
 func (s *session) sawReply(raw []byte) {
 	s.taken = s.taken || raw[0] == '2'
 	if s.dialogue.Awaited() != rewrite.VerbMessage {
@@ -46,8 +47,8 @@ func (s *session) sawReply(raw []byte) {
 	}
 }
 
-// countMessage counts a message whose replies are there. One that was taken for any
-// recipient is accepted.
+// countMessage counts a message that has all its replies. A message that was accepted for at
+// least one recipient counts as accepted.
 func (s *session) countMessage() {
 	outcome := vocabulary.MessageRefused
 	if s.taken {
@@ -58,7 +59,7 @@ func (s *session) countMessage() {
 	s.messageOutcome(outcome)
 }
 
-// recipientReplied notes a reply to a message of LMTP with several recipients. It is
+// recipientReplied records a reply to an LMTP message with several recipients. It returns
 // false for any other message.
 func (s *session) recipientReplied(code int, text []byte) bool {
 	more, n := s.dialogue.Awaited() == rewrite.VerbMessage, s.refusals.noted
@@ -77,8 +78,8 @@ func (s *session) recipientReplied(code int, text []byte) bool {
 	return true
 }
 
-// recipientsDone notes what became of a message of LMTP of which a recipient was
-// refused.
+// recipientsDone records the result of an LMTP message, if a reply for a recipient was a
+// refusal.
 func (s *session) recipientsDone() {
 	n := s.refusals.noted
 	if n == nil || n.each.code == 0 {
