@@ -13,30 +13,30 @@ import (
 	"smtpshim/rewrite"
 )
 
-// A Route is where we listen, the servers behind it, and what is done between.
-// The zero value of every field but Name, Listen and Servers is usable.
+// A Route says where we listen, which servers are behind us, and what we do in between. The
+// zero value of every field but Name, Listen and Servers is usable.
 type Route struct {
 	Name    string         // unique; the label in metrics and log
-	Listen  []string       // host:port, or unix: and the path of a socket
-	Servers []string       // host:port, or unix: and the path of a socket; tried until one greets
+	Listen  []string       // each is host:port, or unix: and the path of a socket
+	Servers []string       // in the same form; a session tries them until one greets
 	Rules   *rewrite.Rules // nil: none
 
-	// Observed rules are computed and told of, and never act: see [rewrite.Policy].
+	// Observed rules never act. What they would do is reported: see [rewrite.Policy].
 	Observed *rewrite.Rules // nil: none
 
 	Balance    servers.Balance // which server is tried first
-	Health     Health          // the zero value: servers are not looked after
-	ListenMode fs.FileMode     // who may connect to sockets of Listen; zero: DefaultListenMode
+	Health     Health          // the zero value: there are no health checks
+	ListenMode fs.FileMode     // the mode of sockets in the file system; zero: DefaultListenMode
 
-	// Transparent listeners take connections to addresses that are not of this
-	// machine, as TPROXY hands them over. That needs CAP_NET_ADMIN.
+	// Transparent makes listeners accept connections to addresses that are not of this
+	// machine, as TPROXY redirects them. That needs CAP_NET_ADMIN.
 	Transparent bool
-	// Destinations are the networks to which OriginalDestination may lead.
+	// Destinations are the networks to which OriginalDestination may connect.
 	Destinations []netip.Prefix
-	Source       Source // the address that servers are dialled from
+	Source       Source // the address from which servers are dialled
 
-	// Clients are the networks whose clients are served; the others get 554 in place of
-	// the greeting. Nil: everybody is. See [session.mayCome] for whom it holds.
+	// Clients are the networks whose clients are served. Other clients get 554 in place of
+	// the greeting. Nil: all clients are served. [session.mayCome] lists the exceptions.
 	Clients []netip.Prefix
 
 	ClientTLS ClientTLS
@@ -44,33 +44,37 @@ type Route struct {
 
 	EarlyCommands EarlyCommands
 
-	// ProxyFrom are the networks whose connections must begin with a PROXY
-	// header of either version; from elsewhere none is taken.
+	// ProxyFrom are the networks whose connections must begin with a PROXY header of
+	// either version. From other networks no PROXY header is accepted.
 	ProxyFrom []netip.Prefix
-	// ProxySend is the header that connections to servers begin with. It has the
-	// client's addresses, as a header of its balancer's told them.
+	// ProxySend is the version of the PROXY header with which connections to servers begin.
+	// The header has the client's addresses. If a balancer has sent us a PROXY header, they
+	// are the addresses of that header.
 	ProxySend header.Version
 
-	// XCLIENTSend says whether servers are told by XCLIENT who the client is;
-	// STARTTLS is then never passed on to them. XCLIENTFrom are the networks that
-	// may say it to us; it is hidden from everybody else.
+	// XCLIENTSend says whether servers are told by XCLIENT who the client is. If they are,
+	// STARTTLS is never passed on to them.
 	XCLIENTSend rewrite.SendXCLIENT
+	// XCLIENTFrom are the networks whose clients may use XCLIENT. Other clients are not
+	// offered it.
 	XCLIENTFrom []netip.Prefix
 
-	// Logins log in at the servers in the place of clients. Nothing of a login is said
-	// to a server outside TLS.
+	// Logins log in at the servers on behalf of clients. No part of such a login is sent to a
+	// server outside TLS.
 	Logins rewrite.Logins // nil: none
 
 	Limits   Limits
 	Timeouts Timeouts
 
-	Observer Observer // nil: nobody listens
+	Observer Observer // may be nil
 
-	// Dialogue returns who listens to the session that begins; nil if nobody does, and
-	// the session costs nothing more. Ended is told how a session was that nobody has
-	// listened to. Either may be nil. Both are called as the methods of Observer are.
+	// Dialogue returns the listener of a session that begins. If it returns nil, nobody
+	// listens, and the session costs nothing more. Dialogue may be nil. It is called like
+	// the methods of Observer.
 	Dialogue func(b Beginning) DialogueListener
-	Ended    func(b Beginning, e Ending)
+	// Ended reports the end of a session without a listener. It may be nil. It is called
+	// like the methods of Observer.
+	Ended func(b Beginning, e Ending)
 }
 
 // ClientTLS is TLS between the client and us.
@@ -84,43 +88,43 @@ type ServerTLS struct {
 	Mode   rewrite.ServerTLS
 	Dialer Dialer // nil: TLS 1.2 or later, and the certificate verified where TLS is required
 
-	// Verified says that nothing is said to a server inside TLS whose certificate
-	// is not verified. What is to travel inside verified TLS only, as REQUIRETLS
-	// is, is offered to clients under it alone.
+	// Verified says that we send nothing inside TLS to a server whose certificate is not
+	// verified. Only then are clients offered what requires verified TLS, such as
+	// REQUIRETLS.
 	Verified bool
 
-	// ClearLogin says whether a client in clear may log in by what the server offers
-	// only inside TLS.
+	// ClearLogin says whether a client in clear may use logins that the server offers only
+	// inside TLS.
 	ClearLogin rewrite.ClearLogin
 }
 
-// An Acceptor does the handshake with a client, as a *tlspolicy.Acceptor does.
+// An Acceptor does the TLS handshake with a client. A *tlspolicy.Acceptor is one.
 type Acceptor interface {
 	Handshake(ctx context.Context, conn net.Conn, client netip.Addr) (*tls.Conn, error)
 }
 
-// A Dialer does the handshake with a server, of which it is given the host, as a
-// *tlspolicy.Dialer does.
+// A Dialer does the TLS handshake with a server, given the server's host. A *tlspolicy.Dialer
+// is one.
 type Dialer interface {
 	Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error)
 }
 
-// A classicDialer is a Dialer that can also send a hello without ML-KEM, for servers
-// that do not get beyond one with it: then the error of Handshake has an
-// *tlspolicy.Error that says so. A *tlspolicy.Dialer is one.
+// A classicDialer is a Dialer that can also send a TLS ClientHello without ML-KEM, for servers
+// that fail at one with ML-KEM. If a server does, the error of Handshake wraps a
+// *tlspolicy.Error that says so. A *tlspolicy.Dialer is a classicDialer.
 type classicDialer interface {
 	HandshakeClassic(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error)
 }
 
-// A refresher is an Acceptor or a Dialer that looks at files now and then, as those of
-// tlspolicy do. Refresh is called before a handshake if it is stale, where nobody else
-// waits for it.
+// A refresher is an Acceptor or a Dialer that reads its files again when they may have
+// changed, as those of tlspolicy do. If Stale returns true, Refresh is called before a
+// handshake, off the loop.
 type refresher interface {
 	Stale() bool
 	Refresh()
 }
 
-// refresh has an Acceptor or a Dialer look at its files, if it has to.
+// refresh refreshes an Acceptor or a Dialer if it is stale.
 func (s *session) refresh(files any) {
 	if r, ok := files.(refresher); ok && r.Stale() {
 		defer s.offLoop()()
@@ -132,37 +136,37 @@ func (s *session) refresh(files any) {
 // may connect.
 const DefaultListenMode fs.FileMode = 0o660
 
-// Limits bound what one peer can make us hold. Zero means the default: see
-// [DefaultLimits].
+// Limits bound what one peer can make us hold. Zero means the default, except where a field
+// says otherwise: see [DefaultLimits].
 type Limits struct {
 	Sessions           int // at once on this route
-	SessionsPerAddress int // at once from one IPv4 address or IPv6 /64; 50, but no limit for loopback
+	SessionsPerAddress int // at once from one IPv4 address or IPv6 /64; 50, loopback: no limit
 	CommandLine        int // octets of a command line with its CRLF
 	ReplyLine          int // octets of a reply line with its CRLF; after 334 as for SASLLine
 	ReplyLines         int // lines of one reply
 	SASLLine           int // octets of a line of an AUTH exchange with its CRLF
-	Errors             int // commands of one session that were no commands, before 421
+	Errors             int // lines of one session that were no commands, before 421
 	Idle               int // commands in a row outside of a transaction, before 421
 	Recipients         int // of one transaction
 	Messages           int // of one session
 	SessionsPerMinute  int // begun from one address or /64; 600, but no limit for loopback
 
-	MessageSize int64 // octets of one message; zero: whatever the server takes
-	// MessageRate is octets a second at which a message must come after its first
-	// minute. Zero: 64 while more than half of Sessions are taken, else whatever
-	// Timeouts.Data lets pass.
+	MessageSize int64 // octets of one message; zero: whatever the server accepts
+	// MessageRate is the lowest rate of a message after its first minute, in octets a
+	// second. Zero: 64 while more than half of Sessions are taken; otherwise only
+	// Timeouts.Data applies.
 	MessageRate int
 }
 
 // Timeouts bound every wait (RFC 5321, 4.5.3.2). Zero means the default: see [DefaultTimeouts].
 type Timeouts struct {
-	Connect  time.Duration // to each server
-	Greeting time.Duration // the server's 220
+	Connect  time.Duration // connecting to each server
+	Greeting time.Duration // the server's greeting
 	TLS      time.Duration // each handshake
-	Header   time.Duration // the PROXY header
+	Header   time.Duration // the client's PROXY header
 	Command  time.Duration // the client's next line
-	Reply    time.Duration // the server's answer
+	Reply    time.Duration // the server's reply
 	Data     time.Duration // each block of a message
-	DataEnd  time.Duration // the answer to its end
-	Session  time.Duration // the whole session, while the client is waited for
+	DataEnd  time.Duration // the reply to the end of a message
+	Session  time.Duration // the whole session; it limits waits for the client
 }

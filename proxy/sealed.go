@@ -8,9 +8,9 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// firstBlock passes on no more than the client's first block of a sealed stream until
-// the server has answered with a block too. It leaves what the server has sent in its
-// leg. Otherwise a client could have anything pass unread by sending four octets.
+// firstBlock passes on the client's first block of a sealed stream, and no more, until the
+// server has replied with a sealed block too. Without that check, a client that sends four
+// octets could pass anything unread. What the server has sent stays buffered.
 func (s *session) firstBlock() error {
 	server, client := s.server, s.client
 	block := s.dialogue.SealedBlock(client.Buffered())

@@ -2,10 +2,10 @@ package proxy
 
 import "net"
 
-// Serve holds a session with a client whose connection is no socket, such as an
-// end of [net.Pipe], and returns when it has ended; at once if nobody is served any
-// more. The route need not be one of those of Apply, and its Listen says nothing.
-// Limits, draining and closing are as for any other session.
+// Serve serves a client whose connection is no socket, such as an end of [net.Pipe]. It returns
+// when the session has ended. If the proxy has stopped, Serve closes conn and returns at once.
+// r need not be a route of Apply, and its Listen is ignored. Limits, Drain and Close apply as
+// to any other session.
 func (p *Proxy) Serve(conn net.Conn, r *Route) {
 	p.mu.Lock()
 	p.prepare()

@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// splitWait is how long a second reply is waited for behind the first one to a command
-// that the server may take for several. Old servers answer each piece at once.
+// splitWait is how long to wait for a second reply to a command that the server may read as
+// several commands. Old servers reply to each piece at once.
 const splitWait = 500 * time.Millisecond
 
-// onlyReply waits whether more follows the reply that is the first n octets of what is
-// buffered, and gives that reply if nothing does, or the server's goodbye.
+// onlyReply returns the reply in the first n octets that are buffered, if no other reply
+// follows it within splitWait. A 421 may follow it.
 func (s *session) onlyReply(n int) ([]byte, error) {
 	const goodbye = "421"
 	deadline := s.now.Add(splitWait)
 	for len(s.server.Buffered()) < n+len(goodbye) {
 		if err := s.fill(s.server, deadline); err != nil {
-			break // what is wrong, the next read says too
+			break // the next read returns the error too
 		}
 	}
 	b := s.server.Buffered()

@@ -8,11 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// acceptsConnections says whether a socket listens.
+// acceptsConnections reports whether a socket is a listening socket.
 func acceptsConnections(fd int) (bool, error) {
 	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	return n != 0, err
 }
 
-// shortages are the errors of a dial that say what this machine has run out of.
+// shortages are the errors of a dial for which a shortage on this machine is the cause, and
+// not the server.
 var shortages = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL}

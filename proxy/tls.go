@@ -7,7 +7,7 @@ import (
 	"net/netip"
 )
 
-// AcceptWith is an Acceptor of one configuration, whoever the client is.
+// AcceptWith returns an Acceptor that uses one configuration for all clients.
 func AcceptWith(config *tls.Config) Acceptor { return acceptor{config} }
 
 type acceptor struct{ config *tls.Config }
@@ -17,8 +17,8 @@ func (a acceptor) Handshake(ctx context.Context, conn net.Conn, _ netip.Addr) (*
 	return secure, secure.HandshakeContext(ctx)
 }
 
-// DialWith is a Dialer of one configuration. If it has no ServerName, the
-// certificate must bear the server's host.
+// DialWith returns a Dialer that uses one configuration for all servers. If config has no
+// ServerName, the certificate must be valid for the server's host.
 func DialWith(config *tls.Config) Dialer {
 	config = config.Clone()
 	if config.ClientSessionCache == nil {

@@ -9,22 +9,22 @@ import (
 	"syscall"
 )
 
-// A Source is the address from which servers are dialled. The zero value
-// leaves it to the system.
+// A Source is the address from which servers are dialled. With the zero value the system
+// chooses it.
 type Source struct {
-	// Client takes the client's own address. The process needs CAP_NET_ADMIN,
-	// and what the server sends to that address must come by here. A server of
-	// the other family (IPv4, IPv6) cannot be reached so, and is not tried from
-	// an address of ours instead: it may trust that.
+	// Client makes us dial from the client's own address. The process needs CAP_NET_ADMIN,
+	// and what the server sends to that address must be routed to this machine. A server of
+	// the other family (IPv4, IPv6) cannot be dialled from that address. It is not dialled
+	// from an address of ours instead, which it may trust.
 	Client  bool
-	Address netip.Addr // one of this machine's
+	Address netip.Addr // an address of this machine
 }
 
-// errSource says that the address to dial from and the server do not go together.
+// errSource says that the server cannot be dialled from the address of the Source.
 var errSource = errors.New("no address to dial it from")
 
-// dialAs dials a server for a client. A socket in the file system has no
-// addresses to choose from.
+// dialAs dials a server for a client, from the address that source says. For a socket in the
+// file system there is no such address.
 func (p *Proxy) dialAs(ctx context.Context, source Source, client netip.Addr, server string) (net.Conn, error) {
 	from := source.Address
 	if source.Client {
@@ -41,9 +41,9 @@ func (p *Proxy) dialAs(ctx context.Context, source Source, client netip.Addr, se
 	return dialFrom(ctx, from, source.Client, server)
 }
 
-// dialFrom dials a server, whose address may be a name, from an address, which
-// has to be one of this machine's unless the socket is to be transparent. Of a
-// name only addresses of the same family are tried.
+// dialFrom dials a server from an address. The address must be one of this machine, unless the
+// socket is transparent. If the server is given by name, only its addresses of the same
+// family are tried.
 func dialFrom(ctx context.Context, from netip.Addr, transparent bool, server string) (net.Conn, error) {
 	to, err := netip.ParseAddrPort(server)
 	if err == nil && to.Addr().Unmap().Is4() != from.Is4() {
@@ -60,7 +60,7 @@ func dialFrom(ctx context.Context, from netip.Addr, transparent bool, server str
 		return control(raw, choosePortLate)
 	}
 	deadline, _ := ctx.Deadline()
-	ctx, cancel := context.WithDeadline(ctx, deadline) // a resolver wants a timer
+	ctx, cancel := context.WithDeadline(ctx, deadline) // resolvers need the timer
 	defer cancel()
 	conn, err := dialer.DialContext(ctx, "tcp", server)
 	var unsuitable *net.AddrError
@@ -73,7 +73,7 @@ func dialFrom(ctx context.Context, from netip.Addr, transparent bool, server str
 	return conn, nil
 }
 
-// control does something with a socket.
+// control calls do with the file descriptor of a socket.
 func control(raw syscall.RawConn, do func(fd int) error) error {
 	var err error
 	if done := raw.Control(func(fd uintptr) { err = do(int(fd)) }); done != nil {
@@ -82,14 +82,14 @@ func control(raw syscall.RawConn, do func(fd int) error) error {
 	return err
 }
 
-// transparently is the Control of a net.Dialer or net.ListenConfig whose sockets
-// are to be transparent.
+// transparently is the Control function of a net.Dialer or net.ListenConfig. It makes sockets
+// transparent.
 func transparently(network, _ string, raw syscall.RawConn) error {
 	return control(raw, func(fd int) error { return setTransparent(fd, network == "tcp6") })
 }
 
-// checkNetwork says whether the system and our rights suffice for a route. What
-// its listeners need is seen when they are opened.
+// checkNetwork returns an error if the system, or our rights, do not allow what a route needs.
+// What its listeners need is checked when they are opened.
 func (r *Route) checkNetwork() error {
 	if r.toOrigin() {
 		if len(r.Servers) > 1 {

@@ -7,16 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// choosePortLate has the port of a socket that is bound to an address chosen when
-// the server is known: else each address could only be used for as many sessions
-// as there are ports (ip(7)).
+// choosePortLate makes the kernel choose the port of a socket when it connects, and not when
+// it is bound to an address. Otherwise each address could have only as many sessions as
+// there are ports (IP_BIND_ADDRESS_NO_PORT, ip(7)).
 func choosePortLate(fd int) error {
 	return unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 }
 
-// setTransparent lets a socket have, or a listener accept connections to, an
-// address that is not of this machine (IP_TRANSPARENT, ip(7)). One that is so
-// already, because whoever made it had the right, needs none.
+// setTransparent lets a socket have an address that is not of this machine, or a listener
+// accept connections to such addresses (IP_TRANSPARENT, ip(7)). That needs a right, unless the
+// socket is transparent already.
 func setTransparent(fd int, ipv6 bool) error {
 	level, option := unix.SOL_IP, unix.IP_TRANSPARENT
 	if ipv6 {
@@ -36,7 +36,7 @@ func setTransparent(fd int, ipv6 bool) error {
 	return nil
 }
 
-// acceptTransparently makes a listening socket transparent, of whatever family it is.
+// acceptTransparently makes a listening socket of either family transparent.
 func acceptTransparently(fd int) error {
 	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
@@ -45,7 +45,7 @@ func acceptTransparently(fd int) error {
 	return setTransparent(fd, family == unix.AF_INET6)
 }
 
-// checkTransparent says whether we may have transparent sockets.
+// checkTransparent returns an error if we may not have transparent sockets.
 func checkTransparent() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"runtime"
 )
 
-// choosePortLate is left to the system.
+// choosePortLate does nothing: the system decides.
 func choosePortLate(int) error { return nil }
 
 func setTransparent(int, bool) error { return checkTransparent() }

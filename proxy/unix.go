@@ -10,12 +10,13 @@ import (
 	"syscall"
 )
 
-// socketPath is the path in an address such as unix:/run/smtpshim.sock.
+// socketPath returns the path in an address such as unix:/run/smtpshim.sock. ok is false if
+// the address has another form.
 func socketPath(address string) (path string, ok bool) { return strings.CutPrefix(address, "unix:") }
 
-// listenUnix makes a socket in the file system. One that nobody listens on any
-// more, left behind by a process that has died, is replaced; anything else that
-// has the path is an error.
+// listenUnix listens on a socket in the file system. It replaces a socket on which nobody
+// listens, such as a process that died leaves behind. If path is anything else that exists,
+// listenUnix returns an error.
 func listenUnix(path string) (net.Listener, error) {
 	address := &net.UnixAddr{Name: path, Net: "unix"}
 	l, err := net.ListenUnix("unix", address)
@@ -26,12 +27,12 @@ func listenUnix(path string) (net.Listener, error) {
 		l, err = net.ListenUnix("unix", address)
 	}
 	if err != nil {
-		return nil, err // l is no nil net.Listener
+		return nil, err // not l: it would not be a nil net.Listener
 	}
 	return l, nil
 }
 
-// removeStale removes a socket that nobody listens on.
+// removeStale removes a socket on which nobody listens. Anything else is an error.
 func removeStale(address *net.UnixAddr) error {
 	info, err := os.Lstat(address.Name)
 	if err != nil {

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// workWithin bounds what a login may take before the server is asked: a client that
-// waits for an answer gives up after 20 to 30 seconds (scanners).
+// workWithin bounds the time that a login may take before the server is asked. Clients such as
+// scanners give up after they have waited 20 to 30 seconds for a reply.
 const workWithin = 20 * time.Second
 
-// work does what a login needs and what may take a while: a token, a place among the
-// sessions of an account, the check of a password. The loop serves others meanwhile.
+// work does what a login needs and what may take long: it gets a token, waits for a place
+// among the sessions of an account, or checks a password. It does so off the loop.
 func (s *session) work() error {
 	s.while = "logging in"
 	if err := s.flush(); err != nil {

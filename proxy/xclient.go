@@ -7,8 +7,9 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// admission counts the session for the client that an XCLIENT command names, and
-// no longer for whoever has said it.
+// admission counts the session for the client that an XCLIENT command names, and no longer
+// for the client that sent the command. It tells the dialogue whether the named client is
+// served.
 func (s *session) admission() error {
 	if !s.introducer.IsValid() {
 		s.introducer = s.address
@@ -29,13 +30,15 @@ func (s *session) admission() error {
 	return nil
 }
 
-// relocate counts a session in for its address, and out for the one before.
+// relocate counts a session for the network of its present address, and no longer for that of
+// the previous one. It returns why the session is refused, if it is.
 func (p *Proxy) relocate(s *session) (refusal vocabulary.Rejection) {
 	p.dislocate(s)
 	return p.locate(s)
 }
 
-// dislocate counts a session out for its address; it keeps its place.
+// dislocate no longer counts a session for its network. The session still counts for its
+// route.
 func (p *Proxy) dislocate(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
