@@ -256,13 +256,13 @@ func (m *transfer) report(outcome vocabulary.MessageOutcome) {
 	}
 }
 
-// end stops the watch and releases the buffer.
+// end stops the watch and releases the buffer for mended pieces.
 func (m *transfer) end() {
 	m.stop()
 	m.spare()
 }
 
-// spare releases the buffer, which is empty while we wait for the client.
+// spare releases the buffer for mended pieces. It holds nothing while we wait for the client.
 func (m *transfer) spare() {
 	if m.mended != nil {
 		wire.PutBuffer(m.mended)

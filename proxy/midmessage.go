@@ -28,8 +28,8 @@ var (
 	errPause       = errors.New("the client paused")
 )
 
-// A bodyWait waits for more of a message, or of a chunk, from the client, and
-// watches the server meanwhile.
+// A bodyWait waits for more of a message or chunk from the client. Meanwhile it watches the
+// server.
 type bodyWait struct {
 	s         *session
 	began     time.Time
@@ -124,7 +124,7 @@ func (w *bodyWait) start() bool {
 }
 
 // stop ends the watch, if there is one. It reports whether the server has sent something or
-// hung up. What was read of the server stays buffered.
+// hung up. What was read from the server stays buffered.
 func (w *bodyWait) stop() (spoke bool) {
 	if w.watch == nil {
 		return false

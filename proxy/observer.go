@@ -28,14 +28,14 @@ type Observer interface {
 	// "sessions-per-address", "sessions-per-minute", "proxy-header", "draining",
 	// "destination" or "clients". Two clients did get a session before they were refused:
 	// one that began with a PROXY header although it may not ("proxy-header"), and one
-	// that was named by XCLIENT, which is not served or exceeds a limit of sessions.
+	// that XCLIENT has named and that is not served or exceeds a limit of sessions.
 	Refused(reason vocabulary.Rejection)
 
 	// Command reports a command of the client, by its verb in lower case, or "other".
 	Command(verb string)
 	// Reply reports a reply that the client got.
 	Reply(code int)
-	// RuleApplied reports that a change that a rule has made was delivered.
+	// RuleApplied reports that a change made by a rule was delivered.
 	RuleApplied(rule string)
 	// RuleBroken reports that a rule panicked, or that its result was not allowed and was
 	// discarded.

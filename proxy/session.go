@@ -108,7 +108,7 @@ func (s *session) run() {
 	s.finish()
 }
 
-// step does what the dialogue waits for next.
+// step does the one thing for which the dialogue waits next.
 func (s *session) step() error {
 	d := s.dialogue
 	if d.ServerGone() {
@@ -209,7 +209,7 @@ func (s *session) drained() error {
 
 const drainingText = "421 4.3.2 the service is being shut down"
 
-// saslLine passes on a line of an AUTH exchange.
+// saslLine reads the client's next line of an AUTH exchange and gives it to the dialogue.
 func (s *session) saslLine() error {
 	s.while = "waiting for a SASL line"
 	limit := max(s.route.Limits.commandLine(), s.route.Limits.saslLine())
@@ -233,7 +233,8 @@ func (s *session) saslLine() error {
 	return nil
 }
 
-// octets waits for what follows an AUTH exchange: four octets, or a line.
+// octets waits for the first octets after an AUTH exchange, at least four or a line, and gives
+// them to the dialogue.
 func (s *session) octets() error {
 	s.while = "waiting for the first octets after AUTH"
 	deadline := s.commandBy()
