@@ -107,7 +107,7 @@ func unanswered(at *url.URL, err error) error {
 		return fmt.Errorf("nobody listens at %s (%w): no smtpshim runs there, or its admin.listen is another address, which -config FILE would read", host, syscall.ECONNREFUSED)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		hint = ": is it reachable from here, and admin.listen not for its own machine alone?"
-	case strings.Contains(err.Error(), "malformed HTTP"):
+	case strings.Contains(err.Error(), "malformed HTTP"), strings.Contains(err.Error(), spokeFirst):
 		return fmt.Errorf("what answers at %s is no admin listener: an admin listener speaks HTTP, at the address in admin.listen, not at that of a route", host)
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		hint = "; write http://"
@@ -116,6 +116,10 @@ func unanswered(at *url.URL, err error) error {
 	}
 	return fmt.Errorf("asking %s: %w%s", host, err, hint)
 }
+
+// spokeFirst is what net/http says where a server, such as one of SMTP, has spoken before
+// the request was written: it wraps an error that is nil.
+const spokeFirst = "readLoopPeekFailLocked: %!w(<nil>)"
 
 // routesAt returns the names of a running smtpshim's routes, from its metrics; nil if
 // they cannot be read.

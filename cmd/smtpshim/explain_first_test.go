@@ -278,8 +278,8 @@ func TestACodeThatStandsAloneMeansWhatTheStandardSays(t *testing.T) {
 		{"550 5.7.1", false, "", "by a rule of its operator"},
 		{"5.7.1", false, "", "by a rule of its operator"},
 		{"#5.7.1#", false, "", "by a rule of its operator"},
-		{"dsn=5.6.1", false, "", "of a kind that the recipient's system does not take"},
-		{"554-5.6.1", false, "", "of a kind that the recipient's system does not take"},
+		{"dsn=5.6.1", false, "", "of a kind that the recipient's system does not accept"},
+		{"554-5.6.1", false, "", "of a kind that the recipient's system does not accept"},
 		{"550 5.1.1", true, "", "does not know the recipient"},
 	} {
 		c.check(t)

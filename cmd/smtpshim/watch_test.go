@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -138,6 +140,16 @@ func TestWatchSaysWhyThereIsNothingToWatch(t *testing.T) {
 	} {
 		if status, _, err := call(strings.Fields(c.args)...); status != c.status || !strings.Contains(err, c.err) {
 			t.Errorf("%q: %d, %s", c.args, status, err)
+		}
+	}
+}
+
+// Whether the greeting comes before or behind the request, the message is the same.
+func TestAServerThatSpeaksFirstIsNoAdminListener(t *testing.T) {
+	at := &url.URL{Scheme: "http", Host: "127.0.0.1:25"}
+	for _, err := range []error{errors.New(spokeFirst), errors.New(`malformed HTTP response "220 mail.example.com"`)} {
+		if got := unanswered(at, &url.Error{Op: "Get", URL: at.String(), Err: err}); !strings.Contains(got.Error(), "what answers at http://127.0.0.1:25 is no admin listener") {
+			t.Errorf("of %v: %v", err, got)
 		}
 	}
 }
