@@ -32,8 +32,9 @@ type carrier struct {
 	out partWritten // tls.Conn does one write at a time
 }
 
-// ForTLS returns a TCP connection in the form that a Leg wants below TLS, and any other
-// connection as it is.
+// ForTLS returns the connection to pass to crypto/tls, so that a Leg can read the TLS
+// without waiting. For a TCP connection it wraps conn. It returns any other connection
+// unchanged.
 func ForTLS(conn net.Conn) net.Conn {
 	tcp, ok := conn.(plain)
 	if _, unix := conn.(*net.UnixConn); !ok || unix {

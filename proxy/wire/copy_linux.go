@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DuplicateSocket returns a second descriptor of a socket, such as a net.Conn, a
-// net.Listener or an *os.File. The caller closes it.
+// DuplicateSocket returns a second descriptor of socket, which is for example a net.Conn,
+// a net.Listener or an *os.File. The caller closes the descriptor.
 func DuplicateSocket(socket any) (second int, err error) {
 	s, ok := socket.(syscall.Conn)
 	if !ok {

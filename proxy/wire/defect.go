@@ -13,8 +13,9 @@ type Defect struct {
 	Stack string // where it happened
 }
 
-// Contain calls f. It returns the panic of f; nil if there was none. A panic with a
-// *Defect is one that another goroutine of the session has met: that is returned.
+// Contain calls f and recovers its panic. It returns nil if f did not panic, and otherwise
+// a Defect with the panic's value and stack. If the value is a *Defect, which another
+// goroutine of the session has contained, Contain returns that Defect.
 func Contain(f func()) (d *Defect) {
 	defer func() {
 		switch r := recover().(type) {

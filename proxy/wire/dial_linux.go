@@ -15,8 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Adopt moves a connection of package net into the loop of r, which waits for it from then
-// on, and closes the original. A connection that is no socket is returned as it is.
+// Adopt moves conn, a connection of package net with the peer's address remote, into the
+// loop of the Runner. It returns the connection in the loop, for which the Runner waits,
+// and closes conn. It returns conn unchanged if conn is no socket.
 func (c *Runner) Adopt(conn net.Conn, remote netip.AddrPort) (net.Conn, error) {
 	if _, ok := conn.(plain); !ok {
 		return conn, nil
@@ -38,8 +39,8 @@ func (l *loop) adopt(conn net.Conn, remote netip.AddrPort) (*socket, error) {
 	return l.newSocket(fd, remote, received)
 }
 
-// Connect starts to connect to an address, in the loop. It does not wait: the result is
-// not connected before AwaitConnected has returned nil.
+// Connect starts to connect to the address to, in the loop, and does not wait. The
+// returned connection must not be used before AwaitConnected has returned nil for it.
 func (c *Runner) Connect(to netip.AddrPort) (net.Conn, error) {
 	fd, err := startConnecting(to)
 	if err != nil {
@@ -62,7 +63,8 @@ func (c *Runner) connecting(fd int, to netip.AddrPort) (*socket, error) {
 	return conn, nil
 }
 
-// AwaitConnected waits for a connection that Connect has started.
+// AwaitConnected waits until conn, which Connect has returned, is connected. It returns an
+// error if that fails or the deadline passes.
 func (c *Runner) AwaitConnected(conn net.Conn, deadline time.Time) error {
 	s := conn.(*socket)
 	err := s.connected(deadline)

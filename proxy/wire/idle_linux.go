@@ -7,15 +7,17 @@ import (
 	"time"
 )
 
-// Leave takes a session off its loop, for work that would keep the loop's other sessions
-// waiting, until Return. Meanwhile any goroutine may wait for the two legs. Nil stands
-// for a leg that there is not.
+// Leave takes a session off its loop until Return, for work that would keep the loop's
+// other sessions waiting. client and server are the session's legs; nil if there is no
+// such leg. Until Return, any goroutine may wait for them.
 func (r *Runner) Leave(client, server *Leg) {
 	bind(nil, client, server)
 	r.yield(toLeave)
 }
 
-// Return takes the session back to its loop. The legs may be others than those of Leave.
+// Return takes the session back to its loop, after Leave. client and server are the
+// session's present legs, which may be others than those passed to Leave; nil if there is
+// no such leg.
 func (r *Runner) Return(client, server *Leg) {
 	bind(r, client, server)
 	r.yield(toReturn)
@@ -64,8 +66,10 @@ func (i *idle) wake() {
 	}
 }
 
-// MayIdle reports whether a session can wait by Idle, and sets the end of that wait. If
-// it can, the session must call Idle next, before it waits for anything else.
+// MayIdle reports whether the session with these legs can wait by Idle, and sets until as
+// the end of that wait. It returns false if there is no loop, octets of the client are
+// buffered, or the session has been interrupted. If it returns true, the session must call
+// Idle before it waits for anything else.
 func (r *Runner) MayIdle(client, server *Leg, until time.Time) bool {
 	if r == nil || client.socket() == nil || server.socket() == nil || len(client.Buffered()) > 0 {
 		return false
@@ -73,9 +77,10 @@ func (r *Runner) MayIdle(client, server *Leg, until time.Time) bool {
 	return client.setAlarm(until) == nil && server.setAlarm(time.Time{}) == nil && !client.woken.Load()
 }
 
-// Idle lets the session wait without a Runner. If it returns true, the caller must not
-// touch the session any more: ResumeOn continues it. If it returns false, there is
-// something to do already, and the session goes on.
+// Idle makes the session wait without a Runner for the client, the server, the time set by
+// MayIdle, or an interruption. If it returns true, the caller must not touch the session
+// any more: the loop calls s.ResumeOn when the wait ends. If it returns false, something
+// has happened already, and the caller continues the session.
 func (r *Runner) Idle(s Session, client, server *Leg) bool {
 	client.releaseIO()
 	server.releaseIO()
@@ -88,7 +93,8 @@ func (r *Runner) Idle(s Session, client, server *Leg) bool {
 	return i.loop.Swap(nil) == nil
 }
 
-// Resume ends the wait of Idle: from now on r waits for the legs. ResumeOn calls it first.
+// Resume ends a wait of Idle: from now on the Runner waits for client and server. ResumeOn
+// calls it first.
 func (r *Runner) Resume(client, server *Leg) {
 	client.socket().unawait()
 	server.socket().unawait()

@@ -46,8 +46,8 @@ type quiet interface {
 	look(f func(fd uintptr) bool) (looked bool, err error)
 }
 
-// NewLeg makes a leg of a connection: a socket of this package or of package net, TLS over
-// what ForTLS returns, or any other.
+// NewLeg returns a Leg that reads and writes conn: a socket of this package or of package
+// net, TLS over what ForTLS returns, or any other connection.
 func NewLeg(conn net.Conn) *Leg {
 	l := &Leg{Conn: conn}
 	switch c := conn.(type) {
@@ -62,10 +62,12 @@ func NewLeg(conn net.Conn) *Leg {
 	return l
 }
 
-// Buffered returns what has been read and not consumed. It is valid until the next Fill.
+// Buffered returns the octets that have been read and not consumed. The result is valid
+// until the next Fill.
 func (l *Leg) Buffered() []byte { return l.buf[l.r:l.w] }
 
-// Line returns the first line of what is buffered, with its LF; nil if it is not whole.
+// Line returns the first line of the buffered octets, with its LF. It returns nil if they
+// contain no LF.
 func (l *Leg) Line() []byte {
 	b := l.Buffered()
 	if i := bytes.IndexByte(b, '\n'); i >= 0 {
@@ -77,7 +79,9 @@ func (l *Leg) Line() []byte {
 // ErrFull says that something is longer than the largest buffer.
 var ErrFull = errors.New("longer than the largest buffer")
 
-// Fill waits for more octets, at most until the deadline.
+// Fill waits until octets arrive and adds them to the buffer, or moves them into the pipe
+// of Divert. It fails with a timeout at the deadline, which is none if zero, and after
+// Interrupt.
 func (l *Leg) Fill(deadline time.Time) error {
 	l.Prepare()
 	l.deadline, l.took = deadline, 0
@@ -263,12 +267,12 @@ func (l *Leg) readFD(fd uintptr) bool {
 	return false
 }
 
-// CanSplice reports whether the kernel can move octets between the leg and a SplicePipe:
-// whether it is a plain socket.
+// CanSplice reports whether the kernel can move octets between the leg and a SplicePipe.
+// It can if the leg is a plain socket.
 func (l *Leg) CanSplice() bool { return l.raw != nil }
 
-// Divert has each Fill move octets into p instead of the buffer, at most so many, until
-// Divert is called with nil.
+// Divert makes each Fill move up to most octets into p instead of the buffer. Divert(nil,
+// 0) ends this.
 func (l *Leg) Divert(p *SplicePipe, most int) {
 	l.Prepare()
 	l.into, l.most, l.took = p, most, 0
@@ -288,10 +292,13 @@ func (l *Leg) takeFD(fd uintptr) bool {
 	return true
 }
 
-// Ask has the next Fill write b, once that has found that the peer has said nothing. If it
-// has, Fill returns ErrSpoke and writes nothing. This needs no more system calls than
-// writing and waiting. Ask returns false if the leg cannot do this; then nothing happens. b
-// must not be changed until Fill has returned.
+// Ask makes the next Fill write b before it waits, if the peer has sent nothing. If the
+// peer has sent something, that Fill returns ErrSpoke and writes nothing. allowed limits
+// the time that the write may wait for room. This needs no more system calls than writing
+// and waiting. b must not be changed until Fill has returned.
+//
+// Ask returns true if it will be done so. It returns false, and does nothing, if octets
+// are buffered or the leg is no plain socket.
 func (l *Leg) Ask(b []byte, allowed time.Duration) bool {
 	if l.raw == nil || l.r < l.w {
 		return false
@@ -358,28 +365,29 @@ func (l *Leg) asked(fd uintptr, found error) error {
 	return err
 }
 
-// Interrupt ends the Fill that is under way, or else the next one, with a timeout. Any
-// goroutine may call it.
+// Interrupt makes the Fill that is under way fail with a timeout. If none is under way,
+// the next Fill fails. Any goroutine may call Interrupt.
 func (l *Leg) Interrupt() {
 	l.woken.Store(true)
 	l.Conn.SetReadDeadline(longAgo)
 }
 
-// IsTimeout reports whether err is that of a deadline.
+// IsTimeout reports whether err says that a deadline has passed.
 func IsTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
 var longAgo = time.Unix(1, 0)
 
-// Interrupted reports whether the error of a Fill comes from Interrupt, and not from the
-// deadline.
+// Interrupted reports whether err, which Fill has returned, is the timeout of Interrupt
+// and not that of the deadline.
 func (l *Leg) Interrupted(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) && !l.late()
 }
 
 // Spoke reports, without waiting, whether there is anything to read or the peer has hung
-// up.
+// up. If the leg is neither a plain socket nor TLS over ForTLS, Spoke only reports whether
+// octets are buffered.
 func (l *Leg) Spoke() bool {
 	switch {
 	case l.w > l.r:
@@ -395,7 +403,8 @@ func (l *Leg) Spoke() bool {
 	return l.ready
 }
 
-// Sent reports, without waiting, whether there are octets to read.
+// Sent reports, without waiting, whether there are octets to read. If the leg is neither a
+// plain socket nor TLS over ForTLS, Sent only reports whether octets are buffered.
 func (l *Leg) Sent() bool {
 	switch {
 	case l.w > l.r:
@@ -414,8 +423,10 @@ func (l *Leg) Sent() bool {
 	return n > 0
 }
 
-// Peek returns the first octets that there are to read, three at most, and leaves them
-// there. It waits for some until the deadline; not at all if that has passed.
+// Peek returns up to three octets that have arrived and are not yet read, and leaves them
+// to be read. If there are none, Peek waits for octets until the deadline; it does not
+// wait if the deadline has passed. It returns nothing if none arrive or the leg is no
+// plain socket.
 func (l *Leg) Peek(deadline time.Time) []byte {
 	if l.raw == nil {
 		return nil
@@ -435,22 +446,23 @@ func (l *Leg) Peek(deadline time.Time) []byte {
 	return first[:max(n, 0)]
 }
 
-// CloseWrite tells the peer that nothing more comes, if the connection can.
+// CloseWrite tells the peer that nothing more will be sent. It does nothing if the
+// connection has no such end.
 func (l *Leg) CloseWrite() {
 	if c, ok := l.Conn.(interface{ CloseWrite() error }); ok {
 		c.CloseWrite()
 	}
 }
 
-// Close closes the connection. Nobody may read or write the leg any more.
+// Close closes the connection. The leg must not be read or written afterwards.
 func (l *Leg) Close() {
 	l.Release()
 	l.Conn.Close()
 	l.releaseIO()
 }
 
-// Cut closes the connection at once, without the alert of TLS, which may have to wait. Any
-// goroutine may call it: reads and writes fail.
+// Cut closes the connection at once, without the alert of TLS, because sending it may have
+// to wait. Reads and writes that are under way fail. Any goroutine may call Cut.
 func (l *Leg) Cut() {
 	conn := l.Conn
 	if secure, ok := conn.(*tls.Conn); ok {

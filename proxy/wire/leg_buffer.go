@@ -20,13 +20,14 @@ var (
 // A Buffer is a buffer of middle size, for what is mended of a message.
 type Buffer = [MiddleBuffer]byte
 
-// GetBuffer takes a Buffer from its pool.
+// GetBuffer takes a Buffer from the pool of Buffers.
 func GetBuffer() *Buffer { return middleBuffers.Get().(*Buffer) }
 
-// PutBuffer gives a Buffer back.
+// PutBuffer returns b to the pool of Buffers. The caller must not use b afterwards.
 func PutBuffer(b *Buffer) { middleBuffers.Put(b) }
 
-// Consume drops the first n octets. An empty buffer goes back to its pool.
+// Consume drops the first n buffered octets. If none are left, the buffer returns to its
+// pool.
 func (l *Leg) Consume(n int) {
 	l.r += n
 	if l.r == l.w {
@@ -34,7 +35,7 @@ func (l *Leg) Consume(n int) {
 	}
 }
 
-// Release drops what is buffered.
+// Release drops all buffered octets and returns the buffer to its pool.
 func (l *Leg) Release() {
 	switch len(l.buf) {
 	case SmallBuffer:
@@ -47,11 +48,11 @@ func (l *Leg) Release() {
 	l.buf, l.r, l.w = nil, 0, 0
 }
 
-// Forget drops what is buffered, and the buffer: after a panic it may be in its pool
-// already.
+// Forget drops all buffered octets and does not return the buffer to its pool: after a
+// panic it may be there already.
 func (l *Leg) Forget() { l.buf, l.r, l.w = nil, 0, 0 }
 
-// Replace replaces the first n octets by others.
+// Replace replaces the first n buffered octets by octets, which may be longer or shorter.
 func (l *Leg) Replace(n int, octets []byte) {
 	rest := append([]byte(nil), l.buf[l.r+n:l.w]...)
 	for l.r = 0; len(octets)+len(rest) > len(l.buf); {

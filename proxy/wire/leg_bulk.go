@@ -8,8 +8,10 @@ type Bulk struct {
 	pipe *SplicePipe // nil: it does not pay now, or none is to be had
 }
 
-// Pass writes what the last Fill of from has read, in one write, and decides how the next
-// one reads. It reports whether there was anything.
+// Pass writes the octets that the last Fill of from has read to the leg to, in one write.
+// allowed limits the time that the write may wait for room. moved is false if there were
+// no octets, or if a write from the buffer failed. Pass also chooses whether the next Fill
+// of from reads into a pipe, see Leg.Divert.
 func (b *Bulk) Pass(to, from *Leg, allowed time.Duration) (moved bool, err error) {
 	if from.into != nil {
 		if from.took == 0 {
@@ -38,7 +40,8 @@ func (b *Bulk) Pass(to, from *Leg, allowed time.Duration) (moved bool, err error
 	return true, nil
 }
 
-// End must be called when nothing more is passed from the leg.
+// End ends the use of a pipe, so that Fill of from reads into the buffer again. It must be
+// called when Pass is not called any more for from.
 func (b *Bulk) End(from *Leg) {
 	from.Divert(nil, 0)
 	if b.pipe != nil {

@@ -41,8 +41,8 @@ var ioStates = sync.Pool{New: func() any {
 	return h
 }}
 
-// Prepare gets the leg what it reads and writes with. It must be called before two
-// goroutines use the leg at the same time.
+// Prepare gives the leg the state that its reads and writes need. Reads and writes call it
+// themselves. It must be called before two goroutines use the leg at the same time.
 func (l *Leg) Prepare() {
 	if l.ioState == nil {
 		l.ioState = ioStates.Get().(*ioState)

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Write sends all of b. Once it has to wait for room, it may take as long as allowed.
+// Write writes all of b. If it has to wait for room, it fails with a timeout when allowed
+// has passed. After an error, part of b may have been written, and Broken is set.
 func (l *Leg) Write(b []byte, allowed time.Duration) error {
 	if len(b) == 0 {
 		return nil
@@ -28,7 +29,8 @@ func (l *Leg) Write(b []byte, allowed time.Duration) error {
 	return err
 }
 
-// WritePipe is Write for what is in a pipe. The leg must be a plain socket.
+// WritePipe writes all octets that p contains, as Write writes those of b. The leg must be
+// a plain socket.
 func (l *Leg) WritePipe(p *SplicePipe, allowed time.Duration) error {
 	l.Prepare()
 	l.from = p
@@ -38,7 +40,7 @@ func (l *Leg) WritePipe(p *SplicePipe, allowed time.Duration) error {
 	return err
 }
 
-// Stalled reports whether the last write may have waited.
+// Stalled reports whether the last Write or WritePipe may have had to wait for room.
 func (l *Leg) Stalled() bool { return l.raw == nil || l.ioState != nil && l.writeArmed }
 
 // writeRaw writes to a plain socket. It sets a deadline only if it has to wait.
@@ -99,12 +101,12 @@ func (l *Leg) writeSome(fd uintptr) error {
 	return err
 }
 
-// InterruptWrite makes writes that would wait fail with a timeout, until ResumeWrite. Any
-// goroutine may call it.
+// InterruptWrite makes writes that would wait for room fail with a timeout, until
+// ResumeWrite. Any goroutine may call it.
 func (l *Leg) InterruptWrite() {
 	l.writeWoken.Store(true)
 	l.Conn.SetWriteDeadline(longAgo)
 }
 
-// ResumeWrite undoes InterruptWrite.
+// ResumeWrite ends the effect of InterruptWrite: writes wait for room again.
 func (l *Leg) ResumeWrite() { l.writeWoken.Store(false) }

@@ -8,10 +8,10 @@ import (
 	"runtime"
 )
 
-// Listen returns a Listener that accepts from sockets of package net, which must not be
-// used any more. It starts the loops. Each loop occupies one of the runtime's processors
-// (runtime.GOMAXPROCS), even while it waits; one is left for everything else, such as
-// collecting garbage.
+// Listen returns a Listener that accepts from sockets, which are of package net and must
+// not be used afterwards. It accepts nothing before Serve. Listen starts the loops if they
+// do not run. Each loop occupies one of the runtime's processors (runtime.GOMAXPROCS),
+// even while it waits; one is left for everything else, such as collecting garbage.
 func (ls *Loops) Listen(sockets ...net.Listener) (*Listener, error) {
 	if err := ls.start(); err != nil {
 		return nil, err
@@ -47,8 +47,9 @@ func (ls *Loops) start() error {
 	return nil
 }
 
-// Serve calls open with each connection that is accepted, on a Runner of the loop that
-// the connection is in, until the Listener is closed. It does not wait.
+// Serve begins to accept, and returns without waiting. Until the Listener is closed, it
+// calls open for each accepted connection, with a Runner of the loop that the connection
+// is in.
 func (l *Listener) Serve(open func(*Runner, net.Conn)) {
 	l.open = open
 	l.loops.mu.Lock()
@@ -59,7 +60,8 @@ func (l *Listener) Serve(open func(*Runner, net.Conn)) {
 	}
 }
 
-// Go runs f on a Runner of a loop, or on a worker if there is no loop. It does not wait.
+// Go runs f on a Runner of a loop, and returns without waiting. If no loop has started, f
+// runs on a worker with a nil Runner.
 func (ls *Loops) Go(f func(*Runner)) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()

@@ -41,8 +41,8 @@ func NewLoops(c Config) *Loops {
 	return ls
 }
 
-// HeldTurns returns how many turns of the loops took longer than 100 ms. The other
-// sessions of the loop waited meanwhile.
+// HeldTurns returns how many turns of the loops have taken longer than 100 ms. The other
+// sessions of the loop wait during such a turn.
 func (ls *Loops) HeldTurns() uint64 { return ls.turnsHeld.Load() }
 
 // guard calls f, which belongs to no session, and logs a panic of it.

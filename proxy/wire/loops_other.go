@@ -33,13 +33,13 @@ func (*Runner) Adopt(net.Conn, netip.AddrPort) (net.Conn, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// Listen returns a Listener that accepts from sockets.
+// Listen returns a Listener that accepts from sockets. It accepts nothing before Serve.
 func (ls *Loops) Listen(sockets ...net.Listener) (*Listener, error) {
 	return &Listener{loops: ls, Sockets: sockets}, nil
 }
 
-// Serve calls open with each connection that is accepted, on a worker, until the Listener
-// is closed. It does not wait.
+// Serve begins to accept, and returns without waiting. Until the Listener is closed, it
+// calls open for each accepted connection, on a worker and with a nil Runner.
 func (l *Listener) Serve(open func(*Runner, net.Conn)) {
 	l.open = open
 	for _, socket := range l.Sockets {
@@ -68,7 +68,7 @@ func (l *Listener) accept(socket net.Listener) (open bool) {
 	return true
 }
 
-// Go runs f on a worker. It does not wait.
+// Go runs f on a worker, with a nil Runner, and returns without waiting.
 func (ls *Loops) Go(f func(*Runner)) { ls.workers.do(func() { f(nil) }) }
 
 func (w *Watch) inLoop(func()) bool { return false }

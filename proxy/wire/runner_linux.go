@@ -99,8 +99,9 @@ func (r *Runner) runOffLoop() {
 // sends faster than it is read would otherwise keep the loop for ever.
 const maxReads = 16
 
-// BeforeRead counts a read that is about to be made. After maxReads it lets the loop
-// serve others first.
+// BeforeRead must be called before each read of the session. When r has read more than
+// maxReads times in a turn, BeforeRead ends the turn, so that the loop serves other
+// sessions, and returns in a later turn.
 func (r *Runner) BeforeRead() {
 	if r == nil {
 		return
@@ -111,14 +112,15 @@ func (r *Runner) BeforeRead() {
 	}
 }
 
-// Runs tells which session r runs, so that a panic of the loop can be blamed on it.
+// Runs records that r runs the session s, so that a panic of the loop can be blamed on s.
 func (r *Runner) Runs(s Session) {
 	if r != nil {
 		r.session = s
 	}
 }
 
-// Spoil ends r with the work that it does now: it has panicked.
+// Spoil marks r as not to be used for another session, because its present work has
+// panicked. r ends with that work.
 func (r *Runner) Spoil() {
 	if r != nil {
 		r.spoilt = true

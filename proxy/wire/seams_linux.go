@@ -35,8 +35,8 @@ func (s *socket) isIdle() bool {
 	return s.directions[reading].waiter == p && client.ioState == nil && server.ioState == nil
 }
 
-// OnDrained has f called within each read of a socket in a loop that has left nothing. It
-// is for tests.
+// OnDrained makes each read of a socket in a loop call f, within the read, if the read has
+// left nothing in the socket. It is for tests.
 func (l *Leg) OnDrained(f func()) { l.quiet = drained{l.quiet, f} }
 
 type drained struct {

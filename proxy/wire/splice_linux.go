@@ -14,7 +14,7 @@ type SplicePipe struct {
 	n    int // octets in it
 }
 
-// NewSplicePipe makes one.
+// NewSplicePipe returns an empty pipe. The caller closes it.
 func NewSplicePipe() (*SplicePipe, error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
@@ -24,7 +24,7 @@ func NewSplicePipe() (*SplicePipe, error) {
 	return &SplicePipe{r: fds[0], w: fds[1]}, nil
 }
 
-// Close closes the pipe, with what is in it.
+// Close closes the pipe. The octets in it are lost.
 func (c *SplicePipe) Close() {
 	unix.Close(c.r)
 	unix.Close(c.w)

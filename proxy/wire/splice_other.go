@@ -10,7 +10,7 @@ type SplicePipe struct {
 	n int // octets in it
 }
 
-// NewSplicePipe makes one.
+// NewSplicePipe returns an error: there are no pipes for splicing on this system.
 func NewSplicePipe() (*SplicePipe, error) { return nil, errors.ErrUnsupported }
 
 func (*SplicePipe) Close()                         {}

@@ -18,9 +18,9 @@ type Watch struct {
 	defect  *Defect // a panic of the read, which Stop repeats; valid once done
 }
 
-// StartWatch begins to watch. wake is called once, by another goroutine or by the loop, when
-// there is something to read or the connection has ended. It must not wait. Nobody else may
-// read the leg until Stop.
+// StartWatch begins to watch server. When there is something to read or the connection has
+// ended, another goroutine or the loop calls wake, at most once. wake must not wait. Only
+// the Watch may read server until Stop.
 func StartWatch(server *Leg, wake func()) *Watch {
 	w := &Watch{server: server, done: make(chan struct{})}
 	server.Prepare() // before the goroutine does, at the same time as somebody else
@@ -41,11 +41,12 @@ func (w *Watch) run(wake func()) {
 	}
 }
 
-// HasFired reports whether wake has been called, or is about to be.
+// HasFired reports whether wake, the function passed to StartWatch, has been called or is
+// about to be called.
 func (w *Watch) HasFired() bool { return w.fired.Load() }
 
-// Stop ends the watch. It reports whether the server has said something or has hung up,
-// with the error if that is known.
+// Stop ends the watch. spoke reports whether the server has sent something or has hung up.
+// err is why reading ended; it is nil if that is not known.
 func (w *Watch) Stop() (spoke bool, err error) {
 	if w.looped {
 		w.stopped = true
