@@ -36,7 +36,8 @@ type Acceptor struct {
 	configs map[Weaknesses]*tls.Config // by the weaknesses that are allowed together
 }
 
-// NewAcceptor returns an acceptor. The error joins a [*SettingError] for each mistake.
+// NewAcceptor returns an Acceptor with the settings of leg. The error joins a
+// [*SettingError] for each mistake in leg.
 func NewAcceptor(leg ClientLeg) (*Acceptor, error) {
 	known := leg.known()
 	errs := []error{leg.check()}
@@ -57,9 +58,9 @@ func NewAcceptor(leg ClientLeg) (*Acceptor, error) {
 	return &Acceptor{leg: leg, configs: make(map[Weaknesses]*tls.Config)}, nil
 }
 
-// Config returns the configuration for a client at this address, today. There is one
-// configuration for each set of weaknesses that are allowed together, with its own keys
-// for session tickets. The caller must not change or clone it.
+// Config returns the TLS configuration for clients at the address client, with the
+// allowances in force now. It is shared by all callers for which the same weaknesses are
+// allowed, and holds their keys for session tickets, so they must not change or clone it.
 func (a *Acceptor) Config(client netip.Addr) *tls.Config {
 	active := a.leg.active(client, time.Now())
 	a.mu.Lock()
@@ -154,15 +155,16 @@ type offer struct {
 
 type offerKey struct{}
 
-// Stale reports whether files of certificates should be looked at again.
+// Stale reports whether Refresh would look at the certificate files now: see
+// [Store.Stale].
 func (a *Acceptor) Stale() bool { return a.leg.Store.Stale() }
 
-// Refresh looks at these files: see [Store.Refresh].
+// Refresh reads certificate files that have changed: see [Store.Refresh].
 func (a *Acceptor) Refresh() { a.leg.Store.Refresh() }
 
-// Handshake performs the handshake with a client at this address. The error is an
-// [*Error], for [Explain]; the connection is then unusable. ctx limits only the
-// handshake.
+// Handshake performs the TLS handshake on conn as the server, with the configuration for
+// the address client, and returns the TLS connection. The error is an [*Error], for
+// [Explain]; conn is then unusable. ctx limits only the handshake.
 func (a *Acceptor) Handshake(ctx context.Context, conn net.Conn, client netip.Addr) (*tls.Conn, error) {
 	var o offer
 	secure := tls.Server(conn, a.Config(client))
@@ -287,8 +289,9 @@ func (a *Acceptor) advice(t terms, o offer, client netip.Addr, now time.Time) st
 	return fmt.Sprintf("; it would need %s allowed", best)
 }
 
-// Warnings returns what an administrator should know: allowances that end or have ended,
-// and certificates and authorities near their end.
+// Warnings returns what an administrator should know at the time now, one text for each
+// item: allowances that end soon or have ended, and certificates and authorities near
+// their end.
 func (a *Acceptor) Warnings(now time.Time) []string {
 	return slices.Concat(a.leg.warnings(now), a.leg.Store.Warnings(now), a.leg.ClientRoots.warnings(now))
 }

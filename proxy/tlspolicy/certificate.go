@@ -17,7 +17,8 @@ import (
 // A Pin is the SHA-256 fingerprint of a certificate.
 type Pin [sha256.Size]byte
 
-// ParsePin parses a fingerprint: 64 hexadecimal digits, with or without colons.
+// ParsePin returns the fingerprint that text gives as 64 hexadecimal digits, with or
+// without colons. Any other text is an error.
 func ParsePin(text string) (Pin, error) {
 	raw, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(text), ":", ""))
 	if err != nil || len(raw) != sha256.Size {
@@ -26,7 +27,8 @@ func ParsePin(text string) (Pin, error) {
 	return Pin(raw), nil
 }
 
-// String returns the fingerprint as OpenSSL prints it.
+// String returns the fingerprint as OpenSSL prints it: upper-case hexadecimal octets,
+// separated by colons.
 func (p Pin) String() string {
 	var b strings.Builder
 	for i, octet := range p {
@@ -53,8 +55,8 @@ type Info struct {
 	SelfSigned  bool
 }
 
-// DaysLeft returns for how many whole days the certificate is still valid. It is negative
-// after the end.
+// DaysLeft returns the number of whole days from now to the end of the certificate. It is
+// negative a day or more after the end.
 func (i Info) DaysLeft(now time.Time) int { return int(i.NotAfter.Sub(now) / (24 * time.Hour)) }
 
 func info(cert *x509.Certificate, source string) Info {
@@ -159,5 +161,6 @@ func describe(cert *x509.Certificate) string {
 		cert.NotBefore.Format(time.DateOnly), cert.NotAfter.Format(time.DateOnly), fingerprint(cert))
 }
 
-// Inspect returns the content of a certificate that a peer has shown.
+// Inspect returns the content of cert, a certificate that a peer has shown. Its Source is
+// empty.
 func Inspect(cert *x509.Certificate) Info { return info(cert, "") }

@@ -59,7 +59,8 @@ type toServer struct {
 // from the destinations of clients, so their number is otherwise unlimited.
 const manyServers = 1000
 
-// NewDialer returns a dialer. The error joins a [*SettingError] for each mistake.
+// NewDialer returns a Dialer with the settings of leg. The error joins a [*SettingError]
+// for each mistake in leg.
 func NewDialer(leg ServerLeg) (*Dialer, error) {
 	var errs []error
 	named := leg.known()
@@ -111,8 +112,9 @@ func (p Protocol) opportunistic() Protocol {
 	return p
 }
 
-// Config returns the configuration for a server of this name or address, without a port,
-// today. It has its own session cache. The caller must not change or clone it.
+// Config returns the TLS configuration for server, a name or address without a port, with
+// the allowances in force now. It is shared by all callers that ask for the same server,
+// and holds their session cache, so they must not change or clone it.
 func (d *Dialer) Config(server string) *tls.Config { return d.configFor(server, false) }
 
 // configFor is Config; with classic it offers no ML-KEM.
@@ -156,19 +158,20 @@ func (d *Dialer) config(to toServer) *tls.Config {
 	return c
 }
 
-// Stale reports whether files of our certificates should be looked at again.
+// Stale reports whether Refresh would look at the files of our certificates now: see
+// [Store.Stale]. It is false if the dialer has no certificates.
 func (d *Dialer) Stale() bool { return d.leg.Store != nil && d.leg.Store.Stale() }
 
-// Refresh looks at these files: see [Store.Refresh].
+// Refresh reads files of our certificates that have changed: see [Store.Refresh].
 func (d *Dialer) Refresh() {
 	if d.leg.Store != nil {
 		d.leg.Store.Refresh()
 	}
 }
 
-// Handshake performs the handshake with a server of this name or address. The error is an
-// [*Error], for [Explain]; the connection is then unusable. ctx limits only the
-// handshake.
+// Handshake performs the TLS handshake on conn as the client, with the configuration for
+// server, a name or address without a port. It returns the TLS connection. The error is an
+// [*Error], for [Explain]; conn is then unusable. ctx limits only the handshake.
 func (d *Dialer) Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
 	return d.handshake(ctx, conn, d.configFor(server, false))
 }
@@ -229,8 +232,9 @@ func (d *Dialer) explain(err error) *Error {
 	return e
 }
 
-// Warnings returns what an administrator should know: allowances that end or have ended,
-// servers that are not verified, and certificates and authorities near their end.
+// Warnings returns what an administrator should know at the time now, one text for each
+// item: allowances that end soon or have ended, a server that is not verified, and
+// certificates and authorities near their end.
 func (d *Dialer) Warnings(now time.Time) []string {
 	texts := d.leg.warnings(now)
 	if d.leg.Verification == Unverified {

@@ -55,9 +55,10 @@ func Reasons() []string {
 	}
 }
 
-// Explain returns why a handshake, or a TLS connection after it, has failed: a reason for
-// metrics, one of [Reasons], and a text for the log. It knows most about the errors of
-// [Acceptor.Handshake] and [Dialer.Handshake], and accepts any other error.
+// Explain returns why a handshake, or a TLS connection after it, has failed with err: a
+// reason for metrics, one of [Reasons], and a text for the log. It accepts any error, and
+// knows most about those of [Acceptor.Handshake] and [Dialer.Handshake]. Both results are
+// "" if err is nil.
 func Explain(err error) (reason, text string) {
 	if err == nil {
 		return "", ""
@@ -88,8 +89,8 @@ func classify(err error, peer string) *Error {
 	return said(err)
 }
 
-// HungUp reports whether an error means that the peer has closed the connection between
-// two messages.
+// HungUp reports whether err means that the peer has closed the connection between two
+// messages.
 func HungUp(err error) bool {
 	return errors.Is(err, io.EOF) || slices.ContainsFunc(hungUp, func(want error) bool { return errors.Is(err, want) })
 }

@@ -21,10 +21,11 @@ const (
 
 var keyExchangeNames = [...]string{"", "hybrid", "classic"}
 
-// String returns the name that UnmarshalText accepts.
+// String returns the name of k that UnmarshalText accepts: "", "hybrid" or "classic".
 func (k KeyExchange) String() string { return keyExchangeNames[k] }
 
-// UnmarshalText accepts "", "hybrid" and "classic".
+// UnmarshalText sets k to the key exchange named text: "", "hybrid" or "classic". Any
+// other text is an error.
 func (k *KeyExchange) UnmarshalText(text []byte) error {
 	i, err := oneof.Index(string(text), keyExchangeNames[:])
 	*k = KeyExchange(i)
@@ -53,7 +54,7 @@ func stopsAtHello(conn *tls.Conn, e *Error) bool {
 	return e.Reason == "closed" || e.Reason == "timeout" || alerted && e.Reason != "version"
 }
 
-// KeyExchange describes for people which key shares the hello offers.
+// KeyExchange returns a text for people that says which key shares our ClientHello offers.
 func (d *Dialer) KeyExchange() string {
 	switch {
 	case !offersMLKEM(d.Config("")):

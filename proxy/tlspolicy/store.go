@@ -49,7 +49,9 @@ type identity struct {
 	badAt time.Time     // the time of that error
 }
 
-// NewStore reads certificates. The error has all mistakes.
+// NewStore returns a Store with the certificates and keys in the files of sources. If any
+// of them cannot be used, or sources is empty, it returns an error that joins all
+// mistakes.
 func NewStore(sources ...Source) (*Store, error) {
 	var identities []*identity
 	var errs []error
@@ -103,13 +105,14 @@ func look(source Source) ([]os.FileInfo, error) {
 // current returns the identities in use.
 func (s *Store) current() []*identity { return *s.identities.Load() }
 
-// Stale reports whether the last look at the files was at least five seconds ago and no
-// look is in progress.
+// Stale reports whether Refresh would look at the files now: the last look was at least
+// five seconds ago, and no look is in progress.
 func (s *Store) Stale() bool { return time.Now().UnixNano() >= s.next.Load() && !s.looking.Load() }
 
-// Refresh looks at the files if the store is stale, and waits for that, at most a second.
-// A look that takes longer goes on, and its result is used when it is there. If several
-// callers call Refresh, one looks, and the others return at once.
+// Refresh looks at the files if the store is stale, and uses the certificates of those
+// that have changed. It waits for this at most a second. A look that takes longer goes on,
+// and its result is used when it is ready. If several callers call Refresh, one of them
+// looks, and the others return at once.
 func (s *Store) Refresh() {
 	if !s.Stale() || !s.looking.CompareAndSwap(false, true) {
 		return
@@ -167,7 +170,8 @@ func unchanged(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-// Infos returns the certificates in use, in the order in which they were given.
+// Infos returns the content of each certificate in use, in the order of the sources of
+// NewStore.
 func (s *Store) Infos() []Info {
 	s.Refresh()
 	var infos []Info
@@ -185,7 +189,8 @@ type Failure struct {
 	Err  string    // what is wrong with the files
 }
 
-// Failures returns the failures found at the last look at the files.
+// Failures returns the certificates whose changed files were not valid at the last look at
+// the files.
 func (s *Store) Failures() []Failure {
 	var list []Failure
 	for _, id := range s.current() {
@@ -196,8 +201,9 @@ func (s *Store) Failures() []Failure {
 	return list
 }
 
-// Warnings returns what is wrong with the certificates in use: their dates, their chains,
-// and changed files that are not valid.
+// Warnings returns what is wrong at the time now with the certificates in use, one text
+// for each fault: their dates, their chains, their weaknesses, and changed files that are
+// not valid.
 func (s *Store) Warnings(now time.Time) []string {
 	s.Refresh()
 	var texts []string

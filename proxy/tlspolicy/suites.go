@@ -21,7 +21,8 @@ var versions = [...]struct {
 	{tls.VersionTLS13, "1.3"},
 }
 
-// Version returns the name of a version: "1.0" to "1.3", or "other".
+// Version returns the name of a TLS version. id is its number as in crypto/tls. The name
+// is "1.0" to "1.3", or "other" for any other number.
 func Version(id uint16) string {
 	for _, v := range versions {
 		if v.id == id {
@@ -31,7 +32,8 @@ func Version(id uint16) string {
 	return "other"
 }
 
-// Versions returns all names that [Version] can return.
+// Versions returns all names that [Version] can return, the oldest version first and
+// "other" last.
 func Versions() []string {
 	var names []string
 	for _, v := range versions {
@@ -40,7 +42,8 @@ func Versions() []string {
 	return append(names, "other")
 }
 
-// ParseVersion returns the version of a name, "1.0" to "1.3".
+// ParseVersion returns the TLS version, as in crypto/tls, that name means: "1.0" to "1.3".
+// Any other name is an error.
 func ParseVersion(name string) (uint16, error) {
 	for _, v := range versions {
 		if v.name == name {
@@ -101,7 +104,8 @@ var suiteTable = sync.OnceValue(func() []suite {
 	return table
 })
 
-// Suite returns IANA's name of a suite, or "other" if crypto/tls does not support it.
+// Suite returns IANA's name of the suite with the number id, or "other" if crypto/tls does
+// not support it.
 func Suite(id uint16) string {
 	for _, s := range suiteTable() {
 		if s.id == id {
@@ -133,7 +137,8 @@ type Ciphers struct {
 	list []uint16
 }
 
-// ParseCiphers parses "modern", "legacy", or a list of suites by IANA's names.
+// ParseCiphers returns the Ciphers that words mean: the single word "modern" or "legacy",
+// or IANA's names of suites before TLS 1.3. An unknown word, or none, is an error.
 func ParseCiphers(words ...string) (Ciphers, error) {
 	if len(words) == 1 && (words[0] == "modern" || words[0] == "legacy") {
 		return Ciphers{word: words[0]}, nil

@@ -19,7 +19,8 @@ type Roots struct {
 	files string
 }
 
-// ReadRoots reads authorities from PEM files.
+// ReadRoots returns the authorities whose certificates are in files (PEM). The error joins
+// the errors of all files. It is an error to give no file.
 func ReadRoots(files ...string) (*Roots, error) {
 	r := &Roots{pool: x509.NewCertPool()}
 	var errs []error
@@ -40,7 +41,8 @@ func ReadRoots(files ...string) (*Roots, error) {
 	return r, errors.Join(errs...)
 }
 
-// Infos returns the authorities as they were read.
+// Infos returns the content of each authority's certificate, in the order in which they
+// were read.
 func (r *Roots) Infos() []Info {
 	var infos []Info
 	for _, cert := range r.certs {

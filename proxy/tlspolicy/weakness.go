@@ -59,7 +59,8 @@ var weaknessTable = [...]struct {
 	{AnyName, "any-name-in-certificates", "a server's certificate may bear any name, if only an authority signed it: any other customer of that authority can pose as this server."},
 }
 
-// ParseWeakness returns the weakness of this name. The error lists all names.
+// ParseWeakness returns the weakness called name. For an unknown name the error lists all
+// names, or says that crypto/tls cannot do what name asks for.
 func ParseWeakness(name string) (Weaknesses, error) {
 	for _, row := range weaknessTable {
 		if row.name == name {
@@ -88,10 +89,10 @@ func AllWeaknesses() Weaknesses {
 	return all
 }
 
-// Has reports whether w contains all of these.
+// Has reports whether w contains all weaknesses in these.
 func (w Weaknesses) Has(these Weaknesses) bool { return w&these == these }
 
-// List returns the weaknesses of the set one by one, in the order of the table.
+// List returns the weaknesses in w as sets of one, in the order of the table.
 func (w Weaknesses) List() []Weaknesses {
 	var each []Weaknesses
 	for _, row := range weaknessTable {
@@ -102,7 +103,7 @@ func (w Weaknesses) List() []Weaknesses {
 	return each
 }
 
-// String returns the names of the weaknesses, separated by commas.
+// String returns the names of the weaknesses in w, separated by ", ".
 func (w Weaknesses) String() string {
 	var names []string
 	for _, row := range weaknessTable {
@@ -113,7 +114,7 @@ func (w Weaknesses) String() string {
 	return strings.Join(names, ", ")
 }
 
-// Doc describes each weakness of the set in one line.
+// Doc returns a line for each weakness in w that describes it.
 func (w Weaknesses) Doc() string {
 	var docs []string
 	for _, row := range weaknessTable {
@@ -188,9 +189,9 @@ func days(d time.Duration) string {
 	}
 }
 
-// Needs returns the weaknesses that must be allowed for a version of TLS with a suite,
-// both as in crypto/tls. legacy reports whether legacy [Ciphers] are needed too, as for
-// CBC in TLS 1.2. Needs ignores certificates.
+// Needs returns the weaknesses that must be allowed for a connection with this TLS version
+// and cipher suite, both numbered as in crypto/tls. legacy reports whether legacy
+// [Ciphers] are needed too, as for CBC in TLS 1.2. Needs ignores certificates.
 func Needs(version, suite uint16) (weak Weaknesses, legacy bool) {
 	weak = versionWeakness(version)
 	for _, s := range suiteTable() {
@@ -202,5 +203,6 @@ func Needs(version, suite uint16) (weak Weaknesses, legacy bool) {
 	return weak, legacy
 }
 
-// OfProtocol returns the set of all weaknesses of versions and suites.
+// OfProtocol returns the set of all weaknesses of TLS versions and cipher suites, as
+// opposed to those of certificates.
 func OfProtocol() Weaknesses { return ofProtocol }
