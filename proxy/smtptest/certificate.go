@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Certificate returns a self-signed certificate for these host names and addresses, valid
-// for a day, and a pool that verifies it.
+// Certificate returns a self-signed certificate for names, which are host names and
+// addresses, valid for a day, and a pool that verifies it.
 func Certificate(names ...string) (tls.Certificate, *x509.CertPool, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

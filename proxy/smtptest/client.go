@@ -79,7 +79,8 @@ type Result struct {
 // A Dial makes a connection to the server.
 type Dial func() (net.Conn, error)
 
-// Deliver makes one attempt to deliver a message, over one connection.
+// Deliver makes one attempt to deliver m, over one connection made by dial, and returns
+// its result. If dial fails, the result is Queued with the error of dial.
 func (c Client) Deliver(dial Dial, m Message) Result {
 	if c.Hello == "" {
 		c.Hello = "client.example.com"
@@ -104,8 +105,8 @@ func (c Client) Deliver(dial Dial, m Message) Result {
 	return a.result
 }
 
-// DeliverUntilDone makes attempts until the message is no longer queued, or up to this
-// number. It returns all results.
+// DeliverUntilDone calls Deliver until m is no longer queued, at most attempts times. It
+// returns the results of all attempts, in order.
 func (c Client) DeliverUntilDone(dial Dial, m Message, attempts int) []Result {
 	var results []Result
 	for range attempts {

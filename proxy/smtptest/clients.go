@@ -12,7 +12,8 @@ func Clients() []Client {
 	}
 }
 
-// LookupClient returns the row of this name.
+// LookupClient returns the client called name in the table of [Clients], and whether there
+// is one.
 func LookupClient(name string) (Client, bool) {
 	for _, c := range Clients() {
 		if c.Name == name {
@@ -22,7 +23,8 @@ func LookupClient(name string) (Client, bool) {
 	return Client{}, false
 }
 
-// WithAuth returns c with this form of AUTH or XAUTH.
+// WithAuth returns a copy of c that authenticates by the command form, a form of AUTH or
+// XAUTH such as [AuthInitial], whether or not the server offers it.
 func (c Client) WithAuth(form string) Client {
 	c.Auth = Text{form, "assumed: chosen for a variant"}
 	return c

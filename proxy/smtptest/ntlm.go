@@ -72,15 +72,16 @@ func ntlmFlags(flags uint32, seal bool) uint32 {
 	return flags
 }
 
-// NTLM1 returns a first message in base64. seal reports whether the client can seal.
+// NTLM1 returns the client's first NTLM message, a NEGOTIATE_MESSAGE, in base64. seal says
+// whether it has the flag of a client that can seal.
 func NTLM1(seal bool) string {
 	m := ntlmMessage(ntlmHeader1, 1)
 	binary.LittleEndian.PutUint32(m[12:], ntlmFlags(ntlmFlags1, seal))
 	return base64.StdEncoding.EncodeToString(m)
 }
 
-// NTLM2 returns the server's message in base64: its challenge for a client with all flags
-// of NTLM1.
+// NTLM2 returns the server's NTLM message, the challenge, in base64. It is for a client
+// with all flags of NTLM1. The challenge is always the same.
 func NTLM2() string { return ntlmType2(ntlmFlags1) }
 
 // ntlmType2 returns a message with the server's flags that the client has too.
@@ -92,8 +93,10 @@ func ntlmType2(client uint32) string {
 	return base64.StdEncoding.EncodeToString(m)
 }
 
-// NTLM3 returns the answer to type2, the challenge, both in base64. The answer is NTLMv1,
-// of the user "exchange" and the password. seal sets bit 0x20 of the flags at octet 60.
+// NTLM3 returns the client's answer to type2, the server's challenge, both in base64. The
+// answer is NTLMv1, of the user "exchange" with the password. seal says whether it has the
+// flag of a client that can seal, bit 0x20 of the flags at octet 60. It is an error if
+// type2 is no challenge.
 func NTLM3(type2, password string, seal bool) (string, error) {
 	challenge, err := ntlmParse(type2, 2, ntlmHeader2)
 	if err != nil {

@@ -15,17 +15,18 @@ type Step struct {
 	do   func(*wire) error
 }
 
-// Say writes lines, each with its CRLF, in one write.
+// Say returns a step that writes lines, each with its CRLF, in one write.
 func Say(lines ...string) Step {
 	return Step{fmt.Sprintf("saying %q", lines), func(w *wire) error { return w.say(lines...) }}
 }
 
-// Send writes octets as they are.
+// Send returns a step that writes octets as they are.
 func Send(octets string) Step {
 	return Step{fmt.Sprintf("sending %q", cut(octets)), func(w *wire) error { return w.send([]byte(octets)) }}
 }
 
-// Expect reads lines and fails if they differ from these.
+// Expect returns a step that reads as many lines as are given. It fails if a line differs
+// from the one given.
 func Expect(lines ...string) Step {
 	return Step{fmt.Sprintf("expecting %q", lines), func(w *wire) error {
 		for _, want := range lines {
@@ -41,7 +42,8 @@ func Expect(lines ...string) Step {
 	}}
 }
 
-// ExpectOctets reads octets and fails if they differ from these.
+// ExpectOctets returns a step that reads as many octets as are given. It fails if they
+// differ from octets.
 func ExpectOctets(octets string) Step {
 	return Step{fmt.Sprintf("expecting the octets %q", cut(octets)), func(w *wire) error {
 		w.conn.SetReadDeadline(time.Now().Add(w.timeout))
@@ -57,7 +59,8 @@ func ExpectOctets(octets string) Step {
 	}}
 }
 
-// ExpectEnd waits for the peer to hang up, and fails if it sends anything.
+// ExpectEnd returns a step that waits for the peer to hang up. It fails if the peer sends
+// anything or does not hang up in time.
 func ExpectEnd() Step {
 	return Step{"expecting the end", func(w *wire) error {
 		w.conn.SetReadDeadline(time.Now().Add(w.timeout))
@@ -74,17 +77,19 @@ func ExpectEnd() Step {
 	}}
 }
 
-// Pause calls wait and continues when it returns.
+// Pause returns a step that calls wait and ends when wait returns.
 func Pause(wait func()) Step {
 	return Step{"pausing", func(*wire) error { wait(); return nil }}
 }
 
-// ServerTLS begins TLS as the server. It fails if the peer has sent octets too early.
+// ServerTLS returns a step that performs a TLS handshake with config as the server. The
+// following steps are inside TLS. It fails if the peer has sent octets too early.
 func ServerTLS(config *tls.Config) Step {
 	return Step{"TLS as the server", func(w *wire) error { return handshake(w, tls.Server(w.conn, config)) }}
 }
 
-// ClientTLS begins TLS as the client, see [ServerTLS].
+// ClientTLS returns a step that performs a TLS handshake with config as the client. The
+// following steps are inside TLS. It fails if the peer has sent octets too early.
 func ClientTLS(config *tls.Config) Step {
 	return Step{"TLS as the client", func(w *wire) error { return handshake(w, tls.Client(w.conn, config)) }}
 }
@@ -97,14 +102,14 @@ func handshake(w *wire, conn *tls.Conn) error {
 	return conn.Handshake()
 }
 
-// Close hangs up.
+// Close returns a step that closes the connection.
 func Close() Step {
 	return Step{"closing", func(w *wire) error { return w.conn.Close() }}
 }
 
-// Play performs the steps in order over a connection. The error is the first one, with
-// the number of its step, from 1. timeout limits each read and write. The connection
-// stays open unless there is a step [Close].
+// Play performs steps in order over conn, up to the first that fails. It returns that
+// step's error with its number, from 1; nil if none fails. timeout limits each read and
+// write. conn stays open unless there is a step [Close].
 func Play(conn net.Conn, timeout time.Duration, steps ...Step) error {
 	w := newWire(conn, timeout, "C")
 	for i, step := range steps {

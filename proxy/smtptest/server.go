@@ -62,7 +62,8 @@ type Server struct {
 	Mend func(*Server)
 }
 
-// Mended returns the row without its faults; false: there is no such row.
+// Mended returns a copy of s without the faults that its Mend removes, and true. If s has
+// no Mend, it returns s and false.
 func (s Server) Mended() (Server, bool) {
 	if s.Mend == nil {
 		return s, false
@@ -118,8 +119,8 @@ const (
 	ForgetsUntilEhlo         // until EHLO is repeated inside TLS
 )
 
-// WithXauth returns s with XAUTH offered by these keywords instead of its own, see
-// [XauthSpellings].
+// WithXauth returns a copy of s that offers XAUTH in its EHLO reply by keywords instead of
+// its own, see [XauthSpellings].
 func (s Server) WithXauth(keywords ...string) Server {
 	isXauth := func(t Text) bool { return offers(t.Line, "XAUTH") }
 	at := slices.IndexFunc(s.Ehlo, isXauth)
@@ -134,7 +135,8 @@ func (s Server) WithXauth(keywords ...string) Server {
 	return s
 }
 
-// WithAuth returns s with only these forms of AUTH and XAUTH.
+// WithAuth returns a copy of s that accepts forms, such as [AuthInitial], as its only
+// forms of AUTH and XAUTH.
 func (s Server) WithAuth(forms ...string) Server {
 	s.Auth = nil
 	for _, form := range forms {
@@ -188,7 +190,8 @@ type Running struct {
 	knownTLS map[string]bool // addresses that have had a TLS connection
 }
 
-// Start serves each connection to l until Close. Afterwards l belongs to the server.
+// Start begins to serve each connection that l accepts, until [Running.Close], and returns
+// at once. Afterwards l belongs to the result.
 func (s Server) Start(l net.Listener) *Running {
 	if s.Host == "" {
 		s.Host = "mail.example.com"
@@ -254,14 +257,17 @@ func (r *Running) accept() {
 // Addr returns the address at which the server listens.
 func (r *Running) Addr() string { return r.listener.Addr().String() }
 
-// Messages returns the messages that were answered with 250, or were about to be.
+// Messages returns the messages accepted so far, in order. A message is added just before
+// its 250 is sent, so the client may not have received the 250. With Server.Lasts there
+// are none.
 func (r *Running) Messages() []Message {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.messages)
 }
 
-// Dialogues returns the dialogue of each connection, in the order of the connections.
+// Dialogues returns the dialogue of each connection so far, in the order in which the
+// connections were accepted. With Server.Lasts there are none.
 func (r *Running) Dialogues() []Dialogue {
 	r.mu.Lock()
 	wires := slices.Clone(r.wires)
@@ -282,7 +288,8 @@ func (r *Running) Wait() {
 	}
 }
 
-// Close closes the listener and all connections, and waits until nothing runs any more.
+// Close closes the listener and all connections, and waits until all sessions have ended.
+// It returns the error of closing the listener.
 func (r *Running) Close() error {
 	r.mu.Lock()
 	r.closed = true

@@ -37,7 +37,8 @@ func Servers() []Server {
 	}
 }
 
-// LookupServer returns the row of this name.
+// LookupServer returns the server called name in the table of [Servers], and whether there
+// is one.
 func LookupServer(name string) (Server, bool) {
 	for _, s := range Servers() {
 		if s.Name == name {
@@ -400,8 +401,9 @@ func modernServer() Server {
 	}
 }
 
-// SlowData returns s with a reply to DATA in the two lines of KB 912341. The second comes
-// after gap, when the client sends something, or when GapFunc returns.
+// SlowData returns a copy of s that replies to DATA in the two lines of KB 912341. It
+// sends the second line after gap or as soon as the client sends something. If s has a
+// GapFunc, it sends the second line when GapFunc returns instead.
 func (s Server) SlowData(gap time.Duration) Server {
 	s.Replies.Data = []Text{
 		{"354-Line 1", "KB 912341"},

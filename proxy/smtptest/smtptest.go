@@ -27,7 +27,7 @@ type Text struct {
 	Evidence string
 }
 
-// Assumed reports whether no source gives the line in this form.
+// Assumed reports whether the line is assumed: no source gives it in this form.
 func (t Text) Assumed() bool { return strings.HasPrefix(t.Evidence, "assumed: ") }
 
 // fill replaces the names in braces. pairs are names and values in turn.
@@ -50,7 +50,7 @@ type Line struct {
 	Text string // without CRLF
 }
 
-// String returns the line as in a transcript: "C: QUIT", "~ TLS".
+// String returns the line as in a transcript, such as "C: QUIT" or "~ TLS".
 func (l Line) String() string {
 	if l.Side == "~" {
 		return "~ " + l.Text
@@ -62,7 +62,7 @@ func (l Line) String() string {
 // read it. A message is the single line "~ message 1024 bytes".
 type Dialogue []Line
 
-// String returns the dialogue with one line of text for each line.
+// String returns the lines of the dialogue as in a transcript, each with an LF.
 func (d Dialogue) String() string {
 	var b strings.Builder
 	for _, l := range d {
@@ -72,7 +72,7 @@ func (d Dialogue) String() string {
 	return b.String()
 }
 
-// Said returns the lines of one side, "C" or "S".
+// Said returns the text of all lines of one side, "C" or "S", without CRLF.
 func (d Dialogue) Said(side string) []string {
 	var lines []string
 	for _, l := range d {

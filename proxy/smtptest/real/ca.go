@@ -31,7 +31,7 @@ type CA struct {
 	issued atomic.Int64
 }
 
-// NewCA returns a new authority.
+// NewCA returns a new authority, whose certificate is valid for a year.
 func NewCA(t testing.TB) *CA {
 	t.Helper()
 	ca := &CA{dir: Dir(t), key: newECDSA(t)}
@@ -47,15 +47,15 @@ func NewCA(t testing.TB) *CA {
 	return ca
 }
 
-// Issue issues a server's certificate for a name or an IP address, and returns the files
-// of the certificate and its key.
+// Issue issues a server's certificate for host, a name or an IP address, valid for a day.
+// It returns the files of the certificate and its key (PEM).
 func (ca *CA) Issue(t testing.TB, host string) (certificate, key string) {
 	t.Helper()
 	return ca.IssueFor(t, host, newECDSA(t), nil)
 }
 
-// IssueFor is Issue with a given key. change may change the certificate before it is
-// signed; nil: no change.
+// IssueFor issues a certificate as Issue does, for the key of signer. change may change
+// the certificate before it is signed; nil: no change.
 func (ca *CA) IssueFor(t testing.TB, host string, signer crypto.Signer, change func(*x509.Certificate)) (certificate, key string) {
 	t.Helper()
 	template := &x509.Certificate{

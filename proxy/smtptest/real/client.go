@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Swaks sends a message to addr, with sender and recipient in example.com. args are
-// appended to its command line. It returns the dialogue that swaks printed, and its exit
-// status, 0 if the message was accepted.
+// Swaks sends a message with swaks to addr, with sender and recipient in example.com. args
+// are appended to its command line. output is the dialogue that swaks printed, status its
+// exit status: 0 if the message was accepted.
 func Swaks(t testing.TB, addr string, args ...string) (output string, status int) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)
@@ -25,8 +25,9 @@ func Swaks(t testing.TB, addr string, args ...string) (output string, status int
 	}, args...)...)
 }
 
-// Curl sends a message to addr as Swaks does. It returns the dialogue without the
-// message.
+// Curl sends message with curl to addr, with sender and recipient in example.com. args are
+// appended to its command line. output is the dialogue without the message, status the
+// exit status of curl: 0 if the message was accepted.
 func Curl(t testing.TB, addr, message string, args ...string) (output string, status int) {
 	t.Helper()
 	curl := Bin(t, "curl", "curl")
@@ -37,8 +38,9 @@ func Curl(t testing.TB, addr, message string, args ...string) (output string, st
 	}, args...)...)
 }
 
-// Msmtp sends a message to addr as Swaks does. args are appended to its command line. It
-// returns the dialogue.
+// Msmtp sends message with msmtp to addr, with sender and recipient in example.com. args
+// are appended to its command line. output is the dialogue, status the exit status of
+// msmtp: 0 if the message was accepted.
 func Msmtp(t testing.TB, addr, message string, args ...string) (output string, status int) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)
@@ -49,9 +51,10 @@ func Msmtp(t testing.TB, addr, message string, args ...string) (output string, s
 		"--host=" + host, "--port=" + port, "--domain=msmtp.example.com", "--from=sender@example.com"}, args...), "recipient@example.com")...)
 }
 
-// Mutt sends a text to addr, with sender and recipient in example.com. settings are
-// commands of its configuration, such as `set ssl_starttls=no`. user is name:password, ""
-// for no login.
+// Mutt sends text with mutt to addr, with sender and recipient in example.com. user is
+// name:password for a login, or "" for none. settings are commands of mutt's
+// configuration, such as `set ssl_starttls=no`. It returns the output of mutt and its exit
+// status: 0 if the message was accepted.
 func Mutt(t testing.TB, addr, text, user string, settings ...string) (output string, status int) {
 	t.Helper()
 	mutt := Bin(t, "mutt", "mutt")
@@ -66,8 +69,9 @@ func Mutt(t testing.TB, addr, text, user string, settings ...string) (output str
 	return run(t, []string{"HOME=" + dir}, text, mutt, "-n", "-F", filepath.Join(dir, "muttrc"), "-s", "mutt", "recipient@example.com")
 }
 
-// SMTPSource sends messages to addr with Postfix's load generator. args are its options
-// (-m messages, -s sessions, -l length, ...).
+// SMTPSource sends messages to addr with smtp-source, Postfix's load generator. args are
+// its options (-m messages, -s sessions, -l length, ...). It returns the output of
+// smtp-source and its exit status.
 func SMTPSource(t testing.TB, addr string, args ...string) (output string, status int) {
 	t.Helper()
 	source := Bin(t, "postfix", "smtp-source")
@@ -75,8 +79,9 @@ func SMTPSource(t testing.TB, addr string, args ...string) (output string, statu
 		"-M", "source.example.com", "-f", "sender@example.com", "-t", "recipient@example.com", "inet:"+addr)...)
 }
 
-// SMTPSink starts Postfix's test receiver. It stores each message in a file, after header
-// lines with the envelope. args are further options.
+// SMTPSink starts smtp-sink, Postfix's test receiver, and returns it when it accepts
+// connections. It stores each message in a file, after header lines with the envelope.
+// args are further options.
 func SMTPSink(t testing.TB, args ...string) *Server {
 	t.Helper()
 	sink := Bin(t, "postfix", "smtp-sink")
@@ -89,7 +94,8 @@ func SMTPSink(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// Python runs a script with Python 3, and fails the test if the script fails.
+// Python runs script, the text of a program, with Python 3 and args as its arguments. It
+// returns its output, and fails the test if the program fails.
 func Python(t testing.TB, script string, args ...string) (output string) {
 	t.Helper()
 	output, status := run(t, nil, script, Bin(t, "python", "python3"), append([]string{"-"}, args...)...)

@@ -84,8 +84,8 @@ func dovecot(t testing.TB, dir, conf, network, addr string) {
 	printIfFailed(t, filepath.Join(dir, "log"))
 }
 
-// Mailbox returns a view of the server with the mail stored for one user, named by a
-// local part.
+// Mailbox returns a view of the server with the mail stored for one user. user is the
+// user's local part.
 func (s *Server) Mailbox(t testing.TB, user string) *Server {
 	t.Helper()
 	of := *s

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OwnFiles hides what the calling test, or a program that it starts, mounts from
-// everybody else. The mounts end with the test. OwnFiles affects the goroutine of the
-// test and the programs that it starts, but no other goroutine.
+// OwnFiles gives the goroutine of the test, and the programs that it starts, a table of
+// mounts of their own. No other goroutine or program sees what they mount. The mounts end
+// with the test.
 func OwnFiles(t testing.TB) {
 	t.Helper()
 	apart(t, unix.CLONE_NEWNS)
@@ -36,10 +36,11 @@ func apart(t testing.TB, kind int) {
 	}
 }
 
-// OwnMachine is OwnFiles with a network that only the test and the programs that it
-// starts can use. It has loopback, with the addresses in names, which replaces /etc/hosts
-// and has its format. Connections of an http.Client are made in another goroutine, and so
-// in the machine's network.
+// OwnMachine does what OwnFiles does, and gives the goroutine of the test, and the
+// programs that it starts, a network of their own. The network has only loopback, with the
+// addresses in names. names has the format of /etc/hosts and replaces that file.
+// Connections of an http.Client are made in another goroutine, and so in the machine's
+// network.
 func OwnMachine(t testing.TB, names string) {
 	t.Helper()
 	hosts := filepath.Join(Dir(t), "hosts")
@@ -63,7 +64,7 @@ func OwnMachine(t testing.TB, names string) {
 	}
 }
 
-// Bind mounts a file or folder at another place of the test's own machine.
+// Bind mounts the file or folder from at the path to, after OwnFiles or OwnMachine.
 func Bind(t testing.TB, from, to string) {
 	t.Helper()
 	if err := unix.Mount(from, to, "", unix.MS_BIND, ""); err != nil {

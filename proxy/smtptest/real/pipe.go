@@ -18,8 +18,9 @@ type Pipe struct {
 	io.WriteCloser // its standard input
 }
 
-// StartPipe starts a program that the test talks to. If the test fails, the program's
-// standard error is printed.
+// StartPipe starts program with args and returns a Pipe to its standard input and output.
+// env is added to the environment. The program is killed at the end of the test. If the
+// test fails, the program's standard error is printed.
 func StartPipe(t testing.TB, env []string, program string, args ...string) *Pipe {
 	t.Helper()
 	var errs bytes.Buffer

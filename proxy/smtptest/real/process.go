@@ -26,7 +26,8 @@ import (
 // for a program to end.
 const patience = 60 * time.Second
 
-// Wait returns as soon as holds returns true. It fails the test if that takes too long.
+// Wait calls holds repeatedly until it returns true. It fails the test if that takes more
+// than a minute. what says in the failure what was awaited.
 func Wait(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	late := time.After(patience)
@@ -40,7 +41,8 @@ func Wait(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// Listening waits until a program accepts connections at addr.
+// Listening waits until a program accepts TCP connections at addr. It fails the test if
+// that takes more than a minute.
 func Listening(t testing.TB, addr string) {
 	t.Helper()
 	Wait(t, "a listener at "+addr, func() bool {
@@ -77,7 +79,7 @@ func Dir(t testing.TB) string {
 	return dir
 }
 
-// Start is StartLogged for tests that do not need the output.
+// Start does what StartLogged does, and returns only the process.
 func Start(t testing.TB, env []string, program string, args ...string) *os.Process {
 	t.Helper()
 	proc, _ := StartLogged(t, env, program, args...)
@@ -90,7 +92,7 @@ type Log struct {
 	text bytes.Buffer
 }
 
-// Write implements io.Writer for the program.
+// Write appends b, output of the program, to the log.
 func (l *Log) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,9 +105,10 @@ func (l *Log) String() string {
 	return l.text.String()
 }
 
-// StartLogged starts a program and kills it, with its children, at the end of the test.
-// They are killed because nothing of theirs is used again, and Postfix takes seconds to
-// end by itself. If the test fails, the output is printed.
+// StartLogged starts program with args, and returns the process and its output. env is
+// added to the environment. The program and its children are killed at the end of the
+// test, because nothing of theirs is used again, and Postfix takes seconds to end by
+// itself. If the test fails, the output is printed.
 func StartLogged(t testing.TB, env []string, program string, args ...string) (*os.Process, *Log) {
 	t.Helper()
 	cmd := exec.Command(program, args...)
@@ -114,7 +117,8 @@ func StartLogged(t testing.TB, env []string, program string, args ...string) (*o
 	return cmd.Process, out
 }
 
-// StartCommand is StartLogged for a program that needs more than arguments.
+// StartCommand starts cmd as StartLogged starts a program, and returns the output. It is
+// for a program that needs more than arguments and environment.
 func StartCommand(t testing.TB, cmd *exec.Cmd) *Log {
 	t.Helper()
 	out := &Log{}

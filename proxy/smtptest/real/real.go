@@ -73,8 +73,8 @@ type Message struct {
 	Body   []byte
 }
 
-// Messages waits until the server has stored n messages, and returns all of them in no
-// particular order.
+// Messages waits until the server has stored at least n messages, and returns all that it
+// has stored, in no particular order. It fails the test if that takes more than a minute.
 func (s *Server) Messages(t testing.TB, n int) []Message {
 	t.Helper()
 	var files []os.DirEntry
@@ -95,8 +95,9 @@ func (s *Server) Messages(t testing.TB, n int) []Message {
 	return all
 }
 
-// Sendmail puts a message into the server's queue. args are the arguments of sendmail:
-// options and recipients. It returns the output of sendmail.
+// Sendmail puts message into the server's queue with the server's command sendmail, whose
+// options and recipients are args. It returns the output of sendmail, and fails the test
+// if sendmail fails.
 func (s *Server) Sendmail(t testing.TB, message string, args ...string) (output string) {
 	t.Helper()
 	args = append(s.sendmail[1:len(s.sendmail):len(s.sendmail)], args...)
@@ -107,11 +108,11 @@ func (s *Server) Sendmail(t testing.TB, message string, args ...string) (output 
 	return output
 }
 
-// Log returns what the server has logged so far (Postfix).
+// Log returns what the server has logged so far. Only Postfix has a log.
 func (s *Server) Log() string { return s.log.String() }
 
-// Bin returns the path of a program of a peer ("postfix", "exim", "prometheus"). If there
-// is none, the test is skipped or fails.
+// Bin returns the path of program, which belongs to peer, such as "postfix", "exim" or
+// "prometheus". If there is no such program, Bin ends the test by Missing.
 func Bin(t testing.TB, peer, program string) string {
 	t.Helper()
 	for _, sub := range []string{"usr/sbin", "usr/bin", "usr/lib/postfix/sbin", "usr/libexec/sendmail"} {
@@ -136,7 +137,8 @@ func folder(peer string) string {
 	return "/"
 }
 
-// Missing skips the test; if real peers are required, it fails it.
+// Missing skips the test with the reason why. If SMTPSHIM_REQUIRE_PEERS is set, it fails
+// the test instead.
 func Missing(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("SMTPSHIM_REQUIRE_PEERS") != "" {

@@ -39,7 +39,7 @@ func Sendmail(t testing.TB, o Options) *Server {
 // traffic is the name of the file that sendmail writes with -X.
 const traffic = "traffic"
 
-// Traffic returns what sendmail has recorded of its sessions so far, with its option -X.
+// Traffic returns the dialogues that sendmail has recorded so far, with its option -X.
 func (s *Server) Traffic(t testing.TB) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.dir, traffic))

@@ -9,30 +9,32 @@ import (
 )
 
 // SClient connects OpenSSL's s_client to addr. What is written to the Pipe goes to the
-// server, and what is read comes from it. args select the TLS; -starttls smtp begins it
-// in SMTP.
+// server, and what is read from it comes from the server. args are options of s_client,
+// such as those of TLS; with -starttls smtp TLS begins in SMTP, and otherwise at once.
 func SClient(t testing.TB, addr string, args ...string) *Pipe {
 	t.Helper()
 	return StartPipe(t, nil, Bin(t, "openssl", "openssl"), append([]string{"s_client", "-quiet", "-connect", addr}, args...)...)
 }
 
-// SClientReport performs a handshake with addr by STARTTLS, using s_client, and hangs up.
-// It returns the report of s_client.
+// SClientReport performs a handshake with addr by STARTTLS, using OpenSSL's s_client with
+// args as options, and hangs up. output is the report of s_client, status its exit status.
 func SClientReport(t testing.TB, addr string, args ...string) (output string, status int) {
 	t.Helper()
 	return run(t, nil, "QUIT\r\n", Bin(t, "openssl", "openssl"), append([]string{"s_client", "-brief", "-ign_eof", "-starttls", "smtp", "-connect", addr}, args...)...)
 }
 
-// SServer starts OpenSSL's s_server at addr, for one connection. What is written to the
-// Pipe goes to the client, if there is one. args select the TLS.
+// SServer starts OpenSSL's s_server at addr, for one connection, with the files
+// certificate and key. What is written to the Pipe goes to the client, if there is one,
+// and what is read from it comes from the client. args are options of s_server, such as
+// those of TLS.
 func SServer(t testing.TB, addr, certificate, key string, args ...string) *Pipe {
 	t.Helper()
 	return StartPipe(t, nil, Bin(t, "openssl", "openssl"), append([]string{"s_server", "-quiet", "-naccept", "1",
 		"-accept", addr, "-cert", certificate, "-key", key}, args...)...)
 }
 
-// GnuTLS connects gnutls-cli to addr and begins TLS by STARTTLS, with a GnuTLS priority
-// string. The Pipe continues inside TLS.
+// GnuTLS connects gnutls-cli to addr and begins TLS by STARTTLS. priority is GnuTLS's
+// priority string. What is written to the Pipe, and read from it, is inside TLS.
 func GnuTLS(t testing.TB, addr, priority string) *Pipe {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)
@@ -45,14 +47,16 @@ func GnuTLS(t testing.TB, addr, priority string) *Pipe {
 		"--disable-sni", "--priority", priority, "--port", port, host)
 }
 
-// SSLScan runs sslscan on addr, with STARTTLS.
+// SSLScan runs sslscan on addr, with STARTTLS. It returns the report of sslscan and its
+// exit status.
 func SSLScan(t testing.TB, addr string) (output string, status int) {
 	t.Helper()
 	return run(t, nil, "", Bin(t, "sslscan", "sslscan"), "--no-colour", "--starttls-smtp", "--no-heartbleed", "--no-compression", "--no-groups", addr)
 }
 
-// PostTLSFinger runs Postfix's posttls-finger on addr. It verifies the certificate for
-// name, with the authorities in a file.
+// PostTLSFinger runs Postfix's posttls-finger on addr. It verifies the server's
+// certificate for name, with the authorities in the file authorities (PEM). It returns the
+// output of posttls-finger and its exit status.
 func PostTLSFinger(t testing.TB, addr, name, authorities string) (output string, status int) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)

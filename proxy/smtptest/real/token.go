@@ -23,7 +23,7 @@ type TokenKey struct {
 	key *rsa.PrivateKey
 }
 
-// NewTokenKey returns a new key.
+// NewTokenKey returns a new key, whose public key is in its File.
 func NewTokenKey(t testing.TB) *TokenKey {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -39,7 +39,8 @@ func NewTokenKey(t testing.TB) *TokenKey {
 	return &TokenKey{filepath.Join(dir, "token.pub"), key}
 }
 
-// Token returns a token (JWT) for a user, with further claims. No two are the same.
+// Token returns a signed token (JWT) for user that ends at expires. more are further
+// claims, or others instead of the usual ones. No two tokens are the same.
 func (k *TokenKey) Token(user string, expires time.Time, more map[string]any) (string, error) {
 	now := time.Now().Add(-time.Minute).Unix()
 	claims := map[string]any{"iss": "https://login.example.com/", "aud": "https://mail.example.com/", "sub": user, "email": user,
