@@ -71,8 +71,8 @@ type rule struct {
 	line                    string
 }
 
-// Observe sets the routes that have observed rules. The evidence of other routes is
-// dropped.
+// Observe sets the routes that have observed rules: those called names. It keeps the
+// evidence of these routes and drops that of all others.
 func (b *Book) Observe(names ...string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -85,8 +85,8 @@ func (b *Book) Observe(names ...string) {
 	b.routes = routes
 }
 
-// Ended adds the evidence of a session that has ended. It ignores sessions of routes
-// without observed rules.
+// Ended adds the evidence of a session that has ended, by its beginning s and its ending
+// e. It ignores sessions of routes without observed rules.
 func (b *Book) Ended(s proxy.Beginning, e proxy.Ending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -145,7 +145,7 @@ func withName(list []string, name string) []string {
 	return append(list, name)
 }
 
-// Routes returns the evidence so far, sorted by the names of routes.
+// Routes returns the evidence so far, one Route for each name of Observe, sorted by name.
 func (b *Book) Routes() []Route {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -31,10 +31,11 @@ type Ends struct {
 	Destination netip.AddrPort // the address to which the client connected; zero: not known
 }
 
-// Read reads the PROXY header, of either version, with which a connection must begin, and
-// returns its ends. They are zero if the balancer does not know them or the connection is
-// the balancer's own. Read consumes no octet after the header. timeout limits the time
-// for the whole header.
+// Read reads the PROXY header, of version 1 or 2, with which conn must begin, and returns
+// the ends of the client's connection that it tells. The ends are zero if the balancer
+// does not know them or the connection is the balancer's own. Read consumes no octet after
+// the header. timeout limits the time for the whole header. The error wraps ErrNothing if
+// no octet came.
 func Read(conn net.Conn, timeout time.Duration) (Ends, error) {
 	conn.SetReadDeadline(time.Now().Add(timeout))
 	first := make([]byte, 1, maxHeader)
@@ -128,8 +129,8 @@ func (r *replayed) Read(b []byte) (int, error) { return r.rest.Read(b) }
 // SetReadDeadline does nothing, because go-proxyproto would remove our deadline.
 func (r *replayed) SetReadDeadline(time.Time) error { return nil }
 
-// AddrPort returns the address and port of one end of a TCP connection, with an
-// IPv4-mapped address as IPv4. It is zero if a is not one.
+// AddrPort returns the address and port of a, one end of a TCP connection, with an
+// IPv4-mapped address as IPv4. The result is zero if a is no *net.TCPAddr.
 func AddrPort(a net.Addr) netip.AddrPort {
 	if tcp, ok := a.(*net.TCPAddr); ok && tcp != nil {
 		ap := tcp.AddrPort()

@@ -24,16 +24,18 @@ var versions = []string{"", "v1", "v2"}
 
 func (v Version) String() string { return versions[v] }
 
-// UnmarshalText accepts "", "v1" and "v2".
+// UnmarshalText sets v to the version named text: "" for None, "v1" or "v2". Any other
+// text is an error.
 func (v *Version) UnmarshalText(text []byte) error {
 	i, err := oneof.Index(string(text), versions)
 	*v = Version(i)
 	return err
 }
 
-// Write writes a header that tells a server whose connection this is. It must be called
-// before anything else is written. Zero ends mean our own connection. With the version
-// None, Write does nothing. After an error the connection must not be used.
+// Write writes a PROXY header of the version v to conn, which tells the server that the
+// connection has the client's ends e. It must be called before anything else is written.
+// Zero ends mean our own connection. If v is None, Write does nothing. Write fails at
+// deadline. After an error conn must not be used.
 func Write(conn net.Conn, v Version, e Ends, deadline time.Time) error {
 	if v == None {
 		return nil

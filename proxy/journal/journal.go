@@ -41,8 +41,8 @@ type Setup struct {
 	Settings map[string]string // without the client's address
 }
 
-// Healed reports whether a rule has changed something so far. Changes by the
-// configuration, such as client_tls, do not count.
+// Healed reports whether a rule has changed something in the session so far. Changes by
+// the configuration, such as client_tls, do not count.
 func (e Entry) Healed() bool {
 	return len(e.End.Rules) > 0 || slices.ContainsFunc(e.Lines, func(l Line) bool { return heals(l.Rule) })
 }
@@ -67,7 +67,7 @@ var rules = func() map[string]bool {
 	return names
 }()
 
-// Failed reports whether the session has ended with an outcome that has failed.
+// Failed reports whether the session has ended and its outcome is a failure.
 func (e Entry) Failed() bool {
 	return e.Ended && e.End.Outcome.Failed()
 }
@@ -96,16 +96,17 @@ type Journal struct {
 	watchers map[*watcher]struct{}
 }
 
-// New returns a journal that keeps at most the given number of ended sessions, and about
-// the given number of octets of them. Running sessions are kept in addition, each with at
-// most 32 KiB.
+// New returns a journal that keeps the last ended sessions: at most sessions of them, and
+// about octets octets in all. Running sessions are kept in addition, each with at most 32
+// KiB.
 func New(sessions, octets int) *Journal {
 	return &Journal{sessions: sessions, octets: octets, running: map[*session]struct{}{}, watchers: map[*watcher]struct{}{}}
 }
 
-// Dialogue returns a listener for a session that begins. It returns nil if nobody watches
-// and Recent was not called within the last five minutes, so that lines then cost
-// nothing. setup may be nil.
+// Dialogue returns a listener that records the dialogue of a session that begins, b. It
+// returns nil, so that lines cost nothing, if nobody watches and Recent was not called in
+// the five minutes before the session began. setup becomes the Setup of the session's
+// Entry; it may be nil.
 func (j *Journal) Dialogue(b proxy.Beginning, setup *Setup) proxy.DialogueListener {
 	if j.watched.Load() == 0 && b.At.Sub(time.Unix(0, j.looked.Load())) > looking {
 		return nil
@@ -119,7 +120,8 @@ func (j *Journal) Dialogue(b proxy.Beginning, setup *Setup) proxy.DialogueListen
 	return s
 }
 
-// Ended records the end of a session for which Dialogue returned nil.
+// Ended records a session that has ended, by its beginning b and its ending e. It is for
+// sessions for which Dialogue returned nil: their Entry has no lines.
 func (j *Journal) Ended(b proxy.Beginning, e proxy.Ending) {
 	d := begin(b)
 	d.end(e)
@@ -128,8 +130,8 @@ func (j *Journal) Ended(b proxy.Beginning, e proxy.Ending) {
 	j.end(d.entry)
 }
 
-// Recent returns the sessions of the journal, newest first. It includes running ones if
-// they began while somebody was watching. It does not include ended sessions of clients
+// Recent returns the sessions of the journal, newest first. It includes running sessions
+// for which Dialogue returned a listener. It does not include ended sessions of clients
 // that hung up without a word, as health checks do, because they would displace the
 // others. For five minutes after the call, dialogues are kept.
 func (j *Journal) Recent() []Entry {
@@ -171,7 +173,7 @@ func (j *Journal) tellWhole(e Entry, lines []Line, wanted func(Filter) bool) {
 	}
 }
 
-// Size returns about how many octets of memory the entry takes.
+// Size returns about how many octets of memory e takes.
 func (e Entry) Size() int {
 	n := 512 + len(e.End.Hello) + len(e.End.Err) + len(e.End.Refused.Text)
 	for _, l := range e.Lines {

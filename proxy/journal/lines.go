@@ -69,9 +69,10 @@ func (d *dialogue) whole() Entry {
 // end sets the ending.
 func (d *dialogue) end(e proxy.Ending) { d.entry.Ended, d.entry.End = true, e }
 
-// Collect returns a listener that collects a dialogue. Of a long one it keeps the first
-// and the last 16 KiB. At the end of the session it passes the entry, which it does not
-// use afterwards, to then. then runs on the path of mail, so it must be fast.
+// Collect returns a listener that collects the dialogue of the session that begins, b. Of
+// a long dialogue it keeps the first and the last 16 KiB. When the session ends, it calls
+// then with the entry, which it does not use afterwards. then runs on the path of mail, so
+// it must be fast.
 func Collect(b proxy.Beginning, then func(*Entry)) proxy.DialogueListener {
 	return &collected{begin(b), then}
 }

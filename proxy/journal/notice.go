@@ -86,7 +86,8 @@ type Refusal struct {
 	Do    string `json:"do,omitempty"`    // what to do about it
 }
 
-// String returns the refusal in one line.
+// String returns the refusal in one line: the verb, the code and the text, followed by
+// what it means and what to do if that is known.
 func (r Refusal) String() string {
 	line := strings.TrimSpace(fmt.Sprintf("%s: %d %s", r.Verb, r.Code, r.Text))
 	if r.Means != "" {
@@ -103,7 +104,7 @@ func refusalOf(r proxy.Refusal) *Refusal {
 	return &Refusal{r.Verb, r.Code, Printable(r.Text), r.Means, r.Do}
 }
 
-// Notice returns the event for other programs.
+// Notice returns e in the form for other programs.
 func (e Event) Notice() Notice {
 	if e.Kind == Lost {
 		return Notice{Kind: Lost, Lost: e.Lost}
@@ -132,10 +133,11 @@ func (e Event) Notice() Notice {
 	return n
 }
 
-// MarshalJSON returns the event's Notice as JSON.
+// MarshalJSON returns the Notice of e as JSON.
 func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.Notice()) }
 
-// Line returns the line of a notice of kind "line", as it was said.
+// Line returns the line of the dialogue that n is about, as it was said. n must be of the
+// kind "line".
 func (n Notice) Line() transcript.Line {
 	l := transcript.Line{Text: n.Text, Rule: n.Rule}
 	if text, err := strconv.Unquote(n.Text); err == nil && n.Text[0] == '"' {
@@ -147,8 +149,8 @@ func (n Notice) Line() transcript.Line {
 	return l
 }
 
-// Printable returns text from a peer in the form of a transcript: in printable ASCII,
-// quoted as Go does if necessary. "" stays "".
+// Printable returns text, which a peer has sent, in the form of a transcript: in printable
+// ASCII, quoted as Go does if necessary. "" stays "".
 func Printable(text string) string {
 	if text == "" {
 		return ""

@@ -40,10 +40,10 @@ type watcher struct {
 	lost   int
 }
 
-// Watch returns a channel of the events that f selects, from now on. A slow reader loses
-// events and is told how many; it delays nobody. A session that began before anybody was
-// watching only has an end. stop ends the watch and closes the channel. It may be called
-// several times.
+// Watch returns a channel with the events that f selects, from now on. A slow reader loses
+// events and gets an event Lost with their number; it delays nobody. Of a session for
+// which Dialogue returned nil there is only the end. stop ends the watch and closes the
+// channel. It may be called several times.
 func (j *Journal) Watch(f Filter) (events <-chan Event, stop func()) {
 	w := &watcher{Filter: f, events: make(chan Event, pending)}
 	j.mu.Lock()

@@ -44,7 +44,8 @@ type Route struct {
 	Settings map[string]string
 }
 
-// Check returns an error if files cannot be created in the directory.
+// Check returns an error if r.Dir is no directory in which files can be created. It
+// creates a file there and removes it.
 func (r *Route) Check() error {
 	info, err := os.Stat(r.Dir)
 	if err == nil && !info.IsDir() {
@@ -118,9 +119,9 @@ type recording struct {
 	entry *journal.Entry
 }
 
-// Start returns a new writer. told is called for each recording, with its route and nil,
-// or with the reason for which it was lost. It is called concurrently, on the path of
-// mail.
+// Start returns a new Writer. For each recording it calls told with the name of the route,
+// and with nil if the recording was written or the reason for which it was lost. told is
+// called concurrently, on the path of mail.
 func Start(told func(route string, err error)) *Writer {
 	w := &Writer{told: told, ended: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		closing: make(chan struct{}), closed: make(chan struct{}), bounds: map[place]*Route{}}
@@ -128,8 +129,8 @@ func Start(told func(route string, err error)) *Writer {
 	return w
 }
 
-// Close writes what waits, for at most five seconds, and closes the writer. Later
-// recordings are lost.
+// Close writes the recordings that wait, for at most five seconds, and closes the writer.
+// Recordings of sessions that end later are lost.
 func (w *Writer) Close() {
 	w.mu.Lock()
 	if !w.over {
@@ -145,8 +146,8 @@ func (w *Writer) Close() {
 	}
 }
 
-// Tend limits the files of a route from now on, including those of earlier runs. Call it
-// again when the limits change.
+// Tend makes the writer keep the files of r within the limits of r from now on, including
+// the files of earlier runs. Call it again when the limits change.
 func (w *Writer) Tend(r *Route) {
 	w.mu.Lock()
 	w.bounds[place{r.Dir, r.Name}] = r
@@ -162,8 +163,8 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// Dialogue returns a listener for a session of the route that begins; nil if the session
-// is not recorded.
+// Dialogue returns a listener that records a session of r that begins, b. It returns nil
+// if r excludes the session's client from recording.
 func (w *Writer) Dialogue(r *Route, b proxy.Beginning) proxy.DialogueListener {
 	if !r.wants(b.Client) {
 		return nil

@@ -24,7 +24,8 @@ var balances = []string{"first", "round-robin", "least-sessions"}
 
 func (b Balance) String() string { return balances[b] }
 
-// UnmarshalText accepts "first", "round-robin" and "least-sessions".
+// UnmarshalText sets b to the balance named text: "first", "round-robin" or
+// "least-sessions". Any other text is an error.
 func (b *Balance) UnmarshalText(text []byte) error {
 	i, err := oneof.Index(string(text), balances)
 	*b = Balance(i)
@@ -51,7 +52,7 @@ type Server struct {
 	missed   int       // failed health checks in a row
 }
 
-// Address returns the server's address as in the configuration.
+// Address returns the address of s as in the configuration.
 func (s *Server) Address() string { return s.address }
 
 // rests reports whether other servers are preferred.
@@ -71,8 +72,9 @@ type Fleet struct {
 	turns uint64
 }
 
-// Join returns the servers with these addresses, in order, and drops all others. checked
-// reports whether there are health checks; if not, results of earlier ones are dropped.
+// Join makes the servers with these addresses the only ones of the fleet, and returns them
+// in the order of addresses. What is known about servers that stay is kept. checked says
+// whether there are health checks; if not, results of earlier ones are dropped.
 func (f *Fleet) Join(addresses []string, checked bool) []*Server {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -91,9 +93,10 @@ func (f *Fleet) Join(addresses []string, checked bool) []*Server {
 	return list
 }
 
-// Next returns the server to try after those in tried; nil if all were tried. Resting
-// servers come last, but they do come, so that no session is refused because a server
-// rests. The session then counts for that server and no longer for from.
+// Next returns the server among servers to try after those in tried; nil if all were
+// tried. It chooses by balance, but servers that rest at the time now come last. They do
+// come, so that no session is refused because a server rests. The session then counts for
+// the returned server and no longer for from, which may be nil.
 func (f *Fleet) Next(servers []*Server, balance Balance, from *Server, tried []*Server, now time.Time) *Server {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -132,7 +135,8 @@ func before(a, b *Server, balance Balance, now time.Time) bool {
 	return a.turn < b.turn
 }
 
-// Move counts a session for to and no longer for from. Either may be nil.
+// Move counts a session for the server to and no longer for the server from. Either may be
+// nil.
 func (f *Fleet) Move(from, to *Server) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -149,7 +153,8 @@ func move(from, to *Server) {
 	}
 }
 
-// Greets records that a server has greeted. again reports whether it had failed before.
+// Greets records that s has greeted, so that it does not rest. again reports whether the
+// last attempt at s before had failed.
 func (f *Fleet) Greets(s *Server) (again bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -158,9 +163,9 @@ func (f *Fleet) Greets(s *Server) (again bool) {
 	return again
 }
 
-// Fails records that a server has not greeted a session that began to try it at began. It
-// returns for how long the server rests for that. The result is 0 if another session,
-// which tried the server at the same time or during its rest, has already reported the
+// Fails records at the time now that s has not greeted a session that began to try it at
+// began. It returns for how long s rests because of this. The result is 0 if another
+// session, which tried s at the same time or during its rest, has already reported the
 // failure.
 func (f *Fleet) Fails(s *Server, began, now time.Time) time.Duration {
 	f.mu.Lock()
@@ -177,15 +182,17 @@ func (f *Fleet) Fails(s *Server, began, now time.Time) time.Duration {
 	return rest
 }
 
-// Leaves records that the session that was trying a server after its rest has given up.
+// Leaves records that the session that was trying s after its rest has given up, so that
+// another session may try s.
 func (f *Fleet) Leaves(s *Server) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.retried = false
 }
 
-// Checked records the result of a health check. It returns whether the server was
-// unhealthy before and is now.
+// Checked records the result of a health check of s. err is nil if the check succeeded.
+// before and now report whether s was unhealthy before and is unhealthy now: a server is
+// unhealthy after two failed checks in a row.
 func (f *Fleet) Checked(s *Server, err error) (before, now bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -205,7 +212,7 @@ type State struct {
 	Healthy  bool // its health checks succeed, or there are none
 }
 
-// State returns the state of a server.
+// State returns the present state of s.
 func (f *Fleet) State(s *Server) State {
 	f.mu.Lock()
 	defer f.mu.Unlock()
