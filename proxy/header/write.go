@@ -22,6 +22,7 @@ const (
 
 var versions = []string{"", "v1", "v2"}
 
+// String returns the name of v that UnmarshalText accepts.
 func (v Version) String() string { return versions[v] }
 
 // UnmarshalText sets v to the version named text: "" for None, "v1" or "v2". Any other

@@ -68,7 +68,9 @@ const refusedFor = 30 * time.Second
 // DefaultWait is the wait for a session or a message if the settings have none.
 const DefaultWait = 10 * time.Second
 
-// NewAccount returns an account. The error says what is wrong with its settings.
+// NewAccount returns an account with the settings s. It returns an error that says what is
+// wrong with s if the user is missing, there is not exactly one of password and tokens, or
+// a number is negative.
 func NewAccount(s AccountSettings) (*Account, error) {
 	switch {
 	case s.User == "":
@@ -146,7 +148,8 @@ func (a *Account) identity(ctx context.Context) (sasl.Identity, token.Token, err
 	return who, t, nil
 }
 
-// Retire closes the account's source of tokens when the sessions that use it have ended.
+// Retire closes the account's source of tokens as soon as no session uses the account: at
+// once if none does.
 func (a *Account) Retire() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -46,7 +46,8 @@ type Logins struct {
 	strikes strikes
 }
 
-// New returns the logins of a route. The error says what is wrong with the settings.
+// New returns the logins of a route with the settings s. The error says what is wrong with
+// s.
 func New(s Settings) (*Logins, error) {
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
@@ -126,7 +127,8 @@ func (l *Logins) lookup(c rewrite.Caller) sasl.Lookup {
 	}
 }
 
-// Mechanisms implements rewrite.Logins.
+// Mechanisms returns the mechanisms by which the client c may log in to us; none if no
+// entry is for c. It implements rewrite.Logins.
 func (l *Logins) Mechanisms(c rewrite.Caller) []string {
 	if l.unasked(c) != nil {
 		return []string{sasl.Login, sasl.Plain}
@@ -143,7 +145,8 @@ func (l *Logins) Mechanisms(c rewrite.Caller) []string {
 	return sasl.Mechanisms(secrets...)
 }
 
-// Accept implements rewrite.Logins.
+// Accept begins an AUTH exchange with the client c by mechanism, named in upper case. It
+// returns nil if c may not use the mechanism. It implements rewrite.Logins.
 func (l *Logins) Accept(c rewrite.Caller, mechanism string) rewrite.Acceptance {
 	if mechanism == "NTLMSSP" {
 		mechanism = sasl.NTLM
@@ -165,7 +168,8 @@ func (l *Logins) Accept(c rewrite.Caller, mechanism string) rewrite.Acceptance {
 	return &acceptance{logins: l, caller: c, mechanism: mechanism, server: server}
 }
 
-// Unasked implements rewrite.Logins.
+// Unasked returns the login of the client c if c need not log in to us, and otherwise nil.
+// It implements rewrite.Logins.
 func (l *Logins) Unasked(c rewrite.Caller) rewrite.Login {
 	if e := l.unasked(c); e != nil {
 		return l.begin(e, c)

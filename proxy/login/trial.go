@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Trial returns logins with which any client may use an account, from any address. They
-// serve to find out whether the account can log in, and must not be used on a route that
-// listens.
+// Trial returns logins of the route with the name route that let any client use the
+// account a, from any address. They serve to find out whether a can log in, and must not
+// be used on a route that listens.
 func Trial(route string, a *Account) *Logins {
 	return &Logins{Settings: Settings{Route: route, Entries: []Entry{{Account: a, anybody: true}}, Log: slog.New(slog.DiscardHandler), Now: time.Now}}
 }

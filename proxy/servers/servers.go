@@ -22,6 +22,7 @@ const (
 
 var balances = []string{"first", "round-robin", "least-sessions"}
 
+// String returns the name of b that UnmarshalText accepts.
 func (b Balance) String() string { return balances[b] }
 
 // UnmarshalText sets b to the balance named text: "first", "round-robin" or
@@ -153,8 +154,8 @@ func move(from, to *Server) {
 	}
 }
 
-// Greets records that s has greeted, so that it does not rest. again reports whether the
-// last attempt at s before had failed.
+// Greets records that s has greeted, which ends a rest after failures to greet. again
+// reports whether the last attempt at s before had failed.
 func (f *Fleet) Greets(s *Server) (again bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

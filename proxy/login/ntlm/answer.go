@@ -44,8 +44,9 @@ const (
 	blobOctets     = 28 // of NTLMv2_CLIENT_CHALLENGE without attributes
 )
 
-// Authenticate parses an AUTHENTICATE_MESSAGE. A second call is an error, because a
-// challenge accepts one answer. The error wraps [ErrMalformed].
+// Authenticate parses message, the client's AUTHENTICATE_MESSAGE, and returns the answer
+// in it, unchecked: see [Answer.Check]. A second call is an error, because a challenge
+// accepts one answer. The error wraps [ErrMalformed].
 func (x *Exchange) Authenticate(message []byte) (*Answer, error) {
 	if x.answered {
 		return nil, fmt.Errorf("%w: a second answer to one challenge", ErrMalformed)
@@ -132,9 +133,11 @@ func (a *Answer) V2() bool {
 	return len(a.nt) > responseOctets || len(a.nt) == 0 && len(a.lm) == responseOctets
 }
 
-// Check reports whether the answer was made with this password. It returns nil,
-// [ErrWrong], [ErrWeak] if the answer is NTLMv1 and v1 is false, or [ErrChanged]. It
-// never accepts LM alone. Its running time does not depend on the password.
+// Check reports whether the answer was made with password. It returns nil if it was, and
+// otherwise [ErrWrong], or [ErrChanged] if a message of the exchange was changed on its
+// way. An answer of NTLMv1 is accepted only if v1 is true; otherwise Check returns
+// [ErrWeak]. Check never accepts LM alone. Its running time does not depend on the
+// password.
 func (a *Answer) Check(password string, v1 bool) error {
 	key := ntowf1(password)
 	if len(a.nt) == responseOctets {

@@ -27,9 +27,10 @@ const (
 	challengeFlagsAt = 20
 )
 
-// Begin parses a NEGOTIATE_MESSAGE and makes the challenge. host is our host name;
-// clients see its first label as the name of the server and of its domain. now is the
-// time for clients without a clock. The error wraps [ErrMalformed].
+// Begin parses negotiate, the client's NEGOTIATE_MESSAGE, and returns an exchange with a
+// random challenge. host is our host name; clients see its first label as the name of the
+// server and of its domain. now is the time that the challenge tells clients. The error
+// wraps [ErrMalformed].
 func Begin(negotiate []byte, host string, now time.Time) (*Exchange, error) {
 	return begin(negotiate, host, now, nil)
 }
@@ -123,5 +124,5 @@ func fileTime(t time.Time) uint64 {
 	return uint64(t.UnixNano()/100 + from1601To1970)
 }
 
-// Challenge returns the CHALLENGE_MESSAGE.
+// Challenge returns the CHALLENGE_MESSAGE to send to the client.
 func (x *Exchange) Challenge() []byte { return x.message }

@@ -29,10 +29,11 @@ func tokenOrder() []string    { return []string{XOAuth2, OAuthBearer} }
 // first: those for a password, then those for a token.
 func ClientMechanisms() []string { return append(passwordOrder(), tokenOrder()...) }
 
-// Strongest returns a client for the strongest mechanism that fits the password or token
-// of the identity, is among offered, the words after AUTH in the reply to EHLO, and is
-// among allowed; nil allows all. Case is ignored. If there is none, the error wraps
-// [ErrMechanism] and says which mechanisms are offered and which would be allowed.
+// Strongest returns a client of who for the strongest mechanism that the server and we
+// allow. The mechanism must fit the password or token of who. It must be among offered,
+// the words after AUTH in the reply to EHLO, and among allowed, if that is not nil. Case
+// is ignored. If there is no such mechanism, the error wraps [ErrMechanism] and says which
+// mechanisms are offered and which would be allowed.
 func Strongest(offered, allowed []string, who Identity) (Client, error) {
 	order := passwordOrder()
 	if !who.Token.Zero() {
@@ -61,8 +62,9 @@ func containsFold(names []string, name string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
 }
 
-// NewClient returns a client for a mechanism. The error wraps [ErrMechanism] if the
-// mechanism is unknown.
+// NewClient returns a client that logs in as who by mechanism, in any case. The error
+// wraps [ErrMechanism] if the mechanism is unknown. It is also an error if the user, or
+// the password or token that the mechanism needs, is missing or cannot be sent.
 func NewClient(mechanism string, who Identity) (Client, error) {
 	mechanism = strings.ToUpper(mechanism)
 	secret := who.Password
@@ -107,9 +109,9 @@ func checkText(user, secret string) error {
 	return nil
 }
 
-// Accept returns nil if the client accepts a positive reply of the server. It returns an
-// error if the mechanism makes the server prove itself, as SCRAM does, and the server has
-// not, or if the exchange was not complete.
+// Accept returns nil if c accepts a positive reply of the server. It returns an error if
+// the mechanism makes the server prove itself, as SCRAM does, and the server has not, or
+// if the exchange was not complete.
 func Accept(c Client) error {
 	if v, ok := c.(interface{ accept() error }); ok {
 		return v.accept()
@@ -117,8 +119,9 @@ func Accept(c Client) error {
 	return nil
 }
 
-// Explanation returns the server's reason for a refusal, in words that are safe to log,
-// if the exchange has given one, as with XOAUTH2 and OAUTHBEARER; otherwise "".
+// Explanation returns the server's reason for a refusal, in words that are safe to log, if
+// the server has given one in the exchange of c, as with XOAUTH2 and OAUTHBEARER.
+// Otherwise it returns "".
 func Explanation(c Client) string {
 	if e, ok := c.(interface{ explanation() string }); ok {
 		return e.explanation()

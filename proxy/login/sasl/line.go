@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// Encode returns the line with a response, or the text of the 334 with a challenge. An
-// empty message is an empty line.
+// Encode returns message in base64: the line of a response, or the text of the 334 of a
+// challenge. For an empty message it returns "".
 func Encode(message []byte) string {
 	return base64.StdEncoding.EncodeToString(message)
 }
 
-// EncodeInitial returns an initial response as the argument of the AUTH command: "=" if
-// it is empty (RFC 4954, section 4).
+// EncodeInitial returns initial, an initial response, as the argument of the AUTH command:
+// in base64, or "=" if it is empty (RFC 4954, section 4).
 func EncodeInitial(initial []byte) string {
 	if len(initial) == 0 {
 		return "="
@@ -21,9 +21,9 @@ func EncodeInitial(initial []byte) string {
 	return Encode(initial)
 }
 
-// DecodeChallenge returns the challenge in the text of a 334, for the client of a
-// mechanism. For LOGIN, a text that is not base64 is returned unchanged, because servers
-// may send any prompt. For other mechanisms it is an error.
+// DecodeChallenge returns the challenge in text, the text of a 334, for the client of
+// mechanism. A text that is not base64 is returned unchanged for LOGIN, because servers
+// may send any prompt. It is an error for other mechanisms.
 func DecodeChallenge(mechanism, text string) ([]byte, error) {
 	challenge, err := decode(text)
 	if err == nil {
@@ -35,9 +35,9 @@ func DecodeChallenge(mechanism, text string) ([]byte, error) {
 	return nil, fmt.Errorf("decode the challenge of %s: %d octets that are no base64", mechanism, len(text))
 }
 
-// DecodeResponse returns the response in a line of the client. If initial is set, line is
-// the initial response of AUTH, in which "=" means empty. The result is nil only with an
-// error, which wraps [ErrMalformed] and does not quote the line.
+// DecodeResponse returns the response in line, a line of the client in base64. If initial
+// is true, line is the initial response of AUTH, in which "=" means empty. The result is
+// nil only with an error, which wraps [ErrMalformed] and does not quote the line.
 func DecodeResponse(line string, initial bool) ([]byte, error) {
 	if initial && line == "=" {
 		return []byte{}, nil

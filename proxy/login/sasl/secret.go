@@ -34,8 +34,8 @@ type held struct {
 	sha1, sha256 scramKeys
 }
 
-// Password returns a Secret that is a password or token in clear. For "" it is the zero
-// Secret.
+// Password returns a Secret that is text, a password or token in clear. For "" it returns
+// the zero Secret.
 func Password(text string) Secret {
 	if text == "" {
 		return Secret{}
@@ -43,8 +43,9 @@ func Password(text string) Secret {
 	return newSecret(&held{text: text})
 }
 
-// Hash returns a Secret of which only the bcrypt hash is known, as "htpasswd -nB" prints
-// it after the colon. It is only of use for PLAIN and LOGIN.
+// Hash returns a Secret of which only hash is known, a bcrypt hash as "htpasswd -nB"
+// prints it after the colon. Any other hash is an error. The Secret is only of use for
+// PLAIN and LOGIN.
 func Hash(hash string) (Secret, error) {
 	if _, err := bcrypt.Cost([]byte(hash)); err != nil || len(hash) != bcryptLength {
 		return Secret{}, fmt.Errorf("a password hash of %d octets is no bcrypt hash; htpasswd -nBC 12 USER prints one behind the colon", len(hash))
@@ -69,7 +70,7 @@ func (s Secret) Clear() bool { return s.held != nil && s.held().text != "" }
 // errNotClear is the error of a client whose secret is a hash or zero.
 var errNotClear = errors.New("the password or token is not known in clear")
 
-// Equal reports whether two secrets have the same kind and content.
+// Equal reports whether s and other have the same kind and content.
 func (s Secret) Equal(other Secret) bool {
 	if s.Zero() || other.Zero() {
 		return s.Zero() == other.Zero()

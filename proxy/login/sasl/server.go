@@ -15,9 +15,9 @@ type Realm struct {
 	Now    func() time.Time // the time that NTLM tells clients; nil: time.Now
 }
 
-// NewServer returns the server of one exchange by a mechanism. The error wraps
-// [ErrMechanism] if the mechanism is unknown. NewServer does not check whether the
-// mechanism was offered.
+// NewServer returns the server of one exchange by mechanism, for the users of realm. The
+// error wraps [ErrMechanism] if the mechanism is unknown. NewServer does not check whether
+// the mechanism was offered.
 func NewServer(mechanism string, realm Realm) (Server, error) {
 	s := &server{realm: realm}
 	switch mechanism = strings.ToUpper(mechanism); mechanism {
@@ -37,9 +37,10 @@ func NewServer(mechanism string, realm Realm) (Server, error) {
 	return s, nil
 }
 
-// Mechanisms returns the mechanisms that can check all of the secrets, the strongest
-// first. Otherwise a client that chooses one could fail because its user's secret is a
-// hash.
+// Mechanisms returns the mechanisms that can check all of secrets, the strongest first;
+// none if there are no secrets. If one of secrets is a hash, these are PLAIN and LOGIN. A
+// mechanism that can check only some is left out, because a client that chose it could
+// fail for its user.
 func Mechanisms(secrets ...Secret) []string {
 	if len(secrets) == 0 {
 		return nil

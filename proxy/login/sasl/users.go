@@ -27,13 +27,14 @@ type User struct {
 // concurrent use.
 type Lookup func(name string) (User, bool)
 
-// Users returns the Lookup of a fixed set of users. It ignores the case of names, because
-// old NTLM clients send them in upper case. It is an error if two names differ only in
-// case, or if a user has no secret.
+// Users returns a Lookup that finds the users in list by name. It ignores the case of
+// names, because old NTLM clients send them in upper case. It is an error if list is
+// empty, if a name is not valid, if two names differ only in case, or if a user has no
+// secret.
 //
 // For an unknown name, the Lookup returns an unknown secret of the same kind, in clear or
-// hashed, as that of some user. The kind is always the same for the same name. Neither
-// time nor challenges then reveal that there is no such user.
+// hashed, as that of a user in list. The kind is always the same for the same name.
+// Neither time nor challenges then reveal that there is no such user.
 func Users(list ...User) (Lookup, error) {
 	byName := make(map[string]User, len(list))
 	kinds := make([]Secret, 0, len(list))

@@ -35,9 +35,10 @@ var byNumber = map[string]string{
 	"50057":   "the user's account is disabled: enable it",
 }
 
-// Explain explains a text of an endpoint that contains one of Microsoft's numbers, such
-// as AADSTS7000222, or an error of OAuth (RFC 6749, 5.2): its meaning and what to do. A
-// result is "" if it is not known. The account is called NAME.
+// Explain returns the meaning of text, an error text of a token endpoint, and what to do
+// about it. text must contain one of Microsoft's numbers, such as AADSTS7000222, or an
+// error of OAuth (RFC 6749, 5.2). Both results are "" if its meaning is not known. do
+// calls the account NAME.
 func Explain(text string) (means, do string) {
 	for _, m := range aadsts.FindAllStringSubmatch(text, -1) {
 		if known := byNumber[m[1]]; known != "" {

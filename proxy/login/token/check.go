@@ -46,8 +46,9 @@ func (s *Source) readable() error {
 	return nil
 }
 
-// CertificateEnds returns when the client certificate of the settings ends. It is zero if
-// there is none. No other credential shows its end in its file.
+// CertificateEnds returns when the client certificate of the settings ends. The time is
+// zero if there is none. No other credential shows its end in its file. It is an error if
+// the certificate cannot be read.
 func (s Settings) CertificateEnds() (time.Time, error) {
 	if s.ClientCertificate == "" {
 		return time.Time{}, nil

@@ -40,7 +40,7 @@ func (k Kind) String() string { return kinds[k] }
 var meanings = []string{"token endpoint does not reply", "token endpoint is unavailable", "client is not accepted",
 	"grant is not accepted", "token endpoint gives none", "local failure", "source is closed"}
 
-// Means describes the kind for people.
+// Means returns a phrase that describes the kind for people.
 func (k Kind) Means() string { return meanings[k] }
 
 // An Error says why there is no token for an account. It contains no secret: of the

@@ -26,10 +26,11 @@ type Prompt struct {
 // as RFC 8628 (3.2) requires.
 const unknownCode = 15 * time.Minute
 
-// Login obtains a refresh token with a device code (RFC 8628) and stores it in StateDir,
-// where a running [Source] finds it within seconds. It calls prompt once, and then waits
-// until somebody has logged in or refused, the code has expired, or ctx is done. Errors
-// are of type [*Error], other than those of settings and prompt.
+// Login obtains a refresh token for settings with a device code (RFC 8628) and stores it
+// in StateDir, where a running [Source] finds it within seconds. It calls prompt once,
+// with what to show to the person who logs in. It then waits until that person has logged
+// in or refused, the code has expired, or ctx is done. It returns nil if the token is
+// stored. Errors are of type [*Error], other than those of settings and prompt.
 func Login(ctx context.Context, settings Settings, prompt func(Prompt) error) error {
 	settings.Flow = RefreshToken
 	s, err := New(settings)

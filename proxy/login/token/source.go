@@ -77,9 +77,9 @@ type flight struct {
 	err   error
 }
 
-// New returns a source. The error has all mistakes in the settings. New reads the files
-// that they name, and requests nothing: see [Source.Prefetch]. The caller must call
-// Close.
+// New returns a source of tokens for settings. The error has all mistakes in settings. New
+// reads the files that they name, and requests nothing: see [Source.Prefetch]. The caller
+// must call Close.
 func New(settings Settings) (*Source, error) {
 	s, err := settings.source()
 	if err == nil && settings.Flow == RefreshToken {
@@ -96,10 +96,10 @@ func New(settings Settings) (*Source, error) {
 	return s, nil
 }
 
-// Token returns a token that a server should accept. It returns at once if there is one
-// or a recent request has failed; otherwise it waits for the request in progress, or
-// begins one. The end of ctx ends the caller's wait but not the request. The error is an
-// [*Error].
+// Token returns a token that a server should accept. If the source has one, or a recent
+// request has failed, Token returns the token or that request's error at once. Otherwise
+// it waits for the request in progress, or begins one. The end of ctx ends the caller's
+// wait but not the request. The error is an [*Error].
 func (s *Source) Token(ctx context.Context) (Token, error) {
 	s.mu.Lock()
 	now := time.Now()
@@ -135,7 +135,8 @@ func (s *Source) Token(ctx context.Context) (Token, error) {
 	}
 }
 
-// Prefetch begins to obtain a token if there is none. It does not block.
+// Prefetch begins to obtain a token if the source has none and no request has failed. It
+// does not block.
 func (s *Source) Prefetch() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,10 +146,10 @@ func (s *Source) Prefetch() {
 }
 
 // Refused tells the source that a server has refused t. It reports whether Token will
-// return another token. The source drops a refused token once. If its successor is
-// refused soon after, the cause is not the token but the account's permissions. The
-// successor is then kept for a while, so that a server that refuses everything does not
-// cause a stream of requests.
+// return another token. The source drops t the first time. If the token that follows t is
+// refused soon after, the cause is not the token but the account's permissions. That token
+// is then kept for a while, so that a server that refuses everything does not cause a
+// stream of requests.
 func (s *Source) Refused(t Token) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,7 +183,7 @@ type State struct {
 	Retry   time.Time // earliest time of the next request after Failure
 }
 
-// State returns the present state.
+// State returns the state of the source now.
 func (s *Source) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,9 +197,10 @@ func (s *Source) State() State {
 	return state
 }
 
-// Close ends the source: further calls of Token fail. It cancels the request in progress.
-// But it waits for a request that spends a refresh token, at most three times
-// Settings.Timeout, because its result must not be lost.
+// Close ends the source: further calls of Token fail. Close cancels the request in
+// progress. If that request spends a refresh token, Close waits for it instead, at most
+// three times Settings.Timeout, because its result must not be lost. The error is always
+// nil.
 func (s *Source) Close() error {
 	s.mu.Lock()
 	s.closed = true

@@ -30,7 +30,7 @@ func (t Token) Secret() string {
 }
 
 // Expires returns when the token ends, by the local clock and the lifetime that the
-// endpoint gave. If it gave none, [unknownLife] is assumed.
+// endpoint gave. If it gave none, five minutes are assumed.
 func (t Token) Expires() time.Time { return t.expires }
 
 // equal reports whether both are the same token.

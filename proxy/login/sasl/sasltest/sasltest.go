@@ -19,7 +19,8 @@ type Provider struct {
 	Refusal string
 }
 
-// NewServer returns the server of one exchange with XOAUTH2 or OAUTHBEARER.
+// NewServer returns the server of one exchange by mechanism, XOAUTH2 or OAUTHBEARER. For
+// any other mechanism the error wraps [sasl.ErrMechanism].
 func (p Provider) NewServer(mechanism string) (sasl.Server, error) {
 	switch mechanism = strings.ToUpper(mechanism); mechanism {
 	case sasl.XOAuth2, sasl.OAuthBearer:
