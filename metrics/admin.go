@@ -17,14 +17,14 @@ const index = `smtpshim
 /readyz    200 while it takes new sessions and has servers for them, else 503
 `
 
-// Admin returns the server of the admin listener, for the caller to pass it a listener.
-// It answers GET and HEAD for /metrics, from gatherer; for /healthz; for /readyz; and for
-// an index at /. ready is called for /readyz. Its error says why the program is not
-// ready. If there is none, note may report a problem that does not affect readiness.
-// ready must be safe for concurrent use.
+// Admin returns the server of the admin listener; the caller passes it a listener. The
+// server answers GET and HEAD for /metrics, from gatherer; for /healthz; for /readyz; and
+// for an index at /. It calls ready for each request for /readyz, so ready must be safe
+// for concurrent use. err says why the program is not ready; nil: it is ready. Without
+// err, note may report a problem that does not affect readiness.
 //
-// With profiles, the server also answers for /debug/pprof/, which reveals the inside of
-// the program and costs time. It is only for the search for a fault.
+// If profiles is true, the server also answers for /debug/pprof/, which reveals the inside
+// of the program and costs time. It is only for the search for a fault.
 func Admin(gatherer prometheus.Gatherer, ready func() (note string, err error), profiles bool) *http.Server {
 	mux := http.NewServeMux()
 	if profiles {

@@ -15,8 +15,9 @@ type Certificate struct {
 	NotAfter    time.Time
 }
 
-// CertificateExpiry reports when each certificate of ours ends. list returns those in
-// use. It is called at each scrape, from several goroutines.
+// CertificateExpiry returns a collector that reports when each certificate of ours ends.
+// list returns the certificates in use. It is called at each scrape, from several
+// goroutines.
 func CertificateExpiry(list func() []Certificate) prometheus.Collector {
 	return certificates{list, prometheus.NewDesc("smtpshim_certificate_expiry_timestamp_seconds",
 		"When a certificate of smtpshim ends, in seconds since 1970.", []string{"route", "side", "name", "fingerprint"}, nil)}
@@ -52,8 +53,9 @@ type AccountCertificate struct {
 	NotAfter time.Time
 }
 
-// AccountCertificateExpiry reports when each of these ends. list returns those in use. It
-// is called at each scrape, from several goroutines.
+// AccountCertificateExpiry returns a collector that reports when each account's client
+// certificate ends. list returns the certificates in use. It is called at each scrape,
+// from several goroutines.
 func AccountCertificateExpiry(list func() []AccountCertificate) prometheus.Collector {
 	return accountCertificates{list, prometheus.NewDesc("smtpshim_account_certificate_expiry_timestamp_seconds",
 		"When the client certificate of an account ends, in seconds since 1970.", []string{"account"}, nil)}

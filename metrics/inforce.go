@@ -9,9 +9,10 @@ type Standing struct {
 	Sessions int // the limit of sessions at a time
 }
 
-// InForce reports the present configuration, to compare with what happens: a rule that
-// has not acted for a long time, or a limit that is nearly reached. list is called at
-// each scrape, from several goroutines.
+// InForce returns a collector that reports the present configuration, to compare with what
+// happens: a rule that has not acted for a long time, or a limit that is nearly reached.
+// list returns a Standing for each route. It is called at each scrape, from several
+// goroutines.
 func InForce(list func() []Standing) prometheus.Collector {
 	return inForce{list,
 		prometheus.NewDesc("smtpshim_rules_in_force", "Always 1, for each rule in force.", []string{"route", "rule"}, nil),

@@ -38,7 +38,8 @@ type Logins struct {
 // A use is the use of an account by a route.
 type use struct{ route, account string }
 
-// NewLogins returns a Logins that is registered with reg.
+// NewLogins returns a Logins that is registered with reg. It panics if reg already has
+// one.
 func NewLogins(reg prometheus.Registerer) *Logins {
 	l := &Logins{
 		logins: counters("logins_total", "Logins of smtpshim at servers, by account, mechanism and outcome.", "account", "mechanism", "outcome"),
@@ -51,8 +52,8 @@ func NewLogins(reg prometheus.Registerer) *Logins {
 	return l
 }
 
-// InForce sets the accounts of the present configuration. The counts of an account begin
-// at 0, or continue if it was in force before. The series of all other accounts are
+// InForce makes accounts those of the present configuration. The counts of an account
+// begin at 0, or continue if it was in force before. The series of all other accounts are
 // removed. Call InForce before the accounts are used: events of other accounts are not
 // counted.
 func (l *Logins) InForce(accounts []Account) {
@@ -122,7 +123,8 @@ func possible(mechanism string, outcome vocabulary.LoginOutcome) bool {
 	return true
 }
 
-// LoggedIn counts a login. mechanism is "" if none was chosen.
+// LoggedIn counts a login of account at a server of route, by mechanism and outcome.
+// mechanism is "" if none was chosen. It ignores accounts that are not in force.
 func (l *Logins) LoggedIn(route, account, mechanism string, outcome vocabulary.LoginOutcome) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -139,7 +141,8 @@ func (l *Logins) LoggedIn(route, account, mechanism string, outcome vocabulary.L
 	l.logins.WithLabelValues(route, account, mechanism, known(outcome, vocabulary.LoginOutcomes())).Inc()
 }
 
-// TokenRequest counts a request for a token.
+// TokenRequest counts a request for a token of account by its outcome. It ignores accounts
+// that are not in force.
 func (l *Logins) TokenRequest(account string, outcome vocabulary.TokenOutcome) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -148,7 +151,8 @@ func (l *Logins) TokenRequest(account string, outcome vocabulary.TokenOutcome) {
 	}
 }
 
-// TokenExpires records when an account's new token ends.
+// TokenExpires records that the newest token of account ends at the time at. It ignores
+// accounts that are not in force.
 func (l *Logins) TokenExpires(account string, at time.Time) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()

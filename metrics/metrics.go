@@ -57,7 +57,8 @@ type Metrics struct {
 }
 
 // New returns a Metrics whose collectors are registered with reg, including those of the
-// Go runtime and of the process. It panics if reg already has one of them.
+// Go runtime and of the process. version is the version of the program that they report.
+// New panics if reg already has one of the collectors.
 func New(reg prometheus.Registerer, version string) *Metrics {
 	m := &Metrics{
 		sessions:       counters("sessions_total", "Sessions that ended, by how they ended.", "outcome"),

@@ -26,7 +26,8 @@ const (
 	mostCost  = 14
 )
 
-// CheckHash returns an error if hash cannot be the hash of a password.
+// CheckHash returns an error if hash is no bcrypt hash, or one whose cost is too low or
+// too high. It returns nil if hash can be the Hash of a Password.
 func CheckHash(hash string) error {
 	const how = "htpasswd -nBC 12 USER prints one behind the colon"
 	cost, err := bcrypt.Cost([]byte(hash))
@@ -39,10 +40,11 @@ func CheckHash(hash string) error {
 	return nil
 }
 
-// Protect requires the password for everything in next but /healthz and /readyz. It
-// computes one hash at a time, and one for each wrong guess, whether the user or the
-// password is wrong. Guessing is therefore slow and reveals nothing. A password that was
-// right before is accepted without a hash.
+// Protect returns a handler that requires the password for all requests but those for
+// /healthz and /readyz, and passes the others on to next. It answers 401 without the right
+// password. It computes one hash at a time, and one for each wrong guess, whether the user
+// or the password is wrong. Guessing is therefore slow and reveals nothing. The
+// credentials that were right last are accepted without a hash.
 func (p Password) Protect(next http.Handler) http.Handler {
 	d := &gate{Password: p, one: make(chan struct{}, 1)}
 	rand.Read(d.key[:])

@@ -6,21 +6,23 @@ import "github.com/prometheus/client_golang/prometheus"
 // use.
 type Recordings struct{ total *prometheus.CounterVec }
 
-// NewRecordings returns a Recordings that is registered with reg.
+// NewRecordings returns a Recordings that is registered with reg. It panics if reg already
+// has one.
 func NewRecordings(reg prometheus.Registerer) *Recordings {
 	r := &Recordings{counters("recordings_total", "Recorded dialogues, by outcome.", "outcome")}
 	reg.MustRegister(r.total)
 	return r
 }
 
-// Route creates a route's series, so that its counts begin at 0.
+// Route creates the series of the route called name, so that its counts begin at 0.
 func (r *Recordings) Route(name string) {
 	for _, outcome := range []string{"written", "lost"} {
 		r.total.WithLabelValues(name, outcome)
 	}
 }
 
-// Count counts a recording of a route. err says why it was lost; nil: it was written.
+// Count counts a recording of route. err says why the recording was lost; nil: it was
+// written.
 func (r *Recordings) Count(route string, err error) {
 	outcome := "written"
 	if err != nil {

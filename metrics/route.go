@@ -124,9 +124,10 @@ func (m *Metrics) legTLS(route string, side vocabulary.Side, possible []Cipher) 
 // TLS.
 type TLS struct{ Client, Server []Cipher }
 
-// Route returns the counters of a route, including one for each rule in force, each
-// product that is looked for, and each possible cipher. Called again, as after a reload,
-// it returns counters that continue.
+// Route returns the counters of the route called name. They include one for each rule in
+// force, rules, one for each possible cipher, tls, and one for each product that is looked
+// for, products. Called again for the same name, as after a reload, it returns counters
+// that continue.
 func (m *Metrics) Route(name string, rules []string, tls TLS, products ...Product) *Route {
 	route := prometheus.Labels{"route": name}
 	counters := func(v *prometheus.CounterVec, values []string) family[prometheus.Counter] {
@@ -168,7 +169,8 @@ func (m *Metrics) Route(name string, rules []string, tls TLS, products ...Produc
 // SessionBegan counts the beginning of a session.
 func (r *Route) SessionBegan() { r.active.Inc() }
 
-// SessionEnded counts the end of a session.
+// SessionEnded counts the end of a session by its outcome, and records the time that it
+// lasted.
 func (r *Route) SessionEnded(outcome vocabulary.Outcome, lasted time.Duration) {
 	r.active.Dec()
 	r.sessions.of(string(outcome)).Inc()
@@ -178,13 +180,14 @@ func (r *Route) SessionEnded(outcome vocabulary.Outcome, lasted time.Duration) {
 // Defect counts a panic that ended a session or a check of a server.
 func (r *Route) Defect() { r.defects.Inc() }
 
-// Refused counts a connection that was refused a session.
+// Refused counts a connection that was refused a session, by reason.
 func (r *Route) Refused(reason vocabulary.Rejection) { r.refused.of(string(reason)).Inc() }
 
-// LimitMet counts a client that exceeded a limit.
+// LimitMet counts, by limit, that a client exceeded a limit.
 func (r *Route) LimitMet(limit vocabulary.Limit) { r.limitsMet.of(string(limit)).Inc() }
 
-// Recognised counts a recognised product. It ignores products that are not looked for.
+// Recognised counts a session in which product was recognised by the sign by. It ignores
+// products that are not looked for.
 func (r *Route) Recognised(product string, by vocabulary.Sign) {
 	if c, ok := r.recognised[Product{product, by}]; ok {
 		c.Inc()
@@ -194,10 +197,10 @@ func (r *Route) Recognised(product string, by vocabulary.Sign) {
 // Held records the time that a session's work took between two waits.
 func (r *Route) Held(took time.Duration) { r.held.Observe(took.Seconds()) }
 
-// Command counts a client's command.
+// Command counts a client's command by its verb.
 func (r *Route) Command(verb string) { r.commands.of(verb).Inc() }
 
-// Reply counts a reply by the first digit of its code.
+// Reply counts a reply to a client by the first digit of its code.
 func (r *Route) Reply(code int) {
 	class := "other"
 	if i := code/100 - 2; i >= 0 && i < len(classes) {
@@ -206,9 +209,9 @@ func (r *Route) Reply(code int) {
 	r.replies.of(class).Inc()
 }
 
-// RuleApplied counts a change by a rule or safeguard. The series of a safeguard is
-// created when it first acts, because a safeguard that never acts, unlike a rule, is
-// nothing that could be removed.
+// RuleApplied counts a change by rule, the name of a rule or safeguard. The series of a
+// safeguard is created when it first acts, because a safeguard that never acts, unlike a
+// rule, is nothing that could be removed.
 func (r *Route) RuleApplied(rule string) {
 	if slices.Contains(vocabulary.Safeguards(), vocabulary.Safeguard(rule)) {
 		r.ruleApplied.with(rule).Inc()
@@ -217,30 +220,33 @@ func (r *Route) RuleApplied(rule string) {
 	r.ruleApplied.of(rule).Inc()
 }
 
-// Observes creates the counters of the rules that are observed on the route and do not
-// act.
+// Observes creates the counters of rules, the names of the rules that are observed on the
+// route and do not act.
 func (r *Route) Observes(rules []string) { r.ruleWould = resolve(r.ruleWould.with, rules) }
 
-// RuleWouldApply counts a change that an observed rule would have made.
+// RuleWouldApply counts a change that rule, the name of an observed rule, would have made.
 func (r *Route) RuleWouldApply(rule string) { r.ruleWould.of(rule).Inc() }
 
-// RuleBroken counts a rule that panicked or whose result was not allowed.
+// RuleBroken counts that rule, the name of a rule, panicked or had a result that is not
+// allowed.
 func (r *Route) RuleBroken(rule string) { r.ruleBroken.of(rule).Inc() }
 
-// Authenticated counts an AUTH exchange. It ignores values outside the closed sets.
+// Authenticated counts an AUTH exchange on one side by its mechanism m and its outcome. It
+// ignores values outside the closed sets.
 func (r *Route) Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome) {
 	if c, ok := r.auth[exchange{side, m, outcome}]; ok {
 		c.Inc()
 	}
 }
 
-// Message counts a message and its octets.
+// Message counts a message by its outcome, and adds its size, octets, to the octets of all
+// messages.
 func (r *Route) Message(outcome vocabulary.MessageOutcome, octets int64) {
 	r.messages.of(string(outcome)).Inc()
 	add(r.messageBytes, octets)
 }
 
-// Bytes counts octets read from the client or the server.
+// Bytes adds n to the octets read from side, the client or the server.
 func (r *Route) Bytes(side vocabulary.Side, n int64) {
 	if side == vocabulary.SideClient {
 		add(r.fromClient, n)
@@ -249,27 +255,28 @@ func (r *Route) Bytes(side vocabulary.Side, n int64) {
 	}
 }
 
-// ServerConnected records the time from the beginning of a connection to a server to its
-// greeting.
+// ServerConnected records the time that a connection to a server took from its beginning
+// to the greeting.
 func (r *Route) ServerConnected(took time.Duration) { r.serverConnect.Observe(took.Seconds()) }
 
 // ServerAgain counts a connection to a server that is not the first of its session.
 func (r *Route) ServerAgain() { r.serverAgain.Inc() }
 
-// ServerReplied records the time that a server took to reply.
+// ServerReplied records the time that a server took to reply to the command verb.
 func (r *Route) ServerReplied(verb string, took time.Duration) {
 	r.serverReply.of(verb).Observe(took.Seconds())
 }
 
-// ServerFailed counts a failure of a server.
+// ServerFailed counts a failure of a server by its reason.
 func (r *Route) ServerFailed(reason vocabulary.ServerFailure) {
 	r.serverErrors.of(string(reason)).Inc()
 }
 
-// BadReply counts octets from a server that are no proper reply.
+// BadReply counts, by the reason why, octets from a server that are no proper reply.
 func (r *Route) BadReply(why vocabulary.BadReply) { r.badReplies.of(string(why)).Inc() }
 
-// TLS counts a successful handshake.
+// TLS counts a successful handshake on one side by version and suite. Values that are not
+// possible on that side are counted as "other".
 func (r *Route) TLS(side vocabulary.Side, version, suite string) {
 	leg := r.leg(side)
 	counter, ok := leg.sessions[Cipher{version, suite}]
@@ -279,7 +286,7 @@ func (r *Route) TLS(side vocabulary.Side, version, suite string) {
 	counter.Inc()
 }
 
-// TLSFailed counts a handshake that failed.
+// TLSFailed counts a handshake on one side that failed, by reason.
 func (r *Route) TLSFailed(side vocabulary.Side, reason string) { r.leg(side).failures.of(reason).Inc() }
 
 func (r *Route) leg(side vocabulary.Side) *legTLS {
@@ -289,8 +296,8 @@ func (r *Route) leg(side vocabulary.Side) *legTLS {
 	return &r.serverTLS
 }
 
-// CertificateReloaded counts a change of certificate files. err is nil if the new ones
-// are used.
+// CertificateReloaded counts a change of certificate files. err says why the new files are
+// not used; nil: they are used.
 func (r *Route) CertificateReloaded(err error) { r.certificateReloads.of(outcome(err)).Inc() }
 
 // add adds n to a counter. It ignores a negative n, for which Add panics.

@@ -9,8 +9,8 @@ type Server struct {
 	Up          bool   // it greeted at the last attempt, and its health checks succeed
 }
 
-// Servers reports the state of servers. list is called at each scrape, from several
-// goroutines.
+// Servers returns a collector that reports the state of servers. list returns the servers
+// of all routes. It is called at each scrape, from several goroutines.
 func Servers(list func() []Server) prometheus.Collector {
 	labels := []string{"route", "server"}
 	return servers{list,

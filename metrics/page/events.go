@@ -24,10 +24,13 @@ type Stream[E any] struct {
 	close  func()
 }
 
-// NewStream returns a stream. For each listener it calls watch with the filter from the
-// request's query (route, healed, outcome), and calls stop when the listener has gone.
-// notice returns what a listener gets for an event. It is called once for each listener
-// and may block: it delays only that listener.
+// NewStream returns a stream of events for listeners, each of which is an HTTP request.
+// For each listener it calls watch with the filter from the request's query (route,
+// healed, outcome), sends the listener what comes from events, and calls stop when the
+// listener has gone.
+//
+// For each event, notice is called once per listener, and returns the value that this
+// listener gets as JSON. notice may block: that delays only this listener.
 func NewStream[E any](watch func(Filter) (events <-chan E, stop func()), notice func(E) any) *Stream[E] {
 	done := make(chan struct{})
 	return &Stream[E]{watch, notice, make(chan struct{}, mostListeners), done, sync.OnceFunc(func() { close(done) })}
@@ -38,8 +41,9 @@ func NewStream[E any](watch func(Filter) (events <-chan E, stop func()), notice 
 // ever.
 func (s *Stream[E]) Close() { s.close() }
 
-// ServeHTTP serves events until the listener goes, reads nothing for half a minute, or
-// the stream is closed.
+// ServeHTTP sends events to the listener that made the request r, as text/event-stream. It
+// returns when the listener goes or reads nothing for half a minute, or the stream is
+// closed. It answers 503 if 16 are listening already.
 func (s *Stream[E]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
 	case s.slots <- struct{}{}:

@@ -150,8 +150,8 @@ type Line struct {
 //go:embed page.html alone.html rule.html replay.html observed.html page.css page.js page.svg
 var files embed.FS
 
-// New returns a handler for the page at /, its other files, and s.Events at /events. rest
-// handles all other requests.
+// New returns a handler that serves the page at /, its other files, and s.Events at
+// /events, with the content from s. rest handles all other requests.
 func New(s Source, rest http.Handler) http.Handler {
 	p := page{s, template.Must(template.New("page").ParseFS(files, "*.html")), make(chan struct{}, 1)}
 	mux := http.NewServeMux()
