@@ -186,8 +186,8 @@ func (r *Route) Refused(reason vocabulary.Rejection) { r.refused.of(string(reaso
 // LimitMet counts, by limit, that a client exceeded a limit.
 func (r *Route) LimitMet(limit vocabulary.Limit) { r.limitsMet.of(string(limit)).Inc() }
 
-// Recognised counts a session in which product was recognised by the sign by. It ignores
-// products that are not looked for.
+// Recognised counts that product was recognised in a session. by is the sign that showed
+// it. Products that are not looked for are ignored.
 func (r *Route) Recognised(product string, by vocabulary.Sign) {
 	if c, ok := r.recognised[Product{product, by}]; ok {
 		c.Inc()

@@ -22,7 +22,8 @@ var earlyCommands = []string{"hold", "show"}
 
 func (e EarlyCommands) String() string { return earlyCommands[e] }
 
-// UnmarshalText accepts "hold" and "show".
+// UnmarshalText sets e to the value named text: "hold" for EarlyHeld or "show" for
+// EarlyShown. Any other text is an error.
 func (e *EarlyCommands) UnmarshalText(text []byte) error {
 	i, err := oneof.Index(string(text), earlyCommands)
 	*e = EarlyCommands(i)

@@ -6,8 +6,8 @@ import (
 )
 
 // Retire stops listening, because another process listens now, and lets every session go
-// on to its own end. It returns when no session is left. If ctx ends first, Retire returns
-// the error of ctx, and the remaining sessions go on until Drain or Close.
+// on to its own end. It returns nil when no session is left. If ctx ends first, Retire
+// returns the error of ctx, and the remaining sessions go on until Drain or Close.
 func (p *Proxy) Retire(ctx context.Context) error {
 	p.stopListening(false) // Unix domain sockets belong to the other process now
 	select {

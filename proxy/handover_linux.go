@@ -47,9 +47,9 @@ func (p *Proxy) Sockets() (_ map[string][]*os.File, err error) {
 	return sockets, nil
 }
 
-// CopySocket returns a second descriptor of a socket, which is a net.Listener or an
-// *os.File. Unlike the file that a listener's File method returns, it can be given to
-// another process without making the socket block in this one.
+// CopySocket returns a second descriptor of socket, which is a net.Listener or an
+// *os.File. The caller closes it. Unlike the file that a listener's File method returns,
+// it can be given to another process without making the socket block in this one.
 func CopySocket(socket any) (*os.File, error) {
 	fd, err := wire.DuplicateSocket(socket)
 	if err != nil {
@@ -58,7 +58,7 @@ func CopySocket(socket any) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "socket"), nil
 }
 
-// CloseSockets closes all of the sockets.
+// CloseSockets closes all files in sockets, which Sockets has returned.
 func CloseSockets(sockets map[string][]*os.File) {
 	for _, files := range sockets {
 		for _, file := range files {

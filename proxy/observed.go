@@ -14,7 +14,8 @@ type Departures struct {
 	Line string
 }
 
-// Counts returns how many changes each rule would have made.
+// Counts returns for each rule, by its name, how many changes the rule would have made. It
+// returns nil if w is nil.
 func (w Would) Counts() map[string]int {
 	if w == nil {
 		return nil

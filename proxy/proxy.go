@@ -70,8 +70,8 @@ type Proxy struct {
 	id atomic.Uint64
 }
 
-// TurnsHeld returns how many turns of the loops took more than 100 ms. During such a turn the
-// other sessions of the loop wait. It is 0 where there are no loops.
+// TurnsHeld returns how many turns of the loops have taken more than 100 ms. During such a
+// turn the other sessions of the loop wait. The result is 0 where there are no loops.
 func (p *Proxy) TurnsHeld() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -116,9 +116,10 @@ func (r *running) joins(f *servers.Fleet) {
 	r.fleet, r.standings = f, f.Join(r.Servers, r.Health.Interval > 0)
 }
 
-// Apply makes the proxy serve these routes and no others. It keeps the listeners of addresses
-// that stay. Sessions that run go on with the route that they began with. If Apply returns an
-// error, nothing has changed.
+// Apply makes the proxy serve routes and no others. It begins to listen at new addresses,
+// stops listening at addresses that no route has any more, and keeps the listeners of the
+// others. Sessions under way go on with the route that they began with. If Apply returns
+// an error, nothing has changed.
 func (p *Proxy) Apply(routes []*Route) error {
 	p.applying.Lock()
 	defer p.applying.Unlock()
@@ -265,8 +266,9 @@ func (p *Proxy) replace(wanted map[string]*running, opened map[string]*listener)
 	return left
 }
 
-// Addr returns where the proxy listens for an address of a route, or nil if it does not. If
-// the port of the route is 0, Addr has the real one.
+// Addr returns the address at which the proxy listens for address, an address of a route
+// as its Listen has it; nil if it does not listen there. If the port in address is 0, the
+// result has the real port.
 func (p *Proxy) Addr(address string) net.Addr {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -276,7 +278,7 @@ func (p *Proxy) Addr(address string) net.Addr {
 	return nil
 }
 
-// Sessions returns the number of sessions.
+// Sessions returns the number of sessions under way.
 func (p *Proxy) Sessions() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -284,8 +286,9 @@ func (p *Proxy) Sessions() int {
 }
 
 // Drain stops listening, asks idle clients to leave and lets messages under way end. It
-// returns when no session is left. If ctx ends first, Drain closes the sessions that are left
-// and returns the error of ctx. A message under way is then cut off before its final dot.
+// returns nil when no session is left. If ctx ends first, Drain closes the sessions that
+// are left and returns the error of ctx. A message under way is then cut off before its
+// final dot.
 func (p *Proxy) Drain(ctx context.Context) error {
 	none := p.askToLeave()
 	defer p.closeLoops()
@@ -310,7 +313,8 @@ func (p *Proxy) closeLoops() {
 // maxTurns bounds how many turns keep their stacks for reuse.
 const maxTurns = 16
 
-// Close stops listening and closes all sessions at once.
+// Close stops listening, closes all sessions at once, and waits until they have ended. The
+// error is always nil.
 func (p *Proxy) Close() error {
 	none := p.askToLeave()
 	p.closeSessions()

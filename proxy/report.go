@@ -35,7 +35,7 @@ var replyWaits = func() []string {
 	return waits
 }()
 
-// Verbs lists the names of verbs that an Observer can get.
+// Verbs returns the names of all verbs that an Observer can be called with.
 func Verbs() []string { return slices.Clone(verbNames) }
 
 // A summary is what is reported of a session at its end.

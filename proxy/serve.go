@@ -2,10 +2,10 @@ package proxy
 
 import "net"
 
-// Serve serves a client whose connection is no socket, such as an end of [net.Pipe]. It returns
-// when the session has ended. If the proxy has stopped, Serve closes conn and returns at once.
-// r need not be a route of Apply, and its Listen is ignored. Limits, Drain and Close apply as
-// to any other session.
+// Serve serves the client at the other end of conn by the route r, and returns when the
+// session has ended. It is for a conn that is no socket, such as an end of [net.Pipe]. If
+// the proxy has stopped, Serve closes conn and returns at once. r need not be a route of
+// Apply, and its Listen is ignored. Limits, Drain and Close apply as to any other session.
 func (p *Proxy) Serve(conn net.Conn, r *Route) {
 	p.mu.Lock()
 	p.prepare()

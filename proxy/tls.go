@@ -7,7 +7,7 @@ import (
 	"net/netip"
 )
 
-// AcceptWith returns an Acceptor that uses one configuration for all clients.
+// AcceptWith returns an Acceptor that uses config for all clients.
 func AcceptWith(config *tls.Config) Acceptor { return acceptor{config} }
 
 type acceptor struct{ config *tls.Config }
@@ -17,7 +17,7 @@ func (a acceptor) Handshake(ctx context.Context, conn net.Conn, _ netip.Addr) (*
 	return secure, secure.HandshakeContext(ctx)
 }
 
-// DialWith returns a Dialer that uses one configuration for all servers. If config has no
+// DialWith returns a Dialer that uses a copy of config for all servers. If config has no
 // ServerName, the certificate must be valid for the server's host.
 func DialWith(config *tls.Config) Dialer {
 	config = config.Clone()

@@ -76,9 +76,10 @@ var ErrNone = errors.New("no dialogue was found; there may be a transcript or a 
 	"msmtp -d, sendmail -v, Python's smtplib or JavaMail (mail.debug), a log of Postfix (debug_peer_list), Exim (-v), Exchange (protocol log) or IIS (W3C), " +
 	"or a capture (pcap, pcapng) of sessions in clear")
 
-// Read calls then with each dialogue of a file, in the order in which they end. It stops
-// at an error of then and returns it. name is the name of the file, for errors. The file
-// may be compressed with gzip.
+// Read reads the file r, which may be compressed with gzip, and calls then with each
+// dialogue in it, in the order in which the dialogues end. If then returns an error, Read
+// stops and returns it. name is the name of the file, for errors. The error wraps ErrNone
+// if the file has no dialogue.
 func Read(name string, r io.Reader, then func(*Dialogue) error) error {
 	in := bufio.NewReaderSize(r, 64<<10)
 	if start, _ := in.Peek(2); bytes.Equal(start, []byte{0x1f, 0x8b}) {

@@ -20,7 +20,7 @@ type Examination struct {
 }
 
 // Examinations returns all examinations in the order in which they are made. Examinations
-// that share a session are adjacent. All of them check the form of each reply.
+// that share a session are adjacent. Every examination also checks the form of each reply.
 func Examinations() []Examination {
 	return []Examination{
 		{"greeting", "its greeting, and whether that has ESMTP and its name", NeedsNothing, false, (*visit).lookAtGreeting},

@@ -36,8 +36,9 @@ const (
 // Healed reports whether a rule or a setting heals the finding.
 func (f Finding) Healed() bool { return f.Rule != "" || f.Setting != "" }
 
-// Catalogued returns the finding completed from the catalogue's entry: the source, and
-// how it is healed if the finding does not say so. It fails if there is no such entry.
+// Catalogued returns a copy of f, completed from the catalogue's entry f.Entry: the
+// source, and how the finding is healed, if f does not say so. An Entry of "" completes
+// nothing from the catalogue. It is an error if the catalogue has no such entry.
 func (f Finding) Catalogued() (Finding, error) {
 	switch {
 	case f.Heals != "" || f.Rule == "":
@@ -80,8 +81,8 @@ func healsOf(c heal.Coverage, e heal.Entry) string {
 	}
 }
 
-// Line returns a line of an exchange in the form of Seen. side is 'C' or 'S', or 0 for an
-// event. text has no CRLF.
+// Line returns a line of an exchange in the form of Finding.Seen. side is the side that
+// sent it, 'C' or 'S', or 0 for an event. text is the line without CRLF.
 func Line(side transcript.Side, text string) string {
 	mark := transcript.Unchanged
 	if side == 0 {

@@ -15,9 +15,9 @@ type Proposal struct {
 	Settings []string // other lines of the route, such as "server_tls.mode = \"require\"", sorted
 }
 
-// Propose returns the route that heals the findings of the kinds Fault and Strict. Notes
-// are left to the administrator, because a rule for some old client may be wrong for
-// others.
+// Propose returns the part of a route that heals the findings of the kinds Fault and
+// Strict. Notes are left to the administrator, because a rule for some old client may be
+// wrong for others.
 func (r Report) Propose() Proposal {
 	sets := heal.Sets()
 	standard, p := sets[0], Proposal{Rules: []string{"standard"}}
@@ -59,7 +59,9 @@ const hideSetting = "options.hide-keywords.keywords = "
 // hide returns the setting that hides a keyword.
 func hide(keyword string) string { return fmt.Sprintf("%s[%q]", hideSetting, keyword) }
 
-// Route returns the proposal as a complete [[route]] of a configuration.
+// Route returns the proposal as a complete [[route]] of a configuration. name is the
+// route's name, listen the address at which it listens, and server the address of its
+// server.
 func (p Proposal) Route(name, listen, server string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "[[route]]\nname = %q\nlisten = [%q]\nservers = [%q]\nrules = [\"%s\"]\n", name, listen, server, strings.Join(p.Rules, `", "`))

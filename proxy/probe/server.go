@@ -56,7 +56,7 @@ type Untried struct {
 	Why  string `json:"why"`
 }
 
-// Count returns the number of findings of a kind.
+// Count returns the number of findings of the kind k.
 func (r Report) Count(k Kind) (n int) {
 	for _, f := range r.Findings {
 		if f.Kind == k {
@@ -66,8 +66,9 @@ func (r Report) Count(k Kind) (n int) {
 	return n
 }
 
-// Examine examines the server. It ends each session with QUIT. The error says why the
-// server could not be examined; if ctx was done, it is that of ctx.
+// Examine makes all examinations of the server, ends each session with QUIT, and returns
+// what was found. The error says why the server could not be examined, or wraps that of
+// ctx if ctx was done. The report then has what was found until then.
 func (s Server) Examine(ctx context.Context) (Report, error) {
 	s = s.withDefaults()
 	v := &visit{Server: s, ctx: ctx, offer: offer{}}
@@ -266,7 +267,7 @@ func (v *visit) hungUp() bool {
 	return v.talk.lost != nil && !errors.Is(v.talk.lost, context.Canceled)
 }
 
-// Has reports whether there is a finding of this name.
+// Has reports whether the report has a finding called name.
 func (r Report) Has(name string) bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Name == name })
 }

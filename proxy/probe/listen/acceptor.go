@@ -3,8 +3,8 @@ package listen
 import "smtpshim/proxy/tlspolicy"
 
 // Acceptor returns an acceptor of TLS for a Listener. Its certificates are self-signed,
-// for the given names and addresses, and stored in dir. It allows all versions and
-// suites, so that it shows the best that a client supports.
+// for names, which are host names and addresses, and stored in the directory dir. It
+// allows all versions and suites, so that it shows the best that a client supports.
 func Acceptor(dir string, names ...string) (*tlspolicy.Acceptor, error) {
 	sources, err := tlspolicy.SelfSigned(dir, names...)
 	if err != nil {

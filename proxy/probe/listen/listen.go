@@ -74,7 +74,9 @@ const (
 	maxFailures = 100 // failures to accept a connection, in a row
 )
 
-// Serve handles sessions until Close. It then returns nil.
+// Serve accepts connections from listener and examines their clients, until Close. It then
+// returns nil. It returns an error if listener is closed by others or cannot accept for
+// long.
 func (l *Listener) Serve(listener net.Listener) error {
 	l.mu.Lock()
 	l.listener = listener
@@ -166,7 +168,8 @@ func (l *Listener) end(conn net.Conn, c *Caller, s *session) {
 	}
 }
 
-// Close ends all sessions and waits for them.
+// Close closes the listener of Serve and all connections, and waits until all sessions
+// have ended.
 func (l *Listener) Close() {
 	l.mu.Lock()
 	l.closed = true
@@ -180,8 +183,8 @@ func (l *Listener) Close() {
 	l.all.Wait()
 }
 
-// Callers returns what was found out about each client that has said something, in the
-// order of their first connections.
+// Callers returns what was found out so far about each client that has said something, in
+// the order of the clients' first connections.
 func (l *Listener) Callers() (list []Caller) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
