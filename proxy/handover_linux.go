@@ -7,9 +7,10 @@ import (
 	"smtpshim/proxy/wire"
 )
 
-// Sockets returns copies of the sockets that the proxy listens on and of those that it was
-// handed. The keys are the addresses as the routes name them. Another process that has the
-// copies as its Inherited listens on the same addresses. The caller closes the copies.
+// Sockets returns copies of the sockets that the proxy listens on and of those in
+// Inherited. The keys are the addresses as the routes name them. Another process that has
+// the copies as its Inherited listens on the same addresses. The caller closes the copies,
+// see CloseSockets. With an error there are none.
 func (p *Proxy) Sockets() (_ map[string][]*os.File, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -16,8 +16,8 @@ func or[T int | time.Duration](v, def T) T {
 	return v
 }
 
-// DefaultLimits returns the limits that zero fields of Limits stand for. It leaves out the
-// limits for one address, because they depend on the address: see sessionsFrom.
+// DefaultLimits returns the limits that zero fields of Limits stand for. Its limits for
+// one address are zero, because their defaults depend on the address.
 func DefaultLimits() Limits { return defaultLimits }
 
 var defaultLimits = Limits{

@@ -36,9 +36,9 @@ func NewStream[E any](watch func(Filter) (events <-chan E, stop func()), notice 
 	return &Stream[E]{watch, notice, make(chan struct{}, mostListeners), done, sync.OnceFunc(func() { close(done) })}
 }
 
-// Close ends all requests, present and future. Register it by
-// http.Server.RegisterOnShutdown, because Shutdown would wait for these requests for
-// ever.
+// Close ends all requests that ServeHTTP serves, and those that begin later. Register it
+// by http.Server.RegisterOnShutdown, because Shutdown would otherwise wait for these
+// requests for ever.
 func (s *Stream[E]) Close() { s.close() }
 
 // ServeHTTP sends events to the listener that made the request r, as text/event-stream. It

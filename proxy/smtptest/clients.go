@@ -1,6 +1,7 @@
 package smtptest
 
-// Clients returns the table of clients, a new copy at each call.
+// Clients returns the table of clients, one row for each client that the tests imitate, as
+// a new copy at each call.
 func Clients() []Client {
 	return []Client{
 		exchange50Client(),

@@ -176,7 +176,8 @@ func (d *Dialer) Handshake(ctx context.Context, conn net.Conn, server string) (*
 	return d.handshake(ctx, conn, d.configFor(server, false))
 }
 
-// HandshakeClassic is Handshake with a hello that does not offer ML-KEM.
+// HandshakeClassic does what Handshake does, with a ClientHello that does not offer
+// ML-KEM.
 func (d *Dialer) HandshakeClassic(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
 	return d.handshake(ctx, conn, d.configFor(server, true))
 }

@@ -146,7 +146,8 @@ func (l *Leg) setAlarm(at time.Time) error {
 	return l.Conn.SetReadDeadline(at)
 }
 
-// Disarm removes all deadlines, for a caller that sets its own.
+// Disarm removes the deadlines of reads and writes, for a caller that sets its own on the
+// connection.
 func (l *Leg) Disarm() {
 	l.setAlarm(time.Time{})
 	l.Conn.SetWriteDeadline(time.Time{})
@@ -278,7 +279,7 @@ func (l *Leg) Divert(p *SplicePipe, most int) {
 	l.into, l.most, l.took = p, most, 0
 }
 
-// Diverted returns how many octets the last Fill has moved into the pipe.
+// Diverted returns how many octets the last Fill has moved into the pipe of Divert.
 func (l *Leg) Diverted() int { return l.took }
 
 // takeFD is readFD for a pipe.

@@ -34,7 +34,7 @@ type Config struct {
 	Done <-chan struct{}
 }
 
-// NewLoops returns Loops that have started nothing yet.
+// NewLoops returns Loops with the configuration c. No loop runs before Listen.
 func NewLoops(c Config) *Loops {
 	ls := &Loops{config: c}
 	ls.workers = workers{guard: ls.guard, work: make(chan func()), done: c.Done}

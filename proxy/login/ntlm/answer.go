@@ -128,7 +128,8 @@ func (a *Answer) Names() []string {
 	return names
 }
 
-// V2 reports whether the answer is NTLMv2 or LMv2, which are not weak.
+// V2 reports whether the answer is NTLMv2 or LMv2, which are not weak. If it is false, the
+// answer is NTLMv1 or is not valid.
 func (a *Answer) V2() bool {
 	return len(a.nt) > responseOctets || len(a.nt) == 0 && len(a.lm) == responseOctets
 }

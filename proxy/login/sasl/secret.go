@@ -123,12 +123,13 @@ func (s Secret) String() string { return hidden }
 
 func (s Secret) GoString() string { return "sasl.Secret(" + hidden + ")" }
 
-// Format hides the secret from the verbs that do not use String.
+// Format writes a placeholder instead of the secret, also for the verbs that do not use
+// String.
 func (s Secret) Format(f fmt.State, verb rune) { io.WriteString(f, hidden) }
 
 func (s Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
 
-// MarshalText hides the secret from encoders, such as JSON's.
+// MarshalText returns a placeholder instead of the secret, for encoders such as JSON's.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 // quoted prepares text of a peer for an error or a log: at most 200 octets of it, quoted.

@@ -135,8 +135,8 @@ func (s *Source) Token(ctx context.Context) (Token, error) {
 	}
 }
 
-// Prefetch begins to obtain a token if the source has none and no request has failed. It
-// does not block.
+// Prefetch begins a request for a token, unless the source has a token, its last request
+// has failed, or it is closed. It does not block.
 func (s *Source) Prefetch() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,9 +21,10 @@ const (
 	postfixGroup = "uucp"
 )
 
-// Postfix starts a Postfix that offers PIPELINING, SIZE, 8BITMIME, SMTPUTF8, DSN and
-// CHUNKING. It accepts mail for every address of example.com from loopback, in messages
-// of up to 256 MB, and stores or relays it.
+// Postfix starts a Postfix with the options o that offers PIPELINING, SIZE, 8BITMIME,
+// SMTPUTF8, DSN and CHUNKING, and returns it when it accepts connections. It accepts mail
+// for every address of example.com from loopback, in messages of up to 256 MB. It stores
+// the mail, or sends it to o.Relay.
 func Postfix(t testing.TB, o Options) *Server {
 	t.Helper()
 	master := Bin(t, "postfix", "master")

@@ -54,10 +54,10 @@ func Listening(t testing.TB, addr string) {
 	})
 }
 
-// FreeAddr returns an address on loopback at which nothing listens, at random from so
-// many that no two calls return the same. It does not try to listen there: a program
-// started at that moment would inherit the listener, and the test would mistake it for
-// the awaited program.
+// FreeAddr returns an address (host:port) on loopback, chosen at random, at which nothing
+// listens. There are so many addresses that two calls hardly ever return the same one. It
+// does not try to listen there: a program started at that moment would inherit the
+// listener, and the test would mistake it for the awaited program.
 func FreeAddr() string {
 	return fmt.Sprintf("%s:%d", smtptest.Loopback(), 10000+rand.N(20000))
 }

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// Sendmail starts a sendmail that accepts mail for every address from anybody, and keeps
-// it in its queue. It offers TLS if there is a CA. It would wait a minute if the
-// machine's name had no domain, so it sees a table of hosts of its own.
+// Sendmail starts a sendmail with the options o that accepts mail for every address from
+// anybody, and keeps it in its queue. It offers TLS if there is o.CA. It would wait a
+// minute if the machine's name had no domain, so it sees a table of hosts of its own.
 func Sendmail(t testing.TB, o Options) *Server {
 	t.Helper()
 	sendmail := Bin(t, "sendmail", "sendmail")
