@@ -15,7 +15,7 @@ type loop struct{}
 
 func (*loop) close() {}
 
-// A Runner is what a session runs on in a lool.
+// A Runner is what a session runs on in a loop.
 type Runner struct{}
 
 func (*Runner) BeforeRead()                         {}
