@@ -196,7 +196,7 @@ func (d *watchedDialer) Handshake(ctx context.Context, conn net.Conn, server str
 	return secure, d.note(secure, err)
 }
 
-// HandshakeClassic is [tlspolicy.Dialer.HandshakeClassic].
+// HandshakeClassic calls [tlspolicy.Dialer.HandshakeClassic] with the same arguments.
 func (d *watchedDialer) HandshakeClassic(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
 	d.classic = true
 	secure, err := d.Dialer.(*tlspolicy.Dialer).HandshakeClassic(ctx, conn, server)

@@ -71,7 +71,8 @@ func newLineQueue(w io.Writer) *lineQueue {
 	return q
 }
 
-// Write queues one line or drops it. It does not wait or fail.
+// Write queues line, or drops it if the queue is full or closed. It does not wait, and
+// the error is always nil.
 func (q *lineQueue) Write(line []byte) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -113,8 +114,8 @@ func (q *lineQueue) Dropped() uint64 {
 	return q.dropped
 }
 
-// Close writes what waits, for at most five seconds, and ends the queue. Later lines are
-// dropped.
+// Close writes the queued lines, for at most five seconds, and ends the queue. Lines that
+// come afterwards are dropped.
 func (q *lineQueue) Close() error {
 	q.closer.Do(func() {
 		q.mu.Lock()

@@ -24,7 +24,8 @@ type observed struct {
 	evidence *evidence.Book // nil: the route has no observed rules
 }
 
-// Dialogue is the Dialogue of a proxy.Route.
+// Dialogue returns the listener for the dialogue of the session b; nil if neither the
+// journal nor a recording keeps it. It is the Dialogue of a proxy.Route.
 func (o *observed) Dialogue(b proxy.Beginning) proxy.DialogueListener {
 	kept := o.journal.Dialogue(b, o.setup)
 	var recorded proxy.DialogueListener
@@ -46,7 +47,8 @@ func (o *observed) Dialogue(b proxy.Beginning) proxy.DialogueListener {
 	return both{kept, recorded}
 }
 
-// Ended is the Ended of a proxy.Route.
+// Ended tells the journal, and the evidence if there is any, that the session b has ended
+// with e. It is the Ended of a proxy.Route.
 func (o *observed) Ended(b proxy.Beginning, e proxy.Ending) {
 	o.journal.Ended(b, e)
 	if o.evidence != nil {

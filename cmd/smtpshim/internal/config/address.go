@@ -69,10 +69,12 @@ func checkAddress(address string, p purpose) error {
 	return nil
 }
 
-// CheckServer returns what is wrong with the address of a server, or nil.
+// CheckServer returns nil if address can be the address of a server, such as
+// "192.0.2.1:25", and otherwise an error that says what is wrong with it.
 func CheckServer(address string) error { return checkAddress(address, forServers) }
 
-// CheckListen returns what is wrong with an address that clients connect to, or nil.
+// CheckListen returns nil if address can be an address that clients connect to, such as
+// ":25", and otherwise an error that says what is wrong with it.
 func CheckListen(address string) error { return checkAddress(address, forClients) }
 
 // incomplete returns what an address lacks that is not a host:port.
@@ -207,7 +209,8 @@ func splitAddress(address string) (host, port string) {
 	return host, port
 }
 
-// IsLoopback reports whether only this machine can reach a listen address.
+// IsLoopback reports whether address, on which we listen, can be reached from this
+// machine only, as a Unix socket can.
 func IsLoopback(address string) bool {
 	host, _ := splitAddress(address)
 	ip, err := netip.ParseAddr(host)

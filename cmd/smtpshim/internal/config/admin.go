@@ -9,8 +9,10 @@ import (
 // DefaultAdmin is the default address of the admin listener.
 const DefaultAdmin = "127.0.0.1:9525"
 
-// AdminListen reads the address of the admin listener from the file at path, whatever
-// else the file says; "": there is none.
+// AdminListen returns the address of the admin listener that the file at path sets, or
+// DefaultAdmin if it sets none. The address is "" if the file turns the listener off.
+// Mistakes elsewhere in the file do not matter; err is not nil if the file cannot be read
+// or is not TOML.
 func AdminListen(path string) (address string, err error) {
 	t, err := openSource(path)
 	if err != nil {
@@ -56,6 +58,7 @@ func readPassword(t *table) *metrics.Password {
 	return &metrics.Password{User: user, Hash: []byte(hash)}
 }
 
-// HasPage reports whether the admin listener shows dialogues. They contain people's
-// addresses, so not everybody may see them.
+// HasPage reports whether the admin listener shows dialogues. It does if it has a
+// password or only this machine can reach it, because dialogues contain people's
+// addresses.
 func (c *Config) HasPage() bool { return c.Password != nil || IsLoopback(c.Admin) }

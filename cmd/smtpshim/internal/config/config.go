@@ -24,7 +24,7 @@ type Config struct {
 	Routes   []*Route
 }
 
-// Route returns the route of this name; nil: there is none.
+// Route returns the route called name; nil if there is none.
 func (c *Config) Route(name string) *Route {
 	for _, r := range c.Routes {
 		if r.Name == name {
@@ -34,8 +34,9 @@ func (c *Config) Route(name string) *Route {
 	return nil
 }
 
-// Read reads the configuration file at path. An error about its content is of type
-// [Mistakes] and has all of them. made makes self-signed certificates.
+// Read returns the configuration in the file at path and in the files that it includes.
+// If their content is wrong, the error is of type [Mistakes] and has all mistakes. Read
+// calls made for the self-signed certificates that the configuration asks for.
 func Read(path string, made MakeCertificates) (*Config, error) {
 	t, err := openSource(path)
 	if err != nil {

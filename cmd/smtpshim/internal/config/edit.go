@@ -19,7 +19,9 @@ type Edit struct {
 	lines fileLines
 }
 
-// OpenEdits opens the file at path and the files that it includes.
+// OpenEdits reads the file at path and the files that it includes, and returns an Edit
+// for each, the file at path first. It returns an error if one of them cannot be read or
+// parsed.
 func OpenEdits(path string) (files []*Edit, err error) {
 	main, err := openSource(path)
 	if err != nil {
@@ -57,7 +59,10 @@ func (e *Edit) Observed() (list []ObservedRoute) {
 	return list
 }
 
-// Heal removes the mode of a route and sets its rules. Every line keeps its number.
+// Heal changes the route o in the text of e: it removes mode = "observe" and sets rules.
+// Every line keeps its number. If the text cannot be changed safely, Heal leaves it as it
+// was and returns an error that says what to write by hand. The file itself is not
+// written.
 func (e *Edit) Heal(o ObservedRoute, rules []string) error {
 	lines, err := e.lines.heal(o.table, rules)
 	if err != nil {
@@ -67,7 +72,7 @@ func (e *Edit) Heal(o ObservedRoute, rules []string) error {
 	return nil
 }
 
-// String returns the text of the file with its changes.
+// String returns the text of the file with the changes made by Heal.
 func (e *Edit) String() string { return e.lines.String() }
 
 // fileLines are the lines of a file, each with its line end.

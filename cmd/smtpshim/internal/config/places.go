@@ -23,8 +23,9 @@ const (
 	listening landlock.AccessFSSet = kernel.AccessFSMakeSock | kernel.AccessFSRemoveFile
 )
 
-// Besides returns the directory of a file, in which its successor will appear. If the
-// file is a link, the result includes the directory that it points to.
+// Besides returns the directory of file, which may be read so that a new version of the
+// file is found there. If file is a link, the result includes the directory of the file
+// that it points to.
 func Besides(file string) []Place {
 	places := []Place{{filepath.Dir(file), Reading}}
 	if to, err := filepath.EvalSymlinks(file); err == nil && to != file {

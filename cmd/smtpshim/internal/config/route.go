@@ -212,7 +212,8 @@ func timeoutsOf(t *proxy.Timeouts, device bool) []timeout {
 	return list
 }
 
-// ChangedLimits returns the limits that differ from the defaults, in words.
+// ChangedLimits returns a text that names those of the limits l that differ from the
+// defaults; "" if none does.
 func ChangedLimits(l proxy.Limits) string {
 	var changed []string
 	for _, l := range limitsOf(&l) {
@@ -223,7 +224,8 @@ func ChangedLimits(l proxy.Limits) string {
 	return strings.Join(changed, ", ")
 }
 
-// ChangedTimeouts returns the timeouts that differ from the defaults, in words.
+// ChangedTimeouts returns a text that names those of the timeouts t that differ from the
+// defaults; "" if none does.
 func ChangedTimeouts(t proxy.Timeouts) string {
 	var changed []string
 	for _, t := range timeoutsOf(&t, false) {

@@ -82,7 +82,8 @@ func (r *Route) observes(names []string) {
 	r.Rules, _ = heal.Compile([]string{heal.Safeguard}, map[string]map[string]any{heal.Safeguard: r.options[heal.Safeguard]})
 }
 
-// Computed returns the rules that look at sessions: those in force, or those observed.
+// Computed returns the rules that look at the sessions of r: with mode = "observe" the
+// observed rules, and otherwise the rules in force.
 func (r *Route) Computed() *rewrite.Rules {
 	if r.Observed != nil {
 		return r.Observed
@@ -148,7 +149,9 @@ type chosen struct {
 
 func (c *chosen) UnmarshalText(text []byte) error { return chooseWord(&c.word, text, c.words...) }
 
-// HintRule returns what to add to an error about an unknown rule.
+// HintRule returns the text to append to an error that says that name is not a rule or
+// set. It suggests similar names, or the command that lists the rules. It is "" if name
+// is known.
 func HintRule(name string) string {
 	name = strings.TrimPrefix(name, "-")
 	known := heal.Names()

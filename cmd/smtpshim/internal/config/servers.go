@@ -12,7 +12,8 @@ import (
 	"smtpshim/proxy/tlspolicy"
 )
 
-// SocketPath returns the path in an address such as unix:/run/smtpshim.sock.
+// SocketPath returns the path of the Unix socket in address, such as /run/smtpshim.sock
+// for unix:/run/smtpshim.sock. ok is false if address is not that of a Unix socket.
 func SocketPath(address string) (path string, ok bool) { return strings.CutPrefix(address, fileSystem) }
 
 // longestPath is the length of the longest path in the address of a socket (unix(7)).
@@ -32,7 +33,7 @@ func checkSocket(path string) error {
 // A socketMode says who may connect to a Unix socket.
 type socketMode fs.FileMode
 
-// UnmarshalText accepts permissions in octal digits, as chmod does.
+// UnmarshalText sets m to the permissions in text, which has octal digits as for chmod.
 func (m *socketMode) UnmarshalText(text []byte) error {
 	n, err := strconv.ParseUint(string(text), 8, 32)
 	if err != nil || n == 0 || n > 0o777 {

@@ -14,8 +14,8 @@ import (
 	"smtpshim/rewrite"
 )
 
-// Warnings returns what an administrator should know about a route, although it may be
-// intended.
+// Warnings returns what an administrator should know about r at the time now, one text
+// for each. It may all be intended.
 func (r *Route) Warnings(now time.Time) []string {
 	var list []string
 	open := openListeners(r)
@@ -114,7 +114,7 @@ func openListeners(r *Route) (open []string) {
 	return open
 }
 
-// MayBeInClear reports whether a client may send commands outside of TLS.
+// MayBeInClear reports whether a client of r may send commands outside of TLS.
 func (r *Route) MayBeInClear() bool {
 	switch r.ClientTLS.Mode {
 	case rewrite.ClientTLSRequire:
@@ -125,14 +125,15 @@ func (r *Route) MayBeInClear() bool {
 	return true
 }
 
-// ClearMayLogIn reports whether a client in clear may use logins that the server offers
-// only inside TLS.
+// ClearMayLogIn reports whether a client of r that is in clear may use AUTH that the
+// server offers only inside TLS.
 func (r *Route) ClearMayLogIn() bool {
 	return len(r.LoginEntries) == 0 && r.ServerTLS.Mode != rewrite.ServerTLSOff && r.MayBeInClear() && !r.ServerTLS.ClearLogin.Refuses(r.ServerTLS.Mode)
 }
 
-// Allowed describes an allowance in one line. It uses whom if the allowance has no
-// networks.
+// Allowed returns a line that says which weaknesses a allows, with whom and until when.
+// The line names the networks that a is limited to. If there are none, it has the text
+// whom in their place.
 func Allowed(a tlspolicy.Allowance, whom string) string {
 	if len(a.Networks) > 0 {
 		whom = "clients in " + words.Networks(a.Networks)
@@ -147,7 +148,7 @@ func Allowed(a tlspolicy.Allowance, whom string) string {
 	return fmt.Sprintf("%s with %s, %s", a.Weaknesses, whom, when)
 }
 
-// UsesOf returns the routes whose logins use an account.
+// UsesOf returns the names of the routes whose logins use a.
 func (c *Config) UsesOf(a *Account) (routes []string) {
 	for _, r := range c.Routes {
 		if slices.ContainsFunc(r.LoginEntries, func(l Login) bool { return l.AccountName == a.Name }) {
@@ -160,8 +161,8 @@ func (c *Config) UsesOf(a *Account) (routes []string) {
 // soon is the time before a credential's end at which there is a warning.
 const soon = 30 * 24 * time.Hour
 
-// AccountWarnings returns warnings about an account: possible mistakes, and what will become
-// one with time.
+// AccountWarnings returns what an administrator should know about a at the time now, one
+// text for each: possible mistakes, and credentials that have ended or end soon.
 func (c *Config) AccountWarnings(a *Account, now time.Time) (list []string) {
 	if len(c.UsesOf(a)) == 0 {
 		list = append(list, "no [[route.login]] names this account: it is not used.")

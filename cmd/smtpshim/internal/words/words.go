@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Plural returns a count and a word, in the plural unless the count is 1.
+// Plural returns n followed by word, with an s unless n is 1, as in "2 rules".
 func Plural(n int, word string) string {
 	if n != 1 {
 		word += "s"
@@ -16,7 +16,7 @@ func Plural(n int, word string) string {
 	return fmt.Sprintf("%d %s", n, word)
 }
 
-// Brief returns a duration as text, without the zeros at its end.
+// Brief returns d as text without zeros at its end, such as "1h" in place of "1h0m0s".
 func Brief(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
@@ -28,7 +28,7 @@ func Brief(d time.Duration) string {
 	return text
 }
 
-// Networks returns networks as a list.
+// Networks returns networks as text, with ", " between them.
 func Networks(networks []netip.Prefix) string {
 	list := make([]string, len(networks))
 	for i, n := range networks {

@@ -17,8 +17,9 @@ import (
 	"time"
 )
 
-// Dir makes a directory with the files of another, which are those of the tests of
-// package config, and the certificates and keys they name, and goes there.
+// Dir copies the directory from, which has the files of the tests of package config, to a
+// temporary directory, and makes that the working directory of t. It adds the
+// certificates and keys that those files name. If it fails, it ends t.
 func Dir(t *testing.T, from string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -32,7 +33,8 @@ func Dir(t *testing.T, from string) {
 	Certificate(t, "old-cert.pem", key, time.Now().Add(-time.Hour))
 }
 
-// Key writes a new private key to a file.
+// Key makes a private key, writes it as PEM to the file called name, and returns it. If
+// it fails, it ends t.
 func Key(t *testing.T, name string) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -47,7 +49,9 @@ func Key(t *testing.T, name string) *ecdsa.PrivateKey {
 	return key
 }
 
-// Certificate writes one for mail.example.com, signed by its own key, to a file.
+// Certificate writes a certificate for mail.example.com as PEM to the file called name.
+// It is signed by key, its own key, and expires at until. If Certificate fails, it ends
+// t.
 func Certificate(t *testing.T, name string, key *ecdsa.PrivateKey, until time.Time) {
 	t.Helper()
 	c := &x509.Certificate{
@@ -66,7 +70,7 @@ func writePEM(t *testing.T, name, kind string, der []byte) {
 	Write(t, name, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
 }
 
-// Write writes a text to a file.
+// Write writes text to the file called name. If it fails, it ends t.
 func Write(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
@@ -74,8 +78,9 @@ func Write(t *testing.T, name, text string) {
 	}
 }
 
-// Including writes files of a directory conf.d, and one that includes them, and returns
-// the path of that.
+// Including writes a configuration file to a temporary directory and returns its path.
+// The file has the text main and includes the directory conf.d, which has a file for each
+// name in parts with the text of that name. If Including fails, it ends t.
 func Including(t *testing.T, main string, parts map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -90,7 +95,8 @@ func Including(t *testing.T, main string, parts map[string]string) string {
 	return path
 }
 
-// Route is a route of that name in a configuration.
+// Route returns the text of a [[route]] table with this name, the address listen to
+// listen on, and the server 192.0.2.1:25.
 func Route(name, listen string) string {
 	return fmt.Sprintf("[[route]]\nname = %q\nlisten = [%q]\nservers = [\"192.0.2.1:25\"]\n", name, listen)
 }
