@@ -8,10 +8,10 @@ import (
 
 const badAnnouncement = "501 5.5.4 a command that announces text ends with CRLF and has no control characters in it"
 
-// Announces reports whether a client's line, in any spelling, announces octets that are
-// not commands: BDAT does, and so do DATA and XEXCH50, behind which a client may send its
-// text without waiting for the reply. Control characters in the line are ignored. If a
-// line that announces octets cannot be accepted, the octets behind it must not be read as
+// Announces reports whether line, from a client and in any spelling, announces octets
+// that are not commands. BDAT does, and so do DATA and XEXCH50, after which a client may
+// send its text without waiting for the reply. Control characters in line are ignored. If
+// line announces octets and cannot be accepted, those octets must not be read as
 // commands.
 func Announces(line []byte) bool {
 	var room [len("XEXCH50") + 1]byte

@@ -169,7 +169,8 @@ func (d *Dialogue) convert() {
 // message.
 func (d *Dialogue) ChunkIsLast() bool { return d.chunk.last }
 
-// ChunkEnd tells the dialogue that all octets of a chunk were sent on or discarded.
+// ChunkEnd tells the dialogue that all ChunkSize octets of the present chunk have come,
+// and were sent on or discarded.
 func (d *Dialogue) ChunkEnd() {
 	was := d.next
 	d.next = AwaitCommand
@@ -194,9 +195,10 @@ func (d *Dialogue) ChunkEnd() {
 	d.grouping = false
 }
 
-// RefuseChunk refuses a message that is sent on by DATA, with text as the reply to the
-// client. The caller has discarded the octets of the present chunk. The server never
-// receives the end of the message.
+// RefuseChunk refuses the message of the present chunk, which came by BDAT and is sent on
+// by DATA. The client gets text, a reply without CRLF, as the reply to the chunk. The
+// caller has discarded the octets of the chunk. The server never receives the end of the
+// message, and the connection to it is given up.
 func (d *Dialogue) RefuseChunk(text string) {
 	d.endText()
 	if d.chunk.last {
@@ -208,9 +210,11 @@ func (d *Dialogue) RefuseChunk(text string) {
 	d.spend(vocabulary.OutcomeMessageRefused, weSaid+text)
 }
 
-// EarlyChunkReply takes a reply that the server sends before the end of a message that is
-// sent on by DATA. If the reply is not a refusal, EarlyChunkReply does nothing and
-// returns false.
+// EarlyChunkReply takes raw, a reply that the server sends before the end of a message
+// that came by BDAT and is sent on by DATA. If raw is a refusal (4xx or 5xx), the client
+// gets it as the reply to its chunk, the connection to the server is given up, and the
+// result is true. The session with the client goes on unless raw ends it. If raw is not a
+// refusal, nothing happens and the result is false.
 func (d *Dialogue) EarlyChunkReply(raw []byte) bool {
 	if code, err := replyCode(raw); err != nil || code < 400 {
 		return false

@@ -58,7 +58,7 @@ func VerbNames() []string { return append([]string(nil), verbNames[:]...) }
 // A VerbSet is a set of verbs.
 type VerbSet uint32
 
-// SetOf returns the set of the given verbs.
+// SetOf returns the set of the verbs vs.
 func SetOf(vs ...Verb) VerbSet {
 	var s VerbSet
 	for _, v := range vs {
@@ -67,10 +67,10 @@ func SetOf(vs ...Verb) VerbSet {
 	return s
 }
 
-// Has reports whether v is in the set.
+// Has reports whether v is in s.
 func (s VerbSet) Has(v Verb) bool { return s&(1<<v) != 0 }
 
-// String returns the verbs of the set as a list.
+// String returns the verbs of s as a list.
 func (s VerbSet) String() string {
 	var names []string
 	for v := range Verb(verbs) {
@@ -108,8 +108,8 @@ var (
 	alone = hello | sasl | SetOf(VerbSTARTTLS, VerbAnonymousTLS)
 )
 
-// ParseVerb returns the verb of a command line. It ignores case and leading blanks, as
-// lenient servers do (RFC 5321, 2.4 and 4.1.1).
+// ParseVerb returns the verb of line, a command; VerbOther if it is not known. It ignores
+// case and leading blanks, as lenient servers do (RFC 5321, 2.4 and 4.1.1).
 func ParseVerb(line []byte) Verb {
 	start := 0
 	for start < len(line) && isBlank(line[start]) {
@@ -209,7 +209,8 @@ func foldEqual(b []byte, upper string) bool {
 	return true
 }
 
-// Argument returns the text behind the verb, without leading and trailing blanks.
+// Argument returns the text behind the verb of line, a command, without leading and
+// trailing blanks.
 func Argument(line []byte) []byte {
 	line = bytes.TrimLeft(line, blanks)
 	i := bytes.IndexAny(line, blanks+"=")

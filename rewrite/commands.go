@@ -7,9 +7,10 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// Command takes a command line of the client, with its line end. ahead reports whether
-// the client has sent more behind the line. If taken is false, the replies to earlier
-// commands must come first; the caller then passes the same line again.
+// Command takes raw, a command line of the client with its line end. ahead reports
+// whether the client has sent more behind raw. taken is true if the dialogue has handled
+// the line. If it is false, the replies to earlier commands must come first. The caller
+// then calls Command again with the same line.
 func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 	d.goesOn()
 	line, ok := cutCRLF(raw)
@@ -116,8 +117,10 @@ func (d *Dialogue) forbids(v Verb, line []byte) (guard vocabulary.Safeguard, tex
 	return "", ""
 }
 
-// TooLong stands for Command when a line is longer than the limit. The caller has
-// discarded the line to its end. announces is the result of [Announces] for it.
+// TooLong takes the place of Command for a line that is longer than the limit, and
+// refuses it. The caller has discarded the line to its end. announces is the result of
+// [Announces] for it. If taken is false, the replies to earlier commands must come first.
+// The caller then calls TooLong again.
 func (d *Dialogue) TooLong(announces bool) (taken bool) {
 	if d.sent.n > 0 {
 		d.grouping = false
@@ -349,8 +352,9 @@ func (d *Dialogue) pushed(v Verb, said, line []byte) {
 	d.grouping = groupable.Has(v) && (d.policy.Groups || d.server.known&offersPIPELINING != 0) && !d.server.short
 }
 
-// MessageEnd tells the dialogue that a message of this many octets has ended. Either
-// ToServer held all of it including the final dot, or all of it was discarded.
+// MessageEnd tells the dialogue that the present message has ended. octets is its size as
+// the client sent it. All of it, including the final dot, was sent to the server, or all
+// of it was discarded.
 func (d *Dialogue) MessageEnd(octets int64) {
 	if d.tracer != nil {
 		d.event(fmt.Sprintf("message %d bytes", octets))

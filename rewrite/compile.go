@@ -90,7 +90,8 @@ func (r *Rules) Chosen() []string {
 	return slices.Clone(r.chosen)
 }
 
-// Scope describes the sessions in which a rule acts; "" if it acts in all of them.
+// Scope returns a text that says in which sessions the rule called name acts; "" if it
+// acts in all of them.
 func (r *Rules) Scope(name string) string {
 	var texts, products []string
 	for _, a := range r.active() {
@@ -217,10 +218,10 @@ func (r *Rules) add(a active) {
 	}
 }
 
-// Compile returns the Rules for a list of names of rules and sets. A name with "-" before
-// it removes a rule, or the rules of a set, that earlier names have added, or a product
-// that an earlier set looks for. options holds the configured values, by rule and option.
-// The errors are all mistakes found, each a *ConfigError.
+// Compile returns the Rules for names, which are names of rules and sets. A name with "-"
+// before it removes the rule, the rules of the set, or the product that earlier names
+// have added. options holds the configured values, by the name of the rule and the name
+// of the option. The errors are all mistakes found, each a *ConfigError.
 func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules, []error) {
 	chosen, products, errs := b.choose(names)
 	ofSets := b.optionsOfSets(names)
@@ -417,8 +418,9 @@ func variants(rule string, c choice, ofSets map[string]any, products []Set) []va
 // option print alike.
 func sameOptions(a, b map[string]any) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
 
-// Repairs reports whether some rule looks at malformed replies.
+// Repairs reports whether any rule of r looks at malformed replies.
 func (r *Rules) Repairs() bool { return r != nil && r.repairs }
 
-// Repairs reports whether some rule, in force or observed, looks at malformed replies.
+// Repairs reports whether any rule, in force or observed, looks at malformed replies. If
+// none does, Repair need not be called.
 func (d *Dialogue) Repairs() bool { return d.policy.Rules.Repairs() || d.policy.Observed.Repairs() }

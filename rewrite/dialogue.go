@@ -207,8 +207,9 @@ type clientState struct {
 	shown         *Reply // the EHLO reply that the client got; nil: it is the server's
 }
 
-// New returns a new dialogue. client is the client's address, for an EHLO without a name
-// and for XCLIENT. If the listener is a Tracer it is also told the lines.
+// New returns a new dialogue under the policy p. client is the client's address, which is
+// used for XCLIENT and for an EHLO without a name. l is told what happens. If l is also a
+// Tracer, it is told the lines.
 func New(p *Policy, client netip.Addr, l Listener) *Dialogue {
 	d := &Dialogue{policy: p, client: client, introduces: p.mayIntroduce(client), listener: l, next: AwaitServer}
 	d.reach = p.Rules.newReach(client)
@@ -225,8 +226,9 @@ func New(p *Policy, client netip.Addr, l Listener) *Dialogue {
 	return d
 }
 
-// Next returns what to wait for. more reports whether another line of the client is
-// already there, which may be sent before the present commands are answered.
+// Next returns what the caller waits for next. more reports whether the caller has
+// another line of the client. If so, the result may be AwaitCommand before the present
+// commands are answered.
 func (d *Dialogue) Next(more bool) Next {
 	switch {
 	case d.next != AwaitCommand || d.sent.n == 0:
@@ -237,7 +239,7 @@ func (d *Dialogue) Next(more bool) Next {
 	return AwaitReply
 }
 
-// Outstanding returns the number of replies that have not come.
+// Outstanding returns the number of replies that the server still owes.
 func (d *Dialogue) Outstanding() int {
 	if d.sent.n > 0 && d.sent.first() == VerbMessage {
 		return int(d.sent.n) - 1 + d.recipients.due()
@@ -245,8 +247,9 @@ func (d *Dialogue) Outstanding() int {
 	return int(d.sent.n)
 }
 
-// Patience returns how many milliseconds to wait for the next reply before calling
-// [Dialogue.Silent], if a rule allows less time than the route; 0 if no rule does.
+// Patience returns for how many milliseconds the caller waits for the next reply before
+// it calls [Dialogue.Silent]. It is 0 if no rule limits that time, so that the timeout of
+// the route holds.
 func (d *Dialogue) Patience() int64 { return int64(d.patience) }
 
 // Awaited returns the verb whose reply comes next, such as VerbGreeting, VerbMessage or
@@ -261,25 +264,25 @@ func (d *Dialogue) Awaited() Verb {
 	return d.sent.first()
 }
 
-// ChunkSize returns the number of octets that AwaitChunk, AwaitChunkDiscard or
-// AwaitChunkText waits for.
+// ChunkSize returns how many octets the present chunk has. It holds while Next is
+// AwaitChunk, AwaitChunkDiscard or AwaitChunkText.
 func (d *Dialogue) ChunkSize() int64 { return d.chunkSize }
 
-// ServerGone reports that the connection to the server must be closed. The connection to
-// the client may stay open.
+// ServerGone reports whether the connection to the server must be closed. The connection
+// to the client may stay open.
 func (d *Dialogue) ServerGone() bool { return d.server.gone }
 
-// Idle reports whether the dialogue waits for a command outside of a transaction. Such a
-// session may be asked to leave.
+// Idle reports whether the dialogue waits for a command, with no transaction open. The
+// caller may end an idle session when the program shuts down.
 func (d *Dialogue) Idle() bool { return d.next == AwaitCommand && d.sent.n == 0 && !d.seen.transaction }
 
 // Mailing reports whether a transaction is open or a message is in transit, so that
 // ending the session would affect somebody's mail.
 func (d *Dialogue) Mailing() bool { return d.seen.transaction || d.next.OfMessage() }
 
-// Serves tells the dialogue, before the greeting, what is remembered of the server that
-// it is connected to. If opportunistic TLS with that server failed a short time ago, it
-// is not tried again.
+// Serves gives the dialogue m, what is remembered of the server that it is connected to;
+// nil: nothing. The caller calls it before the greeting. If m has a recent failure of
+// opportunistic TLS with that server, TLS is not tried.
 func (d *Dialogue) Serves(m Memory) {
 	d.memory = m
 	d.observed.serves(m)
@@ -302,7 +305,8 @@ func (d *Dialogue) rememberTLSFailed() {
 	}
 }
 
-// Rest releases memory that is not needed while the session waits.
+// Rest releases memory that is not needed while the session waits. It also drops what
+// ToServer and ToClient hold.
 func (d *Dialogue) Rest() {
 	d.ToServer, d.ToClient = nil, nil
 	d.sent.rest()
@@ -321,7 +325,7 @@ func (d *Dialogue) dropTurn() {
 	}
 }
 
-// Close ends the dialogue and gives up a held turn. Afterwards only methods that report
+// Close ends the dialogue and releases what it holds. Afterwards only methods that report
 // on the dialogue may be called.
 func (d *Dialogue) Close() {
 	d.stopTurn()
@@ -345,7 +349,8 @@ func (d *Dialogue) newTurn(v Verb, line []byte) *Turn {
 	return t
 }
 
-// Hello returns the last EHLO or HELO that the server was sent; "" if there was none.
+// Hello returns the line of the last EHLO or HELO that was sent to the server; "" if
+// there was none.
 func (d *Dialogue) Hello() string { return string(d.hello) }
 
 // Failure returns why the dialogue ended early; "" if it did not.
@@ -356,8 +361,8 @@ func (d *Dialogue) Failure() vocabulary.Outcome {
 	return d.cause.failure
 }
 
-// Reason explains Failure for people; "" if there is none. It contains nothing that a
-// peer has said.
+// Reason returns a text for people that says why there is a Failure; "" if there is none.
+// It contains nothing that the client or the server has said.
 func (d *Dialogue) Reason() string {
 	if d.cause == nil {
 		return ""
@@ -365,8 +370,9 @@ func (d *Dialogue) Reason() string {
 	return d.cause.reason
 }
 
-// Finish ends the session with a reply of our own, while the client waits for no other
-// reply. A client that is Parting gets no further reply.
+// Finish ends the session. The client gets text, a reply without CRLF, as its last reply.
+// If Parting is true, it gets no reply. Finish may be called only while the client waits
+// for no other reply.
 func (d *Dialogue) Finish(text string) {
 	if !d.parting {
 		d.answer(VerbOther, text)

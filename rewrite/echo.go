@@ -134,8 +134,8 @@ func (d *Dialogue) mayEcho(v Verb, line []byte) bool {
 	return line[0] == '5' && line[1] == '0' && (sasl.Has(v) || v == VerbOther)
 }
 
-// MayRepeatCredentials reports whether the client has said something that may be a
-// credential, so that a reply to a line that is no command, or to nothing, may repeat it.
+// MayRepeatCredentials reports whether the client has sent what may be a credential.
+// Replies to unknown commands, and replies that no command asked for, may then repeat it.
 func (d *Dialogue) MayRepeatCredentials() bool {
 	return d.seen.suspect || d.seen.authenticated || d.secrets != nil
 }
