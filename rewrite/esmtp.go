@@ -41,7 +41,7 @@ func (d *Dialogue) speaksESMTP() bool {
 }
 
 // SpeaksESMTP reports whether the server is known to support EHLO: its greeting has the
-// word ESMTP, or it has accepted EHLO in this session or within the last day. If such a
-// server hangs up on EHLO, the reason is not EHLO. Falling back to HELO would give up TLS
+// word ESMTP, or it has accepted EHLO in this session or within the last day. If this
+// server hangs up on EHLO, the reason is not EHLO. To fall back to HELO would give up TLS
 // and AUTH, and anybody who can cut a connection could cause that.
 func (s Session) SpeaksESMTP() bool { return s.d.speaksESMTP() }

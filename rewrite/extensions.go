@@ -34,11 +34,11 @@ func (e Extensions) lines() []string {
 	return e.reply.Lines[1:]
 }
 
-// Lines returns a copy of the keyword lines, without code and separator.
+// Lines returns a copy of the keyword lines of e, without code and separator.
 func (e Extensions) Lines() []string { return slices.Clone(e.lines()) }
 
-// Has reports whether the keyword is present with all of these parameters. The parameters
-// may be spread over several lines of the keyword.
+// Has reports whether e has the keyword name with all of params. These may be spread over
+// several lines with that keyword.
 func (e Extensions) Has(name string, params ...string) bool {
 	found := false
 	var missing []string
@@ -70,7 +70,8 @@ func lacking(words []string, params string) (left []string) {
 	return left
 }
 
-// Params returns the parameters of each line with this keyword, in order.
+// Params returns the parameters of the keyword name, from all lines with that keyword, in
+// order.
 func (e Extensions) Params(name string) []string {
 	var all []string
 	for _, line := range e.lines() {
@@ -82,8 +83,8 @@ func (e Extensions) Params(name string) []string {
 	return all
 }
 
-// Add appends lines. If the last line is OK, as Windows' SMTP service sends it
-// (KB257569), Add inserts them before it.
+// Add appends lines, each a keyword with its parameters. If the last line is OK, as
+// Windows' SMTP service sends it (KB257569), Add inserts lines before it.
 func (e Extensions) Add(lines ...string) {
 	if e.reply == nil || e.said {
 		return
@@ -95,8 +96,8 @@ func (e Extensions) Add(lines ...string) {
 	e.reply.Lines = append(e.reply.Lines[:at:at], append(slices.Clone(lines), e.reply.Lines[at:]...)...)
 }
 
-// Extend appends a parameter to the first line that begins with spelling, a keyword with
-// its separator, such as "AUTH " or "AUTH=". It reports whether there is such a line.
+// Extend appends param to the first line that begins with spelling, a keyword with its
+// separator, such as "AUTH " or "AUTH=". The result is false if there is no such line.
 func (e Extensions) Extend(spelling, param string) bool {
 	for i, line := range e.changing() {
 		if len(line) > len(spelling) && strings.EqualFold(line[:len(spelling)], spelling) {
@@ -107,15 +108,15 @@ func (e Extensions) Extend(spelling, param string) bool {
 	return false
 }
 
-// Drop removes all lines with any of these keywords.
+// Drop removes all lines whose keyword is one of names.
 func (e Extensions) Drop(names ...string) {
 	e.DropFunc(func(name, _ string) bool {
 		return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
 	})
 }
 
-// DropFunc removes the lines for which drop returns true. drop gets the keyword in upper
-// case, and the parameters as they are spelled.
+// DropFunc calls drop for each line and removes the line if the result is true. name is
+// the keyword of the line in upper case, and params is the rest of the line as spelled.
 func (e Extensions) DropFunc(drop func(name, params string) bool) {
 	lines := e.changing()
 	if len(lines) == 0 {
@@ -129,8 +130,8 @@ func (e Extensions) DropFunc(drop func(name, params string) bool) {
 }
 
 // Rename replaces the last line with the keyword old by the keyword name without
-// parameters, and reports whether it did. It changes nothing if name is already present
-// or old is not.
+// parameters. The result is true if it did. If name is already present or old is not, it
+// changes nothing.
 func (e Extensions) Rename(old, name string) bool {
 	if e.Has(name) {
 		return false
@@ -144,7 +145,8 @@ func (e Extensions) Rename(old, name string) bool {
 	return false
 }
 
-// Set replaces the parameters of each line with this keyword.
+// Set replaces the parameters by params on each line with the keyword name. It adds no
+// line.
 func (e Extensions) Set(name, params string) {
 	for i, line := range e.changing() {
 		if isKeyword(line, name) {
@@ -153,8 +155,8 @@ func (e Extensions) Set(name, params string) {
 	}
 }
 
-// Place moves the first line with this keyword to index at among the keyword lines. It
-// reports whether there is such a line.
+// Place moves the first line with the keyword name to the index at among the keyword
+// lines. The result is false if there is no such line.
 func (e Extensions) Place(name string, at int) bool {
 	lines := e.changing()
 	from := slices.IndexFunc(lines, func(line string) bool { return isKeyword(line, name) })

@@ -26,7 +26,8 @@ func (l *Lines) most() int {
 	return maxText
 }
 
-// Measure counts the lines of src that are too long.
+// Measure counts the lines of src that are too long, for Long. src follows the octets of
+// earlier calls, and a line may be spread over several calls.
 func (l *Lines) Measure(src []byte) {
 	for len(src) > 0 {
 		l.begin(src[0])
@@ -56,9 +57,10 @@ func (l *Lines) grow(n int) {
 	l.length += n
 }
 
-// Fold breaks lines that are too long with CRLF and a blank, as a header field is folded.
-// If src has no such line, Fold returns src; otherwise it returns a result in dst[:0],
-// which must not overlap src. The rest of a broken line never begins with a dot.
+// Fold returns src with each line that is too long broken by CRLF and a blank, as a
+// header field is folded. If no line is too long, the result is src. Otherwise it is made
+// in dst[:0], which must not overlap src. The rest of a broken line never begins with a
+// dot.
 func (l *Lines) Fold(dst, src []byte) []byte {
 	out := dst[:0]
 	folded := false

@@ -92,7 +92,7 @@ type Turns struct {
 // and a session needs it for longer.
 const turnsAConversation = 8
 
-// NewTurns returns a pool of up to most conversations.
+// NewTurns returns an empty pool, which keeps up to most conversations.
 func NewTurns(most int) *Turns {
 	return &Turns{make(chan *conversation, most), make(chan *Turn, most*turnsAConversation)}
 }

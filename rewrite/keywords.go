@@ -157,8 +157,8 @@ type Causes struct {
 	lines causes
 }
 
-// Of returns the name of the rule or setting that added or removed a line of a reply.
-// line includes its code.
+// Of returns the name of the rule or setting that changed line, a line of a reply with
+// its code. added reports whether line was added; otherwise it was removed.
 func (c Causes) Of(line string, added bool) string {
 	sign, text := "-", ""
 	if added {

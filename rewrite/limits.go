@@ -67,9 +67,9 @@ func declaredSize(line []byte) int64 {
 	return 0
 }
 
-// RefuseMessage refuses a message that is being sent to the server. The server never
-// receives its end. The rest of the message is discarded, and the client gets text at its
-// end.
+// RefuseMessage refuses a message that is being sent to the server. The rest of the
+// message is discarded. The client gets text, a reply without CRLF, at the end of the
+// message. The server never receives that end, and the connection to it is given up.
 func (d *Dialogue) RefuseMessage(text string) {
 	d.early = []byte(text + "\r\n")
 	d.server.gone = true
@@ -78,7 +78,8 @@ func (d *Dialogue) RefuseMessage(text string) {
 	d.event("message refused: " + text)
 }
 
-// TooLarge is RefuseMessage for a message that exceeds the limit of size.
+// TooLarge calls RefuseMessage for a message that exceeds the largest size, with a text
+// that says so.
 func (d *Dialogue) TooLarge() {
 	d.listener.Limited(vocabulary.LimitMessageSize)
 	d.RefuseMessage(d.tooLarge())

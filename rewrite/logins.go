@@ -102,8 +102,9 @@ func (d *Dialogue) logsIn(v Verb) bool {
 	return d.policy.Logins != nil && (v == VerbMAIL || sasl.Has(v))
 }
 
-// Work does what AwaitWork waits for. It may block until ctx is done, so the caller calls
-// it where it delays nobody else, and then calls Worked.
+// Work does what the dialogue waits for while Next is AwaitWork, such as getting a token.
+// It may block until that is done or ctx is done, so the caller runs it where it delays
+// no other session. The caller then calls Worked.
 func (d *Dialogue) Work(ctx context.Context) { d.access.work(ctx) }
 
 // Worked tells the dialogue that Work has returned.
@@ -117,8 +118,9 @@ func (t *Turn) doWork(work func(context.Context)) {
 	t.d.access.work = nil
 }
 
-// Explanation returns what a login's refusal means and what to do about it, while the
-// listener is told that the client gets it. Both are "" for any other reply.
+// Explanation returns texts for people about the reply that the client gets, if a login's
+// refusal caused it: what the refusal means, and what to do about it. Both are "" for any
+// other reply. The listener calls Explanation while it is told of the reply.
 func (d *Dialogue) Explanation() (means, do string) {
 	if d.access == nil {
 		return "", ""

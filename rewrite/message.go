@@ -52,17 +52,18 @@ const (
 	inLine
 )
 
-// Next converts octets of the message. src must begin with the first octet that earlier
-// calls have not consumed. Next consumes n octets of src and returns the octets to send
-// in their place. end reports whether these include the end of the message; out then ends
-// with the line of one dot, and src[n:] is the client's next command.
+// Next converts octets of the message. src begins with the first octet that earlier calls
+// have not consumed. Next consumes n octets of src and returns out, the octets to send in
+// their place. end is true if out ends the message. Then the line of one dot is the last
+// in out, and src[n:] is the client's next command.
 //
 // If nothing needs mending, out is src[:n], without an allocation. Otherwise out is made
 // in dst[:0], which must not overlap src. Next consumes what fits dst, or 32 KiB, and out
 // may be longer by up to maxCRs octets.
 //
-// Call Next again with src[n:] until the end, or until n is 0. In that case Next needs
-// more octets, and src has at most three: "\r" or, at the start of a line, "." or ".\r".
+// The caller calls Next again with src[n:] until end is true or n is 0. If n is 0, Next
+// needs more octets, and src has at most three: "\r" or, at the start of a line, "." or
+// ".\r".
 func (m *Message) Next(dst, src []byte) (out []byte, n int, end bool) {
 	if m.crs > 0 {
 		return m.mend(dst, src[:min(len(src), max(pieceSize, cap(dst)/2))])
@@ -91,8 +92,7 @@ func (m *Message) Next(dst, src []byte) (out []byte, n int, end bool) {
 // so far. If it is 0, the message is unchanged.
 func (m *Message) Mended() int64 { return m.mended }
 
-// LFs returns the number of bare LFs so far that were taken for line ends because LF is
-// set.
+// LFs returns the number of bare LFs so far that ended a line because m.LF is true.
 func (m *Message) LFs() int64 { return m.lfs }
 
 // A span is the beginning of a piece: n octets, and the state behind them. If clean is

@@ -29,7 +29,7 @@ type Subject struct {
 	Entries []Entry
 }
 
-// Catalogue returns all entries, by number.
+// Catalogue returns all entries, by subject and in the order of their numbers.
 func Catalogue() []Subject {
 	return []Subject{
 		greetingEntries(), helloEntries(), authEntries(), envelopeEntries(), messageEntries(), replyEntries(), orderEntries(),
@@ -54,7 +54,7 @@ type Coverage struct {
 	entries map[string]Entry
 }
 
-// Cover returns the coverage of the catalogue by these rules.
+// Cover returns the Coverage that says which entries of subjects are healed by rules.
 func Cover(subjects []Subject, rules []rewrite.Rule) Coverage {
 	c := Coverage{map[string][]string{}, map[string]Entry{}}
 	for _, s := range subjects {
@@ -70,15 +70,15 @@ func Cover(subjects []Subject, rules []rewrite.Rule) Coverage {
 	return c
 }
 
-// Entry returns the entry with this number, and whether there is one.
+// Entry returns the entry with this number, such as "L40". ok is false if there is none.
 func (c Coverage) Entry(number string) (e Entry, ok bool) {
 	e, ok = c.entries[number]
 	return e, ok
 }
 
-// Rules returns the names of the rules that heal an entry or a part of it, in the order
-// of the table. For a product these are its own rules, followed by those of the entries
-// in As.
+// Rules returns the names of the rules that heal e or a part of it, in the order of the
+// table. If e is a product, its own rules come first, and those of the entries in e.As
+// follow.
 func (c Coverage) Rules(e Entry) []string {
 	rules := slices.Clone(c.rules[e.Number])
 	for _, number := range e.As {
@@ -91,8 +91,8 @@ func (c Coverage) Rules(e Entry) []string {
 	return rules
 }
 
-// Status returns how much of an entry is healed. For a product it is the status that all
-// entries in As have, or InPart if they differ.
+// Status returns how much of e is healed. If e is a product, that is the status of the
+// entries in e.As, or InPart if they differ.
 func (c Coverage) Status(e Entry) Status {
 	if e.As != nil {
 		first := c.Status(c.entries[e.As[0]])
@@ -115,8 +115,8 @@ func (c Coverage) Status(e Entry) Status {
 	return Possible
 }
 
-// State describes the status of an entry: what heals it, what does not, and why. Names of
-// rules are in backquotes.
+// State returns a text about e that says what heals it, what is not healed, and why.
+// Names of rules are in backquotes.
 func (c Coverage) State(e Entry) string {
 	var parts []string
 	if e.As != nil {

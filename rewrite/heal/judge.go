@@ -9,8 +9,8 @@ import (
 // The functions of this file report what a rule would find in a line, for callers that
 // test a client or server and change nothing.
 
-// Untidy returns the command that tidy-commands would make of command, which has no CRLF,
-// and the faults that it finds. Those are some of
+// Untidy returns tidied, the command that tidy-commands would make of command, which has
+// no CRLF. found has the names of the faults in command, which are some of
 //
 //	colon        blanks around the colon of MAIL or RCPT, or before the verb
 //	brackets     no brackets around the address
@@ -32,11 +32,11 @@ func Untidy(command []byte) (tidied string, found []string) {
 	return line, faultsIn(string(wrong))
 }
 
-// HelloFaults returns the faults that fix-hello-name finds in the name of EHLO or HELO:
-// some of "missing", "dot" (at its end), "address" (without brackets), "underscore",
-// "letters" (beyond ASCII), "loopback" (such as localhost, which does not identify a
-// host) and "syntax". A name without faults must be accepted by every server (RFC 5321,
-// 4.1.1.1).
+// HelloFaults returns the faults that fix-hello-name finds in name, the argument of EHLO
+// or HELO: some of "missing", "dot" (at its end), "address" (without brackets),
+// "underscore", "letters" (beyond ASCII), "loopback" (such as localhost, which does not
+// identify a host) and "syntax". A name without faults must be accepted by every server
+// (RFC 5321, 4.1.1.1).
 func HelloFaults(name string) []string {
 	_, fault := mendName(name)
 	return faultsIn(fault)

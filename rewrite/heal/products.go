@@ -77,9 +77,9 @@ func productSigns() map[string]rewrite.Signs {
 	}
 }
 
-// Untold returns the sets of products that auto does not look for, each with the reason:
-// it would have to guess. For such a product, the administrator must choose the set by
-// name.
+// Untold returns the sets of products that auto does not look for, because it would have
+// to guess. The keys are the names of the sets, and the values are the reasons. The
+// administrator must choose these sets by name.
 func Untold() map[string]string {
 	return map[string]string{
 		"exchange-4.0":    `its greeting, "220 imc.example.com service ready", may be anybody's, and its set changes messages`,                       // KB Q146157

@@ -29,7 +29,7 @@ func replacements(names []string) (rules []rewrite.Rule) {
 	return rules
 }
 
-// ReplaceOptions returns the options of a rule of [[route.replace]], without
+// ReplaceOptions returns the options that a rule of [[route.replace]] has besides
 // rewrite.ScopeOptions.
 func ReplaceOptions() []rewrite.Option {
 	return []rewrite.Option{

@@ -5,8 +5,8 @@ package heal
 
 import "smtpshim/rewrite"
 
-// Table returns all rules. They run first to last on commands, and last to first on
-// replies.
+// Table returns all rules, in the order in which they act on commands. On replies they
+// act in the reverse order.
 func Table() []rewrite.Rule {
 	return []rewrite.Rule{
 		oneLineReplies(), // the last to see a reply
@@ -80,7 +80,7 @@ func Table() []rewrite.Rule {
 	}
 }
 
-// Names returns the names of rules and sets.
+// Names returns the names of all rules and sets.
 func Names() (names []string) {
 	for _, r := range Table() {
 		names = append(names, r.Name)
@@ -91,7 +91,7 @@ func Names() (names []string) {
 	return names
 }
 
-// Sets returns the names for several rules.
+// Sets returns all sets. A set is one name for several rules.
 func Sets() []rewrite.Set {
 	return withProducts([]rewrite.Set{
 		{Name: "standard", Doc: "rules that act only on evidence of their own, and harm nobody; the default", Rules: []string{
@@ -132,8 +132,9 @@ func mendsEveryName() map[string]map[string]any {
 // Book returns the book of all rules and sets.
 func Book() rewrite.Book { return rewrite.Book{Rules: Table(), Sets: Sets()} }
 
-// Compile is [rewrite.Book.Compile] for Book, which also has a rule for each name that
-// begins with ReplacePrefix.
+// Compile returns the rules in force for names and options, as [rewrite.Book.Compile]
+// does for Book. It also knows a rule for each of names that begins with ReplacePrefix.
+// The errors are all mistakes found.
 func Compile(names []string, options map[string]map[string]any) (*rewrite.Rules, []error) {
 	book := Book()
 	book.Rules = append(book.Rules, replacements(names)...) // nearest to the server
