@@ -25,32 +25,33 @@ const maxOpening = 5000
 // consumed.
 func (o *Opening) Octets() []byte { return o.octets }
 
-// TLSDue reports whether the connection should begin with TLS by the configuration.
+// TLSDue reports whether the configuration says that the connection begins with TLS.
 func (o *Opening) TLSDue() bool { return o.d.policy.ClientTLS == ClientTLSImplicit }
 
-// Wait asks for a delay of up to five seconds in which the client may send its first
-// octets. After it, or as soon as octets come, the rules run once more.
+// Wait asks to run the rules again after this many milliseconds, five seconds at most, or
+// as soon as the client has sent octets.
 func (o *Opening) Wait(milliseconds int64) { o.wait = max(o.wait, min(milliseconds, maxOpening)) }
 
-// Waited reports whether the delay has passed.
+// Waited reports whether the time of Wait has passed.
 func (o *Opening) Waited() bool { return o.waited }
 
-// BeginTLS starts a TLS handshake before the greeting, on a route that ends TLS with the
-// client.
+// BeginTLS makes the session begin with a TLS handshake. It is for a route that ends TLS
+// with the client.
 func (o *Opening) BeginTLS() { o.decision = withTLS }
 
-// GoInClear greets the client without the TLS that is due.
+// GoInClear makes the session begin with the greeting in clear, although TLS is due.
 func (o *Opening) GoInClear() { o.decision = inClear }
 
-// Opens reports whether some rule looks at the client's first octets. It is false on a
+// Opens reports whether any rule looks at the client's first octets. It is false on a
 // route that does not end TLS with the client.
 func (d *Dialogue) Opens() bool {
 	return d.policy.Rules != nil && d.policy.Rules.opens && (d.policy.ClientTLS == ClientTLSImplicit || d.endsTLS() && !d.seen.tls)
 }
 
-// Open runs the rules on a client that has not been greeted yet. It returns for how many
-// milliseconds to wait for the client's first octets before Open is called again. If it
-// returns 0, the session begins, with TLS if BeginsTLS reports it.
+// Open runs the rules on a client that has not been greeted yet. octets are the first
+// that the client has sent, if any. waited reports whether the time of an earlier result
+// has passed. If wait is 0, the session begins, with TLS if BeginsTLS reports it.
+// Otherwise the caller waits wait milliseconds for octets and calls Open again.
 func (d *Dialogue) Open(octets []byte, waited bool) (wait int64) {
 	if !d.Opens() {
 		return 0
@@ -87,6 +88,6 @@ func (d *Dialogue) Open(octets []byte, waited bool) (wait int64) {
 // BeginsTLS reports whether a TLS handshake with the client comes before the greeting.
 func (d *Dialogue) BeginsTLS() bool { return d.seen.tls }
 
-// IsTLS reports whether octets begin a TLS handshake: with its record type and SSL's
-// major version (RFC 8446, 5.1).
+// IsTLS reports whether octets begin with the record type of a TLS handshake and the
+// major version of SSL and TLS (RFC 8446, 5.1).
 func IsTLS(octets []byte) bool { return len(octets) >= 2 && octets[0] == 22 && octets[1] == 3 }

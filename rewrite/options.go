@@ -23,16 +23,16 @@ type Option struct {
 // its default. A method panics if the name is unknown or the type differs.
 type Options map[string]any
 
-// Text returns the value of a string option.
+// Text returns the value of the option called name, which is a string.
 func (o Options) Text(name string) string { return optionOf[string](o, name) }
 
-// Number returns the value of a number option.
+// Number returns the value of the option called name, which is a number.
 func (o Options) Number(name string) int64 { return optionOf[int64](o, name) }
 
-// List returns the value of an option that is a list of strings.
+// List returns the value of the option called name, which is a list of strings.
 func (o Options) List(name string) []string { return optionOf[[]string](o, name) }
 
-// Table returns the value of an option that is a table of strings.
+// Table returns the value of the option called name, which is a table of strings.
 func (o Options) Table(name string) map[string]string { return optionOf[map[string]string](o, name) }
 
 func optionOf[T any](o Options, name string) T {
@@ -53,7 +53,7 @@ type ConfigError struct {
 func (e *ConfigError) Error() string { return e.Err.Error() }
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// AllOptions returns the rule's own options and those that every rule has.
+// AllOptions returns the options of r, and those that every rule has.
 func (r *Rule) AllOptions() []Option { return slices.Concat(r.Options, ScopeOptions()) }
 
 // checkOptions returns the options with defaults filled in, and the mistakes found.

@@ -12,19 +12,20 @@ type Path struct {
 	Params  []string // such as "SIZE=1000" or "BODY=8BITMIME"
 }
 
-// Keyword returns the keyword of a parameter in upper case. For "size=1000" it is "SIZE".
+// Keyword returns the keyword of param, a parameter of MAIL or RCPT, in upper case. For
+// "size=1000" it is "SIZE".
 func (Path) Keyword(param string) string {
 	name, _, _ := strings.Cut(param, "=")
 	return strings.ToUpper(name)
 }
 
-// String returns the command line.
+// String returns the command line that p stands for, without CRLF.
 func (p Path) String() string {
 	return strings.TrimRight(p.Prefix+p.Address+" "+strings.Join(p.Params, " "), " ")
 }
 
-// ParsePath parses a MAIL or RCPT command without its CRLF. ok is false if it is not
-// clear which part of the line is the address.
+// ParsePath parses line, a MAIL or RCPT command without its CRLF. ok is false if it is
+// not clear which part of line is the address.
 func ParsePath(line []byte) (p Path, ok bool) {
 	colon := strings.IndexByte(string(line), ':')
 	if colon < 0 || strings.ContainsAny(string(line[:colon]), `<"`) {

@@ -5,9 +5,10 @@ import (
 	"strings"
 )
 
-// PlainWords returns octets of a server that may repeat a credential, or be a challenge,
-// in a form that may be shown. It keeps codes, numbers of up to five digits, and words
-// that such replies usually consist of. It replaces every other word by its length.
+// PlainWords returns octets in a form that may be shown. They come from a server, and may
+// repeat a credential or be a challenge. The result keeps codes, numbers of up to five
+// digits, and words that are usual in such replies. Every other word is replaced by its
+// length.
 func PlainWords(octets []byte) string {
 	var b strings.Builder
 	for len(octets) > 0 {

@@ -47,28 +47,29 @@ var (
 func (m ClientTLS) String() string { return clientTLSNames[m] }
 func (m ServerTLS) String() string { return serverTLSNames[m] }
 
-// Refuses reports whether such logins are refused under this ServerTLS.
+// Refuses reports whether m refuses a login in clear on a route whose ServerTLS is
+// server.
 func (m ClearLogin) Refuses(server ServerTLS) bool {
 	return m == ClearLoginRefuse || m == ClearLoginDefault && server == ServerTLSOpportunistic
 }
 
 func (m ClearLogin) String() string { return clearLoginNames[m] }
 
-// UnmarshalText accepts the names that String returns.
+// UnmarshalText sets m to the mode whose String is text. Any other text is an error.
 func (m *ClearLogin) UnmarshalText(text []byte) error {
 	i, err := oneof.Index(string(text), clearLoginNames[:])
 	*m = ClearLogin(i)
 	return err
 }
 
-// UnmarshalText accepts the names that String returns.
+// UnmarshalText sets m to the mode whose String is text. Any other text is an error.
 func (m *ClientTLS) UnmarshalText(text []byte) error {
 	i, err := oneof.Index(string(text), clientTLSNames[:])
 	*m = ClientTLS(i)
 	return err
 }
 
-// UnmarshalText accepts the names that String returns.
+// UnmarshalText sets m to the mode whose String is text. Any other text is an error.
 func (m *ServerTLS) UnmarshalText(text []byte) error {
 	i, err := oneof.Index(string(text), serverTLSNames[:])
 	*m = ServerTLS(i)

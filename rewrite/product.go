@@ -69,7 +69,7 @@ func (r *Rules) lookFor(sets []Set) (errs []error) {
 	return errs
 }
 
-// Products returns the names of the products that are looked for. They are names of sets.
+// Products returns the names of the products that r looks for. Each is the name of a set.
 func (r *Rules) Products() []string {
 	if r == nil {
 		return nil
@@ -77,8 +77,8 @@ func (r *Rules) Products() []string {
 	return r.productNames(1<<len(r.products) - 1)
 }
 
-// Shown returns the products that are looked for, once for each kind of sign by which a
-// product can be recognised.
+// Shown returns the products that r looks for. A product that can be recognised by
+// several kinds of sign is in the list with each of them.
 func (r *Rules) Shown() (list []Product) {
 	if r == nil {
 		return nil

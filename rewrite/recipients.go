@@ -127,22 +127,23 @@ func (d *Dialogue) recipientReply(raw []byte, ahead bool) {
 }
 
 // Suffices reports whether the server may have sent all its replies to a message of LMTP,
-// although fewer came than it accepted recipients. The caller asks when the server is
-// silent and the client goes on. Some servers answer once for a recipient that was given
-// twice (smtp-server 3.21.6). Some answer once for all recipients, which suits a client
-// that reads one reply; but a client that sent its next command before the first reply
-// may expect more. If DATA was accepted without any recipient, no reply need come at all
-// (RFC 2033, 4.2).
+// although it has sent fewer than it accepted recipients. The caller asks when the server
+// is silent and the client goes on. If the result is true, it calls Settle.
+//
+// Some servers answer once for a recipient that was given twice (smtp-server 3.21.6).
+// Some answer once for all recipients, which suits a client that reads one reply. But a
+// client that sent its next command before the first reply may expect more. If DATA was
+// accepted without any recipient, no reply need come at all (RFC 2033, 4.2).
 func (d *Dialogue) Suffices() bool {
 	r := d.recipients
 	return r != nil && d.sent.n == 1 && d.sent.first() == VerbMessage &&
 		(r.answered > 0 && (r.answered >= r.distinct || !r.pipelined) || len(r.accepted) == 0)
 }
 
-// Settle ends the wait for replies to a message, when Suffices is true. If such a reply
-// comes later, it is taken for the reply to the next command. No message gets lost by
-// that, because groups and BDAT are no longer used: DATA is refused, or not answered with
-// 354.
+// Settle ends the wait for replies to a message. It may be called if Suffices is true. If
+// a missing reply comes later, it is taken for the reply to the next command. No message
+// gets lost by that, because groups and BDAT are no longer used: DATA is refused, or not
+// answered with 354.
 func (d *Dialogue) Settle() {
 	d.event("no more replies to the message")
 	d.sent.pop()

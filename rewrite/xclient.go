@@ -24,7 +24,7 @@ var xclientNames = [...]string{"", "offered", "require"}
 
 func (m SendXCLIENT) String() string { return xclientNames[m] }
 
-// UnmarshalText accepts the names that String returns.
+// UnmarshalText sets m to the mode whose String is text. Any other text is an error.
 func (m *SendXCLIENT) UnmarshalText(text []byte) error {
 	i, err := oneof.Index(string(text), xclientNames[:])
 	*m = SendXCLIENT(i)

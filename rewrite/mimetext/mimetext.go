@@ -92,25 +92,27 @@ const (
 	prefixed           // insert a blank before a dot at the beginning of a line
 )
 
-// New returns a Writer for one message.
+// New returns a Writer that changes one message as plan says.
 func New(plan Plan) *Writer { return &Writer{plan: plan, inside: true, top: true, message: true} }
 
 // Changed reports whether anything has been changed so far.
 func (w *Writer) Changed() bool { return w.changed }
 
-// EightBit reports whether an octet beyond ASCII has been written so far. It ignores the
-// message's own header.
+// EightBit reports whether an octet beyond ASCII has been appended so far. The header of
+// the message itself does not count.
 func (w *Writer) EightBit() bool { return w.eight }
 
 // Unclear reports whether readers may differ on where an encoded part ends. Such a
 // message must not be sent on.
 func (w *Writer) Unclear() bool { return w.unclear }
 
-// LeadingDots reports whether a line that begins with a dot has been written so far.
+// LeadingDots reports whether a line that begins with a dot has been appended so far.
 func (w *Writer) LeadingDots() bool { return w.dots }
 
-// Append appends the changed src to dst. src is text in wire format: lines end with CRLF,
-// which is never split, and a dot at the start of a line is doubled.
+// Append appends src, changed as the plan says, to dst and returns the result. src is the
+// next piece of the message in wire format: lines end with CRLF, which is never split,
+// and a dot at the start of a line is doubled. Append may hold back octets for a later
+// call.
 func (w *Writer) Append(dst, src []byte) []byte {
 	for len(src) > 0 {
 		n := bytes.IndexByte(src, '\n') + 1
@@ -142,7 +144,8 @@ func (w *Writer) Append(dst, src []byte) []byte {
 	return dst
 }
 
-// End appends what was held back. It must be called once, after all of the message.
+// End appends to dst what Append has held back, and returns the result. The caller calls
+// it once, after all of the message.
 func (w *Writer) End(dst []byte) []byte {
 	if w.inside { // there is no body
 		dst = w.passHeader(dst, w.header)

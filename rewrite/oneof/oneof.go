@@ -32,7 +32,8 @@ func list[W ~string](words []W, last string) string {
 	return join(quoted, last)
 }
 
-// Names returns words that need no quotes, such as keys, as in a, b and c.
+// Names returns words as text without quotes, as in a, b and c. It is for words such as
+// keys.
 func Names(words []string) string { return join(words, " and ") }
 
 func join(words []string, last string) string {

@@ -5,13 +5,11 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// Delivered plays a file and returns the dialogue on the wire: each line said and each
-// line delivered, with credentials. Lines of the file for which the dialogue never waits
-// are in it too. l, which may be a Tracer, is told of the dialogue. ended is called at
-// the end of the dialogue, before it is closed.
-//
-// Both peers say all that the file has, whatever they are told. A test compares the
-// resulting dialogue with the file.
+// Delivered plays f under policy and returns the dialogue on the wire: each line said and
+// each line delivered, with credentials. Both peers say all that f has, whatever they are
+// told. Lines of f for which the dialogue never waits are in the result too. l, which may
+// be a Tracer, is told of the dialogue. ended is called at its end, before it is closed.
+// A test compares the result with f.
 func Delivered(f *transcript.File, policy *rewrite.Policy, l rewrite.Listener, ended func(*rewrite.Dialogue)) []transcript.Line {
 	w := &wire{}
 	p := newPlayer(f, policy, l, w)

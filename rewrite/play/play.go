@@ -61,7 +61,7 @@ type Refusal struct {
 	Healed string // the rules or the setting that changed the reply or had the command sent again; "": none
 }
 
-// Unhealed reports whether the client gets the refusal unchanged.
+// Unhealed reports whether the client gets the refusal r unchanged.
 func (r Refusal) Unhealed() bool { return r.Healed == "" }
 
 // A Change is where a dialogue departs from its recording.
@@ -74,9 +74,9 @@ type Change struct {
 // in wire format, including the line that ends it.
 type Texts = map[int]string
 
-// Play plays a recording under a policy. Of the recording's settings it uses those about
-// the peers: client, begins and pipelines. texts are the messages of the recording, as
-// far as they are known.
+// Play plays recording under policy and returns what happens. Of the settings in
+// recording, it uses those about the peers: client, begins and pipelines. policy decides
+// the rest. texts are the messages of recording, as far as they are known.
 func Play(recording *transcript.File, policy *rewrite.Policy, texts Texts) *Result {
 	f := *recording
 	lines, rest := upToGap(f.Dialogue)
@@ -204,7 +204,7 @@ func (g *game) Exchanged(side byte, said, got []string, by rewrite.Causes) {
 	}
 }
 
-// Event is called by the dialogue, and by the player for some events.
+// Event implements rewrite.Tracer. The player also calls it for some events.
 func (g *game) Event(what string) { g.told = append(g.told, transcript.Line{Text: what}) }
 
 func (g *game) event(string)             {}

@@ -11,11 +11,12 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// Policy returns the policy for a file's rules, options and settings. The settings have
-// the names of configuration keys: client_tls, server_tls, auth_in_clear, verified,
-// xclient, xclient_from, chunking, message_size, recipients, messages and idle. The
-// setting afresh says that a connection to the server begins by telling it who the client
-// is. Other settings are ignored.
+// Policy returns the policy that the rules, options and settings of f describe. The
+// settings have the names of configuration keys: client_tls, server_tls, auth_in_clear,
+// verified, xclient, xclient_from, chunking, message_size, recipients, messages and idle.
+// The setting afresh says that a connection to the server begins by telling it who the
+// client is. Other settings are ignored. The error is not nil if a rule, an option or a
+// setting is wrong.
 func Policy(f *transcript.File) (*rewrite.Policy, error) {
 	names := f.Rules
 	if f.Settings["chunking"] == "hide" {
@@ -61,8 +62,8 @@ func settingsOf(policy *rewrite.Policy) map[string]func(string) error {
 	}
 }
 
-// Client returns the address of a file's client: its setting, or 192.0.2.7 if that is
-// missing or cannot be parsed.
+// Client returns the address of the client in f: the setting client, or 192.0.2.7 if that
+// is missing or cannot be parsed.
 func Client(f *transcript.File) netip.Addr {
 	if client, err := netip.ParseAddr(f.Settings["client"]); err == nil {
 		return client
