@@ -31,7 +31,7 @@ const (
 )
 
 // Octets returns the octets that the server has sent and that have not been consumed.
-// They must not be changed, and are valid until the function returns.
+// They must not be changed, and are valid until the rule's function returns.
 func (r *Repair) Octets() []byte { return r.octets }
 
 // Awaited returns the verb whose reply is awaited: VerbGreeting for a greeting,
@@ -57,51 +57,54 @@ func (r *Repair) InMessage() bool { return r.d.next.OfMessage() }
 // none.
 func (r *Repair) Last() int { return int(r.d.server.last) }
 
-// Closed reports whether the server has hung up behind the octets, or announces that it
-// does.
+// Closed reports whether the server has hung up after the octets, or is known to do so.
 func (r *Repair) Closed() bool { return r.closed }
 
-// Limit returns the largest number of octets in a line of a reply, with its line end.
+// Limit returns the length, in octets with its line end, of the longest line that a reply
+// may have.
 func (r *Repair) Limit() int { return cmp.Or(r.d.policy.Limits.ReplyLine, 4096) }
 
-// Quiet returns for how many milliseconds nothing more has come.
+// Quiet returns how many milliseconds have passed since the last of the octets came.
 func (r *Repair) Quiet() int64 { return r.quiet }
 
-// Wait asks for another call once nothing has come for the given time in all, at most
-// five seconds, or once more octets have come.
+// Wait asks to call the rule again when Quiet has reached this many milliseconds, five
+// seconds at most, or when more octets have come.
 func (r *Repair) Wait(milliseconds int64) { r.wait = min(milliseconds, maxRepairQuiet) }
 
-// Await says that the octets begin a reply, and asks for another call when more octets
-// have come. The rest is awaited like any reply.
+// Await says that the octets are the beginning of a reply, and asks to call the rule
+// again when more octets have come. The timeout for a reply holds for the rest.
 func (r *Repair) Await() { r.wait = untilMore }
 
 // Replace replaces the first n octets by reply, one well-formed reply with its line ends.
 // reply may be empty if the first n octets are not a reply and have no code. The rules
-// after this one are not run.
+// after this one are not called.
 func (r *Repair) Replace(n int, reply []byte) { r.n, r.made, r.done, r.part = n, reply, true, false }
 
-// Edit replaces the first n octets, which are whole lines, by lines, and the rules after
-// this one see the result. If all rules together make one well-formed reply, or drop the
-// lines, the repair takes effect. If they make the beginning of a reply, its rest is
-// awaited.
+// Edit replaces the first n octets, which are whole lines, by lines. The rules after this
+// one get the result. If all rules together make one well-formed reply, or leave no
+// lines, the repair takes effect. If they make the beginning of a reply, the dialogue
+// waits for its rest.
 func (r *Repair) Edit(n int, lines []byte) { r.n, r.made, r.done, r.part = n, lines, true, true }
 
-// Repair runs the rules on octets of the server if ScanReply finds an error in them, no
-// whole reply, or a reply with more behind it. quiet is the time in milliseconds for
-// which nothing more has come. If ok is true, the caller replaces the first n octets by
-// made. Otherwise wait is the quiet time after which to call Repair again; 0: do not.
+// Repair calls the rules on octets, which the server has sent. The caller calls it if
+// ScanReply finds in them an error, no whole reply, or a reply with more behind it. quiet
+// is the time in milliseconds since the last of octets came. If ok is true, the caller
+// replaces the first n of octets by made. Otherwise the caller calls Repair again when
+// quiet has reached wait milliseconds, or never if wait is 0.
 func (d *Dialogue) Repair(octets []byte, quiet int64) (n int, made []byte, ok bool, wait int64) {
 	return d.repair(Repair{octets: octets, quiet: quiet})
 }
 
-// RepairUnasked is Repair for octets that came while no reply was due, even if a command
-// is about to be sent.
+// RepairUnasked calls the rules on octets, which the server has sent while no reply was
+// due. It counts them as such even if a command is about to be sent. If ok is true, the
+// caller replaces the first n of octets by made.
 func (d *Dialogue) RepairUnasked(octets []byte) (n int, made []byte, ok bool) {
 	n, made, ok, _ = d.repair(Repair{octets: octets, unasked: true})
 	return n, made, ok
 }
 
-// RepairCutOff is Repair for octets after which the server has hung up.
+// RepairCutOff calls the rules on octets, after which the server has hung up. If ok is
+// true, the caller replaces the first n of octets by made.
 func (d *Dialogue) RepairCutOff(octets []byte) (n int, made []byte, ok bool) {
 	n, made, ok, _ = d.repair(Repair{octets: octets, closed: true})
 	return n, made, ok

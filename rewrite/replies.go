@@ -16,7 +16,7 @@ const (
 
 const earlyReason = "the server answered before the message had ended"
 
-// Greeting takes the server's greeting.
+// Greeting takes raw, the server's greeting with its line ends.
 func (d *Dialogue) Greeting(raw []byte) {
 	d.server = serverState{tls: d.policy.ServerTLS == ServerTLSImplicit, plain: d.server.plain}
 	if d.recipients != nil {
@@ -69,10 +69,11 @@ func (d *Dialogue) asksForGoodbye() bool { return d.sent.n > 0 && d.sent.first()
 // may hang up.
 func isGoodbye(code int16) bool { return code == 221 || code >= 400 }
 
-// LastWord takes a reply that the server sent unasked before it hung up: a refusal, or a
-// goodbye. The client gets it as the last reply. A yes must not reach the client, which
-// would take it for the reply to its next command. If raw is one, and no rule makes a 421
-// of it, LastWord does nothing and returns false.
+// LastWord takes raw, a reply that the server sent unasked before it hung up. If raw is a
+// refusal (4xx or 5xx), or a rule makes one of it, the client gets it as its last reply,
+// the session ends, and the result is true. Otherwise nothing happens and the result is
+// false, because the client would take a positive reply for the reply to its next
+// command.
 func (d *Dialogue) LastWord(raw []byte) bool {
 	if _, made, ok, _ := d.repair(Repair{octets: raw, unasked: true, closed: true}); ok && len(made) > 0 {
 		raw = made
@@ -109,9 +110,9 @@ func (d *Dialogue) ServerTLSLost() { d.resume(event{kind: lost}) }
 // ServerTLSFailed.
 func (d *Dialogue) ServerTLSAgain() { d.resume(event{kind: unsettled}) }
 
-// Reply takes a whole reply of the server, as ScanReply has found it. ahead reports
-// whether the client has sent something that it should have sent only after this reply.
-// behind reports whether the server has sent something after it.
+// Reply takes raw, a whole reply of the server with its line ends, as ScanReply has found
+// it. ahead reports whether the client has sent something that it should have sent only
+// after this reply. behind reports whether the server has sent something after raw.
 func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 	code, err := replyCode(raw)
 	switch {
@@ -168,8 +169,8 @@ func (d *Dialogue) startsTLS() bool { return d.holds() && startsTLS.Has(d.turn.s
 
 var startsTLS = SetOf(VerbSTARTTLS, VerbAnonymousTLS)
 
-// Silent tells the dialogue that the server has not replied in time. If the time was that
-// of Patience, the rules may go on with a fresh connection.
+// Silent tells the dialogue that the server has not replied in time. If that time was
+// Patience, the rules may go on with a fresh connection. Otherwise the session ends.
 func (d *Dialogue) Silent() {
 	d.observed.loss(true)
 	d.server.gone = true
@@ -185,7 +186,8 @@ func (d *Dialogue) Silent() {
 	d.end(vocabulary.OutcomeServerTimeout, silentText)
 }
 
-// Garbage tells the dialogue that the server has sent octets that are not a reply.
+// Garbage tells the dialogue that the server has sent octets that are not a reply. The
+// session ends.
 func (d *Dialogue) Garbage() { d.breach() }
 
 // breach ends a session whose server does not follow the protocol. With a reply out of

@@ -26,7 +26,9 @@ type Scan struct {
 	Mixed   bool // the lines have different codes (RFC 5321, 4.2.1)
 }
 
-// ScanReply looks for a whole reply at the beginning of b. Only CRLF ends a line.
+// ScanReply looks for a whole reply at the beginning of b. Only CRLF ends a line. s says
+// what it has found; s.N is 0 if more octets are needed. err is not nil if b begins with
+// something that is not a reply.
 func ScanReply(b []byte) (s Scan, err error) {
 	for at := 0; ; {
 		length := bytes.IndexByte(b[at:], '\n') + 1

@@ -6,7 +6,7 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// SASL takes a client's line of an AUTH exchange, with its line end. The line is not a
+// SASL takes raw, a client's line of an AUTH exchange with its line end. raw is not a
 // command, even if it reads like one (RFC 4954, 4).
 func (d *Dialogue) SASL(raw []byte) {
 	line, ok := cutCRLF(raw)

@@ -59,7 +59,8 @@ func newScope(rule string, o Options, given map[string]any) (s scope, errs []err
 	return s, errs
 }
 
-// String describes the scope; "" if it is all sessions.
+// String returns a text that says in which sessions a rule with the scope s acts; "" if
+// in all of them.
 func (s scope) String() string {
 	var parts []string
 	if s.clients != nil {
@@ -78,8 +79,9 @@ func (s scope) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// ParseNetwork parses a network, or an address as a network of that address alone. It
-// converts a network of IPv4-mapped IPv6 addresses to the IPv4 network.
+// ParseNetwork returns the network that text names, such as 192.0.2.0/24. If text is an
+// address, the network has that address alone. A network of IPv4-mapped IPv6 addresses
+// becomes the IPv4 network.
 func ParseNetwork(text string) (netip.Prefix, error) {
 	if ip, err := netip.ParseAddr(text); err == nil && ip.Zone() == "" {
 		ip = ip.Unmap()
@@ -98,9 +100,9 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// InNetworks reports whether one of the networks contains an address. It ignores the zone
-// of the address, which no [netip.Prefix] does, and takes an IPv4-mapped IPv6 address for
-// the IPv4 address.
+// InNetworks reports whether a is in one of networks. It ignores the zone of a, because
+// no [netip.Prefix] contains an address with a zone. It takes an IPv4-mapped IPv6 address
+// for the IPv4 address.
 func InNetworks(a netip.Addr, networks []netip.Prefix) bool {
 	a = a.Unmap().WithZone("")
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(a) })

@@ -33,10 +33,11 @@ func isSealed(octets []byte) bool {
 	return len(octets) >= blockHeader && octets[0] == 0 && binary.BigEndian.Uint32(octets) > 0
 }
 
-// Octets takes the client's first octets after a SASL exchange that may have begun a
-// sealed stream. b has four octets or more, or a shorter line. If b may be text, the
-// octets are read as commands. If the server accepts our XCLIENT, a sealed stream ends
-// the session, because the client could hide an XCLIENT of its own in it.
+// Octets takes b, the client's first octets after a SASL exchange that may have begun a
+// sealed stream. b has at least four octets, or is a shorter line. If b may be text, the
+// caller reads it as commands. If b begins a sealed block, the session becomes Opaque.
+// But if XCLIENT may be sent to the server, the session ends, because the client could
+// hide an XCLIENT of its own in the stream.
 func (d *Dialogue) Octets(b []byte) {
 	d.next = AwaitCommand
 	switch {
@@ -57,9 +58,9 @@ func (d *Dialogue) Octets(b []byte) {
 // server's first octets.
 func (d *Dialogue) Sealed() bool { return d.seen.sealed }
 
-// ServerSealed judges the server's first octets in a sealed stream. If they are text, the
-// server does not seal and the session ends, because the client's octets could be
-// commands that we have not read. more reports whether the stream may go on.
+// ServerSealed takes octets, the server's first in a sealed stream, and reports whether
+// the stream may go on. If octets are text, the server does not seal. Then the session
+// ends, because the client's octets could be commands that we have not read.
 func (d *Dialogue) ServerSealed(octets []byte) (more bool) {
 	if len(octets) > 0 && octets[0] == 0 {
 		return true
@@ -81,15 +82,16 @@ type SealedBlock struct {
 	tail []byte
 }
 
-// SealedBlock returns a SealedBlock for the block that octets begins. isSealed must be
-// true of octets.
+// SealedBlock returns a SealedBlock for the client's first block of a sealed stream.
+// octets begin with that block, of which at least the first four octets must be there.
+// The caller calls it if Sealed is true.
 func (d *Dialogue) SealedBlock(octets []byte) *SealedBlock {
 	return &SealedBlock{d: d, left: blockHeader + int64(binary.BigEndian.Uint32(octets))}
 }
 
-// Next returns how many of the octets belong to the block and may be sent on. If they
-// contain a command, which a sealed block would not show, the session ends and ok is
-// false.
+// Next takes octets, the next that the client has sent. n says how many of them belong to
+// the block and may be sent on. If they contain a command, which a sealed block would not
+// show, the session ends and ok is false.
 func (b *SealedBlock) Next(octets []byte) (n int, ok bool) {
 	n = int(min(int64(len(octets)), b.left))
 	b.left -= int64(n)

@@ -30,10 +30,12 @@ const (
 	over                          // not at all: the session has ended
 )
 
-// Recall answers a hello with the server's reply to an earlier hello on this connection,
-// if the server refuses the hello, or hangs up on it, because it accepts one in a
-// session. The engine does so by itself if the client repeats its hello because of a TLS
-// or XCLIENT that ends here. A rule may call Recall for EHLO, HELO and LHLO.
+// Recall is for servers that accept only one hello in a session. If the server refuses
+// the hello of t because of that, or hangs up on it, the client gets the server's reply
+// to an earlier hello on this connection instead. If the server is known to do so, the
+// client may get that reply without the hello being sent. A rule may call Recall for
+// EHLO, HELO and LHLO. It need not if the client repeats its hello because of a TLS or
+// XCLIENT that ends here: the dialogue then recalls the reply by itself.
 func (t *Turn) Recall() { t.recallBy.add(t.rule) }
 
 // recallCause returns the cause, for a trace, of recalling a reply; "" if there is no

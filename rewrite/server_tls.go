@@ -93,8 +93,8 @@ func (t *Turn) handshakeFailed() aftermath {
 }
 
 // CarriesTLS tells the dialogue that the client has begun TLS where a greeting was due,
-// and that the server has answered it, so that nothing of the session can be read. It is
-// only for policies under which we end no TLS on either side.
+// and that the server has answered it. Nothing of the session can be read. The caller may
+// call it only under a policy by which we end no TLS on either side.
 func (d *Dialogue) CarriesTLS() {
 	d.event("opaque")
 	d.next = Opaque

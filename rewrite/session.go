@@ -59,10 +59,11 @@ type Recipients struct {
 	Deferred int // refused with 4xx
 }
 
-// AllRefused reports whether there were recipients and all of them were refused.
+// AllRefused reports whether r counts recipients and all of them were refused.
 func (r Recipients) AllRefused() bool { return r.Taken == 0 && r.Refused > 0 }
 
-// Recipients returns the counts so far. They are zero while no transaction is open.
+// Recipients returns how many recipients of the open transaction were accepted and
+// refused so far. The counts are zero while no transaction is open.
 func (s Session) Recipients() Recipients {
 	if !s.d.seen.transaction {
 		return Recipients{}
@@ -70,14 +71,14 @@ func (s Session) Recipients() Recipients {
 	return Recipients{int(s.d.seen.recipients), int(s.d.seen.refused), int(s.d.seen.deferred)}
 }
 
-// Untouched reports whether nothing was done in this session that would be harmful to do
+// Untouched reports whether the session has done nothing that would be harmful to do
 // twice: no AUTH and no MAIL was accepted.
 func (s Session) Untouched() bool {
 	return !s.d.seen.authenticated && s.d.seen.mails == 0 && s.d.seen.messages == 0
 }
 
-// State returns the value that Actions.State made for this rule and session; nil if that
-// function is nil.
+// State returns the state of this rule in this session, which the rule may change. The
+// first call makes it by Actions.State. The result is nil if that function is nil.
 func (s Session) State() any {
 	rules, place := s.d.policy.Rules.rules, s.rule
 	if rules[place].State == nil {
@@ -110,16 +111,17 @@ type Memory interface {
 	Remembers(key string) bool
 }
 
-// Remember stores a key about this server, for later sessions, for a number of seconds.
-// It may mean, for example, that EHLO ends the connection. Each rule has its own keys.
+// Remember stores key about this server, for this many seconds. Later sessions see it by
+// Remembers. The rule chooses what key means, for example that EHLO ends the connection.
+// Each rule has its own keys.
 func (s Session) Remember(key string, seconds int) {
 	if m := s.d.memory; m != nil {
 		m.Remember(s.key(key), seconds)
 	}
 }
 
-// Remembers reports whether this session or an earlier one has called Remember with this
-// key and the time has not passed.
+// Remembers reports whether key is stored about this server: this session or an earlier
+// one has passed it to Remember, and the time has not passed.
 func (s Session) Remembers(key string) bool {
 	return s.d.memory != nil && s.d.memory.Remembers(s.key(key))
 }

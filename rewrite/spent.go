@@ -20,13 +20,14 @@ func (d *Dialogue) spend(failure vocabulary.Outcome, reason string) {
 	d.next = AwaitCommand
 }
 
-// Parting reports whether the client's last reply has announced the end of the session.
-// Another command would still be answered, but if none comes soon, none will come.
+// Parting reports whether the client's last reply has announced the end of the session. A
+// further command of the client is still answered, but the caller need not wait for one
+// long.
 func (d *Dialogue) Parting() bool { return d.parting }
 
-// CommandInText is Command for a client that got the reply to its message before it sent
-// the end of the message. The line may be a command or text of the message, so it is
-// answered here and never sent to a server.
+// CommandInText takes raw, a line of a client that got the reply to its message before it
+// sent the end of the message. raw may be a command or text of the message, so we answer
+// it ourselves, and it is never sent to a server.
 func (d *Dialogue) CommandInText(raw []byte) {
 	d.inText = true
 	d.Command(raw, false)

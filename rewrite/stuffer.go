@@ -12,7 +12,8 @@ type Stuffer struct {
 // Mended returns the number of bare CRs, bare LFs and NULs replaced or left out so far.
 func (s *Stuffer) Mended() int64 { return s.mended }
 
-// Append appends the converted src to dst.
+// Append appends src, converted to text for DATA, to dst and returns the result. src is
+// the next piece of what came by BDAT. Append may hold back CRs for a later call.
 func (s *Stuffer) Append(dst, src []byte) []byte {
 	for _, c := range src {
 		if s.crs > 0 {
@@ -54,7 +55,8 @@ func (s *Stuffer) blanks(dst []byte) []byte {
 	return dst
 }
 
-// End appends the end of the message, after the end of its last line if that is missing.
+// End appends to dst the end of the message, the line of one dot, and returns the result.
+// If the last line of the message has no end, End adds one first.
 func (s *Stuffer) End(dst []byte) []byte {
 	if s.crs > 0 {
 		dst = s.blanks(dst)

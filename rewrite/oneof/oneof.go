@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Index returns the index of word in words. If it is not there, the error lists the
-// words.
+// Index returns the index of word in words. If it is not there, the error names word,
+// lists words and suggests a similar one.
 func Index[W ~string](word string, words []W) (int, error) {
 	if i := slices.Index(words, W(word)); i >= 0 {
 		return i, nil
@@ -18,10 +18,10 @@ func Index[W ~string](word string, words []W) (int, error) {
 	return 0, fmt.Errorf("%q is not one of %s%s", word, Or(words), DidYouMean(word, words))
 }
 
-// Or returns the words as in "a", "b" or "c".
+// Or returns words as text, each in quotes, as in "a", "b" or "c".
 func Or[W ~string](words []W) string { return list(words, " or ") }
 
-// And returns the words as in "a", "b" and "c".
+// And returns words as text, each in quotes, as in "a", "b" and "c".
 func And[W ~string](words []W) string { return list(words, " and ") }
 
 func list[W ~string](words []W, last string) string {
@@ -43,10 +43,10 @@ func join(words []string, last string) string {
 	return strings.Join(words[:len(words)-1], ", ") + last + words[len(words)-1]
 }
 
-// DidYouMean returns a question to append to an error about a word that is not in known,
-// such as `; did you mean "auto"?`, or "". It suggests the known word that differs by the
-// fewest typing errors. If all differ by too many, it suggests the known words, if they
-// are few, that have word as a part, as cisco-pix has pix.
+// DidYouMean returns a question to append to an error about word, which is not in known,
+// such as `; did you mean "auto"?`. It suggests the word of known that Nearest returns.
+// If there is none, it suggests the words of known that have word as a part, as cisco-pix
+// has pix. The result is "" if there are none of these either, or too many.
 func DidYouMean[W ~string](word string, known []W) string {
 	if best := Nearest(word, known); best != "" {
 		return fmt.Sprintf("; did you mean %q?", best)
@@ -63,8 +63,8 @@ func DidYouMean[W ~string](word string, known []W) string {
 	return "; did you mean " + Or(longer) + "?"
 }
 
-// Nearest returns the word of known that differs from word by the fewest typing errors;
-// "" if all differ by too many.
+// Nearest returns the word of known that differs from word by the fewest typing errors.
+// The result is "" if every word differs by too many.
 func Nearest[W ~string](word string, known []W) string {
 	best, least := "", 1+max(1, len(word)/3)
 	for _, k := range known {

@@ -14,8 +14,9 @@ import (
 //go:embed *.txt
 var files embed.FS
 
-// Of returns the transcript NAME.txt. For the name of a rule it shows what the rule does.
-// It returns nil if there is none, as for rules that change only the text of messages.
+// Of returns the transcript in the file called name with .txt. If name is that of a rule,
+// the transcript shows what the rule does. Of returns nil and no error if there is no
+// such file, as for rules that change only the text of messages.
 func Of(name string) (*transcript.File, error) {
 	name += ".txt"
 	text, err := files.ReadFile(name)
@@ -28,7 +29,7 @@ func Of(name string) (*transcript.File, error) {
 	return transcript.Parse(name, text)
 }
 
-// All returns all transcripts, by the names of their files without .txt.
+// All returns all transcripts. The keys are the names of their files without .txt.
 func All() (map[string]*transcript.File, error) {
 	entries, err := files.ReadDir(".")
 	if err != nil {
