@@ -77,8 +77,8 @@ func (s Session) Untouched() bool {
 	return !s.d.seen.authenticated && s.d.seen.mails == 0 && s.d.seen.messages == 0
 }
 
-// State returns the state of this rule in this session, which the rule may change. The
-// first call makes it by Actions.State. The result is nil if that function is nil.
+// State returns the value that Actions.State has made for this rule and session. It calls
+// Actions.State once, when it is first called. The result is nil if that function is nil.
 func (s Session) State() any {
 	rules, place := s.d.policy.Rules.rules, s.rule
 	if rules[place].State == nil {

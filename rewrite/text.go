@@ -62,7 +62,7 @@ const (
 	textInLine
 )
 
-// Text returns the present message, and begins one if there is none.
+// Text returns the present message. If none has begun, Text begins one.
 func (d *Dialogue) Text() *Text {
 	if d.text == nil {
 		d.text = d.newText()
@@ -103,15 +103,17 @@ func (d *Dialogue) newText() *Text {
 	return m
 }
 
-// EndsAtLF makes a bare LF end a line, and so LF.LF end the message. Only
-// Actions.Message may call it, and only for clients that are known to send this: for
-// any other client it lets one message become two.
+// EndsAtLF makes a bare LF end a line, so that LF.LF ends the message. Only
+// Actions.Message may call it, and only for clients that are known to end their messages
+// like this. For any other client, one message could become two.
 func (m *Text) EndsAtLF() { m.reader.LF = true }
 
 // Octets returns the number of octets of the message so far, as the client sent them.
 func (m *Text) Octets() int64 { return m.octets }
 
-// Stamp returns what [Policy.Stamp] does; "", "" where the route has none.
+// Stamp returns the present time as a date of RFC 5322, 3.3, and a word of letters and
+// digits that is different on each call: see [Policy.Stamp]. Both are "" if the route has
+// none.
 func (m *Text) Stamp() (date, word string) {
 	if stamp := m.d.policy.Stamp; stamp != nil {
 		return stamp()
@@ -125,16 +127,16 @@ func (m *Text) Stray() int64 { return m.reader.Mended() + m.stuffer.Mended() }
 // LFs returns the number of lines so far that ended with LF alone, after EndsAtLF.
 func (m *Text) LFs() int64 { return m.reader.LFs() }
 
-// Body reports whether the present piece belongs to the body.
+// Body reports whether the piece of text that a filter has now belongs to the body.
 func (m *Text) Body() bool { return m.inBody }
 
-// Applied counts the running rule as one that has changed this message. A rule whose
-// filter changes the text is counted without it, at the end of the message.
+// Applied counts the rule that calls it as one that has changed this message. A rule
+// whose filter changes the text need not call it.
 func (m *Text) Applied() { m.applied.add(m.rule) }
 
-// Refuse replies to the client at the end of the message, and never sends that end to
-// the server. The reply has one line and a code of 4xx or 5xx. Only the first refusal
-// counts.
+// Refuse refuses the message. The client gets r at the end of the message, and the server
+// never receives that end. r has one line and a code of 4xx or 5xx. If several rules
+// refuse the message, the first refusal holds.
 func (m *Text) Refuse(r Reply) {
 	if m.refusal != "" {
 		return
@@ -147,17 +149,21 @@ func (m *Text) Refuse(r Reply) {
 	m.refusal = strings.TrimSuffix(string(r.appendTo(nil)), "\r\n")
 }
 
-// Changes reports whether a filter may change the text, and so make it longer.
+// Changes reports whether a filter may change the text, and so may make it longer.
 func (m *Text) Changes() bool { return m.changes }
 
-// Mends reports whether the text may differ from what the client sent: something was
-// replaced, or EndsAtLF was called.
+// Mends reports whether the line ends or NULs of the text may differ from what the client
+// sent: something was replaced, or EndsAtLF was called.
 func (m *Text) Mends() bool { return m.Stray() > 0 || m.reader.LF }
 
-// Refusal returns the reply with which a rule refused the message; "" if none did.
+// Refusal returns the reply, without CRLF, with which a rule refused the message; "" if
+// none did.
 func (m *Text) Refusal() string { return m.refusal }
 
-// Next is [Message.Next], followed by the rules' filters.
+// Next takes src, the next octets of a message that comes by DATA, and returns out, the
+// octets to send in their place, as changed by the rules' filters. n is how many octets
+// of src are done with, and end is true if they include the end of the message. For dst,
+// and for when to call Next again, see [Message.Next].
 func (m *Text) Next(dst, src []byte) (out []byte, n int, end bool) {
 	out, n, end = m.reader.Next(dst, src)
 	m.octets += int64(n)
@@ -165,15 +171,17 @@ func (m *Text) Next(dst, src []byte) (out []byte, n int, end bool) {
 	return m.pass(out, end), n, end
 }
 
-// Stuff returns the text by DATA for octets of a chunk, after the rules' filters. It is
-// valid until the next call.
+// Stuff takes src, the next octets of a message that comes by BDAT, and returns the
+// octets to send by DATA, as changed by the rules' filters. The result is valid until the
+// next call.
 func (m *Text) Stuff(src []byte) []byte {
 	m.octets += int64(len(src))
 	m.stuffed = m.stuffer.Append(m.stuffed[:0], src)
 	return m.pass(m.stuffed, false)
 }
 
-// StuffEnd returns the end of a message whose chunks went through Stuff.
+// StuffEnd returns the octets that end a message whose chunks went through Stuff, with
+// the line of one dot.
 func (m *Text) StuffEnd() []byte { return m.pass(m.stuffer.End(nil), true) }
 
 const lastLine = ".\r\n"

@@ -70,7 +70,8 @@ const (
 	maxFirst = 4
 )
 
-// Verb returns the verb of the client's command, or VerbGreeting or VerbMessage.
+// Verb returns the verb of the client's command. It is VerbGreeting if the turn is for
+// the server's greeting, and VerbMessage if it is for the end of a message.
 func (t *Turn) Verb() Verb { return t.verb }
 
 // Said returns the client's line as it came, without CRLF. It is empty for a greeting and
@@ -78,13 +79,15 @@ func (t *Turn) Verb() Verb { return t.verb }
 // function returns.
 func (t *Turn) Said() []byte { return t.said }
 
-// Line returns the line that is sent to the server. The same conditions hold as for Said.
+// Line returns the line that is sent to the server, without CRLF. The caller must not
+// change it. It is valid until the rule's function returns.
 func (t *Turn) Line() []byte { return t.line }
 
-// SetLine sets the line that is sent to the server.
+// SetLine has line, without CRLF, sent to the server in place of Line.
 func (t *Turn) SetLine(line string) { t.line = append(t.line[:0:0], line...) }
 
-// Path parses the line of MAIL or RCPT. ok is false if it cannot be parsed.
+// Path returns Line, a MAIL or RCPT command, as a Path. ok is false if Line is another
+// command or cannot be parsed.
 func (t *Turn) Path() (p Path, ok bool) {
 	if t.verb != VerbMAIL && t.verb != VerbRCPT {
 		return Path{}, false
@@ -92,37 +95,42 @@ func (t *Turn) Path() (p Path, ok bool) {
 	return ParsePath(t.line)
 }
 
-// SetPath is SetLine for a Path.
+// SetPath has the command line of p sent to the server in place of Line.
 func (t *Turn) SetPath(p Path) { t.SetLine(p.String()) }
 
-// Hold makes the turn held: nothing else is sent until the reply has come.
+// Hold holds the turn: nothing after its line is sent to the server until the reply to it
+// has come.
 func (t *Turn) Hold() { t.held = true }
 
-// First sends another command before the line. Its reply is not passed on. A turn may
-// call First four times; the commands are sent in that order.
+// First has line, another command without CRLF, sent to the server before Line. The
+// client does not get the reply to line. A turn may call First four times; the commands
+// are sent in that order. First holds the turn.
 func (t *Turn) First(line string) {
 	t.firsts, t.held = append(t.firsts, first{line, t.rule}), true
 }
 
-// Answer gives the client this reply and sends nothing to the server. For AUTH and within
-// its exchange, a 334 asks the client for its next line.
+// Answer gives the client r as the reply to its command, and sends nothing to the server.
+// For AUTH and within its exchange, an r with the code 334 asks the client for its next
+// line.
 func (t *Turn) Answer(r Reply) { t.answered = r }
 
-// AsData sends the chunks of a BDAT as one message by DATA.
+// AsData has the message of a BDAT command sent to the server by DATA, with the text of
+// all its chunks.
 func (t *Turn) AsData() { t.asData = true }
 
-// Swallow drops a SASL line, or a blank line in place of a command. The client's next
-// line is awaited.
+// Swallow drops the client's line, which is a SASL line, or a blank line in place of a
+// command. The client gets no reply, and its next line is awaited.
 func (t *Turn) Swallow() { t.swallow = true }
 
 // Mechanism returns the mechanism of the client's AUTH command, in upper case.
 func (t *Turn) Mechanism() string { return mechanismOf(t.said) }
 
-// Step returns the number of the client's SASL lines in this exchange, including the
-// present one.
+// Step returns how many SASL lines the client has sent in this AUTH exchange, including
+// the present one.
 func (t *Turn) Step() int { return t.step }
 
-// Reply returns the server's reply as the rules before have left it.
+// Reply returns the server's reply, as the rules that ran before this one have left it.
+// The rule may change it.
 func (t *Turn) Reply() *Reply { return &t.reply }
 
 // Extensions returns the extensions in the reply to the client. They are empty unless it
@@ -137,15 +145,16 @@ func (t *Turn) Extensions() Extensions {
 // Lost reports whether the server hung up in place of a reply.
 func (t *Turn) Lost() bool { return t.lost }
 
-// Within gives the server this many milliseconds to reply to the line, and holds the
-// turn. If the server is silent for longer, it counts as lost, and the rules see that.
+// Within gives the server this many milliseconds to reply to Line, and holds the turn. If
+// the server is silent for longer, Lost and Silent become true.
 func (t *Turn) Within(milliseconds int64) { t.within, t.held = milliseconds, true }
 
-// Silent reports whether the server counts as lost because the time of Within has passed.
+// Silent reports whether the server has not replied within the time that Within set. It
+// then counts as lost.
 func (t *Turn) Silent() bool { return t.silent }
 
-// MayRepeat reports whether Again may be called: sending the line, or another form of it,
-// cannot do anything twice.
+// MayRepeat reports whether Again may be called. It may if Line, or another form of it,
+// can be sent without doing anything twice.
 func (t *Turn) MayRepeat() bool { return t.mayRepeatAfresh() || t.mayRespell() }
 
 // mayRepeatAfresh reports whether a fresh connection loses nothing of the session, and
@@ -175,20 +184,21 @@ func (t *Turn) mayRespell() bool {
 
 var respelt = SetOf(VerbMAIL, VerbRCPT, VerbDATA, VerbRSET, VerbNOOP)
 
-// Again sends another line instead of passing on the reply, and waits for its reply. It
-// may be called if MayRepeat is true. After a 334 it may always be called, and the line
-// is a SASL line.
+// Again has line, without CRLF, sent to the server and waits for its reply, which takes
+// the place of the present reply. Again may be called if MayRepeat is true. After a 334
+// it may always be called, and line is a SASL line.
 func (t *Turn) Again(line string) { t.again, t.repeats, t.afresh = line, true, false }
 
-// AgainAfresh is Again on a fresh connection. A turn may make two of these. AgainAfresh
-// may be called for EHLO, HELO, STARTTLS, AUTH before its first 334, and the first MAIL
-// of a session.
+// AgainAfresh has line, without CRLF, sent to the server on a fresh connection and waits
+// for its reply, which takes the place of the present reply. A turn may make two fresh
+// connections. AgainAfresh may be called for EHLO, HELO, STARTTLS, AUTH before its first
+// 334, and the first MAIL of a session.
 func (t *Turn) AgainAfresh(line string) { t.again, t.repeats, t.afresh = line, true, true }
 
 // Fresh returns the number of fresh connections made for this turn.
 func (t *Turn) Fresh() int { return t.fresh }
 
-// Challenged reports whether the client has got a 334 in this exchange.
+// Challenged reports whether the client has got a 334 in this AUTH exchange.
 func (t *Turn) Challenged() bool { return t.sasl }
 
 // offersExtensions reports whether the reply is a list of keywords.

@@ -93,15 +93,17 @@ func (o *origin) introduction() introduction {
 	return *o.said
 }
 
-// Connected tells the dialogue both ends of the client's connection, for XCLIENT. The
-// zero AddrPort means that an end is not known.
+// Connected gives the dialogue both ends of the client's connection, for XCLIENT: the
+// address of the client, and destination, the address that it has connected to. The zero
+// AddrPort means that an end is not known.
 func (d *Dialogue) Connected(client, destination netip.AddrPort) {
 	d.origin.client, d.origin.destination = client, destination
 	d.introduces = d.policy.mayIntroduce(client.Addr()) // false if a load balancer does not know the client
 }
 
-// Ends returns both ends of the client's connection as known now: from Connected, or from
-// an XCLIENT command after it.
+// Ends returns both ends of the client's connection: the address of the client, and
+// destination, the address that it has connected to. They are those that Connected has
+// set, or those that an XCLIENT command has named since.
 func (d *Dialogue) Ends() (client, destination netip.AddrPort) {
 	return d.origin.client, d.origin.destination
 }
@@ -134,10 +136,10 @@ func (d *Dialogue) takeXCLIENT(line []byte) {
 	}
 }
 
-// Admitted reports whether the client that an XCLIENT command names is served: refusal is
-// "" if it is. The XCLIENT is answered now. If each connection to the server begins by
-// telling it who the client is, a fresh connection is made, and its greeting is the
-// reply.
+// Admitted tells the dialogue whether the client that an XCLIENT command names is served.
+// If refusal is "", it is, and the XCLIENT gets a greeting as its reply. The greeting is
+// that of a fresh connection if each connection to the server begins by telling it who
+// the client is. If refusal is not "", the session ends with a refusal.
 func (d *Dialogue) Admitted(refusal vocabulary.Rejection) {
 	d.seen.anew = true
 	d.server.introduced = false

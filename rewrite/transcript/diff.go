@@ -6,10 +6,11 @@ import (
 	"strings"
 )
 
-// Diff compares what one side said with what was delivered to the other. A longest common
-// subsequence of the lines is Unchanged. Between its lines stand first those Removed,
-// then those Added, by rule. Time and memory grow with the product of the numbers of
-// lines, not counting equal lines at either end.
+// Diff compares the lines said by side with the lines delivered to the other side, and
+// returns the lines of both, marked. A longest common subsequence is Unchanged. Between
+// its lines stand first those Removed, which were only said, and then those Added, which
+// were only delivered. rule is named as the cause of both. Time and memory grow with the
+// product of the numbers of lines, not counting equal lines at either end.
 func Diff(side Side, said, delivered []string, rule string) []Line {
 	var lines []Line
 	for _, s := range align(said, delivered) {
@@ -22,9 +23,9 @@ func Diff(side Side, said, delivered []string, rule string) []Line {
 	return lines
 }
 
-// Compare returns "" if two dialogues are the same, and otherwise a description of their
-// differences for people, with up to three lines around each. It ignores the rules of
-// lines and empty lines.
+// Compare returns "" if the dialogues want and got are the same. Otherwise it returns a
+// description of their differences for people, with up to three lines around each. It
+// ignores empty lines, and the Rule of lines.
 func Compare(want, got []Line) string {
 	steps := align(compared(want), compared(got))
 	near := make([]bool, len(steps))

@@ -2,9 +2,11 @@ package transcript
 
 import "slices"
 
-// Exchange is Diff for one command or reply, and names the cause of each changed line.
-// For a line of a reply, of returns the cause; line includes the code. For all other lines
-// the cause is rules.
+// Exchange compares the lines of one command or reply, said by side, with the lines
+// delivered to the other side. Like Diff, it returns the lines of both, marked. For each
+// changed line of a reply, it calls of for the cause. line is the line with its code, and
+// added is true if it was added, and false if it was removed. The cause of changed lines
+// is rules if they are of a command, or if said or delivered is empty.
 func Exchange(side Side, said, delivered []string, rules string, of func(line string, added bool) string) []Line {
 	if slices.Equal(said, delivered) {
 		lines := make([]Line, 0, len(said))

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Parse parses a file, whose lines end with LF. The error is the first mistake, with name
-// and line.
+// Parse returns the File that data contains, in which lines end with LF. The error is the
+// first mistake in data, with its line and with name, the name of the file.
 func Parse(name string, data []byte) (*File, error) {
 	p := parser{seen: map[string]bool{}}
 	number := 0

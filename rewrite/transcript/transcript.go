@@ -61,9 +61,8 @@ type Line struct {
 	Rule string // the rule that changed it, for Print; never in a file
 }
 
-// String returns the line as a file has it, in printable ASCII. It quotes Text as Go does
-// if that is empty, has other octets or a trailing blank, or begins with a quotation
-// mark.
+// String returns l as a file has it, in printable ASCII. It quotes Text as Go does if
+// Text is empty, has other octets or a trailing blank, or begins with a quotation mark.
 func (l Line) String() string {
 	switch {
 	case l.Side != 0:
@@ -90,19 +89,20 @@ func isPrintable(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
-// LeftOut returns the event that stands for this many lines, left out of a long dialogue.
+// LeftOut returns the event that takes the place of lines, the number of lines that are
+// left out of a long dialogue.
 func LeftOut(lines int) Line { return Line{Text: strconv.Itoa(lines) + leftOut} }
 
 const leftOut = " lines left out"
 
-// IsLeftOut reports whether the line is such an event.
+// IsLeftOut reports whether l is an event as LeftOut returns it.
 func (l Line) IsLeftOut() bool {
 	number, ok := strings.CutSuffix(l.Text, leftOut)
 	_, err := strconv.ParseUint(number, 10, 63)
 	return ok && l.Side == 0 && err == nil
 }
 
-// IsMessage reports whether the line is the event that stands for a message.
+// IsMessage reports whether l is the event that takes the place of a message.
 func (l Line) IsMessage() bool {
 	return l.Side == 0 && strings.HasPrefix(l.Text, "message ") && strings.HasSuffix(l.Text, " bytes")
 }
@@ -132,9 +132,9 @@ const (
 
 func heading(section string) string { return "-- " + section + " --" }
 
-// Format returns the file in canonical form: sections in order and without empty lines,
-// options and settings sorted. Parse returns an equal File for it if Parse could have
-// returned this one. Format panics if an option has any other type.
+// Format returns the text of f in canonical form: sections in order and without empty
+// lines, options and settings sorted. If Parse could have returned f, it returns an equal
+// File for this text. Format panics if an option has a type that Parse does not return.
 func (f *File) Format() []byte {
 	var b strings.Builder
 	if f.About != "" {

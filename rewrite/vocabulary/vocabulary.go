@@ -37,7 +37,7 @@ func Outcomes() []Outcome {
 		OutcomeServerTimeout, OutcomeServerProtocol, OutcomeTLS, OutcomeXCLIENT, OutcomeUnknown, OutcomeCutOff, OutcomeDefect}
 }
 
-// Means returns what the outcome means, for people; "" if there is no such outcome.
+// Means returns a text for people that says what o means; "" if there is no such outcome.
 func (o Outcome) Means() string { return meanings[o] }
 
 var meanings = map[Outcome]string{
@@ -61,7 +61,7 @@ var meanings = map[Outcome]string{
 	OutcomeDefect:            "smtpshim itself failed, and contained it: the log line with the stack is for a bug report",
 }
 
-// Failed reports whether a session with this outcome needs attention.
+// Failed reports whether a session with the outcome o needs attention.
 func (o Outcome) Failed() bool {
 	switch o {
 	case OutcomeOK, OutcomeSilent, OutcomeDrained, OutcomeOpaque:
@@ -73,7 +73,7 @@ func (o Outcome) Failed() bool {
 // AnyFailed stands for all failed outcomes where outcomes are chosen by name.
 const AnyFailed = "failed"
 
-// OutcomeNames returns the names by which outcomes are chosen.
+// OutcomeNames returns the names that [Outcome.Named] knows: AnyFailed and every Outcome.
 func OutcomeNames() []string {
 	names := []string{AnyFailed}
 	for _, o := range Outcomes() {
@@ -82,8 +82,8 @@ func OutcomeNames() []string {
 	return names
 }
 
-// Named reports whether name chooses the outcome: "" chooses all, AnyFailed chooses the
-// failed ones, and any other name the outcome of that name.
+// Named reports whether name chooses o. "" chooses every outcome, AnyFailed chooses the
+// failed ones, and any other name chooses the outcome of that name.
 func (o Outcome) Named(name string) bool {
 	return name == "" || name == string(o) || name == AnyFailed && o.Failed()
 }
