@@ -249,8 +249,8 @@ func (d *Dialogue) startClientTLS(line []byte, ahead bool) {
 	}
 }
 
-// ClientTLS tells the dialogue that a TLS handshake with the client has succeeded. The
-// client must say EHLO again (RFC 3207, 4.2).
+// ClientTLS tells the dialogue that a TLS handshake with the client has succeeded. From
+// then on, the client must say EHLO again before MAIL (RFC 3207, 4.2).
 func (d *Dialogue) ClientTLS() {
 	d.seen.tls = true
 	d.seen.helloOwed = true

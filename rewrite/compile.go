@@ -63,7 +63,7 @@ type active struct {
 	Actions
 }
 
-// Names returns the names of the rules in force, in the order of the book.
+// Names returns the names of the rules in r, in the order of the book.
 func (r *Rules) Names() []string {
 	var names []string
 	for _, a := range r.active() {
@@ -72,7 +72,7 @@ func (r *Rules) Names() []string {
 	return slices.Compact(names) // a rule with different options for different products is listed several times
 }
 
-// OfMessages returns the names of the rules that look at the text of messages.
+// OfMessages returns the names of those rules in r that look at the text of messages.
 func (r *Rules) OfMessages() (names []string) {
 	for _, a := range r.active() {
 		if a.Message != nil {
@@ -82,7 +82,7 @@ func (r *Rules) OfMessages() (names []string) {
 	return slices.Compact(names)
 }
 
-// Chosen returns the names of rules and sets that were passed to Compile.
+// Chosen returns the names of rules and sets from which Compile has made r.
 func (r *Rules) Chosen() []string {
 	if r == nil {
 		return nil

@@ -31,7 +31,8 @@ const (
 	End                           // nothing: both connections are closed once everything is written
 )
 
-// OfMessage reports whether the dialogue waits for octets of a message or of a chunk.
+// OfMessage reports whether n means that the dialogue waits for octets of a message or of
+// a chunk.
 func (n Next) OfMessage() bool { return n >= AwaitMessage && n <= AwaitChunkText }
 
 // A Policy is what all sessions of a route have in common.
@@ -282,7 +283,7 @@ func (d *Dialogue) Mailing() bool { return d.seen.transaction || d.next.OfMessag
 
 // Serves gives the dialogue m, what is remembered of the server that it is connected to;
 // nil: nothing. The caller calls it before the greeting. If m has a recent failure of
-// opportunistic TLS with that server, TLS is not tried.
+// opportunistic TLS with that server, opportunistic TLS is not tried.
 func (d *Dialogue) Serves(m Memory) {
 	d.memory = m
 	d.observed.serves(m)
@@ -353,7 +354,8 @@ func (d *Dialogue) newTurn(v Verb, line []byte) *Turn {
 // there was none.
 func (d *Dialogue) Hello() string { return string(d.hello) }
 
-// Failure returns why the dialogue ended early; "" if it did not.
+// Failure returns the outcome of a session that has failed, such as OutcomeServerLost; ""
+// if it has not.
 func (d *Dialogue) Failure() vocabulary.Outcome {
 	if d.cause == nil {
 		return ""

@@ -16,7 +16,7 @@ type Lines struct {
 	long   int64
 }
 
-// Long returns the number of lines so far that were too long (RFC 5321, 4.5.3.1.6).
+// Long returns how many lines so far were longer than Max (RFC 5321, 4.5.3.1.6).
 func (l *Lines) Long() int64 { return l.long }
 
 func (l *Lines) most() int {

@@ -447,8 +447,9 @@ func (h overheard) Applied(rule string) {
 	}
 }
 
-// Broke passes on that a rule has panicked. It ignores other faults: because the dialogue
-// did not act on the rule, what follows may not fit what the rule expects.
+// Broke tells the listener that the rule called rule has panicked, if that is why. Other
+// faults are ignored: because the dialogue did not act on the rule, what follows may not
+// fit what the rule expects.
 func (h overheard) Broke(rule, why string) {
 	if strings.HasPrefix(why, panicPrefix) {
 		h.o.d.listener.Broke(rule, why)

@@ -32,7 +32,7 @@ func (o *Opening) TLSDue() bool { return o.d.policy.ClientTLS == ClientTLSImplic
 // as soon as the client has sent octets.
 func (o *Opening) Wait(milliseconds int64) { o.wait = max(o.wait, min(milliseconds, maxOpening)) }
 
-// Waited reports whether the time of Wait has passed.
+// Waited reports whether the delay that Wait asked for is over.
 func (o *Opening) Waited() bool { return o.waited }
 
 // BeginTLS makes the session begin with a TLS handshake. It is for a route that ends TLS
@@ -49,9 +49,9 @@ func (d *Dialogue) Opens() bool {
 }
 
 // Open runs the rules on a client that has not been greeted yet. octets are the first
-// that the client has sent, if any. waited reports whether the time of an earlier result
-// has passed. If wait is 0, the session begins, with TLS if BeginsTLS reports it.
-// Otherwise the caller waits wait milliseconds for octets and calls Open again.
+// that the client has sent, if any. If wait is not 0, the caller waits wait milliseconds,
+// or until the client has sent octets, and calls Open again with waited true. Then the
+// session begins, with TLS if BeginsTLS reports it. If wait is 0, it begins at once.
 func (d *Dialogue) Open(octets []byte, waited bool) (wait int64) {
 	if !d.Opens() {
 		return 0

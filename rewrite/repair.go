@@ -50,7 +50,7 @@ func (r *Repair) Unasked() bool {
 }
 
 // InMessage reports whether a message or a chunk is being sent to the server. The server
-// should say nothing before its end.
+// should say nothing before the end of it.
 func (r *Repair) InMessage() bool { return r.d.next.OfMessage() }
 
 // Last returns the code of the server's last reply on this connection; 0 if there was

@@ -38,7 +38,9 @@ func (d *Dialogue) Greeting(raw []byte) {
 	d.deliver(VerbGreeting, nil, nil, raw, 0)
 }
 
-// Lost tells the dialogue that the server hung up or could not be reached.
+// Lost tells the dialogue that the server hung up or could not be reached. Unless a rule
+// can go on, the session ends. The client gets a 421, or a 221 if it has sent QUIT. It
+// gets nothing if the server has told it before hanging up.
 func (d *Dialogue) Lost() {
 	d.event("server lost")
 	d.observed.loss(false)
@@ -100,14 +102,14 @@ func (d *Dialogue) ServerTLS() { d.resume(event{kind: secured}) }
 func (d *Dialogue) ServerTLSFailed() { d.resume(event{kind: insecure}) }
 
 // ServerTLSLost tells the dialogue that the server hung up or was silent in a TLS
-// handshake, and that the connection is closed. If TLS is opportunistic, it is tried once
-// more on a fresh connection.
+// handshake, and that the connection is closed. If TLS is opportunistic, the handshake is
+// tried once more on a fresh connection.
 func (d *Dialogue) ServerTLSLost() { d.resume(event{kind: lost}) }
 
 // ServerTLSAgain tells the dialogue that a TLS handshake with the server has failed, that
 // the connection is closed, and that another handshake may succeed. The handshake is
-// tried once more on a fresh connection. The second call for the same command counts as
-// ServerTLSFailed.
+// tried once more on a fresh connection. If that fails too, and ServerTLSAgain is called
+// again for the same command, it does what ServerTLSFailed does.
 func (d *Dialogue) ServerTLSAgain() { d.resume(event{kind: unsettled}) }
 
 // Reply takes raw, a whole reply of the server with its line ends, as ScanReply has found

@@ -108,7 +108,7 @@ func (b *SealedBlock) Next(octets []byte) (n int, ok bool) {
 	return n, true
 }
 
-// Done reports whether the whole block has come.
+// Done reports whether Next has been given the whole block.
 func (b *SealedBlock) Done() bool { return b.left == 0 }
 
 // hasCommand reports whether octets contain a verb as a whole word.

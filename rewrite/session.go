@@ -12,17 +12,18 @@ type Session struct {
 // Client returns the client's address. It is invalid if the address is not known.
 func (s Session) Client() netip.Addr { return s.d.client }
 
-// Hostname returns our host name, as our own replies give it.
+// Hostname returns our host name, which we use in replies of our own.
 func (s Session) Hostname() string { return s.d.policy.Hostname }
 
-// Hello returns the last EHLO or HELO as it was sent to the server; "" if there was none.
+// Hello returns the line of the last EHLO or HELO that was sent to the server; "" if
+// there was none.
 func (s Session) Hello() string { return string(s.d.hello) }
 
-// Server returns what the server's last EHLO reply offers, as the rules' Offer functions
-// have left it. It is empty before that reply and after HELO.
+// Server returns the extensions in the server's last EHLO reply, as the rules' Offer
+// functions have left them. They are empty before that reply and after HELO.
 func (s Session) Server() Extensions { return Extensions{s.d.server.unpacked(), true} }
 
-// Shown returns what the client was offered by the last EHLO reply that it got.
+// Shown returns the extensions in the last EHLO reply that the client got.
 func (s Session) Shown() Extensions {
 	if s.d.seen.shown == nil {
 		return s.Server()

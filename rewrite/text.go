@@ -124,7 +124,7 @@ func (m *Text) Stamp() (date, word string) {
 // Stray returns the number of bare CRs, bare LFs and NULs replaced so far.
 func (m *Text) Stray() int64 { return m.reader.Mended() + m.stuffer.Mended() }
 
-// LFs returns the number of lines so far that ended with LF alone, after EndsAtLF.
+// LFs returns the number of bare LFs so far that ended a line. It is 0 without EndsAtLF.
 func (m *Text) LFs() int64 { return m.reader.LFs() }
 
 // Body reports whether the piece of text that a filter has now belongs to the body.

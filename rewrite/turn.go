@@ -114,8 +114,8 @@ func (t *Turn) First(line string) {
 // line.
 func (t *Turn) Answer(r Reply) { t.answered = r }
 
-// AsData has the message of a BDAT command sent to the server by DATA, with the text of
-// all its chunks.
+// AsData has a message that the client sends by BDAT sent to the server by DATA, with the
+// text of all its chunks.
 func (t *Turn) AsData() { t.asData = true }
 
 // Swallow drops the client's line, which is a SASL line, or a blank line in place of a

@@ -95,7 +95,7 @@ const (
 // New returns a Writer that changes one message as plan says.
 func New(plan Plan) *Writer { return &Writer{plan: plan, inside: true, top: true, message: true} }
 
-// Changed reports whether anything has been changed so far.
+// Changed reports whether Append has changed anything so far.
 func (w *Writer) Changed() bool { return w.changed }
 
 // EightBit reports whether an octet beyond ASCII has been appended so far. The header of

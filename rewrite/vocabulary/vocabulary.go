@@ -30,7 +30,7 @@ const (
 	OutcomeDefect            Outcome = "defect"  // a panic of smtpshim ended it
 )
 
-// Outcomes lists every Outcome.
+// Outcomes returns every Outcome.
 func Outcomes() []Outcome {
 	return []Outcome{OutcomeOK, OutcomeSilent, OutcomeDrained, OutcomeOpaque, OutcomeRefused, OutcomeMessageRefused,
 		OutcomeClientLost, OutcomeClientTimeout, OutcomeClientProtocol, OutcomeServerUnreachable, OutcomeServerLost,
@@ -102,7 +102,7 @@ const (
 	RejectionClients            Rejection = "clients" // the route does not serve clients at that address
 )
 
-// Rejections lists every Rejection.
+// Rejections returns every Rejection.
 func Rejections() []Rejection {
 	return []Rejection{RejectionSessions, RejectionSessionsPerAddress, RejectionSessionsPerMinute, RejectionPROXYHeader,
 		RejectionDraining, RejectionDestination, RejectionClients}
@@ -123,7 +123,7 @@ const (
 	LimitMessageRate  Limit = "message-rate"
 )
 
-// Limits lists every Limit.
+// Limits returns every Limit.
 func Limits() []Limit {
 	return []Limit{LimitCommandLine, LimitSASLLine, LimitErrors, LimitIdleCommands, LimitRecipients, LimitMessages,
 		LimitMessageSize, LimitMessageRate}
@@ -142,7 +142,7 @@ const (
 	SafeguardRequireTLS     Safeguard = "requiretls"      // REQUIRETLS, if it cannot be kept
 )
 
-// Safeguards lists every Safeguard.
+// Safeguards returns every Safeguard.
 func Safeguards() []Safeguard {
 	return []Safeguard{SafeguardExternal, SafeguardChannelBinding, SafeguardAuthInClear, SafeguardRequireTLS}
 }
@@ -158,7 +158,7 @@ const (
 	MessageCut      MessageOutcome = "cut"     // the client or the server was lost before the final dot
 )
 
-// MessageOutcomes lists every MessageOutcome.
+// MessageOutcomes returns every MessageOutcome.
 func MessageOutcomes() []MessageOutcome {
 	return []MessageOutcome{MessageAccepted, MessageRefused, MessageUnknown, MessageCut}
 }
@@ -176,7 +176,7 @@ const (
 	ServerProtocol ServerFailure = "protocol"
 )
 
-// ServerFailures lists every ServerFailure.
+// ServerFailures returns every ServerFailure.
 func ServerFailures() []ServerFailure {
 	return []ServerFailure{ServerConnect, ServerGreeting, ServerTimeout, ServerLost, ServerTLS, ServerProtocol}
 }
@@ -194,7 +194,7 @@ const (
 	BadReplyBehindSTARTTLS BadReply = "behind-starttls"
 )
 
-// BadReplies lists every BadReply.
+// BadReplies returns every BadReply.
 func BadReplies() []BadReply {
 	return []BadReply{BadReplyGarbage, BadReplyTooLong, BadReplyMixedCodes, BadReplyUnasked, BadReplyUnfitting, BadReplyBehindSTARTTLS}
 }
@@ -208,7 +208,7 @@ const (
 	SideServer Side = "server"
 )
 
-// Sides lists every Side.
+// Sides returns every Side.
 func Sides() []Side { return []Side{SideClient, SideServer} }
 
 // A Mechanism is a SASL mechanism by which clients log in.
@@ -231,7 +231,7 @@ const (
 	MechanismOther       Mechanism = "other"
 )
 
-// Mechanisms lists every Mechanism.
+// Mechanisms returns every Mechanism.
 func Mechanisms() []Mechanism {
 	return []Mechanism{MechanismPlain, MechanismLogin, MechanismCRAMMD5, MechanismDigestMD5, MechanismNTLM, MechanismGSSAPI,
 		MechanismSPNEGO, MechanismExternal, MechanismSCRAMSHA1, MechanismSCRAMSHA256, MechanismXOAuth2, MechanismOAuthBearer, MechanismOther}
@@ -248,7 +248,7 @@ const (
 	AuthUnfinished AuthOutcome = "unfinished" // the session ended within it
 )
 
-// AuthOutcomes lists every AuthOutcome.
+// AuthOutcomes returns every AuthOutcome.
 func AuthOutcomes() []AuthOutcome {
 	return []AuthOutcome{AuthOK, AuthRefused, AuthCancelled, AuthUnfinished}
 }
@@ -265,7 +265,7 @@ const (
 	LoginBusy          LoginOutcome = "busy"           // the account had as many sessions as it may have
 )
 
-// LoginOutcomes lists every LoginOutcome.
+// LoginOutcomes returns every LoginOutcome.
 func LoginOutcomes() []LoginOutcome {
 	return []LoginOutcome{LoginOK, LoginRefused, LoginFailed, LoginNoCredentials, LoginBusy}
 }
@@ -284,7 +284,7 @@ const (
 	TokenLocal         TokenOutcome = "local"    // a file or program of this machine failed
 )
 
-// TokenOutcomes lists every TokenOutcome.
+// TokenOutcomes returns every TokenOutcome.
 func TokenOutcomes() []TokenOutcome {
 	return []TokenOutcome{TokenOK, TokenUnreachable, TokenUnavailable, TokenInvalidClient, TokenInvalidGrant, TokenRejected, TokenLocal}
 }
@@ -301,7 +301,7 @@ const (
 	SignCommand    Sign = "command"    // a command of the client
 )
 
-// Signs lists every Sign.
+// Signs returns every Sign.
 func Signs() []Sign {
 	return []Sign{SignGreeting, SignEHLO, SignHELP, SignRemembered, SignCommand}
 }

@@ -33,7 +33,9 @@ func (t *table) beside(name string) string {
 	return filepath.Join(filepath.Dir(t.source.path), name)
 }
 
-// CredentialsDir returns the directory of the credentials; "": there is none.
+// CredentialsDir returns the directory in which systemd has put the credentials of the
+// service: that of $CREDENTIALS_DIRECTORY, or else that of the running service smtpshim.
+// The result is "" if there is none.
 func CredentialsDir() string {
 	if dir := os.Getenv(credentialsName); dir != "" {
 		return dir
