@@ -115,8 +115,9 @@ func (e Extensions) Drop(names ...string) {
 	})
 }
 
-// DropFunc calls drop for each line and removes the line if the result is true. name is
-// the keyword of the line in upper case, and params is the rest of the line as spelled.
+// DropFunc calls the function drop for each line and removes the line if the result is
+// true. name is the keyword of the line in upper case, and params is the rest of the line
+// as spelled.
 func (e Extensions) DropFunc(drop func(name, params string) bool) {
 	lines := e.changing()
 	if len(lines) == 0 {

@@ -92,7 +92,8 @@ type Turns struct {
 // and a session needs it for longer.
 const turnsAConversation = 8
 
-// NewTurns returns an empty pool, which keeps up to most conversations.
+// NewTurns returns an empty pool. most is the largest number of conversations that it
+// keeps.
 func NewTurns(most int) *Turns {
 	return &Turns{make(chan *conversation, most), make(chan *Turn, most*turnsAConversation)}
 }

@@ -40,7 +40,7 @@ func (d *Dialogue) Greeting(raw []byte) {
 
 // Lost tells the dialogue that the server hung up or could not be reached. Unless a rule
 // can go on, the session ends. The client gets a 421, or a 221 if it has sent QUIT. It
-// gets nothing if the server has told it before hanging up.
+// gets nothing if the server's last reply has told it that the session ends.
 func (d *Dialogue) Lost() {
 	d.event("server lost")
 	d.observed.loss(false)
@@ -98,7 +98,7 @@ func (d *Dialogue) ServerTLS() { d.resume(event{kind: secured}) }
 
 // ServerTLSFailed tells the dialogue that the TLS handshake with the server has failed
 // and the connection is closed. If TLS is opportunistic, the session goes on without it
-// on a fresh connection.
+// on a fresh connection. Otherwise every command of the client is refused from then on.
 func (d *Dialogue) ServerTLSFailed() { d.resume(event{kind: insecure}) }
 
 // ServerTLSLost tells the dialogue that the server hung up or was silent in a TLS

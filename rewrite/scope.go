@@ -100,9 +100,9 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// InNetworks reports whether a is in one of networks. It ignores the zone of a, because
-// no [netip.Prefix] contains an address with a zone. It takes an IPv4-mapped IPv6 address
-// for the IPv4 address.
+// InNetworks reports whether the address a is in one of networks. It ignores the zone of
+// the address, because no [netip.Prefix] contains an address with a zone. It takes an
+// IPv4-mapped IPv6 address for the IPv4 address.
 func InNetworks(a netip.Addr, networks []netip.Prefix) bool {
 	a = a.Unmap().WithZone("")
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(a) })

@@ -48,7 +48,7 @@ func (o *observed) Dialogue(b proxy.Beginning) proxy.DialogueListener {
 }
 
 // Ended tells the journal, and the evidence if there is any, that the session b has ended
-// with e. It is the Ended of a proxy.Route.
+// in the way that e says. It is the Ended of a proxy.Route.
 func (o *observed) Ended(b proxy.Beginning, e proxy.Ending) {
 	o.journal.Ended(b, e)
 	if o.evidence != nil {

@@ -4,9 +4,9 @@ import "slices"
 
 // Exchange compares the lines of one command or reply, said by side, with the lines
 // delivered to the other side. Like Diff, it returns the lines of both, marked. For each
-// changed line of a reply, it calls of for the cause. line is the line with its code, and
-// added is true if it was added, and false if it was removed. The cause of changed lines
-// is rules if they are of a command, or if said or delivered is empty.
+// changed line of a reply, it calls the function of for the cause. line is the line with
+// its code. added is true if it was added, and false if it was removed. The cause of
+// changed lines is rules if they are of a command, or if said or delivered is empty.
 func Exchange(side Side, said, delivered []string, rules string, of func(line string, added bool) string) []Line {
 	if slices.Equal(said, delivered) {
 		lines := make([]Line, 0, len(said))

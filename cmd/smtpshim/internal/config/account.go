@@ -195,8 +195,8 @@ var (
 	passwordMechanisms = []string{sasl.SCRAMSHA256, sasl.SCRAMSHA1, sasl.CRAMMD5, sasl.NTLM, sasl.Plain, sasl.Login}
 )
 
-// PossibleMechanisms returns the names of the SASL mechanisms that a may log in by: those
-// that the file lists for it, or else all that suit its password or token.
+// PossibleMechanisms returns the names of the SASL mechanisms that the account may log in
+// by: those that the file lists for it, or else all that suit its password or token.
 func (a *Account) PossibleMechanisms() []string {
 	switch {
 	case a.Mechanisms != nil:
@@ -219,9 +219,9 @@ func (t *table) mechanisms(key string, known []string) []string {
 	return names
 }
 
-// Equal reports whether a and b have the same settings. Their positions in the file do
-// not count. The contents of a file that holds a credential count only if the file is not
-// read again later.
+// Equal reports whether the accounts a and b have the same settings. Their positions in
+// the file do not count. The contents of a file that holds a credential count only if the
+// file is not read again later.
 func (a *Account) Equal(b *Account) bool {
 	one, other := a.AccountSettings, b.AccountSettings
 	if one.Name != other.Name || one.User != other.User || !one.Password.Equal(other.Password) || !slices.Equal(one.Mechanisms, other.Mechanisms) ||

@@ -36,7 +36,8 @@ func (c *Config) Route(name string) *Route {
 
 // Read returns the configuration in the file at path and in the files that it includes.
 // If their content is wrong, the error is of type [Mistakes] and has all mistakes. Read
-// calls made for the self-signed certificates that the configuration asks for.
+// calls the function made for the self-signed certificates that the configuration asks
+// for.
 func Read(path string, made MakeCertificates) (*Config, error) {
 	t, err := openSource(path)
 	if err != nil {

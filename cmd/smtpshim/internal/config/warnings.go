@@ -131,9 +131,9 @@ func (r *Route) ClearMayLogIn() bool {
 	return len(r.LoginEntries) == 0 && r.ServerTLS.Mode != rewrite.ServerTLSOff && r.MayBeInClear() && !r.ServerTLS.ClearLogin.Refuses(r.ServerTLS.Mode)
 }
 
-// Allowed returns a line that says which weaknesses a allows, with whom and until when.
-// The line names the networks that a is limited to. If there are none, it has the text
-// whom in their place.
+// Allowed returns a line that says which weaknesses the allowance a allows, with whom and
+// until when. The line names the networks to which a is limited. If there are none, it
+// has the text whom in their place.
 func Allowed(a tlspolicy.Allowance, whom string) string {
 	if len(a.Networks) > 0 {
 		whom = "clients in " + words.Networks(a.Networks)
@@ -148,7 +148,7 @@ func Allowed(a tlspolicy.Allowance, whom string) string {
 	return fmt.Sprintf("%s with %s, %s", a.Weaknesses, whom, when)
 }
 
-// UsesOf returns the names of the routes whose logins use a.
+// UsesOf returns the names of the routes whose logins use the account a.
 func (c *Config) UsesOf(a *Account) (routes []string) {
 	for _, r := range c.Routes {
 		if slices.ContainsFunc(r.LoginEntries, func(l Login) bool { return l.AccountName == a.Name }) {
@@ -161,8 +161,9 @@ func (c *Config) UsesOf(a *Account) (routes []string) {
 // soon is the time before a credential's end at which there is a warning.
 const soon = 30 * 24 * time.Hour
 
-// AccountWarnings returns what an administrator should know about a at the time now, one
-// text for each: possible mistakes, and credentials that have ended or end soon.
+// AccountWarnings returns what an administrator should know about the account a at the
+// time now, one text for each: possible mistakes, and credentials that have ended or end
+// soon.
 func (c *Config) AccountWarnings(a *Account, now time.Time) (list []string) {
 	if len(c.UsesOf(a)) == 0 {
 		list = append(list, "no [[route.login]] names this account: it is not used.")

@@ -50,8 +50,8 @@ func Key(t *testing.T, name string) *ecdsa.PrivateKey {
 }
 
 // Certificate writes a certificate for mail.example.com as PEM to the file called name.
-// It is signed by key, its own key, and expires at until. If Certificate fails, it ends
-// t.
+// It is signed by key, its own key, and expires at the time until. If Certificate fails,
+// it ends t.
 func Certificate(t *testing.T, name string, key *ecdsa.PrivateKey, until time.Time) {
 	t.Helper()
 	c := &x509.Certificate{
