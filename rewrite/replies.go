@@ -98,7 +98,7 @@ func (d *Dialogue) ServerTLS() { d.resume(event{kind: secured}) }
 
 // ServerTLSFailed tells the dialogue that the TLS handshake with the server has failed
 // and the connection is closed. If TLS is opportunistic, the session goes on without it
-// on a fresh connection. Otherwise every command of the client is refused from then on.
+// on a fresh connection. Otherwise every later command of the client but QUIT is refused.
 func (d *Dialogue) ServerTLSFailed() { d.resume(event{kind: insecure}) }
 
 // ServerTLSLost tells the dialogue that the server hung up or was silent in a TLS
