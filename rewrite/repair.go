@@ -83,7 +83,7 @@ func (r *Repair) Replace(n int, reply []byte) { r.n, r.made, r.done, r.part = n,
 // Edit replaces the first n octets, which are whole lines, by lines. The rules after this
 // one get the result. If all rules together make one well-formed reply, or leave no
 // lines, the repair takes effect. If they make the beginning of a reply, the dialogue
-// waits for its rest.
+// waits for the end of it. Otherwise all edits are dropped.
 func (r *Repair) Edit(n int, lines []byte) { r.n, r.made, r.done, r.part = n, lines, true, true }
 
 // Repair calls the rules on octets, which the server has sent. The caller calls it if

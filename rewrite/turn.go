@@ -184,13 +184,13 @@ func (t *Turn) mayRespell() bool {
 
 var respelt = SetOf(VerbMAIL, VerbRCPT, VerbDATA, VerbRSET, VerbNOOP)
 
-// Again has line, without CRLF, sent to the server and waits for its reply, which takes
-// the place of the present reply. Again may be called if MayRepeat is true. After a 334
+// Again sends line, without CRLF, to the server and waits for its reply, which takes the
+// place of the present reply. Again may be called if MayRepeat is true. After a 334
 // it may always be called, and line is a SASL line.
 func (t *Turn) Again(line string) { t.again, t.repeats, t.afresh = line, true, false }
 
-// AgainAfresh has line, without CRLF, sent to the server on a fresh connection and waits
-// for its reply, which takes the place of the present reply. A turn may make two fresh
+// AgainAfresh sends line, without CRLF, to the server on a fresh connection and waits for
+// its reply, which takes the place of the present reply. A turn may make two fresh
 // connections. AgainAfresh may be called for EHLO, HELO, STARTTLS, AUTH before its first
 // 334, and the first MAIL of a session.
 func (t *Turn) AgainAfresh(line string) { t.again, t.repeats, t.afresh = line, true, true }

@@ -136,12 +136,11 @@ func before(a, b *Server, balance Balance, now time.Time) bool {
 	return a.turn < b.turn
 }
 
-// Move counts a session for the server to and no longer for the server from. Either may be
-// nil.
-func (f *Fleet) Move(from, to *Server) {
+// Move counts a session for next in place of last. Either may be nil.
+func (f *Fleet) Move(last, next *Server) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	move(from, to)
+	move(last, next)
 }
 
 // move is Move without the lock.
@@ -183,8 +182,9 @@ func (f *Fleet) Fails(s *Server, began, now time.Time) time.Duration {
 	return rest
 }
 
-// Leaves records that the session that was trying s after its rest has given up, so that
-// another session may try s.
+// Leaves records that a session has given up s before s greeted or failed. While one
+// session tries a server whose rest is over, that server rests for all others: see Fails.
+// After Leaves another session may try s.
 func (f *Fleet) Leaves(s *Server) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
