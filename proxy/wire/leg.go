@@ -34,6 +34,7 @@ type Leg struct {
 	writeWoken atomic.Bool // by InterruptWrite, until ResumeWrite
 	Large      bool        // set by a caller that reads a message: large buffers pay
 	Broken     bool        // a write has failed: the peer has not received everything
+	forgotten  bool        // nothing is returned to a pool: see Forget
 }
 
 // A quiet connection is told of reads that have left nothing. It does not try again before

@@ -37,6 +37,10 @@ func (l *Leg) Consume(n int) {
 
 // Release drops all buffered octets and returns the buffer to its pool.
 func (l *Leg) Release() {
+	if l.forgotten {
+		l.Forget()
+		return
+	}
 	switch len(l.buf) {
 	case SmallBuffer:
 		smallBuffers.Put((*[SmallBuffer]byte)(l.buf))
@@ -48,9 +52,9 @@ func (l *Leg) Release() {
 	l.buf, l.r, l.w = nil, 0, 0
 }
 
-// Forget drops all buffered octets and does not return the buffer to its pool: after a
-// panic it may be there already.
-func (l *Leg) Forget() { l.buf, l.r, l.w = nil, 0, 0 }
+// Forget drops all buffered octets. From then on the leg returns nothing to a pool: after a
+// panic its buffer may be there already, and another goroutine may still read or write.
+func (l *Leg) Forget() { l.buf, l.r, l.w, l.forgotten = nil, 0, 0, true }
 
 // Replace replaces the first n buffered octets by octets, which may be longer or shorter.
 func (l *Leg) Replace(n int, octets []byte) {

@@ -50,3 +50,31 @@ func keepsNoLargerBuffer(t *testing.T, connected func() (near, far net.Conn)) {
 		})
 	}
 }
+
+// What a leg reads and writes with is for the next leg once it is closed, unless a panic may
+// have left somebody who still uses it.
+func TestAClosedLegReturnsItsStateUnlessItWasForgotten(t *testing.T) {
+	for _, forgotten := range []bool{false, true} {
+		near, far := connected(t)
+		l := NewLeg(near)
+		go far.Write([]byte("220 mail.example.com\r\n"))
+		if err := l.Fill(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		state, buf := l.ioState, l.buf
+		if state == nil || buf == nil {
+			t.Fatal("a leg that has read has no state or no buffer")
+		}
+		if forgotten {
+			l.Forget()
+			l.buf = buf // as a goroutine that still reads would set it
+		}
+		l.Close()
+		if kept := state.leg == l; kept != forgotten {
+			t.Errorf("forgotten %v: the state belongs to the leg: %v", forgotten, kept)
+		}
+		if l.buf != nil {
+			t.Errorf("forgotten %v: the leg has a buffer after Close", forgotten)
+		}
+	}
+}

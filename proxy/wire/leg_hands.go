@@ -50,10 +50,11 @@ func (l *Leg) Prepare() {
 	}
 }
 
-// releaseIO gives that back. Nothing may be read or written meanwhile.
+// releaseIO returns the leg's ioState to its pool. Nothing may be read or written
+// meanwhile.
 func (l *Leg) releaseIO() {
 	h := l.ioState
-	if h == nil {
+	if h == nil || l.forgotten {
 		return
 	}
 	l.ioState = nil
