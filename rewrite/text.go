@@ -202,11 +202,7 @@ func (m *Text) pass(out []byte, end bool) []byte {
 	if end && m.changes {
 		changed = m.endFilters(changed)
 		m.checkLastLine()
-		for i := range m.filters {
-			if f := &m.filters[i]; f.compared.differs() {
-				m.applied.add(f.rule)
-			}
-		}
+		m.countChanges()
 	}
 	if !same(changed, text) {
 		if out = changed; end {
@@ -261,7 +257,7 @@ func (m *Text) endFilters(last []byte) []byte {
 		m.rule = f.rule
 		var made []byte
 		why := contained(func(m *Text) { made = f.End(m) }, m)
-		f.compare(nil, made)
+		m.compare(f, nil, made)
 		if why == "" {
 			why = textFault(made)
 		}
@@ -290,7 +286,7 @@ func (m *Text) filterFrom(first int, text []byte) []byte {
 		m.rule = f.rule
 		made := text
 		why := contained(func(m *Text) { made = f.Text(m, f.room[:0], text[:len(text):len(text)]) }, m)
-		f.compare(text, made)
+		m.compare(f, text, made)
 		if !same(made, text) {
 			f.makeRoom(len(made))
 		}

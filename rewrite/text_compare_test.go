@@ -64,3 +64,19 @@ func TestAFilterThatChangesTheTextIsCounted(t *testing.T) {
 		}
 	}
 }
+
+// TestARuleIsNotCountedForWhatTheEngineDoesNotTake has filters that break a message in its
+// last piece.
+func TestARuleIsNotCountedForWhatTheEngineDoesNotTake(t *testing.T) {
+	for name, f := range map[string]rewrite.Filter{
+		"at the end": {End: func(*rewrite.Text) []byte { return []byte("bare\n") }},
+		"in text":    {Text: func(_ *rewrite.Text, dst, src []byte) []byte { return append(append(dst, src...), 0) }},
+	} {
+		k, m, out := filtered(t, byDATA, "A: b\r\n\r\nc\r\n.\r\n", nil, f)
+		k.d.MessageEnd(int64(len(out)))
+		if len(k.applied) > 0 || len(k.broke) == 0 || m.Refusal() == "" {
+			t.Errorf("%s: applied %q, broke %q, refusal %q", name, k.applied, k.broke, m.Refusal())
+		}
+		k.d.Close()
+	}
+}
