@@ -3,37 +3,17 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"smtpshim/proxy/smtptest"
 	"smtpshim/proxy/wire"
 )
-
-// A lockedBuffer is written to and read by several goroutines.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
 
 // starttlsServer is a server that goes opaque after STARTTLS and says what it hears.
 func starttlsServer(t *testing.T) (address string) {
@@ -92,10 +72,10 @@ func inLoopOf(p *Proxy, f func()) {
 
 // idleSession is a session that waits for its client, who has the greeting and the
 // answer to EHLO.
-func idleSession(t *testing.T) (log *lockedBuffer, p *Proxy, s *session, client net.Conn) {
+func idleSession(t *testing.T) (log *smtptest.Log, p *Proxy, s *session, client net.Conn) {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2)) // one loop
-	log = new(lockedBuffer)
+	log = new(smtptest.Log)
 	p = &Proxy{Logger: slog.New(slog.NewTextHandler(log, nil))}
 	t.Cleanup(func() { p.Close() })
 	if err := p.Apply([]*Route{{Name: "in", Listen: []string{"127.0.0.1:0"}, Servers: []string{starttlsServer(t)}}}); err != nil {
@@ -114,7 +94,7 @@ func idleSession(t *testing.T) (log *lockedBuffer, p *Proxy, s *session, client 
 }
 
 // wantDefect wants the session to end for a defect that is logged once.
-func wantDefect(t *testing.T, p *Proxy, log *lockedBuffer) {
+func wantDefect(t *testing.T, p *Proxy, log *smtptest.Log) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

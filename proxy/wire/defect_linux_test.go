@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"smtpshim/proxy/smtptest"
 )
 
 // A boom panics when it is woken.
@@ -29,7 +31,7 @@ func (o *fakeSession) Lose(d *Defect)              { o.lost = append(o.lost, d) 
 func (o *fakeSession) ResumeOn(*Runner)            {}
 
 func TestAPanicInACallbackOfTheLoopEndsItsSessionAlone(t *testing.T) {
-	log := new(lockedBuffer)
+	log := new(smtptest.Log)
 	l := startTestLoop(t, log)
 	adopted := func() *socket {
 		near, _ := connected(t)
@@ -94,7 +96,7 @@ type faulty struct{}
 func (faulty) event(*loop, uint32) { panic("boom") }
 
 func TestALoopGoesOnAfterPanicsOfItsCallbacks(t *testing.T) {
-	log := new(lockedBuffer)
+	log := new(smtptest.Log)
 	l := startTestLoop(t, log)
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -149,7 +151,7 @@ func TestABellCountsOneForEachRing(t *testing.T) {
 }
 
 func TestWhatEpollRefusesIsLoggedOnceASecond(t *testing.T) {
-	log := new(lockedBuffer)
+	log := new(smtptest.Log)
 	l := &loop{loops: newTestLoops(t, log), epoll: -1, bell: -1}
 	for range 3 {
 		l.control(unix.EPOLL_CTL_MOD, 0, 0)

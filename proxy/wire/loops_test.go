@@ -11,25 +11,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"smtpshim/proxy/smtptest"
 )
-
-// A lockedBuffer is written to and read by several goroutines.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
 
 // newTestLoops are loops that serve nobody, and their log.
 func newTestLoops(t *testing.T, log io.Writer) *Loops {
@@ -50,7 +34,7 @@ func newTestLoops(t *testing.T, log io.Writer) *Loops {
 }
 
 func TestAWorkerSurvivesAPanic(t *testing.T) {
-	log := new(lockedBuffer)
+	log := new(smtptest.Log)
 	ls := newTestLoops(t, log)
 	done := make(chan struct{})
 	ls.workers.do(func() {
