@@ -92,7 +92,7 @@ func (s *session) serverBeginsWithTLS(name string, by time.Time) bool {
 		return false
 	}
 	begins, err := s.askForTLS(name, earlier(by, s.now.Add(tlsProbe)))
-	s.now = time.Now()
+	s.now = s.proxy.clock()
 	switch {
 	case begins:
 		s.route.lessons.remember(lesson{name, beginsWithTLS}, beginsWithTLSLasts)

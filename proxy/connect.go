@@ -113,7 +113,7 @@ func (s *session) greetedOnce(name string) (*wire.Leg, []byte, error) {
 			conn.Close()
 		}
 	}
-	s.now = time.Now()
+	s.now = s.proxy.clock()
 	if err != nil {
 		s.failed(vocabulary.ServerConnect)
 		return nil, nil, err
@@ -239,7 +239,7 @@ func (s *session) shake(side vocabulary.Side, conn net.Conn, with func(context.C
 	conn.SetDeadline(s.now.Add(s.route.Timeouts.tls()))
 	secure, err := with(context.Background(), wire.ForTLS(conn))
 	conn.SetDeadline(time.Time{})
-	s.now = time.Now()
+	s.now = s.proxy.clock()
 	if err != nil {
 		reason, text := tlspolicy.Explain(err)
 		if o := s.route.Observer; o != nil && !stopsAtMLKEM(err) && !(side == vocabulary.SideClient && s.saidNothingYet(err)) {

@@ -66,6 +66,6 @@ func (s *session) shakeClient() error {
 // them. It does not consume them.
 func (s *session) peek(allowed time.Duration) []byte {
 	first := s.client.Peek(s.now.Add(allowed))
-	s.now = time.Now()
+	s.now = s.proxy.clock()
 	return first
 }

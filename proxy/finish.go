@@ -65,7 +65,7 @@ func (s *session) leave() {
 // began.
 func (s *session) countEnd() {
 	if s.begun && s.route.Observer != nil {
-		s.route.Observer.SessionEnded(s.outcome, time.Since(s.began))
+		s.route.Observer.SessionEnded(s.outcome, s.proxy.clock().Sub(s.began))
 	}
 }
 
@@ -81,7 +81,7 @@ func (s *session) linger() {
 		return
 	}
 	s.client.CloseWrite()
-	deadline := time.Now().Add(lingering)
+	deadline := s.proxy.clock().Add(lingering)
 	for most := s.client.Total + lingeringOctets; s.client.Total < most; {
 		s.client.Consume(len(s.client.Buffered()))
 		if err := s.fill(s.client, deadline); err != nil && !s.client.Interrupted(err) {

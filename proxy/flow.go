@@ -73,7 +73,7 @@ func (s *session) fill(l *wire.Leg, deadline time.Time) error {
 	s.tellHeld()
 	s.runner.BeforeRead()
 	err := l.Fill(deadline)
-	s.now = time.Now()
+	s.now = s.proxy.clock()
 	return err
 }
 
@@ -81,7 +81,7 @@ func (s *session) fill(l *wire.Leg, deadline time.Time) error {
 func (s *session) write(l *wire.Leg, b []byte) error {
 	err := l.Write(b, s.route.Timeouts.data())
 	if l.Stalled() {
-		s.now = time.Now()
+		s.now = s.proxy.clock()
 	}
 	return err
 }
@@ -90,7 +90,7 @@ func (s *session) write(l *wire.Leg, b []byte) error {
 func (s *session) serverSplice(c *wire.SplicePipe) error {
 	err := s.server.WritePipe(c, s.route.Timeouts.data())
 	if s.server.Stalled() {
-		s.now = time.Now()
+		s.now = s.proxy.clock()
 	}
 	if err != nil {
 		s.trouble(err)

@@ -32,7 +32,7 @@ func (s *session) ResumeOn(r *wire.Runner) {
 
 // resume runs a session that was idle.
 func (s *session) resume() {
-	s.now = time.Now()
+	s.now = s.proxy.clock()
 	if s.server.Spoke() {
 		if err := s.unasked(nil); err != nil {
 			s.finish()

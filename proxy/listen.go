@@ -76,7 +76,7 @@ func (l *listener) begin(p *Proxy) {
 // open makes a session of a connection. It checks whether there is room and who the client
 // is, does the TLS handshake if the connection begins with one, and runs the session.
 func (p *Proxy) open(c *wire.Runner, conn net.Conn, route *running) {
-	now := time.Now()
+	now := p.clock()
 	s := &session{runner: c, proxy: p, route: route, began: now, now: now, while: "beginning"}
 	s.hold(func() { s.open(conn) })
 	if s.client == nil {
@@ -139,8 +139,8 @@ func (s *session) identify(conn net.Conn) (refusal vocabulary.Rejection, err err
 	}
 	if rewrite.InNetworks(s.address, s.route.ProxyFrom) {
 		s.balancer = s.address
-		s.ends, err = header.Read(conn, s.route.Timeouts.header())
-		s.now = time.Now()
+		s.ends, err = header.Read(conn, s.now.Add(s.route.Timeouts.header()))
+		s.now = s.proxy.clock()
 		if err != nil {
 			return vocabulary.RejectionPROXYHeader, err
 		}

@@ -31,7 +31,7 @@ func (s *session) opaque() error {
 		}
 	}
 	var last atomic.Int64
-	last.Store(time.Now().UnixNano())
+	last.Store(s.proxy.clock().UnixNano())
 	var fromServer, fromClient error
 	done := make(chan struct{})
 	go func() {
@@ -55,14 +55,14 @@ func (s *session) pump(to, from *wire.Leg, last *atomic.Int64) error {
 			from.Interrupt()
 			return err
 		} else if moved {
-			last.Store(time.Now().UnixNano())
+			last.Store(s.proxy.clock().UnixNano())
 		}
 		err := from.Fill(time.Unix(0, last.Load()).Add(allowed))
 		switch {
 		case err == nil:
 		case err == io.EOF:
 			return nil
-		case isTimeout(err) && time.Since(time.Unix(0, last.Load())) < allowed && !s.closing.Load():
+		case isTimeout(err) && s.proxy.clock().Sub(time.Unix(0, last.Load())) < allowed && !s.closing.Load():
 			// the other direction was busy
 		default:
 			s.closing.Store(true)

@@ -67,6 +67,8 @@ type Proxy struct {
 
 	addresses func() ([]net.Addr, error) // this machine's addresses; nil: net.InterfaceAddrs
 
+	clock func() time.Time // returns the time, for sessions and loops; tests set one that they move
+
 	id atomic.Uint64
 }
 
@@ -211,13 +213,16 @@ func (p *Proxy) prepare() {
 		return
 	}
 	p.sessions = map[*session]struct{}{}
+	if p.clock == nil {
+		p.clock = time.Now
+	}
 	p.census = map[string]*census{}
 	p.listeners = map[string]*listener{}
 	p.ending, p.end = context.WithCancel(context.Background())
 	p.unchecked = func() {}
 	p.turns = rewrite.NewTurns(maxTurns)
 	p.loops = wire.NewLoops(wire.Config{
-		Logger: p.logger, Defect: func(d *wire.Defect, doing string) { p.reportDefect(d, doing) }, Arriving: &p.arriving, Done: p.ending.Done(),
+		Logger: p.logger, Defect: func(d *wire.Defect, doing string) { p.reportDefect(d, doing) }, Arriving: &p.arriving, Done: p.ending.Done(), Now: p.clock,
 	})
 	p.id.Store(rand.Uint64() >> 24)
 }
@@ -412,7 +417,7 @@ func (p *Proxy) locate(s *session) (refusal vocabulary.Rejection) {
 	c, network := p.census[s.route.Name], networkOf(s.address)
 	atOnce, inMinute := s.route.Limits.sessionsFrom(network)
 	switch {
-	case c.begins(network, time.Now()) > inMinute:
+	case c.begins(network, p.clock()) > inMinute:
 		return vocabulary.RejectionSessionsPerMinute
 	case c.from[network] >= atOnce:
 		return vocabulary.RejectionSessionsPerAddress

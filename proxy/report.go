@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -93,7 +92,7 @@ func (s *session) tellEnd() {
 	e := Ending{
 		Outcome: s.outcome, Server: s.serverName, Hello: s.dialogue.Hello(), Messages: s.sum.messages, Octets: s.sum.octets,
 		Rules: s.sum.rules, Would: s.sum.would, ClientTLS: s.sum.clientTLS, ServerTLS: s.sum.serverTLS,
-		ClientAuth: s.mechanism(vocabulary.SideClient), ServerAuth: s.mechanism(vocabulary.SideServer), Refused: s.refusal(), While: s.while, Lasted: time.Since(s.began),
+		ClientAuth: s.mechanism(vocabulary.SideClient), ServerAuth: s.mechanism(vocabulary.SideServer), Refused: s.refusal(), While: s.while, Lasted: s.proxy.clock().Sub(s.began),
 		Products: s.dialogue.Products(),
 	}
 	if s.err != nil {
@@ -130,7 +129,7 @@ func (s *session) logEnd() {
 	if !s.log.Enabled(context.Background(), level) {
 		return
 	}
-	now := time.Now()
+	now := s.proxy.clock()
 	attrs := append(make([]slog.Attr, 0, 16),
 		slog.String("route", s.route.Name), slog.String("session", s.id), s.caller(),
 		slog.String("server", s.serverName), slog.String("hello", printable(s.dialogue.Hello())), slog.String("outcome", string(s.outcome)),
@@ -306,7 +305,7 @@ func (s *session) limited(limit vocabulary.Limit) {
 // so for one wait in heldEvery.
 func (s *session) tellHeld() {
 	if s.waits++; s.waits%heldEvery == 0 && s.route.Observer != nil {
-		s.route.Observer.Held(time.Since(s.now))
+		s.route.Observer.Held(s.proxy.clock().Sub(s.now))
 	}
 }
 

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"fmt"
-	"time"
 
 	"smtpshim/proxy/wire"
 	"smtpshim/rewrite/vocabulary"
@@ -14,7 +13,7 @@ import (
 func (s *session) firstBlock() error {
 	server, client := s.server, s.client
 	block := s.dialogue.SealedBlock(client.Buffered())
-	deadline := time.Now().Add(s.route.Timeouts.dataEnd())
+	deadline := s.proxy.clock().Add(s.route.Timeouts.dataEnd())
 	w := wire.StartWatch(server, client.Interrupt)
 	err := func() error {
 		for {

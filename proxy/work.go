@@ -17,7 +17,7 @@ func (s *session) work() error {
 		return err
 	}
 	s.workOffLoop()
-	s.now = time.Now()
+	s.now = s.proxy.clock()
 	s.dialogue.Worked()
 	return nil
 }

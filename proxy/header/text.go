@@ -34,10 +34,10 @@ type Ends struct {
 // Read reads the PROXY header, of version 1 or 2, with which conn must begin, and returns
 // the ends of the client's connection that it tells. The ends are zero if the balancer
 // does not know them or the connection is the balancer's own. Read consumes no octet after
-// the header. timeout limits the time for the whole header. The error wraps ErrNothing if
+// the header. The whole header must come before the deadline. The error wraps ErrNothing if
 // no octet came.
-func Read(conn net.Conn, timeout time.Duration) (Ends, error) {
-	conn.SetReadDeadline(time.Now().Add(timeout))
+func Read(conn net.Conn, deadline time.Time) (Ends, error) {
+	conn.SetReadDeadline(deadline)
 	first := make([]byte, 1, maxHeader)
 	if _, err := io.ReadFull(conn, first); err != nil {
 		return Ends{}, fmt.Errorf("%w: %w", ErrNothing, err)

@@ -300,6 +300,9 @@ func (s *socket) CloseWrite() error {
 	return os.NewSyscallError("shutdown", err)
 }
 
+// now returns the time by which the deadlines of the socket pass.
+func (s *socket) now() time.Time { return s.loop.now() }
+
 func (s *socket) SetDeadline(t time.Time) error {
 	if err := s.SetReadDeadline(t); err != nil {
 		return err
@@ -317,7 +320,7 @@ func (s *socket) setDeadline(which int, t time.Time) error {
 		return net.ErrClosed
 	}
 	w := &s.directions[which]
-	if w.expired = !t.IsZero() && time.Until(t) <= 0; w.expired {
+	if w.expired = !t.IsZero() && !s.now().Before(t); w.expired {
 		t = time.Time{}
 		w.wake()
 	}

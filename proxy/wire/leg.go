@@ -103,14 +103,14 @@ func (l *Leg) read() error {
 	for {
 		err := l.readOnce()
 		if err == errBlocked {
-			began := time.Now()
+			began := l.now()
 			err = l.writeRaw(l.rest, l.allowed)
 			l.Broken = l.Broken || err != nil
 			if IsTimeout(err) {
 				return err
 			}
 			if !l.deadline.IsZero() {
-				l.deadline = l.deadline.Add(time.Since(began)) // the deadline is that of the answer
+				l.deadline = l.deadline.Add(l.now().Sub(began)) // the deadline is that of the answer
 			}
 			continue // even if it failed: what the peer said before says why
 		}
@@ -126,8 +126,20 @@ func (l *Leg) read() error {
 	}
 }
 
+// now returns the time by which the deadlines of the connection pass.
+func (l *Leg) now() time.Time {
+	conn := l.Conn
+	if l.carrier != nil {
+		conn = l.carrier.plain
+	}
+	if c, ok := conn.(interface{ now() time.Time }); ok {
+		return c.now()
+	}
+	return time.Now()
+}
+
 // late reports whether the deadline has passed.
-func (l *Leg) late() bool { return !l.deadline.IsZero() && !time.Now().Before(l.deadline) }
+func (l *Leg) late() bool { return !l.deadline.IsZero() && !l.now().Before(l.deadline) }
 
 // arm ensures that the next wait does not outlast the deadline.
 func (l *Leg) arm() error {
@@ -434,7 +446,7 @@ func (l *Leg) Peek(deadline time.Time) []byte {
 		return nil
 	}
 	first := make([]byte, 3)
-	n, waits := 0, deadline.After(time.Now())
+	n, waits := 0, deadline.After(l.now())
 	look := func(fd uintptr) bool {
 		var err error
 		n, err = peek(fd, first)

@@ -18,7 +18,7 @@ func (l *Leg) Write(b []byte, allowed time.Duration) error {
 	l.Broken = true // until all of b is written, also if that panics
 	if l.raw != nil {
 		err = l.writeRaw(b, allowed)
-	} else if err = l.Conn.SetWriteDeadline(time.Now().Add(allowed)); err == nil {
+	} else if err = l.Conn.SetWriteDeadline(l.now().Add(allowed)); err == nil {
 		if l.writeWoken.Load() { // and the deadline has been undone
 			err = os.ErrDeadlineExceeded
 		} else {
@@ -66,7 +66,7 @@ func (l *Leg) armWrite() error {
 		return nil
 	}
 	l.writeArmed = true
-	if err := l.Conn.SetWriteDeadline(time.Now().Add(l.allowed)); err != nil {
+	if err := l.Conn.SetWriteDeadline(l.now().Add(l.allowed)); err != nil {
 		return err
 	}
 	if l.writeWoken.Load() {

@@ -70,7 +70,7 @@ func startLoop(ls *Loops) (*loop, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	now := time.Now()
+	now := ls.config.Now()
 	l := &loop{loops: ls, epoll: epoll, start: now, woke: now, done: make(chan struct{}), ephemeral: ephemeralPorts()}
 	if l.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		unix.Close(epoll)
@@ -85,13 +85,15 @@ func startLoop(ls *Loops) (*loop, error) {
 	return l, nil
 }
 
+func (l *loop) now() time.Time { return l.loops.config.Now() }
+
 func (l *loop) run() {
 	defer close(l.done)
 	events := make([]unix.EpollEvent, maxEvents)
 	told := make([]watched, 0, maxEvents)
 	var due []func()
 	for turned := l.start; ; {
-		now := time.Now()
+		now := l.now()
 		if now.Sub(l.woke) > heldTurn {
 			l.loops.turnsHeld.Add(1)
 		}
@@ -104,7 +106,7 @@ func (l *loop) run() {
 			break
 		}
 		n := l.wait(events, timeout)
-		l.woke = time.Now()
+		l.woke = l.now()
 		told = l.woken(told[:0], events[:n])
 		l.each(len(told), func(i int) {
 			if told[i] != nil {
@@ -178,7 +180,7 @@ func (l *loop) wait(events []unix.EpollEvent, timeout int) int {
 // failed logs an error of the kernel, at most once a second. Sessions of the loop may
 // hang then until their deadlines.
 func (l *loop) failed(last *logLimiter, err error) {
-	if last.allows(time.Now()) {
+	if last.allows(l.now()) {
 		l.loops.guard("logging", func() { l.loops.config.Logger().Error("a loop fails", "err", err) })
 	}
 }

@@ -32,6 +32,8 @@ type Config struct {
 	Arriving *sync.WaitGroup
 	// Done is closed when no goroutine is to be kept for further sessions.
 	Done <-chan struct{}
+	// Now returns the time by which deadlines pass. It is time.Now except in tests.
+	Now func() time.Time
 }
 
 // NewLoops returns Loops with the configuration c. No loop runs before Listen.
@@ -104,7 +106,7 @@ func (l *Listener) accepted() {
 func (l *Listener) failed(at net.Addr, err error) time.Duration {
 	pause := min(max(2*time.Duration(l.pause.Load()), 5*time.Millisecond), time.Second)
 	l.pause.Store(int64(pause))
-	if l.logged.allows(time.Now()) { // failures and successes may alternate for a long time
+	if l.logged.allows(l.loops.config.Now()) { // failures and successes may alternate for a long time
 		l.loops.config.Logger().Error("accepting a connection", "listen", at.String(), "err", err, "again_in", pause)
 	}
 	return pause

@@ -24,7 +24,7 @@ func newTestLoops(t *testing.T, log io.Writer) *Loops {
 		Defect: func(d *Defect, doing string) {
 			logger.Error("a defect", "while", doing, "panic", d.Value, "stack", d.Stack)
 		},
-		Arriving: new(sync.WaitGroup), Done: done,
+		Arriving: new(sync.WaitGroup), Done: done, Now: time.Now,
 	})
 	t.Cleanup(func() {
 		ls.Close()
