@@ -12,8 +12,9 @@ import (
 	binaryproto "github.com/pires/go-proxyproto"
 )
 
-// Signature begins a PROXY header of version 2 (PROXY protocol specification, 2.2). To a
-// server that does not know the protocol it is four lines.
+// Signature is the beginning of every PROXY header of version 2 (PROXY protocol
+// specification, 2.2). An SMTP server that does not know the protocol reads it as four
+// lines, the last of which is QUIT.
 const Signature = "\r\n\r\n\x00\r\nQUIT\n"
 
 const (

@@ -20,7 +20,8 @@ import (
 // protocol specification, 2.1).
 const maxHeader = 107
 
-// ErrNothing means that no octet came.
+// ErrNothing says that the connection failed, ended or timed out before the first octet
+// of a PROXY header.
 var ErrNothing = errors.New("reading the PROXY header")
 
 var errHeader = errors.New("not a PROXY header")
@@ -31,11 +32,11 @@ type Ends struct {
 	Destination netip.AddrPort // the address to which the client connected; zero: not known
 }
 
-// Read reads the PROXY header, of version 1 or 2, with which conn must begin, and returns
-// the ends of the client's connection that it tells. The ends are zero if the balancer
-// does not know them or the connection is the balancer's own. Read consumes no octet after
-// the header. The whole header must come before the deadline. The error wraps ErrNothing if
-// no octet came.
+// Read reads the PROXY header, of version 1 or 2, with which conn must begin. It
+// returns the ends of the client's connection that are in the header. The ends are zero
+// if the balancer does not know them or the connection is the balancer's own. Read
+// consumes no octet after the header. The whole header must come before deadline.
+// The error wraps ErrNothing if no octet came.
 func Read(conn net.Conn, deadline time.Time) (Ends, error) {
 	conn.SetReadDeadline(deadline)
 	first := make([]byte, 1, maxHeader)

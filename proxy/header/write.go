@@ -33,10 +33,11 @@ func (v *Version) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Write writes a PROXY header of the version v to conn, which tells the server that the
-// connection has the client's ends e. It must be called before anything else is written.
-// Zero ends mean our own connection. If v is None, Write does nothing. Write fails at
-// deadline. After an error conn must not be used.
+// Write writes a PROXY header of version v to conn. The header tells the server that
+// the ends of the client's connection are e, or, if e.Client is zero, that the
+// connection is our own. If v is None, Write does nothing. Nothing may be written to
+// conn before Write. At the time deadline Write fails. After an error conn must not be
+// used.
 func Write(conn net.Conn, v Version, e Ends, deadline time.Time) error {
 	if v == None {
 		return nil
