@@ -1,5 +1,7 @@
 // Package servers chooses the server of a route that a session tries next. It uses what
-// is known about each server from sessions that have tried it and from health checks.
+// is known about each server from sessions that have tried it and from health checks. A
+// server that does not greet, or is unhealthy, rests: sessions try the other servers
+// first.
 package servers
 
 import (
@@ -10,13 +12,13 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// Balance says which of a route's servers a session tries first. It tries the others if
-// that one does not greet.
+// Balance says which of a route's servers a session tries first. If that server does
+// not greet, the session tries the others.
 type Balance uint8
 
 const (
 	First         Balance = iota // in the order of the configuration
-	RoundRobin                   // the server whose last turn is longest ago
+	RoundRobin                   // the server that was chosen least recently
 	LeastSessions                // the server with the fewest sessions; among equals, as RoundRobin
 )
 
@@ -73,9 +75,10 @@ type Fleet struct {
 	turns uint64
 }
 
-// Join makes the servers with these addresses the only ones of the fleet, and returns them
-// in the order of addresses. What is known about servers that stay is kept. checked says
-// whether there are health checks; if not, results of earlier ones are dropped.
+// Join makes addresses the only servers of the fleet, and returns these servers in the
+// order of addresses. What is known about those that the fleet had before is kept.
+// checked says whether the servers have health checks. If not, Join forgets the results
+// of former checks.
 func (f *Fleet) Join(addresses []string, checked bool) []*Server {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -94,10 +97,13 @@ func (f *Fleet) Join(addresses []string, checked bool) []*Server {
 	return list
 }
 
-// Next returns the server among servers to try after those in tried; nil if all were
-// tried. It chooses by balance, but servers that rest at the time now come last. They do
-// come, so that no session is refused because a server rests. The session then counts for
-// the returned server and no longer for from, which may be nil.
+// Next returns the server among servers that a session tries next. It returns nil if
+// all of them are in tried. It chooses by balance. Servers that rest at the time now
+// are chosen last, but they are chosen, so that no session is refused because servers
+// rest.
+//
+// The session then counts for the returned server and no longer for from, the server
+// that it counted for before. from may be nil.
 func (f *Fleet) Next(servers []*Server, balance Balance, from *Server, tried []*Server, now time.Time) *Server {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -136,11 +142,11 @@ func before(a, b *Server, balance Balance, now time.Time) bool {
 	return a.turn < b.turn
 }
 
-// Move counts a session for next in place of last. Either may be nil.
-func (f *Fleet) Move(last, next *Server) {
+// Move counts a session for to and no longer for from. Either may be nil.
+func (f *Fleet) Move(from, to *Server) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	move(last, next)
+	move(from, to)
 }
 
 // move is Move without the lock.
@@ -153,8 +159,8 @@ func move(from, to *Server) {
 	}
 }
 
-// Greets records that s has greeted, which ends a rest after failures to greet. again
-// reports whether the last attempt at s before had failed.
+// Greets records that s has greeted a session, which ends a rest after failures to
+// greet. again reports whether s has failed to greet since it last greeted.
 func (f *Fleet) Greets(s *Server) (again bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -163,10 +169,10 @@ func (f *Fleet) Greets(s *Server) (again bool) {
 	return again
 }
 
-// Fails records at the time now that s has not greeted a session that began to try it at
-// began. It returns for how long s rests because of this. The result is 0 if another
-// session, which tried s at the same time or during its rest, has already reported the
-// failure.
+// Fails records, at the time now, that s has not greeted a session that began to try s
+// at the time began. s then rests, for the time that Fails returns. The result is 0,
+// and nothing is recorded, if s rests after a failure already, or if the failure of
+// another session was recorded after began.
 func (f *Fleet) Fails(s *Server, began, now time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -183,7 +189,7 @@ func (f *Fleet) Fails(s *Server, began, now time.Time) time.Duration {
 }
 
 // Leaves records that a session has given up s before s greeted or failed. While one
-// session tries a server whose rest is over, that server rests for all others: see Fails.
+// session tries a server whose rest is over, the server still rests for all others.
 // After Leaves another session may try s.
 func (f *Fleet) Leaves(s *Server) {
 	f.mu.Lock()
@@ -192,8 +198,8 @@ func (f *Fleet) Leaves(s *Server) {
 }
 
 // Checked records the result of a health check of s. err is nil if the check succeeded.
-// before and now report whether s was unhealthy before and is unhealthy now: a server is
-// unhealthy after two failed checks in a row.
+// before reports whether s was unhealthy before the check, and now whether it is
+// unhealthy after it. A server is unhealthy after two failed checks in a row.
 func (f *Fleet) Checked(s *Server, err error) (before, now bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -209,7 +215,7 @@ func (f *Fleet) Checked(s *Server, err error) (before, now bool) {
 // A State is the state of a server.
 type State struct {
 	Sessions int  // sessions that it has, or that are trying it
-	Up       bool // it is not resting, and greeted at the last attempt
+	Up       bool // it is healthy, and has not failed to greet since it last greeted
 	Healthy  bool // its health checks succeed, or there are none
 }
 
