@@ -32,9 +32,9 @@ type carrier struct {
 	out partWritten // tls.Conn does one write at a time
 }
 
-// ForTLS returns the connection to pass to crypto/tls, so that a Leg can read the TLS
-// without waiting. For a TCP connection it wraps conn. It returns any other connection
-// unchanged.
+// ForTLS returns the connection to pass to crypto/tls in place of conn. If conn is a
+// TCP connection or a connection in a loop, the result is a wrapper of conn, with which
+// a Leg can read from TLS without waiting. Any other connection is returned unchanged.
 func ForTLS(conn net.Conn) net.Conn {
 	tcp, ok := conn.(plain)
 	if _, unix := conn.(*net.UnixConn); !ok || unix {

@@ -18,7 +18,8 @@ func (w *carrier) readWaiting(b []byte) (int, error) {
 	return w.have(w.raw.Read(w.readFD))
 }
 
-// Write writes as TCPConn does, without telling the runtime.
+// Write writes b as a net.TCPConn does, but does not tell the runtime of its system
+// calls: see rawOctets.
 func (w *carrier) Write(b []byte) (int, error) {
 	if w.out.some == nil {
 		w.out.some = w.out.write

@@ -7,10 +7,10 @@ import "runtime/debug"
 // What the runtime itself does not survive, such as concurrent writes to a map or a stack
 // overflow, still ends the process.
 
-// A Defect is a panic that was contained.
+// A Defect is a panic that Contain has recovered.
 type Defect struct {
 	Value any
-	Stack string // where it happened
+	Stack string // of the goroutine that panicked
 }
 
 // Contain calls f and recovers its panic. It returns nil if f did not panic, and otherwise

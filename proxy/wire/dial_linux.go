@@ -15,9 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Adopt moves conn, a connection of package net with the peer's address remote, into the
-// loop of the Runner. It returns the connection in the loop, for which the Runner waits,
-// and closes conn. It returns conn unchanged if conn is no socket.
+// Adopt moves conn into the loop of c: it returns a connection in that loop, with the
+// same socket, for which c waits. conn is of package net, and remote is its peer's
+// address. Adopt closes conn, also if it fails. If conn is no socket, Adopt returns it
+// unchanged.
 func (c *Runner) Adopt(conn net.Conn, remote netip.AddrPort) (net.Conn, error) {
 	if _, ok := conn.(plain); !ok {
 		return conn, nil

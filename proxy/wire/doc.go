@@ -1,19 +1,22 @@
-// Package wire holds connections: it accepts, connects, reads, writes and waits, and runs
-// the sessions that do so. It knows nothing of SMTP, and nothing of who uses it but what
-// [Config] and [Session] say.
+// Package wire holds connections: it accepts, connects, reads, writes and waits, and
+// runs the sessions that do so. It knows nothing of SMTP. Of the package that uses it,
+// it knows only [Config] and [Session].
 //
-// [Loops] run sessions. A [Listener] accepts connections and has a session opened for each.
-// A session has a [Leg] to the client and one to the server, which it reads and writes. A
-// [Runner] is what it runs on.
+// [Loops] run sessions. A [Listener] accepts connections and has a session opened for
+// each. A session has a [Leg] to the client and one to the server, which it reads and
+// writes. In a loop, a session runs on a [Runner].
 //
 // # Loops
 //
-// On Linux there is one loop for each processor but one (runtime.GOMAXPROCS). A loop is one
-// goroutine, which waits for all of its sockets at once (epoll) and then calls what is due:
-// the event of each socket, the alarms that are over, the functions that were given to it.
-// A session is a coroutine (iter.Pull) of the loop, its Runner. Where it waits, it yields;
-// the loop resumes it when the wait is over. Elsewhere, and with the build tag portable,
-// there are no loops: a session is a goroutine, its Runner is nil, and package net waits.
+// On Linux there is one loop fewer than processors (runtime.GOMAXPROCS), and at least
+// one. A loop is one goroutine. It waits for all of its sockets at once (epoll). Then
+// it calls what is due: the event of each socket, the alarms that have expired, and the
+// functions that were given to it. What it does from one wait to the next is a turn.
+//
+// A session is a coroutine (iter.Pull) of the loop, its Runner. Where it waits, it
+// yields; the loop resumes it when the wait is over. Elsewhere, and with the build tag
+// portable, there are no loops: a session is a goroutine, its Runner is nil, and
+// package net waits.
 //
 // # What may wait
 //
@@ -25,8 +28,8 @@
 // In between, its Runner must not be used, and any goroutine may wait for its legs.
 //
 // What the loop itself calls must not wait even for a socket: the wake function of
-// [StartWatch], and the methods Legs and Lose of a [Session]. A mutex may be locked in a loop if whoever
-// holds it never waits.
+// [StartWatch], and the methods Legs and Lose of a [Session]. A mutex may be locked in
+// a loop if nobody waits while holding it.
 //
 // A session that reads without end lets others have their turn: it calls
 // [Runner.BeforeRead] before each [Leg.Fill].
@@ -41,11 +44,11 @@
 //
 // # Woken once
 //
-// Each direction of a socket has at most one waiter: a Runner, a goroutine, an idle session
-// or a [Watch]. The waiter is removed before it is woken, so it is woken once for each time
-// that it waits. An idle session waits for two sockets; the first to wake it wins. A Runner
-// that is woken looks for itself why: its call is tried again, and may find that there is
-// nothing yet.
+// Each direction of a socket has at most one waiter: a Runner, a goroutine, an idle
+// session or a [Watch]. The waiter is removed before it is woken, so it is woken once
+// for each time that it waits. An idle session waits for two sockets; the first to wake
+// it wins. A Runner that is woken is not told why: its call is tried again, and may
+// find that there is nothing yet.
 //
 // Nothing is lost between two waits. What the kernel reports while nobody waits makes the
 // direction ready for the next call. [Leg.Interrupt] ends the next Fill if none is under way.

@@ -66,10 +66,10 @@ func (i *idle) wake() {
 	}
 }
 
-// MayIdle reports whether the session with these legs can wait by Idle, and sets until as
-// the end of that wait. It returns false if there is no loop, octets of the client are
-// buffered, or the session has been interrupted. If it returns true, the session must call
-// Idle before it waits for anything else.
+// MayIdle reports whether the session with the legs client and server can wait by Idle.
+// If it can, until is the end of that wait, and the session must call Idle before it
+// waits for anything else. MayIdle returns false if a leg is not in a loop, if octets
+// of the client are buffered, or if the session has been interrupted.
 func (r *Runner) MayIdle(client, server *Leg, until time.Time) bool {
 	if r == nil || client.socket() == nil || server.socket() == nil || len(client.Buffered()) > 0 {
 		return false
@@ -77,10 +77,11 @@ func (r *Runner) MayIdle(client, server *Leg, until time.Time) bool {
 	return client.setAlarm(until) == nil && server.setAlarm(time.Time{}) == nil && !client.woken.Load()
 }
 
-// Idle makes the session wait without a Runner for the client, the server, the time set by
-// MayIdle, or an interruption. If it returns true, the caller must not touch the session
-// any more: the loop calls s.ResumeOn when the wait ends. If it returns false, something
-// has happened already, and the caller continues the session.
+// Idle makes the session s wait without a Runner. The wait ends when the client or the
+// server sends something or hangs up, at the time set by MayIdle, or by an
+// interruption. If Idle returns true, the caller must not touch the session any more:
+// the loop calls s.ResumeOn when the wait ends. If Idle returns false, the wait has
+// ended already, and the caller continues the session.
 func (r *Runner) Idle(s Session, client, server *Leg) bool {
 	client.releaseIO()
 	server.releaseIO()
@@ -93,8 +94,8 @@ func (r *Runner) Idle(s Session, client, server *Leg) bool {
 	return i.loop.Swap(nil) == nil
 }
 
-// Resume ends a wait of Idle: from now on the Runner waits for client and server. ResumeOn
-// calls it first.
+// Resume gives a session that has waited by Idle a Runner again: from now on r waits
+// for the legs client and server. Session.ResumeOn calls it first.
 func (r *Runner) Resume(client, server *Leg) {
 	client.socket().unawait()
 	server.socket().unawait()

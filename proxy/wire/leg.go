@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// A Leg is one side of a session: the connection to the client or to the server, with the
-// only buffer that is read into. It holds no buffer while nothing is buffered. At any time
-// one goroutine may read it and one may write it, once Prepare has been called; Interrupt,
-// InterruptWrite and Cut may be called by any.
+// A Leg is one side of a session: the connection to the client or to the server, with a
+// buffer for what is read from it. While the buffer is empty, it is returned to a pool.
+// Once Prepare has been called, one goroutine may read the Leg while another writes it.
+// Any goroutine may call Interrupt, InterruptWrite and Cut.
 type Leg struct {
 	Conn    net.Conn
 	raw     syscall.RawConn // of Conn if that is a plain socket; else nil
@@ -26,13 +26,15 @@ type Leg struct {
 
 	*ioState // nil while nothing is read or written
 
-	Total int64     // octets read so far; a caller may carry on the count of a leg before
+	// Total counts the octets that have been read. If this Leg replaces another Leg of
+	// the session, the caller may set Total to that Leg's Total.
+	Total int64
 	alarm time.Time // the read deadline of Conn, unless it was interrupted
 	quiet quiet     // Conn if it is quiet; else nil
 
 	woken      atomic.Bool // by Interrupt, and no Fill has seen it yet
 	writeWoken atomic.Bool // by InterruptWrite, until ResumeWrite
-	Large      bool        // set by a caller that reads a message: large buffers pay
+	Large      bool        // makes Fill use large buffers, as for a message
 	Broken     bool        // a write has failed: the peer has not received everything
 	forgotten  bool        // nothing is returned to a pool: see Forget
 }
@@ -77,12 +79,14 @@ func (l *Leg) Line() []byte {
 	return nil
 }
 
-// ErrFull says that something is longer than the largest buffer.
+// ErrFull says that nothing more can be read: the largest buffer is full of octets that
+// the caller has not consumed.
 var ErrFull = errors.New("longer than the largest buffer")
 
-// Fill waits until octets arrive and adds them to the buffer, or moves them into the pipe
-// of Divert. It fails with a timeout at the deadline, which is none if zero, and after
-// Interrupt.
+// Fill waits until octets arrive and adds them to the buffer, or moves them into the
+// pipe that Divert has set. Fill fails with a timeout when the deadline passes, unless
+// deadline is zero, and after Interrupt. It returns io.EOF when the peer has closed its
+// end, and ErrFull if the buffer is full.
 func (l *Leg) Fill(deadline time.Time) error {
 	l.Prepare()
 	l.deadline, l.took = deadline, 0
@@ -306,13 +310,13 @@ func (l *Leg) takeFD(fd uintptr) bool {
 	return true
 }
 
-// Ask makes the next Fill write b before it waits, if the peer has sent nothing. If the
-// peer has sent something, that Fill returns ErrSpoke and writes nothing. allowed limits
-// the time that the write may wait for room. This needs no more system calls than writing
-// and waiting. b must not be changed until Fill has returned.
+// Ask makes the next Fill write b before it waits. If the peer has sent something
+// before that, Fill does not write b, but reads what was sent and returns ErrSpoke.
+// allowed limits the time that the write may wait for room. b must not be changed until
+// Fill has returned. This costs no more system calls than Write and Fill without it.
 //
-// Ask returns true if it will be done so. It returns false, and does nothing, if octets
-// are buffered or the leg is no plain socket.
+// Ask returns true if the next Fill will do this. It returns false, and does nothing,
+// if octets are buffered or the leg is no plain socket.
 func (l *Leg) Ask(b []byte, allowed time.Duration) bool {
 	if l.raw == nil || l.r < l.w {
 		return false
@@ -461,7 +465,7 @@ func (l *Leg) Peek(deadline time.Time) []byte {
 }
 
 // CloseWrite tells the peer that nothing more will be sent. It does nothing if the
-// connection has no such end.
+// connection has no method CloseWrite.
 func (l *Leg) CloseWrite() {
 	if c, ok := l.Conn.(interface{ CloseWrite() error }); ok {
 		c.CloseWrite()

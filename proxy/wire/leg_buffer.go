@@ -17,7 +17,8 @@ var (
 	largeBuffers  = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 )
 
-// A Buffer is a buffer of middle size, for what is mended of a message.
+// A Buffer is a buffer for octets that a caller has changed, such as a piece of a
+// message.
 type Buffer = [MiddleBuffer]byte
 
 // GetBuffer takes a Buffer from the pool of Buffers.
@@ -52,8 +53,9 @@ func (l *Leg) Release() {
 	l.buf, l.r, l.w = nil, 0, 0
 }
 
-// Forget drops all buffered octets. From then on the leg returns nothing to a pool: after a
-// panic its buffer may be there already, and another goroutine may still read or write.
+// Forget drops all buffered octets, and makes the leg return nothing to a pool from
+// then on. It is for use after a panic: the buffer may be in the pool already, and
+// another goroutine may still read or write it.
 func (l *Leg) Forget() { l.buf, l.r, l.w, l.forgotten = nil, 0, 0, true }
 
 // Replace replaces the first n buffered octets by octets, which may be longer or shorter.

@@ -2,16 +2,17 @@ package wire
 
 import "time"
 
-// Bulk moves octets one way between two legs, within the kernel when that pays. The zero
-// value is ready to use.
+// Bulk moves octets from one leg to another. If both are plain sockets and much arrives
+// at once, it moves them within the kernel, through a SplicePipe. The zero value is
+// ready to use.
 type Bulk struct {
 	pipe *SplicePipe // nil: it does not pay now, or none is to be had
 }
 
-// Pass writes the octets that the last Fill of from has read to the leg to, in one write.
-// allowed limits the time that the write may wait for room. moved is false if there were
-// no octets, or if a write from the buffer failed. Pass also chooses whether the next Fill
-// of from reads into a pipe, see Leg.Divert.
+// Pass writes the octets that the last Fill of from has read to the leg to. allowed
+// limits the time that the write may wait for room. moved reports whether there were
+// octets to write. It has no meaning if err is not nil. Pass also chooses whether the
+// next Fill of from reads into the buffer or into a SplicePipe.
 func (b *Bulk) Pass(to, from *Leg, allowed time.Duration) (moved bool, err error) {
 	if from.into != nil {
 		if from.took == 0 {
@@ -40,8 +41,8 @@ func (b *Bulk) Pass(to, from *Leg, allowed time.Duration) (moved bool, err error
 	return true, nil
 }
 
-// End ends the use of a pipe, so that Fill of from reads into the buffer again. It must be
-// called when Pass is not called any more for from.
+// End makes Fill of from read into the buffer again, and closes the pipe if there is
+// one. It must be called after the last call of Pass with from.
 func (b *Bulk) End(from *Leg) {
 	from.Divert(nil, 0)
 	if b.pipe != nil {

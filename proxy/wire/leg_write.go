@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Write writes all of b. If it has to wait for room, it fails with a timeout when allowed
-// has passed. After an error, part of b may have been written, and Broken is set.
+// Write writes all of b. If there is no room for it in the socket's send buffer, Write
+// waits, and fails with a timeout when allowed has passed. After an error, part of b
+// may have been written, and Broken is set.
 func (l *Leg) Write(b []byte, allowed time.Duration) error {
 	if len(b) == 0 {
 		return nil

@@ -8,10 +8,11 @@ import (
 	"runtime"
 )
 
-// Listen returns a Listener that accepts from sockets, which are of package net and must
-// not be used afterwards. It accepts nothing before Serve. Listen starts the loops if they
-// do not run. Each loop occupies one of the runtime's processors (runtime.GOMAXPROCS),
-// even while it waits; one is left for everything else, such as collecting garbage.
+// Listen returns a Listener that accepts from sockets, which are of package net and
+// must not be used afterwards. It accepts nothing before Serve. Listen starts the loops
+// if they do not run. Each loop occupies one of the runtime's processors
+// (runtime.GOMAXPROCS), even while it waits. If there are several processors, one
+// is left for everything else, such as collecting garbage.
 func (ls *Loops) Listen(sockets ...net.Listener) (*Listener, error) {
 	if err := ls.start(); err != nil {
 		return nil, err
@@ -60,8 +61,8 @@ func (l *Listener) Serve(open func(*Runner, net.Conn)) {
 	}
 }
 
-// Go runs f on a Runner of a loop, and returns without waiting. If no loop has started, f
-// runs on a worker with a nil Runner.
+// Go runs f on a Runner of a loop, and returns without waiting. If no loop has started,
+// f runs on a goroutine, with a nil Runner.
 func (ls *Loops) Go(f func(*Runner)) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()

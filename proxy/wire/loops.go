@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Loops run sessions. On Linux there is one event loop for each processor but one;
-// elsewhere there is none, and each session has a goroutine.
+// Loops run sessions. On Linux they are event loops, one fewer than processors and at
+// least one. Elsewhere there are none, and each session has a goroutine.
 type Loops struct {
 	config Config
 
@@ -23,14 +23,16 @@ type Loops struct {
 
 // A Config is what Loops need from whoever uses them. All of its fields must be set.
 type Config struct {
-	// Logger returns the log for errors of the kernel.
+	// Logger returns the log for errors that the kernel returns, such as on accept.
 	Logger func() *slog.Logger
-	// Defect logs a panic that belongs to no session.
+	// Defect logs the panic d, which belongs to no session. doing says what was being
+	// done, such as "accepting connections".
 	Defect func(d *Defect, doing string)
-	// Arriving counts the goroutines that accept connections, and the accepted
-	// connections. Whoever serves a connection calls Done once it has counted it.
+	// Arriving counts each accepted connection, and each goroutine that accepts
+	// connections. The function passed to Listener.Serve calls Arriving.Done once for
+	// its connection, after it has recorded that connection as a session or refused it.
 	Arriving *sync.WaitGroup
-	// Done is closed when no goroutine is to be kept for further sessions.
+	// Once Done is closed, no goroutine is kept for further sessions.
 	Done <-chan struct{}
 	// Now returns the time by which deadlines pass. It is time.Now except in tests.
 	Now func() time.Time
@@ -43,8 +45,9 @@ func NewLoops(c Config) *Loops {
 	return ls
 }
 
-// HeldTurns returns how many turns of the loops have taken longer than 100 ms. The other
-// sessions of the loop wait during such a turn.
+// HeldTurns returns how many turns of the loops have taken longer than 100 ms. A turn
+// is what a loop does from one wait to the next. The loop's other sessions wait
+// meanwhile.
 func (ls *Loops) HeldTurns() uint64 { return ls.turnsHeld.Load() }
 
 // guard calls f, which belongs to no session, and logs a panic of it.
@@ -78,7 +81,8 @@ type Session interface {
 
 // A Listener accepts connections at one address.
 type Listener struct {
-	// Sockets are what it listens on: more than one only if they were inherited.
+	// Sockets are the sockets that it accepts from. There may be several if they were
+	// inherited from another process.
 	Sockets []net.Listener
 
 	loops *Loops

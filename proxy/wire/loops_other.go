@@ -15,7 +15,8 @@ type loop struct{}
 
 func (*loop) close() {}
 
-// A Runner is what a session runs on in a loop.
+// A Runner would run a session in a loop. There are no loops here: every *Runner is
+// nil, and sessions run on goroutines.
 type Runner struct{}
 
 func (*Runner) BeforeRead()                         {}
@@ -39,7 +40,7 @@ func (ls *Loops) Listen(sockets ...net.Listener) (*Listener, error) {
 }
 
 // Serve begins to accept, and returns without waiting. Until the Listener is closed, it
-// calls open for each accepted connection, on a worker and with a nil Runner.
+// calls open for each accepted connection, on a goroutine and with a nil Runner.
 func (l *Listener) Serve(open func(*Runner, net.Conn)) {
 	l.open = open
 	for _, socket := range l.Sockets {
@@ -68,7 +69,7 @@ func (l *Listener) accept(socket net.Listener) (open bool) {
 	return true
 }
 
-// Go runs f on a worker, with a nil Runner, and returns without waiting.
+// Go runs f on a goroutine, with a nil Runner, and returns without waiting.
 func (ls *Loops) Go(f func(*Runner)) { ls.workers.do(func() { f(nil) }) }
 
 func (w *Watch) inLoop(func()) bool { return false }

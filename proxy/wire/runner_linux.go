@@ -6,9 +6,10 @@ import (
 	"iter"
 )
 
-// A Runner runs a session in a loop. It is a coroutine: the loop resumes it where it
-// waits, without the runtime's scheduler. For what would keep the loop's other sessions
-// waiting, it leaves the loop for a goroutine. A nil *Runner stands for a goroutine.
+// A Runner runs a session in a loop. It is a coroutine: when the session waits, the
+// Runner yields, and the loop resumes it there, without the runtime's scheduler. A
+// session leaves the loop for a goroutine while it does work that would keep the loop's
+// other sessions waiting. A nil *Runner means that the session runs on a goroutine.
 type Runner struct {
 	loop  *loop
 	work  func(*Runner)
@@ -99,9 +100,8 @@ func (r *Runner) runOffLoop() {
 // sends faster than it is read would otherwise keep the loop for ever.
 const maxReads = 16
 
-// BeforeRead must be called before each read of the session. When r has read more than
-// maxReads times in a turn, BeforeRead ends the turn, so that the loop serves other
-// sessions, and returns in a later turn.
+// BeforeRead must be called before each read of the session. After maxReads reads
+// without a wait, it lets the loop serve other sessions before it returns.
 func (r *Runner) BeforeRead() {
 	if r == nil {
 		return

@@ -7,8 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A SplicePipe moves octets from one plain socket to another within the kernel, which
-// costs less where nobody looks at them. It counts the octets that are in it.
+// A SplicePipe moves octets from one plain socket to another within the kernel
+// (splice(2)). That costs less than reading and writing them. It is for octets that
+// nobody looks at.
 type SplicePipe struct {
 	r, w int
 	n    int // octets in it

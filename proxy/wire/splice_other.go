@@ -4,8 +4,8 @@ package wire
 
 import "errors"
 
-// A SplicePipe moves octets within the kernel on Linux. Here there is none, and octets go
-// through memory.
+// A SplicePipe moves octets within the kernel, on Linux only. On this system none can
+// be made, and octets are read and written instead.
 type SplicePipe struct {
 	n int // octets in it
 }

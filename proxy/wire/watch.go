@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// A Watch watches the server's leg while the session waits for something else, so that
-// what the server says unasked, or its hanging up, ends that wait at once. In a loop the
-// kernel reports it. Otherwise a goroutine reads, and what it reads stays in the leg.
+// A Watch watches the server while the session waits for something else, so that the
+// wait ends at once if the server sends something unasked or hangs up. In a loop, the
+// kernel reports that. Otherwise a goroutine reads from the server, and what it has
+// read stays buffered in the leg.
 type Watch struct {
 	server  *Leg
 	fired   atomic.Bool
@@ -18,9 +19,9 @@ type Watch struct {
 	defect  *Defect // a panic of the read, which Stop repeats; valid once done
 }
 
-// StartWatch begins to watch server. When there is something to read or the connection has
-// ended, another goroutine or the loop calls wake, at most once. wake must not wait. Only
-// the Watch may read server until Stop.
+// StartWatch begins to watch server. When there is something to read or the connection
+// has ended, the loop or another goroutine calls wake, at most once. wake must not
+// wait. Until Stop returns, only the Watch may read server.
 func StartWatch(server *Leg, wake func()) *Watch {
 	w := &Watch{server: server, done: make(chan struct{})}
 	server.Prepare() // before the goroutine does, at the same time as somebody else
@@ -45,8 +46,9 @@ func (w *Watch) run(wake func()) {
 // about to be called.
 func (w *Watch) HasFired() bool { return w.fired.Load() }
 
-// Stop ends the watch. spoke reports whether the server has sent something or has hung up.
-// err is why reading ended; it is nil if that is not known.
+// Stop ends the watch. spoke reports whether the server has sent something or has hung
+// up. err is the error with which reading ended, such as io.EOF; nil if there was none.
+// In a loop it is always nil.
 func (w *Watch) Stop() (spoke bool, err error) {
 	if w.looped {
 		w.stopped = true
