@@ -67,7 +67,7 @@ func (r *Route) ours(err error) bool {
 
 // A ServerState is the state of one server of a route.
 type ServerState struct {
-	Route, Server string // as the configuration names them
+	Route, Server string // Route.Name, and the server's entry in Route.Servers
 	servers.State
 }
 

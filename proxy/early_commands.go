@@ -14,8 +14,13 @@ import (
 type EarlyCommands uint8
 
 const (
-	EarlyHeld  EarlyCommands = iota // the server gets each once it has answered everything before
-	EarlyShown                      // the server can see that the client does not wait
+	// With EarlyHeld the server gets such a command only after it has greeted and
+	// answered all commands before. It cannot see that the client did not wait.
+	EarlyHeld EarlyCommands = iota
+	// With EarlyShown the server can see that the client did not wait. If the client
+	// sends anything before the greeting, the server gets a NOOP. A group of commands
+	// is sent on as a group.
+	EarlyShown
 )
 
 var earlyCommands = []string{"hold", "show"}

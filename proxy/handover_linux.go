@@ -8,9 +8,9 @@ import (
 )
 
 // Sockets returns copies of the sockets that the proxy listens on and of those in
-// Inherited. The keys are the addresses as the routes name them. Another process that has
-// the copies as its Inherited listens on the same addresses. The caller closes the copies,
-// see CloseSockets. With an error there are none.
+// Inherited, by their entries in Route.Listen. Another process that sets them as its
+// Inherited listens on the same sockets. The caller closes the copies with
+// CloseSockets. If Sockets returns an error, there are no copies.
 func (p *Proxy) Sockets() (_ map[string][]*os.File, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

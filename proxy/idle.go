@@ -21,7 +21,7 @@ func (s *session) waitIdle(limit time.Time) bool {
 	return s.runner.Idle(s, s.client, s.server)
 }
 
-// ResumeOn continues the session on r after waitIdle.
+// ResumeOn continues the session, which waitIdle has left without a Runner, on r.
 func (s *session) ResumeOn(r *wire.Runner) {
 	s.runner = r
 	s.hold(func() {

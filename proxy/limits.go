@@ -16,8 +16,9 @@ func or[T int | time.Duration](v, def T) T {
 	return v
 }
 
-// DefaultLimits returns the limits that zero fields of Limits stand for. Its limits for
-// one address are zero, because their defaults depend on the address.
+// DefaultLimits returns the limits that zero fields of Limits stand for.
+// SessionsPerAddress, SessionsPerMinute, MessageSize and MessageRate are zero in the
+// result, because they have no fixed default.
 func DefaultLimits() Limits { return defaultLimits }
 
 var defaultLimits = Limits{

@@ -2,10 +2,11 @@ package proxy
 
 import "strings"
 
-// Would is what observed rules would have done in a session, by rule.
+// Would is what the rules of Route.Observed would have done in a session, by name of
+// the rule.
 type Would map[string]Departures
 
-// Departures are the changes that one rule would have made in a session.
+// Departures are the changes that one of these rules would have made in a session.
 type Departures struct {
 	Times int
 	// Line is the first line that the rule would have changed, without credentials. At most
@@ -30,7 +31,8 @@ func (w Would) Counts() map[string]int {
 // maxEvidence bounds the line that is kept for a rule, in octets.
 const maxEvidence = 200
 
-// Would counts a change that an observed rule would have made, and tells the observer.
+// Would counts a change that the observed rule named rule would have made to line, and
+// tells the observer. For each rule it keeps the first line that is not empty.
 func (h heard) Would(rule, line string) {
 	sum := &h.s.sum
 	if sum.would == nil {

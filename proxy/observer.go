@@ -20,15 +20,15 @@ type Observer interface {
 	// Defect reports a panic that ended a session or a health check.
 	Defect()
 	// Recognised reports a product that was recognised as the client or the server of a
-	// session, by the name of its set of rules. It is called at the session's end.
+	// session. product is the name of its set of rules, and by is what the product was
+	// recognised by. Recognised is called at the session's end.
 	Recognised(product string, by vocabulary.Sign)
 	// LimitMet reports a limit that a client has exceeded in its session.
 	LimitMet(limit vocabulary.Limit)
-	// Refused reports a connection that got no session. The reason is "sessions",
-	// "sessions-per-address", "sessions-per-minute", "proxy-header", "draining",
-	// "destination" or "clients". Two clients did get a session before they were refused:
-	// one that began with a PROXY header although it may not ("proxy-header"), and one
-	// that XCLIENT has named and that is not served or exceeds a limit of sessions.
+	// Refused reports a connection that got no session, and why. Two clients did get a
+	// session before they were refused: one that begins with a PROXY header of version
+	// 2 and is not in Route.ProxyFrom ("proxy-header"), and one that was named by
+	// XCLIENT and is not served ("clients") or exceeds a limit of sessions.
 	Refused(reason vocabulary.Rejection)
 
 	// Command reports a command of the client, by its verb in lower case, or "other".
@@ -67,9 +67,10 @@ type Observer interface {
 	TLS(side vocabulary.Side, version, suite string)
 	// TLSFailed reports a handshake that failed. reason is one of tlspolicy.Reasons.
 	TLSFailed(side vocabulary.Side, reason string)
-	// Authenticated reports the outcome of an AUTH exchange on one side. The client's
-	// exchange may be with the server or with us. The exchange with the server may be the
-	// client's or ours.
+	// Authenticated reports the outcome of an AUTH exchange by the mechanism m. If side
+	// is vocabulary.SideClient, it is an exchange of the client, with the server or
+	// with us. If side is vocabulary.SideServer, it is an exchange with the server, by
+	// the client or by us.
 	Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome)
 }
 
@@ -107,7 +108,7 @@ type Ending struct {
 	Server               string         // the server as in Route.Servers; "": none has greeted
 	Hello                string         // the last EHLO or HELO that the server got
 	Messages             int            // how many messages were accepted
-	Octets               int64          // the size of all messages
+	Octets               int64          // the size of all messages, accepted or not
 	Rules                map[string]int // how often each rule acted
 	Would                Would          // what observed rules would have done; nil: nothing
 	ClientTLS, ServerTLS string         // the TLS versions; "": in clear
@@ -117,11 +118,13 @@ type Ending struct {
 	ClientAuth, ServerAuth vocabulary.Mechanism
 	Products               []rewrite.Product // the products that were recognised
 
-	// Refused is the refusal that decided the outcome. If there is none, it is the refusal
-	// of a recipient whose message other recipients got.
+	// If Outcome.Failed is true, Refused is the last refusal after which the client did
+	// not succeed. If there is none, or the session did not fail, Refused is the
+	// refusal of a recipient whose message other recipients got, if there is one.
 	Refused Refusal
-	// While is what was being done at the end. It is "" if the client ended the session in
-	// an orderly way, and something was refused before.
+	// While is what the session was doing at the end, such as "waiting for a command".
+	// It is "" if Outcome is OutcomeRefused and the client ended the session in an
+	// orderly way.
 	While  string
 	Err    string // what went wrong; "": nothing
 	Lasted time.Duration

@@ -25,7 +25,8 @@ func (s *session) offLoop() (back func()) {
 	}
 }
 
-// Legs returns the session's legs, for the loop. Either may be nil.
+// Legs returns the session's legs to client and server, for the loop. Either may be
+// nil.
 func (s *session) Legs() (client, server *wire.Leg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

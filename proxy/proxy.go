@@ -36,8 +36,9 @@ import (
 // safe for concurrent use.
 type Proxy struct {
 	Logger *slog.Logger // nil: slog.Default
-	// Inherited are the listening sockets that we were handed, by name. Route.Listen has
-	// the name in place of an address.
+	// Inherited are the listening sockets that another process has handed to us. The
+	// key is the entry of Route.Listen that stands for the sockets: an address or any
+	// other name.
 	Inherited map[string][]*os.File
 
 	applying sync.Mutex // held by Apply, which may wait for names and files
@@ -72,8 +73,9 @@ type Proxy struct {
 	id atomic.Uint64
 }
 
-// TurnsHeld returns how many turns of the loops have taken more than 100 ms. During such a
-// turn the other sessions of the loop wait. The result is 0 where there are no loops.
+// TurnsHeld returns how many turns of the loops have taken more than 100 ms. A turn is
+// what a loop does from one wait to the next. The loop's other sessions wait meanwhile.
+// The result is 0 where there are no loops.
 func (p *Proxy) TurnsHeld() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -271,13 +273,13 @@ func (p *Proxy) replace(wanted map[string]*running, opened map[string]*listener)
 	return left
 }
 
-// Addr returns the address at which the proxy listens for address, an address of a route
-// as its Listen has it; nil if it does not listen there. If the port in address is 0, the
-// result has the real port.
-func (p *Proxy) Addr(address string) net.Addr {
+// Addr returns the address that the proxy listens on for entry, an entry of
+// Route.Listen. It returns nil if the proxy does not listen for entry. If the port in
+// entry is 0, the result has the real port.
+func (p *Proxy) Addr(entry string) net.Addr {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l := p.listeners[address]; l != nil {
+	if l := p.listeners[entry]; l != nil {
 		return l.Sockets[0].Addr()
 	}
 	return nil

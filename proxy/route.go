@@ -16,13 +16,20 @@ import (
 // A Route says where we listen, which servers are behind us, and what we do in between. The
 // zero value of every field but Name, Listen and Servers is usable.
 type Route struct {
-	Name    string         // unique; the label in metrics and log
-	Listen  []string       // each is host:port, or unix: and the path of a socket
-	Servers []string       // in the same form; a session tries them until one greets
-	Rules   *rewrite.Rules // nil: none
+	Name string // unique; the label in metrics and log
 
-	// Observed rules never act. What they would do is reported: see [rewrite.Policy].
-	Observed *rewrite.Rules // nil: none
+	// Listen has the addresses to listen on: host:port, unix: and the path of a socket,
+	// or a key of Proxy.Inherited.
+	Listen []string
+	// Servers has the addresses of the servers: host:port, or unix: and the path of a
+	// socket. A session tries them until one greets. Instead, OriginalDestination may
+	// be the only entry.
+	Servers []string
+
+	Rules *rewrite.Rules // nil: none
+	// Observed rules never act. What they would do is reported in Ending.Would, and to
+	// Observer if that is a WouldObserver. Nil: there are none.
+	Observed *rewrite.Rules
 
 	Balance    servers.Balance // which server is tried first
 	Health     Health          // the zero value: there are no health checks
@@ -35,8 +42,10 @@ type Route struct {
 	Destinations []netip.Prefix
 	Source       Source // the address from which servers are dialled
 
-	// Clients are the networks whose clients are served. Other clients get 554 in place of
-	// the greeting. Nil: all clients are served. [session.mayCome] lists the exceptions.
+	// Clients are the networks whose clients are served. Other clients get 554 in place
+	// of the greeting. If Clients is empty, all are served. These are always served:
+	// clients in XCLIENTFrom, clients of a Unix domain socket, and a balancer that
+	// connects for itself, whose PROXY header has no client address.
 	Clients []netip.Prefix
 
 	ClientTLS ClientTLS
@@ -68,19 +77,21 @@ type Route struct {
 
 	Observer Observer // may be nil
 
-	// Dialogue returns the listener of a session that begins. If it returns nil, nobody
-	// listens, and the session costs nothing more. Dialogue may be nil. It is called like
-	// the methods of Observer.
+	// Dialogue returns the listener of the session that b describes. If Dialogue is nil
+	// or returns nil, the session has no listener. As with the methods of Observer,
+	// many goroutines call Dialogue at the same time, and it must not block.
 	Dialogue func(b Beginning) DialogueListener
-	// Ended reports the end of a session without a listener. It may be nil. It is called
-	// like the methods of Observer.
+	// Ended reports the end of a session that has no DialogueListener. Ended may be
+	// nil. Many goroutines call it at the same time, and it must not block.
 	Ended func(b Beginning, e Ending)
 }
 
 // ClientTLS is TLS between the client and us.
 type ClientTLS struct {
-	Mode     rewrite.ClientTLS
-	Acceptor Acceptor // for offer, require and implicit
+	Mode rewrite.ClientTLS
+	// Acceptor must be set if Mode is ClientTLSOffer, ClientTLSRequire or
+	// ClientTLSImplicit. Otherwise it may be nil.
+	Acceptor Acceptor
 }
 
 // ServerTLS is TLS between us and the server.
@@ -139,17 +150,27 @@ const DefaultListenMode fs.FileMode = 0o660
 // Limits bound what one peer can make us hold. Zero means the default, except where a field
 // says otherwise: see [DefaultLimits].
 type Limits struct {
-	Sessions           int // at once on this route
-	SessionsPerAddress int // at once from one IPv4 address or IPv6 /64; 50, loopback: no limit
+	Sessions int // sessions of the route at once
+	// SessionsPerAddress is how many sessions an IPv4 address or IPv6 /64 may have at
+	// once. Zero: 50, but no limit for loopback addresses.
+	SessionsPerAddress int
 	CommandLine        int // octets of a command line with its CRLF
-	ReplyLine          int // octets of a reply line with its CRLF; after 334 as for SASLLine
-	ReplyLines         int // lines of one reply
-	SASLLine           int // octets of a line of an AUTH exchange with its CRLF
-	Errors             int // lines of one session that were no commands, before 421
-	Idle               int // commands in a row outside of a transaction, before 421
-	Recipients         int // of one transaction
-	Messages           int // of one session
-	SessionsPerMinute  int // begun from one address or /64; 600, but no limit for loopback
+	// ReplyLine is how many octets a reply line with its CRLF may have. For a line of a
+	// 334 reply the limit is SASLLine, if that is larger.
+	ReplyLine  int
+	ReplyLines int // lines of one reply
+	SASLLine   int // octets of a line of an AUTH exchange with its CRLF
+	// Errors is how many lines of a session may be no commands. The next such line gets
+	// 421, and the session ends.
+	Errors int
+	// Idle is how many commands outside of a transaction may come before a message or
+	// between two messages. The next such command gets 421, and the session ends.
+	Idle       int
+	Recipients int // recipients of one transaction
+	Messages   int // messages of one session
+	// SessionsPerMinute is how many sessions an IPv4 address or IPv6 /64 may begin in a
+	// minute. Zero: 600, but no limit for loopback addresses.
+	SessionsPerMinute int
 
 	MessageSize int64 // octets of one message; zero: whatever the server accepts
 	// MessageRate is the lowest rate of a message after its first minute, in octets a
@@ -168,5 +189,5 @@ type Timeouts struct {
 	Reply    time.Duration // the server's reply
 	Data     time.Duration // each block of a message
 	DataEnd  time.Duration // the reply to the end of a message
-	Session  time.Duration // the whole session; it limits waits for the client
+	Session  time.Duration // the whole session: no wait for the client lasts beyond it
 }

@@ -2,10 +2,11 @@ package proxy
 
 import "net"
 
-// Serve serves the client at the other end of conn by the route r, and returns when the
-// session has ended. It is for a conn that is no socket, such as an end of [net.Pipe]. If
-// the proxy has stopped, Serve closes conn and returns at once. r need not be a route of
-// Apply, and its Listen is ignored. Limits, Drain and Close apply as to any other session.
+// Serve runs a session of the route r with the client at the other end of conn, and
+// returns when the session has ended. It is for a conn that is no socket, such as an
+// end of [net.Pipe]. If the proxy has stopped, Serve closes conn and returns at once. r
+// need not have been passed to Apply, and r.Listen is ignored. Limits, Drain and Close
+// apply as to any other session.
 func (p *Proxy) Serve(conn net.Conn, r *Route) {
 	p.mu.Lock()
 	p.prepare()

@@ -12,10 +12,10 @@ import (
 // A Source is the address from which servers are dialled. With the zero value the system
 // chooses it.
 type Source struct {
-	// Client makes us dial from the client's own address. The process needs CAP_NET_ADMIN,
-	// and what the server sends to that address must be routed to this machine. A server of
-	// the other family (IPv4, IPv6) cannot be dialled from that address. It is not dialled
-	// from an address of ours instead, which it may trust.
+	// Client makes us dial from the client's own address. The process needs
+	// CAP_NET_ADMIN, and what the server sends to that address must be routed to this
+	// machine. If the client and the server are of different families (IPv4, IPv6), the
+	// server is not dialled: it might trust an address of ours.
 	Client  bool
 	Address netip.Addr // an address of this machine
 }
