@@ -118,7 +118,7 @@ type at gopacket.CaptureInfo
 
 func (a at) GetCaptureInfo() gopacket.CaptureInfo { return gopacket.CaptureInfo(a) }
 
-// New is called by the assembler for a new connection.
+// New returns the stream of a new connection. The assembler calls it.
 func (c *capture) New(network, transport gopacket.Flow, _ *layers.TCP, _ reassembly.AssemblerContext) reassembly.Stream {
 	c.connections++
 	from := func(address, port gopacket.Endpoint) string { return net.JoinHostPort(address.String(), port.String()) }
@@ -143,7 +143,8 @@ func (s *stream) Accept(_ *layers.TCP, _ gopacket.CaptureInfo, _ reassembly.TCPF
 	return true
 }
 
-// ReassembledSG takes octets of one side, in order.
+// ReassembledSG takes the next octets of one direction of the connection. If packets
+// before them were not captured, the rest of the connection is ignored.
 func (s *stream) ReassembledSG(sg reassembly.ScatterGather, _ reassembly.AssemblerContext) {
 	if s.useless || s.capture.err != nil {
 		return
@@ -172,7 +173,8 @@ func (s *stream) hold() {
 	s.capture.held += s.held - before
 }
 
-// ReassemblyComplete is called at the end of a connection. It ends the dialogue.
+// ReassemblyComplete ends the dialogue at the end of the connection. It always returns
+// true, which has the assembler forget the connection.
 func (s *stream) ReassemblyComplete(reassembly.AssemblerContext) bool {
 	c := s.capture
 	c.connections--

@@ -24,29 +24,37 @@ import (
 type Dialogue struct {
 	transcript.File
 	Source Source
-	Name   string // for people: which dialogue of the file it is, or the line at which it begins; "" for a transcript
-	Places []int  // the line of the file, from 1 on, of each line of the dialogue; nil for a transcript or a capture
 
-	// Texts are the messages whose text is in the file, by the index of their event in
-	// the dialogue. They are in wire format, including the line that ends the message.
+	// Name tells people which dialogue of the file it is. In a capture it is "CLIENT to
+	// SERVER", with addresses. It is "" for a transcript. In other files it is "line
+	// N", at which the dialogue begins.
+	Name string
+
+	// Places has, for each element of File.Dialogue, the number of its line in the
+	// file, counted from 1. It is nil for a transcript and for a capture.
+	Places []int
+
+	// Texts are the messages whose text is in the file. The key is the index in
+	// File.Dialogue of the event that stands for the message, "message N bytes". The
+	// value is in wire format, and includes the line "." that ends the message.
 	Texts map[int]string
 
-	// InTLS reports that, after the greeting, the dialogue is what was said inside TLS.
-	// What was said in clear before is omitted.
+	// InTLS reports that the dialogue is what was said inside TLS. Of what was said in
+	// clear before, it has only the greeting.
 	InTLS bool
-	// Greeted reports that the file has the greeting. Otherwise one made here stands in
-	// its place.
+	// Greeted reports that the file has the server's greeting. If it has none, Read
+	// adds one.
 	Greeted bool
 	// Cut reports that the dialogue is too long and its rest was omitted.
 	Cut bool
 }
 
-// A Source is the kind of a file, or of a part of a file.
+// A Source is the program or the format that a dialogue is from.
 type Source string
 
 // The sources.
 const (
-	Transcript Source = "transcript" // or a recording
+	Transcript Source = "transcript" // a transcript or a recording of smtpshim
 	Swaks      Source = "swaks"
 	Curl       Source = "curl"
 	Msmtp      Source = "msmtp"
@@ -76,11 +84,11 @@ var ErrNone = errors.New("no dialogue was found; there may be a transcript or a 
 	"msmtp -d, sendmail -v, Python's smtplib or JavaMail (mail.debug), a log of Postfix (debug_peer_list), Exim (-v), Exchange (protocol log) or IIS (W3C), " +
 	"or a capture (pcap, pcapng) of sessions in clear")
 
-// Read reads the file r, which may be compressed with gzip, and calls then with each
-// dialogue in it, in the order in which the dialogues end. If then returns an error, Read
-// stops and returns it. name is the name of the file, for errors. The error wraps ErrNone
-// if the file has no dialogue.
-func Read(name string, r io.Reader, then func(*Dialogue) error) error {
+// Read reads the file r, which may be compressed with gzip, and calls handle with each
+// dialogue in it, in the order in which the dialogues end. If handle returns an error,
+// Read stops and returns it. name is the name of the file, for errors. The error wraps
+// ErrNone if the file has no dialogue.
+func Read(name string, r io.Reader, handle func(*Dialogue) error) error {
 	in := bufio.NewReaderSize(r, 64<<10)
 	if start, _ := in.Peek(2); bytes.Equal(start, []byte{0x1f, 0x8b}) {
 		unpacked, err := gzip.NewReader(in)
@@ -92,7 +100,7 @@ func Read(name string, r io.Reader, then func(*Dialogue) error) error {
 	found := 0
 	count := func(d *Dialogue) error {
 		found++
-		return then(d)
+		return handle(d)
 	}
 	start, err := in.Peek(4)
 	if err != nil && err != io.EOF {
@@ -102,7 +110,7 @@ func Read(name string, r io.Reader, then func(*Dialogue) error) error {
 	case isCapture(start):
 		err = readCapture(in, count)
 	case isTranscript(in):
-		return readTranscript(name, in, then)
+		return readTranscript(name, in, handle)
 	default:
 		err = readLines(in, count)
 	}
