@@ -1,10 +1,12 @@
-// Package evidence collects what observed rules would have done: for each route and rule
-// how often, for which clients and servers, and an example. Its memory is bounded: it
-// counts a limited number of clients and names a few.
+// Package evidence collects what observed rules would have done. An observed rule is on
+// trial: what it would change is reported, and nothing is changed. For each route and
+// rule the evidence is how often the rule would have acted, for which clients and
+// servers, and an example. Its memory is bounded: it counts a limited number of clients
+// and names a few.
 //
-// It is told of sessions when they end, and gets no credentials and no text of messages.
-// The example is a line as a peer said it and may otherwise contain anything that a peer
-// can say. Callers that show it must quote it.
+// A [Book] is told of sessions when they end, and gets no credentials and no text of
+// messages. The example is a line as a peer said it and may otherwise contain anything
+// that a peer can say. Callers that show it must quote it.
 package evidence
 
 import (
@@ -19,11 +21,10 @@ import (
 
 // The limits for one route, and for one rule on it.
 const (
-	// MostClients is the largest number of clients that are distinguished. If there are
-	// more, the count stays at it.
+	// MostClients is the largest number of clients that are counted. If there are more,
+	// the count stays at MostClients.
 	MostClients = 1000
-	// MostNamed is the largest number of clients, and of servers, that are named for a
-	// rule.
+	// MostNamed is the largest length of Rule.Named, and of Rule.Servers.
 	MostNamed = 20
 	mostRules = 256
 )
@@ -33,21 +34,24 @@ type Route struct {
 	Name     string    `json:"route"`
 	Since    time.Time `json:"since"`
 	Sessions int       `json:"sessions"`         // sessions that have ended
-	Failed   int       `json:"failed,omitempty"` // sessions that have failed
+	Failed   int       `json:"failed,omitempty"` // those of Sessions that have failed
 	Clients  int       `json:"clients"`          // number of different clients, at most MostClients
 	Rules    []Rule    `json:"rules"`            // rules that would have acted, those with most clients first
 }
 
-// A Rule is the evidence about a rule that would have acted.
+// A Rule is the evidence about an observed rule that would have acted.
 type Rule struct {
 	Name     string   `json:"rule"`
-	Times    int      `json:"times"`
-	Sessions int      `json:"sessions"`
-	Failed   int      `json:"failed,omitempty"` // sessions that have failed
+	Times    int      `json:"times"`            // changes that it would have made
+	Sessions int      `json:"sessions"`         // sessions in which it would have acted
+	Failed   int      `json:"failed,omitempty"` // those of Sessions that have failed
 	Clients  int      `json:"clients"`          // number of different clients, at most MostClients
 	Named    []string `json:"named"`            // the first clients, at most MostNamed
 	Servers  []string `json:"servers,omitempty"`
-	Line     string   `json:"line,omitempty"` // the first that would have been changed; "": of a message, or not to be told
+
+	// Line is the first line that the rule would have changed. Lines of messages, and
+	// lines that may contain a secret, are left out; "": there was no other line.
+	Line string `json:"line,omitempty"`
 }
 
 // A Book collects the evidence of all routes with observed rules. Its methods are safe
@@ -71,8 +75,8 @@ type rule struct {
 	line                    string
 }
 
-// Observe sets the routes that have observed rules: those called names. It keeps the
-// evidence of these routes and drops that of all others.
+// Observe sets the routes whose evidence b collects: those with the given names. It
+// keeps the evidence of these routes and drops that of all others.
 func (b *Book) Observe(names ...string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -86,7 +90,7 @@ func (b *Book) Observe(names ...string) {
 }
 
 // Ended adds the evidence of a session that has ended, by its beginning s and its ending
-// e. It ignores sessions of routes without observed rules.
+// e. It ignores sessions of routes that were not given to Observe.
 func (b *Book) Ended(s proxy.Beginning, e proxy.Ending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -145,7 +149,8 @@ func withName(list []string, name string) []string {
 	return append(list, name)
 }
 
-// Routes returns the evidence so far, one Route for each name of Observe, sorted by name.
+// Routes returns the evidence so far, one Route for each name given to Observe, sorted
+// by name.
 func (b *Book) Routes() []Route {
 	b.mu.Lock()
 	defer b.mu.Unlock()
