@@ -95,9 +95,9 @@ var general = []refusal{
 var outdated = Meaning{"the Exchange server that sends is out of date, and is throttled or blocked", "update that server"}
 
 // Explain returns what a server's refusal means and what to do about it. code is the
-// reply's code and text its text after the code. If code is 0, which means not known, the
-// enhanced status code at the beginning of text decides. ok is false if the refusal is not
-// known.
+// reply's code, or 0 if it is not known. text is what follows the code. If code is 0,
+// Explain goes by the enhanced status code at the beginning of text. ok is false if the
+// refusal is not known.
 func Explain(code int, text string) (m Meaning, ok bool) {
 	if m, ok = find(refusals, code, text); ok {
 		return m, ok
@@ -105,9 +105,9 @@ func Explain(code int, text string) (m Meaning, ok bool) {
 	return Generally(code, text)
 }
 
-// Generally returns what an RFC says about a refusal by any server, with code and text as
-// for Explain. ok is false if no RFC explains it. It is for unknown servers; the text of
-// the reply may say more.
+// Generally returns what an RFC says about a refusal. code and text are as for Explain.
+// ok is false if no RFC explains the refusal. Generally does not assume one of the
+// large providers, so it is for servers of which nothing is known.
 func Generally(code int, text string) (m Meaning, ok bool) { return find(general, code, text) }
 
 func find(list []refusal, code int, text string) (m Meaning, ok bool) {
