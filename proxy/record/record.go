@@ -1,8 +1,9 @@
 // Package record writes the dialogues of sessions to files, as transcripts that can be
 // played again, and limits the disk space that they take.
 //
-// One goroutine writes, after the end of a session, and never delays mail. A recording
-// that the disk does not take in time, or not at all, is lost and counted.
+// One goroutine writes each recording after the end of its session, and never delays
+// mail. If the disk is too slow, or refuses a recording, the recording is lost, and the
+// function given to [Start] is told.
 package record
 
 import (
@@ -35,16 +36,17 @@ type Route struct {
 
 	Keep   int           // largest number of files; 0: no limit
 	Age    time.Duration // how long a file is kept; 0: for ever
-	Octets int64         // largest number of octets in all files of the route
+	Octets int64         // largest number of octets in all files; must be positive
 
-	// What is needed to play a recording; see transcript.File. The client's address is
-	// added to Settings for each session.
+	// Rules, Options and Settings are written to each recording, because they are
+	// needed to play it: see transcript.File. Each also gets the client's address, in
+	// Settings.
 	Rules    []string
 	Options  map[string]map[string]any
 	Settings map[string]string
 }
 
-// Check returns an error if r.Dir is no directory in which files can be created. It
+// Check returns an error if r.Dir is not a directory in which files can be created. It
 // creates a file there and removes it.
 func (r *Route) Check() error {
 	info, err := os.Stat(r.Dir)
@@ -119,18 +121,19 @@ type recording struct {
 	entry *journal.Entry
 }
 
-// Start returns a new Writer. For each recording it calls told with the name of the route,
-// and with nil if the recording was written or the reason for which it was lost. told is
-// called concurrently, on the path of mail.
-func Start(told func(route string, err error)) *Writer {
-	w := &Writer{told: told, ended: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+// Start returns a new Writer. For each recording, the Writer calls report with the name
+// of the route. err is nil if the recording was written, and otherwise says why it was
+// lost. report may be called concurrently, and must return at once, because sessions
+// may wait for it.
+func Start(report func(route string, err error)) *Writer {
+	w := &Writer{told: report, ended: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		closing: make(chan struct{}), closed: make(chan struct{}), bounds: map[place]*Route{}}
 	go w.run()
 	return w
 }
 
-// Close writes the recordings that wait, for at most five seconds, and closes the writer.
-// Recordings of sessions that end later are lost.
+// Close closes the writer. It waits, for at most five seconds, until the recordings of
+// sessions that have ended are written. Recordings of sessions that end later are lost.
 func (w *Writer) Close() {
 	w.mu.Lock()
 	if !w.over {
@@ -146,7 +149,7 @@ func (w *Writer) Close() {
 	}
 }
 
-// Tend makes the writer keep the files of r within the limits of r from now on, including
+// Tend has the writer keep the files of r within the limits of r from now on, including
 // the files of earlier runs. Call it again when the limits change.
 func (w *Writer) Tend(r *Route) {
 	w.mu.Lock()
@@ -163,13 +166,14 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// Dialogue returns a listener that records a session of r that begins, b. It returns nil
-// if r excludes the session's client from recording.
-func (w *Writer) Dialogue(r *Route, b proxy.Beginning) proxy.DialogueListener {
-	if !r.wants(b.Client) {
+// Dialogue returns a listener for a session of the route r, whose beginning is given.
+// At the end of the session the listener has w write the recording, if r asks for it.
+// Dialogue returns nil if r.Clients excludes the client.
+func (w *Writer) Dialogue(r *Route, beginning proxy.Beginning) proxy.DialogueListener {
+	if !r.wants(beginning.Client) {
 		return nil
 	}
-	return journal.Collect(b, func(e *journal.Entry) {
+	return journal.Collect(beginning, func(e *journal.Entry) {
 		if r.asked(e) {
 			w.take(recording{r, e})
 		}
