@@ -14,15 +14,16 @@ import (
 	"time"
 )
 
-// A ClientLeg is the TLS wanted between clients and us.
+// A ClientLeg says which TLS is wanted between clients and us.
 type ClientLeg struct {
 	Protocol
 	Store *Store // our certificates
 
-	// ClientRoots are the authorities of clients' certificates. If it is nil, clients are
-	// not asked for a certificate. A certificate that a client shows must be valid.
-	// RequireCertificate refuses clients that show none. A public port should not ask:
-	// servers that deliver there show certificates from unknown authorities.
+	// ClientRoots are the authorities that sign clients' certificates. If it is nil,
+	// clients are not asked for a certificate. Otherwise a certificate that a client
+	// shows must be valid. If RequireCertificate is true, clients that show none are
+	// refused. On a public port ClientRoots should be nil: servers that deliver there
+	// show certificates from other authorities.
 	ClientRoots        *Roots
 	RequireCertificate bool
 }

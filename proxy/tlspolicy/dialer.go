@@ -24,7 +24,7 @@ const (
 	Opportunistic                     // not at all, because any encryption is better than none (RFC 7435)
 )
 
-// A ServerLeg is the TLS wanted between us and servers.
+// A ServerLeg says which TLS is wanted between us and servers.
 type ServerLeg struct {
 	// Protocol limits versions and suites. For an opportunistic leg it allows all that Go
 	// supports, from TLS 1.0 on, other than what its Minimum, Maximum and Ciphers
@@ -34,10 +34,14 @@ type ServerLeg struct {
 
 	KeyExchange KeyExchange
 
-	ServerName string // the name to ask for, which the certificate must have; "": that of the server
+	// ServerName is the name to send in the ClientHello (SNI), which the server's
+	// certificate must have. If it is "", it is the name given to Config or Handshake.
+	ServerName string
 	Roots      *Roots // nil: the system's
-	Pins       []Pin  // the certificate must be one of these; authority, name and dates then do not matter
-	Store      *Store // our certificates, for servers that ask for one; nil: none
+	// Pins are the fingerprints of the certificates that the server may have. With
+	// pins, authority, name and dates of the certificate do not matter. nil: no pins.
+	Pins  []Pin
+	Store *Store // our certificates, for servers that ask for one; nil: none
 }
 
 // A Dialer is our side of TLS with servers. It is safe for concurrent use.

@@ -20,8 +20,9 @@ type Error struct {
 	Text   string // what was seen and what would have been right, for a log
 	Err    error  // the error of crypto/tls or crypto/x509; may be nil
 
-	// Hybrid reports that the server did not answer a hello of ours that offers ML-KEM.
-	// [Dialer.HandshakeClassic] on a fresh connection may succeed.
+	// Hybrid reports that the server hung up, was silent or sent an alert after a
+	// ClientHello of ours with ML-KEM. [Dialer.HandshakeClassic] on a fresh connection
+	// may succeed. Hybrid is only set with [AutoKeyExchange].
 	Hybrid bool
 	// Silent reports that the client hung up before its hello, as health checks of load
 	// balancers do.
@@ -89,8 +90,9 @@ func classify(err error, peer string) *Error {
 	return said(err)
 }
 
-// HungUp reports whether err means that the peer has closed the connection between two
-// messages.
+// HungUp reports whether err means that the peer has reset the connection, or has
+// closed it between two messages (io.EOF). It is false for a close within a message
+// (io.ErrUnexpectedEOF).
 func HungUp(err error) bool {
 	return errors.Is(err, io.EOF) || slices.ContainsFunc(hungUp, func(want error) bool { return errors.Is(err, want) })
 }

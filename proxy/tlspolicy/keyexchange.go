@@ -6,17 +6,21 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// KeyExchange says which key shares our hello to a server offers.
+// KeyExchange says whether our ClientHello to a server offers ML-KEM.
 //
-// With a key share of X25519MLKEM768 the hello has about 1,480 octets, more than one TCP
-// segment. Some servers, and firewalls before them, hang up on such a hello or never
-// answer it (openssl/openssl#27557, golang/go#81199).
+// With ML-KEM, a key share of X25519MLKEM768, the hello has about 1,480 octets, more
+// than one TCP segment. Some servers, and firewalls before them, hang up on such a
+// hello or never answer it (openssl/openssl#27557, golang/go#81199). ML-KEM is never
+// offered if an obsolete version or a weak suite is allowed.
 type KeyExchange uint8
 
 const (
-	AutoKeyExchange    KeyExchange = iota // with ML-KEM; see [Error.Hybrid]
-	HybridKeyExchange                     // with ML-KEM in any case
-	ClassicKeyExchange                    // without ML-KEM: the hello is one segment
+	// AutoKeyExchange offers ML-KEM. [Error.Hybrid] tells the caller to try without it.
+	AutoKeyExchange KeyExchange = iota
+	// HybridKeyExchange offers ML-KEM. [Error.Hybrid] is never set.
+	HybridKeyExchange
+	// ClassicKeyExchange does not offer ML-KEM: the hello is one segment.
+	ClassicKeyExchange
 )
 
 var keyExchangeNames = [...]string{"", "hybrid", "classic"}
@@ -54,7 +58,8 @@ func stopsAtHello(conn *tls.Conn, e *Error) bool {
 	return e.Reason == "closed" || e.Reason == "timeout" || alerted && e.Reason != "version"
 }
 
-// KeyExchange returns a text for people that says which key shares our ClientHello offers.
+// KeyExchange returns a text for people that says whether our ClientHello offers
+// ML-KEM.
 func (d *Dialer) KeyExchange() string {
 	switch {
 	case !offersMLKEM(d.Config("")):

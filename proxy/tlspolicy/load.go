@@ -18,9 +18,10 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// A Source names the files with a certificate, its chain and its key: two PEM files; one
-// PEM file with both, if Key is empty; or a PKCS#12 file, and a file with its password in
-// the first line. Without that file the password is empty.
+// A Source names the files with a certificate, its chain and its key. Certificate and
+// Key are PEM files; if Key is empty, the key is in Certificate too. Instead of these,
+// PKCS12 is a PKCS#12 file. The first line of PasswordFile is its password; if
+// PasswordFile is empty, the password is empty.
 type Source struct {
 	Certificate, Key     string
 	PKCS12, PasswordFile string

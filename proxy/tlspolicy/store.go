@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// A Store holds our certificates with their keys, and follows changes of their files:
-// Refresh looks at them if the last look was at least five seconds ago. A changed file
-// that is valid is used from then on. A changed file that is not valid has no effect.
-// Open sessions are not affected. A Store is safe for concurrent use. Handshakes use what
-// was read and never wait for a file.
+// A Store holds our certificates with their keys. Refresh follows changes of their
+// files: it looks at them if the last look was at least five seconds ago. A changed
+// file that is valid is used from then on. A changed file that is not valid has no
+// effect. Open sessions are not affected. Handshakes use what was read and never wait
+// for a file. A Store is safe for concurrent use.
 type Store struct {
 	// Reloaded, if not nil, is called when files have changed: with nil if they are now
 	// used, or with an error if they are not valid and the old ones stay in use. The same
@@ -170,8 +170,8 @@ func unchanged(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-// Infos returns the content of each certificate in use, in the order of the sources of
-// NewStore.
+// Infos calls Refresh and returns the content of each certificate in use, in the order
+// of the sources given to NewStore.
 func (s *Store) Infos() []Info {
 	s.Refresh()
 	var infos []Info
@@ -184,7 +184,7 @@ func (s *Store) Infos() []Info {
 // A Failure is a certificate whose changed files are not valid, so that the old
 // certificate stays in use.
 type Failure struct {
-	File string    // of the certificate
+	File string    // the file of the certificate
 	At   time.Time // when that was detected
 	Err  string    // what is wrong with the files
 }
@@ -201,9 +201,9 @@ func (s *Store) Failures() []Failure {
 	return list
 }
 
-// Warnings returns what is wrong at the time now with the certificates in use, one text
-// for each fault: their dates, their chains, their weaknesses, and changed files that are
-// not valid.
+// Warnings calls Refresh and returns what is wrong at the time now with the
+// certificates in use, one text for each fault. Faults are in dates, chains, weak keys
+// and signatures, and in changed files that are not valid.
 func (s *Store) Warnings(now time.Time) []string {
 	s.Refresh()
 	var texts []string

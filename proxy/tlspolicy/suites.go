@@ -125,13 +125,17 @@ func Suites() []string {
 }
 
 // Ciphers says which suites of TLS 1.2 and before are used. All suites of TLS 1.3 are
-// good and cannot be chosen. The zero value is modern.
+// good and cannot be chosen. Ciphers are one of these:
 //
-// Modern are suites with forward secrecy and authenticated encryption: ECDHE with AES-GCM
-// or ChaCha20. Legacy also has those with ECDHE and CBC. Allowances add to both: a suite
-// is used if all its weaknesses are allowed, and suites with ECDHE and CBC if TLS 1.0 or
-// 1.1 is allowed. A list of suites is exactly that list, without those that are not
-// allowed with the peer.
+//   - modern, the zero value: suites with forward secrecy and authenticated encryption,
+//     which are ECDHE with AES-GCM or ChaCha20
+//   - legacy: also suites with ECDHE and CBC
+//   - a list of suites
+//
+// An [Allowance] adds to modern and legacy: the suites whose weaknesses are all
+// allowed, and the suites with ECDHE and CBC if TLS 1.0 or 1.1 is allowed. It adds
+// nothing to a list. A suite in a list that has a weakness is used only with peers with
+// which the weakness is allowed.
 type Ciphers struct {
 	word string
 	list []uint16

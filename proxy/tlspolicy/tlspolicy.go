@@ -35,18 +35,19 @@ import (
 // A Protocol says which versions and suites may be used on one leg. The zero value is
 // modern TLS.
 type Protocol struct {
-	// Minimum and Maximum are versions as in crypto/tls, see [ParseVersion]; 0: TLS 1.2
-	// and 1.3. A version below 1.2 needs an allowance. An allowance of an older version
-	// lowers the minimum for its clients.
+	// Minimum and Maximum are the oldest and the newest version, by their numbers in
+	// crypto/tls: see [ParseVersion]. 0 means 1.2 for Minimum and 1.3 for Maximum. A
+	// version below 1.2 needs an allowance. With the peers of such an allowance, older
+	// versions than Minimum are used too.
 	Minimum, Maximum uint16
 
 	Ciphers Ciphers
 	Allow   []Allowance
 }
 
-// A SettingError is a mistake in a setting, by its name in a configuration: minimum,
-// maximum, ciphers, allow, certificate, client_ca, ca, pins, verify. [NewAcceptor] and
-// [NewDialer] join one for each mistake.
+// A SettingError is a mistake in a setting. Setting is the name that the setting has in
+// a configuration: minimum, maximum, ciphers, allow, certificate, client_ca, ca or
+// pins. [NewAcceptor] and [NewDialer] join one for each mistake.
 type SettingError struct {
 	Setting string
 	Err     error

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// Roots are trusted authorities. Nil means those of the system.
+// Roots are trusted authorities, read from files. For [ServerLeg.Roots], nil means
+// those of the system.
 type Roots struct {
 	pool  *x509.CertPool
 	certs []*x509.Certificate

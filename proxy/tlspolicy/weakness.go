@@ -10,14 +10,14 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// Weaknesses is a set of weaknesses compared with modern TLS. Each has a name that says
-// what is wrong with it, so that whoever allows it reads that.
+// Weaknesses is a set of weaknesses that modern TLS does not have. The name of a
+// weakness says what is wrong. Whoever allows the weakness must write that name.
 type Weaknesses uint16
 
-// The weaknesses. Those about certificates apply to certificates that we verify: those of
-// servers, and those of clients if we ask for them. The first two also apply to our own:
-// a certificate of ours with such a weakness is shown only to clients with which it is
-// allowed.
+// The weaknesses. Those about certificates apply to certificates that we verify: those
+// of servers, and those of clients if we ask for them. ForgeableSHA1Certificates and
+// BreakableShortRSA also apply to our own: a certificate of ours with such a weakness
+// is shown only to clients with which it is allowed.
 const (
 	ObsoleteTLS10 Weaknesses = 1 << iota
 	ObsoleteTLS11
@@ -27,8 +27,8 @@ const (
 	RecordableRSAKeyExchange
 	ForgeableSHA1Certificates
 	BreakableShortRSA
-	ExpiredCertificates // servers' certificates only
-	AnyName             // servers' certificates only
+	ExpiredCertificates // only for certificates of servers
+	AnyName             // a certificate for any name; only for certificates of servers
 
 	unnamed Weaknesses = math.MaxUint16 // what can never be allowed
 )
@@ -89,10 +89,10 @@ func AllWeaknesses() Weaknesses {
 	return all
 }
 
-// Has reports whether w contains all weaknesses in these.
-func (w Weaknesses) Has(these Weaknesses) bool { return w&these == these }
+// Has reports whether w contains all weaknesses in other.
+func (w Weaknesses) Has(other Weaknesses) bool { return w&other == other }
 
-// List returns the weaknesses in w as sets of one, in the order of the table.
+// List returns the weaknesses in w as sets of one each, in the order of the constants.
 func (w Weaknesses) List() []Weaknesses {
 	var each []Weaknesses
 	for _, row := range weaknessTable {
@@ -114,7 +114,7 @@ func (w Weaknesses) String() string {
 	return strings.Join(names, ", ")
 }
 
-// Doc returns a line for each weakness in w that describes it.
+// Doc returns the descriptions of the weaknesses in w, one a line.
 func (w Weaknesses) Doc() string {
 	var docs []string
 	for _, row := range weaknessTable {
@@ -125,16 +125,17 @@ func (w Weaknesses) Doc() string {
 	return strings.Join(docs, "\n")
 }
 
-// An Allowance allows weaknesses.
+// An Allowance allows weaknesses, with some clients or with all peers, for ever or
+// until a date.
 type Allowance struct {
 	Weaknesses Weaknesses
 
-	// Networks are the networks of the clients that it is for; none: all clients. On the
-	// leg to servers it has none.
+	// Networks are the networks of the clients that the allowance is for; none: all
+	// clients. In a [ServerLeg] there must be none.
 	Networks []netip.Prefix
 
-	// Until is its end; zero: it has none. After the end the allowance stays in force,
-	// with a warning, unless RefuseAfter is set.
+	// Until is the end of the allowance; zero: there is none. After the end the
+	// allowance stays in force, with a warning, unless RefuseAfter is set.
 	Until       time.Time
 	RefuseAfter bool
 }
@@ -189,9 +190,9 @@ func days(d time.Duration) string {
 	}
 }
 
-// Needs returns the weaknesses that must be allowed for a connection with this TLS version
-// and cipher suite, both numbered as in crypto/tls. legacy reports whether legacy
-// [Ciphers] are needed too, as for CBC in TLS 1.2. Needs ignores certificates.
+// Needs returns the weaknesses that must be allowed for a connection with this TLS
+// version and cipher suite, both numbered as in crypto/tls. legacy reports whether
+// [Ciphers] must also be legacy, as for CBC in TLS 1.2. Needs ignores certificates.
 func Needs(version, suite uint16) (weak Weaknesses, legacy bool) {
 	weak = versionWeakness(version)
 	for _, s := range suiteTable() {
