@@ -36,9 +36,9 @@ var byNumber = map[string]string{
 }
 
 // Explain returns the meaning of text, an error text of a token endpoint, and what to do
-// about it. text must contain one of Microsoft's numbers, such as AADSTS7000222, or an
-// error of OAuth (RFC 6749, 5.2). Both results are "" if its meaning is not known. do
-// calls the account NAME.
+// about it. It looks in text for Microsoft's error numbers, such as AADSTS7000222, and
+// for invalid_client and invalid_grant (RFC 6749, 5.2). Both results are "" if it knows
+// none of what it finds. In do, the word NAME stands for the account's name.
 func Explain(text string) (means, do string) {
 	for _, m := range aadsts.FindAllStringSubmatch(text, -1) {
 		if known := byNumber[m[1]]; known != "" {

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Check returns all mistakes in the settings, joined, or nil. It reads the files that
-// they name. Unlike [New], it does not create StateDir.
+// Check returns an error that says what is wrong with the settings, or nil. It reads
+// the files that they name, once the settings themselves are right. Unlike [New], it
+// does not create StateDir.
 func (s Settings) Check() error {
 	_, err := s.source()
 	return err
@@ -46,9 +47,9 @@ func (s *Source) readable() error {
 	return nil
 }
 
-// CertificateEnds returns when the client certificate of the settings ends. The time is
-// zero if there is none. No other credential shows its end in its file. It is an error if
-// the certificate cannot be read.
+// CertificateEnds returns when ClientCertificate expires, or the zero time if there is
+// none. No other credential shows its end in its file. It is an error if the
+// certificate cannot be read.
 func (s Settings) CertificateEnds() (time.Time, error) {
 	if s.ClientCertificate == "" {
 		return time.Time{}, nil

@@ -18,12 +18,12 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// A Kind is the kind of reason for which there is no token.
+// A Kind is a kind of failure to obtain a token.
 type Kind uint8
 
 const (
 	Unreachable   Kind = iota // the endpoint did not reply: dial, TLS, timeout
-	Unavailable               // the endpoint replied that it is temporarily unable to: 5xx, 429
+	Unavailable               // the endpoint replied with a temporary error: 5xx, 429
 	InvalidClient             // the endpoint does not accept the application's ID, secret or certificate
 	InvalidGrant              // the endpoint does not accept the refresh token or assertion, or there is none
 	Rejected                  // the endpoint refused for another reason, or sent no token
@@ -51,7 +51,7 @@ type Error struct {
 	Kind        Kind
 	Status      int           // of the HTTP reply; 0: none
 	Code        string        // the "error" in the reply, if it is a registered code
-	AADSTS      string        // Microsoft's number, digits only
+	AADSTS      string        // Microsoft's error number, digits only
 	Description string        // the endpoint's description, shortened and without secrets
 	RetryAfter  time.Duration // the wait that the endpoint asked for; 0: none
 	Advice      string        // what to do about it
@@ -59,8 +59,8 @@ type Error struct {
 }
 
 // Temporary reports whether a later attempt may succeed without any change at the
-// provider, so that a client should be told 4xx. This includes a reply with neither a
-// token nor an error, such as the page of a captive portal.
+// provider, so that the reply to a client should be 4xx. This includes a reply of the
+// endpoint with neither a token nor an error, such as the page of a captive portal.
 func (e *Error) Temporary() bool {
 	switch e.Kind {
 	case InvalidClient, InvalidGrant:

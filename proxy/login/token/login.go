@@ -17,20 +17,21 @@ import (
 // any device, and enter Code there.
 type Prompt struct {
 	URL      string
-	Code     string    // short, for people; not a secret of the account
+	Code     string    // short enough to type; it may be displayed
 	Complete string    // URL including the code; "": there is none
-	Until    time.Time // when the code ends
+	Until    time.Time // when the code expires
 }
 
 // unknownCode is the assumed lifetime of a device code if the endpoint does not give one,
 // as RFC 8628 (3.2) requires.
 const unknownCode = 15 * time.Minute
 
-// Login obtains a refresh token for settings with a device code (RFC 8628) and stores it
-// in StateDir, where a running [Source] finds it within seconds. It calls prompt once,
-// with what to show to the person who logs in. It then waits until that person has logged
-// in or refused, the code has expired, or ctx is done. It returns nil if the token is
-// stored. Errors are of type [*Error], other than those of settings and prompt.
+// Login obtains a refresh token for settings with a device code (RFC 8628) and stores
+// it in StateDir, where a running [Source] finds it within seconds. It calls prompt
+// once, with what to show to the person who logs in. It then waits until that person
+// has logged in or refused, the code has expired, or ctx is done. It returns nil if the
+// token is stored. An error is of type [*Error], unless settings are wrong or prompt
+// has returned it.
 func Login(ctx context.Context, settings Settings, prompt func(Prompt) error) error {
 	settings.Flow = RefreshToken
 	s, err := New(settings)

@@ -31,31 +31,44 @@ var flows = []Flow{ClientCredentials, RefreshToken, ServiceAccount, Command}
 // Settings say how to obtain the tokens of one account. Files are read again for each
 // request, so that a replaced secret is used without a restart.
 type Settings struct {
-	Account  string // the account's name, in errors and in file names in StateDir
-	Provider string // "microsoft" or "google" set TokenURL, DeviceURL, AuthURL and Scopes if they are empty; "" sets none
+	Account string // the account's name, in errors and in file names in StateDir
+
+	// Provider is "microsoft", "google" or "". The first two set TokenURL, DeviceURL
+	// and Scopes if these are empty.
+	Provider string
 	Flow     Flow
 	Tenant   string // for Microsoft: the directory's ID or domain
 
-	TokenURL  string // https; http only to a loopback address
-	DeviceURL string // for Login (RFC 8628)
+	// TokenURL is the token endpoint. It must be https, or http to a loopback address.
+	// For ServiceAccount, "" means Google's.
+	TokenURL  string
+	DeviceURL string // the endpoint for device codes (RFC 8628), for Login
 	Scopes    []string
 
-	ClientID          string
-	ClientSecretFile  string // ClientCredentials; optional with RefreshToken
-	ClientCertificate string // PEM file, used instead of ClientSecretFile (private_key_jwt)
-	ClientKey         string // PEM file with the certificate's RSA or P-256 key; "": it is in ClientCertificate
-	KeyFile           string // ServiceAccount: the JSON key file
-	Subject           string // ServiceAccount: the user to act for (domain-wide delegation); "": the service account itself
+	ClientID string
+	// ClientSecretFile has the application's secret. ClientCertificate is a PEM file
+	// and is used in place of a secret (private_key_jwt). ClientCredentials needs one
+	// of the two; with RefreshToken both may be empty. ClientKey is a PEM file with the
+	// certificate's RSA or P-256 key; "": the key is in ClientCertificate.
+	ClientSecretFile  string
+	ClientCertificate string
+	ClientKey         string
+
+	KeyFile string // ServiceAccount: the JSON key file
+	Subject string // ServiceAccount: the user to act for (domain-wide delegation); "": the service account itself
 
 	Command        []string      // Command: the program and its arguments, run without a shell
 	CommandTimeout time.Duration // 0: DefaultTimeout
 
-	StateDir string // RefreshToken: the directory of the file Account.token
+	// StateDir is the directory in which RefreshToken keeps its token, in the file
+	// Account + ".token".
+	StateDir string
 
-	ProxyURL string            // an HTTP or SOCKS5 proxy for requests; "": none, whatever the environment says
-	CA       string            // PEM file of the authorities for TokenURL and DeviceURL; "": the system's
-	Timeout  time.Duration     // of a request, from the dial to the end of the reply; 0: DefaultTimeout
-	HTTP     http.RoundTripper // makes the requests instead of ProxyURL and CA; nil: those are used
+	ProxyURL string        // an HTTP or SOCKS5 proxy for requests; "": none, whatever the environment says
+	CA       string        // PEM file of the authorities for TokenURL and DeviceURL; "": the system's
+	Timeout  time.Duration // of a request, from the dial to the end of the reply; 0: DefaultTimeout
+	// HTTP makes the requests if it is not nil. ProxyURL and CA are then ignored.
+	HTTP http.RoundTripper
 
 	Log      *slog.Logger // nil: no log
 	Observer Observer     // nil: none
@@ -64,14 +77,14 @@ type Settings struct {
 // An Observer is told the results of requests. Its methods may be called from any
 // goroutine and must return at once.
 type Observer interface {
-	// TokenRequest is called after each attempt to obtain a token, with TokenOK or the
-	// name of the error's [Kind].
+	// TokenRequest is called after each attempt to obtain a token. outcome is TokenOK
+	// or the name of the error's [Kind].
 	TokenRequest(account string, outcome vocabulary.TokenOutcome)
-	// TokenExpires is called for each new token, with its end.
+	// TokenExpires is called for each new token. at is when it expires.
 	TokenExpires(account string, at time.Time)
 }
 
-// DefaultTimeout limits a request, and a command, if the settings have no limit.
+// DefaultTimeout is used if Settings.Timeout or Settings.CommandTimeout is 0.
 const DefaultTimeout = 30 * time.Second
 
 const (

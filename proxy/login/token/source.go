@@ -77,9 +77,10 @@ type flight struct {
 	err   error
 }
 
-// New returns a source of tokens for settings. The error has all mistakes in settings. New
-// reads the files that they name, and requests nothing: see [Source.Prefetch]. The caller
-// must call Close.
+// New returns a source of tokens for settings. The error says what is wrong with them,
+// as that of [Settings.Check] does. New reads the files that settings name, and creates
+// StateDir if the flow is RefreshToken. It requests no token: see [Source.Prefetch].
+// The caller must call Close.
 func New(settings Settings) (*Source, error) {
 	s, err := settings.source()
 	if err == nil && settings.Flow == RefreshToken {
@@ -96,10 +97,11 @@ func New(settings Settings) (*Source, error) {
 	return s, nil
 }
 
-// Token returns a token that a server should accept. If the source has one, or a recent
-// request has failed, Token returns the token or that request's error at once. Otherwise
-// it waits for the request in progress, or begins one. The end of ctx ends the caller's
-// wait but not the request. The error is an [*Error].
+// Token returns a token that a server should accept. If the source has one, Token
+// returns it at once. If a request has failed a short while ago, Token returns its
+// error at once. Otherwise Token waits for the request in progress, or begins one. If
+// ctx ends first, Token returns an error, and the request goes on. The error is an
+// [*Error].
 func (s *Source) Token(ctx context.Context) (Token, error) {
 	s.mu.Lock()
 	now := time.Now()
@@ -135,8 +137,9 @@ func (s *Source) Token(ctx context.Context) (Token, error) {
 	}
 }
 
-// Prefetch begins a request for a token, unless the source has a token, its last request
-// has failed, or it is closed. It does not block.
+// Prefetch begins a request for a token and does not wait for the result. It does
+// nothing if the source has a token, is requesting one, or is closed, or if its last
+// request failed.
 func (s *Source) Prefetch() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,11 +148,14 @@ func (s *Source) Prefetch() {
 	}
 }
 
-// Refused tells the source that a server has refused t. It reports whether Token will
-// return another token. The source drops t the first time. If the token that follows t is
-// refused soon after, the cause is not the token but the account's permissions. That token
-// is then kept for a while, so that a server that refuses everything does not cause a
-// stream of requests.
+// Refused tells the source that a server has refused t. It returns true if the source
+// has another token or is requesting one. If t is the current token, the source drops
+// it and requests another, except in two cases. Refused then returns false:
+//
+//   - The source has dropped another token shortly before. The cause is then not the
+//     token but the account's permissions. A server that refuses everything must not
+//     cause a stream of requests.
+//   - The last request failed, and it is too early for the next.
 func (s *Source) Refused(t Token) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,8 +185,8 @@ func (s *Source) Refused(t Token) bool {
 // A State is the state of a source at one moment.
 type State struct {
 	Expires time.Time // end of the present token; zero: there is none
-	Failure *Error    // of the last request; nil: it succeeded, or there was none
-	Retry   time.Time // earliest time of the next request after Failure
+	Failure *Error    // error of the last request; nil: it succeeded or there was none
+	Retry   time.Time // when the next request is due after Failure
 }
 
 // State returns the state of the source now.
