@@ -29,14 +29,15 @@ func tokenOrder() []string    { return []string{XOAuth2, OAuthBearer} }
 // first: those for a password, then those for a token.
 func ClientMechanisms() []string { return append(passwordOrder(), tokenOrder()...) }
 
-// Strongest returns a client of who for the strongest mechanism that the server and we
-// allow. The mechanism must fit the password or token of who. It must be among offered,
-// the words after AUTH in the reply to EHLO, and among allowed, if that is not nil. Case
-// is ignored. If there is no such mechanism, the error wraps [ErrMechanism] and says which
-// mechanisms are offered and which would be allowed.
-func Strongest(offered, allowed []string, who Identity) (Client, error) {
+// Strongest returns a client that logs in as identity by the strongest possible
+// mechanism. The mechanism must be among offered, the words after AUTH in the reply to
+// EHLO. If allowed is not nil, it must also be among allowed. It must be for passwords
+// if identity has a password, and otherwise for tokens. Case is ignored. If there is no
+// such mechanism, the error wraps [ErrMechanism] and says which mechanisms are offered
+// and which would be allowed. Other errors are those of [NewClient].
+func Strongest(offered, allowed []string, identity Identity) (Client, error) {
 	order := passwordOrder()
-	if !who.Token.Zero() {
+	if !identity.Token.Zero() {
 		order = tokenOrder()
 	}
 	if allowed != nil {
@@ -44,7 +45,7 @@ func Strongest(offered, allowed []string, who Identity) (Client, error) {
 	}
 	for _, name := range order {
 		if containsFold(offered, name) {
-			return NewClient(name, who)
+			return NewClient(name, identity)
 		}
 	}
 	offer := "the server offers no mechanism"
@@ -62,35 +63,36 @@ func containsFold(names []string, name string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
 }
 
-// NewClient returns a client that logs in as who by mechanism, in any case. The error
-// wraps [ErrMechanism] if the mechanism is unknown. It is also an error if the user, or
-// the password or token that the mechanism needs, is missing or cannot be sent.
-func NewClient(mechanism string, who Identity) (Client, error) {
+// NewClient returns a client that logs in as identity by mechanism, which may be in
+// upper or lower case. The error wraps [ErrMechanism] if the mechanism is unknown. It
+// is also an error if the user, or the password or token that the mechanism needs, is
+// missing or has a character that cannot be sent, such as NUL or CR.
+func NewClient(mechanism string, identity Identity) (Client, error) {
 	mechanism = strings.ToUpper(mechanism)
-	secret := who.Password
+	secret := identity.Password
 	if slices.Contains(tokenOrder(), mechanism) {
-		secret = who.Token
+		secret = identity.Token
 	}
 	text, err := secret.reveal()
 	if err == nil {
-		err = checkText(who.User, text)
+		err = checkText(identity.User, text)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("log in by %s: %w", mechanism, err)
 	}
 	switch mechanism {
 	case Plain:
-		return &plainClient{user: who.User, password: secret}, nil
+		return &plainClient{user: identity.User, password: secret}, nil
 	case Login:
-		return &loginClient{user: who.User, password: secret}, nil
+		return &loginClient{user: identity.User, password: secret}, nil
 	case CRAMMD5:
-		return &cramClient{user: who.User, password: secret}, nil
+		return &cramClient{user: identity.User, password: secret}, nil
 	case NTLM:
-		return &ntlmClient{user: who.User, password: secret}, nil
+		return &ntlmClient{user: identity.User, password: secret}, nil
 	case SCRAMSHA1, SCRAMSHA256:
-		return newSCRAMClient(mechanism, scramClient(mechanism, who.User, text)), nil
+		return newSCRAMClient(mechanism, scramClient(mechanism, identity.User, text)), nil
 	case XOAuth2, OAuthBearer:
-		return &oauthClient{name: mechanism, who: who}, nil
+		return &oauthClient{name: mechanism, who: identity}, nil
 	}
 	return nil, fmt.Errorf("log in by %s: %w", quoted(mechanism), ErrMechanism)
 }
@@ -109,9 +111,10 @@ func checkText(user, secret string) error {
 	return nil
 }
 
-// Accept returns nil if c accepts a positive reply of the server. It returns an error if
-// the mechanism makes the server prove itself, as SCRAM does, and the server has not, or
-// if the exchange was not complete.
+// Accept returns nil if a positive reply of the server to the exchange of c can be
+// relied on. It returns an error if the exchange was not complete, if the server had
+// already refused, or if the mechanism is SCRAM and the server has not proved that it
+// knows the password.
 func Accept(c Client) error {
 	if v, ok := c.(interface{ accept() error }); ok {
 		return v.accept()
@@ -119,9 +122,9 @@ func Accept(c Client) error {
 	return nil
 }
 
-// Explanation returns the server's reason for a refusal, in words that are safe to log, if
-// the server has given one in the exchange of c, as with XOAUTH2 and OAUTHBEARER.
-// Otherwise it returns "".
+// Explanation returns why the server refused, in words that are safe to log. It returns
+// "" if the server gave no reason in the exchange of c. Only XOAUTH2 and OAUTHBEARER
+// have a place for one.
 func Explanation(c Client) string {
 	if e, ok := c.(interface{ explanation() string }); ok {
 		return e.explanation()

@@ -4,8 +4,8 @@
 // with [Encode], [EncodeInitial], [DecodeChallenge] and [DecodeResponse], and interprets
 // replies.
 //
-// No error contains a password, a hash or a token. Nor does any output of a value of this
-// package by fmt or log/slog.
+// No error contains a password, a hash or a token. Nor does what fmt and log/slog print
+// for a value of this package.
 package sasl
 
 import "errors"
@@ -29,9 +29,9 @@ type Client interface {
 	// Name returns the mechanism, as in the AUTH command.
 	Name() string
 
-	// Start returns the initial response. It is nil if there is none because the server
-	// speaks first. The caller may send AUTH without it and send it after the first 334,
-	// whose text then has no meaning (RFC 4954, section 4). Start must be called once.
+	// Start returns the initial response, or nil if the server speaks first. The caller
+	// may send it in the AUTH command or after the first 334, whose text then has no
+	// meaning (RFC 4954, section 4). Start must be called once.
 	Start() (initial []byte, err error)
 
 	// Next answers a challenge, the content of a 334. An empty response is not nil. After
@@ -42,29 +42,31 @@ type Client interface {
 // A Server verifies the identity of a client, in one exchange. It is not safe for
 // concurrent use.
 type Server interface {
-	// Next takes the client's next message. On the first call, nil means that the AUTH
-	// command had no initial response. Next returns the content of the next 334, or done
-	// if the client has logged in. An empty challenge must be sent as "334 " with the
-	// blank: msmtp, gsasl and swaks fail without it.
+	// Next takes response, the client's next message. On the first call, nil means that
+	// the AUTH command had no initial response. If done is true, the client has logged
+	// in. Otherwise challenge is the content of the next 334. An empty challenge must
+	// be sent as "334 " with the blank: msmtp, gsasl and swaks fail without it.
 	//
 	// The error is or wraps [ErrRefused] or [ErrMalformed]. It ends the exchange: every
 	// later call returns an error.
 	Next(response []byte) (challenge []byte, done bool, err error)
 
-	// User returns the user who has logged in, as the Lookup spells the name. It is ""
-	// until Next has returned done.
+	// User returns the user who has logged in, as the [Lookup] spells the name. It is
+	// "" until Next has returned true for done.
 	User() string
 }
 
 var (
-	// ErrRefused means that the user is unknown or the proof is wrong: 535 5.7.8. An
-	// error that wraps it says which, for the log; the client must not be told.
+	// ErrRefused means that the user is unknown or the proof is wrong. The reply to the
+	// client is 535 5.7.8. An error that wraps it says why, for the log; the client
+	// must not be told.
 	ErrRefused = errors.New("authentication refused")
 
-	// ErrMalformed means that a message does not belong to the mechanism: 501 5.5.2.
+	// ErrMalformed means that a message does not belong to the mechanism. The reply to
+	// the client is 501 5.5.2.
 	ErrMalformed = errors.New("malformed authentication message")
 
-	// ErrMechanism means that the mechanism is unknown, or needs something that is
-	// missing: 504 5.5.4 for a client.
+	// ErrMechanism means that the mechanism is unknown, or that [Strongest] has found
+	// none that can be used. The reply to a client is 504 5.5.4.
 	ErrMechanism = errors.New("mechanism not available")
 )

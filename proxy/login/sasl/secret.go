@@ -15,8 +15,9 @@ import (
 )
 
 // A Secret is a password, a token, or the hash of a password. No verb of fmt and no log
-// prints its content. The zero Secret is none: it matches nothing. A Secret is safe for
-// concurrent use, and copies share what was computed once.
+// prints its content. The zero Secret has no content and matches nothing. A Secret is
+// safe for concurrent use. Copies share what is computed from the content, such as keys
+// of SCRAM.
 type Secret struct {
 	// held is a function because fmt prints only its address. fmt would follow a pointer,
 	// and calls no Format of an unexported field.
@@ -43,9 +44,9 @@ func Password(text string) Secret {
 	return newSecret(&held{text: text})
 }
 
-// Hash returns a Secret of which only hash is known, a bcrypt hash as "htpasswd -nB"
-// prints it after the colon. Any other hash is an error. The Secret is only of use for
-// PLAIN and LOGIN.
+// Hash returns a Secret that is a password of which only hash is known, a bcrypt hash
+// as "htpasswd -nB" prints it after the colon. Any other hash is an error. Only servers
+// of PLAIN and LOGIN can use the Secret.
 func Hash(hash string) (Secret, error) {
 	if _, err := bcrypt.Cost([]byte(hash)); err != nil || len(hash) != bcryptLength {
 		return Secret{}, fmt.Errorf("a password hash of %d octets is no bcrypt hash; htpasswd -nBC 12 USER prints one behind the colon", len(hash))
@@ -63,8 +64,8 @@ func newSecret(h *held) Secret {
 // Zero reports whether s is the zero Secret.
 func (s Secret) Zero() bool { return s.held == nil }
 
-// Clear reports whether the secret is known in clear. If it is not, only PLAIN and LOGIN
-// can check it, and no client can use it.
+// Clear reports whether the secret is known in clear. If only its hash is known,
+// servers of PLAIN and LOGIN can check it, and no [Client] can use it.
 func (s Secret) Clear() bool { return s.held != nil && s.held().text != "" }
 
 // errNotClear is the error of a client whose secret is a hash or zero.

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A Realm is the server that clients log in to.
+// A Realm is what a [Server] must know: the users who may log in, our host name and the
+// time.
 type Realm struct {
 	Lookup Lookup
 	Host   string           // our host name, for challenges; "": localhost
@@ -38,9 +39,9 @@ func NewServer(mechanism string, realm Realm) (Server, error) {
 }
 
 // Mechanisms returns the mechanisms that can check all of secrets, the strongest first;
-// none if there are no secrets. If one of secrets is a hash, these are PLAIN and LOGIN. A
-// mechanism that can check only some is left out, because a client that chose it could
-// fail for its user.
+// none if there are no secrets. If one of secrets is a hash, these are PLAIN and LOGIN.
+// All users are offered the same mechanisms, so one that fails for some users is left
+// out.
 func Mechanisms(secrets ...Secret) []string {
 	if len(secrets) == 0 {
 		return nil

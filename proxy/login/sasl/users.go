@@ -22,19 +22,19 @@ type User struct {
 	NTLMv1 bool
 }
 
-// A Lookup finds a user who may log in. If there is none, it returns false and a User
-// whose secret takes as long to check as a real one, as [Users] does. It must be safe for
-// concurrent use.
+// A Lookup finds the user with the given name, if that user may log in. Otherwise it
+// returns false, and a User whose secret takes as long to check as a real one; [Users]
+// makes such a Lookup. It must be safe for concurrent use.
 type Lookup func(name string) (User, bool)
 
 // Users returns a Lookup that finds the users in list by name. It ignores the case of
 // names, because old NTLM clients send them in upper case. It is an error if list is
-// empty, if a name is not valid, if two names differ only in case, or if a user has no
-// secret.
+// empty, if a name is empty or has a control character, if two names differ only in
+// case, or if a user has no secret.
 //
-// For an unknown name, the Lookup returns an unknown secret of the same kind, in clear or
-// hashed, as that of a user in list. The kind is always the same for the same name.
-// Neither time nor challenges then reveal that there is no such user.
+// For an unknown name, the Lookup returns a random secret. It is in clear or hashed, as
+// that of some user in list is, and always the same for the same name. Neither time nor
+// challenges then reveal that there is no such user.
 func Users(list ...User) (Lookup, error) {
 	byName := make(map[string]User, len(list))
 	kinds := make([]Secret, 0, len(list))
