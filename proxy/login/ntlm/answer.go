@@ -11,11 +11,11 @@ import (
 )
 
 var (
-	// ErrWrong means that the answer was not made with this password.
+	// ErrWrong means that the answer was not made with the password given to Check.
 	ErrWrong = errors.New("wrong password")
 
-	// ErrWeak means that the answer is NTLMv1, which is not accepted. It says nothing
-	// about the password.
+	// ErrWeak means that the answer is NTLMv1 and v1 was false in the call of Check. It
+	// says nothing about the password.
 	ErrWeak = errors.New("the client answers with NTLMv1, and only NTLMv2 is accepted")
 
 	// ErrChanged means that the integrity code of the messages is wrong: somebody in
@@ -134,11 +134,11 @@ func (a *Answer) V2() bool {
 	return len(a.nt) > responseOctets || len(a.nt) == 0 && len(a.lm) == responseOctets
 }
 
-// Check reports whether the answer was made with password. It returns nil if it was, and
-// otherwise [ErrWrong], or [ErrChanged] if a message of the exchange was changed on its
-// way. An answer of NTLMv1 is accepted only if v1 is true; otherwise Check returns
-// [ErrWeak]. Check never accepts LM alone. Its running time does not depend on the
-// password.
+// Check returns nil if the answer was made with password, and otherwise [ErrWrong]. If
+// the password is right but a message of the exchange was changed on its way, the error
+// is or wraps [ErrChanged]. If the answer is NTLMv1 and v1 is false, Check returns
+// [ErrWeak] and ignores the password. Check never accepts LM alone. Its running time
+// does not depend on the password.
 func (a *Answer) Check(password string, v1 bool) error {
 	key := ntowf1(password)
 	if len(a.nt) == responseOctets {
