@@ -16,18 +16,19 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// An Observer is told of each login at a server. Its method may be called from any
-// goroutine and must return at once.
+// An Observer is told of each attempt to log in at a server. Its method may be called
+// from any goroutine and must return at once.
 type Observer interface {
-	// LoggedIn is called with the route, the account and the mechanism of a login.
-	// mechanism is "" if none was chosen.
+	// LoggedIn is called after each attempt to log in at a server, with its outcome.
+	// route and account are names. mechanism is "" if the attempt ended before one was
+	// chosen.
 	LoggedIn(route, account, mechanism string, outcome vocabulary.LoginOutcome)
 }
 
 // AccountSettings say how an account logs in. Exactly one of Password and Tokens must be
 // set.
 type AccountSettings struct {
-	Name string // the name of the account, for people
+	Name string // the name of the account, for people and the Observer
 	User string // the name of the user at the server
 
 	Password sasl.Secret
@@ -37,11 +38,11 @@ type AccountSettings struct {
 
 	Sessions          int           // limit of sessions at a time; 0: no limit
 	MessagesPerMinute int           // 0: no limit
-	Wait              time.Duration // longest wait for a session or a message; 0: DefaultWait
+	Wait              time.Duration // longest wait at these limits; 0: DefaultWait
 
-	// Temporary answers clients with 454 if the server or the token endpoint refuses the
-	// account permanently. Clients then try again, and mail is not returned while
-	// somebody corrects the account.
+	// Temporary has clients get 454 instead of 535 if the server or the token endpoint
+	// refuses the account permanently. Clients then try again, and mail is not returned
+	// while somebody corrects the account.
 	Temporary bool
 
 	Log      *slog.Logger     // nil: no log
@@ -49,7 +50,8 @@ type AccountSettings struct {
 	Now      func() time.Time // nil: time.Now
 }
 
-// An Account is used by all its sessions, on every route. It is safe for concurrent use.
+// An Account logs in at servers, with a password or with tokens. All sessions that use
+// it, on every route, share it and its limits. It is safe for concurrent use.
 type Account struct {
 	AccountSettings
 	places  chan struct{} // a semaphore of sessions; nil: no limit
@@ -65,12 +67,12 @@ type Account struct {
 // account, so that the many clients of an account do not cause it to be locked.
 const refusedFor = 30 * time.Second
 
-// DefaultWait is the wait for a session or a message if the settings have none.
+// DefaultWait is used if AccountSettings.Wait is 0.
 const DefaultWait = 10 * time.Second
 
-// NewAccount returns an account with the settings s. It returns an error that says what is
-// wrong with s if the user is missing, there is not exactly one of password and tokens, or
-// a number is negative.
+// NewAccount returns an account with the settings s. It returns an error that says what
+// is wrong with s if the user is missing, there is not exactly one of password and
+// tokens, a number is negative, or a mechanism is unknown.
 func NewAccount(s AccountSettings) (*Account, error) {
 	switch {
 	case s.User == "":

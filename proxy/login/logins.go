@@ -19,13 +19,19 @@ type Entry struct {
 	// Networks are the networks of the clients that may use the entry. If User is empty,
 	// they need not log in to us. Otherwise they must, and may do so in clear.
 	Networks []netip.Prefix
-	User     string      // the user of clients that log in to us; without Networks they may be anywhere, and need TLS
-	Secret   sasl.Secret // the user's password
-	NTLMv1   bool        // the user may log in with NTLMv1, as Exchange 5.0 and 5.5 do
+	// User is the name by which clients log in to us. If there are no Networks, clients
+	// may do so from any address, but only in TLS.
+	User   string
+	Secret sasl.Secret // the user's password
+	NTLMv1 bool        // the user may log in with NTLMv1, as Exchange 5.0 and 5.5 do
 
 	Account *Account
-	Sender  string   // the sender that MAIL must name; "": the client's
-	Senders []string // senders that are allowed, or their domains: "@example.com"; nil: all
+	// If Sender is not "", it replaces the client's sender in MAIL. Otherwise the
+	// client's sender must be in Senders, which has addresses, and domains such as
+	// "@example.com". If Senders is nil, all are allowed. The empty sender of a bounce
+	// always stays.
+	Sender  string
+	Senders []string
 
 	anybody bool // any client may use the entry: see [Trial]
 }
@@ -33,13 +39,13 @@ type Entry struct {
 // Settings are the settings of the logins of one route.
 type Settings struct {
 	Route   string  // the route's name, for the observer
-	Entries []Entry // the first that fits applies
+	Entries []Entry // the first that is for a client applies
 	Host    string  // our host name, for challenges
 	Log     *slog.Logger
 	Now     func() time.Time // nil: time.Now
 }
 
-// Logins implements rewrite.Logins.
+// Logins are the logins of one route. They implement rewrite.Logins.
 type Logins struct {
 	Settings
 	users   sasl.Lookup // of all entries; nil: no entry has a user
@@ -168,8 +174,8 @@ func (l *Logins) Accept(c rewrite.Caller, mechanism string) rewrite.Acceptance {
 	return &acceptance{logins: l, caller: c, mechanism: mechanism, server: server}
 }
 
-// Unasked returns the login of the client c if c need not log in to us, and otherwise nil.
-// It implements rewrite.Logins.
+// Unasked returns the login for the client c if c need not log in to us, and otherwise
+// nil. It implements rewrite.Logins.
 func (l *Logins) Unasked(c rewrite.Caller) rewrite.Login {
 	if e := l.unasked(c); e != nil {
 		return l.begin(e, c)

@@ -232,8 +232,8 @@ func (s *session) Admit(ctx context.Context) rewrite.Reply {
 		"the account has sent as many messages in a minute as it may", "raise messages_per_minute of the account, if the provider allows more, or its wait")
 }
 
-// Sender implements rewrite.Login. It leaves the empty sender of a bounce: with a sender,
-// a bounce would be answered.
+// Sender implements rewrite.Login. It never replaces the empty sender of a bounce: a
+// bounce with a sender could cause another bounce.
 func (s *session) Sender(address string) (instead string, refusal rewrite.Reply) {
 	switch e := s.entry; {
 	case address == "":
@@ -262,9 +262,8 @@ func fits(allowed, address string) bool {
 	return len(allowed) == len(address) && strings.EqualFold(allowed, address)
 }
 
-// Close implements rewrite.Login. A login that the server has not answered counts as
-// failed: the connection was lost, the server broke the protocol, or nobody waits any
-// more.
+// Close implements rewrite.Login. If the server has not answered a login, for example
+// because the connection was lost, the login counts as failed.
 func (s *session) Close() {
 	s.mu.Lock()
 	before, unanswered := s.closed, s.proving

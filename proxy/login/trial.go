@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Trial returns logins of the route with the name route that let any client use the
-// account a, from any address. They serve to find out whether a can log in, and must not
+// Trial returns logins that let any client, from any address, use account. route is the
+// name of their route. They serve to find out whether account can log in, and must not
 // be used on a route that listens.
-func Trial(route string, a *Account) *Logins {
-	return &Logins{Settings: Settings{Route: route, Entries: []Entry{{Account: a, anybody: true}}, Log: slog.New(slog.DiscardHandler), Now: time.Now}}
+func Trial(route string, account *Account) *Logins {
+	return &Logins{Settings: Settings{Route: route, Entries: []Entry{{Account: account, anybody: true}}, Log: slog.New(slog.DiscardHandler), Now: time.Now}}
 }
