@@ -8,11 +8,11 @@ import (
 
 const badAnnouncement = "501 5.5.4 a command that announces text ends with CRLF and has no control characters in it"
 
-// Announces reports whether line, from a client and in any spelling, announces octets
-// that are not commands. BDAT does, and so do DATA and XEXCH50, after which a client may
-// send its text without waiting for the reply. Control characters in line are ignored. If
-// line announces octets and cannot be accepted, those octets must not be read as
-// commands.
+// Announces reports whether line, which a client has sent, announces octets that are
+// not commands. A BDAT does. So do DATA and XEXCH50, because a client may send its text
+// without waiting for the reply. line need not be well formed: Announces ignores case,
+// leading blanks and control characters. If the result is true and line cannot be
+// accepted, the caller must not read the announced octets as commands.
 func Announces(line []byte) bool {
 	var room [len("XEXCH50") + 1]byte
 	word := room[:0]

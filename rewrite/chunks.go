@@ -165,8 +165,9 @@ func (d *Dialogue) convert() {
 	d.event(fmt.Sprintf("chunk %d bytes", d.chunkSize))
 }
 
-// ChunkIsLast reports whether the chunk that AwaitChunkText waits for is the last of its
-// message.
+// ChunkIsLast reports whether the chunk that AwaitChunkText waits for is the last of
+// its message. If it is, the caller sends the result of [Text.StuffEnd] after the
+// chunk.
 func (d *Dialogue) ChunkIsLast() bool { return d.chunk.last }
 
 // ChunkEnd tells the dialogue that all ChunkSize octets of the present chunk have come,
@@ -195,10 +196,10 @@ func (d *Dialogue) ChunkEnd() {
 	d.grouping = false
 }
 
-// RefuseChunk refuses the message of the present chunk, which came by BDAT and is sent on
-// by DATA. The client gets text, a reply without CRLF, as the reply to the chunk. The
-// caller has discarded the octets of the chunk. The server never receives the end of the
-// message, and the connection to it is given up.
+// RefuseChunk refuses the message of the present chunk, which came by BDAT and is sent
+// on by DATA. The caller calls it after it has discarded the octets of the chunk. The
+// client gets text, a reply without CRLF, as the reply to the chunk. The server never
+// receives the end of the message, and the connection to it is given up.
 func (d *Dialogue) RefuseChunk(text string) {
 	d.endText()
 	if d.chunk.last {

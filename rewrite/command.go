@@ -11,8 +11,8 @@ type Verb uint8
 
 const (
 	VerbOther    Verb = iota
-	VerbGreeting      // not a command: stands for what the server's greeting answers
-	VerbMessage       // not a command: stands for the end of a message
+	VerbGreeting      // not a command: the server's greeting counts as the reply to it
+	VerbMessage       // not a command: the reply to a message counts as the reply to it
 	VerbEHLO
 	VerbHELO
 	VerbLHLO // of LMTP (RFC 2033)
@@ -70,7 +70,8 @@ func SetOf(vs ...Verb) VerbSet {
 // Has reports whether v is in s.
 func (s VerbSet) Has(v Verb) bool { return s&(1<<v) != 0 }
 
-// String returns the verbs of s as a list.
+// String returns the names of the verbs of s, in the order of the constants, separated
+// by a comma and a blank.
 func (s VerbSet) String() string {
 	var names []string
 	for v := range Verb(verbs) {

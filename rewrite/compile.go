@@ -63,7 +63,7 @@ type active struct {
 	Actions
 }
 
-// Names returns the names of the rules in r, in the order of the book.
+// Names returns the names of the rules in r, each once, in the order of [Book.Rules].
 func (r *Rules) Names() []string {
 	var names []string
 	for _, a := range r.active() {
@@ -82,7 +82,7 @@ func (r *Rules) OfMessages() (names []string) {
 	return slices.Compact(names)
 }
 
-// Chosen returns the names of rules and sets from which Compile has made r.
+// Chosen returns the names that were passed to Compile to make r.
 func (r *Rules) Chosen() []string {
 	if r == nil {
 		return nil
@@ -218,10 +218,11 @@ func (r *Rules) add(a active) {
 	}
 }
 
-// Compile returns the Rules for names, which are names of rules and sets. A name with "-"
-// before it removes the rule, the rules of the set, or the product that earlier names
-// have added. options holds the configured values, by the name of the rule and the name
-// of the option. The errors are all mistakes found, each a *ConfigError.
+// Compile returns the Rules for names, which are names of rules and sets. A name adds
+// the rule, or the rules and products of the set. A name with "-" before it removes the
+// rule, set or product that earlier names have added. options[r][o] is the configured
+// value of the option o of the rule r. The errors are all mistakes found, each a
+// *ConfigError. If there are any, the Rules must not be used.
 func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules, []error) {
 	chosen, products, errs := b.choose(names)
 	ofSets := b.optionsOfSets(names)

@@ -8,8 +8,8 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// Next is what a dialogue waits for. The comments name the method to call when that has
-// happened.
+// A Next is what a dialogue waits for. The comment of each value names the method that
+// the caller calls when that has happened.
 type Next uint8
 
 const (
@@ -21,7 +21,7 @@ const (
 	AwaitDiscard                  // the client's message, to be discarded: MessageEnd
 	AwaitChunk                    // ChunkSize octets, to be sent to the server: ChunkEnd
 	AwaitChunkDiscard             // ChunkSize octets, to be discarded: ChunkEnd
-	AwaitChunkText                // likewise, through a Stuffer, with its End if ChunkIsLast: ChunkEnd
+	AwaitChunkText                // ChunkSize octets, sent through Text.Stuff: ChunkEnd
 	AwaitClientTLS                // a TLS handshake with the client: ClientTLS
 	AwaitServerTLS                // a TLS handshake with the server: one of the methods ServerTLS...
 	AwaitOctets                   // the client's first octets after a SASL exchange: Octets
@@ -35,14 +35,15 @@ const (
 // a chunk.
 func (n Next) OfMessage() bool { return n >= AwaitMessage && n <= AwaitChunkText }
 
-// A Policy is what all sessions of a route have in common.
+// A Policy holds what all sessions of a route have in common: its settings and its
+// rules.
 type Policy struct {
 	Rules     *Rules // nil: no rule acts
 	Observed  *Rules // rules that are computed and reported to a Witness, and never act; nil: none
 	ClientTLS ClientTLS
 	ServerTLS ServerTLS
-	Turns     *Turns // nil: no turn is kept for reuse
-	Logins    Logins // nil: no login of ours; clients log in at the server themselves
+	Turns     *Turns // a pool of turns for reuse; nil: none
+	Logins    Logins // we log in at the server for clients; nil: they do so themselves
 	Hostname  string // our host name, for our own replies
 	Limits    Limits
 
@@ -51,8 +52,14 @@ type Policy struct {
 
 	XCLIENT     SendXCLIENT
 	XCLIENTFrom []netip.Prefix // networks of clients that may say XCLIENT; others are not offered it
-	Groups      bool           // groups of commands are sent on even if the server does not offer PIPELINING
-	Afresh      bool           // a fresh connection to the server begins by telling it who the client is
+
+	// If Groups is true, the commands of a client that does not wait for replies are
+	// sent to the server in groups, even if the server does not offer PIPELINING.
+	Groups bool
+
+	// Afresh says that each connection to the server shows from its beginning who the
+	// client is, as by a PROXY header. Another client then needs a fresh connection.
+	Afresh bool
 
 	// Stamp returns the present time as a date of RFC 5322, 3.3, and a word of letters
 	// and digits that is different on each call. Rules use them for the Date and the
@@ -71,9 +78,10 @@ type Listener interface {
 	Broke(rule, why string)         // a rule panicked, or its result was not allowed and was dropped
 	Limited(limit vocabulary.Limit) // the client has exceeded a limit
 
-	// Authenticated reports the outcome of an AUTH exchange: with the client as the
-	// client was told, with the server as the server has replied. If a rule has AUTH sent
-	// again in another form, only the last outcome is reported.
+	// Authenticated reports the outcome of an AUTH exchange on one side. With the
+	// client, it is the outcome that the client was told. With the server, it is the
+	// outcome by the server's last reply: if a rule has AUTH sent again in another
+	// form, the outcomes before that are not reported.
 	Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome)
 }
 
@@ -81,9 +89,11 @@ type Listener interface {
 // credentials, SASL lines or the text of messages.
 type Tracer interface {
 	Listener
-	// Exchanged reports one command or reply: said by one side, got by the other, and the
-	// causes of the difference. side is the side that said it, 'C' or 'S'. The lines have
-	// no CRLF. The slices are valid until Exchanged returns.
+	// Exchanged reports one command or reply. side is the side that it came from: 'C'
+	// for the client, 'S' for the server. said are its lines as they came, nil if the
+	// proxy itself has made it. got are its lines as the other side got them, nil if it
+	// got none. by says what caused the difference. The lines have no CRLF. The slices
+	// are valid until Exchanged returns.
 	Exchanged(side byte, said, got []string, by Causes)
 	Event(what string)
 }
@@ -227,9 +237,10 @@ func New(p *Policy, client netip.Addr, l Listener) *Dialogue {
 	return d
 }
 
-// Next returns what the caller waits for next. more reports whether the caller has
-// another line of the client. If so, the result may be AwaitCommand before the present
-// commands are answered.
+// Next returns what the caller waits for next. more reports whether the caller already
+// has another line of the client. If so, the result may be AwaitCommand although
+// earlier commands have no reply yet: the line may be sent to the server in one group
+// with them.
 func (d *Dialogue) Next(more bool) Next {
 	switch {
 	case d.next != AwaitCommand || d.sent.n == 0:
@@ -254,7 +265,7 @@ func (d *Dialogue) Outstanding() int {
 func (d *Dialogue) Patience() int64 { return int64(d.patience) }
 
 // Awaited returns the verb whose reply comes next, such as VerbGreeting, VerbMessage or
-// VerbMAIL. It is VerbOther if no reply is awaited.
+// VerbMAIL. It is VerbOther if no reply is awaited, or if that verb is not known.
 func (d *Dialogue) Awaited() Verb {
 	switch {
 	case d.next == AwaitServer:
@@ -281,9 +292,10 @@ func (d *Dialogue) Idle() bool { return d.next == AwaitCommand && d.sent.n == 0 
 // ending the session would affect somebody's mail.
 func (d *Dialogue) Mailing() bool { return d.seen.transaction || d.next.OfMessage() }
 
-// Serves gives the dialogue m, what is remembered of the server that it is connected to;
-// nil: nothing. The caller calls it before the greeting. If m has a recent failure of
-// opportunistic TLS with that server, opportunistic TLS is not tried.
+// Serves sets m, the memory of the server that the dialogue is connected to. If m is
+// nil, nothing is remembered of the server. The caller calls Serves before the
+// greeting. If m holds a recent failure of opportunistic TLS, opportunistic TLS is not
+// tried.
 func (d *Dialogue) Serves(m Memory) {
 	d.memory = m
 	d.observed.serves(m)
@@ -350,8 +362,8 @@ func (d *Dialogue) newTurn(v Verb, line []byte) *Turn {
 	return t
 }
 
-// Hello returns the line of the last EHLO or HELO that was sent to the server; "" if
-// there was none.
+// Hello returns the line of the last hello that was sent to the server; "" if there was
+// none.
 func (d *Dialogue) Hello() string { return string(d.hello) }
 
 // Failure returns the outcome of a session that has failed, such as OutcomeServerLost; ""
@@ -372,9 +384,9 @@ func (d *Dialogue) Reason() string {
 	return d.cause.reason
 }
 
-// Finish ends the session. The client gets text, a reply without CRLF, as its last reply.
-// If Parting is true, it gets no reply. Finish may be called only while the client waits
-// for no other reply.
+// Finish ends the session. The client gets text, a reply without CRLF, as its last
+// reply, unless Parting is true. Finish may be called only while the client waits for
+// no other reply.
 func (d *Dialogue) Finish(text string) {
 	if !d.parting {
 		d.answer(VerbOther, text)

@@ -24,10 +24,11 @@
 //     because they do not end with CRLF, or contain a CR, LF or NUL; or they are a BDAT
 //     whose argument cannot be parsed. A rule may return the line that is meant, without
 //     its line end. The result must be a line, and no longer than what the client sent.
-//   - Reply repair ([Repair]): the octets that the server sent are not exactly one
-//     well-formed reply. A rule may replace them by one whole reply, or drop them. The
-//     class of the new reply is never better than that of the worst code in the octets.
-//     Only octets without a code, and a yes that answers nothing, may be dropped.
+//   - Reply repair ([Repair]): the octets that the server sent are not exactly the
+//     replies that are due, or may not be. A rule may replace them by one whole reply,
+//     or drop them. The class of the new reply is never better than that of the worst
+//     code in the octets. Only octets without a code, and a yes that answers nothing,
+//     may be dropped.
 //   - Offer ([Extensions]): the server has answered EHLO. What a rule changes counts as
 //     what the server has offered, for the engine, for other rules and for the client.
 //   - Command ([Turn]): a rule may change the client's command, answer it, send other
@@ -37,7 +38,7 @@
 //     an AUTH command. Rules do not see "*", which cancels the exchange.
 //   - Greeting and reply ([Turn]): a rule may change the reply. In place of passing it
 //     on, a rule may send another line, on the same connection or on a fresh one. In
-//     place of a 334 that line is the client's next SASL line.
+//     place of passing on a 334, a rule may send a SASL line to the server.
 //   - Message ([Text], [Filter]): a rule may change the text of the message as it passes,
 //     or refuse the message at its end.
 //
@@ -63,22 +64,26 @@
 //
 // # Products
 //
-// A Set may carry Signs, by which the product that it is for can be recognised, and
-// another Set may list it among its Products. Its rules and options then apply only in
-// sessions that show one of the signs: in the greeting, in the server's reply to EHLO or
-// HELP, or in a verb that the client says. In all other sessions each rule acts as it
-// would without that set. See Dialogue.Products.
+// A [Set] may be for one product, such as one mail server program. It then has [Signs],
+// by which a session recognises the product: a sign may be in the greeting, in the
+// server's reply to EHLO or HELP, or in a verb that the client says. If another set
+// lists this set among its Products, the rules and options of this set apply only in
+// sessions that show one of its signs. In all other sessions each rule acts as it would
+// without this set. [Dialogue.Products] returns the products that a session has
+// recognised.
 //
-// A product that a reply has shown is remembered for that server for a day. Later
-// sessions start with it if the greeting has not changed. An EHLO reply without the sign
-// ends this for its session.
+// A product that a reply to EHLO or HELP has shown is remembered for that server for a
+// day. If the greeting has not changed, a later session starts with what is remembered.
+// The EHLO reply of that session then takes the place of what is remembered.
 //
 // # Observing
 //
-// The rules of Policy.Observed are computed and never act: both sides get the same octets
-// as without these rules. At each stage the observed rules run on the line, reply or
-// message as it came, each on the result of the rules before it. The results are reported
-// to a Witness and discarded. What follows from a change cannot be observed:
+// The rules of Policy.Observed are computed and never act: both sides get the same
+// octets as without these rules. At each stage the observed rules run on the line,
+// reply or message as it came, each on the result of the observed rules before it. The
+// results are reported to a [Witness] and discarded. What an observed rule remembers
+// about a server ([Session.Remember]) is seen by observed rules only. What follows from
+// a change cannot be observed:
 //
 //   - how the server would have answered a line that was not sent, sent again or sent
 //     first, and what other rules would have made of that reply;
@@ -88,17 +93,17 @@
 //   - a server that is silent: a rule that would give it less time is reported only when
 //     the route's own time has passed;
 //   - octets that are not a reply: the session ends at once, as without the rule, and
-//     what would have followed is not seen;
-//   - what a rule learns about a server: only observed rules see it.
+//     what would have followed is not seen.
 //
 // # Logins
 //
-// Under a [Policy] with [Logins] a client logs in to the proxy, and the engine logs in at
-// the server before it sends the first MAIL. It does so only inside TLS with a verified
-// server. What the server offers for logins is replaced by what we accept before any rule
-// sees it, so that rules act on the client's login. Work that may block is done while
-// [AwaitWork] is next. Every MAIL names the sender that the login prescribes, whether a
-// client or a rule says it.
+// Under a [Policy] with [Logins], the engine logs in at the server, at the latest
+// before it sends the first MAIL. It does so only inside TLS with a verified server.
+// Some clients must log in to the proxy first. In the server's EHLO reply, the
+// mechanisms that we accept take the place of those that the server offers. This
+// happens before any rule sees the reply, so that rules act on the client's login to
+// us. Work that may block is done while [AwaitWork] is next. Every MAIL names the
+// sender that the login prescribes, whether a client or a rule says it.
 //
 // # What the engine checks
 //
@@ -109,30 +114,36 @@
 //
 //   - A line has no CR, LF or NUL. It is not empty unless it was before. It is no longer
 //     than 4,094 octets (12,286 in an AUTH exchange) unless it was before.
-//   - A rule must not send first, nor make of another command, a command that announces
-//     octets that are not lines, swaps the roles of client and server, makes the server
-//     trust us, or must not be sent yet because TLS, XCLIENT or EHLO is missing.
+//   - Some commands a rule may neither send before the client's command nor put in its
+//     place. They announce octets that are not lines, swap the roles of client and
+//     server, make the server trust us, or must not be sent yet because TLS, XCLIENT or
+//     EHLO is missing. A rule must not send AUTH, STARTTLS or QUIT first either.
 //   - A command keeps its kind, because its reply would otherwise answer another command:
 //     MAIL, RCPT and DATA keep their verbs, EHLO may become HELO, and one spelling of
 //     AUTH another. The same holds for a line that is sent again.
 //   - A refusal stays a refusal, and may become temporary. A 3xx keeps its code, and so
 //     does the 220 to STARTTLS. A yes to MAIL, RCPT or a finished message stays a yes.
-//   - A rule must not answer with a yes: MAIL, RCPT, DATA, BDAT or STARTTLS at any time;
-//     EHLO before the server has accepted one; EHLO and RSET in a transaction, unless the
-//     rule sends RSET first.
+//   - A rule must never answer MAIL, RCPT, DATA, BDAT or STARTTLS with a yes. Nor must
+//     it answer EHLO with a yes before the server has accepted one, or EHLO or RSET in
+//     a transaction, unless a rule sends RSET first.
 //   - While several replies are awaited, a repair does not merge replies, and drops none
 //     that is awaited.
-//   - A rule calls only the methods of its stage: it sends lines first, or holds the
-//     turn, before the line is sent, and sends a line again after the reply.
-//   - A line is sent again only if nothing can happen twice: EHLO, HELO, STARTTLS, AUTH
-//     before its first 334, and the first MAIL of a session; and, in another form, a
-//     MAIL, RCPT, DATA, RSET or NOOP whose form the server has refused (500, 501, 502,
-//     504, 553, 554, 555). A turn may send four lines first, send four lines again, and
-//     make two fresh connections.
+//   - A rule calls only the methods of its stage. Before the client's command is sent,
+//     it may hold the turn and send other commands first. Only after the reply may it
+//     send a line again.
+//   - A line is sent again only if nothing can happen twice. This holds for EHLO, HELO,
+//     STARTTLS, AUTH before its first 334, and the first MAIL of a session. It also
+//     holds for a MAIL, RCPT, DATA, RSET or NOOP whose form the server has refused
+//     (500, 501, 502, 504, 553, 554, 555), if it is sent in another form.
+//   - In one turn, rules may send four commands first, send four lines again, and make
+//     two fresh connections. If they send more lines again, or make more connections,
+//     the session ends.
 //   - The text of a message has no bare CR, bare LF or NUL, and no line of a single dot.
 //     It ends with CRLF.
 //   - If a rule ends an AUTH exchange while the server waits for a SASL line, the engine
 //     cancels the exchange at the server.
 //
-// After the rules, the engine adapts the EHLO reply to the session: see [Policy].
+// After the rules, the engine adapts the EHLO reply to the session. It removes what the
+// proxy cannot pass on, lowers SIZE and LIMITS to our own [Limits], and adds what the
+// proxy itself offers.
 package rewrite

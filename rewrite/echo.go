@@ -134,8 +134,9 @@ func (d *Dialogue) mayEcho(v Verb, line []byte) bool {
 	return line[0] == '5' && line[1] == '0' && (sasl.Has(v) || v == VerbOther)
 }
 
-// MayRepeatCredentials reports whether the client has sent what may be a credential.
-// Replies to unknown commands, and replies that no command asked for, may then repeat it.
+// MayRepeatCredentials reports whether the client has sent a credential, or a line that
+// may be one. If so, the server may repeat it in a reply to an unknown command, or in a
+// reply that no command asked for.
 func (d *Dialogue) MayRepeatCredentials() bool {
 	return d.seen.suspect || d.seen.authenticated || d.secrets != nil
 }

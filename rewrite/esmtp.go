@@ -41,7 +41,8 @@ func (d *Dialogue) speaksESMTP() bool {
 }
 
 // SpeaksESMTP reports whether the server is known to support EHLO: its greeting has the
-// word ESMTP, or it has accepted EHLO in this session or within the last day. If this
-// server hangs up on EHLO, the reason is not EHLO. To fall back to HELO would give up TLS
-// and AUTH, and anybody who can cut a connection could cause that.
+// word ESMTP, or it has accepted EHLO in this session or within the last day. If such a
+// server hangs up on EHLO, there is another reason, and a rule must not go on with
+// HELO. HELO would give up TLS and AUTH, and anybody who can cut a connection could
+// cause that.
 func (s Session) SpeaksESMTP() bool { return s.d.speaksESMTP() }

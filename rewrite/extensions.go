@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// Extensions are the keywords of an EHLO reply with their parameters, in the order of the
-// reply (RFC 5321, 4.1.1.1). Names of keywords ignore case. A line that no method changes
-// keeps its spelling: "AUTH=LOGIN" is the keyword AUTH with the parameter LOGIN, and
-// stays "AUTH=LOGIN".
+// Extensions are the keywords of an EHLO reply with their parameters, in the order of
+// the reply (RFC 5321, 4.1.1.1). Names of keywords ignore case. A line that no method
+// changes keeps its spelling: "AUTH=LOGIN" is the keyword AUTH with the parameter
+// LOGIN, and stays "AUTH=LOGIN".
 //
-// The zero Extensions are empty, and changes to them have no effect. Changes to those of
-// [Session.Server] and [Session.Shown] have no effect either, because the client has been
-// told them.
+// The zero Extensions are empty, and changes to them have no effect. The Extensions
+// that [Session.Server] and [Session.Shown] return cannot be changed either, because
+// their reply has been delivered.
 type Extensions struct {
 	reply *Reply // its lines after the first are the keywords
 	said  bool   // the reply was delivered: changes have no effect
@@ -130,9 +130,9 @@ func (e Extensions) DropFunc(drop func(name, params string) bool) {
 	e.reply.Lines = e.reply.Lines[:1+len(left)]
 }
 
-// Rename replaces the last line with the keyword old by the keyword name without
-// parameters. The result is true if it did. If name is already present or old is not, it
-// changes nothing.
+// Rename replaces the last line with the keyword old by a line that is the keyword name
+// alone, and returns true. If there is no keyword old, or name is already present,
+// Rename changes nothing and returns false.
 func (e Extensions) Rename(old, name string) bool {
 	if e.Has(name) {
 		return false

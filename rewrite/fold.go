@@ -26,8 +26,8 @@ func (l *Lines) most() int {
 	return maxText
 }
 
-// Measure counts the lines of src that are too long, for Long. src follows the octets of
-// earlier calls, and a line may be spread over several calls.
+// Measure reads src, the next octets of the message, and adds the lines that are too
+// long to the count that Long returns. A line may be spread over several calls.
 func (l *Lines) Measure(src []byte) {
 	for len(src) > 0 {
 		l.begin(src[0])

@@ -73,7 +73,9 @@ func newConversation() *conversation {
 	return c
 }
 
-// A Panic is a panic of the engine, or of a Listener, while a turn was held.
+// A Panic is the value that the package panics with if the engine, or a Listener, has
+// panicked while a turn was held. Value is the original value, and Stack is the stack
+// of the turn, which runs on a coroutine.
 type Panic struct {
 	Value any
 	Stack string
@@ -81,8 +83,9 @@ type Panic struct {
 
 func (p *Panic) Error() string { return fmt.Sprint(p.Value) }
 
-// Turns is a pool of turns and of conversations, whose stacks have already grown. Many
-// dialogues may share one.
+// Turns is a pool of turns, and of the coroutines that run held turns. A coroutine from
+// the pool is cheaper than a new one, because its stack has already grown. Many
+// dialogues may share one pool.
 type Turns struct {
 	conversations chan *conversation
 	turns         chan *Turn
@@ -92,16 +95,16 @@ type Turns struct {
 // and a session needs it for longer.
 const turnsAConversation = 8
 
-// NewTurns returns an empty pool. most is the largest number of conversations that it
+// NewTurns returns an empty pool. most is the largest number of coroutines that it
 // keeps.
 func NewTurns(most int) *Turns {
 	return &Turns{make(chan *conversation, most), make(chan *Turn, most*turnsAConversation)}
 }
 
-// Kept returns the number of conversations in the pool.
+// Kept returns the number of coroutines in the pool.
 func (ts *Turns) Kept() int { return len(ts.conversations) }
 
-// Close releases the conversations in the pool.
+// Close ends the coroutines in the pool.
 func (ts *Turns) Close() {
 	for {
 		select {

@@ -153,12 +153,13 @@ func (c *causes) changed(wanted bool, before, after Reply, name string) {
 
 // Causes say which rules or settings changed a command or a reply.
 type Causes struct {
-	Rules string // the rules that acted, joined with commas
+	Rules string // the rules that acted, joined with commas, or the setting
 	lines causes
 }
 
-// Of returns the name of the rule or setting that changed line, a line of a reply with
-// its code. added reports whether line was added; otherwise it was removed.
+// Of returns the name of the rule or setting that added line to a reply, or removed it
+// if added is false. line has its code. If nothing is known of line in particular, Of
+// returns c.Rules.
 func (c Causes) Of(line string, added bool) string {
 	sign, text := "-", ""
 	if added {

@@ -8,14 +8,15 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// Limits bound what a client may do in one session. A limit of 0 is none.
+// Limits bound what a client may do in one session. If a client exceeds Errors, Idle or
+// Messages, it gets 421 and the session ends. 0 means no limit, except for ReplyLine.
 type Limits struct {
-	Errors      int   // lines that are no commands; one more gets 421
-	Idle        int   // commands in a row outside of a transaction; one more gets 421
+	Errors      int   // lines that are malformed or too long
+	Idle        int   // commands outside of transactions since the last message
 	Recipients  int   // recipients of one transaction; more get 452
-	Messages    int   // messages of one session; one more gets 421
+	Messages    int   // messages of one session
 	MessageSize int64 // octets of one message; a larger one gets 552
-	ReplyLine   int   // octets of a line of a reply, for Repair; 0: 4,096
+	ReplyLine   int   // octets of a line of a server's reply, for Repair; 0: 4,096
 }
 
 // mailing is the set of commands that carry a mail on, or end the session.
@@ -78,8 +79,8 @@ func (d *Dialogue) RefuseMessage(text string) {
 	d.event("message refused: " + text)
 }
 
-// TooLarge calls RefuseMessage for a message that exceeds the largest size, with a text
-// that says so.
+// TooLarge calls RefuseMessage for a message that is larger than Limits.MessageSize.
+// The client gets a 552 that says so.
 func (d *Dialogue) TooLarge() {
 	d.listener.Limited(vocabulary.LimitMessageSize)
 	d.RefuseMessage(d.tooLarge())

@@ -6,20 +6,21 @@ import (
 	"strings"
 )
 
-// Logins logs in at the server in place of clients that cannot. Some clients must log in
-// to the proxy, others need not. No client is shown the server's own offer of logins.
+// Logins are the logins that the proxy has at the server, for clients that cannot log
+// in there themselves. Some clients must log in to the proxy first, others need not. A
+// client is offered the mechanisms of the proxy, and none of the server.
 type Logins interface {
-	// Mechanisms returns the mechanisms by which a client may log in to us. If there are
-	// none, the client is not offered AUTH.
-	Mechanisms(Caller) []string
+	// Mechanisms returns the names of the SASL mechanisms by which the client c may log
+	// in to us. If there are none, the client is not offered AUTH.
+	Mechanisms(c Caller) []string
 
-	// Accept begins an AUTH exchange by one of these mechanisms, named in upper case. It
-	// returns nil if this client may not use it.
+	// Accept begins an AUTH exchange by mechanism, whose name is in upper case. It
+	// returns nil if the client c may not use it.
 	Accept(c Caller, mechanism string) Acceptance
 
-	// Unasked returns the login of a client that need not log in to us; nil if the client
-	// must.
-	Unasked(Caller) Login
+	// Unasked returns the login for the client c if it need not log in to us. It
+	// returns nil if the client must.
+	Unasked(c Caller) Login
 }
 
 // A Caller is a client that may use a login.
@@ -49,22 +50,23 @@ type Login interface {
 	// offered mechanisms, which are in upper case.
 	Begin(ctx context.Context, offered []string) (Exchange, Reply)
 
-	// Ended is called when the exchange is over: r is the server's last reply, and err
-	// says why the exchange could not continue, if it could not. Lines of r that may
-	// repeat a secret are replaced. The result is the reply for the client.
+	// Ended is called when the exchange with the server is over. r is the server's last
+	// reply; its lines that may repeat a secret are replaced. err is nil, or says why
+	// the exchange could not continue. The result is the reply for the client.
 	Ended(r Reply, err error) Reply
 
 	// Admit waits until the account may send one more message.
 	Admit(ctx context.Context) Reply
 
-	// Sender returns the sender that MAIL must name in place of address. Neither has
-	// brackets.
+	// Sender returns instead, the sender that MAIL must name in place of address, the
+	// sender that the client names. Neither has brackets. If the client may not send as
+	// address, refusal is the reply to its MAIL.
 	Sender(address string) (instead string, refusal Reply)
 
-	// Why explains a refusal that one of these methods has just returned: what it means,
-	// and what to do about it. Both are "" for any other reply. They contain no secret
-	// and nothing that a peer has said.
-	Why(Reply) (means, do string)
+	// Why explains r, a refusal that another method of the Login has just returned:
+	// means says what it means, and do what to do about it. Both are "" if r is any
+	// other reply. They contain no secret and nothing that a peer has said.
+	Why(r Reply) (means, do string)
 
 	// Close releases the account, also while another method is running.
 	Close()
@@ -75,7 +77,7 @@ type Login interface {
 type Exchange interface {
 	Name() string                                   // the mechanism, in upper case
 	Start() (initial string, err error)             // the initial response of AUTH; "": none
-	Next(challenge string) (line string, err error) // challenge is the text of a 334
+	Next(challenge string) (line string, err error) // answers the challenge of a 334
 }
 
 // access is the state of logins in a dialogue.
@@ -118,9 +120,9 @@ func (t *Turn) doWork(work func(context.Context)) {
 	t.d.access.work = nil
 }
 
-// Explanation returns texts for people about the reply that the client gets, if a login's
-// refusal caused it: what the refusal means, and what to do about it. Both are "" for any
-// other reply. The listener calls Explanation while it is told of the reply.
+// Explanation explains the reply that the client gets, if it is the refusal of a login:
+// means says what it means, and do what to do about it. Both are "" for any other
+// reply. A [Listener] may call Explanation during [Listener.Replied].
 func (d *Dialogue) Explanation() (means, do string) {
 	if d.access == nil {
 		return "", ""

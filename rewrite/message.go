@@ -12,19 +12,20 @@ const pieceSize = 16 << 10
 // end, though they are none, are replaced, so that all readers see the same end:
 //
 //   - A bare LF becomes CRLF. For a dot behind it, see below.
-//   - CRs directly before CRLF are removed: CR CR LF is one line end, from a client that
-//     converts line ends twice. A run of more than maxCRs CRs is not a line end. If a
-//     line of one dot would result, the dot is doubled.
+//   - CRs directly before CRLF are removed: CR CR LF is one line end, from a client
+//     that converts line ends twice. If that would make a line of one dot, the dot is
+//     doubled. More than 4,096 CRs in a row are not part of a line end.
 //   - Any other bare CR becomes a blank.
 //   - A NUL becomes a blank. Removing it could join a dot to its line end.
 //
-// All other octets stay as they are, even a dot that the client should have doubled.
+// All other octets stay as they are, even a dot behind CRLF that the client should have
+// doubled.
 //
-// A client that ends lines with LF may or may not double a dot that follows (RFC 5321,
-// 4.5.2). Either way it expects the line to arrive as it was before. A line of ".x"
-// behind a bare LF shows that the client does not double dots. A line that begins with
-// ".." shows that it does, unless a line of ".x" came before. So a single dot behind a
-// bare LF is doubled, and two dots stay as they are until a single one has been seen.
+// A client that ends lines with LF may or may not double a dot at the start of the next
+// line (RFC 5321, 4.5.2). Behind a bare LF, a single dot at the start of a line is
+// doubled. If text follows that dot, the client does not double dots. From then on, the
+// first dot of every line behind a bare LF is doubled. Until then, a line that begins
+// with two dots stays as it is, because the client may have doubled the dot.
 //
 // The zero Message is ready for the first octet of one message.
 type Message struct {
@@ -52,18 +53,17 @@ const (
 	inLine
 )
 
-// Next converts octets of the message. src begins with the first octet that earlier calls
-// have not consumed. Next consumes n octets of src and returns out, the octets to send in
-// their place. end is true if out ends the message. Then the line of one dot is the last
-// in out, and src[n:] is the client's next command.
+// Next converts octets of the message. src begins with the first octet that earlier
+// calls have not consumed. Next consumes n octets of src and returns out, the octets to
+// send in their place. end is true if out ends the message. Then the line of one dot is
+// the last in out, and src[n:] is the client's next command.
 //
-// If nothing needs mending, out is src[:n], without an allocation. Otherwise out is made
-// in dst[:0], which must not overlap src. Next consumes what fits dst, or 32 KiB, and out
-// may be longer by up to maxCRs octets.
+// If nothing needs mending, out is src[:n], without an allocation. Otherwise out is
+// made in dst[:0], which must not overlap src. Next then consumes at most cap(dst)/2
+// octets, or 16 KiB if that is more, and out has at most 2*n + 4,096 octets.
 //
 // The caller calls Next again with src[n:] until end is true or n is 0. If n is 0, Next
-// needs more octets, and src has at most three: "\r" or, at the start of a line, "." or
-// ".\r".
+// needs more octets: src is empty, or "\r", or at the start of a line "." or ".\r".
 func (m *Message) Next(dst, src []byte) (out []byte, n int, end bool) {
 	if m.crs > 0 {
 		return m.mend(dst, src[:min(len(src), max(pieceSize, cap(dst)/2))])

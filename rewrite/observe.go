@@ -11,10 +11,10 @@ import (
 // A Witness is a Listener that is also told what the rules of [Policy.Observed] would do.
 type Witness interface {
 	Listener
-	// Would reports a change that a rule would have made. line is the client's command,
-	// or the first line of the server's reply, that it would have changed, without
-	// credentials. It is "" if there is none or it may contain a secret. Apart from that
-	// it may contain anything that a peer can say.
+	// Would reports a change that rule would have made. line is what it would have
+	// changed: the client's command, or the first line of the server's reply. line has
+	// no credentials, and is "" if it may contain a secret or there is no such line.
+	// Otherwise it is as a peer has sent it, and may contain any octet.
 	Would(rule, line string)
 }
 
@@ -447,9 +447,9 @@ func (h overheard) Applied(rule string) {
 	}
 }
 
-// Broke tells the listener that the rule called rule has panicked, if that is why. Other
-// faults are ignored: because the dialogue did not act on the rule, what follows may not
-// fit what the rule expects.
+// Broke tells the listener that rule has panicked, if why says so. It ignores a result
+// that is not allowed: the rule runs in a session that has not done what the rule
+// wanted, so such a result need not be a mistake of the rule.
 func (h overheard) Broke(rule, why string) {
 	if strings.HasPrefix(why, panicPrefix) {
 		h.o.d.listener.Broke(rule, why)

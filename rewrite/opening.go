@@ -28,11 +28,13 @@ func (o *Opening) Octets() []byte { return o.octets }
 // TLSDue reports whether the configuration says that the connection begins with TLS.
 func (o *Opening) TLSDue() bool { return o.d.policy.ClientTLS == ClientTLSImplicit }
 
-// Wait asks to run the rules again after this many milliseconds, five seconds at most, or
-// as soon as the client has sent octets.
+// Wait asks to run the rules again when the client has sent octets, or after the given
+// number of milliseconds, at most 5,000. It has no effect if the client has sent octets
+// already, or if Waited is true.
 func (o *Opening) Wait(milliseconds int64) { o.wait = max(o.wait, min(milliseconds, maxOpening)) }
 
-// Waited reports whether the delay that Wait asked for is over.
+// Waited reports whether the rules run again because a rule has called Wait: the client
+// has sent octets since, or the time has passed.
 func (o *Opening) Waited() bool { return o.waited }
 
 // BeginTLS makes the session begin with a TLS handshake. It is for a route that ends TLS
@@ -49,9 +51,11 @@ func (d *Dialogue) Opens() bool {
 }
 
 // Open runs the rules on a client that has not been greeted yet. octets are the first
-// that the client has sent, if any. If wait is not 0, the caller waits wait milliseconds,
-// or until the client has sent octets, and calls Open again with waited true. Then the
-// session begins, with TLS if BeginsTLS reports it. If wait is 0, it begins at once.
+// octets that the client has sent, if any. waited is false in the first call. If the
+// result is 0, the session begins at once. Otherwise the caller waits until the client
+// has sent octets, at most for wait milliseconds, and calls Open once more, with waited
+// true. Then the session begins. If BeginsTLS is true, it begins with a TLS handshake,
+// and otherwise with the greeting.
 func (d *Dialogue) Open(octets []byte, waited bool) (wait int64) {
 	if !d.Opens() {
 		return 0

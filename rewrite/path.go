@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// A Path is the argument of MAIL or RCPT (RFC 5321, 4.1.1.2 and 4.1.1.3).
+// A Path is a MAIL or RCPT command in its parts (RFC 5321, 4.1.1.2 and 4.1.1.3).
 type Path struct {
 	Prefix  string   // the text before the address, as spelled: "MAIL FROM:"
 	Address string   // with its angle brackets, if it has them

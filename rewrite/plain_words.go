@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// PlainWords returns octets in a form that may be shown. They come from a server, and may
-// repeat a credential or be a challenge. The result keeps codes, numbers of up to five
-// digits, and words that are usual in such replies. Every other word is replaced by its
-// length.
+// PlainWords returns the text of a server's octets without what may be secret: the
+// server may repeat a credential, or send a challenge. The result keeps codes, numbers
+// of up to five digits, and words that are usual in refusals. Every other word is
+// replaced by its length.
 func PlainWords(octets []byte) string {
 	var b strings.Builder
 	for len(octets) > 0 {

@@ -9,7 +9,7 @@ const (
 	ClientTLSPass     ClientTLS = iota // the server: STARTTLS is sent on, and after it we read nothing
 	ClientTLSHide                      // nobody: the client is never offered TLS
 	ClientTLSOffer                     // we do: we offer STARTTLS
-	ClientTLSRequire                   // we do, and the client can do nothing without TLS
+	ClientTLSRequire                   // we do: before TLS only BeforeHello is allowed
 	ClientTLSImplicit                  // we do: the connection begins with TLS
 )
 

@@ -10,18 +10,18 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// Signs tell a product in a session. One of them is enough. The regular expressions (RE2)
-// are matched with the texts of a whole reply, without codes and with LF between lines.
-// "" matches nothing. A pattern with a literal in each of its matches costs next to nothing
-// while no text has that literal.
+// Signs say how a session recognises a product. One of them is enough. Greeting, Offer
+// and Help are regular expressions (RE2), matched against the text of a whole reply,
+// without codes and with LF between lines. "" matches nothing. If every match of an
+// expression contains some literal, a text without that literal costs almost no time.
 type Signs struct {
 	Greeting string  // the server's greeting
 	Offer    string  // the server's reply to EHLO, including the first line
 	Help     string  // the server's reply to HELP, which clients rarely send
-	Says     VerbSet // the client has sent one of these
+	Says     VerbSet // verbs: the client has sent one of them
 }
 
-// A Product is a product that a session has recognised, and the sign of it.
+// A Product is a product that a session can recognise, and the sign that shows it.
 type Product struct {
 	Name string // the name of its set
 	By   vocabulary.Sign
@@ -77,8 +77,8 @@ func (r *Rules) Products() []string {
 	return r.productNames(1<<len(r.products) - 1)
 }
 
-// Shown returns the products that r looks for. A product that can be recognised by
-// several kinds of sign is in the list with each of them.
+// Shown returns the products that r looks for, each once for every kind of sign by
+// which it can be recognised.
 func (r *Rules) Shown() (list []Product) {
 	if r == nil {
 		return nil

@@ -126,9 +126,10 @@ func (d *Dialogue) recipientReply(raw []byte, ahead bool) {
 	}
 }
 
-// Suffices reports whether the server may have sent all its replies to a message of LMTP,
-// although it has sent fewer than it accepted recipients. The caller asks when the server
-// is silent and the client goes on. If the result is true, it calls Settle.
+// Suffices reports whether the server may have sent all its replies to a message of
+// LMTP, although it has sent fewer replies than it has accepted recipients. The caller
+// asks before it waits for a reply. If the result is true, and the server stays silent
+// while the client sends its next command, the caller calls Settle.
 //
 // Some servers answer once for a recipient that was given twice (smtp-server 3.21.6).
 // Some answer once for all recipients, which suits a client that reads one reply. But a
@@ -140,10 +141,11 @@ func (d *Dialogue) Suffices() bool {
 		(r.answered > 0 && (r.answered >= r.distinct || !r.pipelined) || len(r.accepted) == 0)
 }
 
-// Settle ends the wait for replies to a message. It may be called if Suffices is true. If
-// a missing reply comes later, it is taken for the reply to the next command. No message
-// gets lost by that, because groups and BDAT are no longer used: DATA is refused, or not
-// answered with 354.
+// Settle ends the wait for replies to a message. It may be called if Suffices is true.
+// If a missing reply comes later, it is taken for the reply to the next command. No
+// message gets lost by that. From then on each command waits for a reply to the one
+// before it, and BDAT is not used. With replies out of step, DATA does not get the 354
+// that it needs.
 func (d *Dialogue) Settle() {
 	d.event("no more replies to the message")
 	d.sent.pop()

@@ -6,8 +6,9 @@ import (
 	"fmt"
 )
 
-// A Repair is a call of a rule for octets of the server that are not exactly one
-// well-formed reply, as the rules before it have left them.
+// A Repair is the view that a rule has of octets that the server has sent, as the rules
+// before it have left them. The octets are not exactly the replies that are due, or
+// have a reply that may not be what it seems: see [Dialogue.Repair].
 type Repair struct {
 	Session
 	octets  []byte
@@ -57,7 +58,8 @@ func (r *Repair) InMessage() bool { return r.d.next.OfMessage() }
 // none.
 func (r *Repair) Last() int { return int(r.d.server.last) }
 
-// Closed reports whether the server has hung up after the octets, or is known to do so.
+// Closed reports whether the server has hung up after the octets, or is sure to,
+// because they are a 221 that nobody has asked for.
 func (r *Repair) Closed() bool { return r.closed }
 
 // Limit returns the length, in octets with its line end, of the longest line that a reply
@@ -67,8 +69,8 @@ func (r *Repair) Limit() int { return cmp.Or(r.d.policy.Limits.ReplyLine, 4096) 
 // Quiet returns how many milliseconds have passed since the last of the octets came.
 func (r *Repair) Quiet() int64 { return r.quiet }
 
-// Wait asks to call the rule again when Quiet has reached this many milliseconds, five
-// seconds at most, or when more octets have come.
+// Wait asks to call the rule again when more octets have come, or when Quiet has
+// reached the given number of milliseconds, at most 5,000.
 func (r *Repair) Wait(milliseconds int64) { r.wait = min(milliseconds, maxRepairQuiet) }
 
 // Await says that the octets are the beginning of a reply, and asks to call the rule
@@ -86,18 +88,23 @@ func (r *Repair) Replace(n int, reply []byte) { r.n, r.made, r.done, r.part = n,
 // waits for the end of it. Otherwise all edits are dropped.
 func (r *Repair) Edit(n int, lines []byte) { r.n, r.made, r.done, r.part = n, lines, true, true }
 
-// Repair calls the rules on octets, which the server has sent. The caller calls it if
-// ScanReply finds in them an error, no whole reply, or a reply with more behind it. quiet
-// is the time in milliseconds since the last of octets came. If ok is true, the caller
-// replaces the first n of octets by made. Otherwise the caller calls Repair again when
-// quiet has reached wait milliseconds, or never if wait is 0.
+// Repair calls the rules on octets, all that the server has sent and that are not
+// consumed. The caller calls it if octets are not whole, well-formed replies, or are
+// more of them than are due. It also calls it for a reply that may not be what it
+// seems: an EHLO reply of one line, a 221 to a command other than QUIT, or a last line
+// that is only a code. quiet is the time in milliseconds since the last of octets came.
+//
+// If ok is true, the caller replaces the first n of octets by made. Otherwise it uses
+// octets as they are, unless wait is greater than 0. Then it calls Repair again when
+// more octets have come, or when quiet has reached wait milliseconds.
 func (d *Dialogue) Repair(octets []byte, quiet int64) (n int, made []byte, ok bool, wait int64) {
 	return d.repair(Repair{octets: octets, quiet: quiet})
 }
 
 // RepairUnasked calls the rules on octets, which the server has sent while no reply was
-// due. It counts them as such even if a command is about to be sent. If ok is true, the
-// caller replaces the first n of octets by made.
+// due. [Repair.Unasked] is true for them, even if a command that awaits its reply is
+// ready to be sent by now. If ok is true, the caller replaces the first n of octets by
+// made.
 func (d *Dialogue) RepairUnasked(octets []byte) (n int, made []byte, ok bool) {
 	n, made, ok, _ = d.repair(Repair{octets: octets, unasked: true})
 	return n, made, ok

@@ -38,9 +38,10 @@ func (d *Dialogue) Greeting(raw []byte) {
 	d.deliver(VerbGreeting, nil, nil, raw, 0)
 }
 
-// Lost tells the dialogue that the server hung up or could not be reached. Unless a rule
-// can go on, the session ends. The client gets a 421, or a 221 if it has sent QUIT. It
-// gets nothing if the server's last reply has told it that the session ends.
+// Lost tells the dialogue that the server hung up or could not be reached. Unless a
+// rule or the engine goes on with a fresh connection, the session ends, and the client
+// gets a 421, or a 221 if it has sent QUIT. It gets nothing if the server's last reply
+// has told it that the session ends.
 func (d *Dialogue) Lost() {
 	d.event("server lost")
 	d.observed.loss(false)
@@ -98,12 +99,14 @@ func (d *Dialogue) ServerTLS() { d.resume(event{kind: secured}) }
 
 // ServerTLSFailed tells the dialogue that the TLS handshake with the server has failed
 // and the connection is closed. If TLS is opportunistic, the session goes on without it
-// on a fresh connection. Otherwise every later command of the client but QUIT is refused.
+// on a fresh connection. Otherwise this command and every later one but QUIT is
+// refused.
 func (d *Dialogue) ServerTLSFailed() { d.resume(event{kind: insecure}) }
 
 // ServerTLSLost tells the dialogue that the server hung up or was silent in a TLS
-// handshake, and that the connection is closed. If TLS is opportunistic, the handshake is
-// tried once more on a fresh connection.
+// handshake, and that the connection is closed. If TLS is opportunistic, the handshake
+// is tried once more on a fresh connection. Otherwise, or if a connection is lost again
+// for the same command, ServerTLSLost does what ServerTLSFailed does.
 func (d *Dialogue) ServerTLSLost() { d.resume(event{kind: lost}) }
 
 // ServerTLSAgain tells the dialogue that a TLS handshake with the server has failed, that

@@ -16,8 +16,9 @@ type Rule struct {
 	Needs string
 	Acts  func(ClientTLS, ServerTLS) bool
 
-	// Setup returns the rule's functions for these options. It is called once for each
-	// route.
+	// Setup returns the rule's functions for these options, or a mistake in them. It is
+	// called once for each choice of options on a route: a product may have options of
+	// its own.
 	Setup func(Options) (Actions, *ConfigError)
 }
 
@@ -31,7 +32,8 @@ type Actions struct {
 	// argument cannot be parsed. It may return the line that is meant.
 	Line func(s Session, octets []byte) []byte
 
-	// Repair is called for octets of the server that are not a well-formed reply.
+	// Repair is called for octets of the server that are not a well-formed reply, or
+	// may not be: see [Dialogue.Repair].
 	Repair func(*Repair)
 
 	// Offer is called for each EHLO reply of the server before anybody acts on it,
@@ -39,17 +41,19 @@ type Actions struct {
 	// offered.
 	Offer func(Session, Extensions)
 
-	// Command is called for a command whose verb is in Commands, or in Owed while the
-	// client owes the EHLO that must follow its TLS handshake. It is called again for the
-	// same command if that has to wait for the replies to earlier ones.
+	// Command is called for a command whose verb is in Commands. While the client owes
+	// an EHLO, after its TLS handshake, Command is also called for a verb in Owed. If
+	// the command has to wait for the replies to earlier ones, Command is called for it
+	// again.
 	Command        func(*Turn)
 	Commands, Owed VerbSet
 
-	// Reply is called for a reply of the server if the verb that it answers is in
-	// Replies; in Refusals, and the code is 400 or more; in Multiline, and the reply has
-	// more than one line; or in Odd, and a line has only blanks for text, more than 512
-	// octets with code and CRLF (RFC 5321, 4.5.3.1.5), or octets that are not ASCII. It
-	// is also called if the server is lost instead of replying to a verb of Replies.
+	// Reply is called for each reply to a verb in Replies, and if the server is lost in
+	// place of such a reply. It is called for a reply to a verb in Refusals if the code
+	// is 400 or more, and for a reply to a verb in Multiline if it has several lines.
+	// It is called for a reply to a verb in Odd if a line has no text but blanks, has
+	// octets that are not ASCII, or is longer than 512 octets with code and CRLF (RFC
+	// 5321, 4.5.3.1.5).
 	Reply                             func(*Turn)
 	Replies, Refusals, Multiline, Odd VerbSet
 
@@ -61,8 +65,8 @@ type Actions struct {
 	// zero Filter does nothing.
 	Message func(*Text) Filter
 
-	// State makes the value that Session.State returns, once a session, on the first call
-	// of Session.State. nil: the rule has no state.
+	// State makes the value that Session.State returns. It is called at most once in a
+	// session, by the first call of Session.State. nil: the rule has no state.
 	State func() any
 }
 
@@ -72,22 +76,24 @@ type Set struct {
 	Doc   string
 	Rules []string
 
-	// Options are options by rule and name. Where the set is chosen they replace the
-	// defaults. Options in the configuration take precedence over them.
+	// Options[r][o] is the value of the option o of the rule r where the set is chosen.
+	// It replaces the default of the option. The configuration takes precedence over
+	// it.
 	Options map[string]map[string]any
 
-	// Signs tell the product that the set is for. They are looked for if another set has
-	// this one among its Products.
+	// Signs are the signs of the product that the set is for, if it is for one.
+	// Sessions look for them if a chosen set has this one among its Products.
 	Signs Signs
 
-	// Products are names of further sets. The rules and options of each of these act only
-	// in sessions that show its Signs. If a session shows the signs of several that have
-	// options for the same rule, those of the first of them apply.
+	// Products are names of other sets, each for a product. The rules and options of
+	// such a set act only in sessions that show its Signs. A session may recognise
+	// several products whose sets have options for the same rule. Then the options of
+	// the set that comes first in Products apply.
 	Products []string
 }
 
-// A Book is all rules and sets that a configuration may name. Rules run first to last on
-// commands, and last to first on replies.
+// A Book holds all rules and sets that a configuration may name. The order of Rules is
+// the order in which rules run on commands. On replies they run in reverse.
 type Book struct {
 	Rules []Rule
 	Sets  []Set

@@ -33,15 +33,16 @@ func isSealed(octets []byte) bool {
 	return len(octets) >= blockHeader && octets[0] == 0 && binary.BigEndian.Uint32(octets) > 0
 }
 
-// Octets takes b, the client's first octets after a SASL exchange that may have begun a
-// sealed stream. b has at least four octets, or is a shorter line. If b may be text, the
-// caller reads it as commands. If b begins a sealed block, the session becomes Opaque.
-// But if XCLIENT may be sent to the server, the session ends, because the client could
-// hide an XCLIENT of its own in the stream.
-func (d *Dialogue) Octets(b []byte) {
+// Octets takes octets, the first that the client has sent after a SASL exchange that
+// may have begun a sealed stream. In a sealed stream, the SASL mechanism encrypts all
+// that client and server send. octets are at least four, or a line that is shorter. If
+// they may be text, the caller reads them again as commands. If they begin a sealed
+// block, the session becomes Opaque. But if the policy has XCLIENT sent to the server,
+// the session ends, because the client could hide an XCLIENT of its own in the stream.
+func (d *Dialogue) Octets(octets []byte) {
 	d.next = AwaitCommand
 	switch {
-	case !isSealed(b):
+	case !isSealed(octets):
 	case d.policy.XCLIENT != XCLIENTNever:
 		d.server.gone = true
 		d.end(vocabulary.OutcomeClientProtocol, maskedText)
@@ -52,15 +53,17 @@ func (d *Dialogue) Octets(b []byte) {
 	}
 }
 
-// Sealed reports whether the session is Opaque because the client has begun a sealed
-// stream. So far this is only the client's claim. Until the server has sent a block too,
-// only the client's first block may pass, through SealedBlock. ServerSealed judges the
-// server's first octets.
+// Sealed reports whether the session is Opaque because the client seems to have begun a
+// sealed stream: see [Dialogue.Octets]. The caller must not trust this yet. It sends on
+// only the client's first block, by [Dialogue.SealedBlock], and passes the server's
+// first octets to [Dialogue.ServerSealed]. Only if the server seals too may the rest
+// pass unread.
 func (d *Dialogue) Sealed() bool { return d.seen.sealed }
 
-// ServerSealed takes octets, the server's first in a sealed stream, and reports whether
-// the stream may go on. If octets are text, the server does not seal. Then the session
-// ends, because the client's octets could be commands that we have not read.
+// ServerSealed takes octets, the first that the server has sent after the client has
+// begun a sealed stream. more is true if they begin a sealed block, so that the stream
+// may go on. If they are text, the server does not seal, and more is false. The session
+// then ends, because the client's octets could be commands that we have not read.
 func (d *Dialogue) ServerSealed(octets []byte) (more bool) {
 	if len(octets) > 0 && octets[0] == 0 {
 		return true
@@ -82,16 +85,16 @@ type SealedBlock struct {
 	tail []byte
 }
 
-// SealedBlock returns a SealedBlock for the client's first block of a sealed stream.
-// octets begin with that block, of which at least the first four octets must be there.
-// The caller calls it if Sealed is true.
+// SealedBlock returns a SealedBlock for the client's first block of a sealed stream. It
+// is for sessions in which Sealed is true. octets begin with that block, and have at
+// least its first four octets.
 func (d *Dialogue) SealedBlock(octets []byte) *SealedBlock {
 	return &SealedBlock{d: d, left: blockHeader + int64(binary.BigEndian.Uint32(octets))}
 }
 
-// Next takes octets, the next that the client has sent. n says how many of them belong to
-// the block and may be sent on. If they contain a command, which a sealed block would not
-// show, the session ends and ok is false.
+// Next takes octets, the next that the client has sent. The first n of them belong to
+// the block and may be sent on. If they contain the verb of a command, they are not
+// sealed: the session ends, and ok is false.
 func (b *SealedBlock) Next(octets []byte) (n int, ok bool) {
 	n = int(min(int64(len(octets)), b.left))
 	b.left -= int64(n)

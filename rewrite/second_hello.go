@@ -30,12 +30,16 @@ const (
 	over                          // not at all: the session has ended
 )
 
-// Recall is for servers that accept only one hello in a session. If the server refuses
-// the hello of t because of that, or hangs up on it, the client gets the server's reply
-// to an earlier hello on this connection instead. If the server is known to do so, the
-// client may get that reply without the hello being sent. A rule may call Recall for
-// EHLO, HELO and LHLO. It need not if the client repeats its hello because of a TLS or
-// XCLIENT that ends here: the dialogue then recalls the reply by itself.
+// Recall is for servers that accept only one hello on a connection. If the server
+// refuses the client's hello because it has accepted one before, the client gets the
+// server's reply to that one instead. If the server hangs up, the hello is sent on a
+// fresh connection, or the session ends if a transaction or a login would be lost. If
+// the server is known to do either, the client may get the reply without the hello
+// being sent.
+//
+// A rule may call Recall in its Command function, for EHLO, HELO and LHLO. Where the
+// client repeats its hello because we have ended its TLS or taken its XCLIENT, the
+// dialogue does the same by itself.
 func (t *Turn) Recall() { t.recallBy.add(t.rule) }
 
 // recallCause returns the cause, for a trace, of recalling a reply; "" if there is no

@@ -92,9 +92,10 @@ func (t *Turn) handshakeFailed() aftermath {
 	return forgetful
 }
 
-// CarriesTLS tells the dialogue that the client has begun TLS where a greeting was due,
-// and that the server has answered it. Nothing of the session can be read. The caller may
-// call it only under a policy by which we end no TLS on either side.
+// CarriesTLS tells the dialogue that the client has begun TLS instead of waiting for a
+// greeting, and that the server has answered it in TLS. The session becomes Opaque,
+// because nothing of it can be read. The caller may call CarriesTLS only if, by the
+// policy, we end no TLS with the client and begin none with the server.
 func (d *Dialogue) CarriesTLS() {
 	d.event("opaque")
 	d.next = Opaque

@@ -15,8 +15,8 @@ func (s Session) Client() netip.Addr { return s.d.client }
 // Hostname returns our host name, which we use in replies of our own.
 func (s Session) Hostname() string { return s.d.policy.Hostname }
 
-// Hello returns the line of the last EHLO or HELO that was sent to the server; "" if
-// there was none.
+// Hello returns the line of the last hello that was sent to the server; "" if there was
+// none.
 func (s Session) Hello() string { return string(s.d.hello) }
 
 // Server returns the extensions in the server's last EHLO reply, as the rules' Offer
@@ -37,14 +37,14 @@ func (s Session) ClientTLS() bool { return s.d.seen.tls }
 // ServerTLS reports whether the connection to the server is encrypted.
 func (s Session) ServerTLS() bool { return s.d.server.tls }
 
-// EndsClientTLS reports whether the client is in clear and we offer it STARTTLS of our
-// own.
+// EndsClientTLS reports whether the client is in clear and may begin TLS with us by
+// STARTTLS.
 func (s Session) EndsClientTLS() bool { return s.d.endsTLS() && !s.d.seen.tls }
 
-// HelloOwed reports whether the client has begun TLS and has not said EHLO since.
+// HelloOwed reports whether the client has begun TLS, and no hello was accepted since.
 func (s Session) HelloOwed() bool { return s.d.seen.helloOwed }
 
-// Introduced reports whether an EHLO or HELO of the client was accepted.
+// Introduced reports whether a hello of the client was accepted.
 func (s Session) Introduced() bool { return s.d.seen.hello != VerbOther }
 
 // Authenticated reports whether the client has logged in.
@@ -53,10 +53,11 @@ func (s Session) Authenticated() bool { return s.d.seen.authenticated }
 // Transaction reports whether a transaction is open: a MAIL was accepted.
 func (s Session) Transaction() bool { return s.d.seen.transaction }
 
-// Recipients counts the RCPT commands of the present transaction by their replies.
+// Recipients counts the RCPT commands of the present transaction by their replies. It
+// does not count commands that have no reply yet.
 type Recipients struct {
-	Taken    int // accepted, or not answered yet
-	Refused  int // all that were refused
+	Taken    int // accepted
+	Refused  int // refused, with 4xx or 5xx
 	Deferred int // refused with 4xx
 }
 
@@ -78,8 +79,9 @@ func (s Session) Untouched() bool {
 	return !s.d.seen.authenticated && s.d.seen.mails == 0 && s.d.seen.messages == 0
 }
 
-// State returns the value that Actions.State has made for this rule and session. It calls
-// Actions.State once, when it is first called. The result is nil if that function is nil.
+// State returns the value that Actions.State has made for this rule in this session.
+// The first call of State calls Actions.State. The result is nil if Actions.State is
+// nil.
 func (s Session) State() any {
 	rules, place := s.d.policy.Rules.rules, s.rule
 	if rules[place].State == nil {
@@ -112,9 +114,10 @@ type Memory interface {
 	Remembers(key string) bool
 }
 
-// Remember stores key about this server, for this many seconds. Later sessions see it by
-// Remembers. The rule chooses what key means, for example that EHLO ends the connection.
-// Each rule has its own keys.
+// Remember stores key about this server. Session.Remembers returns true for it, in this
+// session and in later ones, until the given number of seconds has passed. The rule
+// chooses what key means, for example that EHLO ends the connection. Each rule has its
+// own keys.
 func (s Session) Remember(key string, seconds int) {
 	if m := s.d.memory; m != nil {
 		m.Remember(s.key(key), seconds)

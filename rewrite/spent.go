@@ -20,14 +20,14 @@ func (d *Dialogue) spend(failure vocabulary.Outcome, reason string) {
 	d.next = AwaitCommand
 }
 
-// Parting reports whether the client's last reply has announced the end of the session. A
-// further command of the client is still answered, but the caller need not wait for one
-// long.
+// Parting reports whether the client's last reply has announced the end of the session.
+// The client may still send a command and gets a reply to it, but the caller waits for
+// that command only briefly.
 func (d *Dialogue) Parting() bool { return d.parting }
 
-// CommandInText takes raw, a line of a client that got the reply to its message before it
-// sent the end of the message. raw may be a command or text of the message, so we answer
-// it ourselves, and it is never sent to a server.
+// CommandInText takes raw, a line that the client sent after it got the reply to its
+// message, but before it sent the end of the message. raw may be a command, or text of
+// the message. So the dialogue answers it without sending it to a server.
 func (d *Dialogue) CommandInText(raw []byte) {
 	d.inText = true
 	d.Command(raw, false)

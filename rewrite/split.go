@@ -18,8 +18,9 @@ func (d *Dialogue) maySplit(octets int) bool {
 }
 
 // MaySplit reports whether the command that awaits its reply is so long that the server
-// may read it as several and answer each. The caller then waits for a second reply before
-// it passes the first to Reply. If a second reply comes, it calls Split instead of Reply.
+// may read it as several commands and answer each. If the result is true, the caller
+// waits for a second reply before it passes the first to Reply. If a second reply
+// comes, it calls Split instead of Reply.
 func (d *Dialogue) MaySplit() bool { return d.long && d.sent.n == 1 }
 
 // Split tells the dialogue that the server has sent several replies to one command. Later

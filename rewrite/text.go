@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// A Text is a rule's view of one message on its way from the client to the server, by
-// DATA or by chunks that are sent by DATA.
+// A Text is a rule's view of one message on its way from the client to the server. The
+// client sends it by DATA, or by BDAT if a rule has it sent on by DATA: see
+// [Turn.AsData]. A message that is sent on by BDAT has no Text.
 type Text struct {
 	Session
 
@@ -26,20 +27,27 @@ type Text struct {
 
 // A Filter is what a rule does to one message. Any function may be nil.
 type Filter struct {
-	// Text returns the octets to send in place of src: src or a part of it, a result in
-	// dst[:0], which does not overlap src, memory of its own, or nothing yet (see End).
-	// It must not write to src, nor will the engine write to the result. The octets are
-	// in wire format: lines end with CRLF, which is never split, and a dot at the start
-	// of a line is doubled (RFC 5321, 4.5.2). A piece may end anywhere else, within a line
-	// too. The line that ends the message is not included. src belongs either to the
-	// header, with the empty line after it, or to the body. A rule's Message is called
-	// for each message, so what Text keeps from piece to piece can be in its closure.
+	// Text returns the octets to send in place of src, a piece of the message. The
+	// result may be src or a part of it, or be made in dst[:0], which does not overlap
+	// src, or be memory of the rule's own. It may be empty: what Text holds back, a
+	// later call or End returns. Text must not write to src, and the engine does not
+	// write to the result.
+	//
+	// src and the result are in wire format: lines end with CRLF, and a dot at the
+	// start of a line is doubled (RFC 5321, 4.5.2). src may end within a line, but not
+	// between CR and LF. It belongs either to the header, with the empty line after it,
+	// or to the body: see [Text.Body]. The line that ends the message is not part of
+	// it.
+	//
+	// A rule's Message function is called for each message, so what Text keeps from
+	// piece to piece can be in its closure.
 	Text func(m *Text, dst, src []byte) []byte
 
 	// End returns what Text has held back. It is called once, after all text.
 	End func(m *Text) []byte
 
-	// Look is called after each piece of the message, of whatever length.
+	// Look is called after each piece of the message, even if it is empty. It cannot
+	// change the text, but may call methods of m such as [Text.Refuse].
 	Look func(m *Text)
 }
 
@@ -62,7 +70,7 @@ const (
 	textInLine
 )
 
-// Text returns the present message. If none has begun, Text begins one.
+// Text returns the message that is in transit. If there is none, Text begins one.
 func (d *Dialogue) Text() *Text {
 	if d.text == nil {
 		d.text = d.newText()
@@ -121,17 +129,20 @@ func (m *Text) Stamp() (date, word string) {
 	return "", ""
 }
 
-// Stray returns the number of bare CRs, bare LFs and NULs replaced so far.
+// Stray returns the number of bare CRs, bare LFs and NULs that were replaced or removed
+// so far.
 func (m *Text) Stray() int64 { return m.reader.Mended() + m.stuffer.Mended() }
 
 // LFs returns the number of bare LFs so far that ended a line. It is 0 without EndsAtLF.
 func (m *Text) LFs() int64 { return m.reader.LFs() }
 
-// Body reports whether the piece of text that a filter has now belongs to the body.
+// Body reports whether the src of the present call of a [Filter.Text] belongs to the
+// body of the message. If it is false, src belongs to the header.
 func (m *Text) Body() bool { return m.inBody }
 
-// Applied counts the rule that calls it as one that has changed this message. A rule
-// whose filter changes the text need not call it.
+// Applied makes the rule that calls it count as having changed this message: see
+// [Listener.Applied]. A rule whose Filter.Text or Filter.End changes the text counts
+// without calling it.
 func (m *Text) Applied() { m.applied.add(m.rule) }
 
 // Refuse refuses the message. The client gets r at the end of the message, and the server
@@ -149,11 +160,12 @@ func (m *Text) Refuse(r Reply) {
 	m.refusal = strings.TrimSuffix(string(r.appendTo(nil)), "\r\n")
 }
 
-// Changes reports whether a filter may change the text, and so may make it longer.
+// Changes reports whether any rule has a filter that may change the text, and so make
+// it longer.
 func (m *Text) Changes() bool { return m.changes }
 
-// Mends reports whether the line ends or NULs of the text may differ from what the client
-// sent: something was replaced, or EndsAtLF was called.
+// Mends reports whether the text to send may differ, apart from what filters change,
+// from what the client sent: line ends or NULs were replaced, or EndsAtLF was called.
 func (m *Text) Mends() bool { return m.Stray() > 0 || m.reader.LF }
 
 // Refusal returns the reply, without CRLF, with which a rule refused the message; "" if

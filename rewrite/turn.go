@@ -74,8 +74,9 @@ const (
 // the server's greeting, and VerbMessage if it is for the end of a message.
 func (t *Turn) Verb() Verb { return t.verb }
 
-// Said returns the client's line as it came, without CRLF. It is empty for a greeting and
-// the end of a message. The caller must not change it. It is valid until the rule's
+// Said returns the client's command as it came, without CRLF. It is empty for a
+// greeting and the end of a message. For a SASL line it is the AUTH command, and Line
+// is the SASL line. The caller must not change it. It is valid until the rule's
 // function returns.
 func (t *Turn) Said() []byte { return t.said }
 
@@ -109,17 +110,19 @@ func (t *Turn) First(line string) {
 	t.firsts, t.held = append(t.firsts, first{line, t.rule}), true
 }
 
-// Answer gives the client r as the reply to its command, and sends nothing to the server.
-// For AUTH and within its exchange, an r with the code 334 asks the client for its next
-// line.
+// Answer gives the client r as the reply to its line, and keeps Line from the server.
+// For an AUTH command or a SASL line, an r with the code 334 asks the client for its
+// next SASL line.
 func (t *Turn) Answer(r Reply) { t.answered = r }
 
-// AsData has a message that the client sends by BDAT sent to the server by DATA, with the
-// text of all its chunks.
+// AsData has the message sent to the server by DATA, although the client sends it by
+// BDAT. A rule calls it for the first BDAT of a message, and it holds for all chunks of
+// the message.
 func (t *Turn) AsData() { t.asData = true }
 
-// Swallow drops the client's line, which is a SASL line, or a blank line in place of a
-// command. The client gets no reply, and its next line is awaited.
+// Swallow drops the client's line. The client gets no reply, and its next line is
+// awaited. Swallow may be called for a SASL line, and for a command line that is empty
+// or blank.
 func (t *Turn) Swallow() { t.swallow = true }
 
 // Mechanism returns the mechanism of the client's AUTH command, in upper case.
@@ -133,8 +136,8 @@ func (t *Turn) Step() int { return t.step }
 // The rule may change it.
 func (t *Turn) Reply() *Reply { return &t.reply }
 
-// Extensions returns the extensions in the reply to the client. They are empty unless it
-// is a positive reply to EHLO or LHLO.
+// Extensions returns the extensions in Reply, if that is a positive reply to EHLO or
+// LHLO. A rule that changes them changes the reply. For any other reply they are empty.
 func (t *Turn) Extensions() Extensions {
 	if !t.offersExtensions() {
 		return Extensions{}
@@ -145,16 +148,19 @@ func (t *Turn) Extensions() Extensions {
 // Lost reports whether the server hung up in place of a reply.
 func (t *Turn) Lost() bool { return t.lost }
 
-// Within gives the server this many milliseconds to reply to Line, and holds the turn. If
-// the server is silent for longer, Lost and Silent become true.
+// Within holds the turn and lets the server take at most the given number of
+// milliseconds to reply to Line. If the server takes longer, the rules' Reply functions
+// are called, with Lost and Silent true.
 func (t *Turn) Within(milliseconds int64) { t.within, t.held = milliseconds, true }
 
 // Silent reports whether the server has not replied within the time that Within set. It
 // then counts as lost.
 func (t *Turn) Silent() bool { return t.silent }
 
-// MayRepeat reports whether Again may be called. It may if Line, or another form of it,
-// can be sent without doing anything twice.
+// MayRepeat reports whether the rule may call Again with a command, because nothing can
+// happen twice. It may for EHLO, HELO, LHLO, STARTTLS, AUTH before its first 334, and
+// the first MAIL of a session. It also may for a MAIL, RCPT, DATA, RSET or NOOP whose
+// form the server has refused; Again must then send another form of the command.
 func (t *Turn) MayRepeat() bool { return t.mayRepeatAfresh() || t.mayRespell() }
 
 // mayRepeatAfresh reports whether a fresh connection loses nothing of the session, and
@@ -184,9 +190,10 @@ func (t *Turn) mayRespell() bool {
 
 var respelt = SetOf(VerbMAIL, VerbRCPT, VerbDATA, VerbRSET, VerbNOOP)
 
-// Again sends line, without CRLF, to the server and waits for its reply, which takes the
-// place of the present reply. Again may be called if MayRepeat is true. After a 334
-// it may always be called, and line is a SASL line.
+// Again sends line, without CRLF, to the server instead of passing on the present
+// reply. The reply to line takes the place of the present reply. The turn must be held.
+// If the present reply is a 334, line is a SASL line. Otherwise line is a command, and
+// Again may be called only if MayRepeat is true.
 func (t *Turn) Again(line string) { t.again, t.repeats, t.afresh = line, true, false }
 
 // AgainAfresh sends line, without CRLF, to the server on a fresh connection and waits for

@@ -71,8 +71,8 @@ const (
 	crowdedText    = "421 4.7.0 too many sessions, try again later"
 )
 
-// NotServedText is sent in place of a greeting to a client that is not served (RFC 5321,
-// 3.1 and 4.2.1; RFC 3463, 3.8).
+// NotServedText is the reply that a client gets in place of a greeting if its address
+// is not served (RFC 5321, 3.1 and 4.2.1; RFC 3463, 3.8).
 const NotServedText = "554 5.7.1 no service for clients from this address"
 
 // An origin is what is known about the client.
@@ -93,17 +93,17 @@ func (o *origin) introduction() introduction {
 	return *o.said
 }
 
-// Connected gives the dialogue both ends of the client's connection, for XCLIENT: the
-// address of the client, and destination, the address that it has connected to. The zero
-// AddrPort means that an end is not known.
+// Connected sets the two ends of the client's connection. client is the address of the
+// client. destination is the address that the client has connected to. The zero
+// AddrPort means that an end is not known. The dialogue needs them for XCLIENT.
 func (d *Dialogue) Connected(client, destination netip.AddrPort) {
 	d.origin.client, d.origin.destination = client, destination
 	d.introduces = d.policy.mayIntroduce(client.Addr()) // false if a load balancer does not know the client
 }
 
-// Ends returns both ends of the client's connection: the address of the client, and
-// destination, the address that it has connected to. They are those that Connected has
-// set, or those that an XCLIENT command has named since.
+// Ends returns the two ends of the client's connection, as Connected has set them or an
+// XCLIENT command of the client has named them since. client is the address of the
+// client. destination is the address that the client has connected to.
 func (d *Dialogue) Ends() (client, destination netip.AddrPort) {
 	return d.origin.client, d.origin.destination
 }
@@ -136,10 +136,11 @@ func (d *Dialogue) takeXCLIENT(line []byte) {
 	}
 }
 
-// Admitted tells the dialogue whether the client that an XCLIENT command names is served.
-// If refusal is "", it is, and the XCLIENT gets a greeting as its reply. The greeting is
-// that of a fresh connection if each connection to the server begins by telling it who
-// the client is. If refusal is not "", the session ends with a refusal.
+// Admitted tells the dialogue whether the client that an XCLIENT command names is
+// served. If refusal is "", it is served, and the reply to the XCLIENT is a greeting.
+// That is the server's greeting on a fresh connection if Policy.Afresh is true, and
+// otherwise a 220 of our own. If refusal is not "", the client gets a refusal as the
+// reply, and the session ends.
 func (d *Dialogue) Admitted(refusal vocabulary.Rejection) {
 	d.seen.anew = true
 	d.server.introduced = false
