@@ -1,10 +1,11 @@
-// Package journal keeps the last sessions in memory, with their dialogues while somebody
-// is watching, and reports lines to watchers as they pass.
+// Package journal keeps the last sessions in memory, and reports sessions to watchers
+// while they run. It keeps the dialogue of a session only if somebody was watching, by
+// [Journal.Watch] or [Journal.Recent], when the session began.
 //
-// It gets sessions as the proxy reports them, without credentials, SASL lines and the
-// text of messages. Other text of a peer is kept unchanged: callers that show a Text, a
-// Hello or an Err must quote it. A Notice, which is an Event for other programs, is
-// quoted already.
+// The proxy reports sessions without credentials, SASL lines and the text of messages.
+// Other text of a peer is kept unchanged: callers that show the fields Text, Hello or
+// Err must quote them. In a [Notice], the JSON form of an [Event], they are quoted
+// already.
 package journal
 
 import (
@@ -24,21 +25,25 @@ import (
 // An Entry is one session.
 type Entry struct {
 	ID, Route string
-	Setup     *Setup     // nil: not known
-	Client    netip.Addr // invalid: not known
+	Setup     *Setup     // as given to Dialogue; nil: not known
+	Client    netip.Addr // invalid if the client's address is not known
 	Began     time.Time
-	Lines     []Line // none if nobody was watching when the session began; must not be changed
-	Ended     bool
-	End       proxy.Ending // set when the session has ended
-	Omitted   int          // lines left out of the middle of Lines; an event there says so
+	// Lines must not be changed. There are none if nobody was watching when the session
+	// began.
+	Lines []Line
+	Ended bool
+	End   proxy.Ending // set when the session has ended
+	// Omitted is the number of lines left out of the middle of a long dialogue. An
+	// event in Lines takes their place.
+	Omitted int
 }
 
-// A Setup is what is needed to play a session again: the configuration of its route when
-// the session began. See transcript.File. It must not be changed.
+// A Setup is what is needed to play a session again: the configuration of its route
+// when the session began. transcript.File describes its fields. It must not be changed.
 type Setup struct {
 	Rules    []string
 	Options  map[string]map[string]any
-	Settings map[string]string // without the client's address
+	Settings map[string]string // without "client", the client's address
 }
 
 // Healed reports whether a rule has changed something in the session so far. Changes by
@@ -96,17 +101,17 @@ type Journal struct {
 	watchers map[*watcher]struct{}
 }
 
-// New returns a journal that keeps the last ended sessions: at most sessions of them, and
-// about octets octets in all. Running sessions are kept in addition, each with at most 32
-// KiB.
-func New(sessions, octets int) *Journal {
-	return &Journal{sessions: sessions, octets: octets, running: map[*session]struct{}{}, watchers: map[*watcher]struct{}{}}
+// New returns a journal that keeps the last ended sessions: at most maxSessions of
+// them, in about maxOctets octets of memory. In addition, it keeps all running sessions
+// that have a listener, each with about 32 KiB of its dialogue at most.
+func New(maxSessions, maxOctets int) *Journal {
+	return &Journal{sessions: maxSessions, octets: maxOctets, running: map[*session]struct{}{}, watchers: map[*watcher]struct{}{}}
 }
 
-// Dialogue returns a listener that records the dialogue of a session that begins, b. It
-// returns nil, so that lines cost nothing, if nobody watches and Recent was not called in
-// the five minutes before the session began. setup becomes the Setup of the session's
-// Entry; it may be nil.
+// Dialogue returns a listener that records the session that begins with b. setup
+// becomes the Setup of the session's Entry; it may be nil. If nobody is watching,
+// Dialogue returns nil, so that lines cost nothing. That is so if there is no watcher,
+// and Recent was not called in the five minutes before the session began.
 func (j *Journal) Dialogue(b proxy.Beginning, setup *Setup) proxy.DialogueListener {
 	if j.watched.Load() == 0 && b.At.Sub(time.Unix(0, j.looked.Load())) > looking {
 		return nil
@@ -120,8 +125,8 @@ func (j *Journal) Dialogue(b proxy.Beginning, setup *Setup) proxy.DialogueListen
 	return s
 }
 
-// Ended records a session that has ended, by its beginning b and its ending e. It is for
-// sessions for which Dialogue returned nil: their Entry has no lines.
+// Ended records a session that began with b and has ended with e. It is for sessions
+// for which Dialogue returned nil. Their Entry has no lines.
 func (j *Journal) Ended(b proxy.Beginning, e proxy.Ending) {
 	d := begin(b)
 	d.end(e)
@@ -133,7 +138,8 @@ func (j *Journal) Ended(b proxy.Beginning, e proxy.Ending) {
 // Recent returns the sessions of the journal, newest first. It includes running sessions
 // for which Dialogue returned a listener. It does not include ended sessions of clients
 // that hung up without a word, as health checks do, because they would displace the
-// others. For five minutes after the call, dialogues are kept.
+// others. For five minutes after the call, Dialogue returns a listener for each
+// session.
 func (j *Journal) Recent() []Entry {
 	j.looked.Store(time.Now().UnixNano())
 	j.mu.Lock()

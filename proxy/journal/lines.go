@@ -69,12 +69,12 @@ func (d *dialogue) whole() Entry {
 // end sets the ending.
 func (d *dialogue) end(e proxy.Ending) { d.entry.Ended, d.entry.End = true, e }
 
-// Collect returns a listener that collects the dialogue of the session that begins, b. Of
-// a long dialogue it keeps the first and the last 16 KiB. When the session ends, it calls
-// then with the entry, which it does not use afterwards. then runs on the path of mail, so
-// it must be fast.
-func Collect(b proxy.Beginning, then func(*Entry)) proxy.DialogueListener {
-	return &collected{begin(b), then}
+// Collect returns a listener that collects the dialogue of the session that begins with
+// b. Of a long dialogue it keeps the first and the last 16 KiB. When the session ends,
+// it calls done with the session's entry, which done may keep and change. Mail waits
+// for done, so done must be fast.
+func Collect(b proxy.Beginning, done func(*Entry)) proxy.DialogueListener {
+	return &collected{begin(b), done}
 }
 
 type collected struct {

@@ -17,55 +17,62 @@ import (
 // form of a transcript: printable ASCII, quoted as Go does if necessary. Fields that do
 // not apply are omitted.
 type Notice struct {
-	Kind   string    `json:"kind"`            // "began", "line", "ended", or "lost", which has Lost alone
+	// Kind is "began", "line", "ended" or "lost". A "lost" Notice has no other field
+	// than Lost.
+	Kind   string    `json:"kind"`
 	ID     string    `json:"id,omitempty"`    // the session's ID, as in the log
 	Route  string    `json:"route,omitempty"` // the route's name
 	Client string    `json:"client,omitempty"`
 	At     time.Time `json:"at,omitzero"` // when it happened
 
-	// For "line".
+	// These fields are set if Kind is "line".
 	Side string `json:"side,omitempty"` // "C" or "S"; an event has none
-	Mark string `json:"mark,omitempty"` // ":", "-", "+", or "~" for an event
+	// Mark is the mark of package transcript, ":", "-" or "+"; "~" for an event.
+	Mark string `json:"mark,omitempty"`
 	Text string `json:"text,omitempty"` // without CRLF; omitted if empty
-	Rule string `json:"rule,omitempty"` // the rules that changed it
+	// Rule has the names of the rules that changed the line, separated by commas.
+	Rule string `json:"rule,omitempty"`
 
-	// For "ended".
-	Outcome    vocabulary.Outcome   `json:"outcome,omitempty"`
-	Server     string               `json:"server,omitempty"`
-	Hello      string               `json:"hello,omitempty"`
-	Messages   int                  `json:"messages,omitempty"` // messages accepted
-	Octets     int64                `json:"octets,omitempty"`   // of messages
-	Rules      map[string]int       `json:"rules,omitempty"`    // how often each rule acted
-	Would      map[string]int       `json:"would,omitempty"`    // how often each observed rule would have acted
-	ClientTLS  string               `json:"client_tls,omitempty"`
-	ServerTLS  string               `json:"server_tls,omitempty"`
-	ClientAuth vocabulary.Mechanism `json:"client_auth,omitempty"` // the mechanism by which somebody logged in
+	// These fields are set if Kind is "ended".
+	Outcome  vocabulary.Outcome `json:"outcome,omitempty"`
+	Server   string             `json:"server,omitempty"`
+	Hello    string             `json:"hello,omitempty"`
+	Messages int                `json:"messages,omitempty"` // messages accepted
+	Octets   int64              `json:"octets,omitempty"`   // size of all messages
+	Rules    map[string]int     `json:"rules,omitempty"`    // how often each rule acted
+	// Would has, by rule, how often each rule of proxy.Route.Observed would have acted.
+	Would     map[string]int `json:"would,omitempty"`
+	ClientTLS string         `json:"client_tls,omitempty"`
+	ServerTLS string         `json:"server_tls,omitempty"`
+	// ClientAuth is the mechanism by which the client logged in. ServerAuth is the
+	// mechanism by which the client, or smtpshim for it, logged in at the server.
+	ClientAuth vocabulary.Mechanism `json:"client_auth,omitempty"`
 	ServerAuth vocabulary.Mechanism `json:"server_auth,omitempty"`
 	Products   []Product            `json:"products,omitempty"` // recognised products
 	Refused    *Refusal             `json:"refused,omitempty"`
 	While      string               `json:"while,omitempty"` // what the session was doing
-	Err        string               `json:"err,omitempty"`   // the error
+	Err        string               `json:"err,omitempty"`   // what went wrong
 	Seconds    float64              `json:"seconds,omitempty"`
 	// Causes are the reasons for which the session failed or a recipient was refused, as
 	// far as they are known, the likeliest first. The caller of Notice sets them.
 	Causes []Cause `json:"causes,omitempty"`
 
-	Lost int `json:"lost,omitempty"` // events that the reader has missed
+	Lost int `json:"lost,omitempty"` // number of events that the reader has missed
 }
 
 // A Cause is a reason for a failure. It contains no text from a peer.
 type Cause struct {
-	Rule   string `json:"rule,omitempty"` // the rule that heals it
+	Rule   string `json:"rule,omitempty"` // the rule that heals the failure
 	Means  string `json:"means"`
 	Do     string `json:"do"`               // what to do about it
-	Source string `json:"source,omitempty"` // where that is documented
-	Guess  bool   `json:"guess,omitempty"`  // it may have another reason
+	Source string `json:"source,omitempty"` // where this reason is documented
+	Guess  bool   `json:"guess,omitempty"`  // the failure may have another reason
 }
 
 // A Product is a rewrite.Product for other programs.
 type Product struct {
 	Name string          `json:"name"`
-	By   vocabulary.Sign `json:"by"` // the sign
+	By   vocabulary.Sign `json:"by"` // the sign by which it was recognised
 }
 
 // productsOf converts products for other programs.
@@ -104,7 +111,7 @@ func refusalOf(r proxy.Refusal) *Refusal {
 	return &Refusal{r.Verb, r.Code, Printable(r.Text), r.Means, r.Do}
 }
 
-// Notice returns e in the form for other programs.
+// Notice returns the Notice for e, without Causes.
 func (e Event) Notice() Notice {
 	if e.Kind == Lost {
 		return Notice{Kind: Lost, Lost: e.Lost}

@@ -4,10 +4,12 @@ import "sync"
 
 // A Filter selects what to watch.
 type Filter struct {
-	Route  string // "": all
-	Healed bool   // only sessions in which a rule acts; they are reported from that moment on
-	// Outcome selects sessions by their outcome, as vocabulary.Outcome.Named does. If it
-	// is set, a session is reported at its end, with all its lines.
+	Route string // the name of a route; "": all routes
+	// Healed selects sessions in which a rule acts. When the first rule acts, the
+	// session so far is reported.
+	Healed bool
+	// Outcome selects sessions by their outcome, as vocabulary.Outcome.Named does; "":
+	// all. If it is set, a session is only reported at its end, with all its lines.
 	Outcome string
 }
 
@@ -19,15 +21,15 @@ const (
 	Began = "began"
 	Said  = "line"
 	Ended = "ended"
-	Lost  = "lost" // the reader is slow and has missed events
+	Lost  = "lost" // the reader was too slow and has missed events
 )
 
 // An Event is an event of a session.
 type Event struct {
 	Kind  string
-	Entry Entry // without Lines
-	Line  Line  // with Said
-	Lost  int   // number of missed events, with Lost
+	Entry Entry // without Lines; unset if Kind is Lost
+	Line  Line  // set if Kind is Said
+	Lost  int   // number of missed events; set if Kind is Lost
 }
 
 // pending is the number of events that may wait for a reader before some are dropped. It
@@ -40,10 +42,10 @@ type watcher struct {
 	lost   int
 }
 
-// Watch returns a channel with the events that f selects, from now on. A slow reader loses
-// events and gets an event Lost with their number; it delays nobody. Of a session for
-// which Dialogue returned nil there is only the end. stop ends the watch and closes the
-// channel. It may be called several times.
+// Watch returns a channel with the events that f selects, from now on. Nothing waits
+// for the reader: a slow reader misses events, and then gets an event of Kind Lost with
+// their number. A session for which Dialogue returned nil is only reported at its end,
+// without lines. stop ends the watch and closes events. It may be called several times.
 func (j *Journal) Watch(f Filter) (events <-chan Event, stop func()) {
 	w := &watcher{Filter: f, events: make(chan Event, pending)}
 	j.mu.Lock()
