@@ -1,14 +1,14 @@
 package probe
 
-// Needs says what an examination sends, apart from hellos and other commands without a
-// sender.
+// Needs says whether an examination sends mail commands. All examinations may send
+// hellos and other commands without an address, such as NOOP.
 type Needs int
 
 // The needs of examinations.
 const (
 	NeedsNothing Needs = iota
-	NeedsMail          // MAIL and RSET
-	NeedsMessage       // a message
+	NeedsMail          // it sends MAIL, but no message
+	NeedsMessage       // it sends a message
 )
 
 // An Examination is one check of a server, such as whether it takes a second EHLO.

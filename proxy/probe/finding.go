@@ -12,15 +12,23 @@ import (
 // A Finding is one thing that a client or server does and that others may not handle. All
 // its texts are printable ASCII, whatever the peer has said.
 type Finding struct {
-	Name    string   `json:"name"` // of what was found, such as "second-ehlo"; two findings never share it
-	Kind    Kind     `json:"kind"`
-	Seen    []string `json:"seen"`              // the lines that show it, in the notation of package transcript
-	Means   string   `json:"means"`             // for people: what is wrong, and who suffers from it
-	Entry   string   `json:"entry,omitempty"`   // of the catalogue, such as "L23"; "": it has none
-	Rule    string   `json:"rule,omitempty"`    // that heals it; "": none does
-	Setting string   `json:"setting,omitempty"` // the configuration key that heals it, in the form in which to write it
-	Heals   string   `json:"heals"`             // how it is healed, or why nothing heals it
-	Source  string   `json:"source,omitempty"`  // where else it was seen
+	// Name says what was found, such as "second-ehlo". No two findings about a peer
+	// have the same name.
+	Name string `json:"name"`
+	Kind Kind   `json:"kind"`
+	// Seen are the lines that show it, in the notation of package transcript.
+	Seen []string `json:"seen"`
+	// Means says, for people, what is wrong, and who suffers from it.
+	Means string `json:"means"`
+	// Entry is the number of its entry in the catalogue of package heal, such as "L23";
+	// "": it has none.
+	Entry string `json:"entry,omitempty"`
+	// Rule is the name of the rule that heals it; "": none does.
+	Rule string `json:"rule,omitempty"`
+	// Setting has the lines of a route that heal it; "": none do.
+	Setting string `json:"setting,omitempty"`
+	Heals   string `json:"heals"`            // how it is healed, or why it is not
+	Source  string `json:"source,omitempty"` // where else it is attested
 }
 
 // A Kind says how severe a finding is.
@@ -29,16 +37,17 @@ type Kind string
 // The kinds of findings.
 const (
 	Fault  Kind = "fault"  // the peer breaks an RFC, or other programs are known to fail on it
-	Strict Kind = "strict" // the peer refuses what the RFCs allow it to refuse, and old programs send that
-	Note   Kind = "note"   // the peer is right, and only some old program cannot handle it
+	Strict Kind = "strict" // the peer refuses what old programs send, as the RFCs allow
+	Note   Kind = "note"   // anything else: few programs suffer, or it is on purpose
 )
 
 // Healed reports whether a rule or a setting heals the finding.
 func (f Finding) Healed() bool { return f.Rule != "" || f.Setting != "" }
 
-// Catalogued returns a copy of f, completed from the catalogue's entry f.Entry: the
-// source, and how the finding is healed, if f does not say so. An Entry of "" completes
-// nothing from the catalogue. It is an error if the catalogue has no such entry.
+// Catalogued returns a copy of f in which Source and Heals are filled in if they are
+// empty. Source comes from the catalogue's entry f.Entry. Heals is derived from f.Rule,
+// or comes from that entry if there is no rule. If f.Entry is "", nothing comes from
+// the catalogue. Catalogued returns an error if the catalogue has no entry f.Entry.
 func (f Finding) Catalogued() (Finding, error) {
 	switch {
 	case f.Heals != "" || f.Rule == "":

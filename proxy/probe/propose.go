@@ -11,8 +11,10 @@ import (
 
 // A Proposal is the part of a route that heals findings.
 type Proposal struct {
-	Rules    []string // names of rules and sets, "standard" first
-	Settings []string // other lines of the route, such as "server_tls.mode = \"require\"", sorted
+	Rules []string // names of rules and of sets of rules; the first is "standard"
+	// Settings are other lines of the route, such as `server_tls.mode = "require"`,
+	// sorted.
+	Settings []string
 }
 
 // Propose returns the part of a route that heals the findings of the kinds Fault and

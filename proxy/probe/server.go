@@ -16,16 +16,18 @@ type Server struct {
 	Host string // the server's host name, if it is known
 	Name string // our name in EHLO, a domain or an address literal
 
-	// Mail is the address for MAIL; each MAIL is followed by RSET. If it is "", neither
-	// is sent.
+	// Mail is the sender address for MAIL. Each accepted MAIL is followed by RSET,
+	// except that of the message. If Mail is "", no MAIL is sent.
 	Mail string
-	// To is the address to which one message is sent, from Mail; "": none is sent.
+	// To is the recipient of the one message that is sent, from Mail; "": none is sent.
 	To string
 
-	Pause    time.Duration // between two connections
-	Wait     time.Duration // longest wait for the greeting and each reply; 0: 30 seconds
-	Rest     time.Duration // longest wait for the next line of a reply; 0: 3 seconds
-	Linger   time.Duration // wait for lines after the last one of a greeting or of a reply to a hello; 0: 300 ms
+	Pause time.Duration // wait between two connections
+	Wait  time.Duration // longest wait for the greeting and each reply; 0: 30 seconds
+	Rest  time.Duration // longest wait for the next line of a reply; 0: 3 seconds
+	// Linger is the wait for more lines after what looks like the last line of a
+	// greeting or of a reply to EHLO or HELO; 0: 300 ms.
+	Linger   time.Duration
 	Progress func(name string, done, all int)
 }
 
@@ -39,14 +41,17 @@ const maxCommands = 14
 
 // A Report is the result of an examination.
 type Report struct {
-	Findings    []Finding `json:"findings"`
-	Untried     []Untried `json:"untried"`
-	Products    []string  `json:"products,omitempty"` // sets of rules whose signs the server has shown
-	TLS         string    `json:"tls,omitempty"`      // the version and suite of the TLS begun by STARTTLS
-	Connections int       `json:"connections"`
+	Findings []Finding `json:"findings"`
+	Untried  []Untried `json:"untried"`
+	// Products are the products that the server was recognised as, by the names of
+	// their sets of rules.
+	Products []string `json:"products,omitempty"`
+	// TLS is the version and the cipher suite that STARTTLS led to; "": none.
+	TLS         string `json:"tls,omitempty"`
+	Connections int    `json:"connections"`
 
-	// Missed is the reason for which some examination got no session, so that its
-	// findings may be missing; "" if all got one.
+	// Missed is the first reason why an examination got no session; "": all got one. If
+	// it is not "", findings may be missing.
 	Missed string `json:"missed,omitempty"`
 }
 
@@ -66,9 +71,10 @@ func (r Report) Count(k Kind) (n int) {
 	return n
 }
 
-// Examine makes all examinations of the server, ends each session with QUIT, and returns
-// what was found. The error says why the server could not be examined, or wraps that of
-// ctx if ctx was done. The report then has what was found until then.
+// Examine makes all examinations that s allows, ends each session with QUIT, and
+// returns what was found. If the first connection fails, Examine returns its error. If
+// ctx is done, Examine returns what was found so far, and an error that wraps
+// ctx.Err().
 func (s Server) Examine(ctx context.Context) (Report, error) {
 	s = s.withDefaults()
 	v := &visit{Server: s, ctx: ctx, offer: offer{}}
