@@ -2,9 +2,10 @@ package listen
 
 import "smtpshim/proxy/tlspolicy"
 
-// Acceptor returns an acceptor of TLS for a Listener. Its certificates are self-signed,
-// for names, which are host names and addresses, and stored in the directory dir. It
-// allows all versions and suites, so that it shows the best that a client supports.
+// Acceptor returns a TLS acceptor for [Listener.TLS]. Its certificates are self-signed
+// and stored in the directory dir. They are valid for names, which are host names and
+// IP addresses. The acceptor allows all TLS versions and cipher suites, so that a
+// handshake shows the best that the client supports.
 func Acceptor(dir string, names ...string) (*tlspolicy.Acceptor, error) {
 	sources, err := tlspolicy.SelfSigned(dir, names...)
 	if err != nil {

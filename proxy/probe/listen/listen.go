@@ -17,26 +17,31 @@ import (
 	"smtpshim/proxy/tlspolicy"
 )
 
-// A Listener is a server that examines its clients and delivers nothing. It accepts any
-// form of a command that it can understand, to see as much of the client as possible, and
-// refuses each message at its end. It discards messages while it reads them, and keeps no
-// response of an AUTH exchange.
+// A Listener is a server that examines its clients and delivers nothing. It accepts
+// every command that it can understand, even if it is malformed, to see as much of the
+// client as possible, and refuses each message at its end. It discards messages while
+// it reads them, and keeps no response of an AUTH exchange.
 //
-// A client that does not deliver a message meets another form of server in each session,
-// until it does. A client that does meets forms of servers of other times. Set the fields
-// before Serve.
+// In each session, it behaves like one form of server. A client first meets a modern
+// server. As long as it sends no message to its end, each session has another form that
+// may suit it, such as a server without STARTTLS. After that, each session has another
+// form that it may fail with, such as a server that refuses EHLO. If none is left, it
+// meets a modern server.
+//
+// Set the fields before Serve.
 type Listener struct {
 	Hostname string
 	TLS      *tlspolicy.Acceptor // nil: STARTTLS is not offered
 
-	// Accept answers the end of a message with 250, for clients that continue only then.
-	// They take the message for delivered, although it is not.
+	// If Accept is true, the listener answers the end of a message with 250. It is for
+	// clients that continue only then. They take the message for delivered, although it
+	// is not.
 	Accept bool
 
-	// Strict refuses EHLO, HELO, MAIL and RCPT if something is wrong with them. The fault
-	// is reported only if the client does not send the command correctly next. A strict
-	// listener first behaves like a modern server that also offers NTLM, and never easier
-	// than that.
+	// If Strict is true, the listener refuses EHLO, HELO, MAIL and RCPT commands that
+	// have a fault. The fault is not reported if the client then sends the command
+	// again without it. Until a client sends a message to its end, a strict listener is
+	// always a modern server that also offers NTLM.
 	Strict bool
 
 	// Pause is the time that the listener waits where the client must wait too: before
@@ -44,15 +49,16 @@ type Listener struct {
 	// message.
 	Pause time.Duration
 
-	// Timeout is the time limit of each read and write; 0: 2 minutes. A session is ended
-	// after five times as long.
+	// Timeout is the time limit of each read and write; 0: 2 minutes. The time limit of
+	// a session is five times as long.
 	Timeout time.Duration
 
 	Visited func(Visit) // called after each session, one call at a time; may be nil
 
-	// Mended returns a function that handles a session of a client that is
-	// [Caller.Mendable] and returns at its end; nil: the session is examined here. Mended
-	// is called for one session at a time. It must not block or call the listener.
+	// Mended is called at the beginning of each session of a client that is
+	// [Caller.Mendable]. It returns a function that handles the session and returns at
+	// its end, or nil if the listener is to examine the session. It is called for one
+	// session at a time, and must not block or call the listener. Mended may be nil.
 	Mended func(Caller) (take func(net.Conn))
 
 	waits func(at string) time.Duration // for tests: the pause before "the greeting" or after a command; nil: Pause
@@ -74,9 +80,9 @@ const (
 	maxFailures = 100 // failures to accept a connection, in a row
 )
 
-// Serve accepts connections from listener and examines their clients, until Close. It then
-// returns nil. It returns an error if listener is closed by others or cannot accept for
-// long.
+// Serve accepts connections from listener and examines their clients. After Close it
+// returns nil. It returns an error if listener was closed by somebody else, or if no
+// connection could be accepted for ten seconds.
 func (l *Listener) Serve(listener net.Listener) error {
 	l.mu.Lock()
 	l.listener = listener
@@ -206,26 +212,31 @@ func addressOf(conn net.Conn) netip.Addr {
 
 // A Visit is one session of a client and what it has shown.
 type Visit struct {
-	Client  netip.Addr      `json:"client"`
-	Session int             `json:"session"` // number of the client's session, from 1
-	Form    string          `json:"form"`    // the form of server that the client met
-	Through bool            `json:"through"` // the client has sent a message to its end
-	Ended   string          `json:"ended"`   // how the session ended
-	Faults  []probe.Finding `json:"faults"`  // faults that no earlier session has shown
-	Notes   []probe.Finding `json:"notes"`   // likewise, but conforming to the RFCs
-	Can     []string        `json:"can"`     // what the client supports, likewise
-	Next    string          `json:"next"`    // the form of the next session; "": all have been met
+	Client  netip.Addr `json:"client"`
+	Session int        `json:"session"` // its number, from 1; 0: the client was silent
+	Form    string     `json:"form"`    // the form of server that the client met
+	Through bool       `json:"through"` // the client has sent a message to its end
+	Ended   string     `json:"ended"`   // how the session ended
+	// Faults, Notes and Can have only what no earlier session of the client has shown.
+	// Notes are findings of the kind probe.Note.
+	Faults []probe.Finding `json:"faults"`
+	Notes  []probe.Finding `json:"notes"`
+	Can    []string        `json:"can"` // what the client supports
+	// Next is the form of server that the client meets next; "": it has met all.
+	Next string `json:"next"`
 }
 
 // A Caller is a client and what was found out about it.
 type Caller struct {
-	Client   netip.Addr      `json:"client"`
-	Sessions int             `json:"sessions"` // sessions in which it said something
-	Through  string          `json:"through"`  // the form in which it first came through; "": in none
-	Faults   []probe.Finding `json:"faults"`
-	Notes    []probe.Finding `json:"notes"`
-	Can      []string        `json:"can"`
-	Untried  []string        `json:"untried"` // forms that it has not met
+	Client   netip.Addr `json:"client"`
+	Sessions int        `json:"sessions"` // sessions in which it said something
+	// Through is the form of server to which the client first sent a message to its
+	// end; "": to none.
+	Through string          `json:"through"`
+	Faults  []probe.Finding `json:"faults"`
+	Notes   []probe.Finding `json:"notes"`
+	Can     []string        `json:"can"`
+	Untried []string        `json:"untried"` // forms of server that it is still to meet
 
 	tried  map[string]bool
 	strict bool

@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// Mendable reports whether the client has met every form of server, and a route can heal
-// some of its faults. It is false if the client needs a route that logs in.
+// Mendable reports whether the client has met every form of server that it is to meet,
+// and a route can heal some of its faults. It is false if that route would have to log
+// in.
 func (c *Caller) Mendable() bool {
 	return c.Sessions > 0 && c.untried() == nil && Route([]Caller{*c}, "", "") != "" &&
 		!slices.ContainsFunc(c.rows, func(r row) bool { return r.setting == loginSetting })

@@ -31,9 +31,9 @@ type proposal struct {
 	weakFor []string
 }
 
-// Route returns a route that heals the faults of callers, as a part of a configuration.
-// listen is the address at which the route listens, and server the address of its server.
-// Route returns "" if there is nothing to heal, or nothing that a route can heal.
+// Route returns the text of a [[route]] that heals the faults of callers. listen is the
+// address at which the route listens, and server the address of its server. Route
+// returns "" if callers have no fault that a route can heal.
 func Route(callers []Caller, listen, server string) string {
 	p := proposal{clients: map[string][]string{}, options: map[string][]string{}}
 	for _, c := range callers {
