@@ -14,39 +14,48 @@ type Client struct {
 	Name string // such as "exchange-5.0"
 	Doc  string // which product it stands for, and its faults
 
-	Says     Commands
-	Requires string // a keyword; if EHLO does not offer it in any spelling, the message bounces with Missing
-	Missing  Text   // the text of that bounce
-	// Auth is the form of AUTH or XAUTH that the client sends, whether or not it is
-	// offered; zero: it sends neither.
+	Says Commands
+	// Requires is a keyword without which the client sends no mail; "": none. If EHLO
+	// does not offer it in any spelling, the message bounces, and Missing is the text
+	// of the report.
+	Requires string
+	Missing  Text
+	// Auth is the command by which the client authenticates, such as [AuthInitial],
+	// whether or not the server offers it; zero: it does not authenticate.
 	Auth Text
 
 	Hello    string        // its host name; default client.example.com
 	Password string        // for NTLM; default "password"
 	Timeout  time.Duration // of each read and write; default 1 minute
-	TLS      *tls.Config   // nil: no STARTTLS; otherwise nothing is sent in clear
+	TLS      *tls.Config   // nil: no STARTTLS; otherwise no mail is sent in clear
 
-	NeedsESMTP   bool      // sends EHLO only if the greeting has the word ESMTP
-	HeloAfter    []string  // beginnings of EHLO replies after which it sends HELO
-	HelloRefused Outcome   // if HELO is refused too, or must not be sent
-	EhloAfterTLS bool      // as RFC 3207, 4.2 requires
-	Seal         bool      // asks for a sealed stream and seals after 235
-	AsksSeal     bool      // asks for a sealed stream and continues in clear
-	FirstLine    FirstLine // what it takes for the reply to DATA
+	NeedsESMTP bool     // sends EHLO only if the greeting has the word ESMTP
+	HeloAfter  []string // beginnings of EHLO replies after which it sends HELO
+	// HelloRefused is the outcome if the server refuses HELO, or refuses EHLO with a
+	// reply that does not match HeloAfter; default Queued.
+	HelloRefused Outcome
+	// EhloAfterTLS makes the client send EHLO again inside TLS, as RFC 3207, 4.2
+	// requires. Here false is the fault.
+	EhloAfterTLS bool
+	Seal         bool      // asks in NTLM for a sealed stream, and seals after 235
+	AsksSeal     bool      // asks in NTLM for a sealed stream, and continues in clear
+	FirstLine    FirstLine // when it takes one line for the whole reply to DATA
 }
 
 // Commands are the commands that a client sends, without CRLF.
 type Commands struct {
-	Ehlo, Helo             Text
-	Mail, Rcpt             Text
-	MailSize, MailReturn   Text // parameters, with the blank before them, sent if SIZE or DSN is offered
-	RcptNotify             Text // sent if DSN is offered
+	Ehlo, Helo Text
+	Mail, Rcpt Text
+	// Parameters of MAIL and RCPT, each with the blank before it. MailSize is sent if
+	// SIZE is offered, MailReturn and RcptNotify are sent if DSN is offered.
+	MailSize, MailReturn   Text
+	RcptNotify             Text
 	Data, Reset, Quit, TLS Text
 }
 
-// A FirstLine says when a client takes the first line of the reply to DATA for the whole
-// reply. KB 912341 says that a slow last line makes this likely. In what way it happens
-// is assumed.
+// A FirstLine says when a client takes the first line of the reply to DATA for the
+// whole reply. KB 912341 only says that a slow last line makes this likely. How the
+// client decides is assumed.
 type FirstLine int
 
 const (
@@ -60,7 +69,7 @@ type Outcome int
 
 const (
 	Queued    Outcome = iota // it is kept and will be sent again
-	Delivered                // the server replied 250 and the client understood
+	Delivered                // the client got 2xx for the message, or believes so
 	Bounced                  // it was returned with a report, the NDR
 )
 

@@ -24,10 +24,10 @@ func LookupClient(name string) (Client, bool) {
 	return Client{}, false
 }
 
-// WithAuth returns a copy of c that authenticates by the command form, a form of AUTH or
-// XAUTH such as [AuthInitial], whether or not the server offers it.
-func (c Client) WithAuth(form string) Client {
-	c.Auth = Text{form, "assumed: chosen for a variant"}
+// WithAuth returns a copy of c that sends command to authenticate, whether or not the
+// server offers it. command is a form of AUTH or XAUTH, such as [AuthInitial].
+func (c Client) WithAuth(command string) Client {
+	c.Auth = Text{command, "assumed: chosen for a variant"}
 	return c
 }
 

@@ -6,10 +6,10 @@ import (
 	"runtime"
 )
 
-// Loopback returns an address of this machine to listen on, at random from all of 127/8.
-// A port there stays free after its listener was closed, whereas on 127.0.0.1 the next
-// test or program may get it at once. Only Linux has all of 127/8; on other systems the
-// result is 127.0.0.1.
+// Loopback returns a random IP address of 127/8 to listen on, without a port. A port of
+// that address stays free after its listener is closed, because nobody else uses the
+// address. On 127.0.0.1, the next test or program may get the port at once. Only Linux
+// has all of 127/8: on other systems the result is 127.0.0.1.
 func Loopback() string {
 	if runtime.GOOS != "linux" {
 		return "127.0.0.1"

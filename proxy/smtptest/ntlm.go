@@ -17,11 +17,11 @@ const (
 	AuthInitial  = "AUTH NTLM {type-1}"
 	AuthPrompted = "AUTH NTLM"
 
-	XauthInitial  = "XAUTH NTLM {type-1}"    // as IMS 5.5 sends AUTH
-	XauthPrompted = "XAUTH NTLM"             // as [MS-SMTPNTLM] describes AUTH
-	XauthBare     = "XAUTH {type-1}"         // if XAUTH only meant NTLM
-	XauthEquals   = "XAUTH=NTLM {type-1}"    // like AUTH= in EHLO replies
-	XauthNTLMSSP  = "XAUTH NTLMSSP {type-1}" // the name of the provider
+	XauthInitial  = "XAUTH NTLM {type-1}"    // like AUTH of Exchange 5.5
+	XauthPrompted = "XAUTH NTLM"             // like AUTH in [MS-SMTPNTLM]
+	XauthBare     = "XAUTH {type-1}"         // as if XAUTH always meant NTLM
+	XauthEquals   = "XAUTH=NTLM {type-1}"    // like AUTH=LOGIN in old EHLO replies
+	XauthNTLMSSP  = "XAUTH NTLMSSP {type-1}" // by the name of NTLM's security provider
 )
 
 // XauthForms returns all forms of XAUTH.
@@ -72,16 +72,16 @@ func ntlmFlags(flags uint32, seal bool) uint32 {
 	return flags
 }
 
-// NTLM1 returns the client's first NTLM message, a NEGOTIATE_MESSAGE, in base64. seal says
-// whether it has the flag of a client that can seal.
+// NTLM1 returns the client's first NTLM message, a NEGOTIATE_MESSAGE, in base64. If
+// seal is true, it has the flag by which the client asks for a sealed stream.
 func NTLM1(seal bool) string {
 	m := ntlmMessage(ntlmHeader1, 1)
 	binary.LittleEndian.PutUint32(m[12:], ntlmFlags(ntlmFlags1, seal))
 	return base64.StdEncoding.EncodeToString(m)
 }
 
-// NTLM2 returns the server's NTLM message, the challenge, in base64. It is for a client
-// with all flags of NTLM1. The challenge is always the same.
+// NTLM2 returns the server's answer to NTLM1(true), a CHALLENGE_MESSAGE, in base64. The
+// challenge is always the same.
 func NTLM2() string { return ntlmType2(ntlmFlags1) }
 
 // ntlmType2 returns a message with the server's flags that the client has too.
@@ -93,10 +93,10 @@ func ntlmType2(client uint32) string {
 	return base64.StdEncoding.EncodeToString(m)
 }
 
-// NTLM3 returns the client's answer to type2, the server's challenge, both in base64. The
-// answer is NTLMv1, of the user "exchange" with the password. seal says whether it has the
-// flag of a client that can seal, bit 0x20 of the flags at octet 60. It is an error if
-// type2 is no challenge.
+// NTLM3 returns the client's answer to the server's CHALLENGE_MESSAGE type2, both in
+// base64. The answer is NTLMv1, for the user "exchange" with password. If seal is true,
+// it has the flag by which the client asks for a sealed stream: bit 0x20 of the flags
+// at octet 60. NTLM3 returns an error if type2 is not a CHALLENGE_MESSAGE.
 func NTLM3(type2, password string, seal bool) (string, error) {
 	challenge, err := ntlmParse(type2, 2, ntlmHeader2)
 	if err != nil {

@@ -25,8 +25,8 @@ func Send(octets string) Step {
 	return Step{fmt.Sprintf("sending %q", cut(octets)), func(w *wire) error { return w.send([]byte(octets)) }}
 }
 
-// Expect returns a step that reads as many lines as are given. It fails if a line differs
-// from the one given.
+// Expect returns a step that reads len(lines) lines. It fails if they differ from
+// lines, which have no CRLF.
 func Expect(lines ...string) Step {
 	return Step{fmt.Sprintf("expecting %q", lines), func(w *wire) error {
 		for _, want := range lines {
@@ -42,8 +42,8 @@ func Expect(lines ...string) Step {
 	}}
 }
 
-// ExpectOctets returns a step that reads as many octets as are given. It fails if they
-// differ from octets.
+// ExpectOctets returns a step that reads len(octets) octets. It fails if they differ
+// from octets.
 func ExpectOctets(octets string) Step {
 	return Step{fmt.Sprintf("expecting the octets %q", cut(octets)), func(w *wire) error {
 		w.conn.SetReadDeadline(time.Now().Add(w.timeout))
@@ -83,13 +83,15 @@ func Pause(wait func()) Step {
 }
 
 // ServerTLS returns a step that performs a TLS handshake with config as the server. The
-// following steps are inside TLS. It fails if the peer has sent octets too early.
+// following steps are inside TLS. It fails if the handshake fails, or if octets that no
+// step has read were received before it.
 func ServerTLS(config *tls.Config) Step {
 	return Step{"TLS as the server", func(w *wire) error { return handshake(w, tls.Server(w.conn, config)) }}
 }
 
 // ClientTLS returns a step that performs a TLS handshake with config as the client. The
-// following steps are inside TLS. It fails if the peer has sent octets too early.
+// following steps are inside TLS. It fails if the handshake fails, or if octets that no
+// step has read were received before it.
 func ClientTLS(config *tls.Config) Step {
 	return Step{"TLS as the client", func(w *wire) error { return handshake(w, tls.Client(w.conn, config)) }}
 }
@@ -107,9 +109,9 @@ func Close() Step {
 	return Step{"closing", func(w *wire) error { return w.conn.Close() }}
 }
 
-// Play performs steps in order over conn, up to the first that fails. It returns that
-// step's error with its number, from 1; nil if none fails. timeout limits each read and
-// write. conn stays open unless there is a step [Close].
+// Play performs steps in order over conn. It stops at the first step that fails, and
+// returns an error with the number of that step, from 1. timeout limits each read and
+// write. Play does not close conn: for that, there is the step [Close].
 func Play(conn net.Conn, timeout time.Duration, steps ...Step) error {
 	w := newWire(conn, timeout, "C")
 	for i, step := range steps {

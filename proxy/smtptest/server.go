@@ -18,47 +18,57 @@ type Server struct {
 	Doc  string // which product it stands for, and its faults
 
 	Greeting []Text
-	// Ehlo is the reply to EHLO without its codes: the first line and the keywords; none:
-	// EHLO is unknown. STARTTLS is omitted without TLS and inside TLS. Keywords for
-	// authentication are omitted without Auth, and in clear with AuthSecure.
+	// Ehlo is the reply to EHLO without its codes: the first line and the keywords.
+	// STARTTLS is omitted if TLS is nil, and inside TLS. The keywords of authentication
+	// are omitted if Auth is empty, and in clear with AuthSecure. If Ehlo is empty, the
+	// server does not know EHLO, and replies with Verbs["EHLO"] or Replies.Unknown.
 	Ehlo    []Text
 	Replies Replies
-	Verbs   map[string]Text // replies to other verbs, which are in upper case
+	Verbs   map[string]Text // replies to further verbs, by verb in upper case
 	Auth    []Text          // forms of AUTH and XAUTH that are understood
 
-	Host     string                  // its host name; default mail.example.com
-	User     string                  // the user of Password and Token; "": any
-	Password string                  // for NTLM, LOGIN and PLAIN; default "password"
-	Token    string                  // for XOAUTH2 and OAUTHBEARER; default "token"
-	Accepts  func(token string) bool // checks tokens instead of Token; nil: Token does
-	Timeout  time.Duration           // of each read and write; default 5 minutes
-	TLS      *tls.Config             // nil: no STARTTLS
-	Lasts    bool                    // it runs for long, and keeps neither dialogues nor messages
+	Host     string // its host name; default mail.example.com
+	User     string // the user of Password and Token; "": any
+	Password string // for NTLM, LOGIN and PLAIN; default "password"
+	Token    string // for XOAUTH2 and OAUTHBEARER; default "token"
+	// Accepts reports whether the server accepts token; nil: it accepts Token only.
+	Accepts func(token string) bool
+	Timeout time.Duration // of each read and write; default 5 minutes
+	TLS     *tls.Config   // nil: no STARTTLS
+	Lasts   bool          // it runs for long, and keeps neither dialogues nor messages
 
 	HangsUp      bool    // hangs up on EHLO without a reply
-	OneHello     bool    // accepts one EHLO or HELO in a session
-	RefusesDot   bool    // refuses a dot at the end of the client's name
+	OneHello     bool    // accepts one EHLO or HELO, and one more inside TLS
+	RefusesDot   bool    // refuses a dot at the end of the name in EHLO and HELO
 	RefusesEmpty bool    // refuses EHLO and HELO without a name
-	RequiresTLS  bool    // accepts MAIL only after STARTTLS, if there is TLS
-	Forgets      Forgets // forgets that TLS is in use; only with RequiresTLS
+	RequiresTLS  bool    // accepts MAIL only inside TLS, unless TLS is nil
+	Forgets      Forgets // with RequiresTLS: forgets that TLS is in use
 	AuthSecure   bool    // offers and accepts authentication inside TLS only
 	RequiresAuth bool    // accepts MAIL only after AUTH
-	Seals        bool    // seals after 235, if the client's type-3 message asks for it
+	Seals        bool    // seals after 235, if the third NTLM message asks for it
 
-	Closes      bool // hangs up after an unknown command
-	LateHello   bool // does not know the first EHLO or HELO of a session
-	HidesEhlo   bool // sees NOOP instead of EHLO, and accepts MAIL only after HELO
-	NoLast      bool // sends no last line of the EHLO reply
-	Strict      bool // refuses misplaced blanks in MAIL and RCPT, and parameters not offered
-	CutsAtDot   bool // cuts a message at a line that begins with a dot
-	LongestLine int  // octets of the longest line in a message, without its line end; 0: no limit
+	Closes    bool // hangs up after an unknown command
+	LateHello bool // answers the first EHLO or HELO of a session as an unknown command
+	HidesEhlo bool // answers EHLO like NOOP, and accepts MAIL only after HELO
+	NoLast    bool // sends "250-" in the last line of the EHLO reply too
+	Strict    bool // refuses MAIL and RCPT with stray blanks or unoffered parameters
+	CutsAtDot bool // drops the rest of a message from a line that begins with a dot
+	// LongestLine is the limit for lines of a message, in octets without the line end.
+	// A message with a longer line is refused. 0: no limit.
+	LongestLine int
 
-	RequiresCertificate bool // accepts MAIL only after the client has shown a certificate that TLS accepts
+	// RequiresCertificate says that the server accepts MAIL only from a client that has
+	// shown a certificate. TLS decides which certificates are accepted.
+	RequiresCertificate bool
 
-	Gap     time.Duration // longest pause after the first line of the reply to DATA; it ends when the client sends something
-	GapFunc func()        // called instead of the pause; Close waits for it to return
+	// Gap is the longest pause after the first line of a reply to DATA that has
+	// several. It ends early when the client sends something. If GapFunc is not nil,
+	// the pause is a call of GapFunc instead, and Close waits for it.
+	Gap     time.Duration
+	GapFunc func()
 
-	// Mend removes the faults of a row. nil: it has none that the product could lack.
+	// Mend removes the faults that the product has only in some versions or settings;
+	// nil: there are none.
 	Mend func(*Server)
 }
 
@@ -78,37 +88,41 @@ func (s Server) Mended() (Server, bool) {
 // Replies are a server's replies, each a whole line with its code.
 type Replies struct {
 	Hello    Text // to HELO
-	BadHello Text // to a name that it refuses
+	BadHello Text // to EHLO or HELO refused by RefusesDot or RefusesEmpty
 	Order    Text // to a command out of order
 	Mail     Text
 	MailSize Text // to MAIL with SIZE; zero: Mail
 	Rcpt     Text
-	Data     []Text // lines with their codes; with several, there may be a pause after the first, see Gap
+	Data     []Text // to DATA; for a pause after the first line, see Server.Gap
 	Accepted Text   // to the end of a message
 	Reset    Text   // to RSET
 	Noop     Text
-	Quit     Text //
+	Quit     Text // to QUIT
 	Unknown  Text // to an unknown command
-	BadPath  Text // with Strict, to a blank before a path and to an invalid path; zero: Unknown
+	BadPath  Text // with Strict, to a blank before a path and to an invalid path
 	BadParam Text // with Strict, to a parameter that was not offered
 	LongLine Text // to a message with a line over LongestLine
 
-	StartTLS        Text   // to STARTTLS
-	NeedTLS         Text   // to MAIL in clear
-	Prompt          Text   // 334 to an AUTH without a first message
-	Authenticated   Text   // 235
-	Denied          Text   // to a wrong password
-	DeniedLines     []Text // whole lines; sent instead of Denied for mechanisms other than NTLM
-	Failure         Text   // 334 to a wrong token, before Denied; zero: none
-	NeedAuth        Text   // with RequiresAuth, to MAIL before AUTH
-	NeedCertificate Text   // with RequiresCertificate, to MAIL from a client without one
-	Cancelled       Text   // to "*", and to a malformed NTLM message
-	OtherAuth       Text   // to AUTH and XAUTH in a form that Auth does not have
+	StartTLS      Text // to STARTTLS
+	NeedTLS       Text // with RequiresTLS, to MAIL in clear
+	Prompt        Text // 334, to AUTH or XAUTH without the first NTLM message
+	Authenticated Text // 235, to right credentials
+	Denied        Text // to wrong credentials
+	// DeniedLines, if any, are sent as one reply in place of Denied, except in NTLM.
+	DeniedLines []Text
+	// Failure is the challenge (334) that a wrong token gets before Denied; zero: none.
+	Failure         Text
+	NeedAuth        Text // with RequiresAuth, to MAIL before AUTH
+	NeedCertificate Text // with RequiresCertificate, to MAIL from a client without one
+	Cancelled       Text // in NTLM, to "*" and to a malformed message
+	// OtherAuth is the reply to a form of AUTH or XAUTH that Auth does not have, and to
+	// every form in clear with AuthSecure.
+	OtherAuth Text
 }
 
-// A Forgets says when a server inside TLS replies that STARTTLS must come first. The
-// article (KB Q279214) says that a first message fails and a second one passes, but not
-// what makes the difference. All of these are assumed.
+// A Forgets says when a server refuses MAIL inside TLS as if there were no TLS. KB
+// Q279214 says that a first message fails and a second one passes, but not what makes
+// the difference. All values are assumed.
 type Forgets int
 
 const (
@@ -119,8 +133,8 @@ const (
 	ForgetsUntilEhlo         // until EHLO is repeated inside TLS
 )
 
-// WithXauth returns a copy of s that offers XAUTH in its EHLO reply by keywords instead of
-// its own, see [XauthSpellings].
+// WithXauth returns a copy of s whose EHLO reply offers XAUTH by keywords only. For
+// keywords that a server may use, see [XauthSpellings].
 func (s Server) WithXauth(keywords ...string) Server {
 	isXauth := func(t Text) bool { return offers(t.Line, "XAUTH") }
 	at := slices.IndexFunc(s.Ehlo, isXauth)
@@ -135,8 +149,8 @@ func (s Server) WithXauth(keywords ...string) Server {
 	return s
 }
 
-// WithAuth returns a copy of s that accepts forms, such as [AuthInitial], as its only
-// forms of AUTH and XAUTH.
+// WithAuth returns a copy of s in which forms, such as [AuthInitial], replace the forms
+// of AUTH and XAUTH that the server accepts.
 func (s Server) WithAuth(forms ...string) Server {
 	s.Auth = nil
 	for _, form := range forms {
@@ -190,8 +204,8 @@ type Running struct {
 	knownTLS map[string]bool // addresses that have had a TLS connection
 }
 
-// Start begins to serve each connection that l accepts, until [Running.Close], and returns
-// at once. Afterwards l belongs to the result.
+// Start serves each connection that l accepts, in other goroutines, and returns at
+// once. [Running.Close] ends this, and closes l.
 func (s Server) Start(l net.Listener) *Running {
 	if s.Host == "" {
 		s.Host = "mail.example.com"

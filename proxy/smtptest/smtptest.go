@@ -6,9 +6,9 @@
 // the fields of a copy to get a variant. Start a server on a listener, and let a client
 // deliver a message to it, with or without something in between.
 //
-// The comment of a row says what is known of its product, and what is not. Clients answer
-// a challenge with NTLMv1. Servers accept NTLMv1 and NTLMv2. Sealing is an imitation,
-// without cryptography.
+// The comment of a row says what is known of its product, and what is not. Clients
+// answer a challenge with NTLMv1. Servers accept NTLMv1 and NTLMv2. Sealing, which
+// encrypts all that follows an NTLM login, is an imitation without cryptography.
 //
 // Only CRLF ends a line, in commands, replies and messages. The connections must buffer
 // what is written, as TCP does. Over [net.Pipe], two peers that write at the same time,
@@ -20,8 +20,10 @@ import "strings"
 
 // A Text is a line that a product sends, with its evidence.
 type Text struct {
-	// Line has no CRLF. {host}, {client}, {hello}, {from}, {to}, {size} and {id} are
-	// filled in when it is sent. {type-1} stands for a first NTLM message.
+	// Line is the line without CRLF. When it is sent, these are filled in: {host}, the
+	// server's name; {client}, the client's address; {hello}, the client's name in EHLO
+	// or HELO; {from}, {to}, {size} and {id} of the message; and {type-1}, a first NTLM
+	// message.
 	Line string
 	// Evidence is the source, such as "KB Q164060", or "assumed: " and why.
 	Evidence string
@@ -58,8 +60,8 @@ func (l Line) String() string {
 	return l.Side + ": " + l.Text
 }
 
-// A Dialogue is what both sides said, in the order in which the recording side wrote and
-// read it. A message is the single line "~ message 1024 bytes".
+// A Dialogue is what both sides said, in the order in which the side that recorded it
+// wrote and read it. An event such as "~ message 1024 bytes" stands for a message.
 type Dialogue []Line
 
 // String returns the lines of the dialogue as in a transcript, each with an LF.
