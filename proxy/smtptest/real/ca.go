@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// A CA is a certificate authority for the duration of a test.
+// A CA is a certificate authority that exists until the end of a test.
 type CA struct {
 	File string // file with its certificate, PEM
 

@@ -80,8 +80,8 @@ func SMTPSource(t testing.TB, addr string, args ...string) (output string, statu
 }
 
 // SMTPSink starts smtp-sink, Postfix's test receiver, and returns it when it accepts
-// connections. It stores each message in a file, after header lines with the envelope.
-// args are further options.
+// connections. It stores each message, and puts header lines with the envelope before
+// it. args are further options of smtp-sink.
 func SMTPSink(t testing.TB, args ...string) *Server {
 	t.Helper()
 	sink := Bin(t, "postfix", "smtp-sink")

@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// DovecotLMTP starts a Dovecot that serves LMTP on a Unix socket and accepts mail for its
-// users ann, bob and cid, in every domain. Its Addr is "unix:" and a path. For what it
-// stores, see Mailbox.
+// DovecotLMTP starts a Dovecot that serves LMTP on a Unix socket and accepts mail for
+// its users ann, bob and cid, in every domain. Its Addr is "unix:" and a path. Mailbox
+// gives access to the mail of a user.
 func DovecotLMTP(t testing.TB) *Server {
 	t.Helper()
 	dir := Dir(t)
@@ -84,8 +84,9 @@ func dovecot(t testing.TB, dir, conf, network, addr string) {
 	printIfFailed(t, filepath.Join(dir, "log"))
 }
 
-// Mailbox returns a view of the server with the mail stored for one user. user is the
-// user's local part.
+// Mailbox returns a copy of s, a result of DovecotLMTP, whose Messages returns the mail
+// of user, such as "ann". It waits until user has got the first mail, and fails the
+// test if that takes more than a minute.
 func (s *Server) Mailbox(t testing.TB, user string) *Server {
 	t.Helper()
 	of := *s

@@ -13,9 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OwnFiles gives the goroutine of the test, and the programs that it starts, a table of
-// mounts of their own. No other goroutine or program sees what they mount. The mounts end
-// with the test.
+// OwnFiles moves the goroutine of the test to a new mount namespace, for the rest of
+// the test. The programs that it starts are in the namespace too. Other goroutines and
+// programs do not see what is mounted there. OwnFiles needs root. It calls Missing if
+// no namespace can be made.
 func OwnFiles(t testing.TB) {
 	t.Helper()
 	apart(t, unix.CLONE_NEWNS)
@@ -36,11 +37,11 @@ func apart(t testing.TB, kind int) {
 	}
 }
 
-// OwnMachine does what OwnFiles does, and gives the goroutine of the test, and the
-// programs that it starts, a network of their own. The network has only loopback, with the
-// addresses in names. names has the format of /etc/hosts and replaces that file.
-// Connections of an http.Client are made in another goroutine, and so in the machine's
-// network.
+// OwnMachine does what OwnFiles does, and also moves the goroutine of the test to a new
+// network namespace. names are lines for /etc/hosts, which has no others but those of
+// localhost. The network has only a loopback interface, with the addresses in names. An
+// http.Client connects in another goroutine, and therefore in the network of the
+// machine.
 func OwnMachine(t testing.TB, names string) {
 	t.Helper()
 	hosts := filepath.Join(Dir(t), "hosts")
@@ -64,7 +65,8 @@ func OwnMachine(t testing.TB, names string) {
 	}
 }
 
-// Bind mounts the file or folder from at the path to, after OwnFiles or OwnMachine.
+// Bind makes the file or folder from appear at the path to, by a bind mount. Call
+// OwnFiles or OwnMachine before.
 func Bind(t testing.TB, from, to string) {
 	t.Helper()
 	if err := unix.Mount(from, to, "", unix.MS_BIND, ""); err != nil {

@@ -26,8 +26,8 @@ import (
 // for a program to end.
 const patience = 60 * time.Second
 
-// Wait calls holds repeatedly until it returns true. It fails the test if that takes more
-// than a minute. what says in the failure what was awaited.
+// Wait calls holds repeatedly until it returns true. If that takes more than a minute,
+// it fails the test, and says in the failure that it waited for what.
 func Wait(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	late := time.After(patience)
@@ -54,10 +54,10 @@ func Listening(t testing.TB, addr string) {
 	})
 }
 
-// FreeAddr returns an address (host:port) on loopback, chosen at random, at which nothing
-// listens. There are so many addresses that two calls hardly ever return the same one. It
-// does not try to listen there: a program started at that moment would inherit the
-// listener, and the test would mistake it for the awaited program.
+// FreeAddr returns a random address (host:port) on loopback. There are so many that it
+// is almost certainly free. FreeAddr does not try to listen there: a program started at
+// that moment would inherit the listener, and the test would mistake it for the program
+// that it waits for.
 func FreeAddr() string {
 	return fmt.Sprintf("%s:%d", smtptest.Loopback(), 10000+rand.N(20000))
 }
@@ -86,7 +86,7 @@ func Start(t testing.TB, env []string, program string, args ...string) *os.Proce
 	return proc
 }
 
-// A Log is the output of a program so far.
+// A Log collects the output of a program. String returns the output so far.
 type Log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -105,10 +105,10 @@ func (l *Log) String() string {
 	return l.text.String()
 }
 
-// StartLogged starts program with args, and returns the process and its output. env is
-// added to the environment. The program and its children are killed at the end of the
-// test, because nothing of theirs is used again, and Postfix takes seconds to end by
-// itself. If the test fails, the output is printed.
+// StartLogged starts program with args, and returns the process and a log of its
+// standard output and standard error. env is added to the environment. The program and
+// its children are killed at the end of the test: Postfix would take seconds to end by
+// itself. If the test fails, the log is printed.
 func StartLogged(t testing.TB, env []string, program string, args ...string) (*os.Process, *Log) {
 	t.Helper()
 	cmd := exec.Command(program, args...)
@@ -117,8 +117,8 @@ func StartLogged(t testing.TB, env []string, program string, args ...string) (*o
 	return cmd.Process, out
 }
 
-// StartCommand starts cmd as StartLogged starts a program, and returns the output. It is
-// for a program that needs more than arguments and environment.
+// StartCommand starts cmd as StartLogged starts a program, and returns the log. It is
+// for commands with other settings than arguments and environment, such as a directory.
 func StartCommand(t testing.TB, cmd *exec.Cmd) *Log {
 	t.Helper()
 	out := &Log{}

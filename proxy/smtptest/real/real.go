@@ -1,15 +1,15 @@
 //go:build linux
 
 // Package real starts mail servers and clients of other projects, so that tests can put
-// something between them: Postfix with Cyrus SASL or Dovecot, Exim, sendmail, OpenSMTPD,
-// smtp-sink, smtp-source, swaks, curl, msmtp, mutt and HAProxy, and for TLS OpenSSL's
+// smtpshim between them: Postfix with Cyrus SASL or Dovecot, Exim, Dovecot, sendmail,
+// OpenSMTPD, smtp-sink, smtp-source, swaks, curl, msmtp and mutt, and for TLS OpenSSL's
 // s_client and s_server, gnutls-cli, sslscan and posttls-finger.
 //
-// Programs are searched in the folder that SMTPSHIM_PEERS names, where .ci/run unpacks
-// them, and then in PATH. A test whose program is missing is skipped; with
+// It searches for programs in the folder that SMTPSHIM_PEERS names, where .ci/run
+// unpacks them, and then in PATH. A test whose program is missing is skipped; with
 // SMTPSHIM_REQUIRE_PEERS set it fails. Each server has its own configuration, spool and
 // address on loopback, so that many can run at a time. It is stopped and removed at the
-// end of the test that started it. Postfix and Exim need root and Linux.
+// end of the test that started it. The mail servers need root.
 package real
 
 import (
@@ -22,7 +22,7 @@ import (
 
 // A Server is a mail server that runs until its test ends.
 type Server struct {
-	Addr string // the address at which it listens, host:port
+	Addr string // the address at which it listens: host:port, or "unix:" and a path
 
 	dir      string   // folder with all its files
 	mail     string   // folder with a file for each stored message
@@ -33,27 +33,44 @@ type Server struct {
 
 // Options are the options of a server. The zero value stores mail and uses no TLS.
 type Options struct {
-	CA    *CA               // offer STARTTLS with a certificate of this authority; as a client, trust it
-	Cert  [2]string         // files of a certificate and its key, instead of one issued by CA
-	Users map[string]string // passwords by name; offer AUTH (Postfix: PLAIN, Exim: NTLM)
+	// CA, if not nil, has the server offer STARTTLS with a certificate that CA issues.
+	// As a client of Relay, the server trusts CA.
+	CA *CA
+	// Cert are the files of a certificate and its key, to use with CA in place of a
+	// certificate that CA issues; zero: CA issues one.
+	Cert [2]string
+	// Users are passwords by user name. If there are any, Postfix offers AUTH PLAIN,
+	// and Exim AUTH NTLM.
+	Users map[string]string
 
-	// Mechanisms are offered instead of these, in this order, and only users may send
-	// mail. Postfix uses Cyrus SASL, for users in the domain example.com, whose names are
-	// given without it. An Exim that relays uses them for Login.
+	// Mechanisms are offered in place of PLAIN or NTLM, in this order, and only Users
+	// may send mail. Postfix checks Users by Cyrus SASL, which adds the domain
+	// example.com to the names. With Relay, Postfix ignores Mechanisms, and Exim uses
+	// them for Login.
 	Mechanisms []string
 
-	// TokenKey is the file (PEM) of the public key of OAuth tokens. These are JWTs signed
-	// by RS256, with the user in the claim "email". Postfix offers XOAUTH2 and
-	// OAUTHBEARER, asks Dovecot, and only users may send mail.
+	// TokenKey, if not "", has Postfix offer XOAUTH2 and OAUTHBEARER, and accept mail
+	// only from users whose token Dovecot accepts. TokenKey is the file (PEM) of the
+	// public key of the tokens. A token is a JWT signed by RS256, with the user in the
+	// claim "email".
 	TokenKey string
 
-	Relay    string // host:port to which mail is sent from the queue, instead of storing it
-	RelayTLS string // Postfix's smtp_tls_security_level for that: "none" (or ""), "may", "encrypt", "verify"; Exim knows "" as "may"
+	// Relay is the host:port to which all mail is sent from the queue; "": the server
+	// stores mail.
+	Relay string
+	// RelayTLS is Postfix's smtp_tls_security_level for Relay: "none", "may", "encrypt"
+	// or "verify"; "" is "none". An Exim knows "encrypt" and "verify", and takes
+	// anything else for "may".
+	RelayTLS string
 	Login    string // name:password for AUTH at Relay
 
-	Listen string // host:port, instead of a free address on loopback; ":25" is every address (Postfix)
+	// Listen is the address at which Postfix listens, as host:port, or ":port" for all
+	// addresses of the machine; "": a random one on loopback.
+	Listen string
 
-	Postscreen bool // connections go to Postfix's postscreen, which Settings configure
+	// Postscreen has Postfix accept connections by its postscreen, which Settings
+	// configure.
+	Postscreen bool
 
 	Settings []string // further lines of Postfix's main.cf or of Exim's main section
 }
@@ -73,8 +90,9 @@ type Message struct {
 	Body   []byte
 }
 
-// Messages waits until the server has stored at least n messages, and returns all that it
-// has stored, in no particular order. It fails the test if that takes more than a minute.
+// Messages waits until s has stored at least n messages, and returns all that it has
+// stored, in no particular order. It fails the test if that takes more than a minute. s
+// must be a Postfix, an Exim, an smtp-sink, or a result of Mailbox.
 func (s *Server) Messages(t testing.TB, n int) []Message {
 	t.Helper()
 	var files []os.DirEntry
@@ -95,9 +113,9 @@ func (s *Server) Messages(t testing.TB, n int) []Message {
 	return all
 }
 
-// Sendmail puts message into the server's queue with the server's command sendmail, whose
-// options and recipients are args. It returns the output of sendmail, and fails the test
-// if sendmail fails.
+// Sendmail puts message into the queue of s, a Postfix or an Exim, by the server's
+// command sendmail. args are options of sendmail and the recipients. Sendmail returns
+// the output of the command, and fails the test if the command fails.
 func (s *Server) Sendmail(t testing.TB, message string, args ...string) (output string) {
 	t.Helper()
 	args = append(s.sendmail[1:len(s.sendmail):len(s.sendmail)], args...)
@@ -108,11 +126,11 @@ func (s *Server) Sendmail(t testing.TB, message string, args ...string) (output 
 	return output
 }
 
-// Log returns what the server has logged so far. Only Postfix has a log.
+// Log returns what s, a Postfix, has logged so far. It panics if s is another server.
 func (s *Server) Log() string { return s.log.String() }
 
-// Bin returns the path of program, which belongs to peer, such as "postfix", "exim" or
-// "prometheus". If there is no such program, Bin ends the test by Missing.
+// Bin returns the path of program. peer is what the program belongs to, such as
+// "postfix", "exim" or "prometheus". If there is no such program, Bin calls Missing.
 func Bin(t testing.TB, peer, program string) string {
 	t.Helper()
 	for _, sub := range []string{"usr/sbin", "usr/bin", "usr/lib/postfix/sbin", "usr/libexec/sendmail"} {
@@ -137,8 +155,8 @@ func folder(peer string) string {
 	return "/"
 }
 
-// Missing skips the test with the reason why. If SMTPSHIM_REQUIRE_PEERS is set, it fails
-// the test instead.
+// Missing skips the test, and gives why as the reason. If SMTPSHIM_REQUIRE_PEERS is
+// set, it fails the test instead.
 func Missing(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("SMTPSHIM_REQUIRE_PEERS") != "" {

@@ -9,8 +9,8 @@ import (
 )
 
 // SClient connects OpenSSL's s_client to addr. What is written to the Pipe goes to the
-// server, and what is read from it comes from the server. args are options of s_client,
-// such as those of TLS; with -starttls smtp TLS begins in SMTP, and otherwise at once.
+// server, and what is read from it comes from the server. args are further options of
+// s_client. With "-starttls smtp", it begins TLS by STARTTLS, and otherwise at once.
 func SClient(t testing.TB, addr string, args ...string) *Pipe {
 	t.Helper()
 	return StartPipe(t, nil, Bin(t, "openssl", "openssl"), append([]string{"s_client", "-quiet", "-connect", addr}, args...)...)
@@ -25,8 +25,7 @@ func SClientReport(t testing.TB, addr string, args ...string) (output string, st
 
 // SServer starts OpenSSL's s_server at addr, for one connection, with the files
 // certificate and key. What is written to the Pipe goes to the client, if there is one,
-// and what is read from it comes from the client. args are options of s_server, such as
-// those of TLS.
+// and what is read from it comes from the client. args are further options of s_server.
 func SServer(t testing.TB, addr, certificate, key string, args ...string) *Pipe {
 	t.Helper()
 	return StartPipe(t, nil, Bin(t, "openssl", "openssl"), append([]string{"s_server", "-quiet", "-naccept", "1",

@@ -39,8 +39,9 @@ func NewTokenKey(t testing.TB) *TokenKey {
 	return &TokenKey{filepath.Join(dir, "token.pub"), key}
 }
 
-// Token returns a signed token (JWT) for user that ends at expires. more are further
-// claims, or others instead of the usual ones. No two tokens are the same.
+// Token returns a signed token (JWT) for user that is valid until expires. Claims in
+// more are added to the usual ones, and replace those of the same name. No two tokens
+// are the same. Token returns an error if more cannot be JSON.
 func (k *TokenKey) Token(user string, expires time.Time, more map[string]any) (string, error) {
 	now := time.Now().Add(-time.Minute).Unix()
 	claims := map[string]any{"iss": "https://login.example.com/", "aud": "https://mail.example.com/", "sub": user, "email": user,
