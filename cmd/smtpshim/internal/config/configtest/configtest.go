@@ -1,5 +1,5 @@
-// Package configtest writes what tests of configurations need: their files, and those of
-// certificates.
+// Package configtest writes the files that tests of configurations need:
+// configurations, certificates and keys.
 package configtest
 
 import (
@@ -17,9 +17,9 @@ import (
 	"time"
 )
 
-// Dir copies the directory from, which has the files of the tests of package config, to a
-// temporary directory, and makes that the working directory of t. It adds the
-// certificates and keys that those files name. If it fails, it ends t.
+// Dir copies the directory from, which has the files of the tests of package config, to
+// a temporary directory, and makes that the working directory of t. It adds the
+// certificates and keys that those files name. If it fails, it calls t.Fatal.
 func Dir(t *testing.T, from string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -34,7 +34,7 @@ func Dir(t *testing.T, from string) {
 }
 
 // Key makes a private key, writes it as PEM to the file called name, and returns it. If
-// it fails, it ends t.
+// it fails, it calls t.Fatal.
 func Key(t *testing.T, name string) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -50,8 +50,8 @@ func Key(t *testing.T, name string) *ecdsa.PrivateKey {
 }
 
 // Certificate writes a certificate for mail.example.com as PEM to the file called name.
-// It is signed by key, its own key, and expires at the time until. If Certificate fails,
-// it ends t.
+// The certificate is self-signed with key and expires at the time until. If Certificate
+// fails, it calls t.Fatal.
 func Certificate(t *testing.T, name string, key *ecdsa.PrivateKey, until time.Time) {
 	t.Helper()
 	c := &x509.Certificate{
@@ -70,7 +70,7 @@ func writePEM(t *testing.T, name, kind string, der []byte) {
 	Write(t, name, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
 }
 
-// Write writes text to the file called name. If it fails, it ends t.
+// Write writes text to the file called name. If it fails, it calls t.Fatal.
 func Write(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
@@ -78,9 +78,10 @@ func Write(t *testing.T, name, text string) {
 	}
 }
 
-// Including writes a configuration file to a temporary directory and returns its path.
-// The file has the text main and includes the directory conf.d, which has a file for each
-// name in parts with the text of that name. If Including fails, it ends t.
+// Including writes a configuration file with the text main to a temporary directory,
+// and returns its path. The file includes the directory conf.d, to which Including
+// writes parts: the keys are names of files, the values are their texts. If Including
+// fails, it calls t.Fatal.
 func Including(t *testing.T, main string, parts map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
