@@ -19,7 +19,8 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// An Account is an [[account]], with which we log in at a server.
+// An Account is an [[account]] table: a user and credentials with which smtpshim logs
+// in at a server.
 type Account struct {
 	login.AccountSettings
 	OAuth        *token.Settings // nil: the account has a password
@@ -219,9 +220,9 @@ func (t *table) mechanisms(key string, known []string) []string {
 	return names
 }
 
-// Equal reports whether the accounts a and b have the same settings. Their positions in
-// the file do not count. The contents of a file that holds a credential count only if the
-// file is not read again later.
+// Equal reports whether the accounts a and b have the same settings. It ignores where
+// they are in the files. If a credential is in a file that is read again later, it
+// compares the path of that file and not its content.
 func (a *Account) Equal(b *Account) bool {
 	one, other := a.AccountSettings, b.AccountSettings
 	if one.Name != other.Name || one.User != other.User || !one.Password.Equal(other.Password) || !slices.Equal(one.Mechanisms, other.Mechanisms) ||

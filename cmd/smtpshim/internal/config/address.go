@@ -209,8 +209,8 @@ func splitAddress(address string) (host, port string) {
 	return host, port
 }
 
-// IsLoopback reports whether address, on which we listen, can be reached from this
-// machine only, as a Unix socket can.
+// IsLoopback reports whether only this machine can reach address, an address to listen
+// on. That is so for loopback addresses, localhost and Unix sockets.
 func IsLoopback(address string) bool {
 	host, _ := splitAddress(address)
 	ip, err := netip.ParseAddr(host)

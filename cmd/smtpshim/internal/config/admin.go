@@ -9,10 +9,10 @@ import (
 // DefaultAdmin is the default address of the admin listener.
 const DefaultAdmin = "127.0.0.1:9525"
 
-// AdminListen returns the address of the admin listener that the file at path sets, or
-// DefaultAdmin if it sets none. The address is "" if the file turns the listener off.
-// Mistakes elsewhere in the file do not matter; err is not nil if the file cannot be read
-// or is not TOML.
+// AdminListen returns the address of the admin listener according to the file at path.
+// It returns DefaultAdmin if the file has no address, and "" if the file turns the
+// listener off. err is not nil if the file cannot be read or is not TOML. Other
+// mistakes in the file are ignored.
 func AdminListen(path string) (address string, err error) {
 	t, err := openSource(path)
 	if err != nil {
@@ -58,7 +58,7 @@ func readPassword(t *table) *metrics.Password {
 	return &metrics.Password{User: user, Hash: []byte(hash)}
 }
 
-// HasPage reports whether the admin listener shows dialogues. It does if it has a
-// password or only this machine can reach it, because dialogues contain people's
-// addresses.
+// HasPage reports whether the admin listener serves the status page. The page shows
+// dialogues, which contain people's addresses. It is therefore served only if a
+// password protects it, or if only this machine can reach it.
 func (c *Config) HasPage() bool { return c.Password != nil || IsLoopback(c.Admin) }

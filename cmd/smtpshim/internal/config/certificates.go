@@ -45,8 +45,8 @@ type ownCertificates struct {
 	make  MakeCertificates
 }
 
-// A MakeCertificates keeps certificates for these names in a directory, like
-// [tlspolicy.SelfSigned].
+// A MakeCertificates is a function such as [tlspolicy.SelfSigned]: it returns
+// self-signed certificates for names, and keeps their files in the directory dir.
 type MakeCertificates func(dir string, names ...string) ([]tlspolicy.Source, error)
 
 // dir returns the directory for one route. Each route has its own, because its names may

@@ -11,15 +11,17 @@ import (
 
 // A Config is the content of a configuration file, with defaults for what the file omits.
 type Config struct {
-	Drain    time.Duration     // how long messages in transit may take when we stop
+	Drain    time.Duration     // how long messages in transit may take when smtpshim stops
 	Admin    string            // address of the admin listener; "": there is none
 	Profiles bool              // the admin listener also serves /debug/pprof/
-	Password *metrics.Password // of the admin listener; nil: none
+	Password *metrics.Password // password of the admin listener; nil: none
 	Level    slog.Level
-	Format   string // of the log: "text" or "json"
-	LockIn   bool   // restrict the program to places, and to what every configuration needs
+	Format   string // format of the log: "text" or "json"
+	// LockIn restricts the program (Landlock) to Places and to the files that it needs
+	// with every configuration.
+	LockIn   bool
 	Places   []Place
-	Included []string // other files with routes and accounts
+	Included []string // paths of the included files, which have routes and accounts
 	Accounts []*Account
 	Routes   []*Route
 }
@@ -35,15 +37,15 @@ func (c *Config) Route(name string) *Route {
 }
 
 // Read returns the configuration in the file at path and in the files that it includes.
-// If their content is wrong, the error is of type [Mistakes] and has all mistakes. Read
-// calls the function made for the self-signed certificates that the configuration asks
-// for.
-func Read(path string, made MakeCertificates) (*Config, error) {
+// If path cannot be read, the error says why. If the files have mistakes, the error is
+// of type [Mistakes] and has all of them. Read calls selfSigned to make the self-signed
+// certificates that the configuration asks for.
+func Read(path string, selfSigned MakeCertificates) (*Config, error) {
 	t, err := openSource(path)
 	if err != nil {
 		return nil, err
 	}
-	c, more := readSettings(t, made)
+	c, more := readSettings(t, selfSigned)
 	all := t.wrongs()
 	for _, file := range more {
 		all = append(all, file.wrongs()...)

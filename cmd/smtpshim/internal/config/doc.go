@@ -1,7 +1,7 @@
 // Package config reads the configuration: a TOML file and the files that it includes. It
-// contains everything that is known about these files: the keys, their defaults, what is
-// wrong, on which line, and what would be right, and what is probably a mistake. It starts
-// nothing and prints nothing: commands decide what they do with a [Config].
+// knows the keys and their defaults. It reports mistakes, each with its line and with
+// what would be right, and warns of probable mistakes. It starts nothing and prints
+// nothing: commands decide what they do with a [Config].
 //
 // Read the files of the package in this order:
 //
@@ -17,8 +17,9 @@
 //     network.go, xclient.go, login.go, record.go.
 //   - account.go: [Account]. admin.go: the admin listener. address.go: addresses.
 //     include.go: included files.
-//   - files.go, places.go: the files that the configuration names: credentials of systemd,
-//     and what a program has to reach that has locked itself in.
+//   - files.go: paths of the files that the configuration names, such as credentials of
+//     systemd. places.go: what the program can still reach after it has restricted
+//     itself (lock_in).
 //   - warnings.go, secrets.go: probable mistakes, which "check -strict" counts.
 //   - edit.go: changes to lines of a file.
 //

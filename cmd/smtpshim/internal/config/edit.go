@@ -14,7 +14,7 @@ import (
 // An Edit is a file of the configuration whose lines can be changed.
 type Edit struct {
 	Path  string
-	Text  string // as it was read
+	Text  string // the content of the file when it was read
 	root  *table
 	lines fileLines
 }
@@ -37,7 +37,8 @@ func OpenEdits(path string) (files []*Edit, err error) {
 	return files, nil
 }
 
-// An ObservedRoute is a route with mode = "observe".
+// An ObservedRoute is a route with mode = "observe": its rules do not act, and smtpshim
+// records what they would do.
 type ObservedRoute struct {
 	Name  string
 	Rules []string
@@ -59,8 +60,9 @@ func (e *Edit) Observed() (list []ObservedRoute) {
 	return list
 }
 
-// Heal changes the route o in the text of e: it removes mode = "observe" and sets rules.
-// Every line keeps its number. If the text cannot be changed safely, Heal leaves it as it
+// Heal changes the text of e so that the rules of the route o act: it removes mode =
+// "observe" and, if the route has the key rules, sets that to rules. Heal can be called
+// for several routes of e. If the text cannot be changed safely, Heal leaves it as it
 // was and returns an error that says what to write by hand. The file itself is not
 // written.
 func (e *Edit) Heal(o ObservedRoute, rules []string) error {

@@ -33,9 +33,10 @@ func (t *table) beside(name string) string {
 	return filepath.Join(filepath.Dir(t.source.path), name)
 }
 
-// CredentialsDir returns the directory in which systemd has put the credentials of the
-// service: that of $CREDENTIALS_DIRECTORY, or else that of the running service smtpshim.
-// The result is "" if there is none.
+// CredentialsDir returns the directory of the credentials that systemd passes to the
+// service (LoadCredential=). That is the value of $CREDENTIALS_DIRECTORY. If it is not
+// set, it is the directory of the running unit smtpshim.service. The result is "" if
+// that does not exist or cannot be read.
 func CredentialsDir() string {
 	if dir := os.Getenv(credentialsName); dir != "" {
 		return dir

@@ -57,7 +57,8 @@ func readSource(t *table, r *Route) proxy.Source {
 	return proxy.Source{Address: a}
 }
 
-// SystemdPrefix precedes the name of sockets that systemd passes to us.
+// SystemdPrefix begins an address to listen on that names sockets passed by systemd,
+// such as "systemd:smtp".
 const SystemdPrefix = "systemd:"
 
 // checkSocketName returns what is wrong with a name of sockets. FileDescriptorName=

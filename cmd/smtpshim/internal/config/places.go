@@ -7,8 +7,9 @@ import (
 	kernel "github.com/landlock-lsm/go-landlock/landlock/syscall"
 )
 
-// A Place is a file, or a directory with everything below it, and what a program that has
-// locked itself in may do there.
+// A Place is a path, and the rights there that the program keeps when it restricts
+// itself with Landlock. If the path is a directory, the rights extend to everything
+// below it.
 type Place struct {
 	Path string
 	May  landlock.AccessFSSet
@@ -23,9 +24,9 @@ const (
 	listening landlock.AccessFSSet = kernel.AccessFSMakeSock | kernel.AccessFSRemoveFile
 )
 
-// Besides returns the directory of file, which may be read so that a new version of the
-// file is found there. If file is a link, the result includes the directory of the file
-// that it points to.
+// Besides returns the places needed to read file and any new version that replaces it:
+// its directory and, if file is a symbolic link, the directory of the file that it
+// points to.
 func Besides(file string) []Place {
 	places := []Place{{filepath.Dir(file), Reading}}
 	if to, err := filepath.EvalSymlinks(file); err == nil && to != file {

@@ -50,8 +50,8 @@ func readRecord(t *table, r *Route) *record.Route {
 	return rec
 }
 
-// Setup returns what a recording says of r: the rules, options and settings that are
-// needed to play its dialogues again.
+// Setup returns the rules, options and settings of r. A recording contains them, so
+// that its dialogue can be played again.
 func (r *Route) Setup() *journal.Setup {
 	return &journal.Setup{Rules: playedRules(r), Options: playedOptions(r), Settings: playedSettings(r)}
 }

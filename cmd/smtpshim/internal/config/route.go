@@ -16,17 +16,21 @@ import (
 	"smtpshim/rewrite"
 )
 
-// A Route is a route of the configuration, with the parts of its TLS.
+// A Route is a [[route]] table: a [proxy.Route], and settings that a proxy.Route does
+// not have.
 type Route struct {
 	*proxy.Route
-	Client *ClientLeg // nil: we do not end TLS with clients
-	Server *ServerLeg // nil: we do not begin TLS with servers
+	Client *ClientLeg // nil: smtpshim does not terminate TLS of clients
+	Server *ServerLeg // nil: smtpshim does not begin TLS with servers
 	idle   []option   // options of rules that are not in force
 
 	options map[string]map[string]any // options of rules, as in the configuration
-	Unruled bool                      // the configuration names no rules, so that those of the set standard are in force
+	// Unruled is true if the table has no key rules. The set standard is then used.
+	Unruled bool
 
-	Device       bool          // timeouts are for clients that give up early
+	// Device is true if the defaults of the timeouts are those for clients that give up
+	// early, such as scanners.
+	Device       bool
 	Record       *record.Route // nil: nothing is recorded
 	LoginEntries []Login
 }
@@ -34,14 +38,14 @@ type Route struct {
 // An option is an option of a rule.
 type option struct{ rule, name string }
 
-// A ClientLeg is the TLS between clients and us.
+// A ClientLeg has the settings of TLS between clients and smtpshim.
 type ClientLeg struct {
 	tlspolicy.ClientLeg
 	Acceptor   *tlspolicy.Acceptor
 	SelfSigned string // the directory of self-signed certificates; "": there are none
 }
 
-// A ServerLeg is the TLS between us and servers.
+// A ServerLeg has the settings of TLS between smtpshim and servers.
 type ServerLeg struct {
 	tlspolicy.ServerLeg
 	Dialer *tlspolicy.Dialer
@@ -212,8 +216,9 @@ func timeoutsOf(t *proxy.Timeouts, device bool) []timeout {
 	return list
 }
 
-// ChangedLimits returns a text that names those of the limits l that differ from the
-// defaults; "" if none does.
+// ChangedLimits returns the limits in l that differ from the defaults, such as
+// "sessions 100, errors 5". The result is "" if none differs. MessageSize is not
+// considered.
 func ChangedLimits(l proxy.Limits) string {
 	var changed []string
 	for _, l := range limitsOf(&l) {
@@ -224,8 +229,8 @@ func ChangedLimits(l proxy.Limits) string {
 	return strings.Join(changed, ", ")
 }
 
-// ChangedTimeouts returns a text that names those of the timeouts t that differ from the
-// defaults; "" if none does.
+// ChangedTimeouts returns the timeouts in t that differ from the defaults, such as
+// "connect 5s, reply 1m". The result is "" if none differs.
 func ChangedTimeouts(t proxy.Timeouts) string {
 	var changed []string
 	for _, t := range timeoutsOf(&t, false) {

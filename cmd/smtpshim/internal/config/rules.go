@@ -82,8 +82,8 @@ func (r *Route) observes(names []string) {
 	r.Rules, _ = heal.Compile([]string{heal.Safeguard}, map[string]map[string]any{heal.Safeguard: r.options[heal.Safeguard]})
 }
 
-// Computed returns the rules that look at the sessions of r: with mode = "observe" the
-// observed rules, and otherwise the rules in force.
+// Computed returns the observed rules of r if r has mode = "observe", and otherwise its
+// rules in force.
 func (r *Route) Computed() *rewrite.Rules {
 	if r.Observed != nil {
 		return r.Observed

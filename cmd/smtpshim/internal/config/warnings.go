@@ -14,8 +14,9 @@ import (
 	"smtpshim/rewrite"
 )
 
-// Warnings returns what an administrator should know about r at the time now, one text
-// for each. It may all be intended.
+// Warnings returns probable mistakes and risks in r, one text for each. Any of them may
+// be intended. now is the current time, with which dates of certificates and allowances
+// are compared.
 func (r *Route) Warnings(now time.Time) []string {
 	var list []string
 	open := openListeners(r)
@@ -125,8 +126,8 @@ func (r *Route) MayBeInClear() bool {
 	return true
 }
 
-// ClearMayLogIn reports whether a client of r that is in clear may use AUTH that the
-// server offers only inside TLS.
+// ClearMayLogIn reports whether a client of r may log in outside of TLS by mechanisms
+// that the server offers only inside TLS.
 func (r *Route) ClearMayLogIn() bool {
 	return len(r.LoginEntries) == 0 && r.ServerTLS.Mode != rewrite.ServerTLSOff && r.MayBeInClear() && !r.ServerTLS.ClearLogin.Refuses(r.ServerTLS.Mode)
 }
@@ -161,9 +162,8 @@ func (c *Config) UsesOf(a *Account) (routes []string) {
 // soon is the time before a credential's end at which there is a warning.
 const soon = 30 * 24 * time.Hour
 
-// AccountWarnings returns what an administrator should know about the account a at the
-// time now, one text for each: possible mistakes, and credentials that have ended or end
-// soon.
+// AccountWarnings returns probable mistakes and risks in the account a, one text for
+// each, such as credentials that have ended or end soon. now is the current time.
 func (c *Config) AccountWarnings(a *Account, now time.Time) (list []string) {
 	if len(c.UsesOf(a)) == 0 {
 		list = append(list, "no [[route.login]] names this account: it is not used.")
