@@ -190,13 +190,14 @@ type watchedDialer struct {
 	classic bool // it offered no ML-KEM, because one with it had failed
 }
 
-// Handshake implements proxy.Dialer.
+// Handshake implements proxy.Dialer. It records the result.
 func (d *watchedDialer) Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
 	secure, err := d.Dialer.Handshake(ctx, conn, server)
 	return secure, d.note(secure, err)
 }
 
-// HandshakeClassic calls [tlspolicy.Dialer.HandshakeClassic] with the same arguments.
+// HandshakeClassic calls [tlspolicy.Dialer.HandshakeClassic]. It records the result,
+// and that the handshake offered no ML-KEM.
 func (d *watchedDialer) HandshakeClassic(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
 	d.classic = true
 	secure, err := d.Dialer.(*tlspolicy.Dialer).HandshakeClassic(ctx, conn, server)

@@ -114,8 +114,8 @@ func (q *lineQueue) Dropped() uint64 {
 	return q.dropped
 }
 
-// Close writes the queued lines, for at most five seconds, and ends the queue. Lines that
-// come afterwards are dropped.
+// Close writes the queued lines and ends the queue. It waits for at most five seconds.
+// Lines that come afterwards are dropped. The error is always nil.
 func (q *lineQueue) Close() error {
 	q.closer.Do(func() {
 		q.mu.Lock()

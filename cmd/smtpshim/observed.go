@@ -24,8 +24,9 @@ type observed struct {
 	evidence *evidence.Book // nil: the route has no observed rules
 }
 
-// Dialogue returns the listener for the dialogue of the session b; nil if neither the
-// journal nor a recording keeps it. It is the Dialogue of a proxy.Route.
+// Dialogue returns the listener for the lines of the session that begins, b. It returns
+// nil if neither the journal nor a recording wants them. It is used as the Dialogue of
+// a proxy.Route.
 func (o *observed) Dialogue(b proxy.Beginning) proxy.DialogueListener {
 	kept := o.journal.Dialogue(b, o.setup)
 	var recorded proxy.DialogueListener
@@ -47,8 +48,9 @@ func (o *observed) Dialogue(b proxy.Beginning) proxy.DialogueListener {
 	return both{kept, recorded}
 }
 
-// Ended tells the journal, and the evidence if there is any, that the session b has ended
-// in the way that e says. It is the Ended of a proxy.Route.
+// Ended tells the journal that the session b has ended as e says. If the route observes
+// rules, it also tells the evidence. It is used as the Ended of a proxy.Route, which is
+// called for sessions without a listener.
 func (o *observed) Ended(b proxy.Beginning, e proxy.Ending) {
 	o.journal.Ended(b, e)
 	if o.evidence != nil {

@@ -18,8 +18,8 @@ type output struct {
 
 func newOutput(to io.Writer) *output { return &output{to: to, failed: make(chan struct{})} }
 
-// Write implements io.Writer. After an error it writes nothing more, so that no line is
-// missing between others.
+// Write implements io.Writer. After the first error it writes nothing more and returns
+// that error, so that the output has no gaps.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
