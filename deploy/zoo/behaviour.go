@@ -35,7 +35,8 @@ import (
 //	~ close          send what was said so far, and hang up
 //	~ hang           say no more until the client hangs up
 //
-// All that an event sends between two such acts is one write.
+// What is said before one of the acts pause, read, discard, close and hang is sent in
+// one write, and the rest at the end of the event.
 type Behaviour struct {
 	Name   string
 	About  string

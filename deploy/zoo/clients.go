@@ -15,7 +15,7 @@ const patience = 12 * time.Second
 
 // A Delivery is the result of one run of a client.
 type Delivery struct {
-	Status   int // exit status; -1: the client hung
+	Status   int // exit status; -1: the client hung, or a signal ended it
 	Messages []string
 	Lines    []string // what the client sent and received
 	Took     time.Duration

@@ -13,22 +13,28 @@ import (
 
 // A Dialogue is what a scripted client does. It is read from a file in the folder
 // dialogues. A file is a group: one line of prose, and dialogues under headings "-- NAME
-// --". The client reads the greeting first. The steps are
+// --". The client reads the greeting first. These steps queue octets:
 //
-//	C: LINE          say a line, with what waits to be sent, and read the replies
-//	C, LINE          the same, but wait with sending for the next step
-//	M: LINE          a line that gets no reply of its own, sent with the next step
-//	O: "OCTETS"      the same for octets
-//	~ text N         the same for N octets of text in lines
-//	~ recipients N   N times RCPT, each waits for its reply
-//	~ expect N       send what waits, and read N replies
-//	~ early          the first step does not wait for the greeting
-//	~ tls            begin TLS
-//	~ pause 100ms    send what waits, and wait
-//	~ half close     send what waits, and say no more
-//	~ exact          the server is to get the message in the same octets as direct
-//	~ hello          C: EHLO client.example.com
-//	~ envelope       that and C: MAIL, RCPT and DATA
+//	C, LINE          a line that gets a reply
+//	M: LINE          a line that gets no reply of its own
+//	O: "OCTETS"      octets that get no reply of their own
+//	~ text N         at least N octets of text in lines, without a reply
+//
+// These steps send what is queued and read the replies to it:
+//
+//	C: LINE          queue a line that gets a reply, before that
+//	~ hello          the same as C: EHLO client.example.com
+//	~ envelope       the same as hello and then C: with MAIL, RCPT and DATA
+//	~ recipients N   the same as N times C: with RCPT
+//	~ expect N       read N more replies
+//	~ tls            then begin TLS
+//	~ pause 100ms    then wait
+//	~ half close     then close the sending side of the connection
+//
+// These are not steps but properties of the dialogue:
+//
+//	~ early          the client does not wait for the greeting
+//	~ exact          the server must get the message in the same octets as directly
 type Dialogue struct {
 	Group, Name string
 	Exact       bool
@@ -45,7 +51,7 @@ type step struct {
 	wait time.Duration
 }
 
-// Case returns the name of the dialogue in results.
+// Case returns the name of the dialogue in results, in the form GROUP/NAME.
 func (d *Dialogue) Case() string { return d.Group + "/" + d.Name }
 
 // readDialogues reads the files of a folder, in the order of their names.

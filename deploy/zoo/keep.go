@@ -10,7 +10,7 @@ import (
 	"os"
 )
 
-// A Kept is the results for one peer, as a line of a file of results.
+// A Kept has the results for one peer. It is a line of JSON in a file of results.
 type Kept struct {
 	Half, Peer string
 	Results    []Result

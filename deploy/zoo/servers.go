@@ -140,7 +140,7 @@ func (s *running) revive() error {
 // Spoken is the result of playing a dialogue once.
 type Spoken struct {
 	Lines  []string // what the scripted client sent and received
-	Octets []byte   // what the server received, if the dialogue is exact
+	Octets []byte   // what the server received; nil if Dialogue.Exact is not set
 }
 
 // play plays a dialogue to an address. The tap is before the server.

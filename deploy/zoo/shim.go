@@ -16,9 +16,9 @@ import (
 
 // A Route is one route of a running smtpshim.
 type Route struct {
-	Server string   // host:port
-	Rules  []string // of the route
-	Addr   string   // the address at which it listens; set by startShim
+	Server string   // address of the server, host:port
+	Rules  []string // names of rules and sets
+	Addr   string   // address at which the route listens; set by startShim
 }
 
 // A Shim is a running smtpshim.

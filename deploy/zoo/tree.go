@@ -22,8 +22,9 @@ type Tree struct {
 }
 
 // A Peer is a client or server of another project: a program in the folder clients or
-// servers. Its first lines have a comment "zoo: " with words. "core" means that it
-// belongs to the core; other words, such as "server", are for people.
+// servers. Its first lines have a comment that begins with "zoo: ". If the word core
+// follows, the peer belongs to the core, to which a run with -core is limited. Other
+// words are for people.
 type Peer struct {
 	Name string
 	Core bool
@@ -154,7 +155,8 @@ func (t Tree) start(p Peer, vars ...string) (*Run, error) {
 	return r, nil
 }
 
-// Wait returns the exit status; -1: the program has not ended in time.
+// Wait waits until the program ends, and returns its exit status. The result is -1 if
+// it does not end within patience, or if a signal has ended it.
 func (r *Run) Wait(patience time.Duration) int {
 	select {
 	case <-r.done:

@@ -23,15 +23,15 @@ const (
 
 // A Result is the result of one comparison.
 type Result struct {
-	Half    string // "clients" or "servers"
+	Half    string // what the peer is: "clients" or "servers"
 	Peer    string
-	Case    string // a behaviour, or group/dialogue
-	Rules   string // "[]" or "standard"
+	Case    string // name of a behaviour, or group/name of a dialogue
+	Rules   string // the rules of the route: "[]" (none) or "standard"
 	Verdict Verdict
 	Why     string // the change, in a few words
-	Direct  string // the first line that differs, without smtpshim
-	Through string // and through smtpshim
-	Reason  string // why it may be worse, from the table of reasons
+	Direct  string // the first line that differs, as it is without smtpshim
+	Through string // the same line, as it is through smtpshim
+	Reason  string // why a worse result is allowed, from reasons.txt; "": it is not
 
 	took time.Duration // of all plays
 }
@@ -95,7 +95,7 @@ func compare[P played[P]](z *Zoo, of Result, direct P, playDirect, playThrough f
 	}
 }
 
-// A Reason says which results may be worse, and why.
+// A Reason is a line of reasons.txt: it says which results may be worse, and why.
 type Reason struct {
 	half, peer, of, rules string // patterns of path.Match
 	why                   string
