@@ -9,15 +9,17 @@ import (
 type Observed struct {
 	Route             string
 	Sessions, Clients int
-	Rules             []ObservedRule // most clients first
+	Rules             []ObservedRule // in descending order of Clients
 }
 
 // An ObservedRule is an observed rule that would have acted.
 type ObservedRule struct {
 	Name    string
-	Clients int      // number of different clients
-	Named   []string // addresses of some of them
-	Line    string   // the first line that would have been changed, any octets; "": it must not be shown
+	Clients int      // number of different clients in whose sessions it would have acted
+	Named   []string // addresses of the first of these clients
+	// Line is the first line that the rule would have changed. It may contain any octets.
+	// It is "" if the line is of a message or must not be shown.
+	Line string
 }
 
 // An observedView is an Observed in words.

@@ -1,11 +1,11 @@
-// Package page is the status page of the admin listener. It shows the last sessions, with
-// the client's and the server's lines side by side, and, for those that failed, why and
-// what heals that; problems that need attention; and the state of routes, servers, rules
-// and certificates.
+// Package page is the status page of the admin listener. It shows the last sessions,
+// with the client's and the server's lines side by side. For sessions that failed it
+// shows why, and what heals that. It also shows problems that need attention, and the
+// state of routes, servers, rules and certificates.
 //
-// The page is HTML that is made here, and loads nothing from elsewhere. A small script
-// updates it; it also works without. Text from a peer is quoted as in transcripts, so
-// that it is printable ASCII.
+// The package makes the page as HTML that loads nothing from other hosts. A small
+// script updates the page, which also works without the script. Text from a peer is
+// quoted as in transcripts, so that it is printable ASCII.
 package page
 
 import (
@@ -28,37 +28,44 @@ import (
 // A Source provides what the page shows. Its functions are called at each request, from
 // several goroutines.
 type Source struct {
-	Version      string
-	Rules        map[string]Rule // by the names in lines and routes
-	Ready        func() error    // why the program takes no sessions; nil: it does
+	Version string
+	// Rules describes each rule, and each other cause of changes, by the name that
+	// Route.Rules and Line.Rule have for it.
+	Rules map[string]Rule
+	// Ready returns why the program takes no sessions, or nil if it takes them.
+	Ready        func() error
 	Gatherer     prometheus.Gatherer
 	Routes       func() []Route
 	Servers      func() []metrics.Server
 	Certificates func() []metrics.Certificate
-	Events       http.Handler      // a Stream of events in the sessions
+	Events       http.Handler      // the Stream of what happens in sessions
 	Observed     func() []Observed // nil: no rule is observed
-	Evidence     http.Handler      // serves Observed to other programs, at /observed; nil: not served
+	Evidence     http.Handler      // serves Observed as JSON at /observed; nil: not served
 
 	// FailedReloads returns the failed reloads that no successful one has followed.
 	FailedReloads func() []FailedReload
 
-	// Sessions returns the last sessions, newest first. Recording returns the recording
-	// that a session's Recorded reports. name is its file name.
+	// Sessions returns the last sessions, newest first. Recording returns the recording of
+	// the session whose ID is session: its file name and its text. It returns an error if
+	// there is no recording.
 	Sessions  func() []Session
 	Recording func(session string) (name string, text []byte, err error)
 
-	// Replay plays the recording of a session whose Replays is set. Only one call runs at
-	// a time. nil: recordings cannot be played.
+	// Replay plays the recording of the session whose ID is session. The page offers this
+	// if Session.Replays is set. Only one call runs at a time. If Replay is nil,
+	// recordings cannot be played.
 	Replay func(session string) (Replay, error)
 
-	// AnyHost serves the page under any host name, as is safe if a password protects it.
-	// Otherwise it is served only under an address or localhost, so that no website can
-	// point its own name here and read the page (DNS rebinding).
+	// AnyHost serves the page under any host name. That is safe only if a password
+	// protects the page. If AnyHost is false, the page is served only under an IP address
+	// or localhost, so that no website can read it through a name of its own (DNS
+	// rebinding).
 	AnyHost bool
 }
 
-// A Rule says in a sentence what a rule does, and the source that requires it; Source may
-// be "". Description is nil if there is none.
+// A Rule describes a rule, or another cause of changed lines. Says is a sentence about
+// it. Source cites the documents on which it is based, or is "". Description has the
+// details, or is nil.
 type Rule struct {
 	Says, Source string
 	Description  func() Description
@@ -66,31 +73,32 @@ type Rule struct {
 
 // A Description is what an administrator needs to know about a rule.
 type Description struct {
-	Symptoms []string // what an administrator sees of the fault
+	Symptoms []string // what an administrator sees if the fault is not healed
 	Does     string
-	Entries  []string // entries of the catalogue that it heals
-	Sets     []string // sets that have the rule
+	Entries  []string // entries of heal.Catalogue that it heals, each as "L02 TEXT"
+	Sets     []string // names of the sets that contain the rule
 	Options  []Option
-	About    string // about the dialogue
+	About    string // prose about the dialogue in Lines
 	Lines    []Line // a dialogue in which the rule acts
 }
 
 // An Option is an option of a rule.
 type Option struct{ Name, Default, Says string }
 
-// A FailedReload is a failed reload of What, which stays as it was before.
+// A FailedReload says that What was reloaded and had mistakes. What was loaded before
+// is still in use.
 type FailedReload struct {
 	What string
 	At   time.Time
-	Errs []string // the mistakes in it
+	Errs []string // the errors
 }
 
 // A Cause is a reason for which a session failed. It contains no text from a peer.
 type Cause struct {
 	Rule      string // the rule that heals it; "": none does
 	Means, Do string
-	Source    string // where that is documented; "": not needed
-	Guess     bool   // it may have another reason
+	Source    string // the document that describes this; "": none needed
+	Guess     bool   // the true reason may be another one
 }
 
 // A Route is a route of the configuration.
@@ -104,22 +112,22 @@ type Route struct {
 type Session struct {
 	ID, Route, Client    string
 	Began                time.Time
-	Ended                bool // the fields below, other than Lines, are set only at the end
+	Ended                bool // if false, the fields below except Lines are not set
 	Outcome              vocabulary.Outcome
 	Server, Hello        string
 	Messages             int // messages accepted
 	Octets               int64
 	Rules                map[string]int // how often each rule acted
-	Products             []string       // products that were recognised, each with its sign
-	ClientTLS, ServerTLS string         // versions of TLS; "" in clear
-	// The mechanism by which the client has logged in, and by which a login at the server
-	// has succeeded; "": none has.
+	Products             []string       // recognised products, each with its sign in words
+	ClientTLS, ServerTLS string         // versions of TLS, such as "1.3"; "": in clear
+	// ClientAuth is the mechanism by which the client has logged in. ServerAuth is the
+	// mechanism by which a login at the server has succeeded. "": there was no login.
 	ClientAuth, ServerAuth vocabulary.Mechanism
 	Refused                Refusal
 	While, Err             string
 	Lasted                 time.Duration
 
-	Lines []Line // empty if nobody was watching when the session began
+	Lines []Line // the dialogue; empty if nobody was watching when the session began
 
 	// Causes returns the reasons for which the session failed or a recipient was refused,
 	// and what heals them, the likeliest first. nil: nothing failed.
@@ -130,28 +138,31 @@ type Session struct {
 	Replays  bool // the recording, if there is one, can be played
 }
 
-// A Refusal is the reply that refused mail; Code 0: no mail was refused.
+// A Refusal is the reply by which mail was refused. If Code is 0, no mail was refused.
 type Refusal struct {
 	Verb string
 	Code int
-	Text string // any octets
+	Text string // the text of the reply, with any octets
 
-	Means, Do string // what it means and what to do; "": not known
+	Means, Do string // what the reply means, and what to do about it; "": not known
 }
 
 // A Line is one line of a dialogue, or an event, as in package transcript.
 type Line struct {
-	After      time.Duration // since the session began
-	Side, Mark byte          // 'C', 'S', or 0 for an event; ':', '-' or '+'
-	Text       string        // any octets
-	Rule       string        // the rules that changed it, separated by commas; "": unchanged
+	After time.Duration // since the session began
+	// Side is 'C' or 'S', and Mark is ':', '-' or '+', as in package transcript. Both are
+	// 0 for an event.
+	Side, Mark byte
+	Text       string // any octets
+	Rule       string // the rules that changed it, separated by commas; "": unchanged
 }
 
 //go:embed page.html alone.html rule.html replay.html observed.html page.css page.js page.svg
 var files embed.FS
 
-// New returns a handler that serves the page at /, its other files, and s.Events at
-// /events, with the content from s. rest handles all other requests.
+// New returns a handler that serves the status page at /, with the content from s, the
+// files and pages that it links to, and s.Events at /events. rest handles all other
+// requests.
 func New(s Source, rest http.Handler) http.Handler {
 	p := page{s, template.Must(template.New("page").ParseFS(files, "*.html")), make(chan struct{}, 1)}
 	mux := http.NewServeMux()

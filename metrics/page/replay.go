@@ -13,7 +13,7 @@ type Replay struct {
 	Route   string
 	Text    string // as printed by "smtpshim play"
 	Lines   []Line // the resulting dialogue
-	Unknown string // why the recording does not show how the dialogue goes on; "": it does
+	Unknown string // why the rest of the recording could not be played; "": all of it was
 }
 
 // replayOf returns the link to the replay of a session; "": there is none.
