@@ -17,14 +17,15 @@ const index = `smtpshim
 /readyz    200 while it takes new sessions and has servers for them, else 503
 `
 
-// Admin returns the server of the admin listener; the caller passes it a listener. The
-// server answers GET and HEAD for /metrics, from gatherer; for /healthz; for /readyz; and
-// for an index at /. It calls ready for each request for /readyz, so ready must be safe
-// for concurrent use. err says why the program is not ready; nil: it is ready. Without
-// err, note may report a problem that does not affect readiness.
+// Admin returns the server for the admin listener. The server answers GET and HEAD for
+// /metrics, with the metrics of gatherer; for /healthz; for /readyz; and for an index
+// at /. For each request for /readyz it calls ready, which must be safe for concurrent
+// use. ready returns an error that says why the program is not ready, or nil if it is
+// ready. note is then "", or a problem that does not affect readiness.
 //
-// If profiles is true, the server also answers for /debug/pprof/, which reveals the inside
-// of the program and costs time. It is only for the search for a fault.
+// If profiles is true, the server also answers for /debug/pprof/. This is for debugging
+// only: it costs time, and shows the program's internals to everybody who can reach the
+// listener.
 func Admin(gatherer prometheus.Gatherer, ready func() (note string, err error), profiles bool) *http.Server {
 	mux := http.NewServeMux()
 	if profiles {

@@ -7,17 +7,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A Certificate is a certificate of ours that is in use on one side of a route.
+// A Certificate is a certificate with which smtpshim identifies itself on one side of a
+// route.
 type Certificate struct {
 	Route, Side string
-	Name        string // the first of its names
-	Fingerprint string // SHA-256
+	Name        string // the first name in the certificate, or else its subject
+	Fingerprint string // SHA-256 of the certificate, in hexadecimal
 	NotAfter    time.Time
 }
 
-// CertificateExpiry returns a collector that reports when each certificate of ours ends.
-// list returns the certificates in use. It is called at each scrape, from several
-// goroutines.
+// CertificateExpiry returns a collector that reports when each certificate of smtpshim
+// expires. list returns the certificates in use. It is called at each scrape, from
+// several goroutines.
 func CertificateExpiry(list func() []Certificate) prometheus.Collector {
 	return certificates{list, prometheus.NewDesc("smtpshim_certificate_expiry_timestamp_seconds",
 		"When a certificate of smtpshim ends, in seconds since 1970.", []string{"route", "side", "name", "fingerprint"}, nil)}
@@ -53,9 +54,9 @@ type AccountCertificate struct {
 	NotAfter time.Time
 }
 
-// AccountCertificateExpiry returns a collector that reports when each account's client
-// certificate ends. list returns the certificates in use. It is called at each scrape,
-// from several goroutines.
+// AccountCertificateExpiry returns a collector that reports when the client certificate
+// of each account expires. list returns the certificates in use. It is called at each
+// scrape, from several goroutines.
 func AccountCertificateExpiry(list func() []AccountCertificate) prometheus.Collector {
 	return accountCertificates{list, prometheus.NewDesc("smtpshim_account_certificate_expiry_timestamp_seconds",
 		"When the client certificate of an account ends, in seconds since 1970.", []string{"account"}, nil)}

@@ -2,17 +2,17 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// A Standing is what the present configuration says about one route.
+// A Standing is what the configuration in force says about one route.
 type Standing struct {
 	Route    string
 	Rules    []string
-	Sessions int // the limit of sessions at a time
+	Sessions int // the largest number of sessions at a time
 }
 
-// InForce returns a collector that reports the present configuration, to compare with what
-// happens: a rule that has not acted for a long time, or a limit that is nearly reached.
-// list returns a Standing for each route. It is called at each scrape, from several
-// goroutines.
+// InForce returns a collector that reports the rules in force and the largest number of
+// sessions of each route. Comparing these with the counts shows rules that never act,
+// and limits that are nearly reached. list returns a Standing for each route. It is
+// called at each scrape, from several goroutines.
 func InForce(list func() []Standing) prometheus.Collector {
 	return inForce{list,
 		prometheus.NewDesc("smtpshim_rules_in_force", "Always 1, for each rule in force.", []string{"route", "rule"}, nil),

@@ -10,10 +10,11 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// An Account is an account of the configuration, with which we log in to servers.
+// An Account is an account of the configuration, with which smtpshim logs in to
+// servers.
 type Account struct {
 	Name       string
-	Routes     []string // routes whose clients use it
+	Routes     []string // names of the routes whose clients use it
 	Mechanisms []string // mechanisms that it may use, as the AUTH command names them
 	Tokens     bool     // it logs in with access tokens
 }
@@ -22,9 +23,9 @@ type Account struct {
 // Prometheus treats an empty label as missing.
 const noMechanism = "none"
 
-// Logins counts logins of ours at servers, and requests for the tokens that they need. It
-// implements login.Observer and token.Observer without importing them. It is safe for
-// concurrent use. It counts only for accounts that are in force.
+// Logins counts smtpshim's own logins at servers, and its requests for the tokens that
+// they need. It implements login.Observer and token.Observer without importing them. It
+// is safe for concurrent use. It counts only for accounts that are in force.
 type Logins struct {
 	logins   *prometheus.CounterVec
 	requests *prometheus.CounterVec

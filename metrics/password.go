@@ -26,8 +26,8 @@ const (
 	mostCost  = 14
 )
 
-// CheckHash returns an error if hash is no bcrypt hash, or one whose cost is too low or
-// too high. It returns nil if hash can be the Hash of a Password.
+// CheckHash returns nil if hash can be the Hash of a Password. It returns an error if
+// hash is not a bcrypt hash, or if its cost is not 10 to 14.
 func CheckHash(hash string) error {
 	const how = "htpasswd -nBC 12 USER prints one behind the colon"
 	cost, err := bcrypt.Cost([]byte(hash))
@@ -40,11 +40,12 @@ func CheckHash(hash string) error {
 	return nil
 }
 
-// Protect returns a handler that requires the password for all requests but those for
-// /healthz and /readyz, and passes the others on to next. It answers 401 without the right
-// password. It computes one hash at a time, and one for each wrong guess, whether the user
-// or the password is wrong. Guessing is therefore slow and reveals nothing. The
-// credentials that were right last are accepted without a hash.
+// Protect returns a handler that passes requests with the right user and password on to
+// next, and answers 401 to others. Requests for /healthz and /readyz need no password.
+//
+// Guessing is slow, because Protect computes only one hash at a time. It computes a
+// hash even if the user is wrong, so the time does not reveal whether the user exists.
+// It computes none for the credentials that were right last.
 func (p Password) Protect(next http.Handler) http.Handler {
 	d := &gate{Password: p, one: make(chan struct{}, 1)}
 	rand.Read(d.key[:])

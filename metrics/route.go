@@ -25,8 +25,8 @@ var (
 		"timeout", "closed", "garbage", "other"}
 )
 
-// A Route counts what happens on one route. Its methods do not block or allocate, and are
-// safe for concurrent use.
+// A Route counts what happens on one route. Its methods do not block or allocate, and
+// are safe for concurrent use, except Observes.
 type Route struct {
 	active         prometheus.Gauge
 	sessionSeconds prometheus.Observer
@@ -79,7 +79,8 @@ func (m *Metrics) exchanges(route string) map[exchange]prometheus.Counter {
 	return all
 }
 
-// A Product is a product that is looked for, with a sign of it.
+// A Product is a product that smtpshim looks for in sessions, and a sign by which it
+// can be recognised.
 type Product struct {
 	Name string
 	By   vocabulary.Sign
@@ -93,7 +94,7 @@ func (m *Metrics) products(route string, looked []Product) map[Product]prometheu
 	return all
 }
 
-// A Cipher is a version of TLS and a cipher suite, by the names that events use.
+// A Cipher is a version of TLS and a cipher suite, with the names that Route.TLS gets.
 type Cipher struct{ Version, Suite string }
 
 // A legTLS counts TLS on one side.
@@ -120,14 +121,14 @@ func (m *Metrics) legTLS(route string, side vocabulary.Side, possible []Cipher) 
 	return l
 }
 
-// TLS says which ciphers are possible on each side of a route; none if the side has no
-// TLS.
+// TLS has the ciphers that are possible on each side of a route. A side without TLS has
+// none.
 type TLS struct{ Client, Server []Cipher }
 
-// Route returns the counters of the route called name. They include one for each rule in
-// force, rules, one for each possible cipher, tls, and one for each product that is looked
-// for, products. Called again for the same name, as after a reload, it returns counters
-// that continue.
+// Route returns the counters of the route called name. rules are the names of its rules
+// in force, tls has its possible ciphers, and products are the products that it looks
+// for. Each of these gets a counter. If Route is called again for the same name, as
+// after a reload, the counts continue.
 func (m *Metrics) Route(name string, rules []string, tls TLS, products ...Product) *Route {
 	route := prometheus.Labels{"route": name}
 	counters := func(v *prometheus.CounterVec, values []string) family[prometheus.Counter] {
@@ -166,11 +167,11 @@ func (m *Metrics) Route(name string, rules []string, tls TLS, products ...Produc
 	}
 }
 
-// SessionBegan counts the beginning of a session.
+// SessionBegan adds one to the number of active sessions.
 func (r *Route) SessionBegan() { r.active.Inc() }
 
-// SessionEnded counts the end of a session by its outcome, and records the time that it
-// lasted.
+// SessionEnded takes one from the number of active sessions. It counts the session by
+// its outcome, and records the time that it lasted.
 func (r *Route) SessionEnded(outcome vocabulary.Outcome, lasted time.Duration) {
 	r.active.Dec()
 	r.sessions.of(string(outcome)).Inc()
@@ -194,7 +195,7 @@ func (r *Route) Recognised(product string, by vocabulary.Sign) {
 	}
 }
 
-// Held records the time that a session's work took between two waits.
+// Held records took, the time that a session worked between two waits.
 func (r *Route) Held(took time.Duration) { r.held.Observe(took.Seconds()) }
 
 // Command counts a client's command by its verb.
@@ -210,8 +211,8 @@ func (r *Route) Reply(code int) {
 }
 
 // RuleApplied counts a change by rule, the name of a rule or safeguard. The series of a
-// safeguard is created when it first acts, because a safeguard that never acts, unlike a
-// rule, is nothing that could be removed.
+// rule exists from the beginning, so that a rule that never acts is noticed. The series
+// of a safeguard begins with its first change, because a safeguard cannot be removed.
 func (r *Route) RuleApplied(rule string) {
 	if slices.Contains(vocabulary.Safeguards(), vocabulary.Safeguard(rule)) {
 		r.ruleApplied.with(rule).Inc()
@@ -220,8 +221,9 @@ func (r *Route) RuleApplied(rule string) {
 	r.ruleApplied.of(rule).Inc()
 }
 
-// Observes creates the counters of rules, the names of the rules that are observed on the
-// route and do not act.
+// Observes creates the counters for RuleWouldApply. rules are the names of the rules
+// that are observed on the route and do not act. Observes must be called before r is in
+// use.
 func (r *Route) Observes(rules []string) { r.ruleWould = resolve(r.ruleWould.with, rules) }
 
 // RuleWouldApply counts a change that rule, the name of an observed rule, would have made.

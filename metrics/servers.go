@@ -4,7 +4,7 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // A Server is a server of a route.
 type Server struct {
-	Route, Name string // as the configuration has them
+	Route, Name string // names of the route and of the server, as in the configuration
 	Sessions    int    // sessions that it has at present
 	Up          bool   // it greeted at the last attempt, and its health checks succeed
 }
