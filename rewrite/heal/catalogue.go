@@ -13,14 +13,16 @@ type Entry struct {
 	Number string // such as "L02"; rules refer to it
 	Wrong  string // what goes wrong
 	Source string // where this is documented
-	How    string // what a rule does about it, as fields of [rewrite.Actions] and calls
+	How    string // how a rule can heal it, with the API of package rewrite
 
-	Proxy  string   // what heals it, in whole or in part, without a rule
-	Remark string   // what to know about Proxy or about the rules
-	Untold string   // the set that heals it, if [Untold] has it
-	Left   string   // what a rule could heal although none does
-	Out    string   // what rules leave alone, and why
-	As     []string // the entries that a product has; such an entry has no status of its own
+	Proxy  string // what the proxy heals of it without a rule
+	Remark string // what to know about Proxy or about the rules
+	Untold string // name of the set that heals it, if [Untold] has that set
+	Left   string // what a rule could heal although none does
+	Out    string // what rules leave alone, and why
+	// As is set if the entry is a product: the numbers of the entries that apply to the
+	// product. The product has no status of its own: see Coverage.Status.
+	As []string
 }
 
 // A Subject is a group of entries about one subject.
@@ -77,8 +79,8 @@ func (c Coverage) Entry(number string) (e Entry, ok bool) {
 }
 
 // Rules returns the names of the rules that heal e or a part of it, in the order of the
-// table. If e is a product, its own rules come first, and those of the entries in e.As
-// follow.
+// table. If e is a product (e.As is set), the rules that name e come first, and those
+// that name the entries in e.As follow.
 func (c Coverage) Rules(e Entry) []string {
 	rules := slices.Clone(c.rules[e.Number])
 	for _, number := range e.As {
@@ -91,8 +93,8 @@ func (c Coverage) Rules(e Entry) []string {
 	return rules
 }
 
-// Status returns how much of e is healed. If e is a product, that is the status of the
-// entries in e.As, or InPart if they differ.
+// Status returns how much of e is healed. If e is a product (e.As is set), the result
+// is the status of the entries in e.As, or InPart if they differ.
 func (c Coverage) Status(e Entry) Status {
 	if e.As != nil {
 		first := c.Status(c.entries[e.As[0]])
@@ -115,8 +117,8 @@ func (c Coverage) Status(e Entry) Status {
 	return Possible
 }
 
-// State returns a text about e that says what heals it, what is not healed, and why.
-// Names of rules are in backquotes.
+// State returns a text for people: the status of e, what heals it, what is not healed,
+// and why. Names of rules are in backquotes.
 func (c Coverage) State(e Entry) string {
 	var parts []string
 	if e.As != nil {

@@ -9,20 +9,21 @@ import (
 // The functions of this file report what a rule would find in a line, for callers that
 // test a client or server and change nothing.
 
-// Untidy returns tidied, the command that tidy-commands would make of command, which has
-// no CRLF. found has the names of the faults in command, which are some of
+// Untidy returns what the rule tidy-commands makes of command, and the names of the
+// faults that the rule finds in it. command and tidied have no CRLF. The names are
 //
 //	colon        blanks around the colon of MAIL or RCPT, or before the verb
 //	brackets     no brackets around the address
 //	parameters   blanks before or after the parameters
-//	end          blanks around another command
+//	end          blanks around any other command, or too many blanks in AUTH
 //	name         a display name, or a second pair of brackets
 //	apostrophes  apostrophes around the address
 //	route        a source route
 //	unquoted     a local part that lacks its quotes
 //	quoted       a local part with needless quotes
 //
-// It finds nothing in a command that the rule does not look at.
+// If the rule does not look at commands with this verb, tidied is command and found is
+// nil.
 func Untidy(command []byte) (tidied string, found []string) {
 	verb := rewrite.ParseVerb(command)
 	if !untidied.Has(verb) || isTidy(verb, command) {

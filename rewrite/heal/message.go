@@ -6,8 +6,9 @@ import (
 	"smtpshim/rewrite"
 )
 
-// Safeguard is the rule that keeps one message from becoming two. It is in force on
-// every route, even if other rules are only observed.
+// Safeguard is the name of the rule for messages with a bare CR or LF, which another
+// server could take for two messages (SMTP smuggling). It is in force on every route,
+// even if other rules are only observed.
 const Safeguard = "stray-bytes"
 
 func strayBytes() rewrite.Rule {

@@ -129,12 +129,12 @@ func mendsEveryName() map[string]map[string]any {
 	return map[string]map[string]any{"fix-hello-name": {"when": "always"}}
 }
 
-// Book returns the book of all rules and sets.
+// Book returns a book with all rules and sets.
 func Book() rewrite.Book { return rewrite.Book{Rules: Table(), Sets: Sets()} }
 
-// Compile returns the rules in force for names and options, as [rewrite.Book.Compile]
-// does for Book. It also knows a rule for each of names that begins with ReplacePrefix.
-// The errors are all mistakes found.
+// Compile returns the rules for names and options, as [rewrite.Book.Compile] does with
+// the Book of this package. In addition, a name that begins with ReplacePrefix is the
+// name of a rule that [[route.replace]] defines. The errors are all mistakes found.
 func Compile(names []string, options map[string]map[string]any) (*rewrite.Rules, []error) {
 	book := Book()
 	book.Rules = append(book.Rules, replacements(names)...) // nearest to the server
