@@ -33,12 +33,12 @@ const (
 type Plan struct {
 	Encode Texts
 
-	// Label adds the label 8bit to every part that is text or contains other parts and
-	// whose Content-Transfer-Encoding is missing or 7bit.
+	// Label sets Content-Transfer-Encoding to 8bit where it is missing or 7bit, in every
+	// part that is text or contains other parts.
 	Label bool
 
-	// Charset is added to a text part that is encoded or labelled and whose charset is
-	// missing or us-ascii. "": none is added.
+	// Charset becomes the charset of each text part that is encoded or labelled, if the
+	// part has none or us-ascii. If Charset is "", charsets are not changed.
 	Charset string
 
 	// Dots encodes a dot at the beginning of a line of quoted-printable (RFC 2045, 6.7).
@@ -98,7 +98,7 @@ func New(plan Plan) *Writer { return &Writer{plan: plan, inside: true, top: true
 // Changed reports whether Append has changed anything so far.
 func (w *Writer) Changed() bool { return w.changed }
 
-// EightBit reports whether an octet beyond ASCII has been appended so far. The header of
+// EightBit reports whether the result so far has an octet beyond ASCII. The header of
 // the message itself does not count.
 func (w *Writer) EightBit() bool { return w.eight }
 
@@ -106,7 +106,7 @@ func (w *Writer) EightBit() bool { return w.eight }
 // message must not be sent on.
 func (w *Writer) Unclear() bool { return w.unclear }
 
-// LeadingDots reports whether a line that begins with a dot has been appended so far.
+// LeadingDots reports whether the result so far has a line that begins with a dot.
 func (w *Writer) LeadingDots() bool { return w.dots }
 
 // Append appends src, changed as the plan says, to dst and returns the result. src is the
