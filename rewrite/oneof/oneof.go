@@ -43,10 +43,10 @@ func join(words []string, last string) string {
 	return strings.Join(words[:len(words)-1], ", ") + last + words[len(words)-1]
 }
 
-// DidYouMean returns a question to append to an error about word, which is not in known,
-// such as `; did you mean "auto"?`. It suggests the word of known that Nearest returns.
-// If there is none, it suggests the words of known that have word as a part, as cisco-pix
-// has pix. The result is "" if there are none of these either, or too many.
+// DidYouMean returns a question to append to an error about word, which is not in
+// known, such as `; did you mean "auto"?`. It suggests the word that Nearest returns.
+// If there is none, it suggests up to six words that have word as a part, as cisco-pix
+// has pix. If there are none of these either, or more than six, the result is "".
 func DidYouMean[W ~string](word string, known []W) string {
 	if best := Nearest(word, known); best != "" {
 		return fmt.Sprintf("; did you mean %q?", best)
