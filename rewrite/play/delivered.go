@@ -5,14 +5,16 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// Delivered plays f under policy and returns the dialogue on the wire: each line said and
-// each line delivered, with credentials. Both peers say all that f has, whatever they are
-// told. Lines of f for which the dialogue never waits are in the result too. l, which may
-// be a Tracer, is told of the dialogue. ended is called at its end, before it is closed.
-// A test compares the result with f.
-func Delivered(f *transcript.File, policy *rewrite.Policy, l rewrite.Listener, ended func(*rewrite.Dialogue)) []transcript.Line {
+// Delivered plays f under policy and returns the dialogue on the wire: each line said
+// and each line delivered, with credentials. Unlike Play, it does not stop if a peer is
+// told something else than in f. The result ends with the lines of f that the dialogue
+// has not waited for. Tests compare it with f.
+//
+// listener, which may be a Tracer, is told of the dialogue. ended is called with the
+// dialogue after the last line, before the dialogue is closed.
+func Delivered(f *transcript.File, policy *rewrite.Policy, listener rewrite.Listener, ended func(*rewrite.Dialogue)) []transcript.Line {
 	w := &wire{}
-	p := newPlayer(f, policy, l, w)
+	p := newPlayer(f, policy, listener, w)
 	defer p.d.Close()
 	p.play(f.Settings["begins"])
 	ended(p.d)

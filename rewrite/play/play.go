@@ -1,11 +1,11 @@
-// Package play plays recorded dialogues against rules, without a network. Both sides say
-// again what they said in the recording, each in its order, and the dialogue of package
-// rewrite handles it as in a session.
+// Package play plays recorded dialogues against rules, without a network. Both sides
+// say again what they said in the recording, each in its order, and the dialogue of
+// package rewrite handles it as in a session.
 //
-// A recording only has the server's replies to what it was told then, and the client's
-// lines after what it got then. Under other rules either may be told something else. Play
-// goes on as long as that makes no difference, and stops where it does. It never makes up
-// what a peer would say.
+// A recording shows what each peer said after the lines that it got in that session.
+// With other rules, a peer may get other lines. Play goes on if the recording still
+// shows what the peer would say, and stops if it does not. It never makes up what a
+// peer would say.
 //
 // A recording does not contain the text of messages. Rules that change only the text
 // therefore do nothing, unless another program has recorded the text. Logins of
@@ -33,14 +33,15 @@ type Result struct {
 	Refusals []Refusal // refusals that the client would get, or that the server gave
 	Broke    []string  // rules that panicked or whose result was not allowed, and why
 
-	// Assumed is the first line of which the recording only has another form, accepted by
-	// the server. The replies from there on are assumed to be the same.
+	// Assumed is where the server first gets something else than in the recording, and is
+	// assumed to reply as in the recording: it gets a command with another argument, which
+	// it accepted in the recording, or does not get a command such as NOOP.
 	Assumed Change
 	// Unknown is where the recording no longer shows how the dialogue goes on. What
 	// follows was not played.
 	Unknown Change
-	Played  int // lines of the recording that were said, including messages
-	Said    int // lines that a side says in the recording
+	Played  int // number of lines and messages of the recording that were played
+	Said    int // number of lines and messages that the peers say in the recording
 }
 
 // An Act is what one rule did.
@@ -53,21 +54,23 @@ type Act struct {
 
 // A Refusal is a 4xx or 5xx reply.
 type Refusal struct {
-	Line   int    // the line of the recording's dialogue, from 1 on
-	Verb   string // the verb that was refused
-	Code   int    // the code that the server said, or smtpshim if By is set
-	Text   string // the text of the first line, without the code, as a peer said it
-	By     string // the reason for which smtpshim refused; "": the server did
-	Healed string // the rules or the setting that changed the reply or had the command sent again; "": none
+	Line int    // the line of the recording's dialogue, from 1 on
+	Verb string // the verb that was refused
+	Code int    // the code of the server, or of smtpshim if By is set
+	Text string // the text of the first line after that code, with any octets
+	By   string // the reason for which smtpshim refused; "": the server refused
+	// Healed names the rules or the setting that changed the code, or that had the command
+	// sent again. "": none did.
+	Healed string
 }
 
-// Unhealed reports whether the client gets the refusal r unchanged.
+// Unhealed reports whether the client gets the refusal r with the same code.
 func (r Refusal) Unhealed() bool { return r.Healed == "" }
 
 // A Change is where a dialogue departs from its recording.
 type Change struct {
-	Line int    // the line of the recording's dialogue, from 1 on; 0: it does not
-	Why  string // the reason for people; "": there is none
+	Line int    // the line of the recording's dialogue, from 1 on; 0: it does not depart
+	Why  string // the reason, as text for people; "": none
 }
 
 // Texts are the texts of messages, by the index of their event in the dialogue. Each is
@@ -204,7 +207,7 @@ func (g *game) Exchanged(side byte, said, got []string, by rewrite.Causes) {
 	}
 }
 
-// Event implements rewrite.Tracer. The player also calls it for some events.
+// Event implements rewrite.Tracer.
 func (g *game) Event(what string) { g.told = append(g.told, transcript.Line{Text: what}) }
 
 func (g *game) event(string)             {}

@@ -13,10 +13,9 @@ import (
 
 // Policy returns the policy that the rules, options and settings of f describe. The
 // settings have the names of configuration keys: client_tls, server_tls, auth_in_clear,
-// verified, xclient, xclient_from, chunking, message_size, recipients, messages and idle.
-// The setting afresh says that a connection to the server begins by telling it who the
-// client is. Other settings are ignored. The error is not nil if a rule, an option or a
-// setting is wrong.
+// verified, xclient, xclient_from, chunking, message_size, recipients, messages and
+// idle. The setting afresh = "yes" sets Policy.Afresh. Other settings are ignored. The
+// error is not nil if a rule, an option or a setting is wrong.
 func Policy(f *transcript.File) (*rewrite.Policy, error) {
 	names := f.Rules
 	if f.Settings["chunking"] == "hide" {
