@@ -7,10 +7,11 @@ import (
 )
 
 // Diff compares the lines said by side with the lines delivered to the other side, and
-// returns the lines of both, marked. A longest common subsequence is Unchanged. Between
-// its lines stand first those Removed, which were only said, and then those Added, which
-// were only delivered. rule is named as the cause of both. Time and memory grow with the
-// product of the numbers of lines, not counting equal lines at either end.
+// returns all of them with marks. The lines of a longest common subsequence are
+// Unchanged. Other lines of said are Removed, and other lines of delivered are Added;
+// both have rule as their Rule. Between two Unchanged lines, the Removed lines come
+// before the Added lines. Time and memory grow with the product of the numbers of
+// lines, not counting equal lines at either end.
 func Diff(side Side, said, delivered []string, rule string) []Line {
 	var lines []Line
 	for _, s := range align(said, delivered) {

@@ -3,10 +3,14 @@ package transcript
 import "slices"
 
 // Exchange compares the lines of one command or reply, said by side, with the lines
-// delivered to the other side. Like Diff, it returns the lines of both, marked. For each
-// changed line of a reply, it calls the function of for the cause. line is the line with
-// its code. added is true if it was added, and false if it was removed. The cause of
-// changed lines is rules if they are of a command, or if said or delivered is empty.
+// delivered to the other side. Like Diff, it returns the lines of both with marks. The
+// Rule of Removed and Added lines is rules, unless side is Server and neither said nor
+// delivered is empty.
+//
+// In that case Exchange calls of for each Removed or Added line, and the result is the
+// line's Rule. line is the text with its code, and added is true if the line is Added.
+// If only the separator after the code differs, of is not called: the Rule is that of
+// the last other change.
 func Exchange(side Side, said, delivered []string, rules string, of func(line string, added bool) string) []Line {
 	if slices.Equal(said, delivered) {
 		lines := make([]Line, 0, len(said))

@@ -8,8 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// Parse returns the File that data contains, in which lines end with LF. The error is the
-// first mistake in data, with its line and with name, the name of the file.
+// Parse returns the File in data, the content of a file with LF at the end of each
+// line. name is the name of that file. The error is the first mistake, with name and
+// the number of its line.
 func Parse(name string, data []byte) (*File, error) {
 	p := parser{seen: map[string]bool{}}
 	number := 0

@@ -6,8 +6,9 @@
 //	C+ S+   delivered, and not said by the other side
 //	~       something that is not a line, such as a TLS handshake
 //
-// A file begins with prose: a title, and where each line is attested, or that it is
-// assumed. Sections follow, each at most once. All but the last are optional:
+// A file begins with prose: a title, and for each line of the dialogue its source, or
+// that the line is assumed. Sections follow, each at most once. All but the last are
+// optional:
 //
 //	An invented server that greets without the word ESMTP. All lines assumed.
 //	-- rules --
@@ -58,11 +59,14 @@ type Line struct {
 	Side Side
 	Mark Mark   // 0 for an event
 	Text string // any octets, without CRLF
-	Rule string // the rule that changed it, for Print; never in a file
+	// Rule names the rules that changed the line, separated by commas. It is not written
+	// to files.
+	Rule string
 }
 
-// String returns l as a file has it, in printable ASCII. It quotes Text as Go does if
-// Text is empty, has other octets or a trailing blank, or begins with a quotation mark.
+// String returns l as it is written to a file, in printable ASCII. It quotes Text as Go
+// does if Text is empty, has octets beyond printable ASCII, ends with a blank or begins
+// with a quotation mark.
 func (l Line) String() string {
 	switch {
 	case l.Side != 0:
@@ -114,8 +118,8 @@ type File struct {
 	// Rules are names of rules and sets; "-name" removes one.
 	Rules []string
 
-	// Options are values by rule and option. A value is a string, a bool, an int64, a
-	// []string or a map[string]string.
+	// Options has the values of options, by the names of the rule and of the option. A
+	// value is a string, a bool, an int64, a []string or a map[string]string.
 	Options map[string]map[string]any
 
 	Settings map[string]string
@@ -133,8 +137,9 @@ const (
 func heading(section string) string { return "-- " + section + " --" }
 
 // Format returns the text of f in canonical form: sections in order and without empty
-// lines, options and settings sorted. If Parse could have returned f, it returns an equal
-// File for this text. Format panics if an option has a type that Parse does not return.
+// lines, options and settings sorted. For this text Parse returns a File equal to f, if
+// Parse can return such a File at all. Format panics if an option has a type that Parse
+// does not return.
 func (f *File) Format() []byte {
 	var b strings.Builder
 	if f.About != "" {
