@@ -12,7 +12,7 @@ type Outcome string
 const (
 	OutcomeOK                Outcome = "ok"
 	OutcomeSilent            Outcome = "silent"  // the client sent nothing and hung up, as health checks do
-	OutcomeDrained           Outcome = "drained" // an idle client was asked to leave
+	OutcomeDrained           Outcome = "drained" // an idle client got 421 at a shutdown
 	OutcomeOpaque            Outcome = "opaque"  // the session became unreadable and ended
 	OutcomeRefused           Outcome = "refused" // mail was refused, and not accepted later in the session
 	OutcomeMessageRefused    Outcome = "message-refused"
@@ -26,7 +26,7 @@ const (
 	OutcomeTLS               Outcome = "tls"     // required TLS failed
 	OutcomeXCLIENT           Outcome = "xclient" // required XCLIENT was refused or not offered
 	OutcomeUnknown           Outcome = "unknown" // the server was lost after the final dot
-	OutcomeCutOff            Outcome = "cut-off" // we closed the session: draining took too long
+	OutcomeCutOff            Outcome = "cut-off" // smtpshim ended it: drain took too long
 	OutcomeDefect            Outcome = "defect"  // a panic of smtpshim ended it
 )
 
@@ -70,7 +70,7 @@ func (o Outcome) Failed() bool {
 	return true
 }
 
-// AnyFailed stands for all failed outcomes where outcomes are chosen by name.
+// AnyFailed is the name that chooses every failed outcome, for [Outcome.Named].
 const AnyFailed = "failed"
 
 // OutcomeNames returns the names that [Outcome.Named] knows: AnyFailed and every Outcome.
@@ -129,17 +129,24 @@ func Limits() []Limit {
 		LimitMessageSize, LimitMessageRate}
 }
 
-// A Safeguard is a change that the proxy makes without any rule, so that a session is no
-// less safe than without a proxy. It is counted under its name, like the change of a
-// rule.
+// A Safeguard is a change that the proxy makes without any rule, because a session must
+// not be less safe than without a proxy. It is counted under its name, like the change
+// of a rule.
 type Safeguard string
 
-// The safeguards.
+// The safeguards. Each withholds from the client something that the server offers.
 const (
-	SafeguardExternal       Safeguard = "external"        // AUTH EXTERNAL, if we end TLS
-	SafeguardChannelBinding Safeguard = "channel-binding" // mechanisms that end with -PLUS, if we end TLS
-	SafeguardAuthInClear    Safeguard = "auth-in-clear"   // for a client in clear, AUTH that the server offers inside TLS only
-	SafeguardRequireTLS     Safeguard = "requiretls"      // REQUIRETLS, if it cannot be kept
+	// SafeguardExternal withholds AUTH EXTERNAL if smtpshim terminates TLS.
+	SafeguardExternal Safeguard = "external"
+	// SafeguardChannelBinding withholds mechanisms that end with -PLUS if smtpshim
+	// terminates TLS.
+	SafeguardChannelBinding Safeguard = "channel-binding"
+	// SafeguardAuthInClear withholds mechanisms that the server offers only inside TLS, if
+	// the client is in clear.
+	SafeguardAuthInClear Safeguard = "auth-in-clear"
+	// SafeguardRequireTLS withholds REQUIRETLS unless TLS is used on both sides and the
+	// server's certificate is verified.
+	SafeguardRequireTLS Safeguard = "requiretls"
 )
 
 // Safeguards returns every Safeguard.
@@ -244,8 +251,8 @@ type AuthOutcome string
 const (
 	AuthOK         AuthOutcome = "ok"
 	AuthRefused    AuthOutcome = "refused"
-	AuthCancelled  AuthOutcome = "cancelled"  // with "*", by whoever logs in
-	AuthUnfinished AuthOutcome = "unfinished" // the session ended within it
+	AuthCancelled  AuthOutcome = "cancelled"  // the side that logs in sent "*"
+	AuthUnfinished AuthOutcome = "unfinished" // the connection ended during the exchange
 )
 
 // AuthOutcomes returns every AuthOutcome.
@@ -253,13 +260,15 @@ func AuthOutcomes() []AuthOutcome {
 	return []AuthOutcome{AuthOK, AuthRefused, AuthCancelled, AuthUnfinished}
 }
 
-// A LoginOutcome says how a login of ours at a server ended.
+// A LoginOutcome says how smtpshim's own login at a server ended.
 type LoginOutcome string
 
 // The outcomes of logins at servers.
 const (
-	LoginOK            LoginOutcome = "ok"
-	LoginRefused       LoginOutcome = "refused"        // by the server, now or a moment ago
+	LoginOK LoginOutcome = "ok"
+	// LoginRefused is a refusal by the server, or by smtpshim because the server refused
+	// the account a moment ago.
+	LoginRefused       LoginOutcome = "refused"
 	LoginFailed        LoginOutcome = "failed"         // the exchange could not continue
 	LoginNoCredentials LoginOutcome = "no-credentials" // there was no token
 	LoginBusy          LoginOutcome = "busy"           // the account had as many sessions as it may have
@@ -277,10 +286,10 @@ type TokenOutcome string
 const (
 	TokenOK            TokenOutcome = "ok"
 	TokenUnreachable   TokenOutcome = "unreachable" // the endpoint did not reply
-	TokenUnavailable   TokenOutcome = "unavailable" // the endpoint replied that it cannot now
+	TokenUnavailable   TokenOutcome = "unavailable" // the endpoint has a temporary failure
 	TokenInvalidClient TokenOutcome = "invalid-client"
 	TokenInvalidGrant  TokenOutcome = "invalid-grant"
-	TokenRejected      TokenOutcome = "rejected" // for another reason
+	TokenRejected      TokenOutcome = "rejected" // any other refusal, or no token came
 	TokenLocal         TokenOutcome = "local"    // a file or program of this machine failed
 )
 
@@ -289,7 +298,7 @@ func TokenOutcomes() []TokenOutcome {
 	return []TokenOutcome{TokenOK, TokenUnreachable, TokenUnavailable, TokenInvalidClient, TokenInvalidGrant, TokenRejected, TokenLocal}
 }
 
-// A Sign is what has shown which product is at one end of a session.
+// A Sign says how the product at one end of a session was recognised.
 type Sign string
 
 // The signs of products.
@@ -297,7 +306,7 @@ const (
 	SignGreeting   Sign = "greeting"
 	SignEHLO       Sign = "ehlo"       // the server's reply to EHLO
 	SignHELP       Sign = "help"       // the server's reply to HELP
-	SignRemembered Sign = "remembered" // an earlier session with a server of the same greeting
+	SignRemembered Sign = "remembered" // an earlier session with the same server greeting
 	SignCommand    Sign = "command"    // a command of the client
 )
 
