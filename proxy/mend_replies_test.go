@@ -29,6 +29,7 @@ var whole = [][2]string{
 	{"DATA", "354 go ahead"},
 	{"text\r\n.", "250 2.0.0 taken"},
 	{"NOOP", "250-a\r\n250 b"},
+	{"XPING", "250 pong"}, // a verb that we do not know
 	{"QUIT", "221 2.0.0 bye"},
 }
 

@@ -234,7 +234,8 @@ var errDropped = errors.New("the server sent no reply that counts")
 // unawaited reports whether no reply is due: no command waits for one, or a message is being
 // sent.
 func (s *session) unawaited() bool {
-	return s.dialogue.Awaited() == rewrite.VerbOther || s.dialogue.Next(false).OfMessage()
+	d := s.dialogue
+	return d.Awaited() == rewrite.VerbOther && d.Outstanding() == 0 || d.Next(false).OfMessage()
 }
 
 // dropUnasked lets the rules drop what the server has sent while no reply was due. It reports
