@@ -1,13 +1,7 @@
 package proxy
 
 import (
-	"context"
-	"crypto/tls"
-	"net"
 	"time"
-
-	"smtpshim/proxy/wire"
-	"smtpshim/rewrite/vocabulary"
 )
 
 // openTLS does the TLS handshake of a connection that begins with TLS. It does nothing if
@@ -44,22 +38,6 @@ func (s *session) askToOpen() {
 	if wait := s.dialogue.Open(s.peek(0), false); wait > 0 {
 		s.dialogue.Open(s.peek(time.Duration(wait)*time.Millisecond), true)
 	}
-}
-
-// shakeClient does the TLS handshake with the client. After it, the client's leg uses TLS.
-func (s *session) shakeClient() error {
-	s.client.Disarm()
-	conn, err := s.shake(vocabulary.SideClient, s.client.Conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
-		return s.route.ClientTLS.Acceptor.Handshake(ctx, conn, s.address)
-	})
-	switch {
-	case err != nil && s.saidNothingYet(err):
-		return s.over(vocabulary.OutcomeSilent, nil)
-	case err != nil:
-		return s.over(vocabulary.OutcomeTLS, err)
-	}
-	s.setClient(wire.NewLeg(conn))
-	return nil
 }
 
 // peek waits for the client's first octets, at most for the time allowed, and returns

@@ -97,3 +97,5 @@ func (s *session) serverSplice(c *wire.SplicePipe) error {
 	}
 	return err
 }
+
+func isTimeout(err error) bool { return wire.IsTimeout(err) || err == errSlow }

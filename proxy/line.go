@@ -11,40 +11,207 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// holdReplies is how long replies to a group of commands are held back while others of the
-// group have not come. If these come in time, all are sent to the client in one write.
-const holdReplies = 100 * time.Millisecond
-
-// The faults of replies after which the session cannot go on.
-var (
-	errBadReply = errors.New("not a reply")
-	errUnasked  = fmt.Errorf("%w to anything: it came before the command", errBadReply)
-	errTooMuch  = fmt.Errorf("%w within the limits", errBadReply)
-	errSplit    = fmt.Errorf("%w: several replies to one long command, which a limits.command_line of 512 would not let through", errUnasked)
-	errMixed    = fmt.Errorf("%w: different codes in its lines", errBadReply) // RFC 5321, 4.2.1
-)
-
-// spokeWait is how long to wait for octets that the server has sent already.
-const spokeWait = 100 * time.Millisecond
-
-// premature reports whether the server has sent a reply before the command that is about to
-// be written. If that command were written, the reply would be taken for the reply to it,
-// and each later reply for that to the wrong command. A 421 is never premature: it may come
-// at any time.
-func (s *session) premature() bool {
-	if !s.answered || s.server == nil || len(s.dialogue.ToServer) == 0 {
-		return false
+// command reads the client's next line and gives it to the dialogue.
+func (s *session) command() error {
+	if !s.dialogue.Parting() { // else keep what was being done when the session failed
+		s.while = "waiting for a command"
 	}
-	s.answered = false
-	if !s.server.Spoke() {
-		return false
+	if s.draining.Load() && s.dialogue.Idle() {
+		return s.drained()
 	}
-	if len(s.server.Buffered()) == 0 {
-		s.fill(s.server, s.now.Add(spokeWait))
+	line, err := s.clientLine(s.commandLimit)
+	switch {
+	case err == errTooLong:
+		if s.dialogue.TooLong(s.announces) {
+			s.unfit(s.long, s.tooLong())
+			s.client.Consume(len(line))
+		}
+		return nil
+	case err != nil:
+		return err
+	case line == nil:
+		return nil // the server sent something, or the proxy is draining
 	}
-	s.dropUnasked()
-	b := s.server.Buffered()
-	return len(b) > 0 && !bytes.HasPrefix(b, []byte("421"))
+	if s.pretends(line) {
+		return s.unmask()
+	}
+	ahead := len(s.client.Buffered()) > len(line)
+	if s.dialogue.Command(line, ahead) {
+		if why := whyUnfit(line); why != nil {
+			s.unfit(spelt(line), why)
+		}
+		s.client.Consume(len(line))
+	}
+	return nil
+}
+
+// saslLine reads the client's next line of an AUTH exchange and gives it to the dialogue.
+func (s *session) saslLine() error {
+	s.while = "waiting for a SASL line"
+	limit := max(s.route.Limits.commandLine(), s.route.Limits.saslLine())
+	line, err := s.clientLine(func([]byte) int { return limit })
+	switch {
+	case err == errTooLong:
+		s.limited(vocabulary.LimitSASLLine)
+		s.dialogue.SASL(nil)
+		s.unfit(rewrite.VerbAUTH, errTooLongFor("a SASL line", "limits.sasl_line", limit))
+		return nil
+	case err != nil:
+		return err
+	case line == nil:
+		return nil
+	}
+	s.dialogue.SASL(line)
+	if why := whyUnfit(line); why != nil {
+		s.unfit(rewrite.VerbAUTH, why)
+	}
+	s.client.Consume(len(line))
+	return nil
+}
+
+// octets waits for the first octets after an AUTH exchange, at least four or a line, and gives
+// them to the dialogue.
+func (s *session) octets() error {
+	s.while = "waiting for the first octets after AUTH"
+	deadline := s.commandBy()
+	for len(s.client.Buffered()) < 4 && s.client.Line() == nil {
+		if ready, err := s.awaitClient(deadline); err != nil || !ready {
+			return err
+		}
+	}
+	s.idleUntil = 0
+	b := s.client.Buffered()
+	s.dialogue.Octets(b[:min(len(b), 16)])
+	return nil
+}
+
+// errTooLong says that a line exceeds its limit. The line is returned with it, or what is
+// left of the line.
+var errTooLong = errors.New("line too long")
+
+// clientLine waits for a line of the client. limit returns how many octets the line may
+// have, given those that have come so far. If clientLine returns neither a line nor an
+// error, something else has come first.
+func (s *session) clientLine(limit func(b []byte) int) ([]byte, error) {
+	deadline := s.commandBy()
+	for {
+		if line := s.client.Line(); line != nil {
+			s.idleUntil = 0
+			if len(line) > limit(line) {
+				s.long, s.announces = spelt(line), rewrite.Announces(line)
+				return line, errTooLong
+			}
+			return line, nil
+		}
+		if b := s.client.Buffered(); len(b) >= limit(b) {
+			return s.dropLine(deadline)
+		}
+		if ready, err := s.awaitClient(deadline); err != nil || !ready {
+			return nil, err
+		}
+	}
+}
+
+// dropLine reads and drops a line that is too long, up to its last part, which it returns. A
+// client that sends more than maxDroppedLine octets without a line end does not speak SMTP:
+// dropLine ends the session.
+func (s *session) dropLine(deadline time.Time) ([]byte, error) {
+	s.long, s.announces = spelt(s.client.Buffered()), rewrite.Announces(s.client.Buffered())
+	for dropped := 0; dropped < maxDroppedLine; {
+		if line := s.client.Line(); line != nil {
+			return line, errTooLong
+		}
+		dropped += len(s.client.Buffered())
+		s.client.Consume(len(s.client.Buffered()))
+		if err := s.fill(s.client, deadline); err != nil && !s.client.Interrupted(err) {
+			return nil, s.clientFailed(err)
+		}
+	}
+	limit := vocabulary.LimitCommandLine
+	if s.dialogue.Next(false) == rewrite.AwaitSASL {
+		limit = vocabulary.LimitSASLLine
+	}
+	s.limited(limit)
+	s.dialogue.Finish("421 4.7.0 line without an end")
+	s.flushClient()
+	return nil, s.over(vocabulary.OutcomeClientProtocol, errors.New("a line without an end"))
+}
+
+const maxDroppedLine = 1 << 20
+
+// awaitClient flushes both sides and waits until the client has sent something. After
+// watchAfter it also watches the server. ready is false if the server sent something first,
+// or if the wait was interrupted because the proxy is draining.
+func (s *session) awaitClient(limit time.Time) (ready bool, err error) {
+	if err := s.flush(); err != nil {
+		return false, err
+	}
+	quick := s.now.Add(watchAfter)
+	if quick.After(limit) || s.server == nil {
+		quick = limit
+	}
+	err = s.fill(s.client, quick)
+	if err == nil {
+		return true, nil
+	}
+	if s.client.Interrupted(err) {
+		return false, nil
+	}
+	if !isTimeout(err) || quick == limit {
+		return false, s.clientFailed(err)
+	}
+	return s.awaitBoth(limit)
+}
+
+// watchAfter is how long a client must be silent before the server is watched. A session
+// that is busy then never pays for it.
+const watchAfter = 100 * time.Millisecond
+
+// awaitBoth waits until the client or the server sends something.
+func (s *session) awaitBoth(limit time.Time) (ready bool, err error) {
+	if s.server.Spoke() { // a wait would not see what TLS has read already
+		return false, s.unasked(nil)
+	}
+	if s.waitIdle(limit) {
+		return false, errIdle
+	}
+	defer s.offLoop()()
+	w := wire.StartWatch(s.server, s.client.Interrupt)
+	err = s.fill(s.client, limit)
+	spoke, serverErr := w.Stop()
+	switch {
+	case spoke:
+		return false, s.unasked(serverErr)
+	case err == nil:
+		return true, nil
+	case s.client.Interrupted(err):
+		return false, nil
+	}
+	return false, s.clientFailed(err)
+}
+
+// unasked handles what the server sent while the client's next line was awaited. If err is
+// not nil, the server's connection failed instead.
+func (s *session) unasked(err error) error {
+	if err != nil {
+		s.trouble(err)
+		s.failed(vocabulary.ServerLost)
+		s.dialogue.Lost()
+		return nil
+	}
+	if s.saidNothing() {
+		return nil
+	}
+	raw, err := s.readReply(min(lastWords, s.route.Timeouts.reply()))
+	if err == nil && s.text.open && raw[0] >= '4' && !bytes.HasPrefix(raw, []byte("421")) {
+		s.text.refusal = bytes.Clone(raw) // the reply to the next chunk
+		s.closeServer()
+		return nil
+	}
+	if err == errDropped || err == nil && s.dialogue.Outstanding() == 0 && s.lastWord() {
+		return nil
+	}
+	return s.replied(raw, err)
 }
 
 // reply reads the server's reply to the oldest command and gives it to the dialogue.
@@ -97,6 +264,10 @@ func (s *session) ask() error {
 	}
 	return nil
 }
+
+// holdReplies is how long replies to a group of commands are held back while others of the
+// group have not come. If these come in time, all are sent to the client in one write.
+const holdReplies = 100 * time.Millisecond
 
 // readReply waits for a whole reply. All of the reply must come within the time allowed. If
 // it does not come within holdReplies, readReply sends the client the replies that were
@@ -176,132 +347,8 @@ func (s *session) nextReply(quiet time.Duration) (raw []byte, wait time.Duration
 	return raw, 0, err
 }
 
-// isCutOff reports whether the rules have made a reply of an incomplete one, after which the
-// server has hung up.
-func (s *session) isCutOff() bool {
-	b := s.server.Buffered()
-	if len(b) == 0 || !s.dialogue.Repairs() {
-		return false
-	}
-	n, made, ok := s.dialogue.RepairCutOff(b)
-	if ok && len(made) > 0 {
-		s.server.Replace(n, made)
-	}
-	return ok && len(made) > 0
-}
-
-// asAsked reports whether b, which follows a reply, consists of whole replies, and of no
-// more than are due. Each of them needs no repair until it is the first.
-func (s *session) asAsked(b []byte) bool {
-	for n := s.dialogue.Outstanding() - 1; len(b) > 0; n-- {
-		scan, err := rewrite.ScanReply(b)
-		if n <= 0 || err != nil || scan.N == 0 || scan.Mixed {
-			return false
-		}
-		b = b[scan.N:]
-	}
-	return true
-}
-
-// doubtful reports whether the rules look at a reply although it is whole. There are three
-// such replies. A reply of one line to EHLO may have more lines that follow it. A reply
-// 221 to a command other than QUIT is a goodbye and does not accept the command. A last line
-// that ends right after its code is no reply to some clients.
-func (s *session) doubtful(raw []byte) bool {
-	switch s.dialogue.Awaited() {
-	case rewrite.VerbGreeting:
-	case rewrite.VerbEHLO, rewrite.VerbLHLO:
-		if bytes.IndexByte(raw, '\n') == len(raw)-1 {
-			return true
-		}
-	case rewrite.VerbQUIT:
-	default:
-		if bytes.HasPrefix(raw, []byte("221")) {
-			return true
-		}
-	}
-	last := raw[bytes.LastIndexByte(raw[:len(raw)-1], '\n')+1:]
-	return len(last) == len("250\r\n")
-}
-
 // maxRepairs bounds how often the rules may repair what the server sent before more comes.
 const maxRepairs = 16
-
-// errDropped says that no reply was due, and that the rules have dropped all that the server
-// sent.
-var errDropped = errors.New("the server sent no reply that counts")
-
-// unawaited reports whether no reply is due: no command waits for one, or a message is being
-// sent.
-func (s *session) unawaited() bool {
-	d := s.dialogue
-	return d.Awaited() == rewrite.VerbOther && d.Outstanding() == 0 || d.Next(false).OfMessage()
-}
-
-// dropUnasked lets the rules drop what the server has sent while no reply was due. It reports
-// whether they have dropped all of it.
-func (s *session) dropUnasked() bool {
-	if len(s.server.Buffered()) == 0 || !s.dialogue.Repairs() {
-		return false
-	}
-	for range maxRepairs {
-		n, made, ok := s.dialogue.RepairUnasked(s.server.Buffered())
-		if !ok {
-			return false
-		}
-		s.badReply(errUnasked)
-		s.server.Replace(n, made)
-		if len(made) > 0 {
-			return false
-		}
-		if len(s.server.Buffered()) == 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// saidNothing is dropUnasked for octets that may not be buffered yet. It waits for them for
-// up to spokeWait.
-func (s *session) saidNothing() bool {
-	if !s.route.Rules.Repairs() {
-		return s.dropUnasked() // observed rules look at it, and drop nothing
-	}
-	if len(s.server.Buffered()) == 0 {
-		s.fill(s.server, s.now.Add(spokeWait)) // the next read returns the error, if any
-	}
-	return s.dropUnasked()
-}
-
-// lastWord gives the client the reply that the server sent unasked before it hung up: a
-// goodbye (221), or a refusal after which the server hangs up. For any other reply it
-// returns false, and so for a 421, which needs no such care.
-func (s *session) lastWord() bool {
-	raw, err := s.wholeReply()
-	if err != nil || len(raw) == 0 || bytes.HasPrefix(raw, []byte("421")) {
-		return false
-	}
-	raw = bytes.Clone(raw)
-	leaves := bytes.HasPrefix(raw, []byte("221")) || raw[0] >= '4' && s.hungUp()
-	if !leaves || !s.dialogue.LastWord(raw) {
-		return false
-	}
-	s.trouble(fmt.Errorf("the server closed an idle session: %s", s.quoted(rewrite.VerbOther, raw)))
-	s.failed(vocabulary.ServerLost)
-	return true
-}
-
-// hungUp reports whether the server hangs up within hangsUpWithin.
-func (s *session) hungUp() bool {
-	for until := s.now.Add(hangsUpWithin); ; {
-		if err := s.fill(s.server, until); err != nil {
-			return !isTimeout(err) && !errors.Is(err, wire.ErrFull)
-		}
-	}
-}
-
-// hangsUpWithin is how soon after its last reply a server hangs up.
-const hangsUpWithin = 500 * time.Millisecond
 
 // wholeReply returns the first reply that is buffered; nil if it is not whole yet. It is an
 // error if the reply is malformed or exceeds a limit. The reply stays buffered.
@@ -332,19 +379,6 @@ func (s *session) wholeReply() ([]byte, error) {
 
 // maxReply bounds a whole reply, in octets.
 const maxReply = 64 << 10
-
-// cut shortens what a peer said for the log.
-func cut(b []byte) []byte { return b[:min(len(b), 120)] }
-
-// quoted returns what the server said, shortened and quoted for the log. If it may contain a
-// SASL challenge or repeat a credential, only its plain words are kept.
-func (s *session) quoted(v rewrite.Verb, b []byte) string {
-	switch {
-	case isAUTH(v), bytes.HasPrefix(b, []byte("334")), v == rewrite.VerbOther && s.dialogue.MayRepeatCredentials():
-		return fmt.Sprintf("%q, of %d octets", rewrite.PlainWords(cut(b)), len(b))
-	}
-	return fmt.Sprintf("%q", cut(b))
-}
 
 // replied gives the dialogue a reply, or tells it why none came.
 func (s *session) replied(raw []byte, err error) error {
@@ -426,42 +460,4 @@ func (s *session) replyIs(raw []byte) {
 	}
 	s.server.Consume(len(raw))
 	s.answered = d.Outstanding() == 0
-}
-
-// unknown reports a message whose final dot was sent and whose reply is lost: the server may
-// have accepted it (RFC 1047).
-func (s *session) unknown() {
-	s.messageOutcome(vocabulary.MessageUnknown)
-	s.unsure = true
-}
-
-// badReply reports what is wrong with a reply, if err is a fault of one.
-func (s *session) badReply(err error) {
-	o := s.route.Observer
-	switch {
-	case o == nil:
-	case errors.Is(err, errUnasked):
-		o.BadReply(vocabulary.BadReplyUnasked)
-	case errors.Is(err, errTooMuch), errors.Is(err, wire.ErrFull):
-		o.BadReply(vocabulary.BadReplyTooLong)
-	case errors.Is(err, errMixed):
-		o.BadReply(vocabulary.BadReplyMixedCodes)
-	case errors.Is(err, errBadReply):
-		o.BadReply(vocabulary.BadReplyGarbage)
-	}
-}
-
-// misspoke reports that the server has violated the protocol.
-func (s *session) misspoke(why vocabulary.BadReply) {
-	if o := s.route.Observer; o != nil {
-		o.BadReply(why)
-	}
-	s.failed(vocabulary.ServerProtocol)
-}
-
-// failed reports a failure of the server, unless we are closing everything.
-func (s *session) failed(reason vocabulary.ServerFailure) {
-	if s.route.Observer != nil && s.proxy.ending.Err() == nil {
-		s.route.Observer.ServerFailed(reason)
-	}
 }

@@ -2,12 +2,9 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"syscall"
 	"time"
 
 	"smtpshim/proxy/header"
@@ -17,6 +14,121 @@ import (
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
+
+// open makes a session of a connection. It checks whether there is room and who the client
+// is, does the TLS handshake if the connection begins with one, and runs the session.
+func (p *Proxy) open(c *wire.Runner, conn net.Conn, route *running) {
+	now := p.clock()
+	s := &session{runner: c, proxy: p, route: route, began: now, now: now, while: "beginning"}
+	s.hold(func() { s.open(conn) })
+	if s.client == nil {
+		conn.Close()
+	}
+}
+
+func (s *session) open(conn net.Conn) {
+	p := s.proxy
+	s.address = remoteOf(conn).Addr()
+	s.client = wire.NewLeg(conn)
+	if !p.enter(s) {
+		return
+	}
+	refusal, err := s.identify(conn)
+	if errors.Is(err, header.ErrNothing) && tlspolicy.HungUp(err) { // a balancer's health check
+		s.begin()
+		s.over(vocabulary.OutcomeSilent, nil)
+		s.finish()
+		return
+	}
+	if refusal != "" {
+		p.vacate(s)
+		p.refuse(s, refusal, err)
+		p.leave(s)
+		return
+	}
+	s.begin()
+	if s.route.ClientTLS.Mode == rewrite.ClientTLSImplicit {
+		if err := s.openTLS(); err != nil {
+			s.finish()
+			return
+		}
+	}
+	if err := s.connect(); err != nil {
+		s.finish()
+		return
+	}
+	s.run()
+}
+
+// enter counts a session in, or refuses it. When arriving no longer counts a connection,
+// the connection either has a session or was refused.
+func (p *Proxy) enter(s *session) bool {
+	defer p.arriving.Done()
+	s.entered = true
+	refusal := p.admit(s)
+	if refusal != "" {
+		p.refuse(s, refusal, nil)
+	}
+	return refusal == ""
+}
+
+// identify finds out who the client is, whether we serve it, whether its network may have
+// another session, and where the session is to go.
+func (s *session) identify(conn net.Conn) (refusal vocabulary.Rejection, err error) {
+	s.ends.Client = remoteOf(conn)
+	if s.route.tellsDestination() {
+		s.ends.Destination = localOf(conn)
+	}
+	if rewrite.InNetworks(s.address, s.route.ProxyFrom) {
+		s.balancer = s.address
+		s.ends, err = header.Read(conn, s.now.Add(s.route.Timeouts.header()))
+		s.now = s.proxy.clock()
+		if err != nil {
+			return vocabulary.RejectionPROXYHeader, err
+		}
+		if s.ends.Client.IsValid() {
+			s.address = s.ends.Client.Addr()
+		}
+	}
+	if !s.mayCome() {
+		return vocabulary.RejectionClients, nil
+	}
+	if refusal := s.proxy.locate(s); refusal != "" {
+		return refusal, nil
+	}
+	return s.aim(conn)
+}
+
+// refuse sends a refusal to a client that gets no session, and closes the connection. A
+// client whose PROXY header cannot be read gets no reply.
+func (p *Proxy) refuse(s *session, reason vocabulary.Rejection, err error) {
+	if s.route.Observer != nil {
+		s.route.Observer.Refused(reason)
+	}
+	attrs := []any{"route", s.route.Name, s.caller(), "reason", string(reason)}
+	if s.balancer.IsValid() {
+		attrs = append(attrs, "proxy", s.balancer)
+	}
+	if err != nil {
+		attrs = append(attrs, "err", err)
+	}
+	p.logger().Log(context.Background(), severity(reason), "connection refused by us", attrs...)
+	switch reason {
+	case vocabulary.RejectionPROXYHeader:
+	case vocabulary.RejectionDraining:
+		s.client.Write([]byte(drainingText+"\r\n"), refusalWait)
+	case vocabulary.RejectionClients:
+		s.client.Write([]byte(rewrite.NotServedText+"\r\n"), refusalWait)
+	case vocabulary.RejectionDestination:
+		s.client.Write([]byte("421 4.3.5 no server can be reached this way\r\n"), refusalWait)
+	default:
+		s.client.Write([]byte("421 4.7.0 too many sessions, try again later\r\n"), refusalWait)
+	}
+	s.client.Close()
+}
+
+// refusalWait limits how long we wait for a client that does not read our last reply.
+const refusalWait = 5 * time.Second
 
 // connect tries servers until one greets with 2xx, and passes the greeting to the
 // dialogue. If no server greets with 2xx, the dialogue gets the last greeting with another
@@ -153,113 +265,4 @@ func (s *session) greetedOnce(name string) (*wire.Leg, []byte, error) {
 		return nil, nil, s.namesHeader(fmt.Errorf("waiting for the greeting: %w", err))
 	}
 	return server, raw, nil
-}
-
-// clientTLS does the TLS handshake with the client after STARTTLS. It ends the session if
-// the client has sent octets in clear after STARTTLS.
-func (s *session) clientTLS() error {
-	s.while = "in the TLS handshake with the client"
-	s.mute = true
-	if err := s.flush(); err != nil {
-		return err
-	}
-	if len(s.client.Buffered()) > 0 {
-		return s.over(vocabulary.OutcomeClientProtocol, errors.New("octets in clear after STARTTLS"))
-	}
-	if err := s.shakeClient(); err != nil {
-		return err
-	}
-	s.dialogue.ClientTLS()
-	return nil
-}
-
-// serverTLS does the TLS handshake with the server after STARTTLS.
-func (s *session) serverTLS() error {
-	s.while = "in the TLS handshake with the server"
-	if len(s.server.Buffered()) > 0 {
-		s.trouble(fmt.Errorf("octets in clear after the reply to STARTTLS: %q", cut(s.server.Buffered())))
-		s.misspoke(vocabulary.BadReplyBehindSTARTTLS)
-		s.dialogue.Garbage()
-		return nil
-	}
-	s.server.Disarm()
-	conn, err := s.shakeServer(s.server.Conn, s.serverName)
-	if err != nil {
-		s.trouble(err)
-		if s.route.triesClassic(s.serverName, err) {
-			s.closeServer()
-			s.dialogue.ServerTLSAgain()
-			return nil
-		}
-		s.failed(vocabulary.ServerTLS)
-		s.closeServer()
-		if isLost(err) {
-			s.dialogue.ServerTLSLost()
-		} else {
-			s.dialogue.ServerTLSFailed()
-		}
-		return nil
-	}
-	total := s.server.Total
-	secure := wire.NewLeg(conn)
-	secure.Total = total
-	s.setServer(secure)
-	s.dialogue.ServerTLS()
-	return nil
-}
-
-// isLost reports whether a handshake failed because the connection was lost or because
-// nothing more came, rather than because of something that the server sent.
-func isLost(err error) bool {
-	return isTimeout(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-}
-
-// shakeServer does the TLS handshake with a server.
-func (s *session) shakeServer(conn net.Conn, name string) (*tls.Conn, error) {
-	with, classic := s.route.handshake(name)
-	secure, err := s.shake(vocabulary.SideServer, conn, func(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
-		return with(ctx, conn, hostOf(name))
-	})
-	if s.classic = err == nil && classic; s.classic {
-		s.route.classicWorks(name)
-	}
-	return secure, err
-}
-
-// shake does a TLS handshake with the client or the server, by the function with, and
-// reports the result to the observer.
-func (s *session) shake(side vocabulary.Side, conn net.Conn, with func(context.Context, net.Conn) (*tls.Conn, error)) (*tls.Conn, error) {
-	if side == vocabulary.SideClient {
-		s.mute = true
-		s.refresh(s.route.ClientTLS.Acceptor)
-	} else {
-		s.refresh(s.route.dialer)
-	}
-	conn.SetDeadline(s.now.Add(s.route.Timeouts.tls()))
-	secure, err := with(context.Background(), wire.ForTLS(conn))
-	conn.SetDeadline(time.Time{})
-	s.now = s.proxy.clock()
-	if err != nil {
-		reason, text := tlspolicy.Explain(err)
-		if o := s.route.Observer; o != nil && !stopsAtMLKEM(err) && !(side == vocabulary.SideClient && s.saidNothingYet(err)) {
-			o.TLSFailed(side, reason)
-		}
-		if text != err.Error() {
-			err = fmt.Errorf("%s: %w", text, err)
-		}
-		return nil, fmt.Errorf("TLS handshake with the %s: %w", side, err)
-	}
-	state := secure.ConnectionState()
-	version := tlspolicy.Version(state.Version)
-	if side == vocabulary.SideClient {
-		s.mute = false
-		s.sum.clientTLS = version
-	} else {
-		s.sum.serverTLS = version
-	}
-	if o := s.route.Observer; o != nil {
-		o.TLS(side, version, tlspolicy.Suite(state.CipherSuite))
-	}
-	return secure, nil
 }

@@ -1,11 +1,100 @@
 package proxy
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
 	"time"
 
 	"smtpshim/proxy/wire"
 	"smtpshim/rewrite/vocabulary"
 )
+
+// end ends the session because the dialogue has ended.
+func (s *session) end() error {
+	if s.dialogue.Failure() != "" {
+		s.failure()
+	}
+	s.flush()
+	return s.over(vocabulary.OutcomeOK, nil)
+}
+
+// failure ends the session with the outcome and the reason that the dialogue has for it. The
+// log gives the reason after the first error, if there was one.
+func (s *session) failure() error {
+	reason := errors.New(s.dialogue.Reason())
+	if s.err != nil && s.outcome == "" && !s.cut {
+		s.err = fmt.Errorf("%w; then %w", s.err, reason)
+	}
+	return s.over(s.dialogue.Failure(), reason)
+}
+
+// drained ends an idle session because the proxy is draining.
+func (s *session) drained() error {
+	s.dialogue.Finish(drainingText)
+	s.flushClient()
+	if s.dialogue.Failure() != "" {
+		return s.failure()
+	}
+	return s.over(vocabulary.OutcomeDrained, nil)
+}
+
+const drainingText = "421 4.3.2 the service is being shut down"
+
+// clientFailed ends the session because the client's connection failed or timed out.
+func (s *session) clientFailed(err error) error {
+	late := isTimeout(err)
+	if err == errSlow {
+		s.limited(vocabulary.LimitMessageRate)
+	}
+	if late {
+		s.dialogue.Finish(s.lateText(err))
+		s.flushClient()
+	}
+	switch {
+	case s.dialogue.Failure() != "": // the dialogue has ended, and knows why
+		return s.failure()
+	case late:
+		return s.over(vocabulary.OutcomeClientTimeout, err)
+	case s.saidNothingYet(err):
+		return s.over(vocabulary.OutcomeSilent, nil)
+	}
+	return s.over(vocabulary.OutcomeClientLost, err)
+}
+
+// lateText returns the reply to a client that is too slow.
+func (s *session) lateText(err error) string {
+	switch {
+	case err == errSlow:
+		return "421 4.4.2 the message comes too slowly"
+	case s.dialogue.Next(false).OfMessage():
+		return "421 4.4.2 no more of the message in time"
+	}
+	return "421 4.4.2 no command in time"
+}
+
+// over sets the outcome, unless there is one, and records the error. It returns errEnded.
+func (s *session) over(outcome vocabulary.Outcome, err error) error {
+	if s.outcome == "" {
+		s.outcome = outcome
+		s.trouble(err)
+		if s.cut && outcome != vocabulary.OutcomeOK {
+			s.outcome = vocabulary.OutcomeCutOff // we ended it, not a peer
+		}
+	}
+	return errEnded
+}
+
+// trouble keeps the first error for the log. It ignores io.EOF, and all errors once we have
+// closed a connection ourselves.
+func (s *session) trouble(err error) {
+	s.cut = s.cut || errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled)
+	if s.err == nil && err != nil && err != io.EOF && !s.cut {
+		s.err = err
+	}
+}
 
 // finish closes the connections to client and server and reports how the session ended.
 // Each of its steps runs once: after a panic, the next call continues after the step that
