@@ -6,15 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"smtpshim/proxy/wire"
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/vocabulary"
 )
-
-// maxDiscarded bounds how many octets of a message or chunk are read and dropped.
-const maxDiscarded = 256 << 20
 
 // message reads a message of the client to its end. If forward is true it sends the message
 // to the server, else it drops the message.
@@ -23,8 +19,7 @@ func (s *session) message(forward bool) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	m := transfer{bodyWait: bodyWait{s: s, began: s.now}, forward: forward && s.server != nil, text: s.dialogue.Text()}
-	m.watches = m.forward
+	m := data{body: s.newBody(forward), text: s.dialogue.Text()}
 	defer m.end()
 	defer func() { s.client.Large = false }()
 	for {
@@ -51,25 +46,20 @@ func (s *session) message(forward bool) error {
 	return nil
 }
 
-// A transfer is a message that is being read from the client.
-type transfer struct {
-	bodyWait
-	text     *rewrite.Text
-	forward  bool                      // the server gets the message; false: it is dropped
-	octets   int64                     // how many the client has sent
-	outcome  vocabulary.MessageOutcome // "": the server's reply decides
-	reported bool                      // the observer was told the outcome
-	given    bool                      // the client got its reply before the end of the message
-	dropped  int64                     // how many octets of the client were dropped
-	since    []byte                    // what came after the reply, if that may be a command
-	last     lastOctets                // the last octets that the client has sent
+// data is a body that comes by DATA: a message, up to a line of one dot.
+type data struct {
+	body
+	text    *rewrite.Text
+	outcome vocabulary.MessageOutcome // "": the server's reply decides
+	since   []byte                    // what came after the reply that was given, if that may be a command
+	last    lastOctets                // the last octets that the client has sent
 
 	mends  bool         // a piece had to be mended, so later ones probably have to be
 	mended *wire.Buffer // the buffer for mended pieces; nil: none
 }
 
 // room returns the buffer for the next mended piece. It is nil until a piece was mended.
-func (m *transfer) room() []byte {
+func (m *data) room() []byte {
 	if m.mended == nil && m.mends {
 		m.mended = wire.GetBuffer()
 	}
@@ -81,7 +71,7 @@ func (m *transfer) room() []byte {
 
 // piece sends on, or drops, what is buffered. Before it sends the final dot it checks that
 // the server has not replied already: such a reply would be taken for the reply to the dot.
-func (m *transfer) piece() (end bool, err error) {
+func (m *data) piece() (end bool, err error) {
 	s := m.s
 	for {
 		src := s.client.Buffered()
@@ -101,7 +91,7 @@ func (m *transfer) piece() (end bool, err error) {
 			m.dropped += int64(n)
 		}
 		if m.forward && end {
-			if m.stop() || s.server.Spoke() {
+			if m.spoke() {
 				if err := m.answered(m.serverErr); err != nil {
 					return false, err
 				}
@@ -125,7 +115,7 @@ func (m *transfer) piece() (end bool, err error) {
 // judge checks the message against the limit of size and the rules' verdict. It returns the
 // piece if the message may go on. Otherwise it refuses the message, closes the server's
 // connection and returns nil.
-func (m *transfer) judge(out []byte, end bool) []byte {
+func (m *data) judge(out []byte, end bool) []byte {
 	s, limit, size := m.s, m.s.route.Limits.MessageSize, m.octets
 	if end {
 		size -= int64(len(".\r\n")) // RFC 1870, 5
@@ -144,9 +134,9 @@ func (m *transfer) judge(out []byte, end bool) []byte {
 }
 
 // more waits for more of the message, or for a reply of the server before its end.
-func (m *transfer) more() error {
+func (m *data) more() error {
 	s := m.s
-	if m.dropped > maxDiscarded {
+	if m.dropped > maxDropped {
 		return m.overrun()
 	}
 	if m.given {
@@ -154,7 +144,7 @@ func (m *transfer) more() error {
 	}
 	m.spare()
 	s.client.Large = m.octets > 0 // a short message fits the small buffer
-	err := m.fill(m.octets)
+	err := m.fill()
 	switch {
 	case err == nil, s.client.Interrupted(err):
 		return nil
@@ -194,7 +184,7 @@ var errLFEnd = errors.New("the last line of the message is a dot and LF alone; w
 // paused. The first time that is the reply held for the end of the message: the client may
 // be waiting for it. What the client sends after that is dropped, up to the end of the
 // message. But if it is a command and the client pauses again, give replies to the command.
-func (m *transfer) give() error {
+func (m *data) give() error {
 	s, d := m.s, m.s.dialogue
 	switch {
 	case !m.given:
@@ -217,7 +207,7 @@ const maxCommand = 512
 
 // asks reports whether the client, which got its reply before the end of its message, has
 // sent one command since, and not more of the message.
-func (m *transfer) asks() bool {
+func (m *data) asks() bool {
 	if len(m.since) < 6 || len(m.since) > maxCommand || bytes.IndexByte(m.since, '\n') != len(m.since)-1 {
 		return false
 	}
@@ -231,7 +221,7 @@ func (m *transfer) asks() bool {
 // overrun ends a session whose client goes on to send a message that is dropped. The client
 // gets the reply that is held for the end of the message. The session's outcome does not
 // blame the client, which cannot know that its message is dropped.
-func (m *transfer) overrun() error {
+func (m *data) overrun() error {
 	s := m.s
 	m.report(m.outcome)
 	s.trouble(errOverrun)
@@ -242,28 +232,14 @@ func (m *transfer) overrun() error {
 	return s.failure()
 }
 
-// errOverrun says why the rest of a message is not read.
-var errOverrun = fmt.Errorf("the client continued with over %d octets that nobody accepts", maxDiscarded)
-
-// report reports the outcome of the message, once. It is called if the server's reply to the
-// final dot does not decide the outcome.
-func (m *transfer) report(outcome vocabulary.MessageOutcome) {
-	m.stop()
-	if !m.reported {
-		m.reported = true
-		m.s.sum.message(m.octets)
-		m.s.messageOutcome(outcome)
-	}
-}
-
 // end stops the watch and releases the buffer for mended pieces.
-func (m *transfer) end() {
+func (m *data) end() {
 	m.stop()
 	m.spare()
 }
 
 // spare releases the buffer for mended pieces. It holds nothing while we wait for the client.
-func (m *transfer) spare() {
+func (m *data) spare() {
 	if m.mended != nil {
 		wire.PutBuffer(m.mended)
 		m.mended = nil
@@ -272,24 +248,19 @@ func (m *transfer) spare() {
 
 // writeFailed handles a failed write to the server. The server may have sent a reply that
 // says why it hung up.
-func (m *transfer) writeFailed(err error) error {
+func (m *data) writeFailed(err error) error {
 	return m.answered(m.reasonFor(err))
 }
 
-// answered handles what the server sent before the end of the message, or, if err is not nil,
-// the loss of its connection. If the rules drop all that the server sent, the message goes
+// answered handles what the server sent before the end of the message, or, if failed is not
+// nil, the loss of its connection. If the rules drop all that the server sent, the message goes
 // on. Otherwise the server gets no more of it. The client gets the refusal, or a reply about
 // the loss, at the end of the message or when it pauses.
-func (m *transfer) answered(err error) error {
+func (m *data) answered(failed error) error {
 	s := m.s
-	var raw []byte
-	if err == nil {
-		if s.saidNothing() {
-			return nil
-		}
-		if raw, err = s.readReply(min(lastWords, s.route.Timeouts.reply())); err == errDropped {
-			return nil
-		}
+	raw, err := m.early(failed)
+	if err == errDropped {
+		return nil
 	}
 	m.forward, m.watches, m.held, m.outcome = false, false, true, vocabulary.MessageCut
 	switch {
@@ -305,13 +276,8 @@ func (m *transfer) answered(err error) error {
 		s.badReply(err)
 		s.failed(vocabulary.ServerProtocol)
 		s.dialogue.Garbage()
-	case isTimeout(err):
-		s.trouble(err)
-		s.failed(vocabulary.ServerTimeout)
-		s.dialogue.MessageLost()
 	default:
-		s.trouble(err)
-		s.failed(vocabulary.ServerLost)
+		m.lost(err)
 		s.dialogue.MessageLost()
 	}
 	s.closeServer()
@@ -321,6 +287,3 @@ func (m *transfer) answered(err error) error {
 	}
 	return nil
 }
-
-// lastWords is how long to wait for a reply of a server that has failed or is about to leave.
-const lastWords = 5 * time.Second

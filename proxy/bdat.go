@@ -10,26 +10,27 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A chunk is the transfer of the octets of one BDAT (RFC 3030, 2).
+// A chunk is a body that comes by BDAT: as many octets as the command says (RFC 3030, 2).
 type chunk struct {
-	bodyWait
-	size      int64
-	left      int64
-	forward   bool             // octets go to the server; false: they are discarded
+	body
+	left      int64            // octets that have not come
 	converted bool             // octets go to the server by DATA
 	pipe      *wire.SplicePipe // nil: not made yet, or it could not be made
 
 	refusal []byte // the server's, sent before it had the whole chunk; nil: none
-	lost    bool   // the server was lost before it had the whole chunk
-	given   bool   // the client got the reply before the end of the chunk
-	dropped int64  // octets that were discarded
+	gone    bool   // the server was lost before it had the whole chunk
 }
 
 func (s *session) beginChunk(forward bool) chunk {
 	size := s.dialogue.ChunkSize()
 	s.client.Large = size > wire.SmallBuffer
-	forward = forward && s.server != nil
-	return chunk{bodyWait: bodyWait{s: s, began: s.now, watches: forward}, size: size, left: size, forward: forward}
+	return chunk{body: s.newBody(forward), left: size}
+}
+
+// came counts octets of the chunk that have come.
+func (c *chunk) came(n int) {
+	c.octets += int64(n)
+	c.left -= int64(n)
 }
 
 // next waits for octets of the chunk and returns them, at most as many as most says. It
@@ -38,7 +39,7 @@ func (s *session) beginChunk(forward bool) chunk {
 func (c *chunk) next(most int64) ([]byte, error) {
 	s := c.s
 	if len(s.client.Buffered()) == 0 {
-		if c.dropped > maxDiscarded {
+		if c.dropped > maxDropped {
 			return nil, c.overrun()
 		}
 		if err := c.more(); err != nil {
@@ -47,7 +48,7 @@ func (c *chunk) next(most int64) ([]byte, error) {
 	}
 	b := s.client.Buffered()
 	b = b[:min(int64(len(b)), c.left, most)]
-	c.left -= int64(len(b))
+	c.came(len(b))
 	if !c.forward {
 		c.dropped += int64(len(b))
 	}
@@ -58,7 +59,7 @@ func (c *chunk) next(most int64) ([]byte, error) {
 // says. If the client pauses, more sends it a reply that is held.
 func (c *chunk) more() error {
 	s := c.s
-	err := c.fill(c.size - c.left)
+	err := c.fill()
 	switch {
 	case err == nil, s.client.Interrupted(err):
 		return nil
@@ -75,8 +76,7 @@ func (c *chunk) more() error {
 // has the reply to the chunk.
 func (c *chunk) cut() {
 	if !c.given {
-		c.s.sum.message(c.size - c.left)
-		c.s.messageOutcome(vocabulary.MessageCut)
+		c.report(vocabulary.MessageCut)
 	}
 }
 
@@ -97,20 +97,15 @@ func (c *chunk) writeFailed(err error) error {
 }
 
 // answered handles the server's reply, or the loss of the server, before the server has
-// the whole chunk. err is nil if the server has spoken. A refusal, or the report of the
+// the whole chunk. failed is nil if the server has spoken. A refusal, or the report of the
 // loss, is held until the end of the chunk or a pause of the client. A server that has
 // refused a chunk gets the rest of it, because it counts the octets. If the chunk goes by
 // DATA, the server gets no more of it.
-func (c *chunk) answered(err error) error {
+func (c *chunk) answered(failed error) error {
 	s := c.s
-	var raw []byte
-	if err == nil {
-		if s.saidNothing() {
-			return nil
-		}
-		if raw, err = s.readReply(min(lastWords, s.route.Timeouts.reply())); err == errDropped {
-			return nil
-		}
+	raw, err := c.early(failed)
+	if err == errDropped {
+		return nil
 	}
 	c.watches, c.held = false, true
 	switch {
@@ -127,13 +122,8 @@ func (c *chunk) answered(err error) error {
 	case errors.Is(err, errBadReply), errors.Is(err, wire.ErrFull):
 		return c.broken(err)
 	}
-	s.trouble(err)
-	if isTimeout(err) {
-		s.failed(vocabulary.ServerTimeout)
-	} else {
-		s.failed(vocabulary.ServerLost)
-	}
-	c.forward, c.lost = false, true
+	c.lost(err)
+	c.forward, c.gone = false, true
 	s.closeServer()
 	return nil
 }
@@ -167,16 +157,14 @@ func (c *chunk) conclude() bool {
 	switch {
 	case c.given:
 		return true
-	case c.lost:
-		s.sum.message(c.size - c.left)
-		s.messageOutcome(vocabulary.MessageCut)
+	case c.gone:
+		c.report(vocabulary.MessageCut)
 		s.dialogue.Lost()
 	case c.refusal != nil && c.converted:
-		s.sum.message(c.size - c.left)
-		s.messageOutcome(vocabulary.MessageRefused)
+		c.report(vocabulary.MessageRefused)
 		s.dialogue.EarlyChunkReply(c.refusal)
 	case c.refusal != nil && c.left > 0:
-		s.sum.message(c.size - c.left)
+		s.sum.message(c.octets)
 		s.replyIs(c.refusal)
 	default:
 		return false
@@ -231,7 +219,7 @@ func (c *chunk) splice() error {
 	s := c.s
 	s.client.Divert(c.pipe, int(min(c.left-unspliced, wire.SplicePipeSize)))
 	err := c.more()
-	c.left -= int64(s.client.Diverted())
+	c.came(s.client.Diverted())
 	s.client.Divert(nil, 0)
 	if err != nil || !c.forward {
 		return err
@@ -275,7 +263,7 @@ func (s *session) chunk(forward bool) error {
 		return nil
 	}
 	s.asked = s.now.Sub(s.began)
-	s.sum.message(c.size)
+	s.sum.message(c.octets)
 	s.dialogue.ChunkEnd()
 	return nil
 }
@@ -286,7 +274,7 @@ func (s *session) chunk(forward bool) error {
 func (c *chunk) pass(b []byte) error {
 	s := c.s
 	if c.forward && c.left == 0 && c.refusal == nil {
-		if c.stop() || s.server.Spoke() {
+		if c.spoke() {
 			if err := c.answered(c.serverErr); err != nil {
 				return err
 			}
@@ -360,8 +348,7 @@ func (c *chunk) endText(refusal string) error {
 		s.text = chunkText{}
 	}
 	if refusal != "" && !c.given {
-		s.sum.message(c.size)
-		s.messageOutcome(vocabulary.MessageRefused)
+		c.report(vocabulary.MessageRefused)
 		d.RefuseChunk(refusal)
 		return nil
 	}
@@ -373,7 +360,7 @@ func (c *chunk) endText(refusal string) error {
 	if c.conclude() {
 		return nil
 	}
-	s.sum.message(c.size)
+	s.sum.message(c.octets)
 	if last {
 		s.asked = s.now.Sub(s.began)
 		s.serverWrite(end)
