@@ -3,6 +3,7 @@ package rewrite
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"smtpshim/rewrite/vocabulary"
 )
@@ -324,7 +325,7 @@ func (d *Dialogue) pass(v Verb, line, raw []byte, ahead bool) (taken bool) {
 
 // send sends a command on unchanged.
 func (d *Dialogue) send(v Verb, line, raw []byte) {
-	d.ToServer = append(d.ToServer, raw...)
+	d.ToServer = append(room(d.ToServer, len(raw)), raw...)
 	d.pushed(v, line, line)
 }
 
@@ -332,11 +333,22 @@ func (d *Dialogue) send(v Verb, line, raw []byte) {
 func (d *Dialogue) sendTurn(v Verb) {
 	t := d.turn
 	start := len(d.ToServer)
-	d.ToServer = append(append(d.ToServer, t.line...), crlf...)
+	d.ToServer = append(append(room(d.ToServer, len(t.line)+len(crlf)), t.line...), crlf...)
 	d.pushed(v, t.said, t.line)
 	d.departed(t.applied)
 	d.trace('C', v, t.said, d.ToServer[start:], t.byRules(t.lineBy))
 }
+
+// room returns b, which is for the server or the client, with room for n more octets.
+func room(b []byte, n int) []byte {
+	if b == nil {
+		n = max(n, usualRoom)
+	}
+	return slices.Grow(b, n)
+}
+
+// usualRoom is how many octets a command line or reply of most sessions has at most.
+const usualRoom = 256
 
 func (d *Dialogue) pushed(v Verb, said, line []byte) {
 	if v == VerbRCPT {

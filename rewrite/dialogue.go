@@ -141,7 +141,6 @@ type Dialogue struct {
 	observed   *observation // of the rules that are only observed; nil: there are none
 	access     *access      // to an account, if the policy has Logins; nil: it has none
 
-	scratch []string // lines of a reply before a rule has seen it
 }
 
 // A cause is why a dialogue ended early.
@@ -356,9 +355,9 @@ func (d *Dialogue) newTurn(v Verb, line []byte) *Turn {
 		t = d.policy.Turns.takeTurn()
 		d.turn = t
 	}
-	said, firsts := append(t.said[:0], line...), t.firsts[:0]
+	said, firsts, scratch := append(t.said[:0], line...), t.firsts[:0], t.scratch
 	*t = Turn{} // a literal with values would be built elsewhere and copied
-	t.d, t.verb, t.said, t.line, t.firsts = d, v, said, said, firsts
+	t.d, t.verb, t.said, t.line, t.firsts, t.scratch = d, v, said, said, firsts, scratch
 	return t
 }
 

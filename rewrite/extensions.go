@@ -41,33 +41,28 @@ func (e Extensions) Lines() []string { return slices.Clone(e.lines()) }
 // several lines with that keyword.
 func (e Extensions) Has(name string, params ...string) bool {
 	found := false
-	var missing []string
+	for _, line := range e.lines() {
+		found = found || isKeyword(line, name)
+	}
+	for _, p := range params {
+		found = found && e.hasParam(name, p)
+	}
+	return found
+}
+
+// hasParam reports whether a line with the keyword name has the parameter param.
+func (e Extensions) hasParam(name, param string) bool {
 	for _, line := range e.lines() {
 		if !isKeyword(line, name) {
 			continue
 		}
-		if !found {
-			found, missing = true, params
-		}
-		if len(missing) > 0 {
-			missing = lacking(missing, line[len(name):])
-		}
-	}
-	return found && len(missing) == 0
-}
-
-// lacking returns the words that are not among params.
-func lacking(words []string, params string) (left []string) {
-	for _, word := range words {
-		found := false
-		for p := range strings.FieldsFuncSeq(params, isSeparator) {
-			found = found || strings.EqualFold(p, word)
-		}
-		if !found {
-			left = append(left, word)
+		for p := range strings.FieldsFuncSeq(line[len(name):], isSeparator) {
+			if strings.EqualFold(p, param) {
+				return true
+			}
 		}
 	}
-	return left
+	return false
 }
 
 // Params returns the parameters of the keyword name, from all lines with that keyword, in
@@ -241,6 +236,9 @@ func (e Extensions) known() (k keywords) {
 // upperASCII returns a word in upper case. It leaves letters beyond ASCII unchanged: the
 // long s is not an S in a keyword.
 func upperASCII(word string) string {
+	if !strings.ContainsFunc(word, func(c rune) bool { return 'a' <= c && c <= 'z' }) {
+		return word
+	}
 	return strings.Map(func(c rune) rune {
 		if 'a' <= c && c <= 'z' {
 			return c - 'a' + 'A'

@@ -157,9 +157,13 @@ func (ts *Turns) keepTurn(t *Turn) {
 	}
 	said := t.said[:cap(t.said)]
 	clear(said)
+	scratch := t.scratch
 	*t = Turn{firsts: t.firsts[:0]}
 	if len(said) <= keptLine {
 		t.said = said[:0]
+	}
+	if clear(scratch[:cap(scratch)]); cap(scratch) <= keptLines {
+		t.scratch = scratch[:0]
 	}
 	clear(t.firsts[:cap(t.firsts)])
 	select {
@@ -170,6 +174,9 @@ func (ts *Turns) keepTurn(t *Turn) {
 
 // keptLine is the capacity, in octets, of the largest buffer for a line that is pooled.
 const keptLine = 256
+
+// keptLines is the capacity of the largest buffer for the lines of a reply that is pooled.
+const keptLines = 32
 
 // hold starts a conversation for a turn. It runs whenever what it waits for has happened,
 // until the client has its reply.
@@ -281,7 +288,7 @@ func (t *Turn) tell(line string, said []byte, cause string) {
 	if !t.pending {
 		t.spoken = ParseVerb([]byte(line))
 	}
-	d.ToServer = append(append(d.ToServer, line...), crlf...)
+	d.ToServer = append(append(room(d.ToServer, len(line)+len(crlf)), line...), crlf...)
 	d.sent.push(t.verb)
 	if t.pending || sasl.Has(t.spoken) {
 		t.asks([]byte(line))

@@ -390,12 +390,11 @@ func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 	start, isOurs := len(d.ToClient), raw == nil
 	code := r.Code
 	if code == 0 {
-		d.ToClient = append(d.ToClient, raw...)
+		d.ToClient = append(room(d.ToClient, len(raw)), raw...)
 		code = codeOf(raw)
 	} else {
-		d.ToClient = r.appendTo(d.ToClient)
+		d.ToClient = r.appendTo(room(d.ToClient, 0))
 	}
-	d.scratch = nil
 	if v == VerbHELP && !isOurs {
 		d.helpTells(raw)
 	}
@@ -412,6 +411,7 @@ func (d *Dialogue) give(v Verb, raw []byte, r Reply) {
 	}
 	if t := d.turn; t != nil { // keep no reply while the session waits
 		t.reply, t.raw, t.causes = Reply{}, nil, nil
+		clear(t.scratch[:cap(t.scratch)])
 	}
 	if d.next != End {
 		d.next = AwaitCommand

@@ -249,8 +249,7 @@ func (t *Turn) runReply() {
 		if !r.sees(t.verb, &t.reply) || !t.d.acts(i) {
 			continue
 		}
-		before := Reply{t.reply.Code, append(t.d.scratch[:0], t.reply.Lines...)}
-		t.d.scratch = before.Lines
+		before := t.copyOf(&t.reply)
 		t.rule = i
 		line, held := t.line, t.held
 		why := contained(r.Reply, t)
@@ -279,6 +278,16 @@ func (t *Turn) runReply() {
 		t.replyBy.add(i)
 		t.causes.changed(t.d.tracer != nil, before, t.reply, r.name)
 	}
+}
+
+// copyOf returns a copy of r, which is valid until the next call or until the client has
+// its reply. It is for a reply that a rule is about to see. t may be nil.
+func (t *Turn) copyOf(r *Reply) Reply {
+	if t == nil {
+		return r.clone()
+	}
+	t.scratch = append(t.scratch[:0], r.Lines...)
+	return Reply{r.Code, t.scratch}
 }
 
 // asksOnce reports whether a rule called a method that only Command and SASL may call.
@@ -362,8 +371,7 @@ func (d *Dialogue) runOffer(r *Reply, c *causes) (by ruleSet) {
 		if !d.acts(i) {
 			continue
 		}
-		before := Reply{r.Code, append(d.scratch[:0], r.Lines...)}
-		d.scratch = before.Lines
+		before := d.turn.copyOf(r)
 		why := contained(func(e Extensions) { rule.Offer(Session{d, i}, e) }, Extensions{reply: r})
 		if why == "" && r.equal(before) {
 			continue

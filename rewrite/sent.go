@@ -17,6 +17,10 @@ type sentLines struct {
 	text    []byte
 	done    int // octets of text that are no longer needed
 	lengths []sentLengths
+
+	// text and lengths begin in these, which suffice for most groups.
+	firstText    [128]byte
+	firstLengths [4]sentLengths
 }
 
 // sentLengths are lengths in octets; both are 0 if no line is kept.
@@ -41,6 +45,7 @@ func (q *sentQueue) push(v Verb) {
 func (q *sentQueue) pushLines(v Verb, said, line []byte) {
 	if q.lines == nil {
 		q.lines = &sentLines{}
+		q.lines.text, q.lines.lengths = q.lines.firstText[:0], q.lines.firstLengths[:0]
 	}
 	q.push(v)
 	l := q.lines

@@ -51,6 +51,8 @@ type Turn struct {
 	againBy  ruleSet
 	replyBy  ruleSet
 
+	scratch []string // the lines of a reply before a rule has seen it
+
 	on      *conversation // runs the turn while it is held; nil: not yet, or no longer
 	event   event         // what the turn has waited for
 	running bool
