@@ -48,7 +48,7 @@ func (s *session) judge(t *servers.Server, began time.Time, err error) {
 		f.Leaves(t)
 	default:
 		if rest := f.Fails(t, began, s.now); rest > 0 && len(s.route.standings) > 1 {
-			log.Warn("the server does not greet and is not used for a while", "route", s.route.Name, "server", t.Address(),
+			log.Warn("the server does not greet and is tried last for a while", "route", s.route.Name, "server", t.Address(),
 				"for", rest.String(), "err", printable(err.Error()))
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // Health configures the health checks of a route's servers. A check connects to a server,
 // waits for its greeting, and sends EHLO and QUIT. The check succeeds if the server greets
 // with 2xx and replies to EHLO with 2xx, or with 5xx as servers without ESMTP do. A server
-// that fails two checks in a row is not used until a check succeeds.
+// that fails two checks in a row is tried only after all others, until a check succeeds.
 type Health struct {
 	Interval time.Duration // from one check to the next, give or take a tenth; zero: no checks
 	Timeout  time.Duration // of a whole check; zero: DefaultHealthTimeout
@@ -75,7 +75,7 @@ func (p *Proxy) found(r *running, t *servers.Server, err error) {
 	before, now := r.fleet.Checked(t, err)
 	switch {
 	case now && !before:
-		p.logger().Warn("the server fails its checks and is not used", "route", r.Name, "server", t.Address(), "err", printable(err.Error()))
+		p.logger().Warn("the server fails its checks and is tried last", "route", r.Name, "server", t.Address(), "err", printable(err.Error()))
 	case before && !now:
 		p.logger().Info("the server passes its checks again", "route", r.Name, "server", t.Address())
 	}

@@ -93,12 +93,15 @@ type DialogueListener interface {
 	End(e Ending)
 }
 
-// A Beginning is what is known of a session when it begins.
+// A Beginning tells [Route].Dialogue and [Route].Ended which session it is.
 type Beginning struct {
 	Session string // the session's name in the log
 	Route   string
-	Client  netip.Addr // invalid if it is not known
-	At      time.Time
+	// Client is the client's address, which may be that of a PROXY header. For Ended it is
+	// the address that the last XCLIENT named, if there was one. It is invalid if the
+	// address is not known.
+	Client netip.Addr
+	At     time.Time
 }
 
 // An Ending is what is known of a session at its end. Hello, Refused.Text and Err may hold

@@ -24,7 +24,7 @@ const (
 	AwaitChunkText                // ChunkSize octets, sent through Text.Stuff: ChunkEnd
 	AwaitClientTLS                // a TLS handshake with the client: ClientTLS
 	AwaitServerTLS                // a TLS handshake with the server: one of the methods ServerTLS...
-	AwaitOctets                   // the client's first octets after a SASL exchange: Octets
+	AwaitOctets                   // the client's first octets after an AUTH that may have begun encryption: Octets
 	AwaitWork                     // a call of Work, where it blocks nobody else: Worked
 	AwaitAdmission                // the decision whether to serve the client that Ends now names: Admitted
 	Opaque                        // nothing: octets pass unread in both directions until the end

@@ -93,9 +93,10 @@ func (t *Turn) handshakeFailed() aftermath {
 }
 
 // CarriesTLS tells the dialogue that the client has begun TLS instead of waiting for a
-// greeting, and that the server has answered it in TLS. The session becomes Opaque,
-// because nothing of it can be read. The caller may call CarriesTLS only if, by the
-// policy, we end no TLS with the client and begin none with the server.
+// greeting, and that the server begins its connections with TLS too. The session becomes
+// Opaque, because nothing of it can be read. The caller may call CarriesTLS only if the
+// policy has ClientTLSPass, ServerTLSOff and XCLIENTNever: a client could hide an XCLIENT
+// of its own inside its TLS.
 func (d *Dialogue) CarriesTLS() {
 	d.event("opaque")
 	d.next = Opaque

@@ -25,7 +25,9 @@ type Entry struct {
 	As []string
 }
 
-// A Subject is a group of entries about one subject.
+// A Subject is a chapter of the catalogue: the entries about one part of SMTP, such as the
+// greeting or AUTH. Each [Entry] is one way in which old and modern SMTP do not work
+// together.
 type Subject struct {
 	Name    string
 	Entries []Entry

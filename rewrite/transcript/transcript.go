@@ -64,7 +64,8 @@ type Line struct {
 	Rule string
 }
 
-// String returns l as it is written to a file, in printable ASCII. It quotes Text as Go
+// String returns l as it is written to a file, in printable ASCII. An empty line between
+// parts, which has no Side and no Text, is "". In any other line, String quotes Text as Go
 // does if Text is empty, has octets beyond printable ASCII, ends with a blank or begins
 // with a quotation mark.
 func (l Line) String() string {
