@@ -65,7 +65,8 @@ func (r *Route) ours(err error) bool {
 	return errors.Is(err, errNameless) || slices.ContainsFunc(shortages, func(want error) bool { return errors.Is(err, want) })
 }
 
-// A ServerState is the state of one server of a route.
+// A ServerState says how many sessions one server of a route has, whether it greets, and
+// whether its health checks succeed.
 type ServerState struct {
 	Route, Server string // Route.Name, and the server's entry in Route.Servers
 	servers.State

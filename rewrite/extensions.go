@@ -10,12 +10,12 @@ import (
 // changes keeps its spelling: "AUTH=LOGIN" is the keyword AUTH with the parameter
 // LOGIN, and stays "AUTH=LOGIN".
 //
-// The zero Extensions are empty, and changes to them have no effect. The Extensions
-// that [Session.Server] and [Session.Shown] return cannot be changed either, because
-// their reply has been delivered.
+// The zero Extensions are empty, and changes to them have no effect. Those of
+// [Session.Server] and [Session.Shown] are only for reading: changes to them have no
+// effect either.
 type Extensions struct {
 	reply *Reply // its lines after the first are the keywords
-	said  bool   // the reply was delivered: changes have no effect
+	said  bool   // for reading only: changes have no effect
 }
 
 // changing returns the keyword lines, or nil if they must not be changed.

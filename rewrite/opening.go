@@ -33,8 +33,9 @@ func (o *Opening) TLSDue() bool { return o.d.policy.ClientTLS == ClientTLSImplic
 // already, or if Waited is true.
 func (o *Opening) Wait(milliseconds int64) { o.wait = max(o.wait, min(milliseconds, maxOpening)) }
 
-// Waited reports whether the rules run again because a rule has called Wait: the client
-// has sent octets since, or the time has passed.
+// Waited reports whether waiting is over: the rules run again because a rule has called
+// Wait, and the client has sent octets since or the time has passed. For a rule that is
+// only observed it may be true from the first run on.
 func (o *Opening) Waited() bool { return o.waited }
 
 // BeginTLS makes the session begin with a TLS handshake. It is for a route that ends TLS

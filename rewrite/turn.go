@@ -147,7 +147,8 @@ func (t *Turn) Extensions() Extensions {
 	return Extensions{reply: &t.reply}
 }
 
-// Lost reports whether the server hung up in place of a reply.
+// Lost reports whether the server hung up in place of a reply, or did not reply within the
+// time that Within set (see Silent).
 func (t *Turn) Lost() bool { return t.lost }
 
 // Within holds the turn and lets the server take at most the given number of

@@ -29,8 +29,9 @@ import (
 // several goroutines.
 type Source struct {
 	Version string
-	// Rules describes each rule, and each other cause of changes, by the name that
-	// Route.Rules and Line.Rule have for it.
+	// Rules describes everything that can change a line: the rules, and what is no rule,
+	// such as the setting client_tls. The keys are the names in Route.Rules, and those
+	// that Line.Rule has, separated by commas.
 	Rules map[string]Rule
 	// Ready returns why the program takes no sessions, or nil if it takes them.
 	Ready        func() error
@@ -85,10 +86,10 @@ type Description struct {
 // An Option is an option of a rule.
 type Option struct{ Name, Default, Says string }
 
-// A FailedReload says that What was reloaded and had mistakes. What was loaded before
-// is still in use.
+// A FailedReload is an attempt to reload the configuration or a certificate that failed
+// because of mistakes. The version loaded before is still in use.
 type FailedReload struct {
-	What string
+	What string // names, for people, what was to be reloaded
 	At   time.Time
 	Errs []string // the errors
 }

@@ -16,8 +16,9 @@ type Server struct {
 	Host string // the server's host name, if it is known
 	Name string // our name in EHLO, a domain or an address literal
 
-	// Mail is the sender address for MAIL. Each accepted MAIL is followed by RSET,
-	// except that of the message. If Mail is "", no MAIL is sent.
+	// Mail is the sender address with which MAIL is tried; "": neither MAIL nor a message
+	// is tried. After each MAIL that the server accepts comes RSET, unless a message
+	// follows.
 	Mail string
 	// To is the recipient of the one message that is sent, from Mail; "": none is sent.
 	To string
@@ -145,7 +146,7 @@ func (v *visit) unmet(e Examination) string {
 		return v.failed.Error()
 	case v.closed:
 		return "the server does not accept sessions from this machine"
-	case e.Needs == NeedsMail && v.Mail == "":
+	case (e.Needs == NeedsMail || e.Needs == NeedsMessage) && v.Mail == "":
 		return "MAIL is sent with -mail ADDRESS only"
 	case e.Needs == NeedsMessage && v.To == "":
 		return "a message is sent with -message only"

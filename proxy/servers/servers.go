@@ -212,7 +212,7 @@ func (f *Fleet) Checked(s *Server, err error) (before, now bool) {
 	return before, s.unhealthy()
 }
 
-// A State is the state of a server.
+// A State says how many sessions a server has and how it is doing.
 type State struct {
 	Sessions int  // sessions that it has, or that are trying it
 	Up       bool // it is healthy, and has not failed to greet since it last greeted

@@ -326,7 +326,8 @@ func (l *Leg) Ask(b []byte, allowed time.Duration) bool {
 	return true
 }
 
-// ErrSpoke says that the peer spoke before it was asked: see Ask.
+// ErrSpoke is returned by Fill if the peer has sent something before Fill could write what
+// Ask was given. What Ask was given is then not written.
 var ErrSpoke = errors.New("the other side sent data before it was expected")
 
 // errBlocked says that there is no room for all of the question. The ioState's rest is what

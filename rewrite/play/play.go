@@ -40,8 +40,10 @@ type Result struct {
 	// Unknown is where the recording no longer shows how the dialogue goes on. What
 	// follows was not played.
 	Unknown Change
-	Played  int // number of lines and messages of the recording that were played
-	Said    int // number of lines and messages that the peers say in the recording
+	// Said is the number of lines, messages and events, such as "server lost", that come
+	// from the peers in the recording. Played is how many of them came before the play
+	// ended; replies that were left out because the server did not get the command count.
+	Played, Said int
 }
 
 // An Act is what one rule did.

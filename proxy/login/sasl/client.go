@@ -111,10 +111,11 @@ func checkText(user, secret string) error {
 	return nil
 }
 
-// Accept returns nil if a positive reply of the server to the exchange of c can be
-// relied on. It returns an error if the exchange was not complete, if the server had
-// already refused, or if the mechanism is SCRAM and the server has not proved that it
-// knows the password.
+// Accept is for use after the server's positive reply to the exchange of c. It returns an
+// error if that reply cannot be relied on: with NTLM, if the client has not answered a
+// challenge; with XOAUTH2 and OAUTHBEARER, if the server has sent its error before; with
+// SCRAM, if the server has not proved that it knows the password. For other mechanisms it
+// returns nil.
 func Accept(c Client) error {
 	if v, ok := c.(interface{ accept() error }); ok {
 		return v.accept()

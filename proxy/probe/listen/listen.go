@@ -1,6 +1,8 @@
-// Package listen implements a server that examines its clients and delivers nothing. It
-// accepts what an old device or a scanner sends, and reports what is wrong with that,
-// which rule or setting of smtpshim heals it, and what the client supports.
+// Package listen implements a server that examines its clients, such as old devices and
+// scanners, and delivers nothing. It takes malformed commands as if they were well formed,
+// where it can understand them, and normally refuses each message at its end. It reports
+// what is wrong with what a client sends, which rule or setting of smtpshim heals that,
+// and what the client supports.
 package listen
 
 import (
