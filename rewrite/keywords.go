@@ -8,16 +8,16 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// Causes, as traces name them, of changes that the engine makes without a rule: a key
-// of the configuration, or a word for the reason.
+// The causes of changes that the engine makes without a rule, as traces name them.
 const (
-	serverTLSCause  = "server_tls"
-	clientTLSCause  = "client_tls"
-	xclientCause    = "xclient"
-	spentCause      = "fresh-connection"
-	notCarriedCause = "not-carried"
-	sizeCause       = "message_size"
-	limitsCause     = "limits"
+	serverTLSCause  = string(vocabulary.CauseServerTLS)
+	clientTLSCause  = string(vocabulary.CauseClientTLS)
+	xclientCause    = string(vocabulary.CauseXCLIENT)
+	loginCause      = string(vocabulary.CauseLogin)
+	spentCause      = string(vocabulary.CauseFreshConnection)
+	notCarriedCause = string(vocabulary.CauseNotCarried)
+	sizeCause       = string(vocabulary.CauseMessageSize)
+	limitsCause     = string(vocabulary.CauseLimits)
 )
 
 // account adapts an EHLO reply to the session, after the rules. It removes what the

@@ -92,8 +92,6 @@ type access struct {
 // the server.
 func (d *Dialogue) usesLogin() bool { return d.access != nil && d.access.login != nil }
 
-const loginCause = "login"
-
 // caller returns the client as Logins sees it.
 func (d *Dialogue) caller() Caller {
 	return Caller{d.origin.client.Addr().Unmap().WithZone(""), d.seen.tls}

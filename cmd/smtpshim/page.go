@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 
 	"smtpshim/cmd/smtpshim/internal/config"
 	"smtpshim/metrics"
@@ -15,6 +16,7 @@ import (
 	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/testdata"
 	"smtpshim/rewrite/transcript"
+	"smtpshim/rewrite/vocabulary"
 )
 
 // addPage makes the admin listener show the page, if it may, and ask for the password.
@@ -27,7 +29,7 @@ func (p *instance) addPage(admin *http.Server) {
 		admin.RegisterOnShutdown(stream.Close)
 		admin.Handler = page.New(page.Source{
 			Version:       buildVersion(),
-			Rules:         explained(),
+			Rule:          describer(),
 			Ready:         p.readiness,
 			Gatherer:      p.gather,
 			Routes:        p.shownRoutes,
@@ -59,16 +61,50 @@ func (p *instance) notice(e journal.Event) any {
 }
 
 // besideRules says what each name means that stands beside a changed line and is no rule.
-var besideRules = map[string]string{
-	"client_tls":       "The route's client_tls: TLS with the client begins and ends here.",
-	"server_tls":       "The route's server_tls: TLS with the server begins and ends here.",
-	"xclient":          "The route's xclient: who the client is, by XCLIENT.",
-	"fresh-connection": "A message that was refused before its end has cost the connection to the server: the next mail begins with another.",
-	"not-carried":      "What cannot be carried through safely is neither offered nor asked for.",
-	"message_size":     "The route's limit message_size is what is offered.",
+var besideRules = besidesRules()
+
+func besidesRules() map[string]string {
+	says := map[string]string{}
+	for cause, text := range map[vocabulary.Cause]string{
+		vocabulary.CauseClientTLS:       "The route's client_tls: TLS with the client begins and ends here.",
+		vocabulary.CauseServerTLS:       "The route's server_tls: TLS with the server begins and ends here.",
+		vocabulary.CauseXCLIENT:         "The route's xclient: who the client is, by XCLIENT.",
+		vocabulary.CauseLogin:           "The route's login: smtpshim logs in at the server for the client, or takes the client's login itself.",
+		vocabulary.CauseFreshConnection: "A message that was refused before its end has cost the connection to the server: the next mail begins with another.",
+		vocabulary.CauseNotCarried:      "What cannot be carried through safely is neither offered nor asked for.",
+		vocabulary.CauseMessageSize:     "The route's limit message_size is what is offered.",
+		vocabulary.CauseLimits:          "The route's limits of messages and recipients are what is offered by LIMITS.",
+	} {
+		says[string(cause)] = text
+	}
+	for safeguard, text := range map[vocabulary.Safeguard]string{
+		vocabulary.SafeguardExternal:       "AUTH EXTERNAL is not offered: it would name smtpshim, which ends TLS, and not the client.",
+		vocabulary.SafeguardChannelBinding: "Mechanisms that end with -PLUS are not offered: they are bound to one TLS connection, and smtpshim ends TLS.",
+		vocabulary.SafeguardAuthInClear:    "Logins that the server offers only inside TLS are not offered to a client in clear. server_tls.auth_in_clear decides.",
+		vocabulary.SafeguardRequireTLS:     "REQUIRETLS is not offered: it needs TLS on both sides, and a server whose certificate is verified.",
+	} {
+		says[string(safeguard)] = text
+	}
+	return says
 }
 
-// explained returns what the page says about each name that a changed line can have.
+// describer returns what tells, for the page, what each name means that a changed line can
+// have.
+func describer() func(name string) page.Rule {
+	known := explained()
+	return func(name string) page.Rule {
+		if strings.HasPrefix(name, heal.ReplacePrefix) {
+			return page.Rule{Says: ownRule, Source: "the configuration"}
+		}
+		return known[name]
+	}
+}
+
+// ownRule says what a rule is whose name begins with heal.ReplacePrefix.
+const ownRule = "A rule of your own: a [[route.replace]] of the configuration."
+
+// explained returns what is said about each name that a changed line can have, except for
+// rules of [[route.replace]].
 func explained() map[string]page.Rule {
 	all := map[string]page.Rule{}
 	for name, says := range besideRules {

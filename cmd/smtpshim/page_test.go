@@ -20,6 +20,7 @@ import (
 	"smtpshim/metrics"
 	"smtpshim/proxy/journal"
 	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/vocabulary"
 )
 
 func TestThePageShowsASessionWithBothItsLegs(t *testing.T) {
@@ -113,14 +114,23 @@ func TestThePageIsForWhomItMayBeShownTo(t *testing.T) {
 }
 
 func TestEveryNameOfAChangeIsExplained(t *testing.T) {
-	names := []string{"client_tls", "server_tls", "xclient", "not-carried", "message_size", "chunking"}
+	var names []string
+	for _, cause := range vocabulary.Causes() {
+		names = append(names, string(cause))
+	}
+	for _, safeguard := range vocabulary.Safeguards() {
+		names = append(names, string(safeguard))
+	}
 	for _, r := range heal.Table() {
 		names = append(names, r.Name)
 	}
 	for _, name := range names {
-		if explained()[name].Says == "" {
+		if describer()(name).Says == "" {
 			t.Errorf("nothing is said of %s", name)
 		}
+	}
+	if r := describer()("replace-size"); r.Says == "" || r.Source == "" {
+		t.Errorf("of a rule of [[route.replace]] is said %+v", r)
 	}
 }
 

@@ -100,6 +100,10 @@ func tellOf(name string, stdout, stderr io.Writer) int {
 		entry(stdout, 0, name, 18, "is no rule. "+says)
 		return succeeded
 	}
+	if strings.HasPrefix(name, heal.ReplacePrefix) {
+		entry(stdout, 0, name, 18, ownRule)
+		return succeeded
+	}
 	hint := config.HintRule(name)
 	if strings.Contains(name, " ") || oneof.Nearest(name, heal.Names()) == "" {
 		if found := findRules(name); found != nil {

@@ -52,6 +52,9 @@ func TestEachSymptomLeadsToItsRules(t *testing.T) {
 
 // Whoever asks for a name that stands beside a changed line learns what it means.
 func TestRulesTellsOfNamesThatAreNoRules(t *testing.T) {
+	if status, out, _ := call("rules", "replace-size"); status != succeeded || !strings.Contains(out, "[[route.replace]]") {
+		t.Errorf("of a rule of [[route.replace]] it says %d, %s", status, out)
+	}
 	for name, says := range besideRules {
 		status, out, _ := call("rules", name)
 		if got := strings.Join(strings.Fields(out), " "); status != succeeded || got != name+" is no rule. "+says {

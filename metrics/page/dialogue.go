@@ -40,7 +40,7 @@ type reason struct {
 }
 
 // turns arranges a dialogue with the client's and the server's lines side by side.
-func turns(lines []Line, rules map[string]Rule) []turn {
+func turns(lines []Line, describe func(string) Rule) []turn {
 	var all []turn
 	last := byte('S') // who spoke before
 	for len(lines) > 0 {
@@ -64,7 +64,7 @@ func turns(lines []Line, rules map[string]Rule) []turn {
 			for n < len(lines) && lines[n].Side == l.Side && lines[n].Mark != ':' && lines[n].Rule == l.Rule {
 				n++
 			}
-			t.Blocks = append(t.Blocks, block{Changed: true, Why: reasons(l.Rule, rules), Rows: changed(lines[:n])})
+			t.Blocks = append(t.Blocks, block{Changed: true, Why: reasons(l.Rule, describe), Rows: changed(lines[:n])})
 			lines = lines[n:]
 		}
 	}
@@ -73,7 +73,7 @@ func turns(lines []Line, rules map[string]Rule) []turn {
 
 // example is turns without times and without the causes of changes.
 func example(lines []Line) []turn {
-	all := untimed(turns(lines, nil))
+	all := untimed(turns(lines, func(string) Rule { return Rule{} }))
 	for i := range all {
 		for j := range all[i].Blocks {
 			all[i].Blocks[j].Why = nil
@@ -134,13 +134,14 @@ func changed(lines []Line) []row {
 }
 
 // reasons explains names separated by commas. It returns at least one reason.
-func reasons(names string, rules map[string]Rule) []reason {
+func reasons(names string, describe func(string) Rule) []reason {
 	if names == "" {
 		return []reason{{Name: "smtpshim", Says: "No rule did this: it keeps the session in order, or ends it."}}
 	}
 	var list []reason
 	for name := range strings.SplitSeq(names, ",") {
-		list = append(list, reason{name, cmp.Or(rules[name].Says, "The configuration has it so."), rules[name].Source, rules[name].Description != nil})
+		r := describe(name)
+		list = append(list, reason{name, cmp.Or(r.Says, "The configuration has it so."), r.Source, r.Description != nil})
 	}
 	return list
 }

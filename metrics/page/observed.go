@@ -51,7 +51,7 @@ func (p *page) observed() map[string]*observedView {
 				named, more = named[:mostNamed], ", ..."
 			}
 			rule := observedRuleView{
-				reason:  reasons(r.Name, p.Rules)[0],
+				reason:  reasons(r.Name, p.Rule)[0],
 				Clients: fmt.Sprintf("%s of %s", grouped(int64(r.Clients)), plural(o.Clients, "client")),
 				Whom:    quoted(strings.Join(named, ", ") + more),
 			}

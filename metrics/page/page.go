@@ -29,10 +29,10 @@ import (
 // several goroutines.
 type Source struct {
 	Version string
-	// Rules describes everything that can change a line: the rules, and what is no rule,
-	// such as the setting client_tls. The keys are the names in Route.Rules, and those
-	// that Line.Rule has, separated by commas.
-	Rules map[string]Rule
+	// Rule describes what can change a line: a rule, or what is no rule, such as the
+	// setting client_tls. name is in Route.Rules, or one of the names in Line.Rule. The
+	// result is zero for an unknown name.
+	Rule func(name string) Rule
 	// Ready returns why the program takes no sessions, or nil if it takes them.
 	Ready        func() error
 	Gatherer     prometheus.Gatherer
@@ -233,7 +233,7 @@ func (p *page) show(w http.ResponseWriter, r *http.Request) {
 // describe serves the description of the rule that the query names.
 func (p *page) describe(w http.ResponseWriter, r *http.Request) {
 	name := r.URL.Query().Get("name")
-	rule := p.Rules[name]
+	rule := p.Rule(name)
 	if rule.Description == nil {
 		http.Error(w, "there is no description of such a rule", http.StatusNotFound)
 		return

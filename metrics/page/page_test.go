@@ -55,6 +55,11 @@ var dialogue = said(
 	"S: 221 bye",
 )
 
+// describing describes rules as in a map.
+func describing(rules map[string]Rule) func(string) Rule {
+	return func(name string) Rule { return rules[name] }
+}
+
 // source has one of each.
 func source() Source {
 	reg := prometheus.NewRegistry()
@@ -70,13 +75,13 @@ func source() Source {
 	began := time.Now().Add(-time.Minute)
 	return Source{
 		Version: "v1.2.3",
-		Rules: map[string]Rule{
+		Rule: describing(map[string]Rule{
 			"advertise-esmtp": {Says: "Heals servers that hide.", Source: "KB Q164060"},
 			"fix-hello-name": {Says: "Heals names with dots.", Source: "KB Q240832", Description: func() Description {
 				return Description{Symptoms: []string{"501 <b>"}, Does: "It mends names.", Entries: []string{"L25 a name is refused"}, Sets: []string{"standard", "auto"},
 					Options: []Option{{"name", `""`, "what is said instead"}}, About: "Attested.", Lines: said("S: 220 ready", "C- EHLO sub2.  # fix-hello-name", "C+ EHLO sub2  # fix-hello-name")}
 			}},
-		},
+		}),
 		Ready:         func() error { return nil },
 		FailedReloads: func() []FailedReload { return nil },
 		Gatherer:      reg,

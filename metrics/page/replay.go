@@ -50,7 +50,7 @@ func (p *page) replay(w http.ResponseWriter, r *http.Request) {
 		ID string
 		Replay
 		Turns []turn
-	}{id, played, untimed(turns(lines, p.Rules))})
+	}{id, played, untimed(turns(lines, p.Rule))})
 }
 
 // playAlone plays a session's recording unless another one is being played.

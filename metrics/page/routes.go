@@ -47,7 +47,7 @@ func (p *page) routes(now time.Time) []routeView {
 			Messages: grouped(n("messages_total", string(vocabulary.MessageAccepted))), Changed: grouped(n("rule_applied_total", ""))}
 		for _, name := range r.Rules {
 			times := n("rule_applied_total", name)
-			rule := ruleView{reasons(name, p.Rules)[0], grouped(times), times}
+			rule := ruleView{reasons(name, p.Rule)[0], grouped(times), times}
 			if times > 0 {
 				route.Acted = append(route.Acted, rule)
 			} else {

@@ -60,7 +60,7 @@ func (p *page) healed(s *Session) bool {
 	}
 	return slices.ContainsFunc(s.Lines, func(l Line) bool {
 		for name := range strings.SplitSeq(l.Rule, ",") {
-			if p.Rules[name].Source != "" {
+			if p.Rule(name).Source != "" {
 				return true
 			}
 		}
@@ -180,7 +180,7 @@ func (p *page) session(s *Session, now time.Time) sessionView {
 	if more := len(lines) - mostLines; more > 0 {
 		lines = append(slices.Clone(lines[:mostLines]), Line{After: lines[mostLines].After, Text: fmt.Sprintf("%d more lines", more)})
 	}
-	v.Turns = turns(lines, p.Rules)
+	v.Turns = turns(lines, p.Rule)
 	v.Rules = acted(s, v.Turns)
 	if !s.Ended {
 		v.Outcome, v.Class, v.Server = "under way", "live", ""
@@ -218,7 +218,7 @@ func (p *page) tellFailure(s *Session, v *sessionView) {
 	}
 	if s.Causes != nil {
 		for _, c := range s.Causes() {
-			v.Causes = append(v.Causes, causeView{c, p.Rules[c.Rule].Description != nil})
+			v.Causes = append(v.Causes, causeView{c, p.Rule(c.Rule).Description != nil})
 		}
 	}
 }

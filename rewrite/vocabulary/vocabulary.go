@@ -154,6 +154,28 @@ func Safeguards() []Safeguard {
 	return []Safeguard{SafeguardExternal, SafeguardChannelBinding, SafeguardAuthInClear, SafeguardRequireTLS}
 }
 
+// A Cause is what stands beside a changed line if no rule and no [Safeguard] has changed
+// it: a key of the configuration, or a word for the reason.
+type Cause string
+
+// The causes of such changes.
+const (
+	CauseClientTLS       Cause = "client_tls"
+	CauseServerTLS       Cause = "server_tls"
+	CauseXCLIENT         Cause = "xclient"
+	CauseLogin           Cause = "login"            // smtpshim logs in for the client
+	CauseFreshConnection Cause = "fresh-connection" // the server has got a connection of its own
+	CauseNotCarried      Cause = "not-carried"      // the proxy cannot carry it safely
+	CauseMessageSize     Cause = "message_size"
+	CauseLimits          Cause = "limits"
+)
+
+// Causes returns every Cause.
+func Causes() []Cause {
+	return []Cause{CauseClientTLS, CauseServerTLS, CauseXCLIENT, CauseLogin, CauseFreshConnection, CauseNotCarried,
+		CauseMessageSize, CauseLimits}
+}
+
 // A MessageOutcome says what became of a message.
 type MessageOutcome string
 
