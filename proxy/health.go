@@ -120,7 +120,7 @@ func (p *Proxy) examineOnce(ctx context.Context, r *running, server string, by t
 		conn = secure
 	}
 	l := wire.NewLeg(conn)
-	defer l.Release()
+	defer l.Close()
 	code, err := hear(l, by)
 	switch {
 	case err != nil:
