@@ -73,8 +73,23 @@ func (s *session) fill(l *wire.Leg, deadline time.Time) error {
 	s.tellHeld()
 	s.runner.BeforeRead()
 	err := l.Fill(deadline)
-	s.now = s.proxy.clock()
+	s.now = s.endOfWait(err)
 	return err
+}
+
+// endOfWait returns when a wait ended that has just ended with err. In a loop that is when
+// the loop's own wait ended: reading the clock for each line costs time. It is read after
+// an error, because a deadline may have passed since, and if Observer.Held will be told of
+// the work that follows.
+func (s *session) endOfWait(err error) time.Time {
+	at, inLoop := s.runner.Woke()
+	switch {
+	case err != nil || !inLoop || (s.waits+1)%heldEvery == 0:
+		return s.proxy.clock()
+	case at.After(s.now):
+		return at
+	}
+	return s.now
 }
 
 // write writes to one side. It waits only while that side does not read.

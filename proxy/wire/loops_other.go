@@ -20,6 +20,7 @@ func (*loop) close() {}
 type Runner struct{}
 
 func (*Runner) BeforeRead()                         {}
+func (*Runner) Woke() (at time.Time, ok bool)       { return at, false }
 func (*Runner) Runs(Session)                        {}
 func (*Runner) Spoil()                              {}
 func (*Runner) Leave(_, _ *Leg)                     {}

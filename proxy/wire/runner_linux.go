@@ -4,6 +4,7 @@ package wire
 
 import (
 	"iter"
+	"time"
 )
 
 // A Runner runs a session in a loop. It is a coroutine: when the session waits, the
@@ -110,6 +111,15 @@ func (r *Runner) BeforeRead() {
 		r.wake()
 		r.yield(toWait)
 	}
+}
+
+// Woke returns when the wait of r's loop ended in which the session that r runs was woken.
+// ok is false if the session runs in no loop. Only the session may call it.
+func (r *Runner) Woke() (at time.Time, ok bool) {
+	if r == nil {
+		return time.Time{}, false
+	}
+	return r.loop.woke, true
 }
 
 // Runs records that r runs the session s, so that a panic of the loop can be blamed on s.
