@@ -214,7 +214,7 @@ func foldEqual(b []byte, upper string) bool {
 // trailing blanks.
 func Argument(line []byte) []byte {
 	line = bytes.TrimLeft(line, blanks)
-	i := bytes.IndexAny(line, blanks+"=")
+	i := bytes.IndexAny(line, blanks+"=:")
 	if i < 0 {
 		return nil
 	}
