@@ -11,8 +11,9 @@ const badAnnouncement = "501 5.5.4 a command that announces text ends with CRLF 
 // Announces reports whether line, which a client has sent, announces octets that are
 // not commands. A BDAT does. So do DATA and XEXCH50, because a client may send its text
 // without waiting for the reply. line need not be well formed: Announces ignores case,
-// leading blanks and control characters. If the result is true and line cannot be
-// accepted, the caller must not read the announced octets as commands.
+// leading blanks and control characters. If such a line cannot be accepted, what
+// follows must not be read as commands. So if line is too long, the caller passes the
+// result to [Dialogue.TooLong].
 func Announces(line []byte) bool {
 	var room [len("XEXCH50") + 1]byte
 	word := room[:0]

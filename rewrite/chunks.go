@@ -166,12 +166,13 @@ func (d *Dialogue) convert() {
 }
 
 // ChunkIsLast reports whether the chunk that AwaitChunkText waits for is the last of
-// its message. If it is, the caller sends the result of [Text.StuffEnd] after the
-// chunk.
+// its message. If it is, and the message is not refused, the caller sends the server
+// the result of [Text.StuffEnd] after the chunk, and then calls ChunkEnd.
 func (d *Dialogue) ChunkIsLast() bool { return d.chunk.last }
 
 // ChunkEnd tells the dialogue that all ChunkSize octets of the present chunk have come,
-// and were sent on or discarded.
+// and were sent on or discarded. The caller does not call it for a chunk to which the
+// client already has the reply, by RefuseChunk, EarlyChunkReply, Reply or Lost.
 func (d *Dialogue) ChunkEnd() {
 	was := d.next
 	d.next = AwaitCommand
@@ -196,8 +197,8 @@ func (d *Dialogue) ChunkEnd() {
 	d.grouping = false
 }
 
-// RefuseChunk refuses the message of the present chunk, which came by BDAT and is sent
-// on by DATA. The caller calls it after it has discarded the octets of the chunk. The
+// RefuseChunk refuses a message that comes by BDAT and is sent on by DATA. The caller
+// calls it in place of ChunkEnd, after all octets of the present chunk have come. The
 // client gets text, a reply without CRLF, as the reply to the chunk. The server never
 // receives the end of the message, and the connection to it is given up.
 func (d *Dialogue) RefuseChunk(text string) {
@@ -212,10 +213,11 @@ func (d *Dialogue) RefuseChunk(text string) {
 }
 
 // EarlyChunkReply takes raw, a reply that the server sends before the end of a message
-// that came by BDAT and is sent on by DATA. If raw is a refusal (4xx or 5xx), the client
-// gets it as the reply to its chunk, the connection to the server is given up, and the
-// result is true. The session with the client goes on unless raw ends it. If raw is not a
-// refusal, nothing happens and the result is false.
+// that comes by BDAT and is sent on by DATA. If raw is a refusal (4xx or 5xx), the
+// client gets it as the reply to its chunk, the connection to the server is given up,
+// and the result is true. The session with the client goes on; if raw is a 421, Parting
+// is true from then on. If raw is not a refusal, nothing happens and the result is
+// false.
 func (d *Dialogue) EarlyChunkReply(raw []byte) bool {
 	if code, err := replyCode(raw); err != nil || code < 400 {
 		return false

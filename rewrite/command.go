@@ -6,21 +6,22 @@ import (
 )
 
 // A Verb is the first word of a command. All verbs that the program does not know are
-// VerbOther.
+// VerbOther. VerbGreeting and VerbMessage stand for what is not a command and has a
+// reply.
 type Verb uint8
 
 const (
 	VerbOther    Verb = iota
-	VerbGreeting      // not a command: the server's greeting counts as the reply to it
-	VerbMessage       // not a command: the reply to a message counts as the reply to it
+	VerbGreeting      // stands for the connection, whose reply is the server's greeting
+	VerbMessage       // stands for the end of a message, sent by DATA or BDAT LAST
 	VerbEHLO
 	VerbHELO
-	VerbLHLO // of LMTP (RFC 2033)
+	VerbLHLO // the hello of LMTP (RFC 2033)
 	VerbSTARTTLS
-	VerbAnonymousTLS // X-ANONYMOUSTLS
+	VerbAnonymousTLS // X-ANONYMOUSTLS, by which Exchange begins TLS
 	VerbAUTH
 	VerbXAUTH
-	VerbXEXPS // X-EXPS
+	VerbXEXPS // X-EXPS, a login of Exchange like AUTH
 	VerbMAIL
 	VerbRCPT
 	VerbDATA
@@ -38,7 +39,7 @@ const (
 	VerbXFORWARD
 	VerbPROXY
 	VerbXEXCH50
-	VerbXLINK2STATE // X-LINK2STATE
+	VerbXLINK2STATE // X-LINK2STATE, between servers of Exchange
 	verbs
 )
 
@@ -48,14 +49,15 @@ var verbNames = [verbs]string{
 	"XCLIENT", "XFORWARD", "PROXY", "XEXCH50", "X-LINK2STATE",
 }
 
-// String returns the verb as it is written in a command, or "other", "greeting" or
-// "end-of-data".
+// String returns the verb in upper case, as in a command. For VerbOther, VerbGreeting
+// and VerbMessage it returns "other", "greeting" and "end-of-data".
 func (v Verb) String() string { return verbNames[v] }
 
 // VerbNames returns every name that String can return.
 func VerbNames() []string { return append([]string(nil), verbNames[:]...) }
 
-// A VerbSet is a set of verbs.
+// A VerbSet is a set of verbs, made by SetOf. The operator | unites two of them. The
+// zero VerbSet is empty.
 type VerbSet uint32
 
 // SetOf returns the set of the verbs vs.
@@ -70,7 +72,7 @@ func SetOf(vs ...Verb) VerbSet {
 // Has reports whether v is in s.
 func (s VerbSet) Has(v Verb) bool { return s&(1<<v) != 0 }
 
-// String returns the names of the verbs of s, in the order of the constants, separated
+// String returns the names of the verbs in s, in the order of the constants, separated
 // by a comma and a blank.
 func (s VerbSet) String() string {
 	var names []string
@@ -85,8 +87,8 @@ func (s VerbSet) String() string {
 // EveryVerb is the set of all verbs, including VerbGreeting and VerbMessage.
 const EveryVerb = VerbSet(1<<verbs - 1)
 
-// BeforeHello is the set of commands that a client may send between a TLS handshake and
-// EHLO, and, where TLS is required, before TLS (RFC 3207, 4).
+// BeforeHello is the set of commands that a client may send while it owes us a hello,
+// as after its TLS handshake, and, where TLS is required, before TLS (RFC 3207, 4).
 const BeforeHello = VerbSet(1<<VerbEHLO | 1<<VerbHELO | 1<<VerbLHLO | 1<<VerbNOOP | 1<<VerbRSET | 1<<VerbQUIT | 1<<VerbSTARTTLS | 1<<VerbHELP)
 
 var (
@@ -109,8 +111,9 @@ var (
 	alone = hello | sasl | SetOf(VerbSTARTTLS, VerbAnonymousTLS)
 )
 
-// ParseVerb returns the verb of line, a command; VerbOther if it is not known. It ignores
-// case and leading blanks, as lenient servers do (RFC 5321, 2.4 and 4.1.1).
+// ParseVerb returns the verb of line, a command without CRLF; VerbOther if it is not
+// known. A blank, "=" or ":" ends the verb. ParseVerb ignores case and leading blanks,
+// as lenient servers do (RFC 5321, 2.4 and 4.1.1).
 func ParseVerb(line []byte) Verb {
 	start := 0
 	for start < len(line) && isBlank(line[start]) {
@@ -210,8 +213,9 @@ func foldEqual(b []byte, upper string) bool {
 	return true
 }
 
-// Argument returns the text behind the verb of line, a command, without leading and
-// trailing blanks.
+// Argument returns what follows the verb in line, a command without CRLF. A blank or
+// "=" ends the verb. The result has no leading or trailing blanks; it is empty if
+// nothing follows.
 func Argument(line []byte) []byte {
 	line = bytes.TrimLeft(line, blanks)
 	i := bytes.IndexAny(line, blanks+"=:")

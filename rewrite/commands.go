@@ -8,10 +8,10 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// Command takes raw, a command line of the client with its line end. ahead reports
-// whether the client has sent more behind raw. taken is true if the dialogue has handled
-// the line. If it is false, the replies to earlier commands must come first. The caller
-// then calls Command again with the same line.
+// Command takes raw, the client's line, with its line end. raw need not be well formed.
+// ahead reports whether the client has sent more behind raw. taken is true if the
+// dialogue has handled the line. If it is false, the server's replies to earlier
+// commands must come first. The caller then calls Command again with the same line.
 func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 	d.goesOn()
 	line, ok := cutCRLF(raw)
@@ -118,10 +118,11 @@ func (d *Dialogue) forbids(v Verb, line []byte) (guard vocabulary.Safeguard, tex
 	return "", ""
 }
 
-// TooLong takes the place of Command for a line that is longer than the limit, and
-// refuses it. The caller has discarded the line to its end. announces is the result of
-// [Announces] for it. If taken is false, the replies to earlier commands must come first.
-// The caller then calls TooLong again.
+// TooLong takes the place of Command for a line that is longer than the caller's limit.
+// The caller discards the line to its end. announces is the result of [Announces] for
+// the line. If it is false, the client gets a 500, which counts as one of
+// Limits.Errors. If it is true, the session ends. If taken is false, the server's
+// replies to earlier commands must come first. The caller then calls TooLong again.
 func (d *Dialogue) TooLong(announces bool) (taken bool) {
 	if d.sent.n > 0 {
 		d.grouping = false
@@ -250,8 +251,9 @@ func (d *Dialogue) startClientTLS(line []byte, ahead bool) {
 	}
 }
 
-// ClientTLS tells the dialogue that a TLS handshake with the client has succeeded. From
-// then on, the client must say EHLO again before MAIL (RFC 3207, 4.2).
+// ClientTLS tells the dialogue that the TLS handshake after the client's STARTTLS has
+// succeeded. The client must then repeat its hello before it may log in or send mail (RFC
+// 3207, 4.2).
 func (d *Dialogue) ClientTLS() {
 	d.seen.tls = true
 	d.seen.helloOwed = true
@@ -364,9 +366,12 @@ func (d *Dialogue) pushed(v Verb, said, line []byte) {
 	d.grouping = groupable.Has(v) && (d.policy.Groups || d.server.known&offersPIPELINING != 0) && !d.server.short
 }
 
-// MessageEnd tells the dialogue that the present message has ended. octets is its size as
-// the client sent it. All of it, including the final dot, was sent to the server, or all
-// of it was discarded.
+// MessageEnd tells the dialogue that the present message has ended. octets is its size
+// as the client sent it. If Next is AwaitMessage, all of it was sent to the server,
+// including the final dot, and the server's reply comes next. If Next is AwaitDiscard,
+// the client gets the reply that is held for the end of the message. In that case the
+// caller may call MessageEnd before the end, if the client waits for the reply, and
+// discards the rest afterwards.
 func (d *Dialogue) MessageEnd(octets int64) {
 	if d.tracer != nil {
 		d.event(fmt.Sprintf("message %d bytes", octets))

@@ -36,8 +36,8 @@ func (s ruleSet) each(f func(i int)) {
 	}
 }
 
-// Rules are the rules in force on one route, with their options. They are immutable, and
-// many sessions may use them at once.
+// Rules are rules with their options, chosen for a route by [Book.Compile]. They are
+// immutable, and many sessions may use them at once. A nil *Rules has no rules.
 type Rules struct {
 	rules  []active
 	stages stages // of the rules
@@ -72,7 +72,8 @@ func (r *Rules) Names() []string {
 	return slices.Compact(names) // a rule with different options for different products is listed several times
 }
 
-// OfMessages returns the names of those rules in r that look at the text of messages.
+// OfMessages returns the names of those rules in r that look at the text of messages,
+// or may change it.
 func (r *Rules) OfMessages() (names []string) {
 	for _, a := range r.active() {
 		if a.Message != nil {
@@ -90,8 +91,9 @@ func (r *Rules) Chosen() []string {
 	return slices.Clone(r.chosen)
 }
 
-// Scope returns a text that says in which sessions the rule called name acts; "" if it
-// acts in all of them.
+// Scope returns a text for people that says in which sessions the rule called name
+// acts: with which clients, hellos, greetings and products. It is "" if the rule acts
+// in every session.
 func (r *Rules) Scope(name string) string {
 	var texts, products []string
 	for _, a := range r.active() {
@@ -419,7 +421,8 @@ func variants(rule string, c choice, ofSets map[string]any, products []Set) []va
 // option print alike.
 func sameOptions(a, b map[string]any) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
 
-// Repairs reports whether any rule of r looks at malformed replies.
+// Repairs reports whether any rule of r has a function Actions.Repair, which is for
+// malformed replies.
 func (r *Rules) Repairs() bool { return r != nil && r.repairs }
 
 // Repairs reports whether any rule, in force or observed, looks at malformed replies. If

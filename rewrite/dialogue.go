@@ -14,25 +14,25 @@ type Next uint8
 
 const (
 	AwaitServer       Next = iota // a connection to the server and its greeting: Greeting or Lost
-	AwaitCommand                  // the client's line: Command
-	AwaitReply                    // a whole reply of the server: Reply or Lost
+	AwaitCommand                  // the client's line: Command or TooLong
+	AwaitReply                    // a whole reply of the server: Reply, Lost, Silent or Garbage
 	AwaitSASL                     // the client's line of an AUTH exchange: SASL
-	AwaitMessage                  // the client's message, to be sent to the server: MessageEnd
-	AwaitDiscard                  // the client's message, to be discarded: MessageEnd
+	AwaitMessage                  // the client's message, sent through Text.Next: MessageEnd
+	AwaitDiscard                  // the rest of the client's message, to be discarded: MessageEnd
 	AwaitChunk                    // ChunkSize octets, to be sent to the server: ChunkEnd
 	AwaitChunkDiscard             // ChunkSize octets, to be discarded: ChunkEnd
 	AwaitChunkText                // ChunkSize octets, sent through Text.Stuff: ChunkEnd
 	AwaitClientTLS                // a TLS handshake with the client: ClientTLS
 	AwaitServerTLS                // a TLS handshake with the server: one of the methods ServerTLS...
 	AwaitOctets                   // the client's first octets after an AUTH that may have begun encryption: Octets
-	AwaitWork                     // a call of Work, where it blocks nobody else: Worked
+	AwaitWork                     // the end of Work, called where it blocks nobody else: Worked
 	AwaitAdmission                // the decision whether to serve the client that Ends now names: Admitted
-	Opaque                        // nothing: octets pass unread in both directions until the end
+	Opaque                        // nothing: octets pass unread both ways until the end (but see Sealed)
 	End                           // nothing: both connections are closed once everything is written
 )
 
-// OfMessage reports whether n means that the dialogue waits for octets of a message or of
-// a chunk.
+// OfMessage reports whether n means that the dialogue waits for octets of a message or
+// of a chunk, which are sent on or discarded.
 func (n Next) OfMessage() bool { return n >= AwaitMessage && n <= AwaitChunkText }
 
 // A Policy holds what all sessions of a route have in common: its settings and its
@@ -43,8 +43,8 @@ type Policy struct {
 	ClientTLS ClientTLS
 	ServerTLS ServerTLS
 	Turns     *Turns // a pool of turns for reuse; nil: none
-	Logins    Logins // we log in at the server for clients; nil: they do so themselves
-	Hostname  string // our host name, for our own replies
+	Logins    Logins // our logins at the server; nil: clients log in there themselves
+	Hostname  string // our host name, for our own replies and EHLO commands
 	Limits    Limits
 
 	ClearLogin     ClearLogin
@@ -53,12 +53,13 @@ type Policy struct {
 	XCLIENT     SendXCLIENT
 	XCLIENTFrom []netip.Prefix // networks of clients that may say XCLIENT; others are not offered it
 
-	// If Groups is true, the commands of a client that does not wait for replies are
-	// sent to the server in groups, even if the server does not offer PIPELINING.
+	// If Groups is true, MAIL, RCPT, RSET and DATA of a client that does not wait for
+	// replies are sent on in groups, even if the server does not offer PIPELINING.
 	Groups bool
 
 	// Afresh says that each connection to the server shows from its beginning who the
-	// client is, as by a PROXY header. Another client then needs a fresh connection.
+	// client is, as by a PROXY header. If an XCLIENT command of the client names
+	// another client, the session then goes on with a fresh connection.
 	Afresh bool
 
 	// Stamp returns the present time as a date of RFC 5322, 3.3, and a word of letters
@@ -69,36 +70,50 @@ type Policy struct {
 
 // A Listener is told what the dialogue does. It decides nothing.
 type Listener interface {
-	Command(v Verb) // the client has sent a command
-	// Replied reports a reply that the client gets. text is the text of its first line,
-	// without the code. It is valid until Replied returns, and nil if it may contain a
-	// secret.
+	// Command reports that the client has sent a command. v is VerbOther if the verb is
+	// not known, or the line is malformed or too long.
+	Command(v Verb)
+
+	// Replied reports a reply that the client gets. v is the verb that it answers. If
+	// the reply ends the session, v may be VerbOther instead. text is the text of its
+	// first line, without the code. It is valid until Replied returns, and nil if it
+	// may contain a secret.
 	Replied(v Verb, code int, text []byte)
-	Applied(rule string)            // a change that a rule has made was delivered
+
+	// Applied reports that what a rule has changed was delivered. In place of the name
+	// of a rule, rule may be a [vocabulary.Safeguard].
+	Applied(rule string)
+
 	Broke(rule, why string)         // a rule panicked, or its result was not allowed and was dropped
 	Limited(limit vocabulary.Limit) // the client has exceeded a limit
 
 	// Authenticated reports the outcome of an AUTH exchange on one side. With the
 	// client, it is the outcome that the client was told. With the server, it is the
 	// outcome by the server's last reply: if a rule has AUTH sent again in another
-	// form, the outcomes before that are not reported.
+	// form, the outcomes before that are not reported. An exchange that the end of the
+	// session cuts short is AuthUnfinished.
 	Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome)
 }
 
-// A Tracer is a Listener that is also told the lines of the dialogue. These never contain
-// credentials, SASL lines or the text of messages.
+// A Tracer is a Listener that is also told the lines of commands and replies. In place
+// of a credential or a SASL line it is told their length. It is not told the text of
+// messages.
 type Tracer interface {
 	Listener
-	// Exchanged reports one command or reply. side is the side that it came from: 'C'
-	// for the client, 'S' for the server. said are its lines as they came, nil if the
-	// proxy itself has made it. got are its lines as the other side got them, nil if it
-	// got none. by says what caused the difference. The lines have no CRLF. The slices
-	// are valid until Exchanged returns.
+	// Exchanged reports one command or reply. side is 'C' for a command or a SASL line,
+	// and 'S' for a reply. said are the lines as they came, nil if the proxy itself has
+	// made them. got are the lines as they were sent on, nil if none was. by says what
+	// caused the difference. The lines have no CRLF. The slices are valid until Exchanged
+	// returns.
 	Exchanged(side byte, said, got []string, by Causes)
+
+	// Event reports, in words for people, what else has happened, such as "server TLS".
 	Event(what string)
 }
 
-// A Dialogue is one session. It is not safe for concurrent use.
+// A Dialogue decides what is sent in one session. Again and again, its caller writes
+// ToServer and ToClient, waits for what Next returns, and calls the method that belongs
+// to it. A Dialogue is not safe for concurrent use.
 type Dialogue struct {
 	// ToServer and ToClient are the octets to be written before the next wait. The caller
 	// empties them.
@@ -217,9 +232,9 @@ type clientState struct {
 	shown         *Reply // the EHLO reply that the client got; nil: it is the server's
 }
 
-// New returns a new dialogue under the policy p. client is the client's address, which is
-// used for XCLIENT and for an EHLO without a name. l is told what happens. If l is also a
-// Tracer, it is told the lines.
+// New returns the dialogue of a new session under the policy p. client is the client's
+// address, by which rules can be limited; the zero Addr: not known. l is told what
+// happens. If l is also a Tracer or a Witness, it is told more.
 func New(p *Policy, client netip.Addr, l Listener) *Dialogue {
 	d := &Dialogue{policy: p, client: client, introduces: p.mayIntroduce(client), listener: l, next: AwaitServer}
 	d.reach = p.Rules.newReach(client)
@@ -250,7 +265,8 @@ func (d *Dialogue) Next(more bool) Next {
 	return AwaitReply
 }
 
-// Outstanding returns the number of replies that the server still owes.
+// Outstanding returns the number of replies that the server still owes to commands and
+// messages. A greeting does not count.
 func (d *Dialogue) Outstanding() int {
 	if d.sent.n > 0 && d.sent.first() == VerbMessage {
 		return int(d.sent.n) - 1 + d.recipients.due()
@@ -258,13 +274,15 @@ func (d *Dialogue) Outstanding() int {
 	return int(d.sent.n)
 }
 
-// Patience returns for how many milliseconds the caller waits for the next reply before
-// it calls [Dialogue.Silent]. It is 0 if no rule limits that time, so that the timeout of
-// the route holds.
+// Patience returns for how many milliseconds the caller waits for the next reply, at
+// most, before it calls [Dialogue.Silent]. It is 0 if no rule limits that time. The
+// timeout of the route holds too.
 func (d *Dialogue) Patience() int64 { return int64(d.patience) }
 
 // Awaited returns the verb whose reply comes next, such as VerbGreeting, VerbMessage or
-// VerbMAIL. It is VerbOther if no reply is awaited, or if that verb is not known.
+// VerbMAIL. What we or a rule send for a command of the client, such as a STARTTLS
+// before it, counts as that command. Awaited is VerbOther if no reply is awaited, or if
+// the verb is not known.
 func (d *Dialogue) Awaited() Verb {
 	switch {
 	case d.next == AwaitServer:
@@ -275,16 +293,16 @@ func (d *Dialogue) Awaited() Verb {
 	return d.sent.first()
 }
 
-// ChunkSize returns how many octets the present chunk has. It holds while Next is
-// AwaitChunk, AwaitChunkDiscard or AwaitChunkText.
+// ChunkSize returns how many octets the present chunk has. The caller calls it while
+// Next is AwaitChunk, AwaitChunkDiscard or AwaitChunkText.
 func (d *Dialogue) ChunkSize() int64 { return d.chunkSize }
 
 // ServerGone reports whether the connection to the server must be closed. The connection
 // to the client may stay open.
 func (d *Dialogue) ServerGone() bool { return d.server.gone }
 
-// Idle reports whether the dialogue waits for a command, with no transaction open. The
-// caller may end an idle session when the program shuts down.
+// Idle reports whether the dialogue waits for a command, with no reply outstanding and
+// no transaction open. The caller may end an idle session when the program shuts down.
 func (d *Dialogue) Idle() bool { return d.next == AwaitCommand && d.sent.n == 0 && !d.seen.transaction }
 
 // Mailing reports whether a transaction is open or a message is in transit, so that
@@ -292,8 +310,8 @@ func (d *Dialogue) Idle() bool { return d.next == AwaitCommand && d.sent.n == 0 
 func (d *Dialogue) Mailing() bool { return d.seen.transaction || d.next.OfMessage() }
 
 // Serves sets m, the memory of the server that the dialogue is connected to. If m is
-// nil, nothing is remembered of the server. The caller calls Serves before the
-// greeting. If m holds a recent failure of opportunistic TLS, opportunistic TLS is not
+// nil, nothing is remembered of the server. The caller calls Serves before each
+// Greeting. If m holds a recent failure of opportunistic TLS, opportunistic TLS is not
 // tried.
 func (d *Dialogue) Serves(m Memory) {
 	d.memory = m
@@ -317,8 +335,8 @@ func (d *Dialogue) rememberTLSFailed() {
 	}
 }
 
-// Rest releases memory that is not needed while the session waits. It also drops what
-// ToServer and ToClient hold.
+// Rest releases memory that is not needed while the session waits for the client. The
+// caller has written ToServer and ToClient: Rest drops what they hold.
 func (d *Dialogue) Rest() {
 	d.ToServer, d.ToClient = nil, nil
 	d.sent.rest()
@@ -365,8 +383,9 @@ func (d *Dialogue) newTurn(v Verb, line []byte) *Turn {
 // none.
 func (d *Dialogue) Hello() string { return string(d.hello) }
 
-// Failure returns the outcome of a session that has failed, such as OutcomeServerLost; ""
-// if it has not.
+// Failure returns the outcome of a session that has failed, such as OutcomeServerLost;
+// "" if it has not. A session may go on after a failure, as after a message that was
+// refused before its end. If it recovers with a later command, Failure is "" again.
 func (d *Dialogue) Failure() vocabulary.Outcome {
 	if d.cause == nil {
 		return ""
@@ -374,8 +393,9 @@ func (d *Dialogue) Failure() vocabulary.Outcome {
 	return d.cause.failure
 }
 
-// Reason returns a text for people that says why there is a Failure; "" if there is none.
-// It contains nothing that the client or the server has said.
+// Reason returns a text for people that says why there is a Failure; "" if there is
+// none. Of what the client and the server have said, it contains at most the code of a
+// reply.
 func (d *Dialogue) Reason() string {
 	if d.cause == nil {
 		return ""

@@ -2,9 +2,9 @@ package rewrite
 
 import "bytes"
 
-// HasWord reports whether text contains word, which must be in upper case. The case of
-// text does not matter. In a greeting, for example, the word ESMTP promises that the
-// server knows EHLO (RFC 1869, 4.1.1).
+// HasWord reports whether text contains word as a whole word: "(ESMTP)" contains ESMTP,
+// "ESMTPS" does not. word must be in upper case, and consist of letters and digits. The
+// case of text does not matter.
 func HasWord(text []byte, word string) bool {
 	for w := range bytes.FieldsFuncSeq(text, isPunctuation) {
 		if foldEqual(w, word) {

@@ -37,8 +37,8 @@ func (e Extensions) lines() []string {
 // Lines returns a copy of the keyword lines of e, without code and separator.
 func (e Extensions) Lines() []string { return slices.Clone(e.lines()) }
 
-// Has reports whether e has the keyword name with all of params. These may be spread over
-// several lines with that keyword.
+// Has reports whether e has the keyword name with all of params, ignoring case. The
+// params may be spread over several lines with that keyword.
 func (e Extensions) Has(name string, params ...string) bool {
 	found := false
 	for _, line := range e.lines() {
@@ -91,8 +91,9 @@ func (e Extensions) Add(lines ...string) {
 	e.reply.Lines = append(e.reply.Lines[:at:at], append(slices.Clone(lines), e.reply.Lines[at:]...)...)
 }
 
-// Extend appends param to the first line that begins with spelling, a keyword with its
-// separator, such as "AUTH " or "AUTH=". The result is false if there is no such line.
+// Extend appends a blank and param to the first line that begins with spelling and goes
+// on after it. spelling is a keyword with its separator, such as "AUTH " or "AUTH=".
+// The result is false if there is no such line.
 func (e Extensions) Extend(spelling, param string) bool {
 	for i, line := range e.changing() {
 		if len(line) > len(spelling) && strings.EqualFold(line[:len(spelling)], spelling) {
@@ -111,8 +112,8 @@ func (e Extensions) Drop(names ...string) {
 }
 
 // DropFunc calls the function drop for each line and removes the line if the result is
-// true. name is the keyword of the line in upper case, and params is the rest of the line
-// as spelled.
+// true. name is the keyword of the line in upper case, and params is what follows the
+// separator, as spelled.
 func (e Extensions) DropFunc(drop func(name, params string) bool) {
 	lines := e.changing()
 	if len(lines) == 0 {
@@ -125,8 +126,8 @@ func (e Extensions) DropFunc(drop func(name, params string) bool) {
 	e.reply.Lines = e.reply.Lines[:1+len(left)]
 }
 
-// Rename replaces the last line with the keyword old by a line that is the keyword name
-// alone, and returns true. If there is no keyword old, or name is already present,
+// Rename replaces the last line with the keyword old by the keyword name, without
+// parameters, and returns true. If there is no keyword old, or name is already present,
 // Rename changes nothing and returns false.
 func (e Extensions) Rename(old, name string) bool {
 	if e.Has(name) {
@@ -141,8 +142,8 @@ func (e Extensions) Rename(old, name string) bool {
 	return false
 }
 
-// Set replaces the parameters by params on each line with the keyword name. It adds no
-// line.
+// Set replaces the parameters on each line with the keyword name by params, with a
+// blank before them. If params is "", the keyword stands alone. Set adds no line.
 func (e Extensions) Set(name, params string) {
 	for i, line := range e.changing() {
 		if isKeyword(line, name) {
@@ -151,8 +152,8 @@ func (e Extensions) Set(name, params string) {
 	}
 }
 
-// Place moves the first line with the keyword name to the index at among the keyword
-// lines. The result is false if there is no such line.
+// Place moves the first line with the keyword name, so that at is its index among the
+// keyword lines, counted from 0. The result is false if there is no such line.
 func (e Extensions) Place(name string, at int) bool {
 	lines := e.changing()
 	from := slices.IndexFunc(lines, func(line string) bool { return isKeyword(line, name) })

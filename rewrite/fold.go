@@ -6,17 +6,22 @@ import "bytes"
 // dot that DATA adds to a line that begins with one (RFC 5321, 4.5.3.1.6).
 const maxText = 998
 
-// Lines measures and folds the lines of a message. Its input is the output of a Message,
-// so that CRLF is the only line end. The zero Lines is ready for the first octet.
+// Lines finds lines of a message that are too long. Measure only counts them; Fold
+// breaks them. The caller passes the text of one message, in order, to one of the two.
+// In the text CRLF is the only line end, and a dot at the start of a line is doubled:
+// see [Filter]. The zero Lines is ready for the first octet.
 type Lines struct {
-	Max int // longest line in octets without its CRLF; 0: 998
+	// Max is the length of the longest line that is not too long, in octets without
+	// CRLF and without the dot that doubles another; 0: 998.
+	Max int
 
 	length int // octets of the present line so far
 	begun  bool
 	long   int64
 }
 
-// Long returns how many lines so far were longer than Max (RFC 5321, 4.5.3.1.6).
+// Long returns how many lines so far were too long for Measure (RFC 5321, 4.5.3.1.6),
+// or how many times Fold has broken a line.
 func (l *Lines) Long() int64 { return l.long }
 
 func (l *Lines) most() int {
@@ -26,8 +31,8 @@ func (l *Lines) most() int {
 	return maxText
 }
 
-// Measure reads src, the next octets of the message, and adds the lines that are too
-// long to the count that Long returns. A line may be spread over several calls.
+// Measure reads src, the next octets of the text, and adds the lines that are too long
+// to the count that Long returns. A line may be spread over several calls.
 func (l *Lines) Measure(src []byte) {
 	for len(src) > 0 {
 		l.begin(src[0])
@@ -57,10 +62,11 @@ func (l *Lines) grow(n int) {
 	l.length += n
 }
 
-// Fold returns src with each line that is too long broken by CRLF and a blank, as a
-// header field is folded. If no line is too long, the result is src. Otherwise it is made
-// in dst[:0], which must not overlap src. The rest of a broken line never begins with a
-// dot.
+// Fold takes src, the next octets of the text. It breaks each line that is too long
+// after Max octets, by CRLF and a blank, as a header field is folded. The rest counts
+// as a line that begins with the blank. A line may be spread over several calls. If
+// nothing is broken, the result is src. Otherwise it is made in dst[:0], which must not
+// overlap src.
 func (l *Lines) Fold(dst, src []byte) []byte {
 	out := dst[:0]
 	folded := false

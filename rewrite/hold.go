@@ -83,9 +83,9 @@ type Panic struct {
 
 func (p *Panic) Error() string { return fmt.Sprint(p.Value) }
 
-// Turns is a pool of turns, and of the coroutines that run held turns. A coroutine from
-// the pool is cheaper than a new one, because its stack has already grown. Many
-// dialogues may share one pool.
+// Turns is a pool from which dialogues take the memory for turns, and the coroutines
+// that run held turns. A coroutine from the pool is cheaper than a new one, because its
+// stack has already grown. Many dialogues may share one pool, also at the same time.
 type Turns struct {
 	conversations chan *conversation
 	turns         chan *Turn
@@ -96,15 +96,16 @@ type Turns struct {
 const turnsAConversation = 8
 
 // NewTurns returns an empty pool. most is the largest number of coroutines that it
-// keeps.
+// keeps while no dialogue uses them. Dialogues may use more.
 func NewTurns(most int) *Turns {
 	return &Turns{make(chan *conversation, most), make(chan *Turn, most*turnsAConversation)}
 }
 
-// Kept returns the number of coroutines in the pool.
+// Kept returns the number of coroutines in the pool, which no dialogue is using.
 func (ts *Turns) Kept() int { return len(ts.conversations) }
 
-// Close ends the coroutines in the pool.
+// Close ends the coroutines in the pool. The caller calls it after it has closed the
+// dialogues that use the pool.
 func (ts *Turns) Close() {
 	for {
 		select {
