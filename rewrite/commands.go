@@ -252,8 +252,8 @@ func (d *Dialogue) startClientTLS(line []byte, ahead bool) {
 }
 
 // ClientTLS tells the dialogue that the TLS handshake after the client's STARTTLS has
-// succeeded. The client must then repeat its hello before it may log in or send mail (RFC
-// 3207, 4.2).
+// succeeded. The client must then repeat its hello before it may log in or send mail
+// (RFC 3207, 4.2).
 func (d *Dialogue) ClientTLS() {
 	d.seen.tls = true
 	d.seen.helloOwed = true

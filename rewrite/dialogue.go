@@ -48,7 +48,7 @@ type Policy struct {
 	Limits    Limits
 
 	ClearLogin     ClearLogin
-	VerifiesServer bool // the server's certificate is verified before anything is sent inside TLS
+	VerifiesServer bool // the caller verifies the server's certificate in each TLS handshake
 
 	XCLIENT     SendXCLIENT
 	XCLIENTFrom []netip.Prefix // networks of clients that may say XCLIENT; others are not offered it
@@ -103,8 +103,8 @@ type Tracer interface {
 	// Exchanged reports one command or reply. side is 'C' for a command or a SASL line,
 	// and 'S' for a reply. said are the lines as they came, nil if the proxy itself has
 	// made them. got are the lines as they were sent on, nil if none was. by says what
-	// caused the difference. The lines have no CRLF. The slices are valid until Exchanged
-	// returns.
+	// caused the difference. The lines have no CRLF. The slices are valid until
+	// Exchanged returns.
 	Exchanged(side byte, said, got []string, by Causes)
 
 	// Event reports, in words for people, what else has happened, such as "server TLS".
@@ -355,8 +355,9 @@ func (d *Dialogue) dropTurn() {
 	}
 }
 
-// Close ends the dialogue and releases what it holds. Afterwards only methods that report
-// on the dialogue may be called.
+// Close releases what the dialogue holds. The caller calls it at the end of the
+// session. If an AUTH exchange is unfinished, the listener is told so. Afterwards only
+// methods that report on the dialogue may be called, such as Failure.
 func (d *Dialogue) Close() {
 	d.stopTurn()
 	d.leaveAttempt()

@@ -42,10 +42,9 @@
 //   - Message ([Text], [Filter]): a rule may change the text of the message as it passes,
 //     or refuse the message at its end.
 //
-// Rules run first to last on first octets, commands, SASL lines and messages. They run
-// last to first on offers and replies. Each rule sees the result of the rules that ran
-// before it. A rule that has changed something is counted ([Listener.Applied]) when the
-// result is delivered.
+// Rules run first to last, except on offers, greetings and replies: on these they run
+// last to first. Each rule sees the result of the rules that ran before it. A rule that
+// has changed something is counted ([Listener.Applied]) when the result is delivered.
 //
 // # The second EHLO
 //
@@ -53,8 +52,8 @@
 // or take the XCLIENT, the server sees two hellos on one connection, and may refuse the
 // second for that reason. The client then gets the server's reply to the first hello. A
 // rule may ask for the same in other cases by [Turn.Recall]. This is the only case in
-// which a 2xx reply takes the place of a refusal: the server has given that reply to the
-// same command on the same connection.
+// which a 2xx reply takes the place of a refusal: the server has given that reply to a
+// hello on the same connection.
 //
 // # LMTP
 //
@@ -109,8 +108,8 @@
 //
 // After each call of a rule the engine checks the result. If the result is not allowed,
 // or the rule panics, the engine undoes the change and calls [Listener.Broke]. The other
-// rules go on. If part of a message has already been sent, the message is refused
-// instead. The checks are:
+// rules go on. But if a [Filter] does such a thing, the message is refused, because
+// part of it may have been sent. The checks are:
 //
 //   - A line has no CR, LF or NUL. It is not empty unless it was before. It is no longer
 //     than 4,094 octets (12,286 in an AUTH exchange) unless it was before.
