@@ -118,7 +118,8 @@ type at gopacket.CaptureInfo
 
 func (a at) GetCaptureInfo() gopacket.CaptureInfo { return gopacket.CaptureInfo(a) }
 
-// New returns the stream of a new connection. The assembler calls it.
+// New returns the stream that takes the octets of a new connection. The assembler calls
+// New at the first packet of each connection.
 func (c *capture) New(network, transport gopacket.Flow, _ *layers.TCP, _ reassembly.AssemblerContext) reassembly.Stream {
 	c.connections++
 	from := func(address, port gopacket.Endpoint) string { return net.JoinHostPort(address.String(), port.String()) }
@@ -143,8 +144,9 @@ func (s *stream) Accept(_ *layers.TCP, _ gopacket.CaptureInfo, _ reassembly.TCPF
 	return true
 }
 
-// ReassembledSG takes the next octets of one direction of the connection. If packets
-// before them were not captured, the rest of the connection is ignored.
+// ReassembledSG takes the next octets of one direction of the connection. If a packet
+// is missing between the octets before and these, the rest of the connection is
+// ignored.
 func (s *stream) ReassembledSG(sg reassembly.ScatterGather, _ reassembly.AssemblerContext) {
 	if s.useless || s.capture.err != nil {
 		return
@@ -173,8 +175,8 @@ func (s *stream) hold() {
 	s.capture.held += s.held - before
 }
 
-// ReassemblyComplete ends the dialogue at the end of the connection. It always returns
-// true, which has the assembler forget the connection.
+// ReassemblyComplete passes on the dialogue when the connection has ended or the
+// capture has. It always returns true, so that the assembler forgets the connection.
 func (s *stream) ReassemblyComplete(reassembly.AssemblerContext) bool {
 	c := s.capture
 	c.connections--

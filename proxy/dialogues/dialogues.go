@@ -3,8 +3,9 @@
 // logs of Postfix, Exim, Exchange and IIS; and packet captures (pcap and pcapng) of
 // sessions in clear.
 //
-// A file of any size is read in bounded memory. Malformed parts are skipped, and
-// dialogues that are too long are cut off.
+// A file of any size is read in bounded memory. In a log, lines that belong to no
+// dialogue are skipped. Dialogues in logs and captures that are too long are cut off. A
+// transcript that is malformed or has more than 1 MiB is an error.
 package dialogues
 
 import (
@@ -18,25 +19,28 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// A Dialogue is a dialogue in a file. A transcript has its own Rules, Options and
-// Settings. For a dialogue of another program, Settings only has the client's address, if
-// known, and client_tls and server_tls if the dialogue continues inside TLS.
+// A Dialogue is one dialogue of a file. A transcript has its own Rules, Options and
+// Settings. Any other file has no Rules and Options, and only these Settings: client,
+// the client's address, in a capture; and client_tls and server_tls, if InTLS is true.
 type Dialogue struct {
 	transcript.File
 	Source Source
 
-	// Name tells people which dialogue of the file it is. In a capture it is "CLIENT to
-	// SERVER", with addresses. It is "" for a transcript. In other files it is "line
-	// N", at which the dialogue begins.
+	// Name identifies the dialogue in its file, for people. In a capture it is "CLIENT
+	// to SERVER", with addresses and ports. In a log it is "line N", the line at which
+	// the dialogue begins. For a transcript it is "".
 	Name string
 
-	// Places has, for each element of File.Dialogue, the number of its line in the
-	// file, counted from 1. It is nil for a transcript and for a capture.
+	// Places has, for each element of File.Dialogue, the number of the line of the file
+	// that it is from, counted from 1. For a greeting that Read has added, it is the
+	// line of the first command. Places is nil for a transcript and for a capture.
 	Places []int
 
 	// Texts are the messages whose text is in the file. The key is the index in
 	// File.Dialogue of the event that stands for the message, "message N bytes". The
-	// value is in wire format, and includes the line "." that ends the message.
+	// value is in wire format, and includes the line "." that ends the message. Texts
+	// lacks messages in chunks (BDAT), and messages for which there was no room: all
+	// dialogues that are being read have 4 MiB together.
 	Texts map[int]string
 
 	// InTLS reports that the dialogue is what was said inside TLS. Of what was said in
@@ -86,8 +90,8 @@ var ErrNone = errors.New("no dialogue was found; there may be a transcript or a 
 
 // Read reads the file r, which may be compressed with gzip, and calls handle with each
 // dialogue in it, in the order in which the dialogues end. If handle returns an error,
-// Read stops and returns it. name is the name of the file, for errors. The error wraps
-// ErrNone if the file has no dialogue.
+// Read stops and returns an error that wraps it. name is the name of the file, for
+// errors. If the file has no dialogue, the error wraps ErrNone.
 func Read(name string, r io.Reader, handle func(*Dialogue) error) error {
 	in := bufio.NewReaderSize(r, 64<<10)
 	if start, _ := in.Peek(2); bytes.Equal(start, []byte{0x1f, 0x8b}) {
