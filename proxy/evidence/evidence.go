@@ -21,41 +21,43 @@ import (
 
 // The limits for one route, and for one rule on it.
 const (
-	// MostClients is the largest number of clients that are counted. If there are more,
-	// the count stays at MostClients.
+	// MostClients is the largest value of Route.Clients and of Rule.Clients. With more
+	// clients, the value stays at MostClients.
 	MostClients = 1000
 	// MostNamed is the largest length of Rule.Named, and of Rule.Servers.
 	MostNamed = 20
 	mostRules = 256
 )
 
-// A Route is the evidence of one route.
+// A Route is what a [Book] has collected about the sessions of one route.
 type Route struct {
 	Name     string    `json:"route"`
-	Since    time.Time `json:"since"`
+	Since    time.Time `json:"since"`            // when the Book began to collect
 	Sessions int       `json:"sessions"`         // sessions that have ended
 	Failed   int       `json:"failed,omitempty"` // those of Sessions that have failed
 	Clients  int       `json:"clients"`          // number of different clients, at most MostClients
-	Rules    []Rule    `json:"rules"`            // rules that would have acted, those with most clients first
+	Rules    []Rule    `json:"rules"`            // rules that would have acted, most clients first
 }
 
-// A Rule is the evidence about an observed rule that would have acted.
+// A Rule is what a [Book] has collected about one observed rule of a route that would
+// have acted at least once.
 type Rule struct {
 	Name     string   `json:"rule"`
-	Times    int      `json:"times"`            // changes that it would have made
-	Sessions int      `json:"sessions"`         // sessions in which it would have acted
-	Failed   int      `json:"failed,omitempty"` // those of Sessions that have failed
-	Clients  int      `json:"clients"`          // number of different clients, at most MostClients
-	Named    []string `json:"named"`            // the first clients, at most MostNamed
-	Servers  []string `json:"servers,omitempty"`
+	Times    int      `json:"times"`             // changes that it would have made
+	Sessions int      `json:"sessions"`          // sessions in which it would have acted
+	Failed   int      `json:"failed,omitempty"`  // those of Sessions that have failed
+	Clients  int      `json:"clients"`           // number of different clients, at most MostClients
+	Named    []string `json:"named"`             // addresses of the first clients, at most MostNamed
+	Servers  []string `json:"servers,omitempty"` // the first servers, at most MostNamed
 
 	// Line is the first line that the rule would have changed. Lines of messages, and
-	// lines that may contain a secret, are left out; "": there was no other line.
+	// lines that may contain a secret, do not count. It is "" if the rule would have
+	// changed no other line.
 	Line string `json:"line,omitempty"`
 }
 
-// A Book collects the evidence of all routes with observed rules. Its methods are safe
-// for concurrent use.
+// A Book collects the evidence of the routes named in the last call of Observe. The
+// zero Book collects none. The methods of a Book are safe for concurrent use.
 type Book struct {
 	mu     sync.Mutex
 	routes map[string]*route
@@ -75,8 +77,9 @@ type rule struct {
 	line                    string
 }
 
-// Observe sets the routes whose evidence b collects: those with the given names. It
-// keeps the evidence of these routes and drops that of all others.
+// Observe has b collect the evidence of the routes with the given names from now on,
+// and of no others. What b has collected about these routes stays. What it has
+// collected about other routes is dropped.
 func (b *Book) Observe(names ...string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -89,8 +92,9 @@ func (b *Book) Observe(names ...string) {
 	b.routes = routes
 }
 
-// Ended adds the evidence of a session that has ended, by its beginning s and its ending
-// e. It ignores sessions of routes that were not given to Observe.
+// Ended adds a session that has ended to the evidence of its route. s is the beginning
+// of the session, e its ending. Ended ignores sessions of routes that were not given to
+// Observe.
 func (b *Book) Ended(s proxy.Beginning, e proxy.Ending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
