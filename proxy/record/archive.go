@@ -69,15 +69,15 @@ func (a *archive) look() {
 // session.
 const stamp = "20060102T150405.000Z"
 
-// FileName returns the name of the file, without directory, for a recording of the
-// ended session e: the time of its end, its route and its ID, separated by hyphens.
-// Session IDs contain no hyphen.
+// FileName returns the name, without directory, of the file for a recording of the
+// ended session e: the time of its end, its route and its ID, joined by hyphens, and
+// ".txt". Session IDs contain no hyphen.
 func FileName(e *journal.Entry) string {
 	return e.Began.Add(e.End.Lasted).UTC().Format(stamp) + "-" + e.Route + "-" + e.ID + ".txt"
 }
 
-// Path returns the path of the file with the recording of e, an ended session of r. It
-// does not check whether e was recorded and the file still exists.
+// Path returns the path of the file for a recording of e, an ended session of the route
+// r. It does not check that there is such a file.
 func (r *Route) Path(e *journal.Entry) string { return filepath.Join(r.Dir, FileName(e)) }
 
 // ended returns the time in the name of a file. ours reports whether the file is one of

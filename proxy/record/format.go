@@ -28,7 +28,8 @@ func newPlayed(r *Route) played {
 	return played{text[:at+1], text[at+len(line):]}
 }
 
-// Format returns the session e in the form of a recording, whether or not it was recorded.
+// Format returns the session e as the text of a recording, whether or not the route of
+// e is recorded.
 func Format(e *journal.Entry) []byte {
 	r := Route{Name: e.Route}
 	if e.Setup != nil {

@@ -1,9 +1,9 @@
 // Package record writes the dialogues of sessions to files, as transcripts that can be
 // played again, and limits the disk space that they take.
 //
-// One goroutine writes each recording after the end of its session, and never delays
-// mail. If the disk is too slow, or refuses a recording, the recording is lost, and the
-// function given to [Start] is told.
+// A session is written to its file after its end, by a goroutine that writes all files.
+// Sessions never wait for it. If the disk is too slow, or refuses a recording, the
+// recording is lost, and the function given to [Start] is told.
 package record
 
 import (
@@ -26,21 +26,22 @@ import (
 // A Route says what is recorded of one route, and how much is kept.
 type Route struct {
 	Name    string         // the name of the route: letters, digits, dots, hyphens, underscores
-	Dir     string         // the directory of the files
+	Dir     string         // the directory of the files, which must exist
 	Clients []netip.Prefix // clients whose sessions are recorded; none: all
 
-	// OnlyHealed restricts recordings to sessions in which a rule acted, OnlyFailed to
-	// sessions that failed. If both are set, either is enough. The session of a client
-	// that said nothing is never recorded.
+	// If OnlyHealed is true, only sessions in which a rule acted are recorded. If
+	// OnlyFailed is true, only sessions that failed are. If both are true, sessions
+	// that meet one of these conditions are. The session of a client that sent nothing
+	// is never recorded.
 	OnlyHealed, OnlyFailed bool
 
 	Keep   int           // largest number of files; 0: no limit
 	Age    time.Duration // how long a file is kept; 0: for ever
 	Octets int64         // largest number of octets in all files; must be positive
 
-	// Rules, Options and Settings are written to each recording, because they are
-	// needed to play it: see transcript.File. Each also gets the client's address, in
-	// Settings.
+	// Rules, Options and Settings are those with which the route's dialogues can be
+	// played again, as in transcript.File. They are written to each recording, with the
+	// client's address as the setting "client".
 	Rules    []string
 	Options  map[string]map[string]any
 	Settings map[string]string
@@ -100,8 +101,8 @@ const tending = time.Minute
 // farewell is the longest time that Close waits for the disk.
 const farewell = 5 * time.Second
 
-// A Writer writes the recordings of all routes. Its methods are safe for concurrent use.
-// Only Close waits for the disk.
+// A Writer writes the recordings of all routes. Its methods are safe for concurrent
+// use. Only Close waits for the disk.
 type Writer struct {
 	told    func(route string, err error)
 	ended   chan struct{} // signals that queue is not empty
@@ -121,10 +122,10 @@ type recording struct {
 	entry *journal.Entry
 }
 
-// Start returns a new Writer. For each recording, the Writer calls report with the name
-// of the route. err is nil if the recording was written, and otherwise says why it was
-// lost. report may be called concurrently, and must return at once, because sessions
-// may wait for it.
+// Start returns a new Writer. The Writer calls report once for each recording, with the
+// name of its route: with a nil err when the recording is written, and otherwise with
+// the reason for which it is lost. report may be called concurrently, and must return
+// at once, because sessions may wait for it.
 func Start(report func(route string, err error)) *Writer {
 	w := &Writer{told: report, ended: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		closing: make(chan struct{}), closed: make(chan struct{}), bounds: map[place]*Route{}}
@@ -149,8 +150,9 @@ func (w *Writer) Close() {
 	}
 }
 
-// Tend has the writer keep the files of r within the limits of r from now on, including
-// the files of earlier runs. Call it again when the limits change.
+// Tend has the writer keep the files of r within the limits of r from now on: it
+// removes the oldest ones now, before each new recording, and every minute. Files of
+// earlier runs count too. Call Tend again when the limits change.
 func (w *Writer) Tend(r *Route) {
 	w.mu.Lock()
 	w.bounds[place{r.Dir, r.Name}] = r
@@ -166,9 +168,9 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// Dialogue returns a listener for a session of the route r, whose beginning is given.
-// At the end of the session the listener has w write the recording, if r asks for it.
-// Dialogue returns nil if r.Clients excludes the client.
+// Dialogue returns a listener for a session of the route r that begins with beginning.
+// At the end of the session the listener has w write the recording, if OnlyHealed and
+// OnlyFailed of r allow it. Dialogue returns nil if r.Clients excludes the client.
 func (w *Writer) Dialogue(r *Route, beginning proxy.Beginning) proxy.DialogueListener {
 	if !r.wants(beginning.Client) {
 		return nil
