@@ -1,11 +1,13 @@
-// Package provider explains refusals of large mail providers: what they mean and what to
-// do about them. It only knows codes and texts of replies.
+// Package provider explains refusals by mail servers: what they mean and what to do
+// about them. It knows those of Microsoft 365, Google and Exim about logins, senders
+// and limits, and those about logins that RFC 4954 defines for all servers. It goes by
+// the code and the text of a reply alone.
 package provider
 
 import "strings"
 
-// A Meaning explains a refusal for people: what it means and what to do. It contains no
-// text from a peer.
+// A Meaning explains a refusal to people: Means is what it means, and Do is what to do
+// about it. Neither contains text from a peer.
 type Meaning struct{ Means, Do string }
 
 // A refusal is identified by its code and a text in lower case that the reply contains.
@@ -96,8 +98,8 @@ var outdated = Meaning{"the Exchange server that sends is out of date, and is th
 
 // Explain returns what a server's refusal means and what to do about it. code is the
 // reply's code, or 0 if it is not known. text is what follows the code. If code is 0,
-// Explain goes by the enhanced status code at the beginning of text. ok is false if the
-// refusal is not known.
+// Explain only finds refusals by the enhanced status code at the beginning of text. ok
+// is false if Explain does not know the refusal.
 func Explain(code int, text string) (m Meaning, ok bool) {
 	if m, ok = find(refusals, code, text); ok {
 		return m, ok
@@ -105,9 +107,9 @@ func Explain(code int, text string) (m Meaning, ok bool) {
 	return Generally(code, text)
 }
 
-// Generally returns what an RFC says about a refusal. code and text are as for Explain.
-// ok is false if no RFC explains the refusal. Generally does not assume one of the
-// large providers, so it is for servers of which nothing is known.
+// Generally does what Explain does, with refusals that mean the same at every server
+// alone. These are three of RFC 4954: a login is required, has failed, or needs a
+// stronger mechanism. ok is false for any other.
 func Generally(code int, text string) (m Meaning, ok bool) { return find(general, code, text) }
 
 func find(list []refusal, code int, text string) (m Meaning, ok bool) {
