@@ -16,12 +16,12 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// An Observer is told of each attempt to log in at a server. Its method may be called
+// An Observer is told how attempts to log in at servers ended. Its method may be called
 // from any goroutine and must return at once.
 type Observer interface {
-	// LoggedIn is called after each attempt to log in at a server, with its outcome.
-	// route and account are names. mechanism is "" if the attempt ended before one was
-	// chosen.
+	// LoggedIn is called at the end of each attempt to log in at a server, successful
+	// or not. route and account are names. mechanism is "" if the attempt ended before
+	// one was chosen, for example because there was no token.
 	LoggedIn(route, account, mechanism string, outcome vocabulary.LoginOutcome)
 }
 
@@ -37,12 +37,13 @@ type AccountSettings struct {
 	Mechanisms []string // mechanisms that may be used; nil: all
 
 	Sessions          int           // limit of sessions at a time; 0: no limit
-	MessagesPerMinute int           // 0: no limit
-	Wait              time.Duration // longest wait at these limits; 0: DefaultWait
+	MessagesPerMinute int           // limit of messages in any minute; 0: no limit
+	Wait              time.Duration // longest wait of a client at a limit; 0: DefaultWait
 
-	// Temporary has clients get 454 instead of 535 if the server or the token endpoint
-	// refuses the account permanently. Clients then try again, and mail is not returned
-	// while somebody corrects the account.
+	// If Temporary is true, clients get 454 and not 535 if the account cannot log in
+	// until somebody corrects it: the server or the token endpoint refuses the account,
+	// or the server offers no mechanism that it may use. Clients then try again, and
+	// mail is not returned meanwhile.
 	Temporary bool
 
 	Log      *slog.Logger     // nil: no log
@@ -50,8 +51,8 @@ type AccountSettings struct {
 	Now      func() time.Time // nil: time.Now
 }
 
-// An Account logs in at servers, with a password or with tokens. All sessions that use
-// it, on every route, share it and its limits. It is safe for concurrent use.
+// An Account logs in at servers, with a password or with tokens. Its limits hold for
+// all sessions that use it, on every route, together. It is safe for concurrent use.
 type Account struct {
 	AccountSettings
 	places  chan struct{} // a semaphore of sessions; nil: no limit
@@ -67,7 +68,8 @@ type Account struct {
 // account, so that the many clients of an account do not cause it to be locked.
 const refusedFor = 30 * time.Second
 
-// DefaultWait is used if AccountSettings.Wait is 0.
+// DefaultWait is the longest wait of a client at a limit of an account, if
+// AccountSettings.Wait is 0.
 const DefaultWait = 10 * time.Second
 
 // NewAccount returns an account with the settings s. It returns an error that says what
@@ -150,8 +152,9 @@ func (a *Account) identity(ctx context.Context) (sasl.Identity, token.Token, err
 	return who, t, nil
 }
 
-// Retire closes the account's source of tokens as soon as no session uses the account: at
-// once if none does.
+// Retire has the account's source of tokens closed when the last session that uses the
+// account has ended, or at once if there is none. Retire does not wait for that. It
+// does nothing if the account has a password.
 func (a *Account) Retire() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

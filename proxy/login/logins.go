@@ -14,46 +14,52 @@ import (
 	"smtpshim/rewrite"
 )
 
-// An Entry determines which clients use an account.
+// An Entry lets some clients use an account: clients in given networks, clients that
+// log in to us as a given user, or clients for which both must hold.
 type Entry struct {
-	// Networks are the networks of the clients that may use the entry. If User is empty,
-	// they need not log in to us. Otherwise they must, and may do so in clear.
+	// Networks are the networks of the clients that may use the entry. If User is
+	// empty, they need not log in to us. If User is not empty, they must log in to us
+	// as that user, in TLS or in clear.
 	Networks []netip.Prefix
-	// User is the name by which clients log in to us. If there are no Networks, clients
-	// may do so from any address, but only in TLS.
+	// User is the name by which clients log in to us; "": they need not. If there are
+	// no Networks, clients may log in from any address, but only in TLS.
 	User   string
 	Secret sasl.Secret // the user's password
 	NTLMv1 bool        // the user may log in with NTLMv1, as Exchange 5.0 and 5.5 do
 
 	Account *Account
 	// If Sender is not "", it replaces the client's sender in MAIL. Otherwise the
-	// client's sender must be in Senders, which has addresses, and domains such as
-	// "@example.com". If Senders is nil, all are allowed. The empty sender of a bounce
-	// always stays.
+	// client's sender must be one of Senders, which has addresses, and domains such as
+	// "@example.com". If Senders is empty too, every sender is allowed. The empty
+	// sender of a bounce is always allowed and never replaced.
 	Sender  string
 	Senders []string
 
 	anybody bool // any client may use the entry: see [Trial]
 }
 
-// Settings are the settings of the logins of one route.
+// Settings say which clients of a route use which accounts.
 type Settings struct {
-	Route   string  // the route's name, for the observer
-	Entries []Entry // the first that is for a client applies
-	Host    string  // our host name, for challenges
-	Log     *slog.Logger
+	Route string // the route's name, for the observer
+	// Entries are tried in this order. If an entry without a User has the client's
+	// network, the first such entry applies, and the client need not log in to us.
+	// Otherwise the client must log in, and the entry with its user name applies.
+	Entries []Entry
+	Host    string           // our host name, for challenges; "": localhost
+	Log     *slog.Logger     // nil: no log
 	Now     func() time.Time // nil: time.Now
 }
 
-// Logins are the logins of one route. They implement rewrite.Logins.
+// Logins decide which clients of one route may use which account. They implement
+// rewrite.Logins.
 type Logins struct {
 	Settings
 	users   sasl.Lookup // of all entries; nil: no entry has a user
 	strikes strikes
 }
 
-// New returns the logins of a route with the settings s. The error says what is wrong with
-// s.
+// New returns the Logins of a route with the settings s. The error says what is wrong
+// with s, for example that an entry would let anybody on the Internet use its account.
 func New(s Settings) (*Logins, error) {
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
@@ -133,8 +139,9 @@ func (l *Logins) lookup(c rewrite.Caller) sasl.Lookup {
 	}
 }
 
-// Mechanisms returns the mechanisms by which the client c may log in to us; none if no
-// entry is for c. It implements rewrite.Logins.
+// Mechanisms returns the mechanisms by which the client c may log in to us. If c need
+// not log in, they are LOGIN and PLAIN. If no entry is for c, there are none.
+// Mechanisms implements rewrite.Logins.
 func (l *Logins) Mechanisms(c rewrite.Caller) []string {
 	if l.unasked(c) != nil {
 		return []string{sasl.Login, sasl.Plain}
@@ -151,7 +158,8 @@ func (l *Logins) Mechanisms(c rewrite.Caller) []string {
 	return sasl.Mechanisms(secrets...)
 }
 
-// Accept begins an AUTH exchange with the client c by mechanism, named in upper case. It
+// Accept begins an AUTH exchange with the client c by mechanism, named in upper case.
+// If c need not log in to us, the exchange accepts any user and password. Accept
 // returns nil if c may not use the mechanism. It implements rewrite.Logins.
 func (l *Logins) Accept(c rewrite.Caller, mechanism string) rewrite.Acceptance {
 	if mechanism == "NTLMSSP" {
@@ -174,8 +182,9 @@ func (l *Logins) Accept(c rewrite.Caller, mechanism string) rewrite.Acceptance {
 	return &acceptance{logins: l, caller: c, mechanism: mechanism, server: server}
 }
 
-// Unasked returns the login for the client c if c need not log in to us, and otherwise
-// nil. It implements rewrite.Logins.
+// Unasked returns the login of the client c if an entry without a user has the network
+// of c, so that c need not log in to us. Otherwise it returns nil. It implements
+// rewrite.Logins.
 func (l *Logins) Unasked(c rewrite.Caller) rewrite.Login {
 	if e := l.unasked(c); e != nil {
 		return l.begin(e, c)
@@ -198,7 +207,10 @@ type acceptance struct {
 	err       error
 }
 
-// Next implements rewrite.Acceptance.
+// Next takes a line of the client, and returns the next challenge of the mechanism. After
+// a wrong password it waits for two seconds. After too many wrong passwords from one
+// address it ends the exchange and does not look at the line. It implements
+// rewrite.Acceptance.
 func (a *acceptance) Next(ctx context.Context, line string) (challenge string, more bool) {
 	l, first := a.logins, !a.begun
 	a.begun = true
@@ -225,7 +237,9 @@ func (a *acceptance) Next(ctx context.Context, line string) (challenge string, m
 	return "", false
 }
 
-// Login implements rewrite.Acceptance.
+// Login returns the login of the entry with the name of the user who has logged in. If
+// nobody has, it returns the reply to the client: 454, 501 or 535. It implements
+// rewrite.Acceptance.
 func (a *acceptance) Login() (rewrite.Login, rewrite.Reply) {
 	l := a.logins
 	if a.err == nil {
@@ -254,7 +268,8 @@ type welcome struct {
 	begun  bool
 }
 
-// Next implements rewrite.Acceptance.
+// Next asks for each line that the mechanism has, and ignores what the client says. It
+// implements rewrite.Acceptance.
 func (w *welcome) Next(_ context.Context, line string) (challenge string, more bool) {
 	if !w.begun && line != "" { // the initial response answers the first prompt
 		w.asks = w.asks[1:]
@@ -267,7 +282,8 @@ func (w *welcome) Next(_ context.Context, line string) (challenge string, more b
 	return challenge, true
 }
 
-// Login implements rewrite.Acceptance.
+// Login returns the login of the client's entry, and never refuses. It implements
+// rewrite.Acceptance.
 func (w *welcome) Login() (rewrite.Login, rewrite.Reply) {
 	return w.logins.begin(w.entry, w.caller), rewrite.Reply{}
 }

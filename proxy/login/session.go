@@ -46,7 +46,8 @@ func (s *session) refuses(r rewrite.Reply, means, do string) rewrite.Reply {
 	return r
 }
 
-// Why implements rewrite.Login.
+// Why explains r if r is the refusal that the session has returned last. It implements
+// rewrite.Login.
 func (s *session) Why(r rewrite.Reply) (means, do string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,8 +57,9 @@ func (s *session) Why(r rewrite.Reply) (means, do string) {
 	return s.last.Means, s.last.Do
 }
 
-// Begin implements rewrite.Login. A session that is refused does not count for the
-// account's limit.
+// Begin waits for room among the sessions of the account and for a token if the account
+// needs one, and chooses the strongest mechanism in offered. A session that is refused
+// does not count for the account's limit. Begin implements rewrite.Login.
 func (s *session) Begin(ctx context.Context, offered []string) (rewrite.Exchange, rewrite.Reply) {
 	refusal := s.begin(ctx, offered)
 	if refusal.Code != 0 {
@@ -172,6 +174,9 @@ func (s *session) withoutToken(err error) rewrite.Reply {
 	return s.refuses(a.forGood("the token endpoint refuses this account"), means, e.Advice)
 }
 
+// Ended evaluates r, the server's reply to the login, and returns the reply for the
+// client. After a permanent refusal by the server, all logins of the account are
+// refused for 30 seconds without asking the server, unless another token may help.
 // Ended implements rewrite.Login.
 func (s *session) Ended(r rewrite.Reply, err error) rewrite.Reply {
 	s.proves("")
@@ -221,7 +226,9 @@ func (s *session) ended(r rewrite.Reply, err error) (refusal rewrite.Reply) {
 	return s.refuses(refusal, m.Means, m.Do)
 }
 
-// Admit implements rewrite.Login.
+// Admit waits until the account's limit of messages a minute permits one more. If that
+// would take longer than the account's Wait, Admit returns 451 at once. It implements
+// rewrite.Login.
 func (s *session) Admit(ctx context.Context) rewrite.Reply {
 	a := s.account
 	if a.minute == nil || a.minute.pass(ctx, a.Now, a.Wait) == nil {
@@ -232,8 +239,10 @@ func (s *session) Admit(ctx context.Context) rewrite.Reply {
 		"the account has sent as many messages in a minute as it may", "raise messages_per_minute of the account, if the provider allows more, or its wait")
 }
 
-// Sender implements rewrite.Login. It never replaces the empty sender of a bounce: a
-// bounce with a sender could cause another bounce.
+// Sender returns the sender that the entry wants in place of address, or refuses
+// address if the entry does not allow it. It never replaces the empty sender of a
+// bounce: a bounce with a sender could cause another bounce. It implements
+// rewrite.Login.
 func (s *session) Sender(address string) (instead string, refusal rewrite.Reply) {
 	switch e := s.entry; {
 	case address == "":
@@ -262,8 +271,9 @@ func fits(allowed, address string) bool {
 	return len(allowed) == len(address) && strings.EqualFold(allowed, address)
 }
 
-// Close implements rewrite.Login. If the server has not answered a login, for example
-// because the connection was lost, the login counts as failed.
+// Close ends the session's use of the account. If the server has not answered a login,
+// for example because the connection was lost, the login counts as failed. Close
+// implements rewrite.Login.
 func (s *session) Close() {
 	s.mu.Lock()
 	before, unanswered := s.closed, s.proving
