@@ -18,12 +18,12 @@ var (
 	// says nothing about the password.
 	ErrWeak = errors.New("the client answers with NTLMv1, and only NTLMv2 is accepted")
 
-	// ErrChanged means that the integrity code of the messages is wrong: somebody in
-	// between has changed a message.
+	// ErrChanged means that the client's answer is right, and the integrity code in it
+	// is wrong: somebody in between has changed a message.
 	ErrChanged = errors.New("the integrity code of the ntlm messages is wrong")
 )
 
-// An Answer is a client's answer to a challenge.
+// An Answer is a client's answer to the challenge of an [Exchange].
 type Answer struct {
 	user, domain string
 	lm, nt       []byte // responses
@@ -44,9 +44,10 @@ const (
 	blobOctets     = 28 // of NTLMv2_CLIENT_CHALLENGE without attributes
 )
 
-// Authenticate parses message, the client's AUTHENTICATE_MESSAGE, and returns the answer
-// in it, unchecked: see [Answer.Check]. A second call is an error, because a challenge
-// accepts one answer. The error wraps [ErrMalformed].
+// Authenticate parses message, the client's AUTHENTICATE_MESSAGE, and returns the
+// answer in it. [Answer.Check] checks the answer; Authenticate does not. A second call
+// is an error, even if the first one failed, because a challenge accepts one answer.
+// The error wraps [ErrMalformed].
 func (x *Exchange) Authenticate(message []byte) (*Answer, error) {
 	if x.answered {
 		return nil, fmt.Errorf("%w: a second answer to one challenge", ErrMalformed)
@@ -112,8 +113,8 @@ func (a *Answer) name(octets []byte) (string, error) {
 }
 
 // Names returns the names by which the configuration may know the user, the likeliest
-// first: the name as sent, user@domain, DOMAIN\user, and the name without a domain. There
-// is at least one.
+// first: the name as sent; if the client sent a domain, user@domain and DOMAIN\user;
+// and if the name as sent has a domain, the name without that. There is at least one.
 func (a *Answer) Names() []string {
 	names := []string{a.user}
 	if a.domain != "" {
@@ -128,17 +129,17 @@ func (a *Answer) Names() []string {
 	return names
 }
 
-// V2 reports whether the answer is NTLMv2 or LMv2, which are not weak. If it is false, the
-// answer is NTLMv1 or is not valid.
+// V2 reports whether the answer has the form of NTLMv2 or LMv2, which are not weak. If
+// it is false, the answer is NTLMv1 or is not valid.
 func (a *Answer) V2() bool {
 	return len(a.nt) > responseOctets || len(a.nt) == 0 && len(a.lm) == responseOctets
 }
 
 // Check returns nil if the answer was made with password, and otherwise [ErrWrong]. If
-// the password is right but a message of the exchange was changed on its way, the error
-// is or wraps [ErrChanged]. If the answer is NTLMv1 and v1 is false, Check returns
-// [ErrWeak] and ignores the password. Check never accepts LM alone. Its running time
-// does not depend on the password.
+// the password is right, but the answer has an integrity code that does not fit the
+// messages, the error is or wraps [ErrChanged]. If the answer is NTLMv1 and v1 is
+// false, Check returns [ErrWeak] and ignores the password. Check never accepts LM
+// alone. Its running time does not tell how much of a wrong answer was right.
 func (a *Answer) Check(password string, v1 bool) error {
 	key := ntowf1(password)
 	if len(a.nt) == responseOctets {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// An Exchange is one login. Its challenge is random and accepts one answer, so that a
-// replayed answer of another exchange fails.
+// An Exchange is one login of a client. Its challenge is random and accepts one answer,
+// so an answer that was recorded in another exchange fails.
 type Exchange struct {
 	negotiate []byte // the client's first message
 	message   []byte // our challenge message

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// ErrMalformed means that octets are not an NTLM message, or that a field points outside
-// of it.
+// ErrMalformed means that octets are not the NTLM message that is due, or that a field
+// of the message is not valid, for example because it points outside of the message.
 var ErrMalformed = errors.New("malformed ntlm message")
 
 // checkHeader checks the signature and the type at the beginning of a message.
