@@ -30,11 +30,11 @@ func tokenOrder() []string    { return []string{XOAuth2, OAuthBearer} }
 func ClientMechanisms() []string { return append(passwordOrder(), tokenOrder()...) }
 
 // Strongest returns a client that logs in as identity by the strongest possible
-// mechanism. The mechanism must be among offered, the words after AUTH in the reply to
-// EHLO. If allowed is not nil, it must also be among allowed. It must be for passwords
-// if identity has a password, and otherwise for tokens. Case is ignored. If there is no
-// such mechanism, the error wraps [ErrMechanism] and says which mechanisms are offered
-// and which would be allowed. Other errors are those of [NewClient].
+// mechanism. If identity has a password, that is one for passwords, and otherwise one
+// for tokens. The mechanism is among offered, the words after AUTH in the reply to
+// EHLO. If allowed is not nil, it is also among allowed. Case is ignored. If there is
+// no such mechanism, the error wraps [ErrMechanism] and says which mechanisms are
+// offered and which would be allowed. Other errors are those of [NewClient].
 func Strongest(offered, allowed []string, identity Identity) (Client, error) {
 	order := passwordOrder()
 	if !identity.Token.Zero() {
@@ -123,9 +123,9 @@ func Accept(c Client) error {
 	return nil
 }
 
-// Explanation returns why the server refused, in words that are safe to log. It returns
-// "" if the server gave no reason in the exchange of c. Only XOAUTH2 and OAUTHBEARER
-// have a place for one.
+// Explanation returns why the server of c refused, in words that are safe to log. Only
+// with XOAUTH2 and OAUTHBEARER does a server say why: in a challenge before it refuses.
+// Explanation returns "" for other mechanisms, and if there was no such challenge.
 func Explanation(c Client) string {
 	if e, ok := c.(interface{ explanation() string }); ok {
 		return e.explanation()

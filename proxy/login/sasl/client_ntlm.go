@@ -17,8 +17,8 @@ type ntlmClient struct {
 
 func (c *ntlmClient) Name() string { return NTLM }
 
-// Start returns an initial response: Exchange, Exim, Cyrus and Dovecot accept it on the
-// AUTH line.
+// Start returns the NEGOTIATE_MESSAGE. It may be sent on the AUTH line: Exchange, Exim,
+// Cyrus and Dovecot accept it there.
 func (c *ntlmClient) Start() ([]byte, error) { return ntlmssp.NewNegotiateMessage("", "") }
 
 func (c *ntlmClient) Next(challenge []byte) (response []byte, err error) {

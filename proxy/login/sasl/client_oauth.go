@@ -39,8 +39,9 @@ func (c *oauthClient) Start() ([]byte, error) {
 // saslname escapes a name in the header of GS2 (RFC 5801, section 4).
 var saslname = strings.NewReplacer("=", "=3D", ",", "=2C")
 
-// Next answers the error that a server sends before it refuses: with an empty response in
-// XOAUTH2, and with 0x01 in OAUTHBEARER (RFC 7628, section 3.2.3). The refusal follows.
+// Next answers the only challenge that there can be: the error that a server sends
+// before it refuses. The answer is empty in XOAUTH2, and 0x01 in OAUTHBEARER (RFC 7628,
+// section 3.2.3).
 func (c *oauthClient) Next(challenge []byte) ([]byte, error) {
 	if c.refused {
 		return nil, errTooMany(c.name)

@@ -35,7 +35,7 @@ type loginClient struct {
 
 func (c *loginClient) Name() string { return Login }
 
-// Start returns no initial response, because servers disagree on its meaning.
+// Start returns nil, for no initial response: servers disagree on the meaning of one.
 func (c *loginClient) Start() ([]byte, error) { return nil, nil }
 
 func (c *loginClient) Next(challenge []byte) ([]byte, error) {

@@ -26,26 +26,28 @@ const (
 // concurrent use. Before relying on the server's positive reply, the caller must call
 // [Accept].
 type Client interface {
-	// Name returns the mechanism, as in the AUTH command.
+	// Name returns the name of the mechanism, in upper case.
 	Name() string
 
 	// Start returns the initial response, or nil if the server speaks first. The caller
 	// may send it in the AUTH command or after the first 334, whose text then has no
-	// meaning (RFC 4954, section 4). Start must be called once.
+	// meaning (RFC 4954, section 4). Start must be called once, before Next.
 	Start() (initial []byte, err error)
 
-	// Next answers a challenge, the content of a 334. An empty response is not nil. After
-	// an error the caller must cancel the exchange with "*".
+	// Next returns the response to a challenge, which is the decoded text of a 334. An
+	// empty response is not nil. After an error the caller must cancel the exchange
+	// with "*".
 	Next(challenge []byte) (response []byte, err error)
 }
 
 // A Server verifies the identity of a client, in one exchange. It is not safe for
 // concurrent use.
 type Server interface {
-	// Next takes response, the client's next message. On the first call, nil means that
-	// the AUTH command had no initial response. If done is true, the client has logged
-	// in. Otherwise challenge is the content of the next 334. An empty challenge must
-	// be sent as "334 " with the blank: msmtp, gsasl and swaks fail without it.
+	// Next takes response, the client's next message, decoded. On the first call, nil
+	// means that the AUTH command had no initial response. If done is true, the client
+	// has logged in. Otherwise challenge is what the next 334 must say, not yet
+	// encoded. An empty challenge must be sent as "334 " with the blank: msmtp, gsasl
+	// and swaks fail without it.
 	//
 	// The error is or wraps [ErrRefused] or [ErrMalformed]. It ends the exchange: every
 	// later call returns an error.
@@ -57,13 +59,14 @@ type Server interface {
 }
 
 var (
-	// ErrRefused means that the user is unknown or the proof is wrong. The reply to the
-	// client is 535 5.7.8. An error that wraps it says why, for the log; the client
-	// must not be told.
+	// ErrRefused means that the client may not log in: the user is unknown, the proof
+	// is wrong or too weak, or the client asks to act as another user. The reply to the
+	// client is 535 5.7.8. An error that wraps ErrRefused says why, for the log; the
+	// client must not be told.
 	ErrRefused = errors.New("authentication refused")
 
-	// ErrMalformed means that a message does not belong to the mechanism. The reply to
-	// the client is 501 5.5.2.
+	// ErrMalformed means that a message of the client is not one that the mechanism
+	// allows at this point. The reply to the client is 501 5.5.2.
 	ErrMalformed = errors.New("malformed authentication message")
 
 	// ErrMechanism means that the mechanism is unknown, or that [Strongest] has found

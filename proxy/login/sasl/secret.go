@@ -64,14 +64,16 @@ func newSecret(h *held) Secret {
 // Zero reports whether s is the zero Secret.
 func (s Secret) Zero() bool { return s.held == nil }
 
-// Clear reports whether the secret is known in clear. If only its hash is known,
-// servers of PLAIN and LOGIN can check it, and no [Client] can use it.
+// Clear reports whether the content of s is known in clear. It is false for a hash,
+// which servers of PLAIN and LOGIN can check and no [Client] can use, and for the zero
+// Secret.
 func (s Secret) Clear() bool { return s.held != nil && s.held().text != "" }
 
 // errNotClear is the error of a client whose secret is a hash or zero.
 var errNotClear = errors.New("the password or token is not known in clear")
 
-// Equal reports whether s and other have the same kind and content.
+// Equal reports whether s and other are the same password or token in clear, the same
+// hash, or both zero.
 func (s Secret) Equal(other Secret) bool {
 	if s.Zero() || other.Zero() {
 		return s.Zero() == other.Zero()
@@ -124,8 +126,8 @@ func (s Secret) String() string { return hidden }
 
 func (s Secret) GoString() string { return "sasl.Secret(" + hidden + ")" }
 
-// Format writes a placeholder instead of the secret, also for the verbs that do not use
-// String.
+// Format writes a placeholder instead of the secret, for every verb. Without it, verbs
+// such as %d would not use String.
 func (s Secret) Format(f fmt.State, verb rune) { io.WriteString(f, hidden) }
 
 func (s Secret) LogValue() slog.Value { return slog.StringValue(hidden) }

@@ -17,19 +17,19 @@ type User struct {
 	Name   string
 	Secret Secret
 
-	// NTLMv1 also accepts answers of NTLMv1, which are weak. Exchange 5.0 and 5.5, msmtp,
-	// mutt, swaks and Exim send no others.
+	// If NTLMv1 is true, the user may also log in with NTLMv1, which is weak. By NTLM,
+	// Exchange 5.0 and 5.5, msmtp, mutt, swaks and Exim can log in only so.
 	NTLMv1 bool
 }
 
 // A Lookup finds the user with the given name, if that user may log in. Otherwise it
-// returns false, and a User whose secret takes as long to check as a real one; [Users]
-// makes such a Lookup. It must be safe for concurrent use.
+// returns false, and a User whose secret takes as long to check as that of a real user.
+// [Users] makes such a Lookup. A Lookup must be safe for concurrent use.
 type Lookup func(name string) (User, bool)
 
 // Users returns a Lookup that finds the users in list by name. It ignores the case of
 // names, because old NTLM clients send them in upper case. It is an error if list is
-// empty, if a name is empty or has a control character, if two names differ only in
+// empty, if a name is empty or has NUL, 0x01, CR or LF, if two names differ only in
 // case, or if a user has no secret.
 //
 // For an unknown name, the Lookup returns a random secret. It is in clear or hashed, as

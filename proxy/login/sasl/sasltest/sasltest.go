@@ -10,9 +10,9 @@ import (
 	"smtpshim/proxy/login/sasl"
 )
 
-// A Provider checks tokens.
+// A Provider imitates a mail provider whose users log in with access tokens.
 type Provider struct {
-	Tokens map[string]string // access tokens by user
+	Tokens map[string]string // the access token of each user
 
 	// Refusal is the JSON that a refused client gets in a 334 before the 535, as from
 	// Google and as RFC 7628 requires; "": it gets the 535 at once, as from Microsoft.
