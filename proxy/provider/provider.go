@@ -107,8 +107,8 @@ func Explain(code int, text string) (m Meaning, ok bool) {
 	return Generally(code, text)
 }
 
-// Generally does what Explain does, with refusals that mean the same at every server
-// alone. These are three of RFC 4954: a login is required, has failed, or needs a
+// Generally is like Explain, but knows only refusals that mean the same at every
+// server. These are three of RFC 4954: a login is required, has failed, or needs a
 // stronger mechanism. ok is false for any other.
 func Generally(code int, text string) (m Meaning, ok bool) { return find(general, code, text) }
 
