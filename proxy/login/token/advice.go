@@ -35,10 +35,11 @@ var byNumber = map[string]string{
 	"50057":   "the user's account is disabled: enable it",
 }
 
-// Explain returns the meaning of text, an error text of a token endpoint, and what to do
-// about it. It looks in text for Microsoft's error numbers, such as AADSTS7000222, and
-// for invalid_client and invalid_grant (RFC 6749, 5.2). Both results are "" if it knows
-// none of what it finds. In do, the word NAME stands for the account's name.
+// Explain returns the meaning of text, an error text of a token endpoint, and what to
+// do about it. It looks in text for Microsoft's error numbers, such as AADSTS7000222,
+// and for the codes invalid_client and invalid_grant (RFC 6749, 5.2). Both results are
+// "" if it finds none that it knows. In do, the word NAME stands for the account's
+// name.
 func Explain(text string) (means, do string) {
 	for _, m := range aadsts.FindAllStringSubmatch(text, -1) {
 		if known := byNumber[m[1]]; known != "" {

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Check returns an error that says what is wrong with the settings, or nil. It reads
-// the files that they name, once the settings themselves are right. Unlike [New], it
-// does not create StateDir.
+// Check returns an error that says what is wrong with the settings, or nil. If the
+// settings themselves are right, it also reads the files that they name, other than the
+// stored refresh token. Unlike [New], it does not create StateDir.
 func (s Settings) Check() error {
 	_, err := s.source()
 	return err
@@ -48,8 +48,8 @@ func (s *Source) readable() error {
 }
 
 // CertificateEnds returns when ClientCertificate expires, or the zero time if there is
-// none. No other credential shows its end in its file. It is an error if the
-// certificate cannot be read.
+// none. It is an error if the certificate cannot be read. The files of other
+// credentials do not say when they expire.
 func (s Settings) CertificateEnds() (time.Time, error) {
 	if s.ClientCertificate == "" {
 		return time.Time{}, nil
@@ -61,8 +61,9 @@ func (s Settings) CertificateEnds() (time.Time, error) {
 	return leaf.NotAfter, nil
 }
 
-// Stored returns nil if [Login] has stored a refresh token for these settings, and
-// otherwise an error. It does not check whether the endpoint still accepts the token.
+// Stored returns nil if StateDir has a refresh token that [Login] has stored for the
+// client ID and the token endpoint of these settings, and otherwise an error. It does
+// not ask the endpoint whether the token is still good.
 func (s Settings) Stored() error {
 	s, err := s.filled()
 	if err != nil {

@@ -22,12 +22,12 @@ import (
 type Kind uint8
 
 const (
-	Unreachable   Kind = iota // the endpoint did not reply: dial, TLS, timeout
-	Unavailable               // the endpoint replied with a temporary error: 5xx, 429
+	Unreachable   Kind = iota // no reply of the endpoint in time: dial, TLS, timeout
+	Unavailable               // the endpoint has a temporary error, such as 5xx or 429
 	InvalidClient             // the endpoint does not accept the application's ID, secret or certificate
-	InvalidGrant              // the endpoint does not accept the refresh token or assertion, or there is none
+	InvalidGrant              // the refresh token, assertion or login is not accepted, or there is none
 	Rejected                  // the endpoint refused for another reason, or sent no token
-	Local                     // a file or program of this machine failed
+	Local                     // a file or a program on this machine failed
 	Closed                    // the Source is closed
 )
 
@@ -40,7 +40,8 @@ func (k Kind) String() string { return kinds[k] }
 var meanings = []string{"token endpoint does not reply", "token endpoint is unavailable", "client is not accepted",
 	"grant is not accepted", "token endpoint gives none", "local failure", "source is closed"}
 
-// Means returns a phrase that describes the kind for people.
+// Means returns a phrase that describes the kind for people, such as "token endpoint
+// does not reply".
 func (k Kind) Means() string { return meanings[k] }
 
 // An Error says why there is no token for an account. It contains no secret: of the
@@ -49,12 +50,12 @@ func (k Kind) Means() string { return meanings[k] }
 type Error struct {
 	Account     string
 	Kind        Kind
-	Status      int           // of the HTTP reply; 0: none
-	Code        string        // the "error" in the reply, if it is a registered code
-	AADSTS      string        // Microsoft's error number, digits only
+	Status      int           // HTTP status of the endpoint's error reply; 0: there was none
+	Code        string        // "error" of that reply, if it is a registered code
+	AADSTS      string        // Microsoft's error number, digits only; "": none
 	Description string        // the endpoint's description, shortened and without secrets
-	RetryAfter  time.Duration // the wait that the endpoint asked for; 0: none
-	Advice      string        // what to do about it
+	RetryAfter  time.Duration // the wait that the endpoint asks for, if Unavailable; 0: none
+	Advice      string        // what to do about it; "": not known
 	Err         error         // the underlying error; may be nil
 }
 

@@ -13,12 +13,12 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// A Prompt is what somebody must do for an account to log in: open URL in a browser on
-// any device, and enter Code there.
+// A Prompt tells the person who logs in for an account what to do: open URL in a
+// browser on any device, and enter Code there.
 type Prompt struct {
 	URL      string
 	Code     string    // short enough to type; it may be displayed
-	Complete string    // URL including the code; "": there is none
+	Complete string    // URL that includes Code, to open instead; "": there is none
 	Until    time.Time // when the code expires
 }
 
@@ -27,11 +27,11 @@ type Prompt struct {
 const unknownCode = 15 * time.Minute
 
 // Login obtains a refresh token for settings with a device code (RFC 8628) and stores
-// it in StateDir, where a running [Source] finds it within seconds. It calls prompt
-// once, with what to show to the person who logs in. It then waits until that person
-// has logged in or refused, the code has expired, or ctx is done. It returns nil if the
-// token is stored. An error is of type [*Error], unless settings are wrong or prompt
-// has returned it.
+// it in StateDir. A running [Source] that lacks a token finds it there within seconds.
+// Login calls prompt once it has a code, with what to show to the person who logs in.
+// It then waits until that person has logged in or refused, the code has expired, or
+// ctx is done. It returns nil if the token is stored. An error is of type [*Error],
+// unless settings are wrong or prompt has returned it. Login ignores settings.Flow.
 func Login(ctx context.Context, settings Settings, prompt func(Prompt) error) error {
 	settings.Flow = RefreshToken
 	s, err := New(settings)

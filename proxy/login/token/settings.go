@@ -28,19 +28,22 @@ const (
 
 var flows = []Flow{ClientCredentials, RefreshToken, ServiceAccount, Command}
 
-// Settings say how to obtain the tokens of one account. Files are read again for each
-// request, so that a replaced secret is used without a restart.
+// Settings say how to obtain the tokens of one account. The files of secrets, keys and
+// certificates are read again for each request, so that a replaced one is used without
+// a restart. CA is read only once.
 type Settings struct {
 	Account string // the account's name, in errors and in file names in StateDir
 
-	// Provider is "microsoft", "google" or "". The first two set TokenURL, DeviceURL
-	// and Scopes if these are empty.
+	// Provider is "microsoft", "google" or "", which stands for any other. With the
+	// first two, TokenURL, DeviceURL and Scopes have the provider's values if they are
+	// empty.
 	Provider string
 	Flow     Flow
 	Tenant   string // for Microsoft: the directory's ID or domain
 
 	// TokenURL is the token endpoint. It must be https, or http to a loopback address.
-	// For ServiceAccount, "" means Google's.
+	// It may be "" with a Provider, with the flow ServiceAccount, which then uses
+	// Google's, and with the flow Command, which uses none.
 	TokenURL  string
 	DeviceURL string // the endpoint for device codes (RFC 8628), for Login
 	Scopes    []string
@@ -54,11 +57,11 @@ type Settings struct {
 	ClientCertificate string
 	ClientKey         string
 
-	KeyFile string // ServiceAccount: the JSON key file
-	Subject string // ServiceAccount: the user to act for (domain-wide delegation); "": the service account itself
+	KeyFile string // flow ServiceAccount: the JSON key file
+	Subject string // flow ServiceAccount: the user to act for (domain-wide delegation); "": the service account itself
 
-	Command        []string      // Command: the program and its arguments, run without a shell
-	CommandTimeout time.Duration // 0: DefaultTimeout
+	Command        []string      // flow Command: the program and its arguments, run without a shell
+	CommandTimeout time.Duration // limit of one run; 0: DefaultTimeout
 
 	// StateDir is the directory in which RefreshToken keeps its token, in the file
 	// Account + ".token".
@@ -66,7 +69,7 @@ type Settings struct {
 
 	ProxyURL string        // an HTTP or SOCKS5 proxy for requests; "": none, whatever the environment says
 	CA       string        // PEM file of the authorities for TokenURL and DeviceURL; "": the system's
-	Timeout  time.Duration // of a request, from the dial to the end of the reply; 0: DefaultTimeout
+	Timeout  time.Duration // limit of one request, from dial to end of reply; 0: DefaultTimeout
 	// HTTP makes the requests if it is not nil. ProxyURL and CA are then ignored.
 	HTTP http.RoundTripper
 
@@ -74,17 +77,18 @@ type Settings struct {
 	Observer Observer     // nil: none
 }
 
-// An Observer is told the results of requests. Its methods may be called from any
+// An Observer is told the results of a [Source]. Its methods may be called from any
 // goroutine and must return at once.
 type Observer interface {
-	// TokenRequest is called after each attempt to obtain a token. outcome is TokenOK
-	// or the name of the error's [Kind].
+	// TokenRequest is called after each attempt to obtain a token, unless the Source
+	// was closed meanwhile. outcome is TokenOK or the name of the error's [Kind].
 	TokenRequest(account string, outcome vocabulary.TokenOutcome)
 	// TokenExpires is called for each new token. at is when it expires.
 	TokenExpires(account string, at time.Time)
 }
 
-// DefaultTimeout is used if Settings.Timeout or Settings.CommandTimeout is 0.
+// DefaultTimeout is the limit of a request or of a run of a program, if
+// Settings.Timeout or Settings.CommandTimeout is 0.
 const DefaultTimeout = 30 * time.Second
 
 const (

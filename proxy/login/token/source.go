@@ -97,11 +97,11 @@ func New(settings Settings) (*Source, error) {
 	return s, nil
 }
 
-// Token returns a token that a server should accept. If the source has one, Token
-// returns it at once. If a request has failed a short while ago, Token returns its
-// error at once. Otherwise Token waits for the request in progress, or begins one. If
-// ctx ends first, Token returns an error, and the request goes on. The error is an
-// [*Error].
+// Token returns the token of the source at once if the source has a valid one.
+// Otherwise it waits for a request: for the one in progress, or for a new one. But if
+// the last request has failed and the next is not due yet, Token returns the error of
+// the last request at once. If ctx ends first, Token returns an error, and the request
+// goes on. The error is an [*Error].
 func (s *Source) Token(ctx context.Context) (Token, error) {
 	s.mu.Lock()
 	now := time.Now()
@@ -137,9 +137,8 @@ func (s *Source) Token(ctx context.Context) (Token, error) {
 	}
 }
 
-// Prefetch begins a request for a token and does not wait for the result. It does
-// nothing if the source has a token, is requesting one, or is closed, or if its last
-// request failed.
+// Prefetch begins the first request for a token and does not wait for the result. It
+// does nothing if a request was made before, or if the source is closed.
 func (s *Source) Prefetch() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,14 +147,18 @@ func (s *Source) Prefetch() {
 	}
 }
 
-// Refused tells the source that a server has refused t. It returns true if the source
-// has another token or is requesting one. If t is the current token, the source drops
-// it and requests another, except in two cases. Refused then returns false:
+// Refused tells the source that a server has refused t, and reports whether another
+// token may help: the source has another one or is requesting one. If t is the current
+// token, the source drops it and requests another, except in two cases, in which
+// Refused returns false:
 //
-//   - The source has dropped another token shortly before. The cause is then not the
-//     token but the account's permissions. A server that refuses everything must not
-//     cause a stream of requests.
+//   - The source has dropped another token shortly before: within a minute, and after
+//     repeated refusals within up to an hour. The cause is then not the token but the
+//     account's permissions. A server that refuses everything must not cause a stream
+//     of requests.
 //   - The last request failed, and it is too early for the next.
+//
+// If the source is closed, Refused returns false.
 func (s *Source) Refused(t Token) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,14 +185,15 @@ func (s *Source) Refused(t Token) bool {
 	return true
 }
 
-// A State is the state of a source at one moment.
+// A State says which token a [Source] has at one moment, and whether its last request
+// failed.
 type State struct {
 	Expires time.Time // end of the present token; zero: there is none
 	Failure *Error    // error of the last request; nil: it succeeded or there was none
-	Retry   time.Time // when the next request is due after Failure
+	Retry   time.Time // when the next request after Failure is due
 }
 
-// State returns the state of the source now.
+// State returns what the source has now, without a request.
 func (s *Source) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()

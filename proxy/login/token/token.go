@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A Token is an access token (RFC 6750). The zero Token is none. Printing a Token in any
-// way hides the content.
+// A Token is an access token (RFC 6750). The zero Token is no token. Every way of
+// printing a Token hides its content.
 type Token struct {
 	// value is a pointer because fmt prints the fields of a Token in an unexported field
 	// of another struct, but only the address of a pointer.
@@ -44,8 +44,8 @@ func (t Token) String() string       { return hidden }
 func (t Token) GoString() string     { return hidden }
 func (t Token) LogValue() slog.Value { return slog.StringValue(hidden) }
 
-// Format implements [fmt.Formatter]: without it, verbs such as %d would print the
-// fields.
+// Format writes a placeholder instead of the token, for every verb. It implements
+// [fmt.Formatter]: without it, verbs such as %d would print the fields.
 func (t Token) Format(f fmt.State, _ rune) { fmt.Fprint(f, hidden) }
 
 // A secret is a password, refresh token or the like. Printing it in any way hides the
