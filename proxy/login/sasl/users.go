@@ -17,8 +17,9 @@ type User struct {
 	Name   string
 	Secret Secret
 
-	// If NTLMv1 is true, the user may also log in with NTLMv1, which is weak. By NTLM,
-	// Exchange 5.0 and 5.5, msmtp, mutt, swaks and Exim can log in only so.
+	// If NTLMv1 is true, the user may also log in with NTLMv1, which is weak. Exchange
+	// 5.0 and 5.5, msmtp, mutt, swaks and Exim use nothing better with the mechanism
+	// NTLM.
 	NTLMv1 bool
 }
 
