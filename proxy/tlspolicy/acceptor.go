@@ -20,16 +20,18 @@ type ClientLeg struct {
 	Store *Store // our certificates
 
 	// ClientRoots are the authorities that sign clients' certificates. If it is nil,
-	// clients are not asked for a certificate. Otherwise a certificate that a client
-	// shows must be valid. If RequireCertificate is true, clients that show none are
-	// refused. On a public port ClientRoots should be nil: servers that deliver there
-	// show certificates from other authorities.
+	// clients are not asked for a certificate. Otherwise they are asked, and a
+	// certificate that a client shows must be valid. If RequireCertificate is true,
+	// which needs ClientRoots, clients that show none are refused. On a public port
+	// ClientRoots should be nil: servers that deliver there show certificates from
+	// other authorities.
 	ClientRoots        *Roots
 	RequireCertificate bool
 }
 
-// An Acceptor is our side of TLS with clients. Two acceptors share nothing: a session
-// ticket of one is not valid for another. It is safe for concurrent use.
+// An Acceptor performs TLS with clients and decides what each may use. An Acceptor is
+// safe for concurrent use. Two Acceptors share nothing: a session ticket of one is not
+// valid for another.
 type Acceptor struct {
 	leg ClientLeg
 
@@ -60,8 +62,9 @@ func NewAcceptor(leg ClientLeg) (*Acceptor, error) {
 }
 
 // Config returns the TLS configuration for clients at the address client, with the
-// allowances in force now. It is shared by all callers for which the same weaknesses are
-// allowed, and holds their keys for session tickets, so they must not change or clone it.
+// allowances in force now. All clients with which the same weaknesses are allowed have
+// one configuration, with its keys for session tickets. Callers must not change or
+// clone it.
 func (a *Acceptor) Config(client netip.Addr) *tls.Config {
 	active := a.leg.active(client, time.Now())
 	a.mu.Lock()
@@ -156,16 +159,17 @@ type offer struct {
 
 type offerKey struct{}
 
-// Stale reports whether Refresh would look at the certificate files now: see
-// [Store.Stale].
+// Stale reports whether Refresh would look at the certificate files now: the last look
+// was at least five seconds ago, and no look is in progress.
 func (a *Acceptor) Stale() bool { return a.leg.Store.Stale() }
 
-// Refresh reads certificate files that have changed: see [Store.Refresh].
+// Refresh does what [Store.Refresh] does, with our certificates: if Stale is true, it
+// looks at their files and uses those that have changed.
 func (a *Acceptor) Refresh() { a.leg.Store.Refresh() }
 
-// Handshake performs the TLS handshake on conn as the server, with the configuration for
-// the address client, and returns the TLS connection. The error is an [*Error], for
-// [Explain]; conn is then unusable. ctx limits only the handshake.
+// Handshake performs the TLS handshake on conn as the server, with the configuration
+// for the address client, and returns the TLS connection. Any error is an [*Error],
+// which says why, and conn is then unusable. ctx limits only the handshake.
 func (a *Acceptor) Handshake(ctx context.Context, conn net.Conn, client netip.Addr) (*tls.Conn, error) {
 	var o offer
 	secure := tls.Server(conn, a.Config(client))
@@ -291,8 +295,9 @@ func (a *Acceptor) advice(t terms, o offer, client netip.Addr, now time.Time) st
 }
 
 // Warnings returns what an administrator should know at the time now, one text for each
-// item: allowances that end soon or have ended, and certificates and authorities near
-// their end.
+// item: allowances that end within 30 days or have ended; what [Store.Warnings] returns
+// about our certificates; and authorities of clients whose certificates expire within
+// 30 days, have expired or have a short key.
 func (a *Acceptor) Warnings(now time.Time) []string {
 	return slices.Concat(a.leg.warnings(now), a.leg.Store.Warnings(now), a.leg.ClientRoots.warnings(now))
 }

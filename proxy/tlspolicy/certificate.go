@@ -42,9 +42,9 @@ func (p Pin) String() string {
 
 func fingerprint(cert *x509.Certificate) Pin { return sha256.Sum256(cert.Raw) }
 
-// An Info is the content of a certificate, for administrators.
+// An Info is what administrators want to know of a certificate.
 type Info struct {
-	Source      string   // the file that it is from
+	Source      string   // the file that it is from; "": it is from a peer
 	Names       []string // host names and addresses that it is for
 	Subject     string
 	Issuer      string
@@ -52,7 +52,7 @@ type Info struct {
 	NotBefore   time.Time
 	NotAfter    time.Time
 	Key         string // type and bits: "RSA 2048", "ECDSA 256", "Ed25519"
-	SelfSigned  bool
+	SelfSigned  bool   // it names itself as its issuer
 }
 
 // DaysLeft returns the number of whole days from now to the end of the certificate. It is
@@ -161,6 +161,6 @@ func describe(cert *x509.Certificate) string {
 		cert.NotBefore.Format(time.DateOnly), cert.NotAfter.Format(time.DateOnly), fingerprint(cert))
 }
 
-// Inspect returns the content of cert, a certificate that a peer has shown. Its Source is
-// empty.
+// Inspect returns the Info of cert, a certificate that a peer has shown. Its Source is
+// "".
 func Inspect(cert *x509.Certificate) Info { return info(cert, "") }

@@ -34,17 +34,19 @@ type ServerLeg struct {
 
 	KeyExchange KeyExchange
 
-	// ServerName is the name to send in the ClientHello (SNI), which the server's
-	// certificate must have. If it is "", it is the name given to Config or Handshake.
+	// ServerName is the name of the server. We send it in the ClientHello (SNI), and
+	// the server's certificate must have it if Verification is Verified and there are
+	// no Pins. If ServerName is "", it is the name given to Config or Handshake.
 	ServerName string
-	Roots      *Roots // nil: the system's
-	// Pins are the fingerprints of the certificates that the server may have. With
-	// pins, authority, name and dates of the certificate do not matter. nil: no pins.
+	Roots      *Roots // authorities for servers' certificates; nil: the system's
+	// Pins, if not nil, are the fingerprints of the certificates that the server may
+	// have. Authority, name and dates of the certificate then do not matter.
 	Pins  []Pin
 	Store *Store // our certificates, for servers that ask for one; nil: none
 }
 
-// A Dialer is our side of TLS with servers. It is safe for concurrent use.
+// A Dialer performs TLS with servers and decides what each may use. It is safe for
+// concurrent use.
 type Dialer struct {
 	leg ServerLeg
 
@@ -116,9 +118,9 @@ func (p Protocol) opportunistic() Protocol {
 	return p
 }
 
-// Config returns the TLS configuration for server, a name or address without a port, with
-// the allowances in force now. It is shared by all callers that ask for the same server,
-// and holds their session cache, so they must not change or clone it.
+// Config returns the TLS configuration for server, a name or address without a port,
+// with the allowances in force now. All connections to one server have one
+// configuration, with its cache of sessions. Callers must not change or clone it.
 func (d *Dialer) Config(server string) *tls.Config { return d.configFor(server, false) }
 
 // configFor is Config; with classic it offers no ML-KEM.
@@ -162,26 +164,30 @@ func (d *Dialer) config(to toServer) *tls.Config {
 	return c
 }
 
-// Stale reports whether Refresh would look at the files of our certificates now: see
-// [Store.Stale]. It is false if the dialer has no certificates.
+// Stale reports whether Refresh would look at the files of our certificates now: the
+// last look was at least five seconds ago, and no look is in progress. It is false if
+// the dialer has no certificates.
 func (d *Dialer) Stale() bool { return d.leg.Store != nil && d.leg.Store.Stale() }
 
-// Refresh reads files of our certificates that have changed: see [Store.Refresh].
+// Refresh does what [Store.Refresh] does, with our certificates, if the dialer has any:
+// if Stale is true, it looks at their files and uses those that have changed.
 func (d *Dialer) Refresh() {
 	if d.leg.Store != nil {
 		d.leg.Store.Refresh()
 	}
 }
 
-// Handshake performs the TLS handshake on conn as the client, with the configuration for
-// server, a name or address without a port. It returns the TLS connection. The error is an
-// [*Error], for [Explain]; conn is then unusable. ctx limits only the handshake.
+// Handshake performs the TLS handshake on conn as the client, with the configuration
+// for server, a name or address without a port, and returns the TLS connection. Any
+// error is an [*Error], which says why, and conn is then unusable. ctx limits only the
+// handshake.
 func (d *Dialer) Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
 	return d.handshake(ctx, conn, d.configFor(server, false))
 }
 
-// HandshakeClassic does what Handshake does, with a ClientHello that does not offer
-// ML-KEM.
+// HandshakeClassic does what Handshake does, but its ClientHello never offers ML-KEM.
+// It is for a second attempt, on a fresh connection, after an error with
+// [Error.Hybrid].
 func (d *Dialer) HandshakeClassic(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
 	return d.handshake(ctx, conn, d.configFor(server, true))
 }
@@ -238,8 +244,10 @@ func (d *Dialer) explain(err error) *Error {
 }
 
 // Warnings returns what an administrator should know at the time now, one text for each
-// item: allowances that end soon or have ended, a server that is not verified, and
-// certificates and authorities near their end.
+// item: allowances that end within 30 days or have ended; that servers are not
+// verified, if Verification is Unverified; what [Store.Warnings] returns about our
+// certificates; and authorities in Roots whose certificates expire within 30 days, have
+// expired or have a short key.
 func (d *Dialer) Warnings(now time.Time) []string {
 	texts := d.leg.warnings(now)
 	if d.leg.Verification == Unverified {

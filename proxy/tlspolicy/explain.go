@@ -14,18 +14,19 @@ import (
 	"unicode"
 )
 
-// An Error is a failed handshake with a known reason.
+// An Error says why a handshake failed.
 type Error struct {
 	Reason string // one of [Reasons]
 	Text   string // what was seen and what would have been right, for a log
 	Err    error  // the error of crypto/tls or crypto/x509; may be nil
 
-	// Hybrid reports that the server hung up, was silent or sent an alert after a
-	// ClientHello of ours with ML-KEM. [Dialer.HandshakeClassic] on a fresh connection
-	// may succeed. Hybrid is only set with [AutoKeyExchange].
+	// Hybrid reports that the server, in answer to a ClientHello of ours with ML-KEM,
+	// hung up, was silent, or sent an alert that is not about versions.
+	// [Dialer.HandshakeClassic] on a fresh connection may succeed. Hybrid is only set
+	// with [AutoKeyExchange].
 	Hybrid bool
-	// Silent reports that the client hung up before its hello, as health checks of load
-	// balancers do.
+	// Silent reports that a client hung up before its ClientHello, as health checks of
+	// load balancers do. It is only set by [Acceptor.Handshake].
 	Silent bool
 }
 
@@ -36,7 +37,7 @@ func refuse(reason string, err error, format string, args ...any) *Error {
 	return &Error{Reason: reason, Text: fmt.Sprintf(format, args...), Err: err}
 }
 
-// Reasons returns all reasons that [Explain] can return.
+// Reasons returns all reasons that [Explain] returns for errors.
 func Reasons() []string {
 	return []string{
 		"version",                   // no common version of TLS

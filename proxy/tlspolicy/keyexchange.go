@@ -10,16 +10,19 @@ import (
 //
 // With ML-KEM, a key share of X25519MLKEM768, the hello has about 1,480 octets, more
 // than one TCP segment. Some servers, and firewalls before them, hang up on such a
-// hello or never answer it (openssl/openssl#27557, golang/go#81199). ML-KEM is never
-// offered if an obsolete version or a weak suite is allowed.
+// hello or never answer it (openssl/openssl#27557, golang/go#81199). Whatever the
+// KeyExchange, ML-KEM is not offered if an obsolete version or a weak suite is allowed,
+// as it usually is with [Opportunistic], or if the maximum is below TLS 1.3.
 type KeyExchange uint8
 
 const (
-	// AutoKeyExchange offers ML-KEM. [Error.Hybrid] tells the caller to try without it.
+	// AutoKeyExchange offers ML-KEM. If the handshake fails because of that, as it
+	// seems, [Error.Hybrid] tells the caller to try without.
 	AutoKeyExchange KeyExchange = iota
-	// HybridKeyExchange offers ML-KEM. [Error.Hybrid] is never set.
+	// HybridKeyExchange offers ML-KEM, and [Error.Hybrid] is never set: the caller does
+	// not try without.
 	HybridKeyExchange
-	// ClassicKeyExchange does not offer ML-KEM: the hello is one segment.
+	// ClassicKeyExchange does not offer ML-KEM, so that the hello fits one segment.
 	ClassicKeyExchange
 )
 
@@ -59,7 +62,7 @@ func stopsAtHello(conn *tls.Conn, e *Error) bool {
 }
 
 // KeyExchange returns a text for people that says whether our ClientHello offers
-// ML-KEM.
+// ML-KEM, and what follows if a server cannot handle that.
 func (d *Dialer) KeyExchange() string {
 	switch {
 	case !offersMLKEM(d.Config("")):

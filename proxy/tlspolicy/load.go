@@ -18,10 +18,10 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// A Source names the files with a certificate, its chain and its key. Certificate and
-// Key are PEM files; if Key is empty, the key is in Certificate too. Instead of these,
-// PKCS12 is a PKCS#12 file. The first line of PasswordFile is its password; if
-// PasswordFile is empty, the password is empty.
+// A Source names the files with a certificate of ours, its chain and its key: either
+// PEM files or one PKCS#12 file. Certificate and Key are PEM files; if Key is "", the
+// key is in Certificate too. PKCS12 is a PKCS#12 file. The first line of PasswordFile
+// is its password; if PasswordFile is "", the password is empty.
 type Source struct {
 	Certificate, Key     string
 	PKCS12, PasswordFile string

@@ -28,12 +28,12 @@ const (
 	selfSignedRenew = 30 * 24 * time.Hour
 )
 
-// SelfSigned returns the files of two self-signed certificates in the directory dir, one
-// with an ECDSA key (P-256) and one with an RSA key (2048 bits). names are the host names
-// and addresses that they are for. SelfSigned creates dir if necessary. It creates a
-// certificate if there is none, if it ends within 30 days, or if it is for other names. A
-// pin of a certificate therefore survives restarts. Each set of names needs a directory of
-// its own.
+// SelfSigned returns the files of two self-signed certificates in the directory dir,
+// one with an ECDSA key (P-256) and one with an RSA key (2048 bits). names are the host
+// names and addresses that they are for. SelfSigned creates dir if necessary. It
+// creates a certificate, with a new key, only if there is none in dir, or if the one
+// there ends within 30 days or is for other names. A pin of a certificate therefore
+// survives restarts. Each set of names needs a directory of its own.
 func SelfSigned(dir string, names ...string) ([]Source, error) {
 	if len(names) == 0 {
 		return nil, errors.New("a self-signed certificate needs a host name")

@@ -12,15 +12,16 @@ import (
 	"time"
 )
 
-// A Store holds our certificates with their keys. Refresh follows changes of their
-// files: it looks at them if the last look was at least five seconds ago. A changed
-// file that is valid is used from then on. A changed file that is not valid has no
-// effect. Open sessions are not affected. Handshakes use what was read and never wait
-// for a file. A Store is safe for concurrent use.
+// A Store holds our certificates with their keys. After a change of their files,
+// Refresh reads them again. A changed file that is valid is used from then on. If a
+// changed file is not valid, what was read before stays in use. Open sessions are not
+// affected. Handshakes use what was read and never wait for a file. A Store is safe for
+// concurrent use.
 type Store struct {
-	// Reloaded, if not nil, is called when files have changed: with nil if they are now
-	// used, or with an error if they are not valid and the old ones stay in use. The same
-	// error is reported once. Set Reloaded before using the store. It must not block.
+	// Reloaded, if not nil, is called for each certificate whose files have changed:
+	// with nil if they are now used, or with an error if they are not valid and the old
+	// ones stay in use. An error that stays the same is reported once. Set Reloaded
+	// before using the store. It must not block.
 	Reloaded func(error)
 
 	identities atomic.Pointer[[]*identity] // the slice is replaced, never changed
@@ -109,8 +110,8 @@ func (s *Store) current() []*identity { return *s.identities.Load() }
 // five seconds ago, and no look is in progress.
 func (s *Store) Stale() bool { return time.Now().UnixNano() >= s.next.Load() && !s.looking.Load() }
 
-// Refresh looks at the files if the store is stale, and uses the certificates of those
-// that have changed. It waits for this at most a second. A look that takes longer goes on,
+// Refresh looks at the files if Stale is true, and uses the certificates of those that
+// have changed. It waits for this at most a second. A look that takes longer goes on,
 // and its result is used when it is ready. If several callers call Refresh, one of them
 // looks, and the others return at once.
 func (s *Store) Refresh() {
@@ -170,8 +171,8 @@ func unchanged(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-// Infos calls Refresh and returns the content of each certificate in use, in the order
-// of the sources given to NewStore.
+// Infos calls Refresh and returns the Info of each certificate in use, in the order of
+// the sources given to NewStore.
 func (s *Store) Infos() []Info {
 	s.Refresh()
 	var infos []Info
@@ -181,16 +182,16 @@ func (s *Store) Infos() []Info {
 	return infos
 }
 
-// A Failure is a certificate whose changed files are not valid, so that the old
-// certificate stays in use.
+// A Failure says that the files of a certificate have changed and are not valid, so
+// that the certificate read before stays in use.
 type Failure struct {
 	File string    // the file of the certificate
-	At   time.Time // when that was detected
+	At   time.Time // when that was found
 	Err  string    // what is wrong with the files
 }
 
-// Failures returns the certificates whose changed files were not valid at the last look at
-// the files.
+// Failures returns a Failure for each certificate whose files had changed and were not
+// valid at the last look at them. It does not look at them itself.
 func (s *Store) Failures() []Failure {
 	var list []Failure
 	for _, id := range s.current() {
@@ -202,8 +203,9 @@ func (s *Store) Failures() []Failure {
 }
 
 // Warnings calls Refresh and returns what is wrong at the time now with the
-// certificates in use, one text for each fault. Faults are in dates, chains, weak keys
-// and signatures, and in changed files that are not valid.
+// certificates in use, one text for each fault: they are not valid yet, have expired or
+// expire within 30 days; their chain is incomplete or out of order; a key or signature
+// is weak; or their files have changed and are not valid.
 func (s *Store) Warnings(now time.Time) []string {
 	s.Refresh()
 	var texts []string

@@ -115,7 +115,7 @@ func Suite(id uint16) string {
 	return "other"
 }
 
-// Suites returns all names that [Suite] can return.
+// Suites returns all names that [Suite] can return, "other" last.
 func Suites() []string {
 	var names []string
 	for _, s := range suiteTable() {

@@ -32,13 +32,14 @@ import (
 	"time"
 )
 
-// A Protocol says which versions and suites may be used on one leg. The zero value is
-// modern TLS.
+// A Protocol says which TLS versions and cipher suites may be used on one leg. The zero
+// value is modern TLS: 1.2 and 1.3, with forward secrecy and authenticated encryption.
 type Protocol struct {
 	// Minimum and Maximum are the oldest and the newest version, by their numbers in
-	// crypto/tls: see [ParseVersion]. 0 means 1.2 for Minimum and 1.3 for Maximum. A
-	// version below 1.2 needs an allowance. With the peers of such an allowance, older
-	// versions than Minimum are used too.
+	// crypto/tls, as [ParseVersion] returns them. 0 means 1.2 for Minimum and 1.3 for
+	// Maximum. A version below 1.2 needs an Allowance. With a peer for which an
+	// Allowance allows an older version, that version may be used even if Minimum is
+	// newer.
 	Minimum, Maximum uint16
 
 	Ciphers Ciphers

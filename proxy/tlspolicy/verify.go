@@ -42,8 +42,8 @@ func ReadRoots(files ...string) (*Roots, error) {
 	return r, errors.Join(errs...)
 }
 
-// Infos returns the content of each authority's certificate, in the order in which they
-// were read.
+// Infos returns the Info of each authority's certificate, in the order in which they
+// were read. The Source of each names all files given to ReadRoots, in quotes.
 func (r *Roots) Infos() []Info {
 	var infos []Info
 	for _, cert := range r.certs {

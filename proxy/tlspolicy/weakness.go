@@ -10,8 +10,9 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// Weaknesses is a set of weaknesses that modern TLS does not have. The name of a
-// weakness says what is wrong. Whoever allows the weakness must write that name.
+// Weaknesses is a set of weaknesses that TLS or a certificate can have. Modern TLS has
+// none. The name of a weakness says what is wrong. Whoever allows the weakness must
+// write that name.
 type Weaknesses uint16
 
 // The weaknesses. Those about certificates apply to certificates that we verify: those
@@ -27,8 +28,8 @@ const (
 	RecordableRSAKeyExchange
 	ForgeableSHA1Certificates
 	BreakableShortRSA
-	ExpiredCertificates // only for certificates of servers
-	AnyName             // a certificate for any name; only for certificates of servers
+	ExpiredCertificates // certificates past their end; only those of servers
+	AnyName             // certificates for any name; only those of servers
 
 	unnamed Weaknesses = math.MaxUint16 // what can never be allowed
 )
@@ -59,8 +60,8 @@ var weaknessTable = [...]struct {
 	{AnyName, "any-name-in-certificates", "a server's certificate may bear any name, if only an authority signed it: any other customer of that authority can pose as this server."},
 }
 
-// ParseWeakness returns the weakness called name. For an unknown name the error lists all
-// names, or says that crypto/tls cannot do what name asks for.
+// ParseWeakness returns the weakness called name. An unknown name is an error, which
+// lists all names, or says that crypto/tls cannot do what name asks for.
 func ParseWeakness(name string) (Weaknesses, error) {
 	for _, row := range weaknessTable {
 		if row.name == name {
@@ -114,7 +115,7 @@ func (w Weaknesses) String() string {
 	return strings.Join(names, ", ")
 }
 
-// Doc returns the descriptions of the weaknesses in w, one a line.
+// Doc returns the descriptions of the weaknesses in w, for people, one a line.
 func (w Weaknesses) Doc() string {
 	var docs []string
 	for _, row := range weaknessTable {
@@ -134,8 +135,8 @@ type Allowance struct {
 	// clients. In a [ServerLeg] there must be none.
 	Networks []netip.Prefix
 
-	// Until is the end of the allowance; zero: there is none. After the end the
-	// allowance stays in force, with a warning, unless RefuseAfter is set.
+	// Until is the end of the allowance; zero: it has none. After its end the allowance
+	// stays in force, with a warning, unless RefuseAfter is true.
 	Until       time.Time
 	RefuseAfter bool
 }
@@ -191,8 +192,9 @@ func days(d time.Duration) string {
 }
 
 // Needs returns the weaknesses that must be allowed for a connection with this TLS
-// version and cipher suite, both numbered as in crypto/tls. legacy reports whether
-// [Ciphers] must also be legacy, as for CBC in TLS 1.2. Needs ignores certificates.
+// version and cipher suite, both numbered as in crypto/tls. legacy reports that
+// [Ciphers] must also be legacy, or a list with the suite, as for CBC in TLS 1.2. Needs
+// ignores certificates.
 func Needs(version, suite uint16) (weak Weaknesses, legacy bool) {
 	weak = versionWeakness(version)
 	for _, s := range suiteTable() {
