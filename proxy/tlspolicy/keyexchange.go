@@ -16,8 +16,8 @@ import (
 type KeyExchange uint8
 
 const (
-	// AutoKeyExchange offers ML-KEM. If the handshake fails because of that, as it
-	// seems, [Error.Hybrid] tells the caller to try without.
+	// AutoKeyExchange offers ML-KEM. If that may be why a handshake failed,
+	// [Error.Hybrid] tells the caller to try without.
 	AutoKeyExchange KeyExchange = iota
 	// HybridKeyExchange offers ML-KEM, and [Error.Hybrid] is never set: the caller does
 	// not try without.

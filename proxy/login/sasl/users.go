@@ -12,7 +12,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// A User is a user who may log in to us.
+// A User is somebody who may log in to us with a name and a password.
 type User struct {
 	Name   string
 	Secret Secret

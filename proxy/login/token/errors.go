@@ -18,7 +18,7 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// A Kind is a kind of failure to obtain a token.
+// A Kind says what failed when no token could be obtained.
 type Kind uint8
 
 const (

@@ -185,12 +185,12 @@ func (s *Source) Refused(t Token) bool {
 	return true
 }
 
-// A State says which token a [Source] has at one moment, and whether its last request
-// failed.
+// A State says whether a [Source] has a token at one moment, and whether its last
+// request failed.
 type State struct {
 	Expires time.Time // end of the present token; zero: there is none
 	Failure *Error    // error of the last request; nil: it succeeded or there was none
-	Retry   time.Time // when the next request after Failure is due
+	Retry   time.Time // when the next request after Failure is due; zero: Failure is nil
 }
 
 // State returns what the source has now, without a request.
