@@ -207,9 +207,9 @@ type acceptance struct {
 	err       error
 }
 
-// Next takes a line of the client, and returns the next challenge of the mechanism. After
-// a wrong password it waits for two seconds. After too many wrong passwords from one
-// address it ends the exchange and does not look at the line. It implements
+// Next takes a line of the client and returns the next challenge of the mechanism.
+// After a wrong password it waits for two seconds. After too many wrong passwords from
+// one address it ends the exchange and does not look at the line. It implements
 // rewrite.Acceptance.
 func (a *acceptance) Next(ctx context.Context, line string) (challenge string, more bool) {
 	l, first := a.logins, !a.begun
