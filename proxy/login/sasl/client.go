@@ -69,6 +69,9 @@ func containsFold(names []string, name string) bool {
 // missing or has a character that cannot be sent, such as NUL or CR.
 func NewClient(mechanism string, identity Identity) (Client, error) {
 	mechanism = strings.ToUpper(mechanism)
+	if !slices.Contains(ClientMechanisms(), mechanism) {
+		return nil, fmt.Errorf("log in by %s: %w", quoted(mechanism), ErrMechanism)
+	}
 	secret := identity.Password
 	if slices.Contains(tokenOrder(), mechanism) {
 		secret = identity.Token
@@ -91,10 +94,8 @@ func NewClient(mechanism string, identity Identity) (Client, error) {
 		return &ntlmClient{user: identity.User, password: secret}, nil
 	case SCRAMSHA1, SCRAMSHA256:
 		return newSCRAMClient(mechanism, scramClient(mechanism, identity.User, text)), nil
-	case XOAuth2, OAuthBearer:
-		return &oauthClient{name: mechanism, who: identity}, nil
 	}
-	return nil, fmt.Errorf("log in by %s: %w", quoted(mechanism), ErrMechanism)
+	return &oauthClient{name: mechanism, who: identity}, nil
 }
 
 // checkText refuses characters that no mechanism can carry (RFC 4616, section 2), or that

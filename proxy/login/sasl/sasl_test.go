@@ -357,6 +357,9 @@ func TestAClientNeedsAUserAndASecretInClear(t *testing.T) {
 			}
 		}
 	}
+	if _, err := sasl.NewClient("GSSAPI", sasl.Identity{User: "a", Token: sasl.Password("b")}); !errors.Is(err, sasl.ErrMechanism) {
+		t.Errorf("an unknown mechanism with a token: %v", err)
+	}
 	if _, err := sasl.NewClient("GSSAPI", sasl.Identity{User: "a", Password: sasl.Password("b")}); !errors.Is(err, sasl.ErrMechanism) {
 		t.Errorf("an unknown mechanism: %v", err)
 	}
