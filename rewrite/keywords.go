@@ -151,15 +151,16 @@ func (c *causes) changed(wanted bool, before, after Reply, name string) {
 	}
 }
 
-// Causes say which rules or settings changed a command or a reply.
+// Causes name the rules and settings that changed a command or a reply, or made or
+// dropped it.
 type Causes struct {
-	Rules string // the rules that acted, joined with commas, or the setting
+	Rules string // names of rules, joined with commas, or one other cause, such as "login"
 	lines causes
 }
 
-// Of returns the name of the rule or setting that added line to a reply, or removed it
-// if added is false. line has its code. If nothing is known of line in particular, Of
-// returns c.Rules.
+// Of returns the name of the rule or setting that changed one line of a reply: it added
+// line if added is true, and removed it otherwise. line includes the code of the reply.
+// If no cause is known for line alone, Of returns c.Rules.
 func (c Causes) Of(line string, added bool) string {
 	sign, text := "-", ""
 	if added {

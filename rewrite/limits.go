@@ -8,15 +8,22 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// Limits bound what a client may do in one session. If a client exceeds Errors, Idle or
-// Messages, it gets 421 and the session ends. 0 means no limit, except for ReplyLine.
+// Limits are the limits of a session. If a client exceeds Errors, Idle or Messages, it
+// gets 421 and the session ends. 0 means no limit, except for ReplyLine.
 type Limits struct {
-	Errors      int   // lines that are malformed or too long
-	Idle        int   // commands outside of transactions since the last message
-	Recipients  int   // recipients of one transaction; more get 452
-	Messages    int   // messages of one session
-	MessageSize int64 // octets of one message; a larger one gets 552
-	ReplyLine   int   // octets of a line of a server's reply, for Repair; 0: 4,096
+	Errors int // command lines that are malformed or too long
+
+	// Idle is for commands outside of transactions since the last message. MAIL, RCPT,
+	// DATA, BDAT and QUIT do not count.
+	Idle int
+
+	Recipients int // recipients of one transaction; the next RCPT gets 452
+	Messages   int // messages of one session, accepted or not; the next MAIL gets 421
+
+	// MessageSize is in octets. A larger message, or a MAIL with a larger SIZE, gets 552.
+	MessageSize int64
+
+	ReplyLine int // octets of a line of a server's reply: see Repair.Limit; 0: 4,096
 }
 
 // mailing is the set of commands that carry a mail on, or end the session.
@@ -68,7 +75,8 @@ func declaredSize(line []byte) int64 {
 	return 0
 }
 
-// RefuseMessage refuses a message that is being sent to the server. The rest of the
+// RefuseMessage refuses the message that is being sent to the server. The caller may
+// call it while Next is AwaitMessage. Next is then AwaitDiscard: the rest of the
 // message is discarded. The client gets text, a reply without CRLF, at the end of the
 // message. The server never receives that end, and the connection to it is given up.
 func (d *Dialogue) RefuseMessage(text string) {
@@ -79,8 +87,8 @@ func (d *Dialogue) RefuseMessage(text string) {
 	d.event("message refused: " + text)
 }
 
-// TooLarge calls RefuseMessage for a message that is larger than Limits.MessageSize.
-// The client gets a 552 that says so.
+// TooLarge calls RefuseMessage with a 552, because the message is larger than
+// Limits.MessageSize. It also calls [Listener.Limited].
 func (d *Dialogue) TooLarge() {
 	d.listener.Limited(vocabulary.LimitMessageSize)
 	d.RefuseMessage(d.tooLarge())

@@ -6,24 +6,24 @@ import (
 	"strings"
 )
 
-// Logins are the logins that the proxy has at the server, for clients that cannot log
-// in there themselves. Some clients must log in to the proxy first, others need not. A
-// client is offered the mechanisms of the proxy, and none of the server.
+// Logins decide for which clients we log in at the server, and with which account, if
+// clients cannot log in there themselves. Some clients must log in to us first, others
+// need not. The client's EHLO reply offers our mechanisms, and none of the server's.
 type Logins interface {
 	// Mechanisms returns the names of the SASL mechanisms by which the client c may log
 	// in to us. If there are none, the client is not offered AUTH.
 	Mechanisms(c Caller) []string
 
-	// Accept begins an AUTH exchange by mechanism, whose name is in upper case. It
-	// returns nil if the client c may not use it.
+	// Accept begins an AUTH exchange in which the client c logs in to us by mechanism, a
+	// name in upper case. It returns nil if c may not use this mechanism.
 	Accept(c Caller, mechanism string) Acceptance
 
-	// Unasked returns the login for the client c if it need not log in to us. It
-	// returns nil if the client must.
+	// Unasked returns the login for the client c if c need not log in to us, and
+	// otherwise nil. It is called for a MAIL if the session has no login yet.
 	Unasked(c Caller) Login
 }
 
-// A Caller is a client that may use a login.
+// A Caller is what Logins know about a client.
 type Caller struct {
 	Address netip.Addr // from the connection, a PROXY header or XCLIENT; the zero Addr: not known
 	TLS     bool       // the connection is encrypted, and we end its TLS
@@ -31,53 +31,59 @@ type Caller struct {
 
 // An Acceptance is the AUTH exchange in which a client logs in to us.
 type Acceptance interface {
-	// Next takes a SASL line of the client. The first line is the initial response of the
-	// AUTH command, "" if there is none. Next may block until ctx is done. If more is
-	// true, challenge is the text of a 334 that the client must answer. Otherwise the
-	// exchange is over and Login returns the result.
+	// Next takes line, the client's next line of the exchange, as encoded by RFC 4954, 4.
+	// The first line is the initial response of the AUTH command, or "" if there is none.
+	// If more is true, the client gets a 334 with the text challenge, and its answer is
+	// the next line. Otherwise the exchange is over, and Login returns the result. Next
+	// may block until ctx is done.
 	Next(ctx context.Context, line string) (challenge string, more bool)
 
-	// Login returns the login that the client has obtained. If it is nil, refusal is the
-	// reply to the client.
+	// Login is called when the exchange is over. It returns the login l that the session
+	// is to use. If the client may not log in, refusal is the reply to it, and l is nil.
 	Login() (l Login, refusal Reply)
 }
 
 // A Login is the use of one account by one session. Methods with a context may block
-// until it is done. A Reply with Code 0 means success; any other has a code of 400 or
-// more and is given to the client.
+// until the context is done. A Reply that a method returns is the client's refusal,
+// with a code of 400 or more. Code 0 means success.
 type Login interface {
-	// Begin makes the preparations for a login, and returns an exchange by one of the
-	// offered mechanisms, which are in upper case.
+	// Begin prepares a login at the server, for example by getting a token. It returns
+	// the exchange to run, by one of the mechanisms in offered. These are the mechanisms
+	// that the server offers, in upper case.
 	Begin(ctx context.Context, offered []string) (Exchange, Reply)
 
-	// Ended is called when the exchange with the server is over. r is the server's last
-	// reply; its lines that may repeat a secret are replaced. err is nil, or says why
-	// the exchange could not continue. The result is the reply for the client.
+	// Ended is called when the exchange with the server is over, unless the server hung
+	// up. r is the server's last reply, in which lines that may repeat a secret are
+	// replaced. Its Code is 0 if there was none. err is the error that the Exchange has
+	// returned, if any. The result is the reply for the client.
 	Ended(r Reply, err error) Reply
 
-	// Admit waits until the account may send one more message.
+	// Admit waits until the account may send one more message, or refuses the MAIL.
 	Admit(ctx context.Context) Reply
 
-	// Sender returns instead, the sender that MAIL must name in place of address, the
-	// sender that the client names. Neither has brackets. If the client may not send as
-	// address, refusal is the reply to its MAIL.
+	// Sender returns the sender that MAIL must name if the client's MAIL names address.
+	// It may be address itself. Neither has brackets; "" is the empty sender. If the
+	// client's sender cannot be parsed, address is all that follows the verb MAIL. If the
+	// client may not send as address, refusal is the reply to its MAIL.
 	Sender(address string) (instead string, refusal Reply)
 
-	// Why explains r, a refusal that another method of the Login has just returned:
-	// means says what it means, and do what to do about it. Both are "" if r is any
-	// other reply. They contain no secret and nothing that a peer has said.
+	// Why explains the refusal r, if r is the last one that a method of this Login has
+	// returned. means is the reason for the refusal, and do is what an administrator can
+	// do about it. Both are "" for any other reply. They contain no secret and nothing
+	// that a peer has said.
 	Why(r Reply) (means, do string)
 
-	// Close releases the account, also while another method is running.
+	// Close ends the use of the account. It may be called while another method runs.
 	Close()
 }
 
-// An Exchange is an AUTH exchange in which we log in at the server. Its lines are encoded
-// as in RFC 4954, 4. An error cancels the exchange.
+// An Exchange is an AUTH exchange in which we log in at the server. Its lines are
+// encoded as in RFC 4954, 4. If a method returns an error, the exchange is cancelled,
+// and [Login.Ended] gets the error.
 type Exchange interface {
 	Name() string                                   // the mechanism, in upper case
 	Start() (initial string, err error)             // the initial response of AUTH; "": none
-	Next(challenge string) (line string, err error) // answers the challenge of a 334
+	Next(challenge string) (line string, err error) // answers a 334 with this text
 }
 
 // access is the state of logins in a dialogue.
@@ -102,9 +108,9 @@ func (d *Dialogue) logsIn(v Verb) bool {
 	return d.policy.Logins != nil && (v == VerbMAIL || sasl.Has(v))
 }
 
-// Work does what the dialogue waits for while Next is AwaitWork, such as getting a token.
-// It may block until that is done or ctx is done, so the caller runs it where it delays
-// no other session. The caller then calls Worked.
+// Work does what the dialogue waits for while Next is AwaitWork, such as getting a
+// token. It may block until ctx is done, so the caller runs it where it delays no other
+// session. When Work has returned, the caller calls Worked.
 func (d *Dialogue) Work(ctx context.Context) { d.access.work(ctx) }
 
 // Worked tells the dialogue that Work has returned.
@@ -118,9 +124,10 @@ func (t *Turn) doWork(work func(context.Context)) {
 	t.d.access.work = nil
 }
 
-// Explanation explains the reply that the client gets, if it is the refusal of a login:
-// means says what it means, and do what to do about it. Both are "" for any other
-// reply. A [Listener] may call Explanation during [Listener.Replied].
+// Explanation explains the refusal of an AUTH or MAIL by the session's login, or for
+// want of a login: see [Login.Why]. A [Listener] may call it during [Listener.Replied],
+// for the reply that it is told of. For any other reply, and at any other time, both
+// results are "".
 func (d *Dialogue) Explanation() (means, do string) {
 	if d.access == nil {
 		return "", ""

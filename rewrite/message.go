@@ -13,24 +13,26 @@ const pieceSize = 16 << 10
 //
 //   - A bare LF becomes CRLF. For a dot behind it, see below.
 //   - CRs directly before CRLF are removed: CR CR LF is one line end, from a client
-//     that converts line ends twice. If that would make a line of one dot, the dot is
-//     doubled. More than 4,096 CRs in a row are not part of a line end.
+//     that converts line ends twice. More than 4,096 CRs in a row are not part of a
+//     line end.
 //   - Any other bare CR becomes a blank.
 //   - A NUL becomes a blank. Removing it could join a dot to its line end.
 //
-// All other octets stay as they are, even a dot behind CRLF that the client should have
-// doubled.
+// If a mended line end would make a line of one dot, the dot is doubled. All other
+// octets stay as they are, even a dot behind CRLF that the client should have doubled.
 //
 // A client that ends lines with LF may or may not double a dot at the start of the next
 // line (RFC 5321, 4.5.2). Behind a bare LF, a single dot at the start of a line is
-// doubled. If text follows that dot, the client does not double dots. From then on, the
-// first dot of every line behind a bare LF is doubled. Until then, a line that begins
-// with two dots stays as it is, because the client may have doubled the dot.
+// doubled. If text follows the dot, this shows that the client does not double dots.
+// From then on, the first dot of every line behind a bare LF is doubled. Until then, a
+// line that begins with two dots stays as it is, because the client may have doubled
+// the dot.
 //
 // The zero Message is ready for the first octet of one message.
 type Message struct {
-	// LF makes a bare LF a line end too, and so LF.LF the end of the message. It is only
-	// for clients that are known to mean that (KB Q152944).
+	// LF says that a bare LF ends a line too, so that LF.LF ends the message. It is only
+	// for clients that are known to mean that (KB Q152944). It is set before the first
+	// call of Next.
 	LF bool
 
 	at     place
@@ -55,8 +57,8 @@ const (
 
 // Next converts octets of the message. src begins with the first octet that earlier
 // calls have not consumed. Next consumes n octets of src and returns out, the octets to
-// send in their place. end is true if out ends the message. Then the line of one dot is
-// the last in out, and src[n:] is the client's next command.
+// send in their place. If end is true, the line of one dot that ends the message is the
+// last in out, and src[n:] is what the client has sent behind the message.
 //
 // If nothing needs mending, out is src[:n], without an allocation. Otherwise out is
 // made in dst[:0], which must not overlap src. Next then consumes at most cap(dst)/2
@@ -88,8 +90,8 @@ func (m *Message) Next(dst, src []byte) (out []byte, n int, end bool) {
 	return src[:n], n, end
 }
 
-// Mended returns the number of bare CRs, bare LFs and NULs that were replaced or removed
-// so far. If it is 0, the message is unchanged.
+// Mended returns the number of bare CRs, bare LFs and NULs that were replaced or
+// removed so far. If it is 0 and m.LF is false, the message is unchanged.
 func (m *Message) Mended() int64 { return m.mended }
 
 // LFs returns the number of bare LFs so far that ended a line because m.LF is true.

@@ -11,10 +11,10 @@ import (
 // A Witness is a Listener that is also told what the rules of [Policy.Observed] would do.
 type Witness interface {
 	Listener
-	// Would reports a change that rule would have made. line is what it would have
-	// changed: the client's command, or the first line of the server's reply. line has
-	// no credentials, and is "" if it may contain a secret or there is no such line.
-	// Otherwise it is as a peer has sent it, and may contain any octet.
+	// Would reports a change that rule would have made. line is the command, or the
+	// first line of the reply, that rule would have changed, as the peer has sent it: it
+	// may contain any octet. What may be secret in it is replaced by its length. line is
+	// "" if there is no such line, as for a message, or if all of it may be secret.
 	Would(rule, line string)
 }
 

@@ -1,6 +1,7 @@
 package rewrite
 
-// An Opening is the beginning of a client's connection, before the greeting.
+// An Opening is a rule's view of the beginning of a client's connection, before the
+// client is greeted.
 type Opening struct {
 	Session
 	octets   []byte
@@ -21,32 +22,35 @@ const (
 // client that waits for its greeting gives up some time.
 const maxOpening = 5000
 
-// Octets returns the first octets that the client has sent, three at most. They are not
-// consumed.
+// Octets returns the first octets that the client has sent, three at most; none if it
+// has sent nothing yet. They are not consumed.
 func (o *Opening) Octets() []byte { return o.octets }
 
-// TLSDue reports whether the configuration says that the connection begins with TLS.
+// TLSDue reports whether the connection begins with TLS by the configuration of the
+// route (ClientTLSImplicit).
 func (o *Opening) TLSDue() bool { return o.d.policy.ClientTLS == ClientTLSImplicit }
 
-// Wait asks to run the rules again when the client has sent octets, or after the given
-// number of milliseconds, at most 5,000. It has no effect if the client has sent octets
-// already, or if Waited is true.
+// Wait asks to run the rules once more when the client has sent octets, or after the
+// given number of milliseconds, at most 5,000. The client is greeted only after that.
+// Wait has no effect if the client has sent octets already, or if Waited is true.
 func (o *Opening) Wait(milliseconds int64) { o.wait = max(o.wait, min(milliseconds, maxOpening)) }
 
-// Waited reports whether waiting is over: the rules run again because a rule has called
-// Wait, and the client has sent octets since or the time has passed. For a rule that is
-// only observed it may be true from the first run on.
+// Waited reports whether the rules run for the second time, after a rule has called
+// Wait: the client has sent octets since, or the time has passed. For a rule that is
+// only observed it may be true at the first run.
 func (o *Opening) Waited() bool { return o.waited }
 
-// BeginTLS makes the session begin with a TLS handshake. It is for a route that ends TLS
-// with the client.
+// BeginTLS makes the session begin with a TLS handshake. A rule may call it if TLSDue
+// is false and EndsClientTLS is true. The rules after this one are not called.
 func (o *Opening) BeginTLS() { o.decision = withTLS }
 
 // GoInClear makes the session begin with the greeting in clear, although TLS is due.
+// The client is then offered STARTTLS. A rule may call GoInClear if TLSDue is true. The
+// rules after this one are not called.
 func (o *Opening) GoInClear() { o.decision = inClear }
 
-// Opens reports whether any rule looks at the client's first octets. It is false on a
-// route that does not end TLS with the client.
+// Opens reports whether any rule looks at the client's first octets, so that the caller
+// calls Open. It is false on a route that does not end TLS with the client.
 func (d *Dialogue) Opens() bool {
 	return d.policy.Rules != nil && d.policy.Rules.opens && (d.policy.ClientTLS == ClientTLSImplicit || d.endsTLS() && !d.seen.tls)
 }
@@ -90,7 +94,8 @@ func (d *Dialogue) Open(octets []byte, waited bool) (wait int64) {
 	return wait
 }
 
-// BeginsTLS reports whether a TLS handshake with the client comes before the greeting.
+// BeginsTLS reports, once Open has been called or Opens is false, whether a TLS
+// handshake with the client comes before the greeting.
 func (d *Dialogue) BeginsTLS() bool { return d.seen.tls }
 
 // IsTLS reports whether octets begin with the record type of a TLS handshake and the

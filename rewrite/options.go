@@ -10,13 +10,14 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// An Option is one key of [route.options.NAME].
+// An Option is one option of a rule: a key of the table [route.options.NAME] in the
+// configuration, where NAME is the name of the rule.
 type Option struct {
 	Name    string
-	Default any // string, int64, []string or map[string]string; it also determines the type
+	Default any // string, int64, []string or map[string]string; its type is the option's
 	Doc     string
 	Values  []string // the allowed values of a string; nil: any
-	Most    int64    // the largest allowed number
+	Most    int64    // the largest allowed number; the smallest is 0
 }
 
 // Options are the values of a rule's options. Each option is present, with the type of
@@ -43,17 +44,17 @@ func optionOf[T any](o Options, name string) T {
 	return v
 }
 
-// A ConfigError is a mistake in the choice of a rule or in an option.
+// A ConfigError is a mistake in the choice of rules and sets, or in an option.
 type ConfigError struct {
-	Rule   string // the name as it was given
-	Option string // "": the name of the rule itself is wrong
+	Rule   string // the rule or set, as it was named; "": no single one is wrong
+	Option string // the option that is wrong; "": no single one is
 	Err    error
 }
 
 func (e *ConfigError) Error() string { return e.Err.Error() }
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// AllOptions returns the options of r, and those that every rule has.
+// AllOptions returns the options of r, followed by those that every rule has.
 func (r *Rule) AllOptions() []Option { return slices.Concat(r.Options, ScopeOptions()) }
 
 // checkOptions returns the options with defaults filled in, and the mistakes found.

@@ -7,7 +7,7 @@ import (
 
 // A Path is a MAIL or RCPT command in its parts (RFC 5321, 4.1.1.2 and 4.1.1.3).
 type Path struct {
-	Prefix  string   // the text before the address, as spelled: "MAIL FROM:"
+	Prefix  string   // the text before the address, as spelled, such as "MAIL FROM:"
 	Address string   // with its angle brackets, if it has them
 	Params  []string // such as "SIZE=1000" or "BODY=8BITMIME"
 }

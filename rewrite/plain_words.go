@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// PlainWords returns the text of a server's octets without what may be secret: the
+// PlainWords returns octets, which a server has sent, without what may be secret: a
 // server may repeat a credential, or send a challenge. The result keeps codes, numbers
 // of up to five digits, and words that are usual in refusals. Every other word is
 // replaced by its length.

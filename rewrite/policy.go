@@ -6,11 +6,14 @@ import "smtpshim/rewrite/oneof"
 type ClientTLS uint8
 
 const (
-	ClientTLSPass     ClientTLS = iota // the server: STARTTLS is sent on, and after it we read nothing
-	ClientTLSHide                      // nobody: the client is never offered TLS
-	ClientTLSOffer                     // we do: we offer STARTTLS
-	ClientTLSRequire                   // we do: before TLS only BeforeHello is allowed
-	ClientTLSImplicit                  // we do: the connection begins with TLS
+	// ClientTLSPass means that the server ends TLS: STARTTLS is sent on, and we read
+	// nothing inside TLS. If we use TLS with the server, the client is offered none.
+	ClientTLSPass ClientTLS = iota
+
+	ClientTLSHide     // nobody: the client is never offered TLS
+	ClientTLSOffer    // we do: we offer STARTTLS
+	ClientTLSRequire  // we do: we offer STARTTLS, and before TLS allow only BeforeHello
+	ClientTLSImplicit // we do: the connection begins with TLS
 )
 
 // ServerTLS says when we encrypt the connection to the server.
@@ -18,8 +21,8 @@ type ServerTLS uint8
 
 const (
 	ServerTLSOff           ServerTLS = iota // never
-	ServerTLSOpportunistic                  // if the server offers it (RFC 7435)
-	ServerTLSRequire                        // always, or no mail is sent
+	ServerTLSOpportunistic                  // if possible, otherwise in clear (RFC 7435)
+	ServerTLSRequire                        // always, by STARTTLS, or no mail is sent
 	ServerTLSImplicit                       // always: the connection begins with TLS
 )
 
@@ -47,8 +50,8 @@ var (
 func (m ClientTLS) String() string { return clientTLSNames[m] }
 func (m ServerTLS) String() string { return serverTLSNames[m] }
 
-// Refuses reports whether m refuses a login in clear on a route whose ServerTLS is
-// server.
+// Refuses reports whether, on a route whose ServerTLS is server, a client in clear must
+// not use logins that the server offers only inside TLS.
 func (m ClearLogin) Refuses(server ServerTLS) bool {
 	return m == ClearLoginRefuse || m == ClearLoginDefault && server == ServerTLSOpportunistic
 }

@@ -13,15 +13,15 @@ import (
 // Signs say how a session recognises a product. One of them is enough. Greeting, Offer
 // and Help are regular expressions (RE2), matched against the text of a whole reply,
 // without codes and with LF between lines. "" matches nothing. If every match of an
-// expression contains some literal, a text without that literal costs almost no time.
+// expression contains a certain literal, a text that lacks it costs almost no time.
 type Signs struct {
 	Greeting string  // the server's greeting
-	Offer    string  // the server's reply to EHLO, including the first line
+	Offer    string  // the server's positive reply to EHLO, including the first line
 	Help     string  // the server's reply to HELP, which clients rarely send
-	Says     VerbSet // verbs: the client has sent one of them
+	Says     VerbSet // the client has sent a command with one of these verbs
 }
 
-// A Product is a product that a session can recognise, and the sign that shows it.
+// A Product is a product that a session recognises, and the kind of sign that shows it.
 type Product struct {
 	Name string // the name of its set
 	By   vocabulary.Sign
@@ -69,7 +69,8 @@ func (r *Rules) lookFor(sets []Set) (errs []error) {
 	return errs
 }
 
-// Products returns the names of the products that r looks for. Each is the name of a set.
+// Products returns the names of the products that sessions under r look for. Each is
+// the name of a set.
 func (r *Rules) Products() []string {
 	if r == nil {
 		return nil
@@ -77,8 +78,8 @@ func (r *Rules) Products() []string {
 	return r.productNames(1<<len(r.products) - 1)
 }
 
-// Shown returns the products that r looks for, each once for every kind of sign by
-// which it can be recognised.
+// Shown returns the products that sessions under r look for, each once for every kind
+// of sign that can show it.
 func (r *Rules) Shown() (list []Product) {
 	if r == nil {
 		return nil

@@ -126,15 +126,16 @@ func (d *Dialogue) recipientReply(raw []byte, ahead bool) {
 	}
 }
 
-// Suffices reports whether the server may have sent all its replies to a message of
-// LMTP, although it has sent fewer replies than it has accepted recipients. The caller
-// asks before it waits for a reply. If the result is true, and the server stays silent
-// while the client sends its next command, the caller calls Settle.
+// Suffices reports whether the replies that have come to a message of LMTP may be all
+// that the server sends, although one is due for each recipient that it has accepted.
+// The caller asks before it waits for a reply. If the result is true, the server stays
+// silent, and the client sends its next command, the caller calls Settle.
 //
 // Some servers answer once for a recipient that was given twice (smtp-server 3.21.6).
-// Some answer once for all recipients, which suits a client that reads one reply. But a
-// client that sent its next command before the first reply may expect more. If DATA was
-// accepted without any recipient, no reply need come at all (RFC 2033, 4.2).
+// Some answer once for all recipients. The result is then true only if the client had
+// sent nothing behind the message when the first reply came: a client that has may
+// expect more replies. If DATA was accepted without any recipient, no reply need come
+// at all (RFC 2033, 4.2).
 func (d *Dialogue) Suffices() bool {
 	r := d.recipients
 	return r != nil && d.sent.n == 1 && d.sent.first() == VerbMessage &&
@@ -142,10 +143,10 @@ func (d *Dialogue) Suffices() bool {
 }
 
 // Settle ends the wait for replies to a message. It may be called if Suffices is true.
-// If a missing reply comes later, it is taken for the reply to the next command. No
-// message gets lost by that. From then on each command waits for a reply to the one
-// before it, and BDAT is not used. With replies out of step, DATA does not get the 354
-// that it needs.
+// From then on, each command waits for the reply to the one before it, and a BDAT of
+// the client ends the session with 421. If a missing reply comes later, it is taken for
+// the reply to the next command. No message is lost by that, because DATA then gets a
+// reply other than the 354 that it needs.
 func (d *Dialogue) Settle() {
 	d.event("no more replies to the message")
 	d.sent.pop()

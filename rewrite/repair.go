@@ -6,9 +6,10 @@ import (
 	"fmt"
 )
 
-// A Repair is the view that a rule has of octets that the server has sent, as the rules
-// before it have left them. The octets are not exactly the replies that are due, or
-// have a reply that may not be what it seems: see [Dialogue.Repair].
+// A Repair is a rule's view of octets that the server has sent and that may need
+// mending. They are not exactly the whole, well-formed replies that are due, or they
+// begin with a reply that may not be what it seems, such as a 221 to MAIL: see
+// [Dialogue.Repair].
 type Repair struct {
 	Session
 	octets  []byte
@@ -31,13 +32,13 @@ const (
 	untilMore      = 1 << 40 // ms: longer than any timeout
 )
 
-// Octets returns the octets that the server has sent and that have not been consumed.
-// They must not be changed, and are valid until the rule's function returns.
+// Octets returns the octets, as the rules before this one have left them. They must not
+// be changed, and are valid until the rule's function returns.
 func (r *Repair) Octets() []byte { return r.octets }
 
-// Awaited returns the verb whose reply is awaited: VerbGreeting for a greeting,
-// VerbMessage for the end of a message. It is VerbOther if no reply is awaited or the
-// verb is unknown.
+// Awaited returns the verb to which a reply is awaited: VerbGreeting for a greeting,
+// VerbMessage for the end of a message. It is VerbOther if no reply is awaited, or one
+// to a command of unknown verb.
 func (r *Repair) Awaited() Verb {
 	if r.unasked {
 		return VerbOther
@@ -54,16 +55,16 @@ func (r *Repair) Unasked() bool {
 // should say nothing before the end of it.
 func (r *Repair) InMessage() bool { return r.d.next.OfMessage() }
 
-// Last returns the code of the server's last reply on this connection; 0 if there was
-// none.
+// Last returns the code of the server's last reply on this connection, which may be the
+// greeting; 0 if there was none.
 func (r *Repair) Last() int { return int(r.d.server.last) }
 
 // Closed reports whether the server has hung up after the octets, or is sure to,
 // because they are a 221 that nobody has asked for.
 func (r *Repair) Closed() bool { return r.closed }
 
-// Limit returns the length, in octets with its line end, of the longest line that a reply
-// may have.
+// Limit returns the length, in octets with its line end, of the longest line that a
+// reply may have. A 334 may be longer.
 func (r *Repair) Limit() int { return cmp.Or(r.d.policy.Limits.ReplyLine, 4096) }
 
 // Quiet returns how many milliseconds have passed since the last of the octets came.
@@ -74,12 +75,15 @@ func (r *Repair) Quiet() int64 { return r.quiet }
 func (r *Repair) Wait(milliseconds int64) { r.wait = min(milliseconds, maxRepairQuiet) }
 
 // Await says that the octets are the beginning of a reply, and asks to call the rule
-// again when more octets have come. The timeout for a reply holds for the rest.
+// again when more octets have come. The rest must come within the usual timeout for a
+// reply.
 func (r *Repair) Await() { r.wait = untilMore }
 
-// Replace replaces the first n octets by reply, one well-formed reply with its line ends.
-// reply may be empty if the first n octets are not a reply and have no code. The rules
-// after this one are not called.
+// Replace replaces the first n octets by reply, one well-formed reply with its line
+// ends. Its class must not be better than that of the worst code in the n octets. If
+// these have no code, reply is a refusal or empty. reply may also be empty if their
+// codes are all 2xx and answer nothing: Unasked is true, and InMessage is false. The
+// rules after this one are not called.
 func (r *Repair) Replace(n int, reply []byte) { r.n, r.made, r.done, r.part = n, reply, true, false }
 
 // Edit replaces the first n octets, which are whole lines, by lines. The rules after this
@@ -88,11 +92,12 @@ func (r *Repair) Replace(n int, reply []byte) { r.n, r.made, r.done, r.part = n,
 // waits for the end of it. Otherwise all edits are dropped.
 func (r *Repair) Edit(n int, lines []byte) { r.n, r.made, r.done, r.part = n, lines, true, true }
 
-// Repair calls the rules on octets, all that the server has sent and that are not
-// consumed. The caller calls it if octets are not whole, well-formed replies, or are
-// more of them than are due. It also calls it for a reply that may not be what it
-// seems: an EHLO reply of one line, a 221 to a command other than QUIT, or a last line
-// that is only a code. quiet is the time in milliseconds since the last of octets came.
+// Repair calls the rules on octets: all that the server has sent and that was not
+// passed to Reply yet. The caller calls Repair if octets are not whole, well-formed
+// replies, or are more replies than are due. It also calls Repair for a reply that may
+// not be what it seems: an EHLO reply of one line, a 221 to a command other than QUIT,
+// or a last line that is only a code. quiet is the time in milliseconds since the last
+// of octets came.
 //
 // If ok is true, the caller replaces the first n of octets by made. Otherwise it uses
 // octets as they are, unless wait is greater than 0. Then it calls Repair again when
@@ -110,8 +115,9 @@ func (d *Dialogue) RepairUnasked(octets []byte) (n int, made []byte, ok bool) {
 	return n, made, ok
 }
 
-// RepairCutOff calls the rules on octets, after which the server has hung up. If ok is
-// true, the caller replaces the first n of octets by made.
+// RepairCutOff calls the rules on octets that are no whole reply, and after which the
+// server has hung up. [Repair.Closed] is true for them. If ok is true, the caller
+// replaces the first n of octets by made.
 func (d *Dialogue) RepairCutOff(octets []byte) (n int, made []byte, ok bool) {
 	n, made, ok, _ = d.repair(Repair{octets: octets, closed: true})
 	return n, made, ok

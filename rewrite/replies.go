@@ -16,7 +16,8 @@ const (
 
 const earlyReason = "the server answered before the message had ended"
 
-// Greeting takes raw, the server's greeting with its line ends.
+// Greeting takes raw, the server's greeting with its line ends, on the first connection
+// to the server or on a fresh one. The caller calls it while Next is AwaitServer.
 func (d *Dialogue) Greeting(raw []byte) {
 	d.server = serverState{tls: d.policy.ServerTLS == ServerTLSImplicit, plain: d.server.plain}
 	if d.recipients != nil {
@@ -40,8 +41,9 @@ func (d *Dialogue) Greeting(raw []byte) {
 
 // Lost tells the dialogue that the server hung up or could not be reached. Unless a
 // rule or the engine goes on with a fresh connection, the session ends, and the client
-// gets a 421, or a 221 if it has sent QUIT. It gets nothing if the server's last reply
-// has told it that the session ends.
+// gets a 421, or a 221 if its QUIT has no reply yet. The client gets nothing if the
+// server has refused the session in its greeting, or has said 421 last, or if no reply
+// is due and the last one was a 221 or a refusal.
 func (d *Dialogue) Lost() {
 	d.event("server lost")
 	d.observed.loss(false)
@@ -99,25 +101,29 @@ func (d *Dialogue) ServerTLS() { d.resume(event{kind: secured}) }
 
 // ServerTLSFailed tells the dialogue that the TLS handshake with the server has failed
 // and the connection is closed. If TLS is opportunistic, the session goes on without it
-// on a fresh connection. Otherwise this command and every later one but QUIT is
-// refused.
+// on a fresh connection. Otherwise the client's present command, and every later one
+// but QUIT, is refused.
 func (d *Dialogue) ServerTLSFailed() { d.resume(event{kind: insecure}) }
 
 // ServerTLSLost tells the dialogue that the server hung up or was silent in a TLS
 // handshake, and that the connection is closed. If TLS is opportunistic, the handshake
 // is tried once more on a fresh connection. Otherwise, or if a connection is lost again
-// for the same command, ServerTLSLost does what ServerTLSFailed does.
+// for the same command of the client, ServerTLSLost does what ServerTLSFailed does.
 func (d *Dialogue) ServerTLSLost() { d.resume(event{kind: lost}) }
 
-// ServerTLSAgain tells the dialogue that a TLS handshake with the server has failed, that
-// the connection is closed, and that another handshake may succeed. The handshake is
-// tried once more on a fresh connection. If that fails too, and ServerTLSAgain is called
-// again for the same command, it does what ServerTLSFailed does.
+// ServerTLSAgain tells the dialogue that a TLS handshake with the server has failed,
+// that the connection is closed, and that another handshake may succeed. The handshake
+// is tried once more on a fresh connection. If ServerTLSAgain is called again for the
+// same command of the client, it does what ServerTLSFailed does.
 func (d *Dialogue) ServerTLSAgain() { d.resume(event{kind: unsettled}) }
 
-// Reply takes raw, a whole reply of the server with its line ends, as ScanReply has found
-// it. ahead reports whether the client has sent something that it should have sent only
-// after this reply. behind reports whether the server has sent something after raw.
+// Reply takes raw, a whole reply of the server with its line ends, as ScanReply has
+// found it. ahead says whether the client has sent more than the dialogue has taken.
+// behind says whether the server has sent more behind raw.
+//
+// If no reply is due, the session ends: the client gets raw if it is a 421, and
+// otherwise a 421 of our own. If a message is being sent and raw is a refusal, the
+// client gets it at the end of the message.
 func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 	code, err := replyCode(raw)
 	switch {
@@ -174,8 +180,9 @@ func (d *Dialogue) startsTLS() bool { return d.holds() && startsTLS.Has(d.turn.s
 
 var startsTLS = SetOf(VerbSTARTTLS, VerbAnonymousTLS)
 
-// Silent tells the dialogue that the server has not replied in time. If that time was
-// Patience, the rules may go on with a fresh connection. Otherwise the session ends.
+// Silent tells the dialogue that the server has not replied in time. If Patience is not
+// 0, the rules may go on with a fresh connection. Otherwise the client gets a 421 and
+// the session ends.
 func (d *Dialogue) Silent() {
 	d.observed.loss(true)
 	d.server.gone = true
@@ -191,8 +198,8 @@ func (d *Dialogue) Silent() {
 	d.end(vocabulary.OutcomeServerTimeout, silentText)
 }
 
-// Garbage tells the dialogue that the server has sent octets that are not a reply. The
-// session ends.
+// Garbage tells the dialogue that the server has sent something that cannot be the
+// reply that is due. The client gets a 421 and the session ends.
 func (d *Dialogue) Garbage() { d.breach() }
 
 // breach ends a session whose server does not follow the protocol. With a reply out of
@@ -245,8 +252,9 @@ func (d *Dialogue) earlyReply(code int, raw []byte) {
 	d.event("server answers before the message has ended")
 }
 
-// MessageLost tells the dialogue that the server was lost while a message was sent to it.
-// The rest of the message is discarded, and the client gets a 421 at its end.
+// MessageLost tells the dialogue that the server was lost while a message was sent to
+// it. The rest of the message is discarded, and the client gets a 421 at the end of the
+// message.
 func (d *Dialogue) MessageLost() {
 	d.earlyReply(421, []byte(lostText+"\r\n"))
 	d.cause = &cause{vocabulary.OutcomeServerLost, "the server was lost before the message had ended"}

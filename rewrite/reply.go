@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// A Reply is a whole reply of a server (RFC 5321, 4.2).
+// A Reply is a whole reply of a server, or of a rule in place of the server (RFC 5321,
+// 4.2).
 type Reply struct {
 	Code  int
 	Lines []string // the text of each line, without code and separator; at least one
@@ -18,7 +19,7 @@ var (
 	errMixed    = errors.New("a reply with different codes in its lines")
 )
 
-// A Scan is the result of one pass over the octets of a reply.
+// A Scan is what ScanReply has found: a whole reply, or the beginning of one.
 type Scan struct {
 	N       int  // octets of the reply; 0: its last line has not come
 	Lines   int  // whole lines so far
@@ -26,9 +27,9 @@ type Scan struct {
 	Mixed   bool // the lines have different codes (RFC 5321, 4.2.1)
 }
 
-// ScanReply looks for a whole reply at the beginning of b. Only CRLF ends a line. s says
-// what it has found; s.N is 0 if more octets are needed. err is not nil if b begins with
-// something that is not a reply.
+// ScanReply looks for a whole reply at the beginning of b. Only CRLF ends a line. s
+// says what it has found; s.N is 0 if more octets are needed. err is not nil if a line
+// of b, before the reply has ended, is not a line of a reply.
 func ScanReply(b []byte) (s Scan, err error) {
 	for at := 0; ; {
 		length := bytes.IndexByte(b[at:], '\n') + 1

@@ -3,12 +3,12 @@ package rewrite
 // A Rule is one row of a table: what some client or server cannot handle, and what is
 // done about it. The engine knows no rule by name; all of a rule is in its row.
 type Rule struct {
-	Name     string   // its configuration key, log attribute and metric label
-	Heals    string   // one line: for whom the rule is, and what it does
-	Doc      string   // which client or server is meant, what goes wrong, and what the rule does
+	Name     string   // its name in the configuration, the log and the metrics
+	Heals    string   // what the rule heals, in one line: who does what wrong
+	Doc      string   // who is meant, what goes wrong, and what the rule does
 	Symptoms []string // texts that an administrator sees, in bounces, logs or displays
-	Source   string   // where this is documented
-	Entries  []string // entries of the catalogue in README.md, such as "L02"
+	Source   string   // the documents or bug reports that describe the fault
+	Entries  []string // entries of the catalogue that it heals, such as "L02"
 	Options  []Option // what [route.options.NAME] may contain in addition to ScopeOptions
 
 	// Needs says for people which TLS policy of the route the rule needs, and Acts
@@ -16,53 +16,57 @@ type Rule struct {
 	Needs string
 	Acts  func(ClientTLS, ServerTLS) bool
 
-	// Setup returns the rule's functions for these options, or a mistake in them. It is
-	// called once for each choice of options on a route: a product may have options of
+	// Setup returns the rule's functions for the given options, or a mistake in these. It
+	// is called once for each choice of options on a route: a product may have options of
 	// its own.
 	Setup func(Options) (Actions, *ConfigError)
 }
 
 // Actions are what a rule does at each stage of a session. Any function may be nil. The
-// documentation of the package has the contract of each stage.
+// documentation of the package says what a function may do at each stage.
 type Actions struct {
-	// Open is called before the client is greeted.
+	// Open is called before the client is greeted, if the route ends TLS with the client.
 	Open func(*Opening)
 
-	// Line is called for octets that are not a well-formed line, or are a BDAT whose
-	// argument cannot be parsed. It may return the line that is meant.
+	// Line is called for a malformed line of the client, and for a BDAT whose argument
+	// cannot be parsed. octets are the line with its line end. Line returns the line that
+	// is meant, without a line end, or nil if it does not know that.
 	Line func(s Session, octets []byte) []byte
 
-	// Repair is called for octets of the server that are not a well-formed reply, or
-	// may not be: see [Dialogue.Repair].
+	// Repair is called for octets of the server that are not exactly the well-formed
+	// replies that are due, or may not be: see [Dialogue.Repair].
 	Repair func(*Repair)
 
-	// Offer is called for each EHLO reply of the server before anybody acts on it,
-	// whether or not the client sees it. What it changes counts as what the server has
-	// offered.
+	// Offer is called for each positive reply of the server to EHLO or LHLO before
+	// anybody acts on it, whether or not the client sees it. What it changes counts as
+	// what the server has offered.
 	Offer func(Session, Extensions)
 
-	// Command is called for a command whose verb is in Commands. While the client owes
-	// an EHLO, after its TLS handshake, Command is also called for a verb in Owed. If
-	// the command has to wait for the replies to earlier ones, Command is called for it
-	// again.
+	// Command is called for a command whose verb is in Commands. While the client owes an
+	// EHLO, after its TLS handshake, Command is also called for a verb in Owed. It is not
+	// called for a command that another rule has answered, or that we answer without
+	// rules, such as a STARTTLS if we end the client's TLS. If a command has to wait for
+	// the replies to earlier ones, Command is called for it again.
 	Command        func(*Turn)
 	Commands, Owed VerbSet
 
-	// Reply is called for each reply to a verb in Replies, and if the server is lost in
-	// place of such a reply. It is called for a reply to a verb in Refusals if the code
-	// is 400 or more, and for a reply to a verb in Multiline if it has several lines.
-	// It is called for a reply to a verb in Odd if a line has no text but blanks, has
-	// octets that are not ASCII, or is longer than 512 octets with code and CRLF (RFC
+	// Reply is called for each reply of the server to a verb in Replies. If the turn is
+	// held, it is also called if the server is lost in place of such a reply, but not
+	// after a 334 of an AUTH exchange. It is called for a reply to a verb in Refusals if
+	// the code is 400 or more, and for a reply to a verb in Multiline if it has several
+	// lines. It is called for a reply to a verb in Odd if a line has no text but blanks,
+	// has octets that are not ASCII, or is longer than 512 octets with code and CRLF (RFC
 	// 5321, 4.5.3.1.5).
 	Reply                             func(*Turn)
 	Replies, Refusals, Multiline, Odd VerbSet
 
-	// SASL is called for each line of the client in an AUTH exchange. For the server's
-	// challenges, Reply is called.
+	// SASL is called for each line of the client in an AUTH exchange with the server,
+	// except "*". For the AUTH command Command is called, and for the server's challenges
+	// Reply.
 	SASL func(*Turn)
 
-	// Message is called when a message begins, and returns what the rule does to it. The
-	// zero Filter does nothing.
+	// Message is called when a message begins that is sent to the server by DATA. It
+	// returns what the rule does to the message. The zero Filter does nothing.
 	Message func(*Text) Filter
 
 	// State makes the value that Session.State returns. It is called at most once in a
@@ -70,7 +74,7 @@ type Actions struct {
 	State func() any
 }
 
-// A Set is a name for several rules and their options.
+// A Set is a group of rules and their options that a configuration chooses by one name.
 type Set struct {
 	Name  string
 	Doc   string

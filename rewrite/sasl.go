@@ -7,7 +7,9 @@ import (
 )
 
 // SASL takes raw, a client's line of an AUTH exchange with its line end. raw is not a
-// command, even if it reads like one (RFC 4954, 4).
+// command, even if it reads like one (RFC 4954, 4). If raw is malformed and no rule
+// mends it, the client gets a 500 and the session ends. nil stands for a line that is
+// too long.
 func (d *Dialogue) SASL(raw []byte) {
 	line, ok := cutCRLF(raw)
 	if !ok {

@@ -59,8 +59,8 @@ func newScope(rule string, o Options, given map[string]any) (s scope, errs []err
 	return s, errs
 }
 
-// String returns a text that says in which sessions a rule with the scope s acts; "" if
-// in all of them.
+// String returns a text that says for which clients, hellos and banners a rule with the
+// scope s acts; "" for all of them. It does not name products.
 func (s scope) String() string {
 	var parts []string
 	if s.clients != nil {
@@ -81,7 +81,7 @@ func (s scope) String() string {
 
 // ParseNetwork returns the network that text names, such as 192.0.2.0/24. If text is an
 // address, the network has that address alone. A network of IPv4-mapped IPv6 addresses
-// becomes the IPv4 network.
+// becomes the IPv4 network. An address with bits beyond the mask is an error.
 func ParseNetwork(text string) (netip.Prefix, error) {
 	if ip, err := netip.ParseAddr(text); err == nil && ip.Zone() == "" {
 		ip = ip.Unmap()

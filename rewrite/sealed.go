@@ -36,9 +36,10 @@ func isSealed(octets []byte) bool {
 // Octets takes octets, the first that the client has sent after a SASL exchange that
 // may have begun a sealed stream. In a sealed stream, the SASL mechanism encrypts all
 // that client and server send. octets are at least four, or a line that is shorter. If
-// they may be text, the caller reads them again as commands. If they begin a sealed
-// block, the session becomes Opaque. But if the policy has XCLIENT sent to the server,
-// the session ends, because the client could hide an XCLIENT of its own in the stream.
+// they begin a sealed block, the session becomes Opaque. But if the policy has XCLIENT
+// sent to the server, the session ends, because the client could hide an XCLIENT of its
+// own in the stream. If octets are text, Next is AwaitCommand, and the caller reads
+// them again as commands.
 func (d *Dialogue) Octets(octets []byte) {
 	d.next = AwaitCommand
 	switch {
@@ -78,7 +79,8 @@ func (d *Dialogue) unsealed() {
 	d.end(vocabulary.OutcomeClientProtocol, "421 4.7.0 what began as a sealed stream is none")
 }
 
-// A SealedBlock tracks the client's first block of a sealed stream.
+// A SealedBlock follows the client's first block of a sealed stream while it is sent
+// on.
 type SealedBlock struct {
 	d    *Dialogue
 	left int64 // octets of the block that have not come
@@ -93,7 +95,7 @@ func (d *Dialogue) SealedBlock(octets []byte) *SealedBlock {
 }
 
 // Next takes octets, the next that the client has sent. The first n of them belong to
-// the block and may be sent on. If they contain the verb of a command, they are not
+// the block and may be sent on. If the block has the verb of a command in it, it is not
 // sealed: the session ends, and ok is false.
 func (b *SealedBlock) Next(octets []byte) (n int, ok bool) {
 	n = int(min(int64(len(octets)), b.left))
@@ -111,7 +113,7 @@ func (b *SealedBlock) Next(octets []byte) (n int, ok bool) {
 	return n, true
 }
 
-// Done reports whether Next has been given the whole block.
+// Done reports whether Next has taken the whole block.
 func (b *SealedBlock) Done() bool { return b.left == 0 }
 
 // hasCommand reports whether octets contain a verb as a whole word.

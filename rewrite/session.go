@@ -9,7 +9,7 @@ type Session struct {
 	rule int // the index of the running rule
 }
 
-// Client returns the client's address. It is invalid if the address is not known.
+// Client returns the client's address; the zero Addr if it is not known.
 func (s Session) Client() netip.Addr { return s.d.client }
 
 // Hostname returns our host name, which we use in replies of our own.
@@ -19,11 +19,13 @@ func (s Session) Hostname() string { return s.d.policy.Hostname }
 // none.
 func (s Session) Hello() string { return string(s.d.hello) }
 
-// Server returns the extensions in the server's last EHLO reply, as the rules' Offer
-// functions have left them. They are empty before that reply and after HELO.
+// Server returns the extensions in the server's last reply to EHLO or LHLO, as the
+// rules' Offer functions have left them. They are empty before that reply and after
+// HELO.
 func (s Session) Server() Extensions { return Extensions{s.d.server.unpacked(), true} }
 
-// Shown returns the extensions in the last EHLO reply that the client got.
+// Shown returns the extensions in the last reply to EHLO or LHLO that the client got.
+// If the client has got none, Shown returns those of Server.
 func (s Session) Shown() Extensions {
 	if s.d.seen.shown == nil {
 		return s.Server()
@@ -34,14 +36,15 @@ func (s Session) Shown() Extensions {
 // ClientTLS reports whether the connection to the client is encrypted and we end its TLS.
 func (s Session) ClientTLS() bool { return s.d.seen.tls }
 
-// ServerTLS reports whether the connection to the server is encrypted.
+// ServerTLS reports whether we have encrypted the connection to the server.
 func (s Session) ServerTLS() bool { return s.d.server.tls }
 
 // EndsClientTLS reports whether the client is in clear and may begin TLS with us by
 // STARTTLS.
 func (s Session) EndsClientTLS() bool { return s.d.endsTLS() && !s.d.seen.tls }
 
-// HelloOwed reports whether the client has begun TLS, and no hello was accepted since.
+// HelloOwed reports whether the client has begun TLS by STARTTLS, and no hello of it
+// was accepted since.
 func (s Session) HelloOwed() bool { return s.d.seen.helloOwed }
 
 // Introduced reports whether a hello of the client was accepted.
@@ -50,7 +53,8 @@ func (s Session) Introduced() bool { return s.d.seen.hello != VerbOther }
 // Authenticated reports whether the client has logged in.
 func (s Session) Authenticated() bool { return s.d.seen.authenticated }
 
-// Transaction reports whether a transaction is open: a MAIL was accepted.
+// Transaction reports whether a transaction is open: a MAIL was accepted, and no
+// message, RSET or hello has ended the transaction since.
 func (s Session) Transaction() bool { return s.d.seen.transaction }
 
 // Recipients counts the RCPT commands of the present transaction by their replies. It
@@ -58,10 +62,10 @@ func (s Session) Transaction() bool { return s.d.seen.transaction }
 type Recipients struct {
 	Taken    int // accepted
 	Refused  int // refused, with 4xx or 5xx
-	Deferred int // refused with 4xx
+	Deferred int // those of Refused with 4xx
 }
 
-// AllRefused reports whether r counts recipients and all of them were refused.
+// AllRefused reports whether at least one recipient was refused and none accepted.
 func (r Recipients) AllRefused() bool { return r.Taken == 0 && r.Refused > 0 }
 
 // Recipients returns how many recipients of the open transaction were accepted and

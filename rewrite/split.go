@@ -23,8 +23,9 @@ func (d *Dialogue) maySplit(octets int) bool {
 // comes, it calls Split instead of Reply.
 func (d *Dialogue) MaySplit() bool { return d.long && d.sent.n == 1 }
 
-// Split tells the dialogue that the server has sent several replies to one command. Later
-// replies could not be told apart, so the session ends.
+// Split tells the dialogue that the server has sent several replies to one command. It
+// would not be clear which command a later reply answers, so the client gets a 421 and
+// the session ends.
 func (d *Dialogue) Split() {
 	d.server.gone = true
 	d.end(vocabulary.OutcomeServerProtocol, splitText)

@@ -43,11 +43,12 @@ type Filter struct {
 	// piece to piece can be in its closure.
 	Text func(m *Text, dst, src []byte) []byte
 
-	// End returns what Text has held back. It is called once, after all text.
+	// End returns what Text has held back. It is called once, after all text, unless the
+	// message is refused or does not reach its end.
 	End func(m *Text) []byte
 
-	// Look is called after each piece of the message, even if it is empty. It cannot
-	// change the text, but may call methods of m such as [Text.Refuse].
+	// Look is called after each piece of the message, even if nothing of the piece is
+	// sent. It cannot change the text, but may call methods of m such as [Text.Refuse].
 	Look func(m *Text)
 }
 
@@ -70,7 +71,8 @@ const (
 	textInLine
 )
 
-// Text returns the message that is in transit. If there is none, Text begins one.
+// Text returns the message that is in transit. If there is none, Text begins one, and
+// calls the rules' Message functions for it.
 func (d *Dialogue) Text() *Text {
 	if d.text == nil {
 		d.text = d.newText()
@@ -117,6 +119,7 @@ func (d *Dialogue) newText() *Text {
 func (m *Text) EndsAtLF() { m.reader.LF = true }
 
 // Octets returns the number of octets of the message so far, as the client sent them.
+// The present piece counts, and so does the line of one dot once it has come.
 func (m *Text) Octets() int64 { return m.octets }
 
 // Stamp returns the present time as a date of RFC 5322, 3.3, and a word of letters and
@@ -145,9 +148,10 @@ func (m *Text) Body() bool { return m.inBody }
 // without calling it.
 func (m *Text) Applied() { m.applied.add(m.rule) }
 
-// Refuse refuses the message. The client gets r at the end of the message, and the server
-// never receives that end. r has one line and a code of 4xx or 5xx. If several rules
-// refuse the message, the first refusal holds.
+// Refuse refuses the message. The client gets r at the end of the message, or of the
+// chunk if the message comes by BDAT. The server never receives the end of the message.
+// r has one line and a code of 4xx or 5xx. If several rules refuse the message, the
+// first refusal holds.
 func (m *Text) Refuse(r Reply) {
 	if m.refusal != "" {
 		return
@@ -164,18 +168,19 @@ func (m *Text) Refuse(r Reply) {
 // it longer.
 func (m *Text) Changes() bool { return m.changes }
 
-// Mends reports whether the text to send may differ, apart from what filters change,
-// from what the client sent: line ends or NULs were replaced, or EndsAtLF was called.
+// Mends reports whether, even without filters, the text to send may differ from what
+// the client sent: line ends or NULs were replaced, or EndsAtLF was called.
 func (m *Text) Mends() bool { return m.Stray() > 0 || m.reader.LF }
 
-// Refusal returns the reply, without CRLF, with which a rule refused the message; "" if
-// none did.
+// Refusal returns the reply, without CRLF, by which the message is refused; "" if it is
+// not. A rule has refused the message, or made text of it that is not allowed.
 func (m *Text) Refusal() string { return m.refusal }
 
 // Next takes src, the next octets of a message that comes by DATA, and returns out, the
 // octets to send in their place, as changed by the rules' filters. n is how many octets
-// of src are done with, and end is true if they include the end of the message. For dst,
-// and for when to call Next again, see [Message.Next].
+// of src are done with, and end is true if they include the end of the message. If
+// Refusal is not "" after the call, the caller sends nothing of out. For dst, and for
+// when to call Next again, see [Message.Next].
 func (m *Text) Next(dst, src []byte) (out []byte, n int, end bool) {
 	out, n, end = m.reader.Next(dst, src)
 	m.octets += int64(n)

@@ -2,7 +2,7 @@ package rewrite
 
 // A Turn is one command of the client and what follows from it: its line on the way to
 // the server, the lines of the AUTH exchange that it begins, and the reply on the way
-// back.
+// back. The server's greeting, and the reply to a message, are a Turn without a line.
 type Turn struct {
 	Session
 
@@ -82,11 +82,13 @@ func (t *Turn) Verb() Verb { return t.verb }
 // function returns.
 func (t *Turn) Said() []byte { return t.said }
 
-// Line returns the line that is sent to the server, without CRLF. The caller must not
-// change it. It is valid until the rule's function returns.
+// Line returns the line that is sent to the server, without CRLF, as the rules have
+// left it so far. In a Reply function it is the command as it was sent. The caller must
+// not change it. It is valid until the rule's function returns.
 func (t *Turn) Line() []byte { return t.line }
 
-// SetLine has line, without CRLF, sent to the server in place of Line.
+// SetLine replaces Line by line, which has no CRLF. It is for a command or a SASL line
+// that is not sent yet.
 func (t *Turn) SetLine(line string) { t.line = append(t.line[:0:0], line...) }
 
 // Path returns Line, a MAIL or RCPT command, as a Path. ok is false if Line is another
@@ -98,16 +100,17 @@ func (t *Turn) Path() (p Path, ok bool) {
 	return ParsePath(t.line)
 }
 
-// SetPath has the command line of p sent to the server in place of Line.
+// SetPath replaces Line by the command line of p.
 func (t *Turn) SetPath(p Path) { t.SetLine(p.String()) }
 
-// Hold holds the turn: nothing after its line is sent to the server until the reply to it
-// has come.
+// Hold holds the turn: no later command is sent to the server until the client has the
+// reply. A rule that may call Again must hold the turn first, in its Command function.
+// Turns of EHLO, HELO, LHLO, STARTTLS and AUTH are always held.
 func (t *Turn) Hold() { t.held = true }
 
 // First has line, another command without CRLF, sent to the server before Line. The
-// client does not get the reply to line. A turn may call First four times; the commands
-// are sent in that order. First holds the turn.
+// client does not get the reply to line. In one turn, the rules may call First four
+// times; the commands are sent in that order. First holds the turn.
 func (t *Turn) First(line string) {
 	t.firsts, t.held = append(t.firsts, first{line, t.rule}), true
 }
@@ -131,11 +134,11 @@ func (t *Turn) Swallow() { t.swallow = true }
 func (t *Turn) Mechanism() string { return mechanismOf(t.said) }
 
 // Step returns how many SASL lines the client has sent in this AUTH exchange, including
-// the present one.
+// the present one. The AUTH command does not count.
 func (t *Turn) Step() int { return t.step }
 
 // Reply returns the server's reply, as the rules that ran before this one have left it.
-// The rule may change it.
+// The rule may change the reply. If Lost is true, there is none, and its Code is 0.
 func (t *Turn) Reply() *Reply { return &t.reply }
 
 // Extensions returns the extensions in Reply, if that is a positive reply to EHLO or
@@ -147,23 +150,25 @@ func (t *Turn) Extensions() Extensions {
 	return Extensions{reply: &t.reply}
 }
 
-// Lost reports whether the server hung up in place of a reply, or did not reply within the
-// time that Within set (see Silent).
+// Lost reports whether the server hung up in place of a reply, or did not reply within
+// the time that Within set. In the latter case Silent is true too.
 func (t *Turn) Lost() bool { return t.lost }
 
 // Within holds the turn and lets the server take at most the given number of
 // milliseconds to reply to Line. If the server takes longer, the rules' Reply functions
-// are called, with Lost and Silent true.
+// are called, with Lost and Silent true. If none of them calls AgainAfresh, the session
+// ends.
 func (t *Turn) Within(milliseconds int64) { t.within, t.held = milliseconds, true }
 
-// Silent reports whether the server has not replied within the time that Within set. It
-// then counts as lost.
+// Silent reports whether the server has not replied within the time that Within set.
+// Lost is then true too.
 func (t *Turn) Silent() bool { return t.silent }
 
 // MayRepeat reports whether the rule may call Again with a command, because nothing can
-// happen twice. It may for EHLO, HELO, LHLO, STARTTLS, AUTH before its first 334, and
-// the first MAIL of a session. It also may for a MAIL, RCPT, DATA, RSET or NOOP whose
-// form the server has refused; Again must then send another form of the command.
+// happen twice. It may for EHLO, HELO, LHLO and STARTTLS, for AUTH before its first
+// 334, and for MAIL while Untouched is true. It also may for a MAIL, RCPT, DATA, RSET
+// or NOOP whose form the server has refused (500, 501, 502, 504, 553, 554 or 555);
+// Again must then send another form of the command.
 func (t *Turn) MayRepeat() bool { return t.mayRepeatAfresh() || t.mayRespell() }
 
 // mayRepeatAfresh reports whether a fresh connection loses nothing of the session, and
@@ -194,18 +199,20 @@ func (t *Turn) mayRespell() bool {
 var respelt = SetOf(VerbMAIL, VerbRCPT, VerbDATA, VerbRSET, VerbNOOP)
 
 // Again sends line, without CRLF, to the server instead of passing on the present
-// reply. The reply to line takes the place of the present reply. The turn must be held.
-// If the present reply is a 334, line is a SASL line. Otherwise line is a command, and
-// Again may be called only if MayRepeat is true.
+// reply. The reply to line takes the place of the present reply. The turn must be held,
+// and Lost be false. If the present reply is a 334, line is a SASL line. Otherwise line
+// is a command, and Again may be called only if MayRepeat is true. In one turn, the
+// rules may send four lines again.
 func (t *Turn) Again(line string) { t.again, t.repeats, t.afresh = line, true, false }
 
-// AgainAfresh sends line, without CRLF, to the server on a fresh connection and waits for
-// its reply, which takes the place of the present reply. A turn may make two fresh
-// connections. AgainAfresh may be called for EHLO, HELO, STARTTLS, AUTH before its first
-// 334, and the first MAIL of a session.
+// AgainAfresh sends line, without CRLF, to the server on a fresh connection and waits
+// for its reply, which takes the place of the present reply. Unless line is a hello,
+// the last hello is sent before it. The turn must be held. AgainAfresh may be called
+// for EHLO, HELO, LHLO and STARTTLS, for AUTH before its first 334, and for MAIL while
+// Untouched is true. In one turn, the rules may make two fresh connections.
 func (t *Turn) AgainAfresh(line string) { t.again, t.repeats, t.afresh = line, true, true }
 
-// Fresh returns the number of fresh connections made for this turn.
+// Fresh returns how many times rules have called AgainAfresh in this turn.
 func (t *Turn) Fresh() int { return t.fresh }
 
 // Challenged reports whether the client has got a 334 in this AUTH exchange.

@@ -71,8 +71,8 @@ const (
 	crowdedText    = "421 4.7.0 too many sessions, try again later"
 )
 
-// NotServedText is the reply that a client gets in place of a greeting if its address
-// is not served (RFC 5321, 3.1 and 4.2.1; RFC 3463, 3.8).
+// NotServedText is the reply that a client gets in place of a greeting, or as the reply
+// to XCLIENT, if its address is not served (RFC 5321, 3.1 and 4.2.1; RFC 3463, 3.8).
 const NotServedText = "554 5.7.1 no service for clients from this address"
 
 // An origin is what is known about the client.
@@ -95,7 +95,8 @@ func (o *origin) introduction() introduction {
 
 // Connected sets the two ends of the client's connection. client is the address of the
 // client. destination is the address that the client has connected to. The zero
-// AddrPort means that an end is not known. The dialogue needs them for XCLIENT.
+// AddrPort means that an end is not known. XCLIENT tells the server both ends, and the
+// address of the client decides whether it may send XCLIENT itself.
 func (d *Dialogue) Connected(client, destination netip.AddrPort) {
 	d.origin.client, d.origin.destination = client, destination
 	d.introduces = d.policy.mayIntroduce(client.Addr()) // false if a load balancer does not know the client
