@@ -131,7 +131,7 @@
 //     it may hold the turn and send other commands first. Only after the reply may it
 //     send a line again.
 //   - A line is sent again only if nothing can happen twice. This holds for EHLO, HELO,
-//     STARTTLS, AUTH before its first 334, and the first MAIL of a session. It also
+//     STARTTLS, AUTH before its first 334, and MAIL while Untouched is true. It also
 //     holds for a MAIL, RCPT, DATA, RSET or NOOP whose form the server has refused
 //     (500, 501, 502, 504, 553, 554, 555), if it is sent in another form.
 //   - In one turn, rules may send four commands first, send four lines again, and make

@@ -162,6 +162,7 @@ func (d *Dialogue) Reply(raw []byte, ahead, behind bool) {
 			d.afterData(v, code, ahead)
 		}
 	case d.recipients != nil && d.sent.first() == VerbMessage:
+		d.server.last = int16(code)
 		d.recipientReply(raw, ahead)
 	default:
 		d.server.last = int16(code)

@@ -156,7 +156,11 @@ func (m *Text) Refuse(r Reply) {
 	if m.refusal != "" {
 		return
 	}
-	if why := replyFault(r, Reply{Code: 400}); why != "" || len(r.Lines) != 1 {
+	why := replyFault(r, Reply{Code: 400})
+	if why == "" && len(r.Lines) != 1 {
+		why = fmt.Sprintf("a reply of %d lines, which may have one", len(r.Lines))
+	}
+	if why != "" {
 		m.d.broke(m.rule, "refusing a message: "+why)
 		return
 	}

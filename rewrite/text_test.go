@@ -271,6 +271,9 @@ func TestAMessageIsNotRefusedWithAYes(t *testing.T) {
 		if m.Refusal() != "" {
 			t.Errorf("%v: refused with %q", r, m.Refusal())
 		}
+		if len(k.whys) != 1 || strings.HasSuffix(k.whys[0], ": ") {
+			t.Errorf("%v: the reason is %q", r, k.whys)
+		}
 		k.acted("", "f0")
 	}
 }
