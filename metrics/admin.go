@@ -21,7 +21,8 @@ const index = `smtpshim
 // /metrics, with the metrics of gatherer; for /healthz; for /readyz; and for an index
 // at /. For each request for /readyz it calls ready, which must be safe for concurrent
 // use. ready returns an error that says why the program is not ready, or nil if it is
-// ready. note is then "", or a problem that does not affect readiness.
+// ready. If it is ready, the reply also has note: a problem that does not affect
+// readiness, or "".
 //
 // If profiles is true, the server also answers for /debug/pprof/. This is for debugging
 // only: it costs time, and shows the program's internals to everybody who can reach the

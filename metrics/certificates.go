@@ -17,8 +17,8 @@ type Certificate struct {
 }
 
 // CertificateExpiry returns a collector that reports when each certificate of smtpshim
-// expires. list returns the certificates in use. It is called at each scrape, from
-// several goroutines.
+// expires. list returns the certificates in use. Each scrape calls list, which must be
+// safe for concurrent use.
 func CertificateExpiry(list func() []Certificate) prometheus.Collector {
 	return certificates{list, prometheus.NewDesc("smtpshim_certificate_expiry_timestamp_seconds",
 		"When a certificate of smtpshim ends, in seconds since 1970.", []string{"route", "side", "name", "fingerprint"}, nil)}
@@ -55,8 +55,8 @@ type AccountCertificate struct {
 }
 
 // AccountCertificateExpiry returns a collector that reports when the client certificate
-// of each account expires. list returns the certificates in use. It is called at each
-// scrape, from several goroutines.
+// of each account expires. list returns the certificates in use. Each scrape calls
+// list, which must be safe for concurrent use.
 func AccountCertificateExpiry(list func() []AccountCertificate) prometheus.Collector {
 	return accountCertificates{list, prometheus.NewDesc("smtpshim_account_certificate_expiry_timestamp_seconds",
 		"When the client certificate of an account ends, in seconds since 1970.", []string{"account"}, nil)}

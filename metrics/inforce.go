@@ -2,17 +2,17 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// A Standing is what the configuration in force says about one route.
+// A Standing has what InForce reports about one route of the current configuration.
 type Standing struct {
 	Route    string
-	Rules    []string
-	Sessions int // the largest number of sessions at a time
+	Rules    []string // names of the rules in force
+	Sessions int      // the largest number of sessions at a time
 }
 
 // InForce returns a collector that reports the rules in force and the largest number of
 // sessions of each route. Comparing these with the counts shows rules that never act,
-// and limits that are nearly reached. list returns a Standing for each route. It is
-// called at each scrape, from several goroutines.
+// and limits that are nearly reached. list returns a Standing for each route. Each
+// scrape calls list, which must be safe for concurrent use.
 func InForce(list func() []Standing) prometheus.Collector {
 	return inForce{list,
 		prometheus.NewDesc("smtpshim_rules_in_force", "Always 1, for each rule in force.", []string{"route", "rule"}, nil),

@@ -10,22 +10,23 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// An Account is an account of the configuration, with which smtpshim logs in to
-// servers.
+// An Account has what Logins needs to know about an account of the configuration, with
+// which smtpshim logs in to servers.
 type Account struct {
 	Name       string
-	Routes     []string // names of the routes whose clients use it
-	Mechanisms []string // mechanisms that it may use, as the AUTH command names them
-	Tokens     bool     // it logs in with access tokens
+	Routes     []string // names of the routes that log in with the account
+	Mechanisms []string // mechanisms that the account may use, such as "XOAUTH2"
+	Tokens     bool     // the account logs in with access tokens
 }
 
 // noMechanism is the label of a login that ended before a mechanism was chosen.
 // Prometheus treats an empty label as missing.
 const noMechanism = "none"
 
-// Logins counts smtpshim's own logins at servers, and its requests for the tokens that
-// they need. It implements login.Observer and token.Observer without importing them. It
-// is safe for concurrent use. It counts only for accounts that are in force.
+// Logins counts smtpshim's own logins at servers, and its requests for access tokens.
+// It counts only for the accounts of the last call of InForce; before the first call,
+// it counts nothing. It implements login.Observer and token.Observer without importing
+// them. It is safe for concurrent use.
 type Logins struct {
 	logins   *prometheus.CounterVec
 	requests *prometheus.CounterVec
@@ -53,10 +54,10 @@ func NewLogins(reg prometheus.Registerer) *Logins {
 	return l
 }
 
-// InForce makes accounts those of the present configuration. The counts of an account
-// begin at 0, or continue if it was in force before. The series of all other accounts are
-// removed. Call InForce before the accounts are used: events of other accounts are not
-// counted.
+// InForce sets the accounts to count for: those of the current configuration. The
+// counts of an account on a route begin at 0, or continue if the last call had the
+// account on that route too. The series of all other accounts are removed. Call InForce
+// before the accounts are used: events of other accounts are not counted.
 func (l *Logins) InForce(accounts []Account) {
 	uses, tokens := map[use]map[string]bool{}, map[string]bool{}
 	for _, a := range accounts {
@@ -124,8 +125,9 @@ func possible(mechanism string, outcome vocabulary.LoginOutcome) bool {
 	return true
 }
 
-// LoggedIn counts a login of account at a server of route, by mechanism and outcome.
-// mechanism is "" if none was chosen. It ignores accounts that are not in force.
+// LoggedIn counts an attempt to log in at a server of route with account, by mechanism
+// and outcome. mechanism is "" if none was chosen. Accounts that InForce did not name
+// for route are ignored.
 func (l *Logins) LoggedIn(route, account, mechanism string, outcome vocabulary.LoginOutcome) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -142,8 +144,8 @@ func (l *Logins) LoggedIn(route, account, mechanism string, outcome vocabulary.L
 	l.logins.WithLabelValues(route, account, mechanism, known(outcome, vocabulary.LoginOutcomes())).Inc()
 }
 
-// TokenRequest counts a request for a token of account by its outcome. It ignores accounts
-// that are not in force.
+// TokenRequest counts a request for an access token of account by its outcome. Accounts
+// that InForce did not name, or named without Tokens, are ignored.
 func (l *Logins) TokenRequest(account string, outcome vocabulary.TokenOutcome) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -152,8 +154,8 @@ func (l *Logins) TokenRequest(account string, outcome vocabulary.TokenOutcome) {
 	}
 }
 
-// TokenExpires records that the newest token of account ends at the time at. It ignores
-// accounts that are not in force.
+// TokenExpires records that the newest access token of account expires at the time at.
+// Accounts that InForce did not name, or named without Tokens, are ignored.
 func (l *Logins) TokenExpires(account string, at time.Time) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()

@@ -2,8 +2,9 @@
 // listener.
 //
 // A Route implements proxy.Observer without importing the proxy. Label values come from
-// closed sets: the names of routes and rules in the configuration, and the lists in this
-// package. Any other value is counted as "other". No label contains text from a peer.
+// closed sets: the names in the configuration, such as those of routes and rules, and
+// the lists in this package and in package vocabulary. Any other value is counted as
+// "other" or ignored. No label contains text from a peer.
 package metrics
 
 import (
@@ -21,7 +22,9 @@ var buckets = []float64{.001, .005, .01, .05, .1, .5, 1, 5, 10, 30, 60, 300, 600
 // quickBuckets, in seconds, are for work that waits for nobody.
 var quickBuckets = []float64{1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, .001, .005, .01, .05, .1, .5}
 
-// Metrics are the collectors of one program, safe for concurrent use.
+// A Metrics counts what happens on all routes, and reloads of the configuration. What
+// happens on one route is reported to the result of [Metrics.Route]. A Metrics is safe
+// for concurrent use.
 type Metrics struct {
 	sessions       *prometheus.CounterVec
 	active         *prometheus.GaugeVec
@@ -114,7 +117,7 @@ func New(reg prometheus.Registerer, version string) *Metrics {
 	return m
 }
 
-// Reloaded counts a reload of the configuration. err is nil if it succeeded.
+// Reloaded counts an attempt to reload the configuration. err is nil if it succeeded.
 func (m *Metrics) Reloaded(err error) {
 	m.reloads.WithLabelValues(outcome(err)).Inc()
 	if err != nil {

@@ -13,10 +13,11 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// A Password protects the admin listener (Basic, RFC 7617).
+// A Password is the user and the hash of the password with which people may use the
+// admin listener (HTTP Basic authentication, RFC 7617).
 type Password struct {
 	User string // must not contain a colon
-	Hash []byte // a bcrypt hash
+	Hash []byte // bcrypt hash of the password; see CheckHash
 }
 
 // The range of costs of a hash. With a lower cost, guessing is too fast; with a higher
@@ -43,9 +44,9 @@ func CheckHash(hash string) error {
 // Protect returns a handler that passes requests with the right user and password on to
 // next, and answers 401 to others. Requests for /healthz and /readyz need no password.
 //
-// Guessing is slow, because Protect computes only one hash at a time. It computes a
+// Guessing is slow, because the handler computes only one hash at a time. It computes a
 // hash even if the user is wrong, so the time does not reveal whether the user exists.
-// It computes none for the credentials that were right last.
+// For the last credentials that were right, it computes no hash again.
 func (p Password) Protect(next http.Handler) http.Handler {
 	d := &gate{Password: p, one: make(chan struct{}, 1)}
 	rand.Read(d.key[:])

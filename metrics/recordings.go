@@ -2,8 +2,8 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Recordings counts recordings of dialogues, written or lost. It is safe for concurrent
-// use.
+// Recordings counts the recordings of dialogues that were written to files, and those
+// that were lost. It is safe for concurrent use.
 type Recordings struct{ total *prometheus.CounterVec }
 
 // NewRecordings returns a Recordings that is registered with reg. It panics if reg already
@@ -21,8 +21,8 @@ func (r *Recordings) Route(name string) {
 	}
 }
 
-// Count counts a recording of route. err says why the recording was lost; nil: it was
-// written.
+// Count counts a recording of a session on route. err says why the recording was lost;
+// nil: it was written.
 func (r *Recordings) Count(route string, err error) {
 	outcome := "written"
 	if err != nil {

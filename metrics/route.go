@@ -25,8 +25,8 @@ var (
 		"timeout", "closed", "garbage", "other"}
 )
 
-// A Route counts what happens on one route. Its methods do not block or allocate, and
-// are safe for concurrent use, except Observes.
+// A Route counts what happens on one route. Its methods do not block, and are safe for
+// concurrent use, except Observes.
 type Route struct {
 	active         prometheus.Gauge
 	sessionSeconds prometheus.Observer
@@ -82,7 +82,7 @@ func (m *Metrics) exchanges(route string) map[exchange]prometheus.Counter {
 // A Product is a product that smtpshim looks for in sessions, and a sign by which it
 // can be recognised.
 type Product struct {
-	Name string
+	Name string // name of the product's set of rules
 	By   vocabulary.Sign
 }
 
@@ -94,7 +94,7 @@ func (m *Metrics) products(route string, looked []Product) map[Product]prometheu
 	return all
 }
 
-// A Cipher is a version of TLS and a cipher suite, with the names that Route.TLS gets.
+// A Cipher is a version of TLS and a cipher suite, as passed to Route.TLS.
 type Cipher struct{ Version, Suite string }
 
 // A legTLS counts TLS on one side.
@@ -121,14 +121,14 @@ func (m *Metrics) legTLS(route string, side vocabulary.Side, possible []Cipher) 
 	return l
 }
 
-// TLS has the ciphers that are possible on each side of a route. A side without TLS has
-// none.
+// TLS has the ciphers that are possible on each side of a route. A side on which
+// smtpshim does not use TLS has none.
 type TLS struct{ Client, Server []Cipher }
 
 // Route returns the counters of the route called name. rules are the names of its rules
 // in force, tls has its possible ciphers, and products are the products that it looks
-// for. Each of these gets a counter. If Route is called again for the same name, as
-// after a reload, the counts continue.
+// for. Each rule, cipher and product gets a counter that begins at 0. If Route is
+// called again for the same name, as after a reload, the counts continue.
 func (m *Metrics) Route(name string, rules []string, tls TLS, products ...Product) *Route {
 	route := prometheus.Labels{"route": name}
 	counters := func(v *prometheus.CounterVec, values []string) family[prometheus.Counter] {
@@ -167,38 +167,38 @@ func (m *Metrics) Route(name string, rules []string, tls TLS, products ...Produc
 	}
 }
 
-// SessionBegan adds one to the number of active sessions.
+// SessionBegan adds one to the number of sessions under way.
 func (r *Route) SessionBegan() { r.active.Inc() }
 
-// SessionEnded takes one from the number of active sessions. It counts the session by
-// its outcome, and records the time that it lasted.
+// SessionEnded takes one from the number of sessions under way. It counts the session
+// by its outcome, and records the time that the session lasted.
 func (r *Route) SessionEnded(outcome vocabulary.Outcome, lasted time.Duration) {
 	r.active.Dec()
 	r.sessions.of(string(outcome)).Inc()
 	r.sessionSeconds.Observe(lasted.Seconds())
 }
 
-// Defect counts a panic that ended a session or a check of a server.
+// Defect counts a panic that ended a session or a health check of a server.
 func (r *Route) Defect() { r.defects.Inc() }
 
-// Refused counts a connection that was refused a session, by reason.
+// Refused counts, by reason, a client that smtpshim refused to serve.
 func (r *Route) Refused(reason vocabulary.Rejection) { r.refused.of(string(reason)).Inc() }
 
-// LimitMet counts, by limit, that a client exceeded a limit.
+// LimitMet counts, by limit, each time that a client exceeds a limit in its session.
 func (r *Route) LimitMet(limit vocabulary.Limit) { r.limitsMet.of(string(limit)).Inc() }
 
-// Recognised counts that product was recognised in a session. by is the sign that showed
-// it. Products that are not looked for are ignored.
+// Recognised counts that product was recognised in a session by the sign by. Pairs of
+// product and sign that were not given to [Metrics.Route] are ignored.
 func (r *Route) Recognised(product string, by vocabulary.Sign) {
 	if c, ok := r.recognised[Product{product, by}]; ok {
 		c.Inc()
 	}
 }
 
-// Held records took, the time that a session worked between two waits.
+// Held records took, the time for which smtpshim worked on a session between two waits.
 func (r *Route) Held(took time.Duration) { r.held.Observe(took.Seconds()) }
 
-// Command counts a client's command by its verb.
+// Command counts a command of a client by its verb, in lower case.
 func (r *Route) Command(verb string) { r.commands.of(verb).Inc() }
 
 // Reply counts a reply to a client by the first digit of its code.
@@ -221,34 +221,34 @@ func (r *Route) RuleApplied(rule string) {
 	r.ruleApplied.of(rule).Inc()
 }
 
-// Observes creates the counters for RuleWouldApply. rules are the names of the rules
-// that are observed on the route and do not act. Observes must be called before r is in
-// use.
+// Observes creates the counters for RuleWouldApply. rules are the names of the route's
+// observed rules, which do not act. Observes must be called before any other method.
 func (r *Route) Observes(rules []string) { r.ruleWould = resolve(r.ruleWould.with, rules) }
 
 // RuleWouldApply counts a change that rule, the name of an observed rule, would have made.
 func (r *Route) RuleWouldApply(rule string) { r.ruleWould.of(rule).Inc() }
 
-// RuleBroken counts that rule, the name of a rule, panicked or had a result that is not
-// allowed.
+// RuleBroken counts a failure of rule, the name of a rule: it panicked, or its result
+// was not allowed.
 func (r *Route) RuleBroken(rule string) { r.ruleBroken.of(rule).Inc() }
 
-// Authenticated counts an AUTH exchange on one side by its mechanism m and its outcome. It
-// ignores values outside the closed sets.
+// Authenticated counts an AUTH exchange by its mechanism m and its outcome, as the
+// client saw it (vocabulary.SideClient) or as the server did (vocabulary.SideServer).
+// Values that package vocabulary does not list are ignored.
 func (r *Route) Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome) {
 	if c, ok := r.auth[exchange{side, m, outcome}]; ok {
 		c.Inc()
 	}
 }
 
-// Message counts a message by its outcome, and adds its size, octets, to the octets of all
-// messages.
+// Message counts a message by its outcome, and adds octets, its size, to the total of
+// the route.
 func (r *Route) Message(outcome vocabulary.MessageOutcome, octets int64) {
 	r.messages.of(string(outcome)).Inc()
 	add(r.messageBytes, octets)
 }
 
-// Bytes adds n to the octets read from side, the client or the server.
+// Bytes adds n to the octets read from one side, the client or the server.
 func (r *Route) Bytes(side vocabulary.Side, n int64) {
 	if side == vocabulary.SideClient {
 		add(r.fromClient, n)
@@ -257,14 +257,15 @@ func (r *Route) Bytes(side vocabulary.Side, n int64) {
 	}
 }
 
-// ServerConnected records the time that a connection to a server took from its beginning
-// to the greeting.
+// ServerConnected records the time from dialling a server to its greeting.
 func (r *Route) ServerConnected(took time.Duration) { r.serverConnect.Observe(took.Seconds()) }
 
-// ServerAgain counts a connection to a server that is not the first of its session.
+// ServerAgain counts a further connection to a server, made for a session whose first
+// server has greeted.
 func (r *Route) ServerAgain() { r.serverAgain.Inc() }
 
-// ServerReplied records the time that a server took to reply to the command verb.
+// ServerReplied records the time that a server took to reply to a command with this
+// verb, in lower case, or to a message ("end-of-data").
 func (r *Route) ServerReplied(verb string, took time.Duration) {
 	r.serverReply.of(verb).Observe(took.Seconds())
 }
@@ -277,8 +278,8 @@ func (r *Route) ServerFailed(reason vocabulary.ServerFailure) {
 // BadReply counts, by the reason why, octets from a server that are no proper reply.
 func (r *Route) BadReply(why vocabulary.BadReply) { r.badReplies.of(string(why)).Inc() }
 
-// TLS counts a successful handshake on one side by version and suite. Values that are not
-// possible on that side are counted as "other".
+// TLS counts a successful handshake on one side by version and suite. A pair that was
+// not given to [Metrics.Route] for that side is counted as "other".
 func (r *Route) TLS(side vocabulary.Side, version, suite string) {
 	leg := r.leg(side)
 	counter, ok := leg.sessions[Cipher{version, suite}]
@@ -288,7 +289,7 @@ func (r *Route) TLS(side vocabulary.Side, version, suite string) {
 	counter.Inc()
 }
 
-// TLSFailed counts a handshake on one side that failed, by reason.
+// TLSFailed counts a failed handshake on one side by reason.
 func (r *Route) TLSFailed(side vocabulary.Side, reason string) { r.leg(side).failures.of(reason).Inc() }
 
 func (r *Route) leg(side vocabulary.Side) *legTLS {
@@ -298,8 +299,8 @@ func (r *Route) leg(side vocabulary.Side) *legTLS {
 	return &r.serverTLS
 }
 
-// CertificateReloaded counts a change of certificate files. err says why the new files are
-// not used; nil: they are used.
+// CertificateReloaded counts an attempt to load certificate files that have changed.
+// err says why the new files are not used; nil: they are used.
 func (r *Route) CertificateReloaded(err error) { r.certificateReloads.of(outcome(err)).Inc() }
 
 // add adds n to a counter. It ignores a negative n, for which Add panics.

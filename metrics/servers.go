@@ -2,15 +2,16 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// A Server is a server of a route.
+// A Server has what Servers reports about one server of one route.
 type Server struct {
 	Route, Name string // names of the route and of the server, as in the configuration
 	Sessions    int    // sessions that it has at present
-	Up          bool   // it greeted at the last attempt, and its health checks succeed
+	Up          bool   // it greeted at the last attempt and passes its health checks
 }
 
-// Servers returns a collector that reports the state of servers. list returns the servers
-// of all routes. It is called at each scrape, from several goroutines.
+// Servers returns a collector that reports, for each server, whether it is up and how
+// many sessions it has. list returns the servers of all routes. Each scrape calls list,
+// which must be safe for concurrent use.
 func Servers(list func() []Server) prometheus.Collector {
 	labels := []string{"route", "server"}
 	return servers{list,
