@@ -13,9 +13,9 @@ const (
 	patience      = 30 * time.Second // for a listener that reads nothing
 )
 
-// A Stream serves events as Server-Sent Events (HTML Living Standard, 9.2). The data of
-// each is the JSON of its notice. A Stream has at most 16 listeners at a time and answers
-// 503 to others.
+// A Stream serves events as Server-Sent Events (HTML Living Standard, 9.2). Each event
+// is sent in the form, as JSON, that the functions given to NewStream choose. A Stream
+// has at most 16 listeners at a time and answers 503 to others.
 type Stream[E any] struct {
 	watch  func(Filter) (events <-chan E, stop func())
 	notice func(E) any
@@ -24,26 +24,27 @@ type Stream[E any] struct {
 	close  func()
 }
 
-// NewStream returns a stream of events for listeners, each of which is an HTTP request.
-// For each listener it calls watch with the filter from the request's query (route,
-// healed, outcome), sends the listener what comes from events, and calls stop when the
-// listener has gone.
+// NewStream returns a stream of events for listeners. A listener is an HTTP request
+// that ServeHTTP serves. For each listener the stream calls watch with the filter from
+// the request's query (route, healed, outcome), sends the listener what comes from the
+// channel events, and calls stop at the end of the request. If events is closed, the
+// request ends.
 //
-// For each event, notice is called once per listener, and returns the value that this
-// listener gets as JSON. notice may block: that delays only this listener.
+// The stream calls notice for each event of each listener, and sends the result as
+// JSON. notice may block: that delays only this listener.
 func NewStream[E any](watch func(Filter) (events <-chan E, stop func()), notice func(E) any) *Stream[E] {
 	done := make(chan struct{})
 	return &Stream[E]{watch, notice, make(chan struct{}, mostListeners), done, sync.OnceFunc(func() { close(done) })}
 }
 
-// Close ends all requests that ServeHTTP serves, and those that begin later. Register it
-// by http.Server.RegisterOnShutdown, because Shutdown would otherwise wait for these
-// requests for ever.
+// Close ends all requests that ServeHTTP serves, and those that begin later. Register
+// Close by http.Server.RegisterOnShutdown, because Shutdown would otherwise wait for
+// these requests until its context ends.
 func (s *Stream[E]) Close() { s.close() }
 
-// ServeHTTP sends events to the listener that made the request r, as text/event-stream. It
-// returns when the listener goes or reads nothing for half a minute, or the stream is
-// closed. It answers 503 if 16 are listening already.
+// ServeHTTP sends events to the listener that made the request r, as text/event-stream.
+// It returns when the listener goes, when the listener reads nothing for half a minute,
+// or when the stream is closed. It answers 503 if there are 16 listeners already.
 func (s *Stream[E]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
 	case s.slots <- struct{}{}:

@@ -1,11 +1,11 @@
-// Package page is the status page of the admin listener. It shows the last sessions,
-// with the client's and the server's lines side by side. For sessions that failed it
-// shows why, and what heals that. It also shows problems that need attention, and the
-// state of routes, servers, rules and certificates.
+// Package page is the status page of the admin listener. The page shows the last
+// sessions, with the client's and the server's lines side by side. For sessions that
+// failed it shows why, and what to do about that. It also shows problems that need
+// attention, and the state of routes, servers, rules and certificates.
 //
-// The package makes the page as HTML that loads nothing from other hosts. A small
-// script updates the page, which also works without the script. Text from a peer is
-// quoted as in transcripts, so that it is printable ASCII.
+// The page is HTML that loads nothing from other hosts. A small script updates the
+// page, which also works without the script. Text from a peer is shown in printable
+// ASCII, with other octets quoted as in transcripts.
 package page
 
 import (
@@ -25,36 +25,38 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A Source provides what the page shows. Its functions are called at each request, from
-// several goroutines.
+// A Source provides what the page shows. Requests call its functions, which must be
+// safe for concurrent use.
 type Source struct {
 	Version string
-	// Rule describes what can change a line: a rule, or what is no rule, such as the
-	// setting client_tls. name is in Route.Rules, or one of the names in Line.Rule. The
-	// result is zero for an unknown name.
+	// Rule describes what can change a line: a rule, or a setting such as client_tls. name
+	// is in Route.Rules, or one of the names in Line.Rule. If it is unknown, the result is
+	// zero, and the page says only that the configuration has it so.
 	Rule func(name string) Rule
-	// Ready returns why the program takes no sessions, or nil if it takes them.
+	// Ready returns nil if the program takes sessions and has servers for them, and
+	// otherwise the reasons.
 	Ready        func() error
 	Gatherer     prometheus.Gatherer
 	Routes       func() []Route
 	Servers      func() []metrics.Server
 	Certificates func() []metrics.Certificate
-	Events       http.Handler      // the Stream of what happens in sessions
+	Events       http.Handler      // serves /events: a Stream of what happens in sessions
 	Observed     func() []Observed // nil: no rule is observed
-	Evidence     http.Handler      // serves Observed as JSON at /observed; nil: not served
+	Evidence     http.Handler      // serves /observed: Observed as JSON; nil: not served
 
-	// FailedReloads returns the failed reloads that no successful one has followed.
+	// FailedReloads returns the failed reloads that are still in need of attention:
+	// those of the configuration, and of each certificate, without a later success.
 	FailedReloads func() []FailedReload
 
-	// Sessions returns the last sessions, newest first. Recording returns the recording of
-	// the session whose ID is session: its file name and its text. It returns an error if
-	// there is no recording.
+	// Sessions returns the last sessions, newest first. Recording returns the recording
+	// of the session whose ID is session: its file name and its text. Recording returns
+	// an error if there is no recording.
 	Sessions  func() []Session
 	Recording func(session string) (name string, text []byte, err error)
 
-	// Replay plays the recording of the session whose ID is session. The page offers this
-	// if Session.Replays is set. Only one call runs at a time. If Replay is nil,
-	// recordings cannot be played.
+	// Replay plays the recording of the session whose ID is session. The page offers
+	// this for a session that has a recording and Session.Replays set. Only one call
+	// runs at a time. If Replay is nil, recordings cannot be played.
 	Replay func(session string) (Replay, error)
 
 	// AnyHost serves the page under any host name. That is safe only if a password
@@ -64,18 +66,18 @@ type Source struct {
 	AnyHost bool
 }
 
-// A Rule describes a rule, or another cause of changed lines. Says is a sentence about
-// it. Source cites the documents on which it is based, or is "". Description has the
-// details, or is nil.
+// A Rule describes a rule, or another cause of changed lines, such as a setting. Says
+// is a sentence about the rule or cause. Source cites the documents on which the rule
+// is based; "": it is not a rule. Description returns the details; nil: there are none.
 type Rule struct {
 	Says, Source string
 	Description  func() Description
 }
 
-// A Description is what an administrator needs to know about a rule.
+// A Description is the content of the page about one rule, which is at /rule.
 type Description struct {
 	Symptoms []string // what an administrator sees if the fault is not healed
-	Does     string
+	Does     string   // what the rule does, as prose
 	Entries  []string // entries of heal.Catalogue that it heals, each as "L02 TEXT"
 	Sets     []string // names of the sets that contain the rule
 	Options  []Option
@@ -83,41 +85,44 @@ type Description struct {
 	Lines    []Line // a dialogue in which the rule acts
 }
 
-// An Option is an option of a rule.
+// An Option is an option of a rule: its name, its default as in TOML, and a text that
+// says what the option does.
 type Option struct{ Name, Default, Says string }
 
-// A FailedReload is an attempt to reload the configuration or a certificate that failed
-// because of mistakes. The version loaded before is still in use.
+// A FailedReload is a failed attempt to reload the configuration or a certificate. The
+// version loaded before is still in use.
 type FailedReload struct {
-	What string // names, for people, what was to be reloaded
+	What string // what was to be reloaded, as text for people
 	At   time.Time
-	Errs []string // the errors
+	Errs []string // why it failed
 }
 
-// A Cause is a reason for which a session failed. It contains no text from a peer.
+// A Cause is a reason for which a session failed or a recipient was refused. It
+// contains no text from a peer.
 type Cause struct {
 	Rule      string // the rule that heals it; "": none does
-	Means, Do string
-	Source    string // the document that describes this; "": none needed
-	Guess     bool   // the true reason may be another one
+	Means, Do string // the reason, and what to do about it, as text for people
+	Source    string // the document that describes the reason; "": none
+	Guess     bool   // the reason is only probable
 }
 
-// A Route is a route of the configuration.
+// A Route is what the page shows of one route of the current configuration, apart from
+// counts, servers and certificates.
 type Route struct {
 	Name   string
 	Listen []string
 	Rules  []string // rules in force
 }
 
-// A Session is a session, ended or not.
+// A Session is what the page shows of one session, which has ended or is still running.
 type Session struct {
 	ID, Route, Client    string
 	Began                time.Time
 	Ended                bool // if false, the fields below except Lines are not set
 	Outcome              vocabulary.Outcome
 	Server, Hello        string
-	Messages             int // messages accepted
-	Octets               int64
+	Messages             int            // number of messages accepted
+	Octets               int64          // size of all messages, accepted or not
 	Rules                map[string]int // how often each rule acted
 	Products             []string       // recognised products, each with its sign in words
 	ClientTLS, ServerTLS string         // versions of TLS, such as "1.3"; "": in clear
@@ -125,44 +130,47 @@ type Session struct {
 	// mechanism by which a login at the server has succeeded. "": there was no login.
 	ClientAuth, ServerAuth vocabulary.Mechanism
 	Refused                Refusal
-	While, Err             string
+	While, Err             string // as in proxy.Ending
 	Lasted                 time.Duration
 
 	Lines []Line // the dialogue; empty if nobody was watching when the session began
 
-	// Causes returns the reasons for which the session failed or a recipient was refused,
-	// and what heals them, the likeliest first. nil: nothing failed.
+	// Causes returns the reasons for which the session failed or a recipient was
+	// refused, the likeliest first. nil: nothing failed.
 	Causes func() []Cause
 
-	// Recorded reports whether there is a recording. nil: there is none.
+	// Recorded reports whether there is a recording of the session. nil: there is none.
 	Recorded func() bool
-	Replays  bool // the recording, if there is one, can be played
+	Replays  bool // Source.Replay can play the recording, if there is one
 }
 
-// A Refusal is the reply by which mail was refused. If Code is 0, no mail was refused.
+// A Refusal is the reply by which the client's mail was refused. If Code is 0, no mail
+// was refused.
 type Refusal struct {
-	Verb string
-	Code int
-	Text string // the text of the reply, with any octets
+	Verb string // what was replied to: "MAIL", "end-of-data", "greeting", ...
+	Code int    // 4xx or 5xx
+	Text string // the first line after the code; any octets
 
 	Means, Do string // what the reply means, and what to do about it; "": not known
 }
 
 // A Line is one line of a dialogue, or an event, as in package transcript.
 type Line struct {
-	After time.Duration // since the session began
-	// Side is 'C' or 'S', and Mark is ':', '-' or '+', as in package transcript. Both are
-	// 0 for an event.
+	After time.Duration // time since the session began
+	// Side is 'C' or 'S', and Mark is ':', '-' or '+', as in package transcript. Both
+	// are 0 for an event.
 	Side, Mark byte
 	Text       string // any octets
-	Rule       string // the rules that changed it, separated by commas; "": unchanged
+	// Rule has the names of the rules and settings that changed the line, separated by
+	// commas. It is "" if the line is unchanged, or if smtpshim itself changed it.
+	Rule string
 }
 
 //go:embed page.html alone.html rule.html replay.html observed.html page.css page.js page.svg
 var files embed.FS
 
-// New returns a handler that serves the status page at /, with the content from s, the
-// files and pages that it links to, and s.Events at /events. rest handles all other
+// New returns a handler that serves the status page at /, the files and pages to which
+// it links, and s.Events at /events. The content comes from s. rest handles all other
 // requests.
 func New(s Source, rest http.Handler) http.Handler {
 	p := page{s, template.Must(template.New("page").ParseFS(files, "*.html")), make(chan struct{}, 1)}

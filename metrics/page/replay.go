@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// A Replay is the result of playing a session's recording with the present configuration
-// of its route.
+// A Replay is the result of playing a session's recording with the present
+// configuration of its route.
 type Replay struct {
 	Route   string
-	Text    string // as printed by "smtpshim play"
+	Text    string // the result in words, as "smtpshim play" prints it
 	Lines   []Line // the resulting dialogue
-	Unknown string // why the rest of the recording could not be played; "": all of it was
+	Unknown string // why the rest of the recording was not played; "": all of it was
 }
 
 // replayOf returns the link to the replay of a session; "": there is none.

@@ -20,11 +20,11 @@ const (
 	mostLines    = 400
 )
 
-// A Filter selects sessions.
+// A Filter selects sessions: those for which all of its fields hold.
 type Filter struct {
 	Route   string // "": all routes
-	Healed  bool   // only sessions in which a rule acted
-	Outcome string // a name for vocabulary.Outcome.Named; if set, only sessions that have ended
+	Healed  bool   // true: only sessions in which a rule has acted
+	Outcome string // "": all; else only ended sessions chosen by vocabulary.Outcome.Named
 }
 
 // filterOf parses the filter in a request's query.
