@@ -40,9 +40,9 @@ type Source struct {
 	Routes       func() []Route
 	Servers      func() []metrics.Server
 	Certificates func() []metrics.Certificate
-	Events       http.Handler      // serves /events: a Stream of what happens in sessions
+	Events       http.Handler      // a Stream of what happens in sessions
 	Observed     func() []Observed // nil: no rule is observed
-	Evidence     http.Handler      // serves /observed: Observed as JSON; nil: not served
+	Evidence     http.Handler      // serves the evidence as JSON; nil: not served
 
 	// FailedReloads returns the failed reloads that are still in need of attention:
 	// those of the configuration, and of each certificate, without a later success.
@@ -170,8 +170,8 @@ type Line struct {
 var files embed.FS
 
 // New returns a handler that serves the status page at /, the files and pages to which
-// it links, and s.Events at /events. The content comes from s. rest handles all other
-// requests.
+// it links, s.Events at /events and s.Evidence at /observed. The content comes from s.
+// rest handles all other requests.
 func New(s Source, rest http.Handler) http.Handler {
 	p := page{s, template.Must(template.New("page").ParseFS(files, "*.html")), make(chan struct{}, 1)}
 	mux := http.NewServeMux()

@@ -13,7 +13,7 @@ const (
 	OutcomeOK                Outcome = "ok"
 	OutcomeSilent            Outcome = "silent"  // the client sent nothing and hung up, as health checks do
 	OutcomeDrained           Outcome = "drained" // an idle client got 421 at a shutdown
-	OutcomeOpaque            Outcome = "opaque"  // the session became unreadable and ended
+	OutcomeOpaque            Outcome = "opaque"  // it became unreadable to smtpshim, and ended
 	OutcomeRefused           Outcome = "refused" // mail was refused, and not accepted later in the session
 	OutcomeMessageRefused    Outcome = "message-refused"
 	OutcomeClientLost        Outcome = "client-lost"
@@ -23,11 +23,17 @@ const (
 	OutcomeServerLost        Outcome = "server-lost"
 	OutcomeServerTimeout     Outcome = "server-timeout"
 	OutcomeServerProtocol    Outcome = "server-protocol"
-	OutcomeTLS               Outcome = "tls"     // required TLS failed
-	OutcomeXCLIENT           Outcome = "xclient" // required XCLIENT was refused or not offered
-	OutcomeUnknown           Outcome = "unknown" // the server was lost after the final dot
-	OutcomeCutOff            Outcome = "cut-off" // smtpshim ended it: drain took too long
-	OutcomeDefect            Outcome = "defect"  // a panic of smtpshim ended it
+	// OutcomeTLS means that the TLS handshake with the client failed, or that TLS with
+	// the server is required and was not to be had.
+	OutcomeTLS Outcome = "tls"
+	// OutcomeXCLIENT means that the route sends XCLIENT, and the server does not offer
+	// it or refused it.
+	OutcomeXCLIENT Outcome = "xclient"
+	// OutcomeUnknown means that no valid reply came to a message after its final dot.
+	// The server may have the message.
+	OutcomeUnknown Outcome = "unknown"
+	OutcomeCutOff  Outcome = "cut-off" // smtpshim ended it: drain took too long
+	OutcomeDefect  Outcome = "defect"  // a panic of smtpshim ended it
 )
 
 // Outcomes returns every Outcome.
@@ -61,7 +67,8 @@ var meanings = map[Outcome]string{
 	OutcomeDefect:            "smtpshim itself failed, and contained it: the log line with the stack is for a bug report",
 }
 
-// Failed reports whether a session with the outcome o needs attention.
+// Failed reports whether a session with the outcome o has failed. That is so for every
+// outcome except OutcomeOK, OutcomeSilent, OutcomeDrained and OutcomeOpaque.
 func (o Outcome) Failed() bool {
 	switch o {
 	case OutcomeOK, OutcomeSilent, OutcomeDrained, OutcomeOpaque:
@@ -88,10 +95,10 @@ func (o Outcome) Named(name string) bool {
 	return name == "" || name == string(o) || name == AnyFailed && o.Failed()
 }
 
-// A Rejection says why a connection got no session.
+// A Rejection says why smtpshim refused to serve a client.
 type Rejection string
 
-// The reasons for which connections get no session.
+// The reasons for which smtpshim refuses to serve clients.
 const (
 	RejectionSessions           Rejection = "sessions" // the route has as many sessions as it may have
 	RejectionSessionsPerAddress Rejection = "sessions-per-address"
@@ -134,15 +141,17 @@ func Limits() []Limit {
 // of a rule.
 type Safeguard string
 
-// The safeguards. Each withholds from the client something that the server offers.
+// The safeguards. Each withholds from the client something that the server offers, and
+// refuses commands that use it.
 const (
-	// SafeguardExternal withholds AUTH EXTERNAL if smtpshim terminates TLS.
+	// SafeguardExternal withholds the mechanism EXTERNAL if smtpshim terminates TLS
+	// with the client or the server.
 	SafeguardExternal Safeguard = "external"
 	// SafeguardChannelBinding withholds mechanisms that end with -PLUS if smtpshim
-	// terminates TLS.
+	// terminates TLS with the client or the server.
 	SafeguardChannelBinding Safeguard = "channel-binding"
-	// SafeguardAuthInClear withholds mechanisms that the server offers only inside TLS, if
-	// the client is in clear.
+	// SafeguardAuthInClear withholds mechanisms that the server offers only inside TLS,
+	// if the client is in clear and the route does not allow such logins.
 	SafeguardAuthInClear Safeguard = "auth-in-clear"
 	// SafeguardRequireTLS withholds REQUIRETLS unless TLS is used on both sides and the
 	// server's certificate is verified.
@@ -183,8 +192,8 @@ type MessageOutcome string
 const (
 	MessageAccepted MessageOutcome = "accepted"
 	MessageRefused  MessageOutcome = "refused"
-	MessageUnknown  MessageOutcome = "unknown" // the server was lost after the final dot
-	MessageCut      MessageOutcome = "cut"     // the client or the server was lost before the final dot
+	MessageUnknown  MessageOutcome = "unknown" // after the final dot, no valid reply came
+	MessageCut      MessageOutcome = "cut"     // a connection ended before the final dot
 )
 
 // MessageOutcomes returns every MessageOutcome.
@@ -192,13 +201,13 @@ func MessageOutcomes() []MessageOutcome {
 	return []MessageOutcome{MessageAccepted, MessageRefused, MessageUnknown, MessageCut}
 }
 
-// A ServerFailure says how a server has failed.
+// A ServerFailure says in what way a server has failed in a session.
 type ServerFailure string
 
 // The ways in which servers fail.
 const (
 	ServerConnect  ServerFailure = "connect"  // connecting to it failed
-	ServerGreeting ServerFailure = "greeting" // it did not greet
+	ServerGreeting ServerFailure = "greeting" // no valid greeting came in time
 	ServerTimeout  ServerFailure = "timeout"
 	ServerLost     ServerFailure = "lost"
 	ServerTLS      ServerFailure = "tls"
@@ -210,7 +219,8 @@ func ServerFailures() []ServerFailure {
 	return []ServerFailure{ServerConnect, ServerGreeting, ServerTimeout, ServerLost, ServerTLS, ServerProtocol}
 }
 
-// A BadReply says what is wrong with octets that a server sent.
+// A BadReply says what is wrong with octets that a server sent and that are no proper
+// reply.
 type BadReply string
 
 // The faults of replies.
@@ -240,7 +250,8 @@ const (
 // Sides returns every Side.
 func Sides() []Side { return []Side{SideClient, SideServer} }
 
-// A Mechanism is a SASL mechanism by which clients log in.
+// A Mechanism is a SASL mechanism. A mechanism whose name ends with -PLUS counts as the
+// one without. MechanismOther stands for all mechanisms that are not listed.
 type Mechanism string
 
 // The mechanisms that are distinguished.
@@ -288,11 +299,13 @@ type LoginOutcome string
 // The outcomes of logins at servers.
 const (
 	LoginOK LoginOutcome = "ok"
-	// LoginRefused is a refusal by the server, or by smtpshim because the server refused
-	// the account a moment ago.
-	LoginRefused       LoginOutcome = "refused"
-	LoginFailed        LoginOutcome = "failed"         // the exchange could not continue
-	LoginNoCredentials LoginOutcome = "no-credentials" // there was no token
+	// LoginRefused is a refusal by the server, or by smtpshim because the server
+	// refused the account a moment ago.
+	LoginRefused LoginOutcome = "refused"
+	// LoginFailed means that there was no mechanism to use, or that the exchange ended
+	// before the server accepted or refused the account.
+	LoginFailed        LoginOutcome = "failed"
+	LoginNoCredentials LoginOutcome = "no-credentials" // there was no access token
 	LoginBusy          LoginOutcome = "busy"           // the account had as many sessions as it may have
 )
 
@@ -308,7 +321,7 @@ type TokenOutcome string
 const (
 	TokenOK            TokenOutcome = "ok"
 	TokenUnreachable   TokenOutcome = "unreachable" // the endpoint did not reply
-	TokenUnavailable   TokenOutcome = "unavailable" // the endpoint has a temporary failure
+	TokenUnavailable   TokenOutcome = "unavailable" // the endpoint had a temporary error
 	TokenInvalidClient TokenOutcome = "invalid-client"
 	TokenInvalidGrant  TokenOutcome = "invalid-grant"
 	TokenRejected      TokenOutcome = "rejected" // any other refusal, or no token came
@@ -328,7 +341,7 @@ const (
 	SignGreeting   Sign = "greeting"
 	SignEHLO       Sign = "ehlo"       // the server's reply to EHLO
 	SignHELP       Sign = "help"       // the server's reply to HELP
-	SignRemembered Sign = "remembered" // an earlier session with the same server greeting
+	SignRemembered Sign = "remembered" // an earlier session, with the same greeting
 	SignCommand    Sign = "command"    // a command of the client
 )
 
