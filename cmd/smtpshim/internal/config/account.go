@@ -220,9 +220,10 @@ func (t *table) mechanisms(key string, known []string) []string {
 	return names
 }
 
-// Equal reports whether the accounts a and b have the same settings. It ignores where
-// they are in the files. If a credential is in a file that is read again later, it
-// compares the path of that file and not its content.
+// Equal reports whether the accounts a and b have the same settings. It ignores their
+// places in the files of the configuration. Passwords are compared by their content.
+// Credentials for tokens that are read again from a file at each use are compared by
+// the path of that file.
 func (a *Account) Equal(b *Account) bool {
 	one, other := a.AccountSettings, b.AccountSettings
 	if one.Name != other.Name || one.User != other.User || !one.Password.Equal(other.Password) || !slices.Equal(one.Mechanisms, other.Mechanisms) ||

@@ -210,7 +210,8 @@ func splitAddress(address string) (host, port string) {
 }
 
 // IsLoopback reports whether only this machine can reach address, an address to listen
-// on. That is so for loopback addresses, localhost and Unix sockets.
+// on. That is so for loopback addresses, localhost and Unix sockets. For sockets passed
+// by systemd, whose address is not known, the result is false.
 func IsLoopback(address string) bool {
 	host, _ := splitAddress(address)
 	ip, err := netip.ParseAddr(host)

@@ -9,7 +9,8 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// A Config is the content of a configuration file, with defaults for what the file omits.
+// A Config is the content of a configuration file and of the files that it includes,
+// with defaults for what they omit.
 type Config struct {
 	Drain    time.Duration     // how long messages in transit may take when smtpshim stops
 	Admin    string            // address of the admin listener; "": there is none
@@ -17,8 +18,8 @@ type Config struct {
 	Password *metrics.Password // password of the admin listener; nil: none
 	Level    slog.Level
 	Format   string // format of the log: "text" or "json"
-	// LockIn restricts the program (Landlock) to Places and to the files that it needs
-	// with every configuration.
+	// LockIn is true if the program restricts itself by Landlock. It can then reach
+	// only Places, and the files that it needs with every configuration.
 	LockIn   bool
 	Places   []Place
 	Included []string // paths of the included files, which have routes and accounts
@@ -38,8 +39,9 @@ func (c *Config) Route(name string) *Route {
 
 // Read returns the configuration in the file at path and in the files that it includes.
 // If path cannot be read, the error says why. If the files have mistakes, the error is
-// of type [Mistakes] and has all of them. Read calls selfSigned to make the self-signed
-// certificates that the configuration asks for.
+// of type [Mistakes] and has all of them, except those that may follow from others.
+// Read calls selfSigned to make the self-signed certificates that the configuration
+// asks for.
 func Read(path string, selfSigned MakeCertificates) (*Config, error) {
 	t, err := openSource(path)
 	if err != nil {

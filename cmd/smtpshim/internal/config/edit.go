@@ -11,7 +11,8 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// An Edit is a file of the configuration whose lines can be changed.
+// An Edit is the text of a file of the configuration, in memory. Heal changes lines of
+// the text, and String returns the result.
 type Edit struct {
 	Path  string
 	Text  string // the content of the file when it was read
@@ -41,7 +42,7 @@ func OpenEdits(path string) (files []*Edit, err error) {
 // records what they would do.
 type ObservedRoute struct {
 	Name  string
-	Rules []string
+	Rules []string // the names in its key rules, or else the default
 	table *table
 }
 
@@ -60,11 +61,11 @@ func (e *Edit) Observed() (list []ObservedRoute) {
 	return list
 }
 
-// Heal changes the text of e so that the rules of the route o act: it removes mode =
-// "observe" and, if the route has the key rules, sets that to rules. Heal can be called
-// for several routes of e. If the text cannot be changed safely, Heal leaves it as it
-// was and returns an error that says what to write by hand. The file itself is not
-// written.
+// Heal changes the text of e so that the rules of o act. o is a result of e.Observed.
+// Heal removes the line mode = "observe" and, if the route has the key rules, sets that
+// to rules. Heal can be called for several routes of e. If the text cannot be changed
+// safely, Heal leaves it as it was and returns an error that says what to write by
+// hand. Heal does not write the file.
 func (e *Edit) Heal(o ObservedRoute, rules []string) error {
 	lines, err := e.lines.heal(o.table, rules)
 	if err != nil {

@@ -34,9 +34,9 @@ func (t *table) beside(name string) string {
 }
 
 // CredentialsDir returns the directory of the credentials that systemd passes to the
-// service (LoadCredential=). That is the value of $CREDENTIALS_DIRECTORY. If it is not
-// set, it is the directory of the running unit smtpshim.service. The result is "" if
-// that does not exist or cannot be read.
+// service (LoadCredential=). That is the value of $CREDENTIALS_DIRECTORY. If this
+// variable is not set, it is the directory of the unit smtpshim.service while that
+// runs. The result is "" if there is no such directory, or if it cannot be read.
 func CredentialsDir() string {
 	if dir := os.Getenv(credentialsName); dir != "" {
 		return dir

@@ -13,7 +13,8 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// A Login is a [[route.login]]: it says which clients use which account.
+// A Login is a [[route.login]] table: it says for which clients smtpshim logs in at the
+// server with which account.
 type Login struct {
 	login.Entry         // without Account
 	AccountName  string // name of the account

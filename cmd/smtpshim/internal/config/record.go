@@ -50,8 +50,9 @@ func readRecord(t *table, r *Route) *record.Route {
 	return rec
 }
 
-// Setup returns the rules, options and settings of r. A recording contains them, so
-// that its dialogue can be played again.
+// Setup returns the rules in force on r, their options, and other settings of r that
+// affect dialogues. A recording contains them, so that its dialogue can be played
+// again.
 func (r *Route) Setup() *journal.Setup {
 	return &journal.Setup{Rules: playedRules(r), Options: playedOptions(r), Settings: playedSettings(r)}
 }

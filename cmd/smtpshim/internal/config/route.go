@@ -229,8 +229,9 @@ func ChangedLimits(l proxy.Limits) string {
 	return strings.Join(changed, ", ")
 }
 
-// ChangedTimeouts returns the timeouts in t that differ from the defaults, such as
-// "connect 5s, reply 1m". The result is "" if none differs.
+// ChangedTimeouts returns the timeouts in t that differ from the usual defaults, such
+// as "connect 5s, reply 1m". The shorter defaults for devices differ too. The result is
+// "" if no timeout differs.
 func ChangedTimeouts(t proxy.Timeouts) string {
 	var changed []string
 	for _, t := range timeoutsOf(&t, false) {

@@ -149,9 +149,9 @@ type chosen struct {
 
 func (c *chosen) UnmarshalText(text []byte) error { return chooseWord(&c.word, text, c.words...) }
 
-// HintRule returns the text to append to an error that says that name is not a rule or
-// set. It suggests similar names, or the command that lists the rules. It is "" if name
-// is known.
+// HintRule returns the text to append to an error about name, which should be the name
+// of a rule or set, also with "-" before it. If there is no such rule or set, the text
+// suggests similar names, or the command that lists the rules. Otherwise it is "".
 func HintRule(name string) string {
 	name = strings.TrimPrefix(name, "-")
 	known := heal.Names()

@@ -13,7 +13,7 @@ import (
 )
 
 // SocketPath returns the path of the Unix socket in address, such as /run/smtpshim.sock
-// for unix:/run/smtpshim.sock. ok is false if address is not that of a Unix socket.
+// for unix:/run/smtpshim.sock. ok is false if address does not begin with "unix:".
 func SocketPath(address string) (path string, ok bool) { return strings.CutPrefix(address, fileSystem) }
 
 // longestPath is the length of the longest path in the address of a socket (unix(7)).

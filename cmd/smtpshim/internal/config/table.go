@@ -20,7 +20,7 @@ import (
 type Mistake struct {
 	File string
 	Line int    // 0: at no particular line
-	Key  string // the full name of the key; "": none
+	Key  string // full name of the key, such as "route.listen"; "": none
 	Text string // what is wrong, and what would be right
 
 	cause error // nil: there is only the text
@@ -42,7 +42,7 @@ func (m Mistake) Error() string {
 	return place + ": " + m.Text
 }
 
-// Mistakes are the mistakes in a file, in the order of its lines.
+// Mistakes are the mistakes in a configuration, file by file, by line within each file.
 type Mistakes []Mistake
 
 func (ms Mistakes) Error() string {

@@ -115,7 +115,7 @@ func openListeners(r *Route) (open []string) {
 	return open
 }
 
-// MayBeInClear reports whether a client of r may send commands outside of TLS.
+// MayBeInClear reports whether a client of r may log in or send mail outside of TLS.
 func (r *Route) MayBeInClear() bool {
 	switch r.ClientTLS.Mode {
 	case rewrite.ClientTLSRequire:
@@ -163,7 +163,8 @@ func (c *Config) UsesOf(a *Account) (routes []string) {
 const soon = 30 * 24 * time.Hour
 
 // AccountWarnings returns probable mistakes and risks in the account a, one text for
-// each, such as credentials that have ended or end soon. now is the current time.
+// each, such as a client certificate that has expired or expires soon. now is the
+// current time.
 func (c *Config) AccountWarnings(a *Account, now time.Time) (list []string) {
 	if len(c.UsesOf(a)) == 0 {
 		list = append(list, "no [[route.login]] names this account: it is not used.")

@@ -16,7 +16,8 @@ func Plural(n int, word string) string {
 	return fmt.Sprintf("%d %s", n, word)
 }
 
-// Brief returns d as text without zeros at its end, such as "1h" in place of "1h0m0s".
+// Brief returns d as text, without minutes and seconds at its end that are 0, such as
+// "1h" in place of "1h0m0s".
 func Brief(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {

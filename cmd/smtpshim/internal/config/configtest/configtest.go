@@ -17,9 +17,9 @@ import (
 	"time"
 )
 
-// Dir copies the directory from, which has the files of the tests of package config, to
-// a temporary directory, and makes that the working directory of t. It adds the
-// certificates and keys that those files name. If it fails, it calls t.Fatal.
+// Dir copies the directory from, the testdata of package config, to a temporary
+// directory, and makes that the working directory of t. It adds the certificates and
+// keys that the files in from name. If it fails, it calls t.Fatal.
 func Dir(t *testing.T, from string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -50,8 +50,8 @@ func Key(t *testing.T, name string) *ecdsa.PrivateKey {
 }
 
 // Certificate writes a certificate for mail.example.com as PEM to the file called name.
-// The certificate is self-signed with key and expires at the time until. If Certificate
-// fails, it calls t.Fatal.
+// The certificate is self-signed with key. It is valid for the two years before the
+// time until. If Certificate fails, it calls t.Fatal.
 func Certificate(t *testing.T, name string, key *ecdsa.PrivateKey, until time.Time) {
 	t.Helper()
 	c := &x509.Certificate{
@@ -78,10 +78,10 @@ func Write(t *testing.T, name, text string) {
 	}
 }
 
-// Including writes a configuration file with the text main to a temporary directory,
-// and returns its path. The file includes the directory conf.d, to which Including
-// writes parts: the keys are names of files, the values are their texts. If Including
-// fails, it calls t.Fatal.
+// Including writes a configuration file to a temporary directory and returns its path.
+// The file has a line that includes the directory conf.d, followed by the text main.
+// Including writes parts to conf.d: the keys are names of files, the values are their
+// texts. If Including fails, it calls t.Fatal.
 func Including(t *testing.T, main string, parts map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -96,8 +96,8 @@ func Including(t *testing.T, main string, parts map[string]string) string {
 	return path
 }
 
-// Route returns the text of a [[route]] table with this name, the address listen to
-// listen on, and the server 192.0.2.1:25.
+// Route returns the text of a [[route]] table for a route called name that listens on
+// the address listen and has the server 192.0.2.1:25.
 func Route(name, listen string) string {
 	return fmt.Sprintf("[[route]]\nname = %q\nlisten = [%q]\nservers = [\"192.0.2.1:25\"]\n", name, listen)
 }
