@@ -168,10 +168,10 @@ func (s *liveSession) hear(replies *bufio.Reader) {
 // dialogue is the Dialogue of a proxy.Route.
 func (s *liveSession) dialogue(proxy.Beginning) proxy.DialogueListener { return s }
 
-// Line implements proxy.DialogueListener.
+// Line implements proxy.DialogueListener. It keeps the line l.
 func (s *liveSession) Line(l transcript.Line) { s.lines = append(s.lines, l) }
 
-// End implements proxy.DialogueListener.
+// End implements proxy.DialogueListener. It keeps the ending e.
 func (s *liveSession) End(e proxy.Ending) { s.end = e }
 
 // offersTLS reports whether the server offers STARTTLS.
@@ -190,14 +190,15 @@ type watchedDialer struct {
 	classic bool // it offered no ML-KEM, because one with it had failed
 }
 
-// Handshake implements proxy.Dialer. It records the result.
+// Handshake implements proxy.Dialer. It calls the Handshake of the Dialer in d and
+// records the result.
 func (d *watchedDialer) Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
 	secure, err := d.Dialer.Handshake(ctx, conn, server)
 	return secure, d.note(secure, err)
 }
 
-// HandshakeClassic calls [tlspolicy.Dialer.HandshakeClassic]. It records the result,
-// and that the handshake offered no ML-KEM.
+// HandshakeClassic calls [tlspolicy.Dialer.HandshakeClassic] of the Dialer in d. It
+// records the result, and that the handshake offered no ML-KEM.
 func (d *watchedDialer) HandshakeClassic(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error) {
 	d.classic = true
 	secure, err := d.Dialer.(*tlspolicy.Dialer).HandshakeClassic(ctx, conn, server)

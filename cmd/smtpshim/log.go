@@ -76,7 +76,7 @@ func (p prioritized) Enabled(ctx context.Context, level slog.Level) bool {
 	return p[0].Enabled(ctx, level)
 }
 
-// Handle implements slog.Handler.
+// Handle implements slog.Handler. It passes r to the handler for the priority of r.
 func (p prioritized) Handle(ctx context.Context, r slog.Record) error {
 	for i, priority := range priorities {
 		if r.Level >= priority.least {

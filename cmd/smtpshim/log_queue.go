@@ -72,7 +72,7 @@ func newLineQueue(w io.Writer) *lineQueue {
 }
 
 // Write queues line, or drops it if the queue is full or closed. It does not wait, and
-// the error is always nil.
+// it never fails: the results are the length of line and nil.
 func (q *lineQueue) Write(line []byte) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -114,8 +114,8 @@ func (q *lineQueue) Dropped() uint64 {
 	return q.dropped
 }
 
-// Close writes the queued lines and ends the queue. It waits for at most five seconds.
-// Lines that come afterwards are dropped. The error is always nil.
+// Close closes the queue, and waits until the queued lines are written, but for at most
+// five seconds. Lines that come afterwards are dropped. The error is always nil.
 func (q *lineQueue) Close() error {
 	q.closer.Do(func() {
 		q.mu.Lock()

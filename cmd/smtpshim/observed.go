@@ -24,9 +24,9 @@ type observed struct {
 	evidence *evidence.Book // nil: the route has no observed rules
 }
 
-// Dialogue returns the listener for the lines of the session that begins, b. It returns
-// nil if neither the journal nor a recording wants them. It is used as the Dialogue of
-// a proxy.Route.
+// Dialogue returns a listener for the dialogue of the session that begins with b. It
+// returns nil if neither the journal nor a recording wants the dialogue. Dialogue is
+// the field Dialogue of a proxy.Route.
 func (o *observed) Dialogue(b proxy.Beginning) proxy.DialogueListener {
 	kept := o.journal.Dialogue(b, o.setup)
 	var recorded proxy.DialogueListener
@@ -48,9 +48,9 @@ func (o *observed) Dialogue(b proxy.Beginning) proxy.DialogueListener {
 	return both{kept, recorded}
 }
 
-// Ended tells the journal that the session b has ended as e says. If the route observes
-// rules, it also tells the evidence. It is used as the Ended of a proxy.Route, which is
-// called for sessions without a listener.
+// Ended reports to the journal that the session b has ended as e says. If the route has
+// observed rules, Ended reports it to the evidence too. Ended is the field Ended of a
+// proxy.Route: the proxy calls it for sessions for which Dialogue returned nil.
 func (o *observed) Ended(b proxy.Beginning, e proxy.Ending) {
 	o.journal.Ended(b, e)
 	if o.evidence != nil {
