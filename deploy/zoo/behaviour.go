@@ -36,7 +36,8 @@ import (
 //	~ hang           say no more until the client hangs up
 //
 // What is said before one of the acts pause, read, discard, close and hang is sent in
-// one write, and the rest at the end of the event.
+// one write, and the rest at the end of the event. "{N}" in LINE or OCTETS, with N a
+// number, stands for N times the letter x.
 type Behaviour struct {
 	Name   string
 	About  string

@@ -15,8 +15,8 @@ const patience = 12 * time.Second
 
 // A Delivery is the result of one run of a client.
 type Delivery struct {
-	Status   int // exit status; -1: the client hung, or a signal ended it
-	Messages []string
+	Status   int      // exit status; -1: the client hung, or a signal ended it
+	Messages []string // what the server accepted
 	Lines    []string // what the client sent and received
 	Took     time.Duration
 	Output   string

@@ -8,7 +8,7 @@
 // It runs real clients against a scripted server, and scripted clients against real
 // servers. It needs Linux, root, and a network of its own, which deploy/zoo/run creates.
 // The exit status is 1 if anything is worse through smtpshim and the table reasons.txt
-// does not say why.
+// does not say why, or if a peer is missing with -core; and 2 if the run failed.
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 	"time"
 )
 
-// A Zoo is one run of the program.
+// A Zoo has what all comparisons of one run share: the settings and the reasons.
 type Zoo struct {
 	smtpshim string
 	tree     Tree

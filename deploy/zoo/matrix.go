@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// A Matrix is the results of a run.
+// A Matrix has the results of a run. It is printed, and written to the page.
 type Matrix struct {
 	core       bool
 	verbose    bool

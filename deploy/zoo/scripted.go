@@ -46,8 +46,8 @@ func startScripted(b *Behaviour) (*ScriptedServer, error) {
 	return s, nil
 }
 
-// Take returns the messages accepted since the last call, with LF as line end and without
-// doubled dots.
+// Take returns the messages accepted since the last call, with LF as line end and
+// without doubled dots. A message that came in chunks (BDAT) is returned as "chunks\n".
 func (s *ScriptedServer) Take() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,7 +63,7 @@ func (s *ScriptedServer) Close() {
 	s.done.Wait()
 }
 
-// HangUp ends the connections that are still open.
+// HangUp ends the connections that are still open. The server goes on listening.
 func (s *ScriptedServer) HangUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

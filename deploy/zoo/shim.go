@@ -71,7 +71,7 @@ func startShim(program string, routes []*Route, free *addresses) (*Shim, error) 
 	return s, nil
 }
 
-// Close ends smtpshim at once.
+// Close ends smtpshim at once, and removes its files.
 func (s *Shim) Close() {
 	s.cmd.Process.Kill()
 	s.cmd.Wait()

@@ -45,7 +45,8 @@ func startTap(to string) (*Tap, error) {
 	return t, nil
 }
 
-// Close ends the tap and its connections, and returns the lines.
+// Close ends the tap and its connections, and returns the lines recorded since the last
+// Reset.
 func (t *Tap) Close() []string {
 	t.listener.Close()
 	t.hangUp()
@@ -61,7 +62,8 @@ func (t *Tap) hangUp() {
 	}
 }
 
-// Reset ends the connections that are still open, and drops the lines.
+// Reset ends the connections that are still open, and drops all that was recorded. The
+// tap goes on listening.
 func (t *Tap) Reset() {
 	t.hangUp()
 	t.idle(time.Minute)

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// A Tree is a folder of unpacked packages, which is the root directory of the programs in
-// it.
+// A Tree is a folder of unpacked packages. The programs in it run with this folder as
+// their root directory.
 type Tree struct {
 	Root string
 }
@@ -89,7 +89,7 @@ func (t Tree) peers(dir string) ([]Peer, error) {
 	return peers, nil
 }
 
-// A Run is a program running in the tree.
+// A Run is one run of a program in the tree.
 type Run struct {
 	cmd  *exec.Cmd
 	out  *lockedBuffer
@@ -166,8 +166,9 @@ func (r *Run) Wait(patience time.Duration) int {
 	}
 }
 
-// Close ends the program and all that it started. A program that left the process group
-// is found by its folder, which is in its environment.
+// Close ends the program and all processes that it started, and removes its folder.
+// Processes that left the process group are found by the name of that folder in their
+// environment.
 func (r *Run) Close() {
 	syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL)
 	<-r.done

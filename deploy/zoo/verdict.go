@@ -18,10 +18,11 @@ const (
 	Better   Verdict = '+'
 	Worse    Verdict = '-'
 	Differs  Verdict = '~' // a different outcome, which is not worse for anybody
-	Unsteady Verdict = '?' // worse, but the peer also differs between two runs without smtpshim
+	Unsteady Verdict = '?' // worse, but one of two runs without smtpshim is worse too
 )
 
-// A Result is the result of one comparison.
+// A Result is the result of comparing one case through smtpshim with the same case
+// without it.
 type Result struct {
 	Half    string // what the peer is: "clients" or "servers"
 	Peer    string
