@@ -15,7 +15,7 @@ type Entry struct {
 	Source string // where this is documented
 	How    string // how a rule can heal it, with the API of package rewrite
 
-	Proxy  string // what the proxy heals of it without a rule
+	Proxy  string // what the proxy heals of it without a rule; "": nothing
 	Remark string // what to know about Proxy or about the rules
 	Untold string // name of the set that heals it, if [Untold] has that set
 	Left   string // what a rule could heal although none does
@@ -52,7 +52,7 @@ const (
 	StaysOut Status = "stays out"
 )
 
-// A Coverage knows, for each entry, the rules that heal it.
+// A Coverage says which rules heal which entries. [Cover] returns one.
 type Coverage struct {
 	rules   map[string][]string // by number of the entry, in the order of the table
 	entries map[string]Entry
@@ -80,9 +80,9 @@ func (c Coverage) Entry(number string) (e Entry, ok bool) {
 	return e, ok
 }
 
-// Rules returns the names of the rules that heal e or a part of it, in the order of the
-// table. If e is a product (e.As is set), the rules that name e come first, and those
-// that name the entries in e.As follow.
+// Rules returns the names of the rules that heal e or a part of it, in the order in
+// which [Cover] got them. If e is a product (e.As is set), the rules that name e come
+// first, and those that name the entries in e.As follow.
 func (c Coverage) Rules(e Entry) []string {
 	rules := slices.Clone(c.rules[e.Number])
 	for _, number := range e.As {

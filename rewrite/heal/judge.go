@@ -22,8 +22,8 @@ import (
 //	unquoted     a local part that lacks its quotes
 //	quoted       a local part with needless quotes
 //
-// If the rule does not look at commands with this verb, tidied is command and found is
-// nil.
+// If command is tidy, or has a verb that the rule ignores, tidied is command and found
+// is nil.
 func Untidy(command []byte) (tidied string, found []string) {
 	verb := rewrite.ParseVerb(command)
 	if !untidied.Has(verb) || isTidy(verb, command) {
@@ -43,8 +43,8 @@ func HelloFaults(name string) []string {
 	return faultsIn(fault)
 }
 
-// OtherProtocol reports whether line begins a request of HTTP or SIP, which
-// other-protocols refuses.
+// OtherProtocol reports whether line is the first line of a request of HTTP or SIP. The
+// rule other-protocols refuses such lines.
 func OtherProtocol(line []byte) bool { return isRequest(line) }
 
 func faultsIn(joined string) []string {

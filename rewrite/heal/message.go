@@ -6,9 +6,9 @@ import (
 	"smtpshim/rewrite"
 )
 
-// Safeguard is the name of the rule for messages with a bare CR or LF, which another
-// server could take for two messages (SMTP smuggling). It is in force on every route,
-// even if other rules are only observed.
+// Safeguard is the name of the rule that mends or refuses messages with a bare CR, a
+// bare LF or a NUL. Another server could take such a message for two (SMTP smuggling).
+// The rule is in force on every route, even if all other rules are only observed.
 const Safeguard = "stray-bytes"
 
 func strayBytes() rewrite.Rule {

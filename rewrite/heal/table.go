@@ -5,8 +5,8 @@ package heal
 
 import "smtpshim/rewrite"
 
-// Table returns all rules, in the order in which they act on commands. On replies they
-// act in the reverse order.
+// Table returns all rules, in the order in which they act on commands and messages, and
+// repair malformed replies. On well-formed replies they act in the reverse order.
 func Table() []rewrite.Rule {
 	return []rewrite.Rule{
 		oneLineReplies(), // the last to see a reply
@@ -129,12 +129,12 @@ func mendsEveryName() map[string]map[string]any {
 	return map[string]map[string]any{"fix-hello-name": {"when": "always"}}
 }
 
-// Book returns a book with all rules and sets.
+// Book returns a book with the rules of [Table] and the sets of [Sets].
 func Book() rewrite.Book { return rewrite.Book{Rules: Table(), Sets: Sets()} }
 
-// Compile returns the rules for names and options, as [rewrite.Book.Compile] does with
-// the Book of this package. In addition, a name that begins with ReplacePrefix is the
-// name of a rule that [[route.replace]] defines. The errors are all mistakes found.
+// Compile returns the rules that names and options choose, as [rewrite.Book.Compile]
+// does for the result of [Book]. In addition, a name that begins with ReplacePrefix is
+// the name of a rule that [[route.replace]] defines. The errors are all mistakes found.
 func Compile(names []string, options map[string]map[string]any) (*rewrite.Rules, []error) {
 	book := Book()
 	book.Rules = append(book.Rules, replacements(names)...) // nearest to the server
