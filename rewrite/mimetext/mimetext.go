@@ -1,6 +1,7 @@
 // Package mimetext changes the transfer encoding of the parts of a message (RFC 2045)
-// while the message passes. Its input and output have doubled dots, as in SMTP (RFC 5321,
-// 4.5.2). It holds at most one header and one line in memory.
+// while the message passes. Dots at the beginning of lines are doubled in its input and
+// output, as in SMTP (RFC 5321, 4.5.2). It holds at most one header and one line in
+// memory.
 //
 // Signed and encrypted content is not changed: multipart/signed, multipart/encrypted and
 // application/pkcs7-*, with all that they contain, and, unless Plan.BreakSignatures is
@@ -29,7 +30,7 @@ const (
 	EveryText           // parts whose Content-Transfer-Encoding is missing, 7bit or 8bit
 )
 
-// A Plan says what a Writer does.
+// A Plan says what a Writer changes. The zero Plan changes nothing.
 type Plan struct {
 	Encode Texts
 
@@ -52,7 +53,9 @@ type Plan struct {
 	// are broken. It is at least 78; 0: lines are not broken.
 	Break int
 
-	BreakSignatures bool // change messages even if that breaks DKIM-Signature and the like
+	// BreakSignatures changes messages also if their header has a signature of the
+	// body, such as DKIM-Signature, which the change makes invalid.
+	BreakSignatures bool
 }
 
 // A Writer changes one message by a Plan.
@@ -102,17 +105,17 @@ func (w *Writer) Changed() bool { return w.changed }
 // the message itself does not count.
 func (w *Writer) EightBit() bool { return w.eight }
 
-// Unclear reports whether readers may differ on where an encoded part ends. Such a
-// message must not be sent on.
+// Unclear reports whether programs that read the result may differ on where a part ends
+// that the Writer has encoded. The caller must not send such a message on.
 func (w *Writer) Unclear() bool { return w.unclear }
 
 // LeadingDots reports whether the result so far has a line that begins with a dot.
 func (w *Writer) LeadingDots() bool { return w.dots }
 
-// Append appends src, changed as the plan says, to dst and returns the result. src is the
-// next piece of the message in wire format: lines end with CRLF, which is never split,
-// and a dot at the start of a line is doubled. Append may hold back octets for a later
-// call.
+// Append appends src, changed as the plan says, to dst and returns the result. src is
+// the next piece of the message in wire format: lines end with CRLF, and a dot at the
+// beginning of a line is doubled. A piece may end within a line. Append may hold back
+// octets for a later call.
 func (w *Writer) Append(dst, src []byte) []byte {
 	for len(src) > 0 {
 		n := bytes.IndexByte(src, '\n') + 1
@@ -144,8 +147,8 @@ func (w *Writer) Append(dst, src []byte) []byte {
 	return dst
 }
 
-// End appends to dst what Append has held back, and returns the result. The caller calls
-// it once, after all of the message.
+// End appends to dst what Append has held back, and returns the result. End is called
+// once, when Append has got all of the message.
 func (w *Writer) End(dst []byte) []byte {
 	if w.inside { // there is no body
 		dst = w.passHeader(dst, w.header)
