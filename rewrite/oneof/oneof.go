@@ -1,5 +1,5 @@
-// Package oneof makes messages about a word that is not one of the known words: they list
-// those, and the one that was probably meant.
+// Package oneof makes error messages about a word that is not one of the known words.
+// The messages list the known words, and suggest the one that was probably meant.
 package oneof
 
 import (
@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Index returns the index of word in words. If it is not there, the error names word,
-// lists words and suggests a similar one.
+// Index returns the index of word in words. If word is not in words, the error names
+// word, lists words and, if one of them is similar to word, suggests that.
 func Index[W ~string](word string, words []W) (int, error) {
 	if i := slices.Index(words, W(word)); i >= 0 {
 		return i, nil
@@ -32,8 +32,7 @@ func list[W ~string](words []W, last string) string {
 	return join(quoted, last)
 }
 
-// Names returns words as text without quotes, as in a, b and c. It is for words such as
-// keys.
+// Names returns words as text without quotes, as in a, b and c.
 func Names(words []string) string { return join(words, " and ") }
 
 func join(words []string, last string) string {
@@ -64,7 +63,8 @@ func DidYouMean[W ~string](word string, known []W) string {
 }
 
 // Nearest returns the word of known that differs from word by the fewest typing errors.
-// The result is "" if every word differs by too many.
+// It ignores case. The result is "" if every word differs by more than one error and by
+// more than a third of the length of word.
 func Nearest[W ~string](word string, known []W) string {
 	best, least := "", 1+max(1, len(word)/3)
 	for _, k := range known {
