@@ -7,11 +7,11 @@ import (
 
 // Delivered plays f under policy and returns the dialogue on the wire: each line said
 // and each line delivered, with credentials. Unlike Play, it does not stop if a peer is
-// told something else than in f. The result ends with the lines of f that the dialogue
-// has not waited for. Tests compare it with f.
+// told something else than in f. At the end of the result are the lines that a peer
+// says in f and that the dialogue has not read. Tests compare the result with f.
 //
-// listener, which may be a Tracer, is told of the dialogue. ended is called with the
-// dialogue after the last line, before the dialogue is closed.
+// The dialogue reports to listener, which may be a Tracer. Delivered calls ended with
+// the dialogue after the last line, before it closes the dialogue.
 func Delivered(f *transcript.File, policy *rewrite.Policy, listener rewrite.Listener, ended func(*rewrite.Dialogue)) []transcript.Line {
 	w := &wire{}
 	p := newPlayer(f, policy, listener, w)

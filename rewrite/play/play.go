@@ -23,7 +23,8 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A Result is the result of playing a recording.
+// A Result is what Play returns: the dialogue that a recording becomes under other
+// rules, and what the rules did.
 type Result struct {
 	// Lines are the resulting dialogue, each changed line with the rules that changed it.
 	// They contain no credentials and no SASL lines, even if the recording does.
@@ -31,14 +32,16 @@ type Result struct {
 
 	Rules    []Act     // what rules did, in the order in which they first acted
 	Refusals []Refusal // refusals that the client would get, or that the server gave
-	Broke    []string  // rules that panicked or whose result was not allowed, and why
+	Broke    []string  // rules that panicked or whose result was not allowed: "RULE: WHY"
 
-	// Assumed is where the server first gets something else than in the recording, and is
-	// assumed to reply as in the recording: it gets a command with another argument, which
-	// it accepted in the recording, or does not get a command such as NOOP.
+	// Assumed is the first place where the server gets something else than in the
+	// recording, and Play assumes that the server replies as in the recording. There
+	// are two such cases. The server gets a command with another argument, and accepted
+	// that command in the recording. Or the server does not get a command that changes
+	// nothing, such as NOOP.
 	Assumed Change
-	// Unknown is where the recording no longer shows how the dialogue goes on. What
-	// follows was not played.
+	// Unknown is the place from which the recording no longer shows how the dialogue
+	// goes on. What follows was not played.
 	Unknown Change
 	// Said is the number of lines, messages and events, such as "server lost", that come
 	// from the peers in the recording. Played is how many of them came before the play
@@ -46,7 +49,7 @@ type Result struct {
 	Played, Said int
 }
 
-// An Act is what one rule did.
+// An Act says how often one rule acted, and where first.
 type Act struct {
 	Rule  string
 	Count int
@@ -54,29 +57,32 @@ type Act struct {
 	Said  transcript.Line // the first line that it changed, without credentials; zero: it changed no line
 }
 
-// A Refusal is a 4xx or 5xx reply.
+// A Refusal is a 4xx or 5xx reply: of the server, or of smtpshim to the client.
 type Refusal struct {
 	Line int    // the line of the recording's dialogue, from 1 on
-	Verb string // the verb that was refused
+	Verb string // what was refused, such as "MAIL", "end-of-data" or "greeting"
 	Code int    // the code of the server, or of smtpshim if By is set
 	Text string // the text of the first line after that code, with any octets
-	By   string // the reason for which smtpshim refused; "": the server refused
-	// Healed names the rules or the setting that changed the code, or that had the command
-	// sent again. "": none did.
+	// By is "" if the server refused. Otherwise smtpshim refused, and By names the
+	// rules or the setting that made it do so, or is "smtpshim".
+	By string
+	// Healed is "" if the client gets Code too. Otherwise it names the rules or the
+	// setting that changed the code or sent the command again, or is "smtpshim".
 	Healed string
 }
 
 // Unhealed reports whether the client gets the refusal r with the same code.
 func (r Refusal) Unhealed() bool { return r.Healed == "" }
 
-// A Change is where a dialogue departs from its recording.
+// A Change is a place where a dialogue departs from its recording.
 type Change struct {
 	Line int    // the line of the recording's dialogue, from 1 on; 0: it does not depart
 	Why  string // the reason, as text for people; "": none
 }
 
-// Texts are the texts of messages, by the index of their event in the dialogue. Each is
-// in wire format, including the line that ends it.
+// Texts are the texts of the messages of a dialogue. The key is the index, in
+// File.Dialogue, of the event that stands for the message. The value is the text in
+// wire format, including the line that ends it.
 type Texts = map[int]string
 
 // Play plays recording under policy and returns what happens. Of the settings in
@@ -209,7 +215,7 @@ func (g *game) Exchanged(side byte, said, got []string, by rewrite.Causes) {
 	}
 }
 
-// Event implements rewrite.Tracer.
+// Event implements rewrite.Tracer. It adds the event to the result.
 func (g *game) Event(what string) { g.told = append(g.told, transcript.Line{Text: what}) }
 
 func (g *game) event(string)             {}

@@ -11,11 +11,11 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// Policy returns the policy that the rules, options and settings of f describe. The
-// settings have the names of configuration keys: client_tls, server_tls, auth_in_clear,
-// verified, xclient, xclient_from, chunking, message_size, recipients, messages and
-// idle. The setting afresh = "yes" sets Policy.Afresh. Other settings are ignored. The
-// error is not nil if a rule, an option or a setting is wrong.
+// Policy returns the policy that the rules, options and settings of f describe. It
+// reads the settings client_tls, server_tls, auth_in_clear, verified, xclient,
+// xclient_from, chunking, message_size, recipients, messages, idle and afresh, and
+// ignores others. The error is not nil if a rule, an option or one of these settings is
+// wrong.
 func Policy(f *transcript.File) (*rewrite.Policy, error) {
 	names := f.Rules
 	if f.Settings["chunking"] == "hide" {
