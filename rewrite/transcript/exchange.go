@@ -7,10 +7,11 @@ import "slices"
 // Rule of Removed and Added lines is rules, unless side is Server and neither said nor
 // delivered is empty.
 //
-// In that case Exchange calls of for each Removed or Added line, and the result is the
-// line's Rule. line is the text with its code, and added is true if the line is Added.
-// If only the separator after the code differs, of is not called: the Rule is that of
-// the last other change.
+// In that case Exchange calls of for each Removed or Added line, and the result becomes
+// the Rule of that line. line is the text of the line with its code, and added is true
+// if the line is Added. For a Removed and an Added line that differ only in the
+// separator after the code, of is not called: their Rule is that of the last other
+// change, or else rules.
 func Exchange(side Side, said, delivered []string, rules string, of func(line string, added bool) string) []Line {
 	if slices.Equal(said, delivered) {
 		lines := make([]Line, 0, len(said))

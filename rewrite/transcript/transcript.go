@@ -34,7 +34,8 @@ import (
 	"strings"
 )
 
-// A Side is the side that said a line: 'C', 'S', or 0 for an event.
+// A Side is the side from which a line comes: 'C', the client; 'S', the server; or 0
+// for an event. An Added line has the side of the peer in whose place it is said.
 type Side byte
 
 // The two sides.
@@ -59,8 +60,8 @@ type Line struct {
 	Side Side
 	Mark Mark   // 0 for an event
 	Text string // any octets, without CRLF
-	// Rule names the rules that changed the line, separated by commas. It is not written
-	// to files.
+	// Rule names the rules and settings that changed the line, separated by commas. It
+	// is not written to files.
 	Rule string
 }
 
@@ -100,14 +101,15 @@ func LeftOut(lines int) Line { return Line{Text: strconv.Itoa(lines) + leftOut} 
 
 const leftOut = " lines left out"
 
-// IsLeftOut reports whether l is an event as LeftOut returns it.
+// IsLeftOut reports whether l is an event that LeftOut has returned for some number.
 func (l Line) IsLeftOut() bool {
 	number, ok := strings.CutSuffix(l.Text, leftOut)
 	_, err := strconv.ParseUint(number, 10, 63)
 	return ok && l.Side == 0 && err == nil
 }
 
-// IsMessage reports whether l is the event that takes the place of a message.
+// IsMessage reports whether l is the event that takes the place of the text of a
+// message, such as "message 1234 bytes".
 func (l Line) IsMessage() bool {
 	return l.Side == 0 && strings.HasPrefix(l.Text, "message ") && strings.HasSuffix(l.Text, " bytes")
 }
@@ -137,10 +139,10 @@ const (
 
 func heading(section string) string { return "-- " + section + " --" }
 
-// Format returns the text of f in canonical form: sections in order and without empty
-// lines, options and settings sorted. For this text Parse returns a File equal to f, if
-// Parse can return such a File at all. Format panics if an option has a type that Parse
-// does not return.
+// Format returns the text of f in canonical form: sections in a fixed order, options
+// and settings sorted, and empty lines only in the prose and in the dialogue. If Parse
+// has returned f, it returns a File equal to f for this text too. Format panics if an
+// option has a type that Parse does not return.
 func (f *File) Format() []byte {
 	var b strings.Builder
 	if f.About != "" {
