@@ -5,15 +5,16 @@
 // it. Nothing leaves the machine.
 //
 // A generator sends mail through each proxy to a sink, which counts and discards it.
-// Generator, sink and each proxy are processes of their own, the first two of this
-// program, so that the kernel accounts for them separately. They share the machine's
-// processors: with all cores busy, a proxy that costs as much as generator and sink
-// together halves the rate.
+// The generator, the sink and each proxy are separate processes, so that the kernel
+// accounts for them separately. Generator and sink run this program. All of them share
+// the machine's processors: with all cores busy, a proxy that costs as much as
+// generator and sink together halves the rate.
 //
-// The speed of a virtual machine changes from one second to the next, so only ratios are
-// meaningful. Each run through a proxy is between two runs without one and is compared
-// with their mean. The sink must receive exactly the octets that were sent. A run in
-// which it does not is an error and has no result.
+// The speed of a virtual machine changes from one second to the next, so only ratios
+// are meaningful. Each run through a proxy is between two runs without one and is
+// compared with their mean. The sink must receive exactly the octets that were sent. A
+// run in which it does not is an error and has no result. Only the memory of idle
+// sessions is measured without such comparisons.
 package main
 
 import (
