@@ -58,7 +58,8 @@ type Plan struct {
 	BreakSignatures bool
 }
 
-// A Writer changes one message by a Plan.
+// A Writer changes one message as a Plan says. Append takes the pieces of the message,
+// and End ends it.
 type Writer struct {
 	plan    Plan
 	line    []byte // octets of a line that has not ended
