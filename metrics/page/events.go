@@ -13,9 +13,9 @@ const (
 	patience      = 30 * time.Second // for a listener that reads nothing
 )
 
-// A Stream serves events as Server-Sent Events (HTML Living Standard, 9.2). Each event
-// is sent in the form, as JSON, that the functions given to NewStream choose. A Stream
-// has at most 16 listeners at a time and answers 503 to others.
+// A Stream is an http.Handler that sends events to listeners, as Server-Sent Events
+// (HTML Living Standard, 9.2) in JSON. It has at most 16 listeners at a time and
+// answers 503 to others.
 type Stream[E any] struct {
 	watch  func(Filter) (events <-chan E, stop func())
 	notice func(E) any
