@@ -163,8 +163,9 @@ func Safeguards() []Safeguard {
 	return []Safeguard{SafeguardExternal, SafeguardChannelBinding, SafeguardAuthInClear, SafeguardRequireTLS}
 }
 
-// A Cause is what stands beside a changed line if no rule and no [Safeguard] has changed
-// it: a key of the configuration, or a word for the reason.
+// A Cause says why smtpshim changed a line that no rule and no [Safeguard] changed. It
+// is a key of the configuration, or a word for the reason. The page and recordings name
+// it in place of the rule.
 type Cause string
 
 // The causes of such changes.
@@ -172,8 +173,8 @@ const (
 	CauseClientTLS       Cause = "client_tls"
 	CauseServerTLS       Cause = "server_tls"
 	CauseXCLIENT         Cause = "xclient"
-	CauseLogin           Cause = "login"            // smtpshim logs in for the client
-	CauseFreshConnection Cause = "fresh-connection" // the server has got a connection of its own
+	CauseLogin           Cause = "login"            // logins end at smtpshim, which has its own
+	CauseFreshConnection Cause = "fresh-connection" // the last message cost the connection
 	CauseNotCarried      Cause = "not-carried"      // the proxy cannot carry it safely
 	CauseMessageSize     Cause = "message_size"
 	CauseLimits          Cause = "limits"
