@@ -60,8 +60,8 @@ type Line struct {
 	Side Side
 	Mark Mark   // 0 for an event
 	Text string // any octets, without CRLF
-	// Rule names the rules and settings that changed the line, separated by commas. It
-	// is not written to files.
+	// Rule names the rules, safeguards and causes (package vocabulary) that changed the
+	// line, separated by commas. Format does not write it, and Parse does not set it.
 	Rule string
 }
 
