@@ -161,8 +161,9 @@ type Line struct {
 	// are 0 for an event.
 	Side, Mark byte
 	Text       string // any octets
-	// Rule has the names of the rules and settings that changed the line, separated by
-	// commas. It is "" if the line is unchanged, or if smtpshim itself changed it.
+	// Rule names the rules, safeguards and causes (package vocabulary) that changed the
+	// line, separated by commas. It is "" if the line is unchanged, or was changed only
+	// to keep the session in order.
 	Rule string
 }
 
