@@ -26,17 +26,20 @@ var ErrNothing = errors.New("reading the PROXY header")
 
 var errHeader = errors.New("not a PROXY header")
 
-// Ends are both ends of a client's connection, as the client sees them.
+// Ends are the two ends of the connection that a client has made: to us, or to a load
+// balancer that passes it on to us.
 type Ends struct {
-	Client      netip.AddrPort // zero: not known
+	Client      netip.AddrPort // the client's own address; zero: not known
 	Destination netip.AddrPort // the address to which the client connected; zero: not known
 }
 
 // Read reads the PROXY header, of version 1 or 2, with which conn must begin. It
-// returns the ends of the client's connection that are in the header. The ends are zero
-// if the balancer does not know them or the connection is the balancer's own. Read
-// consumes no octet after the header. The whole header must come before deadline.
-// The error wraps ErrNothing if no octet came.
+// returns the ends of the client's connection that the header names. The ends are zero
+// if the header names none, because the balancer does not know them or connects for
+// itself. Read consumes no octet after the header. The error wraps ErrNothing if no
+// octet came.
+//
+// The whole header must come before deadline, which stays the read deadline of conn.
 func Read(conn net.Conn, deadline time.Time) (Ends, error) {
 	conn.SetReadDeadline(deadline)
 	first := make([]byte, 1, maxHeader)
@@ -127,11 +130,13 @@ type replayed struct {
 
 func (r *replayed) Read(b []byte) (int, error) { return r.rest.Read(b) }
 
-// SetReadDeadline does nothing, because go-proxyproto would remove our deadline.
+// SetReadDeadline does nothing. go-proxyproto calls it to remove the deadline of the
+// connection, but the deadline of Read must stay.
 func (r *replayed) SetReadDeadline(time.Time) error { return nil }
 
 // AddrPort returns the address and port of a, one end of a TCP connection, with an
-// IPv4-mapped address as IPv4. The result is zero if a is no *net.TCPAddr.
+// IPv4-mapped address as IPv4. The result is zero if a is no *net.TCPAddr, such as the
+// address of a Unix domain socket.
 func AddrPort(a net.Addr) netip.AddrPort {
 	if tcp, ok := a.(*net.TCPAddr); ok && tcp != nil {
 		ap := tcp.AddrPort()

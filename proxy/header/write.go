@@ -11,7 +11,7 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// A Version is the version of the PROXY header with which connections to servers begin.
+// A Version says which PROXY header connections to servers begin with.
 type Version uint8
 
 const (
@@ -34,10 +34,12 @@ func (v *Version) UnmarshalText(text []byte) error {
 }
 
 // Write writes a PROXY header of version v to conn. The header tells the server that
-// the ends of the client's connection are e, or, if e.Client is zero, that the
-// connection is our own. If v is None, Write does nothing. Nothing may be written to
-// conn before Write. At the time deadline Write fails. After an error conn must not be
-// used.
+// the ends of the client's connection are e. If e.Client is zero, the header names no
+// client: it is UNKNOWN in version 1 and LOCAL in version 2. If v is None, Write does
+// nothing.
+//
+// Nothing may be written to conn before Write. Write fails if it has not finished at the
+// time deadline. After an error conn must not be used.
 func Write(conn net.Conn, v Version, e Ends, deadline time.Time) error {
 	if v == None {
 		return nil
