@@ -12,12 +12,12 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// Balance says which of a route's servers a session tries first. If that server does
-// not greet, the session tries the others.
+// Balance says which of a route's servers a session tries first, among those that do not
+// rest. If that server does not greet with 2xx, the session tries the others.
 type Balance uint8
 
 const (
-	First         Balance = iota // in the order of the configuration
+	First         Balance = iota // the first server in the order of the configuration
 	RoundRobin                   // the server that was chosen least recently
 	LeastSessions                // the server with the fewest sessions; among equals, as RoundRobin
 )
@@ -97,10 +97,10 @@ func (f *Fleet) Join(addresses []string, checked bool) []*Server {
 	return list
 }
 
-// Next returns the server among servers that a session tries next. It returns nil if
-// all of them are in tried. It chooses by balance. Servers that rest at the time now
-// are chosen last, but they are chosen, so that no session is refused because servers
-// rest.
+// Next returns the server that a session tries next: one of servers that is not in
+// tried, or nil if there is none. servers are in the order of the configuration. Next
+// chooses by balance. Servers that rest at the time now are chosen last, but they are
+// chosen, so that no session is refused because servers rest.
 //
 // The session then counts for the returned server and no longer for from, the server
 // that it counted for before. from may be nil.
@@ -159,8 +159,9 @@ func move(from, to *Server) {
 	}
 }
 
-// Greets records that s has greeted a session, which ends a rest after failures to
-// greet. again reports whether s has failed to greet since it last greeted.
+// Greets records that s has greeted a session, with any code. That ends a rest after
+// failures to greet. again reports whether there were such failures since the greeting
+// before.
 func (f *Fleet) Greets(s *Server) (again bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -199,7 +200,8 @@ func (f *Fleet) Leaves(s *Server) {
 
 // Checked records the result of a health check of s. err is nil if the check succeeded.
 // before reports whether s was unhealthy before the check, and now whether it is
-// unhealthy after it. A server is unhealthy after two failed checks in a row.
+// unhealthy after it. A server is unhealthy after two failed checks in a row. A check
+// that succeeds also ends a rest after failures to greet.
 func (f *Fleet) Checked(s *Server, err error) (before, now bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -212,11 +214,12 @@ func (f *Fleet) Checked(s *Server, err error) (before, now bool) {
 	return before, s.unhealthy()
 }
 
-// A State says how many sessions a server has and how it is doing.
+// A State says how many sessions a server has, and whether it has failed to greet or
+// failed its health checks.
 type State struct {
-	Sessions int  // sessions that it has, or that are trying it
-	Up       bool // it is healthy, and has not failed to greet since it last greeted
-	Healthy  bool // its health checks succeed, or there are none
+	Sessions int  // sessions that the server has, or that are trying it
+	Up       bool // Healthy, and no failure to greet since it last greeted or passed a check
+	Healthy  bool // it has not failed its last two health checks, or has none
 }
 
 // State returns the present state of s.
