@@ -38,8 +38,8 @@ func (v *Version) UnmarshalText(text []byte) error {
 // client: it is UNKNOWN in version 1 and LOCAL in version 2. If v is None, Write does
 // nothing.
 //
-// Nothing may be written to conn before Write. Write fails if it has not finished at the
-// time deadline. After an error conn must not be used.
+// Nothing may be written to conn before Write. Write fails if it has not finished at
+// the time deadline. After an error conn must not be used.
 func Write(conn net.Conn, v Version, e Ends, deadline time.Time) error {
 	if v == None {
 		return nil
