@@ -12,8 +12,8 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// Balance says which of a route's servers a session tries first, among those that do not
-// rest. If that server does not greet with 2xx, the session tries the others.
+// Balance says which of a route's servers a session tries first, among those that do
+// not rest. If that server does not greet with 2xx, the session tries the others.
 type Balance uint8
 
 const (
@@ -217,9 +217,11 @@ func (f *Fleet) Checked(s *Server, err error) (before, now bool) {
 // A State says how many sessions a server has, and whether it has failed to greet or
 // failed its health checks.
 type State struct {
-	Sessions int  // sessions that the server has, or that are trying it
-	Up       bool // Healthy, and no failure to greet since it last greeted or passed a check
-	Healthy  bool // it has not failed its last two health checks, or has none
+	Sessions int // sessions that the server has, or that are trying it
+	// Up is true if Healthy is true and the server has not failed to greet since it
+	// last greeted or passed a health check.
+	Up      bool
+	Healthy bool // it has not failed its last two health checks, or has none
 }
 
 // State returns the present state of s.
