@@ -6,8 +6,9 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// Authenticated tells the observer the outcome of an AUTH exchange. If the exchange
-// succeeded, Authenticated records its mechanism in the session.
+// Authenticated tells the observer the outcome of an AUTH exchange by m, as seen on one
+// side. If the exchange succeeded, Authenticated records m in the session for that
+// side.
 func (h heard) Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome) {
 	if outcome == vocabulary.AuthOK {
 		h.s.auth[place(side)] = uint8(slices.Index(vocabulary.Mechanisms(), m) + 1)

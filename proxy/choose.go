@@ -65,14 +65,14 @@ func (r *Route) ours(err error) bool {
 	return errors.Is(err, errNameless) || slices.ContainsFunc(shortages, func(want error) bool { return errors.Is(err, want) })
 }
 
-// A ServerState says how many sessions one server of a route has, whether it greets, and
-// whether its health checks succeed.
+// A ServerState is the state of one server of a route: how many sessions it has, and
+// whether it has failed to greet or failed its health checks.
 type ServerState struct {
 	Route, Server string // Route.Name, and the server's entry in Route.Servers
 	servers.State
 }
 
-// Servers returns the states of the servers of all routes.
+// Servers returns the states of the servers of all routes that Apply was given last.
 func (p *Proxy) Servers() []ServerState {
 	p.mu.Lock()
 	defer p.mu.Unlock()

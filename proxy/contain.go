@@ -49,7 +49,7 @@ func (s *session) guard(f func()) {
 }
 
 // Lose ends the session because of d, a panic in the loop or on a goroutine other than
-// the session's. It closes the session's connections.
+// the session's. It records d and closes the session's connections.
 func (s *session) Lose(d *wire.Defect) {
 	s.lost.CompareAndSwap(nil, d)
 	s.kill()

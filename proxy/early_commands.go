@@ -17,9 +17,9 @@ const (
 	// With EarlyHeld the server gets such a command only after it has greeted and
 	// answered all commands before. It cannot see that the client did not wait.
 	EarlyHeld EarlyCommands = iota
-	// With EarlyShown the server can see that the client did not wait. If the client
-	// sends anything before the greeting, the server gets a NOOP. A group of commands
-	// is sent on as a group.
+	// With EarlyShown the server can see that the client did not wait. If a client in
+	// clear sends a command before the greeting, the server gets a NOOP at once. A
+	// group of commands is sent on as a group.
 	EarlyShown
 )
 

@@ -5,9 +5,11 @@ import (
 	"net"
 )
 
-// Retire stops listening, because another process listens now, and lets every session go
-// on to its own end. It returns nil when no session is left. If ctx ends first, Retire
-// returns the error of ctx, and the remaining sessions go on until Drain or Close.
+// Retire stops listening and lets every session go on to its own end. It is for a
+// process whose listening sockets another process has taken over: Unix domain sockets
+// stay in the file system. Retire returns nil when no session is left. If ctx ends
+// first, Retire returns the error of ctx, and the remaining sessions go on until Drain
+// or Close, as health checks do in any case.
 func (p *Proxy) Retire(ctx context.Context) error {
 	p.stopListening(false) // Unix domain sockets belong to the other process now
 	select {

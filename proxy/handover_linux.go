@@ -8,9 +8,10 @@ import (
 )
 
 // Sockets returns copies of the sockets that the proxy listens on and of those in
-// Inherited, by their entries in Route.Listen. Another process that sets them as its
-// Inherited listens on the same sockets. The caller closes the copies with
-// CloseSockets. If Sockets returns an error, there are no copies.
+// Inherited. The keys are entries of Route.Listen, as in Inherited. Another process
+// that sets the copies as its Inherited, and has routes with these entries, listens on
+// the same sockets. The caller closes the copies with CloseSockets. If Sockets returns
+// an error, there are no copies.
 func (p *Proxy) Sockets() (_ map[string][]*os.File, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,7 +60,7 @@ func CopySocket(socket any) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "socket"), nil
 }
 
-// CloseSockets closes all files in sockets, which Sockets has returned.
+// CloseSockets closes all files in sockets, the result of Proxy.Sockets.
 func CloseSockets(sockets map[string][]*os.File) {
 	for _, files := range sockets {
 		for _, file := range files {

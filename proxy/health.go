@@ -13,16 +13,19 @@ import (
 	"smtpshim/rewrite"
 )
 
-// Health configures the health checks of a route's servers. A check connects to a server,
-// waits for its greeting, and sends EHLO and QUIT. The check succeeds if the server greets
-// with 2xx and replies to EHLO with 2xx, or with 5xx as servers without ESMTP do. A server
-// that fails two checks in a row is tried only after all others, until a check succeeds.
+// Health configures the health checks of a route's servers. A check connects to a
+// server, does the TLS handshake if the route has ServerTLSImplicit, waits for the
+// greeting, and sends EHLO and QUIT. The check succeeds if the server greets with 2xx
+// and replies to EHLO with 2xx, or with 5xx as servers without ESMTP do. A server that
+// fails two checks in a row is tried only after all others, until a check succeeds.
 type Health struct {
-	Interval time.Duration // from one check to the next, give or take a tenth; zero: no checks
+	// Interval is the time from the end of one check of a server to the next, give or
+	// take a tenth. Zero: there are no checks.
+	Interval time.Duration
 	Timeout  time.Duration // of a whole check; zero: DefaultHealthTimeout
 }
 
-// DefaultHealthTimeout is the timeout of a check if Health has none.
+// DefaultHealthTimeout is the timeout of a check if Health.Timeout is zero.
 const DefaultHealthTimeout = 10 * time.Second
 
 func (h Health) timeout() time.Duration { return or(h.Timeout, DefaultHealthTimeout) }

@@ -2,16 +2,18 @@ package proxy
 
 import "strings"
 
-// Would is what the rules of Route.Observed would have done in a session, by name of
-// the rule.
+// Would is what the rules of Route.Observed would have done in a session. The keys are
+// the names of rules. A rule that would have changed nothing is not in it.
 type Would map[string]Departures
 
-// Departures are the changes that one of these rules would have made in a session.
+// Departures are the changes that one rule of Route.Observed would have made in a
+// session.
 type Departures struct {
-	Times int
-	// Line is the first line that the rule would have changed, without credentials. At most
-	// 200 octets of it are kept. It is "" if the line belongs to a message or may contain a
-	// secret.
+	Times int // how many changes
+	// Line is the first command, or first line of a reply, that the rule would have
+	// changed. It is as the peer sent it, but without credentials and cut to 200
+	// octets. Lines of messages and lines that may contain a secret are passed over; if
+	// there are no others, Line is "".
 	Line string
 }
 
@@ -32,7 +34,8 @@ func (w Would) Counts() map[string]int {
 const maxEvidence = 200
 
 // Would counts a change that the observed rule named rule would have made to line, and
-// tells the observer. For each rule it keeps the first line that is not empty.
+// tells the observer if that is a WouldObserver. For each rule it keeps the first line
+// that is not empty.
 func (h heard) Would(rule, line string) {
 	sum := &h.s.sum
 	if sum.would == nil {

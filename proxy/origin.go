@@ -16,9 +16,10 @@ import (
 
 // OriginalDestination, as the only entry of Route.Servers, makes each client's original
 // destination its server: the address to which the client connected before the firewall
-// redirected the connection to us. With REDIRECT (nftables, iptables), connection tracking
-// knows the destination (SO_ORIGINAL_DST). With TPROXY, which needs Route.Transparent, it is
-// the local address of the connection.
+// redirected the connection to us. The destination must be in Route.Destinations. This
+// needs Linux. With REDIRECT (nftables, iptables), connection tracking knows the
+// destination (SO_ORIGINAL_DST). With TPROXY, which needs Route.Transparent, it is the
+// local address of the connection.
 const OriginalDestination = "original-destination"
 
 func (r *Route) toOrigin() bool { return slices.Contains(r.Servers, OriginalDestination) }

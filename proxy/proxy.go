@@ -32,8 +32,10 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A Proxy listens on the addresses of its routes. The zero value has no routes. A Proxy is
-// safe for concurrent use.
+// A Proxy listens on the addresses of its routes, which Apply sets, and serves the
+// clients that connect. The zero value has no routes and is ready for use. Its fields
+// are to be set before the first Apply or Serve. Its methods are safe for concurrent
+// use.
 type Proxy struct {
 	Logger *slog.Logger // nil: slog.Default
 	// Inherited are the listening sockets that another process has handed to us. The
@@ -120,10 +122,12 @@ func (r *running) joins(f *servers.Fleet) {
 	r.fleet, r.standings = f, f.Join(r.Servers, r.Health.Interval > 0)
 }
 
-// Apply makes the proxy serve routes and no others. It begins to listen at new addresses,
-// stops listening at addresses that no route has any more, and keeps the listeners of the
-// others. Sessions under way go on with the route that they began with. If Apply returns
-// an error, nothing has changed.
+// Apply makes the proxy serve routes and no others. It begins to listen at new
+// addresses, stops listening at addresses that no route has any more, and keeps the
+// listeners of the others. Sessions under way go on with the route that they began
+// with. If Apply returns an error, the proxy serves the routes that it served before.
+// Apply always fails after Retire, Drain or Close. The routes must not be changed after
+// the call.
 func (p *Proxy) Apply(routes []*Route) error {
 	p.applying.Lock()
 	defer p.applying.Unlock()
@@ -292,10 +296,11 @@ func (p *Proxy) Sessions() int {
 	return len(p.sessions)
 }
 
-// Drain stops listening, asks idle clients to leave and lets messages under way end. It
-// returns nil when no session is left. If ctx ends first, Drain closes the sessions that
-// are left and returns the error of ctx. A message under way is then cut off before its
-// final dot.
+// Drain stops listening and ends idle sessions with 421. A session is idle if it waits
+// for a command and no transaction is open. The others go on until they are idle or
+// end. Drain returns nil when no session is left. If ctx ends first, Drain closes the
+// sessions that are left and returns the error of ctx. A message under way is then cut
+// off before its final dot.
 func (p *Proxy) Drain(ctx context.Context) error {
 	none := p.askToLeave()
 	defer p.closeLoops()
@@ -320,8 +325,8 @@ func (p *Proxy) closeLoops() {
 // maxTurns bounds how many turns keep their stacks for reuse.
 const maxTurns = 16
 
-// Close stops listening, closes all sessions at once, and waits until they have ended. The
-// error is always nil.
+// Close stops listening, closes all sessions at once, and waits until they have ended.
+// A message under way is cut off before its final dot. The error is always nil.
 func (p *Proxy) Close() error {
 	none := p.askToLeave()
 	p.closeSessions()

@@ -11,10 +11,13 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A Refusal is the reply by which a client's mail was refused. If Code is 0, none was.
+// A Refusal is a reply that refused a client's mail, or refused its session before
+// there was mail. The zero Refusal, with the Code 0, means that nothing was refused.
 type Refusal struct {
-	Verb string // what was replied to: "MAIL", "end-of-data", "greeting", ...
-	Code int    // 4xx or 5xx
+	// Verb is the command that was refused, such as "MAIL". It is "end-of-data" for a
+	// message, and "greeting" for a refusal in place of the greeting.
+	Verb string
+	Code int // 4xx or 5xx; 0: nothing was refused
 	// Text is the first line of the reply after the code, cut to 200 octets. A peer may
 	// have said it. It is "" if it may contain a credential.
 	Text string

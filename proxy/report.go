@@ -34,7 +34,8 @@ var replyWaits = func() []string {
 	return waits
 }()
 
-// Verbs returns the names of all verbs that an Observer can be called with.
+// Verbs returns the names of all verbs that an Observer can be called with, in lower
+// case.
 func Verbs() []string { return slices.Clone(verbNames) }
 
 // A summary is what is reported of a session at its end.

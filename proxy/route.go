@@ -22,8 +22,8 @@ type Route struct {
 	// or a key of Proxy.Inherited.
 	Listen []string
 	// Servers has the addresses of the servers: host:port, or unix: and the path of a
-	// socket. A session tries them until one greets. Instead, OriginalDestination may
-	// be the only entry.
+	// socket. A session tries them until one greets with 2xx. If none does, the client
+	// gets the last other greeting. Instead, OriginalDestination may be the only entry.
 	Servers []string
 
 	Rules *rewrite.Rules // nil: none
@@ -33,12 +33,13 @@ type Route struct {
 
 	Balance    servers.Balance // which server is tried first
 	Health     Health          // the zero value: there are no health checks
-	ListenMode fs.FileMode     // the mode of sockets in the file system; zero: DefaultListenMode
+	ListenMode fs.FileMode     // of Unix domain sockets; zero: DefaultListenMode
 
 	// Transparent makes listeners accept connections to addresses that are not of this
-	// machine, as TPROXY redirects them. That needs CAP_NET_ADMIN.
+	// machine, as TPROXY redirects them. That needs Linux and CAP_NET_ADMIN.
 	Transparent bool
-	// Destinations are the networks to which OriginalDestination may connect.
+	// Destinations are the networks to which clients may be connected if Servers is
+	// OriginalDestination. If Destinations is empty, every client is refused.
 	Destinations []netip.Prefix
 	Source       Source // the address from which servers are dialled
 
@@ -56,20 +57,21 @@ type Route struct {
 	// ProxyFrom are the networks whose connections must begin with a PROXY header of
 	// either version. From other networks no PROXY header is accepted.
 	ProxyFrom []netip.Prefix
-	// ProxySend is the version of the PROXY header with which connections to servers begin.
-	// The header has the client's addresses. If a balancer has sent us a PROXY header, they
-	// are the addresses of that header.
+	// ProxySend is the version of the PROXY header with which connections to servers
+	// begin. The header has the client's addresses: those of its connection, or those
+	// that a balancer named by a PROXY header or the client named by XCLIENT.
 	ProxySend header.Version
 
-	// XCLIENTSend says whether servers are told by XCLIENT who the client is. If they are,
-	// STARTTLS is never passed on to them.
+	// XCLIENTSend says whether servers are told by XCLIENT who the client is. Unless it
+	// is XCLIENTNever, a client's STARTTLS is never passed on to the server.
 	XCLIENTSend rewrite.SendXCLIENT
 	// XCLIENTFrom are the networks whose clients may use XCLIENT. Other clients are not
 	// offered it.
 	XCLIENTFrom []netip.Prefix
 
-	// Logins log in at the servers on behalf of clients. No part of such a login is sent to a
-	// server outside TLS.
+	// Logins log in at the servers on behalf of clients. They do so only inside TLS,
+	// and only if ServerTLS.Verified is true. Otherwise the AUTH or MAIL of such a
+	// client gets 454.
 	Logins rewrite.Logins // nil: none
 
 	Limits   Limits
@@ -81,12 +83,12 @@ type Route struct {
 	// or returns nil, the session has no listener. As with the methods of Observer,
 	// many goroutines call Dialogue at the same time, and it must not block.
 	Dialogue func(b Beginning) DialogueListener
-	// Ended reports the end of a session that has no DialogueListener. Ended may be
-	// nil. Many goroutines call it at the same time, and it must not block.
+	// Ended is called at the end of each session that has no DialogueListener. Ended
+	// may be nil. Many goroutines call it at the same time, and it must not block.
 	Ended func(b Beginning, e Ending)
 }
 
-// ClientTLS is TLS between the client and us.
+// ClientTLS configures the TLS between clients and us.
 type ClientTLS struct {
 	Mode rewrite.ClientTLS
 	// Acceptor must be set if Mode is ClientTLSOffer, ClientTLSRequire or
@@ -94,28 +96,33 @@ type ClientTLS struct {
 	Acceptor Acceptor
 }
 
-// ServerTLS is TLS between us and the server.
+// ServerTLS configures the TLS between us and servers.
 type ServerTLS struct {
-	Mode   rewrite.ServerTLS
-	Dialer Dialer // nil: TLS 1.2 or later, and the certificate verified where TLS is required
+	Mode rewrite.ServerTLS
+	// Dialer does the handshakes. If it is nil, they need TLS 1.2 or later, and the
+	// certificate is verified unless Mode is ServerTLSOpportunistic.
+	Dialer Dialer
 
-	// Verified says that we send nothing inside TLS to a server whose certificate is not
-	// verified. Only then are clients offered what requires verified TLS, such as
-	// REQUIRETLS.
+	// Verified says that Dialer fails for a server whose certificate is not verified.
+	// The caller sets it: Dialer is not asked. Only if it is true are clients offered
+	// what requires verified TLS, such as REQUIRETLS, and do Logins log in.
 	Verified bool
 
-	// ClearLogin says whether a client in clear may use logins that the server offers only
-	// inside TLS.
+	// ClearLogin says whether a client in clear may use AUTH mechanisms that the server
+	// offers only inside TLS.
 	ClearLogin rewrite.ClearLogin
 }
 
-// An Acceptor does the TLS handshake with a client. A *tlspolicy.Acceptor is one.
+// An Acceptor does the TLS handshake with a client at the other end of conn. client is
+// the client's address, invalid if it is not known. The time limit is a deadline of
+// conn. A *tlspolicy.Acceptor is an Acceptor.
 type Acceptor interface {
 	Handshake(ctx context.Context, conn net.Conn, client netip.Addr) (*tls.Conn, error)
 }
 
-// A Dialer does the TLS handshake with a server, given the server's host. A *tlspolicy.Dialer
-// is one.
+// A Dialer does the TLS handshake with a server at the other end of conn. server is the
+// server's host as in Route.Servers, without the port; "" for a Unix domain socket. The
+// time limit is a deadline of conn or of ctx. A *tlspolicy.Dialer is a Dialer.
 type Dialer interface {
 	Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error)
 }
@@ -143,43 +150,49 @@ func (s *session) refresh(files any) {
 	}
 }
 
-// DefaultListenMode is the mode of a socket if ListenMode is zero: the owner and the group
-// may connect.
+// DefaultListenMode is the mode of a Unix domain socket if Route.ListenMode is zero:
+// the owner and the group may connect.
 const DefaultListenMode fs.FileMode = 0o660
 
-// Limits bound what one peer can make us hold. Zero means the default, except where a field
-// says otherwise: see [DefaultLimits].
+// Limits bound what one peer can make us hold. A field that is zero means its default:
+// what [DefaultLimits] returns, unless the field says otherwise.
 type Limits struct {
 	Sessions int // sessions of the route at once
 	// SessionsPerAddress is how many sessions an IPv4 address or IPv6 /64 may have at
 	// once. Zero: 50, but no limit for loopback addresses.
 	SessionsPerAddress int
-	CommandLine        int // octets of a command line with its CRLF
+	// CommandLine is how many octets a command line with its CRLF may have. For an AUTH
+	// command the limit is SASLLine, if that is larger.
+	CommandLine int
 	// ReplyLine is how many octets a reply line with its CRLF may have. For a line of a
 	// 334 reply the limit is SASLLine, if that is larger.
 	ReplyLine  int
 	ReplyLines int // lines of one reply
-	SASLLine   int // octets of a line of an AUTH exchange with its CRLF
-	// Errors is how many lines of a session may be no commands. The next such line gets
-	// 421, and the session ends.
+	// SASLLine is how many octets a line of an AUTH exchange with its CRLF may have. If
+	// CommandLine is larger, that is the limit.
+	SASLLine int
+	// Errors is how many lines of a session may be malformed or longer than
+	// CommandLine. The next such line gets 421, and the session ends.
 	Errors int
 	// Idle is how many commands outside of a transaction may come before a message or
-	// between two messages. The next such command gets 421, and the session ends.
+	// between two messages. MAIL and QUIT do not count. The next such command gets 421,
+	// and the session ends.
 	Idle       int
-	Recipients int // recipients of one transaction
-	Messages   int // messages of one session
+	Recipients int // recipients of one transaction; further ones get 452
+	Messages   int // messages of one session; the next MAIL gets 421
 	// SessionsPerMinute is how many sessions an IPv4 address or IPv6 /64 may begin in a
 	// minute. Zero: 600, but no limit for loopback addresses.
 	SessionsPerMinute int
 
 	MessageSize int64 // octets of one message; zero: whatever the server accepts
-	// MessageRate is the lowest rate of a message after its first minute, in octets a
-	// second. Zero: 64 while more than half of Sessions are taken; otherwise only
-	// Timeouts.Data applies.
+	// MessageRate is the lowest average rate, in octets a second, of a message that
+	// takes longer than a minute. A slower message gets 421. Zero: 64 while more than
+	// half of Sessions are taken; otherwise only Timeouts.Data applies.
 	MessageRate int
 }
 
-// Timeouts bound every wait (RFC 5321, 4.5.3.2). Zero means the default: see [DefaultTimeouts].
+// Timeouts bound every wait (RFC 5321, 4.5.3.2). A field that is zero means its
+// default, which [DefaultTimeouts] returns.
 type Timeouts struct {
 	Connect  time.Duration // connecting to each server
 	Greeting time.Duration // the server's greeting
@@ -187,7 +200,14 @@ type Timeouts struct {
 	Header   time.Duration // the client's PROXY header
 	Command  time.Duration // the client's next line
 	Reply    time.Duration // the server's reply
-	Data     time.Duration // each block of a message
-	DataEnd  time.Duration // the reply to the end of a message
-	Session  time.Duration // the whole session: no wait for the client lasts beyond it
+	// Data bounds the wait for the next octets of a message, and for a peer that does
+	// not read what we write.
+	Data time.Duration
+	// DataEnd bounds the wait for the reply to the end of a message. A session that has
+	// become unreadable, as after a STARTTLS that we pass on, may be silent for as
+	// long.
+	DataEnd time.Duration
+	// Session is how long after the session's beginning a wait for the client may last.
+	// A session that has become unreadable has no such limit.
+	Session time.Duration
 }

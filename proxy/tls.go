@@ -17,8 +17,9 @@ func (a acceptor) Handshake(ctx context.Context, conn net.Conn, _ netip.Addr) (*
 	return secure, secure.HandshakeContext(ctx)
 }
 
-// DialWith returns a Dialer that uses a copy of config for all servers. If config has no
-// ServerName, the certificate must be valid for the server's host.
+// DialWith returns a Dialer that uses a copy of config for all servers. If config has
+// no ServerName, the host of each server takes its place. If config has no
+// ClientSessionCache, the Dialer has one of its own.
 func DialWith(config *tls.Config) Dialer {
 	config = config.Clone()
 	if config.ClientSessionCache == nil {

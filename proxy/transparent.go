@@ -12,12 +12,12 @@ import (
 // A Source is the address from which servers are dialled. With the zero value the system
 // chooses it.
 type Source struct {
-	// Client makes us dial from the client's own address. The process needs
+	// Client makes us dial from the client's own address. That needs Linux and
 	// CAP_NET_ADMIN, and what the server sends to that address must be routed to this
-	// machine. If the client and the server are of different families (IPv4, IPv6), the
-	// server is not dialled: it might trust an address of ours.
+	// machine. If the client has no address, or is of another family (IPv4, IPv6) than
+	// the server, the server is not dialled: it might trust an address of ours.
 	Client  bool
-	Address netip.Addr // an address of this machine
+	Address netip.Addr // an address of this machine, used if Client is false
 }
 
 // errSource says that the server cannot be dialled from the address of the Source.
