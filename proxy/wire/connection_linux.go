@@ -290,7 +290,8 @@ func (s *socket) end() {
 	unix.Close(int(s.fd))
 }
 
-// CloseWrite tells the peer that nothing more comes.
+// CloseWrite tells the peer that nothing more will be sent. The socket can still be
+// read.
 func (s *socket) CloseWrite() error {
 	var err error
 	closed := (*rawSocket)(s).Control(func(fd uintptr) { err = unix.Shutdown(int(fd), unix.SHUT_WR) })

@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DuplicateSocket returns a second descriptor of socket, which is for example a net.Conn,
-// a net.Listener or an *os.File. The caller closes the descriptor.
+// DuplicateSocket returns a second descriptor of socket. socket must be a syscall.Conn,
+// such as a connection or a listener of package net, or an *os.File. The caller closes
+// the descriptor.
 func DuplicateSocket(socket any) (second int, err error) {
 	s, ok := socket.(syscall.Conn)
 	if !ok {

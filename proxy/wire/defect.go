@@ -13,9 +13,10 @@ type Defect struct {
 	Stack string // of the goroutine that panicked
 }
 
-// Contain calls f and recovers its panic. It returns nil if f did not panic, and otherwise
-// a Defect with the panic's value and stack. If the value is a *Defect, which another
-// goroutine of the session has contained, Contain returns that Defect.
+// Contain calls f and recovers its panic. It returns nil if f did not panic, and
+// otherwise a Defect with the panic's value and stack. If the value is a *Defect
+// already, because f repeats a panic that was contained on another goroutine, Contain
+// returns that Defect.
 func Contain(f func()) (d *Defect) {
 	defer func() {
 		switch r := recover().(type) {

@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Adopt moves conn into the loop of c: it returns a connection in that loop, with the
-// same socket, for which c waits. conn is of package net, and remote is its peer's
-// address. Adopt closes conn, also if it fails. If conn is no socket, Adopt returns it
-// unchanged.
+// Adopt moves conn, a connection of package net, into the loop of c. It returns a
+// connection in that loop, with the same socket, for which c waits. remote is the
+// address of the peer; zero if conn is a Unix domain socket. Adopt closes conn, also if
+// it fails. If conn is no socket, Adopt returns it unchanged.
 func (c *Runner) Adopt(conn net.Conn, remote netip.AddrPort) (net.Conn, error) {
 	if _, ok := conn.(plain); !ok {
 		return conn, nil
@@ -64,8 +64,8 @@ func (c *Runner) connecting(fd int, to netip.AddrPort) (*socket, error) {
 	return conn, nil
 }
 
-// AwaitConnected waits until conn, which Connect has returned, is connected. It returns an
-// error if that fails or the deadline passes.
+// AwaitConnected waits until conn, which Connect has returned, is connected. It returns
+// an error if that fails or the deadline passes. The caller then closes conn.
 func (c *Runner) AwaitConnected(conn net.Conn, deadline time.Time) error {
 	s := conn.(*socket)
 	err := s.connected(deadline)

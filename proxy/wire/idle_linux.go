@@ -8,8 +8,9 @@ import (
 )
 
 // Leave takes a session off its loop until Return, for work that would keep the loop's
-// other sessions waiting. client and server are the session's legs; nil if there is no
-// such leg. Until Return, any goroutine may wait for them.
+// other sessions waiting. When Leave returns, the caller runs on a goroutine. client
+// and server are the session's legs; nil if there is no such leg. Until Return, any
+// goroutine may wait for them.
 func (r *Runner) Leave(client, server *Leg) {
 	bind(nil, client, server)
 	r.yield(toLeave)

@@ -13,9 +13,10 @@ import (
 )
 
 // A Leg is one side of a session: the connection to the client or to the server, with a
-// buffer for what is read from it. While the buffer is empty, it is returned to a pool.
-// Once Prepare has been called, one goroutine may read the Leg while another writes it.
-// Any goroutine may call Interrupt, InterruptWrite and Cut.
+// buffer for what is read from it. An empty buffer is returned to a pool, so that a
+// session that waits holds none. Once Prepare has been called, one goroutine may read
+// the Leg while another writes it. Any goroutine may call Interrupt, InterruptWrite and
+// Cut.
 type Leg struct {
 	Conn    net.Conn
 	raw     syscall.RawConn // of Conn if that is a plain socket; else nil
@@ -66,11 +67,11 @@ func NewLeg(conn net.Conn) *Leg {
 }
 
 // Buffered returns the octets that have been read and not consumed. The result is valid
-// until the next Fill.
+// until the next Fill or Replace, or until all of the octets are consumed.
 func (l *Leg) Buffered() []byte { return l.buf[l.r:l.w] }
 
-// Line returns the first line of the buffered octets, with its LF. It returns nil if they
-// contain no LF.
+// Line returns the first line of the buffered octets, with its LF. It returns nil if
+// they contain no LF. The result is valid for as long as that of Buffered.
 func (l *Leg) Line() []byte {
 	b := l.Buffered()
 	if i := bytes.IndexByte(b, '\n'); i >= 0 {
@@ -285,8 +286,8 @@ func (l *Leg) readFD(fd uintptr) bool {
 	return false
 }
 
-// CanSplice reports whether the kernel can move octets between the leg and a SplicePipe.
-// It can if the leg is a plain socket.
+// CanSplice reports whether the leg is a plain socket. If it is, the kernel can move
+// octets between the leg and a SplicePipe, on a system where NewSplicePipe succeeds.
 func (l *Leg) CanSplice() bool { return l.raw != nil }
 
 // Divert makes each Fill move up to most octets into p instead of the buffer. Divert(nil,
@@ -312,8 +313,9 @@ func (l *Leg) takeFD(fd uintptr) bool {
 
 // Ask makes the next Fill write b before it waits. If the peer has sent something
 // before that, Fill does not write b, but reads what was sent and returns ErrSpoke.
-// allowed limits the time that the write may wait for room. b must not be changed until
-// Fill has returned. This costs no more system calls than Write and Fill without it.
+// allowed limits the time that the write may wait for room, and Fill's deadline is put
+// off by that time. b must not be changed until Fill has returned. In a loop, this
+// costs no more system calls than Write and Fill without it.
 //
 // Ask returns true if the next Fill will do this. It returns false, and does nothing,
 // if octets are buffered or the leg is no plain socket.
@@ -326,8 +328,8 @@ func (l *Leg) Ask(b []byte, allowed time.Duration) bool {
 	return true
 }
 
-// ErrSpoke is returned by Fill if the peer has sent something before Fill could write what
-// Ask was given. What Ask was given is then not written.
+// ErrSpoke is returned by the Fill after an Ask if the peer has sent something before
+// Fill could write the octets that Ask was given. These octets are then not written.
 var ErrSpoke = errors.New("the other side sent data before it was expected")
 
 // errBlocked says that there is no room for all of the question. The ioState's rest is what
@@ -391,15 +393,16 @@ func (l *Leg) Interrupt() {
 	l.Conn.SetReadDeadline(longAgo)
 }
 
-// IsTimeout reports whether err says that a deadline has passed.
+// IsTimeout reports whether err is a timeout: a deadline has passed, or Interrupt or
+// InterruptWrite has ended the read or write.
 func IsTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
 var longAgo = time.Unix(1, 0)
 
-// Interrupted reports whether err, which Fill has returned, is the timeout of Interrupt
-// and not that of the deadline.
+// Interrupted reports whether err, which the last Fill has returned, is a timeout that
+// Interrupt caused, and not the deadline of that Fill.
 func (l *Leg) Interrupted(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) && !l.late()
 }
@@ -422,8 +425,9 @@ func (l *Leg) Spoke() bool {
 	return l.ready
 }
 
-// Sent reports, without waiting, whether there are octets to read. If the leg is neither a
-// plain socket nor TLS over ForTLS, Sent only reports whether octets are buffered.
+// Sent reports, without waiting, whether there are octets to read. Unlike Spoke, it
+// does not report that the peer has hung up. If the leg is neither a plain socket nor
+// TLS over ForTLS, Sent only reports whether octets are buffered.
 func (l *Leg) Sent() bool {
 	switch {
 	case l.w > l.r:
@@ -442,10 +446,10 @@ func (l *Leg) Sent() bool {
 	return n > 0
 }
 
-// Peek returns up to three octets that have arrived and are not yet read, and leaves them
-// to be read. If there are none, Peek waits for octets until the deadline; it does not
-// wait if the deadline has passed. It returns nothing if none arrive or the leg is no
-// plain socket.
+// Peek returns up to three octets that have arrived and are not yet in the buffer, and
+// leaves them to be read. If there are none, Peek waits for octets until the deadline;
+// it does not wait if the deadline has passed or is zero. It returns nothing if none
+// arrive or the leg is no plain socket.
 func (l *Leg) Peek(deadline time.Time) []byte {
 	if l.raw == nil {
 		return nil

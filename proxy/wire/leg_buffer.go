@@ -17,11 +17,11 @@ var (
 	largeBuffers  = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 )
 
-// A Buffer is a buffer for octets that a caller has changed, such as a piece of a
-// message.
+// A Buffer has room for what a caller makes of the octets of a Leg, such as a piece of
+// a message that it has changed.
 type Buffer = [MiddleBuffer]byte
 
-// GetBuffer takes a Buffer from the pool of Buffers.
+// GetBuffer takes a Buffer from the pool of Buffers. It may contain any octets.
 func GetBuffer() *Buffer { return middleBuffers.Get().(*Buffer) }
 
 // PutBuffer returns b to the pool of Buffers. The caller must not use b afterwards.
@@ -54,7 +54,7 @@ func (l *Leg) Release() {
 }
 
 // Forget drops all buffered octets, and makes the leg return nothing to a pool from
-// then on. It is for use after a panic: the buffer may be in the pool already, and
+// then on. It is for use after a panic: the leg's buffer may be in the pool already, or
 // another goroutine may still read or write it.
 func (l *Leg) Forget() { l.buf, l.r, l.w, l.forgotten = nil, 0, 0, true }
 

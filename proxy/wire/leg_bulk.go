@@ -9,10 +9,10 @@ type Bulk struct {
 	pipe *SplicePipe // nil: it does not pay now, or none is to be had
 }
 
-// Pass writes the octets that the last Fill of from has read to the leg to. allowed
-// limits the time that the write may wait for room. moved reports whether there were
-// octets to write. It has no meaning if err is not nil. Pass also chooses whether the
-// next Fill of from reads into the buffer or into a SplicePipe.
+// Pass takes what the last Fill of from has read, and writes it to the leg named to.
+// allowed limits the time that the write may wait for room. moved reports whether there
+// was anything to write; it has no meaning if err is not nil. Pass also chooses whether
+// the next Fill of from reads into the buffer or into a SplicePipe.
 func (b *Bulk) Pass(to, from *Leg, allowed time.Duration) (moved bool, err error) {
 	if from.into != nil {
 		if from.took == 0 {

@@ -7,8 +7,8 @@ import (
 )
 
 // Write writes all of b. If there is no room for it in the socket's send buffer, Write
-// waits, and fails with a timeout when allowed has passed. After an error, part of b
-// may have been written, and Broken is set.
+// waits, and fails with a timeout when allowed has passed or after InterruptWrite.
+// After an error, part of b may have been written, and Broken is set.
 func (l *Leg) Write(b []byte, allowed time.Duration) error {
 	if len(b) == 0 {
 		return nil
@@ -41,7 +41,8 @@ func (l *Leg) WritePipe(p *SplicePipe, allowed time.Duration) error {
 	return err
 }
 
-// Stalled reports whether the last Write or WritePipe may have had to wait for room.
+// Stalled reports whether the last Write or WritePipe may have had to wait for room. It
+// returns true for every leg that is no plain socket.
 func (l *Leg) Stalled() bool { return l.raw == nil || l.ioState != nil && l.writeArmed }
 
 // writeRaw writes to a plain socket. It sets a deadline only if it has to wait.
@@ -103,7 +104,8 @@ func (l *Leg) writeSome(fd uintptr) error {
 }
 
 // InterruptWrite makes writes that would wait for room fail with a timeout, until
-// ResumeWrite. Any goroutine may call it.
+// ResumeWrite. If the leg is no plain socket, every write fails. Any goroutine may call
+// InterruptWrite.
 func (l *Leg) InterruptWrite() {
 	l.writeWoken.Store(true)
 	l.Conn.SetWriteDeadline(longAgo)

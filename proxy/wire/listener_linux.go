@@ -9,10 +9,10 @@ import (
 )
 
 // Listen returns a Listener that accepts from sockets, which are of package net and
-// must not be used afterwards. It accepts nothing before Serve. Listen starts the loops
-// if they do not run. Each loop occupies one of the runtime's processors
-// (runtime.GOMAXPROCS), even while it waits. If there are several processors, one
-// is left for everything else, such as collecting garbage.
+// must not be used afterwards. The Listener accepts nothing before Serve. Listen starts
+// the loops if they do not run. Each loop occupies one of the runtime's processors
+// (runtime.GOMAXPROCS), even while it waits. If there are several processors, one is
+// left for everything else, such as collecting garbage.
 func (ls *Loops) Listen(sockets ...net.Listener) (*Listener, error) {
 	if err := ls.start(); err != nil {
 		return nil, err

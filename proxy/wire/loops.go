@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Loops run sessions. On Linux they are event loops, one fewer than processors and at
-// least one. Elsewhere there are none, and each session has a goroutine.
+// Loops run sessions. On Linux they are event loops, one fewer than processors
+// (runtime.GOMAXPROCS) and at least one. Elsewhere, and with the build tag portable,
+// there are no event loops, and each session has a goroutine.
 type Loops struct {
 	config Config
 
@@ -32,9 +33,11 @@ type Config struct {
 	// connections. The function passed to Listener.Serve calls Arriving.Done once for
 	// its connection, after it has recorded that connection as a session or refused it.
 	Arriving *sync.WaitGroup
-	// Once Done is closed, no goroutine is kept for further sessions.
+	// Done is closed when no further session will come. Until then, goroutines whose
+	// session has ended may be kept for others.
 	Done <-chan struct{}
-	// Now returns the time by which deadlines pass. It is time.Now except in tests.
+	// Now returns the present time, with which deadlines are compared. It is time.Now
+	// except in tests.
 	Now func() time.Time
 }
 
@@ -73,16 +76,18 @@ type Session interface {
 	// Legs returns the session's legs to the client and to the server, nil for one
 	// that it does not have. Any goroutine may call it.
 	Legs() (client, server *Leg)
-	// Lose ends the session after a panic that the loop has contained.
+	// Lose ends the session because of d, a panic that the loop has contained while it
+	// served one of the session's legs. It must not wait.
 	Lose(d *Defect)
-	// ResumeOn continues the session on r, after Runner.Idle.
+	// ResumeOn continues the session, which has waited by Runner.Idle, on r. The loop
+	// calls it when that wait ends.
 	ResumeOn(r *Runner)
 }
 
-// A Listener accepts connections at one address.
+// A Listener accepts connections and opens a session for each. Loops.Listen makes it.
 type Listener struct {
-	// Sockets are the sockets that it accepts from. There may be several if they were
-	// inherited from another process.
+	// Sockets are the sockets that the Listener accepts from. There may be several if
+	// they were inherited from another process.
 	Sockets []net.Listener
 
 	loops *Loops

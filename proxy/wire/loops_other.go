@@ -35,7 +35,8 @@ func (*Runner) Adopt(net.Conn, netip.AddrPort) (net.Conn, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// Listen returns a Listener that accepts from sockets. It accepts nothing before Serve.
+// Listen returns a Listener that accepts from sockets. The Listener accepts nothing
+// before Serve.
 func (ls *Loops) Listen(sockets ...net.Listener) (*Listener, error) {
 	return &Listener{loops: ls, Sockets: sockets}, nil
 }

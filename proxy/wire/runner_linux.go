@@ -101,8 +101,9 @@ func (r *Runner) runOffLoop() {
 // sends faster than it is read would otherwise keep the loop for ever.
 const maxReads = 16
 
-// BeforeRead must be called before each read of the session. After maxReads reads
-// without a wait, it lets the loop serve other sessions before it returns.
+// BeforeRead must be called before each read of a leg by the session. After 16 reads
+// (maxReads) without a wait, BeforeRead lets the loop serve other sessions before it
+// returns.
 func (r *Runner) BeforeRead() {
 	if r == nil {
 		return
@@ -113,8 +114,9 @@ func (r *Runner) BeforeRead() {
 	}
 }
 
-// Woke returns when the wait of r's loop ended in which the session that r runs was woken.
-// ok is false if the session runs in no loop. Only the session may call it.
+// Woke returns the time at which the loop of r last ended its wait for all of its sockets.
+// The session that r runs was resumed after that. ok is false if r is nil, because the
+// session runs in no loop. Only the session may call Woke.
 func (r *Runner) Woke() (at time.Time, ok bool) {
 	if r == nil {
 		return time.Time{}, false
@@ -122,15 +124,16 @@ func (r *Runner) Woke() (at time.Time, ok bool) {
 	return r.loop.woke, true
 }
 
-// Runs records that r runs the session s, so that a panic of the loop can be blamed on s.
+// Runs records that r runs the session s. If the loop panics while it serves a leg of
+// s, it ends s by Session.Lose.
 func (r *Runner) Runs(s Session) {
 	if r != nil {
 		r.session = s
 	}
 }
 
-// Spoil marks r as not to be used for another session, because its present work has
-// panicked. r ends with that work.
+// Spoil records that the session that r runs has panicked. r is then not used for
+// another session, but ends with this one.
 func (r *Runner) Spoil() {
 	if r != nil {
 		r.spoilt = true

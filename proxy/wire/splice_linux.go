@@ -8,8 +8,8 @@ import (
 )
 
 // A SplicePipe moves octets from one plain socket to another within the kernel
-// (splice(2)). That costs less than reading and writing them. It is for octets that
-// nobody looks at.
+// (splice(2)), by Leg.Divert and Leg.WritePipe. That costs less than reading and
+// writing them. It is for octets that nobody looks at.
 type SplicePipe struct {
 	r, w int
 	n    int // octets in it

@@ -1,4 +1,5 @@
 package wire
 
-// SplicePipeSize is how many octets a SplicePipe may hold.
+// SplicePipeSize is the largest number of octets that a SplicePipe holds. The kernel
+// may give it less room.
 const SplicePipeSize = 1 << 20

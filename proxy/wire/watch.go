@@ -21,7 +21,8 @@ type Watch struct {
 
 // StartWatch begins to watch server. When there is something to read or the connection
 // has ended, the loop or another goroutine calls wake, at most once. wake must not
-// wait. Until Stop returns, only the Watch may read server.
+// wait. Until Stop returns, the caller must not read server. Every Watch must be
+// stopped.
 func StartWatch(server *Leg, wake func()) *Watch {
 	w := &Watch{server: server, done: make(chan struct{})}
 	server.Prepare() // before the goroutine does, at the same time as somebody else
@@ -47,8 +48,9 @@ func (w *Watch) run(wake func()) {
 func (w *Watch) HasFired() bool { return w.fired.Load() }
 
 // Stop ends the watch. spoke reports whether the server has sent something or has hung
-// up. err is the error with which reading ended, such as io.EOF; nil if there was none.
-// In a loop it is always nil.
+// up. Without a loop, the octets sent are in the leg's buffer, and err is the error of
+// the read, such as io.EOF; nil if there was none. In a loop, err is always nil: the
+// next Fill returns the error, if there is one.
 func (w *Watch) Stop() (spoke bool, err error) {
 	if w.looped {
 		w.stopped = true
