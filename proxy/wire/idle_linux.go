@@ -95,8 +95,8 @@ func (r *Runner) Idle(s Session, client, server *Leg) bool {
 	return i.loop.Swap(nil) == nil
 }
 
-// Resume gives a session that has waited by Idle a Runner again: from now on r waits
-// for the legs client and server. Session.ResumeOn calls it first.
+// Resume makes r the Runner of a session that has waited by Idle: from now on r waits
+// for the legs client and server. Session.ResumeOn calls Resume first.
 func (r *Runner) Resume(client, server *Leg) {
 	client.socket().unawait()
 	server.socket().unawait()

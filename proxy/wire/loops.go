@@ -60,7 +60,7 @@ func (ls *Loops) guard(doing string, f func()) {
 	}
 }
 
-// Close ends the loops. It must be called after the last session has ended.
+// Close ends the loops. All sessions must have ended before.
 func (ls *Loops) Close() {
 	ls.mu.Lock()
 	all := ls.all

@@ -114,8 +114,8 @@ func (r *Runner) BeforeRead() {
 	}
 }
 
-// Woke returns the time at which the loop of r last ended its wait for all of its sockets.
-// The session that r runs was resumed after that. ok is false if r is nil, because the
+// Woke returns the time at which the loop of r last ended its wait for its sockets. The
+// session that r runs was resumed after that. ok is false if r is nil, because the
 // session runs in no loop. Only the session may call Woke.
 func (r *Runner) Woke() (at time.Time, ok bool) {
 	if r == nil {
