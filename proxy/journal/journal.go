@@ -1,6 +1,7 @@
 // Package journal keeps the last sessions in memory, and reports sessions to watchers
-// while they run. It keeps the dialogue of a session only if somebody was watching, by
-// [Journal.Watch] or [Journal.Recent], when the session began.
+// while they run. It keeps the dialogue of a session only if somebody was watching when
+// the session began: there was a watch of [Journal.Watch], or [Journal.Recent] was called
+// in the five minutes before.
 //
 // The proxy reports sessions without credentials, SASL lines and the text of messages.
 // Other text of a peer is kept unchanged: callers that show the fields Text, Hello or
@@ -22,32 +23,34 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// An Entry is one session.
+// An Entry describes one session, as it was when the Entry was made.
 type Entry struct {
 	ID, Route string
-	Setup     *Setup     // as given to Dialogue; nil: not known
+	Setup     *Setup     // the argument of Dialogue; nil: not known
 	Client    netip.Addr // invalid if the client's address is not known
 	Began     time.Time
-	// Lines must not be changed. There are none if nobody was watching when the session
-	// began.
+	// Lines are the lines so far. They must not be changed. There are none in an Event,
+	// nor if nobody was watching when the session began.
 	Lines []Line
 	Ended bool
-	End   proxy.Ending // set when the session has ended
-	// Omitted is the number of lines left out of the middle of a long dialogue. An
-	// event in Lines takes their place.
+	End   proxy.Ending // set if Ended is true
+	// Omitted is the number of lines that were left out of the middle of a long
+	// dialogue. In Lines, one line takes their place, an event that says so.
 	Omitted int
 }
 
 // A Setup is what is needed to play a session again: the configuration of its route
-// when the session began. transcript.File describes its fields. It must not be changed.
+// when the session began. The fields are those of transcript.File. A Setup must not be
+// changed.
 type Setup struct {
 	Rules    []string
 	Options  map[string]map[string]any
 	Settings map[string]string // without "client", the client's address
 }
 
-// Healed reports whether a rule has changed something in the session so far. Changes by
-// the configuration, such as client_tls, do not count.
+// Healed reports whether a rule has changed something in the session. Until the session
+// has ended, Healed only looks at e.Lines. Changes by the configuration, such as
+// client_tls, do not count.
 func (e Entry) Healed() bool {
 	return len(e.End.Rules) > 0 || slices.ContainsFunc(e.Lines, func(l Line) bool { return heals(l.Rule) })
 }
@@ -77,7 +80,7 @@ func (e Entry) Failed() bool {
 	return e.Ended && e.End.Outcome.Failed()
 }
 
-// A Line is a line of a dialogue.
+// A Line is a line of a dialogue, and when it was said.
 type Line struct {
 	After time.Duration // time since the session began
 	transcript.Line
@@ -86,8 +89,8 @@ type Line struct {
 // looking is how long dialogues are kept after the last call of Recent.
 const looking = 5 * time.Minute
 
-// A Journal holds the last sessions. Its methods are safe for concurrent use and do not
-// block.
+// A Journal holds the last sessions, and reports sessions to watchers. New makes one. Its
+// methods are safe for concurrent use, and do not wait for a watcher or a client.
 type Journal struct {
 	sessions, octets int
 
@@ -102,16 +105,17 @@ type Journal struct {
 }
 
 // New returns a journal that keeps the last ended sessions: at most maxSessions of
-// them, in about maxOctets octets of memory. In addition, it keeps all running sessions
-// that have a listener, each with about 32 KiB of its dialogue at most.
+// them, in about maxOctets octets of memory. In addition, it keeps each running session
+// that has a listener of Dialogue, with about 32 KiB of its lines at most.
 func New(maxSessions, maxOctets int) *Journal {
 	return &Journal{sessions: maxSessions, octets: maxOctets, running: map[*session]struct{}{}, watchers: map[*watcher]struct{}{}}
 }
 
-// Dialogue returns a listener that records the session that begins with b. setup
-// becomes the Setup of the session's Entry; it may be nil. If nobody is watching,
-// Dialogue returns nil, so that lines cost nothing. That is so if there is no watcher,
-// and Recent was not called in the five minutes before the session began.
+// Dialogue returns a listener that records the session that begins with b, and reports it
+// to watchers. setup becomes the Setup of the session's Entry; it may be nil. If there is
+// no watcher, and Recent was not called in the five minutes before the session began,
+// Dialogue returns nil: the lines of the session then cost nothing, and its end is to be
+// reported by Ended.
 func (j *Journal) Dialogue(b proxy.Beginning, setup *Setup) proxy.DialogueListener {
 	if j.watched.Load() == 0 && b.At.Sub(time.Unix(0, j.looked.Load())) > looking {
 		return nil
@@ -125,8 +129,9 @@ func (j *Journal) Dialogue(b proxy.Beginning, setup *Setup) proxy.DialogueListen
 	return s
 }
 
-// Ended records a session that began with b and has ended with e. It is for sessions
-// for which Dialogue returned nil. Their Entry has no lines.
+// Ended records a session that began with b and has ended with e, and reports its end to
+// watchers. It is for sessions for which Dialogue returned nil. Their Entry has no Lines
+// and no Setup.
 func (j *Journal) Ended(b proxy.Beginning, e proxy.Ending) {
 	d := begin(b)
 	d.end(e)
@@ -179,7 +184,7 @@ func (j *Journal) tellWhole(e Entry, lines []Line, wanted func(Filter) bool) {
 	}
 }
 
-// Size returns about how many octets of memory e takes.
+// Size returns about how many octets of memory e takes, with its Lines.
 func (e Entry) Size() int {
 	n := 512 + len(e.End.Hello) + len(e.End.Err) + len(e.End.Refused.Text)
 	for _, l := range e.Lines {

@@ -71,8 +71,8 @@ func (d *dialogue) end(e proxy.Ending) { d.entry.Ended, d.entry.End = true, e }
 
 // Collect returns a listener that collects the dialogue of the session that begins with
 // b. Of a long dialogue it keeps the first and the last 16 KiB. When the session ends,
-// it calls done with the session's entry, which done may keep and change. Mail waits
-// for done, so done must be fast.
+// the listener calls done with the session's Entry, which has no Setup. done may keep
+// and change the Entry. The proxy waits for done, so done must not block.
 func Collect(b proxy.Beginning, done func(*Entry)) proxy.DialogueListener {
 	return &collected{begin(b), done}
 }

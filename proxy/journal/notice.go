@@ -13,34 +13,39 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A Notice is the JSON form of an Event, for other programs. Text from a peer is in the
-// form of a transcript: printable ASCII, quoted as Go does if necessary. Fields that do
-// not apply are omitted.
+// A Notice is the JSON form of an Event, for other programs. Text from a peer is as
+// Printable returns it: in printable ASCII, quoted if necessary. The JSON omits fields
+// that are zero.
 type Notice struct {
-	// Kind is "began", "line", "ended" or "lost". A "lost" Notice has no other field
-	// than Lost.
-	Kind   string    `json:"kind"`
-	ID     string    `json:"id,omitempty"`    // the session's ID, as in the log
-	Route  string    `json:"route,omitempty"` // the route's name
-	Client string    `json:"client,omitempty"`
-	At     time.Time `json:"at,omitzero"` // when it happened
+	// Kind is Began, Said, Ended or Lost. A Notice of the kind Lost only has the number
+	// of lost events.
+	Kind   string `json:"kind"`
+	ID     string `json:"id,omitempty"`    // the session's ID, as in the log
+	Route  string `json:"route,omitempty"` // the route's name
+	Client string `json:"client,omitempty"`
+	// At is the time at which the session began or ended, or the line was said.
+	At time.Time `json:"at,omitzero"`
 
-	// These fields are set if Kind is "line".
+	// The fields from Side to Rule are set only if Kind is Said.
+
 	Side string `json:"side,omitempty"` // "C" or "S"; an event has none
-	// Mark is the mark of package transcript, ":", "-" or "+"; "~" for an event.
+	// Mark is ":" if the line was passed on as it was said, "-" if it was said and not
+	// delivered, "+" if it was delivered and not said, and "~" for an event.
 	Mark string `json:"mark,omitempty"`
-	Text string `json:"text,omitempty"` // without CRLF; omitted if empty
-	// Rule has the names of the rules that changed the line, separated by commas.
+	Text string `json:"text,omitempty"` // the line without CRLF
+	// Rule has the names of the rules or settings that changed the line, separated by
+	// commas.
 	Rule string `json:"rule,omitempty"`
 
-	// These fields are set if Kind is "ended".
+	// The fields from Outcome to Causes are set only if Kind is Ended.
+
 	Outcome  vocabulary.Outcome `json:"outcome,omitempty"`
 	Server   string             `json:"server,omitempty"`
 	Hello    string             `json:"hello,omitempty"`
-	Messages int                `json:"messages,omitempty"` // messages accepted
-	Octets   int64              `json:"octets,omitempty"`   // size of all messages
+	Messages int                `json:"messages,omitempty"` // how many messages were accepted
+	Octets   int64              `json:"octets,omitempty"`   // of all messages, refused ones too
 	Rules    map[string]int     `json:"rules,omitempty"`    // how often each rule acted
-	// Would has, by rule, how often each rule of proxy.Route.Observed would have acted.
+	// Would says how often each rule that the route only observes would have acted.
 	Would     map[string]int `json:"would,omitempty"`
 	ClientTLS string         `json:"client_tls,omitempty"`
 	ServerTLS string         `json:"server_tls,omitempty"`
@@ -48,28 +53,30 @@ type Notice struct {
 	// mechanism by which the client, or smtpshim for it, logged in at the server.
 	ClientAuth vocabulary.Mechanism `json:"client_auth,omitempty"`
 	ServerAuth vocabulary.Mechanism `json:"server_auth,omitempty"`
-	Products   []Product            `json:"products,omitempty"` // recognised products
+	Products   []Product            `json:"products,omitempty"` // that were recognised
 	Refused    *Refusal             `json:"refused,omitempty"`
-	While      string               `json:"while,omitempty"` // what the session was doing
+	While      string               `json:"while,omitempty"` // what it was doing at its end
 	Err        string               `json:"err,omitempty"`   // what went wrong
 	Seconds    float64              `json:"seconds,omitempty"`
 	// Causes are the reasons for which the session failed or a recipient was refused, as
-	// far as they are known, the likeliest first. The caller of Notice sets them.
+	// far as they are known, the likeliest first. Event.Notice does not set them: its
+	// caller may.
 	Causes []Cause `json:"causes,omitempty"`
 
-	Lost int `json:"lost,omitempty"` // number of events that the reader has missed
+	Lost int `json:"lost,omitempty"` // number of events that the watcher has missed
 }
 
-// A Cause is a reason for a failure. It contains no text from a peer.
+// A Cause is a reason for which a session failed or a recipient was refused. It contains
+// no text from a peer.
 type Cause struct {
-	Rule   string `json:"rule,omitempty"` // the rule that heals the failure
+	Rule   string `json:"rule,omitempty"` // the rule that heals it; "": none is known
 	Means  string `json:"means"`
 	Do     string `json:"do"`               // what to do about it
 	Source string `json:"source,omitempty"` // where this reason is documented
-	Guess  bool   `json:"guess,omitempty"`  // the failure may have another reason
+	Guess  bool   `json:"guess,omitempty"`  // perhaps this is not the reason
 }
 
-// A Product is a rewrite.Product for other programs.
+// A Product is the JSON form of a rewrite.Product: a product that a session recognised.
 type Product struct {
 	Name string          `json:"name"`
 	By   vocabulary.Sign `json:"by"` // the sign by which it was recognised
@@ -83,11 +90,11 @@ func productsOf(products []rewrite.Product) (list []Product) {
 	return list
 }
 
-// A Refusal is a proxy.Refusal for other programs.
+// A Refusal is the JSON form of a proxy.Refusal: the reply by which mail was refused.
 type Refusal struct {
 	Verb string `json:"verb"`
 	Code int    `json:"code"`
-	Text string `json:"text,omitempty"` // quoted if necessary
+	Text string `json:"text,omitempty"` // as Printable returns it
 
 	Means string `json:"means,omitempty"` // what it means, if that is known
 	Do    string `json:"do,omitempty"`    // what to do about it
@@ -143,8 +150,8 @@ func (e Event) Notice() Notice {
 // MarshalJSON returns the Notice of e as JSON.
 func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.Notice()) }
 
-// Line returns the line of the dialogue that n is about, as it was said. n must be of the
-// kind "line".
+// Line returns the line of the dialogue that n is about, with its text unquoted. n.Kind
+// must be Said.
 func (n Notice) Line() transcript.Line {
 	l := transcript.Line{Text: n.Text, Rule: n.Rule}
 	if text, err := strconv.Unquote(n.Text); err == nil && n.Text[0] == '"' {
@@ -156,8 +163,9 @@ func (n Notice) Line() transcript.Line {
 	return l
 }
 
-// Printable returns text, which a peer has sent, in the form of a transcript: in printable
-// ASCII, quoted as Go does if necessary. "" stays "".
+// Printable returns text, which a peer has sent, in printable ASCII, as a transcript has
+// it: quoted as Go does if it has other octets, begins with a quotation mark or ends with
+// a blank. "" stays "".
 func Printable(text string) string {
 	if text == "" {
 		return ""

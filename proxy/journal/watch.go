@@ -2,14 +2,15 @@ package journal
 
 import "sync"
 
-// A Filter selects what to watch.
+// A Filter selects the sessions to watch: those that match all its fields.
 type Filter struct {
 	Route string // the name of a route; "": all routes
-	// Healed selects sessions in which a rule acts. When the first rule acts, the
-	// session so far is reported.
+	// Healed selects sessions in which a rule acts. Nothing is reported before that.
+	// When the first rule acts, the session so far is reported at once.
 	Healed bool
-	// Outcome selects sessions by their outcome, as vocabulary.Outcome.Named does; "":
-	// all. If it is set, a session is only reported at its end, with all its lines.
+	// Outcome is the outcome of the sessions, such as "refused", or "failed" for all
+	// failed ones; "": all sessions. If Outcome is not "", a session is only reported
+	// at its end, with all its lines.
 	Outcome string
 }
 
@@ -21,10 +22,11 @@ const (
 	Began = "began"
 	Said  = "line"
 	Ended = "ended"
-	Lost  = "lost" // the reader was too slow and has missed events
+	Lost  = "lost" // the watcher was too slow and has missed events
 )
 
-// An Event is an event of a session.
+// An Event is what a watcher is told of a session: that it began, a line, or that it
+// ended. An Event of the kind Lost says how many others the watcher has missed.
 type Event struct {
 	Kind  string
 	Entry Entry // without Lines; unset if Kind is Lost
@@ -42,10 +44,11 @@ type watcher struct {
 	lost   int
 }
 
-// Watch returns a channel with the events that f selects, from now on. Nothing waits
-// for the reader: a slow reader misses events, and then gets an event of Kind Lost with
-// their number. A session for which Dialogue returned nil is only reported at its end,
-// without lines. stop ends the watch and closes events. It may be called several times.
+// Watch returns a channel with the events of the sessions that f selects, from now on.
+// Sessions do not wait for a watcher: while 1,024 events are unread, further ones are
+// lost, and an event of the kind Lost with their number comes before the next one. A
+// session for which Dialogue returned nil is only reported at its end, without lines.
+// stop ends the watch and closes events. It may be called several times.
 func (j *Journal) Watch(f Filter) (events <-chan Event, stop func()) {
 	w := &watcher{Filter: f, events: make(chan Event, pending)}
 	j.mu.Lock()
