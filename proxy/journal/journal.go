@@ -1,7 +1,7 @@
 // Package journal keeps the last sessions in memory, and reports sessions to watchers
 // while they run. It keeps the dialogue of a session only if somebody was watching when
-// the session began: there was a watch of [Journal.Watch], or [Journal.Recent] was called
-// in the five minutes before.
+// the session began: there was a watch of [Journal.Watch], or [Journal.Recent] was
+// called in the five minutes before.
 //
 // The proxy reports sessions without credentials, SASL lines and the text of messages.
 // Other text of a peer is kept unchanged: callers that show the fields Text, Hello or
@@ -29,8 +29,8 @@ type Entry struct {
 	Setup     *Setup     // the argument of Dialogue; nil: not known
 	Client    netip.Addr // invalid if the client's address is not known
 	Began     time.Time
-	// Lines are the lines so far. They must not be changed. There are none in an Event,
-	// nor if nobody was watching when the session began.
+	// Lines are the lines so far. They must not be changed. There are none in an
+	// Event, nor if nobody was watching when the session began.
 	Lines []Line
 	Ended bool
 	End   proxy.Ending // set if Ended is true
@@ -89,8 +89,8 @@ type Line struct {
 // looking is how long dialogues are kept after the last call of Recent.
 const looking = 5 * time.Minute
 
-// A Journal holds the last sessions, and reports sessions to watchers. New makes one. Its
-// methods are safe for concurrent use, and do not wait for a watcher or a client.
+// A Journal holds the last sessions, and reports sessions to watchers. New makes one.
+// Its methods are safe for concurrent use, and do not wait for a watcher or a client.
 type Journal struct {
 	sessions, octets int
 
@@ -111,11 +111,11 @@ func New(maxSessions, maxOctets int) *Journal {
 	return &Journal{sessions: maxSessions, octets: maxOctets, running: map[*session]struct{}{}, watchers: map[*watcher]struct{}{}}
 }
 
-// Dialogue returns a listener that records the session that begins with b, and reports it
-// to watchers. setup becomes the Setup of the session's Entry; it may be nil. If there is
-// no watcher, and Recent was not called in the five minutes before the session began,
-// Dialogue returns nil: the lines of the session then cost nothing, and its end is to be
-// reported by Ended.
+// Dialogue returns a listener that records the session that begins with b, and reports
+// it to watchers. setup becomes the Setup of the session's Entry; it may be nil. If
+// there is no watcher, and Recent was not called in the five minutes before the session
+// began, Dialogue returns nil: the lines of the session then cost nothing, and its end
+// is to be reported by Ended.
 func (j *Journal) Dialogue(b proxy.Beginning, setup *Setup) proxy.DialogueListener {
 	if j.watched.Load() == 0 && b.At.Sub(time.Unix(0, j.looked.Load())) > looking {
 		return nil
@@ -129,9 +129,9 @@ func (j *Journal) Dialogue(b proxy.Beginning, setup *Setup) proxy.DialogueListen
 	return s
 }
 
-// Ended records a session that began with b and has ended with e, and reports its end to
-// watchers. It is for sessions for which Dialogue returned nil. Their Entry has no Lines
-// and no Setup.
+// Ended records a session that began with b and has ended with e, and reports its end
+// to watchers. It is for sessions for which Dialogue returned nil. Their Entry has no
+// Lines and no Setup.
 func (j *Journal) Ended(b proxy.Beginning, e proxy.Ending) {
 	d := begin(b)
 	d.end(e)

@@ -17,8 +17,8 @@ import (
 // Printable returns it: in printable ASCII, quoted if necessary. The JSON omits fields
 // that are zero.
 type Notice struct {
-	// Kind is Began, Said, Ended or Lost. A Notice of the kind Lost only has the number
-	// of lost events.
+	// Kind is Began, Said, Ended or Lost. A Notice of the kind Lost only has the
+	// number of lost events.
 	Kind   string `json:"kind"`
 	ID     string `json:"id,omitempty"`    // the session's ID, as in the log
 	Route  string `json:"route,omitempty"` // the route's name
@@ -29,12 +29,12 @@ type Notice struct {
 	// The fields from Side to Rule are set only if Kind is Said.
 
 	Side string `json:"side,omitempty"` // "C" or "S"; an event has none
-	// Mark is ":" if the line was passed on as it was said, "-" if it was said and not
-	// delivered, "+" if it was delivered and not said, and "~" for an event.
+	// Mark is ":" if the line was passed on as it was said, "-" if it was said and
+	// not delivered, "+" if it was delivered and not said, and "~" for an event.
 	Mark string `json:"mark,omitempty"`
 	Text string `json:"text,omitempty"` // the line without CRLF
-	// Rule has the names of the rules or settings that changed the line, separated by
-	// commas.
+	// Rule has the names of the rules, or of other causes such as client_tls, that
+	// changed the line, separated by commas.
 	Rule string `json:"rule,omitempty"`
 
 	// The fields from Outcome to Causes are set only if Kind is Ended.
@@ -42,8 +42,8 @@ type Notice struct {
 	Outcome  vocabulary.Outcome `json:"outcome,omitempty"`
 	Server   string             `json:"server,omitempty"`
 	Hello    string             `json:"hello,omitempty"`
-	Messages int                `json:"messages,omitempty"` // how many messages were accepted
-	Octets   int64              `json:"octets,omitempty"`   // of all messages, refused ones too
+	Messages int                `json:"messages,omitempty"` // messages accepted
+	Octets   int64              `json:"octets,omitempty"`   // of all, accepted or not
 	Rules    map[string]int     `json:"rules,omitempty"`    // how often each rule acted
 	// Would says how often each rule that the route only observes would have acted.
 	Would     map[string]int `json:"would,omitempty"`
@@ -53,23 +53,25 @@ type Notice struct {
 	// mechanism by which the client, or smtpshim for it, logged in at the server.
 	ClientAuth vocabulary.Mechanism `json:"client_auth,omitempty"`
 	ServerAuth vocabulary.Mechanism `json:"server_auth,omitempty"`
-	Products   []Product            `json:"products,omitempty"` // that were recognised
+	Products   []Product            `json:"products,omitempty"` // recognised ones
 	Refused    *Refusal             `json:"refused,omitempty"`
-	While      string               `json:"while,omitempty"` // what it was doing at its end
-	Err        string               `json:"err,omitempty"`   // what went wrong
-	Seconds    float64              `json:"seconds,omitempty"`
-	// Causes are the reasons for which the session failed or a recipient was refused, as
-	// far as they are known, the likeliest first. Event.Notice does not set them: its
-	// caller may.
+	// While is what the session was doing at its end, such as "waiting for a
+	// command".
+	While   string  `json:"while,omitempty"`
+	Err     string  `json:"err,omitempty"` // what went wrong
+	Seconds float64 `json:"seconds,omitempty"`
+	// Causes are the reasons for which the session failed or a recipient was
+	// refused, as far as they are known, the likeliest first. Event.Notice does not
+	// set them: its caller may.
 	Causes []Cause `json:"causes,omitempty"`
 
 	Lost int `json:"lost,omitempty"` // number of events that the watcher has missed
 }
 
-// A Cause is a reason for which a session failed or a recipient was refused. It contains
-// no text from a peer.
+// A Cause is a reason for which a session failed or a recipient was refused. It
+// contains no text from a peer.
 type Cause struct {
-	Rule   string `json:"rule,omitempty"` // the rule that heals it; "": none is known
+	Rule   string `json:"rule,omitempty"` // the rule that heals it; "": none
 	Means  string `json:"means"`
 	Do     string `json:"do"`               // what to do about it
 	Source string `json:"source,omitempty"` // where this reason is documented
@@ -163,9 +165,9 @@ func (n Notice) Line() transcript.Line {
 	return l
 }
 
-// Printable returns text, which a peer has sent, in printable ASCII, as a transcript has
-// it: quoted as Go does if it has other octets, begins with a quotation mark or ends with
-// a blank. "" stays "".
+// Printable returns text, which a peer has sent, in printable ASCII, as a transcript
+// has it: quoted as Go does if it has other octets, begins with a quotation mark or
+// ends with a blank. "" stays "".
 func Printable(text string) string {
 	if text == "" {
 		return ""

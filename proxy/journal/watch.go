@@ -5,12 +5,12 @@ import "sync"
 // A Filter selects the sessions to watch: those that match all its fields.
 type Filter struct {
 	Route string // the name of a route; "": all routes
-	// Healed selects sessions in which a rule acts. Nothing is reported before that.
-	// When the first rule acts, the session so far is reported at once.
+	// Healed selects sessions in which a rule acts. Nothing is reported before
+	// that. When the first rule acts, the session so far is reported at once.
 	Healed bool
-	// Outcome is the outcome of the sessions, such as "refused", or "failed" for all
-	// failed ones; "": all sessions. If Outcome is not "", a session is only reported
-	// at its end, with all its lines.
+	// Outcome is the outcome of the sessions, such as "refused", or "failed" for
+	// all failed ones; "": all sessions. If Outcome is not "", a session is only
+	// reported at its end, with all its lines.
 	Outcome string
 }
 
