@@ -43,8 +43,9 @@ type Notice struct {
 	Server   string             `json:"server,omitempty"`
 	Hello    string             `json:"hello,omitempty"`
 	Messages int                `json:"messages,omitempty"` // messages accepted
-	Octets   int64              `json:"octets,omitempty"`   // of all, accepted or not
-	Rules    map[string]int     `json:"rules,omitempty"`    // how often each rule acted
+	// Octets is the size of all messages, accepted or not.
+	Octets int64          `json:"octets,omitempty"`
+	Rules  map[string]int `json:"rules,omitempty"` // how often each rule acted
 	// Would says how often each rule that the route only observes would have acted.
 	Would     map[string]int `json:"would,omitempty"`
 	ClientTLS string         `json:"client_tls,omitempty"`
