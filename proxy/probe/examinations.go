@@ -1,17 +1,18 @@
 package probe
 
-// Needs says whether an examination sends mail commands. All examinations may send
-// hellos and other commands without an address, such as NOOP.
+// Needs says whether an examination needs to send MAIL or a message. [Server] says
+// whether it may: otherwise the examination is not made.
 type Needs int
 
 // The needs of examinations.
 const (
-	NeedsNothing Needs = iota
-	NeedsMail          // it sends MAIL, but no message
-	NeedsMessage       // it sends a message
+	NeedsNothing Needs = iota // it can be made without MAIL
+	NeedsMail                 // it sends MAIL, but no message; needs Server.Mail
+	NeedsMessage              // it sends a message; needs Server.Mail and Server.To
 )
 
-// An Examination is one check of a server, such as whether it takes a second EHLO.
+// An Examination is one check of a server, such as whether the server accepts a second
+// EHLO in a session.
 type Examination struct {
 	Name, Says string
 	Needs      Needs
@@ -19,8 +20,8 @@ type Examination struct {
 	look       func(*visit)
 }
 
-// Examinations returns all examinations in the order in which they are made. Examinations
-// that share a session are adjacent. Every examination also checks the form of each reply.
+// Examinations returns all examinations in the order in which they are made. Most of
+// them also check the form of each reply that they get.
 func Examinations() []Examination {
 	return []Examination{
 		{"greeting", "its greeting, and whether that has ESMTP and its name", NeedsNothing, false, (*visit).lookAtGreeting},

@@ -9,26 +9,29 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// A Finding is one thing that a client or server does and that others may not handle. All
-// its texts are printable ASCII, whatever the peer has said.
+// A Finding is one thing that a client or server does and that other programs may not
+// handle. All texts of a Finding are printable ASCII, whatever the peer has said.
 type Finding struct {
-	// Name says what was found, such as "second-ehlo". No two findings about a peer
-	// have the same name.
+	// Name is a short name for what was found, such as "second-ehlo". No two
+	// findings about a peer have the same name.
 	Name string `json:"name"`
 	Kind Kind   `json:"kind"`
-	// Seen are the lines that show it, in the notation of package transcript.
+	// Seen has the lines of the dialogue that show the finding, in the notation of
+	// package transcript. Long lines and long replies are cut.
 	Seen []string `json:"seen"`
 	// Means says, for people, what is wrong, and who suffers from it.
 	Means string `json:"means"`
-	// Entry is the number of its entry in the catalogue of package heal, such as "L23";
-	// "": it has none.
+	// Entry is the number of the finding's entry in the catalogue of package heal,
+	// such as "L23"; "": it has none.
 	Entry string `json:"entry,omitempty"`
-	// Rule is the name of the rule that heals it; "": none does.
+	// Rule is the name of the rule that heals the finding; "": none does.
 	Rule string `json:"rule,omitempty"`
-	// Setting has the lines of a route that heal it; "": none do.
+	// Setting has the lines of a route that heal the finding, alone or together
+	// with Rule; "": none do. For a client it may be only the name of the setting,
+	// such as "client_tls.certificate".
 	Setting string `json:"setting,omitempty"`
 	Heals   string `json:"heals"`            // how it is healed, or why it is not
-	Source  string `json:"source,omitempty"` // where else it is attested
+	Source  string `json:"source,omitempty"` // where this behaviour is documented
 }
 
 // A Kind says how severe a finding is.
@@ -41,7 +44,9 @@ const (
 	Note   Kind = "note"   // anything else: few programs suffer, or it is on purpose
 )
 
-// Healed reports whether a rule or a setting heals the finding.
+// Healed reports whether a rule or a setting heals the finding, that is, whether f.Rule
+// or f.Setting is set. It returns false for what smtpshim always heals, without a
+// setting.
 func (f Finding) Healed() bool { return f.Rule != "" || f.Setting != "" }
 
 // Catalogued returns a copy of f in which Source and Heals are filled in if they are
@@ -90,7 +95,7 @@ func healsOf(c heal.Coverage, e heal.Entry) string {
 	}
 }
 
-// Line returns a line of an exchange in the form of Finding.Seen. side is the side that
+// Line returns a line of a dialogue in the form of Finding.Seen. side is the side that
 // sent it, 'C' or 'S', or 0 for an event. text is the line without CRLF.
 func Line(side transcript.Side, text string) string {
 	mark := transcript.Unchanged

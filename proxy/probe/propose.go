@@ -9,17 +9,17 @@ import (
 	"smtpshim/rewrite/heal"
 )
 
-// A Proposal is the part of a route that heals findings.
+// A Proposal has the rules and settings of a route that heal findings.
 type Proposal struct {
-	Rules []string // names of rules and of sets of rules; the first is "standard"
+	Rules []string // names of sets of rules and of rules; the first is "standard"
 	// Settings are other lines of the route, such as `server_tls.mode = "require"`,
 	// sorted.
 	Settings []string
 }
 
-// Propose returns the part of a route that heals the findings of the kinds Fault and
-// Strict. Notes are left to the administrator, because a rule for some old client may be
-// wrong for others.
+// Propose returns the rules and settings that heal the findings of the kinds Fault and
+// Strict, as far as something heals them. It leaves Notes to the administrator, because
+// a rule for some old client may be wrong for other clients.
 func (r Report) Propose() Proposal {
 	sets := heal.Sets()
 	standard, p := sets[0], Proposal{Rules: []string{"standard"}}

@@ -16,11 +16,11 @@ type Server struct {
 	Host string // the server's host name, if it is known
 	Name string // our name in EHLO, a domain or an address literal
 
-	// Mail is the sender address with which MAIL is tried; "": neither MAIL nor a message
-	// is tried. After each MAIL that the server accepts comes RSET, unless a message
-	// follows.
+	// Mail is the sender address for MAIL; "": neither MAIL nor a message is sent.
+	// After each MAIL that the server accepts comes RSET, unless a message follows.
 	Mail string
-	// To is the recipient of the one message that is sent, from Mail; "": none is sent.
+	// To is the recipient of the one message that is sent, with the sender Mail;
+	// "": no message is sent.
 	To string
 
 	Pause time.Duration // wait between two connections
@@ -40,19 +40,22 @@ const maxConnections = 16
 // not MAIL.
 const maxCommands = 14
 
-// A Report is the result of an examination.
+// A Report is the result of Server.Examine.
 type Report struct {
 	Findings []Finding `json:"findings"`
 	Untried  []Untried `json:"untried"`
 	// Products are the products that the server was recognised as, by the names of
 	// their sets of rules.
 	Products []string `json:"products,omitempty"`
-	// TLS is the version and the cipher suite that STARTTLS led to; "": none.
+	// TLS is the version and the cipher suite that a handshake after STARTTLS has
+	// led to, such as "TLS 1.3, ..."; "": there was no handshake, or it failed.
 	TLS         string `json:"tls,omitempty"`
 	Connections int    `json:"connections"`
 
-	// Missed is the first reason why an examination got no session; "": all got one. If
-	// it is not "", findings may be missing.
+	// Missed is the first reason why an examination got no session, such as a
+	// connection that failed; then findings may be missing. "": there is none. If
+	// the server does not greet or accepts no hello, a finding says so, and Missed
+	// may be "".
 	Missed string `json:"missed,omitempty"`
 }
 
@@ -62,7 +65,7 @@ type Untried struct {
 	Why  string `json:"why"`
 }
 
-// Count returns the number of findings of the kind k.
+// Count returns the number of findings of the kind k in r.
 func (r Report) Count(k Kind) (n int) {
 	for _, f := range r.Findings {
 		if f.Kind == k {
@@ -274,7 +277,7 @@ func (v *visit) hungUp() bool {
 	return v.talk.lost != nil && !errors.Is(v.talk.lost, context.Canceled)
 }
 
-// Has reports whether the report has a finding called name.
+// Has reports whether r has a finding called name.
 func (r Report) Has(name string) bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Name == name })
 }
