@@ -20,14 +20,15 @@ import (
 )
 
 // A Listener is a server that examines its clients and delivers nothing. It accepts
-// every command that it can understand, even if it is malformed, to see as much of the
+// every command that it can understand, even a malformed one, to see as much of the
 // client as possible, and refuses each message at its end. It discards messages while
-// it reads them, and keeps no response of an AUTH exchange.
+// it reads them, and keeps no response of an AUTH exchange. A client is known by its IP
+// address.
 //
-// In each session, it behaves like one form of server. A client first meets a modern
-// server. As long as it sends no message to its end, each session has another form that
-// may suit it, such as a server without STARTTLS. After that, each session has another
-// form that it may fail with, such as a server that refuses EHLO. If none is left, it
+// In each session, the Listener behaves like one form of server. A client first meets a
+// modern server. Until the client sends a message to its end, it meets other forms that
+// may suit it, such as a server without STARTTLS. After that, it meets forms with which
+// it may fail, such as a server that refuses EHLO. A client that has met all forms
 // meets a modern server.
 //
 // Set the fields before Serve.
@@ -35,32 +36,36 @@ type Listener struct {
 	Hostname string
 	TLS      *tlspolicy.Acceptor // nil: STARTTLS is not offered
 
-	// If Accept is true, the listener answers the end of a message with 250. It is for
-	// clients that continue only then. They take the message for delivered, although it
-	// is not.
+	// If Accept is true, the listener replies to the end of a message with 250
+	// instead of a refusal. Some clients continue only then. They take the message
+	// for delivered, although it is not.
 	Accept bool
 
-	// If Strict is true, the listener refuses EHLO, HELO, MAIL and RCPT commands that
-	// have a fault. The fault is not reported if the client then sends the command
-	// again without it. Until a client sends a message to its end, a strict listener is
-	// always a modern server that also offers NTLM.
+	// If Strict is true, the listener refuses EHLO, HELO, MAIL and RCPT commands
+	// that have a fault. The fault is not reported if the client then sends the
+	// command again without it. A strict listener also offers NTLM. A client that
+	// has not sent a message to its end meets no other form than a modern server.
 	Strict bool
 
-	// Pause is the time that the listener waits where the client must wait too: before
-	// the greeting, between two lines of a reply, and after what may be the end of a
-	// message.
+	// Pause is how long the listener waits for a client that must wait as well, to
+	// see whether the client speaks: before the greeting, between two lines of a
+	// reply, and after what may be the end of a message.
 	Pause time.Duration
 
 	// Timeout is the time limit of each read and write; 0: 2 minutes. The time limit of
 	// a session is five times as long.
 	Timeout time.Duration
 
-	Visited func(Visit) // called after each session, one call at a time; may be nil
+	// Visited is called after each session that the listener has examined, one call
+	// at a time. It may be nil.
+	Visited func(Visit)
 
-	// Mended is called at the beginning of each session of a client that is
-	// [Caller.Mendable]. It returns a function that handles the session and returns at
-	// its end, or nil if the listener is to examine the session. It is called for one
-	// session at a time, and must not block or call the listener. Mended may be nil.
+	// Mended is called at the beginning of each session of a client for which
+	// [Caller.Mendable] is true. It returns a function take that handles the
+	// session in place of the listener and returns at the end of the session, or
+	// nil if the listener is to examine the session. Mended is called for one
+	// session at a time, and must not block or call the listener. Mended may be
+	// nil.
 	Mended func(Caller) (take func(net.Conn))
 
 	waits func(at string) time.Duration // for tests: the pause before "the greeting" or after a command; nil: Pause
@@ -82,9 +87,10 @@ const (
 	maxFailures = 100 // failures to accept a connection, in a row
 )
 
-// Serve accepts connections from listener and examines their clients. After Close it
-// returns nil. It returns an error if listener was closed by somebody else, or if no
-// connection could be accepted for ten seconds.
+// Serve accepts connections from listener and examines their clients, until Close is
+// called; then it returns nil. It returns an error if listener was closed by somebody
+// else, or if no connection could be accepted for ten seconds. More than 20 sessions at
+// a time, and more than 256 clients, are refused with 421.
 func (l *Listener) Serve(listener net.Listener) error {
 	l.mu.Lock()
 	l.listener = listener
@@ -212,33 +218,36 @@ func addressOf(conn net.Conn) netip.Addr {
 	return a.Addr().Unmap().WithZone("")
 }
 
-// A Visit is one session of a client and what it has shown.
+// A Visit is one session of a client, and what the session has shown.
 type Visit struct {
-	Client  netip.Addr `json:"client"`
-	Session int        `json:"session"` // its number, from 1; 0: the client was silent
-	Form    string     `json:"form"`    // the form of server that the client met
-	Through bool       `json:"through"` // the client has sent a message to its end
-	Ended   string     `json:"ended"`   // how the session ended
+	Client netip.Addr `json:"client"`
+	// Session is the number of the session among those of the client, from 1; 0:
+	// the client sent nothing.
+	Session int    `json:"session"`
+	Form    string `json:"form"`    // the form of server that the client met
+	Through bool   `json:"through"` // the client sent a message to its end
+	Ended   string `json:"ended"`   // how the session ended
 	// Faults, Notes and Can have only what no earlier session of the client has shown.
 	// Notes are findings of the kind probe.Note.
 	Faults []probe.Finding `json:"faults"`
 	Notes  []probe.Finding `json:"notes"`
 	Can    []string        `json:"can"` // what the client supports
-	// Next is the form of server that the client meets next; "": it has met all.
+	// Next is the form of server that the client meets next. It is "" if the client
+	// has met all forms, unless the client was silent in this session.
 	Next string `json:"next"`
 }
 
 // A Caller is a client and what was found out about it.
 type Caller struct {
 	Client   netip.Addr `json:"client"`
-	Sessions int        `json:"sessions"` // sessions in which it said something
-	// Through is the form of server to which the client first sent a message to its
-	// end; "": to none.
+	Sessions int        `json:"sessions"` // number of sessions in which it spoke
+	// Through is the first form of server to which the client has sent a message to
+	// its end; "": there is none.
 	Through string          `json:"through"`
 	Faults  []probe.Finding `json:"faults"`
 	Notes   []probe.Finding `json:"notes"`
 	Can     []string        `json:"can"`
-	Untried []string        `json:"untried"` // forms of server that it is still to meet
+	Untried []string        `json:"untried"` // forms of server still to meet
 
 	tried  map[string]bool
 	strict bool

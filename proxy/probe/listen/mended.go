@@ -6,8 +6,8 @@ import (
 )
 
 // Mendable reports whether the client has met every form of server that it is to meet,
-// and a route can heal some of its faults. It is false if that route would have to log
-// in.
+// and a route can heal some of its faults. It returns false if that route would have to
+// log in at its server.
 func (c *Caller) Mendable() bool {
 	return c.Sessions > 0 && c.untried() == nil && Route([]Caller{*c}, "", "") != "" &&
 		!slices.ContainsFunc(c.rows, func(r row) bool { return r.setting == loginSetting })

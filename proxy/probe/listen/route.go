@@ -31,9 +31,11 @@ type proposal struct {
 	weakFor []string
 }
 
-// Route returns the text of a [[route]] that heals the faults of callers. listen is the
-// address at which the route listens, and server the address of its server. Route
-// returns "" if callers have no fault that a route can heal.
+// Route returns the text of a [[route]] with the rules and settings that heal the
+// faults of callers. listen is the address at which the route listens, and server the
+// address of its server. For logins that a client needs, the text has only a comment
+// that names [[account]] and [[route.login]]. Route returns "" if callers have no fault
+// that a route can heal.
 func Route(callers []Caller, listen, server string) string {
 	p := proposal{clients: map[string][]string{}, options: map[string][]string{}}
 	for _, c := range callers {
