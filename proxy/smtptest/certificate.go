@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// Certificate returns a self-signed certificate for names, which are host names and
-// addresses, valid for a day, and a pool that verifies it.
+// Certificate returns a self-signed certificate for names, which are host names and IP
+// addresses, and a pool that verifies the certificate. It is valid for a day, for
+// servers and for clients.
 func Certificate(names ...string) (tls.Certificate, *x509.CertPool, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

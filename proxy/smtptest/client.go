@@ -8,20 +8,22 @@ import (
 	"time"
 )
 
-// A Client is a row of the table of clients: what a product sends, and its faults. The
-// zero value of a field is the correct behaviour, or the default that its comment names.
+// A Client is a row of the table of clients: what a product sends, and its faults. If a
+// field for a fault is zero, the client does not have the fault, unless the comment of
+// the field says otherwise.
 type Client struct {
 	Name string // such as "exchange-5.0"
 	Doc  string // which product it stands for, and its faults
 
 	Says Commands
-	// Requires is a keyword without which the client sends no mail; "": none. If EHLO
-	// does not offer it in any spelling, the message bounces, and Missing is the text
-	// of the report.
+	// Requires is a keyword without which the client sends no mail; "": none. If
+	// the reply to EHLO does not have the keyword, alone or before a blank or an
+	// equals sign, the message bounces, and Missing is the text of the report.
 	Requires string
 	Missing  Text
-	// Auth is the command by which the client authenticates, such as [AuthInitial],
-	// whether or not the server offers it; zero: it does not authenticate.
+	// Auth is the command by which the client begins NTLM, such as [AuthInitial].
+	// The client sends it whether or not the server offers it. Zero: the client
+	// does not authenticate.
 	Auth Text
 
 	Hello    string        // its host name; default client.example.com
@@ -29,17 +31,20 @@ type Client struct {
 	Timeout  time.Duration // of each read and write; default 1 minute
 	TLS      *tls.Config   // nil: no STARTTLS; otherwise no mail is sent in clear
 
-	NeedsESMTP bool     // sends EHLO only if the greeting has the word ESMTP
-	HeloAfter  []string // beginnings of EHLO replies after which it sends HELO
-	// HelloRefused is the outcome if the server refuses HELO, or refuses EHLO with a
-	// reply that does not match HeloAfter; default Queued.
+	NeedsESMTP bool     // sends HELO if the greeting lacks the word ESMTP
+	HeloAfter  []string // beginnings of refusals of EHLO after which it sends HELO
+	// HelloRefused is the outcome if the server refuses HELO, or if Requires is ""
+	// and the server refuses EHLO by a reply that is not in HeloAfter; default
+	// Queued.
 	HelloRefused Outcome
-	// EhloAfterTLS makes the client send EHLO again inside TLS, as RFC 3207, 4.2
-	// requires. Here false is the fault.
+	// If EhloAfterTLS is true, the client sends EHLO again inside TLS, as RFC 3207,
+	// 4.2 requires. Here false is the fault.
 	EhloAfterTLS bool
-	Seal         bool      // asks in NTLM for a sealed stream, and seals after 235
-	AsksSeal     bool      // asks in NTLM for a sealed stream, and continues in clear
-	FirstLine    FirstLine // when it takes one line for the whole reply to DATA
+	Seal         bool // asks in NTLM for a sealed stream, and seals after 235
+	AsksSeal     bool // asks in NTLM for a sealed stream, and continues in clear
+	// FirstLine says when the client takes the first line of the reply to DATA for
+	// the whole reply.
+	FirstLine FirstLine
 }
 
 // Commands are the commands that a client sends, without CRLF.
@@ -68,28 +73,28 @@ const (
 type Outcome int
 
 const (
-	Queued    Outcome = iota // it is kept and will be sent again
+	Queued    Outcome = iota // the client keeps it, to send it again
 	Delivered                // the client got 2xx for the message, or believes so
-	Bounced                  // it was returned with a report, the NDR
+	Bounced                  // it was returned to the sender with a report, the NDR
 )
 
 func (o Outcome) String() string {
 	return [...]string{"queued", "delivered", "bounced"}[o]
 }
 
-// A Result is the result of one attempt to deliver a message.
+// A Result says how one attempt to deliver a message ended.
 type Result struct {
 	Outcome  Outcome
 	NDR      string // the text in the report, if the message bounced
 	Dialogue Dialogue
-	Err      error // why the attempt broke off without a reply; the message is queued
+	Err      error // why the attempt broke off; Outcome is Queued then
 }
 
-// A Dial makes a connection to the server.
+// A Dial is a function that makes a new connection to the server.
 type Dial func() (net.Conn, error)
 
 // Deliver makes one attempt to deliver m, over one connection made by dial, and returns
-// its result. If dial fails, the result is Queued with the error of dial.
+// its result. If dial fails, the Outcome is Queued, and Err is the error of dial.
 func (c Client) Deliver(dial Dial, m Message) Result {
 	if c.Hello == "" {
 		c.Hello = "client.example.com"

@@ -1,7 +1,7 @@
 package smtptest
 
-// Clients returns the table of clients, one row for each client that the tests imitate, as
-// a new copy at each call.
+// Clients returns the table of clients, with one row for each client that the tests
+// imitate. Each call returns a new copy.
 func Clients() []Client {
 	return []Client{
 		exchange50Client(),
@@ -24,8 +24,8 @@ func LookupClient(name string) (Client, bool) {
 	return Client{}, false
 }
 
-// WithAuth returns a copy of c that sends command to authenticate, whether or not the
-// server offers it. command is a form of AUTH or XAUTH, such as [AuthInitial].
+// WithAuth returns a copy of c that begins NTLM with command, whether or not the server
+// offers it. command is a form of AUTH or XAUTH, such as [AuthInitial].
 func (c Client) WithAuth(command string) Client {
 	c.Auth = Text{command, "assumed: chosen for a variant"}
 	return c

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// A Log keeps what is written to it. Several goroutines may write and read it at the same
-// time. The zero value is empty.
+// A Log keeps what is written to it. Several goroutines may call its methods at the
+// same time. The zero value is empty.
 type Log struct {
 	mu   sync.Mutex
 	text bytes.Buffer

@@ -6,10 +6,10 @@ import (
 	"runtime"
 )
 
-// Loopback returns a random IP address of 127/8 to listen on, without a port. A port of
-// that address stays free after its listener is closed, because nobody else uses the
-// address. On 127.0.0.1, the next test or program may get the port at once. Only Linux
-// has all of 127/8: on other systems the result is 127.0.0.1.
+// Loopback returns a random IP address of 127/8 to listen on, without a port. On Linux
+// it is almost certain that nobody else uses that address: when a listener on it is
+// closed, its port stays free. Other systems do not have all of 127/8, and Loopback
+// returns 127.0.0.1, where the next test or program may get the port at once.
 func Loopback() string {
 	if runtime.GOOS != "linux" {
 		return "127.0.0.1"

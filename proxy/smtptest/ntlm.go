@@ -24,14 +24,15 @@ const (
 	XauthNTLMSSP  = "XAUTH NTLMSSP {type-1}" // by the name of NTLM's security provider
 )
 
-// XauthForms returns all forms of XAUTH.
+// XauthForms returns the forms of the command XAUTH: the constants from XauthInitial to
+// XauthNTLMSSP.
 func XauthForms() []string {
 	return []string{XauthInitial, XauthPrompted, XauthBare, XauthEquals, XauthNTLMSSP}
 }
 
-// XauthSpellings returns the ways in which a server may offer XAUTH in its EHLO reply;
-// each is one or more keywords. None is attested: KB Q195201 only says that XAUTH is
-// listed.
+// XauthSpellings returns the ways in which a server may offer XAUTH in its EHLO reply.
+// Each is a list of keywords for [Server.WithXauth]. None is attested: KB Q195201 only
+// says that XAUTH is listed.
 func XauthSpellings() [][]string {
 	return [][]string{
 		{"XAUTH NTLM"},
@@ -73,7 +74,7 @@ func ntlmFlags(flags uint32, seal bool) uint32 {
 }
 
 // NTLM1 returns the client's first NTLM message, a NEGOTIATE_MESSAGE, in base64. If
-// seal is true, it has the flag by which the client asks for a sealed stream.
+// seal is true, the message asks for a sealed stream by its flag.
 func NTLM1(seal bool) string {
 	m := ntlmMessage(ntlmHeader1, 1)
 	binary.LittleEndian.PutUint32(m[12:], ntlmFlags(ntlmFlags1, seal))
@@ -95,8 +96,8 @@ func ntlmType2(client uint32) string {
 
 // NTLM3 returns the client's answer to the server's CHALLENGE_MESSAGE type2, both in
 // base64. The answer is NTLMv1, for the user "exchange" with password. If seal is true,
-// it has the flag by which the client asks for a sealed stream: bit 0x20 of the flags
-// at octet 60. NTLM3 returns an error if type2 is not a CHALLENGE_MESSAGE.
+// the answer asks for a sealed stream by its flag: bit 0x20 of the flags at octet 60.
+// NTLM3 returns an error if type2 is not a CHALLENGE_MESSAGE.
 func NTLM3(type2, password string, seal bool) (string, error) {
 	challenge, err := ntlmParse(type2, 2, ntlmHeader2)
 	if err != nil {

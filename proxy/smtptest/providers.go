@@ -37,8 +37,9 @@ func outlookReplies() Replies {
 
 // Replies of Microsoft 365 to a login, for use as Denied.
 var (
-	// TenantDisabled and MailboxDisabled mean that SMTP AUTH is off for the tenant or the
-	// mailbox. BasicDisabled refuses only passwords.
+	// TenantDisabled and MailboxDisabled mean that all logins are off, for the
+	// tenant or for the mailbox. BasicDisabled means that only passwords are
+	// refused.
 	TenantDisabled  = Text{"535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant. Visit https://aka.ms/smtp_auth_disabled for more information. [{host}]", "github.com/simonrob/email-oauth2-proxy#193"}
 	MailboxDisabled = Text{"535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox. Visit https://aka.ms/smtp_auth_disabled for more information. [{host}]", "assumed: as of a tenant, in the words of administrators"}
 	BasicDisabled   = Text{"535 5.7.139 Authentication unsuccessful, basic authentication is disabled. [{host}]", "assumed: as administrators report it"}
@@ -146,5 +147,5 @@ func gmailServer() Server {
 }
 
 // AppPasswordNeeded is Google's reply to the password of an account with two-step
-// verification.
+// verification, for use as Denied.
 var AppPasswordNeeded = Text{"534 5.7.9 Application-specific password required. - gsmtp", "assumed: its code is in issues of many programs"}

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// RaceDetected reports whether the program was built with the race detector, which makes
-// everything slower and needs more memory.
+// RaceDetected reports whether the program was built with the race detector (-race),
+// which makes the program slower and lets it need more memory.
 func RaceDetected() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// A Step is one act of a scripted peer, see [Play].
+// A Step is one thing that a scripted peer does, such as to write or to expect a line.
+// [Play] performs steps.
 type Step struct {
 	name string
 	do   func(*wire) error
@@ -25,8 +26,8 @@ func Send(octets string) Step {
 	return Step{fmt.Sprintf("sending %q", cut(octets)), func(w *wire) error { return w.send([]byte(octets)) }}
 }
 
-// Expect returns a step that reads len(lines) lines. It fails if they differ from
-// lines, which have no CRLF.
+// Expect returns a step that reads one line for each of lines, and fails if one
+// differs. lines have no CRLF.
 func Expect(lines ...string) Step {
 	return Step{fmt.Sprintf("expecting %q", lines), func(w *wire) error {
 		for _, want := range lines {
@@ -42,7 +43,7 @@ func Expect(lines ...string) Step {
 	}}
 }
 
-// ExpectOctets returns a step that reads len(octets) octets. It fails if they differ
+// ExpectOctets returns a step that reads len(octets) octets, and fails if they differ
 // from octets.
 func ExpectOctets(octets string) Step {
 	return Step{fmt.Sprintf("expecting the octets %q", cut(octets)), func(w *wire) error {
@@ -59,8 +60,8 @@ func ExpectOctets(octets string) Step {
 	}}
 }
 
-// ExpectEnd returns a step that waits for the peer to hang up. It fails if the peer sends
-// anything or does not hang up in time.
+// ExpectEnd returns a step that waits for the peer to hang up. The step fails if the
+// peer sends anything, or does not hang up within the timeout of Play.
 func ExpectEnd() Step {
 	return Step{"expecting the end", func(w *wire) error {
 		w.conn.SetReadDeadline(time.Now().Add(w.timeout))
@@ -77,21 +78,21 @@ func ExpectEnd() Step {
 	}}
 }
 
-// Pause returns a step that calls wait and ends when wait returns.
+// Pause returns a step that calls wait, and ends when wait returns.
 func Pause(wait func()) Step {
 	return Step{"pausing", func(*wire) error { wait(); return nil }}
 }
 
-// ServerTLS returns a step that performs a TLS handshake with config as the server. The
-// following steps are inside TLS. It fails if the handshake fails, or if octets that no
-// step has read were received before it.
+// ServerTLS returns a step that performs a TLS handshake as the server, with config.
+// The steps after it are inside TLS. The step fails if the handshake fails, or if
+// octets are left that were received before the handshake and that no step has read.
 func ServerTLS(config *tls.Config) Step {
 	return Step{"TLS as the server", func(w *wire) error { return handshake(w, tls.Server(w.conn, config)) }}
 }
 
-// ClientTLS returns a step that performs a TLS handshake with config as the client. The
-// following steps are inside TLS. It fails if the handshake fails, or if octets that no
-// step has read were received before it.
+// ClientTLS returns a step that performs a TLS handshake as the client, with config.
+// The steps after it are inside TLS. The step fails if the handshake fails, or if
+// octets are left that were received before the handshake and that no step has read.
 func ClientTLS(config *tls.Config) Step {
 	return Step{"TLS as the client", func(w *wire) error { return handshake(w, tls.Client(w.conn, config)) }}
 }
@@ -109,9 +110,10 @@ func Close() Step {
 	return Step{"closing", func(w *wire) error { return w.conn.Close() }}
 }
 
-// Play performs steps in order over conn. It stops at the first step that fails, and
-// returns an error with the number of that step, from 1. timeout limits each read and
-// write. Play does not close conn: for that, there is the step [Close].
+// Play performs steps in order over conn. It returns nil after the last one, or stops
+// at the first step that fails, and returns an error with the number of that step, from
+// 1. timeout limits each read and write. Play does not close conn: the step [Close]
+// does.
 func Play(conn net.Conn, timeout time.Duration, steps ...Step) error {
 	w := newWire(conn, timeout, "C")
 	for i, step := range steps {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A Server is a row of the table of servers: what a product sends, and its faults. The
-// zero value of a field is the correct behaviour, or the default that its comment names.
+// A Server is a row of the table of servers: what a product sends, and its faults. If a
+// field for a fault is zero, the server does not have the fault.
 type Server struct {
 	Name string // such as "exchange-5.0"
 	Doc  string // which product it stands for, and its faults
@@ -25,55 +25,62 @@ type Server struct {
 	Ehlo    []Text
 	Replies Replies
 	Verbs   map[string]Text // replies to further verbs, by verb in upper case
-	Auth    []Text          // forms of AUTH and XAUTH that are understood
+	// Auth has the forms of AUTH and XAUTH that the server knows, such as
+	// [AuthInitial].
+	Auth []Text
 
 	Host     string // its host name; default mail.example.com
-	User     string // the user of Password and Token; "": any
+	User     string // who may log in, except by NTLM; "" and NTLM: anybody
 	Password string // for NTLM, LOGIN and PLAIN; default "password"
 	Token    string // for XOAUTH2 and OAUTHBEARER; default "token"
-	// Accepts reports whether the server accepts token; nil: it accepts Token only.
+	// Accepts reports whether the server accepts token, an XOAUTH2 or OAUTHBEARER
+	// token; nil: it accepts Token only.
 	Accepts func(token string) bool
 	Timeout time.Duration // of each read and write; default 5 minutes
 	TLS     *tls.Config   // nil: no STARTTLS
-	Lasts   bool          // it runs for long, and keeps neither dialogues nor messages
+	Lasts   bool          // keeps no dialogues and no messages, to run for long
 
 	HangsUp      bool    // hangs up on EHLO without a reply
 	OneHello     bool    // accepts one EHLO or HELO, and one more inside TLS
 	RefusesDot   bool    // refuses a dot at the end of the name in EHLO and HELO
 	RefusesEmpty bool    // refuses EHLO and HELO without a name
 	RequiresTLS  bool    // accepts MAIL only inside TLS, unless TLS is nil
-	Forgets      Forgets // with RequiresTLS: forgets that TLS is in use
+	Forgets      Forgets // with RequiresTLS: when it forgets that TLS is in use
 	AuthSecure   bool    // offers and accepts authentication inside TLS only
 	RequiresAuth bool    // accepts MAIL only after AUTH
 	Seals        bool    // seals after 235, if the third NTLM message asks for it
 
-	Closes    bool // hangs up after an unknown command
+	Closes    bool // refuses an unknown command, and hangs up
 	LateHello bool // answers the first EHLO or HELO of a session as an unknown command
 	HidesEhlo bool // answers EHLO like NOOP, and accepts MAIL only after HELO
 	NoLast    bool // sends "250-" in the last line of the EHLO reply too
-	Strict    bool // refuses MAIL and RCPT with stray blanks or unoffered parameters
-	CutsAtDot bool // drops the rest of a message from a line that begins with a dot
+	Strict    bool // refuses a blank before a path, and parameters not offered
+	CutsAtDot bool // keeps a message only up to a line that begins with a dot
 	// LongestLine is the limit for lines of a message, in octets without the line end.
 	// A message with a longer line is refused. 0: no limit.
 	LongestLine int
 
-	// RequiresCertificate says that the server accepts MAIL only from a client that has
-	// shown a certificate. TLS decides which certificates are accepted.
+	// If RequiresCertificate is true, the server accepts MAIL only from a client
+	// that has shown a certificate. The field TLS must ask clients for one, and
+	// decides which are accepted.
 	RequiresCertificate bool
 
-	// Gap is the longest pause after the first line of a reply to DATA that has
-	// several. It ends early when the client sends something. If GapFunc is not nil,
-	// the pause is a call of GapFunc instead, and Close waits for it.
+	// Gap is the pause after the first line of the reply to DATA, if the reply has
+	// several lines. It ends early when the client sends something. If GapFunc is
+	// not nil, the server calls GapFunc in place of the pause; Close waits until
+	// GapFunc returns.
 	Gap     time.Duration
 	GapFunc func()
 
-	// Mend removes the faults that the product has only in some versions or settings;
-	// nil: there are none.
+	// Mend removes the fault that the row is for from its argument, as a later
+	// version or another setting of the product does. Mended calls it. nil: nothing
+	// to remove.
 	Mend func(*Server)
 }
 
-// Mended returns a copy of s without the faults that its Mend removes, and true. If s has
-// no Mend, it returns s and false.
+// Mended returns a copy of s that was changed by s.Mend, and true. The copy has no
+// Mend, and its Name ends with ", mended". If s.Mend is nil, Mended returns s and
+// false.
 func (s Server) Mended() (Server, bool) {
 	if s.Mend == nil {
 		return s, false
@@ -85,7 +92,8 @@ func (s Server) Mended() (Server, bool) {
 	return s, true
 }
 
-// Replies are a server's replies, each a whole line with its code.
+// Replies are a server's replies, each a whole line with its code. A reply that the
+// server has to send must not be zero, unless its comment says otherwise.
 type Replies struct {
 	Hello    Text // to HELO
 	BadHello Text // to EHLO or HELO refused by RefusesDot or RefusesEmpty
@@ -98,13 +106,13 @@ type Replies struct {
 	Reset    Text   // to RSET
 	Noop     Text
 	Quit     Text // to QUIT
-	Unknown  Text // to an unknown command
+	Unknown  Text // to an unknown command, and often to a malformed one
 	BadPath  Text // with Strict, to a blank before a path and to an invalid path
 	BadParam Text // with Strict, to a parameter that was not offered
 	LongLine Text // to a message with a line over LongestLine
 
 	StartTLS      Text // to STARTTLS
-	NeedTLS       Text // with RequiresTLS, to MAIL in clear
+	NeedTLS       Text // with RequiresTLS, to MAIL in clear, and as Forgets says
 	Prompt        Text // 334, to AUTH or XAUTH without the first NTLM message
 	Authenticated Text // 235, to right credentials
 	Denied        Text // to wrong credentials
@@ -133,8 +141,8 @@ const (
 	ForgetsUntilEhlo         // until EHLO is repeated inside TLS
 )
 
-// WithXauth returns a copy of s whose EHLO reply offers XAUTH by keywords only. For
-// keywords that a server may use, see [XauthSpellings].
+// WithXauth returns a copy of s in which keywords, such as an element of
+// [XauthSpellings], replace the keywords for XAUTH in the EHLO reply.
 func (s Server) WithXauth(keywords ...string) Server {
 	isXauth := func(t Text) bool { return offers(t.Line, "XAUTH") }
 	at := slices.IndexFunc(s.Ehlo, isXauth)
@@ -149,8 +157,9 @@ func (s Server) WithXauth(keywords ...string) Server {
 	return s
 }
 
-// WithAuth returns a copy of s in which forms, such as [AuthInitial], replace the forms
-// of AUTH and XAUTH that the server accepts.
+// WithAuth returns a copy of s that knows only the given forms of AUTH and XAUTH, such
+// as [AuthInitial]. The EHLO reply stays as it is, but has no AUTH or XAUTH without
+// forms.
 func (s Server) WithAuth(forms ...string) Server {
 	s.Auth = nil
 	for _, form := range forms {
@@ -188,7 +197,8 @@ func offers(line, keyword string) bool {
 	return rest == "" || rest[0] == ' ' || rest[0] == '='
 }
 
-// A Running is a server that serves connections.
+// A Running is a server that was started by [Server.Start]. It records dialogues and
+// messages.
 type Running struct {
 	server   Server
 	listener net.Listener
@@ -204,8 +214,8 @@ type Running struct {
 	knownTLS map[string]bool // addresses that have had a TLS connection
 }
 
-// Start serves each connection that l accepts, in other goroutines, and returns at
-// once. [Running.Close] ends this, and closes l.
+// Start returns at once, and serves each connection that l accepts in other goroutines,
+// until [Running.Close] is called. Close also closes l.
 func (s Server) Start(l net.Listener) *Running {
 	if s.Host == "" {
 		s.Host = "mail.example.com"

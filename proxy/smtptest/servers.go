@@ -2,7 +2,8 @@ package smtptest
 
 import "time"
 
-// Servers returns the table of servers, a new copy at each call.
+// Servers returns the table of servers, with one row for each stand-in. Each call
+// returns a new copy.
 func Servers() []Server {
 	return []Server{
 		exchange50Server(),

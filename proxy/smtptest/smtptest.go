@@ -1,14 +1,16 @@
-// Package smtptest provides peers to test a mail proxy with: servers and clients with the
-// faults of the products that they stand for, and a peer that plays a list of lines.
+// Package smtptest provides peers to test a mail proxy with: servers and clients with
+// the faults of the products that they stand for, and a peer that plays a list of
+// lines.
 //
-// A stand-in is a row of a table, see [Servers] and [Clients]. Each line that a row sends
-// has its evidence: where it is attested, or "assumed" and why. A row is a value: change
-// the fields of a copy to get a variant. Start a server on a listener, and let a client
-// deliver a message to it, with or without something in between.
+// A stand-in is a row of a table, see [Servers] and [Clients]. Each line that a row
+// sends has its evidence: where it is attested, or "assumed" and why. A row is a value:
+// change the fields of a copy to get a variant. Start a server on a listener, and let a
+// client deliver a message to it, with or without something in between.
 //
-// The comment of a row says what is known of its product, and what is not. Clients
-// answer a challenge with NTLMv1. Servers accept NTLMv1 and NTLMv2. Sealing, which
-// encrypts all that follows an NTLM login, is an imitation without cryptography.
+// The Doc of a row and its comment in the source say what is known of its product, and
+// what is not. Clients answer a challenge with NTLMv1. Servers accept NTLMv1 and
+// NTLMv2. Sealing, which encrypts all that follows an NTLM login, is an imitation
+// without cryptography.
 //
 // Only CRLF ends a line, in commands, replies and messages. The connections must buffer
 // what is written, as TCP does. Over [net.Pipe], two peers that write at the same time,
@@ -18,18 +20,22 @@ package smtptest
 
 import "strings"
 
-// A Text is a line that a product sends, with its evidence.
+// A Text is a line that a product sends, and where it is attested.
 type Text struct {
-	// Line is the line without CRLF. When it is sent, these are filled in: {host}, the
-	// server's name; {client}, the client's address; {hello}, the client's name in EHLO
-	// or HELO; {from}, {to}, {size} and {id} of the message; and {type-1}, a first NTLM
-	// message.
+	// Line is the line without CRLF. Names in braces are replaced when it is sent.
+	// In any reply: {host}, the server's name; {client}, the client's address;
+	// {hello}, the client's name in EHLO or HELO. In the reply to MAIL: {from}, and
+	// in MailSize {size}; to RCPT: {to}; to the end of a message: {id}. In
+	// commands: {hello} in EHLO and HELO; {from} and {size} in MAIL; {to} in RCPT;
+	// {type-1}, the first NTLM message, in AUTH and XAUTH.
 	Line string
-	// Evidence is the source, such as "KB Q164060", or "assumed: " and why.
+	// Evidence is where the line is attested, such as "KB Q164060", or "assumed: "
+	// and why.
 	Evidence string
 }
 
-// Assumed reports whether the line is assumed: no source gives it in this form.
+// Assumed reports whether the line is assumed, because no source gives it in this form:
+// t.Evidence begins with "assumed: ".
 func (t Text) Assumed() bool { return strings.HasPrefix(t.Evidence, "assumed: ") }
 
 // fill replaces the names in braces. pairs are names and values in turn.
@@ -41,12 +47,13 @@ func (t Text) fill(pairs ...string) string {
 type Message struct {
 	From string   // without <>; empty for the null reverse-path
 	To   []string // without <>
-	// Body has no doubled dots and no final dot. A client adds a missing CRLF at its end.
-	// A server keeps it exactly as it came.
+	// Body has no doubled dots and no final dot. A client adds a CRLF if there is
+	// none at the end. A server keeps what it has received, unless Server.CutsAtDot
+	// is set.
 	Body []byte
 }
 
-// A Line is one line of a dialogue.
+// A Line is one line of a dialogue, or an event such as TLS.
 type Line struct {
 	Side string // "C", "S", or "~" for an event
 	Text string // without CRLF
@@ -60,11 +67,12 @@ func (l Line) String() string {
 	return l.Side + ": " + l.Text
 }
 
-// A Dialogue is what both sides said, in the order in which the side that recorded it
-// wrote and read it. An event such as "~ message 1024 bytes" stands for a message.
+// A Dialogue is what both sides said on one connection, as one side recorded it: in the
+// order in which that side wrote and read the lines. A message is not recorded: an
+// event such as "~ message 1024 bytes" stands for it.
 type Dialogue []Line
 
-// String returns the lines of the dialogue as in a transcript, each with an LF.
+// String returns the lines of the dialogue as in a transcript, with an LF after each.
 func (d Dialogue) String() string {
 	var b strings.Builder
 	for _, l := range d {
