@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// A CA is a certificate authority that exists until the end of a test.
+// A CA is a certificate authority, whose files exist until the end of a test.
 type CA struct {
 	File string // file with its certificate, PEM
 
@@ -31,7 +31,7 @@ type CA struct {
 	issued atomic.Int64
 }
 
-// NewCA returns a new authority, whose certificate is valid for a year.
+// NewCA returns a new CA, whose certificate is valid for a year.
 func NewCA(t testing.TB) *CA {
 	t.Helper()
 	ca := &CA{dir: Dir(t), key: newECDSA(t)}
@@ -47,15 +47,16 @@ func NewCA(t testing.TB) *CA {
 	return ca
 }
 
-// Issue issues a server's certificate for host, a name or an IP address, valid for a day.
-// It returns the files of the certificate and its key (PEM).
+// Issue issues a server's certificate for host, which is a name or an IP address. The
+// certificate is valid for a day. Issue returns the names of two new files (PEM), one
+// with the certificate and one with its key.
 func (ca *CA) Issue(t testing.TB, host string) (certificate, key string) {
 	t.Helper()
 	return ca.IssueFor(t, host, newECDSA(t), nil)
 }
 
-// IssueFor issues a certificate as Issue does, for the key of signer. change may change
-// the certificate before it is signed; nil: no change.
+// IssueFor issues a certificate as Issue does, but for the key signer in place of a
+// new one. change may change the certificate before it is signed; nil: no change.
 func (ca *CA) IssueFor(t testing.TB, host string, signer crypto.Signer, change func(*x509.Certificate)) (certificate, key string) {
 	t.Helper()
 	template := &x509.Certificate{

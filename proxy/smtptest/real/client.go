@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Swaks sends a message with swaks to addr, with sender and recipient in example.com. args
-// are appended to its command line. output is the dialogue that swaks printed, status its
-// exit status: 0 if the message was accepted.
+// Swaks sends a message with swaks to addr, with sender and recipient in example.com.
+// args are further options of swaks. output is the dialogue that swaks printed. status
+// is the exit status of swaks: 0 if the message was accepted.
 func Swaks(t testing.TB, addr string, args ...string) (output string, status int) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)
@@ -25,9 +25,9 @@ func Swaks(t testing.TB, addr string, args ...string) (output string, status int
 	}, args...)...)
 }
 
-// Curl sends message with curl to addr, with sender and recipient in example.com. args are
-// appended to its command line. output is the dialogue without the message, status the
-// exit status of curl: 0 if the message was accepted.
+// Curl sends message with curl to addr, with sender and recipient in example.com. args
+// are further options of curl. output is the dialogue without the message. status is
+// the exit status of curl: 0 if the message was accepted.
 func Curl(t testing.TB, addr, message string, args ...string) (output string, status int) {
 	t.Helper()
 	curl := Bin(t, "curl", "curl")
@@ -38,9 +38,9 @@ func Curl(t testing.TB, addr, message string, args ...string) (output string, st
 	}, args...)...)
 }
 
-// Msmtp sends message with msmtp to addr, with sender and recipient in example.com. args
-// are appended to its command line. output is the dialogue, status the exit status of
-// msmtp: 0 if the message was accepted.
+// Msmtp sends message with msmtp to addr, with sender and recipient in example.com.
+// args are further options of msmtp. output is the dialogue. status is the exit status
+// of msmtp: 0 if the message was accepted.
 func Msmtp(t testing.TB, addr, message string, args ...string) (output string, status int) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)
@@ -69,9 +69,10 @@ func Mutt(t testing.TB, addr, text, user string, settings ...string) (output str
 	return run(t, []string{"HOME=" + dir}, text, mutt, "-n", "-F", filepath.Join(dir, "muttrc"), "-s", "mutt", "recipient@example.com")
 }
 
-// SMTPSource sends messages to addr with smtp-source, Postfix's load generator. args are
-// its options (-m messages, -s sessions, -l length, ...). It returns the output of
-// smtp-source and its exit status.
+// SMTPSource sends messages to addr with smtp-source, Postfix's load generator, with
+// sender and recipient in example.com. args are further options of smtp-source, such as
+// -m for the number of messages. SMTPSource returns the output and exit status of
+// smtp-source.
 func SMTPSource(t testing.TB, addr string, args ...string) (output string, status int) {
 	t.Helper()
 	source := Bin(t, "postfix", "smtp-source")
@@ -79,9 +80,9 @@ func SMTPSource(t testing.TB, addr string, args ...string) (output string, statu
 		"-M", "source.example.com", "-f", "sender@example.com", "-t", "recipient@example.com", "inet:"+addr)...)
 }
 
-// SMTPSink starts smtp-sink, Postfix's test receiver, and returns it when it accepts
-// connections. It stores each message, and puts header lines with the envelope before
-// it. args are further options of smtp-sink.
+// SMTPSink starts smtp-sink, Postfix's test receiver, and returns when smtp-sink
+// accepts connections. smtp-sink stores each message, with header lines for the
+// envelope at its beginning. args are further options of smtp-sink.
 func SMTPSink(t testing.TB, args ...string) *Server {
 	t.Helper()
 	sink := Bin(t, "postfix", "smtp-sink")
@@ -94,8 +95,8 @@ func SMTPSink(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// Python runs script, the text of a program, with Python 3 and args as its arguments. It
-// returns its output, and fails the test if the program fails.
+// Python runs script, the text of a Python 3 program, with the arguments args. It
+// returns the output of the program, and fails the test if the program fails.
 func Python(t testing.TB, script string, args ...string) (output string) {
 	t.Helper()
 	output, status := run(t, nil, script, Bin(t, "python", "python3"), append([]string{"-"}, args...)...)

@@ -13,8 +13,8 @@ import (
 )
 
 // DovecotLMTP starts a Dovecot that serves LMTP on a Unix socket and accepts mail for
-// its users ann, bob and cid, in every domain. Its Addr is "unix:" and a path. Mailbox
-// gives access to the mail of a user.
+// its users ann, bob and cid, in every domain. The Addr of the Server is "unix:" and
+// the path of the socket. [Server.Mailbox] gives access to the mail of a user.
 func DovecotLMTP(t testing.TB) *Server {
 	t.Helper()
 	dir := Dir(t)
@@ -84,9 +84,9 @@ func dovecot(t testing.TB, dir, conf, network, addr string) {
 	printIfFailed(t, filepath.Join(dir, "log"))
 }
 
-// Mailbox returns a copy of s, a result of DovecotLMTP, whose Messages returns the mail
-// of user, such as "ann". It waits until user has got the first mail, and fails the
-// test if that takes more than a minute.
+// Mailbox returns a copy of s whose Messages returns the mail of user, such as "ann". s
+// must be a result of DovecotLMTP. Mailbox waits until user has got the first message,
+// and fails the test if that takes more than a minute.
 func (s *Server) Mailbox(t testing.TB, user string) *Server {
 	t.Helper()
 	of := *s

@@ -15,10 +15,10 @@ import (
 // eximUser is compiled into Debian's Exim, which does not start if the user is missing.
 const eximUser = "Debian-exim"
 
-// Exim starts an Exim with the options o that offers PIPELINING, SIZE, 8BITMIME, SMTPUTF8,
-// DSN and CHUNKING, and returns it when it accepts connections. It accepts mail for every
-// address from loopback. It stores the mail, or sends it to o.Relay. As a client, it uses
-// BDAT if it is offered, and TLS if possible.
+// Exim starts an Exim with the options o, and returns when the Exim accepts
+// connections. The Exim offers PIPELINING, SIZE, 8BITMIME, SMTPUTF8, DSN and CHUNKING.
+// It accepts mail for every address, and stores the mail or sends it to o.Relay. When
+// it sends, it uses BDAT if that is offered, and TLS if possible.
 func Exim(t testing.TB, o Options) *Server {
 	t.Helper()
 	exim := Bin(t, "exim", "exim4")

@@ -14,9 +14,9 @@ import (
 )
 
 // OwnFiles moves the goroutine of the test to a new mount namespace, for the rest of
-// the test. The programs that it starts are in the namespace too. Other goroutines and
-// programs do not see what is mounted there. OwnFiles needs root. It calls Missing if
-// no namespace can be made.
+// the test. The programs that the goroutine starts are in the namespace too. Other
+// goroutines and programs do not see what is mounted there. OwnFiles calls Missing if
+// no namespace can be made, such as by a user other than root.
 func OwnFiles(t testing.TB) {
 	t.Helper()
 	apart(t, unix.CLONE_NEWNS)
@@ -37,11 +37,11 @@ func apart(t testing.TB, kind int) {
 	}
 }
 
-// OwnMachine does what OwnFiles does, and also moves the goroutine of the test to a new
-// network namespace. names are lines for /etc/hosts, which has no others but those of
-// localhost. The network has only a loopback interface, with the addresses in names. An
-// http.Client connects in another goroutine, and therefore in the network of the
-// machine.
+// OwnMachine calls OwnFiles, and then moves the goroutine of the test to a new network
+// namespace. In the namespaces, /etc/hosts has the lines names after those of
+// localhost, and the network has only a loopback interface, with the addresses in
+// names. Other goroutines, such as that in which an http.Client connects, stay in the
+// network of the machine.
 func OwnMachine(t testing.TB, names string) {
 	t.Helper()
 	hosts := filepath.Join(Dir(t), "hosts")
@@ -65,8 +65,8 @@ func OwnMachine(t testing.TB, names string) {
 	}
 }
 
-// Bind makes the file or folder from appear at the path to, by a bind mount. Call
-// OwnFiles or OwnMachine before.
+// Bind mounts from, which is a file or a folder, at the path to (a bind mount). Call
+// OwnFiles or OwnMachine before: otherwise the whole machine sees the mount.
 func Bind(t testing.TB, from, to string) {
 	t.Helper()
 	if err := unix.Mount(from, to, "", unix.MS_BIND, ""); err != nil {

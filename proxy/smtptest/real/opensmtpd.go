@@ -11,9 +11,9 @@ import (
 )
 
 // OpenSMTPD starts an OpenSMTPD that accepts mail for every address from anybody, and
-// keeps it in its queue. It has no TLS: in Debian 12, each handshake of 6.8.0p2 with
-// OpenSSL 3 fails. Its folders and users are compiled in, so it runs in a mount
-// namespace with other folders and another /etc/passwd.
+// keeps the mail in its queue. It offers no TLS: in Debian 12, each handshake of
+// 6.8.0p2 with OpenSSL 3 fails. Its folders and users are compiled in, so it runs in a
+// mount namespace with other folders and another /etc/passwd.
 func OpenSMTPD(t testing.TB) *Server {
 	t.Helper()
 	smtpd := Bin(t, "opensmtpd", "smtpd")

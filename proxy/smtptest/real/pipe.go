@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// A Pipe is a program that runs until its test ends, with its standard input and output.
+// A Pipe is the standard input and output of a program, which runs until its test ends.
 type Pipe struct {
 	io.Reader      // its standard output
 	io.WriteCloser // its standard input

@@ -21,10 +21,10 @@ const (
 	postfixGroup = "uucp"
 )
 
-// Postfix starts a Postfix with the options o that offers PIPELINING, SIZE, 8BITMIME,
-// SMTPUTF8, DSN and CHUNKING, and returns it when it accepts connections. It accepts mail
-// for every address of example.com from loopback, in messages of up to 256 MB. It stores
-// the mail, or sends it to o.Relay.
+// Postfix starts a Postfix with the options o, and returns when the Postfix accepts
+// connections. The Postfix offers PIPELINING, SIZE, 8BITMIME, SMTPUTF8, DSN and
+// CHUNKING. It accepts messages of up to 256 MiB from loopback. It stores mail for
+// every address of example.com, or sends all mail to o.Relay.
 func Postfix(t testing.TB, o Options) *Server {
 	t.Helper()
 	master := Bin(t, "postfix", "master")

@@ -26,8 +26,8 @@ import (
 // for a program to end.
 const patience = 60 * time.Second
 
-// Wait calls holds repeatedly until it returns true. If that takes more than a minute,
-// it fails the test, and says in the failure that it waited for what.
+// Wait calls holds repeatedly until holds returns true. If that takes more than a
+// minute, Wait fails the test: "waited 1m0s in vain for" what.
 func Wait(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	late := time.After(patience)
@@ -54,16 +54,17 @@ func Listening(t testing.TB, addr string) {
 	})
 }
 
-// FreeAddr returns a random address (host:port) on loopback. There are so many that it
-// is almost certainly free. FreeAddr does not try to listen there: a program started at
-// that moment would inherit the listener, and the test would mistake it for the program
-// that it waits for.
+// FreeAddr returns a random address (host:port) on loopback. There are so many that the
+// address is almost certainly free. FreeAddr does not try to listen there: a program
+// that is started at that moment would inherit the listener, and the test would take
+// that listener for the server that it waits for.
 func FreeAddr() string {
 	return fmt.Sprintf("%s:%d", smtptest.Loopback(), 10000+rand.N(20000))
 }
 
-// Dir returns a folder that every user of the machine can reach, unlike t.TempDir, with a
-// path short enough for names of Unix sockets. It is removed at the end of the test.
+// Dir returns a new folder. Unlike that of t.TempDir, every user of the machine can
+// read it, and its path is short enough for the names of Unix sockets. Dir removes the
+// folder at the end of the test.
 func Dir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "smtpshim-")
@@ -79,14 +80,16 @@ func Dir(t testing.TB) string {
 	return dir
 }
 
-// Start does what StartLogged does, and returns only the process.
+// Start starts program with args, and returns the process. env is added to the
+// environment. The program and its children are killed at the end of the test. If the
+// test fails, the program's output is printed.
 func Start(t testing.TB, env []string, program string, args ...string) *os.Process {
 	t.Helper()
 	proc, _ := StartLogged(t, env, program, args...)
 	return proc
 }
 
-// A Log collects the output of a program. String returns the output so far.
+// A Log collects the output of a program. Its String returns the output so far.
 type Log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -117,8 +120,10 @@ func StartLogged(t testing.TB, env []string, program string, args ...string) (*o
 	return cmd.Process, out
 }
 
-// StartCommand starts cmd as StartLogged starts a program, and returns the log. It is
-// for commands with other settings than arguments and environment, such as a directory.
+// StartCommand starts cmd, and returns a log of its standard output and standard error.
+// cmd may have settings, such as a directory, that StartLogged has no arguments for.
+// The program and its children are killed at the end of the test. If the test fails,
+// the log is printed.
 func StartCommand(t testing.TB, cmd *exec.Cmd) *Log {
 	t.Helper()
 	out := &Log{}

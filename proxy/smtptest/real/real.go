@@ -5,11 +5,12 @@
 // OpenSMTPD, smtp-sink, smtp-source, swaks, curl, msmtp and mutt, and for TLS OpenSSL's
 // s_client and s_server, gnutls-cli, sslscan and posttls-finger.
 //
-// It searches for programs in the folder that SMTPSHIM_PEERS names, where .ci/run
-// unpacks them, and then in PATH. A test whose program is missing is skipped; with
-// SMTPSHIM_REQUIRE_PEERS set it fails. Each server has its own configuration, spool and
-// address on loopback, so that many can run at a time. It is stopped and removed at the
-// end of the test that started it. The mail servers need root.
+// The package searches for programs in the folder that SMTPSHIM_PEERS names, where
+// .ci/run unpacks them, and then in PATH. A test whose program is missing is skipped;
+// with SMTPSHIM_REQUIRE_PEERS set it fails. Each server has its own configuration,
+// spool and address on loopback, so that many can run at a time. A server is stopped,
+// and its files are removed, at the end of the test that started it. The mail servers
+// need root.
 package real
 
 import (
@@ -31,45 +32,51 @@ type Server struct {
 	log      *journal // the log of Postfix
 }
 
-// Options are the options of a server. The zero value stores mail and uses no TLS.
+// Options are the options of Postfix and Exim, and in part of Sendmail. With the zero
+// value, a server stores mail and uses no TLS.
 type Options struct {
-	// CA, if not nil, has the server offer STARTTLS with a certificate that CA issues.
-	// As a client of Relay, the server trusts CA.
+	// If CA is not nil, the server offers STARTTLS, with a certificate that CA
+	// issues. As a client of Relay, the server trusts CA.
 	CA *CA
-	// Cert are the files of a certificate and its key, to use with CA in place of a
-	// certificate that CA issues; zero: CA issues one.
+	// Cert has the files of a certificate and of its key, which the server uses in
+	// place of a certificate that CA issues; zero: CA issues one. Without CA, Cert
+	// is not used.
 	Cert [2]string
-	// Users are passwords by user name. If there are any, Postfix offers AUTH PLAIN,
-	// and Exim AUTH NTLM.
+	// Users are passwords by user name. If there are any, Postfix offers AUTH
+	// PLAIN, and Exim AUTH NTLM. Without Mechanisms and TokenKey, clients may
+	// also send mail without a login.
 	Users map[string]string
 
-	// Mechanisms are offered in place of PLAIN or NTLM, in this order, and only Users
-	// may send mail. Postfix checks Users by Cyrus SASL, which adds the domain
-	// example.com to the names. With Relay, Postfix ignores Mechanisms, and Exim uses
-	// them for Login.
+	// Mechanisms, if not nil, are the mechanisms of AUTH that the server offers in
+	// place of PLAIN or NTLM, in this order. Mail is then accepted only after a
+	// login. Postfix checks Users by Cyrus SASL, which adds the domain example.com
+	// to the names. With Relay, Postfix ignores Mechanisms, and Exim uses them for
+	// Login.
 	Mechanisms []string
 
-	// TokenKey, if not "", has Postfix offer XOAUTH2 and OAUTHBEARER, and accept mail
-	// only from users whose token Dovecot accepts. TokenKey is the file (PEM) of the
-	// public key of the tokens. A token is a JWT signed by RS256, with the user in the
-	// claim "email".
+	// TokenKey is the file (PEM) of the public key of tokens. If it is not "",
+	// Postfix offers XOAUTH2 and OAUTHBEARER, and accepts mail only from users
+	// whose token Dovecot accepts. A token is a JWT signed by RS256, with the user
+	// in the claim "email".
 	TokenKey string
 
-	// Relay is the host:port to which all mail is sent from the queue; "": the server
-	// stores mail.
+	// Relay is the host:port to which the server sends all mail from its queue; "":
+	// the server stores mail.
 	Relay string
 	// RelayTLS is Postfix's smtp_tls_security_level for Relay: "none", "may", "encrypt"
 	// or "verify"; "" is "none". An Exim knows "encrypt" and "verify", and takes
 	// anything else for "may".
 	RelayTLS string
-	Login    string // name:password for AUTH at Relay
+	// Login is the name:password for AUTH at Relay; "": no AUTH. An Exim also needs
+	// Mechanisms.
+	Login string
 
 	// Listen is the address at which Postfix listens, as host:port, or ":port" for all
 	// addresses of the machine; "": a random one on loopback.
 	Listen string
 
-	// Postscreen has Postfix accept connections by its postscreen, which Settings
-	// configure.
+	// If Postscreen is true, Postfix accepts connections by its postscreen, which
+	// Settings configure.
 	Postscreen bool
 
 	Settings []string // further lines of Postfix's main.cf or of Exim's main section
@@ -126,11 +133,12 @@ func (s *Server) Sendmail(t testing.TB, message string, args ...string) (output 
 	return output
 }
 
-// Log returns what s, a Postfix, has logged so far. It panics if s is another server.
+// Log returns what s has logged so far. s must be a Postfix: for others, Log panics.
 func (s *Server) Log() string { return s.log.String() }
 
-// Bin returns the path of program. peer is what the program belongs to, such as
-// "postfix", "exim" or "prometheus". If there is no such program, Bin calls Missing.
+// Bin returns the path of program. peer is the name of the folder in SMTPSHIM_PEERS in
+// which program may be, such as "postfix" or "exim". If program is neither there nor in
+// PATH, Bin calls Missing.
 func Bin(t testing.TB, peer, program string) string {
 	t.Helper()
 	for _, sub := range []string{"usr/sbin", "usr/bin", "usr/lib/postfix/sbin", "usr/libexec/sendmail"} {
@@ -155,8 +163,8 @@ func folder(peer string) string {
 	return "/"
 }
 
-// Missing skips the test, and gives why as the reason. If SMTPSHIM_REQUIRE_PEERS is
-// set, it fails the test instead.
+// Missing skips the test with the reason why. If SMTPSHIM_REQUIRE_PEERS is set, it
+// fails the test instead.
 func Missing(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("SMTPSHIM_REQUIRE_PEERS") != "" {

@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// Sendmail starts a sendmail with the options o that accepts mail for every address from
-// anybody, and keeps it in its queue. It offers TLS if o.CA is not nil, and ignores
-// other options than CA and Cert. It runs with another /etc/hosts that gives the
-// machine's name a domain: without a domain, sendmail would wait a minute.
+// Sendmail starts a sendmail that accepts mail for every address from anybody, and
+// keeps the mail in its queue. The sendmail offers STARTTLS if o.CA is not nil, and
+// ignores other options than CA and Cert. It runs with another /etc/hosts that gives
+// the machine's name a domain: without a domain, sendmail would wait a minute.
 func Sendmail(t testing.TB, o Options) *Server {
 	t.Helper()
 	sendmail := Bin(t, "sendmail", "sendmail")
@@ -40,8 +40,8 @@ func Sendmail(t testing.TB, o Options) *Server {
 // traffic is the name of the file that sendmail writes with -X.
 const traffic = "traffic"
 
-// Traffic returns the dialogues that s, a sendmail, has recorded so far by its option
-// -X.
+// Traffic returns the dialogues that s has recorded so far by its option -X. s must be
+// a sendmail.
 func (s *Server) Traffic(t testing.TB) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.dir, traffic))

@@ -9,23 +9,26 @@ import (
 )
 
 // SClient connects OpenSSL's s_client to addr. What is written to the Pipe goes to the
-// server, and what is read from it comes from the server. args are further options of
-// s_client. With "-starttls smtp", it begins TLS by STARTTLS, and otherwise at once.
+// server, and what is read from the Pipe comes from the server. args are further
+// options of s_client. With "-starttls", "smtp" s_client begins TLS by STARTTLS, and
+// otherwise at once.
 func SClient(t testing.TB, addr string, args ...string) *Pipe {
 	t.Helper()
 	return StartPipe(t, nil, Bin(t, "openssl", "openssl"), append([]string{"s_client", "-quiet", "-connect", addr}, args...)...)
 }
 
-// SClientReport performs a handshake with addr by STARTTLS, using OpenSSL's s_client with
-// args as options, and hangs up. output is the report of s_client, status its exit status.
+// SClientReport performs a TLS handshake with addr after STARTTLS, by OpenSSL's
+// s_client, and sends QUIT. args are further options of s_client. output is the report
+// of s_client, and status its exit status.
 func SClientReport(t testing.TB, addr string, args ...string) (output string, status int) {
 	t.Helper()
 	return run(t, nil, "QUIT\r\n", Bin(t, "openssl", "openssl"), append([]string{"s_client", "-brief", "-ign_eof", "-starttls", "smtp", "-connect", addr}, args...)...)
 }
 
-// SServer starts OpenSSL's s_server at addr, for one connection, with the files
-// certificate and key. What is written to the Pipe goes to the client, if there is one,
-// and what is read from it comes from the client. args are further options of s_server.
+// SServer starts OpenSSL's s_server, which listens at addr for one connection, with TLS
+// at once. certificate and key are files. What is written to the Pipe goes to the
+// client, if there is one, and what is read from the Pipe comes from the client. args
+// are further options of s_server.
 func SServer(t testing.TB, addr, certificate, key string, args ...string) *Pipe {
 	t.Helper()
 	return StartPipe(t, nil, Bin(t, "openssl", "openssl"), append([]string{"s_server", "-quiet", "-naccept", "1",
@@ -33,7 +36,8 @@ func SServer(t testing.TB, addr, certificate, key string, args ...string) *Pipe 
 }
 
 // GnuTLS connects gnutls-cli to addr and begins TLS by STARTTLS. priority is GnuTLS's
-// priority string. What is written to the Pipe, and read from it, is inside TLS.
+// priority string. What is written to the Pipe goes to the server inside TLS, and what
+// is read from the Pipe comes from the server.
 func GnuTLS(t testing.TB, addr, priority string) *Pipe {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)
@@ -46,16 +50,16 @@ func GnuTLS(t testing.TB, addr, priority string) *Pipe {
 		"--disable-sni", "--priority", priority, "--port", port, host)
 }
 
-// SSLScan runs sslscan on addr, with STARTTLS. It returns the report of sslscan and its
-// exit status.
+// SSLScan runs sslscan on the server at addr, with TLS after STARTTLS. It returns the
+// report of sslscan and its exit status.
 func SSLScan(t testing.TB, addr string) (output string, status int) {
 	t.Helper()
 	return run(t, nil, "", Bin(t, "sslscan", "sslscan"), "--no-colour", "--starttls-smtp", "--no-heartbleed", "--no-compression", "--no-groups", addr)
 }
 
-// PostTLSFinger runs Postfix's posttls-finger on addr. It verifies the server's
-// certificate for name, with the authorities in the file authorities (PEM). It returns the
-// output of posttls-finger and its exit status.
+// PostTLSFinger runs Postfix's posttls-finger on the server at addr. posttls-finger
+// verifies that the server's certificate is for name, and issued by one of authorities,
+// a file (PEM). PostTLSFinger returns the output of posttls-finger and its exit status.
 func PostTLSFinger(t testing.TB, addr, name, authorities string) (output string, status int) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)

@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// A TokenKey signs OAuth access tokens for Options.TokenKey.
+// A TokenKey is a key that signs OAuth access tokens. Its File is for Options.TokenKey.
 type TokenKey struct {
 	File string // file with its public key, PEM
 
 	key *rsa.PrivateKey
 }
 
-// NewTokenKey returns a new key, whose public key is in its File.
+// NewTokenKey returns a new TokenKey, whose File exists until the end of the test.
 func NewTokenKey(t testing.TB) *TokenKey {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -39,9 +39,9 @@ func NewTokenKey(t testing.TB) *TokenKey {
 	return &TokenKey{filepath.Join(dir, "token.pub"), key}
 }
 
-// Token returns a signed token (JWT) for user that is valid until expires. Claims in
-// more are added to the usual ones, and replace those of the same name. No two tokens
-// are the same. Token returns an error if more cannot be JSON.
+// Token returns a signed token (JWT) for user that is valid until expires. The claims
+// in more are added to the usual ones, and replace those of the same name. No two
+// tokens are the same. Token returns an error if more cannot be JSON.
 func (k *TokenKey) Token(user string, expires time.Time, more map[string]any) (string, error) {
 	now := time.Now().Add(-time.Minute).Unix()
 	claims := map[string]any{"iss": "https://login.example.com/", "aud": "https://mail.example.com/", "sub": user, "email": user,
