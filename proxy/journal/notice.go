@@ -54,8 +54,9 @@ type Notice struct {
 	// mechanism by which the client, or smtpshim for it, logged in at the server.
 	ClientAuth vocabulary.Mechanism `json:"client_auth,omitempty"`
 	ServerAuth vocabulary.Mechanism `json:"server_auth,omitempty"`
-	Products   []Product            `json:"products,omitempty"` // recognised ones
-	Refused    *Refusal             `json:"refused,omitempty"`
+	// Products are the products that the session recognised.
+	Products []Product `json:"products,omitempty"`
+	Refused  *Refusal  `json:"refused,omitempty"`
 	// While is what the session was doing at its end, such as "waiting for a
 	// command".
 	While   string  `json:"while,omitempty"`
@@ -121,7 +122,7 @@ func refusalOf(r proxy.Refusal) *Refusal {
 	return &Refusal{r.Verb, r.Code, Printable(r.Text), r.Means, r.Do}
 }
 
-// Notice returns the Notice for e, without Causes.
+// Notice returns e as a Notice, without Causes.
 func (e Event) Notice() Notice {
 	if e.Kind == Lost {
 		return Notice{Kind: Lost, Lost: e.Lost}

@@ -5,8 +5,8 @@ import "sync"
 // A Filter selects the sessions to watch: those that match all its fields.
 type Filter struct {
 	Route string // the name of a route; "": all routes
-	// Healed selects sessions in which a rule acts. Nothing is reported before
-	// that. When the first rule acts, the session so far is reported at once.
+	// If Healed is true, only sessions in which a rule acts are selected. Nothing
+	// of a session is reported until the first rule acts; then all of it so far is.
 	Healed bool
 	// Outcome is the outcome of the sessions, such as "refused", or "failed" for
 	// all failed ones; "": all sessions. If Outcome is not "", a session is only
@@ -30,7 +30,7 @@ const (
 type Event struct {
 	Kind  string
 	Entry Entry // without Lines; unset if Kind is Lost
-	Line  Line  // set if Kind is Said
+	Line  Line  // the line; set if Kind is Said
 	Lost  int   // number of missed events; set if Kind is Lost
 }
 
