@@ -27,7 +27,7 @@ import (
 const patience = 60 * time.Second
 
 // Wait calls holds repeatedly until holds returns true. If that takes more than a
-// minute, Wait fails the test: "waited 1m0s in vain for" what.
+// minute, Wait fails the test, with a message that ends with what.
 func Wait(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	late := time.After(patience)
