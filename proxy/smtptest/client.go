@@ -28,7 +28,7 @@ type Client struct {
 
 	Hello    string        // its host name; default client.example.com
 	Password string        // for NTLM; default "password"
-	Timeout  time.Duration // of each read and write; default 1 minute
+	Timeout  time.Duration // for each read and write; default 1 minute
 	TLS      *tls.Config   // nil: no STARTTLS; otherwise no mail is sent in clear
 
 	NeedsESMTP bool     // sends HELO if the greeting lacks the word ESMTP

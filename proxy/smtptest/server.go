@@ -29,14 +29,16 @@ type Server struct {
 	// [AuthInitial].
 	Auth []Text
 
-	Host     string // its host name; default mail.example.com
-	User     string // who may log in, except by NTLM; "" and NTLM: anybody
+	Host string // its host name; default mail.example.com
+	// User is the only user who may log in by LOGIN, PLAIN, XOAUTH2 or OAUTHBEARER;
+	// "": every user may. By NTLM every user may.
+	User     string
 	Password string // for NTLM, LOGIN and PLAIN; default "password"
 	Token    string // for XOAUTH2 and OAUTHBEARER; default "token"
 	// Accepts reports whether the server accepts token, an XOAUTH2 or OAUTHBEARER
 	// token; nil: it accepts Token only.
 	Accepts func(token string) bool
-	Timeout time.Duration // of each read and write; default 5 minutes
+	Timeout time.Duration // for each read and write; default 5 minutes
 	TLS     *tls.Config   // nil: no STARTTLS
 	Lasts   bool          // keeps no dialogues and no messages, to run for long
 
@@ -54,7 +56,9 @@ type Server struct {
 	LateHello bool // answers the first EHLO or HELO of a session as an unknown command
 	HidesEhlo bool // answers EHLO like NOOP, and accepts MAIL only after HELO
 	NoLast    bool // sends "250-" in the last line of the EHLO reply too
-	Strict    bool // refuses a blank before a path, and parameters not offered
+	// If Strict is true, the server refuses MAIL and RCPT with a blank before the
+	// path, or with a parameter that the EHLO reply has not offered.
+	Strict    bool
 	CutsAtDot bool // keeps a message only up to a line that begins with a dot
 	// LongestLine is the limit for lines of a message, in octets without the line end.
 	// A message with a longer line is refused. 0: no limit.
@@ -72,9 +76,9 @@ type Server struct {
 	Gap     time.Duration
 	GapFunc func()
 
-	// Mend removes the fault that the row is for from its argument, as a later
-	// version or another setting of the product does. Mended calls it. nil: nothing
-	// to remove.
+	// Mend changes its argument so that it lacks the fault of the row, as a later
+	// version or another setting of the product does. Mended calls Mend. nil: there
+	// is nothing to change.
 	Mend func(*Server)
 }
 
