@@ -46,6 +46,18 @@ func TestAClientThatIsNotOnTheListHears554AndReachesNoServer(t *testing.T) {
 	wantCount(t, c, "failed connect", 0)
 }
 
+// Nothing is said in clear to a client that waits for TLS.
+func TestAClientThatIsRefusedWhereTLSIsDueHearsNothing(t *testing.T) {
+	ours, _ := testTLS(t)
+	r := &proxy.Route{Observer: newCounts(), Servers: []string{unreachable(t)}}
+	serving("192.0.2.0/24")(r)
+	clientLeg(rewrite.ClientTLSImplicit, ours)(r)
+	_, dial := startProxy(t, r)
+	act(t, dial, plays(smtptest.ExpectEnd()))
+	c := r.Observer.(*counts)
+	eventually(t, func() bool { return c.get("refused clients") == 1 })
+}
+
 // Otherwise strangers could take the places of clients.
 func TestAClientThatIsNotOnTheListTakesNoPlace(t *testing.T) {
 	server, client := hello()

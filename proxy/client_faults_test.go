@@ -208,6 +208,36 @@ func TestChunksPassByTheirCount(t *testing.T) {
 	wantCount(t, c, "message refused", 1)
 }
 
+// A refused chunk fails the message, which is counted once, and its octets are not those of
+// the next message.
+func TestAMessageWithARefusedChunkCountsOnce(t *testing.T) {
+	for name, rest := range map[string][2][]smtptest.Step{
+		"given up": {steps(smtptest.Expect("RSET"), smtptest.Say("250 reset")), steps(smtptest.Say("RSET"), smtptest.Expect("250 reset"))},
+		"sent on": {
+			steps(smtptest.Expect("BDAT 2"), smtptest.ExpectOctets("cd"), smtptest.Say("503 no"), smtptest.Expect("BDAT 0 LAST"), smtptest.Say("503 no")),
+			steps(smtptest.Say("BDAT 2"), smtptest.Send("cd"), smtptest.Expect("503 no"), smtptest.Say("BDAT 0 LAST"), smtptest.Expect("503 no")),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, client := hello("CHUNKING")
+			mail := func(chunk, answer string) {
+				server = append(server, smtptest.Expect("MAIL FROM:<a@example.com>"), smtptest.Say("250 mail"), smtptest.Expect(chunk),
+					smtptest.ExpectOctets("ab"), smtptest.Say(answer))
+				client = append(client, smtptest.Say("MAIL FROM:<a@example.com>"), smtptest.Expect("250 mail"), smtptest.Say(chunk),
+					smtptest.Send("ab"), smtptest.Expect(answer))
+			}
+			mail("BDAT 2", "552 no room")
+			server, client = append(server, rest[0]...), append(client, rest[1]...)
+			mail("BDAT 2 LAST", "250 taken")
+			c := play(t, append(server, quitServer...), append(client, quitClient...), nil)
+			wantEnd(t, c, "refused")
+			wantCount(t, c, "message refused", 1)
+			wantCount(t, c, "message accepted", 1)
+			wantCount(t, c, "message octets", 4)
+		})
+	}
+}
+
 func TestAMalformedBDATEndsTheSession(t *testing.T) {
 	for _, argument := range []string{"+5 LAST", "-1", "0x5", "5x", "5.0", "5,LAST", "5 FIRST", "5 LAST LAST", "5 LAST ", " 5",
 		"18446744073709551621", "9223372036854775808", "4294967301", "2147483648", "00000000004294967301", "5\t", "5\tLAST", "5  LAST", "\u0665", "", "LAST"} {

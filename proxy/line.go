@@ -457,6 +457,10 @@ func (s *session) replyIs(raw []byte) {
 		}
 	case verb == rewrite.VerbMessage:
 		s.sawReply(raw)
+	case verb == rewrite.VerbBDAT && raw[0] >= '4':
+		s.chunkWasRefused()
+	case verb == rewrite.VerbMAIL:
+		s.chunkRefused = false
 	}
 	s.server.Consume(len(raw))
 	s.answered = d.Outstanding() == 0

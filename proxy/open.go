@@ -100,7 +100,7 @@ func (s *session) identify(conn net.Conn) (refusal vocabulary.Rejection, err err
 }
 
 // refuse sends a refusal to a client that gets no session, and closes the connection. A
-// client whose PROXY header cannot be read gets no reply.
+// client whose PROXY header cannot be read, or that waits for TLS, gets no reply.
 func (p *Proxy) refuse(s *session, reason vocabulary.Rejection, err error) {
 	if s.route.Observer != nil {
 		s.route.Observer.Refused(reason)
@@ -113,18 +113,25 @@ func (p *Proxy) refuse(s *session, reason vocabulary.Rejection, err error) {
 		attrs = append(attrs, "err", err)
 	}
 	p.logger().Log(context.Background(), severity(reason), "connection refused by us", attrs...)
-	switch reason {
-	case vocabulary.RejectionPROXYHeader:
-	case vocabulary.RejectionDraining:
-		s.client.Write([]byte(drainingText+"\r\n"), refusalWait)
-	case vocabulary.RejectionClients:
-		s.client.Write([]byte(rewrite.NotServedText+"\r\n"), refusalWait)
-	case vocabulary.RejectionDestination:
-		s.client.Write([]byte("421 4.3.5 no server can be reached this way\r\n"), refusalWait)
-	default:
-		s.client.Write([]byte("421 4.7.0 too many sessions, try again later\r\n"), refusalWait)
+	if text := replyTo(reason); text != "" && s.route.ClientTLS.Mode != rewrite.ClientTLSImplicit {
+		s.client.Write([]byte(text+"\r\n"), refusalWait)
 	}
 	s.client.Close()
+}
+
+// replyTo returns the reply to a client that gets no session; "": it gets none.
+func replyTo(reason vocabulary.Rejection) string {
+	switch reason {
+	case vocabulary.RejectionPROXYHeader:
+		return ""
+	case vocabulary.RejectionDraining:
+		return drainingText
+	case vocabulary.RejectionClients:
+		return rewrite.NotServedText
+	case vocabulary.RejectionDestination:
+		return "421 4.3.5 no server can be reached this way"
+	}
+	return "421 4.7.0 too many sessions, try again later"
 }
 
 // refusalWait limits how long we wait for a client that does not read our last reply.

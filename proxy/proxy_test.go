@@ -202,6 +202,9 @@ func (c *counts) RuleApplied(rule string)          { c.add("rule " + rule) }
 func (c *counts) RuleBroken(rule string)           { c.add("broken " + rule) }
 func (c *counts) Message(outcome vocabulary.MessageOutcome, octets int64) {
 	c.add("message " + string(outcome))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n["message octets"] += int(octets)
 }
 func (c *counts) Bytes(side vocabulary.Side, n int64)             {}
 func (c *counts) ServerConnected(took time.Duration)              { c.add("connected") }

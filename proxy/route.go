@@ -44,8 +44,8 @@ type Route struct {
 	Source       Source // the address from which servers are dialled
 
 	// Clients are the networks whose clients are served. Other clients get 554 in place
-	// of the greeting, in clear even with ClientTLSImplicit. If Clients is empty, all
-	// are served. These are always served: clients in XCLIENTFrom, clients of a Unix
+	// of the greeting; with ClientTLSImplicit their connection is closed. If Clients is
+	// empty, all are served. These are always served: clients in XCLIENTFrom, clients of a Unix
 	// domain socket, and a balancer that connects for itself, whose PROXY header has no
 	// client address.
 	Clients []netip.Prefix

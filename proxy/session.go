@@ -61,22 +61,23 @@ type session struct {
 	waits     uint32        // counts waits, for a sample of them: see tellHeld
 
 	// The small fields stand together, so that they share a word or two.
-	answered    bool         // the server has replied to all commands, and got nothing since
-	unsure      bool         // the reply to a message was lost: the server may have accepted it
-	cut         bool         // the session failed because we closed a connection: see kill
-	recipient   bool         // a recipient was accepted in the present transaction
-	taken       bool         // LMTP: the message was accepted for at least one recipient
-	long        rewrite.Verb // the verb of the last line that was too long
-	announces   bool         // that line announced more octets: see rewrite.Announces
-	entered     bool         // the session no longer counts in Proxy.arriving
-	placed      bool         // the session counts in Proxy.census
-	early       bool         // the server was shown that the client spoke before the greeting
-	classic     bool         // TLS with the server succeeded only without ML-KEM
-	begun       bool         // the observer was told that the session began
-	mute        bool         // the client cannot read a reply: TLS begins, or all is opaque
-	isDefective bool         // a panic has ended the session
-	finished    uint8        // how many steps of finish have begun
-	auth        [2]uint8     // the mechanisms of logins, by side: see mechanism
+	answered     bool         // the server has replied to all commands, and got nothing since
+	unsure       bool         // the reply to a message was lost: the server may have accepted it
+	cut          bool         // the session failed because we closed a connection: see kill
+	recipient    bool         // a recipient was accepted in the present transaction
+	taken        bool         // LMTP: the message was accepted for at least one recipient
+	chunkRefused bool         // a chunk of the present message was refused, and the message is counted
+	long         rewrite.Verb // the verb of the last line that was too long
+	announces    bool         // that line announced more octets: see rewrite.Announces
+	entered      bool         // the session no longer counts in Proxy.arriving
+	placed       bool         // the session counts in Proxy.census
+	early        bool         // the server was shown that the client spoke before the greeting
+	classic      bool         // TLS with the server succeeded only without ML-KEM
+	begun        bool         // the observer was told that the session began
+	mute         bool         // the client cannot read a reply: TLS begins, or all is opaque
+	isDefective  bool         // a panic has ended the session
+	finished     uint8        // how many steps of finish have begun
+	auth         [2]uint8     // the mechanisms of logins, by side: see mechanism
 
 	outcome  vocabulary.Outcome // "" while the session runs
 	while    string             // what is being done

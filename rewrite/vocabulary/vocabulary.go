@@ -60,9 +60,9 @@ var meanings = map[Outcome]string{
 	OutcomeServerLost:        "the server hung up",
 	OutcomeServerTimeout:     "the server was silent for too long",
 	OutcomeServerProtocol:    "the server sent something that breaks the protocol",
-	OutcomeTLS:               "TLS is required, and was not available",
+	OutcomeTLS:               "a TLS handshake with the client failed, or TLS with the server is required and was not available",
 	OutcomeXCLIENT:           "XCLIENT is required, and was not available",
-	OutcomeUnknown:           "the server was lost after the final dot: it may have the message",
+	OutcomeUnknown:           "no valid reply came after the final dot: the server may have the message",
 	OutcomeCutOff:            "we closed the session, because draining took too long",
 	OutcomeDefect:            "smtpshim itself failed, and contained it: the log line with the stack is for a bug report",
 }
