@@ -44,11 +44,6 @@ const (
 	Note   Kind = "note"   // anything else: few programs suffer, or it is on purpose
 )
 
-// Healed reports whether a rule or a setting heals the finding, that is, whether f.Rule
-// or f.Setting is set. It returns false for what smtpshim always heals, without a
-// setting.
-func (f Finding) Healed() bool { return f.Rule != "" || f.Setting != "" }
-
 // Catalogued returns a copy of f in which Source and Heals are filled in if they are
 // empty. Source comes from the catalogue's entry f.Entry. Heals is derived from f.Rule,
 // or comes from that entry if there is no rule. If f.Entry is "", nothing comes from

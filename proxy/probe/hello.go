@@ -27,6 +27,7 @@ func (v *visit) lookAtGreeting() {
 	switch {
 	case g.lost != nil && len(g.lines) == 0:
 		v.closed = true
+		v.report.Missed = "it does not greet"
 		v.find(Finding{Name: "no-greeting", Kind: Fault, Entry: "L11", Seen: seen(g), Means: "it accepts the connection and does not greet",
 			Heals: "nothing makes it greet; through smtpshim the client gets 421 once timeouts.greeting is over, and can try another server"})
 		return

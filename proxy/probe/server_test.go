@@ -163,6 +163,9 @@ func TestWhatAServerDoesWrongIsFoundAndNothingElse(t *testing.T) {
 			if got := found(r); !slices.Equal(got, c.want) {
 				t.Errorf("found %q, not %q", got, c.want)
 			}
+			if name == "no greeting" && r.Missed == "" {
+				t.Error("it does not say that nothing more was examined")
+			}
 			for _, f := range r.Findings {
 				if len(f.Seen) == 0 || f.Means == "" || f.Heals == "" || f.Entry != "" && f.Source == "" {
 					t.Errorf("%s does not say all: %+v", f.Name, f)
