@@ -128,7 +128,7 @@ func TestTheLogNamesTheKeyThatWouldAllowARefusedLine(t *testing.T) {
 		"too long, own limit":   {nil, steps(smtptest.Say("MAIL FROM:<"+long[:1000]+">"), smtptest.Expect(tooLong)), func(r *proxy.Route) { r.Limits.CommandLine = 600 }, "refused", "over 600 octets"},
 		"NUL":                   {nil, steps(smtptest.Send("MAIL\x00FROM:<>\r\n"), smtptest.Expect(notALine)), nil, "refused", "which nothing allows"},
 		"too many":              {nil, append(bareLF, smtptest.Send("x\n"), smtptest.Expect("421 4.7.0 too many errors")), func(r *proxy.Route) { r.Limits.Errors = 1 }, "client-protocol", "421 4.7.0 too many errors; before that a line of the client ends with LF alone; lf_ends"},
-		"a SASL line, too long": {asks, append(asked, smtptest.Say(long+long+long), smtptest.Expect(badSASL)), nil, "client-protocol", "a SASL line has over 12288 octets; a larger limits.sasl_line would allow it"},
+		"a SASL line, too long": {asks, append(asked, smtptest.Say(long+long+long), smtptest.Expect("500 5.5.6 SASL line too long")), nil, "client-protocol", "a SASL line has over 12288 octets; a larger limits.sasl_line would allow it"},
 		"a SASL line, LF alone": {asks, append(asked, smtptest.Send("AGEAYg==\n"), smtptest.Expect(badSASL)), nil, "client-protocol", "lf_ends would allow it"},
 		"no mail":               {nil, steps(smtptest.Send("NOOP\n"), smtptest.Expect(notALine)), nil, "client-lost", "lf_ends would allow it"},
 		"no mail, QUIT":         {quitServer, list(steps(smtptest.Send("NOOP\n"), smtptest.Expect(notALine)), quitClient), nil, "ok", ""},

@@ -203,6 +203,15 @@ func TestALostServerWithinAnExchangeEndsTheSession(t *testing.T) {
 	k.lost("", "421 4.4.2 connection to server lost")
 }
 
+func TestASASLLineThatIsTooLongIsNamedSo(t *testing.T) {
+	k := exchange(t, nothing)
+	k.d.SASL(nil)
+	k.expect("a line that is too long", "", "500 5.5.6 SASL line too long")
+	if k.d.Next(false) != rewrite.End {
+		t.Errorf("the dialogue waits for %d", k.d.Next(false))
+	}
+}
+
 func TestASASLLineThatIsNoneEndsTheSession(t *testing.T) {
 	for _, raw := range []string{secretWord + "\n", secretWord + "\x00\r\n", secretWord + "\r\r\n"} {
 		k := exchange(t, nothing)

@@ -6,10 +6,10 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// SASL takes raw, a client's line of an AUTH exchange with its line end. raw is not a
-// command, even if it reads like one (RFC 4954, 4). If raw is malformed and no rule
-// mends it, the client gets a 500 and the session ends. nil stands for a line that is
-// too long.
+// SASL takes raw, a client's line of an AUTH exchange with its line end, while Next
+// returns AwaitSASL. raw is not a command, even if it reads like one (RFC 4954, 4). If
+// raw is malformed and no rule mends it, the client gets a 500 and the session ends. The
+// same happens if raw is nil, which stands for a line that was too long.
 func (d *Dialogue) SASL(raw []byte) {
 	line, ok := cutCRLF(raw)
 	if !ok {
@@ -20,7 +20,11 @@ func (d *Dialogue) SASL(raw []byte) {
 	}
 	if line == nil {
 		d.server.gone = true
-		d.end(vocabulary.OutcomeClientProtocol, "500 5.5.2 a SASL line ends with CRLF and has no bare CR, bare LF or NUL in it")
+		text := "500 5.5.2 a SASL line ends with CRLF and has no bare CR, bare LF or NUL in it"
+		if raw == nil {
+			text = "500 5.5.6 SASL line too long" // RFC 4954, 6
+		}
+		d.end(vocabulary.OutcomeClientProtocol, text)
 		return
 	}
 	if d.secrets != nil {

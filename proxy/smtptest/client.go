@@ -47,7 +47,8 @@ type Client struct {
 	FirstLine FirstLine
 }
 
-// Commands are the commands that a client sends, without CRLF.
+// Commands are the commands that a client sends, without CRLF, and the parameters that it
+// adds to MAIL and RCPT. AUTH is not among them: see Client.Auth.
 type Commands struct {
 	Ehlo, Helo Text
 	Mail, Rcpt Text

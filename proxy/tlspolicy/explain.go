@@ -57,10 +57,9 @@ func Reasons() []string {
 	}
 }
 
-// Explain returns why a handshake, or a TLS connection after it, has failed with err: a
-// reason for metrics, one of [Reasons], and a text for the log. It accepts any error, and
-// knows most about those of [Acceptor.Handshake] and [Dialer.Handshake]. Both results are
-// "" if err is nil.
+// Explain returns why a handshake has failed with err: a reason for metrics, one of
+// [Reasons], and a text for the log. It accepts any error, and knows most about those of
+// [Acceptor.Handshake] and [Dialer.Handshake]. Both results are "" if err is nil.
 func Explain(err error) (reason, text string) {
 	if err == nil {
 		return "", ""

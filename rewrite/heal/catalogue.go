@@ -58,7 +58,8 @@ type Coverage struct {
 	entries map[string]Entry
 }
 
-// Cover returns the Coverage that says which entries of subjects are healed by rules.
+// Cover returns the Coverage of the catalogue entries in subjects: it says which of the
+// given rules heal each entry. A rule heals the entries that its field Entries names.
 func Cover(subjects []Subject, rules []rewrite.Rule) Coverage {
 	c := Coverage{map[string][]string{}, map[string]Entry{}}
 	for _, s := range subjects {

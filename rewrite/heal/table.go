@@ -5,8 +5,9 @@ package heal
 
 import "smtpshim/rewrite"
 
-// Table returns all rules, in the order in which they act on commands and messages, and
-// repair malformed replies. On well-formed replies they act in the reverse order.
+// Table returns all rules in the order in which they act. Only on replies they act in the
+// reverse order. A repair of what the server sends (see [rewrite.Repair]) comes before
+// that, and is in the order of the table.
 func Table() []rewrite.Rule {
 	return []rewrite.Rule{
 		oneLineReplies(), // the last to see a reply
