@@ -166,13 +166,14 @@ func (d *Dialogue) convert() {
 }
 
 // ChunkIsLast reports whether the chunk that AwaitChunkText waits for is the last of
-// its message. If it is, and the message is not refused, the caller sends the server
-// the result of [Text.StuffEnd] after the chunk, and then calls ChunkEnd.
+// its message. After the last chunk the caller sends the server the result of
+// [Text.StuffEnd] and calls ChunkEnd. It does neither if the message was refused or the
+// server was lost.
 func (d *Dialogue) ChunkIsLast() bool { return d.chunk.last }
 
 // ChunkEnd tells the dialogue that all ChunkSize octets of the present chunk have come,
-// and were sent on or discarded. The caller does not call it for a chunk to which the
-// client already has the reply, by RefuseChunk, EarlyChunkReply, Reply or Lost.
+// and were sent on or discarded. The caller does not call it if RefuseChunk,
+// EarlyChunkReply, Reply or Lost has already given the client the reply to the chunk.
 func (d *Dialogue) ChunkEnd() {
 	was := d.next
 	d.next = AwaitCommand

@@ -6,8 +6,8 @@ import (
 )
 
 // A Verb is the first word of a command. All verbs that the program does not know are
-// VerbOther. VerbGreeting and VerbMessage stand for what is not a command and has a
-// reply.
+// VerbOther. VerbGreeting and VerbMessage stand for two events that are not commands,
+// but that the server answers too.
 type Verb uint8
 
 const (
@@ -87,8 +87,9 @@ func (s VerbSet) String() string {
 // EveryVerb is the set of all verbs, including VerbGreeting and VerbMessage.
 const EveryVerb = VerbSet(1<<verbs - 1)
 
-// BeforeHello is the set of commands that a client may send while it owes us a hello,
-// as after its TLS handshake, and, where TLS is required, before TLS (RFC 3207, 4).
+// BeforeHello is a set of commands. While a client must repeat its hello, as after its
+// TLS handshake, it may send no others, unless a rule sends the hello first. Under
+// ClientTLSRequire, the client may send no others before TLS either (RFC 3207, 4).
 const BeforeHello = VerbSet(1<<VerbEHLO | 1<<VerbHELO | 1<<VerbLHLO | 1<<VerbNOOP | 1<<VerbRSET | 1<<VerbQUIT | 1<<VerbSTARTTLS | 1<<VerbHELP)
 
 var (
@@ -213,8 +214,8 @@ func foldEqual(b []byte, upper string) bool {
 	return true
 }
 
-// Argument returns what follows the verb in line, a command without CRLF. A blank or
-// "=" ends the verb. The result has no leading or trailing blanks; it is empty if
+// Argument returns what follows the verb in line, a command without CRLF. A blank, "="
+// or ":" ends the verb. The result has no leading or trailing blanks; it is empty if
 // nothing follows.
 func Argument(line []byte) []byte {
 	line = bytes.TrimLeft(line, blanks)

@@ -10,8 +10,9 @@ import (
 
 // Command takes raw, the client's line, with its line end. raw need not be well formed.
 // ahead reports whether the client has sent more behind raw. taken is true if the
-// dialogue has handled the line. If it is false, the server's replies to earlier
-// commands must come first. The caller then calls Command again with the same line.
+// dialogue has handled the line. If taken is false, the server's replies to earlier
+// commands must come first. Once they have come, the caller calls Command again with
+// the same line.
 func (d *Dialogue) Command(raw []byte, ahead bool) (taken bool) {
 	d.goesOn()
 	line, ok := cutCRLF(raw)
@@ -122,7 +123,8 @@ func (d *Dialogue) forbids(v Verb, line []byte) (guard vocabulary.Safeguard, tex
 // The caller discards the line to its end. announces is the result of [Announces] for
 // the line. If it is false, the client gets a 500, which counts as one of
 // Limits.Errors. If it is true, the session ends. If taken is false, the server's
-// replies to earlier commands must come first. The caller then calls TooLong again.
+// replies to earlier commands must come first. Once they have come, the caller calls
+// TooLong again.
 func (d *Dialogue) TooLong(announces bool) (taken bool) {
 	if d.sent.n > 0 {
 		d.grouping = false
@@ -369,9 +371,9 @@ func (d *Dialogue) pushed(v Verb, said, line []byte) {
 // MessageEnd tells the dialogue that the present message has ended. octets is its size
 // as the client sent it. If Next is AwaitMessage, all of it was sent to the server,
 // including the final dot, and the server's reply comes next. If Next is AwaitDiscard,
-// the client gets the reply that is held for the end of the message. In that case the
-// caller may call MessageEnd before the end, if the client waits for the reply, and
-// discards the rest afterwards.
+// the client gets the reply that is held for the end of the message. A client may stop
+// in the middle of the message and wait for that reply. The caller may then call
+// MessageEnd at once, and discards the rest of the message if it comes.
 func (d *Dialogue) MessageEnd(octets int64) {
 	if d.tracer != nil {
 		d.event(fmt.Sprintf("message %d bytes", octets))

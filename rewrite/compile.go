@@ -220,11 +220,11 @@ func (r *Rules) add(a active) {
 	}
 }
 
-// Compile returns the Rules for names, which are names of rules and sets. A name adds
-// the rule, or the rules and products of the set. A name with "-" before it removes the
-// rule, set or product that earlier names have added. options[r][o] is the configured
-// value of the option o of the rule r. The errors are all mistakes found, each a
-// *ConfigError. If there are any, the Rules must not be used.
+// Compile returns the Rules for names. The name of a rule adds the rule. The name of a
+// set adds the rules and the products of the set. A name with "-" before it removes the
+// rule, the set or the product that earlier names have added. options[r][o] is the
+// configured value of the option o of the rule r. The errors are all mistakes found,
+// each a *ConfigError. If there are any, the Rules must not be used.
 func (b Book) Compile(names []string, options map[string]map[string]any) (*Rules, []error) {
 	chosen, products, errs := b.choose(names)
 	ofSets := b.optionsOfSets(names)

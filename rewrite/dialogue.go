@@ -26,7 +26,7 @@ const (
 	AwaitServerTLS                // a TLS handshake with the server: one of the methods ServerTLS...
 	AwaitOctets                   // the client's first octets after an AUTH that may have begun encryption: Octets
 	AwaitWork                     // the end of Work, called where it blocks nobody else: Worked
-	AwaitAdmission                // the decision whether to serve the client that Ends now names: Admitted
+	AwaitAdmission                // the decision whether the client that XCLIENT has named (see Ends) is served: Admitted
 	Opaque                        // nothing: octets pass unread both ways until the end (but see Sealed)
 	End                           // nothing: both connections are closed once everything is written
 )
@@ -335,8 +335,8 @@ func (d *Dialogue) rememberTLSFailed() {
 	}
 }
 
-// Rest releases memory that is not needed while the session waits for the client. The
-// caller has written ToServer and ToClient: Rest drops what they hold.
+// Rest releases memory that is not needed while the session waits for the client. It
+// also empties ToServer and ToClient, so the caller must have written them before.
 func (d *Dialogue) Rest() {
 	d.ToServer, d.ToClient = nil, nil
 	d.sent.rest()

@@ -25,17 +25,20 @@
 //     whose argument cannot be parsed. A rule may return the line that is meant, without
 //     its line end. The result must be a line, and no longer than what the client sent.
 //   - Reply repair ([Repair]): the octets that the server sent are not exactly the
-//     replies that are due, or may not be. A rule may replace them by one whole reply,
-//     or drop them. The class of the new reply is never better than that of the worst
-//     code in the octets. Only octets without a code, and a yes that answers nothing,
-//     may be dropped.
+//     replies that are due, or begin with a reply that may not be what it seems, such
+//     as a 221 to MAIL. A rule may replace the octets by one whole reply, or drop them.
+//     The class of the new reply is never better than that of the worst code in the
+//     octets. Only octets without a code, and a yes that answers nothing, may be
+//     dropped.
 //   - Offer ([Extensions]): the server has answered EHLO. What a rule changes counts as
 //     what the server has offered, for the engine, for other rules and for the client.
 //   - Command ([Turn]): a rule may change the client's command, answer it, send other
 //     commands before it, or give the server less time for its reply than the route does.
 //   - SASL ([Turn]): a rule may change a line of an AUTH exchange, answer it, also with
-//     334, or swallow it. If the server does not wait for a SASL line, the result must be
-//     an AUTH command. Rules do not see "*", which cancels the exchange.
+//     334, or swallow it. If a rule has answered the AUTH command with 334, the server
+//     knows of no exchange yet. Then rules must answer or swallow the line, or make an
+//     AUTH command of it; otherwise the client gets 454. Rules do not see "*", which
+//     cancels the exchange.
 //   - Greeting and reply ([Turn]): a rule may change the reply. In place of passing it
 //     on, a rule may send another line, on the same connection or on a fresh one. In
 //     place of passing on a 334, a rule may send a SASL line to the server.
@@ -48,12 +51,12 @@
 //
 // # The second EHLO
 //
-// A client repeats its hello after a TLS handshake and after XCLIENT. If we end the TLS
-// or take the XCLIENT, the server sees two hellos on one connection, and may refuse the
-// second for that reason. The client then gets the server's reply to the first hello. A
-// rule may ask for the same in other cases by [Turn.Recall]. This is the only case in
-// which a 2xx reply takes the place of a refusal: the server has given that reply to a
-// hello on the same connection.
+// A client repeats its hello after a TLS handshake and after XCLIENT. If the handshake
+// was with us, or we have handled the XCLIENT ourselves, the server sees no reason for
+// the second hello on its connection, and may refuse it. If it does, the client gets
+// the server's reply to the first hello. A rule may ask for the same in other cases by
+// [Turn.Recall]. This is the only case in which a 2xx reply takes the place of a
+// refusal: the server has given that reply to a hello on the same connection.
 //
 // # LMTP
 //
@@ -67,8 +70,8 @@
 // by which a session recognises the product: a sign may be in the greeting, in the
 // server's reply to EHLO or HELP, or in a verb that the client says. If another set
 // lists this set among its Products, the rules and options of this set apply only in
-// sessions that show one of its signs. In all other sessions each rule acts as it would
-// without this set. [Dialogue.Products] returns the products that a session has
+// sessions that show one of these signs. In all other sessions each rule acts as it
+// would without this set. [Dialogue.Products] returns the products that a session has
 // recognised.
 //
 // A product that a reply to EHLO or HELP has shown is remembered for that server for a
@@ -84,8 +87,8 @@
 // about a server ([Session.Remember]) is seen by observed rules only. What follows from
 // a change cannot be observed:
 //
-//   - how the server would have answered a line that was not sent, sent again or sent
-//     first, and what other rules would have made of that reply;
+//   - how the server would have answered a line that only the rule would have sent, and
+//     what other rules would have made of that reply;
 //   - the rest of an AUTH exchange that a rule would have answered or changed;
 //   - at the stage Opening: whether a client is silent because it waits for a greeting in
 //     clear;
@@ -113,18 +116,21 @@
 //
 //   - A line has no CR, LF or NUL. It is not empty unless it was before. It is no longer
 //     than 4,094 octets (12,286 in an AUTH exchange) unless it was before.
-//   - Some commands a rule may neither send before the client's command nor put in its
-//     place. They announce octets that are not lines, swap the roles of client and
+//   - A rule must not send certain commands, either before the client's command or in
+//     its place. These announce octets that are not lines, swap the roles of client and
 //     server, make the server trust us, or must not be sent yet because TLS, XCLIENT or
-//     EHLO is missing. A rule must not send AUTH, STARTTLS or QUIT first either.
-//   - A command keeps its kind, because its reply would otherwise answer another command:
-//     MAIL, RCPT and DATA keep their verbs, EHLO may become HELO, and one spelling of
-//     AUTH another. The same holds for a line that is sent again.
+//     EHLO is missing. Before the client's command, a rule must not send AUTH, STARTTLS
+//     or QUIT either.
+//   - A command keeps its kind, because its reply would otherwise answer another
+//     command. MAIL, RCPT and DATA keep their verbs. A hello may become another hello,
+//     and AUTH another spelling of it, such as XAUTH. The same holds for a line that is
+//     sent again.
 //   - A refusal stays a refusal, and may become temporary. A 3xx keeps its code, and so
 //     does the 220 to STARTTLS. A yes to MAIL, RCPT or a finished message stays a yes.
-//   - A rule must never answer MAIL, RCPT, DATA, BDAT or STARTTLS with a yes. Nor must
-//     it answer EHLO with a yes before the server has accepted one, or EHLO or RSET in
-//     a transaction, unless a rule sends RSET first.
+//   - A rule must never answer MAIL, RCPT, DATA, BDAT or STARTTLS with a yes. It may
+//     answer a hello with a yes only if a hello of the client was accepted since its
+//     last TLS handshake or XCLIENT. In a transaction, it may answer a hello or RSET
+//     with a yes only if a rule sends RSET first.
 //   - While several replies are awaited, a repair does not merge replies, and drops none
 //     that is awaited.
 //   - A rule calls only the methods of its stage. Before the client's command is sent,

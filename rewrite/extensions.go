@@ -78,8 +78,9 @@ func (e Extensions) Params(name string) []string {
 	return all
 }
 
-// Add appends lines, each a keyword with its parameters. If the last line is OK, as
-// Windows' SMTP service sends it (KB257569), Add inserts lines before it.
+// Add appends lines, each a keyword with its parameters. If the last line of the reply
+// is the word OK, as Windows' SMTP service sends it (KB257569), Add inserts lines
+// before it.
 func (e Extensions) Add(lines ...string) {
 	if e.reply == nil || e.said {
 		return
@@ -126,9 +127,9 @@ func (e Extensions) DropFunc(drop func(name, params string) bool) {
 	e.reply.Lines = e.reply.Lines[:1+len(left)]
 }
 
-// Rename replaces the last line with the keyword old by the keyword name, without
-// parameters, and returns true. If there is no keyword old, or name is already present,
-// Rename changes nothing and returns false.
+// Rename replaces the last line whose keyword is old. The new line is name alone,
+// without parameters, and the result is true. If no line has the keyword old, or one
+// already has the keyword name, Rename changes nothing and returns false.
 func (e Extensions) Rename(old, name string) bool {
 	if e.Has(name) {
 		return false
@@ -142,8 +143,9 @@ func (e Extensions) Rename(old, name string) bool {
 	return false
 }
 
-// Set replaces the parameters on each line with the keyword name by params, with a
-// blank before them. If params is "", the keyword stands alone. Set adds no line.
+// Set changes each line whose keyword is name: the keyword is then followed by a blank
+// and params, in place of what followed it. If params is "", the keyword stands alone.
+// Set adds no line.
 func (e Extensions) Set(name, params string) {
 	for i, line := range e.changing() {
 		if isKeyword(line, name) {

@@ -13,8 +13,8 @@ import (
 type Limits struct {
 	Errors int // command lines that are malformed or too long
 
-	// Idle is for commands outside of transactions since the last message. MAIL, RCPT,
-	// DATA, BDAT and QUIT do not count.
+	// Idle is the number of commands that a client may send outside of transactions
+	// without a message between them. MAIL, RCPT, DATA, BDAT and QUIT do not count.
 	Idle int
 
 	Recipients int // recipients of one transaction; the next RCPT gets 452

@@ -44,21 +44,22 @@ type Acceptance interface {
 }
 
 // A Login is the use of one account by one session. Methods with a context may block
-// until the context is done. A Reply that a method returns is the client's refusal,
-// with a code of 400 or more. Code 0 means success.
+// until the context is done. A Reply with Code 0 means that the method has succeeded.
+// Any other Reply has a code of 400 or more, and the client gets it as a refusal.
 type Login interface {
 	// Begin prepares a login at the server, for example by getting a token. It returns
 	// the exchange to run, by one of the mechanisms in offered. These are the mechanisms
 	// that the server offers, in upper case.
 	Begin(ctx context.Context, offered []string) (Exchange, Reply)
 
-	// Ended is called when the exchange with the server is over, unless the server hung
-	// up. r is the server's last reply, in which lines that may repeat a secret are
+	// Ended is called when the exchange with the server is over, unless the session has
+	// ended. r is the server's last reply, in which lines that may repeat a secret are
 	// replaced. Its Code is 0 if there was none. err is the error that the Exchange has
-	// returned, if any. The result is the reply for the client.
+	// returned, if any. The result says whether the login has succeeded.
 	Ended(r Reply, err error) Reply
 
-	// Admit waits until the account may send one more message, or refuses the MAIL.
+	// Admit waits until the account may send one more message, or refuses the MAIL. It
+	// is called for each MAIL outside of a transaction, after the login at the server.
 	Admit(ctx context.Context) Reply
 
 	// Sender returns the sender that MAIL must name if the client's MAIL names address.
@@ -83,7 +84,7 @@ type Login interface {
 type Exchange interface {
 	Name() string                                   // the mechanism, in upper case
 	Start() (initial string, err error)             // the initial response of AUTH; "": none
-	Next(challenge string) (line string, err error) // answers a 334 with this text
+	Next(challenge string) (line string, err error) // the answer to a 334 whose text is challenge
 }
 
 // access is the state of logins in a dialogue.
