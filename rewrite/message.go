@@ -6,27 +6,27 @@ import "bytes"
 // Such a piece stays in the processor's first cache while it is read three times.
 const pieceSize = 16 << 10
 
-// A Message finds the end of one message in a stream of octets that begins behind the
-// 354, and mends its line ends. The end is CRLF.CRLF, or .CRLF at the beginning, and
-// nothing else (RFC 5321, 2.3.8 and 4.1.1.4). Octets that some reader takes for a line
-// end, though they are none, are replaced, so that all readers see the same end:
+// A Message reads what a client sends behind the 354. It finds the end of the message
+// and mends line ends. The end is CRLF.CRLF, or .CRLF at the beginning, and nothing
+// else (RFC 5321, 2.3.8 and 4.1.1.4). Some readers take other octets for a line end
+// too. A Message replaces these, so that all readers see the same end:
 //
-//   - A bare LF becomes CRLF. For a dot behind it, see below.
+//   - A bare LF becomes CRLF.
 //   - CRs directly before CRLF are removed: CR CR LF is one line end, from a client
 //     that converts line ends twice. More than 4,096 CRs in a row are not part of a
 //     line end.
 //   - Any other bare CR becomes a blank.
 //   - A NUL becomes a blank. Removing it could join a dot to its line end.
 //
-// If a mended line end would make a line of one dot, the dot is doubled. All other
-// octets stay as they are, even a dot behind CRLF that the client should have doubled.
+// A dot at the start of a line stays as it is, even if the client should have doubled
+// it. There are two exceptions:
 //
-// A client that ends lines with LF may or may not double a dot at the start of the next
-// line (RFC 5321, 4.5.2). Behind a bare LF, a single dot at the start of a line is
-// doubled. If text follows the dot, this shows that the client does not double dots.
-// From then on, the first dot of every line behind a bare LF is doubled. Until then, a
-// line that begins with two dots stays as it is, because the client may have doubled
-// the dot.
+//   - If LF or two CRs follow the dot, it is doubled. Otherwise mending could make a
+//     line of one dot, which ends the message.
+//   - Behind a bare LF, a single dot is doubled. Two dots stay as they are at first,
+//     because the client may have doubled the dot (RFC 5321, 4.5.2). But a single dot
+//     with text behind it shows that the client does not double dots. From then on, the
+//     first dot of every line behind a bare LF is doubled.
 //
 // The zero Message is ready for the first octet of one message.
 type Message struct {

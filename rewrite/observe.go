@@ -447,9 +447,9 @@ func (h overheard) Applied(rule string) {
 	}
 }
 
-// Broke tells the listener that rule has panicked, if why says so. It ignores a result
-// that is not allowed: the rule runs in a session that has not done what the rule
-// wanted, so such a result need not be a mistake of the rule.
+// Broke passes on to the listener that rule has panicked, if why says so. It ignores a
+// result that is not allowed. An observed rule runs in a session that has not done what
+// the rule wanted, so such a result need not be a mistake of the rule.
 func (h overheard) Broke(rule, why string) {
 	if strings.HasPrefix(why, panicPrefix) {
 		h.o.d.listener.Broke(rule, why)

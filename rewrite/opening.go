@@ -49,8 +49,9 @@ func (o *Opening) BeginTLS() { o.decision = withTLS }
 // rules after this one are not called.
 func (o *Opening) GoInClear() { o.decision = inClear }
 
-// Opens reports whether any rule looks at the client's first octets, so that the caller
-// calls Open. It is false on a route that does not end TLS with the client.
+// Opens reports whether any rule looks at the client's first octets. If it is true, the
+// caller calls Open before the client is greeted. It is false on a route that does not
+// end TLS with the client.
 func (d *Dialogue) Opens() bool {
 	return d.policy.Rules != nil && d.policy.Rules.opens && (d.policy.ClientTLS == ClientTLSImplicit || d.endsTLS() && !d.seen.tls)
 }

@@ -12,7 +12,7 @@ const (
 
 	ClientTLSHide     // nobody: the client is never offered TLS
 	ClientTLSOffer    // we do: we offer STARTTLS
-	ClientTLSRequire  // we do: we offer STARTTLS, and before TLS allow only BeforeHello
+	ClientTLSRequire  // we do: STARTTLS is required before any verb outside BeforeHello
 	ClientTLSImplicit // we do: the connection begins with TLS
 )
 

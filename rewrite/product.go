@@ -12,8 +12,9 @@ import (
 
 // Signs say how a session recognises a product. One of them is enough. Greeting, Offer
 // and Help are regular expressions (RE2), matched against the text of a whole reply,
-// without codes and with LF between lines. "" matches nothing. If every match of an
-// expression contains a certain literal, a text that lacks it costs almost no time.
+// without codes and with LF between lines. "" matches nothing. An expression is cheap
+// if every match contains some literal text, such as "Domino": it is then hardly ever
+// run on replies without that text.
 type Signs struct {
 	Greeting string  // the server's greeting
 	Offer    string  // the server's positive reply to EHLO, including the first line

@@ -126,16 +126,19 @@ func (d *Dialogue) recipientReply(raw []byte, ahead bool) {
 	}
 }
 
-// Suffices reports whether the replies that have come to a message of LMTP may be all
-// that the server sends, although one is due for each recipient that it has accepted.
-// The caller asks before it waits for a reply. If the result is true, the server stays
-// silent, and the client sends its next command, the caller calls Settle.
+// Suffices reports whether the server may send no more replies to a message of LMTP,
+// although it owes one for each recipient that it has accepted. The caller asks before
+// it waits for a reply. If Suffices is true, the caller calls Settle once the server
+// has been silent for a while and the client has sent its next command.
 //
-// Some servers answer once for a recipient that was given twice (smtp-server 3.21.6).
-// Some answer once for all recipients. The result is then true only if the client had
-// sent nothing behind the message when the first reply came: a client that has may
-// expect more replies. If DATA was accepted without any recipient, no reply need come
-// at all (RFC 2033, 4.2).
+// Suffices is true in these cases:
+//
+//   - The server has answered at least once for each different recipient. Some servers
+//     answer once for a recipient that was given twice (smtp-server 3.21.6).
+//   - The server has answered at least once, and when its first reply came, the client
+//     had sent nothing behind the message. Some servers answer once for all recipients.
+//     A client that has sent more may expect more replies.
+//   - DATA was accepted without any recipient. No reply need come then (RFC 2033, 4.2).
 func (d *Dialogue) Suffices() bool {
 	r := d.recipients
 	return r != nil && d.sent.n == 1 && d.sent.first() == VerbMessage &&

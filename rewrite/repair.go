@@ -37,8 +37,8 @@ const (
 func (r *Repair) Octets() []byte { return r.octets }
 
 // Awaited returns the verb to which a reply is awaited: VerbGreeting for a greeting,
-// VerbMessage for the end of a message. It is VerbOther if no reply is awaited, or one
-// to a command of unknown verb.
+// VerbMessage for the end of a message, VerbOther for a command of unknown verb. It is
+// VerbOther too if no reply is awaited: see Unasked.
 func (r *Repair) Awaited() Verb {
 	if r.unasked {
 		return VerbOther
@@ -81,9 +81,9 @@ func (r *Repair) Await() { r.wait = untilMore }
 
 // Replace replaces the first n octets by reply, one well-formed reply with its line
 // ends. Its class must not be better than that of the worst code in the n octets. If
-// these have no code, reply is a refusal or empty. reply may also be empty if their
-// codes are all 2xx and answer nothing: Unasked is true, and InMessage is false. The
-// rules after this one are not called.
+// these have no code, reply is a refusal or empty. reply may also be empty if all their
+// codes are 2xx, Unasked is true and InMessage is false. The rules after this one are
+// not called.
 func (r *Repair) Replace(n int, reply []byte) { r.n, r.made, r.done, r.part = n, reply, true, false }
 
 // Edit replaces the first n octets, which are whole lines, by lines. The rules after this
@@ -99,17 +99,17 @@ func (r *Repair) Edit(n int, lines []byte) { r.n, r.made, r.done, r.part = n, li
 // or a last line that is only a code. quiet is the time in milliseconds since the last
 // of octets came.
 //
-// If ok is true, the caller replaces the first n of octets by made. Otherwise it uses
-// octets as they are, unless wait is greater than 0. Then it calls Repair again when
-// more octets have come, or when quiet has reached wait milliseconds.
+// If ok is true, the caller replaces the first n of octets by made. If ok is false and
+// wait is 0, it uses octets as they are. If wait is greater than 0, it calls Repair
+// again when more octets have come, or when quiet has reached wait milliseconds.
 func (d *Dialogue) Repair(octets []byte, quiet int64) (n int, made []byte, ok bool, wait int64) {
 	return d.repair(Repair{octets: octets, quiet: quiet})
 }
 
 // RepairUnasked calls the rules on octets, which the server has sent while no reply was
-// due. [Repair.Unasked] is true for them, even if a command that awaits its reply is
-// ready to be sent by now. If ok is true, the caller replaces the first n of octets by
-// made.
+// due. [Repair.Unasked] is true for them, even if ToServer already holds the next
+// command, which the caller has not sent yet. If ok is true, the caller replaces the
+// first n of octets by made.
 func (d *Dialogue) RepairUnasked(octets []byte) (n int, made []byte, ok bool) {
 	n, made, ok, _ = d.repair(Repair{octets: octets, unasked: true})
 	return n, made, ok

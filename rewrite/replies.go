@@ -39,11 +39,17 @@ func (d *Dialogue) Greeting(raw []byte) {
 	d.deliver(VerbGreeting, nil, nil, raw, 0)
 }
 
-// Lost tells the dialogue that the server hung up or could not be reached. Unless a
-// rule or the engine goes on with a fresh connection, the session ends, and the client
-// gets a 421, or a 221 if its QUIT has no reply yet. The client gets nothing if the
-// server has refused the session in its greeting, or has said 421 last, or if no reply
-// is due and the last one was a 221 or a refusal.
+// Lost tells the dialogue that the server hung up or could not be reached. A rule or
+// the engine may go on with a fresh connection. Otherwise the session ends, and the
+// client gets a 421, with these exceptions:
+//
+//   - If the client's QUIT has no reply yet, the client gets a 221.
+//   - If the server has refused the client's command, and another line was sent in
+//     place of passing on the refusal, the client gets that refusal.
+//   - If the server has refused the session in its greeting, or its last reply was a
+//     421, the client gets nothing.
+//   - If no reply is due, and the last one was a 221 or a refusal, the client gets
+//     nothing.
 func (d *Dialogue) Lost() {
 	d.event("server lost")
 	d.observed.loss(false)
@@ -74,11 +80,11 @@ func (d *Dialogue) asksForGoodbye() bool { return d.sent.n > 0 && d.sent.first()
 // may hang up.
 func isGoodbye(code int16) bool { return code == 221 || code >= 400 }
 
-// LastWord takes raw, a reply that the server sent unasked before it hung up. If raw is a
-// refusal (4xx or 5xx), or a rule makes one of it, the client gets it as its last reply,
-// the session ends, and the result is true. Otherwise nothing happens and the result is
-// false, because the client would take a positive reply for the reply to its next
-// command.
+// LastWord takes raw, a reply that the server sent unasked before it hung up. If raw is
+// a refusal (4xx or 5xx), or if a rule replaces it by a refusal, the client gets that
+// as its last reply, the session ends, and the result is true. Otherwise nothing
+// happens and the result is false, because the client would take a positive reply for
+// the reply to its next command.
 func (d *Dialogue) LastWord(raw []byte) bool {
 	if _, made, ok, _ := d.repair(Repair{octets: raw, unasked: true, closed: true}); ok && len(made) > 0 {
 		raw = made
@@ -181,9 +187,10 @@ func (d *Dialogue) startsTLS() bool { return d.holds() && startsTLS.Has(d.turn.s
 
 var startsTLS = SetOf(VerbSTARTTLS, VerbAnonymousTLS)
 
-// Silent tells the dialogue that the server has not replied in time. If Patience is not
-// 0, the rules may go on with a fresh connection. Otherwise the client gets a 421 and
-// the session ends.
+// Silent tells the dialogue that the server has not replied in time. If
+// [Dialogue.Patience] is not 0, the rules may go on with a fresh connection. Otherwise
+// the session ends, and the client gets a 421, unless the last reply that it got was
+// one.
 func (d *Dialogue) Silent() {
 	d.observed.loss(true)
 	d.server.gone = true

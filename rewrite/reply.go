@@ -27,9 +27,9 @@ type Scan struct {
 	Mixed   bool // the lines have different codes (RFC 5321, 4.2.1)
 }
 
-// ScanReply looks for a whole reply at the beginning of b. Only CRLF ends a line. s
-// says what it has found; s.N is 0 if more octets are needed. err is not nil if a line
-// of b, before the reply has ended, is not a line of a reply.
+// ScanReply looks for a whole reply at the beginning of b, line by line. Only CRLF ends
+// a line. s says what it has found; s.N is 0 if more octets are needed. err is not nil
+// if ScanReply meets a line that cannot be a line of a reply.
 func ScanReply(b []byte) (s Scan, err error) {
 	for at := 0; ; {
 		length := bytes.IndexByte(b[at:], '\n') + 1

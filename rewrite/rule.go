@@ -11,8 +11,9 @@ type Rule struct {
 	Entries  []string // entries of the catalogue that it heals, such as "L02"
 	Options  []Option // what [route.options.NAME] may contain in addition to ScopeOptions
 
-	// Needs says for people which TLS policy of the route the rule needs, and Acts
-	// reports whether the rule can act under a policy. "" and nil: under any.
+	// Needs says for people which TLS policy of the route the rule needs. Acts reports
+	// whether the rule can act under a policy. If the rule can act under any, they are
+	// "" and nil.
 	Needs string
 	Acts  func(ClientTLS, ServerTLS) bool
 
@@ -42,31 +43,35 @@ type Actions struct {
 	// what the server has offered.
 	Offer func(Session, Extensions)
 
-	// Command is called for a command whose verb is in Commands. While the client owes an
-	// EHLO, after its TLS handshake, Command is also called for a verb in Owed. It is not
-	// called for a command that another rule has answered, or that we answer without
-	// rules, such as a STARTTLS if we end the client's TLS. If a command has to wait for
-	// the replies to earlier ones, Command is called for it again.
+	// Command is called for a command whose verb is in Commands. While the client owes
+	// an EHLO, after its TLS handshake, Command is also called for a verb in Owed. It
+	// is not called for a command that another rule has answered, or that we answer
+	// without rules, such as a STARTTLS if we end the client's TLS. If a command then
+	// has to wait for the replies to earlier ones, Command is called for it again after
+	// these.
 	Command        func(*Turn)
 	Commands, Owed VerbSet
 
-	// Reply is called for each reply of the server to a verb in Replies. If the turn is
-	// held, it is also called if the server is lost in place of such a reply, but not
-	// after a 334 of an AUTH exchange. It is called for a reply to a verb in Refusals if
-	// the code is 400 or more, and for a reply to a verb in Multiline if it has several
-	// lines. It is called for a reply to a verb in Odd if a line has no text but blanks,
-	// has octets that are not ASCII, or is longer than 512 octets with code and CRLF (RFC
-	// 5321, 4.5.3.1.5).
+	// Reply is called for a reply of the server if the verb that the reply answers is
+	// in one of these sets:
+	//
+	//   - Replies: for each reply. If the turn is held, Reply is also called if the
+	//     server is lost in place of a reply, but not after a 334 of an AUTH exchange.
+	//   - Refusals: for a reply with a code of 400 or more.
+	//   - Multiline: for a reply of several lines.
+	//   - Odd: for a reply with a line that has no text but blanks, has octets that are
+	//     not ASCII, or is longer than 512 octets with code and CRLF (RFC 5321,
+	//     4.5.3.1.5).
 	Reply                             func(*Turn)
 	Replies, Refusals, Multiline, Odd VerbSet
 
 	// SASL is called for each line of the client in an AUTH exchange with the server,
-	// except "*". For the AUTH command Command is called, and for the server's challenges
-	// Reply.
+	// except "*". The AUTH command itself is passed to Command, and the server's
+	// challenges are passed to Reply.
 	SASL func(*Turn)
 
-	// Message is called when a message begins that is sent to the server by DATA. It
-	// returns what the rule does to the message. The zero Filter does nothing.
+	// Message is called at the beginning of each message that is sent to the server by
+	// DATA. It returns what the rule does to the message. The zero Filter does nothing.
 	Message func(*Text) Filter
 
 	// State makes the value that Session.State returns. It is called at most once in a

@@ -35,11 +35,13 @@ func isSealed(octets []byte) bool {
 
 // Octets takes octets, the first that the client has sent after a SASL exchange that
 // may have begun a sealed stream. In a sealed stream, the SASL mechanism encrypts all
-// that client and server send. octets are at least four, or a line that is shorter. If
-// they begin a sealed block, the session becomes Opaque. But if the policy has XCLIENT
-// sent to the server, the session ends, because the client could hide an XCLIENT of its
-// own in the stream. If octets are text, Next is AwaitCommand, and the caller reads
-// them again as commands.
+// that client and server send. The caller calls Octets while Next is AwaitOctets, with
+// at least four octets or a shorter line.
+//
+// If octets begin a sealed block, the session becomes Opaque. But unless Policy.XCLIENT
+// is XCLIENTNever, the session ends instead, because the client could hide an XCLIENT
+// of its own in the stream. If octets are text, Next is AwaitCommand, and the caller
+// reads them again as commands.
 func (d *Dialogue) Octets(octets []byte) {
 	d.next = AwaitCommand
 	switch {

@@ -118,10 +118,10 @@ type Memory interface {
 	Remembers(key string) bool
 }
 
-// Remember stores key about this server. Session.Remembers returns true for it, in this
-// session and in later ones, until the given number of seconds has passed. The rule
-// chooses what key means, for example that EHLO ends the connection. Each rule has its
-// own keys.
+// Remember stores key about this server. Until the given number of seconds has passed,
+// Session.Remembers returns true for key, in this session and in later ones. A memory
+// that is full does not store key. The rule chooses what key means, for example that
+// EHLO ends the connection. Each rule has its own keys.
 func (s Session) Remember(key string, seconds int) {
 	if m := s.d.memory; m != nil {
 		m.Remember(s.key(key), seconds)

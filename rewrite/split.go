@@ -19,8 +19,8 @@ func (d *Dialogue) maySplit(octets int) bool {
 
 // MaySplit reports whether the command that awaits its reply is so long that the server
 // may read it as several commands and answer each. If the result is true, the caller
-// waits for a second reply before it passes the first to Reply. If a second reply
-// comes, it calls Split instead of Reply.
+// reads the first reply and waits briefly for a second. If none comes, or a 421, it
+// passes the first reply to Reply. If another reply comes, it calls Split instead.
 func (d *Dialogue) MaySplit() bool { return d.long && d.sent.n == 1 }
 
 // Split tells the dialogue that the server has sent several replies to one command. It

@@ -7,8 +7,8 @@ import (
 )
 
 // A Text is a rule's view of one message on its way from the client to the server. The
-// client sends it by DATA, or by BDAT if a rule has it sent on by DATA: see
-// [Turn.AsData]. A message that is sent on by BDAT has no Text.
+// client sends it by DATA, or by BDAT if a rule has called [Turn.AsData] for it. A
+// message that is sent on by BDAT has no Text.
 type Text struct {
 	Session
 
@@ -29,9 +29,9 @@ type Text struct {
 type Filter struct {
 	// Text returns the octets to send in place of src, a piece of the message. The
 	// result may be src or a part of it, or be made in dst[:0], which does not overlap
-	// src, or be memory of the rule's own. It may be empty: what Text holds back, a
-	// later call or End returns. Text must not write to src, and the engine does not
-	// write to the result.
+	// src, or be memory of the rule's own. The result may be empty: Text may hold
+	// octets back, and return them in a later call or leave them to End. Text must not
+	// write to src, and the engine does not write to the result.
 	//
 	// src and the result are in wire format: lines end with CRLF, and a dot at the
 	// start of a line is doubled (RFC 5321, 4.5.2). src may end within a line, but not
@@ -47,8 +47,9 @@ type Filter struct {
 	// message is refused or does not reach its end.
 	End func(m *Text) []byte
 
-	// Look is called after each piece of the message, even if nothing of the piece is
-	// sent. It cannot change the text, but may call methods of m such as [Text.Refuse].
+	// Look is called after each piece of the message until the message is refused, even
+	// if nothing of the piece is sent. It cannot change the text, but may call methods
+	// of m such as [Text.Refuse].
 	Look func(m *Text)
 }
 
@@ -123,8 +124,8 @@ func (m *Text) EndsAtLF() { m.reader.LF = true }
 func (m *Text) Octets() int64 { return m.octets }
 
 // Stamp returns the present time as a date of RFC 5322, 3.3, and a word of letters and
-// digits that is different on each call: see [Policy.Stamp]. Both are "" if the route has
-// none.
+// digits that is different on each call: see [Policy.Stamp]. Both are "" if
+// Policy.Stamp is nil.
 func (m *Text) Stamp() (date, word string) {
 	if stamp := m.d.policy.Stamp; stamp != nil {
 		return stamp()
@@ -176,8 +177,9 @@ func (m *Text) Changes() bool { return m.changes }
 // the client sent: line ends or NULs were replaced, or EndsAtLF was called.
 func (m *Text) Mends() bool { return m.Stray() > 0 || m.reader.LF }
 
-// Refusal returns the reply, without CRLF, by which the message is refused; "" if it is
-// not. A rule has refused the message, or made text of it that is not allowed.
+// Refusal returns the reply, without CRLF, by which the message is refused. It is ""
+// unless a rule has refused the message, has panicked, or has made text that is not
+// allowed.
 func (m *Text) Refusal() string { return m.refusal }
 
 // Next takes src, the next octets of a message that comes by DATA, and returns out, the
@@ -201,8 +203,8 @@ func (m *Text) Stuff(src []byte) []byte {
 	return m.pass(m.stuffed, false)
 }
 
-// StuffEnd returns the octets that end a message whose chunks went through Stuff, with
-// the line of one dot.
+// StuffEnd returns the octets to send after those of the last Stuff. They end with the
+// line of one dot that ends the message.
 func (m *Text) StuffEnd() []byte { return m.pass(m.stuffer.End(nil), true) }
 
 const lastLine = ".\r\n"

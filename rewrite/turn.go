@@ -87,8 +87,8 @@ func (t *Turn) Said() []byte { return t.said }
 // not change it. It is valid until the rule's function returns.
 func (t *Turn) Line() []byte { return t.line }
 
-// SetLine replaces Line by line, which has no CRLF. It is for a command or a SASL line
-// that is not sent yet.
+// SetLine replaces Line by line, which has no CRLF. It is for a SASL line, or a command
+// other than BDAT, that is not sent yet.
 func (t *Turn) SetLine(line string) { t.line = append(t.line[:0:0], line...) }
 
 // Path returns Line, a MAIL or RCPT command, as a Path. ok is false if Line is another
@@ -108,9 +108,10 @@ func (t *Turn) SetPath(p Path) { t.SetLine(p.String()) }
 // Turns of EHLO, HELO, LHLO, STARTTLS and AUTH are always held.
 func (t *Turn) Hold() { t.held = true }
 
-// First has line, another command without CRLF, sent to the server before Line. The
-// client does not get the reply to line. In one turn, the rules may call First four
-// times; the commands are sent in that order. First holds the turn.
+// First sends line, another command without CRLF, to the server before Line. The client
+// does not get the reply to line. A rule may call First in its Command function, except
+// for BDAT. In one turn, the rules may call First four times; the commands are sent in
+// that order. First holds the turn.
 func (t *Turn) First(line string) {
 	t.firsts, t.held = append(t.firsts, first{line, t.rule}), true
 }
@@ -120,9 +121,9 @@ func (t *Turn) First(line string) {
 // next SASL line.
 func (t *Turn) Answer(r Reply) { t.answered = r }
 
-// AsData has the message sent to the server by DATA, although the client sends it by
-// BDAT. A rule calls it for the first BDAT of a message, and it holds for all chunks of
-// the message.
+// AsData makes the engine send the message to the server by DATA, although the client
+// sends it by BDAT. A rule calls it in its Command function, for the first BDAT of a
+// message, and it holds for all chunks of the message.
 func (t *Turn) AsData() { t.asData = true }
 
 // Swallow drops the client's line. The client gets no reply, and its next line is
@@ -155,9 +156,9 @@ func (t *Turn) Extensions() Extensions {
 func (t *Turn) Lost() bool { return t.lost }
 
 // Within holds the turn and lets the server take at most the given number of
-// milliseconds to reply to Line. If the server takes longer, the rules' Reply functions
-// are called, with Lost and Silent true. If none of them calls AgainAfresh, the session
-// ends.
+// milliseconds to reply to Line. A rule calls it before Line is sent. If the server
+// takes longer, the rules' Reply functions are called, with Lost and Silent true. If
+// none of them calls AgainAfresh, the session ends.
 func (t *Turn) Within(milliseconds int64) { t.within, t.held = milliseconds, true }
 
 // Silent reports whether the server has not replied within the time that Within set.
@@ -165,10 +166,12 @@ func (t *Turn) Within(milliseconds int64) { t.within, t.held = milliseconds, tru
 func (t *Turn) Silent() bool { return t.silent }
 
 // MayRepeat reports whether the rule may call Again with a command, because nothing can
-// happen twice. It may for EHLO, HELO, LHLO and STARTTLS, for AUTH before its first
-// 334, and for MAIL while Untouched is true. It also may for a MAIL, RCPT, DATA, RSET
-// or NOOP whose form the server has refused (500, 501, 502, 504, 553, 554 or 555);
-// Again must then send another form of the command.
+// happen twice. It is true in these cases:
+//
+//   - for EHLO, HELO, LHLO and STARTTLS, for AUTH before its first 334, and for MAIL
+//     while Untouched is true;
+//   - for a MAIL, RCPT, DATA, RSET or NOOP whose form the server has refused (500, 501,
+//     502, 504, 553, 554 or 555). Again must then send another form of the command.
 func (t *Turn) MayRepeat() bool { return t.mayRepeatAfresh() || t.mayRespell() }
 
 // mayRepeatAfresh reports whether a fresh connection loses nothing of the session, and
