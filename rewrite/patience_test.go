@@ -131,3 +131,22 @@ func TestARefusedNameIsRememberedOfTheServer(t *testing.T) {
 		}
 	}
 }
+
+// What a rule that is undone has asked of the server's time does not hold, nor what one
+// asks for once the reply is there.
+func TestATimeForTheServerIsUndoneWithTheRuleThatAskedForIt(t *testing.T) {
+	hello := rewrite.SetOf(rewrite.VerbEHLO)
+	k := newTalk(t,
+		named("holds", rewrite.Actions{Commands: hello, Command: (*rewrite.Turn).Hold}),
+		named("undone", rewrite.Actions{Commands: hello, Command: func(t *rewrite.Turn) {
+			t.Within(5)
+			t.SetLine("EHLO a\nb")
+		}}),
+		named("late", rewrite.Actions{Replies: hello, Reply: func(t *rewrite.Turn) { t.Within(5) }}))
+	k.client("EHLO client.example.net", "EHLO client.example.net", "")
+	if p := k.d.Patience(); p != 0 {
+		t.Errorf("the server has %d ms", p)
+	}
+	k.server("250 mail.example.com", "", "250 mail.example.com")
+	k.acted("", "late undone")
+}

@@ -75,7 +75,7 @@ func (t *Turn) runSASL() {
 // runOne runs a rule that may change the line, answer it, or send other lines first.
 // It credits the rule, or undoes what it did if fault returns a reason.
 func (t *Turn) runOne(i int, f func(*Turn), fault func(before []byte) string) (ok bool) {
-	line, firsts, held, asData, recallBy := t.line, len(t.firsts), t.held, t.asData, t.recallBy
+	line, firsts, held, asData, recallBy, within := t.line, len(t.firsts), t.held, t.asData, t.recallBy, t.within
 	t.rule = i
 	why := contained(f, t)
 	if why == "" && sameOctets(t.line, line) && len(t.firsts) == firsts && t.held == held && t.asData == asData &&
@@ -89,7 +89,7 @@ func (t *Turn) runOne(i int, f func(*Turn), fault func(before []byte) string) (o
 		why = "it sends a line again before there is a reply"
 	}
 	if why != "" {
-		t.line, t.firsts, t.held, t.asData, t.recallBy = line, t.firsts[:firsts], held, asData, recallBy
+		t.line, t.firsts, t.held, t.asData, t.recallBy, t.within = line, t.firsts[:firsts], held, asData, recallBy, within
 		t.answered, t.swallow, t.repeats = Reply{}, false, false
 		t.d.broke(i, why)
 		return false
@@ -251,9 +251,9 @@ func (t *Turn) runReply() {
 		}
 		before := t.copyOf(&t.reply)
 		t.rule = i
-		line, held := t.line, t.held
+		line, held, within := t.line, t.held, t.within
 		why := contained(r.Reply, t)
-		if why == "" && (!bytes.Equal(t.line, line) || t.held != held || t.asksOnce()) {
+		if why == "" && (!bytes.Equal(t.line, line) || t.held != held || t.within != within || t.asksOnce()) {
 			why = "it changed or answered the command, to which the reply is there"
 		}
 		if why == "" && !t.repeats && t.reply.equal(before) {
@@ -262,7 +262,7 @@ func (t *Turn) runReply() {
 		if why == "" {
 			why = t.replyFault(before)
 		}
-		t.line, t.held = line, held
+		t.line, t.held, t.within = line, held, within
 		if why != "" {
 			t.repeats, t.reply = false, before.clone()
 			t.forget()

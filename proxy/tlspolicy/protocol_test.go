@@ -67,6 +67,15 @@ func TestMistakesInSuitesAndVersionsAreExplained(t *testing.T) {
 	}
 }
 
+// Others may be allowed TLS 1.0, which is why the minimum of all may be that.
+func TestTLS11ThatIsAllowedForOnePeerBringsNoTLS10(t *testing.T) {
+	for _, minimum := range []uint16{0, tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12} {
+		if got := (Protocol{Minimum: minimum}).terms(ObsoleteTLS11).minimum; got != tls.VersionTLS11 {
+			t.Errorf("under a minimum of %#x it is %#x, want TLS 1.1", minimum, got)
+		}
+	}
+}
+
 func TestContradictionsAreFoundUnderTheirSetting(t *testing.T) {
 	const tripleDES = "TLS_RSA_WITH_3DES_EDE_CBC_SHA"
 	for _, c := range []struct {

@@ -80,7 +80,7 @@ func (p Protocol) terms(active Weaknesses) terms {
 	case active.Has(ObsoleteTLS10):
 		t.minimum = tls.VersionTLS10
 	case active.Has(ObsoleteTLS11):
-		t.minimum = min(t.minimum, tls.VersionTLS11)
+		t.minimum = tls.VersionTLS11
 	default:
 		t.minimum = max(t.minimum, tls.VersionTLS12)
 	}
