@@ -175,8 +175,9 @@ func (s *stream) hold() {
 	s.capture.held += s.held - before
 }
 
-// ReassemblyComplete passes on the dialogue when the connection has ended or the
-// capture has. It always returns true, so that the assembler forgets the connection.
+// ReassemblyComplete passes on the dialogue of the connection, if there is one. The
+// assembler calls it when no more octets will come for s. The result is always true, so
+// that the assembler forgets the connection.
 func (s *stream) ReassemblyComplete(reassembly.AssemblerContext) bool {
 	c := s.capture
 	c.connections--

@@ -4,8 +4,8 @@
 // sessions in clear.
 //
 // A file of any size is read in bounded memory. In a log, lines that belong to no
-// dialogue are skipped. Dialogues in logs and captures that are too long are cut off. A
-// transcript that is malformed or has more than 1 MiB is an error.
+// dialogue are skipped. A dialogue that is too long is cut off: see [Dialogue.Cut]. But
+// a transcript that is malformed or has more than 1 MiB is an error.
 package dialogues
 
 import (
@@ -19,9 +19,10 @@ import (
 	"smtpshim/rewrite/transcript"
 )
 
-// A Dialogue is one dialogue of a file. A transcript has its own Rules, Options and
-// Settings. Any other file has no Rules and Options, and only these Settings: client,
-// the client's address, in a capture; and client_tls and server_tls, if InTLS is true.
+// A Dialogue is one dialogue of a file. If the file is a transcript, Rules, Options and
+// Settings are what the transcript says. Otherwise Rules and Options are empty, and
+// Settings has at most these keys: client, which is the client's address, in a capture;
+// and client_tls and server_tls, if InTLS is true.
 type Dialogue struct {
 	transcript.File
 	Source Source
@@ -38,9 +39,9 @@ type Dialogue struct {
 
 	// Texts are the messages whose text is in the file. The key is the index in
 	// File.Dialogue of the event that stands for the message, "message N bytes". The
-	// value is in wire format, and includes the line "." that ends the message. Texts
-	// lacks messages in chunks (BDAT), and messages for which there was no room: all
-	// dialogues that are being read have 4 MiB together.
+	// value is in wire format, and includes the line "." that ends the message.
+	// Messages in chunks (BDAT) are left out. So are messages for which there is no
+	// room: all dialogues that are being read share 4 MiB for texts.
 	Texts map[int]string
 
 	// InTLS reports that the dialogue is what was said inside TLS. Of what was said in
