@@ -4,9 +4,9 @@
 // servers, and an example. Its memory is bounded: it counts a limited number of clients
 // and names a few.
 //
-// A [Book] is told of sessions when they end, and gets no credentials and no text of
-// messages. The example is a line as a peer said it and may otherwise contain anything
-// that a peer can say. Callers that show it must quote it.
+// A [Book] is told of sessions when they end. It gets no credentials and no text of
+// messages. The example is the beginning of a line that a peer sent. It may contain
+// anything else that a peer can say, so callers that show it must quote it.
 package evidence
 
 import (
@@ -50,9 +50,9 @@ type Rule struct {
 	Named    []string `json:"named"`             // addresses of the first clients, at most MostNamed
 	Servers  []string `json:"servers,omitempty"` // the first servers, at most MostNamed
 
-	// Line is the first line that the rule would have changed. Lines of messages, and
-	// lines that may contain a secret, do not count. It is "" if the rule would have
-	// changed no other line.
+	// Line is the first line that the rule would have changed, other than lines of
+	// messages and lines that may contain a secret. It is cut to 200 octets. It is ""
+	// if there was no such line.
 	Line string `json:"line,omitempty"`
 }
 
