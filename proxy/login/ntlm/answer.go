@@ -113,8 +113,9 @@ func (a *Answer) name(octets []byte) (string, error) {
 }
 
 // Names returns the names by which the configuration may know the user, the likeliest
-// first: the name as sent; if the client sent a domain, user@domain and DOMAIN\user;
-// and if the name as sent has a domain, the name without that. There is at least one.
+// first. The first is the name as the client sent it. If the client also sent a domain,
+// user@domain and DOMAIN\user follow. If the name as sent includes a domain, the last
+// is the name without it.
 func (a *Answer) Names() []string {
 	names := []string{a.user}
 	if a.domain != "" {
