@@ -30,11 +30,12 @@ func tokenOrder() []string    { return []string{XOAuth2, OAuthBearer} }
 func ClientMechanisms() []string { return append(passwordOrder(), tokenOrder()...) }
 
 // Strongest returns a client that logs in as identity by the strongest possible
-// mechanism. If identity has a password, that is one for passwords, and otherwise one
-// for tokens. The mechanism is among offered, the words after AUTH in the reply to
-// EHLO. If allowed is not nil, it is also among allowed. Case is ignored. If there is
-// no such mechanism, the error wraps [ErrMechanism] and says which mechanisms are
-// offered and which would be allowed. Other errors are those of [NewClient].
+// mechanism. If identity has a password, only mechanisms for passwords are possible; if
+// it has a token, only those for tokens. The mechanism must be in offered, the words
+// after AUTH in the reply to EHLO. It must also be in allowed, unless allowed is nil.
+// Case is ignored. If there is no such mechanism, the error wraps [ErrMechanism] and
+// says which mechanisms are offered and which would be allowed. Other errors are those
+// of [NewClient].
 func Strongest(offered, allowed []string, identity Identity) (Client, error) {
 	order := passwordOrder()
 	if !identity.Token.Zero() {

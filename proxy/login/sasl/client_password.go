@@ -35,7 +35,8 @@ type loginClient struct {
 
 func (c *loginClient) Name() string { return Login }
 
-// Start returns nil, for no initial response: servers disagree on the meaning of one.
+// Start returns nil: LOGIN is used without an initial response, because servers
+// disagree on what one means.
 func (c *loginClient) Start() ([]byte, error) { return nil, nil }
 
 func (c *loginClient) Next(challenge []byte) ([]byte, error) {

@@ -4,8 +4,8 @@
 // with [Encode], [EncodeInitial], [DecodeChallenge] and [DecodeResponse], and interprets
 // replies.
 //
-// No error contains a password, a hash or a token. Nor does what fmt and log/slog print
-// for a value of this package.
+// No error contains a password, a hash or a token. What fmt and log/slog print for a
+// value of this package contains none either.
 package sasl
 
 import "errors"

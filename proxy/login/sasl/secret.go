@@ -44,9 +44,9 @@ func Password(text string) Secret {
 	return newSecret(&held{text: text})
 }
 
-// Hash returns a Secret that is a password of which only hash is known, a bcrypt hash
-// as "htpasswd -nB" prints it after the colon. Any other hash is an error. Only servers
-// of PLAIN and LOGIN can use the Secret.
+// Hash returns the Secret of a password of which only a hash is known. hash is a bcrypt
+// hash, as "htpasswd -nB" prints it after the colon. Any other hash is an error. Only
+// servers of PLAIN and LOGIN can use the Secret.
 func Hash(hash string) (Secret, error) {
 	if _, err := bcrypt.Cost([]byte(hash)); err != nil || len(hash) != bcryptLength {
 		return Secret{}, fmt.Errorf("a password hash of %d octets is no bcrypt hash; htpasswd -nBC 12 USER prints one behind the colon", len(hash))
@@ -64,9 +64,9 @@ func newSecret(h *held) Secret {
 // Zero reports whether s is the zero Secret.
 func (s Secret) Zero() bool { return s.held == nil }
 
-// Clear reports whether the content of s is known in clear. It is false for a hash,
-// which servers of PLAIN and LOGIN can check and no [Client] can use, and for the zero
-// Secret.
+// Clear reports whether s is a password or token in clear. It is false for a hash and
+// for the zero Secret. Servers of PLAIN and LOGIN can check passwords with a hash; no
+// [Client] can use one.
 func (s Secret) Clear() bool { return s.held != nil && s.held().text != "" }
 
 // errNotClear is the error of a client whose secret is a hash or zero.

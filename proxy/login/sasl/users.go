@@ -33,9 +33,10 @@ type Lookup func(name string) (User, bool)
 // empty, if a name is empty or has NUL, 0x01, CR or LF, if two names differ only in
 // case, or if a user has no secret.
 //
-// For an unknown name, the Lookup returns a random secret. It is in clear or hashed, as
-// that of some user in list is, and always the same for the same name. Neither time nor
-// challenges then reveal that there is no such user.
+// For an unknown name, the Lookup returns a random secret, which is always the same for
+// the same name. Like the secret of some user in list, it is in clear or a hash. So
+// neither the time that a login takes nor a challenge reveals that there is no such
+// user.
 func Users(list ...User) (Lookup, error) {
 	byName := make(map[string]User, len(list))
 	kinds := make([]Secret, 0, len(list))
