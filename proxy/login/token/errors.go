@@ -25,7 +25,7 @@ const (
 	Unreachable   Kind = iota // no reply of the endpoint in time: dial, TLS, timeout
 	Unavailable               // the endpoint has a temporary error, such as 5xx or 429
 	InvalidClient             // the endpoint does not accept the application's ID, secret or certificate
-	InvalidGrant              // the refresh token, assertion or login is not accepted, or there is none
+	InvalidGrant              // the refresh token, assertion or login is missing or not accepted
 	Rejected                  // the endpoint refused for another reason, or sent no token
 	Local                     // a file or a program on this machine failed
 	Closed                    // the Source is closed

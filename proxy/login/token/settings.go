@@ -42,8 +42,9 @@ type Settings struct {
 	Tenant   string // for Microsoft: the directory's ID or domain
 
 	// TokenURL is the token endpoint. It must be https, or http to a loopback address.
-	// It may be "" with a Provider, with the flow ServiceAccount, which then uses
-	// Google's, and with the flow Command, which uses none.
+	// "" stands for the endpoint of Provider. Without a Provider, "" stands for
+	// Google's with the flow ServiceAccount, and is an error with ClientCredentials and
+	// RefreshToken. The flow Command uses no endpoint.
 	TokenURL  string
 	DeviceURL string // the endpoint for device codes (RFC 8628), for Login
 	Scopes    []string

@@ -152,10 +152,10 @@ func (s *Source) Prefetch() {
 // token, the source drops it and requests another, except in two cases, in which
 // Refused returns false:
 //
-//   - The source has dropped another token shortly before: within a minute, and after
-//     repeated refusals within up to an hour. The cause is then not the token but the
-//     account's permissions. A server that refuses everything must not cause a stream
-//     of requests.
+//   - The source has dropped another token less than a minute ago. This time doubles
+//     with each further token that it drops, up to an hour. The cause is then not the
+//     token but the account's permissions. A server that refuses everything must not
+//     cause a stream of requests.
 //   - The last request failed, and it is too early for the next.
 //
 // If the source is closed, Refused returns false.
