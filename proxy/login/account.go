@@ -40,10 +40,10 @@ type AccountSettings struct {
 	MessagesPerMinute int           // limit of messages in any minute; 0: no limit
 	Wait              time.Duration // longest wait of a client at a limit; 0: DefaultWait
 
-	// If Temporary is true, clients get 454 and not 535 if the account cannot log in
-	// until somebody corrects it: the server or the token endpoint refuses the account,
-	// or the server offers no mechanism that it may use. Clients then try again, and
-	// mail is not returned meanwhile.
+	// Temporary determines the reply to clients while the account cannot log in until
+	// somebody corrects it: the server or the token endpoint refuses the account, or
+	// the server offers no mechanism that it may use. If Temporary is true, the reply
+	// is 454, so that clients try again and do not return mail. Otherwise it is 535.
 	Temporary bool
 
 	Log      *slog.Logger     // nil: no log
@@ -73,8 +73,8 @@ const refusedFor = 30 * time.Second
 const DefaultWait = 10 * time.Second
 
 // NewAccount returns an account with the settings s. It returns an error that says what
-// is wrong with s if the user is missing, there is not exactly one of password and
-// tokens, a number is negative, or a mechanism is unknown.
+// is wrong with s if User is empty, if both or neither of Password and Tokens are set,
+// if a number is negative, or if a mechanism is unknown.
 func NewAccount(s AccountSettings) (*Account, error) {
 	switch {
 	case s.User == "":
@@ -152,9 +152,8 @@ func (a *Account) identity(ctx context.Context) (sasl.Identity, token.Token, err
 	return who, t, nil
 }
 
-// Retire has the account's source of tokens closed when the last session that uses the
-// account has ended, or at once if there is none. Retire does not wait for that. It
-// does nothing if the account has a password.
+// Retire closes the account's source of tokens as soon as no session uses the account.
+// It does not wait for that. If the account has a password, Retire does nothing.
 func (a *Account) Retire() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -29,7 +29,7 @@ type Entry struct {
 
 	Account *Account
 	// If Sender is not "", it replaces the client's sender in MAIL. Otherwise the
-	// client's sender must be one of Senders, which has addresses, and domains such as
+	// client's sender must be in Senders, a list of addresses and of domains such as
 	// "@example.com". If Senders is empty too, every sender is allowed. The empty
 	// sender of a bounce is always allowed and never replaced.
 	Sender  string
@@ -41,9 +41,10 @@ type Entry struct {
 // Settings say which clients of a route use which accounts.
 type Settings struct {
 	Route string // the route's name, for the observer
-	// Entries are tried in this order. If an entry without a User has the client's
-	// network, the first such entry applies, and the client need not log in to us.
-	// Otherwise the client must log in, and the entry with its user name applies.
+	// The order of Entries matters: the first entry that has no User, and has the
+	// client's address in Networks, applies, and the client need not log in to us. If
+	// there is no such entry, the client must log in, and the entry with its user name
+	// applies.
 	Entries []Entry
 	Host    string           // our host name, for challenges; "": localhost
 	Log     *slog.Logger     // nil: no log
@@ -207,10 +208,10 @@ type acceptance struct {
 	err       error
 }
 
-// Next takes a line of the client and returns the next challenge of the mechanism.
-// After a wrong password it waits for two seconds. After too many wrong passwords from
-// one address it ends the exchange and does not look at the line. It implements
-// rewrite.Acceptance.
+// Next takes line, the client's next line. It returns the next challenge of the
+// mechanism, or false for more if the exchange is over. After a wrong password it waits
+// for two seconds before it returns. After too many wrong passwords from the client's
+// address it ends the exchange and ignores line. It implements rewrite.Acceptance.
 func (a *acceptance) Next(ctx context.Context, line string) (challenge string, more bool) {
 	l, first := a.logins, !a.begun
 	a.begun = true
@@ -237,8 +238,8 @@ func (a *acceptance) Next(ctx context.Context, line string) (challenge string, m
 	return "", false
 }
 
-// Login returns the login of the entry with the name of the user who has logged in. If
-// nobody has, it returns the reply to the client: 454, 501 or 535. It implements
+// Login returns the login of an entry if the client has logged in as its User.
+// Otherwise it returns the reply to the client: 454, 501 or 535. It implements
 // rewrite.Acceptance.
 func (a *acceptance) Login() (rewrite.Login, rewrite.Reply) {
 	l := a.logins
@@ -268,8 +269,9 @@ type welcome struct {
 	begun  bool
 }
 
-// Next asks for each line that the mechanism has, and ignores what the client says. It
-// implements rewrite.Acceptance.
+// Next returns the prompts of the mechanism, one at each call, and then false for more.
+// It ignores the client's answers. An initial response counts as the answer to the
+// first prompt. Next implements rewrite.Acceptance.
 func (w *welcome) Next(_ context.Context, line string) (challenge string, more bool) {
 	if !w.begun && line != "" { // the initial response answers the first prompt
 		w.asks = w.asks[1:]

@@ -57,9 +57,11 @@ func (s *session) Why(r rewrite.Reply) (means, do string) {
 	return s.last.Means, s.last.Do
 }
 
-// Begin waits for room among the sessions of the account and for a token if the account
-// needs one, and chooses the strongest mechanism in offered. A session that is refused
-// does not count for the account's limit. Begin implements rewrite.Login.
+// Begin prepares a login at the server. It waits until the account has room for the
+// session, at most for the account's Wait. If the account logs in with tokens, it also
+// waits for a token. Then it chooses the strongest mechanism in offered that the
+// account may use. A session that is refused does not count for the account's limit.
+// Begin implements rewrite.Login.
 func (s *session) Begin(ctx context.Context, offered []string) (rewrite.Exchange, rewrite.Reply) {
 	refusal := s.begin(ctx, offered)
 	if refusal.Code != 0 {
@@ -174,10 +176,11 @@ func (s *session) withoutToken(err error) rewrite.Reply {
 	return s.refuses(a.forGood("the token endpoint refuses this account"), means, e.Advice)
 }
 
-// Ended evaluates r, the server's reply to the login, and returns the reply for the
-// client. After a permanent refusal by the server, all logins of the account are
-// refused for 30 seconds without asking the server, unless another token may help.
-// Ended implements rewrite.Login.
+// Ended evaluates r, the server's reply to the login. If err is not nil, the exchange
+// broke off with it, and the login has failed whatever r is. Ended returns the refusal
+// for the client, or code 0 if the login succeeded. After a permanent refusal by the
+// server, all logins of the account are refused for 30 seconds without asking the
+// server, unless another token may help. Ended implements rewrite.Login.
 func (s *session) Ended(r rewrite.Reply, err error) rewrite.Reply {
 	s.proves("")
 	refusal := s.ended(r, err)
@@ -239,10 +242,10 @@ func (s *session) Admit(ctx context.Context) rewrite.Reply {
 		"the account has sent as many messages in a minute as it may", "raise messages_per_minute of the account, if the provider allows more, or its wait")
 }
 
-// Sender returns the sender that the entry wants in place of address, or refuses
-// address if the entry does not allow it. It never replaces the empty sender of a
-// bounce: a bounce with a sender could cause another bounce. It implements
-// rewrite.Login.
+// Sender returns the sender that MAIL must name: the Sender of the entry, or address if
+// the entry has none. If the entry does not allow address, Sender returns a refusal. It
+// never replaces the empty sender of a bounce: a bounce with a sender could cause
+// another bounce. It implements rewrite.Login.
 func (s *session) Sender(address string) (instead string, refusal rewrite.Reply) {
 	switch e := s.entry; {
 	case address == "":
