@@ -1,7 +1,7 @@
 // Package provider explains refusals by mail servers: what they mean and what to do
-// about them. It knows those of Microsoft 365, Google and Exim about logins, senders
-// and limits, and those about logins that RFC 4954 defines for all servers. It goes by
-// the code and the text of a reply alone.
+// about them. It knows refusals by Microsoft 365, Google and Exim that concern logins,
+// senders, relaying and limits. Of other servers it knows only the refusals of logins
+// that RFC 4954 defines. It judges by nothing but the code and the text of the reply.
 package provider
 
 import "strings"
