@@ -168,9 +168,10 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// Dialogue returns a listener for a session of the route r that begins with beginning.
-// At the end of the session the listener has w write the recording, if OnlyHealed and
-// OnlyFailed of r allow it. Dialogue returns nil if r.Clients excludes the client.
+// Dialogue returns a listener for one session of the route r. beginning is the
+// beginning of that session. At the end of the session the listener has w write the
+// recording, if OnlyHealed and OnlyFailed of r allow it. Dialogue returns nil if
+// r.Clients excludes the client.
 func (w *Writer) Dialogue(r *Route, beginning proxy.Beginning) proxy.DialogueListener {
 	if !r.wants(beginning.Client) {
 		return nil
