@@ -62,8 +62,8 @@ func NewAcceptor(leg ClientLeg) (*Acceptor, error) {
 }
 
 // Config returns the TLS configuration for clients at the address client, with the
-// allowances in force now. All clients with which the same weaknesses are allowed have
-// one configuration, with its keys for session tickets. Callers must not change or
+// allowances in force now. Clients for which the same weaknesses are allowed share one
+// configuration, and with it the keys for session tickets. Callers must not change or
 // clone it.
 func (a *Acceptor) Config(client netip.Addr) *tls.Config {
 	active := a.leg.active(client, time.Now())

@@ -129,13 +129,13 @@ func Suites() []string {
 //
 //   - modern, the zero value: suites with forward secrecy and authenticated encryption,
 //     which are ECDHE with AES-GCM or ChaCha20
-//   - legacy: also suites with ECDHE and CBC
+//   - legacy: also suites with ECDHE, AES-CBC and SHA-1
 //   - a list of suites
 //
-// An [Allowance] adds to modern and legacy: the suites whose weaknesses are all
-// allowed, and the suites with ECDHE and CBC if TLS 1.0 or 1.1 is allowed. It adds
-// nothing to a list. A suite in a list that has a weakness is used only with peers with
-// which the weakness is allowed.
+// An [Allowance] adds to modern and legacy the suites whose weaknesses are all allowed.
+// If TLS 1.0 or 1.1 is allowed, the suites with ECDHE, AES-CBC and SHA-1 are added too.
+// Nothing is added to a list. A suite in a list that has a weakness is used only with
+// peers with which the weakness is allowed.
 type Ciphers struct {
 	word string
 	list []uint16

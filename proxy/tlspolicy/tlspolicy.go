@@ -37,9 +37,10 @@ import (
 type Protocol struct {
 	// Minimum and Maximum are the oldest and the newest version, by their numbers in
 	// crypto/tls, as [ParseVersion] returns them. 0 means 1.2 for Minimum and 1.3 for
-	// Maximum. A version below 1.2 needs an Allowance. With a peer for which an
-	// Allowance allows an older version, that version may be used even if Minimum is
-	// newer.
+	// Maximum. A version below 1.2 is used only with peers for which an Allowance
+	// allows it. With these peers it is used even if Minimum is newer. To set a version
+	// below 1.2 that no Allowance allows is a mistake. An opportunistic leg differs:
+	// see [ServerLeg].
 	Minimum, Maximum uint16
 
 	Ciphers Ciphers

@@ -192,9 +192,9 @@ func days(d time.Duration) string {
 }
 
 // Needs returns the weaknesses that must be allowed for a connection with this TLS
-// version and cipher suite, both numbered as in crypto/tls. legacy reports that
-// [Ciphers] must also be legacy, or a list with the suite, as for CBC in TLS 1.2. Needs
-// ignores certificates.
+// version and cipher suite, both numbered as in crypto/tls. If legacy is true,
+// [Ciphers] must also be legacy, or a list with the suite. An example is ECDHE with
+// AES-CBC and SHA-1 in TLS 1.2. Needs ignores certificates.
 func Needs(version, suite uint16) (weak Weaknesses, legacy bool) {
 	weak = versionWeakness(version)
 	for _, s := range suiteTable() {
