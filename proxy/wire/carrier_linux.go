@@ -18,8 +18,8 @@ func (w *carrier) readWaiting(b []byte) (int, error) {
 	return w.have(w.raw.Read(w.readFD))
 }
 
-// Write writes b as a net.TCPConn does. It does not tell the runtime of system calls
-// that write up to rawOctets octets, because telling it costs time.
+// Write writes b as a net.TCPConn does, but the runtime is not told of a system call
+// that writes at most rawOctets octets, because telling it costs time.
 func (w *carrier) Write(b []byte) (int, error) {
 	if w.out.some == nil {
 		w.out.some = w.out.write

@@ -16,9 +16,9 @@ import (
 )
 
 // Adopt moves conn, a connection of package net, into the loop of c. It returns a
-// connection in that loop, with the same socket, for which c waits. remote is the
-// address of the peer; zero if conn is a Unix domain socket. Adopt closes conn, also if
-// it fails. If conn is no socket, Adopt returns it unchanged.
+// connection in that loop with the same socket; c is the Runner that waits for it.
+// remote is the address of the peer; zero if conn is a Unix domain socket. If conn is
+// no socket, Adopt returns it unchanged. Otherwise Adopt closes conn, even if it fails.
 func (c *Runner) Adopt(conn net.Conn, remote netip.AddrPort) (net.Conn, error) {
 	if _, ok := conn.(plain); !ok {
 		return conn, nil

@@ -13,10 +13,10 @@
 // it calls what is due: the event of each socket, the alarms that have expired, and the
 // functions that were given to it. What it does from one wait to the next is a turn.
 //
-// A session is a coroutine (iter.Pull) of the loop, its Runner. Where it waits, it
-// yields; the loop resumes it when the wait is over. Elsewhere, and with the build tag
-// portable, there are no loops: a session is a goroutine, its Runner is nil, and
-// package net waits.
+// A session runs as a coroutine (iter.Pull) of the loop. That coroutine is its Runner.
+// Where the session waits, it yields; the loop resumes it when the wait is over. On
+// other systems, and with the build tag portable, there are no loops: a session is a
+// goroutine, its Runner is nil, and package net waits.
 //
 // # What may wait
 //
@@ -40,7 +40,7 @@
 // calls [Runner.MayIdle], and if that agrees, [Runner.Idle]. If Idle returns true, the
 // session belongs to somebody else: whoever called Idle returns without touching it again.
 // When one of the two legs is ready, is interrupted, expires or is closed, the loop calls
-// [Session.ResumeOn] on another Runner, which calls [Runner.Resume] first.
+// [Session.ResumeOn] with another Runner. ResumeOn first calls [Runner.Resume].
 //
 // # Woken once
 //

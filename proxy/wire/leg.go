@@ -14,9 +14,9 @@ import (
 
 // A Leg is one side of a session: the connection to the client or to the server, with a
 // buffer for what is read from it. An empty buffer is returned to a pool, so that a
-// session that waits holds none. Once Prepare has been called, one goroutine may read
-// the Leg while another writes it. Any goroutine may call Interrupt, InterruptWrite and
-// Cut.
+// session that waits holds none. A Leg is a plain socket if its connection is a socket
+// without TLS. Once Prepare has been called, one goroutine may read the Leg while
+// another writes it. Any goroutine may call Interrupt, InterruptWrite and Cut.
 type Leg struct {
 	Conn    net.Conn
 	raw     syscall.RawConn // of Conn if that is a plain socket; else nil
@@ -84,10 +84,10 @@ func (l *Leg) Line() []byte {
 // the caller has not consumed.
 var ErrFull = errors.New("longer than the largest buffer")
 
-// Fill waits until octets arrive and adds them to the buffer, or moves them into the
-// pipe that Divert has set. Fill fails with a timeout when the deadline passes, unless
-// deadline is zero, and after Interrupt. It returns io.EOF when the peer has closed its
-// end, and ErrFull if the buffer is full.
+// Fill waits until octets arrive and adds them to the buffer. If Divert has set a pipe,
+// Fill moves them into the pipe instead. Fill fails with a timeout when the deadline
+// passes, or after Interrupt. If deadline is zero, there is no deadline. Fill returns
+// io.EOF when the peer has closed its end, and ErrFull if the buffer is full.
 func (l *Leg) Fill(deadline time.Time) error {
 	l.Prepare()
 	l.deadline, l.took = deadline, 0
@@ -290,8 +290,8 @@ func (l *Leg) readFD(fd uintptr) bool {
 // octets between the leg and a SplicePipe, on a system where NewSplicePipe succeeds.
 func (l *Leg) CanSplice() bool { return l.raw != nil }
 
-// Divert makes each Fill move up to most octets into p instead of the buffer. Divert(nil,
-// 0) ends this.
+// Divert makes each Fill move octets into p instead of the buffer. most is the largest
+// number of octets that one Fill moves. Divert(nil, 0) ends this.
 func (l *Leg) Divert(p *SplicePipe, most int) {
 	l.Prepare()
 	l.into, l.most, l.took = p, most, 0
@@ -313,9 +313,9 @@ func (l *Leg) takeFD(fd uintptr) bool {
 
 // Ask makes the next Fill write b before it waits. If the peer has sent something
 // before that, Fill does not write b, but reads what was sent and returns ErrSpoke.
-// allowed limits the time that the write may wait for room, and Fill's deadline is put
-// off by that time. b must not be changed until Fill has returned. In a loop, this
-// costs no more system calls than Write and Fill without it.
+// allowed limits the time that the write may wait for room. Fill's deadline is put off
+// by the time that the write has waited. b must not be changed until Fill has returned.
+// In a loop, Ask and Fill make no more system calls than Write and Fill.
 //
 // Ask returns true if the next Fill will do this. It returns false, and does nothing,
 // if octets are buffered or the leg is no plain socket.

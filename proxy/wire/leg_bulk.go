@@ -41,8 +41,8 @@ func (b *Bulk) Pass(to, from *Leg, allowed time.Duration) (moved bool, err error
 	return true, nil
 }
 
-// End makes Fill of from read into the buffer again, and closes the pipe if there is
-// one. It must be called after the last call of Pass with from.
+// End makes from.Fill read into the buffer again, and closes the pipe if there is one.
+// It must be called after the last call of Pass with from.
 func (b *Bulk) End(from *Leg) {
 	from.Divert(nil, 0)
 	if b.pipe != nil {

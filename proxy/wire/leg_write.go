@@ -7,8 +7,8 @@ import (
 )
 
 // Write writes all of b. If there is no room for it in the socket's send buffer, Write
-// waits, and fails with a timeout when allowed has passed or after InterruptWrite.
-// After an error, part of b may have been written, and Broken is set.
+// waits. It fails with a timeout if the wait exceeds the time allowed, or after
+// InterruptWrite. After an error, part of b may have been written, and Broken is set.
 func (l *Leg) Write(b []byte, allowed time.Duration) error {
 	if len(b) == 0 {
 		return nil
@@ -30,8 +30,8 @@ func (l *Leg) Write(b []byte, allowed time.Duration) error {
 	return err
 }
 
-// WritePipe writes all octets that p contains, as Write writes those of b. The leg must be
-// a plain socket.
+// WritePipe writes all octets that p contains. It waits and fails as Write does. The
+// leg must be a plain socket.
 func (l *Leg) WritePipe(p *SplicePipe, allowed time.Duration) error {
 	l.Prepare()
 	l.from = p
