@@ -11,7 +11,8 @@ import (
 	"smtpshim/rewrite/oneof"
 )
 
-// A Version says which PROXY header connections to servers begin with.
+// A Version is the version of the PROXY header with which connections to servers begin,
+// or None.
 type Version uint8
 
 const (
