@@ -97,13 +97,14 @@ func (f *Fleet) Join(addresses []string, checked bool) []*Server {
 	return list
 }
 
-// Next returns the server that a session tries next: one of servers that is not in
-// tried, or nil if there is none. servers are in the order of the configuration. Next
-// chooses by balance. Servers that rest at the time now are chosen last, but they are
-// chosen, so that no session is refused because servers rest.
+// Next returns the server that a session tries next: one of the list servers that is
+// not in the list tried, or nil if all are. servers must be in the order of the
+// configuration. Next chooses by balance among the servers that do not rest at the time
+// now. If all rest, it chooses one that rests, so that no session is refused because
+// servers rest.
 //
-// The session then counts for the returned server and no longer for from, the server
-// that it counted for before. from may be nil.
+// from is the server for which the session has counted until now, or nil. If Next
+// returns a server, the session counts for that server instead.
 func (f *Fleet) Next(servers []*Server, balance Balance, from *Server, tried []*Server, now time.Time) *Server {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -142,7 +143,8 @@ func before(a, b *Server, balance Balance, now time.Time) bool {
 	return a.turn < b.turn
 }
 
-// Move counts a session for to and no longer for from. Either may be nil.
+// Move counts a session for the server named to, and no longer for the server named
+// from. Either may be nil, which means no server.
 func (f *Fleet) Move(from, to *Server) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -160,8 +162,8 @@ func move(from, to *Server) {
 }
 
 // Greets records that s has greeted a session, with any code. That ends a rest after
-// failures to greet. again reports whether there were such failures since the greeting
-// before.
+// failures to greet. again reports whether s had failed to greet since it last greeted
+// or passed a health check.
 func (f *Fleet) Greets(s *Server) (again bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -171,9 +173,9 @@ func (f *Fleet) Greets(s *Server) (again bool) {
 }
 
 // Fails records, at the time now, that s has not greeted a session that began to try s
-// at the time began. s then rests, for the time that Fails returns. The result is 0,
-// and nothing is recorded, if s rests after a failure already, or if the failure of
-// another session was recorded after began.
+// at the time began. s then rests for the time that Fails returns. If s already rests
+// after a failure to greet, or if such a failure was recorded after began, Fails
+// records nothing and returns 0.
 func (f *Fleet) Fails(s *Server, began, now time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -189,9 +191,9 @@ func (f *Fleet) Fails(s *Server, began, now time.Time) time.Duration {
 	return rest
 }
 
-// Leaves records that a session has given up s before s greeted or failed. While one
-// session tries a server whose rest is over, the server still rests for all others.
-// After Leaves another session may try s.
+// Leaves records that a session has given up s before s greeted or failed. Once a rest
+// of s is over, one session tries s, and meanwhile s still rests for all others. Leaves
+// ends that, so that another session may try s.
 func (f *Fleet) Leaves(s *Server) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -199,8 +201,8 @@ func (f *Fleet) Leaves(s *Server) {
 }
 
 // Checked records the result of a health check of s. err is nil if the check succeeded.
-// before reports whether s was unhealthy before the check, and now whether it is
-// unhealthy after it. A server is unhealthy after two failed checks in a row. A check
+// A server is unhealthy after two failed checks in a row. before reports whether s was
+// unhealthy before this check; now reports whether s is unhealthy after it. A check
 // that succeeds also ends a rest after failures to greet.
 func (f *Fleet) Checked(s *Server, err error) (before, now bool) {
 	f.mu.Lock()
