@@ -6,9 +6,9 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// Authenticated tells the observer the outcome of an AUTH exchange by m, as seen on one
-// side. If the exchange succeeded, Authenticated records m in the session for that
-// side.
+// Authenticated tells the observer the outcome of an AUTH exchange by the mechanism m
+// on one side: the client's or the server's. If the exchange succeeded, the session
+// keeps m as the mechanism of that side.
 func (h heard) Authenticated(side vocabulary.Side, m vocabulary.Mechanism, outcome vocabulary.AuthOutcome) {
 	if outcome == vocabulary.AuthOK {
 		h.s.auth[place(side)] = uint8(slices.Index(vocabulary.Mechanisms(), m) + 1)

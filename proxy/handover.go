@@ -5,11 +5,11 @@ import (
 	"net"
 )
 
-// Retire stops listening and lets every session go on to its own end. It is for a
-// process whose listening sockets another process has taken over: Unix domain sockets
-// stay in the file system. Retire returns nil when no session is left. If ctx ends
-// first, Retire returns the error of ctx, and the remaining sessions go on until Drain
-// or Close, as health checks do in any case.
+// Retire stops listening, but ends no session and leaves Unix domain sockets in the
+// file system. It is for a process whose listening sockets another process has taken
+// over. Retire returns nil when no session is left. If ctx ends first, Retire returns
+// the error of ctx, and the remaining sessions go on. Health checks go on in either
+// case. Drain or Close ends what goes on.
 func (p *Proxy) Retire(ctx context.Context) error {
 	p.stopListening(false) // Unix domain sockets belong to the other process now
 	select {

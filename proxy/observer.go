@@ -27,11 +27,13 @@ type Observer interface {
 	Recognised(product string, by vocabulary.Sign)
 	// LimitMet reports a limit that a client has exceeded in its session.
 	LimitMet(limit vocabulary.Limit)
-	// Refused reports a client that we refuse, and why. Most are refused before they
-	// get a session. Two are refused within one, so that SessionEnded follows: a client
-	// that begins with a PROXY header of version 2 and is not in Route.ProxyFrom, and a
-	// client that XCLIENT names and that is not in Route.Clients or has too many
-	// sessions.
+	// Refused reports a client that we refuse, and why. Most clients are refused before
+	// their session begins. In two cases the session has begun, and SessionEnded
+	// follows:
+	//
+	//   - The client begins with a PROXY header of version 2 that we do not accept.
+	//   - XCLIENT names a client that is not in Route.Clients, or that has too many
+	//     sessions, at once or in a minute.
 	Refused(reason vocabulary.Rejection)
 
 	// Command reports a command of the client, by its verb in lower case, or "other".
@@ -52,8 +54,9 @@ type Observer interface {
 	Bytes(side vocabulary.Side, n int64)
 
 	// ServerConnected reports that a session has got its server. took is the time from
-	// dialling that server to its greeting. If the client and the server begin with
-	// TLS, through us, there is no greeting, and took ends when that was found out.
+	// dialling that server to its greeting. If the client and the server begin with TLS
+	// between them, there is no greeting; took is then the time until we have found
+	// that out.
 	ServerConnected(took time.Duration)
 	// ServerAgain reports that a session has made one more connection to the server
 	// that it already had. ServerConnected follows.
@@ -77,8 +80,8 @@ type Observer interface {
 	// one of tlspolicy.Suites.
 	TLS(side vocabulary.Side, version, suite string)
 	// TLSFailed reports a handshake that failed. reason is one of tlspolicy.Reasons.
-	// Not reported are a client that hangs up before it sends anything, and a failure
-	// after which the handshake is tried again without ML-KEM.
+	// TLSFailed is not called if a client hangs up before it sends anything, nor if we
+	// try the handshake again without ML-KEM.
 	TLSFailed(side vocabulary.Side, reason string)
 	// Authenticated reports the outcome of an AUTH exchange by the mechanism m. If side
 	// is vocabulary.SideClient, it is the outcome that the client was told, by the
@@ -134,9 +137,9 @@ type Ending struct {
 	// like a rule.
 	Rules map[string]int
 	Would Would // what the rules of Route.Observed would have done; nil: nothing
-	// ClientTLS and ServerTLS are the versions of the TLS between the client and us,
-	// and between us and the server. "": there was none, as also if the client had TLS
-	// with the server through us.
+	// ClientTLS is the version of the TLS between the client and us. ServerTLS is that
+	// of the TLS between us and the server. Each is "" if there was none. Both are ""
+	// if the client had TLS with the server through us.
 	ClientTLS, ServerTLS string
 	// ClientAuth is the mechanism by which the client has logged in. ServerAuth is the
 	// mechanism by which the client, or we, have logged in at the server. "": there was no
@@ -144,10 +147,10 @@ type Ending struct {
 	ClientAuth, ServerAuth vocabulary.Mechanism
 	Products               []rewrite.Product // recognised as client or server
 
-	// Refused is the refusal of the client's mail that counts at the end. If
-	// Outcome.Failed is true, it is the last refusal that the client did not get past.
-	// If there is none, or the session did not fail, it is the refusal of a recipient
-	// whose message other recipients got. Otherwise Refused is zero.
+	// Refused is the refusal to report at the end. If Outcome.Failed is true, it is the
+	// last refusal that the client did not get past. If there is none, or if the
+	// session did not fail, it is the refusal of a recipient of a message that other
+	// recipients got. If there is none of those either, Refused is zero.
 	Refused Refusal
 	// While is what the session was doing at the end, such as "waiting for a command".
 	// It is "" if Outcome is OutcomeRefused and the client ended the session in an

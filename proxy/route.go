@@ -23,7 +23,8 @@ type Route struct {
 	Listen []string
 	// Servers has the addresses of the servers: host:port, or unix: and the path of a
 	// socket. A session tries them until one greets with 2xx. If none does, the client
-	// gets the last other greeting. Instead, OriginalDestination may be the only entry.
+	// gets the last greeting that came, such as 554, or 421 if none came. In place of
+	// addresses, OriginalDestination may be the only entry.
 	Servers []string
 
 	Rules *rewrite.Rules // nil: none
@@ -59,8 +60,9 @@ type Route struct {
 	// either version. From other networks no PROXY header is accepted.
 	ProxyFrom []netip.Prefix
 	// ProxySend is the version of the PROXY header with which connections to servers
-	// begin. The header has the client's addresses: those of its connection, or those
-	// that a balancer named by a PROXY header or the client named by XCLIENT.
+	// begin. The header has the addresses of the client's connection. If a balancer has
+	// sent us a PROXY header, they are those in that header. If the client has sent
+	// XCLIENT, they are those that XCLIENT named.
 	ProxySend header.Version
 
 	// XCLIENTSend says whether servers are told by XCLIENT who the client is. Unless it
@@ -105,8 +107,8 @@ type ServerTLS struct {
 	Dialer Dialer
 
 	// Verified says that Dialer fails for a server whose certificate is not verified.
-	// The caller sets it: Dialer is not asked. Only if it is true are clients offered
-	// what requires verified TLS, such as REQUIRETLS, and do Logins log in.
+	// The caller sets it: Dialer is not asked. If Verified is false, clients are not
+	// offered what requires verified TLS, such as REQUIRETLS, and Logins do not log in.
 	Verified bool
 
 	// ClearLogin says whether a client in clear may use AUTH mechanisms that the server
@@ -115,15 +117,16 @@ type ServerTLS struct {
 }
 
 // An Acceptor does the TLS handshake with a client at the other end of conn. client is
-// the client's address, invalid if it is not known. The time limit is a deadline of
-// conn. A *tlspolicy.Acceptor is an Acceptor.
+// the client's address, invalid if it is not known. The caller limits the time by a
+// deadline of conn. A *tlspolicy.Acceptor is an Acceptor.
 type Acceptor interface {
 	Handshake(ctx context.Context, conn net.Conn, client netip.Addr) (*tls.Conn, error)
 }
 
 // A Dialer does the TLS handshake with a server at the other end of conn. server is the
 // server's host as in Route.Servers, without the port; "" for a Unix domain socket. The
-// time limit is a deadline of conn or of ctx. A *tlspolicy.Dialer is a Dialer.
+// caller limits the time by a deadline of conn or of ctx. A *tlspolicy.Dialer is a
+// Dialer.
 type Dialer interface {
 	Handshake(ctx context.Context, conn net.Conn, server string) (*tls.Conn, error)
 }
@@ -155,8 +158,9 @@ func (s *session) refresh(files any) {
 // the owner and the group may connect.
 const DefaultListenMode fs.FileMode = 0o660
 
-// Limits bound what one peer can make us hold. A field that is zero means its default:
-// what [DefaultLimits] returns, unless the field says otherwise.
+// Limits bound what clients and servers can cost us. If a field is zero, its default
+// applies. That is the value that [DefaultLimits] returns for the field, unless the
+// field says otherwise.
 type Limits struct {
 	Sessions int // sessions of the route at once
 	// SessionsPerAddress is how many sessions an IPv4 address or IPv6 /64 may have at
@@ -170,7 +174,8 @@ type Limits struct {
 	ReplyLine  int
 	ReplyLines int // lines of one reply
 	// SASLLine is how many octets a line of an AUTH exchange with its CRLF may have. If
-	// CommandLine is larger, that is the limit.
+	// CommandLine is larger, it is the limit for the client's lines. If ReplyLine is
+	// larger, it is the limit for the lines of 334 replies.
 	SASLLine int
 	// Errors is how many lines of a session may be malformed or longer than
 	// CommandLine. The next such line gets 421, and the session ends.
@@ -204,11 +209,12 @@ type Timeouts struct {
 	// Data bounds the wait for the next octets of a message, and for a peer that does
 	// not read what we write.
 	Data time.Duration
-	// DataEnd bounds the wait for the reply to the end of a message. A session that has
-	// become unreadable, as after a STARTTLS that we pass on, may be silent for as
-	// long.
+	// DataEnd bounds the wait for the reply to the end of a message. It also bounds the
+	// silence of a session that has become unreadable, as after a STARTTLS that we pass
+	// on.
 	DataEnd time.Duration
-	// Session is how long after the session's beginning a wait for the client may last.
-	// A session that has become unreadable has no such limit.
+	// Session bounds the time since the session began. When this time is over, the
+	// session ends as soon as it would have to wait for the client. A session that has
+	// become unreadable has no such limit.
 	Session time.Duration
 }
