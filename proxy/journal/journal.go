@@ -48,9 +48,9 @@ type Setup struct {
 	Settings map[string]string // without "client", the client's address
 }
 
-// Healed reports whether a rule has changed something in the session. Until the session
-// has ended, Healed only looks at e.Lines. Changes by the configuration, such as
-// client_tls, do not count.
+// Healed reports whether a rule has changed something in the session. Changes by the
+// configuration, such as client_tls, do not count. Until the session has ended, Healed
+// only knows of changes in e.Lines, and returns false if e has no Lines.
 func (e Entry) Healed() bool {
 	return len(e.End.Rules) > 0 || slices.ContainsFunc(e.Lines, func(l Line) bool { return heals(l.Rule) })
 }
@@ -114,8 +114,8 @@ func New(maxSessions, maxOctets int) *Journal {
 // Dialogue returns a listener that records the session that begins with b, and reports
 // it to watchers. setup becomes the Setup of the session's Entry; it may be nil. If
 // there is no watcher, and Recent was not called in the five minutes before the session
-// began, Dialogue returns nil: the lines of the session then cost nothing, and its end
-// is to be reported by Ended.
+// began, Dialogue returns nil. The lines of the session then cost nothing, and the
+// caller must report its end by Ended.
 func (j *Journal) Dialogue(b proxy.Beginning, setup *Setup) proxy.DialogueListener {
 	if j.watched.Load() == 0 && b.At.Sub(time.Unix(0, j.looked.Load())) > looking {
 		return nil

@@ -46,7 +46,8 @@ type Notice struct {
 	// Octets is the size of all messages, accepted or not.
 	Octets int64          `json:"octets,omitempty"`
 	Rules  map[string]int `json:"rules,omitempty"` // how often each rule acted
-	// Would says how often each rule that the route only observes would have acted.
+	// Would has the rules that the route only observes, by name, and how often
+	// each would have acted.
 	Would     map[string]int `json:"would,omitempty"`
 	ClientTLS string         `json:"client_tls,omitempty"`
 	ServerTLS string         `json:"server_tls,omitempty"`
@@ -62,9 +63,9 @@ type Notice struct {
 	While   string  `json:"while,omitempty"`
 	Err     string  `json:"err,omitempty"` // what went wrong
 	Seconds float64 `json:"seconds,omitempty"`
-	// Causes are the reasons for which the session failed or a recipient was
-	// refused, as far as they are known, the likeliest first. Event.Notice does not
-	// set them: its caller may.
+	// Causes are the known reasons why the session failed or a recipient was
+	// refused, the likeliest first. Event.Notice does not set Causes, but its
+	// caller may.
 	Causes []Cause `json:"causes,omitempty"`
 
 	Lost int `json:"lost,omitempty"` // number of events that the watcher has missed
@@ -104,8 +105,8 @@ type Refusal struct {
 	Do    string `json:"do,omitempty"`    // what to do about it
 }
 
-// String returns the refusal in one line: the verb, the code and the text, followed by
-// what it means and what to do if that is known.
+// String returns r in one line: Verb, Code and Text. Means and Do follow, unless Means
+// is "".
 func (r Refusal) String() string {
 	line := strings.TrimSpace(fmt.Sprintf("%s: %d %s", r.Verb, r.Code, r.Text))
 	if r.Means != "" {
@@ -168,8 +169,8 @@ func (n Notice) Line() transcript.Line {
 }
 
 // Printable returns text, which a peer has sent, in printable ASCII, as a transcript
-// has it: quoted as Go does if it has other octets, begins with a quotation mark or
-// ends with a blank. "" stays "".
+// has it. If text has other octets, begins with a quotation mark or ends with a blank,
+// Printable quotes it, as [strconv.QuoteToASCII] does. Otherwise text stays as it is.
 func Printable(text string) string {
 	if text == "" {
 		return ""

@@ -2,11 +2,14 @@ package journal
 
 import "sync"
 
-// A Filter selects the sessions to watch: those that match all its fields.
+// A Filter selects the sessions to watch: those that match all its fields. The zero
+// Filter selects all sessions.
 type Filter struct {
 	Route string // the name of a route; "": all routes
 	// If Healed is true, only sessions in which a rule acts are selected. Nothing
-	// of a session is reported until the first rule acts; then all of it so far is.
+	// of a session is reported until a rule changes a line; then all lines so far
+	// are reported. If rules act without changing a line, as in a message, only the
+	// end is reported.
 	Healed bool
 	// Outcome is the outcome of the sessions, such as "refused", or "failed" for
 	// all failed ones; "": all sessions. If Outcome is not "", a session is only
