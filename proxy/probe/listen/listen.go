@@ -21,9 +21,9 @@ import (
 
 // A Listener is a server that examines its clients and delivers nothing. It accepts
 // every command that it can understand, even a malformed one, to see as much of the
-// client as possible, and refuses each message at its end. It discards messages while
-// it reads them, and keeps no response of an AUTH exchange. A client is known by its IP
-// address.
+// client as possible, and refuses each message at its end. The fields Strict and Accept
+// change that. A Listener discards messages while it reads them, and keeps no response
+// of an AUTH exchange. A client is known by its IP address.
 //
 // In each session, the Listener behaves like one form of server. A client first meets a
 // modern server. Until the client sends a message to its end, it meets other forms that
@@ -47,9 +47,9 @@ type Listener struct {
 	// has not sent a message to its end meets no other form than a modern server.
 	Strict bool
 
-	// Pause is how long the listener waits for a client that must wait as well, to
-	// see whether the client speaks: before the greeting, between two lines of a
-	// reply, and after what may be the end of a message.
+	// Pause is how long the listener waits at points where a client must wait too,
+	// to see whether the client speaks: before the greeting, between two lines of a
+	// reply, and after what may be the end of a message. 0: it does not wait.
 	Pause time.Duration
 
 	// Timeout is the time limit of each read and write; 0: 2 minutes. The time limit of
@@ -89,8 +89,9 @@ const (
 
 // Serve accepts connections from listener and examines their clients, until Close is
 // called; then it returns nil. It returns an error if listener was closed by somebody
-// else, or if no connection could be accepted for ten seconds. More than 20 sessions at
-// a time, and more than 256 clients, are refused with 421.
+// else, or if no connection could be accepted for ten seconds. While 20 sessions are
+// running, it refuses further ones with 421. After 256 clients, it refuses new clients
+// with 421.
 func (l *Listener) Serve(listener net.Listener) error {
 	l.mu.Lock()
 	l.listener = listener
@@ -221,8 +222,8 @@ func addressOf(conn net.Conn) netip.Addr {
 // A Visit is one session of a client, and what the session has shown.
 type Visit struct {
 	Client netip.Addr `json:"client"`
-	// Session is the number of the session among those of the client, from 1; 0:
-	// the client sent nothing.
+	// Session counts, from 1, the sessions in which the client has sent something;
+	// 0: it has sent nothing in this one.
 	Session int    `json:"session"`
 	Form    string `json:"form"`    // the form of server that the client met
 	Through bool   `json:"through"` // the client sent a message to its end
@@ -232,8 +233,9 @@ type Visit struct {
 	Faults []probe.Finding `json:"faults"`
 	Notes  []probe.Finding `json:"notes"`
 	Can    []string        `json:"can"` // what the client supports
-	// Next is the form of server that the client meets next. It is "" if the client
-	// has met all forms, unless the client was silent in this session.
+	// Next is the form of server that the client meets in its next session. After a
+	// session in which the client sent something, Next is "" if the client has met
+	// all forms.
 	Next string `json:"next"`
 }
 
