@@ -1,7 +1,7 @@
 package probe
 
-// Needs says whether an examination needs to send MAIL or a message. [Server] says
-// whether it may: otherwise the examination is not made.
+// Needs says whether an examination sends MAIL, or a message. The examination is made
+// only if the fields Mail and To of [Server] allow that.
 type Needs int
 
 // The needs of examinations.

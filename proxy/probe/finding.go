@@ -45,9 +45,10 @@ const (
 )
 
 // Catalogued returns a copy of f in which Source and Heals are filled in if they are
-// empty. Source comes from the catalogue's entry f.Entry. Heals is derived from f.Rule,
-// or comes from that entry if there is no rule. If f.Entry is "", nothing comes from
-// the catalogue. Catalogued returns an error if the catalogue has no entry f.Entry.
+// "". Source comes from the entry of the catalogue that f.Entry names. Heals names
+// f.Rule; if f.Rule is "", Heals comes from that entry too. If f.Entry is "", nothing
+// comes from the catalogue. If f.Entry is not "" and the catalogue does not have it,
+// Catalogued returns an error.
 func (f Finding) Catalogued() (Finding, error) {
 	switch {
 	case f.Heals != "" || f.Rule == "":

@@ -18,8 +18,8 @@ type Proposal struct {
 }
 
 // Propose returns the rules and settings that heal the findings of the kinds Fault and
-// Strict, as far as something heals them. It leaves Notes to the administrator, because
-// a rule for some old client may be wrong for other clients.
+// Strict, as far as something heals them. It leaves findings of the kind Note to the
+// administrator, because a rule that helps one client may be wrong for others.
 func (r Report) Propose() Proposal {
 	sets := heal.Sets()
 	standard, p := sets[0], Proposal{Rules: []string{"standard"}}

@@ -53,9 +53,9 @@ type Report struct {
 	Connections int    `json:"connections"`
 
 	// Missed is the first reason why an examination got no session, such as a
-	// connection that failed; then findings may be missing. "": there is none. If
-	// the server does not greet or accepts no hello, a finding says so, and Missed
-	// may be "".
+	// connection that failed; "": there is none. If Missed is not "", findings may
+	// be missing. If the server accepts no hello, Missed may be "" all the same: a
+	// finding then says so.
 	Missed string `json:"missed,omitempty"`
 }
 
