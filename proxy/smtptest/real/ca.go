@@ -55,8 +55,9 @@ func (ca *CA) Issue(t testing.TB, host string) (certificate, key string) {
 	return ca.IssueFor(t, host, newECDSA(t), nil)
 }
 
-// IssueFor issues a certificate as Issue does, but for the key signer in place of a
-// new one. change may change the certificate before it is signed; nil: no change.
+// IssueFor does what Issue does, but the certificate is for signer, which takes the
+// place of a new key. change may change the certificate before it is signed; nil: no
+// change.
 func (ca *CA) IssueFor(t testing.TB, host string, signer crypto.Signer, change func(*x509.Certificate)) (certificate, key string) {
 	t.Helper()
 	template := &x509.Certificate{

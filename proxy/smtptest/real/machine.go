@@ -16,7 +16,7 @@ import (
 // OwnFiles moves the goroutine of the test to a new mount namespace, for the rest of
 // the test. The programs that the goroutine starts are in the namespace too. Other
 // goroutines and programs do not see what is mounted there. OwnFiles calls Missing if
-// no namespace can be made, such as by a user other than root.
+// it cannot make a namespace, for example because the user is not root.
 func OwnFiles(t testing.TB) {
 	t.Helper()
 	apart(t, unix.CLONE_NEWNS)
@@ -38,10 +38,10 @@ func apart(t testing.TB, kind int) {
 }
 
 // OwnMachine calls OwnFiles, and then moves the goroutine of the test to a new network
-// namespace. In the namespaces, /etc/hosts has the lines names after those of
-// localhost, and the network has only a loopback interface, with the addresses in
-// names. Other goroutines, such as that in which an http.Client connects, stay in the
-// network of the machine.
+// namespace. names is text for /etc/hosts: in the namespaces, that file has the lines
+// of localhost, and then names. The network has only a loopback interface, with the
+// addresses in names. Other goroutines, such as that in which an http.Client connects,
+// stay in the network of the machine.
 func OwnMachine(t testing.TB, names string) {
 	t.Helper()
 	hosts := filepath.Join(Dir(t), "hosts")

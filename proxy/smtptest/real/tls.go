@@ -10,8 +10,8 @@ import (
 
 // SClient connects OpenSSL's s_client to addr. What is written to the Pipe goes to the
 // server, and what is read from the Pipe comes from the server. args are further
-// options of s_client. With "-starttls", "smtp" s_client begins TLS by STARTTLS, and
-// otherwise at once.
+// options of s_client. If args has "-starttls", "smtp", s_client begins TLS by
+// STARTTLS; otherwise it begins TLS at once.
 func SClient(t testing.TB, addr string, args ...string) *Pipe {
 	t.Helper()
 	return StartPipe(t, nil, Bin(t, "openssl", "openssl"), append([]string{"s_client", "-quiet", "-connect", addr}, args...)...)
@@ -25,10 +25,10 @@ func SClientReport(t testing.TB, addr string, args ...string) (output string, st
 	return run(t, nil, "QUIT\r\n", Bin(t, "openssl", "openssl"), append([]string{"s_client", "-brief", "-ign_eof", "-starttls", "smtp", "-connect", addr}, args...)...)
 }
 
-// SServer starts OpenSSL's s_server, which listens at addr for one connection, with TLS
-// at once. certificate and key are files. What is written to the Pipe goes to the
-// client, if there is one, and what is read from the Pipe comes from the client. args
-// are further options of s_server.
+// SServer starts OpenSSL's s_server, which listens at addr for one connection and
+// begins TLS at once. certificate and key are files. What is written to the Pipe goes
+// to the client, if there is one, and what is read from the Pipe comes from the client.
+// args are further options of s_server.
 func SServer(t testing.TB, addr, certificate, key string, args ...string) *Pipe {
 	t.Helper()
 	return StartPipe(t, nil, Bin(t, "openssl", "openssl"), append([]string{"s_server", "-quiet", "-naccept", "1",
@@ -58,8 +58,9 @@ func SSLScan(t testing.TB, addr string) (output string, status int) {
 }
 
 // PostTLSFinger runs Postfix's posttls-finger on the server at addr. posttls-finger
-// verifies that the server's certificate is for name, and issued by one of authorities,
-// a file (PEM). PostTLSFinger returns the output of posttls-finger and its exit status.
+// verifies that the server's certificate is for name, and was issued by an authority
+// whose certificate is in the file authorities (PEM). PostTLSFinger returns the output
+// of posttls-finger and its exit status.
 func PostTLSFinger(t testing.TB, addr, name, authorities string) (output string, status int) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)
