@@ -16,9 +16,10 @@ type Client struct {
 	Doc  string // which product it stands for, and its faults
 
 	Says Commands
-	// Requires is a keyword without which the client sends no mail; "": none. If
-	// the reply to EHLO does not have the keyword, alone or before a blank or an
-	// equals sign, the message bounces, and Missing is the text of the report.
+	// Requires is a keyword that the client needs in the reply to EHLO; "": none.
+	// Without the keyword the message bounces, and Missing is the text of the
+	// report. Parameters do not matter: "XAUTH LOGIN" and "XAUTH=LOGIN" have the
+	// keyword XAUTH.
 	Requires string
 	Missing  Text
 	// Auth is the command by which the client begins NTLM, such as [AuthInitial].
@@ -32,10 +33,10 @@ type Client struct {
 	TLS      *tls.Config   // nil: no STARTTLS; otherwise no mail is sent in clear
 
 	NeedsESMTP bool     // sends HELO if the greeting lacks the word ESMTP
-	HeloAfter  []string // beginnings of refusals of EHLO after which it sends HELO
-	// HelloRefused is the outcome if the server refuses HELO, or if Requires is ""
-	// and the server refuses EHLO by a reply that is not in HeloAfter; default
-	// Queued.
+	HeloAfter  []string // sends HELO if the refusal of EHLO begins with one of these
+	// HelloRefused is the outcome if the server refuses HELO, or refuses EHLO and
+	// the client does not send HELO then; default Queued. In the second case, with
+	// Requires, the message bounces instead.
 	HelloRefused Outcome
 	// If EhloAfterTLS is true, the client sends EHLO again inside TLS, as RFC 3207,
 	// 4.2 requires. Here false is the fault.
@@ -120,8 +121,8 @@ func (c Client) Deliver(dial Dial, m Message) Result {
 	return a.result
 }
 
-// DeliverUntilDone calls Deliver until m is no longer queued, at most attempts times. It
-// returns the results of all attempts, in order.
+// DeliverUntilDone calls Deliver until the Outcome is not Queued, but at most attempts
+// times. It returns the results of all calls, in order.
 func (c Client) DeliverUntilDone(dial Dial, m Message, attempts int) []Result {
 	var results []Result
 	for range attempts {

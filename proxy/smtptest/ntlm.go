@@ -74,7 +74,7 @@ func ntlmFlags(flags uint32, seal bool) uint32 {
 }
 
 // NTLM1 returns the client's first NTLM message, a NEGOTIATE_MESSAGE, in base64. If
-// seal is true, the message asks for a sealed stream by its flag.
+// seal is true, a flag in the message asks for a sealed stream.
 func NTLM1(seal bool) string {
 	m := ntlmMessage(ntlmHeader1, 1)
 	binary.LittleEndian.PutUint32(m[12:], ntlmFlags(ntlmFlags1, seal))
@@ -95,9 +95,9 @@ func ntlmType2(client uint32) string {
 }
 
 // NTLM3 returns the client's answer to the server's CHALLENGE_MESSAGE type2, both in
-// base64. The answer is NTLMv1, for the user "exchange" with password. If seal is true,
-// the answer asks for a sealed stream by its flag: bit 0x20 of the flags at octet 60.
-// NTLM3 returns an error if type2 is not a CHALLENGE_MESSAGE.
+// base64. The answer is NTLMv1, for the user "exchange" and the given password. If seal
+// is true, a flag in the answer asks for a sealed stream: bit 0x20 of the flags at
+// octet 60. NTLM3 returns an error if type2 is not a CHALLENGE_MESSAGE.
 func NTLM3(type2, password string, seal bool) (string, error) {
 	challenge, err := ntlmParse(type2, 2, ntlmHeader2)
 	if err != nil {

@@ -147,5 +147,5 @@ func gmailServer() Server {
 }
 
 // AppPasswordNeeded is Google's reply to the password of an account with two-step
-// verification, for use as Denied.
+// verification. It is for the field Replies.Denied.
 var AppPasswordNeeded = Text{"534 5.7.9 Application-specific password required. - gsmtp", "assumed: its code is in issues of many programs"}

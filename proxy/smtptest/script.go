@@ -85,14 +85,14 @@ func Pause(wait func()) Step {
 
 // ServerTLS returns a step that performs a TLS handshake as the server, with config.
 // The steps after it are inside TLS. The step fails if the handshake fails, or if
-// octets are left that were received before the handshake and that no step has read.
+// octets that were received before the handshake are still unread.
 func ServerTLS(config *tls.Config) Step {
 	return Step{"TLS as the server", func(w *wire) error { return handshake(w, tls.Server(w.conn, config)) }}
 }
 
 // ClientTLS returns a step that performs a TLS handshake as the client, with config.
 // The steps after it are inside TLS. The step fails if the handshake fails, or if
-// octets are left that were received before the handshake and that no step has read.
+// octets that were received before the handshake are still unread.
 func ClientTLS(config *tls.Config) Step {
 	return Step{"TLS as the client", func(w *wire) error { return handshake(w, tls.Client(w.conn, config)) }}
 }
@@ -110,10 +110,9 @@ func Close() Step {
 	return Step{"closing", func(w *wire) error { return w.conn.Close() }}
 }
 
-// Play performs steps in order over conn. It returns nil after the last one, or stops
-// at the first step that fails, and returns an error with the number of that step, from
-// 1. timeout limits each read and write. Play does not close conn: the step [Close]
-// does.
+// Play performs steps in order over conn. If a step fails, Play stops and returns an
+// error with the number of that step, from 1. After the last step it returns nil.
+// timeout limits each read and write. Play does not close conn: the step [Close] does.
 func Play(conn net.Conn, timeout time.Duration, steps ...Step) error {
 	w := newWire(conn, timeout, "C")
 	for i, step := range steps {

@@ -19,9 +19,10 @@ type Server struct {
 
 	Greeting []Text
 	// Ehlo is the reply to EHLO without its codes: the first line and the keywords.
-	// STARTTLS is omitted if TLS is nil, and inside TLS. The keywords of authentication
-	// are omitted if Auth is empty, and in clear with AuthSecure. If Ehlo is empty, the
-	// server does not know EHLO, and replies with Verbs["EHLO"] or Replies.Unknown.
+	// The server omits STARTTLS inside TLS, and everywhere if TLS is nil. It omits the
+	// keywords of authentication if Auth is empty; if AuthSecure is true, it omits them
+	// outside TLS. If Ehlo is empty, the server does not know EHLO, and replies with
+	// Verbs["EHLO"] or Replies.Unknown.
 	Ehlo    []Text
 	Replies Replies
 	Verbs   map[string]Text // replies to further verbs, by verb in upper case
@@ -116,7 +117,7 @@ type Replies struct {
 	LongLine Text // to a message with a line over LongestLine
 
 	StartTLS      Text // to STARTTLS
-	NeedTLS       Text // with RequiresTLS, to MAIL in clear, and as Forgets says
+	NeedTLS       Text // with RequiresTLS, to MAIL in clear, or in TLS as Forgets says
 	Prompt        Text // 334, to AUTH or XAUTH without the first NTLM message
 	Authenticated Text // 235, to right credentials
 	Denied        Text // to wrong credentials
@@ -127,8 +128,8 @@ type Replies struct {
 	NeedAuth        Text // with RequiresAuth, to MAIL before AUTH
 	NeedCertificate Text // with RequiresCertificate, to MAIL from a client without one
 	Cancelled       Text // in NTLM, to "*" and to a malformed message
-	// OtherAuth is the reply to a form of AUTH or XAUTH that Auth does not have, and to
-	// every form in clear with AuthSecure.
+	// OtherAuth is the reply to a form of AUTH or XAUTH that Auth does not have. If
+	// AuthSecure is true, it is also the reply to every form outside TLS.
 	OtherAuth Text
 }
 
@@ -162,8 +163,8 @@ func (s Server) WithXauth(keywords ...string) Server {
 }
 
 // WithAuth returns a copy of s that knows only the given forms of AUTH and XAUTH, such
-// as [AuthInitial]. The EHLO reply stays as it is, but has no AUTH or XAUTH without
-// forms.
+// as [AuthInitial]. The EHLO reply stays as it is, unless forms is empty: then it
+// offers neither AUTH nor XAUTH.
 func (s Server) WithAuth(forms ...string) Server {
 	s.Auth = nil
 	for _, form := range forms {

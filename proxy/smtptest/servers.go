@@ -403,8 +403,8 @@ func modernServer() Server {
 }
 
 // SlowData returns a copy of s that replies to DATA in the two lines of KB 912341. It
-// sends the second line after gap or as soon as the client sends something. If s has a
-// GapFunc, it sends the second line when GapFunc returns instead.
+// sends the second line after gap, or as soon as the client sends something. If
+// s.GapFunc is not nil, gap is not used: the copy calls GapFunc between the two lines.
 func (s Server) SlowData(gap time.Duration) Server {
 	s.Replies.Data = []Text{
 		{"354-Line 1", "KB 912341"},

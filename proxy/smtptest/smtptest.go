@@ -22,12 +22,13 @@ import "strings"
 
 // A Text is a line that a product sends, and where it is attested.
 type Text struct {
-	// Line is the line without CRLF. Names in braces are replaced when it is sent.
-	// In any reply: {host}, the server's name; {client}, the client's address;
-	// {hello}, the client's name in EHLO or HELO. In the reply to MAIL: {from}, and
-	// in MailSize {size}; to RCPT: {to}; to the end of a message: {id}. In
-	// commands: {hello} in EHLO and HELO; {from} and {size} in MAIL; {to} in RCPT;
-	// {type-1}, the first NTLM message, in AUTH and XAUTH.
+	// Line is the line without CRLF. Names in braces are replaced when it is sent:
+	//   - in replies {host}, the server's name, {client}, the client's address, and
+	//     {hello}, the client's name in EHLO or HELO
+	//   - in Replies.Mail {from}, in Replies.MailSize {from} and {size}, in
+	//     Replies.Rcpt {to}, and in Replies.Accepted {id}, which the server makes
+	//   - in the commands EHLO and HELO {hello}, in MAIL {from} and {size}, in RCPT
+	//     {to}, and in AUTH and XAUTH {type-1}, the first NTLM message
 	Line string
 	// Evidence is where the line is attested, such as "KB Q164060", or "assumed: "
 	// and why.
