@@ -221,9 +221,9 @@ func (t *table) mechanisms(key string, known []string) []string {
 }
 
 // Equal reports whether the accounts a and b have the same settings. It ignores their
-// places in the files of the configuration. Passwords are compared by their content.
-// Credentials for tokens that are read again from a file at each use are compared by
-// the path of that file.
+// places in the files of the configuration. It compares passwords by their content. If
+// a and b log in by access tokens, it compares the paths of the files that hold their
+// secrets and keys, not the content of these files.
 func (a *Account) Equal(b *Account) bool {
 	one, other := a.AccountSettings, b.AccountSettings
 	if one.Name != other.Name || one.User != other.User || !one.Password.Equal(other.Password) || !slices.Equal(one.Mechanisms, other.Mechanisms) ||

@@ -42,7 +42,7 @@ func OpenEdits(path string) (files []*Edit, err error) {
 // records what they would do.
 type ObservedRoute struct {
 	Name  string
-	Rules []string // the names in its key rules, or else the default
+	Rules []string // the value of its key rules; "standard" if it has no such key
 	table *table
 }
 
@@ -61,11 +61,12 @@ func (e *Edit) Observed() (list []ObservedRoute) {
 	return list
 }
 
-// Heal changes the text of e so that the rules of o act. o is a result of e.Observed.
-// Heal removes the line mode = "observe" and, if the route has the key rules, sets that
-// to rules. Heal can be called for several routes of e. If the text cannot be changed
-// safely, Heal leaves it as it was and returns an error that says what to write by
-// hand. Heal does not write the file.
+// Heal changes the text of e so that the rules of the route o act. o is a result of
+// e.Observed. Heal removes the line mode = "observe". If the route has a key rules,
+// Heal sets it to the parameter rules. Otherwise it ignores this parameter. Heal can be
+// called for several routes of e. If the text cannot be changed safely, Heal leaves it
+// as it was and returns an error that says what to write by hand. Heal does not write
+// the file.
 func (e *Edit) Heal(o ObservedRoute, rules []string) error {
 	lines, err := e.lines.heal(o.table, rules)
 	if err != nil {

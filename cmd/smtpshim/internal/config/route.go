@@ -216,9 +216,9 @@ func timeoutsOf(t *proxy.Timeouts, device bool) []timeout {
 	return list
 }
 
-// ChangedLimits returns the limits in l, as [Read] returns them, that differ from the
-// defaults, such as "sessions 100, errors 5". The result is "" if none differs.
-// MessageSize is not considered.
+// ChangedLimits returns, as text, the limits in l that differ from the defaults, such
+// as "sessions 100, errors 5". It ignores MessageSize. The result is "" if no limit
+// differs. l must be the limits of a route that [Read] has returned.
 func ChangedLimits(l proxy.Limits) string {
 	var changed []string
 	for _, l := range limitsOf(&l) {
@@ -229,9 +229,10 @@ func ChangedLimits(l proxy.Limits) string {
 	return strings.Join(changed, ", ")
 }
 
-// ChangedTimeouts returns the timeouts in t, as [Read] returns them, that differ from the
-// usual defaults, such as "connect 5s, reply 1m". The shorter defaults for devices differ
-// too. The result is "" if no timeout differs.
+// ChangedTimeouts returns, as text, the timeouts in t that differ from the defaults,
+// such as "connect 5s, reply 1m". The shorter defaults of a route for devices
+// (Route.Device) count as different. The result is "" if no timeout differs. t must be
+// the timeouts of a route that [Read] has returned.
 func ChangedTimeouts(t proxy.Timeouts) string {
 	var changed []string
 	for _, t := range timeoutsOf(&t, false) {
