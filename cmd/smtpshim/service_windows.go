@@ -43,8 +43,8 @@ type service struct {
 }
 
 // Execute implements svc.Handler. It runs s.serve and returns its exit status when it
-// ends. Of the requests, Stop and Shutdown become SIGTERM, which lets messages in transit
-// finish. ParamChange becomes SIGHUP, which reads the configuration again.
+// ends. It passes Stop and Shutdown to s.serve as SIGTERM, which lets messages in
+// transit finish. It passes ParamChange as SIGHUP, which reads the configuration again.
 func (s *service) Execute(_ []string, requests <-chan svc.ChangeRequest, states chan<- svc.Status) (specific bool, exit uint32) {
 	const accepted = svc.AcceptStop | svc.AcceptShutdown | svc.AcceptParamChange
 	signals, ended := make(chan os.Signal, 4), make(chan int, 1)
