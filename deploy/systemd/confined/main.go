@@ -1,9 +1,9 @@
 //go:build linux
 
-// Confined runs a program under the system call filters of a service unit, on machines
-// without a systemd that does so. It applies SystemCallFilter=, RestrictAddressFamilies=
-// and the filter of MemoryDenyWriteExecute=. It reads the unit, and asks systemd-analyze
-// for the groups of system calls in it.
+// Confined runs a program under the system call filters of a service unit. It is for
+// machines on which systemd cannot do that. It applies SystemCallFilter=,
+// RestrictAddressFamilies= and the filter of MemoryDenyWriteExecute=. It reads the
+// unit, and asks systemd-analyze for the groups of system calls in it.
 //
 //	go build -o /tmp/confined ./deploy/systemd/confined
 //	/tmp/confined deploy/systemd/smtpshim.service PROGRAM [ARGUMENT ...]
