@@ -22,19 +22,19 @@ import (
 //
 // These steps send what is queued and read the replies to it:
 //
-//	C: LINE          queue a line that gets a reply, before that
+//	C: LINE          first queue a line that gets a reply
 //	~ hello          the same as C: EHLO client.example.com
 //	~ envelope       the same as hello and then C: with MAIL, RCPT and DATA
 //	~ recipients N   the same as N times C: with RCPT
 //	~ expect N       read N more replies
-//	~ tls            then begin TLS
-//	~ pause 100ms    then wait
-//	~ half close     then close the sending side of the connection
+//	~ tls            begin TLS afterwards
+//	~ pause 100ms    wait afterwards
+//	~ half close     close the sending side of the connection afterwards
 //
 // These are not steps but properties of the dialogue:
 //
 //	~ early          the client does not wait for the greeting
-//	~ exact          the server must get the message in the same octets as directly
+//	~ exact          smtpshim must not change the octets of the message
 type Dialogue struct {
 	Group, Name string
 	Exact       bool

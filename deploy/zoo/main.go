@@ -7,8 +7,10 @@
 //
 // It runs real clients against a scripted server, and scripted clients against real
 // servers. It needs Linux, root, and a network of its own, which deploy/zoo/run creates.
-// The exit status is 1 if anything is worse through smtpshim and the table reasons.txt
-// does not say why, or if a peer is missing with -core; and 2 if the run failed.
+//
+// The exit status is 2 if the run failed. It is 1 if something is worse through
+// smtpshim and the table reasons.txt has no reason for it. With -core it is also 1 if a
+// peer is missing. Otherwise it is 0.
 package main
 
 import (

@@ -18,7 +18,7 @@ const (
 	Better   Verdict = '+'
 	Worse    Verdict = '-'
 	Differs  Verdict = '~' // a different outcome, which is not worse for anybody
-	Unsteady Verdict = '?' // worse, but one of two runs without smtpshim is worse too
+	Unsteady Verdict = '?' // worse, but of two runs without smtpshim one is worse than the other too
 )
 
 // A Result is the result of comparing one case through smtpshim with the same case
