@@ -26,12 +26,12 @@ type Stream[E any] struct {
 
 // NewStream returns a stream of events for listeners. A listener is an HTTP request
 // that ServeHTTP serves. For each listener the stream calls watch with the filter from
-// the request's query (route, healed, outcome), sends the listener what comes from the
-// channel events, and calls stop at the end of the request. If events is closed, the
-// request ends.
+// the request's query (route, healed, outcome). It calls notice for each event that
+// comes from the channel events, and sends the result to the listener as JSON. notice
+// may block: that delays only this listener.
 //
-// The stream calls notice for each event of each listener, and sends the result as
-// JSON. notice may block: that delays only this listener.
+// If the channel is closed, the request ends. At the end of the request the stream
+// calls stop.
 func NewStream[E any](watch func(Filter) (events <-chan E, stop func()), notice func(E) any) *Stream[E] {
 	done := make(chan struct{})
 	return &Stream[E]{watch, notice, make(chan struct{}, mostListeners), done, sync.OnceFunc(func() { close(done) })}

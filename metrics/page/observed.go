@@ -8,7 +8,7 @@ import (
 // An Observed is what the observed rules of a route would have done.
 type Observed struct {
 	Route             string
-	Sessions, Clients int            // ended sessions, and their different clients
+	Sessions, Clients int            // number of ended sessions, and of different clients in them
 	Rules             []ObservedRule // in descending order of Clients
 }
 
@@ -17,9 +17,9 @@ type ObservedRule struct {
 	Name    string
 	Clients int      // number of different clients in whose sessions it would have acted
 	Named   []string // addresses of the first of these clients
-	// Line is the first line that the rule would have changed, except lines of messages
-	// and lines that may contain a secret. It is "" if there was no other line. It may
-	// contain any octets.
+	// Line is the first line that the rule would have changed. Lines of messages, and
+	// lines that may contain a secret, do not count. Line is "" if the rule would have
+	// changed no other line. It may contain any octets.
 	Line string
 }
 

@@ -29,9 +29,9 @@ import (
 // safe for concurrent use.
 type Source struct {
 	Version string
-	// Rule describes what can change a line: a rule, or a setting such as client_tls. name
-	// is in Route.Rules, or one of the names in Line.Rule. If it is unknown, the result is
-	// zero, and the page says only that the configuration has it so.
+	// Rule describes what can change a line: a rule, or a setting such as client_tls.
+	// name is in Route.Rules, or one of the names in Line.Rule. If name is unknown,
+	// Rule returns the zero Rule, and the page says "The configuration has it so."
 	Rule func(name string) Rule
 	// Ready returns nil if the program takes sessions and has servers for them, and
 	// otherwise the reasons.
@@ -44,8 +44,8 @@ type Source struct {
 	Observed     func() []Observed // nil: no rule is observed
 	Evidence     http.Handler      // serves the evidence as JSON; nil: not served
 
-	// FailedReloads returns the failed reloads that are still in need of attention:
-	// those of the configuration, and of each certificate, without a later success.
+	// FailedReloads returns the failed reloads of the configuration and of
+	// certificates, except those that a successful reload has followed.
 	FailedReloads func() []FailedReload
 
 	// Sessions returns the last sessions, newest first. Recording returns the recording
@@ -149,7 +149,7 @@ type Session struct {
 type Refusal struct {
 	Verb string // what was replied to: "MAIL", "end-of-data", "greeting", ...
 	Code int    // 4xx or 5xx
-	Text string // the first line after the code; any octets
+	Text string // the first line of the reply, without its code; any octets
 
 	Means, Do string // what the reply means, and what to do about it; "": not known
 }
@@ -162,8 +162,8 @@ type Line struct {
 	Side, Mark byte
 	Text       string // any octets
 	// Rule names the rules, safeguards and causes (package vocabulary) that changed the
-	// line, separated by commas. It is "" if the line is unchanged, or was changed only
-	// to keep the session in order.
+	// line, separated by commas. It is "" if the line is unchanged, or if smtpshim
+	// changed it for another reason, such as the end of the session.
 	Rule string
 }
 

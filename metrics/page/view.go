@@ -24,7 +24,7 @@ const (
 type Filter struct {
 	Route   string // "": all routes
 	Healed  bool   // true: only sessions in which a rule has acted
-	Outcome string // "": all; else only ended sessions, as by vocabulary.Outcome.Named
+	Outcome string // "": all; otherwise only ended sessions whose outcome it names: see vocabulary.Outcome.Named
 }
 
 // filterOf parses the filter in a request's query.
