@@ -17,12 +17,18 @@ const index = `smtpshim
 /readyz    200 while it takes new sessions and has servers for them, else 503
 `
 
-// Admin returns the server for the admin listener. The server answers GET and HEAD for
-// /metrics, with the metrics of gatherer; for /healthz; for /readyz; and for an index
-// at /. For each request for /readyz it calls ready, which must be safe for concurrent
-// use. ready returns an error that says why the program is not ready, or nil if it is
-// ready. If it is ready, the reply also has note: a problem that does not affect
-// readiness, or "".
+// Admin returns the server for the admin listener. It answers GET and HEAD requests for
+// four paths:
+//
+//	/metrics   the metrics of gatherer
+//	/healthz   200 while the program runs
+//	/readyz    200 if the program is ready, and otherwise 503
+//	/          an index
+//
+// For each request for /readyz the server calls ready, which must be safe for
+// concurrent use. If the program is not ready, ready returns an error that says why. If
+// it is ready, err is nil, and note is a problem that does not affect readiness, or "".
+// The reply contains the error or the note.
 //
 // If profiles is true, the server also answers for /debug/pprof/. This is for debugging
 // only: it costs time, and shows the program's internals to everybody who can reach the

@@ -46,7 +46,7 @@ func CheckHash(hash string) error {
 //
 // Guessing is slow, because the handler computes only one hash at a time. It computes a
 // hash even if the user is wrong, so the time does not reveal whether the user exists.
-// For the last credentials that were right, it computes no hash again.
+// It remembers the last credentials that were right, and computes no hash for these.
 func (p Password) Protect(next http.Handler) http.Handler {
 	d := &gate{Password: p, one: make(chan struct{}, 1)}
 	rand.Read(d.key[:])

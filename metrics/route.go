@@ -184,11 +184,12 @@ func (r *Route) Defect() { r.defects.Inc() }
 // Refused counts, by reason, a client that smtpshim refused to serve.
 func (r *Route) Refused(reason vocabulary.Rejection) { r.refused.of(string(reason)).Inc() }
 
-// LimitMet counts, by limit, each time that a client exceeds a limit in its session.
+// LimitMet counts that a client has exceeded limit in its session.
 func (r *Route) LimitMet(limit vocabulary.Limit) { r.limitsMet.of(string(limit)).Inc() }
 
-// Recognised counts that product was recognised in a session by the sign by. Pairs of
-// product and sign that were not given to [Metrics.Route] are ignored.
+// Recognised counts that product was recognised in a session. The parameter by says by
+// which sign. Pairs of product and sign that were not given to [Metrics.Route] are
+// ignored.
 func (r *Route) Recognised(product string, by vocabulary.Sign) {
 	if c, ok := r.recognised[Product{product, by}]; ok {
 		c.Inc()
@@ -275,7 +276,8 @@ func (r *Route) ServerFailed(reason vocabulary.ServerFailure) {
 	r.serverErrors.of(string(reason)).Inc()
 }
 
-// BadReply counts, by the reason why, octets from a server that are no proper reply.
+// BadReply counts that a server sent octets that are no proper reply. The parameter why
+// says what is wrong with them.
 func (r *Route) BadReply(why vocabulary.BadReply) { r.badReplies.of(string(why)).Inc() }
 
 // TLS counts a successful handshake on one side by version and suite. A pair that was
