@@ -17,7 +17,7 @@ type Entry struct {
 
 	Proxy  string // what the proxy heals of it without a rule; "": nothing
 	Remark string // what to know about Proxy or about the rules
-	Untold string // name of the set that heals it, if [Untold] has that set
+	Untold string // name of a set in [Untold] that heals it; "": there is none
 	Left   string // what a rule could heal although none does
 	Out    string // what rules leave alone, and why
 	// As is set if the entry is a product: the numbers of the entries that apply to the

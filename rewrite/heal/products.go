@@ -77,9 +77,9 @@ func productSigns() map[string]rewrite.Signs {
 	}
 }
 
-// Untold returns the sets that are for products which the set auto does not look for,
-// because they cannot be recognised for certain. The keys are the names of the sets,
-// and the values are the reasons. An administrator who needs such a set must name it.
+// Untold returns the sets for products that cannot be recognised for certain. The keys
+// are the names of the sets, and the values are the reasons. The set auto does not look
+// for these products: an administrator who needs such a set must name it.
 func Untold() map[string]string {
 	return map[string]string{
 		"exchange-4.0":    `its greeting, "220 imc.example.com service ready", may be anybody's, and its set changes messages`,                       // KB Q146157

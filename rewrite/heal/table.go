@@ -5,9 +5,10 @@ package heal
 
 import "smtpshim/rewrite"
 
-// Table returns all rules in the order in which they act. Only on replies they act in the
-// reverse order. A repair of what the server sends (see [rewrite.Repair]) comes before
-// that, and is in the order of the table.
+// Table returns all rules. They act in the order of the table, except on replies of the
+// server and on its offers in the reply to EHLO: on these they act in the reverse
+// order. Malformed replies are repaired before that, in the order of the table (see
+// [rewrite.Repair]).
 func Table() []rewrite.Rule {
 	return []rewrite.Rule{
 		oneLineReplies(), // the last to see a reply
