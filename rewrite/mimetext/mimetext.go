@@ -1,12 +1,13 @@
 // Package mimetext changes the transfer encoding of the parts of a message (RFC 2045)
 // while the message passes. Dots at the beginning of lines are doubled in its input and
-// output, as in SMTP (RFC 5321, 4.5.2). It holds at most one header and one line in
-// memory.
+// output, as in SMTP (RFC 5321, 4.5.2). A Writer holds at most one header and one line
+// in memory.
 //
-// Signed and encrypted content is not changed: multipart/signed, multipart/encrypted and
-// application/pkcs7-*, with all that they contain, and, unless Plan.BreakSignatures is
-// set, a message whose header has a signature of the body (DKIM, ARC). Nor is content
-// that readers may interpret differently, such as a part with two Content-Type fields.
+// Signed and encrypted content is not changed: multipart/signed, multipart/encrypted
+// and application/pkcs7-*, with all that they contain. A message whose header has a
+// signature of the body (DKIM, ARC) is changed only if Plan.BreakSignatures is set.
+// Content that readers may interpret differently, such as a part with two Content-Type
+// fields, is not changed either.
 package mimetext
 
 import (
@@ -50,7 +51,7 @@ type Plan struct {
 	Prefix bool
 
 	// Break is the length, in octets, above which lines of quoted-printable and base64
-	// are broken. It is at least 78; 0: lines are not broken.
+	// are broken. It is at least 78, or 0 if no line is to be broken.
 	Break int
 
 	// BreakSignatures changes messages also if their header has a signature of the
@@ -106,8 +107,9 @@ func (w *Writer) Changed() bool { return w.changed }
 // the message itself does not count.
 func (w *Writer) EightBit() bool { return w.eight }
 
-// Unclear reports whether programs that read the result may differ on where a part ends
-// that the Writer has encoded. The caller must not send such a message on.
+// Unclear reports whether the Writer has encoded a part whose end is unclear: some
+// readers take a line in it for a boundary, and others do not. The caller must not send
+// such a message on.
 func (w *Writer) Unclear() bool { return w.unclear }
 
 // LeadingDots reports whether the result so far has a line that begins with a dot.
