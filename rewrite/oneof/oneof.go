@@ -63,8 +63,8 @@ func DidYouMean[W ~string](word string, known []W) string {
 }
 
 // Nearest returns the word of known that differs from word by the fewest typing errors.
-// It ignores case. The result is "" if every word differs by more than one error and by
-// more than a third of the length of word.
+// It ignores case. It allows one error, and in longer words as many as a third of the
+// length of word. The result is "" if every word has more errors.
 func Nearest[W ~string](word string, known []W) string {
 	best, least := "", 1+max(1, len(word)/3)
 	for _, k := range known {
