@@ -35,17 +35,16 @@ type Result struct {
 	Broke    []string  // rules that panicked or whose result was not allowed: "RULE: WHY"
 
 	// Assumed is the first place where the server gets something else than in the
-	// recording, and Play assumes that the server replies as in the recording. There
-	// are two such cases. The server gets a command with another argument, and accepted
-	// that command in the recording. Or the server does not get a command that changes
-	// nothing, such as NOOP.
+	// recording, and Play assumes that its replies are the same. Play does so in two
+	// cases: a command that the server accepted in the recording has another argument,
+	// or a command that changes nothing, such as NOOP, is not sent to the server.
 	Assumed Change
 	// Unknown is the place from which the recording no longer shows how the dialogue
 	// goes on. What follows was not played.
 	Unknown Change
-	// Said is the number of lines, messages and events, such as "server lost", that come
-	// from the peers in the recording. Played is how many of them came before the play
-	// ended; replies that were left out because the server did not get the command count.
+	// Said is the number of lines, messages and events, such as "server lost", that
+	// come from the peers in the recording. Played is how many of them came before the
+	// play ended. It includes replies to commands that the server did not get.
 	Played, Said int
 }
 
@@ -62,7 +61,7 @@ type Refusal struct {
 	Line int    // the line of the recording's dialogue, from 1 on
 	Verb string // what was refused, such as "MAIL", "end-of-data" or "greeting"
 	Code int    // the code of the server, or of smtpshim if By is set
-	Text string // the text of the first line after that code, with any octets
+	Text string // the first line of the reply, without the code; any octets
 	// By is "" if the server refused. Otherwise smtpshim refused, and By names the
 	// rules or the setting that made it do so, or is "smtpshim".
 	By string
