@@ -3,15 +3,13 @@ package transcript
 import "slices"
 
 // Exchange compares the lines of one command or reply, said by side, with the lines
-// delivered to the other side. Like Diff, it returns the lines of both with marks. The
-// Rule of Removed and Added lines is rules, unless side is Server and neither said nor
-// delivered is empty.
+// delivered to the other side. Like Diff, it returns the lines of both with marks.
 //
-// In that case Exchange calls of for each Removed or Added line, and the result becomes
-// the Rule of that line. line is the text of the line with its code, and added is true
-// if the line is Added. For a Removed and an Added line that differ only in the
-// separator after the code, of is not called: their Rule is that of the last other
-// change, or else rules.
+// If side is Client, or said or delivered is empty, the Rule of each Removed or Added
+// line is rules. Otherwise the function of returns it: line is the text of the line
+// with its code, and added is true if the line is Added. If a Removed and an Added line
+// differ only in the separator after the code, of is not called for them. Their Rule is
+// then the last one that of returned, or rules if of was not called.
 func Exchange(side Side, said, delivered []string, rules string, of func(line string, added bool) string) []Line {
 	if slices.Equal(said, delivered) {
 		lines := make([]Line, 0, len(said))

@@ -95,8 +95,8 @@ func isPrintable(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
-// LeftOut returns the event that takes the place of lines, the number of lines that are
-// left out of a long dialogue.
+// LeftOut returns the event that stands for lines that are left out of a long dialogue.
+// The parameter lines is their number.
 func LeftOut(lines int) Line { return Line{Text: strconv.Itoa(lines) + leftOut} }
 
 const leftOut = " lines left out"
@@ -140,9 +140,9 @@ const (
 func heading(section string) string { return "-- " + section + " --" }
 
 // Format returns the text of f in canonical form: sections in a fixed order, options
-// and settings sorted, and empty lines only in the prose and in the dialogue. If Parse
-// has returned f, it returns a File equal to f for this text too. Format panics if an
-// option has a type that Parse does not return.
+// and settings sorted, and empty lines only in the prose and in the dialogue. If f is a
+// result of Parse, Parse of the returned text gives a File equal to f. Format panics if
+// an option has a type that Parse does not return.
 func (f *File) Format() []byte {
 	var b strings.Builder
 	if f.About != "" {
