@@ -13,7 +13,7 @@ const (
 	OutcomeOK                Outcome = "ok"
 	OutcomeSilent            Outcome = "silent"  // the client sent nothing and hung up, as health checks do
 	OutcomeDrained           Outcome = "drained" // an idle client got 421 at a shutdown
-	OutcomeOpaque            Outcome = "opaque"  // it became unreadable to smtpshim, and ended
+	OutcomeOpaque            Outcome = "opaque"  // it ended while smtpshim could not read it, as inside TLS that is passed on
 	OutcomeRefused           Outcome = "refused" // mail was refused, and not accepted later in the session
 	OutcomeMessageRefused    Outcome = "message-refused"
 	OutcomeClientLost        Outcome = "client-lost"
