@@ -28,11 +28,32 @@ func rehearse(temp string) config.MakeCertificates {
 		if err != nil {
 			return nil, err
 		}
-		if err := os.CopyFS(trial, os.DirFS(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err = os.CopyFS(trial, os.DirFS(dir))
+		if at, ok := errors.AsType[*fs.PathError](err); ok && !filepath.IsAbs(at.Path) {
+			err = &fs.PathError{Op: at.Op, Path: filepath.Join(dir, at.Path), Err: at.Err}
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		return tlspolicy.SelfSigned(trial, names...)
+		sources, err := tlspolicy.SelfSigned(trial, names...)
+		if err == nil && !sameFiles(dir, trial) {
+			err = config.TryWriting(dir)
+		}
+		return sources, err
 	}
+}
+
+// sameFiles reports whether dir has each file of trial with the same content.
+func sameFiles(dir, trial string) bool {
+	list, err := os.ReadDir(trial)
+	for _, entry := range list {
+		made, wrong := os.ReadFile(filepath.Join(trial, entry.Name()))
+		before, missing := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if err = errors.Join(err, wrong, missing); err == nil && !bytes.Equal(made, before) {
+			return false
+		}
+	}
+	return err == nil
 }
 
 // A tlsPrinter prints the TLS of one side.

@@ -28,7 +28,7 @@ type Account struct {
 }
 
 // readAccount reads one [[account]]. state is the directory for what it stores.
-func readAccount(t *table, state string) *Account {
+func readAccount(t *table, state *stateDir) *Account {
 	a := &Account{AccountSettings: login.AccountSettings{
 		Name: t.text("name", ""), User: t.text("user", ""),
 		Sessions:          t.number("sessions", 0, 0, 1_000_000),
@@ -44,7 +44,7 @@ func readAccount(t *table, state string) *Account {
 	var method loginMethod
 	known := t.word("method", &method)
 	password := t.beside(t.text("password_file", ""))
-	tokens := t.tokens(a.Name, state)
+	tokens := t.tokens(a.Name, state.path)
 	t.ask("mechanisms") // whatever the method is, so that the key is known
 	switch {
 	case !known:
@@ -53,6 +53,9 @@ func readAccount(t *table, state string) *Account {
 		t.useless("password_file", `method "oauth" does not use it; "password" does`)
 		a.OAuth = &tokens
 		t.checkTokens(tokens)
+		if tokens.Flow == token.RefreshToken {
+			state.try()
+		}
 	case method == "password":
 		a.Mechanisms = t.mechanisms("mechanisms", passwordMechanisms)
 		for _, key := range tokenKeys {
@@ -141,27 +144,12 @@ func (t *table) checkTokens(s token.Settings) {
 		at, isFile := errors.AsType[*fs.PathError](err)
 		switch {
 		case slices.Contains(tokenKeys, key) && isFile:
-			t.wrongFile(key, at)
+			t.wrongSecret(key, at)
 		case slices.Contains(tokenKeys, key):
 			t.wrong(key, "%s", rest)
 		case !strings.HasPrefix(text, "account name "): // readAccount reports mistakes in the name
 			t.wrong("", "%v", err)
 		}
-	}
-}
-
-// wrongFile reports that the file named at key cannot be read. A name of no existing file
-// may be the secret itself, so it is not repeated.
-func (t *table) wrongFile(key string, err *fs.PathError) {
-	switch hint := hintCredential(err.Path, err); {
-	case hint != "":
-		t.wrong(key, "there is no such file%s", hint)
-	case errors.Is(err, fs.ErrNotExist):
-		t.wrong(key, "there is no such file; the name of one is wanted, relative to the directory of this file, and not what is in it")
-	case errors.Is(err, fs.ErrPermission):
-		t.wrong(key, "reading %s: %v; the user that smtpshim runs as has to be able to read it", err.Path, err.Err)
-	default:
-		t.wrong(key, "reading %s: %v", err.Path, err.Err)
 	}
 }
 
@@ -174,11 +162,7 @@ func (t *table) password(key, file string) sasl.Secret {
 	t.places = append(t.places, Besides(file)...)
 	text, err := os.ReadFile(file)
 	if err != nil {
-		if at, ok := errors.AsType[*fs.PathError](err); ok {
-			t.wrongFile(key, at)
-		} else {
-			t.wrong(key, "reading %s: %v", file, err)
-		}
+		t.wrongSecret(key, err)
 		return sasl.Secret{}
 	}
 	line, _, _ := bytes.Cut(text, []byte("\n"))

@@ -18,7 +18,7 @@ func (t *table) roots(key string, files []string) *tlspolicy.Roots {
 	}
 	roots, err := tlspolicy.ReadRoots(files...)
 	for _, err := range each(err) {
-		t.wrong(key, "%v", err)
+		t.wrongFile(key, err, "")
 	}
 	return roots
 }
@@ -40,7 +40,7 @@ func each(err error) (list []error) {
 
 // ownCertificates says where self-signed certificates are, and how they are made.
 type ownCertificates struct {
-	state string // the state directory; "": the file names none
+	state *stateDir
 	route string // the name of their route; "": the name is malformed
 	make  MakeCertificates
 }
@@ -51,7 +51,7 @@ type MakeCertificates func(dir string, names ...string) ([]tlspolicy.Source, err
 
 // dir returns the directory for one route. Each route has its own, because its names may
 // differ from those of others.
-func (own ownCertificates) dir() string { return filepath.Join(own.state, own.route) }
+func (own ownCertificates) dir() string { return filepath.Join(own.state.path, own.route) }
 
 // selfSigned returns the self-signed certificates; nil if there are to be none.
 func (t *table) selfSigned(own ownCertificates, names []string) *tlspolicy.Store {
@@ -68,7 +68,7 @@ func (t *table) selfSigned(own ownCertificates, names []string) *tlspolicy.Store
 		}
 		names = []string{name}
 	}
-	if own.state == "" {
+	if own.state.path == "" {
 		t.wrong("certificate", `"self-signed" needs a directory to be kept in; write for example state_dir = "/var/lib/smtpshim" at the top of the file`)
 	}
 	if len(t.mistakes) > before || own.route == "" {
@@ -76,7 +76,11 @@ func (t *table) selfSigned(own ownCertificates, names []string) *tlspolicy.Store
 	}
 	sources, err := own.make(own.dir(), names...)
 	if err != nil {
-		t.wrong("certificate", "%v", err)
+		if _, ok := errors.AsType[*os.PathError](err); ok {
+			own.state.wrong(err)
+		} else {
+			t.wrong("certificate", "%v", err)
+		}
 		return nil
 	}
 	store, err := tlspolicy.NewStore(sources...)
@@ -161,14 +165,14 @@ func (t *table) store(sources []tlspolicy.Source) *tlspolicy.Store {
 		switch {
 		case err == nil:
 		case source.Key != "" && missing(source.Certificate) != nil && missing(source.Key) != nil: // err only has the first of them
-			t.wrong("certificate", "%v", err)
-			t.wrong("key", "%v", missing(source.Key))
+			t.wrongFile("certificate", err, "")
+			t.wrongFile("key", missing(source.Key), "")
 		case source.Key == "" && missing(source.Certificate) != nil:
-			t.wrong("certificate", "%v; where its key is in another file, key has to name that", err)
+			t.wrongFile("certificate", err, "; where its key is in another file, key has to name that")
 		case source.Certificate != "" && source.Key == "":
-			t.wrong(keyOf(source, err), "%v (no key is named, so it has to be in the same file)", err)
+			t.wrongFile(keyOf(source, err), err, " (no key is named, so it has to be in the same file)")
 		default:
-			t.wrong(keyOf(source, err), "%v", err)
+			t.wrongFile(keyOf(source, err), err, "")
 		}
 	}
 	if len(t.mistakes) > before {
@@ -176,7 +180,7 @@ func (t *table) store(sources []tlspolicy.Source) *tlspolicy.Store {
 	}
 	store, err := tlspolicy.NewStore(sources...)
 	if err != nil { // the files have changed in between
-		t.wrong(keyOf(sources[0], err), "%v", err)
+		t.wrongFile(keyOf(sources[0], err), err, "")
 	}
 	return store
 }

@@ -75,8 +75,8 @@ func readSettings(t *table, made MakeCertificates) (c *Config, more []*table) {
 	c.Level, c.Format = level.Level, string(format)
 	log.done()
 
-	state := t.beside(t.text("state_dir", ""))
-	t.reach(state, writing)
+	state := &stateDir{path: t.beside(t.text("state_dir", "")), table: t}
+	t.reach(state.path, writing)
 	more = t.included()
 	files := append([]*table{t}, more...)
 	names := map[string]*table{}

@@ -43,7 +43,7 @@ func readRecord(t *table, r *Route) *record.Route {
 	rec.Dir = from.beside(rec.Dir)
 	from.reach(rec.Dir, writing)
 	if err := rec.Check(); err != nil {
-		from.wrong("dir", "%v; it has to be there, and whoever runs smtpshim has to be able to write to it", err)
+		from.wrongTarget("dir", rec.Dir, "700", err)
 	}
 	setup := r.Setup()
 	rec.Rules, rec.Options, rec.Settings = setup.Rules, setup.Options, setup.Settings

@@ -53,7 +53,7 @@ type ServerLeg struct {
 
 // readRoute reads one [[route]]. It adds the listen addresses to taken. Self-signed
 // certificates are below the directory state.
-func readRoute(t *table, taken listeners, state string, made MakeCertificates, accounts []*Account) *Route {
+func readRoute(t *table, taken listeners, state *stateDir, made MakeCertificates, accounts []*Account) *Route {
 	r := &Route{Route: &proxy.Route{
 		Name:    t.text("name", ""),
 		Listen:  addresses(t, "listen", "127.0.0.1:2525"),
