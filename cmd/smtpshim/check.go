@@ -39,12 +39,16 @@ func check(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return failed
 	}
-	count := printAll(stdout, c)
+	count, starts := printAll(stdout, c)
 	with := ""
 	if n := len(c.Included); n > 0 {
 		with = fmt.Sprintf(", with %s of %s,", words.Plural(n, "file"), filepath.Dir(c.Included[0]))
 	}
-	fmt.Fprintf(stdout, "%s%s is right: %s, %s.\n", *path, with, words.Plural(len(c.Routes), "route"), words.Plural(count, "warning"))
+	but := ""
+	if !starts {
+		but = `, but "smtpshim run" by this user would not start now`
+	}
+	fmt.Fprintf(stdout, "%s%s is right%s: %s, %s.\n", *path, with, but, words.Plural(len(c.Routes), "route"), words.Plural(count, "warning"))
 	status := succeeded
 	if *strict && count > 0 {
 		status = failed
@@ -60,8 +64,10 @@ func check(args []string, stdout, stderr io.Writer) int {
 	return status
 }
 
-// printAll prints what a configuration does, and returns the number of warnings.
-func printAll(w io.Writer, c *config.Config) (warned int) {
+// printAll prints what a configuration does. It returns the number of warnings, and
+// whether the present user could start smtpshim with it now.
+func printAll(w io.Writer, c *config.Config) (warned int, starts bool) {
+	starts = true
 	said := said{}
 	warn := func(indent int, list ...string) {
 		for _, warning := range list {
@@ -75,6 +81,7 @@ func printAll(w io.Writer, c *config.Config) (warned int) {
 				entry(w, indent, "in use", 17, f.text)
 			} else {
 				warn(indent, f.text)
+				starts = false
 			}
 		}
 	}
@@ -99,7 +106,7 @@ func printAll(w io.Writer, c *config.Config) (warned int) {
 	entry(w, 0, "log", 17, fmt.Sprintf("%s, level %s", c.Format, strings.ToLower(c.Level.String())))
 	entry(w, 0, "drain", 17, words.Brief(c.Drain))
 	fmt.Fprint(w, "\n\"smtpshim rules\" lists what each rule heals.\n")
-	return warned
+	return warned, starts
 }
 
 // A said maps each text that was printed to the route for which it was printed first.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +29,13 @@ type portFinding struct {
 // client and no other program notices.
 func lookAtPorts(c *config.Config, addresses ...string) (list []portFinding) {
 	for _, address := range addresses {
-		if _, ok := config.SocketPath(address); ok || strings.HasPrefix(address, config.SystemdPrefix) {
+		if strings.HasPrefix(address, config.SystemdPrefix) {
+			continue
+		}
+		if path, ok := config.SocketPath(address); ok {
+			if text := lookAtSocket(path); text != "" {
+				list = append(list, portFinding{text: address + text})
+			}
 			continue
 		}
 		to, err := toBind(address)
@@ -39,6 +47,31 @@ func lookAtPorts(c *config.Config, addresses ...string) (list []portFinding) {
 		}
 	}
 	return list
+}
+
+// runtimeDir is the directory that systemd makes for the service when it starts it.
+const runtimeDir = "/run/smtpshim"
+
+// lookAtSocket returns why a socket could not be made at path, or "". It does not connect
+// to a socket that is there: smtpshim may be running, and if not, it replaces the socket.
+func lookAtSocket(path string) string {
+	dir := filepath.Dir(path)
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode().Type() != fs.ModeSocket {
+			return " is there already, and is no socket, so smtpshim cannot listen there"
+		}
+		return ""
+	}
+	_, err := os.Stat(dir)
+	if err == nil {
+		err = config.TryWriting(dir)
+	} else if errors.Is(err, fs.ErrNotExist) && dir == runtimeDir {
+		return ""
+	}
+	if err != nil {
+		return fmt.Sprintf(" cannot be made: %v; this user has to be able to write to the directory %s", err, dir)
+	}
+	return ""
 }
 
 // findingOf returns the meaning of an error in binding an address.

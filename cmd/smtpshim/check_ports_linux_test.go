@@ -104,9 +104,34 @@ func TestCheckDoesNotTakeAProbeThatListensForTheSmtpshimThatRuns(t *testing.T) {
 
 func TestCheckNamesAnAddressThatIsNotOfThisMachine(t *testing.T) {
 	for _, listen := range []string{"192.0.2.77:2525", "[2001:db8::77]:2525"} {
-		if _, said := checkOf(t, false, listen); !strings.Contains(said, "WARNING "+listen+" is no address of this machine, so smtpshim cannot listen there; it has ") &&
+		_, said := checkOf(t, false, listen)
+		if !strings.Contains(said, ` is right, but "smtpshim run" by this user would not start now: 1 route, 1 warning.`) {
+			t.Errorf("%s: the end does not say that smtpshim would not start:\n%s", listen, said)
+		}
+		if !strings.Contains(said, "WARNING "+listen+" is no address of this machine, so smtpshim cannot listen there; it has ") &&
 			!strings.Contains(said, listen+" cannot be bound: ") { // no IPv6 at all
 			t.Errorf("%s: %s", listen, said)
+		}
+	}
+}
+
+func TestCheckSaysThatASocketCannotBeMade(t *testing.T) {
+	dir := real.Dir(t)
+	file := filepath.Join(dir, "file")
+	write(t, file, "")
+	for path, why := range map[string]string{
+		file:                                  "is there already, and is no socket, so smtpshim cannot listen there",
+		filepath.Join(dir, "none", "in.sock"): "cannot be made: stat " + filepath.Join(dir, "none") + ": ",
+		filepath.Join(file, "in.sock"):        "cannot be made: writing to " + file + ": ",
+	} {
+		want := "WARNING unix:" + path + " " + why
+		if status, said := checkOf(t, true, "unix:"+path); status != failed || !strings.Contains(said, want) || !strings.Contains(said, "would not start now") {
+			t.Errorf("%d, and not %q in\n%s", status, want, said)
+		}
+	}
+	for _, path := range []string{filepath.Join(dir, "in.sock"), filepath.Join(runtimeDir, "in.sock")} {
+		if status, said := checkOf(t, true, "unix:"+path); status != succeeded {
+			t.Errorf("%d:\n%s", status, said)
 		}
 	}
 }
