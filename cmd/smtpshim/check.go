@@ -164,13 +164,15 @@ func printRoute(w io.Writer, r *config.Route, said said) {
 		line("records", recordMeans(r.Record))
 	}
 	idle := idleRules(r)
-	if names := rulesMean(r.Computed(), idle); len(names) == 0 {
-		line("rules", "none: every line passes unchanged")
-	} else if r.Observed != nil {
-		line("observes", said.once(strings.Join(names, ", "), r.Name))
-		line("rules", "none: every line passes unchanged, and smtpshim reports what these rules would do")
-	} else {
-		line("rules", said.once(strings.Join(names, ", "), r.Name))
+	names := rulesMean(r.Rules, idle)
+	switch inForce := strings.Join(names, ", "); {
+	case r.Observed != nil:
+		line("observes", said.once(strings.Join(rulesMean(r.Observed, idle), ", "), r.Name))
+		line("rules", inForce+" alone, which is in force on every route; smtpshim reports what the observed rules would do")
+	case len(names) == 1:
+		line("rules", inForce+" alone, which is in force on every route")
+	default:
+		line("rules", said.once(inForce, r.Name))
 	}
 	if len(idle) > 0 {
 		var names []string

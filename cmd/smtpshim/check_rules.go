@@ -8,15 +8,12 @@ import (
 	"smtpshim/rewrite/heal"
 )
 
-// rulesMean returns the rules in force other than idle ones, each with the sessions in
-// which it acts if those are not all. It omits the rule for stray octets in messages,
-// which is always in force.
+// rulesMean returns the names of rules other than idle ones, each with the sessions in
+// which it acts if those are not all.
 func rulesMean(rules *rewrite.Rules, idle []rewrite.Rule) (list []string) {
 	for _, name := range rules.Names() {
 		scope := rules.Scope(name)
 		switch {
-		case name == heal.Safeguard && scope == "":
-			continue
 		case slices.ContainsFunc(idle, func(r rewrite.Rule) bool { return r.Name == name }):
 			continue
 		case scope != "":

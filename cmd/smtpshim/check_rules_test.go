@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,47 @@ func TestCheckSaysWhichRulesCannotActUnderTheTLSOfARoute(t *testing.T) {
 		if got := strings.Contains(words, "cannot act under this TLS: "); got != (want != "") || !strings.Contains(words, want) {
 			t.Errorf("%swant %q in\n%s", tls, want, out.String())
 		}
+	}
+}
+
+// The log of run and the page have r.Rules.Names().
+func TestCheckListsTheRulesThatRunLists(t *testing.T) {
+	for _, says := range []string{"", "rules = []\n", "rules = [\"exchange-5.5\"]\n", "mode = \"observe\"\n"} {
+		c := readText(t, configtest.Route("in", "127.0.0.1:2525")+says)
+		r := c.Routes[0]
+		var out strings.Builder
+		printRoute(&out, r, said{})
+		lists := map[string][]string{}
+		name := ""
+		for line := range strings.Lines(out.String()) {
+			if label := strings.TrimSpace(line[2:min(17, len(line))]); label != "" {
+				name = label
+			}
+			lists[name] = append(lists[name], strings.TrimSpace(line[min(17, len(line)):]))
+		}
+		list := func(name string) []string {
+			text, _, _ := strings.Cut(strings.Join(lists[name], " "), " alone, which is in force")
+			text = strings.TrimPrefix(text, "under this TLS: ")
+			return strings.FieldsFunc(text, func(c rune) bool { return c == ',' || c == ' ' })
+		}
+		got, want := append(list("rules"), list("cannot act")...), r.Rules.Names()
+		if r.Observed != nil {
+			got, want = append(got, list("observes")...), append(want, r.Observed.Names()...)
+		}
+		slices.Sort(got)
+		want = slices.Sorted(slices.Values(want))
+		if !slices.Equal(got, want) || !slices.Contains(list("rules"), heal.Safeguard) {
+			t.Errorf("%scheck lists %q, run %q:\n%s", says, got, want, &out)
+		}
+	}
+}
+
+func TestCheckListsALimitOfMessages(t *testing.T) {
+	c := readText(t, configtest.Route("in", "127.0.0.1:2525")+"limits = {sessions = 100, message_size = 10485760}\n")
+	var out strings.Builder
+	printRoute(&out, c.Routes[0], said{})
+	if want := " sessions 100, message_size 10485760\n"; !strings.Contains(out.String(), want) {
+		t.Errorf("not %q in\n%s", want, &out)
 	}
 }
 

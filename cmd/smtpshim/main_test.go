@@ -156,7 +156,7 @@ func TestCheckTellsWhatEachRouteWillDo(t *testing.T) {
 		"limits sessions 10 timeouts command 1h30m rules",
 		"rules join-data-reply, no-valid-recipients, one-auth-line, starttls-keyword",
 		"route out listens on :2526",
-		"server TLS implicit: connections begin with TLS; the certificate is not verified versions TLS 1.2 to 1.3 ciphers modern (ECDHE with AES-GCM or ChaCha20), those of TLS 1.3 rules none",
+		"server TLS implicit: connections begin with TLS; the certificate is not verified versions TLS 1.2 to 1.3 ciphers modern (ECDHE with AES-GCM or ChaCha20), those of TLS 1.3 rules stray-bytes alone",
 		"WARNING :2526 can be reached",
 		"WARNING server_tls, verify = false",
 		"admin listener off log json, level debug drain 1m",

@@ -216,15 +216,18 @@ func timeoutsOf(t *proxy.Timeouts, device bool) []timeout {
 	return list
 }
 
-// ChangedLimits returns, as text, the limits in l that differ from the defaults, such
-// as "sessions 100, errors 5". It ignores MessageSize. The result is "" if no limit
-// differs. l must be the limits of a route that [Read] has returned.
-func ChangedLimits(l proxy.Limits) string {
+// ChangedLimits returns, as text, the limits in all that differ from the defaults, such
+// as "sessions 100, message_size 10485760". The result is "" if no limit differs. all
+// must be the limits of a route that [Read] has returned.
+func ChangedLimits(all proxy.Limits) string {
 	var changed []string
-	for _, l := range limitsOf(&l) {
+	for _, l := range limitsOf(&all) {
 		if *l.value != l.normal {
 			changed = append(changed, fmt.Sprintf("%s %d", l.key, *l.value))
 		}
+	}
+	if all.MessageSize != proxy.DefaultLimits().MessageSize {
+		changed = append(changed, fmt.Sprintf("message_size %d", all.MessageSize))
 	}
 	return strings.Join(changed, ", ")
 }
