@@ -300,6 +300,8 @@ func demoServer(address, name string, bare, mended bool, stdout, stderr io.Write
 		at = address
 	}
 	server.Lasts = true
+	show := &showLines{out: demoOutput{stdout, colourful(stdout)}}
+	server.Received = show.message
 	fingerprint, err := secure(&server)
 	if err != nil {
 		fmt.Fprintln(stderr, "smtpshim demo:", err)
@@ -317,7 +319,6 @@ func demoServer(address, name string, bare, mended bool, stdout, stderr io.Write
 			"server_tls = {mode = \"require\", pins = [%q]}\n", fingerprint)
 	}
 	if !bare {
-		show := &showLines{out: demoOutput{stdout, colourful(stdout)}}
 		p, err := startDemoProxy(&proxy.Route{Name: name, Listen: []string{address}, Servers: []string{running.Addr()}, Dialogue: show.dialogue}, demoSets(name, stdout))
 		if err != nil {
 			fmt.Fprintln(stderr, "smtpshim demo:", err)

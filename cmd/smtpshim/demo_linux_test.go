@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"smtpshim/proxy/smtptest"
 	"smtpshim/proxy/smtptest/real"
 )
 
@@ -53,6 +54,35 @@ func TestABareServerHasWhatItGetsWrongUnlessItIsMended(t *testing.T) {
 			t.Errorf("%q said %q, %v; %q is wanted", c.args, said, err, c.says)
 		}
 		endDemo(t, ended)
+	}
+}
+
+func TestTheServerOfTheDemoTellsOfAMessage(t *testing.T) {
+	for _, args := range [][]string{{"iis-4"}, {"-bare", "iis-4"}} {
+		address, ended := freeAddress(t), make(chan int, 1)
+		read, write := io.Pipe()
+		go func() {
+			status := demo(append([]string{"-listen", address}, args...), write, io.Discard)
+			write.Close()
+			ended <- status
+		}()
+		told := make(chan bool, 1)
+		go func() {
+			found := false
+			for lines := bufio.NewScanner(read); lines.Scan(); {
+				found = found || lines.Text() == "got a message for ben@example.net from anna@example.com, 75 octets"
+			}
+			told <- found
+		}()
+		real.Listening(t, address)
+		client, _ := smtptest.LookupClient("modern")
+		if result := client.Deliver(dialer(address), demoMessage); result.Outcome != smtptest.Delivered {
+			t.Errorf("%q: %+v", args, result)
+		}
+		endDemo(t, ended)
+		if !<-told {
+			t.Errorf("%q: it tells of no message", args)
+		}
 	}
 }
 

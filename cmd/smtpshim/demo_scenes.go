@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"sync"
 	"time"
 
+	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
+	"smtpshim/proxy/journal"
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite/transcript"
 )
@@ -92,6 +95,26 @@ type showLines struct {
 // dialogue is proxy.Route's.
 func (s *showLines) dialogue(b proxy.Beginning) proxy.DialogueListener {
 	return shownSession{s, b.Session}
+}
+
+// message prints that the simulated server has received a message.
+func (s *showLines) message(m smtptest.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	to := brief(m.To[0])
+	if n := len(m.To) - 1; n > 0 {
+		to += " and " + words.Plural(n, "other")
+	}
+	s.out.print("%s\n", s.out.paint(event, fmt.Sprintf("got a message for %s from %s, %s", to, brief(cmp.Or(m.From, "<>")), words.Plural(len(m.Body), "octet"))))
+}
+
+// brief returns the beginning of an address in printable ASCII.
+func brief(address string) string {
+	const most = 64
+	if len(address) > most {
+		address = address[:most] + "..."
+	}
+	return journal.Printable(address)
 }
 
 // A shownSession prints the lines of one session.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"smtpshim/proxy"
+	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite/transcript"
 )
 
@@ -85,6 +86,21 @@ func TestRulesStandInOneColumn(t *testing.T) {
 	at := strings.Index(lines[0], "advertise-esmtp")
 	if at < 0 || !slices.ContainsFunc(lines, func(l string) bool { return strings.Index(l, "fall-back-to-helo") == at }) {
 		t.Errorf("two columns in\n%s", &b)
+	}
+}
+
+func TestTheDemoTellsOfAMessageInOneLineOfPrintableASCII(t *testing.T) {
+	for want, m := range map[string]smtptest.Message{
+		"got a message for ben@example.net from ann@example.com, 232 octets\n": {From: "ann@example.com", To: []string{"ben@example.net"}, Body: make([]byte, 232)},
+		"got a message for ben@example.net and 2 others from <>, 1 octet\n":    {To: []string{"ben@example.net", "a@example.net", "b@example.net"}, Body: []byte("x")},
+		"got a message for \"\\x1b[2J\\u00e9@example.net\" from " + strings.Repeat("x", 64) + "..., 0 octets\n": {
+			From: strings.Repeat("x", 1000), To: []string{"\x1b[2Jé@example.net"}},
+	} {
+		var out strings.Builder
+		(&showLines{out: demoOutput{w: &out}}).message(m)
+		if out.String() != want {
+			t.Errorf("got %q, want %q", &out, want)
+		}
 	}
 }
 

@@ -42,6 +42,9 @@ type Server struct {
 	Timeout time.Duration // for each read and write; default 5 minutes
 	TLS     *tls.Config   // nil: no STARTTLS
 	Lasts   bool          // keeps no dialogues and no messages, to run for long
+	// Received is called with each message, just before the 250 for it is sent. Calls
+	// for different sessions may overlap. If Received is nil, it is not called.
+	Received func(Message)
 
 	HangsUp      bool    // hangs up on EHLO without a reply
 	OneHello     bool    // accepts one EHLO or HELO, and one more inside TLS
@@ -335,6 +338,9 @@ func (r *Running) Close() error {
 // stored records a message that is about to be answered with 250, and returns its number,
 // from 1.
 func (r *Running) stored(m Message) int {
+	if r.server.Received != nil {
+		r.server.Received(m)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.server.Lasts {

@@ -44,6 +44,8 @@ func texts(place string, v reflect.Value, f func(place string, t Text)) {
 func TestAServerThatLastsKeepsNothing(t *testing.T) {
 	server, _ := LookupServer("modern")
 	server.Lasts = true
+	received := make(chan Message, 2)
+	server.Received = func(m Message) { received <- m }
 	l, err := net.Listen("tcp", Loopback()+":0")
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +64,11 @@ func TestAServerThatLastsKeepsNothing(t *testing.T) {
 		conn.Close()
 	}
 	running.Wait()
+	for range 2 {
+		if m := <-received; m.From != "a@example.com" || len(m.To) != 1 || m.To[0] != "b@example.net" {
+			t.Errorf("Received got %+v", m)
+		}
+	}
 	if kept := len(running.Messages()) + len(running.Dialogues()); kept > 0 {
 		t.Errorf("it has kept %d", kept)
 	}
