@@ -12,13 +12,18 @@ import (
 )
 
 func ready(args []string, stdout, stderr io.Writer) int {
-	f := flags("ready", "[-alive] [-config FILE] [URL]", "Checks whether a running smtpshim accepts sessions and has servers for them, for a "+
+	f := flags("ready", "[-alive] [-current] [-config FILE] [URL]", "Checks whether a running smtpshim accepts sessions and has servers for them, for a "+
 		"balancer or a script. The exit status is 0 if so, and 1 if not or if there is no answer. "+
 		"URL is its admin listener, http://HOST:PORT.", stderr)
 	alive := f.Bool("alive", false, "check only whether it answers, for a supervisor that restarts it if not")
+	current := f.Bool("current", false, "fail also if the configuration in force is older than its\nfile, as after a reload that found a mistake")
 	path := f.String("config", "", adminHelp)
 	if status, ok := parse(f, args, 1); !ok {
 		return status
+	}
+	if *alive && *current {
+		fmt.Fprintln(stderr, "smtpshim ready: -alive asks only whether it answers, so it does not go with -current; leave one of them out")
+		return misused
 	}
 	from, err := adminAt(f.Arg(0), *path)
 	if err != nil {
@@ -33,10 +38,13 @@ func ready(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "smtpshim ready:", err)
 		return failed
 	}
-	fmt.Fprintln(stdout, answer)
 	if note != "" && !*alive {
 		fmt.Fprintln(stderr, "smtpshim ready:", note)
+		if *current {
+			return failed
+		}
 	}
+	fmt.Fprintln(stdout, answer)
 	return succeeded
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,6 +39,32 @@ func TestReadyTellsWhetherItIs(t *testing.T) {
 	}
 }
 
+func TestReadyCurrentFailsWhileTheFileIsNotInForce(t *testing.T) {
+	r := start(t, freeAddress(t), mailServer(t))
+	if status, out, err := call("ready", "-current", "-config", r.path); status != succeeded || out != "ready\n" || err != "" {
+		t.Errorf("as started: %d, %q, %q", status, out, err)
+	}
+	text, err := os.ReadFile(r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, r.path, string(text)+"\nrulez = []\n")
+	r.signals <- syscall.SIGHUP
+	r.logged("not reloaded")
+	if status, out, err := call("ready", "-current", "http://"+r.admin); status != failed || out != "" || !strings.Contains(err, "older than "+r.path) {
+		t.Errorf("after a mistake: %d, %q, %q", status, out, err)
+	}
+	if status, out, _ := call("ready", "http://"+r.admin); status != succeeded || out != "ready\n" {
+		t.Errorf("without -current: %d, %q", status, out)
+	}
+	write(t, r.path, string(text))
+	r.signals <- syscall.SIGHUP
+	r.logged("msg=reloaded")
+	if status, out, err := call("ready", "-current", "http://"+r.admin); status != succeeded || out != "ready\n" {
+		t.Errorf("mended: %d, %q, %q", status, out, err)
+	}
+}
+
 func TestReadySaysWhyItCannotTell(t *testing.T) {
 	configDir(t)
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -54,6 +81,7 @@ func TestReadySaysWhyItCannotTell(t *testing.T) {
 		{"ready example.com", misused, `"example.com" is no URL`},
 		{"ready -config none.toml", failed, "reading none.toml"},
 		{"ready -config everything.toml", failed, "turned off"},
+		{"ready -alive -current " + other.URL, misused, "-alive asks only whether it answers"},
 		{"ready a b", misused, `"b" is one word too many`},
 	} {
 		if status, _, err := call(strings.Fields(c.args)...); status != c.status || !strings.Contains(err, c.err) {
