@@ -46,13 +46,7 @@ func parent(path string) string { return path[:len(path)-len(lastPart.FindString
 // indexKeys indexes text, which the decoder must accept.
 func indexKeys(text string) keyIndex {
 	s := keyScanner{text: text, line: 1, index: keyIndex{}, items: map[string]int{}}
-	for s.skipBlank(); s.text != ""; s.skipBlank() {
-		if s.text[0] == '[' {
-			s.header()
-		} else {
-			s.keyValue()
-		}
-	}
+	s.all()
 	return s.index
 }
 
@@ -62,12 +56,26 @@ type keyScanner struct {
 	table string         // path of the present table
 	items map[string]int // number of tables so far in each array of tables
 	index keyIndex
+
+	length  int         // of the whole text
+	offsets offsetIndex // nil: not wanted
+}
+
+// all reads the text to its end.
+func (s *keyScanner) all() {
+	for s.skipBlank(); s.text != ""; s.skipBlank() {
+		if s.text[0] == '[' {
+			s.header()
+		} else {
+			s.keyValue()
+		}
+	}
 }
 
 // header reads [a.b] or [[a.b]].
 func (s *keyScanner) header() {
 	isArray := strings.HasPrefix(s.text, "[[")
-	line := s.line
+	line, begin := s.line, s.length-len(s.text)
 	s.skip(1)
 	if isArray {
 		s.skip(1)
@@ -81,10 +89,10 @@ func (s *keyScanner) header() {
 		if isArray && i == len(keys)-1 {
 			s.items[path]++
 		}
-		s.record(path, line)
+		s.record(path, line, begin)
 		if n := s.items[path]; n > 0 {
 			path = item(path, n-1)
-			s.record(path, line)
+			s.record(path, line, begin)
 		}
 	}
 	s.table = path
@@ -92,30 +100,13 @@ func (s *keyScanner) header() {
 
 // keyValue reads a.b = value, over as many lines as the value takes.
 func (s *keyScanner) keyValue() {
-	path := s.table
+	path, begin := s.table, s.length-len(s.text)
 	for _, key := range s.keys() {
 		path = join(path, key)
-		s.record(path, s.line)
+		s.record(path, s.line, begin)
 	}
 	s.skip(1) // =
-	for depth := 0; s.text != ""; {
-		switch c := s.text[0]; {
-		case c == '\n' && depth == 0:
-			return
-		case c == '[' || c == '{':
-			depth++
-			s.skip(1)
-		case c == ']' || c == '}':
-			depth--
-			s.skip(1)
-		case c == '"' || c == '\'':
-			s.quoted()
-		case c == '#':
-			s.skipLine()
-		default:
-			s.skip(1)
-		}
-	}
+	s.value(path)
 }
 
 // keys reads a dotted key up to the = or ] after it.
@@ -167,7 +158,8 @@ func (s *keyScanner) quoted() string {
 	return strings.TrimSuffix(strings.TrimPrefix(raw, mark), mark)
 }
 
-func (s *keyScanner) record(path string, line int) {
+func (s *keyScanner) record(path string, line, offset int) {
+	s.recordOffsetAt(path, offset)
 	if _, ok := s.index[path]; !ok {
 		s.index[path] = line
 	}

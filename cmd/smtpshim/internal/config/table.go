@@ -128,10 +128,20 @@ func (s *source) wrongs() Mistakes {
 	}
 	s.mistakes = s.withoutFollowing(s.mistakes)
 	s.unknown = nil
-	slices.SortFunc(s.mistakes, func(a, b Mistake) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Text, b.Text))
-	})
+	s.sort()
 	return append(s.mistakes, s.unread...)
+}
+
+// sort sorts the mistakes by their places in the file. Those in one value stay in the
+// order in which they were found.
+func (s *source) sort() {
+	if len(s.mistakes) < 2 {
+		return
+	}
+	places := indexOffsets(s.text)
+	slices.SortStableFunc(s.mistakes, func(a, b Mistake) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(places.offset(a.path), places.offset(b.path)))
+	})
 }
 
 // A table is one table of a source. Its methods return the value of a key. If the key is
