@@ -1,6 +1,11 @@
 package rewrite
 
-import "smtpshim/rewrite/oneof"
+import (
+	"fmt"
+	"strings"
+
+	"smtpshim/rewrite/oneof"
+)
 
 // ClientTLS says who ends TLS with the client.
 type ClientTLS uint8
@@ -69,12 +74,35 @@ func (m *ClearLogin) UnmarshalText(text []byte) error {
 func (m *ClientTLS) UnmarshalText(text []byte) error {
 	i, err := oneof.Index(string(text), clientTLSNames[:])
 	*m = ClientTLS(i)
-	return err
+	return likelyMode(err, string(text), map[string]string{
+		"starttls": `"offer" offers STARTTLS to clients, and "require" also makes them use it`,
+		"none":     `"hide" does not offer STARTTLS to clients`,
+	})
 }
 
 // UnmarshalText sets m to the mode whose String is text. Any other text is an error.
 func (m *ServerTLS) UnmarshalText(text []byte) error {
 	i, err := oneof.Index(string(text), serverTLSNames[:])
 	*m = ServerTLS(i)
-	return err
+	return likelyMode(err, string(text), map[string]string{
+		"starttls": `"require" uses STARTTLS or sends no mail, and "opportunistic" uses it if the server offers it`,
+		"none":     `"off" never begins TLS with the server`,
+	})
+}
+
+// likelyMode adds to err which modes are meant by text, a name from other programs. hints
+// has them for STARTTLS and for no TLS.
+func likelyMode(err error, text string, hints map[string]string) error {
+	if err == nil {
+		return nil
+	}
+	hint := hints[strings.ToLower(text)]
+	switch strings.ToLower(text) {
+	case "smtps", "ssl", "wrapper":
+		hint = `"implicit" is for connections that begin with TLS`
+	}
+	if hint == "" {
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, hint)
 }

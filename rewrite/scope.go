@@ -79,27 +79,6 @@ func (s scope) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// ParseNetwork returns the network that text names, such as 192.0.2.0/24. If text is an
-// address, the network has that address alone. A network of IPv4-mapped IPv6 addresses
-// becomes the IPv4 network. An address with bits beyond the mask is an error.
-func ParseNetwork(text string) (netip.Prefix, error) {
-	if ip, err := netip.ParseAddr(text); err == nil && ip.Zone() == "" {
-		ip = ip.Unmap()
-		return netip.PrefixFrom(ip, ip.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(text)
-	if err == nil && p.Addr().Is4In6() && p.Bits() >= 96 {
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-	}
-	if err != nil {
-		return p, fmt.Errorf(`%q is not a network; write for example "192.0.2.0/24" or "2001:db8::/32"`, text)
-	}
-	if p != p.Masked() {
-		return p, fmt.Errorf("%q has bits beyond its mask; write %q", text, p.Masked())
-	}
-	return p, nil
-}
-
 // InNetworks reports whether the address a is in one of networks. It ignores the zone of
 // the address, because no [netip.Prefix] contains an address with a zone. It takes an
 // IPv4-mapped IPv6 address for the IPv4 address.

@@ -121,6 +121,26 @@ func flags(name, args, more string, stderr io.Writer) *flag.FlagSet {
 	return f
 }
 
+// parseFlags is f.Parse, but prints nothing, and says of an unknown flag which was
+// probably meant.
+func parseFlags(f *flag.FlagSet, args []string) error {
+	usage, out := f.Usage, f.Output()
+	defer func() { f.Usage = usage; f.SetOutput(out) }()
+	f.Usage = func() {}
+	f.SetOutput(io.Discard)
+	err := f.Parse(args)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: ")
+	if !unknown {
+		return err
+	}
+	var names []string
+	f.VisitAll(func(known *flag.Flag) { names = append(names, "-"+known.Name) })
+	return fmt.Errorf("there is no flag %s%s", name, oneof.DidYouMean(name, names))
+}
+
 // anyText tells [parse] that all words after the flags are text, and may begin with "-".
 const anyText = -1
 
@@ -129,10 +149,13 @@ const anyText = -1
 func parse(f *flag.FlagSet, args []string, operands int) (status int, ok bool) {
 	var words []string
 	for {
-		switch err := f.Parse(args); {
+		switch err := parseFlags(f, args); {
 		case errors.Is(err, flag.ErrHelp):
+			f.Usage()
 			return succeeded, false
 		case err != nil:
+			fmt.Fprintf(f.Output(), "smtpshim %s: %v\n\n", f.Name(), err)
+			f.Usage()
 			return misused, false
 		}
 		rest := f.Args()
