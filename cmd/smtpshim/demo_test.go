@@ -114,6 +114,9 @@ func TestDemoSaysWhatThereIs(t *testing.T) {
 }
 
 func TestTheDemosAddressIsReadAsThatOfARoute(t *testing.T) {
+	if _, _, err := call("demo", "exchange-6"); !strings.Contains(err, "\"smtpshim demo -listen ADDR\" lists more servers to talk to.") {
+		t.Errorf("it does not say where more are listed: %s", err)
+	}
 	status, out, err := call("demo", "-listen", "2525", "iis-4")
 	if status != misused || out != "" || !strings.Contains(err, `"2525" has no host; write ":2525"`) {
 		t.Errorf("exit status %d, %q, %q", status, out, err)

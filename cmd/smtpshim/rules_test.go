@@ -2,11 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
 	"smtpshim/rewrite"
 	"smtpshim/rewrite/heal"
+	"smtpshim/rewrite/vocabulary"
 )
 
 func TestRulesAreFoundByWhatAnAdministratorSees(t *testing.T) {
@@ -46,6 +49,35 @@ func TestEachSymptomLeadsToItsRules(t *testing.T) {
 			if !strings.Contains(rules, r.Name) {
 				t.Errorf("the list of symptoms has no %q of %s", s, r.Name)
 			}
+		}
+	}
+}
+
+// The documents list the names that stand beside a changed line and are no rules.
+func TestRulesTellsOfEveryNameInTheDocumentsThatIsNoRule(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/doc/rules.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, tables, found := strings.Cut(string(text), "\nChanges of this kind have these names")
+	tables, _, _ = strings.Cut(tables, "\n## ")
+	names := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`.*?`) \\||\\| (`[a-z-]+`) \\|$").FindAllStringSubmatch(tables, -1) {
+		for name := range strings.SplitSeq(row[1]+row[2], ", ") {
+			names[strings.Trim(name, "`")] = true
+		}
+	}
+	for _, s := range vocabulary.Safeguards() {
+		if !names[string(s)] {
+			t.Errorf("the documents do not name %s", s)
+		}
+	}
+	if !found || len(names) < 12 {
+		t.Fatalf("only %v", names)
+	}
+	for name := range names {
+		if besideRules[name] == "" {
+			t.Errorf("smtpshim rules %s says nothing of it", name)
 		}
 	}
 }
