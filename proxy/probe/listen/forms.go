@@ -101,6 +101,15 @@ func (c *Caller) form() *form {
 	return formTable[0]
 }
 
+// next describes the form of the next session, if the client has not met it; "": it has
+// met all that fit.
+func (c *Caller) next() string {
+	if f := c.form(); !c.tried[f.name] {
+		return f.says
+	}
+	return ""
+}
+
 func (c *Caller) mayMeet(f *form) bool {
 	if c.strict && !f.harder && f != formTable[0] {
 		return false

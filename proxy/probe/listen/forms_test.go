@@ -82,6 +82,24 @@ func TestWhatStopsAClientInAFormIsFound(t *testing.T) {
 	}
 }
 
+func TestASilentSessionSaysWhichFormComesNextIfAny(t *testing.T) {
+	_, addr, visits := start(t, nil)
+	says(t, addr)
+	if v := visit(t, visits); v.Session != 0 || v.Next != formTable[0].says {
+		t.Errorf("before the first session: %+v", v)
+	}
+	for range 2 * len(formTable) {
+		says(t, addr, "EHLO a.example.com\r\n", mailFrom+"\r\n", rcptTo+"\r\n", "DATA\r\n", whole+".\r\n", "QUIT\r\n")
+		if visit(t, visits).Next == "" {
+			break
+		}
+	}
+	says(t, addr)
+	if v := visit(t, visits); v.Session != 0 || v.Next != "" {
+		t.Errorf("after it has met every form: %+v", v)
+	}
+}
+
 func TestWhoOnlyLooksInMeetsTheSameFormAgain(t *testing.T) {
 	l, addr, visits := start(t, nil)
 	says(t, addr, "EHLO a.example.com\r\n", mailFrom+"\r\n", rcptTo+"\r\n", "DATA\r\n", whole+".\r\n", "QUIT\r\n")

@@ -272,7 +272,7 @@ func (c *Caller) copy() Caller {
 func (c *Caller) learn(s *session) Visit {
 	v := Visit{Client: c.Client, Form: s.form.says, Through: s.through, Ended: s.ended}
 	if !s.spoke {
-		v.Next = c.form().says
+		v.Next = c.next()
 		return v
 	}
 	c.Sessions++
@@ -313,9 +313,7 @@ func (c *Caller) learn(s *session) Visit {
 			c.Can, v.Can = append(c.Can, what), append(v.Can, what)
 		}
 	}
-	if next := c.form(); next != forms()[0] {
-		v.Next = next.says
-	}
+	v.Next = c.next()
 	return v
 }
 
