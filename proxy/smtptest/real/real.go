@@ -99,9 +99,13 @@ type Message struct {
 
 // Messages waits until s has stored at least n messages, and returns all that it has
 // stored, in no particular order. It fails the test if that takes more than a minute. s
-// must be a Postfix, an Exim, an smtp-sink, or a result of Mailbox.
+// must be a Postfix, an Exim, an smtp-sink, or a result of Mailbox; otherwise Messages
+// calls t.Fatal.
 func (s *Server) Messages(t testing.TB, n int) []Message {
 	t.Helper()
+	if s.mail == "" {
+		t.Fatalf("the server at %s stores no messages that can be read: only Postfix, Exim, smtp-sink and a result of Mailbox do", s.Addr)
+	}
 	var files []os.DirEntry
 	Wait(t, "mail in "+s.mail, func() bool {
 		files, _ = os.ReadDir(s.mail)
@@ -125,6 +129,9 @@ func (s *Server) Messages(t testing.TB, n int) []Message {
 // the output of the command, and fails the test if the command fails.
 func (s *Server) Sendmail(t testing.TB, message string, args ...string) (output string) {
 	t.Helper()
+	if len(s.sendmail) == 0 {
+		t.Fatalf("the server at %s has no command sendmail: only Postfix and Exim have", s.Addr)
+	}
 	args = append(s.sendmail[1:len(s.sendmail):len(s.sendmail)], args...)
 	output, status := run(t, s.env, message, s.sendmail[0], args...)
 	if status != 0 {
@@ -134,7 +141,12 @@ func (s *Server) Sendmail(t testing.TB, message string, args ...string) (output 
 }
 
 // Log returns what s has logged so far. s must be a Postfix: for others, Log panics.
-func (s *Server) Log() string { return s.log.String() }
+func (s *Server) Log() string {
+	if s.log == nil {
+		panic("real.Server.Log: the server at " + s.Addr + " has no log: only Postfix has")
+	}
+	return s.log.String()
+}
 
 // Bin returns the path of program. peer is the name of the folder in SMTPSHIM_PEERS in
 // which program may be, such as "postfix" or "exim". If program is neither there nor in
