@@ -62,11 +62,11 @@ func (e *Edit) Observed() (list []ObservedRoute) {
 }
 
 // Heal changes the text of e so that the rules of the route o act. o is a result of
-// e.Observed. Heal removes the line mode = "observe". If the route has a key rules,
-// Heal sets it to the parameter rules. Otherwise it ignores this parameter. Heal can be
-// called for several routes of e. If the text cannot be changed safely, Heal leaves it
-// as it was and returns an error that says what to write by hand. Heal does not write
-// the file.
+// e.Observed. Heal removes the line mode = "observe", and sets the key rules to the
+// parameter rules. If the route has no such key and the parameter is the default, Heal
+// adds no key. Heal can be called for several routes of e. If the text cannot be changed
+// safely, Heal leaves it as it was and returns an error that says what to write by hand.
+// Heal does not write the file.
 func (e *Edit) Heal(o ObservedRoute, rules []string) error {
 	lines, err := e.lines.heal(o.table, rules)
 	if err != nil {
@@ -89,9 +89,15 @@ func (l fileLines) String() string { return strings.Join(l, "") }
 // heal removes the mode of a route and sets its rules. It changes whole lines and checks
 // the result. If that is not right, it returns the lines unchanged, with an error.
 func (l fileLines) heal(t *table, rules []string) (fileLines, error) {
-	edits := map[string]string{"mode": ""}
-	if t.has("rules") && !slices.Equal(rules, t.texts("rules")) {
-		edits["rules"] = "rules = " + tomlArray(rules)
+	edits, says := map[string]string{"mode": ""}, "rules = "+tomlArray(rules)
+	newRules := true
+	switch {
+	case t.has("rules") && !slices.Equal(rules, t.texts("rules")):
+		edits["rules"] = says
+	case !t.has("rules") && !slices.Equal(rules, standardRules):
+		edits["mode"] = says // where the mode stood
+	default:
+		newRules = false
 	}
 	made := slices.Clone(l)
 	for key, line := range edits {
@@ -113,7 +119,7 @@ func (l fileLines) heal(t *table, rules []string) (fileLines, error) {
 			made[i] = ""
 		}
 	}
-	if !made.differOnly(l, t, edits["rules"] != "", rules) {
+	if !made.differOnly(l, t, newRules, rules) {
 		return l, errNoEdit
 	}
 	return made, nil
