@@ -12,6 +12,7 @@ import (
 	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy"
 	"smtpshim/proxy/header"
+	"smtpshim/proxy/journal"
 )
 
 // The flag -config of the commands that read a configuration.
@@ -42,13 +43,13 @@ func check(args []string, stdout, stderr io.Writer) int {
 	count, starts := printAll(stdout, c)
 	with := ""
 	if n := len(c.Included); n > 0 {
-		with = fmt.Sprintf(", with %s of %s,", words.Plural(n, "file"), filepath.Dir(c.Included[0]))
+		with = fmt.Sprintf(", with %s of %s,", words.Plural(n, "file"), journal.Printable(filepath.Dir(c.Included[0])))
 	}
 	but := ""
 	if !starts {
 		but = `, but "smtpshim run" by this user would not start now`
 	}
-	fmt.Fprintf(stdout, "%s%s is right%s: %s, %s.\n", *path, with, but, words.Plural(len(c.Routes), "route"), words.Plural(count, "warning"))
+	fmt.Fprintf(stdout, "%s%s is right%s: %s, %s.\n", journal.Printable(*path), with, but, words.Plural(len(c.Routes), "route"), words.Plural(count, "warning"))
 	status := succeeded
 	if *strict && count > 0 {
 		status = failed

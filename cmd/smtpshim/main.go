@@ -86,6 +86,9 @@ func dispatch(args []string, stdout, stderr io.Writer) int {
 		return dispatch(append([]string{"version"}, args[1:]...), stdout, stderr)
 	}
 	if i := slices.Index(names, args[0]); i >= 0 {
+		if args[0] != "run" { // its log quotes what is not text
+			stderr = escaper{stderr}
+		}
 		return commands()[i].run(args[1:], stdout, stderr)
 	}
 	return noCommand(args[0], names, stderr)

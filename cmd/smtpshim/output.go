@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"strconv"
 	"sync"
 )
 
@@ -54,6 +56,27 @@ func failedOutput(w io.Writer) <-chan struct{} {
 	}
 	return nil
 }
+
+// An escaper writes control characters, such as those in the name of a file, as Go does
+// in quotes, so that a terminal does not obey them. Line ends and tabs stay.
+type escaper struct{ to io.Writer }
+
+func (e escaper) Write(p []byte) (int, error) {
+	if !controls.Match(p) {
+		return e.to.Write(p)
+	}
+	text := controls.ReplaceAllFunc(p, func(c []byte) []byte {
+		quoted := strconv.QuoteToASCII(string(c))
+		return []byte(quoted[1 : len(quoted)-1])
+	})
+	if _, err := e.to.Write(text); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// controls matches a control character of ASCII or of ISO 8859-1, in UTF-8.
+var controls = regexp.MustCompile(`[\x00-\x08\x0b-\x1f\x7f\x{80}-\x{9f}]`)
 
 // fileOf returns the file that w writes to, if it is one.
 func fileOf(w io.Writer) (*os.File, bool) {

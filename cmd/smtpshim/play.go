@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"smtpshim/cmd/smtpshim/internal/config"
+	"smtpshim/proxy/journal"
 	"smtpshim/rewrite/heal"
 	"smtpshim/rewrite/oneof"
 )
@@ -153,7 +154,7 @@ func underRoute(file, name string) (*under, error) {
 	for _, r := range c.Routes {
 		names = append(names, r.Name)
 		if r.Name == name || name == "" && len(c.Routes) == 1 {
-			return underPresent(file+", route "+r.Name, r), nil
+			return underPresent(journal.Printable(file)+", route "+r.Name, r), nil
 		}
 	}
 	if name == "" {

@@ -7,6 +7,7 @@ import (
 
 	"smtpshim/cmd/smtpshim/internal/words"
 	"smtpshim/proxy/dialogues"
+	"smtpshim/proxy/journal"
 	player "smtpshim/rewrite/play"
 )
 
@@ -40,9 +41,9 @@ func (w *playWriter) each(p *played, d *dialogues.Dialogue, r *player.Result) {
 
 func titleOf(file, dialogue string) string {
 	if dialogue == "" {
-		return file
+		return journal.Printable(file)
 	}
-	return file + ", " + dialogue
+	return journal.Printable(file) + ", " + dialogue
 }
 
 // file prints the result for a file.
@@ -54,7 +55,7 @@ func (w *playWriter) file(p *played) {
 	if p.Lines == 1 {
 		were = "was"
 	}
-	entry(w.out, 0, "", 0, fmt.Sprintf("%s: %s (%s), of which %d of %s %s played, under %s", p.File, words.Plural(p.Dialogues, "dialogue"), strings.Join(p.Sources, ", "), p.Played, words.Plural(p.Lines, "line"), were, p.Under))
+	entry(w.out, 0, "", 0, fmt.Sprintf("%s: %s (%s), of which %d of %s %s played, under %s", journal.Printable(p.File), words.Plural(p.Dialogues, "dialogue"), strings.Join(p.Sources, ", "), p.Played, words.Plural(p.Lines, "line"), were, p.Under))
 	if p.Cut > 0 {
 		entry(w.out, 2, "", 2, fmt.Sprintf("%s too long, and the rest of it was left out.", words.Plural(p.Cut, "dialogue")))
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"smtpshim/cmd/smtpshim/internal/config/configtest"
 )
 
 // playing runs play with standard input.
@@ -51,6 +53,39 @@ const (
 )
 
 func swaksOf(reply string) string { return strings.ReplaceAll(swaksSaid, "@REFUSAL@", reply) }
+
+// The name of a file may come from elsewhere, as that of an attachment.
+func TestNamesOfFilesDoNotReachTheTerminalRaw(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const name, shown = "a\x1b[31m\u009b.txt", `a\x1b[31m\u009b.txt`
+	write(t, name, "S: 220 mail.example.com ESMTP\nC: EHLO a.example.com\nS: 500 no\n")
+	write(t, "\x1b[31m.toml", "x")
+	write(t, "\x1b[32m.toml", configtest.Route("in", "127.0.0.1:2525"))
+	for args, want := range map[string]string{
+		"play " + name:                           shown + `": 1 dialogue`,
+		"play -dialogue " + name:                 shown + `", line 1`,
+		"play -config \x1b[32m.toml " + name:     `under "\x1b[32m.toml", route in`,
+		"play -against \x1b[32m.toml " + name:    `"\x1b[32m.toml", route in`,
+		"play none\x1b[31m":                      `open none\x1b[31m: `,
+		"play -config \x1b[31m.toml " + name:     `\x1b[31m.toml:1: not TOML`,
+		"play -rules \x1b[31m " + name:           `the rules \x1b[31m: `,
+		"check -config \x1b[31m.toml":            `\x1b[31m.toml:1: not TOML`,
+		"check -config \x1b[32m.toml":            `"\x1b[32m.toml" is right`,
+		"check -\x1b[31m":                        `there is no flag -\x1b[31m`,
+		"run -config none\x1b[31m.toml":          `reading none\x1b[31m.toml`,
+		"ready -config none\x1b[31m.toml":        `reading none\x1b[31m.toml`,
+		"explain none\x1b[31m.log":               `no file none\x1b[31m.log`,
+		"observe -config none\x1b[31m.toml":      `reading none\x1b[31m.toml`,
+		"login -config none\x1b[31m.toml office": `reading none\x1b[31m.toml`,
+		"rules none\x1b[31m":                     `"none\x1b[31m"`,
+		"demo none\x1b[31m":                      `"none\x1b[31m"`,
+	} {
+		_, out, errs := call(strings.Split(args, " ")...)
+		if all := strings.Join(strings.Fields(out+errs), " "); !strings.Contains(all, want) || strings.ContainsAny(out+errs, "\x1b\u009b") {
+			t.Errorf("%q: not %q, or a control character, in\n%q", args, want, all)
+		}
+	}
+}
 
 func TestPlayTellsRulesAndRefusals(t *testing.T) {
 	status, p := playedJSON(t, swaksOf(refused), "-")

@@ -56,7 +56,7 @@ func probeServer(args []string, stdout, stderr io.Writer) int {
 		f.Usage()
 		return misused
 	}
-	p.progress = &progress{w: stderr, shown: isTerminal(stderr)}
+	p.progress = newProgress(stderr)
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	ctx, cancel = context.WithTimeout(ctx, p.timeout)
@@ -253,6 +253,14 @@ func (p *progress) of(what string) func(name string, done, all int) {
 		line := fmt.Sprintf("%s: %s (%d of %d)", what, name, done+1, all)
 		fmt.Fprintf(p.w, "\r%s\x1b[K", line[:min(len(line), columns-1)])
 	}
+}
+
+// newProgress returns the progress that is shown at stderr, if that is a terminal.
+func newProgress(stderr io.Writer) *progress {
+	if e, ok := stderr.(escaper); ok {
+		stderr = e.to // its own control characters are meant for the terminal
+	}
+	return &progress{w: stderr, shown: isTerminal(stderr)}
 }
 
 func (p *progress) clear() {

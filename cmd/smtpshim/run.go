@@ -59,7 +59,7 @@ func serve(path string, signals <-chan os.Signal, stderr io.Writer, lock func(en
 	log.SetOutput(lines) // other packages write to it
 	c, err := config.Read(path, tlspolicy.SelfSigned)
 	if err != nil {
-		fmt.Fprintln(lines, err)
+		fmt.Fprintln(escaper{lines}, err)
 		return failed
 	}
 	p := newInstance(path, c, lines)
