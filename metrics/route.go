@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -215,7 +214,7 @@ func (r *Route) Reply(code int) {
 // rule exists from the beginning, so that a rule that never acts is noticed. The series
 // of a safeguard begins with its first change, because a safeguard cannot be removed.
 func (r *Route) RuleApplied(rule string) {
-	if slices.Contains(vocabulary.Safeguards(), vocabulary.Safeguard(rule)) {
+	if vocabulary.IsSafeguard(rule) {
 		r.ruleApplied.with(rule).Inc()
 		return
 	}

@@ -102,7 +102,7 @@ type Set struct {
 }
 
 // A Book holds all rules and sets that a configuration may name. The order of Rules is
-// the order in which rules run on commands. On replies they run in reverse.
+// the order in which rules run on commands. On replies and offers they run in reverse.
 type Book struct {
 	Rules []Rule
 	Sets  []Set

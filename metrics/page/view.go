@@ -56,7 +56,12 @@ func (p *page) wants(f Filter, s *Session) bool {
 // lines show that. Changes by the configuration do not count.
 func (p *page) healed(s *Session) bool {
 	if s.Ended {
-		return len(s.Rules) > 0
+		for name := range s.Rules {
+			if !vocabulary.IsSafeguard(name) {
+				return true
+			}
+		}
+		return false
 	}
 	return slices.ContainsFunc(s.Lines, func(l Line) bool {
 		for name := range strings.SplitSeq(l.Rule, ",") {

@@ -52,7 +52,12 @@ type Setup struct {
 // configuration, such as client_tls, do not count. Until the session has ended, Healed
 // only knows of changes in e.Lines, and returns false if e has no Lines.
 func (e Entry) Healed() bool {
-	return len(e.End.Rules) > 0 || slices.ContainsFunc(e.Lines, func(l Line) bool { return heals(l.Rule) })
+	for name := range e.End.Rules {
+		if !vocabulary.IsSafeguard(name) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(e.Lines, func(l Line) bool { return heals(l.Rule) })
 }
 
 // heals reports whether a rule is among names separated by commas.

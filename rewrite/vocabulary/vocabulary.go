@@ -5,6 +5,8 @@
 // as in logs and metric labels. None of them is text from a peer.
 package vocabulary
 
+import "slices"
+
 // An Outcome says how a session ended.
 type Outcome string
 
@@ -162,6 +164,9 @@ const (
 func Safeguards() []Safeguard {
 	return []Safeguard{SafeguardExternal, SafeguardChannelBinding, SafeguardAuthInClear, SafeguardRequireTLS}
 }
+
+// IsSafeguard reports whether name is that of a Safeguard, and not of a rule.
+func IsSafeguard(name string) bool { return slices.Contains(Safeguards(), Safeguard(name)) }
 
 // A Cause says why smtpshim changed a line that no rule and no [Safeguard] changed. It
 // is a key of the configuration, or a word for the reason. The page and recordings name

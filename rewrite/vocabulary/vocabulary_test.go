@@ -37,7 +37,7 @@ func TestEveryConstantIsInTheListOfItsType(t *testing.T) {
 	})
 	lists := map[string][]string{
 		"Outcome": words(Outcomes()), "Rejection": words(Rejections()), "Limit": words(Limits()), "MessageOutcome": words(MessageOutcomes()),
-		"ServerFailure": words(ServerFailures()), "BadReply": words(BadReplies()), "Side": words(Sides()), "Safeguard": words(Safeguards()),
+		"ServerFailure": words(ServerFailures()), "BadReply": words(BadReplies()), "Side": words(Sides()), "Safeguard": words(Safeguards()), "Cause": words(Causes()),
 		"LoginOutcome": words(LoginOutcomes()), "TokenOutcome": words(TokenOutcomes()),
 		"Mechanism": words(Mechanisms()), "AuthOutcome": words(AuthOutcomes()), "Sign": words(Signs()),
 	}

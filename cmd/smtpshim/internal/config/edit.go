@@ -32,6 +32,9 @@ func OpenEdits(path string) (files []*Edit, err error) {
 	if len(main.unread) > 0 {
 		return nil, main.unread
 	}
+	if len(main.mistakes) > 0 { // the directory cannot be read
+		return nil, main.mistakes
+	}
 	for _, file := range append([]*table{main}, included...) {
 		files = append(files, &Edit{Path: file.source.path, Text: file.source.text, root: file, lines: splitLines(file.source.text)})
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -40,5 +41,13 @@ func TestHealSetsTheRulesOfARouteWithOrWithoutTheKey(t *testing.T) {
 		if rules := r.texts("rules"); r.has("mode") || r.has("rules") && !slices.Equal(rules, c.rules) || !r.has("rules") && !slices.Equal(c.rules, standardRules) {
 			t.Errorf("%q with %q: the rules are %q", c.text, c.rules, rules)
 		}
+	}
+}
+
+func TestADirectoryThatCannotBeReadIsNotTakenForAnEmptyOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "smtpshim.toml")
+	write(t, path, "include = \"nosuch\"\n[[route]]\nname = \"in\"\n")
+	if files, err := OpenEdits(path); err == nil || !strings.Contains(err.Error(), "nosuch") {
+		t.Errorf("%d files and %v", len(files), err)
 	}
 }
