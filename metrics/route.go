@@ -198,7 +198,8 @@ func (r *Route) Recognised(product string, by vocabulary.Sign) {
 // Held records took, the time for which smtpshim worked on a session between two waits.
 func (r *Route) Held(took time.Duration) { r.held.Observe(took.Seconds()) }
 
-// Command counts a command of a client by its verb, in lower case.
+// Command counts a command of a client. verb must be in lower case. Any other word, "MAIL"
+// included, counts as "other".
 func (r *Route) Command(verb string) { r.commands.of(verb).Inc() }
 
 // Reply counts a reply to a client by the first digit of its code.

@@ -11,13 +11,14 @@ import (
 	"smtpshim/rewrite/vocabulary"
 )
 
-// A Refusal is a reply that refused a client's mail, or refused its session before
-// there was mail. The zero Refusal, with the Code 0, means that nothing was refused.
+// A Refusal is a reply that refused a client's mail or a recipient of it, or refused its
+// session: the greeting, EHLO, HELO, LHLO, STARTTLS or AUTH. The zero Refusal, with the
+// Code 0, means that there is none to report, even if the client got past one.
 type Refusal struct {
 	// Verb is the command that was refused, such as "MAIL". It is "end-of-data" for a
 	// message, and "greeting" for a refusal in place of the greeting.
 	Verb string
-	Code int // 4xx or 5xx; 0: nothing was refused
+	Code int // 4xx or 5xx; 0: there is no refusal to report
 	// Text is the first line of the reply after the code, cut to 200 octets. A peer may
 	// have said it. It is "" if it may contain a credential.
 	Text string

@@ -5,8 +5,8 @@
 //
 // The proxy reports sessions without credentials, SASL lines and the text of messages.
 // Other text of a peer is kept unchanged: callers that show the fields Text, Hello or
-// Err must quote them. In a [Notice], the JSON form of an [Event], they are quoted
-// already.
+// Err, or the Line of a proxy.Departures, must quote them. A [Notice], the JSON form of
+// an [Event], has the first three quoted already, and does not have the fourth.
 package journal
 
 import (

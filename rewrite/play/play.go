@@ -70,7 +70,8 @@ type Refusal struct {
 	Healed string
 }
 
-// Unhealed reports whether the client gets the refusal r with the same code.
+// Unhealed reports whether the client gets r.Code, the code with which the server, or
+// smtpshim if By is set, has refused. Healed is then "".
 func (r Refusal) Unhealed() bool { return r.Healed == "" }
 
 // A Change is a place where a dialogue departs from its recording.
