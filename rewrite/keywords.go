@@ -154,7 +154,11 @@ func (c *causes) changed(wanted bool, before, after Reply, name string) {
 // Causes name the rules and settings that changed a command or a reply, or made or
 // dropped it.
 type Causes struct {
-	Rules string // names of rules, joined with commas, or one other cause, such as "login"
+	// Rules has the names of the rules that changed it, joined with commas, or the one
+	// other cause, such as "login", for which all of it was made, changed or dropped. It
+	// is "" if there is neither. What the engine itself changes in single lines of an
+	// EHLO reply, only Of tells.
+	Rules string
 	lines causes
 }
 

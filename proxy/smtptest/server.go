@@ -40,8 +40,10 @@ type Server struct {
 	// token; nil: it accepts Token only.
 	Accepts func(token string) bool
 	Timeout time.Duration // for each read and write; default 5 minutes
-	TLS     *tls.Config   // nil: no STARTTLS
-	Lasts   bool          // keeps no dialogues and no messages, to run for long
+	// TLS is the configuration for STARTTLS, which is offered only if Ehlo has it. If TLS
+	// is nil, there is no STARTTLS.
+	TLS   *tls.Config
+	Lasts bool // keeps no dialogues and no messages, to run for long
 	// Received is called with each message, just before the 250 for it is sent. Calls
 	// for different sessions may overlap. If Received is nil, it is not called.
 	Received func(Message)

@@ -30,8 +30,7 @@ type ClientLeg struct {
 }
 
 // An Acceptor performs TLS with clients and decides what each may use. An Acceptor is
-// safe for concurrent use. Two Acceptors share nothing: a session ticket of one is not
-// valid for another.
+// safe for concurrent use. A session ticket of one Acceptor is not valid for another.
 type Acceptor struct {
 	leg ClientLeg
 
