@@ -75,7 +75,8 @@
 // recognised.
 //
 // A product that a reply to EHLO or HELP has shown is remembered for that server for a
-// day. If the greeting has not changed, a later session starts with what is remembered.
+// day. If the greeting has changed in dates and session numbers at most, a later
+// session starts with what is remembered.
 // The EHLO reply of that session then takes the place of what is remembered.
 //
 // # Observing

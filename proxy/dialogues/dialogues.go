@@ -47,8 +47,9 @@ type Dialogue struct {
 	// InTLS reports that the dialogue is what was said inside TLS. Of what was said in
 	// clear before, it has only the greeting.
 	InTLS bool
-	// Greeted reports that the file has the server's greeting. If it has none, Read
-	// adds one.
+	// Greeted reports whether the dialogue in the file begins with a line of the server,
+	// which is taken for its greeting. If it does not, Read adds one. Greeted is true for
+	// every transcript.
 	Greeted bool
 	// Cut reports that the dialogue is too long and its rest was omitted.
 	Cut bool

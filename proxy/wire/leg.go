@@ -35,7 +35,7 @@ type Leg struct {
 
 	woken      atomic.Bool // by Interrupt, and no Fill has seen it yet
 	writeWoken atomic.Bool // by InterruptWrite, until ResumeWrite
-	Large      bool        // makes Fill use large buffers, as for a message
+	Large      bool        // Fill takes a large buffer at once; else only when a small one is full
 	Broken     bool        // a write has failed: the peer has not received everything
 	forgotten  bool        // nothing is returned to a pool: see Forget
 }

@@ -344,11 +344,13 @@ type Sign string
 
 // The signs of products.
 const (
-	SignGreeting   Sign = "greeting"
-	SignEHLO       Sign = "ehlo"       // the server's reply to EHLO
-	SignHELP       Sign = "help"       // the server's reply to HELP
-	SignRemembered Sign = "remembered" // an earlier session, with the same greeting
-	SignCommand    Sign = "command"    // a command of the client
+	SignGreeting Sign = "greeting"
+	SignEHLO     Sign = "ehlo" // the server's reply to EHLO
+	SignHELP     Sign = "help" // the server's reply to HELP
+	// SignRemembered stands for an earlier session with this server, whose greeting was
+	// the same but for dates and session numbers.
+	SignRemembered Sign = "remembered"
+	SignCommand    Sign = "command" // a command of the client
 )
 
 // Signs returns every Sign.
