@@ -67,7 +67,8 @@ type Observer interface {
 	ServerReplied(verb string, took time.Duration)
 	// ServerFailed reports that a session could not connect to a server, or that a
 	// server did not greet, hung up, was silent for too long, failed in TLS or broke
-	// the protocol. reason says which. Health checks are not reported.
+	// the protocol. reason says which. Not reported are health checks, what happens in a
+	// session that passes octets unread, and failures while the proxy closes everything.
 	ServerFailed(reason vocabulary.ServerFailure)
 	// BadReply reports a reply of a server that is malformed or violates the protocol,
 	// even if a rule repairs it.

@@ -20,9 +20,9 @@ func (d *Dialogue) spend(failure vocabulary.Outcome, reason string) {
 	d.next = AwaitCommand
 }
 
-// Parting reports whether the client's last reply was a 421, which announces the end of
-// the session. The client may still send a command and gets a reply to it, but the
-// caller waits for that command only briefly.
+// Parting reports whether the client got a 421, which announces the end of the session,
+// and neither a command nor another reply has followed. The client may still send a
+// command and gets a reply to it, but the caller waits for that command only briefly.
 func (d *Dialogue) Parting() bool { return d.parting }
 
 // CommandInText takes raw, a line that the client sent after it got the reply to its

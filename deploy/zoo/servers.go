@@ -139,8 +139,11 @@ func (s *running) revive() error {
 
 // Spoken is the result of playing a dialogue once.
 type Spoken struct {
-	Lines  []string // what the scripted client sent and received
-	Octets []byte   // what the server received; nil if Dialogue.Exact is not set
+	// Lines are what the scripted client had to send, "C: " before it, unless that was
+	// 2,000 octets or more, and what it got, "S: " before it. "S: (silent)" stands for a
+	// reply that did not come, "S: (closed)" for the end of the connection.
+	Lines  []string
+	Octets []byte // what the server received; nil if Dialogue.Exact is not set
 }
 
 // play plays a dialogue to an address. The tap is before the server.

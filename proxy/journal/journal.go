@@ -26,7 +26,7 @@ import (
 // An Entry describes one session, as it was when the Entry was made.
 type Entry struct {
 	ID, Route string
-	Setup     *Setup     // as given to Dialogue; nil: none was given
+	Setup     *Setup     // as given to Dialogue; nil: none was, or nobody was watching
 	Client    netip.Addr // invalid if the client's address is not known
 	Began     time.Time
 	// Lines are the lines so far. They must not be changed. There are none in an
