@@ -12,7 +12,8 @@ const maxText = 998
 // see [Filter]. The zero Lines is ready for the first octet.
 type Lines struct {
 	// Max is the length of the longest line that is not too long, in octets without
-	// CRLF and without the dot that doubles another; 0: 998.
+	// CRLF and without the dot that doubles another; 0: 998. 1 counts as 2, because a
+	// line that follows a break begins with a blank.
 	Max int
 
 	length int // octets of the present line so far
@@ -26,7 +27,7 @@ func (l *Lines) Long() int64 { return l.long }
 
 func (l *Lines) most() int {
 	if l.Max > 0 {
-		return l.Max
+		return max(l.Max, 2)
 	}
 	return maxText
 }

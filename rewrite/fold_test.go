@@ -100,3 +100,13 @@ func TestLinesMayHaveAnotherLength(t *testing.T) {
 		t.Errorf("%d lines are long", l.Long())
 	}
 }
+
+// A line that follows a break begins with a blank, so that one octet is no length for it.
+func TestTheShortestLineThatFoldMakesHasABlankAndAnOctet(t *testing.T) {
+	for most := 1; most <= 2; most++ {
+		l := Lines{Max: most}
+		if got := string(l.Fold(nil, []byte("abcd\r\n"))); got != "ab\r\n c\r\n d\r\n" {
+			t.Errorf("with %d at most: %q", most, got)
+		}
+	}
+}
