@@ -34,6 +34,8 @@ type loop struct {
 	alarms  alarms
 	asleep  bool // it waits in the kernel, or is about to
 	closed  bool
+	began   time.Duration // when that wait began, from start
+	timeout int           // of that wait, in milliseconds; -1: none
 
 	// Used only by the loop's own goroutine.
 	resting []*Runner
@@ -137,8 +139,8 @@ func (l *loop) sleep(now time.Duration) (timeout int, ok bool) {
 	case l.closed:
 		return 0, false
 	}
-	l.asleep = true
-	return l.alarms.wait(now), true
+	l.asleep, l.began, l.timeout = true, now, l.alarms.wait(now)
+	return l.timeout, true
 }
 
 // each calls f with 0 to n-1. After a panic it continues with the next.
