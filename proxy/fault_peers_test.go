@@ -193,14 +193,15 @@ var misdeeds = []struct {
 	}},
 	{"stall", true, false, func(conn net.Conn, _ string, done func()) string {
 		done()
-		time.Sleep(time.Hour) // and reads nothing either
+		sleep(conn, time.Hour) // and reads nothing either
 		return drain(conn)
 	}},
 	{"one byte a second", true, false, func(conn net.Conn, right string, done func()) string {
 		for _, c := range []byte(right) {
-			time.Sleep(time.Second)
+			sleep(conn, time.Second)
 			conn.Write([]byte{c})
 		}
+		sleep(conn, time.Second) // until the other side has heard it, and before it hears the end
 		done()
 		return leave(conn)
 	}},

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/tls"
 	"errors"
 	"flag"
@@ -21,7 +20,6 @@ import (
 
 	"smtpshim/proxy/smtptest"
 	"smtpshim/rewrite"
-	"smtpshim/rewrite/vocabulary"
 )
 
 var update = flag.Bool("update", false, "write testdata/faults.txt anew")
@@ -35,39 +33,24 @@ const faultsHead = `# What comes of what goes wrong: who does what in place of w
 // time happens in memory, where time stands still until everyone waits; all else
 // over TCP.
 func TestTheFaultTable(t *testing.T) {
-	certificate, _, err := smtptest.Certificate("mail.example.com")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := &tls.Config{Certificates: []tls.Certificate{certificate}}
 	before := openDescriptors(t)
 	var mu sync.Mutex
 	rows := map[[3]int]string{}
 	t.Run("cells", func(t *testing.T) {
-		for i, side := range []string{"server", "client"} {
-			for j, m := range misdeeds {
-				for k, name := range phases {
-					if impossible(side, m.name, name) || m.server && side == "client" {
-						continue
-					}
-					c := &cell{name: fmt.Sprintf("%s: %s, %s", side, m.name, name), timed: m.timed, fails: side, phase: name, do: m.do,
-						route: &Route{Name: "test"}, told: &faultCounts{n: map[string]int{}}}
-					c.setUp(config)
-					t.Run(c.name, func(t *testing.T) {
-						t.Parallel()
-						var row string
-						if m.timed {
-							synctest.Test(t, func(t *testing.T) { row = c.run(t) })
-						} else {
-							row = c.run(t)
-						}
-						mu.Lock()
-						defer mu.Unlock()
-						rows[[3]int{i, j, k}] = row
-					})
+		eachCell(t, func(at [3]int, c *cell) {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				var row string
+				if c.timed {
+					synctest.Test(t, func(t *testing.T) { row = c.run(t, inMemory{}) })
+				} else {
+					row = c.run(t, overTCP{})
 				}
-			}
-		}
+				mu.Lock()
+				defer mu.Unlock()
+				rows[at] = row
+			})
+		})
 	})
 	got := faultsHead
 	for _, at := range slices.SortedFunc(maps.Keys(rows), func(a, b [3]int) int { return slices.Compare(a[:], b[:]) }) {
@@ -77,6 +60,29 @@ func TestTheFaultTable(t *testing.T) {
 	for late := time.Now().Add(testPatience); openDescriptors(t) > before; {
 		if time.Now().After(late) {
 			t.Fatalf("%d descriptors are open, and there were %d", openDescriptors(t), before)
+		}
+	}
+}
+
+// eachCell calls f with each cell of the table, and its place there.
+func eachCell(t *testing.T, f func(at [3]int, c *cell)) {
+	t.Helper()
+	certificate, _, err := smtptest.Certificate("mail.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}}
+	for i, side := range []string{"server", "client"} {
+		for j, m := range misdeeds {
+			for k, name := range phases {
+				if impossible(side, m.name, name) || m.server && side == "client" {
+					continue
+				}
+				c := &cell{name: fmt.Sprintf("%s: %s, %s", side, m.name, name), timed: m.timed, fails: side, phase: name, do: m.do,
+					route: &Route{Name: "test"}, told: &faultCounts{n: map[string]int{}}}
+				c.setUp(config)
+				f([3]int{i, j, k}, c)
+			}
 		}
 	}
 }
@@ -142,6 +148,7 @@ type cell struct {
 	do                 misdeed
 	route              *Route
 	told               *faultCounts
+	stage              stage
 
 	server, client []smtptest.Step // up to the misdeed
 	right          string          // what is due in its place
@@ -222,6 +229,9 @@ func (c *cell) arrive(said, answer string) {
 	case c.phase == "message" && ofServer:
 		c.server, c.client = append(c.server, hear("text\r\n")), append(c.client, say("text\r\n"))
 		c.rest = strings.Repeat("more\r\n", 50_000) + ".\r\n"
+		if c.timed { // more than sockets buffer
+			c.rest = strings.Repeat(c.rest[:len(c.rest)-3], 60) + ".\r\n"
+		}
 		c.right = answer
 	case c.phase == "message":
 		c.client = append(c.client, say("text\r\n"))
@@ -241,79 +251,51 @@ func (c *cell) arrive(said, answer string) {
 }
 
 // run plays the cell, and gives its row.
-func (c *cell) run(t *testing.T) string {
+func (c *cell) run(t *testing.T, on stage) string {
 	p := &Proxy{Logger: slog.New(slog.DiscardHandler)}
-	c.harmed, c.arrived, c.left = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	c.stage = on
+	c.harmed, c.arrived, c.left, c.told.over = make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	c.harm = sync.OnceFunc(func() { close(c.harmed) })
-	serverDone := make(chan string, 1)
-	client := c.meet(t, p, func(conn net.Conn) { serverDone <- c.play(conn, "server") })
+	c.route.Servers, c.route.Listen = []string{"192.0.2.1:25"}, []string{"127.0.0.1:0"}
+	if c.timed {
+		c.route.Timeouts = minutes
+	}
+	seen, served := "-", make(chan struct{})
+	client := on.meet(t, c, p, func(conn net.Conn) {
+		defer close(served)
+		seen = c.play(conn, "server")
+	})
 	heard := c.play(client, "client")
 	client.Close()
-	seen := "-"
-	if c.phase != "connect" {
-		seen = <-serverDone
+	if c.phase != "connect" && !on.await(served) {
+		t.Error("the server does not end")
+		seen = ""
 	}
-	c.told.wait(t, c.timed)
+	if !on.await(c.told.over) {
+		t.Error("the session does not end")
+	}
+	on.end()
 	p.Close()
-	counted := c.told.String()
+	counted := c.told.String(c.timed)
 	if c.phase == "greeting" && c.do != nil { // a reset may come before the connection is made, for us
 		counted = strings.Replace(counted, "connect 1", "greeting 1", 1)
 	}
 	return fmt.Sprintf("%-40s | %s | %s | %s", c.name, heard, seen, counted)
 }
 
-// meet puts the proxy between a client, which it gives, and the server.
-func (c *cell) meet(t *testing.T, p *Proxy, serve func(net.Conn)) net.Conn {
-	c.route.Servers, c.route.Listen = []string{"192.0.2.1:25"}, []string{"127.0.0.1:0"}
-	if c.timed {
-		const minute = time.Minute
-		c.route.Timeouts = Timeouts{minute, minute, minute, minute, minute, minute, minute, minute, 0}
-		p.dial = func(ctx context.Context, _ string) (net.Conn, error) {
-			if c.phase == "connect" {
-				return nil, unreachable(ctx)
-			}
-			near, far := tubes()
-			go serve(far)
-			return near, nil
-		}
-		p.prepare()
-		near, far := tubes()
-		go p.accepted(near, newRunning(c.route, "shim.example.com"))
-		return far
-	}
-	l, err := net.Listen("tcp", smtptest.Loopback()+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.route.Servers[0] = l.Addr().String()
-	if c.phase == "connect" {
-		l.Close()
-	}
-	go func() {
-		if conn, err := l.Accept(); err == nil {
-			serve(conn)
-		}
-		l.Close()
-	}()
-	if err := p.Apply([]*Route{c.route}); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := net.Dial("tcp", p.Addr(c.route.Listen[0]).String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return conn
+// minutes are timeouts of more than a minute, longer than a misdeed that goes on in
+// time, that cannot be taken for one another.
+var minutes = Timeouts{
+	Connect: 61 * time.Second, Greeting: 62 * time.Second, TLS: 63 * time.Second, Header: 64 * time.Second,
+	Command: 65 * time.Second, Reply: 66 * time.Second, Data: 67 * time.Second, DataEnd: 68 * time.Second,
 }
 
 // play is one side's part: what comes before the misdeed, the misdeed or the
 // rest of what it says, and what it hears then.
 func (c *cell) play(conn net.Conn, side string) string {
-	steps, patience := c.client, testPatience
+	steps, patience := c.client, c.stage.patience()
 	if side == "server" {
 		steps = c.server
-	}
-	if c.timed {
-		patience = day
 	}
 	err := smtptest.Play(conn, patience, steps...)
 	if err != nil {
@@ -322,15 +304,15 @@ func (c *cell) play(conn net.Conn, side string) string {
 	}
 	switch {
 	case side == c.fails && c.phase != "connect":
-		<-c.arrived
+		c.stage.await(c.arrived)
 		defer close(c.left)
 		return after(c.do(conn, c.right, c.harm), side)
 	case c.phase != "connect":
 		close(c.arrived)
 		if c.rest != "" {
-			<-c.harmed
+			c.stage.await(c.harmed)
 			if c.phase == "message" && !c.timed { // the proxy notices while the client is silent
-				<-c.left
+				c.stage.await(c.left)
 			}
 			conn.Write([]byte(c.rest))
 		}
@@ -394,72 +376,3 @@ func (c *cell) hearOut(conn net.Conn, side string, patience time.Duration) strin
 		return strings.Join(append(lines, "end"), " / ")
 	}
 }
-
-// faultCounts is an observer that counts what went wrong.
-type faultCounts struct {
-	mu    sync.Mutex
-	n     map[string]int
-	ended string
-}
-
-func (f *faultCounts) add(what string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.n[what]++
-}
-
-// wait is for the end of the session.
-func (f *faultCounts) wait(t *testing.T, timed bool) {
-	for began := time.Now(); ; {
-		f.mu.Lock()
-		ended := f.ended
-		f.mu.Unlock()
-		switch {
-		case ended != "":
-			return
-		case timed:
-			time.Sleep(time.Second) // of a time that only passes when all wait
-		case time.Since(began) > testPatience:
-			t.Fatal("the session does not end")
-		}
-	}
-}
-
-func (f *faultCounts) String() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	counted := []string{f.ended + " |"}
-	for _, what := range slices.Sorted(maps.Keys(f.n)) {
-		counted = append(counted, fmt.Sprintf("%s %d", what, f.n[what]))
-	}
-	return strings.Join(counted, " ")
-}
-
-func (f *faultCounts) SessionBegan() {}
-func (f *faultCounts) SessionEnded(outcome vocabulary.Outcome, _ time.Duration) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.ended = string(outcome)
-}
-func (f *faultCounts) Defect()                             { f.add("defect") }
-func (f *faultCounts) Refused(reason vocabulary.Rejection) { f.add("refused-" + string(reason)) }
-func (f *faultCounts) Recognised(string, vocabulary.Sign)  {}
-func (f *faultCounts) LimitMet(vocabulary.Limit)           {}
-func (f *faultCounts) ServerAgain()                        {}
-func (f *faultCounts) BadReply(vocabulary.BadReply)        {}
-func (f *faultCounts) Held(time.Duration)                  {}
-func (f *faultCounts) Command(string)                      {}
-func (f *faultCounts) Reply(int)                           {}
-func (f *faultCounts) RuleApplied(string)                  {}
-func (f *faultCounts) RuleBroken(rule string)              { f.add("broken-" + rule) }
-func (f *faultCounts) Message(outcome vocabulary.MessageOutcome, _ int64) {
-	f.add("message-" + string(outcome))
-}
-func (f *faultCounts) Bytes(vocabulary.Side, int64)                 {}
-func (f *faultCounts) ServerConnected(time.Duration)                {}
-func (f *faultCounts) ServerReplied(string, time.Duration)          {}
-func (f *faultCounts) ServerFailed(reason vocabulary.ServerFailure) { f.add(string(reason)) }
-func (f *faultCounts) TLS(_ vocabulary.Side, _, _ string)           {}
-func (f *faultCounts) Authenticated(vocabulary.Side, vocabulary.Mechanism, vocabulary.AuthOutcome) {
-}
-func (f *faultCounts) TLSFailed(side vocabulary.Side, _ string) { f.add("tls-" + string(side)) }
