@@ -205,6 +205,14 @@ var misdeeds = []struct {
 		done()
 		return leave(conn)
 	}},
+	{"421 and stall", true, true, func(conn net.Conn, _ string, done func()) string {
+		sleep(conn, time.Second)
+		io.WriteString(conn, "421 4.3.2 bye\r\n")
+		sleep(conn, 10*time.Second) // longer than we keep it back, and keep the client
+		done()
+		sleep(conn, time.Hour)
+		return drain(conn)
+	}},
 	{"garbage", false, false, before("\x16\x03HTTP/1.1 400\x00 Bad\r Request\r\n")},
 	{"endless line", false, false, endless("x")},
 	{"endless reply", false, true, endless("250-x\r\n")},

@@ -297,6 +297,12 @@ func (c *cell) play(conn net.Conn, side string) string {
 	if side == "server" {
 		steps = c.server
 	}
+	if c.timed && side == "client" { // it is idle before each command
+		pause := smtptest.Pause(func() { sleep(conn, time.Second) })
+		for i := len(steps) - 1; i > 0; i-- {
+			steps = slices.Insert(steps, i, pause)
+		}
+	}
 	err := smtptest.Play(conn, patience, steps...)
 	if err != nil {
 		c.harm()
