@@ -87,12 +87,24 @@ func deaf(t *testing.T) netip.AddrPort {
 		t.Fatal(err)
 	}
 	at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(name.(*syscall.SockaddrInet4).Port))
-	for {
+	for range 16 {
 		conn, err := net.DialTimeout("tcp", at.String(), 200*time.Millisecond)
 		if err != nil {
 			return at
 		}
 		t.Cleanup(func() { conn.Close() })
+	}
+	t.Fatal("a queue of no length takes any number of connections")
+	return at
+}
+
+// waitUntil waits until something is so.
+func waitUntil(t *testing.T, so func() bool) {
+	t.Helper()
+	for late := time.Now().Add(testPatience); !so(); runtime.Gosched() {
+		if time.Now().After(late) {
+			t.Fatal("it does not come about")
+		}
 	}
 }
 
@@ -107,15 +119,16 @@ func TestAServerThatDoesNotConnectIsLeftAtItsTimeAndWhenAllEnds(t *testing.T) {
 			}
 			defer conn.Close()
 			if name == "the end" {
-				for dialling := false; !dialling; runtime.Gosched() {
+				waitUntil(t, func() (dialling bool) {
 					p.mu.Lock()
+					defer p.mu.Unlock()
 					for s := range p.sessions {
 						s.mu.Lock()
 						dialling = s.dialling != nil
 						s.mu.Unlock()
 					}
-					p.mu.Unlock()
-				}
+					return dialling
+				})
 				p.Close()
 			}
 			conn.SetDeadline(time.Now().Add(time.Minute))

@@ -22,13 +22,14 @@ func TestConnectionsInALoopSendAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	for len(near) == 0 {
+	waitUntil(t, func() bool {
 		p.mu.Lock()
+		defer p.mu.Unlock()
 		for s := range p.sessions {
 			near <- s.client.Conn
 		}
-		p.mu.Unlock()
-	}
+		return len(near) > 0
+	})
 	raw, err := (<-near).(syscall.Conn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
@@ -49,15 +50,7 @@ func TestAnIdleSessionHasNothingToRunOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	idle := smtptest.Pause(func() {
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for range tick.C {
-			if isIdle(p) {
-				return
-			}
-		}
-	})
+	idle := smtptest.Pause(func() { awaitIdle(t, p) })
 	if err := smtptest.Play(conn, time.Minute, smtptest.Expect("220 a"), idle,
 		smtptest.Say("NOOP"), smtptest.Expect("250 ok"), idle, smtptest.Say("QUIT"), smtptest.Expect("221 bye"), smtptest.ExpectEnd()); err != nil {
 		t.Error(err)

@@ -169,14 +169,23 @@ func TestAWaitForASocketEndsWithItsDeadlineOrItsClose(t *testing.T) {
 				_, err := near.Read(make([]byte, 1))
 				ended <- err
 			}()
+			late := time.Now().Add(time.Minute)
 			for waits := false; !waits; runtime.Gosched() {
 				near.mu.Lock()
 				waits = near.directions[reading].waiter != nil
 				near.mu.Unlock()
+				if time.Now().After(late) {
+					t.Fatal("the read does not wait")
+				}
 			}
 			test.end(near)
-			if err := <-ended; !errors.Is(err, test.want) {
-				t.Errorf("%v; want %v", err, test.want)
+			select {
+			case err := <-ended:
+				if !errors.Is(err, test.want) {
+					t.Errorf("%v; want %v", err, test.want)
+				}
+			case <-time.After(time.Until(late)):
+				t.Error("the wait does not end")
 			}
 		})
 	}
