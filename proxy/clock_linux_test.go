@@ -147,17 +147,17 @@ func (k *testClock) step() (moving string) {
 	if moving = k.peersMove(); moving != "" {
 		return moving
 	}
-	unsent := make([]bool, len(k.conns))
+	unsent, underWay := make([]bool, len(k.conns)), false
 	for i, c := range k.conns {
 		onTheirWay, unacked := c.onTheirWay()
-		if onTheirWay > 0 {
-			return "octets are on their way from a peer"
-		}
-		unsent[i] = unacked > 0
+		underWay, unsent[i] = underWay || onTheirWay > 0, unacked > 0
 	}
-	ends, moving := k.loops.Still()
-	if moving != "" {
+	ends, moving := k.loops.Still() // also if octets are under way: it acknowledges what has come
+	switch {
+	case moving != "":
 		return moving
+	case underWay:
+		return "octets are on their way from a peer"
 	}
 	for i, c := range k.conns {
 		end, there := ends[c.at]
