@@ -381,7 +381,7 @@ func (d *Dialogue) MessageEnd(octets int64) {
 	d.endText()
 	if d.next == AwaitDiscard {
 		failure := cmp.Or(d.Failure(), vocabulary.OutcomeServerLost)
-		d.giveEach(d.early)
+		d.giveEach([]byte(d.early))
 		d.spend(failure, earlyReason)
 		return
 	}

@@ -227,8 +227,8 @@ func (t *Turn) sayAgain(raw []byte) (reply []byte, ok bool) {
 	if isHello {
 		return t.sayHello(line)
 	}
-	if t.afresh && len(d.hello) > 0 {
-		if raw, ok = t.sayHello(string(d.hello)); !ok {
+	if t.afresh && d.hello != "" {
+		if raw, ok = t.sayHello(d.hello); !ok {
 			return nil, false
 		}
 		d.swallow(raw, t.ownCause())

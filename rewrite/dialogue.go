@@ -130,9 +130,9 @@ type Dialogue struct {
 
 	sent       sentQueue // commands that await replies, oldest first
 	turn       *Turn     // the last turn that rules or the engine looked at; nil: none is kept
-	hello      []byte    // the last EHLO or HELO, as sent to the server
+	hello      string    // the last EHLO or HELO, as sent to the server; "": none was sent
 	secrets    *secrets  // what the client said in the present AUTH exchange; nil: there is none
-	early      []byte    // the server's reply to a message that is still being sent
+	early      string    // the server's reply to a message that is still being sent
 	refusal    string    // the reply to every further command; "": commands are handled as usual
 	errors     int32
 	patience   int32 // milliseconds that a rule allows the server for its reply; 0: no rule sets a limit
@@ -155,7 +155,6 @@ type Dialogue struct {
 	memory     Memory       // what is remembered of the server; nil: nothing is
 	observed   *observation // of the rules that are only observed; nil: there are none
 	access     *access      // to an account, if the policy has Logins; nil: it has none
-
 }
 
 // A cause is why a dialogue ended early.
@@ -175,10 +174,10 @@ type ruleState struct {
 type serverState struct {
 	offer      Reply        // its EHLO reply as the rules have left it, or the first line of its HELO reply
 	packed     string       // the lines of offer while offer.Lines is nil
+	logins     *logins      // that it offers; nil: none in clear, or not needed
 	known      keywords     // keywords in offer
 	attributes attributeSet // attributes that it accepts by XCLIENT
 	loggedIn   bool         // we have logged in
-	logins     *logins      // that it offers; nil: none in clear, or not needed
 	introduced bool         // XCLIENT was sent, or is not going to be
 	hello      Verb         // the verb of the last hello that it has accepted and not forgotten
 	oneHello   bool         // it has refused a second hello
@@ -382,7 +381,7 @@ func (d *Dialogue) newTurn(v Verb, line []byte) *Turn {
 
 // Hello returns the line of the last hello that was sent to the server; "" if there was
 // none.
-func (d *Dialogue) Hello() string { return string(d.hello) }
+func (d *Dialogue) Hello() string { return d.hello }
 
 // Failure returns the outcome of a session that has failed, such as OutcomeServerLost;
 // "" if it has not. A session may go on after a failure, as after a message that was

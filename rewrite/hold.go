@@ -299,7 +299,7 @@ func (t *Turn) tell(line string, said []byte, cause string) {
 		d.recipients.ask([]byte(line))
 	}
 	if hello.Has(t.spoken) {
-		d.hello = append(d.hello[:0], line...)
+		d.hello = line
 	}
 	if d.secrets != nil && line != string(t.said) { // a rule made this line of what the client said
 		d.secrets.add([]byte(line))

@@ -80,7 +80,7 @@ func declaredSize(line []byte) int64 {
 // message is discarded. The client gets text, a reply without CRLF, at the end of the
 // message. The server never receives that end, and the connection to it is given up.
 func (d *Dialogue) RefuseMessage(text string) {
-	d.early = []byte(text + "\r\n")
+	d.early = text + "\r\n"
 	d.server.gone = true
 	d.cause = &cause{vocabulary.OutcomeMessageRefused, weSaid + text}
 	d.next = AwaitDiscard

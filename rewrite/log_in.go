@@ -150,7 +150,7 @@ func (t *Turn) logIn() (refusal Reply) {
 // ownName returns the name for an EHLO of our own: that of the client's last hello, or
 // our host name.
 func (t *Turn) ownName() string {
-	if name := string(Argument(t.d.hello)); name != "" {
+	if name := string(Argument([]byte(t.d.hello))); name != "" {
 		return name
 	}
 	return t.d.policy.Hostname

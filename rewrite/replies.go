@@ -254,7 +254,7 @@ func (d *Dialogue) earlyReply(code int, raw []byte) {
 		d.breach()
 		return
 	}
-	d.early = append([]byte(nil), raw...)
+	d.early = string(raw)
 	d.server.gone = true
 	d.next = AwaitDiscard
 	d.event("server answers before the message has ended")

@@ -85,7 +85,7 @@ func (t *Turn) recallUnasked(line string) secondHello {
 		return answered
 	}
 	d.server.oneHello = true
-	d.hello = append(d.hello[:0], line...)
+	d.hello = line
 	if d.seen.transaction {
 		return t.resetServer()
 	}

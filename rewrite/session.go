@@ -17,7 +17,7 @@ func (s Session) Hostname() string { return s.d.policy.Hostname }
 
 // Hello returns the line of the last hello that was sent to the server; "" if there was
 // none.
-func (s Session) Hello() string { return string(s.d.hello) }
+func (s Session) Hello() string { return s.d.hello }
 
 // Server returns the extensions in the server's last reply to EHLO or LHLO, as the
 // rules' Offer functions have left them. They are empty before that reply and after

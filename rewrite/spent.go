@@ -72,11 +72,11 @@ func (t *Turn) redial() (ok bool) {
 	if !t.reconnect() {
 		return false
 	}
-	if hello.Has(t.verb) || len(d.hello) == 0 {
+	if hello.Has(t.verb) || d.hello == "" {
 		return true
 	}
 	t.redials = true
-	raw, ok := t.sayHello(string(d.hello))
+	raw, ok := t.sayHello(d.hello)
 	if !ok {
 		return false
 	}

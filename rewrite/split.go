@@ -14,7 +14,7 @@ const (
 // maySplit reports whether the server may read a command of so many octets as several.
 func (d *Dialogue) maySplit(octets int) bool {
 	return octets > splitOneByOne && d.server.known&offersPIPELINING == 0 ||
-		octets > splitPlain && !esmtp.Has(ParseVerb(d.hello)) // also before any hello
+		octets > splitPlain && !esmtp.Has(ParseVerb([]byte(d.hello))) // also before any hello
 }
 
 // MaySplit reports whether the command that awaits its reply is so long that the server

@@ -398,7 +398,7 @@ func (d *Dialogue) value(a attribute) string {
 		if hello := o.introduction().hello; hello != "" {
 			return hello
 		}
-		return string(Argument(d.hello))
+		return string(Argument([]byte(d.hello)))
 	case attrLOGIN:
 		return o.introduction().login
 	case attrDESTADDR:

@@ -144,7 +144,9 @@ func (c *census) add(s *socket) {
 	case s.runner == nil:
 		c.offLoop++
 	default:
-		c.waits[s.runner] = c.waits[s.runner]
+		if _, known := c.waits[s.runner]; !known {
+			c.waits[s.runner] = false
+		}
 	}
 	for i, events := range [2]int16{unix.POLLIN | unix.POLLPRI | unix.POLLRDHUP, unix.POLLOUT} {
 		switch w := s.directions[i].waiter.(type) {

@@ -42,10 +42,8 @@ const (
 	sawNeither // neither TLS nor AUTH, which HELO does not offer
 )
 
-// forms returns all forms in the order in which clients meet them. The first is a modern
+// formTable has all forms in the order in which clients meet them. The first is a modern
 // server.
-func forms() []*form { return formTable }
-
 var formTable = []*form{
 	{name: "today", says: "a modern server"},
 	{name: "no-tls", says: "a server without STARTTLS", traits: noTLS, fits: sawTLS, row: row{name: "needs-no-tls",
