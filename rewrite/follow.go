@@ -21,6 +21,7 @@ func (d *Dialogue) follow(v Verb, code int) {
 		d.recipients.reset()
 		d.seen.mails++
 	case v == VerbRCPT && good:
+		d.recipients.accept()
 		d.seen.recipients++
 	case v == VerbRCPT:
 		d.recipients.refuse()

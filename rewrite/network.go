@@ -75,6 +75,7 @@ func addressRange(text string) (first, last netip.Addr, ok bool) {
 		end = begin[:strings.LastIndexByte(begin, '.')+1] + end
 	}
 	last, err = netip.ParseAddr(end)
+	first, last = first.Unmap(), last.Unmap()
 	return first, last, err == nil && last.Zone() == "" && first.Is4() == last.Is4() && first.Compare(last) <= 0
 }
 
@@ -82,7 +83,6 @@ func addressRange(text string) (first, last netip.Addr, ok bool) {
 // others. If there are very many, it has the smallest network with all of them instead.
 func writeRange(first, last netip.Addr) string {
 	const most = 16
-	first, last = first.Unmap(), last.Unmap()
 	var list []string
 	for n := first; ; {
 		p := netip.PrefixFrom(n, n.BitLen())

@@ -24,6 +24,9 @@ func TestWhatIsNoNetworkSaysWhatToWrite(t *testing.T) {
 		"2001:db8::1-2001:db8::ffff:fffe":   `it takes more than 16 networks; a single one with these addresses, and others, is "2001:db8::/96"`,
 		"192.0.2.80-64":                     `write for example "192.0.2.0/24" or "2001:db8::/32"`,
 		"192.0.2.0-2001:db8::1":             `write for example "192.0.2.0/24" or "2001:db8::/32"`,
+		"::1-::ffff:192.0.2.5":              `write for example "192.0.2.0/24" or "2001:db8::/32"`,
+		"::ffff:192.0.2.1-2001:db8::1":      `write for example "192.0.2.0/24" or "2001:db8::/32"`,
+		"::ffff:128.0.0.0-2001:db8::1":      `write for example "192.0.2.0/24" or "2001:db8::/32"`,
 		"192.0.2.0-256":                     `write for example "192.0.2.0/24" or "2001:db8::/32"`,
 		"printers":                          `write for example "192.0.2.0/24" or "2001:db8::/32"`,
 	} {

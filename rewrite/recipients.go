@@ -66,6 +66,14 @@ func (r *recipients) hear(code int) {
 	r.accepted = append(r.accepted, recipient{path: path})
 }
 
+// accept records that the client was told that its last recipient is accepted. What is
+// refused after it is another.
+func (r *recipients) accept() {
+	if r != nil {
+		r.last = false
+	}
+}
+
 // refuse records that the client was told that its last recipient is refused.
 func (r *recipients) refuse() {
 	if r != nil && r.last {
