@@ -217,6 +217,10 @@ func TestAMessageWithARefusedChunkCountsOnce(t *testing.T) {
 			steps(smtptest.Expect("BDAT 2"), smtptest.ExpectOctets("cd"), smtptest.Say("503 no"), smtptest.Expect("BDAT 0 LAST"), smtptest.Say("503 no")),
 			steps(smtptest.Say("BDAT 2"), smtptest.Send("cd"), smtptest.Expect("503 no"), smtptest.Say("BDAT 0 LAST"), smtptest.Expect("503 no")),
 		},
+		"sent on behind another MAIL": {
+			steps(smtptest.Expect("MAIL FROM:<c@example.com>"), smtptest.Say("503 nested"), smtptest.Expect("BDAT 0 LAST"), smtptest.Say("503 no")),
+			steps(smtptest.Say("MAIL FROM:<c@example.com>"), smtptest.Expect("503 nested"), smtptest.Say("BDAT 0 LAST"), smtptest.Expect("503 no")),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server, client := hello("CHUNKING")
@@ -234,6 +238,35 @@ func TestAMessageWithARefusedChunkCountsOnce(t *testing.T) {
 			wantCount(t, c, "message refused", 1)
 			wantCount(t, c, "message accepted", 1)
 			wantCount(t, c, "message octets", 4)
+		})
+	}
+}
+
+// However such a session ends, the message was refused, and is neither cut nor unknown.
+func TestAMessageWithARefusedChunkCountsOnceWhoeverIsLost(t *testing.T) {
+	refused := func(chunk string) (server, client []smtptest.Step) {
+		server, client = hello("CHUNKING")
+		return append(server, smtptest.Expect("BDAT 2"), smtptest.ExpectOctets("ab"), smtptest.Say("552 no room"), smtptest.Expect(chunk)),
+			append(client, smtptest.Say("BDAT 2"), smtptest.Send("ab"), smtptest.Expect("552 no room"), smtptest.Say(chunk))
+	}
+	for name, lose := range map[string]func(server, client []smtptest.Step) (_, _ []smtptest.Step){
+		"the client": func(server, client []smtptest.Step) (_, _ []smtptest.Step) {
+			return append(server, smtptest.ExpectOctets("cd"), smtptest.ExpectEnd()), append(client, smtptest.Send("cd"))
+		},
+		"the server": func(server, client []smtptest.Step) (_, _ []smtptest.Step) {
+			return append(server, smtptest.ExpectOctets("cdcd")), append(client, smtptest.Send("cdcd"),
+				smtptest.Expect("421 4.4.2 connection to server lost"), smtptest.ExpectEnd())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, client := lose(refused("BDAT 4 LAST"))
+			n := play(t, server, client, nil)
+			if o := n.outcome(t); o == "unknown" {
+				t.Errorf("the session ended %s", o)
+			}
+			wantCount(t, n, "message refused", 1)
+			wantCount(t, n, "message cut", 0)
+			wantCount(t, n, "message unknown", 0)
 		})
 	}
 }

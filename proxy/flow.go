@@ -78,9 +78,10 @@ func (s *session) fill(l *wire.Leg, deadline time.Time) error {
 }
 
 // endOfWait returns when a wait ended that has just ended with err. In a loop that is when
-// the loop's own wait ended: reading the clock for each line costs time. It is read after
-// an error, because a deadline may have passed since, and if Observer.Held will be told of
-// the work that follows.
+// the loop's own wait ended: reading the clock for each line costs time. What the loop did
+// for others since is missing, so whoever waits for a short time reads the clock himself.
+// endOfWait reads it after an error, because a deadline may have passed since, and if
+// Observer.Held will be told of the work that follows.
 func (s *session) endOfWait(err error) time.Time {
 	at, inLoop := s.runner.Woke()
 	switch {

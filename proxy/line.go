@@ -283,6 +283,10 @@ func (s *session) readReply(allowed time.Duration) ([]byte, error) {
 		if raw != nil || bad != nil && wait == 0 {
 			return raw, bad
 		}
+		if wait > 0 && heard.Equal(s.now) { // octets have come; the turn of the loop may have begun long before
+			s.now = s.proxy.clock()
+			heard = s.now
+		}
 		if had > 0 && len(s.server.Buffered()) == 0 && s.unawaited() {
 			return nil, errDropped
 		}
@@ -459,8 +463,8 @@ func (s *session) replyIs(raw []byte) {
 		s.sawReply(raw)
 	case verb == rewrite.VerbBDAT && raw[0] >= '4':
 		s.chunkWasRefused()
-	case verb == rewrite.VerbMAIL:
-		s.chunkRefused = false
+	case verb == rewrite.VerbMAIL && raw[0] == '2':
+		s.chunkRefused, s.sum.unanswered = false, 0
 	}
 	s.server.Consume(len(raw))
 	s.answered = d.Outstanding() == 0

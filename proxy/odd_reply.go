@@ -36,7 +36,7 @@ func (s *session) premature() bool {
 		return false
 	}
 	if len(s.server.Buffered()) == 0 {
-		s.fill(s.server, s.now.Add(spokeWait))
+		s.fill(s.server, s.proxy.clock().Add(spokeWait))
 	}
 	s.dropUnasked()
 	b := s.server.Buffered()
@@ -132,7 +132,7 @@ func (s *session) saidNothing() bool {
 		return s.dropUnasked() // observed rules look at it, and drop nothing
 	}
 	if len(s.server.Buffered()) == 0 {
-		s.fill(s.server, s.now.Add(spokeWait)) // the next read returns the error, if any
+		s.fill(s.server, s.proxy.clock().Add(spokeWait)) // the next read returns the error, if any
 	}
 	return s.dropUnasked()
 }
@@ -157,7 +157,7 @@ func (s *session) lastWord() bool {
 
 // hungUp reports whether the server hangs up within hangsUpWithin.
 func (s *session) hungUp() bool {
-	for until := s.now.Add(hangsUpWithin); ; {
+	for until := s.proxy.clock().Add(hangsUpWithin); ; {
 		if err := s.fill(s.server, until); err != nil {
 			return !isTimeout(err) && !errors.Is(err, wire.ErrFull)
 		}
@@ -184,7 +184,7 @@ func (s *session) quoted(v rewrite.Verb, b []byte) string {
 // have accepted it (RFC 1047).
 func (s *session) unknown() {
 	s.messageOutcome(vocabulary.MessageUnknown)
-	s.unsure = true
+	s.unsure = s.unsure || !s.chunkRefused
 }
 
 // badReply reports what is wrong with a reply, if err is a fault of one.

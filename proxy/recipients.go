@@ -55,23 +55,15 @@ func (s *session) countMessage() {
 		s.sum.messages++
 		outcome = vocabulary.MessageAccepted
 	}
-	if s.chunkRefused && !s.taken { // it was counted when the chunk was refused
-		s.sum.unanswered = 0
-		return
-	}
-	s.taken, s.chunkRefused = false, false
+	s.taken = false
 	s.messageOutcome(outcome)
 }
 
 // chunkWasRefused counts, once, a message of which the server has refused a chunk that is
 // not the last: it has failed, whether or not the client sends the rest (RFC 3030, 2).
 func (s *session) chunkWasRefused() {
-	if s.chunkRefused {
-		s.sum.unanswered = 0
-		return
-	}
-	s.chunkRefused = true
 	s.messageOutcome(vocabulary.MessageRefused)
+	s.chunkRefused = true
 }
 
 // recipientReplied records a reply to an LMTP message with several recipients. It returns

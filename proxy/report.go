@@ -232,8 +232,13 @@ func productList(products []rewrite.Product) string {
 	return strings.Join(list, ",")
 }
 
-// messageOutcome reports the outcome of a message.
+// messageOutcome reports the outcome of a message, unless that was reported when a chunk of
+// it was refused.
 func (s *session) messageOutcome(outcome vocabulary.MessageOutcome) {
+	if s.chunkRefused && outcome != vocabulary.MessageAccepted {
+		s.sum.unanswered = 0
+		return
+	}
 	if s.route.Observer != nil {
 		s.route.Observer.Message(outcome, s.sum.unanswered)
 		s.countOctets()

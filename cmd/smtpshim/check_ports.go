@@ -196,13 +196,15 @@ func portsTaken(c *config.Config) takenPorts {
 		return taken // our predecessor holds them and hands them to us
 	}
 	look := func(address string) {
+		to, err := toBind(address)
+		if err != nil {
+			return // a socket in the file system
+		}
 		for _, f := range lookAtPorts(c, address) {
-			if to, err := toBind(address); err == nil {
-				if f.expect {
-					f.text = strings.Replace(f.text, ", ", " is taken, ", 1)
-				}
-				taken[to] = f.text
+			if f.expect {
+				f.text = strings.Replace(f.text, ", ", " is taken, ", 1)
 			}
+			taken[to] = f.text
 		}
 	}
 	for _, r := range c.Routes {

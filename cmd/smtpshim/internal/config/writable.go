@@ -16,13 +16,18 @@ type stateDir struct {
 	reported bool
 }
 
-// try reports if the present user cannot write to the directory, or cannot make it.
+// try reports if the present user may not write to the directory, or cannot make it. A
+// shortage, such as a full disk, is no mistake of the configuration.
 func (s *stateDir) try() {
 	if s.path == "" {
 		return // who needs it reports that it is missing
 	}
-	if err := TryWriting(s.path); err != nil {
-		s.wrong(err)
+	err := TryWriting(s.path)
+	for _, mistake := range []error{fs.ErrPermission, fs.ErrNotExist, syscall.ENOTDIR, syscall.EROFS} {
+		if errors.Is(err, mistake) {
+			s.wrong(err)
+			return
+		}
 	}
 }
 
