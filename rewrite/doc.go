@@ -75,9 +75,8 @@
 // recognised.
 //
 // A product that a reply to EHLO or HELP has shown is remembered for that server for a
-// day. If the greeting has changed in dates and session numbers at most, a later
-// session starts with what is remembered.
-// The EHLO reply of that session then takes the place of what is remembered.
+// day. A later session starts with what is remembered if the greeting is the same but for
+// dates and session numbers. Its EHLO reply then takes the place of what is remembered.
 //
 // # Observing
 //

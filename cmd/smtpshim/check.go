@@ -169,9 +169,9 @@ func printRoute(w io.Writer, r *config.Route, said said) {
 	switch inForce := strings.Join(names, ", "); {
 	case r.Observed != nil:
 		line("observes", said.once(strings.Join(rulesMean(r.Observed, idle), ", "), r.Name))
-		line("rules", inForce+" alone, which is in force on every route; smtpshim reports what the observed rules would do")
+		line("rules", inForce+" alone, which every route has; smtpshim reports what the observed rules would do")
 	case len(names) == 1:
-		line("rules", inForce+" alone, which is in force on every route")
+		line("rules", inForce+" alone, which every route has")
 	default:
 		line("rules", said.once(inForce, r.Name))
 	}

@@ -44,7 +44,7 @@ func TestCheckListsTheRulesThatRunLists(t *testing.T) {
 			lists[name] = append(lists[name], strings.TrimSpace(line[min(17, len(line)):]))
 		}
 		list := func(name string) []string {
-			text, _, _ := strings.Cut(strings.Join(lists[name], " "), " alone, which is in force")
+			text, _, _ := strings.Cut(strings.Join(lists[name], " "), " alone, which every route has")
 			text = strings.TrimPrefix(text, "under this TLS: ")
 			return strings.FieldsFunc(text, func(c rune) bool { return c == ',' || c == ' ' })
 		}

@@ -18,16 +18,7 @@ import (
 // runsAsNobody runs smtpshim as a user without rights and returns what it writes to stderr.
 func runsAsNobody(t *testing.T, args ...string) (errs string, err error) {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("only root can become somebody else")
-	}
-	path, err := program()
-	if err == nil {
-		err = os.Chmod(programDir, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := programOfNobody(t)
 	var text strings.Builder
 	c := exec.Command(path, args...)
 	c.Stderr = &text

@@ -89,9 +89,8 @@ func TestTheServiceManagerIsToldWhatHappens(t *testing.T) {
 // nobody is a user without rights.
 const nobody = 65534
 
-// asNobody starts the program without any rights and hands it sockets, as
-// systemd does.
-func asNobody(t *testing.T, config string, sockets map[string]*os.File) (*exec.Cmd, *real.Log) {
+// programOfNobody returns the path of the program, which nobody can run too.
+func programOfNobody(t *testing.T) string {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("only root can become somebody else")
@@ -103,6 +102,14 @@ func asNobody(t *testing.T, config string, sockets map[string]*os.File) (*exec.C
 	if err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+// asNobody starts the program without any rights and hands it sockets, as
+// systemd does.
+func asNobody(t *testing.T, config string, sockets map[string]*os.File) (*exec.Cmd, *real.Log) {
+	t.Helper()
+	path := programOfNobody(t)
 	file := filepath.Join(real.Dir(t), "smtpshim.toml")
 	if err := os.WriteFile(file, []byte("admin.listen = \"\"\n[[route]]\nname = \"in\"\n"+config), 0o644); err != nil {
 		t.Fatal(err)
