@@ -274,7 +274,7 @@ func TestEveryConfigurationCanBeFilled(t *testing.T) {
 	for _, name := range listeners {
 		full.Listen[name] = "127.0.0.1:4"
 	}
-	for _, p := range proxies(smtpshim) {
+	for _, p := range proxies(smtpshim, "") {
 		file := filepath.Join(t.TempDir(), p.config)
 		if err := p.configure(file, &full); err != nil {
 			t.Error(err)
@@ -358,5 +358,31 @@ func TestARunKeepsToTheProcessorsThatItIsGiven(t *testing.T) {
 	}
 	if err := keepTo(2); err == nil {
 		t.Error("two of one processor is no error")
+	}
+}
+
+func TestTheBuildBeforeIsComparedRoundByRound(t *testing.T) {
+	var samples []sample
+	for round, cpu := range []float64{100, 110, 120, 130} {
+		samples = append(samples,
+			sample{Workload: "short10", Proxy: smtpshim, Round: round, figure: figure{CPU: cpu, Rate: 50}},
+			sample{Workload: "short10", Proxy: before, Round: round, figure: figure{CPU: 100, Rate: 100}})
+	}
+	samples[0].Err = "failed" // so the first round has no ratio
+	w, err := findWorkload("short10")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	writeChanges(&out, []*workload{w}, samples)
+	want := "CPU over the build before in `short10`: 1.200 (quartiles 1.150 and 1.250, 3 rounds)\n" +
+		"rate over the build before in `short10`: 0.500 (quartiles 0.500 and 0.500, 3 rounds)\n"
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", &out, want)
+	}
+	out.Reset()
+	writeChanges(&out, []*workload{w}, samples[:1])
+	if out.String() != "" {
+		t.Errorf("got %q of one build", &out)
 	}
 }

@@ -61,6 +61,7 @@ func command(args []string) error {
 	count := f.Bool("calls", false, "count the system calls for an operation instead, by strace")
 	processors := f.Int("cpus", 0, "how many processors all of it shares; 0: all there are")
 	path := f.String(smtpshim, smtpshim, "the program to measure")
+	other := f.String(before, "", "another build of it, to compare with in place of HAProxy and nginx")
 	f.Usage = func() {
 		f.PrintDefaults()
 		fmt.Fprintln(f.Output(), "Workloads:")
@@ -85,7 +86,7 @@ func command(args []string) error {
 	}
 	b := &bench{rounds: *rounds, length: *length, idle: *idle, calls: *count,
 		say: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }}
-	return b.table(ws, *path, *file)
+	return b.table(ws, proxies(*path, *other), *file)
 }
 
 // processors is how many this thread may use.
@@ -117,15 +118,15 @@ func keepTo(n int) error {
 	return os.NewSyscallError("sched_setaffinity", unix.SchedSetaffinity(0, &some))
 }
 
-// table runs the workloads with all proxies that are there, and prints what came
+// table runs the workloads with all of the proxies that are there, and prints what came
 // of it. An interrupt ends everything.
-func (b *bench) table(ws []*workload, path, file string) error {
-	for _, p := range proxies(path) {
+func (b *bench) table(ws []*workload, all []proxy, file string) error {
+	for _, p := range all {
 		why := p.missing()
 		switch {
 		case why == "":
 			b.proxies = append(b.proxies, p)
-		case p.name == smtpshim:
+		case p.name == smtpshim || p.name == before:
 			return errors.New(why)
 		default:
 			b.say("%s is left out: %s", p.name, why)
@@ -145,7 +146,7 @@ func (b *bench) table(ws []*workload, path, file string) error {
 	if err := writeCertificates(dir); err != nil {
 		return err
 	}
-	m := lookAtMachine(path)
+	m := lookAtMachine(b.proxies)
 	if b.calls {
 		fmt.Printf("%s\nSystem calls for an operation, in a run of %v.\n\n", m, b.length)
 		return b.count(ctx, os.Stdout, ws)
@@ -156,6 +157,7 @@ func (b *bench) table(ws []*workload, path, file string) error {
 	}
 	fmt.Printf("%s\n%d rounds of %v; at most %d idle sessions.\n\n", m, b.rounds, b.length, b.idle)
 	writeTable(os.Stdout, ws, b.proxies, b.samples)
+	writeChanges(os.Stdout, ws, b.samples)
 	if file != "" {
 		if err := b.save(file, m); err != nil {
 			return err
@@ -220,14 +222,19 @@ func (m machine) String() string {
 	return fmt.Sprintf("%d × %s, %s, Linux %s.\n%s.", m.CPUs, m.CPU, m.System, m.Kernel, strings.Join(m.Programs, ", "))
 }
 
-func lookAtMachine(path string) machine {
+func lookAtMachine(proxies []proxy) machine {
+	var programs []string
+	for _, p := range proxies {
+		if p.admin {
+			programs = append(programs, p.name+": "+firstLine(p.args("")[0], "version"))
+		}
+	}
 	return machine{
-		CPU:    field("/proc/cpuinfo", "model name", ":"),
-		CPUs:   processors(),
-		System: strings.Trim(field("/etc/os-release", "PRETTY_NAME", "="), `"`),
-		Kernel: strings.TrimSpace(read("/proc/sys/kernel/osrelease")),
-		Programs: []string{firstLine(path, "version"), "bench built with " + runtime.Version(),
-			firstLine(haproxy, "-v"), firstLine("nginx", "-v")},
+		CPU:      field("/proc/cpuinfo", "model name", ":"),
+		CPUs:     processors(),
+		System:   strings.Trim(field("/etc/os-release", "PRETTY_NAME", "="), `"`),
+		Kernel:   strings.TrimSpace(read("/proc/sys/kernel/osrelease")),
+		Programs: append(programs, "bench built with "+runtime.Version(), firstLine(haproxy, "-v"), firstLine("nginx", "-v")),
 	}
 }
 

@@ -36,17 +36,25 @@ type proxy struct {
 const (
 	smtpshim = "smtpshim"
 	haproxy  = "haproxy"
+	before   = "before" // another build of smtpshim, to compare with
 )
 
 const nginxModules = "/usr/lib/nginx/modules/"
 
-// proxies is all of them. The path of smtpshim is the caller's.
-func proxies(path string) []proxy {
+// proxies is smtpshim, whose path is the caller's, and what it is compared with: another
+// build of it or, if other is "", all the other proxies.
+func proxies(path, other string) []proxy {
 	nginx := func(config string) []string { return []string{"nginx", "-c", config} }
 	unmended := []string{"mend50"}
+	build := func(name, path string) proxy {
+		return proxy{name: name, config: "smtpshim.toml", over: listeners, admin: true, needs: []string{path},
+			args: func(config string) []string { return []string{path, "run", "-config", config} }}
+	}
+	if other != "" {
+		return []proxy{build(smtpshim, path), build(before, other)}
+	}
 	return []proxy{
-		{name: smtpshim, config: "smtpshim.toml", over: listeners, admin: true, needs: []string{path},
-			args: func(config string) []string { return []string{path, "run", "-config", config} }},
+		build(smtpshim, path),
 		{name: haproxy, config: "haproxy.cfg", over: listeners[:3], skip: unmended, get: "haproxy",
 			args: func(config string) []string { return []string{"haproxy", "-db", "-f", config} }},
 		{name: "nginx-stream", config: "nginx-stream.conf", over: listeners[:3], skip: unmended, args: nginx,
@@ -113,7 +121,7 @@ func (p *proxy) run(ctx context.Context, dir string, sink map[string]string, ses
 	for i, name := range p.over {
 		s.Listen[name] = free[i+2]
 	}
-	file := filepath.Join(dir, p.config)
+	file := filepath.Join(dir, p.name+"-"+p.config)
 	if err := p.configure(file, &s); err != nil {
 		return nil, err
 	}

@@ -125,3 +125,47 @@ func writeTable(out io.Writer, ws []*workload, proxies []proxy, samples []sample
 	}
 	fmt.Fprintf(out, "\n%s", legend)
 }
+
+// quartiles are the lower quartile, the median and the upper quartile of values, of which
+// there is at least one.
+func quartiles(values []float64) (low, middle, high float64) {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return median(sorted[:(n+1)/2]), median(sorted), median(sorted[n/2:])
+}
+
+// changes are the ratios of smtpshim to the build before, round by round. Runs that failed
+// have none.
+func changes(samples []sample, workload string, value func(sample) float64) (ratios []float64) {
+	then := map[int]float64{}
+	for _, s := range samples {
+		if s.Workload == workload && s.Proxy == before && s.Err == "" {
+			then[s.Round] = value(s)
+		}
+	}
+	for _, s := range samples {
+		if s.Workload == workload && s.Proxy == smtpshim && s.Err == "" && then[s.Round] > 0 {
+			ratios = append(ratios, value(s)/then[s.Round])
+		}
+	}
+	return ratios
+}
+
+// writeChanges writes how smtpshim compares with the build before in each workload.
+func writeChanges(out io.Writer, ws []*workload, samples []sample) {
+	values := map[kind][]string{rates: {"CPU", "rate"}, waiting: {"CPU", "p50"}, holding: {"KiB"}}
+	of := map[string]func(sample) float64{
+		"CPU":  func(s sample) float64 { return s.CPU },
+		"rate": func(s sample) float64 { return s.Rate },
+		"p50":  func(s sample) float64 { return s.P50 },
+		"KiB":  func(s sample) float64 { return s.Held },
+	}
+	for _, w := range ws {
+		for _, name := range values[w.kind] {
+			if ratios := changes(samples, w.name, of[name]); len(ratios) > 0 {
+				low, middle, high := quartiles(ratios)
+				fmt.Fprintf(out, "%s over the build before in `%s`: %.3f (quartiles %.3f and %.3f, %d rounds)\n", name, w.name, middle, low, high, len(ratios))
+			}
+		}
+	}
+}
