@@ -97,23 +97,20 @@ const looking = 5 * time.Minute
 // A Journal holds the last sessions, and reports sessions to watchers. New makes one.
 // Its methods are safe for concurrent use, and do not wait for a watcher or a client.
 type Journal struct {
-	sessions, octets int
-
 	watched atomic.Int32 // number of watchers
 	looked  atomic.Int64 // time of the last call of Recent, in nanoseconds since 1970
 
 	mu       sync.Mutex
 	running  map[*session]struct{}
-	ended    []Entry // oldest first
-	held     int     // octets of ended
+	ended    ring
 	watchers map[*watcher]struct{}
 }
 
 // New returns a journal that keeps the last ended sessions: at most maxSessions of
-// them, in about maxOctets octets of memory. In addition, it keeps each running session
+// them, which is at least 1, in about maxOctets octets of memory. In addition, it keeps each running session
 // that has a listener of Dialogue, with about 32 KiB of its lines at most.
 func New(maxSessions, maxOctets int) *Journal {
-	return &Journal{sessions: maxSessions, octets: maxOctets, running: map[*session]struct{}{}, watchers: map[*watcher]struct{}{}}
+	return &Journal{ended: ring{entries: make([]Entry, maxSessions), most: maxOctets}, running: map[*session]struct{}{}, watchers: map[*watcher]struct{}{}}
 }
 
 // Dialogue returns a listener that records the session that begins with b, and reports
@@ -138,11 +135,11 @@ func (j *Journal) Dialogue(b proxy.Beginning, setup *Setup) proxy.DialogueListen
 // to watchers. It is for sessions for which Dialogue returned nil. Their Entry has no
 // Lines and no Setup.
 func (j *Journal) Ended(b proxy.Beginning, e proxy.Ending) {
-	d := begin(b)
-	d.end(e)
+	entry := newEntry(b)
+	entry.end(e)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.end(d.entry)
+	j.end(&entry)
 }
 
 // Recent returns the sessions of the journal, newest first. It includes running sessions
@@ -154,7 +151,7 @@ func (j *Journal) Recent() []Entry {
 	j.looked.Store(time.Now().UnixNano())
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	list := slices.Clone(j.ended)
+	list := j.ended.all()
 	for s := range j.running {
 		list = append(list, s.now())
 	}
@@ -163,17 +160,14 @@ func (j *Journal) Recent() []Entry {
 }
 
 // end records an ended session and tells the watchers. j.mu must be held.
-func (j *Journal) end(e Entry) {
-	if e.End.Outcome != vocabulary.OutcomeSilent {
-		j.ended = append(j.ended, e)
-		j.held += e.Size()
+func (j *Journal) end(entry *Entry) {
+	if entry.End.Outcome != vocabulary.OutcomeSilent {
+		j.ended.add(entry)
 	}
-	for len(j.ended) > 0 && (len(j.ended) > j.sessions || j.held > j.octets) {
-		j.held -= j.ended[0].Size()
-		j.ended[0] = Entry{}
-		j.ended = j.ended[1:]
+	if len(j.watchers) == 0 {
+		return
 	}
-	healed, lines := e.Healed(), e.Lines
+	e, healed, lines := *entry, entry.Healed(), entry.Lines
 	e.Lines = nil
 	wanted := func(f Filter) bool { return e.End.Outcome.Named(f.Outcome) && (!f.Healed || healed) }
 	j.tellWhole(e, lines, func(f Filter) bool { return !f.live() && wanted(f) })
@@ -190,7 +184,7 @@ func (j *Journal) tellWhole(e Entry, lines []Line, wanted func(Filter) bool) {
 }
 
 // Size returns about how many octets of memory e takes, with its Lines.
-func (e Entry) Size() int {
+func (e *Entry) Size() int {
 	n := 512 + len(e.End.Hello) + len(e.End.Err) + len(e.End.Refused.Text)
 	for _, l := range e.Lines {
 		n += l.size()
@@ -243,14 +237,14 @@ func (s *session) End(e proxy.Ending) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	delete(j.running, s)
-	j.end(whole)
+	j.end(&whole)
 }
 
 // finish sets the ending and returns the session.
 func (s *session) finish(e proxy.Ending) Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.end(e)
+	s.entry.end(e)
 	return s.whole()
 }
 

@@ -26,9 +26,14 @@ type dialogue struct {
 	octets      [2]int // octets of first and last
 }
 
-func begin(b proxy.Beginning) dialogue {
-	return dialogue{entry: Entry{ID: b.Session, Route: b.Route, Client: b.Client, Began: b.At}}
+func begin(b proxy.Beginning) dialogue { return dialogue{entry: newEntry(b)} }
+
+func newEntry(b proxy.Beginning) Entry {
+	return Entry{ID: b.Session, Route: b.Route, Client: b.Client, Began: b.At}
 }
+
+// end sets the ending.
+func (e *Entry) end(ending proxy.Ending) { e.Ended, e.End = true, ending }
 
 // add adds a line, with its time.
 func (d *dialogue) add(said transcript.Line) Line {
@@ -66,9 +71,6 @@ func (d *dialogue) whole() Entry {
 	return e
 }
 
-// end sets the ending.
-func (d *dialogue) end(e proxy.Ending) { d.entry.Ended, d.entry.End = true, e }
-
 // Collect returns a listener that collects the dialogue of the session that begins with
 // b. Of a long dialogue it keeps the first and the last 16 KiB. When the session ends,
 // the listener calls done with the session's Entry, which has no Setup. done may keep
@@ -85,7 +87,7 @@ type collected struct {
 func (c *collected) Line(l transcript.Line) { c.add(l) }
 
 func (c *collected) End(e proxy.Ending) {
-	c.end(e)
+	c.entry.end(e)
 	c.entry = c.whole()
 	c.then(&c.entry)
 }
