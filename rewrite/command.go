@@ -199,11 +199,12 @@ func verbNamed(name []byte) Verb {
 }
 
 // foldEqual reports whether b equals upper, ignoring case. upper must be in upper case.
-func foldEqual(b []byte, upper string) bool {
+func foldEqual[T string | []byte](b T, upper string) bool {
 	if len(b) != len(upper) {
 		return false
 	}
-	for i, c := range b {
+	for i := range len(b) {
+		c := b[i]
 		if 'a' <= c && c <= 'z' {
 			c -= 'a' - 'A'
 		}

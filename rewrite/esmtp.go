@@ -1,23 +1,21 @@
 package rewrite
 
-import "bytes"
-
 // HasWord reports whether text contains word as a whole word: "(ESMTP)" contains ESMTP,
 // "ESMTPS" does not. word must be in upper case, and consist of letters and digits. The
 // case of text does not matter.
-func HasWord(text []byte, word string) bool {
-	for w := range bytes.FieldsFuncSeq(text, isPunctuation) {
-		if foldEqual(w, word) {
+func HasWord[T string | []byte](text T, word string) bool {
+	for start, end := 0, len(word); end <= len(text); start, end = start+1, end+1 {
+		if (start == 0 || isPunctuation(text[start-1])) && (end == len(text) || isPunctuation(text[end])) && foldEqual(text[start:end], word) {
 			return true
 		}
 	}
 	return false
 }
 
-// isPunctuation reports whether r may surround a word: "(ESMTP)" contains the word ESMTP,
-// "ESMTPS" does not.
-func isPunctuation(r rune) bool {
-	return r < '0' || r > '9' && r < 'A' || r > 'Z' && r < 'a' || r > 'z' && r < 0x80
+// isPunctuation reports whether c may surround a word: "(ESMTP)" contains the word ESMTP,
+// "ESMTPS" does not. Octets of letters beyond ASCII may not.
+func isPunctuation(c byte) bool {
+	return c < '0' || c > '9' && c < 'A' || c > 'Z' && c < 'a' || c > 'z' && c < 0x80
 }
 
 // ehloKnown is the key under which a server is remembered, for a day, that has accepted

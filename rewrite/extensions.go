@@ -175,8 +175,9 @@ func (e Extensions) Place(name string, at int) bool {
 
 // isKeyword reports whether name is the keyword of a line.
 func isKeyword(line, name string) bool {
-	return len(line) >= len(name) && strings.EqualFold(line[:len(name)], name) &&
-		(len(line) == len(name) || isSeparator(rune(line[len(name)])))
+	n := len(name)
+	return len(line) >= n && n > 0 && line[0]|' ' == name[0]|' ' && // most lines differ in the first letter
+		strings.EqualFold(line[:n], name) && (len(line) == n || isSeparator(rune(line[n])))
 }
 
 // isSeparator reports whether c may follow a keyword. "AUTH=LOGIN" is an old form.
@@ -239,7 +240,7 @@ func (e Extensions) known() (k keywords) {
 // upperASCII returns a word in upper case. It leaves letters beyond ASCII unchanged: the
 // long s is not an S in a keyword.
 func upperASCII(word string) string {
-	if !strings.ContainsFunc(word, func(c rune) bool { return 'a' <= c && c <= 'z' }) {
+	if !hasLower(word) {
 		return word
 	}
 	return strings.Map(func(c rune) rune {
@@ -248,6 +249,15 @@ func upperASCII(word string) string {
 		}
 		return c
 	}, word)
+}
+
+func hasLower(word string) bool {
+	for i := range len(word) {
+		if 'a' <= word[i] && word[i] <= 'z' {
+			return true
+		}
+	}
+	return false
 }
 
 // upper writes word in upper case to room and returns it; "" if room is too small.

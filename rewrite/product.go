@@ -207,11 +207,10 @@ func (d *Dialogue) chooseRules() {
 	for _, f := range d.reach.known.found {
 		all |= 1 << f.product
 	}
-	if all == 0 {
-		d.reach.products = d.policy.Rules.start.products
-		return
+	if d.reach.products = d.policy.Rules.start.products; all != 0 {
+		d.reach.products = d.policy.Rules.besideProducts(all)
 	}
-	d.reach.products = d.policy.Rules.besideProducts(all)
+	d.reach.sum()
 }
 
 // productRest is the number of seconds for which a server's product is remembered if a

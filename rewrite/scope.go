@@ -87,12 +87,20 @@ func InNetworks(a netip.Addr, networks []netip.Prefix) bool {
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(a) })
 }
 
-// A reach says which rules with a scope do not act in one session. A rule acts if it is
-// in none of the sets.
+// A reach says which rules with a scope do not act in one session.
 type reach struct {
 	clients, hello, banner ruleSet // rules whose scope excludes this session
 	products               ruleSet // rules for other products, or replaced by a variant for a product
+	out                    ruleSet // the rules of all these sets
 	known                  recognition
+}
+
+// sum sets out after another set has changed.
+func (r *reach) sum() {
+	r.out = r.products
+	for _, s := range []ruleSet{r.clients, r.hello, r.banner} {
+		r.out.addAll(s)
+	}
 }
 
 // outside returns the rules whose scope excludes the session in one respect. matches
@@ -114,6 +122,7 @@ func (r *Rules) newReach(client netip.Addr) *reach {
 	}
 	at := r.start
 	at.clients = r.clientsOutside(client)
+	at.sum()
 	return &at
 }
 
@@ -126,8 +135,7 @@ func (r *Rules) clientsOutside(client netip.Addr) ruleSet {
 
 // acts reports whether a rule acts in this session, by what is known so far.
 func (d *Dialogue) acts(rule int) bool {
-	r := d.reach
-	return r == nil || !r.clients.has(rule) && !r.hello.has(rule) && !r.banner.has(rule) && !r.products.has(rule)
+	return d.reach == nil || !d.reach.out.has(rule)
 }
 
 // clientIs, helloIs and bannerIs update the reach when the client, its hello or the
@@ -148,6 +156,7 @@ func (d *Dialogue) helloIs(line []byte) {
 	if d.reach != nil && !d.policy.Rules.start.hello.empty() {
 		name := Argument(line)
 		d.reach.hello = d.policy.Rules.outside(func(s *scope) bool { return s.hello == nil || s.hello.Match(name) })
+		d.reach.sum()
 	}
 }
 
@@ -161,6 +170,7 @@ func (d *Dialogue) bannerIs(raw []byte) {
 		if !d.policy.Rules.start.banner.empty() {
 			banner := string(text)
 			d.reach.banner = d.policy.Rules.outside(func(s *scope) bool { return s.banner == nil || s.banner.MatchString(banner) })
+			d.reach.sum()
 		}
 		d.greetingTells(text)
 	}

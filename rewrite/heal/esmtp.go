@@ -92,7 +92,7 @@ func (a advertiser) greet(t *rewrite.Turn, state *esmtpState) {
 		return
 	}
 	text := strings.Join(t.Reply().Lines, " ")
-	if rewrite.HasWord([]byte(text), "ESMTP") || rewrite.HasWord([]byte(text), "LMTP") {
+	if rewrite.HasWord(text, "ESMTP") || rewrite.HasWord(text, "LMTP") {
 		return
 	}
 	state.unsaid = true
@@ -189,7 +189,8 @@ func (e *ehloRefusal) give(t *rewrite.Turn) {
 }
 
 func helloInstead(t *rewrite.Turn) {
-	r, refused := t.Reply(), t.State().(*ehloRefusal)
+	r := t.Reply()
+	refused := func() *ehloRefusal { return t.State().(*ehloRefusal) }
 	switch isEHLO := rewrite.ParseVerb(t.Line()) == rewrite.VerbEHLO; {
 	case t.Lost() && t.Authenticated(): // the login would be lost with the connection
 	case t.Lost() && isEHLO:
@@ -197,13 +198,13 @@ func helloInstead(t *rewrite.Turn) {
 	case t.Lost() && t.Fresh() == 0: // some servers refuse EHLO and then hang up
 		t.AgainAfresh(heloFor(t))
 	case isEHLO && (refusesEHLO(r) || r.Code == 503 && !t.Introduced()): // github.com/pear/Net_SMTP/issues/5
-		refused.keep(t)
+		refused().keep(t)
 		t.Again(heloFor(t))
 	case !isEHLO && r.Code == 250:
-		refused.Reply = rewrite.Reply{}
+		refused().Reply = rewrite.Reply{}
 		r.Lines = r.Lines[:1] // a client would take further lines for keywords
 	case !isEHLO && !t.Lost():
-		refused.give(t)
+		refused().give(t)
 	}
 }
 

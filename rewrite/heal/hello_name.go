@@ -90,10 +90,10 @@ type helloState struct {
 // fix corrects the name before the server sees it, if the configuration asks for that or
 // the server is known to refuse such names.
 func (f *helloNames) fix(t *rewrite.Turn) {
-	state := t.State().(*helloState)
+	state, line := t.State().(*helloState), string(t.Line())
 	state.tried = ""
-	fixed, fault, wished := f.mend(string(t.Line()), t.Session)
-	if fixed == string(t.Line()) {
+	fixed, fault, wished := f.mend(line, t.Session)
+	if fixed == line {
 		return
 	}
 	if wished || (f.always || state.product) && fault != loopbackFault || slices.Contains(state.refused, fault) || t.Remembers(fault) {
@@ -193,6 +193,9 @@ func (f *helloNames) mend(line string, s rewrite.Session) (fixed, fault string, 
 		return verb + " " + to, "", true
 	}
 	mended, fault := mendName(name)
+	if name != "" && mended == name && len(line) == len(verb)+1+len(name) && line[len(verb)] == ' ' && f.qualify(name) == name {
+		return line, fault, false // as most are
+	}
 	if mended == "" {
 		mended, wished = f.fallback(s, strings.Contains(fault, loopbackFault)), f.name != ""
 	} else if full := f.qualify(mended); full != mended {
