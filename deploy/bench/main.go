@@ -61,6 +61,7 @@ func command(args []string) error {
 	count := f.Bool("calls", false, "count the system calls for an operation instead, by strace")
 	processors := f.Int("cpus", 0, "how many processors all of it shares; 0: all there are")
 	path := f.String(smtpshim, smtpshim, "the program to measure")
+	rules := f.String("rules", "standard", "rules of smtpshim, separated by commas; another build has the standard ones")
 	other := f.String(before, "", "another build of it, to compare with in place of HAProxy and nginx")
 	f.Usage = func() {
 		f.PrintDefaults()
@@ -86,7 +87,9 @@ func command(args []string) error {
 	}
 	b := &bench{rounds: *rounds, length: *length, idle: *idle, calls: *count,
 		say: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }}
-	return b.table(ws, proxies(*path, *other), *file)
+	all := proxies(*path, *other)
+	all[0].rules = strings.Split(*rules, ",")
+	return b.table(ws, all, *file)
 }
 
 // processors is how many this thread may use.

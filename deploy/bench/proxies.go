@@ -30,6 +30,7 @@ type proxy struct {
 	needs  []string                     // files
 	get    string                       // the Debian packages that have them
 	admin  bool                         // has a listener for metrics
+	rules  []string                     // of smtpshim
 }
 
 // Names that the table speaks of.
@@ -47,7 +48,7 @@ func proxies(path, other string) []proxy {
 	nginx := func(config string) []string { return []string{"nginx", "-c", config} }
 	unmended := []string{"mend50"}
 	build := func(name, path string) proxy {
-		return proxy{name: name, config: "smtpshim.toml", over: listeners, admin: true, needs: []string{path},
+		return proxy{name: name, config: "smtpshim.toml", over: listeners, admin: true, rules: []string{"standard"}, needs: []string{path},
 			args: func(config string) []string { return []string{path, "run", "-config", config} }}
 	}
 	if other != "" {
@@ -92,6 +93,7 @@ type setting struct {
 	Dir         string            // ours to write to, with the certificates
 	Listen      map[string]string // addresses of the proxy's listeners
 	Admin       string            // where metrics are
+	Rules       []string          // of smtpshim
 	Server      string            // the sink
 	Host, Port  string            // of it
 	Directions  string            // where nginx is to tell itself of it
@@ -108,7 +110,7 @@ type running struct {
 
 // run starts the proxy on free ports, and waits until it can be used.
 func (p *proxy) run(ctx context.Context, dir string, sink map[string]string, sessions int) (*running, error) {
-	s := setting{Dir: dir, Listen: map[string]string{}, Server: sink[plain],
+	s := setting{Dir: dir, Listen: map[string]string{}, Server: sink[plain], Rules: p.rules,
 		Sessions: sessions + 1000, Connections: 2 * (sessions + 1000)}
 	free, err := freeAddresses(len(p.over) + 2)
 	if err != nil {
