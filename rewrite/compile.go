@@ -46,7 +46,8 @@ type Rules struct {
 
 	chosen    []string  // names of rules and sets, as passed to Compile
 	products  []product // the products that are looked for
-	greetings *sieve    // of the products
+	greetings *sieve    // of the products, for their signs in a greeting
+	offered   *sieve    // likewise in an EHLO reply
 	says      VerbSet   // verbs that are a sign of one of them
 
 	commands, owed                      VerbSet // verbs for which some rule's Command is called
@@ -146,12 +147,6 @@ func (r *Rules) seesRaw(v Verb, raw []byte) bool {
 func (r *Rules) seesReply(v Verb, reply *Reply) bool {
 	return r != nil && (r.replies.Has(v) || r.refusals.Has(v) && reply.Code >= 400 ||
 		r.multiline.Has(v) && len(reply.Lines) > 1 || r.odd.Has(v) && reply.isOdd())
-}
-
-// sees reports whether the rule's Reply is called for this reply to v.
-func (a *Actions) sees(v Verb, r *Reply) bool {
-	return a.Reply != nil && (a.Replies.Has(v) || a.Refusals.Has(v) && r.Code >= 400 ||
-		a.Multiline.Has(v) && len(r.Lines) > 1 || a.Odd.Has(v) && r.isOdd())
 }
 
 // maxOldText is the longest text of a reply line, in octets. With its code and CRLF such

@@ -48,7 +48,7 @@ func (r *Rules) lookFor(sets []Set) (errs []error) {
 	if len(sets) > maxProducts {
 		return []error{&ConfigError{Err: fmt.Errorf("%d products are chosen; a route may have at most %d", len(sets), maxProducts)}}
 	}
-	r.greetings = new(sieve)
+	r.greetings, r.offered = new(sieve), new(sieve)
 	for _, s := range sets {
 		p := product{name: s.Name, says: s.Signs.Says}
 		for text, to := range map[*string]**pattern{
@@ -65,6 +65,7 @@ func (r *Rules) lookFor(sets []Set) (errs []error) {
 		}
 		r.products = append(r.products, p)
 		r.greetings.add(len(r.products)-1, p.greeting)
+		r.offered.add(len(r.products)-1, p.offer)
 		r.scoped, r.says = true, r.says|p.says
 	}
 	return errs
@@ -271,8 +272,8 @@ func (d *Dialogue) offerTells(lines []string) {
 	text := joinLines(room[:0], lines)
 	d.forgetProducts(vocabulary.SignRemembered)
 	products := d.policy.Rules.products
-	for i := range products {
-		if products[i].offer.matches(text) {
+	for may := d.policy.Rules.offered.sift(text); may != 0; may &= may - 1 {
+		if i := bits.TrailingZeros64(uint64(may)); products[i].offer.matches(text) {
 			d.learnProduct(i, vocabulary.SignEHLO)
 		}
 	}

@@ -131,15 +131,14 @@ func (d *Dialogue) repair(of Repair) (n int, made []byte, ok bool, wait int64) {
 	}
 	var by ruleSet
 	r := new(Repair) // one for all rules: few replies need a repair
-	for _, place := range d.policy.Rules.stages.repair {
-		i := int(place)
-		rule := &d.policy.Rules.rules[i]
+	for _, step := range d.policy.Rules.stages.repair {
+		i := int(step.rule)
 		if !d.acts(i) {
 			continue
 		}
 		*r = of
 		r.Session = Session{d, i}
-		why := contained(rule.Repair, r)
+		why := contained(step.run, r)
 		if why == "" && r.done {
 			why = r.fault()
 		}

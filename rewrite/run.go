@@ -45,13 +45,14 @@ func (t *Turn) runCommand() {
 	if rules == nil {
 		return
 	}
-	for _, place := range rules.stages.command[t.verb] {
-		i := int(place)
-		r := &rules.rules[i]
-		if !r.Commands.Has(t.verb) && !t.d.seen.helloOwed || !t.d.acts(i) {
+	steps := rules.stages.command[t.verb]
+	for s := range steps {
+		step := &steps[s]
+		i := int(step.rule)
+		if step.owed && !t.d.seen.helloOwed || !t.d.acts(i) {
 			continue
 		}
-		if t.runOne(i, r.Command, t.commandFault) && t.answered.Code != 0 {
+		if t.runOne(i, step.run, t.commandFault) && t.answered.Code != 0 {
 			return
 		}
 	}
@@ -243,16 +244,17 @@ func (t *Turn) runReply() {
 	if rules == nil {
 		return
 	}
-	for _, place := range slices.Backward(rules.stages.reply[t.verb]) {
-		i := int(place)
-		r := &rules.rules[i]
-		if !r.sees(t.verb, &t.reply) || !t.d.acts(i) {
+	steps := rules.stages.reply[t.verb]
+	for s := len(steps) - 1; s >= 0; s-- {
+		step := &steps[s]
+		i := int(step.rule)
+		if !t.d.acts(i) || !step.sees.has(&t.reply) {
 			continue
 		}
 		before := t.copyOf(&t.reply)
 		t.rule = i
 		line, held, within := t.line, t.held, t.within
-		why := contained(r.Reply, t)
+		why := contained(step.run, t)
 		if why == "" && (!bytes.Equal(t.line, line) || t.held != held || t.within != within || t.asksOnce()) {
 			why = "it changed or answered the command, to which the reply is there"
 		}
@@ -276,7 +278,7 @@ func (t *Turn) runReply() {
 			return
 		}
 		t.replyBy.add(i)
-		t.causes.changed(t.d.tracer != nil, before, t.reply, r.name)
+		t.causes.changed(t.d.tracer != nil, before, t.reply, rules.rules[i].name)
 	}
 }
 
@@ -365,14 +367,13 @@ func (d *Dialogue) runOffer(r *Reply, c *causes) (by ruleSet) {
 	if d.policy.Rules == nil || !d.policy.Rules.offers {
 		return by
 	}
-	for _, place := range slices.Backward(d.policy.Rules.stages.offer) {
-		i := int(place)
-		rule := &d.policy.Rules.rules[i]
+	for _, step := range slices.Backward(d.policy.Rules.stages.offer) {
+		i := int(step.rule)
 		if !d.acts(i) {
 			continue
 		}
 		before := d.turn.copyOf(r)
-		why := contained(func(e Extensions) { rule.Offer(Session{d, i}, e) }, Extensions{reply: r})
+		why := contained(func(e Extensions) { step.run(Session{d, i}, e) }, Extensions{reply: r})
 		if why == "" && r.equal(before) {
 			continue
 		}
@@ -385,7 +386,7 @@ func (d *Dialogue) runOffer(r *Reply, c *causes) (by ruleSet) {
 			continue
 		}
 		by.add(i)
-		c.changed(d.tracer != nil, before, *r, rule.name)
+		c.changed(d.tracer != nil, before, *r, d.policy.Rules.rules[i].name)
 	}
 	return by
 }
