@@ -62,7 +62,7 @@ func command(args []string) error {
 	processors := f.Int("cpus", 0, "how many processors all of it shares; 0: all there are")
 	path := f.String(smtpshim, smtpshim, "the program to measure")
 	rules := f.String("rules", "standard", "rules of smtpshim, separated by commas; another build has the standard ones")
-	other := f.String(before, "", "another build of it, to compare with in place of HAProxy and nginx")
+	other := f.String(before, "", "another build of it, to compare with in place of HAProxy and nginx; each round starts both anew")
 	f.Usage = func() {
 		f.PrintDefaults()
 		fmt.Fprintln(f.Output(), "Workloads:")

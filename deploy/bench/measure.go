@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -119,8 +120,29 @@ func (s *stage) strike() {
 	}
 }
 
-// measure runs workloads for their rates and waits, on one stage.
+// warm is how long builds run before they are compared: in their first seconds under load
+// they take memory from the system, of which some goes back after the first collections.
+const warm = 4 * time.Second
+
+// measure runs workloads for their rates and waits. All rounds are on one stage, unless
+// builds are compared: then each round has one of its own. What a program costs depends a
+// little on where its memory lies, which stays so until it ends: two processes of one build
+// may differ by 5 % or more, however many rounds they run.
 func (b *bench) measure(ctx context.Context, ws []*workload) error {
+	if !slices.ContainsFunc(b.proxies, func(p proxy) bool { return p.name == before }) {
+		return b.measureOn(ctx, ws, b.length/2, 0, b.rounds)
+	}
+	for round := range b.rounds {
+		if err := b.measureOn(ctx, ws, warm, round, 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureOn runs rounds on one stage, after a time to warm up. The first of them has the
+// number first.
+func (b *bench) measureOn(ctx context.Context, ws []*workload, warm time.Duration, first, rounds int) error {
 	var proxies []*proxy
 	sessions := 0
 	for i := range b.proxies {
@@ -128,6 +150,9 @@ func (b *bench) measure(ctx context.Context, ws []*workload) error {
 	}
 	for _, w := range ws {
 		sessions = max(sessions, w.sessions)
+	}
+	if first/2%2 == 1 { // four rounds have all orders of starting and of measuring
+		slices.Reverse(proxies)
 	}
 	s, err := b.set(ctx, sessions, proxies...)
 	defer s.strike()
@@ -140,17 +165,17 @@ func (b *bench) measure(ctx context.Context, ws []*workload) error {
 		for _, r := range s.proxies {
 			if r.proxy.does(w) {
 				able = append(able, r)
-				if _, err := s.one(w, r, b.length/2); err != nil && ctx.Err() == nil {
+				if _, err := s.one(w, r, warm); err != nil && ctx.Err() == nil {
 					b.say("%s, %s, warming up: %v", w.name, r.name, err)
 				}
 			}
 		}
-		for round := range b.rounds {
-			if err := b.round(ctx, s, w, able, round); err != nil {
+		for round := range rounds {
+			if err := b.round(ctx, s, w, able, first+round); err != nil {
 				return fmt.Errorf("%s: %w", w.name, err)
 			}
 		}
-		b.say("%s: %d rounds, %.0f s", w.name, b.rounds, time.Since(began).Seconds())
+		b.say("%s: %d of %d rounds, %.0f s", w.name, first+rounds, b.rounds, time.Since(began).Seconds())
 	}
 	return nil
 }

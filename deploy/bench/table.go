@@ -134,8 +134,8 @@ func quartiles(values []float64) (low, middle, high float64) {
 	return median(sorted[:(n+1)/2]), median(sorted), median(sorted[n/2:])
 }
 
-// changes are the ratios of smtpshim to the build before, round by round. Runs that failed
-// have none.
+// changes are the ratios of smtpshim to the build before, round by round. A round in which
+// a run failed has none.
 func changes(samples []sample, workload string, value func(sample) float64) (ratios []float64) {
 	then := map[int]float64{}
 	for _, s := range samples {
