@@ -106,9 +106,10 @@ type Journal struct {
 	watchers map[*watcher]struct{}
 }
 
-// New returns a journal that keeps the last ended sessions: at most maxSessions of
-// them, which is at least 1, in about maxOctets octets of memory. In addition, it keeps each running session
-// that has a listener of Dialogue, with about 32 KiB of its lines at most.
+// New returns a journal that keeps the last ended sessions: at most maxSessions of them,
+// in about maxOctets octets of memory. maxSessions must be at least 1. In addition, the
+// journal keeps each running session that has a listener of Dialogue, with about 32 KiB of
+// its lines at most.
 func New(maxSessions, maxOctets int) *Journal {
 	return &Journal{ended: ring{entries: make([]Entry, maxSessions), most: maxOctets}, running: map[*session]struct{}{}, watchers: map[*watcher]struct{}{}}
 }

@@ -2,7 +2,7 @@ package journal
 
 // A ring holds the last entries that fit into it.
 type ring struct {
-	entries []Entry // of which n are used, from oldest on, and round
+	entries []Entry // n of them are used, from oldest on; the first comes after the last
 	oldest  int
 	n       int
 	octets  int // of those that are used
