@@ -89,10 +89,10 @@ func (f *faulty) trip() error {
 	return errBroken
 }
 
-// saysNo reports whether the damage is a refusal: where it stands before the yes to
-// a message it is the server's answer, with and without a proxy.
-func (f *damage) saysNo() bool {
-	return f != nil && f.kind == "garbage" && bytes.HasPrefix(junk(rand.New(rand.NewPCG(f.seed, 0))), []byte("550 "))
+// says reports whether the damage is a reply with this code: where it stands before the
+// server's reply to a message it is the answer, with and without a proxy.
+func (f *damage) says(code string) bool {
+	return f != nil && f.kind == "garbage" && bytes.HasPrefix(junk(rand.New(rand.NewPCG(f.seed, 0))), []byte(code+" "))
 }
 
 // junk is what is no reply and no command, or one that nobody asked for.
