@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,18 +27,66 @@ var wholeMessage = smtptest.Message{From: "sender@example.com", To: []string{"re
 
 // examined is a listening probe that tests talk to.
 type examined struct {
-	addr string
-	stop func() (printed string) // ends it
+	addr    string
+	stop    func() (printed string) // ends it
+	printed *printed
+}
+
+// deliver has a client send a message, and waits until the probe has printed the session:
+// until then another session would meet the same server.
+func (e examined) deliver(t *testing.T, client smtptest.Client, session int) {
+	t.Helper()
+	client.Deliver(dialer(e.addr), wholeMessage)
+	if !e.printed.has(fmt.Sprintf(", session %d\n", session)) {
+		t.Fatalf("session %d is not printed: %s", session, e.printed.text())
+	}
+}
+
+// printed is what a program prints, while it runs.
+type printed struct {
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	more chan struct{} // has a value once more was printed
+}
+
+func (p *printed) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case p.more <- struct{}{}:
+	default:
+	}
+	return p.buf.Write(b)
+}
+
+func (p *printed) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.buf.String()
+}
+
+// has waits until a text is printed. It returns false if that takes too long.
+func (p *printed) has(text string) bool {
+	late := time.After(time.Minute)
+	for !strings.Contains(p.text(), text) {
+		select {
+		case <-p.more:
+		case <-late:
+			return false
+		}
+	}
+	return true
 }
 
 func startListenProbe(t *testing.T, p listenProbe) examined {
 	t.Helper()
-	var stdout, stderr bytes.Buffer
+	stdout := &printed{more: make(chan struct{}, 1)}
+	var stderr bytes.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	at, status := make(chan net.Addr, 1), make(chan int, 1)
 	p.address = loopback
 	p.listening = func(a net.Addr) { at <- a }
-	go func() { status <- p.run(ctx, &stdout, &stderr) }()
+	go func() { status <- p.run(ctx, stdout, &stderr) }()
 	select {
 	case a := <-at:
 		return examined{a.String(), func() string {
@@ -44,8 +94,8 @@ func startListenProbe(t *testing.T, p listenProbe) examined {
 			if s := <-status; s != succeeded || stderr.Len() > 0 {
 				t.Errorf("ended with %d: %s", s, &stderr)
 			}
-			return stdout.String()
-		}}
+			return stdout.text()
+		}, stdout}
 	case s := <-status:
 		cancel()
 		t.Fatalf("ended with %d: %s", s, &stderr)
@@ -212,8 +262,8 @@ func TestTheRouteOfAListeningProbeMakesTheMailArrive(t *testing.T) {
 				pause, sessions = 5*time.Second, 2 // it speaks at once, which ends the pause
 			}
 			e := startListenProbe(t, listenProbe{pause: pause})
-			for range sessions {
-				client.Deliver(dialer(e.addr), wholeMessage)
+			for i := range sessions {
+				e.deliver(t, client, i+1)
 			}
 			_, text, found := strings.Cut(e.stop(), "\n[[route]]\n")
 			if !found {
