@@ -70,6 +70,9 @@ func proxies(path, other string) []proxy {
 func (p *proxy) missing() string {
 	command := p.args("")[0]
 	if _, err := exec.LookPath(command); err != nil {
+		if p.get == "" {
+			return fmt.Sprintf("no program to measure: %v", err)
+		}
 		return fmt.Sprintf("no %s; apt-get install %s", command, p.get)
 	}
 	for _, file := range p.needs {
