@@ -143,12 +143,6 @@ func (r *Rules) seesRaw(v Verb, raw []byte) bool {
 		r.multiline.Has(v) && len(raw) > 3 && raw[3] == '-' || r.odd.Has(v) && isOdd(raw))
 }
 
-// seesReply reports whether some rule's Reply is called for this reply to v.
-func (r *Rules) seesReply(v Verb, reply *Reply) bool {
-	return r != nil && (r.replies.Has(v) || r.refusals.Has(v) && reply.Code >= 400 ||
-		r.multiline.Has(v) && len(reply.Lines) > 1 || r.odd.Has(v) && reply.isOdd())
-}
-
 // maxOldText is the longest text of a reply line, in octets. With its code and CRLF such
 // a line has 512 octets (RFC 5321, 4.5.3.1.5).
 const maxOldText = 512 - len("250 \r\n")

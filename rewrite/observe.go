@@ -253,9 +253,7 @@ func (o *observation) heldReply(t *Turn, raw []byte) {
 		o.count(st.recallBy, st.d.firstLine(t.verb, raw))
 		return
 	}
-	if st.d.policy.Rules.seesReply(t.verb, &st.reply) {
-		st.runReply()
-	}
+	st.runReply()
 	if st.repeats || !st.applied.empty() && !st.reply.equal(came) {
 		o.count(st.applied, st.d.firstLine(t.verb, raw))
 	}

@@ -329,9 +329,7 @@ func (t *Turn) finish(raw []byte) bool {
 	if !learned {
 		t.reply = came.clone()
 	}
-	if d.policy.Rules.seesReply(t.verb, &t.reply) {
-		t.runReply()
-	}
+	t.runReply()
 	if t.repeats {
 		return false
 	}

@@ -10,7 +10,6 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -29,7 +28,7 @@ var wholeMessage = smtptest.Message{From: "sender@example.com", To: []string{"re
 type examined struct {
 	addr    string
 	stop    func() (printed string) // ends it
-	printed *printed
+	printed *heard
 }
 
 // deliver has a client send a message, and waits until the probe has printed the session:
@@ -37,50 +36,12 @@ type examined struct {
 func (e examined) deliver(t *testing.T, client smtptest.Client, session int) {
 	t.Helper()
 	client.Deliver(dialer(e.addr), wholeMessage)
-	if !e.printed.has(fmt.Sprintf(", session %d\n", session)) {
-		t.Fatalf("session %d is not printed: %s", session, e.printed.text())
-	}
-}
-
-// printed is what a program prints, while it runs.
-type printed struct {
-	mu   sync.Mutex
-	buf  bytes.Buffer
-	more chan struct{} // has a value once more was printed
-}
-
-func (p *printed) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	select {
-	case p.more <- struct{}{}:
-	default:
-	}
-	return p.buf.Write(b)
-}
-
-func (p *printed) text() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.buf.String()
-}
-
-// has waits until a text is printed. It returns false if that takes too long.
-func (p *printed) has(text string) bool {
-	late := time.After(time.Minute)
-	for !strings.Contains(p.text(), text) {
-		select {
-		case <-p.more:
-		case <-late:
-			return false
-		}
-	}
-	return true
+	e.printed.wait(t, fmt.Sprintf(", session %d\n", session), 1)
 }
 
 func startListenProbe(t *testing.T, p listenProbe) examined {
 	t.Helper()
-	stdout := &printed{more: make(chan struct{}, 1)}
+	stdout := newHeard()
 	var stderr bytes.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	at, status := make(chan net.Addr, 1), make(chan int, 1)
@@ -94,7 +55,7 @@ func startListenProbe(t *testing.T, p listenProbe) examined {
 			if s := <-status; s != succeeded || stderr.Len() > 0 {
 				t.Errorf("ended with %d: %s", s, &stderr)
 			}
-			return stdout.text()
+			return stdout.String()
 		}, stdout}
 	case s := <-status:
 		cancel()

@@ -121,7 +121,7 @@ func keepTo(n int) error {
 	return os.NewSyscallError("sched_setaffinity", unix.SchedSetaffinity(0, &some))
 }
 
-// table runs the workloads with all of the proxies that are there, and prints what came
+// table runs the workloads with those proxies that are there, and prints what came
 // of it. An interrupt ends everything.
 func (b *bench) table(ws []*workload, all []proxy, file string) error {
 	for _, p := range all {
@@ -129,7 +129,7 @@ func (b *bench) table(ws []*workload, all []proxy, file string) error {
 		switch {
 		case why == "":
 			b.proxies = append(b.proxies, p)
-		case p.name == smtpshim || p.name == before:
+		case p.ours:
 			return errors.New(why)
 		default:
 			b.say("%s is left out: %s", p.name, why)
@@ -228,7 +228,7 @@ func (m machine) String() string {
 func lookAtMachine(proxies []proxy) machine {
 	var programs []string
 	for _, p := range proxies {
-		if p.admin {
+		if p.ours {
 			programs = append(programs, p.name+": "+firstLine(p.args("")[0], "version"))
 		}
 	}

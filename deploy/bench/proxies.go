@@ -29,7 +29,7 @@ type proxy struct {
 	skip   []string                     // workloads it cannot do
 	needs  []string                     // files
 	get    string                       // the Debian packages that have them
-	admin  bool                         // has a listener for metrics
+	ours   bool                         // a build of smtpshim, which has a listener for metrics
 	rules  []string                     // of smtpshim
 }
 
@@ -48,7 +48,7 @@ func proxies(path, other string) []proxy {
 	nginx := func(config string) []string { return []string{"nginx", "-c", config} }
 	unmended := []string{"mend50"}
 	build := func(name, path string) proxy {
-		return proxy{name: name, config: "smtpshim.toml", over: listeners, admin: true, rules: []string{"standard"}, needs: []string{path},
+		return proxy{name: name, config: "smtpshim.toml", over: listeners, ours: true, rules: []string{"standard"}, needs: []string{path},
 			args: func(config string) []string { return []string{path, "run", "-config", config} }}
 	}
 	if other != "" {
@@ -70,7 +70,7 @@ func proxies(path, other string) []proxy {
 func (p *proxy) missing() string {
 	command := p.args("")[0]
 	if _, err := exec.LookPath(command); err != nil {
-		if p.get == "" {
+		if p.ours {
 			return fmt.Sprintf("no program to measure: %v", err)
 		}
 		return fmt.Sprintf("no %s; apt-get install %s", command, p.get)
@@ -141,7 +141,7 @@ func (p *proxy) run(ctx context.Context, dir string, sink map[string]string, ses
 			return r, err
 		}
 	}
-	if p.admin {
+	if p.ours {
 		if err := scrape(s.Admin); err != nil {
 			return r, err
 		}
