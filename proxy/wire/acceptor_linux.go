@@ -57,10 +57,19 @@ func (a *acceptor) SetUnlinkOnClose(unlink bool) {
 
 // Close stops accepting. No connection is accepted after it has returned.
 func (a *acceptor) Close() error {
+	last, err := a.close()
+	for _, s := range last {
+		s.loop.do(func() { a.begin(s) })
+	}
+	return err
+}
+
+// close closes the socket. It returns connections that it has accepted last.
+func (a *acceptor) close() (last []*socket, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
-		return net.ErrClosed
+		return nil, net.ErrClosed
 	}
 	a.closed = true
 	if a.paused != nil {
@@ -70,11 +79,33 @@ func (a *acceptor) Close() error {
 		l.control(unix.EPOLL_CTL_DEL, a.fd, 0) // another process may have the socket open still
 		l.unwatch(a.fd)
 	}
+	last = a.waiting()
 	unix.Close(a.fd)
 	if a.unlink {
 		os.Remove(a.addr.String())
 	}
-	return nil
+	return last, nil
+}
+
+// mostWaiting is the largest number of connections that wait for an accept
+// (net.core.somaxconn, unless it was changed).
+const mostWaiting = 4096
+
+// waiting accepts the connections that wait, once no loop is told of further ones. Our
+// loops may have been told of these, and then nobody else is, such as the process that has
+// taken over the socket: the kernel tells one loop (EPOLLEXCLUSIVE). mu must be held.
+func (a *acceptor) waiting() (all []*socket) {
+	for len(a.loops) > 0 && len(all) < mostWaiting {
+		s, err := a.next(a.loops[len(all)%len(a.loops)])
+		if err == syscall.EINTR || err == syscall.ECONNABORTED {
+			continue
+		}
+		if err != nil {
+			break
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 // serve has the loops accept for a Listener. After an error it pauses and tries again.
@@ -90,7 +121,9 @@ func (a *acceptor) open(at *Listener, loops []*loop) error {
 	if a.closed {
 		return net.ErrClosed
 	}
-	a.listener, a.loops, a.paused = at, loops, nil
+	if a.loops, a.paused = loops, nil; a.listener == nil { // set once: begin reads it without the lock
+		a.listener = at
+	}
 	for _, l := range loops {
 		if err := l.watch(a, a.fd, unix.EPOLLIN|unix.EPOLLEXCLUSIVE); err != nil {
 			return err
@@ -101,40 +134,49 @@ func (a *acceptor) open(at *Listener, loops []*loop) error {
 
 // event accepts one connection. If there are more, the kernel reports the socket again.
 func (a *acceptor) event(l *loop, _ uint32) {
-	s, at, err := a.accept(l)
-	begin := func(c *Runner) {
-		s.bind(c)
-		at.open(c, s)
-	}
+	s, err := a.accept(l)
 	switch {
 	case err == nil && s.loop == l:
-		l.begin(begin)
+		a.begin(s)
 	case err == nil:
-		s.loop.do(func() { s.loop.begin(begin) })
+		s.loop.do(func() { a.begin(s) })
 	case err == syscall.EAGAIN, err == syscall.EINTR, err == syscall.ECONNABORTED: // another loop has accepted it, or the client has gone
 	default:
 		a.pause(os.NewSyscallError("accept4", err))
 	}
 }
 
+// begin begins the session of a connection that was accepted, on the connection's loop.
+func (a *acceptor) begin(s *socket) {
+	s.loop.begin(func(c *Runner) {
+		s.bind(c)
+		a.listener.open(c, s)
+	})
+}
+
 // accept accepts a connection and counts it. It holds mu meanwhile: when Close returns,
 // every connection that was accepted has been counted.
-func (a *acceptor) accept(l *loop) (*socket, *Listener, error) {
+func (a *acceptor) accept(l *loop) (*socket, error) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if a.closed {
-		return nil, nil, syscall.EAGAIN
+		return nil, syscall.EAGAIN
 	}
+	return a.next(l)
+}
+
+// next is accept for a caller that holds mu.
+func (a *acceptor) next(l *loop) (*socket, error) {
 	fd, name, err := syscall.Accept4(a.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	s, err := a.lightest(l).newSocket(fd, addrPortOf(fd, name), received)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	a.listener.accepted()
-	return s, a.listener, nil
+	return s, nil
 }
 
 // lightest returns the loop for a new session: l, unless another has far fewer sockets.
