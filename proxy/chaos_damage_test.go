@@ -89,6 +89,9 @@ func (f *faulty) trip() error {
 	return errBroken
 }
 
+// isNext reports whether garbage stands before what is written next.
+func (f *faulty) isNext() bool { return f.kind == "garbage" && f.write && f.at == 0 }
+
 // says reports whether the damage is a reply with this code: where it stands before the
 // server's reply to a message it is the answer, with and without a proxy.
 func (f *damage) says(code string) bool {

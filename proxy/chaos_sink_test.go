@@ -105,6 +105,7 @@ type sink struct {
 	mu    sync.Mutex
 	plan  *plan
 	taken map[string][][]byte // by Subject
+	yes   map[string]bool     // messages, by Subject, that were refused behind a yes, which is the answer with and without a proxy
 }
 
 func newSink(t *testing.T, ours *tls.Config) *sink {
@@ -134,7 +135,7 @@ func newSink(t *testing.T, ours *tls.Config) *sink {
 func (s *sink) begin(p *plan) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.plan, s.taken = p, map[string][][]byte{}
+	s.plan, s.taken, s.yes = p, map[string][][]byte{}, map[string]bool{}
 }
 
 func (s *sink) take(text []byte) {
@@ -143,6 +144,19 @@ func (s *sink) take(text []byte) {
 	line, _, _ := bytes.Cut(text, []byte("\r\n"))
 	id := strings.TrimPrefix(string(line), "Subject: ")
 	s.taken[id] = append(s.taken[id], text)
+}
+
+// saysYesFirst notes that a yes stands before the refusal of a message.
+func (s *sink) saysYesFirst(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.yes[id] = true
+}
+
+func (s *sink) saidYesFirst(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.yes[id]
 }
 
 func (s *sink) got(id string) (text []byte, times int) {
@@ -316,7 +330,10 @@ func (v *visit) end() error {
 	text := v.text
 	v.text, v.inMail = nil, false
 	line, _, _ := bytes.Cut(text, []byte("\r\n"))
-	if v.plan.refuses[strings.TrimPrefix(string(line), "Subject: ")] || v.ahead {
+	if id := strings.TrimPrefix(string(line), "Subject: "); v.plan.refuses[id] || v.ahead {
+		if f, ok := v.conn.(*faulty); ok && f.isNext() && f.says("250") {
+			v.sink.saysYesFirst(id)
+		}
 		return v.say("554 5.6.0 not wanted")
 	}
 	v.sink.take(text)

@@ -196,7 +196,7 @@ func (w *chaosWorker) judge(n int, plan *plan, mails []*mail, told map[string]st
 			wrong = fmt.Sprintf("accepted %d times", times)
 		case times == 1 && !bytes.Equal(got, m.body):
 			wrong = fmt.Sprintf("accepted with %d octets, not %d", len(got), len(m.body))
-		case what == "accepted" && times == 0 && !(plan.refuses[m.id] && plan.sink.says("250")):
+		case what == "accepted" && times == 0 && !w.sink.saidYesFirst(m.id):
 			wrong = "a false yes"
 		case what == "refused" && times == 1 && !plan.sink.says("550"):
 			wrong = "a false no"
